@@ -1,0 +1,145 @@
+/**
+ * What can go wrong, each with its facts. One narrow error per failure, so
+ * that `Effect.catchTag` names exactly what a program can handle.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+
+/**
+ * The text is no address: no known form claims it, or the form that does
+ * cannot decode it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidAddress extends Data.TaggedError("InvalidAddress")<{
+  readonly text: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `"${this.text}" is not an address: ${this.reason}`
+  }
+}
+
+/**
+ * The text is not 64 hex digits.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidNodeId extends Data.TaggedError("InvalidNodeId")<{ readonly text: string }> {
+  override get message() {
+    return `"${this.text}" is not a node id: expected 64 hex digits`
+  }
+}
+
+/**
+ * A datagram that is no valid message of the protocol, or that a message could
+ * not be made of what was given.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid message: ${this.reason}`
+  }
+}
+
+/**
+ * The record is malformed, wrongly signed, from the future, or may not be
+ * where it was put.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidRecord extends Data.TaggedError("InvalidRecord")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid record: ${this.reason}`
+  }
+}
+
+/**
+ * The record's lifetime is over. Times are Unix seconds.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecordExpired extends Data.TaggedError("RecordExpired")<{
+  readonly expiresAt: number
+  readonly now: number
+}> {
+  override get message() {
+    return `The record expired ${this.now - this.expiresAt} s ago`
+  }
+}
+
+/**
+ * An equal or newer record is held already.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StaleRecord extends Data.TaggedError("StaleRecord")<{
+  readonly seq: bigint
+  readonly heldSeq: bigint
+}> {
+  override get message() {
+    return `An equal or newer record is held: seq ${this.heldSeq}, offered ${this.seq}`
+  }
+}
+
+/**
+ * The record (bytes of its encoding) leaves no room in the 1200-byte datagram
+ * that would have to carry it to whoever looks it up.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
+  readonly size: number
+  readonly limit: number
+}> {
+  override get message() {
+    return `The record is ${this.size} bytes, and at most ${this.limit} can be resolved`
+  }
+}
+
+/**
+ * A delegation that does not hold: malformed, wrongly signed, out of time, or
+ * for someone else.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidDelegation extends Data.TaggedError("InvalidDelegation")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid delegation: ${this.reason}`
+  }
+}
+
+/**
+ * The mailbox note is not for this recipient, or was changed on its way.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly reason: string }> {
+  override get message() {
+    return `Cannot decrypt: ${this.reason}`
+  }
+}
+
+/**
+ * The encrypted identity does not open: a wrong passphrase or a damaged blob,
+ * which cannot be told apart.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotUnlock extends Data.TaggedError("CannotUnlock")<{}> {
+  override get message() {
+    return "The identity does not open: wrong passphrase, or a damaged file"
+  }
+}

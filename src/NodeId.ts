@@ -1,0 +1,145 @@
+/**
+ * The 256-bit keys of the DHT: where a node stands in the ring, and where a
+ * record lives.
+ *
+ * A `NodeId` is 64 lower-case hex digits: it prints as itself, compares with
+ * `===` and is a `Map` key. Closeness is the XOR metric of Kademlia
+ * (Maymounkov and Mazières, 2002).
+ *
+ * @since 0.1.0
+ */
+import type * as Brand from "effect/Brand"
+import * as Result from "effect/Result"
+import type { Address } from "./Address.ts"
+import { InvalidNodeId } from "./DhtError.ts"
+import * as Hex from "./internal/hex.ts"
+import { sha256Hex } from "./internal/sha256.ts"
+
+/**
+ * 64 lower-case hex digits, 32 bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeId = string & Brand.Brand<"effect-dht/NodeId">
+
+/**
+ * Length in bytes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const length = 32
+
+/**
+ * The all-zero key. A STORE to it means "the key of the record's own address".
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const zero = "0".repeat(64) as NodeId
+
+/**
+ * Names 32 trusted bytes: the caller has checked the length.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromBytesUnsafe = (bytes: Uint8Array): NodeId => Hex.encode(bytes) as NodeId
+
+/**
+ * Reads 64 hex digits in either case; white space around them is ignored.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromString = (text: string): Result.Result<NodeId, InvalidNodeId> => {
+  const trimmed = text.trim().toLowerCase()
+  return /^[0-9a-f]{64}$/.test(trimmed)
+    ? Result.succeed(trimmed as NodeId)
+    : Result.fail(new InvalidNodeId({ text }))
+}
+
+/**
+ * The key of an address: SHA-256 of its 21 bytes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromAddress = (address: Address): NodeId => sha256Hex(Hex.decode(address)) as NodeId
+
+/**
+ * The key of a topic: SHA-256 of `topic:` and the topic's UTF-8 text.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromTopic = (topic: string): NodeId => sha256Hex(new TextEncoder().encode(`topic:${topic}`)) as NodeId
+
+/**
+ * The 32 bytes of a key.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toBytes = (id: NodeId): Uint8Array => Hex.decode(id)
+
+/**
+ * The XOR distance of two keys, as a key.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const distance = (a: NodeId, b: NodeId): NodeId => {
+  const bytes = toBytes(a)
+  const other = toBytes(b)
+  for (let i = 0; i < length; i++) bytes[i] ^= other[i]
+  return Hex.encode(bytes) as NodeId
+}
+
+/**
+ * Orders two keys by their distance to `target`: negative when `a` is closer.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const compareDistance = (target: NodeId, a: NodeId, b: NodeId): number => {
+  // The first digit in which they differ decides, and is nearly always among
+  // the first few.
+  for (let i = 0; i < 64; i++) {
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
+    if (x !== y) {
+      const t = digit(target.charCodeAt(i))
+      return (digit(x) ^ t) - (digit(y) ^ t)
+    }
+  }
+  return 0
+}
+
+/**
+ * How many leading bits two keys share: 0 to 256.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const commonPrefixLength = (a: NodeId, b: NodeId): number => {
+  for (let i = 0; i < 64; i++) {
+    const x = digit(a.charCodeAt(i)) ^ digit(b.charCodeAt(i))
+    if (x !== 0) return i * 4 + Math.clz32(x) - 28
+  }
+  return 256
+}
+
+/**
+ * The routing bucket of `other` as `self` sees it, 0 to 255; −1 for itself.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const bucketIndex = (self: NodeId, other: NodeId): number => {
+  const shared = commonPrefixLength(self, other)
+  return shared === 256 ? -1 : shared
+}
+
+const digit = (code: number): number => code < 58 ? code - 48 : code - 87

@@ -1,0 +1,530 @@
+/**
+ * CBOR (RFC 8949) as the protocol uses it: written in the canonical form of
+ * RFC 7049 §3.9, read strictly and without ever throwing.
+ *
+ * A `Reader` is a cursor over bytes that nobody vouches for. Its first fault
+ * sticks: every later read returns a harmless default, so a decoder reads all
+ * its fields in a row and asks once, at the end, whether it was all true.
+ * Reading allocates nothing but the values it returns.
+ *
+ * @since 0.1.0
+ */
+import * as Hex from "./hex.ts"
+
+/** Deepest nesting of arrays and maps that is read. */
+const maxDepth = 16
+
+/**
+ * CBOR major types.
+ *
+ * @internal
+ */
+export const Major = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5, tag: 6, simple: 7 } as const
+
+const NULL = 0xf6
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+const encoder = new TextEncoder()
+const empty = new Uint8Array(0)
+
+/**
+ * @internal
+ */
+export class Reader {
+  readonly bytes: Uint8Array
+  readonly end: number
+  at: number
+  /** What was wrong first, or undefined while all is well. */
+  fault: string | undefined = undefined
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+  }
+
+  fail(reason: string): void {
+    if (this.fault === undefined) this.fault = reason
+    // Past the end, every further read is short as well.
+    this.at = this.end
+  }
+
+  /** Whether the next item is null; consumes it if so. */
+  null(): boolean {
+    if (this.at < this.end && this.bytes[this.at] === NULL) {
+      this.at++
+      return true
+    }
+    return false
+  }
+
+  /** The major type of the next item, or −1 at the end. */
+  peekMajor(): number {
+    return this.at < this.end ? this.bytes[this.at] >> 5 : -1
+  }
+
+  /** An unsigned integer of at most `max`, which is at most 2^53 − 1. */
+  uint(max: number): number {
+    const value = this.length(Major.uint, max)
+    return value
+  }
+
+  /** An unsigned integer of up to 64 bits. */
+  uint64(): bigint {
+    if (this.at < this.end && this.bytes[this.at] === 0x1b && this.at + 9 <= this.end) {
+      const at = this.at + 1
+      const b = this.bytes
+      const high = (b[at] * 0x1000000) + (b[at + 1] << 16 | b[at + 2] << 8 | b[at + 3])
+      const low = (b[at + 4] * 0x1000000) + (b[at + 5] << 16 | b[at + 6] << 8 | b[at + 7])
+      this.at += 9
+      return high < 0x200000 ? BigInt(high * 0x100000000 + low) : BigInt(high) << 32n | BigInt(low)
+    }
+    return BigInt(this.uint(Number.MAX_SAFE_INTEGER))
+  }
+
+  boolean(): boolean {
+    const first = this.at < this.end ? this.bytes[this.at++] : 0
+    if (first !== 0xf4 && first !== 0xf5) this.fail("expected a boolean")
+    return first === 0xf5
+  }
+
+  /** A byte string, as a view of the input. */
+  byteString(): Uint8Array {
+    const length = this.length(Major.bytes, this.end)
+    if (this.fault !== undefined || length > this.end - this.at) {
+      this.fail("truncated byte string")
+      return empty
+    }
+    this.at += length
+    return this.bytes.subarray(this.at - length, this.at)
+  }
+
+  /** Steps over a byte string of exactly `length` bytes; returns where it starts. */
+  fixedBytes(length: number): number {
+    const actual = this.length(Major.bytes, this.end)
+    if (actual !== length || length > this.end - this.at) {
+      this.fail(`expected ${length} bytes`)
+      return this.at
+    }
+    this.at += length
+    return this.at - length
+  }
+
+  text(): string {
+    const length = this.length(Major.text, this.end)
+    if (this.fault !== undefined || length > this.end - this.at) {
+      this.fail("truncated text")
+      return ""
+    }
+    this.at += length
+    try {
+      return decoder.decode(this.bytes.subarray(this.at - length, this.at))
+    } catch {
+      this.fail("text is not UTF-8")
+      return ""
+    }
+  }
+
+  /** The number of items of an array. */
+  arrayLength(): number {
+    const length = this.length(Major.array, this.end)
+    // Every item takes a byte at least, so a longer claim is a lie.
+    if (length > this.end - this.at) this.fail("array longer than the input")
+    return this.fault === undefined ? length : 0
+  }
+
+  /** The number of pairs of a map. */
+  mapLength(): number {
+    const length = this.length(Major.map, this.end)
+    if (length * 2 > this.end - this.at) this.fail("map longer than the input")
+    return this.fault === undefined ? length : 0
+  }
+
+  /** An array of texts; null counts as none given. */
+  texts(): Array<string> | undefined {
+    if (this.null()) return undefined
+    const out: Array<string> = []
+    for (let n = this.arrayLength(); n > 0 && this.fault === undefined; n--) out.push(this.text())
+    return out
+  }
+
+  /** Steps over one item of any kind. */
+  skip(depth = 0): void {
+    if (this.fault !== undefined) return
+    if (depth > maxDepth) return this.fail("nested too deep")
+    if (this.at >= this.end) return this.fail("truncated")
+    const first = this.bytes[this.at]
+    switch (first >> 5) {
+      case Major.uint:
+      case Major.negative:
+        this.argument()
+        return
+      case Major.bytes:
+        this.byteString()
+        return
+      case Major.text:
+        this.text()
+        return
+      case Major.array:
+        for (let n = this.arrayLength(); n > 0 && this.fault === undefined; n--) this.skip(depth + 1)
+        return
+      case Major.map:
+        for (let n = this.mapLength() * 2; n > 0 && this.fault === undefined; n--) this.skip(depth + 1)
+        return
+      case Major.tag:
+        this.argument()
+        this.skip(depth + 1)
+        return
+      default: {
+        const info = first & 31
+        const size = info < 24 ? 1 : info === 24 ? 2 : info === 25 ? 3 : info === 26 ? 5 : info === 27 ? 9 : 0
+        if (size === 0 || this.at + size > this.end) return this.fail("malformed simple value")
+        if (info === 24 && this.bytes[this.at + 1] < 32) return this.fail("malformed simple value")
+        this.at += size
+      }
+    }
+  }
+
+  /** One item of any kind as a JavaScript value, see {@link Value}. */
+  value(depth = 0): Value {
+    if (this.fault !== undefined) return null
+    if (depth > maxDepth) {
+      this.fail("nested too deep")
+      return null
+    }
+    switch (this.peekMajor()) {
+      case Major.uint: {
+        const value = this.uint64()
+        return value <= MAX_SAFE ? Number(value) : value
+      }
+      case Major.negative: {
+        const value = -1n - this.argument64()
+        return value >= -MAX_SAFE ? Number(value) : value
+      }
+      case Major.bytes:
+        return this.byteString()
+      case Major.text:
+        return this.text()
+      case Major.array: {
+        const out: Array<Value> = []
+        for (let n = this.arrayLength(); n > 0 && this.fault === undefined; n--) out.push(this.value(depth + 1))
+        return out
+      }
+      case Major.map: {
+        const out = new Map<Value, Value>()
+        for (let n = this.mapLength(); n > 0 && this.fault === undefined; n--) {
+          const key = this.value(depth + 1)
+          if (typeof key === "object") this.fail("a map key is neither a number nor text")
+          if (out.has(key)) this.fail("duplicate map key")
+          out.set(key, this.value(depth + 1))
+        }
+        return out
+      }
+      case Major.simple:
+        return this.simple()
+      default:
+        this.fail("unsupported item")
+        return null
+    }
+  }
+
+  private simple(): Value {
+    const first = this.bytes[this.at]
+    const start = this.at
+    this.skip()
+    if (this.fault !== undefined) return null
+    switch (first) {
+      case 0xf4:
+        return false
+      case 0xf5:
+        return true
+      case NULL:
+      case 0xf7:
+        return null
+      case 0xf9:
+        return { float: halfToNumber(this.bytes[start + 1] << 8 | this.bytes[start + 2]) }
+      case 0xfa:
+        return { float: view(this.bytes).getFloat32(start + 1) }
+      case 0xfb:
+        return { float: view(this.bytes).getFloat64(start + 1) }
+      default:
+        this.fail("unsupported simple value")
+        return null
+    }
+  }
+
+  /** The argument of an item of the given major type. */
+  private length(major: number, max: number): number {
+    if (this.at >= this.end || this.bytes[this.at] >> 5 !== major) {
+      this.fail(`expected ${names[major]}`)
+      return 0
+    }
+    const value = this.argument()
+    if (value > max) {
+      this.fail(`${names[major]} out of range`)
+      return 0
+    }
+    return value
+  }
+
+  private argument64(): bigint {
+    const first = this.bytes[this.at]
+    if ((first & 31) !== 27) return BigInt(this.argument())
+    if (this.at + 9 > this.end) {
+      this.fail("truncated")
+      return 0n
+    }
+    this.at += 9
+    return view(this.bytes).getBigUint64(this.at - 8)
+  }
+
+  /** Reads an item's argument; one past 2^53 comes out inexact, and is out of every range. */
+  private argument(): number {
+    const b = this.bytes
+    const at = this.at
+    const info = b[at] & 31
+    if (info < 24) {
+      this.at = at + 1
+      return info
+    }
+    const size = info === 24 ? 1 : info === 25 ? 2 : info === 26 ? 4 : info === 27 ? 8 : 0
+    if (size === 0) {
+      this.fail("indefinite or reserved length")
+      return 0
+    }
+    if (at + 1 + size > this.end) {
+      this.fail("truncated")
+      return 0
+    }
+    this.at = at + 1 + size
+    let value = 0
+    for (let i = at + 1; i <= at + size; i++) value = value * 256 + b[i]
+    return value
+  }
+}
+
+const names = ["an integer", "a negative integer", "a byte string", "text", "an array", "a map", "a tag", "a value"]
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER)
+const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+const halfToNumber = (half: number): number => {
+  const exponent = half >> 10 & 31
+  const fraction = half & 0x3ff
+  const magnitude = exponent === 0
+    ? fraction * 2 ** -24
+    : exponent === 31
+    ? (fraction === 0 ? Infinity : NaN)
+    : (1 + fraction / 1024) * 2 ** (exponent - 15)
+  return half & 0x8000 ? -magnitude : magnitude
+}
+
+/**
+ * Any CBOR item of the kinds the protocol carries. JavaScript has one number
+ * type and CBOR has two, so a floating-point number is wrapped to keep the two
+ * apart; integers beyond 2^53 are `bigint`.
+ *
+ * @internal
+ */
+export type Value =
+  | number
+  | bigint
+  | string
+  | boolean
+  | null
+  | Uint8Array
+  | { readonly float: number }
+  | ReadonlyArray<Value>
+  | ReadonlyMap<Value, Value>
+
+/**
+ * Writes canonical CBOR into one growing buffer.
+ *
+ * @internal
+ */
+export class Writer {
+  private bytes: Uint8Array
+  at = 0
+
+  constructor(capacity = 256) {
+    this.bytes = new Uint8Array(capacity)
+  }
+
+  /** What was written so far, as a view: copy it before writing on. */
+  result(): Uint8Array {
+    return this.bytes.subarray(0, this.at)
+  }
+
+  map(pairs: number): void {
+    this.head(Major.map, pairs)
+  }
+
+  array(items: number): void {
+    this.head(Major.array, items)
+  }
+
+  uint(value: number | bigint): void {
+    this.head(Major.uint, value)
+  }
+
+  boolean(value: boolean): void {
+    this.byte(value ? 0xf5 : 0xf4)
+  }
+
+  null(): void {
+    this.byte(NULL)
+  }
+
+  byteString(value: Uint8Array): void {
+    this.head(Major.bytes, value.length)
+    this.raw(value)
+  }
+
+  /** A byte string given as trusted hex text. */
+  hexString(value: string): void {
+    const length = value.length >> 1
+    this.head(Major.bytes, length)
+    this.reserve(length)
+    Hex.write(this.bytes, value, this.at)
+    this.at += length
+  }
+
+  text(value: string): void {
+    const encoded = encoder.encode(value)
+    this.head(Major.text, encoded.length)
+    this.raw(encoded)
+  }
+
+  texts(values: ReadonlyArray<string> | undefined): void {
+    if (values === undefined) return this.null()
+    this.array(values.length)
+    for (const value of values) this.text(value)
+  }
+
+  /** Bytes that are CBOR already. */
+  raw(value: Uint8Array): void {
+    this.reserve(value.length)
+    this.bytes.set(value, this.at)
+    this.at += value.length
+  }
+
+  value(value: Value): void {
+    switch (typeof value) {
+      case "number":
+        // An integer beyond 2^53 was never exact: it can only have been a float.
+        if (!Number.isSafeInteger(value)) return this.float(value)
+        return value < 0 ? this.head(Major.negative, -1 - value) : this.head(Major.uint, value)
+      case "bigint":
+        return value < 0n ? this.head(Major.negative, -1n - value) : this.head(Major.uint, value)
+      case "string":
+        return this.text(value)
+      case "boolean":
+        return this.boolean(value)
+    }
+    if (value === null) return this.null()
+    if (value instanceof Uint8Array) return this.byteString(value)
+    if (isArray(value)) {
+      this.array(value.length)
+      for (const item of value) this.value(item)
+      return
+    }
+    if (value instanceof Map) return this.sortedMap(value)
+    this.float((value as { readonly float: number }).float)
+  }
+
+  private sortedMap(entries: ReadonlyMap<Value, Value>): void {
+    const pairs = Array.from(entries, ([key, value]) => ({ key: encode(key), value }))
+    pairs.sort((a, b) => a.key.length - b.key.length || compareBytes(a.key, b.key))
+    this.map(pairs.length)
+    for (const pair of pairs) {
+      this.raw(pair.key)
+      this.value(pair.value)
+    }
+  }
+
+  private float(value: number): void {
+    this.reserve(9)
+    const v = view(this.bytes)
+    if (Number.isNaN(value)) {
+      this.bytes[this.at] = 0xf9
+      v.setUint16(this.at + 1, 0x7e00)
+      this.at += 3
+    } else if (Math.fround(value) !== value) {
+      this.bytes[this.at] = 0xfb
+      v.setFloat64(this.at + 1, value)
+      this.at += 9
+    } else {
+      const half = numberToHalf(value)
+      this.bytes[this.at] = half === undefined ? 0xfa : 0xf9
+      if (half === undefined) v.setFloat32(this.at + 1, value)
+      else v.setUint16(this.at + 1, half)
+      this.at += half === undefined ? 5 : 3
+    }
+  }
+
+  private byte(value: number): void {
+    this.reserve(1)
+    this.bytes[this.at++] = value
+  }
+
+  private head(major: number, value: number | bigint): void {
+    this.reserve(9)
+    const b = this.bytes
+    const m = major << 5
+    if (value < 24) b[this.at++] = m | Number(value)
+    else if (value < 0x100) {
+      b[this.at++] = m | 24
+      b[this.at++] = Number(value)
+    } else if (value < 0x10000) {
+      b[this.at++] = m | 25
+      b[this.at++] = Number(value) >> 8
+      b[this.at++] = Number(value) & 0xff
+    } else {
+      const wide = value >= 0x100000000
+      b[this.at++] = m | (wide ? 27 : 26)
+      let rest = BigInt(value)
+      const size = wide ? 8 : 4
+      for (let i = this.at + size - 1; i >= this.at; i--) {
+        b[i] = Number(rest & 0xffn)
+        rest >>= 8n
+      }
+      this.at += size
+    }
+  }
+
+  private reserve(size: number): void {
+    if (this.at + size <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.at + size))
+    grown.set(this.bytes)
+    this.bytes = grown
+  }
+}
+
+const isArray = (value: Value): value is ReadonlyArray<Value> => Array.isArray(value)
+
+/** The half-precision bits of a single-precision value, if they hold it exactly. */
+const numberToHalf = (value: number): number | undefined => {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0
+  const magnitude = Math.abs(value)
+  if (magnitude === 0) return sign
+  if (magnitude === Infinity) return sign | 0x7c00
+  const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14)
+  const fraction = magnitude / 2 ** (exponent - 10)
+  if (exponent > 15 || !Number.isInteger(fraction)) return undefined
+  const biased = fraction < 1024 ? 0 : exponent + 15
+  return sign | biased << 10 | fraction & 0x3ff
+}
+
+const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
+  for (let i = 0; i < a.length && i < b.length; i++) if (a[i] !== b[i]) return a[i] - b[i]
+  return a.length - b.length
+}
+
+/**
+ * One value in canonical form.
+ *
+ * @internal
+ */
+export const encode = (value: Value): Uint8Array => {
+  const writer = new Writer(64)
+  writer.value(value)
+  return writer.result()
+}

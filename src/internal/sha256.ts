@@ -1,0 +1,32 @@
+/**
+ * SHA-256: OpenSSL's where the host is Node, the noble library's elsewhere.
+ * Names are hashes, so this is on the path of every packet.
+ *
+ * @since 0.1.0
+ */
+import { sha256 as portable } from "@noble/hashes/sha2.js"
+import * as Hex from "./hex.ts"
+
+interface NodeCrypto {
+  readonly hash?: (algorithm: "sha256", data: Uint8Array, encoding: "hex") => string
+}
+
+const native = (globalThis as {
+  readonly process?: { readonly getBuiltinModule?: (id: "node:crypto") => NodeCrypto }
+}).process?.getBuiltinModule?.("node:crypto").hash
+
+/**
+ * The digest as 64 hex digits.
+ *
+ * @internal
+ */
+export const sha256Hex: (data: Uint8Array) => string = native === undefined
+  ? (data) => Hex.encode(portable(data))
+  : (data) => native("sha256", data, "hex")
+
+/**
+ * The digest's 32 bytes.
+ *
+ * @internal
+ */
+export const sha256 = (data: Uint8Array): Uint8Array => Hex.decode(sha256Hex(data))
