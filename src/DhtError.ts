@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import type { Address } from "./Address.ts"
 
 /**
  * The text is no address: no known form claims it, or the form that does
@@ -44,6 +45,18 @@ export class InvalidNodeId extends Data.TaggedError("InvalidNodeId")<{ readonly 
 export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonly reason: string }> {
   override get message() {
     return `Invalid message: ${this.reason}`
+  }
+}
+
+/**
+ * A message of a type (8 bits) that this version does not know.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{ readonly type: number }> {
+  override get message() {
+    return `Unknown message type 0x${this.type.toString(16).padStart(2, "0")}`
   }
 }
 
@@ -141,5 +154,57 @@ export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly 
 export class CannotUnlock extends Data.TaggedError("CannotUnlock")<{}> {
   override get message() {
     return "The identity does not open: wrong passphrase, or a damaged file"
+  }
+}
+
+/**
+ * Bytes that are no key of the curve they are meant for.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidKey extends Data.TaggedError("InvalidKey")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid key: ${this.reason}`
+  }
+}
+
+/**
+ * The text is no host and port.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidSocketAddress extends Data.TaggedError("InvalidSocketAddress")<{
+  readonly text: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `"${this.text}" is not a socket address: ${this.reason}`
+  }
+}
+
+/**
+ * The key store holds no key of that address.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownAddress extends Data.TaggedError("UnknownAddress")<{ readonly address: Address }> {
+  override get message() {
+    return `The key store has no key for ${this.address}`
+  }
+}
+
+/**
+ * The key store holds an identity already. A node has exactly one, and it is
+ * never overwritten.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IdentityExists extends Data.TaggedError("IdentityExists")<{}> {
+  override get message() {
+    return "The key store already holds an identity, and a node has exactly one"
   }
 }

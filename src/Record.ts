@@ -1,7 +1,24 @@
 /**
+ * Signed records: what the network keeps for those who are not there to say it
+ * themselves.
+ *
+ * A record carries its own proof. Anyone can check its integrity (that it was
+ * signed as it is and is alive); whether the signer may speak for the address
+ * is authority, a {@link Policy}. What comes out of {@link decode} or
+ * {@link sign} is well formed; nothing else makes a `SignedRecord`.
+ *
  * @since 0.1.0
  */
-import type { Address } from "./Address.ts"
+import * as Result from "effect/Result"
+import * as Address from "./Address.ts"
+import type { Ed25519, SigningKey } from "./Crypto.ts"
+import * as Delegation from "./Delegation.ts"
+import { InvalidDelegation, InvalidRecord, RecordExpired } from "./DhtError.ts"
+import type * as Cbor from "./internal/cbor.ts"
+import { RecencyMap } from "./internal/recencyMap.ts"
+import * as internal from "./internal/record.ts"
+import { sha256Hex } from "./internal/sha256.ts"
+import * as NodeId from "./NodeId.ts"
 
 /**
  * A statement by an address, signed, kept by nodes that do not know its owner.
@@ -13,7 +30,7 @@ export interface SignedRecord {
   /** The record as it travels: canonical CBOR, kept as received. */
   readonly bytes: Uint8Array
   /** Whose record it is. */
-  readonly address: Address
+  readonly address: Address.Address
   /** One of {@link RecordType}, or any other of 8 bits. */
   readonly type: number
   readonly payload: Uint8Array
@@ -33,3 +50,302 @@ export interface SignedRecord {
   /** When that delegation was issued, Unix seconds; 0 without one. */
   readonly delegatedAt: bigint
 }
+
+/**
+ * What a record says, without what follows from it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Fields = Omit<SignedRecord, "bytes" | "expiresAt" | "delegatedAt">
+
+/**
+ * The types with a payload of their own. The rest of 0x03 to 0x0F, 0x11 to 0x1F
+ * and 0x81 to 0x8F is free for applications, everything else is reserved.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const RecordType: {
+  readonly endpoint: 0x01
+  readonly profile: 0x02
+  readonly topic: 0x10
+  readonly mailbox: 0x80
+} = internal.RecordType
+
+/**
+ * Which key a record lives at: `sovereign` at that of its own address, `topic`
+ * at that of its topic, `mailbox` at that of the recipient.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Category = "sovereign" | "topic" | "mailbox"
+
+/**
+ * The category of a record type; a reserved one counts as sovereign.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const category: (type: number) => Category = internal.category
+
+/**
+ * The key of the record's address, the only one where a sovereign record may
+ * live.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const ownKey = (record: SignedRecord): NodeId.NodeId => NodeId.fromAddress(record.address)
+
+/**
+ * The largest record, in bytes, that a node can hand to whoever looks it up.
+ *
+ * The body of an answer has 1050 bytes. The least it can say beside a record:
+ *
+ * - 1: the head of a map of three
+ * - 2: field 1, no nodes
+ * - 20: field 3, the observed address, 18 bytes when the asker uses IPv6
+ * - 2: field 4, the head of a list of one
+ *
+ * (A STORE of the record to its key then has 1196 of 1200 bytes.)
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxResolvableSize: number = 1050 - (1 + 2 + 20 + 2)
+
+// --- Encoding ---
+
+/**
+ * Reads one record, in canonical CBOR and with nothing after it. The record's
+ * parts are views of `bytes`. Nothing is verified.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode: (bytes: Uint8Array) => Result.Result<SignedRecord, InvalidRecord> = internal.decode
+
+/**
+ * Reads one record in the middle of a message; undefined when the reader found
+ * a fault.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const read: (reader: Cbor.Reader) => SignedRecord | undefined = internal.read
+
+/**
+ * Writes canonical CBOR. The bytes of a `SignedRecord` are there already, as
+ * its `bytes`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode: (fields: Fields) => Uint8Array = internal.encode
+
+/**
+ * The same record over its own copy of the bytes, so that keeping it does not
+ * keep the datagram it came in.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const detach: (record: SignedRecord) => SignedRecord = internal.detach
+
+// --- Integrity ---
+
+/**
+ * What is wrong with a record, as a plain value: where strangers' records are
+ * refused by the thousand, an `Error` with its stack costs more than the check.
+ * {@link toError} makes one of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Fault =
+  | { readonly _tag: "InvalidRecord"; readonly reason: string }
+  | { readonly _tag: "RecordExpired"; readonly expiresAt: number; readonly now: number }
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toError = (fault: Fault): InvalidRecord | RecordExpired =>
+  fault._tag === "InvalidRecord"
+    ? new InvalidRecord({ reason: fault.reason })
+    : new RecordExpired({ expiresAt: fault.expiresAt, now: fault.now })
+
+/**
+ * Everything of integrity but the signature, at `now` in Unix seconds: the
+ * limits of the payload; not from the future, give or take 60 s between clocks;
+ * alive, the last second included. Expiry is judged last.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const fault: (record: SignedRecord, now: number) => Fault | undefined = internal.fault
+
+/**
+ * The bytes that the signature covers: `a2al-rec`, a zero byte, and the
+ * canonical map of fields 1 to 6.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const signedBytes: (record: SignedRecord) => Uint8Array = internal.signedBytes
+
+/**
+ * Whether the record's own key signed it.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const isSigned = (record: SignedRecord, crypto: Ed25519): boolean =>
+  crypto.verify(record.publicKey, signedBytes(record), record.signature)
+
+/**
+ * {@link fault} with an error.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const checkForm = (record: SignedRecord, now: number): Result.Result<void, InvalidRecord | RecordExpired> =>
+  toResult(fault(record, now))
+
+/**
+ * The whole of integrity: {@link fault} and the signature. Of an expired record
+ * the signature is checked as well, so that `RecordExpired` is only said of a
+ * record that once was good.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const verify = (
+  record: SignedRecord,
+  options: { readonly crypto: Ed25519; readonly now: number }
+): Result.Result<void, InvalidRecord | RecordExpired> => {
+  const found = fault(record, options.now)
+  return found?._tag !== "InvalidRecord" && !isSigned(record, options.crypto)
+    ? invalid("bad signature")
+    : toResult(found)
+}
+
+const toResult = (found: Fault | undefined): Result.Result<void, InvalidRecord | RecordExpired> =>
+  found === undefined ? Result.void : Result.fail(toError(found))
+
+// --- Authority ---
+
+/**
+ * Whether a record that passed the checks of integrity may be kept at `key`.
+ * `now` is in Unix seconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Policy = (
+  key: NodeId.NodeId,
+  record: SignedRecord,
+  now: number
+) => Result.Result<void, InvalidRecord | InvalidDelegation>
+
+/** How many genuine delegations a policy remembers: checking a wallet's signature takes milliseconds. */
+const rememberedDelegations = 256
+
+/**
+ * The usual policy: an address speaks through its own key, or through one that
+ * it delegated to and that delegation holds at `now`; a sovereign record is at
+ * its own key.
+ *
+ * A delegation must hold even in a record whose key needs none: the record's
+ * signature does not cover it and {@link isNewer} looks at it, so a stranger
+ * could attach one to make an old record the newest.
+ *
+ * @category policies
+ * @since 0.1.0
+ */
+export const authority = (options: { readonly crypto: Ed25519 }): Policy => {
+  const genuine = new RecencyMap<string, true>(rememberedDelegations)
+  return (key, record, now) => {
+    if (category(record.type) === "sovereign" && key !== ownKey(record)) {
+      return invalid("it belongs at the key of its own address")
+    }
+    if (record.delegation === undefined) {
+      return Address.fromPublicKey(record.publicKey) === record.address
+        ? Result.void
+        : invalid("the key is not the address's, and there is no delegation")
+    }
+    const decoded = Delegation.decode(record.delegation)
+    if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
+    const delegation = decoded.success
+    if (!internal.delegates(delegation, record.address, record.publicKey)) {
+      return Result.fail(new InvalidDelegation({ reason: "it is for another address or key" }))
+    }
+    const id = sha256Hex(record.delegation)
+    if (genuine.get(id) === undefined) {
+      const verified = Delegation.verify(delegation, { crypto: options.crypto, now })
+      if (Result.isFailure(verified)) return Result.fail(verified.failure)
+    } else if (delegation.expiresAt !== 0n && delegation.expiresAt <= now) {
+      return Result.fail(new InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` }))
+    }
+    genuine.use(id, () => true)
+    return Result.void
+  }
+}
+
+/**
+ * Keeps whatever has integrity, for a network that settles authority elsewhere.
+ *
+ * @category policies
+ * @since 0.1.0
+ */
+export const policyNone: Policy = () => Result.void
+
+// --- Order ---
+
+/**
+ * Whether `a` supersedes `b`: the later delegation wins, then the larger seq,
+ * then the later timestamp. So a new delegation takes the floor from a stolen
+ * operational key, however far that one has pushed its seq.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const isNewer = (a: SignedRecord, b: SignedRecord): boolean =>
+  a.delegatedAt !== b.delegatedAt
+    ? a.delegatedAt > b.delegatedAt
+    : a.seq !== b.seq
+    ? a.seq > b.seq
+    : a.timestamp > b.timestamp
+
+// --- Signing ---
+
+/**
+ * Signs a record: `type` is 0x02 to 0x0F, 0x10 to 0x1F or 0x80 to 0x8F, `ttl`
+ * in seconds and at least 1, `timestamp` in Unix seconds. A key that is not the
+ * address's needs an encoded delegation from the address.
+ *
+ * Endpoint, topic and profile records are made with `Endpoint.sign`,
+ * `Topic.sign` and `Profile.sign`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sign = (options: {
+  readonly signer: SigningKey
+  readonly address: Address.Address
+  readonly type: number
+  readonly payload: Uint8Array
+  readonly seq: bigint
+  readonly timestamp: bigint
+  readonly ttl: number
+  readonly delegation?: Uint8Array | undefined
+}): Result.Result<SignedRecord, InvalidRecord> => {
+  const { type } = options
+  return type >= 0x02 && type <= 0x1f || type >= 0x80 && type <= 0x8f
+    ? internal.seal(options)
+    : invalid(type === RecordType.endpoint ? "an endpoint record has a signer of its own" : `type ${type} is reserved`)
+}
+
+const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))

@@ -3,6 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as NetAddress from "effect/net/NetAddress"
+import * as Result from "effect/Result"
+import { InvalidSocketAddress } from "./DhtError.ts"
 
 /**
  * `host` is an IP address in its canonical text, an IPv4-mapped IPv6 address
@@ -15,4 +18,219 @@
 export interface SocketAddress {
   readonly host: string
   readonly port: number
+}
+
+/**
+ * Reads the IP address in `bytes[start, start + length)`; undefined unless
+ * `length` is 4 or 16.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromWire = (
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  port: number
+): SocketAddress | undefined => {
+  if (length === 4) return { host: ipv4Text(bytes, start), port }
+  if (length !== 16) return undefined
+  return isMapped(bytes, start)
+    ? { host: ipv4Text(bytes, start + 12), port }
+    : { host: ipv6Text(bytes.subarray(start, start + 16)), port }
+}
+
+/**
+ * Reads an IP address with a port: `192.0.2.1:4121`, `[2001:db8::1]:4121`.
+ * A name has to be resolved first, see {@link splitHostPort}.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromString = (text: string): Result.Result<SocketAddress, InvalidSocketAddress> =>
+  Result.flatMap(splitHostPort(text), ({ host, port }) => {
+    const ip = ipBytes(host)
+    const address = ip && fromWire(ip, 0, ip.length, port)
+    return address
+      ? Result.succeed(address)
+      : invalid(text, `"${host}" is not an IP address; a name has to be resolved to one first`)
+  })
+
+/**
+ * Takes `host:port` apart, where the host is an IPv4 address, an IPv6 address
+ * in brackets or a name, given back as written. Ports are 0 to 65535; white
+ * space around the text is ignored.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const splitHostPort = (
+  text: string
+): Result.Result<{ readonly host: string; readonly port: number }, InvalidSocketAddress> => {
+  const trimmed = text.trim()
+  const colon = trimmed.lastIndexOf(":")
+  if (colon < 0) return invalid(text, "the port is missing, write host:port")
+  const before = trimmed.slice(0, colon)
+  const bracketed = before.startsWith("[") && before.endsWith("]")
+  const host = bracketed ? before.slice(1, -1) : before
+  if (bracketed ? ipv6Bytes(host) === undefined : !/^[^\s:/[\]]+$/.test(host)) {
+    return invalid(text, "write a name or an IPv4 address as host:port, an IPv6 address as [address]:port")
+  }
+  const digits = trimmed.slice(colon + 1)
+  const port = /^\d{1,5}$/.test(digits) ? Number(digits) : Infinity
+  return port <= 65535
+    ? Result.succeed({ host, port })
+    : invalid(text, `"${digits}" is not a port, which is a number of at most 65535`)
+}
+
+/**
+ * The text for people: `192.0.2.1:4121`, `[2001:db8::1]:4121`, or the bare
+ * name of a peer on a network without IPs.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const format = (address: SocketAddress): string =>
+  address.host.includes(":")
+    ? `[${address.host}]:${address.port}`
+    : address.port === 0 && ipBytes(address.host) === undefined
+    ? address.host
+    : key(address)
+
+/**
+ * A `Map` key: two socket addresses are the same where their keys are.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const key = (address: SocketAddress): string => `${address.host}:${address.port}`
+
+/**
+ * The 4 or 16 bytes of an IP address, an IPv4-mapped one as 4; undefined for a
+ * name. An IPv6 address with a zone counts as a name: it means something on
+ * one machine only.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const ipBytes = (host: string): Uint8Array | undefined => {
+  if (!host.includes(":")) return ipv4Bytes(host)
+  const bytes = ipv6Bytes(host)
+  return bytes !== undefined && isMapped(bytes, 0) ? bytes.subarray(12) : bytes
+}
+
+/**
+ * How a peer is told the address it was seen at: IP and port, 6 or 18 bytes.
+ * A host without an IP is written as 127.0.0.1:0.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encodeObserved = (address: SocketAddress): Uint8Array => {
+  const ip = ipBytes(address.host)
+  if (ip === undefined) return Uint8Array.of(127, 0, 0, 1, 0, 0)
+  const bytes = new Uint8Array(ip.length + 2)
+  bytes.set(ip)
+  bytes[ip.length] = address.port >> 8
+  bytes[ip.length + 1] = address.port
+  return bytes
+}
+
+/**
+ * Reads what {@link encodeObserved} wrote; undefined unless it is 6 or 18 bytes.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decodeObserved = (bytes: Uint8Array): SocketAddress | undefined => {
+  const length = bytes.length - 2
+  return fromWire(bytes, 0, length, bytes[length] << 8 | bytes[length + 1])
+}
+
+/**
+ * Whether a host can be reached from the Internet by its address: an IP
+ * outside the unspecified, loopback, private (RFC 1918, RFC 4193), shared
+ * (RFC 6598), link-local and multicast ranges. A name is not.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isPublic = (host: string): boolean => {
+  const ip = ipBytes(host)
+  return ip !== undefined && isPublicIp(ip)
+}
+
+/**
+ * The network a public host belongs to, usually one operator's: the /24 of an
+ * IPv4 address, the /48 of an IPv6 address. Undefined for all other hosts,
+ * whose neighbours on a network say nothing about who runs them.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const subnet = (host: string): string | undefined => {
+  const ip = ipBytes(host)
+  if (ip === undefined || !isPublicIp(ip)) return undefined
+  return ip.length === 4
+    ? `${ipv4Text(ip.fill(0, 3), 0)}/24`
+    : `${ipv6Text(ip.fill(0, 6))}/48`
+}
+
+const invalid = (text: string, reason: string): Result.Result<never, InvalidSocketAddress> =>
+  Result.fail(new InvalidSocketAddress({ text, reason }))
+
+const ipv4Text = (bytes: Uint8Array, at: number): string =>
+  `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`
+
+const ipv6Text = (bytes: Uint8Array): string => NetAddress.formatIp(NetAddress.ipv6FromBytesUnsafe(bytes))
+
+const isMapped = (bytes: Uint8Array, at: number): boolean => {
+  for (let i = 0; i < 10; i++) if (bytes[at + i] !== 0) return false
+  return bytes[at + 10] === 0xff && bytes[at + 11] === 0xff
+}
+
+const DOT = 46
+
+/** Four decimal numbers without leading zeros. Every contact sent passes here. */
+const ipv4Bytes = (host: string): Uint8Array | undefined => {
+  const bytes = new Uint8Array(4)
+  let at = 0
+  let octet = -1
+  for (let i = 0; i <= host.length; i++) {
+    const code = i < host.length ? host.charCodeAt(i) : DOT
+    if (code === DOT) {
+      if (octet < 0 || at === 4) return undefined
+      bytes[at++] = octet
+      octet = -1
+    } else {
+      const digit = code - 48
+      if (digit < 0 || digit > 9 || octet === 0) return undefined
+      octet = octet < 0 ? digit : octet * 10 + digit
+      if (octet > 255) return undefined
+    }
+  }
+  return at === 4 ? bytes : undefined
+}
+
+const ipv6Bytes = (host: string): Uint8Array | undefined => {
+  const parsed = NetAddress.ipv6FromString(host)
+  return Result.isSuccess(parsed) ? Uint8Array.from(NetAddress.ipv6ToOctets(parsed.success)) : undefined
+}
+
+const isPublicIp = (ip: Uint8Array): boolean => {
+  const [a, b] = ip
+  return ip.length === 4
+    ? ip.some((byte) => byte !== 0) &&
+      a !== 127 &&
+      a !== 10 &&
+      !(a === 172 && b >> 4 === 1) &&
+      !(a === 192 && b === 168) &&
+      !(a === 169 && b === 254) &&
+      !(a === 100 && b >> 6 === 1) &&
+      a >> 4 !== 0xe
+    // The unspecified and the loopback address differ in the last byte only.
+    : ip.some((byte, i) => i < 15 ? byte !== 0 : byte > 1) &&
+      a >> 1 !== 0x7e &&
+      !(a === 0xfe && b >> 6 === 2) &&
+      a !== 0xff
 }

@@ -64,8 +64,7 @@ export class Reader {
 
   /** An unsigned integer of at most `max`, which is at most 2^53 − 1. */
   uint(max: number): number {
-    const value = this.length(Major.uint, max)
-    return value
+    return this.length(Major.uint, max)
   }
 
   /** An unsigned integer of up to 64 bits. */
@@ -477,16 +476,17 @@ export class Writer {
       b[this.at++] = m | 25
       b[this.at++] = Number(value) >> 8
       b[this.at++] = Number(value) & 0xff
+    } else if (value < 0x100000000) {
+      b[this.at++] = m | 26
+      const narrow = Number(value)
+      b[this.at++] = narrow >>> 24
+      b[this.at++] = narrow >>> 16
+      b[this.at++] = narrow >>> 8
+      b[this.at++] = narrow
     } else {
-      const wide = value >= 0x100000000
-      b[this.at++] = m | (wide ? 27 : 26)
-      let rest = BigInt(value)
-      const size = wide ? 8 : 4
-      for (let i = this.at + size - 1; i >= this.at; i--) {
-        b[i] = Number(rest & 0xffn)
-        rest >>= 8n
-      }
-      this.at += size
+      b[this.at++] = m | 27
+      view(b).setBigUint64(this.at, BigInt(value))
+      this.at += 8
     }
   }
 
@@ -517,6 +517,14 @@ const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
   for (let i = 0; i < a.length && i < b.length; i++) if (a[i] !== b[i]) return a[i] - b[i]
   return a.length - b.length
 }
+
+/**
+ * Bytes of an integer, or of the head of anything with that length.
+ *
+ * @internal
+ */
+export const uintSize = (value: number): number =>
+  value < 24 ? 1 : value < 0x100 ? 2 : value < 0x10000 ? 3 : value < 0x100000000 ? 5 : 9
 
 /**
  * One value in canonical form.

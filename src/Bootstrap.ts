@@ -1,0 +1,127 @@
+/**
+ * Joining: from a few addresses to a place in the network.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
+import type { Contact } from "./Contact.ts"
+import { NodeIdentity } from "./Identity.ts"
+import { NodeSettings } from "./NodeSettings.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import { Query } from "./Query.ts"
+import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+
+/**
+ * None of the given addresses is a node that answers: each with the reason.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotJoin extends Data.TaggedError("CannotJoin")<{
+  readonly failures: ReadonlyArray<{
+    readonly address: SocketAddress.SocketAddress
+    readonly error: Rpc.RequestError
+  }>
+}> {
+  override get message() {
+    const lines = this.failures.map(({ address, error }) => `${SocketAddress.format(address)}: ${error.message}`)
+    return `No bootstrap address answered: ${lines.join("; ")}`
+  }
+}
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Bootstrap extends Context.Service<Bootstrap, {
+  /**
+   * Pings all addresses at once; whoever answers is a contact, and a lookup of
+   * our own id makes us known to our neighbours. Succeeds with those who
+   * answered. An empty list is fine: somebody has to be first.
+   */
+  readonly join: (
+    addresses: ReadonlyArray<SocketAddress.SocketAddress>
+  ) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
+  /** The same with contacts whose identity is known and trusted. */
+  readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
+  /** Addresses worth remembering for the next start, the healthiest first. */
+  readonly candidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
+}>()("effect-dht/Bootstrap") {}
+
+/** What a bootstrap address is given to answer. */
+const seedDeadlineMillis = 10_000
+
+const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const rpc = yield* Rpc.Rpc
+  const routing = yield* Routing.Routing
+  const health = yield* PeerHealth.PeerHealth
+  const settings = yield* NodeSettings
+  const query = yield* Query
+  const clock = yield* Clock.Clock
+
+  const findNeighbours = Effect.gen(function*() {
+    if (!(yield* Ref.get(settings.passive))) yield* query.findNode(identity.nodeId)
+  })
+
+  const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {
+    const outcomes = yield* Effect.forEach(
+      addresses,
+      (address) =>
+        Effect.map(
+          Effect.result(
+            rpc.request(address, { _tag: "Ping", address: identity.address }, { deadline: seedDeadlineMillis })
+          ),
+          (result) => ({ address, result })
+        ),
+      { concurrency: "unbounded" }
+    )
+    const contacts: Array<Contact> = []
+    const failures: Array<CannotJoin["failures"][number]> = []
+    for (const { address, result } of outcomes) {
+      if (Result.isSuccess(result)) contacts.push(result.success.from)
+      else failures.push({ address, error: result.failure })
+    }
+    if (contacts.length === 0 && failures.length > 0) return yield* new CannotJoin({ failures })
+    if (contacts.length > 0) yield* findNeighbours
+    return contacts
+  })
+
+  const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
+    const now = clock.currentTimeMillisUnsafe()
+    for (const contact of contacts) routing.core.add(contact, now, now)
+    yield* findNeighbours
+  })
+
+  const candidates = (max: number) =>
+    Effect.sync(() => {
+      const rank = (contact: Contact) => healthOrder[health.core.state(contact.id)]
+      return routing.core.entries()
+        .map(({ contact }) => contact)
+        .sort((a, b) => rank(a) - rank(b))
+        .slice(0, max)
+        .map(({ host, port }) => ({ host, port }))
+    })
+
+  return Bootstrap.of({ join, joinContacts, candidates })
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Bootstrap,
+  never,
+  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Query
+> = Layer.effect(Bootstrap, make)

@@ -1,0 +1,453 @@
+/**
+ * A master key authorises an operational Ed25519 key to act for its address,
+ * so that the master can stay offline, or in a wallet.
+ *
+ * A record signed by the operational key carries the delegation with it. There
+ * are three kinds, told apart by the version of the address: an Ed25519 master
+ * signs the fields themselves; an Ethereum or Paralism wallet signs a text that
+ * its owner can read (EIP-191, Bitcoin message signing).
+ *
+ * @since 0.1.0
+ */
+import { keccak_256 } from "@noble/hashes/sha3.js"
+import * as Bytes from "effect/Bytes"
+import * as Result from "effect/Result"
+import * as Address from "./Address.ts"
+import type { Ed25519, SigningKey } from "./Crypto.ts"
+import { InvalidDelegation, InvalidKey } from "./DhtError.ts"
+import * as Cbor from "./internal/cbor.ts"
+import * as Hex from "./internal/hex.ts"
+import * as Secp256k1 from "./internal/secp256k1.ts"
+import { sha256 } from "./internal/sha256.ts"
+
+/**
+ * What the operational key may do for the address, and whose word that is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Delegation {
+  /** 32 bytes; only for an Ed25519 master: the others are found from the signature. */
+  readonly masterPublicKey: Uint8Array | undefined
+  /** 32 bytes. */
+  readonly operationalPublicKey: Uint8Array
+  /** The address of the master key. */
+  readonly agent: Address.Address
+  /** Unix seconds, up to 64 bits. */
+  readonly issuedAt: bigint
+  /** The first Unix second in which it no longer holds; 0 for never. */
+  readonly expiresAt: bigint
+  /** 8 bits; {@link networkScope} is the only one there is. */
+  readonly scope: number
+  /** 64 bytes of an Ed25519 master, 65 of the others. */
+  readonly signature: Uint8Array
+  /** The text a wallet signed; undefined for an Ed25519 master. */
+  readonly message: string | undefined
+}
+
+/**
+ * The scope that covers everything a node does.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const networkScope = 1
+
+const Key = {
+  masterPublicKey: 1,
+  operationalPublicKey: 2,
+  agent: 3,
+  issuedAt: 4,
+  expiresAt: 5,
+  scope: 6,
+  signature: 7,
+  message: 8
+} as const
+
+/**
+ * Reads canonical CBOR: exactly the bytes {@link encode} writes. The keys and
+ * the signature are views of the input. Nothing is verified.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode = (bytes: Uint8Array): Result.Result<Delegation, InvalidDelegation> => {
+  const reader = new Cbor.Reader(bytes)
+  let masterPublicKey: Uint8Array | undefined
+  let operationalPublicKey: Uint8Array | undefined
+  let agent: Address.Address | undefined
+  let issuedAt: bigint | undefined
+  let expiresAt: bigint | undefined
+  let scope: number | undefined
+  let signature: Uint8Array | undefined
+  let message: string | undefined
+  for (let pairs = reader.mapLength(); pairs > 0 && reader.fault === undefined; pairs--) {
+    switch (reader.uint(Key.message)) {
+      case Key.masterPublicKey:
+        masterPublicKey = fixed(reader, 32)
+        break
+      case Key.operationalPublicKey:
+        operationalPublicKey = fixed(reader, 32)
+        break
+      case Key.agent: {
+        const address = Address.fromBytes(fixed(reader, Address.length))
+        if (Result.isSuccess(address)) agent = address.success
+        else reader.fail(address.failure.reason)
+        break
+      }
+      case Key.issuedAt:
+        issuedAt = reader.uint64()
+        break
+      case Key.expiresAt:
+        expiresAt = reader.uint64()
+        break
+      case Key.scope:
+        scope = reader.uint(255)
+        break
+      case Key.signature:
+        signature = reader.byteString()
+        if (signature.length !== 64 && signature.length !== 65) reader.fail("expected a signature of 64 or 65 bytes")
+        break
+      case Key.message:
+        message = reader.text()
+        break
+      default:
+        reader.fail("unknown field")
+    }
+  }
+  if (reader.fault !== undefined) return invalid(reader.fault)
+  if (
+    operationalPublicKey === undefined || agent === undefined || issuedAt === undefined ||
+    expiresAt === undefined || scope === undefined || signature === undefined
+  ) return invalid("a field is missing")
+  const delegation: Delegation = {
+    masterPublicKey,
+    operationalPublicKey,
+    agent,
+    issuedAt,
+    expiresAt,
+    scope,
+    signature,
+    message
+  }
+  // One delegation has one encoding, or a copy could differ from the original
+  // in bytes that no signature covers.
+  return Bytes.Equivalence(encode(delegation), bytes) ? Result.succeed(delegation) : invalid("not canonical CBOR")
+}
+
+/**
+ * Writes canonical CBOR.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode = (delegation: Delegation): Uint8Array => {
+  const writer = new Cbor.Writer(512)
+  writer.map(6 + (delegation.masterPublicKey === undefined ? 0 : 1) + (delegation.message === undefined ? 0 : 1))
+  writeFields(writer, delegation)
+  writer.uint(Key.signature)
+  writer.byteString(delegation.signature)
+  if (delegation.message !== undefined) {
+    writer.uint(Key.message)
+    writer.text(delegation.message)
+  }
+  return writer.result()
+}
+
+/**
+ * When an encoded delegation was issued, Unix seconds; 0 when it is malformed.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const issuedAtOf = (bytes: Uint8Array): bigint => {
+  const delegation = decode(bytes)
+  return Result.isSuccess(delegation) ? delegation.success.issuedAt : 0n
+}
+
+/**
+ * Whether the master of the delegation's address signed it and it still holds
+ * at `now`, in Unix seconds. One issued in the future holds already.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const verify = (
+  delegation: Delegation,
+  options: { readonly crypto: Ed25519; readonly now: number }
+): Result.Result<void, InvalidDelegation> => {
+  if (delegation.scope !== networkScope) return invalid(`unknown scope ${delegation.scope}`)
+  if (delegation.expiresAt !== 0n && delegation.expiresAt <= options.now) {
+    return invalid(`it expired at ${delegation.expiresAt}, now is ${options.now}`)
+  }
+  switch (Address.version(delegation.agent)) {
+    case Address.Version.ed25519:
+      return verifyEd25519(delegation, options.crypto)
+    case Address.Version.ethereum:
+      return verifyWallet(delegation, chains.ethereum)
+    case Address.Version.paralism:
+      return verifyWallet(delegation, chains.paralism)
+    default:
+      return invalid("nobody can sign for this version of address")
+  }
+}
+
+/**
+ * Lets the key `operationalPublicKey` (32 bytes) act for the address of an
+ * Ed25519 master. Times are Unix seconds; it never expires when `expiresAt`
+ * is 0.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const delegate = (options: {
+  readonly master: SigningKey
+  readonly operationalPublicKey: Uint8Array
+  readonly issuedAt: bigint
+  readonly expiresAt: bigint
+}): Delegation => {
+  const fields: Fields = {
+    masterPublicKey: options.master.publicKey,
+    operationalPublicKey: options.operationalPublicKey,
+    agent: Address.fromPublicKey(options.master.publicKey),
+    issuedAt: options.issuedAt,
+    expiresAt: options.expiresAt,
+    scope: networkScope
+  }
+  return { ...fields, signature: options.master.sign(signedBytes(fields)), message: undefined }
+}
+
+/**
+ * As {@link delegate}, for the address that a secp256k1 private key (32 bytes)
+ * has on Ethereum or on Paralism.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const delegateSecp256k1 = (options: {
+  readonly chain: "ethereum" | "paralism"
+  readonly privateKey: Uint8Array
+  readonly operationalPublicKey: Uint8Array
+  readonly issuedAt: bigint
+  readonly expiresAt: bigint
+}): Result.Result<Delegation, InvalidKey> => {
+  const key = Secp256k1.publicKeyOf(options.privateKey)
+  if (key === undefined) return Result.fail(new InvalidKey({ reason: "not a secp256k1 private key of 32 bytes" }))
+  const chain = chains[options.chain]
+  const fields: Fields = {
+    masterPublicKey: undefined,
+    operationalPublicKey: options.operationalPublicKey,
+    agent: chain.address(key),
+    issuedAt: options.issuedAt,
+    expiresAt: options.expiresAt,
+    scope: networkScope
+  }
+  const message = messageOf(chain, fields)
+  return Result.succeed({ ...fields, signature: chain.sign(options.privateKey, message), message })
+}
+
+/**
+ * The text that the wallet of an Ethereum or Paralism address has to sign
+ * (EIP-191 `personal_sign`, Bitcoin `signmessage`). The delegation is then made
+ * of the same fields, this text and the signature.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const authorizationMessage = (options: {
+  readonly operationalPublicKey: Uint8Array
+  readonly agent: Address.Address
+  readonly issuedAt: bigint
+  readonly expiresAt: bigint
+}): Result.Result<string, InvalidDelegation> => {
+  const fields: Fields = { ...options, masterPublicKey: undefined, scope: networkScope }
+  switch (Address.version(options.agent)) {
+    case Address.Version.ethereum:
+      return Result.succeed(messageOf(chains.ethereum, fields))
+    case Address.Version.paralism:
+      return Result.succeed(messageOf(chains.paralism, fields))
+    default:
+      return invalid(`${Address.format(options.agent)} is not an address of Ethereum or Paralism`)
+  }
+}
+
+/** All that a master vouches for. */
+type Fields = Omit<Delegation, "signature" | "message">
+
+const invalid = (reason: string): Result.Result<never, InvalidDelegation> =>
+  Result.fail(new InvalidDelegation({ reason }))
+
+const fixed = (reader: Cbor.Reader, length: number): Uint8Array => {
+  const at = reader.fixedBytes(length)
+  return reader.bytes.subarray(at, at + length)
+}
+
+const writeFields = (writer: Cbor.Writer, fields: Fields): void => {
+  if (fields.masterPublicKey !== undefined) {
+    writer.uint(Key.masterPublicKey)
+    writer.byteString(fields.masterPublicKey)
+  }
+  writer.uint(Key.operationalPublicKey)
+  writer.byteString(fields.operationalPublicKey)
+  writer.uint(Key.agent)
+  writer.hexString(fields.agent)
+  writer.uint(Key.issuedAt)
+  writer.uint(fields.issuedAt)
+  writer.uint(Key.expiresAt)
+  writer.uint(fields.expiresAt)
+  writer.uint(Key.scope)
+  writer.uint(fields.scope)
+}
+
+const encoder = new TextEncoder()
+
+// --- Ed25519 masters ---
+
+const domain = encoder.encode("a2al-del\0")
+
+const signedBytes = (fields: Fields): Uint8Array => {
+  const writer = new Cbor.Writer()
+  writer.raw(domain)
+  writer.map(6)
+  writeFields(writer, fields)
+  return writer.result()
+}
+
+const verifyEd25519 = (delegation: Delegation, crypto: Ed25519): Result.Result<void, InvalidDelegation> => {
+  const { masterPublicKey } = delegation
+  if (masterPublicKey === undefined) return invalid("the master key is missing")
+  if (delegation.message !== undefined) return invalid("an Ed25519 master signs no message")
+  if (Address.fromPublicKey(masterPublicKey) !== delegation.agent) {
+    return invalid("the address is not the master key's")
+  }
+  return crypto.verify(masterPublicKey, signedBytes(delegation), delegation.signature)
+    ? Result.void
+    : invalid("bad signature")
+}
+
+// --- Wallets ---
+
+/** How the wallets of one chain name keys and sign text. */
+interface Chain {
+  readonly name: string
+  readonly address: (key: Secp256k1.Point) => Address.Address
+  /** Returns 65 bytes. */
+  readonly sign: (privateKey: Uint8Array, message: string) => Uint8Array
+  /** Whose signature of 65 bytes it is; somebody's, or undefined. */
+  readonly signer: (signature: Uint8Array, message: string) => Address.Address | undefined
+}
+
+const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const writer = new Cbor.Writer()
+  for (const part of parts) writer.raw(part)
+  return writer.result()
+}
+
+const ethereumDigest = (message: string): Uint8Array => {
+  const text = encoder.encode(message)
+  return keccak_256(concat(encoder.encode(`\x19Ethereum Signed Message:\n${text.length}`), text))
+}
+
+/** Bitcoin's length-prefixed string. */
+const varstr = (text: string): Uint8Array => {
+  const bytes = encoder.encode(text)
+  const { length } = bytes
+  const prefix = length < 0xfd
+    ? [length]
+    : length <= 0xffff
+    ? [0xfd, length & 0xff, length >> 8]
+    : [0xfe, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >>> 24]
+  return concat(Uint8Array.from(prefix), bytes)
+}
+
+const paralismDigest = (message: string): Uint8Array =>
+  sha256(sha256(concat(varstr("Bitcoin Signed Message:\n"), varstr(message))))
+
+const chains: { readonly ethereum: Chain; readonly paralism: Chain } = {
+  // r, s, then the recovery id, by most wallets with 27 added.
+  ethereum: {
+    name: "Ethereum",
+    address: Secp256k1.ethereumAddress,
+    sign: (privateKey, message) => {
+      const signature = Secp256k1.sign(privateKey, ethereumDigest(message))
+      return concat(signature.subarray(1), Uint8Array.of(27 + signature[0]))
+    },
+    signer: (signature, message) => {
+      const v = signature[64]
+      const recovery = v < 27 ? v : v - 27
+      if (recovery > 1) return undefined
+      const key = Secp256k1.recover(recovery, signature.subarray(0, 64), ethereumDigest(message))
+      return key && Secp256k1.ethereumAddress(key)
+    }
+  },
+  // 27 and the recovery id and 4 if the address is that of the compressed key,
+  // then r, s.
+  paralism: {
+    name: "Paralism",
+    address: Secp256k1.paralismAddress,
+    sign: (privateKey, message) => {
+      const signature = Secp256k1.sign(privateKey, paralismDigest(message))
+      signature[0] += 31
+      return signature
+    },
+    signer: (signature, message) => {
+      const header = signature[0] - 27
+      if (header < 0 || header > 7) return undefined
+      const key = Secp256k1.recover(header & 3, signature.subarray(1), paralismDigest(message))
+      return key && Secp256k1.paralismAddress(key, (header & 4) !== 0)
+    }
+  }
+}
+
+const messageOf = (chain: Chain, fields: Fields): string =>
+  `A2AL Delegation Authorization
+Authorize this Ed25519 key to operate on behalf of your ${chain.name} address.
+
+op_key:${Hex.encode(fields.operationalPublicKey)}
+agent:${Address.format(fields.agent)}
+scope:${fields.scope}
+issued_at:${fields.issuedAt}
+expires_at:${fields.expiresAt}
+`
+
+const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void, InvalidDelegation> => {
+  const { message, signature } = delegation
+  if (delegation.masterPublicKey !== undefined) return invalid("only an Ed25519 master is named")
+  if (message === undefined) return invalid("the signed message is missing")
+  if (signature.length !== 65) return invalid("expected a signature of 65 bytes")
+  const unsaid = new Set(["op_key", "agent", "scope", "issued_at", "expires_at"])
+  for (const line of message.split("\n")) {
+    const colon = line.indexOf(":")
+    if (colon < 0) continue
+    const name = line.slice(0, colon).trim()
+    // Said twice it must be true twice: no reader may see another value than we.
+    if (says(delegation, name, line.slice(colon + 1).trim()) === false) {
+      return invalid(`the signed message has another ${name}`)
+    }
+    unsaid.delete(name)
+  }
+  if (unsaid.size > 0) return invalid(`the signed message lacks ${Array.from(unsaid).join(", ")}`)
+  return chain.signer(signature, message) === delegation.agent
+    ? Result.void
+    : invalid("bad signature")
+}
+
+/** Whether a line of the message is true of the delegation; undefined for a line about something else. */
+const says = (fields: Fields, name: string, value: string): boolean | undefined => {
+  switch (name) {
+    case "op_key":
+      return value.toLowerCase().replace(/^0x/, "") === Hex.encode(fields.operationalPublicKey)
+    case "agent": {
+      const address = Address.fromString(value)
+      return Result.isSuccess(address) && address.success === fields.agent
+    }
+    case "scope":
+      return isDecimal(value, BigInt(fields.scope))
+    case "issued_at":
+      return isDecimal(value, fields.issuedAt)
+    case "expires_at":
+      return isDecimal(value, fields.expiresAt)
+  }
+}
+
+const isDecimal = (text: string, expected: bigint): boolean => /^\d{1,20}$/.test(text) && BigInt(text) === expected

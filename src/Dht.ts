@@ -1,0 +1,308 @@
+/**
+ * A node of the DHT: what a program that wants to find others, and to be
+ * found, needs to know.
+ *
+ * {@link layer} builds one from an identity, a transport and a source of
+ * randomness; `DhtLive` of `effect-dht/node` brings those of Node. The services
+ * it is made of ({@link Services}) come along, for whoever needs more.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type * as Stream from "effect/Stream"
+import type { Address } from "./Address.ts"
+import * as Bootstrap from "./Bootstrap.ts"
+import type { Contact } from "./Contact.ts"
+import type { Crypto } from "./Crypto.ts"
+import * as Discovery from "./Discovery.ts"
+import { NodeIdentity } from "./Identity.ts"
+import * as Mail from "./Mail.ts"
+import * as NodeId from "./NodeId.ts"
+import * as NodeSettings from "./NodeSettings.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import * as Publisher from "./Publisher.ts"
+import * as Query from "./Query.ts"
+import type * as Record from "./Record.ts"
+import * as Replication from "./Replication.ts"
+import * as Responder from "./Responder.ts"
+import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
+import * as SeenPeers from "./SeenPeers.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+import * as Store from "./Store.ts"
+import type * as Topic from "./Topic.ts"
+import { Transport } from "./Transport.ts"
+import type { Verifier } from "./Verifier.ts"
+
+/**
+ * Who answered a ping.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PeerIdentity {
+  readonly contact: Contact
+  /** How the peer sees us; undefined if it does not see an IP. */
+  readonly observed: SocketAddress.SocketAddress | undefined
+  /** Milliseconds. */
+  readonly rtt: number
+}
+
+/**
+ * What one peer said to a FIND_VALUE. Its records are not verified.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Found {
+  readonly records: ReadonlyArray<Record.SignedRecord>
+  readonly nodes: ReadonlyArray<Contact>
+}
+
+/**
+ * A node in figures.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stats extends Rpc.Traffic {
+  /** Contacts in the routing table. */
+  readonly contacts: number
+  /** Contacts heard from within an hour. */
+  readonly verifiedContacts: number
+  /** Nodes heard from directly. */
+  readonly seen: SeenPeers.SeenCounts
+  /** How large the network seems to be, and on how much that rests (0 to 1). */
+  readonly network: Routing.NetworkSize
+  /** Keys in the store. */
+  readonly keys: number
+}
+
+/**
+ * A running node.
+ *
+ * Everything here may be interrupted at any moment and leaves nothing behind.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Dht extends Context.Service<Dht, {
+  readonly address: Address
+  readonly nodeId: NodeId.NodeId
+  /** Where the transport is bound. */
+  readonly localAddress: SocketAddress.SocketAddress
+
+  // --- Joining
+  readonly bootstrap: (
+    addresses: ReadonlyArray<SocketAddress.SocketAddress>
+  ) => Effect.Effect<ReadonlyArray<Contact>, Bootstrap.CannotJoin>
+  readonly bootstrapContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
+  /** Up to `max` addresses worth remembering for the next start, the healthiest first. */
+  readonly bootstrapCandidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
+  /** Trusts a contact as if it had been heard from just now. */
+  readonly addContact: (contact: Contact) => Effect.Effect<void>
+
+  // --- Asking the network
+  /** The 16 live nodes closest to the target. */
+  readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  readonly findRecords: Query.Query["Service"]["findRecords"]
+  readonly aggregateRecords: Query.Query["Service"]["aggregateRecords"]
+  /** Where an address can be reached now. */
+  readonly resolve: (
+    address: Address,
+    options?: Pick<Query.FindOptions, "quorum">
+  ) => Effect.Effect<Query.Resolved, Query.NoEndpoint>
+  /** Who published under a topic. */
+  readonly discover: (
+    topics: string | Arr.NonEmptyReadonlyArray<string>,
+    filter?: Topic.Filter
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Discovery.Offer>, Query.NoMatchingRecords>
+
+  // --- Asking one peer
+  readonly ping: (peer: Rpc.Peer) => Effect.Effect<PeerIdentity, Rpc.RequestError>
+  readonly findNodeAt: (
+    peer: Rpc.Peer,
+    target: NodeId.NodeId
+  ) => Effect.Effect<ReadonlyArray<Contact>, Rpc.RequestError>
+  readonly findValueAt: (
+    peer: Rpc.Peer,
+    key: NodeId.NodeId,
+    type?: number
+  ) => Effect.Effect<Found, Rpc.RequestError>
+  /** Succeeds with whether the peer says that it took the record. */
+  readonly storeAt: (
+    peer: Rpc.Peer,
+    record: Record.SignedRecord,
+    key?: NodeId.NodeId
+  ) => Effect.Effect<boolean, Rpc.RequestError>
+  /** Whether a datagram that `via` is asked to send to `claimed` arrives here in time. */
+  readonly natProbe: Rpc.Rpc["Service"]["natProbe"]
+
+  // --- Publishing
+  readonly publish: Publisher.Publisher["Service"]["publish"]
+  readonly publishEndpoint: Publisher.Publisher["Service"]["publishEndpoint"]
+  readonly publishTopic: Publisher.Publisher["Service"]["publishTopic"]
+  readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
+  readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
+  /** Stops copying what an address published. */
+  readonly forget: (publisher: Address) => Effect.Effect<void>
+  readonly mail: Mail.Mail["Service"]
+
+  // --- While it runs
+  readonly setPassive: (passive: boolean) => Effect.Effect<void>
+  /** Our own public IP, or undefined if it is not known any more. */
+  readonly setPublicHost: (host: string | undefined) => Effect.Effect<void>
+  readonly publicHost: Effect.Effect<string | undefined>
+  /** What answers say of our own address, as they arrive. */
+  readonly observations: Stream.Stream<Rpc.Observation>
+  readonly stats: Effect.Effect<Stats>
+}>()("effect-dht/Dht") {}
+
+/** Contacts heard from within this time count for the size of the network. */
+const estimateWindow = "30 minutes"
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const transport = yield* Transport
+  const bootstrap = yield* Bootstrap.Bootstrap
+  const discovery = yield* Discovery.Discovery
+  const mail = yield* Mail.Mail
+  const publisher = yield* Publisher.Publisher
+  const query = yield* Query.Query
+  const replication = yield* Replication.Replication
+  const routing = yield* Routing.Routing
+  const rpc = yield* Rpc.Rpc
+  const seen = yield* SeenPeers.SeenPeers
+  const settings = yield* NodeSettings.NodeSettings
+  const store = yield* Store.Store
+
+  const ping = (peer: Rpc.Peer) =>
+    Effect.map(
+      rpc.request(peer, { _tag: "Ping", address: identity.address }),
+      ({ body, from, rtt }): PeerIdentity => ({
+        contact: from,
+        observed: SocketAddress.decodeObserved(body.observed),
+        rtt
+      })
+    )
+
+  const stats = Effect.gen(function*() {
+    return {
+      ...(yield* rpc.traffic),
+      contacts: yield* routing.size,
+      verifiedContacts: yield* routing.countVerified("1 hour"),
+      seen: yield* seen.counts,
+      network: yield* routing.networkSize(estimateWindow),
+      keys: yield* store.size
+    }
+  })
+
+  return Dht.of({
+    address: identity.address,
+    nodeId: identity.nodeId,
+    localAddress: transport.address,
+    bootstrap: bootstrap.join,
+    bootstrapContacts: bootstrap.joinContacts,
+    bootstrapCandidates: bootstrap.candidates,
+    addContact: (contact) => Effect.map(Clock.currentTimeMillis, (now) => void routing.core.add(contact, now, now)),
+    findNode: query.findNode,
+    findRecords: query.findRecords,
+    aggregateRecords: query.aggregateRecords,
+    resolve: (address, options) => query.resolve(NodeId.fromAddress(address), options),
+    discover: discovery.discover,
+    ping,
+    findNodeAt: (peer, target) =>
+      Effect.map(rpc.request(peer, { _tag: "FindNode", target }), ({ body }) => body.nodes ?? []),
+    findValueAt: (peer, target, type = 0) =>
+      Effect.map(
+        rpc.request(peer, { _tag: "FindValue", target, recordType: type, subscribe: false }),
+        ({ body }) => ({ records: Rpc.recordsOf(body), nodes: body.nodes ?? [] })
+      ),
+    storeAt: (peer, record, key) =>
+      Effect.map(rpc.request(peer, { _tag: "Store", record, key }), ({ body }) => body.stored),
+    natProbe: rpc.natProbe,
+    publish: publisher.publish,
+    publishEndpoint: publisher.publishEndpoint,
+    publishTopic: publisher.publishTopic,
+    publishProfile: publisher.publishProfile,
+    publishCustom: publisher.publishCustom,
+    forget: replication.forget,
+    mail,
+    setPassive: (passive) => Ref.set(settings.passive, passive),
+    setPublicHost: (host) => Ref.set(settings.publicHost, host),
+    publicHost: Ref.get(settings.publicHost),
+    observations: rpc.observations,
+    stats
+  })
+})
+
+/**
+ * What a node is made of, and what its layer provides.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services =
+  | Dht
+  | Bootstrap.Bootstrap
+  | Discovery.Discovery
+  | Mail.Mail
+  | NodeSettings.NodeSettings
+  | PeerHealth.PeerHealth
+  | Publisher.Publisher
+  | Query.Query
+  | Replication.Replication
+  | Routing.Routing
+  | Rpc.Rpc
+  | SeenPeers.SeenPeers
+  | Store.Store
+
+/**
+ * What a node needs of its host.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Requirements = NodeIdentity | Transport | Crypto | Verifier | SecureRandom.SecureRandom
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends NodeSettings.Options {
+  /** Keys in the store; defaults to 100 000. */
+  readonly maxKeys?: number | undefined
+  /** Who may store what; defaults to `Record.authority`. */
+  readonly policy?: Record.Policy | undefined
+}
+
+/**
+ * A node that answers, and asks, until the layer's scope closes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
+  const state = Layer.mergeAll(
+    NodeSettings.layer(options),
+    PeerHealth.layer(),
+    Routing.layer(),
+    SeenPeers.layer(),
+    Store.layer(options)
+  )
+  return Layer.effect(Dht, make).pipe(
+    Layer.provideMerge(Layer.mergeAll(Discovery.layer, Mail.layer)),
+    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
+    Layer.provideMerge(Replication.layer),
+    Layer.provideMerge(Query.layer),
+    Layer.provideMerge(Rpc.layer),
+    Layer.provide(Responder.layer),
+    Layer.provideMerge(state)
+  )
+}

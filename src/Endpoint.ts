@@ -1,0 +1,127 @@
+/**
+ * Endpoint records: where an agent can be reached.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import type { Address } from "./Address.ts"
+import type { SigningKey } from "./Crypto.ts"
+import { InvalidRecord } from "./DhtError.ts"
+import * as Cbor from "./internal/cbor.ts"
+import { readEndpoint } from "./internal/payload.ts"
+import * as internal from "./internal/record.ts"
+import type { SignedRecord } from "./Record.ts"
+
+/**
+ * How the agent's network address translator treats strangers, in the terms of
+ * RFC 3489.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NatType = typeof NatType[keyof typeof NatType]
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const NatType = { unknown: 0, fullCone: 1, restricted: 2, portRestricted: 3, symmetric: 4 } as const
+
+/**
+ * The payload of an endpoint record. Text is measured in bytes of UTF-8.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EndpointPayload {
+  /** URLs, such as `quic://203.0.113.5:4121`; null where no list was given. */
+  readonly endpoints: ReadonlyArray<string> | null
+  readonly natType: NatType
+  /** Where to exchange connection candidates, at most 2048 bytes; empty for nowhere. */
+  readonly signal: string
+  /** Relays, at most 16 of at most 512 bytes. */
+  readonly turns: ReadonlyArray<string>
+  /** As `signal`, which then is the first of them, at most 8 of at most 2048 bytes. */
+  readonly signals: ReadonlyArray<string>
+}
+
+/**
+ * A payload of what is known; for old readers, the first of `signals` is
+ * `signal` as well.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly endpoints: ReadonlyArray<string>
+  readonly natType?: NatType | undefined
+  readonly signals?: ReadonlyArray<string> | undefined
+  readonly turns?: ReadonlyArray<string> | undefined
+}): EndpointPayload => ({
+  endpoints: options.endpoints,
+  natType: options.natType ?? NatType.unknown,
+  signal: options.signals?.[0] ?? "",
+  turns: options.turns ?? [],
+  signals: options.signals ?? []
+})
+
+/**
+ * Reads a payload and checks its limits.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode = (payload: Uint8Array): Result.Result<EndpointPayload, InvalidRecord> => {
+  const read = readEndpoint(payload)
+  return typeof read === "string"
+    ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
+    : Result.succeed(read)
+}
+
+/**
+ * Writes canonical CBOR. Limits are checked where a record is signed.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode = (payload: EndpointPayload): Uint8Array => {
+  const { endpoints, natType, signal, signals, turns } = payload
+  const writer = new Cbor.Writer()
+  writer.map(2 + (signal === "" ? 0 : 1) + (turns.length === 0 ? 0 : 1) + (signals.length === 0 ? 0 : 1))
+  writer.uint(1)
+  writer.texts(endpoints ?? undefined)
+  writer.uint(2)
+  writer.uint(natType)
+  if (signal !== "") {
+    writer.uint(3)
+    writer.text(signal)
+  }
+  if (turns.length > 0) {
+    writer.uint(4)
+    writer.texts(turns)
+  }
+  if (signals.length > 0) {
+    writer.uint(5)
+    writer.texts(signals)
+  }
+  return writer.result()
+}
+
+/**
+ * Signs an endpoint record. `timestamp` is in Unix seconds, `ttl` in seconds
+ * and at least 1. A key that is not the address's needs an encoded delegation
+ * from the address.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sign = (options: {
+  readonly signer: SigningKey
+  readonly address: Address
+  readonly payload: EndpointPayload
+  readonly seq: bigint
+  readonly timestamp: bigint
+  readonly ttl: number
+  readonly delegation?: Uint8Array | undefined
+}): Result.Result<SignedRecord, InvalidRecord> =>
+  internal.seal({ ...options, type: internal.RecordType.endpoint, payload: encode(options.payload) })

@@ -1,0 +1,160 @@
+/**
+ * Who this node is: one Ed25519 key, and the names that follow from it.
+ *
+ * @since 0.1.0
+ */
+import { xchacha20poly1305 } from "@noble/ciphers/chacha.js"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Address from "./Address.ts"
+import { Crypto, type Ed25519 } from "./Crypto.ts"
+import { CannotUnlock } from "./DhtError.ts"
+import { deriveKey } from "./internal/argon2id.ts"
+import * as NodeId from "./NodeId.ts"
+
+/**
+ * A key pair and its names. `address` and `nodeId` are hashes of `publicKey`
+ * (32 bytes); `seed` is the private key (32 bytes); `sign` returns an Ed25519
+ * signature (64 bytes).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Identity {
+  readonly address: Address.Address
+  readonly nodeId: NodeId.NodeId
+  readonly publicKey: Uint8Array
+  readonly seed: Redacted.Redacted<Uint8Array>
+  readonly sign: (bytes: Uint8Array) => Uint8Array
+}
+
+/**
+ * The identity that this node signs with; it has exactly one.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class NodeIdentity extends Context.Service<NodeIdentity, Identity>()("effect-dht/Identity/NodeIdentity") {}
+
+/**
+ * The identity of a private key of 32 bytes, of which it keeps a copy. Another
+ * length throws a `RangeError`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromSeed = (crypto: Ed25519, seed: Uint8Array): Identity => {
+  const { publicKey, sign } = crypto.signingKey(seed)
+  const address = Address.fromPublicKey(publicKey)
+  return {
+    address,
+    nodeId: NodeId.fromAddress(address),
+    publicKey,
+    seed: Redacted.make(seed.slice()),
+    sign
+  }
+}
+
+/**
+ * A new identity.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const generate: Effect.Effect<Identity, never, Crypto | SecureRandom.SecureRandom> = Effect.gen(function*() {
+  const crypto = yield* Crypto
+  const random = yield* SecureRandom.SecureRandom
+  return fromSeed(crypto, yield* random.randomBytes(32))
+})
+
+const magic = new TextEncoder().encode("a2al-k1")
+const saltAt = magic.length
+const nonceAt = saltAt + 16
+const boxAt = nonceAt + 24
+/** The box is the seed and the tag of Poly1305. */
+const blobLength = boxAt + 32 + 16
+
+/**
+ * Encrypts the private key under a passphrase: 95 bytes, safe to keep in a
+ * file. Argon2id makes the key of XChaCha20-Poly1305 and takes 64 MiB and a
+ * quarter of a second to do so, during which it blocks the thread.
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const seal = (
+  identity: Identity,
+  passphrase: Redacted.Redacted
+): Effect.Effect<Uint8Array, never, SecureRandom.SecureRandom> =>
+  Effect.gen(function*() {
+    const random = yield* SecureRandom.SecureRandom
+    const blob = new Uint8Array(blobLength)
+    blob.set(magic)
+    blob.set(yield* random.randomBytes(nonceAt - saltAt), saltAt)
+    blob.set(yield* random.randomBytes(boxAt - nonceAt), nonceAt)
+    blob.set(cipher(blob, passphrase).encrypt(Redacted.value(identity.seed)), boxAt)
+    return blob
+  })
+
+/**
+ * Decrypts what {@link seal} made. A wrong passphrase and damaged bytes fail
+ * alike. Blocks the thread as `seal` does.
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const unseal = (
+  blob: Uint8Array,
+  passphrase: Redacted.Redacted
+): Effect.Effect<Identity, CannotUnlock, Crypto> =>
+  Effect.gen(function*() {
+    const crypto = yield* Crypto
+    const seed = openBox(blob, passphrase)
+    if (seed === undefined) return yield* new CannotUnlock()
+    return fromSeed(crypto, seed)
+  })
+
+const openBox = (blob: Uint8Array, passphrase: Redacted.Redacted): Uint8Array | undefined => {
+  if (blob.length !== blobLength || !magic.every((byte, i) => byte === blob[i])) return undefined
+  const opened = cipher(blob, passphrase)
+  try {
+    return opened.decrypt(blob.subarray(boxAt))
+  } catch {
+    return undefined
+  }
+}
+
+const cipher = (blob: Uint8Array, passphrase: Redacted.Redacted) =>
+  xchacha20poly1305(
+    deriveKey(new TextEncoder().encode(Redacted.value(passphrase)), blob.subarray(saltAt, nonceAt)),
+    blob.subarray(nonceAt, boxAt)
+  )
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (identity: Identity): Layer.Layer<NodeIdentity> => Layer.succeed(NodeIdentity, identity)
+
+/**
+ * The identity of a private key of 32 bytes; dies with another length.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSeed = (seed: Uint8Array): Layer.Layer<NodeIdentity, never, Crypto> =>
+  Layer.effect(NodeIdentity, Effect.map(Crypto, (crypto) => fromSeed(crypto, seed)))
+
+/**
+ * A new identity each time the layer is built.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerGenerate: Layer.Layer<NodeIdentity, never, Crypto | SecureRandom.SecureRandom> = Layer.effect(
+  NodeIdentity,
+  generate
+)

@@ -1,0 +1,105 @@
+/**
+ * Keeps the private key of this node, and signs with it without giving it away.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as KeyValueStore from "effect/persistence/KeyValueStore"
+import type * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
+import type { Address } from "./Address.ts"
+import { Crypto } from "./Crypto.ts"
+import { type CannotUnlock, IdentityExists, UnknownAddress } from "./DhtError.ts"
+import * as Identity from "./Identity.ts"
+
+/**
+ * The keys of this node: none at first, and one after `generate`, which makes
+ * it once and returns its address. Public keys are 32 bytes, signatures 64.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class KeyStore extends Context.Service<KeyStore, {
+  readonly addresses: Effect.Effect<ReadonlyArray<Address>>
+  readonly publicKey: (address: Address) => Effect.Effect<Uint8Array, UnknownAddress>
+  readonly sign: (address: Address, bytes: Uint8Array) => Effect.Effect<Uint8Array, UnknownAddress>
+  readonly generate: Effect.Effect<Address, IdentityExists | KeyValueStore.KeyValueStoreError>
+}>()("effect-dht/KeyStore") {}
+
+const make = Effect.fnUntraced(function*(
+  initial: Identity.Identity | undefined,
+  persist: (identity: Identity.Identity) => Effect.Effect<void, IdentityExists | KeyValueStore.KeyValueStoreError>
+) {
+  const context = yield* Effect.context<Crypto | SecureRandom.SecureRandom>()
+  const oneAtATime = Semaphore.makeUnsafe(1)
+  let held = initial
+
+  const find = (address: Address): Effect.Effect<Identity.Identity, UnknownAddress> =>
+    Effect.suspend(() =>
+      held !== undefined && held.address === address
+        ? Effect.succeed(held)
+        : Effect.fail(new UnknownAddress({ address }))
+    )
+
+  return KeyStore.of({
+    addresses: Effect.sync(() => held === undefined ? [] : [held.address]),
+    publicKey: (address) => Effect.map(find(address), (identity) => identity.publicKey),
+    sign: (address, bytes) => Effect.map(find(address), (identity) => identity.sign(bytes)),
+    generate: Effect.gen(function*() {
+      if (held !== undefined) return yield* new IdentityExists()
+      const identity = yield* Identity.generate
+      yield* persist(identity)
+      held = identity
+      return identity.address
+    }).pipe(Effect.provideContext(context), Effect.uninterruptible, oneAtATime.withPermits(1))
+  })
+})
+
+/**
+ * Forgets the key when the program ends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<KeyStore, never, Crypto | SecureRandom.SecureRandom> = Layer.effect(
+  KeyStore,
+  make(undefined, () => Effect.void)
+)
+
+/**
+ * Keeps the key encrypted under a passphrase, see `Identity.seal`, as one entry
+ * of a key-value store, named `key` (by default `identity.ed25519`). The entry
+ * is read when the layer is built, which fails if it does not open; `generate`
+ * writes it before it returns, and never over another one.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerKeyValueStore = (options: {
+  readonly passphrase: Redacted.Redacted
+  readonly key?: string | undefined
+}): Layer.Layer<
+  KeyStore,
+  CannotUnlock | KeyValueStore.KeyValueStoreError,
+  Crypto | SecureRandom.SecureRandom | KeyValueStore.KeyValueStore
+> => {
+  const key = options.key ?? "identity.ed25519"
+  return Layer.effect(
+    KeyStore,
+    Effect.gen(function*() {
+      const store = yield* KeyValueStore.KeyValueStore
+      const random = yield* SecureRandom.SecureRandom
+      const blob = yield* store.getUint8Array(key)
+      const held = blob === undefined ? undefined : yield* Identity.unseal(blob, options.passphrase)
+      return yield* make(held, (identity) =>
+        Effect.gen(function*() {
+          // Another program may have been first since the layer was built.
+          if ((yield* store.getUint8Array(key)) !== undefined) return yield* new IdentityExists()
+          yield* store.set(key, yield* Identity.seal(identity, options.passphrase))
+        }).pipe(Effect.provideService(SecureRandom.SecureRandom, random)))
+    })
+  )
+}

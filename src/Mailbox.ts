@@ -1,0 +1,252 @@
+/**
+ * Notes left for someone who may be away: encrypted for one recipient, short
+ * enough for one record.
+ *
+ * A note is sealed with a key pair made for it alone. The recipient's Ed25519
+ * key is used as an X25519 key (RFC 7748) through the birational map between
+ * the two curves; the shared secret goes through HKDF-SHA-256 (RFC 5869) and
+ * becomes the key of AES-256-GCM.
+ *
+ * @since 0.1.0
+ */
+import { gcm } from "@noble/ciphers/aes.js"
+import { ed25519, x25519 } from "@noble/curves/ed25519.js"
+import { hkdf } from "@noble/hashes/hkdf.js"
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Address from "./Address.ts"
+import { CannotDecrypt, InvalidRecord } from "./DhtError.ts"
+import type { Identity } from "./Identity.ts"
+import * as Cbor from "./internal/cbor.ts"
+
+/**
+ * A mailbox record's payload: who may read it, who wrote it, and the encrypted
+ * message. `ephemeralPublicKey` is an X25519 key of 32 bytes, `nonce` 12 bytes,
+ * and the last 16 bytes of `ciphertext` are its tag.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Note {
+  readonly recipient: Address.Address
+  readonly sender: Address.Address
+  readonly ephemeralPublicKey: Uint8Array
+  readonly ciphertext: Uint8Array
+  readonly nonce: Uint8Array
+}
+
+/**
+ * What a message is about. Programs may use other types, up to 255.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as const
+
+/**
+ * The longest payload in bytes. It leaves 389 bytes for the body of a message.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPayload = 512
+
+/**
+ * Reads a payload. It does not look into the ciphertext; that the sender is the
+ * address of the record is for the caller to check.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const decode = (payload: Uint8Array): Result.Result<Note, InvalidRecord> => {
+  if (payload.length > maxPayload) return invalid(`the note is ${payload.length} bytes, at most ${maxPayload} may be`)
+  const reader = new Cbor.Reader(payload)
+  const fields = readFields(reader)
+  const recipient = Address.fromBytes(fields.get(1) ?? none)
+  const sender = Address.fromBytes(fields.get(2) ?? none)
+  const ephemeralPublicKey = fields.get(3) ?? none
+  const ciphertext = fields.get(4)
+  const nonce = fields.get(5) ?? none
+  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
+  if (reader.fault !== undefined) return invalid(reader.fault)
+  if (Result.isFailure(recipient)) return invalid("the recipient is no address")
+  if (Result.isFailure(sender)) return invalid("the sender is no address")
+  if (ephemeralPublicKey.length !== 32) return invalid("the ephemeral key is not 32 bytes")
+  if (ciphertext === undefined) return invalid("there is no ciphertext")
+  if (nonce.length !== 12) return invalid("the nonce is not 12 bytes")
+  return Result.succeed({
+    recipient: recipient.success,
+    sender: sender.success,
+    ephemeralPublicKey,
+    ciphertext,
+    nonce
+  })
+}
+
+/**
+ * Writes a payload.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (note: Note): Uint8Array => {
+  const writer = new Cbor.Writer(maxPayload)
+  writer.map(5)
+  writer.uint(1)
+  writer.hexString(note.recipient)
+  writer.uint(2)
+  writer.hexString(note.sender)
+  writer.uint(3)
+  writer.byteString(note.ephemeralPublicKey)
+  writer.uint(4)
+  writer.byteString(note.ciphertext)
+  writer.uint(5)
+  writer.byteString(note.nonce)
+  return writer.result()
+}
+
+/**
+ * Encrypts a message and returns the payload that carries it. The randomness
+ * is given: 32 bytes of `ephemeralSeed` and 12 of `nonce`, fresh for each note.
+ * `recipientPublicKey` is the recipient's Ed25519 key (32 bytes); `type` is at
+ * most 255. Fails if that key cannot be used or the body does not fit.
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const seal = (options: {
+  readonly sender: Address.Address
+  readonly recipient: Address.Address
+  readonly recipientPublicKey: Uint8Array
+  readonly type: number
+  readonly body: Uint8Array
+  readonly ephemeralSeed: Uint8Array
+  readonly nonce: Uint8Array
+}): Result.Result<Uint8Array, InvalidRecord> => {
+  const { ephemeralSeed, nonce, recipient, sender } = options
+  if (ephemeralSeed.length !== 32) throw new RangeError(`ephemeralSeed is 32 bytes, got ${ephemeralSeed.length}`)
+  if (nonce.length !== 12) throw new RangeError(`nonce is 12 bytes, got ${nonce.length}`)
+  const ephemeralPublicKey = x25519.getPublicKey(ephemeralSeed)
+  const secret = agree(ephemeralSeed, () => ed25519.utils.toMontgomery(options.recipientPublicKey))
+  if (secret === undefined) return invalid("the recipient's public key cannot be encrypted to")
+  if (!isType(options.type)) return invalid(`${options.type} is no message type: 0 to 255 are`)
+  const ciphertext = gcm(keyOf(secret, sender, recipient), nonce).encrypt(encodeMessage(options.type, options.body))
+  const payload = encode({ recipient, sender, ephemeralPublicKey, ciphertext, nonce })
+  return payload.length <= maxPayload
+    ? Result.succeed(payload)
+    : invalid(`the note would be ${payload.length} bytes, at most ${maxPayload} may be`)
+}
+
+/**
+ * What a note says. `type` is one of {@link MessageType} or any other up to
+ * 255.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Message {
+  readonly type: number
+  readonly body: Uint8Array
+  readonly sender: Address.Address
+}
+
+/**
+ * Decrypts a note with the recipient's private key. The addresses of both are
+ * part of the encryption, so a note under another name does not open.
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const open = (options: {
+  readonly note: Note
+  readonly identity: Identity
+}): Result.Result<Message, CannotDecrypt> => {
+  const { ciphertext, ephemeralPublicKey, nonce, recipient, sender } = options.note
+  const privateKey = ed25519.utils.toMontgomerySecret(Redacted.value(options.identity.seed))
+  const secret = agree(privateKey, () => ephemeralPublicKey)
+  if (secret === undefined) return Result.fail(new CannotDecrypt({ reason: "the ephemeral key is unusable" }))
+  const plaintext = orUndefined(() => gcm(keyOf(secret, sender, recipient), nonce).decrypt(ciphertext))
+  if (plaintext === undefined) {
+    return Result.fail(new CannotDecrypt({ reason: "it is for someone else, or was changed on its way" }))
+  }
+  const message = decodeMessage(plaintext)
+  return typeof message === "string"
+    ? Result.fail(new CannotDecrypt({ reason: message }))
+    : Result.succeed({ ...message, sender })
+}
+
+// --- Encoding ----------------------------------------------------------------
+
+const none = new Uint8Array(0)
+
+/** The byte strings of keys 1 to 5. Later versions may add keys, which are stepped over. */
+const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
+  const fields = new Map<number, Uint8Array>()
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = reader.uint(Number.MAX_SAFE_INTEGER)
+    if (fields.has(key)) reader.fail("a key occurs twice")
+    if (key >= 1 && key <= 5) fields.set(key, reader.byteString())
+    else reader.skip(1)
+  }
+  return fields
+}
+
+const isType = (type: number): boolean => Number.isInteger(type) && type >= 0 && type <= 0xff
+
+/** What is encrypted: a map of type and body. */
+const encodeMessage = (type: number, body: Uint8Array): Uint8Array => {
+  const writer = new Cbor.Writer()
+  writer.map(2)
+  writer.uint(1)
+  writer.uint(type)
+  writer.uint(2)
+  writer.byteString(body)
+  return writer.result()
+}
+
+const decodeMessage = (plaintext: Uint8Array): { readonly type: number; readonly body: Uint8Array } | string => {
+  const reader = new Cbor.Reader(plaintext)
+  let type = -1
+  let body: Uint8Array | undefined
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = reader.uint(Number.MAX_SAFE_INTEGER)
+    if (key === 1 && type === -1) type = reader.uint(0xff)
+    else if (key === 2 && body === undefined) body = reader.null() ? none : reader.byteString()
+    else if (key === 1 || key === 2) reader.fail("a key occurs twice")
+    else reader.skip(1)
+  }
+  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
+  if (reader.fault !== undefined) return reader.fault
+  return type === -1 || body === undefined ? "the message lacks its type or its body" : { type, body }
+}
+
+const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
+
+// --- Keys --------------------------------------------------------------------
+
+const salt = new TextEncoder().encode("a2al-mailbox\0")
+
+const keyOf = (secret: Uint8Array, sender: Address.Address, recipient: Address.Address): Uint8Array => {
+  const info = new Uint8Array(2 * Address.length)
+  info.set(Address.toBytes(sender))
+  info.set(Address.toBytes(recipient), Address.length)
+  return hkdf(sha256, secret, salt, info, 32)
+}
+
+/**
+ * The secret of a private and a public X25519 key, unless the public key is
+ * none, or so chosen that the secret would be the same for everybody.
+ */
+const agree = (privateKey: Uint8Array, publicKey: () => Uint8Array): Uint8Array | undefined =>
+  orUndefined(() => x25519.getSharedSecret(privateKey, publicKey()))
+
+// The libraries throw for bytes that are no key or were changed; here that is
+// a value.
+const orUndefined = <A>(evaluate: () => A): A | undefined => {
+  try {
+    return evaluate()
+  } catch {
+    return undefined
+  }
+}

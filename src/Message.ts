@@ -1,0 +1,386 @@
+/**
+ * The messages of the protocol: signed CBOR, one per datagram.
+ *
+ * A datagram is read in steps, the cheap ones first, so that a receiver can
+ * stop as soon as it knows enough: {@link frame} looks at the framing and the
+ * header, {@link readBody} at the body, and only then is the signature worth
+ * its price. {@link decode} does all three. What is wrong comes out as text on
+ * the way and becomes an error object at the public edge only, because making
+ * one costs as much as reading a message.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Address from "./Address.ts"
+import type { Contact } from "./Contact.ts"
+import type { Ed25519, SigningKey } from "./Crypto.ts"
+import { InvalidMessage, UnknownMessageType } from "./DhtError.ts"
+import * as Cbor from "./internal/cbor.ts"
+import * as Hex from "./internal/hex.ts"
+import * as MessageBody from "./internal/messageBody.ts"
+import type { NodeId } from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+
+/**
+ * The largest datagram, in bytes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxDatagram = 1200
+
+/**
+ * The largest body of an answer, in bytes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxAnswerBody = 1050
+
+/**
+ * The numbers of the message types on the wire.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const Type = {
+  Ping: 0x01,
+  Pong: 0x02,
+  FindNode: 0x03,
+  FindNodeResponse: 0x04,
+  FindValue: 0x05,
+  FindValueResponse: 0x06,
+  Store: 0x07,
+  StoreResponse: 0x08,
+  NatProbe: 0x09,
+  NatProbeEcho: 0x0a,
+  Push: 0x0b,
+  PushAck: 0x0c
+} as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Type = (typeof Type)[keyof typeof Type]
+
+/**
+ * 20 bytes as hex text: joins an answer to its question.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TransactionId = string
+
+/**
+ * Why a STORE was refused: `1` the receiver's policy, `2` the record is
+ * invalid. `0` stands for no reason given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type StoreReason = number
+
+/**
+ * What a message says. An absent list of nodes is `null` on the wire and here.
+ * An observed or claimed address is 6 bytes (IPv4) or 18 (IPv6), port last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Body =
+  | { readonly _tag: "Ping"; readonly address: Address.Address }
+  | { readonly _tag: "Pong"; readonly address: Address.Address; readonly observed: Uint8Array }
+  | { readonly _tag: "FindNode"; readonly target: NodeId }
+  | {
+    readonly _tag: "FindNodeResponse"
+    readonly nodes: ReadonlyArray<Contact> | null
+    readonly observed: Uint8Array | undefined
+  }
+  | { readonly _tag: "FindValue"; readonly target: NodeId; readonly recordType: number; readonly subscribe: boolean }
+  | {
+    readonly _tag: "FindValueResponse"
+    readonly nodes: ReadonlyArray<Contact> | null
+    /** The newest endpoint record, for readers of the first protocol version. */
+    readonly record: SignedRecord | undefined
+    readonly observed: Uint8Array | undefined
+    readonly records: ReadonlyArray<SignedRecord> | undefined
+  }
+  | { readonly _tag: "Store"; readonly record: SignedRecord; readonly key: NodeId | undefined }
+  | {
+    readonly _tag: "StoreResponse"
+    readonly stored: boolean
+    readonly alreadyHad: boolean
+    readonly reason: StoreReason
+  }
+  | { readonly _tag: "NatProbe"; readonly token: Uint8Array; readonly claimed: Uint8Array }
+  | { readonly _tag: "NatProbeEcho"; readonly token: Uint8Array }
+  | { readonly _tag: "Push"; readonly key: NodeId; readonly record: SignedRecord }
+  | { readonly _tag: "PushAck"; readonly key: NodeId; readonly messageId: NodeId; readonly subscribe: boolean }
+
+/**
+ * A message that was read, with its sender's 32-byte Ed25519 key and the
+ * address derived from it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Message {
+  readonly version: number
+  readonly features: number
+  readonly transactionId: TransactionId
+  readonly body: Body
+  readonly publicKey: Uint8Array
+  readonly sender: Address.Address
+}
+
+/**
+ * A datagram whose framing and header are sound and whose body and signature
+ * nobody has looked at yet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Frame {
+  readonly bytes: Uint8Array
+  readonly version: number
+  readonly features: number
+  /** Any 8-bit number: whether we know it is for {@link readBody} to say. */
+  readonly type: number
+  readonly transactionId: TransactionId
+  readonly publicKey: Uint8Array
+  readonly signature: Uint8Array
+  readonly headerStart: number
+  readonly headerEnd: number
+  readonly bodyStart: number
+  readonly bodyEnd: number
+}
+
+/**
+ * Whether a message of this type answers one of ours.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isResponse = (type: number): boolean =>
+  type === Type.Pong || type === Type.FindNodeResponse || type === Type.FindValueResponse ||
+  type === Type.StoreResponse || type === Type.NatProbeEcho || type === Type.PushAck
+
+// --- Reading -----------------------------------------------------------------
+
+const transactionIdLength = 20
+
+/**
+ * Reads the framing and the header, or says what is wrong with them.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const frame = (bytes: Uint8Array): Frame | string => {
+  const reader = new Cbor.Reader(bytes)
+  if (reader.mapLength() !== 4) return reader.fault ?? "expected a map of 4"
+  outerKey(reader, 1)
+  const headerStart = reader.at
+  let version = -1
+  let features = -1
+  let type = -1
+  let transactionAt = -1
+  MessageBody.readMap(reader, (key) => {
+    switch (key) {
+      case 1:
+        version = reader.uint(0xff)
+        return true
+      case 2:
+        features = reader.uint(0xffff)
+        return true
+      case 3:
+        type = reader.uint(0xff)
+        return true
+      case 4:
+        transactionAt = reader.fixedBytes(transactionIdLength)
+        return true
+      default:
+        return false
+    }
+  })
+  const headerEnd = reader.at
+  if (version < 0 || features < 0 || type < 0 || transactionAt < 0) reader.fail("the header lacks a field")
+  outerKey(reader, 2)
+  const bodyStart = reader.at
+  reader.skip()
+  const bodyEnd = reader.at
+  outerKey(reader, 3)
+  const keyAt = reader.fixedBytes(32)
+  outerKey(reader, 4)
+  const signatureAt = reader.fixedBytes(64)
+  if (reader.fault !== undefined) return reader.fault
+  if (reader.at !== bytes.length) return "bytes after the message"
+  return {
+    bytes,
+    version,
+    features,
+    type,
+    transactionId: Hex.slice(bytes, transactionAt, transactionAt + transactionIdLength),
+    publicKey: bytes.subarray(keyAt, keyAt + 32),
+    signature: bytes.subarray(signatureAt, signatureAt + 64),
+    headerStart,
+    headerEnd,
+    bodyStart,
+    bodyEnd
+  }
+}
+
+const outerKey = (reader: Cbor.Reader, key: number): void => {
+  if (reader.uint(4) !== key) reader.fail(`expected field ${key} of the message`)
+}
+
+/**
+ * Reads the body of a frame, or says what is wrong with it.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const readBody = (frame: Frame): Body | string => {
+  const reader = new Cbor.Reader(frame.bytes, frame.bodyStart, frame.bodyEnd)
+  const body = MessageBody.read(frame.type, reader)
+  return reader.fault ?? body
+}
+
+/**
+ * The bytes that the sender signed: the header and the body as received.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const signedBytes = (frame: Frame): Uint8Array => {
+  const header = frame.bytes.subarray(frame.headerStart, frame.headerEnd)
+  const body = frame.bytes.subarray(frame.bodyStart, frame.bodyEnd)
+  const signed = new Uint8Array(prefix.length + header.length + body.length)
+  signed.set(prefix)
+  signed.set(header, prefix.length)
+  signed.set(body, prefix.length + header.length)
+  return signed
+}
+
+const prefix = new TextEncoder().encode("a2al-msg\0")
+
+/**
+ * Joins a frame and its body. PING and PONG repeat their sender's address, and
+ * a difference is a lie: that is the only thing left to be wrong.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const assemble = (frame: Frame, body: Body): Message | string => {
+  const sender = Address.fromPublicKey(frame.publicKey)
+  if ((body._tag === "Ping" || body._tag === "Pong") && body.address !== sender) {
+    return "the address is not the sender's"
+  }
+  return {
+    version: frame.version,
+    features: frame.features,
+    transactionId: frame.transactionId,
+    body,
+    publicKey: frame.publicKey,
+    sender
+  }
+}
+
+/**
+ * Reads one datagram and checks its signature.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (
+  bytes: Uint8Array,
+  crypto: Ed25519
+): Result.Result<Message, InvalidMessage | UnknownMessageType> => {
+  const framed = frame(bytes)
+  if (typeof framed === "string") return invalid(framed)
+  const body = readBody(framed)
+  if (body === MessageBody.unknownType) return Result.fail(new UnknownMessageType({ type: framed.type }))
+  if (typeof body === "string") return invalid(body)
+  const message = assemble(framed, body)
+  if (typeof message === "string") return invalid(message)
+  return crypto.verify(framed.publicKey, signedBytes(framed), framed.signature)
+    ? Result.succeed(message)
+    : invalid("bad signature")
+}
+
+const invalid = (reason: string) => Result.fail(new InvalidMessage({ reason }))
+
+// --- Writing -----------------------------------------------------------------
+
+/**
+ * What a message needs besides its body.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Envelope {
+  readonly signer: SigningKey
+  readonly transactionId: TransactionId
+  /** Defaults to 1. */
+  readonly version?: number | undefined
+  /** Defaults to 0. */
+  readonly features?: number | undefined
+}
+
+/**
+ * Signs and encodes a message. The length is not limited here: a transport
+ * refuses what exceeds {@link maxDatagram}.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (body: Body, envelope: Envelope): Uint8Array => {
+  // Header and body are signed without the key that stands between them in the
+  // datagram, so they are written one after the other first.
+  const writer = new Cbor.Writer(maxDatagram)
+  writer.raw(prefix)
+  writer.map(4)
+  writer.uint(1)
+  writer.uint(envelope.version ?? 1)
+  writer.uint(2)
+  writer.uint(envelope.features ?? 0)
+  writer.uint(3)
+  writer.uint(Type[body._tag])
+  writer.uint(4)
+  writer.hexString(envelope.transactionId)
+  const headerEnd = writer.at
+  MessageBody.write(writer, body)
+  const signed = writer.result()
+  const signature = envelope.signer.sign(signed)
+  const headerLength = headerEnd - prefix.length
+  const out = new Uint8Array(3 + signed.length - prefix.length + 3 + 32 + 3 + 64)
+  out[0] = 0xa4
+  out[1] = 1
+  out.set(signed.subarray(prefix.length, headerEnd), 2)
+  let at = 2 + headerLength
+  out[at++] = 2
+  out.set(signed.subarray(headerEnd), at)
+  at += signed.length - headerEnd
+  out[at++] = 3
+  out[at++] = 0x58
+  out[at++] = 32
+  out.set(envelope.signer.publicKey, at)
+  at += 32
+  out[at++] = 4
+  out[at++] = 0x58
+  out[at++] = 64
+  out.set(signature, at)
+  return out
+}
+
+/**
+ * The canonical CBOR of a body.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeBody = (body: Body): Uint8Array => {
+  const writer = new Cbor.Writer()
+  MessageBody.write(writer, body)
+  return writer.result()
+}

@@ -1,0 +1,120 @@
+/**
+ * Profile records: who an agent is and what it can do, at its own key. They
+ * came with later versions of the protocol; to older nodes they are custom
+ * records that live and travel like any other, so nobody but their reader
+ * checks the payload.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import type { Address } from "./Address.ts"
+import type { SigningKey } from "./Crypto.ts"
+import { InvalidRecord } from "./DhtError.ts"
+import * as Cbor from "./internal/cbor.ts"
+import { readProfile } from "./internal/payload.ts"
+import * as internal from "./internal/record.ts"
+import type { SignedRecord } from "./Record.ts"
+import type { Meta } from "./Topic.ts"
+
+/**
+ * The payload of a profile record, at most 700 bytes when encoded. What is
+ * empty is not sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProfilePayload {
+  /** 8 bits; now 1. */
+  readonly version: number
+  readonly name: string
+  readonly brief: string
+  readonly protocols: ReadonlyArray<string>
+  readonly skills: ReadonlyArray<string>
+  /** Hash of a description that is kept elsewhere. */
+  readonly cardHash: Uint8Array
+  readonly modalities: ReadonlyArray<string>
+  readonly meta: Meta
+}
+
+/**
+ * Above this many bytes of payload a publisher should be warned: it grows
+ * towards the limit.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const warnSize = 350
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  options: { readonly [K in Exclude<keyof ProfilePayload, "version">]?: ProfilePayload[K] | undefined }
+): ProfilePayload => ({
+  version: 1,
+  name: options.name ?? "",
+  brief: options.brief ?? "",
+  protocols: options.protocols ?? [],
+  skills: options.skills ?? [],
+  cardHash: options.cardHash ?? new Uint8Array(0),
+  modalities: options.modalities ?? [],
+  meta: options.meta ?? new Map()
+})
+
+/**
+ * Reads a payload and checks its limits.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode = (payload: Uint8Array): Result.Result<ProfilePayload, InvalidRecord> => {
+  const read = readProfile(payload)
+  return typeof read === "string"
+    ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
+    : Result.succeed(read)
+}
+
+/**
+ * Writes canonical CBOR. Limits are checked where a record is signed.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode = (payload: ProfilePayload): Uint8Array => {
+  const { brief, cardHash, meta, modalities, name, protocols, skills, version } = payload
+  const fields = new Map<number, Cbor.Value>([[1, version]])
+  if (name !== "") fields.set(2, name)
+  if (brief !== "") fields.set(3, brief)
+  if (protocols.length > 0) fields.set(4, protocols)
+  if (skills.length > 0) fields.set(5, skills)
+  if (cardHash.length > 0) fields.set(6, cardHash)
+  if (modalities.length > 0) fields.set(8, modalities)
+  if (meta.size > 0) fields.set(9, meta)
+  return Cbor.encode(fields)
+}
+
+/**
+ * Signs a profile record. `timestamp` is in Unix seconds, `ttl` in seconds and
+ * at least 1. A key that is not the address's needs an encoded delegation from
+ * the address.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sign = (options: {
+  readonly signer: SigningKey
+  readonly address: Address
+  readonly payload: ProfilePayload
+  readonly seq: bigint
+  readonly timestamp: bigint
+  readonly ttl: number
+  readonly delegation?: Uint8Array | undefined
+}): Result.Result<SignedRecord, InvalidRecord> => {
+  const payload = encode(options.payload)
+  // Nobody on the way checks a profile, so whoever signs it does.
+  const read = readProfile(payload)
+  return typeof read === "string"
+    ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
+    : internal.seal({ ...options, type: internal.RecordType.profile, payload })
+}

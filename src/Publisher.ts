@@ -1,0 +1,129 @@
+/**
+ * Records of our own: signed, kept here, and copied to where they are looked
+ * for.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
+import {
+  type InvalidDelegation,
+  type InvalidRecord,
+  type RecordExpired,
+  RecordTooLarge,
+  type StaleRecord
+} from "./DhtError.ts"
+import * as Endpoint from "./Endpoint.ts"
+import { NodeIdentity } from "./Identity.ts"
+import * as NodeId from "./NodeId.ts"
+import * as Profile from "./Profile.ts"
+import * as Record from "./Record.ts"
+import { type Publication, Replication } from "./Replication.ts"
+import { Store } from "./Store.ts"
+import * as Topic from "./Topic.ts"
+
+/**
+ * Why a record was not published.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type PublishError = InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation | RecordTooLarge
+
+/**
+ * What every record of our own may say besides its content.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lifetime {
+  /** Seconds; defaults to 3600. */
+  readonly ttl?: number | undefined
+}
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Publisher extends Context.Service<Publisher, {
+  /**
+   * Publishes a record that is signed already, at its own key unless another
+   * is given. Returns once it is stored here; copying goes on in the background.
+   */
+  readonly publish: (
+    record: Record.SignedRecord,
+    key?: NodeId.NodeId
+  ) => Effect.Effect<Publication, PublishError>
+  /** Where we can be reached. */
+  readonly publishEndpoint: (
+    endpoint: Parameters<typeof Endpoint.make>[0] & Lifetime
+  ) => Effect.Effect<Publication, PublishError>
+  /** What we offer, under a topic. */
+  readonly publishTopic: (
+    topic: Parameters<typeof Topic.make>[0] & Lifetime
+  ) => Effect.Effect<Publication, PublishError>
+  /** Who we are. */
+  readonly publishProfile: (
+    profile: Parameters<typeof Profile.make>[0] & Lifetime
+  ) => Effect.Effect<Publication, PublishError>
+  /** Any payload under any type that may be signed; at our own key unless another is given. */
+  readonly publishCustom: (
+    record: { readonly type: number; readonly payload: Uint8Array; readonly key?: NodeId.NodeId | undefined } & Lifetime
+  ) => Effect.Effect<Publication, PublishError>
+}>()("effect-dht/Publisher") {}
+
+const defaultTtl = 3600
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const store = yield* Store
+  const replication = yield* Replication
+  let lastSeq = 0n
+
+  // From the clock, so that a restart never goes back, and never the same twice.
+  const stamp = Effect.gen(function*() {
+    const nanos = yield* Clock.currentTimeNanos
+    lastSeq = nanos > lastSeq ? nanos : lastSeq + 1n
+    const timestamp = BigInt(Math.floor((yield* Clock.currentTimeMillis) / 1000))
+    return { signer: identity, address: identity.address, seq: lastSeq, timestamp }
+  })
+
+  const publish = Effect.fn("Publisher.publish")(function*(record: Record.SignedRecord, key?: NodeId.NodeId) {
+    const size = record.bytes.length
+    if (size > Record.maxResolvableSize) {
+      return yield* new RecordTooLarge({ size, limit: Record.maxResolvableSize })
+    }
+    const at = key === undefined || key === NodeId.zero ? Record.ownKey(record) : key
+    yield* store.put(at, record)
+    return yield* replication.replicate(at, record)
+  })
+
+  const signed = (
+    sign: (stamped: Effect.Success<typeof stamp>) => Result.Result<Record.SignedRecord, InvalidRecord>,
+    key?: NodeId.NodeId
+  ) =>
+    Effect.flatMap(stamp, (stamped) => Effect.fromResult(sign(stamped))).pipe(
+      Effect.flatMap((record) => publish(record, key))
+    )
+
+  return Publisher.of({
+    publish,
+    publishEndpoint: ({ ttl = defaultTtl, ...endpoint }) =>
+      signed((stamped) => Endpoint.sign({ ...stamped, ttl, payload: Endpoint.make(endpoint) })),
+    publishTopic: ({ ttl = Topic.defaultTtl, ...topic }) =>
+      signed((stamped) => Topic.sign({ ...stamped, ttl, payload: Topic.make(topic) }), NodeId.fromTopic(topic.topic)),
+    publishProfile: ({ ttl = defaultTtl, ...profile }) =>
+      signed((stamped) => Profile.sign({ ...stamped, ttl, payload: Profile.make(profile) })),
+    publishCustom: ({ key, payload, ttl = defaultTtl, type }) =>
+      signed((stamped) => Record.sign({ ...stamped, ttl, type, payload }), key)
+  })
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Publisher, never, NodeIdentity | Store | Replication> = Layer.effect(Publisher, make)

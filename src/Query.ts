@@ -1,0 +1,320 @@
+/**
+ * Questions to the network: walks from the closest known nodes to the closest
+ * there are, after Kademlia (Maymounkov and Mazières, 2002).
+ *
+ * Which node to ask next, and when to stop, is decided by a state machine;
+ * this module carries it out. When a query ends, in whatever way, the requests
+ * it still had under way end with it.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
+import type { Contact } from "./Contact.ts"
+import * as Endpoint from "./Endpoint.ts"
+import { NodeIdentity } from "./Identity.ts"
+import { Lookup } from "./internal/lookup.ts"
+import { RecordSet } from "./internal/recordSet.ts"
+import type { NodeId } from "./NodeId.ts"
+import { isHairpin, NodeSettings } from "./NodeSettings.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import * as Record from "./Record.ts"
+import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+import { Store } from "./Store.ts"
+
+/**
+ * No endpoint record of the address is known, here or in the network.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoEndpoint extends Data.TaggedError("NoEndpoint")<{
+  readonly target: NodeId
+  /** How many nodes answered that they have none. */
+  readonly answered: number
+}> {
+  override get message() {
+    return `No endpoint is published at ${this.target} (${this.answered} nodes answered)`
+  }
+}
+
+/**
+ * No record of the wanted type (0: of any type) is at the key.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
+  readonly target: NodeId
+  readonly type: number
+  /** How many nodes answered that they have none. */
+  readonly answered: number
+}> {
+  override get message() {
+    const what = this.type === 0 ? "record" : `record of type 0x${this.type.toString(16)}`
+    return `No ${what} is at ${this.target} (${this.answered} nodes answered)`
+  }
+}
+
+/**
+ * One request of a walk. Times are Unix milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Step {
+  readonly contact: Contact
+  /** Unanswered: the walk ended first. */
+  readonly outcome: "Answered" | "Failed" | "Unanswered"
+  readonly askedAt: number
+  /** When it was answered or given up. */
+  readonly endedAt: number | undefined
+  readonly holdsRecord: boolean
+  /** Leading bits that the contact's id shares with the target. */
+  readonly commonPrefixLength: number
+  /** 0 for a contact of our own, one more than its teacher's for a learned one. */
+  readonly depth: number
+  /** Nodes closer to the target than itself that it told us of. */
+  readonly closerNodes: number
+}
+
+/**
+ * What a walk brought.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Walked {
+  /** The 16 closest live nodes, nearest first; fewer when the walk ended early. */
+  readonly closest: ReadonlyArray<Contact>
+  /** The valid records that nodes returned, merged with our own: the newest of each slot. */
+  readonly records: ReadonlyArray<Record.SignedRecord>
+  /** Whom it asked, in order, and what came of it. */
+  readonly trace: ReadonlyArray<Step>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface FindOptions {
+  /** Record type wanted; 0, the default, is any. */
+  readonly type?: number | undefined
+  /**
+   * So many different nodes must return a record before the newest counts, so
+   * that one stale or lying replica does not decide. Defaults to 1, which is
+   * also when a local record is good enough.
+   */
+  readonly quorum?: number | undefined
+}
+
+/**
+ * An endpoint record and what it says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Resolved extends Endpoint.EndpointPayload {
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Query extends Context.Service<Query, {
+  /** The 16 live nodes closest to the target, nearest first, never ourselves. */
+  readonly findNode: (target: NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  /** Local records if there are any, else the first valid ones that a node returns. */
+  readonly findRecords: (
+    target: NodeId,
+    options?: FindOptions
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
+  /** All records of the key: every close node is asked, and the newest of each slot counts. */
+  readonly aggregateRecords: (
+    target: NodeId,
+    type?: number
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
+  /** Where an address can be reached: its newest endpoint record. */
+  readonly resolve: (
+    target: NodeId,
+    options?: Pick<FindOptions, "quorum">
+  ) => Effect.Effect<Resolved, NoEndpoint>
+  /** The walk itself: `find` undefined asks for nodes only. */
+  readonly walk: (
+    target: NodeId,
+    find?: { readonly type: number; readonly quorum: number | undefined }
+  ) => Effect.Effect<Walked>
+}>()("effect-dht/Query") {}
+
+/** What a walk gives one peer, over all attempts. */
+const peerDeadlineMillis = 2000
+
+/** Contacts of our own table that a walk may begin with. */
+const seeds = 32
+
+/** What came of asking one peer. */
+type Outcome =
+  | { readonly _tag: "Answered"; readonly contact: Contact; readonly answer: Answer }
+  | { readonly _tag: "Failed"; readonly contact: Contact }
+
+interface Answer {
+  readonly nodes: ReadonlyArray<Contact>
+  readonly records: ReadonlyArray<Record.SignedRecord>
+}
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const rpc = yield* Rpc.Rpc
+  const routing = yield* Routing.Routing
+  const health = yield* PeerHealth.PeerHealth
+  const settings = yield* NodeSettings
+  const store = yield* Store
+  const clock = yield* Clock.Clock
+
+  const ask = (contact: Contact, about: NodeId, target: NodeId, type: number | undefined) => {
+    const options = { deadline: peerDeadlineMillis }
+    return type === undefined
+      ? Effect.map(
+        rpc.request(contact, { _tag: "FindNode", target: about }, options),
+        ({ body }): Answer => ({ nodes: body.nodes ?? [], records: [] })
+      )
+      : Effect.map(
+        rpc.request(contact, { _tag: "FindValue", target, recordType: type, subscribe: false }, options),
+        ({ body }): Answer => ({ nodes: body.nodes ?? [], records: Rpc.recordsOf(body) })
+      )
+  }
+
+  const walk = Effect.fn("Query.walk")(function*(
+    target: NodeId,
+    find?: { readonly type: number; readonly quorum: number | undefined }
+  ) {
+    const publicHost = yield* Ref.get(settings.publicHost)
+    const lookup = new Lookup({
+      self: identity.nodeId,
+      target,
+      quorum: find?.quorum,
+      subnet: SocketAddress.subnet,
+      isBad: (id) => health.core.state(id) === "bad",
+      expectedRtt: (id) => health.core.expectedRtt(id)
+    })
+    const started = clock.currentTimeMillisUnsafe()
+    for (const contact of routing.core.nearest(target, seeds)) {
+      if (!isHairpin(contact, publicHost)) lookup.seed(contact)
+    }
+
+    // What is found merges by the very rules of a store.
+    const found = new RecordSet({ maxKeys: 1 })
+    const keep = (record: Record.SignedRecord, now: number) => found.put(target, record, Math.floor(now / 1000))
+    if (find !== undefined) for (const record of yield* store.getAll(target, find.type)) keep(record, started)
+
+    const outcomes = yield* Queue.unbounded<Outcome>()
+    // Requests under way when the walk ends are interrupted with its scope.
+    const requests = yield* FiberSet.make()
+    while (true) {
+      const now = clock.currentTimeMillisUnsafe()
+      const step = lookup.poll(now)
+      if (step._tag === "Done") break
+      if (step._tag === "Ask") {
+        const { about, contact } = step
+        yield* FiberSet.run(
+          requests,
+          ask(contact, about, target, find?.type).pipe(
+            Effect.match({
+              onFailure: (): Outcome => ({ _tag: "Failed", contact }),
+              onSuccess: (answer): Outcome => ({ _tag: "Answered", contact, answer })
+            }),
+            Effect.flatMap((outcome) => Queue.offer(outcomes, outcome))
+          ),
+          { startImmediately: true }
+        )
+        continue
+      }
+      const batch = step.until === undefined
+        ? yield* Queue.takeAll(outcomes)
+        : yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
+          duration: Math.max(0, step.until - now),
+          orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
+        })
+      for (const outcome of batch) {
+        const at = clock.currentTimeMillisUnsafe()
+        if (outcome._tag === "Failed") {
+          lookup.failed(outcome.contact.id, at)
+          continue
+        }
+        const { contact, answer } = outcome
+        const valid = answer.records.filter((record) => isWanted(target, find?.type ?? 0, record, at))
+        for (const record of valid) keep(record, at)
+        const nodes = answer.nodes.filter((node) => !isHairpin(node, publicHost))
+        for (const node of nodes) routing.core.add(node, undefined, at, contact.id)
+        lookup.answered(contact.id, at, { nodes, holdsRecord: valid.length > 0 })
+      }
+    }
+    const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
+    const walked: Walked = { closest: lookup.closest(), records: found.getAll(target, 0, ended), trace: lookup.trace }
+    yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": walked.trace.length })
+    return walked
+  }, Effect.scoped)
+
+  /** Every record from the network passes integrity and authority before it counts. */
+  const isWanted = (target: NodeId, type: number, record: Record.SignedRecord, now: number): boolean =>
+    (type === 0 || record.type === type) && Result.isSuccess(store.vet(target, record, Math.floor(now / 1000)))
+
+  const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId, options?: FindOptions) {
+    const type = options?.type ?? 0
+    const quorum = options?.quorum ?? 1
+    const local = yield* store.getAll(target, type)
+    if (quorum === 1 && Arr.isReadonlyArrayNonEmpty(local)) return local
+    const { records, trace } = yield* walk(target, { type, quorum })
+    return Arr.isReadonlyArrayNonEmpty(records)
+      ? records
+      : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
+  })
+
+  const aggregateRecords = Effect.fn("Query.aggregateRecords")(function*(target: NodeId, type = 0) {
+    const { records, trace } = yield* walk(target, { type, quorum: undefined })
+    return Arr.isReadonlyArrayNonEmpty(records)
+      ? records
+      : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
+  })
+
+  const resolve = Effect.fn("Query.resolve")(function*(target: NodeId, options?: Pick<FindOptions, "quorum">) {
+    const records = yield* findRecords(target, { type: Record.RecordType.endpoint, quorum: options?.quorum }).pipe(
+      Effect.catchTag("NoMatchingRecords", ({ answered }) => new NoEndpoint({ target, answered }))
+    )
+    const record = records.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
+    // A record that was let in has a payload that can be read.
+    const payload = yield* Effect.fromResult(Endpoint.decode(record.payload)).pipe(Effect.orDie)
+    return { ...payload, record }
+  })
+
+  return Query.of({
+    findNode: (target) => Effect.map(walk(target), ({ closest }) => closest),
+    findRecords,
+    aggregateRecords,
+    resolve,
+    walk
+  })
+})
+
+const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) => step.outcome === "Answered").length
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Query,
+  never,
+  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Store
+> = Layer.effect(Query, make)

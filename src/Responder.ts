@@ -1,0 +1,123 @@
+/**
+ * What this node answers to a verified request.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { NodeIdentity } from "./Identity.ts"
+import * as Answer from "./internal/answer.ts"
+import * as Hex from "./internal/hex.ts"
+import { RateLimit } from "./internal/rateLimit.ts"
+import type { Body } from "./Message.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import * as Record from "./Record.ts"
+import * as Routing from "./Routing.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+import { Store } from "./Store.ts"
+import { Verifier } from "./Verifier.ts"
+
+/**
+ * A message of ours, where it goes, and the transaction it belongs to (40 hex
+ * digits; undefined: the request's own).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reply {
+  readonly body: Body
+  readonly to: SocketAddress.SocketAddress
+  readonly transactionId: string | undefined
+}
+
+/**
+ * Answers requests. Synchronous but for the one check that may run on another
+ * core, so the receive loop never waits.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Responder extends Context.Service<Responder, {
+  /** Calls `reply` once, or never where the protocol has no answer; `now` is Unix milliseconds. */
+  readonly answer: (
+    request: Body,
+    from: SocketAddress.SocketAddress,
+    now: number,
+    reply: (reply: Reply) => void
+  ) => void
+}>()("effect-dht/Responder") {}
+
+/** Nodes in an answer: Kademlia's K. */
+const k = 16
+
+/** Echoes sent for one source IP. */
+const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const store = yield* Store
+  const routing = yield* Routing.Routing
+  const health = yield* PeerHealth.PeerHealth
+  const verifier = yield* Verifier
+  const random = yield* SecureRandom.SecureRandom
+  const echoes = new RateLimit(natProbeLimit)
+
+  const stateOf = (id: Parameters<typeof health.core.state>[0]) => health.core.state(id)
+  const nodesFor = (target: Parameters<typeof stateOf>[0], now: number) => routing.core.answer(target, k, now, stateOf)
+
+  const answer: Responder["Service"]["answer"] = (request, from, now, reply) => {
+    const toSender = (body: Body) => reply({ body, to: from, transactionId: undefined })
+    switch (request._tag) {
+      case "Ping":
+        return toSender({ _tag: "Pong", address: identity.address, observed: SocketAddress.encodeObserved(from) })
+
+      case "FindNode":
+        return toSender(
+          Answer.findNodeResponse(nodesFor(request.target, now), SocketAddress.encodeObserved(from))
+        )
+
+      case "FindValue": {
+        const { recordType, target } = request
+        return toSender(Answer.findValueResponse({
+          nodes: nodesFor(target, now),
+          records: store.core.getAll(target, recordType, Math.floor(now / 1000)),
+          observed: SocketAddress.encodeObserved(from),
+          legacy: recordType === 0 || recordType === Record.RecordType.endpoint
+        }))
+      }
+
+      case "Store": {
+        const { key, record } = request
+        // Refusing comes before the signature wherever it can.
+        const seconds = Math.floor(now / 1000)
+        const outcome = (stored: boolean) => toSender({ _tag: "StoreResponse", stored, alreadyHad: false, reason: 0 })
+        if (Record.fault(record, seconds) !== undefined) return outcome(false)
+        verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
+          outcome(valid && store.admit(key, record, seconds)._tag === "Stored")
+        })
+        return
+      }
+
+      case "NatProbe": {
+        const claimed = SocketAddress.decodeObserved(request.claimed)
+        if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return
+        if (!echoes.allow(from.host, now)) return
+        const transactionId = Hex.encode(Effect.runSync(random.randomBytes(20)))
+        return reply({ body: { _tag: "NatProbeEcho", token: request.token }, to: claimed, transactionId })
+      }
+    }
+  }
+  return Responder.of({ answer })
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Responder,
+  never,
+  NodeIdentity | Store | Routing.Routing | PeerHealth.PeerHealth | Verifier | SecureRandom.SecureRandom
+> = Layer.effect(Responder, make)

@@ -1,0 +1,452 @@
+/**
+ * Questions and answers over datagrams.
+ *
+ * A request is repeated under a fresh transaction id until an answer to any of
+ * its attempts arrives, or its time is over. Who may answer is decided by what
+ * is known of the peer: its id if we have it, else the address it was asked
+ * at. The receive loop is a fiber in the layer's scope and never waits for
+ * anything that it would have to deliver itself.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import * as Address from "./Address.ts"
+import type { Contact } from "./Contact.ts"
+import { NodeIdentity } from "./Identity.ts"
+import * as Hex from "./internal/hex.ts"
+import * as Message from "./Message.ts"
+import * as NodeId from "./NodeId.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import type { SignedRecord } from "./Record.ts"
+import { Responder } from "./Responder.ts"
+import * as Routing from "./Routing.ts"
+import { SeenPeers } from "./SeenPeers.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+import * as Transport from "./Transport.ts"
+import { Verifier } from "./Verifier.ts"
+
+/**
+ * Whom to ask: an address, and the id that must answer if it is known. A
+ * `Contact` is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Peer extends SocketAddress.SocketAddress {
+  readonly id?: NodeId.NodeId | undefined
+}
+
+/**
+ * The requests, and what answers each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answers {
+  readonly Ping: Extract<Message.Body, { readonly _tag: "Pong" }>
+  readonly FindNode: Extract<Message.Body, { readonly _tag: "FindNodeResponse" }>
+  readonly FindValue: Extract<Message.Body, { readonly _tag: "FindValueResponse" }>
+  readonly Store: Extract<Message.Body, { readonly _tag: "StoreResponse" }>
+}
+
+/**
+ * A body that asks for an answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Request = Extract<Message.Body, { readonly _tag: keyof Answers }>
+
+/**
+ * A verified answer, who gave it, and how long it took in milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answered<A> {
+  readonly body: A
+  readonly from: Contact
+  readonly rtt: number
+}
+
+/**
+ * The records of an answer, wherever its version of the protocol puts them.
+ * They are not verified.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const recordsOf = (body: Answers["FindValue"]): ReadonlyArray<SignedRecord> =>
+  body.records ?? (body.record === undefined ? [] : [body.record])
+
+/**
+ * How patient a request is. Defaults are what the protocol allows at most:
+ * three attempts, 15 seconds in all.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RequestOptions {
+  readonly attempts?: number | undefined
+  /** For all attempts together. */
+  readonly deadline?: Duration.Input | undefined
+}
+
+/**
+ * The peer gave no valid answer in time.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoAnswer extends Data.TaggedError("NoAnswer")<{
+  readonly peer: Peer
+  readonly request: keyof Answers | "NatProbe"
+  readonly attempts: number
+  readonly waitedMillis: number
+}> {
+  override get message() {
+    return `${SocketAddress.format(this.peer)} did not answer ${this.request} ` +
+      `(${this.attempts} attempts in ${Math.round(this.waitedMillis)} ms)`
+  }
+}
+
+/**
+ * Why a request has no answer.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type RequestError = NoAnswer | Transport.SendError
+
+/**
+ * Counts since the node started.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Traffic {
+  /** Datagrams received whose signature was good. */
+  readonly received: number
+  /** Datagrams sent. */
+  readonly sent: number
+  /** Requests of ours that were answered. */
+  readonly completed: number
+  /** Datagrams that were no message, nobody's answer, or wrongly signed. */
+  readonly refused: number
+}
+
+/**
+ * How another node sees us.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Observation {
+  readonly reporter: Contact
+  readonly address: SocketAddress.SocketAddress
+}
+
+/**
+ * Asks peers, and answers them.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Rpc extends Context.Service<Rpc, {
+  readonly request: <R extends Request>(
+    peer: Peer,
+    body: R,
+    options?: RequestOptions
+  ) => Effect.Effect<Answered<Answers[R["_tag"]]>, RequestError>
+  /** Asks `via` to send an echo to `claimed`; succeeds with whether one came in time. */
+  readonly natProbe: (
+    via: Peer,
+    claimed: SocketAddress.SocketAddress,
+    options?: RequestOptions
+  ) => Effect.Effect<boolean, Transport.SendError>
+  /** What answers say of our own address, as they arrive. */
+  readonly observations: Stream.Stream<Observation>
+  readonly traffic: Effect.Effect<Traffic>
+  /** Requests of ours that wait for an answer. */
+  readonly pending: Effect.Effect<number>
+}>()("effect-dht/Rpc") {}
+
+const responseType = {
+  Ping: Message.Type.Pong,
+  FindNode: Message.Type.FindNodeResponse,
+  FindValue: Message.Type.FindValueResponse,
+  Store: Message.Type.StoreResponse
+} as const
+
+const defaultAttempts = 3
+const defaultDeadlineMillis = 15_000
+
+/** The longest wait for one attempt. */
+const maxAttemptMillis = 5000
+
+/** Datagrams handled before other fibers get their turn. */
+const slice = 32
+
+/** A question of ours; several transactions may belong to it. */
+interface Call {
+  readonly type: number
+  readonly peer: Peer
+  readonly answer: Deferred.Deferred<{ readonly body: Message.Body; readonly from: Contact; readonly at: number }>
+  readonly transactions: Array<Message.TransactionId>
+}
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const transport = yield* Transport.Transport
+  const verifier = yield* Verifier
+  const responder = yield* Responder
+  const routing = yield* Routing.Routing
+  const health = yield* PeerHealth.PeerHealth
+  const seen = yield* SeenPeers
+  const random = yield* SecureRandom.SecureRandom
+  const clock = yield* Clock.Clock
+  const observations = yield* PubSub.sliding<Observation>(64)
+  const background = yield* FiberSet.make()
+  const run = yield* FiberSet.runtime(background)<never>()
+
+  const calls = new Map<Message.TransactionId, Call>()
+  const echoes = new Map<string, Deferred.Deferred<void>>()
+  const traffic = { received: 0, sent: 0, completed: 0, refused: 0 }
+
+  const transactionId = Effect.map(random.randomBytes(20), Hex.encode)
+
+  const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
+    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId }), to)
+    if (error === undefined) traffic.sent++
+    return error
+  }
+
+  // --- What arrives ------------------------------------------------------------
+
+  const receive = (datagram: Transport.Datagram, now: number): void => {
+    if (datagram.payload.length > Message.maxDatagram) return refuse()
+    const frame = Message.frame(datagram.payload)
+    if (typeof frame === "string") return refuse()
+    const call = Message.isResponse(frame.type) ? calls.get(frame.transactionId) : undefined
+    // What nobody awaits is not worth a signature check.
+    if (Message.isResponse(frame.type) && !isAwaited(frame, call, datagram.from)) return refuse()
+    const body = Message.readBody(frame)
+    if (typeof body === "string") return refuse()
+    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse()
+    const message = Message.assemble(frame, body)
+    if (typeof message === "string") return refuse()
+    const queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
+      if (!valid) return refuse()
+      traffic.received++
+      // The verifier may call from outside of any fiber, where a bug of ours
+      // would end the process.
+      try {
+        accept(message, datagram.from, call, now)
+      } catch (defect) {
+        run(Effect.logError("A message could not be handled", defect))
+      }
+    })
+    if (!queued) refuse()
+  }
+
+  const refuse = (): void => {
+    traffic.refused++
+  }
+
+  /** Who may answer: the id that was asked, or the address where none is known. */
+  const isAwaited = (frame: Message.Frame, call: Call | undefined, from: SocketAddress.SocketAddress): boolean => {
+    if (frame.type === Message.Type.NatProbeEcho) return echoes.size > 0
+    if (call === undefined || call.type !== frame.type) return false
+    return call.peer.id === undefined
+      ? from.host === call.peer.host && from.port === call.peer.port
+      : call.peer.id === NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
+  }
+
+  const accept = (
+    message: Message.Message,
+    from: SocketAddress.SocketAddress,
+    call: Call | undefined,
+    now: number
+  ): void => {
+    const contact: Contact = {
+      id: NodeId.fromAddress(message.sender),
+      address: message.sender,
+      host: from.host,
+      port: from.port
+    }
+    learn(contact, now)
+    const { body } = message
+    if (body._tag === "NatProbeEcho") {
+      const echo = echoes.get(Hex.encode(body.token))
+      if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
+    } else if (call === undefined) {
+      responder.answer(body, from, now, (reply) => {
+        send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
+      })
+    } else {
+      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, at: clock.currentTimeMillisUnsafe() }))
+    }
+  }
+
+  /** Whoever sent us something it signed is there. */
+  const learn = (contact: Contact, now: number): void => {
+    seen.core.seen(contact.id, now)
+    const outcome = routing.core.add(contact, now, now)
+    if (outcome._tag === "Probe") run(probe(outcome.oldest))
+  }
+
+  /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
+  const probe = (oldest: Contact) =>
+    request(oldest, { _tag: "Ping", address: identity.address }, { attempts: 2, deadline: 3000 }).pipe(
+      Effect.match({ onFailure: () => false, onSuccess: () => true }),
+      Effect.map((alive) => {
+        routing.core.probed(oldest.id, alive, clock.currentTimeMillisUnsafe())
+      })
+    )
+
+  // --- What is asked -----------------------------------------------------------
+
+  const request: Rpc["Service"]["request"] = <R extends Request>(peer: Peer, body: R, options?: RequestOptions) =>
+    Effect.suspend(() => {
+      const call: Call = {
+        type: responseType[body._tag],
+        peer,
+        answer: Deferred.makeUnsafe(),
+        transactions: []
+      }
+      return ask(call, body, options ?? {}).pipe(
+        // Only an answer of the call's type reaches it.
+        Effect.map((answered) => ({ ...answered, body: answered.body as Answers[R["_tag"]] })),
+        Effect.ensuring(Effect.sync(() => {
+          for (const transaction of call.transactions) calls.delete(transaction)
+        })),
+        Effect.withSpan("Rpc.request", {
+          attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
+        }, { captureStackTrace: false })
+      )
+    })
+
+  const ask = Effect.fnUntraced(function*(
+    call: Call,
+    body: Request,
+    options: RequestOptions
+  ) {
+    const { peer } = call
+    const attempts = options.attempts ?? defaultAttempts
+    const started = clock.currentTimeMillisUnsafe()
+    const deadline = started +
+      (options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline))
+    let patience = peer.id === undefined ? health.core.defaultTimeout() : health.core.timeout(peer.id)
+    let attempt = 0
+    while (attempt < attempts) {
+      const now = clock.currentTimeMillisUnsafe()
+      if (now >= deadline) break
+      attempt++
+      const transaction = yield* transactionId
+      call.transactions.push(transaction)
+      calls.set(transaction, call)
+      const error = send(body, peer, transaction)
+      if (error !== undefined) return yield* error
+      // The last attempt has the rest of the time: an answer to any of them counts.
+      const wait = attempt === attempts
+        ? Math.min(maxAttemptMillis, deadline - now)
+        : Math.min(patience, deadline - now)
+      const answer = yield* Effect.timeoutOption(Deferred.await(call.answer), wait)
+      if (Option.isSome(answer)) {
+        const { at, body, from } = answer.value
+        traffic.completed++
+        // Of several attempts nobody knows which was answered (Karn's rule).
+        const rtt = attempt === 1 ? at - now : undefined
+        health.core.succeeded(from.id, rtt, at)
+        observe(body, from)
+        return { body, from, rtt: at - now }
+      }
+      patience = Math.min(patience * 2, maxAttemptMillis)
+    }
+    const now = clock.currentTimeMillisUnsafe()
+    if (peer.id !== undefined) health.core.failed(peer.id, now)
+    return yield* new NoAnswer({ peer, request: body._tag, attempts: attempt, waitedMillis: now - started })
+  })
+
+  const observe = (body: Message.Body, reporter: Contact): void => {
+    const wire = "observed" in body ? body.observed : undefined
+    const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
+    if (address !== undefined) PubSub.publishUnsafe(observations, { reporter, address })
+  }
+
+  const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
+    const token = yield* random.randomBytes(8)
+    const key = Hex.encode(token)
+    const echo = Deferred.makeUnsafe<void>()
+    const attempts = options?.attempts ?? defaultAttempts
+    const deadline = options?.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
+    const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
+    echoes.set(key, echo)
+    return yield* Effect.gen(function*() {
+      for (let attempt = 0; attempt < attempts; attempt++) {
+        const error = send(body, via, yield* transactionId)
+        if (error !== undefined) return yield* error
+        const came = yield* Effect.timeoutOption(Deferred.await(echo), deadline / attempts)
+        if (Option.isSome(came)) return true
+      }
+      return false
+    }).pipe(Effect.ensuring(Effect.sync(() => echoes.delete(key))))
+  })
+
+  // --- The loop ----------------------------------------------------------------
+
+  yield* transport.receive.pipe(
+    Effect.flatMap((batch) =>
+      Effect.gen(function*() {
+        for (let start = 0; start < batch.length; start += slice) {
+          if (start > 0) yield* Effect.yieldNow
+          const now = clock.currentTimeMillisUnsafe()
+          for (let i = start; i < Math.min(start + slice, batch.length); i++) receive(batch[i], now)
+        }
+      }).pipe(
+        // A bug in handling one batch must not make the node deaf.
+        Effect.catchCause((cause) => Effect.logError("A batch of datagrams was lost", cause))
+      )
+    ),
+    Effect.forever,
+    Effect.catchTag("TransportClosed", () => Effect.void),
+    Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),
+    Effect.forkScoped
+  )
+
+  return Rpc.of({
+    request,
+    natProbe,
+    observations: Stream.fromPubSub(observations),
+    traffic: Effect.sync(() => ({ ...traffic })),
+    pending: Effect.sync(() => calls.size)
+  })
+})
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Rpc,
+  never,
+  | NodeIdentity
+  | Transport.Transport
+  | Verifier
+  | Responder
+  | Routing.Routing
+  | PeerHealth.PeerHealth
+  | SeenPeers
+  | SecureRandom.SecureRandom
+> = Layer.effect(Rpc, make)

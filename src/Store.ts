@@ -1,0 +1,287 @@
+/**
+ * The records this node keeps for the network and for itself, by key.
+ *
+ * Every record is judged once, when it comes in: integrity, its key, authority,
+ * and whether it is newer than what is held. Reading checks expiry only. The
+ * merge is a last-writer-wins register for each slot, so replicas that saw the
+ * same records in different orders agree (Shapiro et al., Conflict-free
+ * Replicated Data Types, 2011).
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type { Address } from "./Address.ts"
+import { Crypto } from "./Crypto.ts"
+import { type InvalidDelegation, InvalidRecord, type RecordExpired, StaleRecord } from "./DhtError.ts"
+import { RecordSet } from "./internal/recordSet.ts"
+import * as NodeId from "./NodeId.ts"
+import * as Record from "./Record.ts"
+
+/**
+ * The record is held, and was not before.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  readonly _tag: "Stored"
+  /** The older record that was in its slot. */
+  readonly replaced: Record.SignedRecord | undefined
+  /** The record of the same key that had to make room. */
+  readonly evicted: Record.SignedRecord | undefined
+  /** The keys that had to make room, with all they held. */
+  readonly forgotten: ReadonlyArray<NodeId.NodeId>
+}
+
+/**
+ * The slot holds this very record, or another one that is as new; it stays.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stale {
+  readonly _tag: "Stale"
+  readonly held: Record.SignedRecord
+}
+
+/**
+ * The record was good, but of all at its key it has itself to make room.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Crowded {
+  readonly _tag: "Crowded"
+}
+
+/**
+ * The record does not belong here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly reason: Record.Fault | InvalidDelegation
+}
+
+/**
+ * What became of a good record.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = Stored | Stale | Crowded
+
+/**
+ * What became of an offered record.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Admission = Verdict | Refused
+
+/**
+ * A record that is new to the store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Change {
+  readonly key: NodeId.NodeId
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * A held record, for people to look at.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Row {
+  readonly key: NodeId.NodeId
+  readonly address: Address
+  readonly type: number
+  readonly seq: bigint
+  /** Unix seconds. */
+  readonly timestamp: bigint
+  /** Seconds. */
+  readonly ttl: number
+  /** Bytes. */
+  readonly payloadLength: number
+}
+
+/**
+ * Keeps signed records until they expire or have to make room.
+ *
+ * A record type of 0 means all types. A key that is absent or all zeros means
+ * the key of the record's own address.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Store extends Context.Service<Store, {
+  /** Takes a record after all checks; it succeeds as well when the record has itself to make room. */
+  readonly put: (
+    key: NodeId.NodeId | undefined,
+    record: Record.SignedRecord
+  ) => Effect.Effect<void, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
+  /**
+   * The checks of `put` but the last, for a record that may only be passed on;
+   * `now` is in Unix seconds.
+   */
+  readonly vet: (
+    key: NodeId.NodeId | undefined,
+    record: Record.SignedRecord,
+    now: number
+  ) => Result.Result<void, InvalidRecord | RecordExpired | InvalidDelegation>
+  /**
+   * `put` for a caller outside a fiber that has checked the record's signature
+   * already; `now` is in Unix seconds. All other checks are made.
+   */
+  readonly admit: (key: NodeId.NodeId | undefined, record: Record.SignedRecord, now: number) => Admission
+  /** The live records of a key, in the order of the store; a use of the key. */
+  readonly getAll: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
+  /** The newest live endpoint record of a key; a use of the key. */
+  readonly get: (key: NodeId.NodeId) => Effect.Effect<Record.SignedRecord | undefined>
+  /** The live records of an address, wherever they are. It walks the whole store. */
+  readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
+  /** Drops what is held at a key. */
+  readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
+  /** How many keys hold a record. */
+  readonly size: Effect.Effect<number>
+  /** All live records, one by one. It walks the whole store. */
+  readonly rows: Effect.Effect<Array<Row>>
+  /** Bounds the number of keys anew; a lower bound takes effect at the next new key. */
+  readonly setMaxKeys: (maxKeys: number) => Effect.Effect<void>
+  /**
+   * The records that are new to the store, from now on. A reader that falls
+   * 1024 behind misses the oldest.
+   */
+  readonly changes: Stream.Stream<Change>
+  /**
+   * What the service keeps, for the receive path to read without a fiber.
+   *
+   * @internal
+   */
+  readonly core: RecordSet
+}>()("effect-dht/Store") {}
+
+/** Changes kept for a reader that is slow. */
+const changesCapacity = 1024
+
+/** How often expired records are removed, and how many keys are looked at without a pause. */
+const sweepInterval = "60 seconds"
+const sweepStep = 256
+
+const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
+
+const make = Effect.fnUntraced(function*(options?: {
+  readonly maxKeys?: number | undefined
+  readonly policy?: Record.Policy | undefined
+}) {
+  const crypto = yield* Crypto
+  const policy = options?.policy ?? Record.authority({ crypto })
+  const core = new RecordSet({ maxKeys: options?.maxKeys })
+  const readers = new Set<Queue.Queue<Change, Cause.Done>>()
+
+  const keyOf = (given: NodeId.NodeId | undefined, record: Record.SignedRecord): NodeId.NodeId =>
+    given === undefined || given === NodeId.zero ? Record.ownKey(record) : given
+
+  const authorize = (key: NodeId.NodeId, record: Record.SignedRecord, now: number): ReturnType<Record.Policy> =>
+    Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)
+      ? Result.fail(new InvalidRecord({ reason: "it belongs at the key of its own address" }))
+      : policy(key, record, now)
+
+  const merge = (key: NodeId.NodeId, given: Record.SignedRecord, now: number): Verdict => {
+    const record = Record.detach(given)
+    const verdict = core.put(key, record, now)
+    if (verdict._tag === "Stored") {
+      for (const reader of readers) Queue.offerUnsafe(reader, { key, record })
+    }
+    return verdict
+  }
+
+  const vet: Store["Service"]["vet"] = (given, record, now) => {
+    const verified = Record.verify(record, { crypto, now })
+    return Result.isFailure(verified) ? verified : authorize(keyOf(given, record), record, now)
+  }
+
+  const admit: Store["Service"]["admit"] = (given, record, now) => {
+    const fault = Record.fault(record, now)
+    if (fault !== undefined) return { _tag: "Refused", reason: fault }
+    const key = keyOf(given, record)
+    const authorized = authorize(key, record, now)
+    return Result.isFailure(authorized)
+      ? { _tag: "Refused", reason: authorized.failure }
+      : merge(key, record, now)
+  }
+
+  const put: Store["Service"]["put"] = Effect.fnUntraced(function*(given, record) {
+    const now = yield* seconds
+    yield* Effect.fromResult(vet(given, record, now))
+    const verdict = merge(keyOf(given, record), record, now)
+    if (verdict._tag === "Stale") {
+      return yield* new StaleRecord({ seq: record.seq, heldSeq: verdict.held.seq })
+    }
+  })
+
+  const changes = Stream.callback<Change>(
+    (reader) =>
+      Effect.acquireRelease(
+        Effect.sync(() => readers.add(reader)),
+        () => Effect.sync(() => readers.delete(reader))
+      ),
+    { bufferSize: changesCapacity, strategy: "sliding" }
+  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => readers.forEach((reader) => Queue.endUnsafe(reader))))
+
+  const sweep = Effect.gen(function*() {
+    const now = yield* seconds
+    while (core.sweep(now, sweepStep)) yield* Effect.yieldNow
+  })
+  yield* sweep.pipe(
+    Effect.catchCause((cause) => Effect.logWarning("Expired records could not be removed", cause)),
+    Effect.repeat(Schedule.spaced(sweepInterval)),
+    Effect.annotateLogs({ module: "effect-dht/Store", fiber: "Sweep" }),
+    Effect.forkScoped
+  )
+
+  return Store.of({
+    put,
+    vet,
+    admit,
+    getAll: (key, type) => Effect.map(seconds, (now) => core.getAll(key, type, now)),
+    get: (key) => Effect.map(seconds, (now) => core.get(key, now)),
+    getAllByAddress: (address, type) => Effect.map(seconds, (now) => core.getAllByAddress(address, type, now)),
+    invalidate: (key, type) => Effect.sync(() => core.invalidate(key, type)),
+    size: Effect.sync(() => core.size),
+    rows: Effect.map(seconds, (now) => Array.from(core.rows(now))),
+    setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
+    changes,
+    core
+  })
+})
+
+/**
+ * A store in memory.
+ *
+ * - `maxKeys`: 100 000 by default; at a new key beyond them, the keys that were
+ *   used longest ago go.
+ * - `policy`: who may put what where, {@link Record.authority} by default.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: {
+  readonly maxKeys?: number | undefined
+  readonly policy?: Record.Policy | undefined
+}): Layer.Layer<Store, never, Crypto> => Layer.effect(Store, make(options))

@@ -1,0 +1,192 @@
+/**
+ * Topic records: an agent offers something under a name that others search for.
+ * All records of a topic live at one key, which is the hash of the topic.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import type { Address } from "./Address.ts"
+import type { SigningKey } from "./Crypto.ts"
+import { InvalidRecord } from "./DhtError.ts"
+import * as Cbor from "./internal/cbor.ts"
+import { readMeta, readTopic } from "./internal/payload.ts"
+import * as internal from "./internal/record.ts"
+import * as NodeId from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+
+/**
+ * Any CBOR item. Integers beyond 2^53 are `bigint`, floating-point numbers are
+ * wrapped to tell them from integers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Value = Cbor.Value
+
+/**
+ * Whatever else a publisher wants to say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Meta = ReadonlyMap<string, Value>
+
+/**
+ * The payload of a topic record, at most 512 bytes when encoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TopicPayload {
+  /** 8 bits; now 1. */
+  readonly version: number
+  /** Not empty. */
+  readonly topic: string
+  readonly name: string
+  /** What the agent speaks; null where no list was given. */
+  readonly protocols: ReadonlyArray<string> | null
+  /** Null where no list was given. */
+  readonly tags: ReadonlyArray<string> | null
+  /** At most 140 Unicode code points. */
+  readonly brief: string
+  /** Empty where there is nothing. */
+  readonly meta: Meta
+}
+
+/**
+ * Lifetime of a topic record that says nothing else, in seconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultTtl = 3600
+
+/**
+ * The longest lifetime that is signed for a topic record, in seconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxTtl = 7200
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly topic: string
+  readonly name?: string | undefined
+  readonly protocols?: ReadonlyArray<string> | undefined
+  readonly tags?: ReadonlyArray<string> | undefined
+  readonly brief?: string | undefined
+  readonly meta?: Meta | undefined
+}): TopicPayload => ({
+  version: 1,
+  topic: options.topic,
+  name: options.name ?? "",
+  protocols: options.protocols ?? null,
+  tags: options.tags ?? null,
+  brief: options.brief ?? "",
+  meta: options.meta ?? new Map()
+})
+
+/**
+ * Reads a payload and checks its limits.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode = (payload: Uint8Array): Result.Result<TopicPayload, InvalidRecord> => {
+  const read = readTopic(payload)
+  if (typeof read === "string") return invalid(`payload: ${read}`)
+  const reader = new Cbor.Reader(read.meta)
+  const meta = readMeta(reader)
+  return reader.fault === undefined ? Result.succeed({ ...read, meta }) : invalid(`payload: ${reader.fault}`)
+}
+
+const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
+
+/**
+ * Writes canonical CBOR. Limits are checked where a record is signed.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode = (payload: TopicPayload): Uint8Array => {
+  const { brief, meta, name, protocols, tags, topic, version } = payload
+  const writer = new Cbor.Writer()
+  writer.map(meta.size === 0 ? 6 : 7)
+  writer.uint(1)
+  writer.uint(version)
+  writer.uint(2)
+  writer.text(topic)
+  writer.uint(3)
+  writer.text(name)
+  writer.uint(4)
+  writer.texts(protocols ?? undefined)
+  writer.uint(5)
+  writer.texts(tags ?? undefined)
+  writer.uint(6)
+  writer.text(brief)
+  if (meta.size > 0) {
+    writer.uint(7)
+    writer.value(meta)
+  }
+  return writer.result()
+}
+
+/**
+ * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to
+ * {@link maxTtl}. A key that is not the address's needs an encoded delegation
+ * from the address.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sign = (options: {
+  readonly signer: SigningKey
+  readonly address: Address
+  readonly payload: TopicPayload
+  readonly seq: bigint
+  readonly timestamp: bigint
+  /** {@link defaultTtl} if not given. */
+  readonly ttl?: number | undefined
+  readonly delegation?: Uint8Array | undefined
+}): Result.Result<SignedRecord, InvalidRecord> => {
+  const { ttl = defaultTtl } = options
+  return ttl > maxTtl
+    ? invalid(`ttl ${ttl} is longer than ${maxTtl} seconds`)
+    : internal.seal({ ...options, ttl, type: internal.RecordType.topic, payload: encode(options.payload) })
+}
+
+/**
+ * Whether the payload's own topic is the one whose records live at `key`.
+ * Anyone can store any topic record anywhere, so a search keeps only these.
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const belongsTo = (payload: TopicPayload, key: NodeId.NodeId): boolean => NodeId.fromTopic(payload.topic) === key
+
+/**
+ * What a search asks for; nothing asked matches everything.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Filter {
+  /** At least one of them. */
+  readonly protocols?: ReadonlyArray<string> | undefined
+  /** All of them. */
+  readonly tags?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * @category filters
+ * @since 0.1.0
+ */
+export const matches = (payload: TopicPayload, filter: Filter): boolean => {
+  const { protocols = [], tags = [] } = filter
+  return (protocols.length === 0 || protocols.some((wanted) => payload.protocols?.includes(wanted))) &&
+    tags.every((wanted) => payload.tags?.includes(wanted))
+}

@@ -1,0 +1,327 @@
+/**
+ * Datagrams: the one thing the DHT needs of a network.
+ *
+ * `layerMemory` joins a network within the process, whose peers are named and
+ * whose failures are typed; the UDP layers are in `effect-dht/node`. All share
+ * one port with another protocol if they must: a datagram's first byte says
+ * whose it is, see {@link Transport}.
+ *
+ * @since 0.1.0
+ */
+import type { NonEmptyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import { RateLimit } from "./internal/rateLimit.ts"
+import { maxDatagram } from "./Message.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+
+/**
+ * What arrived, and from where. The payload is the receiver's to keep.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Datagram {
+  readonly payload: Uint8Array
+  readonly from: SocketAddress.SocketAddress
+}
+
+/**
+ * Sends and receives datagrams.
+ *
+ * A datagram whose first byte has bit 0x40 set belongs to the protocol that
+ * shares the port (QUIC's does: RFC 9000, 17.2), one that begins `00 EC` is an
+ * echo probe and goes back as it is, and the rest is the DHT's.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Transport extends Context.Service<Transport, {
+  /** Where this node is bound. */
+  readonly address: SocketAddress.SocketAddress
+  /** Hands one DHT datagram, at most 1200 bytes, to the network. Nobody promises that it arrives. */
+  readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
+  /** `send` for callers outside a fiber: returns the error. */
+  readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
+  /** All DHT datagrams since the last call, or waits for the next. */
+  readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
+  /** The other protocol on this port. */
+  readonly foreign: {
+    readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
+    readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
+  }
+  /** How many datagrams came while an inbox was full, and were lost. */
+  readonly dropped: Effect.Effect<number>
+}>()("effect-dht/Transport") {}
+
+// --- Errors ------------------------------------------------------------------
+
+/**
+ * The local address cannot be had.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotBind extends Data.TaggedError("CannotBind")<{
+  readonly address: SocketAddress.SocketAddress
+  readonly kind: "AddressInUse" | "AddressNotAvailable" | "PermissionDenied" | "Unknown"
+  readonly cause: unknown
+}> {
+  override get message() {
+    const why = {
+      AddressInUse: "the port is in use",
+      AddressNotAvailable: "this machine does not have that address",
+      PermissionDenied: "permission denied",
+      Unknown: String(this.cause)
+    }
+    return `Cannot listen on ${SocketAddress.format(this.address)}: ${why[this.kind]}`
+  }
+}
+
+/**
+ * No peer of the in-memory network has that name.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownPeer extends Data.TaggedError("UnknownPeer")<{ readonly to: SocketAddress.SocketAddress }> {
+  override get message() {
+    return `No peer is at ${SocketAddress.format(this.to)}`
+  }
+}
+
+/**
+ * The name is taken on the in-memory network.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DuplicatePeer extends Data.TaggedError("DuplicatePeer")<{
+  readonly address: SocketAddress.SocketAddress
+}> {
+  override get message() {
+    return `${SocketAddress.format(this.address)} is taken`
+  }
+}
+
+/**
+ * The receiver on the in-memory network does not keep up.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InboxFull extends Data.TaggedError("InboxFull")<{ readonly to: SocketAddress.SocketAddress }> {
+  override get message() {
+    return `The inbox of ${SocketAddress.format(this.to)} is full`
+  }
+}
+
+/**
+ * Sizes are in bytes.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DatagramTooLarge extends Data.TaggedError("DatagramTooLarge")<{
+  readonly size: number
+  readonly limit: number
+}> {
+  override get message() {
+    return `A datagram of ${this.size} bytes: at most ${this.limit} can be sent`
+  }
+}
+
+/**
+ * The destination is not an IP address and a port, or of the wrong family.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unroutable extends Data.TaggedError("Unroutable")<{ readonly to: SocketAddress.SocketAddress }> {
+  override get message() {
+    return `No datagram can go to ${SocketAddress.format(this.to)} from here`
+  }
+}
+
+/**
+ * The transport's scope is closed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TransportClosed extends Data.TaggedError("TransportClosed")<{}> {
+  override get message() {
+    return "The transport is closed"
+  }
+}
+
+/**
+ * Why a datagram was not handed to the network.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SendError = UnknownPeer | InboxFull | DatagramTooLarge | Unroutable | TransportClosed
+
+// --- From a socket -----------------------------------------------------------
+
+/**
+ * What a network has to provide to become a {@link Transport}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Socket {
+  readonly address: SocketAddress.SocketAddress
+  /** Takes any size that the network can; must not throw. */
+  readonly transmit: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
+}
+
+/**
+ * How a network hands over what arrives: false says that the inbox was full.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Deliver = (payload: Uint8Array, from: SocketAddress.SocketAddress) => boolean
+
+/** An echo is never larger than its probe, but two nodes could be made to bounce one for ever. */
+const echoLimit = { limit: 10, windowMillis: 10_000, capacity: 1024 }
+
+/**
+ * Makes a transport of a socket: one bounded inbox for the DHT, one for the
+ * protocol that shares the port, echoes answered on the spot. Both inboxes
+ * close with the scope; the socket is its maker's to close.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromSocket = Effect.fnUntraced(function*<E>(
+  open: (deliver: Deliver) => Effect.Effect<Socket, E, Scope.Scope>,
+  options: { readonly inbox: number }
+) {
+  const clock = yield* Clock.Clock
+  const inbox = yield* makeInbox(options.inbox)
+  const foreign = yield* makeInbox(options.inbox)
+  const echoes = new RateLimit(echoLimit)
+  let dropped = 0
+  let closed = false
+  // Undefined while the socket opens: it may deliver before we hold it.
+  let bound: Socket | undefined
+
+  const deliver: Deliver = (payload, from) => {
+    if (payload.length > 1 && payload[0] === 0x00 && payload[1] === 0xec) {
+      if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
+      return true
+    }
+    const queue = (payload[0] & 0x40) === 0 ? inbox : foreign
+    if (Queue.offerUnsafe(queue, { payload, from })) return true
+    dropped++
+    return false
+  }
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+    })
+  )
+  const socket = yield* open(deliver)
+  bound = socket
+
+  const transmit = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
+    closed ? new TransportClosed() : socket.transmit(payload, to)
+  const sendUnsafe = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
+    payload.length > maxDatagram
+      ? new DatagramTooLarge({ size: payload.length, limit: maxDatagram })
+      : transmit(payload, to)
+  const asEffect = (send: typeof transmit) => (payload: Uint8Array, to: SocketAddress.SocketAddress) =>
+    Effect.suspend(() => {
+      const error = send(payload, to)
+      return error === undefined ? Effect.void : Effect.fail(error)
+    })
+
+  return Transport.of({
+    address: socket.address,
+    send: asEffect(sendUnsafe),
+    sendUnsafe,
+    receive: Queue.takeAll(inbox),
+    foreign: { send: asEffect(transmit), receive: Queue.takeAll(foreign) },
+    dropped: Effect.sync(() => dropped)
+  })
+})
+
+/** A bounded queue whose readers learn of the end of its scope. */
+const makeInbox = (capacity: number) =>
+  Effect.acquireRelease(
+    Queue.dropping<Datagram, TransportClosed>(capacity),
+    (queue) => Effect.andThen(Queue.clear(queue).pipe(Effect.ignore), Queue.fail(queue, new TransportClosed()))
+  )
+
+// --- In memory ---------------------------------------------------------------
+
+/**
+ * A network within the process: whoever joined it under a name can be reached
+ * there, at once and without loss.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class MemoryNetwork extends Context.Service<MemoryNetwork, {
+  readonly join: (
+    address: SocketAddress.SocketAddress
+  ) => Effect.Effect<Transport["Service"], DuplicatePeer, Scope.Scope>
+}>()("effect-dht/Transport/MemoryNetwork") {}
+
+/** Datagrams that wait for one peer of an in-memory network. */
+const memoryInbox = 256
+
+const makeMemoryNetwork = Effect.sync(() => {
+  const peers = new Map<string, Deliver>()
+
+  const join = (address: SocketAddress.SocketAddress) => {
+    const name = SocketAddress.key(address)
+    const transmit = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined => {
+      const deliver = peers.get(SocketAddress.key(to))
+      if (deliver === undefined) return new UnknownPeer({ to })
+      // Each side owns its bytes, as on a real network.
+      return deliver(payload.slice(), address) ? undefined : new InboxFull({ to })
+    }
+    return fromSocket(
+      (deliver) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            if (peers.has(name)) return Effect.fail(new DuplicatePeer({ address }))
+            peers.set(name, deliver)
+            return Effect.succeed<Socket>({ address, transmit })
+          }),
+          () => Effect.sync(() => peers.delete(name))
+        ),
+      { inbox: memoryInbox }
+    )
+  }
+  return MemoryNetwork.of({ join })
+})
+
+/**
+ * An empty in-memory network.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemoryNetwork: Layer.Layer<MemoryNetwork> = Layer.effect(MemoryNetwork, makeMemoryNetwork)
+
+/**
+ * Joins the in-memory network under an address: an IP and a port of your
+ * choice, so that nodes can tell each other of it, or a bare name with port 0.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory = (
+  address: SocketAddress.SocketAddress
+): Layer.Layer<Transport, DuplicatePeer, MemoryNetwork> =>
+  Layer.effect(Transport, MemoryNetwork.use((network) => network.join(address)))

@@ -1,0 +1,412 @@
+/**
+ * The bodies of the messages as they stand in a datagram: one CBOR map each,
+ * with small integer keys.
+ *
+ * @since 0.1.0
+ */
+import * as Address from "../Address.ts"
+import type { Contact } from "../Contact.ts"
+import { type Body, Type } from "../Message.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Record from "../Record.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import type * as Cbor from "./cbor.ts"
+import * as Hex from "./hex.ts"
+import { sha256Hex } from "./sha256.ts"
+
+// --- Reading -----------------------------------------------------------------
+
+/**
+ * Reads a map whose keys are small integers. `field` reads the value of a key
+ * it knows; the value of one it does not know is stepped over, which is what
+ * lets the protocol grow. No key may come twice.
+ *
+ * @internal
+ */
+export const readMap = (reader: Cbor.Reader, field: (key: number) => boolean): void => {
+  let seen = 0
+  let seenHigh: Set<number> | undefined
+  for (let left = reader.mapLength(); left > 0 && reader.fault === undefined; left--) {
+    const key = reader.uint(Number.MAX_SAFE_INTEGER)
+    if (key < 32) {
+      if (seen >>> key & 1) return reader.fail("duplicate key")
+      seen |= 1 << key
+    } else {
+      seenHigh ??= new Set()
+      if (seenHigh.has(key)) return reader.fail("duplicate key")
+      seenHigh.add(key)
+    }
+    // One level is spent on this map itself.
+    if (!field(key)) reader.skip(1)
+  }
+}
+
+/**
+ * What is said of a type that this version does not know.
+ *
+ * @internal
+ */
+export const unknownType = "unknown message type"
+
+/**
+ * Reads the body of a message of the given type; what is wrong with it comes
+ * back as text or as the reader's fault.
+ *
+ * @internal
+ */
+export const read = (type: number, reader: Cbor.Reader): Body | string => {
+  let bytes: Uint8Array | undefined
+  let observed: Uint8Array | undefined
+  let address: Address.Address | undefined
+  let target: NodeId | undefined
+  let record: Record.SignedRecord | undefined
+  let flag = false
+  switch (type) {
+    case Type.Ping:
+      readMap(reader, (key) => {
+        if (key !== 1) return false
+        address = readAddress(reader)
+        return true
+      })
+      if (address === undefined) return "PING without an address"
+      return { _tag: "Ping", address }
+
+    case Type.Pong:
+      readMap(reader, (key) => {
+        if (key === 1) address = readAddress(reader)
+        else if (key === 2) observed = readObserved(reader)
+        else return false
+        return true
+      })
+      if (address === undefined || observed === undefined) return "PONG lacks a field"
+      return { _tag: "Pong", address, observed }
+
+    case Type.FindNode:
+      readMap(reader, (key) => {
+        if (key !== 1) return false
+        target = readKey(reader)
+        return true
+      })
+      if (target === undefined) return "FIND_NODE without a target"
+      return { _tag: "FindNode", target }
+
+    case Type.FindNodeResponse: {
+      let nodes: ReadonlyArray<Contact> | null = null
+      readMap(reader, (key) => {
+        if (key === 1) nodes = readContacts(reader)
+        else if (key === 2) observed = readObserved(reader)
+        else return false
+        return true
+      })
+      return { _tag: "FindNodeResponse", nodes, observed }
+    }
+
+    case Type.FindValue: {
+      let recordType = 0
+      readMap(reader, (key) => {
+        if (key === 1) target = readKey(reader)
+        else if (key === 2) recordType = reader.uint(0xff)
+        else if (key === 3) flag = reader.boolean()
+        else return false
+        return true
+      })
+      if (target === undefined) return "FIND_VALUE without a target"
+      return { _tag: "FindValue", target, recordType, subscribe: flag }
+    }
+
+    case Type.FindValueResponse: {
+      let nodes: ReadonlyArray<Contact> | null = null
+      let records: Array<Record.SignedRecord> | undefined
+      readMap(reader, (key) => {
+        if (key === 1) nodes = readContacts(reader)
+        else if (key === 2) record = reader.null() ? undefined : Record.read(reader)
+        else if (key === 3) observed = readObserved(reader)
+        else if (key === 4) records = readRecords(reader)
+        else return false
+        return true
+      })
+      return { _tag: "FindValueResponse", nodes, record, observed, records }
+    }
+
+    case Type.Store:
+      readMap(reader, (key) => {
+        if (key === 1) record = Record.read(reader)
+        else if (key === 2) target = readKey(reader)
+        else return false
+        return true
+      })
+      if (record === undefined) return "STORE without a record"
+      return { _tag: "Store", record, key: target }
+
+    case Type.StoreResponse: {
+      let stored: boolean | undefined
+      let reason = 0
+      readMap(reader, (key) => {
+        if (key === 1) stored = reader.boolean()
+        else if (key === 2) flag = reader.boolean()
+        else if (key === 3) reason = reader.uint(0xff)
+        else return false
+        return true
+      })
+      if (stored === undefined) return "STORE_RESP without an outcome"
+      return { _tag: "StoreResponse", stored, alreadyHad: flag, reason }
+    }
+
+    case Type.NatProbe:
+      readMap(reader, (key) => {
+        if (key === 1) bytes = readToken(reader)
+        else if (key === 2) observed = readObserved(reader)
+        else return false
+        return true
+      })
+      if (bytes === undefined || observed === undefined) return "NAT_PROBE_REQ lacks a field"
+      return { _tag: "NatProbe", token: bytes, claimed: observed }
+
+    case Type.NatProbeEcho:
+      readMap(reader, (key) => {
+        if (key !== 1) return false
+        bytes = readToken(reader)
+        return true
+      })
+      if (bytes === undefined) return "NAT_PROBE_ECHO without a token"
+      return { _tag: "NatProbeEcho", token: bytes }
+
+    case Type.Push:
+      readMap(reader, (key) => {
+        if (key === 1) target = readKey(reader)
+        else if (key === 2) record = Record.read(reader)
+        else return false
+        return true
+      })
+      if (target === undefined || record === undefined) return "DHT_PUSH lacks a field"
+      return { _tag: "Push", key: target, record }
+
+    case Type.PushAck: {
+      let messageId: NodeId | undefined
+      readMap(reader, (key) => {
+        if (key === 1) target = readKey(reader)
+        else if (key === 2) messageId = readKey(reader)
+        else if (key === 3) flag = reader.boolean()
+        else return false
+        return true
+      })
+      if (target === undefined || messageId === undefined) return "DHT_PUSH_ACK lacks a field"
+      return { _tag: "PushAck", key: target, messageId, subscribe: flag }
+    }
+
+    default:
+      return unknownType
+  }
+}
+
+const readAddress = (reader: Cbor.Reader): Address.Address => {
+  const at = reader.fixedBytes(Address.length)
+  return Hex.slice(reader.bytes, at, at + Address.length) as Address.Address
+}
+
+const readKey = (reader: Cbor.Reader): NodeId => {
+  const at = reader.fixedBytes(32)
+  return Hex.slice(reader.bytes, at, at + 32) as NodeId
+}
+
+const readToken = (reader: Cbor.Reader): Uint8Array => {
+  const at = reader.fixedBytes(8)
+  return reader.bytes.subarray(at, at + 8)
+}
+
+const readObserved = (reader: Cbor.Reader): Uint8Array => {
+  const bytes = reader.byteString()
+  if (bytes.length !== 6 && bytes.length !== 18) reader.fail("an address of neither 6 nor 18 bytes")
+  return bytes
+}
+
+const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
+  if (reader.null()) return null
+  const contacts: Array<Contact> = []
+  for (let left = reader.arrayLength(); left > 0 && reader.fault === undefined; left--) {
+    let addressAt = -1
+    let idAt = -1
+    let ip: Uint8Array | undefined
+    let port = -1
+    readMap(reader, (key) => {
+      if (key === 1) addressAt = reader.fixedBytes(Address.length)
+      else if (key === 2) idAt = reader.fixedBytes(32)
+      else if (key === 3) ip = reader.byteString()
+      else if (key === 4) port = reader.uint(0xffff)
+      else return false
+      return true
+    })
+    if (addressAt < 0 || idAt < 0 || ip === undefined || port < 0) reader.fail("a node lacks a field")
+    if (reader.fault !== undefined || ip === undefined) break
+    const socket = SocketAddress.fromWire(ip, 0, ip.length, port)
+    if (socket === undefined) {
+      reader.fail("an IP of neither 4 nor 16 bytes")
+      break
+    }
+    const id = Hex.slice(reader.bytes, idAt, idAt + 32) as NodeId
+    // An id that is not its address's is a lie about one node, and no fault of
+    // the rest of the message.
+    if (id !== sha256Hex(reader.bytes.subarray(addressAt, addressAt + Address.length))) continue
+    contacts.push({
+      id,
+      address: Hex.slice(reader.bytes, addressAt, addressAt + Address.length) as Address.Address,
+      host: socket.host,
+      port
+    })
+  }
+  return contacts
+}
+
+const readRecords = (reader: Cbor.Reader): Array<Record.SignedRecord> | undefined => {
+  if (reader.null()) return undefined
+  const records: Array<Record.SignedRecord> = []
+  for (let left = reader.arrayLength(); left > 0 && reader.fault === undefined; left--) {
+    const record = Record.read(reader)
+    if (record !== undefined) records.push(record)
+  }
+  return records
+}
+
+// --- Writing -----------------------------------------------------------------
+
+/**
+ * @internal
+ */
+export const write = (writer: Cbor.Writer, body: Body): void => {
+  switch (body._tag) {
+    case "Ping":
+      writer.map(1)
+      writer.uint(1)
+      return writer.hexString(body.address)
+
+    case "Pong":
+      writer.map(2)
+      writer.uint(1)
+      writer.hexString(body.address)
+      writer.uint(2)
+      return writer.byteString(body.observed)
+
+    case "FindNode":
+      writer.map(1)
+      writer.uint(1)
+      return writer.hexString(body.target)
+
+    case "FindNodeResponse":
+      writer.map(body.observed === undefined ? 1 : 2)
+      writeContacts(writer, body.nodes)
+      if (body.observed !== undefined) {
+        writer.uint(2)
+        writer.byteString(body.observed)
+      }
+      return
+
+    case "FindValue":
+      writer.map(1 + (body.recordType === 0 ? 0 : 1) + (body.subscribe ? 1 : 0))
+      writer.uint(1)
+      writer.hexString(body.target)
+      if (body.recordType !== 0) {
+        writer.uint(2)
+        writer.uint(body.recordType)
+      }
+      if (body.subscribe) {
+        writer.uint(3)
+        writer.boolean(true)
+      }
+      return
+
+    case "FindValueResponse":
+      writer.map(
+        1 + (body.record === undefined ? 0 : 1) + (body.observed === undefined ? 0 : 1) +
+          (body.records === undefined ? 0 : 1)
+      )
+      writeContacts(writer, body.nodes)
+      if (body.record !== undefined) {
+        writer.uint(2)
+        writer.raw(body.record.bytes)
+      }
+      if (body.observed !== undefined) {
+        writer.uint(3)
+        writer.byteString(body.observed)
+      }
+      if (body.records !== undefined) {
+        writer.uint(4)
+        writer.array(body.records.length)
+        for (const record of body.records) writer.raw(record.bytes)
+      }
+      return
+
+    case "Store":
+      writer.map(body.key === undefined ? 1 : 2)
+      writer.uint(1)
+      writer.raw(body.record.bytes)
+      if (body.key !== undefined) {
+        writer.uint(2)
+        writer.hexString(body.key)
+      }
+      return
+
+    case "StoreResponse":
+      writer.map(1 + (body.alreadyHad ? 1 : 0) + (body.reason === 0 ? 0 : 1))
+      writer.uint(1)
+      writer.boolean(body.stored)
+      if (body.alreadyHad) {
+        writer.uint(2)
+        writer.boolean(true)
+      }
+      if (body.reason !== 0) {
+        writer.uint(3)
+        writer.uint(body.reason)
+      }
+      return
+
+    case "NatProbe":
+      writer.map(2)
+      writer.uint(1)
+      writer.byteString(body.token)
+      writer.uint(2)
+      return writer.byteString(body.claimed)
+
+    case "NatProbeEcho":
+      writer.map(1)
+      writer.uint(1)
+      return writer.byteString(body.token)
+
+    case "Push":
+      writer.map(2)
+      writer.uint(1)
+      writer.hexString(body.key)
+      writer.uint(2)
+      return writer.raw(body.record.bytes)
+
+    case "PushAck":
+      writer.map(body.subscribe ? 3 : 2)
+      writer.uint(1)
+      writer.hexString(body.key)
+      writer.uint(2)
+      writer.hexString(body.messageId)
+      if (body.subscribe) {
+        writer.uint(3)
+        writer.boolean(true)
+      }
+  }
+}
+
+/** Field 1 of a FIND answer. A contact without an IP has no place in it. */
+const writeContacts = (writer: Cbor.Writer, nodes: ReadonlyArray<Contact> | null): void => {
+  writer.uint(1)
+  if (nodes === null) return writer.null()
+  writer.array(nodes.length)
+  for (const node of nodes) {
+    writer.map(4)
+    writer.uint(1)
+    writer.hexString(node.address)
+    writer.uint(2)
+    writer.hexString(node.id)
+    writer.uint(3)
+    writer.byteString(SocketAddress.ipBytes(node.host) ?? loopback)
+    writer.uint(4)
+    writer.uint(node.port)
+  }
+}
+
+const loopback = Uint8Array.of(127, 0, 0, 1)

@@ -1,0 +1,245 @@
+/**
+ * The payloads whose shape every holder of a record checks. One reader per
+ * kind serves both the check and the decoding, so that the two cannot differ.
+ * Each returns what it read, or text that says what was wrong.
+ *
+ * Lenient where versions grow: keys may be missing, unknown or in any order.
+ *
+ * @since 0.1.0
+ */
+import type { EndpointPayload, NatType } from "../Endpoint.ts"
+import type { ProfilePayload } from "../Profile.ts"
+import type { Meta, TopicPayload } from "../Topic.ts"
+import * as Cbor from "./cbor.ts"
+
+/**
+ * The limits, in bytes of UTF-8 or of the payload unless named otherwise.
+ *
+ * @internal
+ */
+export const limits = {
+  signal: 2048,
+  signals: 8,
+  turn: 512,
+  turns: 16,
+  topic: 512,
+  briefCodePoints: 140,
+  mailbox: 512,
+  profile: 700
+} as const
+
+const encoder = new TextEncoder()
+
+/** Whether text is longer than `max` bytes of UTF-8, which needs one to three bytes per UTF-16 unit. */
+const isLonger = (text: string, max: number): boolean =>
+  text.length > max || (text.length * 3 > max && encoder.encode(text).length > max)
+
+const boundedText = (reader: Cbor.Reader, max: number): string => {
+  const text = reader.text()
+  if (isLonger(text, max)) reader.fail(`a text is longer than ${max} bytes`)
+  return text
+}
+
+const boundedTexts = (reader: Cbor.Reader, count: number, max: number): ReadonlyArray<string> => {
+  const texts = reader.texts() ?? []
+  if (texts.length > count) reader.fail(`a list has more than ${count} entries`)
+  for (const text of texts) if (isLonger(text, max)) reader.fail(`an entry is longer than ${max} bytes`)
+  return texts
+}
+
+/** Reads the next key of a map; `seen` has a bit for each of the keys that mean something. */
+const nextKey = (reader: Cbor.Reader, seen: number): number => {
+  const key = reader.uint(Number.MAX_SAFE_INTEGER)
+  if (key < 32 && (seen & 1 << key) !== 0) reader.fail("a key occurs twice")
+  return key
+}
+
+const mark = (seen: number, key: number): number => key < 32 ? seen | 1 << key : seen
+
+const finish = (reader: Cbor.Reader): string | undefined => {
+  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
+  return reader.fault
+}
+
+/**
+ * @internal
+ */
+export const readEndpoint = (payload: Uint8Array): EndpointPayload | string => {
+  const reader = new Cbor.Reader(payload)
+  let endpoints: ReadonlyArray<string> | null = null
+  let natType = 0
+  let signal = ""
+  let turns: ReadonlyArray<string> = []
+  let signals: ReadonlyArray<string> = []
+  let seen = 0
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = nextKey(reader, seen)
+    seen = mark(seen, key)
+    switch (key) {
+      case 1:
+        endpoints = reader.texts() ?? null
+        break
+      case 2:
+        natType = reader.uint(4)
+        break
+      case 3:
+        signal = boundedText(reader, limits.signal)
+        break
+      case 4:
+        turns = boundedTexts(reader, limits.turns, limits.turn)
+        break
+      case 5:
+        signals = boundedTexts(reader, limits.signals, limits.signal)
+        break
+      default:
+        reader.skip()
+    }
+  }
+  return finish(reader) ?? { endpoints, natType: natType as NatType, signal, turns, signals }
+}
+
+/**
+ * A topic's fields with `meta` as the CBOR it came in, null where there is
+ * none: whoever merely holds the record has no use for it, and must not refuse
+ * it for a kind of item that has no value here.
+ *
+ * @internal
+ */
+export interface TopicFields extends Omit<TopicPayload, "meta"> {
+  readonly meta: Uint8Array
+}
+
+/**
+ * @internal
+ */
+export const readTopic = (payload: Uint8Array): TopicFields | string => {
+  if (payload.length > limits.topic) return `longer than ${limits.topic} bytes`
+  const reader = new Cbor.Reader(payload)
+  let version = 0
+  let topic = ""
+  let name = ""
+  let protocols: ReadonlyArray<string> | null = null
+  let tags: ReadonlyArray<string> | null = null
+  let brief = ""
+  let meta = nullItem
+  let seen = 0
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = nextKey(reader, seen)
+    seen = mark(seen, key)
+    switch (key) {
+      case 1:
+        version = reader.uint(0xff)
+        break
+      case 2:
+        topic = reader.text()
+        break
+      case 3:
+        name = reader.text()
+        break
+      case 4:
+        protocols = reader.texts() ?? null
+        break
+      case 5:
+        tags = reader.texts() ?? null
+        break
+      case 6:
+        brief = reader.text()
+        break
+      case 7:
+        meta = rawMeta(reader)
+        break
+      default:
+        reader.skip()
+    }
+  }
+  if (topic === "") reader.fail("the topic is empty")
+  if (codePoints(brief) > limits.briefCodePoints) {
+    reader.fail(`the brief is longer than ${limits.briefCodePoints} characters`)
+  }
+  return finish(reader) ?? { version, topic, name, protocols, tags, brief, meta }
+}
+
+/**
+ * @internal
+ */
+export const readProfile = (payload: Uint8Array): ProfilePayload | string => {
+  if (payload.length > limits.profile) return `longer than ${limits.profile} bytes`
+  const reader = new Cbor.Reader(payload)
+  let version = 0
+  let name = ""
+  let brief = ""
+  let protocols: ReadonlyArray<string> = []
+  let skills: ReadonlyArray<string> = []
+  let cardHash: Uint8Array = noBytes
+  let modalities: ReadonlyArray<string> = []
+  let meta: Meta = noMeta
+  let seen = 0
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = nextKey(reader, seen)
+    seen = mark(seen, key)
+    switch (key) {
+      case 1:
+        version = reader.uint(0xff)
+        break
+      case 2:
+        name = reader.text()
+        break
+      case 3:
+        brief = reader.text()
+        break
+      case 4:
+        protocols = reader.texts() ?? []
+        break
+      case 5:
+        skills = reader.texts() ?? []
+        break
+      case 6:
+        cardHash = reader.byteString()
+        break
+      case 8:
+        modalities = reader.texts() ?? []
+        break
+      case 9:
+        meta = readMeta(reader)
+        break
+      default:
+        reader.skip()
+    }
+  }
+  return finish(reader) ?? { version, name, brief, protocols, skills, cardHash, modalities, meta }
+}
+
+const noBytes = new Uint8Array(0)
+const noMeta: Meta = new Map()
+const nullItem = Cbor.encode(null)
+
+/** Steps over a map with text keys, or null; returns its bytes. */
+const rawMeta = (reader: Cbor.Reader): Uint8Array => {
+  const start = reader.at
+  if (reader.null()) return nullItem
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    reader.text()
+    reader.skip(1)
+  }
+  return reader.bytes.subarray(start, reader.at)
+}
+
+/**
+ * @internal
+ */
+export const readMeta = (reader: Cbor.Reader): Meta => {
+  if (reader.null()) return noMeta
+  const meta = new Map<string, Cbor.Value>()
+  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+    const key = reader.text()
+    if (meta.has(key)) reader.fail("a key occurs twice")
+    meta.set(key, reader.value(1))
+  }
+  return meta
+}
+
+const codePoints = (text: string): number => {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}

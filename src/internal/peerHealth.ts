@@ -1,0 +1,155 @@
+/**
+ * What our own requests taught us about each peer: whether it answers, how
+ * long that takes, and when it deserves the next try. Times are Unix
+ * milliseconds.
+ *
+ * @since 0.1.0
+ */
+import type { NodeId } from "../NodeId.ts"
+import type { Health, Options } from "../PeerHealth.ts"
+import { RecencyMap } from "./recencyMap.ts"
+
+/** So many failures in a row make a peer bad. */
+const badAfter = 2
+
+const firstBackoffMillis = 30_000
+const maxBackoffDoublings = 10
+
+// A peer on the same machine answers in far less than its event loop may pause.
+const minTimeoutMillis = 200
+// A peer never asked may be farther away than those we know.
+const minStrangerTimeoutMillis = 500
+const maxTimeoutMillis = 5_000
+
+/** What is assumed before anybody has answered: RFC 6298 waits one second. */
+const initialTimeoutMillis = 1_000
+const initialRttMillis = 250
+
+/** The smoothed round-trip time of RFC 6298, section 2. */
+class RoundTrip {
+  srtt: number | undefined
+  private variation = 0
+
+  sample(measuredMillis: number): void {
+    // A clock that was set back meanwhile measures less than nothing.
+    const rttMillis = Math.max(measuredMillis, 0)
+    if (this.srtt === undefined) {
+      this.srtt = rttMillis
+      this.variation = rttMillis / 2
+    } else {
+      this.variation += (Math.abs(this.srtt - rttMillis) - this.variation) / 4
+      this.srtt += (rttMillis - this.srtt) / 8
+    }
+  }
+
+  /** Undefined without a sample. */
+  timeout(minMillis: number): number | undefined {
+    return this.srtt === undefined
+      ? undefined
+      : Math.min(Math.max(this.srtt + 4 * this.variation, minMillis), maxTimeoutMillis)
+  }
+}
+
+class Peer {
+  readonly roundTrip = new RoundTrip()
+  answeredAt: number | undefined = undefined
+  failures = 0
+  nextTry = 0
+  speaksOnlyFirstVersion = false
+}
+
+const makePeer = (): Peer => new Peer()
+
+/**
+ * @internal
+ */
+export class PeerHealth {
+  private readonly peers: RecencyMap<NodeId, Peer>
+  private readonly everyone = new RoundTrip()
+
+  constructor(options?: Options) {
+    this.peers = new RecencyMap(options?.capacity ?? 10_000)
+  }
+
+  get size(): number {
+    return this.peers.size
+  }
+
+  /**
+   * An RPC was answered: whatever went wrong before is forgiven. No round-trip
+   * time is taken where nobody knows which attempt the answer belongs to.
+   */
+  succeeded(id: NodeId, rttMillis: number | undefined, now: number): void {
+    const peer = this.peers.use(id, makePeer)
+    peer.answeredAt = now
+    peer.failures = 0
+    peer.nextTry = 0
+    if (rttMillis === undefined) return
+    peer.roundTrip.sample(rttMillis)
+    this.everyone.sample(rttMillis)
+  }
+
+  /** An RPC failed, all its attempts together: each failure in a row doubles the back-off. */
+  failed(id: NodeId, now: number): void {
+    const peer = this.peers.use(id, makePeer)
+    peer.failures++
+    peer.nextTry = now + firstBackoffMillis * 2 ** Math.min(peer.failures - 1, maxBackoffDoublings)
+  }
+
+  /** A probe of our own upkeep failed: no failure, and what is left of the back-off is halved. */
+  maintenanceProbeFailed(id: NodeId, now: number): void {
+    const peer = this.peers.get(id)
+    if (peer !== undefined && peer.nextTry > now) peer.nextTry -= (peer.nextTry - now) / 2
+  }
+
+  /** A single failure makes a good peer unknown again. */
+  state(id: NodeId): Health {
+    const peer = this.peers.get(id)
+    if (peer === undefined) return "unknown"
+    if (peer.failures >= badAfter) return "bad"
+    return peer.answeredAt !== undefined && peer.failures === 0 ? "good" : "unknown"
+  }
+
+  allowContact(id: NodeId, now: number): boolean {
+    return now >= this.nextTry(id)
+  }
+
+  /** When the back-off ends; 0 without one. */
+  nextTry(id: NodeId): number {
+    return this.peers.get(id)?.nextTry ?? 0
+  }
+
+  /** When it last answered an RPC; undefined if it never did. */
+  answeredAt(id: NodeId): number | undefined {
+    return this.peers.get(id)?.answeredAt
+  }
+
+  /** The smoothed round-trip time in milliseconds; undefined if the peer never answered. */
+  rtt(id: NodeId): number | undefined {
+    return this.peers.get(id)?.roundTrip.srtt
+  }
+
+  /** When to ask somebody else instead: the peer's round-trip time in milliseconds, else what peers usually take. */
+  expectedRtt(id: NodeId): number {
+    return this.rtt(id) ?? this.everyone.srtt ?? initialRttMillis
+  }
+
+  /** How many milliseconds to wait for one attempt. */
+  timeout(id: NodeId): number {
+    return this.peers.get(id)?.roundTrip.timeout(minTimeoutMillis) ?? this.defaultTimeout()
+  }
+
+  /** The same for a peer that never answered, or whose id is not known. */
+  defaultTimeout(): number {
+    return this.everyone.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
+  }
+
+  /** Remembers that the peer understands version 1 of the protocol only. */
+  markOld(id: NodeId): void {
+    this.peers.use(id, makePeer).speaksOnlyFirstVersion = true
+  }
+
+  isOld(id: NodeId): boolean {
+    return this.peers.get(id)?.speaksOnlyFirstVersion ?? false
+  }
+}

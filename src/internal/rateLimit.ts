@@ -1,0 +1,41 @@
+/**
+ * At most so many events for one key in one window of time. Whoever can make
+ * up keys (source addresses are free to forge) cannot make it grow: it knows a
+ * bounded number of them and forgets the oldest.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @internal
+ */
+export class RateLimit {
+  private readonly windows = new Map<string, { readonly start: number; count: number }>()
+  private readonly limit: number
+  private readonly windowMillis: number
+  private readonly capacity: number
+
+  constructor(options: { readonly limit: number; readonly windowMillis: number; readonly capacity: number }) {
+    this.limit = options.limit
+    this.windowMillis = options.windowMillis
+    this.capacity = options.capacity
+  }
+
+  /** Counts one event and says whether it is within the limit. */
+  allow(key: string, now: number): boolean {
+    const window = this.windows.get(key)
+    if (window !== undefined && now - window.start < this.windowMillis) {
+      window.count++
+      return window.count <= this.limit
+    }
+    this.windows.delete(key)
+    if (this.windows.size >= this.capacity) {
+      for (const oldest of this.windows.keys()) {
+        this.windows.delete(oldest)
+        break
+      }
+    }
+    this.windows.set(key, { start: now, count: 1 })
+    return true
+  }
+}

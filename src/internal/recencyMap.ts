@@ -1,0 +1,95 @@
+/**
+ * A bounded map that lets go of what was used longest ago, every operation in
+ * constant time.
+ *
+ * A plain `Map` taken in insertion order would do the same with less code, but
+ * its first key gets slow to find once many were deleted before it.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @internal
+ */
+export interface RecencyEntry<K, V> {
+  readonly key: K
+  readonly value: V
+}
+
+interface Link<K, V> extends RecencyEntry<K, V> {
+  older: Link<K, V> | undefined
+  newer: Link<K, V> | undefined
+}
+
+/**
+ * Iterates from the most recently used entry to the least.
+ *
+ * @internal
+ */
+export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
+  private readonly links = new Map<K, Link<K, V>>()
+  private readonly capacity: number
+  private newestLink: Link<K, V> | undefined
+  private oldestLink: Link<K, V> | undefined
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+  }
+
+  get size(): number {
+    return this.links.size
+  }
+
+  get oldest(): RecencyEntry<K, V> | undefined {
+    return this.oldestLink
+  }
+
+  /** Looking does not count as use. */
+  get(key: K): V | undefined {
+    return this.links.get(key)?.value
+  }
+
+  /** The value of `key`, made if there is none, which is now the most recently used. */
+  use(key: K, make: () => V): V {
+    let link = this.links.get(key)
+    if (link === undefined) {
+      link = { key, value: make(), older: undefined, newer: undefined }
+      this.links.set(key, link)
+      if (this.links.size > this.capacity) this.dropOldest()
+    } else if (link === this.newestLink) {
+      return link.value
+    } else {
+      this.unlink(link)
+    }
+    link.older = this.newestLink
+    link.newer = undefined
+    if (this.newestLink === undefined) this.oldestLink = link
+    else this.newestLink.newer = link
+    this.newestLink = link
+    return link.value
+  }
+
+  dropOldest(): void {
+    const link = this.oldestLink
+    if (link === undefined) return
+    this.unlink(link)
+    this.links.delete(link.key)
+  }
+
+  clear(): void {
+    this.links.clear()
+    this.newestLink = undefined
+    this.oldestLink = undefined
+  }
+
+  *[Symbol.iterator](): Iterator<RecencyEntry<K, V>> {
+    for (let link = this.newestLink; link !== undefined; link = link.older) yield link
+  }
+
+  private unlink(link: Link<K, V>): void {
+    if (link.older === undefined) this.oldestLink = link.newer
+    else link.older.newer = link.newer
+    if (link.newer === undefined) this.newestLink = link.older
+    else link.newer.older = link.older
+  }
+}

@@ -1,0 +1,525 @@
+/**
+ * The routing table of Kademlia (Maymounkov and Mazières, 2002): 256 buckets
+ * by common prefix with our own id, each a short list of contacts with the
+ * least recently seen first, and a waiting list of contacts known by hearsay
+ * only. Times are Unix milliseconds.
+ *
+ * It never asks anybody anything. Where a peer has to be asked, it says so and
+ * is told the outcome, so nothing in here can wait.
+ *
+ * @since 0.1.0
+ */
+import type { Contact } from "../Contact.ts"
+import * as NodeId from "../NodeId.ts"
+import type { Health } from "../PeerHealth.ts"
+import type * as Routing from "../Routing.ts"
+
+/**
+ * What became of a contact. `Inserted` and `Updated`: it is in the table.
+ * `Queued`: its bucket is full, it waits for its turn. `Probe`: its bucket is
+ * full, and whether it comes in depends on whether `oldest` still answers; the
+ * caller asks, and reports with `probed`.
+ *
+ * @internal
+ */
+export type AddResult =
+  | { readonly _tag: "Inserted" }
+  | { readonly _tag: "Updated" }
+  | { readonly _tag: "Queued" }
+  | { readonly _tag: "Probe"; readonly oldest: Contact }
+  | { readonly _tag: "Refused"; readonly reason: "OwnId" | "MalformedId" | "BucketFull" | "NotPending" }
+
+/**
+ * @internal
+ */
+export interface MaintenanceLimits {
+  readonly pendingProbes: number
+  readonly staleProbes: number
+  readonly refills: number
+}
+
+/**
+ * @internal
+ */
+export interface MaintenanceWork {
+  /** Hearsay that waits for room: report with `pendingVerified` or `pendingFailed`. */
+  readonly pendingToProbe: ReadonlyArray<Contact>
+  /** Hearsay that nobody confirmed for long: `remove` whoever is silent. */
+  readonly staleToProbe: ReadonlyArray<Contact>
+  /** Thin buckets, in ascending order: look up an id in each, then `recordRefill`. */
+  readonly bucketsToRefill: ReadonlyArray<number>
+}
+
+/**
+ * Work for one heartbeat.
+ *
+ * @internal
+ */
+export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, staleProbes: 10, refills: 2 }
+
+const minuteMillis = 60_000
+
+/** Answers prefer peers heard from within this time. */
+const answerWindowMillis = 30 * minuteMillis
+
+const pendingLifetimeMillis = 120 * minuteMillis
+
+/** Pauses between refills of one bucket, by the number of futile ones in a row. */
+const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 * minuteMillis]
+
+/** A probe whose outcome nobody reported in this time is given up. */
+const probeLifetimeMillis = 30_000
+
+/** After its oldest peer proved alive, a full bucket leaves its peers in peace for so long. */
+const probePauseMillis = 1_000
+
+const estimateBuckets = 5
+
+/** Keeps the figure of a bucket far deeper than any real network within 64 bits. */
+const maxEstimateExponent = 62
+
+const never = -Infinity
+
+class Entry {
+  readonly id: NodeId.NodeId
+  /** The first 32 bits of the id, which nearly always decide which of two is closer. */
+  readonly prefix: number
+  readonly bucket: Bucket
+  readonly addedAt: number
+  readonly learnedFrom: NodeId.NodeId | undefined
+  contact: Contact
+  verifiedAt: number
+
+  constructor(bucket: Bucket, candidate: Candidate, addedAt: number) {
+    this.id = candidate.contact.id
+    this.prefix = prefixOf(this.id)
+    this.bucket = bucket
+    this.addedAt = addedAt
+    this.learnedFrom = candidate.learnedFrom
+    this.contact = candidate.contact
+    this.verifiedAt = candidate.verifiedAt
+  }
+}
+
+interface Candidate {
+  readonly contact: Contact
+  readonly verifiedAt: number
+  readonly learnedFrom: NodeId.NodeId | undefined
+}
+
+interface Pending {
+  readonly contact: Contact
+  readonly learnedFrom: NodeId.NodeId | undefined
+  readonly addedAt: number
+}
+
+interface Bucket {
+  readonly index: number
+  /** Least recently seen first. */
+  readonly entries: Array<Entry>
+  /** First in, first out. */
+  readonly pending: Array<Pending>
+  /** The one probe in flight, and who gets the place if it fails. */
+  probe: { readonly oldest: Entry; readonly newcomer: Candidate } | undefined
+  noProbeBefore: number
+  refilledAt: number
+  futileRefills: number
+}
+
+const inserted: AddResult = { _tag: "Inserted" }
+const updated: AddResult = { _tag: "Updated" }
+const queued: AddResult = { _tag: "Queued" }
+const ownId: AddResult = { _tag: "Refused", reason: "OwnId" }
+const malformedId: AddResult = { _tag: "Refused", reason: "MalformedId" }
+const bucketFull: AddResult = { _tag: "Refused", reason: "BucketFull" }
+const notPending: AddResult = { _tag: "Refused", reason: "NotPending" }
+
+/**
+ * @internal
+ */
+export class RoutingTable {
+  readonly self: NodeId.NodeId
+  readonly k: number
+  private readonly pendingCapacity: number
+  private readonly buckets: Array<Bucket | undefined> = new Array(256).fill(undefined)
+  /** The buckets that have entries, in ascending order. */
+  private readonly occupied: Array<Bucket> = []
+  private readonly entriesById = new Map<NodeId.NodeId, Entry>()
+
+  constructor(options: Routing.Options & { readonly self: NodeId.NodeId }) {
+    this.self = options.self
+    this.k = options.k ?? 16
+    this.pendingCapacity = options.pendingCapacity ?? 5
+  }
+
+  // --- Learning --------------------------------------------------------------
+
+  /**
+   * A contact was heard of, or (`verifiedAt`) heard from: it sent a verified
+   * request, or answered one of ours.
+   */
+  add(contact: Contact, verifiedAt: number | undefined, now: number, learnedFrom?: NodeId.NodeId): AddResult {
+    const known = this.entriesById.get(contact.id)
+    if (known !== undefined) return this.heardAgain(known, contact, verifiedAt, now)
+    if (contact.id === this.self) return ownId
+    if (!/^[0-9a-f]{64}$/.test(contact.id)) return malformedId
+    const bucket = this.bucketFor(contact.id)
+    const candidate = { contact, verifiedAt: verifiedAt ?? never, learnedFrom }
+    if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)
+    return verifiedAt === undefined
+      ? this.queue(bucket, { contact, learnedFrom, addedAt: now })
+      : this.challenge(bucket, candidate, now)
+  }
+
+  private heardAgain(entry: Entry, contact: Contact, verifiedAt: number | undefined, now: number): AddResult {
+    const { bucket } = entry
+    const { entries } = bucket
+    const last = entries.length - 1
+    if (entries[last] !== entry) {
+      for (let i = entries.indexOf(entry); i < last; i++) entries[i] = entries[i + 1]
+      entries[last] = entry
+    }
+    if (verifiedAt !== undefined) {
+      if (verifiedAt > entry.verifiedAt) entry.verifiedAt = verifiedAt
+      // Hearsay must never move a peer: one liar could point us anywhere.
+      if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.contact = contact
+      if (bucket.probe?.oldest === entry) this.settle(bucket, true, now)
+    }
+    return updated
+  }
+
+  private insert(bucket: Bucket, candidate: Candidate, now: number): AddResult {
+    this.dropPending(bucket, candidate.contact.id)
+    const entry = new Entry(bucket, candidate, now)
+    this.entriesById.set(entry.id, entry)
+    if (bucket.entries.push(entry) === 1) {
+      const at = this.occupied.findIndex((other) => other.index > bucket.index)
+      this.occupied.splice(at === -1 ? this.occupied.length : at, 0, bucket)
+    }
+    return inserted
+  }
+
+  private queue(bucket: Bucket, pending: Pending): AddResult {
+    if (!bucket.pending.some((other) => other.contact.id === pending.contact.id)) {
+      bucket.pending.push(pending)
+      if (bucket.pending.length > this.pendingCapacity) bucket.pending.shift()
+    }
+    return queued
+  }
+
+  /** Fresh identities cost nothing, so a live old peer is worth more than any number of them. */
+  private challenge(bucket: Bucket, newcomer: Candidate, now: number): AddResult {
+    if (now < bucket.noProbeBefore) return bucketFull
+    const oldest = bucket.entries[0]
+    bucket.probe = { oldest, newcomer }
+    bucket.noProbeBefore = now + probeLifetimeMillis
+    return { _tag: "Probe", oldest: oldest.contact }
+  }
+
+  /**
+   * The outcome of a probe that `add` asked for; `id` is the peer that was
+   * asked. Alive, it stays where it is: its answer, a direct contact like any
+   * other, is what makes it the most recent. Silent, it makes room for the
+   * newcomer that caused the probe. Outcomes nobody waits for change nothing.
+   */
+  probed(id: NodeId.NodeId, alive: boolean, now: number): void {
+    const bucket = this.existingBucket(id)
+    if (bucket?.probe?.oldest.id === id) this.settle(bucket, alive, now)
+  }
+
+  private settle(bucket: Bucket, alive: boolean, now: number): void {
+    const { probe } = bucket
+    if (probe === undefined) return
+    bucket.probe = undefined
+    bucket.noProbeBefore = alive ? now + probePauseMillis : now
+    if (alive) return
+    this.removeEntry(probe.oldest)
+    if (bucket.entries.length < this.k && !this.entriesById.has(probe.newcomer.contact.id)) {
+      this.insert(bucket, probe.newcomer, now)
+    }
+  }
+
+  /** A waiting contact answered: from now on it is a direct contact like any other. */
+  pendingVerified(id: NodeId.NodeId, verifiedAt: number, now: number): AddResult {
+    const bucket = this.existingBucket(id)
+    const pending = bucket === undefined ? undefined : this.dropPending(bucket, id)
+    return pending === undefined ? notPending : this.add(pending.contact, verifiedAt, now, pending.learnedFrom)
+  }
+
+  /** A waiting contact was silent. */
+  pendingFailed(id: NodeId.NodeId): void {
+    const bucket = this.existingBucket(id)
+    if (bucket !== undefined) this.dropPending(bucket, id)
+  }
+
+  /** Raises the time of the last direct contact, and leaves the place in the bucket as it is. */
+  updateVerifiedAt(id: NodeId.NodeId, verifiedAt: number): void {
+    const entry = this.entriesById.get(id)
+    if (entry !== undefined && verifiedAt > entry.verifiedAt) entry.verifiedAt = verifiedAt
+  }
+
+  /** Forgets a contact, in the table or waiting. */
+  remove(id: NodeId.NodeId): void {
+    const entry = this.entriesById.get(id)
+    if (entry === undefined) this.pendingFailed(id)
+    else this.removeEntry(entry)
+  }
+
+  // --- Looking up ------------------------------------------------------------
+
+  get size(): number {
+    return this.entriesById.size
+  }
+
+  contains(id: NodeId.NodeId): boolean {
+    return this.entriesById.has(id)
+  }
+
+  get(id: NodeId.NodeId): Contact | undefined {
+    return this.entriesById.get(id)?.contact
+  }
+
+  /** The last direct contact; undefined for hearsay and strangers. */
+  verifiedAt(id: NodeId.NodeId): number | undefined {
+    const entry = this.entriesById.get(id)
+    return entry === undefined ? undefined : verifiedTime(entry)
+  }
+
+  bucketLength(index: number): number {
+    return this.buckets[index]?.entries.length ?? 0
+  }
+
+  pendingLength(index: number): number {
+    return this.buckets[index]?.pending.length ?? 0
+  }
+
+  oldestInBucket(index: number): Contact | undefined {
+    return this.buckets[index]?.entries[0]?.contact
+  }
+
+  /** By bucket, least recently seen first. */
+  entries(): ReadonlyArray<Routing.Entry> {
+    return this.occupied.flatMap((bucket) =>
+      bucket.entries.map((entry) => ({
+        bucket: bucket.index,
+        contact: entry.contact,
+        verifiedAt: verifiedTime(entry),
+        addedAt: entry.addedAt,
+        learnedFrom: entry.learnedFrom
+      }))
+    )
+  }
+
+  /** The `n` contacts closest to `target`, the closest first. */
+  nearest(target: NodeId.NodeId, n: number): Array<Contact> {
+    const found: Array<Contact> = []
+    this.collect(target, n, anyone, found)
+    return found
+  }
+
+  /** As `nearest`, of direct contacts only: first those after `cutoff`, then the others. */
+  nearestVerified(target: NodeId.NodeId, n: number, cutoff: number): Array<Contact> {
+    const found: Array<Contact> = []
+    this.collect(target, n, (entry) => entry.verifiedAt > cutoff, found)
+    this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never, found)
+    return found
+  }
+
+  /**
+   * The contacts that answer a FIND: as `nearestVerified`, over half an hour
+   * and without peers in bad health. A thin table is topped up with whoever
+   * else it knows, the healthiest first: whoever asks can still try them.
+   */
+  answer(target: NodeId.NodeId, n: number, now: number, health: (id: NodeId.NodeId) => Health): Array<Contact> {
+    const cutoff = now - answerWindowMillis
+    const found: Array<Contact> = []
+    this.collect(target, n, (entry) => entry.verifiedAt > cutoff && health(entry.id) !== "bad", found)
+    this.collect(
+      target,
+      n,
+      (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && health(entry.id) !== "bad",
+      found
+    )
+    if (found.length >= Math.min(n, this.k / 2)) return found
+    const rest: Array<Contact> = []
+    this.collect(target, this.size, (entry) => !found.includes(entry.contact), rest)
+    const byHealth: { readonly [state in Health]: Array<Contact> } = { good: [], unknown: [], bad: [] }
+    for (const contact of rest) byHealth[health(contact.id)].push(contact)
+    return found.concat(byHealth.good, byHealth.unknown, byHealth.bad).slice(0, n)
+  }
+
+  /**
+   * Appends wanted contacts by distance until there are `n`.
+   *
+   * Which bucket is closer is known without looking at its contacts. Those of
+   * bucket i share our first i bits and differ in bit i, so as seen from the
+   * target they stand on the near side where we and the target differ in bit
+   * i, and the shallower such a bucket, the closer; the other buckets follow,
+   * the deepest first.
+   */
+  private collect(
+    target: NodeId.NodeId,
+    n: number,
+    wanted: (entry: Entry) => boolean,
+    found: Array<Contact>
+  ): void {
+    const { occupied } = this
+    const prefix = prefixOf(target)
+    for (let i = 0; i < occupied.length && found.length < n; i++) {
+      if (differ(this.self, target, occupied[i].index)) nearestOf(occupied[i], target, prefix, n, wanted, found)
+    }
+    for (let i = occupied.length - 1; i >= 0 && found.length < n; i--) {
+      if (!differ(this.self, target, occupied[i].index)) nearestOf(occupied[i], target, prefix, n, wanted, found)
+    }
+  }
+
+  // --- Statistics ------------------------------------------------------------
+
+  /** How many were heard from after `cutoff`. */
+  countVerified(cutoff: number): number {
+    let count = 0
+    for (const entry of this.entriesById.values()) if (entry.verifiedAt > cutoff) count++
+    return count
+  }
+
+  /**
+   * How many nodes the network must have for the deepest buckets to hold as
+   * many contacts, heard from after `cutoff`, as they do.
+   */
+  estimate(cutoff: number): Routing.NetworkSize {
+    const figures: Array<number> = []
+    for (let i = this.occupied.length - 1; i >= 0 && figures.length < estimateBuckets; i--) {
+      const bucket = this.occupied[i]
+      const count = countVerifiedIn(bucket, cutoff)
+      if (count > 0) figures.push(figure(bucket, count))
+    }
+    figures.sort((a, b) => a - b)
+    return { size: figures[figures.length >> 1] ?? 0, confidence: figures.length / estimateBuckets }
+  }
+
+  /** The estimate over all direct contacts ever; where there are none, the figure of the deepest bucket. */
+  estimateAll(): number {
+    const deepest = this.occupied.at(-1)
+    return this.estimate(never).size || (deepest === undefined ? 0 : figure(deepest, deepest.entries.length))
+  }
+
+  // --- Upkeep ----------------------------------------------------------------
+
+  /**
+   * What is due, within `limits`. A bucket that is handed out for a refill is
+   * not handed out again before its pause is over; the deepest go first.
+   */
+  maintenance(now: number, freshCutoff: number, staleCutoff: number, limits: MaintenanceLimits): MaintenanceWork {
+    const pendingToProbe: Array<Contact> = []
+    const staleToProbe: Array<Contact> = []
+    const due: Array<Bucket> = []
+    for (const bucket of this.buckets) {
+      if (bucket === undefined) continue
+      const { entries, pending } = bucket
+      // In order of age, so that the expired ones are the first.
+      while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
+      for (const { contact } of pending) pendingToProbe.push(contact)
+      for (const entry of entries) {
+        if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
+      }
+      if (entries.length === 0) continue
+      if (countVerifiedIn(bucket, freshCutoff) >= this.k / 2) bucket.futileRefills = 0
+      else if (now - bucket.refilledAt >= refillPauses[bucket.futileRefills]) due.push(bucket)
+    }
+    const toRefill = due.slice(Math.max(due.length - limits.refills, 0))
+    for (const bucket of toRefill) bucket.refilledAt = now
+    return {
+      pendingToProbe: pendingToProbe.slice(0, limits.pendingProbes),
+      staleToProbe: staleToProbe.slice(0, limits.staleProbes),
+      bucketsToRefill: toRefill.map((bucket) => bucket.index)
+    }
+  }
+
+  /** Whether a refill left the bucket with more contacts, waiting ones included, than before. */
+  recordRefill(index: number, improved: boolean): void {
+    const bucket = this.buckets[index]
+    if (bucket === undefined) return
+    bucket.futileRefills = improved ? 0 : Math.min(bucket.futileRefills + 1, refillPauses.length - 1)
+  }
+
+  // --- Buckets ---------------------------------------------------------------
+
+  private existingBucket(id: NodeId.NodeId): Bucket | undefined {
+    return this.buckets[NodeId.bucketIndex(this.self, id)]
+  }
+
+  private bucketFor(id: NodeId.NodeId): Bucket {
+    const index = NodeId.bucketIndex(this.self, id)
+    return this.buckets[index] ??= {
+      index,
+      entries: [],
+      pending: [],
+      probe: undefined,
+      noProbeBefore: 0,
+      refilledAt: never,
+      futileRefills: 0
+    }
+  }
+
+  /** The contact that waited; undefined if it did not. */
+  private dropPending(bucket: Bucket, id: NodeId.NodeId): Pending | undefined {
+    const at = bucket.pending.findIndex((pending) => pending.contact.id === id)
+    return at === -1 ? undefined : bucket.pending.splice(at, 1)[0]
+  }
+
+  /** Nothing happens if it has left already. */
+  private removeEntry(entry: Entry): void {
+    if (this.entriesById.get(entry.id) !== entry) return
+    this.entriesById.delete(entry.id)
+    const { bucket } = entry
+    bucket.entries.splice(bucket.entries.indexOf(entry), 1)
+    if (bucket.entries.length === 0) this.occupied.splice(this.occupied.indexOf(bucket), 1)
+  }
+}
+
+const anyone = (): boolean => true
+
+const prefixOf = (id: NodeId.NodeId): number => Number.parseInt(id.slice(0, 8), 16)
+
+const verifiedTime = (entry: Entry): number | undefined => entry.verifiedAt === never ? undefined : entry.verifiedAt
+
+const countVerifiedIn = (bucket: Bucket, cutoff: number): number => {
+  let count = 0
+  for (const entry of bucket.entries) if (entry.verifiedAt > cutoff) count++
+  return count
+}
+
+const figure = (bucket: Bucket, count: number): number => count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)
+
+/** Whether two ids differ in bit `index`, counted from the most significant. */
+const differ = (a: NodeId.NodeId, b: NodeId.NodeId, index: number): boolean =>
+  ((digit(a.charCodeAt(index >> 2)) ^ digit(b.charCodeAt(index >> 2))) >> (3 - (index & 3)) & 1) === 1
+
+const digit = (code: number): number => code < 58 ? code - 48 : code - 87
+
+/** Appends the wanted contacts of one bucket by distance until there are `n`. */
+const nearestOf = (
+  bucket: Bucket,
+  target: NodeId.NodeId,
+  prefix: number,
+  n: number,
+  wanted: (entry: Entry) => boolean,
+  found: Array<Contact>
+): void => {
+  const sorted: Array<Entry> = []
+  for (const entry of bucket.entries) {
+    if (!wanted(entry)) continue
+    let at = sorted.length
+    while (at > 0 && closer(entry, sorted[at - 1], target, prefix)) {
+      sorted[at] = sorted[at - 1]
+      at--
+    }
+    sorted[at] = entry
+  }
+  for (let i = 0; i < sorted.length && found.length < n; i++) found.push(sorted[i].contact)
+}
+
+const closer = (a: Entry, b: Entry, target: NodeId.NodeId, prefix: number): boolean =>
+  a.prefix === b.prefix
+    ? NodeId.compareDistance(target, a.id, b.id) < 0
+    : ((a.prefix ^ prefix) >>> 0) < ((b.prefix ^ prefix) >>> 0)

@@ -1,0 +1,103 @@
+/**
+ * Whom we heard from directly, and when, over the last seven days: what the
+ * reach of a node is counted from. Times are Unix milliseconds.
+ *
+ * @since 0.1.0
+ */
+import type { NodeId } from "../NodeId.ts"
+import type { Options, SeenCounts } from "../SeenPeers.ts"
+import { RecencyMap } from "./recencyMap.ts"
+
+interface Sighting {
+  lastSeen: number
+  sinceStart: boolean
+}
+
+const hourMillis = 3_600_000
+const dayMillis = 24 * hourMillis
+const weekMillis = 7 * dayMillis
+
+const makeSighting = (): Sighting => ({ lastSeen: 0, sinceStart: false })
+
+/**
+ * @internal
+ */
+export class SeenPeers {
+  private readonly sightings: RecencyMap<NodeId, Sighting>
+  private unique = 0
+
+  constructor(options?: Options) {
+    this.sightings = new RecencyMap(options?.capacity ?? 100_000)
+  }
+
+  get size(): number {
+    return this.sightings.size
+  }
+
+  /** An id that was forgotten, for its age or for want of room, and came back counts as new. */
+  get uniqueSinceStart(): number {
+    return this.unique
+  }
+
+  seen(id: NodeId, now: number): void {
+    const sighting = this.sightings.use(id, makeSighting)
+    // A clock that was set back must not make a peer look older than it is.
+    if (now > sighting.lastSeen) sighting.lastSeen = now
+    if (!sighting.sinceStart) {
+      sighting.sinceStart = true
+      this.unique++
+    }
+    this.forgetOld(now)
+  }
+
+  counts(now: number): SeenCounts {
+    let hour = 0
+    let day = 0
+    let week = 0
+    for (const { value } of this.sightings) {
+      const age = now - value.lastSeen
+      if (age < hourMillis) hour++
+      if (age < dayMillis) day++
+      if (age < weekMillis) week++
+    }
+    return { hour, day, week }
+  }
+
+  /** One `hex-id unix-seconds` a line, the most recent first. */
+  format(): string {
+    let text = ""
+    for (const { key, value } of this.sightings) text += `${key} ${Math.floor(value.lastSeen / 1000)}\n`
+    return text
+  }
+
+  /** Adds what an earlier run has written, see {@link format}; it does not count as seen since start. */
+  parse(text: string, now: number): void {
+    const merged = new Map<NodeId, Sighting>()
+    for (const { key, value } of this.sightings) merged.set(key, value)
+    for (const line of text.split("\n")) {
+      const match = /^\s*([0-9a-fA-F]{64})\s+(\d{1,12})\s*$/.exec(line)
+      if (match === null) continue
+      const id = match[1].toLowerCase() as NodeId
+      // Written under a clock that was ahead: it has been seen, at the latest now.
+      const lastSeen = Math.min(Number(match[2]) * 1000, now)
+      const known = merged.get(id)
+      if (known === undefined) merged.set(id, { lastSeen, sinceStart: false })
+      else if (lastSeen > known.lastSeen) known.lastSeen = lastSeen
+    }
+    this.sightings.clear()
+    for (const [id, sighting] of Array.from(merged).sort((a, b) => a[1].lastSeen - b[1].lastSeen)) {
+      this.sightings.use(id, () => sighting)
+    }
+    this.forgetOld(now)
+  }
+
+  private forgetOld(now: number): void {
+    for (
+      let oldest = this.sightings.oldest;
+      oldest !== undefined && now - oldest.value.lastSeen >= weekMillis;
+      oldest = this.sightings.oldest
+    ) {
+      this.sightings.dropOldest()
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A whole node on Node.js: UDP, the fastest signatures that the machine has,
+ * and its random source.
+ *
+ * @since 0.1.0
+ */
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Layer from "effect/Layer"
+import type { Crypto } from "../Crypto.ts"
+import * as Dht from "../Dht.ts"
+import * as Identity from "../Identity.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
+import type { CannotBind, Transport } from "../Transport.ts"
+import * as Verifier from "../Verifier.ts"
+import * as NodeCrypto from "./NodeCrypto.ts"
+import * as NodeVerifier from "./NodeVerifier.ts"
+import * as UdpTransport from "./UdpTransport.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Dht.Options {
+  /** Where to listen; defaults to every IPv4 address and a free port. */
+  readonly listen?: SocketAddress | undefined
+  /** The 32-byte private key; defaults to a new one each time. */
+  readonly seed?: Uint8Array | undefined
+  /**
+   * Threads that check signatures. Defaults to 0: the node's own thread checks
+   * them, which is the lighter way up to some thousand requests a second.
+   */
+  readonly verifyThreads?: number | undefined
+}
+
+/**
+ * A running node: with the layer's scope it binds its socket, and closes it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const DhtLive = (
+  options: Options = {}
+): Layer.Layer<Dht.Services | Identity.NodeIdentity | Transport | Crypto, CannotBind> => {
+  const identity = options.seed === undefined ? Identity.layerGenerate : Identity.layerSeed(options.seed)
+  const threads = options.verifyThreads ?? 0
+  return Dht.layer(options).pipe(
+    Layer.provideMerge(identity),
+    Layer.provideMerge(UdpTransport.layer(options.listen ?? { host: "0.0.0.0", port: 0 })),
+    Layer.provide(threads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: threads })),
+    Layer.provideMerge(NodeCrypto.layer),
+    Layer.provide(SecureRandom.layerWebCrypto)
+  )
+}

@@ -1,0 +1,555 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as fc from "fast-check"
+import * as Address from "../src/Address.ts"
+import { type Ed25519, noble } from "../src/Crypto.ts"
+import * as Delegation from "../src/Delegation.ts"
+import type { InvalidRecord } from "../src/DhtError.ts"
+import * as Endpoint from "../src/Endpoint.ts"
+import * as Cbor from "../src/internal/cbor.ts"
+import * as Hex from "../src/internal/hex.ts"
+import * as Message from "../src/Message.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Record from "../src/Record.ts"
+import * as Topic from "../src/Topic.ts"
+
+const now = 1_700_000_000
+const signer = noble.signingKey(new Uint8Array(32).fill(1))
+const address = Address.fromPublicKey(signer.publicKey)
+const operational = noble.signingKey(new Uint8Array(32).fill(2))
+const crypto = noble
+
+const options = {
+  signer,
+  address,
+  type: 0x03,
+  payload: Uint8Array.of(1, 2, 3),
+  seq: 7n,
+  timestamp: BigInt(now),
+  ttl: 3600
+}
+
+const signed = (changes: Partial<Parameters<typeof Record.sign>[0]> = {}): Record.SignedRecord =>
+  Result.getOrThrow(Record.sign({ ...options, ...changes }))
+
+const refusal = (changes: Partial<Parameters<typeof Record.sign>[0]>): string =>
+  reason(Record.sign({ ...options, ...changes }))
+
+const reason = (result: Result.Result<unknown, { readonly reason: string }>): string =>
+  Result.isFailure(result) ? result.failure.reason : "accepted"
+
+const tag = (result: Result.Result<unknown, { readonly _tag: string }>): string =>
+  Result.isFailure(result) ? result.failure._tag : "ok"
+
+const delegation = (expiresAt = 0n, operationalPublicKey = operational.publicKey): Uint8Array =>
+  Delegation.encode(
+    Delegation.delegate({ master: signer, operationalPublicKey, issuedAt: BigInt(now - 100), expiresAt })
+  )
+
+const plain = signed()
+const delegated = signed({ signer: operational, delegation: delegation() })
+
+/** The fields of a record in an encoding of one's own choice. */
+const written = (record: Record.SignedRecord) => (pairs: ReadonlyArray<readonly [number, Cbor.Value]>): Uint8Array =>
+  Cbor.encode(
+    new Map<number, Cbor.Value>([
+      [1, Hex.decode(record.address)],
+      [2, record.type],
+      [3, record.payload],
+      [4, record.seq],
+      [5, record.timestamp],
+      [6, record.ttl],
+      [7, record.publicKey],
+      [8, record.signature],
+      ...pairs
+    ])
+  )
+
+const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })
+const bytesOf = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+
+const fields: fc.Arbitrary<Record.Fields> = fc.record({
+  address: bytesOf(21).map(Address.fromBytesUnsafe),
+  type: fc.nat(255),
+  payload: fc.uint8Array({ maxLength: 700 }),
+  seq: uint64,
+  timestamp: uint64,
+  ttl: fc.nat(0xffff_ffff),
+  publicKey: bytesOf(32),
+  signature: bytesOf(64),
+  delegation: fc.option(fc.uint8Array({ maxLength: 400 }), { nil: undefined })
+})
+
+/** A payload that every type accepts where the type has a shape of its own. */
+const payloadOf = (type: number): Uint8Array =>
+  type === Record.RecordType.topic ? Topic.encode(Topic.make({ topic: "t" })) : options.payload
+
+const genuine: fc.Arbitrary<Record.SignedRecord> = fc.record({
+  type: fc.constantFrom(0x02, 0x0f, 0x10, 0x11, 0x1f, 0x80, 0x8f),
+  seq: uint64,
+  ttl: fc.integer({ min: 1, max: 0xffff_ffff }),
+  byDelegation: fc.boolean()
+}).map(({ byDelegation, seq, ttl, type }) =>
+  signed({
+    type,
+    payload: payloadOf(type),
+    seq,
+    ttl,
+    ...(byDelegation ? { signer: operational, delegation: delegation() } : {})
+  })
+)
+
+const flipped = (bytes: Uint8Array, bit: number): Uint8Array => {
+  const changed = new Uint8Array(bytes)
+  changed[bit >> 3] ^= 1 << (bit & 7)
+  return changed
+}
+
+/** Reads, verifies and asks the policy, as the store does. */
+const isAccepted = (bytes: Uint8Array, key: NodeId.NodeId): boolean => {
+  const result = Record.decode(bytes)
+  return Result.isSuccess(result) && Result.isSuccess(Record.verify(result.success, { crypto, now })) &&
+    Result.isSuccess(Record.authority({ crypto })(key, result.success, now))
+}
+
+describe("Record", () => {
+  describe("encoding", () => {
+    it("decodes what it encoded, for all values of the fields", () => {
+      fc.assert(fc.property(fields, (fields) => {
+        const bytes = Record.encode(fields)
+        const record = Result.getOrThrow(Record.decode(bytes))
+        assert.deepStrictEqual(record, {
+          ...fields,
+          bytes,
+          expiresAt: Number(fields.timestamp) + fields.ttl,
+          delegatedAt: fields.delegation === undefined ? 0n : Delegation.issuedAtOf(fields.delegation)
+        })
+      }))
+    })
+
+    it("has one encoding for one record: whatever decodes is what the fields encode to", () => {
+      const byte = fc.nat(255)
+      fc.assert(
+        fc.property(
+          fields.map(Record.encode),
+          fc.array(fc.record({ at: fc.nat(400), remove: fc.nat(3), insert: fc.array(byte, { maxLength: 3 }) }), {
+            minLength: 1,
+            maxLength: 3
+          }),
+          (bytes, edits) => {
+            const changed = Array.from(bytes)
+            for (const { at, insert, remove } of edits) changed.splice(at, remove, ...insert)
+            const result = Record.decode(Uint8Array.from(changed))
+            if (Result.isSuccess(result)) {
+              assert.deepStrictEqual(Record.encode(result.success), Uint8Array.from(changed))
+            }
+          }
+        )
+      )
+    })
+
+    it("never throws on bytes from a stranger", () => {
+      fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        assert.strictEqual(tag(Record.decode(bytes)), "InvalidRecord")
+      }))
+    })
+
+    it("refuses every truncation", () => {
+      for (let length = 0; length < delegated.bytes.length; length++) {
+        assert.strictEqual(tag(Record.decode(delegated.bytes.subarray(0, length))), "InvalidRecord")
+      }
+    })
+
+    it("refuses bytes after the end", () => {
+      assert.strictEqual(reason(Record.decode(Uint8Array.of(...plain.bytes, 0))), "bytes after the end")
+    })
+
+    it("refuses missing, unknown and misplaced fields, and a delegation that is null", () => {
+      const write = written(plain)
+      assert.deepStrictEqual(write([]), plain.bytes)
+      const { bytes } = plain
+      const cases = [
+        write([[10, 0]]),
+        write([[9, null]]),
+        write([[9, options.payload], [10, 0]]),
+        // Without the signature's pair, the last 67 bytes.
+        Uint8Array.of(0xa7, ...bytes.subarray(1, -67)),
+        // The first pair, the address, twice.
+        Uint8Array.of(0xa9, ...bytes.subarray(1, 24), ...bytes.subarray(1)),
+        // The first two pairs exchanged.
+        Uint8Array.of(0xa8, ...bytes.subarray(24, 26), ...bytes.subarray(1, 24), ...bytes.subarray(26))
+      ]
+      for (const bytes of cases) assert.strictEqual(tag(Record.decode(bytes)), "InvalidRecord", Hex.encode(bytes))
+    })
+
+    it("refuses values of the wrong length, kind or range", () => {
+      const cases: ReadonlyArray<readonly [number, Cbor.Value]> = [
+        [1, new Uint8Array(20)],
+        [1, address],
+        [2, 256],
+        [2, -1],
+        [3, "text"],
+        [3, null],
+        [4, { float: 1.5 }],
+        [4, -1],
+        [5, "0"],
+        [6, 0x1_0000_0000],
+        [7, new Uint8Array(31)],
+        [8, new Uint8Array(65)],
+        [9, "text"]
+      ]
+      for (const pair of cases) {
+        assert.strictEqual(tag(Record.decode(written(plain)([pair]))), "InvalidRecord", `field ${pair[0]}`)
+      }
+    })
+
+    it("refuses a longer form of a number than necessary", () => {
+      const at = plain.bytes.indexOf(0x02, 24) + 1
+      assert.strictEqual(plain.bytes[at], options.type)
+      const longer = Uint8Array.of(...plain.bytes.subarray(0, at), 0x18, options.type, ...plain.bytes.subarray(at + 1))
+      assert.strictEqual(reason(Record.decode(longer)), "a record that is not in canonical form")
+    })
+
+    it("reads a record in the middle of a message and stops behind it", () => {
+      const message = Uint8Array.of(0x82, ...plain.bytes, ...delegated.bytes)
+      const reader = new Cbor.Reader(message, 1)
+      assert.deepStrictEqual(Record.read(reader), plain)
+      assert.deepStrictEqual(Record.read(reader), delegated)
+      assert.strictEqual(reader.at, message.length)
+      assert.isUndefined(reader.fault)
+      assert.isUndefined(Record.read(reader))
+      assert.isDefined(reader.fault)
+    })
+
+    it("does not read beyond the part of the message that it was given", () => {
+      const reader = new Cbor.Reader(plain.bytes, 0, plain.bytes.length - 1)
+      assert.isUndefined(Record.read(reader))
+      assert.isDefined(reader.fault)
+    })
+  })
+
+  describe("detach", () => {
+    it("keeps all that the record says, over its own bytes alone", () => {
+      const datagram = Buffer.concat([Buffer.alloc(10), delegated.bytes, Buffer.alloc(10)])
+      const view = Record.read(new Cbor.Reader(datagram, 10))!
+      const record = Record.detach(view)
+      assert.deepStrictEqual(record, delegated)
+      assert.strictEqual(record.bytes.buffer.byteLength, delegated.bytes.length)
+      for (const part of [record.payload, record.publicKey, record.signature, record.delegation!]) {
+        assert.strictEqual(part.buffer, record.bytes.buffer)
+      }
+    })
+  })
+
+  describe("integrity", () => {
+    it("refuses a record of which any bit was flipped", () => {
+      const unchanged = isAccepted(plain.bytes, Record.ownKey(plain))
+      assert.isTrue(unchanged)
+      fc.assert(
+        fc.property(genuine, fc.nat(), (record, bit) => {
+          const key = Record.ownKey(record)
+          assert.isTrue(isAccepted(record.bytes, key))
+          assert.isFalse(isAccepted(flipped(record.bytes, bit % (record.bytes.length * 8)), key))
+        }),
+        { numRuns: 50 }
+      )
+    })
+
+    it("signs fields 1 to 6 behind a prefix of their own", () => {
+      fc.assert(fc.property(fields, (fields) => {
+        const record = Result.getOrThrow(Record.decode(Record.encode(fields)))
+        const map = Cbor.encode(
+          new Map<number, Cbor.Value>([
+            [1, Hex.decode(fields.address)],
+            [2, fields.type],
+            [3, fields.payload],
+            [4, fields.seq],
+            [5, fields.timestamp],
+            [6, fields.ttl]
+          ])
+        )
+        assert.deepStrictEqual(
+          Record.signedBytes(record),
+          Uint8Array.of(...new TextEncoder().encode("a2al-rec\0"), ...map)
+        )
+      }))
+    })
+
+    it("tolerates a clock 60 s ahead and not one second more", () => {
+      assert.isUndefined(Record.fault(plain, now - 60))
+      assert.strictEqual(Record.fault(plain, now - 61)?._tag, "InvalidRecord")
+      assert.strictEqual(tag(Record.checkForm(plain, now - 60)), "ok")
+      assert.strictEqual(tag(Record.checkForm(plain, now - 61)), "InvalidRecord")
+    })
+
+    it("holds a record alive through its last second", () => {
+      assert.isUndefined(Record.fault(plain, now + 3600))
+      const expired = { _tag: "RecordExpired", expiresAt: now + 3600, now: now + 3601 } as const
+      assert.deepStrictEqual(Record.fault(plain, now + 3601), expired)
+      const result = Record.verify(plain, { crypto, now: now + 3601 })
+      assert.deepInclude(Result.isFailure(result) ? result.failure : undefined, expired)
+    })
+
+    it("calls a record with a bad signature invalid, expired or not", () => {
+      const forged = Result.getOrThrow(Record.decode(written(plain)([[8, new Uint8Array(64)]])))
+      assert.strictEqual(tag(Record.checkForm(forged, now)), "ok")
+      assert.isFalse(Record.isSigned(forged, crypto))
+      assert.strictEqual(tag(Record.verify(forged, { crypto, now })), "InvalidRecord")
+      assert.strictEqual(tag(Record.verify(forged, { crypto, now: now + 10_000 })), "InvalidRecord")
+    })
+
+    it("does not check a signature when the form is wrong already", () => {
+      const crypto: Ed25519 = { ...noble, verify: () => assert.fail("checked a signature") }
+      assert.strictEqual(tag(Record.verify(plain, { crypto, now: now - 61 })), "InvalidRecord")
+    })
+
+    it("limits the payload of a mailbox record to 512 bytes and that of a custom one by nothing", () => {
+      const faultOf = (type: number, size: number) => {
+        const fields = { ...plain, type, payload: new Uint8Array(size) }
+        return Record.fault(Result.getOrThrow(Record.decode(Record.encode(fields))), now)?._tag
+      }
+      for (const type of [0x80, 0x8f]) {
+        assert.isUndefined(faultOf(type, 512))
+        assert.strictEqual(faultOf(type, 513), "InvalidRecord")
+      }
+      for (const type of [0x00, 0x02, 0x0f, 0x11, 0x20, 0x90, 0xff]) assert.isUndefined(faultOf(type, 513))
+    })
+  })
+
+  describe("category", () => {
+    it("counts every type as sovereign that is neither of topics nor of mailboxes", () => {
+      for (let type = 0; type <= 0xff; type++) {
+        const high = type >> 4
+        assert.strictEqual(Record.category(type), high === 1 ? "topic" : high === 8 ? "mailbox" : "sovereign")
+      }
+    })
+  })
+
+  describe("authority", () => {
+    const policy = Record.authority({ crypto })
+    const foreign = NodeId.fromTopic("elsewhere")
+
+    it("accepts an address's own key", () => {
+      assert.strictEqual(tag(policy(Record.ownKey(plain), plain, now)), "ok")
+    })
+
+    it("refuses another key without a delegation", () => {
+      const fields = { ...plain, publicKey: operational.publicKey }
+      const record = Result.getOrThrow(Record.decode(Record.encode(fields)))
+      assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidRecord")
+    })
+
+    it("refuses a sovereign or reserved record at a foreign key, and takes topics and notes anywhere", () => {
+      const at = (type: number) => {
+        const record = Result.getOrThrow(Record.decode(Record.encode({ ...plain, type })))
+        return tag(policy(foreign, record, now))
+      }
+      for (const type of [0x00, 0x01, 0x0f, 0x20, 0xff]) assert.strictEqual(at(type), "InvalidRecord")
+      for (const type of [0x10, 0x1f, 0x80, 0x8f]) assert.strictEqual(at(type), "ok")
+    })
+
+    it("accepts a delegated key for as long as the delegation holds", () => {
+      const record = signed({ signer: operational, delegation: delegation(BigInt(now) + 10n) })
+      const key = Record.ownKey(record)
+      const fresh = Record.authority({ crypto })
+      assert.strictEqual(tag(fresh(key, record, now + 10)), "InvalidDelegation")
+      assert.strictEqual(tag(fresh(key, record, now + 9)), "ok")
+      assert.strictEqual(tag(fresh(key, record, now + 10)), "InvalidDelegation")
+      assert.strictEqual(tag(fresh(key, record, now + 9)), "ok")
+    })
+
+    it("refuses a delegation for another key or from another address", () => {
+      const stranger = noble.signingKey(new Uint8Array(32).fill(3))
+      const otherKey = { ...delegated, delegation: delegation(0n, stranger.publicKey) }
+      const otherAgent = { ...delegated, address: Address.fromPublicKey(stranger.publicKey) }
+      for (const record of [otherKey, otherAgent]) {
+        assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidDelegation")
+      }
+    })
+
+    it("refuses a delegation that is garbage or badly signed", () => {
+      const forged = {
+        ...Delegation.delegate({
+          master: signer,
+          operationalPublicKey: operational.publicKey,
+          issuedAt: 0n,
+          expiresAt: 0n
+        }),
+        signature: new Uint8Array(64)
+      }
+      for (const delegation of [Delegation.encode(forged), new Uint8Array(0), Uint8Array.of(0xff)]) {
+        const record = { ...delegated, delegation }
+        assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidDelegation")
+      }
+    })
+
+    it("refuses a delegation that a stranger attached to a record of the address's own key", () => {
+      const attached = [delegation(), Uint8Array.of(0xa0)]
+      for (const delegation of attached) {
+        const record = Result.getOrThrow(Record.decode(Record.encode({ ...plain, delegation })))
+        // The signature does not cover it, so only the policy can tell.
+        assert.strictEqual(tag(Record.verify(record, { crypto, now })), "ok")
+        assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidDelegation")
+      }
+    })
+
+    it("checks the signature of a delegation once while it remembers it, and remembers only so many", () => {
+      let checks = 0
+      const counting: Ed25519 = {
+        ...noble,
+        verify: () => {
+          checks++
+          return true
+        }
+      }
+      const policy = Record.authority({ crypto: counting })
+      const ask = (issuedAt: number) => {
+        const { publicKey } = operational
+        const mine = Delegation.delegate({
+          master: { publicKey: signer.publicKey, sign: () => new Uint8Array(64) },
+          operationalPublicKey: publicKey,
+          issuedAt: BigInt(issuedAt),
+          expiresAt: 0n
+        })
+        const record = { ...delegated, delegation: Delegation.encode(mine) }
+        assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "ok")
+        return checks
+      }
+      assert.strictEqual(ask(0), 1)
+      assert.strictEqual(ask(0), 1)
+      for (let i = 1; i <= 1000; i++) ask(i)
+      assert.strictEqual(ask(1000), 1001)
+      assert.strictEqual(ask(0), 1002)
+    })
+
+    it("remembers nothing of a delegation that did not verify", () => {
+      let answer = false
+      const policy = Record.authority({ crypto: { ...noble, verify: () => answer } })
+      const key = Record.ownKey(delegated)
+      assert.strictEqual(tag(policy(key, delegated, now)), "InvalidDelegation")
+      assert.strictEqual(tag(policy(key, delegated, now)), "InvalidDelegation")
+      answer = true
+      assert.strictEqual(tag(policy(key, delegated, now)), "ok")
+    })
+
+    it("can be given up for a policy that keeps everything", () => {
+      const record = { ...plain, publicKey: operational.publicKey }
+      assert.strictEqual(tag(Record.policyNone(foreign, record, now)), "ok")
+    })
+  })
+
+  describe("isNewer", () => {
+    const small = fc.bigInt({ min: 0n, max: 2n })
+    const ranked = fc.record({ delegatedAt: small, seq: small, timestamp: small }).map((rank) => ({
+      ...plain,
+      ...rank
+    }))
+
+    it("is a strict order: irreflexive, asymmetric, transitive", () => {
+      fc.assert(
+        fc.property(ranked, ranked, ranked, (a, b, c) => {
+          assert.isFalse(Record.isNewer(a, a))
+          assert.isFalse(Record.isNewer(a, b) && Record.isNewer(b, a))
+          if (Record.isNewer(a, b) && Record.isNewer(b, c)) assert.isTrue(Record.isNewer(a, c))
+        }),
+        { numRuns: 1000 }
+      )
+    })
+
+    it("separates any two records that differ in delegation, seq or timestamp", () => {
+      fc.assert(fc.property(ranked, ranked, (a, b) => {
+        const same = a.delegatedAt === b.delegatedAt && a.seq === b.seq && a.timestamp === b.timestamp
+        assert.strictEqual(Record.isNewer(a, b) || Record.isNewer(b, a), !same)
+      }))
+    })
+
+    it("lets a later delegation win over any seq, and a larger seq over any timestamp", () => {
+      const of = (delegatedAt: bigint, seq: bigint, timestamp: bigint) => ({ ...plain, delegatedAt, seq, timestamp })
+      assert.isTrue(Record.isNewer(of(2n, 0n, 0n), of(1n, 2n ** 64n - 1n, 9n)))
+      assert.isTrue(Record.isNewer(of(1n, 2n ** 53n + 1n, 0n), of(1n, 2n ** 53n, 9n)))
+      assert.isTrue(Record.isNewer(of(1n, 1n, 2n), of(1n, 1n, 1n)))
+    })
+  })
+
+  describe("sign", () => {
+    it("makes a record that verifies and that the policy accepts", () => {
+      fc.assert(
+        fc.property(genuine, (record) => {
+          assert.isTrue(isAccepted(record.bytes, Record.ownKey(record)))
+        }),
+        { numRuns: 20 }
+      )
+    })
+
+    it("refuses the types that are reserved or have a signer of their own", () => {
+      const signable = (type: number) => type >= 0x02 && type <= 0x1f || type >= 0x80 && type <= 0x8f
+      for (let type = -1; type <= 0x100; type++) {
+        const result = Record.sign({ ...options, type, payload: payloadOf(type) })
+        assert.strictEqual(Result.isSuccess(result), signable(type), `type ${type}`)
+      }
+      assert.isFalse(Result.isSuccess(Record.sign({ ...options, type: 2.5 })))
+    })
+
+    it("refuses a lifetime that is none, or none of 32 bits", () => {
+      for (const ttl of [0, -1, 1.5, NaN, 2 ** 32]) {
+        assert.strictEqual(refusal({ ttl }), `ttl ${ttl} is not 1 to 4294967295 seconds`)
+      }
+      assert.strictEqual(refusal({ ttl: 2 ** 32 - 1 }), "accepted")
+    })
+
+    it("refuses a seq or timestamp that is not of 64 bits", () => {
+      for (const outside of [-1n, 2n ** 64n]) {
+        assert.strictEqual(refusal({ seq: outside }), `seq ${outside} is not a number of 64 bits`)
+        assert.strictEqual(refusal({ timestamp: outside }), `timestamp ${outside} is not a number of 64 bits`)
+      }
+      assert.strictEqual(refusal({ seq: 2n ** 64n - 1n, timestamp: 2n ** 64n - 1n }), "accepted")
+    })
+
+    it("refuses a payload that no receiver would accept", () => {
+      assert.strictEqual(refusal({ type: 0x80, payload: new Uint8Array(513) }), "payload: longer than 512 bytes")
+      assert.notStrictEqual(refusal({ type: 0x10, payload: Uint8Array.of(0xff) }), "accepted")
+    })
+
+    it("refuses a foreign key without a delegation to it from the address", () => {
+      const stranger = noble.signingKey(new Uint8Array(32).fill(3))
+      assert.strictEqual(refusal({ signer: stranger }), "the key is not the address's")
+      assert.strictEqual(
+        refusal({ signer: stranger, delegation: delegation() }),
+        "the delegation is for another address or key"
+      )
+      assert.notStrictEqual(refusal({ signer: operational, delegation: Uint8Array.of(0xa0) }), "accepted")
+    })
+
+    it("refuses what a signer of another kind makes of it", () => {
+      const broken = { publicKey: signer.publicKey, sign: () => new Uint8Array(63) }
+      const result: Result.Result<unknown, InvalidRecord> = Record.sign({ ...options, signer: broken })
+      assert.strictEqual(tag(result), "InvalidRecord")
+    })
+  })
+
+  describe("maxResolvableSize", () => {
+    it("is the size of a record that fills the body of an answer that carries nothing else", () => {
+      const answer = (size: number) => {
+        const overhead = signed({ payload: new Uint8Array(500) }).bytes.length - 500
+        const record = signed({ payload: new Uint8Array(size - overhead) })
+        assert.strictEqual(record.bytes.length, size)
+        return Message.encodeBody({
+          _tag: "FindValueResponse",
+          nodes: null,
+          record: undefined,
+          observed: new Uint8Array(18),
+          records: [record]
+        })
+      }
+      assert.strictEqual(answer(Record.maxResolvableSize).length, Message.maxAnswerBody)
+    })
+  })
+
+  it("is made by the signer of its kind where there is one", () => {
+    const { timestamp, ttl } = options
+    const payload = Endpoint.make({ endpoints: ["quic://192.0.2.1:4121"] })
+    const record = Result.getOrThrow(Endpoint.sign({ signer, address, payload, seq: 1n, timestamp, ttl }))
+    assert.strictEqual(record.type, Record.RecordType.endpoint)
+    assert.isTrue(isAccepted(record.bytes, Record.ownKey(record)))
+  })
+})

@@ -1,0 +1,244 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as fc from "fast-check"
+import * as SocketAddress from "../src/SocketAddress.ts"
+
+const port = fc.integer({ min: 0, max: 65535 })
+const ipv4 = fc.uint8Array({ minLength: 4, maxLength: 4 })
+// Mostly zeros, so that compression, mapped and special addresses come up.
+const ipv6 = fc.array(fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.constant(0xff), fc.nat(255)), {
+  minLength: 16,
+  maxLength: 16
+}).map((bytes) => Uint8Array.from(bytes))
+const mapped = ipv4.map((ip) => Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...ip))
+const almostMapped = fc.tuple(mapped, fc.nat(11), fc.integer({ min: 1, max: 255 })).map(([ip, at, flip]) =>
+  ip.with(at, ip[at] ^ flip)
+)
+const ip = fc.oneof(ipv4, ipv6, mapped, almostMapped)
+
+const read = (ip: Uint8Array, port: number): SocketAddress.SocketAddress => {
+  const address = SocketAddress.fromWire(ip, 0, ip.length, port)
+  assert.isDefined(address)
+  return address
+}
+
+const address = fc.tuple(ip, port).map(([ip, port]) => read(ip, port))
+const name = fc.stringMatching(/^[a-z][a-z0-9.-]{0,20}$/)
+
+const reason = (result: Result.Result<unknown, { readonly reason: string }>): string =>
+  Result.isFailure(result) ? result.failure.reason : "accepted"
+
+describe("SocketAddress", () => {
+  describe("fromWire", () => {
+    it("reads what ipBytes writes, at any place", () => {
+      fc.assert(fc.property(address, fc.uint8Array({ maxLength: 8 }), (address, before) => {
+        const ip = SocketAddress.ipBytes(address.host)
+        assert.isDefined(ip)
+        const bytes = Uint8Array.of(...before, ...ip, 1, 2)
+        assert.deepStrictEqual(SocketAddress.fromWire(bytes, before.length, ip.length, address.port), address)
+      }))
+    })
+
+    it("reads an IPv4-mapped IPv6 address as IPv4", () => {
+      fc.assert(fc.property(mapped, port, (ip, port) => {
+        assert.deepStrictEqual(read(ip, port), read(ip.subarray(12), port))
+      }))
+    })
+
+    it("refuses every length but 4 and 16", () => {
+      for (let length = 0; length <= 20; length++) {
+        const result = SocketAddress.fromWire(new Uint8Array(20), 0, length, 1)
+        assert.strictEqual(result === undefined, length !== 4 && length !== 16)
+      }
+    })
+  })
+
+  describe("ipBytes", () => {
+    it("gives back the bytes an address was read from", () => {
+      fc.assert(fc.property(fc.oneof(ipv4, almostMapped), (ip) => {
+        assert.deepStrictEqual(SocketAddress.ipBytes(read(ip, 0).host), ip)
+      }))
+    })
+
+    it("takes a host that is not a strict IP address for a name", () => {
+      const names = [
+        "",
+        "localhost",
+        "1.2.3",
+        "1.2.3.4.5",
+        "1.2.3.256",
+        "01.2.3.4",
+        "1.2.3.4 ",
+        "1..3.4",
+        "1.2.3.",
+        "1.2.3.+4",
+        "1.2.3.1e1",
+        "::g",
+        "1::2::3",
+        "[::1]",
+        "fe80::1%eth0"
+      ]
+      for (const host of names) assert.isUndefined(SocketAddress.ipBytes(host), host)
+    })
+
+    it("never throws on arbitrary text", () => {
+      fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9.:a-f]*$/)), (host) => {
+        const ip = SocketAddress.ipBytes(host)
+        assert.include([undefined, 4, 16], ip?.length)
+      }))
+    })
+  })
+
+  describe("observed addresses", () => {
+    it("read back as written, and take 6 bytes for IPv4 and 18 for IPv6", () => {
+      fc.assert(fc.property(address, (address) => {
+        const bytes = SocketAddress.encodeObserved(address)
+        assert.strictEqual(bytes.length, address.host.includes(":") ? 18 : 6)
+        assert.deepStrictEqual(SocketAddress.decodeObserved(bytes), address)
+      }))
+    })
+
+    it("say 127.0.0.1:0 for a peer without an IP", () => {
+      fc.assert(fc.property(name, port, (host, port) => {
+        assert.deepStrictEqual(
+          SocketAddress.decodeObserved(SocketAddress.encodeObserved({ host, port })),
+          { host: "127.0.0.1", port: 0 }
+        )
+      }))
+    })
+
+    it("are refused unless they are 6 or 18 bytes", () => {
+      for (let length = 0; length <= 20; length++) {
+        const result = SocketAddress.decodeObserved(new Uint8Array(length))
+        assert.strictEqual(result === undefined, length !== 6 && length !== 18)
+      }
+    })
+  })
+
+  describe("format and fromString", () => {
+    it("write and read the same IP address and port", () => {
+      fc.assert(fc.property(address, (address) => {
+        assert.deepStrictEqual(SocketAddress.fromString(SocketAddress.format(address)), Result.succeed(address))
+      }))
+    })
+
+    it("write an IPv6 address in brackets and a peer without an IP by its bare name", () => {
+      assert.strictEqual(SocketAddress.format({ host: "1.2.3.4", port: 5 }), "1.2.3.4:5")
+      assert.strictEqual(SocketAddress.format({ host: "1.2.3.4", port: 0 }), "1.2.3.4:0")
+      assert.strictEqual(SocketAddress.format({ host: "::1", port: 5 }), "[::1]:5")
+      assert.strictEqual(SocketAddress.format({ host: "alice", port: 0 }), "alice")
+    })
+
+    it("bring other spellings of an IP address to the canonical one", () => {
+      assert.deepStrictEqual(
+        SocketAddress.fromString(" [2001:DB8:0:0::0:1]:80\n"),
+        Result.succeed({ host: "2001:db8::1", port: 80 })
+      )
+      assert.deepStrictEqual(
+        SocketAddress.fromString("[::ffff:1.2.3.4]:80"),
+        Result.succeed({ host: "1.2.3.4", port: 80 })
+      )
+    })
+
+    it("say what to do about a text that is no IP address with a port", () => {
+      assert.match(reason(SocketAddress.fromString("1.2.3.4")), /port is missing/)
+      assert.match(reason(SocketAddress.fromString("seed.example.org:4121")), /"seed.example.org" .* resolved/)
+      assert.match(reason(SocketAddress.fromString("::1:4121")), /\[address\]:port/)
+      assert.match(reason(SocketAddress.fromString("1.2.3.4:65536")), /"65536" is not a port/)
+      assert.match(reason(SocketAddress.fromString("1.2.3.4:")), /"" is not a port/)
+    })
+  })
+
+  describe("splitHostPort", () => {
+    it("takes names, IPv4 addresses and bracketed IPv6 addresses apart", () => {
+      for (const host of ["seed.example.org", "localhost", "1.2.3.4"]) {
+        assert.deepStrictEqual(SocketAddress.splitHostPort(`${host}:4121`), Result.succeed({ host, port: 4121 }))
+      }
+      assert.deepStrictEqual(SocketAddress.splitHostPort("[::1]:4121"), Result.succeed({ host: "::1", port: 4121 }))
+    })
+
+    it("refuses what could be read in two ways or is something else", () => {
+      for (const text of ["::1:80", ":80", "[]:80", "[host]:80", "udp://host:80", "a b:80", "host:-1", "host:1.5"]) {
+        assert.isTrue(Result.isFailure(SocketAddress.splitHostPort(text)), text)
+      }
+    })
+
+    it("never throws on arbitrary text, and finds a host and a port of 16 bits or nothing", () => {
+      fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[[\]0-9.:a-f]*$/)), (text) => {
+        const result = SocketAddress.splitHostPort(text)
+        if (Result.isSuccess(result)) {
+          assert.notStrictEqual(result.success.host, "")
+          assert.isTrue(result.success.port >= 0 && result.success.port <= 65535)
+        }
+      }))
+    })
+  })
+
+  describe("key", () => {
+    it("is equal for equal socket addresses and for no others", () => {
+      fc.assert(fc.property(address, address, (a, b) => {
+        const same = a.host === b.host && a.port === b.port
+        assert.strictEqual(SocketAddress.key(a) === SocketAddress.key(b), same)
+        assert.strictEqual(SocketAddress.key({ ...a }), SocketAddress.key(a))
+      }))
+    })
+  })
+
+  describe("isPublic and subnet", () => {
+    it("know the borders of every range that is not public", () => {
+      const borders: ReadonlyArray<readonly [string, string]> = [
+        ["0.0.0.0", "0.0.0.1"],
+        ["10.255.255.255", "11.0.0.0"],
+        ["10.0.0.0", "9.255.255.255"],
+        ["100.64.0.0", "100.63.255.255"],
+        ["100.127.255.255", "100.128.0.0"],
+        ["127.0.0.0", "126.255.255.255"],
+        ["127.255.255.255", "128.0.0.0"],
+        ["169.254.0.0", "169.253.255.255"],
+        ["169.254.255.255", "169.255.0.0"],
+        ["172.16.0.0", "172.15.255.255"],
+        ["172.31.255.255", "172.32.0.0"],
+        ["192.168.0.0", "192.167.255.255"],
+        ["192.168.255.255", "192.169.0.0"],
+        ["224.0.0.0", "223.255.255.255"],
+        ["239.255.255.255", "240.0.0.0"],
+        ["::", "::2"],
+        ["::1", "::2"],
+        ["fc00::", "fbff::"],
+        ["fdff::", "fe00::"],
+        ["fe80::", "fe7f::"],
+        ["febf::", "fec0::"],
+        ["ff00::", "feff::"]
+      ]
+      for (const [inside, outside] of borders) {
+        assert.isFalse(SocketAddress.isPublic(inside), inside)
+        assert.isTrue(SocketAddress.isPublic(outside), outside)
+      }
+    })
+
+    it("find a subnet exactly for public IP addresses", () => {
+      fc.assert(fc.property(fc.oneof(address.map(({ host }) => host), name), (host) => {
+        assert.strictEqual(SocketAddress.subnet(host) !== undefined, SocketAddress.isPublic(host))
+      }))
+    })
+
+    it("put hosts that differ in the host part only into one subnet, and no others", () => {
+      const pair = fc.tuple(fc.oneof(ipv4, ipv6), fc.nat(15), fc.integer({ min: 1, max: 255 }))
+      fc.assert(fc.property(pair, ([ip, at, flip]) => {
+        const i = at % ip.length
+        const other = ip.slice()
+        other[i] ^= flip
+        const [a, b] = [read(ip, 0).host, read(other, 0).host]
+        fc.pre(SocketAddress.isPublic(a) && SocketAddress.isPublic(b) && a.includes(":") === b.includes(":"))
+        const hostPart = i >= (a.includes(":") ? 6 : ip.length - 1)
+        assert.strictEqual(SocketAddress.subnet(a) === SocketAddress.subnet(b), hostPart)
+      }))
+    })
+
+    it("write the subnet as a prefix", () => {
+      assert.strictEqual(SocketAddress.subnet("8.8.4.4"), "8.8.4.0/24")
+      assert.strictEqual(SocketAddress.subnet("::ffff:8.8.4.4"), "8.8.4.0/24")
+      assert.strictEqual(SocketAddress.subnet("2001:db8:1:2::3"), "2001:db8:1::/48")
+    })
+  })
+})

@@ -1,0 +1,156 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Decoder, Encoder } from "cbor-x"
+import * as fc from "fast-check"
+import * as Cbor from "../../src/internal/cbor.ts"
+
+/** An independent implementation to compare with. */
+const oracle = {
+  encoder: new Encoder({ mapsAsObjects: false, useRecords: false, variableMapSize: true, useTag259ForMaps: false }),
+  decoder: new Decoder({ mapsAsObjects: false, useRecords: false })
+}
+
+const read = (bytes: Uint8Array): { readonly value: Cbor.Value; readonly fault: string | undefined } => {
+  const reader = new Cbor.Reader(bytes)
+  const value = reader.value()
+  if (reader.fault === undefined && reader.at !== bytes.length) reader.fail("trailing bytes")
+  return { value, fault: reader.fault }
+}
+
+const integer = fc.oneof(
+  fc.integer(),
+  fc.maxSafeInteger(),
+  fc.bigInt({ min: BigInt(Number.MAX_SAFE_INTEGER) + 1n, max: 2n ** 64n - 1n }),
+  fc.bigInt({ min: -(2n ** 64n), max: -BigInt(Number.MAX_SAFE_INTEGER) - 1n })
+)
+const text = fc.string({ unit: "grapheme" })
+const { value } = fc.letrec<{ readonly value: Cbor.Value }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    integer,
+    text,
+    fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from(bytes)),
+    fc.boolean(),
+    fc.constant(null),
+    fc.double().map((float) => ({ float })),
+    fc.array(tie("value"), { maxLength: 6 }),
+    fc.array(fc.tuple(fc.oneof(text, integer), tie("value")), { maxLength: 6 }).map((pairs) => new Map(pairs))
+  )
+}))
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
+
+describe("Writer", () => {
+  it("writes what the reader reads back", () => {
+    fc.assert(fc.property(value, (value) => {
+      assert.deepStrictEqual(read(Cbor.encode(value)), { value, fault: undefined })
+    }))
+  })
+
+  it("writes the same bytes for the same value, whatever the order of a map's entries", () => {
+    fc.assert(fc.property(fc.array(fc.tuple(text, integer), { maxLength: 8 }), (pairs) => {
+      const entries = [...new Map(pairs)]
+      assert.strictEqual(hex(Cbor.encode(new Map(entries))), hex(Cbor.encode(new Map(entries.toReversed()))))
+    }))
+  })
+
+  it("sorts map keys shorter first, then bytewise", () => {
+    const map = new Map<Cbor.Value, Cbor.Value>([["b", 1], ["aa", 2], ["a", 3], [300, 4], [2, 5], [-1, 6]])
+    assert.strictEqual(hex(Cbor.encode(map)), "a6" + "0205" + "2006" + "616103" + "616201" + "19012c04" + "62616102")
+  })
+
+  it.each([
+    [0, "f90000"],
+    [-0, "f98000"],
+    [1, "f93c00"],
+    [1.5, "f93e00"],
+    [65504, "f97bff"],
+    [65505, "fa477fe100"],
+    [5.960464477539063e-8, "f90001"],
+    [0.00006103515625, "f90400"],
+    [100000, "fa47c35000"],
+    [3.4028234663852886e38, "fa7f7fffff"],
+    [1.1, "fb3ff199999999999a"],
+    [1e300, "fb7e37e43c8800759c"],
+    [Infinity, "f97c00"],
+    [-Infinity, "f9fc00"],
+    [NaN, "f97e00"]
+  ])("writes the float %d in the shortest form that keeps it", (float, expected) => {
+    assert.strictEqual(hex(Cbor.encode({ float })), expected)
+  })
+
+  it("writes what an independent decoder understands", () => {
+    fc.assert(fc.property(fc.array(fc.oneof(fc.maxSafeInteger(), text, fc.boolean(), fc.constant(null))), (items) => {
+      assert.deepStrictEqual(oracle.decoder.decode(Buffer.from(Cbor.encode(items))).map(normal), items.map(normal))
+    }))
+  })
+})
+
+/** The other implementation returns integers beyond 32 bits as bigint at times. */
+const normal = (item: unknown) => typeof item === "bigint" ? Number(item) : item
+
+describe("Reader", () => {
+  it("reads what an independent encoder writes", () => {
+    fc.assert(fc.property(fc.array(fc.oneof(fc.nat(), text, fc.boolean(), fc.constant(null))), (items) => {
+      assert.deepStrictEqual(read(oracle.encoder.encode(items)).value, items)
+    }))
+  })
+
+  it("never throws on arbitrary bytes, and values take no more than they cost", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const { value } = read(bytes)
+        // Every value takes a byte at least of what claims to hold it.
+        assert.isAtMost(size(value), bytes.length + 1)
+      }),
+      { numRuns: 2000 }
+    )
+  })
+
+  it.each([
+    ["an indefinite byte string", "5f4101ff"],
+    ["an indefinite array", "9f01ff"],
+    ["an indefinite map", "bf0101ff"],
+    ["a length beyond the input", "5b7fffffffffffffff00"],
+    ["a map of 2^64 − 1 pairs", "bbffffffffffffffff"],
+    ["an array of 2^32 items", "9b0000000100000000"],
+    ["reserved additional information", "1c"],
+    ["a truncated integer", "1a0000"],
+    ["text that is not UTF-8", "61ff"],
+    ["duplicate map keys", "a201020103"],
+    ["a map as a map key", "a1a00102"],
+    ["nothing", ""],
+    ["nesting deeper than 16", "81".repeat(18) + "00"]
+  ])("refuses %s", (_what, bytes) => {
+    assert.isString(read(Buffer.from(bytes, "hex")).fault)
+  })
+
+  it("steps over exactly what it would have read", () => {
+    fc.assert(fc.property(value, fc.uint8Array({ maxLength: 5 }), (value, rest) => {
+      const bytes = Cbor.encode(value)
+      const reader = new Cbor.Reader(Uint8Array.from([...bytes, ...rest]))
+      reader.skip()
+      assert.strictEqual(reader.fault, undefined)
+      assert.strictEqual(reader.at, bytes.length)
+    }))
+  })
+
+  it("reads 64-bit integers exactly", () => {
+    fc.assert(fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (n) => {
+      const reader = new Cbor.Reader(Cbor.encode(n))
+      assert.strictEqual(reader.uint64(), n)
+      assert.strictEqual(reader.fault, undefined)
+    }))
+  })
+})
+
+const size = (value: Cbor.Value): number => {
+  if (value instanceof Uint8Array) return 1 + value.length
+  if (typeof value === "string") return 1
+  if (value instanceof Map) {
+    let sum = 1
+    for (const [key, item] of value) sum += size(key) + size(item)
+    return sum
+  }
+  if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + size(item), 1)
+  return 1
+}

@@ -1,0 +1,170 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import { PeerHealth } from "../../src/internal/peerHealth.ts"
+import type { NodeId } from "../../src/NodeId.ts"
+
+const peer = (i: number) => i.toString(16).padStart(64, "0") as NodeId
+const a = peer(1)
+const b = peer(2)
+const now = 1_700_000_000_000
+
+type Outcome =
+  | { readonly kind: "succeeded"; readonly peer: number; readonly rtt: number | undefined }
+  | { readonly kind: "failed" | "maintenanceProbeFailed" | "markOld"; readonly peer: number }
+
+const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
+  fc.record({
+    kind: fc.constant("succeeded" as const),
+    peer: fc.integer({ min: 0, max: 5 }),
+    rtt: fc.option(fc.double({ min: -100, max: 100_000, noNaN: true }), { nil: undefined })
+  }),
+  fc.record({
+    kind: fc.constantFrom("failed" as const, "maintenanceProbeFailed" as const, "markOld" as const),
+    peer: fc.integer({ min: 0, max: 5 })
+  })
+)
+
+const happen = (health: PeerHealth, outcome: Outcome, at: number): void => {
+  const id = peer(outcome.peer)
+  if (outcome.kind === "succeeded") health.succeeded(id, outcome.rtt, at)
+  else if (outcome.kind === "markOld") health.markOld(id)
+  else health[outcome.kind](id, at)
+}
+
+describe("PeerHealth", () => {
+  it("knows nothing of a stranger, and lets it be asked", () => {
+    const health = new PeerHealth()
+    assert.strictEqual(health.state(a), "unknown")
+    assert.isTrue(health.allowContact(a, now))
+    assert.isUndefined(health.rtt(a))
+    assert.isUndefined(health.answeredAt(a))
+    assert.isFalse(health.isOld(a))
+  })
+
+  it("calls a peer good after an answer, unknown after one failure, bad after two in a row", () => {
+    const health = new PeerHealth()
+    health.succeeded(a, 10, now)
+    assert.strictEqual(health.state(a), "good")
+    health.failed(a, now)
+    assert.strictEqual(health.state(a), "unknown")
+    health.failed(a, now)
+    assert.strictEqual(health.state(a), "bad")
+    health.succeeded(a, 10, now + 1)
+    assert.strictEqual(health.state(a), "good")
+    assert.strictEqual(health.answeredAt(a), now + 1)
+  })
+
+  it("doubles the back-off with each failure in a row, ten times at most", () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), (failures) => {
+      const health = new PeerHealth()
+      for (let i = 0; i < failures; i++) health.failed(a, now)
+      const backoff = 30_000 * 2 ** Math.min(failures - 1, 10)
+      assert.isFalse(health.allowContact(a, now + backoff - 1))
+      assert.isTrue(health.allowContact(a, now + backoff))
+    }))
+  })
+
+  it("ends the back-off with an answer, and starts the next one small", () => {
+    const health = new PeerHealth()
+    for (let i = 0; i < 5; i++) health.failed(a, now)
+    health.succeeded(a, undefined, now)
+    assert.isTrue(health.allowContact(a, now))
+    health.failed(a, now)
+    assert.strictEqual(health.nextTry(a), now + 30_000)
+  })
+
+  it("halves what is left of a back-off when a probe of upkeep fails, and counts no failure", () => {
+    const health = new PeerHealth()
+    health.failed(a, now)
+    health.maintenanceProbeFailed(a, now + 10_000)
+    assert.strictEqual(health.nextTry(a), now + 20_000)
+    health.maintenanceProbeFailed(a, now + 25_000)
+    assert.strictEqual(health.nextTry(a), now + 20_000)
+    assert.strictEqual(health.state(a), "unknown")
+    health.maintenanceProbeFailed(b, now)
+    assert.isTrue(health.allowContact(b, now))
+  })
+
+  it("smooths round-trip times as RFC 6298 does", () => {
+    const health = new PeerHealth()
+    health.succeeded(a, 400, now)
+    assert.strictEqual(health.rtt(a), 400)
+    assert.strictEqual(health.timeout(a), 400 + 4 * 200)
+    health.succeeded(a, 800, now)
+    assert.strictEqual(health.rtt(a), 450)
+    assert.strictEqual(health.timeout(a), 450 + 4 * 250)
+    health.succeeded(a, undefined, now)
+    assert.strictEqual(health.rtt(a), 450)
+  })
+
+  it("judges a stranger by everybody else, and waits a second while nobody has answered", () => {
+    const health = new PeerHealth()
+    assert.strictEqual(health.timeout(a), 1000)
+    assert.strictEqual(health.defaultTimeout(), 1000)
+    assert.strictEqual(health.expectedRtt(a), 250)
+    health.succeeded(b, 600, now)
+    assert.strictEqual(health.timeout(a), 1800)
+    assert.strictEqual(health.defaultTimeout(), 1800)
+    assert.strictEqual(health.expectedRtt(a), 600)
+  })
+
+  it("is more patient with a stranger than with a peer that was quick", () => {
+    const health = new PeerHealth()
+    health.succeeded(b, 1, now)
+    assert.strictEqual(health.timeout(b), 200)
+    assert.strictEqual(health.timeout(a), 500)
+  })
+
+  it("waits between 200 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
+    fc.assert(fc.property(fc.array(outcomeArb), (outcomes) => {
+      const health = new PeerHealth()
+      outcomes.forEach((outcome, i) => {
+        happen(health, outcome, now + i)
+        for (let id = 0; id <= 6; id++) {
+          assert.isAtLeast(health.timeout(peer(id)), 200)
+          assert.isAtMost(health.timeout(peer(id)), 5000)
+          assert.isAtLeast(health.expectedRtt(peer(id)), 0)
+        }
+        assert.isAtLeast(health.defaultTimeout(), 500)
+        assert.isAtMost(health.defaultTimeout(), 5000)
+      })
+    }))
+  })
+
+  it("decides a state by the outcomes since the last answer alone", () => {
+    fc.assert(fc.property(fc.array(outcomeArb), (outcomes) => {
+      const health = new PeerHealth()
+      outcomes.forEach((outcome, i) => happen(health, outcome, now + i))
+      for (let id = 0; id <= 6; id++) {
+        const own = outcomes.filter((outcome) => outcome.peer === id)
+        const answer = own.findLastIndex((outcome) => outcome.kind === "succeeded")
+        const failures = own.slice(answer + 1).filter((outcome) => outcome.kind === "failed").length
+        assert.strictEqual(
+          health.state(peer(id)),
+          failures >= 2 ? "bad" : answer >= 0 && failures === 0 ? "good" : "unknown"
+        )
+      }
+    }))
+  })
+
+  it("remembers who speaks the first version only, whatever else happens", () => {
+    const health = new PeerHealth()
+    health.markOld(a)
+    health.succeeded(a, 1, now)
+    health.failed(a, now)
+    assert.isTrue(health.isOld(a))
+    assert.isFalse(health.isOld(b))
+  })
+
+  it("forgets the peer whose last outcome is the oldest when it is full", () => {
+    const health = new PeerHealth({ capacity: 2 })
+    health.succeeded(a, 10, now)
+    health.succeeded(b, 10, now)
+    health.succeeded(a, 10, now)
+    health.succeeded(peer(3), 10, now)
+    assert.strictEqual(health.size, 2)
+    assert.strictEqual(health.state(a), "good")
+    assert.strictEqual(health.state(b), "unknown")
+    assert.strictEqual(health.state(peer(3)), "good")
+  })
+})

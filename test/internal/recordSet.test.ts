@@ -1,0 +1,613 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Address } from "../../src/Address.ts"
+import * as Hex from "../../src/internal/hex.ts"
+import { caps, RecordSet } from "../../src/internal/recordSet.ts"
+import type { NodeId } from "../../src/NodeId.ts"
+import * as Record from "../../src/Record.ts"
+
+// --- Records that nobody signed ---
+
+const key = (n: number) => n.toString(16).padStart(64, "0") as NodeId
+const address = (n: number) => "a0" + n.toString(16).padStart(40, "0") as Address
+
+interface Draft {
+  readonly type: number
+  readonly address?: number
+  readonly signer?: number
+  readonly note?: number
+  readonly delegatedAt?: number
+  readonly seq?: number
+  readonly timestamp?: number
+  readonly expiresAt?: number
+}
+
+const never = 2 ** 40
+
+/** Equal drafts make records of equal bytes. */
+const record = (draft: Draft): Record.SignedRecord => {
+  const { address: owner = 0, delegatedAt = 0, expiresAt = never, note = 0, seq = 0, signer = 0, timestamp = 0, type } =
+    draft
+  return {
+    bytes: new TextEncoder().encode([owner, delegatedAt, expiresAt, note, seq, signer, timestamp, type].join()),
+    address: address(owner),
+    type,
+    payload: Uint8Array.of(note),
+    seq: BigInt(seq),
+    timestamp: BigInt(timestamp),
+    ttl: expiresAt - timestamp,
+    expiresAt,
+    publicKey: new Uint8Array(32).fill(signer),
+    signature: new Uint8Array(64),
+    delegation: undefined,
+    delegatedAt: BigInt(delegatedAt)
+  }
+}
+
+const bytes = (records: Iterable<Record.SignedRecord>): Array<string> => Array.from(records, (r) => Hex.encode(r.bytes))
+
+const verdicts = (set: RecordSet, drafts: ReadonlyArray<Draft>, now = 0): Array<string> =>
+  drafts.map((draft) => set.put(key(0), record(draft), now)._tag)
+
+const types = (set: RecordSet, at = 0, now = 0): Array<number> => set.getAll(key(at), 0, now).map((r) => r.type)
+
+const topic = 0x10
+const mailbox = 0x80
+
+// --- The specification, word by word, in arrays ---
+
+class Model {
+  /** The least recently used key first. */
+  cells: Array<{ readonly key: NodeId; records: Array<Record.SignedRecord> }> = []
+  maxKeys: number
+
+  constructor(maxKeys: number) {
+    this.maxKeys = maxKeys
+  }
+
+  expire(now: number): void {
+    this.retain((r) => r.expiresAt >= now)
+  }
+
+  put(at: NodeId, record: Record.SignedRecord): string {
+    const category = Record.category(record.type)
+    const cell = this.cells.find((cell) => cell.key === at)
+    const held = cell?.records.find((r) => sameSlot(r, record))
+    if (held !== undefined && !Record.isNewer(record, held)) return "Stale"
+    const others = cell === undefined ? [] : cell.records.filter((r) => Record.category(r.type) !== category)
+    let same = cell === undefined ? [] : cell.records.filter((r) => Record.category(r.type) === category && r !== held)
+    same.push(record)
+    const drop = (victim: Record.SignedRecord | undefined) => {
+      same = same.filter((r) => r !== victim)
+    }
+    if (category === "sovereign" && same.length > 8) drop(same.find((r) => r.type !== 1) ?? oldest(same))
+    if (category === "topic" && same.length > 100) drop(oldest(same))
+    if (category === "mailbox") {
+      const signers = same.filter((r) => sameBytes(r.publicKey, record.publicKey))
+      if (signers.length > 4) drop(oldest(signers))
+      if (same.length > 50) drop(oldest(same))
+    }
+    this.cells = this.cells.filter((other) => other !== cell)
+    if (cell === undefined) this.cells = this.cells.slice(Math.max(0, this.cells.length + 1 - this.maxKeys))
+    this.cells.push({ key: at, records: [...others, ...same] })
+    return same.includes(record) ? "Stored" : "Crowded"
+  }
+
+  getAll(at: NodeId, type: number): Array<Record.SignedRecord> {
+    const cell = this.cells.find((cell) => cell.key === at)
+    if (cell === undefined) return []
+    this.cells = [...this.cells.filter((other) => other !== cell), cell]
+    return cell.records.filter((r) => type === 0 || r.type === type)
+  }
+
+  get(at: NodeId): Record.SignedRecord | undefined {
+    return this.getAll(at, 1).reduce<Record.SignedRecord | undefined>(
+      (newest, r) => newest === undefined || Record.isNewer(r, newest) ? r : newest,
+      undefined
+    )
+  }
+
+  getAllByAddress(owner: Address, type: number): Array<Record.SignedRecord> {
+    return this.cells.flatMap((cell) => cell.records).filter((r) =>
+      r.address === owner && (type === 0 || r.type === type)
+    )
+  }
+
+  invalidate(at: NodeId, type: number): void {
+    const cell = this.cells.find((cell) => cell.key === at)
+    this.retain((r) => !cell?.records.includes(r) || type !== 0 && r.type !== type)
+  }
+
+  private retain(keep: (record: Record.SignedRecord) => boolean): void {
+    for (const cell of this.cells) cell.records = cell.records.filter(keep)
+    this.cells = this.cells.filter((cell) => cell.records.length > 0)
+  }
+}
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Hex.encode(a) === Hex.encode(b)
+
+const sameSlot = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => {
+  const category = Record.category(a.type)
+  return category === Record.category(b.type) && (
+    category === "sovereign"
+      ? a.address === b.address && a.type === b.type
+      : sameBytes(a.publicKey, b.publicKey) &&
+        (category === "topic" || a.type === b.type && sameBytes(a.payload, b.payload))
+  )
+}
+
+const oldest = (records: ReadonlyArray<Record.SignedRecord>): Record.SignedRecord =>
+  records.reduce((oldest, r) => r.timestamp < oldest.timestamp ? r : oldest)
+
+// --- Random work, from alphabets so small that everything collides ---
+
+type Operation =
+  | { readonly op: "put"; readonly key: number; readonly draft: Draft }
+  | { readonly op: "getAll" | "get" | "invalidate"; readonly key: number; readonly type: number }
+  | { readonly op: "getAllByAddress"; readonly address: number; readonly type: number }
+  | { readonly op: "setMaxKeys"; readonly maxKeys: number }
+  | { readonly op: "wait"; readonly seconds: number }
+
+interface Alphabet {
+  readonly keys: number
+  readonly types: ReadonlyArray<number>
+  readonly signers: number
+  readonly notes: number
+  readonly lifetime: number
+}
+
+const small: Alphabet = { keys: 4, types: [1, 2, 3, 0x20, 0x10, 0x11, 0x80, 0x81], signers: 3, notes: 2, lifetime: 400 }
+
+/** Each of these reaches the caps of its category. */
+const crowds: ReadonlyArray<Alphabet> = [
+  { keys: 2, types: [1, 1, 2, 3, 4, 5, 6, 7, 8], signers: 4, notes: 1, lifetime: 100_000 },
+  { keys: 1, types: [topic], signers: 115, notes: 1, lifetime: 100_000 },
+  { keys: 1, types: [mailbox], signers: 4, notes: 8, lifetime: 100_000 },
+  { keys: 1, types: [mailbox, 0x81], signers: 40, notes: 4, lifetime: 100_000 }
+]
+
+const draft = (alphabet: Alphabet, now: fc.Arbitrary<number> = fc.constant(0)): fc.Arbitrary<Draft> =>
+  fc.record({
+    type: fc.constantFrom(...alphabet.types),
+    address: fc.nat(alphabet.signers),
+    signer: fc.nat(alphabet.signers - 1),
+    note: fc.nat(alphabet.notes - 1),
+    delegatedAt: fc.nat(1),
+    seq: fc.nat(2),
+    timestamp: fc.nat(5),
+    expiresAt: fc.tuple(now, fc.nat(alphabet.lifetime)).map(([a, b]) => a + b)
+  })
+
+const operation = (alphabet: Alphabet): fc.Arbitrary<Operation> => {
+  const at = fc.nat(alphabet.keys - 1)
+  const type = fc.constantFrom(0, ...alphabet.types)
+  return fc.oneof(
+    { weight: 30, arbitrary: fc.record({ op: fc.constant("put" as const), key: at, draft: draft(alphabet) }) },
+    { weight: 6, arbitrary: fc.record({ op: fc.constant("getAll" as const), key: at, type }) },
+    { weight: 3, arbitrary: fc.record({ op: fc.constant("get" as const), key: at, type }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ op: fc.constant("getAllByAddress" as const), address: fc.nat(alphabet.signers), type })
+    },
+    { weight: 1, arbitrary: fc.record({ op: fc.constant("invalidate" as const), key: at, type }) },
+    { weight: 1, arbitrary: fc.record({ op: fc.constant("setMaxKeys" as const), maxKeys: fc.nat(5) }) },
+    { weight: 3, arbitrary: fc.record({ op: fc.constant("wait" as const), seconds: fc.nat(90) }) }
+  )
+}
+
+const work = (alphabet: Alphabet, most: number): fc.Arbitrary<ReadonlyArray<Operation>> =>
+  fc.array(operation(alphabet), { maxLength: most, size: "max" })
+
+const anyWork: fc.Arbitrary<ReadonlyArray<Operation>> = fc.oneof(
+  work(small, 100),
+  ...crowds.map((alphabet) => work(alphabet, 400))
+)
+
+/** The draft at the time it is put: its lifetime counts from then. */
+const aged = (draft: Draft, now: number): Draft => ({ ...draft, expiresAt: now + (draft.expiresAt ?? 0) })
+
+describe("RecordSet", () => {
+  describe("put", () => {
+    it("keeps one sovereign record for each address and type", () => {
+      const set = new RecordSet()
+      const drafts = [{ type: 1 }, { type: 1, signer: 1 }, { type: 2 }, { type: 1, address: 1 }]
+      assert.deepStrictEqual(verdicts(set, drafts), ["Stored", "Stale", "Stored", "Stored"])
+    })
+
+    it("keeps one topic record for each signing key", () => {
+      const set = new RecordSet()
+      const drafts = [{ type: topic }, { type: 0x11, address: 1 }, { type: topic, signer: 1 }]
+      assert.deepStrictEqual(verdicts(set, drafts), ["Stored", "Stale", "Stored"])
+    })
+
+    it("keeps one mailbox record for each signing key, type and payload", () => {
+      const set = new RecordSet()
+      const drafts = [{ type: mailbox }, { type: mailbox, address: 1 }, { type: 0x81 }, { type: mailbox, note: 1 }]
+      assert.deepStrictEqual(verdicts(set, drafts), ["Stored", "Stale", "Stored", "Stored"])
+    })
+
+    it("tells what a newer record replaced, and which record a stale one met", () => {
+      const set = new RecordSet()
+      const [first, second] = [record({ type: 1 }), record({ type: 1, seq: 1 })]
+      assert.deepStrictEqual(set.put(key(0), first, 0), {
+        _tag: "Stored",
+        replaced: undefined,
+        evicted: undefined,
+        forgotten: []
+      })
+      assert.deepStrictEqual(set.put(key(0), second, 0), {
+        _tag: "Stored",
+        replaced: first,
+        evicted: undefined,
+        forgotten: []
+      })
+      assert.deepStrictEqual(set.put(key(0), first, 0), { _tag: "Stale", held: second })
+      assert.deepStrictEqual(set.getAll(key(0), 0, 0), [second])
+    })
+
+    it("lists the other categories first and the category just put last", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 2 }, { type: topic }, { type: mailbox }, { type: 3 }])
+      assert.deepStrictEqual(types(set), [topic, mailbox, 2, 3])
+      verdicts(set, [{ type: 2, seq: 1 }])
+      assert.deepStrictEqual(types(set), [topic, mailbox, 3, 2])
+      verdicts(set, [{ type: topic, seq: 1 }])
+      assert.deepStrictEqual(types(set), [mailbox, 3, 2, topic])
+    })
+
+    it("gives up the earliest put sovereign record that is no endpoint", () => {
+      const set = new RecordSet()
+      verdicts(set, [1, 2, 3, 4, 5, 6, 7, 8].map((type) => ({ type, timestamp: 10 - type })))
+      verdicts(set, [{ type: 2, seq: 1 }, { type: 9 }])
+      assert.deepStrictEqual(types(set), [1, 4, 5, 6, 7, 8, 2, 9])
+    })
+
+    it("gives up the endpoint of the oldest timestamp where there are only endpoints", () => {
+      const set = new RecordSet()
+      verdicts(set, [5, 3, 4, 6, 7, 8, 9, 10].map((timestamp) => ({ type: 1, address: timestamp, timestamp })))
+      assert.deepStrictEqual(verdicts(set, [{ type: 1, timestamp: 11 }, { type: 2, timestamp: 12 }]), [
+        "Stored",
+        "Crowded"
+      ])
+      assert.notInclude(set.getAll(key(0), 0, 0).map((r) => r.timestamp), 3n)
+    })
+
+    it("gives up the topic record of the oldest timestamp, even if it is the one put", () => {
+      const set = new RecordSet()
+      verdicts(set, Array.from({ length: 100 }, (_, signer) => ({ type: topic, signer, timestamp: 100 + signer })))
+      assert.deepStrictEqual(
+        verdicts(set, [{ type: topic, signer: 200, timestamp: 99 }, { type: topic, signer: 201, timestamp: 500 }]),
+        ["Crowded", "Stored"]
+      )
+      const signers = set.getAll(key(0), 0, 0).map((r) => r.publicKey[0])
+      assert.deepStrictEqual(signers, [...Array.from({ length: 99 }, (_, i) => i + 1), 201])
+    })
+
+    it("gives up a signer's own oldest mailbox record before anyone else's", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: mailbox, signer: 1, timestamp: 1 }])
+      verdicts(set, [7, 5, 6, 8, 9].map((timestamp, note) => ({ type: mailbox, note, timestamp })))
+      assert.deepStrictEqual(set.getAll(key(0), 0, 0).map((r) => r.timestamp), [1n, 7n, 6n, 8n, 9n])
+    })
+
+    it("takes a slot whose record expired", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 1, seq: 5, expiresAt: 10 }])
+      assert.deepStrictEqual(verdicts(set, [{ type: 1, seq: 4 }], 10), ["Stale"])
+      assert.deepStrictEqual(verdicts(set, [{ type: 1, seq: 4 }], 11), ["Stored"])
+    })
+
+    it("keeps the first of two records that are equally new", () => {
+      const set = new RecordSet()
+      const [first, second] = [record({ type: 1 }), record({ type: 1, note: 1 })]
+      set.put(key(0), first, 0)
+      assert.strictEqual(set.put(key(0), second, 0)._tag, "Stale")
+      assert.deepStrictEqual(set.getAll(key(0), 0, 0), [first])
+    })
+  })
+
+  describe("the order of use", () => {
+    const filled = () => {
+      const set = new RecordSet({ maxKeys: 3 })
+      for (const at of [0, 1, 2]) set.put(key(at), record({ type: 1 }), 0)
+      return set
+    }
+    const victimOf = (set: RecordSet, now = 0) => {
+      const verdict = set.put(key(9), record({ type: 1 }), now)
+      return verdict._tag === "Stored" ? verdict.forgotten : []
+    }
+
+    it("lets the key go that was put longest ago", () => {
+      assert.deepStrictEqual(victimOf(filled()), [key(0)])
+    })
+
+    it("counts a put and every read of a key as use, whatever the read finds", () => {
+      const uses: ReadonlyArray<(set: RecordSet) => unknown> = [
+        (set) => set.put(key(0), record({ type: 2 }), 0),
+        (set) => set.getAll(key(0), 0, 0),
+        (set) => set.getAll(key(0), topic, 0),
+        (set) => set.get(key(0), 0)
+      ]
+      for (const use of uses) {
+        const set = filled()
+        use(set)
+        assert.deepStrictEqual(victimOf(set), [key(1)])
+      }
+    })
+
+    it("does not count what leaves a key as it is: a stale record, a walk of the whole set", () => {
+      const glances: ReadonlyArray<(set: RecordSet) => unknown> = [
+        (set) => set.put(key(0), record({ type: 1 }), 0),
+        (set) => set.getAllByAddress(address(0), 0, 0),
+        (set) => Array.from(set.rows(0)),
+        (set) => set.invalidate(key(0), topic)
+      ]
+      for (const glance of glances) {
+        const set = filled()
+        glance(set)
+        assert.deepStrictEqual(victimOf(set), [key(0)])
+      }
+    })
+
+    it("spares live keys while there are expired ones", () => {
+      const set = new RecordSet({ maxKeys: 3 })
+      set.put(key(0), record({ type: 1 }), 0)
+      set.put(key(1), record({ type: 1, expiresAt: 10 }), 0)
+      set.put(key(2), record({ type: 1 }), 0)
+      assert.deepStrictEqual(victimOf(set, 1000), [])
+      assert.strictEqual(set.getAll(key(0), 0, 1000).length, 1)
+    })
+
+    it("makes a lower bound felt at the next new key only", () => {
+      const set = filled()
+      set.setMaxKeys(1)
+      set.put(key(1), record({ type: 2 }), 0)
+      assert.strictEqual(set.size, 3)
+      assert.deepStrictEqual(victimOf(set), [key(0), key(2), key(1)])
+      assert.strictEqual(set.size, 1)
+    })
+
+    it("never lets the new key go, and keeps to the bound", () => {
+      fc.assert(
+        fc.property(fc.nat(4), fc.array(fc.tuple(fc.nat(20), draft(small)), { maxLength: 60 }), (maxKeys, puts) => {
+          const set = new RecordSet({ maxKeys })
+          for (const [at, draft] of puts) {
+            const made = record(draft)
+            const verdict = set.put(key(at), made, 0)
+            assert.isAtMost(set.size, Math.max(maxKeys, 1))
+            if (verdict._tag !== "Stored") continue
+            assert.notInclude(verdict.forgotten, key(at))
+            assert.include(set.getAll(key(at), 0, 0), made)
+          }
+        })
+      )
+    })
+  })
+
+  describe("reading", () => {
+    it("returns arrays that are the caller's own", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 1 }, { type: 2 }])
+      const taken = set.getAll(key(0), 0, 0)
+      taken.length = 0
+      assert.deepStrictEqual(types(set), [1, 2])
+    })
+
+    it("finds the newest endpoint record of a key, and nothing where there is none", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 1, address: 1, seq: 1 }, { type: 1, address: 2, seq: 3 }, { type: 1, address: 3, seq: 2 }])
+      verdicts(set, [{ type: 2, seq: 9 }])
+      assert.strictEqual(set.get(key(0), 0)?.seq, 3n)
+      set.invalidate(key(0), 1)
+      assert.isUndefined(set.get(key(0), 0))
+      assert.isUndefined(set.get(key(1), 0))
+    })
+
+    it("never returns an expired record, however seldom the set is swept", () => {
+      fc.assert(fc.property(work(small, 60), fc.boolean(), (operations, sweeps) => {
+        const set = new RecordSet()
+        let now = 0
+        for (const op of operations) {
+          if (op.op === "wait") now += op.seconds
+          if (op.op === "put") set.put(key(op.key), record(aged(op.draft, now)), now)
+          if (sweeps) set.sweep(now, 1)
+          for (let at = 0; at < small.keys; at++) {
+            const read = [
+              ...set.getAllByAddress(address(at), 0, now),
+              ...set.getAll(key(at), 0, now),
+              set.get(key(at), now)
+            ]
+            for (const r of read) assert.isAtLeast(r?.expiresAt ?? now, now)
+          }
+        }
+      }))
+    })
+
+    it("describes every live record in a row", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 1, address: 7, seq: 3, timestamp: 2, expiresAt: 90 }, { type: 2, expiresAt: 10 }])
+      assert.deepStrictEqual(Array.from(set.rows(11)), [
+        { key: key(0), address: address(7), type: 1, seq: 3n, timestamp: 2n, ttl: 88, payloadLength: 1 }
+      ])
+    })
+  })
+
+  describe("sweep", () => {
+    it("removes what expired over a minute ago, without anyone reading it", () => {
+      const set = new RecordSet()
+      set.put(key(0), record({ type: 1, expiresAt: 100 }), 0)
+      set.put(key(1), record({ type: 1, expiresAt: 5000 }), 0)
+      set.put(key(1), record({ type: 2, expiresAt: 100 }), 0)
+      assert.isFalse(set.sweep(161, 100))
+      assert.strictEqual(set.size, 1)
+      assert.deepStrictEqual(types(set, 1, 161), [1])
+    })
+
+    it("has nothing to do in an empty set, whatever the time", () => {
+      const set = new RecordSet()
+      assert.isFalse(set.sweep(2 ** 40, 1))
+      set.put(key(0), record({ type: 1 }), 2 ** 40)
+      assert.isFalse(set.sweep(2 ** 40 + 1, 1))
+    })
+
+    it("goes on where it stopped, with no more than its limit of keys a time", () => {
+      const expiries = fc.array(fc.nat(2000), { maxLength: 40 })
+      fc.assert(fc.property(expiries, fc.nat(2000), fc.integer({ min: 1, max: 5 }), (expiries, now, limit) => {
+        const set = new RecordSet()
+        expiries.forEach((expiresAt, at) => set.put(key(at), record({ type: 1, expiresAt }), 0))
+        for (let size = set.size, more = true; more; size = set.size) {
+          more = set.sweep(now, limit)
+          assert.isAtLeast(set.size, size - limit)
+        }
+        assert.isAtLeast(set.size, expiries.filter((expiresAt) => expiresAt >= now).length)
+        assert.isAtMost(set.size, expiries.filter((expiresAt) => expiresAt >= now - 60).length)
+      }))
+    })
+
+    it("still finds what expires when the clock was ahead for a while", () => {
+      const set = new RecordSet()
+      set.put(key(0), record({ type: 1 }), 0)
+      set.sweep(100_000, Infinity)
+      set.put(key(1), record({ type: 1, expiresAt: 200 }), 100)
+      set.sweep(1000, Infinity)
+      assert.strictEqual(set.size, 1)
+    })
+  })
+
+  it("does what the specification says, in every sequence of operations", () => {
+    fc.assert(
+      fc.property(anyWork, fc.integer({ min: 1, max: 4 }), (operations, maxKeys) => {
+        const set = new RecordSet({ maxKeys })
+        const model = new Model(maxKeys)
+        let now = 0
+        for (const op of operations) {
+          switch (op.op) {
+            case "put": {
+              // A record that expires with the last second of a minute is swept as soon as it has.
+              const expiresAt = now + Math.floor((op.draft.expiresAt ?? 0) / 60) * 60 + 59
+              const made = record({ ...op.draft, expiresAt })
+              assert.strictEqual(set.put(key(op.key), made, now)._tag, model.put(key(op.key), made))
+              break
+            }
+            case "getAll":
+              assert.deepStrictEqual(
+                bytes(set.getAll(key(op.key), op.type, now)),
+                bytes(model.getAll(key(op.key), op.type))
+              )
+              break
+            case "get":
+              assert.strictEqual(set.get(key(op.key), now), model.get(key(op.key)))
+              break
+            case "getAllByAddress":
+              assert.sameMembers(
+                set.getAllByAddress(address(op.address), op.type, now),
+                model.getAllByAddress(address(op.address), op.type)
+              )
+              break
+            case "invalidate":
+              set.invalidate(key(op.key), op.type)
+              model.invalidate(key(op.key), op.type)
+              break
+            case "setMaxKeys":
+              set.setMaxKeys(Math.max(op.maxKeys, 1))
+              model.maxKeys = Math.max(op.maxKeys, 1)
+              break
+            case "wait":
+              now += op.seconds * 60
+              set.sweep(now, Infinity)
+              model.expire(now)
+          }
+          assert.strictEqual(set.size, model.cells.length)
+        }
+        const rows = Array.from(set.rows(now), ({ key, seq, type }) => `${key} ${type} ${seq}`)
+        assert.sameMembers(
+          rows,
+          model.cells.flatMap(({ key, records }) => records.map((r) => `${key} ${r.type} ${r.seq}`))
+        )
+      })
+    )
+  })
+
+  it("keeps every category of every key within its caps", () => {
+    fc.assert(fc.property(anyWork, (operations) => {
+      const set = new RecordSet()
+      for (const op of operations) {
+        if (op.op !== "put") continue
+        set.put(key(op.key), record({ ...op.draft, expiresAt: never }), 0)
+        const held = Map.groupBy(set.getAll(key(op.key), 0, 0), (r) => Record.category(r.type))
+        for (const [category, records] of held) assert.isAtMost(records.length, caps[category])
+        for (const mine of Map.groupBy(held.get("mailbox") ?? [], (r) => r.publicKey[0]).values()) {
+          assert.isAtMost(mine.length, caps.mailboxPerSigner)
+        }
+      }
+    }))
+  })
+
+  it("holds on to nothing but its keys", () => {
+    // Whatever maps the set is made of, none outgrows the keys, and all are empty in the end.
+    const mapsOf = (set: RecordSet) => Object.values(set).filter((field) => field instanceof Map)
+    fc.assert(fc.property(anyWork, fc.integer({ min: 1, max: 4 }), (operations, maxKeys) => {
+      const set = new RecordSet({ maxKeys })
+      let now = 0
+      for (const op of operations) {
+        if (op.op === "wait") now += op.seconds
+        if (op.op === "put") set.put(key(op.key), record(aged(op.draft, now)), now)
+        if (op.op === "invalidate") set.invalidate(key(op.key), op.type)
+        for (const map of mapsOf(set)) assert.isAtMost(map.size, set.size)
+      }
+      set.sweep(now + 1_000_000, Infinity)
+      assert.strictEqual(set.size, 0)
+      for (const map of mapsOf(set)) assert.strictEqual(map.size, 0)
+    }))
+  })
+
+  describe("the merge", () => {
+    // Within the caps, and with records of one slot that are equally new only if they are equal.
+    const alphabet: Alphabet = { keys: 1, types: [1, 2, 0x20, topic, mailbox], signers: 3, notes: 1, lifetime: 0 }
+    const some = fc.array(
+      draft(alphabet).map((draft) => record({ ...draft, address: draft.signer ?? 0, expiresAt: never })),
+      { maxLength: 12 }
+    )
+    const holding = (records: Iterable<Record.SignedRecord>): RecordSet => {
+      const set = new RecordSet()
+      for (const r of records) set.put(key(0), r, 0)
+      return set
+    }
+    const held = (set: RecordSet): Array<string> => bytes(set.getAll(key(0), 0, 0)).sort()
+    const merge = (a: RecordSet, b: RecordSet): RecordSet =>
+      holding([...a.getAll(key(0), 0, 0), ...b.getAll(key(0), 0, 0)])
+
+    it("is commutative: the order of arrival makes no difference", () => {
+      const shuffled = some.chain((records) =>
+        fc.tuple(fc.constant(records), fc.shuffledSubarray(records, { minLength: records.length }))
+      )
+      fc.assert(fc.property(shuffled, ([records, reordered]) => {
+        assert.deepStrictEqual(held(holding(reordered)), held(holding(records)))
+      }))
+    })
+
+    it("is associative: it makes no difference who merged with whom first", () => {
+      fc.assert(fc.property(some, some, some, (a, b, c) => {
+        const [x, y, z] = [holding(a), holding(b), holding(c)]
+        assert.deepStrictEqual(held(merge(merge(x, y), z)), held(merge(x, merge(y, z))))
+        assert.deepStrictEqual(held(merge(x, merge(y, z))), held(holding([...c, ...a, ...b])))
+      }))
+    })
+
+    it("is idempotent: what was seen before is stale and changes nothing", () => {
+      fc.assert(fc.property(some, (records) => {
+        const set = holding(records)
+        const before = bytes(set.getAll(key(0), 0, 0))
+        for (const r of records) assert.strictEqual(set.put(key(0), r, 0)._tag, "Stale")
+        assert.deepStrictEqual(bytes(set.getAll(key(0), 0, 0)), before)
+      }))
+    })
+
+    it("keeps the newest record of every slot, and of nothing else", () => {
+      fc.assert(fc.property(some, (records) => {
+        const newest = records.filter((r) => !records.some((other) => sameSlot(r, other) && Record.isNewer(other, r)))
+        assert.deepStrictEqual(held(holding(records)), Array.from(new Set(bytes(newest))).sort())
+      }))
+    })
+  })
+})

@@ -1,0 +1,618 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Address } from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
+import { heartbeatLimits, RoutingTable } from "../../src/internal/routingTable.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import type { Health } from "../../src/PeerHealth.ts"
+
+// Tiny worlds: ids of 8 bits, once as the first byte of an id and once as its
+// last, so that both ends of the table are reached.
+type World = (byte: number) => NodeId.NodeId
+const shallow: World = (byte) => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId.NodeId
+const deep: World = (byte) => ("5".repeat(62) + byte.toString(16).padStart(2, "0")) as NodeId.NodeId
+const worlds: ReadonlyArray<World> = [shallow, deep]
+
+const self = shallow(0)
+const minute = 60_000
+const start = 1_700_000_000_000
+
+const contact = (id: NodeId.NodeId, host = "10.0.0.1"): Contact => ({
+  id,
+  address: id.slice(0, 42) as Address,
+  host,
+  port: 4001
+})
+
+/** Bucket 0 of `self` holds these: ids whose first bit is set. */
+const inBucket0 = (i: number) => shallow(0x80 + i)
+
+const tableOf = (ids: ReadonlyArray<NodeId.NodeId>, options?: { readonly k?: number; readonly verified?: boolean }) => {
+  const table = new RoutingTable({ self, k: options?.k ?? 16 })
+  for (const id of ids) table.add(contact(id), options?.verified === false ? undefined : start, start)
+  return table
+}
+
+const ids = (contacts: ReadonlyArray<Contact>) => contacts.map((one) => one.id)
+
+const byDistance = (target: NodeId.NodeId) => (a: Contact, b: Contact) =>
+  NodeId.distance(a.id, target) < NodeId.distance(b.id, target) ? -1 : 1
+
+const unlimited = { pendingProbes: Infinity, staleProbes: Infinity, refills: Infinity }
+
+// --- Arbitrary histories -------------------------------------------------------
+
+type Op =
+  | { readonly op: "add"; readonly byte: number; readonly direct: boolean; readonly host: string }
+  | { readonly op: "probed"; readonly byte: number; readonly alive: boolean }
+  | { readonly op: "pendingVerified" | "pendingFailed" | "updateVerifiedAt" | "remove"; readonly byte: number }
+  | { readonly op: "maintenance" }
+  | { readonly op: "wait"; readonly millis: number }
+
+const byteArb = fc.integer({ min: 0, max: 255 })
+const opArb: fc.Arbitrary<Op> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      op: fc.constant("add" as const),
+      byte: byteArb,
+      direct: fc.boolean(),
+      host: fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    })
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant("probed" as const), byte: byteArb, alive: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constantFrom("pendingVerified" as const, "pendingFailed" as const, "updateVerifiedAt" as const, "remove"),
+      byte: byteArb
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant("maintenance" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant("wait" as const), millis: fc.integer({ min: 0, max: 90 * minute }) })
+  }
+)
+
+const historyArb = fc.record({
+  world: fc.constantFrom(...worlds),
+  selfByte: byteArb,
+  k: fc.integer({ min: 1, max: 4 }),
+  ops: fc.array(opArb, { maxLength: 120 })
+})
+
+/** Runs a history, and calls `check` around each operation. */
+const replay = (
+  history: {
+    readonly world: World
+    readonly selfByte: number
+    readonly k: number
+    readonly ops: ReadonlyArray<Op>
+  },
+  check: (table: RoutingTable, step: () => void, op: Op, now: number) => void
+): { readonly table: RoutingTable; readonly now: number } => {
+  const { k, ops, selfByte, world } = history
+  const table = new RoutingTable({ self: world(selfByte), k })
+  let now = start
+  for (const op of ops) {
+    if (op.op === "wait") now += op.millis
+    const step = () => {
+      switch (op.op) {
+        case "add":
+          return void table.add(contact(world(op.byte), op.host), op.direct ? now : undefined, now)
+        case "probed": {
+          // Mostly of the peer that is asked, if there is one.
+          const oldest = table.oldestInBucket(NodeId.bucketIndex(table.self, world(op.byte)))
+          return table.probed(oldest?.id ?? world(op.byte), op.alive, now)
+        }
+        case "pendingVerified":
+          return void table.pendingVerified(world(op.byte), now, now)
+        case "pendingFailed":
+          return table.pendingFailed(world(op.byte))
+        case "updateVerifiedAt":
+          return table.updateVerifiedAt(world(op.byte), now)
+        case "remove":
+          return table.remove(world(op.byte))
+        case "maintenance":
+          return void table.maintenance(now, now - 30 * minute, now - 30 * minute, heartbeatLimits)
+        case "wait":
+          return
+      }
+    }
+    check(table, step, op, now)
+  }
+  return { table, now }
+}
+
+const run = (_: RoutingTable, step: () => void) => step()
+
+const allContacts = (table: RoutingTable) => table.entries().map((entry) => entry.contact)
+
+describe("RoutingTable", () => {
+  describe("add", () => {
+    it("refuses the node's own id and ids that are none", () => {
+      const table = new RoutingTable({ self })
+      assert.deepStrictEqual(table.add(contact(self), start, start), { _tag: "Refused", reason: "OwnId" })
+      for (const id of ["", "ab", "g".repeat(64), "A".repeat(64), "0".repeat(65)] as Array<NodeId.NodeId>) {
+        assert.deepStrictEqual(table.add(contact(id), start, start), { _tag: "Refused", reason: "MalformedId" })
+      }
+      assert.strictEqual(table.size, 0)
+    })
+
+    it("keeps who told of a contact, and when it came and was heard from", () => {
+      const table = new RoutingTable({ self })
+      table.add(contact(inBucket0(1)), undefined, start, inBucket0(2))
+      table.add(contact(inBucket0(2)), start, start + 1)
+      assert.deepStrictEqual(table.entries(), [
+        {
+          bucket: 0,
+          contact: contact(inBucket0(1)),
+          verifiedAt: undefined,
+          addedAt: start,
+          learnedFrom: inBucket0(2)
+        },
+        { bucket: 0, contact: contact(inBucket0(2)), verifiedAt: start, addedAt: start + 1, learnedFrom: undefined }
+      ])
+    })
+
+    it("moves a contact that is heard of again to the most recent place", () => {
+      const table = tableOf([inBucket0(1), inBucket0(2), inBucket0(3)])
+      assert.deepStrictEqual(table.add(contact(inBucket0(1)), undefined, start), { _tag: "Updated" })
+      assert.deepStrictEqual(ids(allContacts(table)), [inBucket0(2), inBucket0(3), inBucket0(1)])
+    })
+
+    it("raises the time of the last direct contact, and never lowers it", () => {
+      const table = tableOf([inBucket0(1)])
+      table.add(contact(inBucket0(1)), start + 5, start + 5)
+      table.add(contact(inBucket0(1)), start + 3, start + 6)
+      table.updateVerifiedAt(inBucket0(1), start + 4)
+      assert.strictEqual(table.verifiedAt(inBucket0(1)), start + 5)
+    })
+
+    it("takes a new host and a new port from direct contact", () => {
+      const table = tableOf([inBucket0(1)])
+      table.add({ ...contact(inBucket0(1)), port: 4002 }, start, start)
+      assert.strictEqual(table.get(inBucket0(1))?.port, 4002)
+      table.add(contact(inBucket0(1), "10.0.0.2"), start, start)
+      assert.strictEqual(table.get(inBucket0(1))?.host, "10.0.0.2")
+    })
+  })
+
+  describe("a full bucket", () => {
+    const full = () => tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
+    const newcomer = contact(inBucket0(9))
+
+    it("lets hearsay wait, five contacts at most, the oldest leaving first", () => {
+      const table = full()
+      for (const i of [3, 4, 5, 6, 7, 8]) {
+        assert.deepStrictEqual(table.add(contact(inBucket0(i)), undefined, start), { _tag: "Queued" })
+      }
+      table.add(contact(inBucket0(4)), undefined, start)
+      const { pendingToProbe } = table.maintenance(start, 0, 0, unlimited)
+      assert.deepStrictEqual(ids(pendingToProbe), [4, 5, 6, 7, 8].map(inBucket0))
+      assert.strictEqual(table.pendingLength(0), 5)
+      assert.strictEqual(table.size, 2)
+    })
+
+    it("asks for a probe of the oldest when somebody new makes direct contact", () => {
+      assert.deepStrictEqual(full().add(newcomer, start, start), { _tag: "Probe", oldest: contact(inBucket0(1)) })
+    })
+
+    it("refuses the newcomer when the oldest proves alive", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.probed(inBucket0(1), true, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [1, 2].map(inBucket0))
+    })
+
+    it("lets the newcomer in when the oldest is silent", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.probed(inBucket0(1), false, start + 3000)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 9].map(inBucket0))
+      assert.strictEqual(table.verifiedAt(newcomer.id), start)
+    })
+
+    it("keeps a peer that made contact while it was probed, whatever became of the probe", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.add(contact(inBucket0(1)), start + 1, start + 1)
+      table.probed(inBucket0(1), false, start + 3000)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 1].map(inBucket0))
+    })
+
+    it("does not take hearsay of a probed peer for a sign of life", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.add(contact(inBucket0(1)), undefined, start + 1)
+      table.probed(inBucket0(1), false, start + 3000)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 9].map(inBucket0))
+    })
+
+    it("refuses further newcomers while a probe is in flight, and lets in the one that caused it", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      assert.deepStrictEqual(table.add(contact(inBucket0(10)), start, start), {
+        _tag: "Refused",
+        reason: "BucketFull"
+      })
+      table.probed(inBucket0(1), false, start)
+      assert.isTrue(table.contains(newcomer.id))
+      assert.isFalse(table.contains(inBucket0(10)))
+    })
+
+    it("asks for the next probe at once after a silent peer, and a second after a live one", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.probed(inBucket0(1), false, start)
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start)._tag, "Probe")
+      table.probed(inBucket0(2), true, start)
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 999)._tag, "Refused")
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 1000)._tag, "Probe")
+    })
+
+    it("gives up a probe that nobody reported within 30 seconds", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 29_999)._tag, "Refused")
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 30_000)._tag, "Probe")
+      table.probed(inBucket0(1), false, start + 30_000)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 10].map(inBucket0))
+    })
+
+    it("ignores the outcome of a probe it did not ask for", () => {
+      const table = full()
+      table.probed(inBucket0(1), false, start)
+      table.add(newcomer, start, start)
+      table.probed(inBucket0(2), false, start)
+      table.probed(self, false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [1, 2].map(inBucket0))
+    })
+
+    it("never holds a newcomer twice when it came in while its probe was in flight", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.remove(inBucket0(2))
+      table.add(newcomer, start, start)
+      table.probed(inBucket0(1), false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [newcomer.id])
+    })
+
+    it("lets the newcomer in when the probed peer was removed meanwhile", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.remove(inBucket0(1))
+      table.probed(inBucket0(1), false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 9].map(inBucket0))
+    })
+  })
+
+  describe("waiting contacts", () => {
+    const waiting = () => {
+      const table = tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
+      table.add(contact(inBucket0(3)), undefined, start, inBucket0(1))
+      return table
+    }
+
+    it("come into the table when they answer and there is room", () => {
+      const table = waiting()
+      table.remove(inBucket0(1))
+      assert.deepStrictEqual(table.pendingVerified(inBucket0(3), start + 1, start + 1), { _tag: "Inserted" })
+      assert.strictEqual(table.verifiedAt(inBucket0(3)), start + 1)
+      assert.strictEqual(table.entries()[1]?.learnedFrom, inBucket0(1))
+      assert.strictEqual(table.pendingLength(0), 0)
+    })
+
+    it("ask for a probe of the oldest when they answer and there is none", () => {
+      const table = waiting()
+      assert.deepStrictEqual(table.pendingVerified(inBucket0(3), start, start), {
+        _tag: "Probe",
+        oldest: contact(inBucket0(1))
+      })
+      table.probed(inBucket0(1), false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 3].map(inBucket0))
+    })
+
+    it("stop waiting when they are silent, removed, or in the table", () => {
+      const silent = waiting()
+      silent.pendingFailed(inBucket0(3))
+      assert.strictEqual(silent.pendingLength(0), 0)
+      const removed = waiting()
+      removed.remove(inBucket0(3))
+      assert.strictEqual(removed.pendingLength(0), 0)
+      const inTable = waiting()
+      inTable.remove(inBucket0(1))
+      inTable.add(contact(inBucket0(3)), undefined, start)
+      assert.strictEqual(inTable.pendingLength(0), 0)
+    })
+
+    it("are refused when nobody waits under that id", () => {
+      const table = waiting()
+      for (const id of [inBucket0(1), inBucket0(4), shallow(1), self]) {
+        assert.deepStrictEqual(table.pendingVerified(id, start, start), { _tag: "Refused", reason: "NotPending" })
+      }
+    })
+
+    it("are forgotten after two hours", () => {
+      const table = waiting()
+      assert.lengthOf(table.maintenance(start + 120 * minute, 0, 0, unlimited).pendingToProbe, 1)
+      assert.lengthOf(table.maintenance(start + 120 * minute + 1, 0, 0, unlimited).pendingToProbe, 0)
+      assert.strictEqual(table.pendingLength(0), 0)
+    })
+  })
+
+  describe("answer", () => {
+    const now = start + 60 * minute
+    const healthOf = (states: ReadonlyMap<NodeId.NodeId, Health>) => (id: NodeId.NodeId) => states.get(id) ?? "unknown"
+    const target = inBucket0(0)
+
+    it("prefers peers heard from within half an hour to closer ones", () => {
+      const table = tableOf([1, 2].map(inBucket0), { k: 4 })
+      table.add(contact(inBucket0(8)), now - 30 * minute + 1, now)
+      table.add(contact(inBucket0(4)), now - 30 * minute, now)
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, () => "good")), [8, 1, 2, 4].map(inBucket0))
+    })
+
+    it("leaves out hearsay and peers in bad health while half a bucket remains", () => {
+      const table = tableOf([1, 2, 3].map(inBucket0), { k: 4 })
+      table.add(contact(shallow(1)), undefined, start)
+      const health = healthOf(new Map([[inBucket0(1), "bad"]]))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 3].map(inBucket0))
+    })
+
+    it("tops up a thin answer with the others, good before unknown before bad", () => {
+      const table = tableOf([1, 2].map(inBucket0), { k: 8 })
+      for (const i of [3, 4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
+      const health = healthOf(
+        new Map([
+          [inBucket0(1), "bad"],
+          [inBucket0(4), "bad"],
+          [inBucket0(6), "good"]
+        ])
+      )
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 6, 3, 5, 1, 4].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 4, now, health)), [2, 6, 3, 5].map(inBucket0))
+    })
+  })
+
+  describe("statistics", () => {
+    it("estimates the network by the density of its deepest buckets", () => {
+      const table = tableOf([0x80, 0x81, 0x40, 0x20, 0x21, 0x22].map(shallow))
+      // 2 · 2, 1 · 4 and 3 · 8.
+      assert.deepStrictEqual(table.estimate(start - 1), { size: 4, confidence: 0.6 })
+      assert.deepStrictEqual(table.estimate(start), { size: 0, confidence: 0 })
+      assert.strictEqual(table.estimateAll(), 4)
+    })
+
+    it("falls back to the deepest bucket when nobody was heard from directly", () => {
+      assert.strictEqual(tableOf([]).estimateAll(), 0)
+      assert.strictEqual(tableOf([0x80, 0x20, 0x21].map(shallow), { verified: false }).estimateAll(), 16)
+    })
+
+    it("counts who was heard from directly after a time", () => {
+      const table = tableOf([1, 2].map(inBucket0))
+      table.add(contact(inBucket0(3)), undefined, start)
+      table.add(contact(inBucket0(1)), start + 1, start + 1)
+      assert.strictEqual(table.countVerified(start - 1), 2)
+      assert.strictEqual(table.countVerified(start), 1)
+    })
+  })
+
+  describe("maintenance", () => {
+    const work = (table: RoutingTable, now: number, limits = unlimited) =>
+      table.maintenance(now, now - 30 * minute, now - 30 * minute, limits)
+
+    it("probes hearsay that nobody confirmed, and nobody else", () => {
+      const table = tableOf([1, 2].map(inBucket0), { verified: false })
+      table.add(contact(inBucket0(2)), start + 1, start + 1)
+      assert.deepStrictEqual(ids(work(table, start + 30 * minute).staleToProbe), [])
+      assert.deepStrictEqual(ids(work(table, start + 30 * minute + 1).staleToProbe), [inBucket0(1)])
+    })
+
+    it("refills a thin bucket after pauses that grow while the refills are futile", () => {
+      const table = tableOf([inBucket0(1)])
+      let now = start
+      assert.deepStrictEqual(work(table, now).bucketsToRefill, [0])
+      for (
+        const [improved, pause] of [
+          [true, 0.5],
+          [false, 2],
+          [false, 10],
+          [false, 15],
+          [false, 15],
+          [true, 0.5]
+        ] as const
+      ) {
+        table.recordRefill(0, improved)
+        assert.deepStrictEqual(work(table, now + pause * minute - 1).bucketsToRefill, [])
+        now += pause * minute
+        assert.deepStrictEqual(work(table, now).bucketsToRefill, [0])
+      }
+    })
+
+    it("forgets futile refills once the bucket was healthy", () => {
+      const table = tableOf([1, 2].map(inBucket0), { k: 4 })
+      assert.deepStrictEqual(work(table, start).bucketsToRefill, [])
+      table.remove(inBucket0(2))
+      assert.deepStrictEqual(work(table, start).bucketsToRefill, [0])
+      for (let i = 0; i < 3; i++) table.recordRefill(0, false)
+      table.add(contact(inBucket0(2)), start, start)
+      work(table, start)
+      table.remove(inBucket0(2))
+      assert.deepStrictEqual(work(table, start + minute / 2).bucketsToRefill, [0])
+    })
+
+    it("hands out the deepest buckets first, and the others the next time", () => {
+      const table = tableOf([0x80, 0x40, 0x20, 0x10].map(shallow))
+      assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [2, 3])
+      assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [0, 1])
+      assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [])
+    })
+
+    it("hands out no refill where the limit is none", () => {
+      const table = tableOf([inBucket0(1)])
+      assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])
+    })
+
+    it("keeps the probes of one heartbeat within their limits", () => {
+      const table = tableOf(Array.from({ length: 64 }, (_, i) => inBucket0(i)), { verified: false })
+      for (const i of [1, 2, 3, 4, 5]) table.add(contact(shallow(i)), undefined, start)
+      const { pendingToProbe, staleToProbe } = work(table, start + 60 * minute, {
+        pendingProbes: 2,
+        staleProbes: 3,
+        refills: 0
+      })
+      assert.deepStrictEqual(ids(pendingToProbe), [59, 60].map(inBucket0))
+      assert.deepStrictEqual(ids(staleToProbe), [0, 1, 2].map(inBucket0))
+    })
+  })
+
+  describe("after any history", () => {
+    it("holds each contact once, in its bucket, within its limits, and never itself", () => {
+      fc.assert(fc.property(historyArb, (history) => {
+        const { table } = replay(history, (table, step) => {
+          step()
+          const entries = table.entries()
+          assert.strictEqual(new Set(entries.map((entry) => entry.contact.id)).size, entries.length)
+          assert.strictEqual(table.size, entries.length)
+          for (const { bucket, contact } of entries) {
+            assert.notStrictEqual(contact.id, table.self)
+            assert.strictEqual(NodeId.bucketIndex(table.self, contact.id), bucket)
+            assert.isAtMost(table.bucketLength(bucket), history.k)
+            assert.isTrue(table.contains(contact.id))
+          }
+        })
+        for (let bucket = 0; bucket < 256; bucket++) assert.isAtMost(table.pendingLength(bucket), 5)
+      }))
+    })
+
+    it("never lets a contact wait that is in the table", () => {
+      fc.assert(fc.property(historyArb, (history) => {
+        const { now, table } = replay(history, run)
+        const { pendingToProbe } = table.maintenance(now, 0, 0, unlimited)
+        assert.strictEqual(new Set(ids(pendingToProbe)).size, pendingToProbe.length)
+        for (const { id } of pendingToProbe) assert.isFalse(table.contains(id))
+      }))
+    })
+
+    it("changes where a known peer is reached by direct contact only", () => {
+      fc.assert(fc.property(historyArb, (history) => {
+        replay(history, (table, step, op) => {
+          const before = allContacts(table)
+          step()
+          for (const known of before) {
+            const host = table.get(known.id)?.host
+            const heardFrom = op.op === "add" && op.direct && history.world(op.byte) === known.id
+            if (host !== undefined) assert.strictEqual(host, heardFrom ? op.host : known.host)
+          }
+        })
+      }))
+    })
+
+    it("lets go of a contact only when it is removed, or was silent when probed", () => {
+      fc.assert(fc.property(historyArb, (history) => {
+        replay(history, (table, step, op) => {
+          const before = table.entries()
+          const oldest = new Set(before.map((entry) => table.oldestInBucket(entry.bucket)?.id))
+          step()
+          for (const { contact } of before) {
+            if (table.contains(contact.id)) continue
+            const removed = op.op === "remove" && history.world(op.byte) === contact.id
+            const silent = op.op === "probed" && !op.alive && oldest.has(contact.id)
+            assert.isTrue(removed || silent)
+          }
+        })
+      }))
+    })
+
+    it("finds the nearest contacts that sorting the whole table finds", () => {
+      fc.assert(fc.property(historyArb, byteArb, fc.integer({ min: 0, max: 20 }), (history, byte, n) => {
+        const { table } = replay(history, run)
+        const target = history.world(byte)
+        assert.deepStrictEqual(table.nearest(target, n), allContacts(table).sort(byDistance(target)).slice(0, n))
+      }))
+    })
+
+    it("finds the nearest verified contacts that sorting the whole table finds", () => {
+      fc.assert(
+        fc.property(
+          historyArb,
+          byteArb,
+          fc.integer({ min: 0, max: 20 }),
+          fc.integer({ min: 0, max: 120 }),
+          (history, byte, n, age) => {
+            const { now, table } = replay(history, run)
+            const target = history.world(byte)
+            const cutoff = now - age * minute
+            const verified = table.entries().filter((entry) => entry.verifiedAt !== undefined)
+            const sorted = (wanted: boolean) =>
+              verified.filter((entry) => (entry.verifiedAt ?? 0) > cutoff === wanted).map((entry) => entry.contact)
+                .sort(byDistance(target))
+            assert.deepStrictEqual(
+              table.nearestVerified(target, n, cutoff),
+              [...sorted(true), ...sorted(false)].slice(0, n)
+            )
+          }
+        )
+      )
+    })
+
+    it("answers without repeating anybody, with no more than asked for, and with nobody bad before somebody better", () => {
+      fc.assert(
+        fc.property(
+          historyArb,
+          byteArb,
+          fc.integer({ min: 0, max: 20 }),
+          fc.func(fc.constantFrom<Health>("good", "unknown", "bad")),
+          (history, byte, n, health) => {
+            const { now, table } = replay(history, run)
+            const target = history.world(byte)
+            const answer = table.answer(target, n, now, health)
+            assert.isAtMost(answer.length, n)
+            assert.strictEqual(new Set(ids(answer)).size, answer.length)
+            const bad = answer.map(({ id }) => health(id) === "bad")
+            assert.isFalse(bad.some((isBad, i) => !isBad && bad[i - 1] === true))
+            const wanted = table.nearestVerified(target, table.size, now - 30 * minute)
+              .filter(({ id }) => health(id) !== "bad").slice(0, n)
+            assert.deepStrictEqual(answer.slice(0, wanted.length), wanted)
+            if (wanted.length >= Math.min(n, history.k / 2)) assert.lengthOf(answer, wanted.length)
+            else assert.lengthOf(answer, Math.min(n, table.size))
+          }
+        )
+      )
+    })
+  })
+
+  it("survives a flood of fresh identities: no live peer goes, and one probe at a time is asked for", () => {
+    const arrivals = fc.array(
+      fc.record({
+        byte: fc.integer({ min: 0x80, max: 0xff }),
+        after: fc.integer({ min: 0, max: 2000 }),
+        answersIn: fc.integer({ min: 0, max: 3000 })
+      }),
+      { maxLength: 200 }
+    )
+    fc.assert(fc.property(fc.integer({ min: 1, max: 8 }), arrivals, (k, flood) => {
+      const live = Array.from({ length: k }, (_, i) => inBucket0(i))
+      const table = tableOf(live, { k })
+      let now = start
+      let probe: { readonly peer: Contact; readonly answeredAt: number } | undefined
+      for (const { after, answersIn, byte } of flood) {
+        now += after
+        if (probe !== undefined && now >= probe.answeredAt) {
+          table.add(probe.peer, probe.answeredAt, now)
+          table.probed(probe.peer.id, true, now)
+          probe = undefined
+        }
+        const id = shallow(byte)
+        const result = table.add(contact(id), now, now)
+        if (result._tag === "Probe") {
+          assert.isUndefined(probe)
+          probe = { peer: result.oldest, answeredAt: now + answersIn }
+        }
+        assert.sameMembers(ids(allContacts(table)), live)
+      }
+    }))
+  })
+})
