@@ -135,14 +135,15 @@ export class Store extends Context.Service<Store, {
     record: Record.SignedRecord
   ) => Effect.Effect<void, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
   /**
-   * The checks of `put` but the last, for a record that may only be passed on;
-   * `now` is in Unix seconds.
+   * All checks of `put` but that the record is newer, for records that are only
+   * passed on; `now` is in Unix seconds. Returns the key where the record may be
+   * kept.
    */
   readonly vet: (
     key: NodeId.NodeId | undefined,
     record: Record.SignedRecord,
     now: number
-  ) => Result.Result<void, InvalidRecord | RecordExpired | InvalidDelegation>
+  ) => Result.Result<NodeId.NodeId, InvalidRecord | RecordExpired | InvalidDelegation>
   /**
    * `put` for a caller outside a fiber that has checked the record's signature
    * already; `now` is in Unix seconds. All other checks are made.
@@ -193,13 +194,20 @@ const make = Effect.fnUntraced(function*(options?: {
   const core = new RecordSet({ maxKeys: options?.maxKeys })
   const readers = new Set<Queue.Queue<Change, Cause.Done>>()
 
-  const keyOf = (given: NodeId.NodeId | undefined, record: Record.SignedRecord): NodeId.NodeId =>
-    given === undefined || given === NodeId.zero ? Record.ownKey(record) : given
-
-  const authorize = (key: NodeId.NodeId, record: Record.SignedRecord, now: number): ReturnType<Record.Policy> =>
-    Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)
-      ? Result.fail(new InvalidRecord({ reason: "it belongs at the key of its own address" }))
-      : policy(key, record, now)
+  /** The key where the record may be kept. */
+  const place = (
+    given: NodeId.NodeId | undefined,
+    record: Record.SignedRecord,
+    now: number
+  ): Result.Result<NodeId.NodeId, InvalidRecord | InvalidDelegation> => {
+    const isGiven = given !== undefined && given !== NodeId.zero
+    const key = isGiven && Record.category(record.type) !== "sovereign" ? given : Record.ownKey(record)
+    if (isGiven && given !== key) {
+      return Result.fail(new InvalidRecord({ reason: "it belongs at the key of its own address" }))
+    }
+    const allowed = policy(key, record, now)
+    return Result.isFailure(allowed) ? Result.fail(allowed.failure) : Result.succeed(key)
+  }
 
   const merge = (key: NodeId.NodeId, given: Record.SignedRecord, now: number): Verdict => {
     const record = Record.detach(given)
@@ -212,23 +220,20 @@ const make = Effect.fnUntraced(function*(options?: {
 
   const vet: Store["Service"]["vet"] = (given, record, now) => {
     const verified = Record.verify(record, { crypto, now })
-    return Result.isFailure(verified) ? verified : authorize(keyOf(given, record), record, now)
+    return Result.isFailure(verified) ? Result.fail(verified.failure) : place(given, record, now)
   }
 
   const admit: Store["Service"]["admit"] = (given, record, now) => {
     const fault = Record.fault(record, now)
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
-    const key = keyOf(given, record)
-    const authorized = authorize(key, record, now)
-    return Result.isFailure(authorized)
-      ? { _tag: "Refused", reason: authorized.failure }
-      : merge(key, record, now)
+    const key = place(given, record, now)
+    return Result.isFailure(key) ? { _tag: "Refused", reason: key.failure } : merge(key.success, record, now)
   }
 
   const put: Store["Service"]["put"] = Effect.fnUntraced(function*(given, record) {
     const now = yield* seconds
-    yield* Effect.fromResult(vet(given, record, now))
-    const verdict = merge(keyOf(given, record), record, now)
+    const key = yield* Effect.fromResult(vet(given, record, now))
+    const verdict = merge(key, record, now)
     if (verdict._tag === "Stale") {
       return yield* new StaleRecord({ seq: record.seq, heldSeq: verdict.held.seq })
     }

@@ -5,7 +5,6 @@ import * as Address from "../src/Address.ts"
 import { type Ed25519, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import type { InvalidRecord } from "../src/DhtError.ts"
-import * as Endpoint from "../src/Endpoint.ts"
 import * as Cbor from "../src/internal/cbor.ts"
 import * as Hex from "../src/internal/hex.ts"
 import * as Message from "../src/Message.ts"
@@ -98,6 +97,15 @@ const genuine: fc.Arbitrary<Record.SignedRecord> = fc.record({
     ...(byDelegation ? { signer: operational, delegation: delegation() } : {})
   })
 )
+
+/** The head of one item, whose argument takes one byte more, or twice as many. */
+const longer = (bytes: Uint8Array, at: number): Uint8Array => {
+  const major = bytes[at] & 0xe0
+  const info = bytes[at] & 31
+  const size = info < 24 ? 0 : 1 << info - 24
+  const head = info < 24 ? [major | 24, info] : [major | info + 1, ...Array<number>(size).fill(0)]
+  return Uint8Array.of(...bytes.subarray(0, at), ...head, ...bytes.subarray(at + 1))
+}
 
 const flipped = (bytes: Uint8Array, bit: number): Uint8Array => {
   const changed = new Uint8Array(bytes)
@@ -203,11 +211,20 @@ describe("Record", () => {
       }
     })
 
-    it("refuses a longer form of a number than necessary", () => {
-      const at = plain.bytes.indexOf(0x02, 24) + 1
-      assert.strictEqual(plain.bytes[at], options.type)
-      const longer = Uint8Array.of(...plain.bytes.subarray(0, at), 0x18, options.type, ...plain.bytes.subarray(at + 1))
-      assert.strictEqual(reason(Record.decode(longer)), "a record that is not in canonical form")
+    it("refuses a longer form than necessary of any number or length", () => {
+      const { bytes } = delegated
+      const reader = new Cbor.Reader(bytes)
+      const heads = [0]
+      for (let items = reader.mapLength() * 2; items > 0; items--) {
+        heads.push(reader.at)
+        reader.skip()
+      }
+      for (const at of heads) {
+        const changed = longer(bytes, at)
+        // Nothing else is wrong with it: a lenient reader reads the same.
+        assert.deepStrictEqual(new Cbor.Reader(changed).value(), new Cbor.Reader(bytes).value())
+        assert.strictEqual(tag(Record.decode(changed)), "InvalidRecord", `head at ${at}`)
+      }
     })
 
     it("reads a record in the middle of a message and stops behind it", () => {
@@ -243,8 +260,6 @@ describe("Record", () => {
 
   describe("integrity", () => {
     it("refuses a record of which any bit was flipped", () => {
-      const unchanged = isAccepted(plain.bytes, Record.ownKey(plain))
-      assert.isTrue(unchanged)
       fc.assert(
         fc.property(genuine, fc.nat(), (record, bit) => {
           const key = Record.ownKey(record)
@@ -543,13 +558,5 @@ describe("Record", () => {
       }
       assert.strictEqual(answer(Record.maxResolvableSize).length, Message.maxAnswerBody)
     })
-  })
-
-  it("is made by the signer of its kind where there is one", () => {
-    const { timestamp, ttl } = options
-    const payload = Endpoint.make({ endpoints: ["quic://192.0.2.1:4121"] })
-    const record = Result.getOrThrow(Endpoint.sign({ signer, address, payload, seq: 1n, timestamp, ttl }))
-    assert.strictEqual(record.type, Record.RecordType.endpoint)
-    assert.isTrue(isAccepted(record.bytes, Record.ownKey(record)))
   })
 })

@@ -14,9 +14,13 @@ import * as Cbor from "./cbor.ts"
 const contactSize = (contact: Contact): number =>
   5 + (1 + Address.length) + (2 + 32) + (contact.host.includes(":") ? 17 : 5) + Cbor.uintSize(contact.port)
 
-/** Bytes of the fields that are always there: map, field numbers, list head, observed address. */
+/**
+ * Bytes of the fields that are always there: map, field numbers, list head,
+ * observed address. Fewer than 24 nodes or records fit, so a list's head is
+ * one byte.
+ */
 const fixedSize = (observed: Uint8Array | undefined): number =>
-  1 + 1 + 2 + (observed === undefined ? 0 : 2 + observed.length)
+  1 + 1 + 1 + (observed === undefined ? 0 : 2 + observed.length)
 
 /**
  * A FIND_NODE answer that fits: nodes (nearest first) leave from the far end,
@@ -24,7 +28,10 @@ const fixedSize = (observed: Uint8Array | undefined): number =>
  *
  * @internal
  */
-export const findNodeResponse = (nodes: ReadonlyArray<Contact>, observed: Uint8Array | undefined): Body => ({
+export const findNodeResponse = (
+  nodes: ReadonlyArray<Contact>,
+  observed: Uint8Array | undefined
+): Extract<Body, { readonly _tag: "FindNodeResponse" }> => ({
   _tag: "FindNodeResponse",
   nodes: nearestFitting(nodes, maxAnswerBody - fixedSize(observed)),
   observed
@@ -50,7 +57,7 @@ export const findValueResponse = (options: {
   readonly observed: Uint8Array | undefined
   /** Whether the newest endpoint record goes into the field that old readers know. */
   readonly legacy: boolean
-}): Body => {
+}): Extract<Body, { readonly _tag: "FindValueResponse" }> => {
   const { nodes, observed } = options
   const room = maxAnswerBody - fixedSize(observed)
   if (options.records.length === 0) {
@@ -76,7 +83,7 @@ export const findValueResponse = (options: {
 }
 
 const listSize = (records: ReadonlyArray<Record.SignedRecord>): number => {
-  let size = Cbor.uintSize(records.length)
+  let size = 1
   for (const record of records) size += record.bytes.length
   return size
 }
@@ -90,7 +97,7 @@ const newestFitting = (
   const byAge = records.toSorted((a, b) => a.timestamp < b.timestamp ? 1 : a.timestamp > b.timestamp ? -1 : 0)
   const kept = new Set<Record.SignedRecord>([byAge[0]])
   let left = room - 1 - byAge[0].bytes.length
-  for (let i = 1; i < byAge.length && kept.size < 23 && (left -= byAge[i].bytes.length) >= 0; i++) kept.add(byAge[i])
+  for (let i = 1; i < byAge.length && (left -= byAge[i].bytes.length) >= 0; i++) kept.add(byAge[i])
   return records.filter((record) => kept.has(record))
 }
 

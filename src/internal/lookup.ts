@@ -1,17 +1,21 @@
 /**
- * The iterative lookup: walks from the contacts we have towards a target, by
- * asking the closest known nodes for closer ones, until the k closest live
- * nodes have answered (Maymounkov and Mazières, 2002, §2.3).
+ * The iterative lookup: walks from our own contacts towards a target, asking
+ * the closest known nodes for closer ones, until the k closest live nodes have
+ * answered (Maymounkov and Mazières, 2002, §2.3).
  *
  * A plain state machine: time comes in as milliseconds, requests come out of
- * {@link Lookup.poll}, and what became of them goes back in.
+ * {@link Lookup.poll}, and what becomes of them goes back in.
  *
- * The one idea behind its decisions: a candidate *stands* while it has answered
- * or is expected to, that is from the moment it is asked until it fails or is
- * slow. The k closest that stand are the answer as far as it is known; whoever
- * is closer than the farthest of them, and unasked, is asked next. A slow
- * request thereby makes room for another candidate, and still counts when it
- * is answered after all.
+ * One idea is behind all its decisions. A candidate *stands* when it has
+ * answered, or was asked and is not slow yet. The k closest that stand are the
+ * answer as far as anybody can tell now, so the next to be asked is the closest
+ * candidate that would be among them. A slow request no longer stands and
+ * thereby makes room for another candidate, but still counts once it is
+ * answered.
+ *
+ * Every node in the result answered to this very lookup. Contacts that answered
+ * us a while ago are asked like all others: half of what a lookup is for are the
+ * neighbours they name, and a contact that went away since must not be found.
  *
  * @since 0.1.0
  */
@@ -25,23 +29,23 @@ export interface Options {
   /** Never a candidate. */
   readonly self: NodeId.NodeId
   readonly target: NodeId.NodeId
-  /** The group that hosts share when one party may own them all, `undefined` for hosts without such a limit. */
+  /** What hosts that may all belong to one party have in common; `undefined` for a host that stands for itself. */
   readonly subnet: (host: string) => string | undefined
-  /** Whether a node failed us lately: it is asked when fewer than `k` would answer without it. */
+  /** Whether a node has failed us lately: it is asked only if fewer than `k` would answer otherwise. */
   readonly isBad: (id: NodeId.NodeId) => boolean
-  /** Milliseconds after which a request to a node counts as slow. */
+  /** Milliseconds after which a request to a node is slow. */
   readonly expectedRtt: (id: NodeId.NodeId) => number
-  /** How many live nodes are wanted, 16. */
+  /** How many nodes are wanted, 16. */
   readonly k?: number | undefined
-  /** How many requests that are not slow may be in flight while the walk still comes closer, 3. */
+  /** Requests in flight that are not slow, while the walk still comes closer, 3. */
   readonly alpha?: number | undefined
-  /** How many requests may be in flight, slow ones included, 32. */
+  /** Requests in flight, slow ones included, 32. */
   readonly maxInFlight?: number | undefined
-  /** Ends as soon as so many nodes have answered with the record looked for. Without it, all of the k closest are asked. */
+  /** Ends the lookup once so many nodes have answered with the record. Without it, all of the k closest are asked. */
   readonly quorum?: number | undefined
   /** Nodes taken from one answer, 20. */
   readonly maxNodesPerAnswer?: number | undefined
-  /** Candidates remembered, and so an upper bound on the requests, 128. */
+  /** Candidates remembered, and so the most requests there can be, 128. */
   readonly maxCandidates?: number | undefined
   /** How many of the k closest may be of one subnet while there are others, 4. */
   readonly maxPerSubnet?: number | undefined
@@ -50,10 +54,9 @@ export interface Options {
 /**
  * What to do next.
  *
- * `Ask` a node for what it knows `about` an id. That is the target, or, in a
- * search for nodes, a point beside it (see {@link Lookup.poll}); a search for
- * a record always asks about the target. `Wait` for an answer or failure, and
- * at most until the given time.
+ * `Ask`: send this contact a request. A search for nodes asks `about` the given
+ * point, which is the target or beside it; a search for a record asks about the
+ * target. `Wait`: for an outcome, at most until the given time.
  *
  * @internal
  */
@@ -63,34 +66,45 @@ export type Action =
   | { readonly _tag: "Done" }
 
 /**
- * What became of one request.
+ * What an asked node answered.
+ *
+ * @internal
+ */
+export interface Answer {
+  readonly nodes: ReadonlyArray<Contact>
+  /** Whether it came with a valid record of those looked for. */
+  readonly holdsRecord: boolean
+}
+
+/**
+ * One request and what became of it; times in milliseconds.
  *
  * @internal
  */
 export interface Step {
   readonly contact: Contact
+  /** `Unanswered`: the lookup ended before. */
   readonly outcome: "Answered" | "Failed" | "Unanswered"
   readonly askedAt: number
-  /** When it was answered or given up. */
   readonly endedAt: number | undefined
   readonly holdsRecord: boolean
-  /** Leading bits shared with the target. */
+  /** Leading bits that the node's id and the target share. */
   readonly commonPrefixLength: number
-  /** 0 for a contact of our own, one more than its teacher's for a learned one. */
+  /** 0 for our own contacts, one more than the teacher's for a node learned from an answer. */
   readonly depth: number
-  /** Nodes new to us and closer to the target than itself that it named. */
+  /** Nodes it named that were new to us and closer to the target than itself. */
   readonly closerNodes: number
 }
 
 interface Candidate {
   readonly contact: Contact
-  /** To the target, in hex: compares as text. */
+  /** From the target, as hex digits: their order as text is that of the numbers. */
   readonly distance: string
   readonly subnet: string | undefined
   readonly isBad: boolean
   readonly depth: number
   state: "Unasked" | "Asked" | "Answered" | "Failed"
-  /** Asked because there was nobody better to ask. */
+  /** Asked for want of better ones. */
   isLastResort: boolean
   askedAt: number
   slowAt: number
@@ -99,16 +113,16 @@ interface Candidate {
   closerNodes: number
 }
 
-/** Candidates nearest first, apart those whose subnet has had its share. */
+/** Some candidates nearest first, apart from those whose subnet had its share before. */
 interface Ranking {
-  readonly within: ReadonlyArray<Candidate>
+  readonly ranked: ReadonlyArray<Candidate>
   readonly crowded: ReadonlyArray<Candidate>
   readonly isFull: (subnet: string | undefined) => boolean
 }
 
 /**
- * One lookup. Seed it, then call `poll` until it says `Wait` or `Done`, and
- * again after every event and at the time it names.
+ * One lookup. Seed it, then poll it until it says `Wait` or `Done`, and again
+ * after every outcome and at the time it names.
  *
  * @internal
  */
@@ -141,14 +155,15 @@ export class Lookup {
   }
 
   /**
-   * A contact of our own. All are given before the first `poll`, so that no
-   * hearsay decides where they are; nor does any displace them.
+   * Adds a contact of our own. They come before the first `poll`: whoever is
+   * known first stays where it is, so hearsay cannot redirect them, and it
+   * cannot push them out either.
    */
   seed(contact: Contact): void {
     this.learn(contact, 0)
   }
 
-  /** What to do next. */
+  /** Says what to do next. */
   poll(now: number): Action {
     if (this.isDone) return { _tag: "Done" }
     const standing = this.nearest(this.k, (candidate) => stands(candidate, now))
@@ -160,36 +175,29 @@ export class Lookup {
     const inFlight = this.asked.filter((candidate) => candidate.state === "Asked")
     const prompt = inFlight.filter((candidate) => stands(candidate, now))
     if (next !== undefined && inFlight.length < this.maxInFlight) {
-      // The closest node we know has answered, so nobody closer is to be
-      // expected. What is left is to hear each of the k closest, and nothing
-      // is gained by holding their requests back.
-      const isArriving = standing.within.length > 0 && standing.within[0].state === "Answered" &&
-        standing.within[0].distance < next.distance
-      if (prompt.length < (isArriving ? Math.max(this.k, this.alpha) : this.alpha)) {
+      // The closest node known has answered, so nobody closer is expected. The
+      // rest of the k closest have to be heard in any case: nothing is saved by
+      // asking them a few at a time.
+      const [closest] = standing.ranked
+      const hasArrived = closest?.state === "Answered" && closest.distance < next.distance
+      if (prompt.length < (hasArrived ? Math.max(this.k, this.alpha) : this.alpha)) {
+        // Every other one, so that a liar who pretends to be the closest cannot
+        // turn the whole walk aside.
+        const isBeside = hasArrived && this.asked.length % 2 === 1
         next.state = "Asked"
         next.isLastResort = next.isBad || standing.isFull(next.subnet)
         next.askedAt = now
         next.slowAt = now + this.options.expectedRtt(next.contact.id)
         this.asked.push(next)
-        return {
-          _tag: "Ask",
-          contact: next.contact,
-          about: isArriving ? besideTarget(this.options.target, next.contact.id) : this.options.target
-        }
+        const { target } = this.options
+        return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
       }
     }
-    return {
-      _tag: "Wait",
-      until: prompt.length === 0 ? undefined : Math.min(...prompt.map((candidate) => candidate.slowAt))
-    }
+    return { _tag: "Wait", until: prompt.length === 0 ? undefined : Math.min(...prompt.map(({ slowAt }) => slowAt)) }
   }
 
-  /** A node answered. Ignored unless it was asked and nothing was heard of it since. */
-  answered(
-    id: NodeId.NodeId,
-    now: number,
-    answer: { readonly nodes: ReadonlyArray<Contact>; readonly holdsRecord: boolean }
-  ): void {
+  /** Takes an answer; ignored unless one is awaited from this node. */
+  answered(id: NodeId.NodeId, now: number, answer: Answer): void {
     const candidate = this.end(id, now, "Answered")
     if (candidate === undefined) return
     candidate.holdsRecord = answer.holdsRecord
@@ -200,17 +208,17 @@ export class Lookup {
     }
   }
 
-  /** A node did not answer in its time. Ignored like a late answer. */
+  /** Gives an asked node up; ignored unless an answer is awaited from it. */
   failed(id: NodeId.NodeId, now: number): void {
     this.end(id, now, "Failed")
   }
 
-  /** The closest nodes that answered, nearest first. */
+  /** The closest nodes that have answered, nearest first. */
   closest(n = this.k): ReadonlyArray<Contact> {
-    return merge(this.nearest(n, hasAnswered), n).map((candidate) => candidate.contact)
+    return filledUp(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)
   }
 
-  /** Every request of this lookup, in the order of asking. */
+  /** The requests made, in the order of asking. */
   get trace(): ReadonlyArray<Step> {
     return this.asked.map((candidate) => ({
       contact: candidate.contact,
@@ -224,25 +232,28 @@ export class Lookup {
     }))
   }
 
+  /** The closest candidate worth asking. */
   private next(standing: Ranking, now: number): Candidate | undefined {
-    const farthest = standing.within.at(this.k - 1)
-    const next = this.candidates.find((candidate) =>
-      candidate.state === "Unasked" && !candidate.isBad && !standing.isFull(candidate.subnet) &&
-      (farthest === undefined || candidate.distance < farthest.distance)
+    const unasked = this.candidates.filter(({ state }) => state === "Unasked")
+    const farthest = standing.ranked[this.k - 1]
+    const next = unasked.find((candidate) =>
+      !candidate.isBad && !standing.isFull(candidate.subnet) && isCloser(candidate, farthest)
     )
     if (next !== undefined || farthest !== undefined) return next
-    // Too few to go by. Before the rest are tried, whoever may still name
-    // others has its say.
-    if (
-      this.asked.some((candidate) => stands(candidate, now) && candidate.state === "Asked" && !candidate.isLastResort)
-    ) {
-      return undefined
-    }
-    const last = merge(standing, this.k).at(this.k - 1)
-    return this.candidates.find((candidate) =>
-      candidate.state === "Unasked" &&
-      (last === undefined || !candidate.isBad && candidate.distance < last.distance)
+    // Fewer than k, even if all those asked do answer. The bad and the crowded
+    // have their turn when nobody is left who may name better ones.
+    const isAnotherExpected = this.asked.some((candidate) =>
+      candidate.state === "Asked" && stands(candidate, now) && !candidate.isLastResort
     )
+    if (isAnotherExpected) return undefined
+    const last = filledUp(standing, this.k)[this.k - 1]
+    return unasked.find((candidate) => last === undefined || !candidate.isBad && isCloser(candidate, last))
+  }
+
+  /** Whether an answer is on its way that could change the k closest. */
+  private isAwaiting(): boolean {
+    const farthest = this.nearest(this.k, hasAnswered).ranked[this.k - 1]
+    return this.asked.some((candidate) => candidate.state === "Asked" && isCloser(candidate, farthest))
   }
 
   private end(id: NodeId.NodeId, now: number, state: "Answered" | "Failed"): Candidate | undefined {
@@ -253,21 +264,14 @@ export class Lookup {
     return candidate
   }
 
-  /** Whether an answer on its way can still be among the k closest. */
-  private isAwaiting(): boolean {
-    const farthest = this.nearest(this.k, hasAnswered).within.at(this.k - 1)
-    return this.asked.some((candidate) =>
-      candidate.state === "Asked" && (farthest === undefined || candidate.distance < farthest.distance)
-    )
-  }
-
   private learn(contact: Contact, depth: number): Candidate | undefined {
-    if (contact.id === this.options.self || this.byId.has(contact.id)) return undefined
+    const { isBad, self, subnet, target } = this.options
+    if (contact.id === self || this.byId.has(contact.id)) return undefined
     const candidate: Candidate = {
       contact,
-      distance: NodeId.distance(this.options.target, contact.id),
-      subnet: this.options.subnet(contact.host),
-      isBad: this.options.isBad(contact.id),
+      distance: NodeId.distance(target, contact.id),
+      subnet: subnet(contact.host),
+      isBad: isBad(contact.id),
       depth,
       state: "Unasked",
       isLastResort: false,
@@ -280,40 +284,46 @@ export class Lookup {
     this.byId.set(contact.id, candidate)
     this.candidates.splice(this.placeOf(candidate), 0, candidate)
     if (this.candidates.length > this.maxCandidates) {
-      const at = this.candidates.findLastIndex((other) => other.state === "Unasked" && (other.depth > 0 || depth === 0))
+      // The farthest one has to go: of hearsay, as long as there is any.
+      const at = this.candidates.findLastIndex((other) =>
+        other.state === "Unasked" && other.depth >= Math.min(depth, 1)
+      )
       const [dropped] = this.candidates.splice(at, 1)
       this.byId.delete(dropped.contact.id)
     }
     return candidate
   }
 
-  private placeOf({ distance }: Candidate): number {
+  private placeOf(candidate: Candidate): number {
     let low = 0
     let high = this.candidates.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (this.candidates[middle].distance < distance) low = middle + 1
+      if (isCloser(this.candidates[middle], candidate)) low = middle + 1
       else high = middle
     }
     return low
   }
 
+  /** The `n` nearest that pass, each subnet within its share. */
   private nearest(n: number, passes: (candidate: Candidate) => boolean): Ranking {
-    const within: Array<Candidate> = []
+    const ranked: Array<Candidate> = []
     const crowded: Array<Candidate> = []
     const taken = new Map<string, number>()
-    const isFull = (subnet: string | undefined) => subnet !== undefined && (taken.get(subnet) ?? 0) >= this.maxPerSubnet
+    const countOf = (subnet: string) => taken.get(subnet) ?? 0
+    const isFull = (subnet: string | undefined) => subnet !== undefined && countOf(subnet) >= this.maxPerSubnet
     for (const candidate of this.candidates) {
+      if (ranked.length === n) break
       if (!passes(candidate)) continue
       const { subnet } = candidate
       if (isFull(subnet)) {
         crowded.push(candidate)
-        continue
+      } else {
+        ranked.push(candidate)
+        if (subnet !== undefined) taken.set(subnet, countOf(subnet) + 1)
       }
-      if (subnet !== undefined) taken.set(subnet, (taken.get(subnet) ?? 0) + 1)
-      if (within.push(candidate) === n) break
     }
-    return { within, crowded, isFull }
+    return { ranked, crowded, isFull }
   }
 }
 
@@ -322,22 +332,25 @@ const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answ
 const stands = (candidate: Candidate, now: number): boolean =>
   candidate.state === "Answered" || candidate.state === "Asked" && now < candidate.slowAt
 
-/** The `n` nearest, filled up with crowded ones where the others are too few. */
-const merge = ({ crowded, within }: Ranking, n: number): ReadonlyArray<Candidate> =>
-  [...within, ...crowded.slice(0, n - within.length)].sort((a, b) => a.distance < b.distance ? -1 : 1)
+const isCloser = (candidate: Candidate, other: Candidate | undefined): boolean =>
+  other === undefined || candidate.distance < other.distance
+
+/** The `n` nearest, with the crowded ones where there are too few others. */
+const filledUp = ({ crowded, ranked }: Ranking, n: number): ReadonlyArray<Candidate> =>
+  [...ranked, ...crowded.slice(0, n - ranked.length)].sort((a, b) => isCloser(a, b) ? -1 : 1)
 
 /**
- * The target, moved to the node's side of the first bit in which they differ.
+ * The target, moved over the first bit in which it differs from the node.
  *
- * All nodes around the target know each other, and an answer has room for
- * fewer than k of them: asked about the target, they would all name the same
- * nearest ones, and the farther of the k closest would stay unknown. Asked
- * about this point, a node names those on its own side of the target, in the
- * same order of distance.
+ * The nodes around a target all know each other, and an answer has no room for
+ * all k: asked about the target, they name the same nearest few, and when some
+ * of those are gone, nobody names the rest. Asked about this point, a node
+ * begins with the nodes on its own side of the target, which are the ones it
+ * knows best, in the order of their distance to the target.
  */
-const besideTarget = (target: NodeId.NodeId, id: NodeId.NodeId): NodeId.NodeId => {
+const beside = (target: NodeId.NodeId, id: NodeId.NodeId): NodeId.NodeId => {
   const bit = NodeId.commonPrefixLength(target, id)
-  const digit = bit >> 2
-  const flipped = parseInt(target[digit], 16) ^ (8 >> (bit & 3))
-  return target.slice(0, digit) + flipped.toString(16) + target.slice(digit + 1) as NodeId.NodeId
+  const at = bit >> 2
+  const digit = parseInt(target[at], 16) ^ (8 >> (bit & 3))
+  return target.slice(0, at) + digit.toString(16) + target.slice(at + 1) as NodeId.NodeId
 }

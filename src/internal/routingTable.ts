@@ -113,14 +113,22 @@ interface Pending {
   readonly addedAt: number
 }
 
+interface Probe {
+  readonly oldest: Entry
+  /** Who gets the place if the oldest is silent. */
+  readonly newcomer: Candidate
+  /** The oldest made contact by itself meanwhile. */
+  heard: boolean
+}
+
 interface Bucket {
   readonly index: number
   /** Least recently seen first. */
   readonly entries: Array<Entry>
   /** First in, first out. */
   readonly pending: Array<Pending>
-  /** The one probe in flight, and who gets the place if it fails. */
-  probe: { readonly oldest: Entry; readonly newcomer: Candidate } | undefined
+  /** The one probe in flight. */
+  probe: Probe | undefined
   noProbeBefore: number
   refilledAt: number
   futileRefills: number
@@ -141,7 +149,7 @@ export class RoutingTable {
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
-  private readonly buckets: Array<Bucket | undefined> = new Array(256).fill(undefined)
+  private readonly buckets: Array<Bucket | undefined> = Array.from({ length: 256 }, () => undefined)
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<Bucket> = []
   private readonly entriesById = new Map<NodeId.NodeId, Entry>()
@@ -160,7 +168,7 @@ export class RoutingTable {
    */
   add(contact: Contact, verifiedAt: number | undefined, now: number, learnedFrom?: NodeId.NodeId): AddResult {
     const known = this.entriesById.get(contact.id)
-    if (known !== undefined) return this.heardAgain(known, contact, verifiedAt, now)
+    if (known !== undefined) return this.heardAgain(known, contact, verifiedAt)
     if (contact.id === this.self) return ownId
     if (!/^[0-9a-f]{64}$/.test(contact.id)) return malformedId
     const bucket = this.bucketFor(contact.id)
@@ -171,7 +179,7 @@ export class RoutingTable {
       : this.challenge(bucket, candidate, now)
   }
 
-  private heardAgain(entry: Entry, contact: Contact, verifiedAt: number | undefined, now: number): AddResult {
+  private heardAgain(entry: Entry, contact: Contact, verifiedAt: number | undefined): AddResult {
     const { bucket } = entry
     const { entries } = bucket
     const last = entries.length - 1
@@ -183,7 +191,7 @@ export class RoutingTable {
       if (verifiedAt > entry.verifiedAt) entry.verifiedAt = verifiedAt
       // Hearsay must never move a peer: one liar could point us anywhere.
       if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.contact = contact
-      if (bucket.probe?.oldest === entry) this.settle(bucket, true, now)
+      if (bucket.probe?.oldest === entry) bucket.probe.heard = true
     }
     return updated
   }
@@ -211,7 +219,7 @@ export class RoutingTable {
   private challenge(bucket: Bucket, newcomer: Candidate, now: number): AddResult {
     if (now < bucket.noProbeBefore) return bucketFull
     const oldest = bucket.entries[0]
-    bucket.probe = { oldest, newcomer }
+    bucket.probe = { oldest, newcomer, heard: false }
     bucket.noProbeBefore = now + probeLifetimeMillis
     return { _tag: "Probe", oldest: oldest.contact }
   }
@@ -219,20 +227,20 @@ export class RoutingTable {
   /**
    * The outcome of a probe that `add` asked for; `id` is the peer that was
    * asked. Alive, it stays where it is: its answer, a direct contact like any
-   * other, is what makes it the most recent. Silent, it makes room for the
-   * newcomer that caused the probe. Outcomes nobody waits for change nothing.
+   * other, is what makes it the most recent. Silent, and not heard from in any
+   * other way meanwhile, it makes room for the newcomer that caused the probe.
+   * Outcomes nobody waits for change nothing.
    */
   probed(id: NodeId.NodeId, alive: boolean, now: number): void {
     const bucket = this.existingBucket(id)
-    if (bucket?.probe?.oldest.id === id) this.settle(bucket, alive, now)
-  }
-
-  private settle(bucket: Bucket, alive: boolean, now: number): void {
-    const { probe } = bucket
-    if (probe === undefined) return
+    const probe = bucket?.probe
+    if (bucket === undefined || probe?.oldest.id !== id) return
     bucket.probe = undefined
-    bucket.noProbeBefore = alive ? now + probePauseMillis : now
-    if (alive) return
+    if (alive || probe.heard) {
+      bucket.noProbeBefore = now + probePauseMillis
+      return
+    }
+    bucket.noProbeBefore = now
     this.removeEntry(probe.oldest)
     if (bucket.entries.length < this.k && !this.entriesById.has(probe.newcomer.contact.id)) {
       this.insert(bucket, probe.newcomer, now)
@@ -519,7 +527,8 @@ const nearestOf = (
   for (let i = 0; i < sorted.length && found.length < n; i++) found.push(sorted[i].contact)
 }
 
+// Two of one bucket have the same first bit, so their signs do not matter.
 const closer = (a: Entry, b: Entry, target: NodeId.NodeId, prefix: number): boolean =>
   a.prefix === b.prefix
     ? NodeId.compareDistance(target, a.id, b.id) < 0
-    : ((a.prefix ^ prefix) >>> 0) < ((b.prefix ^ prefix) >>> 0)
+    : (a.prefix ^ prefix) < (b.prefix ^ prefix)

@@ -75,7 +75,8 @@ const leastBusy = (lanes: ReadonlyArray<Lane>): Lane => {
 
 // The file next to this one, which is TypeScript in the source tree and
 // JavaScript in the package.
-const program = new URL(`./internal/verifyWorker${import.meta.url.slice(-3)}`, import.meta.url)
+const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
+const program = new URL(`./internal/verifyWorker${extension}`, import.meta.url)
 
 /** Keeps a lane in `lanes` while a worker of the scope serves it. */
 const startWorker = Effect.fnUntraced(
@@ -85,7 +86,8 @@ const startWorker = Effect.fnUntraced(
     const lane = new Lane(memory)
     let isStopping = false
     const worker = yield* Effect.acquireRelease(
-      Effect.sync(() => new Worker(program, { workerData: memory, name: "effect-dht verifier" })),
+      // Flags that are meant for the main program (as `--input-type`) could stop the worker from starting.
+      Effect.sync(() => new Worker(program, { workerData: memory, name: "effect-dht verifier", execArgv: [] })),
       (worker) =>
         Effect.promise(() => {
           isStopping = true

@@ -5,7 +5,7 @@ import * as Cbor from "../../src/internal/cbor.ts"
 
 /** An independent implementation to compare with. */
 const oracle = {
-  encoder: new Encoder({ mapsAsObjects: false, useRecords: false, variableMapSize: true, useTag259ForMaps: false }),
+  encoder: new Encoder({ mapsAsObjects: false, useRecords: false, variableMapSize: true }),
   decoder: new Decoder({ mapsAsObjects: false, useRecords: false })
 }
 

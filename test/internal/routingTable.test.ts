@@ -49,7 +49,11 @@ type Op =
   | { readonly op: "maintenance" }
   | { readonly op: "wait"; readonly millis: number }
 
-const byteArb = fc.integer({ min: 0, max: 255 })
+// A few ids come up again and again, so that their buckets fill and empty.
+const byteArb = fc.oneof(
+  fc.integer({ min: 0, max: 255 }),
+  { weight: 3, arbitrary: fc.constantFrom(0, 1, 2, 3, 8, 0x40, 0x80, 0x81, 0x82, 0x83, 0xc0, 0xc1) }
+)
 const opArb: fc.Arbitrary<Op> = fc.oneof(
   {
     weight: 8,
@@ -277,6 +281,24 @@ describe("RoutingTable", () => {
       table.add(newcomer, start, start)
       table.probed(inBucket0(1), false, start)
       assert.deepStrictEqual(ids(allContacts(table)), [newcomer.id])
+    })
+
+    it("refuses the newcomer when the place of the probed peer is taken meanwhile", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.remove(inBucket0(1))
+      table.add(contact(inBucket0(10)), start, start)
+      table.probed(inBucket0(1), false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 10].map(inBucket0))
+    })
+
+    it("keeps a peer that was removed and came back while it was probed", () => {
+      const table = full()
+      table.add(newcomer, start, start)
+      table.remove(inBucket0(1))
+      table.add(contact(inBucket0(1)), start, start)
+      table.probed(inBucket0(1), false, start)
+      assert.deepStrictEqual(ids(allContacts(table)), [2, 1].map(inBucket0))
     })
 
     it("lets the newcomer in when the probed peer was removed meanwhile", () => {

@@ -1,0 +1,57 @@
+/**
+ * One node in a process of its own, for a load generator to ask:
+ *
+ *     node bench/server.ts --contacts 200 --verify-threads 1
+ *
+ * Says where it listens, as a line of JSON or as a message to the process that
+ * forked it, and answers until it is killed or left alone by that process.
+ *
+ * @since 0.1.0
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import { parseArgs } from "node:util"
+import { Dht } from "../src/Dht.ts"
+import { DhtLive } from "../src/node/DhtLive.ts"
+import { contactsAround } from "./fixtures.ts"
+
+/** What a server tells the process that forked it, and is asked by it. */
+export type FromServer =
+  | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
+  | { readonly _tag: "Used"; readonly cpuMicros: number }
+export type ToServer = "usage"
+
+const { values: options } = parseArgs({
+  options: {
+    "contacts": { type: "string", default: "200" },
+    "port": { type: "string", default: "0" },
+    "verify-threads": { type: "string", default: "0" }
+  }
+})
+
+const say = (message: FromServer): void => {
+  if (process.send === undefined) process.stdout.write(`${JSON.stringify(message)}\n`)
+  else process.send(message)
+}
+
+process.on("message", () => {
+  // Of the whole process: threads that check signatures are work done as well.
+  const { system, user } = process.cpuUsage()
+  say({ _tag: "Used", cpuMicros: system + user })
+})
+process.on("disconnect", () => process.exit())
+
+const server = Effect.gen(function*() {
+  const dht = yield* Dht
+  for (const contact of contactsAround(dht.nodeId, Number(options.contacts))) yield* dht.addContact(contact)
+  say({ _tag: "Listening", port: dht.localAddress.port, pid: process.pid })
+  return yield* Effect.never
+})
+
+NodeRuntime.runMain(Effect.provide(
+  server,
+  DhtLive({
+    listen: { host: "127.0.0.1", port: Number(options.port) },
+    verifyThreads: Number(options["verify-threads"])
+  })
+))

@@ -1,0 +1,226 @@
+import { assert, describe, it } from "@effect/vitest"
+import { gcm } from "@noble/ciphers/aes.js"
+import { ed25519, x25519 } from "@noble/curves/ed25519.js"
+import { hkdf } from "@noble/hashes/hkdf.js"
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Result from "effect/Result"
+import * as fc from "fast-check"
+import * as Address from "../src/Address.ts"
+import * as Identity from "../src/Identity.ts"
+import * as Cbor from "../src/internal/cbor.ts"
+import * as Mailbox from "../src/Mailbox.ts"
+import { fastest } from "../src/node/NodeCrypto.ts"
+
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+
+const identityOf = (fill: number): Identity.Identity => Identity.fromSeed(fastest, new Uint8Array(32).fill(fill))
+const alice = identityOf(1)
+const bob = identityOf(2)
+const eve = identityOf(3)
+
+const options = {
+  sender: alice.address,
+  recipient: bob.address,
+  recipientPublicKey: bob.publicKey,
+  type: Mailbox.MessageType.text,
+  body: new TextEncoder().encode("hello"),
+  ephemeralSeed: new Uint8Array(32).fill(4),
+  nonce: new Uint8Array(12).fill(5)
+}
+
+const payload = Result.getOrThrow(Mailbox.seal(options))
+const note = Result.getOrThrow(Mailbox.decode(payload))
+
+const tagOf = (result: Result.Result<unknown, { readonly _tag: string }>): string =>
+  Result.isSuccess(result) ? "ok" : result.failure._tag
+
+/** The payload as a map, to be changed and encoded again. */
+const fields = (): Map<Cbor.Value, Cbor.Value> =>
+  new Map<Cbor.Value, Cbor.Value>([
+    [1, Address.toBytes(note.recipient)],
+    [2, Address.toBytes(note.sender)],
+    [3, note.ephemeralPublicKey],
+    [4, note.ciphertext],
+    [5, note.nonce]
+  ])
+
+/** Little-endian u of the X25519 public keys that give everybody the same secret, reduced or not. */
+const smallOrderKeys = [
+  "0000000000000000000000000000000000000000000000000000000000000000",
+  "0100000000000000000000000000000000000000000000000000000000000000",
+  "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"
+].map((text) => new Uint8Array(Buffer.from(text, "hex")))
+
+describe("Mailbox", () => {
+  describe("seal and open", () => {
+    it("gives the recipient the type, the body and the sender", () => {
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 0, max: 255 }),
+          fc.uint8Array({ maxLength: 388 }),
+          bytes(32),
+          bytes(32),
+          bytes(12),
+          (type, body, seed, ephemeralSeed, nonce) => {
+            const recipient = Identity.fromSeed(fastest, seed)
+            const payload = Result.getOrThrow(Mailbox.seal({
+              sender: alice.address,
+              recipient: recipient.address,
+              recipientPublicKey: recipient.publicKey,
+              type,
+              body,
+              ephemeralSeed,
+              nonce
+            }))
+            const note = Result.getOrThrow(Mailbox.decode(payload))
+            assert.strictEqual(note.recipient, recipient.address)
+            assert.strictEqual(note.sender, alice.address)
+            assert.deepStrictEqual(note.nonce, nonce)
+            assert.deepStrictEqual(Mailbox.encode(note), payload)
+            assert.deepStrictEqual(
+              Result.getOrThrow(Mailbox.open({ note, identity: recipient })),
+              { type, body, sender: alice.address }
+            )
+          }
+        ),
+        { numRuns: 30 }
+      )
+    })
+
+    it("makes the same payload of the same randomness, and another of other randomness", () => {
+      const other = { ephemeralSeed: new Uint8Array(32).fill(6), nonce: new Uint8Array(12).fill(7) }
+      assert.deepStrictEqual(Result.getOrThrow(Mailbox.seal(options)), payload)
+      assert.notDeepEqual(Result.getOrThrow(Mailbox.seal({ ...options, nonce: other.nonce })), payload)
+      assert.notDeepEqual(Result.getOrThrow(Mailbox.seal({ ...options, ephemeralSeed: other.ephemeralSeed })), payload)
+    })
+
+    it("does not open for anyone else, the sender included", () => {
+      assert.strictEqual(tagOf(Mailbox.open({ note, identity: bob })), "ok")
+      for (const identity of [alice, eve]) {
+        assert.strictEqual(tagOf(Mailbox.open({ note, identity })), "CannotDecrypt")
+      }
+    })
+
+    it("does not open under another sender or recipient", () => {
+      for (const changed of [{ sender: eve.address }, { recipient: eve.address }]) {
+        assert.strictEqual(tagOf(Mailbox.open({ note: { ...note, ...changed }, identity: bob })), "CannotDecrypt")
+      }
+    })
+
+    it("never opens to anything but what was sealed, whichever byte is changed", () => {
+      const message = Result.getOrThrow(Mailbox.open({ note, identity: bob }))
+      for (let at = 0; at < payload.length; at++) {
+        for (const bit of [0x01, 0x80]) {
+          const changed = Mailbox.decode(payload.with(at, payload[at] ^ bit))
+          if (Result.isFailure(changed)) continue
+          const opened = Mailbox.open({ note: changed.success, identity: bob })
+          // X25519 ignores the highest bit of a public key, so that one may open.
+          if (Result.isSuccess(opened)) assert.deepStrictEqual(opened.success, message)
+          else assert.strictEqual(opened.failure._tag, "CannotDecrypt")
+        }
+      }
+    })
+
+    it("does not open with an ephemeral key of small order, whose secret everybody knows", () => {
+      const plaintext = Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[1, 3], [2, options.body]]))
+      const sealedUnder = (secret: Uint8Array) => {
+        const info = new Uint8Array([...Address.toBytes(note.sender), ...Address.toBytes(note.recipient)])
+        const salt = new TextEncoder().encode("a2al-mailbox\0")
+        return gcm(hkdf(sha256, secret, salt, info, 32), note.nonce).encrypt(plaintext)
+      }
+      // The forger's way of sealing is the right one.
+      assert.deepStrictEqual(
+        sealedUnder(x25519.getSharedSecret(options.ephemeralSeed, ed25519.utils.toMontgomery(bob.publicKey))),
+        note.ciphertext
+      )
+      const ciphertext = sealedUnder(new Uint8Array(32))
+      for (const ephemeralPublicKey of smallOrderKeys) {
+        const opened = Mailbox.open({ note: { ...note, ephemeralPublicKey, ciphertext }, identity: bob })
+        assert.strictEqual(tagOf(opened), "CannotDecrypt")
+      }
+    })
+
+    it("does not seal to a key of small order, or to bytes that are no key", () => {
+      const { Point } = ed25519
+      const offCurve = new Uint8Array(32).fill(0, 1).with(0, 2)
+      assert.throws(() => Point.fromBytes(offCurve))
+      const torsion = Point.fromHex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
+      const smallOrder: Array<Uint8Array> = []
+      for (let point = Point.ZERO; smallOrder.length < 8; point = point.add(torsion)) smallOrder.push(point.toBytes())
+      for (const recipientPublicKey of [...smallOrder, offCurve, bob.publicKey.slice(1), new Uint8Array(0)]) {
+        assert.strictEqual(tagOf(Mailbox.seal({ ...options, recipientPublicKey })), "InvalidRecord")
+      }
+    })
+
+    it("refuses a body that does not fit and a type that is no byte", () => {
+      assert.strictEqual(Result.getOrThrow(Mailbox.seal({ ...options, body: new Uint8Array(389) })).length, 512)
+      assert.strictEqual(tagOf(Mailbox.seal({ ...options, body: new Uint8Array(390) })), "InvalidRecord")
+      for (const type of [-1, 1.5, 256, NaN]) {
+        assert.strictEqual(tagOf(Mailbox.seal({ ...options, type })), "InvalidRecord")
+      }
+    })
+
+    it("throws for randomness of the wrong length", () => {
+      for (const wrong of [{ ephemeralSeed: new Uint8Array(31) }, { nonce: new Uint8Array(16) }]) {
+        assert.throws(() => Mailbox.seal({ ...options, ...wrong }), RangeError)
+      }
+    })
+  })
+
+  describe("decode", () => {
+    it("never throws, and what it reads can be tried to open", () => {
+      fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
+        const decoded = Mailbox.decode(bytes)
+        if (Result.isSuccess(decoded)) Mailbox.open({ note: decoded.success, identity: bob })
+        else assert.strictEqual(decoded.failure._tag, "InvalidRecord")
+      }))
+    })
+
+    it("refuses every truncation, and bytes after the end", () => {
+      for (let length = 0; length < payload.length; length++) {
+        assert.strictEqual(tagOf(Mailbox.decode(payload.slice(0, length))), "InvalidRecord")
+      }
+      assert.strictEqual(tagOf(Mailbox.decode(new Uint8Array([...payload, 0]))), "InvalidRecord")
+    })
+
+    it("refuses a payload of more than 512 bytes", () => {
+      const ciphertextOf = (size: number) => Cbor.encode(fields().set(4, new Uint8Array(size)))
+      const overhead = ciphertextOf(300).length - 300
+      assert.strictEqual(tagOf(Mailbox.decode(ciphertextOf(512 - overhead))), "ok")
+      assert.strictEqual(tagOf(Mailbox.decode(ciphertextOf(513 - overhead))), "InvalidRecord")
+    })
+
+    it("refuses a payload in which a field is missing, or has another length or type", () => {
+      assert.strictEqual(tagOf(Mailbox.decode(Cbor.encode(fields()))), "ok")
+      for (const key of [1, 2, 3, 4, 5]) {
+        const without = fields()
+        without.delete(key)
+        assert.strictEqual(tagOf(Mailbox.decode(Cbor.encode(without))), "InvalidRecord")
+        assert.strictEqual(tagOf(Mailbox.decode(Cbor.encode(fields().set(key, "text")))), "InvalidRecord")
+        if (key === 4) continue
+        assert.strictEqual(tagOf(Mailbox.decode(Cbor.encode(fields().set(key, new Uint8Array(20))))), "InvalidRecord")
+      }
+    })
+
+    it("refuses an address of an unknown kind", () => {
+      for (const key of [1, 2]) {
+        const bytes = Address.toBytes(note.sender).with(0, 0x11)
+        assert.strictEqual(tagOf(Mailbox.decode(Cbor.encode(fields().set(key, bytes)))), "InvalidRecord")
+      }
+    })
+
+    it("refuses a key that occurs twice", () => {
+      const twice = new Uint8Array([0xa6, ...payload.slice(1), 5, 0x4c, ...note.nonce])
+      assert.strictEqual(tagOf(Mailbox.decode(twice)), "InvalidRecord")
+    })
+
+    it("steps over keys of later versions", () => {
+      const later = Cbor.encode(fields().set(6, ["later", new Map([[1, true]])]))
+      assert.deepStrictEqual(Mailbox.decode(later), Result.succeed(note))
+    })
+  })
+})

@@ -1,0 +1,336 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Address from "../src/Address.ts"
+import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
+import { InvalidDelegation } from "../src/DhtError.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Record from "../src/Record.ts"
+import * as Store from "../src/Store.ts"
+
+const profile = Record.RecordType.profile
+const mailbox = Record.RecordType.mailbox
+
+const alice = noble.signingKey(new Uint8Array(32).fill(1))
+const bob = noble.signingKey(new Uint8Array(32).fill(2))
+const addressOf = (signer: typeof alice) => Address.fromPublicKey(signer.publicKey)
+const home = NodeId.fromAddress(addressOf(alice))
+const elsewhere = NodeId.fromAddress(addressOf(bob))
+
+/** Alice's profile, good until second 1000 of the test clock. */
+const signed = (
+  options: { readonly type?: number; readonly seq?: bigint; readonly timestamp?: bigint; readonly ttl?: number } = {}
+) =>
+  Result.getOrThrow(Record.sign({
+    signer: alice,
+    address: addressOf(alice),
+    type: profile,
+    payload: Uint8Array.of(0xa0),
+    seq: 1n,
+    timestamp: 0n,
+    ttl: 1000,
+    ...options
+  }))
+
+/** The same but for its last byte, which is the signature's. */
+const tampered = (record: Record.SignedRecord): Record.SignedRecord => {
+  const bytes = record.bytes.slice()
+  bytes[bytes.length - 1] ^= 1
+  return Result.getOrThrow(Record.decode(bytes))
+}
+
+const layer = (options?: Parameters<typeof Store.layer>[0]): Layer.Layer<Store.Store> =>
+  Store.layer(options).pipe(Layer.provide(layerNoble))
+
+const refused = (key: NodeId.NodeId | undefined, record: Record.SignedRecord) =>
+  Store.Store.use((store) => Effect.flip(store.put(key, record)))
+
+describe("Store", () => {
+  describe("put", () => {
+    it.effect("keeps a record without a key, or with the all-zero key, at the key of its address", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* store.put(undefined, signed())
+        yield* store.put(NodeId.zero, signed({ seq: 2n }))
+        assert.deepStrictEqual(yield* store.getAll(home, 0), [signed({ seq: 2n })])
+        assert.strictEqual(yield* store.size, 1)
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("refuses a sovereign record at any other key, and takes others where they are put", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        assert.strictEqual((yield* refused(elsewhere, signed()))._tag, "InvalidRecord")
+        assert.strictEqual(yield* store.size, 0)
+        yield* store.put(elsewhere, signed({ type: mailbox }))
+        assert.deepStrictEqual(yield* store.getAll(elsewhere, 0), [signed({ type: mailbox })])
+      }).pipe(Effect.provide(layer({ policy: Record.policyNone }))))
+
+    it.effect("refuses a wrong signature before it looks at the key", () =>
+      Effect.gen(function*() {
+        const error = yield* refused(elsewhere, tampered(signed()))
+        assert.strictEqual(error.message, "Invalid record: bad signature")
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("refuses what is from the future and what expired, by the clock of the program", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* TestClock.setTime(39_999)
+        assert.strictEqual((yield* refused(undefined, signed({ timestamp: 100n })))._tag, "InvalidRecord")
+        yield* TestClock.setTime(40_000)
+        yield* store.put(undefined, signed({ timestamp: 100n }))
+        yield* TestClock.setTime(1_000_999)
+        yield* store.put(undefined, signed({ type: 3 }))
+        yield* TestClock.setTime(1_001_000)
+        assert.strictEqual((yield* refused(undefined, signed({ type: 4 })))._tag, "RecordExpired")
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("refuses a record that is not newer than the one in its slot, and tells how new that is", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* store.put(undefined, signed({ seq: 5n }))
+        const error = yield* refused(undefined, signed({ seq: 4n }))
+        assert.deepInclude(error, { _tag: "StaleRecord", seq: 4n, heldSeq: 5n })
+        assert.deepStrictEqual(yield* store.getAll(home, 0), [signed({ seq: 5n })])
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("asks for authority unless it is given another policy", () => {
+      const foreign = Result.getOrThrow(
+        Record.decode(Record.encode({ ...signed({ type: mailbox }), address: addressOf(bob) }))
+      )
+      const outcome = Store.Store.use((store) => Effect.succeed(store.admit(undefined, foreign, 0)._tag))
+      return Effect.gen(function*() {
+        assert.strictEqual(yield* Effect.provide(outcome, layer()), "Refused")
+        assert.strictEqual(yield* Effect.provide(outcome, layer({ policy: Record.policyNone })), "Stored")
+      })
+    })
+
+    it.effect("asks the given policy last, with the key, the record and the time in seconds", () => {
+      const asked: Array<unknown> = []
+      const policy: Record.Policy = (key, record, now) => {
+        asked.push([key, record, now])
+        return record.seq === 7n ? Result.fail(new InvalidDelegation({ reason: "not seven" })) : Result.void
+      }
+      return Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* TestClock.setTime(12_345)
+        yield* refused(undefined, tampered(signed()))
+        yield* refused(elsewhere, signed())
+        assert.deepStrictEqual(asked, [])
+        const error = yield* refused(undefined, signed({ seq: 7n }))
+        assert.deepInclude(error, { _tag: "InvalidDelegation", reason: "not seven" })
+        assert.deepStrictEqual(asked, [[home, signed({ seq: 7n }), 12]])
+        assert.strictEqual(yield* store.size, 0)
+        yield* store.put(undefined, signed())
+        assert.strictEqual(yield* store.size, 1)
+      }).pipe(Effect.provide(layer({ policy })))
+    })
+  })
+
+  describe("vet", () => {
+    it.effect("says what put would, and keeps nothing", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const cases: ReadonlyArray<readonly [NodeId.NodeId | undefined, Record.SignedRecord, number]> = [
+          [undefined, signed(), 0],
+          [elsewhere, signed(), 0],
+          [home, tampered(signed()), 0],
+          [home, signed(), 1001]
+        ]
+        const verdicts = cases.map((args) => {
+          const result = store.vet(...args)
+          return Result.isSuccess(result) ? "ok" : result.failure._tag
+        })
+        assert.deepStrictEqual(verdicts, ["ok", "InvalidRecord", "InvalidRecord", "RecordExpired"])
+        assert.strictEqual(yield* store.size, 0)
+      }).pipe(Effect.provide(layer())))
+  })
+
+  describe("admit", () => {
+    it.effect("leaves the signature to its caller, and checks everything else", () => {
+      const verified: Array<Uint8Array> = []
+      const counting = Layer.succeed(Crypto, {
+        ...noble,
+        verify: (...args) => {
+          verified.push(args[2])
+          return noble.verify(...args)
+        }
+      })
+      return Effect.gen(function*() {
+        const store = yield* Store.Store
+        const outcome = (...args: Parameters<typeof store.admit>) => {
+          const admission = store.admit(...args)
+          return admission._tag === "Refused" ? admission.reason._tag : admission._tag
+        }
+        assert.strictEqual(outcome(undefined, signed(), 1001), "RecordExpired")
+        assert.strictEqual(outcome(undefined, signed({ timestamp: 61n }), 0), "InvalidRecord")
+        assert.strictEqual(outcome(elsewhere, signed(), 0), "InvalidRecord")
+        assert.strictEqual(yield* store.size, 0)
+        assert.strictEqual(outcome(NodeId.zero, signed(), 0), "Stored")
+        assert.strictEqual(outcome(home, signed(), 0), "Stale")
+        assert.deepStrictEqual(verified, [])
+      }).pipe(Effect.provide(Store.layer().pipe(Layer.provide(counting))))
+    })
+
+    it.effect("keeps its own copy of the record's bytes, not the datagram", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const { bytes } = signed()
+        const datagram = new Uint8Array(1200)
+        datagram.set(bytes, 100)
+        store.admit(undefined, Result.getOrThrow(Record.decode(datagram.subarray(100, 100 + bytes.length))), 0)
+        datagram.fill(0)
+        const [held] = yield* store.getAll(home, 0)
+        assert.deepStrictEqual(held, signed())
+        for (const part of [held.bytes, held.payload, held.publicKey, held.signature]) {
+          assert.strictEqual(part.buffer.byteLength, bytes.length)
+        }
+      }).pipe(Effect.provide(layer())))
+  })
+
+  it.effect("reads by key, by type and by address, and forgets what it is told to", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const [mine, note, custom] = [signed(), signed({ type: mailbox }), signed({ type: 3 })]
+      yield* store.put(undefined, mine)
+      yield* store.put(undefined, custom)
+      yield* store.put(elsewhere, note)
+      assert.deepStrictEqual(yield* store.getAll(home, 0), [mine, custom])
+      assert.deepStrictEqual(yield* store.getAll(home, 3), [custom])
+      assert.isUndefined(yield* store.get(home))
+      assert.sameDeepMembers(yield* store.getAllByAddress(addressOf(alice), 0), [mine, custom, note])
+      assert.deepStrictEqual(yield* store.getAllByAddress(addressOf(alice), mailbox), [note])
+      assert.sameDeepMembers((yield* store.rows).map(({ key, type }) => [key, type]), [
+        [home, profile],
+        [home, 3],
+        [elsewhere, mailbox]
+      ])
+      yield* store.invalidate(home, 3)
+      assert.deepStrictEqual(yield* store.getAll(home, 0), [mine])
+      yield* store.invalidate(home, 0)
+      assert.strictEqual(yield* store.size, 1)
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("finds the newest endpoint record of a key", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      // Endpoints [], NAT type 0; nobody asks who signed it.
+      const endpoint = (seq: bigint) =>
+        Result.getOrThrow(
+          Record.decode(
+            Record.encode({ ...signed(), type: 1, seq, payload: Uint8Array.of(0xa2, 0x01, 0x80, 0x02, 0x00) })
+          )
+        )
+      store.admit(undefined, endpoint(1n), 0)
+      store.admit(undefined, endpoint(2n), 0)
+      assert.deepStrictEqual(yield* store.get(home), endpoint(2n))
+      yield* TestClock.setTime(1_001_000)
+      assert.isUndefined(yield* store.get(home))
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("keeps to its bound of keys, and to a new one from the next new key on", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const note = signed({ type: mailbox })
+      const key = (digit: string) => digit.repeat(64) as NodeId.NodeId
+      for (const digit of ["1", "2", "3"]) yield* store.put(key(digit), note)
+      assert.strictEqual(yield* store.size, 2)
+      yield* store.setMaxKeys(1)
+      assert.strictEqual(yield* store.size, 2)
+      yield* store.put(key("4"), note)
+      assert.deepStrictEqual((yield* store.rows).map((row) => row.key), [key("4")])
+    }).pipe(Effect.provide(layer({ maxKeys: 2 }))))
+
+  describe("changes", () => {
+    it.effect("has every record that is new to the store, and no other", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* store.put(undefined, signed({ type: 3 }))
+        const reader = yield* store.changes.pipe(
+          Stream.take(3),
+          Stream.runCollect,
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* store.put(undefined, signed({ seq: 2n }))
+        yield* refused(undefined, signed({ seq: 1n }))
+        yield* refused(undefined, tampered(signed({ seq: 3n })))
+        store.admit(undefined, signed({ seq: 3n }), 0)
+        yield* store.put(elsewhere, signed({ type: mailbox }))
+        assert.deepStrictEqual(yield* Fiber.join(reader), [
+          { key: home, record: signed({ seq: 2n }) },
+          { key: home, record: signed({ seq: 3n }) },
+          { key: elsewhere, record: signed({ type: mailbox }) }
+        ])
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("loses the oldest for a reader that does not keep up, and makes nobody wait", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const base = signed()
+        const reader = yield* store.changes.pipe(
+          Stream.take(1024),
+          Stream.runCollect,
+          Effect.forkChild({ startImmediately: true })
+        )
+        // No fiber runs in between.
+        for (let seq = 1n; seq <= 1100n; seq++) {
+          store.admit(undefined, Result.getOrThrow(Record.decode(Record.encode({ ...base, seq }))), 0)
+        }
+        const seen = (yield* Fiber.join(reader)).map((change) => change.record.seq)
+        assert.deepStrictEqual([seen[0], seen.at(-1)], [77n, 1100n])
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("ends with the store", () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const store = yield* Layer.buildWithScope(layer(), scope).pipe(
+          Effect.flatMap((context) => Effect.provide(Store.Store, context))
+        )
+        const reader = yield* Effect.forkChild(Stream.runCollect(store.changes), { startImmediately: true })
+        yield* store.put(undefined, signed())
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(yield* Fiber.join(reader), [{ key: home, record: signed() }])
+      }))
+  })
+
+  describe("upkeep", () => {
+    it.effect("removes expired records that nobody asks for", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* store.put(undefined, signed({ ttl: 10 }))
+        yield* store.put(elsewhere, signed({ type: mailbox }))
+        yield* TestClock.adjust("3 minutes")
+        assert.strictEqual(yield* store.size, 1)
+        yield* TestClock.adjust("20 minutes")
+        assert.strictEqual(yield* store.size, 0)
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("logs a warning when it fails, and goes on", () => {
+      const warnings: Array<unknown> = []
+      const logger = Logger.make((entry) => {
+        if (entry.logLevel === "Warn") warnings.push(entry.message)
+      })
+      return Effect.gen(function*() {
+        const store = yield* Store.Store
+        yield* store.put(undefined, signed({ ttl: 10 }))
+        const sweep = store.core.sweep
+        store.core.sweep = () => {
+          throw new Error("broken")
+        }
+        yield* TestClock.adjust("3 minutes")
+        const failures = warnings.length
+        assert.isAtLeast(failures, 3)
+        store.core.sweep = sweep
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(yield* store.size, 0)
+        assert.strictEqual(warnings.length, failures)
+      }).pipe(Effect.provide(layer()), Effect.provide(Logger.layer([logger])))
+    })
+  })
+})

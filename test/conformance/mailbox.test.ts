@@ -1,0 +1,65 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as Identity from "../../src/Identity.ts"
+import * as Hex from "../../src/internal/hex.ts"
+import * as Mailbox from "../../src/Mailbox.ts"
+import { fastest } from "../../src/node/NodeCrypto.ts"
+import { vectors } from "./vectors.ts"
+
+const { largestBody, messages } = vectors("mailbox.json")
+
+/** The entry's message sealed anew, with other randomness. */
+const sealed = (entry: any, body: Uint8Array) => {
+  const sender = Identity.fromSeed(fastest, Hex.decode(entry.sender.seed))
+  const recipient = Identity.fromSeed(fastest, Hex.decode(entry.recipient.seed))
+  return Mailbox.seal({
+    sender: sender.address,
+    recipient: recipient.address,
+    recipientPublicKey: recipient.publicKey,
+    type: entry.msgType,
+    body,
+    ephemeralSeed: new Uint8Array(32).fill(1),
+    nonce: new Uint8Array(12).fill(2)
+  })
+}
+
+describe("mailbox.json", () => {
+  it("refuses to seal what was too large for the reference, and makes all else as long as it did", () => {
+    for (const entry of messages) {
+      const result = sealed(entry, Hex.decode(entry.body))
+      if (entry.encodeError) assert.isTrue(Result.isFailure(result))
+      else assert.strictEqual(Result.getOrThrow(result).length, entry.payload.length / 2)
+    }
+  })
+
+  it("opens every message with the recipient's seed", () => {
+    for (const entry of messages) {
+      if (entry.encodeError) continue
+      const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
+      assert.strictEqual(note.recipient, entry.recipient.address)
+      assert.strictEqual(note.sender, entry.sender.address)
+      const identity = Identity.fromSeed(fastest, Hex.decode(entry.recipient.seed))
+      assert.strictEqual(identity.address, entry.recipient.address)
+      const message = Result.getOrThrow(Mailbox.open({ note, identity }))
+      assert.strictEqual(message.type, entry.msgType)
+      assert.strictEqual(Hex.encode(message.body), entry.body)
+      assert.strictEqual(message.sender, entry.sender.address)
+    }
+  })
+
+  it("encodes every decoded payload to the same bytes", () => {
+    for (const entry of messages) {
+      if (entry.encodeError) continue
+      const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
+      assert.strictEqual(Hex.encode(Mailbox.encode(note)), entry.payload)
+    }
+  })
+
+  it("seals the largest body and refuses one byte more", () => {
+    for (const entry of messages) {
+      const payload = Result.getOrThrow(sealed(entry, new Uint8Array(largestBody)))
+      assert.isAtMost(payload.length, Mailbox.maxPayload)
+      assert.isTrue(Result.isFailure(sealed(entry, new Uint8Array(largestBody + 1))))
+    }
+  })
+})
