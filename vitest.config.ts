@@ -1,7 +1,20 @@
 import { defineConfig } from "vitest/config"
+import type { Reporter } from "vitest/node"
+
+/** Ends the output with one plain line that a person or a script can read. */
+const tally: Reporter = {
+  onTestRunEnd(modules, unhandledErrors) {
+    const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
+    const count = (state: string) => states.filter((other) => other === state).length
+    // A file that does not load has no tests to fail, and must not pass for it.
+    const broken = modules.flatMap((module) => module.errors()).length + unhandledErrors.length
+    console.log(`${count("passed")} passed, ${count("failed") + broken} failed`)
+  }
+}
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"]
+    include: ["test/**/*.test.ts"],
+    reporters: ["default", tally]
   }
 })

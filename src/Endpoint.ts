@@ -22,6 +22,8 @@ import type { SignedRecord } from "./Record.ts"
 export type NatType = typeof NatType[keyof typeof NatType]
 
 /**
+ * The kinds of translator by name: unknown, then from the most permissive down.
+ *
  * @category constants
  * @since 0.1.0
  */

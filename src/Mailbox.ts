@@ -53,8 +53,9 @@ export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as cons
 export const maxPayload = 512
 
 /**
- * Reads a payload. It does not look into the ciphertext; that the sender is the
- * address of the record is for the caller to check.
+ * Reads a payload, of which the note's bytes are views. It does not look into
+ * the ciphertext, and that the sender is the record's address is for the caller
+ * to check.
  *
  * @category encoding
  * @since 0.1.0
@@ -110,7 +111,8 @@ export const encode = (note: Note): Uint8Array => {
  * Encrypts a message and returns the payload that carries it. The randomness
  * is given: 32 bytes of `ephemeralSeed` and 12 of `nonce`, fresh for each note.
  * `recipientPublicKey` is the recipient's Ed25519 key (32 bytes); `type` is at
- * most 255. Fails if that key cannot be used or the body does not fit.
+ * most 255. Fails if that key cannot be used or the body does not fit;
+ * randomness of another length throws a `RangeError`.
  *
  * @category encryption
  * @since 0.1.0
@@ -212,6 +214,7 @@ const decodeMessage = (plaintext: Uint8Array): { readonly type: number; readonly
   for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
     const key = reader.uint(Number.MAX_SAFE_INTEGER)
     if (key === 1 && type === -1) type = reader.uint(0xff)
+    // Null is how Go writes bytes that were never set.
     else if (key === 2 && body === undefined) body = reader.null() ? none : reader.byteString()
     else if (key === 1 || key === 2) reader.fail("a key occurs twice")
     else reader.skip(1)

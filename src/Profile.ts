@@ -46,6 +46,8 @@ export interface ProfilePayload {
 export const warnSize = 350
 
 /**
+ * A payload of what is given, in the current version.
+ *
  * @category constructors
  * @since 0.1.0
  */

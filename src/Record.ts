@@ -169,6 +169,8 @@ export type Fault =
   | { readonly _tag: "RecordExpired"; readonly expiresAt: number; readonly now: number }
 
 /**
+ * The same as a typed error.
+ *
  * @category conversions
  * @since 0.1.0
  */

@@ -70,6 +70,8 @@ export const defaultTtl = 3600
 export const maxTtl = 7200
 
 /**
+ * A payload of what is given, in the current version.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -182,6 +184,8 @@ export interface Filter {
 }
 
 /**
+ * Whether the payload is what a search asks for.
+ *
  * @category filters
  * @since 0.1.0
  */

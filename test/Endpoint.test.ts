@@ -57,9 +57,10 @@ describe("Endpoint", () => {
     it("keeps to the limits of its texts in bytes and of its lists in entries", () => {
       const accepts = (payload: Partial<Endpoint.EndpointPayload>) =>
         isValid(Endpoint.encode({ ...minimal, ...payload }))
-      // Two bytes of UTF-8 each.
-      const wide = (bytes: number) => "ü".repeat(bytes >> 1) + "u".repeat(bytes & 1)
-      for (const  of of[wide, (bytes: number) => "s".repeat(bytes)]) {
+      // Characters of one to four bytes, the last in two units of UTF-16.
+      for (const character of ["s", "ü", "例", "😀"]) {
+        const size = Buffer.byteLength(character)
+        const of = (bytes: number) => character.repeat(Math.floor(bytes / size)) + "s".repeat(bytes % size)
         assert.isTrue(accepts({ signal: of(2048) }))
         assert.isFalse(accepts({ signal: of(2049) }))
         assert.isTrue(accepts({ turns: ["", of(512)] }))

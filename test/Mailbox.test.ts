@@ -44,6 +44,16 @@ const fields = (): Map<Cbor.Value, Cbor.Value> =>
     [5, note.nonce]
   ])
 
+const message = (type: Cbor.Value, body: Cbor.Value): Map<Cbor.Value, Cbor.Value> => new Map([[1, type], [2, body]])
+
+/** The secret of the note above, and the encryption of any plaintext in its place. */
+const secret = x25519.getSharedSecret(options.ephemeralSeed, ed25519.utils.toMontgomery(bob.publicKey))
+const encrypt = (plaintext: Uint8Array, secret: Uint8Array): Uint8Array => {
+  const info = new Uint8Array([...Address.toBytes(note.sender), ...Address.toBytes(note.recipient)])
+  const salt = new TextEncoder().encode("a2al-mailbox\0")
+  return gcm(hkdf(sha256, secret, salt, info, 32), note.nonce).encrypt(plaintext)
+}
+
 /** Little-endian u of the X25519 public keys that give everybody the same secret, reduced or not. */
 const smallOrderKeys = [
   "0000000000000000000000000000000000000000000000000000000000000000",
@@ -112,36 +122,54 @@ describe("Mailbox", () => {
     })
 
     it("never opens to anything but what was sealed, whichever byte is changed", () => {
-      const message = Result.getOrThrow(Mailbox.open({ note, identity: bob }))
+      const sealed = Result.getOrThrow(Mailbox.open({ note, identity: bob }))
       for (let at = 0; at < payload.length; at++) {
         for (const bit of [0x01, 0x80]) {
           const changed = Mailbox.decode(payload.with(at, payload[at] ^ bit))
           if (Result.isFailure(changed)) continue
           const opened = Mailbox.open({ note: changed.success, identity: bob })
           // X25519 ignores the highest bit of a public key, so that one may open.
-          if (Result.isSuccess(opened)) assert.deepStrictEqual(opened.success, message)
+          if (Result.isSuccess(opened)) assert.deepStrictEqual(opened.success, sealed)
           else assert.strictEqual(opened.failure._tag, "CannotDecrypt")
         }
       }
     })
 
     it("does not open with an ephemeral key of small order, whose secret everybody knows", () => {
-      const plaintext = Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[1, 3], [2, options.body]]))
-      const sealedUnder = (secret: Uint8Array) => {
-        const info = new Uint8Array([...Address.toBytes(note.sender), ...Address.toBytes(note.recipient)])
-        const salt = new TextEncoder().encode("a2al-mailbox\0")
-        return gcm(hkdf(sha256, secret, salt, info, 32), note.nonce).encrypt(plaintext)
-      }
+      const plaintext = Cbor.encode(message(3, options.body))
       // The forger's way of sealing is the right one.
-      assert.deepStrictEqual(
-        sealedUnder(x25519.getSharedSecret(options.ephemeralSeed, ed25519.utils.toMontgomery(bob.publicKey))),
-        note.ciphertext
-      )
-      const ciphertext = sealedUnder(new Uint8Array(32))
+      assert.deepStrictEqual(encrypt(plaintext, secret), note.ciphertext)
+      const ciphertext = encrypt(plaintext, new Uint8Array(32))
       for (const ephemeralPublicKey of smallOrderKeys) {
         const opened = Mailbox.open({ note: { ...note, ephemeralPublicKey, ciphertext }, identity: bob })
         assert.strictEqual(tagOf(opened), "CannotDecrypt")
       }
+    })
+
+    it("refuses a sealed plaintext that is no message, and never throws", () => {
+      const open = (plaintext: Uint8Array) =>
+        Mailbox.open({ note: { ...note, ciphertext: encrypt(plaintext, secret) }, identity: bob })
+      const empty = { type: 3, body: new Uint8Array(0), sender: alice.address }
+      assert.deepStrictEqual(open(Cbor.encode(message(3, empty.body))), Result.succeed(empty))
+      assert.deepStrictEqual(open(Cbor.encode(message(3, null))), Result.succeed(empty))
+      assert.deepStrictEqual(open(Cbor.encode(message(3, empty.body).set(3, "later"))), Result.succeed(empty))
+      const malformed = [
+        Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[1, 3]])),
+        Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[2, empty.body]])),
+        Cbor.encode(message(256, empty.body)),
+        Cbor.encode(message(-1, empty.body)),
+        Cbor.encode(message(3, "text")),
+        new Uint8Array([...Cbor.encode(message(3, empty.body)), 0]),
+        new Uint8Array([0xa3, 1, 3, 1, 3, 2, 0x40]),
+        new Uint8Array([0xa3, 1, 3, 2, 0x40, 2, 0x40])
+      ]
+      for (const plaintext of malformed) assert.strictEqual(tagOf(open(plaintext)), "CannotDecrypt")
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 64 }), (plaintext) => {
+          assert.include(["ok", "CannotDecrypt"], tagOf(open(plaintext)))
+        }),
+        { numRuns: 50 }
+      )
     })
 
     it("does not seal to a key of small order, or to bytes that are no key", () => {

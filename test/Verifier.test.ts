@@ -168,7 +168,7 @@ describe("NodeVerifier", () => {
     return withWorkers((workers) =>
       Effect.gen(function*() {
         const verifier = yield* Verifier.Verifier
-        for (const worker of [...workers]) {
+        for (const worker of workers) {
           assert.isTrue(yield* ask(verifier, good))
           const checks = Array.from({ length: 64 }, (_, i) => i % 3 === 0 ? bad : good)
           const answers = askAll(verifier, checks)

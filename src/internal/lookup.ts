@@ -45,7 +45,7 @@ export interface Options {
   readonly quorum?: number | undefined
   /** Nodes taken from one answer, 20. */
   readonly maxNodesPerAnswer?: number | undefined
-  /** Candidates remembered, and so the most requests there can be, 128. */
+  /** Candidates remembered, and requests made, 128. */
   readonly maxCandidates?: number | undefined
   /** How many of the k closest may be of one subnet while there are others, 4. */
   readonly maxPerSubnet?: number | undefined
@@ -102,7 +102,12 @@ interface Candidate {
   readonly distance: string
   readonly subnet: string | undefined
   readonly isBad: boolean
-  readonly depth: number
+  /** Who named it; nobody for our own contacts. */
+  readonly teacher: Candidate | undefined
+  /** It failed at another address before. */
+  readonly isRetry: boolean
+  /** Where another teacher says it is. */
+  elsewhere: Contact | undefined
   state: "Unasked" | "Asked" | "Answered" | "Failed"
   /** Asked for want of better ones. */
   isLastResort: boolean
@@ -160,7 +165,7 @@ export class Lookup {
    * cannot push them out either.
    */
   seed(contact: Contact): void {
-    this.learn(contact, 0)
+    this.learn(contact, undefined)
   }
 
   /** Says what to do next. */
@@ -178,7 +183,7 @@ export class Lookup {
       // The closest node known has answered, so nobody closer is expected. The
       // rest of the k closest have to be heard in any case: nothing is saved by
       // asking them a few at a time.
-      const [closest] = standing.ranked
+      const closest = standing.ranked.at(0)
       const hasArrived = closest?.state === "Answered" && closest.distance < next.distance
       if (prompt.length < (hasArrived ? Math.max(this.k, this.alpha) : this.alpha)) {
         // Every other one, so that a liar who pretends to be the closest cannot
@@ -203,14 +208,15 @@ export class Lookup {
     candidate.holdsRecord = answer.holdsRecord
     if (answer.holdsRecord) this.holders++
     for (const contact of answer.nodes.slice(0, this.maxNodesPerAnswer)) {
-      const learned = this.learn(contact, candidate.depth + 1)
+      const learned = this.learn(contact, candidate)
       if (learned !== undefined && learned.distance < candidate.distance) candidate.closerNodes++
     }
   }
 
   /** Gives an asked node up; ignored unless an answer is awaited from it. */
   failed(id: NodeId.NodeId, now: number): void {
-    this.end(id, now, "Failed")
+    const candidate = this.end(id, now, "Failed")
+    if (candidate !== undefined) this.retry(candidate)
   }
 
   /** The closest nodes that have answered, nearest first. */
@@ -227,15 +233,16 @@ export class Lookup {
       endedAt: candidate.endedAt,
       holdsRecord: candidate.holdsRecord,
       commonPrefixLength: NodeId.commonPrefixLength(this.options.target, candidate.contact.id),
-      depth: candidate.depth,
+      depth: depthOf(candidate),
       closerNodes: candidate.closerNodes
     }))
   }
 
   /** The closest candidate worth asking. */
   private next(standing: Ranking, now: number): Candidate | undefined {
+    if (this.asked.length === this.maxCandidates) return undefined
     const unasked = this.candidates.filter(({ state }) => state === "Unasked")
-    const farthest = standing.ranked[this.k - 1]
+    const farthest = standing.ranked.at(this.k - 1)
     const next = unasked.find((candidate) =>
       !candidate.isBad && !standing.isFull(candidate.subnet) && isCloser(candidate, farthest)
     )
@@ -246,13 +253,13 @@ export class Lookup {
       candidate.state === "Asked" && stands(candidate, now) && !candidate.isLastResort
     )
     if (isAnotherExpected) return undefined
-    const last = filledUp(standing, this.k)[this.k - 1]
+    const last = filledUp(standing, this.k).at(this.k - 1)
     return unasked.find((candidate) => last === undefined || !candidate.isBad && isCloser(candidate, last))
   }
 
   /** Whether an answer is on its way that could change the k closest. */
   private isAwaiting(): boolean {
-    const farthest = this.nearest(this.k, hasAnswered).ranked[this.k - 1]
+    const farthest = this.nearest(this.k, hasAnswered).ranked.at(this.k - 1)
     return this.asked.some((candidate) => candidate.state === "Asked" && isCloser(candidate, farthest))
   }
 
@@ -264,15 +271,36 @@ export class Lookup {
     return candidate
   }
 
-  private learn(contact: Contact, depth: number): Candidate | undefined {
-    const { isBad, self, subnet, target } = this.options
-    if (contact.id === self || this.byId.has(contact.id)) return undefined
+  private learn(contact: Contact, teacher: Candidate | undefined): Candidate | undefined {
+    if (contact.id === this.options.self) return undefined
+    const known = this.byId.get(contact.id)
+    if (known === undefined) return this.add(contact, teacher, false)
+    const { host, port } = known.contact
+    if (known.teacher !== teacher && (contact.host !== host || contact.port !== port)) known.elsewhere ??= contact
+    this.retry(known)
+    return undefined
+  }
+
+  /**
+   * Gives a node that failed one more chance, where another teacher says it is.
+   * Otherwise one liar could hide nodes by naming them first, at wrong
+   * addresses.
+   */
+  private retry({ contact, elsewhere, isRetry, state, teacher }: Candidate): void {
+    if (state !== "Failed" || isRetry || elsewhere === undefined) return
+    this.remove(contact.id)
+    this.add(elsewhere, teacher, true)
+  }
+
+  private add(contact: Contact, teacher: Candidate | undefined, isRetry: boolean): Candidate {
     const candidate: Candidate = {
       contact,
-      distance: NodeId.distance(target, contact.id),
-      subnet: subnet(contact.host),
-      isBad: isBad(contact.id),
-      depth,
+      distance: NodeId.distance(this.options.target, contact.id),
+      subnet: this.options.subnet(contact.host),
+      isBad: this.options.isBad(contact.id),
+      teacher,
+      isRetry,
+      elsewhere: undefined,
       state: "Unasked",
       isLastResort: false,
       askedAt: 0,
@@ -284,14 +312,18 @@ export class Lookup {
     this.byId.set(contact.id, candidate)
     this.candidates.splice(this.placeOf(candidate), 0, candidate)
     if (this.candidates.length > this.maxCandidates) {
-      // The farthest one has to go: of hearsay, as long as there is any.
-      const at = this.candidates.findLastIndex((other) =>
-        other.state === "Unasked" && other.depth >= Math.min(depth, 1)
+      // The farthest has to go, of hearsay if it was hearsay that came.
+      const dropped = this.candidates.findLast((other) =>
+        other.state === "Unasked" && (teacher === undefined || other.teacher !== undefined)
       )
-      const [dropped] = this.candidates.splice(at, 1)
-      this.byId.delete(dropped.contact.id)
+      if (dropped !== undefined) this.remove(dropped.contact.id)
     }
     return candidate
+  }
+
+  private remove(id: NodeId.NodeId): void {
+    this.candidates.splice(this.candidates.findIndex(({ contact }) => contact.id === id), 1)
+    this.byId.delete(id)
   }
 
   private placeOf(candidate: Candidate): number {
@@ -328,6 +360,8 @@ export class Lookup {
 }
 
 const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answered"
+
+const depthOf = ({ teacher }: Candidate): number => teacher === undefined ? 0 : depthOf(teacher) + 1
 
 const stands = (candidate: Candidate, now: number): boolean =>
   candidate.state === "Answered" || candidate.state === "Asked" && now < candidate.slowAt

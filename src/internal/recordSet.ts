@@ -316,9 +316,10 @@ export const slotOf = (category: Record.Category, record: Record.SignedRecord): 
 
 /** The group of a category, which becomes the last. */
 const lastGroup = (cell: Cell, category: Record.Category): Group => {
-  const at = cell.groups.findIndex((group) => group.category === category)
-  const group = at < 0 ? { category, records: new Map<string, Record.SignedRecord>() } : cell.groups.splice(at, 1)[0]
-  cell.groups.push(group)
+  const group = cell.groups.find((group) => group.category === category) ?? { category, records: new Map() }
+  // Most keys hold one record, and an array that was written down is no larger than it must be.
+  if (cell.groups.length === 0) cell.groups = [group]
+  else if (cell.groups.at(-1) !== group) cell.groups = [...cell.groups.filter((other) => other !== group), group]
   return group
 }
 

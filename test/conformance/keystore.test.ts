@@ -7,7 +7,12 @@ import * as Hex from "../../src/internal/hex.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import { vectors } from "./vectors.ts"
 
-const { address, blob, passphrase, seed } = vectors("keystore.json")
+const { address, blob, passphrase, seed } = vectors<{
+  readonly address: string
+  readonly blob: string
+  readonly passphrase: string
+  readonly seed: string
+}>("keystore.json")
 
 describe("keystore.json", () => {
   it.effect("opens the encrypted identity with its passphrase", () =>

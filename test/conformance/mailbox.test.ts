@@ -6,10 +6,30 @@ import * as Mailbox from "../../src/Mailbox.ts"
 import { fastest } from "../../src/node/NodeCrypto.ts"
 import { vectors } from "./vectors.ts"
 
-const { largestBody, messages } = vectors("mailbox.json")
+interface Party {
+  readonly seed: string
+  readonly address: string
+}
+
+interface Entry {
+  readonly sender: Party
+  readonly recipient: Party
+  readonly msgType: number
+  readonly body: string
+  readonly payload?: string
+  readonly encodeError?: string
+}
+
+const { largestBody, messages } = vectors<{
+  readonly messages: ReadonlyArray<Entry>
+  readonly largestBody: number
+}>("mailbox.json")
+
+/** The entries that the reference could encode. */
+const encoded = messages.flatMap((entry) => entry.payload === undefined ? [] : [{ ...entry, payload: entry.payload }])
 
 /** The entry's message sealed anew, with other randomness. */
-const sealed = (entry: any, body: Uint8Array) => {
+const sealed = (entry: Entry, body: Uint8Array) => {
   const sender = Identity.fromSeed(fastest, Hex.decode(entry.sender.seed))
   const recipient = Identity.fromSeed(fastest, Hex.decode(entry.recipient.seed))
   return Mailbox.seal({
@@ -24,17 +44,22 @@ const sealed = (entry: any, body: Uint8Array) => {
 }
 
 describe("mailbox.json", () => {
-  it("refuses to seal what was too large for the reference, and makes all else as long as it did", () => {
+  it("refuses to seal what was too large for the reference", () => {
     for (const entry of messages) {
       const result = sealed(entry, Hex.decode(entry.body))
-      if (entry.encodeError) assert.isTrue(Result.isFailure(result))
-      else assert.strictEqual(Result.getOrThrow(result).length, entry.payload.length / 2)
+      assert.strictEqual(Result.isFailure(result), entry.encodeError !== undefined)
+    }
+  })
+
+  it("makes every payload as long as the reference does", () => {
+    for (const entry of encoded) {
+      const payload = Result.getOrThrow(sealed(entry, Hex.decode(entry.body)))
+      assert.strictEqual(payload.length, entry.payload.length / 2)
     }
   })
 
   it("opens every message with the recipient's seed", () => {
-    for (const entry of messages) {
-      if (entry.encodeError) continue
+    for (const entry of encoded) {
       const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
       assert.strictEqual(note.recipient, entry.recipient.address)
       assert.strictEqual(note.sender, entry.sender.address)
@@ -48,8 +73,7 @@ describe("mailbox.json", () => {
   })
 
   it("encodes every decoded payload to the same bytes", () => {
-    for (const entry of messages) {
-      if (entry.encodeError) continue
+    for (const entry of encoded) {
       const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
       assert.strictEqual(Hex.encode(Mailbox.encode(note)), entry.payload)
     }

@@ -61,7 +61,7 @@ export class Lane {
     this.slots = new Uint8Array(memory, slotsAt)
     const size = this.slots.length / slotSize
     this.mask = size - 1
-    this.callbacks = new Array<(valid: boolean) => void>(size).fill(nobody)
+    this.callbacks = Array.from({ length: size }, () => nobody)
   }
 
   /** Checks whose answer was not passed on yet. */

@@ -1,0 +1,463 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import type { Contact } from "../src/Contact.ts"
+import * as Endpoint from "../src/Endpoint.ts"
+import * as Mailbox from "../src/Mailbox.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Query from "../src/Query.ts"
+import * as Record from "../src/Record.ts"
+import * as Rpc from "../src/Rpc.ts"
+import { Store } from "../src/Store.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+const now = 1_700_000_000
+
+/** So many nodes that joined through the first. */
+const build = Effect.fnUntraced(function*(count: number) {
+  yield* TestClock.setTime(now * 1000)
+  const nodes: Array<network.Node> = []
+  for (let i = 0; i < count; i++) {
+    const node = yield* network.node(`node ${i}`, network.socketOf(i + 1))
+    nodes.push(node)
+    if (i > 0) yield* network.dht(node).bootstrap([network.socketOf(1)])
+  }
+  return nodes
+})
+
+const closestTo = (target: NodeId.NodeId, nodes: ReadonlyArray<network.Node>, n: number) =>
+  nodes.map(network.contactOf).toSorted((a, b) => NodeId.compareDistance(target, a.id, b.id)).slice(0, n)
+
+const ids = (contacts: ReadonlyArray<Contact>) => contacts.map(({ id }) => id)
+
+const holders = (nodes: ReadonlyArray<network.Node>, key: NodeId.NodeId) =>
+  Effect.filter(nodes, (node) => Effect.map(Context.get(node, Store).getAll(key, 0), (held) => held.length > 0))
+
+describe("Dht", () => {
+  describe("joining", () => {
+    it.effect("is fine with an empty list: somebody is the first", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        assert.deepStrictEqual(yield* network.dht(node).bootstrap([]), [])
+        assert.deepStrictEqual(yield* network.dht(node).findNode(NodeId.zero), [])
+      }).pipe(onNetwork))
+
+    it.effect("succeeds with those that answered", () =>
+      Effect.gen(function*() {
+        const [first] = yield* build(1)
+        const node = yield* network.node("late", network.socketOf(50))
+        const joined = yield* network.dht(node).bootstrap([network.socketOf(1), network.socketOf(77)])
+        assert.deepStrictEqual(joined, [network.contactOf(first)])
+      }).pipe(onNetwork))
+
+    it.effect("fails with each address and the reason when none answered, and may be tried again", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        yield* network.puppet("mute", network.socketOf(60))
+        const joining = yield* Effect.forkChild(
+          Effect.flip(network.dht(node).bootstrap([network.socketOf(60), network.socketOf(61)])),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("10 seconds")
+        const error = yield* Fiber.join(joining)
+        assert.deepStrictEqual(error.failures.map(({ error }) => error._tag), ["NoAnswer", "UnknownPeer"])
+        assert.match(error.message, /9\.0\.60\.1:4121: .*did not answer.*; 9\.0\.61\.1:4121: No peer/)
+        yield* network.node("other", network.socketOf(61))
+        assert.strictEqual((yield* network.dht(node).bootstrap([network.socketOf(61)])).length, 1)
+      }).pipe(onNetwork))
+
+    it.effect("works with contacts whose identity is known", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(4)
+        const node = yield* network.node("late", network.socketOf(50))
+        yield* network.dht(node).bootstrapContacts([network.contactOf(nodes[2])])
+        assert.strictEqual((yield* network.dht(node).stats).contacts, 4)
+      }).pipe(onNetwork))
+  })
+
+  describe("looking up", () => {
+    it.effect("finds the 16 closest nodes there are, nearest first and never itself", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(40)
+        for (let i = 0; i < 20; i++) {
+          const target = NodeId.fromTopic(`target ${i}`)
+          const asker = nodes[i]
+          const found = yield* network.dht(asker).findNode(target)
+          assert.deepStrictEqual(ids(found), ids(closestTo(target, nodes.filter((node) => node !== asker), 16)))
+        }
+      }).pipe(onNetwork))
+
+    it.effect("does not list ids that nobody answers for", () =>
+      Effect.gen(function*() {
+        const [node, ...others] = yield* build(5)
+        const target = NodeId.fromTopic("target")
+        // A mute port under many invented names, all of them close to the target.
+        const mute = yield* network.puppet("mute", network.socketOf(66))
+        for (let i = 0; i < 14; i++) {
+          const address = network.addressOf(`invented ${i}`)
+          yield* network.dht(node).addContact({ ...mute, address, id: NodeId.fromAddress(address) })
+        }
+        const finding = yield* Effect.forkChild(network.dht(node).findNode(target), { startImmediately: true })
+        yield* TestClock.adjust("10 seconds")
+        const found = yield* Fiber.join(finding)
+        assert.deepStrictEqual(ids(found), ids(closestTo(target, others, 16)))
+      }).pipe(onNetwork))
+
+    it.effect("leaves no request behind when it is interrupted", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const mute = yield* network.puppet("mute", network.socketOf(66))
+        yield* network.dht(node).addContact(mute)
+        const finding = yield* Effect.forkChild(network.dht(node).findNode(NodeId.zero), { startImmediately: true })
+        yield* TestClock.adjust(10)
+        const { pending } = Context.get(node, Rpc.Rpc)
+        assert.strictEqual(yield* pending, 1)
+        yield* Fiber.interrupt(finding)
+        assert.strictEqual(yield* pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("leaves no request behind when it ends early", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(30)
+        const published = yield* network.dht(nodes[3]).publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })
+        yield* published.replicas(8, { within: "5 seconds" })
+        for (const node of nodes) {
+          yield* network.dht(node).resolve(network.contactOf(nodes[3]).address)
+          assert.strictEqual(yield* Context.get(node, Rpc.Rpc).pending, 0)
+        }
+      }).pipe(onNetwork))
+  })
+
+  describe("publishing", () => {
+    it.effect("copies a record to the 8 nodes closest to its key, and every node resolves it", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(30)
+        const owner = nodes[7]
+        const published = yield* network.dht(owner).publishEndpoint({
+          endpoints: ["quic://192.0.2.1:4121"],
+          natType: 1
+        })
+        const replicas = yield* published.replicas(8, { within: "5 seconds" })
+        const others = nodes.filter((node) => node !== owner)
+        assert.deepStrictEqual(ids(replicas).toSorted(), ids(closestTo(published.key, others, 8)).toSorted())
+        assert.strictEqual((yield* holders(others, published.key)).length, 8)
+        for (const node of nodes) {
+          const resolved = yield* network.dht(node).resolve(network.contactOf(owner).address)
+          assert.deepStrictEqual(resolved.endpoints, ["quic://192.0.2.1:4121"])
+          assert.strictEqual(resolved.natType, 1)
+        }
+      }).pipe(onNetwork))
+
+    it.effect("says how many copies there are when there are too few", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(4)
+        const published = yield* network.dht(nodes[0]).publishEndpoint({ endpoints: [] })
+        const error = yield* Effect.flip(published.replicas(8, { within: "5 seconds" }))
+        assert.strictEqual(error.confirmed.length, 3)
+        assert.strictEqual(error.message, `3 of 8 nodes hold a copy of the record at ${published.key}`)
+      }).pipe(onNetwork))
+
+    it.effect("waits no longer than it is told", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        yield* network.dht(node).addContact(yield* network.puppet("mute", network.socketOf(66)))
+        const published = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        const waiting = yield* Effect.forkChild(Effect.flip(published.replicas(1, { within: "1 second" })), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(waiting)).wanted, 1)
+      }).pipe(onNetwork))
+
+    it.effect("a newer record replaces the older everywhere", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(12)
+        const owner = network.dht(nodes[1])
+        for (const endpoint of ["quic://192.0.2.1:1", "quic://192.0.2.1:2"]) {
+          const published = yield* owner.publishEndpoint({ endpoints: [endpoint] })
+          yield* published.replicas(8, { within: "5 seconds" })
+        }
+        for (const node of nodes) {
+          assert.deepStrictEqual((yield* network.dht(node).resolve(owner.address)).endpoints, ["quic://192.0.2.1:2"])
+        }
+      }).pipe(onNetwork))
+
+    it.effect("gives every record a larger seq, within one millisecond and after a restart", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const first = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        const second = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        assert.isAbove(Number(second.record.seq - first.record.seq), 0)
+        assert.strictEqual(first.record.seq, BigInt(now) * 1_000_000_000n)
+      }).pipe(onNetwork))
+
+    it.effect("refuses a record that could be stored and never be resolved", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const error = yield* Effect.flip(network.dht(node).publishEndpoint({ endpoints: ["x".repeat(1000)] }))
+        assert.strictEqual(error._tag, "RecordTooLarge")
+        assert.strictEqual((yield* network.dht(node).stats).keys, 0)
+      }).pipe(onNetwork))
+
+    it.effect("refuses what is older than what is held", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const { record } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        assert.strictEqual((yield* Effect.flip(network.dht(node).publish(record)))._tag, "StaleRecord")
+      }).pipe(onNetwork))
+
+    it.effect("publishes records of other types at the publisher's key, or where it is told", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        const owner = network.dht(nodes[0])
+        yield* owner.publishProfile({ name: "Ann" })
+        yield* owner.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
+        const key = NodeId.fromTopic("notes")
+        yield* owner.publishCustom({ type: 0x11, payload: Uint8Array.of(2), key })
+        yield* TestClock.adjust("1 second")
+        const found = yield* network.dht(nodes[9]).aggregateRecords(owner.nodeId)
+        assert.deepStrictEqual(found.map(({ type }) => type).toSorted(), [Record.RecordType.profile, 0x07])
+        assert.strictEqual((yield* network.dht(nodes[8]).findRecords(key))[0].type, 0x11)
+      }).pipe(onNetwork))
+  })
+
+  describe("finding records", () => {
+    it.effect("fails with NoEndpoint, and how many nodes were asked, where nothing is published", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        const error = yield* Effect.flip(network.dht(nodes[0]).resolve(network.addressOf("nobody")))
+        assert.strictEqual(error._tag, "NoEndpoint")
+        assert.strictEqual(error.answered, 9)
+      }).pipe(onNetwork))
+
+    it.effect("fails with NoMatchingRecords where no record has the type", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        yield* network.dht(nodes[1]).publishEndpoint({ endpoints: [] })
+        yield* TestClock.adjust("1 second")
+        const { nodeId } = network.dht(nodes[1])
+        const error = yield* Effect.flip(network.dht(nodes[0]).findRecords(nodeId, { type: Record.RecordType.profile }))
+        assert.strictEqual(error._tag, "NoMatchingRecords")
+        const none = yield* Effect.flip(network.dht(nodes[0]).aggregateRecords(NodeId.zero))
+        assert.strictEqual(none._tag, "NoMatchingRecords")
+      }).pipe(onNetwork))
+
+    it.effect("takes no record from the network that is forged or another's", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const liar = yield* network.puppet("liar", network.socketOf(66))
+        yield* network.dht(node).addContact(liar)
+        const owner = network.identity("owner")
+        const byLiar = Result.getOrThrow(Record.decode(Record.encode({
+          ...Result.getOrThrow(Endpoint.sign({
+            signer: owner,
+            address: owner.address,
+            payload: Endpoint.make({ endpoints: ["quic://192.0.2.66:1"] }),
+            seq: 1n,
+            timestamp: BigInt(now),
+            ttl: 60
+          })),
+          signature: new Uint8Array(64)
+        })))
+        const resolving = yield* Effect.forkChild(Effect.flip(network.dht(node).resolve(owner.address)), {
+          startImmediately: true
+        })
+        yield* liar.answer(() => ({
+          _tag: "FindValueResponse",
+          nodes: null,
+          record: byLiar,
+          observed: undefined,
+          records: [byLiar]
+        }))
+        assert.strictEqual((yield* Fiber.join(resolving))._tag, "NoEndpoint")
+      }).pipe(onNetwork))
+
+    it.effect("with a quorum, the newest of several answers counts against a stale one", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(20)
+        const owner = network.dht(nodes[2])
+        const old = yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })
+        yield* old.replicas(8, { within: "5 seconds" })
+        const fresh = yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:2"] })
+        const copies = yield* fresh.replicas(8, { within: "5 seconds" })
+        // The closest replica fell back to the old record.
+        const [closest] = closestTo(owner.nodeId, nodes.filter((node) => node !== nodes[2]), 1)
+        assert.include(ids(copies), closest.id)
+        const stale = nodes.find((node) => network.contactOf(node).id === closest.id)
+        assert.isDefined(stale)
+        const store = Context.get(stale, Store)
+        yield* store.invalidate(owner.nodeId, 0)
+        yield* store.put(undefined, old.record)
+        const asker = nodes.find((node) => ![...ids(copies), owner.nodeId].includes(network.contactOf(node).id))
+        assert.isDefined(asker)
+        const resolved = yield* network.dht(asker).resolve(owner.address, { quorum: 3 })
+        assert.deepStrictEqual(resolved.endpoints, ["quic://192.0.2.1:2"])
+      }).pipe(onNetwork))
+
+    it.effect("asks nobody for what is held here, unless there must be a quorum", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(5)
+        const owner = network.dht(nodes[0])
+        const published = yield* owner.publishEndpoint({ endpoints: [] })
+        yield* Effect.ignore(published.replicas(8, { within: "5 seconds" }))
+        const { traffic } = Context.get(nodes[0], Rpc.Rpc)
+        const before = (yield* traffic).sent
+        yield* owner.resolve(owner.address)
+        assert.strictEqual((yield* traffic).sent, before)
+        yield* owner.resolve(owner.address, { quorum: 2 })
+        assert.isAbove((yield* traffic).sent, before)
+      }).pipe(onNetwork))
+  })
+
+  describe("topics", () => {
+    it.effect("discovers all who published under a topic, and filters by protocol and tags", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(15)
+        for (let i = 1; i < 6; i++) {
+          yield* network.dht(nodes[i]).publishTopic({
+            topic: "translate",
+            name: `agent ${i}`,
+            protocols: [i % 2 === 0 ? "mcp" : "a2a"],
+            tags: i > 3 ? ["en", "de"] : ["en"]
+          })
+        }
+        yield* TestClock.adjust("5 seconds")
+        const asker = network.dht(nodes[12])
+        const names = (offers: ReadonlyArray<{ readonly name: string }>) => offers.map(({ name }) => name).toSorted()
+        assert.deepStrictEqual(
+          names(yield* asker.discover("translate")),
+          ["agent 1", "agent 2", "agent 3", "agent 4", "agent 5"]
+        )
+        assert.deepStrictEqual(names(yield* asker.discover("translate", { protocols: ["mcp"] })), [
+          "agent 2",
+          "agent 4"
+        ])
+        assert.deepStrictEqual(names(yield* asker.discover("translate", { tags: ["en", "de"] })), [
+          "agent 4",
+          "agent 5"
+        ])
+        const error = yield* Effect.flip(asker.discover("translate", { tags: ["fr"] }))
+        assert.strictEqual(error._tag, "NoMatchingRecords")
+      }).pipe(onNetwork))
+
+    it.effect("of several topics, only those who published under each", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(6)
+        yield* network.dht(nodes[1]).publishTopic({ topic: "a", name: "one" })
+        yield* network.dht(nodes[2]).publishTopic({ topic: "a", name: "two" })
+        yield* network.dht(nodes[2]).publishTopic({ topic: "b", name: "two" })
+        yield* TestClock.adjust("5 seconds")
+        const offers = yield* network.dht(nodes[5]).discover(["a", "b"])
+        assert.deepStrictEqual(offers.map(({ name, topic }) => `${name} ${topic}`), ["two a", "two b"])
+      }).pipe(onNetwork))
+  })
+
+  describe("mail", () => {
+    const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
+
+    it.effect("reaches its recipient, who alone can read it", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(8)
+        const [ann, bob, eve] = nodes.map(network.dht)
+        yield* bob.publishEndpoint({ endpoints: [] })
+        yield* TestClock.adjust("5 seconds")
+        yield* ann.mail.send({ recipient: bob.address, ...text("hello") })
+        yield* TestClock.adjust("5 seconds")
+        yield* ann.mail.send({ recipient: bob.address, ...text("are you there?") })
+        yield* TestClock.adjust("5 seconds")
+        const letters = yield* bob.mail.read
+        assert.deepStrictEqual(
+          letters.map(({ body, sender }) => [sender, new TextDecoder().decode(body)]),
+          [[ann.address, "hello"], [ann.address, "are you there?"]]
+        )
+        assert.deepStrictEqual(yield* eve.mail.read, [])
+        // Whoever wrote can be answered, endpoint or not.
+        yield* bob.mail.send({ recipient: ann.address, ...text("yes") })
+        yield* TestClock.adjust("5 seconds")
+        assert.strictEqual((yield* ann.mail.read).length, 1)
+      }).pipe(onNetwork))
+
+    it.effect("fails with NoRecipientKey where the recipient has shown none", () =>
+      Effect.gen(function*() {
+        const [ann] = (yield* build(3)).map(network.dht)
+        const error = yield* Effect.flip(ann.mail.send({ recipient: network.addressOf("nobody"), ...text("hello") }))
+        assert.strictEqual(error._tag, "NoRecipientKey")
+      }).pipe(onNetwork))
+  })
+
+  describe("while it runs", () => {
+    it.effect("a passive node publishes to the contacts it has, and looks nothing up by itself", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(12)
+        const node = yield* network.node("late", network.socketOf(50))
+        yield* network.dht(node).setPassive(true)
+        yield* network.dht(node).bootstrap([network.socketOf(1)])
+        assert.strictEqual((yield* network.dht(node).stats).contacts, 1)
+        const published = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        const error = yield* Effect.flip(published.replicas(8, { within: "5 seconds" }))
+        assert.deepStrictEqual(ids(error.confirmed), [network.contactOf(nodes[0]).id])
+      }).pipe(onNetwork))
+
+    it.effect("skips peers behind its own public IP", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(3)
+        const neighbour = yield* network.node("neighbour", { host: "9.9.9.9", port: 1 })
+        yield* network.dht(neighbour).bootstrap([network.socketOf(1)])
+        const node = network.dht(nodes[0])
+        assert.strictEqual((yield* node.findNode(NodeId.zero)).length, 3)
+        yield* node.setPublicHost("9.9.9.9")
+        assert.strictEqual(yield* node.publicHost, "9.9.9.9")
+        assert.strictEqual((yield* node.findNode(NodeId.zero)).length, 2)
+      }).pipe(onNetwork))
+
+    it.effect("proves by an echo that a claimed address reaches it", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(2)
+        const [node, via] = nodes.map(network.dht)
+        assert.isTrue(yield* node.natProbe(via.localAddress, node.localAddress))
+        const probing = yield* Effect.forkChild(
+          node.natProbe(via.localAddress, { host: "9.9.9.9", port: 1 }, { deadline: "3 seconds" }),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("3 seconds")
+        assert.isFalse(yield* Fiber.join(probing))
+      }).pipe(onNetwork))
+
+    it.effect("closes at any moment, and twice: what it was doing ends with it", () =>
+      Effect.gen(function*() {
+        yield* build(5)
+        const scope = yield* Scope.make()
+        const node = yield* Scope.provide(network.node("short-lived", network.socketOf(50)), scope)
+        yield* network.dht(node).bootstrap([network.socketOf(1)])
+        yield* network.puppet("mute", network.socketOf(66))
+        yield* network.dht(node).publishEndpoint({ endpoints: [] })
+        const asking = yield* Effect.forkChild(
+          Effect.exit(network.dht(node).ping(network.socketOf(66))),
+          { startImmediately: true }
+        )
+        yield* Scope.close(scope, Exit.void)
+        yield* Scope.close(scope, Exit.void)
+        yield* TestClock.adjust("1 minute")
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(asking)))
+        // Its address is free again.
+        yield* network.node("next", network.socketOf(50))
+      }).pipe(onNetwork))
+  })
+
+  it.effect("a query tells whom it asked and what came of it", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(20)
+      const target = NodeId.fromTopic("target")
+      const { closest, trace } = yield* Context.get(nodes[0], Query.Query).walk(target)
+      assert.isTrue(trace.every(({ outcome }) => outcome === "Answered"))
+      assert.isAtLeast(trace.length, closest.length)
+      assert.includeMembers(trace.map(({ contact }) => contact.id), ids(closest))
+    }).pipe(onNetwork))
+})

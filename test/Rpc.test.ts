@@ -1,0 +1,268 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import type * as Message from "../src/Message.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Routing from "../src/Routing.ts"
+import * as Rpc from "../src/Rpc.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
+import { layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+
+/** A real node, and a puppet for it to talk with. */
+const setUp = Effect.gen(function*() {
+  const node = yield* network.node("node", network.socketOf(1))
+  const peer = yield* network.puppet("peer", network.socketOf(2))
+  const rpc = Context.get(node, Rpc.Rpc)
+  return { node, peer, rpc, self: network.contactOf(node) }
+})
+
+const ping = (self: { readonly address: Message.Message["sender"] }) =>
+  ({ _tag: "Ping", address: self.address }) as const
+const pong = (peer: network.Puppet): Message.Body => ({
+  _tag: "Pong",
+  address: peer.address,
+  observed: SocketAddress.encodeObserved({ host: "198.51.100.1", port: 99 })
+})
+const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+
+describe("Rpc", () => {
+  describe("asking", () => {
+    it.effect("succeeds with the answer, its sender and the round-trip time", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const question = yield* peer.receive
+        yield* TestClock.adjust(30)
+        yield* peer.send(self, pong(peer), question.message.transactionId)
+        const { body, from, rtt } = yield* Fiber.join(asked)
+        assert.strictEqual(body._tag, "Pong")
+        assert.deepStrictEqual(from, { id: peer.id, address: peer.address, host: peer.host, port: peer.port })
+        assert.strictEqual(rtt, 30)
+      }).pipe(onNetwork))
+
+    it.effect("repeats an unanswered request under a fresh transaction id, three times at most", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
+        const transactions = new Set<string>()
+        for (let attempt = 0; attempt < 3; attempt++) {
+          transactions.add((yield* peer.receive).message.transactionId)
+          yield* TestClock.adjust("5 seconds")
+        }
+        const error = yield* Fiber.join(asked)
+        assert.strictEqual(transactions.size, 3)
+        assert.strictEqual(error._tag, "NoAnswer")
+        assert.strictEqual(yield* rpc.pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("gives up at its deadline, and says how long it waited", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(Effect.flip(rpc.request(peer, ping(self), { deadline: "2 seconds" })))
+        yield* TestClock.adjust("1999 millis")
+        assert.isUndefined(asked.pollUnsafe())
+        yield* TestClock.adjust("1 millis")
+        const error = yield* Fiber.join(asked)
+        assert.match(error.message, /^9\.0\.2\.1:4121 did not answer Ping \(\d attempts in 2000 ms\)$/)
+      }).pipe(onNetwork))
+
+    it.effect("counts a late answer to an earlier attempt", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const first = yield* peer.receive
+        yield* TestClock.adjust("2 seconds")
+        yield* peer.receive
+        yield* peer.send(self, pong(peer), first.message.transactionId)
+        assert.strictEqual((yield* Fiber.join(asked)).from.id, peer.id)
+        assert.strictEqual(yield* rpc.pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("takes an answer of the id that was asked from whatever address it comes", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const moved = yield* network.puppet("peer", network.socketOf(3))
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const { message } = yield* peer.receive
+        yield* moved.send(self, pong(peer), message.transactionId)
+        assert.strictEqual((yield* Fiber.join(asked)).from.host, moved.host)
+      }).pipe(onNetwork))
+
+    it.effect("takes no answer of another id when the id is known, even from the right address", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const stranger = network.identity("stranger")
+        const asked = yield* start(Effect.flip(rpc.request({ ...peer, id: stranger.nodeId }, ping(self))))
+        const { message } = yield* peer.receive
+        yield* peer.send(self, pong(peer), message.transactionId)
+        yield* TestClock.adjust("15 seconds")
+        assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
+        assert.strictEqual((yield* rpc.traffic).refused, 1)
+      }).pipe(onNetwork))
+
+    it.effect("takes no answer from another address when only the address is known", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const other = yield* network.puppet("other", network.socketOf(3))
+        const { host, port } = peer
+        const asked = yield* start(Effect.flip(rpc.request({ host, port }, ping(self))))
+        const { message } = yield* peer.receive
+        yield* other.send(self, pong(other), message.transactionId)
+        yield* TestClock.adjust("15 seconds")
+        assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
+      }).pipe(onNetwork))
+
+    it.effect("takes no answer of another type", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
+        const { message } = yield* peer.receive
+        const stored: Message.Body = { _tag: "StoreResponse", stored: true, alreadyHad: false, reason: 0 }
+        yield* peer.send(self, stored, message.transactionId)
+        yield* TestClock.adjust("15 seconds")
+        assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
+      }).pipe(onNetwork))
+
+    it.effect("leaves nothing behind when it is interrupted", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        yield* peer.receive
+        assert.strictEqual(yield* rpc.pending, 1)
+        yield* Fiber.interrupt(asked)
+        assert.strictEqual(yield* rpc.pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("fails at once where the network cannot send", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* setUp
+        const error = yield* Effect.flip(rpc.request(network.socketOf(9), ping(self)))
+        assert.strictEqual(error._tag, "UnknownPeer")
+        assert.strictEqual(yield* rpc.pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("feeds the health of the peer: a success clears, a failed call counts once", () =>
+      Effect.gen(function*() {
+        const { node, peer, rpc, self } = yield* setUp
+        const health = Context.get(node, PeerHealth.PeerHealth)
+        for (const expected of ["unknown", "bad"] as const) {
+          const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
+          yield* TestClock.adjust("15 seconds")
+          yield* Fiber.join(asked)
+          assert.strictEqual(health.core.state(peer.id), expected)
+        }
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        // The unanswered attempts are still in the inbox.
+        for (let i = 0; i < 6; i++) yield* peer.receive
+        yield* peer.answer(() => pong(peer))
+        yield* Fiber.join(asked)
+        assert.strictEqual(health.core.state(peer.id), "good")
+      }).pipe(onNetwork))
+
+    it.effect("tells how others see us", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const observation = yield* start(Stream.runHead(rpc.observations))
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        yield* peer.answer(() => pong(peer))
+        yield* Fiber.join(asked)
+        const seen = yield* Fiber.join(observation)
+        assert.deepStrictEqual(seen._tag === "Some" ? seen.value.address : undefined, {
+          host: "198.51.100.1",
+          port: 99
+        })
+      }).pipe(onNetwork))
+  })
+
+  describe("receiving", () => {
+    it.effect("drops what nobody awaits before its signature", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        yield* peer.send(self, pong(peer), "00".repeat(20))
+        yield* TestClock.adjust(1)
+        const { received, refused } = yield* rpc.traffic
+        assert.deepStrictEqual({ received, refused }, { received: 0, refused: 1 })
+      }).pipe(onNetwork))
+
+    it.effect("drops what is no message, and goes on", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
+        for (const bytes of [[], [0xa4], [0x00], Array.from({ length: 1200 }, () => 0x81)]) {
+          yield* raw.send(Uint8Array.from(bytes), self)
+        }
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+        assert.strictEqual((yield* rpc.traffic).refused, 4)
+      }).pipe(onNetwork))
+
+    it.effect("learns whoever sends it something signed, under the address it came from", () =>
+      Effect.gen(function*() {
+        const { node, peer, self } = yield* setUp
+        yield* peer.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
+        yield* peer.receive
+        const { core } = Context.get(node, Routing.Routing)
+        assert.deepStrictEqual(core.get(peer.id), {
+          id: peer.id,
+          address: peer.address,
+          host: peer.host,
+          port: peer.port
+        })
+        assert.isDefined(core.verifiedAt(peer.id))
+      }).pipe(onNetwork))
+
+    it.effect("gives a full bucket's place to a newcomer only when the oldest contact is silent", () =>
+      Effect.gen(function*() {
+        const { node, rpc, self } = yield* setUp
+        const { core } = Context.get(node, Routing.Routing)
+        // The peers of the farthest bucket, one more than it has room for.
+        const inBucket: Array<network.Puppet> = []
+        for (let i = 0; inBucket.length < 18; i++) {
+          if (NodeId.bucketIndex(self.id, network.identity(`p${i}`).nodeId) === 0) {
+            inBucket.push(yield* network.puppet(`p${i}`, network.socketOf(100 + i)))
+          }
+        }
+        const [oldest, ...others] = inBucket
+        const [second, newcomer] = others.slice(-2)
+        for (const peer of inBucket.slice(0, -2)) {
+          yield* peer.send(self, ping(peer), "00".repeat(20))
+          yield* peer.receive
+        }
+        // The oldest answers its probe and stays.
+        yield* second.send(self, ping(second), "00".repeat(20))
+        yield* oldest.answer(() => pong(oldest))
+        yield* TestClock.adjust("5 seconds")
+        assert.isTrue(core.contains(oldest.id))
+        assert.isFalse(core.contains(second.id))
+
+        // Now another is the oldest, and says nothing.
+        yield* newcomer.send(self, ping(newcomer), "01".repeat(20))
+        yield* TestClock.adjust("5 seconds")
+        assert.isFalse(core.contains(others[0].id))
+        assert.isTrue(core.contains(newcomer.id))
+        assert.strictEqual(yield* rpc.pending, 0)
+      }).pipe(onNetwork))
+
+    it.effect("answers its peers while a probe of a full bucket waits", () =>
+      Effect.gen(function*() {
+        const { peer, self } = yield* setUp
+        let found = 0
+        for (let i = 0; found < 17; i++) {
+          if (NodeId.bucketIndex(self.id, network.identity(`p${i}`).nodeId) !== 0) continue
+          found++
+          const other = yield* network.puppet(`p${i}`, network.socketOf(100 + i))
+          yield* other.send(self, ping(other), "00".repeat(20))
+        }
+        // No time passes, and nobody answers the probe.
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+      }).pipe(onNetwork))
+  })
+})

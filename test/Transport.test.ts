@@ -1,0 +1,120 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Transport from "../src/Transport.ts"
+
+const alice = { host: "alice", port: 0 }
+const bob = { host: "bob", port: 0 }
+const bytes = (...values: Array<number>) => Uint8Array.from(values)
+
+const join = (address: typeof alice) => Transport.MemoryNetwork.use((network) => network.join(address))
+const onNetwork = Effect.provide(Transport.layerMemoryNetwork)
+
+describe("Transport", () => {
+  describe("in memory", () => {
+    it.effect("delivers datagrams in order, with their sender", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        yield* a.send(bytes(0xa4, 1), bob)
+        yield* a.send(bytes(0xa4, 2), bob)
+        assert.deepStrictEqual(yield* b.receive, [
+          { payload: bytes(0xa4, 1), from: alice },
+          { payload: bytes(0xa4, 2), from: alice }
+        ])
+      }).pipe(onNetwork))
+
+    it.effect("waits for a datagram that is still to come", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        const received = yield* Effect.forkChild(b.receive, { startImmediately: true })
+        yield* a.send(bytes(0xa4), bob)
+        assert.strictEqual((yield* Fiber.join(received)).length, 1)
+      }).pipe(onNetwork))
+
+    it.effect("gives each side bytes of its own", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        const payload = bytes(0xa4, 1)
+        yield* a.send(payload, bob)
+        payload[1] = 2
+        assert.deepStrictEqual((yield* b.receive)[0].payload, bytes(0xa4, 1))
+      }).pipe(onNetwork))
+
+    it.effect("fails with UnknownPeer where nobody has that name", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const error = yield* Effect.flip(a.send(bytes(0xa4), bob))
+        assert.strictEqual(error._tag, "UnknownPeer")
+        assert.strictEqual(error.message, "No peer is at bob")
+      }).pipe(onNetwork))
+
+    it.effect("fails with DuplicatePeer where somebody has that name", () =>
+      Effect.gen(function*() {
+        yield* join(alice)
+        assert.strictEqual((yield* Effect.flip(join(alice)))._tag, "DuplicatePeer")
+      }).pipe(onNetwork))
+
+    it.effect("fails with InboxFull after 256 datagrams that nobody took, and counts the loss", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        for (let i = 0; i < 256; i++) yield* a.send(bytes(0xa4), bob)
+        assert.strictEqual((yield* Effect.flip(a.send(bytes(0xa4), bob)))._tag, "InboxFull")
+        assert.strictEqual(yield* b.dropped, 1)
+        assert.strictEqual((yield* b.receive).length, 256)
+        yield* a.send(bytes(0xa4), bob)
+      }).pipe(onNetwork))
+
+    it.effect("fails with DatagramTooLarge above 1200 bytes", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        yield* join(bob)
+        yield* a.send(new Uint8Array(1200), bob)
+        const error = yield* Effect.flip(a.send(new Uint8Array(1201), bob))
+        assert.strictEqual(error.message, "A datagram of 1201 bytes: at most 1200 can be sent")
+      }).pipe(onNetwork))
+
+    it.effect("closes with its scope: sending and receiving fail, and the name is free again", () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const a = yield* Scope.provide(join(alice), scope)
+        const b = yield* join(bob)
+        const receiving = yield* Effect.forkChild(Effect.flip(a.receive), { startImmediately: true })
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* Fiber.join(receiving))._tag, "TransportClosed")
+        assert.strictEqual((yield* Effect.flip(a.send(bytes(0xa4), bob)))._tag, "TransportClosed")
+        assert.strictEqual((yield* Effect.flip(b.send(bytes(0xa4), alice)))._tag, "UnknownPeer")
+        yield* join(alice)
+      }).pipe(onNetwork))
+  })
+
+  describe("port sharing", () => {
+    it.effect("hands datagrams whose first byte has bit 0x40 to the other protocol", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        for (let first = 0; first < 256; first++) yield* a.foreign.send(bytes(first, 0, 0), bob)
+        const ours = (yield* b.receive).map(({ payload }) => payload[0])
+        const foreign = (yield* b.foreign.receive).map(({ payload }) => payload[0])
+        assert.isTrue(foreign.every((first) => (first & 0x40) !== 0))
+        assert.isTrue(ours.every((first) => (first & 0x40) === 0))
+        assert.strictEqual(foreign.length + ours.length, 256)
+      }).pipe(onNetwork))
+
+    it.effect("stops two nodes from bouncing an echo for ever", () =>
+      Effect.gen(function*() {
+        // Both answer echoes at once and by themselves: without a limit this overflows the stack.
+        const a = yield* join(alice)
+        yield* join(bob)
+        yield* a.send(bytes(0x00, 0xec), bob)
+        yield* TestClock.adjust("10 seconds")
+        yield* a.send(bytes(0x00, 0xec), bob)
+      }).pipe(onNetwork))
+  })
+})

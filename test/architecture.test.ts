@@ -1,0 +1,117 @@
+import { assert, describe, it } from "@effect/vitest"
+import { globSync, readFileSync } from "node:fs"
+import { join, posix } from "node:path"
+
+/**
+ * The floors of the house, from the ground up. A module imports from its own
+ * floor and from those below, types included; a name that ends in `/` stands
+ * for a whole directory. `internal/` has no floor of its own: whoever reaches
+ * a module through it has imported that module.
+ */
+const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
+  ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
+  ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
+  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Message"]],
+  ["datagrams", ["Transport"]],
+  ["state", ["PeerHealth", "SeenPeers", "Routing", "Store", "NodeSettings"]],
+  ["conversations", ["Responder", "Rpc", "Query"]],
+  ["upkeep", ["Bootstrap", "Replication"]],
+  ["intentions", ["Publisher", "Discovery", "Mail"]],
+  ["facade", ["Dht"]],
+  ["http", ["http/"]],
+  ["library", ["index"]],
+  ["testing", ["testing/"]],
+  ["node", ["node/"]],
+  ["command line", ["cli/", "bin"]]
+]
+
+/** Each module, named by its path below src, and the modules it imports. */
+type Imports = ReadonlyMap<string, ReadonlyArray<string>>
+
+const importsOf = (module: string, source: string): ReadonlyArray<string> =>
+  [...source.matchAll(/^(?:import|export)\b[^"]*?\bfrom "(\.[^"]+)"|\bimport\s*\(?\s*"(\.[^"]+)"/gm)]
+    .map(([, from, bare]) => posix.join(posix.dirname(module), from ?? bare).replace(/\.ts$/, ""))
+
+const floorOf = (module: string): number =>
+  floors.findIndex(([, modules]) =>
+    modules.some((name) => name.endsWith("/") ? module.startsWith(name) : module === name)
+  )
+
+const isInternal = (module: string): boolean => module.startsWith("internal/")
+
+/** The chains of imports that end on a higher floor than they begin. */
+const upward = (imports: Imports): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const show = (module: string): string =>
+    `src/${module}.ts` + (isInternal(module) ? "" : ` (${floors[floorOf(module)][0]})`)
+  const follow = (chain: ReadonlyArray<string>, seen: Set<string>): void => {
+    for (const module of imports.get(chain[chain.length - 1]) ?? []) {
+      if (isInternal(module)) {
+        if (seen.has(module)) continue
+        seen.add(module)
+        follow([...chain, module], seen)
+      } else if (floorOf(module) > floorOf(chain[0])) {
+        found.push([...chain, module].map(show).join(" -> "))
+      }
+    }
+  }
+  for (const module of imports.keys()) {
+    if (floorOf(module) !== -1) follow([module], new Set())
+  }
+  return found
+}
+
+const src = join(import.meta.dirname, "../src")
+const imports: Imports = new Map(
+  globSync("**/*.ts", { cwd: src }).sort().map((path) => {
+    const module = path.replaceAll("\\", "/").replace(/\.ts$/, "")
+    return [module, importsOf(module, readFileSync(join(src, path), "utf8"))]
+  })
+)
+
+describe("architecture", () => {
+  it("stands every module on a floor", () => {
+    const homeless = [...imports.keys()].filter((module) => !isInternal(module) && floorOf(module) === -1)
+    assert.deepStrictEqual(homeless, [], "add them to the table of floors in test/architecture.test.ts")
+  })
+
+  it("imports downwards only", () => {
+    assert.deepStrictEqual(upward(imports), [])
+  })
+
+  it("imports no barrel", () => {
+    const importers = [...imports].filter(([, names]) => names.some((name) => posix.basename(name) === "index"))
+    assert.deepStrictEqual(importers.map(([module]) => module), [], "import the module, not the barrel")
+  })
+
+  it("sees an import in each of its forms", () => {
+    const source = `import * as A from "../A.ts"
+import type { B } from "./B.ts"
+import {
+  type C,
+  c
+} from "../c/C.ts"
+import "./side.ts"
+import * as Effect from "effect/Effect"
+export * as D from "./D.ts"
+export type { E } from "./E.ts"
+const later = () => import("./F.ts")
+`
+    assert.deepStrictEqual(
+      importsOf("node/X", source),
+      ["A", "node/B", "c/C", "node/side", "node/D", "node/E", "node/F"]
+    )
+  })
+
+  it("follows a chain of imports through internal modules", () => {
+    const house: Imports = new Map([
+      ["Record", ["internal/a", "NodeId"]],
+      ["Rpc", ["internal/a", "Record"]],
+      ["internal/a", ["internal/b"]],
+      ["internal/b", ["internal/a", "Rpc"]]
+    ])
+    assert.deepStrictEqual(upward(house), [
+      "src/Record.ts (what is said) -> src/internal/a.ts -> src/internal/b.ts -> src/Rpc.ts (conversations)"
+    ])
+  })
+})

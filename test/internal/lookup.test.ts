@@ -1,0 +1,721 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Address } from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
+import * as Lookup from "../../src/internal/lookup.ts"
+import * as NodeId from "../../src/NodeId.ts"
+
+// ---------------------------------------------------------------------------
+// Driving a lookup
+// ---------------------------------------------------------------------------
+
+const rtt = 10
+
+interface Asked {
+  readonly contact: Contact
+  readonly about: NodeId.NodeId
+  readonly at: number
+}
+
+/** A request, and what was the case when it was made. */
+interface Request extends Asked {
+  readonly inFlight: ReadonlyArray<Asked>
+  readonly answered: ReadonlyArray<NodeId.NodeId>
+  readonly known: ReadonlyArray<NodeId.NodeId>
+}
+
+interface Run {
+  readonly lookup: Lookup.Lookup
+  readonly requests: ReadonlyArray<Request>
+  readonly answered: ReadonlyArray<NodeId.NodeId>
+  readonly failed: ReadonlyArray<NodeId.NodeId>
+  /** What was still in flight when it was done. */
+  readonly abandoned: ReadonlyArray<Asked>
+  /** Contacts in the order in which they were heard of, duplicates included. */
+  readonly heard: ReadonlyArray<Contact>
+  readonly endedAt: number
+}
+
+/** Decides what happens next, and when: the outcome of a request, or that the time comes for which the lookup waits. */
+type Schedule = (
+  inFlight: ReadonlyArray<Asked>,
+  until: number | undefined,
+  now: number
+) => { readonly at: number; readonly outcome: number | undefined }
+
+interface Driver {
+  readonly options: Partial<Lookup.Options> & Pick<Lookup.Options, "self" | "target">
+  readonly seeds: ReadonlyArray<Contact>
+  /** What a contact answers, `undefined` when it stays silent. */
+  readonly answer: (contact: Contact, about: NodeId.NodeId) => Lookup.Answer | undefined
+  readonly schedule: Schedule
+  /** Called after each event, to disturb the lookup. */
+  readonly disturb?: (lookup: Lookup.Lookup, last: NodeId.NodeId | undefined, now: number) => void
+}
+
+const make = (options: Driver["options"]) =>
+  new Lookup.Lookup({ subnet: subnetOf, isBad: () => false, expectedRtt: () => rtt, ...options })
+
+/** Hosts are written `subnet/name`, or just `name` where no subnet counts. */
+const subnetOf = (host: string): string | undefined => host.includes("/") ? host.split("/")[0] : undefined
+
+const drive = ({ answer, disturb, options, schedule, seeds }: Driver): Run => {
+  const lookup = make(options)
+  const requests: Array<Request> = []
+  const inFlight: Array<Asked> = []
+  const answered: Array<NodeId.NodeId> = []
+  const failed: Array<NodeId.NodeId> = []
+  const heard: Array<Contact> = [...seeds]
+  let now = 1000
+  for (const seed of seeds) lookup.seed(seed)
+  disturb?.(lookup, undefined, now)
+  for (let step = 0; step < 5000; step++) {
+    const action = lookup.poll(now)
+    if (action._tag === "Done") {
+      return { lookup, requests, answered, failed, abandoned: inFlight, heard, endedAt: now }
+    }
+    if (action._tag === "Ask") {
+      const { about, contact } = action
+      requests.push({
+        contact,
+        about,
+        at: now,
+        inFlight: [...inFlight],
+        answered: [...answered],
+        known: heard.map(({ id }) => id)
+      })
+      inFlight.push({ contact, about, at: now })
+      continue
+    }
+    assert.isNotEmpty(inFlight, "waits with nothing in flight")
+    if (action.until !== undefined) assert.isAbove(action.until, now, "waits for the past")
+    const { at, outcome } = schedule(inFlight, action.until, now)
+    now = at
+    if (outcome === undefined) continue
+    const [{ about, contact }] = inFlight.splice(outcome, 1)
+    const given = answer(contact, about)
+    if (given === undefined) {
+      lookup.failed(contact.id, now)
+      failed.push(contact.id)
+    } else {
+      lookup.answered(contact.id, now, given)
+      answered.push(contact.id)
+      heard.push(...given.nodes.slice(0, options.maxNodesPerAnswer ?? 20))
+    }
+    disturb?.(lookup, contact.id, now)
+  }
+  throw new Error("does not end")
+}
+
+const byDistance = (target: NodeId.NodeId) => (a: NodeId.NodeId, b: NodeId.NodeId) =>
+  NodeId.compareDistance(target, a, b)
+
+const nearest = (target: NodeId.NodeId, ids: Iterable<NodeId.NodeId>, n: number): ReadonlyArray<NodeId.NodeId> =>
+  [...new Set(ids)].sort(byDistance(target)).slice(0, n)
+
+const idsOf = (contacts: ReadonlyArray<Contact>): ReadonlyArray<NodeId.NodeId> => contacts.map(({ id }) => id)
+
+const contactOf = (id: NodeId.NodeId, host = `host-${id.slice(0, 8)}`): Contact => ({
+  id,
+  address: "00".repeat(21) as Address,
+  host,
+  port: 1
+})
+
+// ---------------------------------------------------------------------------
+// Tiny worlds: ids of one byte, any answers at all
+// ---------------------------------------------------------------------------
+
+const tiny = (byte: number): NodeId.NodeId => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId.NodeId
+
+const at = (byte: number, host = `host-${byte}`): Contact => contactOf(tiny(byte), host)
+
+interface Peer {
+  readonly isSilent: boolean
+  readonly isBad: boolean
+  readonly holdsRecord: boolean
+  /** Whom it names, with the place where it says they are: 0 is where they are. */
+  readonly names: ReadonlyArray<readonly [byte: number, place: number]>
+}
+
+interface World {
+  readonly self: number
+  readonly target: number
+  readonly k: number
+  readonly alpha: number
+  readonly maxInFlight: number
+  readonly peers: ReadonlyArray<Peer>
+  readonly seeds: ReadonlyArray<number>
+  readonly choices: ReadonlyArray<number>
+}
+
+const byte = fc.nat(255)
+
+const peer: fc.Arbitrary<Peer> = fc.record({
+  isSilent: fc.boolean().chain((often) => often ? fc.boolean() : fc.constant(false)),
+  isBad: fc.nat(9).map((n) => n === 0),
+  holdsRecord: fc.nat(3).map((n) => n === 0),
+  names: fc.array(fc.tuple(byte, fc.nat(8).map((n) => n < 7 ? 0 : n)), { maxLength: 30 })
+})
+
+/** Byte `b` is played by `peers[b % peers.length]`: every answer anybody could give, honest or not. */
+const world: fc.Arbitrary<World> = fc.record({
+  self: byte,
+  target: byte,
+  k: fc.integer({ min: 1, max: 8 }),
+  alpha: fc.integer({ min: 1, max: 4 }),
+  maxInFlight: fc.integer({ min: 4, max: 12 }),
+  peers: fc.array(peer, { minLength: 1, maxLength: 64 }),
+  seeds: fc.array(byte, { maxLength: 12 }),
+  choices: fc.array(fc.nat(1000), { minLength: 1, maxLength: 32 })
+})
+
+const byteOf = (id: NodeId.NodeId): number => parseInt(id.slice(0, 2), 16)
+
+const peerOf = (w: World, id: NodeId.NodeId): Peer => w.peers[byteOf(id) % w.peers.length]
+
+/** Any outcome at any time, by choices that are dealt out again and again. */
+const anyOrder = (choices: ReadonlyArray<number>): Schedule => {
+  let dealt = 0
+  return (inFlight, until, now) => {
+    const chosen = choices[dealt++ % choices.length] % (inFlight.length + (until === undefined ? 0 : 1))
+    return chosen < inFlight.length || until === undefined
+      ? { at: now + 1, outcome: chosen }
+      : { at: until, outcome: undefined }
+  }
+}
+
+const place = (byte: number, place: number): Contact => at(byte, place === 0 ? `host-${byte}` : `wrong-${place}`)
+
+const driver = (w: World, options: Partial<Lookup.Options> = {}): Driver => ({
+  options: {
+    self: tiny(w.self),
+    target: tiny(w.target),
+    k: w.k,
+    alpha: w.alpha,
+    maxInFlight: w.maxInFlight,
+    isBad: (id) => peerOf(w, id).isBad,
+    ...options
+  },
+  seeds: w.seeds.map((byte) => at(byte)),
+  answer: ({ host, id }) => {
+    const { holdsRecord, isSilent, names } = peerOf(w, id)
+    return isSilent || host.startsWith("wrong")
+      ? undefined
+      : { holdsRecord, nodes: names.map(([byte, at]) => place(byte, at)) }
+  },
+  schedule: anyOrder(w.choices)
+})
+
+const holds = (property: (w: World, run: Run) => void, options?: Partial<Lookup.Options>) =>
+  fc.assert(fc.property(world, (w) => property(w, drive(driver(w, options)))), { numRuns: 300 })
+
+// ---------------------------------------------------------------------------
+// Networks: whole ids, full routing tables, latencies
+// ---------------------------------------------------------------------------
+
+interface Network {
+  readonly nodes: ReadonlyArray<NodeId.NodeId>
+  /** Whom each knows: up to 16 of every bucket. */
+  readonly tables: ReadonlyMap<NodeId.NodeId, ReadonlyArray<NodeId.NodeId>>
+}
+
+const network = (size: number, seed: number): Network => {
+  const nodes = Array.from({ length: size }, (_, i) => NodeId.fromTopic(`${seed}/${i}`))
+  const tables = nodes.map((self, i) => {
+    const counts = new Map<number, number>()
+    const table = [...nodes.slice(i + 1), ...nodes.slice(0, i)].filter((other) => {
+      const bucket = NodeId.bucketIndex(self, other)
+      const count = counts.get(bucket) ?? 0
+      counts.set(bucket, count + 1)
+      return count < 16
+    })
+    return [self, table] as const
+  })
+  return { nodes, tables: new Map(tables) }
+}
+
+/** As many nodes as fit into a datagram. */
+const roomInAnswer = 15
+
+const honest = (net: Network, id: NodeId.NodeId, about: NodeId.NodeId): Lookup.Answer => ({
+  nodes: nearest(about, net.tables.get(id) ?? [], roomInAnswer).map((id) => contactOf(id)),
+  holdsRecord: false
+})
+
+/** An answer takes 2 to 9 of the 10 ms expected, silence 100. */
+const byLatency = (isSilent: (contact: Contact) => boolean): Schedule => (inFlight, until, now) => {
+  const arrivals = inFlight.map(({ at, contact }) =>
+    at + (isSilent(contact) ? 100 : 2 + parseInt(contact.id.slice(-2), 16) % 8)
+  )
+  const first = Math.min(...arrivals)
+  return until !== undefined && until < first
+    ? { at: until, outcome: undefined }
+    : { at: Math.max(now, first), outcome: arrivals.indexOf(first) }
+}
+
+interface Journey {
+  readonly net: Network
+  readonly self?: NodeId.NodeId
+  readonly target: NodeId.NodeId
+  readonly options?: Partial<Lookup.Options>
+  readonly seeds?: ReadonlyArray<Contact>
+  /** In the place of the honest answers, for those for whom it is defined. */
+  readonly lie?: (contact: Contact, about: NodeId.NodeId) => Lookup.Answer | undefined
+  readonly gone?: ReadonlySet<NodeId.NodeId>
+}
+
+/** A lookup by the first node of a network, and the nodes that it should find. */
+const travel = ({ gone = new Set(), lie, net, options, seeds = [], target }: Journey) => {
+  const [self] = net.nodes
+  const isSilent = (contact: Contact) =>
+    gone.has(contact.id) ||
+    lie?.(contact, target) === undefined && contact.host !== contactOf(contact.id).host ||
+    lie?.(contact, target) === undefined && !net.tables.has(contact.id)
+  const run = drive({
+    options: { self, target, ...options },
+    seeds: [...seeds, ...nearest(target, net.tables.get(self) ?? [], 32).map((id) => contactOf(id))],
+    answer: (contact, about) => isSilent(contact) ? undefined : lie?.(contact, about) ?? honest(net, contact.id, about),
+    schedule: byLatency(isSilent)
+  })
+  const truth = nearest(target, net.nodes.filter((id) => id !== self && !gone.has(id)), 16)
+  return { ...run, found: idsOf(run.lookup.closest()), truth }
+}
+
+const somewhere = (seed: number): NodeId.NodeId => NodeId.fromTopic(`target/${seed}`)
+
+describe("Lookup", () => {
+  describe("in any world, whatever is answered and in whatever order", () => {
+    it("ends, after at most as many requests as it may remember candidates", () => {
+      fc.assert(fc.property(world, fc.integer({ min: 1, max: 40 }), (w, maxCandidates) => {
+        const { heard, requests } = drive(driver(w, { maxCandidates }))
+        assert.isAtMost(requests.length, maxCandidates)
+        assert.isAtMost(requests.length, new Set(heard.map(({ host, id }) => `${id} ${host}`)).size)
+      }))
+    })
+
+    it("never asks itself, no id twice at one address, and an id again only after it failed elsewhere", () => {
+      holds((w, { requests }) => {
+        const places = new Map<NodeId.NodeId, Array<string>>()
+        for (const { contact, inFlight, answered } of requests) {
+          assert.notStrictEqual(contact.id, tiny(w.self))
+          assert.notInclude(answered, contact.id)
+          assert.notInclude(inFlight.map((other) => other.contact.id), contact.id)
+          places.set(contact.id, [...places.get(contact.id) ?? [], contact.host])
+        }
+        for (const hosts of places.values()) {
+          assert.isAtMost(hosts.length, 2)
+          assert.strictEqual(new Set(hosts).size, hosts.length)
+        }
+      })
+    })
+
+    it("keeps the requests in flight within their bound, and the prompt ones within alpha until the closest answered", () => {
+      holds((w, { requests }) => {
+        for (const { answered, at, contact, inFlight } of requests) {
+          assert.isBelow(inFlight.length, w.maxInFlight)
+          const prompt = inFlight.filter((other) => at < other.at + rtt)
+          assert.isBelow(prompt.length, Math.max(w.alpha, w.k))
+          const closer = byDistance(tiny(w.target))
+          if (answered.every((id) => closer(contact.id, id) < 0)) assert.isBelow(prompt.length, w.alpha)
+        }
+      })
+    })
+
+    it("asks about the target, or about the point that is the target on the node's side of it", () => {
+      holds((w, { requests }) => {
+        for (const { about, contact } of requests) {
+          if (about === tiny(w.target)) continue
+          const distance = parseInt(NodeId.distance(tiny(w.target), contact.id).slice(0, 2), 16)
+          assert.strictEqual(byteOf(about) ^ w.target, 2 ** Math.floor(Math.log2(distance)))
+        }
+      })
+    })
+
+    it("asks nobody farther than the k-th closest that answered", () => {
+      holds((w, { requests }) => {
+        for (const { answered, contact } of requests) {
+          const closest = nearest(tiny(w.target), answered, w.k)
+          if (closest.length < w.k) continue
+          assert.isBelow(NodeId.compareDistance(tiny(w.target), contact.id, closest[w.k - 1]), 0)
+        }
+      })
+    })
+
+    it("ends only when all known nodes that are closer than the k-th have answered or failed, the bad ones apart", () => {
+      holds((w, { answered, failed, heard }) => {
+        const closest = nearest(tiny(w.target), answered, w.k)
+        for (const { id } of heard) {
+          if (id === tiny(w.self) || answered.includes(id) || failed.includes(id)) continue
+          assert.lengthOf(closest, w.k)
+          if (!peerOf(w, id).isBad) {
+            assert.isAbove(NodeId.compareDistance(tiny(w.target), id, closest[w.k - 1]), 0)
+          }
+        }
+      }, { maxCandidates: 1000 })
+    })
+
+    it("abandons only requests that cannot change the k closest", () => {
+      holds((w, { abandoned, answered }) => {
+        const closest = nearest(tiny(w.target), answered, w.k)
+        for (const { contact } of abandoned) {
+          assert.lengthOf(closest, w.k)
+          assert.isAbove(NodeId.compareDistance(tiny(w.target), contact.id, closest[w.k - 1]), 0)
+        }
+      })
+    })
+
+    it("finds the closest of the nodes that answered, nearest first, each once, where they answered", () => {
+      holds((w, { answered, lookup }) => {
+        assert.deepStrictEqual(idsOf(lookup.closest()), nearest(tiny(w.target), answered, w.k))
+        assert.deepStrictEqual(idsOf(lookup.closest(3)), nearest(tiny(w.target), answered, 3))
+        for (const { host } of lookup.closest()) assert.isFalse(host.startsWith("wrong"))
+      })
+    })
+
+    it("asks a bad node only when everybody else known was asked, and fewer than k answers may come", () => {
+      holds((w, { requests }) => {
+        for (const { answered, at, contact, inFlight, known } of requests) {
+          if (!peerOf(w, contact.id).isBad) continue
+          const before = requests.filter((other) => other.at <= at).map((other) => other.contact.id)
+          for (const id of known) {
+            if (id !== tiny(w.self) && !peerOf(w, id).isBad) assert.include(before, id)
+          }
+          const prompt = inFlight.filter((other) => at < other.at + rtt)
+          assert.isBelow(answered.length + prompt.length, w.k)
+        }
+      }, { maxCandidates: 1000 })
+    })
+
+    it("asks each node first where it was first said to be", () => {
+      holds((_, { heard, requests }) => {
+        const asked = new Set<NodeId.NodeId>()
+        for (const { contact } of requests) {
+          if (asked.has(contact.id)) continue
+          asked.add(contact.id)
+          assert.strictEqual(contact.host, heard.find(({ id }) => id === contact.id)?.host)
+        }
+      }, { maxCandidates: 1000 })
+    })
+
+    it("takes no more nodes from an answer than its limit", () => {
+      holds((w, { requests }) => {
+        const taken = new Set([...w.seeds, ...w.peers.flatMap(({ names }) => names.slice(0, 2).map(([byte]) => byte))])
+        for (const { contact } of requests) assert.include(taken, byteOf(contact.id))
+      }, { maxNodesPerAnswer: 2 })
+    })
+
+    it("ends with the answer that completes the quorum of holders, and not before it would without a quorum", () => {
+      fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
+        const { answered, lookup, requests } = drive(driver(w, { quorum }))
+        const holders = answered.filter((id) => peerOf(w, id).holdsRecord)
+        assert.isAtMost(holders.length, quorum)
+        if (holders.length === quorum) {
+          assert.strictEqual(answered.at(-1), holders.at(-1))
+        } else {
+          const unlimited = drive(driver(w))
+          assert.deepStrictEqual(requests, unlimited.requests)
+          assert.deepStrictEqual(lookup.closest(), unlimited.lookup.closest())
+        }
+      }))
+    })
+
+    it("is not moved by events that nobody awaits", () => {
+      const junk: Lookup.Answer = { nodes: [at(1), at(2), at(3)], holdsRecord: true }
+      fc.assert(fc.property(world, (w) => {
+        const undisturbed = drive(driver(w))
+        const disturbed = drive({
+          ...driver(w),
+          disturb: (lookup, last, now) => {
+            lookup.answered(tiny(w.self), now, junk)
+            lookup.failed(tiny(w.self), now)
+            if (last === undefined) {
+              for (let byte = 0; byte < 256; byte++) lookup.answered(tiny(byte), now, junk)
+            } else {
+              lookup.answered(last, now, junk)
+              lookup.failed(last, now)
+            }
+          }
+        })
+        assert.deepStrictEqual(disturbed.requests, undisturbed.requests)
+        assert.deepStrictEqual(disturbed.lookup.closest(), undisturbed.lookup.closest())
+        assert.deepStrictEqual(disturbed.lookup.trace, undisturbed.lookup.trace)
+      }))
+    })
+
+    it("stays done: a late answer changes nothing", () => {
+      holds((_, { abandoned, endedAt, lookup }) => {
+        const { trace } = lookup
+        const closest = lookup.closest()
+        for (const { contact } of abandoned) {
+          lookup.answered(contact.id, endedAt, { nodes: [at(0), at(255)], holdsRecord: true })
+        }
+        assert.deepStrictEqual(lookup.poll(endedAt), { _tag: "Done" })
+        assert.deepStrictEqual(lookup.closest(), closest)
+        assert.deepStrictEqual(lookup.trace, trace)
+      }, { quorum: 1 })
+    })
+
+    it("traces every request with its outcome", () => {
+      holds((w, { abandoned, answered, failed, lookup, requests }) => {
+        assert.deepStrictEqual(
+          lookup.trace.map(({ askedAt, contact }) => ({ contact, at: askedAt })),
+          requests.map(({ at, contact }) => ({ contact, at }))
+        )
+        const withOutcome = (outcome: Lookup.Step["outcome"]) =>
+          lookup.trace.filter((step) => step.outcome === outcome).map(({ contact }) => contact.id).sort()
+        assert.deepStrictEqual(withOutcome("Answered"), [...answered].sort())
+        assert.deepStrictEqual(withOutcome("Failed"), [...failed].sort())
+        assert.deepStrictEqual(withOutcome("Unanswered"), abandoned.map(({ contact }) => contact.id).sort())
+        for (const step of lookup.trace) {
+          assert.strictEqual(step.endedAt === undefined, step.outcome === "Unanswered")
+          assert.strictEqual(step.holdsRecord, step.outcome === "Answered" && peerOf(w, step.contact.id).holdsRecord)
+        }
+      })
+    })
+  })
+  describe("in a network of honest nodes", () => {
+    for (const size of [8, 64, 256, 1024]) {
+      it(`finds exactly the 16 closest of ${size} nodes, with at most 16 + 2 log2 N requests`, () => {
+        const limit = 16 + 2 * Math.log2(size)
+        const runs = size < 1000 ? 15 : 1
+        fc.assert(
+          fc.property(fc.nat(), (seed) => {
+            const net = network(size, seed)
+            for (let i = 0; i < 5; i++) {
+              const { found, requests, truth } = travel({ net, target: somewhere(seed + i) })
+              assert.deepStrictEqual(found, truth)
+              assert.isAtMost(requests.length, limit)
+            }
+          }),
+          { numRuns: runs }
+        )
+      })
+    }
+
+    it("finds those too that full answers leave out when nodes before them are gone", () => {
+      let found = 0
+      let wanted = 0
+      for (let seed = 0; seed < 10; seed++) {
+        const net = network(128, seed)
+        const gone = new Set(net.nodes.filter((_, i) => i > 0 && i % 6 === 0))
+        for (let i = 0; i < 5; i++) {
+          const journey = travel({ net, gone, target: somewhere(i) })
+          for (const id of journey.found) assert.isFalse(gone.has(id))
+          found += journey.truth.filter((id) => journey.found.includes(id)).length
+          wanted += journey.truth.length
+        }
+      }
+      assert.isAbove(found / wanted, 0.99)
+    })
+
+    it("finds exactly the closest when all nodes are of one subnet", () => {
+      fc.assert(
+        fc.property(fc.nat(), (seed) => {
+          const { found, truth } = travel({
+            net: network(64, seed),
+            target: somewhere(seed),
+            options: { subnet: () => "203.0.113.0/24" }
+          })
+          assert.deepStrictEqual(found, truth)
+        }),
+        { numRuns: 15 }
+      )
+    })
+  })
+
+  describe("among liars", () => {
+    /** As many ids as one likes that are closer to a point than any honest one. */
+    const invented = (target: NodeId.NodeId, by: string, host: (i: number) => string): ReadonlyArray<Contact> =>
+      Array.from(
+        { length: 20 },
+        (_, i) => contactOf((target.slice(0, 8) + NodeId.fromTopic(`${by} ${i}`).slice(8)) as NodeId.NodeId, host(i))
+      )
+
+    it("finds the closest past invented nodes that never answer", () => {
+      fc.assert(
+        fc.property(fc.nat(), fc.integer({ min: 1, max: 3 }), (seed, liars) => {
+          const net = network(64, seed)
+          const target = somewhere(seed)
+          const liar = new Set(nearest(target, net.nodes.slice(1), 3 * liars).filter((_, i) => i % 3 === 0))
+          const { found, requests, truth } = travel({
+            net,
+            target,
+            lie: ({ id }) =>
+              liar.has(id)
+                ? { nodes: invented(target, id, (i) => `nowhere-${i}`), holdsRecord: false }
+                : undefined
+          })
+          assert.deepStrictEqual(found, truth)
+          assert.isAtMost(requests.length, 28 + 20 * liars)
+        }),
+        { numRuns: 15 }
+      )
+    })
+
+    it("does not follow one subnet of nodes that answer with ever closer ones of their own", () => {
+      fc.assert(
+        fc.property(fc.nat(), fc.integer({ min: 1, max: 4 }), (seed, maxPerSubnet) => {
+          const net = network(64, seed)
+          const target = somewhere(seed)
+          const { found, requests, truth } = travel({
+            net,
+            target,
+            options: { maxPerSubnet },
+            seeds: [contactOf(somewhere(-1), "evil/0")],
+            lie: ({ host, id }) => {
+              if (!host.startsWith("evil")) return undefined
+              const closer = NodeId.commonPrefixLength(target, id) / 4 + 1 | 0
+              return {
+                nodes: Array.from({ length: 20 }, (_, i) =>
+                  contactOf(
+                    (target.slice(0, closer) + NodeId.fromTopic(`${id} ${i}`).slice(closer)) as NodeId.NodeId,
+                    `evil/${i}`
+                  )),
+                holdsRecord: false
+              }
+            }
+          })
+          const evil = requests.filter(({ contact }) => contact.host.startsWith("evil"))
+          assert.isAtMost(evil.length, maxPerSubnet + 1)
+          for (const id of truth.slice(0, 16 - maxPerSubnet)) assert.include(found, id)
+        }),
+        { numRuns: 15 }
+      )
+    })
+
+    it("finds the nodes that liars name at wrong addresses", () => {
+      fc.assert(
+        fc.property(fc.nat(), fc.integer({ min: 1, max: 3 }), (seed, liars) => {
+          const net = network(64, seed)
+          const target = somewhere(seed)
+          const liar = new Set(net.tables.get(net.nodes[0])?.slice(0, liars))
+          const { found, truth } = travel({
+            net,
+            target,
+            lie: ({ host, id }) =>
+              liar.has(id) && host === contactOf(id).host
+                ? {
+                  nodes: nearest(target, net.nodes, 20).map((id) => contactOf(id, "nowhere")),
+                  holdsRecord: false
+                }
+                : undefined
+          })
+          assert.deepStrictEqual(found, truth)
+        }),
+        { numRuns: 15 }
+      )
+    })
+
+    it("keeps its own contacts when hearsay fills the candidates", () => {
+      const lookup = make({ self: tiny(255), target: tiny(0), maxCandidates: 4, alpha: 1 })
+      for (const byte of [100, 101, 102]) lookup.seed(at(byte))
+      assert.deepInclude(lookup.poll(0), { _tag: "Ask", contact: at(100) })
+      lookup.answered(tiny(100), 1, { nodes: [at(3), at(2), at(1)], holdsRecord: false })
+      const asked = [1, 2, 3].map((now) => {
+        const action = lookup.poll(now)
+        assert(action._tag === "Ask")
+        lookup.failed(action.contact.id, now)
+        return action.contact
+      })
+      assert.deepStrictEqual(asked, [at(1), at(101), at(102)])
+    })
+  })
+
+  describe("when a node is slow", () => {
+    const options = { self: tiny(255), target: tiny(0), k: 2, alpha: 1, maxInFlight: 2 }
+
+    const asks = (lookup: Lookup.Lookup, now: number): Contact => {
+      const action = lookup.poll(now)
+      assert(action._tag === "Ask")
+      return action.contact
+    }
+
+    it("gives its slot to another, within the bound of requests in flight", () => {
+      const lookup = make(options)
+      for (const byte of [1, 2, 3, 4]) lookup.seed(at(byte))
+      assert.deepStrictEqual(asks(lookup, 0), at(1))
+      assert.deepStrictEqual(lookup.poll(0), { _tag: "Wait", until: rtt })
+      assert.deepStrictEqual(lookup.poll(rtt - 1), { _tag: "Wait", until: rtt })
+      assert.deepStrictEqual(asks(lookup, rtt), at(2))
+      assert.deepStrictEqual(lookup.poll(2 * rtt), { _tag: "Wait", until: undefined })
+      lookup.answered(tiny(2), 2 * rtt, { nodes: [], holdsRecord: false })
+      assert.deepStrictEqual(asks(lookup, 2 * rtt), at(3))
+    })
+
+    it("waits for it while it could be among the k closest, and takes its answer", () => {
+      const lookup = make(options)
+      for (const byte of [1, 2, 3, 4]) lookup.seed(at(byte))
+      asks(lookup, 0)
+      for (const byte of [2, 3]) {
+        assert.deepStrictEqual(asks(lookup, byte * rtt), at(byte))
+        lookup.answered(tiny(byte), byte * rtt, { nodes: [], holdsRecord: false })
+      }
+      assert.deepStrictEqual(lookup.poll(4 * rtt), { _tag: "Wait", until: undefined })
+      lookup.answered(tiny(1), 5 * rtt, { nodes: [], holdsRecord: false })
+      assert.deepStrictEqual(lookup.poll(5 * rtt), { _tag: "Done" })
+      assert.deepStrictEqual(lookup.closest(), [at(1), at(2)])
+    })
+
+    it("does not wait for it when k closer ones have answered", () => {
+      const lookup = make(options)
+      lookup.seed(at(9))
+      lookup.seed(at(8))
+      asks(lookup, 0)
+      assert.deepStrictEqual(asks(lookup, rtt), at(9))
+      lookup.answered(tiny(9), rtt, { nodes: [at(1), at(2)], holdsRecord: false })
+      for (const byte of [1, 2]) {
+        assert.deepStrictEqual(asks(lookup, 2 * rtt), at(byte))
+        lookup.answered(tiny(byte), 2 * rtt, { nodes: [], holdsRecord: false })
+      }
+      assert.deepStrictEqual(lookup.poll(2 * rtt), { _tag: "Done" })
+      assert.strictEqual(lookup.trace[0].outcome, "Unanswered")
+    })
+  })
+
+  it("asks the rest of the k closest at once when the closest has answered", () => {
+    const lookup = make({ self: tiny(255), target: tiny(0), k: 8, alpha: 1 })
+    for (let byte = 1; byte <= 12; byte++) lookup.seed(at(byte))
+    lookup.poll(0)
+    assert.strictEqual(lookup.poll(0)._tag, "Wait")
+    lookup.answered(tiny(1), 5, { nodes: [], holdsRecord: false })
+    const asked: Array<number> = []
+    for (let action = lookup.poll(5); action._tag === "Ask"; action = lookup.poll(5)) {
+      asked.push(byteOf(action.contact.id))
+    }
+    assert.deepStrictEqual(asked, [2, 3, 4, 5, 6, 7, 8])
+  })
+
+  it("tells how each node was learned, how close it is, and what it brought", () => {
+    const { lookup } = drive({
+      options: { self: tiny(255), target: tiny(0) },
+      seeds: [at(0x80)],
+      answer: ({ id }) => {
+        switch (byteOf(id)) {
+          case 0x80:
+            return { nodes: [at(0x80), at(0x81), at(0x10), at(0xff), at(0x20)], holdsRecord: false }
+          case 0x10:
+            return { nodes: [at(0x20), at(0x01)], holdsRecord: true }
+          default:
+            return undefined
+        }
+      },
+      schedule: (_, __, now) => ({ at: now + 1, outcome: 0 })
+    })
+    const told = lookup.trace.map(({ closerNodes, commonPrefixLength, contact, depth, holdsRecord, outcome }) => ({
+      byte: byteOf(contact.id),
+      outcome,
+      depth,
+      commonPrefixLength,
+      closerNodes,
+      holdsRecord
+    }))
+    assert.deepStrictEqual(told, [
+      { byte: 0x80, outcome: "Answered", depth: 0, commonPrefixLength: 0, closerNodes: 2, holdsRecord: false },
+      { byte: 0x10, outcome: "Answered", depth: 1, commonPrefixLength: 3, closerNodes: 1, holdsRecord: true },
+      { byte: 0x20, outcome: "Failed", depth: 1, commonPrefixLength: 2, closerNodes: 0, holdsRecord: false },
+      { byte: 0x81, outcome: "Failed", depth: 1, commonPrefixLength: 0, closerNodes: 0, holdsRecord: false },
+      { byte: 0x01, outcome: "Failed", depth: 2, commonPrefixLength: 7, closerNodes: 0, holdsRecord: false }
+    ])
+  })
+})

@@ -1,0 +1,105 @@
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Address from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
+import * as Crypto from "../../src/Crypto.ts"
+import * as Dht from "../../src/Dht.ts"
+import * as Identity from "../../src/Identity.ts"
+import { sha256 } from "../../src/internal/sha256.ts"
+import * as Message from "../../src/Message.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import type { SocketAddress } from "../../src/SocketAddress.ts"
+import * as Transport from "../../src/Transport.ts"
+import * as Verifier from "../../src/Verifier.ts"
+import { crypto } from "./arbitraries.ts"
+
+/** The identity that a name stands for. */
+export const identity = (name: string): Identity.Identity =>
+  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(name)))
+
+/** Random bytes that are the same in every run of a test. */
+export const layerRandom = (name: string): Layer.Layer<SecureRandom.SecureRandom> =>
+  Layer.sync(SecureRandom.SecureRandom, () => {
+    let block = sha256(new TextEncoder().encode(`random ${name}`))
+    return SecureRandom.make((size) => {
+      const bytes = new Uint8Array(size)
+      for (let at = 0; at < size; at += 32) {
+        block = sha256(block)
+        bytes.set(block.subarray(0, Math.min(32, size - at)), at)
+      }
+      return bytes
+    })
+  })
+
+/** Where the in-memory node of a number lives: public addresses, each in a subnet of its own. */
+export const socketOf = (n: number): SocketAddress => ({ host: `9.${n >> 8}.${n & 255}.1`, port: 4121 })
+
+export type Node = Context.Context<Dht.Services | Identity.NodeIdentity | Transport.Transport | Crypto.Crypto>
+
+/** A node on the in-memory network; it lives as long as the scope. */
+export const node = (name: string, socket: SocketAddress, options: Dht.Options = {}) =>
+  Layer.build(
+    Layer.fresh(Dht.layer(options)).pipe(
+      Layer.provideMerge(Layer.fresh(Transport.layerMemory(socket))),
+      Layer.provideMerge(Identity.layer(identity(name))),
+      Layer.provide(Layer.fresh(layerRandom(name))),
+      Layer.provide(Verifier.layer),
+      Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto))
+    )
+  )
+
+export const dht = (node: Node) => Context.get(node, Dht.Dht)
+
+export const contactOf = (node: Node): Contact => {
+  const { address, nodeId } = Context.get(node, Identity.NodeIdentity)
+  return { id: nodeId, address, ...Context.get(node, Transport.Transport).address }
+}
+
+/** A peer without a mind of its own: it says what the test says. */
+export interface Puppet extends Contact {
+  readonly identity: Identity.Identity
+  readonly send: (to: SocketAddress, body: Message.Body, transactionId: string) => Effect.Effect<void>
+  /** The next message to it, with where it came from. */
+  readonly receive: Effect.Effect<{ readonly message: Message.Message; readonly from: SocketAddress }>
+  /** Answers the next message. */
+  readonly answer: (reply: (body: Message.Body) => Message.Body) => Effect.Effect<void>
+}
+
+export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAddress) {
+  const network = yield* Transport.MemoryNetwork
+  const transport = yield* network.join(socket)
+  const self = identity(name)
+  const waiting: Array<Transport.Datagram> = []
+
+  const send: Puppet["send"] = (to, body, transactionId) =>
+    Effect.orDie(transport.send(Message.encode(body, { signer: self, transactionId }), to))
+  const receive = Effect.gen(function*() {
+    if (waiting.length === 0) waiting.push(...(yield* Effect.orDie(transport.receive)))
+    const [{ from, payload }] = waiting.splice(0, 1)
+    return { message: Result.getOrThrow(Message.decode(payload, crypto)), from }
+  })
+  const puppet: Puppet = {
+    id: self.nodeId,
+    address: self.address,
+    ...socket,
+    identity: self,
+    send,
+    receive,
+    answer: (reply) =>
+      Effect.flatMap(receive, ({ from, message }) => send(from, reply(message.body), message.transactionId))
+  }
+  return puppet
+})
+
+/** A contact whose id shares exactly `bits` leading bits with `id`; found by trying names. */
+export const identityInBucket = (id: NodeId.NodeId, bits: number, skip = 0): Identity.Identity => {
+  for (let i = 0;; i++) {
+    const candidate = identity(`bucket ${i}`)
+    if (NodeId.bucketIndex(id, candidate.nodeId) === bits && skip-- === 0) return candidate
+  }
+}
+
+export const addressOf = (name: string): Address.Address => Address.fromPublicKey(identity(name).publicKey)
