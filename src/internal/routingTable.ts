@@ -335,25 +335,19 @@ export class RoutingTable {
 
   /**
    * The contacts that answer a FIND: as `nearestVerified`, over half an hour
-   * and without peers in bad health. A thin table is topped up with whoever
-   * else it knows, the healthiest first: whoever asks can still try them.
+   * and without peers in bad health, who come in only where fewer than half a
+   * bucket would remain. Hearsay is never passed on: that is how lies spread.
    */
   answer(target: NodeId.NodeId, n: number, now: number, health: (id: NodeId.NodeId) => Health): Array<Contact> {
     const cutoff = now - answerWindowMillis
     const found: Array<Contact> = []
-    this.collect(target, n, (entry) => entry.verifiedAt > cutoff && health(entry.id) !== "bad", found)
-    this.collect(
-      target,
-      n,
-      (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && health(entry.id) !== "bad",
-      found
-    )
-    if (found.length >= Math.min(n, this.k / 2)) return found
-    const rest: Array<Contact> = []
-    this.collect(target, this.size, (entry) => !found.includes(entry.contact), rest)
-    const byHealth: { readonly [state in Health]: Array<Contact> } = { good: [], unknown: [], bad: [] }
-    for (const contact of rest) byHealth[health(contact.id)].push(contact)
-    return found.concat(byHealth.good, byHealth.unknown, byHealth.bad).slice(0, n)
+    const isWell = (entry: Entry) => health(entry.id) !== "bad"
+    this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
+    this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)
+    if (found.length < Math.min(n, this.k / 2)) {
+      this.collect(target, n, (entry) => entry.verifiedAt !== never && !isWell(entry), found)
+    }
+    return found
   }
 
   /**

@@ -403,6 +403,15 @@ describe("RecordSet", () => {
       assert.isUndefined(set.get(key(1), 0))
     })
 
+    it("returns a record in the last second of its life, also beside one that has expired", () => {
+      const set = new RecordSet()
+      verdicts(set, [{ type: 1, expiresAt: 10 }, { type: 2, expiresAt: 9 }, { type: topic, expiresAt: 11 }])
+      assert.deepStrictEqual(types(set, 0, 9), [1, 2, topic])
+      assert.deepStrictEqual(types(set, 0, 10), [1, topic])
+      assert.deepStrictEqual(types(set, 0, 11), [topic])
+      assert.deepStrictEqual(types(set, 0, 12), [])
+    })
+
     it("never returns an expired record, however seldom the set is swept", () => {
       fc.assert(fc.property(work(small, 60), fc.boolean(), (operations, sweeps) => {
         const set = new RecordSet()

@@ -383,18 +383,12 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 3].map(inBucket0))
     })
 
-    it("tops up a thin answer with the others, good before unknown before bad", () => {
-      const table = tableOf([1, 2].map(inBucket0), { k: 8 })
-      for (const i of [3, 4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
-      const health = healthOf(
-        new Map([
-          [inBucket0(1), "bad"],
-          [inBucket0(4), "bad"],
-          [inBucket0(6), "good"]
-        ])
-      )
-      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 6, 3, 5, 1, 4].map(inBucket0))
-      assert.deepStrictEqual(ids(table.answer(target, 4, now, health)), [2, 6, 3, 5].map(inBucket0))
+    it("tops up a thin answer with peers in bad health, and never with hearsay", () => {
+      const table = tableOf([1, 2, 3].map(inBucket0), { k: 8 })
+      for (const i of [4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
+      const health = healthOf(new Map([[inBucket0(1), "bad"], [inBucket0(6), "good"]]))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 3, 1].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 2, now, health)), [2, 3].map(inBucket0))
     })
   })
 
@@ -593,13 +587,14 @@ describe("RoutingTable", () => {
             const answer = table.answer(target, n, now, health)
             assert.isAtMost(answer.length, n)
             assert.strictEqual(new Set(ids(answer)).size, answer.length)
+            assert.isTrue(answer.every(({ id }) => table.verifiedAt(id) !== undefined))
             const bad = answer.map(({ id }) => health(id) === "bad")
             assert.isFalse(bad.some((isBad, i) => !isBad && bad[i - 1] === true))
-            const wanted = table.nearestVerified(target, table.size, now - 30 * minute)
-              .filter(({ id }) => health(id) !== "bad").slice(0, n)
+            const verified = table.nearestVerified(target, table.size, now - 30 * minute)
+            const wanted = verified.filter(({ id }) => health(id) !== "bad").slice(0, n)
             assert.deepStrictEqual(answer.slice(0, wanted.length), wanted)
             if (wanted.length >= Math.min(n, history.k / 2)) assert.lengthOf(answer, wanted.length)
-            else assert.lengthOf(answer, Math.min(n, table.size))
+            else assert.lengthOf(answer, Math.min(n, verified.length))
           }
         )
       )
