@@ -49,7 +49,8 @@ const make = Effect.gen(function*() {
     return records.flatMap((record): Array<Offer> => {
       const payload = Topic.decode(record.payload)
       // A record may be stored under a foreign key; it is found there in vain.
-      return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key) && Topic.matches(payload.success, filter)
+      return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key) &&
+          Topic.matches(payload.success, filter)
         ? [{ ...payload.success, address: record.address, record }]
         : []
     })

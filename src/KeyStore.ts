@@ -11,7 +11,7 @@ import * as KeyValueStore from "effect/persistence/KeyValueStore"
 import type * as Redacted from "effect/Redacted"
 import * as Semaphore from "effect/Semaphore"
 import type { Address } from "./Address.ts"
-import { Crypto } from "./Crypto.ts"
+import type { Crypto } from "./Crypto.ts"
 import { type CannotUnlock, IdentityExists, UnknownAddress } from "./DhtError.ts"
 import * as Identity from "./Identity.ts"
 

@@ -69,8 +69,8 @@ export const decode = (payload: Uint8Array): Result.Result<Note, InvalidRecord> 
   const ephemeralPublicKey = fields.get(3) ?? none
   const ciphertext = fields.get(4)
   const nonce = fields.get(5) ?? none
-  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
-  if (reader.fault !== undefined) return invalid(reader.fault)
+  const fault = reader.finish()
+  if (fault !== undefined) return invalid(fault)
   if (Result.isFailure(recipient)) return invalid("the recipient is no address")
   if (Result.isFailure(sender)) return invalid("the sender is no address")
   if (ephemeralPublicKey.length !== 32) return invalid("the ephemeral key is not 32 bytes")
@@ -185,12 +185,11 @@ const none = new Uint8Array(0)
 /** The byte strings of keys 1 to 5. Later versions may add keys, which are stepped over. */
 const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
   const fields = new Map<number, Uint8Array>()
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = reader.uint(Number.MAX_SAFE_INTEGER)
-    if (fields.has(key)) reader.fail("a key occurs twice")
-    if (key >= 1 && key <= 5) fields.set(key, reader.byteString())
-    else reader.skip(1)
-  }
+  reader.fields((key) => {
+    if (key < 1 || key > 5) return false
+    fields.set(key, reader.byteString())
+    return true
+  })
   return fields
 }
 
@@ -211,16 +210,15 @@ const decodeMessage = (plaintext: Uint8Array): { readonly type: number; readonly
   const reader = new Cbor.Reader(plaintext)
   let type = -1
   let body: Uint8Array | undefined
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = reader.uint(Number.MAX_SAFE_INTEGER)
-    if (key === 1 && type === -1) type = reader.uint(0xff)
+  reader.fields((key) => {
+    if (key === 1) type = reader.uint(0xff)
     // Null is how Go writes bytes that were never set.
-    else if (key === 2 && body === undefined) body = reader.null() ? none : reader.byteString()
-    else if (key === 1 || key === 2) reader.fail("a key occurs twice")
-    else reader.skip(1)
-  }
-  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
-  if (reader.fault !== undefined) return reader.fault
+    else if (key === 2) body = reader.null() ? none : reader.byteString()
+    else return false
+    return true
+  })
+  const fault = reader.finish()
+  if (fault !== undefined) return fault
   return type === -1 || body === undefined ? "the message lacks its type or its body" : { type, body }
 }
 

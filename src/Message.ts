@@ -18,6 +18,7 @@ import { InvalidMessage, UnknownMessageType } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
 import * as Hex from "./internal/hex.ts"
 import * as MessageBody from "./internal/messageBody.ts"
+import * as MessageType from "./internal/messageType.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 
@@ -43,26 +44,13 @@ export const maxAnswerBody = 1050
  * @category constants
  * @since 0.1.0
  */
-export const Type = {
-  Ping: 0x01,
-  Pong: 0x02,
-  FindNode: 0x03,
-  FindNodeResponse: 0x04,
-  FindValue: 0x05,
-  FindValueResponse: 0x06,
-  Store: 0x07,
-  StoreResponse: 0x08,
-  NatProbe: 0x09,
-  NatProbeEcho: 0x0a,
-  Push: 0x0b,
-  PushAck: 0x0c
-} as const
+export const Type = MessageType.Type
 
 /**
  * @category models
  * @since 0.1.0
  */
-export type Type = (typeof Type)[keyof typeof Type]
+export type Type = MessageType.Type
 
 /**
  * 20 bytes as hex text: joins an answer to its question.
@@ -185,7 +173,7 @@ export const frame = (bytes: Uint8Array): Frame | string => {
   let features = -1
   let type = -1
   let transactionAt = -1
-  MessageBody.readMap(reader, (key) => {
+  reader.fields((key) => {
     switch (key) {
       case 1:
         version = reader.uint(0xff)
@@ -213,8 +201,8 @@ export const frame = (bytes: Uint8Array): Frame | string => {
   const keyAt = reader.fixedBytes(32)
   outerKey(reader, 4)
   const signatureAt = reader.fixedBytes(64)
-  if (reader.fault !== undefined) return reader.fault
-  if (reader.at !== bytes.length) return "bytes after the message"
+  const fault = reader.finish()
+  if (fault !== undefined) return fault
   return {
     bytes,
     version,

@@ -216,7 +216,7 @@ const make = Effect.gen(function*() {
     // What is found merges by the very rules of a store.
     const found = new RecordSet({ maxKeys: 1 })
     const keep = (record: Record.SignedRecord, now: number) => found.put(target, record, Math.floor(now / 1000))
-    if (find !== undefined) for (const record of yield* store.getAll(target, find.type)) keep(record, started)
+    if (find !== undefined) { for (const record of yield* store.getAll(target, find.type)) keep(record, started) }
 
     const outcomes = yield* Queue.unbounded<Outcome>()
     // Requests under way when the walk ends are interrupted with its scope.

@@ -95,6 +95,8 @@ export class Routing extends Context.Service<Routing, {
    * filled with contacts heard from within `window`.
    */
   readonly networkSize: (window: Duration.Input) => Effect.Effect<NetworkSize>
+  /** The same with all contacts that were ever heard from; hearsay counts only where nobody was. */
+  readonly networkSizeUnfiltered: Effect.Effect<number>
   /**
    * The table itself, for code that runs once per packet.
    *
@@ -123,6 +125,7 @@ export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Se
       entries: Effect.sync(() => core.entries()),
       countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
       networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
+      networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
       core
     })
   })

@@ -91,7 +91,7 @@ describe("Message", () => {
       reasonOf(good.with(good.length - 1, good[good.length - 1] ^ 1)),
       "Invalid message: bad signature"
     )
-    assert.strictEqual(reasonOf(Uint8Array.from([...good, 0])), "Invalid message: bytes after the message")
+    assert.strictEqual(reasonOf(Uint8Array.from([...good, 0])), "Invalid message: bytes after the end")
   })
 })
 

@@ -138,6 +138,35 @@ export class Reader {
     return this.fault === undefined ? length : 0
   }
 
+  /**
+   * Reads a map whose keys are small integers. `field` reads the value of a key
+   * it knows and says so; the value of one it does not know is stepped over,
+   * which is what lets the protocol grow. No key may come twice.
+   */
+  fields(field: (key: number) => boolean): void {
+    let seen = 0
+    let seenHigh: Set<number> | undefined
+    for (let left = this.mapLength(); left > 0 && this.fault === undefined; left--) {
+      const key = this.uint(Number.MAX_SAFE_INTEGER)
+      if (key < 32) {
+        if (seen >>> key & 1) return this.fail("duplicate key")
+        seen |= 1 << key
+      } else {
+        seenHigh ??= new Set()
+        if (seenHigh.has(key)) return this.fail("duplicate key")
+        seenHigh.add(key)
+      }
+      // One level is spent on this map itself.
+      if (!field(key)) this.skip(1)
+    }
+  }
+
+  /** What was wrong, if anything: bytes that are left over are. */
+  finish(): string | undefined {
+    if (this.fault === undefined && this.at !== this.end) this.fail("bytes after the end")
+    return this.fault
+  }
+
   /** An array of texts; null counts as none given. */
   texts(): Array<string> | undefined {
     if (this.null()) return undefined

@@ -6,40 +6,16 @@
  */
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
-import { type Body, Type } from "../Message.ts"
+import type { Body } from "../Message.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type * as Cbor from "./cbor.ts"
 import * as Hex from "./hex.ts"
+import { Type } from "./messageType.ts"
 import { sha256Hex } from "./sha256.ts"
 
 // --- Reading -----------------------------------------------------------------
-
-/**
- * Reads a map whose keys are small integers. `field` reads the value of a key
- * it knows; the value of one it does not know is stepped over, which is what
- * lets the protocol grow. No key may come twice.
- *
- * @internal
- */
-export const readMap = (reader: Cbor.Reader, field: (key: number) => boolean): void => {
-  let seen = 0
-  let seenHigh: Set<number> | undefined
-  for (let left = reader.mapLength(); left > 0 && reader.fault === undefined; left--) {
-    const key = reader.uint(Number.MAX_SAFE_INTEGER)
-    if (key < 32) {
-      if (seen >>> key & 1) return reader.fail("duplicate key")
-      seen |= 1 << key
-    } else {
-      seenHigh ??= new Set()
-      if (seenHigh.has(key)) return reader.fail("duplicate key")
-      seenHigh.add(key)
-    }
-    // One level is spent on this map itself.
-    if (!field(key)) reader.skip(1)
-  }
-}
 
 /**
  * What is said of a type that this version does not know.
@@ -63,7 +39,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
   let flag = false
   switch (type) {
     case Type.Ping:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key !== 1) return false
         address = readAddress(reader)
         return true
@@ -72,7 +48,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
       return { _tag: "Ping", address }
 
     case Type.Pong:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) address = readAddress(reader)
         else if (key === 2) observed = readObserved(reader)
         else return false
@@ -82,7 +58,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
       return { _tag: "Pong", address, observed }
 
     case Type.FindNode:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key !== 1) return false
         target = readKey(reader)
         return true
@@ -92,7 +68,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
 
     case Type.FindNodeResponse: {
       let nodes: ReadonlyArray<Contact> | null = null
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) nodes = readContacts(reader)
         else if (key === 2) observed = readObserved(reader)
         else return false
@@ -103,7 +79,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
 
     case Type.FindValue: {
       let recordType = 0
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) target = readKey(reader)
         else if (key === 2) recordType = reader.uint(0xff)
         else if (key === 3) flag = reader.boolean()
@@ -117,7 +93,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
     case Type.FindValueResponse: {
       let nodes: ReadonlyArray<Contact> | null = null
       let records: Array<Record.SignedRecord> | undefined
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) nodes = readContacts(reader)
         else if (key === 2) record = reader.null() ? undefined : Record.read(reader)
         else if (key === 3) observed = readObserved(reader)
@@ -129,7 +105,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
     }
 
     case Type.Store:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) record = Record.read(reader)
         else if (key === 2) target = readKey(reader)
         else return false
@@ -141,7 +117,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
     case Type.StoreResponse: {
       let stored: boolean | undefined
       let reason = 0
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) stored = reader.boolean()
         else if (key === 2) flag = reader.boolean()
         else if (key === 3) reason = reader.uint(0xff)
@@ -153,7 +129,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
     }
 
     case Type.NatProbe:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) bytes = readToken(reader)
         else if (key === 2) observed = readObserved(reader)
         else return false
@@ -163,7 +139,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
       return { _tag: "NatProbe", token: bytes, claimed: observed }
 
     case Type.NatProbeEcho:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key !== 1) return false
         bytes = readToken(reader)
         return true
@@ -172,7 +148,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
       return { _tag: "NatProbeEcho", token: bytes }
 
     case Type.Push:
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) target = readKey(reader)
         else if (key === 2) record = Record.read(reader)
         else return false
@@ -183,7 +159,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
 
     case Type.PushAck: {
       let messageId: NodeId | undefined
-      readMap(reader, (key) => {
+      reader.fields((key) => {
         if (key === 1) target = readKey(reader)
         else if (key === 2) messageId = readKey(reader)
         else if (key === 3) flag = reader.boolean()
@@ -228,7 +204,7 @@ const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
     let idAt = -1
     let ip: Uint8Array | undefined
     let port = -1
-    readMap(reader, (key) => {
+    reader.fields((key) => {
       if (key === 1) addressAt = reader.fixedBytes(Address.length)
       else if (key === 2) idAt = reader.fixedBytes(32)
       else if (key === 3) ip = reader.byteString()

@@ -47,20 +47,6 @@ const boundedTexts = (reader: Cbor.Reader, count: number, max: number): Readonly
   return texts
 }
 
-/** Reads the next key of a map; `seen` has a bit for each of the keys that mean something. */
-const nextKey = (reader: Cbor.Reader, seen: number): number => {
-  const key = reader.uint(Number.MAX_SAFE_INTEGER)
-  if (key < 32 && (seen & 1 << key) !== 0) reader.fail("a key occurs twice")
-  return key
-}
-
-const mark = (seen: number, key: number): number => key < 32 ? seen | 1 << key : seen
-
-const finish = (reader: Cbor.Reader): string | undefined => {
-  if (reader.fault === undefined && reader.at !== reader.end) reader.fail("bytes after the end")
-  return reader.fault
-}
-
 /**
  * @internal
  */
@@ -71,31 +57,28 @@ export const readEndpoint = (payload: Uint8Array): EndpointPayload | string => {
   let signal = ""
   let turns: ReadonlyArray<string> = []
   let signals: ReadonlyArray<string> = []
-  let seen = 0
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = nextKey(reader, seen)
-    seen = mark(seen, key)
+  reader.fields((key) => {
     switch (key) {
       case 1:
         endpoints = reader.texts() ?? null
-        break
+        return true
       case 2:
         natType = reader.uint(4)
-        break
+        return true
       case 3:
         signal = boundedText(reader, limits.signal)
-        break
+        return true
       case 4:
         turns = boundedTexts(reader, limits.turns, limits.turn)
-        break
+        return true
       case 5:
         signals = boundedTexts(reader, limits.signals, limits.signal)
-        break
+        return true
       default:
-        reader.skip()
+        return false
     }
-  }
-  return finish(reader) ?? { endpoints, natType: natType as NatType, signal, turns, signals }
+  })
+  return reader.finish() ?? { endpoints, natType: natType as NatType, signal, turns, signals }
 }
 
 /**
@@ -122,41 +105,38 @@ export const readTopic = (payload: Uint8Array): TopicFields | string => {
   let tags: ReadonlyArray<string> | null = null
   let brief = ""
   let meta = nullItem
-  let seen = 0
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = nextKey(reader, seen)
-    seen = mark(seen, key)
+  reader.fields((key) => {
     switch (key) {
       case 1:
         version = reader.uint(0xff)
-        break
+        return true
       case 2:
         topic = reader.text()
-        break
+        return true
       case 3:
         name = reader.text()
-        break
+        return true
       case 4:
         protocols = reader.texts() ?? null
-        break
+        return true
       case 5:
         tags = reader.texts() ?? null
-        break
+        return true
       case 6:
         brief = reader.text()
-        break
+        return true
       case 7:
         meta = rawMeta(reader)
-        break
+        return true
       default:
-        reader.skip()
+        return false
     }
-  }
+  })
   if (topic === "") reader.fail("the topic is empty")
   if (codePoints(brief) > limits.briefCodePoints) {
     reader.fail(`the brief is longer than ${limits.briefCodePoints} characters`)
   }
-  return finish(reader) ?? { version, topic, name, protocols, tags, brief, meta }
+  return reader.finish() ?? { version, topic, name, protocols, tags, brief, meta }
 }
 
 /**
@@ -173,40 +153,37 @@ export const readProfile = (payload: Uint8Array): ProfilePayload | string => {
   let cardHash: Uint8Array = noBytes
   let modalities: ReadonlyArray<string> = []
   let meta: Meta = noMeta
-  let seen = 0
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = nextKey(reader, seen)
-    seen = mark(seen, key)
+  reader.fields((key) => {
     switch (key) {
       case 1:
         version = reader.uint(0xff)
-        break
+        return true
       case 2:
         name = reader.text()
-        break
+        return true
       case 3:
         brief = reader.text()
-        break
+        return true
       case 4:
         protocols = reader.texts() ?? []
-        break
+        return true
       case 5:
         skills = reader.texts() ?? []
-        break
+        return true
       case 6:
         cardHash = reader.byteString()
-        break
+        return true
       case 8:
         modalities = reader.texts() ?? []
-        break
+        return true
       case 9:
         meta = readMeta(reader)
-        break
+        return true
       default:
-        reader.skip()
+        return false
     }
-  }
-  return finish(reader) ?? { version, name, brief, protocols, skills, cardHash, modalities, meta }
+  })
+  return reader.finish() ?? { version, name, brief, protocols, skills, cardHash, modalities, meta }
 }
 
 const noBytes = new Uint8Array(0)

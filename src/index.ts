@@ -1,0 +1,37 @@
+/**
+ * A Kademlia DHT of signed records, on Effect: one namespace for each module.
+ * What only Node has is in `effect-dht/node`.
+ *
+ * @since 0.1.0
+ */
+export * as Address from "./Address.ts"
+export * as Bootstrap from "./Bootstrap.ts"
+export * as Contact from "./Contact.ts"
+export * as Crypto from "./Crypto.ts"
+export * as Delegation from "./Delegation.ts"
+export * as Dht from "./Dht.ts"
+export * as DhtError from "./DhtError.ts"
+export * as Discovery from "./Discovery.ts"
+export * as Endpoint from "./Endpoint.ts"
+export * as Identity from "./Identity.ts"
+export * as KeyStore from "./KeyStore.ts"
+export * as Mail from "./Mail.ts"
+export * as Mailbox from "./Mailbox.ts"
+export * as Message from "./Message.ts"
+export * as NodeId from "./NodeId.ts"
+export * as NodeSettings from "./NodeSettings.ts"
+export * as PeerHealth from "./PeerHealth.ts"
+export * as Profile from "./Profile.ts"
+export * as Publisher from "./Publisher.ts"
+export * as Query from "./Query.ts"
+export * as Record from "./Record.ts"
+export * as Replication from "./Replication.ts"
+export * as Responder from "./Responder.ts"
+export * as Routing from "./Routing.ts"
+export * as Rpc from "./Rpc.ts"
+export * as SeenPeers from "./SeenPeers.ts"
+export * as SocketAddress from "./SocketAddress.ts"
+export * as Store from "./Store.ts"
+export * as Topic from "./Topic.ts"
+export * as Transport from "./Transport.ts"
+export * as Verifier from "./Verifier.ts"

@@ -1,0 +1,28 @@
+/**
+ * The numbers of the message types on the wire, for both sides of the codec.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @internal
+ */
+export const Type = {
+  Ping: 0x01,
+  Pong: 0x02,
+  FindNode: 0x03,
+  FindNodeResponse: 0x04,
+  FindValue: 0x05,
+  FindValueResponse: 0x06,
+  Store: 0x07,
+  StoreResponse: 0x08,
+  NatProbe: 0x09,
+  NatProbeEcho: 0x0a,
+  Push: 0x0b,
+  PushAck: 0x0c
+} as const
+
+/**
+ * @internal
+ */
+export type Type = (typeof Type)[keyof typeof Type]

@@ -1,0 +1,289 @@
+/**
+ * The identity of a node in a file: `identity.ed25519` in its data directory.
+ *
+ * The file is of one of two kinds, which are told apart when it is read. Under
+ * a passphrase it is the blob of `Identity.seal` (95 bytes). Without one it is
+ * text: lines that begin with `#` are comments, and one line has the private
+ * key in 64 hex digits and, after a space, the address that it makes; the
+ * address may be left out, and guards against damage otherwise.
+ *
+ * The file is there whole or not at all, belongs to its owner alone (mode
+ * 0600), and nothing here ever overwrites one.
+ *
+ * @since 0.1.0
+ */
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+import * as Address from "../Address.ts"
+import { Crypto, type Ed25519 } from "../Crypto.ts"
+import type { CannotUnlock } from "../DhtError.ts"
+import * as Identity from "../Identity.ts"
+import * as Hex from "../internal/hex.ts"
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const fileName = "identity.ed25519"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The data directory; made with mode 0700, its parents as well, where an identity is created. */
+  readonly directory: string
+  /** A new file is encrypted under it, an encrypted one opened with it, a plain one read without it. */
+  readonly passphrase?: Redacted.Redacted | undefined
+}
+
+/**
+ * An identity and the file that keeps it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Kept {
+  readonly identity: Identity.Identity
+  readonly path: string
+  readonly encrypted: boolean
+}
+
+// --- Errors ------------------------------------------------------------------
+
+/**
+ * There is no such file.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoIdentityFile extends Data.TaggedError("NoIdentityFile")<{ readonly path: string }> {
+  override get message() {
+    return `There is no identity at ${this.path}`
+  }
+}
+
+/**
+ * A file is there already, and stays as it is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IdentityFileExists extends Data.TaggedError("IdentityFileExists")<{ readonly path: string }> {
+  override get message() {
+    return `${this.path} holds an identity already; it was not changed`
+  }
+}
+
+/**
+ * The file is of neither kind.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DamagedIdentityFile extends Data.TaggedError("DamagedIdentityFile")<{
+  readonly path: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `${this.path} is no identity, or damaged: ${this.reason}. It was not changed`
+  }
+}
+
+/**
+ * The file is encrypted, and no passphrase was given.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PassphraseNeeded extends Data.TaggedError("PassphraseNeeded")<{ readonly path: string }> {
+  override get message() {
+    return `${this.path} is encrypted and needs its passphrase`
+  }
+}
+
+/**
+ * The operating system refuses.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotAccess extends Data.TaggedError("CannotAccess")<{
+  readonly path: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    const { code, message } = this.cause as NodeJS.ErrnoException
+    return `Cannot use ${this.path}: ${code === undefined ? message : reasons[code] ?? message}`
+  }
+}
+
+const reasons: { readonly [code: string]: string | undefined } = {
+  EACCES: "permission denied",
+  EEXIST: "it is not a directory",
+  EISDIR: "it is a directory",
+  ENOSPC: "the disk is full",
+  ENOTDIR: "a part of the path is not a directory",
+  EPERM: "the operation is not permitted here",
+  EROFS: "the disk is read-only"
+}
+
+// --- Reading -----------------------------------------------------------------
+
+/**
+ * Reads the identity of a data directory.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const load = (
+  options: Options
+): Effect.Effect<Kept, NoIdentityFile | DamagedIdentityFile | PassphraseNeeded | CannotUnlock | CannotAccess, Crypto> =>
+  Effect.gen(function*() {
+    const path = Path.join(options.directory, fileName)
+    const bytes = yield* attempt(path, () => read(path))
+    if (bytes === undefined) return yield* new NoIdentityFile({ path })
+    if (typeof bytes === "string") return yield* new DamagedIdentityFile({ path, reason: bytes })
+    if (isSealed(bytes)) {
+      if (options.passphrase === undefined) return yield* new PassphraseNeeded({ path })
+      return { identity: yield* Identity.unseal(bytes, options.passphrase), path, encrypted: true }
+    }
+    const parsed = parse(yield* Crypto, bytes)
+    return typeof parsed === "string"
+      ? yield* new DamagedIdentityFile({ path, reason: parsed })
+      : { identity: parsed, path, encrypted: false }
+  })
+
+/** Bytes; room for comments. */
+const maxLength = 4096
+
+/** The content of the file, undefined if there is none, or why it cannot be an identity. */
+const read = async (path: string): Promise<Uint8Array | string | undefined> => {
+  try {
+    const found = await Fs.stat(path)
+    // Reading a pipe would wait for somebody who writes to it.
+    if (!found.isFile()) return "it is not a file"
+    return found.size > maxLength ? "it is too long" : await Fs.readFile(path)
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return undefined
+    throw cause
+  }
+}
+
+/** Whether the content begins as the blob of `Identity.seal` does. */
+const isSealed = (bytes: Uint8Array): boolean => new TextDecoder().decode(bytes.subarray(0, 7)) === "a2al-k1"
+
+/** The identity in the text, or what is wrong with it. */
+const parse = (crypto: Ed25519, bytes: Uint8Array): Identity.Identity | string => {
+  const lines = new TextDecoder().decode(bytes).split("\n").map((line) => line.trim())
+  const [line, ...more] = lines.filter((line) => line !== "" && !line.startsWith("#"))
+  if (line === undefined) return "it has no key in it"
+  if (more.length > 0) return "it has more than one line that is not a comment"
+  const [, seed, address] = /^([0-9a-f]{64})(?:\s+(\S+))?$/i.exec(line) ?? []
+  if (seed === undefined) return "expected a key of 64 hex digits"
+  const identity = Identity.fromSeed(crypto, Hex.decode(seed.toLowerCase()))
+  if (address === undefined) return identity
+  const named = Address.fromString(address)
+  return Result.isSuccess(named) && named.success === identity.address
+    ? identity
+    : "the key does not make the address beside it"
+}
+
+// --- Writing -----------------------------------------------------------------
+
+/**
+ * Makes a new identity and keeps it in the data directory, which must not have
+ * one. Whoever else does the same at the same time, one of them wins.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const create = (
+  options: Options
+): Effect.Effect<Kept, IdentityFileExists | CannotAccess, Crypto | SecureRandom.SecureRandom> =>
+  Effect.gen(function*() {
+    const { directory, passphrase } = options
+    const path = Path.join(directory, fileName)
+    yield* attempt(directory, () => Fs.mkdir(directory, { recursive: true, mode: 0o700 }))
+    // Encryption is slow; there may be no need for it.
+    if (yield* attempt(path, () => exists(path))) return yield* new IdentityFileExists({ path })
+    const identity = yield* Identity.generate
+    const content = passphrase === undefined ? format(identity) : yield* Identity.seal(identity, passphrase)
+    const suffix = Hex.encode(yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(8)))
+    const written = yield* attempt(path, () => write(directory, path, suffix, content))
+    return written
+      ? { identity, path, encrypted: passphrase !== undefined }
+      : yield* new IdentityFileExists({ path })
+  })
+
+/**
+ * Reads the identity of a data directory, or makes the first one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loadOrCreate = (
+  options: Options
+): Effect.Effect<
+  Kept & { readonly created: boolean },
+  DamagedIdentityFile | PassphraseNeeded | CannotUnlock | CannotAccess,
+  Crypto | SecureRandom.SecureRandom
+> => {
+  const found = Effect.map(load(options), (kept) => ({ ...kept, created: false }))
+  const made = Effect.map(create(options), (kept) => ({ ...kept, created: true }))
+  return found.pipe(
+    Effect.catchTag("NoIdentityFile", () => made),
+    // Somebody was faster: theirs it is.
+    Effect.catchTag("IdentityFileExists", () =>
+      found.pipe(
+        Effect.catchTag("NoIdentityFile", ({ path }) =>
+          new CannotAccess({ path, cause: new Error("the file comes and goes") }))
+      ))
+  )
+}
+
+const format = (identity: Identity.Identity): string =>
+  "# The private key of a DHT node, and the address it makes. Keep it secret:\n" +
+  "# whoever has this key is this node.\n" +
+  `${Hex.encode(Redacted.value(identity.seed))} ${Address.format(identity.address)}\n`
+
+/** Whether the file could be made; false if there is one. */
+const write = async (directory: string, path: string, suffix: string, content: Uint8Array | string) => {
+  const temporary = `${path}.${suffix}`
+  try {
+    await Fs.writeFile(temporary, content, { flag: "wx", mode: 0o600, flush: true })
+    // A rename would replace what is there, a link never does.
+    await Fs.link(temporary, path)
+  } catch (cause) {
+    if (codeOf(cause) === "EEXIST") return false
+    throw cause
+  } finally {
+    await Fs.rm(temporary, { force: true })
+  }
+  await syncDirectory(directory)
+  return true
+}
+
+/** Makes the new name as safe as the content, on systems that let a directory be synced. */
+const syncDirectory = async (directory: string): Promise<void> => {
+  const handle = await Fs.open(directory).catch(() => undefined)
+  if (handle === undefined) return
+  await handle.sync().catch(() => {})
+  await handle.close()
+}
+
+const exists = (path: string): Promise<boolean> =>
+  Fs.lstat(path).then(() => true, (cause) => {
+    if (codeOf(cause) === "ENOENT") return false
+    throw cause
+  })
+
+const attempt = <A>(path: string, evaluate: () => Promise<A>): Effect.Effect<A, CannotAccess> =>
+  Effect.uninterruptible(Effect.tryPromise({ try: evaluate, catch: (cause) => new CannotAccess({ path, cause }) }))
+
+const codeOf = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException).code
