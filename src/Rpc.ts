@@ -17,6 +17,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
@@ -195,8 +196,8 @@ const defaultDeadlineMillis = 15_000
 /** The longest wait for one attempt. */
 const maxAttemptMillis = 5000
 
-/** Datagrams handled before other fibers get their turn. */
-const slice = 32
+/** Signatures of received datagrams that may be checked at the same time. */
+const maxChecking = 64
 
 /** A question of ours; several transactions may belong to it. */
 interface Call {
@@ -222,6 +223,9 @@ const make = Effect.gen(function*() {
 
   const calls = new Map<Message.TransactionId, Call>()
   const echoes = new Map<string, Deferred.Deferred<void>>()
+  /** Signatures being checked, and whether there is room for more. */
+  let checking = 0
+  const checked = Latch.makeUnsafe(true)
   const traffic = { received: 0, sent: 0, completed: 0, refused: 0 }
 
   const transactionId = Effect.map(random.randomBytes(20), Hex.encode)
@@ -246,7 +250,9 @@ const make = Effect.gen(function*() {
     if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse()
     const message = Message.assemble(frame, body)
     if (typeof message === "string") return refuse()
+    checking++
     const queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
+      if (--checking < maxChecking) checked.openUnsafe()
       if (!valid) return refuse()
       traffic.received++
       // The verifier may call from outside of any fiber, where a bug of ours
@@ -257,7 +263,10 @@ const make = Effect.gen(function*() {
         run(Effect.logError("A message could not be handled", defect))
       }
     })
-    if (!queued) refuse()
+    if (!queued) {
+      checking--
+      refuse()
+    }
   }
 
   const refuse = (): void => {
@@ -406,19 +415,19 @@ const make = Effect.gen(function*() {
 
   // --- The loop ----------------------------------------------------------------
 
-  yield* transport.receive.pipe(
-    Effect.flatMap((batch) =>
-      Effect.gen(function*() {
-        for (let start = 0; start < batch.length; start += slice) {
-          if (start > 0) yield* Effect.yieldNow
-          const now = clock.currentTimeMillisUnsafe()
-          for (let i = start; i < Math.min(start + slice, batch.length); i++) receive(batch[i], now)
-        }
-      }).pipe(
-        // A bug in handling one batch must not make the node deaf.
-        Effect.catchCause((cause) => Effect.logError("A batch of datagrams was lost", cause))
-      )
-    ),
+  yield* Effect.gen(function*() {
+    const batch = yield* transport.receive
+    const now = clock.currentTimeMillisUnsafe()
+    for (const datagram of batch) receive(datagram, now)
+    // The inbox is where datagrams wait in fairness; no more than this shall
+    // wait behind it.
+    if (checking >= maxChecking) {
+      checked.closeUnsafe()
+      yield* checked.await
+    }
+    yield* Effect.yieldNow
+  }).pipe(
+    Effect.catchDefect((defect) => Effect.logError("A batch of datagrams was lost", defect)),
     Effect.forever,
     Effect.catchTag("TransportClosed", () => Effect.void),
     Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),

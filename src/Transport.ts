@@ -8,14 +8,15 @@
  *
  * @since 0.1.0
  */
-import type { NonEmptyArray } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { FairQueue } from "./internal/fairQueue.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { maxDatagram } from "./Message.ts"
 import * as SocketAddress from "./SocketAddress.ts"
@@ -48,7 +49,7 @@ export class Transport extends Context.Service<Transport, {
   readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
   /** `send` for callers outside a fiber: returns the error. */
   readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
-  /** All DHT datagrams since the last call, or waits for the next. */
+  /** The next DHT datagrams, at most 32, or waits for one. Senders are served in turn. */
   readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   /** The other protocol on this port. */
   readonly foreign: {
@@ -190,6 +191,17 @@ export interface Socket {
  */
 export type Deliver = (payload: Uint8Array, from: SocketAddress.SocketAddress) => boolean
 
+/**
+ * How many datagrams may wait for their reader: in all, and of one sender.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface InboxOptions {
+  readonly capacity: number
+  readonly perSender: number
+}
+
 /** An echo is never larger than its probe, but two nodes could be made to bounce one for ever. */
 const echoLimit = { limit: 10, windowMillis: 10_000, capacity: 1024 }
 
@@ -203,11 +215,11 @@ const echoLimit = { limit: 10, windowMillis: 10_000, capacity: 1024 }
  */
 export const fromSocket = Effect.fnUntraced(function*<E>(
   open: (deliver: Deliver) => Effect.Effect<Socket, E, Scope.Scope>,
-  options: { readonly inbox: number }
+  options: InboxOptions
 ) {
   const clock = yield* Clock.Clock
-  const inbox = yield* makeInbox(options.inbox)
-  const foreign = yield* makeInbox(options.inbox)
+  const inbox = yield* makeInbox(options)
+  const foreign = yield* makeInbox(options)
   const echoes = new RateLimit(echoLimit)
   let dropped = 0
   let closed = false
@@ -219,8 +231,7 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
       if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
       return true
     }
-    const queue = (payload[0] & 0x40) === 0 ? inbox : foreign
-    if (Queue.offerUnsafe(queue, { payload, from })) return true
+    if (((payload[0] & 0x40) === 0 ? inbox : foreign).offer({ payload, from })) return true
     dropped++
     return false
   }
@@ -248,18 +259,43 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
     address: socket.address,
     send: asEffect(sendUnsafe),
     sendUnsafe,
-    receive: Queue.takeAll(inbox),
-    foreign: { send: asEffect(transmit), receive: Queue.takeAll(foreign) },
+    receive: inbox.receive,
+    foreign: { send: asEffect(transmit), receive: foreign.receive },
     dropped: Effect.sync(() => dropped)
   })
 })
 
-/** A bounded queue whose readers learn of the end of its scope. */
-const makeInbox = (capacity: number) =>
-  Effect.acquireRelease(
-    Queue.dropping<Datagram, TransportClosed>(capacity),
-    (queue) => Effect.andThen(Queue.clear(queue).pipe(Effect.ignore), Queue.fail(queue, new TransportClosed()))
+/** Datagrams handed over at once. */
+const batch = 32
+
+/** Datagrams that wait for a reader, who learns of the end of the scope. */
+const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
+  const waiting = new FairQueue<Datagram>(options)
+  const filled = Latch.makeUnsafe()
+  let closed = false
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      waiting.clear()
+      filled.openUnsafe()
+    })
   )
+  const receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed> = Effect.suspend(() => {
+    if (closed) return Effect.fail(new TransportClosed())
+    const taken = waiting.take(batch)
+    if (isArrayNonEmpty(taken)) return Effect.succeed(taken)
+    filled.closeUnsafe()
+    return Effect.andThen(filled.await, receive)
+  })
+  return {
+    receive,
+    offer: (datagram: Datagram): boolean => {
+      const accepted = waiting.offer(SocketAddress.key(datagram.from), datagram)
+      if (accepted) filled.openUnsafe()
+      return accepted
+    }
+  }
+})
 
 // --- In memory ---------------------------------------------------------------
 
@@ -276,8 +312,8 @@ export class MemoryNetwork extends Context.Service<MemoryNetwork, {
   ) => Effect.Effect<Transport["Service"], DuplicatePeer, Scope.Scope>
 }>()("effect-dht/Transport/MemoryNetwork") {}
 
-/** Datagrams that wait for one peer of an in-memory network. */
-const memoryInbox = 256
+/** The inbox of each peer of an in-memory network. */
+const memoryInbox = { capacity: 256, perSender: 256 }
 
 const makeMemoryNetwork = Effect.sync(() => {
   const peers = new Map<string, Deliver>()
@@ -300,7 +336,7 @@ const makeMemoryNetwork = Effect.sync(() => {
           }),
           () => Effect.sync(() => peers.delete(name))
         ),
-      { inbox: memoryInbox }
+      memoryInbox
     )
   }
   return MemoryNetwork.of({ join })

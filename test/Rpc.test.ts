@@ -200,7 +200,18 @@ describe("Rpc", () => {
         }
         yield* peer.send(self, ping(peer), "00".repeat(20))
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+        yield* TestClock.adjust(1)
         assert.strictEqual((yield* rpc.traffic).refused, 4)
+      }).pipe(onNetwork))
+
+    it.effect("serves an honest peer before the rest of a flood from another", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const flood = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
+        for (let i = 0; i < 200; i++) yield* flood.send(Uint8Array.of(0xa4), self)
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+        assert.isBelow((yield* rpc.traffic).refused, 200)
       }).pipe(onNetwork))
 
     it.effect("learns whoever sends it something signed, under the address it came from", () =>

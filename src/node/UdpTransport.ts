@@ -23,8 +23,8 @@ export interface Options {
   readonly port: number
 }
 
-/** Datagrams that wait for the receive loop. */
-const inbox = 1024
+/** Datagrams that wait for the receive loop: at most some tenth of a second's work. */
+const inbox = { capacity: 1024, perSender: 256 }
 
 /** What the kernel is asked to hold for us while the process does something else, in bytes. */
 const kernelBuffer = 1 << 21
@@ -52,7 +52,7 @@ const make = (
   family: Family,
   local: SocketAddress
 ): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> =>
-  Transport.fromSocket((deliver) => open(family, local, deliver), { inbox })
+  Transport.fromSocket((deliver) => open(family, local, deliver), inbox)
 
 const open = (
   family: Family,

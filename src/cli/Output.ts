@@ -1,0 +1,153 @@
+/**
+ * What a command says: results on the standard output, everything else on the
+ * standard error.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Console from "effect/Console"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
+import * as Json from "../internal/json.ts"
+
+/**
+ * Why a command ends: one line for whoever typed it, and the exit code.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Failure extends Data.TaggedError("Failure")<{
+  readonly message: string
+  readonly exitCode: typeof failedCode | typeof usageCode
+}> {}
+
+/**
+ * Not found, no answer, or impossible.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const failedCode = 1
+
+/**
+ * The command makes no sense as it was typed.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const usageCode = 2
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const failed = (message: string): Failure => new Failure({ message, exitCode: failedCode })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const usage = (message: string): Failure => new Failure({ message, exitCode: usageCode })
+
+/**
+ * Text of strangers for a terminal, which would obey control characters.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const printable = (text: string): string =>
+  text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`)
+
+/**
+ * Prints a result: one line of JSON, or lines for people.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const print = (
+  json: boolean,
+  document: Json.Json,
+  lines: ReadonlyArray<string>
+): Effect.Effect<void> =>
+  json
+    ? Console.log(Json.stringify(document))
+    : Effect.forEach(lines, (line) => Console.log(printable(line)), { discard: true })
+
+/**
+ * Names and values in two columns.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const table = (rows: ReadonlyArray<readonly [name: string, value: string | number | bigint]>): Array<string> => {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+}
+
+/**
+ * One line on the standard error.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const warn = (message: string): Effect.Effect<void> =>
+  Console.error(`effect-dht: ${printable(message.replace(/\s*\n\s*/g, " "))}`)
+
+/**
+ * A point in time, of Unix seconds.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const time = (seconds: number | bigint): string => {
+  const date = new Date(Number(seconds) * 1000)
+  return Number.isNaN(date.getTime()) ? `${seconds} s after 1970` : date.toISOString().replace(".000Z", "Z")
+}
+
+/**
+ * Where help and wrong usage go.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const presenter: CliOutput.Presenter = {
+  present: (event) => {
+    switch (event._tag) {
+      case "InvalidInvocation": {
+        const help = `see ${event.commandPath.join(" ")} --help`
+        return warn(`${event.errors.map(({ message }) => message.replace(/[.?]$/, "")).join("; ")} (${help})`)
+      }
+      case "Help":
+        // A command without its subcommand did nothing, and says so to no pipe.
+        return event.reason === "Implicit"
+          ? Console.error(CliOutput.defaultFormatter().formatHelpDoc(event.helpDoc))
+          : CliOutput.defaultPresenter.present(event)
+      case "Version":
+        return CliOutput.defaultPresenter.present(event)
+    }
+  }
+}
+
+/**
+ * One line for each message on the standard error; the stack of a bug only
+ * under the log level `debug`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const logger: Logger.Logger<unknown, void> = Logger.withConsoleError(
+  Logger.make<unknown, string>(({ cause, date, fiber, logLevel, message }) => {
+    const debug = LogLevel.isLessThanOrEqualTo(fiber.getRef(References.MinimumLogLevel), "Debug")
+    const said = [message].flat().map(String)
+    if (cause.reasons.length > 0 && !debug) said.push(String(Cause.squash(cause)))
+    const facts = Object.entries(fiber.getRef(References.CurrentLogAnnotations)).map(([name, value]) =>
+      `${name}=${String(value)}`
+    )
+    const line = printable([`${date.toISOString()} ${logLevel.toUpperCase()} ${said.join(": ")}`, ...facts].join(" "))
+    return debug && cause.reasons.length > 0 ? `${line}\n${Cause.pretty(cause)}` : line
+  })
+)
