@@ -196,6 +196,9 @@ const defaultDeadlineMillis = 15_000
 /** The longest wait for one attempt. */
 const maxAttemptMillis = 5000
 
+/** Contacts whose new addresses are asked at the same time. */
+const maxMoving = 64
+
 /** Signatures of received datagrams that may be checked at the same time. */
 const maxChecking = 64
 
@@ -223,6 +226,8 @@ const make = Effect.gen(function*() {
 
   const calls = new Map<Message.TransactionId, Call>()
   const echoes = new Map<string, Deferred.Deferred<void>>()
+  /** Contacts whose new address has yet to answer. */
+  const moving = new Set<NodeId.NodeId>()
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
@@ -294,7 +299,7 @@ const make = Effect.gen(function*() {
       host: from.host,
       port: from.port
     }
-    learn(contact, now)
+    learn(contact, now, call !== undefined)
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
@@ -308,12 +313,30 @@ const make = Effect.gen(function*() {
     }
   }
 
-  /** Whoever sent us something it signed is there. */
-  const learn = (contact: Contact, now: number): void => {
+  /**
+   * Whoever sent us something it signed is there. A request can be replayed by
+   * anybody from anywhere, though, so it does not move a contact we have: the
+   * new address has to answer first, as only its owner can.
+   */
+  const learn = (contact: Contact, now: number, answered: boolean): void => {
     seen.core.seen(contact.id, now)
+    const known = routing.core.get(contact.id)
+    if (!answered && known !== undefined && (known.host !== contact.host || known.port !== contact.port)) {
+      if (!moving.has(contact.id) && moving.size < maxMoving) run(confirmMove(contact))
+      return
+    }
     const outcome = routing.core.add(contact, now, now)
     if (outcome._tag === "Probe") run(probe(outcome.oldest))
   }
+
+  const confirmMove = (contact: Contact) =>
+    Effect.suspend(() => {
+      moving.add(contact.id)
+      return request(contact, { _tag: "Ping", address: identity.address }, { attempts: 2, deadline: 3000 })
+    }).pipe(
+      Effect.ignore,
+      Effect.ensuring(Effect.sync(() => moving.delete(contact.id)))
+    )
 
   /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
   const probe = (oldest: Contact) =>

@@ -229,6 +229,34 @@ describe("Rpc", () => {
         assert.isDefined(core.verifiedAt(peer.id))
       }).pipe(onNetwork))
 
+    it.effect("moves a contact to a new address once that address has answered", () =>
+      Effect.gen(function*() {
+        const { node, peer, self } = yield* setUp
+        const { core } = Context.get(node, Routing.Routing)
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* peer.receive
+        const moved = yield* network.puppet("peer", network.socketOf(3))
+        yield* moved.send(self, ping(moved), "01".repeat(20))
+        yield* TestClock.adjust(1)
+        assert.strictEqual(core.get(peer.id)?.host, peer.host)
+        yield* moved.answer(() => pong(moved))
+        yield* TestClock.adjust(1)
+        assert.strictEqual(core.get(peer.id)?.host, moved.host)
+      }).pipe(onNetwork))
+
+    it.effect("does not move a contact whose request somebody else replays", () =>
+      Effect.gen(function*() {
+        const { node, peer, self } = yield* setUp
+        const { core } = Context.get(node, Routing.Routing)
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* peer.receive
+        // What the peer once signed, from the thief's address.
+        const thief = yield* network.puppet("peer", network.socketOf(3))
+        yield* thief.send(self, ping(thief), "01".repeat(20))
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(core.get(peer.id)?.host, peer.host)
+      }).pipe(onNetwork))
+
     it.effect("gives a full bucket's place to a newcomer only when the oldest contact is silent", () =>
       Effect.gen(function*() {
         const { node, rpc, self } = yield* setUp
