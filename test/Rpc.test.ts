@@ -240,6 +240,8 @@ describe("Rpc", () => {
         yield* TestClock.adjust(1)
         assert.strictEqual(core.get(peer.id)?.host, peer.host)
         yield* moved.answer(() => pong(moved))
+        assert.strictEqual((yield* moved.receive).message.body._tag, "Pong")
+        yield* TestClock.adjust(1)
         yield* TestClock.adjust(1)
         assert.strictEqual(core.get(peer.id)?.host, moved.host)
       }).pipe(onNetwork))
