@@ -157,7 +157,7 @@ export class Store extends Context.Service<Store, {
   readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** Drops what is held at a key. */
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
-  /** How many keys hold a record. */
+  /** How many keys hold a record; what expired leaves the count within two minutes. */
   readonly size: Effect.Effect<number>
   /** All live records, one by one. It walks the whole store. */
   readonly rows: Effect.Effect<Array<Row>>

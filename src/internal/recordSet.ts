@@ -86,7 +86,7 @@ export class RecordSet {
     this.maxKeys = options.maxKeys ?? defaultMaxKeys
   }
 
-  /** Keys with at least one record; some may have expired a minute ago. */
+  /** Keys with at least one record, expired ones included that nobody has met yet. */
   get size(): number {
     return this.cells.size
   }
