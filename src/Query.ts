@@ -195,6 +195,10 @@ const make = Effect.gen(function*() {
       )
   }
 
+  /** Where a node was heard from counts more than where others say it is. */
+  const asWeKnowIt = (node: Contact): Contact =>
+    routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
+
   const walk = Effect.fn("Query.walk")(function*(
     target: NodeId,
     find?: { readonly type: number; readonly quorum: number | undefined }
@@ -255,8 +259,8 @@ const make = Effect.gen(function*() {
         const { contact, answer } = outcome
         const valid = answer.records.filter((record) => isWanted(target, find?.type ?? 0, record, at))
         for (const record of valid) keep(record, at)
-        const nodes = answer.nodes.filter((node) => !isHairpin(node, publicHost))
-        for (const node of nodes) routing.core.add(node, undefined, at, contact.id)
+        for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
+        const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
         lookup.answered(contact.id, at, { nodes, holdsRecord: valid.length > 0 })
       }
     }

@@ -14,8 +14,8 @@
  * answered.
  *
  * Every node in the result answered to this very lookup. Contacts that answered
- * us a while ago are asked like all others: half of what a lookup is for are the
- * neighbours they name, and a contact that went away since must not be found.
+ * us a while ago are asked like all others: their neighbours may be closer than
+ * anybody we know, and one that went away since must not be found.
  *
  * @since 0.1.0
  */
@@ -47,7 +47,7 @@ export interface Options {
   readonly maxNodesPerAnswer?: number | undefined
   /** Candidates remembered, and requests made, 128. */
   readonly maxCandidates?: number | undefined
-  /** How many of the k closest may be of one subnet while there are others, 4. */
+  /** How many of the k closest may be of one subnet as long as others can take the places, 4. */
   readonly maxPerSubnet?: number | undefined
 }
 
@@ -177,26 +177,26 @@ export class Lookup {
       this.isDone = true
       return { _tag: "Done" }
     }
-    const inFlight = this.asked.filter((candidate) => candidate.state === "Asked")
+    // Nobody closer is expected once the closest node known has answered. The
+    // rest of the k closest have to be heard in any case: nothing is saved by
+    // asking them a few at a time.
+    const closest = standing.ranked.at(0)
+    const hasArrived = closest?.state === "Answered" && isCloser(closest, next)
+    const inFlight = this.asked.filter(({ state }) => state === "Asked")
     const prompt = inFlight.filter((candidate) => stands(candidate, now))
-    if (next !== undefined && inFlight.length < this.maxInFlight) {
-      // The closest node known has answered, so nobody closer is expected. The
-      // rest of the k closest have to be heard in any case: nothing is saved by
-      // asking them a few at a time.
-      const closest = standing.ranked.at(0)
-      const hasArrived = closest?.state === "Answered" && closest.distance < next.distance
-      if (prompt.length < (hasArrived ? Math.max(this.k, this.alpha) : this.alpha)) {
-        // Every other one, so that a liar who pretends to be the closest cannot
-        // turn the whole walk aside.
-        const isBeside = hasArrived && this.asked.length % 2 === 1
-        next.state = "Asked"
-        next.isLastResort = next.isBad || standing.isFull(next.subnet)
-        next.askedAt = now
-        next.slowAt = now + this.options.expectedRtt(next.contact.id)
-        this.asked.push(next)
-        const { target } = this.options
-        return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
-      }
+    if (
+      next !== undefined && inFlight.length < this.maxInFlight && prompt.length < (hasArrived ? this.k : this.alpha)
+    ) {
+      // Every other one, so that a liar who pretends to be the closest cannot
+      // turn the whole walk aside.
+      const isBeside = hasArrived && this.asked.length % 2 === 1
+      const { expectedRtt, target } = this.options
+      next.state = "Asked"
+      next.isLastResort = next.isBad || standing.isFull(next.subnet)
+      next.askedAt = now
+      next.slowAt = now + expectedRtt(next.contact.id)
+      this.asked.push(next)
+      return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
     }
     return { _tag: "Wait", until: prompt.length === 0 ? undefined : Math.min(...prompt.map(({ slowAt }) => slowAt)) }
   }
@@ -247,14 +247,15 @@ export class Lookup {
       !candidate.isBad && !standing.isFull(candidate.subnet) && isCloser(candidate, farthest)
     )
     if (next !== undefined || farthest !== undefined) return next
-    // Fewer than k, even if all those asked do answer. The bad and the crowded
-    // have their turn when nobody is left who may name better ones.
+    // Fewer than k, even if all those asked do answer. The crowded and then the
+    // bad have their turn when nobody is left who may name better ones.
     const isAnotherExpected = this.asked.some((candidate) =>
       candidate.state === "Asked" && stands(candidate, now) && !candidate.isLastResort
     )
     if (isAnotherExpected) return undefined
     const last = filledUp(standing, this.k).at(this.k - 1)
-    return unasked.find((candidate) => last === undefined || !candidate.isBad && isCloser(candidate, last))
+    return unasked.find((candidate) => !candidate.isBad && isCloser(candidate, last)) ??
+      (last === undefined ? unasked.at(0) : undefined)
   }
 
   /** Whether an answer is on its way that could change the k closest. */
@@ -271,6 +272,7 @@ export class Lookup {
     return candidate
   }
 
+  /** The new candidate; `undefined` if it was known. */
   private learn(contact: Contact, teacher: Candidate | undefined): Candidate | undefined {
     if (contact.id === this.options.self) return undefined
     const known = this.byId.get(contact.id)

@@ -88,7 +88,12 @@ const drive = ({ answer, disturb, options, schedule, seeds }: Driver): Run => {
       continue
     }
     assert.isNotEmpty(inFlight, "waits with nothing in flight")
-    if (action.until !== undefined) assert.isAbove(action.until, now, "waits for the past")
+    const slowAt = inFlight.map(({ at }) => at + rtt).filter((at) => now < at)
+    assert.strictEqual(
+      action.until,
+      slowAt.length === 0 ? undefined : Math.min(...slowAt),
+      "waits for the next slow one"
+    )
     const { at, outcome } = schedule(inFlight, action.until, now)
     now = at
     if (outcome === undefined) continue
@@ -144,6 +149,8 @@ interface World {
   readonly k: number
   readonly alpha: number
   readonly maxInFlight: number
+  /** All nodes are of one subnet, whose share of the k is one. */
+  readonly isCrowded: boolean
   readonly peers: ReadonlyArray<Peer>
   readonly seeds: ReadonlyArray<number>
   readonly choices: ReadonlyArray<number>
@@ -165,6 +172,7 @@ const world: fc.Arbitrary<World> = fc.record({
   k: fc.integer({ min: 1, max: 8 }),
   alpha: fc.integer({ min: 1, max: 4 }),
   maxInFlight: fc.integer({ min: 4, max: 12 }),
+  isCrowded: fc.nat(4).map((n) => n === 0),
   peers: fc.array(peer, { minLength: 1, maxLength: 64 }),
   seeds: fc.array(byte, { maxLength: 12 }),
   choices: fc.array(fc.nat(1000), { minLength: 1, maxLength: 32 })
@@ -185,8 +193,6 @@ const anyOrder = (choices: ReadonlyArray<number>): Schedule => {
   }
 }
 
-const place = (byte: number, place: number): Contact => at(byte, place === 0 ? `host-${byte}` : `wrong-${place}`)
-
 const driver = (w: World, options: Partial<Lookup.Options> = {}): Driver => ({
   options: {
     self: tiny(w.self),
@@ -195,6 +201,7 @@ const driver = (w: World, options: Partial<Lookup.Options> = {}): Driver => ({
     alpha: w.alpha,
     maxInFlight: w.maxInFlight,
     isBad: (id) => peerOf(w, id).isBad,
+    ...(w.isCrowded && w.k > 1 ? { subnet: () => "one", maxPerSubnet: 1 } : {}),
     ...options
   },
   seeds: w.seeds.map((byte) => at(byte)),
@@ -202,7 +209,7 @@ const driver = (w: World, options: Partial<Lookup.Options> = {}): Driver => ({
     const { holdsRecord, isSilent, names } = peerOf(w, id)
     return isSilent || host.startsWith("wrong")
       ? undefined
-      : { holdsRecord, nodes: names.map(([byte, at]) => place(byte, at)) }
+      : { holdsRecord, nodes: names.map(([byte, place]) => at(byte, place === 0 ? undefined : `wrong-${place}`)) }
   },
   schedule: anyOrder(w.choices)
 })
@@ -256,7 +263,6 @@ const byLatency = (isSilent: (contact: Contact) => boolean): Schedule => (inFlig
 
 interface Journey {
   readonly net: Network
-  readonly self?: NodeId.NodeId
   readonly target: NodeId.NodeId
   readonly options?: Partial<Lookup.Options>
   readonly seeds?: ReadonlyArray<Contact>
@@ -268,10 +274,8 @@ interface Journey {
 /** A lookup by the first node of a network, and the nodes that it should find. */
 const travel = ({ gone = new Set(), lie, net, options, seeds = [], target }: Journey) => {
   const [self] = net.nodes
-  const isSilent = (contact: Contact) =>
-    gone.has(contact.id) ||
-    lie?.(contact, target) === undefined && contact.host !== contactOf(contact.id).host ||
-    lie?.(contact, target) === undefined && !net.tables.has(contact.id)
+  const isThere = ({ host, id }: Contact) => net.tables.has(id) && host === contactOf(id).host && !gone.has(id)
+  const isSilent = (contact: Contact) => lie?.(contact, target) === undefined && !isThere(contact)
   const run = drive({
     options: { self, target, ...options },
     seeds: [...seeds, ...nearest(target, net.tables.get(self) ?? [], 32).map((id) => contactOf(id))],
@@ -328,10 +332,11 @@ describe("Lookup", () => {
       })
     })
 
-    it("asks about the target, or about the point that is the target on the node's side of it", () => {
+    it("asks about the target, and only past the closest also about the point beside it on the node's side", () => {
       holds((w, { requests }) => {
-        for (const { about, contact } of requests) {
+        for (const { about, answered, contact } of requests) {
           if (about === tiny(w.target)) continue
+          assert.isTrue(answered.some((id) => NodeId.compareDistance(tiny(w.target), id, contact.id) < 0))
           const distance = parseInt(NodeId.distance(tiny(w.target), contact.id).slice(0, 2), 16)
           assert.strictEqual(byteOf(about) ^ w.target, 2 ** Math.floor(Math.log2(distance)))
         }
@@ -379,7 +384,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("asks a bad node only when everybody else known was asked, and fewer than k answers may come", () => {
+    it("asks a bad node only when all others known have had their time, and fewer than k answers may come", () => {
       holds((w, { requests }) => {
         for (const { answered, at, contact, inFlight, known } of requests) {
           if (!peerOf(w, contact.id).isBad) continue
@@ -389,6 +394,7 @@ describe("Lookup", () => {
           }
           const prompt = inFlight.filter((other) => at < other.at + rtt)
           assert.isBelow(answered.length + prompt.length, w.k)
+          if (!w.isCrowded) { for (const { contact } of prompt) assert.isTrue(peerOf(w, contact.id).isBad) }
         }
       }, { maxCandidates: 1000 })
     })
@@ -518,12 +524,15 @@ describe("Lookup", () => {
     it("finds exactly the closest when all nodes are of one subnet", () => {
       fc.assert(
         fc.property(fc.nat(), (seed) => {
-          const { found, truth } = travel({
-            net: network(64, seed),
-            target: somewhere(seed),
-            options: { subnet: () => "203.0.113.0/24" }
-          })
-          assert.deepStrictEqual(found, truth)
+          const net = network(256, seed)
+          for (let i = 0; i < 5; i++) {
+            const { found, truth } = travel({
+              net,
+              target: somewhere(seed + i),
+              options: { subnet: () => "203.0.113.0/24" }
+            })
+            assert.deepStrictEqual(found, truth)
+          }
         }),
         sameEveryTime(15)
       )
@@ -602,7 +611,10 @@ describe("Lookup", () => {
             lie: ({ host, id }) =>
               liar.has(id) && host === contactOf(id).host
                 ? {
-                  nodes: nearest(target, net.nodes, 20).map((id) => contactOf(id, "nowhere")),
+                  nodes: nearest(target, net.nodes, 10).flatMap((id) => [
+                    contactOf(id, "nowhere"),
+                    contactOf(id, "nowhere else")
+                  ]),
                   holdsRecord: false
                 }
                 : undefined
@@ -611,6 +623,47 @@ describe("Lookup", () => {
         }),
         sameEveryTime(15)
       )
+    })
+
+    it("is not turned aside by those that claim to be the closest and name nobody", () => {
+      const net = network(1024, 1)
+      for (let i = 0; i < 20; i++) {
+        const target = somewhere(i)
+        const claimants = ["0000", "0001", "0002", "0003"].map((end) =>
+          contactOf(target.slice(0, 60) + end as NodeId.NodeId, "claimant")
+        )
+        const { found, truth } = travel({
+          net,
+          target,
+          seeds: claimants,
+          lie: ({ host }) => host === "claimant" ? { nodes: [], holdsRecord: false } : undefined
+        })
+        assert.deepStrictEqual(found, [...nearest(target, idsOf(claimants), 4), ...truth.slice(0, 12)])
+      }
+    })
+
+    it("tries a node that failed where another says it is, also when that is said later", () => {
+      const lookup = make({ self: tiny(255), target: tiny(0), alpha: 1 })
+      for (const byte of [1, 2]) lookup.seed(at(byte))
+      lookup.poll(0)
+      lookup.failed(tiny(1), 1)
+      assert.deepInclude(lookup.poll(1), { _tag: "Ask", contact: at(2) })
+      lookup.answered(tiny(2), 2, { nodes: [at(1, "elsewhere")], holdsRecord: false })
+      assert.deepInclude(lookup.poll(2), { _tag: "Ask", contact: at(1, "elsewhere") })
+    })
+
+    it("counts such a second try among the requests it may make", () => {
+      const { requests } = drive({
+        options: { self: tiny(255), target: tiny(0), maxCandidates: 3 },
+        seeds: [at(8), at(9)],
+        answer: ({ host, id }) =>
+          host === "wrong" ? undefined : {
+            nodes: [byteOf(id) === 8 ? at(1, "wrong") : at(1)],
+            holdsRecord: false
+          },
+        schedule: (_, __, now) => ({ at: now + 1, outcome: 0 })
+      })
+      assert.deepStrictEqual(requests.map(({ contact }) => contact), [at(8), at(9), at(1, "wrong")])
     })
 
     it("keeps its own contacts when hearsay fills the candidates", () => {
@@ -663,6 +716,15 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.closest(), [at(1), at(2)])
     })
 
+    it("does not let it keep the bad ones from their turn, who do not keep each other from it", () => {
+      const lookup = make({ ...options, alpha: 2, maxInFlight: 4, isBad: (id) => byteOf(id) > 1 })
+      for (const byte of [1, 2, 3]) lookup.seed(at(byte))
+      assert.deepStrictEqual(asks(lookup, 0), at(1))
+      assert.deepStrictEqual(lookup.poll(0), { _tag: "Wait", until: rtt })
+      assert.deepStrictEqual(asks(lookup, rtt), at(2))
+      assert.deepStrictEqual(asks(lookup, rtt), at(3))
+    })
+
     it("does not wait for it when k closer ones have answered", () => {
       const lookup = make(options)
       lookup.seed(at(9))
@@ -677,6 +739,16 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.poll(2 * rtt), { _tag: "Done" })
       assert.strictEqual(lookup.trace[0].outcome, "Unanswered")
     })
+  })
+
+  it("puts the crowded ones it needs in their place among the others", () => {
+    const { lookup } = drive({
+      options: { self: tiny(255), target: tiny(0), maxPerSubnet: 1 },
+      seeds: [at(1, "one/a"), at(2, "one/b"), at(3), at(4, "one/c")],
+      answer: () => ({ nodes: [], holdsRecord: false }),
+      schedule: (_, __, now) => ({ at: now + 1, outcome: 0 })
+    })
+    assert.deepStrictEqual(lookup.closest().map(({ id }) => byteOf(id)), [1, 2, 3, 4])
   })
 
   it("asks the rest of the k closest at once when the closest has answered", () => {
