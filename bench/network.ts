@@ -1,0 +1,225 @@
+/**
+ * Whole networks in one process over UDP loopback: how long joining, looking
+ * up and publishing take, and how many requests.
+ *
+ *     npm run bench:network -- [--nodes 64,256] [--only delay] [--operations 100]
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { parseArgs } from "node:util"
+import * as Address from "../src/Address.ts"
+import * as Dht from "../src/Dht.ts"
+import * as Identity from "../src/Identity.ts"
+import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import * as UdpTransport from "../src/node/UdpTransport.ts"
+import * as NodeId from "../src/NodeId.ts"
+import { Query } from "../src/Query.ts"
+import { Rpc } from "../src/Rpc.ts"
+import * as Verifier from "../src/Verifier.ts"
+import { bytes32 } from "./fixtures.ts"
+import * as Impaired from "./impaired.ts"
+
+const { values: options } = parseArgs({
+  options: {
+    nodes: { type: "string", default: "64,256" },
+    only: { type: "string" },
+    operations: { type: "string", default: "100" }
+  }
+})
+const operations = Number(options.operations)
+
+const conditions: ReadonlyArray<Impaired.Impairment & { readonly name: string }> = [
+  { name: "plain", delayMillis: 0, loss: 0 },
+  { name: "delay", delayMillis: 25, loss: 0 },
+  { name: "loss", delayMillis: 0, loss: 0.1 }
+]
+
+type Node = Context.Context<Dht.Services>
+
+const node = (impairment: Impaired.Impairment): Effect.Effect<Node, unknown, Scope.Scope> =>
+  Layer.build(
+    Layer.fresh(Dht.layer()).pipe(
+      Layer.provide(Impaired.layer(impairment)),
+      Layer.provide(UdpTransport.layer({ host: "127.0.0.1", port: 0 })),
+      Layer.provide(Identity.layerGenerate),
+      Layer.provide(Verifier.layer),
+      Layer.provide(NodeCrypto.layer),
+      Layer.provide(SecureRandom.layerWebCrypto)
+    )
+  )
+
+// --- Figures -------------------------------------------------------------------
+
+interface Figure {
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+  readonly max: number
+}
+
+const figure = (values: ReadonlyArray<number>): Figure => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) }
+}
+
+const timed = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const started = performance.now()
+    const exit = yield* Effect.exit(effect)
+    return { exit, millis: performance.now() - started }
+  })
+
+// --- One network -----------------------------------------------------------------
+
+const measure = (count: number, condition: (typeof conditions)[number]) =>
+  Effect.gen(function*() {
+    const rssBefore = process.memoryUsage.rss()
+    const nodes = yield* Effect.forEach(Array.from({ length: count }), () => node(condition))
+    const dhts = nodes.map((node) => Context.get(node, Dht.Dht))
+    const pick = (i: number) => (i * 7919) % count
+
+    const joining = yield* timed(Effect.forEach(
+      dhts.slice(1),
+      (dht) => timed(dht.bootstrap([dhts[0].localAddress])),
+      { concurrency: "unbounded" }
+    ))
+    const joined = Exit.isSuccess(joining.exit) ? joining.exit.value : []
+    const bootstrap = {
+      allMillis: joining.millis,
+      joined: 1 + joined.filter(({ exit }) => Exit.isSuccess(exit)).length,
+      ...figure(joined.map(({ millis }) => millis))
+    }
+
+    const findNode = { millis: Array.of<number>(), requests: Array.of<number>(), found: 0, wanted: 0 }
+    for (let i = 0; i < operations; i++) {
+      const target = NodeId.fromTopic(`target ${i}`)
+      const asker = pick(i)
+      const { exit, millis } = yield* timed(Context.get(nodes[asker], Query).walk(target))
+      if (!Exit.isSuccess(exit)) continue
+      findNode.millis.push(millis)
+      findNode.requests.push(exit.value.trace.length)
+      const others = dhts.filter((_, at) => at !== asker).map(({ nodeId }) => nodeId)
+      const truth = new Set(others.toSorted((a, b) => NodeId.compareDistance(target, a, b)).slice(0, 16))
+      findNode.found += exit.value.closest.filter(({ id }) => truth.has(id)).length
+      findNode.wanted += truth.size
+    }
+
+    const published = { firstResolve: Array.of<number>(), replicas: Array.of<number>(), tooFew: 0 }
+    const resolve = { millis: Array.of<number>(), failed: 0 }
+    const absent: Array<number> = []
+    for (let i = 0; i < operations; i++) {
+      const owner = dhts[pick(i)]
+      const elsewhere = dhts[pick(i + count / 2 | 0)]
+      const started = performance.now()
+      const publication = yield* owner.publishEndpoint({ endpoints: [`quic://192.0.2.1:${i}`] })
+      while (Exit.isFailure(yield* Effect.exit(elsewhere.resolve(owner.address)))) { /* until it is found */ }
+      published.firstResolve.push(performance.now() - started)
+      const replicas = yield* Effect.exit(publication.replicas(8, { within: "10 seconds" }))
+      if (Exit.isSuccess(replicas)) published.replicas.push(performance.now() - started)
+      else published.tooFew++
+
+      const resolved = yield* timed(dhts[pick(i + 3)].resolve(owner.address))
+      if (Exit.isSuccess(resolved.exit)) resolve.millis.push(resolved.millis)
+      else resolve.failed++
+      absent.push((yield* timed(elsewhere.resolve(Address.fromPublicKey(bytes32(`nobody ${i}`))))).millis)
+    }
+
+    const sent = Effect.map(
+      Effect.forEach(nodes, (node) => Context.get(node, Rpc).traffic),
+      (traffic) => traffic.reduce((sum, { sent }) => sum + sent, 0)
+    )
+    const idleSeconds = 20
+    const sentBefore = yield* sent
+    yield* Effect.sleep(idleSeconds * 1000)
+    const idle = ((yield* sent) - sentBefore) / count / idleSeconds
+
+    return {
+      nodes: count,
+      condition: condition.name,
+      bootstrap,
+      findNode: figure(findNode.millis),
+      requests: figure(findNode.requests),
+      recall: findNode.found / findNode.wanted,
+      resolve: { ...figure(resolve.millis), failed: resolve.failed },
+      absent: figure(absent),
+      firstResolve: figure(published.firstResolve),
+      replicas: { ...figure(published.replicas), tooFew: published.tooFew },
+      idlePacketsPerNodeSecond: idle,
+      rssKiBPerNode: (process.memoryUsage.rss() - rssBefore) / 1024 / count
+    }
+  }).pipe(Effect.scoped)
+
+type Measured = Effect.Success<ReturnType<typeof measure>>
+
+// --- Beside the reference ----------------------------------------------------------
+
+/** What the Go reference 0.1.7 measured with its receive-loop stall mended, p50 and p95 in milliseconds. */
+const reference: { readonly [nodes: string]: { readonly [row: string]: string } } = {
+  64: {
+    bootstrap: "8 200 each",
+    findNode: "202 / 1 600",
+    requests: "21",
+    recall: "98 %",
+    resolve: "0.8",
+    absent: "202"
+  },
+  256: {
+    bootstrap: "–",
+    findNode: "3 400 / 10 000",
+    requests: "41",
+    recall: "99.6 %",
+    resolve: "1.5",
+    absent: "3 000",
+    firstResolve: "5 300 / 12 100",
+    replicas: "5 400"
+  }
+}
+
+const print = (measured: Measured): void => {
+  const both = ({ max, p50, p95 }: Figure) => `${p50.toFixed(1)} / ${p95.toFixed(1)} / ${max.toFixed(1)}`
+  const theirs = measured.condition === "plain" ? reference[measured.nodes] ?? {} : {}
+  const rows: ReadonlyArray<readonly [string, string, string | undefined]> = [
+    [
+      "all joined, ms",
+      `${measured.bootstrap.allMillis.toFixed(0)} (${measured.bootstrap.joined} nodes)`,
+      theirs.bootstrap
+    ],
+    ["findNode, ms", both(measured.findNode), theirs.findNode],
+    ["requests per findNode", both(measured.requests), theirs.requests],
+    ["recall of the 16 closest", `${(measured.recall * 100).toFixed(1)} %`, theirs.recall],
+    ["resolve, ms", `${both(measured.resolve)} (${measured.resolve.failed} failed)`, theirs.resolve],
+    ["absent key, ms", both(measured.absent), theirs.absent],
+    ["publish to first resolve elsewhere, ms", both(measured.firstResolve), theirs.firstResolve],
+    ["8 replicas, ms", `${both(measured.replicas)} (${measured.replicas.tooFew} had fewer)`, theirs.replicas],
+    ["idle datagrams per node and second", measured.idlePacketsPerNodeSecond.toFixed(2), undefined],
+    ["memory per node, KiB", measured.rssKiBPerNode.toFixed(0), undefined]
+  ]
+  console.log(`\n${measured.nodes} nodes, ${measured.condition}: p50 / p95 / max`)
+  for (const [name, ours, other] of rows) {
+    console.log(`  ${name.padEnd(40)}${ours.padEnd(36)}${other === undefined ? "" : `reference ${other}`}`)
+  }
+}
+
+const main = Effect.gen(function*() {
+  const all: Array<Measured> = []
+  for (const count of options.nodes.split(",").map(Number)) {
+    for (const condition of conditions) {
+      if (options.only !== undefined && options.only !== condition.name) continue
+      const measured = yield* measure(count, condition)
+      print(measured)
+      all.push(measured)
+    }
+  }
+  mkdirSync(new URL("results", import.meta.url), { recursive: true })
+  writeFileSync(new URL("results/network.json", import.meta.url), JSON.stringify(all, null, 2))
+})
+
+await Effect.runPromise(main)
