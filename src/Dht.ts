@@ -38,6 +38,7 @@ import * as SocketAddress from "./SocketAddress.ts"
 import * as Store from "./Store.ts"
 import type * as Topic from "./Topic.ts"
 import { Transport } from "./Transport.ts"
+import * as Upkeep from "./Upkeep.ts"
 import type { Verifier } from "./Verifier.ts"
 
 /**
@@ -297,7 +298,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Store.layer(options)
   )
   return Layer.effect(Dht, make).pipe(
-    Layer.provideMerge(Layer.mergeAll(Discovery.layer, Mail.layer)),
+    Layer.provideMerge(Layer.mergeAll(Discovery.layer, Mail.layer, Upkeep.layer)),
     Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
     Layer.provideMerge(Replication.layer),
     Layer.provideMerge(Query.layer),

@@ -142,4 +142,21 @@ export const bucketIndex = (self: NodeId, other: NodeId): number => {
   return shared === 256 ? -1 : shared
 }
 
+/**
+ * A key in the given bucket of `self` (0 to 255): it shares so many leading
+ * bits, differs in the next, and the rest is taken from 32 random bytes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const inBucket = (self: NodeId, bucket: number, random: Uint8Array): NodeId => {
+  const bytes = toBytes(self)
+  const at = bucket >> 3
+  const bit = 0x80 >> (bucket & 7)
+  const rest = bit - 1
+  bytes[at] = (bytes[at] ^ bit) & ~rest | random[at] & rest
+  bytes.set(random.subarray(at + 1, length), at + 1)
+  return Hex.encode(bytes) as NodeId
+}
+
 const digit = (code: number): number => code < 58 ? code - 48 : code - 87

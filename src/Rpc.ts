@@ -102,6 +102,8 @@ export interface RequestOptions {
   readonly attempts?: number | undefined
   /** For all attempts together. */
   readonly deadline?: Duration.Input | undefined
+  /** A probe of upkeep: silence is no news, and does not count against the peer. */
+  readonly maintenance?: boolean | undefined
 }
 
 /**
@@ -407,7 +409,10 @@ const make = Effect.gen(function*() {
       patience = Math.min(patience * 2, maxAttemptMillis)
     }
     const now = clock.currentTimeMillisUnsafe()
-    if (peer.id !== undefined) health.core.failed(peer.id, now)
+    if (peer.id !== undefined) {
+      if (options.maintenance) health.core.maintenanceProbeFailed(peer.id, now)
+      else health.core.failed(peer.id, now)
+    }
     return yield* new NoAnswer({ peer, request: body._tag, attempts: attempt, waitedMillis: now - started })
   })
 

@@ -88,6 +88,27 @@ describe("NodeId", () => {
     })
   })
 
+  describe("inBucket", () => {
+    it("is in the bucket asked for, whatever the random bytes", () => {
+      fc.assert(
+        fc.property(
+          uniform,
+          fc.integer({ min: 0, max: 255 }),
+          fc.uint8Array({ minLength: 32, maxLength: 32 }),
+          (self, bucket, random) => {
+            assert.strictEqual(NodeId.bucketIndex(self, NodeId.inBucket(self, bucket, random)), bucket)
+          }
+        )
+      )
+    })
+
+    it("takes everything behind the bucket's bit from the random bytes", () => {
+      const ones = new Uint8Array(32).fill(0xff)
+      assert.strictEqual(NodeId.inBucket(NodeId.zero, 3, ones), "1" + "f".repeat(63))
+      assert.strictEqual(NodeId.inBucket(NodeId.zero, 12, ones), "000f" + "f".repeat(60))
+    })
+  })
+
   describe("fromString", () => {
     it("reads an id in either case, with white space around it", () => {
       fc.assert(fc.property(uniform, (id) => {

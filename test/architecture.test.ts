@@ -15,7 +15,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["datagrams", ["Transport"]],
   ["state", ["PeerHealth", "SeenPeers", "Routing", "Store", "NodeSettings"]],
   ["conversations", ["Responder", "Rpc", "Query"]],
-  ["upkeep", ["Bootstrap", "Replication"]],
+  ["upkeep", ["Bootstrap", "Replication", "Upkeep"]],
   ["intentions", ["Publisher", "Discovery", "Mail"]],
   ["facade", ["Dht"]],
   ["http", ["http/"]],

@@ -1,0 +1,106 @@
+/**
+ * What keeps a node's view of the network alive while nobody asks it anything:
+ * a heartbeat that probes contacts nobody has confirmed and fills up thin
+ * buckets. All of it is bounded per beat, and none of it delays an answer.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import type { Contact } from "./Contact.ts"
+import { NodeIdentity } from "./Identity.ts"
+import { heartbeatLimits } from "./internal/routingTable.ts"
+import * as NodeId from "./NodeId.ts"
+import { NodeSettings } from "./NodeSettings.ts"
+import { Query } from "./Query.ts"
+import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
+
+/** Time between two beats. */
+const beatInterval = "15 seconds"
+
+/** A contact heard from within this time is fresh. */
+const freshMillis = 30 * 60_000
+
+/** Hearsay that nobody confirmed for so long is probed, and goes if it is silent. */
+const staleMillis = 10 * 60_000
+
+/** What a probe is given to answer. */
+const probeDeadlineMillis = 3000
+
+/** What a refill is given. */
+const refillDeadline = "15 seconds"
+
+const make = Effect.gen(function*() {
+  const identity = yield* NodeIdentity
+  const query = yield* Query
+  const random = yield* SecureRandom.SecureRandom
+  const routing = yield* Routing.Routing
+  const rpc = yield* Rpc.Rpc
+  const settings = yield* NodeSettings
+
+  /** Whether a contact answers. That it does is known to the table by then. */
+  const isAlive = (contact: Contact) =>
+    rpc.request(
+      contact,
+      { _tag: "Ping", address: identity.address },
+      { attempts: 2, deadline: probeDeadlineMillis, maintenance: true }
+    ).pipe(Effect.match({ onFailure: () => false, onSuccess: () => true }))
+
+  const probePending = Effect.fnUntraced(function*(contact: Contact) {
+    const alive = yield* isAlive(contact)
+    const now = yield* Clock.currentTimeMillis
+    if (!alive) return routing.core.pendingFailed(contact.id)
+    const outcome = routing.core.pendingVerified(contact.id, now, now)
+    if (outcome._tag === "Probe") routing.core.probed(outcome.oldest.id, yield* isAlive(outcome.oldest), now)
+  })
+
+  const probeStale = Effect.fnUntraced(function*(contact: Contact) {
+    if (!(yield* isAlive(contact))) routing.core.remove(contact.id)
+  })
+
+  const refill = Effect.fnUntraced(function*(bucket: number) {
+    const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
+    const before = known()
+    const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
+    yield* Effect.timeoutOption(query.findNode(target), refillDeadline)
+    routing.core.recordRefill(bucket, known() > before)
+  })
+
+  const beat = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const passive = yield* Ref.get(settings.passive)
+    const limits = passive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
+    const work = routing.core.maintenance(now, now - freshMillis, now - staleMillis, limits)
+    yield* Effect.all([
+      Effect.forEach(work.pendingToProbe, probePending, { concurrency: "unbounded", discard: true }),
+      Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),
+      Effect.forEach(work.bucketsToRefill, refill, { concurrency: "unbounded", discard: true })
+    ], { concurrency: "unbounded", discard: true })
+  })
+
+  yield* beat.pipe(
+    Effect.withSpan("Upkeep.beat"),
+    Effect.catchCause((cause) => Effect.logWarning("A beat of upkeep failed", cause)),
+    Effect.repeat(Schedule.spaced(beatInterval)),
+    Effect.delay(beatInterval),
+    Effect.annotateLogs({ module: "effect-dht/Upkeep", fiber: "Heartbeat" }),
+    Effect.forkScoped
+  )
+})
+
+/**
+ * Runs the heartbeat in the layer's scope.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  never,
+  never,
+  NodeIdentity | NodeSettings | Query | Routing.Routing | Rpc.Rpc | SecureRandom.SecureRandom
+> = Layer.effectDiscard(make)
