@@ -157,8 +157,8 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
-/** What a walk gives one peer, over all attempts. */
-const peerDeadlineMillis = 2000
+/** What a walk gives one peer. Five attempts, at doubling intervals, survive the loss of any four. */
+const patience = { attempts: 5, deadline: 2000 }
 
 /** Contacts of our own table that a walk may begin with. */
 const seeds = 32
@@ -182,18 +182,16 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
 
-  const ask = (contact: Contact, about: NodeId, target: NodeId, type: number | undefined) => {
-    const options = { deadline: peerDeadlineMillis }
-    return type === undefined
+  const ask = (contact: Contact, about: NodeId, target: NodeId, type: number | undefined) =>
+    type === undefined
       ? Effect.map(
-        rpc.request(contact, { _tag: "FindNode", target: about }, options),
+        rpc.request(contact, { _tag: "FindNode", target: about }, patience),
         ({ body }): Answer => ({ nodes: body.nodes ?? [], records: [] })
       )
       : Effect.map(
-        rpc.request(contact, { _tag: "FindValue", target, recordType: type, subscribe: false }, options),
+        rpc.request(contact, { _tag: "FindValue", target, recordType: type, subscribe: false }, patience),
         ({ body }): Answer => ({ nodes: body.nodes ?? [], records: Rpc.recordsOf(body) })
       )
-  }
 
   /** Where a node was heard from counts more than where others say it is. */
   const asWeKnowIt = (node: Contact): Contact =>

@@ -8,9 +8,11 @@ import * as Cause from "effect/Cause"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Json from "../internal/json.ts"
 
@@ -104,8 +106,10 @@ export const warn = (message: string): Effect.Effect<void> =>
  * @since 0.1.0
  */
 export const time = (seconds: number | bigint): string => {
-  const date = new Date(Number(seconds) * 1000)
-  return Number.isNaN(date.getTime()) ? `${seconds} s after 1970` : date.toISOString().replace(".000Z", "Z")
+  const date = DateTime.make(Number(seconds) * 1000)
+  return Option.isSome(date)
+    ? DateTime.formatIso(date.value).replace(".000Z", "Z")
+    : `${seconds} s after the beginning of 1970`
 }
 
 /**

@@ -16,9 +16,9 @@ const firstBackoffMillis = 30_000
 const maxBackoffDoublings = 10
 
 // A peer on the same machine answers in far less than its event loop may pause.
-const minTimeoutMillis = 200
+const minTimeoutMillis = 100
 // A peer never asked may be farther away than those we know.
-const minStrangerTimeoutMillis = 500
+const minStrangerTimeoutMillis = 150
 const maxTimeoutMillis = 5_000
 
 /** What is assumed before anybody has answered: RFC 6298 waits one second. */

@@ -127,6 +127,7 @@ const reasons: { readonly [code: string]: string | undefined } = {
   EACCES: "permission denied",
   EEXIST: "it is not a directory",
   EISDIR: "it is a directory",
+  ENOENT: "it cannot be made there",
   ENOSPC: "the disk is full",
   ENOTDIR: "a part of the path is not a directory",
   EPERM: "the operation is not permitted here",
@@ -209,7 +210,7 @@ export const create = (
   Effect.gen(function*() {
     const { directory, passphrase } = options
     const path = Path.join(directory, fileName)
-    yield* attempt(directory, () => Fs.mkdir(directory, { recursive: true, mode: 0o700 }))
+    yield* attempt(directory, () => makeDirectory(directory))
     // Encryption is slow; there may be no need for it.
     if (yield* attempt(path, () => exists(path))) return yield* new IdentityFileExists({ path })
     const identity = yield* Identity.generate
@@ -251,6 +252,21 @@ const format = (identity: Identity.Identity): string =>
   "# The private key of a DHT node, and the address it makes. Keep it secret:\n" +
   "# whoever has this key is this node.\n" +
   `${Hex.encode(Redacted.value(identity.seed))} ${Address.format(identity.address)}\n`
+
+/** As `mkdir` with `recursive`, which never ends where the system lets nobody make directories (`/proc`). */
+const makeDirectory = async (path: string): Promise<void> => {
+  try {
+    await Fs.mkdir(path, { mode: 0o700 })
+  } catch (cause) {
+    const parent = Path.dirname(path)
+    if (codeOf(cause) === "ENOENT" && parent !== path && !(await exists(parent))) {
+      await makeDirectory(parent)
+      await makeDirectory(path)
+    } else if (codeOf(cause) !== "EEXIST" || !(await Fs.stat(path)).isDirectory()) {
+      throw cause
+    }
+  }
+}
 
 /** Whether the file could be made; false if there is one. */
 const write = async (directory: string, path: string, suffix: string, content: Uint8Array | string) => {

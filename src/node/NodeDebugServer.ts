@@ -7,9 +7,10 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
-import type { HttpServer } from "effect/http/HttpServer"
+import { HttpServer } from "effect/http/HttpServer"
 import type { ServeError } from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
+import * as NetAddress from "effect/net/NetAddress"
 import { createServer } from "node:http"
 import type { Dht } from "../Dht.ts"
 import * as DebugServer from "../http/DebugServer.ts"
@@ -51,8 +52,7 @@ export class CannotServe extends Data.TaggedError("CannotServe")<{
 
 /**
  * Serves {@link DebugServer.routes} until the layer's scope closes, which ends
- * open connections at once. The address, with the port that was chosen, is that
- * of the `HttpServer`.
+ * open connections at once. See {@link localAddress} for the port it has.
  *
  * @category layers
  * @since 0.1.0
@@ -81,3 +81,16 @@ export const layer = (
     )
   }))
 }
+
+/**
+ * Where the server is bound, with the port that was chosen. Dies for a server
+ * on a Unix socket.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const localAddress: Effect.Effect<SocketAddress.SocketAddress, never, HttpServer> = HttpServer.use((server) =>
+  server.address._tag === "UnixPathAddress"
+    ? Effect.die(new Error("The HTTP server has no IP address"))
+    : Effect.succeed({ host: NetAddress.formatIp(server.address.address), port: server.address.port })
+)

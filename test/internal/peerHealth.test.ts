@@ -111,21 +111,21 @@ describe("PeerHealth", () => {
   it("is more patient with a stranger than with a peer that was quick", () => {
     const health = new PeerHealth()
     health.succeeded(b, 1, now)
-    assert.strictEqual(health.timeout(b), 200)
-    assert.strictEqual(health.timeout(a), 500)
+    assert.strictEqual(health.timeout(b), 100)
+    assert.strictEqual(health.timeout(a), 150)
   })
 
-  it("waits between 200 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
+  it("waits between 100 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
     fc.assert(fc.property(fc.array(outcomeArb), (outcomes) => {
       const health = new PeerHealth()
       outcomes.forEach((outcome, i) => {
         happen(health, outcome, now + i)
         for (let id = 0; id <= 6; id++) {
-          assert.isAtLeast(health.timeout(peer(id)), 200)
+          assert.isAtLeast(health.timeout(peer(id)), 100)
           assert.isAtMost(health.timeout(peer(id)), 5000)
           assert.isAtLeast(health.expectedRtt(peer(id)), 0)
         }
-        assert.isAtLeast(health.defaultTimeout(), 500)
+        assert.isAtLeast(health.defaultTimeout(), 150)
         assert.isAtMost(health.defaultTimeout(), 5000)
       })
     }))
