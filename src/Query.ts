@@ -157,7 +157,7 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
-/** What a walk gives one peer. Five attempts, at doubling intervals, survive the loss of any four. */
+/** What a walk gives one peer. Five attempts survive the loss of any four. */
 const patience = { attempts: 5, deadline: 2000 }
 
 /** Contacts of our own table that a walk may begin with. */

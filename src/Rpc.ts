@@ -195,6 +195,9 @@ const responseType = {
 const defaultAttempts = 3
 const defaultDeadlineMillis = 15_000
 
+/** How much longer each attempt waits than the one before it. */
+const growth = 1.5
+
 /** The longest wait for one attempt. */
 const maxAttemptMillis = 5000
 
@@ -208,8 +211,9 @@ const maxChecking = 64
 interface Call {
   readonly type: number
   readonly peer: Peer
-  readonly answer: Deferred.Deferred<{ readonly body: Message.Body; readonly from: Contact; readonly at: number }>
-  readonly transactions: Array<Message.TransactionId>
+  readonly answer: Deferred.Deferred<Answered<Message.Body> & { readonly at: number }>
+  /** When each attempt was sent. */
+  readonly sentAt: Map<Message.TransactionId, number>
 }
 
 const make = Effect.gen(function*() {
@@ -311,7 +315,11 @@ const make = Effect.gen(function*() {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       })
     } else {
-      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, at: clock.currentTimeMillisUnsafe() }))
+      const at = clock.currentTimeMillisUnsafe()
+      // The transaction tells which attempt was answered, so even a repeated
+      // request measures the round trip exactly.
+      const rtt = at - (call.sentAt.get(message.transactionId) ?? at)
+      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, rtt, at }))
     }
   }
 
@@ -357,13 +365,13 @@ const make = Effect.gen(function*() {
         type: responseType[body._tag],
         peer,
         answer: Deferred.makeUnsafe(),
-        transactions: []
+        sentAt: new Map()
       }
       return ask(call, body, options ?? {}).pipe(
         // Only an answer of the call's type reaches it.
         Effect.map((answered) => ({ ...answered, body: answered.body as Answers[R["_tag"]] })),
         Effect.ensuring(Effect.sync(() => {
-          for (const transaction of call.transactions) calls.delete(transaction)
+          for (const transaction of call.sentAt.keys()) calls.delete(transaction)
         })),
         Effect.withSpan("Rpc.request", {
           attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
@@ -388,7 +396,7 @@ const make = Effect.gen(function*() {
       if (now >= deadline) break
       attempt++
       const transaction = yield* transactionId
-      call.transactions.push(transaction)
+      call.sentAt.set(transaction, now)
       calls.set(transaction, call)
       const error = send(body, peer, transaction)
       if (error !== undefined) return yield* error
@@ -398,15 +406,13 @@ const make = Effect.gen(function*() {
         : Math.min(patience, deadline - now)
       const answer = yield* Effect.timeoutOption(Deferred.await(call.answer), wait)
       if (Option.isSome(answer)) {
-        const { at, body, from } = answer.value
+        const { at, body, from, rtt } = answer.value
         traffic.completed++
-        // Of several attempts nobody knows which was answered (Karn's rule).
-        const rtt = attempt === 1 ? at - now : undefined
         health.core.succeeded(from.id, rtt, at)
         observe(body, from)
-        return { body, from, rtt: at - now }
+        return { body, from, rtt }
       }
-      patience = Math.min(patience * 2, maxAttemptMillis)
+      patience = Math.min(patience * growth, maxAttemptMillis)
     }
     const now = clock.currentTimeMillisUnsafe()
     if (peer.id !== undefined) {

@@ -81,7 +81,9 @@ describe("Rpc", () => {
         yield* TestClock.adjust("2 seconds")
         yield* peer.receive
         yield* peer.send(self, pong(peer), first.message.transactionId)
-        assert.strictEqual((yield* Fiber.join(asked)).from.id, peer.id)
+        const { from, rtt } = yield* Fiber.join(asked)
+        assert.strictEqual(from.id, peer.id)
+        assert.strictEqual(rtt, 2000)
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 

@@ -75,16 +75,12 @@ export class PeerHealth {
     return this.peers.size
   }
 
-  /**
-   * An RPC was answered: whatever went wrong before is forgiven. No round-trip
-   * time is taken where nobody knows which attempt the answer belongs to.
-   */
-  succeeded(id: NodeId, rttMillis: number | undefined, now: number): void {
+  /** An RPC was answered: whatever went wrong before is forgiven. */
+  succeeded(id: NodeId, rttMillis: number, now: number): void {
     const peer = this.peers.use(id, makePeer)
     peer.answeredAt = now
     peer.failures = 0
     peer.nextTry = 0
-    if (rttMillis === undefined) return
     peer.roundTrip.sample(rttMillis)
     this.everyone.sample(rttMillis)
   }
