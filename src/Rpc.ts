@@ -387,9 +387,13 @@ const make = Effect.gen(function*() {
     const { peer } = call
     const attempts = options.attempts ?? defaultAttempts
     const started = clock.currentTimeMillisUnsafe()
-    const deadline = started +
-      (options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline))
-    let patience = peer.id === undefined ? health.core.defaultTimeout() : health.core.timeout(peer.id)
+    const time = options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
+    const deadline = started + time
+    // A round trip that was slow once must not cost the attempts their time.
+    let patience = Math.min(
+      peer.id === undefined ? health.core.defaultTimeout() : health.core.timeout(peer.id),
+      time / attempts
+    )
     let attempt = 0
     while (attempt < attempts) {
       const now = clock.currentTimeMillisUnsafe()

@@ -73,12 +73,15 @@ export const listen = Flag.String("listen").pipe(
   Flag.mapEffect(parsed(async () => {
     const { fromString, splitHostPort } = await import("../SocketAddress.ts")
     return (text) =>
-      Result.mapError(fromString(text), ({ reason }) =>
-        `--listen or DHT_LISTEN "${text}": ${
-          Result.isSuccess(splitHostPort(text))
-            ? "write an IP address of this machine, or 0.0.0.0 for all it has"
-            : reason
-        }`)
+      Result.mapError(
+        fromString(text),
+        ({ reason }) =>
+          `--listen or DHT_LISTEN "${text}": ${
+            Result.isSuccess(splitHostPort(text))
+              ? "write an IP address of this machine, or 0.0.0.0 for all it has"
+              : reason
+          }`
+      )
   }))
 )
 
@@ -146,16 +149,21 @@ export const passphraseEnv = Flag.String("passphrase-env").pipe(
 )
 
 /**
- * Seconds; undefined for the default of what is published.
+ * Seconds.
  *
  * @category flags
  * @since 0.1.0
  */
-export const ttl = Flag.Int("ttl").pipe(
+export const ttl = Flag.String("ttl").pipe(
   Flag.withMetavar("seconds"),
   Flag.withDescription("How long the record lives (default 3600)"),
-  Flag.filter((ttl) => ttl >= 1 && ttl <= 0xffff_ffff, () => "1 to 4294967295 seconds"),
-  Flag.withDefault(3600)
+  Flag.withDefault("3600"),
+  Flag.mapEffect((text) => {
+    const ttl = /^\d+$/.test(text) ? Number(text) : 0
+    return ttl >= 1 && ttl <= 0xffff_ffff
+      ? Effect.succeed(ttl)
+      : new CliError.ValidationError({ message: `--ttl "${text}": write a number of seconds, 1 to 4294967295` })
+  })
 )
 
 /**
