@@ -13,13 +13,14 @@ import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
-import { contactsAround } from "./fixtures.ts"
+import { bytes32, contactsAround } from "./fixtures.ts"
 
-/** What a server tells the process that forked it, and is asked by it. */
+/** What a server tells the process that forked it: once where it listens, then, as often as asked, what it used. */
 export type FromServer =
   | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
   | { readonly _tag: "Used"; readonly cpuMicros: number }
-export type ToServer = "usage"
+
+export type ToServer = { readonly _tag: "Usage" }
 
 const { values: options } = parseArgs({
   options: {
@@ -51,6 +52,7 @@ const server = Effect.gen(function*() {
 NodeRuntime.runMain(Effect.provide(
   server,
   DhtLive({
+    seed: bytes32("server"),
     listen: { host: "127.0.0.1", port: Number(options.port) },
     verifyThreads: Number(options["verify-threads"])
   })

@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
+import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
@@ -151,7 +152,11 @@ export class Dht extends Context.Service<Dht, {
   readonly publishTopic: Publisher.Publisher["Service"]["publishTopic"]
   readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
   readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
-  /** Stops copying what an address published. */
+  /** Keeps an endpoint record alive until the scope closes; `announceTopic` and `announceProfile` likewise. */
+  readonly announceEndpoint: Announce.Announce["Service"]["announceEndpoint"]
+  readonly announceTopic: Announce.Announce["Service"]["announceTopic"]
+  readonly announceProfile: Announce.Announce["Service"]["announceProfile"]
+  /** Stops looking after the copies of what an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   readonly mail: Mail.Mail["Service"]
 
@@ -171,6 +176,7 @@ const estimateWindow = "30 minutes"
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const transport = yield* Transport
+  const announce = yield* Announce.Announce
   const bootstrap = yield* Bootstrap.Bootstrap
   const discovery = yield* Discovery.Discovery
   const mail = yield* Mail.Mail
@@ -233,6 +239,9 @@ const make = Effect.gen(function*() {
     publishTopic: publisher.publishTopic,
     publishProfile: publisher.publishProfile,
     publishCustom: publisher.publishCustom,
+    announceEndpoint: announce.announceEndpoint,
+    announceTopic: announce.announceTopic,
+    announceProfile: announce.announceProfile,
     forget: replication.forget,
     mail,
     setPassive: (passive) => Ref.set(settings.passive, passive),
@@ -251,6 +260,7 @@ const make = Effect.gen(function*() {
  */
 export type Services =
   | Dht
+  | Announce.Announce
   | Bootstrap.Bootstrap
   | Discovery.Discovery
   | Mail.Mail
@@ -298,7 +308,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Store.layer(options)
   )
   return Layer.effect(Dht, make).pipe(
-    Layer.provideMerge(Layer.mergeAll(Discovery.layer, Mail.layer, Upkeep.layer)),
+    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Upkeep.layer)),
     Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
     Layer.provideMerge(Replication.layer),
     Layer.provideMerge(Query.layer),

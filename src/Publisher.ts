@@ -106,7 +106,14 @@ const make = Effect.gen(function*() {
     key?: NodeId.NodeId
   ) =>
     Effect.flatMap(stamp, (stamped) => Effect.fromResult(sign(stamped))).pipe(
-      Effect.flatMap((record) => publish(record, key))
+      Effect.flatMap((record) => publish(record, key)),
+      // Our own record from a time when the clock was ahead: what we say now counts.
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (error._tag === "StaleRecord" && error.heldSeq > lastSeq) lastSeq = error.heldSeq
+        })
+      ),
+      Effect.retry({ times: 1, while: (error) => error._tag === "StaleRecord" })
     )
 
   return Publisher.of({

@@ -67,7 +67,8 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
 }
 
 /**
- * One request of a walk. Times are Unix milliseconds.
+ * One request of a walk. Times are milliseconds on a clock of their own, which
+ * nobody sets.
  *
  * @category models
  * @since 0.1.0
@@ -182,6 +183,8 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
 
+  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
   const ask = (contact: Contact, about: NodeId, target: NodeId, type: number | undefined) =>
     type === undefined
       ? Effect.map(
@@ -224,7 +227,7 @@ const make = Effect.gen(function*() {
     // Requests under way when the walk ends are interrupted with its scope.
     const requests = yield* FiberSet.make()
     while (true) {
-      const now = clock.currentTimeMillisUnsafe()
+      const now = monotonic()
       const step = lookup.poll(now)
       if (step._tag === "Done") break
       if (step._tag === "Ask") {
@@ -249,17 +252,17 @@ const make = Effect.gen(function*() {
           orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
         })
       for (const outcome of batch) {
-        const at = clock.currentTimeMillisUnsafe()
         if (outcome._tag === "Failed") {
-          lookup.failed(outcome.contact.id, at)
+          lookup.failed(outcome.contact.id, monotonic())
           continue
         }
+        const at = clock.currentTimeMillisUnsafe()
         const { contact, answer } = outcome
         const valid = answer.records.filter((record) => isWanted(target, find?.type ?? 0, record, at))
         for (const record of valid) keep(record, at)
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
-        lookup.answered(contact.id, at, { nodes, holdsRecord: valid.length > 0 })
+        lookup.answered(contact.id, monotonic(), { nodes, holdsRecord: valid.length > 0 })
       }
     }
     const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)

@@ -1,24 +1,28 @@
 /**
  * Copies of our records where the network looks for them: on the nodes closest
- * to each record's key.
+ * to each record's key, for as long as the record lives.
  *
- * One job per slot of a record. A newer record of the slot takes over the job
- * that runs; the older one is of no use to anybody any more.
+ * One job per slot of a record: it places the copies, asks each replica from
+ * time to time whether it still holds its copy, and replaces those that do
+ * not. A newer record of the slot takes over the job.
  *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
+import * as FiberSet from "effect/FiberSet"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { slotOf } from "./internal/recordSet.ts"
+import { type Action, ReplicaSet } from "./internal/replicaSet.ts"
 import type { NodeId } from "./NodeId.ts"
 import { isHairpin, NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -34,12 +38,6 @@ import * as Rpc from "./Rpc.ts"
  * @since 0.1.0
  */
 export const replicas = 8
-
-/** Nodes asked to hold a copy at most: Kademlia's K. */
-const candidates = 16
-
-/** What one node is given to take a copy. */
-const storeDeadlineMillis = 5000
 
 /**
  * Fewer nodes than asked for confirmed a copy in the time given.
@@ -58,7 +56,8 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
 }
 
 /**
- * A record on its way into the network.
+ * A published record. When a newer record of its slot is published, what is
+ * said here is said of that one.
  *
  * @category models
  * @since 0.1.0
@@ -66,9 +65,9 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
 export interface Publication {
   readonly key: NodeId
   readonly record: Record.SignedRecord
-  /** The nodes that confirmed a copy so far. */
+  /** The nodes that hold a copy, as far as we know; nearest first. */
   readonly confirmed: Effect.Effect<ReadonlyArray<Contact>>
-  /** Waits until `wanted` nodes hold a copy, or the round is over, or the time is up. */
+  /** Waits until `wanted` nodes hold a copy, or nobody is left to ask, or the time is up. */
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
@@ -80,19 +79,35 @@ export interface Publication {
  * @since 0.1.0
  */
 export class Replication extends Context.Service<Replication, {
-  /** Starts a round of copying and returns at once. */
+  /** Looks after the copies of a record until it expires, and returns at once. */
   readonly replicate: (key: NodeId, record: Record.SignedRecord) => Effect.Effect<Publication>
-  /** Stops caring for what an address published. Copies stay until they expire. */
+  /** Stops looking after a record, or after any newer one of its slot. Copies stay until they expire. */
+  readonly withdraw: (publication: Publication) => Effect.Effect<void>
+  /** Stops looking after all that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
 }>()("effect-dht/Replication") {}
 
-/** Copies of one record, and who waits for them. */
-interface Round {
-  readonly publisher: Address
-  readonly record: Record.SignedRecord
-  readonly confirmed: Array<Contact>
-  readonly waiting: Set<{ readonly wanted: number; readonly reached: Deferred.Deferred<void> }>
-  readonly over: Deferred.Deferred<void>
+/** Nodes that may be asked to hold a copy: Kademlia's K. */
+const candidates = 16
+
+/** What one node is given to take a copy, or to show it. */
+const deadline = 5000
+
+/** How long a job sleeps at most. */
+const lookMillis = 60_000
+
+/** What became of a request; `Woken`: there may be more to do. */
+type Outcome =
+  | { readonly _tag: "Woken" }
+  | { readonly _tag: "Found"; readonly closest: ReadonlyArray<Contact> }
+  | { readonly _tag: "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"; readonly contact: Contact }
+
+interface Job {
+  record: Record.SignedRecord
+  readonly set: ReplicaSet
+  readonly outcomes: Queue.Queue<Outcome>
+  /** Opened whenever something changed that somebody may wait for. */
+  readonly changed: Latch.Latch
 }
 
 const make = Effect.gen(function*() {
@@ -102,27 +117,34 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
   const clock = yield* Clock.Clock
-  const jobs = yield* FiberMap.make<string>()
-  const rounds = new Map<string, Round>()
+  const fibers = yield* FiberMap.make<string>()
+  const jobs = new Map<string, Job>()
 
-  /** Whether the peer holds the record, or a newer one of its slot, after this. */
-  const storeAt = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
-    const options = { deadline: storeDeadlineMillis }
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, options)
-    if (body.stored) return true
-    // The first protocol version also says false when it holds an equal or
-    // newer record, so it is asked for it.
-    const found = yield* rpc.request(
+  // --- Requests ----------------------------------------------------------------
+
+  /** Whether the peer holds the record, or a newer one of its slot. */
+  const holds = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    const { body } = yield* rpc.request(
       peer,
       { _tag: "FindValue", target: key, recordType: record.type, subscribe: false },
-      options
+      { deadline, maintenance: true }
     )
-    return Rpc.recordsOf(found.body).some((other) =>
-      other.address === record.address && other.type === record.type && !Record.isNewer(record, other)
+    const slot = slotOf(Record.category(record.type), record)
+    return Rpc.recordsOf(body).some((other) =>
+      slotOf(Record.category(other.type), other) === slot && !Record.isNewer(record, other)
     )
   })
 
-  const targets = Effect.fnUntraced(function*(key: NodeId) {
+  const store = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { deadline })
+    if (body.stored || body.alreadyHad) return "Stored"
+    // A reason is a later version's. The first version says no more than false,
+    // also when it holds an equal or newer record, so it is asked for it.
+    if (body.reason !== 0) return "Unwanted"
+    return (yield* holds(peer, key, record)) ? "Stored" : "Refused"
+  })
+
+  const lookUp = Effect.fnUntraced(function*(key: NodeId) {
     const closest = (yield* Ref.get(settings.passive))
       ? routing.core.nearest(key, candidates)
       : yield* query.findNode(key)
@@ -131,83 +153,149 @@ const make = Effect.gen(function*() {
     return closest.filter((peer) => !isHairpin(peer, publicHost) && health.core.allowContact(peer.id, now))
   })
 
-  const run = Effect.fn("Replication.round")(function*(key: NodeId, round: Round) {
-    const peers = yield* targets(key)
-    // One fiber for each copy; where a peer fails, its fiber asks the next closest.
-    const untried = peers.values()
-    const placeOne = Effect.gen(function*() {
-      for (const peer of untried) {
-        if (yield* Effect.orElseSucceed(storeAt(peer, key, round.record), () => false)) return confirm(round, peer)
-      }
-    })
-    yield* Effect.all(Array.from({ length: replicas }, () => placeOne), { concurrency: "unbounded", discard: true })
-    yield* Effect.annotateCurrentSpan({ "dht.key": key, "dht.replicas": round.confirmed.length })
-  })
-
-  const confirm = (round: Round, peer: Contact): void => {
-    round.confirmed.push(peer)
-    for (const waiter of round.waiting) {
-      if (round.confirmed.length >= waiter.wanted) Deferred.doneUnsafe(waiter.reached, Effect.void)
+  const carryOut = (
+    action: Exclude<Action, { readonly _tag: "Wait" }>,
+    key: NodeId,
+    record: Record.SignedRecord
+  ): Effect.Effect<Outcome> => {
+    switch (action._tag) {
+      case "Lookup":
+        return Effect.map(lookUp(key), (closest) => ({ _tag: "Found", closest }))
+      case "Store":
+        return store(action.contact, key, record).pipe(
+          Effect.orElseSucceed(() => "Failed" as const),
+          Effect.map((_tag) => ({ _tag, contact: action.contact }))
+        )
+      case "Probe":
+        return holds(action.contact, key, record).pipe(
+          Effect.match({ onFailure: () => "Failed" as const, onSuccess: (held) => held ? "Kept" : "Lost" }),
+          Effect.map((_tag) => ({ _tag, contact: action.contact }))
+        )
     }
   }
 
-  const replicate = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord) {
-    const slot = `${key} ${slotOf(Record.category(record.type), record)}`
-    const running = rounds.get(slot)
-    if (running !== undefined && !Record.isNewer(record, running.record)) return publicationOf(key, running)
-    const round: Round = {
-      publisher: record.address,
-      record,
-      confirmed: [],
-      waiting: new Set(),
-      over: Deferred.makeUnsafe()
+  const apply = (set: ReplicaSet, outcome: Outcome, now: number): void => {
+    switch (outcome._tag) {
+      case "Woken":
+        return
+      case "Found":
+        return set.found(outcome.closest, now)
+      case "Stored":
+        return set.stored(outcome.contact.id, now)
+      case "Refused":
+        return set.refused(outcome.contact.id, now, { stable: false })
+      case "Unwanted":
+        return set.refused(outcome.contact.id, now, { stable: true })
+      case "Kept":
+        return set.kept(outcome.contact.id, now)
+      case "Lost":
+        return set.lost(outcome.contact.id, now)
+      case "Failed":
+        return set.failed(outcome.contact.id, now)
     }
-    rounds.set(slot, round)
+  }
+
+  // --- A job -------------------------------------------------------------------
+
+  const lookAfter = Effect.fnUntraced(function*(key: NodeId, job: Job) {
+    const { changed, outcomes, set } = job
+    // Requests under way when the job ends are interrupted with its scope.
+    const requests = yield* FiberSet.make()
+    while (true) {
+      const now = clock.currentTimeMillisUnsafe()
+      if (job.record.expiresAt * 1000 < now) return
+      const action = set.poll(now)
+      if (action._tag !== "Wait") {
+        yield* FiberSet.run(
+          requests,
+          Effect.flatMap(carryOut(action, key, job.record), (outcome) => Queue.offer(outcomes, outcome))
+        )
+        continue
+      }
+      changed.openUnsafe()
+      const until = Math.min(action.until ?? Infinity, job.record.expiresAt * 1000 + 1000)
+      const batch = yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
+        // A sleep does not notice when the clock is set.
+        duration: Math.min(until - now, lookMillis),
+        orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
+      })
+      for (const outcome of batch) apply(set, outcome, clock.currentTimeMillisUnsafe())
+    }
+  }, Effect.scoped)
+
+  const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
+    `${key} ${slotOf(Record.category(record.type), record)}`
+
+  const replicate = Effect.fn("Replication.replicate")(function*(key: NodeId, record: Record.SignedRecord) {
+    const slot = slotAt(key, record)
+    const running = jobs.get(slot)
+    if (running !== undefined) {
+      if (Record.isNewer(record, running.record)) {
+        running.record = record
+        // At once, so that nobody takes a copy of the old record for one of the new.
+        running.set.renew(clock.currentTimeMillisUnsafe())
+        yield* Queue.offer(running.outcomes, { _tag: "Woken" })
+      }
+      return publicationOf(key, running)
+    }
+    const job: Job = {
+      record,
+      set: new ReplicaSet({ key, wanted: replicas }),
+      outcomes: yield* Queue.unbounded<Outcome>(),
+      changed: Latch.makeUnsafe()
+    }
+    jobs.set(slot, job)
     yield* FiberMap.run(
-      jobs,
+      fibers,
       slot,
-      run(key, round).pipe(
+      lookAfter(key, job).pipe(
         Effect.catchCause((cause) => Effect.logWarning("Replication failed", cause)),
         Effect.annotateLogs({ module: "effect-dht/Replication", key }),
         Effect.ensuring(Effect.sync(() => {
-          if (rounds.get(slot) === round) rounds.delete(slot)
-          Deferred.doneUnsafe(round.over, Effect.void)
+          if (jobs.get(slot) === job) jobs.delete(slot)
+          job.changed.openUnsafe()
         }))
       )
     )
-    return publicationOf(key, round)
+    return publicationOf(key, job)
   })
 
-  const publicationOf = (key: NodeId, round: Round): Publication => ({
-    key,
-    record: round.record,
-    confirmed: Effect.sync(() => round.confirmed.slice()),
-    replicas: Effect.fnUntraced(function*(wanted, { within }) {
-      const waiter = { wanted, reached: Deferred.makeUnsafe<void>() }
-      round.waiting.add(waiter)
-      if (round.confirmed.length < wanted) {
-        yield* Effect.raceFirst(Deferred.await(waiter.reached), Deferred.await(round.over)).pipe(
-          Effect.timeoutOption(within),
-          Effect.ensuring(Effect.sync(() => round.waiting.delete(waiter)))
+  const publicationOf = (key: NodeId, job: Job): Publication => {
+    const { changed, record, set } = job
+    const slot = slotAt(key, record)
+    const awaitReplicas = (wanted: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const ended = jobs.get(slot) !== job || set.settled(clock.currentTimeMillisUnsafe())
+        if (ended || set.confirmed.length >= wanted) return Effect.void
+        changed.closeUnsafe()
+        return Effect.andThen(changed.await, awaitReplicas(wanted))
+      })
+    return {
+      key,
+      record,
+      confirmed: Effect.sync(() => set.confirmed),
+      replicas: Effect.fnUntraced(function*(wanted, { within }) {
+        yield* Effect.timeoutOption(awaitReplicas(wanted), within)
+        const { confirmed } = set
+        return confirmed.length >= wanted
+          ? confirmed
+          : yield* new NotEnoughReplicas({ key, wanted, confirmed })
+      })
+    }
+  }
+
+  return Replication.of({
+    replicate,
+    withdraw: ({ key, record }) => FiberMap.remove(fibers, slotAt(key, record)),
+    forget: (publisher) =>
+      Effect.suspend(() =>
+        Effect.forEach(
+          Array.from(jobs).filter(([, job]) => job.record.address === publisher),
+          ([slot]) => FiberMap.remove(fibers, slot),
+          { discard: true }
         )
-      }
-      const confirmed = round.confirmed.slice()
-      return confirmed.length >= wanted
-        ? confirmed
-        : yield* new NotEnoughReplicas({ key, wanted, confirmed })
-    })
-  })
-
-  const forget = (publisher: Address) =>
-    Effect.suspend(() =>
-      Effect.forEach(
-        Array.from(rounds).filter(([, round]) => round.publisher === publisher),
-        ([slot]) => FiberMap.remove(jobs, slot),
-        { discard: true }
       )
-    )
-
-  return Replication.of({ replicate, forget })
+  })
 })
 
 /**

@@ -211,8 +211,8 @@ const maxChecking = 64
 interface Call {
   readonly type: number
   readonly peer: Peer
-  readonly answer: Deferred.Deferred<Answered<Message.Body> & { readonly at: number }>
-  /** When each attempt was sent. */
+  readonly answer: Deferred.Deferred<Answered<Message.Body>>
+  /** When each attempt was sent, by a clock that nobody sets. */
   readonly sentAt: Map<Message.TransactionId, number>
 }
 
@@ -229,6 +229,9 @@ const make = Effect.gen(function*() {
   const observations = yield* PubSub.sliding<Observation>(64)
   const background = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(background)<never>()
+
+  /** Milliseconds, to measure with; what the clock says may jump. */
+  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
   const calls = new Map<Message.TransactionId, Call>()
   const echoes = new Map<string, Deferred.Deferred<void>>()
@@ -315,11 +318,11 @@ const make = Effect.gen(function*() {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       })
     } else {
-      const at = clock.currentTimeMillisUnsafe()
+      const at = monotonic()
       // The transaction tells which attempt was answered, so even a repeated
       // request measures the round trip exactly.
       const rtt = at - (call.sentAt.get(message.transactionId) ?? at)
-      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, rtt, at }))
+      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, rtt }))
     }
   }
 
@@ -386,7 +389,7 @@ const make = Effect.gen(function*() {
   ) {
     const { peer } = call
     const attempts = options.attempts ?? defaultAttempts
-    const started = clock.currentTimeMillisUnsafe()
+    const started = monotonic()
     const time = options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
     const deadline = started + time
     // A round trip that was slow once must not cost the attempts their time.
@@ -396,7 +399,7 @@ const make = Effect.gen(function*() {
     )
     let attempt = 0
     while (attempt < attempts) {
-      const now = clock.currentTimeMillisUnsafe()
+      const now = monotonic()
       if (now >= deadline) break
       attempt++
       const transaction = yield* transactionId
@@ -410,9 +413,9 @@ const make = Effect.gen(function*() {
         : Math.min(patience, deadline - now)
       const answer = yield* Effect.timeoutOption(Deferred.await(call.answer), wait)
       if (Option.isSome(answer)) {
-        const { at, body, from, rtt } = answer.value
+        const { body, from, rtt } = answer.value
         traffic.completed++
-        health.core.succeeded(from.id, rtt, at)
+        health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
         observe(body, from)
         return { body, from, rtt }
       }
@@ -423,7 +426,7 @@ const make = Effect.gen(function*() {
       if (options.maintenance) health.core.maintenanceProbeFailed(peer.id, now)
       else health.core.failed(peer.id, now)
     }
-    return yield* new NoAnswer({ peer, request: body._tag, attempts: attempt, waitedMillis: now - started })
+    return yield* new NoAnswer({ peer, request: body._tag, attempts: attempt, waitedMillis: monotonic() - started })
   })
 
   const observe = (body: Message.Body, reporter: Contact): void => {

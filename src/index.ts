@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 export * as Address from "./Address.ts"
+export * as Announce from "./Announce.ts"
 export * as Bootstrap from "./Bootstrap.ts"
 export * as Contact from "./Contact.ts"
 export * as Crypto from "./Crypto.ts"
@@ -34,4 +35,5 @@ export * as SocketAddress from "./SocketAddress.ts"
 export * as Store from "./Store.ts"
 export * as Topic from "./Topic.ts"
 export * as Transport from "./Transport.ts"
+export * as Upkeep from "./Upkeep.ts"
 export * as Verifier from "./Verifier.ts"

@@ -16,7 +16,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["state", ["PeerHealth", "SeenPeers", "Routing", "Store", "NodeSettings"]],
   ["conversations", ["Responder", "Rpc", "Query"]],
   ["upkeep", ["Bootstrap", "Replication", "Upkeep"]],
-  ["intentions", ["Publisher", "Discovery", "Mail"]],
+  ["intentions", ["Publisher", "Announce", "Discovery", "Mail"]],
   ["facade", ["Dht"]],
   ["http", ["http/"]],
   ["library", ["index"]],

@@ -219,6 +219,25 @@ export const topic = Argument.String("topic").pipe(
   Argument.filter((topic) => topic !== "", () => "at least one character")
 )
 
+/** Bytes of text that fit into one message. */
+const maxText = 389
+
+/**
+ * The text of a message.
+ *
+ * @category arguments
+ * @since 0.1.0
+ */
+export const text = Argument.String("text").pipe(
+  Argument.withDescription(`The message, at most ${maxText} bytes of UTF-8`),
+  Argument.mapEffect((text) => {
+    const size = new TextEncoder().encode(text).length
+    return size >= 1 && size <= maxText
+      ? Effect.succeed(text)
+      : new CliError.ValidationError({ message: `The text has ${size} bytes: write 1 to ${maxText}` })
+  })
+)
+
 /**
  * @category arguments
  * @since 0.1.0

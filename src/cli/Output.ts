@@ -126,7 +126,7 @@ export const presenter: CliOutput.Presenter = {
         return warn(`${event.errors.map(({ message }) => message.replace(/[.?]$/, "")).join("; ")} (${help})`)
       }
       case "Help":
-        // A command without its subcommand did nothing, and says so to no pipe.
+        // Nobody asked for it: the command lacks its subcommand, and has no result.
         return event.reason === "Implicit"
           ? Console.error(CliOutput.defaultFormatter().formatHelpDoc(event.helpDoc))
           : CliOutput.defaultPresenter.present(event)

@@ -1,0 +1,260 @@
+/**
+ * The load generator: asks one node, as fast as it answers, with a number of
+ * requests outstanding. Everything is encoded and signed beforehand and answers
+ * are matched by their transaction, so that it takes little from the machine
+ * that the node is measured on.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import { createSocket, type Socket } from "node:dgram"
+import type { Identity } from "../src/Identity.ts"
+import * as Message from "../src/Message.ts"
+import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Record from "../src/Record.ts"
+import { endpointRecord, identity, nodeId, topic, topicRecord, transactionId, unixSeconds } from "./fixtures.ts"
+import { quantile } from "./measure.ts"
+
+export const kinds = [
+  "PING",
+  "FIND_NODE",
+  "FIND_VALUE hit",
+  "FIND_VALUE miss",
+  "FIND_VALUE topic",
+  "STORE"
+] as const
+export type Kind = typeof kinds[number]
+
+/** What the generator is told: first what to prepare, then to send the next `count` of it. */
+export type ToLoad =
+  | { readonly _tag: "Prepare"; readonly port: number; readonly kind: Kind; readonly count: number }
+  | { readonly _tag: "Run"; readonly window: number; readonly count: number }
+
+export interface Outcome {
+  readonly answered: number
+  readonly lost: number
+  readonly seconds: number
+  readonly p50Millis: number
+  readonly p99Millis: number
+}
+export type FromLoad = { readonly _tag: "Prepared" } | ({ readonly _tag: "Done" } & Outcome)
+
+const crypto = NodeCrypto.fastest
+const sourceCount = 8
+const heldRecords = 1000
+const publishers = 100
+const lostAfterMillis = 2000
+/** Answers that are decoded, verified and looked at after a run. */
+const sampled = 50
+
+/** Where the transaction begins: what stands before it has one length in all messages of this version. */
+const transactionAt = 11
+
+// --- Sources -----------------------------------------------------------------
+
+interface Source {
+  readonly identity: Identity
+  readonly socket: Socket
+}
+
+const openSource = (name: string, port: number): Promise<Source> =>
+  new Promise((resolve, reject) => {
+    const socket = createSocket({ type: "udp4", recvBufferSize: 1 << 21, sendBufferSize: 1 << 21 })
+    socket.once("error", reject)
+    socket.bind(0, "127.0.0.1", () =>
+      socket.connect(port, "127.0.0.1", () =>
+        resolve({ identity: identity(crypto, name), socket })))
+  })
+
+let serial = 0
+const encode = (source: Source, body: Message.Body): Uint8Array =>
+  Message.encode(body, { signer: source.identity, transactionId: transactionId(serial++) })
+
+// --- Requests ----------------------------------------------------------------
+
+const owner = (i: number): Identity => identity(crypto, `owner ${i}`)
+
+const find = (target: NodeId.NodeId, recordType: number): Message.Body => ({
+  _tag: "FindValue",
+  target,
+  recordType,
+  subscribe: false
+})
+
+const store = (record: Record.SignedRecord, key?: NodeId.NodeId): Message.Body => ({ _tag: "Store", record, key })
+
+const requestOf = (kind: Kind): (source: Source, i: number) => Message.Body => {
+  switch (kind) {
+    case "PING":
+      return (source) => ({ _tag: "Ping", address: source.identity.address })
+    case "FIND_NODE":
+      return (_, i) => ({ _tag: "FindNode", target: nodeId(`target ${i}`) })
+    case "FIND_VALUE hit": {
+      const keys = Array.from({ length: heldRecords }, (_, i) => owner(i).nodeId)
+      return (_, i) => find(keys[i % heldRecords], Record.RecordType.endpoint)
+    }
+    case "FIND_VALUE miss":
+      return (_, i) => find(nodeId(`missing ${i}`), Record.RecordType.endpoint)
+    case "FIND_VALUE topic": {
+      const key = NodeId.fromTopic(topic)
+      return () => find(key, Record.RecordType.topic)
+    }
+    case "STORE": {
+      const seconds = unixSeconds()
+      return (_, i) => store(endpointRecord(owner(heldRecords + i), seconds))
+    }
+  }
+}
+
+/** What the node has to hold before it is asked. */
+const toStore = (kind: Kind): ReadonlyArray<Message.Body> => {
+  const seconds = unixSeconds()
+  const key = NodeId.fromTopic(topic)
+  return kind === "FIND_VALUE hit"
+    ? Array.from({ length: heldRecords }, (_, i) => store(endpointRecord(owner(i), seconds)))
+    : kind === "FIND_VALUE topic"
+    ? Array.from({ length: publishers }, (_, i) => store(topicRecord(owner(i), seconds), key))
+    : []
+}
+
+/** Whether an answer is what was to be measured. */
+const isRight = (kind: Kind, body: Message.Body): boolean => {
+  switch (kind) {
+    case "PING":
+      return body._tag === "Pong"
+    case "FIND_NODE":
+      return body._tag === "FindNodeResponse" && body.nodes !== null && body.nodes.length > 8
+    case "FIND_VALUE miss":
+      return body._tag === "FindValueResponse" && body.records === undefined && body.nodes !== null
+    case "FIND_VALUE hit":
+    case "FIND_VALUE topic":
+      return body._tag === "FindValueResponse" && body.records !== undefined && body.records.length > 0
+    case "STORE":
+      return body._tag === "StoreResponse" && body.stored
+  }
+}
+
+// --- A run -------------------------------------------------------------------
+
+interface Packet {
+  readonly source: Source
+  readonly bytes: Uint8Array
+}
+
+const exchange = (
+  sources: ReadonlyArray<Source>,
+  packets: ReadonlyArray<Packet>,
+  window: number
+): Promise<Outcome & { readonly answers: ReadonlyArray<Uint8Array> }> =>
+  new Promise((resolve) => {
+    const serialOf = (bytes: Uint8Array): number =>
+      new DataView(bytes.buffer, bytes.byteOffset + transactionAt).getUint32(0)
+    const first = serialOf(packets[0].bytes)
+    const sentAt = new Float64Array(packets.length)
+    const latencies = new Float64Array(packets.length).fill(NaN)
+    const isSettled = new Uint8Array(packets.length)
+    const answers: Array<Uint8Array> = []
+    let next = 0
+    let oldest = 0
+    let outstanding = 0
+    let lost = 0
+
+    const fill = () => {
+      while (outstanding < window && next < packets.length) {
+        const { bytes, source } = packets[next]
+        sentAt[next++] = performance.now()
+        outstanding++
+        source.socket.send(bytes)
+      }
+    }
+    const settle = (i: number) => {
+      isSettled[i] = 1
+      outstanding--
+    }
+    const onMessage = (bytes: Uint8Array) => {
+      const now = performance.now()
+      const i = bytes.length < transactionAt + 4 ? -1 : serialOf(bytes) - first
+      // The node asks as well: it wants to know who its sources are.
+      if (!(i >= 0 && i < next) || isSettled[i] === 1) return
+      settle(i)
+      latencies[i] = now - sentAt[i]
+      if (answers.length < sampled) answers.push(bytes)
+      fill()
+      if (outstanding === 0) finish()
+    }
+    const expiry = setInterval(() => {
+      const limit = performance.now() - lostAfterMillis
+      for (; oldest < next && (isSettled[oldest] === 1 || sentAt[oldest] < limit); oldest++) {
+        if (isSettled[oldest] === 1) continue
+        settle(oldest)
+        lost++
+      }
+      fill()
+      if (outstanding === 0) finish()
+    }, 50)
+    const finish = () => {
+      clearInterval(expiry)
+      for (const { socket } of sources) socket.off("message", onMessage)
+      const known = Array.from(latencies).filter((latency) => !Number.isNaN(latency))
+      resolve({
+        answers,
+        answered: known.length,
+        lost,
+        seconds: (performance.now() - started) / 1000,
+        p50Millis: quantile(known, 0.5),
+        p99Millis: quantile(known, 0.99)
+      })
+    }
+    for (const { socket } of sources) socket.on("message", onMessage)
+    const started = performance.now()
+    fill()
+  })
+
+// --- The program -------------------------------------------------------------
+
+let sources: ReadonlyArray<Source> = []
+let packets: Array<Packet> = []
+let kind: Kind = "PING"
+
+const packetsOf = (count: number, bodyOf: (source: Source, i: number) => Message.Body): Array<Packet> =>
+  Array.from({ length: count }, (_, i) => {
+    const source = sources[i % sources.length]
+    return { source, bytes: encode(source, bodyOf(source, i)) }
+  })
+
+const prepare = async (port: number, count: number): Promise<void> => {
+  if (sources.length === 0) {
+    sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`source ${i}`, port)))
+  }
+  const records = toStore(kind)
+  if (records.length > 0) await exchange(sources, packetsOf(records.length, (_, i) => records[i]), 32)
+  const warmUp = Math.ceil(count / 10)
+  packets = packetsOf(count + warmUp, requestOf(kind))
+  await exchange(sources, packets.splice(0, warmUp), 32)
+}
+
+const run = async (window: number, count: number): Promise<Outcome> => {
+  const { answers, ...outcome } = await exchange(sources, packets.splice(0, count), window)
+  for (const bytes of answers) {
+    const answer = Message.decode(bytes, crypto)
+    if (Result.isFailure(answer)) throw answer.failure
+    if (!isRight(kind, answer.success.body)) throw new Error(`${kind} was answered with ${answer.success.body._tag}`)
+  }
+  return outcome
+}
+
+const say = (message: FromLoad): void => {
+  process.send?.(message)
+}
+
+process.on("message", async (message: ToLoad) => {
+  if (message._tag === "Prepare") {
+    kind = message.kind
+    await prepare(message.port, message.count)
+    say({ _tag: "Prepared" })
+  } else {
+    say({ _tag: "Done", ...await run(message.window, message.count) })
+  }
+})
+process.on("disconnect", () => process.exit())

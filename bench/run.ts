@@ -1,0 +1,87 @@
+/**
+ * Measures the library against its goals:
+ *
+ *     npm run bench -- [part…] [--quick]
+ *
+ * The parts are signatures, messages, store, routing (together: micro), server,
+ * flood and memory; all of them if none is named. Figures go to the terminal and
+ * into a file of bench/results. A goal that is missed is marked, and is no error.
+ *
+ * @since 0.1.0
+ */
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import { identity } from "./fixtures.ts"
+import { flood } from "./flood.ts"
+import { inTurns, median, used } from "./measure.ts"
+import { memory } from "./memory.ts"
+import { messages, refusals } from "./messages.ts"
+import { isMet, save, type Section, table } from "./report.ts"
+import { routing } from "./routing.ts"
+import { signatures } from "./signatures.ts"
+import { store } from "./store.ts"
+import { throughput } from "./throughput.ts"
+
+const { positionals, values: { quick } } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false } }
+})
+const rounds = quick ? 15 : 61
+
+/** What checking a signature takes on this machine, in microseconds. */
+const verifyMicros = (): number => {
+  const signer = identity(NodeCrypto.fastest, "signer")
+  const message = new Uint8Array(160)
+  const signature = signer.sign(message)
+  const check = used(() => NodeCrypto.fastest.verify(signer.publicKey, message, signature))
+  return median(inTurns({ check }, 31).check)
+}
+
+const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
+  async *signatures() {
+    yield signatures(rounds)
+  },
+  async *messages() {
+    yield messages(rounds)
+    yield await refusals(rounds)
+  },
+  async *store() {
+    yield await store(rounds)
+  },
+  async *routing() {
+    yield routing(rounds)
+  },
+  async *server() {
+    for (const verifyThreads of quick ? [0, 1] : [0, 1, 2]) {
+      yield await throughput({ verifyThreads, count: quick ? 4000 : 12_000, verifyMicros: verifyMicros() })
+    }
+  },
+  async *flood() {
+    yield await flood({ turns: quick ? 2 : 4, turnMillis: quick ? 1000 : 2000 })
+  },
+  async *memory() {
+    yield await memory(50)
+  }
+}
+
+const micro = ["signatures", "messages", "store", "routing"]
+const named = new Set(positionals.flatMap((name) => name === "micro" ? micro : [name]))
+for (const name of named) {
+  if (!(name in parts)) throw new Error(`no part is called ${name}; there are ${Object.keys(parts).join(", ")}, micro`)
+}
+
+const sections: Array<Section> = []
+for (const [name, part] of Object.entries(parts)) {
+  if (named.size > 0 && !named.has(name)) continue
+  for await (const section of part()) {
+    sections.push(section)
+    console.log(table(section))
+  }
+}
+const verdicts = sections.flatMap(({ rows }) => rows.flatMap(({ figures }) => Object.values(figures).map(isMet)))
+const path = save(sections, join(import.meta.dirname, "results"), new Date())
+console.log(
+  `\n${verdicts.filter((met) => met === true).length} goals met, ` +
+    `${verdicts.filter((met) => met === false).length} missed. ${path}`
+)

@@ -1,0 +1,117 @@
+/**
+ * The store: whether a full one is slower than an empty one, and what reading
+ * costs.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { RecordSet } from "../src/internal/recordSet.ts"
+import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Record from "../src/Record.ts"
+import * as Store from "../src/Store.ts"
+import { identity, nodeId, topic, topicRecord, unixSeconds } from "./fixtures.ts"
+import { inTurns, median, type Operation, ratio, used } from "./measure.ts"
+import type { Row, Section } from "./report.ts"
+
+const crypto = NodeCrypto.fastest
+const publishers = 100
+
+/** New keys, one for each put; the string is made flat, as one that was read from a datagram is. */
+const keys = (prefix: string) => {
+  const stem = nodeId(prefix).slice(16)
+  return (i: number): NodeId.NodeId =>
+    NodeId.fromBytesUnsafe(Buffer.from(i.toString(16).padStart(16, "0") + stem, "hex"))
+}
+
+/** Puts under keys that were made beforehand, into a store that is emptied now and then. */
+const putting = (
+  count: number,
+  put: (key: NodeId.NodeId) => unknown,
+  key: (i: number) => NodeId.NodeId,
+  refresh?: () => void
+): Operation => {
+  const prepared: Array<NodeId.NodeId> = Array.from({ length: count }, (_, i) => key(i))
+  let next = 0
+  return used(() => {
+    if (next === count) {
+      refresh?.()
+      next = 0
+    }
+    return put(prepared[next++])
+  })
+}
+
+const rows = (full: number, rounds: number) =>
+  Effect.gen(function*() {
+    const now = unixSeconds()
+    const records = Array.from({ length: publishers }, (_, i) => topicRecord(identity(crypto, `publisher ${i}`), now))
+    const record = records[0]
+    const filler = keys("filler")
+    const fill = (set: RecordSet) => {
+      for (let i = 0; i < full; i++) set.put(filler(i), record, now)
+    }
+    const result: Array<Row> = []
+    const compare = (name: string, empty: Operation, filled: Operation, limit: number | undefined) => {
+      const times = inTurns({ empty, filled }, rounds)
+      result.push({
+        name,
+        figures: {
+          "empty": { value: median(times.empty), unit: "µs" },
+          "full": { value: median(times.filled), unit: "µs" },
+          "ratio": { value: ratio(times.filled, times.empty), unit: "×", atMost: limit }
+        }
+      })
+    }
+
+    // Twice as many new keys as fit, so that none of them is still there when its turn comes again.
+    const fullSet = new RecordSet({ maxKeys: full })
+    fill(fullSet)
+    let emptySet = new RecordSet({ maxKeys: full })
+    compare(
+      "put, without verification",
+      putting(1000, (key) => emptySet.put(key, record, now), keys("empty"), () => {
+        emptySet = new RecordSet({ maxKeys: full })
+      }),
+      putting(2 * full, (key) => fullSet.put(key, record, now), keys("full")),
+      1.5
+    )
+
+    // What a STORE goes through, its datagram left out.
+    const store = () => Effect.provide(Store.Store, Store.layer({ maxKeys: full }), { local: true })
+    const admit = (target: Store.Store["Service"], key: NodeId.NodeId) =>
+      Record.fault(record, now) === undefined && Record.isSigned(record, crypto) && target.admit(key, record, now)
+    const fullStore = yield* store()
+    fill(fullStore.core)
+    const emptyStore = yield* store()
+    compare(
+      "put, with the record's verification",
+      putting(1000, (key) => admit(emptyStore, key), keys("empty"), () => {
+        for (const { key } of Array.from(emptyStore.core.rows(now))) emptyStore.core.invalidate(key, 0)
+      }),
+      putting(2 * full, (key) => admit(fullStore, key), keys("full")),
+      1.5
+    )
+
+    const topicKey = NodeId.fromTopic(topic)
+    for (const published of records) fullSet.put(topicKey, published, now)
+    const others = Array.from({ length: 1000 }, (_, i) => keys("other")(i))
+    for (const key of others) fullSet.put(key, record, now)
+    const times = inTurns({
+      one: used((i) => fullSet.getAll(others[i % others.length], 0, now)),
+      many: used(() => fullSet.getAll(topicKey, Record.RecordType.topic, now))
+    }, rounds)
+    result.push(
+      { name: "getAll, 1 record", figures: { full: { value: median(times.one), unit: "µs", atMost: 2 } } },
+      {
+        name: `getAll, ${publishers} records`,
+        figures: { full: { value: median(times.many), unit: "µs", atMost: 20 } }
+      }
+    )
+    return result
+  }).pipe(Effect.provide(NodeCrypto.layer), Effect.scoped)
+
+export const store = async (rounds: number, full = 100_000): Promise<Section> => ({
+  title: `Store, full at ${full} keys`,
+  rows: await Effect.runPromise(rows(full, rounds))
+})

@@ -1,0 +1,79 @@
+/**
+ * Requests that a node answers over UDP loopback, its load generator being
+ * another process on the same machine.
+ *
+ * @since 0.1.0
+ */
+import { type FromLoad, type Kind, kinds, type Outcome, type ToLoad } from "./load.ts"
+import { Process } from "./process.ts"
+import type { Figure, Row, Section } from "./report.ts"
+import type { FromServer, ToServer } from "./server.ts"
+
+const windows = [32, 128]
+
+/**
+ * What is to be reached with 32 outstanding: so many times the requests of the
+ * Go reference (0.1.7), and no higher 99th percentile than it had. Measured on a
+ * machine where checking a signature takes 51 µs.
+ */
+const goals: { readonly [kind in Kind]: { readonly perSecond?: number; readonly p99Millis: number } } = {
+  "PING": { perSecond: 1.5 * 8560, p99Millis: 6.6 },
+  "FIND_NODE": { perSecond: 3 * 3020, p99Millis: 16.4 },
+  "FIND_VALUE hit": { perSecond: 5 * 1550, p99Millis: 30 },
+  "FIND_VALUE miss": { p99Millis: 17.6 },
+  "FIND_VALUE topic": { perSecond: 100 * 49, p99Millis: 660 },
+  "STORE": { perSecond: 1.5 * 5240, p99Millis: 10.7 }
+}
+const verifyMicrosOfGoals = 51
+
+const measured = (outcome: Outcome, cpuMicros: number, kind: Kind, window: number, slowness: number): Row => {
+  const goal = window === 32 ? goals[kind] : undefined
+  const figures: { [column: string]: Figure } = {
+    "requests": {
+      value: outcome.answered / outcome.seconds,
+      unit: "/s",
+      atLeast: goal?.perSecond && goal.perSecond / slowness
+    },
+    "p50": { value: outcome.p50Millis, unit: "ms" },
+    "p99": { value: outcome.p99Millis, unit: "ms", atMost: goal && goal.p99Millis * slowness },
+    "server CPU": { value: cpuMicros / outcome.answered, unit: "µs" },
+    "lost": { value: outcome.lost, unit: "" }
+  }
+  return { name: `${kind}, ${window} outstanding`, figures }
+}
+
+export const throughput = async (options: {
+  readonly verifyThreads: number
+  /** Requests of each kind for each window. */
+  readonly count: number
+  /** What checking a signature takes on this machine. */
+  readonly verifyMicros: number
+}): Promise<Section> => {
+  const slowness = options.verifyMicros / verifyMicrosOfGoals
+  const server = new Process<ToServer, FromServer>("server.ts", ["--verify-threads", `${options.verifyThreads}`])
+  const load = new Process<ToLoad, FromLoad>("load.ts")
+  const listening = await server.next()
+  if (listening._tag !== "Listening") throw new Error("the server did not start")
+  const used = async () => {
+    const said = await server.ask({ _tag: "Usage" })
+    return said._tag === "Used" ? said.cpuMicros : 0
+  }
+  const rows: Array<Row> = []
+  for (const kind of kinds) {
+    // A STORE costs two checks, and more to prepare.
+    const count = kind === "STORE" ? Math.ceil(options.count / 2) : options.count
+    await load.ask({ _tag: "Prepare", port: listening.port, kind, count: count * windows.length })
+    for (const window of windows) {
+      const before = await used()
+      const done = await load.ask({ _tag: "Run", window, count })
+      const cpuMicros = await used() - before
+      if (done._tag === "Done") rows.push(measured(done, cpuMicros, kind, window, slowness))
+    }
+  }
+  await Promise.all([load.end(), server.end()])
+  return {
+    title: `A node over UDP loopback, verifyThreads: ${options.verifyThreads}`,
+    note: "8 sources, a table of 200 contacts. Goals are scaled by what checking a signature takes here.",
+    rows
+  }
+}

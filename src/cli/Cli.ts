@@ -1,0 +1,271 @@
+/**
+ * The command `effect-dht`.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Options from "./Options.ts"
+import * as Output from "./Output.ts"
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const version = "0.1.0"
+
+/** What a command does is loaded when it is to be done. */
+const handler = <Input>(
+  load: () => Promise<(input: Input) => Effect.Effect<void, Error>>
+) =>
+(input: Input) =>
+  Effect.promise(load).pipe(
+    Effect.flatMap((run) => run(input)),
+    Effect.mapError((error) => error instanceof Output.Failure ? error : Output.failed(error.message)),
+    Effect.catchDefect((defect) =>
+      Effect.andThen(
+        Effect.logDebug("A bug", Cause.die(defect)),
+        Output.failed(`A bug: ${String(defect)} (--log-level debug shows more)`)
+      )
+    )
+  )
+
+// --- A node that stays -------------------------------------------------------
+
+const node = Command.make(
+  "node",
+  {
+    listen: Options.listen,
+    bootstrap: Options.bootstrap,
+    data: Options.data,
+    http: Options.http,
+    noHttp: Options.noHttp,
+    passphraseEnv: Options.passphraseEnv,
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("Print JSON, one event on a line"),
+      Flag.withoutNegation,
+      Flag.withDefault(false)
+    )
+  },
+  handler(() => import("./commands/Node.ts").then(({ node }) => node))
+).pipe(
+  Command.withDescription(
+    "Run a node until it is interrupted. The first start makes its identity, the file identity.ed25519 in the data directory"
+  ),
+  Command.withShortDescription("Run a node"),
+  Command.withExamples([
+    { command: "effect-dht node", description: "The first node of a network" },
+    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more" }
+  ])
+)
+
+// --- Questions ---------------------------------------------------------------
+
+const ping = Command.make(
+  "ping",
+  { peer: Options.peer, json: Options.json },
+  handler(() => import("./commands/Ask.ts").then(({ ping }) => ping))
+).pipe(
+  Command.withDescription("Ask a node who it is, and how it sees us"),
+  Command.withShortDescription("Ask a node who it is")
+)
+
+const resolve = Command.make(
+  "resolve",
+  { address: Options.address, bootstrap: Options.bootstrap, json: Options.json },
+  handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
+).pipe(
+  Command.withDescription("Find out where an address can be reached"),
+  Command.withExamples([{
+    command: "effect-dht resolve a0… --bootstrap dht.example.net:4121"
+  }])
+)
+
+const findNode = Command.make(
+  "find-node",
+  { target: Options.target, bootstrap: Options.bootstrap, json: Options.json },
+  handler(() => import("./commands/Ask.ts").then(({ findNode }) => findNode))
+).pipe(Command.withDescription("Find the live nodes closest to a node id"))
+
+const discover = Command.make(
+  "discover",
+  {
+    topic: Options.topic,
+    protocol: Flag.String("protocol").pipe(
+      Flag.withDescription("Only agents that speak it; repeatable, and one of several is enough"),
+      Flag.atLeast(0)
+    ),
+    tag: Flag.String("tag").pipe(
+      Flag.withDescription("Only agents that have it; repeatable, and all are needed"),
+      Flag.atLeast(0)
+    ),
+    bootstrap: Options.bootstrap,
+    json: Options.json
+  },
+  handler(() => import("./commands/Ask.ts").then(({ discover }) => discover))
+).pipe(Command.withDescription("Find the agents that published under a topic"))
+
+// --- Statements --------------------------------------------------------------
+
+const common = {
+  ttl: Options.ttl,
+  bootstrap: Options.bootstrap,
+  data: Options.author,
+  passphraseEnv: Options.passphraseEnv,
+  json: Options.json
+}
+
+const about = {
+  name: Flag.String("name").pipe(Flag.withDescription("What the agent is called"), Flag.withDefault("")),
+  brief: Flag.String("brief").pipe(Flag.withDescription("What it does, in a sentence"), Flag.withDefault("")),
+  protocol: Flag.String("protocol").pipe(Flag.withDescription("What it speaks; repeatable"), Flag.atLeast(0))
+}
+
+const publishEndpoint = Command.make(
+  "endpoint",
+  {
+    endpoint: Flag.String("endpoint").pipe(
+      Flag.withMetavar("url"),
+      Flag.withDescription("Where the agent can be reached, such as quic://203.0.113.5:4121; repeatable"),
+      Flag.filter((text) => URL.canParse(text), () => "a URL such as quic://203.0.113.5:4121"),
+      Flag.atLeast(1)
+    ),
+    natType: Flag.ChoiceWithValue("nat-type", [
+      ["unknown", "unknown"],
+      ["full-cone", "fullCone"],
+      ["restricted", "restricted"],
+      ["port-restricted", "portRestricted"],
+      ["symmetric", "symmetric"]
+    ]).pipe(
+      Flag.withDescription("How its router treats strangers"),
+      Flag.withDefault("unknown")
+    ),
+    ...common
+  },
+  handler(() => import("./commands/Publish.ts").then(({ endpoint }) => endpoint))
+).pipe(Command.withDescription("Publish where an agent can be reached"))
+
+const publishTopic = Command.make(
+  "topic",
+  {
+    topic: Options.topic,
+    ...about,
+    tag: Flag.String("tag").pipe(Flag.withDescription("A word to filter by; repeatable"), Flag.atLeast(0)),
+    ...common
+  },
+  handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
+).pipe(Command.withDescription("Publish what an agent offers under a topic"))
+
+const publishProfile = Command.make(
+  "profile",
+  {
+    ...about,
+    skill: Flag.String("skill").pipe(Flag.withDescription("What it can do; repeatable"), Flag.atLeast(0)),
+    ...common
+  },
+  handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
+).pipe(Command.withDescription("Publish who an agent is"))
+
+const publish = Command.make("publish").pipe(
+  Command.withDescription(
+    "Sign a record with the identity of --data (a new one that is not kept, without it) and leave it with up to 8 " +
+      "nodes, where it lives for --ttl seconds. Nobody renews it: publish again before. The command asks under a name " +
+      "of its own, so the node whose identity it is may run meanwhile"
+  ),
+  Command.withShortDescription("Publish a record"),
+  Command.withSubcommands([publishEndpoint, publishTopic, publishProfile])
+)
+
+const send = Command.make(
+  "send",
+  {
+    address: Options.address,
+    text: Options.text,
+    ...common
+  },
+  handler(() => import("./commands/Mail.ts").then(({ send }) => send))
+).pipe(Command.withDescription("Leave an encrypted message for an address that has published an endpoint"))
+
+const read = Command.make(
+  "read",
+  { bootstrap: Options.bootstrap, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  handler(() => import("./commands/Mail.ts").then(({ read }) => read))
+).pipe(Command.withDescription("Show the messages to the identity of --data; they stay until they expire"))
+
+const mailbox = Command.make("mailbox").pipe(
+  Command.withDescription("Write and read encrypted messages"),
+  Command.withSubcommands([send, read])
+)
+
+// --- Offline -----------------------------------------------------------------
+
+const show = Command.make(
+  "show",
+  { data: Options.data, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  handler(() => import("./commands/Identity.ts").then(({ show }) => show))
+).pipe(Command.withDescription("Show the address, node id and public key of a data directory"))
+
+const create = Command.make(
+  "new",
+  { data: Options.data, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  handler(() => import("./commands/Identity.ts").then(({ create }) => create))
+).pipe(Command.withDescription("Make the identity of a data directory that has none"))
+
+const identity = Command.make("identity").pipe(
+  Command.withDescription("Show or make the identity of a node"),
+  Command.withSubcommands([show, create])
+)
+
+const decode = Command.make(
+  "decode",
+  { hex: Options.hex, json: Options.json },
+  handler(() => import("./commands/Record.ts").then(({ decode }) => decode))
+).pipe(Command.withDescription("Show what a record says, and whether its signature, time and authority hold"))
+
+const record = Command.make("record").pipe(
+  Command.withDescription("Look into a record"),
+  Command.withSubcommands([decode])
+)
+
+// --- All ---------------------------------------------------------------------
+
+/**
+ * The whole tree of commands.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("effect-dht").pipe(
+  Command.withDescription(
+    "A distributed hash table of signed records, where agents find each other by cryptographic address. " +
+      "Exit codes: 0 done, 1 not found, no answer or failed, 2 wrong usage"
+  ),
+  Command.withSubcommands([node, ping, resolve, findNode, discover, publish, mailbox, identity, record])
+)
+
+const services = Layer.mergeAll(CliOutput.layerPresenter(Output.presenter), Logger.layer([Output.logger]))
+
+/**
+ * Runs a command line (without the program's name) and succeeds with the exit
+ * code, after one line on the standard error where it is not 0. Only an
+ * interruption makes it fail.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const main = (args: ReadonlyArray<string>): Effect.Effect<number, never, Command.Environment> =>
+  Command.runWith(command, { version })(args).pipe(
+    Effect.as(0),
+    Effect.catch((error) => {
+      // What was wrong is said already.
+      if (error._tag === "ShowHelp") return Effect.succeed(Output.usageCode)
+      return Effect.as(Output.warn(error.message), error._tag === "Failure" ? error.exitCode : Output.usageCode)
+    }),
+    Effect.catchDefect((defect) => Effect.as(Output.warn(`A bug: ${String(defect)}`), Output.failedCode)),
+    Effect.provide(services)
+  )

@@ -1,0 +1,109 @@
+/**
+ * The identity file as the command line speaks of it.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Crypto } from "../Crypto.ts"
+import type { CannotUnlock } from "../DhtError.ts"
+import * as Identity from "../Identity.ts"
+import * as IdentityFile from "../node/IdentityFile.ts"
+import * as NodeCrypto from "../node/NodeCrypto.ts"
+import * as Output from "./Output.ts"
+
+/**
+ * What was typed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly data: string
+  /** The name of an environment variable. */
+  readonly passphraseEnv: Option.Option<string>
+}
+
+const passphraseOf = Effect.fnUntraced(function*(name: string) {
+  // Not repeated: it may well be the passphrase itself.
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    return yield* Output.usage("--passphrase-env takes the name of an environment variable, not the passphrase")
+  }
+  const value = yield* Effect.orElseSucceed(Config.Redacted(name), () => Redacted.make(""))
+  return Redacted.value(value) === ""
+    ? yield* Output.usage(`--passphrase-env: the environment variable ${name} is empty or not set`)
+    : value
+})
+
+type Problem =
+  | IdentityFile.NoIdentityFile
+  | IdentityFile.IdentityFileExists
+  | IdentityFile.DamagedIdentityFile
+  | IdentityFile.PassphraseNeeded
+  | IdentityFile.CannotAccess
+  | CannotUnlock
+
+const explain = (options: Options) => (error: Problem): Output.Failure => {
+  switch (error._tag) {
+    case "NoIdentityFile":
+      return Output.failed(`${error.message}; "effect-dht identity new --data ${options.data}" makes one`)
+    case "PassphraseNeeded":
+      return Output.failed(`${error.message}: put it in an environment variable and name that with --passphrase-env`)
+    case "CannotUnlock":
+      return Output.failed(`The identity in ${options.data} does not open: a wrong passphrase, or a damaged file`)
+    default:
+      return Output.failed(error.message)
+  }
+}
+
+const command = <Kept extends IdentityFile.Kept>(
+  run: (options: IdentityFile.Options) => Effect.Effect<Kept, Problem, Crypto | SecureRandom.SecureRandom>
+) =>
+  Effect.fnUntraced(function*(options: Options) {
+    const passphrase = Option.isNone(options.passphraseEnv)
+      ? undefined
+      : yield* passphraseOf(options.passphraseEnv.value)
+    const kept = yield* run({ directory: options.data, passphrase }).pipe(
+      Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto]),
+      Effect.mapError(explain(options))
+    )
+    // Whoever gives a passphrase believes that the file is encrypted.
+    if (passphrase !== undefined && !kept.encrypted) {
+      yield* Output.warn(`Warning: ${kept.path} is not encrypted, --passphrase-env does nothing`)
+    }
+    return kept
+  })
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const load = command(IdentityFile.load)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const create = command(IdentityFile.create)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loadOrCreate = command(IdentityFile.loadOrCreate)
+
+/**
+ * The identity of a data directory, or one that is gone with the command.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loadOrForget = (
+  { data, passphraseEnv }: { readonly data: Option.Option<string>; readonly passphraseEnv: Option.Option<string> }
+): Effect.Effect<Identity.Identity, Output.Failure> =>
+  Option.isSome(data)
+    ? Effect.map(load({ data: data.value, passphraseEnv }), ({ identity }) => identity)
+    : Effect.provide(Identity.generate, [NodeCrypto.layer, SecureRandom.layerWebCrypto])

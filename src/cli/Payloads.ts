@@ -1,0 +1,216 @@
+/**
+ * Contacts, records and what is in them, as JSON and as lines for people.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Address from "../Address.ts"
+import type { Contact } from "../Contact.ts"
+import * as Endpoint from "../Endpoint.ts"
+import * as Hex from "../internal/hex.ts"
+import type * as Json from "../internal/json.ts"
+import * as Mailbox from "../Mailbox.ts"
+import * as Profile from "../Profile.ts"
+import * as Record from "../Record.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import * as Topic from "../Topic.ts"
+import * as Output from "./Output.ts"
+
+/**
+ * A line: what it is about, and what it says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Row = readonly [name: string, value: string]
+
+/** One row for each of several values, and none for none. */
+const each = (name: string, values: ReadonlyArray<string> | null): Array<Row> =>
+  (values ?? []).map((value) => [name, value])
+
+const unlessEmpty = (name: string, value: string): Array<Row> => value === "" ? [] : [[name, value]]
+
+// --- Who ---------------------------------------------------------------------
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const contact = ({ address, host, id, port }: Contact) => ({
+  address: Address.format(address),
+  nodeId: id,
+  endpoint: SocketAddress.format({ host, port })
+})
+
+// --- What all records have ---------------------------------------------------
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const signed = ({ address, expiresAt, seq, timestamp, ttl, type }: Record.SignedRecord) => ({
+  address: Address.format(address),
+  type,
+  seq,
+  timestamp,
+  ttl,
+  expiresAt
+})
+
+/**
+ * @category lines
+ * @since 0.1.0
+ */
+export const signedRows = ({ expiresAt, seq, timestamp }: Record.SignedRecord): Array<Row> => [
+  ["signed", Output.time(timestamp)],
+  ["expires", Output.time(expiresAt)],
+  ["seq", String(seq)]
+]
+
+// --- What the types say ------------------------------------------------------
+
+const natTypes: ReadonlyArray<string> = Object.keys(Endpoint.NatType)
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const endpoint = ({ endpoints, natType, signal, signals, turns }: Endpoint.EndpointPayload) => ({
+  endpoints: endpoints ?? [],
+  natType: natTypes[natType],
+  signal,
+  signals,
+  turns
+})
+
+/**
+ * @category lines
+ * @since 0.1.0
+ */
+export const endpointRows = (payload: Endpoint.EndpointPayload): Array<Row> => [
+  ...each("endpoint", payload.endpoints),
+  ["nat type", natTypes[payload.natType]],
+  ...each("signal", payload.signals.length > 0 || payload.signal === "" ? payload.signals : [payload.signal]),
+  ...each("relay", payload.turns)
+]
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const topic = ({ brief, meta, name, protocols, tags, topic, version }: Topic.TopicPayload) => ({
+  version,
+  topic,
+  name,
+  protocols: protocols ?? [],
+  tags: tags ?? [],
+  brief,
+  meta: plain(meta)
+})
+
+/**
+ * @category lines
+ * @since 0.1.0
+ */
+export const topicRows = ({ brief, meta, name, protocols, tags, topic }: Topic.TopicPayload): Array<Row> => [
+  ["topic", topic],
+  ...unlessEmpty("name", name),
+  ...unlessEmpty("brief", brief),
+  ...each("protocol", protocols),
+  ...each("tag", tags),
+  ...metaRows(meta)
+]
+
+const profile = ({ brief, cardHash, meta, modalities, name, protocols, skills, version }: Profile.ProfilePayload) => ({
+  version,
+  name,
+  brief,
+  protocols,
+  skills,
+  cardHash: Hex.encode(cardHash),
+  modalities,
+  meta: plain(meta)
+})
+
+const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
+  ...unlessEmpty("name", payload.name),
+  ...unlessEmpty("brief", payload.brief),
+  ...each("protocol", payload.protocols),
+  ...each("skill", payload.skills),
+  ...unlessEmpty("card hash", Hex.encode(payload.cardHash)),
+  ...each("modality", payload.modalities),
+  ...metaRows(payload.meta)
+]
+
+const note = ({ ciphertext, ephemeralPublicKey, nonce, recipient, sender }: Mailbox.Note) => ({
+  recipient: Address.format(recipient),
+  sender: Address.format(sender),
+  ephemeralPublicKey: Hex.encode(ephemeralPublicKey),
+  ciphertext: Hex.encode(ciphertext),
+  nonce: Hex.encode(nonce)
+})
+
+const noteRows = ({ ciphertext, recipient, sender }: Mailbox.Note): Array<Row> => [
+  ["recipient", Address.format(recipient)],
+  ["sender", Address.format(sender)],
+  ["ciphertext", Hex.encode(ciphertext)]
+]
+
+const metaRows = (meta: Topic.Meta): Array<Row> =>
+  Array.from(meta, ([name, value]): Row => ["meta", `${name}: ${JSON.stringify(plain(value), bigints)}`])
+
+const bigints = (_name: string, value: unknown): unknown => typeof value === "bigint" ? String(value) : value
+
+/** Bytes become hex digits, what JSON cannot say becomes text. */
+const plain = (value: Topic.Value): Json.Json => {
+  if (typeof value !== "object" || value === null) return value
+  if (value instanceof Uint8Array) return Hex.encode(value)
+  if (value instanceof Map) return Object.fromEntries(Array.from(value, ([k, v]) => [String(plain(k)), plain(v)]))
+  if ("float" in value) return Number.isFinite(value.float) ? value.float : String(value.float)
+  return Array.from(value as ReadonlyArray<Topic.Value>, plain)
+}
+
+/**
+ * What a payload says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Read {
+  readonly kind: string
+  /** Undefined for a type that is its users' own, and where it cannot be read. */
+  readonly json: Json.Json | undefined
+  readonly rows: ReadonlyArray<Row>
+}
+
+/**
+ * Reads a payload of any type.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const read = ({ payload, type }: Record.SignedRecord): Read => {
+  switch (type) {
+    case Record.RecordType.endpoint:
+      return reading("endpoint", Endpoint.decode(payload), endpoint, endpointRows)
+    case Record.RecordType.topic:
+      return reading("topic", Topic.decode(payload), topic, topicRows)
+    case Record.RecordType.profile:
+      return reading("profile", Profile.decode(payload), profile, profileRows)
+    case Record.RecordType.mailbox:
+      return reading("mailbox", Mailbox.decode(payload), note, noteRows)
+    default:
+      return { kind: `custom ${Record.category(type)}`, json: undefined, rows: [] }
+  }
+}
+
+const reading = <A>(
+  kind: string,
+  result: Result.Result<A, { readonly message: string }>,
+  json: (value: A) => Json.Json,
+  rows: (value: A) => Array<Row>
+): Read =>
+  Result.match(result, {
+    onFailure: ({ message }) => ({ kind, json: undefined, rows: [["content", message]] }),
+    onSuccess: (value) => ({ kind, json: json(value), rows: rows(value) })
+  })

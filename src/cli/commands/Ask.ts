@@ -1,0 +1,122 @@
+/**
+ * Questions to the network: `ping`, `resolve`, `find-node` and `discover`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Address from "../../Address.ts"
+import { Dht } from "../../Dht.ts"
+import { DhtLive } from "../../node/DhtLive.ts"
+import type { NodeId } from "../../NodeId.ts"
+import * as SocketAddress from "../../SocketAddress.ts"
+import type { Host } from "../Hosts.ts"
+import * as Output from "../Output.ts"
+import * as Payloads from "../Payloads.ts"
+import * as Session from "../Session.ts"
+
+interface Common {
+  readonly bootstrap: ReadonlyArray<Host>
+  readonly json: boolean
+}
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const ping = Effect.fnUntraced(function*({ json, peer }: { readonly peer: Host; readonly json: boolean }) {
+  const { addresses, listen } = yield* Session.resolve([peer])
+  const { contact, observed, rtt } = yield* Dht.use((dht) =>
+    // Whichever address of the name answers first.
+    Effect.raceAll(addresses.map((address) => dht.ping(address)))
+  ).pipe(
+    Effect.mapError((error) =>
+      Output.failed(
+        `${SocketAddress.format(peer)}: ${
+          Session.reasonOf(error)
+        }. Does a node run there, and does no firewall stop UDP?`
+      )
+    ),
+    Effect.provide(DhtLive({ listen, passive: true }))
+  )
+  const seen = observed === undefined ? undefined : SocketAddress.format(observed)
+  yield* Output.print(
+    json,
+    { ...Payloads.contact(contact), rttMillis: rtt, observed: seen },
+    Output.table([
+      ["address", Address.format(contact.address)],
+      ["node id", contact.id],
+      ["is at", SocketAddress.format(contact)],
+      ["answered in", `${Math.round(rtt)} ms`],
+      ["sees us at", seen ?? "no IP address"]
+    ])
+  )
+})
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const resolve = Effect.fnUntraced(function*(
+  { address, bootstrap, json }: Common & { readonly address: Address.Address }
+) {
+  const found = yield* Dht.use((dht) => dht.resolve(address)).pipe(
+    Effect.catchTag("NoEndpoint", ({ answered }) =>
+      Output.failed(
+        `${Address.format(address)} has published no endpoint, or it has expired: ${nodes(answered)} had none`
+      )),
+    Effect.provide(Session.layer(bootstrap))
+  )
+  yield* Output.print(
+    json,
+    { ...Payloads.signed(found.record), ...Payloads.endpoint(found) },
+    Output.table([...Payloads.endpointRows(found), ...Payloads.signedRows(found.record)])
+  )
+})
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const findNode = Effect.fnUntraced(function*(
+  { bootstrap, json, target }: Common & { readonly target: NodeId }
+) {
+  const contacts = yield* Effect.provide(Dht.use((dht) => dht.findNode(target)), Session.layer(bootstrap))
+  if (contacts.length === 0) return yield* Output.failed("No node answered")
+  yield* Output.print(
+    json,
+    { target, contacts: contacts.map(Payloads.contact) },
+    contacts.map((contact) => `${contact.id}  ${Address.format(contact.address)}  ${SocketAddress.format(contact)}`)
+  )
+})
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const discover = Effect.fnUntraced(function*(
+  { bootstrap, json, protocol, tag, topic }: Common & {
+    readonly topic: string
+    readonly protocol: ReadonlyArray<string>
+    readonly tag: ReadonlyArray<string>
+  }
+) {
+  const offers = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag })).pipe(
+    Effect.catchTag("NoMatchingRecords", () =>
+      Output.failed(
+        protocol.length + tag.length === 0
+          ? `Nobody has published under the topic "${topic}"`
+          : `Nobody has published under the topic "${topic}" what --protocol and --tag ask for`
+      )),
+    Effect.provide(Session.layer(bootstrap))
+  )
+  yield* Output.print(
+    json,
+    { topic, offers: offers.map((offer) => ({ ...Payloads.signed(offer.record), ...Payloads.topic(offer) })) },
+    offers.flatMap((offer, i) => [
+      ...(i === 0 ? [] : [""]),
+      ...Output.table([["address", Address.format(offer.address)], ...Payloads.topicRows(offer)])
+    ])
+  )
+})
+
+const nodes = (count: number): string => count === 1 ? "1 node" : `${count} nodes`

@@ -1,0 +1,93 @@
+/**
+ * Encrypted messages: `mailbox send` and `mailbox read`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Address from "../../Address.ts"
+import * as Hex from "../../internal/hex.ts"
+import * as Mail from "../../Mail.ts"
+import { MessageType } from "../../Mailbox.ts"
+import type { Host } from "../Hosts.ts"
+import * as Identities from "../Identities.ts"
+import * as Output from "../Output.ts"
+import * as Session from "../Session.ts"
+import { publish } from "./Publish.ts"
+
+interface Common {
+  readonly bootstrap: ReadonlyArray<Host>
+  readonly data: Option.Option<string>
+  readonly passphraseEnv: Option.Option<string>
+  readonly json: boolean
+}
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const send = (
+  options: Common & { readonly address: Address.Address; readonly text: string; readonly ttl: number }
+) =>
+  publish(
+    options,
+    `a message to ${Address.format(options.address)}`,
+    Mail.Mail.use((mail) =>
+      mail.send({
+        recipient: options.address,
+        type: MessageType.text,
+        body: new TextEncoder().encode(options.text),
+        ttl: options.ttl
+      })
+    ).pipe(
+      Effect.catchTag("NoRecipientKey", () =>
+        Output.failed(
+          `Nobody can write to ${Address.format(options.address)} yet: its key is known from an endpoint that it ` +
+            "publishes and signs itself, and there is none"
+        ))
+    )
+  )
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphraseEnv }: Common) {
+  if (Option.isNone(data)) {
+    return yield* Output.usage("--data directory is missing: whose messages? Set it, or DHT_DATA")
+  }
+  const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
+  const letters = yield* Mail.Mail.use((mail) => mail.read).pipe(
+    Effect.provide(Session.speakFor(identity)),
+    Effect.provide(Session.layer(bootstrap))
+  )
+  yield* Output.print(
+    json,
+    {
+      address: Address.format(identity.address),
+      messages: letters.map(({ body, record, sender, type }) => ({
+        sender: Address.format(sender),
+        timestamp: record.timestamp,
+        expiresAt: record.expiresAt,
+        type,
+        text: textOf(body),
+        bodyHex: Hex.encode(body)
+      }))
+    },
+    letters.length === 0
+      ? [`No messages to ${Address.format(identity.address)}`]
+      : letters.map(({ body, record, sender, type }) =>
+        `${Output.time(record.timestamp)}  ${Address.format(sender)}  ${
+          textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
+        }`
+      )
+  )
+})
+
+const textOf = (body: Uint8Array): string | undefined => {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * A node that stays: `node`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Address from "../../Address.ts"
+import { Dht } from "../../Dht.ts"
+import { DhtLive } from "../../node/DhtLive.ts"
+import * as SocketAddress from "../../SocketAddress.ts"
+import * as Hosts from "../Hosts.ts"
+import * as Identities from "../Identities.ts"
+import * as Output from "../Output.ts"
+import * as Session from "../Session.ts"
+
+interface Options {
+  readonly listen: SocketAddress.SocketAddress
+  readonly bootstrap: ReadonlyArray<Hosts.Host>
+  readonly data: string
+  readonly http: Hosts.Host
+  readonly noHttp: boolean
+  readonly passphraseEnv: Option.Option<string>
+  readonly json: boolean
+}
+
+/** Not a member of the network yet. */
+class NotJoined extends Data.TaggedError("NotJoined")<{ readonly unusable: ReadonlyArray<Hosts.Unusable> }> {}
+
+/** Pauses between attempts to join. */
+const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
+
+const attempt = Effect.fnUntraced(function*({ bootstrap, listen }: Options) {
+  const dht = yield* Dht
+  // Names are looked up each time: they may have moved, or the network was not up yet.
+  const { addresses, unusable } = yield* Hosts.resolve(bootstrap, Hosts.familyOf(listen.host))
+  const contacts = yield* dht.bootstrap(addresses).pipe(
+    Effect.mapError(({ failures }) => {
+      const silent = failures.map(({ address, error }) => ({
+        address: SocketAddress.format(address),
+        reason: Session.reasonOf(error)
+      }))
+      return new NotJoined({ unusable: [...unusable, ...silent] })
+    })
+  )
+  // All nodes of a network may be given the same list, with themselves in it.
+  if (!contacts.some(({ id }) => id !== dht.nodeId)) {
+    const own = contacts.map(({ host, port }) => ({
+      address: SocketAddress.format({ host, port }),
+      reason: "it is this node"
+    }))
+    return yield* new NotJoined({ unusable: [...unusable, ...own] })
+  }
+})
+
+const join = Effect.fnUntraced(function*(options: Options) {
+  const dht = yield* Dht
+  let warned = false
+  yield* attempt(options).pipe(
+    Effect.tapError(({ unusable }) => {
+      const event = Output.print(options.json, { event: "bootstrap-failed", failures: unusable }, [])
+      const line = `No bootstrap node answers yet (${Session.list(unusable)}); this node stays up and tries again`
+      const warning = warned ? Effect.logDebug(line) : Output.warn(line)
+      warned = true
+      return Effect.andThen(event, warning)
+    }),
+    Effect.retry(retries)
+  )
+  const { contacts } = yield* dht.stats
+  yield* Output.print(options.json, { event: "joined", contacts }, [
+    `Joined the network: ${contacts} ${contacts === 1 ? "contact" : "contacts"}`
+  ])
+})
+
+/** Serves the debug pages and succeeds with where. */
+const serve = Effect.fnUntraced(function*(host: Hosts.Host) {
+  // Only who serves waits for the server to be loaded.
+  const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeDebugServer.ts"))
+  const server = yield* Layer.build(layer(host)).pipe(
+    Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --http, or --no-http`))
+  )
+  return SocketAddress.format(yield* Effect.provideContext(localAddress, server))
+})
+
+/**
+ * Runs until it is interrupted, which is its proper end.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const node = (options: Options) =>
+  Effect.gen(function*() {
+    const { created, identity, path } = yield* Identities.loadOrCreate(options)
+    const services = yield* Layer.build(
+      DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed) })
+    ).pipe(Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --listen`)))
+    const dht = Context.get(services, Dht)
+    const http = options.noHttp ? null : yield* Effect.provideContext(serve(options.http), services)
+    const address = Address.format(dht.address)
+    const listen = SocketAddress.format(dht.localAddress)
+    yield* Output.print(options.json, { event: "ready", address, nodeId: dht.nodeId, listen, http }, [
+      ...Output.table([
+        ["address", address],
+        ["node id", dht.nodeId],
+        ["identity", created ? `${path} (new)` : path],
+        ["listens on", `${listen} (UDP)`],
+        ["debug pages", http === null ? "none" : `http://${http}/debug/stats`]
+      ]),
+      ...(options.bootstrap.length === 0 ? ["No --bootstrap: this is the first node of a network"] : [])
+    ])
+    if (options.bootstrap.length > 0) yield* Effect.forkScoped(Effect.provideContext(join(options), services))
+    return yield* Effect.never
+  }).pipe(
+    Effect.scoped,
+    Effect.onInterrupt(() => {
+      process.exitCode = 0
+      return Output.print(options.json, { event: "stopped" }, ["Stopped"])
+    })
+  )

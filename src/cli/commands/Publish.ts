@@ -1,0 +1,151 @@
+/**
+ * Statements to the network: `publish endpoint`, `publish topic` and `publish
+ * profile`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Address from "../../Address.ts"
+import { Dht } from "../../Dht.ts"
+import { NatType } from "../../Endpoint.ts"
+import { Publisher, type PublishError } from "../../Publisher.ts"
+import * as Replication from "../../Replication.ts"
+import type { Host } from "../Hosts.ts"
+import * as Identities from "../Identities.ts"
+import * as Output from "../Output.ts"
+import * as Payloads from "../Payloads.ts"
+import * as Session from "../Session.ts"
+
+interface Common {
+  readonly ttl: number
+  readonly bootstrap: ReadonlyArray<Host>
+  readonly data: Option.Option<string>
+  readonly passphraseEnv: Option.Option<string>
+  readonly json: boolean
+}
+
+interface About {
+  readonly name: string
+  readonly brief: string
+  readonly protocol: ReadonlyArray<string>
+}
+
+/** What the network is given to take the copies. */
+const patience = "30 seconds"
+
+/**
+ * Waits for the copies of a record and reports them.
+ *
+ * @category publishing
+ * @since 0.1.0
+ */
+export const report = Effect.fnUntraced(function*(
+  json: boolean,
+  what: string,
+  { key, record, replicas }: Replication.Publication
+) {
+  const holders = yield* replicas(Replication.replicas, { within: patience }).pipe(
+    Effect.catchTag("NotEnoughReplicas", ({ confirmed }) => Effect.succeed(confirmed))
+  )
+  if (holders.length === 0) {
+    return yield* Output.failed(`No node took a copy of ${what}. Is the clock of this machine right?`)
+  }
+  yield* Output.print(
+    json,
+    { ...Payloads.signed(record), key, copies: holders.length, holders: holders.map(Payloads.contact) },
+    Output.table([
+      ["published", what],
+      ["by", Address.format(record.address)],
+      ["copies", holders.length === 1 ? "on 1 node" : `on ${holders.length} nodes`],
+      ["until", Output.time(record.expiresAt)]
+    ])
+  )
+})
+
+/** Records that cannot be made of what was typed are wrong usage. */
+const refused = (error: PublishError): Output.Failure =>
+  error._tag === "InvalidRecord" || error._tag === "RecordTooLarge"
+    ? Output.usage(error.message)
+    : Output.failed(error.message)
+
+/**
+ * Publishes in the name of the identity that the options name.
+ *
+ * @category publishing
+ * @since 0.1.0
+ */
+export const publish = Effect.fnUntraced(function*<E extends Output.Failure, R>(
+  options: Omit<Common, "ttl">,
+  what: string,
+  make: Effect.Effect<Replication.Publication, PublishError | E, R>
+) {
+  const author = yield* Identities.loadOrForget(options)
+  yield* Effect.gen(function*() {
+    // Finding the nodes closest to a key is a look-up of its own.
+    yield* Dht.use((dht) => dht.setPassive(false))
+    const publication = yield* Effect.mapError(make, (error) => error._tag === "Failure" ? error : refused(error))
+    yield* report(options.json, what, publication)
+  }).pipe(
+    Effect.provide(Session.speakFor(author)),
+    Effect.provide(Session.layer(options.bootstrap))
+  )
+})
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const endpoint = (
+  options: Common & { readonly endpoint: ReadonlyArray<string>; readonly natType: keyof typeof NatType }
+) =>
+  publish(
+    options,
+    "an endpoint",
+    Publisher.use((publisher) =>
+      publisher.publishEndpoint({
+        endpoints: options.endpoint,
+        natType: NatType[options.natType],
+        ttl: options.ttl
+      })
+    )
+  )
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const topic = (options: Common & About & { readonly topic: string; readonly tag: ReadonlyArray<string> }) =>
+  publish(
+    options,
+    `an offer under the topic "${options.topic}"`,
+    Publisher.use((publisher) =>
+      publisher.publishTopic({
+        topic: options.topic,
+        name: options.name,
+        brief: options.brief,
+        protocols: options.protocol,
+        tags: options.tag,
+        ttl: options.ttl
+      })
+    )
+  )
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const profile = (options: Common & About & { readonly skill: ReadonlyArray<string> }) =>
+  publish(
+    options,
+    "a profile",
+    Publisher.use((publisher) =>
+      publisher.publishProfile({
+        name: options.name,
+        brief: options.brief,
+        protocols: options.protocol,
+        skills: options.skill,
+        ttl: options.ttl
+      })
+    )
+  )

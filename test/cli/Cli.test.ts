@@ -1,0 +1,429 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
+import * as TestConsole from "effect/testing/TestConsole"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Address from "../../src/Address.ts"
+import * as Cli from "../../src/cli/Cli.ts"
+import * as Delegation from "../../src/Delegation.ts"
+import * as Endpoint from "../../src/Endpoint.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import * as Record from "../../src/Record.ts"
+import * as Topic from "../../src/Topic.ts"
+import * as Network from "../utils/network.ts"
+
+/** Runs a command line under these environment variables; what it prints is what was not printed before. */
+const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: { readonly [name: string]: string } = {}) {
+  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
+  const exitCode = yield* Cli.main(args).pipe(
+    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env }))])
+  )
+  const out = (yield* TestConsole.logLines).slice(before[0]).map(String)
+  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String)
+  return { exitCode, out, error }
+})
+
+/** The one line of JSON that a command printed. */
+const document = ({ error, exitCode, out }: Effect.Success<ReturnType<typeof run>>) => {
+  assert.deepStrictEqual({ exitCode, error, lines: out.length }, { exitCode: 0, error: [], lines: 1 })
+  return JSON.parse(out[0])
+}
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
+
+/** Every command, by its path. */
+const commands = [
+  ["node"],
+  ["ping"],
+  ["resolve"],
+  ["find-node"],
+  ["discover"],
+  ["publish"],
+  ["publish", "endpoint"],
+  ["publish", "topic"],
+  ["publish", "profile"],
+  ["mailbox"],
+  ["mailbox", "send"],
+  ["mailbox", "read"],
+  ["identity"],
+  ["identity", "show"],
+  ["identity", "new"],
+  ["record"],
+  ["record", "decode"]
+]
+
+const native = `a0${"11".repeat(20)}`
+
+describe("effect-dht", () => {
+  describe("help", () => {
+    for (const command of [[], ...commands]) {
+      it.effect(`explains "${["effect-dht", ...command].join(" ")}" on the standard output`, () =>
+        Effect.gen(function*() {
+          const { error, exitCode, out } = yield* run([...command, "--help"])
+          assert.strictEqual(exitCode, 0)
+          assert.deepStrictEqual(error, [])
+          assert.include(out.join("\n"), ["effect-dht", ...command].join(" "))
+        }))
+    }
+
+    for (const command of [[], ["publish"], ["mailbox"], ["identity"], ["record"]]) {
+      it.effect(`is the answer to "${["effect-dht", ...command].join(" ")}" alone, which is wrong usage`, () =>
+        Effect.gen(function*() {
+          const { error, exitCode, out } = yield* run(command)
+          assert.strictEqual(exitCode, 2)
+          assert.deepStrictEqual(out, [])
+          assert.include(error.join("\n"), "SUBCOMMANDS")
+        }))
+    }
+
+    it.effect("says the version of the package", () =>
+      Effect.gen(function*() {
+        const { version } = JSON.parse(Fs.readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"))
+        assert.strictEqual(Cli.version, version)
+        assert.include((yield* run(["--version"])).out.join(), version)
+      }))
+  })
+
+  describe("wrong usage", () => {
+    const via = ["--bootstrap", "127.0.0.1:1"]
+    const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
+      [["nod"], "node"],
+      [["node", "--lisen", "127.0.0.1:0"], "--lisen"],
+      [["node", "--listen", "4121"], "write host:port"],
+      [["node", "--listen", "localhost:4121"], "IP address"],
+      [["node", "--listen", "127.0.0.1:65536"], "65535"],
+      [["node", "--listen", "1:2:3"], "[address]:port"],
+      [["node", "--bootstrap", "example.net"], "write host:port"],
+      [["node", "--bootstrap", "example.net:0"], "port 0"],
+      [["node", "--bootstrap", "a:1", "--bootstrap", "b"], "\"b\""],
+      [["node", "--http", "2634"], "write host:port"],
+      [["ping"], "host:port"],
+      [["ping", "example.net"], "write host:port"],
+      [["ping", "example.net:1", "example.org:1"], "example.org:1"],
+      [["resolve", "agent", ...via], "not an address"],
+      [["resolve", "a0".repeat(22), ...via], "not an address"],
+      [["resolve", native.replace("a0", "A0"), ...via], "checksum"],
+      [["resolve", native], "--bootstrap"],
+      [["find-node", "12", ...via], "64 hex digits"],
+      [["find-node", "zz".repeat(32), ...via], "64 hex digits"],
+      [["find-node", NodeId.zero], "--bootstrap"],
+      [["discover", "", ...via], "topic"],
+      [["discover", "translate"], "--bootstrap"],
+      [["publish", "endpoint", ...via], "--endpoint"],
+      [["publish", "endpoint", "--endpoint", "somewhere", ...via], "URL"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1"], "--bootstrap"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1", "--ttl", "-5", ...via], "1 to"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1", "--ttl", "0", ...via], "1 to"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1", "--ttl", "1h", ...via], "1 to"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1", "--ttl", "4294967296", ...via], "1 to"],
+      [["publish", "endpoint", "--endpoint", "quic://a:1", "--nat-type", "bad", ...via], "full-cone"],
+      [["publish", "topic", "", ...via], "topic"],
+      [["mailbox", "send", native, ...via], "text"],
+      [["mailbox", "send", native, "", ...via], "389"],
+      [["mailbox", "send", native, "€".repeat(130), ...via], "389"],
+      [["mailbox", "read", ...via], "--data"],
+      [["record", "decode", "xyz"], "hex digits"],
+      [["record", "decode", "abc"], "byte"],
+      [["record", "decode", ""], "hex digits"],
+      [["identity", "show", "--passphrase-env", "not a name"], "name of an environment variable"],
+      [["identity", "show", "--passphrase-env", "NOT_SET"], "NOT_SET"]
+    ]
+    for (const [args, says] of wrong) {
+      it.effect(`gets one line and exit code 2: effect-dht ${args.join(" ")}`, () =>
+        Effect.gen(function*() {
+          const { error, exitCode, out } = yield* run(args)
+          assert.strictEqual(exitCode, 2)
+          assert.deepStrictEqual(out, [])
+          assert.strictEqual(error.length, 1)
+          assert.notInclude(error[0], "\n")
+          assert.isTrue(error[0].startsWith("effect-dht: "))
+          assert.include(error[0], says)
+        }))
+    }
+
+    it.effect("is an empty passphrase, for which nothing is written", () =>
+      Effect.gen(function*() {
+        const data = join(yield* temporary, "data")
+        const { error, exitCode } = yield* run(["identity", "new", "--data", data, "--passphrase-env", "P"], { P: "" })
+        assert.strictEqual(exitCode, 2)
+        assert.strictEqual(error.length, 1)
+        assert.isFalse(Fs.existsSync(data))
+      }))
+
+    it.effect("does not repeat what may be the passphrase itself", () =>
+      Effect.gen(function*() {
+        const { error } = yield* run(["identity", "show", "--passphrase-env", "correct horse"])
+        assert.notInclude(error.join(), "horse")
+      }))
+
+    it.effect("is found in the environment too", () =>
+      Effect.gen(function*() {
+        for (
+          const env of [{ DHT_LISTEN: "x" }, { DHT_BOOTSTRAP: "127.0.0.1:1,x" }, { DHT_HTTP: "x" }]
+        ) {
+          const { error, exitCode } = yield* run(["node"], env)
+          assert.strictEqual(exitCode, 2)
+          assert.include(error.join(), Object.keys(env)[0])
+        }
+      }))
+  })
+
+  describe("identity", () => {
+    it.effect("makes an identity, shows it, and makes no second one", () =>
+      Effect.gen(function*() {
+        const data = join(yield* temporary, "data")
+        const made = document(yield* run(["identity", "new", "--data", data, "--json"]))
+        const shown = document(yield* run(["identity", "show", "--data", data, "--json"]))
+        assert.deepStrictEqual(shown, made)
+        const publicKey = Buffer.from(made.publicKey, "hex")
+        const address = Address.fromPublicKey(publicKey)
+        assert.deepStrictEqual(made, {
+          address: Address.format(address),
+          nodeId: NodeId.fromAddress(address),
+          publicKey: hex(publicKey),
+          file: join(data, "identity.ed25519"),
+          encrypted: false
+        })
+        const again = yield* run(["identity", "new", "--data", data])
+        assert.strictEqual(again.exitCode, 1)
+        assert.strictEqual(again.error.length, 1)
+        assert.deepStrictEqual(document(yield* run(["identity", "show", "--data", data, "--json"])), made)
+      }))
+
+    it.effect("encrypts it under the passphrase of an environment variable", () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        const options = ["--data", data, "--passphrase-env", "SECRET", "--json"]
+        const made = document(yield* run(["identity", "new", ...options], { SECRET: "correct horse" }))
+        assert.isTrue(made.encrypted)
+        assert.deepStrictEqual(
+          document(yield* run(["identity", "show", ...options], { SECRET: "correct horse" })),
+          made
+        )
+        const wrong = yield* run(["identity", "show", ...options], { SECRET: "wrong" })
+        assert.strictEqual(wrong.exitCode, 1)
+        assert.include(wrong.error.join(), "passphrase")
+        const without = yield* run(["identity", "show", "--data", data])
+        assert.strictEqual(without.exitCode, 1)
+        assert.include(without.error.join(), "--passphrase-env")
+      }))
+
+    it.effect("warns whoever gives the passphrase of a file that is not encrypted", () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        yield* run(["identity", "new", "--data", data])
+        const { error, exitCode } = yield* run(["identity", "show", "--data", data, "--passphrase-env", "S"], {
+          S: "x"
+        })
+        assert.strictEqual(exitCode, 0)
+        assert.strictEqual(error.length, 1)
+        assert.include(error[0], "not encrypted")
+      }))
+
+    it.effect("is in the directory that DHT_DATA names, unless --data names another", () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        const other = yield* temporary
+        const made = document(yield* run(["identity", "new", "--json"], { DHT_DATA: data }))
+        assert.strictEqual(made.file, join(data, "identity.ed25519"))
+        const second = document(yield* run(["identity", "new", "--json", "--data", other], { DHT_DATA: data }))
+        assert.strictEqual(second.file, join(other, "identity.ed25519"))
+      }))
+
+    it.effect("never shows the private key", () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        const made = yield* run(["identity", "new", "--data", data])
+        const shown = yield* run(["identity", "show", "--data", data, "--json"])
+        const [, seed] = /^([0-9a-f]{64}) /m.exec(Fs.readFileSync(join(data, "identity.ed25519"), "utf8")) ?? []
+        assert.isDefined(seed)
+        assert.notInclude([...made.out, ...shown.out].join(), seed)
+      }))
+  })
+
+  describe("failure", () => {
+    it.effect("is one line and exit code 1, and leaves what is on the disk", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const file = join(directory, "file")
+        const damaged = join(directory, "damaged")
+        Fs.writeFileSync(file, "mine")
+        Fs.mkdirSync(damaged)
+        Fs.writeFileSync(join(damaged, "identity.ed25519"), "what is this")
+        const failing = [
+          ["node", "--listen", "127.0.0.1:0", "--no-http", "--data", file],
+          ["node", "--listen", "127.0.0.1:0", "--no-http", "--data", join(file, "data")],
+          ["node", "--listen", "127.0.0.1:0", "--no-http", "--data", damaged],
+          ["identity", "new", "--data", file],
+          ["identity", "new", "--data", damaged],
+          ["identity", "show", "--data", damaged],
+          ["identity", "show", "--data", directory],
+          ["publish", "topic", "translate", "--data", damaged, "--bootstrap", "127.0.0.1:1"],
+          ["mailbox", "read", "--data", directory, "--bootstrap", "127.0.0.1:1"],
+          ["record", "decode", "a0"]
+        ]
+        for (const args of failing) {
+          const { error, exitCode, out } = yield* run(args)
+          assert.deepStrictEqual({ args, exitCode, lines: error.length, out }, { args, exitCode: 1, lines: 1, out: [] })
+          assert.notInclude(error[0], "\n")
+        }
+        assert.strictEqual(Fs.readFileSync(file, "utf8"), "mine")
+        assert.strictEqual(Fs.readFileSync(join(damaged, "identity.ed25519"), "utf8"), "what is this")
+        assert.deepStrictEqual(Fs.readdirSync(damaged), ["identity.ed25519"])
+        assert.deepStrictEqual(Fs.readdirSync(directory).toSorted(), ["damaged", "file"])
+      }))
+
+    it.effect("is one line when it is a bug, and shows the stack to whoever debugs", () =>
+      Effect.gen(function*() {
+        const console = yield* Console.Console
+        const broken = {
+          ...console,
+          error: console.error,
+          log: () => {
+            throw new TypeError("broken")
+          }
+        }
+        const args = ["identity", "new", "--data"]
+        const show = (extra: ReadonlyArray<string>) =>
+          Effect.gen(function*() {
+            const { error, exitCode } = yield* Effect.provideService(
+              run([...args, yield* temporary, ...extra]),
+              Console.Console,
+              broken
+            )
+            assert.strictEqual(exitCode, 1)
+            return error
+          })
+        const plain = yield* show([])
+        assert.strictEqual(plain.length, 1)
+        assert.notInclude(plain[0], "\n")
+        assert.include(plain[0], "broken")
+        assert.match((yield* show(["--log-level", "debug"])).join("\n"), /TypeError: broken\n\s+at /)
+      }))
+  })
+
+  describe("record decode", () => {
+    const signer = Network.identity("signer")
+    const stamp = { signer, address: signer.address, seq: 18446744073709551615n, timestamp: 1000n, ttl: 60 }
+    const endpoint = Result.getOrThrow(Endpoint.sign({
+      ...stamp,
+      payload: Endpoint.make({ endpoints: ["quic://192.0.2.1:4121"], natType: Endpoint.NatType.symmetric })
+    }))
+
+    /** Decodes at a time in Unix seconds. */
+    const decodeAt = (seconds: number, bytes: Uint8Array, ...options: ReadonlyArray<string>) =>
+      Effect.andThen(TestClock.setTime(seconds * 1000), run(["record", "decode", hex(bytes), ...options]))
+
+    it.effect("shows all fields and the payload, its seq in full, and that everything holds", () =>
+      Effect.gen(function*() {
+        const { exitCode, out } = yield* decodeAt(1010, endpoint.bytes, "--json")
+        assert.strictEqual(exitCode, 0)
+        assert.include(out[0], "\"seq\":18446744073709551615,")
+        assert.deepStrictEqual(JSON.parse(out[0]), {
+          address: Address.format(signer.address),
+          type: 1,
+          seq: Number(endpoint.seq),
+          timestamp: 1000,
+          ttl: 60,
+          expiresAt: 1060,
+          kind: "endpoint",
+          ownKey: signer.nodeId,
+          payload: {
+            endpoints: ["quic://192.0.2.1:4121"],
+            natType: "symmetric",
+            signal: "",
+            signals: [],
+            turns: []
+          },
+          payloadHex: hex(endpoint.payload),
+          publicKey: hex(signer.publicKey),
+          signature: hex(endpoint.signature),
+          holds: { signature: true, time: true, authority: true },
+          faults: []
+        })
+      }))
+
+    it.effect("reads the digits in capitals, after 0x and between white space", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(1_010_000)
+        const text = `0x ${hex(endpoint.bytes).toUpperCase().replace(/../g, "$& ")}\n`
+        const { exitCode } = yield* run(["record", "decode", text])
+        assert.strictEqual(exitCode, 0)
+      }))
+
+    it.effect("says that the record has expired", () =>
+      Effect.gen(function*() {
+        const { faults, holds } = document(yield* decodeAt(1061, endpoint.bytes, "--json"))
+        assert.deepStrictEqual(holds, { signature: true, time: false, authority: true })
+        assert.strictEqual(faults.length, 1)
+      }))
+
+    it.effect("says that the record is from the future", () =>
+      Effect.gen(function*() {
+        const { holds } = document(yield* decodeAt(100, endpoint.bytes, "--json"))
+        assert.deepStrictEqual(holds, { signature: true, time: false, authority: true })
+      }))
+
+    it.effect("says that the signature is bad", () =>
+      Effect.gen(function*() {
+        const bytes = endpoint.bytes.slice()
+        bytes[bytes.length - 1] ^= 1
+        const { holds } = document(yield* decodeAt(1010, bytes, "--json"))
+        assert.deepStrictEqual(holds, { signature: false, time: true, authority: true })
+      }))
+
+    it.effect("says that the key may not speak for the address", () =>
+      Effect.gen(function*() {
+        const { address } = Network.identity("someone else")
+        const bytes = Record.encode({ ...endpoint, address })
+        const { holds } = document(yield* decodeAt(1010, bytes, "--json"))
+        assert.isFalse(holds.authority)
+      }))
+
+    it.effect("shows a delegation, and that it holds", () =>
+      Effect.gen(function*() {
+        const master = Network.identity("master")
+        const delegation = Delegation.encode(Delegation.delegate({
+          master,
+          operationalPublicKey: signer.publicKey,
+          issuedAt: 900n,
+          expiresAt: 0n
+        }))
+        const record = Result.getOrThrow(Topic.sign({
+          ...stamp,
+          address: master.address,
+          payload: Topic.make({ topic: "translate", meta: new Map([["price", 3]]) }),
+          delegation
+        }))
+        const decoded = document(yield* decodeAt(1010, record.bytes, "--json"))
+        assert.strictEqual(decoded.delegation, hex(delegation))
+        assert.strictEqual(decoded.delegatedAt, 900)
+        assert.strictEqual(decoded.kind, "topic")
+        assert.deepStrictEqual(decoded.payload.meta, { price: 3 })
+        assert.deepStrictEqual(decoded.holds, { signature: true, time: true, authority: true })
+      }))
+
+    it.effect("obeys no control character of a stranger's text", () =>
+      Effect.gen(function*() {
+        const record = Result.getOrThrow(Topic.sign({
+          ...stamp,
+          payload: Topic.make({ topic: "t", name: "\u001b[2J\nroot#\u202e" })
+        }))
+        const { out } = yield* decodeAt(1010, record.bytes)
+        // oxlint-disable-next-line no-control-regex
+        assert.notMatch(out.join(""), /[\u0000-\u001f\u202e]/)
+        assert.include(out.join("\n"), "\\u{1b}[2J\\u{a}root#\\u{202e}")
+      }))
+  })
+})

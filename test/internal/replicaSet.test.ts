@@ -1,0 +1,1030 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Address } from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
+import { type Action, ReplicaSet } from "../../src/internal/replicaSet.ts"
+import * as NodeId from "../../src/NodeId.ts"
+
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+
+const start = 1_700_000_000_000
+
+const tiny = (byte: number): NodeId.NodeId => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId.NodeId
+
+const byteOf = (id: NodeId.NodeId): number => parseInt(id.slice(0, 2), 16)
+
+const at = (byte: number, host = `host-${byte}`): Contact => ({
+  id: tiny(byte),
+  address: "00".repeat(21) as Address,
+  host,
+  port: 1
+})
+
+const bytes = (contacts: ReadonlyArray<Contact>): ReadonlyArray<number> => contacts.map(({ id }) => byteOf(id))
+
+// ---------------------------------------------------------------------------
+// Tiny worlds: ids of one byte, and a network in which anything may go wrong
+// ---------------------------------------------------------------------------
+
+interface Node {
+  readonly byte: number
+  /** Until it answers, in milliseconds; silence takes `silenceMillis`. */
+  latency: number
+  isSilent: boolean
+  refusal: "Stable" | "Passing" | undefined
+  /** Takes what it is given and keeps nothing. */
+  isForgetful: boolean
+  /** The version of the record that it holds. */
+  copy: number | undefined
+}
+
+const silenceMillis = 5 * second
+
+const lookupMillis = 2 * second
+
+/** What a lookup finds at most. */
+const k = 16
+
+/** An action other than waiting, and what was the case when it was taken. */
+interface Asked {
+  readonly action: Exclude<Action, { readonly _tag: "Wait" }>
+  readonly at: number
+  readonly version: number
+  readonly inFlight: ReadonlyArray<Asked>
+  readonly replicas: ReplicaSet["replicas"]
+  /** Tracked replicas that said to hold the current version, and no probe showed the contrary. */
+  readonly holders: ReadonlySet<number>
+}
+
+interface WorldOptions {
+  readonly key: number
+  readonly wanted: number
+  readonly maxInFlight: number
+  readonly nodes: ReadonlyArray<readonly [byte: number, latency: number]>
+}
+
+class World {
+  readonly options: WorldOptions
+  readonly set: ReplicaSet
+  readonly nodes: ReadonlyArray<Node>
+  readonly log: Array<Asked> = []
+  /** When each lookup ended. */
+  readonly lookedUp: Array<number> = []
+  readonly inFlight: Array<Asked> = []
+  /** Nodes that ever refused for good, or were caught forgetting. */
+  readonly unwilling = new Set<number>()
+  private readonly holders = new Set<number>()
+  private until: number | undefined
+  isCutOff = false
+  version = 0
+  /** What has really passed. */
+  elapsed = 0
+  /** What the clock shows beyond that. */
+  skew = start
+
+  constructor(options: WorldOptions) {
+    this.options = options
+    this.set = new ReplicaSet({
+      key: tiny(options.key),
+      wanted: options.wanted,
+      maxInFlight: options.maxInFlight
+    })
+    this.nodes = options.nodes.map(([byte, latency]) => ({
+      byte,
+      latency,
+      isSilent: false,
+      refusal: undefined,
+      isForgetful: false,
+      copy: undefined
+    }))
+    this.act()
+  }
+
+  get now(): number {
+    return this.elapsed + this.skew
+  }
+
+  get confirmed(): ReadonlyArray<number> {
+    return bytes(this.set.confirmed)
+  }
+
+  /** The nodes that pass, nearest first. */
+  nearest(n: number, passes: (node: Node) => boolean = () => true): ReadonlyArray<number> {
+    return this.nodes.filter(passes).map(({ byte }) => byte).sort((a, b) => this.distance(a) - this.distance(b))
+      .slice(0, n)
+  }
+
+  distance(byte: number): number {
+    return byte ^ this.options.key
+  }
+
+  node(byte: number): Node {
+    const node = this.nodes.find((node) => node.byte === byte)
+    if (node === undefined) throw new Error(`asks ${byte}, which does not exist`)
+    return node
+  }
+
+  /** Lets time pass, and whatever falls due in it. */
+  pass(duration: number): void {
+    const end = this.elapsed + duration
+    while (true) {
+      const times = this.inFlight.map((asked) => this.endOf(asked))
+      if (this.until !== undefined) times.push(this.until - this.skew)
+      const next = Math.max(Math.min(...times), this.elapsed)
+      if (next > end) break
+      this.elapsed = next
+      for (const asked of this.inFlight.filter((asked) => this.endOf(asked) <= next)) this.end(asked)
+      this.act()
+    }
+    this.elapsed = end
+  }
+
+  /** The clock moves on while nothing else does. */
+  sleep(duration: number): void {
+    this.elapsed += duration
+    this.act()
+  }
+
+  setBack(duration: number): void {
+    // Nobody can see how far a clock was set back, only what it last showed.
+    this.act()
+    this.skew -= duration
+    this.act()
+  }
+
+  renew(): void {
+    this.version++
+    this.holders.clear()
+    this.set.renew(this.now)
+    this.act()
+  }
+
+  /** From now on everybody is well. */
+  heal(): void {
+    this.isCutOff = false
+    for (const node of this.nodes) {
+      node.isSilent = false
+      node.refusal = undefined
+      node.isForgetful = false
+    }
+  }
+
+  /** Takes actions until there are none. */
+  act(): void {
+    for (let taken = 0;; taken++) {
+      assert.isAtMost(taken, this.options.maxInFlight + 1, "asks for ever at one time")
+      const action = this.set.poll(this.now)
+      if (action._tag === "Wait") {
+        if (action.until === undefined) assert.isNotEmpty(this.inFlight, "waits for nothing")
+        else assert.isAbove(action.until, this.now, "waits for the past")
+        this.until = action.until
+        return
+      }
+      const asked: Asked = {
+        action,
+        at: this.elapsed,
+        version: this.version,
+        inFlight: [...this.inFlight],
+        replicas: this.set.replicas,
+        holders: new Set(this.holders)
+      }
+      this.log.push(asked)
+      this.inFlight.push(asked)
+    }
+  }
+
+  private endOf({ action, at }: Asked): number {
+    if (action._tag === "Lookup") return at + lookupMillis
+    const { isSilent, latency } = this.node(byteOf(action.contact.id))
+    return at + (isSilent || this.isCutOff ? silenceMillis : latency)
+  }
+
+  private end(asked: Asked): void {
+    const { action, version } = asked
+    this.inFlight.splice(this.inFlight.indexOf(asked), 1)
+    if (action._tag === "Lookup") {
+      this.lookedUp.push(this.elapsed)
+      const found = this.isCutOff ? [] : this.nearest(k, (node) => !node.isSilent)
+      this.set.found(found.map((byte) => at(byte)), this.now)
+      return
+    }
+    const { id } = action.contact
+    const node = this.node(byteOf(id))
+    if (node.isSilent || this.isCutOff) {
+      this.set.failed(id, this.now)
+    } else if (action._tag === "Probe") {
+      if (node.copy !== undefined && node.copy >= version) {
+        this.set.kept(id, this.now)
+      } else {
+        this.set.lost(id, this.now)
+        this.holders.delete(node.byte)
+        this.unwilling.add(node.byte)
+      }
+    } else if (node.refusal !== undefined) {
+      this.set.refused(id, this.now, { stable: node.refusal === "Stable" })
+      if (node.refusal === "Stable") this.unwilling.add(node.byte)
+    } else {
+      node.copy = node.isForgetful ? undefined : version
+      this.set.stored(id, this.now)
+      if (version === this.version) this.holders.add(node.byte)
+    }
+    const tracked = new Set(bytes(this.set.replicas.map(({ contact }) => contact)))
+    for (const byte of this.holders) if (!tracked.has(byte)) this.holders.delete(byte)
+  }
+}
+
+type Event =
+  | { readonly _tag: "Pass" | "Sleep" | "SetBack"; readonly duration: number }
+  | { readonly _tag: "Renew" | "CutOff" | "Reconnect" | "Heal" }
+  | { readonly _tag: "Silence" | "Speak" | "Refuse" | "Waver" | "Accept" | "Forget" | "Drain"; readonly node: number }
+
+const happen = (world: World, event: Event): void => {
+  switch (event._tag) {
+    case "Pass":
+      return world.pass(event.duration)
+    case "Sleep":
+      return world.sleep(event.duration)
+    case "SetBack":
+      return world.setBack(event.duration)
+    case "Renew":
+      return world.renew()
+    case "CutOff":
+      world.isCutOff = true
+      return
+    case "Reconnect":
+      world.isCutOff = false
+      return
+    case "Heal":
+      return world.heal()
+  }
+  const node = world.nodes[event.node % world.nodes.length]
+  switch (event._tag) {
+    case "Silence":
+    case "Speak":
+      node.isSilent = event._tag === "Silence"
+      return
+    case "Refuse":
+      node.refusal = "Stable"
+      return
+    case "Waver":
+      node.refusal = "Passing"
+      return
+    case "Accept":
+      node.refusal = undefined
+      node.isForgetful = false
+      return
+    case "Forget":
+      node.copy = undefined
+      return
+    case "Drain":
+      node.isForgetful = true
+  }
+}
+
+const duration = fc.oneof(fc.nat(100), fc.nat(10 * second), fc.nat(5 * minute), fc.nat(3 * hour))
+
+const passing: fc.Arbitrary<Event> = fc.record({ _tag: fc.constant("Pass" as const), duration })
+
+const disturbance: fc.Arbitrary<Event> = fc.oneof(
+  fc.record({ _tag: fc.constantFrom("Sleep" as const, "SetBack" as const), duration }),
+  fc.record({ _tag: fc.constantFrom("Renew" as const, "CutOff" as const, "Reconnect" as const, "Heal" as const) }),
+  fc.record({
+    _tag: fc.constantFrom(
+      "Silence" as const,
+      "Silence" as const,
+      "Speak" as const,
+      "Refuse" as const,
+      "Waver" as const,
+      "Accept" as const,
+      "Forget" as const,
+      "Drain" as const
+    ),
+    node: fc.nat(30)
+  })
+)
+
+const script = fc.array(fc.oneof(passing, disturbance), { maxLength: 40 })
+
+const latency = fc.oneof(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 4 * second }))
+
+const options = (nodes: { readonly min: number }): fc.Arbitrary<WorldOptions> =>
+  fc.record({
+    key: fc.nat(255),
+    wanted: fc.integer({ min: 1, max: 4 }),
+    maxInFlight: fc.integer({ min: 1, max: 6 }),
+    nodes: fc.uniqueArray(fc.tuple(fc.nat(255), latency), {
+      selector: ([byte]) => byte,
+      minLength: nodes.min,
+      maxLength: 24
+    })
+  })
+
+const play = (options: WorldOptions, script: ReadonlyArray<Event>): World => {
+  const world = new World(options)
+  for (const event of script) happen(world, event)
+  return world
+}
+
+const holds = (property: (world: World) => void, nodes = { min: 1 }) =>
+  fc.assert(
+    fc.property(options(nodes), script, (options, script) => property(play(options, script))),
+    { numRuns: 500 }
+  )
+
+const isOfUse = ({ isConfirmed, isSuspect }: ReplicaSet["replicas"][number]): boolean => isConfirmed && !isSuspect
+
+const requestsIn = (world: World, from: number, tag: Action["_tag"]): number =>
+  world.log.filter(({ action, at }) => at > from && action._tag === tag).length
+
+/** Passes time until the condition holds, and says how long it took. */
+const timeUntil = (world: World, isDone: () => boolean, limit: number): number => {
+  const from = world.elapsed
+  while (!isDone() && world.elapsed - from <= limit) world.pass(second)
+  return world.elapsed - from
+}
+
+// ---------------------------------------------------------------------------
+// Single steps
+// ---------------------------------------------------------------------------
+
+/** All actions that are due now, and the time until which it waits then. */
+const due = (set: ReplicaSet, now: number) => {
+  const stores: Array<number> = []
+  const probes: Array<number> = []
+  let lookups = 0
+  for (let taken = 0;; taken++) {
+    assert.isBelow(taken, 100, "asks for ever at one time")
+    const action = set.poll(now)
+    if (action._tag === "Wait") {
+      return { stores, probes, lookups, wait: action.until === undefined ? undefined : action.until - now }
+    }
+    if (action._tag === "Lookup") lookups++
+    else (action._tag === "Store" ? stores : probes).push(byteOf(action.contact.id))
+  }
+}
+
+/** A set with key 0 whose lookup found the nodes, and which they let down or not. */
+const published = (
+  found: ReadonlyArray<number>,
+  options: { readonly wanted?: number; readonly maxInFlight?: number } = {}
+): ReplicaSet => {
+  const set = new ReplicaSet({ key: tiny(0), ...options })
+  due(set, start)
+  set.found(found.map((byte) => at(byte)), start)
+  for (let { stores } = due(set, start); stores.length > 0; { stores } = due(set, start)) {
+    for (const byte of stores) set.stored(tiny(byte), start)
+  }
+  return set
+}
+
+const range = (from: number, to: number): ReadonlyArray<number> =>
+  Array.from({ length: to - from + 1 }, (_, i) => from + i)
+
+describe("ReplicaSet", () => {
+  describe("in any world, whatever happens in it", () => {
+    it("keeps requests within the limit in flight, one lookup at a time, and one request to a peer", () => {
+      holds(({ log, options }) => {
+        for (const { action, inFlight } of log) {
+          const others = inFlight.map((asked) => asked.action)
+          if (action._tag === "Lookup") {
+            assert.isFalse(others.some(({ _tag }) => _tag === "Lookup"))
+          } else {
+            const requests = others.filter((other) => other._tag !== "Lookup")
+            assert.isBelow(requests.length, options.maxInFlight)
+            assert.notInclude(bytes(requests.map(({ contact }) => contact)), byteOf(action.contact.id))
+          }
+        }
+      })
+    })
+
+    it("tracks at most twice as many as wanted, each once, nearest first, and no more that are of use than wanted", () => {
+      holds((world) => {
+        const { wanted } = world.options
+        for (const replicas of [...world.log.map(({ replicas }) => replicas), world.set.replicas]) {
+          assert.isAtMost(replicas.length, 2 * wanted)
+          assert.isAtMost(replicas.filter(isOfUse).length, wanted)
+          const distances = bytes(replicas.map(({ contact }) => contact)).map((byte) => world.distance(byte))
+          assert.deepStrictEqual(distances, [...new Set(distances)].sort((a, b) => a - b))
+        }
+      })
+    })
+
+    it("does not store to a replica that confirmed the record, unless a probe said that it lost it", () => {
+      holds(({ log }) => {
+        for (const { action, holders } of log) {
+          if (action._tag === "Store") assert.isFalse(holders.has(byteOf(action.contact.id)))
+        }
+      })
+    })
+
+    it("counts as confirmed those that said to hold the current record, and no others", () => {
+      holds((world) => {
+        for (const { holders, replicas } of world.log) {
+          const confirmed = replicas.filter(({ isConfirmed }) => isConfirmed).map(({ contact }) => contact)
+          assert.sameMembers([...bytes(confirmed)], [...holders])
+        }
+      })
+    })
+
+    it("stores to a newcomer only if fewer than are wanted hold the record, or are asked to, closer to the key", () => {
+      holds((world) => {
+        for (const { action, inFlight, replicas } of world.log) {
+          if (action._tag !== "Store") continue
+          const distance = world.distance(byteOf(action.contact.id))
+          if (replicas.some(({ contact }) => contact.id === action.contact.id)) continue
+          const suspects = replicas.filter(({ isSuspect }) => isSuspect).map(({ contact }) => contact.id)
+          const standing = new Set([
+            ...replicas.filter(isOfUse).map(({ contact }) => contact.id),
+            ...inFlight.flatMap(({ action }) => action._tag === "Store" ? [action.contact.id] : [])
+              .filter((id) => !suspects.includes(id))
+          ])
+          const closer = [...standing].filter((id) => world.distance(byteOf(id)) < distance)
+          assert.isBelow(closer.length, world.options.wanted)
+        }
+      })
+    })
+
+    it("lets five seconds pass between a lookup and the next", () => {
+      holds(({ log, lookedUp }) => {
+        const asked = log.filter(({ action }) => action._tag === "Lookup").map(({ at }) => at)
+        for (const [i, at] of asked.slice(1).entries()) assert.isAtLeast(at - lookedUp[i], 5 * second)
+      })
+    })
+
+    it("is settled when as many as wanted are of use, or when nobody is being asked and nobody is left to ask", () => {
+      holds((world) => {
+        world.act()
+        const isPlacing = world.inFlight.some(({ action }) => action._tag !== "Probe")
+        if (world.set.replicas.filter(isOfUse).length >= world.options.wanted) {
+          assert.isTrue(world.set.settled(world.now))
+        } else if (isPlacing) {
+          assert.isFalse(world.set.settled(world.now))
+        }
+      })
+    })
+
+    it("takes no notice of outcomes that nobody waits for", () => {
+      fc.assert(
+        fc.property(options({ min: 1 }), script, fc.array(fc.nat(255), { minLength: 1 }), (options, script, noise) => {
+          const quiet = new World(options)
+          const noisy = new World(options)
+          for (const event of script) {
+            happen(quiet, event)
+            happen(noisy, event)
+            const { inFlight, now, set } = noisy
+            const awaited = (tag: Action["_tag"], byte: number) =>
+              inFlight.some(({ action }) =>
+                action._tag === tag && (action._tag === "Lookup" || byteOf(action.contact.id) === byte)
+              )
+            for (const byte of noise.flatMap((n) => [n, ...options.nodes.slice(0, n % 8).map(([byte]) => byte)])) {
+              if (!awaited("Lookup", byte)) set.found([at(byte, "elsewhere")], now)
+              if (!awaited("Store", byte)) {
+                set.stored(tiny(byte), now)
+                set.refused(tiny(byte), now, { stable: true })
+              }
+              if (!awaited("Probe", byte)) {
+                set.kept(tiny(byte), now)
+                set.lost(tiny(byte), now)
+                if (!awaited("Store", byte)) set.failed(tiny(byte), now)
+              }
+            }
+          }
+          assert.deepStrictEqual(noisy.log, quiet.log)
+        })
+      )
+    })
+
+    it("goes on as if nothing had happened when the clock is set back", () => {
+      fc.assert(fc.property(options({ min: 1 }), script, (options, script) => {
+        const steady = play(
+          options,
+          script.map((event) => event._tag === "SetBack" ? { ...event, duration: 0 } : event)
+        )
+        assert.deepStrictEqual(play(options, script).log, steady.log)
+      }))
+    })
+
+    it("has the record confirmed by as many as wanted soon after all is well", () => {
+      fc.assert(
+        fc.property(options({ min: 4 }), script, (options, script) => {
+          const world = play(options, script)
+          world.heal()
+          const { log, set, unwilling } = world
+          const asked = log.length
+          const isDone = () => set.confirmed.length >= options.wanted
+          const willing = options.nodes.length - unwilling.size
+          // A pause between lookups, a lookup, and what was in flight. Whoever
+          // was left alone for its refusal may be needed, if there are so few.
+          const limit = 5.5 * minute + (willing < options.wanted ? hour : 0)
+          assert.isAtMost(timeUntil(world, isDone, limit), limit)
+          assert.isAtMost(log.length - asked, 30 * options.wanted)
+        }),
+        { numRuns: 500 }
+      )
+    })
+
+    it("ends up on the closest nodes and tracks no others", () => {
+      holds((world) => {
+        world.heal()
+        // The last refusal is an hour old before the next but one lookup at the latest.
+        world.pass(3 * hour)
+        const closest = world.nearest(world.options.wanted)
+        assert.deepStrictEqual(world.confirmed, closest)
+        assert.deepStrictEqual(bytes(world.set.replicas.map(({ contact }) => contact)), closest)
+      })
+    })
+
+    it("comes to rest at one probe of each replica and one lookup an hour", () => {
+      holds((world) => {
+        world.heal()
+        world.pass(6 * hour)
+        const from = world.elapsed
+        world.pass(10 * hour)
+        const { wanted } = world.options
+        assert.strictEqual(requestsIn(world, from, "Store"), 0)
+        assert.isAtMost(requestsIn(world, from, "Probe"), 10 * wanted)
+        assert.isAtMost(requestsIn(world, from, "Lookup"), 10)
+        for (const byte of world.confirmed) {
+          const probes = world.log.filter(({ action, at }) =>
+            at > from && action._tag === "Probe" && byteOf(action.contact.id) === byte
+          )
+          assert.isAtLeast(probes.length, 9)
+        }
+      }, { min: 4 })
+    })
+
+    it("asks at least as many as wanted to take a renewed record, as far as there are so many", () => {
+      holds((world) => {
+        world.isCutOff = false
+        world.renew()
+        world.pass(5.5 * minute)
+        const asked = new Set(
+          world.log.flatMap(({ action, version }) =>
+            action._tag === "Store" && version === world.version ? [action.contact.id] : []
+          )
+        )
+        const able = world.nearest(k, ({ isSilent }) => !isSilent).filter((byte) => !world.unwilling.has(byte))
+        assert.isAtLeast(asked.size, Math.min(world.options.wanted, able.length))
+      })
+    })
+  })
+
+  it("replaces a replica that dies after an hour and a minute at most, and gives it up half an hour later", () => {
+    const time = fc.nat(10 * hour)
+    fc.assert(fc.property(options({ min: 5 }), time, fc.nat(), (options, time, chosen) => {
+      const world = new World(options)
+      world.pass(minute + time)
+      const dead = world.confirmed[chosen % options.wanted]
+      world.node(dead).isSilent = true
+      const isReplaced = () => {
+        const replicas = world.set.replicas.filter(isOfUse).map(({ contact }) => byteOf(contact.id))
+        return replicas.length === options.wanted && !replicas.includes(dead)
+      }
+      const limit = hour + minute + options.wanted * silenceMillis
+      assert.isAtMost(timeUntil(world, isReplaced, limit), limit)
+      world.pass(30 * minute + 2 * silenceMillis)
+      assert.notInclude(bytes(world.set.replicas.map(({ contact }) => contact)), dead)
+      assert.isTrue(isReplaced())
+    }))
+  })
+
+  describe("placing", () => {
+    it("asks for a lookup first, then stores to the eight nearest that it found, all at once", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      assert.deepStrictEqual(due(set, start), { stores: [], probes: [], lookups: 1, wait: undefined })
+      set.found([9, 3, 12, 1, 7, 3, 5, 11, 2, 8, 10].map((byte) => at(byte)), start)
+      assert.deepStrictEqual(due(set, start).stores, [1, 2, 3, 5, 7, 8, 9, 10])
+    })
+
+    it("replaces a peer that fails or refuses by the next closest at once", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      due(set, start)
+      set.found(range(1, 16).map((byte) => at(byte)), start)
+      due(set, start)
+      set.failed(tiny(3), start)
+      assert.deepStrictEqual(due(set, start).stores, [9])
+      set.refused(tiny(5), start, { stable: true })
+      set.refused(tiny(6), start, { stable: false })
+      assert.deepStrictEqual(due(set, start).stores, [10, 11])
+      for (const byte of [1, 2, 4, 7, 8, 9, 10, 11]) set.stored(tiny(byte), start)
+      assert.deepStrictEqual(bytes(set.confirmed), [1, 2, 4, 7, 8, 9, 10, 11])
+      assert.deepStrictEqual(due(set, start).stores, [])
+    })
+
+    it("is settled once eight confirmed, or everybody was tried", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      assert.isFalse(set.settled(start))
+      due(set, start)
+      assert.isFalse(set.settled(start))
+      set.found([at(1), at(2)], start)
+      assert.isFalse(set.settled(start))
+      due(set, start)
+      set.stored(tiny(1), start)
+      assert.isFalse(set.settled(start))
+      set.failed(tiny(2), start)
+      assert.isTrue(set.settled(start))
+      set.renew(start)
+      assert.isFalse(set.settled(start))
+      assert.isTrue(published(range(1, 9)).settled(start))
+    })
+
+    it("is not settled while a replica that lost the record is still to get it again", () => {
+      const set = published([1], { wanted: 2 })
+      assert.isTrue(set.settled(start))
+      const now = start + 30 * second
+      due(set, now)
+      set.found([at(1)], now)
+      set.lost(tiny(1), now)
+      assert.isFalse(set.settled(now))
+      due(set, now)
+      set.failed(tiny(1), now)
+      assert.isTrue(set.settled(now))
+    })
+
+    it("tries at most twice as many peers as are wanted after one lookup", () => {
+      const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
+      due(set, start)
+      set.found(range(1, 9).map((byte) => at(byte)), start)
+      due(set, start)
+      for (const byte of range(1, 4)) {
+        set.refused(tiny(byte), start, { stable: false })
+        due(set, start)
+      }
+      assert.isTrue(set.settled(start))
+    })
+
+    it("looks again after 5 seconds when nobody was found, then with pauses that double up to 5 minutes", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      let now = start
+      const pauses = range(1, 9).map(() => {
+        assert.strictEqual(due(set, now).lookups, 1)
+        set.found([], now)
+        const { wait } = due(set, now)
+        now += wait ?? 0
+        return wait
+      })
+      assert.deepStrictEqual(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300].map((seconds) => seconds * second))
+    })
+
+    it("begins with short pauses again once a new node took a copy", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      let now = start
+      for (const _ of range(1, 6)) {
+        due(set, now)
+        set.found([], now)
+        now += due(set, now).wait ?? 0
+      }
+      due(set, now)
+      set.found([at(1)], now)
+      due(set, now)
+      set.stored(tiny(1), now)
+      assert.strictEqual(due(set, now).wait, 5 * second)
+    })
+
+    it("looks again after 5 seconds for want of nodes, however often it looked for better ones before", () => {
+      const set = published([1], { wanted: 1 })
+      let now = start
+      for (const _ of range(1, 5)) {
+        now += hour
+        for (const byte of due(set, now).probes) set.kept(tiny(byte), now)
+        set.found([at(1)], now)
+      }
+      for (const pause of [hour, 30 * second]) {
+        now += pause
+        due(set, now)
+        set.found([], now)
+        set.failed(tiny(1), now)
+      }
+      assert.strictEqual(due(set, now).lookups, 0)
+      now += 5 * second
+      assert.strictEqual(due(set, now).lookups, 1)
+      set.found([], now)
+      assert.strictEqual(due(set, now).wait, 5 * second)
+    })
+
+    it("does not ask a peer again that a lookup names while it takes the record", () => {
+      const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
+      due(set, start)
+      set.found([at(1), at(2)], start)
+      assert.deepStrictEqual(due(set, start).stores, [1, 2])
+      set.failed(tiny(2), start)
+      const now = start + 5 * second
+      assert.strictEqual(due(set, now).lookups, 1)
+      set.found([at(1)], now)
+      assert.deepStrictEqual(due(set, now).stores, [])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    it("leaves a peer alone for an hour that refused for good, and asks the others again after the next lookup", () => {
+      const set = new ReplicaSet({ key: tiny(0), wanted: 3 })
+      const nodes = [at(1), at(2), at(3)]
+      due(set, start)
+      set.found(nodes, start)
+      due(set, start)
+      set.refused(tiny(1), start, { stable: true })
+      set.refused(tiny(2), start, { stable: false })
+      set.failed(tiny(3), start)
+      assert.deepStrictEqual(due(set, start).stores, [])
+      let now = start + 5 * second
+      assert.strictEqual(due(set, now).lookups, 1)
+      set.found(nodes, now)
+      assert.deepStrictEqual(due(set, now).stores, [2, 3])
+      set.stored(tiny(2), now)
+      set.stored(tiny(3), now)
+      now = start + hour
+      assert.strictEqual(due(set, now).lookups, 1)
+      set.found(nodes, now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+    })
+
+    it("gives a copy to a node that came closer, and lets the farthest go", () => {
+      const set = published([2, 3, 4, 5], { wanted: 3 })
+      assert.deepStrictEqual(bytes(set.confirmed), [2, 3, 4])
+      const now = start + hour
+      const { probes } = due(set, now)
+      for (const byte of probes) set.kept(tiny(byte), now)
+      set.found(range(1, 9).map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      assert.deepStrictEqual(bytes(set.confirmed), [2, 3, 4])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(bytes(set.confirmed), [1, 2, 3])
+      assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    it("asks a replica where the last lookup found it", () => {
+      const set = published([1], { wanted: 2 })
+      const now = start + 5 * second
+      due(set, now)
+      set.found([at(1, "moved")], now)
+      assert.deepStrictEqual(set.confirmed, [at(1, "moved")])
+      set.renew(now)
+      assert.deepStrictEqual(set.poll(now), { _tag: "Store", contact: at(1, "moved") })
+    })
+  })
+
+  describe("renewal", () => {
+    it("stores to the replicas first, looks up who came closer, and counts confirmations from zero", () => {
+      const set = published(range(2, 10))
+      const now = start + 29 * second
+      set.renew(now)
+      assert.isEmpty(set.confirmed)
+      assert.lengthOf(set.replicas, 8)
+      const { lookups, stores } = due(set, now)
+      assert.deepStrictEqual(stores, range(2, 9))
+      assert.strictEqual(lookups, 1)
+      set.stored(tiny(2), now)
+      set.stored(tiny(4), now)
+      assert.deepStrictEqual(bytes(set.confirmed), [2, 4])
+      set.found(range(1, 16).map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+    })
+
+    it("stores once more to whoever was just taking the older record, which does not count", () => {
+      const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
+      due(set, start)
+      set.found([at(1)], start)
+      due(set, start)
+      set.renew(start)
+      assert.deepStrictEqual(due(set, start).stores, [])
+      set.stored(tiny(1), start)
+      assert.isEmpty(set.confirmed)
+      assert.deepStrictEqual(due(set, start).stores, [1])
+      set.stored(tiny(1), start)
+      assert.deepStrictEqual(bytes(set.confirmed), [1])
+    })
+
+    it("finishes a probe before the peer gets the new record, and blames it for nothing", () => {
+      for (const outcome of ["kept", "lost"] as const) {
+        const set = published([1], { wanted: 1 })
+        const now = start + 30 * second
+        assert.deepStrictEqual(due(set, now).probes, [1])
+        set.renew(now)
+        assert.deepStrictEqual(due(set, now).stores, [])
+        set[outcome](tiny(1), now)
+        assert.isEmpty(set.confirmed)
+        assert.deepStrictEqual(due(set, now).stores, [1])
+        set.stored(tiny(1), now)
+        due(set, now)
+        set.found([at(1)], now)
+        // Two answers since the first pause of 30 seconds.
+        assert.strictEqual(due(set, now).wait, 2 * minute)
+      }
+    })
+
+    it("replaces a replica that does not answer, keeps it, and offers the record again after 30 seconds", () => {
+      const set = published([1, 2], { wanted: 1 })
+      const now = start + 10 * second
+      set.renew(now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.failed(tiny(1), now)
+      assert.deepStrictEqual(due(set, now).stores, [2])
+      set.stored(tiny(2), now)
+      assert.deepStrictEqual(due(set, now + 29 * second).stores, [])
+      assert.deepStrictEqual(due(set, now + 30 * second).stores, [1])
+      set.stored(tiny(1), now + 30 * second)
+      assert.deepStrictEqual(bytes(set.confirmed), [1])
+      set.found([at(1)], now + 30 * second)
+      assert.strictEqual(due(set, now + 30 * second).wait, minute)
+    })
+
+    it("comes to the suspects last, after the newcomers in their place", () => {
+      const set = published([1, 2, 3], { wanted: 2, maxInFlight: 1 })
+      for (const now of [start + 30 * second, start + minute]) {
+        for (let { probes } = due(set, now); probes.length > 0; { probes } = due(set, now)) {
+          if (probes[0] === 1) set.failed(tiny(1), now)
+          else set.kept(tiny(2), now)
+        }
+      }
+      const now = start + minute
+      assert.isTrue(set.replicas[0].isSuspect)
+      set.failed(tiny(3), now)
+      set.renew(now)
+      assert.deepStrictEqual(due(set, now).stores, [2])
+      set.found([at(2), at(4)], now)
+      set.stored(tiny(2), now)
+      assert.deepStrictEqual(due(set, now).stores, [4])
+      set.stored(tiny(4), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+    })
+
+    it("drops a replica that refuses the newer record", () => {
+      const set = published([1, 2], { wanted: 1 })
+      set.renew(start)
+      due(set, start)
+      set.refused(tiny(1), start, { stable: true })
+      assert.isEmpty(set.replicas)
+      assert.deepStrictEqual(due(set, start).stores, [2])
+    })
+
+    it("does not let a renewal shorten the pause between lookups below 5 seconds", () => {
+      const set = published([1], { wanted: 1 })
+      set.renew(start + second)
+      const { lookups, stores, wait } = due(set, start + second)
+      assert.strictEqual(lookups, 0)
+      assert.deepStrictEqual(stores, [1])
+      assert.strictEqual(wait, 4 * second)
+    })
+  })
+
+  describe("probes", () => {
+    const tick = (set: ReplicaSet, now: number): number => now + (due(set, now).wait ?? 0)
+
+    /** A set of one replica that is wanted, and a time far from its next lookup. */
+    const alone = () => published([1, 2, 3, 4], { wanted: 1 })
+
+    it("come 30 seconds after the confirmation, then double up to an hour while the replica answers", () => {
+      const set = published([1], { wanted: 1 })
+      let now = start
+      let last = start
+      const pauses: Array<number> = []
+      while (pauses.length < 10) {
+        now = tick(set, now)
+        const { lookups, probes } = due(set, now)
+        if (lookups > 0) set.found([at(1)], now)
+        if (probes.length === 0) continue
+        pauses.push((now - last) / second)
+        last = now
+        set.kept(tiny(1), now)
+      }
+      assert.deepStrictEqual(pauses, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600])
+    })
+
+    it("begin again at 30 seconds after a failure", () => {
+      const set = alone()
+      let now = start
+      for (const _ of range(1, 4)) {
+        now = tick(set, now)
+        assert.deepStrictEqual(due(set, now).probes, [1])
+        set.kept(tiny(1), now)
+      }
+      now = tick(set, now)
+      due(set, now)
+      set.failed(tiny(1), now)
+      assert.strictEqual(due(set, now).wait, 30 * second)
+      assert.deepStrictEqual(bytes(set.confirmed), [1])
+      now += 30 * second
+      assert.deepStrictEqual(due(set, now).probes, [1])
+      set.kept(tiny(1), now)
+      assert.strictEqual(due(set, now).wait, minute)
+      assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    /** Two probes without an answer. */
+    const suspect = () => {
+      const set = alone()
+      for (const now of [start + 30 * second, start + minute]) {
+        assert.deepStrictEqual(due(set, now).probes, [1])
+        set.failed(tiny(1), now)
+      }
+      return { set, since: start + minute }
+    }
+
+    it("make a replica suspect that fails twice in a row, which is replaced at once and keeps its place", () => {
+      const { set, since } = suspect()
+      assert.deepStrictEqual(due(set, since).stores, [2])
+      set.stored(tiny(2), since)
+      assert.deepStrictEqual(set.replicas, [
+        { contact: at(1), isConfirmed: true, isSuspect: true },
+        { contact: at(2), isConfirmed: true, isSuspect: false }
+      ])
+    })
+
+    it("clear a suspect that answers, in whose favour the farthest is let go", () => {
+      const { set, since } = suspect()
+      due(set, since)
+      set.stored(tiny(2), since)
+      const now = since + minute
+      assert.deepStrictEqual(due(set, now).probes, [2, 1].sort())
+      set.kept(tiny(1), now)
+      assert.deepStrictEqual(set.replicas, [{ contact: at(1), isConfirmed: true, isSuspect: false }])
+    })
+
+    it("go on while the grace lasts, the last one just when it ends, and then give the suspect up", () => {
+      const { set, since } = suspect()
+      due(set, since)
+      set.stored(tiny(2), since)
+      const asked: Array<number> = []
+      for (let now = since; now <= since + 30 * minute; now = tick(set, now)) {
+        assert.include(bytes(set.replicas.map(({ contact }) => contact)), 1)
+        const { probes } = due(set, now)
+        for (const byte of probes) {
+          if (byte === 2) {
+            set.kept(tiny(2), now)
+          } else {
+            set.failed(tiny(1), now)
+            asked.push((now - since) / minute)
+          }
+        }
+      }
+      assert.deepStrictEqual(asked, [1, 3, 7, 15, 30])
+      assert.deepStrictEqual(bytes(set.replicas.map(({ contact }) => contact)), [2])
+    })
+
+    it("ask a suspect at once that a lookup found, which it must have answered", () => {
+      const set = published([1], { wanted: 1 })
+      for (const now of [start + 30 * second, start + minute]) {
+        due(set, now)
+        set.failed(tiny(1), now)
+      }
+      const now = start + minute
+      assert.strictEqual(due(set, now).lookups, 1)
+      set.found([at(1)], now)
+      assert.deepStrictEqual(due(set, now).probes, [1])
+    })
+
+    it("have a lost record stored again at once, and looked for 30 seconds later", () => {
+      const set = alone()
+      const now = start + 30 * second
+      due(set, now)
+      set.lost(tiny(1), now)
+      assert.isEmpty(set.confirmed)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(bytes(set.confirmed), [1])
+      assert.strictEqual(due(set, now).wait, 30 * second)
+    })
+
+    it("replace a peer that loses every copy, and leave it alone for an hour after the grace", () => {
+      const set = alone()
+      let since = 0
+      let now = start
+      while (set.replicas.some(({ contact }) => contact.id === tiny(1))) {
+        now = tick(set, now)
+        const { lookups, probes } = due(set, now)
+        if (lookups > 0) set.found(range(1, 4).map((byte) => at(byte)), now)
+        for (const byte of probes) {
+          if (byte === 1) set.lost(tiny(1), now)
+          else set.kept(tiny(byte), now)
+        }
+        for (const byte of due(set, now).stores) set.stored(tiny(byte), now)
+        if (since === 0 && set.replicas.some(({ isSuspect }) => isSuspect)) since = now
+      }
+      assert.strictEqual(since, start + minute)
+      assert.strictEqual(now, since + 30 * minute)
+      assert.deepStrictEqual(bytes(set.confirmed), [2])
+      set.renew(now)
+      due(set, now)
+      set.found(range(1, 4).map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    it("are all due after a sleep of hours, as many at a time as may be in flight", () => {
+      const set = published(range(1, 16), { maxInFlight: 3 })
+      const now = start + 5 * hour
+      assert.deepStrictEqual(due(set, now).probes, [1, 2, 3])
+      set.kept(tiny(2), now)
+      assert.deepStrictEqual(due(set, now).probes, [4])
+    })
+
+    it("come no later than before when the clock is set back, however far", () => {
+      const set = published([1], { wanted: 1 })
+      due(set, start)
+      const { wait } = due(set, start - 1000 * hour)
+      assert.strictEqual(wait, 30 * second)
+      assert.deepStrictEqual(due(set, start - 1000 * hour + 30 * second).probes, [1])
+    })
+  })
+})

@@ -1,0 +1,169 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { createSocket } from "node:dgram"
+import { once } from "node:events"
+import * as Fs from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Processes from "./utils/processes.ts"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+/** A node on a free port of this machine, once it is ready. */
+const node = Effect.fnUntraced(function*(data: string, ...args: ReadonlyArray<string>) {
+  const process = yield* Processes.start("node", "--json", "--listen", "127.0.0.1:0", "--data", data, ...args)
+  const { address, http, listen } = yield* process.event("ready")
+  return { process, data, address, http, listen }
+})
+
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1))
+
+/** Fails if somebody still has the UDP port. */
+const bindUdp = (port: number) =>
+  Effect.promise(async () => {
+    const socket = createSocket("udp4").bind({ port, address: "127.0.0.1", exclusive: true })
+    await once(socket, "listening")
+    socket.close()
+    await once(socket, "close")
+  })
+
+/** Fails if somebody still has the TCP port. */
+const bindTcp = (port: number) =>
+  Effect.promise(async () => {
+    const server = createServer().listen(port, "127.0.0.1")
+    await once(server, "listening")
+    server.close()
+    await once(server, "close")
+  })
+
+/** The one document that a command printed. */
+const printed = ({ code, error, out }: Processes.Ended) => {
+  assert.deepStrictEqual({ code, error, lines: out.length }, { code: 0, error: [], lines: 1 })
+  return JSON.parse(out[0])
+}
+
+// Most of it is waiting.
+describe.concurrent("processes", () => {
+  it.live("find each other, outlive one that is killed, and stop when they are told to", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const a = yield* node(join(directory, "a"), "--http", "127.0.0.1:0")
+      const [b, c] = yield* Effect.all([
+        node(join(directory, "b"), "--no-http", "--bootstrap", a.listen),
+        node(join(directory, "c"), "--no-http", "--bootstrap", a.listen)
+      ], { concurrency: "unbounded" })
+      yield* Effect.forEach([b, c], ({ process }) => process.event("joined"), { concurrency: "unbounded" })
+      assert.isNull(b.http)
+
+      const stats = yield* Effect.promise(() => fetch(`http://${a.http}/debug/stats`).then((answer) => answer.text()))
+      assert.strictEqual(JSON.parse(stats).total_peers, 2)
+
+      // In the name of b, while b runs.
+      const url = "quic://192.0.2.1:4121"
+      const publication = printed(
+        yield* Processes.run(
+          "publish",
+          "endpoint",
+          "--endpoint",
+          url,
+          "--data",
+          b.data,
+          "--bootstrap",
+          a.listen,
+          "--json"
+        )
+      )
+      assert.strictEqual(publication.address, b.address)
+      assert.strictEqual(publication.copies, 3)
+
+      const resolve = (via: string) => Processes.run("resolve", b.address, "--bootstrap", via, "--json")
+      assert.deepStrictEqual(printed(yield* resolve(c.listen)).endpoints, [url])
+
+      yield* Processes.run("mailbox", "send", b.address, "hello", "--data", c.data, "--bootstrap", a.listen)
+      const { messages } = printed(
+        yield* Processes.run("mailbox", "read", "--data", b.data, "--bootstrap", c.listen, "--json")
+      )
+      assert.deepStrictEqual(
+        messages.map(({ sender, text }: { readonly sender: string; readonly text: string }) => [sender, text]),
+        [[c.address, "hello"]]
+      )
+
+      yield* b.process.kill("SIGKILL")
+      assert.strictEqual((yield* b.process.ended).signal, "SIGKILL")
+      assert.deepStrictEqual(printed(yield* resolve(c.listen)).endpoints, [url])
+
+      yield* a.process.kill("SIGTERM")
+      yield* c.process.kill("SIGINT")
+      for (const { process } of [a, c]) {
+        const { code, error, out } = yield* process.ended
+        assert.deepStrictEqual({ code, error }, { code: 0, error: [] })
+        assert.strictEqual(out.at(-1), "{\"event\":\"stopped\"}")
+      }
+
+      // Nothing is left of any of them.
+      for (const { listen, process } of [a, b, c]) {
+        assert.isFalse(process.isAlive())
+        yield* bindUdp(portOf(listen))
+      }
+      yield* bindTcp(portOf(a.http))
+      for (const { data } of [a, b, c]) {
+        assert.strictEqual(Fs.statSync(data).mode & 0o777, 0o700)
+        assert.strictEqual(Fs.statSync(join(data, "identity.ed25519")).mode & 0o777, 0o600)
+      }
+    }), 120_000)
+
+  it.live("keep their identity from one start to the next", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      const session = Effect.scoped(Effect.gen(function*() {
+        const { address, process } = yield* node(data, "--no-http")
+        yield* process.kill("SIGTERM")
+        assert.strictEqual((yield* process.ended).code, 0)
+        return address
+      }))
+      assert.strictEqual(yield* session, yield* session)
+    }), 120_000)
+
+  it.live(
+    "end with one line and without a stack where a port is in use or an address is none",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const { http, listen } = yield* node(join(directory, "a"), "--http", "127.0.0.1:0")
+        const data = join(directory, "b")
+        const failures = yield* Effect.all([
+          Processes.run("node", "--listen", listen, "--no-http", "--data", data),
+          Processes.run("node", "--listen", "127.0.0.1:0", "--http", http, "--data", data),
+          Processes.run("resolve", "nobody", "--bootstrap", listen),
+          Processes.run("resolve", `a0${"11".repeat(20)}`, "--bootstrap", listen)
+        ], { concurrency: 2 })
+        assert.deepStrictEqual(
+          failures.map(({ code, error, out }) => ({ code, lines: error.length, out })),
+          [1, 1, 2, 1].map((code) => ({ code, lines: 1, out: [] }))
+        )
+        assert.include(failures[0].error[0], "in use")
+        assert.include(failures[1].error[0], "in use")
+      }),
+    60_000
+  )
+
+  it.live("stay up when no bootstrap node answers, say so once, and join when one does", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      // A port that was free a moment ago.
+      const later = yield* Effect.scoped(node(join(directory, "a"), "--no-http"))
+      const { process } = yield* node(join(directory, "b"), "--no-http", "--bootstrap", later.listen)
+      yield* process.event("bootstrap-failed")
+      yield* Processes.start("node", "--json", "--listen", later.listen, "--no-http", "--data", later.data)
+      yield* process.event("joined")
+      yield* process.kill("SIGTERM")
+      const { code, error } = yield* process.ended
+      assert.strictEqual(code, 0)
+      assert.strictEqual(error.length, 1)
+      assert.include(error[0], later.listen)
+    }), 120_000)
+})
