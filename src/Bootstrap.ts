@@ -6,6 +6,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
@@ -45,7 +46,7 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   /**
    * Pings all addresses at once; whoever answers is a contact, and a lookup of
    * our own id makes us known to our neighbours. Succeeds with those who
-   * answered. An empty list is fine: somebody has to be first.
+   * answered within a second of the first. An empty list is fine: somebody has to be first.
    */
   readonly join: (
     addresses: ReadonlyArray<SocketAddress.SocketAddress>
@@ -58,6 +59,12 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 
 /** What a bootstrap address is given to answer. */
 const seedDeadlineMillis = 10_000
+
+/** What the others are given once one has answered. */
+const othersMillis = 1000
+
+const notInTime = (peer: SocketAddress.SocketAddress) =>
+  Effect.fail(new Rpc.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
 
 const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
 
@@ -75,14 +82,16 @@ const make = Effect.gen(function*() {
   })
 
   const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {
+    const answered = yield* Deferred.make<void>()
     const outcomes = yield* Effect.forEach(
       addresses,
       (address) =>
-        Effect.map(
-          Effect.result(
-            rpc.request(address, { _tag: "Ping", address: identity.address }, { deadline: seedDeadlineMillis })
-          ),
-          (result) => ({ address, result })
+        rpc.request(address, { _tag: "Ping", address: identity.address }, { deadline: seedDeadlineMillis }).pipe(
+          Effect.tap(() => Deferred.succeed(answered, undefined)),
+          // Nobody has to wait for the dead when one is there to go on with.
+          Effect.raceFirst(Effect.andThen(Deferred.await(answered), Effect.delay(notInTime(address), othersMillis))),
+          Effect.result,
+          Effect.map((result) => ({ address, result }))
         ),
       { concurrency: "unbounded" }
     )

@@ -57,6 +57,19 @@ describe("Dht", () => {
         assert.deepStrictEqual(joined, [network.contactOf(first)])
       }).pipe(onNetwork))
 
+    it.effect("does not wait for the dead when somebody has answered", () =>
+      Effect.gen(function*() {
+        yield* build(1)
+        yield* network.puppet("mute", network.socketOf(60))
+        const node = yield* network.node("late", network.socketOf(50))
+        const joining = yield* Effect.forkChild(
+          network.dht(node).bootstrap([network.socketOf(60), network.socketOf(1)]),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(joining)).length, 1)
+      }).pipe(onNetwork))
+
     it.effect("fails with each address and the reason when none answered, and may be tried again", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)

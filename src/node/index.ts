@@ -1,10 +1,12 @@
 /**
- * What only Node.js has: UDP, native signatures, threads; and `DhtLive`, a
- * whole node.
+ * What only Node.js has: UDP, native signatures, threads, files; and `DhtLive`,
+ * a whole node.
  *
  * @since 0.1.0
  */
 export { DhtLive } from "./DhtLive.ts"
+export * as IdentityFile from "./IdentityFile.ts"
 export * as NodeCrypto from "./NodeCrypto.ts"
+export * as NodeDebugServer from "./NodeDebugServer.ts"
 export * as NodeVerifier from "./NodeVerifier.ts"
 export * as UdpTransport from "./UdpTransport.ts"

@@ -47,15 +47,22 @@ const lookupMillis = 2 * second
 /** What a lookup finds at most. */
 const k = 16
 
-/** An action other than waiting, and what was the case when it was taken. */
-interface Asked {
-  readonly action: Exclude<Action, { readonly _tag: "Wait" }>
+/** What was the case when an action was taken. */
+interface Moment {
   readonly at: number
   readonly version: number
   readonly inFlight: ReadonlyArray<Asked>
   readonly replicas: ReplicaSet["replicas"]
   /** Tracked replicas that said to hold the current version, and no probe showed the contrary. */
   readonly holders: ReadonlySet<number>
+  /** Whom the last lookup found, who may be asked, and who was not. */
+  readonly untried: ReadonlySet<number>
+  /** A lookup ended since the last renewal. */
+  readonly isLookedUp: boolean
+}
+
+interface Asked extends Moment {
+  readonly action: Exclude<Action, { readonly _tag: "Wait" }>
 }
 
 interface WorldOptions {
@@ -70,12 +77,19 @@ class World {
   readonly set: ReplicaSet
   readonly nodes: ReadonlyArray<Node>
   readonly log: Array<Asked> = []
+  readonly waits: Array<Moment> = []
+  /** When it had itself woken for nothing. */
+  readonly idleWakes: Array<Moment> = []
   /** When each lookup ended. */
   readonly lookedUp: Array<number> = []
   readonly inFlight: Array<Asked> = []
   /** Nodes that ever refused for good, or were caught forgetting. */
   readonly unwilling = new Set<number>()
   private readonly holders = new Set<number>()
+  private untried = new Set<number>()
+  /** Whom nobody may ask, and until when. */
+  private readonly leftAlone = new Map<number, number>()
+  private isLookedUp = false
   private until: number | undefined
   isCutOff = false
   version = 0
@@ -110,6 +124,12 @@ class World {
     return bytes(this.set.confirmed)
   }
 
+  /** Whether fewer than are wanted stand closer to the key. */
+  hasPlaceFor(byte: number, moment: Moment): boolean {
+    const closer = standing(moment).filter((other) => this.distance(other) < this.distance(byte))
+    return closer.length < this.options.wanted
+  }
+
   /** The nodes that pass, nearest first. */
   nearest(n: number, passes: (node: Node) => boolean = () => true): ReadonlyArray<number> {
     return this.nodes.filter(passes).map(({ byte }) => byte).sort((a, b) => this.distance(a) - this.distance(b))
@@ -135,8 +155,11 @@ class World {
       const next = Math.max(Math.min(...times), this.elapsed)
       if (next > end) break
       this.elapsed = next
-      for (const asked of this.inFlight.filter((asked) => this.endOf(asked) <= next)) this.end(asked)
+      const ended = this.inFlight.filter((asked) => this.endOf(asked) <= next)
+      for (const asked of ended) this.end(asked)
+      const { length } = this.log
       this.act()
+      if (ended.length === 0 && this.log.length === length) this.idleWakes.push(this.moment())
     }
     this.elapsed = end
   }
@@ -157,6 +180,7 @@ class World {
   renew(): void {
     this.version++
     this.holders.clear()
+    this.isLookedUp = false
     this.set.renew(this.now)
     this.act()
   }
@@ -180,18 +204,25 @@ class World {
         if (action.until === undefined) assert.isNotEmpty(this.inFlight, "waits for nothing")
         else assert.isAbove(action.until, this.now, "waits for the past")
         this.until = action.until
+        this.waits.push(this.moment())
         return
       }
-      const asked: Asked = {
-        action,
-        at: this.elapsed,
-        version: this.version,
-        inFlight: [...this.inFlight],
-        replicas: this.set.replicas,
-        holders: new Set(this.holders)
-      }
+      const asked = { ...this.moment(), action }
+      if (action._tag === "Store") this.untried.delete(byteOf(action.contact.id))
       this.log.push(asked)
       this.inFlight.push(asked)
+    }
+  }
+
+  private moment(): Moment {
+    return {
+      at: this.elapsed,
+      version: this.version,
+      inFlight: [...this.inFlight],
+      replicas: this.set.replicas,
+      holders: new Set(this.holders),
+      untried: new Set(this.untried),
+      isLookedUp: this.isLookedUp
     }
   }
 
@@ -208,6 +239,10 @@ class World {
       this.lookedUp.push(this.elapsed)
       const found = this.isCutOff ? [] : this.nearest(k, (node) => !node.isSilent)
       this.set.found(found.map((byte) => at(byte)), this.now)
+      const busy = [...trackedBy(this.set), ...bytes(requests(this.inFlight))]
+      const free = found.filter((byte) => !busy.includes(byte) && (this.leftAlone.get(byte) ?? 0) <= this.elapsed)
+      this.untried = new Set(free.slice(0, 2 * this.options.wanted))
+      this.isLookedUp = true
       return
     }
     const { id } = action.contact
@@ -218,21 +253,50 @@ class World {
       if (node.copy !== undefined && node.copy >= version) {
         this.set.kept(id, this.now)
       } else {
+        const wasTracked = trackedBy(this.set).includes(node.byte)
         this.set.lost(id, this.now)
+        if (wasTracked && !trackedBy(this.set).includes(node.byte)) this.leaveAlone(node)
         this.holders.delete(node.byte)
         this.unwilling.add(node.byte)
       }
     } else if (node.refusal !== undefined) {
       this.set.refused(id, this.now, { stable: node.refusal === "Stable" })
-      if (node.refusal === "Stable") this.unwilling.add(node.byte)
+      if (node.refusal === "Stable") {
+        this.leaveAlone(node)
+        this.unwilling.add(node.byte)
+      }
     } else {
       node.copy = node.isForgetful ? undefined : version
       this.set.stored(id, this.now)
       if (version === this.version) this.holders.add(node.byte)
     }
-    const tracked = new Set(bytes(this.set.replicas.map(({ contact }) => contact)))
-    for (const byte of this.holders) if (!tracked.has(byte)) this.holders.delete(byte)
+    const tracked = trackedBy(this.set)
+    for (const byte of this.holders) if (!tracked.includes(byte)) this.holders.delete(byte)
   }
+
+  private leaveAlone({ byte }: Node): void {
+    this.leftAlone.set(byte, this.elapsed + hour)
+  }
+}
+
+const trackedBy = (set: ReplicaSet): ReadonlyArray<number> => bytes(set.replicas.map(({ contact }) => contact))
+
+const requests = (inFlight: ReadonlyArray<Asked>, tag?: "Store"): ReadonlyArray<Contact> =>
+  inFlight.flatMap(({ action }) =>
+    action._tag === "Lookup" || tag !== undefined && action._tag !== tag ? [] : [action.contact]
+  )
+
+/** Those that hold the record, or are asked to, and are not suspect. */
+const standing = ({ inFlight, replicas }: Moment): ReadonlyArray<number> => {
+  const suspects = new Set(replicas.filter(({ isSuspect }) => isSuspect).map(({ contact }) => contact.id))
+  const behind = replicas.filter(({ isConfirmed }) => !isConfirmed).map(({ contact }) => contact.id)
+  const asked = [
+    ...requests(inFlight, "Store"),
+    // It is given the newer record as soon as it has answered.
+    ...requests(inFlight).filter(({ id }) => behind.includes(id))
+  ]
+  const contacts = [...replicas.filter(isOfUse).map(({ contact }) => contact), ...asked]
+  return [...new Set(bytes(contacts.filter(({ id }) => !suspects.has(id))))]
 }
 
 type Event =
@@ -387,13 +451,11 @@ describe("ReplicaSet", () => {
     it("keeps requests within the limit in flight, one lookup at a time, and one request to a peer", () => {
       holds(({ log, options }) => {
         for (const { action, inFlight } of log) {
-          const others = inFlight.map((asked) => asked.action)
           if (action._tag === "Lookup") {
-            assert.isFalse(others.some(({ _tag }) => _tag === "Lookup"))
+            assert.isFalse(inFlight.some((other) => other.action._tag === "Lookup"))
           } else {
-            const requests = others.filter((other) => other._tag !== "Lookup")
-            assert.isBelow(requests.length, options.maxInFlight)
-            assert.notInclude(bytes(requests.map(({ contact }) => contact)), byteOf(action.contact.id))
+            assert.isBelow(requests(inFlight).length, options.maxInFlight)
+            assert.notInclude(bytes(requests(inFlight)), byteOf(action.contact.id))
           }
         }
       })
@@ -430,18 +492,36 @@ describe("ReplicaSet", () => {
 
     it("stores to a newcomer only if fewer than are wanted hold the record, or are asked to, closer to the key", () => {
       holds((world) => {
-        for (const { action, inFlight, replicas } of world.log) {
-          if (action._tag !== "Store") continue
-          const distance = world.distance(byteOf(action.contact.id))
-          if (replicas.some(({ contact }) => contact.id === action.contact.id)) continue
-          const suspects = replicas.filter(({ isSuspect }) => isSuspect).map(({ contact }) => contact.id)
-          const standing = new Set([
-            ...replicas.filter(isOfUse).map(({ contact }) => contact.id),
-            ...inFlight.flatMap(({ action }) => action._tag === "Store" ? [action.contact.id] : [])
-              .filter((id) => !suspects.includes(id))
-          ])
-          const closer = [...standing].filter((id) => world.distance(byteOf(id)) < distance)
-          assert.isBelow(closer.length, world.options.wanted)
+        for (const asked of world.log) {
+          if (asked.action._tag !== "Store") continue
+          const newcomer = byteOf(asked.action.contact.id)
+          if (bytes(asked.replicas.map(({ contact }) => contact)).includes(newcomer)) continue
+          assert.isTrue(world.hasPlaceFor(newcomer, asked))
+        }
+      })
+    })
+
+    it("does not wait with room for a request while somebody is left for whom there is a place", () => {
+      holds((world) => {
+        for (const moment of world.waits) {
+          if (requests(moment.inFlight).length === world.options.maxInFlight) continue
+          for (const byte of moment.untried) assert.isFalse(world.hasPlaceFor(byte, moment))
+        }
+      })
+    })
+
+    it("waits for a time at which there is something to do, as far as there is room for a request then", () => {
+      holds(({ idleWakes, options }) => {
+        for (const { inFlight } of idleWakes) assert.lengthOf(requests(inFlight), options.maxInFlight)
+      })
+    })
+
+    it("looks up within the hour only for a renewal, or when too few hold the record and nobody is left to ask", () => {
+      holds(({ log, lookedUp, options }) => {
+        for (const [i, asked] of log.filter(({ action }) => action._tag === "Lookup").entries()) {
+          if (i === 0 || !asked.isLookedUp || asked.at >= lookedUp[i - 1] + hour) continue
+          assert.isEmpty(asked.untried)
+          assert.isBelow(standing(asked).length, options.wanted)
         }
       })
     })
@@ -532,7 +612,7 @@ describe("ReplicaSet", () => {
         world.pass(3 * hour)
         const closest = world.nearest(world.options.wanted)
         assert.deepStrictEqual(world.confirmed, closest)
-        assert.deepStrictEqual(bytes(world.set.replicas.map(({ contact }) => contact)), closest)
+        assert.deepStrictEqual(trackedBy(world.set), closest)
       })
     })
 
@@ -585,7 +665,7 @@ describe("ReplicaSet", () => {
       const limit = hour + minute + options.wanted * silenceMillis
       assert.isAtMost(timeUntil(world, isReplaced, limit), limit)
       world.pass(30 * minute + 2 * silenceMillis)
-      assert.notInclude(bytes(world.set.replicas.map(({ contact }) => contact)), dead)
+      assert.notInclude(trackedBy(world.set), dead)
       assert.isTrue(isReplaced())
     }))
   })
@@ -697,8 +777,6 @@ describe("ReplicaSet", () => {
         set.found([], now)
         set.failed(tiny(1), now)
       }
-      assert.strictEqual(due(set, now).lookups, 0)
-      now += 5 * second
       assert.strictEqual(due(set, now).lookups, 1)
       set.found([], now)
       assert.strictEqual(due(set, now).wait, 5 * second)
@@ -948,7 +1026,7 @@ describe("ReplicaSet", () => {
       set.stored(tiny(2), since)
       const asked: Array<number> = []
       for (let now = since; now <= since + 30 * minute; now = tick(set, now)) {
-        assert.include(bytes(set.replicas.map(({ contact }) => contact)), 1)
+        assert.include(trackedBy(set), 1)
         const { probes } = due(set, now)
         for (const byte of probes) {
           if (byte === 2) {
@@ -960,7 +1038,7 @@ describe("ReplicaSet", () => {
         }
       }
       assert.deepStrictEqual(asked, [1, 3, 7, 15, 30])
-      assert.deepStrictEqual(bytes(set.replicas.map(({ contact }) => contact)), [2])
+      assert.deepStrictEqual(trackedBy(set), [2])
     })
 
     it("ask a suspect at once that a lookup found, which it must have answered", () => {
