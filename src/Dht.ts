@@ -23,11 +23,13 @@ import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
+import * as Interests from "./Interests.ts"
 import * as Mail from "./Mail.ts"
 import * as NodeId from "./NodeId.ts"
 import * as NodeSettings from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Publisher from "./Publisher.ts"
+import * as Push from "./Push.ts"
 import * as Query from "./Query.ts"
 import type * as Record from "./Record.ts"
 import * as Replication from "./Replication.ts"
@@ -37,10 +39,12 @@ import * as Rpc from "./Rpc.ts"
 import * as SeenPeers from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as Store from "./Store.ts"
+import * as Subscribers from "./Subscribers.ts"
 import type * as Topic from "./Topic.ts"
 import { Transport } from "./Transport.ts"
 import * as Upkeep from "./Upkeep.ts"
 import type { Verifier } from "./Verifier.ts"
+import * as Watch from "./Watch.ts"
 
 /**
  * Who answered a ping.
@@ -125,6 +129,9 @@ export class Dht extends Context.Service<Dht, {
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Discovery.Offer>, Query.NoMatchingRecords>
+
+  /** Who offers something under a topic, from now on. */
+  readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
 
   // --- Asking one peer
   readonly ping: (peer: Rpc.Peer) => Effect.Effect<PeerIdentity, Rpc.RequestError>
@@ -223,6 +230,7 @@ const make = Effect.gen(function*() {
     aggregateRecords: query.aggregateRecords,
     resolve: (address, options) => query.resolve(NodeId.fromAddress(address), options),
     discover: discovery.discover,
+    watchTopic: discovery.watchTopic,
     ping,
     findNodeAt: (peer, target) =>
       Effect.map(rpc.request(peer, { _tag: "FindNode", target }), ({ body }) => body.nodes ?? []),
@@ -263,6 +271,7 @@ export type Services =
   | Announce.Announce
   | Bootstrap.Bootstrap
   | Discovery.Discovery
+  | Interests.Interests
   | Mail.Mail
   | NodeSettings.NodeSettings
   | PeerHealth.PeerHealth
@@ -273,6 +282,8 @@ export type Services =
   | Rpc.Rpc
   | SeenPeers.SeenPeers
   | Store.Store
+  | Subscribers.Subscribers
+  | Watch.Watch
 
 /**
  * What a node needs of its host.
@@ -302,14 +313,16 @@ export interface Options extends NodeSettings.Options {
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
   const state = Layer.mergeAll(
     NodeSettings.layer(options),
+    Interests.layer,
     PeerHealth.layer(),
     Routing.layer(),
     SeenPeers.layer(),
-    Store.layer(options)
+    Store.layer(options),
+    Subscribers.layer
   )
   return Layer.effect(Dht, make).pipe(
-    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Upkeep.layer)),
-    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
+    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Upkeep.layer)),
+    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer, Watch.layer)),
     Layer.provideMerge(Replication.layer),
     Layer.provideMerge(Query.layer),
     Layer.provideMerge(Rpc.layer),

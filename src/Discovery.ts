@@ -8,11 +8,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
+import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 import { NoMatchingRecords, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import * as Topic from "./Topic.ts"
+import { Watch } from "./Watch.ts"
 
 /**
  * An agent's offer and whose it is.
@@ -24,6 +27,15 @@ export interface Offer extends Topic.TopicPayload {
   readonly address: Address
   readonly record: Record.SignedRecord
 }
+
+/**
+ * What happened to an offer. One that is `Gone` has expired, or does not pass
+ * the filter any more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change = { readonly _tag: "Appeared" | "Changed" | "Gone"; readonly offer: Offer }
 
 /**
  * @category services
@@ -38,23 +50,34 @@ export class Discovery extends Context.Service<Discovery, {
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, NoMatchingRecords>
+  /**
+   * Who offers something under a topic, from now on: first those who do, then
+   * each change as it becomes known.
+   */
+  readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change>
 }>()("effect-dht/Discovery") {}
 
 const make = Effect.gen(function*() {
   const query = yield* Query
+  const watch = yield* Watch
 
   const offersOf = Effect.fnUntraced(function*(topic: string, filter: Topic.Filter) {
     const key = NodeId.fromTopic(topic)
-    const records = yield* query.aggregateRecords(key, Record.RecordType.topic)
-    return records.flatMap((record): Array<Offer> => {
-      const payload = Topic.decode(record.payload)
-      // A record may be stored under a foreign key; it is found there in vain.
-      return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key) &&
-          Topic.matches(payload.success, filter)
-        ? [{ ...payload.success, address: record.address, record }]
-        : []
-    })
+    return read(key, filter, yield* query.aggregateRecords(key, Record.RecordType.topic))
   })
+
+  const watchTopic = (topic: string, filter: Topic.Filter = {}): Stream.Stream<Change> => {
+    const key = NodeId.fromTopic(topic)
+    return watch.records(key, Record.RecordType.topic).pipe(
+      Stream.mapAccum(
+        (): ReadonlyMap<string, Offer> => new Map(),
+        (before, records) => {
+          const after = new Map(read(key, filter, records).map((offer) => [signerOf(offer), offer]))
+          return [after, changes(before, after)]
+        }
+      )
+    )
+  }
 
   const discover = Effect.fn("Discovery.discover")(function*(
     topics: string | Arr.NonEmptyReadonlyArray<string>,
@@ -74,11 +97,38 @@ const make = Effect.gen(function*() {
       })
   })
 
-  return Discovery.of({ discover })
+  return Discovery.of({ discover, watchTopic })
 })
+
+/** The offers among records of a topic. A record may be stored under a foreign key; it is found there in vain. */
+const read = (key: NodeId.NodeId, filter: Topic.Filter, records: ReadonlyArray<Record.SignedRecord>): Array<Offer> =>
+  records.flatMap((record) => {
+    const payload = Topic.decode(record.payload)
+    return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key) && Topic.matches(payload.success, filter)
+      ? [{ ...payload.success, address: record.address, record }]
+      : []
+  })
+
+/** A topic has one slot for each signing key. */
+const signerOf = ({ record }: Offer): string => Hex.encode(record.publicKey)
+
+const changes = (before: ReadonlyMap<string, Offer>, after: ReadonlyMap<string, Offer>): Array<Change> => {
+  const found: Array<Change> = []
+  for (const [signer, offer] of after) {
+    const known = before.get(signer)
+    if (known === undefined) found.push({ _tag: "Appeared", offer })
+    else if (!sameBytes(known.record.payload, offer.record.payload)) found.push({ _tag: "Changed", offer })
+  }
+  for (const [signer, offer] of before) if (!after.has(signer)) found.push({ _tag: "Gone", offer })
+  return found
+}
+
+/** A record that was only signed anew says nothing new. */
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i])
 
 /**
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Discovery, never, Query> = Layer.effect(Discovery, make)
+export const layer: Layer.Layer<Discovery, never, Query | Watch> = Layer.effect(Discovery, make)

@@ -120,6 +120,21 @@ export interface FindOptions {
 }
 
 /**
+ * What a walk looks for at its target.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Find {
+  /** 0 for any. */
+  readonly type: number
+  /** Ends the walk once so many nodes have returned a record; otherwise all of the closest are asked. */
+  readonly quorum?: number | undefined
+  /** Asks the holders to tell us of what is stored there next, within a minute. */
+  readonly subscribe?: boolean | undefined
+}
+
+/**
  * An endpoint record and what it says.
  *
  * @category models
@@ -151,11 +166,8 @@ export class Query extends Context.Service<Query, {
     target: NodeId,
     options?: Pick<FindOptions, "quorum">
   ) => Effect.Effect<Resolved, NoEndpoint>
-  /** The walk itself: `find` undefined asks for nodes only. */
-  readonly walk: (
-    target: NodeId,
-    find?: { readonly type: number; readonly quorum: number | undefined }
-  ) => Effect.Effect<Walked>
+  /** The walk itself: without `find` it asks for nodes only. */
+  readonly walk: (target: NodeId, find?: Find) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
 /** What a walk gives one peer. Five attempts survive the loss of any four. */
@@ -185,14 +197,18 @@ const make = Effect.gen(function*() {
 
   const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
-  const ask = (contact: Contact, about: NodeId, target: NodeId, type: number | undefined) =>
-    type === undefined
+  const ask = (contact: Contact, about: NodeId, target: NodeId, find: Find | undefined) =>
+    find === undefined
       ? Effect.map(
         rpc.request(contact, { _tag: "FindNode", target: about }, patience),
         ({ body }): Answer => ({ nodes: body.nodes ?? [], records: [] })
       )
       : Effect.map(
-        rpc.request(contact, { _tag: "FindValue", target, recordType: type, subscribe: false }, patience),
+        rpc.request(
+          contact,
+          { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
+          patience
+        ),
         ({ body }): Answer => ({ nodes: body.nodes ?? [], records: Rpc.recordsOf(body) })
       )
 
@@ -202,7 +218,7 @@ const make = Effect.gen(function*() {
 
   const walk = Effect.fn("Query.walk")(function*(
     target: NodeId,
-    find?: { readonly type: number; readonly quorum: number | undefined }
+    find?: Find
   ) {
     const publicHost = yield* Ref.get(settings.publicHost)
     const lookup = new Lookup({
@@ -234,7 +250,7 @@ const make = Effect.gen(function*() {
         const { about, contact } = step
         yield* FiberSet.run(
           requests,
-          ask(contact, about, target, find?.type).pipe(
+          ask(contact, about, target, find).pipe(
             Effect.match({
               onFailure: (): Outcome => ({ _tag: "Failed", contact }),
               onSuccess: (answer): Outcome => ({ _tag: "Answered", contact, answer })
@@ -287,7 +303,7 @@ const make = Effect.gen(function*() {
   })
 
   const aggregateRecords = Effect.fn("Query.aggregateRecords")(function*(target: NodeId, type = 0) {
-    const { records, trace } = yield* walk(target, { type, quorum: undefined })
+    const { records, trace } = yield* walk(target, { type })
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })

@@ -7,16 +7,22 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { Interests } from "./Interests.ts"
 import * as Answer from "./internal/answer.ts"
 import * as Hex from "./internal/hex.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
+import { sha256 } from "./internal/sha256.ts"
 import type { Body } from "./Message.ts"
+import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
 import * as SocketAddress from "./SocketAddress.ts"
-import { Store } from "./Store.ts"
+import { type Admission, Store } from "./Store.ts"
+import { Subscribers } from "./Subscribers.ts"
 import { Verifier } from "./Verifier.ts"
 
 /**
@@ -43,7 +49,7 @@ export class Responder extends Context.Service<Responder, {
   /** Calls `reply` once, or never where the protocol has no answer; `now` is Unix milliseconds. */
   readonly answer: (
     request: Body,
-    from: SocketAddress.SocketAddress,
+    from: Contact,
     now: number,
     reply: (reply: Reply) => void
   ) => void
@@ -55,6 +61,24 @@ const k = 16
 /** Echoes sent for one source IP. */
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 
+/** What became of a record that somebody wants stored. */
+type Outcome = "Stored" | "AlreadyHad" | "Unwanted" | "Invalid"
+
+const reasons: { readonly [outcome in Outcome]: number } = { Stored: 0, AlreadyHad: 0, Unwanted: 1, Invalid: 2 }
+
+const outcomeOf = (admission: Admission): Outcome => {
+  switch (admission._tag) {
+    case "Stored":
+      return "Stored"
+    case "Stale":
+      return "AlreadyHad"
+    case "Crowded":
+      return "Unwanted"
+    case "Refused":
+      return admission.reason._tag === "InvalidRecord" ? "Invalid" : "Unwanted"
+  }
+}
+
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const store = yield* Store
@@ -62,10 +86,23 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
   const random = yield* SecureRandom.SecureRandom
+  const interests = yield* Interests
+  const subscribers = yield* Subscribers
   const echoes = new RateLimit(natProbeLimit)
 
   const stateOf = (id: Parameters<typeof health.core.state>[0]) => health.core.state(id)
   const nodesFor = (target: Parameters<typeof stateOf>[0], now: number) => routing.core.answer(target, k, now, stateOf)
+
+  /** What the first version understands is all that is said to whoever has not shown a later one. */
+  const storeResponse = (to: Contact, outcome: Outcome): Body => {
+    const isLater = health.core.version(to.id) === "later"
+    return {
+      _tag: "StoreResponse",
+      stored: outcome === "Stored" || isLater && outcome === "AlreadyHad",
+      alreadyHad: isLater && outcome === "AlreadyHad",
+      reason: isLater ? reasons[outcome] : 0
+    }
+  }
 
   const answer: Responder["Service"]["answer"] = (request, from, now, reply) => {
     const toSender = (body: Body) => reply({ body, to: from, transactionId: undefined })
@@ -79,10 +116,16 @@ const make = Effect.gen(function*() {
         )
 
       case "FindValue": {
-        const { recordType, target } = request
+        const { recordType, subscribe, target } = request
+        const records = store.core.getAll(target, recordType, Math.floor(now / 1000))
+        if (subscribe) {
+          health.core.speaks(from.id, "later")
+          // Only a holder of the key hears of what is new there.
+          if (records.length > 0) subscribers.core.subscribe(target, from, now)
+        }
         return toSender(Answer.findValueResponse({
           nodes: nodesFor(target, now),
-          records: store.core.getAll(target, recordType, Math.floor(now / 1000)),
+          records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint
         }))
@@ -90,14 +133,26 @@ const make = Effect.gen(function*() {
 
       case "Store": {
         const { key, record } = request
-        // Refusing comes before the signature wherever it can.
         const seconds = Math.floor(now / 1000)
-        const outcome = (stored: boolean) => toSender({ _tag: "StoreResponse", stored, alreadyHad: false, reason: 0 })
-        if (Record.fault(record, seconds) !== undefined) return outcome(false)
+        // Refusing comes before the signature wherever it can.
+        if (Record.fault(record, seconds) !== undefined) return toSender(storeResponse(from, "Invalid"))
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
-          outcome(valid && store.admit(key, record, seconds)._tag === "Stored")
+          toSender(storeResponse(from, valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid"))
         })
         return
+      }
+
+      case "Push": {
+        const { key, record } = request
+        health.core.speaks(from.id, "later")
+        if (!interests.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
+        interests.tell(key, record)
+        return toSender({
+          _tag: "PushAck",
+          key,
+          messageId: NodeId.fromBytesUnsafe(sha256(record.payload)),
+          subscribe: true
+        })
       }
 
       case "NatProbe": {
@@ -119,5 +174,12 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Responder,
   never,
-  NodeIdentity | Store | Routing.Routing | PeerHealth.PeerHealth | Verifier | SecureRandom.SecureRandom
+  | NodeIdentity
+  | Interests
+  | Store
+  | Subscribers
+  | Routing.Routing
+  | PeerHealth.PeerHealth
+  | Verifier
+  | SecureRandom.SecureRandom
 > = Layer.effect(Responder, make)

@@ -59,6 +59,7 @@ export interface Answers {
   readonly FindNode: Extract<Message.Body, { readonly _tag: "FindNodeResponse" }>
   readonly FindValue: Extract<Message.Body, { readonly _tag: "FindValueResponse" }>
   readonly Store: Extract<Message.Body, { readonly _tag: "StoreResponse" }>
+  readonly Push: Extract<Message.Body, { readonly _tag: "PushAck" }>
 }
 
 /**
@@ -185,11 +186,19 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
+/**
+ * A request as the first version of the protocol knows it: that version drops
+ * what says more.
+ */
+const plain = (body: Request): Request =>
+  body._tag === "FindValue" && body.subscribe ? { ...body, subscribe: false } : body
+
 const responseType = {
   Ping: Message.Type.Pong,
   FindNode: Message.Type.FindNodeResponse,
   FindValue: Message.Type.FindValueResponse,
-  Store: Message.Type.StoreResponse
+  Store: Message.Type.StoreResponse,
+  Push: Message.Type.PushAck
 } as const
 
 const defaultAttempts = 3
@@ -211,9 +220,9 @@ const maxChecking = 64
 interface Call {
   readonly type: number
   readonly peer: Peer
-  readonly answer: Deferred.Deferred<Answered<Message.Body>>
-  /** When each attempt was sent, by a clock that nobody sets. */
-  readonly sentAt: Map<Message.TransactionId, number>
+  readonly answer: Deferred.Deferred<Answered<Message.Body> & { readonly toPlain: boolean }>
+  /** When each attempt was sent, by a clock that nobody sets, and whether in the words of the first version. */
+  readonly attempts: Map<Message.TransactionId, { readonly at: number; readonly isPlain: boolean }>
 }
 
 const make = Effect.gen(function*() {
@@ -314,15 +323,18 @@ const make = Effect.gen(function*() {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
     } else if (call === undefined) {
-      responder.answer(body, from, now, (reply) => {
+      responder.answer(body, contact, now, (reply) => {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       })
     } else {
       const at = monotonic()
       // The transaction tells which attempt was answered, so even a repeated
       // request measures the round trip exactly.
-      const rtt = at - (call.sentAt.get(message.transactionId) ?? at)
-      Deferred.doneUnsafe(call.answer, Effect.succeed({ body, from: contact, rtt }))
+      const sent = call.attempts.get(message.transactionId) ?? { at, isPlain: true }
+      Deferred.doneUnsafe(
+        call.answer,
+        Effect.succeed({ body, from: contact, rtt: at - sent.at, toPlain: sent.isPlain })
+      )
     }
   }
 
@@ -368,13 +380,13 @@ const make = Effect.gen(function*() {
         type: responseType[body._tag],
         peer,
         answer: Deferred.makeUnsafe(),
-        sentAt: new Map()
+        attempts: new Map()
       }
       return ask(call, body, options ?? {}).pipe(
         // Only an answer of the call's type reaches it.
         Effect.map((answered) => ({ ...answered, body: answered.body as Answers[R["_tag"]] })),
         Effect.ensuring(Effect.sync(() => {
-          for (const transaction of call.sentAt.keys()) calls.delete(transaction)
+          for (const transaction of call.attempts.keys()) calls.delete(transaction)
         })),
         Effect.withSpan("Rpc.request", {
           attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
@@ -403,9 +415,10 @@ const make = Effect.gen(function*() {
       if (now >= deadline) break
       attempt++
       const transaction = yield* transactionId
-      call.sentAt.set(transaction, now)
+      const isPlain = attempt > 1 || peer.id !== undefined && health.core.version(peer.id) === "first"
+      call.attempts.set(transaction, { at: now, isPlain })
       calls.set(transaction, call)
-      const error = send(body, peer, transaction)
+      const error = send(isPlain ? plain(body) : body, peer, transaction)
       if (error !== undefined) return yield* error
       // The last attempt has the rest of the time: an answer to any of them counts.
       const wait = attempt === attempts
@@ -413,11 +426,13 @@ const make = Effect.gen(function*() {
         : Math.min(patience, deadline - now)
       const answer = yield* Effect.timeoutOption(Deferred.await(call.answer), wait)
       if (Option.isSome(answer)) {
-        const { body, from, rtt } = answer.value
+        const { from, rtt, toPlain } = answer.value
         traffic.completed++
         health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
-        observe(body, from)
-        return { body, from, rtt }
+        // Which of the two it answered tells which it understands.
+        if (plain(body) !== body) health.core.speaks(from.id, toPlain ? "first" : "later")
+        observe(answer.value.body, from)
+        return { body: answer.value.body, from, rtt }
       }
       patience = Math.min(patience * growth, maxAttemptMillis)
     }

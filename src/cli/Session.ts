@@ -24,6 +24,7 @@ import type * as Rpc from "../Rpc.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type { Store } from "../Store.ts"
 import type { CannotBind } from "../Transport.ts"
+import type { Watch } from "../Watch.ts"
 import * as Hosts from "./Hosts.ts"
 import * as Output from "./Output.ts"
 
@@ -124,7 +125,7 @@ export const layer = (
  */
 export const speakFor = (
   identity: Identity.Identity
-): Layer.Layer<Publisher.Publisher | Mail.Mail | Identity.NodeIdentity, never, Query | Replication | Store> =>
+): Layer.Layer<Publisher.Publisher | Mail.Mail | Identity.NodeIdentity, never, Query | Replication | Store | Watch> =>
   Layer.fresh(Mail.layer).pipe(
     Layer.provideMerge(Layer.fresh(Publisher.layer)),
     Layer.provideMerge(Identity.layer(identity)),

@@ -9,6 +9,14 @@ import type { NodeId } from "../NodeId.ts"
 import type { Health, Options } from "../PeerHealth.ts"
 import { RecencyMap } from "./recencyMap.ts"
 
+/**
+ * The first version of the protocol, which drops what it does not know, or one
+ * that came after.
+ *
+ * @internal
+ */
+export type Version = "first" | "later"
+
 /** So many failures in a row make a peer bad. */
 const badAfter = 2
 
@@ -55,7 +63,7 @@ class Peer {
   answeredAt: number | undefined = undefined
   failures = 0
   nextTry = 0
-  speaksOnlyFirstVersion = false
+  version: Version | undefined = undefined
 }
 
 const makePeer = (): Peer => new Peer()
@@ -140,12 +148,14 @@ export class PeerHealth {
     return this.everyone.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
   }
 
-  /** Remembers that the peer understands version 1 of the protocol only. */
-  markOld(id: NodeId): void {
-    this.peers.use(id, makePeer).speaksOnlyFirstVersion = true
+  /** Remembers which version of the protocol a peer speaks. Who has shown a later one does not unlearn it. */
+  speaks(id: NodeId, version: Version): void {
+    const peer = this.peers.use(id, makePeer)
+    if (peer.version !== "later") peer.version = version
   }
 
-  isOld(id: NodeId): boolean {
-    return this.peers.get(id)?.speaksOnlyFirstVersion ?? false
+  /** Which version the peer speaks, if it has shown. */
+  version(id: NodeId): Version | undefined {
+    return this.peers.get(id)?.version
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The replicas of one published record: keeps it on the nodes closest to its
- * key for as long as it is wanted. Kademlia republishes every hour and hopes
- * for the best in between (Maymounkov and Mazières, 2002, §2.5); here each
- * replica is asked whether it still holds the record, and replaced when not.
+ * key for as long as it is wanted. Kademlia makes up for lost replicas when it
+ * republishes, every hour (Maymounkov and Mazières, 2002, §2.5); here each
+ * replica is asked in between whether it still holds the record.
  *
  * A plain state machine: time comes in as Unix milliseconds, requests come out
  * of {@link ReplicaSet.poll}, and what becomes of them goes back in.
@@ -337,8 +337,7 @@ export class ReplicaSet {
 
   /** Undefined when only an outcome can change anything. */
   private wakeAt(time: number): number | undefined {
-    const times = this.tracked.filter((replica) => !this.isAsked(replica)).map(({ due }) => due)
-    if (!this.isLookingUp) times.push(this.lookupDue())
+    const times = [this.lookupDue(), ...this.tracked.map(({ due }) => due)]
     const next = Math.min(...times.filter((due) => due > time))
     return next === Infinity ? undefined : next - this.setBack
   }

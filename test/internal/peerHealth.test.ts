@@ -10,7 +10,7 @@ const now = 1_700_000_000_000
 
 type Outcome =
   | { readonly kind: "succeeded"; readonly peer: number; readonly rtt: number }
-  | { readonly kind: "failed" | "maintenanceProbeFailed" | "markOld"; readonly peer: number }
+  | { readonly kind: "failed" | "maintenanceProbeFailed" | "speaks"; readonly peer: number }
 
 const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
   fc.record({
@@ -19,7 +19,7 @@ const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
     rtt: fc.double({ min: -100, max: 100_000, noNaN: true })
   }),
   fc.record({
-    kind: fc.constantFrom("failed" as const, "maintenanceProbeFailed" as const, "markOld" as const),
+    kind: fc.constantFrom("failed" as const, "maintenanceProbeFailed" as const, "speaks" as const),
     peer: fc.integer({ min: 0, max: 5 })
   })
 )
@@ -27,7 +27,7 @@ const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
 const happen = (health: PeerHealth, outcome: Outcome, at: number): void => {
   const id = peer(outcome.peer)
   if (outcome.kind === "succeeded") health.succeeded(id, outcome.rtt, at)
-  else if (outcome.kind === "markOld") health.markOld(id)
+  else if (outcome.kind === "speaks") health.speaks(id, "first")
   else health[outcome.kind](id, at)
 }
 
@@ -38,7 +38,7 @@ describe("PeerHealth", () => {
     assert.isTrue(health.allowContact(a, now))
     assert.isUndefined(health.rtt(a))
     assert.isUndefined(health.answeredAt(a))
-    assert.isFalse(health.isOld(a))
+    assert.isUndefined(health.version(a))
   })
 
   it("calls a peer good after an answer, unknown after one failure, bad after two in a row", () => {
@@ -147,11 +147,14 @@ describe("PeerHealth", () => {
 
   it("remembers who speaks the first version only, whatever else happens", () => {
     const health = new PeerHealth()
-    health.markOld(a)
+    health.speaks(a, "first")
     health.succeeded(a, 1, now)
     health.failed(a, now)
-    assert.isTrue(health.isOld(a))
-    assert.isFalse(health.isOld(b))
+    assert.strictEqual(health.version(a), "first")
+    health.speaks(a, "later")
+    health.speaks(a, "first")
+    assert.strictEqual(health.version(a), "later")
+    assert.isUndefined(health.version(b))
   })
 
   it("forgets the peer whose last outcome is the oldest when it is full", () => {

@@ -323,7 +323,11 @@ const happen = (world: World, event: Event): void => {
     case "Heal":
       return world.heal()
   }
-  const node = world.nodes[event.node % world.nodes.length]
+  // Half of all that happens to a node happens to a replica.
+  const replicas = event.node % 2 === 0 ? trackedBy(world.set) : []
+  const node = replicas.length > 0
+    ? world.node(replicas[event.node % replicas.length])
+    : world.nodes[event.node % world.nodes.length]
   switch (event._tag) {
     case "Silence":
     case "Speak":
@@ -394,7 +398,7 @@ const play = (options: WorldOptions, script: ReadonlyArray<Event>): World => {
 const holds = (property: (world: World) => void, nodes = { min: 1 }) =>
   fc.assert(
     fc.property(options(nodes), script, (options, script) => property(play(options, script))),
-    { numRuns: 500 }
+    { numRuns: 300 }
   )
 
 const isOfUse = ({ isConfirmed, isSuspect }: ReplicaSet["replicas"][number]): boolean => isConfirmed && !isSuspect
@@ -601,7 +605,7 @@ describe("ReplicaSet", () => {
           assert.isAtMost(timeUntil(world, isDone, limit), limit)
           assert.isAtMost(log.length - asked, 30 * options.wanted)
         }),
-        { numRuns: 500 }
+        { numRuns: 300 }
       )
     })
 
@@ -782,6 +786,23 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).wait, 5 * second)
     })
 
+    it("leaves alone at most the 64 that refused for good last", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      const peers = range(1, 65)
+      let now = start
+      for (const from of [1, 17, 33, 49, 65]) {
+        due(set, now)
+        set.found(peers.slice(from - 1, from + 15).map((byte) => at(byte)), now)
+        for (let { stores } = due(set, now); stores.length > 0; { stores } = due(set, now)) {
+          for (const byte of stores) set.refused(tiny(byte), now, { stable: true })
+        }
+        now += 5 * minute
+      }
+      due(set, now)
+      set.found(peers.map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+    })
+
     it("does not ask a peer again that a lookup names while it takes the record", () => {
       const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
       due(set, start)
@@ -830,6 +851,20 @@ describe("ReplicaSet", () => {
       set.stored(tiny(1), now)
       assert.deepStrictEqual(bytes(set.confirmed), [1, 2, 3])
       assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    it("does not count on a replica that it let go while it was asked", () => {
+      const set = published([2], { wanted: 1 })
+      const now = start + hour
+      assert.deepStrictEqual(due(set, now).probes, [2])
+      set.found([1, 2, 3].map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(trackedBy(set), [1])
+      set.renew(now)
+      due(set, now)
+      set.refused(tiny(1), now, { stable: false })
+      assert.deepStrictEqual(due(set, now).stores, [3])
     })
 
     it("asks a replica where the last lookup found it", () => {
@@ -1010,6 +1045,41 @@ describe("ReplicaSet", () => {
       ])
     })
 
+    it("have more suspects than there is place for let the farthest go", () => {
+      const set = published([1, 2], { wanted: 1 })
+      let now = start
+      for (const byte of [1, 2]) {
+        for (const _ of range(1, 2)) {
+          now += 30 * second
+          const { probes } = due(set, now)
+          assert.include(probes, byte)
+          for (const byte of probes) set.failed(tiny(byte), now)
+        }
+        const { lookups, stores } = due(set, now)
+        if (lookups > 0) set.found([at(3)], now)
+        assert.deepStrictEqual([...stores, ...due(set, now).stores], [byte + 1])
+        set.stored(tiny(byte + 1), now)
+      }
+      assert.deepStrictEqual(set.replicas, [
+        { contact: at(1), isConfirmed: true, isSuspect: true },
+        { contact: at(3), isConfirmed: true, isSuspect: false }
+      ])
+    })
+
+    it("keep a suspect its place when a nearer node takes that of a replica", () => {
+      const { set, since } = suspect()
+      due(set, since)
+      set.stored(tiny(2), since)
+      set.renew(since)
+      due(set, since)
+      set.failed(tiny(1), since)
+      set.stored(tiny(2), since)
+      set.found([at(0)], since)
+      assert.deepStrictEqual(due(set, since).stores, [0])
+      set.stored(tiny(0), since)
+      assert.deepStrictEqual(trackedBy(set), [0, 1])
+    })
+
     it("clear a suspect that answers, in whose favour the farthest is let go", () => {
       const { set, since } = suspect()
       due(set, since)
@@ -1087,6 +1157,24 @@ describe("ReplicaSet", () => {
       due(set, now)
       set.found(range(1, 4).map((byte) => at(byte)), now)
       assert.deepStrictEqual(due(set, now).stores, [])
+    })
+
+    it("leave time to a suspect that took a lost record again after its grace", () => {
+      const set = alone()
+      let now = start
+      while (now < start + 16 * minute) {
+        now = tick(set, now)
+        const { lookups, probes } = due(set, now)
+        if (lookups > 0) set.found([], now)
+        for (const byte of probes) {
+          if (byte === 1) set.lost(tiny(1), now)
+          else set.kept(tiny(byte), now)
+        }
+        if (now < start + 16 * minute) { for (const byte of due(set, now).stores) set.stored(tiny(byte), now) }
+      }
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.stored(tiny(1), start + 2 * hour)
+      assert.notInclude(due(set, start + 2 * hour).probes, 1)
     })
 
     it("are all due after a sleep of hours, as many at a time as may be in flight", () => {

@@ -1,0 +1,55 @@
+/**
+ * What this node wants to hear of: the keys that somebody here watches, and
+ * who is told when a record is pushed to us.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { NodeId } from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Interests extends Context.Service<Interests, {
+  /** Calls `told` with every valid record that is pushed for the key, until the scope closes. */
+  readonly watch: (key: NodeId, told: (record: SignedRecord) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** Whether anybody watches the key. */
+  readonly has: (key: NodeId) => boolean
+  /** Tells whoever watches the key. The record has been verified. */
+  readonly tell: (key: NodeId, record: SignedRecord) => void
+}>()("effect-dht/Interests") {}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Interests> = Layer.sync(Interests, () => {
+  const watchers = new Map<NodeId, Set<{ readonly told: (record: SignedRecord) => void }>>()
+  return Interests.of({
+    watch: (key, told) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const watcher = { told }
+          const others = watchers.get(key)
+          if (others === undefined) watchers.set(key, new Set([watcher]))
+          else others.add(watcher)
+          return watcher
+        }),
+        (watcher) =>
+          Effect.sync(() => {
+            const others = watchers.get(key)
+            others?.delete(watcher)
+            if (others?.size === 0) watchers.delete(key)
+          })
+      ).pipe(Effect.asVoid),
+    has: (key) => watchers.has(key),
+    tell: (key, record) => {
+      for (const { told } of watchers.get(key) ?? []) told(record)
+    }
+  })
+})

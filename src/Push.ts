@@ -1,0 +1,60 @@
+/**
+ * Tells subscribers of what is newly stored here: one message for one
+ * subscription, which the answer may renew.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { Subscriber } from "./internal/subscriptions.ts"
+import type { NodeId } from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+import * as Rpc from "./Rpc.ts"
+import { Store } from "./Store.ts"
+import { Subscribers } from "./Subscribers.ts"
+
+/** What a subscriber is given to acknowledge. */
+const deadline = "2 seconds"
+
+/** Pushes under way at the same time; what is beyond is not pushed, and found by asking. */
+const maxPushing = 256
+
+const make = Effect.gen(function*() {
+  const rpc = yield* Rpc.Rpc
+  const store = yield* Store
+  const subscribers = yield* Subscribers
+  const pushing = yield* FiberSet.make()
+
+  const push = Effect.fnUntraced(function*(subscriber: Subscriber, key: NodeId, record: SignedRecord) {
+    // The acknowledgement has to come from where the subscription came from;
+    // who sends it is of no matter.
+    const { host, port } = subscriber
+    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, { attempts: 1, deadline })
+    if (body.subscribe) subscribers.core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)
+  }, (pushed) => Effect.ignore(pushed))
+
+  yield* store.changes.pipe(
+    Stream.runForEach(({ key, record }) =>
+      Effect.gen(function*() {
+        for (const subscriber of subscribers.core.take(key, yield* Clock.currentTimeMillis)) {
+          if ((yield* FiberSet.size(pushing)) >= maxPushing) return
+          yield* FiberSet.run(pushing, push(subscriber, key, record))
+        }
+      })
+    ),
+    Effect.catchCause((cause) => Effect.logWarning("Pushing stopped", cause)),
+    Effect.annotateLogs({ module: "effect-dht/Push", fiber: "Changes" }),
+    Effect.forkScoped({ startImmediately: true })
+  )
+})
+
+/**
+ * Pushes in the layer's scope.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<never, never, Rpc.Rpc | Store | Subscribers> = Layer.effectDiscard(make)

@@ -1,0 +1,97 @@
+/**
+ * The records of a key as they come and go: told by the nodes that hold them
+ * where these can, asked for where not.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { Interests } from "./Interests.ts"
+import { RecordSet } from "./internal/recordSet.ts"
+import type { NodeId } from "./NodeId.ts"
+import { Query } from "./Query.ts"
+import type { SignedRecord } from "./Record.ts"
+import { Store } from "./Store.ts"
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Watch extends Context.Service<Watch, {
+  /**
+   * All live records of a key and type (0: any), now and whenever they change,
+   * until the stream ends. A slow reader misses versions, never the last.
+   */
+  readonly records: (key: NodeId, type: number) => Stream.Stream<ReadonlyArray<SignedRecord>>
+}>()("effect-dht/Watch") {}
+
+/** Pause before the holders are asked again, right after something changed. */
+const minPauseMillis = 5000
+
+/** The longest pause: a subscription lasts a minute, and has to be renewed before. */
+const maxPauseMillis = 50_000
+
+const make = Effect.gen(function*() {
+  const query = yield* Query
+  const interests = yield* Interests
+  const store = yield* Store
+
+  const records: Watch["Service"]["records"] = (key, type) =>
+    Stream.callback((queue) =>
+      Effect.gen(function*() {
+        const known = new RecordSet({ maxKeys: 1 })
+        let shown: ReadonlyArray<SignedRecord> | undefined
+
+        /** Takes what is new, and shows all if that makes a difference. */
+        const learn = (learned: ReadonlyArray<SignedRecord>) =>
+          Effect.gen(function*() {
+            const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+            for (const record of learned) if (type === 0 || record.type === type) known.put(key, record, now)
+            const live = known.getAll(key, 0, now)
+            if (shown !== undefined && sameRecords(shown, live)) return false
+            shown = live
+            Queue.offerUnsafe(queue, live)
+            return true
+          })
+
+        const pushed = yield* Queue.dropping<SignedRecord>(maxPushed)
+        yield* interests.watch(key, (record) => Queue.offerUnsafe(pushed, record))
+        yield* Queue.takeAll(pushed).pipe(Effect.flatMap(learn), Effect.forever, Effect.forkScoped)
+
+        // What is stored here was not pushed: who stores it is not told.
+        yield* store.changes.pipe(
+          Stream.filter((change) => change.key === key),
+          Stream.runForEach(({ record }) => learn([record])),
+          Effect.forkScoped
+        )
+
+        let pause = minPauseMillis
+        while (true) {
+          const walked = yield* query.walk(key, { type, subscribe: true })
+          const changed = yield* learn(walked.records)
+          pause = changed ? minPauseMillis : Math.min(pause * 2, maxPauseMillis)
+          yield* Effect.sleep(pause)
+        }
+      }), { bufferSize: 1, strategy: "sliding" })
+
+  return Watch.of({ records })
+})
+
+/** Pushed records that wait to be looked at. */
+const maxPushed = 100
+
+const sameRecords = (a: ReadonlyArray<SignedRecord>, b: ReadonlyArray<SignedRecord>): boolean =>
+  a.length === b.length && a.every((record, i) => isSame(record, b[i]))
+
+/** Nobody signs the same twice but for the same record. */
+const isSame = (a: SignedRecord, b: SignedRecord): boolean => a.signature.every((byte, i) => byte === b.signature[i])
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Watch, never, Query | Interests | Store> = Layer.effect(Watch, make)

@@ -1,0 +1,196 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Mailbox from "../src/Mailbox.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Rpc from "../src/Rpc.ts"
+import { Subscribers } from "../src/Subscribers.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+const now = 1_700_000_000
+
+const build = Effect.fnUntraced(function*(count: number) {
+  yield* TestClock.setTime(now * 1000)
+  const nodes: Array<network.Node> = []
+  for (let i = 0; i < count; i++) {
+    const node = yield* network.node(`node ${i}`, network.socketOf(i + 1))
+    nodes.push(node)
+    if (i > 0) yield* network.dht(node).bootstrap([network.socketOf(1)])
+  }
+  return nodes
+})
+
+/** What a stream has said so far. */
+const collect = <A>(stream: Stream.Stream<A>) =>
+  Effect.gen(function*() {
+    const said: Array<A> = []
+    yield* Effect.forkScoped(
+      Stream.runForEach(stream, (item) => Effect.sync(() => said.push(item))),
+      { startImmediately: true }
+    )
+    return said
+  })
+
+/** Lets everything happen that needs next to no time. */
+const settle = Effect.repeat(TestClock.adjust("100 millis"), { times: 20 })
+
+const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
+
+describe("watching a topic", () => {
+  it.effect("tells who is there, who comes, who says something else, and who is gone", () =>
+    Effect.gen(function*() {
+      const [ann, bob, watcher] = (yield* build(5)).map(network.dht)
+      yield* ann.publishTopic({ topic: "translate", name: "Ann", ttl: 300 })
+      yield* TestClock.adjust("5 seconds")
+      const said = yield* collect(watcher.watchTopic("translate"))
+      const names = () => said.map(({ _tag, offer }) => `${_tag} ${offer.name}`)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(names(), ["Appeared Ann"])
+
+      yield* bob.publishTopic({ topic: "translate", name: "Bob", ttl: 3600 })
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(names(), ["Appeared Ann", "Appeared Bob"])
+
+      // The same once more is no news.
+      yield* bob.publishTopic({ topic: "translate", name: "Bob", ttl: 3600 })
+      yield* bob.publishTopic({ topic: "translate", name: "Robert", ttl: 3600 })
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(names().slice(2), ["Changed Robert"])
+
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual(names().slice(3), ["Gone Ann"])
+    }).pipe(onNetwork))
+
+  it.effect("hears of a new offer at once where the holders can push", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(6)
+      const [ann, bob, watcher] = nodes.map(network.dht)
+      yield* ann.publishTopic({ topic: "translate", name: "Ann" })
+      yield* TestClock.adjust("5 seconds")
+      const said = yield* collect(watcher.watchTopic("translate"))
+      // By now it asks no more than once in fifty seconds.
+      yield* TestClock.adjust("5 minutes")
+      yield* bob.publishTopic({ topic: "translate", name: "Bob" })
+      yield* settle
+      assert.deepStrictEqual(said.map(({ offer }) => offer.name), ["Ann", "Bob"])
+      // And again: an acknowledgement renews the subscription.
+      yield* bob.publishTopic({ topic: "translate", name: "Robert" })
+      yield* settle
+      assert.deepStrictEqual(said.map(({ offer }) => offer.name), ["Ann", "Bob", "Robert"])
+    }).pipe(onNetwork))
+
+  it.effect("leaves no subscription behind for long when nobody watches any more", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(4)
+      const [ann, , watcher] = nodes.map(network.dht)
+      yield* ann.publishTopic({ topic: "translate", name: "Ann", ttl: 3600 })
+      yield* TestClock.adjust("5 seconds")
+      yield* Stream.runHead(watcher.watchTopic("translate"))
+      yield* TestClock.adjust("2 minutes")
+      const before = (yield* Context.get(nodes[2], Rpc.Rpc).traffic).received
+      yield* ann.publishTopic({ topic: "translate", name: "Anna", ttl: 3600 })
+      yield* TestClock.adjust("1 second")
+      // A copy of the record comes to it as to any other node, but nothing is pushed.
+      assert.isAtMost((yield* Context.get(nodes[2], Rpc.Rpc).traffic).received - before, 3)
+    }).pipe(onNetwork))
+})
+
+describe("messages", () => {
+  it.effect("delivers each message once, those that waited and those that come", () =>
+    Effect.gen(function*() {
+      const [ann, bob] = (yield* build(6)).map(network.dht)
+      yield* bob.publishEndpoint({ endpoints: [], ttl: 86_400 })
+      yield* TestClock.adjust("5 seconds")
+      yield* ann.mail.send({ recipient: bob.address, ...text("one"), ttl: 7200 })
+      yield* TestClock.adjust("5 seconds")
+      const said = yield* collect(bob.mail.messages)
+      yield* TestClock.adjust("1 second")
+      yield* ann.mail.send({ recipient: bob.address, ...text("two"), ttl: 7200 })
+      yield* TestClock.adjust("1 minute")
+      yield* ann.mail.send({ recipient: bob.address, ...text("three"), ttl: 7200 })
+      yield* TestClock.adjust("30 minutes")
+      assert.deepStrictEqual(said.map(({ body }) => new TextDecoder().decode(body)), ["one", "two", "three"])
+    }).pipe(onNetwork))
+})
+
+describe("both versions on the wire", () => {
+  const setUp = Effect.gen(function*() {
+    const [node] = yield* build(1)
+    const peer = yield* network.puppet("peer", network.socketOf(60))
+    yield* network.dht(node).setPassive(true)
+    yield* network.dht(node).addContact(peer)
+    const key = NodeId.fromTopic("x")
+    const ask = Context.get(node, Rpc.Rpc).request(
+      peer,
+      { _tag: "FindValue", target: key, recordType: 0, subscribe: true }
+    )
+    return { node, peer, ask, version: () => Context.get(node, PeerHealth.PeerHealth).core.version(peer.id) }
+  })
+  const nothing = {
+    _tag: "FindValueResponse",
+    nodes: null,
+    record: undefined,
+    observed: undefined,
+    records: undefined
+  } as const
+
+  it.effect("a request with a new key is repeated without it, and who answers only that is remembered", () =>
+    Effect.gen(function*() {
+      const { ask, peer, version } = yield* setUp
+      const asking = yield* Effect.forkScoped(ask, { startImmediately: true })
+      const first = (yield* peer.receive).message.body
+      assert.isTrue(first._tag === "FindValue" && first.subscribe)
+      yield* TestClock.adjust("5 seconds")
+      yield* peer.answer((body) => body._tag === "FindValue" && !body.subscribe ? nothing : assert.fail(body._tag))
+      yield* TestClock.adjust(1)
+      assert.isDefined(asking.pollUnsafe())
+      assert.strictEqual(version(), "first")
+      // From now on it is asked in its own words.
+      yield* Effect.forkScoped(ask, { startImmediately: true })
+      const next = (yield* peer.receive).message.body
+      assert.isTrue(next._tag === "FindValue" && !next.subscribe)
+    }).pipe(onNetwork))
+
+  it.effect("who answers the new key is known to understand it", () =>
+    Effect.gen(function*() {
+      const { ask, peer, version } = yield* setUp
+      yield* Effect.forkScoped(ask, { startImmediately: true })
+      yield* peer.answer(() => nothing)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(version(), "later")
+    }).pipe(onNetwork))
+
+  it.effect("tells a later version what became of its record, and the first no more than it knows", () =>
+    Effect.gen(function*() {
+      const { node, peer } = yield* setUp
+      const self = network.contactOf(node)
+      const { record } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+      const store = Effect.gen(function*() {
+        yield* peer.send(self, { _tag: "Store", record, key: undefined }, "0a".repeat(20))
+        while (true) {
+          const { body } = (yield* peer.receive).message
+          if (body._tag === "StoreResponse") return body
+        }
+      })
+      assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 0 })
+      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later")
+      assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
+    }).pipe(onNetwork))
+
+  it.effect("takes subscriptions only for keys that hold something", () =>
+    Effect.gen(function*() {
+      const { node, peer } = yield* setUp
+      const self = network.contactOf(node)
+      const { key } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+      for (const [target, expected] of [[NodeId.fromTopic("empty"), 0], [key, 1]] as const) {
+        yield* peer.send(self, { _tag: "FindValue", target, recordType: 0, subscribe: true }, "0b".repeat(20))
+        yield* TestClock.adjust(1)
+        assert.strictEqual(yield* Context.get(node, Subscribers).size, expected)
+      }
+    }).pipe(onNetwork))
+})
