@@ -31,6 +31,7 @@ import * as PeerHealth from "./PeerHealth.ts"
 import * as Publisher from "./Publisher.ts"
 import * as Push from "./Push.ts"
 import * as Query from "./Query.ts"
+import * as Reachability from "./Reachability.ts"
 import type * as Record from "./Record.ts"
 import * as Replication from "./Replication.ts"
 import * as Responder from "./Responder.ts"
@@ -169,8 +170,9 @@ export class Dht extends Context.Service<Dht, {
 
   // --- While it runs
   readonly setPassive: (passive: boolean) => Effect.Effect<void>
-  /** Our own public IP, or undefined if it is not known any more. */
+  /** Says what our own public IP is; undefined leaves it to what others see. */
   readonly setPublicHost: (host: string | undefined) => Effect.Effect<void>
+  /** Our public IP, if we were told or enough others agree on it. */
   readonly publicHost: Effect.Effect<string | undefined>
   /** What answers say of our own address, as they arrive. */
   readonly observations: Stream.Stream<Rpc.Observation>
@@ -189,6 +191,7 @@ const make = Effect.gen(function*() {
   const mail = yield* Mail.Mail
   const publisher = yield* Publisher.Publisher
   const query = yield* Query.Query
+  const reachability = yield* Reachability.Reachability
   const replication = yield* Replication.Replication
   const routing = yield* Routing.Routing
   const rpc = yield* Rpc.Rpc
@@ -253,8 +256,8 @@ const make = Effect.gen(function*() {
     forget: replication.forget,
     mail,
     setPassive: (passive) => Ref.set(settings.passive, passive),
-    setPublicHost: (host) => Ref.set(settings.publicHost, host),
-    publicHost: Ref.get(settings.publicHost),
+    setPublicHost: reachability.declare,
+    publicHost: reachability.publicHost,
     observations: rpc.observations,
     stats
   })
@@ -277,6 +280,7 @@ export type Services =
   | PeerHealth.PeerHealth
   | Publisher.Publisher
   | Query.Query
+  | Reachability.Reachability
   | Replication.Replication
   | Routing.Routing
   | Rpc.Rpc
@@ -297,7 +301,7 @@ export type Requirements = NodeIdentity | Transport | Crypto | Verifier | Secure
  * @category models
  * @since 0.1.0
  */
-export interface Options extends NodeSettings.Options {
+export interface Options extends NodeSettings.Options, Reachability.Options {
   /** Keys in the store; defaults to 100 000. */
   readonly maxKeys?: number | undefined
   /** Who may store what; defaults to `Record.authority`. */
@@ -315,6 +319,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     NodeSettings.layer(options),
     Interests.layer,
     PeerHealth.layer(),
+    Reachability.layer(options),
     Routing.layer(),
     SeenPeers.layer(),
     Store.layer(options),

@@ -16,7 +16,6 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
-import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -24,8 +23,8 @@ import { NodeIdentity } from "./Identity.ts"
 import { Lookup } from "./internal/lookup.ts"
 import { RecordSet } from "./internal/recordSet.ts"
 import type { NodeId } from "./NodeId.ts"
-import { isHairpin, NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -191,7 +190,7 @@ const make = Effect.gen(function*() {
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
-  const settings = yield* NodeSettings
+  const reachability = yield* Reachability
   const store = yield* Store
   const clock = yield* Clock.Clock
 
@@ -220,7 +219,7 @@ const make = Effect.gen(function*() {
     target: NodeId,
     find?: Find
   ) {
-    const publicHost = yield* Ref.get(settings.publicHost)
+    const publicHost = yield* reachability.publicHost
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
@@ -337,5 +336,5 @@ const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) =
 export const layer: Layer.Layer<
   Query,
   never,
-  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Store
+  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
 > = Layer.effect(Query, make)

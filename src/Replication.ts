@@ -24,9 +24,10 @@ import type { Contact } from "./Contact.ts"
 import { slotOf } from "./internal/recordSet.ts"
 import { type Action, ReplicaSet } from "./internal/replicaSet.ts"
 import type { NodeId } from "./NodeId.ts"
-import { isHairpin, NodeSettings } from "./NodeSettings.ts"
+import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Query } from "./Query.ts"
+import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -116,6 +117,7 @@ const make = Effect.gen(function*() {
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
+  const reachability = yield* Reachability
   const clock = yield* Clock.Clock
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job>()
@@ -148,7 +150,7 @@ const make = Effect.gen(function*() {
     const closest = (yield* Ref.get(settings.passive))
       ? routing.core.nearest(key, candidates)
       : yield* query.findNode(key)
-    const publicHost = yield* Ref.get(settings.publicHost)
+    const publicHost = yield* reachability.publicHost
     const now = clock.currentTimeMillisUnsafe()
     return closest.filter((peer) => !isHairpin(peer, publicHost) && health.core.allowContact(peer.id, now))
   })
@@ -305,5 +307,5 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Replication,
   never,
-  Rpc.Rpc | Query | Routing.Routing | PeerHealth.PeerHealth | NodeSettings
+  Rpc.Rpc | Query | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Reachability
 > = Layer.effect(Replication, make)

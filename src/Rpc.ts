@@ -29,6 +29,7 @@ import * as Hex from "./internal/hex.ts"
 import * as Message from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import { Reachability } from "./Reachability.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Responder } from "./Responder.ts"
 import * as Routing from "./Routing.ts"
@@ -232,6 +233,7 @@ const make = Effect.gen(function*() {
   const responder = yield* Responder
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
+  const reachability = yield* Reachability
   const seen = yield* SeenPeers
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
@@ -431,7 +433,8 @@ const make = Effect.gen(function*() {
         health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
         // Which of the two it answered tells which it understands.
         if (plain(body) !== body) health.core.speaks(from.id, toPlain ? "first" : "later")
-        observe(answer.value.body, from)
+        // Its word counts under the address it was asked at: anybody can send from a forged one.
+        if (from.host === peer.host && from.port === peer.port) observe(answer.value.body, from)
         return { body: answer.value.body, from, rtt }
       }
       patience = Math.min(patience * growth, maxAttemptMillis)
@@ -447,7 +450,9 @@ const make = Effect.gen(function*() {
   const observe = (body: Message.Body, reporter: Contact): void => {
     const wire = "observed" in body ? body.observed : undefined
     const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
-    if (address !== undefined) PubSub.publishUnsafe(observations, { reporter, address })
+    if (address === undefined) return
+    reachability.core.vote(reporter, address, clock.currentTimeMillisUnsafe())
+    PubSub.publishUnsafe(observations, { reporter, address })
   }
 
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
@@ -512,6 +517,7 @@ export const layer: Layer.Layer<
   | Responder
   | Routing.Routing
   | PeerHealth.PeerHealth
+  | Reachability
   | SeenPeers
   | SecureRandom.SecureRandom
 > = Layer.effect(Rpc, make)

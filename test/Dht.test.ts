@@ -430,6 +430,23 @@ describe("Dht", () => {
         assert.strictEqual((yield* node.findNode(NodeId.zero)).length, 2)
       }).pipe(onNetwork))
 
+    it.effect("learns its public IP from what enough others say, and keeps to what it was told", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(4)
+        const node = network.dht(nodes[3])
+        for (const other of nodes.slice(0, 3)) yield* node.ping(network.contactOf(other))
+        assert.strictEqual(yield* node.publicHost, network.socketOf(4).host)
+        yield* node.setPublicHost("9.9.9.9")
+        assert.strictEqual(yield* node.publicHost, "9.9.9.9")
+      }).pipe(onNetwork))
+
+    it.effect("does not take one other's word for its public IP", () =>
+      Effect.gen(function*() {
+        const [node, other] = yield* build(2)
+        for (let i = 0; i < 5; i++) yield* network.dht(node).ping(network.contactOf(other))
+        assert.isUndefined(yield* network.dht(node).publicHost)
+      }).pipe(onNetwork))
+
     it.effect("proves by an echo that a claimed address reaches it", () =>
       Effect.gen(function*() {
         const nodes = yield* build(2)

@@ -13,7 +13,16 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
   ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Message"]],
   ["datagrams", ["Transport"]],
-  ["state", ["PeerHealth", "SeenPeers", "Routing", "Store", "Interests", "Subscribers", "NodeSettings"]],
+  ["state", [
+    "PeerHealth",
+    "SeenPeers",
+    "Routing",
+    "Store",
+    "Interests",
+    "Subscribers",
+    "Reachability",
+    "NodeSettings"
+  ]],
   ["conversations", ["Responder", "Rpc", "Query"]],
   ["upkeep", ["Bootstrap", "Push", "Replication", "Upkeep"]],
   ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
