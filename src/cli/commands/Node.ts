@@ -13,6 +13,7 @@ import * as Schedule from "effect/Schedule"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
+import * as PeerFiles from "../../node/PeerFiles.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Hosts from "../Hosts.ts"
 import * as Identities from "../Identities.ts"
@@ -35,33 +36,35 @@ class NotJoined extends Data.TaggedError("NotJoined")<{ readonly unusable: Reado
 /** Pauses between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
 
-const attempt = Effect.fnUntraced(function*({ bootstrap, listen }: Options) {
-  const dht = yield* Dht
-  // Names are looked up each time: they may have moved, or the network was not up yet.
-  const { addresses, unusable } = yield* Hosts.resolve(bootstrap, Hosts.familyOf(listen.host))
-  const contacts = yield* dht.bootstrap(addresses).pipe(
-    Effect.mapError(({ failures }) => {
-      const silent = failures.map(({ address, error }) => ({
-        address: SocketAddress.format(address),
-        reason: Session.reasonOf(error)
+const attempt = Effect.fnUntraced(
+  function*({ bootstrap, listen }: Options, remembered: ReadonlyArray<SocketAddress.SocketAddress>) {
+    const dht = yield* Dht
+    // Names are looked up each time: they may have moved, or the network was not up yet.
+    const { addresses, unusable } = yield* Hosts.resolve(bootstrap, Hosts.familyOf(listen.host))
+    const contacts = yield* dht.bootstrap([...addresses, ...remembered]).pipe(
+      Effect.mapError(({ failures }) => {
+        const silent = failures.map(({ address, error }) => ({
+          address: SocketAddress.format(address),
+          reason: Session.reasonOf(error)
+        }))
+        return new NotJoined({ unusable: [...unusable, ...silent] })
+      })
+    )
+    // All nodes of a network may be given the same list, with themselves in it.
+    if (!contacts.some(({ id }) => id !== dht.nodeId)) {
+      const own = contacts.map(({ host, port }) => ({
+        address: SocketAddress.format({ host, port }),
+        reason: "it is this node"
       }))
-      return new NotJoined({ unusable: [...unusable, ...silent] })
-    })
-  )
-  // All nodes of a network may be given the same list, with themselves in it.
-  if (!contacts.some(({ id }) => id !== dht.nodeId)) {
-    const own = contacts.map(({ host, port }) => ({
-      address: SocketAddress.format({ host, port }),
-      reason: "it is this node"
-    }))
-    return yield* new NotJoined({ unusable: [...unusable, ...own] })
+      return yield* new NotJoined({ unusable: [...unusable, ...own] })
+    }
   }
-})
+)
 
-const join = Effect.fnUntraced(function*(options: Options) {
+const join = Effect.fnUntraced(function*(options: Options, remembered: ReadonlyArray<SocketAddress.SocketAddress>) {
   const dht = yield* Dht
   let warned = false
-  yield* attempt(options).pipe(
+  yield* attempt(options, remembered).pipe(
     Effect.tapError(({ unusable }) => {
       const event = Output.print(options.json, { event: "bootstrap-failed", failures: unusable }, [])
       const line = `No bootstrap node answers yet (${Session.list(unusable)}); this node stays up and tries again`
@@ -96,10 +99,14 @@ const serve = Effect.fnUntraced(function*(host: Hosts.Host) {
 export const node = (options: Options) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
+    const remembered = yield* PeerFiles.addresses(options.data)
     const services = yield* Layer.build(
-      DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed) })
+      PeerFiles.layer(options.data).pipe(
+        Layer.provideMerge(DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed) }))
+      )
     ).pipe(Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --listen`)))
     const dht = Context.get(services, Dht)
+    const isFirst = options.bootstrap.length === 0 && remembered.length === 0
     const http = options.noHttp ? null : yield* Effect.provideContext(serve(options.http), services)
     const address = Address.format(dht.address)
     const listen = SocketAddress.format(dht.localAddress)
@@ -111,9 +118,9 @@ export const node = (options: Options) =>
         ["listens on", `${listen} (UDP)`],
         ["debug pages", http === null ? "none" : `http://${http}/debug/stats`]
       ]),
-      ...(options.bootstrap.length === 0 ? ["No --bootstrap: this is the first node of a network"] : [])
+      ...(isFirst ? ["No --bootstrap: this is the first node of a network"] : [])
     ])
-    if (options.bootstrap.length > 0) yield* Effect.forkScoped(Effect.provideContext(join(options), services))
+    if (!isFirst) yield* Effect.forkScoped(Effect.provideContext(join(options, remembered), services))
     return yield* Effect.never
   }).pipe(
     Effect.scoped,
