@@ -34,7 +34,7 @@ export const isMet = ({ atLeast, atMost, value }: Figure): boolean | undefined =
     : value <= (atMost ?? Infinity) && value >= (atLeast ?? -Infinity)
 
 const number = (value: number): string => {
-  const digits = value === 0 || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
+  const digits = Number.isInteger(value) || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toFixed(digits).replace(/\B(?=(\d{3})+$)/g, " ")
 }
 

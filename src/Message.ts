@@ -315,9 +315,27 @@ export interface Envelope {
   readonly features?: number | undefined
 }
 
+/** One for all messages: nothing else runs while one is written. */
+const scratch = new Cbor.Writer(maxDatagram)
+
+/** Datagrams are cut from a large buffer: one of their own costs more than all that is written into it. */
+const slabSize = 1 << 16
+let slab = new Uint8Array(0)
+let slabUsed = 0
+
+const allocate = (size: number): Uint8Array => {
+  if (slabUsed + size > slab.length) {
+    slab = new Uint8Array(Math.max(slabSize, size))
+    slabUsed = 0
+  }
+  slabUsed += size
+  return slab.subarray(slabUsed - size, slabUsed)
+}
+
 /**
  * Signs and encodes a message. The length is not limited here: a transport
- * refuses what exceeds {@link maxDatagram}.
+ * refuses what exceeds {@link maxDatagram}. The result is a view of a larger
+ * buffer, of which no byte is written twice.
  *
  * @category encoding
  * @since 0.1.0
@@ -325,7 +343,8 @@ export interface Envelope {
 export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   // Header and body are signed without the key that stands between them in the
   // datagram, so they are written one after the other first.
-  const writer = new Cbor.Writer(maxDatagram)
+  const writer = scratch
+  writer.clear()
   writer.raw(prefix)
   writer.map(4)
   writer.uint(1)
@@ -341,7 +360,7 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   const signed = writer.result()
   const signature = envelope.signer.sign(signed)
   const headerLength = headerEnd - prefix.length
-  const out = new Uint8Array(3 + signed.length - prefix.length + 3 + 32 + 3 + 64)
+  const out = allocate(3 + signed.length - prefix.length + 3 + 32 + 3 + 64)
   out[0] = 0xa4
   out[1] = 1
   out.set(signed.subarray(prefix.length, headerEnd), 2)

@@ -88,13 +88,19 @@ export class Reader {
 
   /** A byte string, as a view of the input. */
   byteString(): Uint8Array {
+    const start = this.skipBytes()
+    return this.fault === undefined ? this.bytes.subarray(start, this.at) : empty
+  }
+
+  /** Steps over a byte string; returns where it starts. It ends at `at`. */
+  skipBytes(): number {
     const length = this.length(Major.bytes, this.end)
     if (this.fault !== undefined || length > this.end - this.at) {
       this.fail("truncated byte string")
-      return empty
+      return this.at
     }
     this.at += length
-    return this.bytes.subarray(this.at - length, this.at)
+    return this.at - length
   }
 
   /** Steps over a byte string of exactly `length` bytes; returns where it starts. */
@@ -187,7 +193,7 @@ export class Reader {
         this.argument()
         return
       case Major.bytes:
-        this.byteString()
+        this.skipBytes()
         return
       case Major.text:
         this.text()
@@ -374,6 +380,11 @@ export class Writer {
 
   constructor(capacity = 256) {
     this.bytes = new Uint8Array(capacity)
+  }
+
+  /** Forgets what was written, and keeps the buffer. */
+  clear(): void {
+    this.at = 0
   }
 
   /** What was written so far, as a view: copy it before writing on. */

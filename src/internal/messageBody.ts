@@ -10,7 +10,7 @@ import type { Body } from "../Message.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
-import type * as Cbor from "./cbor.ts"
+import * as Cbor from "./cbor.ts"
 import * as Hex from "./hex.ts"
 import { Type } from "./messageType.ts"
 import { sha256Hex } from "./sha256.ts"
@@ -198,37 +198,42 @@ const readObserved = (reader: Cbor.Reader): Uint8Array => {
 
 const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
   if (reader.null()) return null
+  const { bytes } = reader
   const contacts: Array<Contact> = []
+  let addressAt = -1
+  let idAt = -1
+  let ipAt = -1
+  let ipEnd = -1
+  let port = -1
+  const readField = (key: number): boolean => {
+    if (key === 1) addressAt = reader.fixedBytes(Address.length)
+    else if (key === 2) idAt = reader.fixedBytes(32)
+    else if (key === 3) {
+      ipAt = reader.skipBytes()
+      ipEnd = reader.at
+    } else if (key === 4) port = reader.uint(0xffff)
+    else return false
+    return true
+  }
   for (let left = reader.arrayLength(); left > 0 && reader.fault === undefined; left--) {
-    let addressAt = -1
-    let idAt = -1
-    let ip: Uint8Array | undefined
-    let port = -1
-    reader.fields((key) => {
-      if (key === 1) addressAt = reader.fixedBytes(Address.length)
-      else if (key === 2) idAt = reader.fixedBytes(32)
-      else if (key === 3) ip = reader.byteString()
-      else if (key === 4) port = reader.uint(0xffff)
-      else return false
-      return true
-    })
-    if (addressAt < 0 || idAt < 0 || ip === undefined || port < 0) reader.fail("a node lacks a field")
-    if (reader.fault !== undefined || ip === undefined) break
-    const socket = SocketAddress.fromWire(ip, 0, ip.length, port)
+    addressAt = -1
+    idAt = -1
+    ipAt = -1
+    port = -1
+    reader.fields(readField)
+    if (addressAt < 0 || idAt < 0 || ipAt < 0 || port < 0) reader.fail("a node lacks a field")
+    if (reader.fault !== undefined) break
+    const socket = SocketAddress.fromWire(bytes, ipAt, ipEnd - ipAt, port)
     if (socket === undefined) {
       reader.fail("an IP of neither 4 nor 16 bytes")
       break
     }
-    const id = Hex.slice(reader.bytes, idAt, idAt + 32) as NodeId
+    const id = Hex.slice(bytes, idAt, idAt + 32) as NodeId
     // An id that is not its address's is a lie about one node, and no fault of
     // the rest of the message.
-    if (id !== sha256Hex(reader.bytes.subarray(addressAt, addressAt + Address.length))) continue
-    contacts.push({
-      id,
-      address: Hex.slice(reader.bytes, addressAt, addressAt + Address.length) as Address.Address,
-      host: socket.host,
-      port
-    })
+    if (id !== sha256Hex(bytes.subarray(addressAt, addressAt + Address.length))) continue
+    const address = Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address
+    contacts.push({ id, address, host: socket.host, port })
   }
   return contacts
 }
@@ -372,17 +377,28 @@ const writeContacts = (writer: Cbor.Writer, nodes: ReadonlyArray<Contact> | null
   writer.uint(1)
   if (nodes === null) return writer.null()
   writer.array(nodes.length)
-  for (const node of nodes) {
-    writer.map(4)
-    writer.uint(1)
-    writer.hexString(node.address)
-    writer.uint(2)
-    writer.hexString(node.id)
-    writer.uint(3)
-    writer.byteString(SocketAddress.ipBytes(node.host) ?? loopback)
-    writer.uint(4)
-    writer.uint(node.port)
-  }
+  for (const node of nodes) writer.raw(contactBytes(node))
+}
+
+/** Contacts as they travel: one of the routing table is sent thousands of times. */
+const contactsOnWire = new WeakMap<Contact, Uint8Array>()
+
+const contactBytes = (node: Contact): Uint8Array => {
+  const known = contactsOnWire.get(node)
+  if (known !== undefined) return known
+  const writer = new Cbor.Writer(96)
+  writer.map(4)
+  writer.uint(1)
+  writer.hexString(node.address)
+  writer.uint(2)
+  writer.hexString(node.id)
+  writer.uint(3)
+  writer.byteString(SocketAddress.ipBytes(node.host) ?? loopback)
+  writer.uint(4)
+  writer.uint(node.port)
+  const bytes = writer.result()
+  contactsOnWire.set(node, bytes)
+  return bytes
 }
 
 const loopback = Uint8Array.of(127, 0, 0, 1)

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import { availableParallelism } from "node:os"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
@@ -32,6 +33,9 @@ interface Options {
 
 /** Not a member of the network yet. */
 class NotJoined extends Data.TaggedError("NotJoined")<{ readonly unusable: ReadonlyArray<Hosts.Unusable> }> {}
+
+/** A node that stays serves others: where there is a second core, signatures are checked on it. */
+const verifyThreads = availableParallelism() > 1 ? 1 : 0
 
 /** Pauses between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
@@ -102,7 +106,7 @@ export const node = (options: Options) =>
     const remembered = yield* PeerFiles.addresses(options.data)
     const services = yield* Layer.build(
       PeerFiles.layer(options.data).pipe(
-        Layer.provideMerge(DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed) }))
+        Layer.provideMerge(DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed), verifyThreads }))
       )
     ).pipe(Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --listen`)))
     const dht = Context.get(services, Dht)

@@ -157,7 +157,9 @@ export const serve = (memory: SharedArrayBuffer, verify: Ed25519["verify"], tell
   const slot = new Slot(slots)
   let answered = 0
   while (true) {
-    Atomics.wait(lane, submittedAt, answered)
+    // Being woken is no proof of work: the call that wakes may come after the
+    // check that it is for was seen and done.
+    while (Atomics.load(lane, submittedAt) === answered) Atomics.wait(lane, submittedAt, answered)
     slot.answer(answered & mask, verify)
     answered = answered + 1 | 0
     Atomics.store(lane, answeredAt, answered)
