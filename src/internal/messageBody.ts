@@ -7,13 +7,13 @@
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import type { Body } from "../Message.ts"
-import type { NodeId } from "../NodeId.ts"
+import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Cbor from "./cbor.ts"
 import * as Hex from "./hex.ts"
 import { Type } from "./messageType.ts"
-import { sha256Hex } from "./sha256.ts"
+import { RecencyMap } from "./recencyMap.ts"
 
 // --- Reading -----------------------------------------------------------------
 
@@ -34,7 +34,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
   let bytes: Uint8Array | undefined
   let observed: Uint8Array | undefined
   let address: Address.Address | undefined
-  let target: NodeId | undefined
+  let target: NodeId.NodeId | undefined
   let record: Record.SignedRecord | undefined
   let flag = false
   switch (type) {
@@ -158,7 +158,7 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
       return { _tag: "Push", key: target, record }
 
     case Type.PushAck: {
-      let messageId: NodeId | undefined
+      let messageId: NodeId.NodeId | undefined
       reader.fields((key) => {
         if (key === 1) target = readKey(reader)
         else if (key === 2) messageId = readKey(reader)
@@ -180,9 +180,9 @@ const readAddress = (reader: Cbor.Reader): Address.Address => {
   return Hex.slice(reader.bytes, at, at + Address.length) as Address.Address
 }
 
-const readKey = (reader: Cbor.Reader): NodeId => {
+const readKey = (reader: Cbor.Reader): NodeId.NodeId => {
   const at = reader.fixedBytes(32)
-  return Hex.slice(reader.bytes, at, at + 32) as NodeId
+  return Hex.slice(reader.bytes, at, at + 32) as NodeId.NodeId
 }
 
 const readToken = (reader: Cbor.Reader): Uint8Array => {
@@ -195,6 +195,9 @@ const readObserved = (reader: Cbor.Reader): Uint8Array => {
   if (bytes.length !== 6 && bytes.length !== 18) reader.fail("an address of neither 6 nor 18 bytes")
   return bytes
 }
+
+/** Everybody around a target names the same nodes, so a walk hears of each many times. */
+const idsOfAddresses = new RecencyMap<Address.Address, NodeId.NodeId>(4096)
 
 const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
   if (reader.null()) return null
@@ -228,12 +231,11 @@ const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
       reader.fail("an IP of neither 4 nor 16 bytes")
       break
     }
-    const id = Hex.slice(bytes, idAt, idAt + 32) as NodeId
+    const address = Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address
+    const id = idsOfAddresses.use(address, () => NodeId.fromAddress(address))
     // An id that is not its address's is a lie about one node, and no fault of
     // the rest of the message.
-    if (id !== sha256Hex(bytes.subarray(addressAt, addressAt + Address.length))) continue
-    const address = Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address
-    contacts.push({ id, address, host: socket.host, port })
+    if (id === Hex.slice(bytes, idAt, idAt + 32)) contacts.push({ id, address, host: socket.host, port })
   }
   return contacts
 }

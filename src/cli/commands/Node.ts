@@ -34,8 +34,8 @@ interface Options {
 /** Not a member of the network yet. */
 class NotJoined extends Data.TaggedError("NotJoined")<{ readonly unusable: ReadonlyArray<Hosts.Unusable> }> {}
 
-/** A node that stays serves others: where there is a second core, signatures are checked on it. */
-const verifyThreads = availableParallelism() > 1 ? 1 : 0
+/** A node that stays serves others: where there are several cores, signatures are checked on all, up to four. */
+const verifyThreads = availableParallelism() > 1 ? Math.min(availableParallelism(), 4) : 0
 
 /** Pauses between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
