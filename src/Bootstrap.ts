@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FiberHandle from "effect/FiberHandle"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
@@ -60,6 +61,9 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 /** What a bootstrap address is given to answer. */
 const seedDeadlineMillis = 10_000
 
+/** When neighbours are looked for again after joining, each pause counted from the end of the lookup before. */
+const settlePausesMillis = [500, 1500, 4000]
+
 /** What the others are given once one has answered. */
 const othersMillis = 1000
 
@@ -77,8 +81,19 @@ const make = Effect.gen(function*() {
   const query = yield* Query
   const clock = yield* Clock.Clock
 
+  const settling = yield* FiberHandle.make()
+
+  /**
+   * Makes us known to our neighbours. Others may be joining at the same time,
+   * unknown to anybody yet, so we look again a few times in the background.
+   */
   const findNeighbours = Effect.gen(function*() {
-    if (!(yield* Ref.get(settings.passive))) yield* query.findNode(identity.nodeId)
+    if (yield* Ref.get(settings.passive)) return
+    yield* query.findNode(identity.nodeId)
+    yield* FiberHandle.run(
+      settling,
+      Effect.forEach(settlePausesMillis, (pause) => Effect.delay(query.findNode(identity.nodeId), pause))
+    )
   })
 
   const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {

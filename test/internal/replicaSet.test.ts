@@ -934,17 +934,18 @@ describe("ReplicaSet", () => {
     })
 
     it("replaces a replica that does not answer, keeps it, and offers the record again after 30 seconds", () => {
-      const set = published([1, 2], { wanted: 1 })
+      const set = published([1, 2, 3], { wanted: 2 })
       const now = start + 10 * second
       set.renew(now)
-      assert.deepStrictEqual(due(set, now).stores, [1])
+      assert.deepStrictEqual(due(set, now).stores, [1, 2])
       set.failed(tiny(1), now)
-      assert.deepStrictEqual(due(set, now).stores, [2])
+      assert.deepStrictEqual(due(set, now).stores, [3])
       set.stored(tiny(2), now)
+      set.stored(tiny(3), now)
       assert.deepStrictEqual(due(set, now + 29 * second).stores, [])
       assert.deepStrictEqual(due(set, now + 30 * second).stores, [1])
       set.stored(tiny(1), now + 30 * second)
-      assert.deepStrictEqual(bytes(set.confirmed), [1])
+      assert.deepStrictEqual(bytes(set.confirmed), [1, 2])
       set.found([at(1)], now + 30 * second)
       assert.strictEqual(due(set, now + 30 * second).wait, minute)
     })
