@@ -136,7 +136,9 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       Effect.forEach(nodes, (node) => Context.get(node, Rpc).traffic),
       (traffic) => traffic.reduce((sum, { sent }) => sum + sent, 0)
     )
-    const idleSeconds = 20
+    // What joining and publishing leave to be done is done in the first minute.
+    const idleSeconds = 30
+    yield* Effect.sleep("1 minute")
     const sentBefore = yield* sent
     yield* Effect.sleep(idleSeconds * 1000)
     const idle = ((yield* sent) - sentBefore) / count / idleSeconds
