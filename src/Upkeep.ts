@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import type { Contact } from "./Contact.ts"
@@ -86,8 +87,9 @@ const make = Effect.gen(function*() {
   yield* beat.pipe(
     Effect.withSpan("Upkeep.beat"),
     Effect.catchCause((cause) => Effect.logWarning("A beat of upkeep failed", cause)),
-    Effect.repeat(Schedule.spaced(beatInterval)),
-    Effect.delay(beatInterval),
+    Effect.repeat(Schedule.jittered(Schedule.spaced(beatInterval))),
+    // Nodes that started together must not all beat together.
+    Effect.delay((5 + 10 * (yield* Random.next)) * 1000),
     Effect.annotateLogs({ module: "effect-dht/Upkeep", fiber: "Heartbeat" }),
     Effect.forkScoped
   )

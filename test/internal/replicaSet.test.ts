@@ -946,8 +946,8 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now + 30 * second).stores, [1])
       set.stored(tiny(1), now + 30 * second)
       assert.deepStrictEqual(bytes(set.confirmed), [1, 2])
-      set.found([at(1)], now + 30 * second)
-      assert.strictEqual(due(set, now + 30 * second).wait, minute)
+      assert.deepStrictEqual(due(set, now + 89 * second).probes, [2])
+      assert.deepStrictEqual(due(set, now + 90 * second).probes, [1])
     })
 
     it("comes to the suspects last, after the newcomers in their place", () => {
