@@ -132,6 +132,8 @@ const make = Effect.gen(function*() {
       const rank = (contact: Contact) => healthOrder[health.core.state(contact.id)]
       return routing.core.entries()
         .map(({ contact }) => contact)
+        // Whoever only ever asked us may have been here for a moment.
+        .filter(({ id }) => health.core.answeredAt(id) !== undefined && health.core.state(id) !== "bad")
         .sort((a, b) => rank(a) - rank(b))
         .slice(0, max)
         .map(({ host, port }) => ({ host, port }))

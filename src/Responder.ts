@@ -94,8 +94,8 @@ const make = Effect.gen(function*() {
   const nodesFor = (target: Parameters<typeof stateOf>[0], now: number) => routing.core.answer(target, k, now, stateOf)
 
   /** What the first version understands is all that is said to whoever has not shown a later one. */
-  const storeResponse = (to: Contact, outcome: Outcome): Body => {
-    const isLater = health.core.version(to.id) === "later"
+  const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
+    const isLater = health.core.version(to.id, now) === "later"
     return {
       _tag: "StoreResponse",
       stored: outcome === "Stored" || isLater && outcome === "AlreadyHad",
@@ -119,7 +119,7 @@ const make = Effect.gen(function*() {
         const { recordType, subscribe, target } = request
         const records = store.core.getAll(target, recordType, Math.floor(now / 1000))
         if (subscribe) {
-          health.core.speaks(from.id, "later")
+          health.core.speaks(from.id, "later", now)
           // Only a holder of the key hears of what is new there.
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
@@ -135,16 +135,16 @@ const make = Effect.gen(function*() {
         const { key, record } = request
         const seconds = Math.floor(now / 1000)
         // Refusing comes before the signature wherever it can.
-        if (Record.fault(record, seconds) !== undefined) return toSender(storeResponse(from, "Invalid"))
+        if (Record.fault(record, seconds) !== undefined) return toSender(storeResponse(from, "Invalid", now))
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
-          toSender(storeResponse(from, valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid"))
+          toSender(storeResponse(from, valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid", now))
         })
         return
       }
 
       case "Push": {
         const { key, record } = request
-        health.core.speaks(from.id, "later")
+        health.core.speaks(from.id, "later", now)
         if (!interests.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
         interests.tell(key, record)
         return toSender({

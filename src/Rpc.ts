@@ -90,8 +90,12 @@ export interface Answered<A> {
  * @category accessors
  * @since 0.1.0
  */
-export const recordsOf = (body: Answers["FindValue"]): ReadonlyArray<SignedRecord> =>
-  body.records ?? (body.record === undefined ? [] : [body.record])
+export const recordsOf = ({ record, records = [] }: Answers["FindValue"]): ReadonlyArray<SignedRecord> =>
+  record === undefined || records.some((other) => sameBytes(other.signature, record.signature))
+    ? records
+    : [...records, record]
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.every((byte, i) => byte === b[i])
 
 /**
  * How patient a request is. Defaults are what the protocol allows at most:
@@ -276,21 +280,25 @@ const make = Effect.gen(function*() {
     const message = Message.assemble(frame, body)
     if (typeof message === "string") return refuse()
     checking++
-    const queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
-      if (--checking < maxChecking) checked.openUnsafe()
-      if (!valid) return refuse()
-      traffic.received++
-      // The verifier may call from outside of any fiber, where a bug of ours
-      // would end the process.
-      try {
-        accept(message, datagram.from, call, now)
-      } catch (defect) {
-        run(Effect.logError("A message could not be handled", defect))
+    let queued = false
+    try {
+      queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
+        if (--checking < maxChecking) checked.openUnsafe()
+        if (!valid) return refuse()
+        traffic.received++
+        // The verifier may call from outside of any fiber, where a bug of ours
+        // would end the process.
+        try {
+          accept(message, datagram.from, call, now)
+        } catch (defect) {
+          run(Effect.logError("A message could not be handled", defect))
+        }
+      })
+    } finally {
+      if (!queued) {
+        checking--
+        refuse()
       }
-    })
-    if (!queued) {
-      checking--
-      refuse()
     }
   }
 
@@ -319,7 +327,7 @@ const make = Effect.gen(function*() {
       host: from.host,
       port: from.port
     }
-    learn(contact, now, call !== undefined)
+    learn(contact, now, call !== undefined && from.host === call.peer.host && from.port === call.peer.port)
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
@@ -341,9 +349,9 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * Whoever sent us something it signed is there. A request can be replayed by
-   * anybody from anywhere, though, so it does not move a contact we have: the
-   * new address has to answer first, as only its owner can.
+   * Whoever sent us something it signed is there. What was signed can be sent
+   * by anybody from anywhere, though, so it does not move a contact we have:
+   * the new address has to be asked and answer, as only its owner can.
    */
   const learn = (contact: Contact, now: number, answered: boolean): void => {
     seen.core.seen(contact.id, now)
@@ -417,7 +425,8 @@ const make = Effect.gen(function*() {
       if (now >= deadline) break
       attempt++
       const transaction = yield* transactionId
-      const isPlain = attempt > 1 || peer.id !== undefined && health.core.version(peer.id) === "first"
+      const isPlain = attempt > 1 ||
+        peer.id !== undefined && health.core.version(peer.id, clock.currentTimeMillisUnsafe()) === "first"
       call.attempts.set(transaction, { at: now, isPlain })
       calls.set(transaction, call)
       const error = send(isPlain ? plain(body) : body, peer, transaction)
@@ -432,7 +441,9 @@ const make = Effect.gen(function*() {
         traffic.completed++
         health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
         // Which of the two it answered tells which it understands.
-        if (plain(body) !== body) health.core.speaks(from.id, toPlain ? "first" : "later")
+        if (plain(body) !== body) {
+          health.core.speaks(from.id, toPlain ? "first" : "later", clock.currentTimeMillisUnsafe())
+        }
         // Its word counts under the address it was asked at: anybody can send from a forged one.
         if (from.host === peer.host && from.port === peer.port) observe(answer.value.body, from)
         return { body: answer.value.body, from, rtt }

@@ -87,7 +87,7 @@ const make = Effect.gen(function*() {
   yield* beat.pipe(
     Effect.withSpan("Upkeep.beat"),
     Effect.catchCause((cause) => Effect.logWarning("A beat of upkeep failed", cause)),
-    Effect.repeat(Schedule.jittered(Schedule.spaced(beatInterval))),
+    Effect.repeat(Schedule.fixed(beatInterval)),
     // Nodes that started together must not all beat together.
     Effect.delay((5 + 10 * (yield* Random.next)) * 1000),
     Effect.annotateLogs({ module: "effect-dht/Upkeep", fiber: "Heartbeat" }),

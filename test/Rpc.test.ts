@@ -4,13 +4,16 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
+import type { SignedRecord } from "../src/Record.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import { layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
+import * as arbitraries from "./utils/arbitraries.ts"
 import * as network from "./utils/network.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
@@ -33,6 +36,18 @@ const pong = (peer: network.Puppet): Message.Body => ({
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
 describe("Rpc", () => {
+  it("takes the records of an answer from wherever its version puts them, each once", () => {
+    const [a, b] = fc.sample(arbitraries.record, 2)
+    const answer = { _tag: "FindValueResponse", nodes: null, observed: undefined } as const
+    const of = (record: SignedRecord | undefined, records: ReadonlyArray<SignedRecord> | undefined) =>
+      Rpc.recordsOf({ ...answer, record, records })
+    assert.deepStrictEqual(of(undefined, undefined), [])
+    assert.deepStrictEqual(of(a, undefined), [a])
+    assert.deepStrictEqual(of(a, []), [a])
+    assert.deepStrictEqual(of(a, [a]), [a])
+    assert.deepStrictEqual(of(a, [b]), [b, a])
+  })
+
   describe("asking", () => {
     it.effect("succeeds with the answer, its sender and the round-trip time", () =>
       Effect.gen(function*() {
@@ -246,6 +261,19 @@ describe("Rpc", () => {
         yield* TestClock.adjust(1)
         yield* TestClock.adjust(1)
         assert.strictEqual(core.get(peer.id)?.host, moved.host)
+      }).pipe(onNetwork))
+
+    it.effect("does not move a contact because an answer of its came from elsewhere", () =>
+      Effect.gen(function*() {
+        const { node, peer, rpc, self } = yield* setUp
+        const { core } = Context.get(node, Routing.Routing)
+        yield* network.dht(node).addContact(peer)
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const { message } = yield* peer.receive
+        const elsewhere = yield* network.puppet("peer", network.socketOf(3))
+        yield* elsewhere.send(self, pong(peer), message.transactionId)
+        yield* Fiber.join(asked)
+        assert.strictEqual(core.get(peer.id)?.host, peer.host)
       }).pipe(onNetwork))
 
     it.effect("does not move a contact whose request somebody else replays", () =>

@@ -77,6 +77,15 @@ const anyCheck: fc.Arbitrary<Check> = fc.record({
 })
 
 describe("Verifier", () => {
+  it.live("goes on when a caller fails to handle an answer", () =>
+    Effect.gen(function*() {
+      const verifier = yield* Verifier.Verifier
+      run(verifier, good, () => {
+        throw new Error("a bug of the caller")
+      })
+      assert.deepStrictEqual(yield* askAll(verifier, [good, bad, good]), [true, false, true])
+    }).pipe(Effect.provide(layers["on one worker"])))
+
   for (const [where, layer] of Object.entries(layers)) {
     describe(where, () => {
       it.effect("answers every check once, as the provider of signatures does", () =>

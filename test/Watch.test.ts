@@ -129,7 +129,12 @@ describe("both versions on the wire", () => {
       peer,
       { _tag: "FindValue", target: key, recordType: 0, subscribe: true }
     )
-    return { node, peer, ask, version: () => Context.get(node, PeerHealth.PeerHealth).core.version(peer.id) }
+    return {
+      node,
+      peer,
+      ask,
+      version: () => Context.get(node, PeerHealth.PeerHealth).core.version(peer.id, now * 1000)
+    }
   })
   const nothing = {
     _tag: "FindValueResponse",
@@ -178,7 +183,7 @@ describe("both versions on the wire", () => {
         }
       })
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 0 })
-      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later")
+      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later", now * 1000)
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
     }).pipe(onNetwork))
 

@@ -60,16 +60,18 @@ export const findValueResponse = (options: {
 }): Extract<Body, { readonly _tag: "FindValueResponse" }> => {
   const { nodes, observed } = options
   const room = maxAnswerBody - fixedSize(observed)
-  if (options.records.length === 0) {
+  // One byte is spent on the number of the field that holds the list, and one
+  // on its head. What could not even be carried alone must not hide the rest.
+  const carriable = options.records.filter((record) => record.bytes.length <= room - 2)
+  if (carriable.length === 0) {
     const nearest = nearestFitting(nodes, room)
     return { _tag: "FindValueResponse", nodes: nearest, record: undefined, observed, records: undefined }
   }
-  // One byte is spent on the number of the field that holds the list.
   const roomForRecords = room - 1
   const first = nodes.length === 0 ? 0 : contactSize(nodes[0])
-  const legacy = options.legacy ? newestEndpoint(options.records) : undefined
+  const legacy = options.legacy ? newestEndpoint(carriable) : undefined
   const legacySize = legacy === undefined ? 0 : 1 + legacy.bytes.length
-  const records = newestFitting(options.records, roomForRecords - first - legacySize)
+  const records = newestFitting(carriable, roomForRecords - first - legacySize)
   const left = roomForRecords - listSize(records)
   const withLegacy = left - legacySize >= first
   const leftForNodes = withLegacy ? left - legacySize : left
@@ -78,7 +80,7 @@ export const findValueResponse = (options: {
     nodes: leftForNodes < first ? null : nearestFitting(nodes, leftForNodes),
     record: withLegacy ? legacy : undefined,
     observed,
-    records: left < 0 ? undefined : records
+    records
   }
 }
 

@@ -17,6 +17,9 @@ import { RecencyMap } from "./recencyMap.ts"
  */
 export type Version = "first" | "later"
 
+/** How long a peer is taken to speak the first version only. */
+const firstVersionMillis = 10 * 60_000
+
 /** So many failures in a row make a peer bad. */
 const badAfter = 2
 
@@ -64,6 +67,7 @@ class Peer {
   failures = 0
   nextTry = 0
   version: Version | undefined = undefined
+  versionShownAt = 0
 }
 
 const makePeer = (): Peer => new Peer()
@@ -149,13 +153,19 @@ export class PeerHealth {
   }
 
   /** Remembers which version of the protocol a peer speaks. Who has shown a later one does not unlearn it. */
-  speaks(id: NodeId, version: Version): void {
+  speaks(id: NodeId, version: Version, now: number): void {
     const peer = this.peers.use(id, makePeer)
-    if (peer.version !== "later") peer.version = version
+    if (peer.version === "later") return
+    peer.version = version
+    peer.versionShownAt = now
   }
 
-  /** Which version the peer speaks, if it has shown. */
-  version(id: NodeId): Version | undefined {
-    return this.peers.get(id)?.version
+  /**
+   * Which version the peer speaks, if it has shown. That it speaks the first
+   * only is forgotten after a while: a lost datagram makes it look the same.
+   */
+  version(id: NodeId, now: number): Version | undefined {
+    const peer = this.peers.get(id)
+    return peer?.version === "first" && now - peer.versionShownAt >= firstVersionMillis ? undefined : peer?.version
   }
 }

@@ -44,6 +44,7 @@ const make = Effect.fnUntraced(function*(workers: number, laneSize: number) {
     concurrency: "unbounded",
     discard: true
   })
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
   let isClosed = false
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -61,7 +62,15 @@ const make = Effect.fnUntraced(function*(workers: number, laneSize: number) {
       }
       const lane = leastBusy(lanes)
       if (lane.isFull) return false
-      lane.submit(publicKey, message, signature, done)
+      lane.submit(publicKey, message, signature, (valid) => {
+        // Called from outside of any fiber, where a bug of the caller would end
+        // the process and keep the other answers from being taken.
+        try {
+          done(valid)
+        } catch (defect) {
+          runFork(Effect.logError("The answer of a signature check could not be handled", defect))
+        }
+      })
       return true
     }
   })

@@ -92,6 +92,14 @@ describe("FIND_VALUE answers", () => {
     assert.isAtMost(size(body), Message.maxAnswerBody)
 
     const tooLarge = recordOfSize(Record.maxResolvableSize + 1)
-    assert.isUndefined(Answer.findValueResponse({ nodes, records: [tooLarge], observed, legacy: true }).records)
+    const without = Answer.findValueResponse({ nodes, records: [tooLarge], observed, legacy: true })
+    assert.isUndefined(without.records)
+    assert.isNotNull(without.nodes)
+    // It does not hide what can be carried either.
+    const small = recordOfSize(300)
+    assert.deepStrictEqual(
+      Answer.findValueResponse({ nodes, records: [small, tooLarge], observed, legacy: true }).records,
+      [small]
+    )
   })
 })

@@ -27,7 +27,7 @@ const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
 const happen = (health: PeerHealth, outcome: Outcome, at: number): void => {
   const id = peer(outcome.peer)
   if (outcome.kind === "succeeded") health.succeeded(id, outcome.rtt, at)
-  else if (outcome.kind === "speaks") health.speaks(id, "first")
+  else if (outcome.kind === "speaks") health.speaks(id, "first", at)
   else health[outcome.kind](id, at)
 }
 
@@ -38,7 +38,7 @@ describe("PeerHealth", () => {
     assert.isTrue(health.allowContact(a, now))
     assert.isUndefined(health.rtt(a))
     assert.isUndefined(health.answeredAt(a))
-    assert.isUndefined(health.version(a))
+    assert.isUndefined(health.version(a, now))
   })
 
   it("calls a peer good after an answer, unknown after one failure, bad after two in a row", () => {
@@ -145,16 +145,18 @@ describe("PeerHealth", () => {
     }))
   })
 
-  it("remembers who speaks the first version only, whatever else happens", () => {
+  it("remembers for ten minutes who speaks the first version only, and for good who speaks a later one", () => {
     const health = new PeerHealth()
-    health.speaks(a, "first")
+    health.speaks(a, "first", now)
     health.succeeded(a, 1, now)
     health.failed(a, now)
-    assert.strictEqual(health.version(a), "first")
-    health.speaks(a, "later")
-    health.speaks(a, "first")
-    assert.strictEqual(health.version(a), "later")
-    assert.isUndefined(health.version(b))
+    assert.strictEqual(health.version(a, now), "first")
+    assert.strictEqual(health.version(a, now + 599_999), "first")
+    assert.isUndefined(health.version(a, now + 600_000))
+    health.speaks(a, "later", now)
+    health.speaks(a, "first", now)
+    assert.strictEqual(health.version(a, now), "later")
+    assert.isUndefined(health.version(b, now))
   })
 
   it("forgets the peer whose last outcome is the oldest when it is full", () => {

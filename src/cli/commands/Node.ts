@@ -67,7 +67,8 @@ const attempt = Effect.fnUntraced(
 
 const join = Effect.fnUntraced(function*(options: Options, remembered: ReadonlyArray<SocketAddress.SocketAddress>) {
   const dht = yield* Dht
-  let warned = false
+  // That remembered peers are gone is nobody's mistake.
+  let warned = options.bootstrap.length === 0
   yield* attempt(options, remembered).pipe(
     Effect.tapError(({ unusable }) => {
       const event = Output.print(options.json, { event: "bootstrap-failed", failures: unusable }, [])
