@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Address from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
@@ -49,7 +50,7 @@ export const node = (name: string, socket: SocketAddress, options: Dht.Options =
       Layer.provide(Verifier.layer),
       Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto))
     )
-  )
+  ).pipe(Random.withSeed(name))
 
 export const dht = (node: Node) => Context.get(node, Dht.Dht)
 
