@@ -77,7 +77,7 @@ const ping = Command.make(
 
 const resolve = Command.make(
   "resolve",
-  { address: Options.address, bootstrap: Options.bootstrap, json: Options.json },
+  { address: Options.address, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
   Command.withDescription("Find out where an address can be reached"),
@@ -88,7 +88,7 @@ const resolve = Command.make(
 
 const findNode = Command.make(
   "find-node",
-  { target: Options.target, bootstrap: Options.bootstrap, json: Options.json },
+  { target: Options.target, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ findNode }) => findNode))
 ).pipe(Command.withDescription("Find the live nodes closest to a node id"))
 
@@ -105,6 +105,7 @@ const discover = Command.make(
       Flag.atLeast(0)
     ),
     bootstrap: Options.bootstrap,
+    data: Options.acquainted,
     json: Options.json
   },
   handler(() => import("./commands/Ask.ts").then(({ discover }) => discover))

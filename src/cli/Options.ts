@@ -125,6 +125,21 @@ export const data = dataFlag.pipe(
 )
 
 /**
+ * A data directory for whom it knows, or none.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const acquainted = dataFlag.pipe(
+  Flag.withDescription(
+    "A data directory: without --bootstrap, the node that runs there and the peers it remembers are asked " +
+      "(environment: DHT_DATA)"
+  ),
+  Flag.withFallbackConfig(dataConfig),
+  Flag.optional
+)
+
+/**
  * A data directory for its identity, or none.
  *
  * @category flags
@@ -132,7 +147,8 @@ export const data = dataFlag.pipe(
  */
 export const author = dataFlag.pipe(
   Flag.withDescription(
-    "The data directory whose identity to use, also that of a node that runs (environment: DHT_DATA)"
+    "The data directory whose identity to use, also that of a node that runs; without --bootstrap, that node and " +
+      "the peers it remembers are asked (environment: DHT_DATA)"
   ),
   Flag.withFallbackConfig(dataConfig),
   Flag.optional

@@ -12,11 +12,13 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Dht from "../Dht.ts"
 import * as Identity from "../Identity.ts"
 import * as Mail from "../Mail.ts"
 import { DhtLive } from "../node/DhtLive.ts"
+import * as PeerFiles from "../node/PeerFiles.ts"
 import * as Publisher from "../Publisher.ts"
 import type { Query } from "../Query.ts"
 import type { Replication } from "../Replication.ts"
@@ -97,19 +99,33 @@ const join = Effect.fnUntraced(function*({ addresses, unusable }: Hosts.Resolved
   )
 })
 
+/** Whom a data directory knows: the node that runs there, and the peers it remembers. */
+const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Hosts.Host>> =>
+  Effect.map(
+    Effect.all([PeerFiles.listening(directory), PeerFiles.addresses(directory)]),
+    ([running, remembered]) => running === undefined ? remembered : [running, ...remembered]
+  )
+
 /**
- * A node that has joined through the given hosts.
+ * A node that has joined through the given hosts, or else through those that
+ * the data directory knows.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (
-  bootstrap: ReadonlyArray<Hosts.Host>
+  given: ReadonlyArray<Hosts.Host>,
+  data: Option.Option<string>
 ): Layer.Layer<Dht.Services, Output.Failure | CannotBind> =>
   Layer.unwrap(Effect.gen(function*() {
+    const bootstrap = given.length === 0 && Option.isSome(data) ? yield* acquaintances(data.value) : given
     if (bootstrap.length === 0) {
       return yield* Output.usage(
-        "--bootstrap host:port is missing: name a node of the network to ask, or set DHT_BOOTSTRAP"
+        "--bootstrap host:port is missing: name a node of the network to ask, or set DHT_BOOTSTRAP" +
+          Option.match(data, {
+            onNone: () => "",
+            onSome: (path) => ` (no node runs in ${path}, and it remembers none)`
+          })
       )
     }
     const { listen, ...resolved } = yield* resolve(bootstrap)

@@ -41,6 +41,16 @@ describe("PeerFiles", () => {
       }
     }).pipe(Effect.provide(NodeServices.layer)))
 
+  it.live("says where it listens while it runs, and no longer", () =>
+    Effect.gen(function*() {
+      const directory = yield* (yield* files).makeTempDirectoryScoped()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { localAddress } = network.dht(yield* node(directory))
+        assert.deepStrictEqual(yield* PeerFiles.listening(directory), localAddress)
+      }))
+      assert.isUndefined(yield* PeerFiles.listening(directory))
+    }).pipe(Effect.provide(NodeServices.layer)))
+
   it.live("skips damaged lines, and is fine with no files at all", () =>
     Effect.gen(function*() {
       const fs = yield* files

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
@@ -16,6 +17,7 @@ import * as Session from "../Session.ts"
 
 interface Common {
   readonly bootstrap: ReadonlyArray<Host>
+  readonly data: Option.Option<string>
   readonly json: boolean
 }
 
@@ -57,14 +59,14 @@ export const ping = Effect.fnUntraced(function*({ json, peer }: { readonly peer:
  * @since 0.1.0
  */
 export const resolve = Effect.fnUntraced(function*(
-  { address, bootstrap, json }: Common & { readonly address: Address.Address }
+  { address, bootstrap, data, json }: Common & { readonly address: Address.Address }
 ) {
   const found = yield* Dht.use((dht) => dht.resolve(address)).pipe(
     Effect.catchTag("NoEndpoint", ({ answered }) =>
       Output.failed(
         `${Address.format(address)} has published no endpoint, or it has expired: ${nodes(answered)} had none`
       )),
-    Effect.provide(Session.layer(bootstrap))
+    Effect.provide(Session.layer(bootstrap, data))
   )
   yield* Output.print(
     json,
@@ -78,9 +80,9 @@ export const resolve = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const findNode = Effect.fnUntraced(function*(
-  { bootstrap, json, target }: Common & { readonly target: NodeId }
+  { bootstrap, data, json, target }: Common & { readonly target: NodeId }
 ) {
-  const contacts = yield* Effect.provide(Dht.use((dht) => dht.findNode(target)), Session.layer(bootstrap))
+  const contacts = yield* Effect.provide(Dht.use((dht) => dht.findNode(target)), Session.layer(bootstrap, data))
   if (contacts.length === 0) return yield* Output.failed("No node answered")
   yield* Output.print(
     json,
@@ -94,7 +96,7 @@ export const findNode = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const discover = Effect.fnUntraced(function*(
-  { bootstrap, json, protocol, tag, topic }: Common & {
+  { bootstrap, data, json, protocol, tag, topic }: Common & {
     readonly topic: string
     readonly protocol: ReadonlyArray<string>
     readonly tag: ReadonlyArray<string>
@@ -107,7 +109,7 @@ export const discover = Effect.fnUntraced(function*(
           ? `Nobody has published under the topic "${topic}"`
           : `Nobody has published under the topic "${topic}" what --protocol and --tag ask for`
       )),
-    Effect.provide(Session.layer(bootstrap))
+    Effect.provide(Session.layer(bootstrap, data))
   )
   yield* Output.print(
     json,

@@ -88,7 +88,7 @@ export const publish = Effect.fnUntraced(function*<E extends Output.Failure, R>(
     yield* report(options.json, what, publication)
   }).pipe(
     Effect.provide(Session.speakFor(author)),
-    Effect.provide(Session.layer(options.bootstrap))
+    Effect.provide(Session.layer(options.bootstrap, options.data))
   )
 })
 
