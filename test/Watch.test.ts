@@ -12,18 +12,7 @@ import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
-const now = 1_700_000_000
-
-const build = Effect.fnUntraced(function*(count: number) {
-  yield* TestClock.setTime(now * 1000)
-  const nodes: Array<network.Node> = []
-  for (let i = 0; i < count; i++) {
-    const node = yield* network.node(`node ${i}`, network.socketOf(i + 1))
-    nodes.push(node)
-    if (i > 0) yield* network.dht(node).bootstrap([network.socketOf(1)])
-  }
-  return nodes
-})
+const { build, now } = network
 
 /** What a stream has said so far. */
 const collect = <A>(stream: Stream.Stream<A>) =>

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
 import * as Crypto from "../../src/Crypto.ts"
@@ -58,6 +59,20 @@ export const contactOf = (node: Node): Contact => {
   const { address, nodeId } = Context.get(node, Identity.NodeIdentity)
   return { id: nodeId, address, ...Context.get(node, Transport.Transport).address }
 }
+
+/** When virtual time begins, in Unix seconds. */
+export const now = 1_700_000_000
+
+/** So many nodes that joined through the first. */
+export const build = Effect.fnUntraced(function*(count: number) {
+  yield* TestClock.setTime(now * 1000)
+  const nodes: Array<Node> = []
+  for (let i = 0; i < count; i++) {
+    nodes.push(yield* node(`node ${i}`, socketOf(i + 1)))
+    if (i > 0) yield* dht(nodes[i]).bootstrap([socketOf(1)])
+  }
+  return nodes
+})
 
 /** A peer without a mind of its own: it says what the test says. */
 export interface Puppet extends Contact {
