@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as Bytes from "effect/Bytes"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -117,15 +118,12 @@ const changes = (before: ReadonlyMap<string, Offer>, after: ReadonlyMap<string, 
   for (const [signer, offer] of after) {
     const known = before.get(signer)
     if (known === undefined) found.push({ _tag: "Appeared", offer })
-    else if (!sameBytes(known.record.payload, offer.record.payload)) found.push({ _tag: "Changed", offer })
+    // A record that was only signed anew says nothing new.
+    else if (!Bytes.Equivalence(known.record.payload, offer.record.payload)) found.push({ _tag: "Changed", offer })
   }
   for (const [signer, offer] of before) if (!after.has(signer)) found.push({ _tag: "Gone", offer })
   return found
 }
-
-/** A record that was only signed anew says nothing new. */
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, i) => byte === b[i])
 
 /**
  * @category layers

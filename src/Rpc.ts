@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -91,11 +92,9 @@ export interface Answered<A> {
  * @since 0.1.0
  */
 export const recordsOf = ({ record, records = [] }: Answers["FindValue"]): ReadonlyArray<SignedRecord> =>
-  record === undefined || records.some((other) => sameBytes(other.signature, record.signature))
+  record === undefined || records.some((other) => Bytes.Equivalence(other.signature, record.signature))
     ? records
     : [...records, record]
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.every((byte, i) => byte === b[i])
 
 /**
  * How patient a request is. Defaults are what the protocol allows at most:

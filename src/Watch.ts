@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -88,7 +89,7 @@ const sameRecords = (a: ReadonlyArray<SignedRecord>, b: ReadonlyArray<SignedReco
   a.length === b.length && a.every((record, i) => isSame(record, b[i]))
 
 /** Nobody signs the same twice but for the same record. */
-const isSame = (a: SignedRecord, b: SignedRecord): boolean => a.signature.every((byte, i) => byte === b.signature[i])
+const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
 
 /**
  * @category layers
