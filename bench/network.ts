@@ -100,7 +100,7 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
 
     // Everybody joined at once, so the first lookups found few neighbours; the
     // nodes look again in the seconds after.
-    yield* Effect.sleep("8 seconds")
+    yield* Effect.sleep("15 seconds")
 
     const findNode = { millis: Array.of<number>(), requests: Array.of<number>(), found: 0, wanted: 0 }
     for (let i = 0; i < operations; i++) {

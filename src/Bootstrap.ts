@@ -5,15 +5,18 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberHandle from "effect/FiberHandle"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
+import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Query } from "./Query.ts"
@@ -59,16 +62,19 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 }>()("effect-dht/Bootstrap") {}
 
 /** What a bootstrap address is given to answer. */
-const seedDeadlineMillis = 10_000
+const seedPatience = { attempts: 8, deadline: 10_000 }
 
-/** When neighbours are looked for again after joining, each pause counted from the end of the lookup before. */
-const settlePausesMillis = [500, 1500, 4000]
+/** Pauses before the network is looked at again after joining, each half as long to half as long again. */
+const settlePausesMillis = [2000, 5000]
 
 /** What the others are given once one has answered. */
 const othersMillis = 1000
 
 const notInTime = (peer: SocketAddress.SocketAddress) =>
   Effect.fail(new Rpc.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
+
+/** How many of those we joined through are asked about far parts of the network. */
+const maxAsked = 3
 
 const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
 
@@ -79,21 +85,76 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
   const query = yield* Query
+  const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
 
   const settling = yield* FiberHandle.make()
 
   /**
-   * Makes us known to our neighbours. Others may be joining at the same time,
-   * unknown to anybody yet, so we look again a few times in the background.
+   * Makes us known to our neighbours and to some nodes of each part of the
+   * network farther away (Maymounkov and Mazières, 2002, §2.3). Others may be
+   * joining at the same time, unknown to anybody yet, so we look for neighbours
+   * again a few times in the background.
    */
-  const findNeighbours = Effect.gen(function*() {
+  const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>) {
     if (yield* Ref.get(settings.passive)) return
-    yield* query.findNode(identity.nodeId)
+    const far = farBuckets(yield* findNeighbours)
+    yield* Effect.forEach(
+      far.filter(isThin).flatMap((bucket) => hosts.slice(0, maxAsked).map((host) => askAbout(bucket, host))),
+      (request) => Effect.ignore(request),
+      { concurrency: "unbounded", discard: true }
+    )
     yield* FiberHandle.run(
       settling,
-      Effect.forEach(settlePausesMillis, (pause) => Effect.delay(query.findNode(identity.nodeId), pause))
+      settle(far).pipe(
+        Effect.catchCause((cause) => Effect.logWarning("Looking for neighbours failed", cause)),
+        Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Settling" })
+      )
     )
+  })
+
+  const settle = Effect.fnUntraced(function*(far: ReadonlyArray<number>) {
+    for (const pause of settlePausesMillis) {
+      // Those who joined together shall not all look at once.
+      yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
+      for (const bucket of far) {
+        if (isThin(bucket) && routing.core.bucketLength(bucket) > 0) yield* query.findNode(yield* inBucket(bucket))
+      }
+      yield* findNeighbours
+    }
+  })
+
+  const findNeighbours = Effect.gen(function*() {
+    const neighbours = yield* query.findNode(identity.nodeId)
+    routing.core.lookedUp(NodeId.bits, neighbours, clock.currentTimeMillisUnsafe())
+    return neighbours
+  })
+
+  /** Whether fewer than half of a bucket's places are taken by nodes that we heard from. */
+  const isThin = (bucket: number): boolean => routing.core.bucketVerified(bucket) < routing.core.k / 2
+
+  /** The buckets that lie beyond our neighbours. */
+  const farBuckets = (neighbours: ReadonlyArray<Contact>): ReadonlyArray<number> => {
+    const farthest = neighbours.at(-1)
+    const end = farthest === undefined ? 0 : NodeId.bucketIndex(identity.nodeId, farthest.id)
+    return Array.from({ length: end }, (_, bucket) => bucket)
+  }
+
+  const inBucket = (bucket: number) =>
+    Effect.map(random.randomBytes(NodeId.length), (bytes) => NodeId.inBucket(identity.nodeId, bucket, bytes))
+
+  /**
+   * Our neighbours may know as little of a far part as we do: then only those
+   * we joined through, who know both sides, can tell.
+   */
+  const askAbout = Effect.fnUntraced(function*(bucket: number, host: Contact) {
+    const { body } = yield* rpc.request(
+      host,
+      { _tag: "FindNode", target: yield* inBucket(bucket) },
+      { deadline: othersMillis }
+    )
+    const now = clock.currentTimeMillisUnsafe()
+    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, host.id)
   })
 
   const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {
@@ -101,7 +162,7 @@ const make = Effect.gen(function*() {
     const outcomes = yield* Effect.forEach(
       addresses,
       (address) =>
-        rpc.request(address, { _tag: "Ping", address: identity.address }, { deadline: seedDeadlineMillis }).pipe(
+        rpc.request(address, { _tag: "Ping", address: identity.address }, seedPatience).pipe(
           Effect.tap(() => Deferred.succeed(answered, undefined)),
           // Nobody has to wait for the dead when one is there to go on with.
           Effect.raceFirst(Effect.andThen(Deferred.await(answered), Effect.delay(notInTime(address), othersMillis))),
@@ -117,14 +178,14 @@ const make = Effect.gen(function*() {
       else failures.push({ address, error: result.failure })
     }
     if (contacts.length === 0 && failures.length > 0) return yield* new CannotJoin({ failures })
-    if (contacts.length > 0) yield* findNeighbours
+    if (contacts.length > 0) yield* findPlace(contacts)
     return contacts
   })
 
   const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
     const now = clock.currentTimeMillisUnsafe()
     for (const contact of contacts) routing.core.add(contact, now, now)
-    yield* findNeighbours
+    yield* findPlace(contacts)
   })
 
   const candidates = (max: number) =>
@@ -149,5 +210,11 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Bootstrap,
   never,
-  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Query
+  | NodeIdentity
+  | Rpc.Rpc
+  | Routing.Routing
+  | PeerHealth.PeerHealth
+  | NodeSettings
+  | Query
+  | SecureRandom.SecureRandom
 > = Layer.effect(Bootstrap, make)

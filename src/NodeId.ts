@@ -32,6 +32,14 @@ export type NodeId = string & Brand.Brand<"effect-dht/NodeId">
 export const length = 32
 
 /**
+ * The same in bits; also the bucket index that a node gives itself.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const bits = 256
+
+/**
  * The all-zero key. A STORE to it means "the key of the record's own address".
  *
  * @category constants

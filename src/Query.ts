@@ -22,6 +22,7 @@ import * as Endpoint from "./Endpoint.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { Lookup } from "./internal/lookup.ts"
 import { RecordSet } from "./internal/recordSet.ts"
+import { stopwatch } from "./internal/stopwatch.ts"
 import type { NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
@@ -169,8 +170,11 @@ export class Query extends Context.Service<Query, {
   readonly walk: (target: NodeId, find?: Find) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
-/** What a walk gives one peer. Five attempts survive the loss of any four. */
-const patience = { attempts: 5, deadline: 2000 }
+/** What a walk gives one peer. Seven attempts survive the loss of any six. */
+const patience = { attempts: 7, deadline: 2000 }
+
+/** So long, in milliseconds, that a busy process reads what it was sent. */
+const turnMillis = 1
 
 /** Contacts of our own table that a walk may begin with. */
 const seeds = 32
@@ -194,7 +198,7 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
 
-  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const monotonic = stopwatch(clock)
 
   const ask = (contact: Contact, about: NodeId, target: NodeId, find: Find | undefined) =>
     find === undefined
@@ -219,16 +223,17 @@ const make = Effect.gen(function*() {
     target: NodeId,
     find?: Find
   ) {
+    const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
       quorum: find?.quorum,
       subnet: SocketAddress.subnet,
-      isBad: (id) => health.core.state(id) === "bad",
-      expectedRtt: (id) => health.core.expectedRtt(id)
+      // Once its back-off is over, a bad peer deserves another try.
+      isBad: (id) => health.core.state(id) === "bad" && !health.core.allowContact(id, started),
+      slowAfter: (id) => health.core.slowAfter(id)
     })
-    const started = clock.currentTimeMillisUnsafe()
     for (const contact of routing.core.nearest(target, seeds)) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
@@ -264,7 +269,8 @@ const make = Effect.gen(function*() {
         ? yield* Queue.takeAll(outcomes)
         : yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
           duration: Math.max(0, step.until - now),
-          orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
+          // Was it the peer that paused, or were we? What has come meanwhile is read first.
+          orElse: () => Effect.delay(Queue.clear(outcomes), turnMillis)
         })
       for (const outcome of batch) {
         if (outcome._tag === "Failed") {

@@ -92,7 +92,7 @@ export class Replication extends Context.Service<Replication, {
 const candidates = 16
 
 /** What one node is given to take a copy, or to show it. */
-const deadline = 5000
+const patience = { attempts: 6, deadline: 5000 }
 
 /** How long a job sleeps at most. */
 const lookMillis = 60_000
@@ -129,7 +129,7 @@ const make = Effect.gen(function*() {
     const { body } = yield* rpc.request(
       peer,
       { _tag: "FindValue", target: key, recordType: record.type, subscribe: false },
-      { deadline, maintenance: true }
+      { ...patience, maintenance: true }
     )
     const slot = slotOf(Record.category(record.type), record)
     return Rpc.recordsOf(body).some((other) =>
@@ -138,7 +138,7 @@ const make = Effect.gen(function*() {
   })
 
   const store = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { deadline })
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, patience)
     if (body.stored || body.alreadyHad) return "Stored"
     // A reason is a later version's. The first version says no more than false,
     // also when it holds an equal or newer record, so it is asked for it.

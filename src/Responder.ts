@@ -75,7 +75,7 @@ const outcomeOf = (admission: Admission): Outcome => {
     case "Crowded":
       return "Unwanted"
     case "Refused":
-      return admission.reason._tag === "InvalidRecord" ? "Invalid" : "Unwanted"
+      return "Unwanted"
   }
 }
 

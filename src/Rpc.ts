@@ -27,6 +27,7 @@ import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
+import { stopwatch } from "./internal/stopwatch.ts"
 import * as Message from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -110,6 +111,15 @@ export interface RequestOptions {
   /** A probe of upkeep: silence is no news, and does not count against the peer. */
   readonly maintenance?: boolean | undefined
 }
+
+/**
+ * What a peer is given that is only asked whether it is there: enough not to
+ * take a few lost packets for its end.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const probePatience: RequestOptions = { attempts: 4, deadline: 3000 }
 
 /**
  * The peer gave no valid answer in time.
@@ -224,7 +234,10 @@ const maxChecking = 64
 interface Call {
   readonly type: number
   readonly peer: Peer
-  readonly answer: Deferred.Deferred<Answered<Message.Body> & { readonly toPlain: boolean }>
+  readonly answer: Deferred.Deferred<
+    Answered<Message.Body> & { readonly toPlain: boolean },
+    Transport.TransportClosed
+  >
   /** When each attempt was sent, by a clock that nobody sets, and whether in the words of the first version. */
   readonly attempts: Map<Message.TransactionId, { readonly at: number; readonly isPlain: boolean }>
 }
@@ -244,17 +257,25 @@ const make = Effect.gen(function*() {
   const background = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(background)<never>()
 
-  /** Milliseconds, to measure with; what the clock says may jump. */
-  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const monotonic = stopwatch(clock)
 
+  const pending = new Set<Call>()
   const calls = new Map<Message.TransactionId, Call>()
-  const echoes = new Map<string, Deferred.Deferred<void>>()
+  const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
   /** Contacts whose new address has yet to answer. */
   const moving = new Set<NodeId.NodeId>()
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
   const traffic = { received: 0, sent: 0, completed: 0, refused: 0 }
+
+  // Nobody waits for what can no longer come.
+  yield* Effect.addFinalizer(() => {
+    const closed = Effect.fail(new Transport.TransportClosed())
+    for (const { answer } of pending) Deferred.doneUnsafe(answer, closed)
+    for (const echo of echoes.values()) Deferred.doneUnsafe(echo, closed)
+    return PubSub.shutdown(observations)
+  })
 
   const transactionId = Effect.map(random.randomBytes(20), Hex.encode)
 
@@ -366,7 +387,7 @@ const make = Effect.gen(function*() {
   const confirmMove = (contact: Contact) =>
     Effect.suspend(() => {
       moving.add(contact.id)
-      return request(contact, { _tag: "Ping", address: identity.address }, { attempts: 2, deadline: 3000 })
+      return request(contact, { _tag: "Ping", address: identity.address }, probePatience)
     }).pipe(
       Effect.ignore,
       Effect.ensuring(Effect.sync(() => moving.delete(contact.id)))
@@ -374,7 +395,7 @@ const make = Effect.gen(function*() {
 
   /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
   const probe = (oldest: Contact) =>
-    request(oldest, { _tag: "Ping", address: identity.address }, { attempts: 2, deadline: 3000 }).pipe(
+    request(oldest, { _tag: "Ping", address: identity.address }, probePatience).pipe(
       Effect.match({ onFailure: () => false, onSuccess: () => true }),
       Effect.map((alive) => {
         routing.core.probed(oldest.id, alive, clock.currentTimeMillisUnsafe())
@@ -391,10 +412,12 @@ const make = Effect.gen(function*() {
         answer: Deferred.makeUnsafe(),
         attempts: new Map()
       }
+      pending.add(call)
       return ask(call, body, options ?? {}).pipe(
         // Only an answer of the call's type reaches it.
         Effect.map((answered) => ({ ...answered, body: answered.body as Answers[R["_tag"]] })),
         Effect.ensuring(Effect.sync(() => {
+          pending.delete(call)
           for (const transaction of call.attempts.keys()) calls.delete(transaction)
         })),
         Effect.withSpan("Rpc.request", {
@@ -413,10 +436,10 @@ const make = Effect.gen(function*() {
     const started = monotonic()
     const time = options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
     const deadline = started + time
-    // A round trip that was slow once must not cost the attempts their time.
+    // A round trip that was slow once must not cost the next attempt its time.
     let patience = Math.min(
       peer.id === undefined ? health.core.defaultTimeout() : health.core.timeout(peer.id),
-      time / attempts
+      time / 3
     )
     let attempt = 0
     while (attempt < attempts) {
@@ -439,8 +462,9 @@ const make = Effect.gen(function*() {
         const { from, rtt, toPlain } = answer.value
         traffic.completed++
         health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
-        // Which of the two it answered tells which it understands.
-        if (plain(body) !== body) {
+        // Which of the two it answered, where it had both, tells which it understands.
+        const wasAskedMore = Array.from(call.attempts.values()).some(({ isPlain }) => !isPlain)
+        if (plain(body) !== body && wasAskedMore) {
           health.core.speaks(from.id, toPlain ? "first" : "later", clock.currentTimeMillisUnsafe())
         }
         // Its word counts under the address it was asked at: anybody can send from a forged one.
@@ -468,7 +492,7 @@ const make = Effect.gen(function*() {
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
     const key = Hex.encode(token)
-    const echo = Deferred.makeUnsafe<void>()
+    const echo = Deferred.makeUnsafe<void, Transport.TransportClosed>()
     const attempts = options?.attempts ?? defaultAttempts
     const deadline = options?.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
     const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
@@ -510,7 +534,7 @@ const make = Effect.gen(function*() {
     natProbe,
     observations: Stream.fromPubSub(observations),
     traffic: Effect.sync(() => ({ ...traffic })),
-    pending: Effect.sync(() => calls.size)
+    pending: Effect.sync(() => pending.size)
   })
 })
 

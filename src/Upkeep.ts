@@ -1,7 +1,7 @@
 /**
  * What keeps a node's view of the network alive while nobody asks it anything:
- * a heartbeat that probes contacts nobody has confirmed and fills up thin
- * buckets. All of it is bounded per beat, and none of it delays an answer.
+ * a heartbeat that probes contacts nobody has confirmed or that fell silent,
+ * and fills up thin buckets. All of it is bounded per beat, and none of it delays an answer.
  *
  * @since 0.1.0
  */
@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
@@ -30,8 +31,8 @@ const freshMillis = 30 * 60_000
 /** Hearsay that nobody confirmed for so long is probed, and goes if it is silent. */
 const staleMillis = 10 * 60_000
 
-/** What a probe is given to answer. */
-const probeDeadlineMillis = 3000
+/** A contact that was silent for so long is probed while it still counts as fresh. */
+const quietMillis = 20 * 60_000
 
 /** What a refill is given. */
 const refillDeadline = "15 seconds"
@@ -49,7 +50,7 @@ const make = Effect.gen(function*() {
     rpc.request(
       contact,
       { _tag: "Ping", address: identity.address },
-      { attempts: 2, deadline: probeDeadlineMillis, maintenance: true }
+      { ...Rpc.probePatience, maintenance: true }
     ).pipe(Effect.match({ onFailure: () => false, onSuccess: () => true }))
 
   const probePending = Effect.fnUntraced(function*(contact: Contact) {
@@ -64,12 +65,20 @@ const make = Effect.gen(function*() {
     if (!(yield* isAlive(contact))) routing.core.remove(contact.id)
   })
 
+  /** While nobody else answers either, the silence is not the contact's. */
+  const probeQuiet = Effect.fnUntraced(function*(contact: Contact) {
+    if (yield* isAlive(contact)) return
+    const witness = routing.core.freshest()
+    if (witness !== undefined && (yield* isAlive(witness))) routing.core.remove(contact.id)
+  })
+
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
     const before = known()
     const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
-    yield* Effect.timeoutOption(query.findNode(target), refillDeadline)
+    const closest = yield* Effect.timeoutOption(query.findNode(target), refillDeadline)
     routing.core.recordRefill(bucket, known() > before)
+    routing.core.lookedUp(bucket, Option.getOrElse(closest, () => []), yield* Clock.currentTimeMillis)
   })
 
   const beat = Effect.gen(function*() {
@@ -77,9 +86,13 @@ const make = Effect.gen(function*() {
     const passive = yield* Ref.get(settings.passive)
     const limits = passive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
     const work = routing.core.maintenance(now, now - freshMillis, now - staleMillis, limits)
+    const quiet = passive
+      ? []
+      : routing.core.quiet(now - quietMillis, limits.staleProbes - work.staleToProbe.length)
     yield* Effect.all([
       Effect.forEach(work.pendingToProbe, probePending, { concurrency: "unbounded", discard: true }),
       Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),
+      Effect.forEach(quiet, probeQuiet, { concurrency: "unbounded", discard: true }),
       Effect.forEach(work.bucketsToRefill, refill, { concurrency: "unbounded", discard: true })
     ], { concurrency: "unbounded", discard: true })
   })

@@ -67,6 +67,8 @@ const make = Effect.gen(function*() {
         yield* store.changes.pipe(
           Stream.filter((change) => change.key === key),
           Stream.runForEach(({ record }) => learn([record])),
+          // The node is closed.
+          Effect.andThen(Queue.end(queue)),
           Effect.forkScoped
         )
 

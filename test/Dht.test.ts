@@ -74,6 +74,25 @@ describe("Dht", () => {
         assert.strictEqual((yield* network.dht(node).bootstrap([network.socketOf(61)])).length, 1)
       }).pipe(onNetwork))
 
+    it.effect("many who join through one node at the same time find each other, near and far", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(now * 1000)
+        const nodes = yield* Effect.forEach(
+          Array.from({ length: 80 }),
+          (_, i) => network.node(`node ${i}`, network.socketOf(i + 1))
+        )
+        const [, ...others] = nodes
+        yield* Effect.forEach(others, (node) => network.dht(node).bootstrap([network.socketOf(1)]), {
+          concurrency: "unbounded"
+        })
+        yield* TestClock.adjust("12 seconds")
+        for (let i = 0; i < 80; i++) {
+          const target = NodeId.fromTopic(`target ${i}`)
+          const found = yield* network.dht(nodes[i]).findNode(target)
+          assert.deepStrictEqual(ids(found), ids(closestTo(target, nodes.filter((node) => node !== nodes[i]), 16)))
+        }
+      }).pipe(onNetwork))
+
     it.effect("works with contacts whose identity is known", () =>
       Effect.gen(function*() {
         const nodes = yield* build(4)

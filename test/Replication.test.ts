@@ -2,16 +2,23 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
+import type * as Dht from "../src/Dht.ts"
+import * as Endpoint from "../src/Endpoint.ts"
 import type * as Message from "../src/Message.ts"
-import type * as NodeId from "../src/NodeId.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as PeerHealth from "../src/PeerHealth.ts"
 import type { SignedRecord } from "../src/Record.ts"
+import { Replication } from "../src/Replication.ts"
 import * as Rpc from "../src/Rpc.ts"
+import type { SocketAddress } from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
+import { found, type Heard, helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
@@ -129,4 +136,259 @@ describe("Replication", () => {
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual(ids(yield* published.confirmed), [peer.id])
     }).pipe(onNetwork))
+})
+
+describe("the copies of a record", () => {
+  const seconds = (at: number) => (at - now * 1000) / 1000
+
+  /** A peer that keeps what it is given, and what it heard of whom we look at. */
+  interface Peer extends network.Puppet {
+    readonly heard: ReadonlyArray<Heard>
+    /** Silence from now on, or an end to it. */
+    silent: boolean
+    held: SignedRecord | undefined
+  }
+
+  /** A node that knows so many peers, who know nobody; the one closest to its key first. */
+  const setUp = Effect.fnUntraced(function*(count: number, options: Dht.Options = {}) {
+    yield* TestClock.setTime(now * 1000)
+    const node = yield* network.node("node", network.socketOf(1), options)
+    const dht = network.dht(node)
+    const join = Effect.fnUntraced(function*(name: string, socket: SocketAddress) {
+      const puppet = yield* network.puppet(name, socket)
+      const help = helpful(puppet)
+      const heard = yield* serve(puppet, (body, from) => {
+        if (peer.silent) return undefined
+        if (body._tag === "Store") peer.held = body.record
+        return body._tag === "FindValue" && peer.held !== undefined ? found(peer.held) : help(body, from)
+      })
+      const peer: Peer = { ...puppet, heard, silent: false, held: undefined }
+      yield* dht.addContact(puppet)
+      return peer
+    })
+    const peers: Array<Peer> = []
+    for (let i = 0; i < count; i++) peers.push(yield* join(`peer ${i}`, network.socketOf(60 + i)))
+    peers.sort((a, b) => NodeId.compareDistance(dht.nodeId, a.id, b.id))
+    return { node, dht, peers, join }
+  })
+  const stores = (peer: Peer) => peer.heard.flatMap(({ at, body }) => body._tag === "Store" ? [{ at, ...body }] : [])
+  const probes = (peer: Peer) => peer.heard.filter(({ body }) => body._tag === "FindValue").map(({ at }) => at)
+  const day = { endpoints: [], ttl: 86_400 }
+
+  it.effect("are given to the eight closest, and to nobody else", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(12)
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      assert.deepStrictEqual(peers.map((peer) => stores(peer).length), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
+    }).pipe(onNetwork))
+
+  it.effect("are given to eight at the same time, also where nobody answers", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(12)
+      yield* dht.setPassive(true)
+      for (const peer of peers) peer.silent = true
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      assert.strictEqual(peers.filter((peer) => stores(peer).length > 0).length, 8)
+    }).pipe(onNetwork))
+
+  it.effect("are asked for 30 seconds after they were given, then after pauses that double up to an hour", () =>
+    Effect.gen(function*() {
+      const { dht, peers: [peer] } = yield* setUp(1)
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("4 hours")
+      const at = probes(peer).map(seconds)
+      const pauses = at.map((time, i) => time - (i === 0 ? 0 : at[i - 1]))
+      const expected = [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+      for (const [i, pause] of expected.entries()) assert.approximately(pauses[i], pause, 1)
+    }).pipe(onNetwork))
+
+  it.effect("are replaced as soon as a replica failed twice, which is dropped after half an hour more", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(10)
+      const published = yield* dht.publishEndpoint(day)
+      yield* settled
+      const [lost] = peers
+      lost.silent = true
+      yield* TestClock.adjust("1 minute")
+      // Silent once: nothing is sought yet.
+      assert.isNotEmpty(probes(lost))
+      assert.strictEqual(stores(peers[8]).length, 0)
+      // The second probe comes 30 seconds after the first failed.
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual(stores(peers[8]).length, 1)
+      assert.include(ids(yield* published.confirmed), lost.id)
+
+      yield* TestClock.adjust("1 hour")
+      assert.notInclude(ids(yield* published.confirmed), lost.id)
+      assert.strictEqual((yield* published.confirmed).length, 8)
+      const [last] = probes(lost).slice(-1)
+      assert.isAbove(seconds(last), 1800)
+      yield* TestClock.adjust("3 hours")
+      assert.deepStrictEqual(probes(lost).slice(-1), [last])
+    }).pipe(onNetwork))
+
+  it.effect("stay where they are when a suspect answers within the half hour", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(8)
+      const published = yield* dht.publishEndpoint(day)
+      yield* settled
+      peers[0].silent = true
+      yield* TestClock.adjust("5 minutes")
+      peers[0].silent = false
+      yield* TestClock.adjust("1 hour")
+      assert.sameMembers(ids(yield* published.confirmed), ids(peers))
+      assert.strictEqual(stores(peers[0]).length, 1)
+    }).pipe(onNetwork))
+
+  it.effect("are given again to a replica that shows an older record, and not to one that shows a newer", () =>
+    Effect.gen(function*() {
+      const { dht, peers: [older, newer] } = yield* setUp(2)
+      const first = yield* dht.publishEndpoint(day)
+      yield* settled
+      const second = yield* dht.publishEndpoint(day)
+      yield* settled
+      older.held = first.record
+      newer.held = Result.getOrThrow(Endpoint.sign({
+        signer: network.identity("node"),
+        address: dht.address,
+        payload: Endpoint.make({ endpoints: [] }),
+        seq: second.record.seq + 1n,
+        timestamp: second.record.timestamp,
+        ttl: 86_400
+      }))
+      const before = [older, newer].map((peer) => stores(peer).length)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual([older, newer].map((peer) => stores(peer).length), [before[0] + 1, before[1]])
+      assert.strictEqual(older.held.seq, second.record.seq)
+    }).pipe(onNetwork))
+
+  it.effect("of a renewed record go to the replicas first, then to whoever came closer", () =>
+    Effect.gen(function*() {
+      const { dht, join, peers } = yield* setUp(8)
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      let name = ""
+      for (let i = 0; name === ""; i++) {
+        const { nodeId } = network.identity(`closer ${i}`)
+        if (NodeId.compareDistance(dht.nodeId, nodeId, peers[0].id) < 0) name = `closer ${i}`
+      }
+      const closer = yield* join(name, network.socketOf(100))
+      const { record } = yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("10 seconds")
+      const renewed = (peer: Peer) => stores(peer).filter((store) => store.record.seq === record.seq)
+      assert.strictEqual(renewed(closer).length, 1)
+      // Before they are even asked who came closer.
+      for (const peer of peers) {
+        const { heard } = peer
+        const at = heard.findIndex(({ body }) => body._tag === "Store" && body.record.seq === record.seq)
+        assert.isTrue(heard.slice(at).some(({ body }) => body._tag === "FindNode"))
+        assert.isAtMost(renewed(peer)[0].at, renewed(closer)[0].at)
+      }
+    }).pipe(onNetwork))
+
+  it.effect("are of the newest record only, when one is published while another is being placed", () =>
+    Effect.gen(function*() {
+      const { dht, node, peers } = yield* setUp(8)
+      for (const peer of peers) peer.silent = true
+      const first = yield* dht.publishEndpoint({ ...day, endpoints: ["quic://192.0.2.1:1"] })
+      yield* settled
+      const second = yield* dht.publishEndpoint({ ...day, endpoints: ["quic://192.0.2.1:2"] })
+      yield* settled
+      // The older once more: it changes nothing.
+      const again = yield* Context.get(node, Replication).replicate(first.key, first.record)
+      assert.strictEqual(again.record, second.record)
+      yield* TestClock.adjust("100 millis")
+      for (const peer of peers) peer.silent = false
+      yield* TestClock.adjust("10 minutes")
+      for (const peer of peers) assert.strictEqual(peer.held?.seq, second.record.seq)
+      assert.sameMembers(ids(yield* first.confirmed), ids(peers))
+      assert.deepStrictEqual(yield* first.confirmed, yield* second.confirmed)
+    }).pipe(onNetwork))
+
+  it.effect("are given by a passive node to the closest it knows, whom it asks for no others", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(10, { passive: true })
+      const published = yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("2 hours")
+      assert.deepStrictEqual(ids(yield* published.confirmed), ids(peers.slice(0, 8)))
+      assert.isFalse(peers.some(({ heard }) => heard.some(({ body }) => body._tag === "FindNode")))
+    }).pipe(onNetwork))
+
+  for (const passive of [false, true]) {
+    it.effect(`are not given to peers behind our own public IP${passive ? ", by a passive node either" : ""}`, () =>
+      Effect.gen(function*() {
+        const { dht, join } = yield* setUp(3, { passive })
+        const { host } = network.socketOf(50)
+        const neighbour = yield* join("neighbour", { host, port: 5000 })
+        yield* dht.setPublicHost(host)
+        const published = yield* dht.publishEndpoint(day)
+        yield* settled
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual((yield* published.confirmed).length, 3)
+        assert.deepStrictEqual(stores(neighbour), [])
+      }).pipe(onNetwork))
+  }
+
+  it.effect("are not given to a peer in back-off before that is over", () =>
+    Effect.gen(function*() {
+      const { dht, node, peers } = yield* setUp(3, { passive: true })
+      const health = Context.get(node, PeerHealth.PeerHealth).core
+      for (let i = 0; i < 3; i++) health.failed(peers[0].id, now * 1000)
+      const published = yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("119 seconds")
+      assert.deepStrictEqual(ids(yield* published.confirmed), ids(peers.slice(1)))
+      assert.deepStrictEqual(stores(peers[0]), [])
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(ids(yield* published.confirmed), ids(peers))
+    }).pipe(onNetwork))
+
+  it.effect("are counted where a peer had the record already, whichever way it says so", () =>
+    Effect.gen(function*() {
+      for (const stored of [true, false]) {
+        const scope = yield* Scope.make()
+        yield* Effect.gen(function*() {
+          const { dht } = yield* setUp(0)
+          const peer = yield* network.puppet("peer", network.socketOf(60))
+          yield* serve(peer, (body, from) =>
+            body._tag === "Store"
+              ? { _tag: "StoreResponse", stored, alreadyHad: true, reason: 0 }
+              : helpful(peer)(body, from))
+          yield* dht.addContact(peer)
+          const published = yield* dht.publishEndpoint(day)
+          yield* settled
+          yield* settled
+          assert.deepStrictEqual(ids(yield* published.confirmed), [peer.id])
+        }).pipe(Scope.provide(scope))
+        yield* Scope.close(scope, Exit.void)
+      }
+    }).pipe(onNetwork))
+
+  for (const [what, reason] of [["refuses it by its policy", 1], ["calls it invalid", 2]] as const) {
+    it.effect(`are not offered within the hour to a peer that ${what}, nor looked for there`, () =>
+      Effect.gen(function*() {
+        const { dht } = yield* setUp(2)
+        const peer = yield* network.puppet("peer", network.socketOf(100))
+        const heard = yield* serve(peer, (body, from) =>
+          body._tag === "Store"
+            ? { _tag: "StoreResponse", stored: false, alreadyHad: false, reason }
+            : helpful(peer)(body, from))
+        yield* dht.addContact(peer)
+        const published = yield* dht.publishEndpoint(day)
+        yield* settled
+        const offers = () => heard.filter(({ body }) => body._tag === "Store").length
+        yield* TestClock.adjust("59 minutes")
+        assert.strictEqual(offers(), 1)
+        assert.isFalse(heard.some(({ body }) => body._tag === "FindValue"))
+        assert.strictEqual((yield* published.confirmed).length, 2)
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual(offers(), 2)
+      }).pipe(onNetwork))
+  }
 })

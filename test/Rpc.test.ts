@@ -147,6 +147,15 @@ describe("Rpc", () => {
         assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
       }).pipe(onNetwork))
 
+    it.effect("counts a request that was repeated once", () =>
+      Effect.gen(function*() {
+        const node = yield* network.node("node", network.socketOf(1))
+        const peer = yield* network.puppet("peer", network.socketOf(60))
+        yield* Effect.forkChild(network.dht(node).ping(peer), { startImmediately: true })
+        yield* TestClock.adjust("3 seconds")
+        assert.strictEqual(yield* Context.get(node, Rpc.Rpc).pending, 1)
+      }).pipe(onNetwork))
+
     it.effect("leaves nothing behind when it is interrupted", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp

@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
+import type * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
+import { helpful, serve } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000_000
@@ -41,6 +44,29 @@ describe("Upkeep", () => {
       yield* TestClock.adjust("2 minutes")
       assert.isDefined(table(node).verifiedAt(real.id))
       assert.isFalse(table(node).contains(fake.id))
+    }).pipe(onNetwork))
+
+  it.effect("drops a contact that fell silent, as long as others are heard", () =>
+    Effect.gen(function*() {
+      const [node, other] = yield* build(2)
+      yield* network.puppet("mute", network.socketOf(900))
+      const gone = invented("gone")
+      for (const contact of [network.contactOf(other), gone]) table(node).add(contact, now, now)
+      yield* TestClock.adjust("19 minutes")
+      assert.isTrue(table(node).contains(gone.id))
+      yield* TestClock.adjust("2 minutes")
+      assert.isFalse(table(node).contains(gone.id))
+      assert.isTrue(table(node).contains(network.contactOf(other).id))
+    }).pipe(onNetwork))
+
+  it.effect("keeps its contacts while nobody at all is heard", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      yield* network.puppet("mute", network.socketOf(900))
+      const contacts = [invented("one"), invented("two")]
+      for (const contact of contacts) table(node).add(contact, now, now)
+      yield* TestClock.adjust("3 hours")
+      for (const { id } of contacts) assert.isTrue(table(node).contains(id))
     }).pipe(onNetwork))
 
   it.effect("fills a thin bucket from what its contacts know", () =>
@@ -92,5 +118,138 @@ describe("Upkeep", () => {
       assert.isFalse(table(node).contains(fake.id))
       assert.strictEqual(Context.get(node, PeerHealth.PeerHealth).core.state(fake.id), "unknown")
       assert.isTrue(yield* Context.get(node, PeerHealth.PeerHealth).allowContact(fake.id))
+    }).pipe(onNetwork))
+})
+
+describe("a beat", () => {
+  /** A contact where nobody is, in the given bucket of a node. */
+  const dead = (self: NodeId.NodeId, bucket: number, skip: number): Contact => {
+    const { address, nodeId } = network.identityInBucket(self, bucket, skip)
+    return { id: nodeId, address, ...network.socketOf(2000 + 100 * bucket + skip) }
+  }
+  const range = (count: number) => Array.from({ length: count }, (_, i) => i)
+  /** What a count goes through in so many seconds, and when it changed. */
+  const changes = Effect.fnUntraced(function*(seconds: number, count: () => number) {
+    const steps = [{ at: 0, count: count() }]
+    for (let at = 1; at <= seconds; at++) {
+      yield* TestClock.adjust("1 second")
+      if (count() !== steps[steps.length - 1].count) steps.push({ at, count: count() })
+    }
+    return steps
+  })
+  const passiveNode = Effect.gen(function*() {
+    const [node] = yield* build(1)
+    yield* network.dht(node).setPassive(true)
+    return { node, self: network.contactOf(node), core: table(node) }
+  })
+
+  it.effect("comes every 15 seconds, and asks at most ten contacts whether they are more than hearsay", () =>
+    Effect.gen(function*() {
+      const { core, self } = yield* passiveNode
+      for (const bucket of [0, 1]) {
+        for (const i of range(12)) core.add(dead(self.id, bucket, i), undefined, now - 3_600_000)
+      }
+      const steps = yield* changes(60, () => core.size)
+      assert.deepStrictEqual(steps.map(({ count }) => count), [24, 14, 4, 0])
+      assert.deepStrictEqual(steps.slice(2).map(({ at }, i) => at - steps[i + 1].at), [15, 15])
+    }).pipe(onNetwork))
+
+  it.effect("asks at most five contacts that wait for a place", () =>
+    Effect.gen(function*() {
+      const { core, self } = yield* passiveNode
+      for (const bucket of [0, 1]) {
+        for (const i of range(16)) core.add(dead(self.id, bucket, i), now, now)
+        for (const i of range(5)) core.add(dead(self.id, bucket, 16 + i), undefined, now)
+      }
+      const steps = yield* changes(60, () => core.pendingLength(0) + core.pendingLength(1))
+      assert.deepStrictEqual(steps.map(({ count }) => count), [10, 5, 0])
+      assert.strictEqual(core.size, 32)
+    }).pipe(onNetwork))
+
+  it.effect("gives a waiting contact that answers the place of the oldest, if that is silent", () =>
+    Effect.gen(function*() {
+      for (const isSilent of [true, false]) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { core, self } = yield* passiveNode
+          const peers = yield* Effect.forEach([0, 16], (skip) =>
+            Effect.gen(function*() {
+              const { address, nodeId } = network.identityInBucket(self.id, 0, skip)
+              const name = range(1000).map((i) => `bucket ${i}`).find((name) =>
+                network.identity(name).nodeId === nodeId
+              )
+              const puppet = yield* network.puppet(name ?? "", network.socketOf(600 + skip))
+              yield* serve(puppet, (body, from) => isSilent && skip === 0 ? undefined : helpful(puppet)(body, from))
+              return { ...puppet, address, id: nodeId }
+            }))
+          core.add(peers[0], now, now)
+          for (const i of range(15)) core.add(dead(self.id, 0, i + 1), now, now)
+          core.add(peers[1], undefined, now)
+          assert.strictEqual(core.pendingLength(0), 1)
+          yield* TestClock.adjust("20 seconds")
+          assert.strictEqual(core.contains(peers[1].id), isSilent)
+          assert.strictEqual(core.contains(peers[0].id), !isSilent)
+          assert.strictEqual(core.pendingLength(0), 0)
+        }))
+      }
+    }).pipe(onNetwork))
+
+  it.effect("refills a bucket after 2, 10 and then 15 minutes while that is in vain", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      const peer = yield* network.puppet("peer", network.socketOf(600))
+      const heard = yield* serve(peer, helpful(peer))
+      yield* network.dht(node).addContact(peer)
+      yield* TestClock.adjust("1 hour")
+      const at = heard.flatMap(({ at, body }) => body._tag === "FindNode" ? [at / 1000] : [])
+      const pauses = at.slice(1).map((time, i) => time - at[i])
+      // A pause that is over is noticed at the next beat. Nothing is in vain before the first.
+      const expected = [120, 600, 900, 900]
+      assert.isAtLeast(pauses.length, expected.length)
+      for (const [i, pause] of expected.entries()) {
+        assert.isTrue(pauses[i] >= pause && pauses[i] < pause + 15, `${pauses}`)
+      }
+    }).pipe(onNetwork))
+
+  it.effect("gives a refill 15 seconds", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      const peers = yield* Effect.forEach(range(40), (i) => network.puppet(`peer ${i}`, network.socketOf(600 + i)))
+      const heard: Array<number> = []
+      // Each knows the next one, and takes its time to tell.
+      for (const [i, peer] of peers.entries()) {
+        yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+          const { from, message } = yield* peer.receive
+          heard.push(yield* Clock.currentTimeMillis)
+          yield* Effect.sleep(1500)
+          yield* peer.send(
+            from,
+            { _tag: "FindNodeResponse", nodes: peers.slice(i + 1, i + 2), observed: undefined },
+            message.transactionId
+          )
+        })))
+      }
+      yield* network.dht(node).addContact(peers[0])
+      yield* TestClock.adjust("15 seconds")
+      const [first] = heard
+      yield* TestClock.adjust("1 minute")
+      const one = heard.filter((at) => at < first + 29_000)
+      assert.isAbove(one[one.length - 1] - first, 10_000)
+      assert.isAtMost(one[one.length - 1] - first, 15_000)
+    }).pipe(onNetwork))
+
+  it.effect("delays no answer, however many it asks in vain", () =>
+    Effect.gen(function*() {
+      const { core, node, self } = yield* passiveNode
+      for (const i of range(10)) {
+        const mute = yield* network.puppet(`mute ${i}`, network.socketOf(600 + i))
+        core.add(mute, undefined, now - 3_600_000)
+      }
+      const { pending } = Context.get(node, Rpc.Rpc)
+      while ((yield* pending) === 0) yield* TestClock.adjust("1 second")
+      const peer = yield* network.puppet("peer", network.socketOf(700))
+      yield* peer.send(self, { _tag: "Ping", address: peer.address }, "00".repeat(20))
+      // No time passes.
+      assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+      assert.isAtLeast(yield* pending, 10)
     }).pipe(onNetwork))
 })

@@ -34,7 +34,7 @@ export interface Options {
   /** Whether a node has failed us lately: it is asked only if fewer than `k` would answer otherwise. */
   readonly isBad: (id: NodeId.NodeId) => boolean
   /** Milliseconds after which a request to a node is slow. */
-  readonly expectedRtt: (id: NodeId.NodeId) => number
+  readonly slowAfter: (id: NodeId.NodeId) => number
   /** How many nodes are wanted, 16. */
   readonly k?: number | undefined
   /** Requests in flight that are not slow, while the walk still comes closer, 3. */
@@ -190,11 +190,11 @@ export class Lookup {
       // Every other one, so that a liar who pretends to be the closest cannot
       // turn the whole walk aside.
       const isBeside = hasArrived && this.asked.length % 2 === 1
-      const { expectedRtt, target } = this.options
+      const { slowAfter, target } = this.options
       next.state = "Asked"
       next.isLastResort = next.isBad || standing.isFull(next.subnet)
       next.askedAt = now
-      next.slowAt = now + expectedRtt(next.contact.id)
+      next.slowAt = now + slowAfter(next.contact.id)
       this.asked.push(next)
       return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
     }

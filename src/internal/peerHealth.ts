@@ -27,16 +27,20 @@ const firstBackoffMillis = 30_000
 const maxBackoffDoublings = 10
 
 // A peer on the same machine answers in far less than its event loop may pause.
-const minTimeoutMillis = 100
+const minTimeoutMillis = 50
 // A peer never asked may be farther away than those we know.
-const minStrangerTimeoutMillis = 150
+const minStrangerTimeoutMillis = 75
 const maxTimeoutMillis = 5_000
 
-/** What is assumed before anybody has answered: RFC 6298 waits one second. */
-const initialTimeoutMillis = 1_000
-const initialRttMillis = 250
+/** What is assumed before anybody has answered. RFC 6298 waits one second, for the sake of far larger packets. */
+const initialTimeoutMillis = 500
 
-/** The smoothed round-trip time of RFC 6298, section 2. */
+// To ask somebody else besides costs no more than a request, so it is done
+// sooner than asking again; but the event loop of a peer may pause even so.
+const minSlowMillis = 20
+const initialSlowMillis = 250
+
+/** The smoothed round-trip time of RFC 6298, section 2, which begins anew when the time falls by half. */
 class RoundTrip {
   srtt: number | undefined
   private variation = 0
@@ -44,7 +48,9 @@ class RoundTrip {
   sample(measuredMillis: number): void {
     // A clock that was set back meanwhile measures less than nothing.
     const rttMillis = Math.max(measuredMillis, 0)
-    if (this.srtt === undefined) {
+    // A path is no longer than its quickest answer; what was slow before was a
+    // queue, and says little of the next time.
+    if (this.srtt === undefined || rttMillis < this.srtt / 2) {
       this.srtt = rttMillis
       this.variation = rttMillis / 2
     } else {
@@ -137,9 +143,13 @@ export class PeerHealth {
     return this.peers.get(id)?.roundTrip.srtt
   }
 
-  /** When to ask somebody else instead: the peer's round-trip time in milliseconds, else what peers usually take. */
-  expectedRtt(id: NodeId): number {
-    return this.rtt(id) ?? this.everyone.srtt ?? initialRttMillis
+  /**
+   * After how many milliseconds somebody else is asked besides: longer than the peer, or else a peer, usually takes.
+   */
+  slowAfter(id: NodeId): number {
+    return this.peers.get(id)?.roundTrip.timeout(minSlowMillis) ??
+      this.everyone.timeout(minSlowMillis) ??
+      initialSlowMillis
   }
 
   /** How many milliseconds to wait for one attempt. */

@@ -297,6 +297,12 @@ export class RoutingTable {
     return this.buckets[index]?.entries.length ?? 0
   }
 
+  /** How many of a bucket's contacts were ever heard from. */
+  bucketVerified(index: number): number {
+    const bucket = this.buckets[index]
+    return bucket === undefined ? 0 : countVerifiedIn(bucket, never)
+  }
+
   pendingLength(index: number): number {
     return this.buckets[index]?.pending.length ?? 0
   }
@@ -437,11 +443,49 @@ export class RoutingTable {
     }
   }
 
+  /** Up to `n` contacts that were heard from once, but not after `cutoff`: those silent the longest first. */
+  quiet(cutoff: number, n: number): ReadonlyArray<Contact> {
+    return Array.from(this.entriesById.values())
+      .filter(({ verifiedAt }) => verifiedAt !== never && verifiedAt <= cutoff)
+      .sort((a, b) => a.verifiedAt - b.verifiedAt)
+      .slice(0, n)
+      .map(({ contact }) => contact)
+  }
+
+  /** The contact that was heard from last. */
+  freshest(): Contact | undefined {
+    let freshest: Entry | undefined
+    for (const entry of this.entriesById.values()) {
+      if (entry.verifiedAt > (freshest?.verifiedAt ?? never)) freshest = entry
+    }
+    return freshest?.contact
+  }
+
   /** Whether a refill left the bucket with more contacts, waiting ones included, than before. */
   recordRefill(index: number, improved: boolean): void {
     const bucket = this.buckets[index]
     if (bucket === undefined) return
     bucket.futileRefills = improved ? 0 : Math.min(bucket.futileRefills + 1, refillPauses.length - 1)
+  }
+
+  /**
+   * A lookup of an id in the given bucket, or of our own (256), brought these
+   * nodes, the closest there are. Where that is everybody in some of the deeper
+   * buckets too, it is as if those had been refilled in vain.
+   */
+  lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): void {
+    if (closest.length === 0) return
+    // Seen from a target in bucket i, the deeper buckets come after i, and the
+    // shallower ones after those.
+    const shallowest = closest.length < this.k
+      ? -1
+      : Math.min(...closest.map(({ id }) => NodeId.bucketIndex(this.self, id)))
+    if (shallowest >= index) return
+    for (const bucket of this.occupied) {
+      if (bucket.index <= shallowest || bucket.index === index) continue
+      bucket.refilledAt = now
+      this.recordRefill(bucket.index, false)
+    }
   }
 
   // --- Buckets ---------------------------------------------------------------

@@ -54,7 +54,7 @@ interface Driver {
 }
 
 const make = (options: Driver["options"]) =>
-  new Lookup.Lookup({ subnet: subnetOf, isBad: () => false, expectedRtt: () => rtt, ...options })
+  new Lookup.Lookup({ subnet: subnetOf, isBad: () => false, slowAfter: () => rtt, ...options })
 
 /** Hosts are written `subnet/name`, or just `name` where no subnet counts. */
 const subnetOf = (host: string): string | undefined => host.includes("/") ? host.split("/")[0] : undefined

@@ -95,35 +95,47 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.timeout(a), 450 + 4 * 250)
   })
 
-  it("judges a stranger by everybody else, and waits a second while nobody has answered", () => {
+  it("judges a stranger by everybody else, and waits half a second while nobody has answered", () => {
     const health = new PeerHealth()
-    assert.strictEqual(health.timeout(a), 1000)
-    assert.strictEqual(health.defaultTimeout(), 1000)
-    assert.strictEqual(health.expectedRtt(a), 250)
+    assert.strictEqual(health.timeout(a), 500)
+    assert.strictEqual(health.defaultTimeout(), 500)
+    assert.strictEqual(health.slowAfter(a), 250)
     health.succeeded(b, 600, now)
     assert.strictEqual(health.timeout(a), 1800)
     assert.strictEqual(health.defaultTimeout(), 1800)
-    assert.strictEqual(health.expectedRtt(a), 600)
+    assert.strictEqual(health.slowAfter(a), 1800)
+  })
+
+  it("begins anew when a peer is more than twice as quick as it was: what was slow was a queue", () => {
+    const health = new PeerHealth()
+    health.succeeded(a, 900, now)
+    health.succeeded(a, 449, now)
+    assert.strictEqual(health.rtt(a), 449)
+    assert.strictEqual(health.timeout(a), 449 * 3)
+    health.succeeded(a, 225, now)
+    assert.strictEqual(health.rtt(a), 449 - 28)
   })
 
   it("is more patient with a stranger than with a peer that was quick", () => {
     const health = new PeerHealth()
     health.succeeded(b, 1, now)
-    assert.strictEqual(health.timeout(b), 100)
-    assert.strictEqual(health.timeout(a), 150)
+    assert.strictEqual(health.timeout(b), 50)
+    assert.strictEqual(health.timeout(a), 75)
+    assert.strictEqual(health.slowAfter(a), 20)
   })
 
-  it("waits between 100 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
+  it("waits between 50 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
     fc.assert(fc.property(fc.array(outcomeArb), (outcomes) => {
       const health = new PeerHealth()
       outcomes.forEach((outcome, i) => {
         happen(health, outcome, now + i)
         for (let id = 0; id <= 6; id++) {
-          assert.isAtLeast(health.timeout(peer(id)), 100)
+          assert.isAtLeast(health.timeout(peer(id)), 50)
           assert.isAtMost(health.timeout(peer(id)), 5000)
-          assert.isAtLeast(health.expectedRtt(peer(id)), 0)
+          assert.isAtLeast(health.slowAfter(peer(id)), 20)
+          assert.isAtMost(health.slowAfter(peer(id)), 5000)
         }
-        assert.isAtLeast(health.defaultTimeout(), 150)
+        assert.isAtLeast(health.defaultTimeout(), 75)
         assert.isAtMost(health.defaultTimeout(), 5000)
       })
     }))

@@ -466,6 +466,52 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [])
     })
 
+    it("a lookup spares a refill only those buckets that it brought whole, and every one if it brought all there is", () => {
+      const worldArb = fc.record({
+        bytes: fc.uniqueArray(fc.integer({ min: 1, max: 255 }), { minLength: 1, maxLength: 40 }),
+        // 8: our own id itself.
+        bucket: fc.integer({ min: 0, max: 8 })
+      })
+      fc.assert(fc.property(worldArb, ({ bucket, bytes }) => {
+        const k = 4
+        const everybody = bytes.map(shallow)
+        const target = bucket === 8 ? self : NodeId.inBucket(self, bucket, new Uint8Array(32))
+        const closest = everybody.map((id) => contact(id)).sort(byDistance(target)).slice(0, k)
+        const index = bucket === 8 ? NodeId.bits : bucket
+        const table = tableOf(everybody, { k: 100 })
+        const spared = new RoutingTable({ self, k })
+        // One of each bucket, so that all are thin.
+        for (const { bucket, contact } of table.entries()) {
+          if (spared.bucketLength(bucket) === 0) spared.add(contact, start, start)
+        }
+        spared.lookedUp(index, closest, start)
+        const due = work(spared, start).bucketsToRefill
+        const brought = new Set(ids(closest))
+        for (const at of new Set(table.entries().map(({ bucket }) => bucket))) {
+          const isWhole = table.entries().every(({ bucket, contact }) => bucket !== at || brought.has(contact.id))
+          if (!isWhole || at === index) assert.include(due, at)
+          else if (closest.length < k) assert.notInclude(due, at)
+        }
+      }))
+    })
+
+    it("a lookup that found nobody spares no bucket a refill", () => {
+      const table = tableOf([inBucket0(1)])
+      table.lookedUp(NodeId.bits, [], start)
+      assert.deepStrictEqual(work(table, start).bucketsToRefill, [0])
+    })
+
+    it("names those who were heard from once and fell silent, the longest silent first", () => {
+      const table = tableOf([1, 2, 3].map(inBucket0))
+      table.add(contact(inBucket0(4)), undefined, start)
+      table.add(contact(inBucket0(1)), start + 2, start + 2)
+      table.add(contact(inBucket0(2)), start + 1, start + 1)
+      assert.deepStrictEqual(ids(table.quiet(start - 1, 9)), [])
+      assert.deepStrictEqual(ids(table.quiet(start + 1, 9)), [3, 2].map(inBucket0))
+      assert.deepStrictEqual(ids(table.quiet(start + 2, 2)), [3, 2].map(inBucket0))
+      assert.strictEqual(table.freshest()?.id, inBucket0(1))
+    })
+
     it("hands out no refill where the limit is none", () => {
       const table = tableOf([inBucket0(1)])
       assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])

@@ -5,10 +5,12 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { join } from "node:path"
 import { DhtLive } from "../../src/node/DhtLive.ts"
 import * as PeerFiles from "../../src/node/PeerFiles.ts"
 import { SeenPeers } from "../../src/SeenPeers.ts"
+import { layerMemoryNetwork } from "../../src/Transport.ts"
 import * as network from "../utils/network.ts"
 
 const node = (directory?: string): Effect.Effect<network.Node, never, Scope.Scope> => {
@@ -40,6 +42,21 @@ describe("PeerFiles", () => {
         assert.strictEqual((yield* fs.stat(join(directory, name))).mode & 0o777, 0o600)
       }
     }).pipe(Effect.provide(NodeServices.layer)))
+
+  it.effect("saves every hour, so that a node that is killed has lost little", () =>
+    Effect.gen(function*() {
+      const fs = yield* files
+      const directory = yield* fs.makeTempDirectoryScoped()
+      const [first, second] = yield* network.build(2)
+      yield* Layer.build(PeerFiles.layer(directory).pipe(Layer.provide(Layer.succeedContext(second))))
+      const saved = PeerFiles.addresses(directory)
+      yield* TestClock.adjust("59 minutes")
+      assert.deepStrictEqual(yield* saved, [])
+      yield* TestClock.adjust("1 minute")
+      // Writing takes as long as the disk takes.
+      while ((yield* saved).length === 0) yield* TestClock.withLive(Effect.sleep(1))
+      assert.deepStrictEqual(yield* saved, [network.dht(first).localAddress])
+    }).pipe(Effect.provide([NodeServices.layer, layerMemoryNetwork])))
 
   it.live("says where it listens while it runs, and no longer", () =>
     Effect.gen(function*() {

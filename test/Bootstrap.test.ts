@@ -1,0 +1,166 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import * as NodeId from "../src/NodeId.ts"
+import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Routing from "../src/Routing.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+import { helpful, serve } from "./utils/served.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+
+const setUp = Effect.gen(function*() {
+  yield* TestClock.setTime(network.now * 1000)
+  const node = yield* network.node("node", network.socketOf(1))
+  return { node, dht: network.dht(node), health: Context.get(node, PeerHealth.PeerHealth).core }
+})
+
+const seeds = (count: number) =>
+  Effect.forEach(Array.from({ length: count }), (_, i) => network.puppet(`seed ${i}`, network.socketOf(60 + i)))
+
+describe("joining", () => {
+  it.effect("asks all addresses at once", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const puppets = yield* seeds(20)
+      yield* start(Effect.ignore(dht.bootstrap(puppets)))
+      // No time passes.
+      for (const puppet of puppets) assert.strictEqual((yield* puppet.receive).message.body._tag, "Ping")
+    }).pipe(onNetwork))
+
+  it.effect("takes an answer that comes after seconds", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [late] = yield* seeds(1)
+      const joining = yield* start(dht.bootstrap([late]))
+      yield* TestClock.adjust("4 seconds")
+      yield* serve(late, helpful(late))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [late.id])
+    }).pipe(onNetwork))
+
+  it.effect("gives up after ten seconds at most, and names each address once", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const silent = [60, 61, 62].map(network.socketOf)
+      yield* seeds(3)
+      const joining = yield* start(Effect.flip(dht.bootstrap(silent)))
+      yield* TestClock.adjust("3 seconds")
+      assert.isUndefined(joining.pollUnsafe())
+      yield* TestClock.adjust("7 seconds")
+      const { failures } = yield* Fiber.join(joining)
+      assert.deepStrictEqual(failures.map(({ address }) => address), silent)
+      assert.isTrue(failures.every(({ error }) => error._tag === "NoAnswer"))
+    }).pipe(onNetwork))
+
+  it.effect("leaves the node up when it fails: it answers, and whoever finds it becomes its contact", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* setUp
+      assert.strictEqual((yield* Effect.flip(dht.bootstrap([network.socketOf(99)]))).failures.length, 1)
+      const other = yield* network.node("other", network.socketOf(2))
+      assert.strictEqual((yield* network.dht(other).bootstrap([network.socketOf(1)])).length, 1)
+      assert.isTrue(Context.get(node, Routing.Routing).core.contains(network.contactOf(other).id))
+    }).pipe(onNetwork))
+
+  it.effect("looks its own id up, so that its neighbours know it", () =>
+    Effect.gen(function*() {
+      const nodes = yield* network.build(40)
+      const late = yield* network.node("late", network.socketOf(100))
+      yield* network.dht(late).bootstrap([network.socketOf(1)])
+      const self = network.contactOf(late)
+      const neighbours = nodes.toSorted((a, b) =>
+        NodeId.compareDistance(self.id, network.contactOf(a).id, network.contactOf(b).id)
+      ).slice(0, 16)
+      const table = Context.get(late, Routing.Routing).core
+      for (const neighbour of neighbours) {
+        assert.isDefined(table.verifiedAt(network.contactOf(neighbour).id))
+        assert.isTrue(Context.get(neighbour, Routing.Routing).core.contains(self.id))
+      }
+    }).pipe(onNetwork))
+
+  it.effect("asks nobody but the given addresses while the node is passive", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [seed, known] = yield* seeds(2)
+      const heard = yield* serve(seed, helpful(seed))
+      const unasked = yield* serve(known, helpful(known))
+      yield* dht.setPassive(true)
+      yield* dht.addContact(known)
+      yield* dht.bootstrap([seed])
+      yield* dht.bootstrapContacts([seed])
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual(heard.map(({ body }) => body._tag), ["Ping"])
+      assert.deepStrictEqual(unasked, [])
+    }).pipe(onNetwork))
+
+  it.effect("with known contacts asks them for nodes, and pings nobody", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [seed] = yield* seeds(1)
+      const heard = yield* serve(seed, helpful(seed))
+      yield* dht.bootstrapContacts([seed])
+      assert.isNotEmpty(heard)
+      assert.isTrue(heard.every(({ body }) => body._tag === "FindNode"))
+    }).pipe(onNetwork))
+
+  it.effect("takes no answer of another id for that of a known contact", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [seed] = yield* seeds(1)
+      yield* serve(seed, helpful(seed))
+      const { address, nodeId } = network.identity("who it should be")
+      const joining = yield* start(dht.bootstrapContacts([{ ...seed, address, id: nodeId }]))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(joining)
+      assert.strictEqual((yield* dht.stats).completed, 0)
+    }).pipe(onNetwork))
+})
+
+describe("addresses to remember", () => {
+  const answered = Effect.fnUntraced(function*(count: number) {
+    const world = yield* setUp
+    yield* world.dht.setPassive(true)
+    const puppets = yield* seeds(count)
+    for (const puppet of puppets) {
+      yield* serve(puppet, helpful(puppet))
+      yield* world.dht.ping(puppet)
+    }
+    return { ...world, puppets }
+  })
+  const sockets = (contacts: ReadonlyArray<network.Puppet>) => contacts.map(({ host, port }) => ({ host, port }))
+
+  it.effect("are those of contacts that answered, the good before the unknown, and the bad not at all", () =>
+    Effect.gen(function*() {
+      const { dht, health, puppets: [good, unknown, bad, alsoGood] } = yield* answered(4)
+      health.failed(unknown.id, network.now * 1000)
+      for (let i = 0; i < 2; i++) health.failed(bad.id, network.now * 1000)
+      const candidates = yield* dht.bootstrapCandidates(10)
+      assert.sameDeepMembers(candidates.slice(0, 2), sockets([good, alsoGood]))
+      assert.deepStrictEqual(candidates.slice(2), sockets([unknown]))
+    }).pipe(onNetwork))
+
+  it.effect("are as many as are wanted, the healthiest", () =>
+    Effect.gen(function*() {
+      const { dht, health, puppets } = yield* answered(5)
+      const unknown = puppets.slice(0, 3)
+      for (const { id } of unknown) health.failed(id, network.now * 1000)
+      assert.sameDeepMembers([...(yield* dht.bootstrapCandidates(2))], sockets(puppets.slice(3)))
+      assert.deepStrictEqual(yield* dht.bootstrapCandidates(0), [])
+    }).pipe(onNetwork))
+
+  it.effect("are not those that only asked us, nor hearsay", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* setUp
+      yield* dht.setPassive(true)
+      const [asker, heardOf] = yield* seeds(2)
+      yield* asker.send(network.contactOf(node), { _tag: "Ping", address: asker.address }, "00".repeat(20))
+      yield* asker.receive
+      Context.get(node, Routing.Routing).core.add(heardOf, undefined, network.now * 1000)
+      assert.strictEqual((yield* dht.stats).contacts, 2)
+      assert.deepStrictEqual(yield* dht.bootstrapCandidates(10), [])
+    }).pipe(onNetwork))
+})

@@ -1,0 +1,396 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
+import type { Contact } from "../src/Contact.ts"
+import * as Endpoint from "../src/Endpoint.ts"
+import type * as Message from "../src/Message.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Query from "../src/Query.ts"
+import * as Routing from "../src/Routing.ts"
+import type { SocketAddress } from "../src/SocketAddress.ts"
+import { Store } from "../src/Store.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+import { found, helpful, offer, serve, settled } from "./utils/served.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+const target = NodeId.fromTopic("target")
+const ids = (contacts: ReadonlyArray<Contact>) => contacts.map(({ id }) => id)
+const byDistance = (a: Contact, b: Contact) => NodeId.compareDistance(target, a.id, b.id)
+
+/** A passive node: only the test asks. */
+const setUp = Effect.gen(function*() {
+  yield* TestClock.setTime(network.now * 1000)
+  const node = yield* network.node("node", network.socketOf(1), { passive: true })
+  return {
+    node,
+    dht: network.dht(node),
+    query: Context.get(node, Query.Query),
+    table: Context.get(node, Routing.Routing).core,
+    health: Context.get(node, PeerHealth.PeerHealth).core
+  }
+})
+
+/** Puppets at addresses, the one closest to the target first. */
+const puppetsAt = Effect.fnUntraced(function*(sockets: ReadonlyArray<SocketAddress>, name = "puppet") {
+  const puppets = yield* Effect.forEach(sockets, (socket, i) => network.puppet(`${name} ${i}`, socket))
+  return puppets.toSorted(byDistance)
+})
+
+const sockets = (count: number, first = 60) => Array.from({ length: count }, (_, i) => network.socketOf(first + i))
+
+const names = (nodes: ReadonlyArray<Contact>): Message.Body => ({
+  _tag: "FindNodeResponse",
+  nodes,
+  observed: undefined
+})
+
+/** Contacts that nobody answers for, the one closest to the target first. */
+const invented = (count: number, socketOf: (n: number) => SocketAddress): ReadonlyArray<Contact> =>
+  Array.from({ length: count }, (_, i) => {
+    const { address, nodeId } = network.identity(`invented ${i}`)
+    return { id: nodeId, address, ...socketOf(i) }
+  }).toSorted(byDistance)
+
+/** Runs a query to its end, however many peers are silent. */
+const finish = Effect.fnUntraced(function*<A, E>(query: Effect.Effect<A, E>) {
+  const running = yield* start(query)
+  yield* settled
+  for (let i = 0; i < 120 && running.pollUnsafe() === undefined; i++) yield* TestClock.adjust("1 second")
+  return yield* Fiber.join(running)
+})
+
+describe("walking", () => {
+  it.effect("asks those that others name, and finds only those that answer", () =>
+    Effect.gen(function*() {
+      const { dht, table } = yield* setUp
+      const [near, teacher] = yield* puppetsAt(sockets(2))
+      const silent = yield* network.puppet("silent", network.socketOf(70))
+      yield* dht.addContact(teacher)
+      yield* serve(teacher, () => names([near, silent]))
+      const heard = yield* serve(near, helpful(near))
+      assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [near.id, teacher.id])
+      assert.isNotEmpty(heard)
+      // What was only heard of is hearsay; who answered is not.
+      assert.isDefined(table.verifiedAt(near.id))
+      assert.isUndefined(table.verifiedAt(silent.id))
+    }).pipe(onNetwork))
+
+  it.effect("never finds or asks itself, whoever names it", () =>
+    Effect.gen(function*() {
+      const { dht, node, query, table } = yield* setUp
+      const self = network.contactOf(node)
+      const [teacher] = yield* puppetsAt(sockets(1))
+      yield* dht.addContact(teacher)
+      yield* serve(teacher, () => names([{ ...self, ...network.socketOf(70) }, self]))
+      const { closest, trace } = yield* finish(query.walk(self.id))
+      assert.deepStrictEqual(ids(closest), [teacher.id])
+      assert.deepStrictEqual(trace.map(({ contact }) => contact.id), [teacher.id])
+      assert.isFalse(table.contains(self.id))
+    }).pipe(onNetwork))
+
+  it.effect("asks a contact where it was heard from, not where somebody says it is", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* setUp
+      const [near, liar] = yield* puppetsAt(sockets(2))
+      const trap = yield* network.puppet("trap", network.socketOf(70))
+      const trapped = yield* serve(trap, helpful(trap))
+      yield* dht.addContact(liar)
+      const finding = yield* start(dht.findNode(target))
+      // Heard from while the liar is asked already.
+      yield* near.send(network.contactOf(node), { _tag: "Ping", address: near.address }, "00".repeat(20))
+      yield* near.receive
+      yield* liar.answer(() => names([{ ...near, host: trap.host, port: trap.port }]))
+      yield* serve(near, helpful(near))
+      assert.deepStrictEqual(ids(yield* finish(Fiber.join(finding))), [near.id, liar.id])
+      assert.deepStrictEqual(trapped, [])
+    }).pipe(onNetwork))
+
+  it.effect("repeats a request that got lost, within the time of the peer", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [peer] = yield* puppetsAt(sockets(1))
+      yield* dht.addContact(peer)
+      let lost = 0
+      const heard = yield* serve(peer, (body, from) => ++lost < 3 ? undefined : helpful(peer)(body, from))
+      assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [peer.id])
+      assert.isAtMost(heard[2].at - heard[0].at, 2000)
+    }).pipe(onNetwork))
+
+  it.effect("gives a silent peer at most 2 seconds", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [peer] = yield* puppetsAt(sockets(1))
+      yield* dht.addContact(peer)
+      const finding = yield* start(dht.findNode(target))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(finding.pollUnsafe() === undefined ? "running" : yield* Fiber.join(finding), [])
+    }).pipe(onNetwork))
+
+  it.effect("asks others while the closest are slow, whose answers still count", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const puppets = yield* puppetsAt(sockets(8))
+      for (const puppet of puppets) yield* dht.addContact(puppet)
+      const slow = puppets.slice(0, 4)
+      const prompt = yield* Effect.forEach(puppets.slice(4), (puppet) => serve(puppet, helpful(puppet)))
+      const finding = yield* start(dht.findNode(target))
+      yield* settled
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(prompt.every((heard) => heard.length > 0))
+      assert.isUndefined(finding.pollUnsafe())
+      for (const puppet of slow) yield* serve(puppet, helpful(puppet))
+      yield* settled
+      assert.deepStrictEqual(ids(yield* finish(Fiber.join(finding))), ids(puppets))
+    }).pipe(onNetwork))
+
+  it.effect("does not ask a peer in back-off while others answer, and asks it once its back-off is over", () =>
+    Effect.gen(function*() {
+      const { dht, health } = yield* setUp
+      const puppets = yield* puppetsAt(sockets(20))
+      const [bad] = puppets
+      const heard = yield* serve(bad, helpful(bad))
+      for (const puppet of puppets) yield* dht.addContact(puppet)
+      for (const puppet of puppets.slice(1)) yield* serve(puppet, helpful(puppet))
+      for (let i = 0; i < 2; i++) health.failed(bad.id, network.now * 1000)
+      assert.notInclude(ids(yield* finish(dht.findNode(target))), bad.id)
+      assert.deepStrictEqual(heard, [])
+      // Two failures in a row: a minute.
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* finish(dht.findNode(target)))[0].id, bad.id)
+    }).pipe(onNetwork))
+
+  it.effect("asks a peer in back-off where there is nobody else", () =>
+    Effect.gen(function*() {
+      const { dht, health } = yield* setUp
+      const [bad] = yield* puppetsAt(sockets(1))
+      yield* serve(bad, helpful(bad))
+      yield* dht.addContact(bad)
+      for (let i = 0; i < 5; i++) health.failed(bad.id, network.now * 1000)
+      assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [bad.id])
+    }).pipe(onNetwork))
+
+  it.effect("tells of each request whom it asked, what came of it, how long it took and what it brought", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const [near, teacher, silent] = yield* puppetsAt(sockets(3))
+      for (const contact of [teacher, silent]) yield* dht.addContact(contact)
+      yield* serve(teacher, () => names([near]))
+      yield* serve(near, helpful(near))
+      const { trace } = yield* finish(query.walk(target))
+      const step = (contact: Contact) => trace.find(({ contact: { id } }) => id === contact.id)
+      assert.deepInclude(step(teacher), { outcome: "Answered", depth: 0, closerNodes: 1 })
+      assert.deepInclude(step(near), {
+        outcome: "Answered",
+        depth: 1,
+        closerNodes: 0,
+        commonPrefixLength: NodeId.commonPrefixLength(target, near.id)
+      })
+      const lost = step(silent)
+      assert.deepInclude(lost, { outcome: "Failed", depth: 0 })
+      assert.strictEqual((lost?.endedAt ?? NaN) - (lost?.askedAt ?? NaN), 2000)
+    }).pipe(onNetwork))
+})
+
+describe("a liar", () => {
+  it.effect("with a /24 of invented neighbours does not hide the nodes of others", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const puppets = yield* puppetsAt(sockets(12))
+      const liar = yield* network.puppet("liar", { host: "9.200.0.1", port: 4121 })
+      const fakes = yield* puppetsAt(
+        Array.from({ length: 60 }, (_, i) => ({ host: `9.200.0.${i + 2}`, port: 4121 })),
+        "fake"
+      )
+      // All of them answer, with each other.
+      for (const fake of [liar, ...fakes]) yield* serve(fake, () => names(fakes.slice(0, 12)))
+      yield* dht.addContact(liar)
+      for (const puppet of puppets) {
+        yield* serve(puppet, helpful(puppet))
+        yield* dht.addContact(puppet)
+      }
+      const closest = ids(yield* finish(dht.findNode(target)))
+      assert.includeMembers(closest, ids(puppets))
+    }).pipe(onNetwork))
+
+  it.effect("with a /48 of invented neighbours does not either", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const puppets = yield* puppetsAt(
+        Array.from({ length: 12 }, (_, i) => ({ host: `2a00:${i + 1}::1`, port: 4121 }))
+      )
+      const fakes = yield* puppetsAt(
+        Array.from({ length: 40 }, (_, i) => ({ host: `2a01:1:1:${i + 1}::1`, port: 4121 })),
+        "fake"
+      )
+      for (const fake of fakes) yield* serve(fake, () => names(fakes.slice(0, 8)))
+      yield* dht.addContact(fakes[39])
+      for (const puppet of puppets) {
+        yield* serve(puppet, helpful(puppet))
+        yield* dht.addContact(puppet)
+      }
+      assert.includeMembers(ids(yield* finish(dht.findNode(target))), ids(puppets))
+    }).pipe(onNetwork))
+
+  for (const [name, host] of [["loopback", "127.0.0.1"], ["private", "10.0.0.1"], ["private IPv6", "fd00::1"]]) {
+    it.effect(`is not suspected where all are of one ${name} range: they are found like others`, () =>
+      Effect.gen(function*() {
+        const { dht } = yield* setUp
+        const puppets = yield* puppetsAt(Array.from({ length: 24 }, (_, i) => ({ host, port: 5000 + i })))
+        for (const puppet of puppets) {
+          yield* serve(puppet, helpful(puppet))
+          yield* dht.addContact(puppet)
+        }
+        assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), ids(puppets).slice(0, 16))
+      }).pipe(onNetwork))
+  }
+
+  it.effect("that names nobody closer does not keep the walk going", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const puppets = yield* puppetsAt(sockets(18))
+      const farther = invented(400, (n) => network.socketOf(1000 + n)).filter((contact) =>
+        byDistance(puppets[17], contact) < 0
+      )
+      for (const [i, puppet] of puppets.entries()) {
+        yield* serve(puppet, () => names(farther.slice(10 * i, 10 * i + 10)))
+        yield* dht.addContact(puppet)
+      }
+      const { closest, trace } = yield* finish(query.walk(target))
+      assert.deepStrictEqual(ids(closest), ids(puppets).slice(0, 16))
+      assert.isTrue(trace.every(({ contact }) => ids(puppets).includes(contact.id)))
+    }).pipe(onNetwork))
+
+  it.effect("costs a walk at most 128 requests, with however many others", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const liars = yield* puppetsAt(sockets(30))
+      const fakes = invented(300, (n) => network.socketOf(1000 + n))
+      for (const [i, liar] of liars.entries()) {
+        yield* dht.addContact(liar)
+        yield* serve(liar, () => names(fakes.slice(10 * i, 10 * i + 10)))
+      }
+      const { closest, trace } = yield* finish(query.walk(target))
+      assert.isAtMost(trace.length, 128)
+      assert.isTrue(closest.every(({ id }) => ids(liars).includes(id)))
+    }).pipe(onNetwork))
+})
+
+describe("finding records", () => {
+  const holding = Effect.fnUntraced(function*(
+    holders: ReadonlyArray<ReadonlyArray<ReturnType<typeof offer>>>
+  ) {
+    const world = yield* setUp
+    const puppets = yield* puppetsAt(sockets(holders.length))
+    const heard = yield* Effect.forEach(puppets, (puppet, i) => serve(puppet, () => found(...holders[i])))
+    for (const puppet of puppets) yield* world.dht.addContact(puppet)
+    return { ...world, puppets, heard }
+  })
+  const offers = (records: ReadonlyArray<{ readonly address: string; readonly seq: bigint }>) =>
+    records.map(({ address, seq }) => `${address} ${seq}`).toSorted()
+
+  it.effect("of all that is at a key merges what nodes return with what is here, by slot, newest first", () =>
+    Effect.gen(function*() {
+      const [ann, bob, cid] = ["ann", "bob", "cid"].map((name) => (seq: bigint) => offer("target", name, { seq }))
+      const { dht, heard, node } = yield* holding([[ann(1n), bob(2n)], [], [ann(3n)], [bob(1n), cid(1n)]])
+      yield* Context.get(node, Store).put(target, ann(2n))
+      yield* Context.get(node, Store).put(target, cid(2n))
+      const all = yield* finish(dht.aggregateRecords(target))
+      assert.deepStrictEqual(offers(all), offers([ann(3n), bob(2n), cid(2n)]))
+      // Everybody was asked, although there were records from the first answer on.
+      assert.isTrue(heard.every((messages) => messages.length > 0))
+    }).pipe(onNetwork))
+
+  it.effect("asks the network for all of a key even where the record is here", () =>
+    Effect.gen(function*() {
+      const { dht, heard, node } = yield* holding([[]])
+      yield* Context.get(node, Store).put(target, offer("target", "ann"))
+      assert.strictEqual((yield* finish(dht.aggregateRecords(target))).length, 1)
+      assert.strictEqual(heard[0].length, 1)
+    }).pipe(onNetwork))
+
+  it.effect("counts no record of another type, of another key, or expired", () =>
+    Effect.gen(function*() {
+      const signer = network.identity("ann")
+      const endpoint = Result.getOrThrow(Endpoint.sign({
+        signer,
+        address: signer.address,
+        payload: Endpoint.make({ endpoints: [] }),
+        seq: 1n,
+        timestamp: BigInt(network.now),
+        ttl: 3600
+      }))
+      const { dht } = yield* holding([[endpoint], [offer("target", "bob", { ttl: 10 })]])
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* finish(Effect.flip(dht.findRecords(target)))).answered, 2)
+      assert.strictEqual((yield* finish(Effect.flip(dht.aggregateRecords(target, 0x10)))).answered, 2)
+    }).pipe(onNetwork))
+
+  it.effect("with a quorum counts each holder once, and one that holds nothing valid not at all", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* holding([
+        [offer("target", "ann", { seq: 1n })],
+        [offer("target", "ann", { ttl: 1 })],
+        [offer("target", "ann", { seq: 3n })],
+        [offer("target", "ann", { seq: 2n })]
+      ])
+      yield* TestClock.adjust("1 minute")
+      const [newest] = yield* finish(dht.findRecords(target, { quorum: 3 }))
+      assert.strictEqual(newest.seq, 3n)
+    }).pipe(onNetwork))
+
+  it.effect("returns what there is where a quorum is not reached", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* holding([[offer("target", "ann")], []])
+      assert.strictEqual((yield* finish(dht.findRecords(target, { quorum: 5 }))).length, 1)
+    }).pipe(onNetwork))
+
+  it.effect("goes on with the nodes of an answer that comes without a record", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [holder, teacher] = yield* puppetsAt(sockets(2))
+      yield* dht.addContact(teacher)
+      yield* serve(teacher, () => ({ ...found(), nodes: [holder] }) as Message.Body)
+      yield* serve(holder, () => found(offer("target", "ann")))
+      assert.strictEqual((yield* finish(dht.findRecords(target))).length, 1)
+    }).pipe(onNetwork))
+
+  it.effect("keeps nothing that it found in its store", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* holding([[offer("target", "ann")]])
+      yield* finish(dht.findRecords(target))
+      assert.strictEqual(yield* Context.get(node, Store).size, 0)
+    }).pipe(onNetwork))
+})
+
+describe("asking one peer", () => {
+  it.effect("for nodes, for records, and to store one, asks that peer only", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [peer, named] = yield* puppetsAt(sockets(2))
+      const record = offer("target", "ann")
+      const unasked = yield* serve(named, helpful(named))
+      const heard = yield* serve(peer, (body, from) => {
+        switch (body._tag) {
+          case "FindNode":
+            return names([named])
+          case "FindValue":
+            return { ...found(record), nodes: [named] } as Message.Body
+          default:
+            return helpful(peer)(body, from)
+        }
+      })
+      assert.deepStrictEqual(ids(yield* dht.findNodeAt(peer, target)), [named.id])
+      const { nodes, records } = yield* dht.findValueAt(peer, target, 0x10)
+      assert.deepStrictEqual([ids(nodes), records.map(({ seq }) => seq)], [[named.id], [1n]])
+      assert.isTrue(yield* dht.storeAt(peer, record, target))
+      assert.deepStrictEqual((yield* dht.ping(peer)).observed, network.socketOf(1))
+      assert.deepStrictEqual(heard.map(({ body }) => body._tag), ["FindNode", "FindValue", "Store", "Ping"])
+      assert.deepStrictEqual(unasked, [])
+    }).pipe(onNetwork))
+})
