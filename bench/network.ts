@@ -190,7 +190,7 @@ const reference: { readonly [nodes: string]: { readonly [row: string]: string } 
 }
 
 const print = (measured: Measured): void => {
-  const both = ({ max, p50, p95 }: Figure) => `${p50.toFixed(1)} / ${p95.toFixed(1)} / ${max.toFixed(1)}`
+  const both = ({ max, p50, p95, p99 }: Figure) => [p50, p95, p99, max].map((value) => value.toFixed(1)).join(" / ")
   const theirs = measured.condition === "plain" ? reference[measured.nodes] ?? {} : {}
   const rows: ReadonlyArray<readonly [string, string, string | undefined]> = [
     [
@@ -208,9 +208,9 @@ const print = (measured: Measured): void => {
     ["idle datagrams per node and second", measured.idlePacketsPerNodeSecond.toFixed(2), undefined],
     ["memory per node, KiB", measured.rssKiBPerNode.toFixed(0), undefined]
   ]
-  console.log(`\n${measured.nodes} nodes, ${measured.condition}: p50 / p95 / max`)
+  console.log(`\n${measured.nodes} nodes, ${measured.condition}: p50 / p95 / p99 / max`)
   for (const [name, ours, other] of rows) {
-    console.log(`  ${name.padEnd(40)}${ours.padEnd(36)}${other === undefined ? "" : `reference ${other}`}`)
+    console.log(`  ${name.padEnd(40)}${ours.padEnd(46)}${other === undefined ? "" : `reference ${other}`}`)
   }
 }
 

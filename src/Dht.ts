@@ -129,7 +129,7 @@ export class Dht extends Context.Service<Dht, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Discovery.Offer>, Query.NoMatchingRecords>
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Discovery.Offer>, Query.NoMatchingRecords | Discovery.NoMatchingOffers>
 
   /** Who offers something under a topic, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]

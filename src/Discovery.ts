@@ -6,6 +6,7 @@
 import * as Arr from "effect/Array"
 import * as Bytes from "effect/Bytes"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
@@ -13,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
-import { NoMatchingRecords, Query } from "./Query.ts"
+import { type NoMatchingRecords, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import * as Topic from "./Topic.ts"
 import { Watch } from "./Watch.ts"
@@ -27,6 +28,24 @@ import { Watch } from "./Watch.ts"
 export interface Offer extends Topic.TopicPayload {
   readonly address: Address
   readonly record: Record.SignedRecord
+}
+
+/**
+ * There are offers, but none passes the filter, or nobody made one under each
+ * of the topics.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
+  readonly topics: ReadonlyArray<string>
+  /** How many offers there are under these topics. */
+  readonly found: number
+}> {
+  override get message() {
+    const under = this.topics.map((topic) => JSON.stringify(topic)).join(", ")
+    return `None of ${this.found} offers under ${under} is one that was asked for`
+  }
 }
 
 /**
@@ -50,7 +69,7 @@ export class Discovery extends Context.Service<Discovery, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, NoMatchingRecords>
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, NoMatchingRecords | NoMatchingOffers>
   /**
    * Who offers something under a topic, from now on: first those who do, then
    * each change as it becomes known.
@@ -62,9 +81,9 @@ const make = Effect.gen(function*() {
   const query = yield* Query
   const watch = yield* Watch
 
-  const offersOf = Effect.fnUntraced(function*(topic: string, filter: Topic.Filter) {
+  const offersOf = Effect.fnUntraced(function*(topic: string) {
     const key = NodeId.fromTopic(topic)
-    return read(key, filter, yield* query.aggregateRecords(key, Record.RecordType.topic))
+    return read(key, yield* query.aggregateRecords(key, Record.RecordType.topic))
   })
 
   const watchTopic = (topic: string, filter: Topic.Filter = {}): Stream.Stream<Change> => {
@@ -73,7 +92,8 @@ const make = Effect.gen(function*() {
       Stream.mapAccum(
         (): ReadonlyMap<string, Offer> => new Map(),
         (before, records) => {
-          const after = new Map(read(key, filter, records).map((offer) => [signerOf(offer), offer]))
+          const offers = read(key, records).filter((offer) => Topic.matches(offer, filter))
+          const after = new Map(offers.map((offer) => [signerOf(offer), offer]))
           return [after, changes(before, after)]
         }
       )
@@ -85,27 +105,24 @@ const make = Effect.gen(function*() {
     filter: Topic.Filter = {}
   ) {
     const wanted = typeof topics === "string" ? Arr.of(topics) : topics
-    const byTopic = yield* Effect.forEach(wanted, (topic) => offersOf(topic, filter), { concurrency: "unbounded" })
-    const offers = byTopic.flat().filter(({ address }) =>
-      byTopic.every((others) => others.some((other) => other.address === address))
+    const byTopic = yield* Effect.forEach(wanted, offersOf, { concurrency: "unbounded" })
+    const matching = byTopic.map((offers) => offers.filter((offer) => Topic.matches(offer, filter)))
+    const offers = matching.flat().filter(({ address }) =>
+      matching.every((others) => others.some((other) => other.address === address))
     )
     return Arr.isReadonlyArrayNonEmpty(offers)
       ? offers
-      : yield* new NoMatchingRecords({
-        target: NodeId.fromTopic(wanted[0]),
-        type: Record.RecordType.topic,
-        answered: 0
-      })
+      : yield* new NoMatchingOffers({ topics: wanted, found: byTopic.flat().length })
   })
 
   return Discovery.of({ discover, watchTopic })
 })
 
 /** The offers among records of a topic. A record may be stored under a foreign key; it is found there in vain. */
-const read = (key: NodeId.NodeId, filter: Topic.Filter, records: ReadonlyArray<Record.SignedRecord>): Array<Offer> =>
+const read = (key: NodeId.NodeId, records: ReadonlyArray<Record.SignedRecord>): Array<Offer> =>
   records.flatMap((record) => {
     const payload = Topic.decode(record.payload)
-    return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key) && Topic.matches(payload.success, filter)
+    return Result.isSuccess(payload) && Topic.belongsTo(payload.success, key)
       ? [{ ...payload.success, address: record.address, record }]
       : []
   })

@@ -232,7 +232,7 @@ const make = Effect.gen(function*() {
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
       isBad: (id) => health.core.state(id) === "bad" && !health.core.allowContact(id, started),
-      slowAfter: (id) => health.core.slowAfter(id)
+      slowAfter: (id) => health.core.slowAfter(id, started)
     })
     for (const contact of routing.core.nearest(target, seeds)) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)

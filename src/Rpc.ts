@@ -438,8 +438,10 @@ const make = Effect.gen(function*() {
     const deadline = started + time
     // A round trip that was slow once must not cost the next attempt its time.
     let patience = Math.min(
-      peer.id === undefined ? health.core.defaultTimeout() : health.core.timeout(peer.id),
-      time / 3
+      peer.id === undefined
+        ? health.core.defaultTimeout()
+        : health.core.timeout(peer.id, clock.currentTimeMillisUnsafe()),
+      time / 5
     )
     let attempt = 0
     while (attempt < attempts) {

@@ -364,7 +364,9 @@ describe("Dht", () => {
           "agent 5"
         ])
         const error = yield* Effect.flip(asker.discover("translate", { tags: ["fr"] }))
-        assert.strictEqual(error._tag, "NoMatchingRecords")
+        assert.strictEqual(error.message, "None of 5 offers under \"translate\" is one that was asked for")
+        const nobody = yield* Effect.flip(asker.discover("cook", { tags: ["fr"] }))
+        assert.strictEqual(nobody._tag, "NoMatchingRecords")
       }).pipe(onNetwork))
 
     it.effect("of several topics, only those who published under each", () =>

@@ -12,7 +12,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { Host } from "./Hosts.ts"
+import type { Host } from "../node/Hosts.ts"
 
 /** Reads a value with a parser that is loaded first; what is wrong is wrong usage. */
 const parsed = <B>(load: () => Promise<(text: string) => Result.Result<B, string>>) => (text: string) =>

@@ -32,6 +32,9 @@ const minTimeoutMillis = 50
 const minStrangerTimeoutMillis = 75
 const maxTimeoutMillis = 5_000
 
+/** How long a measured round trip counts more than what peers usually take. */
+const measuredMillis = 30_000
+
 /** What is assumed before anybody has answered. RFC 6298 waits one second, for the sake of far larger packets. */
 const initialTimeoutMillis = 500
 
@@ -146,20 +149,26 @@ export class PeerHealth {
   /**
    * After how many milliseconds somebody else is asked besides: longer than the peer, or else a peer, usually takes.
    */
-  slowAfter(id: NodeId): number {
-    return this.peers.get(id)?.roundTrip.timeout(minSlowMillis) ??
-      this.everyone.timeout(minSlowMillis) ??
-      initialSlowMillis
+  slowAfter(id: NodeId, now: number): number {
+    return this.patience(id, now, minSlowMillis, this.everyone.timeout(minSlowMillis) ?? initialSlowMillis)
   }
 
   /** How many milliseconds to wait for one attempt. */
-  timeout(id: NodeId): number {
-    return this.peers.get(id)?.roundTrip.timeout(minTimeoutMillis) ?? this.defaultTimeout()
+  timeout(id: NodeId, now: number): number {
+    return this.patience(id, now, minTimeoutMillis, this.defaultTimeout())
   }
 
   /** The same for a peer that never answered, or whose id is not known. */
   defaultTimeout(): number {
     return this.everyone.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
+  }
+
+  /** What was measured long ago may have been a queue, and says no more than what peers usually take. */
+  private patience(id: NodeId, now: number, min: number, usual: number): number {
+    const peer = this.peers.get(id)
+    const measured = peer?.roundTrip.timeout(min)
+    if (measured === undefined) return usual
+    return now - (peer?.answeredAt ?? 0) < measuredMillis ? measured : Math.min(measured, usual)
   }
 
   /** Remembers which version of the protocol a peer speaks. Who has shown a later one does not unlearn it. */

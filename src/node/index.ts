@@ -1,10 +1,11 @@
 /**
- * What only Node.js has: UDP, native signatures, threads, files; and `DhtLive`,
+ * What only Node.js has: UDP, native signatures, threads, files, names; and `DhtLive`,
  * a whole node.
  *
  * @since 0.1.0
  */
 export { DhtLive } from "./DhtLive.ts"
+export * as Hosts from "./Hosts.ts"
 export * as IdentityFile from "./IdentityFile.ts"
 export * as NodeCrypto from "./NodeCrypto.ts"
 export * as NodeDebugServer from "./NodeDebugServer.ts"

@@ -89,21 +89,21 @@ describe("PeerHealth", () => {
     const health = new PeerHealth()
     health.succeeded(a, 400, now)
     assert.strictEqual(health.rtt(a), 400)
-    assert.strictEqual(health.timeout(a), 400 + 4 * 200)
+    assert.strictEqual(health.timeout(a, now), 400 + 4 * 200)
     health.succeeded(a, 800, now)
     assert.strictEqual(health.rtt(a), 450)
-    assert.strictEqual(health.timeout(a), 450 + 4 * 250)
+    assert.strictEqual(health.timeout(a, now), 450 + 4 * 250)
   })
 
   it("judges a stranger by everybody else, and waits half a second while nobody has answered", () => {
     const health = new PeerHealth()
-    assert.strictEqual(health.timeout(a), 500)
+    assert.strictEqual(health.timeout(a, now), 500)
     assert.strictEqual(health.defaultTimeout(), 500)
-    assert.strictEqual(health.slowAfter(a), 250)
+    assert.strictEqual(health.slowAfter(a, now), 250)
     health.succeeded(b, 600, now)
-    assert.strictEqual(health.timeout(a), 1800)
+    assert.strictEqual(health.timeout(a, now), 1800)
     assert.strictEqual(health.defaultTimeout(), 1800)
-    assert.strictEqual(health.slowAfter(a), 1800)
+    assert.strictEqual(health.slowAfter(a, now), 1800)
   })
 
   it("begins anew when a peer is more than twice as quick as it was: what was slow was a queue", () => {
@@ -111,17 +111,28 @@ describe("PeerHealth", () => {
     health.succeeded(a, 900, now)
     health.succeeded(a, 449, now)
     assert.strictEqual(health.rtt(a), 449)
-    assert.strictEqual(health.timeout(a), 449 * 3)
+    assert.strictEqual(health.timeout(a, now), 449 * 3)
     health.succeeded(a, 225, now)
     assert.strictEqual(health.rtt(a), 449 - 28)
+  })
+
+  it("does not believe an old measurement beyond what peers usually take", () => {
+    const health = new PeerHealth()
+    health.succeeded(a, 900, now)
+    for (let i = 0; i < 100; i++) health.succeeded(b, 1, now)
+    assert.strictEqual(health.timeout(a, now + 29_999), 2700)
+    assert.strictEqual(health.timeout(a, now + 30_000), 75)
+    assert.strictEqual(health.slowAfter(a, now + 30_000), 20)
+    // Nor is a quick peer given more time than it took.
+    assert.strictEqual(health.timeout(b, now + 30_000), 50)
   })
 
   it("is more patient with a stranger than with a peer that was quick", () => {
     const health = new PeerHealth()
     health.succeeded(b, 1, now)
-    assert.strictEqual(health.timeout(b), 50)
-    assert.strictEqual(health.timeout(a), 75)
-    assert.strictEqual(health.slowAfter(a), 20)
+    assert.strictEqual(health.timeout(b, now), 50)
+    assert.strictEqual(health.timeout(a, now), 75)
+    assert.strictEqual(health.slowAfter(a, now), 20)
   })
 
   it("waits between 50 milliseconds and 5 seconds for one attempt, whatever was measured", () => {
@@ -130,10 +141,10 @@ describe("PeerHealth", () => {
       outcomes.forEach((outcome, i) => {
         happen(health, outcome, now + i)
         for (let id = 0; id <= 6; id++) {
-          assert.isAtLeast(health.timeout(peer(id)), 50)
-          assert.isAtMost(health.timeout(peer(id)), 5000)
-          assert.isAtLeast(health.slowAfter(peer(id)), 20)
-          assert.isAtMost(health.slowAfter(peer(id)), 5000)
+          assert.isAtLeast(health.timeout(peer(id), now), 50)
+          assert.isAtMost(health.timeout(peer(id), now), 5000)
+          assert.isAtLeast(health.slowAfter(peer(id), now), 20)
+          assert.isAtMost(health.slowAfter(peer(id), now), 5000)
         }
         assert.isAtLeast(health.defaultTimeout(), 75)
         assert.isAtMost(health.defaultTimeout(), 5000)

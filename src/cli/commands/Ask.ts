@@ -8,9 +8,9 @@ import type * as Option from "effect/Option"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
+import type { Host } from "../../node/Hosts.ts"
 import type { NodeId } from "../../NodeId.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
-import type { Host } from "../Hosts.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
 import * as Session from "../Session.ts"
@@ -103,12 +103,11 @@ export const discover = Effect.fnUntraced(function*(
   }
 ) {
   const offers = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag })).pipe(
-    Effect.catchTag("NoMatchingRecords", () =>
-      Output.failed(
-        protocol.length + tag.length === 0
-          ? `Nobody has published under the topic "${topic}"`
-          : `Nobody has published under the topic "${topic}" what --protocol and --tag ask for`
-      )),
+    Effect.catchTags({
+      NoMatchingRecords: () => Output.failed(`Nobody has published under the topic "${topic}"`),
+      NoMatchingOffers: ({ found }) =>
+        Output.failed(`Of ${found} offers under the topic "${topic}", none is what --protocol and --tag ask for`)
+    }),
     Effect.provide(Session.layer(bootstrap, data))
   )
   yield* Output.print(
