@@ -1,0 +1,75 @@
+/**
+ * A stand-in for signatures that is **no signature at all**: it needs no secret
+ * but the public key, so anybody can sign for everybody. It exists because real
+ * signatures are most of what a large simulation computes.
+ *
+ * It has their sizes, it is deterministic, and it fails where they fail in an
+ * honest simulation: for another key, and for a message or a signature that was
+ * changed. Do not use it where somebody in the simulation forges.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import { Crypto, type Ed25519 } from "../Crypto.ts"
+
+/** Writes 64 bits of the key and the message, spread over the 64 bytes of `out`. */
+const mark = (publicKey: Uint8Array, message: Uint8Array, out: Uint8Array): void => {
+  let a = 0x9e3779b9 ^ message.length
+  let b = 0x85ebca6b
+  for (let i = 0; i < publicKey.length; i++) {
+    a = Math.imul(a ^ publicKey[i], 0x85ebca77)
+    b = Math.imul(b ^ publicKey[i], 0x27d4eb2f)
+  }
+  for (let i = 0; i < message.length; i++) {
+    a = Math.imul(a ^ message[i], 0x85ebca77)
+    b = Math.imul(b ^ message[i], 0x27d4eb2f)
+    b ^= a >>> 15
+  }
+  for (let i = 0; i < out.length; i += 4) {
+    a = Math.imul(a ^ (a >>> 15) ^ b, 0x2c1b3c6d)
+    b = Math.imul(b ^ (b >>> 13) ^ i, 0x297a2d39)
+    const word = a ^ (b >>> 16)
+    out[i] = word
+    out[i + 1] = word >>> 8
+    out[i + 2] = word >>> 16
+    out[i + 3] = word >>> 24
+  }
+}
+
+const nothing = new Uint8Array(0)
+
+/** Of the last check, which is over when the next begins. */
+const expected = new Uint8Array(64)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const simulated: Ed25519 = {
+  name: "simulated",
+  signingKey: (seed) => {
+    if (seed.length !== 32) throw new RangeError(`an Ed25519 seed is 32 bytes, got ${seed.length}`)
+    const publicKey = new Uint8Array(32)
+    mark(seed, nothing, publicKey)
+    return {
+      publicKey,
+      sign: (message) => {
+        const signature = new Uint8Array(64)
+        mark(publicKey, message, signature)
+        return signature
+      }
+    }
+  },
+  verify: (publicKey, message, signature) => {
+    if (publicKey.length !== 32 || signature.length !== 64) return false
+    mark(publicKey, message, expected)
+    for (let i = 0; i < 64; i++) if (expected[i] !== signature[i]) return false
+    return true
+  }
+}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Crypto> = Layer.succeed(Crypto, simulated)

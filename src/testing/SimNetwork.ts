@@ -1,0 +1,616 @@
+/**
+ * The Internet in one process: hosts with IP addresses, the time that datagrams
+ * take, their loss, routers that translate addresses, and whatever else goes
+ * wrong between two hosts. Everything is drawn from a seed.
+ *
+ * It gives every host a `Transport` made of the production code, inboxes and
+ * all; only the wire is simulated. Datagrams under way are bare timers, so
+ * millions of them are cheap.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as SocketAddress from "../SocketAddress.ts"
+import * as Transport from "../Transport.ts"
+import { Event } from "./internal/eventQueue.ts"
+import { Prng } from "./internal/prng.ts"
+import { Translator } from "./internal/translator.ts"
+import * as Latency from "./Latency.ts"
+import type * as Nat from "./Nat.ts"
+import { type Timeline, VirtualTime } from "./VirtualTime.ts"
+
+/**
+ * What happens to every datagram. All may be changed while the network runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Conditions {
+  /** One way; defaults to hosts in a plane with a median of 50 ms. */
+  latency: Latency.Latency
+  /**
+   * The mean of what is added to each datagram's time: mostly little, at most
+   * five times as much. Datagrams overtake each other by it. Defaults to 2 ms.
+   */
+  jitterMillis: number
+  /** The share of datagrams that get lost, 0 to 1; defaults to 0. */
+  loss: number
+  /** The share of datagrams that arrive twice, 0 to 1; defaults to 0. */
+  duplication: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Partial<Conditions> {
+  readonly seed: number | string
+}
+
+/**
+ * What became of the datagrams so far. Those under way are `sent` and
+ * `duplicated` less all that follow.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counts {
+  readonly sent: number
+  readonly duplicated: number
+  /** Handed to a transport. */
+  readonly delivered: number
+  /** Lost by chance. */
+  readonly lost: number
+  /** Stopped by a partition, a cut, or a host that is down. */
+  readonly blocked: number
+  /** Not let in, or not let out, by a translating router. */
+  readonly filtered: number
+  /** To an address where nobody listens. */
+  readonly unreachable: number
+  /** The inbox was full. */
+  readonly overflowed: number
+}
+
+/**
+ * A datagram at the moment it arrives. It is the network's own object: read it,
+ * and keep nothing of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Delivery {
+  readonly source: Host
+  readonly target: Host
+  /** As the receiver sees it. */
+  readonly from: SocketAddress.SocketAddress
+  /** Where the receiver is bound. */
+  readonly to: SocketAddress.SocketAddress
+  readonly payload: Uint8Array
+  readonly sentAtMillis: number
+}
+
+/**
+ * Is told what happens, before it has any effect. What it throws ends the run,
+ * so it can check what must always hold.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Observer {
+  readonly delivered?: ((delivery: Delivery) => void) | undefined
+  /** A cut, a partition or the like, in words. */
+  readonly changed?: ((what: string) => void) | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostOptions {
+  /** For traces; defaults to `host` and its number. */
+  readonly name?: string | undefined
+  /** Where it is, `x` and `y` from 0 to 1; drawn by default. Behind a router, the router's. */
+  readonly position?: { readonly x: number; readonly y: number } | undefined
+  /** The router it is behind: one of {@link SimNetwork.router}, or the behaviour of one of its own. */
+  readonly behind?: Router | Nat.Behaviour | undefined
+}
+
+/** A port of a host that somebody listens on. */
+interface Endpoint {
+  readonly address: SocketAddress.SocketAddress
+  readonly deliver: Transport.Deliver
+  isPlugged: boolean
+}
+
+/** What stands for a port of a host in a router's table, bound or not. */
+interface Inside {
+  readonly key: string
+  readonly host: Host
+  readonly port: number
+}
+
+/**
+ * A machine of the simulated network.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Host implements Latency.Place {
+  readonly name: string
+  readonly index: number
+  readonly x: number
+  readonly y: number
+  /** Its own IP address: a private one when it is behind a router. */
+  readonly ip: string
+  readonly router: Router | undefined
+  /** The share of datagrams that its own line loses, either way, 0 to 1. */
+  loss = 0
+  /** Nothing is sent or received while it is not; see {@link SimNetwork.setUp}. */
+  isUp = true
+  /** @internal */
+  group = 0
+  /** @internal */
+  cuts: Set<Host> | undefined
+  /** @internal */
+  readonly endpoints = new Map<number, Endpoint>()
+  /** @internal */
+  readonly insides = new Map<number, Inside>()
+  private readonly network: SimNetwork
+  private nextPort = 4121
+
+  /** @internal */
+  constructor(network: SimNetwork, options: HostOptions & Latency.Place & { readonly ip: string }, router?: Router) {
+    this.network = network
+    this.name = options.name ?? `host ${options.index}`
+    this.index = options.index
+    this.x = options.x
+    this.y = options.y
+    this.ip = options.ip
+    this.router = router
+  }
+
+  /** A port of this host that nobody asked for yet. */
+  freePort(): number {
+    while (this.endpoints.has(this.nextPort)) this.nextPort++
+    return this.nextPort++
+  }
+
+  /** A transport on a port of this host, by default one that is free. */
+  transport(port?: number): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> {
+    return Effect.suspend(() => this.network.bind(this, port ?? this.freePort()))
+  }
+
+  /** The same as a layer. */
+  layer(port?: number): Layer.Layer<Transport.Transport, Transport.CannotBind> {
+    return Layer.effect(Transport.Transport, this.transport(port))
+  }
+}
+
+/**
+ * A router that translates the addresses of the hosts behind it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Router {
+  /** The external IP address, which all hosts behind it share. */
+  readonly ip: string
+  readonly behaviour: Nat.Behaviour
+  /** @internal */
+  readonly table: Translator<Inside>
+  /** @internal */
+  readonly lan = new Map<string, Host>()
+  /** @internal */
+  readonly x: number
+  /** @internal */
+  readonly y: number
+  /** @internal */
+  readonly index: number
+
+  /** @internal */
+  constructor(behaviour: Nat.Behaviour, place: Latency.Place & { readonly ip: string }) {
+    this.behaviour = behaviour
+    this.ip = place.ip
+    this.x = place.x
+    this.y = place.y
+    this.index = place.index
+    this.table = new Translator({
+      host: place.ip,
+      mapping: behaviour.mapping,
+      filtering: behaviour.filtering,
+      lifetimeMillis: Duration.toMillis(behaviour.lifetime)
+    })
+  }
+}
+
+/** Between two ports of one host, or two hosts behind one router, in milliseconds. */
+const localMillis = 0.5
+
+/** The inbox of a transport, as large as that over UDP. */
+const inbox = { capacity: 1024, perSender: 256 }
+
+/** Hosts behind one router. */
+const maxBehind = 253
+
+/** A datagram under way. */
+class Packet extends Event implements Delivery {
+  readonly network: SimNetwork
+  readonly source: Host
+  readonly target: Host
+  readonly port: number
+  readonly from: SocketAddress.SocketAddress
+  /** The external port that it goes to, where a router has to let it in. */
+  readonly through: number | undefined
+  readonly payload: Uint8Array
+  readonly sentAtMillis: number
+  to: SocketAddress.SocketAddress
+
+  constructor(
+    network: SimNetwork,
+    source: Host,
+    from: SocketAddress.SocketAddress,
+    target: Host,
+    port: number,
+    to: SocketAddress.SocketAddress,
+    through: number | undefined,
+    payload: Uint8Array,
+    sentAtMillis: number
+  ) {
+    super()
+    this.network = network
+    this.source = source
+    this.from = from
+    this.target = target
+    this.port = port
+    this.to = to
+    this.through = through
+    this.payload = payload
+    this.sentAtMillis = sentAtMillis
+  }
+
+  fire(): void {
+    this.network.arrive(this)
+  }
+}
+
+/**
+ * A simulated network.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class SimNetwork {
+  readonly conditions: Conditions
+  private readonly timeline: Timeline
+  private readonly places: Prng
+  private readonly chance: Prng
+  private readonly addresses = new Map<string, Host | Router>()
+  private readonly allHosts: Array<Host> = []
+  private readonly observers: Array<Observer> = []
+  private subnets = 0
+  private routers = 0
+  private closed = false
+  private readonly tally = {
+    sent: 0,
+    duplicated: 0,
+    delivered: 0,
+    lost: 0,
+    blocked: 0,
+    filtered: 0,
+    unreachable: 0,
+    overflowed: 0
+  }
+
+  /** @internal */
+  constructor(timeline: Timeline, options: Options) {
+    this.timeline = timeline
+    this.places = new Prng(options.seed, "network places")
+    this.chance = new Prng(options.seed, "network chance")
+    this.conditions = {
+      latency: options.latency ?? Latency.plane({ medianMillis: 50 }),
+      jitterMillis: options.jitterMillis ?? 2,
+      loss: options.loss ?? 0,
+      duplication: options.duplication ?? 0
+    }
+  }
+
+  get counts(): Counts {
+    return { ...this.tally }
+  }
+
+  get hosts(): ReadonlyArray<Host> {
+    return this.allHosts
+  }
+
+  /** Returns a function that ends the observation. */
+  observe(observer: Observer): () => void {
+    this.observers.push(observer)
+    return () => {
+      const at = this.observers.indexOf(observer)
+      if (at >= 0) this.observers.splice(at, 1)
+    }
+  }
+
+  // --- Who is there
+
+  /** A new host: with a public IP in a /24 of its own, or a private one behind a router. */
+  host(options: HostOptions = {}): Host {
+    const { behind } = options
+    const router = behind === undefined || behind instanceof Router ? behind : this.router(behind, options.position)
+    const place = router ?? options.position ?? { x: this.places.double(), y: this.places.double() }
+    const index = this.allHosts.length
+    const ip = router === undefined ? this.publicIp() : privateIp(router)
+    const host = new Host(this, { ...options, index, ip, x: place.x, y: place.y }, router)
+    this.allHosts.push(host)
+    if (router === undefined) this.addresses.set(ip, host)
+    else router.lan.set(ip, host)
+    return host
+  }
+
+  /** A router that several hosts can be behind, with a public IP in a /24 of its own. */
+  router(behaviour: Nat.Behaviour, position?: HostOptions["position"]): Router {
+    const { x, y } = position ?? { x: this.places.double(), y: this.places.double() }
+    const router = new Router(behaviour, { index: this.routers++, x, y, ip: this.publicIp() })
+    this.addresses.set(router.ip, router)
+    return router
+  }
+
+  private publicIp(): string {
+    const n = ++this.subnets
+    if (n >= maxSubnets) throw new RangeError(`a simulated network has at most ${maxSubnets} public addresses`)
+    return `${firstOctets[n >> 16]}.${n >> 8 & 255}.${n & 255}.1`
+  }
+
+  // --- What goes wrong
+
+  /** Takes a host off the network, or puts it back. */
+  setUp(host: Host, isUp: boolean): void {
+    if (host.isUp === isUp) return
+    this.changed(`${isUp ? "up" : "down"} ${host.name}`)
+    host.isUp = isUp
+  }
+
+  /** Nothing that `from` sends arrives at `to` from now on; the other way is not affected. */
+  cut(from: Host, to: Host): void {
+    this.changed(`cut ${from.name} -> ${to.name}`)
+    from.cuts ??= new Set()
+    from.cuts.add(to)
+  }
+
+  /** Undoes {@link cut}. */
+  mend(from: Host, to: Host): void {
+    this.changed(`mend ${from.name} -> ${to.name}`)
+    from.cuts?.delete(to)
+  }
+
+  /**
+   * Splits the network: the hosts of a group reach each other only, and so do
+   * all that are in no group. Takes the place of an earlier partition.
+   */
+  partition(...groups: ReadonlyArray<Iterable<Host>>): void {
+    const members = groups.map((group) => Array.from(group))
+    this.changed(`partition ${members.map((group) => group.map(({ index }) => index).join(",")).join(" | ")}`)
+    for (const host of this.allHosts) host.group = 0
+    for (const [i, group] of members.entries()) for (const host of group) host.group = i + 1
+  }
+
+  /** Ends the partition and all cuts. Hosts that are down stay down. */
+  heal(): void {
+    this.changed("heal")
+    for (const host of this.allHosts) {
+      host.group = 0
+      host.cuts = undefined
+    }
+  }
+
+  private changed(what: string): void {
+    for (const observer of this.observers) observer.changed?.(what)
+  }
+
+  // --- Datagrams
+
+  /** @internal */
+  bind(host: Host, port: number): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> {
+    const address: SocketAddress.SocketAddress = { host: host.ip, port }
+    return Transport.fromSocket(
+      (deliver) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            if (host.endpoints.has(port)) {
+              return Effect.fail(new Transport.CannotBind({ address, kind: "AddressInUse", cause: undefined }))
+            }
+            const endpoint: Endpoint = { address, deliver, isPlugged: true }
+            host.endpoints.set(port, endpoint)
+            if (host.router !== undefined) host.insides.set(port, { key: SocketAddress.key(address), host, port })
+            return Effect.succeed(endpoint)
+          }),
+          (endpoint) =>
+            Effect.sync(() => {
+              if (endpoint.isPlugged) host.endpoints.delete(port)
+            })
+        ).pipe(
+          Effect.map((endpoint): Transport.Socket => ({
+            address,
+            transmit: (payload, to) => endpoint.isPlugged ? this.transmit(host, address, payload, to) : undefined
+          }))
+        ),
+      inbox
+    )
+  }
+
+  /**
+   * Nothing leaves or reaches the port's present transport any more, which
+   * does not know.
+   *
+   * @internal
+   */
+  unplug(host: Host, port: number): void {
+    const endpoint = host.endpoints.get(port)
+    if (endpoint === undefined) return
+    endpoint.isPlugged = false
+    host.endpoints.delete(port)
+  }
+
+  private transmit(
+    source: Host,
+    bound: SocketAddress.SocketAddress,
+    payload: Uint8Array,
+    to: SocketAddress.SocketAddress
+  ): Transport.SendError | undefined {
+    if (this.closed) return new Transport.TransportClosed()
+    const local = to.host === source.ip ? source : source.router?.lan.get(to.host)
+    const gate = local ?? this.addresses.get(to.host)
+    if (!(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to })
+    if (gate === undefined && SocketAddress.ipBytes(to.host) === undefined) return new Transport.Unroutable({ to })
+    this.tally.sent++
+    if (!source.isUp) {
+      this.tally.blocked++
+      return undefined
+    }
+    const now = this.timeline.elapsedMillis
+    const { router } = source
+    let from = bound
+    if (router !== undefined && local === undefined) {
+      const external = router.table.outbound(source.insides.get(bound.port)!, to, now)
+      if (external === undefined) {
+        this.tally.filtered++
+        return undefined
+      }
+      from = external
+    }
+    if (gate === undefined) {
+      this.tally.unreachable++
+      return undefined
+    }
+    let target: Host
+    let port = to.port
+    let through: number | undefined
+    if (gate instanceof Router) {
+      const inside = gate.table.owner(port, now)
+      if (inside === undefined || (gate === router && !gate.behaviour.hairpinning)) {
+        this.tally.filtered++
+        return undefined
+      }
+      through = port
+      port = inside.port
+      target = inside.host
+    } else {
+      target = gate
+    }
+    if (source.group !== target.group || source.cuts?.has(target)) {
+      this.tally.blocked++
+      return undefined
+    }
+    const { duplication, latency, loss } = this.conditions
+    if (this.happens(loss) || this.happens(source.loss) || this.happens(target.loss)) {
+      this.tally.lost++
+      return undefined
+    }
+    const millis = source === target || (router !== undefined && router === target.router)
+      ? localMillis
+      : latency(source, target)
+    this.launch(source, from, target, port, to, through, payload, millis)
+    if (this.happens(duplication)) {
+      this.tally.duplicated++
+      this.launch(source, from, target, port, to, through, payload, millis)
+    }
+    return undefined
+  }
+
+  private happens(share: number): boolean {
+    return share > 0 && this.chance.double() < share
+  }
+
+  private launch(
+    source: Host,
+    from: SocketAddress.SocketAddress,
+    target: Host,
+    port: number,
+    to: SocketAddress.SocketAddress,
+    through: number | undefined,
+    payload: Uint8Array,
+    millis: number
+  ): void {
+    // Each side owns its bytes, as on a real network.
+    const packet = new Packet(
+      this,
+      source,
+      from,
+      target,
+      port,
+      to,
+      through,
+      payload.slice(),
+      this.timeline.elapsedMillis
+    )
+    this.timeline.add(packet, millis + this.jitter())
+  }
+
+  /** The fourth power of a uniform number has the mean 1/5. */
+  private jitter(): number {
+    const { jitterMillis } = this.conditions
+    if (jitterMillis === 0) return 0
+    const u = this.chance.double()
+    return 5 * jitterMillis * u * u * u * u
+  }
+
+  /** @internal */
+  arrive(packet: Packet): void {
+    const { from, payload, port, target, through } = packet
+    if (!target.isUp) {
+      this.tally.blocked++
+      return
+    }
+    if (through !== undefined && !target.router!.table.admits(through, from, this.timeline.elapsedMillis)) {
+      this.tally.filtered++
+      return
+    }
+    const endpoint = target.endpoints.get(port)
+    if (endpoint === undefined) {
+      this.tally.unreachable++
+      return
+    }
+    packet.to = endpoint.address
+    for (const observer of this.observers) observer.delivered?.(packet)
+    if (endpoint.deliver(payload, from)) this.tally.delivered++
+    else this.tally.overflowed++
+  }
+
+  /**
+   * Drops all that is under way, and whatever is sent from now on.
+   *
+   * @internal
+   */
+  close(): void {
+    this.closed = true
+    this.timeline.removeWhere((event) => event instanceof Packet && event.network === this)
+  }
+}
+
+/** The first octets of public addresses, without the ranges that mean something else. */
+const firstOctets = Array.from({ length: 89 }, (_, i) => i + 9).filter((octet) => octet !== 10)
+
+const maxSubnets = firstOctets.length << 16
+
+/** Another in the private network of the router, which looks like no other router's. */
+const privateIp = ({ index, lan }: Router): string => {
+  if (lan.size >= maxBehind || index > 0xffff) {
+    throw new RangeError(`at most ${maxBehind} hosts can be behind each of at most 65536 routers`)
+  }
+  return `10.${index >> 8}.${index & 255}.${lan.size + 2}`
+}
+
+/**
+ * An empty network. Closing the scope drops what is under way.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Options): Effect.Effect<SimNetwork, never, VirtualTime | Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(VirtualTime, (timeline) => new SimNetwork(timeline, options)),
+    (network) => Effect.sync(() => network.close())
+  )

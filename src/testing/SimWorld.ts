@@ -1,0 +1,502 @@
+/**
+ * Whole networks of nodes in one process, under virtual time: nodes of the
+ * production code, and the applications on them, that start, crash, come back
+ * and leave, on a network that loses, delays and splits. The same seed makes
+ * the same run, to the last byte.
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { Dht } from "effect-dht/Dht"
+ * import * as SimWorld from "effect-dht/testing/SimWorld"
+ *
+ * const program = Effect.gen(function*() {
+ *   const world = yield* SimWorld.SimWorld
+ *   const [alice, ...others] = yield* world.startNodes(20)
+ *   yield* alice.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["quic://192.0.2.1:4433"] })))
+ *   yield* Effect.sleep("1 hour")
+ *   yield* alice.crash()
+ *   return yield* others[7].run(Dht.use((dht) => dht.resolve(alice.identity.address)))
+ * })
+ *
+ * SimWorld.runSync(program, { seed: 1 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import type { CannotJoin } from "../Bootstrap.ts"
+import * as Crypto from "../Crypto.ts"
+import * as Dht from "../Dht.ts"
+import * as Identity from "../Identity.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
+import type * as Transport from "../Transport.ts"
+import * as Verifier from "../Verifier.ts"
+import { Prng } from "./internal/prng.ts"
+import * as SeededRandom from "./SeededRandom.ts"
+import * as SimNetwork from "./SimNetwork.ts"
+import { SkewedClock } from "./SkewedClock.ts"
+import { Trace } from "./Trace.ts"
+import * as VirtualTime from "./VirtualTime.ts"
+
+// --- Models ------------------------------------------------------------------
+
+/**
+ * What a simulated machine gives to what runs on it: an identity that outlives
+ * crashes, one port, signatures, randomness of its own. Its `Clock` and its
+ * `Random` are the machine's as well.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Machine = Dht.Requirements
+
+/**
+ * The node is not up, or went down before the effect that was run on it ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NodeDown extends Data.TaggedError("NodeDown")<{ readonly node: string }> {
+  override get message() {
+    return `${this.node} is down`
+  }
+}
+
+/**
+ * A simulated machine and what is installed on it. `A` are the services that
+ * it has while it is up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SimNode<in A, out E = never> {
+  readonly name: string
+  readonly host: SimNetwork.Host
+  /** Where it is bound: a private address when its host is behind a router. */
+  readonly socket: SocketAddress
+  /** As of its last start, or the next when there was none. */
+  readonly identity: Identity.Identity
+  readonly clock: SkewedClock
+  readonly isUp: boolean
+  /**
+   * Brings it up; does nothing while it is up or starts already. When this
+   * fails in joining, the node is up and alone.
+   */
+  readonly start: Effect.Effect<void, E | NodeDown>
+  /**
+   * Takes it down as a power cut does: at once nothing leaves it any more. Its
+   * identity and the peers it would remember are there for the next start,
+   * unless its state is lost.
+   */
+  readonly crash: (options?: { readonly state?: "Kept" | "Lost" | undefined }) => Effect.Effect<void>
+  /** Takes it down properly: what its finalizers send is sent. */
+  readonly leave: Effect.Effect<void>
+  /** Sets its clock so far ahead of the world's; behind with a negative duration. */
+  readonly setClock: (ahead: Duration.Input) => Effect.Effect<void>
+  /**
+   * Runs an effect on it, with its services, clock and randomness, until it
+   * goes down. The effect's scope is the node's: what it announces, or forks
+   * there, goes on while the node is up.
+   */
+  readonly run: <X, XE>(effect: Effect.Effect<X, XE, A | Scope.Scope>) => Effect.Effect<X, XE | NodeDown>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface MachineOptions {
+  /** The host it is on, or what its own is like. */
+  readonly host?: SimNetwork.Host | SimNetwork.HostOptions | undefined
+  /** Defaults to a free one, from 4121 on. */
+  readonly port?: number | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface NodeOptions<A, E> extends MachineOptions {
+  readonly dht?: Dht.Options | undefined
+  /** What runs on the node: an application that embeds it. */
+  readonly app?: Layer.Layer<A, E, Dht.Services | Machine> | undefined
+  /** Through whom it joins, besides those it remembers. */
+  readonly through?: ReadonlyArray<{ readonly socket: SocketAddress }> | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface NodesOptions<A, E> extends Pick<NodeOptions<A, E>, "dht" | "app"> {
+  readonly host?: SimNetwork.HostOptions | undefined
+  /** How many start at the same time; defaults to 8. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * What a node of the DHT has while it is up, besides its application.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeServices = Dht.Services | Machine
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface World {
+  readonly seed: number | string
+  readonly timeline: VirtualTime.Timeline
+  readonly network: SimNetwork.SimNetwork
+  /** Everything that happened so far; its `hash` is equal in equal runs. */
+  readonly trace: Trace
+  /** A node of the DHT, which is yet to be started. Names are unique. */
+  readonly node: <A = never, E = never>(
+    name: string,
+    options?: NodeOptions<A, E>
+  ) => SimNode<NodeServices | A, E | CannotJoin | Transport.CannotBind>
+  /**
+   * A machine with anything on it: a node that lies, a protocol of your own. It
+   * is yet to be started.
+   */
+  readonly machine: <A, E>(
+    name: string,
+    layer: Layer.Layer<A, E, Machine>,
+    options?: MachineOptions
+  ) => SimNode<A | Machine, E | Transport.CannotBind>
+  /**
+   * So many nodes, started some at a time, each joined through three that were
+   * there before. They are called `node 0` and so on; further calls count on.
+   */
+  readonly startNodes: <A = never, E = never>(
+    count: number,
+    options?: NodesOptions<A, E>
+  ) => Effect.Effect<
+    ReadonlyArray<SimNode<NodeServices | A, E | CannotJoin | Transport.CannotBind>>,
+    E | CannotJoin | Transport.CannotBind | NodeDown
+  >
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly seed: number | string
+  readonly network?: Omit<SimNetwork.Options, "seed"> | undefined
+  /** Defaults to real signatures, in portable code. `NodeCrypto.fastest` makes the same run of it, faster. */
+  readonly crypto?: Crypto.Ed25519 | undefined
+  /** How many of the latest entries of the trace can be read; defaults to none. */
+  readonly keepTrace?: number | undefined
+}
+
+/** Peers that a node remembers for its next start. */
+const remembered = 64
+
+/** Through how many others the nodes of `startNodes` join. */
+const introducers = 3
+
+// --- A machine -----------------------------------------------------------------
+
+/** What outlives the machine's crashes: where a disk goes when nodes have one. */
+interface State {
+  readonly identity: Identity.Identity
+  readonly peers: ReadonlyArray<SocketAddress>
+}
+
+/** A machine that is up, or on its way. */
+interface Running<A> {
+  readonly scope: Scope.Closeable
+  /** Undefined while it starts. */
+  context: Context.Context<A | Scope.Scope> | undefined
+}
+
+/** What is done between the layer and the machine. */
+interface Habits<A, E> {
+  /** Once the services are there. */
+  readonly started: (peers: ReadonlyArray<SocketAddress>) => Effect.Effect<void, E, A>
+  /** What is to be remembered when it goes down. */
+  readonly peers: Effect.Effect<ReadonlyArray<SocketAddress>, never, A>
+}
+
+const noHabits: Habits<never, never> = { started: () => Effect.void, peers: Effect.succeed([]) }
+
+// --- The world -----------------------------------------------------------------
+
+/**
+ * A world of its own, which ends with the scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<World, never, VirtualTime.VirtualTime | Scope.Scope> {
+  const { seed } = options
+  const timeline = yield* VirtualTime.VirtualTime
+  const network = yield* SimNetwork.make({ ...options.network, seed })
+  const worldScope = yield* Effect.scope
+  const crypto = options.crypto ?? Crypto.noble
+  const layerCrypto = Verifier.layer.pipe(Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto)))
+  const trace = new Trace({ keep: options.keepTrace ?? 0 })
+  const names = new Set<string>()
+  const draw = new Prng(seed, "world")
+
+  const changed = (what: string) => trace.changed(timeline.elapsedMillis, what)
+  network.observe({
+    changed,
+    delivered: ({ from, payload, to }) => trace.delivered(timeline.elapsedMillis, from, to, payload)
+  })
+
+  const hostOf = (name: string, host: MachineOptions["host"]): SimNetwork.Host =>
+    host instanceof SimNetwork.Host ? host : network.host({ name, ...host })
+
+  const install = <A, E, HE>(
+    name: string,
+    layer: Layer.Layer<A, E, Machine>,
+    habits: Habits<A | Machine, HE>,
+    machineOptions: MachineOptions
+  ): SimNode<A | Machine, E | HE | Transport.CannotBind> => {
+    if (names.has(name)) throw new RangeError(`there is a node "${name}" already`)
+    names.add(name)
+    const host = hostOf(name, machineOptions.host)
+    const port = machineOptions.port ?? host.freePort()
+    const clock = new SkewedClock(timeline)
+    let generation = 0
+    let boots = 0
+    let running: Running<A | Machine> | undefined
+
+    const blank = (): State => ({
+      identity: Identity.fromSeed(crypto, new Prng(seed, `identity ${name} ${generation++}`).bytes(32)),
+      peers: []
+    })
+    let state = blank()
+
+    /** Runs in a scope of the machine what ends with the scope. */
+    const inScope = <X, XE, R>(scope: Scope.Closeable, effect: Effect.Effect<X, XE, R>) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkIn(restore(effect), scope, { startImmediately: true })
+          const exit = yield* Effect.onInterrupt(restore(Fiber.await(fiber)), () => Fiber.interrupt(fiber))
+          const isStopped = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && running?.scope !== scope
+          return isStopped ? yield* new NodeDown({ node: name }) : yield* exit
+        })
+      )
+
+    const boot = Effect.fnUntraced(function*(own: Running<A | Machine>) {
+      const random = `${name} ${boots++}`
+      const references = Context.make(Clock.Clock, clock).pipe(
+        Context.add(Random.Random, SeededRandom.make(seed, random))
+      )
+      const machine = Layer.mergeAll(
+        layerCrypto,
+        Identity.layer(state.identity),
+        host.layer(port),
+        Layer.sync(SecureRandom.SecureRandom, () => SeededRandom.makeSecure(seed, random))
+      )
+      changed(`start ${name} ${state.identity.nodeId}`)
+      // A memo map of its own: what two machines run, they do not share.
+      const services = yield* Layer.buildWithMemoMap(
+        Layer.provideMerge(layer, machine),
+        Layer.makeMemoMapUnsafe(),
+        own.scope
+      ).pipe(Effect.provideContext(references))
+      own.context = Context.merge(services, references).pipe(Context.add(Scope.Scope, own.scope))
+      yield* Effect.provideContext(habits.started(state.peers), own.context)
+    })
+
+    const start = Effect.suspend(() => {
+      if (running !== undefined) return Effect.void
+      const own: Running<A | Machine> = { scope: Scope.forkUnsafe(worldScope), context: undefined }
+      running = own
+      return inScope(own.scope, boot(own)).pipe(
+        Effect.onExit(() => {
+          if (own.context !== undefined || running !== own) return Effect.void
+          running = undefined
+          return Scope.close(own.scope, Exit.void)
+        })
+      )
+    })
+
+    const stop = (how: "crash" | "leave", isLost: boolean) =>
+      Effect.suspend(() => {
+        if (running === undefined) return Effect.void
+        const { context, scope } = running
+        running = undefined
+        const peers = context === undefined ? Effect.succeed(state.peers) : Effect.provideContext(habits.peers, context)
+        return Effect.flatMap(peers, (peers) => {
+          state = isLost ? blank() : { ...state, peers }
+          changed(`${how} ${name}${isLost ? " and lose its state" : ""}`)
+          if (how === "crash") network.unplug(host, port)
+          return Scope.close(scope, Exit.void)
+        })
+      }).pipe(Effect.uninterruptible)
+
+    return {
+      name,
+      host,
+      socket: { host: host.ip, port },
+      get identity() {
+        return state.identity
+      },
+      clock,
+      get isUp() {
+        return running?.context !== undefined
+      },
+      start,
+      crash: (options) => stop("crash", options?.state === "Lost"),
+      leave: stop("leave", false),
+      setClock: (ahead) =>
+        Effect.sync(() => {
+          changed(`clock of ${name} ${Duration.toMillis(ahead)} ms ahead`)
+          clock.setUnsafe(ahead)
+        }),
+      run: (effect) =>
+        Effect.suspend(() =>
+          running?.context === undefined
+            ? Effect.fail(new NodeDown({ node: name }))
+            : inScope(running.scope, Effect.provideContext(effect, running.context))
+        )
+    }
+  }
+
+  const node: World["node"] = <A = never, E = never>(name: string, options: NodeOptions<A, E> = {}) => {
+    const { app, dht, through = [] } = options
+    // An empty layer has nothing to type it by.
+    const installed = app ?? (Layer.empty as Layer.Layer<never> as Layer.Layer<A>)
+    const habits: Habits<Dht.Services, CannotJoin> = {
+      started: (peers) =>
+        Dht.Dht.use((dht) => Effect.asVoid(dht.bootstrap([...through.map(({ socket }) => socket), ...peers]))),
+      peers: Dht.Dht.use((dht) => dht.bootstrapCandidates(remembered))
+    }
+    return install<A | Dht.Services, E, CannotJoin>(
+      name,
+      Layer.provideMerge(installed, Dht.layer(dht)),
+      habits,
+      options
+    )
+  }
+
+  let counted = 0
+  /** Nodes that others can join through. */
+  const known: Array<Pick<SimNode<never>, "socket" | "isUp">> = []
+
+  const startNodes: World["startNodes"] = Effect.fnUntraced(function*<A = never, E = never>(
+    count: number,
+    { concurrency = 8, ...options }: NodesOptions<A, E> = {}
+  ) {
+    const startOne = Effect.fnUntraced(function*(name: string) {
+      const up = known.filter(({ isUp }) => isUp)
+      const through = Array.from({ length: Math.min(introducers, up.length) }, () => up[draw.below(up.length)])
+      const started = node(name, { ...options, through })
+      yield* started.start
+      if (started.host.router === undefined) known.push(started)
+      return started
+    })
+    const names = Array.from({ length: count }, () => `node ${counted++}`)
+    // Somebody has to be first.
+    const first = yield* Effect.forEach(names.slice(0, 1), startOne)
+    const others = yield* Effect.forEach(names.slice(1), startOne, { concurrency })
+    return [...first, ...others]
+  })
+
+  return {
+    seed,
+    timeline,
+    network,
+    trace,
+    node,
+    machine: (name, layer, options = {}) => install(name, layer, noHabits, options),
+    startNodes
+  }
+})
+
+/**
+ * The world that a program runs in.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class SimWorld extends Context.Service<SimWorld, World>()("effect-dht/testing/SimWorld") {}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<SimWorld, never, VirtualTime.VirtualTime> =>
+  Layer.effect(SimWorld, make(options))
+
+// --- Running -------------------------------------------------------------------
+
+/**
+ * A program under virtual time failed, and how it can be run again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RunFailed extends Data.TaggedError("RunFailed")<{
+  readonly seed: number | string
+  readonly scheduleSeed: number | undefined
+  /** What the cause says. */
+  readonly reason: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    const schedule = this.scheduleSeed === undefined ? "" : `, schedule seed ${this.scheduleSeed}`
+    return `The run of seed ${this.seed}${schedule} failed: ${this.reason}`
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunOptions extends Options, Omit<VirtualTime.RunOptions, "seed"> {}
+
+/**
+ * Runs a program in a world of its own and returns what became of it. When it
+ * returns, the world is gone.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const runSyncExit = <A, E>(
+  program: Effect.Effect<A, E, SimWorld | VirtualTime.VirtualTime | Scope.Scope>,
+  options: RunOptions
+): Exit.Exit<A, E | VirtualTime.Stuck> =>
+  VirtualTime.runSyncExit(Effect.scoped(Effect.provide(program, layer(options))), options)
+
+/**
+ * Runs a program in a world of its own and returns its result; throws a
+ * {@link RunFailed} whose cause is its error, or why it did not end.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const runSync = <A, E>(
+  program: Effect.Effect<A, E, SimWorld | VirtualTime.VirtualTime | Scope.Scope>,
+  options: RunOptions
+): A => {
+  const exit = runSyncExit(program, options)
+  if (Exit.isSuccess(exit)) return exit.value
+  const cause = Cause.squash(exit.cause)
+  throw new RunFailed({
+    seed: options.seed,
+    scheduleSeed: options.scheduleSeed,
+    reason: cause instanceof Error ? cause.message : String(cause),
+    cause
+  })
+}

@@ -1,0 +1,121 @@
+/**
+ * What happened in a run, folded into one short text: two runs with the same
+ * trace did the same, on whatever machine.
+ *
+ * @since 0.1.0
+ */
+import type * as SocketAddress from "../SocketAddress.ts"
+
+/**
+ * One entry. `atMillis` is virtual time since the beginning.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Entry =
+  | {
+    readonly _tag: "Delivered"
+    readonly atMillis: number
+    /** As the receiver sees it. */
+    readonly from: SocketAddress.SocketAddress
+    readonly to: SocketAddress.SocketAddress
+    readonly size: number
+    /** Of the bytes, 8 hex digits. */
+    readonly digest: string
+  }
+  | {
+    readonly _tag: "Changed"
+    readonly atMillis: number
+    /** Nodes that came and went, cuts, clocks that were set. */
+    readonly what: string
+  }
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export class Trace {
+  private a = 0x811c9dc5 | 0
+  private b = 0x2b5b4a9d
+  private count = 0
+  private readonly kept: Array<Entry> = []
+  private readonly keep: number
+
+  constructor(options: {
+    /** How many of the latest entries can be read afterwards. */
+    readonly keep: number
+  }) {
+    this.keep = options.keep
+  }
+
+  /** Of all entries so far, 16 hex digits. */
+  get hash(): string {
+    return hex(this.a) + hex(this.b)
+  }
+
+  /** Entries so far. */
+  get length(): number {
+    return this.count
+  }
+
+  /** The latest entries. */
+  get entries(): ReadonlyArray<Entry> {
+    return this.kept.slice(-this.keep)
+  }
+
+  delivered(
+    atMillis: number,
+    from: SocketAddress.SocketAddress,
+    to: SocketAddress.SocketAddress,
+    payload: Uint8Array
+  ): void {
+    const digest = digestOf(payload)
+    this.time(atMillis)
+    this.text(from.host)
+    this.fold(from.port)
+    this.text(to.host)
+    this.fold(to.port)
+    this.fold(payload.length)
+    this.fold(digest)
+    this.count++
+    if (this.keep > 0) {
+      this.record({ _tag: "Delivered", atMillis, from, to, size: payload.length, digest: hex(digest) })
+    }
+  }
+
+  changed(atMillis: number, what: string): void {
+    this.time(atMillis)
+    this.text(what)
+    this.count++
+    if (this.keep > 0) this.record({ _tag: "Changed", atMillis, what })
+  }
+
+  private record(entry: Entry): void {
+    this.kept.push(entry)
+    if (this.kept.length >= 2 * this.keep) this.kept.splice(0, this.keep)
+  }
+
+  private time(atMillis: number): void {
+    const micros = Math.round(atMillis * 1000)
+    this.fold(micros)
+    this.fold(micros / 0x100000000)
+  }
+
+  private text(text: string): void {
+    this.fold(text.length)
+    for (let i = 0; i < text.length; i++) this.fold(text.charCodeAt(i))
+  }
+
+  private fold(word: number): void {
+    this.a = Math.imul(this.a ^ word, 0x01000193)
+    this.b = Math.imul(this.b ^ this.a ^ (this.a >>> 15), 0x85ebca6b)
+  }
+}
+
+const digestOf = (bytes: Uint8Array): number => {
+  let digest = 0x811c9dc5
+  for (let i = 0; i < bytes.length; i++) digest = Math.imul(digest ^ bytes[i], 0x01000193)
+  return digest
+}
+
+const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0")

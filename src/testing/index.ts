@@ -1,0 +1,16 @@
+/**
+ * Simulation: whole networks of nodes, and the applications that embed them, in
+ * one process under virtual time, where every run can be repeated from its
+ * seed. {@link SimWorld} is where to begin.
+ *
+ * @since 0.1.0
+ */
+export * as Latency from "./Latency.ts"
+export * as Nat from "./Nat.ts"
+export * as SeededRandom from "./SeededRandom.ts"
+export * as SimCrypto from "./SimCrypto.ts"
+export * as SimNetwork from "./SimNetwork.ts"
+export * as SimWorld from "./SimWorld.ts"
+export * as SkewedClock from "./SkewedClock.ts"
+export * as Trace from "./Trace.ts"
+export * as VirtualTime from "./VirtualTime.ts"

@@ -1,0 +1,56 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import { globSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { simulated } from "../../src/testing/SimCrypto.ts"
+
+const seed = fc.uint8Array({ minLength: 32, maxLength: 32 })
+const message = fc.uint8Array({ maxLength: 300 })
+
+describe("SimCrypto", () => {
+  it("has the sizes of Ed25519 and verifies what it signed", () => {
+    fc.assert(fc.property(seed, message, (seed, message) => {
+      const key = simulated.signingKey(seed)
+      assert.strictEqual(key.publicKey.length, 32)
+      assert.strictEqual(key.sign(message).length, 64)
+      assert.deepStrictEqual(key.sign(message), simulated.signingKey(seed).sign(message))
+      assert.isTrue(simulated.verify(key.publicKey, message, key.sign(message)))
+    }))
+  })
+
+  it("refuses another key, a changed message and a changed signature", () => {
+    const bit = fc.record({ at: fc.nat(10_000), mask: fc.integer({ min: 1, max: 255 }) })
+    const changed = (bytes: Uint8Array, { at, mask }: { readonly at: number; readonly mask: number }) => {
+      const copy = bytes.slice()
+      copy[at % bytes.length] ^= mask
+      return copy
+    }
+    fc.assert(fc.property(seed, fc.uint8Array({ minLength: 1, maxLength: 300 }), bit, (seed, message, bit) => {
+      const { publicKey, sign } = simulated.signingKey(seed)
+      const signature = sign(message)
+      const other = simulated.signingKey(changed(seed, bit))
+      assert.notDeepEqual(other.publicKey, publicKey)
+      assert.isFalse(simulated.verify(other.publicKey, message, signature))
+      assert.isFalse(simulated.verify(changed(publicKey, bit), message, signature))
+      assert.isFalse(simulated.verify(publicKey, changed(message, bit), signature))
+      assert.isFalse(simulated.verify(publicKey, message, changed(signature, bit)))
+    }))
+  })
+
+  it("refuses what has another length, and a seed of another length is a bug", () => {
+    const { publicKey, sign } = simulated.signingKey(new Uint8Array(32))
+    const message = new Uint8Array(5)
+    assert.isFalse(simulated.verify(publicKey.subarray(1), message, sign(message)))
+    assert.isFalse(simulated.verify(publicKey, message, sign(message).subarray(1)))
+    assert.isFalse(simulated.verify(publicKey, new Uint8Array(6), sign(message)))
+    assert.throws(() => simulated.signingKey(new Uint8Array(31)), RangeError)
+  })
+
+  it("is out of reach of whoever does not import the testing modules", () => {
+    const src = join(import.meta.dirname, "../../src")
+    const importers = globSync("**/*.ts", { cwd: src }).filter((path) =>
+      !path.startsWith("testing") && readFileSync(join(src, path), "utf8").includes("testing/")
+    )
+    assert.deepStrictEqual(importers, [])
+  })
+})

@@ -1,0 +1,442 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { SocketAddress } from "../../src/SocketAddress.ts"
+import * as SocketAddresses from "../../src/SocketAddress.ts"
+import * as Latency from "../../src/testing/Latency.ts"
+import * as Nat from "../../src/testing/Nat.ts"
+import * as SimNetwork from "../../src/testing/SimNetwork.ts"
+import * as VirtualTime from "../../src/testing/VirtualTime.ts"
+
+/** A host with one socket, and what arrived there: `byte from host:port`. */
+interface Box {
+  readonly host: SimNetwork.Host
+  readonly at: SocketAddress
+  readonly arrived: Array<string>
+  readonly send: (byte: number, to: SocketAddress) => Effect.Effect<void>
+}
+
+const box = Effect.fnUntraced(function*(host: SimNetwork.Host, port?: number) {
+  const transport = yield* host.transport(port)
+  const arrived: Array<string> = []
+  yield* Effect.forkScoped(Effect.forever(Effect.map(transport.receive, (datagrams) => {
+    for (const { from, payload } of datagrams) arrived.push(`${payload[0]} from ${SocketAddresses.key(from)}`)
+  })))
+  const box: Box = {
+    host,
+    at: transport.address,
+    arrived,
+    send: (byte, to) => Effect.orDie(transport.send(Uint8Array.of(byte), to))
+  }
+  return box
+})
+
+/** Long enough for whatever is under way. */
+const settle = Effect.sleep("10 seconds")
+
+const run = <A, E>(
+  program: (network: SimNetwork.SimNetwork) => Effect.Effect<A, E, VirtualTime.VirtualTime | Scope.Scope>,
+  options: Omit<SimNetwork.Options, "seed"> & { readonly seed?: number } = {}
+): A =>
+  VirtualTime.runSync(
+    Effect.scoped(Effect.flatMap(SimNetwork.make({ seed: 1, jitterMillis: 0, ...options }), program))
+  )
+
+/** What a box sees `sender` as, who sends it a byte. */
+const seenAs = Effect.fnUntraced(function*(sender: Box, receiver: Box) {
+  const before = receiver.arrived.length
+  yield* sender.send(1, receiver.at)
+  yield* settle
+  assert.strictEqual(receiver.arrived.length, before + 1)
+  const [, host, port] = /from (.*):(.*)$/.exec(receiver.arrived[before]) ?? []
+  return { host, port: Number(port) }
+})
+
+/** Whether a byte of `sender` to `to` reaches `receiver`. */
+const reaches = Effect.fnUntraced(function*(sender: Box, to: SocketAddress, receiver: Box) {
+  const before = receiver.arrived.length
+  yield* sender.send(2, to)
+  yield* settle
+  return receiver.arrived.length > before
+})
+
+describe("SimNetwork", () => {
+  describe("hosts", () => {
+    it("have public addresses, each in a /24 of its own", () => {
+      run((network) =>
+        Effect.sync(() => {
+          const ips = Array.from({ length: 1000 }, () => network.host().ip)
+          assert.isTrue(ips.every(SocketAddresses.isPublic))
+          assert.strictEqual(new Set(ips.map(SocketAddresses.subnet)).size, 1000)
+        })
+      )
+    })
+
+    it("may have several sockets, one a port", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const host = network.host()
+        const [a, b] = [yield* box(host), yield* box(host)]
+        assert.notStrictEqual(a.at.port, b.at.port)
+        assert.isTrue(yield* reaches(a, b.at, b))
+        const taken = yield* Effect.flip(host.transport(a.at.port))
+        assert.strictEqual(taken.kind, "AddressInUse")
+      }))
+    })
+
+    it("give a port back with the scope", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [host, other] = [network.host(), yield* box(network.host())]
+        yield* Effect.scoped(box(host, 1000))
+        const again = yield* box(host, 1000)
+        assert.isTrue(yield* reaches(other, again.at, again))
+      }))
+    })
+
+    it("cannot send to a name, or to port 0, and are not told that nobody is there", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const transport = yield* network.host().transport()
+        const to = (host: string, port: number) => Effect.result(transport.send(Uint8Array.of(1), { host, port }))
+        assert.deepInclude(yield* to("example.org", 1), { _tag: "Failure" })
+        assert.deepInclude(yield* to("9.0.0.9", 0), { _tag: "Failure" })
+        assert.deepInclude(yield* to("9.0.0.9", 1), { _tag: "Success" })
+        assert.strictEqual(network.counts.unreachable, 1)
+      }))
+    })
+  })
+
+  describe("datagrams", () => {
+    it("arrive once, after the latency of the way, and belong to the receiver", () => {
+      run(
+        Effect.fnUntraced(function*(network) {
+          const { timeline } = { timeline: yield* VirtualTime.VirtualTime }
+          const [a, b] = [network.host(), network.host()]
+          const [from, to] = [yield* a.transport(), yield* b.transport()]
+          const payload = Uint8Array.of(1, 2, 3)
+          yield* from.send(payload, to.address)
+          payload.fill(9)
+          const [datagram] = yield* to.receive
+          assert.strictEqual(timeline.elapsedMillis, 70)
+          assert.deepStrictEqual(datagram, { payload: Uint8Array.of(1, 2, 3), from: from.address })
+          yield* to.send(payload, from.address)
+          yield* from.receive
+          assert.strictEqual(timeline.elapsedMillis, 100)
+        }),
+        { latency: Latency.matrix([[0, 70], [30, 0]]) }
+      )
+    })
+
+    it("take a median of what was asked for, and the same time in both directions", () => {
+      const latency = Latency.plane({ medianMillis: 50 })
+      run((network) =>
+        Effect.sync(() => {
+          const hosts = Array.from({ length: 400 }, () => network.host())
+          const ways = hosts.flatMap((a) => hosts.filter((b) => a !== b).map((b) => latency(a, b)))
+          const median = ways.sort((a, b) => a - b)[ways.length >> 1]
+          assert.closeTo(median, 50, 3)
+          assert.isAbove(ways[0], 5)
+          assert.strictEqual(latency(hosts[1], hosts[2]), latency(hosts[2], hosts[1]))
+        })
+      )
+    })
+
+    it("overtake each other when there is jitter, and do not when there is none", () => {
+      const order = (jitterMillis: number) =>
+        run(
+          Effect.fnUntraced(function*(network) {
+            const [a, b] = [yield* box(network.host()), yield* box(network.host())]
+            for (let i = 0; i < 50; i++) yield* a.send(i, b.at)
+            yield* settle
+            return b.arrived.map((text) => parseInt(text, 10))
+          }),
+          { jitterMillis }
+        )
+      const inOrder = Array.from({ length: 50 }, (_, i) => i)
+      assert.deepStrictEqual(order(0), inOrder)
+      assert.notDeepEqual(order(5), inOrder)
+      assert.deepStrictEqual(order(5).toSorted((a, b) => a - b), inOrder)
+    })
+
+    it("get lost, and arrive twice, as often as they are to", () => {
+      run(
+        Effect.fnUntraced(function*(network) {
+          const [a, b] = [yield* box(network.host()), yield* box(network.host())]
+          for (let i = 0; i < 10_000; i++) {
+            yield* a.send(1, b.at)
+            if (i % 100 === 0) yield* Effect.sleep(1)
+          }
+          yield* settle
+          const { delivered, duplicated, lost, sent } = network.counts
+          assert.strictEqual(sent, 10_000)
+          assert.closeTo(lost, 1000, 100)
+          assert.closeTo(duplicated, 450, 75)
+          assert.strictEqual(delivered, sent - lost + duplicated)
+          assert.strictEqual(b.arrived.length, delivered)
+        }),
+        { loss: 0.1, duplication: 0.05 }
+      )
+    })
+
+    it("are lost by a host's own bad line, whoever it talks to", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b, c] = [yield* box(network.host()), yield* box(network.host()), yield* box(network.host())]
+        a.host.loss = 1
+        assert.isFalse(yield* reaches(a, b.at, b))
+        assert.isFalse(yield* reaches(b, a.at, a))
+        assert.isTrue(yield* reaches(b, c.at, c))
+      }))
+    })
+
+    it("do not fill a reader's memory: what the inbox cannot hold is dropped and counted", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b] = [yield* network.host().transport(), yield* network.host().transport()]
+        for (let i = 0; i < 300; i++) yield* a.send(Uint8Array.of(1), b.address)
+        yield* settle
+        assert.strictEqual(network.counts.overflowed, 300 - 256)
+        assert.strictEqual(yield* b.dropped, 300 - 256)
+      }))
+    })
+
+    it("are shown to observers as they arrive, until they stop observing", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b] = [yield* box(network.host({ name: "a" })), yield* box(network.host({ name: "b" }))]
+        const seen: Array<string> = []
+        const stop = network.observe({
+          delivered: ({ from, payload, source, target, to }) =>
+            seen.push(`${source.name} ${from.host} -> ${target.name} ${to.host} ${payload}`)
+        })
+        yield* a.send(7, b.at)
+        yield* settle
+        stop()
+        yield* a.send(8, b.at)
+        yield* settle
+        assert.deepStrictEqual(seen, ["a 9.0.1.1 -> b 9.0.2.1 7"])
+      }))
+    })
+  })
+
+  describe("faults", () => {
+    it("a partition separates its groups, and those in none are a group; healing ends it", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const boxes = yield* Effect.forEach([0, 1, 2, 3, 4], () => box(network.host()))
+        const matrix = Effect.forEach(boxes, (a) =>
+          Effect.map(
+            Effect.forEach(boxes, (b) => reaches(a, b.at, b)),
+            (row) => row.map((reached) => reached ? "x" : ".").join("")
+          ))
+        network.partition([boxes[0].host, boxes[1].host], [boxes[2].host])
+        assert.deepStrictEqual(yield* matrix, ["xx...", "xx...", "..x..", "...xx", "...xx"])
+        network.heal()
+        assert.deepStrictEqual(yield* matrix, ["xxxxx", "xxxxx", "xxxxx", "xxxxx", "xxxxx"])
+      }))
+    })
+
+    it("a cut is of one direction, until it is mended", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b] = [yield* box(network.host()), yield* box(network.host())]
+        network.cut(a.host, b.host)
+        assert.isFalse(yield* reaches(a, b.at, b))
+        assert.isTrue(yield* reaches(b, a.at, a))
+        network.mend(a.host, b.host)
+        assert.isTrue(yield* reaches(a, b.at, b))
+      }))
+    })
+
+    it("a host that is down neither sends nor receives, not even what was under way", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b] = [yield* box(network.host()), yield* box(network.host())]
+        yield* a.send(1, b.at)
+        yield* b.send(1, a.at)
+        network.setUp(b.host, false)
+        yield* settle
+        assert.deepStrictEqual([a.arrived.length, b.arrived.length], [1, 0])
+        assert.isFalse(yield* reaches(b, a.at, a))
+        network.setUp(b.host, true)
+        assert.isTrue(yield* reaches(a, b.at, b))
+      }))
+    })
+
+    it("are told to observers", () => {
+      run((network) =>
+        Effect.sync(() => {
+          const log: Array<string> = []
+          network.observe({ changed: (what) => log.push(what) })
+          const [a, b] = [network.host({ name: "a" }), network.host({ name: "b" })]
+          network.cut(a, b)
+          network.mend(a, b)
+          network.partition([a], [b])
+          network.heal()
+          network.setUp(a, false)
+          network.setUp(a, false)
+          assert.deepStrictEqual(log, ["cut a -> b", "mend a -> b", "partition 0 | 1", "heal", "down a"])
+        })
+      )
+    })
+  })
+
+  describe("translating routers", () => {
+    /** A host behind a router of this behaviour, and three ports of two public hosts. */
+    const withRouter = <A>(
+      behaviour: Nat.Behaviour,
+      program: (
+        boxes: { readonly inside: Box; readonly b1: Box; readonly b2: Box; readonly c: Box }
+      ) => Effect.Effect<A>
+    ): A =>
+      run(Effect.fnUntraced(function*(network) {
+        const b = network.host()
+        return yield* program({
+          inside: yield* box(network.host({ behind: behaviour })),
+          b1: yield* box(b, 1),
+          b2: yield* box(b, 2),
+          c: yield* box(network.host(), 1)
+        })
+      }))
+
+    /** Who gets in by the port that B1 sees, once the inside has sent to B1 alone. */
+    const admitted = (behaviour: Nat.Behaviour) =>
+      withRouter(
+        behaviour,
+        Effect.fnUntraced(function*({ b1, b2, c, inside }) {
+          const seen = yield* seenAs(inside, b1)
+          return {
+            b1: yield* reaches(b1, seen, inside),
+            b2: yield* reaches(b2, seen, inside),
+            c: yield* reaches(c, seen, inside)
+          }
+        })
+      )
+
+    /** Whether B1, B2 and C see the same port of the inside. */
+    const mapped = (behaviour: Nat.Behaviour) =>
+      withRouter(
+        behaviour,
+        Effect.fnUntraced(function*({ b1, b2, c, inside }) {
+          const ports = [yield* seenAs(inside, b1), yield* seenAs(inside, b2), yield* seenAs(inside, c)]
+          return ports.map(({ port }) => port === ports[0].port)
+        })
+      )
+
+    it("hide a private address behind a public one", () => {
+      withRouter(
+        Nat.fullCone,
+        Effect.fnUntraced(function*({ b1, inside }) {
+          assert.isFalse(SocketAddresses.isPublic(inside.at.host))
+          const seen = yield* seenAs(inside, b1)
+          assert.isTrue(SocketAddresses.isPublic(seen.host))
+          assert.isFalse(yield* reaches(b1, inside.at, inside))
+        })
+      )
+    })
+
+    it("let nobody in before the inside has sent, whatever their kind", () => {
+      for (const kind of [Nat.fullCone, Nat.restrictedCone, Nat.portRestrictedCone, Nat.symmetric]) {
+        withRouter(
+          kind,
+          Effect.fnUntraced(function*({ b1, inside }) {
+            const ip = inside.host.router?.ip ?? ""
+            assert.isFalse(yield* reaches(b1, { host: ip, port: inside.at.port }, inside))
+            assert.isFalse(yield* reaches(b1, { host: ip, port: 1024 }, inside))
+          })
+        )
+      }
+    })
+
+    it("full cone: one port for all, open to all (endpoint-independent mapping and filtering)", () => {
+      assert.deepStrictEqual(mapped(Nat.fullCone), [true, true, true])
+      assert.deepStrictEqual(admitted(Nat.fullCone), { b1: true, b2: true, c: true })
+    })
+
+    it("restricted cone: one port for all, open to the IPs that were sent to (address-dependent filtering)", () => {
+      assert.deepStrictEqual(mapped(Nat.restrictedCone), [true, true, true])
+      assert.deepStrictEqual(admitted(Nat.restrictedCone), { b1: true, b2: true, c: false })
+    })
+
+    it("port restricted cone: one port for all, open to the IPs and ports that were sent to", () => {
+      assert.deepStrictEqual(mapped(Nat.portRestrictedCone), [true, true, true])
+      assert.deepStrictEqual(admitted(Nat.portRestrictedCone), { b1: true, b2: false, c: false })
+    })
+
+    it("symmetric: another port for each IP and port, open to it alone", () => {
+      assert.deepStrictEqual(mapped(Nat.symmetric), [true, false, false])
+      assert.deepStrictEqual(admitted(Nat.symmetric), { b1: true, b2: false, c: false })
+    })
+
+    it("address-dependent mapping: another port for each IP", () => {
+      assert.deepStrictEqual(mapped({ ...Nat.symmetric, mapping: "AddressDependent" }), [true, true, false])
+    })
+
+    it("forget a mapping that the inside has not used for its lifetime, and give another port then", () => {
+      withRouter(
+        Nat.fullCone,
+        Effect.fnUntraced(function*({ b1, inside }) {
+          const seen = yield* seenAs(inside, b1)
+          yield* Effect.sleep("90 seconds")
+          assert.isTrue(yield* reaches(b1, seen, inside))
+          yield* Effect.sleep("90 seconds")
+          assert.isFalse(yield* reaches(b1, seen, inside), "what comes in does not refresh a mapping")
+          assert.notDeepEqual(yield* seenAs(inside, b1), seen)
+        })
+      )
+    })
+
+    it("keep a mapping that the inside keeps using, but let in only whom it sent to lately", () => {
+      withRouter(
+        Nat.restrictedCone,
+        Effect.fnUntraced(function*({ b1, c, inside }) {
+          const seen = yield* seenAs(inside, b1)
+          for (let i = 0; i < 5; i++) {
+            yield* Effect.sleep("1 minute")
+            assert.deepStrictEqual(yield* seenAs(inside, c), seen)
+          }
+          assert.isTrue(yield* reaches(c, seen, inside))
+          assert.isFalse(yield* reaches(b1, seen, inside))
+        })
+      )
+    })
+
+    it("let two hosts through to each other once both have sent, unless one of them is symmetric", () => {
+      const punched = (theirs: Nat.Behaviour) =>
+        run(Effect.fnUntraced(function*(network) {
+          const introducer = yield* box(network.host())
+          const [a, b] = [
+            yield* box(network.host({ behind: Nat.portRestrictedCone })),
+            yield* box(network.host({ behind: theirs }))
+          ]
+          const [seenA, seenB] = [yield* seenAs(a, introducer), yield* seenAs(b, introducer)]
+          yield* reaches(a, seenB, b)
+          yield* reaches(b, seenA, a)
+          return yield* reaches(a, seenB, b)
+        }))
+      assert.isTrue(punched(Nat.portRestrictedCone))
+      assert.isFalse(punched(Nat.symmetric))
+    })
+
+    it("let the hosts behind them talk by private addresses, and by public ones only if they hairpin", () => {
+      const talk = (behaviour: Nat.Behaviour) =>
+        run(Effect.fnUntraced(function*(network) {
+          const router = network.router(behaviour)
+          const [a, b] = [
+            yield* box(network.host({ behind: router })),
+            yield* box(network.host({ behind: router }))
+          ]
+          const seen = yield* seenAs(b, yield* box(network.host()))
+          return [yield* reaches(a, b.at, b), yield* reaches(a, seen, b)]
+        }))
+      assert.deepStrictEqual(talk(Nat.fullCone), [true, false])
+      assert.deepStrictEqual(talk({ ...Nat.fullCone, hairpinning: true }), [true, true])
+    })
+  })
+
+  it("drops what is under way when its scope closes, and leaves no timer", () => {
+    const timers = VirtualTime.runSync(Effect.gen(function*() {
+      const timeline = yield* VirtualTime.VirtualTime
+      yield* Effect.scoped(Effect.gen(function*() {
+        const network = yield* SimNetwork.make({ seed: 1 })
+        const [a, b] = [yield* box(network.host()), yield* box(network.host())]
+        yield* a.send(1, b.at)
+        assert.isAbove(timeline.timers, 0)
+      }))
+      return timeline.timers
+    }))
+    assert.strictEqual(timers, 0)
+  })
+})
