@@ -27,6 +27,7 @@ import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
+import { presentMillis } from "./internal/routingTable.ts"
 import { stopwatch } from "./internal/stopwatch.ts"
 import * as Message from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
@@ -381,7 +382,10 @@ const make = Effect.gen(function*() {
       return
     }
     const outcome = routing.core.add(contact, now, now)
-    if (outcome._tag === "Probe") run(probe(outcome.oldest))
+    if (outcome._tag !== "Probe") return
+    // Whoever was heard from just now need not be asked.
+    if (routing.core.isTaken(contact.id, now - presentMillis)) routing.core.probed(outcome.oldest.id, true, now)
+    else run(probe(outcome.oldest))
   }
 
   const confirmMove = (contact: Contact) =>

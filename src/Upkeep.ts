@@ -15,7 +15,7 @@ import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { heartbeatLimits } from "./internal/routingTable.ts"
+import { heartbeatLimits, presentMillis } from "./internal/routingTable.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import { Query } from "./Query.ts"
@@ -32,10 +32,10 @@ const freshMillis = 30 * 60_000
 const staleMillis = 10 * 60_000
 
 /** A contact that was silent for so long is probed while it still counts as fresh. */
-const quietMillis = 20 * 60_000
+const quietMillis = 25 * 60_000
 
 /** What a refill is given. */
-const refillDeadline = "15 seconds"
+const refillMillis = 15_000
 
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
@@ -76,9 +76,21 @@ const make = Effect.gen(function*() {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
     const before = known()
     const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
-    const closest = yield* Effect.timeoutOption(query.findNode(target), refillDeadline)
+    const closest = yield* Effect.timeoutOption(query.findNode(target), refillMillis)
     routing.core.recordRefill(bucket, known() > before)
-    routing.core.lookedUp(bucket, Option.getOrElse(closest, () => []), yield* Clock.currentTimeMillis)
+    return routing.core.lookedUp(bucket, Option.getOrElse(closest, () => []), yield* Clock.currentTimeMillis)
+  })
+
+  /** One after the other, because one may bring what the next would. */
+  const refillAll = Effect.fnUntraced(function*(buckets: ReadonlyArray<number>) {
+    const covered = new Set<number>()
+    const started = yield* Clock.currentTimeMillis
+    // The deepest comes last.
+    for (const bucket of buckets.toReversed()) {
+      if ((yield* Clock.currentTimeMillis) - started >= refillMillis) return
+      if (covered.has(bucket)) continue
+      for (const other of yield* refill(bucket)) covered.add(other)
+    }
   })
 
   const beat = Effect.gen(function*() {
@@ -86,14 +98,16 @@ const make = Effect.gen(function*() {
     const passive = yield* Ref.get(settings.passive)
     const limits = passive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
     const work = routing.core.maintenance(now, now - freshMillis, now - staleMillis, limits)
+    // Who would find no place need not be asked whether it is there.
+    const pending = work.pendingToProbe.filter(({ id }) => !routing.core.isTaken(id, now - presentMillis))
     const quiet = passive
       ? []
       : routing.core.quiet(now - quietMillis, limits.staleProbes - work.staleToProbe.length)
     yield* Effect.all([
-      Effect.forEach(work.pendingToProbe, probePending, { concurrency: "unbounded", discard: true }),
+      Effect.forEach(pending, probePending, { concurrency: "unbounded", discard: true }),
       Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),
       Effect.forEach(quiet, probeQuiet, { concurrency: "unbounded", discard: true }),
-      Effect.forEach(work.bucketsToRefill, refill, { concurrency: "unbounded", discard: true })
+      refillAll(work.bucketsToRefill)
     ], { concurrency: "unbounded", discard: true })
   })
 

@@ -67,6 +67,13 @@ const pendingLifetimeMillis = 120 * minuteMillis
 /** Pauses between refills of one bucket, by the number of futile ones in a row. */
 const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 * minuteMillis]
 
+/**
+ * A contact heard from in this time is taken to be there.
+ *
+ * @internal
+ */
+export const presentMillis = 10 * minuteMillis
+
 /** A probe whose outcome nobody reported in this time is given up. */
 const probeLifetimeMillis = 30_000
 
@@ -471,21 +478,28 @@ export class RoutingTable {
   /**
    * A lookup of an id in the given bucket, or of our own (256), brought these
    * nodes, the closest there are. Where that is everybody in some of the deeper
-   * buckets too, it is as if those had been refilled in vain.
+   * buckets too, it is as if those had been refilled in vain; returns them.
    */
-  lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): void {
-    if (closest.length === 0) return
+  lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): ReadonlyArray<number> {
+    if (closest.length === 0) return []
     // Seen from a target in bucket i, the deeper buckets come after i, and the
     // shallower ones after those.
     const shallowest = closest.length < this.k
       ? -1
       : Math.min(...closest.map(({ id }) => NodeId.bucketIndex(this.self, id)))
-    if (shallowest >= index) return
-    for (const bucket of this.occupied) {
-      if (bucket.index <= shallowest || bucket.index === index) continue
+    if (shallowest >= index) return []
+    const covered = this.occupied.filter((bucket) => bucket.index > shallowest && bucket.index !== index)
+    for (const bucket of covered) {
       bucket.refilledAt = now
       this.recordRefill(bucket.index, false)
     }
+    return covered.map((bucket) => bucket.index)
+  }
+
+  /** Whether a newcomer to the contact's bucket would find no place: it is full of contacts heard from after `cutoff`. */
+  isTaken(id: NodeId.NodeId, cutoff: number): boolean {
+    const bucket = this.existingBucket(id)
+    return bucket !== undefined && bucket.entries.length >= this.k && bucket.entries[0].verifiedAt > cutoff
   }
 
   // --- Buckets ---------------------------------------------------------------
