@@ -15,6 +15,8 @@ const tally: Reporter = {
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // Those have a run of their own: npm run test:sim.
+    exclude: ["test/simulation/**"],
     // Hours of virtual time and real signatures take a while on a busy machine.
     testTimeout: 60_000,
     reporters: ["default", tally]

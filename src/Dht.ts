@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
+import * as Alarms from "./Alarms.ts"
 import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
@@ -271,6 +272,7 @@ const make = Effect.gen(function*() {
  */
 export type Services =
   | Dht
+  | Alarms.Alarms
   | Announce.Announce
   | Bootstrap.Bootstrap
   | Discovery.Discovery
@@ -316,6 +318,7 @@ export interface Options extends NodeSettings.Options, Reachability.Options {
  */
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
   const state = Layer.mergeAll(
+    Alarms.layer,
     NodeSettings.layer(options),
     Interests.layer,
     PeerHealth.layer(),

@@ -13,16 +13,18 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
+import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import * as Endpoint from "./Endpoint.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { InFlight } from "./InFlight.ts"
 import { Lookup } from "./internal/lookup.ts"
 import { RecordSet } from "./internal/recordSet.ts"
-import { stopwatch } from "./internal/stopwatch.ts"
 import type { NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
@@ -179,10 +181,11 @@ const turnMillis = 1
 /** Contacts of our own table that a walk may begin with. */
 const seeds = 32
 
-/** What came of asking one peer. */
-type Outcome =
-  | { readonly _tag: "Answered"; readonly contact: Contact; readonly answer: Answer }
-  | { readonly _tag: "Failed"; readonly contact: Contact }
+/** What came of asking one peer; no answer if it failed. */
+interface Outcome {
+  readonly contact: Contact
+  readonly answer: Answer | undefined
+}
 
 interface Answer {
   readonly nodes: ReadonlyArray<Contact>
@@ -198,31 +201,48 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
 
-  const monotonic = stopwatch(clock)
+  const alarms = yield* Alarms
 
-  const ask = (contact: Contact, about: NodeId, target: NodeId, find: Find | undefined) =>
+  /** Asks one peer; returns how to give it up. */
+  const ask = (
+    contact: Contact,
+    about: NodeId,
+    target: NodeId,
+    find: Find | undefined,
+    done: (outcome: Outcome) => void
+  ): () => void =>
     find === undefined
-      ? Effect.map(
-        rpc.request(contact, { _tag: "FindNode", target: about }, patience),
-        ({ body }): Answer => ({ nodes: body.nodes ?? [], records: [] })
-      )
-      : Effect.map(
-        rpc.request(
+      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, patience, (result) =>
+        done({
           contact,
-          { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
-          patience
-        ),
-        ({ body }): Answer => ({ nodes: body.nodes ?? [], records: Rpc.recordsOf(body) })
+          answer: Result.isSuccess(result) ? { nodes: result.success.body.nodes ?? [], records: [] } : undefined
+        }))
+      : rpc.requestUnsafe(
+        contact,
+        { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
+        patience,
+        (result) =>
+          done({
+            contact,
+            answer: Result.isSuccess(result)
+              ? { nodes: result.success.body.nodes ?? [], records: Rpc.recordsOf(result.success.body) }
+              : undefined
+          })
       )
 
   /** Where a node was heard from counts more than where others say it is. */
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
-  const walk = Effect.fn("Query.walk")(function*(
-    target: NodeId,
-    find?: Find
-  ) {
+  const walk = Effect.fn("Query.walk")(function*(target: NodeId, find?: Find) {
+    const inFlight = new InFlight<Outcome>(alarms)
+    return yield* Effect.ensuring(
+      walkWith(inFlight, target, find),
+      Effect.sync(() => inFlight.giveUp())
+    )
+  })
+
+  const walkWith = Effect.fnUntraced(function*(inFlight: InFlight<Outcome>, target: NodeId, find: Find | undefined) {
     const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
     const lookup = new Lookup({
@@ -243,54 +263,65 @@ const make = Effect.gen(function*() {
     const keep = (record: Record.SignedRecord, now: number) => found.put(target, record, Math.floor(now / 1000))
     if (find !== undefined) { for (const record of yield* store.getAll(target, find.type)) keep(record, started) }
 
-    const outcomes = yield* Queue.unbounded<Outcome>()
-    // Requests under way when the walk ends are interrupted with its scope.
-    const requests = yield* FiberSet.make()
     while (true) {
-      const now = monotonic()
+      const now = alarms.now()
       const step = lookup.poll(now)
       if (step._tag === "Done") break
       if (step._tag === "Ask") {
         const { about, contact } = step
-        yield* FiberSet.run(
-          requests,
-          ask(contact, about, target, find).pipe(
-            Effect.match({
-              onFailure: (): Outcome => ({ _tag: "Failed", contact }),
-              onSuccess: (answer): Outcome => ({ _tag: "Answered", contact, answer })
-            }),
-            Effect.flatMap((outcome) => Queue.offer(outcomes, outcome))
-          ),
-          { startImmediately: true }
-        )
+        inFlight.start((done) => ask(contact, about, target, find, done))
         continue
       }
-      const batch = step.until === undefined
-        ? yield* Queue.takeAll(outcomes)
-        : yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
-          duration: Math.max(0, step.until - now),
-          // Was it the peer that paused, or were we? What has come meanwhile is read first.
-          orElse: () => Effect.delay(Queue.clear(outcomes), turnMillis)
-        })
-      for (const outcome of batch) {
-        if (outcome._tag === "Failed") {
-          lookup.failed(outcome.contact.id, monotonic())
+      let batch = yield* inFlight.take(step.until)
+      if (batch.length === 0) {
+        // Was it the peer that paused, or were we? What has come meanwhile is read first.
+        yield* Effect.sleep(turnMillis)
+        batch = inFlight.takeAll()
+      }
+      for (const { answer, contact } of batch) {
+        if (answer === undefined) {
+          lookup.failed(contact.id, alarms.now())
           continue
         }
         const at = clock.currentTimeMillisUnsafe()
-        const { contact, answer } = outcome
         const valid = answer.records.filter((record) => isWanted(target, find?.type ?? 0, record, at))
         for (const record of valid) keep(record, at)
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
-        lookup.answered(contact.id, monotonic(), { nodes, holdsRecord: valid.length > 0 })
+        lookup.answered(contact.id, alarms.now(), { nodes, holdsRecord: valid.length > 0 })
       }
     }
     const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
     const walked: Walked = { closest: lookup.closest(), records: found.getAll(target, 0, ended), trace: lookup.trace }
     yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": walked.trace.length })
+    yield* showRequests(walked.trace)
     return walked
-  }, Effect.scoped)
+  })
+
+  /** A span for each request, as if each had been made by a fiber of its own. */
+  const showRequests = Effect.fnUntraced(function*(trace: ReadonlyArray<Step>) {
+    if (!(yield* References.TracerEnabled)) return
+    const parent = yield* Effect.option(Effect.currentSpan)
+    if (Option.isNone(parent)) return
+    const tracer = yield* Effect.tracer
+    const [time, now] = [clock.currentTimeNanosUnsafe(), alarms.now()]
+    const nanosAt = (at: number) => time - BigInt(Math.round((now - at) * 1e6))
+    for (const { askedAt, contact, endedAt, outcome } of trace) {
+      const span = tracer.span({
+        name: "Rpc.request",
+        parent,
+        annotations: Context.empty(),
+        links: [],
+        startTime: nanosAt(askedAt),
+        kind: "client",
+        root: false,
+        sampled: parent.value.sampled
+      })
+      span.attribute("dht.peer", SocketAddress.format(contact))
+      span.attribute("dht.outcome", outcome)
+      span.end(nanosAt(endedAt ?? now), Exit.void)
+    }
+  })
 
   /** Every record from the network passes integrity and authority before it counts. */
   const isWanted = (target: NodeId, type: number, record: Record.SignedRecord, now: number): boolean =>
@@ -342,5 +373,5 @@ const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) =
 export const layer: Layer.Layer<
   Query,
   never,
-  NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
+  Alarms | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
 > = Layer.effect(Query, make)

@@ -12,7 +12,6 @@ import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { Interests } from "./Interests.ts"
 import * as Answer from "./internal/answer.ts"
-import * as Hex from "./internal/hex.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
 import type { Body } from "./Message.ts"
@@ -23,6 +22,7 @@ import * as Routing from "./Routing.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { type Admission, Store } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
+import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
 
 /**
@@ -85,7 +85,7 @@ const make = Effect.gen(function*() {
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
-  const random = yield* SecureRandom.SecureRandom
+  const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
   const interests = yield* Interests
   const subscribers = yield* Subscribers
   const echoes = new RateLimit(natProbeLimit)
@@ -159,8 +159,8 @@ const make = Effect.gen(function*() {
         const claimed = SocketAddress.decodeObserved(request.claimed)
         if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return
         if (!echoes.allow(from.host, now)) return
-        const transactionId = Hex.encode(Effect.runSync(random.randomBytes(20)))
-        return reply({ body: { _tag: "NatProbeEcho", token: request.token }, to: claimed, transactionId })
+        const body: Body = { _tag: "NatProbeEcho", token: request.token }
+        return reply({ body, to: claimed, transactionId: transactionId() })
       }
     }
   }

@@ -22,13 +22,15 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
+import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { Call, type Options } from "./internal/call.ts"
 import * as Hex from "./internal/hex.ts"
 import { presentMillis } from "./internal/routingTable.ts"
-import { stopwatch } from "./internal/stopwatch.ts"
 import * as Message from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -38,6 +40,7 @@ import { Responder } from "./Responder.ts"
 import * as Routing from "./Routing.ts"
 import { SeenPeers } from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import * as TransactionId from "./TransactionId.ts"
 import * as Transport from "./Transport.ts"
 import { Verifier } from "./Verifier.ts"
 
@@ -188,6 +191,16 @@ export class Rpc extends Context.Service<Rpc, {
     body: R,
     options?: RequestOptions
   ) => Effect.Effect<Answered<Answers[R["_tag"]]>, RequestError>
+  /**
+   * `request` for callers outside a fiber: tells `done` what came of it, once,
+   * and returns how to give it up, after which `done` is told nothing.
+   */
+  readonly requestUnsafe: <R extends Request>(
+    peer: Peer,
+    body: R,
+    options: RequestOptions,
+    done: (result: Result.Result<Answered<Answers[R["_tag"]]>, RequestError>) => void
+  ) => () => void
   /** Asks `via` to send an echo to `claimed`; succeeds with whether one came in time. */
   readonly natProbe: (
     via: Peer,
@@ -219,28 +232,42 @@ const responseType = {
 const defaultAttempts = 3
 const defaultDeadlineMillis = 15_000
 
-/** How much longer each attempt waits than the one before it. */
-const growth = 1.5
-
-/** The longest wait for one attempt. */
-const maxAttemptMillis = 5000
-
 /** Contacts whose new addresses are asked at the same time. */
 const maxMoving = 64
 
 /** Signatures of received datagrams that may be checked at the same time. */
 const maxChecking = 64
 
-/** A question of ours; several transactions may belong to it. */
-interface Call {
-  readonly type: number
+type Done = (result: Result.Result<Answered<Message.Body>, RequestError>) => void
+
+interface QuestionOptions extends Options {
+  readonly body: Request
   readonly peer: Peer
-  readonly answer: Deferred.Deferred<
-    Answered<Message.Body> & { readonly toPlain: boolean },
-    Transport.TransportClosed
-  >
-  /** When each attempt was sent, by a clock that nobody sets, and whether in the words of the first version. */
-  readonly attempts: Map<Message.TransactionId, { readonly at: number; readonly isPlain: boolean }>
+  readonly isMaintenance: boolean
+  /** When the time of an attempt is over. */
+  readonly again: (question: Question) => void
+  readonly done: Done
+}
+
+/** A question of ours, and who waits for the answer. */
+class Question extends Call {
+  declare readonly body: Request
+  readonly peer: Peer
+  readonly isMaintenance: boolean
+  readonly done: Done
+  private readonly again: (question: Question) => void
+
+  constructor(options: QuestionOptions) {
+    super(options)
+    this.peer = options.peer
+    this.isMaintenance = options.isMaintenance
+    this.done = options.done
+    this.again = options.again
+  }
+
+  override fire(): void {
+    this.again(this)
+  }
 }
 
 const make = Effect.gen(function*() {
@@ -258,10 +285,11 @@ const make = Effect.gen(function*() {
   const background = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(background)<never>()
 
-  const monotonic = stopwatch(clock)
+  const alarms = yield* Alarms
+  const transactionId = TransactionId.generator(random)
 
-  const pending = new Set<Call>()
-  const calls = new Map<Message.TransactionId, Call>()
+  const pending = new Set<Question>()
+  const calls = new Map<Message.TransactionId, Question>()
   const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
   /** Contacts whose new address has yet to answer. */
   const moving = new Set<NodeId.NodeId>()
@@ -272,13 +300,10 @@ const make = Effect.gen(function*() {
 
   // Nobody waits for what can no longer come.
   yield* Effect.addFinalizer(() => {
-    const closed = Effect.fail(new Transport.TransportClosed())
-    for (const { answer } of pending) Deferred.doneUnsafe(answer, closed)
-    for (const echo of echoes.values()) Deferred.doneUnsafe(echo, closed)
+    for (const question of pending) end(question, Result.fail(new Transport.TransportClosed()))
+    for (const echo of echoes.values()) Deferred.doneUnsafe(echo, Effect.fail(new Transport.TransportClosed()))
     return PubSub.shutdown(observations)
   })
-
-  const transactionId = Effect.map(random.randomBytes(20), Hex.encode)
 
   const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
     const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId }), to)
@@ -328,9 +353,9 @@ const make = Effect.gen(function*() {
   }
 
   /** Who may answer: the id that was asked, or the address where none is known. */
-  const isAwaited = (frame: Message.Frame, call: Call | undefined, from: SocketAddress.SocketAddress): boolean => {
+  const isAwaited = (frame: Message.Frame, call: Question | undefined, from: SocketAddress.SocketAddress): boolean => {
     if (frame.type === Message.Type.NatProbeEcho) return echoes.size > 0
-    if (call === undefined || call.type !== frame.type) return false
+    if (call === undefined || responseType[call.body._tag] !== frame.type) return false
     return call.peer.id === undefined
       ? from.host === call.peer.host && from.port === call.peer.port
       : call.peer.id === NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
@@ -339,7 +364,7 @@ const make = Effect.gen(function*() {
   const accept = (
     message: Message.Message,
     from: SocketAddress.SocketAddress,
-    call: Call | undefined,
+    call: Question | undefined,
     now: number
   ): void => {
     const contact: Contact = {
@@ -357,15 +382,8 @@ const make = Effect.gen(function*() {
       responder.answer(body, contact, now, (reply) => {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       })
-    } else {
-      const at = monotonic()
-      // The transaction tells which attempt was answered, so even a repeated
-      // request measures the round trip exactly.
-      const sent = call.attempts.get(message.transactionId) ?? { at, isPlain: true }
-      Deferred.doneUnsafe(
-        call.answer,
-        Effect.succeed({ body, from: contact, rtt: at - sent.at, toPlain: sent.isPlain })
-      )
+    } else if (pending.has(call)) {
+      answered(call, message, contact, now)
     }
   }
 
@@ -378,114 +396,121 @@ const make = Effect.gen(function*() {
     seen.core.seen(contact.id, now)
     const known = routing.core.get(contact.id)
     if (!answered && known !== undefined && (known.host !== contact.host || known.port !== contact.port)) {
-      if (!moving.has(contact.id) && moving.size < maxMoving) run(confirmMove(contact))
+      if (!moving.has(contact.id) && moving.size < maxMoving) confirmMove(contact)
       return
     }
     const outcome = routing.core.add(contact, now, now)
     if (outcome._tag !== "Probe") return
     // Whoever was heard from just now need not be asked.
     if (routing.core.isTaken(contact.id, now - presentMillis)) routing.core.probed(outcome.oldest.id, true, now)
-    else run(probe(outcome.oldest))
+    else probe(outcome.oldest)
   }
 
-  const confirmMove = (contact: Contact) =>
-    Effect.suspend(() => {
-      moving.add(contact.id)
-      return request(contact, { _tag: "Ping", address: identity.address }, probePatience)
-    }).pipe(
-      Effect.ignore,
-      Effect.ensuring(Effect.sync(() => moving.delete(contact.id)))
-    )
+  const confirmMove = (contact: Contact): void => {
+    moving.add(contact.id)
+    ask(contact, ping, probePatience, () => moving.delete(contact.id))
+  }
 
   /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
-  const probe = (oldest: Contact) =>
-    request(oldest, { _tag: "Ping", address: identity.address }, probePatience).pipe(
-      Effect.match({ onFailure: () => false, onSuccess: () => true }),
-      Effect.map((alive) => {
-        routing.core.probed(oldest.id, alive, clock.currentTimeMillisUnsafe())
-      })
-    )
+  const probe = (oldest: Contact): void => {
+    ask(oldest, ping, probePatience, (result) => {
+      routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
+    })
+  }
+
+  const ping: Request = { _tag: "Ping", address: identity.address }
 
   // --- What is asked -----------------------------------------------------------
 
-  const request: Rpc["Service"]["request"] = <R extends Request>(peer: Peer, body: R, options?: RequestOptions) =>
-    Effect.suspend(() => {
-      const call: Call = {
-        type: responseType[body._tag],
-        peer,
-        answer: Deferred.makeUnsafe(),
-        attempts: new Map()
-      }
-      pending.add(call)
-      return ask(call, body, options ?? {}).pipe(
-        // Only an answer of the call's type reaches it.
-        Effect.map((answered) => ({ ...answered, body: answered.body as Answers[R["_tag"]] })),
-        Effect.ensuring(Effect.sync(() => {
-          pending.delete(call)
-          for (const transaction of call.attempts.keys()) calls.delete(transaction)
-        })),
-        Effect.withSpan("Rpc.request", {
-          attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
-        }, { captureStackTrace: false })
-      )
-    })
-
-  const ask = Effect.fnUntraced(function*(
-    call: Call,
-    body: Request,
-    options: RequestOptions
-  ) {
-    const { peer } = call
-    const attempts = options.attempts ?? defaultAttempts
-    const started = monotonic()
-    const time = options.deadline === undefined ? defaultDeadlineMillis : Duration.toMillis(options.deadline)
-    const deadline = started + time
-    // A round trip that was slow once must not cost the next attempt its time.
-    let patience = Math.min(
-      peer.id === undefined
+  const ask = (peer: Peer, body: Request, options: RequestOptions, done: Done): () => void => {
+    const { attempts = defaultAttempts, deadline = defaultDeadlineMillis, maintenance = false } = options
+    const question = new Question({
+      body,
+      peer,
+      startedAt: alarms.now(),
+      maxAttempts: attempts,
+      patience: Duration.toMillis(deadline),
+      firstWait: peer.id === undefined
         ? health.core.defaultTimeout()
         : health.core.timeout(peer.id, clock.currentTimeMillisUnsafe()),
-      time / 5
-    )
-    let attempt = 0
-    while (attempt < attempts) {
-      const now = monotonic()
-      if (now >= deadline) break
-      attempt++
-      const transaction = yield* transactionId
-      const isPlain = attempt > 1 ||
-        peer.id !== undefined && health.core.version(peer.id, clock.currentTimeMillisUnsafe()) === "first"
-      call.attempts.set(transaction, { at: now, isPlain })
-      calls.set(transaction, call)
-      const error = send(isPlain ? plain(body) : body, peer, transaction)
-      if (error !== undefined) return yield* error
-      // The last attempt has the rest of the time: an answer to any of them counts.
-      const wait = attempt === attempts
-        ? Math.min(maxAttemptMillis, deadline - now)
-        : Math.min(patience, deadline - now)
-      const answer = yield* Effect.timeoutOption(Deferred.await(call.answer), wait)
-      if (Option.isSome(answer)) {
-        const { from, rtt, toPlain } = answer.value
-        traffic.completed++
-        health.core.succeeded(from.id, rtt, clock.currentTimeMillisUnsafe())
-        // Which of the two it answered, where it had both, tells which it understands.
-        const wasAskedMore = Array.from(call.attempts.values()).some(({ isPlain }) => !isPlain)
-        if (plain(body) !== body && wasAskedMore) {
-          health.core.speaks(from.id, toPlain ? "first" : "later", clock.currentTimeMillisUnsafe())
-        }
-        // Its word counts under the address it was asked at: anybody can send from a forged one.
-        if (from.host === peer.host && from.port === peer.port) observe(answer.value.body, from)
-        return { body: answer.value.body, from, rtt }
-      }
-      patience = Math.min(patience * growth, maxAttemptMillis)
+      isMaintenance: maintenance,
+      again: attempt,
+      done
+    })
+    pending.add(question)
+    attempt(question)
+    return () => forget(question)
+  }
+
+  /** Sends it once more, or gives it up. */
+  const attempt = (question: Question): void => {
+    const { attempts, body, peer } = question
+    const now = alarms.now()
+    if (!question.mayTry(now)) return giveUp(question)
+    const transaction = transactionId()
+    const isPlain = attempts.size > 0 ||
+      peer.id !== undefined && health.core.version(peer.id, clock.currentTimeMillisUnsafe()) === "first"
+    calls.set(transaction, question)
+    const until = question.try(transaction, { sentAt: now, isPlain })
+    const error = send(isPlain ? plain(body) : body, peer, transaction)
+    if (error !== undefined) return end(question, Result.fail(error))
+    // Within one process the answer may be here already.
+    if (pending.has(question)) alarms.set(question, until)
+  }
+
+  const answered = (question: Question, message: Message.Message, from: Contact, now: number): void => {
+    const { attempts, body, peer } = question
+    // The transaction tells which attempt was answered, so even a repeated
+    // request measures the round trip exactly.
+    const sent = attempts.get(message.transactionId)
+    if (sent === undefined) return
+    const rtt = alarms.now() - sent.sentAt
+    traffic.completed++
+    health.core.succeeded(from.id, rtt, now)
+    // Which of the two it answered, where it had both, tells which it understands.
+    if (plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)) {
+      health.core.speaks(from.id, sent.isPlain ? "first" : "later", now)
     }
+    // Its word counts under the address it was asked at: anybody can send from a forged one.
+    if (from.host === peer.host && from.port === peer.port) observe(message.body, from)
+    end(question, Result.succeed({ body: message.body, from, rtt }))
+  }
+
+  const giveUp = (question: Question): void => {
+    const { attempts, body, isMaintenance, peer, startedAt } = question
     const now = clock.currentTimeMillisUnsafe()
     if (peer.id !== undefined) {
-      if (options.maintenance) health.core.maintenanceProbeFailed(peer.id, now)
+      if (isMaintenance) health.core.maintenanceProbeFailed(peer.id, now)
       else health.core.failed(peer.id, now)
     }
-    return yield* new NoAnswer({ peer, request: body._tag, attempts: attempt, waitedMillis: monotonic() - started })
-  })
+    const waitedMillis = alarms.now() - startedAt
+    end(question, Result.fail(new NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })))
+  }
+
+  const end = (question: Question, result: Parameters<Done>[0]): void => {
+    forget(question)
+    question.done(result)
+  }
+
+  const forget = (question: Question): void => {
+    if (!pending.delete(question)) return
+    alarms.cancel(question)
+    for (const transaction of question.attempts.keys()) calls.delete(transaction)
+  }
+
+  const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) =>
+    // Only an answer of the question's type reaches it.
+    ask(peer, body, options, done as Done)
+
+  const request: Rpc["Service"]["request"] = (peer, body, options) =>
+    Effect.callback<Answered<Answers[typeof body["_tag"]]>, RequestError>((resume) => {
+      const forget = requestUnsafe(peer, body, options ?? {}, (result) => resume(Effect.fromResult(result)))
+      return Effect.sync(forget)
+    }).pipe(
+      Effect.withSpan("Rpc.request", {
+        attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
+      }, { captureStackTrace: false })
+    )
 
   const observe = (body: Message.Body, reporter: Contact): void => {
     const wire = "observed" in body ? body.observed : undefined
@@ -505,7 +530,7 @@ const make = Effect.gen(function*() {
     echoes.set(key, echo)
     return yield* Effect.gen(function*() {
       for (let attempt = 0; attempt < attempts; attempt++) {
-        const error = send(body, via, yield* transactionId)
+        const error = send(body, via, transactionId())
         if (error !== undefined) return yield* error
         const came = yield* Effect.timeoutOption(Deferred.await(echo), deadline / attempts)
         if (Option.isSome(came)) return true
@@ -537,6 +562,7 @@ const make = Effect.gen(function*() {
 
   return Rpc.of({
     request,
+    requestUnsafe,
     natProbe,
     observations: Stream.fromPubSub(observations),
     traffic: Effect.sync(() => ({ ...traffic })),
@@ -551,6 +577,7 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Rpc,
   never,
+  | Alarms
   | NodeIdentity
   | Transport.Transport
   | Verifier

@@ -69,7 +69,7 @@ const make = Effect.gen(function*() {
   const probeQuiet = Effect.fnUntraced(function*(contact: Contact) {
     if (yield* isAlive(contact)) return
     const witness = routing.core.freshest()
-    if (witness !== undefined && (yield* isAlive(witness))) routing.core.remove(contact.id)
+    if (witness !== undefined && witness.id !== contact.id && (yield* isAlive(witness))) routing.core.remove(contact.id)
   })
 
   const refill = Effect.fnUntraced(function*(bucket: number) {
@@ -102,7 +102,7 @@ const make = Effect.gen(function*() {
     const pending = work.pendingToProbe.filter(({ id }) => !routing.core.isTaken(id, now - presentMillis))
     const quiet = passive
       ? []
-      : routing.core.quiet(now - quietMillis, limits.staleProbes - work.staleToProbe.length)
+      : routing.core.quiet(now, now - quietMillis, limits.staleProbes - work.staleToProbe.length)
     yield* Effect.all([
       Effect.forEach(pending, probePending, { concurrency: "unbounded", discard: true }),
       Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 export * as Address from "./Address.ts"
+export * as Alarms from "./Alarms.ts"
 export * as Announce from "./Announce.ts"
 export * as Bootstrap from "./Bootstrap.ts"
 export * as Contact from "./Contact.ts"

@@ -11,9 +11,10 @@ import { join, posix } from "node:path"
 const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
   ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
-  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Message"]],
+  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Message", "TransactionId"]],
   ["datagrams", ["Transport"]],
   ["state", [
+    "Alarms",
     "PeerHealth",
     "SeenPeers",
     "Routing",
@@ -23,7 +24,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Reachability",
     "NodeSettings"
   ]],
-  ["conversations", ["Responder", "Rpc", "Query"]],
+  ["conversations", ["InFlight", "Responder", "Rpc", "Query"]],
   ["upkeep", ["Bootstrap", "Push", "Replication", "Upkeep"]],
   ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
   ["facade", ["Dht"]],

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Options from "./Options.ts"
 import * as Output from "./Output.ts"
+import * as SimulationFlags from "./SimulationFlags.ts"
 
 /**
  * @category constants
@@ -233,6 +234,28 @@ const record = Command.make("record").pipe(
   Command.withSubcommands([decode])
 )
 
+// --- Simulation --------------------------------------------------------------
+
+const simulate = Command.make(
+  "simulate",
+  { ...SimulationFlags.flags, json: Options.json },
+  handler(() => import("./commands/Simulate.ts").then(({ simulate }) => simulate))
+).pipe(
+  Command.withDescription(
+    "Run a whole network in this process, hours in minutes, and say how well it did. The same options make the same " +
+      "run, to the last byte. Exit code 1 when something does not hold that is to hold of every run"
+  ),
+  Command.withShortDescription("Simulate a whole network"),
+  Command.withExamples([
+    { command: "effect-dht simulate", description: "100 nodes for two hours, in about 20 seconds" },
+    {
+      command: "effect-dht simulate --nodes 1000 --hours 24 --loss 0.05 --churn 0.3/h --byzantine 0.1 " +
+        "--partition at=2h,for=30m,share=0.4 --report report.html",
+      description: "A bad day"
+    }
+  ])
+)
+
 // --- All ---------------------------------------------------------------------
 
 /**
@@ -246,7 +269,7 @@ export const command = Command.make("effect-dht").pipe(
     "A distributed hash table of signed records, where agents find each other by cryptographic address. " +
       "Exit codes: 0 done, 1 not found, no answer or failed, 2 wrong usage"
   ),
-  Command.withSubcommands([node, ping, resolve, findNode, discover, publish, mailbox, identity, record])
+  Command.withSubcommands([node, ping, resolve, findNode, discover, publish, mailbox, identity, record, simulate])
 )
 
 const services = Layer.mergeAll(CliOutput.layerPresenter(Output.presenter), Logger.layer([Output.logger]))

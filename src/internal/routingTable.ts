@@ -74,6 +74,9 @@ const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 
  */
 export const presentMillis = 10 * minuteMillis
 
+/** A silent contact that may only seem so is left alone for so long. */
+const quietPauseMillis = 5 * minuteMillis
+
 /** A probe whose outcome nobody reported in this time is given up. */
 const probeLifetimeMillis = 30_000
 
@@ -96,6 +99,8 @@ class Entry {
   readonly learnedFrom: NodeId.NodeId | undefined
   contact: Contact
   verifiedAt: number
+  /** When it was last to be probed for its silence. */
+  probedAt = never
 
   constructor(bucket: Bucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
@@ -450,13 +455,20 @@ export class RoutingTable {
     }
   }
 
-  /** Up to `n` contacts that were heard from once, but not after `cutoff`: those silent the longest first. */
-  quiet(cutoff: number, n: number): ReadonlyArray<Contact> {
-    return Array.from(this.entriesById.values())
-      .filter(({ verifiedAt }) => verifiedAt !== never && verifiedAt <= cutoff)
-      .sort((a, b) => a.verifiedAt - b.verifiedAt)
-      .slice(0, n)
-      .map(({ contact }) => contact)
+  /**
+   * Up to `n` contacts to probe, because they were heard from once, but not
+   * after `cutoff`: those silent the longest first. None is handed out again
+   * within five minutes.
+   */
+  quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
+    const quiet: Array<Entry> = []
+    for (const entry of this.entriesById.values()) {
+      const { probedAt, verifiedAt } = entry
+      if (verifiedAt !== never && verifiedAt <= cutoff && probedAt <= now - quietPauseMillis) quiet.push(entry)
+    }
+    const chosen = quiet.sort((a, b) => a.verifiedAt - b.verifiedAt).slice(0, n)
+    for (const entry of chosen) entry.probedAt = now
+    return chosen.map(({ contact }) => contact)
   }
 
   /** The contact that was heard from last. */

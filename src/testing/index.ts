@@ -5,11 +5,16 @@
  *
  * @since 0.1.0
  */
+export * as Byzantine from "./Byzantine.ts"
 export * as Latency from "./Latency.ts"
 export * as Nat from "./Nat.ts"
+export * as Properties from "./Properties.ts"
+export * as PropertiesLiveness from "./PropertiesLiveness.ts"
+export * as PropertiesSafety from "./PropertiesSafety.ts"
 export * as SeededRandom from "./SeededRandom.ts"
 export * as SimCrypto from "./SimCrypto.ts"
 export * as SimNetwork from "./SimNetwork.ts"
+export * as Simulation from "./Simulation.ts"
 export * as SimWorld from "./SimWorld.ts"
 export * as SkewedClock from "./SkewedClock.ts"
 export * as Trace from "./Trace.ts"

@@ -60,7 +60,8 @@ const commands = [
   ["identity", "show"],
   ["identity", "new"],
   ["record"],
-  ["record", "decode"]
+  ["record", "decode"],
+  ["simulate"]
 ]
 
 const native = `a0${"11".repeat(20)}`
@@ -136,6 +137,28 @@ describe("effect-dht", () => {
       [["record", "decode", "xyz"], "hex digits"],
       [["record", "decode", "abc"], "byte"],
       [["record", "decode", ""], "hex digits"],
+      [["simulate", "--nodes", "1"], "2 to"],
+      [["simulate", "--nodes", "many"], "2 to"],
+      [["simulate", "--nodes", "4", "--endpoints", "5"], "--endpoints"],
+      [["simulate", "--nodes", "3", "--topics", "1"], "--topics"],
+      [["simulate", "--nodes", "4", "--byzantine", "0.75"], "--nodes"],
+      [["simulate", "--hours", "0"], "hours"],
+      [["simulate", "--hours", "2h"], "hours"],
+      [["simulate", "--seed", "-1"], "integer"],
+      [["simulate", "--latency", "50"], "p50=50ms"],
+      [["simulate", "--latency", "p99=50ms"], "p50=50ms"],
+      [["simulate", "--loss", "1"], "below 1"],
+      [["simulate", "--loss", "5%"], "below 1"],
+      [["simulate", "--churn", "0.3/d"], "0.3/h"],
+      [["simulate", "--byzantine", "1.5"], "below 1"],
+      [["simulate", "--partition", "2h"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,for=30m"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2,for=30,share=0.4"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,for=0s,share=0.4"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,for=30m,share=1"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--hours", "2", "--partition", "at=2h,for=30m,share=0.4"], "--partition"],
+      [["simulate", "--signatures", "none"], "stand-in"],
+      [["simulate", "--lookups", "-1"], "from 0 on"],
       [["identity", "show", "--passphrase-env", "not a name"], "name of an environment variable"],
       [["identity", "show", "--passphrase-env", "NOT_SET"], "NOT_SET"]
     ]

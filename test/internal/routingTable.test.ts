@@ -506,9 +506,12 @@ describe("RoutingTable", () => {
       table.add(contact(inBucket0(4)), undefined, start)
       table.add(contact(inBucket0(1)), start + 2, start + 2)
       table.add(contact(inBucket0(2)), start + 1, start + 1)
-      assert.deepStrictEqual(ids(table.quiet(start - 1, 9)), [])
-      assert.deepStrictEqual(ids(table.quiet(start + 1, 9)), [3, 2].map(inBucket0))
-      assert.deepStrictEqual(ids(table.quiet(start + 2, 2)), [3, 2].map(inBucket0))
+      const now = start + 10
+      assert.deepStrictEqual(ids(table.quiet(now, start - 1, 9)), [])
+      assert.deepStrictEqual(ids(table.quiet(now, start + 1, 1)), [3].map(inBucket0))
+      assert.deepStrictEqual(ids(table.quiet(now, start + 2, 9)), [2, 1].map(inBucket0))
+      assert.deepStrictEqual(ids(table.quiet(now + 5 * minute - 1, start + 2, 9)), [])
+      assert.deepStrictEqual(ids(table.quiet(now + 5 * minute, start + 2, 9)), [3, 2, 1].map(inBucket0))
       assert.strictEqual(table.freshest()?.id, inBucket0(1))
     })
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { Event, EventQueue } from "../../../src/testing/internal/eventQueue.ts"
+import { Event, EventQueue } from "../../src/internal/eventQueue.ts"
 
 class Numbered extends Event {
   readonly id: number

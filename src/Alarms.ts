@@ -1,0 +1,99 @@
+/**
+ * Alarms that ring at their times, however many, with hardly ever more than one
+ * fiber asleep: most timeouts are called off long before, and a fiber for each
+ * would cost more than what it waits for.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import { type Event, EventQueue } from "./internal/eventQueue.ts"
+
+/** Milliseconds that a sleep may end early by rounding. */
+const tolerance = 0.001
+
+/** A fiber that sleeps until the given time. */
+interface Sleeper {
+  readonly at: number
+  readonly wake: () => void
+}
+
+/**
+ * For code that runs outside of fibers.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Alarms extends Context.Service<Alarms, {
+  /** Milliseconds from a beginning of no meaning, by a clock that nobody sets: the time of alarms. */
+  readonly now: () => number
+  /** Fires the event at the given time, unless it is cancelled before. */
+  readonly set: (event: Event, at: number) => void
+  readonly cancel: (event: Event) => void
+}>()("effect-dht/Alarms") {}
+
+const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const run = yield* FiberSet.makeRuntime<never>()
+  const queue = new EventQueue()
+  /** The one that wakes first is the last. */
+  const sleepers: Array<Sleeper> = []
+  let order = 0
+  let isRinging = false
+
+  // A count that began with the clock would leave no digits for fractions.
+  const started = clock.monotonicTimeNanosUnsafe()
+  const now = () => Number(clock.monotonicTimeNanosUnsafe() - started) / 1e6
+
+  const ring = Effect.suspend(() => {
+    sleepers.pop()
+    isRinging = true
+    try {
+      const time = now() + tolerance
+      for (let next = queue.peek(); next !== undefined && next.at <= time; next = queue.peek()) {
+        queue.pop()
+        next.fire()
+      }
+    } finally {
+      isRinging = false
+      arm()
+    }
+    return Effect.void
+  }).pipe(
+    Effect.catchCause((cause) => Effect.logError("An alarm failed", cause)),
+    Effect.annotateLogs({ module: "effect-dht/Alarms", fiber: "Alarm" })
+  )
+
+  /** Sees to it that somebody is awake for the first alarm. */
+  const arm = (): void => {
+    const next = queue.peek()
+    if (isRinging || next === undefined || sleepers.length > 0 && sleepers[sleepers.length - 1].at <= next.at) return
+    // Clocks wake at whole milliseconds: less would not come nearer.
+    const fiber = run(Effect.delay(ring, Math.max(0, Math.ceil(next.at - now()))))
+    sleepers.push({ at: next.at, wake: () => fiber.interruptUnsafe() })
+  }
+
+  return Alarms.of({
+    now,
+    set: (event, at) => {
+      queue.push(event, at, order++)
+      arm()
+    },
+    cancel: (event) => {
+      queue.cancel(event)
+      // Nobody sleeps for nothing.
+      if (queue.size === 0) { for (const { wake } of sleepers.splice(0)) wake() }
+    }
+  })
+})
+
+/**
+ * Alarms that ring as long as the layer's scope is open.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Alarms> = Layer.effect(Alarms, make)

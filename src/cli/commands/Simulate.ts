@@ -1,0 +1,114 @@
+/**
+ * A whole network in this process: `simulate`.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+import * as NodeCrypto from "../../node/NodeCrypto.ts"
+import * as Simulation from "../../testing/Simulation.ts"
+import * as Output from "../Output.ts"
+import * as Flags from "../SimulationFlags.ts"
+import * as Page from "../SimulationPage.ts"
+import * as Report from "../SimulationReport.ts"
+
+interface Options extends Flags.Given {
+  readonly report: Option.Option<string>
+  readonly json: boolean
+}
+
+// --- Progress ------------------------------------------------------------------
+
+const barWidth = 24
+
+/**
+ * One line that says how far a run is. Nothing is said of the time left before
+ * some of it has passed.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const bar = (progress: Simulation.Progress, elapsedSeconds: number): string => {
+  const { hours, joined, nodes, ofHours, phase } = progress
+  const isStarting = phase === "Starting"
+  const done = isStarting ? joined / nodes : hours / ofHours
+  const full = Math.round(done * barWidth)
+  const what = isStarting ? `${joined} of ${nodes} nodes joined` : `${hours.toFixed(1)} of ${ofHours} virtual hours`
+  const left = elapsedSeconds * (1 - done) / done
+  const about = isStarting || done < 0.02 || elapsedSeconds < 3 ? "" : `, about ${Report.duration(left)} left`
+  return `[${"#".repeat(full)}${".".repeat(barWidth - full)}] ${what}${about}`
+}
+
+/** Shows how far it is, on a terminal only. */
+const onTerminal = Effect.fnUntraced(function*() {
+  const { stderr } = process
+  if (!stderr.isTTY) return undefined
+  const clock = yield* Clock.Clock
+  const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+  let since: number | undefined
+  yield* Effect.addFinalizer(() => Effect.sync(() => stderr.write("\r\u001b[K")))
+  return (progress: Simulation.Progress) =>
+    Effect.sync(() => {
+      // Starting is another kind of work: what it took says nothing about the rest.
+      if (progress.phase === "Running") since ??= seconds()
+      const line = bar(progress, since === undefined ? 0 : seconds() - since)
+      stderr.write(`\r${line.slice(0, stderr.columns - 1)}\u001b[K`)
+    })
+})
+
+// --- The report's file -----------------------------------------------------------
+
+const attempt = <A>(path: string, action: () => Promise<A>) =>
+  Effect.tryPromise({
+    try: action,
+    catch: (error) => {
+      const { code, message } = error as NodeJS.ErrnoException
+      return Output.failed(`The report cannot be written to ${path}: ${code ?? message}`)
+    }
+  })
+
+/** Hours of work are not to end with a report that has no place. */
+const prepare = (path: string) =>
+  attempt(path, async () => {
+    const known = await Fs.stat(path).catch(() => undefined)
+    if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
+    await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
+  })
+
+/**
+ * Runs the scenario and says what was measured; fails when something did not
+ * hold that is to hold of every run.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const simulate = Effect.fnUntraced(
+  function*({ json, report, ...given }: Options) {
+    const path = Option.getOrUndefined(report)
+    if (path !== undefined) yield* prepare(path)
+    const measured = yield* Simulation.run(Flags.scenarioOf(given), {
+      crypto: NodeCrypto.fastest,
+      onProgress: yield* onTerminal()
+    }).pipe(
+      Effect.catchTag("InvalidScenario", (mistake) => Output.usage(Flags.mistakeOf(mistake)))
+    )
+    const command = Flags.commandOf(measured.scenario)
+    if (path !== undefined) yield* attempt(path, () => Fs.writeFile(path, Page.page(measured, command)))
+    yield* Output.print(json, Report.document(measured, command), [
+      ...Report.lines(measured),
+      "",
+      ...(path === undefined ? [] : [`Report: ${Path.resolve(path)}`]),
+      `Again:  ${command}`
+    ])
+    const broken = measured.expectations.filter(({ holds }) => !holds)
+    if (broken.length > 0) {
+      return yield* Output.failed(
+        broken.map(Report.judged).map(({ bound, measured, what }) => `${what}: ${measured}, ${bound}`).join("; ")
+      )
+    }
+  },
+  Effect.scoped
+)

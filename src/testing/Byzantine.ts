@@ -1,0 +1,270 @@
+/**
+ * Nodes that misbehave: a node of the production code that lies in what it
+ * says, so that it joins, is known and is asked as any other. Each behaviour
+ * has a name, and draws all it invents from the randomness of its machine.
+ *
+ * ```ts
+ * const liar = world.machine("liar", Byzantine.layer("inventsNodes", { through: nodes.slice(0, 3) }))
+ * yield* liar.start
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Address } from "../Address.ts"
+import type { Contact } from "../Contact.ts"
+import * as Dht from "../Dht.ts"
+import { type Identity, NodeIdentity } from "../Identity.ts"
+import { findNodeResponse, findValueResponse } from "../internal/answer.ts"
+import * as Hex from "../internal/hex.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
+import * as Message from "../Message.ts"
+import * as NodeId from "../NodeId.ts"
+import * as Record from "../Record.ts"
+import { Routing } from "../Routing.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
+import { Transport } from "../Transport.ts"
+import * as RecordOrder from "./internal/recordOrder.ts"
+import type { Machine } from "./SimWorld.ts"
+
+/**
+ * The behaviours, in a sentence each.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const behaviours = {
+  dropsRequests: "answers nobody but who asks whether it is there",
+  inventsNodes: "names nodes that do not exist",
+  misplacesNodes: "names nodes that exist at addresses where they are not",
+  eclipses: "names nobody but itself and its accomplices",
+  servesStale: "acknowledges every record, and shows the first version of each that it saw",
+  servesForged: "shows records that were changed, or signed by a key that has no say",
+  floods: "sends well-formed requests to whom it knows, and reads no answers",
+  floodsGarbage: "sends whom it knows bytes that mean nothing"
+} as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Behaviour = keyof typeof behaviours
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Through whom it joins. */
+  readonly through: ReadonlyArray<{ readonly socket: SocketAddress }>
+  /** Whom one that `eclipses` names. */
+  readonly accomplices?: ReadonlyArray<{ readonly identity: Identity; readonly socket: SocketAddress }> | undefined
+  /** Datagrams a second of one that floods; defaults to 100. */
+  readonly rate?: number | undefined
+}
+
+/**
+ * What it says instead; undefined for nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Lie = (body: Message.Body) => Message.Body | undefined
+
+type Answer = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
+
+/** What a liar has to lie with. */
+interface Means {
+  readonly identity: Identity
+  readonly self: Contact
+  readonly bytes: (length: number) => Uint8Array
+  readonly below: (limit: number) => number
+  readonly options: Options
+}
+
+const k = 16
+
+/** Slots of which the first version is remembered. */
+const rememberedSlots = 4096
+
+const withNodes = (body: Answer, nodes: ReadonlyArray<Contact>): Message.Body =>
+  body._tag === "FindNodeResponse"
+    ? findNodeResponse(nodes, body.observed)
+    : findValueResponse({
+      nodes,
+      records: body.records ?? [],
+      observed: body.observed,
+      legacy: body.record !== undefined
+    })
+
+const withRecords = (
+  body: Extract<Answer, { readonly _tag: "FindValueResponse" }>,
+  records: ReadonlyArray<Record.SignedRecord>
+): Message.Body =>
+  findValueResponse({ nodes: body.nodes ?? [], records, observed: body.observed, legacy: body.record !== undefined })
+
+const isAnswer = (body: Message.Body): body is Answer =>
+  body._tag === "FindNodeResponse" || body._tag === "FindValueResponse"
+
+const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
+  dropsRequests: () => (body) =>
+    isAnswer(body) || body._tag === "StoreResponse" || body._tag === "PushAck" ? undefined : body,
+
+  inventsNodes: ({ below, bytes }) => (body) => {
+    if (!isAnswer(body)) return body
+    const invented = Array.from({ length: k }, (): Contact => {
+      const address = Hex.encode(bytes(21)) as Address
+      const host = `${11 + below(80)}.${below(256)}.${below(256)}.${1 + below(254)}`
+      return { address, id: NodeId.fromAddress(address), host, port: 1024 + below(60_000) }
+    })
+    return withNodes(body, invented)
+  },
+
+  misplacesNodes: ({ self }) => (body) => {
+    if (!isAnswer(body)) return body
+    const nodes = body.nodes ?? []
+    // Everybody is where somebody else is.
+    return withNodes(
+      body,
+      nodes.map((node, i) => {
+        const { host, port } = nodes.length > 1 ? nodes[(i + 1) % nodes.length] : self
+        return { ...node, host, port }
+      })
+    )
+  },
+
+  eclipses: ({ options, self }) => (body) => {
+    if (!isAnswer(body)) return body
+    const accomplices = (options.accomplices ?? []).map(({ identity, socket }): Contact => ({
+      id: identity.nodeId,
+      address: identity.address,
+      ...socket
+    }))
+    const nodes = [self, ...accomplices].slice(0, k)
+    return body._tag === "FindNodeResponse" ? withNodes(body, nodes) : withRecords({ ...body, nodes }, [])
+  },
+
+  servesStale: () => {
+    const first = new RecencyMap<string, Record.SignedRecord>(rememberedSlots)
+    return (body) => {
+      if (body._tag === "StoreResponse") return { ...body, stored: true }
+      if (body._tag !== "FindValueResponse") return body
+      // A record's own key is slot enough: it shows what it was asked for.
+      return withRecords(
+        body,
+        (body.records ?? []).map((record) =>
+          first.use(RecordOrder.slotOf(NodeId.zero, record), () => Record.detach(record))
+        )
+      )
+    }
+  },
+
+  servesForged: ({ below, identity }) => (body) => {
+    if (body._tag === "StoreResponse") return { ...body, stored: true }
+    if (body._tag !== "FindValueResponse") return body
+    return withRecords(body, (body.records ?? []).map((record) => forged(record, identity, below(2) === 0)))
+  },
+
+  floods: () => (body) => body,
+  floodsGarbage: () => (body) => body
+}
+
+/** The same record, newer, with its old signature or with one of ours. */
+const forged = (record: Record.SignedRecord, identity: Identity, isSigned: boolean): Record.SignedRecord => {
+  const fields = { ...record, seq: record.seq + 1n }
+  const read = (given: Record.Fields) => Result.getOrElse(Record.decode(Record.encode(given)), () => record)
+  if (!isSigned) return read(fields)
+  const unsigned = read({ ...fields, publicKey: identity.publicKey })
+  return read({ ...fields, publicKey: identity.publicKey, signature: identity.sign(Record.signedBytes(unsigned)) })
+}
+
+/** What goes out is read, changed and signed again. */
+const lyingTransport = (behaviour: Behaviour, options: Options): Layer.Layer<Transport, never, Machine> =>
+  Layer.effect(
+    Transport,
+    Effect.gen(function*() {
+      const transport = yield* Transport
+      const identity = yield* NodeIdentity
+      const secureRandom = yield* SecureRandom.SecureRandom
+      const random = yield* Random.Random
+      const lie = lies[behaviour]({
+        identity,
+        self: { id: identity.nodeId, address: identity.address, ...transport.address },
+        bytes: (length) => Effect.runSync(secureRandom.randomBytes(length)),
+        below: (limit) => Math.floor(random.nextDoubleUnsafe() * limit),
+        options
+      })
+      const sendUnsafe: Transport["Service"]["sendUnsafe"] = (payload, to) => {
+        const frame = Message.frame(payload)
+        const body = typeof frame === "string" ? frame : Message.readBody(frame)
+        if (typeof frame === "string" || typeof body === "string") return transport.sendUnsafe(payload, to)
+        const said = lie(body)
+        if (said === undefined) return undefined
+        if (said === body) return transport.sendUnsafe(payload, to)
+        return transport.sendUnsafe(Message.encode(said, { ...frame, signer: identity }), to)
+      }
+      return Transport.of({
+        ...transport,
+        sendUnsafe,
+        send: (payload, to) =>
+          Effect.suspend(() => {
+            const error = sendUnsafe(payload, to)
+            return error === undefined ? Effect.void : Effect.fail(error)
+          })
+      })
+    })
+  )
+
+const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
+  const identity = yield* NodeIdentity
+  const transport = yield* Transport
+  const routing = yield* Routing
+  const random = yield* SecureRandom.SecureRandom
+  yield* Effect.gen(function*() {
+    yield* Effect.sleep(1000 / rate)
+    const known = routing.core.entries()
+    if (known.length === 0) return
+    const { contact } = known[yield* Random.nextIntBetween(0, known.length - 1)]
+    const garbage = yield* random.randomBytes(32 + (yield* Random.nextIntBetween(0, 1100)))
+    const target = NodeId.fromBytesUnsafe(garbage.slice(0, NodeId.length))
+    // Bit 0x40 of the first byte would make it another protocol's.
+    garbage[0] &= 0xbf
+    const question: Message.Body = { _tag: "FindNode", target }
+    const transactionId = Hex.encode(yield* random.randomBytes(20))
+    transport.sendUnsafe(isGarbage ? garbage : Message.encode(question, { signer: identity, transactionId }), contact)
+  }).pipe(
+    Effect.forever,
+    Effect.catchCause((cause) => Effect.logWarning("Flooding stopped", cause)),
+    Effect.annotateLogs({ module: "effect-dht/testing/Byzantine", fiber: "Flood" }),
+    Effect.forkScoped
+  )
+})
+
+/**
+ * A node that misbehaves, for `World.machine`. It joins by itself once it is
+ * built, or stays alone when nobody answers.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  behaviour: Behaviour,
+  options: Options
+): Layer.Layer<Dht.Services | Transport, never, Machine> => {
+  const act: Effect.Effect<void, never, Dht.Services | Machine | Scope.Scope> = Effect.gen(function*() {
+    const dht = yield* Dht.Dht
+    yield* Effect.ignore(dht.bootstrap(options.through.map(({ socket }) => socket)))
+    if (behaviour === "floods" || behaviour === "floodsGarbage") {
+      yield* flood(behaviour === "floodsGarbage", options.rate ?? 100)
+    }
+  })
+  return Layer.effectDiscard(act).pipe(
+    Layer.provideMerge(Dht.layer()),
+    Layer.provideMerge(lyingTransport(behaviour, options))
+  )
+}

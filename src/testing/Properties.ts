@@ -1,0 +1,81 @@
+/**
+ * What must hold in every world, each by its name: what is wrong when it does
+ * not is a {@link Violation}. `PropertiesSafety` watches a world while it runs,
+ * `PropertiesLiveness` looks at one in which nothing went wrong for a while.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+
+/**
+ * The properties, in a sentence each.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const properties = {
+  RecordsAreGood: "what a node keeps or returns is signed, alive, and its signer's to say",
+  NeverOlder: "a node that acknowledged a record lists no older one of its slot",
+  TableIsSound: "a bucket has at most K contacts, each once, in the bucket of its id, and never the node itself",
+  LiveContactsStay: "a contact that answers keeps its place",
+  HearsayStays: "a node passes on only contacts that it heard from itself",
+  OneReply: "a request has at most one reply",
+  StoreIsBounded: "a store keeps to its limits, in all and for each key",
+  NothingIsLeft: "a node that is closed leaves no call, no timer and no fiber",
+  AnnouncedIsFound: "every live node finds the newest version of every announced record",
+  AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it",
+  TablesAreConnected: "every live node reaches every other along the contacts of the tables",
+  WithdrawnVanishes: "a record that nobody renews is gone when its time is over",
+  MailArrivesOnce: "every letter arrives, and once"
+} as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Property = keyof typeof properties
+
+/**
+ * What there is to say about a violation, by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Facts = Readonly<{ [name: string]: string | number | bigint }>
+
+/**
+ * A property that did not hold. `atMillis` is virtual time since the beginning,
+ * `seed` that of the world.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Violation extends Data.TaggedError("Violation")<{
+  readonly property: Property
+  /** Whose fault it is; the name of the world's node. */
+  readonly node: string
+  readonly atMillis: number
+  readonly facts: Facts
+  readonly seed: number | string
+}> {
+  override get message() {
+    const facts = Object.entries(this.facts).map(([name, value]) => `${name} ${value}`).join(", ")
+    return `${clockTime(this.atMillis)} ${this.node}: ${this.property}, that ${properties[this.property]}, ` +
+      `does not hold: ${facts} (seed ${this.seed})`
+  }
+}
+
+/**
+ * Virtual time as `hh:mm:ss`, with milliseconds where there are some.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const clockTime = (millis: number): string => {
+  const whole = Math.floor(millis)
+  const seconds = Math.floor(whole / 1000)
+  const two = (n: number) => String(n).padStart(2, "0")
+  const rest = whole % 1000
+  return `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}` +
+    (rest === 0 ? "" : `.${String(rest).padStart(3, "0")}`)
+}

@@ -1,0 +1,216 @@
+/**
+ * What must come about in the end: once nothing went wrong for as long as it
+ * takes to make up for what did. How long that is depends on what went wrong;
+ * announced records are back in place at the latest when they were renewed,
+ * after half of their lifetime and a minute.
+ *
+ * These checks ask the nodes, so they take virtual time. Nodes that are down
+ * are left out.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as NodeId from "../NodeId.ts"
+import { Query } from "../Query.ts"
+import type * as Record from "../Record.ts"
+import { Routing } from "../Routing.ts"
+import { Store } from "../Store.ts"
+import * as RecordOrder from "./internal/recordOrder.ts"
+import { type Facts, type Property, Violation } from "./Properties.ts"
+import type { NodeServices, SimNode, World } from "./SimWorld.ts"
+
+/**
+ * A node that takes part.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Node = Pick<SimNode<NodeServices, unknown>, "name" | "identity" | "isUp" | "run">
+
+/**
+ * The newest version of a record, and who keeps it alive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Announced {
+  readonly publisher: string
+  readonly key: NodeId.NodeId
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Letter {
+  readonly recipient: string
+  /** What tells it from all others. */
+  readonly id: string
+}
+
+/**
+ * What there is to check. What is absent is not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Expected {
+  readonly announced?: ReadonlyArray<Announced> | undefined
+  /** How many of the closest nodes hold each record; defaults to 8. Fewer when some of them lie. */
+  readonly replicas?: number | undefined
+  /**
+   * The last records of slots that nobody says anything in any more. Those that
+   * are still alive are left out.
+   */
+  readonly withdrawn?: ReadonlyArray<Announced> | undefined
+  /** Letters that must have arrived. */
+  readonly sent?: ReadonlyArray<Letter> | undefined
+  /** All that arrived, as often as it did. */
+  readonly received?: ReadonlyArray<Letter> | undefined
+}
+
+const closest = 16
+const wanted = 8
+
+/** Requests of a check that are under way at the same time. */
+const concurrency = 8
+
+/** An expired record is gone after so many seconds, whatever the latency. */
+const marginSeconds = 2
+
+/**
+ * Checks all liveness properties, one after the other.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const check = Effect.fnUntraced(function*(
+  world: World,
+  all: ReadonlyArray<Node>,
+  expected: Expected
+): Effect.fn.Return<ReadonlyArray<Violation>> {
+  const nodes = all.filter(({ isUp }) => isUp)
+  const { announced = [], received = [], replicas = wanted, sent = [], withdrawn = [] } = expected
+  const found: Array<Violation> = []
+  const report = (property: Property, node: string, facts: Facts) => {
+    found.push(new Violation({ property, node, atMillis: world.timeline.elapsedMillis, facts, seed: world.seed }))
+  }
+
+  // --- Tables
+
+  const ids = new Map(nodes.map((node, i) => [node.identity.nodeId, i]))
+  const tables = yield* Effect.forEach(nodes, (node) =>
+    ask(node, Routing.use(({ entries }) => entries), []).pipe(
+      Effect.map((entries) => entries.flatMap(({ contact }) => ids.get(contact.id) ?? []))
+    ))
+  const reversed = nodes.map((): Array<number> => [])
+  tables.forEach((table, i) => table.forEach((j) => reversed[j].push(i)))
+  // Whoever reaches one and is reached by it, reaches all.
+  const out = reach(tables)
+  const back = reach(reversed)
+  nodes.forEach((node, i) => {
+    if (!out.has(i)) report("TablesAreConnected", node.name, { "cannot be reached from": nodes[0].name })
+    else if (!back.has(i)) report("TablesAreConnected", node.name, { "cannot reach": nodes[0].name })
+  })
+
+  // --- Records
+
+  for (const { key, publisher, record } of announced) {
+    const others = nodes.filter(({ name }) => name !== publisher)
+      .sort((a, b) => NodeId.compareDistance(key, a.identity.nodeId, b.identity.nodeId))
+      .slice(0, closest)
+    const holders: Array<Node> = []
+    for (const node of others) {
+      if ((yield* heldBy(node, record)).some((held) => RecordOrder.compare(held, record) >= 0)) holders.push(node)
+    }
+    const least = Math.min(replicas, others.length)
+    if (holders.length < least) {
+      report("AnnouncedIsReplicated", publisher, {
+        key,
+        seq: record.seq,
+        wanted: least,
+        holders: holders.map(({ name }) => name).join(", ") || "nobody"
+      })
+    }
+    yield* Effect.forEach(nodes, (node) =>
+      Effect.map(recordsAt(node, key, record.type), (records) => {
+        const newest = newestOf(records, key, record)
+        if (newest !== undefined && RecordOrder.compare(newest, record) >= 0) return
+        report("AnnouncedIsFound", node.name, {
+          publisher,
+          key,
+          wanted: `seq ${record.seq}`,
+          found: newest === undefined ? "nothing" : `seq ${newest.seq}`
+        })
+      }), { concurrency, discard: true })
+  }
+
+  for (const { key, publisher, record } of withdrawn) {
+    const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    if (record.expiresAt + marginSeconds > now) continue
+    yield* Effect.forEach(nodes, (node) =>
+      Effect.gen(function*() {
+        const kept = yield* heldBy(node, record)
+        const seen = yield* recordsAt(node, key, record.type)
+        if (newestOf([...kept, ...seen], key, record) === undefined) return
+        report("WithdrawnVanishes", node.name, {
+          publisher,
+          key,
+          seq: record.seq,
+          expired: `${now - record.expiresAt} s ago`
+        })
+      }), { concurrency, discard: true })
+  }
+
+  // --- Letters
+
+  const times = new Map<string, number>()
+  for (const { id, recipient } of received) times.set(`${recipient} ${id}`, (times.get(`${recipient} ${id}`) ?? 0) + 1)
+  for (const { id, recipient } of sent) {
+    if (!times.has(`${recipient} ${id}`)) report("MailArrivesOnce", recipient, { letter: id, arrived: 0 })
+  }
+  for (const [letter, arrived] of times) {
+    const at = letter.lastIndexOf(" ")
+    if (arrived > 1) report("MailArrivesOnce", letter.slice(0, at), { letter: letter.slice(at + 1), arrived })
+  }
+  return found
+})
+
+/** What a node says; `otherwise` when it went down meanwhile. */
+const ask = <A>(node: Node, effect: Effect.Effect<A, never, NodeServices>, otherwise: NoInfer<A>): Effect.Effect<A> =>
+  Effect.orElseSucceed(node.run(effect), () => otherwise)
+
+/** All records at a key of the network, of one type. */
+const recordsAt = (node: Node, key: NodeId.NodeId, type: number): Effect.Effect<ReadonlyArray<Record.SignedRecord>> =>
+  ask(
+    node,
+    Query.use((query) => query.aggregateRecords(key, type)).pipe(
+      Effect.orElseSucceed((): ReadonlyArray<Record.SignedRecord> => [])
+    ),
+    []
+  )
+
+/** What a node itself holds of the publisher's records of that type. */
+const heldBy = (node: Node, record: Record.SignedRecord): Effect.Effect<ReadonlyArray<Record.SignedRecord>> =>
+  ask(node, Store.use((store) => store.getAllByAddress(record.address, record.type)), [])
+
+const newestOf = (
+  records: ReadonlyArray<Record.SignedRecord>,
+  key: NodeId.NodeId,
+  record: Record.SignedRecord
+): Record.SignedRecord | undefined => {
+  const slot = RecordOrder.slotOf(key, record)
+  return records.filter((other) => RecordOrder.slotOf(key, other) === slot)
+    .sort(RecordOrder.compare)
+    .at(-1)
+}
+
+/** Whom one reaches from the first, itself included. */
+const reach = (edges: ReadonlyArray<ReadonlyArray<number>>): ReadonlySet<number> => {
+  const reached = new Set(edges.length === 0 ? [] : [0])
+  // A set that grows while it is walked is walked to its end.
+  for (const from of reached) for (const to of edges[from]) reached.add(to)
+  return reached
+}

@@ -1,0 +1,526 @@
+/**
+ * What must never happen, watched while a world runs: every datagram as it
+ * arrives, and every node from time to time.
+ *
+ * A node is watched when {@link Safety.probe} is installed on it. What is done
+ * for each datagram takes the same time however many nodes and records there
+ * are; what walks a store or a table is done at an interval.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Address } from "../Address.ts"
+import { Crypto } from "../Crypto.ts"
+import type * as Dht from "../Dht.ts"
+import { NodeIdentity } from "../Identity.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
+import { sha256Hex } from "../internal/sha256.ts"
+import * as Message from "../Message.ts"
+import * as NodeId from "../NodeId.ts"
+import * as Record from "../Record.ts"
+import { Routing } from "../Routing.ts"
+import { Rpc } from "../Rpc.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import { Store } from "../Store.ts"
+import { Transport } from "../Transport.ts"
+import * as RecordOrder from "./internal/recordOrder.ts"
+import { type Facts, type Property, Violation } from "./Properties.ts"
+import type { Delivery } from "./SimNetwork.ts"
+import type { Machine, World } from "./SimWorld.ts"
+import { VirtualTime } from "./VirtualTime.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Safety {
+  /** Goes on every node that is to be watched, as its `app` or beside it. */
+  readonly probe: Layer.Layer<never, never, Dht.Services | Machine>
+  /** The violations so far, at most 100. */
+  readonly violations: ReadonlyArray<Violation>
+  /** Looks at all nodes now. */
+  readonly sweep: () => void
+  /** Judges a record that a node returned to its application for a key. */
+  readonly returned: (node: string, key: NodeId.NodeId, record: Record.SignedRecord) => void
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How often all nodes are looked at; defaults to 30 seconds. */
+  readonly interval?: Duration.Input | undefined
+  /** Who may say what; defaults to `Record.authority`, as nodes do. */
+  readonly policy?: Record.Policy | undefined
+  /** Keys that a store of the world may hold; defaults to 100 000, as nodes do. */
+  readonly maxKeys?: number | undefined
+}
+
+const maxViolations = 100
+
+/** Kademlia's K. */
+const k = 16
+
+/** A reply comes within this time, or its request is forgotten here. */
+const requestMillis = 60_000
+
+/** Records of which is remembered what is wrong with them. */
+const rememberedRecords = 10_000
+
+/** Stored records that are judged at each look at a node. */
+const judgedPerSweep = 16
+
+/** The pairs of an address and its id that are remembered. */
+const rememberedIds = 50_000
+
+/** A way longer than this, in milliseconds, may make a node seem silent that is not. */
+const longWayMillis = 500
+
+/** A node from its start to its end. */
+interface Life {
+  readonly name: string
+  readonly id: NodeId.NodeId
+  readonly socket: SocketAddress.SocketAddress
+  readonly clock: Clock.Clock
+  readonly crypto: Crypto["Service"]
+  readonly routing: Routing["Service"]["core"]
+  readonly store: Store["Service"]["core"]
+  readonly pending: Effect.Effect<number>
+  readonly startedAt: number
+  endedAt: number | undefined
+  /** How far its clock is ahead of the world's, in milliseconds, and since when at the latest. */
+  ahead: number
+  aheadSince: number
+  /** The newest record of each slot that it said it holds. */
+  readonly acknowledged: Map<string, Acknowledged>
+  /** What its store held when it was looked at last. */
+  judged: Set<string>
+  /** Whom it had heard from, when it was looked at last. */
+  contacts: ReadonlyArray<NodeId.NodeId>
+}
+
+interface Acknowledged extends RecordOrder.Rank {
+  readonly at: number
+  readonly expiresAt: number
+}
+
+/** A request that reached a node. */
+interface Asked {
+  readonly at: number
+  times: number
+  replies: number
+  /** What it is about, and the record that it wants stored. */
+  readonly key: NodeId.NodeId | undefined
+  readonly record: (RecordOrder.Rank & { readonly slot: string; readonly expiresAt: number }) | undefined
+}
+
+/** What tells whether the network did all it was asked to. */
+interface Weather {
+  readonly at: number
+  readonly disturbances: number
+}
+
+/**
+ * Watches a world until the scope closes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const watch = Effect.fnUntraced(function*(
+  world: World,
+  options: Options = {}
+): Effect.fn.Return<Safety, never, Scope.Scope> {
+  const { maxKeys = 100_000 } = options
+  const { network, seed, timeline } = world
+  const violations: Array<Violation> = []
+  /** Those that are up, by where they are bound. */
+  const up = new Map<string, Life>()
+  const byIp = new Map<string, Array<Life>>()
+  const byId = new Map<NodeId.NodeId, Life>()
+  let ended: Array<Life> = []
+  const asked = new Map<string, Asked>()
+  const faults = new RecencyMap<string, { readonly fault: string | undefined }>(rememberedRecords)
+  const ids = new RecencyMap<Address, NodeId.NodeId>(rememberedIds)
+  let policy = options.policy
+  let changes = 0
+  let longestWay = 0
+  let weather: ReadonlyArray<Weather> = []
+
+  const report = (property: Property, node: string, facts: Facts): void => {
+    if (violations.length >= maxViolations) return
+    if (violations.some((other) => other.property === property && other.node === node)) return
+    violations.push(new Violation({ property, node, atMillis: timeline.elapsedMillis, facts, seed }))
+  }
+
+  // --- Records -----------------------------------------------------------------
+
+  /** What is wrong with a record at a key whenever it is looked at. */
+  const faultOf = (life: Life, key: NodeId.NodeId, record: Record.SignedRecord): string | undefined =>
+    faults.use(`${key} ${sha256Hex(record.bytes)}`, () => {
+      const signedAt = Number(record.timestamp)
+      const form = Record.fault(record, signedAt)
+      if (form !== undefined) return { fault: Record.toError(form).message }
+      if (!Record.isSigned(record, life.crypto)) return { fault: "bad signature" }
+      policy ??= Record.authority({ crypto: life.crypto })
+      const allowed = policy(key, record, signedAt)
+      return { fault: Result.isFailure(allowed) ? allowed.failure.message : undefined }
+    }).fault
+
+  const judge = (life: Life, key: NodeId.NodeId, record: Record.SignedRecord, where: string): void => {
+    const fault = faultOf(life, key, record)
+    if (fault !== undefined) report("RecordsAreGood", life.name, { where, key, type: record.type, fault })
+  }
+
+  // --- Datagrams ---------------------------------------------------------------
+
+  const senderOf = ({ from, sentAtMillis, source }: Delivery): Life | undefined => {
+    const life = source.router === undefined
+      ? up.get(SocketAddress.key(from))
+      : byIp.get(source.ip)?.find((_, __, all) => all.length === 1)
+    return life !== undefined && sentAtMillis >= life.startedAt ? life : undefined
+  }
+
+  /** Whether the node's clock was, at a moment of the world, as it is now. */
+  const isSteadySince = (life: Life, millis: number): boolean => {
+    const ahead = life.clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe()
+    if (ahead !== life.ahead) {
+      life.ahead = ahead
+      life.aheadSince = timeline.elapsedMillis
+    }
+    return life.aheadSince <= millis
+  }
+
+  const request = (life: Life, frame: Message.Frame): void => {
+    const id = `${SocketAddress.key(life.socket)} ${frame.transactionId}`
+    const known = asked.get(id)
+    if (known !== undefined) {
+      known.times++
+      return
+    }
+    const body = Message.readBody(frame)
+    if (typeof body === "string") return
+    const at = timeline.elapsedMillis
+    if (body._tag === "Store") {
+      const { record } = body
+      const isOwn = body.key === undefined || body.key === NodeId.zero ||
+        RecordOrder.kindOf(record.type) === "sovereign"
+      const key = isOwn || body.key === undefined ? Record.ownKey(record) : body.key
+      const { delegatedAt, expiresAt, seq, timestamp } = record
+      const slot = RecordOrder.slotOf(key, record)
+      asked.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, expiresAt, seq, timestamp } })
+    } else {
+      asked.set(id, { at, times: 1, replies: 0, key: "target" in body ? body.target : undefined, record: undefined })
+    }
+  }
+
+  const reply = (life: Life, frame: Message.Frame, sentAt: number): void => {
+    const about = asked.get(`${SocketAddress.key(life.socket)} ${frame.transactionId}`)
+    if (about === undefined) return
+    about.replies++
+    // A copy that the network made looks like a reply of its own.
+    if (about.replies > about.times * (network.counts.duplicated === 0 ? 1 : 2)) {
+      report("OneReply", life.name, { transaction: frame.transactionId, requests: about.times, replies: about.replies })
+    }
+    if (frame.type === Message.Type.Pong) return
+    const body = Message.readBody(frame)
+    if (typeof body === "string") return
+    switch (body._tag) {
+      case "FindNodeResponse":
+        return passedOn(life, body, sentAt)
+      case "FindValueResponse":
+        passedOn(life, body, sentAt)
+        if (about.key !== undefined) listed(life, about.key, body, sentAt)
+        return
+      case "StoreResponse": {
+        const { record } = about
+        if (record === undefined || !body.stored) return
+        const newest = life.acknowledged.get(record.slot)
+        if (newest === undefined || RecordOrder.compare(newest, record) < 0) {
+          life.acknowledged.set(record.slot, { ...record, at: sentAt })
+        }
+      }
+    }
+  }
+
+  type Listing = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
+
+  const passedOn = (life: Life, { nodes }: Pick<Listing, "nodes">, sentAt: number): void => {
+    for (const { id } of nodes ?? []) {
+      if (life.routing.verifiedAt(id) !== undefined || life.routing.get(id) === undefined) continue
+      // It may have left the table since, and come again as hearsay.
+      const addedAt = life.routing.entries().find(({ contact }) => contact.id === id)?.addedAt ?? Infinity
+      if (isSteadySince(life, sentAt) && addedAt < timeline.startMillis + sentAt + life.ahead) {
+        report("HearsayStays", life.name, { contact: id })
+      }
+    }
+  }
+
+  const listed = (
+    life: Life,
+    key: NodeId.NodeId,
+    body: Extract<Listing, { readonly _tag: "FindValueResponse" }>,
+    sentAt: number
+  ): void => {
+    const records = body.record === undefined ? body.records ?? [] : [body.record, ...(body.records ?? [])]
+    const now = isSteadySince(life, sentAt) ? (timeline.startMillis + sentAt + life.ahead) / 1000 : undefined
+    for (const record of records) {
+      judge(life, key, record, "an answer")
+      if (now === undefined) continue
+      if (record.expiresAt < Math.floor(now)) {
+        report("RecordsAreGood", life.name, {
+          where: "an answer",
+          key,
+          type: record.type,
+          fault: `expired ${Math.floor(now) - record.expiresAt} s ago`
+        })
+      }
+      const held = life.acknowledged.get(RecordOrder.slotOf(key, record))
+      if (
+        held !== undefined && held.at < sentAt && held.expiresAt >= now &&
+        RecordOrder.compare(record, held) < 0 && !isCrowded(life, key)
+      ) {
+        report("NeverOlder", life.name, {
+          key,
+          type: record.type,
+          acknowledged: `seq ${held.seq} of ${held.timestamp}`,
+          listed: `seq ${record.seq} of ${record.timestamp}`
+        })
+      }
+    }
+  }
+
+  /** Whether the newer record may have had to make room. */
+  const isCrowded = (life: Life, key: NodeId.NodeId): boolean => {
+    if (life.store.size >= maxKeys) return true
+    for (const [at, count] of countsOf(life)) {
+      if (at.startsWith(key) && count >= RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]) {
+        return true
+      }
+    }
+    return false
+  }
+
+  const countsOf = (life: Life): Map<string, number> => {
+    const counts = new Map<string, number>()
+    for (const { key, type } of life.store.rows(Math.floor(life.clock.currentTimeMillisUnsafe() / 1000))) {
+      const at = `${key} ${RecordOrder.kindOf(type)}`
+      counts.set(at, (counts.get(at) ?? 0) + 1)
+    }
+    return counts
+  }
+
+  const delivered = (delivery: Delivery): void => {
+    const frame = Message.frame(delivery.payload)
+    if (typeof frame === "string") return
+    const way = timeline.elapsedMillis - delivery.sentAtMillis
+    if (way > longestWay) longestWay = way
+    if (Message.isResponse(frame.type)) {
+      const life = senderOf(delivery)
+      if (life !== undefined) reply(life, frame, delivery.sentAtMillis)
+    } else {
+      const life = up.get(SocketAddress.key(delivery.to))
+      if (life !== undefined) request(life, frame)
+    }
+  }
+
+  // --- Nodes -------------------------------------------------------------------
+
+  const lookAtTable = (life: Life): void => {
+    const counts = new Map<number, number>()
+    const met = new Set<NodeId.NodeId>()
+    const unsound = (facts: Facts) => report("TableIsSound", life.name, facts)
+    for (const { bucket, contact } of life.routing.entries()) {
+      const { address, id } = contact
+      const count = (counts.get(bucket) ?? 0) + 1
+      counts.set(bucket, count)
+      if (count > k) unsound({ bucket, contacts: count })
+      if (met.has(id)) unsound({ bucket, twice: id })
+      met.add(id)
+      if (id === life.id) unsound({ bucket, itself: id })
+      else if (NodeId.bucketIndex(life.id, id) !== bucket) unsound({ bucket, stray: id })
+      if (ids.use(address, () => NodeId.fromAddress(address)) !== id) unsound({ bucket, id, address })
+    }
+  }
+
+  /** Whether since that moment everything that was sent to a live node arrived, and soon. */
+  const isCalmSince = (moment: Weather, now: Weather): boolean =>
+    moment.disturbances === now.disturbances && longestWay < longWayMillis
+
+  const lookAtContacts = (life: Life, calmSince: number | undefined): void => {
+    if (calmSince !== undefined && life.startedAt < calmSince && isSteadySince(life, calmSince)) {
+      for (const id of life.contacts) {
+        const other = byId.get(id)
+        if (life.routing.get(id) === undefined && other !== undefined && other.startedAt < calmSince) {
+          report("LiveContactsStay", life.name, { gone: other.name, id })
+        }
+      }
+    }
+    life.contacts = life.routing.entries().flatMap(({ contact, verifiedAt }) =>
+      verifiedAt === undefined ? [] : [contact.id]
+    )
+  }
+
+  const lookAtStore = (life: Life): void => {
+    const now = Math.floor(life.clock.currentTimeMillisUnsafe() / 1000)
+    if (life.store.size > maxKeys) report("StoreIsBounded", life.name, { keys: life.store.size, limit: maxKeys })
+    for (const [at, records] of countsOf(life)) {
+      const limit = RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]
+      if (records > limit) report("StoreIsBounded", life.name, { at, records, limit })
+    }
+    const judged = new Set<string>()
+    let left = judgedPerSweep
+    for (const { address, key, seq, timestamp, type } of life.store.rows(now)) {
+      const row = `${key} ${address} ${type} ${seq} ${timestamp}`
+      if (life.judged.has(row)) {
+        judged.add(row)
+      } else if (left > 0) {
+        left--
+        judged.add(row)
+        for (const record of life.store.getAllByAddress(address, type, now)) {
+          if (record.seq === seq && record.timestamp === timestamp) judge(life, key, record, "the store")
+        }
+      }
+    }
+    life.judged = judged
+    for (const [slot, { expiresAt }] of life.acknowledged) if (expiresAt < now) life.acknowledged.delete(slot)
+  }
+
+  /** It is over when nothing happens any more that its end brought about. */
+  const lookAtRemains = (life: Life): void => {
+    const calls = Effect.runSync(life.pending)
+    if (calls > 0) report("NothingIsLeft", life.name, { calls })
+  }
+
+  const sweep = (): void => {
+    const { blocked, filtered, lost, overflowed } = network.counts
+    const now = { at: timeline.elapsedMillis, disturbances: blocked + filtered + lost + overflowed + changes }
+    const [earlier] = weather
+    const calmSince = weather.length === 2 && isCalmSince(earlier, now) ? earlier.at : undefined
+    weather = [...weather, now].slice(-2)
+    longestWay = 0
+    for (const life of up.values()) {
+      lookAtTable(life)
+      lookAtContacts(life, calmSince)
+      lookAtStore(life)
+    }
+    ended.filter(({ endedAt }) => endedAt !== now.at).forEach(lookAtRemains)
+    ended = ended.filter(({ endedAt }) => endedAt === now.at)
+    for (const [id, { at }] of asked) {
+      if (at > now.at - requestMillis) break
+      asked.delete(id)
+    }
+  }
+
+  // --- The probe ---------------------------------------------------------------
+
+  const nameOf = ({ host, port }: SocketAddress.SocketAddress): string => {
+    const name = network.hosts.find(({ ip }) => ip === host)?.name ?? host
+    return port === 4121 ? name : `${name}:${port}`
+  }
+
+  const neighbours = (life: Life): Array<Life> => byIp.get(life.socket.host) ?? []
+
+  const begin = Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const { nodeId: id } = yield* NodeIdentity
+    const { address: socket } = yield* Transport
+    const life: Life = {
+      name: nameOf(socket),
+      id,
+      socket,
+      clock,
+      crypto: yield* Crypto,
+      routing: (yield* Routing).core,
+      store: (yield* Store).core,
+      pending: (yield* Rpc).pending,
+      startedAt: timeline.elapsedMillis,
+      endedAt: undefined,
+      ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),
+      aheadSince: timeline.elapsedMillis,
+      acknowledged: new Map(),
+      judged: new Set(),
+      contacts: []
+    }
+    up.set(SocketAddress.key(socket), life)
+    byId.set(id, life)
+    byIp.set(socket.host, [...neighbours(life), life])
+    return life
+  })
+
+  const end = (life: Life) =>
+    Effect.sync(() => {
+      life.endedAt = timeline.elapsedMillis
+      ended.push(life)
+      if (up.get(SocketAddress.key(life.socket)) === life) up.delete(SocketAddress.key(life.socket))
+      if (byId.get(life.id) === life) byId.delete(life.id)
+      byIp.set(life.socket.host, neighbours(life).filter((other) => other !== life))
+    })
+
+  yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      network.observe({
+        delivered,
+        changed: () => {
+          changes++
+        }
+      })
+    ),
+    (stop) => Effect.sync(stop)
+  )
+  yield* Effect.sync(sweep).pipe(
+    Effect.delay(options.interval ?? "30 seconds"),
+    Effect.forever,
+    Effect.forkScoped
+  )
+
+  return {
+    probe: Layer.effectDiscard(Effect.acquireRelease(begin, end)),
+    violations,
+    sweep,
+    returned: (node, key, record) => {
+      const life = Array.from(up.values()).find(({ name }) => name === node)
+      if (life !== undefined) judge(life, key, record, "what it returned")
+    }
+  }
+})
+
+/**
+ * Runs a program that opens and closes a world, and fails where it leaves a
+ * timer or a fiber behind.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const leavesNothing = <A, E, R>(
+  program: Effect.Effect<A, E, R>,
+  options: { readonly seed: number | string }
+): Effect.Effect<A, E | Violation, R | VirtualTime> =>
+  Effect.gen(function*() {
+    const timeline = yield* VirtualTime
+    const before = timeline.timers
+    let fibers = 0
+    const result = yield* Effect.provideService(program, Metric.FiberRuntimeMetrics, {
+      recordFiberStart: () => {
+        fibers++
+      },
+      recordFiberEnd: () => {
+        fibers--
+      }
+    })
+    const timers = timeline.timers - before
+    if (fibers === 0 && timers === 0) return result
+    return yield* new Violation({
+      property: "NothingIsLeft",
+      node: "the world",
+      atMillis: timeline.elapsedMillis,
+      facts: { fibers, timers },
+      seed: options.seed
+    })
+  })

@@ -1,0 +1,215 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as TestConsole from "effect/testing/TestConsole"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Cli from "../../src/cli/Cli.ts"
+import { bar } from "../../src/cli/commands/Simulate.ts"
+import * as Page from "../../src/cli/SimulationPage.ts"
+import * as Report from "../../src/cli/SimulationReport.ts"
+import * as Simulation from "../../src/testing/Simulation.ts"
+
+const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
+  const exitCode = yield* Cli.main(["simulate", ...args]).pipe(
+    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
+  )
+  const out = (yield* TestConsole.logLines).slice(before[0]).map(String)
+  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String)
+  return { exitCode, out, error }
+})
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+const small = ["--nodes", "8", "--hours", "0.5"]
+
+/** Half an hour with everything in it. */
+const all = (
+  "--nodes 8 --hours 0.5 --seed 7 --latency 40ms --loss 0.05 --churn 0.3/h --byzantine 0.2 " +
+  "--partition share=0.4,at=15m,for=300s --signatures real --lookups 5.5 --endpoints 4 --topics 2 --watch"
+).split(" ")
+
+const hashOf = (lines: ReadonlyArray<string>) => /trace hash +([0-9a-f]{16})/.exec(lines.join("\n"))?.[1]
+
+const commandOf = (lines: ReadonlyArray<string>) => /effect-dht simulate (.*)/.exec(lines.join("\n"))?.[1] ?? ""
+
+describe("effect-dht simulate", () => {
+  it.effect("prints the numbers, and the command that makes the same run again", () =>
+    Effect.gen(function*() {
+      const first = yield* run(small)
+      assert.deepStrictEqual([first.exitCode, first.error], [0, []])
+      assert.match(first.out[0], /^8 nodes for 0.5 h/)
+      const again = yield* run(commandOf(first.out).split(" "))
+      assert.isDefined(hashOf(first.out))
+      assert.deepStrictEqual(again.out, first.out)
+      const other = yield* run([...small, "--seed", "2"])
+      assert.notStrictEqual(hashOf(other.out), hashOf(first.out))
+    }))
+
+  it.effect("understands all of its options, and says them in the command", () =>
+    Effect.gen(function*() {
+      const { out } = yield* run([...all, "--json"])
+      assert.strictEqual(out.length, 1)
+      const { command, scenario } = JSON.parse(out[0])
+      assert.deepStrictEqual(scenario, {
+        seed: 7,
+        nodes: 8,
+        hours: 0.5,
+        latencyMillis: 40,
+        loss: 0.05,
+        churnPerHour: 0.3,
+        byzantine: 0.2,
+        partition: { atHours: 0.25, forHours: 300 / 3600, share: 0.4 },
+        signatures: "real",
+        lookupsPerNodeHour: 5.5,
+        endpoints: 4,
+        topics: 2,
+        watched: true,
+        intervalMinutes: 5
+      })
+      assert.include(command, "--partition at=15m,for=5m,share=0.4")
+      const again = yield* run([...command.split(" ").slice(2), "--json"])
+      assert.deepStrictEqual(JSON.parse(again.out[0]), JSON.parse(out[0]))
+    }))
+
+  it.effect("writes, as JSON, all that was measured", () =>
+    Effect.gen(function*() {
+      const { exitCode, out } = yield* run([...small, "--json"])
+      const { command, ...measured } = JSON.parse(out[0])
+      assert.strictEqual(exitCode, 0)
+      assert.match(command, /^effect-dht simulate --nodes 8 /)
+      assert.deepStrictEqual(measured, yield* Simulation.run({ nodes: 8, hours: 0.5 }))
+    }))
+
+  it.effect("ends with exit code 1 when something does not hold, and shows the numbers all the same", () =>
+    Effect.gen(function*() {
+      const { error, exitCode, out } = yield* run([...small, "--latency", "2500ms"])
+      assert.strictEqual(exitCode, 1)
+      assert.isDefined(hashOf(out))
+      assert.include(out.join("\n"), "broken")
+      assert.strictEqual(error.length, 1)
+      assert.include(error[0], "at least 99 % expected")
+    }))
+
+  it.effect("leaves a report where it is told to", () =>
+    Effect.gen(function*() {
+      const path = join(yield* temporary, "report.html")
+      const { exitCode, out } = yield* run([...small, "--report", path])
+      assert.strictEqual(exitCode, 0)
+      assert.include(out.join("\n"), path)
+      const page = Fs.readFileSync(path, "utf8")
+      assert.include(page, hashOf(out) ?? "")
+      assert.include(page.replace(/<\/?span>/g, ""), commandOf(out))
+    }))
+
+  it.effect("says before it begins that a report has no place", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      for (const path of [directory, join(directory, "none", "report.html")]) {
+        // Nobody would wait for the end of this.
+        const { error, exitCode, out } = yield* run(["--nodes", "1000", "--hours", "1000", "--report", path])
+        assert.deepStrictEqual([exitCode, out, error.length], [1, [], 1])
+        assert.include(error[0], path)
+      }
+      assert.deepStrictEqual(Fs.readdirSync(directory), [])
+    }))
+
+  it("shows how far it is, and about how long it still takes", () => {
+    const at = (progress: Partial<Simulation.Progress>, seconds: number) =>
+      bar({ phase: "Running", joined: 10, nodes: 10, hours: 0, ofHours: 24, ...progress }, seconds)
+    assert.strictEqual(
+      at({ phase: "Starting", joined: 5 }, 100),
+      `[${"#".repeat(12)}${".".repeat(12)}] 5 of 10 nodes joined`
+    )
+    assert.strictEqual(at({}, 0), `[${".".repeat(24)}] 0.0 of 24 virtual hours`)
+    assert.strictEqual(
+      at({ hours: 8 }, 60),
+      `[${"#".repeat(8)}${".".repeat(16)}] 8.0 of 24 virtual hours, about 2 min left`
+    )
+    assert.strictEqual(at({ hours: 24 }, 60), `[${"#".repeat(24)}] 24.0 of 24 virtual hours, about 0 s left`)
+  })
+})
+
+describe("the report", () => {
+  const eventful = Simulation.run({
+    nodes: 10,
+    hours: 0.5,
+    churnPerHour: 0.5,
+    partition: { atHours: 0.25, forHours: 0.1, share: 0.4 }
+  })
+
+  it.effect("needs nothing from elsewhere", () =>
+    Effect.gen(function*() {
+      const page = Page.page(yield* eventful, "effect-dht simulate")
+      assert.notMatch(page, /\b(?:https?|wss?|ftp):|\bsrc=|\bhref=|url\(|@import|<link|fetch\(|import\(|"\/\//i)
+    }))
+
+  it.effect("has a plot of each kind, and every number", () =>
+    Effect.gen(function*() {
+      const measured = yield* eventful
+      const page = Page.page(measured, "effect-dht simulate --seed 1")
+      const names = [
+        "Found",
+        "Time to find an endpoint",
+        "Time to ask for a topic",
+        "Hops against log2 of the nodes",
+        "Requests per lookup",
+        "Copies of an announced record",
+        "Messages per node and hour",
+        "Health of the routing tables",
+        "Nodes"
+      ]
+      const figures = page.split("<figure").slice(1)
+      assert.deepStrictEqual(figures.map((figure) => /<h3>([^<]*)/.exec(figure)?.[1]), names)
+      for (const figure of figures) assert.match(figure, /<path class="line s0" d="M|<rect class="bar"/)
+      for (const { rows } of Report.sections(measured)) {
+        for (const [name, value] of rows) assert.include(page, `<th scope="row">${name}</th><td>${value}</td>`)
+      }
+      for (const { what } of measured.expectations) assert.include(page, what)
+      assert.include(page, "<span>--seed 1</span>")
+      assert.include(page, ">split</text>")
+    }))
+
+  it.effect("draws no value that is not there", () =>
+    Effect.gen(function*() {
+      const nothing = yield* Simulation.run({ nodes: 4, hours: 0.2, endpoints: 0, topics: 0 })
+      const [body] = Page.page(nothing, "").split("<script>")
+      assert.notMatch(body, /NaN|undefined|Infinity|null/)
+      assert.include(body, "nothing to measure")
+    }))
+
+  it.effect("draws every value inside of its plot", () =>
+    Effect.gen(function*() {
+      const page = Page.page(yield* eventful, "")
+      for (const [path] of page.matchAll(/ d="[^"]*"/g)) {
+        for (const [, x, y] of path.matchAll(/([\d.-]+) ([\d.-]+)/g)) {
+          assert.isTrue(Number(x) >= 0 && Number(x) <= 360 && Number(y) >= 0 && Number(y) <= 200, path)
+        }
+      }
+    }))
+
+  it.effect("shows text as it is, whatever is in it", () =>
+    Effect.gen(function*() {
+      const page = Page.page(yield* eventful, "<script>\"&'</script>")
+      assert.include(page, "&#60;script&#62;&#34;&#38;&#39;&#60;/script&#62;")
+      assert.strictEqual(page.split("<script>").length, 2)
+    }))
+
+  it("writes numbers for people", () => {
+    assert.deepStrictEqual(
+      [null, 0, 0.00012345, 0.5, 1.234, 12.34, 123.4, 1234.5, 1234567].map(Report.figure),
+      ["–", "0", "0.0001", "0.5", "1.23", "12.3", "123", "1\u00a0235", "1\u00a0234\u00a0567"]
+    )
+    assert.deepStrictEqual([null, 0, 0.5, 0.99994, 1].map(Report.percent), ["–", "0 %", "50 %", "99.994 %", "100 %"])
+    assert.deepStrictEqual(
+      [0, 1.23, 59.4, 60, 95, 3600, 5430].map(Report.duration),
+      ["0 s", "1.2 s", "59 s", "1 min", "1 min 35 s", "1 h", "1 h 30 min"]
+    )
+  })
+})

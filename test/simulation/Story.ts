@@ -1,0 +1,172 @@
+/**
+ * A small world and what happens in it, as data: it can be generated, shrunk,
+ * printed, and run again.
+ */
+import * as fc from "fast-check"
+import { type Behaviour, behaviours } from "../../src/testing/Byzantine.ts"
+import { clockTime } from "../../src/testing/Properties.ts"
+
+/** Who does it: a number that is taken modulo how many nodes there are by then. */
+export type Who = number
+
+export type Deed =
+  | { readonly do: "crash" | "leave" | "restart" | "forget"; readonly node: Who }
+  | { readonly do: "join" }
+  | { readonly do: "partition"; readonly nodes: number }
+  | { readonly do: "heal" }
+  | { readonly do: "cut"; readonly from: Who; readonly to: Who }
+  | { readonly do: "clock"; readonly node: Who; readonly seconds: number }
+  | { readonly do: "announce" | "publish" | "withdraw"; readonly node: Who }
+  | { readonly do: "offer" | "discover"; readonly node: Who; readonly topic: "bread" | "water" }
+  | { readonly do: "resolve" | "mail"; readonly node: Who; readonly whom: Who }
+
+export interface Happening {
+  /** Seconds since the nodes were started. */
+  readonly at: number
+  readonly deed: Deed
+}
+
+export interface Story {
+  readonly seed: number
+  readonly scheduleSeed?: number | undefined
+  readonly nodes: number
+  /** Of the ways between two hosts, in milliseconds. */
+  readonly latency: number
+  /** Shares of the datagrams, 0 to 1, until all is well. */
+  readonly loss: number
+  readonly duplication: number
+  /** Nodes besides that lie, and how. */
+  readonly liars?: ReadonlyArray<Behaviour> | undefined
+  /** The stand-in has no keys that a letter could be encrypted to: where there is mail, signatures are real. */
+  readonly realSignatures?: boolean | undefined
+  readonly happenings: ReadonlyArray<Happening>
+}
+
+/**
+ * For how long nothing goes wrong before all must be well. What is announced is
+ * renewed every ten minutes; but a node that refused it, as one does by a clock
+ * that is wrong, is left alone for an hour.
+ */
+export const calmMinutes = ({ happenings }: Story): number =>
+  happenings.some(({ deed }) => deed.do === "clock") ? 75 : 15
+
+/** Lifetime of what is announced, in seconds. */
+export const announcedTtl = 1200
+
+// --- In words ------------------------------------------------------------------
+
+const tell = (deed: Deed): string => {
+  switch (deed.do) {
+    case "crash":
+      return `node ${deed.node} crashes`
+    case "leave":
+      return `node ${deed.node} leaves`
+    case "restart":
+      return `node ${deed.node} starts again`
+    case "forget":
+      return `node ${deed.node} crashes and loses its state`
+    case "join":
+      return "a new node joins"
+    case "partition":
+      return `the first ${deed.nodes} nodes are separated from the others`
+    case "heal":
+      return "the network heals"
+    case "cut":
+      return `nothing from node ${deed.from} reaches node ${deed.to} any more`
+    case "clock":
+      return `the clock of node ${deed.node} jumps to ${Math.abs(deed.seconds)} s ${
+        deed.seconds < 0 ? "behind" : "ahead"
+      }`
+    case "announce":
+      return `node ${deed.node} announces its endpoint`
+    case "publish":
+      return `node ${deed.node} publishes its endpoint again`
+    case "withdraw":
+      return `node ${deed.node} withdraws what it announced`
+    case "offer":
+      return `node ${deed.node} offers ${deed.topic}`
+    case "discover":
+      return `node ${deed.node} looks for ${deed.topic}`
+    case "resolve":
+      return `node ${deed.node} resolves node ${deed.whom}`
+    case "mail":
+      return `node ${deed.node} writes to node ${deed.whom}`
+  }
+}
+
+const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening> =>
+  happenings.toSorted((a, b) => a.at - b.at)
+
+/** The story line by line, and how to run it again. */
+export const format = (story: Story): string => {
+  const percent = (share: number) => `${Math.round(share * 1000) / 10} %`
+  const liars = story.liars ?? []
+  return [
+    `seed ${story.seed}${story.scheduleSeed === undefined ? "" : `, schedule seed ${story.scheduleSeed}`}: ` +
+    `${story.nodes} nodes${liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`}, ` +
+    `${story.latency} ms apart, ${percent(story.loss)} lost, ${percent(story.duplication)} twice` +
+    (story.realSignatures ? ", real signatures" : ""),
+    ...inOrder(story.happenings).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${tell(deed)}`),
+    `run it again: ${replayCommand(story)}`
+  ].join("\n")
+}
+
+export const replayCommand = (story: Story): string => `npm run soak -- --story '${JSON.stringify(story)}'`
+
+export const hasMail = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "mail")
+
+export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
+
+// --- Any story -----------------------------------------------------------------
+
+/**
+ * A handful of nodes cannot stand one that invents others: what it invents
+ * crowds out those they know. Worlds with more nodes have one.
+ */
+const liars = (Object.keys(behaviours) as Array<Behaviour>).filter((behaviour) => behaviour !== "inventsNodes")
+
+const who = fc.nat({ max: 9 })
+const topic = fc.constantFrom("bread" as const, "water" as const)
+
+const deed: fc.Arbitrary<Deed> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("announce" as const, "publish" as const), node: who }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("withdraw" as const), node: who }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("offer" as const, "discover" as const), node: who, topic }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "mail" as const), node: who, whom: who })
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom("restart" as const, "crash" as const, "leave" as const, "forget" as const),
+      node: who
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("join" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("partition" as const), nodes: fc.integer({ min: 1, max: 5 }) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("heal" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("cut" as const), from: who, to: who }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("clock" as const),
+      node: who,
+      seconds: fc.constantFrom(0, 30, -30, 600, -600, 7200, -7200)
+    })
+  }
+)
+
+const share = (most: number) => fc.nat({ max: 10 }).map((tenth) => (tenth * most) / 10)
+
+/** Everything but the seeds of a story, which shrinks to few nodes, quiet networks and little that happens. */
+export const story: fc.Arbitrary<Story> = fc.record({
+  seed: fc.nat({ max: 1_000_000 }),
+  scheduleSeed: fc.option(fc.nat({ max: 1_000_000 }), { nil: undefined }),
+  nodes: fc.integer({ min: 3, max: 12 }),
+  latency: fc.constantFrom(20, 1, 100),
+  loss: share(0.2),
+  duplication: share(0.05),
+  liars: fc.array(fc.constantFrom(...liars), { maxLength: 1 }),
+  happenings: fc.array(fc.record({ at: fc.nat({ max: 300 }), deed }), { maxLength: 14 })
+})

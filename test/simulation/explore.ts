@@ -1,0 +1,51 @@
+/** Looks for a story in which something does not hold, and makes it as short as it gets. */
+import * as fc from "fast-check"
+import { runStory } from "./run.ts"
+import { format, type Story, story } from "./Story.ts"
+
+export interface Failure {
+  /** The shortest that was found. */
+  readonly story: Story
+  readonly problems: ReadonlyArray<string>
+}
+
+/** What did not hold in a story, in words; also that it could not be run to its end. */
+export const problemsOf = (story: Story): ReadonlyArray<string> => {
+  try {
+    return runStory(story).violations.map(({ message }) => message)
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)]
+  }
+}
+
+/**
+ * Runs the stories that a seed stands for, and stops at the first with a
+ * problem. Shortening it takes at most the time given, on the clock of the
+ * machine.
+ */
+export const explore = (options: {
+  readonly seed: number
+  readonly runs: number
+  readonly problems?: ((story: Story) => ReadonlyArray<string>) | undefined
+  readonly shrinkMillis?: number | undefined
+}): Failure | undefined => {
+  const { problems = problemsOf, runs, seed, shrinkMillis = 60_000 } = options
+  let failed: Failure | undefined
+  let until = Infinity
+  fc.check(
+    fc.property(story, (story) => {
+      // When the time is over, nothing shorter fails any more.
+      if (Date.now() > until) return true
+      const found = problems(story)
+      if (found.length === 0) return true
+      if (failed === undefined) until = Date.now() + shrinkMillis
+      failed = { story, problems: found }
+      return false
+    }),
+    { seed, numRuns: runs }
+  )
+  return failed
+}
+
+export const describeFailure = ({ problems, story }: Failure): string =>
+  [format(story), ...problems.map((problem) => `  ${problem}`)].join("\n")

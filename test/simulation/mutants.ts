@@ -1,0 +1,159 @@
+/**
+ * Nodes that are broken on purpose: for each property one change of the source
+ * that it must catch, and the world in which it does.
+ */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Property } from "../../src/testing/Properties.ts"
+
+export interface Mutant {
+  readonly name: string
+  /** Below src/. */
+  readonly file: string
+  /** What is there, exactly once. */
+  readonly text: string
+  readonly replacement: string
+  readonly property: Property
+  /** One of `worlds`. */
+  readonly world: string
+}
+
+export const mutants: ReadonlyArray<Mutant> = [
+  {
+    name: "accepts an equal seq as newer",
+    file: "Record.ts",
+    text: `    : a.seq !== b.seq
+    ? a.seq > b.seq
+    : a.timestamp > b.timestamp`,
+    replacement: "    : a.seq >= b.seq",
+    property: "NeverOlder",
+    world: "sameSeq"
+  },
+  {
+    name: "forgets to drop a pending call on interrupt",
+    file: "Rpc.ts",
+    text: "return () => forget(question)",
+    replacement: "return () => {}",
+    property: "NothingIsLeft",
+    world: "interrupted"
+  },
+  {
+    name: "evicts the live least recently seen entry",
+    file: "internal/routingTable.ts",
+    text: "if (alive || probe.heard) {",
+    replacement: "if (bucket === undefined) {",
+    property: "LiveContactsStay",
+    world: "crowd"
+  },
+  {
+    name: "replicates to 7",
+    file: "Replication.ts",
+    text: "export const replicas = 8",
+    replacement: "export const replicas = 7",
+    property: "AnnouncedIsReplicated",
+    world: "crowd"
+  },
+  {
+    name: "ignores expiry on read",
+    file: "internal/recordSet.ts",
+    text: "return cell === undefined || cell.nextExpiry >= now || this.dropExpired(cell, now) ? cell : undefined",
+    replacement: "return cell",
+    property: "RecordsAreGood",
+    world: "shortLived"
+  },
+  {
+    name: "answers with unverified hearsay",
+    file: "internal/routingTable.ts",
+    text: "(entry) => entry.verifiedAt > cutoff && isWell(entry), found)",
+    replacement: "isWell, found)",
+    property: "HearsayStays",
+    world: "eventful"
+  },
+  {
+    name: "skips the authority check",
+    file: "Store.ts",
+    text: "const allowed = policy(key, record, now)",
+    replacement: "const allowed: ReturnType<Record.Policy> = Result.void",
+    property: "RecordsAreGood",
+    world: "forgery"
+  },
+  {
+    name: "stores what is wrongly signed",
+    file: "Responder.ts",
+    text: `valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid"`,
+    replacement: "outcomeOf(store.admit(key, record, seconds))",
+    property: "RecordsAreGood",
+    world: "forgery"
+  },
+  {
+    name: "replies twice",
+    file: "Rpc.ts",
+    text: "send(reply.body, reply.to, reply.transactionId ?? message.transactionId)",
+    replacement: "for (let i = 0; i < 2; i++) send(reply.body, reply.to, reply.transactionId ?? message.transactionId)",
+    property: "OneReply",
+    world: "small"
+  },
+  {
+    name: "puts one contact too many into a bucket",
+    file: "internal/routingTable.ts",
+    text: "if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)",
+    replacement: "if (bucket.entries.length <= this.k) return this.insert(bucket, candidate, now)",
+    property: "TableIsSound",
+    world: "crowd"
+  },
+  {
+    name: "has room for one record too many",
+    file: "internal/recordSet.ts",
+    text: "sovereign: 8,",
+    replacement: "sovereign: 9,",
+    property: "StoreIsBounded",
+    world: "talkative"
+  },
+  {
+    name: "renews too late",
+    file: "Announce.ts",
+    text: "record.ttl * 500",
+    replacement: "record.ttl * 5000",
+    property: "AnnouncedIsFound",
+    world: "long"
+  },
+  {
+    name: "learns of nobody who asks",
+    file: "Rpc.ts",
+    text: "    learn(contact, now,",
+    replacement: "    if (call !== undefined) learn(contact, now,",
+    property: "TablesAreConnected",
+    world: "eventful"
+  },
+  {
+    name: "goes on to renew what was withdrawn",
+    file: "Announce.ts",
+    text: `"Renewal", key: current.key }),
+      Effect.forkScoped`,
+    replacement: `"Renewal", key: current.key }),
+      Effect.forkDetach`,
+    property: "WithdrawnVanishes",
+    world: "long"
+  },
+  {
+    name: "delivers letters again",
+    file: "Mail.ts",
+    text: "for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)",
+    replacement: "",
+    property: "MailArrivesOnce",
+    world: "eventful"
+  }
+]
+
+const src = join(import.meta.dirname, "../../src")
+
+/** The source of a mutant; throws when there is not exactly one place for the change. */
+export const mutate = ({ name, replacement, text }: Mutant, source: string): string => {
+  const parts = source.split(text)
+  if (parts.length !== 2) {
+    throw new Error(`The mutant that ${name} has ${parts.length - 1} places, not one: bring its text up to date`)
+  }
+  return parts.join(replacement)
+}
+
+export const sourceOf = ({ file }: Mutant): string => readFileSync(join(src, file), "utf8")

@@ -1,0 +1,351 @@
+/** Runs a story and says what did not hold. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Dht } from "../../src/Dht.ts"
+import * as Mailbox from "../../src/Mailbox.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import { Query } from "../../src/Query.ts"
+import * as Record from "../../src/Record.ts"
+import type { Publication } from "../../src/Replication.ts"
+import { Store } from "../../src/Store.ts"
+import * as Byzantine from "../../src/testing/Byzantine.ts"
+import * as Latency from "../../src/testing/Latency.ts"
+import type { Violation } from "../../src/testing/Properties.ts"
+import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
+import * as Safety from "../../src/testing/PropertiesSafety.ts"
+import * as SimCrypto from "../../src/testing/SimCrypto.ts"
+import * as SimWorld from "../../src/testing/SimWorld.ts"
+import * as VirtualTime from "../../src/testing/VirtualTime.ts"
+import { announcedTtl, calmMinutes, type Deed, hasMail, sorted, type Story } from "./Story.ts"
+
+export interface Outcome {
+  readonly hash: string
+  readonly violations: ReadonlyArray<Violation>
+}
+
+/** A program that watches its world with what it is given. */
+export type Program = (
+  world: SimWorld.World,
+  safety: Safety.Safety
+) => Effect.Effect<ReadonlyArray<Violation>, unknown, SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope>
+
+/** Runs a program in a world whose nodes are watched, to its end and that of the world. */
+export const runProgram = (program: Program, options: SimWorld.RunOptions): Outcome => {
+  let hash = ""
+  const found: Array<Violation> = []
+  const whole = Effect.gen(function*() {
+    const world = yield* SimWorld.SimWorld
+    const safety = yield* Safety.watch(world)
+    found.push(...(yield* program(world, safety)))
+    safety.sweep()
+    hash = world.trace.hash
+    found.push(...safety.violations)
+  }).pipe(Effect.scoped, Effect.provide(SimWorld.layer(options)))
+  const exit = VirtualTime.runSyncExit(Safety.leavesNothing(whole, options), options)
+  if (Exit.isSuccess(exit)) return { hash, violations: found }
+  const error = Cause.squash(exit.cause)
+  if (error instanceof Error && "_tag" in error && error._tag === "Violation") {
+    return { hash, violations: [...found, error as Violation] }
+  }
+  throw new SimWorld.RunFailed({
+    seed: options.seed,
+    scheduleSeed: options.scheduleSeed,
+    reason: error instanceof Error ? error.stack ?? error.message : String(error),
+    cause: error
+  })
+}
+
+type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
+
+/** A letter that must arrive while its writer and its reader stay as they are. */
+interface Letter {
+  readonly id: string
+  readonly from: Resident
+  readonly to: Resident
+  readonly fromLife: number
+  readonly toId: string
+}
+
+/** A node, and what it undertook. */
+interface Resident {
+  readonly node: DhtNode
+  /** Counts its starts. */
+  life: number
+  /** It could not join yet. */
+  isAlone: boolean
+  /** What it announces, and what ends that. */
+  readonly announced: Map<string, {
+    readonly key: NodeId.NodeId
+    readonly type: number
+    readonly current: Effect.Effect<Publication>
+    readonly scope: Scope.Closeable
+  }>
+}
+
+const settings = (story: Story): SimWorld.RunOptions => ({
+  seed: story.seed,
+  scheduleSeed: story.scheduleSeed,
+  crypto: story.realSignatures || hasMail(story) ? NodeCrypto.fastest : SimCrypto.simulated,
+  within: "2 days",
+  network: { latency: Latency.plane({ medianMillis: story.latency }), duplication: story.duplication }
+})
+
+/** Letters of one writer that a mailbox has room for. */
+const lettersToOne = 4
+
+export const runStory = (story: Story): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const { network } = world
+      const residents: Array<Resident> = []
+      const liars: Array<SimWorld.SimNode<never, unknown>> = []
+      const withdrawn: Array<Liveness.Announced & { readonly happening: number }> = []
+      /** The last happening in which a node said something at a key. */
+      const saidLast = new Map<string, number>()
+      let happening = 0
+      const sent: Array<Letter> = []
+      const received: Array<Liveness.Letter> = []
+      const happenings = sorted(story)
+      const readsMail = hasMail(story)
+      let version = 0
+
+      const reader = (resident: () => Resident) =>
+        Layer.effectDiscard(Effect.gen(function*() {
+          const { mail } = yield* Dht
+          const { name } = yield* Effect.map(Effect.sync(resident), ({ node }) => node)
+          const life = resident().life
+          yield* mail.messages.pipe(
+            Stream.runForEach((letters) =>
+              Effect.sync(() =>
+                received.push({ recipient: `${name} (${life})`, id: new TextDecoder().decode(letters.body) })
+              )
+            ),
+            Effect.forkScoped
+          )
+        }))
+
+      const upNow = () => residents.filter(({ node }) => node.isUp)
+
+      const add = (): Resident => {
+        const through = upNow().slice(0, 3).map(({ node }) => node)
+        const app = readsMail ? Layer.merge(safety.probe, reader(() => resident)) : safety.probe
+        const resident: Resident = {
+          node: world.node(`node ${residents.length}`, { app, through }),
+          life: 0,
+          isAlone: false,
+          announced: new Map()
+        }
+        residents.push(resident)
+        return resident
+      }
+
+      const start = Effect.fnUntraced(function*(resident: Resident) {
+        if (resident.node.isUp) return
+        resident.life++
+        const joined = yield* Effect.match(resident.node.start, { onFailure: () => false, onSuccess: () => true })
+        resident.isAlone = !joined
+      })
+
+      /** The newest of what a node announces, as it holds it itself. */
+      const announcedBy = Effect.fnUntraced(function*({ announced, node }: Resident) {
+        const found: Array<Liveness.Announced> = []
+        for (const { current, key, type } of announced.values()) {
+          const held = yield* node.run(Store.use((store) => store.getAll(key, type))).pipe(
+            Effect.orElseSucceed(() => [])
+          )
+          const own = held.filter(({ address }) => address === node.identity.address)
+          const { record } = yield* current
+          const newest = own.reduce((newest, other) => other.seq > newest.seq ? other : newest, record)
+          found.push({ publisher: node.name, key, record: newest })
+        }
+        return found
+      })
+
+      const giveUp = Effect.fnUntraced(function*(resident: Resident) {
+        for (const record of yield* announcedBy(resident)) withdrawn.push({ ...record, happening })
+        resident.announced.clear()
+      })
+
+      const says = (resident: Resident, key: NodeId.NodeId) => saidLast.set(`${resident.node.name} ${key}`, happening)
+
+      const stop = Effect.fnUntraced(function*(resident: Resident, how: Effect.Effect<void>) {
+        if (!resident.node.isUp || upNow().length <= 2) return
+        yield* giveUp(resident)
+        yield* how
+      })
+
+      /** Announces in a scope of its own, which ends with the node's at the latest. */
+      const announce = Effect.fnUntraced(function*(resident: Resident, topic: string) {
+        const { announced, node } = resident
+        if (announced.has(topic)) return
+        says(resident, topic === "" ? node.identity.nodeId : NodeId.fromTopic(topic))
+        const { life } = resident
+        const done = yield* node.run(Effect.gen(function*() {
+          const dht = yield* Dht
+          const scope = yield* Scope.fork(yield* Effect.scope)
+          const announcement = yield* (topic === ""
+            ? dht.announceEndpoint({ endpoints: [`quic://192.0.2.1:${++version}`], ttl: announcedTtl })
+            : dht.announceTopic({ topic, name: `${++version}`, ttl: announcedTtl })).pipe(Scope.provide(scope))
+          return { key: announcement.key, current: announcement.current, scope }
+        }))
+        if (resident.life === life && node.isUp) {
+          announced.set(topic, { ...done, type: topic === "" ? Record.RecordType.endpoint : Record.RecordType.topic })
+        }
+      })
+
+      const write = Effect.fnUntraced(function*(from: Resident, to: Resident) {
+        const toId = to.node.identity.nodeId
+        if (sent.filter((letter) => letter.from === from && letter.toId === toId).length >= lettersToOne) return
+        const id = `letter${sent.length}`
+        const letter: Letter = { id, from, to, fromLife: from.life, toId }
+        const publication = yield* from.node.run(Dht.use(({ mail }) =>
+          mail.send({
+            recipient: to.node.identity.address,
+            type: Mailbox.MessageType.text,
+            body: new TextEncoder().encode(id),
+            ttl: 14_400
+          })
+        ))
+        // By a clock that is wrong it may be over before it is delivered.
+        const { offsetMillis } = from.node.clock
+        if (publication !== undefined && Math.abs(offsetMillis) < 60_000) sent.push(letter)
+      })
+
+      const returned = (resident: Resident, key: NodeId.NodeId, type: number) =>
+        resident.node.run(Query.use((query) => query.findRecords(key, { type }))).pipe(
+          Effect.map((records) => {
+            for (const record of records) safety.returned(resident.node.name, key, record)
+          })
+        )
+
+      const inBackground = (effect: Effect.Effect<unknown, unknown>) =>
+        Effect.asVoid(Effect.forkScoped(Effect.ignore(effect)))
+
+      const pick = (who: number): Resident => residents[who % residents.length]
+
+      const happen = (deed: Deed): Effect.Effect<void, unknown, Scope.Scope> =>
+        Effect.suspend((): Effect.Effect<void, unknown, Scope.Scope> => {
+          switch (deed.do) {
+            case "crash":
+              return stop(pick(deed.node), pick(deed.node).node.crash())
+            case "forget":
+              return stop(pick(deed.node), pick(deed.node).node.crash({ state: "Lost" }))
+            case "leave":
+              return stop(pick(deed.node), pick(deed.node).node.leave)
+            case "restart":
+              return inBackground(start(pick(deed.node)))
+            case "join":
+              return inBackground(start(add()))
+            case "partition":
+              return Effect.sync(() => network.partition(residents.slice(0, deed.nodes).map(({ node }) => node.host)))
+            case "heal":
+              return Effect.sync(() => network.heal())
+            case "cut":
+              return Effect.sync(() => network.cut(pick(deed.from).node.host, pick(deed.to).node.host))
+            case "clock":
+              return pick(deed.node).node.setClock(deed.seconds * 1000)
+            case "announce":
+              return inBackground(announce(pick(deed.node), ""))
+            case "publish":
+              says(pick(deed.node), pick(deed.node).node.identity.nodeId)
+              return inBackground(
+                pick(deed.node).node.run(
+                  Dht.use((dht) =>
+                    dht.publishEndpoint({ endpoints: [`quic://192.0.2.1:${++version}`], ttl: announcedTtl })
+                  )
+                )
+              )
+            case "withdraw": {
+              const resident = pick(deed.node)
+              return Effect.gen(function*() {
+                const scopes = Array.from(resident.announced.values(), ({ scope }) => scope)
+                yield* giveUp(resident)
+                yield* Effect.forEach(scopes, (scope) => Scope.close(scope, Exit.void), { discard: true })
+              })
+            }
+            case "offer":
+              return inBackground(announce(pick(deed.node), deed.topic))
+            case "discover":
+              return inBackground(returned(pick(deed.node), NodeId.fromTopic(deed.topic), Record.RecordType.topic))
+            case "resolve":
+              return inBackground(
+                returned(pick(deed.node), pick(deed.whom).node.identity.nodeId, Record.RecordType.endpoint)
+              )
+            case "mail":
+              return inBackground(write(pick(deed.node), pick(deed.whom)))
+          }
+        })
+
+      // --- The beginning
+
+      for (let i = 0; i < story.nodes; i++) add()
+      yield* start(residents[0])
+      yield* Effect.forEach(
+        residents.slice(1),
+        (resident, i) =>
+          Effect.suspend(() => {
+            const through = residents.slice(0, 1 + Math.min(i, 2)).map(({ node }) => node.socket)
+            return Effect.andThen(
+              start(resident),
+              Effect.ignore(resident.node.run(Dht.use((dht) => dht.bootstrap(through))))
+            )
+          }),
+        { concurrency: 4, discard: true }
+      )
+      for (const [i, behaviour] of (story.liars ?? []).entries()) {
+        const through = residents.slice(0, 3).map(({ node }) => node)
+        const liar = world.machine(`liar ${i}`, Byzantine.layer(behaviour, { through, rate: 20 }))
+        yield* liar.start
+        liars.push(liar)
+      }
+      network.conditions.loss = story.loss
+
+      // --- What happens
+
+      const began = world.timeline.elapsedMillis
+      for (const { at, deed } of happenings) {
+        yield* Effect.sleep(Math.max(0, began + at * 1000 - world.timeline.elapsedMillis))
+        happening++
+        yield* happen(deed)
+      }
+      yield* Effect.sleep("1 minute")
+
+      // --- All is well from now on
+
+      network.heal()
+      Object.assign(network.conditions, { loss: 0, duplication: 0 })
+      yield* Effect.forEach(residents, ({ node }) => node.clock.offsetMillis === 0 ? Effect.void : node.setClock(0))
+      yield* Effect.sleep("20 seconds")
+      const first = upNow().find(({ isAlone }) => !isAlone)
+      yield* Effect.forEach(upNow().filter(({ isAlone }) => isAlone), (resident) =>
+        Effect.ignore(
+          resident.node.run(Dht.use((dht) => dht.bootstrap(first === undefined ? [] : [first.node.socket])))
+        ))
+      yield* Effect.sleep(calmMinutes(story) * 60_000)
+
+      const announced = (yield* Effect.forEach(upNow(), announcedBy)).flat()
+      const isDue = ({ from, fromLife, to, toId }: Letter) =>
+        from.node.isUp && from.life === fromLife && to.node.isUp && to.node.identity.nodeId === toId
+      const found = yield* Liveness.check(world, residents.map(({ node }) => node), {
+        announced,
+        replicas: 8 - liars.length,
+        withdrawn: withdrawn.filter((record) =>
+          record.happening > (saidLast.get(`${record.publisher} ${record.key}`) ?? 0)
+        ),
+        sent: sent.filter(isDue).map(({ id, to }) => ({ id, recipient: `${to.node.name} (${to.life})` })),
+        received
+      })
+
+      // --- The end
+
+      yield* Effect.forEach([...residents.map(({ node }) => node), ...liars], ({ leave }) => leave, { discard: true })
+      yield* Effect.sleep("10 seconds")
+      return found
+    }),
+    settings(story)
+  )

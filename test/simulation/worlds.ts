@@ -1,0 +1,354 @@
+/**
+ * The worlds that are always run. Each takes seconds at most; all that is
+ * random in them comes from a seed.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { Dht } from "../../src/Dht.ts"
+import * as Endpoint from "../../src/Endpoint.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
+import type * as NodeId from "../../src/NodeId.ts"
+import { Query } from "../../src/Query.ts"
+import * as Record from "../../src/Record.ts"
+import { Rpc } from "../../src/Rpc.ts"
+import { Store } from "../../src/Store.ts"
+import * as Byzantine from "../../src/testing/Byzantine.ts"
+import { Violation } from "../../src/testing/Properties.ts"
+import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
+import * as SimCrypto from "../../src/testing/SimCrypto.ts"
+import type * as SimWorld from "../../src/testing/SimWorld.ts"
+import { type Outcome, runProgram, runStory } from "./run.ts"
+import type { Deed, Story } from "./Story.ts"
+
+type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
+
+const realSignatures = { seed: 1, crypto: NodeCrypto.fastest, within: "2 days" } as const
+const standIn = { seed: 1, crypto: SimCrypto.simulated, within: "2 days" } as const
+
+const announce = (node: DhtNode, n: number, ttl = 1200) =>
+  Effect.map(
+    node.run(Effect.flatMap(
+      Dht.use((dht) => dht.announceEndpoint({ endpoints: [`quic://192.0.2.1:${n}`], ttl })),
+      ({ current }) => current
+    )),
+    ({ key, record }): Liveness.Announced => ({ publisher: node.name, key, record })
+  )
+
+/** The newest version of what nodes announced, as they hold it themselves. */
+const newest = (nodes: ReadonlyArray<DhtNode>) =>
+  Effect.map(
+    Effect.forEach(nodes, (node) =>
+      Effect.map(
+        node.run(Store.use((store) => store.get(node.identity.nodeId))),
+        (record): ReadonlyArray<Liveness.Announced> =>
+          record === undefined ? [] : [{ publisher: node.name, key: node.identity.nodeId, record }]
+      )),
+    (announced) => announced.flat()
+  )
+
+/** Everybody asks for all records at a key, and is told what they may not be. */
+const everybodyLooks = (nodes: ReadonlyArray<DhtNode>, key: NodeId.NodeId, type = 0) =>
+  Effect.forEach(
+    nodes,
+    (node) => Effect.ignore(node.run(Query.use((query) => query.aggregateRecords(key, type)))),
+    { concurrency: 4, discard: true }
+  )
+
+const leaveAll = Effect.fnUntraced(function*(nodes: ReadonlyArray<SimWorld.SimNode<never, unknown>>) {
+  yield* Effect.forEach(nodes, (node) => node.leave, { discard: true })
+  yield* Effect.sleep("10 seconds")
+})
+
+// --- Stories -------------------------------------------------------------------
+
+const quiet: Pick<Story, "seed" | "latency" | "loss" | "duplication"> = {
+  seed: 1,
+  latency: 20,
+  loss: 0,
+  duplication: 0
+}
+
+const at = (minutes: number, deed: Deed) => ({ at: Math.round(minutes * 60), deed })
+
+/** Some of everything, on a bad network. */
+export const eventful: Story = {
+  ...quiet,
+  nodes: 10,
+  loss: 0.05,
+  duplication: 0.02,
+  realSignatures: true,
+  happenings: [
+    at(0.1, { do: "announce", node: 1 }),
+    at(0.1, { do: "offer", node: 2, topic: "bread" }),
+    at(0.5, { do: "crash", node: 4 }),
+    at(0.6, { do: "announce", node: 7 }),
+    at(0.7, { do: "mail", node: 3, whom: 1 }),
+    at(1, { do: "partition", nodes: 4 }),
+    at(1.2, { do: "publish", node: 1 }),
+    at(1.2, { do: "discover", node: 8, topic: "bread" }),
+    at(2, { do: "heal" }),
+    at(2.1, { do: "restart", node: 4 }),
+    at(2.2, { do: "leave", node: 5 }),
+    at(2.5, { do: "join" }),
+    at(3, { do: "mail", node: 6, whom: 1 }),
+    at(3.1, { do: "mail", node: 6, whom: 1 }),
+    at(3.2, { do: "withdraw", node: 7 }),
+    at(3.3, { do: "resolve", node: 9, whom: 1 })
+  ]
+}
+
+/** What is small enough to be run under a hundred schedules. */
+export const small: Story = {
+  ...quiet,
+  nodes: 6,
+  loss: 0.05,
+  happenings: [
+    at(0.1, { do: "announce", node: 1 }),
+    at(0.1, { do: "resolve", node: 2, whom: 1 }),
+    at(0.2, { do: "offer", node: 2, topic: "bread" }),
+    at(0.5, { do: "crash", node: 3 }),
+    at(0.5, { do: "discover", node: 4, topic: "bread" }),
+    at(0.6, { do: "restart", node: 3 }),
+    at(0.6, { do: "publish", node: 1 }),
+    at(0.7, { do: "withdraw", node: 2 })
+  ]
+}
+
+/** Long enough for records to expire that nobody renews. */
+const long: Story = {
+  ...quiet,
+  nodes: 6,
+  happenings: [
+    at(0.1, { do: "announce", node: 1 }),
+    at(0.2, { do: "offer", node: 2, topic: "bread" }),
+    at(0.3, { do: "announce", node: 3 }),
+    at(5, { do: "withdraw", node: 1 }),
+    at(6, { do: "crash", node: 2 }),
+    at(20, { do: "join" })
+  ]
+}
+
+const clocks: Story = {
+  ...quiet,
+  nodes: 9,
+  happenings: [
+    at(0.5, { do: "announce", node: 1 }),
+    at(1, { do: "clock", node: 1, seconds: 7200 }),
+    at(2, { do: "clock", node: 3, seconds: -7200 }),
+    at(2.5, { do: "announce", node: 2 }),
+    at(3, { do: "clock", node: 4, seconds: 600 })
+  ]
+}
+
+// --- Worlds --------------------------------------------------------------------
+
+/** Buckets are full, nobody comes or goes. */
+const crowd = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(60, { app: safety.probe })
+      yield* Effect.sleep("10 minutes")
+      const announced = yield* announce(nodes[5], 1)
+      yield* Effect.sleep("10 minutes")
+      const found = yield* Liveness.check(world, nodes, { announced: [announced] })
+      yield* leaveAll(nodes)
+      return found
+    }),
+    standIn
+  )
+
+/** A hundred nodes, of which every tenth crashes and comes back, and a partition. */
+const churn = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      world.network.conditions.loss = 0.02
+      world.network.conditions.duplication = 0.01
+      const nodes = yield* world.startNodes(100, { app: safety.probe })
+      const publishers = nodes.filter((_, i) => i % 10 === 1)
+      yield* Effect.forEach(publishers, (node, i) => announce(node, i), { discard: true })
+      yield* Effect.sleep("2 minutes")
+      for (const node of nodes.filter((_, i) => i % 10 === 5)) {
+        yield* node.crash()
+        yield* Effect.sleep("5 seconds")
+        yield* Effect.forkScoped(Effect.ignore(Effect.delay(node.start, "1 minute")))
+      }
+      world.network.partition(nodes.slice(0, 40).map(({ host }) => host))
+      yield* Effect.sleep("3 minutes")
+      world.network.heal()
+      Object.assign(world.network.conditions, { loss: 0, duplication: 0 })
+      yield* Effect.sleep("15 minutes")
+      const found = yield* Liveness.check(world, nodes, { announced: yield* newest(publishers) })
+      yield* leaveAll(nodes)
+      return found
+    }),
+    standIn
+  )
+
+/** Twenty honest nodes and one liar of each kind. */
+const liars = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(24, { app: safety.probe })
+      const behaviours = Object.keys(Byzantine.behaviours) as Array<Byzantine.Behaviour>
+      const machines = behaviours.map((behaviour) =>
+        world.machine(behaviour, Byzantine.layer(behaviour, { through: nodes.slice(0, 3), rate: 50 }))
+      )
+      yield* Effect.forEach(machines, ({ start }) => start, { discard: true })
+      yield* Effect.sleep("1 minute")
+      yield* Effect.forEach(nodes.slice(0, 4), (node, i) => announce(node, i), { discard: true })
+      yield* Effect.sleep("12 minutes")
+      const announced = yield* newest(nodes.slice(0, 4))
+      yield* Effect.forEach(announced, ({ key, record }) =>
+        Effect.forEach(nodes, (node) =>
+          Effect.map(
+            node.run(Query.use((query) => query.findRecords(key, { type: record.type }))),
+            (records) => records.forEach((found) => safety.returned(node.name, key, found))
+          )))
+      // Half of the liars only pretend to hold what they are given.
+      const found = yield* Liveness.check(world, nodes, { announced, replicas: 4 })
+      yield* leaveAll([...nodes, ...machines])
+      return found
+    }),
+    realSignatures
+  )
+
+/** Somebody gives a holder the record before the one it has, with the same seq. */
+const sameSeq = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(5, { app: safety.probe })
+      const [publisher, ...others] = nodes
+      const { identity } = publisher
+      const versionAt = (secondsAgo: number) =>
+        Endpoint.sign({
+          signer: identity,
+          address: identity.address,
+          payload: Endpoint.make({ endpoints: [`quic://192.0.2.1:${secondsAgo}`] }),
+          seq: 5n,
+          timestamp: BigInt(Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000) - secondsAgo),
+          ttl: 600
+        })
+      yield* Effect.sleep("20 seconds")
+      const [newer, older] = [Result.getOrThrow(versionAt(1)), Result.getOrThrow(versionAt(2))]
+      yield* publisher.run(Dht.use((dht) => dht.publish(newer)))
+      yield* Effect.sleep("10 seconds")
+      for (const { socket } of others) yield* publisher.run(Dht.use((dht) => dht.storeAt(socket, older)))
+      yield* everybodyLooks(nodes, identity.nodeId)
+      yield* Effect.sleep("1 second")
+      const found = yield* Liveness.check(world, nodes, {
+        announced: [{ publisher: publisher.name, key: identity.nodeId, record: newer }]
+      })
+      yield* leaveAll(nodes)
+      return found
+    }),
+    realSignatures
+  )
+
+/** A record lives a minute, and everybody asks for it until it is gone for long. */
+const shortLived = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(6, { app: safety.probe })
+      const { key, record } = yield* nodes[1].run(
+        Dht.use((dht) => dht.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"], ttl: 75 }))
+      )
+      const found: Array<Violation> = []
+      for (let i = 0; i < 20; i++) {
+        yield* Effect.sleep("6 seconds")
+        yield* everybodyLooks(nodes, key)
+        found.push(
+          ...(yield* Liveness.check(world, nodes, { withdrawn: [{ publisher: nodes[1].name, key, record }] }))
+        )
+      }
+      yield* leaveAll(nodes)
+      return found
+    }),
+    realSignatures
+  )
+
+/** Somebody gives everybody records that it had no right to make. */
+const forgery = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(5, { app: safety.probe })
+      const [victim, forger, ...others] = nodes
+      const { record } = yield* victim.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })))
+      yield* Effect.sleep("10 seconds")
+      const newer = { ...record, seq: record.seq + 1n }
+      const unsigned = Result.getOrThrow(Record.decode(Record.encode(newer)))
+      const foreign = { ...newer, publicKey: forger.identity.publicKey }
+      const message = Record.signedBytes(Result.getOrThrow(Record.decode(Record.encode(foreign))))
+      const signature = forger.identity.sign(message)
+      const usurped = Result.getOrThrow(Record.decode(Record.encode({ ...foreign, signature })))
+      for (const { socket } of others) {
+        yield* forger.run(Dht.use((dht) => dht.storeAt(socket, unsigned)))
+        yield* forger.run(Dht.use((dht) => dht.storeAt(socket, usurped)))
+      }
+      yield* everybodyLooks(nodes, victim.identity.nodeId)
+      yield* Effect.sleep("1 minute")
+      yield* leaveAll(nodes)
+      return []
+    }),
+    realSignatures
+  )
+
+/** One address says more things than a key has room for. */
+const talkative = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(5, { app: safety.probe })
+      for (let type = 0x03; type <= 0x0f; type++) {
+        yield* nodes[1].run(Dht.use((dht) => dht.publishCustom({ type, payload: Uint8Array.of(0xa0) })))
+      }
+      yield* Effect.sleep("1 minute")
+      yield* everybodyLooks(nodes, nodes[1].identity.nodeId)
+      yield* leaveAll(nodes)
+      return []
+    }),
+    standIn
+  )
+
+/** Whoever asks gives up before there is an answer, and nothing of the question is left. */
+const interrupted = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const node = world.node("node 0", { app: safety.probe })
+      const absent = world.node("absent")
+      yield* node.start
+      const found: Array<Violation> = []
+      for (let i = 1; i <= 20; i++) {
+        yield* node.run(Dht.use((dht) => dht.ping(absent.socket))).pipe(Effect.timeoutOption(i * 37), Effect.ignore)
+        const calls = yield* node.run(Rpc.use(({ pending }) => pending))
+        if (calls === 0) continue
+        const { elapsedMillis } = world.timeline
+        found.push(
+          new Violation({
+            property: "NothingIsLeft",
+            node: node.name,
+            atMillis: elapsedMillis,
+            facts: { calls },
+            seed: world.seed
+          })
+        )
+      }
+      yield* leaveAll([node])
+      return found
+    }),
+    standIn
+  )
+
+/** By name. */
+export const worlds: { readonly [name: string]: () => Outcome } = {
+  eventful: () => runStory(eventful),
+  small: () => runStory(small),
+  long: () => runStory(long),
+  clocks: () => runStory(clocks),
+  crowd,
+  churn,
+  liars,
+  sameSeq,
+  shortLived,
+  forgery,
+  talkative,
+  interrupted
+}

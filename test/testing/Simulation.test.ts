@@ -1,0 +1,180 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Simulation from "../../src/testing/Simulation.ts"
+
+/** A bad half hour of few nodes. */
+const eventful: Partial<Simulation.Scenario> = {
+  nodes: 10,
+  hours: 0.5,
+  loss: 0.05,
+  churnPerHour: 0.5,
+  byzantine: 0.2,
+  partition: { atHours: 0.2, forHours: 0.1, share: 0.4 }
+}
+
+const small: Partial<Simulation.Scenario> = { nodes: 12, hours: 0.5 }
+
+const sum = (values: ReadonlyArray<number>) => values.reduce((sum, value) => sum + value, 0)
+
+describe("Simulation", () => {
+  it.effect("measures the same again, apart from the real time that it takes", () =>
+    Effect.gen(function*() {
+      const measured = yield* Simulation.run(eventful)
+      const again = yield* Simulation.run(measured.scenario)
+      assert.deepStrictEqual({ ...again, realSeconds: 0 }, { ...measured, realSeconds: 0 })
+    }))
+
+  it.effect("is another run with another seed", () =>
+    Effect.gen(function*() {
+      const hashes = yield* Effect.forEach([1, 2], (seed) => Simulation.run({ nodes: 4, hours: 0.1, seed }))
+      assert.notStrictEqual(hashes[0].traceHash, hashes[1].traceHash)
+    }))
+
+  it.effect("returns plain data", () =>
+    Effect.gen(function*() {
+      const measured = yield* Simulation.run(eventful)
+      assert.deepStrictEqual(JSON.parse(JSON.stringify(measured)), measured)
+    }))
+
+  it.effect("finds all that is announced while nothing is wrong", () =>
+    Effect.gen(function*() {
+      const { expectations, intervals, scenario, totals, warnings } = yield* Simulation.run({ ...small, hours: 1 })
+      for (const answers of [totals.resolve, totals.discover, totals.probes]) {
+        assert.isAbove(answers.asked, 10)
+        assert.strictEqual(answers.found, answers.asked)
+      }
+      // Each interval's part is in the totals, and nothing else.
+      assert.strictEqual(sum(intervals.map(({ resolve }) => resolve.asked)), totals.resolve.asked)
+      assert.strictEqual(sum(intervals.map(({ probes }) => probes.asked)), totals.probes.asked)
+      assert.strictEqual(sum(totals.hops), totals.resolve.found)
+      assert.strictEqual(intervals.length, 60 / scenario.intervalMinutes)
+      assert.strictEqual(intervals.at(-1)?.atHours, 1)
+      // Eight copies are what a node sees to; there are eleven others.
+      assert.isAtLeast(totals.copies.min ?? 0, 7)
+      assert.deepStrictEqual([totals.tables.contacts, totals.tables.live, totals.tables.filled], [11, 1, 1])
+      assert.isAbove(totals.resolve.p50Millis ?? 0, 2 * 5)
+      assert.deepStrictEqual(expectations.filter(({ holds }) => !holds), [])
+      assert.deepStrictEqual(warnings, [])
+    }))
+
+  it.effect("puts a new node in the place of one that crashes, which announces what that one did", () =>
+    Effect.gen(function*() {
+      const { intervals, totals } = yield* Simulation.run({ ...small, hours: 1, churnPerHour: 2, topics: 0 })
+      assert.isAbove(totals.replaced, 12)
+      assert.isBelow(totals.tables.live ?? 1, 1)
+      assert.isAtLeast(intervals.at(-1)?.nodes ?? 0, 10)
+      assert.isAtLeast(intervals.at(-1)?.probes.asked ?? 0, 8)
+    }))
+
+  it.effect("splits the network for a while, in which nothing is expected of it", () =>
+    Effect.gen(function*() {
+      const partition = { atHours: 0.5, forHours: 0.25, share: 0.5 }
+      const { intervals } = yield* Simulation.run({ ...small, hours: 2, partition, churnPerHour: 1, topics: 0 })
+      const during = intervals.filter(({ atHours }) => atHours > 0.5 && atHours <= 0.75)
+      assert.isBelow(sum(during.map(({ probes }) => probes.found)), sum(during.map(({ probes }) => probes.asked)))
+      const calm = intervals.filter(({ calm }) => calm).map(({ atHours }) => atHours)
+      assert.isTrue(calm.every((end) => end > 1 / 6 && (end <= 0.5 || end > 1.75)), calm.join())
+      assert.isAtLeast(calm.length, 4)
+    }))
+
+  it.effect("has liars among the nodes, and counts them nowhere", () =>
+    Effect.gen(function*() {
+      const { intervals, scenario, totals } = yield* Simulation.run({ ...small, byzantine: 0.25 })
+      assert.strictEqual(intervals.at(-1)?.nodes, 9)
+      assert.strictEqual(scenario.endpoints, 9)
+      assert.isAtMost(totals.copies.max ?? 9, 8)
+    }))
+
+  it.effect("watches its nodes if it is told to, which changes nothing of the run", () =>
+    Effect.gen(function*() {
+      const violationsOf = ({ expectations }: Simulation.Measured) =>
+        expectations.find(({ what }) => what.startsWith("Violations"))?.measured
+      const unseen = yield* Simulation.run(eventful)
+      const watched = yield* Simulation.run({ ...eventful, watched: true })
+      assert.deepStrictEqual([violationsOf(unseen), violationsOf(watched)], [null, 0])
+      assert.strictEqual(watched.traceHash, unseen.traceHash)
+    }))
+
+  it.effect("loses datagrams, as many as it is told to", () =>
+    Effect.gen(function*() {
+      const { totals } = yield* Simulation.run({ ...small, loss: 0.2 })
+      assert.closeTo(totals.lost / totals.datagrams, 0.2, 0.02)
+    }))
+
+  it.effect("asks and announces nothing if it is told so, and judges nothing then", () =>
+    Effect.gen(function*() {
+      const { expectations, totals } = yield* Simulation.run({ ...small, endpoints: 0, topics: 0 })
+      assert.deepStrictEqual([totals.resolve.asked, totals.discover.asked, totals.probes.asked], [0, 0, 0])
+      assert.deepStrictEqual(expectations.map(({ measured }) => measured), [null, null, null, null, null, null])
+      const idle = yield* Simulation.run({ ...small, lookupsPerNodeHour: 0 })
+      assert.strictEqual(idle.totals.resolve.asked, 0)
+      assert.isAbove(idle.totals.probes.found, 0)
+    }))
+
+  it.effect("says what did not hold", () =>
+    Effect.gen(function*() {
+      // Answers come after the two seconds that a lookup waits for them.
+      const { expectations } = yield* Simulation.run({ ...small, latencyMillis: 2500 })
+      assert.include(expectations.filter(({ holds }) => !holds).map(({ what }) => what).join(), "lookups find")
+    }))
+
+  it.effect("says how far it is, until it is there", () =>
+    Effect.gen(function*() {
+      const seen: Array<Simulation.Progress> = []
+      yield* Simulation.run(small, {
+        onProgress: (progress) =>
+          Effect.sync(() => {
+            seen.push(progress)
+          })
+      })
+      assert.deepStrictEqual(new Set(seen.map(({ phase }) => phase)), new Set(["Starting", "Running"]))
+      assert.isTrue(
+        seen.every(({ hours, joined }, i) => i === 0 || hours >= seen[i - 1].hours && joined >= seen[i - 1].joined)
+      )
+      assert.deepStrictEqual(seen.at(-1), { phase: "Running", joined: 12, nodes: 12, hours: 0.5, ofHours: 0.5 })
+    }))
+
+  it.live("lets others run meanwhile, and ends when it is interrupted", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(Simulation.run({ nodes: 50, hours: 10_000 }))
+      yield* Effect.sleep(50)
+      yield* Fiber.interrupt(fiber)
+    }))
+
+  it.effect("that does not come to its end says when it was given up", () =>
+    Effect.gen(function*() {
+      // An answer takes twice as long as anybody waits for it.
+      const error = yield* Effect.flip(Simulation.run({ nodes: 2, hours: 1, latencyMillis: 10_000, topics: 0 }))
+      assert.strictEqual(error._tag, "RunFailed")
+      assert.match(error.message, /seed 1 .*Not finished/)
+    }))
+
+  const wrong: ReadonlyArray<readonly [Partial<Simulation.Scenario>, keyof Simulation.Scenario]> = [
+    [{ nodes: 1 }, "nodes"],
+    [{ nodes: 2.5 }, "nodes"],
+    [{ nodes: 4, byzantine: 0.9 }, "nodes"],
+    [{ seed: 0.5 }, "seed"],
+    [{ hours: 0 }, "hours"],
+    [{ hours: NaN }, "hours"],
+    [{ latencyMillis: -1 }, "latencyMillis"],
+    [{ loss: 1 }, "loss"],
+    [{ churnPerHour: -1 }, "churnPerHour"],
+    [{ byzantine: 1 }, "byzantine"],
+    [{ partition: { atHours: -1, forHours: 1, share: 0.5 } }, "partition"],
+    [{ partition: { atHours: 0, forHours: 0, share: 0.5 } }, "partition"],
+    [{ partition: { atHours: 1, forHours: 2, share: 0.5 } }, "partition"],
+    [{ partition: { atHours: 0, forHours: 1, share: 1 } }, "partition"],
+    [{ lookupsPerNodeHour: Infinity }, "lookupsPerNodeHour"],
+    [{ nodes: 10, endpoints: 11 }, "endpoints"],
+    [{ nodes: 3, topics: 1 }, "topics"],
+    [{ intervalMinutes: 0 }, "intervalMinutes"]
+  ]
+  for (const [given, field] of wrong) {
+    it.effect(`refuses ${JSON.stringify(given)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Simulation.run(given))
+        assert.strictEqual(error._tag === "InvalidScenario" ? error.field : error._tag, field)
+      }))
+  }
+})
