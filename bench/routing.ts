@@ -24,7 +24,7 @@ export const routing = (rounds: number, size = 200): Section => {
   const from = { host: "127.0.0.1", port: 4121 }
   const answer = (i: number) =>
     Answer.findNodeResponse(
-      table.answer(targetOf(i), 16, now, () => "good"),
+      table.answer(targetOf(i), 16, now, () => false),
       SocketAddress.encodeObserved(from)
     )
   const signature = self.sign(new Uint8Array(1))

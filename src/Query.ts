@@ -172,8 +172,8 @@ export class Query extends Context.Service<Query, {
   readonly walk: (target: NodeId, find?: Find) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
-/** What a walk gives one peer. Seven attempts survive the loss of any six. */
-const patience = { attempts: 7, deadline: 2000 }
+/** What a walk gives one peer at most. */
+const deadline = 2000
 
 /** So long, in milliseconds, that a busy process reads what it was sent. */
 const turnMillis = 1
@@ -203,6 +203,9 @@ const make = Effect.gen(function*() {
 
   const alarms = yield* Alarms
 
+  /** Whoever is silent for longer than loss explains is not waited for. */
+  const patience = () => ({ attempts: health.core.attempts(), deadline, hasty: true })
+
   /** Asks one peer; returns how to give it up. */
   const ask = (
     contact: Contact,
@@ -212,7 +215,7 @@ const make = Effect.gen(function*() {
     done: (outcome: Outcome) => void
   ): () => void =>
     find === undefined
-      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, patience, (result) =>
+      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, patience(), (result) =>
         done({
           contact,
           answer: Result.isSuccess(result) ? { nodes: result.success.body.nodes ?? [], records: [] } : undefined
@@ -220,7 +223,7 @@ const make = Effect.gen(function*() {
       : rpc.requestUnsafe(
         contact,
         { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
-        patience,
+        patience(),
         (result) =>
           done({
             contact,
@@ -251,7 +254,7 @@ const make = Effect.gen(function*() {
       quorum: find?.quorum,
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
-      isBad: (id) => health.core.state(id) === "bad" && !health.core.allowContact(id, started),
+      isBad: (id) => health.core.isBad(id) && !health.core.allowContact(id, started),
       slowAfter: (id) => health.core.slowAfter(id, started)
     })
     for (const contact of routing.core.nearest(target, seeds)) {

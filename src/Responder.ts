@@ -90,8 +90,8 @@ const make = Effect.gen(function*() {
   const subscribers = yield* Subscribers
   const echoes = new RateLimit(natProbeLimit)
 
-  const stateOf = (id: Parameters<typeof health.core.state>[0]) => health.core.state(id)
-  const nodesFor = (target: Parameters<typeof stateOf>[0], now: number) => routing.core.answer(target, k, now, stateOf)
+  const isBad = (id: NodeId.NodeId) => health.core.isBad(id)
+  const nodesFor = (target: NodeId.NodeId, now: number) => routing.core.answer(target, k, now, isBad)
 
   /** What the first version understands is all that is said to whoever has not shown a later one. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {

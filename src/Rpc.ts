@@ -112,6 +112,8 @@ export interface RequestOptions {
   readonly attempts?: number | undefined
   /** For all attempts together. */
   readonly deadline?: Duration.Input | undefined
+  /** Gives up when the last attempt had its turn, and not at the deadline: for who has others to ask. */
+  readonly hasty?: boolean | undefined
   /** A probe of upkeep: silence is no news, and does not count against the peer. */
   readonly maintenance?: boolean | undefined
 }
@@ -423,7 +425,7 @@ const make = Effect.gen(function*() {
   // --- What is asked -----------------------------------------------------------
 
   const ask = (peer: Peer, body: Request, options: RequestOptions, done: Done): () => void => {
-    const { attempts = defaultAttempts, deadline = defaultDeadlineMillis, maintenance = false } = options
+    const { attempts = defaultAttempts, deadline = defaultDeadlineMillis, hasty = false, maintenance = false } = options
     const question = new Question({
       body,
       peer,
@@ -433,6 +435,7 @@ const make = Effect.gen(function*() {
       firstWait: peer.id === undefined
         ? health.core.defaultTimeout()
         : health.core.timeout(peer.id, clock.currentTimeMillisUnsafe()),
+      isHasty: hasty,
       isMaintenance: maintenance,
       again: attempt,
       done
@@ -465,8 +468,9 @@ const make = Effect.gen(function*() {
     const sent = attempts.get(message.transactionId)
     if (sent === undefined) return
     const rtt = alarms.now() - sent.sentAt
+    const lost = Array.from(attempts.keys()).indexOf(message.transactionId)
     traffic.completed++
-    health.core.succeeded(from.id, rtt, now)
+    health.core.succeeded(from.id, rtt, now, lost)
     // Which of the two it answered, where it had both, tells which it understands.
     if (plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)) {
       health.core.speaks(from.id, sent.isPlain ? "first" : "later", now)

@@ -32,6 +32,8 @@ export interface Options {
   readonly patience: number
   /** For the first attempt, as far as there is time. */
   readonly firstWait: number
+  /** Whether the last attempt is given no more than its turn, instead of the rest of the time. */
+  readonly isHasty: boolean
 }
 
 /**
@@ -55,11 +57,13 @@ export abstract class Call extends Event {
   readonly attempts = new Map<TransactionId, Attempt>()
   private readonly maxAttempts: number
   private readonly deadline: number
+  private readonly isHasty: boolean
   private wait: number
 
   constructor(options: Options) {
     super()
-    const { body, firstWait, maxAttempts, patience, startedAt } = options
+    const { body, firstWait, isHasty, maxAttempts, patience, startedAt } = options
+    this.isHasty = isHasty
     this.body = body
     this.startedAt = startedAt
     this.maxAttempts = maxAttempts
@@ -77,8 +81,7 @@ export abstract class Call extends Event {
     this.attempts.set(transaction, attempt)
     const wait = this.wait
     this.wait = Math.min(wait * growth, maxAttemptMillis)
-    // The last attempt has the rest of the time.
-    const isLast = this.attempts.size === this.maxAttempts
-    return Math.min(attempt.sentAt + (isLast ? maxAttemptMillis : wait), this.deadline)
+    const hasRest = this.attempts.size === this.maxAttempts && !this.isHasty
+    return Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
   }
 }

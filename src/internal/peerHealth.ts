@@ -32,6 +32,17 @@ const minTimeoutMillis = 50
 const minStrangerTimeoutMillis = 75
 const maxTimeoutMillis = 5_000
 
+/** How many attempts the share of lost ones is judged by. */
+const lossSamples = 64
+
+/** The share that is assumed before anybody has answered, and the least that ever is. */
+const initialLoss = 0.2
+const minLoss = 0.03
+
+/** The likelihood of taking a peer for dead that is there. */
+const doubt = 0.001
+const maxAttempts = 7
+
 /** How long a measured round trip counts more than what peers usually take. */
 const measuredMillis = 30_000
 
@@ -86,19 +97,28 @@ const makePeer = (): Peer => new Peer()
  */
 export class PeerHealth {
   private readonly peers: RecencyMap<NodeId, Peer>
+  /** Those of bad state: most questions are whether somebody is one of the few. */
+  private readonly bad = new Set<NodeId>()
+  private readonly capacity: number
   private readonly everyone = new RoundTrip()
+  /** The share of attempts that got lost among those to peers that answered one. */
+  private loss = initialLoss
 
   constructor(options?: Options) {
-    this.peers = new RecencyMap(options?.capacity ?? 10_000)
+    this.capacity = options?.capacity ?? 10_000
+    this.peers = new RecencyMap(this.capacity)
   }
 
   get size(): number {
     return this.peers.size
   }
 
-  /** An RPC was answered: whatever went wrong before is forgiven. */
-  succeeded(id: NodeId, rttMillis: number, now: number): void {
+  /** An RPC was answered, after so many attempts that were lost: whatever went wrong before is forgiven. */
+  succeeded(id: NodeId, rttMillis: number, now: number, lost = 0): void {
     const peer = this.peers.use(id, makePeer)
+    this.bad.delete(id)
+    for (let i = 0; i < lost; i++) this.loss += (1 - this.loss) / lossSamples
+    this.loss -= this.loss / lossSamples
     peer.answeredAt = now
     peer.failures = 0
     peer.nextTry = 0
@@ -110,6 +130,7 @@ export class PeerHealth {
   failed(id: NodeId, now: number): void {
     const peer = this.peers.use(id, makePeer)
     peer.failures++
+    if (peer.failures >= badAfter) this.makeBad(id)
     peer.nextTry = now + firstBackoffMillis * 2 ** Math.min(peer.failures - 1, maxBackoffDoublings)
   }
 
@@ -121,10 +142,23 @@ export class PeerHealth {
 
   /** A single failure makes a good peer unknown again. */
   state(id: NodeId): Health {
+    if (this.bad.has(id)) return "bad"
     const peer = this.peers.get(id)
     if (peer === undefined) return "unknown"
-    if (peer.failures >= badAfter) return "bad"
     return peer.answeredAt !== undefined && peer.failures === 0 ? "good" : "unknown"
+  }
+
+  isBad(id: NodeId): boolean {
+    return this.bad.has(id)
+  }
+
+  private makeBad(id: NodeId): void {
+    this.bad.add(id)
+    if (this.bad.size <= this.capacity) return
+    for (const oldest of this.bad) {
+      this.bad.delete(oldest)
+      return
+    }
   }
 
   allowContact(id: NodeId, now: number): boolean {
@@ -151,6 +185,14 @@ export class PeerHealth {
    */
   slowAfter(id: NodeId, now: number): number {
     return this.patience(id, now, minSlowMillis, this.everyone.timeout(minSlowMillis) ?? initialSlowMillis)
+  }
+
+  /** After how many lost attempts a peer is hardly there: so many hardly get lost in a row. */
+  attempts(): number {
+    const loss = Math.max(this.loss, minLoss)
+    let attempts = 1
+    for (let left = loss; left > doubt && attempts < maxAttempts; left *= loss) attempts++
+    return attempts
   }
 
   /** How many milliseconds to wait for one attempt. */

@@ -11,7 +11,6 @@
  */
 import type { Contact } from "../Contact.ts"
 import * as NodeId from "../NodeId.ts"
-import type { Health } from "../PeerHealth.ts"
 import type * as Routing from "../Routing.ts"
 
 /**
@@ -162,6 +161,8 @@ export class RoutingTable {
   readonly k: number
   private readonly pendingCapacity: number
   private readonly buckets: Array<Bucket | undefined> = Array.from({ length: 256 }, () => undefined)
+  /** Those there are, in ascending order. */
+  private readonly existing: Array<Bucket> = []
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<Bucket> = []
   private readonly entriesById = new Map<NodeId.NodeId, Entry>()
@@ -356,10 +357,10 @@ export class RoutingTable {
    * and without peers in bad health, who come in only where fewer than half a
    * bucket would remain. Hearsay is never passed on: that is how lies spread.
    */
-  answer(target: NodeId.NodeId, n: number, now: number, health: (id: NodeId.NodeId) => Health): Array<Contact> {
+  answer(target: NodeId.NodeId, n: number, now: number, isBad: (id: NodeId.NodeId) => boolean): Array<Contact> {
     const cutoff = now - answerWindowMillis
     const found: Array<Contact> = []
-    const isWell = (entry: Entry) => health(entry.id) !== "bad"
+    const isWell = (entry: Entry) => !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
     this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)
     if (found.length < Math.min(n, this.k / 2)) {
@@ -433,8 +434,7 @@ export class RoutingTable {
     const pendingToProbe: Array<Contact> = []
     const staleToProbe: Array<Contact> = []
     const due: Array<Bucket> = []
-    for (const bucket of this.buckets) {
-      if (bucket === undefined) continue
+    for (const bucket of this.existing) {
       const { entries, pending } = bucket
       // In order of age, so that the expired ones are the first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
@@ -522,7 +522,11 @@ export class RoutingTable {
 
   private bucketFor(id: NodeId.NodeId): Bucket {
     const index = NodeId.bucketIndex(this.self, id)
-    return this.buckets[index] ??= {
+    return this.buckets[index] ?? this.makeBucket(index)
+  }
+
+  private makeBucket(index: number): Bucket {
+    const bucket: Bucket = {
       index,
       entries: [],
       pending: [],
@@ -531,6 +535,10 @@ export class RoutingTable {
       refilledAt: never,
       futileRefills: 0
     }
+    this.buckets[index] = bucket
+    const at = this.existing.findIndex((other) => other.index > index)
+    this.existing.splice(at === -1 ? this.existing.length : at, 0, bucket)
+    return bucket
   }
 
   /** The contact that waited; undefined if it did not. */

@@ -82,7 +82,6 @@ type Answer = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindV
 interface Means {
   readonly identity: Identity
   readonly self: Contact
-  readonly bytes: (length: number) => Uint8Array
   readonly below: (limit: number) => number
   readonly options: Options
 }
@@ -115,10 +114,10 @@ const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
   dropsRequests: () => (body) =>
     isAnswer(body) || body._tag === "StoreResponse" || body._tag === "PushAck" ? undefined : body,
 
-  inventsNodes: ({ below, bytes }) => (body) => {
+  inventsNodes: ({ below }) => (body) => {
     if (!isAnswer(body)) return body
     const invented = Array.from({ length: k }, (): Contact => {
-      const address = Hex.encode(bytes(21)) as Address
+      const address = Hex.encode(Uint8Array.from({ length: 21 }, () => below(256))) as Address
       const host = `${11 + below(80)}.${below(256)}.${below(256)}.${1 + below(254)}`
       return { address, id: NodeId.fromAddress(address), host, port: 1024 + below(60_000) }
     })
@@ -190,12 +189,10 @@ const lyingTransport = (behaviour: Behaviour, options: Options): Layer.Layer<Tra
     Effect.gen(function*() {
       const transport = yield* Transport
       const identity = yield* NodeIdentity
-      const secureRandom = yield* SecureRandom.SecureRandom
       const random = yield* Random.Random
       const lie = lies[behaviour]({
         identity,
         self: { id: identity.nodeId, address: identity.address, ...transport.address },
-        bytes: (length) => Effect.runSync(secureRandom.randomBytes(length)),
         below: (limit) => Math.floor(random.nextDoubleUnsafe() * limit),
         options
       })

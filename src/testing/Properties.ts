@@ -21,7 +21,7 @@ export const properties = {
   HearsayStays: "a node passes on only contacts that it heard from itself",
   OneReply: "a request has at most one reply",
   StoreIsBounded: "a store keeps to its limits, in all and for each key",
-  NothingIsLeft: "a node that is closed leaves no call, no timer and no fiber",
+  NothingIsLeft: "what is closed or given up leaves no call, no timer and no fiber",
   AnnouncedIsFound: "every live node finds the newest version of every announced record",
   AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it",
   TablesAreConnected: "every live node reaches every other along the contacts of the tables",

@@ -111,6 +111,8 @@ interface Acknowledged extends RecordOrder.Rank {
   readonly expiresAt: number
 }
 
+const callsOf = ({ pending }: Life): number => Effect.runSync(pending)
+
 /** A request that reached a node. */
 interface Asked {
   readonly at: number
@@ -394,7 +396,7 @@ export const watch = Effect.fnUntraced(function*(
 
   /** It is over when nothing happens any more that its end brought about. */
   const lookAtRemains = (life: Life): void => {
-    const calls = Effect.runSync(life.pending)
+    const calls = callsOf(life)
     if (calls > 0) report("NothingIsLeft", life.name, { calls })
   }
 

@@ -127,6 +127,18 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.timeout(b, now + 30_000), 50)
   })
 
+  it("takes a peer for silent after as many attempts as hardly get lost in a row", () => {
+    const health = new PeerHealth()
+    assert.strictEqual(health.attempts(), 5)
+    for (let i = 0; i < 300; i++) health.succeeded(a, 1, now)
+    assert.strictEqual(health.attempts(), 2)
+    // One in five.
+    for (let i = 0; i < 300; i++) health.succeeded(a, 1, now, i % 4 === 0 ? 1 : 0)
+    assert.include([4, 5], health.attempts())
+    for (let i = 0; i < 300; i++) health.succeeded(a, 1, now, 9)
+    assert.strictEqual(health.attempts(), 7)
+  })
+
   it("is more patient with a stranger than with a peer that was quick", () => {
     const health = new PeerHealth()
     health.succeeded(b, 1, now)

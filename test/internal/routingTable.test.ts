@@ -4,7 +4,6 @@ import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
 import { heartbeatLimits, RoutingTable } from "../../src/internal/routingTable.ts"
 import * as NodeId from "../../src/NodeId.ts"
-import type { Health } from "../../src/PeerHealth.ts"
 
 // Tiny worlds: ids of 8 bits, once as the first byte of an id and once as its
 // last, so that both ends of the table are reached.
@@ -366,29 +365,28 @@ describe("RoutingTable", () => {
 
   describe("answer", () => {
     const now = start + 60 * minute
-    const healthOf = (states: ReadonlyMap<NodeId.NodeId, Health>) => (id: NodeId.NodeId) => states.get(id) ?? "unknown"
+    const nobody = () => false
+    const isFirst = (id: NodeId.NodeId) => id === inBucket0(1)
     const target = inBucket0(0)
 
     it("prefers peers heard from within half an hour to closer ones", () => {
       const table = tableOf([1, 2].map(inBucket0), { k: 4 })
       table.add(contact(inBucket0(8)), now - 30 * minute + 1, now)
       table.add(contact(inBucket0(4)), now - 30 * minute, now)
-      assert.deepStrictEqual(ids(table.answer(target, 16, now, () => "good")), [8, 1, 2, 4].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, nobody)), [8, 1, 2, 4].map(inBucket0))
     })
 
     it("leaves out hearsay and peers in bad health while half a bucket remains", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 4 })
       table.add(contact(shallow(1)), undefined, start)
-      const health = healthOf(new Map([[inBucket0(1), "bad"]]))
-      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 3].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3].map(inBucket0))
     })
 
     it("tops up a thin answer with peers in bad health, and never with hearsay", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 8 })
       for (const i of [4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
-      const health = healthOf(new Map([[inBucket0(1), "bad"], [inBucket0(6), "good"]]))
-      assert.deepStrictEqual(ids(table.answer(target, 16, now, health)), [2, 3, 1].map(inBucket0))
-      assert.deepStrictEqual(ids(table.answer(target, 2, now, health)), [2, 3].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3, 1].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 2, now, isFirst)), [2, 3].map(inBucket0))
     })
   })
 
@@ -629,18 +627,18 @@ describe("RoutingTable", () => {
           historyArb,
           byteArb,
           fc.integer({ min: 0, max: 20 }),
-          fc.func(fc.constantFrom<Health>("good", "unknown", "bad")),
-          (history, byte, n, health) => {
+          fc.func(fc.boolean()),
+          (history, byte, n, isBad) => {
             const { now, table } = replay(history, run)
             const target = history.world(byte)
-            const answer = table.answer(target, n, now, health)
+            const answer = table.answer(target, n, now, isBad)
             assert.isAtMost(answer.length, n)
             assert.strictEqual(new Set(ids(answer)).size, answer.length)
             assert.isTrue(answer.every(({ id }) => table.verifiedAt(id) !== undefined))
-            const bad = answer.map(({ id }) => health(id) === "bad")
+            const bad = answer.map(({ id }) => isBad(id))
             assert.isFalse(bad.some((isBad, i) => !isBad && bad[i - 1] === true))
             const verified = table.nearestVerified(target, table.size, now - 30 * minute)
-            const wanted = verified.filter(({ id }) => health(id) !== "bad").slice(0, n)
+            const wanted = verified.filter(({ id }) => !isBad(id)).slice(0, n)
             assert.deepStrictEqual(answer.slice(0, wanted.length), wanted)
             if (wanted.length >= Math.min(n, history.k / 2)) assert.lengthOf(answer, wanted.length)
             else assert.lengthOf(answer, Math.min(n, verified.length))
