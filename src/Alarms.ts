@@ -30,7 +30,7 @@ interface Sleeper {
 export class Alarms extends Context.Service<Alarms, {
   /** Milliseconds from a beginning of no meaning, by a clock that nobody sets: the time of alarms. */
   readonly now: () => number
-  /** Fires the event at the given time, unless it is cancelled before. */
+  /** Fires the event at the given time, unless it is cancelled before. One that was cancelled is not set again. */
   readonly set: (event: Event, at: number) => void
   readonly cancel: (event: Event) => void
 }>()("effect-dht/Alarms") {}
@@ -69,11 +69,20 @@ const make = Effect.gen(function*() {
 
   /** Sees to it that somebody is awake for the first alarm. */
   const arm = (): void => {
+    if (isRinging) return
     const next = queue.peek()
-    if (isRinging || next === undefined || sleepers.length > 0 && sleepers[sleepers.length - 1].at <= next.at) return
-    // Clocks wake at whole milliseconds: less would not come nearer.
-    const fiber = run(Effect.delay(ring, Math.max(0, Math.ceil(next.at - now()))))
+    if (next === undefined) return wakeAll()
+    if (sleepers.length > 0 && sleepers[sleepers.length - 1].at <= next.at) return
+    // Clocks wake at whole milliseconds: less would not come nearer. Nothing
+    // rings before whoever sets it has gone on.
+    const millis = Math.ceil(next.at - now())
+    const fiber = run(millis > 0 ? Effect.delay(ring, millis) : Effect.andThen(Effect.yieldNow, ring))
     sleepers.push({ at: next.at, wake: () => fiber.interruptUnsafe() })
+  }
+
+  /** Nobody sleeps for nothing. */
+  const wakeAll = (): void => {
+    for (const { wake } of sleepers.splice(0)) wake()
   }
 
   return Alarms.of({
@@ -84,8 +93,7 @@ const make = Effect.gen(function*() {
     },
     cancel: (event) => {
       queue.cancel(event)
-      // Nobody sleeps for nothing.
-      if (queue.size === 0) { for (const { wake } of sleepers.splice(0)) wake() }
+      if (queue.size === 0) wakeAll()
     }
   })
 })

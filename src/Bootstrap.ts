@@ -16,6 +16,7 @@ import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { RecencyMap } from "./internal/recencyMap.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -55,6 +56,8 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   readonly join: (
     addresses: ReadonlyArray<SocketAddress.SocketAddress>
   ) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
+  /** Joins once again through the addresses given before, if it can. */
+  readonly rejoin: Effect.Effect<void>
   /** The same with contacts whose identity is known and trusted. */
   readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Addresses worth remembering for the next start, the healthiest first. */
@@ -72,6 +75,9 @@ const othersMillis = 1000
 
 const notInTime = (peer: SocketAddress.SocketAddress) =>
   Effect.fail(new Rpc.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
+
+/** Addresses remembered in case everybody is lost. */
+const maxGiven = 32
 
 /** How many of those we joined through are asked about far parts of the network. */
 const maxAsked = 3
@@ -157,7 +163,15 @@ const make = Effect.gen(function*() {
     for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, host.id)
   })
 
+  /** The latest addresses given; the oldest go first. */
+  const given = new RecencyMap<string, SocketAddress.SocketAddress>(maxGiven)
+
+  const rejoin = Effect.suspend(() =>
+    given.size === 0 ? Effect.void : Effect.ignore(join(Array.from(given, ({ value }) => value)))
+  )
+
   const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {
+    for (const address of addresses) given.use(SocketAddress.key(address), () => address)
     const answered = yield* Deferred.make<void>()
     const outcomes = yield* Effect.forEach(
       addresses,
@@ -200,7 +214,7 @@ const make = Effect.gen(function*() {
         .map(({ host, port }) => ({ host, port }))
     })
 
-  return Bootstrap.of({ join, joinContacts, candidates })
+  return Bootstrap.of({ join, rejoin, joinContacts, candidates })
 })
 
 /**

@@ -178,8 +178,12 @@ const deadline = 2000
 /** So long, in milliseconds, that a busy process reads what it was sent. */
 const turnMillis = 1
 
-/** Contacts of our own table that a walk may begin with. */
+/** Contacts of our own table that a walk may begin with, and how many whoever they are. */
 const seeds = 32
+const hearsaySeeds = 16
+
+/** Contacts heard from in this time come first. */
+const freshMillis = 30 * 60_000
 
 /** What came of asking one peer; no answer if it failed. */
 interface Outcome {
@@ -257,7 +261,9 @@ const make = Effect.gen(function*() {
       isBad: (id) => health.core.isBad(id) && !health.core.allowContact(id, started),
       slowAfter: (id) => health.core.slowAfter(id, started)
     })
-    for (const contact of routing.core.nearest(target, seeds)) {
+    const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
+    // Hearsay could be one liar's, and must not take the places of those we met.
+    for (const contact of [...known, ...routing.core.nearest(target, hearsaySeeds)]) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
 

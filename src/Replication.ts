@@ -94,6 +94,9 @@ const candidates = 16
 /** What one node is given to take a copy, or to show it. */
 const patience = { attempts: 6, deadline: 5000 }
 
+/** The reason of a STORE_RESP that its policy does not allow the record. */
+const reasonPolicy = 1
+
 /** How long a job sleeps at most. */
 const lookMillis = 60_000
 
@@ -140,9 +143,12 @@ const make = Effect.gen(function*() {
   const store = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, patience)
     if (body.stored || body.alreadyHad) return "Stored"
-    // A reason is a later version's. The first version says no more than false,
-    // also when it holds an equal or newer record, so it is asked for it.
-    if (body.reason !== 0) return "Unwanted"
+    // A reason is a later version's: that its policy is against the record is
+    // for good, that the record is invalid may be for a clock, ours or its own.
+    if (body.reason === reasonPolicy) return "Unwanted"
+    if (body.reason !== 0) return "Refused"
+    // The first version says no more than false, also when it holds an equal or
+    // newer record, so it is asked for it.
     return (yield* holds(peer, key, record)) ? "Stored" : "Refused"
   })
 

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
+import { Bootstrap } from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { heartbeatLimits, presentMillis } from "./internal/routingTable.ts"
@@ -34,10 +35,14 @@ const staleMillis = 10 * 60_000
 /** A contact that was silent for so long is probed while it still counts as fresh. */
 const quietMillis = 25 * 60_000
 
+/** Where nobody was heard from in this time, the network may be lost. */
+const lonelyMillis = 5 * 60_000
+
 /** What a refill is given. */
 const refillMillis = 15_000
 
 const make = Effect.gen(function*() {
+  const bootstrap = yield* Bootstrap
   const identity = yield* NodeIdentity
   const query = yield* Query
   const random = yield* SecureRandom.SecureRandom
@@ -72,6 +77,14 @@ const make = Effect.gen(function*() {
     if (witness !== undefined && witness.id !== contact.id && (yield* isAlive(witness))) routing.core.remove(contact.id)
   })
 
+  /** Finds back to the network when nobody we know is there any more. */
+  const reconnect = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    if (routing.core.countVerified(now - lonelyMillis) > 0) return
+    const witness = routing.core.freshest()
+    if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
+  })
+
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
     const before = known()
@@ -104,6 +117,7 @@ const make = Effect.gen(function*() {
       ? []
       : routing.core.quiet(now, now - quietMillis, limits.staleProbes - work.staleToProbe.length)
     yield* Effect.all([
+      passive ? Effect.void : reconnect,
       Effect.forEach(pending, probePending, { concurrency: "unbounded", discard: true }),
       Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),
       Effect.forEach(quiet, probeQuiet, { concurrency: "unbounded", discard: true }),
@@ -131,5 +145,5 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   never,
   never,
-  NodeIdentity | NodeSettings | Query | Routing.Routing | Rpc.Rpc | SecureRandom.SecureRandom
+  Bootstrap | NodeIdentity | NodeSettings | Query | Routing.Routing | Rpc.Rpc | SecureRandom.SecureRandom
 > = Layer.effectDiscard(make)

@@ -1,58 +1,379 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 import * as Alarms from "../src/Alarms.ts"
 import { Event } from "../src/internal/eventQueue.ts"
 import * as alive from "./utils/alive.ts"
-class E extends Event { f: () => void; constructor(f: () => void) { super(); this.f = f } fire() { this.f() } }
-describe("x", () => {
-  it.effect("past alarm", () => Effect.gen(function*() {
-    const a = yield* Alarms.Alarms
-    const r: any[] = []
-    yield* TestClock.adjust(10)
-    a.set(new E(() => r.push("past")), 5)
-    console.log("sync", r)
-    a.set(new E(() => r.push("later")), 20)
-    yield* TestClock.adjust(100)
-    console.log("later?", r)
-  }).pipe(Effect.provide(Alarms.layer)))
-  it.effect("throws with another due", () => Effect.gen(function*() {
-    const a = yield* Alarms.Alarms
-    const r: any[] = []
-    a.set(new E(() => { throw new Error("x") }), 5)
-    a.set(new E(() => r.push("5b")), 5)
-    a.set(new E(() => r.push("20")), 20)
-    yield* TestClock.adjust(10)
-    console.log(r)
-    yield* TestClock.adjust(10)
-    a.set(new E(() => r.push("30")), 30)
-    yield* TestClock.adjust(100)
-    console.log(r)
-  }).pipe(Effect.provide(Alarms.layer)))
-  it.effect("reset", () => Effect.gen(function*() {
-    const a = yield* Alarms.Alarms
-    const r: any[] = []
-    const keep = new E(() => r.push("keep"))
-    const e = new E(() => r.push(a.now()))
-    a.set(keep, 50)
-    a.set(e, 60)
-    a.cancel(e)
-    a.set(e, 70)
-    yield* TestClock.adjust(100)
-    console.log("reset", r)
-  }).pipe(Effect.provide(Alarms.layer)))
-  it.effect("leftover", () => alive.counting((now) => Effect.gen(function*() {
-    const a = yield* Alarms.Alarms
-    const b = now()
-    const x = new E(() => {})
-    a.set(x, 50)
-    a.set(new E(() => {}), 5)
-    console.log(b, now())
-    a.cancel(x)
-    console.log(b, now())
-    yield* TestClock.adjust(6)
-    console.log(b, now())
-  }).pipe(Effect.provide(Alarms.layer))))
+
+class Alarm extends Event {
+  readonly fire: () => void
+
+  constructor(fire: () => void) {
+    super()
+    this.fire = fire
+  }
+}
+
+interface Rung {
+  readonly name: string | number
+  readonly at: number
+}
+
+/** Alarms that note their names and when they ring. */
+const recorder = Effect.gen(function*() {
+  const alarms = yield* Alarms.Alarms
+  const rung: Array<Rung> = []
+  return {
+    alarms,
+    rung,
+    set: (name: string | number, at: number, then: () => void = () => {}): Alarm => {
+      const alarm = new Alarm(() => {
+        rung.push({ name, at: alarms.now() })
+        then()
+      })
+      alarms.set(alarm, at)
+      return alarm
+    },
+    names: () => rung.map(({ name }) => name)
+  }
+})
+
+const withAlarms = Effect.provide(Alarms.layer)
+
+/** What is alive of all that a test starts; the test clock's own warnings are over before. */
+const counting = <A, E>(test: (now: () => alive.Alive) => Effect.Effect<A, E, Alarms.Alarms>) =>
+  Effect.andThen(TestClock.adjust(0), alive.counting((now) => withAlarms(test(now))))
+
+describe("Alarms", () => {
+  it.effect("counts milliseconds with their fractions, from whenever it began", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(1_700_000_000_000)
+      yield* Effect.gen(function*() {
+        const { now } = yield* Alarms.Alarms
+        const began = now()
+        yield* TestClock.adjust("1500 micros")
+        assert.closeTo(now() - began, 1.5, 1e-6)
+      }).pipe(withAlarms)
+    }))
+
+  describe("an alarm", () => {
+    it.effect("rings at its time, not before, and once", () =>
+      Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        set("a", 10)
+        yield* TestClock.adjust(9)
+        assert.deepStrictEqual(rung, [])
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(rung, [{ name: "a", at: 10 }])
+        yield* TestClock.adjust("1 hour")
+        assert.strictEqual(rung.length, 1)
+      }).pipe(withAlarms))
+
+    it.effect("rings again when it is set again", () =>
+      Effect.gen(function*() {
+        const { alarms, rung, set } = yield* recorder
+        const alarm = set("a", 10)
+        yield* TestClock.adjust(15)
+        alarms.set(alarm, 20)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung, [{ name: "a", at: 10 }, { name: "a", at: 20 }])
+      }).pipe(withAlarms))
+
+    it.effect("rings before others that were set earlier for later", () =>
+      Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        set("late", 100)
+        yield* TestClock.adjust(20)
+        set("middle", 50)
+        set("soon", 30)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung, [{ name: "soon", at: 30 }, { name: "middle", at: 50 }, { name: "late", at: 100 }])
+      }).pipe(withAlarms))
+
+    it.effect("rings after those of the same time that were set before it", () =>
+      Effect.gen(function*() {
+        const { names, set } = yield* recorder
+        const expected = Array.from({ length: 20 }, (_, i) => i)
+        for (const name of expected) set(name, 10)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(names(), expected)
+      }).pipe(withAlarms))
+
+    it.effect("does not ring when it is cancelled, and the others do", () =>
+      Effect.gen(function*() {
+        const { alarms, rung, set } = yield* recorder
+        const first = set("first", 10)
+        set("second", 20)
+        const third = set("third", 30)
+        set("fourth", 40)
+        alarms.cancel(first)
+        yield* TestClock.adjust(25)
+        alarms.cancel(third)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung, [{ name: "second", at: 20 }, { name: "fourth", at: 40 }])
+      }).pipe(withAlarms))
+
+    it.effect("does not ring when one of the same time cancels it", () =>
+      Effect.gen(function*() {
+        const { alarms, names, set } = yield* recorder
+        set("first", 10, () => alarms.cancel(second))
+        const second = set("second", 10)
+        set("third", 10)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(names(), ["first", "third"])
+      }).pipe(withAlarms))
+
+    it.effect("may be cancelled when it was never set or has rung", () =>
+      Effect.gen(function*() {
+        const { alarms, names, set } = yield* recorder
+        const rung = set("rung", 10)
+        yield* TestClock.adjust(10)
+        alarms.cancel(rung)
+        alarms.cancel(new Alarm(() => assert.fail("It was never set")))
+        set("next", 20)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(names(), ["rung", "next"])
+      }).pipe(withAlarms))
+
+    it.effect("whose time has a fraction rings less than a millisecond after it", () =>
+      Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        set("a", 10.25)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(rung, [])
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(rung, [{ name: "a", at: 11 }])
+        yield* TestClock.adjust("500 micros")
+        set("b", 20.5)
+        yield* TestClock.adjust(8)
+        assert.strictEqual(rung.length, 1)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(rung[1], { name: "b", at: 20.5 })
+      }).pipe(withAlarms))
+
+    it.effect("whose time is past rings at once, and those that are set afterwards at theirs", () =>
+      Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        yield* TestClock.adjust(10)
+        set("past", 5)
+        yield* TestClock.adjust(0)
+        set("now", 10)
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(rung, [{ name: "past", at: 10 }, { name: "now", at: 10 }])
+        set("later", 20)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung[2], { name: "later", at: 20 })
+      }).pipe(withAlarms))
+
+    it.effect("may set others while it rings: those that are due ring with it", () =>
+      Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        set("first", 10, () => {
+          set("soon", 15)
+          set("past", 5)
+          set("now", 10)
+        })
+        set("late", 20)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(rung, ["first", "past", "now"].map((name) => ({ name, at: 10 })))
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung.slice(3), [{ name: "soon", at: 15 }, { name: "late", at: 20 }])
+      }).pipe(withAlarms))
+
+    it.effect("may set itself again and again", () =>
+      Effect.gen(function*() {
+        const alarms = yield* Alarms.Alarms
+        const times: Array<number> = []
+        const alarm: Alarm = new Alarm(() => {
+          times.push(alarms.now())
+          alarms.set(alarm, alarms.now() + 10)
+        })
+        alarms.set(alarm, 10)
+        yield* TestClock.adjust(45)
+        assert.deepStrictEqual(times, [10, 20, 30, 40])
+      }).pipe(withAlarms))
+
+    it.effect("that throws is logged as an error, and stops none of the others", () => {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ logLevel }) => {
+        logged.push(logLevel)
+      })
+      return Effect.gen(function*() {
+        const { rung, set } = yield* recorder
+        const fail = () => {
+          throw new Error("an alarm that fails")
+        }
+        set("broken", 10, fail)
+        set("broken too", 10, fail)
+        set("same time", 10)
+        set("later", 20)
+        yield* TestClock.adjust(20)
+        assert.deepStrictEqual(rung, [
+          { name: "broken", at: 10 },
+          { name: "broken too", at: 10 },
+          { name: "same time", at: 10 },
+          { name: "later", at: 20 }
+        ])
+        assert.deepStrictEqual(logged, ["Error", "Error"])
+        set("set afterwards", 30)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(rung[4], { name: "set afterwards", at: 30 })
+      }).pipe(withAlarms, Effect.provide(Logger.layer([logger])))
+    })
+  })
+
+  describe("who sleeps", () => {
+    it.effect("one fiber for many alarms", () =>
+      counting((now) =>
+        Effect.gen(function*() {
+          const { names, set } = yield* recorder
+          const before = now()
+          for (let i = 1; i <= 1000; i++) set(i, i)
+          assert.deepStrictEqual(now(), { fibers: before.fibers + 1, sleeps: 1 })
+          yield* TestClock.adjust(500)
+          assert.strictEqual(names().length, 500)
+          assert.deepStrictEqual(now(), { fibers: before.fibers + 1, sleeps: 1 })
+        })
+      ))
+
+    it.effect("nobody before an alarm is set, nor after all have rung", () =>
+      counting((now) =>
+        Effect.gen(function*() {
+          const { names, set } = yield* recorder
+          const before = now()
+          assert.strictEqual(before.sleeps, 0)
+          set("a", 10)
+          set("b", 20)
+          assert.strictEqual(now().sleeps, 1)
+          yield* TestClock.adjust(20)
+          assert.deepStrictEqual(names(), ["a", "b"])
+          assert.deepStrictEqual(now(), before)
+        })
+      ))
+
+    it.effect("nobody after all are cancelled", () =>
+      counting((now) =>
+        Effect.gen(function*() {
+          const { alarms, set } = yield* recorder
+          const before = now()
+          const alarmed = [set("a", 30), set("b", 20), set("c", 10)]
+          assert.isAbove(now().sleeps, 0)
+          for (const alarm of alarmed) alarms.cancel(alarm)
+          yield* Effect.yieldNow
+          assert.deepStrictEqual(now(), before)
+        })
+      ))
+
+    it.effect("nobody after some are cancelled and the others have rung", () =>
+      counting((now) =>
+        Effect.gen(function*() {
+          const { alarms, names, set } = yield* recorder
+          const before = now()
+          const late = set("late", 100)
+          set("soon", 10)
+          alarms.cancel(late)
+          yield* TestClock.adjust(10)
+          assert.deepStrictEqual(names(), ["soon"])
+          assert.deepStrictEqual(now(), before)
+        })
+      ))
+
+    it.effect("somebody for an alarm that is set after all were cancelled", () =>
+      Effect.gen(function*() {
+        const { alarms, rung, set } = yield* recorder
+        alarms.cancel(set("cancelled", 10))
+        set("kept", 20)
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(rung, [{ name: "kept", at: 20 }])
+      }).pipe(withAlarms))
+  })
+
+  it.effect("does not ring after the layer's scope is closed, nor leave anybody asleep", () =>
+    Effect.andThen(
+      TestClock.adjust(0),
+      alive.counting((now) =>
+        Effect.gen(function*() {
+          const before = now()
+          const { names, set } = yield* Effect.gen(function*() {
+            const recorded = yield* recorder
+            recorded.set("in time", 10)
+            recorded.set("too late", 20)
+            yield* TestClock.adjust(10)
+            return recorded
+          }).pipe(withAlarms)
+          assert.deepStrictEqual(now(), before)
+          set("after the end", 30)
+          yield* TestClock.adjust("1 hour")
+          assert.deepStrictEqual(names(), ["in time"])
+          assert.deepStrictEqual(now(), before)
+        })
+      )
+    ))
+
+  describe("whatever is set and cancelled as time passes", () => {
+    const steps = fc.array(
+      fc.oneof(
+        { weight: 4, arbitrary: fc.record({ _tag: fc.constant("set" as const), after: fc.nat(20) }) },
+        { weight: 2, arbitrary: fc.record({ _tag: fc.constant("cancel" as const), which: fc.nat(100) }) },
+        { weight: 3, arbitrary: fc.record({ _tag: fc.constant("pass" as const), time: fc.nat(10) }) }
+      ),
+      { maxLength: 60 }
+    )
+
+    interface Modelled {
+      readonly name: number
+      readonly at: number
+      readonly alarm: Alarm
+    }
+
+    /** All times are multiples of a unit in milliseconds; what rings may do so later than its time by less than `late`. */
+    const holds = (unit: number, late: number) =>
+      Effect.promise(() =>
+        fc.assert(fc.asyncProperty(steps, (steps) =>
+          Effect.gen(function*() {
+            const { alarms, rung, set } = yield* recorder
+            const all: Array<Modelled> = []
+            let waiting: Array<Modelled> = []
+            const expected: Array<Modelled> = []
+            const pass = Effect.fnUntraced(function*(millis: number) {
+              yield* TestClock.adjust(millis)
+              const now = alarms.now()
+              waiting.sort((a, b) => a.at - b.at || a.name - b.name)
+              // Those whose time was a moment ago may have rung or not.
+              while (waiting.length > 0 && waiting[0].at <= now) {
+                if (waiting[0].at > now - late && rung.length <= expected.length) break
+                expected.push(...waiting.splice(0, 1))
+              }
+              assert.deepStrictEqual(rung.map(({ name }) => name), expected.map(({ name }) => name))
+            })
+            for (const step of [...steps, { _tag: "pass" as const, time: 1000 }]) {
+              if (step._tag === "set") {
+                const at = alarms.now() + step.after * unit
+                const modelled = { name: all.length, at, alarm: set(all.length, at) }
+                all.push(modelled)
+                waiting.push(modelled)
+                // At once need not be before anything else.
+                if (step.after === 0) yield* pass(0)
+              } else if (step._tag === "cancel" && all.length > 0) {
+                const cancelled = all[step.which % all.length]
+                alarms.cancel(cancelled.alarm)
+                waiting = waiting.filter((modelled) => modelled !== cancelled)
+              } else if (step._tag === "pass") {
+                yield* pass(step.time * unit)
+              }
+            }
+            assert.deepStrictEqual(waiting, [])
+            for (const { at, name } of rung) {
+              assert.isAtLeast(at, all[Number(name)].at)
+              assert.isAtMost(at - all[Number(name)].at, late)
+            }
+          }).pipe(withAlarms, Effect.provide(TestClock.layer()), Effect.runPromise)))
+      )
+
+    it.live("the same ones ring at the same times as in a list that is searched", () => holds(1, 0))
+
+    it.live("the same ones ring in the same order, hardly late, at fractions of a millisecond", () => holds(0.25, 0.75))
+  })
 })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
 import type * as NodeId from "../src/NodeId.ts"
@@ -57,6 +58,16 @@ describe("Upkeep", () => {
       yield* TestClock.adjust("2 minutes")
       assert.isFalse(table(node).contains(gone.id))
       assert.isTrue(table(node).contains(network.contactOf(other).id))
+    }).pipe(onNetwork))
+
+  it.effect("joins once more through the addresses it was given, as long as it knows nobody", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      assert.isTrue(Result.isFailure(yield* Effect.result(network.dht(node).bootstrap([network.socketOf(2)]))))
+      const late = yield* network.node("late", network.socketOf(2))
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(table(node).contains(network.contactOf(late).id))
+      assert.isTrue(table(late).contains(network.contactOf(node).id))
     }).pipe(onNetwork))
 
   it.effect("keeps its contacts while nobody at all is heard", () =>

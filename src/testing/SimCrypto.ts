@@ -5,7 +5,9 @@
  *
  * It has their sizes, it is deterministic, and it fails where they fail in an
  * honest simulation: for another key, and for a message or a signature that was
- * changed. Do not use it where somebody in the simulation forges.
+ * changed. Do not use it where somebody in the simulation forges, nor where
+ * letters are sent: its public keys are no points of the curve that they are
+ * encrypted on.
  *
  * @since 0.1.0
  */

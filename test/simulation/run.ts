@@ -326,7 +326,7 @@ export const runStory = (story: Story): Outcome =>
         Effect.ignore(
           resident.node.run(Dht.use((dht) => dht.bootstrap(first === undefined ? [] : [first.node.socket])))
         ))
-      yield* Effect.sleep(calmMinutes(story) * 60_000)
+      yield* Effect.sleep(calmMinutes * 60_000)
 
       const announced = (yield* Effect.forEach(upNow(), announcedBy)).flat()
       const isDue = ({ from, fromLife, to, toId }: Letter) =>

@@ -1,0 +1,199 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import * as Alarms from "../src/Alarms.ts"
+import { InFlight } from "../src/InFlight.ts"
+import * as alive from "./utils/alive.ts"
+
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+/** Questions by name: the test says what comes of them, and sees which were given up. */
+const setUp = Effect.gen(function*() {
+  const inFlight = new InFlight<string>(yield* Alarms.Alarms)
+  const asked = new Map<string, (outcome: string) => void>()
+  const givenUp: Array<string> = []
+  return {
+    inFlight,
+    givenUp,
+    ask: (name: string) =>
+      inFlight.start((done) => {
+        asked.set(name, done)
+        return () => givenUp.push(name)
+      }),
+    /** Its outcome is its name. */
+    done: (name: string) => asked.get(name)?.(name)
+  }
+})
+
+const withAlarms = Effect.provide(Alarms.layer)
+
+/** How many sleep for alarms, of all that a test starts. */
+const countingSleeps = <A, E>(test: (sleeps: () => number) => Effect.Effect<A, E, Alarms.Alarms>) =>
+  alive.counting((now) => withAlarms(test(() => now().sleeps)))
+
+describe("InFlight", () => {
+  describe("take", () => {
+    it.effect("returns at once what came before, in the order in which it came, and once", () =>
+      Effect.gen(function*() {
+        const { ask, done, inFlight } = yield* setUp
+        for (const name of ["a", "b", "c"]) ask(name)
+        done("c")
+        done("a")
+        const taking = yield* start(inFlight.take(undefined))
+        assert.deepStrictEqual(yield* Fiber.join(taking), ["c", "a"])
+        done("b")
+        assert.deepStrictEqual(yield* inFlight.take(undefined), ["b"])
+      }).pipe(withAlarms))
+
+    it.effect("sets no alarm for what is there already", () =>
+      countingSleeps((sleeps) =>
+        Effect.gen(function*() {
+          const { ask, done, inFlight } = yield* setUp
+          ask("a")
+          done("a")
+          assert.deepStrictEqual(yield* inFlight.take(100), ["a"])
+          assert.strictEqual(sleeps(), 0)
+        })
+      ))
+
+    it.effect("waits for the next outcome when there is none", () =>
+      Effect.gen(function*() {
+        const { ask, done, inFlight } = yield* setUp
+        ask("a")
+        const taking = yield* start(inFlight.take(undefined))
+        yield* TestClock.adjust("1 hour")
+        assert.isUndefined(taking.pollUnsafe())
+        done("a")
+        assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
+      }).pipe(withAlarms))
+
+    it.effect("returns what comes on the spot when it is asked", () =>
+      Effect.gen(function*() {
+        const { inFlight } = yield* setUp
+        inFlight.start((done) => {
+          done("at once")
+          return () => {}
+        })
+        assert.deepStrictEqual(yield* inFlight.take(undefined), ["at once"])
+        const taking = yield* start(inFlight.take(undefined))
+        inFlight.start((done) => {
+          done("at once again")
+          return () => {}
+        })
+        assert.deepStrictEqual(yield* Fiber.join(taking), ["at once again"])
+      }).pipe(withAlarms))
+
+    it.effect("returns none at the given time, and not before", () =>
+      Effect.gen(function*() {
+        const { ask, done, inFlight } = yield* setUp
+        ask("a")
+        const taking = yield* start(inFlight.take(100))
+        yield* TestClock.adjust(99)
+        assert.isUndefined(taking.pollUnsafe())
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* Fiber.join(taking), [])
+        done("a")
+        assert.deepStrictEqual(yield* inFlight.take(200), ["a"])
+      }).pipe(withAlarms))
+
+    it.effect("returns none at once when the given time is past", () =>
+      Effect.gen(function*() {
+        const { ask, inFlight } = yield* setUp
+        ask("a")
+        yield* TestClock.adjust(100)
+        const taking = yield* start(inFlight.take(50))
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(taking.pollUnsafe()?._tag, "Success")
+        assert.deepStrictEqual(yield* Fiber.join(taking), [])
+      }).pipe(withAlarms))
+
+    it.effect("leaves no alarm when an outcome comes in time", () =>
+      countingSleeps((sleeps) =>
+        Effect.gen(function*() {
+          const { ask, done, inFlight } = yield* setUp
+          ask("a")
+          ask("b")
+          const taking = yield* start(inFlight.take(100))
+          assert.strictEqual(sleeps(), 1)
+          done("a")
+          assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
+          assert.strictEqual(sleeps(), 0)
+          const next = yield* start(inFlight.take(undefined))
+          yield* TestClock.adjust(200)
+          assert.isUndefined(next.pollUnsafe())
+          yield* Fiber.interrupt(next)
+        })
+      ))
+
+    it.effect("leaves no alarm and loses no outcome when it is interrupted", () =>
+      countingSleeps((sleeps) =>
+        Effect.gen(function*() {
+          const { ask, done, inFlight } = yield* setUp
+          ask("a")
+          const taking = yield* start(inFlight.take(100))
+          assert.strictEqual(sleeps(), 1)
+          yield* Fiber.interrupt(taking)
+          assert.strictEqual(sleeps(), 0)
+          done("a")
+          assert.deepStrictEqual(yield* inFlight.take(100), ["a"])
+        })
+      ))
+  })
+
+  describe("takeAll", () => {
+    it.effect("returns what came so far, which may be none, and once", () =>
+      Effect.gen(function*() {
+        const { ask, done, inFlight } = yield* setUp
+        ask("a")
+        ask("b")
+        assert.deepStrictEqual(inFlight.takeAll(), [])
+        done("b")
+        done("a")
+        assert.deepStrictEqual(inFlight.takeAll(), ["b", "a"])
+        assert.deepStrictEqual(inFlight.takeAll(), [])
+      }).pipe(withAlarms))
+  })
+
+  describe("giveUp", () => {
+    it.effect("gives up each question that is under way, once", () =>
+      Effect.gen(function*() {
+        const { ask, givenUp, inFlight } = yield* setUp
+        for (const name of ["a", "b", "c"]) ask(name)
+        inFlight.giveUp()
+        assert.deepStrictEqual(givenUp, ["a", "b", "c"])
+        inFlight.giveUp()
+        assert.strictEqual(givenUp.length, 3)
+        ask("d")
+        inFlight.giveUp()
+        assert.deepStrictEqual(givenUp, ["a", "b", "c", "d"])
+      }).pipe(withAlarms))
+
+    it.effect("does not give up what something came of, taken or not", () =>
+      Effect.gen(function*() {
+        const { ask, done, givenUp, inFlight } = yield* setUp
+        for (const name of ["taken", "waiting", "under way"]) ask(name)
+        done("taken")
+        assert.deepStrictEqual(yield* inFlight.take(undefined), ["taken"])
+        done("waiting")
+        inFlight.start((done) => {
+          done("at once")
+          return () => givenUp.push("at once")
+        })
+        inFlight.giveUp()
+        assert.deepStrictEqual(givenUp, ["under way"])
+      }).pipe(withAlarms))
+
+    it.effect("wakes nobody: whoever takes then waits until the given time", () =>
+      Effect.gen(function*() {
+        const { ask, inFlight } = yield* setUp
+        ask("a")
+        const taking = yield* start(inFlight.take(100))
+        inFlight.giveUp()
+        yield* TestClock.adjust(99)
+        assert.isUndefined(taking.pollUnsafe())
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* Fiber.join(taking), [])
+      }).pipe(withAlarms))
+  })
+})

@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { clockTime, Violation } from "../../src/testing/Properties.ts"
+import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
+import * as Safety from "../../src/testing/PropertiesSafety.ts"
+import * as SimCrypto from "../../src/testing/SimCrypto.ts"
+import * as SimWorld from "../../src/testing/SimWorld.ts"
+import * as VirtualTime from "../../src/testing/VirtualTime.ts"
+
+describe("Properties", () => {
+  it("a violation says what, where, when, and with which seed", () => {
+    const violation = new Violation({
+      property: "OneReply",
+      node: "node 3",
+      atMillis: 3_723_004,
+      facts: { requests: 1, replies: 2 },
+      seed: 7
+    })
+    assert.strictEqual(
+      violation.message,
+      "01:02:03.004 node 3: OneReply, that a request has at most one reply, does not hold: " +
+        "requests 1, replies 2 (seed 7)"
+    )
+    assert.strictEqual(clockTime(59_999.9), "00:00:59.999")
+    assert.strictEqual(clockTime(3_600_000), "01:00:00")
+  })
+
+  it("watching changes nothing of what the nodes do", () => {
+    const run = (isWatched: boolean) =>
+      SimWorld.runSync(
+        Effect.gen(function*() {
+          const world = yield* SimWorld.SimWorld
+          const safety = yield* Safety.watch(world)
+          yield* world.startNodes(10, isWatched ? { app: safety.probe } : {})
+          yield* Effect.sleep("5 minutes")
+          return world.trace.hash
+        }),
+        { seed: 1, crypto: SimCrypto.simulated }
+      )
+    assert.strictEqual(run(true), run(false))
+  })
+
+  it("letters that are missing, or come twice, are told apart", () => {
+    const found = SimWorld.runSync(
+      SimWorld.SimWorld.use((world) =>
+        Liveness.check(world, [], {
+          sent: [{ recipient: "node 1", id: "a" }, { recipient: "node 1", id: "b" }],
+          received: [{ recipient: "node 1", id: "b" }, { recipient: "node 1", id: "b" }]
+        })
+      ),
+      { seed: 1 }
+    )
+    assert.deepStrictEqual(found.map(({ facts, property }) => [property, facts.letter, facts.arrived]), [
+      ["MailArrivesOnce", "a", 0],
+      ["MailArrivesOnce", "b", 2]
+    ])
+  })
+
+  it("what a program leaves behind is counted", () => {
+    const left = (program: Effect.Effect<unknown>) =>
+      VirtualTime.runSyncExit(Safety.leavesNothing(program, { seed: 1 }))
+    assert.strictEqual(left(Effect.sleep("1 second"))._tag, "Success")
+    assert.match(
+      String(left(Effect.forkDetach(Effect.sleep("1 hour"), { startImmediately: true }))),
+      /fibers 1, timers 1/
+    )
+  })
+})
