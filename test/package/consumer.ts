@@ -1,8 +1,10 @@
 // What a stranger's program sees of the package: run.ts type-checks and runs
 // it in a project that has nothing but the tarball.
-import { NodeId } from "effect-dht"
+import { Dht, NodeId } from "effect-dht"
 import type * as Node from "effect-dht/node"
 import * as Module from "effect-dht/NodeId"
+import { SimWorld } from "effect-dht/testing"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import assert from "node:assert/strict"
 
@@ -20,7 +22,19 @@ assert.equal(missing, undefined)
 
 await import("effect-dht/node")
 
-const hidden = ["index", "bin", "cli/Cli", "internal/hex", "node/internal/nativeEd25519"]
+// A network of three under virtual time: somebody announces, another finds it.
+const found = SimWorld.runSync(
+  Effect.gen(function*() {
+    const world = yield* SimWorld.SimWorld
+    const [ann, , bob] = yield* world.startNodes(3)
+    yield* ann.run(Dht.Dht.use((dht) => dht.publishEndpoint({ endpoints: ["quic://192.0.2.1:4433"] })))
+    return yield* bob.run(Dht.Dht.use((dht) => dht.resolve(ann.identity.address)))
+  }),
+  { seed: 1 }
+)
+assert.deepEqual(found.endpoints, ["quic://192.0.2.1:4433"])
+
+const hidden = ["index", "bin", "cli/Cli", "internal/hex", "node/internal/nativeEd25519", "testing/internal/prng"]
 for (const name of hidden) {
   await assert.rejects(import(`effect-dht/${name}`), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
 }
