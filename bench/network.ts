@@ -77,11 +77,18 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { exit, millis: performance.now() - started }
   })
 
+/** What is resident, and what of it is in use; run with `--expose-gc`. */
+const memory = () => {
+  globalThis.gc?.()
+  const { arrayBuffers, heapUsed, rss } = process.memoryUsage()
+  return { rss, live: heapUsed + arrayBuffers }
+}
+
 // --- One network -----------------------------------------------------------------
 
 const measure = (count: number, condition: (typeof conditions)[number]) =>
   Effect.gen(function*() {
-    const rssBefore = process.memoryUsage.rss()
+    const before = memory()
     const nodes = yield* Effect.forEach(Array.from({ length: count }), () => node(condition))
     const dhts = nodes.map((node) => Context.get(node, Dht.Dht))
     const pick = (i: number) => (i * 7919) % count
@@ -159,7 +166,8 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       firstResolve: figure(published.firstResolve),
       replicas: { ...figure(published.replicas), tooFew: published.tooFew },
       idlePacketsPerNodeSecond: idle,
-      rssKiBPerNode: (process.memoryUsage.rss() - rssBefore) / 1024 / count
+      rssKiBPerNode: (memory().rss - before.rss) / 1024 / count,
+      liveKiBPerNode: (memory().live - before.live) / 1024 / count
     }
   }).pipe(Effect.scoped)
 
@@ -206,7 +214,8 @@ const print = (measured: Measured): void => {
     ["publish to first resolve elsewhere, ms", both(measured.firstResolve), theirs.firstResolve],
     ["8 replicas, ms", `${both(measured.replicas)} (${measured.replicas.tooFew} had fewer)`, theirs.replicas],
     ["idle datagrams per node and second", measured.idlePacketsPerNodeSecond.toFixed(2), undefined],
-    ["memory per node, KiB", measured.rssKiBPerNode.toFixed(0), undefined]
+    ["resident memory per node, KiB", measured.rssKiBPerNode.toFixed(0), undefined],
+    ["live memory per node, KiB", measured.liveKiBPerNode.toFixed(0), "100 to 240"]
   ]
   console.log(`\n${measured.nodes} nodes, ${measured.condition}: p50 / p95 / p99 / max`)
   for (const [name, ours, other] of rows) {
