@@ -38,6 +38,9 @@ const quietMillis = 25 * 60_000
 /** Where nobody was heard from in this time, the network may be lost. */
 const lonelyMillis = 5 * 60_000
 
+/** A node that is alone looks for the others every five minutes at least. */
+const maxBeatsLeft = 19
+
 /** What a refill is given. */
 const refillMillis = 15_000
 
@@ -77,10 +80,19 @@ const make = Effect.gen(function*() {
     if (witness !== undefined && witness.id !== contact.id && (yield* isAlive(witness))) routing.core.remove(contact.id)
   })
 
+  /** How often in a row nobody was found, and the beats to let pass before the next try. */
+  let misses = 0
+  let beatsLeft = 0
+
   /** Finds back to the network when nobody we know is there any more. */
   const reconnect = Effect.gen(function*() {
     const now = yield* Clock.currentTimeMillis
-    if (routing.core.countVerified(now - lonelyMillis) > 0) return
+    if (routing.core.countVerified(now - lonelyMillis) > 0) {
+      misses = beatsLeft = 0
+      return
+    }
+    if (beatsLeft-- > 0) return
+    beatsLeft = Math.min(2 ** misses++, maxBeatsLeft)
     const witness = routing.core.freshest()
     if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
   })

@@ -370,25 +370,37 @@ describe("the copies of a record", () => {
       }
     }).pipe(onNetwork))
 
-  for (const [what, reason] of [["refuses it by its policy", 1], ["calls it invalid", 2]] as const) {
-    it.effect(`are not offered within the hour to a peer that ${what}, nor looked for there`, () =>
-      Effect.gen(function*() {
-        const { dht } = yield* setUp(2)
-        const peer = yield* network.puppet("peer", network.socketOf(100))
-        const heard = yield* serve(peer, (body, from) =>
-          body._tag === "Store"
-            ? { _tag: "StoreResponse", stored: false, alreadyHad: false, reason }
-            : helpful(peer)(body, from))
-        yield* dht.addContact(peer)
-        const published = yield* dht.publishEndpoint(day)
-        yield* settled
-        const offers = () => heard.filter(({ body }) => body._tag === "Store").length
-        yield* TestClock.adjust("59 minutes")
-        assert.strictEqual(offers(), 1)
-        assert.isFalse(heard.some(({ body }) => body._tag === "FindValue"))
-        assert.strictEqual((yield* published.confirmed).length, 2)
-        yield* TestClock.adjust("10 minutes")
-        assert.strictEqual(offers(), 2)
-      }).pipe(onNetwork))
-  }
+  /** Two who answer, and one who says no for this reason; how often that one was asked to store. */
+  const withRefusal = Effect.fnUntraced(function*(reason: number) {
+    const { dht } = yield* setUp(2)
+    const peer = yield* network.puppet("peer", network.socketOf(100))
+    const heard = yield* serve(peer, (body, from) =>
+      body._tag === "Store"
+        ? { _tag: "StoreResponse", stored: false, alreadyHad: false, reason }
+        : helpful(peer)(body, from))
+    yield* dht.addContact(peer)
+    const published = yield* dht.publishEndpoint(day)
+    yield* settled
+    return { published, heard, offers: () => heard.filter(({ body }) => body._tag === "Store").length }
+  })
+
+  it.effect("are not offered within the hour to a peer that refuses them by its policy, nor looked for there", () =>
+    Effect.gen(function*() {
+      const { heard, offers, published } = yield* withRefusal(1)
+      yield* TestClock.adjust("59 minutes")
+      assert.strictEqual(offers(), 1)
+      assert.isFalse(heard.some(({ body }) => body._tag === "FindValue"))
+      assert.strictEqual((yield* published.confirmed).length, 2)
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(offers(), 2)
+    }).pipe(onNetwork))
+
+  it.effect("are offered again soon to a peer that calls them invalid, as one does while a clock is wrong", () =>
+    Effect.gen(function*() {
+      const { offers } = yield* withRefusal(2)
+      assert.strictEqual(offers(), 1)
+      yield* TestClock.adjust("10 minutes")
+      assert.isAbove(offers(), 1)
+      assert.isBelow(offers(), 20)
+    }).pipe(onNetwork))
 })

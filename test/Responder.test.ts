@@ -18,7 +18,7 @@ const now = 1_700_000_000
 
 const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(now * 1000)
-  const node = yield* network.node("node", network.socketOf(1))
+  const node = yield* network.node("node", network.socketOf(1), { passive: true })
   const peer = yield* network.puppet("peer", network.socketOf(2))
   const self = network.contactOf(node)
   let transactions = 0

@@ -20,7 +20,7 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 
 /** A real node, and a puppet for it to talk with. */
 const setUp = Effect.gen(function*() {
-  const node = yield* network.node("node", network.socketOf(1))
+  const node = yield* network.node("node", network.socketOf(1), { passive: true })
   const peer = yield* network.puppet("peer", network.socketOf(2))
   const rpc = Context.get(node, Rpc.Rpc)
   return { node, peer, rpc, self: network.contactOf(node) }

@@ -10,6 +10,7 @@ import * as Rpc from "../src/Rpc.ts"
 import { Subscribers } from "../src/Subscribers.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
+import { settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
@@ -38,7 +39,7 @@ describe("watching a topic", () => {
       yield* TestClock.adjust("5 seconds")
       const said = yield* collect(watcher.watchTopic("translate"))
       const names = () => said.map(({ _tag, offer }) => `${_tag} ${offer.name}`)
-      yield* TestClock.adjust("1 second")
+      yield* settled
       assert.deepStrictEqual(names(), ["Appeared Ann"])
 
       yield* bob.publishTopic({ topic: "translate", name: "Bob", ttl: 3600 })
