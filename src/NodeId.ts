@@ -32,7 +32,7 @@ export type NodeId = string & Brand.Brand<"effect-dht/NodeId">
 export const length = 32
 
 /**
- * The same in bits; also the bucket index that a node gives itself.
+ * The same in bits: as many as two equal keys share.
  *
  * @category constants
  * @since 0.1.0
@@ -136,7 +136,7 @@ export const commonPrefixLength = (a: NodeId, b: NodeId): number => {
     const x = digit(a.charCodeAt(i)) ^ digit(b.charCodeAt(i))
     if (x !== 0) return i * 4 + Math.clz32(x) - 28
   }
-  return 256
+  return bits
 }
 
 /**
@@ -147,7 +147,7 @@ export const commonPrefixLength = (a: NodeId, b: NodeId): number => {
  */
 export const bucketIndex = (self: NodeId, other: NodeId): number => {
   const shared = commonPrefixLength(self, other)
-  return shared === 256 ? -1 : shared
+  return shared === bits ? -1 : shared
 }
 
 /**

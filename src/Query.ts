@@ -25,6 +25,7 @@ import { NodeIdentity } from "./Identity.ts"
 import { InFlight } from "./InFlight.ts"
 import { Lookup } from "./internal/lookup.ts"
 import { RecordSet } from "./internal/recordSet.ts"
+import { freshMillis } from "./internal/routingTable.ts"
 import type { NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
@@ -182,9 +183,6 @@ const turnMillis = 1
 const seeds = 32
 const hearsaySeeds = 16
 
-/** Contacts heard from in this time come first. */
-const freshMillis = 30 * 60_000
-
 /** What came of asking one peer; no answer if it failed. */
 interface Outcome {
   readonly contact: Contact
@@ -204,7 +202,6 @@ const make = Effect.gen(function*() {
   const reachability = yield* Reachability
   const store = yield* Store
   const clock = yield* Clock.Clock
-
   const alarms = yield* Alarms
 
   /** Whoever is silent for longer than loss explains is not waited for. */

@@ -253,7 +253,7 @@ interface QuestionOptions extends Options {
 
 /** A question of ours, and who waits for the answer. */
 class Question extends Call {
-  declare readonly body: Request
+  readonly body: Request
   readonly peer: Peer
   readonly isMaintenance: boolean
   readonly done: Done
@@ -261,6 +261,7 @@ class Question extends Call {
 
   constructor(options: QuestionOptions) {
     super(options)
+    this.body = options.body
     this.peer = options.peer
     this.isMaintenance = options.isMaintenance
     this.done = options.done
@@ -300,14 +301,19 @@ const make = Effect.gen(function*() {
   const checked = Latch.makeUnsafe(true)
   const traffic = { received: 0, sent: 0, completed: 0, refused: 0 }
 
+  /** Whether the layer's scope is closed; the transport's may be open for longer. */
+  let closed = false
+
   // Nobody waits for what can no longer come.
   yield* Effect.addFinalizer(() => {
+    closed = true
     for (const question of pending) end(question, Result.fail(new Transport.TransportClosed()))
     for (const echo of echoes.values()) Deferred.doneUnsafe(echo, Effect.fail(new Transport.TransportClosed()))
     return PubSub.shutdown(observations)
   })
 
   const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
+    if (closed) return new Transport.TransportClosed()
     const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId }), to)
     if (error === undefined) traffic.sent++
     return error

@@ -1,7 +1,8 @@
 /**
  * What keeps a node's view of the network alive while nobody asks it anything:
  * a heartbeat that probes contacts nobody has confirmed or that fell silent,
- * and fills up thin buckets. All of it is bounded per beat, and none of it delays an answer.
+ * fills up thin buckets, and joins again when everybody is lost. All of it is
+ * bounded per beat, and none of it delays an answer.
  *
  * @since 0.1.0
  */
@@ -16,7 +17,7 @@ import * as Schedule from "effect/Schedule"
 import { Bootstrap } from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { heartbeatLimits, presentMillis } from "./internal/routingTable.ts"
+import { freshMillis, heartbeatLimits, presentMillis } from "./internal/routingTable.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import { Query } from "./Query.ts"
@@ -25,9 +26,6 @@ import * as Rpc from "./Rpc.ts"
 
 /** Time between two beats. */
 const beatInterval = "15 seconds"
-
-/** A contact heard from within this time is fresh. */
-const freshMillis = 30 * 60_000
 
 /** Hearsay that nobody confirmed for so long is probed, and goes if it is silent. */
 const staleMillis = 10 * 60_000

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -13,12 +14,12 @@ import * as NodeId from "../src/NodeId.ts"
 import * as Query from "../src/Query.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
-import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as Transport from "../src/Transport.ts"
 import * as alive from "./utils/alive.ts"
 import * as network from "./utils/network.ts"
 import { found, helpful, offer, serve, settled } from "./utils/served.ts"
 
-const onNetwork = Effect.provide(layerMemoryNetwork)
+const onNetwork = Effect.provide(Transport.layerMemoryNetwork)
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 const target = NodeId.fromTopic("target")
@@ -402,7 +403,33 @@ describe("when a node closes, what was asked of it ends within a second", () => 
             assert.deepStrictEqual({ ...now(), pending }, { ...before, pending: 0 })
             assert.isDefined(asking.pollUnsafe())
           })
-        ).pipe(Effect.provide(layerMemoryNetwork)))
+        ).pipe(onNetwork))
     }
   }
+})
+
+describe("when a node closes and its transport lives on", () => {
+  it.effect("what is asked of it fails at once, also for whoever asks again when told no", () =>
+    alive.counting((now) =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(network.now * 1000)
+        const peer = yield* network.puppet("peer", network.socketOf(60))
+        const transport = yield* Layer.build(Transport.layerMemory(network.socketOf(1)))
+        const before = now()
+        const scope = yield* Scope.make()
+        const node = yield* Scope.provide(network.nodeOn("node", transport), scope)
+        const asking = yield* Effect.forkChild(
+          Effect.exit(Effect.retry(network.dht(node).ping(peer), { times: 3 })),
+          { startImmediately: true }
+        )
+        yield* settled
+        yield* Scope.close(scope, Exit.void)
+        yield* settled
+        assert.strictEqual((yield* Effect.flip(network.dht(node).ping(peer)))._tag, "TransportClosed")
+        assert.strictEqual((yield* Effect.flip(network.dht(node).natProbe(peer, peer)))._tag, "TransportClosed")
+        assert.isDefined(asking.pollUnsafe())
+        const pending = yield* Context.get(node, Rpc.Rpc).pending
+        assert.deepStrictEqual({ ...now(), pending }, { ...before, pending: 0 })
+      })
+    ).pipe(Effect.scoped, onNetwork))
 })

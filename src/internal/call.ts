@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import type { Body, TransactionId } from "../Message.ts"
+import type { TransactionId } from "../Message.ts"
 import { Event } from "./eventQueue.ts"
 
 /** How much longer each attempt waits than the one before it. */
@@ -25,7 +25,6 @@ const minAttempts = 5
  * @internal
  */
 export interface Options {
-  readonly body: Body
   readonly startedAt: number
   readonly maxAttempts: number
   /** For all attempts together. */
@@ -52,7 +51,6 @@ export interface Attempt {
  * @internal
  */
 export abstract class Call extends Event {
-  readonly body: Body
   readonly startedAt: number
   readonly attempts = new Map<TransactionId, Attempt>()
   private readonly maxAttempts: number
@@ -62,12 +60,11 @@ export abstract class Call extends Event {
 
   constructor(options: Options) {
     super()
-    const { body, firstWait, isHasty, maxAttempts, patience, startedAt } = options
-    this.isHasty = isHasty
-    this.body = body
+    const { firstWait, isHasty, maxAttempts, patience, startedAt } = options
     this.startedAt = startedAt
     this.maxAttempts = maxAttempts
     this.deadline = startedAt + patience
+    this.isHasty = isHasty
     this.wait = Math.min(firstWait, patience / minAttempts)
   }
 

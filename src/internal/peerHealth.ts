@@ -148,17 +148,15 @@ export class PeerHealth {
     return peer.answeredAt !== undefined && peer.failures === 0 ? "good" : "unknown"
   }
 
+  /** Whether its state is bad. */
   isBad(id: NodeId): boolean {
     return this.bad.has(id)
   }
 
   private makeBad(id: NodeId): void {
     this.bad.add(id)
-    if (this.bad.size <= this.capacity) return
-    for (const oldest of this.bad) {
-      this.bad.delete(oldest)
-      return
-    }
+    const [oldest] = this.bad
+    if (this.bad.size > this.capacity) this.bad.delete(oldest)
   }
 
   allowContact(id: NodeId, now: number): boolean {

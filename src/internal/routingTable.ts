@@ -58,8 +58,12 @@ export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, staleProbe
 
 const minuteMillis = 60_000
 
-/** Answers prefer peers heard from within this time. */
-const answerWindowMillis = 30 * minuteMillis
+/**
+ * A contact heard from in this time is fresh: preferred in answers and in walks.
+ *
+ * @internal
+ */
+export const freshMillis = 30 * minuteMillis
 
 const pendingLifetimeMillis = 120 * minuteMillis
 
@@ -358,7 +362,7 @@ export class RoutingTable {
    * bucket would remain. Hearsay is never passed on: that is how lies spread.
    */
   answer(target: NodeId.NodeId, n: number, now: number, isBad: (id: NodeId.NodeId) => boolean): Array<Contact> {
-    const cutoff = now - answerWindowMillis
+    const cutoff = now - freshMillis
     const found: Array<Contact> = []
     const isWell = (entry: Entry) => !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)

@@ -1,14 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { Call, type Options } from "../../src/internal/call.ts"
-import * as NodeId from "../../src/NodeId.ts"
 
 class TestCall extends Call {
   fire(): void {}
 }
 
 const defaults: Options = {
-  body: { _tag: "FindNode", target: NodeId.fromTopic("target") },
   startedAt: 1000,
   maxAttempts: 3,
   patience: 15_000,

@@ -43,9 +43,16 @@ export type Node = Context.Context<Dht.Services | Identity.NodeIdentity | Transp
 
 /** A node on the in-memory network; it lives as long as the scope. */
 export const node = (name: string, socket: SocketAddress, options: Dht.Options = {}) =>
+  nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options)
+
+/** The same on a transport that lives on by itself. */
+export const nodeOn = (name: string, transport: Context.Context<Transport.Transport>, options: Dht.Options = {}) =>
+  nodeWith(name, Layer.succeedContext(transport), options)
+
+const nodeWith = <E, R>(name: string, transport: Layer.Layer<Transport.Transport, E, R>, options: Dht.Options) =>
   Layer.build(
     Layer.fresh(Dht.layer(options)).pipe(
-      Layer.provideMerge(Layer.fresh(Transport.layerMemory(socket))),
+      Layer.provideMerge(transport),
       Layer.provideMerge(Identity.layer(identity(name))),
       Layer.provide(Layer.fresh(layerRandom(name))),
       Layer.provide(Verifier.layer),
