@@ -15,6 +15,7 @@ import type * as Brand from "effect/Brand"
 import * as Result from "effect/Result"
 import { InvalidAddress, InvalidKey } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
+import { memo } from "./internal/memo.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256, sha256Hex } from "./internal/sha256.ts"
 
@@ -73,7 +74,9 @@ export const fromBytesUnsafe = (bytes: Uint8Array): Address => Hex.encode(bytes)
  * @category constructors
  * @since 0.1.0
  */
-export const fromPublicKey = (publicKey: Uint8Array): Address => "a0" + sha256Hex(publicKey).slice(0, 40) as Address
+export const fromPublicKey = (publicKey: Uint8Array): Address => ofPublicKey(Hex.encode(publicKey))
+
+const ofPublicKey = memo((key) => "a0" + sha256Hex(Hex.decode(key)).slice(0, 40) as Address)
 
 /**
  * The Ethereum address of a secp256k1 public key, compressed (33 bytes) or not

@@ -235,19 +235,19 @@ export const readBody = (frame: Frame): Body | string => {
 }
 
 /**
- * The bytes that the sender signed: the header and the body as received.
+ * The bytes that the sender signed: the header and the body as received. The
+ * next call overwrites them.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const signedBytes = (frame: Frame): Uint8Array => {
-  const header = frame.bytes.subarray(frame.headerStart, frame.headerEnd)
-  const body = frame.bytes.subarray(frame.bodyStart, frame.bodyEnd)
-  const signed = new Uint8Array(prefix.length + header.length + body.length)
-  signed.set(prefix)
-  signed.set(header, prefix.length)
-  signed.set(body, prefix.length + header.length)
-  return signed
+  const writer = signed
+  writer.clear()
+  writer.raw(prefix)
+  writer.raw(frame.bytes.subarray(frame.headerStart, frame.headerEnd))
+  writer.raw(frame.bytes.subarray(frame.bodyStart, frame.bodyEnd))
+  return writer.result()
 }
 
 const prefix = new TextEncoder().encode("a2al-msg\0")
@@ -317,6 +317,9 @@ export interface Envelope {
 
 /** One for all messages: nothing else runs while one is written. */
 const scratch = new Cbor.Writer(maxDatagram)
+
+/** And one for all that are checked. */
+const signed = new Cbor.Writer(maxDatagram)
 
 /** Datagrams are cut from a large buffer: one of their own costs more than all that is written into it. */
 const slabSize = 1 << 16

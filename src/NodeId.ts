@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import { InvalidNodeId } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
+import { memo } from "./internal/memo.ts"
 import { sha256Hex } from "./internal/sha256.ts"
 
 /**
@@ -74,7 +75,7 @@ export const fromString = (text: string): Result.Result<NodeId, InvalidNodeId> =
  * @category constructors
  * @since 0.1.0
  */
-export const fromAddress = (address: Address): NodeId => sha256Hex(Hex.decode(address)) as NodeId
+export const fromAddress: (address: Address) => NodeId = memo((address) => sha256Hex(Hex.decode(address)) as NodeId)
 
 /**
  * The key of a topic: SHA-256 of `topic:` and the topic's UTF-8 text.

@@ -32,6 +32,7 @@ import { Call, type Options } from "./internal/call.ts"
 import * as Hex from "./internal/hex.ts"
 import { presentMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
+import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
@@ -122,10 +123,13 @@ export interface RequestOptions {
  * What a peer is given that is only asked whether it is there: enough not to
  * take a few lost packets for its end.
  *
- * @category constants
+ * @category constructors
  * @since 0.1.0
  */
-export const probePatience: RequestOptions = { attempts: 4, deadline: 3000 }
+export const probePatience = (health: PeerHealth.PeerHealth["Service"]): RequestOptions => ({
+  attempts: health.core.attempts(),
+  deadline: 3000
+})
 
 /**
  * The peer gave no valid answer in time.
@@ -289,6 +293,7 @@ const make = Effect.gen(function*() {
   const run = yield* FiberSet.runtime(background)<never>()
 
   const alarms = yield* Alarms
+  const { core: { requestTimes } } = yield* NodeEvents
   const transactionId = TransactionId.generator(random)
 
   const pending = new Set<Question>()
@@ -416,12 +421,12 @@ const make = Effect.gen(function*() {
 
   const confirmMove = (contact: Contact): void => {
     moving.add(contact.id)
-    ask(contact, ping, probePatience, () => moving.delete(contact.id))
+    ask(contact, ping, probePatience(health), () => moving.delete(contact.id))
   }
 
   /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
   const probe = (oldest: Contact): void => {
-    ask(oldest, ping, probePatience, (result) => {
+    ask(oldest, ping, probePatience(health), (result) => {
       routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
     })
   }
@@ -476,6 +481,7 @@ const make = Effect.gen(function*() {
     const rtt = alarms.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(message.transactionId)
     traffic.completed++
+    requestTimes[body._tag].answered.add((alarms.now() - question.startedAt) / 1000)
     health.core.succeeded(from.id, rtt, now, lost)
     // Which of the two it answered, where it had both, tells which it understands.
     if (plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)) {
@@ -494,6 +500,7 @@ const make = Effect.gen(function*() {
       else health.core.failed(peer.id, now)
     }
     const waitedMillis = alarms.now() - startedAt
+    requestTimes[body._tag].failed.add(waitedMillis / 1000)
     end(question, Result.fail(new NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })))
   }
 
@@ -552,16 +559,17 @@ const make = Effect.gen(function*() {
   // --- The loop ----------------------------------------------------------------
 
   yield* Effect.gen(function*() {
-    const batch = yield* transport.receive
+    const datagrams = yield* transport.receive
     const now = clock.currentTimeMillisUnsafe()
-    for (const datagram of batch) receive(datagram, now)
+    for (const datagram of datagrams) receive(datagram, now)
     // The inbox is where datagrams wait in fairness; no more than this shall
     // wait behind it.
     if (checking >= maxChecking) {
       checked.closeUnsafe()
       yield* checked.await
     }
-    yield* Effect.yieldNow
+    // Where the inbox is empty now, the next turn waits anyway.
+    if (datagrams.length === Transport.batch) yield* Effect.yieldNow
   }).pipe(
     Effect.catchDefect((defect) => Effect.logError("A batch of datagrams was lost", defect)),
     Effect.forever,
@@ -588,6 +596,7 @@ export const layer: Layer.Layer<
   Rpc,
   never,
   | Alarms
+  | NodeEvents
   | NodeIdentity
   | Transport.Transport
   | Verifier

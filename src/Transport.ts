@@ -265,8 +265,13 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
   })
 })
 
-/** Datagrams handed over at once. */
-const batch = 32
+/**
+ * Datagrams that `receive` hands over at once, at most. Fewer are all there were.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const batch = 32
 
 /** Datagrams that wait for a reader, who learns of the end of the scope. */
 const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {

@@ -13,13 +13,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { Bootstrap } from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { freshMillis, heartbeatLimits, presentMillis } from "./internal/routingTable.ts"
+import { freshMillis, heartbeatLimits } from "./internal/routingTable.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
+import * as PeerHealth from "./PeerHealth.ts"
 import { Query } from "./Query.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -44,56 +46,87 @@ const refillMillis = 15_000
 
 const make = Effect.gen(function*() {
   const bootstrap = yield* Bootstrap
+  const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity
   const query = yield* Query
   const random = yield* SecureRandom.SecureRandom
   const routing = yield* Routing.Routing
   const rpc = yield* Rpc.Rpc
   const settings = yield* NodeSettings
+  const clock = yield* Clock.Clock
 
-  /** Whether a contact answers. That it does is known to the table by then. */
-  const isAlive = (contact: Contact) =>
-    rpc.request(
-      contact,
-      { _tag: "Ping", address: identity.address },
-      { ...Rpc.probePatience, maintenance: true }
-    ).pipe(Effect.match({ onFailure: () => false, onSuccess: () => true }))
+  const ping = { _tag: "Ping", address: identity.address } as const
+  const patience = (): Rpc.RequestOptions => ({ ...Rpc.probePatience(health), maintenance: true })
 
-  const probePending = Effect.fnUntraced(function*(contact: Contact) {
-    const alive = yield* isAlive(contact)
-    const now = yield* Clock.currentTimeMillis
-    if (!alive) return routing.core.pendingFailed(contact.id)
-    const outcome = routing.core.pendingVerified(contact.id, now, now)
-    if (outcome._tag === "Probe") routing.core.probed(outcome.oldest.id, yield* isAlive(outcome.oldest), now)
-  })
+  /** Ends what is asked, by what forgets it. */
+  const asking = new Set<() => void>()
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      for (const forget of asking) forget()
+    })
+  )
 
-  const probeStale = Effect.fnUntraced(function*(contact: Contact) {
-    if (!(yield* isAlive(contact))) routing.core.remove(contact.id)
-  })
+  /** Tells whether a contact answers. That it does is known to the table by then. */
+  const probe = (contact: Contact, done: (isAlive: boolean) => void): void => {
+    let forget: (() => void) | undefined = undefined
+    let isOver = false
+    forget = rpc.requestUnsafe(contact, ping, patience(), (result) => {
+      isOver = true
+      if (forget !== undefined) asking.delete(forget)
+      done(Result.isSuccess(result))
+    })
+    // What could not even be sent is over already.
+    if (!isOver) asking.add(forget)
+  }
+
+  const probePending = (contact: Contact): void =>
+    probe(contact, (isAlive) => {
+      if (!isAlive) return routing.core.pendingFailed(contact.id)
+      const now = clock.currentTimeMillisUnsafe()
+      const outcome = routing.core.pendingVerified(contact.id, now, now)
+      if (outcome._tag === "Probe") {
+        probe(outcome.oldest, (isAlive) => routing.core.probed(outcome.oldest.id, isAlive, now))
+      }
+    })
+
+  const probeStale = (contact: Contact): void =>
+    probe(contact, (isAlive) => {
+      if (!isAlive) routing.core.remove(contact.id)
+    })
 
   /** While nobody else answers either, the silence is not the contact's. */
-  const probeQuiet = Effect.fnUntraced(function*(contact: Contact) {
-    if (yield* isAlive(contact)) return
-    const witness = routing.core.freshest()
-    if (witness !== undefined && witness.id !== contact.id && (yield* isAlive(witness))) routing.core.remove(contact.id)
-  })
+  const probeQuiet = (contact: Contact): void =>
+    probe(contact, (isAlive) => {
+      const witness = routing.core.freshest()
+      if (isAlive || witness === undefined || witness.id === contact.id) return
+      probe(witness, (isAlive) => {
+        if (isAlive) routing.core.remove(contact.id)
+      })
+    })
+
+  const isAlive = (contact: Contact) =>
+    Effect.match(rpc.request(contact, ping, patience()), { onFailure: () => false, onSuccess: () => true })
 
   /** How often in a row nobody was found, and the beats to let pass before the next try. */
   let misses = 0
   let beatsLeft = 0
 
+  /** Whether it is time to look for the others, as nobody was heard from for long. */
+  const isLost = (now: number): boolean => {
+    if (routing.core.hasVerified(now - lonelyMillis)) {
+      misses = beatsLeft = 0
+      return false
+    }
+    if (beatsLeft-- > 0) return false
+    beatsLeft = Math.min(2 ** misses++, maxBeatsLeft)
+    return true
+  }
+
   /** Finds back to the network when nobody we know is there any more. */
   const reconnect = Effect.gen(function*() {
-    const now = yield* Clock.currentTimeMillis
-    if (routing.core.countVerified(now - lonelyMillis) > 0) {
-      misses = beatsLeft = 0
-      return
-    }
-    if (beatsLeft-- > 0) return
-    beatsLeft = Math.min(2 ** misses++, maxBeatsLeft)
     const witness = routing.core.freshest()
     if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
-  })
+  }).pipe(Effect.withSpan("Upkeep.reconnect"))
 
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
@@ -114,29 +147,26 @@ const make = Effect.gen(function*() {
       if (covered.has(bucket)) continue
       for (const other of yield* refill(bucket)) covered.add(other)
     }
-  })
+  }, Effect.withSpan("Upkeep.refill"))
 
-  const beat = Effect.gen(function*() {
-    const now = yield* Clock.currentTimeMillis
-    const passive = yield* Ref.get(settings.passive)
-    const limits = passive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
+  const beat = Effect.suspend(() => {
+    const now = clock.currentTimeMillisUnsafe()
+    const isPassive = Ref.getUnsafe(settings.passive)
+    const limits = isPassive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
     const work = routing.core.maintenance(now, now - freshMillis, now - staleMillis, limits)
-    // Who would find no place need not be asked whether it is there.
-    const pending = work.pendingToProbe.filter(({ id }) => !routing.core.isTaken(id, now - presentMillis))
-    const quiet = passive
-      ? []
-      : routing.core.quiet(now, now - quietMillis, limits.staleProbes - work.staleToProbe.length)
-    yield* Effect.all([
-      passive ? Effect.void : reconnect,
-      Effect.forEach(pending, probePending, { concurrency: "unbounded", discard: true }),
-      Effect.forEach(work.staleToProbe, probeStale, { concurrency: "unbounded", discard: true }),
-      Effect.forEach(quiet, probeQuiet, { concurrency: "unbounded", discard: true }),
-      refillAll(work.bucketsToRefill)
-    ], { concurrency: "unbounded", discard: true })
+    for (const contact of work.pendingToProbe) {
+      // Who would find no place need not be asked whether it is there.
+      if (!routing.core.isTaken(contact.id, now - freshMillis)) probePending(contact)
+    }
+    for (const contact of work.staleToProbe) probeStale(contact)
+    if (isPassive) return Effect.void
+    const probesLeft = limits.staleProbes - work.staleToProbe.length
+    for (const contact of routing.core.quiet(now, now - quietMillis, probesLeft)) probeQuiet(contact)
+    const refills = work.bucketsToRefill.length === 0 ? Effect.void : refillAll(work.bucketsToRefill)
+    return isLost(now) ? Effect.all([reconnect, refills], { concurrency: "unbounded", discard: true }) : refills
   })
 
   yield* beat.pipe(
-    Effect.withSpan("Upkeep.beat"),
     Effect.catchCause((cause) => Effect.logWarning("A beat of upkeep failed", cause)),
     Effect.repeat(Schedule.fixed(beatInterval)),
     // Nodes that started together must not all beat together.
@@ -155,5 +185,12 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   never,
   never,
-  Bootstrap | NodeIdentity | NodeSettings | Query | Routing.Routing | Rpc.Rpc | SecureRandom.SecureRandom
+  | Bootstrap
+  | NodeIdentity
+  | NodeSettings
+  | PeerHealth.PeerHealth
+  | Query
+  | Routing.Routing
+  | Rpc.Rpc
+  | SecureRandom.SecureRandom
 > = Layer.effectDiscard(make)

@@ -276,6 +276,7 @@ describe("closing a node leaves no fiber, timer or pending request of it", () =>
         yield* addAll(world)
         world.answering(["FindNode"])
         yield* network.dht(world.node).publishEndpoint({ endpoints: [] })
+        yield* settled
         yield* TestClock.adjust("1 second")
       })],
     ["while it asks replicas whether they hold their copy", (world) =>
@@ -283,6 +284,7 @@ describe("closing a node leaves no fiber, timer or pending request of it", () =>
         yield* addAll(world)
         world.answering(["FindNode", "Store"])
         yield* network.dht(world.node).publishEndpoint({ endpoints: [] })
+        yield* settled
         yield* TestClock.adjust("31 seconds")
       })],
     ["in a heartbeat that probes and refills", (world) =>

@@ -20,6 +20,7 @@ export type Mapping = "consistent" | "symmetric" | "unknown"
 
 interface Vote {
   readonly reporter: NodeId
+  readonly host: string
   readonly voter: string
   readonly observed: SocketAddress.SocketAddress
   readonly at: number
@@ -27,6 +28,9 @@ interface Vote {
 
 /** What an answer says holds for so long. */
 const windowMillis = 30 * 60_000
+
+/** Who says the same again so soon is not heard again: most answers repeat the one before. */
+const repeatMillis = 60_000
 
 const isIpv6 = (host: string): boolean => host.includes(":")
 
@@ -68,12 +72,18 @@ export class AddressVotes {
     observed: SocketAddress.SocketAddress,
     now: number
   ): void {
+    const earlier = this.byReporter.get(reporter.id)
+    if (
+      earlier !== undefined && now >= earlier.at && now - earlier.at < repeatMillis &&
+      earlier.host === reporter.host && earlier.observed.host === observed.host &&
+      earlier.observed.port === observed.port
+    ) return
     const voter = SocketAddress.subnet(reporter.host) ?? (this.privateNetwork ? reporter.host : undefined)
     if (voter === undefined || !this.isPlausible(reporter, observed)) return
-    this.forget(this.byReporter.get(reporter.id))
+    this.forget(earlier)
     this.forget(this.byVoter.get(voter))
     if (this.byVoter.size >= this.capacity) this.forget(this.byVoter.values().next().value)
-    const vote: Vote = { reporter: reporter.id, voter, observed, at: now }
+    const vote: Vote = { reporter: reporter.id, host: reporter.host, voter, observed, at: now }
     this.byVoter.set(voter, vote)
     this.byReporter.set(reporter.id, vote)
   }

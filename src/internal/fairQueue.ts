@@ -50,6 +50,12 @@ export class FairQueue<A> {
 
   /** The next items, at most `n`: one of each sender in turn. */
   take(n: number): Array<A> {
+    // Mostly there is one sender, with one item.
+    if (this.size === 1 && n > 0) {
+      const [{ items }] = this.turns
+      this.clear()
+      return items
+    }
     const taken: Array<A> = []
     while (taken.length < n && this.turns.length > 0) {
       const again: Array<Line<A>> = []

@@ -80,6 +80,9 @@ export const presentMillis = 10 * minuteMillis
 /** A silent contact that may only seem so is left alone for so long. */
 const quietPauseMillis = 5 * minuteMillis
 
+/** Fresh contacts that a full bucket is kept at beyond the half of it below which it is refilled. */
+const spareFresh = 2
+
 /** A probe whose outcome nobody reported in this time is given up. */
 const probeLifetimeMillis = 30_000
 
@@ -158,9 +161,20 @@ const bucketFull: AddResult = { _tag: "Refused", reason: "BucketFull" }
 const notPending: AddResult = { _tag: "Refused", reason: "NotPending" }
 
 /**
+ * Is told of contacts that came into a bucket, or left it.
+ *
+ * @internal
+ */
+export interface Watcher {
+  readonly added: (contact: Contact, bucket: number) => void
+  readonly removed: (contact: Contact, bucket: number) => void
+}
+
+/**
  * @internal
  */
 export class RoutingTable {
+  watcher: Watcher | undefined = undefined
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
@@ -221,6 +235,7 @@ export class RoutingTable {
       const at = this.occupied.findIndex((other) => other.index > bucket.index)
       this.occupied.splice(at === -1 ? this.occupied.length : at, 0, bucket)
     }
+    this.watcher?.added(entry.contact, bucket.index)
     return inserted
   }
 
@@ -407,6 +422,11 @@ export class RoutingTable {
     return count
   }
 
+  /** Whether anybody was heard from after `cutoff`. */
+  hasVerified(cutoff: number): boolean {
+    return this.occupied.some(({ entries }) => entries.some(({ verifiedAt }) => verifiedAt > cutoff))
+  }
+
   /**
    * How many nodes the network must have for the deepest buckets to hold as
    * many contacts, heard from after `cutoff`, as they do.
@@ -447,7 +467,7 @@ export class RoutingTable {
         if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
       }
       if (entries.length === 0) continue
-      if (countVerifiedIn(bucket, freshCutoff) >= this.k / 2) bucket.futileRefills = 0
+      if (hasVerifiedIn(bucket, freshCutoff, this.k / 2)) bucket.futileRefills = 0
       else if (now - bucket.refilledAt >= refillPauses[bucket.futileRefills]) due.push(bucket)
     }
     const toRefill = due.slice(Math.max(due.length - limits.refills, 0))
@@ -461,18 +481,27 @@ export class RoutingTable {
 
   /**
    * Up to `n` contacts to probe, because they were heard from once, but not
-   * after `cutoff`: those silent the longest first. None is handed out again
-   * within five minutes.
+   * after `cutoff`: those silent the longest first. Of a full bucket no more
+   * than it takes for some more than half of it to have been heard from: the
+   * others are asked when a newcomer wants their place. None is handed out
+   * again within five minutes.
    */
   quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
-    const quiet: Array<Entry> = []
-    for (const entry of this.entriesById.values()) {
-      const { probedAt, verifiedAt } = entry
-      if (verifiedAt !== never && verifiedAt <= cutoff && probedAt <= now - quietPauseMillis) quiet.push(entry)
+    const chosen: Array<Entry> = []
+    for (const { entries } of this.occupied) {
+      const quiet: Array<Entry> = []
+      let heard = 0
+      for (const entry of entries) {
+        if (entry.verifiedAt > cutoff) heard++
+        else if (entry.verifiedAt !== never && entry.probedAt <= now - quietPauseMillis) quiet.push(entry)
+      }
+      if (quiet.length === 0) continue
+      const wanted = entries.length < this.k ? quiet.length : Math.max(this.k / 2 + spareFresh - heard, 0)
+      chosen.push(...quiet.sort(bySilence).slice(0, wanted))
     }
-    const chosen = quiet.sort((a, b) => a.verifiedAt - b.verifiedAt).slice(0, n)
-    for (const entry of chosen) entry.probedAt = now
-    return chosen.map(({ contact }) => contact)
+    const probed = chosen.sort(bySilence).slice(0, n)
+    for (const entry of probed) entry.probedAt = now
+    return probed.map(({ contact }) => contact)
   }
 
   /** The contact that was heard from last. */
@@ -558,8 +587,11 @@ export class RoutingTable {
     const { bucket } = entry
     bucket.entries.splice(bucket.entries.indexOf(entry), 1)
     if (bucket.entries.length === 0) this.occupied.splice(this.occupied.indexOf(bucket), 1)
+    this.watcher?.removed(entry.contact, bucket.index)
   }
 }
+
+const bySilence = (a: Entry, b: Entry): number => a.verifiedAt - b.verifiedAt
 
 const anyone = (): boolean => true
 
@@ -571,6 +603,13 @@ const countVerifiedIn = (bucket: Bucket, cutoff: number): number => {
   let count = 0
   for (const entry of bucket.entries) if (entry.verifiedAt > cutoff) count++
   return count
+}
+
+/** Whether so many were heard from after `cutoff`: most likely those that were seen last. */
+const hasVerifiedIn = ({ entries }: Bucket, cutoff: number, wanted: number): boolean => {
+  let count = 0
+  for (let i = entries.length - 1; i >= 0 && count < wanted; i--) if (entries[i].verifiedAt > cutoff) count++
+  return count >= wanted
 }
 
 const figure = (bucket: Bucket, count: number): number => count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)

@@ -513,6 +513,17 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.freshest()?.id, inBucket0(1))
     })
 
+    it("names of a full bucket only as many as it takes for half of it and two more to have been heard from", () => {
+      const heard = [1, 2, 3, 4, 5, 6, 7]
+      const silent = [8, 9, 10, 11, 12, 13, 14, 15, 16]
+      const table = tableOf([...heard, ...silent].map(inBucket0))
+      for (const n of heard) table.add(contact(inBucket0(n)), start + 100, start + 100)
+      for (const n of silent) table.add(contact(inBucket0(n)), start + n, start + n)
+      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [8, 9, 10].map(inBucket0))
+      table.remove(inBucket0(16))
+      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [11, 12, 13, 14, 15].map(inBucket0))
+    })
+
     it("hands out no refill where the limit is none", () => {
       const table = tableOf([inBucket0(1)])
       assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])
