@@ -24,8 +24,10 @@ import * as Endpoint from "./Endpoint.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { InFlight } from "./InFlight.ts"
 import { Lookup } from "./internal/lookup.ts"
+import type { OngoingQuery } from "./internal/nodeEvents.ts"
 import { RecordSet } from "./internal/recordSet.ts"
 import { freshMillis } from "./internal/routingTable.ts"
+import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
@@ -86,6 +88,8 @@ export interface Step {
   readonly holdsRecord: boolean
   /** Leading bits that the contact's id shares with the target. */
   readonly commonPrefixLength: number
+  /** Who told of the contact; undefined for one of our own. */
+  readonly learnedFrom: NodeId | undefined
   /** 0 for a contact of our own, one more than its teacher's for a learned one. */
   readonly depth: number
   /** Nodes closer to the target than itself that it told us of. */
@@ -169,8 +173,11 @@ export class Query extends Context.Service<Query, {
     target: NodeId,
     options?: Pick<FindOptions, "quorum">
   ) => Effect.Effect<Resolved, NoEndpoint>
-  /** The walk itself: without `find` it asks for nodes only. */
-  readonly walk: (target: NodeId, find?: Find) => Effect.Effect<Walked>
+  /**
+   * The walk itself: without `find` it asks for nodes only. `watch` is told what
+   * happens to this walk, at once, and must not throw.
+   */
+  readonly walk: (target: NodeId, find?: Find, watch?: (event: QueryEvent) => void) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
 /** What a walk gives one peer at most. */
@@ -203,6 +210,7 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
   const alarms = yield* Alarms
+  const events = yield* NodeEvents
 
   /** Whoever is silent for longer than loss explains is not waited for. */
   const patience = () => ({ attempts: health.core.attempts(), deadline, hasty: true })
@@ -238,26 +246,38 @@ const make = Effect.gen(function*() {
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
-  const walk = Effect.fn("Query.walk")(function*(target: NodeId, find?: Find) {
+  const walk: Query["Service"]["walk"] = Effect.fn("Query.walk")(function*(target, find, watch) {
     const inFlight = new InFlight<Outcome>(alarms)
+    const kind = find === undefined ? "FindNode" : "FindValue"
+    const ongoing = events.core.query({ kind, target, type: find?.type }, alarms.now(), watch)
     return yield* Effect.ensuring(
-      walkWith(inFlight, target, find),
-      Effect.sync(() => inFlight.giveUp())
+      walkWith(inFlight, ongoing, target, find),
+      Effect.sync(() => {
+        inFlight.giveUp()
+        ongoing.over(alarms.now())
+      })
     )
   })
 
-  const walkWith = Effect.fnUntraced(function*(inFlight: InFlight<Outcome>, target: NodeId, find: Find | undefined) {
+  const walkWith = Effect.fnUntraced(function*(
+    inFlight: InFlight<Outcome>,
+    ongoing: OngoingQuery,
+    target: NodeId,
+    find: Find | undefined
+  ) {
     const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
       quorum: find?.quorum,
+      awaitsSlow: find === undefined,
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
       isBad: (id) => health.core.isBad(id) && !health.core.allowContact(id, started),
       slowAfter: (id) => health.core.slowAfter(id, started)
     })
+    ongoing.follow(lookup)
     const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
     // Hearsay could be one liar's, and must not take the places of those we met.
     for (const contact of [...known, ...routing.core.nearest(target, hearsaySeeds)]) {
@@ -275,6 +295,7 @@ const make = Effect.gen(function*() {
       if (step._tag === "Done") break
       if (step._tag === "Ask") {
         const { about, contact } = step
+        ongoing.stepped(contact.id)
         inFlight.start((done) => ask(contact, about, target, find, done))
         continue
       }
@@ -287,6 +308,7 @@ const make = Effect.gen(function*() {
       for (const { answer, contact } of batch) {
         if (answer === undefined) {
           lookup.failed(contact.id, alarms.now())
+          ongoing.stepped(contact.id)
           continue
         }
         const at = clock.currentTimeMillisUnsafe()
@@ -295,10 +317,12 @@ const make = Effect.gen(function*() {
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
         lookup.answered(contact.id, alarms.now(), { nodes, holdsRecord: valid.length > 0 })
+        ongoing.stepped(contact.id)
       }
     }
     const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
     const walked: Walked = { closest: lookup.closest(), records: found.getAll(target, 0, ended), trace: lookup.trace }
+    ongoing.done(walked)
     yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": walked.trace.length })
     yield* showRequests(walked.trace)
     return walked
@@ -379,5 +403,5 @@ const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) =
 export const layer: Layer.Layer<
   Query,
   never,
-  Alarms | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
+  Alarms | NodeEvents | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
 > = Layer.effect(Query, make)

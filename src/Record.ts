@@ -39,7 +39,7 @@ export interface SignedRecord {
   readonly timestamp: bigint
   /** Seconds, up to 32 bits. */
   readonly ttl: number
-  /** The last Unix second in which the record is alive: timestamp + ttl. */
+  /** The last Unix second in which the record is alive: timestamp + ttl, or its delegation's last if that is sooner. */
   readonly expiresAt: number
   /** The signing key, 32 bytes. */
   readonly publicKey: Uint8Array
@@ -182,7 +182,7 @@ export const toError = (fault: Fault): InvalidRecord | RecordExpired =>
 /**
  * Everything of integrity but the signature, at `now` in Unix seconds: the
  * limits of the payload; not from the future, give or take 60 s between clocks;
- * alive, the last second included. Expiry is judged last.
+ * alive by its own time, the last second included. Expiry is judged last.
  *
  * @category verification
  * @since 0.1.0

@@ -122,6 +122,16 @@ const isAccepted = (bytes: Uint8Array, key: NodeId.NodeId): boolean => {
 
 describe("Record", () => {
   describe("encoding", () => {
+    it("says of a delegated record that it expires with its delegation, if that is sooner than its own time", () => {
+      const until = (expiresAt: bigint) => signed({ signer: operational, delegation: delegation(expiresAt) }).expiresAt
+      const own = Number(plain.timestamp) + plain.ttl
+      assert.strictEqual(until(0n), own)
+      assert.strictEqual(until(BigInt(own) + 2n), own)
+      assert.strictEqual(until(BigInt(own)), own - 1)
+      assert.strictEqual(until(BigInt(now) + 10n), now + 9)
+      assert.strictEqual(until(2n ** 64n - 1n), own)
+    })
+
     it("decodes what it encoded, for all values of the fields", () => {
       fc.assert(fc.property(fields, (fields) => {
         const bytes = Record.encode(fields)

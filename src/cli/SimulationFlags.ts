@@ -8,7 +8,7 @@ import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Partition, Scenario } from "../testing/Simulation.ts"
+import type { Partition, Scenario } from "../testing/Scenario.ts"
 
 /** A flag whose text is read by `parse`; undefined is wrong usage, and `hint` says what is right. */
 const flag = <A>(
@@ -90,6 +90,13 @@ export const flags = {
     "an integer from 0 on",
     integer(0, Number.MAX_SAFE_INTEGER)
   ),
+  scheduleSeed: flag(
+    "schedule-seed",
+    "number",
+    "What is drawn from who runs next, of those who can (default none: whoever could first)",
+    "an integer from 0 on",
+    integer(0, Number.MAX_SAFE_INTEGER)
+  ),
   latency: flag(
     "latency",
     "p50=50ms",
@@ -160,6 +167,7 @@ export interface Given {
   readonly nodes: Option.Option<number>
   readonly hours: Option.Option<number>
   readonly seed: Option.Option<number>
+  readonly scheduleSeed: Option.Option<number>
   readonly latency: Option.Option<number>
   readonly loss: Option.Option<number>
   readonly churn: Option.Option<number>
@@ -183,6 +191,7 @@ export const scenarioOf = (given: Given): Partial<Scenario> => {
     nodes: given.nodes,
     hours: given.hours,
     seed: given.seed,
+    scheduleSeed: given.scheduleSeed,
     latencyMillis: given.latency,
     loss: given.loss,
     churnPerHour: given.churn,
@@ -203,6 +212,7 @@ export const scenarioOf = (given: Given): Partial<Scenario> => {
 
 /** The flag that gives a field of a scenario, for messages about it. */
 const names: { readonly [name in keyof Scenario]?: string } = {
+  scheduleSeed: "schedule-seed",
   latencyMillis: "latency",
   churnPerHour: "churn",
   lookupsPerNodeHour: "lookups"
@@ -224,11 +234,12 @@ export const mistakeOf = ({ field, reason }: { readonly field: keyof Scenario; r
  * @since 0.1.0
  */
 export const commandOf = (scenario: Scenario): string => {
-  const { partition } = scenario
+  const { partition, scheduleSeed } = scenario
   const options = [
     ["nodes", scenario.nodes],
     ["hours", scenario.hours],
     ["seed", scenario.seed],
+    ...(scheduleSeed === null ? [] : [["schedule-seed", scheduleSeed]]),
     ["latency", `p50=${scenario.latencyMillis}ms`],
     ["loss", scenario.loss],
     ["churn", `${scenario.churnPerHour}/h`],

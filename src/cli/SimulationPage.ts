@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Interval, Measured } from "../testing/Simulation.ts"
+import type { Interval, Measured } from "../testing/Measurement.ts"
 import * as Plot from "./Plot.ts"
 import * as Report from "./SimulationReport.ts"
 

@@ -3,8 +3,7 @@
  *
  * @since 0.1.0
  */
-import type * as Json from "../internal/json.ts"
-import type { Answers, Expectation, Measured } from "../testing/Simulation.ts"
+import type { Answers, Expectation, Measured } from "../testing/Measurement.ts"
 import * as Output from "./Output.ts"
 
 /**
@@ -66,7 +65,8 @@ export const words = ({ scenario }: Measured): ReadonlyArray<string> => {
       }`
     ]),
     `${scenario.signatures} signatures`,
-    `seed ${scenario.seed}`
+    `seed ${scenario.seed}`,
+    ...(scenario.scheduleSeed === null ? [] : [`schedule seed ${scenario.scheduleSeed}`])
   ]
 }
 
@@ -128,6 +128,7 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
       name: "Run",
       rows: [
         ["seed", String(scenario.seed)],
+        ...(scenario.scheduleSeed === null ? [] : [["schedule seed", String(scenario.scheduleSeed)] as const]),
         ["trace hash", measured.traceHash],
         ["virtual time until all had joined", duration(measured.startSeconds)],
         ["real time", duration(measured.realSeconds)]
@@ -192,12 +193,18 @@ export const lines = (measured: Measured): ReadonlyArray<string> => {
   ]
 }
 
+/** The fields of an interface, which has no index signature, as a type that fits where one is asked for. */
+type Plain<A> = A extends ReadonlyArray<infer B> ? ReadonlyArray<Plain<B>>
+  : A extends object ? { readonly [name in keyof A]: Plain<A[name]> }
+  : A
+
 /**
  * All that was measured, and the command that measures it again.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const document = (measured: Measured, command: string): Json.Json =>
-  // What is plain data is JSON, which the types of interfaces do not say.
-  ({ ...measured, command }) as unknown as Json.Json
+export const document = (measured: Measured, command: string): Plain<Measured & { readonly command: string }> => ({
+  ...measured,
+  command
+})

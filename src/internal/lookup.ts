@@ -43,6 +43,12 @@ export interface Options {
   readonly maxInFlight?: number | undefined
   /** Ends the lookup once so many nodes have answered with the record. Without it, all of the k closest are asked. */
   readonly quorum?: number | undefined
+  /**
+   * Whether the lookup, once k nodes have answered, still waits for slow ones
+   * that are closer, true. A record is on several of the k closest, so a search
+   * for records misses nothing without one or two of them.
+   */
+  readonly awaitsSlow?: boolean | undefined
   /** Nodes taken from one answer, 20. */
   readonly maxNodesPerAnswer?: number | undefined
   /** Candidates remembered, and requests made, 128. */
@@ -90,6 +96,8 @@ export interface Step {
   readonly holdsRecord: boolean
   /** Leading bits that the node's id and the target share. */
   readonly commonPrefixLength: number
+  /** Who named it; undefined for our own contacts. */
+  readonly learnedFrom: NodeId.NodeId | undefined
   /** 0 for our own contacts, one more than the teacher's for a node learned from an answer. */
   readonly depth: number
   /** Nodes it named that were new to us and closer to the target than itself. */
@@ -137,6 +145,7 @@ export class Lookup {
   private readonly alpha: number
   private readonly maxInFlight: number
   private readonly quorum: number
+  private readonly awaitsSlow: boolean
   private readonly maxNodesPerAnswer: number
   private readonly maxCandidates: number
   private readonly maxPerSubnet: number
@@ -154,6 +163,7 @@ export class Lookup {
     this.alpha = options.alpha ?? 3
     this.maxInFlight = options.maxInFlight ?? 32
     this.quorum = options.quorum ?? Infinity
+    this.awaitsSlow = options.awaitsSlow ?? true
     this.maxNodesPerAnswer = options.maxNodesPerAnswer ?? 20
     this.maxCandidates = options.maxCandidates ?? 128
     this.maxPerSubnet = options.maxPerSubnet ?? 4
@@ -173,7 +183,7 @@ export class Lookup {
     if (this.isDone) return { _tag: "Done" }
     const standing = this.nearest(this.k, (candidate) => stands(candidate, now))
     const next = this.next(standing, now)
-    if (this.holders >= this.quorum || next === undefined && !this.isAwaiting()) {
+    if (this.holders >= this.quorum || next === undefined && !this.isAwaiting(now)) {
       this.isDone = true
       return { _tag: "Done" }
     }
@@ -226,16 +236,32 @@ export class Lookup {
 
   /** The requests made, in the order of asking. */
   get trace(): ReadonlyArray<Step> {
-    return this.asked.map((candidate) => ({
+    return this.asked.map((candidate) => this.stepOf(candidate))
+  }
+
+  /** How many requests were made. */
+  get requests(): number {
+    return this.asked.length
+  }
+
+  /** The last request made to a node. */
+  step(id: NodeId.NodeId): Step | undefined {
+    const candidate = this.asked.findLast(({ contact }) => contact.id === id)
+    return candidate === undefined ? undefined : this.stepOf(candidate)
+  }
+
+  private stepOf(candidate: Candidate): Step {
+    return {
       contact: candidate.contact,
       outcome: candidate.state === "Answered" || candidate.state === "Failed" ? candidate.state : "Unanswered",
       askedAt: candidate.askedAt,
       endedAt: candidate.endedAt,
       holdsRecord: candidate.holdsRecord,
       commonPrefixLength: NodeId.commonPrefixLength(this.options.target, candidate.contact.id),
+      learnedFrom: candidate.teacher?.contact.id,
       depth: depthOf(candidate),
       closerNodes: candidate.closerNodes
-    }))
+    }
   }
 
   /** The closest candidate worth asking. */
@@ -259,9 +285,12 @@ export class Lookup {
   }
 
   /** Whether an answer is on its way that could change the k closest. */
-  private isAwaiting(): boolean {
+  private isAwaiting(now: number): boolean {
     const farthest = this.nearest(this.k, hasAnswered).ranked.at(this.k - 1)
-    return this.asked.some((candidate) => candidate.state === "Asked" && isCloser(candidate, farthest))
+    const awaitsSlow = this.awaitsSlow || farthest === undefined
+    return this.asked.some((candidate) =>
+      candidate.state === "Asked" && isCloser(candidate, farthest) && (awaitsSlow || stands(candidate, now))
+    )
   }
 
   private end(id: NodeId.NodeId, now: number, state: "Answered" | "Failed"): Candidate | undefined {

@@ -85,6 +85,7 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     reader.fail("a record that is not in canonical form")
     return undefined
   }
+  const delegated = delegation === undefined ? undefined : Result.getOrUndefined(Delegation.decode(delegation))
   return {
     bytes: bytes.subarray(start, reader.at),
     address: Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address,
@@ -93,13 +94,17 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     seq,
     timestamp,
     ttl,
-    expiresAt: Number(timestamp) + ttl,
+    expiresAt: Math.min(Number(timestamp) + ttl, lastSecond(delegated)),
     publicKey: bytes.subarray(publicKeyAt, publicKeyAt + 32),
     signature: bytes.subarray(signatureAt, signatureAt + 64),
     delegation,
-    delegatedAt: delegation === undefined ? 0n : Delegation.issuedAtOf(delegation)
+    delegatedAt: delegated?.issuedAt ?? 0n
   }
 }
+
+/** The last second in which a delegation holds; a malformed one is for the policy to refuse. */
+const lastSecond = (delegation: Delegation.Delegation | undefined): number =>
+  delegation === undefined || delegation.expiresAt === 0n ? Infinity : Number(delegation.expiresAt) - 1
 
 /** Steps over the key that must come next. */
 const key = (reader: Cbor.Reader, expected: number): void => {
@@ -196,7 +201,9 @@ export const fault = (record: SignedRecord, now: number): Fault | undefined => {
   const reason = payloadFault(record.type, record.payload)
   if (reason !== undefined) return invalid(`payload: ${reason}`)
   if (record.timestamp > now + clockSkew) return invalid("it is from the future")
-  if (record.expiresAt < now) return { _tag: "RecordExpired", expiresAt: record.expiresAt, now }
+  // That its delegation is over is for the policy to say: the answer to a STORE tells the two apart.
+  const expiresAt = Number(record.timestamp) + record.ttl
+  if (expiresAt < now) return { _tag: "RecordExpired", expiresAt, now }
 }
 
 const invalid = (reason: string): Fault => ({ _tag: "InvalidRecord", reason })

@@ -28,6 +28,7 @@ import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import { Routing } from "../Routing.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
+import * as TransactionId from "../TransactionId.ts"
 import { Transport } from "../Transport.ts"
 import * as RecordOrder from "./internal/recordOrder.ts"
 import type { Machine } from "./SimWorld.ts"
@@ -222,6 +223,7 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
   const transport = yield* Transport
   const routing = yield* Routing
   const random = yield* SecureRandom.SecureRandom
+  const transactionId = TransactionId.generator(random)
   yield* Effect.gen(function*() {
     yield* Effect.sleep(1000 / rate)
     const known = routing.core.entries()
@@ -232,8 +234,8 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
     // Bit 0x40 of the first byte would make it another protocol's.
     garbage[0] &= 0xbf
     const question: Message.Body = { _tag: "FindNode", target }
-    const transactionId = Hex.encode(yield* random.randomBytes(20))
-    transport.sendUnsafe(isGarbage ? garbage : Message.encode(question, { signer: identity, transactionId }), contact)
+    const asked = { signer: identity, transactionId: transactionId() }
+    transport.sendUnsafe(isGarbage ? garbage : Message.encode(question, asked), contact)
   }).pipe(
     Effect.forever,
     Effect.catchCause((cause) => Effect.logWarning("Flooding stopped", cause)),

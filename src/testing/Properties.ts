@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import { seedsOf } from "./internal/seeds.ts"
 
 /**
  * The properties, in a sentence each.
@@ -15,6 +16,7 @@ import * as Data from "effect/Data"
  */
 export const properties = {
   RecordsAreGood: "what a node keeps or returns is signed, alive, and its signer's to say",
+  AuthorityEnds: "a node neither keeps, lists nor returns what was signed by a key whose delegation is over",
   NeverOlder: "a node that acknowledged a record lists no older one of its slot",
   TableIsSound: "a bucket has at most K contacts, each once, in the bucket of its id, and never the node itself",
   LiveContactsStay: "a contact that answers keeps its place",
@@ -23,8 +25,8 @@ export const properties = {
   StoreIsBounded: "a store keeps to its limits, in all and for each key",
   NothingIsLeft: "what is closed or given up leaves no call, no timer and no fiber",
   AnnouncedIsFound: "every live node finds the newest version of every announced record",
-  AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it",
-  TablesAreConnected: "every live node reaches every other along the contacts of the tables",
+  AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it, or as many as strangers reach",
+  TablesAreConnected: "every live node reaches every one that strangers reach, along the contacts of such nodes",
   WithdrawnVanishes: "a record that nobody renews is gone when its time is over",
   MailArrivesOnce: "every letter arrives, and once"
 } as const
@@ -45,7 +47,7 @@ export type Facts = Readonly<{ [name: string]: string | number | bigint }>
 
 /**
  * A property that did not hold. `atMillis` is virtual time since the beginning,
- * `seed` that of the world.
+ * the seeds are those of the world, by which it comes about again.
  *
  * @category errors
  * @since 0.1.0
@@ -57,11 +59,12 @@ export class Violation extends Data.TaggedError("Violation")<{
   readonly atMillis: number
   readonly facts: Facts
   readonly seed: number | string
+  readonly scheduleSeed: number | undefined
 }> {
   override get message() {
     const facts = Object.entries(this.facts).map(([name, value]) => `${name} ${value}`).join(", ")
     return `${clockTime(this.atMillis)} ${this.node}: ${this.property}, that ${properties[this.property]}, ` +
-      `does not hold: ${facts} (seed ${this.seed})`
+      `does not hold: ${facts} (${seedsOf(this)})`
   }
 }
 

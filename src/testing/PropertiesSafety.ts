@@ -88,6 +88,8 @@ interface Life {
   readonly name: string
   readonly id: NodeId.NodeId
   readonly socket: SocketAddress.SocketAddress
+  /** Whether a router translates its address, and keeps from it what others send. */
+  readonly isTranslated: boolean
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
   readonly routing: Routing["Service"]["core"]
@@ -100,15 +102,15 @@ interface Life {
   aheadSince: number
   /** The newest record of each slot that it said it holds. */
   readonly acknowledged: Map<string, Acknowledged>
-  /** What its store held when it was looked at last. */
-  judged: Set<string>
+  /** What its store held when it was looked at last, with the records that a delegate signed. */
+  judged: Map<string, ReadonlyArray<Record.SignedRecord>>
   /** Whom it had heard from, when it was looked at last. */
   contacts: ReadonlyArray<NodeId.NodeId>
 }
 
 interface Acknowledged extends RecordOrder.Rank {
   readonly at: number
-  readonly expiresAt: number
+  readonly lastSecond: number
 }
 
 const callsOf = ({ pending }: Life): number => Effect.runSync(pending)
@@ -120,13 +122,15 @@ interface Asked {
   replies: number
   /** What it is about, and the record that it wants stored. */
   readonly key: NodeId.NodeId | undefined
-  readonly record: (RecordOrder.Rank & { readonly slot: string; readonly expiresAt: number }) | undefined
+  readonly record: (RecordOrder.Rank & { readonly slot: string; readonly lastSecond: number }) | undefined
 }
 
 /** What tells whether the network did all it was asked to. */
 interface Weather {
   readonly at: number
   readonly disturbances: number
+  /** Datagrams that a translating router did not let through. */
+  readonly filtered: number
 }
 
 /**
@@ -158,7 +162,8 @@ export const watch = Effect.fnUntraced(function*(
   const report = (property: Property, node: string, facts: Facts): void => {
     if (violations.length >= maxViolations) return
     if (violations.some((other) => other.property === property && other.node === node)) return
-    violations.push(new Violation({ property, node, atMillis: timeline.elapsedMillis, facts, seed }))
+    const { elapsedMillis: atMillis, scheduleSeed } = timeline
+    violations.push(new Violation({ property, node, atMillis, facts, seed, scheduleSeed }))
   }
 
   // --- Records -----------------------------------------------------------------
@@ -179,6 +184,27 @@ export const watch = Effect.fnUntraced(function*(
     const fault = faultOf(life, key, record)
     if (fault !== undefined) report("RecordsAreGood", life.name, { where, key, type: record.type, fault })
   }
+
+  /** `now` is in Unix seconds of the node's own clock. */
+  const judgeTime = (
+    life: Life,
+    key: NodeId.NodeId,
+    record: Record.SignedRecord,
+    where: string,
+    now: number
+  ): void => {
+    const { type } = record
+    if (record.timestamp + BigInt(record.ttl) < now) {
+      const ago = `${BigInt(now) - record.timestamp - BigInt(record.ttl)} s ago`
+      report("RecordsAreGood", life.name, { where, key, type, fault: `expired ${ago}` })
+    }
+    const until = RecordOrder.authorityOf(record)
+    if (until !== undefined && until <= now) {
+      report("AuthorityEnds", life.name, { where, key, type, ended: `${BigInt(now) - until} s ago` })
+    }
+  }
+
+  const secondsOf = (life: Life): number => Math.floor(life.clock.currentTimeMillisUnsafe() / 1000)
 
   // --- Datagrams ---------------------------------------------------------------
 
@@ -214,9 +240,10 @@ export const watch = Effect.fnUntraced(function*(
       const isOwn = body.key === undefined || body.key === NodeId.zero ||
         RecordOrder.kindOf(record.type) === "sovereign"
       const key = isOwn || body.key === undefined ? Record.ownKey(record) : body.key
-      const { delegatedAt, expiresAt, seq, timestamp } = record
+      const { delegatedAt, seq, timestamp } = record
       const slot = RecordOrder.slotOf(key, record)
-      asked.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, expiresAt, seq, timestamp } })
+      const lastSecond = RecordOrder.lastSecond(record)
+      asked.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
     } else {
       asked.set(id, { at, times: 1, replies: 0, key: "target" in body ? body.target : undefined, record: undefined })
     }
@@ -271,21 +298,16 @@ export const watch = Effect.fnUntraced(function*(
     sentAt: number
   ): void => {
     const records = body.record === undefined ? body.records ?? [] : [body.record, ...(body.records ?? [])]
-    const now = isSteadySince(life, sentAt) ? (timeline.startMillis + sentAt + life.ahead) / 1000 : undefined
+    const now = isSteadySince(life, sentAt)
+      ? Math.floor((timeline.startMillis + sentAt + life.ahead) / 1000)
+      : undefined
     for (const record of records) {
       judge(life, key, record, "an answer")
       if (now === undefined) continue
-      if (record.expiresAt < Math.floor(now)) {
-        report("RecordsAreGood", life.name, {
-          where: "an answer",
-          key,
-          type: record.type,
-          fault: `expired ${Math.floor(now) - record.expiresAt} s ago`
-        })
-      }
+      judgeTime(life, key, record, "an answer", now)
       const held = life.acknowledged.get(RecordOrder.slotOf(key, record))
       if (
-        held !== undefined && held.at < sentAt && held.expiresAt >= now &&
+        held !== undefined && held.at < sentAt && held.lastSecond >= now &&
         RecordOrder.compare(record, held) < 0 && !isCrowded(life, key)
       ) {
         report("NeverOlder", life.name, {
@@ -311,7 +333,7 @@ export const watch = Effect.fnUntraced(function*(
 
   const countsOf = (life: Life): Map<string, number> => {
     const counts = new Map<string, number>()
-    for (const { key, type } of life.store.rows(Math.floor(life.clock.currentTimeMillisUnsafe() / 1000))) {
+    for (const { key, type } of life.store.rows(secondsOf(life))) {
       const at = `${key} ${RecordOrder.kindOf(type)}`
       counts.set(at, (counts.get(at) ?? 0) + 1)
     }
@@ -351,15 +373,18 @@ export const watch = Effect.fnUntraced(function*(
     }
   }
 
-  /** Whether since that moment everything that was sent to a live node arrived, and soon. */
+  /** Whether since that moment everything that reached the router of a live node arrived, and soon. */
   const isCalmSince = (moment: Weather, now: Weather): boolean =>
     moment.disturbances === now.disturbances && longestWay < longWayMillis
 
-  const lookAtContacts = (life: Life, calmSince: number | undefined): void => {
+  const lookAtContacts = (life: Life, calmSince: number | undefined, isFiltered: boolean): void => {
     if (calmSince !== undefined && life.startedAt < calmSince && isSteadySince(life, calmSince)) {
+      const isHeard = (other: Life) => !isFiltered || !life.isTranslated && !other.isTranslated
       for (const id of life.contacts) {
         const other = byId.get(id)
-        if (life.routing.get(id) === undefined && other !== undefined && other.startedAt < calmSince) {
+        if (
+          life.routing.get(id) === undefined && other !== undefined && other.startedAt < calmSince && isHeard(other)
+        ) {
           report("LiveContactsStay", life.name, { gone: other.name, id })
         }
       }
@@ -370,28 +395,31 @@ export const watch = Effect.fnUntraced(function*(
   }
 
   const lookAtStore = (life: Life): void => {
-    const now = Math.floor(life.clock.currentTimeMillisUnsafe() / 1000)
+    const now = secondsOf(life)
     if (life.store.size > maxKeys) report("StoreIsBounded", life.name, { keys: life.store.size, limit: maxKeys })
     for (const [at, records] of countsOf(life)) {
       const limit = RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]
       if (records > limit) report("StoreIsBounded", life.name, { at, records, limit })
     }
-    const judged = new Set<string>()
+    const judged: Life["judged"] = new Map()
     let left = judgedPerSweep
     for (const { address, key, seq, timestamp, type } of life.store.rows(now)) {
       const row = `${key} ${address} ${type} ${seq} ${timestamp}`
-      if (life.judged.has(row)) {
-        judged.add(row)
+      const known = life.judged.get(row)
+      if (known !== undefined) {
+        judged.set(row, known)
       } else if (left > 0) {
         left--
-        judged.add(row)
-        for (const record of life.store.getAllByAddress(address, type, now)) {
-          if (record.seq === seq && record.timestamp === timestamp) judge(life, key, record, "the store")
-        }
+        const records = life.store.getAllByAddress(address, type, now).filter((record) =>
+          record.seq === seq && record.timestamp === timestamp
+        )
+        for (const record of records) judge(life, key, record, "the store")
+        judged.set(row, records.filter(({ delegation }) => delegation !== undefined))
       }
+      for (const record of judged.get(row) ?? []) judgeTime(life, key, record, "the store", now)
     }
     life.judged = judged
-    for (const [slot, { expiresAt }] of life.acknowledged) if (expiresAt < now) life.acknowledged.delete(slot)
+    for (const [slot, { lastSecond }] of life.acknowledged) if (lastSecond < now) life.acknowledged.delete(slot)
   }
 
   /** It is over when nothing happens any more that its end brought about. */
@@ -402,14 +430,15 @@ export const watch = Effect.fnUntraced(function*(
 
   const sweep = (): void => {
     const { blocked, filtered, lost, overflowed } = network.counts
-    const now = { at: timeline.elapsedMillis, disturbances: blocked + filtered + lost + overflowed + changes }
+    const now = { at: timeline.elapsedMillis, disturbances: blocked + lost + overflowed + changes, filtered }
     const [earlier] = weather
     const calmSince = weather.length === 2 && isCalmSince(earlier, now) ? earlier.at : undefined
+    const isFiltered = calmSince !== undefined && earlier.filtered !== filtered
     weather = [...weather, now].slice(-2)
     longestWay = 0
     for (const life of up.values()) {
       lookAtTable(life)
-      lookAtContacts(life, calmSince)
+      lookAtContacts(life, calmSince, isFiltered)
       lookAtStore(life)
     }
     ended.filter(({ endedAt }) => endedAt !== now.at).forEach(lookAtRemains)
@@ -422,8 +451,10 @@ export const watch = Effect.fnUntraced(function*(
 
   // --- The probe ---------------------------------------------------------------
 
+  const hostAt = (host: string) => network.hosts.find(({ ip }) => ip === host)
+
   const nameOf = ({ host, port }: SocketAddress.SocketAddress): string => {
-    const name = network.hosts.find(({ ip }) => ip === host)?.name ?? host
+    const name = hostAt(host)?.name ?? host
     return port === 4121 ? name : `${name}:${port}`
   }
 
@@ -437,6 +468,7 @@ export const watch = Effect.fnUntraced(function*(
       name: nameOf(socket),
       id,
       socket,
+      isTranslated: hostAt(socket.host)?.router !== undefined,
       clock,
       crypto: yield* Crypto,
       routing: (yield* Routing).core,
@@ -447,7 +479,7 @@ export const watch = Effect.fnUntraced(function*(
       ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),
       aheadSince: timeline.elapsedMillis,
       acknowledged: new Map(),
-      judged: new Set(),
+      judged: new Map(),
       contacts: []
     }
     up.set(SocketAddress.key(socket), life)
@@ -488,7 +520,9 @@ export const watch = Effect.fnUntraced(function*(
     sweep,
     returned: (node, key, record) => {
       const life = Array.from(up.values()).find(({ name }) => name === node)
-      if (life !== undefined) judge(life, key, record, "what it returned")
+      if (life === undefined) return
+      judge(life, key, record, "what it returned")
+      judgeTime(life, key, record, "what it returned", secondsOf(life))
     }
   }
 })
@@ -523,6 +557,7 @@ export const leavesNothing = <A, E, R>(
       node: "the world",
       atMillis: timeline.elapsedMillis,
       facts: { fibers, timers },
-      seed: options.seed
+      seed: options.seed,
+      scheduleSeed: timeline.scheduleSeed
     })
   })

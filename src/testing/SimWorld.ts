@@ -43,6 +43,7 @@ import type { SocketAddress } from "../SocketAddress.ts"
 import type * as Transport from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
 import { Prng } from "./internal/prng.ts"
+import { seedsOf } from "./internal/seeds.ts"
 import * as SeededRandom from "./SeededRandom.ts"
 import * as SimNetwork from "./SimNetwork.ts"
 import { SkewedClock } from "./SkewedClock.ts"
@@ -455,8 +456,7 @@ export class RunFailed extends Data.TaggedError("RunFailed")<{
   readonly cause: unknown
 }> {
   override get message() {
-    const schedule = this.scheduleSeed === undefined ? "" : `, schedule seed ${this.scheduleSeed}`
-    return `The run of seed ${this.seed}${schedule} failed: ${this.reason}`
+    return `The run of ${seedsOf(this)} failed: ${this.reason}`
   }
 }
 

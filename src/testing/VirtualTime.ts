@@ -132,6 +132,8 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   readonly executionMode = "sync"
   /** Unix milliseconds. */
   readonly startMillis: number
+  /** What it was made with. */
+  readonly scheduleSeed: number | undefined
   /** Virtual milliseconds since the beginning. */
   elapsedMillis = 0
   private readonly events = new EventQueue()
@@ -142,6 +144,7 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
 
   constructor(options: Options = {}) {
     this.startMillis = options.startMillis ?? defaultStartMillis
+    this.scheduleSeed = options.scheduleSeed
     this.schedule = options.scheduleSeed === undefined ? undefined : new Prng(options.scheduleSeed, "schedule")
     this.tasks = new RunQueue(this.schedule)
   }

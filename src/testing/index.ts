@@ -7,10 +7,12 @@
  */
 export * as Byzantine from "./Byzantine.ts"
 export * as Latency from "./Latency.ts"
+export * as Measurement from "./Measurement.ts"
 export * as Nat from "./Nat.ts"
 export * as Properties from "./Properties.ts"
 export * as PropertiesLiveness from "./PropertiesLiveness.ts"
 export * as PropertiesSafety from "./PropertiesSafety.ts"
+export * as Scenario from "./Scenario.ts"
 export * as SeededRandom from "./SeededRandom.ts"
 export * as SimCrypto from "./SimCrypto.ts"
 export * as SimNetwork from "./SimNetwork.ts"

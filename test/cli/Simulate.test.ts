@@ -31,7 +31,7 @@ const small = ["--nodes", "8", "--hours", "0.5"]
 
 /** Half an hour with everything in it. */
 const all = (
-  "--nodes 8 --hours 0.5 --seed 7 --latency 40ms --loss 0.05 --churn 0.3/h --byzantine 0.2 " +
+  "--nodes 8 --hours 0.5 --seed 7 --schedule-seed 11 --latency 40ms --loss 0.05 --churn 0.3/h --byzantine 0.2 " +
   "--partition share=0.4,at=15m,for=300s --signatures real --lookups 5.5 --endpoints 4 --topics 2 --watch"
 ).split(" ")
 
@@ -59,6 +59,7 @@ describe("effect-dht simulate", () => {
       const { command, scenario } = JSON.parse(out[0])
       assert.deepStrictEqual(scenario, {
         seed: 7,
+        scheduleSeed: 11,
         nodes: 8,
         hours: 0.5,
         latencyMillis: 40,
@@ -73,6 +74,7 @@ describe("effect-dht simulate", () => {
         watched: true,
         intervalMinutes: 5
       })
+      assert.include(command, "--seed 7 --schedule-seed 11 ")
       assert.include(command, "--partition at=15m,for=5m,share=0.4")
       const again = yield* run([...command.split(" ").slice(2), "--json"])
       assert.deepStrictEqual(JSON.parse(again.out[0]), JSON.parse(out[0]))
@@ -95,6 +97,16 @@ describe("effect-dht simulate", () => {
       assert.include(out.join("\n"), "broken")
       assert.strictEqual(error.length, 1)
       assert.include(error[0], "at least 99 % expected")
+    }))
+
+  it.effect("says of a run that came to no end how to run it again", () =>
+    Effect.gen(function*() {
+      const { error, exitCode } = yield* run(
+        "--nodes 2 --hours 1 --latency 10000ms --topics 0 --schedule-seed 3".split(" ")
+      )
+      assert.strictEqual(exitCode, 1)
+      assert.include(error[0], "seed 1, schedule seed 3 ended after")
+      assert.include(error[0], "again: effect-dht simulate --nodes 2 --hours 1 --seed 1 --schedule-seed 3 ")
     }))
 
   it.effect("leaves a report where it is told to", () =>

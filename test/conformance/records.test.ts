@@ -139,6 +139,13 @@ const metaOf = (payload: Uint8Array): Topic.Meta => {
   return (fields instanceof Map ? fields.get(7) : undefined) ?? new Map()
 }
 
+/** A record counts no longer than the delegation that its signer has. */
+const lastSecondOf = (delegation: Uint8Array | undefined): number => {
+  if (delegation === undefined) return Infinity
+  const { expiresAt } = Result.getOrThrow(Delegation.decode(delegation))
+  return expiresAt === 0n ? Infinity : Number(expiresAt) - 1
+}
+
 describe("records.json and delegations.json, records", () => {
   it("encodes a record to its bytes", () => {
     for (const { cbor, name, record } of all) {
@@ -154,7 +161,7 @@ describe("records.json and delegations.json, records", () => {
         {
           ...fields,
           bytes: Hex.decode(cbor),
-          expiresAt: Number(fields.timestamp) + fields.ttl,
+          expiresAt: Math.min(Number(fields.timestamp) + fields.ttl, lastSecondOf(fields.delegation)),
           delegatedAt: fields.delegation === undefined ? 0n : Delegation.issuedAtOf(fields.delegation)
         },
         name

@@ -716,6 +716,27 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.closest(), [at(1), at(2)])
     })
 
+    it("does not wait for it when records are looked for and k others have answered", () => {
+      const lookup = make({ ...options, awaitsSlow: false })
+      for (const byte of [1, 2, 3]) lookup.seed(at(byte))
+      asks(lookup, 0)
+      for (const byte of [2, 3]) {
+        assert.deepStrictEqual(asks(lookup, byte * rtt), at(byte))
+        assert.strictEqual(lookup.poll(byte * rtt)._tag, "Wait")
+        lookup.answered(tiny(byte), byte * rtt, { nodes: [], holdsRecord: true })
+      }
+      assert.deepStrictEqual(lookup.poll(3 * rtt), { _tag: "Done" })
+    })
+
+    it("waits for it when records are looked for and too few others have answered", () => {
+      const lookup = make({ ...options, awaitsSlow: false })
+      for (const byte of [1, 2]) lookup.seed(at(byte))
+      asks(lookup, 0)
+      assert.deepStrictEqual(asks(lookup, rtt), at(2))
+      lookup.answered(tiny(2), rtt, { nodes: [], holdsRecord: true })
+      assert.deepStrictEqual(lookup.poll(9 * rtt), { _tag: "Wait", until: undefined })
+    })
+
     it("does not let it keep the bad ones from their turn, who do not keep each other from it", () => {
       const lookup = make({ ...options, alpha: 2, maxInFlight: 4, isBad: (id) => byteOf(id) > 1 })
       for (const byte of [1, 2, 3]) lookup.seed(at(byte))

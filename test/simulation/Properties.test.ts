@@ -8,19 +8,20 @@ import * as SimWorld from "../../src/testing/SimWorld.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
 describe("Properties", () => {
-  it("a violation says what, where, when, and with which seed", () => {
-    const violation = new Violation({
+  it("a violation says what, where, when, and with which seeds", () => {
+    const facts = {
       property: "OneReply",
       node: "node 3",
       atMillis: 3_723_004,
       facts: { requests: 1, replies: 2 },
       seed: 7
-    })
+    } as const
     assert.strictEqual(
-      violation.message,
+      new Violation({ ...facts, scheduleSeed: 11 }).message,
       "01:02:03.004 node 3: OneReply, that a request has at most one reply, does not hold: " +
-        "requests 1, replies 2 (seed 7)"
+        "requests 1, replies 2 (seed 7, schedule seed 11)"
     )
+    assert.match(new Violation({ ...facts, scheduleSeed: undefined }).message, / \(seed 7\)$/)
     assert.strictEqual(clockTime(59_999.9), "00:00:59.999")
     assert.strictEqual(clockTime(3_600_000), "01:00:00")
   })

@@ -4,10 +4,31 @@
  */
 import * as fc from "fast-check"
 import { type Behaviour, behaviours } from "../../src/testing/Byzantine.ts"
+import { seedsOf } from "../../src/testing/internal/seeds.ts"
+import * as Nat from "../../src/testing/Nat.ts"
 import { clockTime } from "../../src/testing/Properties.ts"
 
 /** Who does it: a number that is taken modulo how many nodes there are by then. */
 export type Who = number
+
+/** Whose names nodes speak in: Ann has an Ed25519 key, Eve an Ethereum wallet. */
+export const masters = ["Ann", "Eve"] as const
+
+export type Master = typeof masters[number]
+
+/** The routers that hosts can be behind. */
+export const routers = {
+  fullCone: Nat.fullCone,
+  restrictedCone: Nat.restrictedCone,
+  portRestrictedCone: Nat.portRestrictedCone,
+  symmetric: Nat.symmetric
+} as const
+
+/** A router, and the nodes behind it. */
+export interface Household {
+  readonly router: keyof typeof routers
+  readonly nodes: number
+}
 
 export type Deed =
   | { readonly do: "crash" | "leave" | "restart" | "forget"; readonly node: Who }
@@ -19,6 +40,9 @@ export type Deed =
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: Who }
   | { readonly do: "offer" | "discover"; readonly node: Who; readonly topic: "bread" | "water" }
   | { readonly do: "resolve" | "mail"; readonly node: Who; readonly whom: Who }
+  /** By a delegation that lasts so many seconds; 0 is for ever. */
+  | { readonly do: "speak"; readonly node: Who; readonly master: Master; readonly seconds: number }
+  | { readonly do: "ask"; readonly node: Who; readonly master: Master }
 
 export interface Happening {
   /** Seconds since the nodes were started. */
@@ -35,6 +59,8 @@ export interface Story {
   /** Shares of the datagrams, 0 to 1, until all is well. */
   readonly loss: number
   readonly duplication: number
+  /** Nodes besides, which are counted on from the others. */
+  readonly households?: ReadonlyArray<Household> | undefined
   /** Nodes besides that lie, and how. */
   readonly liars?: ReadonlyArray<Behaviour> | undefined
   /** The stand-in has no keys that a letter could be encrypted to: where there is mail, signatures are real. */
@@ -47,6 +73,9 @@ export const calmMinutes = 15
 
 /** Lifetime of what is announced, in seconds. */
 export const announcedTtl = 1200
+
+/** And of what is said in somebody else's name, once: it is there until the end. */
+export const spokenTtl = 3600
 
 // --- In words ------------------------------------------------------------------
 
@@ -86,22 +115,61 @@ const tell = (deed: Deed): string => {
       return `node ${deed.node} resolves node ${deed.whom}`
     case "mail":
       return `node ${deed.node} writes to node ${deed.whom}`
+    case "speak":
+      return `node ${deed.node} publishes an endpoint as ${deed.master}, who lets it ${
+        deed.seconds === 0 ? "for ever" : `for ${deed.seconds} s`
+      }`
+    case "ask":
+      return `node ${deed.node} resolves ${deed.master}`
   }
 }
 
 const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening> =>
   happenings.toSorted((a, b) => a.at - b.at)
 
+/** How many nodes there are at first. */
+const populationOf = ({ households = [], nodes }: Story): number =>
+  households.reduce((sum, household) => sum + household.nodes, nodes)
+
+/** The happenings in order, each with the nodes that its numbers stand for by then. */
+const named = (story: Story): ReadonlyArray<Happening> => {
+  let count = populationOf(story)
+  return inOrder(story.happenings).map(({ at, deed }) => {
+    const whole: { readonly [field: string]: unknown } = deed
+    const whos = ["node", "whom", "from", "to"].flatMap((field) => {
+      const who = whole[field]
+      return typeof who === "number" ? [[field, who % count]] : []
+    })
+    if (deed.do === "join") count++
+    return { at, deed: { ...deed, ...Object.fromEntries(whos) } }
+  })
+}
+
+const routerNames: { readonly [router in Household["router"]]: string } = {
+  fullCone: "a full cone NAT",
+  restrictedCone: "a restricted cone NAT",
+  portRestrictedCone: "a port-restricted cone NAT",
+  symmetric: "a symmetric NAT"
+}
+
+const behind = ({ households = [], nodes }: Story): ReadonlyArray<string> => {
+  let next = nodes
+  return households.map((household) => {
+    const names = Array.from({ length: household.nodes }, () => `node ${next++}`)
+    return `  ${names.join(" and ")} ${names.length === 1 ? "is" : "are"} behind ${routerNames[household.router]}`
+  })
+}
+
 /** The story line by line, and how to run it again. */
 export const format = (story: Story): string => {
   const percent = (share: number) => `${Math.round(share * 1000) / 10} %`
   const liars = story.liars ?? []
   return [
-    `seed ${story.seed}${story.scheduleSeed === undefined ? "" : `, schedule seed ${story.scheduleSeed}`}: ` +
-    `${story.nodes} nodes${liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`}, ` +
+    `${seedsOf(story)}: ${story.nodes} nodes${liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`}, ` +
     `${story.latency} ms apart, ${percent(story.loss)} lost, ${percent(story.duplication)} twice` +
     (story.realSignatures ? ", real signatures" : ""),
-    ...inOrder(story.happenings).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${tell(deed)}`),
+    ...behind(story),
+    ...named(story).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${tell(deed)}`),
     `run it again: ${replayCommand(story)}`
   ].join("\n")
 }
@@ -116,8 +184,9 @@ export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.
 
 const liars = Object.keys(behaviours) as Array<Behaviour>
 
-const who = fc.nat({ max: 9 })
+const who = fc.nat({ max: 15 })
 const topic = fc.constantFrom("bread" as const, "water" as const)
+const master = fc.constantFrom(...masters)
 
 const deed: fc.Arbitrary<Deed> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("announce" as const, "publish" as const), node: who }) },
@@ -134,6 +203,16 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
       node: who
     })
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("speak" as const),
+      node: who,
+      master,
+      seconds: fc.constantFrom(0, 60, 300, 7200)
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("ask" as const), node: who, master }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("join" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("partition" as const), nodes: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("heal" as const) }) },
@@ -158,6 +237,13 @@ export const story: fc.Arbitrary<Story> = fc.record({
   latency: fc.constantFrom(20, 1, 100),
   loss: share(0.2),
   duplication: share(0.05),
+  households: fc.array(
+    fc.record({
+      router: fc.constantFrom(...Object.keys(routers) as Array<keyof typeof routers>),
+      nodes: fc.integer({ min: 1, max: 2 })
+    }),
+    { maxLength: 2 }
+  ),
   liars: fc.array(fc.constantFrom(...liars), { maxLength: 1 }),
   happenings: fc.array(fc.record({ at: fc.nat({ max: 300 }), deed }), { maxLength: 14 })
 })

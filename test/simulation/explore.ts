@@ -1,21 +1,12 @@
 /** Looks for a story in which something does not hold, and makes it as short as it gets. */
 import * as fc from "fast-check"
-import { runStory } from "./run.ts"
+import { problemsOf, runStory } from "./run.ts"
 import { format, type Story, story } from "./Story.ts"
 
 export interface Failure {
   /** The shortest that was found. */
   readonly story: Story
   readonly problems: ReadonlyArray<string>
-}
-
-/** What did not hold in a story, in words; also that it could not be run to its end. */
-export const problemsOf = (story: Story): ReadonlyArray<string> => {
-  try {
-    return runStory(story).violations.map(({ message }) => message)
-  } catch (error) {
-    return [error instanceof Error ? error.message : String(error)]
-  }
 }
 
 /**
@@ -29,7 +20,7 @@ export const explore = (options: {
   readonly problems?: ((story: Story) => ReadonlyArray<string>) | undefined
   readonly shrinkMillis?: number | undefined
 }): Failure | undefined => {
-  const { problems = problemsOf, runs, seed, shrinkMillis = 60_000 } = options
+  const { problems = (story) => problemsOf(() => runStory(story)), runs, seed, shrinkMillis = 60_000 } = options
   let failed: Failure | undefined
   let until = Infinity
   fc.check(

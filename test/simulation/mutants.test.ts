@@ -3,7 +3,8 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { properties } from "../../src/testing/Properties.ts"
 import { type Mutant, mutants, mutate, sourceOf } from "./mutants.ts"
-import { worlds } from "./worlds.ts"
+import { replayCommand } from "./Story.ts"
+import { small, worlds } from "./worlds.ts"
 
 interface Ended {
   readonly code: number | string | undefined
@@ -11,16 +12,21 @@ interface Ended {
   readonly stderr: string
 }
 
-/** Runs the mutant's world in a process whose source is the mutant's. */
-const run = (mutant: string, world: string): Promise<Ended> =>
+/** Runs a program of the project in a process whose source is the mutant's. */
+const run = (mutant: string, program: string, ...args: ReadonlyArray<string>): Promise<Ended> =>
   new Promise((resolve) => {
     execFile(
       process.execPath,
-      ["--import", join(import.meta.dirname, "mutantHook.ts"), join(import.meta.dirname, "world.ts"), world],
+      ["--import", join(import.meta.dirname, "mutantHook.ts"), join(import.meta.dirname, "../..", program), ...args],
       { env: { ...process.env, MUTANT: mutant }, timeout: 120_000, maxBuffer: 1 << 24 },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code ?? undefined, stdout, stderr })
     )
   })
+
+/** Its world has a delegation that ends; whoever changes what stories are made of looks for another such seed. */
+const seedOfDelegation = 3
+
+const worldProgram = "test/simulation/world.ts"
 
 /** The names of the properties that did not hold; the log goes to the same stream. */
 const violated = ({ stdout }: Ended): ReadonlyArray<string> =>
@@ -29,7 +35,7 @@ const violated = ({ stdout }: Ended): ReadonlyArray<string> =>
 describe("mutants", () => {
   for (const { name, property, world } of mutants) {
     it.concurrent(`a node that ${name} violates ${property}`, async () => {
-      const ended = await run(name, world)
+      const ended = await run(name, worldProgram, world)
       assert.strictEqual(ended.code, 0, ended.stderr)
       assert.include(violated(ended), property)
     })
@@ -55,8 +61,53 @@ describe("mutants", () => {
   })
 
   it("one that nobody knows fails", async () => {
-    const ended = await run("sings", "small")
+    const ended = await run("sings", worldProgram, "small")
     assert.notStrictEqual(ended.code, 0)
     assert.include(ended.stderr, "There is no mutant that sings")
+  })
+})
+
+describe("a run in which something does not hold", () => {
+  const chatty = "replies twice"
+
+  it.concurrent("prints its seeds and the command that runs it again: a world", async () => {
+    const { stdout } = await run(chatty, worldProgram, "small")
+    assert.match(stdout, /OneReply.* \(seed 1\)/)
+    assert.include(stdout, "run it again: node test/simulation/world.ts small")
+  })
+
+  it.concurrent("a story", async () => {
+    const story = { ...small, seed: 3, scheduleSeed: 7 }
+    const ended = await run(chatty, "test/simulation/soak.ts", "--story", JSON.stringify(story))
+    assert.strictEqual(ended.code, 1, ended.stderr)
+    assert.match(ended.stdout, /OneReply.* \(seed 3, schedule seed 7\)/)
+    assert.include(ended.stdout, `run it again: ${replayCommand(story)}`)
+  })
+
+  it.concurrent("a world of a soak, and it becomes a short story", async () => {
+    const ended = await run(
+      "lets a record outlive the delegation that it is signed by",
+      "test/simulation/soak.ts",
+      "--seed",
+      String(seedOfDelegation)
+    )
+    assert.strictEqual(ended.code, 1, ended.stderr)
+    assert.include(ended.stdout, `run it again: npm run soak -- --seed ${seedOfDelegation}`)
+    assert.match(
+      ended.stdout,
+      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* as (Ann|Eve), who lets it for \d+ s\nrun it again: npm run soak -- --story/
+    )
+    assert.match(ended.stdout, /AuthorityEnds.* \(seed \d+\)/)
+  })
+
+  it.concurrent("a simulation", async () => {
+    const ended = await run(
+      chatty,
+      "src/bin.ts",
+      ..."simulate --nodes 4 --hours 0.1 --seed 5 --schedule-seed 9 --watch".split(" ")
+    )
+    assert.strictEqual(ended.code, 1, ended.stderr)
+    assert.match(ended.stdout, /violation: .*OneReply.* \(seed 5, schedule seed 9\)/)
+    assert.match(ended.stdout, /Again: {2}effect-dht simulate .*--seed 5 --schedule-seed 9 .*--watch/)
   })
 })

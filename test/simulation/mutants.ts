@@ -70,6 +70,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
+    name: "lets a record outlive the delegation that it is signed by",
+    file: "internal/record.ts",
+    text: "Math.min(Number(timestamp) + ttl, lastSecond(delegated))",
+    replacement: "Number(timestamp) + ttl",
+    property: "AuthorityEnds",
+    world: "delegations"
+  },
+  {
     name: "skips the authority check",
     file: "Store.ts",
     text: "const allowed = policy(key, record, now)",

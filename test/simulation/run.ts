@@ -3,9 +3,12 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Delegation from "../../src/Delegation.ts"
 import { Dht } from "../../src/Dht.ts"
+import * as Endpoint from "../../src/Endpoint.ts"
 import * as Mailbox from "../../src/Mailbox.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as NodeId from "../../src/NodeId.ts"
@@ -19,14 +22,42 @@ import type { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as Safety from "../../src/testing/PropertiesSafety.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
+import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
-import { announcedTtl, calmMinutes, type Deed, hasMail, sorted, type Story } from "./Story.ts"
+import { addressOf, delegate } from "./masters.ts"
+import {
+  announcedTtl,
+  calmMinutes,
+  type Deed,
+  hasMail,
+  type Master,
+  masters,
+  routers,
+  sorted,
+  spokenTtl,
+  type Story
+} from "./Story.ts"
 
 export interface Outcome {
   readonly hash: string
   readonly violations: ReadonlyArray<Violation>
 }
+
+/** What did not hold, in words; also that it could not be run to its end. */
+export const problemsOf = (run: () => Outcome): ReadonlyArray<string> => {
+  try {
+    return run().violations.map(({ message }) => message)
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)]
+  }
+}
+
+/** The problems, which say the seeds, and the command that brings them about again; nothing where there are none. */
+export const complaint = (problems: ReadonlyArray<string>, command: string): string =>
+  problems.length === 0 ? "" : [...problems, again(command)].join("\n")
+
+export const again = (command: string): string => `run it again: ${command}`
 
 /** A program that watches its world with what it is given. */
 export type Program = (
@@ -78,6 +109,8 @@ interface Resident {
   life: number
   /** It could not join yet. */
   isAlone: boolean
+  /** What it said before its clock was set may be over later than what it said then. */
+  wasSet: boolean
   /** What it announces, and what ends that. */
   readonly announced: Map<string, {
     readonly key: NodeId.NodeId
@@ -87,10 +120,22 @@ interface Resident {
   }>
 }
 
+/** What a node said in somebody else's name. */
+interface Speech {
+  readonly master: Master
+  readonly by: Resident
+  readonly life: number
+  readonly record: Record.SignedRecord
+  /** Whether the node's clock was right. */
+  readonly isOnTime: boolean
+}
+
+const cryptoOf = (story: Story) => story.realSignatures || hasMail(story) ? NodeCrypto.fastest : SimCrypto.simulated
+
 const settings = (story: Story): SimWorld.RunOptions => ({
   seed: story.seed,
   scheduleSeed: story.scheduleSeed,
-  crypto: story.realSignatures || hasMail(story) ? NodeCrypto.fastest : SimCrypto.simulated,
+  crypto: cryptoOf(story),
   within: "2 days",
   network: { latency: Latency.plane({ medianMillis: story.latency }), duplication: story.duplication }
 })
@@ -102,6 +147,7 @@ export const runStory = (story: Story): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
       const { network } = world
+      const crypto = cryptoOf(story)
       const residents: Array<Resident> = []
       const liars: Array<SimWorld.SimNode<never, unknown>> = []
       const withdrawn: Array<Liveness.Announced & { readonly happening: number }> = []
@@ -110,6 +156,7 @@ export const runStory = (story: Story): Outcome =>
       let happening = 0
       const sent: Array<Letter> = []
       const received: Array<Liveness.Letter> = []
+      const speeches: Array<Speech> = []
       const happenings = sorted(story)
       const readsMail = hasMail(story)
       let version = 0
@@ -129,15 +176,21 @@ export const runStory = (story: Story): Outcome =>
           )
         }))
 
+      const isOpen = ({ node }: Resident) => node.host.router === undefined
       const upNow = () => residents.filter(({ node }) => node.isUp)
+      /** Those that anybody can join through. */
+      const openNow = () => upNow().filter(isOpen)
 
-      const add = (): Resident => {
-        const through = upNow().slice(0, 3).map(({ node }) => node)
+      const add = (host?: SimNetwork.HostOptions): Resident => {
+        // Nobody finds one behind a router again that has lost its state, as they find others.
+        const introducers = host === undefined ? openNow() : residents.filter(isOpen)
+        const through = introducers.slice(0, 3).map(({ node }) => node)
         const app = readsMail ? Layer.merge(safety.probe, reader(() => resident)) : safety.probe
         const resident: Resident = {
-          node: world.node(`node ${residents.length}`, { app, through }),
+          node: world.node(`node ${residents.length}`, { app, through, host }),
           life: 0,
           isAlone: false,
+          wasSet: false,
           announced: new Map()
         }
         residents.push(resident)
@@ -167,14 +220,15 @@ export const runStory = (story: Story): Outcome =>
       })
 
       const giveUp = Effect.fnUntraced(function*(resident: Resident) {
-        for (const record of yield* announcedBy(resident)) withdrawn.push({ ...record, happening })
+        const last = yield* announcedBy(resident)
+        if (!resident.wasSet) { for (const record of last) withdrawn.push({ ...record, happening }) }
         resident.announced.clear()
       })
 
       const says = (resident: Resident, key: NodeId.NodeId) => saidLast.set(`${resident.node.name} ${key}`, happening)
 
       const stop = Effect.fnUntraced(function*(resident: Resident, how: Effect.Effect<void>) {
-        if (!resident.node.isUp || upNow().length <= 2) return
+        if (!resident.node.isUp || isOpen(resident) && openNow().length <= 2) return
         yield* giveUp(resident)
         yield* how
       })
@@ -223,6 +277,44 @@ export const runStory = (story: Story): Outcome =>
           })
         )
 
+      const keyOf = (master: Master) => NodeId.fromAddress(addressOf(master, crypto))
+
+      const speak = Effect.fnUntraced(function*(by: Resident, master: Master, seconds: number) {
+        const { life, node } = by
+        const now = BigInt(Math.floor(node.clock.currentTimeMillisUnsafe() / 1000))
+        const delegation = delegate(master, crypto, {
+          operationalPublicKey: node.identity.publicKey,
+          issuedAt: now,
+          expiresAt: seconds === 0 ? 0n : now + BigInt(seconds)
+        })
+        const record = Result.getOrThrow(Endpoint.sign({
+          signer: node.identity,
+          address: delegation.agent,
+          payload: Endpoint.make({ endpoints: [`quic://192.0.2.1:${++version}`] }),
+          seq: BigInt(version),
+          timestamp: now,
+          ttl: spokenTtl,
+          delegation: Delegation.encode(delegation)
+        }))
+        const isOnTime = node.clock.offsetMillis === 0
+        yield* node.run(Dht.use((dht) => dht.publish(record)))
+        speeches.push({ master, by, life, record, isOnTime })
+      })
+
+      /** The last word in each name, where it still counts and who said it goes on seeing to its copies. */
+      const spoken = (now: number): ReadonlyArray<Liveness.Announced> =>
+        masters.flatMap((master) => {
+          const all = speeches.filter((speech) => speech.master === master)
+          // From a clock that was wrong it may count later, or be over sooner.
+          if (all.length === 0 || all.some(({ isOnTime }) => !isOnTime)) return []
+          const { by, life, record } = all.reduce((last, other) =>
+            Record.isNewer(other.record, last.record) ? other : last
+          )
+          const { expiresAt } = Result.getOrThrow(Delegation.decode(record.delegation ?? new Uint8Array()))
+          const counts = (expiresAt === 0n || expiresAt > now) && by.node.isUp && by.life === life
+          return counts ? [{ publisher: by.node.name, key: keyOf(master), record }] : []
+        })
+
       const inBackground = (effect: Effect.Effect<unknown, unknown>) =>
         Effect.asVoid(Effect.forkScoped(Effect.ignore(effect)))
 
@@ -248,6 +340,7 @@ export const runStory = (story: Story): Outcome =>
             case "cut":
               return Effect.sync(() => network.cut(pick(deed.from).node.host, pick(deed.to).node.host))
             case "clock":
+              pick(deed.node).wasSet = true
               return pick(deed.node).node.setClock(deed.seconds * 1000)
             case "announce":
               return inBackground(announce(pick(deed.node), ""))
@@ -278,18 +371,26 @@ export const runStory = (story: Story): Outcome =>
               )
             case "mail":
               return inBackground(write(pick(deed.node), pick(deed.whom)))
+            case "speak":
+              return inBackground(speak(pick(deed.node), deed.master, deed.seconds))
+            case "ask":
+              return inBackground(returned(pick(deed.node), keyOf(deed.master), Record.RecordType.endpoint))
           }
         })
 
       // --- The beginning
 
       for (let i = 0; i < story.nodes; i++) add()
+      for (const { nodes, router } of story.households ?? []) {
+        const behind = network.router(routers[router])
+        for (let i = 0; i < nodes; i++) add({ behind })
+      }
       yield* start(residents[0])
       yield* Effect.forEach(
         residents.slice(1),
         (resident, i) =>
           Effect.suspend(() => {
-            const through = residents.slice(0, 1 + Math.min(i, 2)).map(({ node }) => node.socket)
+            const through = residents.filter(isOpen).slice(0, 1 + Math.min(i, 2)).map(({ node }) => node.socket)
             return Effect.andThen(
               start(resident),
               Effect.ignore(resident.node.run(Dht.use((dht) => dht.bootstrap(through))))
@@ -321,25 +422,36 @@ export const runStory = (story: Story): Outcome =>
       Object.assign(network.conditions, { loss: 0, duplication: 0 })
       yield* Effect.forEach(residents, ({ node }) => node.clock.offsetMillis === 0 ? Effect.void : node.setClock(0))
       yield* Effect.sleep("20 seconds")
-      const first = upNow().find(({ isAlone }) => !isAlone)
+      const first = openNow().find(({ isAlone }) => !isAlone)
       yield* Effect.forEach(upNow().filter(({ isAlone }) => isAlone), (resident) =>
         Effect.ignore(
           resident.node.run(Dht.use((dht) => dht.bootstrap(first === undefined ? [] : [first.node.socket])))
         ))
       yield* Effect.sleep(calmMinutes * 60_000)
 
+      yield* Effect.forEach(masters.filter((master) => speeches.some((speech) => speech.master === master)), (master) =>
+        Effect.forEach(upNow(), (resident) =>
+          Effect.ignore(returned(resident, keyOf(master), Record.RecordType.endpoint)), { concurrency: 8 }))
       const announced = (yield* Effect.forEach(upNow(), announcedBy)).flat()
+      const seconds = Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000)
       const isDue = ({ from, fromLife, to, toId }: Letter) =>
         from.node.isUp && from.life === fromLife && to.node.isUp && to.node.identity.nodeId === toId
-      const found = yield* Liveness.check(world, residents.map(({ node }) => node), {
-        announced,
-        replicas: 8 - liars.length,
-        withdrawn: withdrawn.filter((record) =>
-          record.happening > (saidLast.get(`${record.publisher} ${record.key}`) ?? 0)
+      const found = yield* Liveness.check(
+        world,
+        residents.map(({ node }) =>
+          node
         ),
-        sent: sent.filter(isDue).map(({ id, to }) => ({ id, recipient: `${to.node.name} (${to.life})` })),
-        received
-      })
+        {
+          announced,
+          replicas: 8 - liars.length,
+          published: spoken(seconds),
+          withdrawn: withdrawn.filter((record) =>
+            record.happening > (saidLast.get(`${record.publisher} ${record.key}`) ?? 0)
+          ),
+          sent: sent.filter(isDue).map(({ id, to }) => ({ id, recipient: `${to.node.name} (${to.life})` })),
+          received
+        }
+      )
 
       // --- The end
 

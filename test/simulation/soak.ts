@@ -7,8 +7,8 @@
  * `--story JSON` runs a story that was printed.
  */
 import { parseArgs } from "node:util"
-import { describeFailure, explore, problemsOf } from "./explore.ts"
-import { runStory } from "./run.ts"
+import { describeFailure, explore } from "./explore.ts"
+import { again, problemsOf, runStory } from "./run.ts"
 import { format, type Story } from "./Story.ts"
 
 const { values } = parseArgs({
@@ -30,13 +30,13 @@ const number = (name: string, text: string): number => {
 const runSeed = (seed: number): boolean => {
   const failure = explore({ seed, runs: 1 })
   if (failure === undefined) return true
-  console.log(`Seed ${seed} fails; run it again: npm run soak -- --seed ${seed}\nThe shortest story of it:`)
+  console.log(`Seed ${seed} fails; ${again(`npm run soak -- --seed ${seed}`)}\nThe shortest story of it:`)
   console.log(`${describeFailure(failure)}\n`)
   return false
 }
 
 const replay = (story: Story): boolean => {
-  const problems = problemsOf(story)
+  const problems = problemsOf(() => runStory(story))
   console.log(
     problems.length === 0
       ? `${format(story)}\nholds, trace ${runStory(story).hash}`

@@ -140,6 +140,53 @@ const clocks: Story = {
   ]
 }
 
+/** Some are behind routers, of every kind; mail goes through, and one moves. */
+export const households: Story = {
+  ...quiet,
+  nodes: 6,
+  loss: 0.02,
+  realSignatures: true,
+  households: [
+    { router: "fullCone", nodes: 1 },
+    { router: "restrictedCone", nodes: 1 },
+    { router: "portRestrictedCone", nodes: 2 },
+    { router: "symmetric", nodes: 2 }
+  ],
+  happenings: [
+    at(0.1, { do: "announce", node: 6 }),
+    at(0.1, { do: "announce", node: 7 }),
+    at(0.2, { do: "announce", node: 9 }),
+    at(0.3, { do: "announce", node: 10 }),
+    at(0.3, { do: "announce", node: 1 }),
+    at(0.5, { do: "offer", node: 11, topic: "bread" }),
+    at(0.6, { do: "mail", node: 1, whom: 10 }),
+    at(0.7, { do: "mail", node: 10, whom: 9 }),
+    at(0.8, { do: "resolve", node: 8, whom: 9 }),
+    at(1, { do: "crash", node: 3 }),
+    at(2, { do: "leave", node: 7 }),
+    // The router has forgotten it by then.
+    at(5, { do: "restart", node: 7 }),
+    at(5, { do: "discover", node: 6, topic: "bread" })
+  ]
+}
+
+/** Nodes speak in the names of others for as long as they may, and some longer. */
+export const delegations: Story = {
+  ...quiet,
+  nodes: 8,
+  happenings: [
+    at(0.1, { do: "speak", node: 1, master: "Ann", seconds: 60 }),
+    at(0.2, { do: "speak", node: 2, master: "Eve", seconds: 0 }),
+    at(0.3, { do: "ask", node: 3, master: "Ann" }),
+    at(0.3, { do: "ask", node: 3, master: "Eve" }),
+    at(2, { do: "ask", node: 4, master: "Ann" }),
+    at(2, { do: "speak", node: 5, master: "Eve", seconds: 60 }),
+    at(2.5, { do: "ask", node: 6, master: "Eve" }),
+    at(3.5, { do: "ask", node: 6, master: "Eve" }),
+    at(4, { do: "speak", node: 7, master: "Ann", seconds: 7200 })
+  ]
+}
+
 // --- Worlds --------------------------------------------------------------------
 
 /** Buckets are full, nobody comes or goes. */
@@ -320,14 +367,15 @@ const interrupted = (): Outcome =>
         yield* node.run(Dht.use((dht) => dht.ping(absent.socket))).pipe(Effect.timeoutOption(i * 37), Effect.ignore)
         const calls = yield* node.run(Rpc.use(({ pending }) => pending))
         if (calls === 0) continue
-        const { elapsedMillis } = world.timeline
+        const { elapsedMillis, scheduleSeed } = world.timeline
         found.push(
           new Violation({
             property: "NothingIsLeft",
             node: node.name,
             atMillis: elapsedMillis,
             facts: { calls },
-            seed: world.seed
+            seed: world.seed,
+            scheduleSeed
           })
         )
       }
@@ -337,12 +385,16 @@ const interrupted = (): Outcome =>
     standIn
   )
 
+export const replayWorld = (name: string): string => `node test/simulation/world.ts ${name}`
+
 /** By name. */
 export const worlds: { readonly [name: string]: () => Outcome } = {
   eventful: () => runStory(eventful),
   small: () => runStory(small),
   long: () => runStory(long),
   clocks: () => runStory(clocks),
+  households: () => runStory(households),
+  delegations: () => runStory(delegations),
   crowd,
   churn,
   liars,

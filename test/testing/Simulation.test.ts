@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Measurement from "../../src/testing/Measurement.ts"
+import type * as Scenario from "../../src/testing/Scenario.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 
 /** A bad half hour of few nodes. */
-const eventful: Partial<Simulation.Scenario> = {
+const eventful: Partial<Scenario.Scenario> = {
   nodes: 10,
   hours: 0.5,
   loss: 0.05,
@@ -13,7 +15,7 @@ const eventful: Partial<Simulation.Scenario> = {
   partition: { atHours: 0.2, forHours: 0.1, share: 0.4 }
 }
 
-const small: Partial<Simulation.Scenario> = { nodes: 12, hours: 0.5 }
+const small: Partial<Scenario.Scenario> = { nodes: 12, hours: 0.5 }
 
 const sum = (values: ReadonlyArray<number>) => values.reduce((sum, value) => sum + value, 0)
 
@@ -29,6 +31,15 @@ describe("Simulation", () => {
     Effect.gen(function*() {
       const hashes = yield* Effect.forEach([1, 2], (seed) => Simulation.run({ nodes: 4, hours: 0.1, seed }))
       assert.notStrictEqual(hashes[0].traceHash, hashes[1].traceHash)
+    }))
+
+  it.effect("is another run with another schedule seed, and the same with the same", () =>
+    Effect.gen(function*() {
+      const few = { nodes: 4, hours: 0.1 }
+      const hashes = yield* Effect.forEach([null, 1, 2, 1], (scheduleSeed) =>
+        Effect.map(Simulation.run({ ...few, scheduleSeed }), ({ traceHash }) => traceHash))
+      assert.strictEqual(new Set(hashes).size, 3)
+      assert.strictEqual(hashes[1], hashes[3])
     }))
 
   it.effect("returns plain data", () =>
@@ -88,7 +99,7 @@ describe("Simulation", () => {
 
   it.effect("watches its nodes if it is told to, which changes nothing of the run", () =>
     Effect.gen(function*() {
-      const violationsOf = ({ expectations }: Simulation.Measured) =>
+      const violationsOf = ({ expectations }: Measurement.Measured) =>
         expectations.find(({ what }) => what.startsWith("Violations"))?.measured
       const unseen = yield* Simulation.run(eventful)
       const watched = yield* Simulation.run({ ...eventful, watched: true })
@@ -145,16 +156,20 @@ describe("Simulation", () => {
   it.effect("that does not come to its end says when it was given up", () =>
     Effect.gen(function*() {
       // An answer takes twice as long as anybody waits for it.
-      const error = yield* Effect.flip(Simulation.run({ nodes: 2, hours: 1, latencyMillis: 10_000, topics: 0 }))
+      const endless = { nodes: 2, hours: 1, latencyMillis: 10_000, topics: 0 }
+      const error = yield* Effect.flip(Simulation.run(endless))
       assert.strictEqual(error._tag, "RunFailed")
       assert.match(error.message, /seed 1 .*Not finished/)
+      const drawn = yield* Effect.flip(Simulation.run({ ...endless, scheduleSeed: 3 }))
+      assert.match(drawn.message, /seed 1, schedule seed 3 .*Not finished/)
     }))
 
-  const wrong: ReadonlyArray<readonly [Partial<Simulation.Scenario>, keyof Simulation.Scenario]> = [
+  const wrong: ReadonlyArray<readonly [Partial<Scenario.Scenario>, keyof Scenario.Scenario]> = [
     [{ nodes: 1 }, "nodes"],
     [{ nodes: 2.5 }, "nodes"],
     [{ nodes: 4, byzantine: 0.9 }, "nodes"],
     [{ seed: 0.5 }, "seed"],
+    [{ scheduleSeed: 0.5 }, "scheduleSeed"],
     [{ hours: 0 }, "hours"],
     [{ hours: NaN }, "hours"],
     [{ latencyMillis: -1 }, "latencyMillis"],

@@ -93,7 +93,10 @@ export const simulate = Effect.fnUntraced(
       crypto: NodeCrypto.fastest,
       onProgress: yield* onTerminal()
     }).pipe(
-      Effect.catchTag("InvalidScenario", (mistake) => Output.usage(Flags.mistakeOf(mistake)))
+      Effect.catchTags({
+        InvalidScenario: (mistake) => Output.usage(Flags.mistakeOf(mistake)),
+        RunFailed: ({ message, scenario }) => Output.failed(`${message}; again: ${Flags.commandOf(scenario)}`)
+      })
     )
     const command = Flags.commandOf(measured.scenario)
     if (path !== undefined) yield* attempt(path, () => Fs.writeFile(path, Page.page(measured, command)))

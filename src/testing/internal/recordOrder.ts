@@ -1,9 +1,11 @@
 /**
- * Which record is newer, and which ones compete, said once more, so that what
- * checks the nodes does not share their code.
+ * Which record is newer, which ones compete, and how long one counts, said once
+ * more, so that what checks the nodes does not share their code.
  *
  * @since 0.1.0
  */
+import * as Result from "effect/Result"
+import * as Delegation from "../../Delegation.ts"
 import * as Hex from "../../internal/hex.ts"
 import { sha256Hex } from "../../internal/sha256.ts"
 import type { NodeId } from "../../NodeId.ts"
@@ -60,4 +62,27 @@ export const slotOf = (key: NodeId, record: SignedRecord): string => {
     case "mailbox":
       return `${key} mail ${signer()} ${record.type} ${sha256Hex(record.payload)}`
   }
+}
+
+/**
+ * The first Unix second in which the signer has no say any more; undefined
+ * when that never comes.
+ *
+ * @internal
+ */
+export const authorityOf = ({ delegation }: SignedRecord): bigint | undefined => {
+  if (delegation === undefined) return undefined
+  const decoded = Delegation.decode(delegation)
+  return Result.isSuccess(decoded) && decoded.success.expiresAt > 0n ? decoded.success.expiresAt : undefined
+}
+
+/**
+ * The last Unix second in which a record counts.
+ *
+ * @internal
+ */
+export const lastSecond = (record: SignedRecord): number => {
+  const until = authorityOf(record)
+  const expiresAt = Number(record.timestamp) + record.ttl
+  return until === undefined ? expiresAt : Math.min(expiresAt, Number(until) - 1)
 }

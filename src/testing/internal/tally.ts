@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Answers } from "../Simulation.ts"
+import type { Answers } from "../Measurement.ts"
 import { Histogram } from "./histogram.ts"
 
 /**

@@ -1,0 +1,72 @@
+/**
+ * Copies of records and routing tables of a simulation, as whoever sees
+ * everything counts them.
+ *
+ * @since 0.1.0
+ */
+import * as NodeId from "../../NodeId.ts"
+import type { Tables } from "../Measurement.ts"
+import { pick } from "./draw.ts"
+import type { Announced, Population } from "./population.ts"
+import type { Prng } from "./prng.ts"
+import { Spread } from "./tally.ts"
+
+/** Tables that are looked at each time. */
+const tablesAtOnce = 32
+
+const slotOf = ({ address, key, type }: Pick<Announced, "address" | "key" | "type">): string =>
+  `${key} ${type} ${address}`
+
+/**
+ * How many others hold each of these records: one walk through every store.
+ * `now` is in Unix seconds.
+ *
+ * @internal
+ */
+export const copies = (
+  { members }: Population,
+  records: ReadonlyArray<Announced>,
+  now: number
+): ReadonlyArray<number> => {
+  const counts = new Map(records.map((record) => [slotOf(record), 0]))
+  for (const { node, store } of members) {
+    const own = node.identity.address
+    for (const row of store.rows(now)) {
+      const slot = slotOf(row)
+      const count = counts.get(slot)
+      if (count !== undefined && row.address !== own) counts.set(slot, count + 1)
+    }
+  }
+  return Array.from(counts.values())
+}
+
+/**
+ * The tables of some members.
+ *
+ * @internal
+ */
+export const tables = (population: Population, samples: Prng): Tables => {
+  const { isThere, members } = population
+  const ids = members.map(({ id }) => id)
+  const contacts = new Spread()
+  const live = new Spread()
+  const filled = new Spread()
+  for (const { id, table } of pick(samples, members, Math.min(tablesAtOnce, members.length))) {
+    const entries = table.entries()
+    contacts.add(entries.length)
+    live.add(entries.filter(({ contact }) => isThere(contact)).length / entries.length, entries.length)
+    const possible = new Map<number, number>()
+    for (const other of ids) {
+      if (other === id) continue
+      const bucket = NodeId.commonPrefixLength(id, other)
+      possible.set(bucket, Math.min(table.k, (possible.get(bucket) ?? 0) + 1))
+    }
+    const most = Array.from(possible.values()).reduce((sum, count) => sum + count, 0)
+    const held = Array.from(possible).reduce(
+      (sum, [bucket, count]) => sum + Math.min(count, table.bucketLength(bucket)),
+      0
+    )
+    filled.add(held / most, most)
+  }
+  return { contacts: contacts.mean, live: live.mean, filled: filled.mean }
+}

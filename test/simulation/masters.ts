@@ -1,0 +1,26 @@
+/** In whose names the nodes of a story speak, and how they let them. */
+import * as Result from "effect/Result"
+import type { Address } from "../../src/Address.ts"
+import type { Ed25519 } from "../../src/Crypto.ts"
+import * as Delegation from "../../src/Delegation.ts"
+import type { Master } from "./Story.ts"
+
+const privateKeys: { readonly [master in Master]: Uint8Array } = {
+  Ann: new Uint8Array(32).fill(1),
+  Eve: new Uint8Array(32).fill(2)
+}
+
+/** Lets a key speak for a master. Times are Unix seconds; it holds for ever where `expiresAt` is 0. */
+export const delegate = (
+  master: Master,
+  crypto: Ed25519,
+  options: { readonly operationalPublicKey: Uint8Array; readonly issuedAt: bigint; readonly expiresAt: bigint }
+): Delegation.Delegation =>
+  master === "Ann"
+    ? Delegation.delegate({ ...options, master: crypto.signingKey(privateKeys.Ann) })
+    : Result.getOrThrow(
+      Delegation.delegateSecp256k1({ ...options, chain: "ethereum", privateKey: privateKeys.Eve })
+    )
+
+export const addressOf = (master: Master, crypto: Ed25519): Address =>
+  delegate(master, crypto, { operationalPublicKey: new Uint8Array(32), issuedAt: 0n, expiresAt: 0n }).agent
