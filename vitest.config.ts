@@ -13,8 +13,10 @@ const tally: Reporter = {
 }
 
 export default defineConfig({
+  // Examples import the package by its name, and get the source.
+  ssr: { resolve: { conditions: ["effect-dht-source", "module", "node", "development|production"] } },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     // Those have a run of their own: npm run test:sim.
     exclude: ["test/simulation/**"],
     // Hours of virtual time and real signatures take a while on a busy machine.

@@ -4,7 +4,7 @@
  *     npm run bench -- [part…] [--quick]
  *
  * The parts are signatures, messages, store, routing (together: micro), server,
- * flood and memory; all of them if none is named. Figures go to the terminal and
+ * persistence, flood and memory; all of them if none is named. Figures go to the terminal and
  * into a file of bench/results. A goal that is missed is marked, and is no error.
  *
  * @since 0.1.0
@@ -17,6 +17,7 @@ import { flood } from "./flood.ts"
 import { inTurns, median, used } from "./measure.ts"
 import { memory } from "./memory.ts"
 import { messages, refusals } from "./messages.ts"
+import { persistence } from "./persistence.ts"
 import { isMet, save, type Section, table } from "./report.ts"
 import { routing } from "./routing.ts"
 import { signatures } from "./signatures.ts"
@@ -56,6 +57,9 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
     for (const verifyThreads of quick ? [0, 1] : [0, 1, 2]) {
       yield await throughput({ verifyThreads, count: quick ? 4000 : 12_000, verifyMicros: verifyMicros() })
     }
+  },
+  async *persistence() {
+    yield* persistence(quick ? 10_000 : 100_000)
   },
   async *flood() {
     yield await flood({ turns: quick ? 2 : 4, turnMillis: quick ? 1000 : 2000 })

@@ -25,6 +25,7 @@ export type ToServer = { readonly _tag: "Usage" }
 const { values: options } = parseArgs({
   options: {
     "contacts": { type: "string", default: "200" },
+    "data": { type: "string" },
     "port": { type: "string", default: "0" },
     "verify-threads": { type: "string", default: "0" }
   }
@@ -54,6 +55,7 @@ NodeRuntime.runMain(Effect.provide(
   DhtLive({
     seed: bytes32("server"),
     listen: { host: "127.0.0.1", port: Number(options.port) },
+    data: options.data,
     verifyThreads: Number(options["verify-threads"])
   })
 ))

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import { RecordSet } from "../src/internal/recordSet.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
 import * as Store from "../src/Store.ts"
 import { identity, nodeId, topic, topicRecord, unixSeconds } from "./fixtures.ts"
@@ -109,7 +110,7 @@ const rows = (full: number, rounds: number) =>
       }
     )
     return result
-  }).pipe(Effect.provide(NodeCrypto.layer), Effect.scoped)
+  }).pipe(Effect.provide([NodeCrypto.layer, Persistence.layerNone]), Effect.scoped)
 
 export const store = async (rounds: number, full = 100_000): Promise<Section> => ({
   title: `Store, full at ${full} keys`,

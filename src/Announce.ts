@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Contact } from "./Contact.ts"
+import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
 import { type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
@@ -51,6 +52,8 @@ export class Announce extends Context.Service<Announce, {
   readonly announceTopic: Announcing<Publisher["Service"]["publishTopic"]>
   /** Who we are, until the scope closes. */
   readonly announceProfile: Announcing<Publisher["Service"]["publishProfile"]>
+  /** All that is kept alive now. */
+  readonly announcements: Effect.Effect<ReadonlyArray<Announcement>>
 }>()("effect-dht/Announce") {}
 
 /** A sleep measures how much time passes, not what the clock says: it is looked at so often at least. */
@@ -59,6 +62,12 @@ const lookMillis = 60_000
 const make = Effect.gen(function*() {
   const publisher = yield* Publisher
   const replication = yield* Replication
+  const { core: events } = yield* NodeEvents
+  const announcements = new Set<Announcement>()
+
+  const tell = (_tag: "AnnouncementStarted" | "AnnouncementEnded", { key, record }: Publication): void => {
+    if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
+  }
 
   const announce = Effect.fn("Announce.announce")(function*(publish: Effect.Effect<Publication, PublishError>) {
     let current = yield* publish
@@ -76,17 +85,27 @@ const make = Effect.gen(function*() {
       Effect.annotateLogs({ module: "effect-dht/Announce", fiber: "Renewal", key: current.key }),
       Effect.forkScoped
     )
-    return {
+    const announcement: Announcement = {
       key: current.key,
       current: Effect.sync(() => current),
       replicas: (wanted, options) => Effect.suspend(() => current.replicas(wanted, options))
-    } satisfies Announcement
+    }
+    announcements.add(announcement)
+    tell("AnnouncementStarted", current)
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        announcements.delete(announcement)
+        tell("AnnouncementEnded", current)
+      })
+    )
+    return announcement
   })
 
   return Announce.of({
     announceEndpoint: (endpoint) => announce(publisher.publishEndpoint(endpoint)),
     announceTopic: (topic) => announce(publisher.publishTopic(topic)),
-    announceProfile: (profile) => announce(publisher.publishProfile(profile))
+    announceProfile: (profile) => announce(publisher.publishProfile(profile)),
+    announcements: Effect.sync(() => Array.from(announcements))
   })
 })
 
@@ -105,4 +124,4 @@ const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Announce, never, Publisher | Replication> = Layer.effect(Announce, make)
+export const layer: Layer.Layer<Announce, never, NodeEvents | Publisher | Replication> = Layer.effect(Announce, make)

@@ -14,19 +14,22 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * None of the given addresses is a node that answers: each with the reason.
+ * None of the given or remembered addresses is a node that answers: each with
+ * the reason.
  *
  * @category errors
  * @since 0.1.0
@@ -49,14 +52,15 @@ export class CannotJoin extends Data.TaggedError("CannotJoin")<{
  */
 export class Bootstrap extends Context.Service<Bootstrap, {
   /**
-   * Pings all addresses at once; whoever answers is a contact, and a lookup of
-   * our own id makes us known to our neighbours. Succeeds with those who
-   * answered within a second of the first. An empty list is fine: somebody has to be first.
+   * Pings all addresses at once, and those remembered from the last run until
+   * somebody was found; whoever answers is a contact, and a lookup of our own id
+   * makes us known to our neighbours. Succeeds with those who answered within a
+   * second of the first. An empty list is fine: somebody has to be first.
    */
   readonly join: (
     addresses: ReadonlyArray<SocketAddress.SocketAddress>
   ) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
-  /** Joins once again through the addresses given before, if it can. */
+  /** Joins once again through the addresses given before, or remembered, if it can. */
   readonly rejoin: Effect.Effect<void>
   /** The same with contacts whose identity is known and trusted. */
   readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
@@ -79,6 +83,10 @@ const notInTime = (peer: SocketAddress.SocketAddress) =>
 /** Addresses remembered in case everybody is lost. */
 const maxGiven = 32
 
+/** Addresses remembered for the next run, and how often they are saved. */
+const maxRemembered = 64
+const saveInterval = "1 minute"
+
 /** How many of those we joined through are asked about far parts of the network. */
 const maxAsked = 3
 
@@ -92,6 +100,7 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings
   const query = yield* Query
   const random = yield* SecureRandom.SecureRandom
+  const persistence = yield* Persistence
   const clock = yield* Clock.Clock
 
   const settling = yield* FiberHandle.make()
@@ -166,12 +175,16 @@ const make = Effect.gen(function*() {
   /** The latest addresses given; the oldest go first. */
   const given = new RecencyMap<string, SocketAddress.SocketAddress>(maxGiven)
 
-  const rejoin = Effect.suspend(() =>
-    given.size === 0 ? Effect.void : Effect.ignore(join(Array.from(given, ({ value }) => value)))
-  )
+  /** Those of the last run, until somebody was found in this one. */
+  let remembered = yield* persistence.kept.peers
 
-  const join = Effect.fn("Bootstrap.join")(function*(addresses: ReadonlyArray<SocketAddress.SocketAddress>) {
-    for (const address of addresses) given.use(SocketAddress.key(address), () => address)
+  const rejoin = Effect.suspend(() => Effect.ignore(join(Array.from(given, ({ value }) => value))))
+
+  const join = Effect.fn("Bootstrap.join")(function*(named: ReadonlyArray<SocketAddress.SocketAddress>) {
+    for (const address of named) given.use(SocketAddress.key(address), () => address)
+    const addresses = Array.from(
+      new Map([...named, ...remembered].map((address) => [SocketAddress.key(address), address])).values()
+    )
     const answered = yield* Deferred.make<void>()
     const outcomes = yield* Effect.forEach(
       addresses,
@@ -191,8 +204,14 @@ const make = Effect.gen(function*() {
       if (Result.isSuccess(result)) contacts.push(result.success.from)
       else failures.push({ address, error: result.failure })
     }
-    if (contacts.length === 0 && failures.length > 0) return yield* new CannotJoin({ failures })
-    if (contacts.length > 0) yield* findPlace(contacts)
+    if (contacts.length > 0) {
+      // We may have been given our own address.
+      if (contacts.some(({ id }) => id !== identity.nodeId)) remembered = []
+      yield* findPlace(contacts)
+      yield* savePeers
+    } else if (named.length > 0) {
+      return yield* new CannotJoin({ failures })
+    }
     return contacts
   })
 
@@ -214,6 +233,25 @@ const make = Effect.gen(function*() {
         .map(({ host, port }) => ({ host, port }))
     })
 
+  let saved = ""
+  const savePeers = persistence.isLasting
+    ? Effect.map(candidates(maxRemembered), (peers) => {
+      const text = peers.map(SocketAddress.format).join()
+      // Before the first contact there is nothing to say, and something to lose.
+      if (text === saved) return
+      saved = text
+      persistence.save({ _tag: "Peers", peers })
+    })
+    : Effect.void
+  if (persistence.isLasting) {
+    yield* savePeers.pipe(
+      Effect.catchCause((cause) => Effect.logWarning("Peers could not be saved", cause)),
+      Effect.repeat(Schedule.spaced(saveInterval)),
+      Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Saving" }),
+      Effect.forkScoped
+    )
+  }
+
   return Bootstrap.of({ join, rejoin, joinContacts, candidates })
 })
 
@@ -229,6 +267,7 @@ export const layer: Layer.Layer<
   | Routing.Routing
   | PeerHealth.PeerHealth
   | NodeSettings
+  | Persistence
   | Query
   | SecureRandom.SecureRandom
 > = Layer.effect(Bootstrap, make)

@@ -26,9 +26,11 @@ import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Interests from "./Interests.ts"
 import * as Mail from "./Mail.ts"
+import * as NodeEvents from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as NodeSettings from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import * as Persistence from "./Persistence.ts"
 import * as Publisher from "./Publisher.ts"
 import * as Push from "./Push.ts"
 import * as Query from "./Query.ts"
@@ -278,8 +280,10 @@ export type Services =
   | Discovery.Discovery
   | Interests.Interests
   | Mail.Mail
+  | NodeEvents.NodeEvents
   | NodeSettings.NodeSettings
   | PeerHealth.PeerHealth
+  | Persistence.Persistence
   | Publisher.Publisher
   | Query.Query
   | Reachability.Reachability
@@ -308,6 +312,8 @@ export interface Options extends NodeSettings.Options, Reachability.Options {
   readonly maxKeys?: number | undefined
   /** Who may store what; defaults to `Record.authority`. */
   readonly policy?: Record.Policy | undefined
+  /** Keeps the node's state over a restart; defaults to `Persistence.layerNone`, which does not. */
+  readonly persistence?: Layer.Layer<Persistence.Persistence> | undefined
 }
 
 /**
@@ -335,6 +341,8 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(Query.layer),
     Layer.provideMerge(Rpc.layer),
     Layer.provide(Responder.layer),
-    Layer.provideMerge(state)
+    Layer.provideMerge(NodeEvents.layer),
+    Layer.provideMerge(state),
+    Layer.provideMerge(options.persistence ?? Persistence.layerNone)
   )
 }

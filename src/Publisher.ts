@@ -19,6 +19,7 @@ import {
 import * as Endpoint from "./Endpoint.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as NodeId from "./NodeId.ts"
+import { Persistence } from "./Persistence.ts"
 import * as Profile from "./Profile.ts"
 import * as Record from "./Record.ts"
 import { type Publication, Replication } from "./Replication.ts"
@@ -81,12 +82,15 @@ const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const store = yield* Store
   const replication = yield* Replication
-  let lastSeq = 0n
+  const persistence = yield* Persistence
+  let lastSeq = yield* persistence.kept.seq
 
-  // From the clock, so that a restart never goes back, and never the same twice.
+  // From the clock, so that a restart without state does not go back; and after
+  // the last one, in case the clock was set back.
   const stamp = Effect.gen(function*() {
     const nanos = yield* Clock.currentTimeNanos
     lastSeq = nanos > lastSeq ? nanos : lastSeq + 1n
+    persistence.save({ _tag: "Signed", seq: lastSeq })
     const timestamp = BigInt(Math.floor((yield* Clock.currentTimeMillis) / 1000))
     return { signer: identity, address: identity.address, seq: lastSeq, timestamp }
   })
@@ -133,4 +137,7 @@ const make = Effect.gen(function*() {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Publisher, never, NodeIdentity | Store | Replication> = Layer.effect(Publisher, make)
+export const layer: Layer.Layer<Publisher, never, NodeIdentity | Persistence | Store | Replication> = Layer.effect(
+  Publisher,
+  make
+)

@@ -4,7 +4,8 @@
  *
  * One job per slot of a record: it places the copies, asks each replica from
  * time to time whether it still holds its copy, and replaces those that do
- * not. A newer record of the slot takes over the job.
+ * not. A newer record of the slot takes over the job. Where the node's state is
+ * kept, jobs that were not withdrawn go on after a restart.
  *
  * @since 0.1.0
  */
@@ -23,9 +24,11 @@ import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { slotOf } from "./internal/recordSet.ts"
 import { type Action, ReplicaSet } from "./internal/replicaSet.ts"
+import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
@@ -76,6 +79,25 @@ export interface Publication {
 }
 
 /**
+ * A record whose copies are looked after, as it stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tended {
+  readonly key: NodeId
+  readonly record: Record.SignedRecord
+  /** Nearest first. */
+  readonly replicas: ReadonlyArray<{
+    readonly contact: Contact
+    /** It holds the current record, as far as we know. */
+    readonly isConfirmed: boolean
+    /** It failed twice in a row, and did not prove better since. */
+    readonly isSuspect: boolean
+  }>
+}
+
+/**
  * @category services
  * @since 0.1.0
  */
@@ -86,6 +108,8 @@ export class Replication extends Context.Service<Replication, {
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
   /** Stops looking after all that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
+  /** All that is looked after now. */
+  readonly tended: Effect.Effect<ReadonlyArray<Tended>>
 }>()("effect-dht/Replication") {}
 
 /** Nodes that may be asked to hold a copy: Kademlia's K. */
@@ -107,6 +131,7 @@ type Outcome =
   | { readonly _tag: "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"; readonly contact: Contact }
 
 interface Job {
+  readonly key: NodeId
   record: Record.SignedRecord
   readonly set: ReplicaSet
   readonly outcomes: Queue.Queue<Outcome>
@@ -121,7 +146,9 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
   const reachability = yield* Reachability
+  const persistence = yield* Persistence
   const clock = yield* Clock.Clock
+  const { core: events } = yield* NodeEvents
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job>()
 
@@ -203,6 +230,20 @@ const make = Effect.gen(function*() {
     }
   }
 
+  /** Tells those who watch. */
+  const report = ({ key, record }: Job, outcome: Outcome): void => {
+    if (!events.hasListeners || outcome._tag === "Woken" || outcome._tag === "Found") return
+    const { _tag, contact } = outcome
+    events.tell({ _tag: "ReplicaReported", at: events.now(), key, record, contact, outcome: _tag })
+  }
+
+  const tell = (
+    _tag: "PublicationStarted" | "PublicationRenewed" | "PublicationEnded",
+    { key, record }: Job
+  ): void => {
+    if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
+  }
+
   // --- A job -------------------------------------------------------------------
 
   const lookAfter = Effect.fnUntraced(function*(key: NodeId, job: Job) {
@@ -227,7 +268,10 @@ const make = Effect.gen(function*() {
         duration: Math.min(until - now, lookMillis),
         orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
       })
-      for (const outcome of batch) apply(set, outcome, clock.currentTimeMillisUnsafe())
+      for (const outcome of batch) {
+        apply(set, outcome, clock.currentTimeMillisUnsafe())
+        report(job, outcome)
+      }
     }
   }, Effect.scoped)
 
@@ -235,6 +279,14 @@ const make = Effect.gen(function*() {
     `${key} ${slotOf(Record.category(record.type), record)}`
 
   const replicate = Effect.fn("Replication.replicate")(function*(key: NodeId, record: Record.SignedRecord) {
+    const replaced = jobs.get(slotAt(key, record))?.record
+    if (replaced === undefined || Record.isNewer(record, replaced)) {
+      persistence.save({ _tag: "Published", key, record, replaced })
+    }
+    return yield* begin(key, record)
+  })
+
+  const begin = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord) {
     const slot = slotAt(key, record)
     const running = jobs.get(slot)
     if (running !== undefined) {
@@ -242,17 +294,20 @@ const make = Effect.gen(function*() {
         running.record = record
         // At once, so that nobody takes a copy of the old record for one of the new.
         running.set.renew(clock.currentTimeMillisUnsafe())
+        tell("PublicationRenewed", running)
         yield* Queue.offer(running.outcomes, { _tag: "Woken" })
       }
       return publicationOf(key, running)
     }
     const job: Job = {
+      key,
       record,
       set: new ReplicaSet({ key, wanted: replicas }),
       outcomes: yield* Queue.unbounded<Outcome>(),
       changed: Latch.makeUnsafe()
     }
     jobs.set(slot, job)
+    tell("PublicationStarted", job)
     yield* FiberMap.run(
       fibers,
       slot,
@@ -262,6 +317,7 @@ const make = Effect.gen(function*() {
         Effect.ensuring(Effect.sync(() => {
           if (jobs.get(slot) === job) jobs.delete(slot)
           job.changed.openUnsafe()
+          tell("PublicationEnded", job)
         }))
       )
     )
@@ -292,17 +348,29 @@ const make = Effect.gen(function*() {
     }
   }
 
+  const withdraw = (slot: string) =>
+    Effect.suspend(() => {
+      const job = jobs.get(slot)
+      if (job !== undefined) persistence.save({ _tag: "Withdrawn", key: job.key, record: job.record })
+      return FiberMap.remove(fibers, slot)
+    })
+
+  for (const { key, record } of yield* persistence.kept.publications) yield* begin(key, record)
+
   return Replication.of({
     replicate,
-    withdraw: ({ key, record }) => FiberMap.remove(fibers, slotAt(key, record)),
+    withdraw: ({ key, record }) => withdraw(slotAt(key, record)),
     forget: (publisher) =>
       Effect.suspend(() =>
         Effect.forEach(
           Array.from(jobs).filter(([, job]) => job.record.address === publisher),
-          ([slot]) => FiberMap.remove(fibers, slot),
+          ([slot]) => withdraw(slot),
           { discard: true }
         )
-      )
+      ),
+    tended: Effect.sync(() =>
+      Array.from(jobs.values(), ({ key, record, set }) => ({ key, record, replicas: set.replicas }))
+    )
   })
 })
 
@@ -313,5 +381,12 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Replication,
   never,
-  Rpc.Rpc | Query | Routing.Routing | PeerHealth.PeerHealth | NodeSettings | Reachability
+  | NodeEvents
+  | Rpc.Rpc
+  | Query
+  | Routing.Routing
+  | PeerHealth.PeerHealth
+  | NodeSettings
+  | Persistence
+  | Reachability
 > = Layer.effect(Replication, make)

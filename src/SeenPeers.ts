@@ -8,7 +8,10 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Core from "./internal/seenPeers.ts"
+import { Persistence } from "./Persistence.ts"
 
 /**
  * How many different peers were heard from within an hour, a day, a week.
@@ -43,9 +46,9 @@ export class SeenPeers extends Context.Service<SeenPeers, {
   readonly counts: Effect.Effect<SeenCounts>
   /** How many since the node was started. One that was forgotten and came back is counted again. */
   readonly uniqueSinceStart: Effect.Effect<number>
-  /** The text to keep for the next run: a node id (64 hex digits) and Unix seconds a line, the most recent first. */
+  /** A text for people and other programs: a node id (64 hex digits) and Unix seconds a line, the most recent first. */
   readonly format: Effect.Effect<string>
-  /** Adds the text of an earlier run; comments (`#`) and damaged lines are skipped. */
+  /** Adds what such a text says; comments (`#`) and damaged lines are skipped. */
   readonly parse: (text: string) => Effect.Effect<void>
   /**
    * The state itself, for code that runs once per packet.
@@ -55,28 +58,51 @@ export class SeenPeers extends Context.Service<SeenPeers, {
   readonly core: Core.SeenPeers
 }>()("effect-dht/SeenPeers") {}
 
+/** How often sightings are saved: the finest count is of an hour. */
+const saveInterval = "1 minute"
+
+/** Sightings that are saved together. */
+const savedTogether = 256
+
 /**
- * Has heard from nobody yet.
+ * Has heard from those of the runs before, where the node's state is kept.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Options): Effect.Effect<SeenPeers["Service"]> =>
-  Effect.sync(() => {
-    const core = new Core.SeenPeers(options)
-    return SeenPeers.of({
-      counts: Effect.map(Clock.currentTimeMillis, (now) => core.counts(now)),
-      uniqueSinceStart: Effect.sync(() => core.uniqueSinceStart),
-      format: Effect.sync(() => core.format()),
-      parse: (text) => Effect.map(Clock.currentTimeMillis, (now) => core.parse(text, now)),
-      core
+export const make = Effect.fnUntraced(function*(
+  options?: Options
+): Effect.fn.Return<SeenPeers["Service"], never, Persistence | Scope.Scope> {
+  const persistence = yield* Persistence
+  const core = new Core.SeenPeers(options)
+  if (persistence.isLasting) {
+    core.add(yield* persistence.kept.seen, yield* Clock.currentTimeMillis, true)
+    const save = Effect.sync(() => {
+      const unsaved = core.takeUnsaved()
+      for (let at = 0; at < unsaved.length; at += savedTogether) {
+        persistence.save({ _tag: "Seen", sightings: unsaved.slice(at, at + savedTogether) })
+      }
     })
+    yield* Effect.addFinalizer(() => save)
+    yield* save.pipe(
+      Effect.catchCause((cause) => Effect.logWarning("Sightings could not be saved", cause)),
+      Effect.repeat(Schedule.spaced(saveInterval)),
+      Effect.annotateLogs({ module: "effect-dht/SeenPeers", fiber: "Saving" }),
+      Effect.forkScoped
+    )
+  }
+  return SeenPeers.of({
+    counts: Effect.map(Clock.currentTimeMillis, (now) => core.counts(now)),
+    uniqueSinceStart: Effect.sync(() => core.uniqueSinceStart),
+    format: Effect.sync(() => core.format()),
+    parse: (text) => Effect.map(Clock.currentTimeMillis, (now) => core.parse(text, now)),
+    core
   })
+})
 
 /**
- * Has heard from nobody yet.
- *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<SeenPeers> => Layer.effect(SeenPeers, make(options))
+export const layer = (options?: Options): Layer.Layer<SeenPeers, never, Persistence> =>
+  Layer.effect(SeenPeers, make(options))

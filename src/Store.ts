@@ -23,6 +23,7 @@ import { Crypto } from "./Crypto.ts"
 import { type InvalidDelegation, InvalidRecord, type RecordExpired, StaleRecord } from "./DhtError.ts"
 import { RecordSet } from "./internal/recordSet.ts"
 import * as NodeId from "./NodeId.ts"
+import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
 
 /**
@@ -191,6 +192,7 @@ const make = Effect.fnUntraced(function*(options?: {
 }) {
   const crypto = yield* Crypto
   const policy = options?.policy ?? Record.authority({ crypto })
+  const persistence = yield* Persistence
   const core = new RecordSet({ maxKeys: options?.maxKeys })
   const readers = new Set<Queue.Queue<Change, Cause.Done>>()
 
@@ -214,9 +216,37 @@ const make = Effect.fnUntraced(function*(options?: {
     const verdict = core.put(key, record, now)
     if (verdict._tag === "Stored") {
       for (const reader of readers) Queue.offerUnsafe(reader, { key, record })
+      if (persistence.isLasting) {
+        persistence.save({ _tag: "Stored", key, record, replaced: verdict.replaced })
+        saveVictims(key, verdict)
+      }
     }
     return verdict
   }
+
+  /** What had to make room does not come back after a restart. */
+  const saveVictims = (key: NodeId.NodeId, { evicted, forgotten }: Stored): void => {
+    if (evicted !== undefined) persistence.save({ _tag: "Removed", key, record: evicted })
+    for (const other of forgotten) persistence.save({ _tag: "Cleared", key: other, type: 0 })
+  }
+
+  /** Takes up what an earlier run held. A clock that is behind by now is no reason to lose it. */
+  const restore = Effect.gen(function*() {
+    const now = yield* seconds
+    yield* Stream.runForEachArray(persistence.kept.records, (entries) =>
+      Effect.sync(() => {
+        for (const { key, record } of entries) {
+          if (record.expiresAt < now) continue
+          const verdict = core.put(key, record, now)
+          if (verdict._tag !== "Stored") {
+            persistence.save({ _tag: "Removed", key, record })
+            continue
+          }
+          if (verdict.replaced !== undefined) persistence.save({ _tag: "Removed", key, record: verdict.replaced })
+          saveVictims(key, verdict)
+        }
+      }))
+  })
 
   const vet: Store["Service"]["vet"] = (given, record, now) => {
     const verified = Record.verify(record, { crypto, now })
@@ -249,6 +279,8 @@ const make = Effect.fnUntraced(function*(options?: {
   )
   yield* Effect.addFinalizer(() => Effect.sync(() => readers.forEach((reader) => Queue.endUnsafe(reader))))
 
+  if (persistence.isLasting) yield* restore
+
   const sweep = Effect.gen(function*() {
     const now = yield* seconds
     while (core.sweep(now, sweepStep)) yield* Effect.yieldNow
@@ -267,7 +299,11 @@ const make = Effect.fnUntraced(function*(options?: {
     getAll: (key, type) => Effect.map(seconds, (now) => core.getAll(key, type, now)),
     get: (key) => Effect.map(seconds, (now) => core.get(key, now)),
     getAllByAddress: (address, type) => Effect.map(seconds, (now) => core.getAllByAddress(address, type, now)),
-    invalidate: (key, type) => Effect.sync(() => core.invalidate(key, type)),
+    invalidate: (key, type) =>
+      Effect.sync(() => {
+        core.invalidate(key, type)
+        persistence.save({ _tag: "Cleared", key, type })
+      }),
     size: Effect.sync(() => core.size),
     rows: Effect.map(seconds, (now) => Array.from(core.rows(now))),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
@@ -277,7 +313,8 @@ const make = Effect.fnUntraced(function*(options?: {
 })
 
 /**
- * A store in memory.
+ * A store in memory, which begins with what an earlier run held and saves what
+ * changes, where the node's state is kept.
  *
  * - `maxKeys`: 100 000 by default; at a new key beyond them, the keys that were
  *   used longest ago go.
@@ -289,4 +326,4 @@ const make = Effect.fnUntraced(function*(options?: {
 export const layer = (options?: {
   readonly maxKeys?: number | undefined
   readonly policy?: Record.Policy | undefined
-}): Layer.Layer<Store, never, Crypto> => Layer.effect(Store, make(options))
+}): Layer.Layer<Store, never, Crypto | Persistence> => Layer.effect(Store, make(options))

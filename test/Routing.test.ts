@@ -11,6 +11,7 @@ import * as Identity from "../src/Identity.ts"
 import type { NodeId } from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
+import * as Persistence from "../src/Persistence.ts"
 import * as SeenPeers from "../src/SeenPeers.ts"
 
 const id = (byte: number) => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId
@@ -102,5 +103,5 @@ describe("SeenPeers", () => {
       assert.deepStrictEqual(yield* seen.counts, { hour: 1, day: 2, week: 2 })
       assert.strictEqual(yield* seen.uniqueSinceStart, 1)
       assert.strictEqual(yield* seen.format, `${id(2)} 3601\n${id(1)} 0\n`)
-    }).pipe(Effect.provide(SeenPeers.layer())))
+    }).pipe(Effect.provide(SeenPeers.layer().pipe(Layer.provide(Persistence.layerNone)))))
 })

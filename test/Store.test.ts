@@ -12,6 +12,7 @@ import * as Address from "../src/Address.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import { InvalidDelegation } from "../src/DhtError.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
 import * as Store from "../src/Store.ts"
 
@@ -47,7 +48,7 @@ const tampered = (record: Record.SignedRecord): Record.SignedRecord => {
 }
 
 const layer = (options?: Parameters<typeof Store.layer>[0]): Layer.Layer<Store.Store> =>
-  Store.layer(options).pipe(Layer.provide(layerNoble))
+  Store.layer(options).pipe(Layer.provide([layerNoble, Persistence.layerNone]))
 
 const refused = (key: NodeId.NodeId | undefined, record: Record.SignedRecord) =>
   Store.Store.use((store) => Effect.flip(store.put(key, record)))
@@ -175,7 +176,7 @@ describe("Store", () => {
         assert.strictEqual(outcome(NodeId.zero, signed(), 0), "Stored")
         assert.strictEqual(outcome(home, signed(), 0), "Stale")
         assert.deepStrictEqual(verified, [])
-      }).pipe(Effect.provide(Store.layer().pipe(Layer.provide(counting))))
+      }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([counting, Persistence.layerNone]))))
     })
 
     it.effect("keeps its own copy of the record's bytes, not the datagram", () =>

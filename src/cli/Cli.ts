@@ -46,6 +46,9 @@ const node = Command.make(
     data: Options.data,
     http: Options.http,
     noHttp: Options.noHttp,
+    httpTokenEnv: Options.httpTokenEnv,
+    otlp: Options.otlp,
+    logFormat: Options.logFormat,
     passphraseEnv: Options.passphraseEnv,
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("Print JSON, one event on a line"),

@@ -3,17 +3,16 @@
  *
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import type { Crypto } from "../Crypto.ts"
 import type { CannotUnlock } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as IdentityFile from "../node/IdentityFile.ts"
 import * as NodeCrypto from "../node/NodeCrypto.ts"
 import * as Output from "./Output.ts"
+import * as Secrets from "./Secrets.ts"
 
 /**
  * What was typed.
@@ -26,17 +25,6 @@ export interface Options {
   /** The name of an environment variable. */
   readonly passphraseEnv: Option.Option<string>
 }
-
-const passphraseOf = Effect.fnUntraced(function*(name: string) {
-  // Not repeated: it may well be the passphrase itself.
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    return yield* Output.usage("--passphrase-env takes the name of an environment variable, not the passphrase")
-  }
-  const value = yield* Effect.orElseSucceed(Config.Redacted(name), () => Redacted.make(""))
-  return Redacted.value(value) === ""
-    ? yield* Output.usage(`--passphrase-env: the environment variable ${name} is empty or not set`)
-    : value
-})
 
 type Problem =
   | IdentityFile.NoIdentityFile
@@ -65,7 +53,7 @@ const command = <Kept extends IdentityFile.Kept>(
   Effect.fnUntraced(function*(options: Options) {
     const passphrase = Option.isNone(options.passphraseEnv)
       ? undefined
-      : yield* passphraseOf(options.passphraseEnv.value)
+      : yield* Secrets.fromEnv("--passphrase-env", "passphrase", options.passphraseEnv.value)
     const kept = yield* run({ directory: options.data, passphrase }).pipe(
       Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto]),
       Effect.mapError(explain(options))

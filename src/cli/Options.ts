@@ -92,7 +92,8 @@ export const listen = Flag.String("listen").pipe(
 export const http = Flag.String("http").pipe(
   Flag.withMetavar("host:port"),
   Flag.withDescription(
-    "Where to serve the debug pages over HTTP, which have no password (default 127.0.0.1:2634; environment: DHT_HTTP)"
+    "Where to serve HTTP: what the node knows and does, metrics and health (default 127.0.0.1:2634; environment: " +
+      "DHT_HTTP). Others than this machine need --http-token-env"
   ),
   Flag.withFallbackConfig(Config.String("DHT_HTTP")),
   Flag.withDefault("127.0.0.1:2634"),
@@ -104,9 +105,48 @@ export const http = Flag.String("http").pipe(
  * @since 0.1.0
  */
 export const noHttp = Flag.Boolean("no-http").pipe(
-  Flag.withDescription("Serve no debug pages"),
+  Flag.withDescription("Serve no HTTP"),
   Flag.withoutNegation,
   Flag.withDefault(false)
+)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const httpTokenEnv = Flag.String("http-token-env").pipe(
+  Flag.withMetavar("name"),
+  Flag.withDescription(
+    "The environment variable that holds the token which HTTP requests have to send, 16 characters or more"
+  ),
+  Flag.optional
+)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const otlp = Flag.String("otlp").pipe(
+  Flag.withMetavar("url"),
+  Flag.withDescription(
+    "Where an OpenTelemetry collector takes traces, metrics and logs over HTTP, such as http://127.0.0.1:4318 " +
+      "(environment: DHT_OTLP)"
+  ),
+  Flag.withFallbackConfig(Config.String("DHT_OTLP")),
+  Flag.filter(
+    (text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""),
+    () => "a URL such as http://127.0.0.1:4318"
+  ),
+  Flag.optional
+)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const logFormat = Flag.Literals("log-format", ["pretty", "json", "logfmt"]).pipe(
+  Flag.withDescription("How log messages are written, on the standard error (default pretty)"),
+  Flag.withDefault("pretty")
 )
 
 const dataFlag = Flag.String("data").pipe(Flag.withMetavar("directory"))

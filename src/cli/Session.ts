@@ -19,7 +19,9 @@ import * as Identity from "../Identity.ts"
 import * as Mail from "../Mail.ts"
 import { DhtLive } from "../node/DhtLive.ts"
 import * as Hosts from "../node/Hosts.ts"
-import * as PeerFiles from "../node/PeerFiles.ts"
+import * as RunningNode from "../node/RunningNode.ts"
+import * as SqlitePersistence from "../node/SqlitePersistence.ts"
+import type { Persistence } from "../Persistence.ts"
 import * as Publisher from "../Publisher.ts"
 import type { Query } from "../Query.ts"
 import type { Replication } from "../Replication.ts"
@@ -102,7 +104,7 @@ const join = Effect.fnUntraced(function*({ addresses, unusable }: Hosts.Resolved
 /** Whom a data directory knows: the node that runs there, and the peers it remembers. */
 const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Hosts.Host>> =>
   Effect.map(
-    Effect.all([PeerFiles.listening(directory), PeerFiles.addresses(directory)]),
+    Effect.all([RunningNode.listening(directory), SqlitePersistence.peers(directory)]),
     ([running, remembered]) => running === undefined ? remembered : [running, ...remembered]
   )
 
@@ -141,7 +143,11 @@ export const layer = (
  */
 export const speakFor = (
   identity: Identity.Identity
-): Layer.Layer<Publisher.Publisher | Mail.Mail | Identity.NodeIdentity, never, Query | Replication | Store | Watch> =>
+): Layer.Layer<
+  Publisher.Publisher | Mail.Mail | Identity.NodeIdentity,
+  never,
+  Persistence | Query | Replication | Store | Watch
+> =>
   Layer.fresh(Mail.layer).pipe(
     Layer.provideMerge(Layer.fresh(Publisher.layer)),
     Layer.provideMerge(Identity.layer(identity)),

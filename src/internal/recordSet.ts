@@ -37,6 +37,17 @@ const spanSeconds = 60
 /** Most keys a put into a full store looks at, hoping that one has expired. */
 const sweptByPut = 8
 
+/**
+ * Is told of records that came, and of those that left because they expired or
+ * had to make room.
+ *
+ * @internal
+ */
+export interface Watcher {
+  readonly added: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+  readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+}
+
 /** The records of one category at one key by slot, in the order they were put. */
 interface Group {
   readonly category: Record.Category
@@ -74,6 +85,7 @@ const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
  * @internal
  */
 export class RecordSet {
+  watcher: Watcher | undefined = undefined
   private maxKeys: number
   private readonly cells = new Map<NodeId.NodeId, Cell>()
   /** Where the ring of use is closed: the next newer is the least recently used. */
@@ -116,6 +128,8 @@ export class RecordSet {
     const evicted = victim === undefined ? undefined : records.get(victim)
     if (victim !== undefined) records.delete(victim)
     if (evicted === record) return crowded
+    if (evicted !== undefined) this.watcher?.removed(key, evicted)
+    this.watcher?.added(key, record)
 
     if (record.expiresAt < cell.nextExpiry) this.schedule(cell, record.expiresAt)
     const forgotten = known === undefined ? this.shrink(now) : none
@@ -218,8 +232,10 @@ export class RecordSet {
     let nextExpiry = Infinity
     for (const { records } of cell.groups) {
       for (const [slot, record] of records) {
-        if (!keep(record)) records.delete(slot)
-        else if (record.expiresAt < nextExpiry) nextExpiry = record.expiresAt
+        if (!keep(record)) {
+          records.delete(slot)
+          this.watcher?.removed(cell.key, record)
+        } else if (record.expiresAt < nextExpiry) nextExpiry = record.expiresAt
       }
     }
     cell.groups = cell.groups.filter(({ records }) => records.size > 0)
@@ -260,7 +276,7 @@ export class RecordSet {
     const forgotten: Array<NodeId.NodeId> = []
     while (this.cells.size > Math.max(this.maxKeys, 1)) {
       const cell = this.ring.newer
-      this.forget(cell)
+      this.retain(cell, () => false)
       forgotten.push(cell.key)
     }
     return forgotten

@@ -11,13 +11,17 @@ import { RecencyMap } from "./recencyMap.ts"
 interface Sighting {
   lastSeen: number
   sinceStart: boolean
+  isSaved: boolean
 }
 
 const hourMillis = 3_600_000
 const dayMillis = 24 * hourMillis
 const weekMillis = 7 * dayMillis
 
-const makeSighting = (): Sighting => ({ lastSeen: 0, sinceStart: false })
+/** Who was seen so recently need not be noted again: the finest count is of an hour. */
+const resolutionMillis = 60_000
+
+const makeSighting = (): Sighting => ({ lastSeen: 0, sinceStart: false, isSaved: false })
 
 /**
  * @internal
@@ -40,14 +44,17 @@ export class SeenPeers {
   }
 
   seen(id: NodeId, now: number): void {
+    this.forgetOld(now)
+    const known = this.sightings.get(id)
+    if (known?.sinceStart && now >= known.lastSeen && now - known.lastSeen < resolutionMillis) return
     const sighting = this.sightings.use(id, makeSighting)
+    sighting.isSaved = false
     // A clock that was set back must not make a peer look older than it is.
     if (now > sighting.lastSeen) sighting.lastSeen = now
     if (!sighting.sinceStart) {
       sighting.sinceStart = true
       this.unique++
     }
-    this.forgetOld(now)
   }
 
   counts(now: number): SeenCounts {
@@ -72,18 +79,43 @@ export class SeenPeers {
 
   /** Adds what an earlier run has written, see {@link format}; it does not count as seen since start. */
   parse(text: string, now: number): void {
-    const merged = new Map<NodeId, Sighting>()
-    for (const { key, value } of this.sightings) merged.set(key, value)
+    const sightings: Array<{ readonly id: NodeId; readonly lastSeen: number }> = []
     for (const line of text.split("\n")) {
       const match = /^\s*([0-9a-fA-F]{64})\s+(\d{1,12})\s*$/.exec(line)
-      if (match === null) continue
-      const id = match[1].toLowerCase() as NodeId
+      if (match !== null) sightings.push({ id: match[1].toLowerCase() as NodeId, lastSeen: Number(match[2]) * 1000 })
+    }
+    this.add(sightings, now, false)
+  }
+
+  /** Those that were noted since this was called last, the most recent first. */
+  takeUnsaved(): Array<{ readonly id: NodeId; readonly lastSeen: number }> {
+    const unsaved: Array<{ readonly id: NodeId; readonly lastSeen: number }> = []
+    for (const { key, value } of this.sightings) {
+      // Whoever is noted becomes the most recent.
+      if (value.isSaved) break
+      value.isSaved = true
+      unsaved.push({ id: key, lastSeen: value.lastSeen })
+    }
+    return unsaved
+  }
+
+  /** Adds sightings of an earlier run. */
+  add(
+    sightings: ReadonlyArray<{ readonly id: NodeId; readonly lastSeen: number }>,
+    now: number,
+    isSaved: boolean
+  ): void {
+    const merged = new Map<NodeId, Sighting>()
+    for (const { key, value } of this.sightings) merged.set(key, value)
+    for (const sighting of sightings) {
       // Written under a clock that was ahead: it has been seen, at the latest now.
-      const lastSeen = Math.min(Number(match[2]) * 1000, now)
-      const known = merged.get(id)
-      if (known === undefined) merged.set(id, { lastSeen, sinceStart: false })
+      const lastSeen = Math.min(sighting.lastSeen, now)
+      const known = merged.get(sighting.id)
+      if (known === undefined) merged.set(sighting.id, { lastSeen, sinceStart: false, isSaved })
       else if (lastSeen > known.lastSeen) known.lastSeen = lastSeen
     }
+    // What is not saved must be more recent than what is.
+    if (!isSaved) { for (const sighting of merged.values()) sighting.isSaved = false }
     this.sightings.clear()
     for (const [id, sighting] of Array.from(merged).sort((a, b) => a[1].lastSeen - b[1].lastSeen)) {
       this.sightings.use(id, () => sighting)

@@ -14,6 +14,8 @@ import type { CannotBind, Transport } from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import * as NodeVerifier from "./NodeVerifier.ts"
+import * as RunningNode from "./RunningNode.ts"
+import * as SqlitePersistence from "./SqlitePersistence.ts"
 import * as UdpTransport from "./UdpTransport.ts"
 
 /**
@@ -25,6 +27,12 @@ export interface Options extends Dht.Options {
   readonly listen?: SocketAddress | undefined
   /** The 32-byte private key; defaults to a new one each time. */
   readonly seed?: Uint8Array | undefined
+  /**
+   * The data directory, for one node at a time: its state is kept there over a
+   * restart, and other programs find out where it listens. By default a node
+   * keeps nothing.
+   */
+  readonly data?: string | undefined
   /**
    * Threads that check signatures. Defaults to 0: the node's own thread checks
    * them, which is the lighter way up to some thousand requests a second.
@@ -43,7 +51,11 @@ export const DhtLive = (
 ): Layer.Layer<Dht.Services | Identity.NodeIdentity | Transport | Crypto, CannotBind> => {
   const identity = options.seed === undefined ? Identity.layerGenerate : Identity.layerSeed(options.seed)
   const threads = options.verifyThreads ?? 0
-  return Dht.layer(options).pipe(
+  const { data } = options
+  const persistence = options.persistence ??
+    (data === undefined ? undefined : SqlitePersistence.layer({ directory: data }))
+  return (data === undefined ? Layer.empty : RunningNode.layer(data)).pipe(
+    Layer.provideMerge(Dht.layer({ ...options, persistence })),
     Layer.provideMerge(identity),
     Layer.provideMerge(UdpTransport.layer(options.listen ?? { host: "0.0.0.0", port: 0 })),
     Layer.provide(threads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: threads })),

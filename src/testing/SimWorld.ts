@@ -39,6 +39,7 @@ import type { CannotJoin } from "../Bootstrap.ts"
 import * as Crypto from "../Crypto.ts"
 import * as Dht from "../Dht.ts"
 import * as Identity from "../Identity.ts"
+import * as Persistence from "../Persistence.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import type * as Transport from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
@@ -96,9 +97,9 @@ export interface SimNode<in A, out E = never> {
    */
   readonly start: Effect.Effect<void, E | NodeDown>
   /**
-   * Takes it down as a power cut does: at once nothing leaves it any more. Its
-   * identity and the peers it would remember are there for the next start,
-   * unless its state is lost.
+   * Takes it down as a power cut does: at once nothing leaves it any more, and
+   * nothing is saved. Its identity and what it had saved are there for the next
+   * start, unless its state is lost.
    */
   readonly crash: (options?: { readonly state?: "Kept" | "Lost" | undefined }) => Effect.Effect<void>
   /** Takes it down properly: what its finalizers send is sent. */
@@ -204,18 +205,15 @@ export interface Options {
   readonly keepTrace?: number | undefined
 }
 
-/** Peers that a node remembers for its next start. */
-const remembered = 64
-
 /** Through how many others the nodes of `startNodes` join. */
 const introducers = 3
 
 // --- A machine -----------------------------------------------------------------
 
-/** What outlives the machine's crashes: where a disk goes when nodes have one. */
+/** What outlives the machine's crashes. */
 interface State {
   readonly identity: Identity.Identity
-  readonly peers: ReadonlyArray<SocketAddress>
+  readonly disk: Persistence.Medium
 }
 
 /** A machine that is up, or on its way. */
@@ -223,17 +221,9 @@ interface Running<A> {
   readonly scope: Scope.Closeable
   /** Undefined while it starts. */
   context: Context.Context<A | Scope.Scope> | undefined
+  /** Whether nothing reaches its disk any more. */
+  isCut: boolean
 }
-
-/** What is done between the layer and the machine. */
-interface Habits<A, E> {
-  /** Once the services are there. */
-  readonly started: (peers: ReadonlyArray<SocketAddress>) => Effect.Effect<void, E, A>
-  /** What is to be remembered when it goes down. */
-  readonly peers: Effect.Effect<ReadonlyArray<SocketAddress>, never, A>
-}
-
-const noHabits: Habits<never, never> = { started: () => Effect.void, peers: Effect.succeed([]) }
 
 // --- The world -----------------------------------------------------------------
 
@@ -267,8 +257,8 @@ export const make = Effect.fnUntraced(function*(
 
   const install = <A, E, HE>(
     name: string,
-    layer: Layer.Layer<A, E, Machine>,
-    habits: Habits<A | Machine, HE>,
+    layerOn: (disk: Persistence.Medium) => Layer.Layer<A, E, Machine>,
+    started: Effect.Effect<void, HE, A | Machine>,
     machineOptions: MachineOptions
   ): SimNode<A | Machine, E | HE | Transport.CannotBind> => {
     if (names.has(name)) throw new RangeError(`there is a node "${name}" already`)
@@ -282,7 +272,7 @@ export const make = Effect.fnUntraced(function*(
 
     const blank = (): State => ({
       identity: Identity.fromSeed(crypto, new Prng(seed, `identity ${name} ${generation++}`).bytes(32)),
-      peers: []
+      disk: Persistence.makeMemory()
     })
     let state = blank()
 
@@ -309,19 +299,24 @@ export const make = Effect.fnUntraced(function*(
         Layer.sync(SecureRandom.SecureRandom, () => SeededRandom.makeSecure(seed, random))
       )
       changed(`start ${name} ${state.identity.nodeId}`)
+      const { disk } = state
+      const connected: Persistence.Medium = {
+        ...disk,
+        write: (batch, now) => Effect.suspend(() => own.isCut ? Effect.void : disk.write(batch, now))
+      }
       // A memo map of its own: what two machines run, they do not share.
       const services = yield* Layer.buildWithMemoMap(
-        Layer.provideMerge(layer, machine),
+        Layer.provideMerge(layerOn(connected), machine),
         Layer.makeMemoMapUnsafe(),
         own.scope
       ).pipe(Effect.provideContext(references))
       own.context = Context.merge(services, references).pipe(Context.add(Scope.Scope, own.scope))
-      yield* Effect.provideContext(habits.started(state.peers), own.context)
+      yield* Effect.provideContext(started, own.context)
     })
 
     const start = Effect.suspend(() => {
       if (running !== undefined) return Effect.void
-      const own: Running<A | Machine> = { scope: Scope.forkUnsafe(worldScope), context: undefined }
+      const own: Running<A | Machine> = { scope: Scope.forkUnsafe(worldScope), context: undefined, isCut: false }
       running = own
       return inScope(own.scope, boot(own)).pipe(
         Effect.onExit(() => {
@@ -335,15 +330,15 @@ export const make = Effect.fnUntraced(function*(
     const stop = (how: "crash" | "leave", isLost: boolean) =>
       Effect.suspend(() => {
         if (running === undefined) return Effect.void
-        const { context, scope } = running
+        const own = running
         running = undefined
-        const peers = context === undefined ? Effect.succeed(state.peers) : Effect.provideContext(habits.peers, context)
-        return Effect.flatMap(peers, (peers) => {
-          state = isLost ? blank() : { ...state, peers }
-          changed(`${how} ${name}${isLost ? " and lose its state" : ""}`)
-          if (how === "crash") network.unplug(host, port)
-          return Scope.close(scope, Exit.void)
-        })
+        if (isLost) state = blank()
+        changed(`${how} ${name}${isLost ? " and lose its state" : ""}`)
+        if (how === "crash") {
+          network.unplug(host, port)
+          own.isCut = true
+        }
+        return Scope.close(own.scope, Exit.void)
       }).pipe(Effect.uninterruptible)
 
     return {
@@ -378,15 +373,10 @@ export const make = Effect.fnUntraced(function*(
     const { app, dht, through = [] } = options
     // An empty layer has nothing to type it by.
     const installed = app ?? (Layer.empty as Layer.Layer<never> as Layer.Layer<A>)
-    const habits: Habits<Dht.Services, CannotJoin> = {
-      started: (peers) =>
-        Dht.Dht.use((dht) => Effect.asVoid(dht.bootstrap([...through.map(({ socket }) => socket), ...peers]))),
-      peers: Dht.Dht.use((dht) => dht.bootstrapCandidates(remembered))
-    }
     return install<A | Dht.Services, E, CannotJoin>(
       name,
-      Layer.provideMerge(installed, Dht.layer(dht)),
-      habits,
+      (disk) => Layer.provideMerge(installed, Dht.layer({ persistence: Persistence.layerMemory(disk), ...dht })),
+      Dht.Dht.use((dht) => Effect.asVoid(dht.bootstrap(through.map(({ socket }) => socket)))),
       options
     )
   }
@@ -420,7 +410,7 @@ export const make = Effect.fnUntraced(function*(
     network,
     trace,
     node,
-    machine: (name, layer, options = {}) => install(name, layer, noHabits, options),
+    machine: (name, layer, options = {}) => install(name, () => layer, Effect.void, options),
     startNodes
   }
 })

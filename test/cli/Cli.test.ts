@@ -307,6 +307,25 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(Fs.readdirSync(directory).toSorted(), ["damaged", "file"])
       }))
 
+    it.effect("is wrong usage to serve others than this machine without a token that cannot be guessed", () =>
+      Effect.gen(function*() {
+        const node = ["node", "--listen", "127.0.0.1:0", "--data", yield* temporary]
+        const secrets = { SHORT: "0123456789abcde" }
+        for (
+          const [args, said] of [
+            [["--http", "0.0.0.0:0"], "needs a token; --http-token-env"],
+            [["--http", "127.0.0.1:0", "--http-token-env", "SHORT"], "fewer than 16 characters"],
+            [["--http", "127.0.0.1:0", "--http-token-env", "NONE"], "NONE is empty or not set"],
+            [["--http", "127.0.0.1:0", "--http-token-env", "0123-456"], "not the token"]
+          ] as const
+        ) {
+          const { error, exitCode, out } = yield* run([...node, ...args], secrets)
+          assert.deepStrictEqual({ args, exitCode, lines: error.length, out }, { args, exitCode: 2, lines: 1, out: [] })
+          assert.include(error[0], said)
+          assert.notInclude(error[0], "0123")
+        }
+      }))
+
     it.effect("is one line when it is a bug, and shows the stack to whoever debugs", () =>
       Effect.gen(function*() {
         const console = yield* Console.Console

@@ -9,6 +9,7 @@ import * as Hex from "../../src/internal/hex.ts"
 import { defaultMaxKeys } from "../../src/internal/recordSet.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
+import { layerNone } from "../../src/Persistence.ts"
 import * as Store from "../../src/Store.ts"
 import { vectors } from "./vectors.ts"
 
@@ -86,7 +87,7 @@ describe("store-scripts.json", () => {
   it.effect("gives the recorded result of every operation of every script", () =>
     Effect.gen(function*() {
       for (const script of vectors<{ readonly scripts: ReadonlyArray<Script> }>("store-scripts.json").scripts) {
-        const store = Store.layer({ maxKeys: bound(script.maxKeys) }).pipe(Layer.provide(layerNoble))
+        const store = Store.layer({ maxKeys: bound(script.maxKeys) }).pipe(Layer.provide([layerNoble, layerNone]))
         yield* Effect.gen(function*() {
           // Before the store starts to sweep by the minute.
           yield* TestClock.setTime((script.ops[0]?.now ?? 0) * 1000)

@@ -53,8 +53,14 @@ describe("SeenPeers", () => {
 
   it("forgets those not heard from for the longest when it is full", () => {
     const seen = new SeenPeers({ capacity: 2 })
-    for (const [at, i] of [1, 2, 1, 3].entries()) seen.seen(peer(i), now + at * 1000)
-    assert.strictEqual(seen.format(), `${peer(3)} 1700000003\n${peer(1)} 1700000002\n`)
+    for (const [at, i] of [1, 2, 1, 3].entries()) seen.seen(peer(i), now + at * 60_000)
+    assert.strictEqual(seen.format(), `${peer(3)} 1700000180\n${peer(1)} 1700000120\n`)
+  })
+
+  it("notes a peer at most once in a minute", () => {
+    const seen = new SeenPeers()
+    for (const seconds of [0, 59, 61, 120]) seen.seen(peer(1), now + seconds * 1000)
+    assert.strictEqual(seen.format(), `${peer(1)} 1700000061\n`)
   })
 
   it("does not make a peer look older when the clock was set back", () => {
@@ -139,5 +145,23 @@ describe("SeenPeers", () => {
     const late = new SeenPeers()
     late.parse(`${peer(1)} ${1_700_000_000 - 7 * 24 * 3600}\n${peer(2)} 1699999000\n`, now)
     assert.strictEqual(late.format(), `${peer(2)} 1699999000\n`)
+  })
+
+  it("gives each sighting once to be saved, until it is noted anew", () => {
+    const seen = new SeenPeers()
+    const minute = 60_000
+    seen.add([{ id: peer(1), lastSeen: minute }], minute, true)
+    seen.seen(peer(2), 2 * minute)
+    seen.seen(peer(3), 3 * minute)
+    assert.deepStrictEqual(seen.takeUnsaved(), [
+      { id: peer(3), lastSeen: 3 * minute },
+      { id: peer(2), lastSeen: 2 * minute }
+    ])
+    assert.deepStrictEqual(seen.takeUnsaved(), [])
+    seen.seen(peer(2), 5 * minute)
+    assert.deepStrictEqual(seen.takeUnsaved(), [{ id: peer(2), lastSeen: 5 * minute }])
+    // A text that was read is to be saved, wherever its sightings belong.
+    seen.parse(`${peer(4)} 180\n`, 5 * minute)
+    assert.includeDeepMembers(seen.takeUnsaved(), [{ id: peer(4), lastSeen: 3 * minute }])
   })
 })

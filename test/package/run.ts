@@ -1,7 +1,8 @@
 /**
- * Uses the package as a stranger would: packs it, installs the tarball into an
- * empty project, type-checks and runs a program against it there, and starts
- * and stops a node with the installed command.
+ * Uses the package as a stranger would: packs it, checks its entry points,
+ * installs the tarball into an empty project, type-checks, bundles and runs a
+ * program against it there, and starts and stops a node with the installed
+ * command.
  */
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
@@ -10,6 +11,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { createInterface } from "node:readline"
+import { build } from "rolldown"
 
 const root = join(import.meta.dirname, "../..")
 const temporary = mkdtempSync(join(tmpdir(), "effect-dht-package-"))
@@ -23,22 +25,47 @@ const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): void
   execFileSync(command, args, { cwd, env, stdio: "inherit", timeout: 180_000 })
 }
 
-const installTarball = (): void => {
+const pack = (): string => {
   run(root, "npm", "pack", "--silent", "--pack-destination", temporary)
   const tarball = readdirSync(temporary).find((name) => name.endsWith(".tgz"))
   assert(tarball !== undefined, "npm pack wrote no tarball")
+  return join(temporary, tarball)
+}
+
+/** Whether its entry points resolve, types included, for all who can load modules. */
+const lint = (tarball: string): void => {
+  const tool = (name: string) => join(root, "node_modules/.bin", name)
+  run(root, tool("publint"), "--strict", tarball)
+  run(root, tool("attw"), "--profile", "esm-only", "--format", "ascii", tarball)
+}
+
+const installTarball = (tarball: string): void => {
   mkdirSync(project)
   writeFileSync(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
-  run(project, "npm", "install", "--prefer-offline", join(temporary, tarball))
+  run(project, "npm", "install", "--prefer-offline", tarball)
 }
 
 const useLibrary = (): void => {
   copyFileSync(join(import.meta.dirname, "consumer.ts"), join(project, "consumer.ts"))
-  const options = { strict: true, noEmit: true, module: "nodenext", target: "es2024", types: ["node"] }
   const typeRoots = [join(root, "node_modules/@types")]
-  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: { ...options, typeRoots } }))
-  run(project, join(root, "node_modules/.bin/tsc"), "--project", ".")
+  const common = { strict: true, noEmit: true, target: "es2024", types: ["node"], typeRoots }
+  for (const resolution of [{ module: "nodenext" }, { module: "esnext", moduleResolution: "bundler" }]) {
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: { ...common, ...resolution } }))
+    run(project, join(root, "node_modules/.bin/tsc"), "--project", ".")
+  }
   run(project, process.execPath, "consumer.ts")
+}
+
+/** Who needs one module of the library does not get the others. */
+const bundle = async (): Promise<void> => {
+  const input = join(project, "small.js")
+  writeFileSync(input, `import { NodeId } from "effect-dht"\nconsole.log(NodeId.fromTopic("topic"))\n`)
+  const { output: [{ code }] } = await build({ input, platform: "node", write: false, logLevel: "warn" })
+  console.log(`> a bundle of NodeId alone has ${code.length} characters`)
+  assert(code.includes("topic:"), "the bundle lacks what it is for")
+  for (const service of ["effect-dht/Dht", "effect-dht/Query", "effect-dht/Store"]) {
+    assert(!code.includes(`"${service}"`), `a bundle of NodeId alone contains ${service}`)
+  }
 }
 
 const startAndStopNode = async (): Promise<void> => {
@@ -69,10 +96,13 @@ const startAndStopNode = async (): Promise<void> => {
 }
 
 try {
-  installTarball()
+  const tarball = pack()
+  lint(tarball)
+  installTarball(tarball)
   useLibrary()
+  await bundle()
   await startAndStopNode()
-  console.log("The package installs, type-checks, runs and stops")
+  console.log("The package installs, type-checks, bundles, runs and stops")
 } finally {
   rmSync(temporary, { recursive: true, force: true })
 }

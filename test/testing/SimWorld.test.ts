@@ -246,6 +246,8 @@ describe("SimWorld", () => {
         const nodes = yield* world.startNodes(8)
         const [first, , , crashed] = nodes
         const before = crashed.identity
+        // Long enough to have saved whom it met.
+        yield* Effect.sleep("1 second")
         yield* crashed.crash()
         yield* Effect.sleep("1 minute")
         // Whoever it joined through at first is gone.

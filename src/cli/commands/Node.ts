@@ -7,26 +7,31 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { availableParallelism } from "node:os"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
+import * as DhtMetrics from "../../DhtMetrics.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
 import * as Hosts from "../../node/Hosts.ts"
-import * as PeerFiles from "../../node/PeerFiles.ts"
+import { Persistence } from "../../Persistence.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
+import * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
+import type * as Telemetry from "../Telemetry.ts"
 
-interface Options {
+interface Options extends Telemetry.Options {
   readonly listen: SocketAddress.SocketAddress
   readonly bootstrap: ReadonlyArray<Hosts.Host>
   readonly data: string
   readonly http: Hosts.Host
   readonly noHttp: boolean
+  /** The name of an environment variable. */
+  readonly httpTokenEnv: Option.Option<string>
   readonly passphraseEnv: Option.Option<string>
   readonly json: boolean
 }
@@ -41,11 +46,11 @@ const verifyThreads = availableParallelism() > 1 ? Math.min(availableParallelism
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
 
 const attempt = Effect.fnUntraced(
-  function*({ bootstrap, listen }: Options, remembered: ReadonlyArray<SocketAddress.SocketAddress>) {
+  function*({ bootstrap, listen }: Options) {
     const dht = yield* Dht
     // Names are looked up each time: they may have moved, or the network was not up yet.
     const { addresses, unusable } = yield* Hosts.resolve(bootstrap, Hosts.familyOf(listen.host))
-    const contacts = yield* dht.bootstrap([...addresses, ...remembered]).pipe(
+    const contacts = yield* dht.bootstrap(addresses).pipe(
       Effect.mapError(({ failures }) => {
         const silent = failures.map(({ address, error }) => ({
           address: SocketAddress.format(address),
@@ -65,11 +70,11 @@ const attempt = Effect.fnUntraced(
   }
 )
 
-const join = Effect.fnUntraced(function*(options: Options, remembered: ReadonlyArray<SocketAddress.SocketAddress>) {
+const join = Effect.fnUntraced(function*(options: Options) {
   const dht = yield* Dht
   // That remembered peers are gone is nobody's mistake.
   let warned = options.bootstrap.length === 0
-  yield* attempt(options, remembered).pipe(
+  yield* attempt(options).pipe(
     Effect.tapError(({ unusable }) => {
       const event = Output.print(options.json, { event: "bootstrap-failed", failures: unusable }, [])
       const line = `No bootstrap node answers yet (${Session.list(unusable)}); this node stays up and tries again`
@@ -85,15 +90,28 @@ const join = Effect.fnUntraced(function*(options: Options, remembered: ReadonlyA
   ])
 })
 
-/** Serves the debug pages and succeeds with where. */
-const serve = Effect.fnUntraced(function*(host: Hosts.Host) {
+/** Serves HTTP and succeeds with where. */
+const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options, first: boolean) {
+  const token = Option.isNone(httpTokenEnv)
+    ? undefined
+    : yield* Secrets.fromEnv("--http-token-env", "token", httpTokenEnv.value)
   // Only who serves waits for the server to be loaded.
-  const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeDebugServer.ts"))
-  const server = yield* Layer.build(layer(host)).pipe(
-    Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --http, or --no-http`))
+  const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeHttp.ts"))
+  const server = yield* Layer.build(layer({ ...http, token, first })).pipe(
+    Effect.mapError((error) =>
+      error._tag === "TokenNeeded"
+        ? Output.usage(`${error.message}; --http-token-env names the variable that holds one`)
+        : Output.failed(`${error.message}; choose another with --http, or --no-http`)
+    )
   )
   return SocketAddress.format(yield* Effect.provideContext(localAddress, server))
 })
+
+/** Logs and telemetry as they are wanted, loaded only where they are not as usual. */
+const telemetry = (options: Options): Layer.Layer<never> =>
+  Option.isNone(options.otlp) && options.logFormat === "pretty"
+    ? Layer.empty
+    : Layer.unwrap(Effect.map(Effect.promise(() => import("../Telemetry.ts")), ({ layer }) => layer(options)))
 
 /**
  * Runs until it is interrupted, which is its proper end.
@@ -104,15 +122,14 @@ const serve = Effect.fnUntraced(function*(host: Hosts.Host) {
 export const node = (options: Options) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
-    const remembered = yield* PeerFiles.addresses(options.data)
     const services = yield* Layer.build(
-      PeerFiles.layer(options.data).pipe(
-        Layer.provideMerge(DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed), verifyThreads }))
-      )
+      DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed), data: options.data, verifyThreads })
     ).pipe(Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --listen`)))
     const dht = Context.get(services, Dht)
+    const remembered = yield* Context.get(services, Persistence).kept.peers
     const isFirst = options.bootstrap.length === 0 && remembered.length === 0
-    const http = options.noHttp ? null : yield* Effect.provideContext(serve(options.http), services)
+    const http = options.noHttp ? null : yield* Effect.provideContext(serve(options, isFirst), services)
+    if (Option.isSome(options.otlp)) yield* Effect.provideContext(Layer.build(DhtMetrics.layer), services)
     const address = Address.format(dht.address)
     const listen = SocketAddress.format(dht.localAddress)
     yield* Output.print(options.json, { event: "ready", address, nodeId: dht.nodeId, listen, http }, [
@@ -121,16 +138,17 @@ export const node = (options: Options) =>
         ["node id", dht.nodeId],
         ["identity", created ? `${path} (new)` : path],
         ["listens on", `${listen} (UDP)`],
-        ["debug pages", http === null ? "none" : `http://${http}/debug/stats`]
+        ["HTTP", http === null ? "none" : `http://${http}/`]
       ]),
       ...(isFirst ? ["No --bootstrap: this is the first node of a network"] : [])
     ])
-    if (!isFirst) yield* Effect.forkScoped(Effect.provideContext(join(options, remembered), services))
+    if (!isFirst) yield* Effect.forkScoped(Effect.provideContext(join(options), services))
     return yield* Effect.never
   }).pipe(
     Effect.scoped,
     Effect.onInterrupt(() => {
       process.exitCode = 0
       return Output.print(options.json, { event: "stopped" }, ["Stopped"])
-    })
+    }),
+    Effect.provide(telemetry(options))
   )

@@ -1,0 +1,237 @@
+/**
+ * A node in metrics, under names after the conventions of OpenTelemetry.
+ *
+ * Nothing is counted for them: a series asks the services of the node when it
+ * is read, by Prometheus (`PrometheusMetrics` of `effect/observability`) or an
+ * OTLP exporter (`OtlpMetrics`).
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import { Announce } from "./Announce.ts"
+import type { Counted } from "./internal/histogram.ts"
+import { requests } from "./internal/nodeEvents.ts"
+import { NodeEvents } from "./NodeEvents.ts"
+import { PeerHealth } from "./PeerHealth.ts"
+import { Replication } from "./Replication.ts"
+import { Routing } from "./Routing.ts"
+import { Rpc } from "./Rpc.ts"
+import { SeenPeers } from "./SeenPeers.ts"
+import { Store } from "./Store.ts"
+import { Subscribers } from "./Subscribers.ts"
+
+/**
+ * What a series is: a `counter` only grows, a `gauge` goes up and down, a
+ * `histogram` counts values in classes. `unit` as UCUM writes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Instrument {
+  readonly kind: "counter" | "gauge" | "histogram"
+  readonly unit: string
+  readonly description: string
+}
+
+/**
+ * The metrics by name. A series of `dht.rpc.client.duration` has the attributes
+ * `dht.request` and `dht.outcome`, one of `dht.query.duration` and
+ * `dht.query.requests` has `dht.query.kind`, one of `dht.seen.nodes` has
+ * `dht.window`, one of `dht.replication.replicas` has `dht.replica.state`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const instruments = {
+  "dht.datagrams.received": {
+    kind: "counter",
+    unit: "{datagram}",
+    description: "Datagrams received whose signature was good"
+  },
+  "dht.datagrams.refused": {
+    kind: "counter",
+    unit: "{datagram}",
+    description: "Datagrams received that were no message, nobody's answer, or wrongly signed"
+  },
+  "dht.datagrams.sent": { kind: "counter", unit: "{datagram}", description: "Datagrams sent" },
+  "dht.rpc.client.duration": {
+    kind: "histogram",
+    unit: "s",
+    description: "Our requests, from the first attempt to the answer or to giving up"
+  },
+  "dht.rpc.client.active": {
+    kind: "gauge",
+    unit: "{request}",
+    description: "Our requests that wait for an answer"
+  },
+  "dht.query.duration": { kind: "histogram", unit: "s", description: "Walks through the network" },
+  "dht.query.requests": {
+    kind: "histogram",
+    unit: "{request}",
+    description: "Requests that a walk through the network made"
+  },
+  "dht.routing.contacts": { kind: "gauge", unit: "{contact}", description: "Contacts in the routing table" },
+  "dht.routing.verified": {
+    kind: "gauge",
+    unit: "{contact}",
+    description: "Contacts in the routing table that were heard from within an hour"
+  },
+  "dht.seen.nodes": {
+    kind: "gauge",
+    unit: "{node}",
+    description: "Different nodes heard from within the window"
+  },
+  "dht.network.size": {
+    kind: "gauge",
+    unit: "{node}",
+    description: "How many nodes the network seems to have"
+  },
+  "dht.store.keys": { kind: "gauge", unit: "{key}", description: "Keys in the store" },
+  "dht.store.subscriptions": {
+    kind: "gauge",
+    unit: "{subscription}",
+    description: "Peers that wait to be told of what is stored next"
+  },
+  "dht.replication.records": {
+    kind: "gauge",
+    unit: "{record}",
+    description: "Records of our own whose copies are looked after"
+  },
+  "dht.replication.replicas": { kind: "gauge", unit: "{replica}", description: "Copies of those records" },
+  "dht.announcements": { kind: "gauge", unit: "{record}", description: "Records of our own that are kept alive" },
+  "dht.peers.known": {
+    kind: "gauge",
+    unit: "{peer}",
+    description: "Peers whose answers, or silence, are remembered"
+  }
+} as const satisfies Record<string, Instrument>
+
+/**
+ * What Prometheus calls the metrics of a registry: those that begin with `dht.`
+ * have `_seconds` added where that is their unit, and `_total` where they only
+ * grow. Other names stay as they are.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const prometheusNames = (context: Context.Context<never>): (name: string) => string => {
+  const names = new Map<string, string>()
+  for (const { attributes, id, type } of Metric.snapshotUnsafe(context)) {
+    if (!id.startsWith("dht.")) continue
+    names.set(id, `${id}${attributes?.unit === "s" ? "_seconds" : ""}${type === "Counter" ? "_total" : ""}`)
+  }
+  return (name) => names.get(name) ?? name
+}
+
+const hourMillis = Duration.toMillis("1 hour")
+
+/** Contacts heard from within this time count for the size of the network. */
+const estimateMillis = Duration.toMillis("30 minutes")
+
+type Named<Kind extends Instrument["kind"]> = {
+  [Name in keyof typeof instruments]: typeof instruments[Name]["kind"] extends Kind ? Name : never
+}[keyof typeof instruments]
+
+const make = Effect.gen(function*() {
+  const context = yield* Effect.context<
+    Announce | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
+  >()
+  const clock = yield* Clock.Clock
+  const announce = Context.get(context, Announce)
+  const { core: events } = Context.get(context, NodeEvents)
+  const { core: health } = Context.get(context, PeerHealth)
+  const replication = Context.get(context, Replication)
+  const { core: routing } = Context.get(context, Routing)
+  const rpc = Context.get(context, Rpc)
+  const { core: seen } = Context.get(context, SeenPeers)
+  const { core: store } = Context.get(context, Store)
+  const { core: subscribers } = Context.get(context, Subscribers)
+
+  const registered: Array<Metric.Registration> = []
+  yield* Effect.addFinalizer(() => Effect.sync(() => registered.forEach((series) => series.remove())))
+
+  const register = <Input, State>(metric: Metric.Metric<Input, State>, read: () => State): void => {
+    registered.push(
+      Metric.registerUnsafe(metric, context, { get: read, update: () => {}, modify: () => {} })
+    )
+  }
+
+  const options = (name: keyof typeof instruments, attributes: Metric.Metric.AttributeSet = {}) => {
+    const { description, unit } = instruments[name]
+    return { description, attributes: { ...attributes, unit } }
+  }
+
+  const counter = (name: Named<"counter">, read: () => number): void =>
+    register(
+      Metric.counter(name, { ...options(name), incremental: true }),
+      () => ({ count: read(), incremental: true })
+    )
+
+  const gauge = (name: Named<"gauge">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
+    register(Metric.gauge(name, options(name, attributes)), () => ({ value: read() }))
+
+  const histogram = (
+    name: Named<"histogram">,
+    read: () => Counted,
+    attributes: Metric.Metric.AttributeSet
+  ): void => register(Metric.histogram(name, { ...options(name, attributes), boundaries: [] }), read)
+
+  /** What these effects say is there at once. */
+  const now = <A>(effect: Effect.Effect<A>): A => Effect.runSyncWith(context)(effect)
+  const millis = () => clock.currentTimeMillisUnsafe()
+
+  counter("dht.datagrams.received", () => now(rpc.traffic).received)
+  counter("dht.datagrams.refused", () => now(rpc.traffic).refused)
+  counter("dht.datagrams.sent", () => now(rpc.traffic).sent)
+  gauge("dht.rpc.client.active", () => now(rpc.pending))
+  for (const request of requests) {
+    const { answered, failed } = events.requestTimes[request]
+    histogram("dht.rpc.client.duration", () => answered.read(), {
+      "dht.request": request,
+      "dht.outcome": "answered"
+    })
+    histogram("dht.rpc.client.duration", () => failed.read(), { "dht.request": request, "dht.outcome": "failed" })
+  }
+  for (const kind of ["FindNode", "FindValue"] as const) {
+    const times = events.queryTimes[kind]
+    histogram("dht.query.duration", () => times.duration.read(), { "dht.query.kind": kind })
+    histogram("dht.query.requests", () => times.requests.read(), { "dht.query.kind": kind })
+  }
+  gauge("dht.routing.contacts", () => routing.size)
+  gauge("dht.routing.verified", () => routing.countVerified(millis() - hourMillis))
+  gauge("dht.seen.nodes", () => seen.counts(millis()).hour, { "dht.window": "hour" })
+  gauge("dht.seen.nodes", () => seen.counts(millis()).day, { "dht.window": "day" })
+  gauge("dht.seen.nodes", () => seen.counts(millis()).week, { "dht.window": "week" })
+  gauge("dht.network.size", () => routing.estimate(millis() - estimateMillis).size)
+  gauge("dht.store.keys", () => store.size)
+  gauge("dht.store.subscriptions", () => subscribers.size)
+  gauge("dht.replication.records", () => now(replication.tended).length)
+  const replicas = () => now(replication.tended).flatMap(({ replicas }) => replicas)
+  gauge("dht.replication.replicas", () => replicas().filter(({ isConfirmed }) => isConfirmed).length, {
+    "dht.replica.state": "confirmed"
+  })
+  gauge("dht.replication.replicas", () => replicas().filter(({ isConfirmed }) => !isConfirmed).length, {
+    "dht.replica.state": "unconfirmed"
+  })
+  gauge("dht.announcements", () => now(announce.announcements).length)
+  gauge("dht.peers.known", () => health.size)
+})
+
+/**
+ * Registers the metrics of the node with the metric registry of the context,
+ * until the layer's scope closes. A second node in the same registry takes the
+ * place of the first: give each a `Metric.MetricRegistry` of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  never,
+  never,
+  Announce | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
+> = Layer.effectDiscard(make)

@@ -1,0 +1,484 @@
+/**
+ * What a node keeps over a restart: the records of its store, what it
+ * published, its peers and when they were seen, and the last seq that it signed.
+ *
+ * Whoever has state of this kind takes up what an earlier run left (`kept`) and
+ * tells of each change (`save`), which costs next to nothing: changes wait in a
+ * bounded queue and are written in batches by a fiber of its own. A disk that
+ * is slow, full or gone delays nobody. The node then lives on what it has in
+ * memory, with one warning in the log, and changes are written once that works
+ * again.
+ *
+ * {@link layerNone} keeps nothing, {@link layerMemory} keeps it in a value that
+ * may outlive the node, `SqlitePersistence` of `effect-dht/node` on disk.
+ * {@link make} builds the service on any other {@link Medium}.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { ChangeQueue } from "./internal/changeQueue.ts"
+import * as Hex from "./internal/hex.ts"
+import type { NodeId } from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+import type { SocketAddress } from "./SocketAddress.ts"
+
+/**
+ * A record, and the key where it is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry {
+  readonly key: NodeId
+  readonly record: SignedRecord
+}
+
+/**
+ * When a node was heard from last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sighting {
+  readonly id: NodeId
+  /** Unix milliseconds. */
+  readonly lastSeen: number
+}
+
+/**
+ * What changed.
+ *
+ * - `Stored`: a record came into the store, in place of `replaced`.
+ * - `Removed`: a record had to leave the store.
+ * - `Cleared`: all records of a key left it, or those of a type; 0 means all.
+ * - `Published`: the copies of a record are looked after, instead of those of `replaced`.
+ * - `Withdrawn`: the copies of a record are not looked after any more.
+ * - `Signed`: the largest seq so far.
+ * - `Peers`: addresses worth trying at the next start, all of them, the best first.
+ * - `Seen`: nodes that were heard from.
+ *
+ * What expires leaves by itself and is no change.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change =
+  | Entry & { readonly _tag: "Stored" | "Published"; readonly replaced: SignedRecord | undefined }
+  | Entry & { readonly _tag: "Removed" | "Withdrawn" }
+  | { readonly _tag: "Cleared"; readonly key: NodeId; readonly type: number }
+  | { readonly _tag: "Signed"; readonly seq: bigint }
+  | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
+  | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
+
+/**
+ * What an earlier run left; expired records may be among it. Each part is read
+ * when it is asked for, and what cannot be read is missing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Kept {
+  /** In the order they were stored. They are what was saved: signatures need not be checked again. */
+  readonly records: Stream.Stream<Entry>
+  readonly publications: Effect.Effect<ReadonlyArray<Entry>>
+  /** 0 when nothing was ever signed. */
+  readonly seq: Effect.Effect<bigint>
+  readonly peers: Effect.Effect<ReadonlyArray<SocketAddress>>
+  /** Those seen longest ago first. */
+  readonly seen: Effect.Effect<ReadonlyArray<Sighting>>
+}
+
+/**
+ * Changes could not be written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WriteFailed extends Data.TaggedError("WriteFailed")<{ readonly reason: string }> {
+  override get message() {
+    return `State could not be saved: ${this.reason}`
+  }
+}
+
+/**
+ * Not all that was to be saved is.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotDurable extends Data.TaggedError("NotDurable")<{ readonly reason: string }> {
+  override get message() {
+    return `Not everything would survive a restart: ${this.reason}`
+  }
+}
+
+/**
+ * Where state is kept.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Medium extends Kept {
+  /**
+   * Writes all of a batch, in order, or none of it. When it succeeds, the batch
+   * outlives the process. A batch may come twice, and is the same written twice.
+   * `now` is Unix milliseconds.
+   */
+  readonly write: (batch: ReadonlyArray<Change>, now: number) => Effect.Effect<void, WriteFailed>
+}
+
+/**
+ * How saving goes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  /** Why nothing is written at the moment; undefined when all is well. */
+  readonly degraded: string | undefined
+  /** Changes that wait to be written. */
+  readonly queued: number
+  /** Changes written since the start. */
+  readonly written: number
+  /** Changes dropped since the start, because too many waited. */
+  readonly dropped: number
+}
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Persistence extends Context.Service<Persistence, {
+  /** Whether anything is kept at all. Work that is done only for saving can be spared when not. */
+  readonly isLasting: boolean
+  readonly kept: Kept
+  /** Takes note of a change, which is written soon. */
+  readonly save: (change: Change) => void
+  /** Succeeds when all that was saved before would survive the end of the process at any moment. */
+  readonly flush: Effect.Effect<void, NotDurable>
+  readonly status: Effect.Effect<Status>
+}>()("effect-dht/Persistence") {}
+
+// --- Metrics -------------------------------------------------------------------
+
+/**
+ * Changes that wait to be written.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const queueLength = Metric.gauge("dht.persistence.queue", { description: "Changes that wait to be written" })
+
+/**
+ * Changes that were written.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const changesWritten = Metric.counter("dht.persistence.written", {
+  description: "Changes that were written",
+  incremental: true
+})
+
+/**
+ * Changes that were dropped because too many waited.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const changesDropped = Metric.counter("dht.persistence.dropped", {
+  description: "Changes that were dropped because too many waited",
+  incremental: true
+})
+
+/**
+ * 1 while state is in memory only although it should be kept, otherwise 0.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const isDegraded = Metric.gauge("dht.persistence.degraded", {
+  description: "1 while state is in memory only although it should be kept"
+})
+
+// --- Constructors --------------------------------------------------------------
+
+/** Changes that may wait; about 10 MB if all of them are large records. */
+const capacity = 8192
+
+/** Changes written together. */
+const maxBatch = 256
+
+/** How long a change waits for others, unless somebody waits for it. */
+const batchDelay = "10 millis"
+
+/** Pause after a failed write. */
+const retryDelay = "10 seconds"
+
+/** What a write is given when the node closes. */
+const lastWrite = "5 seconds"
+
+/** Few, small, and nobody else has them. */
+const isImportant = ({ _tag }: Change): boolean => _tag !== "Stored" && _tag !== "Removed" && _tag !== "Seen"
+
+/** Somebody who waits for what was saved until then. */
+interface Waiter {
+  readonly offered: number
+  readonly dropped: number
+  readonly resume: (effect: Effect.Effect<void, NotDurable>) => void
+}
+
+/**
+ * Keeps state on a medium until the scope closes, which writes what is left.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  medium: Medium
+): Effect.fn.Return<Persistence["Service"], never, Scope.Scope> {
+  const queue = new ChangeQueue({ capacity, isImportant })
+  const work = Latch.makeUnsafe()
+  const hurry = Latch.makeUnsafe()
+  const waiters = new Set<Waiter>()
+  let degraded: string | undefined
+
+  /** Lets those go on whose changes are written, or will not be soon. */
+  const tell = () => {
+    for (const waiter of waiters) {
+      const isLost = degraded !== undefined || queue.dropped > waiter.dropped
+      if (!isLost && queue.written + queue.dropped < waiter.offered) continue
+      waiters.delete(waiter)
+      waiter.resume(isLost ? new NotDurable({ reason: degraded ?? "too many changes waited" }) : Effect.void)
+    }
+  }
+
+  let written = 0
+  let dropped = 0
+  const report = Effect.suspend(() => {
+    const [more, lost] = [queue.written - written, queue.dropped - dropped]
+    written = queue.written
+    dropped = queue.dropped
+    return Effect.all([
+      Metric.update(queueLength, queue.length),
+      Metric.update(changesWritten, more),
+      Metric.update(changesDropped, lost),
+      Metric.update(isDegraded, degraded === undefined ? 0 : 1)
+    ], { discard: true })
+  })
+
+  /** Writes a batch; false when that failed. */
+  const writeSome = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const failure = yield* medium.write(queue.take(maxBatch), now).pipe(
+      Effect.match({ onFailure: ({ reason }) => reason, onSuccess: () => undefined }),
+      // Interrupted or a defect: it may be written or not, so it is written once more.
+      Effect.onError(() => Effect.sync(() => queue.failed()))
+    )
+    const was = degraded
+    degraded = failure
+    if (failure === undefined) queue.done()
+    else queue.failed()
+    yield* report
+    if (failure !== undefined && was === undefined) {
+      yield* Effect.logWarning(`State cannot be saved, and is kept in memory only for now: ${failure}`)
+    } else if (failure === undefined && was !== undefined) {
+      yield* Effect.logInfo(`State is saved again; ${queue.dropped} changes were dropped since the start`)
+    }
+    tell()
+    return failure === undefined
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function*() {
+      while (queue.hasWaiting && (yield* writeSome));
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: lastWrite,
+        orElse: () => Effect.logWarning(`${queue.length} changes could not be saved before the node closed`)
+      }),
+      Effect.catchCause((cause) => Effect.logWarning("The last changes could not be saved", cause)),
+      Effect.andThen(Effect.sync(() => {
+        degraded ??= "the node is closed"
+        tell()
+      })),
+      Effect.annotateLogs({ module: "effect-dht/Persistence" })
+    )
+  )
+
+  yield* Effect.gen(function*() {
+    while (true) {
+      yield* work.await
+      yield* Effect.timeoutOption(hurry.await, batchDelay)
+      hurry.closeUnsafe()
+      while (queue.hasWaiting) {
+        if (!(yield* writeSome)) yield* Effect.sleep(retryDelay)
+      }
+      work.closeUnsafe()
+    }
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Effect.andThen(Effect.logWarning("Saving state failed", cause), Effect.sleep(retryDelay))
+    ),
+    Effect.forever,
+    Effect.annotateLogs({ module: "effect-dht/Persistence", fiber: "Writer" }),
+    Effect.forkScoped
+  )
+
+  return Persistence.of({
+    isLasting: true,
+    kept: medium,
+    save: (change) => {
+      queue.offer(change)
+      if (queue.length === 1) work.openUnsafe()
+    },
+    flush: Effect.callback<void, NotDurable>((resume) => {
+      const waiter: Waiter = { offered: queue.offered, dropped: queue.dropped, resume }
+      waiters.add(waiter)
+      tell()
+      hurry.openUnsafe()
+      return Effect.sync(() => waiters.delete(waiter))
+    }),
+    status: Effect.sync(() => ({
+      degraded,
+      queued: queue.length,
+      written: queue.written,
+      dropped: queue.dropped
+    }))
+  })
+})
+
+const keptNothing: Kept = {
+  records: Stream.empty,
+  publications: Effect.succeed([]),
+  seq: Effect.succeed(0n),
+  peers: Effect.succeed([]),
+  seen: Effect.succeed([])
+}
+
+const makeNothing = (reason: string, degraded: string | undefined): Persistence["Service"] => ({
+  isLasting: false,
+  kept: keptNothing,
+  save: () => {},
+  flush: Effect.suspend(() => new NotDurable({ reason })),
+  status: Effect.succeed({ degraded, queued: 0, written: 0, dropped: 0 })
+})
+
+/**
+ * Stands in for a medium that cannot be used: keeps nothing, and says why.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeUnavailable = (reason: string): Effect.Effect<Persistence["Service"]> =>
+  Effect.as(Metric.update(isDegraded, 1), makeNothing(reason, reason))
+
+/**
+ * A medium that lives as long as the value does: hand it to one node after the
+ * other, and each finds what the one before has left. A node cannot lose it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMemory = (): Medium => {
+  const records = new Map<string, Entry>()
+  const publications = new Map<string, Entry>()
+  const sightings = new Map<NodeId, number>()
+  let seq = 0n
+  let peers: ReadonlyArray<SocketAddress> = []
+
+  const put = (entries: Map<string, Entry>, { key, record }: Entry, replaced: SignedRecord | undefined) => {
+    if (replaced !== undefined) entries.delete(nameOf(key, replaced))
+    entries.delete(nameOf(key, record))
+    entries.set(nameOf(key, record), { key, record })
+  }
+
+  const apply = (change: Change): void => {
+    switch (change._tag) {
+      case "Stored":
+        return put(records, change, change.replaced)
+      case "Published":
+        return put(publications, change, change.replaced)
+      case "Removed":
+        return void records.delete(nameOf(change.key, change.record))
+      case "Withdrawn":
+        return void publications.delete(nameOf(change.key, change.record))
+      case "Cleared":
+        for (const [name, { key, record }] of records) {
+          if (key === change.key && (change.type === 0 || change.type === record.type)) records.delete(name)
+        }
+        return
+      case "Signed":
+        seq = change.seq
+        return
+      case "Peers":
+        peers = change.peers
+        return
+      case "Seen":
+        for (const { id, lastSeen } of change.sightings) {
+          sightings.delete(id)
+          sightings.set(id, lastSeen)
+        }
+    }
+  }
+
+  const dropOld = (now: number): void => {
+    for (const entries of [records, publications]) {
+      for (const [name, { record }] of entries) if (record.expiresAt * 1000 < now) entries.delete(name)
+    }
+    for (const [id, lastSeen] of sightings) if (now - lastSeen >= sightingMillis) sightings.delete(id)
+  }
+  let cleanedAt = 0
+
+  return {
+    records: Stream.suspend(() => Stream.fromArray(Array.from(records.values()))),
+    publications: Effect.sync(() => Array.from(publications.values())),
+    seq: Effect.sync(() => seq),
+    peers: Effect.sync(() => peers),
+    seen: Effect.sync(() => Array.from(sightings, ([id, lastSeen]) => ({ id, lastSeen }))),
+    write: (batch, now) =>
+      Effect.sync(() => {
+        for (const change of batch) apply(change)
+        if (now - cleanedAt < cleanMillis) return
+        cleanedAt = now
+        dropOld(now)
+      })
+  }
+}
+
+/** A week: what is counted of sightings. */
+const sightingMillis = 7 * 24 * 3_600_000
+
+const cleanMillis = 60_000
+
+/** A signature belongs to one content; the same record may be at several keys. */
+const nameOf = (key: NodeId, record: SignedRecord): string => key + Hex.encode(record.signature)
+
+// --- Layers --------------------------------------------------------------------
+
+/**
+ * Keeps nothing: what the node knows is gone when it ends.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerNone: Layer.Layer<Persistence> = Layer.succeed(
+  Persistence,
+  makeNothing("this node keeps its state in memory only", undefined)
+)
+
+/**
+ * Keeps state in a value that outlives the node, made by {@link makeMemory}.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory = (memory: Medium): Layer.Layer<Persistence> => Layer.effect(Persistence, make(memory))

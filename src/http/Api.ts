@@ -1,0 +1,589 @@
+/**
+ * What a node says over HTTP: the contract of every route, as an `HttpApi` of
+ * Effect. Clients are made from it (`HttpApiClient`), and `/openapi.json`.
+ *
+ * The documents at `/debug/identity`, `/debug/routing`, `/debug/store` and
+ * `/debug/stats` have the paths and the field names of the Go reference, so
+ * that its tools work; the others follow their manner. Ids and addresses of
+ * others come as they were said: whoever shows a text of a record has strangers
+ * for authors.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApi from "effect/http-api/HttpApi"
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
+
+const described = (description: string) => <S extends Schema.Top>(self: S): S["Rebuild"] =>
+  self.annotate({ description })
+
+const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
+const Count = Schema.Int
+
+// --- The documents of the reference --------------------------------------------
+
+/**
+ * `/debug/identity`: who the node is and where it is bound.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Identity = Schema.Struct({
+  address: Schema.String.pipe(described("Canonical text")),
+  node_id_hex: Schema.String,
+  local_addr: Schema.String.pipe(described("host:port"))
+})
+
+/**
+ * `/debug/routing`: the routing table, bucket by bucket.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const RoutingTable = Schema.Struct({
+  self_node_id_hex: Schema.String,
+  peers: Schema.Array(Schema.Struct({
+    bucket: Count.pipe(described("How many leading bits the peer's id shares with ours")),
+    xor_distance_to_self_hex: Schema.String,
+    address_hex: Schema.String.pipe(described("42 hex digits")),
+    node_id_hex: Schema.String,
+    ip: Schema.String,
+    port: Count,
+    verified_ago: Schema.optionalKey(Schema.String).pipe(
+      described("How long ago the peer was last heard from, in whole seconds: 62s. Absent for hearsay")
+    )
+  })),
+  total_peers: Count
+})
+
+/**
+ * One element of `/debug/store`: a record that the node holds. `seq` and
+ * `timestamp` are written in full, beyond 2^53 as well.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const StoredRecord = Schema.Struct({
+  key_node_id_hex: Schema.String,
+  address_hex: Schema.String.pipe(described("42 hex digits")),
+  rec_type: Count,
+  seq: Schema.Finite.pipe(described("An integer of 64 bits, written in full")),
+  timestamp: Schema.Finite.pipe(described("Unix seconds, an integer of 64 bits, written in full")),
+  ttl_seconds: Count,
+  payload_cbor_len: Count
+})
+
+/**
+ * `/debug/stats`: the node in figures.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Stats = Schema.Struct({
+  rx_packets_verified: Count,
+  tx_packets: Count,
+  rpc_completed: Count,
+  total_peers: Count,
+  reach_1h: Count.pipe(described("Different nodes heard from within an hour")),
+  reach_24h: Count,
+  reach_7d: Count,
+  estimated_network_size: Schema.Finite,
+  estimate_confidence: Schema.Finite.pipe(described("0 to 1")),
+  verified_peers_1h: Count,
+  unique_nodes_since_start: Count
+})
+
+// --- What the other documents are made of ----------------------------------------
+
+/**
+ * A node as others name it.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Peer = Schema.Struct({
+  node_id_hex: Schema.String,
+  address: Schema.String.pipe(described("Canonical text")),
+  ip: Schema.String,
+  port: Count
+})
+
+/**
+ * A record, without its payload.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const RecordRow = Schema.Struct({
+  key_node_id_hex: Schema.String,
+  address: Schema.String.pipe(described("Who it is of, canonical text")),
+  rec_type: Count,
+  type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom"]),
+  seq: Schema.String.pipe(described("Decimal digits")),
+  timestamp: Schema.Finite.pipe(described("Unix seconds")),
+  ttl_seconds: Count,
+  expires_at: Schema.Finite.pipe(described("Unix seconds")),
+  payload_cbor_len: Count
+})
+
+/**
+ * One request of a query.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const QueryStep = Schema.Struct({
+  peer: Peer,
+  learned_from_hex: Schema.NullOr(Schema.String).pipe(
+    described("The node id of who told of the peer, null for a contact of our own")
+  ),
+  depth: Count.pipe(described("0 for a contact of our own, one more than its teacher's for a learned one")),
+  common_prefix_length: Count.pipe(described("Leading bits that the peer's id shares with the target")),
+  asked_after_ms: Schema.Finite.pipe(described("From the start of the query")),
+  took_ms: Schema.NullOr(Schema.Finite).pipe(described("Null while it waits for the answer")),
+  outcome: Schema.Literals(["answered", "failed", "unanswered"]),
+  holds_record: Schema.Boolean,
+  closer_nodes: Count.pipe(described("Nodes closer to the target than itself that it told of"))
+})
+
+const goal = {
+  query: Count.pipe(described("Counts the queries of this node")),
+  kind: Schema.Literals(["find_node", "find_value"]),
+  target_hex: Schema.String,
+  rec_type: Schema.NullOr(Count).pipe(described("0 for any; null where nodes are looked for"))
+}
+
+const ending = {
+  duration_ms: Schema.Finite,
+  outcome: Schema.Literals(["done", "found", "not_found", "given_up"]),
+  requests: Count,
+  records: Count.pipe(described("Valid records found, the node's own included")),
+  closest: Schema.Array(Peer).pipe(described("The closest live nodes, nearest first"))
+}
+
+/**
+ * A query that ended, and whom it asked.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Query = Schema.Struct({
+  ...goal,
+  started_at_ms: Millis,
+  ...ending,
+  steps: Schema.Array(QueryStep)
+})
+
+/**
+ * `/debug/queries`: the queries that ended last, the last one first.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Queries = Schema.Struct({
+  kept: Count.pipe(described("How many are kept at most")),
+  queries: Schema.Array(Query)
+})
+
+/**
+ * `/debug/replication`: the records of our own whose copies are looked after.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Replication = Schema.Struct({
+  wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
+  records: Schema.Array(Schema.Struct({
+    record: RecordRow,
+    replicas: Schema.Array(Schema.Struct({
+      peer: Peer,
+      state: Schema.Literals(["confirmed", "unconfirmed", "suspect"])
+    })).pipe(described("Nearest first"))
+  }))
+})
+
+/**
+ * Datagrams and requests since the node started.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Traffic = Schema.Struct({
+  received: Count.pipe(described("Datagrams whose signature was good")),
+  sent: Count,
+  refused: Count.pipe(described("Datagrams that were no message, nobody's answer, or wrongly signed")),
+  completed: Count.pipe(described("Requests of ours that were answered")),
+  pending: Count.pipe(described("Requests of ours that wait for an answer"))
+})
+
+/**
+ * `/api/overview`: the node at a glance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Overview = Schema.Struct({
+  at_ms: Millis,
+  started_at_ms: Millis.pipe(described("When the HTTP server started, in Unix milliseconds")),
+  ready: Schema.Boolean,
+  identity: Schema.Struct({ address: Schema.String, node_id_hex: Schema.String }),
+  reachability: Schema.Struct({
+    local_addr: Schema.String.pipe(described("Where the transport is bound, host:port")),
+    public_host: Schema.NullOr(Schema.String),
+    observed_addr: Schema.NullOr(Schema.String).pipe(described("As others see the node, host:port")),
+    mapping: Schema.Literals(["consistent", "symmetric", "unknown"]).pipe(
+      described("How a router between us and the others maps our port")
+    )
+  }),
+  passive: Schema.Boolean,
+  network: Schema.Struct({
+    estimated_size: Schema.Finite,
+    confidence: Schema.Finite.pipe(described("0 to 1")),
+    contacts: Count,
+    verified_contacts_1h: Count,
+    reach_1h: Count,
+    reach_24h: Count,
+    reach_7d: Count,
+    unique_since_start: Count
+  }),
+  traffic: Traffic,
+  store: Schema.Struct({ keys: Count, subscriptions: Count }),
+  publishing: Schema.Struct({
+    announcements: Count,
+    records: Count,
+    confirmed_replicas: Count,
+    wanted_replicas: Count.pipe(described("Of all records together"))
+  }),
+  persistence: Schema.NullOr(Schema.Struct({
+    degraded: Schema.NullOr(Schema.String).pipe(described("Why nothing is written at the moment")),
+    queued: Count,
+    written: Count,
+    dropped: Count
+  })).pipe(described("Null where nothing is kept over a restart"))
+})
+
+/**
+ * `/api/buckets`: the buckets of the routing table that are not empty; there
+ * are 256.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Buckets = Schema.Struct({
+  self_node_id_hex: Schema.String,
+  k: Count.pipe(described("Contacts that a bucket has room for")),
+  buckets: Schema.Array(Schema.Struct({
+    bucket: Count.pipe(described("How many leading bits the ids share with ours, 0 to 255")),
+    waiting: Count.pipe(described("Contacts known by hearsay that wait for a place")),
+    contacts: Schema.Array(Schema.Struct({
+      peer: Peer,
+      heard_ms_ago: Schema.NullOr(Schema.Finite).pipe(described("Null for hearsay")),
+      fresh: Schema.Boolean.pipe(described("Heard from within half an hour")),
+      added_ms_ago: Schema.Finite,
+      learned_from_hex: Schema.NullOr(Schema.String),
+      health: Schema.Literals(["good", "unknown", "bad"]),
+      rtt_ms: Schema.NullOr(Schema.Finite).pipe(described("Smoothed; null if it never answered"))
+    })).pipe(described("The least recently seen first"))
+  }))
+})
+
+/**
+ * Values counted in classes.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Histogram = Schema.Struct({
+  bounds: Schema.Array(Schema.Finite).pipe(described("Ascending; each belongs to the class below it")),
+  counts: Schema.Array(Count).pipe(described("One more than there are bounds: the last is of what is above all")),
+  count: Count,
+  sum: Schema.Finite,
+  min: Schema.Finite,
+  max: Schema.Finite
+})
+
+/**
+ * `/api/traffic`: what is sent and received, and how long answers take. All
+ * durations are seconds.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TrafficReport = Schema.Struct({
+  at_ms: Millis,
+  traffic: Traffic,
+  requests: Schema.Array(Schema.Struct({
+    request: Schema.Literals(["Ping", "FindNode", "FindValue", "Store", "Push"]),
+    answered: Histogram,
+    failed: Histogram
+  })),
+  queries: Schema.Array(Schema.Struct({
+    kind: Schema.Literals(["find_node", "find_value"]),
+    duration: Histogram,
+    requests: Histogram.pipe(described("Requests for each query"))
+  }))
+})
+
+/**
+ * `/api/store`: what the node holds, by key.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const StoreReport = Schema.Struct({
+  keys: Count,
+  records: Count.pipe(described("All there are, also those not listed")),
+  by_type: Schema.Array(Schema.Struct({
+    rec_type: Count,
+    type_name: RecordRow.fields.type_name,
+    records: Count
+  })),
+  listed: Schema.Array(RecordRow)
+})
+
+/**
+ * `/api/announcements`: the records that the node keeps alive by itself.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Announcements = Schema.Struct({
+  wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
+  announcements: Schema.Array(Schema.Struct({
+    record: RecordRow,
+    renews_at: Schema.Finite.pipe(described("Unix seconds")),
+    confirmed: Schema.Array(Peer).pipe(described("Who holds a copy, nearest first"))
+  }))
+})
+
+/**
+ * `/health`. Ready: bound, and either in touch with others or the first node of
+ * its network.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Health = Schema.Struct({
+  live: Schema.Boolean,
+  ready: Schema.Boolean,
+  bound: Schema.Boolean,
+  first: Schema.Boolean.pipe(described("The first node of its network, which needs nobody")),
+  verified_contacts_1h: Count
+})
+
+// --- Events ----------------------------------------------------------------------
+
+const event = <const Type extends string, const Fields extends Schema.Struct.Fields>(type: Type, fields: Fields) =>
+  Schema.Struct({ type: Schema.Literal(type), at_ms: Millis, ...fields })
+
+/**
+ * What happens to one query. A step is told when its request is sent, and
+ * again when it ended.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const QueryEvent = Schema.Union([
+  event("query-started", goal),
+  event("query-stepped", { query: goal.query, step: QueryStep }),
+  event("query-ended", { ...goal, ...ending })
+])
+
+/**
+ * One event of `/events`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Event = Schema.Union([
+  ...QueryEvent.members,
+  event("peer-added", { peer: Peer, bucket: Count }),
+  event("peer-removed", { peer: Peer, bucket: Count }),
+  event("record-stored", { record: RecordRow }),
+  event("record-removed", { record: RecordRow }),
+  event("publication-started", { record: RecordRow }),
+  event("publication-renewed", { record: RecordRow }),
+  event("publication-ended", { record: RecordRow }),
+  event("replica-reported", {
+    record: RecordRow,
+    peer: Peer,
+    outcome: Schema.Literals(["stored", "refused", "unwanted", "kept", "lost", "failed"])
+  }),
+  event("announcement-started", { record: RecordRow }),
+  event("announcement-ended", { record: RecordRow }),
+  event("traffic", { traffic: Traffic, contacts: Count, keys: Count })
+])
+
+/**
+ * What to look up: the records of an address, the offers under a topic, or the
+ * nodes closest to a node id.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const LookupRequest = Schema.Struct({
+  kind: Schema.Literals(["address", "topic", "node_id"]),
+  value: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)).pipe(
+    described("An address as text, a topic, or 64 hex digits")
+  )
+})
+
+const Texts = Schema.Array(Schema.String)
+
+/**
+ * A record that a lookup found, and what it says as far as this node can read
+ * it.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const FoundRecord = Schema.Struct({
+  record: RecordRow,
+  endpoints: Schema.optionalKey(Texts),
+  topic: Schema.optionalKey(Schema.String),
+  name: Schema.optionalKey(Schema.String),
+  brief: Schema.optionalKey(Schema.String),
+  protocols: Schema.optionalKey(Texts),
+  tags: Schema.optionalKey(Texts),
+  skills: Schema.optionalKey(Texts)
+})
+
+/**
+ * One event of a lookup: those of its query, and at last what it found.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const LookupEvent = Schema.Union([
+  ...QueryEvent.members,
+  event("lookup-ended", {
+    target_hex: Schema.String,
+    timed_out: Schema.Boolean,
+    closest: Schema.Array(Peer),
+    records: Schema.Array(FoundRecord)
+  })
+])
+
+// --- What can go wrong -----------------------------------------------------------
+
+const refusal = <const Error extends string>(error: Error, status: number) =>
+  Schema.Struct({ error: Schema.Literal(error), message: Schema.String }).pipe(HttpApiSchema.status(status))
+
+/**
+ * The request says something that cannot be understood.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const BadRequest = refusal("BadRequest", 400)
+
+/**
+ * So many are served already that this one is not.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TooMany = refusal("TooMany", 503)
+
+/**
+ * Says what is wrong with a request that does not keep to its schema.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dht/http/Api/Explained", {
+  error: BadRequest
+}) {}
+
+// --- The routes --------------------------------------------------------------------
+
+/**
+ * Read-only documents for people and tools.
+ *
+ * @category routes
+ * @since 0.1.0
+ */
+export class DebugGroup extends HttpApiGroup.make("debug").add(
+  HttpApiEndpoint.get("identity", "/debug/identity", { success: Identity }),
+  HttpApiEndpoint.get("routing", "/debug/routing", { success: RoutingTable }),
+  HttpApiEndpoint.get("store", "/debug/store", { success: Schema.Array(StoredRecord) }),
+  HttpApiEndpoint.get("stats", "/debug/stats", { success: Stats }),
+  HttpApiEndpoint.get("queries", "/debug/queries", { success: Queries }),
+  HttpApiEndpoint.get("replication", "/debug/replication", { success: Replication })
+) {}
+
+/**
+ * What a page that shows the node is made of.
+ *
+ * @category routes
+ * @since 0.1.0
+ */
+export class PageGroup extends HttpApiGroup.make("api").add(
+  HttpApiEndpoint.get("overview", "/api/overview", { success: Overview }),
+  HttpApiEndpoint.get("buckets", "/api/buckets", { success: Buckets }),
+  HttpApiEndpoint.get("traffic", "/api/traffic", { success: TrafficReport }),
+  HttpApiEndpoint.get("store", "/api/store", {
+    query: {
+      limit: Schema.optional(
+        Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 5000 }))
+      ).pipe(described("Records to list, by default 500"))
+    },
+    success: StoreReport
+  }),
+  HttpApiEndpoint.get("announcements", "/api/announcements", { success: Announcements }),
+  HttpApiEndpoint.post("lookup", "/api/lookup", {
+    payload: LookupRequest,
+    success: HttpApiSchema.StreamSse({ data: LookupEvent }),
+    error: [BadRequest, TooMany]
+  }),
+  HttpApiEndpoint.get("events", "/events", {
+    success: HttpApiSchema.StreamSse({ data: Event }),
+    error: TooMany
+  })
+).middleware(Explained) {}
+
+/**
+ * For those who look after the node.
+ *
+ * @category routes
+ * @since 0.1.0
+ */
+export class OperationsGroup extends HttpApiGroup.make("operations").add(
+  HttpApiEndpoint.get("health", "/health", {
+    success: Health,
+    error: Health.pipe(HttpApiSchema.status(503))
+  }),
+  HttpApiEndpoint.get("metrics", "/metrics", {
+    success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+  })
+) {}
+
+/**
+ * All routes but the page at `/`.
+ *
+ * @category routes
+ * @since 0.1.0
+ */
+export class Api extends HttpApi.make("effect-dht")
+  .add(DebugGroup)
+  .add(PageGroup)
+  .add(OperationsGroup)
+  .annotateMerge(OpenApi.annotations({
+    title: "effect-dht",
+    version: "0.1.0",
+    description: "A window into a running node. Where the node was given a token, every request but GET /health " +
+      "needs it: Authorization: Bearer …"
+  }))
+{}
+
+/**
+ * The path of the OpenAPI document.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const openApiPath = "/openapi.json"

@@ -1,0 +1,611 @@
+/**
+ * The documents that a node serves over HTTP, made from its services. Their
+ * shapes are in {@link Api}.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
+import * as Address from "../Address.ts"
+import { Announce } from "../Announce.ts"
+import type { Contact } from "../Contact.ts"
+import { Dht } from "../Dht.ts"
+import * as Endpoint from "../Endpoint.ts"
+import type { Counted } from "../internal/histogram.ts"
+import { requests } from "../internal/nodeEvents.ts"
+import { freshMillis } from "../internal/routingTable.ts"
+import * as NodeEvents from "../NodeEvents.ts"
+import * as NodeId from "../NodeId.ts"
+import { NodeSettings } from "../NodeSettings.ts"
+import { PeerHealth } from "../PeerHealth.ts"
+import { Persistence } from "../Persistence.ts"
+import * as Profile from "../Profile.ts"
+import { Reachability } from "../Reachability.ts"
+import * as Record from "../Record.ts"
+import * as Replication from "../Replication.ts"
+import * as Routing from "../Routing.ts"
+import { Rpc } from "../Rpc.ts"
+import { SeenPeers } from "../SeenPeers.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import { Store } from "../Store.ts"
+import { Subscribers } from "../Subscribers.ts"
+import * as Topic from "../Topic.ts"
+import type * as Api from "./Api.ts"
+
+// --- What documents are made of ----------------------------------------------------
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const peer = ({ address, host, id, port }: Contact): typeof Api.Peer.Type => ({
+  node_id_hex: id,
+  address: Address.format(address),
+  ip: host,
+  port
+})
+
+const typeNames = {
+  [Record.RecordType.endpoint]: "endpoint",
+  [Record.RecordType.profile]: "profile",
+  [Record.RecordType.topic]: "topic",
+  [Record.RecordType.mailbox]: "mailbox"
+} as const
+
+const typeName = (type: number): typeof Api.RecordRow.Type["type_name"] =>
+  type in typeNames ? typeNames[type as keyof typeof typeNames] : "custom"
+
+const row = (
+  key: NodeId.NodeId,
+  record: {
+    readonly address: Address.Address
+    readonly type: number
+    readonly seq: bigint
+    readonly timestamp: bigint
+    readonly ttl: number
+  },
+  payloadLength: number
+): typeof Api.RecordRow.Type => ({
+  key_node_id_hex: key,
+  address: Address.format(record.address),
+  rec_type: record.type,
+  type_name: typeName(record.type),
+  seq: String(record.seq),
+  timestamp: Number(record.timestamp),
+  ttl_seconds: record.ttl,
+  expires_at: Number(record.timestamp) + record.ttl,
+  payload_cbor_len: payloadLength
+})
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const recordRow = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.RecordRow.Type =>
+  row(key, record, record.payload.length)
+
+const kinds = { FindNode: "find_node", FindValue: "find_value" } as const
+
+const outcomes = { Done: "done", Found: "found", NotFound: "not_found", GivenUp: "given_up" } as const
+
+const stepOutcomes = { Answered: "answered", Failed: "failed", Unanswered: "unanswered" } as const
+
+const replicaOutcomes = {
+  Stored: "stored",
+  Refused: "refused",
+  Unwanted: "unwanted",
+  Kept: "kept",
+  Lost: "lost",
+  Failed: "failed"
+} as const
+
+/** To the microsecond, which is more than a network measures. */
+const millis = (time: number): number => Math.round(time * 1000) / 1000
+
+const goal = (query: number, { kind, target, type }: NodeEvents.QueryGoal) => ({
+  query,
+  kind: kinds[kind],
+  target_hex: target,
+  rec_type: type ?? null
+})
+
+const ending = (trace: NodeEvents.QueryTrace) => ({
+  duration_ms: millis(trace.durationMillis),
+  outcome: outcomes[trace.outcome],
+  requests: trace.steps.length,
+  records: trace.records,
+  closest: trace.closest.map(peer)
+})
+
+const step = (step: NodeEvents.QueryStep): typeof Api.QueryStep.Type => ({
+  peer: peer(step.contact),
+  learned_from_hex: step.learnedFrom ?? null,
+  depth: step.depth,
+  common_prefix_length: step.commonPrefixLength,
+  asked_after_ms: millis(step.askedAfterMillis),
+  took_ms: step.tookMillis === undefined ? null : millis(step.tookMillis),
+  outcome: stepOutcomes[step.outcome],
+  holds_record: step.holdsRecord,
+  closer_nodes: step.closerNodes
+})
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const queryEvent = (event: NodeEvents.QueryEvent): typeof Api.QueryEvent.Type => {
+  const at_ms = event.at
+  switch (event._tag) {
+    case "QueryStarted":
+      return { type: "query-started", at_ms, ...goal(event.query, event) }
+    case "QueryStepped":
+      return { type: "query-stepped", at_ms, query: event.query, step: step(event.step) }
+    case "QueryEnded":
+      return { type: "query-ended", at_ms, ...goal(event.trace.query, event.trace), ...ending(event.trace) }
+  }
+}
+
+const eventTypes = {
+  PeerAdded: "peer-added",
+  PeerRemoved: "peer-removed",
+  RecordStored: "record-stored",
+  RecordRemoved: "record-removed",
+  PublicationStarted: "publication-started",
+  PublicationRenewed: "publication-renewed",
+  PublicationEnded: "publication-ended",
+  AnnouncementStarted: "announcement-started",
+  AnnouncementEnded: "announcement-ended"
+} as const
+
+/**
+ * @category conversions
+ * @since 0.1.0
+ */
+export const event = (event: NodeEvents.Event): typeof Api.Event.Type => {
+  const at_ms = event.at
+  switch (event._tag) {
+    case "QueryStarted":
+    case "QueryStepped":
+    case "QueryEnded":
+      return queryEvent(event)
+    case "PeerAdded":
+    case "PeerRemoved":
+      return { type: eventTypes[event._tag], at_ms, peer: peer(event.contact), bucket: event.bucket }
+    case "ReplicaReported":
+      return {
+        type: "replica-reported",
+        at_ms,
+        record: recordRow(event.key, event.record),
+        peer: peer(event.contact),
+        outcome: replicaOutcomes[event.outcome]
+      }
+    default:
+      return { type: eventTypes[event._tag], at_ms, record: recordRow(event.key, event.record) }
+  }
+}
+
+/**
+ * A record with what it says, as far as it can be read.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.FoundRecord.Type => {
+  const said = { record: recordRow(key, record) }
+  switch (record.type) {
+    case Record.RecordType.endpoint:
+      return Result.match(Endpoint.decode(record.payload), {
+        onFailure: () => said,
+        onSuccess: ({ endpoints }) => ({ ...said, endpoints: endpoints ?? [] })
+      })
+    case Record.RecordType.topic:
+      return Result.match(Topic.decode(record.payload), {
+        onFailure: () => said,
+        onSuccess: ({ brief, name, protocols, tags, topic }) => ({
+          ...said,
+          topic,
+          name,
+          brief,
+          protocols: protocols ?? [],
+          tags: tags ?? []
+        })
+      })
+    case Record.RecordType.profile:
+      return Result.match(Profile.decode(record.payload), {
+        onFailure: () => said,
+        onSuccess: ({ brief, name, protocols, skills }) => ({ ...said, name, brief, protocols, skills })
+      })
+    default:
+      return said
+  }
+}
+
+const histogram = ({ buckets, count, max, min, sum }: Counted): typeof Api.Histogram.Type => {
+  const upTo = [...buckets.map(([, count]) => count), count]
+  return {
+    bounds: buckets.map(([bound]) => bound),
+    counts: upTo.map((count, i) => i === 0 ? count : count - upTo[i - 1]),
+    count,
+    sum,
+    min,
+    max
+  }
+}
+
+// --- The documents of the reference --------------------------------------------------
+
+/**
+ * `/debug/identity`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const identity: Effect.Effect<typeof Api.Identity.Type, never, Dht> = Effect.map(
+  Dht,
+  ({ address, localAddress, nodeId }) => ({
+    address: Address.format(address),
+    node_id_hex: nodeId,
+    local_addr: SocketAddress.format(localAddress)
+  })
+)
+
+/**
+ * `/debug/routing`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const routing: Effect.Effect<typeof Api.RoutingTable.Type, never, Dht | Routing.Routing> = Effect.gen(
+  function*() {
+    const { nodeId } = yield* Dht
+    const entries = yield* (yield* Routing.Routing).entries
+    const now = yield* Clock.currentTimeMillis
+    return {
+      self_node_id_hex: nodeId,
+      peers: entries.map(({ bucket, contact, verifiedAt }) => ({
+        bucket,
+        xor_distance_to_self_hex: NodeId.distance(nodeId, contact.id),
+        address_hex: contact.address,
+        node_id_hex: contact.id,
+        ip: contact.host,
+        port: contact.port,
+        ...(verifiedAt === undefined
+          ? {}
+          : { verified_ago: `${Math.round(Math.max(0, now - verifiedAt) / 1000)}s` })
+      })),
+      total_peers: entries.length
+    }
+  }
+)
+
+/**
+ * An element of `/debug/store`, with its integers in full.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type StoredRecord = {
+  readonly key_node_id_hex: string
+  readonly address_hex: string
+  readonly rec_type: number
+  readonly seq: bigint
+  readonly timestamp: bigint
+  readonly ttl_seconds: number
+  readonly payload_cbor_len: number
+}
+
+/**
+ * `/debug/store`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const store: Effect.Effect<ReadonlyArray<StoredRecord>, never, Store> = Effect.map(
+  Store.use((store) => store.rows),
+  (rows) =>
+    rows.map((row) => ({
+      key_node_id_hex: row.key,
+      address_hex: row.address,
+      rec_type: row.type,
+      seq: row.seq,
+      timestamp: row.timestamp,
+      ttl_seconds: row.ttl,
+      payload_cbor_len: row.payloadLength
+    }))
+)
+
+/**
+ * `/debug/stats`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const stats: Effect.Effect<typeof Api.Stats.Type, never, Dht | SeenPeers> = Effect.gen(function*() {
+  const { completed, contacts, network, received, seen, sent, verifiedContacts } = yield* (yield* Dht).stats
+  const unique = yield* (yield* SeenPeers).uniqueSinceStart
+  return {
+    rx_packets_verified: received,
+    tx_packets: sent,
+    rpc_completed: completed,
+    total_peers: contacts,
+    reach_1h: seen.hour,
+    reach_24h: seen.day,
+    reach_7d: seen.week,
+    estimated_network_size: network.size,
+    estimate_confidence: network.confidence,
+    verified_peers_1h: verifiedContacts,
+    unique_nodes_since_start: unique
+  }
+})
+
+/**
+ * `/debug/queries`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const queries: Effect.Effect<typeof Api.Queries.Type, never, NodeEvents.NodeEvents> = Effect.map(
+  NodeEvents.NodeEvents.use((events) => events.queries),
+  (queries) => ({
+    kept: NodeEvents.keptQueries,
+    queries: queries.map((trace) => ({
+      ...goal(trace.query, trace),
+      started_at_ms: trace.startedAt,
+      ...ending(trace),
+      steps: trace.steps.map(step)
+    }))
+  })
+)
+
+/**
+ * `/debug/replication`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const replication: Effect.Effect<typeof Api.Replication.Type, never, Replication.Replication> = Effect.map(
+  Replication.Replication.use((replication) => replication.tended),
+  (tended) => ({
+    wanted: Replication.replicas,
+    records: tended.map(({ key, record, replicas }) => ({
+      record: recordRow(key, record),
+      replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
+        peer: peer(contact),
+        state: isSuspect ? "suspect" as const : isConfirmed ? "confirmed" as const : "unconfirmed" as const
+      }))
+    }))
+  })
+)
+
+// --- The documents of a page -----------------------------------------------------------
+
+const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(function*() {
+  const rpc = yield* Rpc
+  return { ...(yield* rpc.traffic), pending: yield* rpc.pending }
+})
+
+/**
+ * The event `traffic`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.Routing | Rpc | Store> = Effect.gen(
+  function*() {
+    const { core: routing } = yield* Routing.Routing
+    const { core: store } = yield* Store
+    return {
+      type: "traffic",
+      at_ms: yield* Clock.currentTimeMillis,
+      traffic: yield* traffic,
+      contacts: routing.size,
+      keys: store.size
+    }
+  }
+)
+
+/**
+ * `/api/traffic`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const trafficReport: Effect.Effect<typeof Api.TrafficReport.Type, never, NodeEvents.NodeEvents | Rpc> = Effect
+  .gen(function*() {
+    const { core } = yield* NodeEvents.NodeEvents
+    return {
+      at_ms: yield* Clock.currentTimeMillis,
+      traffic: yield* traffic,
+      requests: requests.map((request) => ({
+        request,
+        answered: histogram(core.requestTimes[request].answered.read()),
+        failed: histogram(core.requestTimes[request].failed.read())
+      })),
+      queries: (["FindNode", "FindValue"] as const).map((kind) => ({
+        kind: kinds[kind],
+        duration: histogram(core.queryTimes[kind].duration.read()),
+        requests: histogram(core.queryTimes[kind].requests.read())
+      }))
+    }
+  })
+
+/**
+ * `/health`. `first`: whether the node is the first of its network, and so
+ * needs nobody to be ready.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const health = (first: boolean): Effect.Effect<typeof Api.Health.Type, never, Routing.Routing> =>
+  Effect.map(
+    Routing.Routing.use((routing) => routing.countVerified("1 hour")),
+    (verified) => ({
+      live: true,
+      ready: first || verified > 0,
+      // A node is built on a transport that is bound, and this is served by one that was built.
+      bound: true,
+      first,
+      verified_contacts_1h: verified
+    })
+  )
+
+const persistence = Effect.gen(function*() {
+  const persistence = yield* Effect.serviceOption(Persistence)
+  if (Option.isNone(persistence) || !persistence.value.isLasting) return null
+  const { degraded, dropped, queued, written } = yield* persistence.value.status
+  return { degraded: degraded ?? null, queued, written, dropped }
+})
+
+/**
+ * `/api/overview`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const overview = Effect.fnUntraced(function*(
+  { first, startedAt }: { readonly first: boolean; readonly startedAt: number }
+): Effect.fn.Return<
+  typeof Api.Overview.Type,
+  never,
+  | Announce
+  | Dht
+  | NodeSettings
+  | Reachability
+  | Replication.Replication
+  | Routing.Routing
+  | Rpc
+  | SeenPeers
+  | Subscribers
+> {
+  const dht = yield* Dht
+  const stats = yield* dht.stats
+  const reachability = yield* Reachability
+  const observed = yield* reachability.observed
+  const tended = yield* (yield* Replication.Replication).tended
+  return {
+    at_ms: yield* Clock.currentTimeMillis,
+    started_at_ms: startedAt,
+    ready: (yield* health(first)).ready,
+    identity: { address: Address.format(dht.address), node_id_hex: dht.nodeId },
+    reachability: {
+      local_addr: SocketAddress.format(dht.localAddress),
+      public_host: (yield* reachability.publicHost) ?? null,
+      observed_addr: observed === undefined ? null : SocketAddress.format(observed),
+      mapping: yield* reachability.mapping
+    },
+    passive: yield* Ref.get((yield* NodeSettings).passive),
+    network: {
+      estimated_size: stats.network.size,
+      confidence: stats.network.confidence,
+      contacts: stats.contacts,
+      verified_contacts_1h: stats.verifiedContacts,
+      reach_1h: stats.seen.hour,
+      reach_24h: stats.seen.day,
+      reach_7d: stats.seen.week,
+      unique_since_start: yield* (yield* SeenPeers).uniqueSinceStart
+    },
+    traffic: yield* traffic,
+    store: { keys: stats.keys, subscriptions: yield* (yield* Subscribers).size },
+    publishing: {
+      announcements: (yield* (yield* Announce).announcements).length,
+      records: tended.length,
+      confirmed_replicas: tended.flatMap(({ replicas }) => replicas.filter(({ isConfirmed }) => isConfirmed)).length,
+      wanted_replicas: tended.length * Replication.replicas
+    },
+    persistence: yield* persistence
+  }
+})
+
+/**
+ * `/api/buckets`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth | Routing.Routing> = Effect.gen(
+  function*() {
+    const { core: routing } = yield* Routing.Routing
+    const { core: health } = yield* PeerHealth
+    const now = yield* Clock.currentTimeMillis
+    const rttOf = (id: NodeId.NodeId): number | null => {
+      const rtt = health.rtt(id)
+      return rtt === undefined ? null : millis(rtt)
+    }
+    const contactOf = ({ addedAt, contact, learnedFrom, verifiedAt }: Routing.Entry) => ({
+      peer: peer(contact),
+      heard_ms_ago: verifiedAt === undefined ? null : Math.max(0, now - verifiedAt),
+      fresh: verifiedAt !== undefined && verifiedAt > now - freshMillis,
+      added_ms_ago: Math.max(0, now - addedAt),
+      learned_from_hex: learnedFrom ?? null,
+      health: health.state(contact.id),
+      rtt_ms: rttOf(contact.id)
+    })
+    const byBucket = Map.groupBy(routing.entries(), ({ bucket }) => bucket)
+    return {
+      self_node_id_hex: routing.self,
+      k: routing.k,
+      buckets: Array.from(byBucket, ([bucket, entries]) => ({
+        bucket,
+        waiting: routing.pendingLength(bucket),
+        contacts: entries.map(contactOf)
+      }))
+    }
+  }
+)
+
+/** Records that are looked at before other fibers get their turn: a store can hold very many. */
+const slice = 4096
+
+/**
+ * `/api/store`, with at most so many records listed.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const storeReport = Effect.fnUntraced(function*(
+  limit: number
+): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store> {
+  const store = yield* Store
+  const counts = new Map<number, number>()
+  const listed: Array<typeof Api.RecordRow.Type> = []
+  let records = 0
+  for (const held of yield* store.rows) {
+    counts.set(held.type, (counts.get(held.type) ?? 0) + 1)
+    if (listed.length < limit) listed.push(row(held.key, held, held.payloadLength))
+    if (++records % slice === 0) yield* Effect.yieldNow
+  }
+  return {
+    keys: yield* store.size,
+    records,
+    by_type: Array.from(counts).sort(([a], [b]) => a - b).map(([type, count]) => ({
+      rec_type: type,
+      type_name: typeName(type),
+      records: count
+    })),
+    listed
+  }
+})
+
+/**
+ * `/api/announcements`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const announcements: Effect.Effect<typeof Api.Announcements.Type, never, Announce> = Effect.gen(function*() {
+  const announcements = yield* Effect.forEach(
+    yield* Announce.use((announce) => announce.announcements),
+    Effect.fnUntraced(function*({ current }) {
+      const { confirmed, key, record } = yield* current
+      return {
+        record: recordRow(key, record),
+        renews_at: Number(record.timestamp) + record.ttl / 2,
+        confirmed: (yield* confirmed).map(peer)
+      }
+    })
+  )
+  return { wanted: Replication.replicas, announcements }
+})

@@ -1,0 +1,311 @@
+/**
+ * The routes of a node, to be mounted on a router: the documents, the events,
+ * the metrics and the lookups of {@link Api}.
+ *
+ * There is nothing here that keeps anybody out: `Guard.layer` does, and
+ * `NodeHttp` of `effect-dht/node` is a server that has both.
+ *
+ * @since 0.1.0
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import type { HttpRouter } from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Address from "../Address.ts"
+import type { Announce } from "../Announce.ts"
+import type { Dht } from "../Dht.ts"
+import * as DhtMetrics from "../DhtMetrics.ts"
+import * as Json from "../internal/json.ts"
+import { NodeEvents } from "../NodeEvents.ts"
+import * as NodeId from "../NodeId.ts"
+import type { NodeSettings } from "../NodeSettings.ts"
+import type { PeerHealth } from "../PeerHealth.ts"
+import * as Query from "../Query.ts"
+import type { Reachability } from "../Reachability.ts"
+import * as Record from "../Record.ts"
+import type { Replication } from "../Replication.ts"
+import type { Routing } from "../Routing.ts"
+import type { Rpc } from "../Rpc.ts"
+import type { SeenPeers } from "../SeenPeers.ts"
+import type { Store } from "../Store.ts"
+import type { Subscribers } from "../Subscribers.ts"
+import * as Api from "./Api.ts"
+import * as Documents from "./Documents.ts"
+import * as EventStreams from "./EventStreams.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Whether the node is the first of its network, which is ready without knowing anybody. Defaults to false. */
+  readonly first?: boolean | undefined
+}
+
+/**
+ * The services of a node that its routes show.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services =
+  | Announce
+  | Dht
+  | NodeEvents
+  | NodeSettings
+  | PeerHealth
+  | Query.Query
+  | Reachability
+  | Replication
+  | Routing
+  | Rpc
+  | SeenPeers
+  | Store
+  | Subscribers
+
+/**
+ * Streams of events that are served at the same time.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxEventStreams = 16
+
+/**
+ * Lookups that run at the same time for clients.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxLookups = 4
+
+/** What a lookup for a client is given. */
+const lookupTime = "15 seconds"
+
+/** Records listed by `/api/store` unless the request says otherwise. */
+const defaultListed = 500
+
+/** The longest body that is read. */
+const maxBody = ByteSize.kibibytes(4)
+
+// --- Limits ------------------------------------------------------------------
+
+/** So many places, each for as long as a request lives; the rest is told so. */
+const places = (what: string, max: number): Effect.Effect<void, typeof Api.TooMany.Type, Scope.Scope> => {
+  let taken = 0
+  return Effect.suspend(() =>
+    taken >= max
+      ? Effect.fail({ error: "TooMany" as const, message: `${max} ${what} are served already; try again later` })
+      : Effect.acquireRelease(
+        Effect.sync(() => {
+          taken++
+        }),
+        () =>
+          Effect.sync(() => {
+            taken--
+          })
+      )
+  )
+}
+
+// --- Documents -----------------------------------------------------------------
+
+/** The node that is shown, for what is done for a request; such work has a scope of its own. */
+const node = Effect.map(Effect.context<Services>(), (context) => {
+  const services = Context.omit(Scope.Scope)(context)
+  return {
+    context: services,
+    of: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, services)
+  }
+})
+
+/** Records turned into text before other fibers get their turn: a store can hold very many. */
+const slice = 256
+
+function* texts(records: ReadonlyArray<Documents.StoredRecord>) {
+  yield "["
+  for (let start = 0; start < records.length; start += slice) {
+    const text = records.slice(start, start + slice).map(Json.stringify).join(",")
+    yield start === 0 ? text : `,${text}`
+  }
+  yield "]"
+}
+
+const storeText = Effect.map(
+  Documents.store,
+  (records) =>
+    HttpServerResponse.stream(Stream.encodeText(Stream.fromIterable(texts(records), { chunkSize: 1 })), {
+      contentType: "application/json"
+    })
+)
+
+const debug = HttpApiBuilder.group(
+  Api.Api,
+  "debug",
+  Effect.fnUntraced(function*(handlers) {
+    const { of } = yield* node
+    return handlers.handleAll({
+      identity: () => of(Documents.identity),
+      routing: () => of(Documents.routing),
+      // Not by its schema: a seq of 64 bits is a number in JSON, but not in JavaScript.
+      store: () => of(storeText),
+      stats: () => of(Documents.stats),
+      queries: () => of(Documents.queries),
+      replication: () => of(Documents.replication)
+    })
+  })
+)
+
+const operations = (first: boolean) =>
+  HttpApiBuilder.group(
+    Api.Api,
+    "operations",
+    Effect.fnUntraced(function*(handlers) {
+      const { context, of } = yield* node
+      const health = Effect.filterOrFail(of(Documents.health(first)), ({ ready }) => ready, (health) => health)
+      return handlers.handleAll({
+        health: () => health,
+        metrics: () =>
+          Effect.sync(() =>
+            PrometheusMetrics.formatUnsafe(context, { metricNameMapper: DhtMetrics.prometheusNames(context) })
+          )
+      })
+    })
+  )
+
+// --- Streams -------------------------------------------------------------------
+
+const events = Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.Event.Type>) {
+  const { listen } = yield* NodeEvents
+  yield* listen((event) => sink.tell(() => Documents.event(event)))
+  yield* Documents.trafficEvent.pipe(
+    Effect.map((event) => sink.tell(() => event)),
+    Effect.repeat(Schedule.spaced("1 second")),
+    Effect.catchCause((cause) => Effect.logWarning("Traffic is not told any more", cause)),
+    Effect.annotateLogs({ module: "effect-dht/http/Routes", fiber: "Traffic" }),
+    Effect.forkScoped
+  )
+})
+
+/** What a client wants looked up. */
+interface Goal {
+  readonly target: NodeId.NodeId
+  readonly find: Query.Find | undefined
+}
+
+const goalOf = (
+  { kind, value }: typeof Api.LookupRequest.Type
+): Result.Result<Goal, { readonly message: string }> => {
+  switch (kind) {
+    case "address":
+      return Result.map(Address.fromString(value), (address) => ({
+        target: NodeId.fromAddress(address),
+        find: { type: 0 }
+      }))
+    case "topic":
+      return Result.succeed({ target: NodeId.fromTopic(value), find: { type: Record.RecordType.topic } })
+    case "node_id":
+      return Result.map(NodeId.fromString(value), (target) => ({ target, find: undefined }))
+  }
+}
+
+const lookup = ({ find, target }: Goal) =>
+  Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.LookupEvent.Type>) {
+    const query = yield* Query.Query
+    yield* query.walk(target, find, (event) => sink.tell(() => Documents.queryEvent(event))).pipe(
+      Effect.timeoutOption(lookupTime),
+      Effect.map(Option.getOrUndefined),
+      Effect.flatMap((walked) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          sink.tell(() => ({
+            type: "lookup-ended",
+            at_ms: now,
+            target_hex: target,
+            timed_out: walked === undefined,
+            closest: walked?.closest.map(Documents.peer) ?? [],
+            records: walked?.records.map((record) => Documents.foundRecord(target, record)) ?? []
+          }))
+        })
+      ),
+      Effect.catchCause((cause) => Effect.logWarning("A lookup for a client failed", cause)),
+      Effect.ensuring(Effect.sync(sink.end)),
+      Effect.annotateLogs({ module: "effect-dht/http/Routes", fiber: "Lookup" }),
+      Effect.forkScoped
+    )
+  })
+
+const page = (options: { readonly first: boolean }) =>
+  HttpApiBuilder.group(
+    Api.Api,
+    "api",
+    Effect.fnUntraced(function*(handlers) {
+      const { of } = yield* node
+      const { response } = yield* EventStreams.EventStreams
+      const startedAt = yield* Clock.currentTimeMillis
+      const streamPlace = places("streams of events", maxEventStreams)
+      const lookupPlace = places("lookups", maxLookups)
+      const stream = <A extends { readonly type: string }>(
+        open: (sink: EventStreams.Sink<A>) => Effect.Effect<void, never, Scope.Scope | Services>
+      ) => response<A>((sink) => of(open(sink)))
+      return handlers.handleAll({
+        overview: () => of(Documents.overview({ ...options, startedAt })),
+        buckets: () => of(Documents.buckets),
+        traffic: () => of(Documents.trafficReport),
+        store: ({ query }) => of(Documents.storeReport(query.limit ?? defaultListed)),
+        announcements: () => of(Documents.announcements),
+        lookup: ({ payload }) =>
+          Effect.fromResult(goalOf(payload)).pipe(
+            Effect.mapError(({ message }) => ({ error: "BadRequest" as const, message })),
+            Effect.tap(() => lookupPlace),
+            Effect.map((goal) => stream(lookup(goal)))
+          ),
+        events: () => Effect.as(streamPlace, stream(events))
+      })
+    })
+  )
+
+// --- All -------------------------------------------------------------------------
+
+const explained = HttpApiMiddleware.layerSchemaErrorTransform(
+  Api.Explained,
+  (failure) =>
+    failure.kind === "Body" || failure.kind === "ResponseHeaders"
+      ? Effect.fail(failure)
+      : Effect.fail({ error: "BadRequest" as const, message: failure.cause.message })
+)
+
+/**
+ * All routes of {@link Api}, and the OpenAPI document that lists them. From now
+ * on the node keeps its last queries, and its metrics are registered. Whoever
+ * closes the server ends the streams first.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<EventStreams.EventStreams, never, HttpRouter | Services> => {
+  const { first = false } = options
+  return HttpApiBuilder.layer(Api.Api, { openapiPath: Api.openApiPath }).pipe(
+    Layer.provide([debug, operations(first), page({ first })]),
+    Layer.provide(explained),
+    Layer.provideMerge(EventStreams.layer),
+    Layer.provide(HttpServer.layerServices),
+    Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),
+    Layer.merge(DhtMetrics.layer),
+    Layer.merge(Layer.effectDiscard(NodeEvents.use((events) => events.keepQueries)))
+  )
+}

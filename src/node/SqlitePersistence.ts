@@ -1,0 +1,264 @@
+/**
+ * Keeps the state of a node in its data directory: in `state.sqlite`, by the
+ * SQLite that comes with Node, on a thread of its own.
+ *
+ * A batch is on the disk itself before it counts as written, so it outlives a
+ * loss of power as well. The file is for one node at a time, and is locked
+ * while that runs. One that is damaged is moved to `state.sqlite.damaged-<time>`
+ * and a new one begun; one of a later version of this library is left as it is,
+ * and the node keeps its state in memory. Either is said in the log.
+ *
+ * Records carry a checksum each. Their signatures were checked when they came
+ * in, and are not checked again when they are read.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { join } from "node:path"
+import { Worker } from "node:worker_threads"
+import * as Hex from "../internal/hex.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Persistence from "../Persistence.ts"
+import * as Record from "../Record.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import type { Page, Step, Table } from "./internal/stateFile.ts"
+import type { Answer, Call, Calls } from "./internal/stateWorker.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Made if there is none. */
+  readonly directory: string
+  /** The largest size of the file; defaults to 1 GiB, about a million records. */
+  readonly maxBytes?: number | undefined
+}
+
+/** What a write is given, and opening a file, which is checked; then the disk counts as broken. */
+const patience = "30 seconds"
+const openPatience = "2 minutes"
+
+/** Bytes of a signature that tell the records of a key apart. */
+const tagLength = 16
+
+// --- The worker ----------------------------------------------------------------
+
+/** What the worker was told could not be done. */
+class CallFailed extends Data.TaggedError("CallFailed")<{ readonly reason: string }> {
+  override get message() {
+    return this.reason
+  }
+}
+
+type Caller = <Name extends keyof Calls>(
+  name: Name,
+  ...args: Parameters<Calls[Name]>
+) => Effect.Effect<ReturnType<Calls[Name]>, CallFailed>
+
+// The file next to this one, which is TypeScript in the source tree and
+// JavaScript in the package.
+const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
+const program = new URL(`./internal/stateWorker${extension}`, import.meta.url)
+
+/** Starts a worker that ends with the scope. It keeps the process alive only while it has something to do. */
+const startWorker = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const worker = new Worker(program, { name: "effect-dht state", execArgv: [] })
+      worker.unref()
+      return worker
+    }),
+    (worker) => Effect.promise(() => worker.terminate())
+  ),
+  (worker): Caller => {
+    const waiting = new Map<number, (answer: Answer) => void>()
+    let calls = 0
+    let death: string | undefined
+    const settle = (answer: Answer) => {
+      const resume = waiting.get(answer.number)
+      waiting.delete(answer.number)
+      if (waiting.size === 0) worker.unref()
+      resume?.(answer)
+    }
+    const die = (reason: string) => {
+      death ??= reason
+      for (const number of Array.from(waiting.keys())) settle({ number, failure: death })
+    }
+    worker.on("message", settle)
+    worker.on("error", (error) => die(`its thread died: ${error instanceof Error ? error.message : String(error)}`))
+    worker.on("exit", () => die("its thread is gone"))
+    return (name, ...args) =>
+      Effect.callback((resume) => {
+        if (death !== undefined) return resume(new CallFailed({ reason: death }))
+        const call: Call = { number: calls++, name, args: args as ReadonlyArray<never> }
+        waiting.set(call.number, ({ failure, result }) =>
+          resume(
+            failure === undefined
+              ? Effect.succeed(result as ReturnType<Calls[typeof name]>)
+              : new CallFailed({ reason: failure })
+          ))
+        worker.ref()
+        worker.postMessage(call)
+        return Effect.sync(() => settle({ number: call.number }))
+      })
+  }
+)
+
+const inTime = (duration: Duration.Input) =>
+  Effect.timeoutOrElse({
+    duration,
+    orElse: () => new CallFailed({ reason: `the disk did not answer within ${duration}` })
+  })
+
+// --- What is written -----------------------------------------------------------
+
+const tagOf = (record: Record.SignedRecord): string => Hex.slice(record.signature, 0, tagLength)
+
+const put = (
+  table: Table,
+  key: NodeId,
+  record: Record.SignedRecord,
+  replaced: Record.SignedRecord | undefined
+): Step => ({
+  _tag: "Put",
+  table,
+  key,
+  tag: tagOf(record),
+  type: record.type,
+  expires: record.expiresAt,
+  bytes: record.bytes,
+  replaces: replaced && tagOf(replaced)
+})
+
+const stepOf = (change: Persistence.Change): Step => {
+  switch (change._tag) {
+    case "Stored":
+      return put("record", change.key, change.record, change.replaced)
+    case "Published":
+      return put("publication", change.key, change.record, change.replaced)
+    case "Removed":
+      return { _tag: "Delete", table: "record", key: change.key, tag: tagOf(change.record) }
+    case "Withdrawn":
+      return { _tag: "Delete", table: "publication", key: change.key, tag: tagOf(change.record) }
+    case "Cleared":
+      return { _tag: "Clear", key: change.key, type: change.type }
+    case "Signed":
+      return { _tag: "Fact", name: "seq", value: String(change.seq) }
+    case "Peers":
+      return { _tag: "Fact", name: "peers", value: change.peers.map(SocketAddress.format).join("\n") }
+    case "Seen":
+      return { _tag: "Seen", sightings: change.sightings }
+  }
+}
+
+// --- What is read --------------------------------------------------------------
+
+const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.Entry> =>
+  rows.flatMap(({ bytes, key }) => {
+    const record = Record.decode(bytes)
+    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success }] : []
+  })
+
+const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAddress> =>
+  (text ?? "").split("\n").flatMap((line) => {
+    const address = SocketAddress.fromString(line)
+    return Result.isSuccess(address) ? [address.success] : []
+  })
+
+const seqOf = (text: string | undefined): bigint => text !== undefined && /^\d{1,20}$/.test(text) ? BigInt(text) : 0n
+
+const makeMedium = (call: Caller, path: string): Persistence.Medium => {
+  /** What cannot be read is missed, and nothing more. */
+  const read = <A>(reading: Effect.Effect<A, CallFailed>, nothing: A): Effect.Effect<A> =>
+    Effect.catchTag(
+      reading,
+      "CallFailed",
+      ({ reason }) => Effect.as(Effect.logWarning(`State could not be read from ${path}: ${reason}`), nothing)
+    )
+
+  const entries = (table: Table): Stream.Stream<Persistence.Entry> =>
+    Stream.paginate(0, (from) =>
+      Effect.gen(function*() {
+        const page: Page = yield* read(call("page", table, from), { rows: [], damaged: 0, next: undefined })
+        if (page.damaged > 0) {
+          yield* Effect.logWarning(`${page.damaged} records in ${path} were damaged, and are left out`)
+        }
+        return [entriesOf(page), Option.fromUndefinedOr(page.next)] as const
+      }))
+
+  return {
+    records: entries("record"),
+    publications: Stream.runCollect(entries("publication")),
+    seq: Effect.map(read(call("fact", "seq"), undefined), seqOf),
+    peers: Effect.map(read(call("fact", "peers"), undefined), peersOf),
+    seen: Effect.map(
+      read(call("seen"), []),
+      (rows) => rows.map(({ id, lastSeen }) => ({ id: id as NodeId, lastSeen }))
+    ),
+    write: (batch, now) =>
+      call("write", batch.map(stepOf), now).pipe(
+        inTime(patience),
+        Effect.mapError(({ reason }) => new Persistence.WriteFailed({ reason: `${path}: ${reason}` }))
+      )
+  }
+}
+
+const pathIn = (directory: string): string => join(directory, "state.sqlite")
+
+const make = Effect.fnUntraced(
+  function*(
+    { directory, maxBytes = 1 << 30 }: Options
+  ): Effect.fn.Return<Persistence.Persistence["Service"], never, Scope.Scope> {
+    const path = pathIn(directory)
+    const call = yield* startWorker
+    const time = DateTime.formatIso(yield* DateTime.now).replaceAll(":", "-")
+    const opened = yield* call("open", { path, time, maxBytes }).pipe(inTime(openPatience), Effect.result)
+    if (Result.isFailure(opened)) {
+      const reason = `${path}: ${opened.failure.reason}`
+      yield* Effect.logWarning(`State is kept in memory only, and will be lost when the node ends: ${reason}`)
+      return yield* Persistence.makeUnavailable(reason)
+    }
+    if (opened.success !== undefined) {
+      const { path: kept, reason } = opened.success
+      yield* Effect.logWarning(`${path} was damaged (${reason}); it is now ${kept}, and a new one was begun`)
+    }
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), patience)))
+    return yield* Persistence.make(makeMedium(call, path))
+  },
+  Effect.annotateLogs({ module: "effect-dht/node/SqlitePersistence" })
+)
+
+/**
+ * Keeps state in `state.sqlite` of a directory. Where that cannot be used, the
+ * node runs all the same with its state in memory, and a warning in the log
+ * says why.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Persistence.Persistence> =>
+  Layer.effect(Persistence.Persistence, make(options))
+
+/**
+ * The addresses that a node of this data directory remembered, the best first;
+ * none while one runs there, or where nothing can be read.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const peers = (directory: string): Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>> =>
+  startWorker.pipe(
+    Effect.flatMap((call) => call("peek", pathIn(directory), "peers")),
+    Effect.orElseSucceed(() => undefined),
+    Effect.map(peersOf),
+    Effect.scoped
+  )

@@ -1,0 +1,74 @@
+/**
+ * The program of a worker thread that keeps the state of a node: it does what
+ * it is told, one call after the other, and answers each.
+ *
+ * @since 0.1.0
+ */
+import { parentPort } from "node:worker_threads"
+import { type Options, type Page, peek, reasonOf, StateFile, type Step, type Table } from "./stateFile.ts"
+
+/**
+ * What the worker can be told to do.
+ *
+ * @internal
+ */
+export interface Calls {
+  readonly open: (options: Options) => StateFile["setAside"]
+  readonly page: (table: Table, from: number) => Page
+  readonly fact: (name: string) => string | undefined
+  readonly seen: () => ReturnType<StateFile["seen"]>
+  readonly write: (steps: ReadonlyArray<Step>, now: number) => void
+  readonly close: () => void
+  readonly peek: (path: string, name: string) => string | undefined
+}
+
+/**
+ * A call; its answer repeats the number.
+ *
+ * @internal
+ */
+export interface Call {
+  readonly number: number
+  readonly name: keyof Calls
+  readonly args: ReadonlyArray<never>
+}
+
+/**
+ * @internal
+ */
+export interface Answer {
+  readonly number: number
+  readonly result?: unknown
+  /** Why it was not done. */
+  readonly failure?: string | undefined
+}
+
+let file: StateFile | undefined
+const opened = (): StateFile => {
+  if (file === undefined) throw new Error("no file is open")
+  return file
+}
+
+const calls: Calls = {
+  open: (options) => {
+    file = new StateFile(options)
+    return file.setAside
+  },
+  page: (...args) => opened().page(...args),
+  fact: (...args) => opened().fact(...args),
+  seen: () => opened().seen(),
+  write: (...args) => opened().write(...args),
+  close: () => file?.close(),
+  peek
+}
+
+parentPort?.on("message", ({ args, name, number }: Call) => {
+  const call: (...args: ReadonlyArray<never>) => unknown = calls[name]
+  let answer: Answer
+  try {
+    answer = { number, result: call(...args) }
+  } catch (error) {
+    answer = { number, failure: reasonOf(error) }
+  }
+  parentPort?.postMessage(answer)
+})

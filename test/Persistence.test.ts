@@ -1,0 +1,187 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Persistence from "../src/Persistence.ts"
+import { changesOf, entryOf } from "./utils/numbered.ts"
+import { settled } from "./utils/served.ts"
+
+const signed = (n: number): Persistence.Change => ({ _tag: "Signed", seq: BigInt(n) })
+const stored = (n: number): Persistence.Change => ({ _tag: "Stored", ...entryOf(n), replaced: undefined })
+
+/** A medium that a test can stop and break, and whose writes can be looked at. */
+const setUp = Effect.gen(function*() {
+  const memory = Persistence.makeMemory()
+  const batches: Array<ReadonlyArray<Persistence.Change>> = []
+  const gate = Latch.makeUnsafe(true)
+  const logged: Array<string> = []
+  const state = { failure: undefined as string | undefined }
+  const medium: Persistence.Medium = {
+    ...memory,
+    write: (batch, now) =>
+      Effect.gen(function*() {
+        yield* gate.await
+        if (state.failure !== undefined) return yield* new Persistence.WriteFailed({ reason: state.failure })
+        batches.push(batch)
+        yield* memory.write(batch, now)
+      })
+  }
+  const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+  const logger = Logger.make(({ message }) => void logged.push(String(message)))
+  const inside = Effect.provide(Logger.layer([logger]))
+  const metrics = new Map()
+  const measured = Effect.provideService(Metric.MetricRegistry, metrics)
+  const persistence = yield* Persistence.make(medium).pipe(Scope.provide(scope), inside, measured)
+  const metric = (metric: Metric.Metric<any, Metric.CounterState<number> | Metric.GaugeState<number>>) =>
+    Effect.map(Metric.value(metric), (state) => "count" in state ? state.count : state.value).pipe(measured)
+  return { ...persistence, memory, batches, gate, logged, state, metric, close: Scope.close(scope, Exit.void) }
+})
+
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+describe("Persistence", () => {
+  it.effect("writes what is saved within 10 ms together, and at once when somebody waits for it", () =>
+    Effect.gen(function*() {
+      const { batches, flush, save } = yield* setUp
+      save(signed(1))
+      yield* settled
+      save(signed(2))
+      yield* settled
+      assert.lengthOf(batches, 0)
+      yield* TestClock.adjust("10 millis")
+      assert.deepStrictEqual(batches, [[signed(1), signed(2)]])
+      save(signed(3))
+      yield* flush
+      assert.deepStrictEqual(batches[1], [signed(3)])
+    }))
+
+  it.effect("says that all is durable when it is, and not before", () =>
+    Effect.gen(function*() {
+      const { flush, gate, memory, save } = yield* setUp
+      yield* flush
+      gate.closeUnsafe()
+      save(signed(1))
+      const flushing = yield* start(flush)
+      yield* settled
+      save(signed(2))
+      assert.isUndefined(flushing.pollUnsafe())
+      gate.openUnsafe()
+      yield* Fiber.join(flushing)
+      assert.isTrue((yield* memory.seq) >= 1n)
+    }))
+
+  it.effect("takes note of changes while the disk stands still, a bounded number, the important ones last to go", () =>
+    Effect.gen(function*() {
+      const { flush, gate, memory, metric, save, status } = yield* setUp
+      gate.closeUnsafe()
+      save({ _tag: "Published", ...entryOf(0), replaced: undefined })
+      for (let n = 0; n < 20_000; n++) save(stored(n % 50))
+      const flushing = yield* start(Effect.exit(flush))
+      save(signed(7))
+      for (let n = 0; n < 20_000; n++) save(stored(n % 50))
+      const { dropped, queued } = yield* status
+      assert.isAtMost(queued, 8192)
+      assert.strictEqual(queued + dropped, 40_002)
+      gate.openUnsafe()
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(flushing)))
+      yield* flush
+      assert.deepStrictEqual(yield* memory.publications, [entryOf(0)])
+      assert.strictEqual(yield* memory.seq, 7n)
+      assert.deepStrictEqual(yield* status, { degraded: undefined, queued: 0, written: 40_002 - dropped, dropped })
+      assert.strictEqual(yield* metric(Persistence.changesDropped), dropped)
+      assert.strictEqual(yield* metric(Persistence.changesWritten), 40_002 - dropped)
+      assert.strictEqual(yield* metric(Persistence.queueLength), 0)
+    }))
+
+  it.effect("warns once when nothing can be written, and writes it all when that works again", () =>
+    Effect.gen(function*() {
+      const { flush, logged, memory, metric, save, state, status } = yield* setUp
+      state.failure = "the disk is full"
+      save(signed(1))
+      const error = yield* Effect.flip(flush)
+      assert.strictEqual(error.message, "Not everything would survive a restart: the disk is full")
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* status).degraded, "the disk is full")
+      assert.strictEqual(yield* metric(Persistence.isDegraded), 1)
+      assert.deepStrictEqual(logged, ["State cannot be saved, and is kept in memory only for now: the disk is full"])
+      // Nobody waits for what may never be.
+      save(signed(2))
+      assert.strictEqual((yield* Effect.flip(flush)).reason, "the disk is full")
+      state.failure = undefined
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* memory.seq, 2n)
+      assert.isUndefined((yield* status).degraded)
+      assert.strictEqual(yield* metric(Persistence.isDegraded), 0)
+      assert.lengthOf(logged, 2)
+      yield* flush
+    }))
+
+  it.effect("writes what is left when its scope closes", () =>
+    Effect.gen(function*() {
+      const { close, flush, memory, save } = yield* setUp
+      for (let n = 0; n < 1000; n++) save(signed(n))
+      yield* close
+      assert.strictEqual(yield* memory.seq, 999n)
+      save(signed(1000))
+      assert.strictEqual((yield* Effect.flip(flush)).reason, "the node is closed")
+    }))
+
+  it.effect("closes in 5 seconds when the disk stands still, in the middle of a batch too", () =>
+    Effect.gen(function*() {
+      const { close, gate, logged, save } = yield* setUp
+      gate.closeUnsafe()
+      save(signed(1))
+      yield* TestClock.adjust("10 millis")
+      save(signed(2))
+      const closing = yield* start(close)
+      yield* settled
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(logged, ["2 changes could not be saved before the node closed"])
+    }))
+
+  it.effect("writes once more what it was about to write when it was closed", () =>
+    Effect.gen(function*() {
+      const { close, gate, memory, save } = yield* setUp
+      gate.closeUnsafe()
+      save(signed(1))
+      yield* TestClock.adjust("10 millis")
+      const closing = yield* start(close)
+      yield* settled
+      gate.openUnsafe()
+      yield* Fiber.join(closing)
+      assert.strictEqual(yield* memory.seq, 1n)
+    }))
+
+  it.effect("survives a defect of the medium", () =>
+    Effect.gen(function*() {
+      const memory = Persistence.makeMemory()
+      let writes = 0
+      const { flush, save } = yield* Persistence.make({
+        ...memory,
+        write: (batch, now) => writes++ === 0 ? Effect.die("a bug") : memory.write(batch, now)
+      }).pipe(Effect.provide(Logger.layer([])))
+      save(signed(1))
+      const flushing = yield* start(flush)
+      yield* settled
+      yield* TestClock.adjust("11 seconds")
+      yield* Fiber.join(flushing)
+      assert.strictEqual(yield* memory.seq, 1n)
+    }))
+
+  it.effect("keeps nothing where nothing is to be kept", () =>
+    Effect.gen(function*() {
+      const { flush, isLasting, kept, save, status } = yield* Persistence.Persistence
+      changesOf(1).forEach(save)
+      assert.isFalse(isLasting)
+      assert.strictEqual((yield* Effect.flip(flush))._tag, "NotDurable")
+      assert.deepStrictEqual(yield* Stream.runCollect(kept.records), [])
+      assert.deepStrictEqual(yield* status, { degraded: undefined, queued: 0, written: 0, dropped: 0 })
+    }).pipe(Effect.provide(Persistence.layerNone)))
+})

@@ -1,0 +1,106 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestConsole from "effect/testing/TestConsole"
+import { existsSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import * as Cli from "../../src/cli/Cli.ts"
+import { blocks, documents, proseOf, read, root } from "./markdown.ts"
+
+const scripts: { readonly [name: string]: string } =
+  JSON.parse(readFileSync(join(root, "package.json"), "utf8")).scripts
+
+/** Every command line in the blocks and in the prose, with where it is. */
+const commands = [
+  ...blocks.filter(({ language }) => language === "sh").map(({ code, document }) => [document, code] as const),
+  ...documents.flatMap((document) =>
+    [...proseOf(document).matchAll(/`((?:npm|effect-dht|npx effect-dht) [^`]*)`/g)].map(([, code]) =>
+      [document, code] as const
+    )
+  )
+].flatMap(([document, code]) =>
+  code
+    .replaceAll("\\\n", " ")
+    .split(/\n|&&|\|\||;/)
+    .map((line) => line.replace(/#.*|>.*/, "").trim())
+    .filter((line) => /^(npm|npx|effect-dht) /.test(line))
+    .map((line) => ({ document, line, words: line.split(/\s+/).filter((word) => word !== "…") }))
+)
+
+/** What `--help` says of a command of effect-dht; undefined if there is no such command. */
+const helpOf = Effect.fnUntraced(function*(path: ReadonlyArray<string>) {
+  const before = (yield* TestConsole.logLines).length
+  yield* Cli.main([...path, "--help"]).pipe(Effect.provide(NodeServices.layer))
+  const help = (yield* TestConsole.logLines).slice(before).join("\n")
+  return help.includes(["effect-dht", ...path].join(" ")) ? help : undefined
+})
+
+const flagsIn = (words: ReadonlyArray<string>) =>
+  words.filter((word) => word.startsWith("--") && word !== "--").map((word) => word.split("=")[0])
+
+/** What is wrong with a command line of effect-dht. */
+const wrongWithCli = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const path: Array<string> = []
+  let help = yield* helpOf(path)
+  while (help?.includes("SUBCOMMANDS") && args.length > path.length && /^[a-z]/.test(args[path.length])) {
+    path.push(args[path.length])
+    help = yield* helpOf(path)
+  }
+  if (help === undefined) return [`there is no command "${path.join(" ")}"`]
+  return flagsIn(args).filter((flag) => !new RegExp(`${flag}\\b(?!-)`).test(help)).map((flag) => `there is no ${flag}`)
+})
+
+/** What is wrong with a script's name, its file, or flags that its file does not know. */
+const wrongWithScript = (name: string, args: ReadonlyArray<string>) => {
+  const script = scripts[name]
+  if (script === undefined) return [`there is no script "${name}"`]
+  const path = [...script.split(" "), ...args].find((word) => word.endsWith(".ts"))
+  if (path === undefined) return []
+  if (!existsSync(join(root, path))) return [`there is no ${path}`]
+  const source = readFileSync(join(root, path), "utf8")
+  return flagsIn(args).filter((flag) => !new RegExp(`\\b${flag.slice(2)}\\b`).test(source)).map((flag) =>
+    `${path} has no ${flag}`
+  )
+}
+
+const wrong = ([program, ...args]: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> => {
+  if (program === "effect-dht") return wrongWithCli(args)
+  if (program === "npx") return args[0] === "effect-dht" ? wrongWithCli(args.slice(1)) : Effect.succeed([])
+  if (["ci", "install"].includes(args[0])) return Effect.succeed([])
+  const [name, ...rest] = (args[0] === "run" ? args.slice(1) : args).filter((word) => word !== "--")
+  if (name === undefined) return Effect.succeed([])
+  return name === "dht" ? wrongWithCli(rest) : Effect.sync(() => wrongWithScript(name, rest))
+}
+
+describe("commands in the documents", () => {
+  it.effect("exist, with the flags they are given", () =>
+    Effect.gen(function*() {
+      assert.isAbove(commands.length, 20)
+      const found = yield* Effect.forEach(commands, ({ document, line, words }) =>
+        Effect.map(wrong(words), (reasons) =>
+          reasons.map((reason) => `${document}: ${line}: ${reason}`)))
+      assert.deepStrictEqual(found.flat(), [])
+    }))
+
+  it.effect("are found wrong where they are", () =>
+    Effect.gen(function*() {
+      const lines = [
+        "npm run nothing",
+        "npm run soak -- --nothing",
+        "npm run dht -- nothing",
+        "effect-dht node --nothing"
+      ]
+      for (const line of lines) assert.lengthOf(yield* wrong(line.split(" ")), 1, line)
+    }))
+})
+
+describe("links in the documents", () => {
+  it("lead to files that are there", () => {
+    const broken = documents.flatMap((document) =>
+      [...read(document).matchAll(/\]\((?!https?:)([^)#]+)/g)]
+        .filter(([, path]) => !existsSync(join(root, dirname(document), path)))
+        .map(([, path]) => `${document}: ${path}`)
+    )
+    assert.deepStrictEqual(broken, [])
+  })
+})

@@ -1,0 +1,59 @@
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { execFile, type ExecFileException } from "node:child_process"
+import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { blocks, root } from "./markdown.ts"
+
+const programs = blocks.filter(({ language }) => language === "ts").map((block) => ({
+  ...block,
+  file: `${block.document.replace(/\W/g, "-")}-${block.line}.ts`
+}))
+
+// A package of the same name, in which they find what they import.
+const project = mkdtempSync(join(tmpdir(), "effect-dht-docs-"))
+afterAll(() => rmSync(project, { recursive: true }))
+copyFileSync(join(root, "package.json"), join(project, "package.json"))
+for (const name of ["src", "node_modules"]) symlinkSync(join(root, name), join(project, name))
+const compilerOptions = { noUnusedLocals: false, types: ["node"] }
+writeFileSync(
+  join(project, "tsconfig.json"),
+  JSON.stringify({ extends: join(root, "tsconfig.json"), include: ["*.ts"], exclude: [], compilerOptions })
+)
+// Lines have the numbers that they have in the document.
+for (const { code, file, line } of programs) writeFileSync(join(project, file), "\n".repeat(line - 1) + code)
+
+const node = (...args: ReadonlyArray<string>) =>
+  new Promise<{ readonly error: ExecFileException | null; readonly stdout: string; readonly stderr: string }>(
+    (resolve) => {
+      execFile(
+        process.execPath,
+        args,
+        { cwd: project, timeout: 50_000 },
+        (error, stdout, stderr) => resolve({ error, stdout, stderr })
+      )
+    }
+  )
+
+/** What a program says it prints, in the comments beside. */
+const expected = (code: string) => [...code.matchAll(/\/\/ => (.*)$/gm)].map(([, line]) => line)
+
+describe.concurrent("programs in the documents", () => {
+  it("are type-checked", async () => {
+    const { stdout } = await node(join(root, "node_modules/typescript/bin/tsc"), "--project", project)
+    assert.strictEqual(stdout, "")
+  })
+
+  for (const { code, document, file, line, marks } of programs) {
+    if (!marks.includes("run")) continue
+    it(`run, and print what ${document} says in line ${line}`, async () => {
+      const { error, stderr, stdout } = await node("--conditions=effect-dht-source", file)
+      assert.deepStrictEqual({ error, stderr }, { error: null, stderr: "" })
+      assert.deepStrictEqual(stdout.split("\n").filter(Boolean), expected(code))
+    })
+  }
+
+  it("run where a document says so", () => {
+    assert.isAbove(programs.filter(({ marks }) => marks.includes("run")).length, 0)
+  })
+})

@@ -1,0 +1,63 @@
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+/** Longer than any of this takes on a slow machine. */
+const patience = "30 seconds"
+
+/** An example as a process of its own, as `npm run example` starts it; it is killed with the scope. */
+export const start = (file: string, ...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const path = fileURLToPath(new URL(`../../examples/${file}`, import.meta.url))
+      const child = spawn(process.execPath, ["--conditions=effect-dht-source", path, ...args], { stdio: "pipe" })
+      const closed = new Promise<{ readonly code: number | null; readonly error: string }>((resolve) => {
+        child.once("close", (code) => resolve({ code, error }))
+      })
+      let error = ""
+      child.stderr.setEncoding("utf8").on("data", (text: string) => error += text)
+      let out = ""
+      child.stdout.setEncoding("utf8").on("data", (text: string) => out += text)
+
+      /** Waits for text that the program has printed or will print, and succeeds with its groups. */
+      const prints = (pattern: RegExp) =>
+        Effect.callback<ReadonlyArray<string>>((resume) => {
+          const look = () => {
+            const match = pattern.exec(out)
+            if (match !== null) resume(Effect.succeed(match.slice(1)))
+          }
+          const ended = () => resume(Effect.die(new Error(`${file} ended without ${pattern}: ${out}${error}`)))
+          child.stdout.on("data", look)
+          child.once("close", ended)
+          look()
+          return Effect.sync(() => child.stdout.off("data", look).off("close", ended))
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: patience,
+            orElse: () => Effect.die(new Error(`${file} did not print ${pattern}: ${out}${error}`))
+          })
+        )
+
+      return {
+        child,
+        closed,
+        prints,
+        /** One line of the user's. */
+        type: (line: string) => Effect.sync(() => child.stdin.write(`${line}\n`)),
+        /** The user's end of input. */
+        hangUp: Effect.sync(() => child.stdin.end()),
+        kill: Effect.sync(() => child.kill("SIGTERM")),
+        ended: Effect.promise(() => closed).pipe(
+          Effect.timeoutOrElse({
+            duration: patience,
+            orElse: () => Effect.die(new Error(`${file} does not end: ${out}${error}`))
+          })
+        )
+      }
+    }),
+    ({ child, closed }) =>
+      Effect.promise(() => {
+        child.kill("SIGKILL")
+        return closed
+      })
+  )

@@ -1,0 +1,678 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as Address from "../../src/Address.ts"
+import * as Api from "../../src/http/Api.ts"
+import * as Documents from "../../src/http/Documents.ts"
+import * as Routes from "../../src/http/Routes.ts"
+import { NodeEvents } from "../../src/NodeEvents.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import * as Query from "../../src/Query.ts"
+import * as Record from "../../src/Record.ts"
+import { Routing } from "../../src/Routing.ts"
+import { Rpc } from "../../src/Rpc.ts"
+import { Store } from "../../src/Store.ts"
+import * as Transport from "../../src/Transport.ts"
+import { all, type Fetch, json, reader, serve, text } from "../utils/httpNode.ts"
+import * as Network from "../utils/network.ts"
+import { offer, settled } from "../utils/served.ts"
+
+/** Two nodes, of which one has joined through the other. */
+const pair = Effect.gen(function*() {
+  const a = yield* Network.node("a", Network.socketOf(1))
+  const b = yield* Network.node("b", Network.socketOf(2))
+  yield* Network.dht(b).bootstrap([Network.socketOf(1)])
+  return { a, b }
+})
+
+const paths = [
+  "/debug/identity",
+  "/debug/routing",
+  "/debug/store",
+  "/debug/stats",
+  "/debug/queries",
+  "/debug/replication"
+]
+
+describe("Routes", () => {
+  it.effect("says who the node is, its address in canonical text", () =>
+    Effect.gen(function*() {
+      const { a } = yield* pair
+      const { address, nodeId } = Network.dht(a)
+      assert.deepStrictEqual(yield* json(yield* (yield* serve(a))("/debug/identity")), {
+        address: Address.format(address),
+        node_id_hex: nodeId,
+        local_addr: "9.0.1.1:4121"
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("shows the routing table", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair
+      const self = Network.contactOf(a)
+      const peer = Network.contactOf(b)
+      yield* TestClock.adjust("62 seconds")
+      // Upkeep may have heard from the peer meanwhile.
+      const document = (yield* Effect.provideContext(Documents.routing, a)).peers[0]
+      assert.match(document.verified_ago ?? "", /^\d+s$/)
+      assert.deepStrictEqual(yield* json(yield* (yield* serve(a))("/debug/routing")), {
+        self_node_id_hex: self.id,
+        peers: [{
+          bucket: NodeId.bucketIndex(self.id, peer.id),
+          xor_distance_to_self_hex: NodeId.distance(self.id, peer.id),
+          address_hex: peer.address,
+          node_id_hex: peer.id,
+          ip: "9.0.2.1",
+          port: 4121,
+          verified_ago: document.verified_ago
+        }],
+        total_peers: 1
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("does not say when a peer was heard from that never was", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const { address, nodeId } = Network.identity("b")
+      Context.get(a, Routing).core.add({ id: nodeId, address, ...Network.socketOf(2) }, undefined, 0)
+      const body = yield* text(yield* (yield* serve(a))("/debug/routing"))
+      assert.include(body, nodeId)
+      assert.notInclude(body, "verified_ago")
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("shows every record, its seq and timestamp in full", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const signer = Network.identity("signer")
+      const record = Result.getOrThrow(Record.sign({
+        signer,
+        address: signer.address,
+        type: 0x03,
+        payload: Uint8Array.of(0x81, 0x01),
+        seq: 18446744073709551615n,
+        timestamp: 0n,
+        ttl: 7200
+      }))
+      yield* Context.get(a, Store).put(undefined, record)
+      const response = yield* (yield* serve(a))("/debug/store")
+      assert.strictEqual(response.headers.get("content-type"), "application/json")
+      assert.strictEqual(
+        yield* text(response),
+        `[{"key_node_id_hex":"${signer.nodeId}","address_hex":"${signer.address}","rec_type":3,` +
+          "\"seq\":18446744073709551615,\"timestamp\":0,\"ttl_seconds\":7200,\"payload_cbor_len\":2}]"
+      )
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("shows a store of many records as one document", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a)
+      assert.deepStrictEqual(yield* json(yield* fetch("/debug/store")), [])
+      const signer = Network.identity("signer")
+      const store = Context.get(a, Store)
+      const count = 600
+      for (let i = 0; i < count; i++) {
+        const key = NodeId.fromTopic(`topic ${i}`)
+        const record = Result.getOrThrow(Record.sign({
+          signer,
+          address: signer.address,
+          type: 0x81,
+          payload: Uint8Array.of(0xa0),
+          seq: BigInt(i),
+          timestamp: 0n,
+          ttl: 60
+        }))
+        yield* store.put(key, record)
+      }
+      const rows = yield* json(yield* fetch("/debug/store"))
+      assert.isArray(rows)
+      const seqs = (rows as ReadonlyArray<{ readonly seq: number }>).map(({ seq }) => seq)
+      assert.deepStrictEqual(seqs.toSorted((x, y) => x - y), Array.from({ length: count }, (_, i) => i))
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("gives the figures of the node", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const { completed, network, received, sent } = yield* Network.dht(b).stats
+      assert.isAbove(completed, 0)
+      assert.deepStrictEqual(yield* json(yield* (yield* serve(b))("/debug/stats")), {
+        rx_packets_verified: received,
+        tx_packets: sent,
+        rpc_completed: completed,
+        total_peers: 1,
+        reach_1h: 1,
+        reach_24h: 1,
+        reach_7d: 1,
+        estimated_network_size: network.size,
+        estimate_confidence: network.confidence,
+        verified_peers_1h: 1,
+        unique_nodes_since_start: 1
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  for (const path of paths) {
+    for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+      it.effect(`refuses ${method} ${path} and names what is allowed`, () =>
+        Effect.gen(function*() {
+          const a = yield* Network.node("a", Network.socketOf(1))
+          const response = yield* (yield* serve(a))(path, { method })
+          assert.strictEqual(response.status, 405)
+          assert.strictEqual(response.headers.get("allow"), "GET")
+        }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+    }
+
+    it.effect(`answers HEAD ${path} as GET, without the document`, () =>
+      Effect.gen(function*() {
+        const a = yield* Network.node("a", Network.socketOf(1))
+        const fetch = yield* serve(a)
+        const response = yield* fetch(path, { method: "HEAD" })
+        assert.strictEqual(response.status, 200)
+        assert.strictEqual(response.headers.get("content-type"), "application/json")
+        assert.strictEqual(yield* text(response), "")
+        assert.strictEqual((yield* fetch(path)).status, 200)
+      }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+  }
+
+  it.effect("knows no other path, and says where those are listed that it knows", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a)
+      for (const path of ["/debug", "/debug/", "/debug/store/x", "/api", "/assets/x"]) {
+        const response = yield* fetch(path)
+        assert.strictEqual(response.status, 404, path)
+        assert.include(yield* text(response), "/openapi.json")
+      }
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+/** The document at a path, which keeps to the schema. */
+const document = Effect.fnUntraced(function*<A, I>(
+  fetch: Fetch,
+  path: string,
+  schema: Schema.Codec<A, I>,
+  status = 200
+) {
+  const response = yield* fetch(path)
+  assert.strictEqual(response.status, status)
+  assert.strictEqual(response.headers.get("content-type"), "application/json")
+  return yield* Schema.decodeUnknownEffect(schema)(yield* json(response), { onExcessProperty: "error" })
+})
+
+const endpoint = { endpoints: ["quic://192.0.2.1:4121"], ttl: 600 }
+
+describe("the documents of a page", () => {
+  it.effect("shows the last queries: whom each asked, who told of whom, and what came of it", () =>
+    Effect.gen(function*() {
+      const nodes = yield* Network.build(4)
+      const [a, b] = nodes
+      const fetch = yield* serve(a)
+      assert.deepStrictEqual((yield* document(fetch, "/debug/queries", Api.Queries)).queries, [])
+      yield* Network.dht(a).findNode(Network.contactOf(b).id)
+      yield* Effect.flip(Network.dht(a).discover("nothing"))
+      const { queries } = yield* document(fetch, "/debug/queries", Api.Queries)
+      const [second, first] = queries
+      assert.strictEqual(queries.length, 2)
+      assert.deepInclude(first, {
+        kind: "find_node",
+        target_hex: Network.contactOf(b).id,
+        rec_type: null,
+        outcome: "done",
+        records: 0
+      })
+      assert.deepInclude(second, { kind: "find_value", rec_type: 0x10, outcome: "not_found" })
+      assert.strictEqual(first.requests, first.steps.length)
+      assert.sameMembers(
+        first.steps.map(({ peer }) => peer.node_id_hex),
+        nodes.slice(1).map((node) => Network.contactOf(node).id)
+      )
+      for (const step of first.steps) {
+        assert.strictEqual(step.outcome, "answered")
+        assert.strictEqual(step.learned_from_hex === null, step.depth === 0)
+        assert.isNotNull(step.took_ms)
+      }
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("keeps no more than the last 64 queries", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a)
+      for (let i = 0; i < 70; i++) yield* Network.dht(a).findNode(NodeId.fromTopic(`${i}`))
+      const { kept, queries } = yield* document(fetch, "/debug/queries", Api.Queries)
+      assert.strictEqual(kept, 64)
+      assert.deepStrictEqual(
+        queries.map(({ target_hex }) => target_hex),
+        Array.from({ length: 64 }, (_, i) => NodeId.fromTopic(`${69 - i}`))
+      )
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("shows what the node looks after, and who holds it", () =>
+    Effect.gen(function*() {
+      const nodes = yield* Network.build(4)
+      const [a, ...others] = nodes
+      const fetch = yield* serve(a)
+      yield* Network.dht(a).announceEndpoint(endpoint)
+      yield* settled
+      const { records, wanted } = yield* document(fetch, "/debug/replication", Api.Replication)
+      assert.strictEqual(wanted, 8)
+      assert.deepInclude(records[0].record, {
+        key_node_id_hex: Network.dht(a).nodeId,
+        address: Address.format(Network.dht(a).address),
+        rec_type: 1,
+        type_name: "endpoint",
+        expires_at: Network.now + 600
+      })
+      assert.sameDeepMembers(
+        records[0].replicas.map(({ peer, state }) => ({ id: peer.node_id_hex, state })),
+        others.map((node) => ({ id: Network.contactOf(node).id, state: "confirmed" as const }))
+      )
+      const { announcements } = yield* document(fetch, "/api/announcements", Api.Announcements)
+      assert.strictEqual(announcements.length, 1)
+      assert.deepStrictEqual(announcements[0].record, records[0].record)
+      assert.strictEqual(announcements[0].renews_at, Network.now + 300)
+      assert.strictEqual(announcements[0].confirmed.length, 3)
+      const { publishing } = yield* document(fetch, "/api/overview", Api.Overview)
+      assert.deepStrictEqual(publishing, {
+        announcements: 1,
+        records: 1,
+        confirmed_replicas: 3,
+        wanted_replicas: 8
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("forgets an announcement when it ends", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(2)
+      const fetch = yield* serve(a)
+      yield* Effect.scoped(Network.dht(a).announceEndpoint(endpoint))
+      assert.deepStrictEqual((yield* document(fetch, "/api/announcements", Api.Announcements)).announcements, [])
+      assert.deepStrictEqual((yield* document(fetch, "/debug/replication", Api.Replication)).records, [])
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("says who the node is, how it is reached and how large its network is", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair
+      const overview = yield* document(yield* serve(b), "/api/overview", Api.Overview)
+      const { address, nodeId } = Network.dht(b)
+      assert.deepInclude(overview, {
+        ready: true,
+        identity: { address: Address.format(address), node_id_hex: nodeId },
+        passive: false,
+        persistence: null
+      })
+      assert.strictEqual(overview.reachability.local_addr, "9.0.2.1:4121")
+      assert.strictEqual(overview.network.contacts, 1)
+      const { received, refused, sent } = yield* Network.dht(b).stats
+      assert.deepInclude(overview.traffic, { received, refused, sent, pending: 0 })
+      yield* Network.dht(a).setPublicHost("203.0.113.9")
+      const other = yield* document(yield* serve(a), "/api/overview", Api.Overview)
+      assert.strictEqual(other.reachability.public_host, "203.0.113.9")
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("shows each contact with how it does", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair
+      const { address, nodeId } = Network.identity("hearsay")
+      const contact = { id: nodeId, address, ...Network.socketOf(3) }
+      Context.get(b, Routing).core.add(contact, undefined, 0, Network.contactOf(a).id)
+      const { buckets, k, self_node_id_hex } = yield* document(yield* serve(b), "/api/buckets", Api.Buckets)
+      const self = Network.dht(b).nodeId
+      assert.strictEqual(self_node_id_hex, self)
+      assert.strictEqual(k, 16)
+      const contacts = buckets.flatMap(({ bucket, contacts }) => contacts.map((contact) => ({ bucket, ...contact })))
+      const found = (id: NodeId.NodeId) => contacts.find(({ peer }) => peer.node_id_hex === id)
+      assert.deepInclude(found(Network.contactOf(a).id), {
+        bucket: NodeId.bucketIndex(self, Network.contactOf(a).id),
+        fresh: true,
+        health: "good"
+      })
+      assert.isNotNull(found(Network.contactOf(a).id)?.rtt_ms)
+      assert.deepInclude(found(nodeId), {
+        heard_ms_ago: null,
+        fresh: false,
+        health: "unknown",
+        rtt_ms: null,
+        learned_from_hex: Network.contactOf(a).id
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("counts how long requests and queries took", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const { queries, requests, traffic } = yield* document(yield* serve(b), "/api/traffic", Api.TrafficReport)
+      const answered = requests.map(({ answered }) => answered.count).reduce((sum, count) => sum + count)
+      assert.strictEqual(answered, traffic.completed)
+      assert.isAbove(traffic.completed, 0)
+      for (const { answered: { bounds, count, counts } } of requests) {
+        assert.strictEqual(counts.length, bounds.length + 1)
+        assert.strictEqual(counts.reduce((sum, each) => sum + each), count)
+      }
+      assert.isAbove(queries.find(({ kind }) => kind === "find_node")?.duration.count ?? 0, 0)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("lists the store, at most as much of it as is asked for, and counts the rest", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      const fetch = yield* serve(a)
+      for (let i = 0; i < 5; i++) {
+        yield* Context.get(a, Store).put(NodeId.fromTopic("chess"), offer("chess", `player ${i}`))
+      }
+      const whole = yield* document(fetch, "/api/store", Api.StoreReport)
+      assert.deepInclude(whole, {
+        keys: 1,
+        records: 5,
+        by_type: [{ rec_type: 0x10, type_name: "topic", records: 5 }]
+      })
+      assert.strictEqual(whole.listed.length, 5)
+      const part = yield* document(fetch, "/api/store?limit=2", Api.StoreReport)
+      assert.deepStrictEqual(part, { ...whole, listed: whole.listed.slice(0, 2) })
+      for (const limit of ["-1", "5001", "1.5", "x"]) {
+        const response = yield* fetch(`/api/store?limit=${limit}`)
+        assert.strictEqual(response.status, 400, limit)
+        assert.include(yield* text(response), "limit")
+      }
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("/health", () => {
+  it.effect("is ready where the node is in touch with others", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      assert.deepStrictEqual(yield* document(yield* serve(b), "/health", Api.Health), {
+        live: true,
+        ready: true,
+        bound: true,
+        first: false,
+        verified_contacts_1h: 1
+      })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is live but not ready, status 503, while the node knows nobody", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const health = yield* document(yield* serve(a), "/health", Api.Health, 503)
+      assert.deepInclude(health, { live: true, ready: false })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is ready where the node is the first of its network", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const health = yield* document(yield* serve(a, { first: true }), "/health", Api.Health)
+      assert.deepInclude(health, { ready: true, first: true, verified_contacts_1h: 0 })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("/metrics", () => {
+  /** A line of Prometheus text that is no comment. */
+  const sample =
+    /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|NaN|[+-]Inf)$/
+
+  it.effect("is Prometheus text, each sample of a declared metric", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const response = yield* (yield* serve(b))("/metrics")
+      assert.strictEqual(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8")
+      const body = yield* text(response)
+      assert.isTrue(body.endsWith("\n"))
+      const declared = new Set<string>()
+      const values = new Map<string, number>()
+      for (const line of body.trimEnd().split("\n")) {
+        const type = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line)
+        if (type !== null) {
+          assert.isFalse(declared.has(type[1]), line)
+          declared.add(type[1])
+        } else if (!line.startsWith("# HELP ")) {
+          const parts = sample.exec(line)
+          assert.isNotNull(parts, line)
+          const [, name, labels = "", value] = parts!
+          assert.isTrue(declared.has(name) || declared.has(name.replace(/_(?:bucket|sum|count)$/, "")), line)
+          assert.isFalse(values.has(name + labels), line)
+          values.set(name + labels, Number(value))
+        }
+      }
+      const { completed, received, sent } = yield* Network.dht(b).stats
+      assert.strictEqual(values.get("dht_datagrams_received_total"), received)
+      assert.strictEqual(values.get("dht_datagrams_sent_total"), sent)
+      assert.strictEqual(values.get("dht_routing_contacts"), 1)
+      const answered = Array.from(values).filter(([name]) =>
+        name.startsWith("dht_rpc_client_duration_seconds_count") && name.includes("answered")
+      )
+      assert.strictEqual(answered.reduce((sum, [, count]) => sum + count, 0), completed)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("/openapi.json", () => {
+  it.effect("lists every route", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a)
+      const { openapi, paths } = (yield* json(yield* fetch("/openapi.json"))) as {
+        readonly openapi: string
+        readonly paths: { readonly [path: string]: { readonly [method: string]: unknown } }
+      }
+      assert.strictEqual(openapi, "3.1.0")
+      assert.deepStrictEqual(
+        Object.entries(paths).map(([path, methods]) => `${Object.keys(methods).join()} ${path}`).sort(),
+        [
+          "get /api/announcements",
+          "get /api/buckets",
+          "get /api/overview",
+          "get /api/store",
+          "get /api/traffic",
+          "get /debug/identity",
+          "get /debug/queries",
+          "get /debug/replication",
+          "get /debug/routing",
+          "get /debug/stats",
+          "get /debug/store",
+          "get /events",
+          "get /health",
+          "get /metrics",
+          "post /api/lookup"
+        ]
+      )
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+const post = (body: unknown): RequestInit => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body)
+})
+
+describe("/api/lookup", () => {
+  it.effect("streams the steps of a lookup and ends with what it found", () =>
+    Effect.gen(function*() {
+      const [a, b, c] = yield* Network.build(4)
+      yield* Network.dht(b).publishTopic({ topic: "chess", name: "Deep <b>", protocols: ["uci"] })
+      yield* settled
+      // Not the node's own copy.
+      yield* Context.get(a, Store).invalidate(NodeId.fromTopic("chess"), 0)
+      const response = yield* (yield* serve(a))("/api/lookup", post({ kind: "topic", value: "chess" }))
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(response.headers.get("content-type"), "text/event-stream")
+      const events = yield* all(response)
+      assert.deepStrictEqual(events.map(({ id }) => id), events.map((_, i) => i + 1))
+      const data = yield* Effect.forEach(events, ({ data }) => Schema.decodeUnknownEffect(Api.LookupEvent)(data))
+      assert.deepStrictEqual(data.map(({ type }) => type), events.map(({ type }) => type))
+      assert.strictEqual(data[0].type, "query-started")
+      const steps = data.flatMap((event) => event.type === "query-stepped" ? [event.step] : [])
+      for (const { peer } of steps) {
+        const [asked, answered] = steps.filter((step) => step.peer.node_id_hex === peer.node_id_hex)
+        assert.deepInclude(asked, { outcome: "unanswered", took_ms: null })
+        assert.deepInclude(answered, { outcome: "answered" })
+      }
+      assert.includeMembers(steps.map(({ peer }) => peer.node_id_hex), [Network.contactOf(c).id])
+      const ended = data.at(-1)
+      if (ended?.type !== "lookup-ended") return assert.fail("the last event is another one")
+      assert.isFalse(ended.timed_out)
+      assert.strictEqual(ended.target_hex, NodeId.fromTopic("chess"))
+      assert.deepInclude(ended.records[0], { topic: "chess", name: "Deep <b>", protocols: ["uci"] })
+      assert.strictEqual(ended.records[0].record.address, Address.format(Network.dht(b).address))
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("looks up where an address can be reached, and the nodes closest to an id", () =>
+    Effect.gen(function*() {
+      const [a, b] = yield* Network.build(3)
+      yield* Network.dht(b).publishEndpoint(endpoint)
+      yield* settled
+      const fetch = yield* serve(a)
+      const last = (body: unknown) =>
+        Effect.flatMap(Effect.flatMap(fetch("/api/lookup", post(body)), all), (events) =>
+          Schema.decodeUnknownEffect(Api.LookupEvent)(events.at(-1)?.data))
+      const reached = yield* last({ kind: "address", value: Address.format(Network.dht(b).address) })
+      assert.deepInclude(reached.type === "lookup-ended" ? reached.records[0] : undefined, {
+        endpoints: endpoint.endpoints
+      })
+      const close = yield* last({ kind: "node_id", value: Network.dht(b).nodeId })
+      assert.strictEqual(
+        close.type === "lookup-ended" ? close.closest[0].node_id_hex : undefined,
+        Network.dht(b).nodeId
+      )
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("says what is wrong with a request", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a)
+      const wrong: ReadonlyArray<readonly [body: unknown, said: string]> = [
+        [{ kind: "node_id", value: "zz" }, "is not a node id"],
+        [{ kind: "address", value: "a0" }, "is not an address"],
+        [{ kind: "topic", value: "" }, "value"],
+        [{ kind: "topic", value: "x".repeat(513) }, "value"],
+        [{ kind: "other", value: "x" }, "kind"],
+        [[], "object"]
+      ]
+      for (const [body, said] of wrong) {
+        const response = yield* fetch("/api/lookup", post(body))
+        assert.strictEqual(response.status, 400)
+        const { error, message } = (yield* json(response)) as { readonly error: string; readonly message: string }
+        assert.strictEqual(error, "BadRequest")
+        assert.include(message, said)
+      }
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  /** A node whose walks never end by themselves. */
+  const lost = Effect.gen(function*() {
+    const a = yield* Network.node("a", Network.socketOf(1))
+    const query = Context.get(a, Query.Query)
+    return Context.add(a, Query.Query, { ...query, walk: () => Effect.never })
+  })
+
+  it.effect("runs no more than four at a time, and gives each up after 15 seconds", () =>
+    Effect.gen(function*() {
+      const fetch = yield* serve(yield* lost)
+      const lookup = fetch("/api/lookup", post({ kind: "topic", value: "chess" }))
+      const running = yield* Effect.forEach(
+        Array.from({ length: Routes.maxLookups }),
+        () => Effect.flatMap(lookup, (response) => Effect.forkChild(all(response)))
+      )
+      yield* settled
+      const refused = yield* lookup
+      assert.strictEqual(refused.status, 503)
+      assert.include(yield* text(refused), "TooMany")
+      yield* TestClock.adjust("15 seconds")
+      for (const fiber of running) {
+        const ended = (yield* Fiber.join(fiber)).at(-1)?.data
+        assert.deepInclude(ended, { type: "lookup-ended", timed_out: true, closest: [], records: [] })
+      }
+      const again = yield* lookup
+      assert.strictEqual(again.status, 200)
+      yield* reader(again).leave
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("gives the walk up, and its place, when the client leaves", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const silent = yield* Network.puppet("silent", Network.socketOf(2))
+      yield* Network.dht(a).addContact(silent)
+      const fetch = yield* serve(a)
+      for (let i = 0; i < 2 * Routes.maxLookups; i++) {
+        const response = yield* fetch("/api/lookup", post({ kind: "topic", value: "chess" }))
+        assert.strictEqual(response.status, 200)
+        const { leave, next } = reader(response)
+        yield* next
+        yield* leave
+        yield* settled
+      }
+      const { queries } = yield* document(fetch, "/debug/queries", Api.Queries)
+      assert.strictEqual(queries.length, 2 * Routes.maxLookups)
+      for (const { outcome, steps } of queries) {
+        assert.strictEqual(outcome, "given_up")
+        assert.deepStrictEqual(steps.map(({ outcome }) => outcome), ["unanswered"])
+      }
+      assert.strictEqual(yield* Context.get(a, Rpc).pending, 0)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("/events", () => {
+  it.effect("tells what happens as it happens", () =>
+    Effect.gen(function*() {
+      const [a, b] = yield* Network.build(2)
+      const fetch = yield* serve(a)
+      const { leave, next } = reader(yield* fetch("/events"))
+      yield* next
+      const seen: Array<typeof Api.Event.Type> = []
+      /** Reads on until so many events of each of these types have come. */
+      const told = Effect.fnUntraced(function*(types: ReadonlyArray<string>, count = 1) {
+        while (!types.every((wanted) => seen.filter(({ type }) => type === wanted).length >= count)) {
+          for (const { data, type } of (yield* next) ?? []) {
+            const event = yield* Schema.decodeUnknownEffect(Api.Event)(data)
+            assert.strictEqual(event.type, type)
+            seen.push(event)
+          }
+        }
+      })
+      yield* Network.node("new", Network.socketOf(9)).pipe(
+        Effect.tap((node) => Network.dht(node).bootstrap([Network.socketOf(1)]))
+      )
+      yield* told(["peer-added"])
+      yield* Network.dht(b).publishEndpoint(endpoint)
+      yield* told(["record-stored"])
+      yield* Effect.scoped(Effect.andThen(Network.dht(a).announceTopic({ topic: "chess", name: "a" }), settled))
+      yield* told([
+        "publication-started",
+        "announcement-started",
+        "query-started",
+        "query-stepped",
+        "query-ended",
+        "replica-reported",
+        "publication-ended",
+        "announcement-ended"
+      ])
+      const traffic = () => seen.filter(({ type }) => type === "traffic").map(({ at_ms }) => at_ms)
+      assert.deepStrictEqual(traffic(), [Network.now * 1000])
+      yield* TestClock.adjust("2 seconds")
+      yield* told(["traffic"], 3)
+      assert.deepStrictEqual(traffic(), [0, 1000, 2000].map((millis) => Network.now * 1000 + millis))
+      yield* leave
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is nobody's business when the client has gone", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(2)
+      const { leave, next } = reader(yield* (yield* serve(a))("/events"))
+      yield* next
+      assert.isTrue(Context.get(a, NodeEvents).core.hasListeners)
+      yield* leave
+      yield* settled
+      assert.isFalse(Context.get(a, NodeEvents).core.hasListeners)
+      assert.isUndefined(Context.get(a, Routing).core.watcher)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("serves no more than 16 clients, and the next one once one has gone", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      const fetch = yield* serve(a)
+      const open = Effect.map(fetch("/events"), reader)
+      const clients = yield* Effect.forEach(Array.from({ length: Routes.maxEventStreams }), () => open)
+      yield* Effect.forEach(clients, ({ next }) => next, { discard: true })
+      assert.strictEqual((yield* fetch("/events")).status, 503)
+      yield* clients[0].leave
+      yield* settled
+      assert.strictEqual((yield* fetch("/events")).status, 200)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})

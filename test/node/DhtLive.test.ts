@@ -1,0 +1,94 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import type * as Scope from "effect/Scope"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { DhtLive } from "../../src/node/DhtLive.ts"
+import * as RunningNode from "../../src/node/RunningNode.ts"
+import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import { Persistence } from "../../src/Persistence.ts"
+import { SeenPeers } from "../../src/SeenPeers.ts"
+import { Store } from "../../src/Store.ts"
+import type * as network from "../utils/network.ts"
+import { dht } from "../utils/network.ts"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-live-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+const node = (data?: string): Effect.Effect<network.Node, never, Scope.Scope> =>
+  Effect.orDie(Layer.build(Layer.fresh(
+    DhtLive({ listen: { host: "127.0.0.1", port: 0 }, seed: new Uint8Array(32).fill(data === undefined ? 1 : 2), data })
+  )))
+
+describe("DhtLive with a data directory", () => {
+  it.live("comes back with its records, its peers and whom it saw, and the network with it", () =>
+    Effect.gen(function*() {
+      const data = join(yield* temporary, "new")
+      const other = yield* node()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const first = dht(yield* node(data))
+        yield* first.bootstrap([dht(other).localAddress])
+        yield* first.publishTopic({ topic: "a", name: "me" })
+      }))
+      assert.deepStrictEqual(yield* SqlitePersistence.peers(data), [dht(other).localAddress])
+
+      const again = yield* node(data)
+      assert.lengthOf(yield* Context.get(again, Store).getAll(NodeId.fromTopic("a"), 0), 1)
+      assert.strictEqual((yield* Context.get(again, SeenPeers).counts).week, 1)
+      const [contact] = yield* dht(again).bootstrap([])
+      assert.strictEqual(contact.id, dht(other).nodeId)
+      yield* Context.get(again, Persistence).flush
+    }))
+
+  it.live("says where it listens while it runs, and no longer", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { localAddress } = dht(yield* node(data))
+        assert.deepStrictEqual(yield* RunningNode.listening(data), localAddress)
+      }))
+      assert.isUndefined(yield* RunningNode.listening(data))
+    }))
+
+  it.live("leaves alone what a node that was started later in the same directory says", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      const later = { host: "127.0.0.1", port: 4121 }
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* node(data)
+        Fs.writeFileSync(join(data, "listening"), "127.0.0.1:4121\n")
+      }))
+      assert.deepStrictEqual(yield* RunningNode.listening(data), later)
+    }))
+
+  it.live("reads nothing from a file that does not say where a node listens", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      for (const text of ["", "nonsense\n", "127.0.0.1:4121\n".padEnd(1 << 20)]) {
+        Fs.writeFileSync(join(data, "listening"), text)
+        assert.isUndefined(yield* RunningNode.listening(data))
+      }
+      Fs.writeFileSync(join(data, "listening"), "0.0.0.0:4121\n")
+      assert.deepStrictEqual(yield* RunningNode.listening(data), { host: "127.0.0.1", port: 4121 })
+    }))
+
+  it.live("runs, and closes, where nothing can be written", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      const other = yield* node()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const alone = yield* node("/proc/nowhere")
+        assert.isNotEmpty(yield* dht(alone).bootstrap([dht(other).localAddress]))
+      })).pipe(Effect.provide(Logger.layer([logger])))
+      assert.lengthOf(logged, 1)
+      assert.include(logged[0], "in memory only")
+    }))
+})

@@ -1,0 +1,151 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import { once } from "node:events"
+import * as Net from "node:net"
+import * as NodeHttp from "../../src/node/NodeHttp.ts"
+import { NodeEvents } from "../../src/NodeEvents.ts"
+import * as Transport from "../../src/Transport.ts"
+import { reader } from "../utils/httpNode.ts"
+import * as Network from "../utils/network.ts"
+
+/** The server of a node that nobody else knows, on a port that is free. */
+const serve = (options: NodeHttp.Options = {}) =>
+  Effect.gen(function*() {
+    const node = yield* Network.node("a", Network.socketOf(1))
+    const context = yield* Effect.provideContext(Layer.build(NodeHttp.layer({ port: 0, ...options })), node)
+    const address = yield* Effect.provideContext(NodeHttp.localAddress, context)
+    return { node, ...address }
+  }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork)))
+
+const connect = (port: number) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const socket = Net.connect(port, "127.0.0.1").on("error", () => {})
+      await once(socket, "connect")
+      return socket
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+const get = (port: number, path: string, headers: Record<string, string> = {}) =>
+  Effect.promise(() => fetch(`http://127.0.0.1:${port}${path}`, { headers }))
+
+const token = "0123456789abcdef"
+
+describe("NodeHttp", () => {
+  it.live("serves the node on this machine only, unless told otherwise", () =>
+    Effect.gen(function*() {
+      const { host, node, port } = yield* serve()
+      assert.strictEqual(host, "127.0.0.1")
+      const body = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/debug/identity`).then((r) => r.text()))
+      assert.include(body, Network.dht(node).nodeId)
+    }))
+
+  it.live("says that its port is in use", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const error = yield* Effect.flip(serve({ port }))
+      assert.strictEqual(error._tag, "CannotServe")
+      assert.strictEqual(error.message, `Cannot serve HTTP on 127.0.0.1:${port}: the port is in use`)
+    }))
+
+  it.live("serves others than this machine only with a token", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(serve({ host: "0.0.0.0" }))
+      assert.strictEqual(error._tag, "TokenNeeded")
+      assert.match(error.message, /^HTTP on 0\.0\.0\.0:\d+ can be reached from elsewhere, and needs a token$/)
+      const { port } = yield* serve({ host: "0.0.0.0", token: Redacted.make(token) })
+      assert.strictEqual((yield* get(port, "/debug/identity")).status, 401)
+      assert.strictEqual((yield* get(port, "/debug/identity", { authorization: "Bearer x" })).status, 401)
+      assert.strictEqual((yield* get(port, "/debug/identity", { authorization: `Bearer ${token}` })).status, 200)
+    }))
+
+  it.live("takes no token that can be guessed, or that no header can carry", () =>
+    Effect.gen(function*() {
+      for (const unusable of [token.slice(1), `${token} x`, `${token}\n`, `${token}é`]) {
+        const error = yield* Effect.flip(serve({ token: Redacted.make(unusable) }))
+        assert.strictEqual(error.message, "The token has fewer than 16 characters, or others than visible ASCII")
+      }
+    }))
+
+  it.live("is called by the names it has, and by no other", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ host: "localhost" })
+      /** The status line of an answer to a request with this host. */
+      const ask = Effect.fnUntraced(function*(host: string) {
+        const socket = yield* connect(port)
+        socket.write(`GET /debug/identity HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+        const [bytes] = yield* Effect.promise(() => once(socket, "data"))
+        return String(bytes).split("\r\n")[0]
+      })
+      assert.strictEqual(yield* ask(`localhost:${port}`), "HTTP/1.1 200 OK")
+      assert.strictEqual(yield* ask(`127.0.0.1:${port}`), "HTTP/1.1 200 OK")
+      assert.strictEqual(yield* ask(`evil.example:${port}`), "HTTP/1.1 421 Misdirected Request")
+      assert.strictEqual(yield* ask("localhost"), "HTTP/1.1 421 Misdirected Request")
+    }))
+
+  it.live("reads no long body", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const response = yield* Effect.promise(() =>
+        fetch(`http://127.0.0.1:${port}/api/lookup`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ kind: "topic", value: "x".repeat(5000) })
+        })
+      )
+      assert.strictEqual(response.status, 413)
+    }))
+
+  it.live("waits for no client when its scope closes, and gives the port back", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { port } = yield* Scope.provide(serve(), scope)
+      yield* connect(port)
+      const half = yield* connect(port)
+      half.write("GET /debug/stats HTTP/1.1\r\nHost: localhost\r\n")
+      const ended = new Promise((resolve) => half.on("close", resolve))
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.promise(() => ended)
+      assert.strictEqual((yield* serve({ port })).port, port)
+    }))
+
+  it.live("ends streams of events properly when its scope closes", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { port } = yield* Scope.provide(serve(), scope)
+      const { next } = reader(yield* get(port, "/events"))
+      yield* next
+      yield* Scope.close(scope, Exit.void)
+      // A connection that broke would make the next read fail.
+      while ((yield* next) !== undefined);
+    }))
+
+  it.live("keeps little for a client that does not read, which misses events", () =>
+    Effect.gen(function*() {
+      const { node, port } = yield* serve()
+      const { core } = Context.get(node, NodeEvents)
+      const socket = yield* connect(port)
+      socket.write(`GET /events HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`)
+      yield* Effect.promise(() => once(socket, "readable"))
+      const contact = Network.contactOf(node)
+      const told = 200_000
+      for (let bucket = 1; bucket <= told; bucket++) {
+        core.tell({ _tag: "PeerAdded", at: 0, contact, bucket })
+        if (bucket % 500 === 0) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      }
+      // What was sent before the client stopped reading, and the newest.
+      let received = ""
+      socket.on("data", (bytes) => {
+        received += bytes.toString("latin1")
+      })
+      while (!received.includes(`"bucket":${told}}`)) yield* Effect.promise(() => once(socket, "data"))
+      const count = received.split("\nevent: peer-added\n").length - 1
+      assert.isBelow(count, told / 2)
+    }))
+})

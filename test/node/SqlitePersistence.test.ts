@@ -1,0 +1,467 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { DatabaseSync } from "node:sqlite"
+import * as Hex from "../../src/internal/hex.ts"
+import { migrations, type Page, StateFile } from "../../src/node/internal/stateFile.ts"
+import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
+import * as Persistence from "../../src/Persistence.ts"
+import { Prng } from "../../src/testing/internal/prng.ts"
+import { changesOf, entryOf, isRemoved, recordOf } from "../utils/numbered.ts"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-state-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+/** Runs an effect on the state of a directory, which is closed afterwards, and returns what was logged as well. */
+const on = <A, E>(
+  directory: string,
+  effect: Effect.Effect<A, E, Persistence.Persistence>,
+  maxBytes?: number
+) =>
+  Effect.suspend(() => {
+    const logged: Array<string> = []
+    const logger = Logger.make(({ message }) => void logged.push(String(message)))
+    return effect.pipe(
+      Effect.provide(Layer.fresh(SqlitePersistence.layer({ directory, maxBytes }))),
+      Effect.provide(Logger.layer([logger])),
+      Effect.map((result) => ({ result, logged }))
+    )
+  })
+
+const saving = (changes: ReadonlyArray<Persistence.Change>) =>
+  Persistence.Persistence.use(({ flush, save }) => {
+    changes.forEach(save)
+    return flush
+  })
+
+const turns = (count: number) => Array.from({ length: count }, (_, n) => changesOf(n)).flat()
+
+/** All that an earlier run left. */
+const kept = Persistence.Persistence.use(({ kept }) =>
+  Effect.all({
+    records: Stream.runCollect(kept.records),
+    publications: kept.publications,
+    seq: kept.seq,
+    peers: kept.peers,
+    seen: kept.seen
+  })
+)
+
+const file = (directory: string) => join(directory, "state.sqlite")
+
+const options = (directory: string) => ({ path: file(directory), time: "then", maxBytes: 1 << 30 })
+
+/** Unix milliseconds. */
+const now = 1_750_000_000_000
+
+/** What stands for an entry, to compare. */
+const nameOf = ({ key, record }: Persistence.Entry): string => `${key} ${Hex.encode(record.bytes)}`
+
+const numbered: Array<string> = []
+const nameOfNumber = (n: number): string => numbered[n] ??= nameOf(entryOf(n))
+
+describe("SqlitePersistence", () => {
+  it.live("finds every record that was durable before the process was killed, 50 times at any moment", () =>
+    Effect.gen(function*() {
+      const durable = yield* Effect.forEach(Array.from({ length: 5 }), () => killTenTimes, { concurrency: "unbounded" })
+      // Otherwise nothing was under load.
+      assert.isAbove(Math.min(...durable), 100)
+    }))
+
+  it.live("leaves to the next run what it was told", () =>
+    Effect.gen(function*() {
+      const directory = join(yield* temporary, "new")
+      const peers = [{ host: "9.0.0.1", port: 4121 }, { host: "2001:db8::1", port: 1 }]
+      const lastSeen = yield* Clock.currentTimeMillis
+      const sightings = [{ id: entryOf(0).key, lastSeen: lastSeen - 1 }, { id: entryOf(4).key, lastSeen }]
+      yield* on(
+        directory,
+        saving([
+          { _tag: "Stored", ...entryOf(0), replaced: undefined },
+          { _tag: "Stored", ...entryOf(1), replaced: undefined },
+          { _tag: "Stored", ...entryOf(2), replaced: recordOf(1) },
+          { _tag: "Stored", ...entryOf(3), replaced: undefined },
+          { _tag: "Removed", ...entryOf(3) },
+          { _tag: "Stored", ...entryOf(4), replaced: undefined },
+          { _tag: "Cleared", key: entryOf(4).key, type: 0 },
+          { _tag: "Stored", ...entryOf(8), replaced: undefined },
+          { _tag: "Cleared", key: entryOf(8).key, type: 0x81 },
+          { _tag: "Published", ...entryOf(5), replaced: undefined },
+          { _tag: "Published", ...entryOf(6), replaced: undefined },
+          { _tag: "Withdrawn", ...entryOf(6) },
+          { _tag: "Published", ...entryOf(7), replaced: recordOf(5) },
+          { _tag: "Signed", seq: 2n ** 64n - 1n },
+          { _tag: "Peers", peers: [{ host: "9.9.9.9", port: 9 }] },
+          { _tag: "Peers", peers },
+          { _tag: "Seen", sightings }
+        ])
+      )
+      const { logged, result } = yield* on(directory, kept)
+      assert.deepStrictEqual(logged, [])
+      assert.deepStrictEqual(result, {
+        records: [entryOf(0), entryOf(2), entryOf(8)],
+        publications: [entryOf(7)],
+        seq: 2n ** 64n - 1n,
+        peers,
+        seen: sightings
+      })
+    }))
+
+  it.live("saves what is left when the node closes", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const changes = turns(1000)
+      yield* on(directory, Persistence.Persistence.use(({ save }) => Effect.sync(() => changes.forEach(save))))
+      const { result } = yield* on(directory, kept)
+      assert.strictEqual(result.seq, 999n)
+      assert.lengthOf(result.records, 802)
+    }))
+
+  it.live("is for the owner's eyes only", () =>
+    Effect.gen(function*() {
+      const directory = join(yield* temporary, "new")
+      yield* on(
+        directory,
+        Effect.andThen(
+          saving(changesOf(1)),
+          Effect.sync(() => {
+            assert.strictEqual(Fs.statSync(directory).mode & 0o777, 0o700)
+            assert.isAbove(Fs.readdirSync(directory).length, 1)
+            for (const name of Fs.readdirSync(directory)) {
+              assert.strictEqual(Fs.statSync(join(directory, name)).mode & 0o777, 0o600, name)
+            }
+          })
+        )
+      )
+    }))
+
+  it.live("tells others the remembered peers while no node runs", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const peers = [{ host: "9.0.0.1", port: 4121 }]
+      assert.deepStrictEqual(yield* SqlitePersistence.peers(directory), [])
+      assert.deepStrictEqual(Fs.readdirSync(directory), [])
+      yield* on(
+        directory,
+        Effect.gen(function*() {
+          yield* saving([{ _tag: "Peers", peers }])
+          assert.deepStrictEqual(yield* SqlitePersistence.peers(directory), [])
+        })
+      )
+      assert.deepStrictEqual(yield* SqlitePersistence.peers(directory), peers)
+    }))
+
+  describe("keeps state in memory only, says why once, and leaves alone what is there", () => {
+    /** Runs a node's state where it cannot be kept. */
+    const degraded = Effect.fnUntraced(function*(directory: string, reason: RegExp) {
+      const { logged, result } = yield* on(
+        directory,
+        Effect.gen(function*() {
+          const { flush, isLasting, save, status } = yield* Persistence.Persistence
+          turns(10).forEach(save)
+          assert.match((yield* Effect.flip(flush)).reason, reason)
+          return { isLasting, status: yield* status, metric: yield* Metric.value(Persistence.isDegraded) }
+        })
+      ).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+      assert.lengthOf(logged, 1)
+      assert.match(logged[0], /in memory only/)
+      assert.match(logged[0], reason)
+      assert.match(result.status.degraded ?? "", reason)
+      assert.strictEqual(result.metric.value, 1)
+      assert.isFalse(result.isLasting)
+    })
+
+    it.live("where nothing can be written", () => degraded("/proc/nowhere", /nowhere/))
+
+    it.live("while another node runs in the same directory", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        yield* on(
+          directory,
+          Effect.gen(function*() {
+            yield* saving(changesOf(0))
+            yield* degraded(directory, /another node/)
+            yield* saving(changesOf(1))
+          })
+        )
+        const { result } = yield* on(directory, kept)
+        assert.deepStrictEqual(result.records, [entryOf(0), entryOf(1)])
+      }))
+
+    it.live("where the file is of a later version", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        yield* on(directory, saving(turns(3)))
+        const later = new StateFile({
+          ...options(directory),
+          migrations: [...migrations, "ALTER TABLE record ADD COLUMN later TEXT"]
+        })
+        later.close()
+        const before = Fs.readFileSync(file(directory))
+        yield* degraded(directory, /later version.*its schema is 2, this version knows 1/)
+        assert.deepStrictEqual(Fs.readFileSync(file(directory)), before)
+      }))
+
+    it.live("where the file is another program's", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const other = new DatabaseSync(file(directory))
+        other.exec("CREATE TABLE record (a); PRAGMA user_version = 1")
+        other.close()
+        const before = Fs.readFileSync(file(directory))
+        yield* degraded(directory, /another program/)
+        assert.deepStrictEqual(Fs.readFileSync(file(directory)), before)
+      }))
+  })
+
+  it.live("takes over a file of an earlier version", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      yield* on(directory, saving(turns(3)))
+      const later = new StateFile({
+        ...options(directory),
+        migrations: [...migrations, "ALTER TABLE record ADD COLUMN later TEXT"]
+      })
+      assert.isUndefined(later.setAside)
+      assert.deepStrictEqual(later.page("record", 0).rows.map(({ key }) => key), [0, 1, 2].map((n) => entryOf(n).key))
+      later.close()
+    }))
+
+  it.live("goes on in memory when the disk is full, with one warning, and saves again when it is not", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const { logged, result } = yield* on(
+        directory,
+        Effect.gen(function*() {
+          const { flush, save, status } = yield* Persistence.Persistence
+          for (let n = 0; n < 3000; n++) save({ _tag: "Stored", ...entryOf(n), replaced: undefined })
+          const { reason } = yield* Effect.flip(flush)
+          assert.match(reason, /full/)
+          assert.match((yield* status).degraded ?? "", /full/)
+          assert.match((yield* Effect.flip(flush)).reason, /full/)
+          return (yield* status).written
+        }),
+        1 << 20
+      )
+      assert.lengthOf(logged.filter((line) => line.includes("cannot be saved")), 1)
+      assert.isAbove(result, 0)
+      // The disk has room again, and what was written before is there.
+      const { result: { records } } = yield* on(directory, kept)
+      assert.isAtLeast(records.length, result)
+      assert.deepStrictEqual(records, Array.from(records, (_, n) => entryOf(n)))
+    }))
+
+  describe("of a damaged file", () => {
+    const count = 400
+
+    /** A file of some hundred records and facts, closed as by a node that ended. */
+    const written = Effect.fnUntraced(function*(directory: string) {
+      yield* on(
+        directory,
+        saving(
+          Array.from({ length: count }, (_, n): ReadonlyArray<Persistence.Change> => [
+            { _tag: "Stored", ...entryOf(n), replaced: undefined },
+            { _tag: "Signed", seq: BigInt(n) }
+          ]).flat()
+        )
+      )
+      return Fs.readFileSync(file(directory))
+    })
+
+    /** What is found in a file of these bytes, and whether anything was said of damage. */
+    const read = (directory: string, bytes: Uint8Array) => {
+      for (const name of Fs.readdirSync(directory)) Fs.rmSync(join(directory, name))
+      Fs.writeFileSync(file(directory), bytes)
+      let state: StateFile
+      try {
+        state = new StateFile(options(directory))
+      } catch {
+        // It is not touched, and that is said.
+        assert.deepStrictEqual(Fs.readFileSync(file(directory)), Buffer.from(bytes))
+        return { found: new Set<string>(), isSaid: true }
+      }
+      const found = new Set<string>()
+      let damaged = 0
+      for (let from: number | undefined = 0; from !== undefined;) {
+        const page: Page = state.page("record", from)
+        damaged += page.damaged
+        from = page.next
+        for (const { bytes, key } of page.rows) found.add(`${key} ${Hex.encode(bytes)}`)
+      }
+      if (state.setAside !== undefined) {
+        assert.deepStrictEqual(Fs.readFileSync(state.setAside.path), Buffer.from(bytes))
+        assert.strictEqual(found.size, 0)
+      }
+      state.write([{ _tag: "Fact", name: "seq", value: "1" }], now)
+      state.close()
+      return { found, isSaid: state.setAside !== undefined || damaged > 0 }
+    }
+
+    const genuine = () => new Set(Array.from({ length: count }, (_, n) => nameOfNumber(n)))
+
+    const check = ({ found, isSaid }: ReturnType<typeof read>, how: string) => {
+      const all = genuine()
+      for (const name of found) assert.isTrue(all.has(name), `a record that nobody put after ${how}`)
+      if (found.size < count) {
+        assert.isTrue(isSaid, `${count - found.size} records are gone, and nobody says so after ${how}`)
+      }
+      return isSaid
+    }
+
+    it.live("nothing is served that nobody put, and nothing is lost in silence, whichever bits are wrong", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const whole = yield* written(directory)
+        assert.isFalse(check(read(directory, whole), "nothing"))
+        const random = new Prng(1, "flips")
+        let said = 0
+        for (let i = 0; i < 120; i++) {
+          const damaged = Uint8Array.from(whole)
+          const bit = random.below(8)
+          // The header and the schema as often as all the rest.
+          const at = random.below(i % 2 === 0 ? 4096 : damaged.length)
+          damaged[at] ^= 1 << bit
+          if (check(read(directory, damaged), `bit ${bit} of byte ${at}`)) said++
+        }
+        assert.isAbove(said, 50)
+      }))
+
+    it.live("the same holds of one that was cut off", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const whole = yield* written(directory)
+        const random = new Prng(1, "cuts")
+        const lengths = [
+          1,
+          50,
+          100,
+          511,
+          512,
+          4095,
+          4096,
+          8192,
+          ...Array.from({ length: 30 }, () => 1 + random.below(whole.length - 1))
+        ]
+        for (const length of lengths) {
+          assert.isTrue(check(read(directory, whole.subarray(0, length)), `${length} bytes`), `${length} bytes`)
+        }
+      }))
+
+    it.live("a log that is damaged loses its end at most", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const target = yield* temporary
+        const files = yield* on(
+          directory,
+          Effect.gen(function*() {
+            yield* saving(turns(count))
+            // As a process that is killed leaves them.
+            return ["state.sqlite", "state.sqlite-wal"].map((name) =>
+              [name, Fs.readFileSync(join(directory, name))] as const
+            )
+          })
+        )
+        const all = genuine()
+        const random = new Prng(1, "log")
+        let kept = 0
+        for (let i = 0; i < 60; i++) {
+          for (const name of Fs.readdirSync(target)) Fs.rmSync(join(target, name))
+          for (const [name, bytes] of files.result) {
+            const copy = Uint8Array.from(bytes)
+            if (name.endsWith("-wal")) copy[random.below(copy.length)] ^= 1 << random.below(8)
+            Fs.writeFileSync(join(target, name), copy)
+          }
+          const state = new StateFile(options(target))
+          const { rows } = state.page("record", 0)
+          for (const { bytes, key } of rows) assert.isTrue(all.has(`${key} ${Hex.encode(bytes)}`))
+          kept += rows.length
+          state.close()
+        }
+        assert.isAbove(kept, 0)
+      }))
+
+    it.live("the node says where the file is now, and keeps its state in a new one", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const damaged = Uint8Array.from(yield* written(directory)).fill(0x55, 4096, 12_288)
+        Fs.writeFileSync(file(directory), damaged)
+        const { logged } = yield* on(directory, saving(changesOf(0)))
+        assert.lengthOf(logged, 1)
+        const aside = Fs.readdirSync(directory).find((name) => name.includes(".damaged-")) ?? "nothing"
+        assert.include(logged[0], join(directory, aside))
+        assert.deepStrictEqual(Fs.readFileSync(join(directory, aside)), Buffer.from(damaged))
+        const { logged: none, result } = yield* on(directory, kept)
+        assert.deepStrictEqual(none, [])
+        assert.deepStrictEqual(result.records, [entryOf(0)])
+      }))
+
+    it.live("the node says how many records are left out, once", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        yield* written(directory)
+        const db = new DatabaseSync(file(directory))
+        db.exec("UPDATE record SET expires = expires + 1 WHERE rowid = 7")
+        db.close()
+        const { logged, result } = yield* on(directory, kept)
+        assert.lengthOf(logged, 1)
+        assert.match(logged[0], /^1 records in .* were damaged/)
+        assert.lengthOf(result.records, count - 1)
+        const again = yield* on(directory, kept)
+        assert.deepStrictEqual(again.logged, [])
+        assert.lengthOf(again.result.records, count - 1)
+      }))
+  })
+})
+
+/** Has writers killed in one directory, one after the other, and succeeds with how many numbers were durable. */
+const killTenTimes = Effect.gen(function*() {
+  const directory = yield* temporary
+  let durable = -1
+  let removed = -1
+  for (let round = 0; round < 10; round++) {
+    const printed = yield* Effect.promise(() => killed(directory, durable + 1))
+    if (printed === undefined) continue
+    durable = printed
+    const { logged, result: { records, seq } } = yield* on(directory, kept)
+    assert.deepStrictEqual(logged, [])
+    const found = new Set(records.map(nameOf))
+    for (let n = 0; n <= durable; n++) {
+      const isThere = found.has(nameOfNumber(n))
+      if (!isRemoved(n)) assert.isTrue(isThere, `record ${n} of ${durable}`)
+      else if (n + 10 <= durable) assert.isFalse(isThere, `removed record ${n} of ${durable}`)
+    }
+    assert.isTrue(seq >= BigInt(durable))
+    removed = durable
+  }
+  return removed
+})
+
+/** Runs a writer for a moment and returns the last number that it called durable. */
+const killed = async (directory: string, from: number): Promise<number | undefined> => {
+  const writer = spawn(process.execPath, [join(import.meta.dirname, "stateWriter.ts"), directory, String(from)], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  let last: number | undefined
+  const lines = createInterface(writer.stdout)
+  lines.on("line", (line) => {
+    last = Number(line)
+  })
+  const closed = once(lines, "close")
+  await once(lines, "line")
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 60))
+  writer.kill("SIGKILL")
+  await closed
+  return last
+}

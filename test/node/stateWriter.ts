@@ -1,0 +1,24 @@
+/**
+ * A process that saves numbered records in a directory as fast as it can, from
+ * a number on, and prints each number that is durable, until it is killed.
+ */
+import * as Effect from "effect/Effect"
+import { writeSync } from "node:fs"
+import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
+import { Persistence } from "../../src/Persistence.ts"
+import { changesOf } from "../utils/numbered.ts"
+
+const [directory, from] = process.argv.slice(2)
+
+await Effect.runPromise(
+  Effect.gen(function*() {
+    const { flush, save } = yield* Persistence
+    for (let n = Number(from);; n++) {
+      changesOf(n).forEach(save)
+      // Some wait for others, as they do in a node.
+      if (n % 7 !== 0) continue
+      yield* flush
+      writeSync(1, `${n}\n`)
+    }
+  }).pipe(Effect.provide(SqlitePersistence.layer({ directory })))
+)

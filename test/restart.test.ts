@@ -1,0 +1,305 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+
+import type * as Dht from "../src/Dht.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Persistence from "../src/Persistence.ts"
+import * as Record from "../src/Record.ts"
+import { Replication } from "../src/Replication.ts"
+import { SeenPeers } from "../src/SeenPeers.ts"
+import { Store } from "../src/Store.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+import { offer, settled } from "./utils/served.ts"
+
+const socket = network.socketOf(100)
+
+/** A node whose state is kept over its restarts. */
+const machine = (options: Dht.Options = {}) => {
+  const memory = Persistence.makeMemory()
+  return {
+    memory,
+    /** Runs the node in a scope of its own; what is returned closes it. */
+    start: Effect.fnUntraced(function*(changed: Dht.Options = {}) {
+      const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+      const node = yield* Scope.provide(
+        network.node("restarted", socket, { ...options, ...changed, persistence: Persistence.layerMemory(memory) }),
+        scope
+      )
+      return { node, close: Scope.close(scope, Exit.void), scope }
+    })
+  }
+}
+
+const store = (node: network.Node) => Context.get(node, Store)
+
+/** Lets the network come to rest. */
+const rest = Effect.andThen(settled, TestClock.adjust("20 seconds"))
+
+const begin = TestClock.setTime(network.now * 1000)
+
+const topicKey = (topic: string) => NodeId.fromTopic(topic)
+
+describe("a node that starts again", () => {
+  it.effect("serves the records it held, but for those that expired, were removed or had to make room", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { start } = machine({ maxKeys: 3 })
+      const first = yield* start()
+      const put = (topic: string, options?: Parameters<typeof offer>[2]) =>
+        store(first.node).put(topicKey(topic), offer(topic, "alice", options))
+      yield* put("evicted")
+      yield* put("kept", { seq: 1n })
+      yield* put("kept", { seq: 2n })
+      yield* put("short", { ttl: 60 })
+      yield* put("removed")
+      yield* store(first.node).invalidate(topicKey("removed"), 0)
+      yield* put("last")
+      yield* first.close
+
+      yield* TestClock.adjust("2 minutes")
+      const { node } = yield* start({ maxKeys: 2 })
+      const held = (topic: string) => store(node).getAll(topicKey(topic), 0)
+      assert.deepStrictEqual(yield* held("kept"), [offer("kept", "alice", { seq: 2n })])
+      assert.deepStrictEqual(yield* held("last"), [offer("last", "alice")])
+      for (const topic of ["evicted", "short", "removed"]) assert.deepStrictEqual(yield* held(topic), [], topic)
+      assert.strictEqual(yield* store(node).size, 2)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("leaves no more to the next run than it holds", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { memory, start } = machine({ maxKeys: 3, policy: Record.policyNone })
+      const { close, node } = yield* start()
+      const sign = (name: string, type: number, seq: number) =>
+        Result.getOrThrow(Record.sign({
+          signer: network.identity(name),
+          address: network.addressOf(name),
+          type,
+          payload: Uint8Array.of(seq),
+          seq: BigInt(seq),
+          timestamp: BigInt(network.now + seq),
+          ttl: 3600
+        }))
+      // Six messages of one sender where four have room, one topic three times, and a key too many.
+      for (let i = 0; i < 6; i++) yield* store(node).put(topicKey("recipient"), sign("alice", 0x80, i))
+      for (let i = 0; i < 3; i++) yield* store(node).put(topicKey("topic"), sign("alice", 0x11, i))
+      for (const name of ["bob", "carol"]) yield* store(node).put(undefined, sign(name, 0x03, 1))
+      yield* network.dht(node).publishTopic({ topic: "own", name: "me" })
+      yield* network.dht(node).publishTopic({ topic: "own", name: "me, once more" })
+      const namesOf = (rows: ReadonlyArray<{ readonly key: string; readonly seq: bigint }>) =>
+        rows.map(({ key, seq }) => `${key} ${seq}`).sort()
+      const held = namesOf(yield* store(node).rows)
+      yield* close
+      const kept = yield* Stream.runCollect(memory.records)
+      assert.deepStrictEqual(namesOf(kept.map(({ key, record }) => ({ key, seq: record.seq }))), held)
+      assert.lengthOf(yield* memory.publications, 1)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("sorts out what it has not managed to save", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { memory, start } = machine()
+      const stored = (seq: bigint): Persistence.Change => ({
+        _tag: "Stored",
+        key: topicKey("a"),
+        record: offer("a", "alice", { seq }),
+        replaced: undefined
+      })
+      yield* memory.write([stored(1n), stored(3n), stored(2n)], network.now * 1000)
+      const { close, node } = yield* start()
+      assert.deepStrictEqual(yield* store(node).getAll(topicKey("a"), 0), [offer("a", "alice", { seq: 3n })])
+      yield* close
+      assert.lengthOf(yield* Stream.runCollect(memory.records), 1)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("still knows by then which of two records is newer, and which key was used last", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { start } = machine({ maxKeys: 2 })
+      const first = yield* start()
+      for (const topic of ["a", "b"]) {
+        yield* store(first.node).put(topicKey(topic), offer(topic, "alice", { seq: 5n }))
+      }
+      yield* first.close
+      const { node } = yield* start()
+      const stale = yield* Effect.flip(store(node).put(topicKey("a"), offer("a", "alice", { seq: 4n })))
+      assert.strictEqual(stale._tag, "StaleRecord")
+      yield* store(node).put(topicKey("b"), offer("b", "alice", { seq: 6n }))
+      yield* store(node).put(topicKey("c"), offer("c", "alice"))
+      assert.deepStrictEqual(yield* store(node).getAll(topicKey("a"), 0), [])
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("makes room at once when fewer keys are allowed than it held, for good", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { memory, start } = machine()
+      const first = yield* start()
+      for (let i = 0; i < 5; i++) yield* store(first.node).put(topicKey(`${i}`), offer(`${i}`, "alice"))
+      yield* store(first.node).setMaxKeys(2)
+      yield* first.close
+      const persistence = Persistence.layerMemory(memory)
+      const small = network.node("restarted", socket, { persistence, maxKeys: 2 })
+      yield* Effect.scoped(Effect.gen(function*() {
+        assert.strictEqual(yield* store(yield* small).size, 2)
+      }))
+      assert.lengthOf(yield* Stream.runCollect(memory.records), 2)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("holds what it held though its clock is behind by now", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { start } = machine()
+      const first = yield* start()
+      yield* store(first.node).put(topicKey("a"), offer("a", "alice"))
+      yield* first.close
+      yield* TestClock.setTime(0)
+      const second = yield* start()
+      assert.lengthOf(yield* store(second.node).getAll(topicKey("a"), 0), 1)
+      yield* second.close
+      yield* TestClock.setTime(network.now * 1000)
+      const { node } = yield* start()
+      assert.lengthOf(yield* store(node).getAll(topicKey("a"), 0), 1)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("finds the network again by itself, through the peers that it remembers", () =>
+    Effect.gen(function*() {
+      const others = yield* network.build(4)
+      const { memory, start } = machine()
+      const first = yield* start()
+      yield* network.dht(first.node).bootstrap([network.socketOf(1)])
+      yield* rest
+      yield* first.close
+      assert.isAtLeast((yield* memory.peers).length, 3)
+
+      const { node } = yield* start()
+      assert.strictEqual((yield* network.dht(node).stats).contacts, 0)
+      yield* TestClock.adjust("30 seconds")
+      assert.isAtLeast((yield* network.dht(node).stats).verifiedContacts, 3)
+      const found = yield* network.dht(others[2]).findNode(network.contactOf(node).id)
+      assert.strictEqual(found[0].id, network.contactOf(node).id)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("joins through peers that it remembers when none of the given ones is there, or none is given", () =>
+    Effect.gen(function*() {
+      yield* network.build(3)
+      const { start } = machine()
+      const first = yield* start()
+      yield* network.dht(first.node).bootstrap([network.socketOf(1)])
+      yield* rest
+      yield* first.close
+      for (const given of [[], [network.socketOf(77)]]) {
+        const { close, node } = yield* start()
+        assert.isNotEmpty(yield* network.dht(node).bootstrap(given))
+        yield* close
+      }
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("still tries them when nobody but itself was found at first", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { memory, start } = machine()
+      yield* memory.write([{ _tag: "Peers", peers: [network.socketOf(1)] }], 0)
+      const { node } = yield* start()
+      const joining = yield* Effect.forkChild(network.dht(node).bootstrap([socket]), { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(joining)
+      assert.strictEqual((yield* network.dht(node).stats).verifiedContacts, 0)
+      yield* network.node("late", network.socketOf(1))
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual((yield* network.dht(node).stats).verifiedContacts, 1)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("remembers its peers within a minute, in case it is killed, and over a run that meets nobody", () =>
+    Effect.gen(function*() {
+      const others = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+      yield* Scope.provide(network.build(2), others)
+      const kept = machine()
+      const { close, node } = yield* kept.start()
+      yield* network.dht(node).bootstrap([network.socketOf(1)])
+      yield* settled
+      yield* TestClock.adjust("61 seconds")
+      const peers = yield* kept.memory.peers
+      assert.sameDeepMembers(Array.from(peers), [network.socketOf(1), network.socketOf(2)])
+      yield* close
+      yield* Scope.close(others, Exit.void)
+      yield* TestClock.adjust("3 hours")
+      assert.deepStrictEqual(yield* kept.memory.peers, peers)
+      yield* close
+      // Those peers are gone.
+      yield* Effect.scoped(Effect.andThen(kept.start(), TestClock.adjust("2 minutes"))).pipe(
+        Effect.provide(Layer.fresh(layerMemoryNetwork))
+      )
+      assert.deepStrictEqual(yield* kept.memory.peers, peers)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("remembers whom it saw, and counts as unique whom it sees in this run", () =>
+    Effect.gen(function*() {
+      yield* network.build(2)
+      const { start } = machine()
+      const first = yield* start()
+      yield* network.dht(first.node).bootstrap([network.socketOf(1)])
+      yield* rest
+      yield* first.close
+      yield* TestClock.adjust("2 hours")
+      const { node } = yield* start()
+      const seen = Context.get(node, SeenPeers)
+      assert.deepStrictEqual(yield* seen.counts, { hour: 0, day: 2, week: 2 })
+      assert.strictEqual(yield* seen.uniqueSinceStart, 0)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("looks after the copies of what it published, but not of what was withdrawn or has expired", () =>
+    Effect.gen(function*() {
+      const others = yield* network.build(4)
+      const { start } = machine()
+      const first = yield* start()
+      yield* network.dht(first.node).bootstrap([network.socketOf(1)])
+      const endpoints = ["quic://192.0.2.1:4433"]
+      yield* network.dht(first.node).publishTopic({ topic: "stays", name: "me", ttl: 7200 })
+      yield* network.dht(first.node).publishTopic({ topic: "expires", name: "me", ttl: 60 })
+      yield* Scope.provide(network.dht(first.node).announceEndpoint({ endpoints }), yield* Scope.fork(first.scope))
+      yield* rest
+      yield* first.close
+
+      yield* TestClock.adjust("5 minutes")
+      for (const other of others) yield* store(other).invalidate(topicKey("stays"), 0)
+      const { node } = yield* start()
+      yield* TestClock.adjust("5 minutes")
+      for (const other of others) assert.lengthOf(yield* store(other).getAll(topicKey("stays"), 0), 1)
+      const { tended } = Context.get(node, Replication)
+      assert.deepStrictEqual((yield* tended).map(({ key }) => key), [topicKey("stays")])
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("signs with a larger seq than ever before, though the clock was set back", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { start } = machine()
+      const first = yield* start()
+      const before = yield* network.dht(first.node).publishTopic({ topic: "a", name: "me" })
+      yield* first.close
+      yield* TestClock.setTime((network.now - 1000) * 1000)
+      const { node } = yield* start()
+      const after = yield* network.dht(node).publishTopic({ topic: "b", name: "me" })
+      assert.isTrue(after.record.seq > before.record.seq)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("keeps nothing unless it is told to", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const run = Effect.scoped(Effect.gen(function*() {
+        const node = yield* network.node("restarted", socket)
+        const size = yield* store(node).size
+        yield* store(node).put(topicKey("a"), offer("a", "alice"))
+        return size
+      }))
+      assert.deepStrictEqual([yield* run, yield* run], [0, 0])
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+})

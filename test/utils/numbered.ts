@@ -1,0 +1,41 @@
+import * as Result from "effect/Result"
+import * as Address from "../../src/Address.ts"
+import { sha256 } from "../../src/internal/sha256.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import type { Change, Entry } from "../../src/Persistence.ts"
+import * as Record from "../../src/Record.ts"
+
+/** Bytes that a text stands for. */
+const digest = (text: string): Uint8Array => sha256(new TextEncoder().encode(text))
+
+/** A record of a number, well formed and not signed, that does not expire. */
+export const recordOf = (n: number): Record.SignedRecord => {
+  const publicKey = digest(`key ${n}`)
+  return Result.getOrThrow(Record.decode(Record.encode({
+    address: Address.fromPublicKey(publicKey),
+    type: 0x80,
+    payload: new Uint8Array(200 + n % 500).fill(n),
+    seq: BigInt(n),
+    timestamp: 1_700_000_000n,
+    ttl: 0xffffffff,
+    publicKey,
+    signature: Uint8Array.from([...digest(`a ${n}`), ...digest(`b ${n}`)]),
+    delegation: undefined
+  })))
+}
+
+/** Four numbers share a key. */
+export const entryOf = (n: number): Entry => ({
+  key: NodeId.fromBytesUnsafe(digest(`at ${n >> 2}`)),
+  record: recordOf(n)
+})
+
+/** Whether the record of a number is removed again later. */
+export const isRemoved = (n: number): boolean => n % 5 === 3
+
+/** What is saved in the turn of a number: its record, perhaps the removal of one before it, and its seq. */
+export const changesOf = (n: number): ReadonlyArray<Change> => [
+  { _tag: "Stored", ...entryOf(n), replaced: undefined },
+  ...isRemoved(n - 10) && n >= 10 ? [{ _tag: "Removed" as const, ...entryOf(n - 10) }] : [],
+  { _tag: "Signed", seq: BigInt(n) }
+]
