@@ -4,8 +4,9 @@
  *     npm run bench -- [part…] [--quick]
  *
  * The parts are signatures, messages, store, routing (together: micro), server,
- * persistence, flood and memory; all of them if none is named. Figures go to the terminal and
- * into a file of bench/results. A goal that is missed is marked, and is no error.
+ * persistence, flood and memory; all of them if none is named. Figures go to the
+ * terminal and into a file of bench/results. A goal that is missed is marked, and
+ * is no error.
  *
  * @since 0.1.0
  */

@@ -10,8 +10,8 @@ import * as Crypto from "../src/Crypto.ts"
 import * as Identity from "../src/Identity.ts"
 import type { NodeId } from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
-import * as Routing from "../src/Routing.ts"
 import * as Persistence from "../src/Persistence.ts"
+import * as Routing from "../src/Routing.ts"
 import * as SeenPeers from "../src/SeenPeers.ts"
 
 const id = (byte: number) => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId

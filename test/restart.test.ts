@@ -77,7 +77,7 @@ describe("a node that starts again", () => {
   it.effect("leaves no more to the next run than it holds", () =>
     Effect.gen(function*() {
       yield* begin
-      const { memory, start } = machine({ maxKeys: 3, policy: Record.policyNone })
+      const { memory, start } = machine({ maxKeys: 4, policy: Record.policyNone })
       const { close, node } = yield* start()
       const sign = (name: string, type: number, seq: number) =>
         Result.getOrThrow(Record.sign({
@@ -89,10 +89,10 @@ describe("a node that starts again", () => {
           timestamp: BigInt(network.now + seq),
           ttl: 3600
         }))
-      // Six messages of one sender where four have room, one topic three times, and a key too many.
-      for (let i = 0; i < 6; i++) yield* store(node).put(topicKey("recipient"), sign("alice", 0x80, i))
+      // A key too many, one topic three times, and six messages of one sender where four have room.
+      for (const name of ["bob", "carol"]) yield* store(node).put(NodeId.zero, sign(name, 0x03, 1))
       for (let i = 0; i < 3; i++) yield* store(node).put(topicKey("topic"), sign("alice", 0x11, i))
-      for (const name of ["bob", "carol"]) yield* store(node).put(undefined, sign(name, 0x03, 1))
+      for (let i = 0; i < 6; i++) yield* store(node).put(topicKey("recipient"), sign("alice", 0x80, i))
       yield* network.dht(node).publishTopic({ topic: "own", name: "me" })
       yield* network.dht(node).publishTopic({ topic: "own", name: "me, once more" })
       const namesOf = (rows: ReadonlyArray<{ readonly key: string; readonly seq: bigint }>) =>

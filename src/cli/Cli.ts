@@ -7,9 +7,13 @@ import * as Cause from "effect/Cause"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
+import type { Terminal } from "effect/Terminal"
 import * as Options from "./Options.ts"
 import * as Output from "./Output.ts"
 import * as SimulationFlags from "./SimulationFlags.ts"
@@ -22,7 +26,7 @@ export const version = "0.1.0"
 
 /** What a command does is loaded when it is to be done. */
 const handler = <Input>(
-  load: () => Promise<(input: Input) => Effect.Effect<void, Error>>
+  load: () => Promise<(input: Input) => Effect.Effect<void, Error, Terminal>>
 ) =>
 (input: Input) =>
   Effect.promise(load).pipe(
@@ -50,11 +54,11 @@ const node = Command.make(
     otlp: Options.otlp,
     logFormat: Options.logFormat,
     passphraseEnv: Options.passphraseEnv,
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("Print JSON, one event on a line"),
-      Flag.withoutNegation,
-      Flag.withDefault(false)
-    )
+    passive: Options.passive,
+    publicHost: Options.publicHost,
+    maxKeys: Options.maxKeys,
+    verifyThreads: Options.verifyThreads,
+    json: Options.jsonEvents
   },
   handler(() => import("./commands/Node.ts").then(({ node }) => node))
 ).pipe(
@@ -64,7 +68,11 @@ const node = Command.make(
   Command.withShortDescription("Run a node"),
   Command.withExamples([
     { command: "effect-dht node", description: "The first node of a network" },
-    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more" }
+    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more" },
+    {
+      command: "DHT_LISTEN=[::]:4121 DHT_DATA=/var/lib/dht DHT_LOG_FORMAT=json effect-dht node",
+      description: "All of it from the environment"
+    }
   ])
 )
 
@@ -76,7 +84,8 @@ const ping = Command.make(
   handler(() => import("./commands/Ask.ts").then(({ ping }) => ping))
 ).pipe(
   Command.withDescription("Ask a node who it is, and how it sees us"),
-  Command.withShortDescription("Ask a node who it is")
+  Command.withShortDescription("Ask a node who it is"),
+  Command.withExamples([{ command: "effect-dht ping dht.example.net:4121" }])
 )
 
 const resolve = Command.make(
@@ -85,16 +94,20 @@ const resolve = Command.make(
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
   Command.withDescription("Find out where an address can be reached"),
-  Command.withExamples([{
-    command: "effect-dht resolve a0… --bootstrap dht.example.net:4121"
-  }])
+  Command.withExamples([
+    { command: "effect-dht resolve a0… --bootstrap dht.example.net:4121" },
+    { command: "effect-dht resolve a0… --data ./data", description: "Through the node that runs here" }
+  ])
 )
 
 const findNode = Command.make(
   "find-node",
   { target: Options.target, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ findNode }) => findNode))
-).pipe(Command.withDescription("Find the live nodes closest to a node id"))
+).pipe(
+  Command.withDescription("Find the live nodes closest to a node id"),
+  Command.withExamples([{ command: "effect-dht find-node a0… --bootstrap dht.example.net:4121 --json" }])
+)
 
 const discover = Command.make(
   "discover",
@@ -113,7 +126,13 @@ const discover = Command.make(
     json: Options.json
   },
   handler(() => import("./commands/Ask.ts").then(({ discover }) => discover))
-).pipe(Command.withDescription("Find the agents that published under a topic"))
+).pipe(
+  Command.withDescription("Find the agents that published under a topic"),
+  Command.withExamples([
+    { command: "effect-dht discover translate --bootstrap dht.example.net:4121" },
+    { command: "effect-dht discover translate --protocol a2a --tag de --tag fr", description: "Only some of them" }
+  ])
+)
 
 // --- Statements --------------------------------------------------------------
 
@@ -153,7 +172,13 @@ const publishEndpoint = Command.make(
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ endpoint }) => endpoint))
-).pipe(Command.withDescription("Publish where an agent can be reached"))
+).pipe(
+  Command.withDescription("Publish where an agent can be reached"),
+  Command.withExamples([{
+    command: "effect-dht publish endpoint --endpoint quic://203.0.113.5:4121 --data ./data --ttl 86400",
+    description: "For a day"
+  }])
+)
 
 const publishTopic = Command.make(
   "topic",
@@ -164,7 +189,12 @@ const publishTopic = Command.make(
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
-).pipe(Command.withDescription("Publish what an agent offers under a topic"))
+).pipe(
+  Command.withDescription("Publish what an agent offers under a topic"),
+  Command.withExamples([{
+    command: "effect-dht publish topic translate --name Ann --protocol a2a --tag de --tag fr --data ./data"
+  }])
+)
 
 const publishProfile = Command.make(
   "profile",
@@ -174,7 +204,12 @@ const publishProfile = Command.make(
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
-).pipe(Command.withDescription("Publish who an agent is"))
+).pipe(
+  Command.withDescription("Publish who an agent is"),
+  Command.withExamples([{
+    command: "effect-dht publish profile --name Ann --brief \"Translates letters\" --skill translation --data ./data"
+  }])
+)
 
 const publish = Command.make("publish").pipe(
   Command.withDescription(
@@ -194,13 +229,19 @@ const send = Command.make(
     ...common
   },
   handler(() => import("./commands/Mail.ts").then(({ send }) => send))
-).pipe(Command.withDescription("Leave an encrypted message for an address that has published an endpoint"))
+).pipe(
+  Command.withDescription("Leave an encrypted message for an address that has published an endpoint"),
+  Command.withExamples([{ command: "effect-dht mailbox send a0… \"See you at noon\" --data ./data" }])
+)
 
 const read = Command.make(
   "read",
   { bootstrap: Options.bootstrap, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
   handler(() => import("./commands/Mail.ts").then(({ read }) => read))
-).pipe(Command.withDescription("Show the messages to the identity of --data; they stay until they expire"))
+).pipe(
+  Command.withDescription("Show the messages to the identity of --data; they stay until they expire"),
+  Command.withExamples([{ command: "effect-dht mailbox read --data ./data" }])
+)
 
 const mailbox = Command.make("mailbox").pipe(
   Command.withDescription("Write and read encrypted messages"),
@@ -213,13 +254,25 @@ const show = Command.make(
   "show",
   { data: Options.data, passphraseEnv: Options.passphraseEnv, json: Options.json },
   handler(() => import("./commands/Identity.ts").then(({ show }) => show))
-).pipe(Command.withDescription("Show the address, node id and public key of a data directory"))
+).pipe(
+  Command.withDescription("Show the address, node id and public key of a data directory"),
+  Command.withExamples([{ command: "effect-dht identity show --data ./data --json" }])
+)
 
 const create = Command.make(
   "new",
   { data: Options.data, passphraseEnv: Options.passphraseEnv, json: Options.json },
   handler(() => import("./commands/Identity.ts").then(({ create }) => create))
-).pipe(Command.withDescription("Make the identity of a data directory that has none"))
+).pipe(
+  Command.withDescription("Make the identity of a data directory that has none"),
+  Command.withExamples([
+    { command: "effect-dht identity new --data ./data" },
+    {
+      command: "DHT_PASSPHRASE=… effect-dht identity new --data ./data --passphrase-env DHT_PASSPHRASE",
+      description: "Encrypted"
+    }
+  ])
+)
 
 const identity = Command.make("identity").pipe(
   Command.withDescription("Show or make the identity of a node"),
@@ -230,7 +283,10 @@ const decode = Command.make(
   "decode",
   { hex: Options.hex, json: Options.json },
   handler(() => import("./commands/Record.ts").then(({ decode }) => decode))
-).pipe(Command.withDescription("Show what a record says, and whether its signature, time and authority hold"))
+).pipe(
+  Command.withDescription("Show what a record says, and whether its signature, time and authority hold"),
+  Command.withExamples([{ command: "effect-dht record decode \"$(cat record.hex)\"" }])
+)
 
 const record = Command.make("record").pipe(
   Command.withDescription("Look into a record"),
@@ -259,6 +315,62 @@ const simulate = Command.make(
   ])
 )
 
+// --- To look at ----------------------------------------------------------------
+
+const maxDemoNodes = 256
+
+const demo = Command.make(
+  "demo",
+  {
+    nodes: Flag.Int("nodes").pipe(
+      Flag.withMetavar("number"),
+      Flag.withDescription("How many nodes there are (default 32)"),
+      Flag.filter((nodes) => nodes >= 2 && nodes <= maxDemoNodes, () => `2 to ${maxDemoNodes}`),
+      Flag.withDefault(32)
+    ),
+    http: Options.demoHttp,
+    json: Options.jsonEvents
+  },
+  handler(() => import("./commands/Demo.ts").then(({ demo }) => demo))
+).pipe(
+  Command.withDescription(
+    "Run a small network in this process until it is interrupted: its agents announce what they offer, write notes and " +
+      "look each other up, and a page shows it. Nothing is written to disk"
+  ),
+  Command.withShortDescription("A small network to look at"),
+  Command.withExamples([
+    { command: "effect-dht demo" },
+    { command: "effect-dht demo --nodes 100 --http 127.0.0.1:8080", description: "A larger one" }
+  ])
+)
+
+const top = Command.make(
+  "top",
+  {
+    url: Options.url,
+    httpTokenEnv: Options.httpTokenEnv,
+    once: Flag.Boolean("once").pipe(
+      Flag.withDescription("Print one frame and end, as without a terminal"),
+      Flag.withoutNegation,
+      Flag.withDefault(false)
+    ),
+    json: Options.json
+  },
+  handler(() => import("./commands/Top.ts").then(({ top }) => top))
+).pipe(
+  Command.withDescription(
+    "Show a running node in the terminal, by its HTTP: peers, traffic, lookups, what it holds and announces. q ends it"
+  ),
+  Command.withShortDescription("Watch a running node in the terminal"),
+  Command.withExamples([
+    { command: "effect-dht top" },
+    {
+      command: "effect-dht top --url http://192.0.2.1:2634 --http-token-env DHT_TOKEN",
+      description: "Of another machine"
+    }
+  ])
+)
+
 // --- All ---------------------------------------------------------------------
 
 /**
@@ -270,12 +382,43 @@ const simulate = Command.make(
 export const command = Command.make("effect-dht").pipe(
   Command.withDescription(
     "A distributed hash table of signed records, where agents find each other by cryptographic address. " +
-      "Exit codes: 0 done, 1 not found, no answer or failed, 2 wrong usage"
+      "Exit codes: 0 done, 1 not found, no answer or failed, 2 wrong usage, 130 interrupted before it was done"
   ),
-  Command.withSubcommands([node, ping, resolve, findNode, discover, publish, mailbox, identity, record, simulate])
+  Command.withExamples([
+    { command: "effect-dht demo", description: "A small network in this process, and a page to watch it" },
+    { command: "effect-dht node", description: "A node" },
+    { command: "effect-dht node --help", description: "All that can be said to it, here or in the environment" }
+  ]),
+  Command.withSubcommands([
+    node,
+    ping,
+    resolve,
+    findNode,
+    discover,
+    publish,
+    mailbox,
+    identity,
+    record,
+    simulate,
+    demo,
+    top
+  ])
 )
 
 const services = Layer.mergeAll(CliOutput.layerPresenter(Output.presenter), Logger.layer([Output.logger]))
+
+const logLevels = [...LogLevel.values, "Warning"] as const
+
+/** The level of the environment, for a command line without `--log-level`. */
+const logLevel = Effect.gen(function*() {
+  const said = yield* Effect.orElseSucceed(Config.String("DHT_LOG_LEVEL"), () => "")
+  if (said === "") return yield* References.MinimumLogLevel
+  const level = logLevels.find((level) => level.toLowerCase() === said.toLowerCase())
+  if (level === undefined) {
+    return yield* Output.usage(`DHT_LOG_LEVEL "${said}": write ${logLevels.join(", ").toLowerCase()}`)
+  }
+  return level === "Warning" ? "Warn" : level
+})
 
 /**
  * Runs a command line (without the program's name) and succeeds with the exit
@@ -286,7 +429,10 @@ const services = Layer.mergeAll(CliOutput.layerPresenter(Output.presenter), Logg
  * @since 0.1.0
  */
 export const main = (args: ReadonlyArray<string>): Effect.Effect<number, never, Command.Environment> =>
-  Command.runWith(command, { version })(args).pipe(
+  logLevel.pipe(
+    Effect.flatMap((level) =>
+      Effect.provideService(Command.runWith(command, { version })(args), References.MinimumLogLevel, level)
+    ),
     Effect.as(0),
     Effect.catch((error) => {
       // What was wrong is said already.

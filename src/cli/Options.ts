@@ -11,28 +11,81 @@ import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Host } from "../node/Hosts.ts"
+import type * as Settings from "../node/internal/settings.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
 
-/** Reads a value with a parser that is loaded first; what is wrong is wrong usage. */
-const parsed = <B>(load: () => Promise<(text: string) => Result.Result<B, string>>) => (text: string) =>
+/** Reads a text with a parser that is loaded first, and says where a wrong one is from. */
+const read = <A>(where: string, text: string, load: () => Promise<Settings.Parse<A>>) =>
   Effect.flatMap(Effect.promise(load), (parse) =>
     Effect.mapError(
       Effect.fromResult(parse(text)),
-      (message) => new CliError.ValidationError({ message })
+      (reason) => new CliError.ValidationError({ message: `${where} "${text}": ${reason}` })
     ))
 
-/** `host:port`, where port 0 makes sense or not. */
-const hostPort = (what: string, minPort: 0 | 1) =>
-  parsed<Host>(async () => {
-    const { splitHostPort } = await import("../SocketAddress.ts")
-    return (text) =>
-      Result.filterOrFail(
-        Result.mapError(splitHostPort(text), ({ reason }) => `${what} "${text}": ${reason}`),
-        ({ port }) => port >= minPort,
-        () => `${what} "${text}": nobody can be at port 0`
-      )
-  })
+/** The same for an argument, whose parser says all there is to say. */
+const parsed = <A>(load: () => Promise<Settings.Parse<A>>) => (text: string) =>
+  Effect.flatMap(
+    Effect.promise(load),
+    (parse) => Effect.mapError(Effect.fromResult(parse(text)), (message) => new CliError.ValidationError({ message }))
+  )
+
+const settings = () => import("../node/internal/settings.ts")
+
+/** What a setting says, and where. */
+interface Said {
+  readonly where: string
+  readonly text: string
+}
+
+const variableOf = (name: string): string => `DHT_${name.toUpperCase().replaceAll("-", "_")}`
+
+/** A description that names the environment variable, and the default if there is one. */
+const described = (name: string, description: string, standard?: string) => <A>(flag: Flag.Flag<A>): Flag.Flag<A> => {
+  const from = `environment: ${variableOf(name)}`
+  return Flag.withDescription(
+    flag,
+    `${description} (${standard === undefined ? from : `default ${standard}; ${from}`})`
+  )
+}
+
+/** The environment variable of a flag, for whoever does not type the flag. An empty one counts as none. */
+const fallback = (name: string): Config.Config<Said> =>
+  Config.map(Config.String(variableOf(name)), (text) => ({ where: variableOf(name), text }))
+
+/** A flag that the environment stands in for. */
+const setting = <A>(
+  name: string,
+  metavar: string,
+  description: string,
+  load: () => Promise<Settings.Parse<A>>,
+  standard?: string
+): Flag.Flag<Option.Option<A>> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    described(name, description, standard),
+    Flag.map((text): Said => ({ where: `--${name}`, text })),
+    Flag.withFallbackConfig(fallback(name)),
+    Flag.optional,
+    Flag.mapEffect(Option.match({
+      onNone: () => Effect.succeedNone,
+      onSome: ({ text, where }) => Effect.asSome(read(where, text, load))
+    }))
+  )
+
+/** A flag that is there or not, or that the environment stands in for. */
+const truth = (name: string, flag: (plain: Flag.Flag<boolean>) => Flag.Flag<boolean>): Flag.Flag<boolean> =>
+  flag(Flag.Boolean(name)).pipe(
+    Flag.withFallbackConfig(fallback(name)),
+    Flag.withDefault(false),
+    Flag.mapEffect((said) =>
+      typeof said === "boolean"
+        ? Effect.succeed(said)
+        : read(said.where, said.text, () => settings().then(({ truth }) => truth))
+    )
+  )
 
 /**
  * @category flags
@@ -45,6 +98,17 @@ export const json = Flag.Boolean("json").pipe(
 )
 
 /**
+ * For a command that goes on.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const jsonEvents = truth(
+  "json",
+  (flag) => flag.pipe(described("json", "Print JSON, one event on a line"), Flag.withoutNegation)
+)
+
+/**
  * The nodes to begin with; none if none is given.
  *
  * @category flags
@@ -54,103 +118,169 @@ export const bootstrap = Flag.String("bootstrap").pipe(
   Flag.withMetavar("host:port"),
   Flag.withDescription("A node of the network to start from; repeatable (environment: DHT_BOOTSTRAP, comma-separated)"),
   Flag.atLeast(1),
-  Flag.withFallbackConfig(Config.map(Config.String("DHT_BOOTSTRAP"), (text) => text.split(",").filter(Boolean))),
+  Flag.withFallbackConfig(fallback("bootstrap")),
   Flag.withDefault<ReadonlyArray<string>>([]),
-  Flag.mapEffect((texts) => Effect.forEach(texts, hostPort("--bootstrap or DHT_BOOTSTRAP", 1)))
+  Flag.mapEffect((given) =>
+    "text" in given
+      ? read(given.where, given.text, () => settings().then(({ hosts }) => hosts))
+      : Effect.forEach(given, (text) => read("--bootstrap", text, () => settings().then(({ host }) => host(1))))
+  )
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const listen = Flag.String("listen").pipe(
-  Flag.withMetavar("ip:port"),
-  Flag.withDescription(
-    "Where to listen for UDP; port 0 takes a free one, [::] is IPv6 and IPv4 (default 0.0.0.0:4121; environment: DHT_LISTEN)"
-  ),
-  Flag.withFallbackConfig(Config.String("DHT_LISTEN")),
-  Flag.withDefault("0.0.0.0:4121"),
-  Flag.mapEffect(parsed(async () => {
-    const { fromString, splitHostPort } = await import("../SocketAddress.ts")
-    return (text) =>
-      Result.mapError(
-        fromString(text),
-        ({ reason }) =>
-          `--listen or DHT_LISTEN "${text}": ${
-            Result.isSuccess(splitHostPort(text))
-              ? "write an IP address of this machine, or 0.0.0.0 for all it has"
-              : reason
-          }`
-      )
-  }))
-)
+export const listen = setting(
+  "listen",
+  "ip:port",
+  "Where to listen for UDP; port 0 takes a free one, [::] is IPv6 and IPv4",
+  () => settings().then(({ listen }) => listen),
+  "0.0.0.0:4121"
+).pipe(Flag.map(Option.getOrElse((): SocketAddress => ({ host: "0.0.0.0", port: 4121 }))))
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const http = Flag.String("http").pipe(
+export const http = setting(
+  "http",
+  "host:port",
+  "Where to serve HTTP: a page that shows the node, its documents, metrics and health. Others than this machine need " +
+    "--http-token-env",
+  () => settings().then(({ host }) => host(0)),
+  "127.0.0.1:2634"
+).pipe(Flag.map(Option.getOrElse((): Host => ({ host: "127.0.0.1", port: 2634 }))))
+
+/**
+ * The same, where the environment speaks of another node.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const demoHttp = Flag.String("http").pipe(
   Flag.withMetavar("host:port"),
-  Flag.withDescription(
-    "Where to serve HTTP: what the node knows and does, metrics and health (default 127.0.0.1:2634; environment: " +
-      "DHT_HTTP). Others than this machine need --http-token-env"
-  ),
-  Flag.withFallbackConfig(Config.String("DHT_HTTP")),
+  Flag.withDescription("Where to serve the page, or at the next free port (default 127.0.0.1:2634)"),
   Flag.withDefault("127.0.0.1:2634"),
-  Flag.mapEffect(hostPort("--http or DHT_HTTP", 0))
+  Flag.mapEffect((text) => read("--http", text, () => settings().then(({ host }) => host(0))))
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const noHttp = Flag.Boolean("no-http").pipe(
-  Flag.withDescription("Serve no HTTP"),
-  Flag.withoutNegation,
-  Flag.withDefault(false)
+export const noHttp = truth("no-http", (flag) => flag.pipe(described("no-http", "Serve no HTTP"), Flag.withoutNegation))
+
+/** Nothing to read: whoever uses the name judges it. */
+const asIs = () => Promise.resolve(Result.succeed<string>)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const httpTokenEnv = setting(
+  "http-token-env",
+  "name",
+  "The environment variable that holds the token which HTTP requests have to send, 16 characters or more",
+  asIs
+)
+
+/** Reads the URL of an HTTP server. */
+const httpUrl: Settings.Parse<string> = (text) =>
+  /^https?:$/.test(URL.parse(text)?.protocol ?? "")
+    ? Result.succeed(text)
+    : Result.fail("write a URL such as http://127.0.0.1:4318")
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const otlp = setting(
+  "otlp",
+  "url",
+  "Where an OpenTelemetry collector takes traces, metrics and logs over HTTP, such as http://127.0.0.1:4318",
+  () => Promise.resolve(httpUrl)
+)
+
+/**
+ * Where a node serves HTTP.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const url = setting(
+  "url",
+  "url",
+  "Where the node serves HTTP",
+  () => Promise.resolve(httpUrl),
+  "http://127.0.0.1:2634"
+).pipe(Flag.map(Option.getOrElse(() => "http://127.0.0.1:2634")))
+
+const logFormats = ["pretty", "json", "logfmt"] as const
+
+const logFormatOf = (text: string) =>
+  Result.fromNullishOr(logFormats.find((format) => format === text), () => `write ${logFormats.join(", ")}`)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const logFormat = Flag.Literals("log-format", logFormats).pipe(
+  described("log-format", "How log messages are written, on the standard error", "pretty"),
+  Flag.withFallbackConfig(fallback("log-format")),
+  Flag.withDefault("pretty"),
+  Flag.mapEffect((given) =>
+    typeof given === "string"
+      ? Effect.succeed(given)
+      : read(given.where, given.text, () => Promise.resolve(logFormatOf))
+  )
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const httpTokenEnv = Flag.String("http-token-env").pipe(
-  Flag.withMetavar("name"),
-  Flag.withDescription(
-    "The environment variable that holds the token which HTTP requests have to send, 16 characters or more"
-  ),
-  Flag.optional
+export const passive = truth(
+  "passive",
+  (flag) => flag.pipe(described("passive", "Answer, but look nothing up that nobody asked for"))
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const otlp = Flag.String("otlp").pipe(
-  Flag.withMetavar("url"),
-  Flag.withDescription(
-    "Where an OpenTelemetry collector takes traces, metrics and logs over HTTP, such as http://127.0.0.1:4318 " +
-      "(environment: DHT_OTLP)"
-  ),
-  Flag.withFallbackConfig(Config.String("DHT_OTLP")),
-  Flag.filter(
-    (text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""),
-    () => "a URL such as http://127.0.0.1:4318"
-  ),
-  Flag.optional
+export const publicHost = setting(
+  "public-host",
+  "ip",
+  "The node's own public IP, where it is known; else the node believes what enough others see",
+  () => settings().then(({ ip }) => ip)
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const logFormat = Flag.Literals("log-format", ["pretty", "json", "logfmt"]).pipe(
-  Flag.withDescription("How log messages are written, on the standard error (default pretty)"),
-  Flag.withDefault("pretty")
+export const maxKeys = setting(
+  "max-keys",
+  "number",
+  "Keys that the node holds records for, at most",
+  () => settings().then(({ maxKeys }) => maxKeys),
+  "100000"
 )
 
-const dataFlag = Flag.String("data").pipe(Flag.withMetavar("directory"))
-const dataConfig = Config.String("DHT_DATA")
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const verifyThreads = setting(
+  "verify-threads",
+  "number",
+  "Threads that check signatures; 0 leaves it to the node's own",
+  () => settings().then(({ verifyThreads }) => verifyThreads),
+  "one for each core, up to 4"
+)
+
+const dataFlag = (description: string, standard?: string) => setting("data", "directory", description, asIs, standard)
 
 /**
  * A data directory, `./data` by default.
@@ -158,10 +288,8 @@ const dataConfig = Config.String("DHT_DATA")
  * @category flags
  * @since 0.1.0
  */
-export const data = dataFlag.pipe(
-  Flag.withDescription("Where the node keeps its identity (default ./data; environment: DHT_DATA)"),
-  Flag.withFallbackConfig(dataConfig),
-  Flag.withDefault("./data")
+export const data = dataFlag("Where the node keeps its identity and its state", "./data").pipe(
+  Flag.map(Option.getOrElse(() => "./data"))
 )
 
 /**
@@ -170,13 +298,8 @@ export const data = dataFlag.pipe(
  * @category flags
  * @since 0.1.0
  */
-export const acquainted = dataFlag.pipe(
-  Flag.withDescription(
-    "A data directory: without --bootstrap, the node that runs there and the peers it remembers are asked " +
-      "(environment: DHT_DATA)"
-  ),
-  Flag.withFallbackConfig(dataConfig),
-  Flag.optional
+export const acquainted = dataFlag(
+  "A data directory: without --bootstrap, the node that runs there and the peers it remembers are asked"
 )
 
 /**
@@ -185,23 +308,20 @@ export const acquainted = dataFlag.pipe(
  * @category flags
  * @since 0.1.0
  */
-export const author = dataFlag.pipe(
-  Flag.withDescription(
-    "The data directory whose identity to use, also that of a node that runs; without --bootstrap, that node and " +
-      "the peers it remembers are asked (environment: DHT_DATA)"
-  ),
-  Flag.withFallbackConfig(dataConfig),
-  Flag.optional
+export const author = dataFlag(
+  "The data directory whose identity to use, also that of a node that runs; without --bootstrap, that node and the " +
+    "peers it remembers are asked"
 )
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const passphraseEnv = Flag.String("passphrase-env").pipe(
-  Flag.withMetavar("name"),
-  Flag.withDescription("The environment variable that holds the passphrase of the identity, which is encrypted then"),
-  Flag.optional
+export const passphraseEnv = setting(
+  "passphrase-env",
+  "name",
+  "The environment variable that holds the passphrase of the identity, which is encrypted then",
+  asIs
 )
 
 /**
@@ -228,7 +348,7 @@ export const ttl = Flag.String("ttl").pipe(
  */
 export const peer = Argument.String("host:port").pipe(
   Argument.withDescription("Where a node listens"),
-  Argument.mapEffect(hostPort("the node", 1))
+  Argument.mapEffect((text) => read("the node", text, () => settings().then(({ host }) => host(1))))
 )
 
 /**

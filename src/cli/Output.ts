@@ -6,6 +6,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as CliOutput from "effect/cli/CliOutput"
+import type { HelpDoc } from "effect/cli/HelpDoc"
+import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
@@ -123,18 +125,28 @@ export const presenter: CliOutput.Presenter = {
     switch (event._tag) {
       case "InvalidInvocation": {
         const help = `see ${event.commandPath.join(" ")} --help`
-        return warn(`${event.errors.map(({ message }) => message.replace(/[.?]$/, "")).join("; ")} (${help})`)
+        return warn(`${event.errors.map(({ message }) => inOneLine(message)).join("; ")} (${help})`)
       }
       case "Help":
         // Nobody asked for it: the command lacks its subcommand, and has no result.
-        return event.reason === "Implicit"
-          ? Console.error(CliOutput.defaultFormatter().formatHelpDoc(event.helpDoc))
-          : CliOutput.defaultPresenter.present(event)
+        return event.reason === "Implicit" ? helpAsError(event.helpDoc) : CliOutput.defaultPresenter.present(event)
       case "Version":
         return CliOutput.defaultPresenter.present(event)
     }
   }
 }
+
+const inOneLine = (message: string): string => {
+  const [said, ...near] = message.replace(/[.?]$/, "").split(/\s*Did you mean this\?\s*/)
+  return near.length === 0 ? said : `${said}; did you mean ${near.join().split(/\s*\n\s*/).join(" or ")}?`
+}
+
+const helpAsError = Effect.fnUntraced(function*(doc: HelpDoc) {
+  const { canColor } = yield* TerminalCapabilities
+  // It is the standard output of which it is known whether it takes colours.
+  const colors = canColor && (process.stderr.isTTY || !process.stdout.isTTY)
+  yield* Console.error(CliOutput.defaultFormatter({ colors }).formatHelpDoc(doc))
+})
 
 /**
  * One line for each message on the standard error; the stack of a bug only

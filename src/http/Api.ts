@@ -130,6 +130,25 @@ export const RecordRow = Schema.Struct({
   payload_cbor_len: Count
 })
 
+const Texts = Schema.Array(Schema.String)
+
+/**
+ * A record, and what it says as far as this node can read it.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const FoundRecord = Schema.Struct({
+  record: RecordRow,
+  endpoints: Schema.optionalKey(Texts),
+  topic: Schema.optionalKey(Schema.String),
+  name: Schema.optionalKey(Schema.String),
+  brief: Schema.optionalKey(Schema.String),
+  protocols: Schema.optionalKey(Texts),
+  tags: Schema.optionalKey(Texts),
+  skills: Schema.optionalKey(Texts)
+})
+
 /**
  * One request of a query.
  *
@@ -354,7 +373,7 @@ export const StoreReport = Schema.Struct({
 export const Announcements = Schema.Struct({
   wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
   announcements: Schema.Array(Schema.Struct({
-    record: RecordRow,
+    ...FoundRecord.fields,
     renews_at: Schema.Finite.pipe(described("Unix seconds")),
     confirmed: Schema.Array(Peer).pipe(described("Who holds a copy, nearest first"))
   }))
@@ -430,26 +449,6 @@ export const LookupRequest = Schema.Struct({
   value: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)).pipe(
     described("An address as text, a topic, or 64 hex digits")
   )
-})
-
-const Texts = Schema.Array(Schema.String)
-
-/**
- * A record that a lookup found, and what it says as far as this node can read
- * it.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const FoundRecord = Schema.Struct({
-  record: RecordRow,
-  endpoints: Schema.optionalKey(Texts),
-  topic: Schema.optionalKey(Schema.String),
-  name: Schema.optionalKey(Schema.String),
-  brief: Schema.optionalKey(Schema.String),
-  protocols: Schema.optionalKey(Texts),
-  tags: Schema.optionalKey(Texts),
-  skills: Schema.optionalKey(Texts)
 })
 
 /**

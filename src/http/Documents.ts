@@ -601,7 +601,7 @@ export const announcements: Effect.Effect<typeof Api.Announcements.Type, never, 
     Effect.fnUntraced(function*({ current }) {
       const { confirmed, key, record } = yield* current
       return {
-        record: recordRow(key, record),
+        ...foundRecord(key, record),
         renews_at: Number(record.timestamp) + record.ttl / 2,
         confirmed: (yield* confirmed).map(peer)
       }

@@ -4,7 +4,9 @@
  *
  * @since 0.1.0
  */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodePath from "@effect/platform-node/NodePath"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
@@ -16,6 +18,7 @@ import * as NetAddress from "effect/net/NetAddress"
 import * as Redacted from "effect/Redacted"
 import { createServer } from "node:http"
 import { BlockList, isIP } from "node:net"
+import * as Dashboard from "../http/Dashboard.ts"
 import { EventStreams } from "../http/EventStreams.ts"
 import * as Guard from "../http/Guard.ts"
 import * as Routes from "../http/Routes.ts"
@@ -121,6 +124,7 @@ export const layer = (
     }
     return Layer.mergeAll(
       Routes.layer(options),
+      Layer.provide(Dashboard.layer, [NodeFileSystem.layer, NodePath.layer]),
       Guard.layer({ hosts: [host, bound.host], anyIp: isEverywhere(bound.host), port: bound.port, token })
     )
   }))

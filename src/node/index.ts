@@ -7,6 +7,7 @@
 export { DhtLive } from "./DhtLive.ts"
 export * as Hosts from "./Hosts.ts"
 export * as IdentityFile from "./IdentityFile.ts"
+export * as NodeConfig from "./NodeConfig.ts"
 export * as NodeCrypto from "./NodeCrypto.ts"
 export * as NodeHttp from "./NodeHttp.ts"
 export * as NodeVerifier from "./NodeVerifier.ts"

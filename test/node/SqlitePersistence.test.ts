@@ -13,7 +13,7 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import * as Hex from "../../src/internal/hex.ts"
-import { migrations, type Page, StateFile } from "../../src/node/internal/stateFile.ts"
+import { migrations, type Page, StateFile, type Step, type Table } from "../../src/node/internal/stateFile.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
@@ -73,12 +73,18 @@ const numbered: Array<string> = []
 const nameOfNumber = (n: number): string => numbered[n] ??= nameOf(entryOf(n))
 
 describe("SqlitePersistence", () => {
-  it.live("finds every record that was durable before the process was killed, 50 times at any moment", () =>
-    Effect.gen(function*() {
-      const durable = yield* Effect.forEach(Array.from({ length: 5 }), () => killTenTimes, { concurrency: "unbounded" })
-      // Otherwise nothing was under load.
-      assert.isAbove(Math.min(...durable), 100)
-    }))
+  it.live(
+    "finds every record that was durable before the process was killed, 50 times at any moment",
+    () =>
+      Effect.gen(function*() {
+        const durable = yield* Effect.forEach(Array.from({ length: 5 }), () => killTenTimes, {
+          concurrency: "unbounded"
+        })
+        // Otherwise nothing was under load.
+        assert.isAbove(Math.min(...durable), 100)
+      }),
+    120_000
+  )
 
   it.live("leaves to the next run what it was told", () =>
     Effect.gen(function*() {
@@ -237,6 +243,37 @@ describe("SqlitePersistence", () => {
       assert.isUndefined(later.setAside)
       assert.deepStrictEqual(later.page("record", 0).rows.map(({ key }) => key), [0, 1, 2].map((n) => entryOf(n).key))
       later.close()
+    }))
+
+  it.live("lets go of what expired, and of whom was not seen for a week", () =>
+    Effect.gen(function*() {
+      const state = new StateFile(options(yield* temporary))
+      const step = (table: Table, n: number): Step => {
+        const { key, record } = entryOf(n)
+        return {
+          _tag: "Put",
+          table,
+          key,
+          tag: `${n}`.padStart(32, "0"),
+          type: 1,
+          expires: now / 1000 + n,
+          bytes: record.bytes,
+          replaces: undefined
+        }
+      }
+      const day = 24 * 3_600_000
+      state.write([
+        ...[60, 3600].flatMap((n) => [step("record", n), step("publication", n)]),
+        { _tag: "Seen", sightings: [0, 3].map((n) => ({ id: entryOf(4 * n).key, lastSeen: now - n * day })) }
+      ], now)
+      state.write([], now + 120_000)
+      for (const table of ["record", "publication"] as const) {
+        assert.deepStrictEqual(state.page(table, 0).rows.map(({ key }) => key), [entryOf(3600).key])
+      }
+      assert.lengthOf(state.seen(), 2)
+      state.write([], now + 5 * day)
+      assert.deepStrictEqual(state.seen(), [{ id: entryOf(0).key, lastSeen: now }])
+      state.close()
     }))
 
   it.live("goes on in memory when the disk is full, with one warning, and saves again when it is not", () =>
@@ -407,19 +444,23 @@ describe("SqlitePersistence", () => {
         assert.deepStrictEqual(result.records, [entryOf(0)])
       }))
 
-    it.live("the node says how many records are left out, once", () =>
+    it.live("the node says what is left out", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         yield* written(directory)
         const db = new DatabaseSync(file(directory))
-        db.exec("UPDATE record SET expires = expires + 1 WHERE rowid = 7")
+        db.exec(
+          "UPDATE record SET expires = expires + 1 WHERE rowid = 7; UPDATE fact SET value = '5' WHERE name = 'seq'"
+        )
         db.close()
         const { logged, result } = yield* on(directory, kept)
-        assert.lengthOf(logged, 1)
+        assert.lengthOf(logged, 2)
         assert.match(logged[0], /^1 records in .* were damaged/)
+        assert.match(logged[1], /"seq" is damaged/)
         assert.lengthOf(result.records, count - 1)
+        assert.strictEqual(result.seq, 0n)
         const again = yield* on(directory, kept)
-        assert.deepStrictEqual(again.logged, [])
+        assert.lengthOf(again.logged, 1)
         assert.lengthOf(again.result.records, count - 1)
       }))
   })

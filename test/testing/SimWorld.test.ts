@@ -12,6 +12,7 @@ import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
 import { Rpc } from "../../src/Rpc.ts"
+import { Store } from "../../src/Store.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -255,6 +256,21 @@ describe("SimWorld", () => {
         yield* crashed.start
         assert.strictEqual(crashed.identity.nodeId, before.nodeId)
         yield* allFound(without(nodes, first))
+      }))
+    })
+
+    it("has after a crash what it had saved, and no more", () => {
+      run(Effect.fnUntraced(function*(world) {
+        const [node] = yield* world.startNodes(1)
+        const publishTopic = (topic: string) => node.run(Dht.use((dht) => dht.publishTopic({ topic, name: "me" })))
+        const held = (topic: string) => node.run(Store.use((store) => store.getAll(NodeId.fromTopic(topic), 0)))
+        yield* publishTopic("saved")
+        yield* Effect.sleep("1 second")
+        yield* publishTopic("not saved yet")
+        yield* node.crash()
+        yield* node.start
+        assert.lengthOf(yield* held("saved"), 1)
+        assert.deepStrictEqual(yield* held("not saved yet"), [])
       }))
     })
 

@@ -26,6 +26,10 @@ import type * as Telemetry from "../Telemetry.ts"
 
 interface Options extends Telemetry.Options {
   readonly listen: SocketAddress.SocketAddress
+  readonly passive: boolean
+  readonly publicHost: Option.Option<string>
+  readonly maxKeys: Option.Option<number>
+  readonly verifyThreads: Option.Option<number>
   readonly bootstrap: ReadonlyArray<Hosts.Host>
   readonly data: string
   readonly http: Hosts.Host
@@ -40,7 +44,7 @@ interface Options extends Telemetry.Options {
 class NotJoined extends Data.TaggedError("NotJoined")<{ readonly unusable: ReadonlyArray<Hosts.Unusable> }> {}
 
 /** A node that stays serves others: where there are several cores, signatures are checked on all, up to four. */
-const verifyThreads = availableParallelism() > 1 ? Math.min(availableParallelism(), 4) : 0
+const usualThreads = () => availableParallelism() > 1 ? Math.min(availableParallelism(), 4) : 0
 
 /** Pauses between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
@@ -123,7 +127,15 @@ export const node = (options: Options) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
     const services = yield* Layer.build(
-      DhtLive({ listen: options.listen, seed: Redacted.value(identity.seed), data: options.data, verifyThreads })
+      DhtLive({
+        listen: options.listen,
+        seed: Redacted.value(identity.seed),
+        data: options.data,
+        passive: options.passive,
+        publicHost: Option.getOrUndefined(options.publicHost),
+        maxKeys: Option.getOrUndefined(options.maxKeys),
+        verifyThreads: Option.getOrElse(options.verifyThreads, usualThreads)
+      })
     ).pipe(Effect.mapError(({ message }) => Output.failed(`${message}; choose another with --listen`)))
     const dht = Context.get(services, Dht)
     const remembered = yield* Context.get(services, Persistence).kept.peers

@@ -1,0 +1,41 @@
+/**
+ * Service discovery, the side that looks for somebody: shows who offers a
+ * translation, and everybody who comes or goes from then on.
+ *
+ *     npm run example examples/discovery-consumer.ts -- --bootstrap 127.0.0.1:PORT --language de
+ *
+ * with the port that `discovery-provider.ts` printed.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Address, Dht, SocketAddress } from "effect-dht"
+import { DhtLive } from "effect-dht/node"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { parseArgs } from "node:util"
+
+const { values: flags } = parseArgs({
+  options: {
+    language: { type: "string", multiple: true, default: [] },
+    bootstrap: { type: "string", multiple: true, default: [] }
+  }
+})
+
+const consumer = Effect.gen(function*() {
+  const dht = yield* Dht.Dht
+  const seeds = yield* Effect.forEach(flags.bootstrap, (text) => Effect.fromResult(SocketAddress.fromString(text)))
+  yield* dht.bootstrap(seeds)
+  yield* dht.watchTopic("translate", { protocols: ["http"], tags: flags.language }).pipe(
+    Stream.runForEach(Effect.fnUntraced(function*({ _tag, offer }) {
+      yield* Console.log(`${_tag}: ${offer.name}, ${Address.format(offer.address)}`)
+      if (_tag !== "Appeared") return
+      const { endpoints } = yield* dht.resolve(offer.address)
+      yield* Console.log(`  at ${endpoints?.join(", ")}`)
+    }))
+  )
+})
+
+consumer.pipe(
+  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 } })),
+  NodeRuntime.runMain
+)

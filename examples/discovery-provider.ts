@@ -1,0 +1,38 @@
+/**
+ * Service discovery, the side that offers: announces a service under a topic
+ * until it is stopped. `discovery-consumer.ts` is the other side.
+ *
+ *     npm run example examples/discovery-provider.ts -- --name Ann --language de --language fr
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Dht, SocketAddress } from "effect-dht"
+import { DhtLive } from "effect-dht/node"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { parseArgs } from "node:util"
+
+const { values: flags } = parseArgs({
+  options: {
+    name: { type: "string", default: "Somebody" },
+    language: { type: "string", multiple: true, default: ["en"] },
+    bootstrap: { type: "string", multiple: true, default: [] }
+  }
+})
+
+const provider = Effect.gen(function*() {
+  const dht = yield* Dht.Dht
+  const seeds = yield* Effect.forEach(flags.bootstrap, (text) => Effect.fromResult(SocketAddress.fromString(text)))
+  yield* dht.bootstrap(seeds)
+  // Where the service is; the offer below says what it is.
+  yield* dht.announceEndpoint({ endpoints: ["http://127.0.0.1:8080/translate"] })
+  yield* dht.announceTopic({ topic: "translate", name: flags.name, protocols: ["http"], tags: flags.language })
+  yield* Console.log(`${flags.name} translates; others join through ${SocketAddress.format(dht.localAddress)}`)
+  return yield* Effect.never
+})
+
+provider.pipe(
+  // Both announcements end with this scope.
+  Effect.scoped,
+  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 } })),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,227 @@
+/**
+ * What `top` shows, in lines for a terminal of any size: a state in, lines
+ * out.
+ *
+ * Lines are visible ASCII, so that every character has one cell and nothing
+ * that a stranger has written moves the cursor; others are shown as `?`.
+ *
+ * @since 0.1.0
+ */
+import type * as Api from "../http/Api.ts"
+import * as Output from "./Output.ts"
+
+/**
+ * What the node said at one moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sample {
+  readonly overview: typeof Api.Overview.Type
+  readonly buckets: typeof Api.Buckets.Type
+  readonly queries: typeof Api.Queries.Type
+  readonly announcements: typeof Api.Announcements.Type
+  readonly store: typeof Api.StoreReport.Type
+}
+
+/**
+ * All that a frame is made of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface State {
+  readonly url: string
+  readonly sample: Sample
+  /** The one before, for what happens in a second. */
+  readonly previous: Sample | undefined
+  /** Why the node does not answer any more. */
+  readonly problem: string | undefined
+}
+
+/**
+ * Character cells. Infinitely many rows show everything there is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Size {
+  readonly columns: number
+  readonly rows: number
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Line {
+  readonly text: string
+  readonly style: "Plain" | "Title" | "Alert"
+}
+
+// --- Words ---------------------------------------------------------------------
+
+const plain = (text: string): Line => ({ text, style: "Plain" })
+const title = (text: string): Line => ({ text, style: "Title" })
+
+const alert = (text: string): Line => ({ text, style: "Alert" })
+
+const visible = (text: string): string => text.replace(/[^\x20-\x7e]/gu, "?")
+
+const count = (value: number): string => String(Math.round(value))
+
+const counted = (value: number, one: string): string => `${count(value)} ${one}${value === 1 ? "" : "s"}`
+
+/** Milliseconds in at most seven characters. */
+const millis = (value: number): string =>
+  value < 100 ? `${value.toFixed(1)} ms` : value < 10_000 ? `${count(value)} ms` : `${count(value / 1000)} s`
+
+/** A span of time in its largest unit. */
+const span = (value: number): string => {
+  const seconds = Math.max(0, value / 1000)
+  return seconds < 120
+    ? `${Math.floor(seconds)} s`
+    : seconds < 7200
+    ? `${Math.floor(seconds / 60)} min`
+    : seconds < 172_800
+    ? `${Math.floor(seconds / 3600)} h`
+    : `${Math.floor(seconds / 86_400)} d`
+}
+
+const median = (values: ReadonlyArray<number>): number | undefined =>
+  values.toSorted((a, b) => a - b).at(Math.floor(values.length / 2))
+
+// --- Parts -----------------------------------------------------------------------
+
+const headOf = ({ problem, sample: { overview }, url }: State): ReadonlyArray<Line> => {
+  const { identity, network, reachability } = overview
+  const { confidence, contacts, estimated_size, verified_contacts_1h } = network
+  const state = overview.ready ? "ready" : "NOT READY, it knows nobody"
+  const passive = overview.passive ? ", passive" : ""
+  const seen = reachability.observed_addr ?? reachability.public_host ?? "others do not agree"
+  return [
+    title(`effect-dht top  ${url}  ${state}${passive}, up ${span(overview.at_ms - overview.started_at_ms)}`),
+    ...(problem === undefined
+      ? []
+      : [alert(`${problem}; this is as of ${Output.time(Math.floor(overview.at_ms / 1000))}`)]),
+    plain(`node     ${identity.address} at ${reachability.local_addr}`),
+    plain(`seen     ${seen}, mapping ${reachability.mapping}`),
+    plain(
+      `network  about ${counted(estimated_size, "node")} (confidence ${confidence.toFixed(2)}), ` +
+        `${counted(contacts, "contact")}, ${verified_contacts_1h} in the last hour`
+    )
+  ]
+}
+
+const trafficOf = ({ previous, sample }: State): ReadonlyArray<Line> => {
+  const now = sample.overview
+  const seconds = previous === undefined ? 0 : (now.at_ms - previous.overview.at_ms) / 1000
+  const amount = (name: string, of: (traffic: typeof Api.Traffic.Type) => number) => {
+    // A node that was started anew counts from 0 again.
+    const more = previous === undefined ? 0 : Math.max(0, of(now.traffic) - of(previous.overview.traffic))
+    return `${seconds > 0 ? (more / seconds).toFixed(1) : "-"}/s ${name} (${of(now.traffic)})`
+  }
+  const received = amount("received", ({ received }) => received)
+  const sent = amount("sent", ({ sent }) => sent)
+  const refused = amount("refused", ({ refused }) => refused)
+  const answered = amount("answered", ({ completed }) => completed)
+  return [
+    plain(`traffic  ${received}, ${sent}, ${refused}`),
+    plain(`asked    ${answered}, ${counted(now.traffic.pending, "request")} waiting`)
+  ]
+}
+
+const heldOf = ({ sample: { overview, store } }: State): ReadonlyArray<Line> => {
+  const { persistence, publishing } = overview
+  const types = store.by_type.map(({ records, type_name }) => `${records} ${type_name}`).join(", ")
+  const disk = persistence === null
+    ? "nothing is kept over a restart"
+    : `${counted(persistence.written, "change")} written, ${persistence.queued} waiting` +
+      (persistence.dropped > 0 ? `, ${persistence.dropped} dropped` : "")
+  return [
+    plain(
+      `store    ${counted(store.keys, "key")}, ${counted(store.records, "record")}${
+        types === "" ? "" : `: ${types}`
+      }; ` +
+        counted(overview.store.subscriptions, "subscription")
+    ),
+    plain(
+      `own      ${counted(publishing.announcements, "announcement")}, ${counted(publishing.records, "record")}, ` +
+        `${publishing.confirmed_replicas} of ${publishing.wanted_replicas} copies confirmed`
+    ),
+    persistence?.degraded != null
+      ? alert(`disk     NOTHING IS WRITTEN: ${persistence.degraded}`)
+      : plain(`disk     ${disk}`)
+  ]
+}
+
+const marks = { good: "#", unknown: "+", bad: "x" } as const
+
+const bucketsOf = ({ sample: { buckets: { buckets, k } } }: State): ReadonlyArray<Line> => [
+  title(`${"bucket".padEnd(8)}${"# good  + unknown  x bad".padEnd(Math.max(k, 24) + 2)}waiting  median round trip`),
+  ...buckets.map(({ bucket, contacts, waiting }) => {
+    const rtt = median(contacts.flatMap(({ rtt_ms }) => rtt_ms === null ? [] : [rtt_ms]))
+    const bar = contacts.map(({ health }) => marks[health]).toSorted().join("")
+    return plain(
+      `${String(bucket).padStart(6)}  ${bar.padEnd(Math.max(k, 24) + 2)}${String(waiting).padStart(7)}` +
+        (rtt === undefined ? "" : `  ${millis(rtt)}`)
+    )
+  })
+]
+
+const lookupsOf = ({ sample: { overview, queries: { queries } } }: State): ReadonlyArray<Line> => [
+  title(
+    `${"lookup".padEnd(12)}${"target".padEnd(14)}${"outcome".padEnd(11)}${"took".padStart(8)}  requests  records  ended`
+  ),
+  ...queries.map(({ duration_ms, kind, outcome, records, requests, started_at_ms, target_hex }) =>
+    plain(
+      `${kind.padEnd(12)}${target_hex.slice(0, 12).padEnd(14)}${outcome.padEnd(11)}${millis(duration_ms).padStart(8)}` +
+        `${String(requests).padStart(10)}${String(records).padStart(9)}` +
+        `  ${span(overview.at_ms - started_at_ms - duration_ms)} ago`
+    )
+  )
+]
+
+const announcementsOf = ({ sample: { announcements: { announcements, wanted }, overview } }: State) => [
+  title(`${"announced".padEnd(12)}${"copies".padEnd(9)}${"renewed".padEnd(12)}what`),
+  ...announcements.map(({ confirmed, endpoints, name, record, renews_at, topic }) =>
+    plain(
+      `${record.type_name.padEnd(12)}${`${confirmed.length} of ${wanted}`.padEnd(9)}` +
+        `${`in ${span(renews_at * 1000 - overview.at_ms)}`.padEnd(12)}` +
+        [topic, name, ...endpoints ?? []].filter((text) => text !== undefined && text !== "").join(", ")
+    )
+  )
+]
+
+// --- All -------------------------------------------------------------------------
+
+/** Rows that a part is worth showing with: an empty one, a title, and some below it. */
+const worthwhile = 7
+
+/** The first lines of each part, and all of them where there is room; the last parts are left out where there is not. */
+const shared = (parts: ReadonlyArray<ReadonlyArray<Line>>, rows: number): ReadonlyArray<ReadonlyArray<Line>> => {
+  const shown = parts.filter((part) => part.length > 1).slice(0, Math.max(1, Math.floor(rows / worthwhile)))
+  let room = rows - shown.length
+  const given = new Map<ReadonlyArray<Line>, number>()
+  // The smallest first: what it does not need is for the others.
+  shown.toSorted((a, b) => a.length - b.length).forEach((part, i) => {
+    const taken = Math.min(part.length, Math.max(0, Math.floor(room / (shown.length - i))))
+    given.set(part, taken)
+    room -= taken
+  })
+  return shown.map((part) => part.slice(0, given.get(part)))
+}
+
+/**
+ * The frame, at most as large as the terminal.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const frame = (state: State, { columns, rows }: Size): ReadonlyArray<Line> => {
+  const above = [...headOf(state), ...trafficOf(state), ...heldOf(state)]
+  const parts = shared([lookupsOf(state), bucketsOf(state), announcementsOf(state)], rows - above.length)
+  return [...above, ...parts.flatMap((part) => [plain(""), ...part])]
+    .slice(0, Math.max(0, rows))
+    .map(({ style, text }) => ({ style, text: visible(text).slice(0, Math.max(0, columns)).trimEnd() }))
+}

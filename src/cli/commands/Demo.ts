@@ -1,0 +1,206 @@
+/**
+ * A small network in this process: `demo`. Also an example of how a program
+ * is made of nodes: each agent below is an Effect that needs a {@link Dht}, and
+ * gets one of its own.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Address } from "../../Address.ts"
+import { Dht } from "../../Dht.ts"
+import type * as Routes from "../../http/Routes.ts"
+import { MessageType } from "../../Mailbox.ts"
+import { DhtLive } from "../../node/DhtLive.ts"
+import type { Host } from "../../node/Hosts.ts"
+import * as NodeHttp from "../../node/NodeHttp.ts"
+import * as NodeId from "../../NodeId.ts"
+import * as SocketAddress from "../../SocketAddress.ts"
+import * as Output from "../Output.ts"
+
+interface Options {
+  readonly nodes: number
+  readonly http: Host
+  readonly json: boolean
+}
+
+// --- What there is to say ------------------------------------------------------
+
+const names = ["Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Lea", "Max", "Nia"]
+
+const services = [
+  { topic: "translate", brief: "Letters, menus and love songs", protocols: ["a2a", "http"], tags: ["de", "fr", "ja"] },
+  { topic: "weather", brief: "Rain or shine, for the next three days", protocols: ["http"], tags: ["forecast"] },
+  { topic: "chess", brief: "A patient opponent", protocols: ["mcp"], tags: ["blitz", "correspondence"] },
+  { topic: "maps", brief: "The way there, and a better one", protocols: ["http", "a2a"], tags: ["walking", "cycling"] },
+  { topic: "bread", brief: "Recipes for whatever flour is left", protocols: ["mcp"], tags: ["sourdough", "rye"] }
+] as const
+
+const greetings = ["Good morning!", "Is the bread ready?", "Your move.", "Take an umbrella.", "Merci bien.", "See you."]
+
+// --- One agent -------------------------------------------------------------------
+
+/** Somebody who lives in the network. */
+interface Agent {
+  readonly name: string
+  readonly service: typeof services[number] | undefined
+  /** Seconds between two things that it does, about. */
+  readonly pace: number
+}
+
+/** Does something again and again. That nobody is found, or nobody answers, is a part of life. */
+const often = <A, E, R>(what: string, seconds: number, action: Effect.Effect<A, E, R>) =>
+  Effect.ignore(action).pipe(
+    Effect.andThen(Random.nextBetween(0.5, 1.5)),
+    Effect.flatMap((factor) => Effect.sleep(seconds * factor * 1000)),
+    Effect.catchCause((cause) => Effect.logWarning(`${what} failed`, cause)),
+    Effect.forever,
+    Effect.annotateLogs({ module: "effect-dht/cli/Demo", fiber: what }),
+    Effect.forkScoped
+  )
+
+/** What an agent does for as long as its scope is open. `others` are those that it may write to. */
+const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others: ReadonlyArray<Address>) {
+  const dht = yield* Dht
+
+  yield* dht.announceEndpoint({ endpoints: [`http://127.0.0.1:8080/${name.toLowerCase()}`] })
+
+  if (service !== undefined) {
+    // An announcement lasts as long as its scope, and the next one says something else.
+    const offer = Effect.gen(function*() {
+      const meta = new Map([["waiting", yield* Random.nextIntBetween(0, 9)]])
+      yield* dht.announceTopic({ ...service, name, meta, ttl: 600 })
+      yield* Effect.sleep(`${pace * 4} seconds`)
+    })
+    yield* often("Offer", pace, Effect.scoped(offer))
+    // Notes arrive by themselves.
+    yield* Effect.forkScoped(Stream.runDrain(dht.mail.messages))
+  }
+
+  const somebody = Effect.suspend(() => Random.choice(others))
+  const write = Effect.gen(function*() {
+    const recipient = yield* somebody
+    const body = new TextEncoder().encode(yield* Random.choice(greetings))
+    yield* dht.mail.send({ recipient, type: MessageType.text, body, ttl: 120 })
+  })
+  yield* often("Notes", pace * 3, write)
+
+  const ask = Effect.gen(function*() {
+    const kind = yield* Random.nextIntBetween(0, 2)
+    if (kind === 0) yield* dht.discover((yield* Random.choice(services)).topic)
+    else if (kind === 1) yield* dht.findNode(NodeId.fromAddress(yield* somebody))
+    else yield* dht.resolve(yield* somebody)
+  })
+  yield* often("Questions", pace, ask)
+})
+
+// --- All of them -------------------------------------------------------------------
+
+/** A node for as long as the scope is open, with all its services. Nothing of it is on a disk. */
+const node = (seed?: Uint8Array) =>
+  // Each is built anew: without `fresh` they would be one and the same.
+  Layer.build(Layer.fresh(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, seed }))).pipe(
+    Effect.mapError(({ message }) => Output.failed(message))
+  )
+
+/** One more node of the network that the node at `door` belongs to. */
+const member = Effect.fnUntraced(function*(door: SocketAddress.SocketAddress, seed?: Uint8Array) {
+  const services = yield* node(seed)
+  yield* Effect.mapError(Context.get(services, Dht).bootstrap([door]), ({ message }) => Output.failed(message))
+  return services
+})
+
+/** Ports that are tried, one after the other. */
+const portsTried = 20
+
+const isTaken = (error: NodeHttp.CannotServe | NodeHttp.TokenNeeded): boolean =>
+  error._tag === "CannotServe" && (error.cause as NodeJS.ErrnoException).code === "EADDRINUSE"
+
+/** Serves the page of a node and its documents, where nobody else does yet. */
+const serve = (services: Context.Context<Routes.Services>, { host, port }: Host) => {
+  const from = (tried: number): Effect.Effect<string, Output.Failure, Scope.Scope> =>
+    Layer.build(NodeHttp.layer({ host, port: port + tried, first: true })).pipe(
+      Effect.flatMap((server) => Effect.provideContext(NodeHttp.localAddress, server)),
+      Effect.provideContext(services),
+      Effect.map((address) => `http://${SocketAddress.format(address)}/`),
+      Effect.catch((error) =>
+        isTaken(error) && tried + 1 < portsTried && port + tried < 65_535
+          ? from(tried + 1)
+          : Effect.fail(Output.failed(error.message))
+      )
+    )
+  return from(0)
+}
+
+const agent = (i: number): Agent => ({
+  name: i < names.length ? names[i] : `${names[i % names.length]} ${Math.floor(i / names.length) + 1}`,
+  service: i % 3 === 0 ? services[(i / 3) % services.length] : undefined,
+  // The first one is watched.
+  pace: i === 0 ? 2 : 8
+})
+
+/** Leaves for a while, again and again, and comes back under its name. */
+const wander = Effect.fnUntraced(function*(
+  who: Agent,
+  door: SocketAddress.SocketAddress,
+  others: ReadonlyArray<Address>,
+  tell: (event: "left" | "returned", line: string) => Effect.Effect<void>
+) {
+  const seed = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(32))
+  while (true) {
+    yield* Effect.scoped(Effect.gen(function*() {
+      const services = yield* member(door, seed)
+      yield* Effect.provideContext(live(who, others), services)
+      yield* Effect.sleep(`${yield* Random.nextIntBetween(20, 40)} seconds`)
+    }))
+    yield* tell("left", `${who.name} has left without a word`)
+    yield* Effect.sleep(`${yield* Random.nextIntBetween(15, 25)} seconds`)
+    yield* tell("returned", `${who.name} comes back`)
+  }
+})
+
+/**
+ * Runs until it is interrupted, which is its proper end.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const demo = ({ http, json, nodes }: Options) =>
+  Effect.gen(function*() {
+    const first = yield* node()
+    const door = Context.get(first, Dht).localAddress
+    const url = yield* serve(first, http)
+    yield* Output.print(json, { event: "serving", url, nodes }, [
+      `A network of ${nodes} nodes starts on ${door.host}, in this process. Nothing is written to disk.`,
+      `Watch the first one at ${url} or with "effect-dht top --url ${url}". Ctrl-C ends them all.`
+    ])
+
+    const startedAt = yield* Clock.currentTimeMillis
+    const more = Array.from({ length: nodes - 2 }, () => member(door))
+    const all = [first, ...yield* Effect.all(more, { concurrency: 4 })]
+    const addresses = all.map((services) => Context.get(services, Dht).address)
+    const seconds = ((yield* Clock.currentTimeMillis) - startedAt) / 1000
+    yield* Effect.forEach(all, (services, i) => Effect.provideContext(live(agent(i), addresses), services))
+    yield* Output.print(json, { event: "joined", nodes: nodes - 1, seconds }, [
+      `All have joined after ${
+        seconds.toFixed(1)
+      } s. They announce where they are and what they offer, write notes, and look each`,
+      "other up; one of them leaves now and then."
+    ])
+
+    return yield* wander(agent(nodes - 1), door, addresses, (event, line) =>
+      Output.print(json, { event, name: agent(nodes - 1).name }, [line]))
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(SecureRandom.layerWebCrypto),
+    Effect.onInterrupt(() => {
+      process.exitCode = 0
+      return Output.print(json, { event: "stopped" }, ["Stopped"])
+    })
+  )

@@ -1,0 +1,162 @@
+/**
+ * A running node in the terminal: `top`.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as HttpApiClient from "effect/http-api/HttpApiClient"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import type { HttpClientError } from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Schema from "effect/Schema"
+import * as Terminal from "effect/Terminal"
+import * as Api from "../../http/Api.ts"
+import * as Output from "../Output.ts"
+import * as Secrets from "../Secrets.ts"
+import * as TopFrame from "../TopFrame.ts"
+
+interface Options {
+  readonly url: string
+  /** The name of an environment variable. */
+  readonly httpTokenEnv: Option.Option<string>
+  readonly once: boolean
+  readonly json: boolean
+}
+
+// --- Asking the node --------------------------------------------------------------
+
+const patience = "5 seconds"
+
+const interval = "1 second"
+
+const otherVersion = "what is there is no node of this version"
+
+/** Why there is no sample, for whoever typed the URL. */
+const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | typeof Api.BadRequest.Type) => {
+  if ("error" in error) return error.message
+  if (error._tag === "TimeoutError") return `no answer in ${patience}`
+  if (error._tag === "SchemaError") return otherVersion
+  switch (error.response?.status) {
+    case undefined:
+      return "nobody answers there"
+    case 401:
+      return "it wants a token, or another one; --http-token-env names the variable that holds it"
+    case 421:
+      return "it may not be called by that name"
+    default:
+      return otherVersion
+  }
+}
+
+/** Asks for all that a frame shows; fails with the reason. */
+const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
+  const token = Option.isNone(httpTokenEnv)
+    ? undefined
+    : yield* Secrets.fromEnv("--http-token-env", "token", httpTokenEnv.value)
+  const { api, debug } = yield* HttpApiClient.make(Api.Api, {
+    baseUrl: url,
+    transformClient: (client) =>
+      token === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(token))
+  })
+  return Effect.all({
+    overview: api.overview(),
+    buckets: api.buckets(),
+    queries: debug.queries(),
+    announcements: api.announcements(),
+    store: api.store({ query: { limit: 0 } })
+  }, { concurrency: "unbounded" }).pipe(
+    Effect.timeout(patience),
+    Effect.mapError(reasonOf)
+  )
+}, Effect.provide(FetchHttpClient.layer))
+
+// --- Showing it --------------------------------------------------------------------
+
+const escape = "\u001b["
+
+/** Another screen than the one the shell writes on, without a cursor; and the way back, whatever ends us. */
+const ownScreen = Effect.acquireRelease(
+  Effect.sync(() => {
+    const leave = () => {
+      process.off("exit", leave)
+      process.stdout.write(`${escape}0m${escape}?25h${escape}?1049l`)
+    }
+    // Where nobody runs the finalizers.
+    process.on("exit", leave)
+    process.stdout.write(`${escape}?1049h${escape}?25l`)
+    return leave
+  }),
+  (leave) => Effect.sync(leave)
+)
+
+const styles = { Plain: "", Title: `${escape}1m`, Alert: `${escape}7m` }
+
+const draw = (lines: ReadonlyArray<TopFrame.Line>, styled: boolean): string =>
+  `${escape}H` +
+  lines.map(({ style, text }) => {
+    const shown = !styled || style === "Plain" ? text : `${styles[style]}${text}${escape}0m`
+    return `${shown}${escape}K`
+  }).join("\r\n") +
+  `${escape}J`
+
+/** Shows the node until `q`, Escape or Ctrl-C is pressed. */
+const live = Effect.fnUntraced(
+  function*(url: string, sample: Effect.Effect<TopFrame.Sample, string>, first: TopFrame.Sample) {
+    const terminal = yield* Terminal.Terminal
+    const { canColor } = yield* TerminalCapabilities
+    const keys = process.stdin.isTTY ? yield* terminal.readInput : undefined
+    const sizes = yield* terminal.size
+    yield* ownScreen
+
+    let state: TopFrame.State = { url, sample: first, previous: undefined, problem: undefined }
+    let size: TopFrame.Size = yield* Queue.take(sizes)
+    const show = Effect.suspend(() => terminal.display(draw(TopFrame.frame(state, size), canColor)))
+
+    const resize = Effect.gen(function*() {
+      size = yield* Queue.take(sizes)
+      yield* show
+    })
+    const next = Effect.gen(function*() {
+      yield* Effect.sleep(interval)
+      state = yield* Effect.match(sample, {
+        onSuccess: (sample): TopFrame.State => ({ url, sample, previous: state.sample, problem: undefined }),
+        onFailure: (problem) => ({ ...state, problem })
+      })
+      yield* show
+    })
+    const untilQuit = keys === undefined
+      ? Effect.never
+      : Effect.repeat(Queue.take(keys), { until: ({ key }) => key.name === "q" })
+
+    yield* show
+    yield* Effect.raceAllFirst([Effect.forever(resize), Effect.forever(next), untilQuit])
+  },
+  Effect.scoped,
+  // The end of the keys is a wish to leave, and a terminal that is gone shows nothing.
+  (shown) => Effect.ignore(shown)
+)
+
+/** Cells of a line where no terminal says. */
+const usualColumns = 80
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const top = Effect.fnUntraced(function*(options: Options) {
+  const { json, once, url } = options
+  const sample = yield* sampling(options)
+  const ask = Effect.mapError(sample, (reason) => Output.failed(`${url}: ${reason}`))
+  const first = yield* ask
+  if (!once && !json && process.stdout.isTTY) return yield* live(url, sample, first)
+  yield* Effect.sleep(interval)
+  const state = { url, sample: yield* ask, previous: first, problem: undefined }
+  const lines = TopFrame.frame(state, { columns: process.stdout.columns ?? usualColumns, rows: Infinity })
+  yield* json ? Output.print(true, state.sample, []) : Console.log(lines.map(({ text }) => text).join("\n"))
+})

@@ -1,0 +1,147 @@
+/**
+ * Elements, whose content is always text: what strangers wrote is shown and
+ * never becomes markup.
+ */
+
+/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Record<string, string | number | boolean | undefined | ((event: Event) => void)>} Attributes */
+
+/**
+ * @param {Element} element
+ * @param {Attributes} attributes
+ * @param {ReadonlyArray<Child>} children
+ */
+const fill = (element, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value)
+    else if (value === true) element.setAttribute(name, "")
+    else if (value !== undefined && value !== false) element.setAttribute(name, String(value))
+  }
+  for (const child of children) {
+    if (child instanceof Node) element.append(child)
+    else if (child !== null && child !== undefined && child !== false) element.append(String(child))
+  }
+}
+
+/**
+ * An HTML element; an attribute that is a function listens to the event of its name.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Attributes} attributes
+ * @param {ReadonlyArray<Child>} children
+ */
+export const h = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag)
+  fill(element, attributes, children)
+  return element
+}
+
+/**
+ * The same of SVG.
+ *
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Attributes} attributes
+ * @param {ReadonlyArray<Child>} children
+ */
+export const s = (tag, attributes = {}, ...children) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag)
+  fill(element, attributes, children)
+  return element
+}
+
+/**
+ * The element of an id, which the page has.
+ *
+ * @param {string} id
+ */
+export const byId = (id) => {
+  const element = document.getElementById(id)
+  if (element === null) throw new Error(`The page has no #${id}`)
+  return element
+}
+
+/**
+ * The same for a field of a form.
+ *
+ * @template {HTMLElement} E
+ * @param {string} id
+ * @param {new () => E} type
+ */
+export const fieldOf = (id, type) => {
+  const element = byId(id)
+  if (!(element instanceof type)) throw new Error(`#${id} is another element`)
+  return element
+}
+
+/** @param {Element} container */
+const isBeingSelected = (container) => {
+  const selection = document.getSelection()
+  return selection !== null && !selection.isCollapsed && container.contains(selection.anchorNode)
+}
+
+/**
+ * Puts new content in place of the old. The focus, open details and places
+ * scrolled to stay, by the `data-key` of their elements, and so does everything
+ * while somebody selects text there.
+ *
+ * @param {Element} container
+ * @param {ReadonlyArray<Child>} children
+ */
+export const render = (container, ...children) => {
+  if (isBeingSelected(container)) return
+  const active = document.activeElement
+  const focused = active instanceof HTMLElement && container.contains(active) ? active.dataset.key : undefined
+  /** @type {Map<string, Element>} */
+  const before = new Map()
+  for (const element of container.querySelectorAll("[data-key]")) before.set(element.getAttribute("data-key") ?? "", element)
+  container.replaceChildren()
+  fill(container, {}, children)
+  for (const element of container.querySelectorAll("[data-key]")) {
+    const key = element.getAttribute("data-key") ?? ""
+    const old = before.get(key)
+    if (element instanceof HTMLDetailsElement && old instanceof HTMLDetailsElement) element.open = old.open
+    if (key === focused && element instanceof HTMLElement) element.focus({ preventScroll: true })
+  }
+}
+
+/**
+ * A table that says its columns, and scrolls by itself where it is too wide.
+ *
+ * @param {string} caption
+ * @param {ReadonlyArray<string | { readonly name: string; readonly align: "right" }>} columns
+ * @param {ReadonlyArray<HTMLTableRowElement>} rows
+ */
+export const table = (caption, columns, rows) =>
+  h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption, "data-key": `table ${caption}` },
+    h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, caption),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ...columns.map((column) =>
+            typeof column === "string"
+              ? h("th", { scope: "col" }, column)
+              : h("th", { scope: "col", class: column.align }, column.name)
+          )
+        )
+      ),
+      h("tbody", {}, ...rows)
+    )
+  )
+
+/**
+ * What stands where there is nothing to show yet.
+ *
+ * @param {string} title
+ * @param {ReadonlyArray<Child>} hint
+ */
+export const empty = (title, ...hint) => h("div", { class: "empty" }, h("b", {}, title), h("p", {}, ...hint))

@@ -1,0 +1,52 @@
+/** Values as people read them. */
+
+const integers = new Intl.NumberFormat("en", { maximumFractionDigits: 0 })
+const fractions = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 })
+const times = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+const moments = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" })
+
+/** @param {number} value */
+export const integer = (value) => integers.format(value)
+
+/** @param {number} value */
+export const fraction = (value) => fractions.format(value)
+
+/** @param {number} value 0 to 1 */
+export const percent = (value) => `${integer(value * 100)} %`
+
+/**
+ * The beginning of an id, which tells it apart from most.
+ *
+ * @param {string} id
+ */
+export const short = (id) => id.length > 14 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id
+
+/** @param {number} millis */
+export const duration = (millis) => {
+  const seconds = Math.max(0, Math.round(millis / 1000))
+  if (seconds < 60) return `${seconds} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 24) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`
+  const days = Math.floor(hours / 24)
+  return hours % 24 === 0 || days > 6 ? `${days} d` : `${days} d ${hours % 24} h`
+}
+
+/** @param {number} millis */
+export const latency = (millis) => millis >= 10_000 ? duration(millis) : `${fraction(millis)} ms`
+
+/** @param {number} millis Unix */
+export const time = (millis) => times.format(millis)
+
+/** The same with the day. @param {number} millis Unix */
+export const moment = (millis) => moments.format(millis)
+
+/** @param {number} bytes */
+export const size = (bytes) => bytes < 1024 ? `${bytes} B` : `${fraction(bytes / 1024)} KiB`
+
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+export const counted = (count, noun) => `${integer(count)} ${noun}${count === 1 ? "" : "s"}`

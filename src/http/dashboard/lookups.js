@@ -1,0 +1,399 @@
+/** Lookups: one that is asked for here and shown as it happens, and the last of the node. */
+import { titleOf } from "./announcements.js"
+import { byId, empty, fieldOf, h, render, table } from "./dom.js"
+import * as Format from "./format.js"
+import * as Node from "./node.js"
+import { Ring, stateOf } from "./ring.js"
+
+/** @import { Buckets, FoundRecord, LookupEvent, LookupRequest, Overview, Peer, Queries, Query, QueryStep } from "./types.d.ts" */
+
+const form = fieldOf("lookup", HTMLFormElement)
+const valueField = fieldOf("lookup-value", HTMLInputElement)
+const kindField = fieldOf("lookup-kind", HTMLSelectElement)
+const goButton = fieldOf("lookup-go", HTMLButtonElement)
+const status = byId("lookup-status")
+const ring = new Ring(byId("ring"), byId("ring-caption"))
+
+const kindNames = { address: "address", topic: "topic", node_id: "node id" }
+
+/**
+ * What a text looks like.
+ *
+ * @param {string} text
+ * @returns {LookupRequest["kind"]}
+ */
+export const kindOf = (text) => {
+  if (/^[0-9a-f]{64}$/i.test(text)) return "node_id"
+  // Of an address that is mistyped, the node says what is wrong with it.
+  return /^(0x[0-9a-f]*|(bc1|pr1)[0-9a-z]{30,}|[0-9a-f]{42}|1[1-9a-hj-np-z]{25,34})$/i.test(text) ? "address" : "topic"
+}
+
+/** @returns {LookupRequest} */
+const asked = () => {
+  const value = valueField.value.trim()
+  const kind = /** @type {LookupRequest["kind"] | "auto"} */ (kindField.value)
+  return { kind: kind === "auto" ? kindOf(value) : kind, value }
+}
+
+const showHint = () => {
+  const { kind, value } = asked()
+  byId("lookup-hint").textContent = value === ""
+    ? "An address gives its records, a topic what is offered under it, a node id the nodes that are closest to it."
+    : `Looks for the ${kind === "address" ? "records of an address" : kind === "topic" ? "offers under a topic" : "nodes closest to an id"}.`
+}
+
+// --- What is known of the node ------------------------------------------------------
+
+let self = ""
+let networkSize = 1
+/** @type {ReadonlyArray<string>} */
+let contacts = []
+
+/** @param {Overview} overview */
+export const know = (overview) => {
+  self = overview.identity.node_id_hex
+  networkSize = Math.max(2, overview.network.estimated_size)
+}
+
+/** @param {Buckets} buckets */
+export const knowContacts = (buckets) => {
+  contacts = buckets.buckets.flatMap((bucket) => bucket.contacts.map(({ peer }) => peer.node_id_hex))
+  if (shown === undefined) ring.begin({ target: undefined, self, bits: 8, contacts })
+}
+
+// --- One lookup on the ring ---------------------------------------------------------
+
+/** Which lookup is drawn: its number, or 0 for one that has none yet; undefined before the first. */
+/** @type {number | undefined} */
+let shown = undefined
+/** @type {Map<string, QueryStep>} */
+let steps = new Map()
+
+/** @param {string | undefined} id */
+const nameOf = (id) => {
+  if (id === undefined || id === self) return "this node"
+  return Format.short(id)
+}
+
+const words = {
+  answered: "answered",
+  holds: "has a record",
+  failed: "no answer",
+  waiting: "asked"
+}
+
+const showSteps = () => {
+  const isAny = steps.size > 0
+  render(
+    byId("lookup-steps"),
+    isAny && h("h3", {}, `Path: ${Format.counted(steps.size, "request")}`),
+    isAny && table(
+      "Path of the lookup",
+      [
+        "Node",
+        "Told of by",
+        { name: "Shared bits", align: "right" },
+        { name: "After", align: "right" },
+        "Answer"
+      ],
+      [...steps.values()].map((step) =>
+        h(
+          "tr",
+          {},
+          h(
+            "th",
+            { scope: "row", title: `${step.peer.node_id_hex} at ${step.peer.ip}:${step.peer.port}` },
+            h("code", {}, Format.short(step.peer.node_id_hex))
+          ),
+          h("td", {}, nameOf(step.learned_from_hex ?? undefined)),
+          h("td", { class: "right" }, step.common_prefix_length),
+          h("td", { class: "right" }, Format.latency(step.asked_after_ms)),
+          h(
+            "td",
+            {},
+            h("i", { class: `dot ${stateOf(step)}` }),
+            words[stateOf(step)],
+            step.took_ms !== null && `, ${Format.latency(step.took_ms)}`
+          )
+        )
+      )
+    )
+  )
+}
+
+/**
+ * @param {number} number
+ * @param {string} target
+ * @param {number} atLeast bits that the scale has to have
+ */
+const begin = (number, target, atLeast = 0) => {
+  shown = number
+  steps = new Map()
+  ring.begin({ target, self, contacts, bits: Math.max(Math.log2(networkSize) + 3, atLeast + 2) })
+  render(byId("lookup-result"))
+  showSteps()
+}
+
+/** @param {QueryStep} step */
+const draw = (step) => {
+  steps.set(step.peer.node_id_hex, step)
+  ring.step(step)
+}
+
+/**
+ * How many of those who asked stood between the node and who had the record.
+ *
+ * @param {Query} query
+ */
+const hopsOf = ({ steps }) => {
+  const holders = steps.filter(({ holds_record }) => holds_record)
+  const reached = holders.length > 0 ? holders : steps.filter(({ outcome }) => outcome === "answered")
+  return reached.length === 0 ? undefined : 1 + Math.min(...reached.map(({ depth }) => depth))
+}
+
+const outcomes = { done: "done", found: "found", not_found: "not found", given_up: "given up" }
+
+/** @param {Query} query */
+const whatOf = ({ kind }) => kind === "find_node" ? "nodes near" : "records under"
+
+/**
+ * Draws a lookup that is over.
+ *
+ * @param {Query} query
+ */
+const showQuery = (query) => {
+  begin(query.query, query.target_hex, Math.max(0, ...query.steps.map(({ common_prefix_length }) => common_prefix_length)))
+  query.steps.forEach(draw)
+  showSteps()
+  status.className = ""
+  status.textContent = `${Format.time(query.started_at_ms)}: ${whatOf(query)} ${Format.short(query.target_hex)}, ${
+    outcomes[query.outcome]
+  } after ${Format.latency(query.duration_ms)}.`
+  ring.describe(
+    `Lookup of ${Format.short(query.target_hex)}: ${Format.counted(query.requests, "request")}, ${outcomes[query.outcome]}`
+  )
+}
+
+// --- A lookup that is asked for here ---------------------------------------------------
+
+/** @type {AbortController | undefined} */
+let running = undefined
+
+/** @param {ReadonlyArray<string> | undefined} texts */
+const chips = (texts) =>
+  texts === undefined || texts.length === 0
+    ? null
+    : h("ul", { class: "tags" }, ...texts.map((text) => h("li", {}, text)))
+
+/** @param {FoundRecord} found */
+const recordCard = (found) => {
+  const { record } = found
+  return h(
+    "li",
+    { class: "own" },
+    h(
+      "div",
+      { class: "own-head" },
+      h("span", { class: `type ${record.type_name}` }, record.type_name),
+      h("h4", {}, record.type_name === "topic" && found.name !== undefined ? found.name : titleOf(found, record))
+    ),
+    found.brief !== undefined && found.brief !== "" && h("p", {}, found.brief),
+    record.type_name === "topic" && found.topic !== undefined && h("p", { class: "soft" }, "under ", h("b", {}, found.topic)),
+    chips([...(found.protocols ?? []), ...(found.skills ?? []), ...(found.tags ?? [])]),
+    h("p", { class: "soft" }, "of ", h("code", {}, record.address), `, seq ${record.seq}, expires in ${
+      Format.duration(record.expires_at * 1000 - Date.now())
+    }`)
+  )
+}
+
+/** @param {ReadonlyArray<Peer>} closest */
+const closestList = (closest) =>
+  h(
+    "details",
+    { "data-key": "closest" },
+    h("summary", {}, `The ${Format.counted(closest.length, "node")} closest to it`),
+    h(
+      "ol",
+      { class: "peers" },
+      ...closest.map(({ ip, node_id_hex, port }) =>
+        h("li", {}, h("code", { title: node_id_hex }, Format.short(node_id_hex)), ` ${ip}:${port}`)
+      )
+    )
+  )
+
+/**
+ * @param {LookupRequest} request
+ * @param {Extract<LookupEvent, { type: "lookup-ended" }>} event
+ * @param {number} started
+ */
+const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, started) => {
+  const after = `after ${Format.latency(Math.max(0, at_ms - started))} and ${Format.counted(steps.size, "request")}`
+  status.className = kind === "node_id" ? (closest.length > 0 ? "good" : "none") : records.length > 0 ? "good" : "none"
+  status.textContent = timed_out
+    ? `Given up ${after}: the nodes that were asked do not answer in time.`
+    : kind === "node_id"
+    ? (closest.length > 0 ? `Found the ${Format.counted(closest.length, "closest node")} ${after}.` : `Nobody is near: no other node is known.`)
+    : records.length > 0
+    ? `Found ${Format.counted(records.length, "record")} ${after}.`
+    : `Nothing is published ${kind === "topic" ? "under the topic" : "by"} “${value}”; looked ${after}.`
+  ring.describe(`Lookup of ${value}: ${status.textContent}`)
+  const list = closest.length > 0 && closestList(closest)
+  if (list && kind === "node_id") list.open = true
+  render(
+    byId("lookup-result"),
+    records.length > 0 && h("ul", { class: "owns" }, ...records.map(recordCard)),
+    list
+  )
+}
+
+const run = async () => {
+  const request = asked()
+  running?.abort()
+  const mine = new AbortController()
+  running = mine
+  goButton.textContent = "Looking…"
+  form.setAttribute("aria-busy", "true")
+  status.className = "busy"
+  status.textContent = `Looking for the ${kindNames[request.kind]} “${request.value}”…`
+  let started = Date.now()
+  let isEnded = false
+  /** @type {number | undefined} */
+  let frame = undefined
+  try {
+    await Node.stream("/api/lookup", {
+      body: request,
+      signal: mine.signal,
+      event: (/** @type {LookupEvent} */ event) => {
+        if (running !== mine) return
+        switch (event.type) {
+          case "query-started":
+            started = event.at_ms
+            begin(event.query, event.target_hex)
+            break
+          case "query-stepped":
+            draw(event.step)
+            // A table is made once for what one frame shows.
+            frame ??= requestAnimationFrame(() => {
+              frame = undefined
+              showSteps()
+            })
+            break
+          case "lookup-ended":
+            isEnded = true
+            showResult(request, event, started)
+        }
+      }
+    })
+    if (running === mine && !isEnded) throw new Error("The node ended the answer early")
+  } catch (error) {
+    if (running !== mine) return
+    if (error instanceof Node.Unauthorized) location.reload()
+    status.className = "error"
+    status.textContent = error instanceof Node.Refused ? error.message : "The node cannot be reached; try again when it is back."
+    if (error instanceof Node.Refused) valueField.setAttribute("aria-invalid", "true")
+    render(byId("lookup-result"))
+  } finally {
+    if (running === mine) {
+      running = undefined
+      goButton.textContent = "Look up"
+      form.removeAttribute("aria-busy")
+    }
+  }
+}
+
+/**
+ * Looks up what is clicked elsewhere on the page.
+ *
+ * @param {string} value
+ */
+export const lookUp = (value) => {
+  valueField.value = value
+  kindField.value = "auto"
+  showHint()
+  form.requestSubmit()
+  form.scrollIntoView({ block: "start" })
+  valueField.focus({ preventScroll: true })
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault()
+  valueField.removeAttribute("aria-invalid")
+  if (asked().value !== "") void run()
+})
+valueField.addEventListener("input", () => {
+  valueField.removeAttribute("aria-invalid")
+  showHint()
+})
+kindField.addEventListener("change", showHint)
+showHint()
+
+// --- The last ones -------------------------------------------------------------------
+
+const few = 8
+let isAllShown = false
+
+/** @param {Queries} document */
+export const show = (document) => {
+  const { queries } = document
+  const container = byId("recent")
+  if (queries.length === 0) {
+    render(container, empty("No lookup yet.", "The node looks around by itself now and then, and whenever it is asked."))
+    return
+  }
+  // The first picture is of the last lookup, rather than of nothing.
+  if (shown === undefined && running === undefined) showQuery(queries.find(({ steps }) => steps.length > 0) ?? queries[0])
+  render(
+    container,
+    table(
+      "Recent lookups",
+      [
+        "At",
+        "For",
+        "Result",
+        { name: "Requests", align: "right" },
+        { name: "Hops", align: "right" },
+        { name: "Took", align: "right" },
+        "Path"
+      ],
+      (isAllShown ? queries : queries.slice(0, few)).map((query) =>
+        h(
+          "tr",
+          { class: query.query === shown ? "chosen" : undefined },
+          h("td", {}, Format.time(query.started_at_ms)),
+          h("th", { scope: "row", title: query.target_hex }, `${whatOf(query)} `, h("code", {}, Format.short(query.target_hex))),
+          h("td", {}, outcomes[query.outcome], query.records > 0 && `, ${Format.counted(query.records, "record")}`),
+          h("td", { class: "right" }, query.requests),
+          h("td", { class: "right" }, hopsOf(query) ?? "–"),
+          h("td", { class: "right" }, Format.latency(query.duration_ms)),
+          h(
+            "td",
+            {},
+            h("button", {
+              type: "button",
+              class: "link",
+              "data-key": `query ${query.query}`,
+              "aria-label": `Draw the path of the lookup of ${Format.short(query.target_hex)}`,
+              click: () => {
+                running?.abort()
+                running = undefined
+                goButton.textContent = "Look up"
+                form.removeAttribute("aria-busy")
+                showQuery(query)
+                show(document)
+              }
+            }, "draw")
+          )
+        )
+      )
+    ),
+    !isAllShown && queries.length > few && h("button", {
+      type: "button",
+      class: "quiet",
+      "data-key": "queries more",
+      click: () => {
+        isAllShown = true
+        show(document)
+      }
+    }, `Show all ${queries.length}`)
+  )
+}

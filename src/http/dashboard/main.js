@@ -1,0 +1,237 @@
+/** Keeps the page up to date: events say what changed, and the documents how it is now. */
+import * as Announcements from "./announcements.js"
+import * as Buckets from "./buckets.js"
+import { byId, fieldOf } from "./dom.js"
+import * as Format from "./format.js"
+import * as Lookups from "./lookups.js"
+import * as Node from "./node.js"
+import * as Overview from "./overview.js"
+import * as Store from "./store.js"
+import * as Traffic from "./traffic.js"
+
+/** @import * as Types from "./types.d.ts" */
+
+// --- Documents -------------------------------------------------------------------
+
+/** Each part of the page, and how long its documents may be old, in milliseconds. */
+const parts = {
+  overview: {
+    every: 5000,
+    load: async () => {
+      /** @type {Types.Overview} */
+      const overview = await Node.read("/api/overview")
+      document.title = `${Format.short(overview.identity.address)} · effect-dht`
+      const state = byId("state")
+      state.textContent = overview.ready ? "ready" : "not ready"
+      state.className = `pill ${overview.ready ? "good" : "bad"}`
+      Lookups.know(overview)
+      Overview.show(overview, Traffic.perSecond)
+      Overview.advice(overview)
+      byId("updated").textContent = `As of ${Format.time(overview.at_ms)}`
+    }
+  },
+  buckets: {
+    every: 10_000,
+    load: async () => {
+      /** @type {Types.Buckets} */
+      const buckets = await Node.read("/api/buckets")
+      Lookups.knowContacts(buckets)
+      Buckets.show(buckets, Lookups.lookUp)
+    }
+  },
+  queries: {
+    every: 30_000,
+    load: async () => {
+      /** @type {Types.Queries} */
+      const queries = await Node.read("/debug/queries")
+      Lookups.show(queries)
+    }
+  },
+  traffic: {
+    every: 2000,
+    load: async () => {
+      /** @type {Types.TrafficReport} */
+      const report = await Node.read("/api/traffic")
+      Traffic.show(report)
+    }
+  },
+  announcements: {
+    every: 15_000,
+    load: async () => {
+      /** @type {[Types.Announcements, Types.Replication]} */
+      const [announcements, replication] = await Promise.all([
+        Node.read("/api/announcements"),
+        Node.read("/debug/replication")
+      ])
+      Announcements.show(announcements, replication)
+    }
+  },
+  store: {
+    every: 15_000,
+    load: async () => {
+      /** @type {Types.StoreReport} */
+      const report = await Node.read("/api/store?limit=500")
+      Store.show(report, Lookups.lookUp)
+    }
+  }
+}
+
+/** @typedef {keyof typeof parts} Part */
+
+const names = /** @type {ReadonlyArray<Part>} */ (Object.keys(parts))
+
+/** However much happens, a part is not loaded again sooner. */
+const atMostEvery = 1000
+
+/** @type {Map<Part, number>} */
+const due = new Map()
+/** @type {Set<Part>} */
+const loading = new Set()
+/** @type {Map<Part, number>} */
+const loaded = new Map()
+
+/**
+ * Has a part loaded again soon.
+ *
+ * @param {Part} part
+ */
+const refresh = (part) => {
+  const soon = Math.max(Date.now(), (loaded.get(part) ?? 0) + atMostEvery)
+  due.set(part, Math.min(due.get(part) ?? Infinity, soon))
+}
+
+/** @param {Part} part */
+const load = async (part) => {
+  loading.add(part)
+  due.set(part, Date.now() + parts[part].every)
+  loaded.set(part, Date.now())
+  try {
+    await parts[part].load()
+  } finally {
+    loading.delete(part)
+  }
+}
+
+/** Stops with the connection: who is not there need not be asked. */
+let isConnected = false
+
+setInterval(() => {
+  if (!isConnected || document.hidden) return
+  for (const part of names) {
+    // That the node is gone is for the stream of events to notice, and to end.
+    if (!loading.has(part) && (due.get(part) ?? 0) <= Date.now()) load(part).catch(() => {})
+  }
+}, 250)
+
+// --- Events ------------------------------------------------------------------------
+
+/** @param {Types.Event} event */
+const react = (event) => {
+  switch (event.type) {
+    case "traffic":
+      return Traffic.tick(event)
+    case "query-ended":
+      return refresh("queries")
+    case "peer-added":
+    case "peer-removed":
+      refresh("overview")
+      return refresh("buckets")
+    case "record-stored":
+    case "record-removed":
+      return refresh("store")
+    case "publication-started":
+    case "publication-renewed":
+    case "publication-ended":
+    case "replica-reported":
+    case "announcement-started":
+    case "announcement-ended":
+      refresh("overview")
+      return refresh("announcements")
+  }
+}
+
+const lost = byId("lost")
+const state = byId("state")
+
+/** Pauses before the next attempt, in seconds; the last one stays. */
+const pauses = [1, 2, 4, 8, 15]
+
+/** @param {number} millis */
+const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
+
+/**
+ * Follows the events until the node wants another token.
+ */
+const follow = async () => {
+  for (let failures = 0;;) {
+    let reason = "The connection to the node is lost."
+    try {
+      await Node.stream("/events", {
+        opened: () => {
+          failures = 0
+          isConnected = true
+          lost.hidden = true
+          Traffic.forget()
+          due.clear()
+        },
+        event: react
+      })
+    } catch (error) {
+      if (error instanceof Node.Unauthorized) throw error
+      if (error instanceof Node.Refused) reason = `${error.message}.`
+    }
+    isConnected = false
+    const pause = pauses[Math.min(failures++, pauses.length - 1)]
+    state.textContent = "disconnected"
+    state.className = "pill bad"
+    lost.hidden = false
+    // Said once, and not again at every attempt.
+    const words = `${reason} What is shown is how it was; this page tries to connect again.`
+    if (lost.textContent !== words) lost.textContent = words
+    await sleep(pause * 1000)
+  }
+}
+
+// --- Who may see it ------------------------------------------------------------------
+
+const page = byId("page")
+const gate = byId("gate")
+const tokenField = fieldOf("token", HTMLInputElement)
+
+/** @param {string} why */
+const askForToken = (why) => {
+  isConnected = false
+  page.hidden = true
+  gate.hidden = false
+  byId("gate-error").textContent = why
+  state.textContent = "locked"
+  state.className = "pill"
+  tokenField.focus()
+}
+
+const start = async () => {
+  try {
+    // The first answer says whether a token is needed, and in what order the rest comes does not matter.
+    await load("overview")
+    gate.hidden = true
+    page.hidden = false
+    await Promise.all(names.filter((name) => name !== "overview").map((name) => load(name).catch(() => {})))
+    await follow()
+  } catch (error) {
+    if (error instanceof Node.Unauthorized) return askForToken(Node.hasToken() ? "The node does not take this token." : "")
+    lost.hidden = false
+    page.hidden = false
+    lost.textContent = error instanceof Node.Refused ? error.message : "The node does not answer; this page tries again."
+    await sleep(2000)
+    void start()
+  }
+}
+
+byId("gate-form").addEventListener("submit", (event) => {
+  event.preventDefault()
+  Node.setToken(tokenField.value.trim())
+  tokenField.value = ""
+  void start()
+})
+
+void start()

@@ -1,0 +1,104 @@
+/**
+ * The node behind the page: its documents, and its streams of events, which
+ * `fetch` reads because an `EventSource` cannot send a token.
+ */
+
+/** The node wants a token, or another one. */
+export class Unauthorized extends Error {}
+
+/** The node says what is wrong. */
+export class Refused extends Error {}
+
+const tokenKey = "effect-dht-token"
+
+/** @type {string | null} */
+let token = null
+try {
+  token = sessionStorage.getItem(tokenKey)
+} catch {
+  // Then it is asked for each time.
+}
+
+export const hasToken = () => token !== null
+
+/**
+ * Kept until the tab is closed.
+ *
+ * @param {string} value
+ */
+export const setToken = (value) => {
+  token = value
+  try {
+    sessionStorage.setItem(tokenKey, value)
+  } catch {
+    // Then it holds until the page is left.
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} options
+ */
+const request = async (path, options = {}) => {
+  const headers = new Headers(options.headers)
+  if (token !== null) headers.set("authorization", `Bearer ${token}`)
+  const response = await fetch(path, { ...options, headers, cache: "no-store" })
+  if (response.ok) return response
+  const body = await response.json().catch(() => ({}))
+  const message = typeof body.message === "string" ? body.message : `The node answers ${response.status}`
+  throw response.status === 401 ? new Unauthorized(message) : new Refused(message)
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export const read = async (path) => (await request(path)).json()
+
+/** A node that says nothing for so long, not even that it is there, is gone. */
+const silenceMillis = 40_000
+
+/**
+ * Hands on the events of a stream until it ends. Fails when the connection does.
+ *
+ * @param {string} path
+ * @param {{
+ *   readonly body?: unknown
+ *   readonly signal?: AbortSignal
+ *   readonly opened?: () => void
+ *   readonly event: (event: any) => void
+ * }} options
+ */
+export const stream = async (path, { body, event, opened, signal }) => {
+  const silence = new AbortController()
+  const signals = signal === undefined ? [silence.signal] : [silence.signal, signal]
+  const patience = () => setTimeout(() => silence.abort(new Error("The node is silent")), silenceMillis)
+  let timer = patience()
+  try {
+    const response = await request(path, {
+      signal: AbortSignal.any(signals),
+      ...(body === undefined
+        ? {}
+        : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+    })
+    opened?.()
+    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader()
+    const decoder = new TextDecoder()
+    let pending = ""
+    while (true) {
+      const { done, value } = await reader.read()
+      if (done) return
+      clearTimeout(timer)
+      timer = patience()
+      pending += decoder.decode(value, { stream: true })
+      const parts = pending.split("\n\n")
+      pending = parts.pop() ?? ""
+      for (const part of parts) {
+        const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n")
+        if (data !== "") event(JSON.parse(data))
+      }
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}

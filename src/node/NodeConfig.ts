@@ -1,0 +1,133 @@
+/**
+ * The settings of a node as its operator gives them, by Effect's `Config`: in
+ * the environment, or wherever the `ConfigProvider` has them from.
+ *
+ * Each has the name of the option of {@link DhtLive} or of the flag of
+ * `effect-dht node` that it stands for, in capitals after `DHT_`. An empty
+ * variable counts as none. What cannot be read is a `ConfigError` that names
+ * its variable. The private key has none: it belongs into a file, see
+ * `IdentityFile`.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import type { SocketAddress } from "../SocketAddress.ts"
+import * as DhtLive from "./DhtLive.ts"
+import type { Host } from "./Hosts.ts"
+import * as Settings from "./internal/settings.ts"
+
+const setting = <A>(variable: string, parse: Settings.Parse<A>): Config.Config<A> =>
+  Config.mapEffect(Config.String(variable), (text) =>
+    Effect.mapError(
+      Effect.fromResult(parse(text)),
+      (reason) => {
+        const issue = new SchemaIssue.InvalidValue({ message: `"${text}": ${reason}` }, text)
+        return new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([variable], issue)))
+      }
+    ))
+
+/**
+ * `DHT_LISTEN`: the IP address and the UDP port to listen on, such as
+ * `0.0.0.0:4121`.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const listen: Config.Config<SocketAddress> = setting("DHT_LISTEN", Settings.listen)
+
+/**
+ * `DHT_DATA`: the data directory.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const data: Config.Config<string> = Config.String("DHT_DATA")
+
+/**
+ * `DHT_PASSIVE`: `true` for a node that looks nothing up by itself.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const passive: Config.Config<boolean> = setting("DHT_PASSIVE", Settings.truth)
+
+/**
+ * `DHT_PUBLIC_HOST`: our own public IP.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Settings.ip)
+
+/**
+ * `DHT_MAX_KEYS`: keys in the store.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.maxKeys)
+
+/**
+ * `DHT_VERIFY_THREADS`: threads that check signatures.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const verifyThreads: Config.Config<number> = setting("DHT_VERIFY_THREADS", Settings.verifyThreads)
+
+/**
+ * `DHT_BOOTSTRAP`: nodes to start from, `host:port`, comma-separated. See
+ * `Hosts.resolve` for their addresses.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const bootstrap: Config.Config<ReadonlyArray<Host>> = setting("DHT_BOOTSTRAP", Settings.hosts)
+
+/**
+ * `DHT_HTTP`: where to serve HTTP, `host:port`, for `NodeHttp.layer`.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const http: Config.Config<Host> = setting("DHT_HTTP", Settings.host(0))
+
+const orUndefined = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
+
+/**
+ * Those of {@link DhtLive}; what is not set is undefined, and left to its
+ * default.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const options: Config.Config<DhtLive.Options> = Config.all({
+  listen: orUndefined(listen),
+  data: orUndefined(data),
+  passive: orUndefined(passive),
+  publicHost: orUndefined(publicHost),
+  maxKeys: orUndefined(maxKeys),
+  verifyThreads: orUndefined(verifyThreads)
+})
+
+/**
+ * The node that the configuration describes. Options that are given here and
+ * are not undefined win over it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDht = (
+  given: DhtLive.Options = {}
+): Layer.Layer<
+  Layer.Success<ReturnType<typeof DhtLive.DhtLive>>,
+  Config.ConfigError | Layer.Error<ReturnType<typeof DhtLive.DhtLive>>
+> =>
+  Layer.unwrap(Effect.map(options, (configured) => {
+    const said = Object.entries(given).filter(([, value]) => value !== undefined)
+    return DhtLive.DhtLive({ ...configured, ...Object.fromEntries(said) })
+  }))

@@ -1,0 +1,99 @@
+/**
+ * How the settings of a node are written where people write them: on the
+ * command line and in the environment.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as SocketAddress from "../../SocketAddress.ts"
+import type { Host } from "../Hosts.ts"
+
+/**
+ * Reads a text, or says what is wrong with it.
+ *
+ * @internal
+ */
+export type Parse<A> = (text: string) => Result.Result<A, string>
+
+/**
+ * Where to listen: an IP address and a port, which may be 0.
+ *
+ * @internal
+ */
+export const listen: Parse<SocketAddress.SocketAddress> = (text) =>
+  Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
+    Result.isSuccess(SocketAddress.splitHostPort(text))
+      ? "write an IP address of this machine, or 0.0.0.0 for all it has"
+      : reason)
+
+/**
+ * A name or an IP address, and a port; where `minPort` is 1, one that somebody
+ * can be at.
+ *
+ * @internal
+ */
+export const host = (minPort: 0 | 1): Parse<Host> => (text) =>
+  Result.filterOrFail(
+    Result.mapError(SocketAddress.splitHostPort(text), ({ reason }) => reason),
+    ({ port }) => port >= minPort,
+    () => "nobody can be at port 0"
+  )
+
+/**
+ * Hosts, comma-separated.
+ *
+ * @internal
+ */
+export const hosts: Parse<ReadonlyArray<Host>> = (text) =>
+  Result.all(
+    text.split(",").map((part) => part.trim()).filter(Boolean).map((part) =>
+      Result.mapError(host(1)(part), (reason) => part === text ? reason : `"${part}": ${reason}`)
+    )
+  )
+
+/**
+ * An IP address in its canonical text.
+ *
+ * @internal
+ */
+export const ip: Parse<string> = (text) => {
+  const bytes = SocketAddress.ipBytes(text.trim())
+  const address = bytes && SocketAddress.fromWire(bytes, 0, bytes.length, 0)
+  return address === undefined ? Result.fail("write an IP address") : Result.succeed(address.host)
+}
+
+/**
+ * An integer without a sign.
+ *
+ * @internal
+ */
+export const integer = (min: number, max: number): Parse<number> => (text) => {
+  const value = /^\d{1,15}$/.test(text.trim()) ? Number(text) : -1
+  return value >= min && value <= max ? Result.succeed(value) : Result.fail(`write a number from ${min} to ${max}`)
+}
+
+/**
+ * Keys that a store may be told to hold.
+ *
+ * @internal
+ */
+export const maxKeys: Parse<number> = integer(1, 10_000_000)
+
+/**
+ * Threads that check signatures.
+ *
+ * @internal
+ */
+export const verifyThreads: Parse<number> = integer(0, 64)
+
+/**
+ * @internal
+ */
+export const truth: Parse<boolean> = (text) => {
+  const word = text.trim().toLowerCase()
+  return ["true", "yes", "on", "1"].includes(word)
+    ? Result.succeed(true)
+    : ["false", "no", "off", "0"].includes(word)
+    ? Result.succeed(false)
+    : Result.fail("write true or false")
+}
