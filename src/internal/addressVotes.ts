@@ -23,13 +23,15 @@ interface Vote {
   readonly host: string
   readonly voter: string
   readonly observed: SocketAddress.SocketAddress
-  readonly at: number
+  /** When it got its place in the order of age. */
+  readonly placedAt: number
+  at: number
 }
 
 /** What an answer says holds for so long. */
 const windowMillis = 30 * 60_000
 
-/** Who says the same again so soon is not heard again: most answers repeat the one before. */
+/** Who says the same again so soon keeps its place in the order of age: most answers repeat the one before. */
 const repeatMillis = 60_000
 
 const isIpv6 = (host: string): boolean => host.includes(":")
@@ -74,16 +76,19 @@ export class AddressVotes {
   ): void {
     const earlier = this.byReporter.get(reporter.id)
     if (
-      earlier !== undefined && now >= earlier.at && now - earlier.at < repeatMillis &&
+      earlier !== undefined && now >= earlier.at && now - earlier.placedAt < repeatMillis &&
       earlier.host === reporter.host && earlier.observed.host === observed.host &&
       earlier.observed.port === observed.port
-    ) return
+    ) {
+      earlier.at = now
+      return
+    }
     const voter = SocketAddress.subnet(reporter.host) ?? (this.privateNetwork ? reporter.host : undefined)
     if (voter === undefined || !this.isPlausible(reporter, observed)) return
     this.forget(earlier)
     this.forget(this.byVoter.get(voter))
     if (this.byVoter.size >= this.capacity) this.forget(this.byVoter.values().next().value)
-    const vote: Vote = { reporter: reporter.id, host: reporter.host, voter, observed, at: now }
+    const vote: Vote = { reporter: reporter.id, host: reporter.host, voter, observed, placedAt: now, at: now }
     this.byVoter.set(voter, vote)
     this.byReporter.set(reporter.id, vote)
   }
