@@ -85,7 +85,7 @@ const maxGiven = 32
 
 /** Addresses remembered for the next run, and how often they are saved. */
 const maxRemembered = 64
-const saveInterval = "1 minute"
+const saveInterval = "5 minutes"
 
 /** How many of those we joined through are asked about far parts of the network. */
 const maxAsked = 3

@@ -58,7 +58,8 @@ export interface Sighting {
  *
  * - `Stored`: a record came into the store, in place of `replaced`.
  * - `Removed`: a record had to leave the store.
- * - `Cleared`: all records of a key left it, or those of a type; 0 means all.
+ * - `Cleared`: all records of a key were dropped, or those of a type; 0 means all.
+ * - `Forgotten`: all records of a key had to leave the store.
  * - `Published`: the copies of a record are looked after, instead of those of `replaced`.
  * - `Withdrawn`: the copies of a record are not looked after any more.
  * - `Signed`: the largest seq so far.
@@ -74,6 +75,7 @@ export type Change =
   | Entry & { readonly _tag: "Stored" | "Published"; readonly replaced: SignedRecord | undefined }
   | Entry & { readonly _tag: "Removed" | "Withdrawn" }
   | { readonly _tag: "Cleared"; readonly key: NodeId; readonly type: number }
+  | { readonly _tag: "Forgotten"; readonly key: NodeId }
   | { readonly _tag: "Signed"; readonly seq: bigint }
   | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
@@ -162,7 +164,10 @@ export class Persistence extends Context.Service<Persistence, {
   readonly kept: Kept
   /** Takes note of a change, which is written soon. */
   readonly save: (change: Change) => void
-  /** Succeeds when all that was saved before would survive the end of the process at any moment. */
+  /**
+   * Succeeds when all that was saved before would survive the end of the process
+   * at any moment. Once changes had to be dropped, that is never so again in this run.
+   */
   readonly flush: Effect.Effect<void, NotDurable>
   readonly status: Effect.Effect<Status>
 }>()("effect-dht/Persistence") {}
@@ -226,13 +231,14 @@ const retryDelay = "10 seconds"
 /** What a write is given when the node closes. */
 const lastWrite = "5 seconds"
 
-/** Few, small, and nobody else has them. */
-const isImportant = ({ _tag }: Change): boolean => _tag !== "Stored" && _tag !== "Removed" && _tag !== "Seen"
+/** What the network has us keep: others have it as well, and may send any number of it. */
+const ofOthers: ReadonlySet<Change["_tag"]> = new Set(["Stored", "Removed", "Forgotten", "Seen"])
+
+const isImportant = ({ _tag }: Change): boolean => !ofOthers.has(_tag)
 
 /** Somebody who waits for what was saved until then. */
 interface Waiter {
   readonly offered: number
-  readonly dropped: number
   readonly resume: (effect: Effect.Effect<void, NotDurable>) => void
 }
 
@@ -253,26 +259,32 @@ export const make = Effect.fnUntraced(function*(
 
   /** Lets those go on whose changes are written, or will not be soon. */
   const tell = () => {
+    const reason = degraded ?? (queue.dropped > 0 ? `${queue.dropped} changes were dropped` : undefined)
     for (const waiter of waiters) {
-      const isLost = degraded !== undefined || queue.dropped > waiter.dropped
-      if (!isLost && queue.written + queue.dropped < waiter.offered) continue
+      if (reason === undefined && queue.written < waiter.offered) continue
       waiters.delete(waiter)
-      waiter.resume(isLost ? new NotDurable({ reason: degraded ?? "too many changes waited" }) : Effect.void)
+      waiter.resume(reason === undefined ? Effect.void : new NotDurable({ reason }))
     }
   }
 
   let written = 0
   let dropped = 0
-  const report = Effect.suspend(() => {
-    const [more, lost] = [queue.written - written, queue.dropped - dropped]
+  const report = Effect.fnUntraced(function*(was: string | undefined) {
+    const [more, lost, isFirstLoss] = [queue.written - written, queue.dropped - dropped, dropped === 0]
     written = queue.written
     dropped = queue.dropped
-    return Effect.all([
-      Metric.update(queueLength, queue.length),
-      Metric.update(changesWritten, more),
-      Metric.update(changesDropped, lost),
-      Metric.update(isDegraded, degraded === undefined ? 0 : 1)
-    ], { discard: true })
+    yield* Metric.update(queueLength, queue.length)
+    yield* Metric.update(changesWritten, more)
+    yield* Metric.update(changesDropped, lost)
+    yield* Metric.update(isDegraded, degraded === undefined ? 0 : 1)
+    if (degraded !== undefined) {
+      if (was !== undefined) return
+      yield* Effect.logWarning(`State cannot be saved, and is kept in memory only for now: ${degraded}`)
+    } else if (was !== undefined) {
+      yield* Effect.logInfo(`State is saved again; ${dropped} changes were dropped since the start`)
+    } else if (lost > 0 && isFirstLoss) {
+      yield* Effect.logWarning(`State is saved too slowly: the first ${lost} changes had to be dropped`)
+    }
   })
 
   /** Writes a batch; false when that failed. */
@@ -287,12 +299,7 @@ export const make = Effect.fnUntraced(function*(
     degraded = failure
     if (failure === undefined) queue.done()
     else queue.failed()
-    yield* report
-    if (failure !== undefined && was === undefined) {
-      yield* Effect.logWarning(`State cannot be saved, and is kept in memory only for now: ${failure}`)
-    } else if (failure === undefined && was !== undefined) {
-      yield* Effect.logInfo(`State is saved again; ${queue.dropped} changes were dropped since the start`)
-    }
+    yield* report(was)
     tell()
     return failure === undefined
   })
@@ -341,7 +348,7 @@ export const make = Effect.fnUntraced(function*(
       if (queue.length === 1) work.openUnsafe()
     },
     flush: Effect.callback<void, NotDurable>((resume) => {
-      const waiter: Waiter = { offered: queue.offered, dropped: queue.dropped, resume }
+      const waiter: Waiter = { offered: queue.offered, resume }
       waiters.add(waiter)
       tell()
       hurry.openUnsafe()
@@ -401,6 +408,12 @@ export const makeMemory = (): Medium => {
     entries.set(nameOf(key, record), { key, record })
   }
 
+  const clear = (key: NodeId, type: number) => {
+    for (const [name, entry] of records) {
+      if (entry.key === key && (type === 0 || type === entry.record.type)) records.delete(name)
+    }
+  }
+
   const apply = (change: Change): void => {
     switch (change._tag) {
       case "Stored":
@@ -412,10 +425,9 @@ export const makeMemory = (): Medium => {
       case "Withdrawn":
         return void publications.delete(nameOf(change.key, change.record))
       case "Cleared":
-        for (const [name, { key, record }] of records) {
-          if (key === change.key && (change.type === 0 || change.type === record.type)) records.delete(name)
-        }
-        return
+        return clear(change.key, change.type)
+      case "Forgotten":
+        return clear(change.key, 0)
       case "Signed":
         seq = change.seq
         return
@@ -447,7 +459,7 @@ export const makeMemory = (): Medium => {
     write: (batch, now) =>
       Effect.sync(() => {
         for (const change of batch) apply(change)
-        if (now - cleanedAt < cleanMillis) return
+        if (Math.abs(now - cleanedAt) < cleanMillis) return
         cleanedAt = now
         dropOld(now)
       })

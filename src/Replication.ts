@@ -348,10 +348,11 @@ const make = Effect.gen(function*() {
     }
   }
 
-  const withdraw = (slot: string) =>
+  const withdraw = (key: NodeId, record: Record.SignedRecord) =>
     Effect.suspend(() => {
-      const job = jobs.get(slot)
-      if (job !== undefined) persistence.save({ _tag: "Withdrawn", key: job.key, record: job.record })
+      const slot = slotAt(key, record)
+      // A job that failed is still to be kept from starting again.
+      persistence.save({ _tag: "Withdrawn", key, record: jobs.get(slot)?.record ?? record })
       return FiberMap.remove(fibers, slot)
     })
 
@@ -359,12 +360,12 @@ const make = Effect.gen(function*() {
 
   return Replication.of({
     replicate,
-    withdraw: ({ key, record }) => withdraw(slotAt(key, record)),
+    withdraw: ({ key, record }) => withdraw(key, record),
     forget: (publisher) =>
       Effect.suspend(() =>
         Effect.forEach(
-          Array.from(jobs).filter(([, job]) => job.record.address === publisher),
-          ([slot]) => withdraw(slot),
+          Array.from(jobs.values()).filter(({ record }) => record.address === publisher),
+          ({ key, record }) => withdraw(key, record),
           { discard: true }
         )
       ),

@@ -59,7 +59,7 @@ export class SeenPeers extends Context.Service<SeenPeers, {
 }>()("effect-dht/SeenPeers") {}
 
 /** How often sightings are saved: the finest count is of an hour. */
-const saveInterval = "1 minute"
+const saveInterval = "5 minutes"
 
 /** Sightings that are saved together. */
 const savedTogether = 256

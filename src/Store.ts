@@ -227,7 +227,7 @@ const make = Effect.fnUntraced(function*(options?: {
   /** What had to make room does not come back after a restart. */
   const saveVictims = (key: NodeId.NodeId, { evicted, forgotten }: Stored): void => {
     if (evicted !== undefined) persistence.save({ _tag: "Removed", key, record: evicted })
-    for (const other of forgotten) persistence.save({ _tag: "Cleared", key: other, type: 0 })
+    for (const other of forgotten) persistence.save({ _tag: "Forgotten", key: other })
   }
 
   /** Takes up what an earlier run held. A clock that is behind by now is no reason to lose it. */

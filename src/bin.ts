@@ -4,26 +4,9 @@
  *
  * @since 0.1.0
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeServices from "@effect/platform-node/NodeServices"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import { main } from "./cli/Cli.ts"
+import { enableCompileCache } from "node:module"
 
-// Whoever read our output may have left; a node lives on.
-process.stdout.on("error", () => {})
-process.stderr.on("error", () => {})
+// Half of what a short command takes is the compiling of its modules, which Node keeps from the second time on.
+enableCompileCache()
 
-main(process.argv.slice(2)).pipe(
-  Effect.tap((code) =>
-    Effect.sync(() => {
-      process.exitCode = code
-    })
-  ),
-  Effect.provide(NodeServices.layer),
-  NodeRuntime.runMain({
-    disableErrorReporting: true,
-    // An interrupted command has not done its work, unless it says otherwise.
-    teardown: (exit, onExit) => onExit(Number(process.exitCode ?? (Exit.isSuccess(exit) ? 0 : 130)))
-  })
-)
+await import("./cli/Main.ts")

@@ -76,27 +76,51 @@ describe("Persistence", () => {
       assert.isTrue((yield* memory.seq) >= 1n)
     }))
 
-  it.effect("takes note of changes while the disk stands still, a bounded number, the important ones last to go", () =>
+  it.effect("takes note of changes while the disk stands still, a bounded number, those of others first to go", () =>
     Effect.gen(function*() {
-      const { flush, gate, memory, metric, save, status } = yield* setUp
+      const { flush, gate, logged, memory, metric, save, status } = yield* setUp
       gate.closeUnsafe()
+      // As in a full store, where each new key is one for another.
+      const flood = () => {
+        for (let n = 0; n < 10_000; n++) {
+          save(stored(n % 50))
+          save({ _tag: "Forgotten", key: entryOf(n % 50).key })
+        }
+      }
       save({ _tag: "Published", ...entryOf(0), replaced: undefined })
-      for (let n = 0; n < 20_000; n++) save(stored(n % 50))
+      flood()
       const flushing = yield* start(Effect.exit(flush))
       save(signed(7))
-      for (let n = 0; n < 20_000; n++) save(stored(n % 50))
+      flood()
       const { dropped, queued } = yield* status
       assert.isAtMost(queued, 8192)
       assert.strictEqual(queued + dropped, 40_002)
       gate.openUnsafe()
       assert.isTrue(Exit.isFailure(yield* Fiber.join(flushing)))
-      yield* flush
+      yield* settled
+      yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* memory.publications, [entryOf(0)])
       assert.strictEqual(yield* memory.seq, 7n)
       assert.deepStrictEqual(yield* status, { degraded: undefined, queued: 0, written: 40_002 - dropped, dropped })
       assert.strictEqual(yield* metric(Persistence.changesDropped), dropped)
       assert.strictEqual(yield* metric(Persistence.changesWritten), 40_002 - dropped)
       assert.strictEqual(yield* metric(Persistence.queueLength), 0)
+      assert.lengthOf(logged, 1)
+      assert.match(logged[0], /^State is saved too slowly: the first \d+ changes had to be dropped$/)
+    }))
+
+  it.effect("does not call durable what had to be dropped before it was asked", () =>
+    Effect.gen(function*() {
+      const { flush, gate, memory, save, status } = yield* setUp
+      gate.closeUnsafe()
+      save(stored(1000))
+      for (let n = 0; n < 9000; n++) save(stored(n % 50))
+      gate.openUnsafe()
+      const { reason } = yield* Effect.flip(flush)
+      assert.strictEqual(reason, `${(yield* status).dropped} changes were dropped`)
+      yield* settled
+      yield* TestClock.adjust("1 second")
+      assert.notDeepInclude(yield* Stream.runCollect(memory.records), entryOf(1000))
     }))
 
   it.effect("warns once when nothing can be written, and writes it all when that works again", () =>

@@ -1,6 +1,6 @@
 /**
- * A node's documents, events, metrics and lookups on a port of their own, on
- * `node:http`.
+ * A node's documents, events, metrics and lookups on a port of their own, with
+ * a page that shows them, on `node:http`.
  *
  * @since 0.1.0
  */
@@ -103,9 +103,9 @@ const isLoopback = (host: string): boolean => loopback.check(host, isIP(host) ==
 const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "::"
 
 /**
- * Serves {@link Routes} behind a {@link Guard} until the layer's scope closes,
- * which ends open connections at once. See {@link localAddress} for the port it
- * has.
+ * Serves {@link Routes} and {@link Dashboard} behind a {@link Guard} until the
+ * layer's scope closes, which ends open connections at once. See
+ * {@link localAddress} for the port it has.
  *
  * @category layers
  * @since 0.1.0

@@ -5,8 +5,10 @@
  * A batch is on the disk itself before it counts as written, so it outlives a
  * loss of power as well. The file is for one node at a time, and is locked
  * while that runs. One that is damaged is moved to `state.sqlite.damaged-<time>`
- * and a new one begun; one of a later version of this library is left as it is,
- * and the node keeps its state in memory. Either is said in the log.
+ * and a new one begun; where only some records are, it is copied there, and goes
+ * on without them. At eight damaged files no more is begun, nor when the file is
+ * of a later version of this library: it is left as it is, and the node keeps
+ * its state in memory. All of this is said in the log.
  *
  * Records carry a checksum each. Their signatures were checked when they came
  * in, and are not checked again when they are read.
@@ -47,6 +49,12 @@ export interface Options {
 const patience = "30 seconds"
 const openPatience = "2 minutes"
 
+/** What closing the file is given, and then the thread: what was written is safe without that. */
+const closePatience = "5 seconds"
+
+/** Calls that may wait for a disk that stands still, those included whose callers have given up. */
+const maxUnanswered = 16
+
 /** Bytes of a signature that tell the records of a key apart. */
 const tagLength = 16
 
@@ -72,16 +80,20 @@ const program = new URL(`./internal/stateWorker${extension}`, import.meta.url)
 /** Starts a worker that ends with the scope. It keeps the process alive only while it has something to do. */
 const startWorker = Effect.map(
   Effect.acquireRelease(
-    Effect.sync(() => {
-      const worker = new Worker(program, { name: "effect-dht state", execArgv: [] })
-      worker.unref()
-      return worker
+    Effect.try({
+      try: () => {
+        const worker = new Worker(program, { name: "effect-dht state", execArgv: [] })
+        worker.unref()
+        return worker
+      },
+      catch: (cause) => new CallFailed({ reason: `no thread can be started: ${String(cause)}` })
     }),
-    (worker) => Effect.promise(() => worker.terminate())
+    (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closePatience))
   ),
   (worker): Caller => {
     const waiting = new Map<number, (answer: Answer) => void>()
     let calls = 0
+    let answers = 0
     let death: string | undefined
     const settle = (answer: Answer) => {
       const resume = waiting.get(answer.number)
@@ -93,12 +105,16 @@ const startWorker = Effect.map(
       death ??= reason
       for (const number of Array.from(waiting.keys())) settle({ number, failure: death })
     }
-    worker.on("message", settle)
+    worker.on("message", (answer: Answer) => {
+      answers++
+      settle(answer)
+    })
     worker.on("error", (error) => die(`its thread died: ${error instanceof Error ? error.message : String(error)}`))
     worker.on("exit", () => die("its thread is gone"))
     return (name, ...args) =>
       Effect.callback((resume) => {
         if (death !== undefined) return resume(new CallFailed({ reason: death }))
+        if (calls - answers >= maxUnanswered) return resume(new CallFailed({ reason: "the disk stands still" }))
         const call: Call = { number: calls++, name, args: args as ReadonlyArray<never> }
         waiting.set(call.number, ({ failure, result }) =>
           resume(
@@ -151,6 +167,8 @@ const stepOf = (change: Persistence.Change): Step => {
       return { _tag: "Delete", table: "publication", key: change.key, tag: tagOf(change.record) }
     case "Cleared":
       return { _tag: "Clear", key: change.key, type: change.type }
+    case "Forgotten":
+      return { _tag: "Clear", key: change.key, type: 0 }
     case "Signed":
       return { _tag: "Fact", name: "seq", value: String(change.seq) }
     case "Peers":
@@ -180,7 +198,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
   /** What cannot be read is missed, and nothing more. */
   const read = <A>(reading: Effect.Effect<A, CallFailed>, nothing: A): Effect.Effect<A> =>
     Effect.catchTag(
-      reading,
+      inTime(patience)(reading),
       "CallFailed",
       ({ reason }) => Effect.as(Effect.logWarning(`State could not be read from ${path}: ${reason}`), nothing)
     )
@@ -188,9 +206,17 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
   const entries = (table: Table): Stream.Stream<Persistence.Entry> =>
     Stream.paginate(0, (from) =>
       Effect.gen(function*() {
-        const page: Page = yield* read(call("page", table, from), { rows: [], damaged: 0, next: undefined })
+        const page: Page = yield* read(call("page", table, from), {
+          rows: [],
+          damaged: 0,
+          copy: undefined,
+          next: undefined
+        })
         if (page.damaged > 0) {
-          yield* Effect.logWarning(`${page.damaged} records in ${path} were damaged, and are left out`)
+          yield* Effect.logWarning(
+            `${page.damaged} records in ${path} were damaged, and are left out` +
+              (page.copy === undefined ? "" : `; the file as it was is now ${page.copy}`)
+          )
         }
         return [entriesOf(page), Option.fromUndefinedOr(page.next)] as const
       }))
@@ -219,19 +245,23 @@ const make = Effect.fnUntraced(
     { directory, maxBytes = 1 << 30 }: Options
   ): Effect.fn.Return<Persistence.Persistence["Service"], never, Scope.Scope> {
     const path = pathIn(directory)
-    const call = yield* startWorker
     const time = DateTime.formatIso(yield* DateTime.now).replaceAll(":", "-")
-    const opened = yield* call("open", { path, time, maxBytes }).pipe(inTime(openPatience), Effect.result)
+    const opened = yield* Effect.gen(function*() {
+      const call = yield* startWorker
+      return { call, setAside: yield* inTime(openPatience)(call("open", { path, time, maxBytes })) }
+    }).pipe(Effect.result)
     if (Result.isFailure(opened)) {
       const reason = `${path}: ${opened.failure.reason}`
       yield* Effect.logWarning(`State is kept in memory only, and will be lost when the node ends: ${reason}`)
       return yield* Persistence.makeUnavailable(reason)
     }
-    if (opened.success !== undefined) {
-      const { path: kept, reason } = opened.success
-      yield* Effect.logWarning(`${path} was damaged (${reason}); it is now ${kept}, and a new one was begun`)
+    const { call, setAside } = opened.success
+    if (setAside !== undefined) {
+      yield* Effect.logWarning(
+        `${path} was damaged (${setAside.reason}); it is now ${setAside.path}, and a new one was begun`
+      )
     }
-    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), patience)))
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), closePatience)))
     return yield* Persistence.make(makeMedium(call, path))
   },
   Effect.annotateLogs({ module: "effect-dht/node/SqlitePersistence" })

@@ -61,7 +61,9 @@ const commands = [
   ["identity", "new"],
   ["record"],
   ["record", "decode"],
-  ["simulate"]
+  ["simulate"],
+  ["demo"],
+  ["top"]
 ]
 
 const native = `a0${"11".repeat(20)}`
@@ -88,6 +90,26 @@ describe("effect-dht", () => {
         }))
     }
 
+    it.effect("has an example of each command that does something", () =>
+      Effect.gen(function*() {
+        const groups = new Set(["publish", "mailbox", "identity", "record"])
+        for (const command of commands.filter((path) => path.length > 1 || !groups.has(path[0]))) {
+          const { out } = yield* run([...command, "--help"])
+          assert.include(out.join("\n").split("EXAMPLES")[1], ["effect-dht", ...command].join(" "))
+        }
+      }))
+
+    it.effect("names the environment variable of each flag of a node", () =>
+      Effect.gen(function*() {
+        const help = (yield* run(["node", "--help"])).out.join("\n")
+        const flags = help.split("GLOBAL FLAGS")[0].split("\n").filter((line) => line.startsWith("  --"))
+        assert.isAbove(flags.length, 10)
+        for (const line of flags) {
+          const [, name] = /^ {2}--([a-z-]+)/.exec(line) ?? []
+          assert.include(line, `environment: DHT_${name.toUpperCase().replaceAll("-", "_")}`)
+        }
+      }))
+
     it.effect("says the version of the package", () =>
       Effect.gen(function*() {
         const { version } = JSON.parse(Fs.readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"))
@@ -99,8 +121,14 @@ describe("effect-dht", () => {
   describe("wrong usage", () => {
     const via = ["--bootstrap", "127.0.0.1:1"]
     const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
-      [["nod"], "node"],
-      [["node", "--lisen", "127.0.0.1:0"], "--lisen"],
+      [["nod"], "did you mean node?"],
+      [["publish", "topix"], "did you mean topic?"],
+      [["node", "--lisen", "127.0.0.1:0"], "did you mean --listen?"],
+      [["node", "--log-format", "xml"], "logfmt"],
+      [["node", "--otlp", "ftp://a"], "--otlp \"ftp://a\""],
+      [["node", "--public-host", "example.net"], "IP address"],
+      [["node", "--max-keys", "0"], "1 to"],
+      [["node", "--verify-threads", "two"], "0 to"],
       [["node", "--listen", "4121"], "write host:port"],
       [["node", "--listen", "localhost:4121"], "IP address"],
       [["node", "--listen", "127.0.0.1:65536"], "65535"],
@@ -159,6 +187,11 @@ describe("effect-dht", () => {
       [["simulate", "--hours", "2", "--partition", "at=2h,for=30m,share=0.4"], "--partition"],
       [["simulate", "--signatures", "none"], "stand-in"],
       [["simulate", "--lookups", "-1"], "from 0 on"],
+      [["demo", "--nodes", "1"], "2 to"],
+      [["demo", "--nodes", "1000000"], "2 to"],
+      [["demo", "--http", "2634"], "write host:port"],
+      [["top", "--url", "127.0.0.1:2634"], "http://"],
+      [["top", "--http-token-env", "NOT_SET"], "NOT_SET"],
       [["identity", "show", "--passphrase-env", "not a name"], "name of an environment variable"],
       [["identity", "show", "--passphrase-env", "NOT_SET"], "NOT_SET"]
     ]
@@ -190,16 +223,28 @@ describe("effect-dht", () => {
         assert.notInclude(error.join(), "horse")
       }))
 
-    it.effect("is found in the environment too", () =>
-      Effect.gen(function*() {
-        for (
-          const env of [{ DHT_LISTEN: "x" }, { DHT_BOOTSTRAP: "127.0.0.1:1,x" }, { DHT_HTTP: "x" }]
-        ) {
-          const { error, exitCode } = yield* run(["node"], env)
-          assert.strictEqual(exitCode, 2)
-          assert.include(error.join(), Object.keys(env)[0])
-        }
-      }))
+    const variables = {
+      DHT_LISTEN: "x",
+      DHT_BOOTSTRAP: "127.0.0.1:1,x",
+      DHT_HTTP: "x",
+      DHT_NO_HTTP: "perhaps",
+      DHT_OTLP: "ftp://a",
+      DHT_LOG_FORMAT: "xml",
+      DHT_PASSIVE: "perhaps",
+      DHT_PUBLIC_HOST: "x",
+      DHT_MAX_KEYS: "x",
+      DHT_VERIFY_THREADS: "x",
+      DHT_JSON: "perhaps",
+      DHT_LOG_LEVEL: "loud"
+    }
+    for (const [name, text] of Object.entries(variables)) {
+      it.effect(`is found in the environment too, and named: ${name}=${text}`, () =>
+        Effect.gen(function*() {
+          const { error, exitCode, out } = yield* run(["node"], { [name]: text })
+          assert.deepStrictEqual({ exitCode, lines: error.length, out }, { exitCode: 2, lines: 1, out: [] })
+          assert.include(error[0], `${name} "${text}": `)
+        }))
+    }
   })
 
   describe("identity", () => {

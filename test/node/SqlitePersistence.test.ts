@@ -5,19 +5,23 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
-import { spawn } from "node:child_process"
+import * as TestClock from "effect/testing/TestClock"
+import { spawn, spawnSync } from "node:child_process"
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { once } from "node:events"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
+import type { Worker } from "node:worker_threads"
 import * as Hex from "../../src/internal/hex.ts"
 import { migrations, type Page, StateFile, type Step, type Table } from "../../src/node/internal/stateFile.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
 import { changesOf, entryOf, isRemoved, recordOf } from "../utils/numbered.ts"
+import { settled } from "../utils/served.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-state-"))),
@@ -47,6 +51,22 @@ const saving = (changes: ReadonlyArray<Persistence.Change>) =>
   })
 
 const turns = (count: number) => Array.from({ length: count }, (_, n) => changesOf(n)).flat()
+
+/** The thread that was started last; only its own system can make it stop or hang. */
+const startedWorker = Effect.gen(function*() {
+  let started: Worker | undefined
+  const listener = (message: unknown) => {
+    started = (message as { readonly worker: Worker }).worker
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => subscribe("worker_threads", listener)),
+    () => Effect.sync(() => unsubscribe("worker_threads", listener))
+  )
+  return () => {
+    if (started === undefined) throw new Error("no thread was started")
+    return started
+  }
+})
 
 /** All that an earlier run left. */
 const kept = Persistence.Persistence.use(({ kept }) =>
@@ -199,6 +219,11 @@ describe("SqlitePersistence", () => {
           Effect.gen(function*() {
             yield* saving(changesOf(0))
             yield* degraded(directory, /another node/)
+            // Other processes find it locked all the same.
+            const opening = `new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec("BEGIN IMMEDIATE")`
+            const { status, stderr } = spawnSync(process.execPath, ["-e", opening, file(directory)], { encoding: "utf8" })
+            assert.strictEqual(status, 1)
+            assert.include(stderr, "database is locked")
             yield* saving(changesOf(1))
           })
         )
@@ -300,6 +325,76 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(records, Array.from(records, (_, n) => entryOf(n)))
     }))
 
+  it.live("makes room in a file that is full of what has expired since", () =>
+    Effect.gen(function*() {
+      const state = new StateFile({ ...options(yield* temporary), maxBytes: 1 << 18 })
+      const step = (n: number): Step => ({
+        _tag: "Put",
+        table: "record",
+        key: entryOf(n).key,
+        tag: `${n}`.padStart(32, "0"),
+        type: 1,
+        expires: now / 1000 + 60,
+        bytes: new Uint8Array(1000),
+        replaces: undefined
+      })
+      let written = 0
+      const fill = () => {
+        while (written < 1000) state.write([step(written++)], now)
+      }
+      assert.throws(fill, /full/)
+      assert.throws(() => state.write([step(written)], now), /full/)
+      state.write([step(written)], now + 120_000)
+      assert.deepStrictEqual(state.page("record", 0).rows.map(({ key }) => key), [entryOf(written).key])
+      state.close()
+    }))
+
+  it.live("notices that its thread has died, says so once, and waits for nothing then", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const worker = yield* startedWorker
+      const { logged, result } = yield* on(
+        directory,
+        Effect.gen(function*() {
+          const { flush, save, status } = yield* Persistence.Persistence
+          yield* saving(changesOf(0))
+          yield* Effect.promise(() => worker().terminate())
+          changesOf(1).forEach(save)
+          const { reason } = yield* Effect.flip(flush)
+          assert.match(reason, /its thread is gone/)
+          changesOf(2).forEach(save)
+          assert.strictEqual((yield* Effect.flip(flush)).reason, reason)
+          assert.strictEqual((yield* status).degraded, reason)
+          return yield* Metric.value(Persistence.isDegraded)
+        })
+      ).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+      assert.strictEqual(result.value, 1)
+      assert.lengthOf(logged, 1)
+      assert.match(logged[0], /cannot be saved.*its thread is gone/)
+      const { result: { records } } = yield* on(directory, kept)
+      assert.deepStrictEqual(records, [entryOf(0)])
+    }))
+
+  it.effect("does not ask a disk that stands still more and more", () =>
+    Effect.gen(function*() {
+      const worker = yield* startedWorker
+      const { logged, result } = yield* on(
+        yield* temporary,
+        Effect.gen(function*() {
+          const { save, status } = yield* Persistence.Persistence
+          let asked = 0
+          worker().postMessage = () => void asked++
+          changesOf(0).forEach(save)
+          for (let i = 0; i < 100; i++) yield* Effect.andThen(settled, TestClock.adjust("30 seconds"))
+          assert.isDefined((yield* status).degraded)
+          return asked
+        })
+      )
+      assert.isAbove(result, 1)
+      assert.isAtMost(result, 16)
+      assert.lengthOf(logged.filter((line) => line.includes("cannot be saved")), 1)
+    }))
+
   describe("of a damaged file", () => {
     const count = 400
 
@@ -346,6 +441,9 @@ describe("SqlitePersistence", () => {
       return { found, isSaid: state.setAside !== undefined || damaged > 0 }
     }
 
+    const asides = (directory: string): ReadonlyArray<string> =>
+      Fs.readdirSync(directory).filter((name) => name.includes(".damaged-")).map((name) => join(directory, name))
+
     const genuine = () => new Set(Array.from({ length: count }, (_, n) => nameOfNumber(n)))
 
     const check = ({ found, isSaid }: ReturnType<typeof read>, how: string) => {
@@ -381,6 +479,7 @@ describe("SqlitePersistence", () => {
         const whole = yield* written(directory)
         const random = new Prng(1, "cuts")
         const lengths = [
+          0,
           1,
           50,
           100,
@@ -436,9 +535,9 @@ describe("SqlitePersistence", () => {
         Fs.writeFileSync(file(directory), damaged)
         const { logged } = yield* on(directory, saving(changesOf(0)))
         assert.lengthOf(logged, 1)
-        const aside = Fs.readdirSync(directory).find((name) => name.includes(".damaged-")) ?? "nothing"
-        assert.include(logged[0], join(directory, aside))
-        assert.deepStrictEqual(Fs.readFileSync(join(directory, aside)), Buffer.from(damaged))
+        const [aside] = asides(directory)
+        assert.include(logged[0], aside)
+        assert.deepStrictEqual(Fs.readFileSync(aside), Buffer.from(damaged))
         const { logged: none, result } = yield* on(directory, kept)
         assert.deepStrictEqual(none, [])
         assert.deepStrictEqual(result.records, [entryOf(0)])
@@ -454,14 +553,59 @@ describe("SqlitePersistence", () => {
         )
         db.close()
         const { logged, result } = yield* on(directory, kept)
+        const [copy] = asides(directory)
         assert.lengthOf(logged, 2)
         assert.match(logged[0], /^1 records in .* were damaged/)
+        assert.include(logged[0], copy)
         assert.match(logged[1], /"seq" is damaged/)
         assert.lengthOf(result.records, count - 1)
         assert.strictEqual(result.seq, 0n)
+        // It is said once, and nothing is lost with it.
         const again = yield* on(directory, kept)
-        assert.lengthOf(again.logged, 1)
+        assert.deepStrictEqual(again.logged, [])
         assert.lengthOf(again.result.records, count - 1)
+        assert.deepStrictEqual(asides(directory), [copy])
+        assert.strictEqual(Fs.statSync(copy).mode & 0o777, 0o600)
+        const then = new DatabaseSync(copy, { readOnly: true })
+        assert.deepStrictEqual({ ...then.prepare("SELECT count(*) AS n FROM record").get() }, { n: count })
+        assert.deepStrictEqual({ ...then.prepare("SELECT value FROM fact WHERE name = 'seq'").get() }, { value: "5" })
+        then.close()
+      }))
+
+    it.live("one number that is too large to be read costs no more than its record", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        yield* written(directory)
+        const db = new DatabaseSync(file(directory))
+        db.exec("UPDATE record SET expires = 9223372036854775807 WHERE rowid = 7")
+        db.exec("INSERT INTO seen VALUES (zeroblob(32), 9223372036854775807)")
+        db.close()
+        const { result } = yield* on(directory, kept)
+        assert.lengthOf(result.records, count - 1)
+        assert.lengthOf(result.seen, 1)
+      }))
+
+    it.live("one without its file is kept as well, when only its log is left", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        Fs.writeFileSync(`${file(directory)}-wal`, "a log")
+        const { logged } = yield* on(directory, saving(changesOf(0)))
+        assert.lengthOf(logged, 1)
+        assert.match(logged[0], /only its log is left/)
+        assert.strictEqual(Fs.readFileSync(asides(directory)[0], "utf8"), "a log")
+      }))
+
+    it.live("no more than eight are kept, and the ninth stays where it is", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        for (let n = 0; n < 8; n++) {
+          Fs.writeFileSync(file(directory), "")
+          new StateFile({ ...options(directory), time: `${n}` }).close()
+        }
+        Fs.writeFileSync(file(directory), "short")
+        assert.throws(() => new StateFile(options(directory)), /8 files state.sqlite.damaged-\\* beside it/)
+        assert.strictEqual(Fs.readFileSync(file(directory), "utf8"), "short")
+        assert.lengthOf(asides(directory), 8)
       }))
   })
 })

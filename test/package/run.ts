@@ -1,8 +1,8 @@
 /**
  * Uses the package as a stranger would: packs it, checks its entry points,
  * installs the tarball into an empty project, type-checks, bundles and runs a
- * program against it there, and starts and stops a node with the installed
- * command.
+ * program against it there, and starts a node with the installed command,
+ * looks at its page and stops it.
  */
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
@@ -68,9 +68,17 @@ const bundle = async (): Promise<void> => {
   }
 }
 
+/** The page of the node, and a file of each kind that it is made of. */
+const seePage = async (http: string): Promise<void> => {
+  for (const path of ["/", "/assets/main.js", "/assets/style.css", "/assets/icon.svg"]) {
+    const response = await fetch(`http://${http}${path}`)
+    assert.equal(response.status, 200, `${path} is not served`)
+  }
+}
+
 const startAndStopNode = async (): Promise<void> => {
   const command = join(project, "node_modules/.bin/effect-dht")
-  const args = ["node", "--listen", "127.0.0.1:0", "--no-http", "--json", "--data", join(temporary, "data")]
+  const args = ["node", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json", "--data", join(temporary, "data")]
   console.log(`> effect-dht ${args.join(" ")}`)
   const node = spawn(command, args, {
     cwd: project,
@@ -84,7 +92,10 @@ const startAndStopNode = async (): Promise<void> => {
   try {
     for await (const line of createInterface({ input: node.stdout })) {
       console.log(line)
-      if (!ready && JSON.parse(line).event === "ready") ready = node.kill("SIGTERM")
+      const { event, http } = JSON.parse(line)
+      if (ready || event !== "ready") continue
+      await seePage(http)
+      ready = node.kill("SIGTERM")
     }
     await exit
   } finally {

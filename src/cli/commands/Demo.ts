@@ -54,12 +54,14 @@ interface Agent {
   readonly pace: number
 }
 
+/** About so many seconds. */
+const pause = (seconds: number) =>
+  Effect.flatMap(Random.nextBetween(0.5, 1.5), (factor) => Effect.sleep(seconds * factor * 1000))
+
 /** Does something again and again. That nobody is found, or nobody answers, is a part of life. */
-const often = <A, E, R>(what: string, seconds: number, action: Effect.Effect<A, E, R>) =>
+const forever = <A, E, R>(what: string, action: Effect.Effect<A, E, R>) =>
   Effect.ignore(action).pipe(
-    Effect.andThen(Random.nextBetween(0.5, 1.5)),
-    Effect.flatMap((factor) => Effect.sleep(seconds * factor * 1000)),
-    Effect.catchCause((cause) => Effect.logWarning(`${what} failed`, cause)),
+    Effect.catchCause((cause) => Effect.andThen(Effect.logWarning(`${what} failed`, cause), pause(1))),
     Effect.forever,
     Effect.annotateLogs({ module: "effect-dht/cli/Demo", fiber: what }),
     Effect.forkScoped
@@ -75,29 +77,31 @@ const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others:
     // An announcement lasts as long as its scope, and the next one says something else.
     const offer = Effect.gen(function*() {
       const meta = new Map([["waiting", yield* Random.nextIntBetween(0, 9)]])
-      yield* dht.announceTopic({ ...service, name, meta, ttl: 600 })
-      yield* Effect.sleep(`${pace * 4} seconds`)
+      yield* Effect.ignore(dht.announceTopic({ ...service, name, meta, ttl: 600 }))
+      yield* pause(pace * 4)
     })
-    yield* often("Offer", pace, Effect.scoped(offer))
+    yield* forever("Offers", Effect.scoped(offer))
     // Notes arrive by themselves.
     yield* Effect.forkScoped(Stream.runDrain(dht.mail.messages))
   }
 
   const somebody = Effect.suspend(() => Random.choice(others))
   const write = Effect.gen(function*() {
+    yield* pause(pace * 3)
     const recipient = yield* somebody
     const body = new TextEncoder().encode(yield* Random.choice(greetings))
     yield* dht.mail.send({ recipient, type: MessageType.text, body, ttl: 120 })
   })
-  yield* often("Notes", pace * 3, write)
+  yield* forever("Notes", write)
 
   const ask = Effect.gen(function*() {
+    yield* pause(pace)
     const kind = yield* Random.nextIntBetween(0, 2)
     if (kind === 0) yield* dht.discover((yield* Random.choice(services)).topic)
     else if (kind === 1) yield* dht.findNode(NodeId.fromAddress(yield* somebody))
     else yield* dht.resolve(yield* somebody)
   })
-  yield* often("Questions", pace, ask)
+  yield* forever("Questions", ask)
 })
 
 // --- All of them -------------------------------------------------------------------
@@ -138,11 +142,11 @@ const serve = (services: Context.Context<Routes.Services>, { host, port }: Host)
   return from(0)
 }
 
-const agent = (i: number): Agent => ({
+const agentOf = (nodes: number) => (i: number): Agent => ({
   name: i < names.length ? names[i] : `${names[i % names.length]} ${Math.floor(i / names.length) + 1}`,
   service: i % 3 === 0 ? services[(i / 3) % services.length] : undefined,
-  // The first one is watched.
-  pace: i === 0 ? 2 : 8
+  // The first one is watched; the others together do about four things a second.
+  pace: i === 0 ? 2 : Math.max(4, nodes / 4)
 })
 
 /** Leaves for a while, again and again, and comes back under its name. */
@@ -154,11 +158,12 @@ const wander = Effect.fnUntraced(function*(
 ) {
   const seed = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(32))
   while (true) {
-    yield* Effect.scoped(Effect.gen(function*() {
+    const visit = Effect.gen(function*() {
       const services = yield* member(door, seed)
       yield* Effect.provideContext(live(who, others), services)
       yield* Effect.sleep(`${yield* Random.nextIntBetween(20, 40)} seconds`)
-    }))
+    })
+    yield* Effect.ignore(Effect.scoped(visit))
     yield* tell("left", `${who.name} has left without a word`)
     yield* Effect.sleep(`${yield* Random.nextIntBetween(15, 25)} seconds`)
     yield* tell("returned", `${who.name} comes back`)
@@ -176,9 +181,12 @@ export const demo = ({ http, json, nodes }: Options) =>
     const first = yield* node()
     const door = Context.get(first, Dht).localAddress
     const url = yield* serve(first, http)
-    yield* Output.print(json, { event: "serving", url, nodes }, [
-      `A network of ${nodes} nodes starts on ${door.host}, in this process. Nothing is written to disk.`,
-      `Watch the first one at ${url} or with "effect-dht top --url ${url}". Ctrl-C ends them all.`
+    const agent = agentOf(nodes)
+    const at = SocketAddress.format(door)
+    yield* Output.print(json, { event: "serving", url, nodes, bootstrap: at }, [
+      `A network of ${nodes} nodes starts in this process. Nothing is written to disk; Ctrl-C ends it.`,
+      `  watch the first node:  ${url}  or  effect-dht top --url ${url}`,
+      `  ask the network:       effect-dht discover translate --bootstrap ${at}`
     ])
 
     const startedAt = yield* Clock.currentTimeMillis
@@ -186,16 +194,19 @@ export const demo = ({ http, json, nodes }: Options) =>
     const all = [first, ...yield* Effect.all(more, { concurrency: 4 })]
     const addresses = all.map((services) => Context.get(services, Dht).address)
     const seconds = ((yield* Clock.currentTimeMillis) - startedAt) / 1000
-    yield* Effect.forEach(all, (services, i) => Effect.provideContext(live(agent(i), addresses), services))
     yield* Output.print(json, { event: "joined", nodes: nodes - 1, seconds }, [
       `All have joined after ${
         seconds.toFixed(1)
-      } s. They announce where they are and what they offer, write notes, and look each`,
-      "other up; one of them leaves now and then."
+      } s. They announce where they are and what they offer, write notes and look each other up.`
     ])
 
-    return yield* wander(agent(nodes - 1), door, addresses, (event, line) =>
-      Output.print(json, { event, name: agent(nodes - 1).name }, [line]))
+    // One after the other: they share one processor.
+    yield* Effect.forEach(all, (services, i) =>
+      Effect.delay(Effect.provideContext(live(agent(i), addresses), services), "20 millis"))
+
+    const last = agent(nodes - 1)
+    return yield* wander(last, door, addresses, (event, line) =>
+      Output.print(json, { event, name: last.name }, [line]))
   }).pipe(
     Effect.scoped,
     Effect.provide(SecureRandom.layerWebCrypto),

@@ -54,7 +54,7 @@ const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaErr
   }
 }
 
-/** Asks for all that a frame shows; fails with the reason. */
+/** How to ask for all that a frame shows; it fails with the reason. */
 const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
@@ -64,7 +64,7 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
     transformClient: (client) =>
       token === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(token))
   })
-  return Effect.all({
+  const sample = Effect.all({
     overview: api.overview(),
     buckets: api.buckets(),
     queries: debug.queries(),
@@ -74,6 +74,7 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
     Effect.timeout(patience),
     Effect.mapError(reasonOf)
   )
+  return { sample }
 }, Effect.provide(FetchHttpClient.layer))
 
 // --- Showing it --------------------------------------------------------------------
@@ -151,7 +152,7 @@ const usualColumns = 80
  */
 export const top = Effect.fnUntraced(function*(options: Options) {
   const { json, once, url } = options
-  const sample = yield* sampling(options)
+  const { sample } = yield* sampling(options)
   const ask = Effect.mapError(sample, (reason) => Output.failed(`${url}: ${reason}`))
   const first = yield* ask
   if (!once && !json && process.stdout.isTTY) return yield* live(url, sample, first)

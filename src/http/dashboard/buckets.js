@@ -29,7 +29,9 @@ const count = ({ contacts }, state) => contacts.filter((contact) => stateOf(cont
 const inWords = (bucket, k) => {
   const states = /** @type {const} */ (["fresh", "stale", "hearsay", "bad"])
   const parts = states.map((state) => [count(bucket, state), state]).filter(([count]) => count !== 0)
-  return `bucket ${bucket.bucket}: ${bucket.contacts.length} of ${k} (${parts.map((part) => part.join(" ")).join(", ")})`
+  return `bucket ${bucket.bucket}: ${bucket.contacts.length} of ${k} (${
+    parts.map((part) => part.join(" ")).join(", ")
+  })`
 }
 
 /**

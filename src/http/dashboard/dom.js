@@ -95,7 +95,9 @@ export const render = (container, ...children) => {
   const focused = active instanceof HTMLElement && container.contains(active) ? active.dataset.key : undefined
   /** @type {Map<string, Element>} */
   const before = new Map()
-  for (const element of container.querySelectorAll("[data-key]")) before.set(element.getAttribute("data-key") ?? "", element)
+  for (const element of container.querySelectorAll("[data-key]")) {
+    before.set(element.getAttribute("data-key") ?? "", element)
+  }
   container.replaceChildren()
   fill(container, {}, children)
   for (const element of container.querySelectorAll("[data-key]")) {

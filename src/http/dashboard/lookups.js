@@ -39,7 +39,13 @@ const showHint = () => {
   const { kind, value } = asked()
   byId("lookup-hint").textContent = value === ""
     ? "An address gives its records, a topic what is offered under it, a node id the nodes that are closest to it."
-    : `Looks for the ${kind === "address" ? "records of an address" : kind === "topic" ? "offers under a topic" : "nodes closest to an id"}.`
+    : `Looks for the ${
+      kind === "address"
+        ? "records of an address"
+        : kind === "topic"
+        ? "offers under a topic"
+        : "nodes closest to an id"
+    }.`
 }
 
 // --- What is known of the node ------------------------------------------------------
@@ -58,16 +64,19 @@ export const know = (overview) => {
 /** @param {Buckets} buckets */
 export const knowContacts = (buckets) => {
   contacts = buckets.buckets.flatMap((bucket) => bucket.contacts.map(({ peer }) => peer.node_id_hex))
-  if (shown === undefined) ring.begin({ target: undefined, self, bits: 8, contacts })
+  if (shown !== undefined) return
+  ring.begin({ target: undefined, self, bits: 8, contacts })
+  status.textContent = "The path of a lookup is drawn here as it happens."
 }
 
 // --- One lookup on the ring ---------------------------------------------------------
 
-/** Which lookup is drawn: its number, or 0 for one that has none yet; undefined before the first. */
+/** Which lookup is drawn: 0 for one that has no number yet, undefined before the first. */
 /** @type {number | undefined} */
 let shown = undefined
 /** @type {Map<string, QueryStep>} */
 let steps = new Map()
+let isOver = false
 
 /** @param {string | undefined} id */
 const nameOf = (id) => {
@@ -79,7 +88,8 @@ const words = {
   answered: "answered",
   holds: "has a record",
   failed: "no answer",
-  waiting: "asked"
+  waiting: "asked",
+  left: "not waited for"
 }
 
 const showSteps = () => {
@@ -112,7 +122,7 @@ const showSteps = () => {
             "td",
             {},
             h("i", { class: `dot ${stateOf(step)}` }),
-            words[stateOf(step)],
+            words[isOver && stateOf(step) === "waiting" ? "left" : stateOf(step)],
             step.took_ms !== null && `, ${Format.latency(step.took_ms)}`
           )
         )
@@ -129,6 +139,7 @@ const showSteps = () => {
 const begin = (number, target, atLeast = 0) => {
   shown = number
   steps = new Map()
+  isOver = false
   ring.begin({ target, self, contacts, bits: Math.max(Math.log2(networkSize) + 3, atLeast + 2) })
   render(byId("lookup-result"))
   showSteps()
@@ -162,15 +173,22 @@ const whatOf = ({ kind }) => kind === "find_node" ? "nodes near" : "records unde
  * @param {Query} query
  */
 const showQuery = (query) => {
-  begin(query.query, query.target_hex, Math.max(0, ...query.steps.map(({ common_prefix_length }) => common_prefix_length)))
+  begin(
+    query.query,
+    query.target_hex,
+    Math.max(0, ...query.steps.map(({ common_prefix_length }) => common_prefix_length))
+  )
   query.steps.forEach(draw)
+  isOver = true
   showSteps()
   status.className = ""
   status.textContent = `${Format.time(query.started_at_ms)}: ${whatOf(query)} ${Format.short(query.target_hex)}, ${
     outcomes[query.outcome]
   } after ${Format.latency(query.duration_ms)}.`
-  ring.describe(
-    `Lookup of ${Format.short(query.target_hex)}: ${Format.counted(query.requests, "request")}, ${outcomes[query.outcome]}`
+  ring.end(
+    `Lookup of ${Format.short(query.target_hex)}: ${Format.counted(query.requests, "request")}, ${
+      outcomes[query.outcome]
+    }`
   )
 }
 
@@ -198,11 +216,16 @@ const recordCard = (found) => {
       h("h4", {}, record.type_name === "topic" && found.name !== undefined ? found.name : titleOf(found, record))
     ),
     found.brief !== undefined && found.brief !== "" && h("p", {}, found.brief),
-    record.type_name === "topic" && found.topic !== undefined && h("p", { class: "soft" }, "under ", h("b", {}, found.topic)),
+    record.type_name === "topic" && found.topic !== undefined &&
+      h("p", { class: "soft" }, "under ", h("b", {}, found.topic)),
     chips([...(found.protocols ?? []), ...(found.skills ?? []), ...(found.tags ?? [])]),
-    h("p", { class: "soft" }, "of ", h("code", {}, record.address), `, seq ${record.seq}, expires in ${
-      Format.duration(record.expires_at * 1000 - Date.now())
-    }`)
+    h(
+      "p",
+      { class: "soft" },
+      "of ",
+      h("code", {}, record.address),
+      `, seq ${record.seq}, expires in ${Format.duration(record.expires_at * 1000 - Date.now())}`
+    )
   )
 }
 
@@ -232,16 +255,19 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
   status.textContent = timed_out
     ? `Given up ${after}: the nodes that were asked do not answer in time.`
     : kind === "node_id"
-    ? (closest.length > 0 ? `Found the ${Format.counted(closest.length, "closest node")} ${after}.` : `Nobody is near: no other node is known.`)
+    ? (closest.length > 0
+      ? `Found the ${Format.counted(closest.length, "closest node")} ${after}.`
+      : `Nobody is near: no other node is known.`)
     : records.length > 0
     ? `Found ${Format.counted(records.length, "record")} ${after}.`
     : `Nothing is published ${kind === "topic" ? "under the topic" : "by"} “${value}”; looked ${after}.`
-  ring.describe(`Lookup of ${value}: ${status.textContent}`)
+  ring.end(`Lookup of ${value}: ${status.textContent}`)
   const list = closest.length > 0 && closestList(closest)
   if (list && kind === "node_id") list.open = true
   render(
     byId("lookup-result"),
-    records.length > 0 && h("ul", { class: "owns" }, ...records.map(recordCard)),
+    records.length > 0 &&
+      h("ul", { class: "owns", tabindex: 0, "aria-label": "Records found" }, ...records.map(recordCard)),
     list
   )
 }
@@ -251,6 +277,7 @@ const run = async () => {
   running?.abort()
   const mine = new AbortController()
   running = mine
+  shown ??= 0
   goButton.textContent = "Looking…"
   form.setAttribute("aria-busy", "true")
   status.className = "busy"
@@ -280,6 +307,8 @@ const run = async () => {
             break
           case "lookup-ended":
             isEnded = true
+            isOver = true
+            showSteps()
             showResult(request, event, started)
         }
       }
@@ -289,7 +318,9 @@ const run = async () => {
     if (running !== mine) return
     if (error instanceof Node.Unauthorized) location.reload()
     status.className = "error"
-    status.textContent = error instanceof Node.Refused ? error.message : "The node cannot be reached; try again when it is back."
+    status.textContent = error instanceof Node.Refused
+      ? error.message
+      : "The node cannot be reached; try again when it is back."
     if (error instanceof Node.Refused) valueField.setAttribute("aria-invalid", "true")
     render(byId("lookup-result"))
   } finally {
@@ -337,11 +368,16 @@ export const show = (document) => {
   const { queries } = document
   const container = byId("recent")
   if (queries.length === 0) {
-    render(container, empty("No lookup yet.", "The node looks around by itself now and then, and whenever it is asked."))
+    render(
+      container,
+      empty("No lookup yet.", "The node looks around by itself now and then, and whenever it is asked.")
+    )
     return
   }
   // The first picture is of the last lookup, rather than of nothing.
-  if (shown === undefined && running === undefined) showQuery(queries.find(({ steps }) => steps.length > 0) ?? queries[0])
+  if (shown === undefined) {
+    showQuery(queries.find(({ steps }) => steps.length > 0) ?? queries[0])
+  }
   render(
     container,
     table(
@@ -360,7 +396,12 @@ export const show = (document) => {
           "tr",
           { class: query.query === shown ? "chosen" : undefined },
           h("td", {}, Format.time(query.started_at_ms)),
-          h("th", { scope: "row", title: query.target_hex }, `${whatOf(query)} `, h("code", {}, Format.short(query.target_hex))),
+          h(
+            "th",
+            { scope: "row", title: query.target_hex },
+            `${whatOf(query)} `,
+            h("code", {}, Format.short(query.target_hex))
+          ),
           h("td", {}, outcomes[query.outcome], query.records > 0 && `, ${Format.counted(query.records, "record")}`),
           h("td", { class: "right" }, query.requests),
           h("td", { class: "right" }, hopsOf(query) ?? "–"),

@@ -202,6 +202,7 @@ const tokenField = fieldOf("token", HTMLInputElement)
 const askForToken = (why) => {
   isConnected = false
   page.hidden = true
+  byId("documents").hidden = true
   gate.hidden = false
   byId("gate-error").textContent = why
   state.textContent = "locked"
@@ -215,13 +216,19 @@ const start = async () => {
     await load("overview")
     gate.hidden = true
     page.hidden = false
+    // A link cannot send the token.
+    byId("documents").hidden = Node.hasToken()
     await Promise.all(names.filter((name) => name !== "overview").map((name) => load(name).catch(() => {})))
     await follow()
   } catch (error) {
-    if (error instanceof Node.Unauthorized) return askForToken(Node.hasToken() ? "The node does not take this token." : "")
+    if (error instanceof Node.Unauthorized) {
+      return askForToken(Node.hasToken() ? "The node does not take this token." : "")
+    }
     lost.hidden = false
     page.hidden = false
-    lost.textContent = error instanceof Node.Refused ? error.message : "The node does not answer; this page tries again."
+    lost.textContent = error instanceof Node.Refused
+      ? error.message
+      : "The node does not answer; this page tries again."
     await sleep(2000)
     void start()
   }

@@ -45,7 +45,7 @@ const copyButton = (text) =>
 /**
  * @param {string} name
  * @param {string} value
- * @param {{ readonly note?: string; readonly copy?: boolean }} options
+ * @param {{ readonly note?: string | undefined; readonly copy?: boolean }} options
  */
 const fact = (name, value, { copy = false, note } = {}) =>
   h(
@@ -111,7 +111,7 @@ export const show = (overview, perSecond) => {
       fact("Node id", identity.node_id_hex, { copy: true }),
       fact("Listens on", `${reachability.local_addr} (UDP)`),
       fact("Public host", reachability.public_host ?? "not known", {
-        ...(reachability.public_host === null ? { note: "nobody said so, and too few agree" } : {})
+        note: reachability.public_host === null ? "nobody said so, and too few agree" : undefined
       }),
       fact("Others see", reachability.observed_addr ?? "not known yet"),
       fact("NAT mapping", reachability.mapping, { note: mappings[reachability.mapping] }),
@@ -122,11 +122,7 @@ export const show = (overview, perSecond) => {
         "Kept on disk",
         persistence === null ? "nothing" : persistence.degraded === null ? "yes" : "not at the moment",
         {
-          ...(persistence === null
-            ? { note: "what it knows is gone with it" }
-            : persistence.degraded === null
-            ? {}
-            : { note: persistence.degraded })
+          note: persistence === null ? "what it knows is gone with it" : persistence.degraded ?? undefined
         }
       )
     )
@@ -150,7 +146,11 @@ export const advice = (overview) => {
       { class: "notice" },
       h("h2", {}, overview.ready ? "The first node of its network" : "In touch with nobody yet"),
       h("p", {}, "Let others join through this one:"),
-      h("pre", { tabindex: 0, "aria-label": "Command" }, `effect-dht node --bootstrap ${self} --data ./another --no-http`),
+      h(
+        "pre",
+        { tabindex: 0, "aria-label": "Command" },
+        `effect-dht node --bootstrap ${self} --data ./another --no-http`
+      ),
       h("p", {}, "Or start this one with the address of a node of the network that it shall join:"),
       h("pre", { tabindex: 0, "aria-label": "Command" }, "effect-dht node --bootstrap HOST:PORT")
     )

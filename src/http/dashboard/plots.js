@@ -126,7 +126,13 @@ export class Plot {
     for (let back = 0; back <= to - from; back += step) {
       const name = back === 0 ? "now" : `−${Format.duration(back)}`
       const at = x(to - back)
-      parts.push(s("text", { x: back === 0 ? at : Math.max(at, margin.left + 12), y: height - 6, class: back === 0 ? "y" : "x" }, name))
+      parts.push(
+        s(
+          "text",
+          { x: back === 0 ? at : Math.max(at, margin.left + 12), y: height - 6, class: back === 0 ? "y" : "x" },
+          name
+        )
+      )
     }
     this.lines.forEach((_, i) => {
       let path = ""
@@ -154,7 +160,10 @@ export class Plot {
     this.outputs.forEach((output, i) => {
       output.textContent = texts[i]
     })
-    this.svg.setAttribute("aria-label", `${this.title}: ${this.lines.map((name, i) => `${name} ${texts[i]}`).join(", ")}`)
+    this.svg.setAttribute(
+      "aria-label",
+      `${this.title}: ${this.lines.map((name, i) => `${name} ${texts[i]}`).join(", ")}`
+    )
     this.svg.replaceChildren(...parts)
   }
 }

@@ -88,6 +88,7 @@ export class Ring {
    * }} options `bits`: those that the nearest nodes share, about; `contacts`: ids to show behind it
    */
   begin({ bits, contacts, self, target }) {
+    this.svg.classList.remove("over")
     this.#drawn.clear()
     this.#target = target ?? self
     this.#self = self
@@ -115,7 +116,8 @@ export class Ring {
         s("circle", { cx: centre, cy: centre, r: 3, class: "target-core" })
       )
     }
-    this.caption.textContent = "The spiral is the distance by XOR from what is looked for, which is in the middle: each turn " +
+    this.caption.textContent =
+      "The spiral is the distance by XOR from what is looked for, which is in the middle: each turn " +
       `inwards ${this.#bitsPerTurn === 1 ? "halves it" : `divides it by ${2 ** this.#bitsPerTurn}`}.`
     this.background.replaceChildren(...background)
     const { x, y } = this.#place(self)
@@ -144,7 +146,10 @@ export class Ring {
     if (drawn === undefined) {
       drawn = {
         group: s("g", {}),
-        edge: s("path", { d: `M${from.x.toFixed(1)} ${from.y.toFixed(1)}L${x.toFixed(1)} ${y.toFixed(1)}`, pathLength: 1 })
+        edge: s("path", {
+          d: `M${from.x.toFixed(1)} ${from.y.toFixed(1)}L${x.toFixed(1)} ${y.toFixed(1)}`,
+          pathLength: 1
+        })
       }
       this.edges.append(drawn.edge)
       this.nodes.append(drawn.group)
@@ -163,8 +168,13 @@ export class Ring {
     )
   }
 
-  /** @param {string} words */
-  describe(words) {
+  /**
+   * Ends a lookup: who has not answered is not waited for any more.
+   *
+   * @param {string} words what came of it
+   */
+  end(words) {
+    this.svg.classList.add("over")
     this.svg.setAttribute("aria-label", words)
   }
 }

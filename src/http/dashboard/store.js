@@ -41,7 +41,8 @@ const rowsOf = (records, lookUp) => {
       h(
         "tr",
         {},
-        i === 0 && h("th", { scope: "rowgroup", rowspan: records.length, title: key }, h("code", {}, Format.short(key))),
+        i === 0 &&
+          h("th", { scope: "rowgroup", rowspan: records.length, title: key }, h("code", {}, Format.short(key))),
         h("td", {}, h("span", { class: `type ${record.type_name}` }, record.type_name)),
         h(
           "td",
@@ -92,20 +93,26 @@ export const show = (report, lookUp) => {
       "div",
       { class: "chips", role: "group", "aria-label": "Types to show" },
       ...["", ...names].map((name) =>
-        h("button", {
-          type: "button",
-          class: "chip",
-          "data-key": `type ${name}`,
-          "aria-pressed": name === type ? "true" : "false",
-          click: () => {
-            type = name
-            again()
-          }
-        }, name === "" ? "all" : name, " ", h("b", {}, Format.integer(countOf(name))))
+        h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            "data-key": `type ${name}`,
+            "aria-pressed": name === type ? "true" : "false",
+            click: () => {
+              type = name
+              again()
+            }
+          },
+          name === "" ? "all" : name,
+          " ",
+          h("b", {}, Format.integer(countOf(name)))
+        )
       )
     ),
     table(
-      "Records held for others",
+      "Records held",
       [
         "Key",
         "Type",
@@ -126,6 +133,10 @@ export const show = (report, lookUp) => {
       }
     }, `Show all ${Format.integer(matching.length)}`),
     report.listed.length < report.records &&
-      h("p", { class: "soft" }, `The first ${Format.integer(report.listed.length)} of ${Format.counted(report.records, "record")} are listed.`)
+      h(
+        "p",
+        { class: "soft" },
+        `The first ${Format.integer(report.listed.length)} of ${Format.counted(report.records, "record")} are listed.`
+      )
   )
 }

@@ -18,7 +18,7 @@
   }
   apply(kept())
   document.addEventListener("DOMContentLoaded", () => {
-    for (const input of document.querySelectorAll('input[name="theme"]')) {
+    for (const input of document.querySelectorAll("input[name=\"theme\"]")) {
       if (!(input instanceof HTMLInputElement)) continue
       input.checked = input.value === kept()
       input.addEventListener("change", () => {

@@ -2,15 +2,16 @@
  * The state of a node in a SQLite file, synchronous: it belongs on a thread of
  * its own, where a disk that is slow holds up nobody.
  *
- * A row of records carries a checksum, so what is read is what was written, or
- * is left out. The file is locked while it is open.
+ * Records and facts carry a checksum, so what is read is what was written, or
+ * is left out. Nothing that is damaged is deleted before a copy of it is kept.
+ * The file is locked while it is open.
  *
  * @since 0.1.0
  */
 import { hash } from "node:crypto"
 import * as Fs from "node:fs"
-import { dirname } from "node:path"
-import { DatabaseSync, type StatementSync } from "node:sqlite"
+import { basename, dirname, join } from "node:path"
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
 
 /**
  * Where records are.
@@ -57,8 +58,10 @@ export interface Row {
  */
 export interface Page {
   readonly rows: ReadonlyArray<Row>
-  /** How many rows are left out, and deleted, because they are not what was written. */
+  /** How many rows are left out because they are not what was written. */
   readonly damaged: number
+  /** A copy of the file with those rows, which are deleted in this one; undefined where they had to stay. */
+  readonly copy: string | undefined
   /** Where the next page begins; undefined after the last. */
   readonly next: number | undefined
 }
@@ -104,6 +107,9 @@ const rowsOfPage = 1000
 /** Bytes of a node id. */
 const idLength = 32
 
+/** Damaged files that may lie beside the file, until somebody looks at them. */
+const maxDamaged = 8
+
 const cleanMillis = 60_000
 const sightingMillis = 7 * 24 * 3_600_000
 const maxSightings = 100_000
@@ -130,6 +136,13 @@ const isBlob = (value: unknown): value is Uint8Array => value instanceof Uint8Ar
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
 
+/** What a damaged file says may be an integer of any size, which only a bigint can hold. */
+const reading = (db: DatabaseSync, query: string): StatementSync => {
+  const statement = db.prepare(query)
+  statement.setReadBigInts(true)
+  return statement
+}
+
 const statementsOf = (db: DatabaseSync) => {
   const forTable = (table: Table) => ({
     put: db.prepare(
@@ -137,7 +150,8 @@ const statementsOf = (db: DatabaseSync) => {
     ),
     delete: db.prepare(`DELETE FROM ${table} WHERE key = ? AND tag = ?`),
     expire: db.prepare(`DELETE FROM ${table} WHERE expires < ?`),
-    page: db.prepare(
+    page: reading(
+      db,
       `SELECT rowid, key, tag, type, expires, bytes, sum FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${rowsOfPage}`
     ),
     deleteRow: db.prepare(`DELETE FROM ${table} WHERE rowid = ?`)
@@ -147,9 +161,10 @@ const statementsOf = (db: DatabaseSync) => {
     publication: forTable("publication"),
     clear: db.prepare("DELETE FROM record WHERE key = ? AND (? = 0 OR type = ?)"),
     putFact: db.prepare("INSERT OR REPLACE INTO fact (name, value, sum) VALUES (?, ?, ?)"),
-    fact: db.prepare(selectFact),
+    fact: reading(db, selectFact),
+    deleteFact: db.prepare("DELETE FROM fact WHERE name = ?"),
     putSeen: db.prepare("INSERT OR REPLACE INTO seen (id, at) VALUES (?, ?)"),
-    seen: db.prepare("SELECT id, at FROM seen ORDER BY at"),
+    seen: reading(db, "SELECT id, at FROM seen ORDER BY at"),
     dropSeen: db.prepare(
       `DELETE FROM seen WHERE at < ? OR rowid <= (SELECT max(rowid) FROM seen) - ${maxSightings}`
     )
@@ -162,30 +177,28 @@ const statementsOf = (db: DatabaseSync) => {
 export class StateFile {
   /** Where the file that was damaged is now, and what was wrong with it. */
   readonly setAside: { readonly path: string; readonly reason: string } | undefined
+  private readonly options: Options
   private readonly db: DatabaseSync
   private readonly statements: ReturnType<typeof statementsOf>
   private cleanedAt = -Infinity
+  private copied: string | undefined
 
   /** Throws an `Error` that says for people why the file cannot be used, and then has not touched it. */
   constructor(options: Options) {
+    this.options = options
     const { path } = options
     makeDirectory(dirname(path))
-    // For nobody else's eyes from the beginning. Where this fails, SQLite says it better.
-    try {
-      Fs.closeSync(Fs.openSync(path, "a", 0o600))
-    } catch {}
     let opened
     try {
       opened = open(options)
     } catch (error) {
       if (!(error instanceof Damage)) throw error
-      const target = `${path}.damaged-${options.time}`
+      const target = placeAside(options)
       // SQLite finds what belongs to a file by its name.
       for (const suffix of ["", "-wal", "-shm"]) {
         if (Fs.existsSync(path + suffix)) Fs.renameSync(path + suffix, target + suffix)
       }
       this.setAside = { path: target, reason: error.message }
-      Fs.closeSync(Fs.openSync(path, "a", 0o600))
       opened = open(options)
     }
     this.db = opened.db
@@ -194,13 +207,64 @@ export class StateFile {
 
   /** Writes all steps or none, and returns when they are on disk. */
   write(steps: ReadonlyArray<Step>, now: number): void {
+    // First and by itself: in a file that is full, what goes makes room for what comes.
+    if (Math.abs(now - this.cleanedAt) >= cleanMillis) {
+      this.transact(() => this.clean(now))
+      this.cleanedAt = now
+    }
+    this.transact(() => {
+      for (const step of steps) this.apply(step)
+    })
+  }
+
+  /** Records, from the place on that the page before has told, 0 at first. */
+  page(table: Table, from: number): Page {
+    const statements = this.statements[table]
+    const found = statements.page.all(from)
+    const rows: Array<Row> = []
+    const damaged: Array<SQLInputValue> = []
+    for (const { bytes, expires, key, rowid, sum, tag, type } of found) {
+      // A damaged file may hold anything anywhere.
+      const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
+        isEqual(sum, sumOf(key, tag, `${type} ${expires}`, bytes))
+      if (isWhole) rows.push({ key: toHex(key), bytes })
+      else damaged.push(rowid)
+    }
+    return {
+      rows,
+      damaged: damaged.length,
+      copy: damaged.length === 0 ? undefined : this.dropDamaged(() => {
+        for (const rowid of damaged) statements.deleteRow.run(rowid)
+      }),
+      next: found.length === rowsOfPage ? Number(found[found.length - 1].rowid) : undefined
+    }
+  }
+
+  /** Undefined if there is none; throws when it is damaged. */
+  fact(name: string): string | undefined {
+    try {
+      return factIn(this.statements.fact, name)
+    } catch (error) {
+      this.dropDamaged(() => this.statements.deleteFact.run(name))
+      throw error
+    }
+  }
+
+  /** Those seen longest ago first. */
+  seen(): ReadonlyArray<{ readonly id: string; readonly lastSeen: number }> {
+    return this.statements.seen.all().flatMap(({ at, id }) =>
+      isBlob(id) && id.length === idLength && typeof at === "bigint" ? [{ id: toHex(id), lastSeen: Number(at) }] : []
+    )
+  }
+
+  close(): void {
+    this.db.close()
+  }
+
+  private transact(work: () => void): void {
     this.db.exec("BEGIN IMMEDIATE")
     try {
-      for (const step of steps) this.apply(step)
-      if (Math.abs(now - this.cleanedAt) >= cleanMillis) {
-        this.cleanedAt = now
-        this.clean(now)
-      }
+      work()
       this.db.exec("COMMIT")
     } catch (error) {
       // After some errors SQLite has done so by itself.
@@ -209,39 +273,32 @@ export class StateFile {
     }
   }
 
-  /** Records, from the place on that the page before has told, 0 at first. */
-  page(table: Table, from: number): Page {
-    const statements = this.statements[table]
-    const found = statements.page.all(from)
-    const rows: Array<Row> = []
-    for (const { bytes, expires, key, rowid, sum, tag, type } of found) {
-      // A damaged file may hold anything anywhere.
-      const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
-        isEqual(sum, sumOf(key, tag, `${type} ${expires}`, bytes))
-      if (isWhole) rows.push({ key: toHex(key), bytes })
-      else statements.deleteRow.run(rowid)
-    }
-    return {
-      rows,
-      damaged: found.length - rows.length,
-      next: found.length === rowsOfPage ? Number(found[found.length - 1].rowid) : undefined
+  /**
+   * Deletes what is damaged once a copy of the file is kept, and returns where
+   * that is. Where either cannot be done, all stays: it is left out at the next
+   * start again.
+   */
+  private dropDamaged(drop: () => void): string | undefined {
+    try {
+      this.copied ??= this.copy()
+      this.transact(drop)
+      return this.copied
+    } catch {
+      return undefined
     }
   }
 
-  /** Undefined if there is none. */
-  fact(name: string): string | undefined {
-    return factIn(this.statements.fact, name)
-  }
-
-  /** Those seen longest ago first. */
-  seen(): ReadonlyArray<{ readonly id: string; readonly lastSeen: number }> {
-    return this.statements.seen.all().flatMap(({ at, id }) =>
-      isBlob(id) && id.length === idLength && typeof at === "number" ? [{ id: toHex(id), lastSeen: at }] : []
-    )
-  }
-
-  close(): void {
-    this.db.close()
+  /** By SQLite: if this process opened the file otherwise, and closed it, the lock would be gone (fcntl, POSIX). */
+  private copy(): string {
+    const target = placeAside(this.options)
+    Fs.closeSync(Fs.openSync(target, "wx", 0o600))
+    try {
+      this.db.prepare("VACUUM INTO ?").run(target)
+    } catch (error) {
+      Fs.rmSync(target)
+      throw error
+    }
+    return target
   }
 
   private apply(step: Step): void {
@@ -300,7 +357,7 @@ export const peek = (path: string, name: string): string | undefined => {
   if (!Fs.existsSync(path)) return undefined
   const db = new DatabaseSync(path, { readOnly: true })
   try {
-    return factIn(db.prepare(selectFact), name)
+    return factIn(reading(db, selectFact), name)
   } finally {
     db.close()
   }
@@ -308,11 +365,17 @@ export const peek = (path: string, name: string): string | undefined => {
 
 /** Throws `Damage` for a file that is to be set aside, and another error for one that is to be left alone. */
 const open = (
-  { maxBytes, migrations: steps = migrations, path }: Options
+  options: Options
 ): { readonly db: DatabaseSync; readonly statements: ReturnType<typeof statementsOf> } => {
-  // SQLite takes what is shorter than a page for a new file.
-  const { size } = Fs.statSync(path)
-  if (size > 0 && size < pageSize) throw new Damage(`only ${size} bytes of it are left`)
+  const { maxBytes, migrations: steps = migrations, path } = options
+  // SQLite takes what is shorter than a page for a new file, and deletes a log without one.
+  if (Fs.existsSync(path)) {
+    const { size } = Fs.statSync(path)
+    if (size < pageSize) throw new Damage(`only ${size} bytes of it are left`)
+  } else {
+    if (Fs.existsSync(`${path}-wal`)) throw new Damage("only its log is left")
+    create(options)
+  }
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { timeout: lockMillis })
@@ -320,7 +383,7 @@ const open = (
     db.exec("PRAGMA locking_mode = EXCLUSIVE")
     const version = numberOf(db, "PRAGMA user_version")
     const id = numberOf(db, "PRAGMA application_id")
-    if (id !== applicationId && (id !== 0 || numberOf(db, "SELECT count(*) FROM sqlite_master") > 0)) {
+    if (id !== applicationId) {
       throw new Error("it is the database of another program, and stays as it is")
     }
     if (version > steps.length) {
@@ -339,7 +402,7 @@ const open = (
     if (version < steps.length) {
       db.exec(
         `BEGIN IMMEDIATE; ${steps.slice(version).join("\n")};
-         PRAGMA user_version = ${steps.length}; PRAGMA application_id = ${applicationId}; COMMIT`
+         PRAGMA user_version = ${steps.length}; COMMIT`
       )
     }
     return { db, statements: statementsOf(db) }
@@ -353,11 +416,50 @@ const open = (
   }
 }
 
+/**
+ * Makes the file, for nobody else's eyes, with its first page in it: so one
+ * that is empty has lost what it held.
+ */
+const create = ({ path, time }: Options): void => {
+  const next = `${path}.new-${time}`
+  try {
+    Fs.closeSync(Fs.openSync(next, "wx", 0o600))
+    const db = new DatabaseSync(next)
+    try {
+      db.exec(`PRAGMA application_id = ${applicationId}`)
+    } finally {
+      db.close()
+    }
+    // A rename would replace the file of a node that was started at the same moment, a link never does.
+    Fs.linkSync(next, path)
+  } catch (error) {
+    if (!Fs.existsSync(path)) throw error
+  } finally {
+    Fs.rmSync(next, { force: true })
+  }
+}
+
+/** Where a damaged file, or a copy of it, is kept. */
+const placeAside = ({ path, time }: Options): string => {
+  const prefix = `${basename(path)}.damaged-`
+  const isOne = (name: string) => name.startsWith(prefix) && !name.endsWith("-wal") && !name.endsWith("-shm")
+  const { length } = Fs.readdirSync(dirname(path)).filter(isOne)
+  if (length >= maxDamaged) {
+    throw new Error(`it is damaged, and so are the ${length} files ${prefix}* beside it, which are to be looked at first`)
+  }
+  return join(dirname(path), `${prefix}${time}`)
+}
+
 /** Node's own `recursive` never ends where a directory cannot be, as in /proc. */
 const makeDirectory = (path: string): void => {
   if (Fs.existsSync(path)) return
   if (dirname(path) !== path) makeDirectory(dirname(path))
-  Fs.mkdirSync(path, { mode: 0o700 })
+  try {
+    Fs.mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    // Another node may have been faster.
+    if (!Fs.existsSync(path)) throw error
+  }
 }
 
 const valueOf = (db: DatabaseSync, query: string): unknown => Object.values(db.prepare(query).get() ?? {})[0]

@@ -1,0 +1,208 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as TopFrame from "../../src/cli/TopFrame.ts"
+
+const peer = { node_id_hex: "ab".repeat(32), address: "a0Ab", ip: "192.0.2.1", port: 4121 }
+
+const record = {
+  key_node_id_hex: "cd".repeat(32),
+  address: "a0Ab",
+  rec_type: 4,
+  type_name: "topic",
+  seq: "1",
+  timestamp: 1000,
+  ttl_seconds: 3600,
+  expires_at: 4600,
+  payload_cbor_len: 20
+} as const
+
+const contact = (health: "good" | "unknown" | "bad", rtt_ms: number | null) => ({
+  peer,
+  heard_ms_ago: 1000,
+  fresh: true,
+  added_ms_ago: 1000,
+  learned_from_hex: null,
+  health,
+  rtt_ms
+})
+
+const query = (i: number) => ({
+  query: i,
+  kind: "find_value" as const,
+  target_hex: `${i}`.padStart(64, "0").split("").toReversed().join(""),
+  rec_type: 1,
+  duration_ms: 12.34,
+  outcome: "found" as const,
+  requests: 16,
+  records: 2,
+  closest: [],
+  started_at_ms: 1_990_000,
+  steps: []
+})
+
+/** A node with a bit of everything. */
+const sample: TopFrame.Sample = {
+  overview: {
+    at_ms: 2_000_000,
+    started_at_ms: 1_940_000,
+    ready: true,
+    identity: { address: "a0Ab", node_id_hex: "ab".repeat(32) },
+    reachability: {
+      local_addr: "0.0.0.0:4121",
+      public_host: null,
+      observed_addr: "203.0.113.5:4121",
+      mapping: "consistent"
+    },
+    passive: false,
+    network: {
+      estimated_size: 1234,
+      confidence: 0.5,
+      contacts: 7,
+      verified_contacts_1h: 6,
+      reach_1h: 7,
+      reach_24h: 8,
+      reach_7d: 9,
+      unique_since_start: 10
+    },
+    traffic: { received: 1000, sent: 900, refused: 8, completed: 500, pending: 3 },
+    store: { keys: 4, subscriptions: 2 },
+    publishing: { announcements: 2, records: 3, confirmed_replicas: 20, wanted_replicas: 24 },
+    persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
+  },
+  buckets: {
+    self_node_id_hex: "ab".repeat(32),
+    k: 16,
+    buckets: Array.from({ length: 10 }, (_, bucket) => ({
+      bucket,
+      waiting: 5,
+      contacts: [contact("bad", null), contact("good", 3), contact("unknown", 1), contact("good", 2)]
+    }))
+  },
+  queries: { kept: 64, queries: Array.from({ length: 20 }, (_, i) => query(i)) },
+  announcements: {
+    wanted: 8,
+    announcements: Array.from({ length: 6 }, (_, i) => ({
+      record,
+      topic: `topic ${i}`,
+      name: "Ann",
+      renews_at: 2600,
+      confirmed: [peer, peer]
+    }))
+  },
+  store: {
+    keys: 4,
+    records: 5,
+    by_type: [{ rec_type: 1, type_name: "endpoint", records: 4 }, { rec_type: 4, type_name: "topic", records: 1 }],
+    listed: []
+  }
+}
+
+const state: TopFrame.State = { url: "http://127.0.0.1:2634", sample, previous: undefined, problem: undefined }
+
+const texts = (state: TopFrame.State, columns: number, rows: number) =>
+  TopFrame.frame(state, { columns, rows }).map(({ text }) => text)
+
+/** The same with another text in the place of each. */
+const withTexts = <A>(value: A, replace: (text: string) => string): A =>
+  (typeof value === "string"
+    ? replace(value)
+    : Array.isArray(value)
+    ? value.map((element) => withTexts(element, replace))
+    : typeof value === "object" && value !== null
+    ? Object.fromEntries(Object.entries(value).map(([name, field]) => [name, withTexts(field, replace)]))
+    : value) as A
+
+describe("The frame of top", () => {
+  it("shows on 80 x 24 who the node is, its traffic, what it holds, its last lookups and its peers by bucket", () => {
+    const previous = {
+      ...sample,
+      overview: {
+        ...sample.overview,
+        at_ms: 1_998_000,
+        traffic: { received: 980, sent: 890, refused: 8, completed: 497, pending: 0 }
+      }
+    }
+    assert.deepStrictEqual(texts({ ...state, previous }, 80, 24), [
+      "effect-dht top  http://127.0.0.1:2634  ready, up 60 s",
+      "node     a0Ab at 0.0.0.0:4121",
+      "seen     203.0.113.5:4121, mapping consistent",
+      "network  about 1234 nodes (confidence 0.50), 7 contacts, 6 in the last hour",
+      "traffic  10.0/s received (1000), 5.0/s sent (900), 0.0/s refused (8)",
+      "asked    1.5/s answered (500), 3 requests waiting",
+      "store    4 keys, 5 records: 4 endpoint, 1 topic; 2 subscriptions",
+      "own      2 announcements, 3 records, 20 of 24 copies confirmed",
+      "disk     77 changes written, 1 waiting",
+      "",
+      "lookup      target        outcome        took  requests  records  ended",
+      ...["0", "1", "2", "3", "4", "5"].map((i) =>
+        `find_value  ${i}00000000000  found       12.3 ms        16        2  9 s ago`
+      ),
+      "",
+      "bucket  # good  + unknown  x bad  waiting  median round trip",
+      ...["0", "1", "2", "3", "4"].map((i) => `     ${i}  ##+x                            5  2.0 ms`)
+    ])
+  })
+
+  it("fits into a terminal of any size", () => {
+    fc.assert(fc.property(fc.nat(200), fc.nat(80), fc.boolean(), (columns, rows, hasProblem) => {
+      const lines = texts({ ...state, problem: hasProblem ? "no answer" : undefined }, columns, rows)
+      assert.isAtMost(lines.length, rows)
+      for (const line of lines) assert.isAtMost(line.length, columns)
+    }))
+  })
+
+  it("is visible ASCII, whatever strangers have written", () => {
+    const nasty = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.constantFrom("\u001b[2J", "\r\n", "\u009b31m", "\u202e", "\u0000", "日本", "\u0301")
+    )
+    fc.assert(fc.property(nasty, nasty, (a, b) => {
+      const stranger = withTexts({ ...state, previous: sample, problem: a }, (text) => a + text + b)
+      for (const line of texts(stranger, 120, 60)) assert.match(line, /^[\x20-\x7e]*$/)
+    }))
+  })
+
+  it("leaves out the announcements first where rows are few, and lists everything where there is no end of them", () => {
+    const titles = (rows: number) =>
+      TopFrame.frame(state, { columns: 80, rows }).filter(({ style }) => style === "Title")
+        .map(({ text }) => text.split(" ")[0])
+    assert.deepStrictEqual(titles(9), ["effect-dht"])
+    assert.deepStrictEqual(titles(15), ["effect-dht", "lookup"])
+    assert.deepStrictEqual(titles(24), ["effect-dht", "lookup", "bucket"])
+    assert.deepStrictEqual(titles(40), ["effect-dht", "lookup", "bucket", "announced"])
+    const all = texts(state, 80, Infinity)
+    assert.strictEqual(all.filter((line) => line.startsWith("find_value")).length, 20)
+    assert.strictEqual(all.filter((line) => line.includes("##+x")).length, 10)
+    assert.include(all, "topic       2 of 8   in 10 min   topic 5, Ann")
+  })
+
+  it("gives the rows that one part does not need to another", () => {
+    const buckets = { ...sample.buckets, buckets: sample.buckets.buckets.slice(0, 1) }
+    const lines = texts({ ...state, sample: { ...sample, buckets } }, 80, 24)
+    assert.strictEqual(lines.filter((line) => line.startsWith("find_value")).length, 10)
+    assert.strictEqual(lines.length, 24)
+  })
+
+  it("knows no rate before the second sample, and none below 0 for a node that was started anew", () => {
+    assert.include(texts(state, 80, 24).join("\n"), "-/s received (1000)")
+    const traffic = { received: 5000, sent: 5000, refused: 5000, completed: 5000, pending: 0 }
+    const previous = { ...sample, overview: { ...sample.overview, at_ms: 1_999_000, traffic } }
+    assert.include(texts({ ...state, previous }, 80, 24).join("\n"), "0.0/s received (1000)")
+  })
+
+  it("says on top that the node does not answer any more, and how old everything is", () => {
+    const [, line] = TopFrame.frame({ ...state, problem: "no answer" }, { columns: 80, rows: 24 })
+    assert.deepStrictEqual(line, { text: "no answer; this is as of 1970-01-01T00:33:20Z", style: "Alert" })
+  })
+
+  it("warns of a node that is not ready, and of one that cannot write", () => {
+    const overview = {
+      ...sample.overview,
+      ready: false,
+      persistence: { degraded: "the disk is full", queued: 1, written: 0, dropped: 0 }
+    }
+    const lines = TopFrame.frame({ ...state, sample: { ...sample, overview } }, { columns: 80, rows: 24 })
+    assert.include(lines[0].text, "NOT READY")
+    assert.deepInclude(lines, { text: "disk     NOTHING IS WRITTEN: the disk is full", style: "Alert" })
+  })
+})

@@ -1,0 +1,616 @@
+import { assert, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import * as Address from "../../src/Address.ts"
+import * as Api from "../../src/http/Api.ts"
+import * as NodeHttp from "../../src/node/NodeHttp.ts"
+import type { QueryStep } from "../../src/NodeEvents.ts"
+import * as NodeId from "../../src/NodeId.ts"
+import * as Query from "../../src/Query.ts"
+import * as Transport from "../../src/Transport.ts"
+import * as Network from "../utils/network.ts"
+
+const token = "0123456789abcdef"
+
+/** What an attacker would call its offer. */
+const markup = {
+  topic: "<img src=x onerror=\"document.title='run'\">",
+  name: "<b class=\"evil\">bold</b>",
+  brief: "<script>document.title='run'</script>"
+}
+
+// --- Nodes and a browser --------------------------------------------------------------
+
+/** The HTTP server of a node, on its own port. */
+const serve = (node: Network.Node, options: NodeHttp.Options = {}) =>
+  Effect.gen(function*() {
+    const server = yield* Layer.build(NodeHttp.layer({ port: 0, ...options })).pipe(
+      Effect.provideContext(node),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+    const { port } = yield* Effect.provideContext(NodeHttp.localAddress, server)
+    return `http://127.0.0.1:${port}`
+  })
+
+const executable = process.env.CHROMIUM ?? "/usr/bin/chromium"
+
+const browser = Effect.acquireRelease(
+  Effect.promise(() => {
+    if (!existsSync(executable)) {
+      throw new Error(
+        `There is no browser at ${executable}: install Chromium (apt-get install chromium), or name it in CHROMIUM`
+      )
+    }
+    return chromium.launch({ executablePath: executable, args: ["--no-sandbox", "--disable-dev-shm-usage"] })
+  }),
+  (browser) => Effect.promise(() => browser.close())
+)
+
+/** 32 nodes that know each other, some of which publish, and the server of one of them. */
+class World extends Context.Service<World, {
+  readonly browser: Browser
+  readonly nodes: ReadonlyArray<Network.Node>
+  readonly url: string
+}>()("test/World") {}
+
+const world = Effect.gen(function*() {
+  const opened = yield* Effect.forkChild(browser)
+  const first = yield* Network.node("node 0", Network.socketOf(1))
+  const others = yield* Effect.forEach(
+    Array.from({ length: 31 }, (_, i) => i + 1),
+    (i) =>
+      Network.node(`node ${i}`, Network.socketOf(i + 1)).pipe(
+        Effect.tap((node) => Network.dht(node).bootstrap([Network.socketOf(1)]))
+      )
+  )
+  const nodes = [first, ...others]
+  const url = yield* serve(first)
+  for (const [i, node] of nodes.slice(0, 12).entries()) {
+    yield* Network.dht(node).announceEndpoint({ endpoints: [`quic://203.0.113.${i}:4121`] })
+  }
+  yield* Network.dht(first).announceTopic({ topic: "translate", name: "Ann", protocols: ["a2a"] })
+  yield* Network.dht(nodes[1]).announceTopic(markup)
+  yield* Network.dht(first).announceTopic(markup)
+  return World.of({ browser: yield* Fiber.join(opened), nodes, url })
+}).pipe(Effect.provide(Transport.layerMemoryNetwork))
+
+// --- Pages ----------------------------------------------------------------------------
+
+interface Opening extends BrowserContextOptions {
+  readonly url?: string
+  /** Texts of complaints that belong to the test. */
+  readonly expected?: RegExp
+}
+
+/**
+ * A page in a browser of its own, which fails the test where something is
+ * wrong that nobody looks for: errors, failed requests, other origins.
+ */
+const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening, use: (page: Page) => Promise<void>) {
+  const { browser, ...world } = yield* World
+  const origin = url ?? world.url
+  yield* Effect.promise(async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+    context.setDefaultTimeout(8000)
+    const complaints: Array<string> = []
+    const page = await context.newPage()
+    page.on("console", (message) => complaints.push(`console: ${message.text()}`))
+    page.on("pageerror", (error) => complaints.push(`error: ${error.message}`))
+    page.on("requestfailed", (request) => {
+      const why = request.failure()?.errorText
+      // So Chromium also calls a stream that was read to its end, or whose page was left; the page tells of others.
+      const isStreamEnd = /\/(events|api\/lookup)$/.test(request.url()) && why === "net::ERR_ABORTED"
+      if (!isStreamEnd) complaints.push(`failed: ${request.url()} ${why}`)
+    })
+    page.on("response", (response) => {
+      if (response.status() >= 400) complaints.push(`response: ${response.status()} ${response.url()}`)
+    })
+    page.on("request", (request) => {
+      if (new URL(request.url()).origin !== origin) complaints.push(`elsewhere: ${request.url()}`)
+    })
+    try {
+      await page.goto(`${origin}/`)
+      await use(page)
+      assert.deepStrictEqual(complaints.filter((text) => expected === undefined || !expected.test(text)), [])
+    } finally {
+      await context.close()
+    }
+  })
+})
+
+/** Until the check holds: pages and networks need a moment. */
+const eventually = async (check: () => Promise<void>): Promise<void> => {
+  for (let left = 60;; left--) {
+    try {
+      return await check()
+    } catch (error) {
+      if (left === 0) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+const read = async <S extends Schema.ConstraintDecoder<unknown>>(url: string, path: string, schema: S) => {
+  const response = await fetch(url + path)
+  return Schema.decodeUnknownSync(schema)(await response.json())
+}
+
+/** The document in a page, which is not known to the types of a test. */
+const evaluate = (page: Page, code: string): Promise<unknown> => page.evaluate(code)
+
+const lookUp = async (page: Page, value: string): Promise<void> => {
+  await page.getByLabel("Address, topic or node id").fill(value)
+  await page.getByRole("button", { name: "Look up", exact: true }).click()
+}
+
+const status = (page: Page) => page.locator("#lookup-status")
+
+const shows = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
+
+// --- What it is -----------------------------------------------------------------------
+
+layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seconds" })("the page of a node", (it) => {
+  it.effect("has files of its own only, each with its type, and sends none twice", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* Effect.promise(async () => {
+        const types: Record<string, string> = {
+          js: "text/javascript",
+          css: "text/css",
+          svg: "image/svg+xml",
+          html: "text/html"
+        }
+        const files = readdirSync(join(import.meta.dirname, "../../src/http/dashboard"))
+        for (const name of files) {
+          const type = types[name.split(".").at(-1) ?? ""]
+          const path = name === "index.html" ? "/" : `/assets/${name}`
+          const response = await fetch(url + path)
+          if (type === undefined) {
+            assert.strictEqual(response.status, 404, name)
+            continue
+          }
+          assert.strictEqual(response.status, 200, name)
+          assert.include(response.headers.get("content-type") ?? "", type)
+          assert.include(response.headers.get("content-security-policy") ?? "", "script-src 'self'; style-src 'self'")
+          assert.strictEqual(response.headers.get("cache-control"), "no-cache")
+          const text = await response.text()
+          if (type === "text/html") assert.notMatch(text, /<style|style=|<script(?![^>]* src="\/assets\/)|\son\w+=/)
+          const again = await fetch(url + path, { headers: { "if-none-match": response.headers.get("etag") ?? "" } })
+          assert.strictEqual(again.status, 304, name)
+          const other = await fetch(url + path, { headers: { "if-none-match": "\"other\"" } })
+          assert.strictEqual(other.status, 200, name)
+        }
+        assert.strictEqual((await fetch(`${url}/assets/none.js`)).status, 404)
+        assert.strictEqual((await fetch(`${url}/`, { method: "HEAD" })).status, 200)
+      })
+    }))
+
+  it.effect("shows the figures that the documents have", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* visit({}, async (page) => {
+        const tile = (name: string) => page.locator(".tile", { hasText: name }).locator("dd")
+        await eventually(async () => {
+          const overview = await read(url, "/api/overview", Api.Overview)
+          const { network, publishing, store } = overview
+          const identity = await page.locator("#identity").innerText()
+          assert.include(identity, overview.identity.address)
+          assert.include(identity, overview.identity.node_id_hex)
+          assert.include(identity, overview.reachability.local_addr)
+          assert.include(identity, overview.reachability.public_host ?? "not known")
+          assert.include(identity, overview.reachability.mapping)
+          assert.match(await tile("Contacts").innerText(), new RegExp(`^${network.contacts}\n`))
+          assert.include(await tile("Network").innerText(), `confidence ${Math.round(network.confidence * 100)} %`)
+          assert.match(await tile("Keys held").innerText(), new RegExp(`^${store.keys}\n`))
+          const { announcements, confirmed_replicas, wanted_replicas } = publishing
+          assert.match(
+            await tile("Announcements").innerText(),
+            new RegExp(`^${announcements}\n+${confirmed_replicas} of ${wanted_replicas} copies confirmed`)
+          )
+        })
+        assert.strictEqual(await page.locator("#state").innerText(), "ready")
+      })
+    }))
+
+  it.effect("draws the routing table, bucket by bucket, and lists its contacts", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* visit({}, async (page) => {
+        await page.getByText(/^All \d+ contacts$/).click()
+        await eventually(async () => {
+          const { buckets, k } = await read(url, "/api/buckets", Api.Buckets)
+          assert.strictEqual(await page.locator(".bucket-map .cell").count(), 256)
+          const rows = page.getByRole("region", { name: "Buckets that are not empty" }).locator("tbody tr")
+          const fresh = buckets.map(({ bucket, contacts }) => [
+            String(bucket),
+            `${contacts.filter(({ fresh, health }) => fresh && health !== "bad").length} of ${contacts.length}`
+          ])
+          const shown = (await rows.allInnerTexts()).map((text) => text.split("\t"))
+          assert.deepStrictEqual(shown.map((cells) => [cells[0], cells[2]]), fresh)
+          assert.strictEqual(await rows.first().locator("rect").count(), k)
+          const contacts = page.getByRole("region", { name: "Contacts" }).locator("tbody tr")
+          assert.strictEqual(await contacts.count(), buckets.flatMap(({ contacts }) => contacts).length)
+        })
+      })
+    }))
+
+  it.effect("lists what is held, of every type or of one", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* visit({}, async (page) => {
+        const rows = page.getByRole("region", { name: "Records held" }).locator("tbody tr")
+        await eventually(async () => {
+          const { by_type, records } = await read(url, "/api/store", Api.StoreReport)
+          const held = by_type.find(({ type_name }) => type_name === "topic")?.records ?? 0
+          assert.strictEqual(await rows.count(), Math.min(records, 25))
+          await page.getByRole("button", { name: `topic ${held}` }).click()
+          assert.strictEqual(await rows.count(), held)
+          await page.getByRole("button", { name: `all ${records}` }).click()
+        })
+      })
+    }))
+
+  it.effect("shows what the node announces, and who has a copy", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* visit({}, async (page) => {
+        const card = page.locator("#announcements .own", { hasText: "translate" })
+        await card.getByText("Who has them").click()
+        await eventually(async () => {
+          const { announcements } = await read(url, "/api/announcements", Api.Announcements)
+          assert.strictEqual(await page.locator("#announcements .own").count(), announcements.length)
+          const announced = announcements.find(({ topic }) => topic === "translate")
+          const copies = announced?.confirmed.length ?? -1
+          assert.strictEqual(await card.locator(".replica.confirmed").count(), copies)
+          assert.include(await card.innerText(), `${copies} of 8 copies confirmed`)
+          assert.strictEqual(await card.locator(".peers li", { hasText: "confirmed" }).count(), copies)
+        })
+      })
+    }))
+
+  it.effect("plots the traffic, and counts the requests", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      yield* visit({}, async (page) => {
+        await lookUp(page, "translate")
+        await page.locator("#plot-traffic .line.s0").last().waitFor({ state: "attached" })
+        await page.locator("#plot-latency .line.s0").last().waitFor({ state: "attached" })
+        await eventually(async () => {
+          const { requests } = await read(url, "/api/traffic", Api.TrafficReport)
+          const rows = await page.getByRole("region", { name: "Requests by kind" }).locator("tbody tr").allInnerTexts()
+          assert.deepStrictEqual(
+            rows.map((row) => row.split("\t").slice(0, 2)),
+            requests.map(({ answered, request }) => [request, answered.count.toLocaleString("en")])
+          )
+        })
+      })
+    }))
+
+  // --- Looking up ---------------------------------------------------------------------
+
+  it.effect("finds where an address can be reached, and draws the path", () =>
+    Effect.gen(function*() {
+      const { nodes, url } = yield* World
+      yield* visit({}, async (page) => {
+        await shows(page, /^Path: /)
+        await lookUp(page, Address.format(Network.dht(nodes[7]).address))
+        await page.locator("#lookup-status.good").waitFor()
+        await page.locator("#lookup-result h4", { hasText: "quic://203.0.113.7:4121" }).waitFor()
+        const { queries: [query] } = await read(url, "/debug/queries", Api.Queries)
+        assert.strictEqual(query.target_hex, Network.dht(nodes[7]).nodeId)
+        assert.strictEqual(await page.locator(".ring .edge").count(), query.steps.length)
+        const holding = query.steps.filter(({ holds_record }) => holds_record).length
+        assert.isAbove(holding, 0)
+        assert.strictEqual(await page.locator(".ring .node.holds").count(), holding)
+        const path = page.getByRole("region", { name: "Path of the lookup" }).locator("tbody tr")
+        assert.strictEqual(await path.count(), query.steps.length)
+        // The list of the last lookups follows by itself, and draws another one.
+        await page.getByRole("region", { name: "Recent lookups" }).locator("tr.chosen", { hasText: "found" }).waitFor()
+        await page.getByRole("button", { name: /^Draw the path/ }).nth(1).click()
+        await page.getByRole("region", { name: "Recent lookups" }).locator("tbody tr.chosen:nth-child(2)").waitFor()
+      })
+    }))
+
+  it.effect("finds offers under a topic, and the nodes closest to an id", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      yield* visit({}, async (page) => {
+        await lookUp(page, "translate")
+        await page.locator("#lookup-result h4", { hasText: "Ann" }).waitFor()
+        await page.locator("#lookup-result .tags li", { hasText: "a2a" }).waitFor()
+        const { nodeId } = Network.dht(nodes[9])
+        await lookUp(page, nodeId)
+        await shows(page, /Found the 16 closest nodes after/)
+        const nearest = page.locator("#lookup-result .peers li").first()
+        assert.strictEqual(await nearest.locator("code").getAttribute("title"), nodeId)
+      })
+    }))
+
+  it.effect("shows a lookup while it goes on", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const goOn = yield* Deferred.make<void>()
+      const query = Context.get(nodes[0], Query.Query)
+      const [asked, told] = [Network.contactOf(nodes[3]), Network.contactOf(nodes[4])]
+      const step = (more: Partial<QueryStep>): QueryStep => ({
+        contact: asked,
+        learnedFrom: undefined,
+        depth: 0,
+        commonPrefixLength: 3,
+        askedAfterMillis: 0.5,
+        tookMillis: undefined,
+        outcome: "Unanswered",
+        holdsRecord: false,
+        closerNodes: 0,
+        ...more
+      })
+      const walk: typeof query.walk = (target, find, listener) =>
+        Effect.gen(function*() {
+          const goal = { kind: "FindValue" as const, target, type: find?.type }
+          const tell = listener ?? (() => {})
+          tell({ _tag: "QueryStarted", at: 0, query: 7, ...goal })
+          tell({ _tag: "QueryStepped", at: 0, query: 7, step: step({ outcome: "Answered", tookMillis: 12 }) })
+          tell({
+            _tag: "QueryStepped",
+            at: 0,
+            query: 7,
+            step: step({ contact: told, learnedFrom: asked.id, depth: 1 })
+          })
+          yield* Deferred.await(goOn)
+          return { closest: [], records: [] } as unknown as Effect.Success<ReturnType<typeof query.walk>>
+        })
+      const url = yield* serve(Context.add(nodes[0], Query.Query, { ...query, walk }))
+      yield* visit({ url }, async (page) => {
+        await lookUp(page, "slow")
+        await page.getByRole("button", { name: "Looking…" }).waitFor()
+        await page.locator(".ring .node.waiting").waitFor()
+        assert.strictEqual(await page.locator(".ring .node.answered").count(), 1)
+        assert.include(await status(page).innerText(), "Looking for the topic “slow”…")
+        const path = page.getByRole("region", { name: "Path of the lookup" }).locator("tbody tr")
+        await eventually(async () => {
+          const cells = (await path.allInnerTexts()).map((row) => row.split("\t"))
+          assert.deepStrictEqual(cells.map(([, from, , , answer]) => [from, answer]), [
+            ["this node", "answered, 12 ms"],
+            [`${asked.id.slice(0, 8)}…${asked.id.slice(-4)}`, "asked"]
+          ])
+        })
+        Effect.runSync(Deferred.succeed(goOn, undefined))
+        await shows(page, /Nothing is published under the topic “slow”/)
+        await page.getByRole("button", { name: "Look up", exact: true }).waitFor()
+        await path.nth(1).getByText("not waited for").waitFor()
+      })
+    }))
+
+  it.effect("says what is wrong with nonsense, and when there is nothing", () =>
+    visit({ expected: /400/ }, async (page) => {
+      await page.getByLabel("as", { exact: true }).selectOption("address")
+      await lookUp(page, "nonsense")
+      await page.locator("#lookup-status.error", { hasText: "is not an address" }).waitFor()
+      const field = page.getByLabel("Address, topic or node id")
+      assert.strictEqual(await field.getAttribute("aria-invalid"), "true")
+      await page.getByLabel("as", { exact: true }).selectOption("auto")
+      await lookUp(page, "0x12")
+      await page.locator("#lookup-status.error", { hasText: "0x12" }).waitFor()
+      await lookUp(page, "nobody offers this")
+      await page.locator("#lookup-status.none", { hasText: "Nothing is published under the topic" }).waitFor()
+      assert.isNull(await field.getAttribute("aria-invalid"))
+      assert.strictEqual(await status(page).getAttribute("aria-live"), "polite")
+    }))
+
+  it.effect("shows what strangers wrote as text", () =>
+    visit({}, async (page) => {
+      await lookUp(page, markup.topic)
+      await page.locator("#lookup-status.good").waitFor()
+      const result = page.locator("#lookup-result")
+      for (const text of [markup.topic, markup.name, markup.brief]) assert.include(await result.innerText(), text)
+      await page.locator("#announcements h3", { hasText: markup.topic }).waitFor()
+      assert.strictEqual(await page.locator("main :is(img, script, .evil)").count(), 0)
+      assert.notStrictEqual(await page.title(), "run")
+    }))
+
+  // --- Whoever reads it -----------------------------------------------------------------
+
+  it.effect("can be used with the keyboard alone", () =>
+    visit({}, async (page) => {
+      await page.locator("#store table").waitFor()
+      await page.keyboard.press("Tab")
+      assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Skip to the search")
+      await page.keyboard.press("Enter")
+      assert.strictEqual(await evaluate(page, "document.activeElement.id"), "lookup-value")
+      await page.keyboard.type("translate")
+      await page.keyboard.press("Enter")
+      await page.locator("#lookup-status.good").waitFor()
+      // Whatever is put in its place, the focus stays, and goes on to the end of the page.
+      const seen: Array<string> = []
+      const focused = `(() => {
+        const { activeElement: element } = document
+        const { outlineStyle, outlineWidth } = getComputedStyle(element)
+        const name = element.id || element.getAttribute("aria-label") || element.textContent.slice(0, 40)
+        return [name, outlineStyle !== "none" && outlineWidth !== "0px", element.dataset.key ?? ""]
+      })()`
+      for (let i = 0; i < 200 && seen.at(-1) !== "Health"; i++) {
+        await page.keyboard.press("Tab")
+        const [name, isVisible] = await evaluate(page, focused) as [string, boolean]
+        assert.isTrue(isVisible, `nobody sees that ${name} has the focus`)
+        seen.push(name)
+      }
+      assert.strictEqual(seen.at(-1), "Health")
+      for (const name of ["lookup-kind", "lookup-go", "Path of the lookup", "Who has them", "all "]) {
+        assert.isTrue(seen.some((other) => other.startsWith(name)), `${name} cannot be reached`)
+      }
+    }))
+
+  it.effect("keeps the focus and what is open when something changes", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      yield* visit({}, async (page) => {
+        await page.locator("#announcements summary").first().focus()
+        await page.keyboard.press("Enter")
+        await evaluate(page, "void (document.querySelector('#announcements .owns').dataset.old = 'yes')")
+        // The list is made anew when there is one more.
+        await Effect.runPromise(Effect.scoped(Effect.andThen(
+          Network.dht(nodes[0]).announceTopic({ topic: "new", name: "Ann" }),
+          Effect.promise(() => page.locator("#announcements h3", { hasText: "new" }).waitFor())
+        )))
+        assert.strictEqual(await page.locator("#announcements [data-old]").count(), 0)
+        assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Who has them")
+        assert.isTrue(await evaluate(page, "document.activeElement.parentElement.open"))
+      })
+    }))
+
+  it.effect("names its tables, columns, pictures and landmarks", () =>
+    visit({}, async (page) => {
+      await page.locator("#store table").waitFor()
+      const unnamed = await evaluate(
+        page,
+        `[
+          ...[...document.querySelectorAll("table")].filter((table) => !table.caption?.textContent || table.querySelector("thead th:not([scope])")),
+          ...[...document.querySelectorAll("[role=img]")].filter((picture) => !picture.getAttribute("aria-label")),
+          ...[...document.querySelectorAll("input, select")].filter((field) => field.labels.length === 0),
+          ...[...document.querySelectorAll("section")].filter((section) => !document.getElementById(section.getAttribute("aria-labelledby"))),
+          ...[...document.querySelectorAll("button")].filter((button) => !button.textContent && !button.getAttribute("aria-label"))
+        ].map((element) => element.outerHTML.slice(0, 80))`
+      )
+      assert.deepStrictEqual(unnamed, [])
+      assert.strictEqual(await page.locator("main").count(), 1)
+      assert.strictEqual(await page.locator("h1").count(), 1)
+      assert.strictEqual(await page.locator("html").getAttribute("lang"), "en")
+    }))
+
+  const paper = "getComputedStyle(document.body).backgroundColor"
+
+  it.effect("is light or dark as the system is, or as it is told, and remembers that", () =>
+    Effect.gen(function*() {
+      const papers: Array<unknown> = []
+      for (const colorScheme of ["light", "dark"] as const) {
+        yield* visit({ colorScheme }, async (page) => {
+          papers.push(await evaluate(page, paper))
+          const other = colorScheme === "light" ? "Dark" : "Light"
+          await page.getByText(other, { exact: true }).click()
+          const chosen = await evaluate(page, paper)
+          papers.push(chosen)
+          if (colorScheme === "dark") return
+          await page.locator("#store table").waitFor()
+          await page.reload()
+          assert.strictEqual(await evaluate(page, paper), chosen)
+          assert.isTrue(await page.getByLabel(other, { exact: true }).isChecked())
+        })
+      }
+      const [light, dark] = papers
+      assert.notStrictEqual(light, dark)
+      assert.deepStrictEqual(papers, [light, dark, dark, light])
+    }))
+
+  it.effect("fits a phone, and scrolls one way", () =>
+    visit({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }, async (page) => {
+      await lookUp(page, markup.topic)
+      await page.locator("#lookup-status.good").waitFor()
+      await page.getByText(/^All \d+ contacts$/).click()
+      await page.locator("#store table").waitFor()
+      assert.strictEqual(await evaluate(page, "document.documentElement.scrollWidth"), 360)
+      const wide = await evaluate(
+        page,
+        `[...document.querySelectorAll("body *")].filter((element) =>
+          element.closest(".scroll, .unseen, .skip, svg") === null && element.getBoundingClientRect().right > 360.5
+        ).map((element) => element.outerHTML.slice(0, 80))`
+      )
+      assert.deepStrictEqual(wide, [])
+    }))
+
+  it.effect("moves nothing for those who do not want that", () =>
+    visit({ reducedMotion: "reduce" }, async (page) => {
+      const animation = "getComputedStyle(document.querySelector('.ring .edge')).animationName"
+      await lookUp(page, "translate")
+      await page.locator("#lookup-status.good").waitFor()
+      assert.strictEqual(await evaluate(page, animation), "none")
+      await page.emulateMedia({ reducedMotion: "no-preference" })
+      assert.strictEqual(await evaluate(page, animation), "draw")
+    }))
+
+  // --- When all is not well ----------------------------------------------------------------
+
+  it.effect("asks for the token where there is one, and keeps it for the tab", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const url = yield* serve(nodes[1], { token: Redacted.make(token) })
+      yield* visit({ url, expected: /401/ }, async (page) => {
+        const field = page.getByLabel("Token", { exact: true })
+        await field.waitFor()
+        assert.strictEqual(await page.locator("#page").isVisible(), false)
+        await field.fill("a wrong one, of some length")
+        await page.keyboard.press("Enter")
+        await page.getByRole("alert").filter({ hasText: "does not take this token" }).waitFor()
+        await field.fill(token)
+        await page.keyboard.press("Enter")
+        await shows(page, Network.dht(nodes[1]).nodeId)
+        await lookUp(page, "translate")
+        await page.locator("#lookup-result h4", { hasText: "Ann" }).waitFor()
+        await page.reload()
+        await shows(page, Network.dht(nodes[1]).nodeId)
+        assert.isFalse(await page.getByRole("link", { name: "Metrics" }).isVisible(), "a link cannot send the token")
+        assert.notInclude(page.url(), token)
+      })
+    }))
+
+  it.effect("says that the node is gone, and goes on when it is back", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const scope = yield* Scope.make()
+      const url = yield* Scope.provide(serve(nodes[2]), scope)
+      yield* visit({ url, expected: /ERR_|failed to fetch/i }, async (page) => {
+        await page.locator("#store table").waitFor()
+        await Effect.runPromise(Scope.close(scope, Exit.void))
+        await page.getByRole("alert").filter({ hasText: "The connection to the node is lost" }).waitFor()
+        await page.locator("#state", { hasText: "disconnected" }).waitFor()
+        // What was known stays to be seen.
+        await shows(page, Network.dht(nodes[2]).nodeId)
+        await Effect.runPromise(Effect.scoped(
+          Effect.andThen(
+            serve(nodes[2], { port: Number(new URL(url).port) }),
+            Effect.promise(async () => {
+              await page.locator("#state", { hasText: "ready" }).waitFor()
+              assert.isFalse(await page.locator("#lost").isVisible())
+            })
+          )
+        ))
+      })
+    }))
+
+  it.effect("says what to do next where nobody is known and nothing is stored", () =>
+    Effect.gen(function*() {
+      const alone = yield* Network.node("alone", Network.socketOf(99))
+      const url = yield* serve(alone, { first: true })
+      yield* visit({ url }, async (page) => {
+        await shows(page, "The first node of its network")
+        await shows(page, "effect-dht node --bootstrap 9.0.99.1:4121")
+        for (
+          const text of [
+            "All 256 buckets are empty.",
+            "Nothing is stored here.",
+            "This node publishes nothing.",
+            "No lookup yet."
+          ]
+        ) {
+          await shows(page, text)
+        }
+        await lookUp(page, NodeId.fromTopic("anything"))
+        await shows(page, "Nobody is near: no other node is known.")
+      })
+      const lost = yield* serve(alone)
+      yield* visit({ url: lost }, async (page) => {
+        await shows(page, "In touch with nobody yet")
+        await page.locator("#state", { hasText: "not ready" }).waitFor()
+      })
+    }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
+})

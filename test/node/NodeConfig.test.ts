@@ -1,0 +1,108 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { Dht } from "../../src/Dht.ts"
+import * as NodeConfig from "../../src/node/NodeConfig.ts"
+import { NodeSettings } from "../../src/NodeSettings.ts"
+
+type Environment = { readonly [variable: string]: string }
+
+const under = (env: Environment) => Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+
+const nothing = {
+  listen: undefined,
+  data: undefined,
+  passive: undefined,
+  publicHost: undefined,
+  maxKeys: undefined,
+  verifyThreads: undefined
+}
+
+describe("The configuration of a node", () => {
+  it.effect("has a variable for each option", () =>
+    Effect.gen(function*() {
+      const options = yield* NodeConfig.options.pipe(under({
+        DHT_LISTEN: "[::]:4121",
+        DHT_DATA: "/var/lib/dht",
+        DHT_PASSIVE: "true",
+        DHT_PUBLIC_HOST: "2001:DB8:0::1",
+        DHT_MAX_KEYS: "5000",
+        DHT_VERIFY_THREADS: "0"
+      }))
+      assert.deepStrictEqual(options, {
+        listen: { host: "::", port: 4121 },
+        data: "/var/lib/dht",
+        passive: true,
+        publicHost: "2001:db8::1",
+        maxKeys: 5000,
+        verifyThreads: 0
+      })
+    }))
+
+  it.effect("leaves to its default what is not set, or is empty", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* NodeConfig.options.pipe(under({})), nothing)
+      const empty = Object.fromEntries(
+        ["LISTEN", "DATA", "PASSIVE", "PUBLIC_HOST", "MAX_KEYS", "VERIFY_THREADS"].map((name) => [`DHT_${name}`, ""])
+      )
+      assert.deepStrictEqual(yield* NodeConfig.options.pipe(under(empty)), nothing)
+    }))
+
+  it.effect("says whom to begin with, and where to serve HTTP", () =>
+    Effect.gen(function*() {
+      const env = { DHT_BOOTSTRAP: "a.example:1, 192.0.2.1:2,", DHT_HTTP: "localhost:0" }
+      assert.deepStrictEqual(yield* NodeConfig.bootstrap.pipe(under(env)), [
+        { host: "a.example", port: 1 },
+        { host: "192.0.2.1", port: 2 }
+      ])
+      assert.deepStrictEqual(yield* NodeConfig.http.pipe(under(env)), { host: "localhost", port: 0 })
+    }))
+
+  const settings: Readonly<Record<string, Config.Config<unknown>>> = {
+    DHT_BOOTSTRAP: NodeConfig.bootstrap,
+    DHT_HTTP: NodeConfig.http
+  }
+  const wrong: ReadonlyArray<readonly [variable: string, text: string, says: string]> = [
+    ["DHT_LISTEN", "4121", "write host:port"],
+    ["DHT_LISTEN", "localhost:4121", "IP address of this machine"],
+    ["DHT_LISTEN", "0.0.0.0:65536", "65535"],
+    ["DHT_PASSIVE", "maybe", "true or false"],
+    ["DHT_PUBLIC_HOST", "example.net", "IP address"],
+    ["DHT_MAX_KEYS", "0", "1 to"],
+    ["DHT_MAX_KEYS", "1e3", "1 to"],
+    ["DHT_VERIFY_THREADS", "-1", "0 to 64"],
+    ["DHT_BOOTSTRAP", "a:1,b", "\"b\""],
+    ["DHT_BOOTSTRAP", "a:0", "port 0"],
+    ["DHT_HTTP", "2634", "write host:port"]
+  ]
+  for (const [variable, text, says] of wrong) {
+    it.effect(`says which variable is wrong, and why: ${variable}=${text}`, () =>
+      Effect.gen(function*() {
+        const { message } = yield* Effect.flip(
+          Effect.asVoid(settings[variable] ?? NodeConfig.options).pipe(under({ [variable]: text }))
+        )
+        for (const part of [variable, `"${text}"`, says]) assert.include(message, part)
+      }))
+  }
+
+  it.live("makes the node that it describes, where the program does not say otherwise", () =>
+    Effect.gen(function*() {
+      const node = yield* Layer.build(Layer.fresh(NodeConfig.layerDht({ maxKeys: undefined, passive: false }))).pipe(
+        under({ DHT_LISTEN: "127.0.0.1:0", DHT_PUBLIC_HOST: "203.0.113.9", DHT_PASSIVE: "true" })
+      )
+      const dht = Context.get(node, Dht)
+      assert.strictEqual(dht.localAddress.host, "127.0.0.1")
+      assert.strictEqual(yield* dht.publicHost, "203.0.113.9")
+      assert.isFalse(yield* Ref.get(Context.get(node, NodeSettings).passive))
+    }))
+
+  it.effect("makes no node of a wrong one", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Layer.build(NodeConfig.layerDht()).pipe(under({ DHT_LISTEN: "x" })))
+      assert.instanceOf(error, Config.ConfigError)
+    }))
+})
