@@ -6,8 +6,9 @@ const tally: Reporter = {
   onTestRunEnd(modules, unhandledErrors) {
     const states = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state))
     const count = (state: string) => states.filter((other) => other === state).length
-    // A file that does not load has no tests to fail, and must not pass for it.
-    const broken = modules.flatMap((module) => module.errors()).length + unhandledErrors.length
+    // What does not load or cannot be set up has no tests to fail, and must not pass for it.
+    const suites = modules.flatMap((module) => [module, ...module.children.allSuites()])
+    const broken = suites.flatMap((suite) => suite.errors()).length + unhandledErrors.length
     console.log(`${count("passed")} passed, ${count("failed") + broken} failed`)
   }
 }

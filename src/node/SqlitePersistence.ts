@@ -258,7 +258,7 @@ const make = Effect.fnUntraced(
     const { call, setAside } = opened.success
     if (setAside !== undefined) {
       yield* Effect.logWarning(
-        `${path} was damaged (${setAside.reason}); it is now ${setAside.path}, and a new one was begun`
+        `${path} was damaged (${setAside.reason}); what could not be used is now ${setAside.path}`
       )
     }
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), closePatience)))

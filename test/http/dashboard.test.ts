@@ -340,6 +340,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
   it.effect("shows a lookup while it goes on", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
+      const run = Effect.runPromiseWith(yield* Effect.context())
       const goOn = yield* Deferred.make<void>()
       const query = Context.get(nodes[0], Query.Query)
       const [asked, told] = [Network.contactOf(nodes[3]), Network.contactOf(nodes[4])]
@@ -385,7 +386,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
             [`${asked.id.slice(0, 8)}…${asked.id.slice(-4)}`, "asked"]
           ])
         })
-        Effect.runSync(Deferred.succeed(goOn, undefined))
+        await run(Deferred.succeed(goOn, undefined))
         await shows(page, /Nothing is published under the topic “slow”/)
         await page.getByRole("button", { name: "Look up", exact: true }).waitFor()
         await path.nth(1).getByText("not waited for").waitFor()
@@ -453,13 +454,14 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
 
   it.effect("keeps the focus and what is open when something changes", () =>
     Effect.gen(function*() {
+      const run = Effect.runPromiseWith(yield* Effect.context())
       const { nodes } = yield* World
       yield* visit({}, async (page) => {
         await page.locator("#announcements summary").first().focus()
         await page.keyboard.press("Enter")
         await evaluate(page, "void (document.querySelector('#announcements .owns').dataset.old = 'yes')")
         // The list is made anew when there is one more.
-        await Effect.runPromise(Effect.scoped(Effect.andThen(
+        await run(Effect.scoped(Effect.andThen(
           Network.dht(nodes[0]).announceTopic({ topic: "new", name: "Ann" }),
           Effect.promise(() => page.locator("#announcements h3", { hasText: "new" }).waitFor())
         )))
@@ -566,16 +568,17 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
   it.effect("says that the node is gone, and goes on when it is back", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
+      const run = Effect.runPromiseWith(yield* Effect.context())
       const scope = yield* Scope.make()
       const url = yield* Scope.provide(serve(nodes[2]), scope)
       yield* visit({ url, expected: /ERR_|failed to fetch/i }, async (page) => {
         await page.locator("#store table").waitFor()
-        await Effect.runPromise(Scope.close(scope, Exit.void))
+        await run(Scope.close(scope, Exit.void))
         await page.getByRole("alert").filter({ hasText: "The connection to the node is lost" }).waitFor()
         await page.locator("#state", { hasText: "disconnected" }).waitFor()
         // What was known stays to be seen.
         await shows(page, Network.dht(nodes[2]).nodeId)
-        await Effect.runPromise(Effect.scoped(
+        await run(Effect.scoped(
           Effect.andThen(
             serve(nodes[2], { port: Number(new URL(url).port) }),
             Effect.promise(async () => {

@@ -221,7 +221,9 @@ describe("SqlitePersistence", () => {
             yield* degraded(directory, /another node/)
             // Other processes find it locked all the same.
             const opening = `new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec("BEGIN IMMEDIATE")`
-            const { status, stderr } = spawnSync(process.execPath, ["-e", opening, file(directory)], { encoding: "utf8" })
+            const { status, stderr } = spawnSync(process.execPath, ["-e", opening, file(directory)], {
+              encoding: "utf8"
+            })
             assert.strictEqual(status, 1)
             assert.include(stderr, "database is locked")
             yield* saving(changesOf(1))
@@ -495,14 +497,19 @@ describe("SqlitePersistence", () => {
         }
       }))
 
-    it.live("a log that is damaged loses its end at most", () =>
+    it.live("a log that is damaged loses its end at most, which is said but of the last commits", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const target = yield* temporary
+        const together = 10
         const files = yield* on(
           directory,
           Effect.gen(function*() {
-            yield* saving(turns(count))
+            for (let n = 0; n < count; n += together) {
+              yield* saving(
+                Array.from({ length: together }, (_, i) => ({ _tag: "Stored", ...entryOf(n + i), replaced: undefined }))
+              )
+            }
             // As a process that is killed leaves them.
             return ["state.sqlite", "state.sqlite-wal"].map((name) =>
               [name, Fs.readFileSync(join(directory, name))] as const
@@ -512,20 +519,33 @@ describe("SqlitePersistence", () => {
         const all = genuine()
         const random = new Prng(1, "log")
         let kept = 0
-        for (let i = 0; i < 60; i++) {
+        let said = 0
+        for (let i = 0; i < 80; i++) {
           for (const name of Fs.readdirSync(target)) Fs.rmSync(join(target, name))
-          for (const [name, bytes] of files.result) {
-            const copy = Uint8Array.from(bytes)
-            if (name.endsWith("-wal")) copy[random.below(copy.length)] ^= 1 << random.below(8)
-            Fs.writeFileSync(join(target, name), copy)
+          const damage = (log: Uint8Array) => {
+            // Its header as well, or not at all.
+            const at = i === 0 ? undefined : random.below(i < 20 ? 32 : log.length)
+            if (at !== undefined) log[at] ^= 1 << random.below(8)
+            return log
           }
+          for (const [name, bytes] of files.result) {
+            Fs.writeFileSync(join(target, name), name.endsWith("-wal") ? damage(Uint8Array.from(bytes)) : bytes)
+          }
+          const log = Fs.readFileSync(`${file(target)}-wal`)
           const state = new StateFile(options(target))
           const { rows } = state.page("record", 0)
           for (const { bytes, key } of rows) assert.isTrue(all.has(`${key} ${Hex.encode(bytes)}`))
+          if (i === 0) assert.deepStrictEqual([rows.length, state.setAside], [count, undefined])
+          if (rows.length < count - 2 * together) assert.isDefined(state.setAside)
+          if (state.setAside !== undefined) {
+            said++
+            assert.deepStrictEqual(Fs.readFileSync(state.setAside.path), log)
+          }
           kept += rows.length
           state.close()
         }
         assert.isAbove(kept, 0)
+        assert.isAbove(said, 20)
       }))
 
     it.live("the node says where the file is now, and keeps its state in a new one", () =>
@@ -603,7 +623,7 @@ describe("SqlitePersistence", () => {
           new StateFile({ ...options(directory), time: `${n}` }).close()
         }
         Fs.writeFileSync(file(directory), "short")
-        assert.throws(() => new StateFile(options(directory)), /8 files state.sqlite.damaged-\\* beside it/)
+        assert.throws(() => new StateFile(options(directory)), /8 files state.sqlite.damaged-\* beside it/)
         assert.strictEqual(Fs.readFileSync(file(directory), "utf8"), "short")
         assert.lengthOf(asides(directory), 8)
       }))

@@ -55,9 +55,9 @@ const rowsOf = (records, lookUp) => {
             click: () => lookUp(record.address)
           }, Format.short(record.address))
         ),
-        h("td", { class: "right" }, record.seq),
+        h("td", {}, expiry(record, now)),
         h("td", { class: "right" }, Format.size(record.payload_cbor_len)),
-        h("td", { class: "right" }, expiry(record, now))
+        h("td", { class: "right" }, record.seq)
       )
     )
   )
@@ -117,9 +117,9 @@ export const show = (report, lookUp) => {
         "Key",
         "Type",
         "Of",
-        { name: "Seq", align: "right" },
+        "Expires in",
         { name: "Payload", align: "right" },
-        { name: "Expires in", align: "right" }
+        { name: "Seq", align: "right" }
       ],
       rowsOf(shown, lookUp)
     ),

@@ -12,6 +12,7 @@ import { hash } from "node:crypto"
 import * as Fs from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import { isDamaged } from "./stateLog.ts"
 
 /**
  * Where records are.
@@ -75,6 +76,16 @@ export interface Options {
   readonly time: string
   readonly maxBytes: number
   readonly migrations?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * Where something damaged is now, and what was wrong with it.
+ *
+ * @internal
+ */
+export interface SetAside {
+  readonly path: string
+  readonly reason: string
 }
 
 /**
@@ -175,8 +186,7 @@ const statementsOf = (db: DatabaseSync) => {
  * @internal
  */
 export class StateFile {
-  /** Where the file that was damaged is now, and what was wrong with it. */
-  readonly setAside: { readonly path: string; readonly reason: string } | undefined
+  readonly setAside: SetAside | undefined
   private readonly options: Options
   private readonly db: DatabaseSync
   private readonly statements: ReturnType<typeof statementsOf>
@@ -201,6 +211,7 @@ export class StateFile {
       this.setAside = { path: target, reason: error.message }
       opened = open(options)
     }
+    this.setAside ??= opened.setAside
     this.db = opened.db
     this.statements = opened.statements
   }
@@ -366,7 +377,11 @@ export const peek = (path: string, name: string): string | undefined => {
 /** Throws `Damage` for a file that is to be set aside, and another error for one that is to be left alone. */
 const open = (
   options: Options
-): { readonly db: DatabaseSync; readonly statements: ReturnType<typeof statementsOf> } => {
+): {
+  readonly db: DatabaseSync
+  readonly statements: ReturnType<typeof statementsOf>
+  readonly setAside: SetAside | undefined
+} => {
   const { maxBytes, migrations: steps = migrations, path } = options
   // SQLite takes what is shorter than a page for a new file, and deletes a log without one.
   if (Fs.existsSync(path)) {
@@ -392,6 +407,7 @@ const open = (
           `(its schema is ${version}, this version knows ${steps.length})`
       )
     }
+    const setAside = keepLog(options)
     db.exec(
       `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA max_page_count = ${
         Math.max(1, Math.floor(maxBytes / pageSize))
@@ -405,7 +421,7 @@ const open = (
          PRAGMA user_version = ${steps.length}; COMMIT`
       )
     }
-    return { db, statements: statementsOf(db) }
+    return { db, statements: statementsOf(db), setAside }
   } catch (error) {
     try {
       db?.close()
@@ -439,13 +455,24 @@ const create = ({ path, time }: Options): void => {
   }
 }
 
+/** Copies a log that is damaged while the file is locked: SQLite takes its beginning, and writes over the rest. */
+const keepLog = (options: Options): SetAside | undefined => {
+  const log = `${options.path}-wal`
+  if (!Fs.existsSync(log) || !isDamaged(Fs.readFileSync(log))) return undefined
+  const path = `${placeAside(options)}.log`
+  Fs.copyFileSync(log, path, Fs.constants.COPYFILE_EXCL)
+  return { path, reason: "the end of its log is lost" }
+}
+
 /** Where a damaged file, or a copy of it, is kept. */
 const placeAside = ({ path, time }: Options): string => {
   const prefix = `${basename(path)}.damaged-`
   const isOne = (name: string) => name.startsWith(prefix) && !name.endsWith("-wal") && !name.endsWith("-shm")
   const { length } = Fs.readdirSync(dirname(path)).filter(isOne)
   if (length >= maxDamaged) {
-    throw new Error(`it is damaged, and so are the ${length} files ${prefix}* beside it, which are to be looked at first`)
+    throw new Error(
+      `it is damaged, and so are the ${length} files ${prefix}* beside it, which are to be looked at first`
+    )
   }
   return join(dirname(path), `${prefix}${time}`)
 }

@@ -5,7 +5,16 @@
  * @since 0.1.0
  */
 import { parentPort } from "node:worker_threads"
-import { type Options, type Page, peek, reasonOf, StateFile, type Step, type Table } from "./stateFile.ts"
+import {
+  type Options,
+  type Page,
+  peek,
+  reasonOf,
+  type SetAside,
+  StateFile,
+  type Step,
+  type Table
+} from "./stateFile.ts"
 
 /**
  * What the worker can be told to do.
@@ -13,7 +22,7 @@ import { type Options, type Page, peek, reasonOf, StateFile, type Step, type Tab
  * @internal
  */
 export interface Calls {
-  readonly open: (options: Options) => StateFile["setAside"]
+  readonly open: (options: Options) => SetAside | undefined
   readonly page: (table: Table, from: number) => Page
   readonly fact: (name: string) => string | undefined
   readonly seen: () => ReturnType<StateFile["seen"]>

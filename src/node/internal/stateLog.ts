@@ -1,0 +1,63 @@
+/**
+ * Whether the log of a SQLite file is damaged, as far as that can be told.
+ *
+ * SQLite reads its log up to the first frame that is not whole and takes that
+ * for the end, which it is if the process died while it wrote. Where a commit
+ * is on the disk before the next begins, though, one at most can be unfinished:
+ * what is said after that was durable, and would be lost without a word.
+ * Damage in the last commits, or a log that was cut off, looks like a crash.
+ *
+ * The format: https://sqlite.org/fileformat2.html#the_write_ahead_log
+ *
+ * @since 0.1.0
+ */
+
+const headerLength = 32
+const frameHeaderLength = 24
+
+/** The words that are summed up are little-endian after the first of these, big-endian after the second. */
+const magicLittle = 0x377f0682
+const magicBig = 0x377f0683
+
+/**
+ * @internal
+ */
+export const isDamaged = (log: Uint8Array): boolean => {
+  if (log.length <= headerLength) return false
+  const view = new DataView(log.buffer, log.byteOffset, log.length)
+  const word = (at: number) => view.getUint32(at)
+  const magic = word(0)
+  const pageSize = word(8)
+
+  let [sum, sumOfSums] = [0, 0]
+  const add = (from: number, to: number): void => {
+    const isLittle = magic === magicLittle
+    for (let at = from; at < to; at += 8) {
+      sum = (sum + view.getUint32(at, isLittle) + sumOfSums) >>> 0
+      sumOfSums = (sumOfSums + view.getUint32(at + 4, isLittle) + sum) >>> 0
+    }
+  }
+  const isSum = (at: number) => word(at) === sum && word(at + 4) === sumOfSums
+
+  // The header is on the disk before anything follows it.
+  add(0, 24)
+  if ((magic !== magicLittle && magic !== magicBig) || !isSum(24)) return true
+
+  const frameLength = frameHeaderLength + pageSize
+  let isBroken = false
+  let isCommitted = false
+  for (let at = headerLength; at + frameLength <= log.length; at += frameLength) {
+    // Others were left by what the log held before it began anew.
+    const isCurrent = word(at + 8) === word(16) && word(at + 12) === word(20)
+    if (!isBroken) {
+      add(at, at + 8)
+      add(at + frameHeaderLength, at + frameLength)
+      if (isCurrent && isSum(at + 16)) continue
+      isBroken = true
+    }
+    if (!isCurrent) continue
+    if (isCommitted) return true
+    isCommitted = word(at + 4) !== 0
+  }
+  return false
+}
