@@ -275,8 +275,8 @@ export const make = Effect.fnUntraced(function*(
     dropped = queue.dropped
     yield* Metric.update(queueLength, queue.length)
     yield* Metric.update(changesWritten, more)
-    yield* Metric.update(changesDropped, lost)
-    yield* Metric.update(isDegraded, degraded === undefined ? 0 : 1)
+    if (lost > 0) yield* Metric.update(changesDropped, lost)
+    if (degraded !== was) yield* Metric.update(isDegraded, degraded === undefined ? 0 : 1)
     if (degraded !== undefined) {
       if (was !== undefined) return
       yield* Effect.logWarning(`State cannot be saved, and is kept in memory only for now: ${degraded}`)
@@ -286,6 +286,10 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.logWarning(`State is saved too slowly: the first ${lost} changes had to be dropped`)
     }
   })
+
+  // Seen from the start by who collects metrics.
+  yield* Metric.update(changesDropped, 0)
+  yield* Metric.update(isDegraded, 0)
 
   /** Writes a batch; false when that failed. */
   const writeSome = Effect.gen(function*() {

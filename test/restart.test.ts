@@ -25,13 +25,24 @@ const socket = network.socketOf(100)
 /** A node whose state is kept over its restarts. */
 const machine = (options: Dht.Options = {}) => {
   const memory = Persistence.makeMemory()
+  let isCut = false
+  const disk: Persistence.Medium = {
+    ...memory,
+    write: (batch, now) => Effect.suspend(() => isCut ? Effect.void : memory.write(batch, now))
+  }
   return {
     memory,
+    /** Runs what closes the node as if the node was killed: nothing of it reaches the disk. */
+    killing: (close: Effect.Effect<void>) =>
+      Effect.suspend(() => {
+        isCut = true
+        return Effect.ensuring(close, Effect.sync(() => isCut = false))
+      }),
     /** Runs the node in a scope of its own; what is returned closes it. */
     start: Effect.fnUntraced(function*(changed: Dht.Options = {}) {
       const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       const node = yield* Scope.provide(
-        network.node("restarted", socket, { ...options, ...changed, persistence: Persistence.layerMemory(memory) }),
+        network.node("restarted", socket, { ...options, ...changed, persistence: Persistence.layerMemory(disk) }),
         scope
       )
       return { node, close: Scope.close(scope, Exit.void), scope }
@@ -276,6 +287,36 @@ describe("a node that starts again", () => {
       for (const other of others) assert.lengthOf(yield* store(other).getAll(topicKey("stays"), 0), 1)
       const { tended } = Context.get(node, Replication)
       assert.deepStrictEqual((yield* tended).map(({ key }) => key), [topicKey("stays")])
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("announces anew, with a larger seq, what it announced when it was killed, and not what it withdrew", () =>
+    Effect.gen(function*() {
+      const others = yield* network.build(4)
+      const { killing, start } = machine()
+      const first = yield* start()
+      yield* network.dht(first.node).bootstrap([network.socketOf(1)])
+      const announce = (node: network.Node, topic: string) =>
+        Effect.flatMap(network.dht(node).announceTopic({ topic, name: "me" }), ({ current }) => current)
+      const before = yield* Scope.provide(announce(first.node, "stays"), first.scope)
+      const over = yield* Scope.fork(first.scope)
+      yield* Scope.provide(announce(first.node, "over"), over)
+      yield* rest
+      yield* Scope.close(over, Exit.void)
+      yield* rest
+      yield* killing(first.close)
+
+      const { node } = yield* start()
+      const { tended } = Context.get(node, Replication)
+      assert.deepStrictEqual((yield* tended).map(({ record }) => record.seq), [before.record.seq])
+      yield* network.dht(node).bootstrap([])
+      const after = yield* announce(node, "stays")
+      assert.isTrue(after.record.seq > before.record.seq)
+      assert.deepStrictEqual((yield* tended).map(({ record }) => record.seq), [after.record.seq])
+      yield* rest
+      for (const other of others) {
+        const held = yield* store(other).getAll(topicKey("stays"), 0)
+        assert.deepStrictEqual(held.map(({ seq }) => seq), [after.record.seq])
+      }
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
   it.effect("signs with a larger seq than ever before, though the clock was set back", () =>

@@ -63,12 +63,13 @@ const node = Command.make(
   handler(() => import("./commands/Node.ts").then(({ node }) => node))
 ).pipe(
   Command.withDescription(
-    "Run a node until it is interrupted. The first start makes its identity, the file identity.ed25519 in the data directory"
+    "Run a node until it is interrupted (Ctrl-C). The first start makes its identity, the file identity.ed25519 in the " +
+      "data directory"
   ),
   Command.withShortDescription("Run a node"),
   Command.withExamples([
     { command: "effect-dht node", description: "The first node of a network" },
-    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more" },
+    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more, on another machine" },
     {
       command: "DHT_LISTEN=[::]:4121 DHT_DATA=/var/lib/dht DHT_LOG_FORMAT=json effect-dht node",
       description: "All of it from the environment"
@@ -130,7 +131,10 @@ const discover = Command.make(
   Command.withDescription("Find the agents that published under a topic"),
   Command.withExamples([
     { command: "effect-dht discover translate --bootstrap dht.example.net:4121" },
-    { command: "effect-dht discover translate --protocol a2a --tag de --tag fr", description: "Only some of them" }
+    {
+      command: "effect-dht discover translate --protocol a2a --tag de --tag fr --data ./data",
+      description: "Only some of them, through the node that runs here"
+    }
   ])
 )
 
@@ -213,9 +217,9 @@ const publishProfile = Command.make(
 
 const publish = Command.make("publish").pipe(
   Command.withDescription(
-    "Sign a record with the identity of --data (a new one that is not kept, without it) and leave it with up to 8 " +
-      "nodes, where it lives for --ttl seconds. Nobody renews it: publish again before. The command asks under a name " +
-      "of its own, so the node whose identity it is may run meanwhile"
+    "Sign a record with the identity of --data and leave it with up to 8 nodes, where it lives for --ttl seconds. " +
+      "Nobody renews it: publish again before. Without --data the identity is a new one that is not kept. The node of " +
+      "--data may run meanwhile: the command joins the network under another identity"
   ),
   Command.withShortDescription("Publish a record"),
   Command.withSubcommands([publishEndpoint, publishTopic, publishProfile])
@@ -301,8 +305,8 @@ const simulate = Command.make(
   handler(() => import("./commands/Simulate.ts").then(({ simulate }) => simulate))
 ).pipe(
   Command.withDescription(
-    "Run a whole network in this process, hours in minutes, and say how well it did. The same options make the same " +
-      "run, to the last byte. Exit code 1 when something does not hold that is to hold of every run"
+    "Run a whole network in this process, hours in minutes, and print how well it did when it is over. The same options " +
+      "make the same run, to the last byte. Exit code 1 when something does not hold that is to hold of every run"
   ),
   Command.withShortDescription("Simulate a whole network"),
   Command.withExamples([
@@ -366,7 +370,7 @@ const top = Command.make(
     { command: "effect-dht top" },
     {
       command: "effect-dht top --url http://192.0.2.1:2634 --http-token-env DHT_TOKEN",
-      description: "Of another machine"
+      description: "A node on another machine"
     }
   ])
 )
@@ -386,8 +390,8 @@ export const command = Command.make("effect-dht").pipe(
   ),
   Command.withExamples([
     { command: "effect-dht demo", description: "A small network in this process, and a page to watch it" },
-    { command: "effect-dht node", description: "A node" },
-    { command: "effect-dht node --help", description: "All that can be said to it, here or in the environment" }
+    { command: "effect-dht node", description: "A node, the first of a network" },
+    { command: "effect-dht node --help", description: "All options of a node, and their environment variables" }
   ]),
   Command.withSubcommands([
     node,

@@ -146,8 +146,8 @@ export const listen = setting(
 export const http = setting(
   "http",
   "host:port",
-  "Where to serve HTTP: a page that shows the node, its documents, metrics and health. Others than this machine need " +
-    "--http-token-env",
+  "Where to serve HTTP: a page that shows the node, its documents, metrics and health. An address that other machines " +
+    "can reach needs --http-token-env",
   () => settings().then(({ host }) => host(0)),
   "127.0.0.1:2634"
 ).pipe(Flag.map(Option.getOrElse((): Host => ({ host: "127.0.0.1", port: 2634 }))))
@@ -160,7 +160,9 @@ export const http = setting(
  */
 export const demoHttp = Flag.String("http").pipe(
   Flag.withMetavar("host:port"),
-  Flag.withDescription("Where to serve the page, or at the next free port (default 127.0.0.1:2634)"),
+  Flag.withDescription(
+    "Where to serve the page, for this machine only; at the next free port if it is taken (default 127.0.0.1:2634)"
+  ),
   Flag.withDefault("127.0.0.1:2634"),
   Flag.mapEffect((text) => read("--http", text, () => settings().then(({ host }) => host(0))))
 )
@@ -185,11 +187,11 @@ export const httpTokenEnv = setting(
   asIs
 )
 
-/** Reads the URL of an HTTP server. */
-const httpUrl: Settings.Parse<string> = (text) =>
+/** Reads the URL of an HTTP server, such as the example. */
+const httpUrl = (example: string): Settings.Parse<string> => (text) =>
   /^https?:$/.test(URL.parse(text)?.protocol ?? "")
     ? Result.succeed(text)
-    : Result.fail("write a URL such as http://127.0.0.1:4318")
+    : Result.fail(`write a URL such as ${example}`)
 
 /**
  * @category flags
@@ -199,7 +201,7 @@ export const otlp = setting(
   "otlp",
   "url",
   "Where an OpenTelemetry collector takes traces, metrics and logs over HTTP, such as http://127.0.0.1:4318",
-  () => Promise.resolve(httpUrl)
+  () => Promise.resolve(httpUrl("http://127.0.0.1:4318"))
 )
 
 /**
@@ -212,7 +214,7 @@ export const url = setting(
   "url",
   "url",
   "Where the node serves HTTP",
-  () => Promise.resolve(httpUrl),
+  () => Promise.resolve(httpUrl("http://127.0.0.1:2634")),
   "http://127.0.0.1:2634"
 ).pipe(Flag.map(Option.getOrElse(() => "http://127.0.0.1:2634")))
 
@@ -242,7 +244,7 @@ export const logFormat = Flag.Literals("log-format", logFormats).pipe(
  */
 export const passive = truth(
   "passive",
-  (flag) => flag.pipe(described("passive", "Answer, but look nothing up that nobody asked for"))
+  (flag) => flag.pipe(described("passive", "Answer others, but look nothing up of its own accord"))
 )
 
 /**
@@ -299,7 +301,7 @@ export const data = dataFlag("Where the node keeps its identity and its state", 
  * @since 0.1.0
  */
 export const acquainted = dataFlag(
-  "A data directory: without --bootstrap, the node that runs there and the peers it remembers are asked"
+  "The data directory of a node: without --bootstrap, the node that runs there and the peers it remembers are asked"
 )
 
 /**
@@ -320,7 +322,7 @@ export const author = dataFlag(
 export const passphraseEnv = setting(
   "passphrase-env",
   "name",
-  "The environment variable that holds the passphrase of the identity, which is encrypted then",
+  "The environment variable that holds the passphrase of an encrypted identity; a new one is encrypted with it",
   asIs
 )
 

@@ -123,11 +123,14 @@ export const layer = (
     const bootstrap = given.length === 0 && Option.isSome(data) ? yield* acquaintances(data.value) : given
     if (bootstrap.length === 0) {
       return yield* Output.usage(
-        "--bootstrap host:port is missing: name a node of the network to ask, or set DHT_BOOTSTRAP" +
-          Option.match(data, {
-            onNone: () => "",
-            onSome: (path) => ` (no node runs in ${path}, and it remembers none)`
-          })
+        Option.match(data, {
+          onNone: () =>
+            "Whom to ask? Name a node of the network with --bootstrap host:port, or with --data the data directory of " +
+            "a node that runs here (or set DHT_BOOTSTRAP or DHT_DATA)",
+          onSome: (path) =>
+            `Whom to ask? No node runs in ${path}, and no peers are remembered there: name a node of the network with ` +
+            "--bootstrap host:port (or set DHT_BOOTSTRAP)"
+        })
       )
     }
     const { listen, ...resolved } = yield* resolve(bootstrap)

@@ -86,21 +86,21 @@ export const flags = {
   seed: flag(
     "seed",
     "number",
-    "What all chance is drawn from (default 1)",
+    "A number that keys, places, delays and losses are drawn from; another one makes another run (default 1)",
     "an integer from 0 on",
     integer(0, Number.MAX_SAFE_INTEGER)
   ),
   scheduleSeed: flag(
     "schedule-seed",
     "number",
-    "What is drawn from who runs next, of those who can (default none: whoever could first)",
+    "A number that who runs next is drawn from, where several could (default none: whoever could first)",
     "an integer from 0 on",
     integer(0, Number.MAX_SAFE_INTEGER)
   ),
   latency: flag(
     "latency",
     "p50=50ms",
-    "How long datagrams are under way: the median of all ways, one way (default 50ms)",
+    "How long a datagram is under way, one way: the median over all pairs of nodes (default 50ms)",
     "milliseconds such as p50=50ms",
     (text) => within(0, 10_000)(number(/^(?:p50=)?([\d.]+)ms$/.exec(text)?.[1] ?? ""))
   ),
@@ -121,7 +121,7 @@ export const flags = {
     partition
   ),
   signatures: Flag.ChoiceWithValue("signatures", [["real", "real"], ["stand-in", "stand-in"]]).pipe(
-    Flag.withDescription("Real Ed25519 signatures, or a fast stand-in that only looks like them"),
+    Flag.withDescription("Real Ed25519 signatures, or a fast stand-in that only looks like them (default stand-in)"),
     Flag.withDefault("stand-in")
   ),
   lookups: flag(

@@ -454,8 +454,10 @@ export const health = (first: boolean): Effect.Effect<typeof Api.Health.Type, ne
 
 const persistence = Effect.gen(function*() {
   const persistence = yield* Effect.serviceOption(Persistence)
-  if (Option.isNone(persistence) || !persistence.value.isLasting) return null
+  if (Option.isNone(persistence)) return null
   const { degraded, dropped, queued, written } = yield* persistence.value.status
+  // A node that wanted to keep something and cannot is not one that keeps nothing.
+  if (!persistence.value.isLasting && degraded === undefined) return null
   return { degraded: degraded ?? null, queued, written, dropped }
 })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
@@ -11,6 +12,7 @@ import * as Documents from "../../src/http/Documents.ts"
 import * as Routes from "../../src/http/Routes.ts"
 import { NodeEvents } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import * as Persistence from "../../src/Persistence.ts"
 import * as Query from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import { Routing } from "../../src/Routing.ts"
@@ -310,6 +312,15 @@ describe("the documents of a page", () => {
       yield* Network.dht(a).setPublicHost("203.0.113.9")
       const other = yield* document(yield* serve(a), "/api/overview", Api.Overview)
       assert.strictEqual(other.reachability.public_host, "203.0.113.9")
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("says of a node that cannot keep its state why, and of one that keeps none nothing", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1), {
+        persistence: Layer.effect(Persistence.Persistence, Persistence.makeUnavailable("the disk is gone"))
+      })
+      const { persistence } = yield* document(yield* serve(a), "/api/overview", Api.Overview)
+      assert.deepStrictEqual(persistence, { degraded: "the disk is gone", queued: 0, written: 0, dropped: 0 })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
   it.effect("shows each contact with how it does", () =>

@@ -136,7 +136,11 @@ const serve = (services: Context.Context<Routes.Services>, { host, port }: Host)
       Effect.catch((error) =>
         isTaken(error) && tried + 1 < portsTried && port + tried < 65_535
           ? from(tried + 1)
-          : Effect.fail(Output.failed(error.message))
+          : Effect.fail(
+            error._tag === "TokenNeeded"
+              ? Output.usage(`${error.message}; a demo has none, write --http 127.0.0.1:${port}`)
+              : Output.failed(error.message)
+          )
       )
     )
   return from(0)

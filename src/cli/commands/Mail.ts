@@ -54,7 +54,7 @@ export const send = (
  */
 export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphraseEnv }: Common) {
   if (Option.isNone(data)) {
-    return yield* Output.usage("--data directory is missing: whose messages? Set it, or DHT_DATA")
+    return yield* Output.usage("Whose messages? Name the data directory of the recipient with --data (or set DHT_DATA)")
   }
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
   const letters = yield* Mail.Mail.use((mail) => mail.read).pipe(

@@ -152,7 +152,11 @@ export const node = (options: Options) =>
         ["listens on", `${listen} (UDP)`],
         ["HTTP", http === null ? "none" : `http://${http}/`]
       ]),
-      ...(isFirst ? ["No --bootstrap: this is the first node of a network"] : [])
+      ...(isFirst
+        ? [
+          `No --bootstrap: this is the first node of a network. Others join it with --bootstrap HOST:${dht.localAddress.port}`
+        ]
+        : [])
     ])
     if (!isFirst) yield* Effect.forkScoped(Effect.provideContext(join(options), services))
     return yield* Effect.never

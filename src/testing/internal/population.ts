@@ -15,6 +15,7 @@ import * as Dht from "../../Dht.ts"
 import type { RecordSet } from "../../internal/recordSet.ts"
 import type { RoutingTable } from "../../internal/routingTable.ts"
 import type * as NodeId from "../../NodeId.ts"
+import * as Persistence from "../../Persistence.ts"
 import * as Record from "../../Record.ts"
 import { Routing } from "../../Routing.ts"
 import { Store } from "../../Store.ts"
@@ -153,7 +154,11 @@ export const make = Effect.fnUntraced(function*(
   /** Starts a node in a place, and succeeds once it has joined. */
   const join = Effect.fnUntraced(function*(place: number) {
     const isFirst = started === 0
-    const node: Node = world.node(`node ${started++}`, { app: safety?.probe })
+    // Whoever crashes is replaced, so nothing that is kept would be read.
+    const node: Node = world.node(`node ${started++}`, {
+      app: safety?.probe,
+      dht: { persistence: Persistence.layerNone }
+    })
     yield* node.start
     up.set(node.identity.nodeId, node.socket.host)
     if (!isFirst) {
