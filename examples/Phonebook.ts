@@ -4,7 +4,7 @@
  *
  * `embed.ts` runs it on real sockets, `phonebook.test.ts` in a simulated network.
  */
-import { type Address, Dht, type Publisher } from "effect-dht"
+import { Address, Dht, type Publisher } from "effect-dht"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,11 @@ export interface Entry {
 }
 
 /** Nobody of that address was listed while we looked. */
-export class Unlisted extends Data.TaggedError("Unlisted")<{ readonly address: Address.Address }> {}
+export class Unlisted extends Data.TaggedError("Unlisted")<{ readonly address: Address.Address }> {
+  override get message() {
+    return `${Address.format(this.address)} is not listed`
+  }
+}
 
 export class Phonebook extends Context.Service<Phonebook, {
   /** How others find this application. */

@@ -1,6 +1,7 @@
 /**
  * Service discovery, the side that looks for somebody: shows who offers a
- * translation, and everybody who comes or goes from then on.
+ * translation, and everybody who comes or goes from then on. Who ends without
+ * a word goes when the last announcement does, within the hour.
  *
  *     npm run example examples/discovery-consumer.ts -- --bootstrap 127.0.0.1:PORT --language de
  *

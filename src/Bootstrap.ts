@@ -41,8 +41,7 @@ export class CannotJoin extends Data.TaggedError("CannotJoin")<{
   }>
 }> {
   override get message() {
-    const lines = this.failures.map(({ address, error }) => `${SocketAddress.format(address)}: ${error.message}`)
-    return `No bootstrap address answered: ${lines.join("; ")}`
+    return `No bootstrap address answered: ${this.failures.map(({ error }) => error.message).join("; ")}`
   }
 }
 

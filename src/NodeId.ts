@@ -107,6 +107,15 @@ export const distance = (a: NodeId, b: NodeId): NodeId => {
 }
 
 /**
+ * The first 32 bits of a key as a number: what nearly always decides which of
+ * two is closer to a third.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const prefix = (id: NodeId): number => Number.parseInt(id.slice(0, 8), 16)
+
+/**
  * Orders two keys by their distance to `target`: negative when `a` is closer.
  *
  * @category metric

@@ -48,6 +48,20 @@ const printed = ({ code, error, out }: Processes.Ended) => {
 
 // Most of it is waiting.
 describe.concurrent("processes", () => {
+  it.live("refuse to be the second in a data directory, until the first was killed", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      const first = yield* node(data, "--no-http")
+      const { code, error } = yield* Processes.run("node", "--listen", "127.0.0.1:0", "--no-http", "--data", data)
+      assert.strictEqual(code, 1)
+      assert.include(error.join("\n"), `A node runs in ${data} already, at ${first.listen}`)
+      assert.strictEqual(Fs.readFileSync(join(data, "listening"), "utf8").trim(), first.listen)
+      yield* first.process.kill("SIGKILL")
+      yield* first.process.ended
+      const next = yield* node(data, "--no-http")
+      assert.strictEqual(next.address, first.address)
+    }).pipe(Effect.scoped))
+
   it.live("find each other, outlive one that is killed, and stop when they are told to", () =>
     Effect.gen(function*() {
       const directory = yield* temporary

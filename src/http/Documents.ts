@@ -514,7 +514,10 @@ export const overview = Effect.fnUntraced(function*(
     publishing: {
       announcements: (yield* (yield* Announce).announcements).length,
       records: tended.length,
-      confirmed_replicas: tended.flatMap(({ replicas }) => replicas.filter(({ isConfirmed }) => isConfirmed)).length,
+      // A record may have more for a while, which makes up for no other's want.
+      confirmed_replicas: tended
+        .map(({ replicas }) => Math.min(replicas.filter(({ isConfirmed }) => isConfirmed).length, Replication.replicas))
+        .reduce((sum, count) => sum + count, 0),
       wanted_replicas: tended.length * Replication.replicas
     },
     persistence: yield* persistence

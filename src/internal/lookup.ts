@@ -106,8 +106,9 @@ export interface Step {
 
 interface Candidate {
   readonly contact: Contact
-  /** From the target, as hex digits: their order as text is that of the numbers. */
-  readonly distance: string
+  /** The first 32 bits of its distance from the target, which nearly always decide which of two is closer. */
+  readonly near: number
+  readonly target: NodeId.NodeId
   readonly subnet: string | undefined
   readonly isBad: boolean
   /** Who named it; nobody for our own contacts. */
@@ -219,7 +220,7 @@ export class Lookup {
     if (answer.holdsRecord) this.holders++
     for (const contact of answer.nodes.slice(0, this.maxNodesPerAnswer)) {
       const learned = this.learn(contact, candidate)
-      if (learned !== undefined && learned.distance < candidate.distance) candidate.closerNodes++
+      if (learned !== undefined && isCloser(learned, candidate)) candidate.closerNodes++
     }
   }
 
@@ -326,7 +327,8 @@ export class Lookup {
   private add(contact: Contact, teacher: Candidate | undefined, isRetry: boolean): Candidate {
     const candidate: Candidate = {
       contact,
-      distance: NodeId.distance(this.options.target, contact.id),
+      near: (NodeId.prefix(this.options.target) ^ NodeId.prefix(contact.id)) >>> 0,
+      target: this.options.target,
       subnet: this.options.subnet(contact.host),
       isBad: this.options.isBad(contact.id),
       teacher,
@@ -398,7 +400,8 @@ const stands = (candidate: Candidate, now: number): boolean =>
   candidate.state === "Answered" || candidate.state === "Asked" && now < candidate.slowAt
 
 const isCloser = (candidate: Candidate, other: Candidate | undefined): boolean =>
-  other === undefined || candidate.distance < other.distance
+  other === undefined || candidate.near < other.near ||
+  candidate.near === other.near && NodeId.compareDistance(candidate.target, candidate.contact.id, other.contact.id) < 0
 
 /** The `n` nearest, with the crowded ones where there are too few others. */
 const filledUp = ({ crowded, ranked }: Ranking, n: number): ReadonlyArray<Candidate> =>

@@ -110,7 +110,7 @@ class Entry {
 
   constructor(bucket: Bucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
-    this.prefix = prefixOf(this.id)
+    this.prefix = NodeId.prefix(this.id)
     this.bucket = bucket
     this.addedAt = addedAt
     this.learnedFrom = candidate.learnedFrom
@@ -404,7 +404,7 @@ export class RoutingTable {
     found: Array<Contact>
   ): void {
     const { occupied } = this
-    const prefix = prefixOf(target)
+    const prefix = NodeId.prefix(target)
     for (let i = 0; i < occupied.length && found.length < n; i++) {
       if (differ(this.self, target, occupied[i].index)) nearestOf(occupied[i], target, prefix, n, wanted, found)
     }
@@ -594,8 +594,6 @@ export class RoutingTable {
 const bySilence = (a: Entry, b: Entry): number => a.verifiedAt - b.verifiedAt
 
 const anyone = (): boolean => true
-
-const prefixOf = (id: NodeId.NodeId): number => Number.parseInt(id.slice(0, 8), 16)
 
 const verifiedTime = (entry: Entry): number | undefined => entry.verifiedAt === never ? undefined : entry.verifiedAt
 

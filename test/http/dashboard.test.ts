@@ -395,9 +395,12 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
 
   it.effect("says what is wrong with nonsense, and when there is nothing", () =>
     visit({ expected: /400/ }, async (page) => {
+      await lookUp(page, "nobody offers this either")
+      await page.locator("#lookup-steps h3", { hasText: "Path" }).waitFor()
       await page.getByLabel("as", { exact: true }).selectOption("address")
       await lookUp(page, "nonsense")
       await page.locator("#lookup-status.error", { hasText: "is not an address" }).waitFor()
+      assert.strictEqual(await page.locator("#lookup-steps h3").count(), 0)
       const field = page.getByLabel("Address, topic or node id")
       assert.strictEqual(await field.getAttribute("aria-invalid"), "true")
       await page.getByLabel("as", { exact: true }).selectOption("auto")

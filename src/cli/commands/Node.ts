@@ -16,6 +16,8 @@ import { Dht } from "../../Dht.ts"
 import * as DhtMetrics from "../../DhtMetrics.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
 import * as Hosts from "../../node/Hosts.ts"
+import * as RunningNode from "../../node/RunningNode.ts"
+import type { NodeId } from "../../NodeId.ts"
 import { Persistence } from "../../Persistence.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Identities from "../Identities.ts"
@@ -94,6 +96,28 @@ const join = Effect.fnUntraced(function*(options: Options) {
   ])
 })
 
+/** What the node that ran here before is given to say that it still does. */
+const stillThere = "500 millis"
+
+/** Two nodes of one identity would take each other's datagrams. */
+const refuseSecond = Effect.fnUntraced(function*(data: string, nodeId: NodeId) {
+  const there = yield* RunningNode.listening(data)
+  if (there === undefined) return
+  const listen = { host: there.host.includes(":") ? "::" : "0.0.0.0", port: 0 }
+  const answer = yield* Dht.use(({ ping }) => ping(there)).pipe(
+    Effect.timeout(stillThere),
+    Effect.provide(DhtLive({ listen, passive: true })),
+    Effect.option
+  )
+  if (Option.isSome(answer) && answer.value.contact.id === nodeId) {
+    return yield* Output.failed(
+      `A node runs in ${data} already, at ${
+        SocketAddress.format(there)
+      }; give this one a directory of its own with --data`
+    )
+  }
+})
+
 /** Serves HTTP and succeeds with where. */
 const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options, first: boolean) {
   const token = Option.isNone(httpTokenEnv)
@@ -126,6 +150,7 @@ const telemetry = (options: Options): Layer.Layer<never> =>
 export const node = (options: Options) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
+    yield* refuseSecond(options.data, identity.nodeId)
     const services = yield* Layer.build(
       DhtLive({
         listen: options.listen,

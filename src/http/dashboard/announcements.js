@@ -56,6 +56,9 @@ const ownRecords = (announcements, replication) => {
 const card = ({ record, renewsAt, replicas, said }, wanted) => {
   const confirmed = replicas.filter(({ state }) => state === "confirmed").length
   const missing = Math.max(0, wanted - replicas.length)
+  const copies = confirmed > wanted
+    ? `${confirmed} copies confirmed, ${wanted} wanted`
+    : `${confirmed} of ${wanted} copies confirmed`
   return h(
     "li",
     { class: "card own" },
@@ -77,10 +80,10 @@ const card = ({ record, renewsAt, replicas, said }, wanted) => {
     ),
     h(
       "div",
-      { class: "replicas", role: "img", "aria-label": `${confirmed} of ${wanted} copies confirmed` },
+      { class: "replicas", role: "img", "aria-label": copies },
       ...replicas.map(({ state }) => h("i", { class: `replica ${state}` })),
       ...Array.from({ length: missing }, () => h("i", { class: "replica" })),
-      h("span", {}, `${confirmed} of ${wanted} copies confirmed`)
+      h("span", {}, copies)
     ),
     replicas.length > 0 && h(
       "details",

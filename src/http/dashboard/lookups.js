@@ -322,7 +322,11 @@ const run = async () => {
       ? error.message
       : "The node cannot be reached; try again when it is back."
     if (error instanceof Node.Refused) valueField.setAttribute("aria-invalid", "true")
+    // What is drawn is of another lookup.
+    steps = new Map()
+    ring.begin({ target: undefined, self, bits: 8, contacts })
     render(byId("lookup-result"))
+    showSteps()
   } finally {
     if (running === mine) {
       running = undefined

@@ -117,8 +117,8 @@ export class Ring {
       )
     }
     this.caption.textContent =
-      "The spiral is the distance by XOR from what is looked for, which is in the middle: each turn " +
-      `inwards ${this.#bitsPerTurn === 1 ? "halves it" : `divides it by ${2 ** this.#bitsPerTurn}`}.`
+      "The spiral is the distance by XOR from what is looked for, which is in the middle: each turn inwards " +
+      `halves it${this.#bitsPerTurn === 1 ? "" : `, ${this.#bitsPerTurn} times over`}.`
     this.background.replaceChildren(...background)
     const { x, y } = this.#place(self)
     if (target !== undefined) {
