@@ -109,9 +109,8 @@ const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening
     page.on("pageerror", (error) => complaints.push(`error: ${error.message}`))
     page.on("requestfailed", (request) => {
       const why = request.failure()?.errorText
-      // So Chromium also calls a stream that was read to its end, or whose page was left; the page tells of others.
-      const isStreamEnd = /\/(events|api\/lookup)$/.test(request.url()) && why === "net::ERR_ABORTED"
-      if (!isStreamEnd) complaints.push(`failed: ${request.url()} ${why}`)
+      // The page called it off, or was loaded again; so Chromium also calls a stream that was read to its end.
+      if (why !== "net::ERR_ABORTED") complaints.push(`failed: ${request.url()} ${why}`)
     })
     page.on("response", (response) => {
       if (response.status() >= 400) complaints.push(`response: ${response.status()} ${response.url()}`)
