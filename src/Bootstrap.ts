@@ -113,11 +113,9 @@ const make = Effect.gen(function*() {
   const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>) {
     if (yield* Ref.get(settings.passive)) return
     const far = farBuckets(yield* findNeighbours)
-    yield* Effect.forEach(
-      far.filter(isThin).flatMap((bucket) => hosts.slice(0, maxAsked).map((host) => askAbout(bucket, host))),
-      (request) => Effect.ignore(request),
-      { concurrency: "unbounded", discard: true }
-    )
+    // Our neighbours may know as little of a far part as we do: then only those
+    // we joined through, who know both sides, can tell.
+    yield* askAll(far.filter(isThin).map((bucket) => [bucket, hosts.slice(0, maxAsked)]))
     yield* FiberHandle.run(
       settling,
       settle(far).pipe(
@@ -131,9 +129,11 @@ const make = Effect.gen(function*() {
     for (const pause of settlePausesMillis) {
       // Those who joined together shall not all look at once.
       yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
-      for (const bucket of far) {
-        if (isThin(bucket) && routing.core.bucketLength(bucket) > 0) yield* query.findNode(yield* inBucket(bucket))
-      }
+      // Those of a far part whom we only heard of know that part, and whoever
+      // answers is no longer hearsay.
+      yield* askAll(
+        far.filter(isThin).map((bucket) => [bucket, routing.core.hearsay(bucket).slice(0, missing(bucket))])
+      )
       yield* findNeighbours
     }
   })
@@ -144,31 +144,31 @@ const make = Effect.gen(function*() {
     return neighbours
   })
 
-  /** Whether fewer than half of a bucket's places are taken by nodes that we heard from. */
-  const isThin = (bucket: number): boolean => routing.core.bucketVerified(bucket) < routing.core.k / 2
+  /** How many more contacts that we heard from would make half a bucket. */
+  const missing = (bucket: number): number => routing.core.k / 2 - routing.core.bucketVerified(bucket)
 
-  /** The buckets that lie beyond our neighbours. */
+  const isThin = (bucket: number): boolean => missing(bucket) > 0
+
+  /** The buckets that our neighbours are not all of: those beyond them, and that of the farthest. */
   const farBuckets = (neighbours: ReadonlyArray<Contact>): ReadonlyArray<number> => {
     const farthest = neighbours.at(-1)
-    const end = farthest === undefined ? 0 : NodeId.bucketIndex(identity.nodeId, farthest.id)
-    return Array.from({ length: end }, (_, bucket) => bucket)
+    const end = farthest === undefined ? -1 : NodeId.bucketIndex(identity.nodeId, farthest.id)
+    return Array.from({ length: end + 1 }, (_, bucket) => bucket)
   }
 
-  const inBucket = (bucket: number) =>
-    Effect.map(random.randomBytes(NodeId.length), (bytes) => NodeId.inBucket(identity.nodeId, bucket, bytes))
-
-  /**
-   * Our neighbours may know as little of a far part as we do: then only those
-   * we joined through, who know both sides, can tell.
-   */
-  const askAbout = Effect.fnUntraced(function*(bucket: number, host: Contact) {
-    const { body } = yield* rpc.request(
-      host,
-      { _tag: "FindNode", target: yield* inBucket(bucket) },
-      { deadline: othersMillis }
+  /** Asks contacts, all at once, for nodes of a far bucket each. */
+  const askAll = (questions: ReadonlyArray<readonly [bucket: number, contacts: ReadonlyArray<Contact>]>) =>
+    Effect.forEach(
+      questions.flatMap(([bucket, contacts]) => contacts.map((contact) => askAbout(bucket, contact))),
+      (request) => Effect.ignore(request),
+      { concurrency: "unbounded", discard: true }
     )
+
+  const askAbout = Effect.fnUntraced(function*(bucket: number, peer: Contact) {
+    const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
+    const { body } = yield* rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
     const now = clock.currentTimeMillisUnsafe()
-    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, host.id)
+    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, peer.id)
   })
 
   /** The latest addresses given; the oldest go first. */

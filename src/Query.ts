@@ -321,22 +321,29 @@ const make = Effect.gen(function*() {
       }
     }
     const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
-    const walked: Walked = { closest: lookup.closest(), records: found.getAll(target, 0, ended), trace: lookup.trace }
+    const walked: Walked = {
+      closest: lookup.closest(),
+      records: found.getAll(target, 0, ended),
+      // Few look at it.
+      get trace() {
+        return lookup.trace
+      }
+    }
     ongoing.done(walked)
-    yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": walked.trace.length })
-    yield* showRequests(walked.trace)
+    yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": lookup.requests })
+    yield* showRequests(walked)
     return walked
   })
 
   /** A span for each request, as if each had been made by a fiber of its own. */
-  const showRequests = Effect.fnUntraced(function*(trace: ReadonlyArray<Step>) {
+  const showRequests = Effect.fnUntraced(function*(walked: Walked) {
     if (!(yield* References.TracerEnabled)) return
     const parent = yield* Effect.option(Effect.currentSpan)
     if (Option.isNone(parent)) return
     const tracer = yield* Effect.tracer
     const [time, now] = [clock.currentTimeNanosUnsafe(), alarms.now()]
     const nanosAt = (at: number) => time - BigInt(Math.round((now - at) * 1e6))
-    for (const { askedAt, contact, endedAt, outcome } of trace) {
+    for (const { askedAt, contact, endedAt, outcome } of walked.trace) {
       const span = tracer.span({
         name: "Rpc.request",
         parent,

@@ -30,7 +30,7 @@ import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { Call, type Options } from "./internal/call.ts"
 import * as Hex from "./internal/hex.ts"
-import { presentMillis } from "./internal/routingTable.ts"
+import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -415,7 +415,7 @@ const make = Effect.gen(function*() {
     const outcome = routing.core.add(contact, now, now)
     if (outcome._tag !== "Probe") return
     // Whoever was heard from just now need not be asked.
-    if (routing.core.isTaken(contact.id, now - presentMillis)) routing.core.probed(outcome.oldest.id, true, now)
+    if (routing.core.isTaken(contact.id, now - freshMillis)) routing.core.probed(outcome.oldest.id, true, now)
     else probe(outcome.oldest)
   }
 
@@ -558,21 +558,23 @@ const make = Effect.gen(function*() {
 
   // --- The loop ----------------------------------------------------------------
 
-  yield* Effect.gen(function*() {
-    const datagrams = yield* transport.receive
+  const handle = (datagrams: ReadonlyArray<Transport.Datagram>): Effect.Effect<void> => {
     const now = clock.currentTimeMillisUnsafe()
     for (const datagram of datagrams) receive(datagram, now)
     // The inbox is where datagrams wait in fairness; no more than this shall
     // wait behind it.
     if (checking >= maxChecking) {
       checked.closeUnsafe()
-      yield* checked.await
+      return checked.await
     }
     // Where the inbox is empty now, the next turn waits anyway.
-    if (datagrams.length === Transport.batch) yield* Effect.yieldNow
-  }).pipe(
+    return datagrams.length === Transport.batch ? Effect.yieldNow : Effect.void
+  }
+
+  yield* transport.receive.pipe(
+    Effect.flatMap(handle),
     Effect.catchDefect((defect) => Effect.logError("A batch of datagrams was lost", defect)),
-    Effect.forever,
+    Effect.forever({ disableYield: true }),
     Effect.catchTag("TransportClosed", () => Effect.void),
     Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),
     Effect.forkScoped

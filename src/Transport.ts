@@ -45,7 +45,10 @@ export interface Datagram {
 export class Transport extends Context.Service<Transport, {
   /** Where this node is bound. */
   readonly address: SocketAddress.SocketAddress
-  /** Hands one DHT datagram, at most 1200 bytes, to the network. Nobody promises that it arrives. */
+  /**
+   * Hands one DHT datagram, at most 1200 bytes, to the network, and its bytes
+   * with it: they must not change any more. Nobody promises that it arrives.
+   */
   readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
   /** `send` for callers outside a fiber: returns the error. */
   readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined

@@ -82,6 +82,26 @@ describe("joining", () => {
       }
     }).pipe(onNetwork))
 
+  it.effect("has heard from half a bucket of every far part after some seconds, wherever there are so many", () =>
+    Effect.gen(function*() {
+      const nodes = yield* network.build(100)
+      yield* TestClock.adjust("1 minute")
+      const late = yield* network.node("late", network.socketOf(200))
+      yield* network.dht(late).bootstrap([network.socketOf(1)])
+      const self = network.contactOf(late).id
+      const table = Context.get(late, Routing.Routing).core
+      const places = nodes.map((node) => NodeId.bucketIndex(self, network.contactOf(node).id))
+      const deepest = Math.max(...places)
+      const thin = () =>
+        Array.from({ length: deepest + 1 }, (_, bucket) => bucket).filter((bucket) =>
+          table.bucketVerified(bucket) < Math.min(places.filter((place) => place === bucket).length, 8)
+        )
+      // Those that it was only told of do not count.
+      assert.isNotEmpty(thin())
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(thin(), [])
+    }).pipe(onNetwork))
+
   it.effect("asks nobody but the given addresses while the node is passive", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp

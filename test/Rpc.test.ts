@@ -315,13 +315,13 @@ describe("Rpc", () => {
           yield* peer.send(self, ping(peer), "00".repeat(20))
           yield* peer.receive
         }
-        // Whoever was heard from just now is not even asked.
+        // Whoever was heard from in the last half hour is not even asked.
         yield* second.send(self, ping(second), "00".repeat(20))
         yield* second.receive
         assert.isFalse(core.contains(second.id))
         assert.strictEqual(yield* rpc.pending, 0)
 
-        yield* TestClock.adjust("10 minutes")
+        yield* TestClock.adjust("30 minutes")
         // The oldest answers its probe and stays.
         yield* second.send(self, ping(second), "00".repeat(20))
         yield* oldest.answer(() => pong(oldest))

@@ -114,6 +114,12 @@ export class Reader {
     return this.at - length
   }
 
+  /** A byte string of exactly `length` bytes, as hex. */
+  hexString(length: number): string {
+    const at = this.fixedBytes(length)
+    return this.fault === undefined ? Hex.slice(this.bytes, at, this.at) : ""
+  }
+
   text(): string {
     const length = this.length(Major.text, this.end)
     if (this.fault !== undefined || length > this.end - this.at) {

@@ -109,7 +109,8 @@ interface Candidate {
   /** The first 32 bits of its distance from the target, which nearly always decide which of two is closer. */
   readonly near: number
   readonly target: NodeId.NodeId
-  readonly subnet: string | undefined
+  /** The number of its subnet in this lookup; undefined for a host that stands for itself. */
+  readonly subnet: number | undefined
   readonly isBad: boolean
   /** Who named it; nobody for our own contacts. */
   readonly teacher: Candidate | undefined
@@ -131,7 +132,6 @@ interface Candidate {
 interface Ranking {
   readonly ranked: ReadonlyArray<Candidate>
   readonly crowded: ReadonlyArray<Candidate>
-  readonly isFull: (subnet: string | undefined) => boolean
 }
 
 /**
@@ -153,6 +153,7 @@ export class Lookup {
   /** Nearest first. */
   private readonly candidates: Array<Candidate> = []
   private readonly byId = new Map<NodeId.NodeId, Candidate>()
+  private readonly subnets = new Map<string, number>()
   /** In the order of asking. */
   private readonly asked: Array<Candidate> = []
   private holders = 0
@@ -193,23 +194,29 @@ export class Lookup {
     // asking them a few at a time.
     const closest = standing.ranked.at(0)
     const hasArrived = closest?.state === "Answered" && isCloser(closest, next)
-    const inFlight = this.asked.filter(({ state }) => state === "Asked")
-    const prompt = inFlight.filter((candidate) => stands(candidate, now))
-    if (
-      next !== undefined && inFlight.length < this.maxInFlight && prompt.length < (hasArrived ? this.k : this.alpha)
-    ) {
+    let inFlight = 0
+    let prompt = 0
+    let slowAt = Infinity
+    for (const candidate of this.asked) {
+      if (candidate.state !== "Asked") continue
+      inFlight++
+      if (!stands(candidate, now)) continue
+      prompt++
+      if (candidate.slowAt < slowAt) slowAt = candidate.slowAt
+    }
+    if (next !== undefined && inFlight < this.maxInFlight && prompt < (hasArrived ? this.k : this.alpha)) {
       // Every other one, so that a liar who pretends to be the closest cannot
       // turn the whole walk aside.
       const isBeside = hasArrived && this.asked.length % 2 === 1
       const { slowAfter, target } = this.options
       next.state = "Asked"
-      next.isLastResort = next.isBad || standing.isFull(next.subnet)
+      next.isLastResort = next.isBad || this.isFull(standing, next.subnet)
       next.askedAt = now
       next.slowAt = now + slowAfter(next.contact.id)
       this.asked.push(next)
       return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
     }
-    return { _tag: "Wait", until: prompt.length === 0 ? undefined : Math.min(...prompt.map(({ slowAt }) => slowAt)) }
+    return { _tag: "Wait", until: prompt === 0 ? undefined : slowAt }
   }
 
   /** Takes an answer; ignored unless one is awaited from this node. */
@@ -268,12 +275,12 @@ export class Lookup {
   /** The closest candidate worth asking. */
   private next(standing: Ranking, now: number): Candidate | undefined {
     if (this.asked.length === this.maxCandidates) return undefined
-    const unasked = this.candidates.filter(({ state }) => state === "Unasked")
     const farthest = standing.ranked.at(this.k - 1)
-    const next = unasked.find((candidate) =>
-      !candidate.isBad && !standing.isFull(candidate.subnet) && isCloser(candidate, farthest)
+    const next = this.candidates.find((candidate) =>
+      isUnasked(candidate) && !candidate.isBad && !this.isFull(standing, candidate.subnet)
     )
-    if (next !== undefined || farthest !== undefined) return next
+    if (next !== undefined && isCloser(next, farthest)) return next
+    if (farthest !== undefined) return undefined
     // Fewer than k, even if all those asked do answer. The crowded and then the
     // bad have their turn when nobody is left who may name better ones.
     const isAnotherExpected = this.asked.some((candidate) =>
@@ -281,8 +288,8 @@ export class Lookup {
     )
     if (isAnotherExpected) return undefined
     const last = filledUp(standing, this.k).at(this.k - 1)
-    return unasked.find((candidate) => !candidate.isBad && isCloser(candidate, last)) ??
-      (last === undefined ? unasked.at(0) : undefined)
+    return this.candidates.find((candidate) => isUnasked(candidate) && !candidate.isBad && isCloser(candidate, last)) ??
+      (last === undefined ? this.candidates.find(isUnasked) : undefined)
   }
 
   /** Whether an answer is on its way that could change the k closest. */
@@ -329,7 +336,7 @@ export class Lookup {
       contact,
       near: (NodeId.prefix(this.options.target) ^ NodeId.prefix(contact.id)) >>> 0,
       target: this.options.target,
-      subnet: this.options.subnet(contact.host),
+      subnet: this.subnetOf(contact.host),
       isBad: this.options.isBad(contact.id),
       teacher,
       isRetry,
@@ -370,27 +377,36 @@ export class Lookup {
     return low
   }
 
+  private subnetOf(host: string): number | undefined {
+    const subnet = this.options.subnet(host)
+    if (subnet === undefined) return undefined
+    const known = this.subnets.get(subnet)
+    if (known === undefined) this.subnets.set(subnet, this.subnets.size)
+    return known ?? this.subnets.size - 1
+  }
+
   /** The `n` nearest that pass, each subnet within its share. */
   private nearest(n: number, passes: (candidate: Candidate) => boolean): Ranking {
     const ranked: Array<Candidate> = []
     const crowded: Array<Candidate> = []
-    const taken = new Map<string, number>()
-    const countOf = (subnet: string) => taken.get(subnet) ?? 0
-    const isFull = (subnet: string | undefined) => subnet !== undefined && countOf(subnet) >= this.maxPerSubnet
+    const ranking = { ranked, crowded }
     for (const candidate of this.candidates) {
       if (ranked.length === n) break
-      if (!passes(candidate)) continue
-      const { subnet } = candidate
-      if (isFull(subnet)) {
-        crowded.push(candidate)
-      } else {
-        ranked.push(candidate)
-        if (subnet !== undefined) taken.set(subnet, countOf(subnet) + 1)
-      }
+      if (passes(candidate)) (this.isFull(ranking, candidate.subnet) ? crowded : ranked).push(candidate)
     }
-    return { ranked, crowded, isFull }
+    return ranking
+  }
+
+  /** Whether a subnet has its share among those ranked. */
+  private isFull({ ranked }: Ranking, subnet: number | undefined): boolean {
+    if (subnet === undefined) return false
+    let taken = 0
+    for (const candidate of ranked) if (candidate.subnet === subnet) taken++
+    return taken >= this.maxPerSubnet
   }
 }
+
+const isUnasked = ({ state }: Candidate): boolean => state === "Unasked"
 
 const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answered"
 

@@ -12,8 +12,8 @@ import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Cbor from "./cbor.ts"
 import * as Hex from "./hex.ts"
+import { memo } from "./memo.ts"
 import { Type } from "./messageType.ts"
-import { RecencyMap } from "./recencyMap.ts"
 
 // --- Reading -----------------------------------------------------------------
 
@@ -175,15 +175,9 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
   }
 }
 
-const readAddress = (reader: Cbor.Reader): Address.Address => {
-  const at = reader.fixedBytes(Address.length)
-  return Hex.slice(reader.bytes, at, at + Address.length) as Address.Address
-}
+const readAddress = (reader: Cbor.Reader): Address.Address => reader.hexString(Address.length) as Address.Address
 
-const readKey = (reader: Cbor.Reader): NodeId.NodeId => {
-  const at = reader.fixedBytes(32)
-  return Hex.slice(reader.bytes, at, at + 32) as NodeId.NodeId
-}
+const readKey = (reader: Cbor.Reader): NodeId.NodeId => reader.hexString(32) as NodeId.NodeId
 
 const readToken = (reader: Cbor.Reader): Uint8Array => {
   const at = reader.fixedBytes(8)
@@ -196,49 +190,54 @@ const readObserved = (reader: Cbor.Reader): Uint8Array => {
   return bytes
 }
 
-/** Everybody around a target names the same nodes, so a walk hears of each many times. */
-const idsOfAddresses = new RecencyMap<Address.Address, NodeId.NodeId>(4096)
-
 const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
   if (reader.null()) return null
-  const { bytes } = reader
   const contacts: Array<Contact> = []
-  let addressAt = -1
-  let idAt = -1
-  let ipAt = -1
-  let ipEnd = -1
-  let port = -1
-  const readField = (key: number): boolean => {
-    if (key === 1) addressAt = reader.fixedBytes(Address.length)
-    else if (key === 2) idAt = reader.fixedBytes(32)
-    else if (key === 3) {
-      ipAt = reader.skipBytes()
-      ipEnd = reader.at
-    } else if (key === 4) port = reader.uint(0xffff)
-    else return false
-    return true
-  }
   for (let left = reader.arrayLength(); left > 0 && reader.fault === undefined; left--) {
-    addressAt = -1
-    idAt = -1
-    ipAt = -1
-    port = -1
-    reader.fields(readField)
-    if (addressAt < 0 || idAt < 0 || ipAt < 0 || port < 0) reader.fail("a node lacks a field")
+    const start = reader.at
+    reader.skip()
     if (reader.fault !== undefined) break
-    const socket = SocketAddress.fromWire(bytes, ipAt, ipEnd - ipAt, port)
-    if (socket === undefined) {
-      reader.fail("an IP of neither 4 nor 16 bytes")
-      break
-    }
-    const address = Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address
-    const id = idsOfAddresses.use(address, () => NodeId.fromAddress(address))
-    // An id that is not its address's is a lie about one node, and no fault of
-    // the rest of the message.
-    if (id === Hex.slice(bytes, idAt, idAt + 32)) contacts.push({ id, address, host: socket.host, port })
+    const item = Hex.slice(reader.bytes, start, reader.at)
+    const contact = item.length <= maxRemembered ? rememberedContact(item) : contactOf(item)
+    if (contact === misplaced) continue
+    if (typeof contact === "string") reader.fail(contact)
+    else contacts.push(contact)
   }
   return contacts
 }
+
+/** An id that is not its address's is a lie about one node, and no fault of the rest of the message. */
+const misplaced = Symbol("misplaced")
+
+/** A node as it is named in an answer, from hex; what is wrong with it comes back as text. */
+const contactOf = (item: string): Contact | typeof misplaced | string => {
+  const reader = new Cbor.Reader(Hex.decode(item))
+  let address: Address.Address | undefined
+  let id: NodeId.NodeId | undefined
+  let ip: Uint8Array | undefined
+  let port: number | undefined
+  reader.fields((key) => {
+    if (key === 1) address = readAddress(reader)
+    else if (key === 2) id = readKey(reader)
+    else if (key === 3) ip = reader.byteString()
+    else if (key === 4) port = reader.uint(0xffff)
+    else return false
+    return true
+  })
+  if (reader.fault !== undefined) return reader.fault
+  if (address === undefined || id === undefined || ip === undefined || port === undefined) return "a node lacks a field"
+  const socket = SocketAddress.fromWire(ip, 0, ip.length, port)
+  if (socket === undefined) return "an IP of neither 4 nor 16 bytes"
+  // One string for one id, as names that are the same string are compared fastest.
+  const known = NodeId.fromAddress(address)
+  return id === known ? { id: known, address, host: socket.host, port } : misplaced
+}
+
+/** Everybody around a target names the same nodes, so a walk hears of each many times. */
+const rememberedContact = memo(contactOf)
+
+/** Characters of a node with all its fields and an IPv6 address, and no others. */
+const maxRemembered = 2 * 81
 
 const readRecords = (reader: Cbor.Reader): Array<Record.SignedRecord> | undefined => {
   if (reader.null()) return undefined

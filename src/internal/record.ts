@@ -42,7 +42,8 @@ const signaturePair = 1 + 2 + 64
 
 /**
  * Reads one record out of a longer input; what is wrong becomes the reader's
- * fault.
+ * fault. The record has bytes of its own, so that one that is kept keeps
+ * nothing else alive.
  *
  * @internal
  */
@@ -56,7 +57,8 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   key(reader, 2)
   const type = reader.uint(0xff)
   key(reader, 3)
-  const payload = reader.byteString()
+  const payloadAt = reader.skipBytes()
+  const payloadLength = reader.at - payloadAt
   key(reader, 4)
   const seq = reader.uint64()
   key(reader, 5)
@@ -68,35 +70,37 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   const publicKeyAt = reader.fixedBytes(32)
   key(reader, 8)
   const signatureAt = reader.fixedBytes(64)
-  let delegation: Uint8Array | undefined
-  if (pairs === 9) {
-    key(reader, 9)
-    delegation = reader.byteString()
-  }
+  if (pairs === 9) key(reader, 9)
+  const delegationAt = pairs === 9 ? reader.skipBytes() : reader.at
+  const delegationLength = pairs === 9 ? reader.at - delegationAt : undefined
   if (reader.fault !== undefined) return undefined
   // A longer head than necessary is the only freedom left, and shows in the size.
   const signedSize = 1 + (1 + byteStringSize(Address.length)) + (1 + Cbor.uintSize(type)) +
-    (1 + byteStringSize(payload.length)) + (1 + Cbor.uintSize(Number(seq))) + (1 + Cbor.uintSize(Number(timestamp))) +
+    (1 + byteStringSize(payloadLength)) + (1 + Cbor.uintSize(Number(seq))) + (1 + Cbor.uintSize(Number(timestamp))) +
     (1 + Cbor.uintSize(ttl))
   if (
     signedEnd - start !== signedSize ||
-    reader.at - signedEnd !== publicKeyPair + signaturePair + delegationSize(delegation)
+    reader.at - signedEnd !== publicKeyPair + signaturePair + delegationSize(delegationLength)
   ) {
     reader.fail("a record that is not in canonical form")
     return undefined
   }
+  const own = new Uint8Array(reader.at - start)
+  own.set(bytes.subarray(start, reader.at))
+  const part = (at: number, length: number) => own.subarray(at - start, at - start + length)
+  const delegation = delegationLength === undefined ? undefined : part(delegationAt, delegationLength)
   const delegated = delegation === undefined ? undefined : Result.getOrUndefined(Delegation.decode(delegation))
   return {
-    bytes: bytes.subarray(start, reader.at),
+    bytes: own,
     address: Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address,
     type,
-    payload,
+    payload: part(payloadAt, payloadLength),
     seq,
     timestamp,
     ttl,
     expiresAt: Math.min(Number(timestamp) + ttl, lastSecond(delegated)),
-    publicKey: bytes.subarray(publicKeyAt, publicKeyAt + 32),
-    signature: bytes.subarray(signatureAt, signatureAt + 64),
+    publicKey: part(publicKeyAt, 32),
+    signature: part(signatureAt, 64),
     delegation,
     delegatedAt: delegated?.issuedAt ?? 0n
   }
@@ -114,8 +118,7 @@ const key = (reader: Cbor.Reader, expected: number): void => {
 
 const byteStringSize = (length: number): number => Cbor.uintSize(length) + length
 
-const delegationSize = (delegation: Uint8Array | undefined): number =>
-  delegation === undefined ? 0 : 1 + byteStringSize(delegation.length)
+const delegationSize = (length: number | undefined): number => length === undefined ? 0 : 1 + byteStringSize(length)
 
 /**
  * @internal
@@ -157,7 +160,7 @@ const writeSigned = (writer: Cbor.Writer, fields: SignedFields): void => {
  */
 export const signedBytes = (record: SignedRecord): Uint8Array => {
   const { bytes } = record
-  const end = bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation)
+  const end = bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation?.length)
   const message = new Uint8Array(domain.length + end)
   message.set(domain)
   message.set(bytes.subarray(0, end), domain.length)

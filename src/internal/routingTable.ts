@@ -70,13 +70,6 @@ const pendingLifetimeMillis = 120 * minuteMillis
 /** Pauses between refills of one bucket, by the number of futile ones in a row. */
 const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 * minuteMillis]
 
-/**
- * A contact heard from in this time is taken to be there.
- *
- * @internal
- */
-export const presentMillis = 10 * minuteMillis
-
 /** A silent contact that may only seem so is left alone for so long. */
 const quietPauseMillis = 5 * minuteMillis
 
@@ -150,6 +143,21 @@ interface Bucket {
   noProbeBefore: number
   refilledAt: number
   futileRefills: number
+  /** Of its entries as they were; undefined when others came or left since. */
+  summary: Summary | undefined
+}
+
+/**
+ * What spares a beat the look at every entry of a bucket. Peers are heard from
+ * again and again meanwhile, so the times are the earliest that they can be.
+ */
+interface Summary {
+  /** Whether some were never heard from. */
+  readonly hasHearsay: boolean
+  /** Half a bucket was heard from at this time or later. */
+  readonly halfSince: number
+  /** All that were ever heard from were at this time or later. */
+  readonly allSince: number
 }
 
 const inserted: AddResult = { _tag: "Inserted" }
@@ -219,7 +227,7 @@ export class RoutingTable {
       entries[last] = entry
     }
     if (verifiedAt !== undefined) {
-      if (verifiedAt > entry.verifiedAt) entry.verifiedAt = verifiedAt
+      heardFrom(entry, verifiedAt)
       // Hearsay must never move a peer: one liar could point us anywhere.
       if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.contact = contact
       if (bucket.probe?.oldest === entry) bucket.probe.heard = true
@@ -231,6 +239,7 @@ export class RoutingTable {
     this.dropPending(bucket, candidate.contact.id)
     const entry = new Entry(bucket, candidate, now)
     this.entriesById.set(entry.id, entry)
+    bucket.summary = undefined
     if (bucket.entries.push(entry) === 1) {
       const at = this.occupied.findIndex((other) => other.index > bucket.index)
       this.occupied.splice(at === -1 ? this.occupied.length : at, 0, bucket)
@@ -295,7 +304,7 @@ export class RoutingTable {
   /** Raises the time of the last direct contact, and leaves the place in the bucket as it is. */
   updateVerifiedAt(id: NodeId.NodeId, verifiedAt: number): void {
     const entry = this.entriesById.get(id)
-    if (entry !== undefined && verifiedAt > entry.verifiedAt) entry.verifiedAt = verifiedAt
+    if (entry !== undefined) heardFrom(entry, verifiedAt)
   }
 
   /** Forgets a contact, in the table or waiting. */
@@ -333,6 +342,12 @@ export class RoutingTable {
   bucketVerified(index: number): number {
     const bucket = this.buckets[index]
     return bucket === undefined ? 0 : countVerifiedIn(bucket, never)
+  }
+
+  /** Those of a bucket's contacts that were never heard from, by when they were heard of last. */
+  hearsay(index: number): ReadonlyArray<Contact> {
+    const entries = this.buckets[index]?.entries ?? []
+    return entries.filter(({ verifiedAt }) => verifiedAt === never).map(({ contact }) => contact)
   }
 
   pendingLength(index: number): number {
@@ -463,11 +478,15 @@ export class RoutingTable {
       // In order of age, so that the expired ones are the first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
       for (const { contact } of pending) pendingToProbe.push(contact)
-      for (const entry of entries) {
-        if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
-      }
       if (entries.length === 0) continue
-      if (hasVerifiedIn(bucket, freshCutoff, this.k / 2)) bucket.futileRefills = 0
+      let summary = bucket.summary ?? this.summarize(bucket)
+      if (summary.hasHearsay) {
+        for (const entry of entries) {
+          if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
+        }
+      }
+      if (summary.halfSince <= freshCutoff) summary = this.summarize(bucket)
+      if (summary.halfSince > freshCutoff) bucket.futileRefills = 0
       else if (now - bucket.refilledAt >= refillPauses[bucket.futileRefills]) due.push(bucket)
     }
     const toRefill = due.slice(Math.max(due.length - limits.refills, 0))
@@ -488,7 +507,10 @@ export class RoutingTable {
    */
   quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
     const chosen: Array<Entry> = []
-    for (const { entries } of this.occupied) {
+    for (const bucket of this.occupied) {
+      const { entries } = bucket
+      const { allSince } = bucket.summary ?? this.summarize(bucket)
+      if (allSince > cutoff || this.summarize(bucket).allSince > cutoff) continue
       const quiet: Array<Entry> = []
       let heard = 0
       for (const entry of entries) {
@@ -502,6 +524,16 @@ export class RoutingTable {
     const probed = chosen.sort(bySilence).slice(0, n)
     for (const entry of probed) entry.probedAt = now
     return probed.map(({ contact }) => contact)
+  }
+
+  private summarize(bucket: Bucket): Summary {
+    const times = bucket.entries.map(({ verifiedAt }) => verifiedAt).filter((at) => at !== never).sort(latestFirst)
+    bucket.summary = {
+      hasHearsay: times.length < bucket.entries.length,
+      halfSince: times[Math.ceil(this.k / 2) - 1] ?? never,
+      allSince: times.at(-1) ?? Infinity
+    }
+    return bucket.summary
   }
 
   /** The contact that was heard from last. */
@@ -522,23 +554,30 @@ export class RoutingTable {
 
   /**
    * A lookup of an id in the given bucket, or of our own (256), brought these
-   * nodes, the closest there are. Where that is everybody in some of the deeper
-   * buckets too, it is as if those had been refilled in vain; returns them.
+   * nodes, the closest there are; returns the buckets all of whose nodes are
+   * among them. To look again soon would bring nothing more, so these have the
+   * longest pause before them. If the lookup found fewer than k nodes, they may
+   * be all there are, or all that somebody let us see: it counts as a futile
+   * refill of the other buckets.
    */
   lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): ReadonlyArray<number> {
     if (closest.length === 0) return []
+    const isAll = closest.length < this.k
+    const places = closest.map(({ id }) => NodeId.bucketIndex(this.self, id))
     // Seen from a target in bucket i, the deeper buckets come after i, and the
     // shallower ones after those.
-    const shallowest = closest.length < this.k
-      ? -1
-      : Math.min(...closest.map(({ id }) => NodeId.bucketIndex(this.self, id)))
-    if (shallowest >= index) return []
-    const covered = this.occupied.filter((bucket) => bucket.index > shallowest && bucket.index !== index)
-    for (const bucket of covered) {
+    const shallowest = isAll ? -1 : Math.min(...places)
+    const whole = this.occupied.filter((bucket) =>
+      bucket.index === index
+        ? !isAll && places.some((place) => place !== index)
+        : shallowest < index && bucket.index > shallowest
+    )
+    for (const bucket of whole) {
       bucket.refilledAt = now
-      this.recordRefill(bucket.index, false)
+      if (isAll) this.recordRefill(bucket.index, false)
+      else bucket.futileRefills = refillPauses.length - 1
     }
-    return covered.map((bucket) => bucket.index)
+    return whole.map((bucket) => bucket.index)
   }
 
   /** Whether a newcomer to the contact's bucket would find no place: it is full of contacts heard from after `cutoff`. */
@@ -566,7 +605,8 @@ export class RoutingTable {
       probe: undefined,
       noProbeBefore: 0,
       refilledAt: never,
-      futileRefills: 0
+      futileRefills: 0,
+      summary: undefined
     }
     this.buckets[index] = bucket
     const at = this.existing.findIndex((other) => other.index > index)
@@ -585,11 +625,21 @@ export class RoutingTable {
     if (this.entriesById.get(entry.id) !== entry) return
     this.entriesById.delete(entry.id)
     const { bucket } = entry
+    bucket.summary = undefined
     bucket.entries.splice(bucket.entries.indexOf(entry), 1)
     if (bucket.entries.length === 0) this.occupied.splice(this.occupied.indexOf(bucket), 1)
     this.watcher?.removed(entry.contact, bucket.index)
   }
 }
+
+/** It was heard from, perhaps for the first time. */
+const heardFrom = (entry: Entry, at: number): void => {
+  if (at <= entry.verifiedAt) return
+  if (entry.verifiedAt === never) entry.bucket.summary = undefined
+  entry.verifiedAt = at
+}
+
+const latestFirst = (a: number, b: number): number => b - a
 
 const bySilence = (a: Entry, b: Entry): number => a.verifiedAt - b.verifiedAt
 
@@ -601,13 +651,6 @@ const countVerifiedIn = (bucket: Bucket, cutoff: number): number => {
   let count = 0
   for (const entry of bucket.entries) if (entry.verifiedAt > cutoff) count++
   return count
-}
-
-/** Whether so many were heard from after `cutoff`: most likely those that were seen last. */
-const hasVerifiedIn = ({ entries }: Bucket, cutoff: number, wanted: number): boolean => {
-  let count = 0
-  for (let i = entries.length - 1; i >= 0 && count < wanted; i--) if (entries[i].verifiedAt > cutoff) count++
-  return count >= wanted
 }
 
 const figure = (bucket: Bucket, count: number): number => count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)

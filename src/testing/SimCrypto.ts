@@ -22,10 +22,18 @@ const mark = (publicKey: Uint8Array, message: Uint8Array, out: Uint8Array): void
     a = Math.imul(a ^ publicKey[i], 0x85ebca77)
     b = Math.imul(b ^ publicKey[i], 0x27d4eb2f)
   }
-  for (let i = 0; i < message.length; i++) {
-    a = Math.imul(a ^ message[i], 0x85ebca77)
-    b = Math.imul(b ^ message[i], 0x27d4eb2f)
+  const words = message.length & ~3
+  let at = 0
+  for (; at < words; at += 4) {
+    const word = message[at] | message[at + 1] << 8 | message[at + 2] << 16 | message[at + 3] << 24
+    a = Math.imul(a ^ word, 0x85ebca77)
+    b = Math.imul(b ^ word, 0x27d4eb2f)
+    a ^= b >>> 13
     b ^= a >>> 15
+  }
+  for (; at < message.length; at++) {
+    a = Math.imul(a ^ message[at], 0x85ebca77)
+    b = Math.imul(b ^ message[at], 0x27d4eb2f)
   }
   for (let i = 0; i < out.length; i += 4) {
     a = Math.imul(a ^ (a >>> 15) ^ b, 0x2c1b3c6d)

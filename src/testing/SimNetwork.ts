@@ -232,10 +232,6 @@ const localMillis = 0.5
 /** The inbox of a transport, as large as that over UDP. */
 const inbox = { capacity: 1024, perSender: 256 }
 
-/** Bytes of a buffer for small datagrams, and of the largest such datagram. */
-const sharedSize = 1 << 16
-const maxShared = 256
-
 /** Hosts behind one router. */
 const maxBehind = 253
 
@@ -294,8 +290,6 @@ export class SimNetwork {
   private readonly addresses = new Map<string, Host | Router>()
   private readonly allHosts: Array<Host> = []
   private readonly observers: Array<Observer> = []
-  private shared = new Uint8Array(0)
-  private sharedUsed = 0
   private subnets = 0
   private routers = 0
   private closed = false
@@ -548,28 +542,10 @@ export class SimNetwork {
       port,
       to,
       through,
-      this.copy(payload),
+      payload,
       this.timeline.elapsedMillis
     )
     this.timeline.add(packet, millis + this.jitter())
-  }
-
-  /**
-   * Each side owns its bytes, as on a real network. Small datagrams share a
-   * buffer, as one of their own costs more than they do; larger ones may carry
-   * records that stay, and would keep all of it alive.
-   */
-  private copy(payload: Uint8Array): Uint8Array {
-    const { length } = payload
-    if (length > maxShared) return payload.slice()
-    if (this.sharedUsed + length > this.shared.length) {
-      this.shared = new Uint8Array(sharedSize)
-      this.sharedUsed = 0
-    }
-    const at = this.sharedUsed
-    this.sharedUsed += length
-    this.shared.set(payload, at)
-    return this.shared.subarray(at, at + length)
   }
 
   /** The fourth power of a uniform number has the mean 1/5. */

@@ -112,9 +112,16 @@ export class Trace {
   }
 }
 
+/** Four bytes at a time: every datagram of a run goes through here. */
 const digestOf = (bytes: Uint8Array): number => {
+  const words = bytes.length & ~3
   let digest = 0x811c9dc5
-  for (let i = 0; i < bytes.length; i++) digest = Math.imul(digest ^ bytes[i], 0x01000193)
+  let at = 0
+  for (; at < words; at += 4) {
+    const word = bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24
+    digest = Math.imul(digest ^ word ^ digest >>> 15, 0x01000193)
+  }
+  for (; at < bytes.length; at++) digest = Math.imul(digest ^ bytes[at], 0x01000193)
   return digest
 }
 
