@@ -154,10 +154,7 @@ const make = Effect.gen(function*() {
     const isPassive = Ref.getUnsafe(settings.passive)
     const limits = isPassive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
     const work = routing.core.maintenance(now, now - freshMillis, now - staleMillis, limits)
-    for (const contact of work.pendingToProbe) {
-      // Who would find no place need not be asked whether it is there.
-      if (!routing.core.isTaken(contact.id, now - freshMillis)) probePending(contact)
-    }
+    for (const contact of work.pendingToProbe) probePending(contact)
     for (const contact of work.staleToProbe) probeStale(contact)
     if (isPassive) return Effect.void
     const probesLeft = limits.staleProbes - work.staleToProbe.length

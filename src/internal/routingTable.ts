@@ -33,6 +33,8 @@ export type AddResult =
  */
 export interface MaintenanceLimits {
   readonly pendingProbes: number
+  /** Whether contacts are left waiting that would find no place, as all of their bucket were heard from lately. */
+  readonly spareTaken: boolean
   readonly staleProbes: number
   readonly refills: number
 }
@@ -54,7 +56,7 @@ export interface MaintenanceWork {
  *
  * @internal
  */
-export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, staleProbes: 10, refills: 2 }
+export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, spareTaken: true, staleProbes: 10, refills: 2 }
 
 const minuteMillis = 60_000
 
@@ -143,7 +145,7 @@ interface Bucket {
   noProbeBefore: number
   refilledAt: number
   futileRefills: number
-  /** Of its entries as they were; undefined when others came or left since. */
+  /** Of its entries as they were; undefined once others came, left, or were heard from for the first time. */
   summary: Summary | undefined
 }
 
@@ -152,8 +154,8 @@ interface Bucket {
  * again and again meanwhile, so the times are the earliest that they can be.
  */
 interface Summary {
-  /** Whether some were never heard from. */
-  readonly hasHearsay: boolean
+  /** Those that were never heard from were added at this time or later. */
+  readonly hearsaySince: number
   /** Half a bucket was heard from at this time or later. */
   readonly halfSince: number
   /** All that were ever heard from were at this time or later. */
@@ -477,10 +479,14 @@ export class RoutingTable {
       const { entries, pending } = bucket
       // In order of age, so that the expired ones are the first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
-      for (const { contact } of pending) pendingToProbe.push(contact)
+      if (!limits.spareTaken || !this.isFullOfFresh(bucket, freshCutoff)) {
+        for (let i = 0; i < pending.length && pendingToProbe.length < limits.pendingProbes; i++) {
+          pendingToProbe.push(pending[i].contact)
+        }
+      }
       if (entries.length === 0) continue
       let summary = bucket.summary ?? this.summarize(bucket)
-      if (summary.hasHearsay) {
+      if (summary.hearsaySince < staleCutoff) {
         for (const entry of entries) {
           if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
         }
@@ -492,7 +498,7 @@ export class RoutingTable {
     const toRefill = due.slice(Math.max(due.length - limits.refills, 0))
     for (const bucket of toRefill) bucket.refilledAt = now
     return {
-      pendingToProbe: pendingToProbe.slice(0, limits.pendingProbes),
+      pendingToProbe,
       staleToProbe: staleToProbe.slice(0, limits.staleProbes),
       bucketsToRefill: toRefill.map((bucket) => bucket.index)
     }
@@ -527,9 +533,15 @@ export class RoutingTable {
   }
 
   private summarize(bucket: Bucket): Summary {
-    const times = bucket.entries.map(({ verifiedAt }) => verifiedAt).filter((at) => at !== never).sort(latestFirst)
+    const times: Array<number> = []
+    let hearsaySince = Infinity
+    for (const { addedAt, verifiedAt } of bucket.entries) {
+      if (verifiedAt !== never) times.push(verifiedAt)
+      else if (addedAt < hearsaySince) hearsaySince = addedAt
+    }
+    times.sort(latestFirst)
     bucket.summary = {
-      hasHearsay: times.length < bucket.entries.length,
+      hearsaySince,
       halfSince: times[Math.ceil(this.k / 2) - 1] ?? never,
       allSince: times.at(-1) ?? Infinity
     }
@@ -583,7 +595,11 @@ export class RoutingTable {
   /** Whether a newcomer to the contact's bucket would find no place: it is full of contacts heard from after `cutoff`. */
   isTaken(id: NodeId.NodeId, cutoff: number): boolean {
     const bucket = this.existingBucket(id)
-    return bucket !== undefined && bucket.entries.length >= this.k && bucket.entries[0].verifiedAt > cutoff
+    return bucket !== undefined && this.isFullOfFresh(bucket, cutoff)
+  }
+
+  private isFullOfFresh({ entries }: Bucket, cutoff: number): boolean {
+    return entries.length >= this.k && entries[0].verifiedAt > cutoff
   }
 
   // --- Buckets ---------------------------------------------------------------

@@ -37,7 +37,7 @@ const ids = (contacts: ReadonlyArray<Contact>) => contacts.map((one) => one.id)
 const byDistance = (target: NodeId.NodeId) => (a: Contact, b: Contact) =>
   NodeId.distance(a.id, target) < NodeId.distance(b.id, target) ? -1 : 1
 
-const unlimited = { pendingProbes: Infinity, staleProbes: Infinity, refills: Infinity }
+const unlimited = { pendingProbes: Infinity, spareTaken: false, staleProbes: Infinity, refills: Infinity }
 
 // --- Arbitrary histories -------------------------------------------------------
 
@@ -355,6 +355,19 @@ describe("RoutingTable", () => {
       }
     })
 
+    it("are left alone by a heartbeat where all of the bucket were heard from lately, and take no other's turn", () => {
+      const table = tableOf([1, 2].map(inBucket0), { k: 2 })
+      for (const n of [3, 4, 5, 6, 7]) table.add(contact(inBucket0(n)), undefined, start)
+      for (const n of [0x40, 0x41]) table.add(contact(shallow(n)), start, start)
+      table.add(contact(shallow(0x42)), undefined, start)
+      const pending = () => ids(table.maintenance(start, start - 1, 0, heartbeatLimits).pendingToProbe)
+      assert.deepStrictEqual(pending(), [])
+      table.remove(shallow(0x40))
+      table.add(contact(shallow(0x43)), start - 1, start)
+      table.add(contact(shallow(0x41)), start, start)
+      assert.deepStrictEqual(pending(), [shallow(0x42)])
+    })
+
     it("are forgotten after two hours", () => {
       const table = waiting()
       assert.lengthOf(table.maintenance(start + 120 * minute, 0, 0, unlimited).pendingToProbe, 1)
@@ -542,6 +555,7 @@ describe("RoutingTable", () => {
       const table = tableOf(Array.from({ length: 64 }, (_, i) => inBucket0(i)), { verified: false })
       for (const i of [1, 2, 3, 4, 5]) table.add(contact(shallow(i)), undefined, start)
       const { pendingToProbe, staleToProbe } = work(table, start + 60 * minute, {
+        ...unlimited,
         pendingProbes: 2,
         staleProbes: 3,
         refills: 0
