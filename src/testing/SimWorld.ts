@@ -208,6 +208,9 @@ export interface Options {
 /** Through how many others the nodes of `startNodes` join. */
 const introducers = 3
 
+/** Draws of one that may be down before all are looked at. */
+const maxDraws = 8
+
 // --- A machine -----------------------------------------------------------------
 
 /** What outlives the machine's crashes. */
@@ -385,13 +388,22 @@ export const make = Effect.fnUntraced(function*(
   /** Nodes that others can join through. */
   const known: Array<Pick<SimNode<never>, "socket" | "isUp">> = []
 
+  /** One that is up. Most are, so that a few draws find one. */
+  const introducer = () => {
+    for (let i = 0; i < maxDraws; i++) {
+      const drawn = known[draw.below(known.length)]
+      if (drawn.isUp) return drawn
+    }
+    return known.find(({ isUp }) => isUp)
+  }
+
   const startNodes: World["startNodes"] = Effect.fnUntraced(function*<A = never, E = never>(
     count: number,
     { concurrency = 8, ...options }: NodesOptions<A, E> = {}
   ) {
     const startOne = Effect.fnUntraced(function*(name: string) {
-      const up = known.filter(({ isUp }) => isUp)
-      const through = Array.from({ length: Math.min(introducers, up.length) }, () => up[draw.below(up.length)])
+      const through = Array.from({ length: Math.min(introducers, known.length) }, introducer)
+        .filter((known) => known !== undefined)
       const started = node(name, { ...options, through })
       yield* started.start
       if (started.host.router === undefined) known.push(started)
