@@ -23,6 +23,7 @@ import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
+import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
@@ -37,7 +38,7 @@ import * as SocketAddress from "./SocketAddress.ts"
 export class CannotJoin extends Data.TaggedError("CannotJoin")<{
   readonly failures: ReadonlyArray<{
     readonly address: SocketAddress.SocketAddress
-    readonly error: Rpc.RequestError
+    readonly error: Request.RequestError
   }>
 }> {
   override get message() {
@@ -77,7 +78,7 @@ const settlePausesMillis = [2000, 5000]
 const othersMillis = 1000
 
 const notInTime = (peer: SocketAddress.SocketAddress) =>
-  Effect.fail(new Rpc.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
+  Effect.fail(new Request.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
 
 /** Addresses remembered in case everybody is lost. */
 const maxGiven = 32

@@ -37,6 +37,7 @@ import * as Query from "./Query.ts"
 import * as Reachability from "./Reachability.ts"
 import type * as Record from "./Record.ts"
 import * as Replication from "./Replication.ts"
+import * as Request from "./Request.ts"
 import * as Responder from "./Responder.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -138,22 +139,22 @@ export class Dht extends Context.Service<Dht, {
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
 
   // --- Asking one peer
-  readonly ping: (peer: Rpc.Peer) => Effect.Effect<PeerIdentity, Rpc.RequestError>
+  readonly ping: (peer: Request.Peer) => Effect.Effect<PeerIdentity, Request.RequestError>
   readonly findNodeAt: (
-    peer: Rpc.Peer,
+    peer: Request.Peer,
     target: NodeId.NodeId
-  ) => Effect.Effect<ReadonlyArray<Contact>, Rpc.RequestError>
+  ) => Effect.Effect<ReadonlyArray<Contact>, Request.RequestError>
   readonly findValueAt: (
-    peer: Rpc.Peer,
+    peer: Request.Peer,
     key: NodeId.NodeId,
     type?: number
-  ) => Effect.Effect<Found, Rpc.RequestError>
+  ) => Effect.Effect<Found, Request.RequestError>
   /** Succeeds with whether the peer says that it took the record. */
   readonly storeAt: (
-    peer: Rpc.Peer,
+    peer: Request.Peer,
     record: Record.SignedRecord,
     key?: NodeId.NodeId
-  ) => Effect.Effect<boolean, Rpc.RequestError>
+  ) => Effect.Effect<boolean, Request.RequestError>
   /** Whether a datagram that `via` is asked to send to `claimed` arrives here in time. */
   readonly natProbe: Rpc.Rpc["Service"]["natProbe"]
 
@@ -202,7 +203,7 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings.NodeSettings
   const store = yield* Store.Store
 
-  const ping = (peer: Rpc.Peer) =>
+  const ping = (peer: Request.Peer) =>
     Effect.map(
       rpc.request(peer, { _tag: "Ping", address: identity.address }),
       ({ body, from, rtt }): PeerIdentity => ({
@@ -243,7 +244,7 @@ const make = Effect.gen(function*() {
     findValueAt: (peer, target, type = 0) =>
       Effect.map(
         rpc.request(peer, { _tag: "FindValue", target, recordType: type, subscribe: false }),
-        ({ body }) => ({ records: Rpc.recordsOf(body), nodes: body.nodes ?? [] })
+        ({ body }) => ({ records: Request.recordsOf(body), nodes: body.nodes ?? [] })
       ),
     storeAt: (peer, record, key) =>
       Effect.map(rpc.request(peer, { _tag: "Store", record, key }), ({ body }) => body.stored),

@@ -32,6 +32,7 @@ import type { NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
+import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
@@ -237,7 +238,7 @@ const make = Effect.gen(function*() {
           done({
             contact,
             answer: Result.isSuccess(result)
-              ? { nodes: result.success.body.nodes ?? [], records: Rpc.recordsOf(result.success.body) }
+              ? { nodes: result.success.body.nodes ?? [], records: Request.recordsOf(result.success.body) }
               : undefined
           })
       )

@@ -32,6 +32,7 @@ import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
+import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 
@@ -162,7 +163,7 @@ const make = Effect.gen(function*() {
       { ...patience, maintenance: true }
     )
     const slot = slotOf(Record.category(record.type), record)
-    return Rpc.recordsOf(body).some((other) =>
+    return Request.recordsOf(body).some((other) =>
       slotOf(Record.category(other.type), other) === slot && !Record.isNewer(record, other)
     )
   })

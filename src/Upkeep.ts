@@ -23,6 +23,7 @@ import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Query } from "./Query.ts"
+import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 
@@ -56,7 +57,7 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
 
   const ping = { _tag: "Ping", address: identity.address } as const
-  const patience = (): Rpc.RequestOptions => ({ ...Rpc.probePatience(health), maintenance: true })
+  const patience = (): Request.Options => ({ ...Rpc.probePatience(health), maintenance: true })
 
   /** Ends what is asked, by what forgets it. */
   const asking = new Set<() => void>()

@@ -9,6 +9,7 @@ import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import type { SignedRecord } from "../src/Record.ts"
+import * as Request from "../src/Request.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
@@ -40,7 +41,7 @@ describe("Rpc", () => {
     const [a, b] = fc.sample(arbitraries.record, 2)
     const answer = { _tag: "FindValueResponse", nodes: null, observed: undefined } as const
     const of = (record: SignedRecord | undefined, records: ReadonlyArray<SignedRecord> | undefined) =>
-      Rpc.recordsOf({ ...answer, record, records })
+      Request.recordsOf({ ...answer, record, records })
     assert.deepStrictEqual(of(undefined, undefined), [])
     assert.deepStrictEqual(of(a, undefined), [a])
     assert.deepStrictEqual(of(a, []), [a])

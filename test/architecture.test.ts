@@ -26,7 +26,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Reachability",
     "NodeSettings"
   ]],
-  ["conversations", ["InFlight", "Responder", "Rpc", "Query"]],
+  ["conversations", ["InFlight", "Request", "Responder", "Rpc", "Query"]],
   ["upkeep", ["Bootstrap", "Push", "Replication", "Upkeep"]],
   ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
   ["facade", ["Dht", "DhtMetrics"]],

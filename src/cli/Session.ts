@@ -25,7 +25,7 @@ import type { Persistence } from "../Persistence.ts"
 import * as Publisher from "../Publisher.ts"
 import type { Query } from "../Query.ts"
 import type { Replication } from "../Replication.ts"
-import type * as Rpc from "../Rpc.ts"
+import type * as Request from "../Request.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type { Store } from "../Store.ts"
 import type { CannotBind } from "../Transport.ts"
@@ -38,7 +38,7 @@ import * as Output from "./Output.ts"
  * @category conversions
  * @since 0.1.0
  */
-export const reasonOf = (error: Rpc.RequestError): string => {
+export const reasonOf = (error: Request.RequestError): string => {
   switch (error._tag) {
     case "NoAnswer":
       return `no answer in ${Math.round(error.waitedMillis / 1000)} s`

@@ -31,8 +31,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "forgets to drop a pending call on interrupt",
-    file: "Rpc.ts",
-    text: "return () => forget(question)",
+    file: "internal/requests.ts",
+    text: "return () => this.forget(question)",
     replacement: "return () => {}",
     property: "NothingIsLeft",
     world: "interrupted"
@@ -129,7 +129,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "learns of nobody who asks",
     file: "Rpc.ts",
     text: "    learn(contact, now,",
-    replacement: "    if (call !== undefined) learn(contact, now,",
+    replacement: "    if (question !== undefined) learn(contact, now,",
     property: "TablesAreConnected",
     world: "eventful"
   },

@@ -1,0 +1,219 @@
+/**
+ * Requests of ours that are under way. Each is repeated under a fresh
+ * transaction until an answer to any of its attempts arrives, or its time is
+ * over. Who may answer is decided by what is known of the peer: its id if we
+ * have it, else the address it was asked at.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as Address from "../Address.ts"
+import type { Alarms } from "../Alarms.ts"
+import type { Contact } from "../Contact.ts"
+import * as Message from "../Message.ts"
+import type { TransactionId } from "../Message.ts"
+import * as NodeId from "../NodeId.ts"
+import * as Request from "../Request.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
+import { type SendError, TransportClosed } from "../Transport.ts"
+import * as Call from "./call.ts"
+import type { NodeEvents } from "./nodeEvents.ts"
+import type { PeerHealth } from "./peerHealth.ts"
+
+const responseType = {
+  Ping: Message.Type.Pong,
+  FindNode: Message.Type.FindNodeResponse,
+  FindValue: Message.Type.FindValueResponse,
+  Store: Message.Type.StoreResponse,
+  Push: Message.Type.PushAck
+} as const
+
+/**
+ * A request as the first version of the protocol knows it: that version drops
+ * what says more.
+ */
+const plain = (body: Request.Request): Request.Request =>
+  body._tag === "FindValue" && body.subscribe ? { ...body, subscribe: false } : body
+
+/**
+ * Is told what came of a request, once.
+ *
+ * @internal
+ */
+export type Done = (result: Result.Result<Request.Answered<Message.Body>, Request.RequestError>) => void
+
+/**
+ * What the requests of a node need of it.
+ *
+ * @internal
+ */
+export interface Options {
+  readonly alarms: Alarms["Service"]
+  readonly health: PeerHealth
+  readonly times: NodeEvents["requestTimes"]
+  /** Unix milliseconds. */
+  readonly now: () => number
+  readonly transactionId: () => TransactionId
+  readonly send: (body: Message.Body, to: SocketAddress, transactionId: TransactionId) => SendError | undefined
+  /** A peer answered from where it was asked. Elsewhere anybody can have sent its word from. */
+  readonly heard: (body: Message.Body, from: Contact) => void
+}
+
+interface QuestionOptions extends Call.Options {
+  readonly body: Request.Request
+  readonly peer: Request.Peer
+  readonly isMaintenance: boolean
+  /** When the time of an attempt is over. */
+  readonly again: (question: Question) => void
+  readonly done: Done
+}
+
+/**
+ * One request, and who waits for the answer.
+ *
+ * @internal
+ */
+export class Question extends Call.Call {
+  readonly body: Request.Request
+  readonly peer: Request.Peer
+  readonly isMaintenance: boolean
+  readonly done: Done
+  private readonly again: (question: Question) => void
+
+  constructor(options: QuestionOptions) {
+    super(options)
+    this.body = options.body
+    this.peer = options.peer
+    this.isMaintenance = options.isMaintenance
+    this.done = options.done
+    this.again = options.again
+  }
+
+  override fire(): void {
+    this.again(this)
+  }
+}
+
+/**
+ * @internal
+ */
+export class Requests {
+  private readonly options: Options
+  private readonly pending = new Set<Question>()
+  private readonly byTransaction = new Map<TransactionId, Question>()
+  private answeredCount = 0
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  /** Requests that wait for an answer. */
+  get size(): number {
+    return this.pending.size
+  }
+
+  /** Requests that were answered. */
+  get completed(): number {
+    return this.answeredCount
+  }
+
+  /** Asks a peer, and tells `done` what came of it; returns how to give it up, after which `done` is told nothing. */
+  ask(peer: Request.Peer, body: Request.Request, options: Request.Options, done: Done): () => void {
+    const { alarms, health, now } = this.options
+    const { attempts = Request.defaultAttempts, deadline = Request.defaultDeadline } = options
+    const question = new Question({
+      body,
+      peer,
+      startedAt: alarms.now(),
+      maxAttempts: attempts,
+      patience: Duration.toMillis(deadline),
+      firstWait: peer.id === undefined ? health.defaultTimeout() : health.timeout(peer.id, now()),
+      isHasty: options.hasty ?? false,
+      isMaintenance: options.maintenance ?? false,
+      again: this.attempt,
+      done
+    })
+    this.pending.add(question)
+    this.attempt(question)
+    return () => this.forget(question)
+  }
+
+  /** The request that a message from this address answers, if its sender may. */
+  awaiting(frame: Message.Frame, from: SocketAddress): Question | undefined {
+    const question = this.byTransaction.get(frame.transactionId)
+    if (question === undefined || responseType[question.body._tag] !== frame.type) return undefined
+    const { peer } = question
+    const isAsked = peer.id === undefined
+      ? from.host === peer.host && from.port === peer.port
+      : peer.id === NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
+    return isAsked ? question : undefined
+  }
+
+  /** Takes the answer to a request; ignored if that is over. */
+  answered(question: Question, { body, transactionId }: Message.Message, from: Contact, now: number): void {
+    const { attempts, peer, startedAt } = question
+    // The transaction tells which attempt was answered, so even a repeated
+    // request measures the round trip exactly.
+    const sent = attempts.get(transactionId)
+    if (sent === undefined || !this.pending.has(question)) return
+    const { alarms, health, times } = this.options
+    const rtt = alarms.now() - sent.sentAt
+    const lost = Array.from(attempts.keys()).indexOf(transactionId)
+    this.answeredCount++
+    times[question.body._tag].answered.add((alarms.now() - startedAt) / 1000)
+    health.succeeded(from.id, rtt, now, lost)
+    // Which of the two it answered, where it had both, tells which it understands.
+    if (plain(question.body) !== question.body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)) {
+      health.speaks(from.id, sent.isPlain ? "first" : "later", now)
+    }
+    if (from.host === peer.host && from.port === peer.port) this.options.heard(body, from)
+    this.end(question, Result.succeed({ body, from, rtt }))
+  }
+
+  /** Ends all: nobody waits for what can no longer come. */
+  close(): void {
+    for (const question of this.pending) this.end(question, Result.fail(new TransportClosed()))
+  }
+
+  /** Sends it once more, or gives it up. */
+  private readonly attempt = (question: Question): void => {
+    const { alarms, health, send, transactionId } = this.options
+    const { attempts, body, peer } = question
+    const now = alarms.now()
+    if (!question.mayTry(now)) return this.giveUp(question)
+    const transaction = transactionId()
+    const isPlain = attempts.size > 0 ||
+      peer.id !== undefined && health.version(peer.id, this.options.now()) === "first"
+    this.byTransaction.set(transaction, question)
+    const until = question.try(transaction, { sentAt: now, isPlain })
+    const error = send(isPlain ? plain(body) : body, peer, transaction)
+    if (error !== undefined) return this.end(question, Result.fail(error))
+    // Within one process the answer may be here already.
+    if (this.pending.has(question)) alarms.set(question, until)
+  }
+
+  private giveUp(question: Question): void {
+    const { alarms, health, now, times } = this.options
+    const { attempts, body, isMaintenance, peer, startedAt } = question
+    if (peer.id !== undefined) {
+      if (isMaintenance) health.maintenanceProbeFailed(peer.id, now())
+      else health.failed(peer.id, now())
+    }
+    const waitedMillis = alarms.now() - startedAt
+    times[body._tag].failed.add(waitedMillis / 1000)
+    const error = new Request.NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })
+    this.end(question, Result.fail(error))
+  }
+
+  private end(question: Question, result: Parameters<Done>[0]): void {
+    this.forget(question)
+    question.done(result)
+  }
+
+  private forget(question: Question): void {
+    if (!this.pending.delete(question)) return
+    this.options.alarms.cancel(question)
+    for (const transaction of question.attempts.keys()) this.byTransaction.delete(transaction)
+  }
+}
