@@ -55,7 +55,8 @@ export class Bootstrap extends Context.Service<Bootstrap, {
    * Pings all addresses at once, and those remembered from the last run until
    * somebody was found; whoever answers is a contact, and a lookup of our own id
    * makes us known to our neighbours. Succeeds with those who answered within a
-   * second of the first. An empty list is fine: somebody has to be first.
+   * second of the first. An empty list is fine, and one of our own address alone:
+   * somebody has to be first.
    */
   readonly join: (
     addresses: ReadonlyArray<SocketAddress.SocketAddress>
@@ -130,11 +131,7 @@ const make = Effect.gen(function*() {
     for (const pause of settlePausesMillis) {
       // Those who joined together shall not all look at once.
       yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
-      // Those of a far part whom we only heard of know that part, and whoever
-      // answers is no longer hearsay.
-      yield* askAll(
-        far.filter(isThin).map((bucket) => [bucket, routing.core.hearsay(bucket).slice(0, missing(bucket))])
-      )
+      yield* askAll(far.filter(isThin).map((bucket) => [bucket, knowing(bucket)]))
       yield* findNeighbours
     }
   })
@@ -150,6 +147,16 @@ const make = Effect.gen(function*() {
 
   const isThin = (bucket: number): boolean => missing(bucket) > 0
 
+  /**
+   * Those of a far part whom we only heard of: they know that part, and whoever
+   * answers is no longer hearsay. It is as far from our neighbours as from us,
+   * so where we heard of nobody, they may have.
+   */
+  const knowing = (bucket: number): ReadonlyArray<Contact> =>
+    routing.core.bucketLength(bucket) === 0
+      ? routing.core.nearest(identity.nodeId, maxAsked)
+      : routing.core.hearsay(bucket).slice(0, missing(bucket))
+
   /** The buckets that our neighbours are not all of: those beyond them, and that of the farthest. */
   const farBuckets = (neighbours: ReadonlyArray<Contact>): ReadonlyArray<number> => {
     const farthest = neighbours.at(-1)
@@ -161,15 +168,22 @@ const make = Effect.gen(function*() {
   const askAll = (questions: ReadonlyArray<readonly [bucket: number, contacts: ReadonlyArray<Contact>]>) =>
     Effect.forEach(
       questions.flatMap(([bucket, contacts]) => contacts.map((contact) => askAbout(bucket, contact))),
-      (request) => Effect.ignore(request),
+      (request) => request,
       { concurrency: "unbounded", discard: true }
     )
 
   const askAbout = Effect.fnUntraced(function*(bucket: number, peer: Contact) {
     const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
-    const { body } = yield* rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
+    const answer = yield* Effect.result(
+      rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
+    )
+    if (Result.isFailure(answer)) {
+      // Hearsay that is silent makes room for other hearsay.
+      if (routing.core.verifiedAt(peer.id) === undefined) routing.core.remove(peer.id)
+      return
+    }
     const now = clock.currentTimeMillisUnsafe()
-    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, peer.id)
+    for (const contact of answer.success.body.nodes ?? []) routing.core.add(contact, undefined, now, peer.id)
   })
 
   /** The latest addresses given; the oldest go first. */
@@ -179,6 +193,11 @@ const make = Effect.gen(function*() {
   let remembered = yield* persistence.kept.peers
 
   const rejoin = Effect.suspend(() => Effect.ignore(join(Array.from(given, ({ value }) => value))))
+
+  const isSame = (a: SocketAddress.SocketAddress, b: SocketAddress.SocketAddress): boolean =>
+    SocketAddress.key(a) === SocketAddress.key(b)
+
+  const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
 
   const join = Effect.fn("Bootstrap.join")(function*(named: ReadonlyArray<SocketAddress.SocketAddress>) {
     for (const address of named) given.use(SocketAddress.key(address), () => address)
@@ -190,7 +209,8 @@ const make = Effect.gen(function*() {
       addresses,
       (address) =>
         rpc.request(address, { _tag: "Ping", address: identity.address }, seedPatience).pipe(
-          Effect.tap(() => Deferred.succeed(answered, undefined)),
+          // We may have been given our own address, at which we answer ourselves.
+          Effect.tap(({ from }) => isOurs(from) ? Effect.void : Deferred.succeed(answered, undefined)),
           // Nobody has to wait for the dead when one is there to go on with.
           Effect.raceFirst(Effect.andThen(Deferred.await(answered), Effect.delay(notInTime(address), othersMillis))),
           Effect.result,
@@ -201,15 +221,14 @@ const make = Effect.gen(function*() {
     const contacts: Array<Contact> = []
     const failures: Array<CannotJoin["failures"][number]> = []
     for (const { address, result } of outcomes) {
-      if (Result.isSuccess(result)) contacts.push(result.success.from)
-      else failures.push({ address, error: result.failure })
+      if (Result.isFailure(result)) failures.push({ address, error: result.failure })
+      else if (!isOurs(result.success.from)) contacts.push(result.success.from)
     }
     if (contacts.length > 0) {
-      // We may have been given our own address.
-      if (contacts.some(({ id }) => id !== identity.nodeId)) remembered = []
+      remembered = []
       yield* findPlace(contacts)
       yield* savePeers
-    } else if (named.length > 0) {
+    } else if (failures.some(({ address }) => named.some((other) => isSame(address, other)))) {
       return yield* new CannotJoin({ failures })
     }
     return contacts
@@ -237,8 +256,9 @@ const make = Effect.gen(function*() {
   const savePeers = persistence.isLasting
     ? Effect.map(candidates(maxRemembered), (peers) => {
       const text = peers.map(SocketAddress.format).join()
-      // Before the first contact there is nothing to say, and something to lose.
-      if (text === saved) return
+      // Before the first contact, and while nobody answers, there is nothing to
+      // say and something to lose.
+      if (peers.length === 0 || text === saved) return
       saved = text
       persistence.save({ _tag: "Peers", peers })
     })

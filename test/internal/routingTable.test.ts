@@ -546,6 +546,20 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [11, 12, 13, 14, 15].map(inBucket0))
     })
 
+    it("names one that fell silent after it was no more than hearsay", () => {
+      const table = tableOf([inBucket0(1)], { verified: false })
+      assert.deepStrictEqual(table.quiet(start, start - 1, 99), [])
+      table.add(contact(inBucket0(1)), start, start)
+      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 100, 99)), [inBucket0(1)])
+    })
+
+    it("refills no bucket whose contacts were heard from since", () => {
+      const table = tableOf([1, 2].map(inBucket0), { k: 4 })
+      assert.deepStrictEqual(work(table, start).bucketsToRefill, [])
+      for (const n of [1, 2]) table.add(contact(inBucket0(n)), start + 60 * minute, start + 60 * minute)
+      assert.deepStrictEqual(work(table, start + 60 * minute).bucketsToRefill, [])
+    })
+
     it("hands out no refill where the limit is none", () => {
       const table = tableOf([inBucket0(1)])
       assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])
@@ -590,6 +604,54 @@ describe("RoutingTable", () => {
         const { pendingToProbe } = table.maintenance(now, 0, 0, unlimited)
         assert.strictEqual(new Set(ids(pendingToProbe)).size, pendingToProbe.length)
         for (const { id } of pendingToProbe) assert.isFalse(table.contains(id))
+      }))
+    })
+
+    const beat = { op: "maintenance" } as const
+
+    it("finds what is due as if every contact were looked at in each heartbeat", () => {
+      // Few contacts, often heard from, and many heartbeats.
+      const busy = historyArb.map((history) => ({
+        ...history,
+        ops: history.ops.flatMap((op, i) => {
+          const near = "byte" in op ? { ...op, byte: 0x80 | op.byte & 7 } : op
+          return i % 3 === 0 ? [beat, near] : [near]
+        })
+      }))
+      fc.assert(fc.property(busy, (history) => {
+        const { k } = history
+        let last = -Infinity
+        let beats = 0
+        replay(history, (table, step, op, now) => {
+          if (op.op !== "maintenance") return step()
+          const cutoff = now - 30 * minute
+          const entries = table.entries()
+          const buckets = Array.from(Map.groupBy(entries, ({ bucket }) => bucket), ([bucket, entries]) => ({
+            bucket,
+            entries,
+            heard: entries.filter(({ verifiedAt = -Infinity }) => verifiedAt > cutoff).length
+          }))
+          const staleCutoff = now - 10 * minute
+          // Whichever comes first, the other goes by what it found out.
+          const first = beats++ % 2 === 0 ? table.quiet(now, cutoff, Infinity) : undefined
+          const { bucketsToRefill, staleToProbe } = table.maintenance(now, cutoff, staleCutoff, unlimited)
+          const quiet = first ?? table.quiet(now, cutoff, Infinity)
+          const stale = entries.filter(({ addedAt, verifiedAt }) => verifiedAt === undefined && addedAt < staleCutoff)
+          assert.deepStrictEqual(staleToProbe, stale.map(({ contact }) => contact))
+          const thin = buckets.filter(({ heard }) => heard < k / 2).map(({ bucket }) => bucket)
+          assert.includeMembers(thin, [...bucketsToRefill])
+          // After the longest of all pauses.
+          if (now - last >= 15 * minute) {
+            assert.deepStrictEqual(bucketsToRefill, thin)
+            const silent = buckets.flatMap(({ entries, heard }) =>
+              entries.filter(({ verifiedAt }) => verifiedAt !== undefined && verifiedAt <= cutoff)
+                .sort((a, b) => (a.verifiedAt ?? 0) - (b.verifiedAt ?? 0))
+                .slice(0, entries.length < k ? k : Math.max(k / 2 + 2 - heard, 0))
+            )
+            assert.sameMembers(ids(quiet), ids(silent.map(({ contact }) => contact)))
+          }
+          last = now
+        })
       }))
     })
 
