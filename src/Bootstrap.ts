@@ -63,6 +63,12 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   ) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
   /** Joins once again through the addresses given before, or remembered, if it can. */
   readonly rejoin: Effect.Effect<void>
+  /**
+   * Asks for our neighbours at one of the addresses given before, another one
+   * each time, at which nobody is that we know. Where the network was split for
+   * so long that its parts forgot each other, this is the way back.
+   */
+  readonly revisit: Effect.Effect<void>
   /** The same with contacts whose identity is known and trusted. */
   readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Addresses worth remembering for the next start, the healthiest first. */
@@ -194,6 +200,22 @@ const make = Effect.gen(function*() {
 
   const rejoin = Effect.suspend(() => Effect.ignore(join(Array.from(given, ({ value }) => value))))
 
+  let visits = 0
+
+  const revisit = Effect.gen(function*() {
+    const known = new Set(routing.core.entries().map(({ contact }) => SocketAddress.key(contact)))
+    const strange = Array.from(given).filter(({ key }) => !known.has(key))
+    if (strange.length === 0) return
+    const { value: address } = strange[visits++ % strange.length]
+    const { body, from } = yield* rpc.request(
+      address,
+      { _tag: "FindNode", target: identity.nodeId },
+      Rpc.probePatience(health)
+    )
+    const now = clock.currentTimeMillisUnsafe()
+    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
+  }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
+
   const isSame = (a: SocketAddress.SocketAddress, b: SocketAddress.SocketAddress): boolean =>
     SocketAddress.key(a) === SocketAddress.key(b)
 
@@ -272,7 +294,7 @@ const make = Effect.gen(function*() {
     )
   }
 
-  return Bootstrap.of({ join, rejoin, joinContacts, candidates })
+  return Bootstrap.of({ join, rejoin, revisit, joinContacts, candidates })
 })
 
 /**

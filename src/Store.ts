@@ -184,6 +184,9 @@ const changesCapacity = 1024
 const sweepInterval = "60 seconds"
 const sweepStep = 256
 
+/** Records taken up from an earlier run before what this changes is written. */
+const restoredAtOnce = 1024
+
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
 
 const make = Effect.fnUntraced(function*(options?: {
@@ -233,19 +236,23 @@ const make = Effect.fnUntraced(function*(options?: {
   /** Takes up what an earlier run held. A clock that is behind by now is no reason to lose it. */
   const restore = Effect.gen(function*() {
     const now = yield* seconds
-    yield* Stream.runForEachArray(persistence.kept.records, (entries) =>
-      Effect.sync(() => {
-        for (const { key, record } of entries) {
-          if (record.expiresAt < now) continue
-          const verdict = core.put(key, record, now)
-          if (verdict._tag !== "Stored") {
-            persistence.save({ _tag: "Removed", key, record })
-            continue
+    yield* Stream.runForEachArray(
+      Stream.rechunk(persistence.kept.records, restoredAtOnce),
+      (entries) =>
+        Effect.sync(() => {
+          for (const { key, record } of entries) {
+            if (record.expiresAt < now) continue
+            const verdict = core.put(key, record, now)
+            if (verdict._tag !== "Stored") {
+              persistence.save({ _tag: "Removed", key, record })
+              continue
+            }
+            if (verdict.replaced !== undefined) persistence.save({ _tag: "Removed", key, record: verdict.replaced })
+            saveVictims(key, verdict)
           }
-          if (verdict.replaced !== undefined) persistence.save({ _tag: "Removed", key, record: verdict.replaced })
-          saveVictims(key, verdict)
-        }
-      }))
+          // More changes at once than can wait would be lost.
+        }).pipe(Effect.andThen(Effect.ignore(persistence.flush)))
+    )
   })
 
   const vet: Store["Service"]["vet"] = (given, record, now) => {

@@ -1,7 +1,8 @@
 /**
  * What keeps a node's view of the network alive while nobody asks it anything:
  * a heartbeat that probes contacts nobody has confirmed or that fell silent,
- * fills up thin buckets, and joins again when everybody is lost. All of it is
+ * fills up thin buckets, joins again when everybody is lost, and looks after
+ * the addresses that it once joined through. All of it is
  * bounded per beat, and none of it delays an answer.
  *
  * @since 0.1.0
@@ -41,6 +42,9 @@ const lonelyMillis = 5 * 60_000
 
 /** A node that is alone looks for the others every five minutes at least. */
 const maxBeatsLeft = 19
+
+/** Addresses at which nobody is known are tried every ten minutes. */
+const beatsBetweenVisits = 40
 
 /** What a refill is given. */
 const refillMillis = 15_000
@@ -95,13 +99,20 @@ const make = Effect.gen(function*() {
       if (!isAlive) routing.core.remove(contact.id)
     })
 
-  /** While nobody else answers either, the silence is not the contact's. */
+  /** Who was silent, while it is asked whether nobody else answers either. */
+  const suspects = new Set<NodeId.NodeId>()
+
+  /** While nobody else answers, the silence is not the contact's. */
   const probeQuiet = (contact: Contact): void =>
     probe(contact, (isAlive) => {
       const witness = routing.core.freshest()
       if (isAlive || witness === undefined || witness.id === contact.id) return
+      suspects.add(contact.id)
+      // One witness speaks for all of them.
+      if (suspects.size > 1) return
       probe(witness, (isAlive) => {
-        if (isAlive) routing.core.remove(contact.id)
+        if (isAlive) { for (const id of suspects) if (id !== witness.id) routing.core.remove(id) }
+        suspects.clear()
       })
     })
 
@@ -111,6 +122,8 @@ const make = Effect.gen(function*() {
   /** How often in a row nobody was found, and the beats to let pass before the next try. */
   let misses = 0
   let beatsLeft = 0
+
+  let beats = 0
 
   /** Whether it is time to look for the others, as nobody was heard from for long. */
   const isLost = (now: number): boolean => {
@@ -160,8 +173,11 @@ const make = Effect.gen(function*() {
     if (isPassive) return Effect.void
     const probesLeft = limits.staleProbes - work.staleToProbe.length
     for (const contact of routing.core.quiet(now, now - quietMillis, probesLeft)) probeQuiet(contact)
-    const refills = work.bucketsToRefill.length === 0 ? Effect.void : refillAll(work.bucketsToRefill)
-    return isLost(now) ? Effect.all([reconnect, refills], { concurrency: "unbounded", discard: true }) : refills
+    const due: Array<Effect.Effect<void>> = []
+    if (work.bucketsToRefill.length > 0) due.push(refillAll(work.bucketsToRefill))
+    if (isLost(now)) due.push(reconnect)
+    else if (++beats % beatsBetweenVisits === 0) due.push(bootstrap.revisit)
+    return Effect.all(due, { concurrency: "unbounded", discard: true })
   })
 
   yield* beat.pipe(

@@ -8,7 +8,7 @@ import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { helpful, serve } from "./utils/served.ts"
+import { helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
@@ -115,6 +115,54 @@ describe("joining", () => {
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual(heard.map(({ body }) => body._tag), ["Ping"])
       assert.deepStrictEqual(unasked, [])
+    }).pipe(onNetwork))
+
+  it.effect("does not take itself for somebody else, should it be given its own address", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* setUp
+      assert.deepStrictEqual(yield* dht.bootstrap([network.contactOf(node)]), [])
+      const joining = yield* start(Effect.flip(dht.bootstrap([network.contactOf(node), network.socketOf(99)])))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual((yield* Fiber.join(joining)).failures.map(({ address }) => address), [
+        network.socketOf(99)
+      ])
+      const [late] = yield* seeds(1)
+      const again = yield* start(dht.bootstrap([network.contactOf(node), late]))
+      yield* TestClock.adjust("4 seconds")
+      yield* serve(late, helpful(late))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual((yield* Fiber.join(again)).map(({ id }) => id), [late.id])
+    }).pipe(onNetwork))
+
+  it.effect("lets those whom it was told of, and who are silent, make room for others", () =>
+    Effect.gen(function*() {
+      const { dht, node } = yield* setUp
+      const table = Context.get(node, Routing.Routing).core
+      const names = Array.from({ length: 100 }, (_, i) => `peer ${i}`).filter((name) =>
+        NodeId.bucketIndex(table.self, network.identity(name).nodeId) === 0
+      )
+      const peers = yield* Effect.forEach(names.slice(0, 20), (name, i) =>
+        network.puppet(name, network.socketOf(300 + i)))
+      const [silent, lively] = [peers.slice(0, 12), peers.slice(12)]
+      for (const peer of lively) {
+        yield* serve(peer, helpful(peer))
+      }
+      const [seed] = yield* seeds(1)
+      let asked = 0
+      yield* serve(seed, (body, from) =>
+        body._tag === "FindNode"
+          ? { _tag: "FindNodeResponse", nodes: asked++ < 2 ? silent : lively, observed: undefined }
+          : helpful(seed)(body, from))
+      yield* start(dht.bootstrap([seed]))
+      for (let i = 0; i < 20; i++) {
+        yield* Effect.andThen(settled, TestClock.adjust("1 second"))
+      }
+      assert.lengthOf(
+        lively.filter(({ id }) =>
+          table.verifiedAt(id) !== undefined
+        ),
+        8
+      )
     }).pipe(onNetwork))
 
   it.effect("with known contacts asks them for nodes, and pings nobody", () =>

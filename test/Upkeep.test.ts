@@ -9,6 +9,9 @@ import type * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
+import * as SimCrypto from "../src/testing/SimCrypto.ts"
+import * as SimWorld from "../src/testing/SimWorld.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { helpful, serve } from "./utils/served.ts"
@@ -58,6 +61,31 @@ describe("Upkeep", () => {
       yield* TestClock.adjust("2 minutes")
       assert.isFalse(table(node).contains(gone.id))
       assert.isTrue(table(node).contains(network.contactOf(other).id))
+    }).pipe(onNetwork))
+
+  it.effect("asks one witness once for all who fell silent", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      yield* network.puppet("mute", network.socketOf(900))
+      const witness = yield* network.puppet("witness", network.socketOf(600))
+      const pinged: Array<number> = []
+      yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+        const { from, message } = yield* witness.receive
+        if (message.body._tag !== "Ping") return
+        pinged.push(yield* Clock.currentTimeMillis)
+        yield* Effect.sleep(50)
+        yield* witness.send(
+          from,
+          { _tag: "Pong", address: witness.address, observed: SocketAddress.encodeObserved(from) },
+          message.transactionId
+        )
+      })))
+      const silent = ["a", "b", "c", "d", "e"].map(invented)
+      for (const contact of silent) table(node).add(contact, now, now)
+      table(node).add(witness, now + 25 * 60_000, now)
+      yield* TestClock.adjust("27 minutes")
+      assert.isTrue(silent.every(({ id }) => !table(node).contains(id)))
+      assert.lengthOf(pinged, 1)
     }).pipe(onNetwork))
 
   it.effect("joins once more through the addresses it was given, as long as it knows nobody", () =>
@@ -130,6 +158,35 @@ describe("Upkeep", () => {
       assert.strictEqual(Context.get(node, PeerHealth.PeerHealth).core.state(fake.id), "unknown")
       assert.isTrue(yield* Context.get(node, PeerHealth.PeerHealth).allowContact(fake.id))
     }).pipe(onNetwork))
+})
+
+describe("a split network", () => {
+  it("grows together again through the addresses that its nodes were given, though its parts had forgotten each other", () => {
+    SimWorld.runSync(
+      SimWorld.SimWorld.use((world) =>
+        Effect.gen(function*() {
+          const nodes = yield* world.startNodes(12)
+          yield* Effect.sleep("30 minutes")
+          const parts = [nodes.slice(0, 6), nodes.slice(6)]
+          /** How many contacts each node has in the other part. */
+          const across = Effect.forEach(nodes, (node) =>
+            Effect.map(node.run(Routing.Routing), ({ core }) =>
+              parts.find((part) =>
+                !part.includes(node)
+              )!.filter(({ identity }) =>
+                core.contains(identity.nodeId)
+              ).length))
+          world.network.partition(parts[0].map(({ host }) => host))
+          yield* Effect.sleep("1 hour")
+          assert.deepStrictEqual(yield* across, nodes.map(() => 0))
+          world.network.heal()
+          yield* Effect.sleep("1 hour")
+          assert.deepStrictEqual(yield* across, nodes.map(() => 6))
+        })
+      ),
+      { seed: 1, crypto: SimCrypto.simulated, within: "1 day" }
+    )
+  })
 })
 
 describe("a beat", () => {

@@ -18,6 +18,7 @@ import { SeenPeers } from "../src/SeenPeers.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
+import { entryOf } from "./utils/numbered.ts"
 import { offer, settled } from "./utils/served.ts"
 
 const socket = network.socketOf(100)
@@ -240,9 +241,15 @@ describe("a node that starts again", () => {
       yield* TestClock.adjust("61 seconds")
       const peers = yield* kept.memory.peers
       assert.sameDeepMembers(Array.from(peers), [network.socketOf(1), network.socketOf(2)])
-      yield* close
       yield* Scope.close(others, Exit.void)
-      yield* TestClock.adjust("3 hours")
+      // Nobody answers any more, which it finds out whenever it asks.
+      for (const { host, port } of peers) yield* network.puppet(`mute ${host}`, { host, port })
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.forkChild(network.dht(node).findNode(topicKey(`${i}`)))
+        yield* settled
+        yield* TestClock.adjust("10 minutes")
+      }
+      assert.deepStrictEqual(yield* network.dht(node).bootstrapCandidates(9), [])
       assert.deepStrictEqual(yield* kept.memory.peers, peers)
       yield* close
       // Those peers are gone.
@@ -250,6 +257,19 @@ describe("a node that starts again", () => {
         Effect.provide(Layer.fresh(layerMemoryNetwork))
       )
       assert.deepStrictEqual(yield* kept.memory.peers, peers)
+    }).pipe(Effect.provide(layerMemoryNetwork)))
+
+  it.effect("forgets what no longer fits in no more haste than that can be written", () =>
+    Effect.gen(function*() {
+      yield* begin
+      const { memory, start } = machine({ policy: Record.policyNone })
+      const entries = Array.from({ length: 20_000 }, (_, n) => ({ ...entryOf(0), key: topicKey(`${n}`) }))
+      yield* memory.write(entries.map((entry) => ({ _tag: "Stored" as const, ...entry, replaced: undefined })), 0)
+      const { node } = yield* start({ maxKeys: 100 })
+      const persistence = Context.get(node, Persistence.Persistence)
+      assert.strictEqual((yield* persistence.status).dropped, 0)
+      yield* persistence.flush
+      assert.strictEqual((yield* Stream.runCollect(memory.records)).length, 100)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
   it.effect("remembers whom it saw, and counts as unique whom it sees in this run", () =>

@@ -30,7 +30,7 @@ const flag = <A>(
     Flag.optional
   )
 
-const number = (text: string): number | undefined => /^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined
+const number = (text: string): number | undefined => /^\d+(\.\d+)?(e-?\d+)?$/.test(text) ? Number(text) : undefined
 
 const within = (min: number, max: number) => (value: number | undefined): number | undefined =>
   value !== undefined && value >= min && value <= max ? value : undefined
@@ -46,7 +46,7 @@ const share = (text: string): number | undefined => {
 
 /** Hours, of `2h`, `30m` or `90s`. */
 const hours = (text: string): number | undefined => {
-  const [, amount = "", unit = ""] = /^([\d.]+)([hms])$/.exec(text) ?? []
+  const [, amount = "", unit = ""] = /^([\d.e-]+)([hms])$/.exec(text) ?? []
   const value = number(amount)
   return value === undefined ? undefined : value / { h: 1, m: 60, s: 3600 }[unit as "h" | "m" | "s"]
 }
@@ -259,6 +259,10 @@ export const commandOf = (scenario: Scenario): string => {
 
 /** Hours as they are written on the command line. */
 const span = (hours: number): string => {
-  const seconds = Math.round(hours * 3600)
-  return seconds % 3600 === 0 ? `${seconds / 3600}h` : seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`
+  const seconds = hours * 3600
+  return !Number.isInteger(seconds) || seconds % 3600 === 0
+    ? `${hours}h`
+    : seconds % 60 === 0
+    ? `${seconds / 60}m`
+    : `${seconds}s`
 }

@@ -42,8 +42,7 @@ const signaturePair = 1 + 2 + 64
 
 /**
  * Reads one record out of a longer input; what is wrong becomes the reader's
- * fault. The record has bytes of its own, so that one that is kept keeps
- * nothing else alive.
+ * fault.
  *
  * @internal
  */
@@ -57,8 +56,7 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   key(reader, 2)
   const type = reader.uint(0xff)
   key(reader, 3)
-  const payloadAt = reader.skipBytes()
-  const payloadLength = reader.at - payloadAt
+  const payload = reader.byteString()
   key(reader, 4)
   const seq = reader.uint64()
   key(reader, 5)
@@ -70,37 +68,35 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   const publicKeyAt = reader.fixedBytes(32)
   key(reader, 8)
   const signatureAt = reader.fixedBytes(64)
-  if (pairs === 9) key(reader, 9)
-  const delegationAt = pairs === 9 ? reader.skipBytes() : reader.at
-  const delegationLength = pairs === 9 ? reader.at - delegationAt : undefined
+  let delegation: Uint8Array | undefined
+  if (pairs === 9) {
+    key(reader, 9)
+    delegation = reader.byteString()
+  }
   if (reader.fault !== undefined) return undefined
   // A longer head than necessary is the only freedom left, and shows in the size.
   const signedSize = 1 + (1 + byteStringSize(Address.length)) + (1 + Cbor.uintSize(type)) +
-    (1 + byteStringSize(payloadLength)) + (1 + Cbor.uintSize(Number(seq))) + (1 + Cbor.uintSize(Number(timestamp))) +
+    (1 + byteStringSize(payload.length)) + (1 + Cbor.uintSize(Number(seq))) + (1 + Cbor.uintSize(Number(timestamp))) +
     (1 + Cbor.uintSize(ttl))
   if (
     signedEnd - start !== signedSize ||
-    reader.at - signedEnd !== publicKeyPair + signaturePair + delegationSize(delegationLength)
+    reader.at - signedEnd !== publicKeyPair + signaturePair + delegationSize(delegation)
   ) {
     reader.fail("a record that is not in canonical form")
     return undefined
   }
-  const own = new Uint8Array(reader.at - start)
-  own.set(bytes.subarray(start, reader.at))
-  const part = (at: number, length: number) => own.subarray(at - start, at - start + length)
-  const delegation = delegationLength === undefined ? undefined : part(delegationAt, delegationLength)
   const delegated = delegation === undefined ? undefined : Result.getOrUndefined(Delegation.decode(delegation))
   return {
-    bytes: own,
+    bytes: bytes.subarray(start, reader.at),
     address: Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address,
     type,
-    payload: part(payloadAt, payloadLength),
+    payload,
     seq,
     timestamp,
     ttl,
     expiresAt: Math.min(Number(timestamp) + ttl, lastSecond(delegated)),
-    publicKey: part(publicKeyAt, 32),
-    signature: part(signatureAt, 64),
+    publicKey: bytes.subarray(publicKeyAt, publicKeyAt + 32),
+    signature: bytes.subarray(signatureAt, signatureAt + 64),
     delegation,
     delegatedAt: delegated?.issuedAt ?? 0n
   }
@@ -118,7 +114,8 @@ const key = (reader: Cbor.Reader, expected: number): void => {
 
 const byteStringSize = (length: number): number => Cbor.uintSize(length) + length
 
-const delegationSize = (length: number | undefined): number => length === undefined ? 0 : 1 + byteStringSize(length)
+const delegationSize = (delegation: Uint8Array | undefined): number =>
+  delegation === undefined ? 0 : 1 + byteStringSize(delegation.length)
 
 /**
  * @internal
@@ -160,7 +157,7 @@ const writeSigned = (writer: Cbor.Writer, fields: SignedFields): void => {
  */
 export const signedBytes = (record: SignedRecord): Uint8Array => {
   const { bytes } = record
-  const end = bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation?.length)
+  const end = bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation)
   const message = new Uint8Array(domain.length + end)
   message.set(domain)
   message.set(bytes.subarray(0, end), domain.length)

@@ -33,7 +33,7 @@ export type AddResult =
  */
 export interface MaintenanceLimits {
   readonly pendingProbes: number
-  /** Whether contacts are left waiting that would find no place, as all of their bucket were heard from lately. */
+  /** Whether contacts are left waiting as long as the one whose place they would get was heard from lately. */
   readonly spareTaken: boolean
   readonly staleProbes: number
   readonly refills: number
@@ -96,9 +96,9 @@ class Entry {
   /** The first 32 bits of the id, which nearly always decide which of two is closer. */
   readonly prefix: number
   readonly bucket: Bucket
-  readonly addedAt: number
   readonly learnedFrom: NodeId.NodeId | undefined
   contact: Contact
+  addedAt: number
   verifiedAt: number
   /** When it was last to be probed for its silence. */
   probedAt = never
@@ -123,7 +123,7 @@ interface Candidate {
 interface Pending {
   readonly contact: Contact
   readonly learnedFrom: NodeId.NodeId | undefined
-  readonly addedAt: number
+  addedAt: number
 }
 
 interface Probe {
@@ -194,6 +194,7 @@ export class RoutingTable {
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<Bucket> = []
   private readonly entriesById = new Map<NodeId.NodeId, Entry>()
+  private maintainedAt = never
 
   constructor(options: Routing.Options & { readonly self: NodeId.NodeId }) {
     this.self = options.self
@@ -472,6 +473,8 @@ export class RoutingTable {
    * not handed out again before its pause is over; the deepest go first.
    */
   maintenance(now: number, freshCutoff: number, staleCutoff: number, limits: MaintenanceLimits): MaintenanceWork {
+    if (now < this.maintainedAt) this.setBack(now)
+    this.maintainedAt = now
     const pendingToProbe: Array<Contact> = []
     const staleToProbe: Array<Contact> = []
     const due: Array<Bucket> = []
@@ -479,7 +482,7 @@ export class RoutingTable {
       const { entries, pending } = bucket
       // In order of age, so that the expired ones are the first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
-      if (!limits.spareTaken || !this.isFullOfFresh(bucket, freshCutoff)) {
+      if (!limits.spareTaken || !this.isTakenIn(bucket, freshCutoff)) {
         for (let i = 0; i < pending.length && pendingToProbe.length < limits.pendingProbes; i++) {
           pendingToProbe.push(pending[i].contact)
         }
@@ -532,6 +535,21 @@ export class RoutingTable {
     return probed.map(({ contact }) => contact)
   }
 
+  /** The clock was set back: what it has yet to reach would be young for as long as that takes. */
+  private setBack(now: number): void {
+    for (const bucket of this.existing) {
+      for (const entry of bucket.entries) {
+        entry.addedAt = Math.min(entry.addedAt, now)
+        entry.verifiedAt = Math.min(entry.verifiedAt, now)
+        entry.probedAt = Math.min(entry.probedAt, now)
+      }
+      for (const pending of bucket.pending) pending.addedAt = Math.min(pending.addedAt, now)
+      bucket.noProbeBefore = Math.min(bucket.noProbeBefore, now + probeLifetimeMillis)
+      bucket.refilledAt = Math.min(bucket.refilledAt, now)
+      bucket.summary = undefined
+    }
+  }
+
   private summarize(bucket: Bucket): Summary {
     const times: Array<number> = []
     let hearsaySince = Infinity
@@ -570,7 +588,8 @@ export class RoutingTable {
    * among them. To look again soon would bring nothing more, so these have the
    * longest pause before them. If the lookup found fewer than k nodes, they may
    * be all there are, or all that somebody let us see: it counts as a futile
-   * refill of the other buckets.
+   * refill of the other buckets. Nodes that a lookup leaves out because it has
+   * enough of their subnet are not missed.
    */
   lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): ReadonlyArray<number> {
     if (closest.length === 0) return []
@@ -592,13 +611,13 @@ export class RoutingTable {
     return whole.map((bucket) => bucket.index)
   }
 
-  /** Whether a newcomer to the contact's bucket would find no place: it is full of contacts heard from after `cutoff`. */
+  /** Whether the contact's bucket is full, and the one whose place a newcomer would get was heard from after `cutoff`. */
   isTaken(id: NodeId.NodeId, cutoff: number): boolean {
     const bucket = this.existingBucket(id)
-    return bucket !== undefined && this.isFullOfFresh(bucket, cutoff)
+    return bucket !== undefined && this.isTakenIn(bucket, cutoff)
   }
 
-  private isFullOfFresh({ entries }: Bucket, cutoff: number): boolean {
+  private isTakenIn({ entries }: Bucket, cutoff: number): boolean {
     return entries.length >= this.k && entries[0].verifiedAt > cutoff
   }
 

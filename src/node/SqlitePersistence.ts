@@ -82,7 +82,11 @@ const startWorker = Effect.map(
   Effect.acquireRelease(
     Effect.try({
       try: () => {
-        const worker = new Worker(program, { name: "effect-dht state", execArgv: [] })
+        const worker = new Worker(program, {
+          name: "effect-dht state",
+          // Where node:sqlite is there but still called an experiment, that is nobody's news.
+          execArgv: ["--disable-warning=ExperimentalWarning"]
+        })
         worker.unref()
         return worker
       },

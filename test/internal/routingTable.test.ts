@@ -560,6 +560,19 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(work(table, start + 60 * minute).bucketsToRefill, [])
     })
 
+    it("counts on from now where the clock was set back", () => {
+      const ahead = start + 24 * 60 * minute
+      const table = tableOf([], { k: 2 })
+      table.add(contact(inBucket0(1)), ahead, ahead)
+      table.add(contact(shallow(0x40)), undefined, ahead)
+      work(table, ahead)
+      work(table, start)
+      const { bucketsToRefill, staleToProbe } = work(table, start + 31 * minute)
+      assert.deepStrictEqual(ids(staleToProbe), [shallow(0x40)])
+      assert.deepStrictEqual(bucketsToRefill, [0, 1])
+      assert.deepStrictEqual(ids(table.quiet(start + 31 * minute, start + minute, 99)), [inBucket0(1)])
+    })
+
     it("hands out no refill where the limit is none", () => {
       const table = tableOf([inBucket0(1)])
       assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])

@@ -66,11 +66,8 @@ const attempt = Effect.fnUntraced(
       })
     )
     // All nodes of a network may be given the same list, with themselves in it.
-    if (!contacts.some(({ id }) => id !== dht.nodeId)) {
-      const own = contacts.map(({ host, port }) => ({
-        address: SocketAddress.format({ host, port }),
-        reason: "it is this node"
-      }))
+    if (contacts.length === 0) {
+      const own = addresses.map((address) => ({ address: SocketAddress.format(address), reason: "it is this node" }))
       return yield* new NotJoined({ unusable: [...unusable, ...own] })
     }
   }

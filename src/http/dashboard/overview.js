@@ -149,7 +149,7 @@ export const advice = (overview) => {
       h(
         "pre",
         { tabindex: 0, "aria-label": "Command" },
-        `effect-dht node --bootstrap ${self} --data ./another --no-http`
+        `effect-dht node --bootstrap ${self} --listen 0.0.0.0:0 --data ./another --no-http`
       ),
       h("p", {}, "Or start this one with the address of a node of the network that it shall join:"),
       h("pre", { tabindex: 0, "aria-label": "Command" }, "effect-dht node --bootstrap HOST:PORT")

@@ -75,7 +75,7 @@ export const show = (report, lookUp) => {
       empty(
         "Nothing is stored here.",
         "A record is left with the nodes closest to its key. To leave one: ",
-        h("code", {}, "effect-dht publish topic --topic chess --name Ann")
+        h("code", {}, "effect-dht publish topic chess --name Ann")
       )
     )
     return
