@@ -81,7 +81,7 @@ const join = Effect.fnUntraced(function*(options: Options) {
     Effect.tapError(({ unusable }) => {
       const event = Output.print(options.json, { event: "bootstrap-failed", failures: unusable }, [])
       const line = `No bootstrap node answers yet (${Session.list(unusable)}); this node stays up and tries again`
-      const warning = warned ? Effect.logDebug(line) : Output.warn(line)
+      const warning = warned ? Effect.logDebug(line) : Effect.logWarning(line)
       warned = true
       return Effect.andThen(event, warning)
     }),
