@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import * as Fs from "node:fs"
@@ -129,6 +130,15 @@ describe.concurrent("processes", () => {
         assert.strictEqual(Fs.statSync(join(data, "identity.ed25519")).mode & 0o777, 0o600)
       }
     }), 120_000)
+
+  it("fail when what they print cannot be written, and not when its reader has left", () => {
+    const args = ["src/bin.ts", "simulate", "--nodes", "5", "--hours", "0.02", "--json"]
+    const full = Fs.openSync("/dev/full", "w")
+    assert.strictEqual(spawnSync(process.execPath, args, { stdio: ["ignore", full, "ignore"] }).status, 1)
+    Fs.closeSync(full)
+    const left = spawnSync("sh", ["-c", `{ ${[process.execPath, ...args].join(" ")}; echo $? >&2; } | true`])
+    assert.strictEqual(left.stderr.toString().trim(), "0")
+  })
 
   it.live("keep their identity from one start to the next", () =>
     Effect.gen(function*() {

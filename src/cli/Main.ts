@@ -9,13 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { main } from "./Cli.ts"
 
-/** Whoever read our output may have left, and a node lives on; what could not be written was lost. */
-let isLost = false
-const onError = (error: NodeJS.ErrnoException): void => {
-  if (error.code !== "EPIPE") isLost = true
-}
-process.stdout.on("error", onError)
-process.stderr.on("error", onError)
+// Whoever read our output may have left; a node lives on.
+process.stdout.on("error", () => {})
+process.stderr.on("error", () => {})
+
+/** Whether some output could not be written, though its reader is there. */
+const isLost = (): boolean =>
+  [process.stdout, process.stderr].some(({ errored }: { readonly errored: NodeJS.ErrnoException | null }) =>
+    errored !== null && errored.code !== "EPIPE"
+  )
 
 main(process.argv.slice(2)).pipe(
   Effect.tap((code) =>
@@ -29,7 +31,7 @@ main(process.argv.slice(2)).pipe(
     // An interrupted command has not done its work, unless it says otherwise.
     teardown: (exit, onExit) => {
       const code = Number(process.exitCode ?? (Exit.isSuccess(exit) ? 0 : 130))
-      onExit(code === 0 && isLost ? 1 : code)
+      onExit(code === 0 && isLost() ? 1 : code)
     }
   })
 )
