@@ -172,9 +172,8 @@ const make = Effect.gen(function*() {
 
   /** Asks contacts, all at once, for nodes of a far bucket each. */
   const askAll = (questions: ReadonlyArray<readonly [bucket: number, contacts: ReadonlyArray<Contact>]>) =>
-    Effect.forEach(
+    Effect.all(
       questions.flatMap(([bucket, contacts]) => contacts.map((contact) => askAbout(bucket, contact))),
-      (request) => request,
       { concurrency: "unbounded", discard: true }
     )
 
@@ -188,9 +187,13 @@ const make = Effect.gen(function*() {
       if (routing.core.verifiedAt(peer.id) === undefined) routing.core.remove(peer.id)
       return
     }
-    const now = clock.currentTimeMillisUnsafe()
-    for (const contact of answer.success.body.nodes ?? []) routing.core.add(contact, undefined, now, peer.id)
+    hear(answer.success)
   })
+
+  const hear = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void => {
+    const now = clock.currentTimeMillisUnsafe()
+    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
+  }
 
   /** The latest addresses given; the oldest go first. */
   const given = new RecencyMap<string, SocketAddress.SocketAddress>(maxGiven)
@@ -207,21 +210,13 @@ const make = Effect.gen(function*() {
     const strange = Array.from(given).filter(({ key }) => !known.has(key))
     if (strange.length === 0) return
     const { value: address } = strange[visits++ % strange.length]
-    const { body, from } = yield* rpc.request(
-      address,
-      { _tag: "FindNode", target: identity.nodeId },
-      Rpc.probePatience(health)
-    )
-    const now = clock.currentTimeMillisUnsafe()
-    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
+    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probePatience(health)))
   }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
-
-  const isSame = (a: SocketAddress.SocketAddress, b: SocketAddress.SocketAddress): boolean =>
-    SocketAddress.key(a) === SocketAddress.key(b)
 
   const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
 
   const join = Effect.fn("Bootstrap.join")(function*(named: ReadonlyArray<SocketAddress.SocketAddress>) {
+    const names = new Set(named.map(SocketAddress.key))
     for (const address of named) given.use(SocketAddress.key(address), () => address)
     const addresses = Array.from(
       new Map([...named, ...remembered].map((address) => [SocketAddress.key(address), address])).values()
@@ -250,7 +245,7 @@ const make = Effect.gen(function*() {
       remembered = []
       yield* findPlace(contacts)
       yield* savePeers
-    } else if (failures.some(({ address }) => named.some((other) => isSame(address, other)))) {
+    } else if (failures.some(({ address }) => names.has(SocketAddress.key(address)))) {
       return yield* new CannotJoin({ failures })
     }
     return contacts

@@ -266,7 +266,7 @@ const make = Effect.gen(function*() {
     }
     const outcome = routing.core.add(contact, now, now)
     if (outcome._tag !== "Probe") return
-    // Whoever was heard from just now need not be asked.
+    // Whoever was heard from lately need not be asked.
     if (routing.core.isTaken(contact.id, now - freshMillis)) routing.core.probed(outcome.oldest.id, true, now)
     else probe(outcome.oldest)
   }

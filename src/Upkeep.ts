@@ -2,8 +2,8 @@
  * What keeps a node's view of the network alive while nobody asks it anything:
  * a heartbeat that probes contacts nobody has confirmed or that fell silent,
  * fills up thin buckets, joins again when everybody is lost, and looks after
- * the addresses that it once joined through. All of it is
- * bounded per beat, and none of it delays an answer.
+ * the addresses that it once joined through. All of it is bounded per beat, and
+ * none of it delays an answer.
  *
  * @since 0.1.0
  */

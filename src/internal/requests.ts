@@ -12,7 +12,6 @@ import * as Address from "../Address.ts"
 import type { Alarms } from "../Alarms.ts"
 import type { Contact } from "../Contact.ts"
 import * as Message from "../Message.ts"
-import type { TransactionId } from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Request from "../Request.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
@@ -54,8 +53,8 @@ export interface Options {
   readonly times: NodeEvents["requestTimes"]
   /** Unix milliseconds. */
   readonly now: () => number
-  readonly transactionId: () => TransactionId
-  readonly send: (body: Message.Body, to: SocketAddress, transactionId: TransactionId) => SendError | undefined
+  readonly transactionId: () => Message.TransactionId
+  readonly send: (body: Message.Body, to: SocketAddress, transactionId: Message.TransactionId) => SendError | undefined
   /** A peer answered from where it was asked. Elsewhere anybody can have sent its word from. */
   readonly heard: (body: Message.Body, from: Contact) => void
 }
@@ -101,7 +100,7 @@ export class Question extends Call.Call {
 export class Requests {
   private readonly options: Options
   private readonly pending = new Set<Question>()
-  private readonly byTransaction = new Map<TransactionId, Question>()
+  private readonly byTransaction = new Map<Message.TransactionId, Question>()
   private answeredCount = 0
 
   constructor(options: Options) {

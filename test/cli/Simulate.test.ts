@@ -52,6 +52,15 @@ describe("effect-dht simulate", () => {
       assert.notStrictEqual(hashOf(other.out), hashOf(first.out))
     }))
 
+  it.effect("says the smallest shares and spans so that it understands them", () =>
+    Effect.gen(function*() {
+      const odd = [...small, "--loss", "0.0000001", "--partition", "at=90.5s,for=0.4s,share=0.5", "--json"]
+      const first = JSON.parse((yield* run(odd)).out[0])
+      const again = yield* run([...first.command.split(" ").slice(2), "--json"])
+      assert.deepStrictEqual(again.error, [])
+      assert.deepStrictEqual(JSON.parse(again.out[0]).scenario, first.scenario)
+    }))
+
   it.effect("understands all of its options, and says them in the command", () =>
     Effect.gen(function*() {
       const { out } = yield* run([...all, "--json"])
