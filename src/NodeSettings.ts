@@ -1,5 +1,6 @@
 /**
- * What an application may change while its node runs.
+ * What part a node takes in the network, and what of it an application may
+ * change while the node runs.
  *
  * @since 0.1.0
  */
@@ -12,8 +13,14 @@ import * as Ref from "effect/Ref"
  * @since 0.1.0
  */
 export interface Options {
-  /** A passive node answers, but looks nothing up unless it is asked to. Defaults to false. */
+  /** A passive node answers, but looks nothing up unless it is asked to. Defaults to whether it is a client. */
   readonly passive?: boolean | undefined
+  /**
+   * A client is there for a few requests of its own. It tells its peers so, which
+   * answer it and keep it out of their routing tables, and takes no records to
+   * hold. Defaults to false.
+   */
+  readonly client?: boolean | undefined
 }
 
 /**
@@ -22,6 +29,7 @@ export interface Options {
  */
 export class NodeSettings extends Context.Service<NodeSettings, {
   readonly passive: Ref.Ref<boolean>
+  readonly client: boolean
 }>()("effect-dht/NodeSettings") {}
 
 /**
@@ -29,4 +37,7 @@ export class NodeSettings extends Context.Service<NodeSettings, {
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<NodeSettings> =>
-  Layer.sync(NodeSettings, () => ({ passive: Ref.makeUnsafe(options.passive ?? false) }))
+  Layer.sync(NodeSettings, () => {
+    const client = options.client ?? false
+    return { client, passive: Ref.makeUnsafe(options.passive ?? client) }
+  })

@@ -21,6 +21,7 @@ import * as Result from "effect/Result"
 import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import * as Endpoint from "./Endpoint.ts"
+import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { InFlight } from "./InFlight.ts"
 import { Lookup } from "./internal/lookup.ts"
@@ -317,7 +318,11 @@ const make = Effect.gen(function*() {
         for (const record of valid) keep(record, at)
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
-        lookup.answered(contact.id, alarms.now(), { nodes, holdsRecord: valid.length > 0 })
+        lookup.answered(contact.id, alarms.now(), {
+          nodes,
+          holdsRecord: valid.length > 0,
+          isClient: health.core.has(contact.id, Features.Bit.client)
+        })
         ongoing.stepped(contact.id)
       }
     }

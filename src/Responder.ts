@@ -16,6 +16,7 @@ import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
 import type { Body } from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
+import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
@@ -88,6 +89,7 @@ const make = Effect.gen(function*() {
   const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
   const interests = yield* Interests
   const subscribers = yield* Subscribers
+  const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
 
   const isBad = (id: NodeId.NodeId) => health.core.isBad(id)
@@ -98,7 +100,7 @@ const make = Effect.gen(function*() {
     const isLater = health.core.version(to.id, now) === "later"
     return {
       _tag: "StoreResponse",
-      stored: outcome === "Stored" || isLater && outcome === "AlreadyHad",
+      stored: outcome === "Stored" || outcome === "AlreadyHad",
       alreadyHad: isLater && outcome === "AlreadyHad",
       reason: isLater ? reasons[outcome] : 0
     }
@@ -134,6 +136,8 @@ const make = Effect.gen(function*() {
       case "Store": {
         const { key, record } = request
         const seconds = Math.floor(now / 1000)
+        // What a node holds that is about to leave is lost.
+        if (settings.client) return toSender(storeResponse(from, "Unwanted", now))
         // Refusing comes before the signature wherever it can.
         if (Record.fault(record, seconds) !== undefined) return toSender(storeResponse(from, "Invalid", now))
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
@@ -175,6 +179,7 @@ export const layer: Layer.Layer<
   Responder,
   never,
   | NodeIdentity
+  | NodeSettings
   | Interests
   | Store
   | Subscribers

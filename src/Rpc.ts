@@ -21,6 +21,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
+import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
 import { type Done, type Question, Requests } from "./internal/requests.ts"
@@ -28,6 +29,7 @@ import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
+import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
 import * as Request from "./Request.ts"
@@ -129,6 +131,7 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability
   const seen = yield* SeenPeers
+  const features = Features.own(yield* NodeSettings)
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
   const observations = yield* PubSub.sliding<Observation>(64)
@@ -160,7 +163,7 @@ const make = Effect.gen(function*() {
 
   const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
     if (closed) return new Transport.TransportClosed()
-    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId }), to)
+    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId, features }), to)
     if (error === undefined) traffic.sent++
     return error
   }
@@ -173,6 +176,10 @@ const make = Effect.gen(function*() {
     PubSub.publishUnsafe(observations, { reporter, address })
   }
 
+  /** Whether a peer says that it will be gone soon, so that a place in the table would be wasted. */
+  const isClient = (id: NodeId.NodeId): boolean => health.core.has(id, Features.Bit.client)
+  routing.core.isClient = isClient
+
   const requests = new Requests({
     alarms,
     health: health.core,
@@ -180,6 +187,7 @@ const make = Effect.gen(function*() {
     now: () => clock.currentTimeMillisUnsafe(),
     transactionId,
     send,
+    isWorthKnowing: ({ id }) => !isClient(id),
     heard: observe
   })
 
@@ -238,7 +246,7 @@ const make = Effect.gen(function*() {
       port: from.port
     }
     const asked = question?.peer
-    learn(contact, now, asked !== undefined && from.host === asked.host && from.port === asked.port)
+    learn(contact, message.features, now, asked !== undefined && from.host === asked.host && from.port === asked.port)
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
@@ -257,10 +265,14 @@ const make = Effect.gen(function*() {
    * by anybody from anywhere, though, so it does not move a contact we have:
    * the new address has to be asked and answer, as only its owner can.
    */
-  const learn = (contact: Contact, now: number, answered: boolean): void => {
-    seen.core.seen(contact.id, now)
+  const learn = (contact: Contact, features: Features.Features, now: number, answered: boolean): void => {
     const known = routing.core.get(contact.id)
-    if (!answered && known !== undefined && (known.host !== contact.host || known.port !== contact.port)) {
+    const isElsewhere = known !== undefined && (known.host !== contact.host || known.port !== contact.port)
+    const isBelieved = answered || !isElsewhere
+    if (isBelieved) health.core.shows(contact.id, features)
+    if (isClient(contact.id)) return routing.core.forget(contact.id)
+    seen.core.seen(contact.id, now)
+    if (!isBelieved) {
       if (!moving.has(contact.id) && moving.size < maxMoving) confirmMove(contact)
       return
     }
@@ -364,6 +376,7 @@ export const layer: Layer.Layer<
   | Alarms
   | NodeEvents
   | NodeIdentity
+  | NodeSettings
   | Transport.Transport
   | Verifier
   | Responder

@@ -86,12 +86,12 @@ describe("Responder", () => {
       )
     }).pipe(onNetwork))
 
-  it.effect("stores a record that holds, and says no to one that it has", () =>
+  it.effect("stores a record that holds, and says yes to one that it has", () =>
     Effect.gen(function*() {
       const { ask, node } = yield* setUp
       const record = endpoint("owner")
       assert.deepStrictEqual(yield* ask({ _tag: "Store", record, key: undefined }), stored(true))
-      assert.deepStrictEqual(yield* ask({ _tag: "Store", record, key: undefined }), stored(false))
+      assert.deepStrictEqual(yield* ask({ _tag: "Store", record, key: undefined }), stored(true))
       const held = yield* Context.get(node, Store).getAll(Record.ownKey(record), 0)
       assert.deepStrictEqual(held.map(({ seq }) => seq), [1n])
     }).pipe(onNetwork))

@@ -173,7 +173,7 @@ describe("both versions on the wire", () => {
           if (body._tag === "StoreResponse") return body
         }
       })
-      assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 0 })
+      assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: false, reason: 0 })
       Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later", now * 1000)
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
     }).pipe(onNetwork))

@@ -11,7 +11,7 @@ import { join, posix } from "node:path"
 const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
   ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
-  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Message", "TransactionId"]],
+  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Features", "Message", "TransactionId"]],
   ["datagrams", ["Transport"]],
   ["state", [
     "Alarms",

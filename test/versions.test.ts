@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { InvalidDelegation } from "../src/DhtError.ts"
 import * as Endpoint from "../src/Endpoint.ts"
+import * as Features from "../src/Features.ts"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
@@ -181,13 +182,16 @@ describe("a peer of a later version", () => {
       assert.deepStrictEqual(yield* store(record), answers({ stored: true, alreadyHad: true }))
     }).pipe(onNetwork))
 
-  it.effect("is told nothing of that before it has shown that it is one", () =>
+  it.effect("is told yes or no before it has shown that it is one, and yes where the record is held", () =>
     Effect.gen(function*() {
       const { store } = yield* storing
       const record = endpoint("owner")
       assert.deepStrictEqual(yield* store(record, key), answers({ stored: false }))
       assert.deepStrictEqual(yield* store(record), answers({ stored: true }))
-      assert.deepStrictEqual(yield* store(record), answers({ stored: false }))
+      assert.deepStrictEqual(yield* store(record), answers({ stored: true }))
+      const older = Result.getOrThrow(Record.decode(record.bytes))
+      assert.deepStrictEqual(yield* store(endpoint("owner", { seq: 2n })), answers({ stored: true }))
+      assert.deepStrictEqual(yield* store(older), answers({ stored: true }))
     }).pipe(onNetwork))
 
   it.effect("shows it by subscribing", () =>
@@ -197,6 +201,21 @@ describe("a peer of a later version", () => {
       yield* peer.receive
       assert.strictEqual(health.version(peer.id, network.now * 1000), "later")
     }).pipe(onNetwork))
+
+  for (
+    const [what, answer] of [
+      ["what it had already", { stored: true, alreadyHad: true, reason: 0 }],
+      ["why it refuses", { stored: false, alreadyHad: false, reason: 1 }]
+    ] as const
+  ) {
+    it.effect(`shows it by saying ${what}`, () =>
+      Effect.gen(function*() {
+        const { dht, health, peer } = yield* storing
+        yield* serve(peer, () => ({ _tag: "StoreResponse", ...answer }))
+        yield* dht.storeAt(peer, endpoint("owner"))
+        assert.strictEqual(health.version(peer.id, network.now * 1000), "later")
+      }).pipe(onNetwork))
+  }
 
   it.effect("is asked in its own words every time once it has answered them", () =>
     Effect.gen(function*() {
@@ -223,6 +242,104 @@ describe("a peer of a later version", () => {
       isOld = false
       yield* TestClock.adjust("12 minutes")
       assert.strictEqual(health.version(peer.id, (network.now + 780) * 1000), "later")
+    }).pipe(onNetwork))
+})
+
+describe("a peer whose messages show that it understands v0.2", () => {
+  const v02 = Features.Bit["v0.2"]
+
+  /** Drops what is of a later version, as long as it is an old one. */
+  const changing = Effect.gen(function*() {
+    const world = yield* setUp
+    const { dht, peer, self } = world
+    const is = { old: false }
+    const subscribed: Array<boolean> = []
+    yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+      const { from, message: { body, transactionId } } = yield* peer.receive
+      if (body._tag === "FindValue") subscribed.push(body.subscribe)
+      const answer = is.old && isLater(body) ? undefined : helpful(peer)(body, from)
+      if (answer !== undefined) yield* peer.send(from, answer, transactionId, is.old ? 0 : v02)
+    })))
+    const show = (features: Features.Features) =>
+      Effect.andThen(
+        peer.send(self, { _tag: "Ping", address: peer.address }, "ee".repeat(20), features),
+        settled
+      )
+    yield* dht.addContact(peer)
+    return { ...world, is, show, subscribed }
+  })
+
+  it.effect("is answered in words of v0.2 at once, whatever unknown bits it shows besides", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const record = endpoint("owner")
+      for (const alreadyHad of [false, true]) {
+        yield* peer.send(self, { _tag: "Store", record, key: undefined }, "00".repeat(20), 0xfff0 | v02)
+        const { body } = (yield* peer.receive).message
+        assert.deepStrictEqual(body, { _tag: "StoreResponse", stored: true, alreadyHad, reason: 0 })
+      }
+    }).pipe(onNetwork))
+
+  it.effect("is asked in words of v0.2 in every attempt, however many get lost", () =>
+    Effect.gen(function*() {
+      const { dht, node, peer, self } = yield* setUp
+      yield* dht.addContact(peer)
+      yield* peer.send(self, { _tag: "Ping", address: peer.address }, "00".repeat(20), v02)
+      yield* settled
+      yield* watchTopic(node)
+      yield* settled
+      yield* TestClock.adjust("2 seconds")
+      yield* peer.send(self, { _tag: "Ping", address: peer.address }, "01".repeat(20), v02)
+      const asked: Array<boolean> = []
+      while (true) {
+        const { body, transactionId } = (yield* peer.receive).message
+        if (body._tag === "FindValue") asked.push(body.subscribe)
+        if (transactionId === "01".repeat(20)) break
+      }
+      assert.isAbove(asked.length, 1)
+      assert.isFalse(asked.includes(false))
+    }).pipe(onNetwork))
+
+  it.effect("is believed at once when it comes back without", () =>
+    Effect.gen(function*() {
+      const { health, is, node, show, subscribed } = yield* changing
+      yield* show(v02)
+      is.old = true
+      yield* show(0)
+      assert.isUndefined(health.version(network.identity("peer").nodeId, network.now * 1000))
+      yield* watchTopic(node)
+      yield* settled
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(subscribed.slice(0, 2), [true, false])
+    }).pipe(onNetwork))
+
+  it.effect("is guessed at again where it gives no answer to what it is said to understand", () =>
+    Effect.gen(function*() {
+      const { health, is, node, show, subscribed } = yield* changing
+      yield* show(v02)
+      is.old = true
+      yield* watchTopic(node)
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(subscribed.includes(false))
+      assert.strictEqual(health.version(network.identity("peer").nodeId, (network.now + 60) * 1000), "first")
+    }).pipe(onNetwork))
+
+  it.effect("is not known by what comes from elsewhere in its name", () =>
+    Effect.gen(function*() {
+      const { health, peer, self, show } = yield* changing
+      yield* show(v02)
+      const elsewhere = yield* network.puppet("peer", network.socketOf(61))
+      yield* elsewhere.send(self, { _tag: "FindNode", target: key }, "dd".repeat(20), 0)
+      yield* settled
+      assert.isTrue(health.has(peer.id, v02))
+    }).pipe(onNetwork))
+
+  it.effect("is one of ours", () =>
+    Effect.gen(function*() {
+      const { dht, peer } = yield* setUp
+      yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
+      assert.strictEqual((yield* peer.receive).message.features, v02)
     }).pipe(onNetwork))
 })
 

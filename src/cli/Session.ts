@@ -134,8 +134,7 @@ export const layer = (
       )
     }
     const { listen, ...resolved } = yield* resolve(bootstrap)
-    // Nobody needs to find a node that leaves in a moment, so it does not look for its neighbours.
-    return Layer.effectDiscard(join(resolved)).pipe(Layer.provideMerge(DhtLive({ listen, passive: true })))
+    return Layer.effectDiscard(join(resolved)).pipe(Layer.provideMerge(DhtLive({ listen, client: true })))
   }))
 
 /**

@@ -80,6 +80,8 @@ export interface Answer {
   readonly nodes: ReadonlyArray<Contact>
   /** Whether it came with a valid record of those looked for. */
   readonly holdsRecord: boolean
+  /** Whether the node will be gone soon, and so is none of the closest. */
+  readonly isClient?: boolean | undefined
 }
 
 /**
@@ -125,6 +127,7 @@ interface Candidate {
   slowAt: number
   endedAt: number | undefined
   holdsRecord: boolean
+  isClient: boolean
   closerNodes: number
 }
 
@@ -224,6 +227,7 @@ export class Lookup {
     const candidate = this.end(id, now, "Answered")
     if (candidate === undefined) return
     candidate.holdsRecord = answer.holdsRecord
+    candidate.isClient = answer.isClient ?? false
     if (answer.holdsRecord) this.holders++
     for (const contact of answer.nodes.slice(0, this.maxNodesPerAnswer)) {
       const learned = this.learn(contact, candidate)
@@ -347,6 +351,7 @@ export class Lookup {
       slowAt: 0,
       endedAt: undefined,
       holdsRecord: false,
+      isClient: false,
       closerNodes: 0
     }
     this.byId.set(contact.id, candidate)
@@ -408,12 +413,12 @@ export class Lookup {
 
 const isUnasked = ({ state }: Candidate): boolean => state === "Unasked"
 
-const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answered"
+const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answered" && !candidate.isClient
 
 const depthOf = ({ teacher }: Candidate): number => teacher === undefined ? 0 : depthOf(teacher) + 1
 
 const stands = (candidate: Candidate, now: number): boolean =>
-  candidate.state === "Answered" || candidate.state === "Asked" && now < candidate.slowAt
+  hasAnswered(candidate) || candidate.state === "Asked" && now < candidate.slowAt
 
 const isCloser = (candidate: Candidate, other: Candidate | undefined): boolean =>
   other === undefined || candidate.near < other.near ||

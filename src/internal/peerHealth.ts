@@ -1,10 +1,11 @@
 /**
  * What our own requests taught us about each peer: whether it answers, how
- * long that takes, and when it deserves the next try. Times are Unix
- * milliseconds.
+ * long that takes, and when it deserves the next try; and what its messages say
+ * that it can do. Times are Unix milliseconds.
  *
  * @since 0.1.0
  */
+import * as Features from "../Features.ts"
 import type { NodeId } from "../NodeId.ts"
 import type { Health, Options } from "../PeerHealth.ts"
 import { RecencyMap } from "./recencyMap.ts"
@@ -99,6 +100,11 @@ export class PeerHealth {
   private readonly peers: RecencyMap<NodeId, Peer>
   /** Those of bad state: most questions are whether somebody is one of the few. */
   private readonly bad = new Set<NodeId>()
+  /**
+   * What the peers said of themselves, as far as that is anything. Apart from the
+   * rest, because anybody can say something, and only some are asked.
+   */
+  private readonly shown: RecencyMap<NodeId, { features: Features.Features }>
   private readonly capacity: number
   private readonly everyone = new RoundTrip()
   /** The share of attempts that got lost among those to peers that answered one. */
@@ -107,6 +113,7 @@ export class PeerHealth {
   constructor(options?: Options) {
     this.capacity = options?.capacity ?? 10_000
     this.peers = new RecencyMap(this.capacity)
+    this.shown = new RecencyMap(this.capacity)
   }
 
   get size(): number {
@@ -211,8 +218,25 @@ export class PeerHealth {
     return now - (peer?.answeredAt ?? 0) < measuredMillis ? measured : Math.min(measured, usual)
   }
 
-  /** Remembers which version of the protocol a peer speaks. Who has shown a later one does not unlearn it. */
+  /** The features in the header of a peer's latest message: those that are missing now are gone. */
+  shows(id: NodeId, features: Features.Features): void {
+    if (features === 0 && this.shown.get(id) === undefined) return
+    if (!Features.has(features, Features.Bit["v0.2"])) this.doubtVersion(id)
+    this.shown.use(id, () => ({ features })).features = features
+  }
+
+  /** Whether the peer has shown a feature. */
+  has(id: NodeId, bit: Features.Bit): boolean {
+    return Features.has(this.shown.get(id)?.features ?? 0, bit)
+  }
+
+  /**
+   * Remembers a guess at which version of the protocol a peer speaks; one that
+   * says so itself is not guessed at. Who has shown a later one does not unlearn
+   * it.
+   */
   speaks(id: NodeId, version: Version, now: number): void {
+    if (this.has(id, Features.Bit["v0.2"])) return
     const peer = this.peers.use(id, makePeer)
     if (peer.version === "later") return
     peer.version = version
@@ -220,10 +244,23 @@ export class PeerHealth {
   }
 
   /**
-   * Which version the peer speaks, if it has shown. That it speaks the first
-   * only is forgotten after a while: a lost datagram makes it look the same.
+   * A peer that said which version it speaks may have come back with another one:
+   * until it says so again, it is guessed at.
+   */
+  doubtVersion(id: NodeId): void {
+    const shown = this.shown.get(id)
+    if (shown === undefined || !Features.has(shown.features, Features.Bit["v0.2"])) return
+    shown.features &= ~Features.Bit["v0.2"]
+    const peer = this.peers.get(id)
+    if (peer !== undefined) peer.version = undefined
+  }
+
+  /**
+   * Which version the peer speaks, as it says or has shown. That it speaks the
+   * first only is forgotten after a while: a lost datagram makes it look the same.
    */
   version(id: NodeId, now: number): Version | undefined {
+    if (this.has(id, Features.Bit["v0.2"])) return "later"
     const peer = this.peers.get(id)
     return peer?.version === "first" && now - peer.versionShownAt >= firstVersionMillis ? undefined : peer?.version
   }

@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import type { Alarms } from "../Alarms.ts"
 import type { Contact } from "../Contact.ts"
+import * as Features from "../Features.ts"
 import * as Message from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Request from "../Request.ts"
@@ -35,6 +36,21 @@ const responseType = {
 const plain = (body: Request.Request): Request.Request =>
   body._tag === "FindValue" && body.subscribe ? { ...body, subscribe: false } : body
 
+/** Whether a request said something that the first version does not know, in one of its attempts at least. */
+const isLaterRequest = ({ attempts, body }: Question): boolean =>
+  plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)
+
+/** An answer with no other nodes than those wanted. */
+const withNodes = (body: Message.Body, isWanted: (node: Contact) => boolean): Message.Body =>
+  (body._tag === "FindNodeResponse" || body._tag === "FindValueResponse") && body.nodes !== null &&
+    !body.nodes.every(isWanted)
+    ? { ...body, nodes: body.nodes.filter(isWanted) }
+    : body
+
+/** Whether an answer says something that the first version does not know. */
+const isLater = (body: Message.Body): boolean =>
+  body._tag === "PushAck" || body._tag === "StoreResponse" && (body.alreadyHad || body.reason !== 0)
+
 /**
  * Is told what came of a request, once.
  *
@@ -55,6 +71,8 @@ export interface Options {
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
   readonly send: (body: Message.Body, to: SocketAddress, transactionId: Message.TransactionId) => SendError | undefined
+  /** Whether a node that an answer names is worth knowing. */
+  readonly isWorthKnowing: (node: Contact) => boolean
   /** A peer answered from where it was asked. Elsewhere anybody can have sent its word from. */
   readonly heard: (body: Message.Body, from: Contact) => void
 }
@@ -162,12 +180,11 @@ export class Requests {
     this.answeredCount++
     times[question.body._tag].answered.add((alarms.now() - startedAt) / 1000)
     health.succeeded(from.id, rtt, now, lost)
+    if (isLater(body)) health.speaks(from.id, "later", now)
     // Which of the two it answered, where it had both, tells which it understands.
-    if (plain(question.body) !== question.body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)) {
-      health.speaks(from.id, sent.isPlain ? "first" : "later", now)
-    }
+    else if (isLaterRequest(question)) health.speaks(from.id, sent.isPlain ? "first" : "later", now)
     if (from.host === peer.host && from.port === peer.port) this.options.heard(body, from)
-    this.end(question, Result.succeed({ body, from, rtt }))
+    this.end(question, Result.succeed({ body: withNodes(body, this.options.isWorthKnowing), from, rtt }))
   }
 
   /** Ends all: nobody waits for what can no longer come. */
@@ -182,8 +199,8 @@ export class Requests {
     const now = alarms.now()
     if (!question.mayTry(now)) return this.giveUp(question)
     const transaction = transactionId()
-    const isPlain = attempts.size > 0 ||
-      peer.id !== undefined && health.version(peer.id, this.options.now()) === "first"
+    const isPlain = !this.saysVersion(peer) &&
+      (attempts.size > 0 || peer.id !== undefined && health.version(peer.id, this.options.now()) === "first")
     this.byTransaction.set(transaction, question)
     const until = question.try(transaction, { sentAt: now, isPlain })
     const error = send(isPlain ? plain(body) : body, peer, transaction)
@@ -192,10 +209,15 @@ export class Requests {
     if (this.pending.has(question)) alarms.set(question, until)
   }
 
+  private saysVersion({ id }: Request.Peer): boolean {
+    return id !== undefined && this.options.health.has(id, Features.Bit["v0.2"])
+  }
+
   private giveUp(question: Question): void {
     const { alarms, health, now, times } = this.options
     const { attempts, body, isMaintenance, peer, startedAt } = question
     if (peer.id !== undefined) {
+      if (isLaterRequest(question)) health.doubtVersion(peer.id)
       if (isMaintenance) health.maintenanceProbeFailed(peer.id, now())
       else health.failed(peer.id, now())
     }

@@ -26,7 +26,7 @@ export type AddResult =
   | { readonly _tag: "Updated" }
   | { readonly _tag: "Queued" }
   | { readonly _tag: "Probe"; readonly oldest: Contact }
-  | { readonly _tag: "Refused"; readonly reason: "OwnId" | "MalformedId" | "BucketFull" | "NotPending" }
+  | { readonly _tag: "Refused"; readonly reason: "OwnId" | "MalformedId" | "Client" | "BucketFull" | "NotPending" }
 
 /**
  * @internal
@@ -167,6 +167,7 @@ const updated: AddResult = { _tag: "Updated" }
 const queued: AddResult = { _tag: "Queued" }
 const ownId: AddResult = { _tag: "Refused", reason: "OwnId" }
 const malformedId: AddResult = { _tag: "Refused", reason: "MalformedId" }
+const client: AddResult = { _tag: "Refused", reason: "Client" }
 const bucketFull: AddResult = { _tag: "Refused", reason: "BucketFull" }
 const notPending: AddResult = { _tag: "Refused", reason: "NotPending" }
 
@@ -185,6 +186,8 @@ export interface Watcher {
  */
 export class RoutingTable {
   watcher: Watcher | undefined = undefined
+  /** Whether a peer will be gone too soon to be a contact, as it says itself. */
+  isClient: (id: NodeId.NodeId) => boolean = () => false
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
@@ -213,6 +216,7 @@ export class RoutingTable {
     if (known !== undefined) return this.heardAgain(known, contact, verifiedAt)
     if (contact.id === this.self) return ownId
     if (!/^[0-9a-f]{64}$/.test(contact.id)) return malformedId
+    if (this.isClient(contact.id)) return client
     const bucket = this.bucketFor(contact.id)
     const candidate = { contact, verifiedAt: verifiedAt ?? never, learnedFrom }
     if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)
@@ -286,7 +290,8 @@ export class RoutingTable {
     }
     bucket.noProbeBefore = now
     this.removeEntry(probe.oldest)
-    if (bucket.entries.length < this.k && !this.entriesById.has(probe.newcomer.contact.id)) {
+    const { id: newcomer } = probe.newcomer.contact
+    if (bucket.entries.length < this.k && !this.entriesById.has(newcomer) && !this.isClient(newcomer)) {
       this.insert(bucket, probe.newcomer, now)
     }
   }
@@ -308,6 +313,12 @@ export class RoutingTable {
   updateVerifiedAt(id: NodeId.NodeId, verifiedAt: number): void {
     const entry = this.entriesById.get(id)
     if (entry !== undefined) heardFrom(entry, verifiedAt)
+  }
+
+  /** Forgets a peer, in the table or waiting. */
+  forget(id: NodeId.NodeId): void {
+    this.remove(id)
+    this.pendingFailed(id)
   }
 
   /** Forgets a contact, in the table or waiting. */

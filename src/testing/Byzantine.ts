@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import type { Address } from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import * as Dht from "../Dht.ts"
+import * as Features from "../Features.ts"
 import { type Identity, NodeIdentity } from "../Identity.ts"
 import { findNodeResponse, findValueResponse } from "../internal/answer.ts"
 import * as Hex from "../internal/hex.ts"
@@ -234,7 +235,7 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
     // Bit 0x40 of the first byte would make it another protocol's.
     garbage[0] &= 0xbf
     const question: Message.Body = { _tag: "FindNode", target }
-    const asked = { signer: identity, transactionId: transactionId() }
+    const asked = { signer: identity, transactionId: transactionId(), features: Features.own({ client: false }) }
     transport.sendUnsafe(isGarbage ? garbage : Message.encode(question, asked), contact)
   }).pipe(
     Effect.forever,

@@ -432,6 +432,24 @@ describe("Lookup", () => {
       }))
     })
 
+    it("has no client among the closest nodes, and others in their places", () => {
+      fc.assert(fc.property(world, (w) => {
+        const isClient = (id: NodeId.NodeId) => peerOf(w, id).holdsRecord
+        const { answer, ...rest } = driver(w)
+        const { lookup } = drive({
+          ...rest,
+          answer: (contact, about) => {
+            const given = answer(contact, about)
+            return given && { ...given, isClient: isClient(contact.id) }
+          }
+        })
+        const answered = lookup.trace.filter(({ outcome }) => outcome === "Answered").map(({ contact }) => contact.id)
+        const others = answered.filter((id) => !isClient(id))
+        assert.isFalse(lookup.closest().some(({ id }) => isClient(id)))
+        assert.strictEqual(lookup.closest().length, Math.min(others.length, w.k))
+      }))
+    })
+
     it("is not moved by events that nobody awaits", () => {
       const junk: Lookup.Answer = { nodes: [at(1), at(2), at(3)], holdsRecord: true }
       fc.assert(fc.property(world, (w) => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as Features from "../../src/Features.ts"
 import { PeerHealth } from "../../src/internal/peerHealth.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 
@@ -178,6 +179,56 @@ describe("PeerHealth", () => {
         )
       }
     }))
+  })
+
+  it("has the features of a peer's latest message, and believes at once that one is gone", () => {
+    const health = new PeerHealth()
+    const { client, "v0.2": v02 } = Features.Bit
+    assert.isFalse(health.has(a, v02))
+    health.shows(a, v02 | client | 0x8000)
+    assert.isTrue(health.has(a, v02))
+    assert.isTrue(health.has(a, client))
+    assert.isFalse(health.has(b, client))
+    health.shows(a, v02)
+    assert.isTrue(health.has(a, v02))
+    assert.isFalse(health.has(a, client))
+    health.shows(a, 0)
+    assert.isFalse(health.has(a, v02))
+  })
+
+  it("guesses at the version only of a peer that does not say it", () => {
+    const health = new PeerHealth()
+    const v02 = Features.Bit["v0.2"]
+    health.speaks(a, "first", now)
+    health.shows(a, v02)
+    assert.strictEqual(health.version(a, now), "later")
+    health.speaks(a, "first", now)
+    assert.strictEqual(health.version(a, now), "later")
+    // What was guessed before says nothing of the version that came instead.
+    health.shows(a, 0)
+    assert.isUndefined(health.version(a, now))
+    health.speaks(a, "first", now)
+    assert.strictEqual(health.version(a, now), "first")
+  })
+
+  it("guesses again where what the peer said is in doubt, until the peer says it again", () => {
+    const health = new PeerHealth()
+    const both = Features.Bit["v0.2"] | Features.Bit.client
+    health.doubtVersion(a)
+    health.shows(a, both)
+    health.doubtVersion(a)
+    assert.isUndefined(health.version(a, now))
+    assert.isTrue(health.has(a, Features.Bit.client))
+    health.shows(a, both)
+    assert.strictEqual(health.version(a, now), "later")
+  })
+
+  it("forgets the features of the peers heard from the longest ago, and no health for them", () => {
+    const health = new PeerHealth({ capacity: 2 })
+    health.succeeded(peer(0), 1, now)
+    for (let i = 1; i <= 3; i++) health.shows(peer(i), Features.Bit.client)
+    assert.deepStrictEqual([1, 2, 3].map((i) => health.has(peer(i), Features.Bit.client)), [false, true, true])
+    assert.strictEqual(health.state(peer(0)), "good")
   })
 
   it("remembers for ten minutes who speaks the first version only, and for good who speaks a later one", () => {

@@ -128,8 +128,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "learns of nobody who asks",
     file: "Rpc.ts",
-    text: "    learn(contact, now,",
-    replacement: "    if (question !== undefined) learn(contact, now,",
+    text: "    learn(contact, message.features, now,",
+    replacement: "    if (question !== undefined) learn(contact, message.features, now,",
     property: "TablesAreConnected",
     world: "eventful"
   },

@@ -9,6 +9,7 @@ import * as Address from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
 import * as Crypto from "../../src/Crypto.ts"
 import * as Dht from "../../src/Dht.ts"
+import type * as Features from "../../src/Features.ts"
 import * as Identity from "../../src/Identity.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
@@ -84,11 +85,20 @@ export const build = Effect.fnUntraced(function*(count: number) {
 /** A peer without a mind of its own: it says what the test says. */
 export interface Puppet extends Contact {
   readonly identity: Identity.Identity
-  readonly send: (to: SocketAddress, body: Message.Body, transactionId: string) => Effect.Effect<void>
+  /** With no features unless some are given: as the reference does. */
+  readonly send: (
+    to: SocketAddress,
+    body: Message.Body,
+    transactionId: string,
+    features?: Features.Features
+  ) => Effect.Effect<void>
   /** The next message to it, with where it came from. */
   readonly receive: Effect.Effect<{ readonly message: Message.Message; readonly from: SocketAddress }>
   /** Answers the next message. */
-  readonly answer: (reply: (body: Message.Body) => Message.Body) => Effect.Effect<void>
+  readonly answer: (
+    reply: (body: Message.Body) => Message.Body,
+    features?: Features.Features
+  ) => Effect.Effect<void>
 }
 
 export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAddress) {
@@ -97,8 +107,8 @@ export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAd
   const self = identity(name)
   const waiting: Array<Transport.Datagram> = []
 
-  const send: Puppet["send"] = (to, body, transactionId) =>
-    Effect.orDie(transport.send(Message.encode(body, { signer: self, transactionId }), to))
+  const send: Puppet["send"] = (to, body, transactionId, features) =>
+    Effect.orDie(transport.send(Message.encode(body, { signer: self, transactionId, features }), to))
   const receive = Effect.gen(function*() {
     if (waiting.length === 0) waiting.push(...(yield* Effect.orDie(transport.receive)))
     const [{ from, payload }] = waiting.splice(0, 1)
@@ -111,8 +121,8 @@ export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAd
     identity: self,
     send,
     receive,
-    answer: (reply) =>
-      Effect.flatMap(receive, ({ from, message }) => send(from, reply(message.body), message.transactionId))
+    answer: (reply, features) =>
+      Effect.flatMap(receive, ({ from, message }) => send(from, reply(message.body), message.transactionId, features))
   }
   return puppet
 })

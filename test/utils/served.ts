@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
+import type * as Features from "../../src/Features.ts"
 import type * as Message from "../../src/Message.ts"
 import type { SignedRecord } from "../../src/Record.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
@@ -18,14 +19,15 @@ export interface Heard {
 /** Lets a puppet answer by itself until the scope closes; `undefined` is silence. The result grows with what it hears. */
 export const serve = Effect.fnUntraced(function*(
   puppet: network.Puppet,
-  reply: (body: Message.Body, from: SocketAddress.SocketAddress) => Message.Body | undefined
+  reply: (body: Message.Body, from: SocketAddress.SocketAddress) => Message.Body | undefined,
+  features?: Features.Features
 ) {
   const heard: Array<Heard> = []
   yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
     const { from, message: { body, transactionId } } = yield* puppet.receive
     heard.push({ at: yield* Clock.currentTimeMillis, body, from })
     const answer = reply(body, from)
-    if (answer !== undefined) yield* puppet.send(from, answer, transactionId)
+    if (answer !== undefined) yield* puppet.send(from, answer, transactionId, features)
   })))
   return heard
 })

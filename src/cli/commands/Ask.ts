@@ -38,7 +38,7 @@ export const ping = Effect.fnUntraced(function*({ json, peer }: { readonly peer:
         }. Does a node run there, and does no firewall stop UDP?`
       )
     ),
-    Effect.provide(DhtLive({ listen, passive: true }))
+    Effect.provide(DhtLive({ listen, client: true }))
   )
   const seen = observed === undefined ? undefined : SocketAddress.format(observed)
   yield* Output.print(

@@ -103,7 +103,7 @@ const refuseSecond = Effect.fnUntraced(function*(data: string, nodeId: NodeId) {
   const listen = { host: there.host.includes(":") ? "::" : "0.0.0.0", port: 0 }
   const answer = yield* Dht.use(({ ping }) => ping(there)).pipe(
     Effect.timeout(stillThere),
-    Effect.provide(DhtLive({ listen, passive: true })),
+    Effect.provide(DhtLive({ listen, client: true })),
     Effect.option
   )
   if (Option.isSome(answer) && answer.value.contact.id === nodeId) {

@@ -1,0 +1,26 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Features from "../src/Features.ts"
+
+describe("Features", () => {
+  it("has the bits of the documented table, lowest first", () => {
+    assert.deepStrictEqual(Object.entries(Features.Bit), [
+      ["v0.2", 1],
+      ["client", 2],
+      ["paging", 4],
+      ["sessions", 8],
+      ["dual", 16],
+      ["rendezvous", 32]
+    ])
+  })
+
+  it("finds a bit among any others, unknown ones included", () => {
+    assert.isTrue(Features.has(0xffff, Features.Bit.client))
+    assert.isFalse(Features.has(0xffff & ~Features.Bit.client, Features.Bit.client))
+    assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
+  })
+
+  it("says of a node that it understands v0.2, and of a client that it is one", () => {
+    assert.strictEqual(Features.own({ client: false }), 1)
+    assert.strictEqual(Features.own({ client: true }), 3)
+  })
+})

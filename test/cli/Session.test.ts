@@ -1,0 +1,48 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestConsole from "effect/testing/TestConsole"
+import * as Address from "../../src/Address.ts"
+import * as Cli from "../../src/cli/Cli.ts"
+import { Dht } from "../../src/Dht.ts"
+import { DhtLive } from "../../src/node/DhtLive.ts"
+import { Routing } from "../../src/Routing.ts"
+import { SeenPeers } from "../../src/SeenPeers.ts"
+import * as SocketAddress from "../../src/SocketAddress.ts"
+
+describe("a command that asks the network and ends", () => {
+  it.live("is answered, and leaves nothing in the routing tables of those that it asked", () =>
+    Effect.gen(function*() {
+      const nodes = yield* Effect.forEach(
+        [1, 2],
+        () => Layer.build(Layer.fresh(DhtLive({ listen: { host: "127.0.0.1", port: 0 } })))
+      )
+      const [first, second] = nodes.map((node) => Context.get(node, Dht))
+      yield* second.bootstrap([first.localAddress])
+      const at = SocketAddress.format(first.localAddress)
+      const named = Address.format(first.address)
+      yield* first.publishEndpoint({ endpoints: ["quic://192.0.2.1:4433"] })
+
+      const commands = [
+        ["ping", at],
+        ["resolve", named, "--bootstrap", at],
+        ["find-node", named, "--bootstrap", at],
+        ["publish", "topic", "tea", "--name", "Ann", "--bootstrap", at],
+        ["discover", "tea", "--bootstrap", at]
+      ]
+      for (const command of commands) {
+        const exitCode = yield* Cli.main(command).pipe(
+          Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
+        )
+        assert.strictEqual(exitCode, 0, `${command.join(" ")}: ${(yield* TestConsole.errorLines).join("\n")}`)
+      }
+      for (const [i, node] of nodes.entries()) {
+        const contacts = Context.get(node, Routing).core.entries().map(({ contact }) => contact.address)
+        assert.deepStrictEqual(contacts, [[first, second][1 - i].address])
+        assert.strictEqual(Context.get(node, SeenPeers).core.size, 1)
+      }
+    }).pipe(Effect.scoped, Effect.provide(TestConsole.layer)))
+})
