@@ -344,6 +344,7 @@ export class Reader {
 
 const names = ["an integer", "a negative integer", "a byte string", "text", "an array", "a map", "a tag", "a value"]
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER)
+const MAX_UINT64 = 0xffff_ffff_ffff_ffffn
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 const halfToNumber = (half: number): number => {
@@ -376,7 +377,22 @@ export type Value =
   | ReadonlyMap<Value, Value>
 
 /**
+ * Whether a value is an exact unsigned integer of at most `max`, by default of
+ * 64 bits.
+ *
+ * @internal
+ */
+export const isUint = (value: number | bigint, max?: number): boolean =>
+  typeof value === "number"
+    ? Number.isSafeInteger(value) && value >= 0 && (max === undefined || value <= max)
+    : value >= 0n && value <= (max ?? MAX_UINT64)
+
+/**
  * Writes canonical CBOR into one growing buffer.
+ *
+ * What CBOR or the field has no room for throws a `RangeError`, as it would
+ * otherwise be written as something else: a number that is negative, broken,
+ * inexact or too large, and text with half a surrogate pair.
  *
  * @internal
  */
@@ -406,7 +422,9 @@ export class Writer {
     this.head(Major.array, items)
   }
 
-  uint(value: number | bigint): void {
+  /** An unsigned integer of at most `max`, by default of 64 bits. */
+  uint(value: number | bigint, max?: number): void {
+    if (!isUint(value, max)) throw new RangeError(`${value} is not an integer from 0 to ${max ?? MAX_UINT64}`)
     this.head(Major.uint, value)
   }
 
@@ -433,6 +451,7 @@ export class Writer {
   }
 
   text(value: string): void {
+    if (!value.isWellFormed()) throw new RangeError(`${JSON.stringify(value)} is not text: it has a lone surrogate`)
     const encoded = encoder.encode(value)
     this.head(Major.text, encoded.length)
     this.raw(encoded)
@@ -457,8 +476,11 @@ export class Writer {
         // An integer beyond 2^53 was never exact: it can only have been a float.
         if (!Number.isSafeInteger(value)) return this.float(value)
         return value < 0 ? this.head(Major.negative, -1 - value) : this.head(Major.uint, value)
-      case "bigint":
-        return value < 0n ? this.head(Major.negative, -1n - value) : this.head(Major.uint, value)
+      case "bigint": {
+        const argument = value < 0n ? -1n - value : value
+        if (argument > MAX_UINT64) throw new RangeError(`${value} does not fit into the 64 bits of an integer`)
+        return this.head(value < 0n ? Major.negative : Major.uint, argument)
+      }
       case "string":
         return this.text(value)
       case "boolean":
@@ -479,7 +501,11 @@ export class Writer {
     const pairs = Array.from(entries, ([key, value]) => ({ key: encode(key), value }))
     pairs.sort((a, b) => a.key.length - b.key.length || compareBytes(a.key, b.key))
     this.map(pairs.length)
-    for (const pair of pairs) {
+    for (const [i, pair] of pairs.entries()) {
+      // 1 and 1n are two keys of a Map, and one in CBOR.
+      if (i > 0 && compareBytes(pairs[i - 1].key, pair.key) === 0) {
+        throw new RangeError("two keys of a map are the same")
+      }
       this.raw(pair.key)
       this.value(pair.value)
     }

@@ -288,7 +288,7 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
       writer.hexString(body.target)
       if (body.recordType !== 0) {
         writer.uint(2)
-        writer.uint(body.recordType)
+        writer.uint(body.recordType, 0xff)
       }
       if (body.subscribe) {
         writer.uint(3)
@@ -337,7 +337,7 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
       }
       if (body.reason !== 0) {
         writer.uint(3)
-        writer.uint(body.reason)
+        writer.uint(body.reason, 0xff)
       }
       return
 
@@ -396,7 +396,7 @@ const contactBytes = (node: Contact): Uint8Array => {
   writer.uint(3)
   writer.byteString(SocketAddress.ipBytes(node.host) ?? loopback)
   writer.uint(4)
-  writer.uint(node.port)
+  writer.uint(node.port, 0xffff)
   const bytes = writer.result()
   contactsOnWire.set(node, bytes)
   return bytes

@@ -53,6 +53,24 @@ describe("Writer", () => {
     }))
   })
 
+  it("refuses every integer that it could only write as another one", () => {
+    const writer = new Cbor.Writer()
+    for (const wrong of [-1, 1.5, NaN, Infinity, 2 ** 53, -1n, 2n ** 64n, 2n ** 65n]) {
+      assert.throws(() => writer.uint(wrong), RangeError)
+    }
+    assert.throws(() => writer.uint(256, 0xff), RangeError)
+    assert.throws(() => writer.uint(256n, 0xff), RangeError)
+    for (const wrong of [2n ** 64n, -(2n ** 64n) - 1n, [2n ** 64n], new Map([["a", 2n ** 64n]])]) {
+      assert.throws(() => Cbor.encode(wrong), RangeError)
+    }
+    assert.strictEqual(writer.at, 0)
+  })
+
+  it("refuses text with half a surrogate pair, and a map with two keys of one encoding", () => {
+    for (const wrong of ["\ud800", "a\udc00", "\udc00\ud800"]) assert.throws(() => Cbor.encode(wrong), RangeError)
+    assert.throws(() => Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[1, 2], [1n, 3]])), RangeError)
+  })
+
   it("sorts map keys shorter first, then bytewise", () => {
     const map = new Map<Cbor.Value, Cbor.Value>([["b", 1], ["aa", 2], ["a", 3], [300, 4], [2, 5], [-1, 6]])
     assert.strictEqual(hex(Cbor.encode(map)), "a6" + "0205" + "2006" + "616103" + "616201" + "19012c04" + "62616102")
