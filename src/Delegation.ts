@@ -136,12 +136,30 @@ export const decode = (bytes: Uint8Array): Result.Result<Delegation, InvalidDele
 }
 
 /**
- * Writes canonical CBOR.
+ * The one form of a delegation that records carry. An Ethereum wallet may count
+ * the last byte of its signature (the recovery id) from 0 or from 27, and both
+ * verify; here it is counted from 27.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const canonical = (delegation: Delegation): Delegation => {
+  const { agent, signature } = delegation
+  return Address.version(agent) === Address.Version.ethereum && signature.length === 65 && signature[64] < 2
+    ? { ...delegation, signature: Uint8Array.from(signature).fill(27 + signature[64], 64) }
+    : delegation
+}
+
+/**
+ * Writes canonical CBOR. A field that has no room for its value throws a
+ * `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
  */
 export const encode = (delegation: Delegation): Uint8Array => {
+  const { length } = delegation.signature
+  if (length !== 64 && length !== 65) throw new RangeError(`a signature is 64 or 65 bytes, got ${length}`)
   const writer = new Cbor.Writer(512)
   writer.map(6 + (delegation.masterPublicKey === undefined ? 0 : 1) + (delegation.message === undefined ? 0 : 1))
   writeFields(writer, delegation)
@@ -166,6 +184,15 @@ export const issuedAtOf = (bytes: Uint8Array): bigint => {
 }
 
 /**
+ * Whether the delegation is over at `now`, in Unix seconds.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const isExpired = (delegation: Delegation, now: number): boolean =>
+  delegation.expiresAt !== 0n && delegation.expiresAt <= now
+
+/**
  * Whether the master of the delegation's address signed it and it still holds
  * at `now`, in Unix seconds. One issued in the future holds already.
  *
@@ -175,14 +202,22 @@ export const issuedAtOf = (bytes: Uint8Array): bigint => {
 export const verify = (
   delegation: Delegation,
   options: { readonly crypto: Ed25519; readonly now: number }
-): Result.Result<void, InvalidDelegation> => {
+): Result.Result<void, InvalidDelegation> =>
+  isExpired(delegation, options.now)
+    ? invalid(`it expired at ${delegation.expiresAt}, now is ${options.now}`)
+    : verifyMaster(delegation, options.crypto)
+
+/**
+ * {@link verify} without the time: whether the master signed it.
+ *
+ * @category verification
+ * @since 0.1.0
+ */
+export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Result<void, InvalidDelegation> => {
   if (delegation.scope !== networkScope) return invalid(`unknown scope ${delegation.scope}`)
-  if (delegation.expiresAt !== 0n && delegation.expiresAt <= options.now) {
-    return invalid(`it expired at ${delegation.expiresAt}, now is ${options.now}`)
-  }
   switch (Address.version(delegation.agent)) {
     case Address.Version.ed25519:
-      return verifyEd25519(delegation, options.crypto)
+      return verifyEd25519(delegation, crypto)
     case Address.Version.ethereum:
       return verifyWallet(delegation, chains.ethereum)
     case Address.Version.paralism:
@@ -195,7 +230,8 @@ export const verify = (
 /**
  * Lets the key `operationalPublicKey` (32 bytes) act for the address of an
  * Ed25519 master. Times are Unix seconds; it never expires when `expiresAt`
- * is 0.
+ * is 0. A time that is not of 64 bits, or a key of another length, throws a
+ * `RangeError`.
  *
  * @category constructors
  * @since 0.1.0
@@ -242,6 +278,7 @@ export const delegateSecp256k1 = (options: {
     expiresAt: options.expiresAt,
     scope: networkScope
   }
+  assertFields(fields)
   const message = messageOf(chain, fields)
   return Result.succeed({ ...fields, signature: chain.sign(options.privateKey, message), message })
 }
@@ -261,6 +298,8 @@ export const authorizationMessage = (options: {
   readonly expiresAt: bigint
 }): Result.Result<string, InvalidDelegation> => {
   const fields: Fields = { ...options, masterPublicKey: undefined, scope: networkScope }
+  const fault = faultOf(fields)
+  if (fault !== undefined) return invalid(fault)
   switch (Address.version(options.agent)) {
     case Address.Version.ethereum:
       return Result.succeed(messageOf(chains.ethereum, fields))
@@ -274,6 +313,21 @@ export const authorizationMessage = (options: {
 /** All that a master vouches for. */
 type Fields = Omit<Delegation, "signature" | "message">
 
+/** Why the fields have no encoding. */
+const faultOf = ({ expiresAt, issuedAt, masterPublicKey, operationalPublicKey, scope }: Fields): string | undefined => {
+  for (const key of [masterPublicKey, operationalPublicKey]) {
+    if (key !== undefined && key.length !== 32) return `a public key is 32 bytes, got ${key.length}`
+  }
+  if (!Cbor.isUint(issuedAt)) return `issuedAt ${issuedAt} is not a number of 64 bits`
+  if (!Cbor.isUint(expiresAt)) return `expiresAt ${expiresAt} is not a number of 64 bits`
+  if (!Cbor.isUint(scope, 0xff)) return `scope ${scope} is not a number of 8 bits`
+}
+
+const assertFields = (fields: Fields): void => {
+  const fault = faultOf(fields)
+  if (fault !== undefined) throw new RangeError(fault)
+}
+
 const invalid = (reason: string): Result.Result<never, InvalidDelegation> =>
   Result.fail(new InvalidDelegation({ reason }))
 
@@ -283,6 +337,7 @@ const fixed = (reader: Cbor.Reader, length: number): Uint8Array => {
 }
 
 const writeFields = (writer: Cbor.Writer, fields: Fields): void => {
+  assertFields(fields)
   if (fields.masterPublicKey !== undefined) {
     writer.uint(Key.masterPublicKey)
     writer.byteString(fields.masterPublicKey)

@@ -22,6 +22,7 @@ import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
+import type { InvalidTopic } from "./DhtError.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Interests from "./Interests.ts"
@@ -104,8 +105,11 @@ export interface Stats extends Rpc.Traffic {
  * @since 0.1.0
  */
 export class Dht extends Context.Service<Dht, {
+  /** Of the node's own key; its node id is made of it. */
   readonly address: Address
   readonly nodeId: NodeId.NodeId
+  /** Whose records it publishes and whose mail it reads: `address`, or who delegated to its key. */
+  readonly agent: Address
   /** Where the transport is bound. */
   readonly localAddress: SocketAddress.SocketAddress
 
@@ -113,6 +117,7 @@ export class Dht extends Context.Service<Dht, {
   readonly bootstrap: (
     addresses: ReadonlyArray<SocketAddress.SocketAddress>
   ) => Effect.Effect<ReadonlyArray<Contact>, Bootstrap.CannotJoin>
+  /** A port that is not of 16 bits dies with a `RangeError`, as in `addContact`. */
   readonly bootstrapContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Up to `max` addresses worth remembering for the next start, the healthiest first. */
   readonly bootstrapCandidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
@@ -133,7 +138,10 @@ export class Dht extends Context.Service<Dht, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Discovery.Offer>, Query.NoMatchingRecords | Discovery.NoMatchingOffers>
+  ) => Effect.Effect<
+    Arr.NonEmptyReadonlyArray<Discovery.Offer>,
+    InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers
+  >
 
   /** Who offers something under a topic, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
@@ -186,6 +194,11 @@ export class Dht extends Context.Service<Dht, {
 /** Contacts heard from within this time count for the size of the network. */
 const estimateWindow = "30 minutes"
 
+/** Answers to others name our contacts: one that cannot be written must not get that far. */
+const assertPort = ({ port }: Contact): void => {
+  if (!SocketAddress.isPort(port)) throw new RangeError(`${port} is not a port from 0 to 65535`)
+}
+
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const transport = yield* Transport
@@ -227,11 +240,20 @@ const make = Effect.gen(function*() {
   return Dht.of({
     address: identity.address,
     nodeId: identity.nodeId,
+    agent: identity.agent,
     localAddress: transport.address,
     bootstrap: bootstrap.join,
-    bootstrapContacts: bootstrap.joinContacts,
+    bootstrapContacts: (contacts) =>
+      Effect.suspend(() => {
+        contacts.forEach(assertPort)
+        return bootstrap.joinContacts(contacts)
+      }),
     bootstrapCandidates: bootstrap.candidates,
-    addContact: (contact) => Effect.map(Clock.currentTimeMillis, (now) => void routing.core.add(contact, now, now)),
+    addContact: (contact) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        assertPort(contact)
+        routing.core.add(contact, now, now)
+      }),
     findNode: query.findNode,
     findRecords: query.findRecords,
     aggregateRecords: query.aggregateRecords,

@@ -36,6 +36,21 @@ export class InvalidNodeId extends Data.TaggedError("InvalidNodeId")<{ readonly 
 }
 
 /**
+ * The string names no topic: it is empty, or no text.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidTopic extends Data.TaggedError("InvalidTopic")<{
+  readonly topic: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `${JSON.stringify(this.topic)} is not a topic: ${this.reason}`
+  }
+}
+
+/**
  * A datagram that is no valid message of the protocol, or that a message could
  * not be made of what was given.
  *
@@ -129,6 +144,24 @@ export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
 export class InvalidDelegation extends Data.TaggedError("InvalidDelegation")<{ readonly reason: string }> {
   override get message() {
     return `Invalid delegation: ${this.reason}`
+  }
+}
+
+/**
+ * The delegation that lets this node's key act for another address is over, so
+ * the key signs nothing more for it. Times are Unix seconds.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DelegationExpired extends Data.TaggedError("DelegationExpired")<{
+  readonly agent: Address
+  readonly expiresAt: bigint
+  readonly now: number
+}> {
+  override get message() {
+    return `The delegation from ${this.agent} expired ${BigInt(this.now) - this.expiresAt} s ago. ` +
+      "Get a new one, signed by the master key"
   }
 }
 

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
+import type { InvalidTopic } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 import { type NoMatchingRecords, Query } from "./Query.ts"
@@ -69,26 +70,30 @@ export class Discovery extends Context.Service<Discovery, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, NoMatchingRecords | NoMatchingOffers>
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, InvalidTopic | NoMatchingRecords | NoMatchingOffers>
   /**
    * Who offers something under a topic, from now on: first those who do, then
    * each change as it becomes known.
    */
-  readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change>
+  readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, InvalidTopic>
 }>()("effect-dht/Discovery") {}
 
 const make = Effect.gen(function*() {
   const query = yield* Query
   const watch = yield* Watch
 
-  const offersOf = Effect.fnUntraced(function*(topic: string) {
-    const key = NodeId.fromTopic(topic)
+  const keyOf = (topic: string): Result.Result<NodeId.NodeId, InvalidTopic> =>
+    Result.map(Topic.parse(topic), NodeId.fromTopic)
+
+  const offersOf = Effect.fnUntraced(function*(key: NodeId.NodeId) {
     return read(key, yield* query.aggregateRecords(key, Record.RecordType.topic))
   })
 
-  const watchTopic = (topic: string, filter: Topic.Filter = {}): Stream.Stream<Change> => {
-    const key = NodeId.fromTopic(topic)
-    return watch.records(key, Record.RecordType.topic).pipe(
+  const watchTopic: Discovery["Service"]["watchTopic"] = (topic, filter = {}) =>
+    Stream.unwrap(Effect.map(Effect.fromResult(keyOf(topic)), (key) => changesAt(key, filter)))
+
+  const changesAt = (key: NodeId.NodeId, filter: Topic.Filter): Stream.Stream<Change> =>
+    watch.records(key, Record.RecordType.topic).pipe(
       Stream.mapAccum(
         (): ReadonlyMap<string, Offer> => new Map(),
         (before, records) => {
@@ -98,14 +103,15 @@ const make = Effect.gen(function*() {
         }
       )
     )
-  }
 
   const discover = Effect.fn("Discovery.discover")(function*(
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter: Topic.Filter = {}
   ) {
     const wanted = typeof topics === "string" ? Arr.of(topics) : topics
-    const byTopic = yield* Effect.forEach(wanted, offersOf, { concurrency: "unbounded" })
+    // All of them before any is looked up.
+    const keys = yield* Effect.forEach(wanted, (topic) => Effect.fromResult(keyOf(topic)))
+    const byTopic = yield* Effect.forEach(Arr.dedupe(keys), offersOf, { concurrency: "unbounded" })
     const matching = byTopic.map((offers) => offers.filter((offer) => Topic.matches(offer, filter)))
     const offers = matching.flat().filter(({ address }) =>
       matching.every((others) => others.some((other) => other.address === address))

@@ -68,6 +68,32 @@ export const make = (options: {
 })
 
 /**
+ * Whether a text can be an endpoint: a URL such as `quic://203.0.113.5:4121`.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isUrl = (text: string): boolean => URL.canParse(text)
+
+/**
+ * {@link make} for what people give: fails where an endpoint is not a URL.
+ * Records of others are read whatever their endpoints are.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const parse = (options: Parameters<typeof make>[0]): Result.Result<EndpointPayload, InvalidRecord> => {
+  const wrong = options.endpoints.find((text) => !isUrl(text))
+  return wrong === undefined
+    ? Result.succeed(make(options))
+    : Result.fail(
+      new InvalidRecord({
+        reason: `the endpoint ${JSON.stringify(wrong)} is not a URL. Write one such as quic://203.0.113.5:4121`
+      })
+    )
+}
+
+/**
  * Reads a payload and checks its limits.
  *
  * @category conversions
@@ -81,7 +107,8 @@ export const decode = (payload: Uint8Array): Result.Result<EndpointPayload, Inva
 }
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed.
+ * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
+ * cannot say (a broken number, a lone surrogate) throws a `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
@@ -93,7 +120,7 @@ export const encode = (payload: EndpointPayload): Uint8Array => {
   writer.uint(1)
   writer.texts(endpoints ?? undefined)
   writer.uint(2)
-  writer.uint(natType)
+  writer.uint(natType, 0xff)
   if (signal !== "") {
     writer.uint(3)
     writer.text(signal)
@@ -126,4 +153,7 @@ export const sign = (options: {
   readonly ttl: number
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> =>
-  internal.seal({ ...options, type: internal.RecordType.endpoint, payload: encode(options.payload) })
+  Result.flatMap(
+    internal.written(() => encode(options.payload)),
+    (payload) => internal.seal({ ...options, type: internal.RecordType.endpoint, payload })
+  )

@@ -1,5 +1,6 @@
 /**
- * Who this node is: one Ed25519 key, and the names that follow from it.
+ * Who this node is: one Ed25519 key, and the names that follow from it; and in
+ * whose name it publishes, which is its own unless a delegation says otherwise.
  *
  * @since 0.1.0
  */
@@ -9,16 +10,22 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import { Crypto, type Ed25519 } from "./Crypto.ts"
-import { CannotUnlock } from "./DhtError.ts"
+import * as Delegation from "./Delegation.ts"
+import { CannotUnlock, DelegationExpired, InvalidDelegation } from "./DhtError.ts"
 import { deriveKey } from "./internal/argon2id.ts"
+import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 
 /**
  * A key pair and its names. `address` and `nodeId` are hashes of `publicKey`
  * (32 bytes); `seed` is the private key (32 bytes); `sign` returns an Ed25519
  * signature (64 bytes).
+ *
+ * The node is known by `address` and `nodeId` to other nodes. Its records are
+ * of `agent`, and so is its mailbox.
  *
  * @category models
  * @since 0.1.0
@@ -29,6 +36,10 @@ export interface Identity {
   readonly publicKey: Uint8Array
   readonly seed: Redacted.Redacted<Uint8Array>
   readonly sign: (bytes: Uint8Array) => Uint8Array
+  /** Whom the key acts for: `address`, or the master of the delegation. */
+  readonly agent: Address.Address
+  /** Lets the key act for `agent`; undefined where that is its own address. */
+  readonly delegation: Delegation.Delegation | undefined
 }
 
 /**
@@ -54,9 +65,56 @@ export const fromSeed = (crypto: Ed25519, seed: Uint8Array): Identity => {
     nodeId: NodeId.fromAddress(address),
     publicKey,
     seed: Redacted.make(seed.slice()),
-    sign
+    sign,
+    agent: address,
+    delegation: undefined
   }
 }
+
+/**
+ * The same key, acting for the address that delegated to it. Fails if the
+ * delegation is for another key, or not signed by its master; whether it still
+ * holds is asked each time the key signs, see {@link mandate}.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const withDelegation = (
+  identity: Identity,
+  delegation: Delegation.Delegation,
+  crypto: Ed25519
+): Result.Result<Identity, InvalidDelegation> =>
+  Hex.encode(delegation.operationalPublicKey) === Hex.encode(identity.publicKey)
+    ? Result.map(Delegation.verifyMaster(delegation, crypto), () => ({
+      ...identity,
+      agent: delegation.agent,
+      delegation: Delegation.canonical(delegation)
+    }))
+    : Result.fail(
+      new InvalidDelegation({
+        reason: `it is for the key ${Hex.encode(delegation.operationalPublicKey)}, this one is ${
+          Hex.encode(identity.publicKey)
+        }`
+      })
+    )
+
+/**
+ * What a record needs to be `agent`'s: the encoded delegation, or undefined
+ * where the address is the key's own. Fails once the delegation is over at
+ * `now`, in Unix seconds.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const mandate = (
+  { delegation }: Identity,
+  now: number
+): Result.Result<Uint8Array | undefined, DelegationExpired> =>
+  delegation === undefined
+    ? Result.succeed(undefined)
+    : Delegation.isExpired(delegation, now)
+    ? Result.fail(new DelegationExpired({ agent: delegation.agent, expiresAt: delegation.expiresAt, now }))
+    : Result.succeed(Delegation.encode(delegation))
 
 /**
  * A new identity.

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
@@ -12,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
+import * as Delegation from "./Delegation.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
@@ -24,16 +26,17 @@ import type { Publication } from "./Replication.ts"
 import { Watch } from "./Watch.ts"
 
 /**
- * A note can only be encrypted to a key, and nobody has shown the recipient's:
- * it has published no endpoint, signed with its own key, and has not written
- * to us.
+ * A note can only be encrypted to a key, and the recipient's is unknown: no
+ * record of its own was found (endpoint, profile or custom), and it has not
+ * written to us.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonly recipient: Address.Address }> {
   override get message() {
-    return `The public key of ${Address.format(this.recipient)} is not known: it has published no endpoint`
+    return `The public key of ${Address.format(this.recipient)} is not known: it has published no record of its own, ` +
+      "or that has expired. It can be written to once it announces a profile or an endpoint"
   }
 }
 
@@ -50,7 +53,11 @@ export interface Letter extends Mailbox.Message {
  * @since 0.1.0
  */
 export class Mail extends Context.Service<Mail, {
-  /** Encrypts a message of at most 389 bytes and leaves it at the recipient's key. */
+  /**
+   * Encrypts a message of at most 389 bytes and leaves it at the recipient's
+   * node id. It is encrypted to the key that signs the recipient's records: its
+   * own, or one that it delegated to.
+   */
   readonly send: (message: {
     readonly recipient: Address.Address
     /** One of `Mailbox.MessageType`, or any other of 8 bits. */
@@ -68,33 +75,72 @@ export class Mail extends Context.Service<Mail, {
 /** Letters that are remembered so that each is delivered once: many times what a mailbox holds. */
 const rememberedLetters = 10_000
 
-/** Senders whose keys are remembered. */
+/** Recipients whose keys are remembered. */
 const rememberedKeys = 1024
+
+/** What a record shows of the key that its address reads mail with. */
+type Shown = Pick<
+  Record.SignedRecord,
+  "publicKey" | "delegation" | "delegatedAt" | "seq" | "timestamp" | "expiresAt"
+>
+
+/** Whether the key acts for its address no longer, at `now` in Unix seconds. */
+const isOver = ({ delegation }: Shown, now: number): boolean =>
+  delegation !== undefined &&
+  Result.match(Delegation.decode(delegation), {
+    onFailure: () => true,
+    onSuccess: (delegation) => Delegation.isExpired(delegation, now - Record.clockSkew)
+  })
 
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
+  const mailbox = NodeId.fromAddress(identity.agent)
   const query = yield* Query
   const publisher = yield* Publisher
   const random = yield* SecureRandom.SecureRandom
   const watch = yield* Watch
-  const keys = new RecencyMap<Address.Address, Uint8Array>(rememberedKeys)
+  const known = new RecencyMap<Address.Address, { newest: Shown | undefined }>(rememberedKeys)
+
+  const remember = (address: Address.Address, record: Record.SignedRecord): void => {
+    const { delegatedAt, delegation, expiresAt, publicKey, seq, timestamp } = record
+    const shown = { delegatedAt, delegation, expiresAt, publicKey, seq, timestamp }
+    const entry = known.use(address, () => ({ newest: shown }))
+    if (entry.newest === undefined || Record.isNewer(shown, entry.newest)) entry.newest = shown
+  }
+
+  const orNone = Effect.orElseSucceed((): ReadonlyArray<Record.SignedRecord> => [])
+
+  /** What records of the recipient's own there are. */
+  const published = Effect.fnUntraced(function*(recipient: Address.Address) {
+    const key = NodeId.fromAddress(recipient)
+    const usual = yield* Effect.forEach(
+      [Record.RecordType.endpoint, Record.RecordType.profile],
+      (type) => orNone(query.findRecords(key, { type })),
+      { concurrency: "unbounded" }
+    )
+    if (usual.flat().length > 0) return usual.flat()
+    // Asked for last, as notes at the same key can crowd the others out of an answer with all types.
+    const all = yield* orNone(query.aggregateRecords(key))
+    return all.filter(({ type }) => Record.category(type) === "sovereign")
+  })
 
   const keyOf = Effect.fnUntraced(function*(recipient: Address.Address) {
-    const known = keys.get(recipient)
-    if (known !== undefined) return known
-    const resolved = yield* query.resolve(NodeId.fromAddress(recipient)).pipe(
-      Effect.catchTag("NoEndpoint", () => new NoRecipientKey({ recipient }))
-    )
-    const { publicKey } = resolved.record
-    // The key of a delegate is not the recipient's.
-    if (Address.fromPublicKey(publicKey) !== recipient) return yield* new NoRecipientKey({ recipient })
-    keys.use(recipient, () => publicKey)
-    return publicKey
+    const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const entry = known.get(recipient)
+    if (entry?.newest !== undefined && isOver(entry.newest, now)) entry.newest = undefined
+    const remembered = entry?.newest
+    // An operational key may have been replaced since, so for one the network is asked each time.
+    if (remembered !== undefined && remembered.delegation === undefined && remembered.expiresAt >= now) {
+      return remembered.publicKey
+    }
+    for (const record of yield* published(recipient)) remember(recipient, record)
+    const newest = known.get(recipient)?.newest
+    return newest === undefined ? yield* new NoRecipientKey({ recipient }) : newest.publicKey
   })
 
   const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ body, recipient, ttl, type }) {
     const payload = yield* Effect.fromResult(Mailbox.seal({
-      sender: identity.address,
+      sender: identity.agent,
       recipient,
       recipientPublicKey: yield* keyOf(recipient),
       type,
@@ -113,22 +159,25 @@ const make = Effect.gen(function*() {
   /** The letters among records of our mailbox, oldest first. */
   const open = (records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<Letter> => {
     const letters = records.flatMap((record): Array<Letter> => {
-      const letter = Result.flatMap(Mailbox.decode(record.payload), (note) => Mailbox.open({ note, identity }))
-      // Whoever signed the record must be who the note says it is from.
-      if (Result.isFailure(letter) || letter.success.sender !== record.address) return []
-      if (Address.fromPublicKey(record.publicKey) === record.address) keys.use(record.address, () => record.publicKey)
+      const note = Mailbox.decode(record.payload)
+      // The record must be of who the note says it is from, and the note for whom we read: our key may read for another.
+      if (Result.isFailure(note) || note.success.sender !== record.address) return []
+      if (note.success.recipient !== identity.agent) return []
+      const letter = Mailbox.open({ note: note.success, identity })
+      if (Result.isFailure(letter)) return []
+      remember(record.address, record)
       return [{ ...letter.success, record }]
     })
     return letters.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
   }
 
-  const read = query.aggregateRecords(identity.nodeId, Record.RecordType.mailbox).pipe(
+  const read = query.aggregateRecords(mailbox, Record.RecordType.mailbox).pipe(
     Effect.catchTag("NoMatchingRecords", () => Effect.succeed<ReadonlyArray<Record.SignedRecord>>([])),
     Effect.map(open),
     Effect.withSpan("Mail.read")
   )
 
-  const messages = watch.records(identity.nodeId, Record.RecordType.mailbox).pipe(
+  const messages = watch.records(mailbox, Record.RecordType.mailbox).pipe(
     Stream.mapAccum(
       () => new RecencyMap<string, true>(rememberedLetters),
       (seen, records) => {

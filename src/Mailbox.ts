@@ -200,7 +200,7 @@ const encodeMessage = (type: number, body: Uint8Array): Uint8Array => {
   const writer = new Cbor.Writer()
   writer.map(2)
   writer.uint(1)
-  writer.uint(type)
+  writer.uint(type, 0xff)
   writer.uint(2)
   writer.byteString(body)
   return writer.result()

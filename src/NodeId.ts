@@ -15,6 +15,7 @@ import { InvalidNodeId } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import { memo } from "./internal/memo.ts"
 import { sha256Hex } from "./internal/sha256.ts"
+import * as Text from "./internal/text.ts"
 
 /**
  * 64 lower-case hex digits, 32 bytes.
@@ -78,12 +79,18 @@ export const fromString = (text: string): Result.Result<NodeId, InvalidNodeId> =
 export const fromAddress: (address: Address) => NodeId = memo((address) => sha256Hex(Hex.decode(address)) as NodeId)
 
 /**
- * The key of a topic: SHA-256 of `topic:` and the topic's UTF-8 text.
+ * The key of a topic: SHA-256 of `topic:` and the topic's text in Unicode's
+ * composed form (NFC) as UTF-8. A string with a lone surrogate is no text and
+ * throws a `RangeError`; `Topic.parse` says so with a typed error.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const fromTopic = (topic: string): NodeId => sha256Hex(new TextEncoder().encode(`topic:${topic}`)) as NodeId
+export const fromTopic = (topic: string): NodeId => {
+  // UTF-8 would write the same character for every lone surrogate.
+  if (!topic.isWellFormed()) throw new RangeError(`${JSON.stringify(topic)} has a lone surrogate`)
+  return sha256Hex(new TextEncoder().encode(`topic:${Text.normal(topic)}`)) as NodeId
+}
 
 /**
  * The 32 bytes of a key.

@@ -13,6 +13,7 @@ import { InvalidRecord } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
 import { readProfile } from "./internal/payload.ts"
 import * as internal from "./internal/record.ts"
+import * as Text from "./internal/text.ts"
 import type { SignedRecord } from "./Record.ts"
 import type { Meta } from "./Topic.ts"
 
@@ -46,7 +47,8 @@ export interface ProfilePayload {
 export const warnSize = 350
 
 /**
- * A payload of what is given, in the current version.
+ * A payload of what is given, in the current version. All text but `meta` is
+ * brought into Unicode's composed form (NFC).
  *
  * @category constructors
  * @since 0.1.0
@@ -55,12 +57,12 @@ export const make = (
   options: { readonly [K in Exclude<keyof ProfilePayload, "version">]?: ProfilePayload[K] | undefined }
 ): ProfilePayload => ({
   version: 1,
-  name: options.name ?? "",
-  brief: options.brief ?? "",
-  protocols: options.protocols ?? [],
-  skills: options.skills ?? [],
+  name: Text.normal(options.name ?? ""),
+  brief: Text.normal(options.brief ?? ""),
+  protocols: Text.normalAll(options.protocols ?? []),
+  skills: Text.normalAll(options.skills ?? []),
   cardHash: options.cardHash ?? new Uint8Array(0),
-  modalities: options.modalities ?? [],
+  modalities: Text.normalAll(options.modalities ?? []),
   meta: options.meta ?? new Map()
 })
 
@@ -78,7 +80,9 @@ export const decode = (payload: Uint8Array): Result.Result<ProfilePayload, Inval
 }
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed.
+ * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
+ * cannot say (an integer beyond 64 bits, a lone surrogate) throws a
+ * `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
@@ -113,10 +117,11 @@ export const sign = (options: {
   readonly ttl: number
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> => {
-  const payload = encode(options.payload)
-  // Nobody on the way checks a profile, so whoever signs it does.
-  const read = readProfile(payload)
-  return typeof read === "string"
-    ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
-    : internal.seal({ ...options, type: internal.RecordType.profile, payload })
+  const payload = internal.written(() => encode(options.payload))
+  if (Result.isFailure(payload)) return Result.fail(payload.failure)
+  // No holder checks a profile, so its signer does.
+  const read = decode(payload.success)
+  return Result.isFailure(read)
+    ? Result.fail(read.failure)
+    : internal.seal({ ...options, type: internal.RecordType.profile, payload: payload.success })
 }

@@ -8,8 +8,10 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
+import * as Address from "./Address.ts"
 import {
+  type DelegationExpired,
   type InvalidDelegation,
   type InvalidRecord,
   type RecordExpired,
@@ -17,7 +19,7 @@ import {
   type StaleRecord
 } from "./DhtError.ts"
 import * as Endpoint from "./Endpoint.ts"
-import { NodeIdentity } from "./Identity.ts"
+import * as Identity from "./Identity.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Profile from "./Profile.ts"
@@ -32,7 +34,13 @@ import * as Topic from "./Topic.ts"
  * @category errors
  * @since 0.1.0
  */
-export type PublishError = InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation | RecordTooLarge
+export type PublishError =
+  | InvalidRecord
+  | RecordExpired
+  | StaleRecord
+  | InvalidDelegation
+  | DelegationExpired
+  | RecordTooLarge
 
 /**
  * What every record of our own may say besides its content.
@@ -78,8 +86,11 @@ export class Publisher extends Context.Service<Publisher, {
 
 const defaultTtl = 3600
 
+/** A delegation that ends within a day deserves a warning. */
+const warningSeconds = 86_400
+
 const make = Effect.gen(function*() {
-  const identity = yield* NodeIdentity
+  const identity = yield* Identity.NodeIdentity
   const store = yield* Store
   const replication = yield* Replication
   const persistence = yield* Persistence
@@ -91,8 +102,24 @@ const make = Effect.gen(function*() {
     const nanos = yield* Clock.currentTimeNanos
     lastSeq = nanos > lastSeq ? nanos : lastSeq + 1n
     persistence.save({ _tag: "Signed", seq: lastSeq })
-    const timestamp = BigInt(Math.floor((yield* Clock.currentTimeMillis) / 1000))
-    return { signer: identity, address: identity.address, seq: lastSeq, timestamp }
+    const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const delegation = yield* Effect.fromResult(Identity.mandate(identity, now))
+    return { signer: identity, address: identity.agent, delegation, seq: lastSeq, timestamp: BigInt(now) }
+  })
+
+  let warned = false
+
+  /** Says once that the delegation ends soon, while there is time to get another. */
+  const warnBeforeExpiry = Effect.fnUntraced(function*({ timestamp, ttl }: Record.SignedRecord) {
+    const { agent, delegation } = identity
+    if (warned || delegation === undefined || delegation.expiresAt === 0n) return
+    const left = delegation.expiresAt - timestamp
+    if (left > BigInt(Math.max(ttl, warningSeconds))) return
+    warned = true
+    yield* Effect.logWarning(
+      `The delegation from ${Address.format(agent)} ends in ${left} s, and with it what this node publishes. ` +
+        "Get a new one, signed by the master key"
+    )
   })
 
   const publish = Effect.fn("Publisher.publish")(function*(record: Record.SignedRecord, key?: NodeId.NodeId) {
@@ -107,10 +134,11 @@ const make = Effect.gen(function*() {
 
   const signed = (
     sign: (stamped: Effect.Success<typeof stamp>) => Result.Result<Record.SignedRecord, InvalidRecord>,
-    key?: NodeId.NodeId
+    keyOf?: () => NodeId.NodeId | undefined
   ) =>
     Effect.flatMap(stamp, (stamped) => Effect.fromResult(sign(stamped))).pipe(
-      Effect.flatMap((record) => publish(record, key)),
+      Effect.tap(warnBeforeExpiry),
+      Effect.flatMap((record) => publish(record, keyOf?.())),
       // Our own record from a time when the clock was ahead: what we say now counts.
       Effect.tapError((error) =>
         Effect.sync(() => {
@@ -123,13 +151,19 @@ const make = Effect.gen(function*() {
   return Publisher.of({
     publish,
     publishEndpoint: ({ ttl = defaultTtl, ...endpoint }) =>
-      signed((stamped) => Endpoint.sign({ ...stamped, ttl, payload: Endpoint.make(endpoint) })),
+      signed((stamped) =>
+        Result.flatMap(Endpoint.parse(endpoint), (payload) => Endpoint.sign({ ...stamped, ttl, payload }))
+      ),
     publishTopic: ({ ttl = Topic.defaultTtl, ...topic }) =>
-      signed((stamped) => Topic.sign({ ...stamped, ttl, payload: Topic.make(topic) }), NodeId.fromTopic(topic.topic)),
+      signed(
+        (stamped) => Topic.sign({ ...stamped, ttl, payload: Topic.make(topic) }),
+        // What is no topic was refused before it has a key.
+        () => NodeId.fromTopic(topic.topic)
+      ),
     publishProfile: ({ ttl = defaultTtl, ...profile }) =>
       signed((stamped) => Profile.sign({ ...stamped, ttl, payload: Profile.make(profile) })),
     publishCustom: ({ key, payload, ttl = defaultTtl, type }) =>
-      signed((stamped) => Record.sign({ ...stamped, ttl, type, payload }), key)
+      signed((stamped) => Record.sign({ ...stamped, ttl, type, payload }), () => key)
   })
 })
 
@@ -137,7 +171,8 @@ const make = Effect.gen(function*() {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Publisher, never, NodeIdentity | Persistence | Store | Replication> = Layer.effect(
-  Publisher,
-  make
-)
+export const layer: Layer.Layer<Publisher, never, Identity.NodeIdentity | Persistence | Store | Replication> = Layer
+  .effect(
+    Publisher,
+    make
+  )

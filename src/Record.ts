@@ -27,7 +27,7 @@ import * as NodeId from "./NodeId.ts"
  * @since 0.1.0
  */
 export interface SignedRecord {
-  /** The record as it travels: canonical CBOR, kept as received. */
+  /** The record as it travels: canonical CBOR, kept as received but for the form of its delegation, see {@link decode}. */
   readonly bytes: Uint8Array
   /** Whose record it is. */
   readonly address: Address.Address
@@ -39,7 +39,11 @@ export interface SignedRecord {
   readonly timestamp: bigint
   /** Seconds, up to 32 bits. */
   readonly ttl: number
-  /** The last Unix second in which the record is alive: timestamp + ttl, or its delegation's last if that is sooner. */
+  /**
+   * The last Unix second in which the record is alive: timestamp + ttl, or 60 s
+   * after its delegation's last, for the difference between clocks, if that is
+   * sooner.
+   */
   readonly expiresAt: number
   /** The signing key, 32 bytes. */
   readonly publicKey: Uint8Array
@@ -72,6 +76,15 @@ export const RecordType: {
   readonly topic: 0x10
   readonly mailbox: 0x80
 } = internal.RecordType
+
+/**
+ * How far another clock may be from ours, in seconds: a record may be so much
+ * from the future, and its delegation over for so long.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const clockSkew = internal.clockSkew
 
 /**
  * Which key a record lives at: `sovereign` at that of its own address, `topic`
@@ -120,7 +133,9 @@ export const maxResolvableSize: number = 1050 - (1 + 2 + 20 + 2)
 
 /**
  * Reads one record, in canonical CBOR and with nothing after it. The record's
- * parts are views of `bytes`. Nothing is verified.
+ * parts are views of its `bytes`, and these of what is read, except where its
+ * delegation is not in its canonical form: then they are a copy in which it is.
+ * Nothing is verified.
  *
  * @category conversions
  * @since 0.1.0
@@ -138,7 +153,7 @@ export const read: (reader: Cbor.Reader) => SignedRecord | undefined = internal.
 
 /**
  * Writes canonical CBOR. The bytes of a `SignedRecord` are there already, as
- * its `bytes`.
+ * its `bytes`. A number that its field has no room for throws a `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
@@ -181,7 +196,7 @@ export const toError = (fault: Fault): InvalidRecord | RecordExpired =>
 
 /**
  * Everything of integrity but the signature, at `now` in Unix seconds: the
- * limits of the payload; not from the future, give or take 60 s between clocks;
+ * limits of the payload; not from the future, give or take {@link clockSkew};
  * alive by its own time, the last second included. Expiry is judged last.
  *
  * @category verification
@@ -257,8 +272,8 @@ const rememberedDelegations = 256
 
 /**
  * The usual policy: an address speaks through its own key, or through one that
- * it delegated to and that delegation holds at `now`; a sovereign record is at
- * its own key.
+ * it delegated to and that delegation holds at `now` or ended less than 60 s
+ * ago, as clocks differ; a sovereign record is at its own key.
  *
  * A delegation must hold even in a record whose key needs none: the record's
  * signature does not cover it and {@link isNewer} looks at it, so a stranger
@@ -284,12 +299,13 @@ export const authority = (options: { readonly crypto: Ed25519 }): Policy => {
     if (!internal.delegates(delegation, record.address, record.publicKey)) {
       return Result.fail(new InvalidDelegation({ reason: "it is for another address or key" }))
     }
+    if (Delegation.isExpired(delegation, now - clockSkew)) {
+      return Result.fail(new InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` }))
+    }
     const id = sha256Hex(record.delegation)
     if (genuine.get(id) === undefined) {
-      const verified = Delegation.verify(delegation, { crypto: options.crypto, now })
+      const verified = Delegation.verifyMaster(delegation, options.crypto)
       if (Result.isFailure(verified)) return Result.fail(verified.failure)
-    } else if (delegation.expiresAt !== 0n && delegation.expiresAt <= now) {
-      return Result.fail(new InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` }))
     }
     genuine.use(id, () => true)
     return Result.void
@@ -307,6 +323,14 @@ export const policyNone: Policy = () => Result.void
 // --- Order ---
 
 /**
+ * What decides which of two records is newer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Rank = Pick<SignedRecord, "delegatedAt" | "seq" | "timestamp">
+
+/**
  * Whether `a` supersedes `b`: the later delegation wins, then the larger seq,
  * then the later timestamp. So a new delegation takes the floor from a stolen
  * operational key, however far that one has pushed its seq.
@@ -314,7 +338,7 @@ export const policyNone: Policy = () => Result.void
  * @category ordering
  * @since 0.1.0
  */
-export const isNewer = (a: SignedRecord, b: SignedRecord): boolean =>
+export const isNewer = (a: Rank, b: Rank): boolean =>
   a.delegatedAt !== b.delegatedAt
     ? a.delegatedAt > b.delegatedAt
     : a.seq !== b.seq

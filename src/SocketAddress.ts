@@ -121,7 +121,8 @@ export const ipBytes = (host: string): Uint8Array | undefined => {
 
 /**
  * How a peer is told the address it was seen at: IP and port, 6 or 18 bytes.
- * A host without an IP is written as 127.0.0.1:0.
+ * A host without an IP is written as 127.0.0.1:0. A port that is not of 16 bits
+ * throws a `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
@@ -129,6 +130,7 @@ export const ipBytes = (host: string): Uint8Array | undefined => {
 export const encodeObserved = (address: SocketAddress): Uint8Array => {
   const ip = ipBytes(address.host)
   if (ip === undefined) return Uint8Array.of(127, 0, 0, 1, 0, 0)
+  if (!isPort(address.port)) throw new RangeError(`${address.port} is not a port from 0 to 65535`)
   const bytes = new Uint8Array(ip.length + 2)
   bytes.set(ip)
   bytes[ip.length] = address.port >> 8
@@ -175,6 +177,14 @@ export const subnet = (host: string): string | undefined => {
     ? `${ipv4Text(ip.fill(0, 3), 0)}/24`
     : `${ipv6Text(ip.fill(0, 6))}/48`
 }
+
+/**
+ * Whether a number is a port: an integer of 16 bits.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 0xffff
 
 const invalid = (text: string, reason: string): Result.Result<never, InvalidSocketAddress> =>
   Result.fail(new InvalidSocketAddress({ text, reason }))

@@ -7,10 +7,11 @@
 import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
-import { InvalidRecord } from "./DhtError.ts"
+import { InvalidRecord, InvalidTopic } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
 import { readMeta, readTopic } from "./internal/payload.ts"
 import * as internal from "./internal/record.ts"
+import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 
@@ -70,7 +71,23 @@ export const defaultTtl = 3600
 export const maxTtl = 7200
 
 /**
- * A payload of what is given, in the current version.
+ * Reads a topic as a person types it: in Unicode's composed form (NFC), so that
+ * two spellings of one text are one topic. An empty string and one with a lone
+ * surrogate are none.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const parse = (text: string): Result.Result<string, InvalidTopic> => {
+  const reason = Text.topicFault(text)
+  return reason === undefined
+    ? Result.succeed(Text.normal(text))
+    : Result.fail(new InvalidTopic({ topic: text, reason }))
+}
+
+/**
+ * A payload of what is given, in the current version. All text but `meta` is
+ * brought into Unicode's composed form (NFC), as searches compare it.
  *
  * @category constructors
  * @since 0.1.0
@@ -84,11 +101,11 @@ export const make = (options: {
   readonly meta?: Meta | undefined
 }): TopicPayload => ({
   version: 1,
-  topic: options.topic,
-  name: options.name ?? "",
-  protocols: options.protocols ?? null,
-  tags: options.tags ?? null,
-  brief: options.brief ?? "",
+  topic: Text.normal(options.topic),
+  name: Text.normal(options.name ?? ""),
+  protocols: options.protocols === undefined ? null : Text.normalAll(options.protocols),
+  tags: options.tags === undefined ? null : Text.normalAll(options.tags),
+  brief: Text.normal(options.brief ?? ""),
   meta: options.meta ?? new Map()
 })
 
@@ -109,7 +126,9 @@ export const decode = (payload: Uint8Array): Result.Result<TopicPayload, Invalid
 const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed.
+ * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
+ * cannot say (an integer beyond 64 bits, a lone surrogate) throws a
+ * `RangeError`.
  *
  * @category conversions
  * @since 0.1.0
@@ -119,7 +138,7 @@ export const encode = (payload: TopicPayload): Uint8Array => {
   const writer = new Cbor.Writer()
   writer.map(meta.size === 0 ? 6 : 7)
   writer.uint(1)
-  writer.uint(version)
+  writer.uint(version, 0xff)
   writer.uint(2)
   writer.text(topic)
   writer.uint(3)
@@ -140,7 +159,7 @@ export const encode = (payload: TopicPayload): Uint8Array => {
 /**
  * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to
  * {@link maxTtl}. A key that is not the address's needs an encoded delegation
- * from the address.
+ * from the address. Fails where nobody could read the payload again.
  *
  * @category constructors
  * @since 0.1.0
@@ -156,9 +175,13 @@ export const sign = (options: {
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> => {
   const { ttl = defaultTtl } = options
-  return ttl > maxTtl
-    ? invalid(`ttl ${ttl} is longer than ${maxTtl} seconds`)
-    : internal.seal({ ...options, ttl, type: internal.RecordType.topic, payload: encode(options.payload) })
+  if (ttl > maxTtl) return invalid(`ttl ${ttl} is longer than ${maxTtl} seconds`)
+  const payload = internal.written(() => encode(options.payload))
+  if (Result.isFailure(payload)) return Result.fail(payload.failure)
+  const read = decode(payload.success)
+  return Result.isFailure(read)
+    ? Result.fail(read.failure)
+    : internal.seal({ ...options, ttl, type: internal.RecordType.topic, payload: payload.success })
 }
 
 /**
@@ -184,13 +207,19 @@ export interface Filter {
 }
 
 /**
- * Whether the payload is what a search asks for.
+ * Whether the payload is what a search asks for. Two spellings of one text
+ * match.
  *
  * @category filters
  * @since 0.1.0
  */
 export const matches = (payload: TopicPayload, filter: Filter): boolean => {
   const { protocols = [], tags = [] } = filter
-  return (protocols.length === 0 || protocols.some((wanted) => payload.protocols?.includes(wanted))) &&
-    tags.every((wanted) => payload.tags?.includes(wanted))
+  return (protocols.length === 0 || protocols.some((wanted) => has(payload.protocols, wanted))) &&
+    tags.every((wanted) => has(payload.tags, wanted))
+}
+
+const has = (texts: ReadonlyArray<string> | null, wanted: string): boolean => {
+  const normal = Text.normal(wanted)
+  return texts !== null && texts.some((text) => Text.normal(text) === normal)
 }

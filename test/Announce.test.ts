@@ -120,7 +120,7 @@ describe("Announce", () => {
   it.effect("fails as publishing does when there is nothing to keep alive", () =>
     Effect.gen(function*() {
       const [owner] = (yield* build(1)).map(network.dht)
-      const error = yield* Effect.flip(owner.announceEndpoint({ endpoints: ["x".repeat(2000)] }))
+      const error = yield* Effect.flip(owner.announceEndpoint({ endpoints: [`quic://${"x".repeat(2000)}`] }))
       assert.strictEqual(error._tag, "RecordTooLarge")
     }).pipe(onNetwork))
 })

@@ -9,6 +9,7 @@ import { noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import * as Cbor from "../src/internal/cbor.ts"
 import * as Hex from "../src/internal/hex.ts"
+import * as Record from "../src/Record.ts"
 
 const master = noble.signingKey(new Uint8Array(32).fill(1))
 const operationalPublicKey = noble.signingKey(new Uint8Array(32).fill(2)).publicKey
@@ -326,6 +327,72 @@ describe("Delegation", () => {
         assert.match(verdictOn([line, ...lines].join("\n")), pattern)
         assert.match(verdictOn([...lines.filter((other) => !other.startsWith(`${name}:`)), line].join("\n")), pattern)
       }
+    })
+  })
+
+  describe("a wallet's signature", () => {
+    const order = secp256k1.Point.Fn.ORDER
+    /** The other signature that the same key, digest and r make. */
+    const twin = (signature: Uint8Array, at: number): Uint8Array => {
+      const bytes = signature.slice()
+      const s = order - BigInt(`0x${Hex.encode(bytes.subarray(at, at + 32))}`)
+      bytes.set(Hex.decode(s.toString(16).padStart(64, "0")), at)
+      const recovery = at === 32 ? 64 : 0
+      // The recovery id names the other point; both begin with an odd number.
+      bytes[recovery] = (bytes[recovery] - 27 ^ 1) + 27
+      return bytes
+    }
+
+    it("counts with the lower s only", () => {
+      assert.match(verdict({ ...ethereum, signature: twin(ethereum.signature, 32) }), /bad signature/)
+      assert.match(verdict({ ...paralism, signature: twin(paralism.signature, 33) }), /bad signature/)
+    })
+
+    it("makes one record, however its recovery id is counted", () => {
+      const operational = noble.signingKey(new Uint8Array(32).fill(2))
+      const counted = (from: number) => {
+        const signature = ethereum.signature.slice()
+        signature[64] = signature[64] - 27 + from
+        return Delegation.encode({ ...ethereum, signature })
+      }
+      const record = Result.getOrThrow(Record.sign({
+        signer: operational,
+        address: ethereum.agent,
+        type: 0x03,
+        payload: new Uint8Array(3),
+        seq: 1n,
+        timestamp: BigInt(now),
+        ttl: 60,
+        delegation: counted(27)
+      }))
+      const other = Record.encode({ ...record, delegation: counted(0) })
+      assert.notDeepEqual(other, record.bytes)
+      assert.deepStrictEqual(Result.getOrThrow(Record.decode(other)), record)
+      // In the middle of a longer input, which is left as it is.
+      const reader = new Cbor.Reader(Uint8Array.of(0, ...other, 0), 1)
+      assert.deepStrictEqual(Record.read(reader), record)
+      assert.strictEqual(reader.at, other.length + 1)
+      assert.strictEqual(verdict(Result.getOrThrow(Delegation.decode(counted(0)))), "ok")
+    })
+  })
+
+  describe("of values that have no encoding", () => {
+    const wrong = [{ issuedAt: -1n }, { expiresAt: -1n }, { issuedAt: 2n ** 64n }, { expiresAt: 2n ** 64n }, {
+      operationalPublicKey: new Uint8Array(31)
+    }]
+
+    it("is none: RangeError", () => {
+      for (const fields of wrong) {
+        const said = { ...options, ...fields }
+        assert.throws(() => Delegation.delegate({ ...said, master }), RangeError)
+        for (const chain of ["ethereum", "paralism"] as const) {
+          assert.throws(() => Delegation.delegateSecp256k1({ ...said, chain, privateKey }), RangeError)
+        }
+        assert.throws(() => Delegation.encode({ ...ed25519, ...fields }), RangeError)
+        assert.isTrue(Result.isFailure(Delegation.authorizationMessage({ ...said, agent: ethereum.agent })))
+      }
+      for (const scope of [-1, 256, 1.5]) assert.throws(() => Delegation.encode({ ...ed25519, scope }), RangeError)
+      assert.throws(() => Delegation.encode({ ...ed25519, signature: new Uint8Array(63) }), RangeError)
     })
   })
 

@@ -221,7 +221,9 @@ describe("Dht", () => {
     it.effect("refuses a record that could be stored and never be resolved", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
-        const error = yield* Effect.flip(network.dht(node).publishEndpoint({ endpoints: ["x".repeat(1000)] }))
+        const error = yield* Effect.flip(
+          network.dht(node).publishEndpoint({ endpoints: [`quic://${"x".repeat(1000)}`] })
+        )
         assert.strictEqual(error._tag, "RecordTooLarge")
         assert.strictEqual((yield* network.dht(node).stats).keys, 0)
       }).pipe(onNetwork))

@@ -3,12 +3,16 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
+import * as Delegation from "../src/Delegation.ts"
 import * as Identity from "../src/Identity.ts"
 import { deriveKey, deriveKeyPortable } from "../src/internal/argon2id.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as Delegated from "./utils/delegated.ts"
+import * as Network from "./utils/network.ts"
 
 const crypto = NodeCrypto.fastest
 const services = Layer.merge(NodeCrypto.layer, SecureRandom.layerWebCrypto)
@@ -20,6 +24,46 @@ const seed = new Uint8Array(32).map((_, i) => i)
 const passphrase = Redacted.make("correct horse battery staple")
 
 describe("Identity", () => {
+  describe("with a delegation", () => {
+    const delegation = Delegated.delegation("key", { expiresAt: 2000, issuedAt: 1000 })
+    const own = Network.identity("key")
+
+    it("keeps its own address and node id, and acts for the master", () => {
+      assert.strictEqual(own.agent, own.address)
+      assert.isUndefined(own.delegation)
+      assert.isUndefined(Result.getOrThrow(Identity.mandate(own, 3000)))
+      const delegated = Result.getOrThrow(Identity.withDelegation(own, delegation, crypto))
+      assert.deepStrictEqual(
+        [delegated.address, delegated.nodeId, delegated.publicKey],
+        [own.address, own.nodeId, own.publicKey]
+      )
+      assert.strictEqual(delegated.agent, Network.identity("master").address)
+    })
+
+    it("has its mandate until the second in which the delegation expires", () => {
+      const delegated = Result.getOrThrow(Identity.withDelegation(own, delegation, crypto))
+      assert.deepStrictEqual(Result.getOrThrow(Identity.mandate(delegated, 1999)), Delegation.encode(delegation))
+      const over = Result.flip(Identity.mandate(delegated, 2000))
+      assert.strictEqual(Result.getOrThrow(over)._tag, "DelegationExpired")
+    })
+
+    it("refuses a delegation to another key, and one that its master did not sign", () => {
+      const forged = { ...delegation, expiresAt: 3000n }
+      for (const [identity, wrong] of [[Network.identity("other"), delegation], [own, forged]] as const) {
+        const refused = Result.getOrThrow(Result.flip(Identity.withDelegation(identity, wrong, crypto)))
+        assert.strictEqual(refused._tag, "InvalidDelegation")
+      }
+    })
+
+    it("carries a wallet's delegation in its one form", () => {
+      const wallet = Delegated.delegation("key", { master: "ethereum" })
+      const signature = wallet.signature.slice()
+      signature[64] -= 27
+      const delegated = Result.getOrThrow(Identity.withDelegation(own, { ...wallet, signature }, crypto))
+      assert.deepStrictEqual(delegated.delegation, wallet)
+    })
+  })
+
   it("derives the address and the node id from the public key", () => {
     const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 })
     fc.assert(fc.property(bytes, fc.uint8Array(), (seed, message) => {

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../src/Address.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
+import * as Delegation from "../src/Delegation.ts"
 import { InvalidDelegation } from "../src/DhtError.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
@@ -334,4 +335,37 @@ describe("Store", () => {
       }).pipe(Effect.provide(layer()), Effect.provide(Logger.layer([logger])))
     })
   })
+})
+
+describe("a record under a delegation", () => {
+  it.effect("is taken and handed out until a minute after the delegation's end, and then no more", () =>
+    Effect.gen(function*() {
+      const now = 1000
+      const mandate = Delegation.delegate({
+        master: alice,
+        operationalPublicKey: bob.publicKey,
+        issuedAt: BigInt(now - 100),
+        expiresAt: BigInt(now)
+      })
+      const record = Result.getOrThrow(Record.sign({
+        signer: bob,
+        address: mandate.agent,
+        type: 0x03,
+        payload: new Uint8Array(),
+        seq: 1n,
+        timestamp: BigInt(now - 10),
+        ttl: 3600,
+        delegation: Delegation.encode(mandate)
+      }))
+      const store = yield* Store.Store
+      const held = Effect.map(store.getAll(Record.ownKey(record), 0), ({ length }) => length)
+      yield* TestClock.setTime((now + 5) * 1000)
+      yield* store.put(undefined, record)
+      assert.strictEqual(yield* held, 1)
+      yield* TestClock.setTime((now + 59) * 1000)
+      assert.strictEqual(yield* held, 1)
+      yield* TestClock.setTime((now + 60) * 1000)
+      assert.strictEqual(yield* held, 0)
+      assert.strictEqual((yield* Effect.flip(store.put(undefined, record)))._tag, "InvalidDelegation")
+    }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([layerNoble, Persistence.layerNone])))))
 })

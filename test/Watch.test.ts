@@ -16,7 +16,7 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
 
 /** What a stream has said so far. */
-const collect = <A>(stream: Stream.Stream<A>) =>
+const collect = <A, E>(stream: Stream.Stream<A, E>) =>
   Effect.gen(function*() {
     const said: Array<A> = []
     yield* Effect.forkScoped(

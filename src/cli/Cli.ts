@@ -157,12 +157,7 @@ const about = {
 const publishEndpoint = Command.make(
   "endpoint",
   {
-    endpoint: Flag.String("endpoint").pipe(
-      Flag.withMetavar("url"),
-      Flag.withDescription("Where the agent can be reached, such as quic://203.0.113.5:4121; repeatable"),
-      Flag.filter((text) => URL.canParse(text), () => "a URL such as quic://203.0.113.5:4121"),
-      Flag.atLeast(1)
-    ),
+    endpoint: Options.endpoint,
     natType: Flag.ChoiceWithValue("nat-type", [
       ["unknown", "unknown"],
       ["full-cone", "fullCone"],
@@ -209,7 +204,8 @@ const publishProfile = Command.make(
   },
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
 ).pipe(
-  Command.withDescription("Publish who an agent is"),
+  Command.withDescription("Publish who an agent is, which is also enough for it to get mail"),
+  Command.withShortDescription("Publish who an agent is"),
   Command.withExamples([{
     command: "effect-dht publish profile --name Ann --brief \"Translates letters\" --skill translation --data ./data"
   }])
@@ -234,7 +230,10 @@ const send = Command.make(
   },
   handler(() => import("./commands/Mail.ts").then(({ send }) => send))
 ).pipe(
-  Command.withDescription("Leave an encrypted message for an address that has published an endpoint"),
+  Command.withDescription(
+    "Leave an encrypted message for an address that has published a record of its own, such as a profile or an endpoint"
+  ),
+  Command.withShortDescription("Leave an encrypted message for an address"),
   Command.withExamples([{ command: "effect-dht mailbox send a0… \"See you at noon\" --data ./data" }])
 )
 
@@ -278,9 +277,49 @@ const create = Command.make(
   ])
 )
 
+const delegate = Command.make(
+  "delegate",
+  {
+    publicKey: Options.publicKey,
+    lifetime: Options.lifetime,
+    data: Options.data,
+    passphraseEnv: Options.passphraseEnv,
+    json: Options.json
+  },
+  handler(() => import("./commands/Identity.ts").then(({ delegate }) => delegate))
+).pipe(
+  Command.withDescription(
+    "Sign a delegation: it lets another key publish and read mail for the address of --data, whose own key can then " +
+      "stay offline. A later delegation to another key takes the place of an earlier one"
+  ),
+  Command.withShortDescription("Let another key act for an address"),
+  Command.withExamples([{
+    command: "effect-dht identity delegate PUBLIC-KEY --data ./master --lifetime 2592000",
+    description: "For thirty days"
+  }])
+)
+
+const accept = Command.make(
+  "accept",
+  {
+    delegation: Options.delegation,
+    data: Options.data,
+    passphraseEnv: Options.passphraseEnv,
+    json: Options.json
+  },
+  handler(() => import("./commands/Identity.ts").then(({ accept }) => accept))
+).pipe(
+  Command.withDescription(
+    "Keep a delegation in the data directory: from then on the node there, and all commands with the same --data, " +
+      "publish and read mail for the address that signed it"
+  ),
+  Command.withShortDescription("Act for the address of a delegation"),
+  Command.withExamples([{ command: "effect-dht identity accept DELEGATION --data ./data" }])
+)
+
 const identity = Command.make("identity").pipe(
-  Command.withDescription("Show or make the identity of a node"),
-  Command.withSubcommands([show, create])
+  Command.withDescription("Show or make the identity of a node, and let it act for another address"),
+  Command.withSubcommands([show, create, delegate, accept])
 )
 
 const decode = Command.make(

@@ -7,7 +7,6 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Crypto } from "../Crypto.ts"
-import type { CannotUnlock } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as IdentityFile from "../node/IdentityFile.ts"
 import * as NodeCrypto from "../node/NodeCrypto.ts"
@@ -26,13 +25,7 @@ export interface Options {
   readonly passphraseEnv: Option.Option<string>
 }
 
-type Problem =
-  | IdentityFile.NoIdentityFile
-  | IdentityFile.IdentityFileExists
-  | IdentityFile.DamagedIdentityFile
-  | IdentityFile.PassphraseNeeded
-  | IdentityFile.CannotAccess
-  | CannotUnlock
+type Problem = IdentityFile.NoIdentityFile | IdentityFile.IdentityFileExists | IdentityFile.CannotLoad
 
 const explain = (options: Options) => (error: Problem): Output.Failure => {
   switch (error._tag) {
@@ -70,6 +63,14 @@ const command = <Kept extends IdentityFile.Kept>(
  * @since 0.1.0
  */
 export const load = command(IdentityFile.load)
+
+/**
+ * Without the delegation beside it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loadKey = command(IdentityFile.loadKey)
 
 /**
  * @category constructors

@@ -394,7 +394,10 @@ export const target = Argument.String("target").pipe(
  */
 export const topic = Argument.String("topic").pipe(
   Argument.withDescription("The name under which agents find each other"),
-  Argument.filter((topic) => topic !== "", () => "at least one character")
+  Argument.mapEffect(parsed(async () => {
+    const { parse } = await import("../Topic.ts")
+    return (text) => Result.mapError(parse(text), ({ message }) => message)
+  }))
 )
 
 /** Bytes of text that fit into one message. */
@@ -414,6 +417,68 @@ export const text = Argument.String("text").pipe(
       ? Effect.succeed(text)
       : new CliError.ValidationError({ message: `The text has ${size} bytes: write 1 to ${maxText}` })
   })
+)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const endpoint = Flag.String("endpoint").pipe(
+  Flag.withMetavar("url"),
+  Flag.withDescription("Where the agent can be reached, such as quic://203.0.113.5:4121; repeatable"),
+  Flag.mapEffect(parsed(async () => {
+    const { isUrl } = await import("../Endpoint.ts")
+    return (text) =>
+      isUrl(text)
+        ? Result.succeed(text)
+        : Result.fail(`--endpoint "${text}": write a URL such as quic://203.0.113.5:4121`)
+  })),
+  Flag.atLeast(1)
+)
+
+/**
+ * The key that a master lets act for it, 32 bytes.
+ *
+ * @category arguments
+ * @since 0.1.0
+ */
+export const publicKey = Argument.String("public-key").pipe(
+  Argument.withDescription("The public key that shall act for the address: 64 hex digits, of \"identity show\" there"),
+  Argument.mapEffect(parsed(async () => {
+    const { decode } = await import("../internal/hex.ts")
+    return (text) =>
+      /^[0-9a-f]{64}$/i.test(text)
+        ? Result.succeed(decode(text.toLowerCase()))
+        : Result.fail(`"${text}" is not a public key: write 64 hex digits`)
+  }))
+)
+
+/**
+ * Seconds, or none for ever.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const lifetime = Flag.String("lifetime").pipe(
+  Flag.withMetavar("seconds"),
+  Flag.withDescription("How long the key may act for the address (default: until a later delegation)"),
+  Flag.mapEffect((text) =>
+    /^[1-9]\d{0,9}$/.test(text)
+      ? Effect.succeed(Number(text))
+      : new CliError.ValidationError({ message: `--lifetime "${text}": write a number of seconds, 1 to 9999999999` })
+  ),
+  Flag.optional
+)
+
+/**
+ * A delegation as `identity delegate` prints it.
+ *
+ * @category arguments
+ * @since 0.1.0
+ */
+export const delegation = Argument.String("delegation").pipe(
+  Argument.withDescription("The delegation in hex digits, as \"identity delegate\" prints it"),
+  Argument.mapEffect(parsed(async () => (await import("../node/DelegationFile.ts")).parse))
 )
 
 /**

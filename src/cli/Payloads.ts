@@ -6,6 +6,7 @@
 import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
+import type * as Delegation from "../Delegation.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Hex from "../internal/hex.ts"
 import type * as Json from "../internal/json.ts"
@@ -54,7 +55,7 @@ export const signed = ({ address, expiresAt, seq, timestamp, ttl, type }: Record
   seq,
   timestamp,
   ttl,
-  expiresAt
+  expiresAt: BigInt(expiresAt)
 })
 
 /**
@@ -65,6 +66,27 @@ export const signedRows = ({ expiresAt, seq, timestamp }: Record.SignedRecord): 
   ["signed", Output.time(timestamp)],
   ["expires", Output.time(expiresAt)],
   ["seq", String(seq)]
+]
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const delegation = ({ agent, expiresAt, issuedAt, operationalPublicKey }: Delegation.Delegation) => ({
+  agent: Address.format(agent),
+  operationalPublicKey: Hex.encode(operationalPublicKey),
+  issuedAt,
+  expiresAt
+})
+
+/**
+ * @category lines
+ * @since 0.1.0
+ */
+export const delegationRows = ({ agent, expiresAt, issuedAt }: Delegation.Delegation): Array<Row> => [
+  ["acts for", Address.format(agent)],
+  ["since", Output.time(issuedAt)],
+  ["until", expiresAt === 0n ? "revoked by a later delegation" : Output.time(expiresAt)]
 ]
 
 // --- What the types say ------------------------------------------------------

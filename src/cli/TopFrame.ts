@@ -187,7 +187,7 @@ const announcementsOf = ({ sample: { announcements: { announcements, wanted }, o
   ...announcements.map(({ confirmed, endpoints, name, record, renews_at, topic }) =>
     plain(
       `${record.type_name.padEnd(12)}${`${confirmed.length} of ${wanted}`.padEnd(9)}` +
-        `${`in ${span(renews_at * 1000 - overview.at_ms)}`.padEnd(12)}` +
+        `${`in ${span(Number(renews_at) * 1000 - overview.at_ms)}`.padEnd(12)}` +
         [topic, name, ...endpoints ?? []].filter((text) => text !== undefined && text !== "").join(", ")
     )
   )

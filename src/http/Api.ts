@@ -24,6 +24,12 @@ const described = (description: string) => <S extends Schema.Top>(self: S): S["R
 const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
 const Count = Schema.Int
 
+/** What has 64 bits on the wire: most readers of JSON round a number beyond 2^53. */
+const Uint64 = Schema.String.check(Schema.isPattern(/^[0-9]{1,20}$/)).pipe(
+  described("An integer of 64 bits, in decimal digits")
+)
+const Seconds = Uint64.pipe(described("Unix seconds, an integer of 64 bits in decimal digits"))
+
 // --- The documents of the reference --------------------------------------------
 
 /**
@@ -61,8 +67,8 @@ export const RoutingTable = Schema.Struct({
 })
 
 /**
- * One element of `/debug/store`: a record that the node holds. `seq` and
- * `timestamp` are written in full, beyond 2^53 as well.
+ * One element of `/debug/store`: a record that the node holds. The reference
+ * writes `seq` and `timestamp` as numbers.
  *
  * @category schemas
  * @since 0.1.0
@@ -71,8 +77,8 @@ export const StoredRecord = Schema.Struct({
   key_node_id_hex: Schema.String,
   address_hex: Schema.String.pipe(described("42 hex digits")),
   rec_type: Count,
-  seq: Schema.Finite.pipe(described("An integer of 64 bits, written in full")),
-  timestamp: Schema.Finite.pipe(described("Unix seconds, an integer of 64 bits, written in full")),
+  seq: Uint64,
+  timestamp: Seconds,
   ttl_seconds: Count,
   payload_cbor_len: Count
 })
@@ -123,10 +129,10 @@ export const RecordRow = Schema.Struct({
   address: Schema.String.pipe(described("Who it is of, canonical text")),
   rec_type: Count,
   type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom"]),
-  seq: Schema.String.pipe(described("Decimal digits")),
-  timestamp: Schema.Finite.pipe(described("Unix seconds")),
+  seq: Uint64,
+  timestamp: Seconds,
   ttl_seconds: Count,
-  expires_at: Schema.Finite.pipe(described("Unix seconds")),
+  expires_at: Seconds,
   payload_cbor_len: Count
 })
 
@@ -250,6 +256,9 @@ export const Overview = Schema.Struct({
   started_at_ms: Millis.pipe(described("When the HTTP server started, in Unix milliseconds")),
   ready: Schema.Boolean,
   identity: Schema.Struct({ address: Schema.String, node_id_hex: Schema.String }),
+  agent: Schema.String.pipe(
+    described("Whose records the node publishes: its own address, or the one that delegated to its key")
+  ),
   reachability: Schema.Struct({
     local_addr: Schema.String.pipe(described("Where the transport is bound, host:port")),
     public_host: Schema.NullOr(Schema.String),
@@ -374,7 +383,7 @@ export const Announcements = Schema.Struct({
   wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
   announcements: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
-    renews_at: Schema.Finite.pipe(described("Unix seconds")),
+    renews_at: Seconds,
     confirmed: Schema.Array(Peer).pipe(described("Who holds a copy, nearest first"))
   }))
 })

@@ -74,9 +74,9 @@ const row = (
   rec_type: record.type,
   type_name: typeName(record.type),
   seq: String(record.seq),
-  timestamp: Number(record.timestamp),
+  timestamp: String(record.timestamp),
   ttl_seconds: record.ttl,
-  expires_at: Number(record.timestamp) + record.ttl,
+  expires_at: String(record.timestamp + BigInt(record.ttl)),
   payload_cbor_len: payloadLength
 })
 
@@ -492,6 +492,7 @@ export const overview = Effect.fnUntraced(function*(
     started_at_ms: startedAt,
     ready: (yield* health(first)).ready,
     identity: { address: Address.format(dht.address), node_id_hex: dht.nodeId },
+    agent: Address.format(dht.agent),
     reachability: {
       local_addr: SocketAddress.format(dht.localAddress),
       public_host: (yield* reachability.publicHost) ?? null,
@@ -607,7 +608,7 @@ export const announcements: Effect.Effect<typeof Api.Announcements.Type, never, 
       const { confirmed, key, record } = yield* current
       return {
         ...foundRecord(key, record),
-        renews_at: Number(record.timestamp) + record.ttl / 2,
+        renews_at: String(record.timestamp + BigInt(record.ttl) / 2n),
         confirmed: (yield* confirmed).map(peer)
       }
     })

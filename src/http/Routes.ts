@@ -42,6 +42,7 @@ import type { Rpc } from "../Rpc.ts"
 import type { SeenPeers } from "../SeenPeers.ts"
 import type { Store } from "../Store.ts"
 import type { Subscribers } from "../Subscribers.ts"
+import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
 import * as Documents from "./Documents.ts"
 import * as EventStreams from "./EventStreams.ts"
@@ -160,7 +161,7 @@ const debug = HttpApiBuilder.group(
     return handlers.handleAll({
       identity: () => of(Documents.identity),
       routing: () => of(Documents.routing),
-      // Not by its schema: a seq of 64 bits is a number in JSON, but not in JavaScript.
+      // Not by its schema, in one piece: a store can be large.
       store: () => of(storeText),
       stats: () => of(Documents.stats),
       queries: () => of(Documents.queries),
@@ -216,7 +217,10 @@ const goalOf = (
         find: { type: 0 }
       }))
     case "topic":
-      return Result.succeed({ target: NodeId.fromTopic(value), find: { type: Record.RecordType.topic } })
+      return Result.map(Topic.parse(value), (topic) => ({
+        target: NodeId.fromTopic(topic),
+        find: { type: Record.RecordType.topic }
+      }))
     case "node_id":
       return Result.map(NodeId.fromString(value), (target) => ({ target, find: undefined }))
   }

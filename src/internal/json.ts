@@ -1,13 +1,13 @@
 /**
- * JSON text whose integers are exact: a seq of 64 bits is a number in JSON,
- * but not in JavaScript.
+ * JSON text whose integers are exact: one of 64 bits, such as a seq, is written
+ * as text, since most readers of JSON round a number beyond 2^53.
  *
  * @since 0.1.0
  */
 
 /**
- * What can be written: a `bigint` becomes a number, and a field that is
- * undefined is left out.
+ * What can be written: a `bigint` becomes text of decimal digits, and a field
+ * that is undefined is left out.
  *
  * @internal
  */
@@ -24,7 +24,7 @@ export type Json =
  * @internal
  */
 export const stringify = (value: Json): string => {
-  if (typeof value === "bigint") return value.toString()
+  if (typeof value === "bigint") return `"${value}"`
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
   if (isArray(value)) return `[${value.map(stringify).join(",")}]`
   const fields = Object.entries(value).flatMap(([name, field]) =>

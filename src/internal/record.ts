@@ -26,11 +26,15 @@ export const RecordType = { endpoint: 0x01, profile: 0x02, topic: 0x10, mailbox:
 export const category = (type: number): Category =>
   type >= 0x10 && type <= 0x1f ? "topic" : type >= 0x80 && type <= 0x8f ? "mailbox" : "sovereign"
 
-/** How far ahead of ours another clock may be, in seconds. */
-const clockSkew = 60
+/**
+ * How far another clock may be from ours, in seconds: a record may be so much
+ * from the future, and its delegation over for so long.
+ *
+ * @internal
+ */
+export const clockSkew = 60
 
 const maxUint32 = 0xffff_ffff
-const maxUint64 = 0xffff_ffff_ffff_ffffn
 
 const domain = new TextEncoder().encode("a2al-rec\0")
 const signedPairs = 6
@@ -42,7 +46,8 @@ const signaturePair = 1 + 2 + 64
 
 /**
  * Reads one record out of a longer input; what is wrong becomes the reader's
- * fault.
+ * fault. A delegation that is not in its canonical form comes out in it, so
+ * that one record has one form whoever sent it.
  *
  * @internal
  */
@@ -86,6 +91,15 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     return undefined
   }
   const delegated = delegation === undefined ? undefined : Result.getOrUndefined(Delegation.decode(delegation))
+  if (delegated !== undefined) {
+    const { signature } = Delegation.canonical(delegated)
+    if (signature !== delegated.signature) {
+      // Not `slice`: on a Node Buffer that is another view.
+      const canonical = new Uint8Array(bytes.subarray(start, reader.at))
+      canonical.set(signature, delegated.signature.byteOffset - bytes.byteOffset - start)
+      return read(new Cbor.Reader(canonical))
+    }
+  }
   return {
     bytes: bytes.subarray(start, reader.at),
     address: Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address,
@@ -102,9 +116,9 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   }
 }
 
-/** The last second in which a delegation holds; a malformed one is for the policy to refuse. */
+/** The last second in which a delegation counts by any clock; a malformed one is for the policy to refuse. */
 const lastSecond = (delegation: Delegation.Delegation | undefined): number =>
-  delegation === undefined || delegation.expiresAt === 0n ? Infinity : Number(delegation.expiresAt) - 1
+  delegation === undefined || delegation.expiresAt === 0n ? Infinity : Number(delegation.expiresAt) - 1 + clockSkew
 
 /** Steps over the key that must come next. */
 const key = (reader: Cbor.Reader, expected: number): void => {
@@ -141,7 +155,7 @@ const writeSigned = (writer: Cbor.Writer, fields: SignedFields): void => {
   writer.uint(1)
   writer.hexString(fields.address)
   writer.uint(2)
-  writer.uint(fields.type)
+  writer.uint(fields.type, 0xff)
   writer.uint(3)
   writer.byteString(fields.payload)
   writer.uint(4)
@@ -149,7 +163,7 @@ const writeSigned = (writer: Cbor.Writer, fields: SignedFields): void => {
   writer.uint(5)
   writer.uint(fields.timestamp)
   writer.uint(6)
-  writer.uint(fields.ttl)
+  writer.uint(fields.ttl, maxUint32)
 }
 
 /**
@@ -226,12 +240,27 @@ export const seal = (
   return decode(encode({ ...options, publicKey: options.signer.publicKey, signature, delegation: options.delegation }))
 }
 
+/**
+ * The payload that `write` makes; a typed failure where CBOR cannot say what a
+ * program wants to.
+ *
+ * @internal
+ */
+export const written = (write: () => Uint8Array): Result.Result<Uint8Array, InvalidRecord> => {
+  try {
+    return Result.succeed(write())
+  } catch (error) {
+    if (error instanceof RangeError) return Result.fail(new InvalidRecord({ reason: `payload: ${error.message}` }))
+    throw error
+  }
+}
+
 const refusal = (options: Parameters<typeof seal>[0]): string | undefined => {
   const { address, delegation, payload, seq, signer, timestamp, ttl, type } = options
-  if (!Number.isInteger(type) || type < 0 || type > 0xff) return `type ${type} is not a number of 8 bits`
+  if (!Cbor.isUint(type, 0xff)) return `type ${type} is not a number of 8 bits`
   if (!Number.isInteger(ttl) || ttl < 1 || ttl > maxUint32) return `ttl ${ttl} is not 1 to ${maxUint32} seconds`
-  if (seq < 0n || seq > maxUint64) return `seq ${seq} is not a number of 64 bits`
-  if (timestamp < 0n || timestamp > maxUint64) return `timestamp ${timestamp} is not a number of 64 bits`
+  if (!Cbor.isUint(seq)) return `seq ${seq} is not a number of 64 bits`
+  if (!Cbor.isUint(timestamp)) return `timestamp ${timestamp} is not a number of 64 bits`
   const reason = payloadFault(type, payload)
   if (reason !== undefined) return `payload: ${reason}`
   if (delegation === undefined) {

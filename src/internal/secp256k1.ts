@@ -70,11 +70,13 @@ export const sign = (privateKey: Uint8Array, digest: Uint8Array): Uint8Array =>
 
 /**
  * The key whose signature (r and s, 64 bytes) of the digest this is; the
- * recovery id, 0 to 3, says which of the possible ones.
+ * recovery id, 0 to 3, says which of the possible ones. The higher s is refused
+ * (BIP 62, EIP-2): anybody can make it of the lower one.
  *
  * @internal
  */
 export const recover = (recovery: number, signature: Uint8Array, digest: Uint8Array): Point | undefined =>
-  orUndefined(() =>
-    secp256k1.Signature.fromBytes(signature, "compact").addRecoveryBit(recovery).recoverPublicKey(digest)
-  )
+  orUndefined(() => {
+    const parsed = secp256k1.Signature.fromBytes(signature, "compact")
+    return parsed.hasHighS() ? undefined : parsed.addRecoveryBit(recovery).recoverPublicKey(digest)
+  })

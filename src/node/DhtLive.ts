@@ -27,6 +27,8 @@ export interface Options extends Dht.Options {
   readonly listen?: SocketAddress | undefined
   /** The 32-byte private key; defaults to a new one each time. */
   readonly seed?: Uint8Array | undefined
+  /** Who the node is, for one that acts for another address (`Identity.withDelegation`); defaults to the key of `seed`. */
+  readonly identity?: Identity.Identity | undefined
   /**
    * The data directory, for one node at a time: its state is kept there over a
    * restart, and other programs find out where it listens. By default a node
@@ -49,7 +51,11 @@ export interface Options extends Dht.Options {
 export const DhtLive = (
   options: Options = {}
 ): Layer.Layer<Dht.Services | Identity.NodeIdentity | Transport | Crypto, CannotBind> => {
-  const identity = options.seed === undefined ? Identity.layerGenerate : Identity.layerSeed(options.seed)
+  const identity = options.identity !== undefined
+    ? Identity.layer(options.identity)
+    : options.seed !== undefined
+    ? Identity.layerSeed(options.seed)
+    : Identity.layerGenerate
   const threads = options.verifyThreads ?? 0
   const { data } = options
   const persistence = options.persistence ??

@@ -24,6 +24,7 @@ import { Crypto, type Ed25519 } from "../Crypto.ts"
 import type { CannotUnlock } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as Hex from "../internal/hex.ts"
+import * as DelegationFile from "./DelegationFile.ts"
 
 /**
  * @category constants
@@ -137,12 +138,43 @@ const reasons: { readonly [code: string]: string | undefined } = {
 // --- Reading -----------------------------------------------------------------
 
 /**
- * Reads the identity of a data directory.
+ * Why the identity of a data directory cannot be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type CannotLoad =
+  | DamagedIdentityFile
+  | PassphraseNeeded
+  | CannotUnlock
+  | CannotAccess
+  | DelegationFile.UnusableDelegationFile
+
+/**
+ * Reads the identity of a data directory. It acts for the address that the
+ * delegation beside it names, if there is one, see `DelegationFile`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const load = (
+export const load = (options: Options): Effect.Effect<Kept, NoIdentityFile | CannotLoad, Crypto> =>
+  Effect.gen(function*() {
+    const kept = yield* loadKey(options)
+    const delegation = yield* DelegationFile.load(options.directory)
+    if (delegation === undefined) return kept
+    const delegated = Identity.withDelegation(kept.identity, delegation, yield* Crypto)
+    if (Result.isSuccess(delegated)) return { ...kept, identity: delegated.success }
+    const path = Path.join(options.directory, DelegationFile.fileName)
+    return yield* new DelegationFile.UnusableDelegationFile({ path, reason: delegated.failure.message })
+  })
+
+/**
+ * Reads the identity of a data directory as its key alone makes it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const loadKey = (
   options: Options
 ): Effect.Effect<Kept, NoIdentityFile | DamagedIdentityFile | PassphraseNeeded | CannotUnlock | CannotAccess, Crypto> =>
   Effect.gen(function*() {
@@ -230,11 +262,7 @@ export const create = (
  */
 export const loadOrCreate = (
   options: Options
-): Effect.Effect<
-  Kept & { readonly created: boolean },
-  DamagedIdentityFile | PassphraseNeeded | CannotUnlock | CannotAccess,
-  Crypto | SecureRandom.SecureRandom
-> => {
+): Effect.Effect<Kept & { readonly created: boolean }, CannotLoad, Crypto | SecureRandom.SecureRandom> => {
   const found = Effect.map(load(options), (kept) => ({ ...kept, created: false }))
   const made = Effect.map(create(options), (kept) => ({ ...kept, created: true }))
   return found.pipe(

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+export * as DelegationFile from "./DelegationFile.ts"
 export { DhtLive } from "./DhtLive.ts"
 export * as Hosts from "./Hosts.ts"
 export * as IdentityFile from "./IdentityFile.ts"

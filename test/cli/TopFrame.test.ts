@@ -10,9 +10,9 @@ const record = {
   rec_type: 4,
   type_name: "topic",
   seq: "1",
-  timestamp: 1000,
+  timestamp: "1000",
   ttl_seconds: 3600,
-  expires_at: 4600,
+  expires_at: "4600",
   payload_cbor_len: 20
 } as const
 
@@ -47,6 +47,7 @@ const sample: TopFrame.Sample = {
     started_at_ms: 1_940_000,
     ready: true,
     identity: { address: "a0Ab", node_id_hex: "ab".repeat(32) },
+    agent: "a0Ab",
     reachability: {
       local_addr: "0.0.0.0:4121",
       public_host: null,
@@ -85,7 +86,7 @@ const sample: TopFrame.Sample = {
       record,
       topic: `topic ${i}`,
       name: "Ann",
-      renews_at: 2600,
+      renews_at: "2600",
       confirmed: [peer, peer]
     }))
   },

@@ -139,11 +139,11 @@ const metaOf = (payload: Uint8Array): Topic.Meta => {
   return (fields instanceof Map ? fields.get(7) : undefined) ?? new Map()
 }
 
-/** A record counts no longer than the delegation that its signer has. */
+/** A record counts no longer than the delegation that its signer has, by any clock. */
 const lastSecondOf = (delegation: Uint8Array | undefined): number => {
   if (delegation === undefined) return Infinity
   const { expiresAt } = Result.getOrThrow(Delegation.decode(delegation))
-  return expiresAt === 0n ? Infinity : Number(expiresAt) - 1
+  return expiresAt === 0n ? Infinity : Number(expiresAt) - 1 + Record.clockSkew
 }
 
 describe("records.json and delegations.json, records", () => {
@@ -240,7 +240,7 @@ describe("delegations.json, delegated records", () => {
       assert.strictEqual(verdict(policy(Record.ownKey(record), record, now)), "ok", name)
       const { expiresAt } = Result.getOrThrow(Delegation.decode(record.delegation!))
       assert.strictEqual(
-        verdict(policy(Record.ownKey(record), record, Number(expiresAt))),
+        verdict(policy(Record.ownKey(record), record, Number(expiresAt) + Record.clockSkew)),
         expiresAt === 0n ? "ok" : "InvalidDelegation",
         name
       )

@@ -105,7 +105,7 @@ describe("Routes", () => {
       assert.strictEqual(
         yield* text(response),
         `[{"key_node_id_hex":"${signer.nodeId}","address_hex":"${signer.address}","rec_type":3,` +
-          "\"seq\":18446744073709551615,\"timestamp\":0,\"ttl_seconds\":7200,\"payload_cbor_len\":2}]"
+          "\"seq\":\"18446744073709551615\",\"timestamp\":\"0\",\"ttl_seconds\":7200,\"payload_cbor_len\":2}]"
       )
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -132,7 +132,7 @@ describe("Routes", () => {
       }
       const rows = yield* json(yield* fetch("/debug/store"))
       assert.isArray(rows)
-      const seqs = (rows as ReadonlyArray<{ readonly seq: number }>).map(({ seq }) => seq)
+      const seqs = (rows as ReadonlyArray<{ readonly seq: string }>).map(({ seq }) => Number(seq))
       assert.deepStrictEqual(seqs.toSorted((x, y) => x - y), Array.from({ length: count }, (_, i) => i))
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -265,7 +265,7 @@ describe("the documents of a page", () => {
         address: Address.format(Network.dht(a).address),
         rec_type: 1,
         type_name: "endpoint",
-        expires_at: Network.now + 600
+        expires_at: String(Network.now + 600)
       })
       assert.sameDeepMembers(
         records[0].replicas.map(({ peer, state }) => ({ id: peer.node_id_hex, state })),
@@ -274,7 +274,7 @@ describe("the documents of a page", () => {
       const { announcements } = yield* document(fetch, "/api/announcements", Api.Announcements)
       assert.strictEqual(announcements.length, 1)
       assert.deepStrictEqual(announcements[0].record, records[0].record)
-      assert.strictEqual(announcements[0].renews_at, Network.now + 300)
+      assert.strictEqual(announcements[0].renews_at, String(Network.now + 300))
       assert.strictEqual(announcements[0].confirmed.length, 3)
       const { publishing } = yield* document(fetch, "/api/overview", Api.Overview)
       assert.deepStrictEqual(publishing, {
@@ -302,6 +302,7 @@ describe("the documents of a page", () => {
       assert.deepInclude(overview, {
         ready: true,
         identity: { address: Address.format(address), node_id_hex: nodeId },
+        agent: Address.format(address),
         passive: false,
         persistence: null
       })

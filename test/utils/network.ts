@@ -46,15 +46,24 @@ export type Node = Context.Context<Dht.Services | Identity.NodeIdentity | Transp
 export const node = (name: string, socket: SocketAddress, options: Dht.Options = {}) =>
   nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options)
 
+/** The same under an identity that is made already. */
+export const nodeOf = (who: Identity.Identity, socket: SocketAddress, options: Dht.Options = {}) =>
+  nodeWith(who.address, Layer.fresh(Transport.layerMemory(socket)), options, who)
+
 /** The same on a transport that lives on by itself. */
 export const nodeOn = (name: string, transport: Context.Context<Transport.Transport>, options: Dht.Options = {}) =>
   nodeWith(name, Layer.succeedContext(transport), options)
 
-const nodeWith = <E, R>(name: string, transport: Layer.Layer<Transport.Transport, E, R>, options: Dht.Options) =>
+const nodeWith = <E, R>(
+  name: string,
+  transport: Layer.Layer<Transport.Transport, E, R>,
+  options: Dht.Options,
+  who = identity(name)
+) =>
   Layer.build(
     Layer.fresh(Dht.layer(options)).pipe(
       Layer.provideMerge(transport),
-      Layer.provideMerge(Identity.layer(identity(name))),
+      Layer.provideMerge(Identity.layer(who)),
       Layer.provide(Layer.fresh(layerRandom(name))),
       Layer.provide(Verifier.layer),
       Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto))

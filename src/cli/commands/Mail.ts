@@ -40,11 +40,7 @@ export const send = (
         ttl: options.ttl
       })
     ).pipe(
-      Effect.catchTag("NoRecipientKey", () =>
-        Output.failed(
-          `Nobody can write to ${Address.format(options.address)} yet: its key is known from an endpoint that it ` +
-            "publishes and signs itself, and there is none"
-        ))
+      Effect.catchTag("NoRecipientKey", ({ message }) => Output.failed(message))
     )
   )
 
@@ -57,6 +53,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
     return yield* Output.usage("Whose messages? Name the data directory of the recipient with --data (or set DHT_DATA)")
   }
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
+  const address = Address.format(identity.agent)
   const letters = yield* Mail.Mail.use((mail) => mail.read).pipe(
     Effect.provide(Session.speakFor(identity)),
     Effect.provide(Session.layer(bootstrap, data))
@@ -64,18 +61,18 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
   yield* Output.print(
     json,
     {
-      address: Address.format(identity.address),
+      address,
       messages: letters.map(({ body, record, sender, type }) => ({
         sender: Address.format(sender),
         timestamp: record.timestamp,
-        expiresAt: record.expiresAt,
+        expiresAt: BigInt(record.expiresAt),
         type,
         text: textOf(body),
         bodyHex: Hex.encode(body)
       }))
     },
     letters.length === 0
-      ? [`No messages to ${Address.format(identity.address)}`]
+      ? [`No messages to ${address}`]
       : letters.map(({ body, record, sender, type }) =>
         `${Output.time(record.timestamp)}  ${Address.format(sender)}  ${
           textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`

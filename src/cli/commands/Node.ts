@@ -8,7 +8,6 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { availableParallelism } from "node:os"
 import * as Address from "../../Address.ts"
@@ -151,7 +150,7 @@ export const node = (options: Options) =>
     const services = yield* Layer.build(
       DhtLive({
         listen: options.listen,
-        seed: Redacted.value(identity.seed),
+        identity,
         data: options.data,
         passive: options.passive,
         publicHost: Option.getOrUndefined(options.publicHost),
@@ -165,10 +164,12 @@ export const node = (options: Options) =>
     const http = options.noHttp ? null : yield* Effect.provideContext(serve(options, isFirst), services)
     if (Option.isSome(options.otlp)) yield* Effect.provideContext(Layer.build(DhtMetrics.layer), services)
     const address = Address.format(dht.address)
+    const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)
     const listen = SocketAddress.format(dht.localAddress)
-    yield* Output.print(options.json, { event: "ready", address, nodeId: dht.nodeId, listen, http }, [
+    yield* Output.print(options.json, { event: "ready", address, agent, nodeId: dht.nodeId, listen, http }, [
       ...Output.table([
         ["address", address],
+        ...(agent === undefined ? [] : [["acts for", agent] as const]),
         ["node id", dht.nodeId],
         ["identity", created ? `${path} (new)` : path],
         ["listens on", `${listen} (UDP)`],

@@ -44,7 +44,7 @@ const ownRecords = (announcements, replication) => {
     const replicas = tended.get(key)?.replicas ??
       announcement.confirmed.map((peer) => ({ peer, state: /** @type {const} */ ("confirmed") }))
     tended.delete(key)
-    return { record: announcement.record, said: announcement, renewsAt: announcement.renews_at, replicas }
+    return { record: announcement.record, said: announcement, renewsAt: Number(announcement.renews_at), replicas }
   })
   return [...announced, ...[...tended.values()].map(({ record, replicas }) => ({ record, said: {}, replicas }))]
 }

@@ -224,7 +224,7 @@ const recordCard = (found) => {
       { class: "soft" },
       "of ",
       h("code", {}, record.address),
-      `, seq ${record.seq}, expires in ${Format.duration(record.expires_at * 1000 - Date.now())}`
+      `, seq ${record.seq}, expires in ${Format.duration(Number(record.expires_at) * 1000 - Date.now())}`
     )
   )
 }

@@ -15,7 +15,7 @@ let isAllShown = false
  * @param {number} now
  */
 export const expiry = (record, now) => {
-  const left = record.expires_at * 1000 - now
+  const left = Number(record.expires_at) * 1000 - now
   const share = Math.min(1, Math.max(0, left / (record.ttl_seconds * 1000)))
   return h(
     "span",

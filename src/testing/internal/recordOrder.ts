@@ -64,16 +64,21 @@ export const slotOf = (key: NodeId, record: SignedRecord): string => {
   }
 }
 
+/** Seconds that a delegation is believed after its end, as clocks differ. */
+const clockSkew = 60n
+
 /**
- * The first Unix second in which the signer has no say any more; undefined
- * when that never comes.
+ * The first Unix second in which the signer has no say any more by any clock;
+ * undefined when that never comes.
  *
  * @internal
  */
 export const authorityOf = ({ delegation }: SignedRecord): bigint | undefined => {
   if (delegation === undefined) return undefined
   const decoded = Delegation.decode(delegation)
-  return Result.isSuccess(decoded) && decoded.success.expiresAt > 0n ? decoded.success.expiresAt : undefined
+  return Result.isSuccess(decoded) && decoded.success.expiresAt > 0n
+    ? decoded.success.expiresAt + clockSkew
+    : undefined
 }
 
 /**

@@ -1,0 +1,116 @@
+/**
+ * The delegation of a data directory, in the file `delegation` beside the
+ * identity: whom the key there acts for.
+ *
+ * The file is text: lines that begin with `#` are comments, and one line has
+ * the encoded delegation in hex digits. It holds nothing secret.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+import * as Address from "../Address.ts"
+import * as Delegation from "../Delegation.ts"
+import * as Hex from "../internal/hex.ts"
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const fileName = "delegation"
+
+/**
+ * The file is no delegation of the key beside it, or cannot be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnusableDelegationFile extends Data.TaggedError("UnusableDelegationFile")<{
+  readonly path: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `Cannot use ${this.path}: ${this.reason}. Get a new delegation, or remove the file to act for no other address`
+  }
+}
+
+/** Bytes; room for comments, and for what a wallet signs. */
+const maxLength = 16_384
+
+/**
+ * Reads text with an encoded delegation in hex digits.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const parse = (text: string): Result.Result<Delegation.Delegation, string> => {
+  const lines = text.split("\n").map((line) => line.trim())
+  const [line, ...more] = lines.filter((line) => line !== "" && !line.startsWith("#"))
+  if (line === undefined || more.length > 0) return Result.fail("expected one line of hex digits")
+  const digits = line.replace(/^0x/i, "").toLowerCase()
+  if (!/^(?:[0-9a-f]{2})+$/.test(digits)) return Result.fail("the delegation is not written in hex digits")
+  return Result.mapError(Delegation.decode(Hex.decode(digits)), ({ message }) => message)
+}
+
+/**
+ * Reads the delegation of a data directory; undefined if it has none.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const load = (directory: string): Effect.Effect<Delegation.Delegation | undefined, UnusableDelegationFile> => {
+  const path = Path.join(directory, fileName)
+  return attempt(path, () => read(path)).pipe(
+    Effect.flatMap((text) =>
+      text === undefined
+        ? Effect.undefined
+        : Effect.mapError(Effect.fromResult(parse(text)), (reason) => new UnusableDelegationFile({ path, reason }))
+    )
+  )
+}
+
+/**
+ * Keeps a delegation in a data directory, in the place of the one before.
+ * Succeeds with the path of the file.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const save = (
+  directory: string,
+  delegation: Delegation.Delegation
+): Effect.Effect<string, UnusableDelegationFile> => {
+  const path = Path.join(directory, fileName)
+  return Effect.as(attempt(path, () => write(path, format(delegation))), path)
+}
+
+const format = (delegation: Delegation.Delegation): string =>
+  `# Lets the key in this directory act for ${Address.format(delegation.agent)}.\n` +
+  `${Hex.encode(Delegation.encode(delegation))}\n`
+
+const read = async (path: string): Promise<string | undefined> => {
+  try {
+    const { size } = await Fs.stat(path)
+    if (size > maxLength) throw new Error("it is too long")
+    return await Fs.readFile(path, "utf8")
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined
+    throw cause
+  }
+}
+
+/** A reader sees the old text or the new one, also after a power cut. */
+const write = async (path: string, text: string): Promise<void> => {
+  const next = `${path}.next`
+  await Fs.writeFile(next, text, { mode: 0o600, flush: true })
+  await Fs.rename(next, path)
+}
+
+const attempt = <A>(path: string, evaluate: () => Promise<A>): Effect.Effect<A, UnusableDelegationFile> =>
+  Effect.uninterruptible(Effect.tryPromise({
+    try: evaluate,
+    catch: (cause) => new UnusableDelegationFile({ path, reason: (cause as Error).message })
+  }))

@@ -1,0 +1,178 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import type { Address } from "../src/Address.ts"
+import * as Mailbox from "../src/Mailbox.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Record from "../src/Record.ts"
+import { Store } from "../src/Store.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import { delegated, masters } from "./utils/delegated.ts"
+import * as network from "./utils/network.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+const { now } = network
+
+/** What the network is given to take copies. */
+const settle = TestClock.adjust("5 seconds")
+
+const text = (recipient: Address, body: string) => ({
+  recipient,
+  type: Mailbox.MessageType.text,
+  body: new TextEncoder().encode(body)
+})
+
+const bodies = (letters: ReadonlyArray<Mailbox.Message>) => letters.map(({ body }) => new TextDecoder().decode(body))
+
+/** Some nodes, and one more that acts for another address. */
+const withDelegate = Effect.fnUntraced(function*(options?: Parameters<typeof delegated>[1]) {
+  const nodes = yield* network.build(6)
+  return { nodes, ann: network.dht(nodes[1]), delegate: yield* joined("delegate", 100, options) }
+})
+
+const joined = Effect.fnUntraced(function*(name: string, n: number, options?: Parameters<typeof delegated>[1]) {
+  const node = network.dht(yield* network.nodeOf(delegated(name, options), network.socketOf(n)))
+  yield* node.bootstrap([network.socketOf(1)])
+  return node
+})
+
+describe("mail to an address that delegated to another key", () => {
+  for (const master of masters) {
+    it.effect(`is at the master's key, encrypted to the operational key: ${master}`, () =>
+      Effect.gen(function*() {
+        const { ann, delegate } = yield* withDelegate({ master })
+        yield* delegate.announceEndpoint({ endpoints: [] })
+        yield* settle
+        const { key, record } = yield* ann.mail.send(text(delegate.agent, "hello"))
+        yield* settle
+        assert.strictEqual(key, NodeId.fromAddress(delegate.agent))
+        const note = Result.getOrThrow(Mailbox.decode(record.payload))
+        assert.strictEqual(note.recipient, delegate.agent)
+        assert.isTrue(Result.isSuccess(Mailbox.open({ note, identity: network.identity("delegate") })))
+        const letters = yield* delegate.mail.read
+        assert.deepStrictEqual(bodies(letters), ["hello"])
+        assert.strictEqual(letters[0].sender, ann.address)
+      }).pipe(Effect.scoped, onNetwork))
+  }
+
+  it.effect("is delivered as it arrives", () =>
+    Effect.gen(function*() {
+      const { ann, delegate } = yield* withDelegate()
+      yield* delegate.announceProfile({})
+      yield* settle
+      const arriving = yield* Effect.forkChild(Stream.runCollect(Stream.take(delegate.mail.messages, 1)), {
+        startImmediately: true
+      })
+      yield* settle
+      yield* ann.mail.send(text(delegate.agent, "hello"))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(bodies(yield* Fiber.join(arriving)), ["hello"])
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("comes from the master's address, and can be answered although nothing was announced", () =>
+    Effect.gen(function*() {
+      const { ann, delegate } = yield* withDelegate()
+      yield* ann.announceProfile({})
+      yield* settle
+      yield* delegate.mail.send(text(ann.address, "hello"))
+      yield* settle
+      const [letter] = yield* ann.mail.read
+      assert.strictEqual(letter.sender, delegate.agent)
+      yield* ann.mail.send(text(letter.sender, "yes"))
+      yield* settle
+      assert.deepStrictEqual(bodies(yield* delegate.mail.read), ["yes"])
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("goes to the key of the latest delegation, also from who wrote to an earlier one", () =>
+    Effect.gen(function*() {
+      const { ann, delegate } = yield* withDelegate({ issuedAt: now - 100 })
+      yield* delegate.publishEndpoint({ endpoints: [] })
+      yield* settle
+      yield* ann.mail.send(text(delegate.agent, "to the first"))
+      yield* settle
+      const next = yield* joined("next", 101, { issuedAt: now - 50 })
+      yield* next.publishEndpoint({ endpoints: [] })
+      yield* settle
+      yield* ann.mail.send(text(delegate.agent, "to the second"))
+      yield* settle
+      assert.deepStrictEqual(bodies(yield* next.mail.read), ["to the second"])
+      assert.deepStrictEqual(bodies(yield* delegate.mail.read), ["to the first"])
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is not what was written to the operational key's own address and copied there", () =>
+    Effect.gen(function*() {
+      const { ann, delegate, nodes } = yield* withDelegate()
+      const own = network.identity("delegate")
+      const payload = Result.getOrThrow(Mailbox.seal({
+        ...text(own.address, "to another name"),
+        sender: ann.address,
+        recipientPublicKey: own.publicKey,
+        ephemeralSeed: new Uint8Array(32).fill(1),
+        nonce: new Uint8Array(12)
+      }))
+      const { address } = ann
+      const record = Result.getOrThrow(Record.sign({
+        signer: network.identity("node 1"),
+        address,
+        type: Record.RecordType.mailbox,
+        payload,
+        seq: 1n,
+        timestamp: BigInt(now),
+        ttl: 3600
+      }))
+      for (const node of nodes) {
+        yield* Context.get(node, Store).put(NodeId.fromAddress(delegate.agent), record)
+      }
+      assert.deepStrictEqual(yield* delegate.mail.read, [])
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is refused once the delegation of the only record is over", () =>
+    Effect.gen(function*() {
+      const { ann, delegate } = yield* withDelegate({ expiresAt: now + 100 })
+      yield* delegate.publishEndpoint({ endpoints: [] })
+      yield* settle
+      yield* ann.mail.send(text(delegate.agent, "hello"))
+      yield* TestClock.setTime((now + 200) * 1000)
+      const error = yield* Effect.flip(ann.mail.send(text(delegate.agent, "hello?")))
+      assert.strictEqual(error._tag, "NoRecipientKey")
+    }).pipe(Effect.scoped, onNetwork))
+})
+
+describe("mail to an address without an endpoint", () => {
+  it.effect("finds the key in a profile, or in any record of the recipient's own", () =>
+    Effect.gen(function*() {
+      const [ann, bob, carol] = (yield* network.build(6)).map(network.dht)
+      yield* bob.publishProfile({ name: "Bob" })
+      yield* carol.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
+      yield* settle
+      for (const recipient of [bob, carol]) {
+        yield* ann.mail.send(text(recipient.address, "hello"))
+        yield* settle
+        assert.deepStrictEqual(bodies(yield* recipient.mail.read), ["hello"])
+      }
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("finds the key among the notes of others at the same place", () =>
+    Effect.gen(function*() {
+      const [ann, bob, carol] = (yield* network.build(6)).map(network.dht)
+      yield* bob.publishProfile({ name: "Bob" })
+      yield* settle
+      for (const body of ["one", "two", "three", "four"]) yield* carol.mail.send(text(bob.address, body.repeat(50)))
+      yield* settle
+      yield* ann.mail.send(text(bob.address, "hello"))
+      yield* settle
+      assert.include(bodies(yield* bob.mail.read), "hello")
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("fails and says what the recipient can do, where it has shown no key", () =>
+    Effect.gen(function*() {
+      const [ann] = (yield* network.build(3)).map(network.dht)
+      const error = yield* Effect.flip(ann.mail.send(text(network.addressOf("nobody"), "hello")))
+      assert.strictEqual(error._tag, "NoRecipientKey")
+      assert.match(error.message, /profile/)
+    }).pipe(Effect.scoped, onNetwork))
+})
