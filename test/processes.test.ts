@@ -131,6 +131,31 @@ describe.concurrent("processes", () => {
       }
     }), 120_000)
 
+  it.live("publish and read mail for the address that delegated to their key", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const [master, own, other] = ["master", "own", "other"].map((name) => join(directory, name))
+      const shown = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+        return printed(yield* Processes.run(...args, "--json"))
+      })
+      const { address: agent } = yield* shown("identity", "new", "--data", master)
+      yield* shown("identity", "new", "--data", other)
+      const { address, publicKey } = yield* shown("identity", "new", "--data", own)
+      const { encoded } = yield* shown("identity", "delegate", publicKey, "--data", master)
+      yield* shown("identity", "accept", encoded, "--data", own)
+
+      const node = yield* Processes.start("node", "--json", "--listen", "127.0.0.1:0", "--no-http", "--data", own)
+      const ready = yield* node.event("ready")
+      assert.deepStrictEqual([ready.address, ready.agent], [address, agent])
+      const via = ["--bootstrap", ready.listen]
+      const profile = yield* shown("publish", "profile", "--name", "Ann", "--data", own, ...via)
+      assert.strictEqual(profile.address, agent)
+      yield* shown("mailbox", "send", agent, "hello", "--data", other, ...via)
+      const inbox = yield* shown("mailbox", "read", "--data", own, ...via)
+      assert.strictEqual(inbox.address, agent)
+      assert.deepStrictEqual(inbox.messages.map(({ text }: { readonly text: string }) => text), ["hello"])
+    }).pipe(Effect.scoped), 60_000)
+
   it("fail when what they print cannot be written, and not when its reader has left", () => {
     const args = ["src/bin.ts", "simulate", "--nodes", "5", "--hours", "0.02", "--json"]
     const full = Fs.openSync("/dev/full", "w")
