@@ -73,7 +73,7 @@ const stores = async (args: ReadonlyArray<string>, count: number): Promise<Row["
 export async function* persistence(count: number): AsyncGenerator<Section> {
   const directory = mkdtempSync(join(tmpdir(), "effect-dht-bench-"))
   try {
-    const sqlite = SqlitePersistence.layer({ directory })
+    const sqlite = Layer.orDie(SqlitePersistence.layer({ directory }))
     const memory = Persistence.layerMemory(Persistence.makeMemory())
     const run = <A, E>(
       effect: Effect.Effect<A, E, Persistence.Persistence>,

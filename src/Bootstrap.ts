@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -15,22 +16,26 @@ import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Contact } from "./Contact.ts"
+import type { InvalidSocketAddress } from "./DhtError.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
+import * as NameResolver from "./NameResolver.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
-import * as Request from "./Request.ts"
+import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * None of the given or remembered addresses is a node that answers: each with
- * the reason.
+ * No node answers at the given or remembered addresses: each with the reason.
+ * The address of a name that cannot be resolved is that name.
  *
  * @category errors
  * @since 0.1.0
@@ -38,7 +43,7 @@ import * as SocketAddress from "./SocketAddress.ts"
 export class CannotJoin extends Data.TaggedError("CannotJoin")<{
   readonly failures: ReadonlyArray<{
     readonly address: SocketAddress.SocketAddress
-    readonly error: Request.RequestError
+    readonly error: Request.RequestError | NameResolver.CannotResolve | InvalidSocketAddress
   }>
 }> {
   override get message() {
@@ -47,21 +52,50 @@ export class CannotJoin extends Data.TaggedError("CannotJoin")<{
 }
 
 /**
+ * Whether the node belongs to a network.
+ *
+ * - `Alone`: it has not joined yet. `failures` are those of the last attempt,
+ *   none before the first.
+ * - `First`: there was no address to join through but its own, so it is the
+ *   first node of a network, and needs no other.
+ * - `Joined`: others have answered. It stays so, though they may leave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Membership =
+  | { readonly _tag: "Alone"; readonly failures: CannotJoin["failures"] }
+  | { readonly _tag: "First" }
+  | { readonly _tag: "Joined" }
+
+/**
  * @category services
  * @since 0.1.0
  */
 export class Bootstrap extends Context.Service<Bootstrap, {
   /**
-   * Pings all addresses at once, and those remembered from the last run until
-   * somebody was found; whoever answers is a contact, and a lookup of our own id
-   * makes us known to our neighbours. Succeeds with those who answered within a
-   * second of the first. An empty list is fine, and one of our own address alone:
-   * somebody has to be first.
+   * Pings all hosts at once, and those remembered from the last run until one
+   * was found; a node that answers is a contact, and a lookup of our own id
+   * makes us known to our neighbours. Hosts are names or IP addresses with a
+   * port, as objects or as texts (`dht.example.net:4121`, `[2001:db8::1]:4121`);
+   * a name is looked up each time, and tried at up to 8 of its addresses until
+   * one answers. Succeeds with those who answered within a second of the first.
+   * An empty list is fine, and one that names this node alone: one has to be
+   * first.
    */
-  readonly join: (
-    addresses: ReadonlyArray<SocketAddress.SocketAddress>
-  ) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
-  /** Joins once again through the addresses given before, or remembered, if it can. */
+  readonly join: (hosts: ReadonlyArray<NameResolver.Host | string>) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
+  /**
+   * Joins, and where no node answers tries again in the background until the
+   * scope closes: after 2 seconds at first, every 5 minutes at last. Succeeds
+   * when the first attempt is over, which takes some ten seconds where all are
+   * silent. The first failure is a warning in the log.
+   */
+  readonly keepJoining: (
+    hosts: ReadonlyArray<NameResolver.Host | string>
+  ) => Effect.Effect<void, never, Scope.Scope>
+  /** Whether the node belongs to a network, and the changes of that. */
+  readonly membership: SubscriptionRef.SubscriptionRef<Membership>
+  /** Joins once again through the hosts given before, or remembered, if it can. */
   readonly rejoin: Effect.Effect<void>
   /**
    * Asks for our neighbours at one of the addresses given before, another one
@@ -81,13 +115,21 @@ const seedPatience = { attempts: 8, deadline: 10_000 }
 /** Pauses before the network is looked at again after joining, each half as long to half as long again. */
 const settlePausesMillis = [2000, 5000]
 
-/** What the others are given once one has answered. */
+/** Milliseconds for the others to answer after the first; a passive node needs no second contact. */
 const othersMillis = 1000
+const othersMillisPassive = 300
 
-const notInTime = (peer: SocketAddress.SocketAddress) =>
-  Effect.fail(new Request.NoAnswer({ peer, request: "Ping", attempts: 1, waitedMillis: othersMillis }))
+/** Hosts that are tried at the same time. */
+const maxHosts = 128
 
-/** Addresses remembered in case everybody is lost. */
+/** Addresses of all names in a list together, where each still has two: one of each family. */
+const maxNamed = 256
+const leastOfName = 2
+
+/** Pauses between attempts to join. */
+const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
+
+/** Hosts remembered in case all contacts are lost. */
 const maxGiven = 32
 
 /** Addresses remembered for the next run, and how often they are saved. */
@@ -99,6 +141,20 @@ const maxAsked = 3
 
 const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
 
+/** What was given as a host: as it is, or what is wrong with it. */
+type Given = Result.Result<NameResolver.Host, InvalidSocketAddress>
+
+const hostOf = (host: NameResolver.Host | string): Given =>
+  typeof host === "string" ? SocketAddress.splitHostPort(host) : Result.succeed(host)
+
+/** What came of a host. */
+interface Outcome {
+  readonly contact?: Contact
+  /** Whether we ourselves answered at one of its addresses. */
+  readonly isOwn?: boolean
+  readonly failures: CannotJoin["failures"]
+}
+
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
@@ -109,7 +165,9 @@ const make = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
   const persistence = yield* Persistence
   const clock = yield* Clock.Clock
+  const resolver = yield* NameResolver.NameResolver
 
+  const membership = yield* SubscriptionRef.make<Membership>({ _tag: "Alone", failures: [] })
   const settling = yield* FiberHandle.make()
 
   /**
@@ -195,65 +253,154 @@ const make = Effect.gen(function*() {
     for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
   }
 
-  /** The latest addresses given; the oldest go first. */
-  const given = new RecencyMap<string, SocketAddress.SocketAddress>(maxGiven)
+  /** The latest hosts given; the oldest go first. */
+  const given = new RecencyMap<string, NameResolver.Host>(maxGiven)
 
   /** Those of the last run, until somebody was found in this one. */
   let remembered = yield* persistence.kept.peers
 
-  const rejoin = Effect.suspend(() => Effect.ignore(join(Array.from(given, ({ value }) => value))))
+  const addressesOf = (host: NameResolver.Host, max?: number) =>
+    Effect.provideService(NameResolver.addressesOf(host, max), NameResolver.NameResolver, resolver)
+
+  const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
+
+  /** Succeeds with the node at an address, unless that is ourselves. */
+  const pingOther = (address: SocketAddress.SocketAddress) =>
+    rpc.request(address, { _tag: "Ping", address: identity.address }, seedPatience).pipe(
+      Effect.flatMap(({ from }) => isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed(from)),
+      Effect.mapError((error) => ({ address, error }))
+    )
+
+  /** Tries the addresses of a host, except those that another host has as well. */
+  const visit = Effect.fnUntraced(function*(
+    host: Given,
+    max: number,
+    visited: Set<string>
+  ): Effect.fn.Return<Outcome> {
+    if (Result.isFailure(host)) {
+      const error = host.failure
+      return { failures: [{ address: { host: error.text, port: 0 }, error }] }
+    }
+    const resolved = yield* Effect.result(addressesOf(host.success, max))
+    if (Result.isFailure(resolved)) {
+      return { failures: [{ address: host.success, error: resolved.failure }] }
+    }
+    const addresses = resolved.success.filter((address) => !visited.has(SocketAddress.key(address)))
+    for (const address of addresses) visited.add(SocketAddress.key(address))
+    if (!Arr.isReadonlyArrayNonEmpty(addresses)) return { failures: [] }
+    const raced = yield* Effect.result(NameResolver.race(Arr.map(addresses, pingOther)))
+    if (Result.isSuccess(raced)) return { contact: raced.success, failures: [] }
+    const failures = raced.failure.flatMap(({ address, error }) => error === "Ourselves" ? [] : [{ address, error }])
+    // Where a host is ourselves, an address that our socket cannot send to is ours as well.
+    const isOwn = failures.length < raced.failure.length
+    return {
+      isOwn,
+      failures: isOwn ? failures.filter(({ error }) => error._tag !== "Unroutable") : failures
+    }
+  })
+
+  /** One attempt to join: who answered, and which of the hosts did not. */
+  const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
+    const named = hosts.map(hostOf)
+    for (const host of named) {
+      if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
+    }
+    const max = Math.max(leastOfName, Math.min(NameResolver.maxAddresses, Math.floor(maxNamed / named.length)))
+    const visited = new Set<string>()
+    const answered = yield* Deferred.make<void>()
+    const late = Effect.andThen(
+      Deferred.await(answered),
+      Effect.sleep((yield* Ref.get(settings.passive)) ? othersMillisPassive : othersMillis)
+    )
+    const outcomes = yield* Effect.forEach(
+      [...named, ...remembered.map(Result.succeed)],
+      (host): Effect.Effect<Outcome> =>
+        visit(host, max, visited).pipe(
+          Effect.tap(({ contact }) => contact === undefined ? Effect.void : Deferred.succeed(answered, undefined)),
+          // Nobody has to wait for the dead when one is there to go on with.
+          Effect.raceFirst(Effect.as(late, { failures: [] }))
+        ),
+      { concurrency: maxHosts }
+    )
+    const contacts = outcomes.flatMap(({ contact }) => contact ?? [])
+    if (contacts.length > 0) {
+      remembered = []
+      yield* enter({ _tag: "Joined" })
+      yield* findPlace(contacts)
+      yield* savePeers
+    }
+    const failures = outcomes.flatMap(({ failures }) => failures)
+    return {
+      contacts,
+      failures,
+      // A host whose addresses were all tried for another one has no failures of its own.
+      isNamedSilent: contacts.length === 0 && failures.length > 0 &&
+        outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
+    }
+  })
+
+  const enter = (next: Membership): Effect.Effect<void> => {
+    const { _tag } = SubscriptionRef.getUnsafe(membership)
+    return _tag === "Joined" || (_tag === "First" && next._tag === "First")
+      ? Effect.void
+      : SubscriptionRef.set(membership, next)
+  }
+
+  /** The same, and what the node is now. */
+  const attemptAndSay = (hosts: ReadonlyArray<NameResolver.Host | string>) =>
+    Effect.tap(attempt(hosts), ({ contacts, failures }) =>
+      contacts.length > 0
+        ? Effect.void
+        : enter(failures.length > 0 ? { _tag: "Alone", failures } : { _tag: "First" }))
+
+  const join = Effect.fnUntraced(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
+    const { contacts, failures, isNamedSilent } = yield* attemptAndSay(hosts)
+    return isNamedSilent ? yield* new CannotJoin({ failures }) : contacts
+  })
+
+  const keepJoining = Effect.fnUntraced(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
+    let isWarned = false
+    const tried = yield* Deferred.make<void>()
+    yield* attemptAndSay(hosts).pipe(
+      Effect.flatMap(({ contacts, failures, isNamedSilent }) => {
+        if (contacts.length > 0 || failures.length === 0) return Effect.void
+        const error = new CannotJoin({ failures })
+        const line = `${error.message}. The node stays up and tries again`
+        // That remembered peers are gone is no mistake of the operator's.
+        const said = isWarned || !isNamedSilent ? Effect.logDebug(line) : Effect.logWarning(line)
+        isWarned ||= isNamedSilent
+        return Effect.andThen(said, Effect.fail(error))
+      }),
+      Effect.ensuring(Deferred.succeed(tried, undefined)),
+      Effect.retry(retries),
+      Effect.catchCause((cause) => Effect.logWarning("Joining failed", cause)),
+      Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Joining" }),
+      Effect.forkScoped({ startImmediately: true })
+    )
+    yield* Deferred.await(tried)
+  })
+
+  const rejoin = Effect.suspend(() => Effect.asVoid(attempt(Array.from(given, ({ value }) => value))))
 
   let visits = 0
 
   const revisit = Effect.gen(function*() {
     const known = new Set(routing.core.entries().map(({ contact }) => SocketAddress.key(contact)))
-    const strange = Array.from(given).filter(({ key }) => !known.has(key))
-    if (strange.length === 0) return
-    const { value: address } = strange[visits++ % strange.length]
-    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probePatience(health)))
-  }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
-
-  const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
-
-  const join = Effect.fn("Bootstrap.join")(function*(named: ReadonlyArray<SocketAddress.SocketAddress>) {
-    const names = new Set(named.map(SocketAddress.key))
-    for (const address of named) given.use(SocketAddress.key(address), () => address)
-    const addresses = Array.from(
-      new Map([...named, ...remembered].map((address) => [SocketAddress.key(address), address])).values()
-    )
-    const answered = yield* Deferred.make<void>()
-    const outcomes = yield* Effect.forEach(
-      addresses,
-      (address) =>
-        rpc.request(address, { _tag: "Ping", address: identity.address }, seedPatience).pipe(
-          // We may have been given our own address, at which we answer ourselves.
-          Effect.tap(({ from }) => isOurs(from) ? Effect.void : Deferred.succeed(answered, undefined)),
-          // Nobody has to wait for the dead when one is there to go on with.
-          Effect.raceFirst(Effect.andThen(Deferred.await(answered), Effect.delay(notInTime(address), othersMillis))),
-          Effect.result,
-          Effect.map((result) => ({ address, result }))
-        ),
+    const resolved = yield* Effect.forEach(
+      Array.from(given),
+      ({ value }) => Effect.orElseSucceed(addressesOf(value), () => []),
       { concurrency: "unbounded" }
     )
-    const contacts: Array<Contact> = []
-    const failures: Array<CannotJoin["failures"][number]> = []
-    for (const { address, result } of outcomes) {
-      if (Result.isFailure(result)) failures.push({ address, error: result.failure })
-      else if (!isOurs(result.success.from)) contacts.push(result.success.from)
-    }
-    if (contacts.length > 0) {
-      remembered = []
-      yield* findPlace(contacts)
-      yield* savePeers
-    } else if (failures.some(({ address }) => names.has(SocketAddress.key(address)))) {
-      return yield* new CannotJoin({ failures })
-    }
-    return contacts
-  })
+    const strange = resolved.flat().filter((address) => !known.has(SocketAddress.key(address)))
+    if (strange.length === 0) return
+    const address = strange[visits++ % strange.length]
+    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probePatience(health)))
+  }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
 
   const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
     const now = clock.currentTimeMillisUnsafe()
     for (const contact of contacts) routing.core.add(contact, now, now)
+    if (contacts.length > 0) yield* enter({ _tag: "Joined" })
     yield* findPlace(contacts)
   })
 
@@ -289,7 +436,7 @@ const make = Effect.gen(function*() {
     )
   }
 
-  return Bootstrap.of({ join, rejoin, revisit, joinContacts, candidates })
+  return Bootstrap.of({ join, keepJoining, membership, rejoin, revisit, joinContacts, candidates })
 })
 
 /**

@@ -27,6 +27,7 @@ import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Interests from "./Interests.ts"
 import * as Mail from "./Mail.ts"
+import type { Host } from "./NameResolver.ts"
 import * as NodeEvents from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as NodeSettings from "./NodeSettings.ts"
@@ -114,9 +115,8 @@ export class Dht extends Context.Service<Dht, {
   readonly localAddress: SocketAddress.SocketAddress
 
   // --- Joining
-  readonly bootstrap: (
-    addresses: ReadonlyArray<SocketAddress.SocketAddress>
-  ) => Effect.Effect<ReadonlyArray<Contact>, Bootstrap.CannotJoin>
+  /** Joins through nodes of the network: `dht.bootstrap(["dht.example.net:4121"])`. */
+  readonly bootstrap: Bootstrap.Bootstrap["Service"]["join"]
   /** A port that is not of 16 bits dies with a `RangeError`, as in `addContact`. */
   readonly bootstrapContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Up to `max` addresses worth remembering for the next start, the healthiest first. */
@@ -199,7 +199,7 @@ const assertPort = ({ port }: Contact): void => {
   if (!SocketAddress.isPort(port)) throw new RangeError(`${port} is not a port from 0 to 65535`)
 }
 
-const make = Effect.gen(function*() {
+const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
   const identity = yield* NodeIdentity
   const transport = yield* Transport
   const announce = yield* Announce.Announce
@@ -236,6 +236,8 @@ const make = Effect.gen(function*() {
       keys: yield* store.size
     }
   })
+
+  if (hosts !== undefined) yield* bootstrap.keepJoining(hosts)
 
   return Dht.of({
     address: identity.address,
@@ -331,6 +333,13 @@ export type Requirements = NodeIdentity | Transport | Crypto | Verifier | Secure
  * @since 0.1.0
  */
 export interface Options extends NodeSettings.Options, Reachability.Options {
+  /**
+   * Nodes to join through, names or IP addresses with a port
+   * (`dht.example.net:4121`), besides those remembered: the layer is built when
+   * the node has joined or failed to at first, and then it keeps trying, see
+   * `Bootstrap.keepJoining`. By default a node waits for `Dht.bootstrap`.
+   */
+  readonly bootstrap?: ReadonlyArray<Host | string> | undefined
   /** Keys in the store; defaults to 100 000. */
   readonly maxKeys?: number | undefined
   /** Who may store what; defaults to `Record.authority`. */
@@ -357,7 +366,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Store.layer(options),
     Subscribers.layer
   )
-  return Layer.effect(Dht, make).pipe(
+  return Layer.effect(Dht, make(options)).pipe(
     Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Upkeep.layer)),
     Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer, Watch.layer)),
     Layer.provideMerge(Replication.layer),

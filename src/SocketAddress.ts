@@ -49,12 +49,36 @@ export const fromWire = (
  */
 export const fromString = (text: string): Result.Result<SocketAddress, InvalidSocketAddress> =>
   Result.flatMap(splitHostPort(text), ({ host, port }) => {
-    const ip = ipBytes(host)
-    const address = ip && fromWire(ip, 0, ip.length, port)
+    const address = fromIp(host, port)
     return address
       ? Result.succeed(address)
       : invalid(text, `"${host}" is not an IP address; a name has to be resolved to one first`)
   })
+
+/**
+ * Reads an IP address without brackets; undefined for anything else.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromIp = (ip: string, port: number): SocketAddress | undefined => {
+  const bytes = ipBytes(ip)
+  return bytes && fromWire(bytes, 0, bytes.length, port)
+}
+
+/**
+ * Why an IPv6 address with a zone id (`fe80::1%eth0`, RFC 4007) is refused,
+ * with or without brackets and port; undefined for a text that is none.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const zoneReason = (text: string): string | undefined => {
+  const [, address, zone] = /^\[?([^%\]]*)%([^\]:]*)/.exec(text) ?? []
+  return address !== undefined && ipv6Bytes(address) !== undefined
+    ? `zone ids are not supported, such as "%${zone}" here; write an address that needs none`
+    : undefined
+}
 
 /**
  * Takes `host:port` apart, where the host is an IPv4 address, an IPv6 address
@@ -68,6 +92,8 @@ export const splitHostPort = (
   text: string
 ): Result.Result<{ readonly host: string; readonly port: number }, InvalidSocketAddress> => {
   const trimmed = text.trim()
+  const zone = zoneReason(trimmed)
+  if (zone !== undefined) return invalid(text, zone)
   const colon = trimmed.lastIndexOf(":")
   if (colon < 0) return invalid(text, "the port is missing, write host:port")
   const before = trimmed.slice(0, colon)

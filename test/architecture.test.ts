@@ -12,7 +12,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
   ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
   ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Features", "Message", "TransactionId"]],
-  ["datagrams", ["Transport"]],
+  ["datagrams", ["Transport", "NameResolver"]],
   ["state", [
     "Alarms",
     "PeerHealth",

@@ -13,7 +13,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Host } from "../node/Hosts.ts"
+import type { Host } from "../NameResolver.ts"
 import type * as Settings from "../node/internal/settings.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 

@@ -9,26 +9,23 @@
  * @since 0.1.0
  */
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
+import type { CannotJoin } from "../Bootstrap.ts"
 import * as Dht from "../Dht.ts"
 import * as Identity from "../Identity.ts"
 import * as Mail from "../Mail.ts"
+import type { Host } from "../NameResolver.ts"
 import { DhtLive } from "../node/DhtLive.ts"
-import * as Hosts from "../node/Hosts.ts"
 import * as RunningNode from "../node/RunningNode.ts"
 import * as SqlitePersistence from "../node/SqlitePersistence.ts"
 import type { Persistence } from "../Persistence.ts"
 import * as Publisher from "../Publisher.ts"
 import type { Query } from "../Query.ts"
 import type { Replication } from "../Replication.ts"
-import type * as Request from "../Request.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type { Store } from "../Store.ts"
-import type { CannotBind } from "../Transport.ts"
 import type { Watch } from "../Watch.ts"
 import * as Output from "./Output.ts"
 
@@ -38,71 +35,57 @@ import * as Output from "./Output.ts"
  * @category conversions
  * @since 0.1.0
  */
-export const reasonOf = (error: Request.RequestError): string => {
+export const reasonOf = (error: CannotJoin["failures"][number]["error"]): string => {
   switch (error._tag) {
     case "NoAnswer":
       return `no answer in ${Math.round(error.waitedMillis / 1000)} s`
     case "Unroutable":
       return "it cannot be reached from the address that we listen on"
+    case "CannotResolve":
+    case "InvalidSocketAddress":
+      return error.reason
     default:
       return error.message
   }
 }
 
 /**
- * Addresses and reasons in one line.
+ * Addresses, and why none of them answers.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const list = (unusable: ReadonlyArray<Hosts.Unusable>): string =>
-  unusable.map(({ address, reason }) => `${address}: ${reason}`).join("; ")
+export const reasons = (
+  failures: CannotJoin["failures"]
+): ReadonlyArray<{ readonly address: string; readonly reason: string }> =>
+  failures.map(({ address, error }) => ({ address: SocketAddress.format(address), reason: reasonOf(error) }))
 
 /**
- * The addresses of the hosts that can be used together: IPv4 if any has one,
- * otherwise IPv6.
+ * The same in one line.
  *
- * @category resolution
+ * @category conversions
  * @since 0.1.0
  */
-export const resolve = Effect.fnUntraced(function*(hosts: ReadonlyArray<Hosts.Host>) {
-  const ipv4 = yield* Hosts.resolve(hosts, "IPv4")
-  if (ipv4.addresses.length > 0) return { ...ipv4, listen: { host: "0.0.0.0", port: 0 } }
-  const ipv6 = yield* Hosts.resolve(hosts, "IPv4 or IPv6")
-  return ipv6.addresses.length > 0
-    ? { ...ipv6, listen: { host: "::", port: 0 } }
-    : yield* Output.failed(`Nobody to ask: ${list(ipv6.unusable)}`)
-})
+export const list = (failures: CannotJoin["failures"]): string =>
+  reasons(failures).map(({ address, reason }) => `${address}: ${reason}`).join("; ")
 
-/** What the other bootstrap nodes are given to answer after the first one did. */
-const grace = "300 millis"
-
-/** Succeeds once it is worth asking: a dead bootstrap node does not hold up those that live. */
-const join = Effect.fnUntraced(function*({ addresses, unusable }: Hosts.Resolved) {
-  const dht = yield* Dht.Dht
-  const first = yield* Deferred.make<void>()
-  const ping = (address: SocketAddress.SocketAddress) =>
-    Effect.result(Effect.tap(dht.ping(address), () => Deferred.succeed(first, undefined)))
-  yield* Effect.forEach(addresses, ping, { concurrency: "unbounded" }).pipe(
-    Effect.flatMap((answers) => {
-      if (answers.some(Result.isSuccess)) return Effect.void
-      const silent = answers.flatMap((answer, i) =>
-        Result.isFailure(answer)
-          ? [{ address: SocketAddress.format(addresses[i]), reason: reasonOf(answer.failure) }]
-          : []
-      )
-      return Output.failed(
-        `No bootstrap node answers: ${
-          list([...unusable, ...silent])
-        }. Does one run there, and does no firewall stop UDP?`
-      )
-    }),
-    Effect.raceFirst(Effect.andThen(Deferred.await(first), Effect.sleep(grace)))
-  )
-})
+/**
+ * A node that asks and leaves. It reaches IPv4 and IPv6 where the machine has
+ * both. Nobody needs to find it, so it does not look for its neighbours.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const visitor: Layer.Layer<Layer.Success<ReturnType<typeof DhtLive>>, Output.Failure> = DhtLive({
+  listen: { host: "::", port: 0 },
+  client: true
+}).pipe(
+  Layer.catchTag("CannotBind", () => DhtLive({ listen: { host: "0.0.0.0", port: 0 }, client: true })),
+  Layer.catch(({ message }) => Layer.effectContext(Effect.fail(Output.failed(message))))
+)
 
 /** Whom a data directory knows: the node that runs there, and the peers it remembers. */
-const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Hosts.Host>> =>
+const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Host>> =>
   Effect.map(
     Effect.all([RunningNode.listening(directory), SqlitePersistence.peers(directory)]),
     ([running, remembered]) => running === undefined ? remembered : [running, ...remembered]
@@ -116,9 +99,9 @@ const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Hosts.Hos
  * @since 0.1.0
  */
 export const layer = (
-  given: ReadonlyArray<Hosts.Host>,
+  given: ReadonlyArray<Host>,
   data: Option.Option<string>
-): Layer.Layer<Dht.Services, Output.Failure | CannotBind> =>
+): Layer.Layer<Dht.Services, Output.Failure> =>
   Layer.unwrap(Effect.gen(function*() {
     const bootstrap = given.length === 0 && Option.isSome(data) ? yield* acquaintances(data.value) : given
     if (bootstrap.length === 0) {
@@ -133,8 +116,12 @@ export const layer = (
         })
       )
     }
-    const { listen, ...resolved } = yield* resolve(bootstrap)
-    return Layer.effectDiscard(join(resolved)).pipe(Layer.provideMerge(DhtLive({ listen, client: true })))
+    // One of them is enough: the dead do not hold up those that live.
+    const join = Effect.mapError(Dht.Dht.use((dht) => dht.bootstrap(bootstrap)), ({ failures }) =>
+      Output.failed(
+        `No bootstrap node answers: ${list(failures)}. Does one run there, and does no firewall stop UDP?`
+      ))
+    return Layer.effectDiscard(join).pipe(Layer.provideMerge(visitor))
   }))
 
 /**

@@ -9,8 +9,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Address from "../Address.ts"
 import { Announce } from "../Announce.ts"
+import { Bootstrap } from "../Bootstrap.ts"
 import type { Contact } from "../Contact.ts"
 import { Dht } from "../Dht.ts"
 import * as Endpoint from "../Endpoint.ts"
@@ -434,23 +436,28 @@ export const trafficReport: Effect.Effect<typeof Api.TrafficReport.Type, never, 
 
 /**
  * `/health`. `first`: whether the node is the first of its network, and so
- * needs nobody to be ready.
+ * needs nobody to be ready; undefined leaves it to what joining has found.
  *
  * @category documents
  * @since 0.1.0
  */
-export const health = (first: boolean): Effect.Effect<typeof Api.Health.Type, never, Routing.Routing> =>
-  Effect.map(
-    Routing.Routing.use((routing) => routing.countVerified("1 hour")),
-    (verified) => ({
+export const health = Effect.fnUntraced(
+  function*(
+    first: boolean | undefined
+  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | Routing.Routing> {
+    const { membership } = yield* Bootstrap
+    const isFirst = first ?? SubscriptionRef.getUnsafe(membership)._tag === "First"
+    const verified = yield* Routing.Routing.use((routing) => routing.countVerified("1 hour"))
+    return {
       live: true,
-      ready: first || verified > 0,
+      ready: isFirst || verified > 0,
       // A node is built on a transport that is bound, and this is served by one that was built.
       bound: true,
-      first,
+      first: isFirst,
       verified_contacts_1h: verified
-    })
-  )
+    }
+  }
+)
 
 const persistence = Effect.gen(function*() {
   const persistence = yield* Effect.serviceOption(Persistence)
@@ -468,11 +475,12 @@ const persistence = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const overview = Effect.fnUntraced(function*(
-  { first, startedAt }: { readonly first: boolean; readonly startedAt: number }
+  { first, startedAt }: { readonly first: boolean | undefined; readonly startedAt: number }
 ): Effect.fn.Return<
   typeof Api.Overview.Type,
   never,
   | Announce
+  | Bootstrap
   | Dht
   | NodeSettings
   | Reachability

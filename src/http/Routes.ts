@@ -26,6 +26,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Address from "../Address.ts"
 import type { Announce } from "../Announce.ts"
+import type { Bootstrap } from "../Bootstrap.ts"
 import type { Dht } from "../Dht.ts"
 import * as DhtMetrics from "../DhtMetrics.ts"
 import * as Json from "../internal/json.ts"
@@ -52,7 +53,10 @@ import * as EventStreams from "./EventStreams.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Whether the node is the first of its network, which is ready without knowing anybody. Defaults to false. */
+  /**
+   * Whether the node is the first of its network, which is ready without knowing
+   * anybody. Defaults to what `Bootstrap.membership` says.
+   */
   readonly first?: boolean | undefined
 }
 
@@ -64,6 +68,7 @@ export interface Options {
  */
 export type Services =
   | Announce
+  | Bootstrap
   | Dht
   | NodeEvents
   | NodeSettings
@@ -170,7 +175,7 @@ const debug = HttpApiBuilder.group(
   })
 )
 
-const operations = (first: boolean) =>
+const operations = (first: boolean | undefined) =>
   HttpApiBuilder.group(
     Api.Api,
     "operations",
@@ -251,7 +256,7 @@ const lookup = ({ find, target }: Goal) =>
     )
   })
 
-const page = (options: { readonly first: boolean }) =>
+const page = (options: { readonly first: boolean | undefined }) =>
   HttpApiBuilder.group(
     Api.Api,
     "api",
@@ -302,7 +307,7 @@ const explained = HttpApiMiddleware.layerSchemaErrorTransform(
 export const layer = (
   options: Options = {}
 ): Layer.Layer<EventStreams.EventStreams, never, HttpRouter | Services> => {
-  const { first = false } = options
+  const { first } = options
   return HttpApiBuilder.layer(Api.Api, { openapiPath: Api.openApiPath }).pipe(
     Layer.provide([debug, operations(first), page({ first })]),
     Layer.provide(explained),

@@ -13,22 +13,24 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import type { Host } from "../NameResolver.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import * as DhtLive from "./DhtLive.ts"
-import type { Host } from "./Hosts.ts"
 import * as Settings from "./internal/settings.ts"
 
+const invalid = (variable: string, message: string): Config.ConfigError => {
+  const issue = new SchemaIssue.InvalidValue({ message })
+  return new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([variable], issue)))
+}
+
 const setting = <A>(variable: string, parse: Settings.Parse<A>): Config.Config<A> =>
-  Config.mapEffect(Config.String(variable), (text) =>
-    Effect.mapError(
-      Effect.fromResult(parse(text)),
-      (reason) => {
-        const issue = new SchemaIssue.InvalidValue({ message: `"${text}": ${reason}` }, text)
-        return new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([variable], issue)))
-      }
-    ))
+  Config.mapEffect(
+    Config.String(variable),
+    (text) => Effect.mapError(Effect.fromResult(parse(text)), (reason) => invalid(variable, `"${text}": ${reason}`))
+  )
 
 /**
  * `DHT_LISTEN`: the IP address and the UDP port to listen on, such as
@@ -46,6 +48,22 @@ export const listen: Config.Config<SocketAddress> = setting("DHT_LISTEN", Settin
  * @since 0.1.0
  */
 export const data: Config.Config<string> = Config.String("DHT_DATA")
+
+/**
+ * `DHT_PASSPHRASE_ENV`: the name of the variable that holds the passphrase of
+ * the identity in the data directory.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const passphrase: Config.Config<Redacted.Redacted> = Config.mapEffect(
+  Config.String("DHT_PASSPHRASE_ENV"),
+  (name) =>
+    Config.Redacted(name).pipe(
+      // An identity that is to be encrypted is not made without. The name is not repeated: it may be the secret itself.
+      Effect.mapError(() => invalid("DHT_PASSPHRASE_ENV", "the variable that it names is empty or not set"))
+    )
+)
 
 /**
  * `DHT_PASSIVE`: `true` for a node that looks nothing up by itself.
@@ -80,8 +98,7 @@ export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.m
 export const verifyThreads: Config.Config<number> = setting("DHT_VERIFY_THREADS", Settings.verifyThreads)
 
 /**
- * `DHT_BOOTSTRAP`: nodes to start from, `host:port`, comma-separated. See
- * `Hosts.resolve` for their addresses.
+ * `DHT_BOOTSTRAP`: nodes to join through, `host:port`, comma-separated.
  *
  * @category configuration
  * @since 0.1.0
@@ -108,6 +125,8 @@ const orUndefined = <A>(config: Config.Config<A>): Config.Config<A | undefined> 
 export const options: Config.Config<DhtLive.Options> = Config.all({
   listen: orUndefined(listen),
   data: orUndefined(data),
+  passphrase: orUndefined(passphrase),
+  bootstrap: orUndefined(bootstrap),
   passive: orUndefined(passive),
   publicHost: orUndefined(publicHost),
   maxKeys: orUndefined(maxKeys),

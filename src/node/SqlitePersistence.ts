@@ -3,8 +3,8 @@
  * SQLite that comes with Node, on a thread of its own.
  *
  * A batch is on the disk itself before it counts as written, so it outlives a
- * loss of power as well. The file is for one node at a time, and is locked
- * while that runs. One that is damaged is moved to `state.sqlite.damaged-<time>`
+ * loss of power as well. The directory is for one node at a time, see
+ * `DataDirectory`. A file that is damaged is moved to `state.sqlite.damaged-<time>`
  * and a new one begun; where only some records are, it is copied there, and goes
  * on without them. At eight damaged files no more is begun, nor when the file is
  * of a later version of this library: it is left as it is, and the node keeps
@@ -15,9 +15,7 @@
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -25,22 +23,20 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { join } from "node:path"
-import { Worker } from "node:worker_threads"
 import * as Hex from "../internal/hex.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Persistence from "../Persistence.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import { DataDirectory, type DirectoryInUse, layer as layerDirectory } from "./DataDirectory.ts"
 import type { Page, Step, Table } from "./internal/stateFile.ts"
-import type { Answer, Call, Calls } from "./internal/stateWorker.ts"
+import { type Caller, type CallFailed, inTime, start } from "./internal/stateThread.ts"
 
 /**
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Made if there is none. */
-  readonly directory: string
   /** The largest size of the file; defaults to 1 GiB, about a million records. */
   readonly maxBytes?: number | undefined
 }
@@ -49,95 +45,11 @@ export interface Options {
 const patience = "30 seconds"
 const openPatience = "2 minutes"
 
-/** What closing the file is given, and then the thread: what was written is safe without that. */
+/** What closing the file is given: what was written is safe without that. */
 const closePatience = "5 seconds"
-
-/** Calls that may wait for a disk that stands still, those included whose callers have given up. */
-const maxUnanswered = 16
 
 /** Bytes of a signature that tell the records of a key apart. */
 const tagLength = 16
-
-// --- The worker ----------------------------------------------------------------
-
-/** What the worker was told could not be done. */
-class CallFailed extends Data.TaggedError("CallFailed")<{ readonly reason: string }> {
-  override get message() {
-    return this.reason
-  }
-}
-
-type Caller = <Name extends keyof Calls>(
-  name: Name,
-  ...args: Parameters<Calls[Name]>
-) => Effect.Effect<ReturnType<Calls[Name]>, CallFailed>
-
-// The file next to this one, which is TypeScript in the source tree and
-// JavaScript in the package.
-const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
-const program = new URL(`./internal/stateWorker${extension}`, import.meta.url)
-
-/** Starts a worker that ends with the scope. It keeps the process alive only while it has something to do. */
-const startWorker = Effect.map(
-  Effect.acquireRelease(
-    Effect.try({
-      try: () => {
-        const worker = new Worker(program, {
-          name: "effect-dht state",
-          // Where node:sqlite is there but still called an experiment, that is nobody's news.
-          execArgv: ["--disable-warning=ExperimentalWarning"]
-        })
-        worker.unref()
-        return worker
-      },
-      catch: (cause) => new CallFailed({ reason: `no thread can be started: ${String(cause)}` })
-    }),
-    (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closePatience))
-  ),
-  (worker): Caller => {
-    const waiting = new Map<number, (answer: Answer) => void>()
-    let calls = 0
-    let answers = 0
-    let death: string | undefined
-    const settle = (answer: Answer) => {
-      const resume = waiting.get(answer.number)
-      waiting.delete(answer.number)
-      if (waiting.size === 0) worker.unref()
-      resume?.(answer)
-    }
-    const die = (reason: string) => {
-      death ??= reason
-      for (const number of Array.from(waiting.keys())) settle({ number, failure: death })
-    }
-    worker.on("message", (answer: Answer) => {
-      answers++
-      settle(answer)
-    })
-    worker.on("error", (error) => die(`its thread died: ${error instanceof Error ? error.message : String(error)}`))
-    worker.on("exit", () => die("its thread is gone"))
-    return (name, ...args) =>
-      Effect.callback((resume) => {
-        if (death !== undefined) return resume(new CallFailed({ reason: death }))
-        if (calls - answers >= maxUnanswered) return resume(new CallFailed({ reason: "the disk stands still" }))
-        const call: Call = { number: calls++, name, args: args as ReadonlyArray<never> }
-        waiting.set(call.number, ({ failure, result }) =>
-          resume(
-            failure === undefined
-              ? Effect.succeed(result as ReturnType<Calls[typeof name]>)
-              : new CallFailed({ reason: failure })
-          ))
-        worker.ref()
-        worker.postMessage(call)
-        return Effect.sync(() => settle({ number: call.number }))
-      })
-  }
-)
-
-const inTime = (duration: Duration.Input) =>
-  Effect.timeoutOrElse({
-    duration,
-    orElse: () => new CallFailed({ reason: `the disk did not answer within ${duration}` })
-  })
 
 // --- What is written -----------------------------------------------------------
 
@@ -246,20 +158,18 @@ const pathIn = (directory: string): string => join(directory, "state.sqlite")
 
 const make = Effect.fnUntraced(
   function*(
-    { directory, maxBytes = 1 << 30 }: Options
-  ): Effect.fn.Return<Persistence.Persistence["Service"], never, Scope.Scope> {
+    { maxBytes = 1 << 30 }: Options
+  ): Effect.fn.Return<Persistence.Persistence["Service"], never, DataDirectory | Scope.Scope> {
+    const { call, path: directory } = yield* DataDirectory
     const path = pathIn(directory)
     const time = DateTime.formatIso(yield* DateTime.now).replaceAll(":", "-")
-    const opened = yield* Effect.gen(function*() {
-      const call = yield* startWorker
-      return { call, setAside: yield* inTime(openPatience)(call("open", { path, time, maxBytes })) }
-    }).pipe(Effect.result)
+    const opened = yield* Effect.result(inTime(openPatience)(call("open", { path, time, maxBytes })))
     if (Result.isFailure(opened)) {
       const reason = `${path}: ${opened.failure.reason}`
       yield* Effect.logWarning(`State is kept in memory only, and will be lost when the node ends: ${reason}`)
       return yield* Persistence.makeUnavailable(reason)
     }
-    const { call, setAside } = opened.success
+    const setAside = opened.success
     if (setAside !== undefined) {
       yield* Effect.logWarning(
         `${path} was damaged (${setAside.reason}); what could not be used is now ${setAside.path}`
@@ -272,15 +182,25 @@ const make = Effect.fnUntraced(
 )
 
 /**
- * Keeps state in `state.sqlite` of a directory. Where that cannot be used, the
- * node runs all the same with its state in memory, and a warning in the log
- * says why.
+ * Keeps state in `state.sqlite` of a directory that is ours. Where that cannot
+ * be used, the node runs all the same with its state in memory, and a warning
+ * in the log says why.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Persistence.Persistence> =>
+export const layerIn = (options: Options = {}): Layer.Layer<Persistence.Persistence, never, DataDirectory> =>
   Layer.effect(Persistence.Persistence, make(options))
+
+/**
+ * Takes a directory and keeps state there, see {@link layerIn}.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  { directory, ...options }: Options & { readonly directory: string }
+): Layer.Layer<Persistence.Persistence, DirectoryInUse> => Layer.provide(layerIn(options), layerDirectory(directory))
 
 /**
  * The addresses that a node of this data directory remembered, the best first;
@@ -290,7 +210,7 @@ export const layer = (options: Options): Layer.Layer<Persistence.Persistence> =>
  * @since 0.1.0
  */
 export const peers = (directory: string): Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>> =>
-  startWorker.pipe(
+  start.pipe(
     Effect.flatMap((call) => call("peek", pathIn(directory), "peers")),
     Effect.orElseSucceed(() => undefined),
     Effect.map(peersOf),

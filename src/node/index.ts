@@ -4,9 +4,10 @@
  *
  * @since 0.1.0
  */
+export * as DataDirectory from "./DataDirectory.ts"
 export * as DelegationFile from "./DelegationFile.ts"
 export { DhtLive } from "./DhtLive.ts"
-export * as Hosts from "./Hosts.ts"
+export * as DnsResolver from "./DnsResolver.ts"
 export * as IdentityFile from "./IdentityFile.ts"
 export * as NodeConfig from "./NodeConfig.ts"
 export * as NodeCrypto from "./NodeCrypto.ts"

@@ -4,6 +4,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import { Dht } from "../../src/Dht.ts"
 import * as NodeConfig from "../../src/node/NodeConfig.ts"
@@ -16,6 +17,8 @@ const under = (env: Environment) => Effect.provide(ConfigProvider.layer(ConfigPr
 const nothing = {
   listen: undefined,
   data: undefined,
+  passphrase: undefined,
+  bootstrap: undefined,
   passive: undefined,
   publicHost: undefined,
   maxKeys: undefined,
@@ -28,6 +31,9 @@ describe("The configuration of a node", () => {
       const options = yield* NodeConfig.options.pipe(under({
         DHT_LISTEN: "[::]:4121",
         DHT_DATA: "/var/lib/dht",
+        DHT_BOOTSTRAP: "a.example:1, 192.0.2.1:2,",
+        DHT_PASSPHRASE_ENV: "SECRET",
+        SECRET: "correct horse",
         DHT_PASSIVE: "true",
         DHT_PUBLIC_HOST: "2001:DB8:0::1",
         DHT_MAX_KEYS: "5000",
@@ -36,6 +42,8 @@ describe("The configuration of a node", () => {
       assert.deepStrictEqual(options, {
         listen: { host: "::", port: 4121 },
         data: "/var/lib/dht",
+        bootstrap: [{ host: "a.example", port: 1 }, { host: "192.0.2.1", port: 2 }],
+        passphrase: Redacted.make("correct horse"),
         passive: true,
         publicHost: "2001:db8::1",
         maxKeys: 5000,
@@ -47,19 +55,28 @@ describe("The configuration of a node", () => {
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* NodeConfig.options.pipe(under({})), nothing)
       const empty = Object.fromEntries(
-        ["LISTEN", "DATA", "PASSIVE", "PUBLIC_HOST", "MAX_KEYS", "VERIFY_THREADS"].map((name) => [`DHT_${name}`, ""])
+        ["LISTEN", "DATA", "BOOTSTRAP", "PASSPHRASE_ENV", "PASSIVE", "PUBLIC_HOST", "MAX_KEYS", "VERIFY_THREADS"].map((
+          name
+        ) => [`DHT_${name}`, ""])
       )
       assert.deepStrictEqual(yield* NodeConfig.options.pipe(under(empty)), nothing)
     }))
 
-  it.effect("says whom to begin with, and where to serve HTTP", () =>
+  it.effect("says where to serve HTTP", () =>
     Effect.gen(function*() {
-      const env = { DHT_BOOTSTRAP: "a.example:1, 192.0.2.1:2,", DHT_HTTP: "localhost:0" }
-      assert.deepStrictEqual(yield* NodeConfig.bootstrap.pipe(under(env)), [
-        { host: "a.example", port: 1 },
-        { host: "192.0.2.1", port: 2 }
-      ])
-      assert.deepStrictEqual(yield* NodeConfig.http.pipe(under(env)), { host: "localhost", port: 0 })
+      const http = yield* NodeConfig.http.pipe(under({ DHT_HTTP: "localhost:0" }))
+      assert.deepStrictEqual(http, { host: "localhost", port: 0 })
+    }))
+
+  it.effect("takes no identity for one without a passphrase where that cannot be found, and does not repeat the name", () =>
+    Effect.gen(function*() {
+      for (const env of [{}, { SECRET: "" }]) {
+        const { message } = yield* Effect.flip(
+          Effect.asVoid(NodeConfig.options).pipe(under({ ...env, DHT_PASSPHRASE_ENV: "SECRET" }))
+        )
+        assert.include(message, "DHT_PASSPHRASE_ENV")
+        assert.notInclude(message, "SECRET")
+      }
     }))
 
   const settings: Readonly<Record<string, Config.Config<unknown>>> = {
@@ -72,6 +89,9 @@ describe("The configuration of a node", () => {
     ["DHT_LISTEN", "0.0.0.0:65536", "65535"],
     ["DHT_PASSIVE", "maybe", "true or false"],
     ["DHT_PUBLIC_HOST", "example.net", "IP address"],
+    ["DHT_PUBLIC_HOST", "fe80::1%lo", "zone ids are not supported"],
+    ["DHT_LISTEN", "[fe80::1%lo]:4121", "zone ids are not supported"],
+    ["DHT_BOOTSTRAP", "fe80::1%lo:4121", "zone ids are not supported"],
     ["DHT_MAX_KEYS", "0", "1 to"],
     ["DHT_MAX_KEYS", "1e3", "1 to"],
     ["DHT_VERIFY_THREADS", "-1", "0 to 64"],

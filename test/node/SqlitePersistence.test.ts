@@ -189,6 +189,24 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(yield* SqlitePersistence.peers(directory), peers)
     }))
 
+  it.live("has its file to itself, also before other programs", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      yield* on(
+        directory,
+        Effect.gen(function*() {
+          yield* saving(changesOf(0))
+          const opening = `new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec("BEGIN IMMEDIATE")`
+          const { status, stderr } = spawnSync(process.execPath, ["-e", opening, file(directory)], { encoding: "utf8" })
+          assert.strictEqual(status, 1)
+          assert.include(stderr, "database is locked")
+          yield* saving(changesOf(1))
+        })
+      )
+      const { result } = yield* on(directory, kept)
+      assert.deepStrictEqual(result.records, [entryOf(0), entryOf(1)])
+    }))
+
   describe("keeps state in memory only, says why once, and leaves alone what is there", () => {
     /** Runs a node's state where it cannot be kept. */
     const degraded = Effect.fnUntraced(function*(directory: string, reason: RegExp) {
@@ -211,26 +229,16 @@ describe("SqlitePersistence", () => {
 
     it.live("where nothing can be written", () => degraded("/proc/nowhere", /nowhere/))
 
-    it.live("while another node runs in the same directory", () =>
+    it.live("while another program has the file open", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
-        yield* on(
-          directory,
-          Effect.gen(function*() {
-            yield* saving(changesOf(0))
-            yield* degraded(directory, /another node/)
-            // Other processes find it locked all the same.
-            const opening = `new (require("node:sqlite").DatabaseSync)(process.argv[1]).exec("BEGIN IMMEDIATE")`
-            const { status, stderr } = spawnSync(process.execPath, ["-e", opening, file(directory)], {
-              encoding: "utf8"
-            })
-            assert.strictEqual(status, 1)
-            assert.include(stderr, "database is locked")
-            yield* saving(changesOf(1))
-          })
-        )
+        yield* on(directory, saving(changesOf(0)))
+        const other = new DatabaseSync(file(directory))
+        other.exec("BEGIN IMMEDIATE")
+        yield* degraded(directory, /another program/)
+        other.close()
         const { result } = yield* on(directory, kept)
-        assert.deepStrictEqual(result.records, [entryOf(0), entryOf(1)])
+        assert.deepStrictEqual(result.records, [entryOf(0)])
       }))
 
     it.live("where the file is of a later version", () =>

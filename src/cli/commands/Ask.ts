@@ -3,12 +3,13 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
-import { DhtLive } from "../../node/DhtLive.ts"
-import type { Host } from "../../node/Hosts.ts"
+import * as NameResolver from "../../NameResolver.ts"
+import * as DnsResolver from "../../node/DnsResolver.ts"
 import type { NodeId } from "../../NodeId.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Output from "../Output.ts"
@@ -16,7 +17,7 @@ import * as Payloads from "../Payloads.ts"
 import * as Session from "../Session.ts"
 
 interface Common {
-  readonly bootstrap: ReadonlyArray<Host>
+  readonly bootstrap: ReadonlyArray<NameResolver.Host>
   readonly data: Option.Option<string>
   readonly json: boolean
 }
@@ -25,34 +26,41 @@ interface Common {
  * @category commands
  * @since 0.1.0
  */
-export const ping = Effect.fnUntraced(function*({ json, peer }: { readonly peer: Host; readonly json: boolean }) {
-  const { addresses, listen } = yield* Session.resolve([peer])
-  const { contact, observed, rtt } = yield* Dht.use((dht) =>
-    // Whichever address of the name answers first.
-    Effect.raceAll(addresses.map((address) => dht.ping(address)))
-  ).pipe(
-    Effect.mapError((error) =>
+export const ping = Effect.fnUntraced(
+  function*({ json, peer }: { readonly peer: NameResolver.Host; readonly json: boolean }) {
+    const failed = (reason: string) =>
       Output.failed(
-        `${SocketAddress.format(peer)}: ${
-          Session.reasonOf(error)
-        }. Does a node run there, and does no firewall stop UDP?`
+        `${SocketAddress.format(peer)}: ${reason}. Does a node run there, and does no firewall stop UDP?`
       )
-    ),
-    Effect.provide(DhtLive({ listen, client: true }))
-  )
-  const seen = observed === undefined ? undefined : SocketAddress.format(observed)
-  yield* Output.print(
-    json,
-    { ...Payloads.contact(contact), rttMillis: rtt, observed: seen },
-    Output.table([
-      ["address", Address.format(contact.address)],
-      ["node id", contact.id],
-      ["is at", SocketAddress.format(contact)],
-      ["answered in", `${Math.round(rtt)} ms`],
-      ["sees us at", seen ?? "no IP address"]
-    ])
-  )
-})
+    const { contact, observed, rtt } = yield* NameResolver.addressesOf(peer).pipe(
+      Effect.mapError((error) => Output.failed(`${SocketAddress.format(peer)}: ${Session.reasonOf(error)}`)),
+      Effect.flatMap((addresses) =>
+        Dht.use((dht) =>
+          NameResolver.race(
+            Arr.map(addresses, (address) => Effect.mapError(dht.ping(address), (error) => ({ address, error })))
+          )
+        ).pipe(
+          Effect.mapError((failures) =>
+            failed(addresses.length === 1 ? Session.reasonOf(failures[0].error) : Session.list(failures))
+          )
+        )
+      ),
+      Effect.provide([DnsResolver.layer, Session.visitor])
+    )
+    const seen = observed === undefined ? undefined : SocketAddress.format(observed)
+    yield* Output.print(
+      json,
+      { ...Payloads.contact(contact), rttMillis: rtt, observed: seen },
+      Output.table([
+        ["address", Address.format(contact.address)],
+        ["node id", contact.id],
+        ["is at", SocketAddress.format(contact)],
+        ["answered in", `${Math.round(rtt)} ms`],
+        ["sees us at", seen ?? "no IP address"]
+      ])
+    )
+  }
+)
 
 /**
  * @category commands

@@ -5,8 +5,8 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import type { Host } from "../../NameResolver.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
-import type { Host } from "../Hosts.ts"
 
 /**
  * Reads a text, or says what is wrong with it.
@@ -57,9 +57,10 @@ export const hosts: Parse<ReadonlyArray<Host>> = (text) =>
  * @internal
  */
 export const ip: Parse<string> = (text) => {
-  const bytes = SocketAddress.ipBytes(text.trim())
-  const address = bytes && SocketAddress.fromWire(bytes, 0, bytes.length, 0)
-  return address === undefined ? Result.fail("write an IP address") : Result.succeed(address.host)
+  const address = SocketAddress.fromIp(text.trim(), 0)
+  return address === undefined
+    ? Result.fail(SocketAddress.zoneReason(text.trim()) ?? "write an IP address")
+    : Result.succeed(address.host)
 }
 
 /**

@@ -133,8 +133,26 @@ const sqliteError = 1
 const sqliteCorrupt = 11
 const sqliteNotADatabase = 26
 
-/** The primary result code of SQLite; undefined where the error is not SQLite's. */
-const codeOf = (error: unknown): number | undefined =>
+/**
+ * Another connection has the lock.
+ *
+ * @internal
+ */
+export const sqliteBusy = 5
+
+/**
+ * The file cannot be made or opened.
+ *
+ * @internal
+ */
+export const sqliteCannotOpen = 14
+
+/**
+ * The primary result code of SQLite; undefined where the error is not SQLite's.
+ *
+ * @internal
+ */
+export const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && "errcode" in error && typeof error.errcode === "number" ? error.errcode & 0xff : undefined
 
 /** A checksum of 64 bits. */
@@ -394,7 +412,7 @@ const open = (
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { timeout: lockMillis })
-    // Locked as long as it is open: two nodes on one file would undo each other's work.
+    // Locked as long as it is open, against other programs: the directory is ours already.
     db.exec("PRAGMA locking_mode = EXCLUSIVE")
     const version = numberOf(db, "PRAGMA user_version")
     const id = numberOf(db, "PRAGMA application_id")
@@ -477,8 +495,12 @@ const placeAside = ({ path, time }: Options): string => {
   return join(dirname(path), `${prefix}${time}`)
 }
 
-/** Node's own `recursive` never ends where a directory cannot be, as in /proc. */
-const makeDirectory = (path: string): void => {
+/**
+ * Node's own `recursive` never ends where a directory cannot be, as in /proc.
+ *
+ * @internal
+ */
+export const makeDirectory = (path: string): void => {
   if (Fs.existsSync(path)) return
   if (dirname(path) !== path) makeDirectory(dirname(path))
   try {
@@ -500,5 +522,5 @@ const numberOf = (db: DatabaseSync, query: string): number => Number(valueOf(db,
  */
 export const reasonOf = (error: unknown): string => {
   const text = error instanceof Error ? error.message : String(error)
-  return codeOf(error) === 5 ? `${text} (does another node use the same directory?)` : text
+  return codeOf(error) === sqliteBusy ? `${text} (another program has it open)` : text
 }

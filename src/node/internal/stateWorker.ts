@@ -1,10 +1,12 @@
 /**
- * The program of a worker thread that keeps the state of a node: it does what
- * it is told, one call after the other, and answers each.
+ * The program of a worker thread that locks the directory of a node and keeps
+ * its state: it does what it is told, one call after the other, and answers
+ * each.
  *
  * @since 0.1.0
  */
 import { parentPort } from "node:worker_threads"
+import * as DirectoryLock from "./directoryLock.ts"
 import {
   type Options,
   type Page,
@@ -22,6 +24,8 @@ import {
  * @internal
  */
 export interface Calls {
+  readonly lock: (directory: string) => Exclude<DirectoryLock.Outcome, { _tag: "Locked" }> | { readonly _tag: "Locked" }
+  readonly unlock: () => void
   readonly open: (options: Options) => SetAside | undefined
   readonly page: (table: Table, from: number) => Page
   readonly fact: (name: string) => string | undefined
@@ -52,6 +56,7 @@ export interface Answer {
   readonly failure?: string | undefined
 }
 
+let release: (() => void) | undefined
 let file: StateFile | undefined
 const opened = (): StateFile => {
   if (file === undefined) throw new Error("no file is open")
@@ -59,6 +64,13 @@ const opened = (): StateFile => {
 }
 
 const calls: Calls = {
+  lock: (directory) => {
+    const outcome = DirectoryLock.take(directory)
+    if (outcome._tag !== "Locked") return outcome
+    release = outcome.release
+    return { _tag: "Locked" }
+  },
+  unlock: () => release?.(),
   open: (options) => {
     file = new StateFile(options)
     return file.setAside

@@ -1,0 +1,115 @@
+/**
+ * The thread that works in a data directory, as seen from the node.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { Worker } from "node:worker_threads"
+import type { Answer, Call, Calls } from "./stateWorker.ts"
+
+/** What the thread is given to end. */
+const closePatience = "5 seconds"
+
+/** Calls that may wait for a disk that stands still, those included whose callers have given up. */
+const maxUnanswered = 16
+
+/**
+ * What the thread was told could not be done.
+ *
+ * @internal
+ */
+export class CallFailed extends Data.TaggedError("CallFailed")<{ readonly reason: string }> {
+  override get message() {
+    return this.reason
+  }
+}
+
+/**
+ * Has the thread do something; calls are done one after the other.
+ *
+ * @internal
+ */
+export type Caller = <Name extends keyof Calls>(
+  name: Name,
+  ...args: Parameters<Calls[Name]>
+) => Effect.Effect<ReturnType<Calls[Name]>, CallFailed>
+
+// The file next to this one, which is TypeScript in the source tree and
+// JavaScript in the package.
+const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
+const program = new URL(`./stateWorker${extension}`, import.meta.url)
+
+/**
+ * Starts a thread that ends with the scope. It keeps the process alive only
+ * while it has something to do.
+ *
+ * @internal
+ */
+export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        const worker = new Worker(program, {
+          name: "effect-dht state",
+          // Where node:sqlite is there but still called an experiment, that is nobody's news.
+          execArgv: ["--disable-warning=ExperimentalWarning"]
+        })
+        worker.unref()
+        return worker
+      },
+      catch: (cause) => new CallFailed({ reason: `no thread can be started: ${String(cause)}` })
+    }),
+    (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closePatience))
+  ),
+  (worker): Caller => {
+    const waiting = new Map<number, (answer: Answer) => void>()
+    let calls = 0
+    let answers = 0
+    let death: string | undefined
+    const settle = (answer: Answer) => {
+      const resume = waiting.get(answer.number)
+      waiting.delete(answer.number)
+      if (waiting.size === 0) worker.unref()
+      resume?.(answer)
+    }
+    const die = (reason: string) => {
+      death ??= reason
+      for (const number of Array.from(waiting.keys())) settle({ number, failure: death })
+    }
+    worker.on("message", (answer: Answer) => {
+      answers++
+      settle(answer)
+    })
+    worker.on("error", (error) => die(`its thread died: ${error instanceof Error ? error.message : String(error)}`))
+    worker.on("exit", () => die("its thread is gone"))
+    return (name, ...args) =>
+      Effect.callback((resume) => {
+        if (death !== undefined) return resume(new CallFailed({ reason: death }))
+        if (calls - answers >= maxUnanswered) return resume(new CallFailed({ reason: "the disk stands still" }))
+        const call: Call = { number: calls++, name, args: args as ReadonlyArray<never> }
+        waiting.set(call.number, ({ failure, result }) =>
+          resume(
+            failure === undefined
+              ? Effect.succeed(result as ReturnType<Calls[typeof name]>)
+              : new CallFailed({ reason: failure })
+          ))
+        worker.ref()
+        worker.postMessage(call)
+        return Effect.sync(() => settle({ number: call.number }))
+      })
+  }
+)
+
+/**
+ * Bounds a call.
+ *
+ * @internal
+ */
+export const inTime = (duration: Duration.Input) =>
+  Effect.timeoutOrElse({
+    duration,
+    orElse: () => new CallFailed({ reason: `the disk did not answer within ${duration}` })
+  })
