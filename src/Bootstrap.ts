@@ -364,12 +364,12 @@ const make = Effect.gen(function*() {
     yield* attemptAndSay(hosts).pipe(
       Effect.flatMap(({ contacts, failures, isNamedSilent }) => {
         if (contacts.length > 0 || failures.length === 0) return Effect.void
-        const error = new CannotJoin({ failures })
-        const line = `${error.message}. The node stays up and tries again`
+        const reasons = failures.map(({ error }) => error.message).join("; ")
+        const line = `No bootstrap node answers yet (${reasons}); this node stays up and tries again`
         // That remembered peers are gone is no mistake of the operator's.
         const said = isWarned || !isNamedSilent ? Effect.logDebug(line) : Effect.logWarning(line)
         isWarned ||= isNamedSilent
-        return Effect.andThen(said, Effect.fail(error))
+        return Effect.andThen(said, new CannotJoin({ failures }))
       }),
       Effect.ensuring(Deferred.succeed(tried, undefined)),
       Effect.retry(retries),

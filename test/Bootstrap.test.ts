@@ -2,10 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
+import * as Bootstrap from "../src/Bootstrap.ts"
+import { layerTable, NameResolver } from "../src/NameResolver.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
+import { Rpc } from "../src/Rpc.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { helpful, serve, settled } from "./utils/served.ts"
@@ -16,7 +23,23 @@ const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { 
 const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(network.now * 1000)
   const node = yield* network.node("node", network.socketOf(1))
-  return { node, dht: network.dht(node), health: Context.get(node, PeerHealth.PeerHealth).core }
+  const bootstrap = Context.get(node, Bootstrap.Bootstrap)
+  return {
+    node,
+    dht: network.dht(node),
+    health: Context.get(node, PeerHealth.PeerHealth).core,
+    rpc: Context.get(node, Rpc),
+    bootstrap,
+    membership: SubscriptionRef.get(bootstrap.membership)
+  }
+})
+
+/** Every name has 1500 addresses of its own, at which nobody is. */
+const layerLarge = Layer.succeed(NameResolver, {
+  lookup: (name) =>
+    Effect.succeed(
+      Array.from({ length: 1500 }, (_, i) => `11.${Number(/\d+/.exec(name))}.${i >> 8}.${i & 255}`)
+    )
 })
 
 const seeds = (count: number) =>
@@ -231,4 +254,160 @@ describe("addresses to remember", () => {
       assert.strictEqual((yield* dht.stats).contacts, 2)
       assert.deepStrictEqual(yield* dht.bootstrapCandidates(10), [])
     }).pipe(onNetwork))
+})
+
+describe("a host given by its name", () => {
+  it.effect("is looked up, and tried at all its addresses until one answers", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [silent, answering, spare] = yield* seeds(3)
+      const unasked = yield* serve(spare, helpful(spare))
+      yield* serve(answering, helpful(answering))
+      const joining = yield* start(dht.bootstrap(["seeds.example:4121"]))
+      assert.strictEqual((yield* silent.receive).message.body._tag, "Ping")
+      yield* TestClock.adjust("250 millis")
+      assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [answering.id])
+      yield* TestClock.adjust("1 second")
+      // It was not given as a bootstrap address of its own, and its turn did not come.
+      assert.deepStrictEqual(unasked.filter(({ body }) => body._tag === "Ping"), [])
+    }).pipe(
+      Effect.provide(layerTable({ "seeds.example": [60, 61, 62].map((n) => network.socketOf(n).host) })),
+      onNetwork
+    ))
+
+  it.effect("is a failure with its reason where it cannot be resolved, and so is a text that is no host", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const { failures, message } = yield* Effect.flip(
+        dht.bootstrap(["nowhere.example:4121", { host: "gone.example", port: 1 }, "4121"])
+      )
+      assert.deepStrictEqual(failures.map(({ address, error }) => [SocketAddress.format(address), error._tag]), [
+        ["nowhere.example:4121", "CannotResolve"],
+        ["gone.example:1", "CannotResolve"],
+        ["4121", "InvalidSocketAddress"]
+      ])
+      assert.include(message, "no such name")
+      assert.include(message, "write host:port")
+    }).pipe(onNetwork))
+
+  it.effect("does not hinder the others by being unknown", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      const [seed] = yield* seeds(1)
+      yield* serve(seed, helpful(seed))
+      const joining = yield* start(dht.bootstrap(["nowhere.example:4121", seed]))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [seed.id])
+    }).pipe(onNetwork))
+
+  it.effect("is asked at eight of its addresses, and all names together at 256, however many they have", () =>
+    Effect.gen(function*() {
+      const { dht } = yield* setUp
+      for (const [names, asked] of [[1, 8], [64, 256]]) {
+        const hosts = Array.from({ length: names }, (_, n) => `many${n}.example:4121`)
+        assert.lengthOf((yield* Effect.flip(dht.bootstrap(hosts))).failures, asked)
+      }
+    }).pipe(Effect.provide(layerLarge), onNetwork))
+})
+
+describe("membership", () => {
+  const own = network.socketOf(1)
+
+  it.effect("begins alone, and is that of the first node where there is no address but its own", () =>
+    Effect.gen(function*() {
+      for (
+        const hosts of [
+          [],
+          [own],
+          [`${own.host}:${own.port}`, own],
+          [{ host: "me.example", port: own.port }, own],
+          ["me.example:4121", "also.me.example:4121"]
+        ]
+      ) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { dht, membership } = yield* setUp
+          assert.deepStrictEqual(yield* membership, { _tag: "Alone", failures: [] })
+          assert.deepStrictEqual(yield* dht.bootstrap(hosts), [])
+          assert.strictEqual((yield* membership)._tag, "First")
+        }))
+      }
+    }).pipe(
+      Effect.provide(layerTable({ "me.example": [own.host], "also.me.example": [own.host] })),
+      onNetwork
+    ))
+
+  it.effect("stays alone where one of the others is silent, with the reason", () =>
+    Effect.gen(function*() {
+      const { dht, membership } = yield* setUp
+      yield* seeds(1)
+      const joining = yield* start(Effect.flip(dht.bootstrap([own, network.socketOf(60)])))
+      yield* TestClock.adjust("10 seconds")
+      const { failures } = yield* Fiber.join(joining)
+      assert.deepStrictEqual(failures.map(({ address }) => address), [network.socketOf(60)])
+      assert.deepStrictEqual(yield* membership, { _tag: "Alone", failures })
+    }).pipe(onNetwork))
+
+  it.effect("does not end at our own answer where the name has other addresses", () =>
+    Effect.gen(function*() {
+      const { dht, membership } = yield* setUp
+      const [seed] = yield* seeds(1)
+      yield* serve(seed, helpful(seed))
+      assert.deepStrictEqual((yield* dht.bootstrap(["all.example:4121"])).map(({ id }) => id), [seed.id])
+      assert.strictEqual((yield* membership)._tag, "Joined")
+    }).pipe(
+      Effect.provide(layerTable({ "all.example": [own.host, network.socketOf(60).host] })),
+      onNetwork
+    ))
+
+  it.effect("comes about in the background while attempts fail, of which the log tells once", () =>
+    Effect.gen(function*() {
+      const { bootstrap, membership } = yield* setUp
+      const logged: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void logged.push(`${logLevel}: ${String(message)}`))
+      const [seed] = yield* seeds(1)
+      const joining = yield* bootstrap.keepJoining([seed]).pipe(
+        Effect.provide(Logger.layer([logger])),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("9 seconds")
+      assert.isUndefined(joining.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      // The first attempt is over, and whoever waits for it goes on.
+      yield* Fiber.join(joining)
+      assert.strictEqual((yield* membership)._tag, "Alone")
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(logged, 1)
+      assert.match(logged[0], /^Warn: No bootstrap node answers yet \(.*9\.0\.60\.1:4121/)
+      yield* serve(seed, helpful(seed))
+      for (let second = 0; second < 300 && (yield* membership)._tag === "Alone"; second++) {
+        yield* TestClock.adjust("1 second")
+        yield* settled
+      }
+      assert.strictEqual((yield* membership)._tag, "Joined")
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is not tried for any more when the scope is closed", () =>
+    Effect.gen(function*() {
+      const { bootstrap, dht, membership, rpc } = yield* setUp
+      // A passive node does not look for others by itself.
+      yield* dht.setPassive(true)
+      const [seed] = yield* seeds(1)
+      const joining = yield* start(Effect.scoped(bootstrap.keepJoining([seed])))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(joining)
+      const before = (yield* rpc.traffic).sent
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual((yield* rpc.traffic).sent, before)
+      assert.strictEqual((yield* membership)._tag, "Alone")
+    }).pipe(onNetwork))
+
+  it.effect("is there when the layer of a node with bootstrap addresses is built", () =>
+    Effect.gen(function*() {
+      yield* setUp
+      const node = yield* network.node("late", network.socketOf(2), { bootstrap: ["me.example:4121"] })
+      assert.deepStrictEqual(SubscriptionRef.getUnsafe(Context.get(node, Bootstrap.Bootstrap).membership), {
+        _tag: "Joined"
+      })
+      assert.isAtLeast((yield* network.dht(node).stats).verifiedContacts, 1)
+    }).pipe(Effect.provide(layerTable({ "me.example": [own.host] })), onNetwork))
 })
