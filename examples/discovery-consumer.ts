@@ -8,7 +8,7 @@
  * with the port that `discovery-provider.ts` printed.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Address, Dht, SocketAddress } from "effect-dht"
+import { Address, Dht } from "effect-dht"
 import { DhtLive } from "effect-dht/node"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -24,8 +24,6 @@ const { values: flags } = parseArgs({
 
 const consumer = Effect.gen(function*() {
   const dht = yield* Dht.Dht
-  const seeds = yield* Effect.forEach(flags.bootstrap, (text) => Effect.fromResult(SocketAddress.fromString(text)))
-  yield* dht.bootstrap(seeds)
   yield* dht.watchTopic("translate", { protocols: ["http"], tags: flags.language }).pipe(
     Stream.runForEach(Effect.fnUntraced(function*({ _tag, offer }) {
       yield* Console.log(`${_tag}: ${offer.name}, ${Address.format(offer.address)}`)
@@ -37,6 +35,6 @@ const consumer = Effect.gen(function*() {
 })
 
 consumer.pipe(
-  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 } })),
+  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, bootstrap: flags.bootstrap })),
   NodeRuntime.runMain
 )

@@ -21,8 +21,6 @@ const { values: flags } = parseArgs({
 
 const provider = Effect.gen(function*() {
   const dht = yield* Dht.Dht
-  const seeds = yield* Effect.forEach(flags.bootstrap, (text) => Effect.fromResult(SocketAddress.fromString(text)))
-  yield* dht.bootstrap(seeds)
   // Where the service is; the offer below says what it is.
   yield* dht.announceEndpoint({ endpoints: ["http://127.0.0.1:8080/translate"] })
   yield* dht.announceTopic({ topic: "translate", name: flags.name, protocols: ["http"], tags: flags.language })
@@ -33,6 +31,6 @@ const provider = Effect.gen(function*() {
 provider.pipe(
   // Both announcements end with this scope.
   Effect.scoped,
-  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 } })),
+  Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, bootstrap: flags.bootstrap })),
   NodeRuntime.runMain
 )

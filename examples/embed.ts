@@ -26,14 +26,13 @@ const { values: flags } = parseArgs({
   }
 })
 
-const socketAddress = (text: string) => Effect.fromResult(SocketAddress.fromString(text))
-
 /** A node that has joined the network. */
-const NodeLayer = Layer.unwrap(Effect.gen(function*() {
-  const seeds = yield* Effect.forEach(flags.bootstrap, socketAddress)
-  const join = Layer.effectDiscard(Dht.Dht.use((dht) => dht.bootstrap(seeds)))
-  return Layer.provideMerge(join, DhtLive({ listen: yield* socketAddress(flags.listen) }))
-}))
+const NodeLayer = Layer.unwrap(
+  Effect.map(
+    Effect.fromResult(SocketAddress.fromString(flags.listen)),
+    (listen) => DhtLive({ listen, bootstrap: flags.bootstrap })
+  )
+)
 
 const application = Effect.gen(function*() {
   const phonebook = yield* Phonebook

@@ -13,12 +13,9 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Address, Dht, Mailbox, SocketAddress } from "effect-dht"
-import { DhtLive, IdentityFile, NodeCrypto } from "effect-dht/node"
+import { DhtLive } from "effect-dht/node"
 import * as Cause from "effect/Cause"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { createInterface } from "node:readline"
 import { parseArgs } from "node:util"
@@ -47,8 +44,6 @@ const printable = (bytes: Uint8Array) => new TextDecoder().decode(bytes).replace
 
 const chat = Effect.gen(function*() {
   const dht = yield* Dht.Dht
-  const seeds = yield* Effect.forEach(flags.bootstrap, (text) => Effect.fromResult(SocketAddress.fromString(text)))
-  yield* dht.bootstrap(seeds)
   // Whoever writes to us takes our public key from this record.
   yield* dht.announceEndpoint({ endpoints: [] })
   let other = flags.to === undefined ? undefined : yield* Effect.fromResult(Address.fromString(flags.to))
@@ -76,12 +71,7 @@ const chat = Effect.gen(function*() {
   yield* Stream.runForEach(lines, (line) => line === "" ? Effect.void : send(line))
 })
 
-/** A node with the identity of the data directory, or a new one. */
-const NodeLayer = Layer.unwrap(Effect.gen(function*() {
-  const listen = { host: "127.0.0.1", port: 0 }
-  if (flags.data === undefined) return DhtLive({ listen })
-  const { identity } = yield* IdentityFile.loadOrCreate({ directory: flags.data })
-  return DhtLive({ listen, data: flags.data, seed: Redacted.value(identity.seed) })
-})).pipe(Layer.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto]))
+/** With a data directory, the same node each time. */
+const NodeLayer = DhtLive({ listen: { host: "127.0.0.1", port: 0 }, data: flags.data, bootstrap: flags.bootstrap })
 
 chat.pipe(Effect.scoped, Effect.provide(NodeLayer), NodeRuntime.runMain)

@@ -181,6 +181,7 @@ const make = Effect.gen(function*() {
   routing.core.isClient = isClient
 
   const requests = new Requests({
+    own: identity.nodeId,
     alarms,
     health: health.core,
     times: requestTimes,

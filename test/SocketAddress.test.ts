@@ -53,6 +53,24 @@ describe("SocketAddress", () => {
     })
   })
 
+  describe("zone ids", () => {
+    it("are refused by name, in whatever form the address is written", () => {
+      for (
+        const text of ["[fe80::1%lo]:4121", "[fe80::1%lo]", "fe80::1%lo:4121", "fe80::1%lo", " [FE80::1%25lo]:4121 "]
+      ) {
+        for (const result of [SocketAddress.fromString(text), SocketAddress.splitHostPort(text)]) {
+          assert.match(reason(result), /zone ids are not supported, such as "%(25)?lo"/)
+        }
+      }
+    })
+
+    it("are not seen where there is no IPv6 address before them", () => {
+      for (const text of ["a%b:1", "100%:1", "%:1", "[::1]:4121", "::g%lo", "127.0.0.1%lo:1"]) {
+        assert.isUndefined(SocketAddress.zoneReason(text))
+      }
+    })
+  })
+
   describe("ipBytes", () => {
     it("gives back the bytes an address was read from", () => {
       fc.assert(fc.property(fc.oneof(ipv4, almostMapped), (ip) => {

@@ -215,4 +215,40 @@ describe.concurrent("processes", () => {
       assert.strictEqual(error.length, 1)
       assert.include(error[0], later.listen)
     }), 120_000)
+
+  it.live(
+    "are the first of their network, and ready, where the bootstrap list names them alone; not where others are silent",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        // A port that was free a moment ago.
+        const { listen } = yield* Effect.scoped(node(join(directory, "a"), "--no-http"))
+        const silent = createSocket("udp4").bind({ port: 0, address: "127.0.0.1" })
+        yield* Effect.promise(() => once(silent, "listening"))
+        yield* Effect.addFinalizer(() => Effect.sync(() => silent.close()))
+        const own = `localhost:${portOf(listen)}`
+        const start = Effect.fnUntraced(function*(event: string, ...bootstrap: ReadonlyArray<string>) {
+          const process = yield* Processes.start(
+            ...["node", "--json", "--listen", listen, "--http", "127.0.0.1:0", "--data", join(directory, "a")],
+            ...bootstrap.flatMap((host) => ["--bootstrap", host])
+          )
+          const { http } = yield* process.event("ready")
+          const told = yield* process.event(event)
+          const health = yield* Effect.promise(() => fetch(`http://${http}/health`))
+          yield* process.kill("SIGTERM")
+          return { told, status: health.status, error: (yield* process.ended).error }
+        })
+
+        const first = yield* start("first", own, listen)
+        assert.deepStrictEqual({ status: first.status, error: first.error }, { status: 200, error: [] })
+
+        const dead = `127.0.0.1:${silent.address().port}`
+        const mixed = yield* start("bootstrap-failed", own, dead)
+        assert.strictEqual(mixed.status, 503)
+        assert.deepStrictEqual<unknown>(mixed.told.failures, [{ address: dead, reason: "no answer in 10 s" }])
+        assert.lengthOf(mixed.error, 1)
+        assert.include(mixed.error[0], dead)
+      }),
+    120_000
+  )
 })

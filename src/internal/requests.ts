@@ -2,7 +2,7 @@
  * Requests of ours that are under way. Each is repeated under a fresh
  * transaction until an answer to any of its attempts arrives, or its time is
  * over. Who may answer is decided by what is known of the peer: its id if we
- * have it, else the address it was asked at.
+ * have it, else the address it was asked at. We ourselves may answer from any.
  *
  * @since 0.1.0
  */
@@ -64,6 +64,8 @@ export type Done = (result: Result.Result<Request.Answered<Message.Body>, Reques
  * @internal
  */
 export interface Options {
+  /** Our own id. */
+  readonly own: NodeId.NodeId
   readonly alarms: Alarms["Service"]
   readonly health: PeerHealth
   readonly times: NodeEvents["requestTimes"]
@@ -161,10 +163,10 @@ export class Requests {
     const question = this.byTransaction.get(frame.transactionId)
     if (question === undefined || responseType[question.body._tag] !== frame.type) return undefined
     const { peer } = question
-    const isAsked = peer.id === undefined
-      ? from.host === peer.host && from.port === peer.port
-      : peer.id === NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
-    return isAsked ? question : undefined
+    if (peer.id === undefined && from.host === peer.host && from.port === peer.port) return question
+    const id = NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
+    // Of several addresses of this machine, the system chooses the one that we answer ourselves from.
+    return id === (peer.id ?? this.options.own) ? question : undefined
   }
 
   /** Takes the answer to a request; ignored if that is over. */

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestConsole from "effect/testing/TestConsole"
+import { networkInterfaces } from "node:os"
 import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
 import { Dht } from "../../src/Dht.ts"
@@ -45,4 +46,24 @@ describe("a command that asks the network and ends", () => {
         assert.strictEqual(Context.get(node, SeenPeers).core.size, 1)
       }
     }).pipe(Effect.scoped, Effect.provide(TestConsole.layer)))
+
+  const hasIpv6 = Object.values(networkInterfaces()).flat().some((one) => one?.address === "::1")
+
+  it.live.skipIf(!hasIpv6)(
+    "reaches a node over the family on which that listens, whatever else its name stands for",
+    () =>
+      Effect.gen(function*() {
+        for (const host of ["::1", "127.0.0.1"]) {
+          const node = yield* Layer.build(Layer.fresh(DhtLive({ listen: { host, port: 0 } })))
+          const { address, localAddress } = Context.get(node, Dht)
+          const at = `localhost:${localAddress.port}`
+          for (const command of [["ping", at], ["find-node", Address.format(address), "--bootstrap", at]]) {
+            const exitCode = yield* Cli.main(command).pipe(
+              Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
+            )
+            assert.strictEqual(exitCode, 0, `${command.join(" ")}: ${(yield* TestConsole.errorLines).join("\n")}`)
+          }
+        }
+      }).pipe(Effect.scoped, Effect.provide(TestConsole.layer))
+  )
 })

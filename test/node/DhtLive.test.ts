@@ -3,11 +3,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { Bootstrap } from "../../src/Bootstrap.ts"
+import * as DataDirectory from "../../src/node/DataDirectory.ts"
 import { DhtLive } from "../../src/node/DhtLive.ts"
+import * as IdentityFile from "../../src/node/IdentityFile.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as RunningNode from "../../src/node/RunningNode.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as NodeId from "../../src/NodeId.ts"
@@ -45,6 +51,85 @@ describe("DhtLive with a data directory", () => {
       const [contact] = yield* dht(again).bootstrap([])
       assert.strictEqual(contact.id, dht(other).nodeId)
       yield* Context.get(again, Persistence).flush
+    }))
+
+  it.live("is the same node at each start, whose identity the directory keeps, and joins hosts by their names", () =>
+    Effect.gen(function*() {
+      const data = join(yield* temporary, "new")
+      const other = dht(yield* node())
+      const options = {
+        data,
+        listen: { host: "127.0.0.1", port: 0 },
+        bootstrap: [`localhost:${other.localAddress.port}`]
+      }
+      const session = Effect.scoped(Effect.gen(function*() {
+        const started = yield* Layer.build(Layer.fresh(DhtLive(options)))
+        assert.strictEqual(SubscriptionRef.getUnsafe(Context.get(started, Bootstrap).membership)._tag, "Joined")
+        assert.isAtLeast((yield* dht(started).stats).verifiedContacts, 1)
+        return dht(started).address
+      }))
+      assert.strictEqual(yield* session, yield* session)
+      const { identity } = yield* IdentityFile.load({ directory: data }).pipe(Effect.provide(NodeCrypto.layer))
+      assert.strictEqual(identity.address, yield* session)
+    }))
+
+  it.live(
+    "keeps its identity encrypted under a passphrase, and does not start without that",
+    () =>
+      Effect.gen(function*() {
+        const options = { data: yield* temporary, listen: { host: "127.0.0.1", port: 0 } }
+        const start = (passphrase?: string) =>
+          Layer.build(
+            Layer.fresh(
+              DhtLive({ ...options, passphrase: passphrase === undefined ? undefined : Redacted.make(passphrase) })
+            )
+          ).pipe(
+            Effect.map((started) => dht(started).address),
+            Effect.scoped
+          )
+        const address = yield* start("correct horse")
+        assert.strictEqual(yield* start("correct horse"), address)
+        assert.strictEqual((yield* Effect.flip(start()))._tag, "PassphraseNeeded")
+        assert.strictEqual((yield* Effect.flip(start("wrong")))._tag, "CannotUnlock")
+      }),
+    30_000
+  )
+
+  it.live("fails where another node has the directory, before it binds anything or makes an identity", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      yield* Layer.build(DataDirectory.layer(data))
+      const error = yield* Effect.flip(Layer.build(DhtLive({ data, listen: { host: "192.0.2.1", port: 0 } })))
+      assert.strictEqual(error._tag, "DirectoryInUse")
+      assert.notInclude(Fs.readdirSync(data), "identity.ed25519")
+    }))
+
+  it.live("fails where a bootstrap address is none, and starts where no node answers at one", () =>
+    Effect.gen(function*() {
+      const listen = { host: "127.0.0.1", port: 0 }
+      const error = yield* Effect.flip(Layer.build(DhtLive({ listen, bootstrap: ["localhost"] })))
+      assert.strictEqual(error._tag, "InvalidSocketAddress")
+      // IPv6, where this socket cannot send.
+      const alone = yield* Layer.build(Layer.fresh(DhtLive({ listen, bootstrap: ["[::1]:4121"] }))).pipe(
+        Effect.provide(Logger.layer([]))
+      )
+      const membership = SubscriptionRef.getUnsafe(Context.get(alone, Bootstrap).membership)
+      assert.deepStrictEqual(
+        membership._tag === "Alone" && membership.failures.map(({ error }) => error._tag),
+        ["Unroutable"]
+      )
+    }))
+
+  it.live("is the first of its network where the bootstrap addresses are its own, by name or by IP", () =>
+    Effect.gen(function*() {
+      const port = yield* Effect.scoped(Effect.map(node(), (one) => dht(one).localAddress.port))
+      for (const hosts of [["localhost"], ["127.0.0.1"], ["localhost", "127.0.0.2"]]) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const bootstrap = hosts.map((host) => `${host}:${port}`)
+          const alone = yield* Layer.build(Layer.fresh(DhtLive({ listen: { host: "0.0.0.0", port }, bootstrap })))
+          assert.strictEqual(SubscriptionRef.getUnsafe(Context.get(alone, Bootstrap).membership)._tag, "First")
+        }))
+      }
     }))
 
   it.live("says where it listens while it runs, and no longer", () =>

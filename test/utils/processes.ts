@@ -16,13 +16,17 @@ const patience = "30 seconds"
 const bin = new URL("../../src/bin.ts", import.meta.url).pathname
 
 /** The command as a process of its own, which is killed with the scope if it still runs. */
-export const start = (...args: ReadonlyArray<string>) =>
+export const start = (...args: ReadonlyArray<string>) => startUnder([], ...args)
+
+/** The same, run by another program, which must become it (`exec`). */
+export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
         // Whatever the surroundings set for other nodes is not for these.
         const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DHT_")))
-        return spawn(process.execPath, [bin, ...args], { env, stdio: ["ignore", "pipe", "pipe"] })
+        const [program, ...rest] = [...by, process.execPath, bin, ...args]
+        return spawn(program, rest, { env, stdio: ["ignore", "pipe", "pipe"] })
       }),
       (child) =>
         Effect.promise(async () => {
