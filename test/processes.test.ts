@@ -229,7 +229,14 @@ describe.concurrent("processes", () => {
         const own = `localhost:${portOf(listen)}`
         const start = Effect.fnUntraced(function*(event: string, ...bootstrap: ReadonlyArray<string>) {
           const process = yield* Processes.start(
-            ...["node", "--json", "--listen", listen, "--http", "127.0.0.1:0", "--data", join(directory, "a")],
+            "node",
+            "--json",
+            "--listen",
+            listen,
+            "--http",
+            "127.0.0.1:0",
+            "--data",
+            join(directory, "a"),
             ...bootstrap.flatMap((host) => ["--bootstrap", host])
           )
           const { http } = yield* process.event("ready")
