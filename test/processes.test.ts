@@ -61,7 +61,7 @@ describe.concurrent("processes", () => {
       yield* first.process.ended
       const next = yield* node(data, "--no-http")
       assert.strictEqual(next.address, first.address)
-    }).pipe(Effect.scoped))
+    }).pipe(Effect.scoped), 120_000)
 
   it.live("find each other, outlive one that is killed, and stop when they are told to", () =>
     Effect.gen(function*() {
