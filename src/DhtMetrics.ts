@@ -104,6 +104,11 @@ export const instruments = {
   },
   "dht.replication.replicas": { kind: "gauge", unit: "{replica}", description: "Copies of those records" },
   "dht.announcements": { kind: "gauge", unit: "{record}", description: "Records of our own that are kept alive" },
+  "dht.identity.conflicts": {
+    kind: "counter",
+    unit: "{conflict}",
+    description: "How often another node proved that it runs under this node's identity"
+  },
   "dht.peers.known": {
     kind: "gauge",
     unit: "{peer}",
@@ -219,6 +224,7 @@ const make = Effect.gen(function*() {
     "dht.replica.state": "unconfirmed"
   })
   gauge("dht.announcements", () => now(announce.announcements).length)
+  counter("dht.identity.conflicts", () => events.identityConflicts)
   gauge("dht.peers.known", () => health.size)
 })
 

@@ -21,6 +21,7 @@ import * as Core from "./internal/nodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Routing } from "./Routing.ts"
+import type { SocketAddress } from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
 
 /**
@@ -124,6 +125,8 @@ export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost"
  * - `ReplicaReported`: what a node said, or failed to say, about such a copy.
  * - `AnnouncementStarted`, `AnnouncementEnded`: the node began to keep a record
  *   alive by itself, or ceased to.
+ * - `IdentityConflict`: another node proved that it runs under this node's
+ *   identity at the address. Told once in ten minutes for each address.
  *
  * @category models
  * @since 0.1.0
@@ -158,6 +161,7 @@ export type Event =
     readonly contact: Contact
     readonly outcome: ReplicaOutcome
   }
+  | { readonly _tag: "IdentityConflict"; readonly at: number; readonly address: SocketAddress }
 
 /**
  * How many queries are kept once somebody wants them kept.

@@ -24,7 +24,8 @@ import type { Contact } from "./Contact.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
-import { type Done, type Question, Requests } from "./internal/requests.ts"
+import { IdentityConflicts } from "./internal/identityConflicts.ts"
+import { type Done, type NodesAnswer, type Question, Requests } from "./internal/requests.ts"
 import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -139,12 +140,13 @@ const make = Effect.gen(function*() {
   const run = yield* FiberSet.runtime(background)<never>()
 
   const alarms = yield* Alarms
-  const { core: { requestTimes } } = yield* NodeEvents
+  const { core: events } = yield* NodeEvents
   const transactionId = TransactionId.generator(random)
 
   const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
   /** Contacts whose new address has yet to answer. */
   const moving = new Set<NodeId.NodeId>()
+  const conflicts = new IdentityConflicts()
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
@@ -171,7 +173,7 @@ const make = Effect.gen(function*() {
   const observe = (body: Message.Body, reporter: Contact): void => {
     const wire = "observed" in body ? body.observed : undefined
     const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
-    if (address === undefined) return
+    if (address === undefined || reporter.id === identity.nodeId) return
     reachability.core.vote(reporter, address, clock.currentTimeMillisUnsafe())
     PubSub.publishUnsafe(observations, { reporter, address })
   }
@@ -180,15 +182,30 @@ const make = Effect.gen(function*() {
   const isClient = (id: NodeId.NodeId): boolean => health.core.has(id, Features.Bit.client)
   routing.core.isClient = isClient
 
+  /** A node that says itself that it will be gone soon is not; one of our own id is a sign. */
+  const isWorthKnowing = (node: Contact, _from: Contact, { observed }: NodesAnswer): boolean => {
+    if (node.id === identity.nodeId && !isOurs(node, observed)) {
+      challenge(node, "Named", clock.currentTimeMillisUnsafe())
+    }
+    return !isClient(node.id)
+  }
+
+  /** Whether an address is where we are, as we know or the peer sees it that named it. */
+  const isOurs = (address: SocketAddress.SocketAddress, observed: Uint8Array | undefined): boolean => {
+    const key = SocketAddress.key(address)
+    const seenAt = observed === undefined ? undefined : SocketAddress.decodeObserved(observed)
+    return key === SocketAddress.key(transport.address) || seenAt !== undefined && key === SocketAddress.key(seenAt)
+  }
+
   const requests = new Requests({
     own: identity.nodeId,
     alarms,
     health: health.core,
-    times: requestTimes,
+    times: events.requestTimes,
     now: () => clock.currentTimeMillisUnsafe(),
     transactionId,
     send,
-    isWorthKnowing: ({ id }) => !isClient(id),
+    isWorthKnowing,
     heard: observe
   })
 
@@ -247,7 +264,13 @@ const make = Effect.gen(function*() {
       port: from.port
     }
     const asked = question?.peer
-    learn(contact, message.features, now, asked !== undefined && from.host === asked.host && from.port === asked.port)
+    if (contact.id === identity.nodeId) recognise(message, contact, question, now)
+    else {learn(
+        contact,
+        message.features,
+        now,
+        asked !== undefined && from.host === asked.host && from.port === asked.port
+      )}
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
@@ -283,6 +306,40 @@ const make = Effect.gen(function*() {
     if (routing.core.isTaken(contact.id, now - freshMillis)) routing.core.probed(outcome.oldest.id, true, now)
     else probe(outcome.oldest)
   }
+
+  // --- Our own identity elsewhere ------------------------------------------------
+
+  /** A message is signed with our key: by us, or by another node that has it. */
+  const recognise = (
+    { body, transactionId }: Message.Message,
+    from: Contact,
+    question: Question | undefined,
+    now: number
+  ): void => {
+    if (question !== undefined) { if (!question.hasReturned) conflict(from, now) }
+    else if (body._tag !== "NatProbeEcho" && !requests.returned(transactionId)) challenge(from, "Signed", now)
+  }
+
+  /** Asks whether another node has our identity at an address: `recognise` sees the answer. */
+  const challenge = ({ host, port }: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): void => {
+    if (!conflicts.shouldAsk({ host, port }, reason, now)) return
+    requests.ask({ id: identity.nodeId, host, port }, ping, { ...probePatience(health), maintenance: true }, () => {})
+  }
+
+  const conflict = ({ host, port }: SocketAddress.SocketAddress, now: number): void => {
+    const address = { host, port }
+    if (!conflicts.isNews(address, now)) return
+    events.identityConflicts++
+    if (events.hasListeners) events.tell({ _tag: "IdentityConflict", at: now, address })
+    run(
+      Effect.logWarning(
+        `Another node runs under this node's identity at ${SocketAddress.format(address)}, ` +
+          "so others find only one of the two: give one of them an identity of its own"
+      ).pipe(Effect.annotateLogs({ module: "effect-dht/Rpc", address: SocketAddress.format(address) }))
+    )
+  }
+
+  // --- Contacts ------------------------------------------------------------------
 
   const confirmMove = (contact: Contact): void => {
     moving.add(contact.id)

@@ -46,6 +46,9 @@ const maxBeatsLeft = 19
 /** Addresses at which nobody is known are tried every ten minutes. */
 const beatsBetweenVisits = 40
 
+/** Where no refill was due for twenty minutes, a neighbour is asked where we are. */
+const maxBeatsWithoutRefill = 80
+
 /** What a refill is given. */
 const refillMillis = 15_000
 
@@ -124,6 +127,7 @@ const make = Effect.gen(function*() {
   let beatsLeft = 0
 
   let beats = 0
+  let beatsWithoutRefill = 0
 
   /** Whether it is time to look for the others, as nobody was heard from for long. */
   const isLost = (now: number): boolean => {
@@ -141,6 +145,17 @@ const make = Effect.gen(function*() {
     const witness = routing.core.freshest()
     if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
   }).pipe(Effect.withSpan("Upkeep.reconnect"))
+
+  /**
+   * Asks a neighbour for our own id. Where another node runs under it as well,
+   * the answer may name that one, which is how the two get to know.
+   */
+  const lookAtOurselves = Effect.suspend(() => {
+    const [neighbour] = routing.core.nearest(identity.nodeId, 1)
+    return neighbour === undefined
+      ? Effect.void
+      : Effect.ignore(rpc.request(neighbour, { _tag: "FindNode", target: identity.nodeId }, patience()))
+  }).pipe(Effect.withSpan("Upkeep.lookAtOurselves"))
 
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
@@ -174,7 +189,12 @@ const make = Effect.gen(function*() {
     const probesLeft = limits.staleProbes - work.staleToProbe.length
     for (const contact of routing.core.quiet(now, now - quietMillis, probesLeft)) probeQuiet(contact)
     const due: Array<Effect.Effect<void>> = []
-    if (work.bucketsToRefill.length > 0) due.push(refillAll(work.bucketsToRefill))
+    if (work.bucketsToRefill.length > 0) {
+      due.push(refillAll(work.bucketsToRefill))
+      beatsWithoutRefill = 0
+    } else if (++beatsWithoutRefill % maxBeatsWithoutRefill === 0) {
+      due.push(lookAtOurselves)
+    }
     if (isLost(now)) due.push(reconnect)
     else if (++beats % beatsBetweenVisits === 0) due.push(bootstrap.revisit)
     return Effect.all(due, { concurrency: "unbounded", discard: true })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
-import type * as NodeId from "../src/NodeId.ts"
+import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
@@ -244,6 +244,25 @@ describe("a beat", () => {
       yield* TestClock.adjust("24 minutes")
       assert.strictEqual((yield* Context.get(node, Rpc.Rpc).traffic).sent, 0)
       assert.strictEqual(core.pendingLength(0), 5)
+    }).pipe(onNetwork))
+
+  it.effect("asks a neighbour for our own id where no bucket was refilled for twenty minutes", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      const self = network.contactOf(node)
+      const names = range(1000).map((i) => `bucket ${i}`)
+        .filter((name) => NodeId.bucketIndex(self.id, network.identity(name).nodeId) === 0)
+      const heard = yield* Effect.forEach(names.slice(0, 16), (name, i) =>
+        Effect.gen(function*() {
+          const peer = yield* network.puppet(name, network.socketOf(600 + i))
+          yield* network.dht(node).addContact(peer)
+          return yield* serve(peer, helpful(peer))
+        }))
+      const asked = () => heard.flat().map(({ body }) => body).filter(({ _tag }) => _tag !== "Ping")
+      yield* TestClock.adjust("19 minutes")
+      assert.deepStrictEqual(asked(), [])
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(asked(), [{ _tag: "FindNode", target: self.id }])
     }).pipe(onNetwork))
 
   it.effect("gives a waiting contact that answers the place of the oldest, if that is silent", () =>

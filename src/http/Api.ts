@@ -443,6 +443,7 @@ export const Event = Schema.Union([
   }),
   event("announcement-started", { record: RecordRow }),
   event("announcement-ended", { record: RecordRow }),
+  event("identity-conflict", { ip: Schema.String, port: Count }),
   event("traffic", { traffic: Traffic, contacts: Count, keys: Count })
 ])
 

@@ -184,6 +184,8 @@ export const event = (event: NodeEvents.Event): typeof Api.Event.Type => {
         peer: peer(event.contact),
         outcome: replicaOutcomes[event.outcome]
       }
+    case "IdentityConflict":
+      return { type: "identity-conflict", at_ms, ip: event.address.host, port: event.address.port }
     default:
       return { type: eventTypes[event._tag], at_ms, record: recordRow(event.key, event.record) }
   }

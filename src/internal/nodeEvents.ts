@@ -80,6 +80,8 @@ export class NodeEvents {
     FindNode: queryTimes(),
     FindValue: queryTimes()
   }
+  /** How often another node proved that it runs under our identity. */
+  identityConflicts = 0
   private readonly options: Options
   private readonly listeners = new Set<(event: Event) => void>()
   private readonly kept: Array<QueryTrace> = []

@@ -40,12 +40,12 @@ const plain = (body: Request.Request): Request.Request =>
 const isLaterRequest = ({ attempts, body }: Question): boolean =>
   plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)
 
-/** An answer with no other nodes than those wanted. */
-const withNodes = (body: Message.Body, isWanted: (node: Contact) => boolean): Message.Body =>
-  (body._tag === "FindNodeResponse" || body._tag === "FindValueResponse") && body.nodes !== null &&
-    !body.nodes.every(isWanted)
-    ? { ...body, nodes: body.nodes.filter(isWanted) }
-    : body
+/**
+ * An answer that may name nodes.
+ *
+ * @internal
+ */
+export type NodesAnswer = Request.Answers["FindNode" | "FindValue"]
 
 /** Whether an answer says something that the first version does not know. */
 const isLater = (body: Message.Body): boolean =>
@@ -73,8 +73,8 @@ export interface Options {
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
   readonly send: (body: Message.Body, to: SocketAddress, transactionId: Message.TransactionId) => SendError | undefined
-  /** Whether a node that an answer names is worth knowing. */
-  readonly isWorthKnowing: (node: Contact) => boolean
+  /** Whether a node that an answer of `from` names is worth knowing. */
+  readonly isWorthKnowing: (node: Contact, from: Contact, answer: NodesAnswer) => boolean
   /** A peer answered from where it was asked. Elsewhere anybody can have sent its word from. */
   readonly heard: (body: Message.Body, from: Contact) => void
 }
@@ -98,6 +98,8 @@ export class Question extends Call.Call {
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
   readonly done: Done
+  /** It arrived at ourselves. */
+  hasReturned = false
   private readonly again: (question: Question) => void
 
   constructor(options: QuestionOptions) {
@@ -186,7 +188,21 @@ export class Requests {
     // Which of the two it answered, where it had both, tells which it understands.
     else if (isLaterRequest(question)) health.speaks(from.id, sent.isPlain ? "first" : "later", now)
     if (from.host === peer.host && from.port === peer.port) this.options.heard(body, from)
-    this.end(question, Result.succeed({ body: withNodes(body, this.options.isWorthKnowing), from, rtt }))
+    this.end(question, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
+  }
+
+  /** Notes that a request arrived at ourselves, and says whether it is one that waits for an answer. */
+  returned(transaction: Message.TransactionId): boolean {
+    const question = this.byTransaction.get(transaction)
+    if (question !== undefined) question.hasReturned = true
+    return question !== undefined
+  }
+
+  /** What else an answer says, and the nodes of it that are worth knowing. */
+  private withNodes(body: Message.Body, from: Contact): Message.Body {
+    if (body._tag !== "FindNodeResponse" && body._tag !== "FindValueResponse") return body
+    const nodes = body.nodes?.filter((node) => this.options.isWorthKnowing(node, from, body))
+    return nodes === undefined || nodes.length === body.nodes?.length ? body : { ...body, nodes }
   }
 
   /** Ends all: nobody waits for what can no longer come. */

@@ -50,6 +50,10 @@ export const node = (name: string, socket: SocketAddress, options: Dht.Options =
 export const nodeOf = (who: Identity.Identity, socket: SocketAddress, options: Dht.Options = {}) =>
   nodeWith(who.address, Layer.fresh(Transport.layerMemory(socket)), options, who)
 
+/** The same under the identity of another name. */
+export const nodeAs = (owner: string, name: string, socket: SocketAddress, options: Dht.Options = {}) =>
+  nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options, identity(owner))
+
 /** The same on a transport that lives on by itself. */
 export const nodeOn = (name: string, transport: Context.Context<Transport.Transport>, options: Dht.Options = {}) =>
   nodeWith(name, Layer.succeedContext(transport), options)
