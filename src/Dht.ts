@@ -219,11 +219,14 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
   const ping = (peer: Request.Peer) =>
     Effect.map(
       rpc.request(peer, { _tag: "Ping", address: identity.address }),
-      ({ body, from, rtt }): PeerIdentity => ({
-        contact: from,
-        observed: SocketAddress.decodeObserved(body.observed),
-        rtt
-      })
+      ({ body, from, rtt }): PeerIdentity => {
+        const observed = SocketAddress.decodeObserved(body.observed)
+        return {
+          contact: from,
+          observed: observed !== undefined && SocketAddress.isReachable(observed) ? observed : undefined,
+          rtt
+        }
+      }
     )
 
   const stats = Effect.gen(function*() {

@@ -93,7 +93,8 @@ const make = Effect.gen(function*() {
   const echoes = new RateLimit(natProbeLimit)
 
   const isBad = (id: NodeId.NodeId) => health.core.isBad(id)
-  const nodesFor = (target: NodeId.NodeId, now: number) => routing.core.answer(target, k, now, isBad)
+  const nodesFor = (target: NodeId.NodeId, requester: Contact, now: number) =>
+    routing.core.answer(target, k, now, isBad, SocketAddress.scope(requester.host))
 
   /** What the first version understands is all that is said to whoever has not shown a later one. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
@@ -114,7 +115,7 @@ const make = Effect.gen(function*() {
 
       case "FindNode":
         return toSender(
-          Answer.findNodeResponse(nodesFor(request.target, now), SocketAddress.encodeObserved(from))
+          Answer.findNodeResponse(nodesFor(request.target, from, now), SocketAddress.encodeObserved(from))
         )
 
       case "FindValue": {
@@ -126,7 +127,7 @@ const make = Effect.gen(function*() {
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
         return toSender(Answer.findValueResponse({
-          nodes: nodesFor(target, now),
+          nodes: nodesFor(target, from, now),
           records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint
@@ -162,6 +163,7 @@ const make = Effect.gen(function*() {
       case "NatProbe": {
         const claimed = SocketAddress.decodeObserved(request.claimed)
         if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return
+        if (!SocketAddress.isReachable(claimed)) return
         if (!echoes.allow(from.host, now)) return
         const body: Body = { _tag: "NatProbeEcho", token: request.token }
         return reply({ body, to: claimed, transactionId: transactionId() })

@@ -165,6 +165,7 @@ const make = Effect.gen(function*() {
 
   const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
     if (closed) return new Transport.TransportClosed()
+    if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to })
     const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId, features }), to)
     if (error === undefined) traffic.sent++
     return error
@@ -174,16 +175,21 @@ const make = Effect.gen(function*() {
     const wire = "observed" in body ? body.observed : undefined
     const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
     if (address === undefined || reporter.id === identity.nodeId) return
+    if (!SocketAddress.isReachableFrom(address, reporter)) return
     reachability.core.vote(reporter, address, clock.currentTimeMillisUnsafe())
     PubSub.publishUnsafe(observations, { reporter, address })
   }
 
   /** Whether a peer says that it will be gone soon, so that a place in the table would be wasted. */
   const isClient = (id: NodeId.NodeId): boolean => health.core.has(id, Features.Bit.client)
-  routing.core.isClient = isClient
+  routing.core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
 
-  /** A node that says itself that it will be gone soon is not; one of our own id is a sign. */
-  const isWorthKnowing = (node: Contact, _from: Contact, { observed }: NodesAnswer): boolean => {
+  /**
+   * A node is not that says itself that it will be gone soon, or that we could not
+   * reach, also where the peer could. One of our own id is a sign.
+   */
+  const isWorthKnowing = (node: Contact, from: Contact, { observed }: NodesAnswer): boolean => {
+    if (!SocketAddress.isReachableFrom(node, from)) return false
     if (node.id === identity.nodeId && !isOurs(node, observed)) {
       challenge(node, "Named", clock.currentTimeMillisUnsafe())
     }
@@ -213,6 +219,8 @@ const make = Effect.gen(function*() {
 
   const receive = (datagram: Transport.Datagram, now: number): void => {
     if (datagram.payload.length > Message.maxDatagram) return refuse()
+    // Whoever cannot be answered can be nobody's contact.
+    if (!SocketAddress.isReachable(datagram.from)) return refuse()
     const frame = Message.frame(datagram.payload)
     if (typeof frame === "string") return refuse()
     const question = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
@@ -264,13 +272,9 @@ const make = Effect.gen(function*() {
       port: from.port
     }
     const asked = question?.peer
+    const answered = asked !== undefined && from.host === asked.host && from.port === asked.port
     if (contact.id === identity.nodeId) recognise(message, contact, question, now)
-    else {learn(
-        contact,
-        message.features,
-        now,
-        asked !== undefined && from.host === asked.host && from.port === asked.port
-      )}
+    else learn(contact, message.features, now, answered)
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))

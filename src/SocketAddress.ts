@@ -189,6 +189,81 @@ export const isPublic = (host: string): boolean => {
 }
 
 /**
+ * How far an address means the same, from the narrowest: `host`, an IPv6 address
+ * with a zone, which means something on one machine only and cannot be written
+ * into a message; one machine, one link, one site, the Internet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Scope = { host: 0, loopback: 1, linkLocal: 2, private: 3, global: 4 } as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Scope = typeof Scope[keyof typeof Scope]
+
+/**
+ * The scope of a host. A name, on a network without IPs, counts as global.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const scope = (host: string): Scope => {
+  const ip = ipBytes(host)
+  if (ip === undefined) return withoutZone(host) === host ? Scope.global : Scope.host
+  const [a, b] = ip
+  if (ip.length === 4) {
+    return a === 127
+      ? Scope.loopback
+      : a === 169 && b === 254
+      ? Scope.linkLocal
+      : isPublicIp(ip)
+      ? Scope.global
+      : Scope.private
+  }
+  return ip[15] === 1 && ip.every((byte, i) => i === 15 || byte === 0)
+    ? Scope.loopback
+    : a === 0xfe && b >> 6 === 2
+    ? Scope.linkLocal
+    // Site-local addresses (RFC 3879) are private ones of an earlier time.
+    : isPublicIp(ip) && !(a === 0xfe && b >> 6 === 3)
+    ? Scope.global
+    : Scope.private
+}
+
+/**
+ * Whether a datagram can go to an address and reach one node there: a port, and
+ * an IP that is neither unspecified, multicast, broadcast nor reserved, in its
+ * canonical text. A name, on a network without IPs, can be reached.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isReachable = (address: SocketAddress): boolean => {
+  const { host, port } = address
+  const ip = ipBytes(withoutZone(host))
+  if (ip === undefined) return true
+  if (port === 0 || !isPort(port)) return false
+  return ip.length === 4
+    // An IPv4-mapped address is no sender's and no destination of an IPv4 socket.
+    ? !host.includes(":") && ip[0] !== 0 && ip[0] < 224
+    : ip[0] !== 0xff && ip.some((byte) => byte !== 0)
+}
+
+/**
+ * Whether an address can be reached, and is the same one for a node at
+ * `other`: what a peer tells of a narrower scope than that in which we see it,
+ * it cannot tell, and it cannot be told.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isReachableFrom = (address: SocketAddress, other: SocketAddress): boolean =>
+  isReachable(address) && scope(address.host) >= scope(other.host)
+
+/**
  * The network a public host belongs to, usually one operator's: the /24 of an
  * IPv4 address, the /48 of an IPv6 address. Undefined for all other hosts,
  * whose neighbours on a network say nothing about who runs them.
@@ -211,6 +286,11 @@ export const subnet = (host: string): string | undefined => {
  * @since 0.1.0
  */
 export const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 0xffff
+
+const withoutZone = (host: string): string => {
+  const at = host.indexOf("%")
+  return at < 0 || !host.includes(":") ? host : host.slice(0, at)
+}
 
 const invalid = (text: string, reason: string): Result.Result<never, InvalidSocketAddress> =>
   Result.fail(new InvalidSocketAddress({ text, reason }))

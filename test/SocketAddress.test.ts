@@ -202,6 +202,73 @@ describe("SocketAddress", () => {
     })
   })
 
+  describe("isReachable", () => {
+    const at = (host: string, port = 4121) => SocketAddress.isReachable({ host, port })
+
+    it("knows the borders of every range that no datagram can go to", () => {
+      const borders: ReadonlyArray<readonly [string, string]> = [
+        ["0.0.0.0", "1.0.0.0"],
+        ["0.255.255.255", "1.0.0.0"],
+        ["224.0.0.0", "223.255.255.255"],
+        ["239.255.255.255", "223.255.255.255"],
+        ["255.255.255.255", "223.255.255.255"],
+        ["::", "::1"],
+        ["ff00::", "feff::"],
+        ["ff02::1", "feff::"]
+      ]
+      for (const [outside, inside] of borders) {
+        assert.isFalse(at(outside), outside)
+        assert.isTrue(at(inside), inside)
+      }
+    })
+
+    it("is not for port 0 of an IP, with a zone or without, and is for a name, which has no ports", () => {
+      for (const host of ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"]) {
+        assert.isTrue(at(host), host)
+        assert.isFalse(at(host, 0), host)
+        assert.isFalse(at(host, 65_536), host)
+      }
+      assert.isTrue(at("peer", 0))
+    })
+
+    it("is not for an IPv4-mapped address, which is IPv4 in its canonical text", () => {
+      assert.isFalse(at("::ffff:192.0.2.1"))
+      assert.isFalse(at("::ffff:c000:201"))
+    })
+  })
+
+  describe("isReachableFrom", () => {
+    /** From the narrowest scope. */
+    const scopes = [
+      ["127.0.0.1", "127.255.0.9", "::1"],
+      ["169.254.1.1", "fe80::1"],
+      ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "fec0::1"],
+      ["192.0.2.1", "8.8.8.8", "2001:db8::1", "peer"]
+    ]
+
+    it("is so where the scope is the same or wider, of either version of IP", () => {
+      for (const [i, hosts] of scopes.entries()) {
+        for (const [j, others] of scopes.entries()) {
+          for (const host of hosts) {
+            for (const other of others) {
+              assert.strictEqual(
+                SocketAddress.isReachableFrom({ host, port: 1 }, { host: other, port: 1 }),
+                i >= j,
+                `${host} from ${other}`
+              )
+            }
+          }
+        }
+      }
+    })
+
+    it("is never so for an address that nothing reaches, nor from elsewhere for one with a zone", () => {
+      const from = { host: "127.0.0.1", port: 4121 }
+      assert.isFalse(SocketAddress.isReachableFrom({ host: "192.0.2.1", port: 0 }, from))
+      assert.isFalse(SocketAddress.isReachableFrom({ host: "fe80::1%eth0", port: 4121 }, from))
+    })
+  })
+
   describe("isPublic and subnet", () => {
     it("know the borders of every range that is not public", () => {
       const borders: ReadonlyArray<readonly [string, string]> = [

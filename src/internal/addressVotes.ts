@@ -114,9 +114,9 @@ export class AddressVotes {
     return this.address(now) === undefined ? "unknown" : "consistent"
   }
 
-  /** Nobody sends from port 0, and a datagram over IPv4 has no IPv6 sender. */
+  /** Nobody sends from where no answer can go, and a datagram over IPv4 has no IPv6 sender. */
   private isPlausible(reporter: { readonly host: string }, observed: SocketAddress.SocketAddress): boolean {
-    return observed.port !== 0 &&
+    return SocketAddress.isReachable(observed) &&
       isIpv6(observed.host) === isIpv6(reporter.host) &&
       (this.privateNetwork || SocketAddress.isPublic(observed.host))
   }

@@ -12,6 +12,7 @@
 import type { Contact } from "../Contact.ts"
 import * as NodeId from "../NodeId.ts"
 import type * as Routing from "../Routing.ts"
+import * as SocketAddress from "../SocketAddress.ts"
 
 /**
  * What became of a contact. `Inserted` and `Updated`: it is in the table.
@@ -26,7 +27,10 @@ export type AddResult =
   | { readonly _tag: "Updated" }
   | { readonly _tag: "Queued" }
   | { readonly _tag: "Probe"; readonly oldest: Contact }
-  | { readonly _tag: "Refused"; readonly reason: "OwnId" | "MalformedId" | "Client" | "BucketFull" | "NotPending" }
+  | {
+    readonly _tag: "Refused"
+    readonly reason: "OwnId" | "MalformedId" | "NotAdmitted" | "BucketFull" | "NotPending"
+  }
 
 /**
  * @internal
@@ -98,6 +102,7 @@ class Entry {
   readonly bucket: Bucket
   readonly learnedFrom: NodeId.NodeId | undefined
   contact: Contact
+  scope: SocketAddress.Scope
   addedAt: number
   verifiedAt: number
   /** When it was last to be probed for its silence. */
@@ -110,7 +115,13 @@ class Entry {
     this.addedAt = addedAt
     this.learnedFrom = candidate.learnedFrom
     this.contact = candidate.contact
+    this.scope = SocketAddress.scope(candidate.contact.host)
     this.verifiedAt = candidate.verifiedAt
+  }
+
+  moveTo(contact: Contact): void {
+    this.contact = contact
+    this.scope = SocketAddress.scope(contact.host)
   }
 }
 
@@ -167,7 +178,7 @@ const updated: AddResult = { _tag: "Updated" }
 const queued: AddResult = { _tag: "Queued" }
 const ownId: AddResult = { _tag: "Refused", reason: "OwnId" }
 const malformedId: AddResult = { _tag: "Refused", reason: "MalformedId" }
-const client: AddResult = { _tag: "Refused", reason: "Client" }
+const notAdmitted: AddResult = { _tag: "Refused", reason: "NotAdmitted" }
 const bucketFull: AddResult = { _tag: "Refused", reason: "BucketFull" }
 const notPending: AddResult = { _tag: "Refused", reason: "NotPending" }
 
@@ -186,8 +197,8 @@ export interface Watcher {
  */
 export class RoutingTable {
   watcher: Watcher | undefined = undefined
-  /** Whether a peer will be gone too soon to be a contact, as it says itself. */
-  isClient: (id: NodeId.NodeId) => boolean = () => false
+  /** Whether a peer may be a contact at all. A table by itself, as the reference's, takes everyone. */
+  admits: (contact: Contact) => boolean = anyone
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
@@ -213,10 +224,11 @@ export class RoutingTable {
    */
   add(contact: Contact, verifiedAt: number | undefined, now: number, learnedFrom?: NodeId.NodeId): AddResult {
     const known = this.entriesById.get(contact.id)
+    const isThere = known !== undefined && known.contact.host === contact.host && known.contact.port === contact.port
+    if (!isThere && !this.admits(contact)) return notAdmitted
     if (known !== undefined) return this.heardAgain(known, contact, verifiedAt)
     if (contact.id === this.self) return ownId
     if (!/^[0-9a-f]{64}$/.test(contact.id)) return malformedId
-    if (this.isClient(contact.id)) return client
     const bucket = this.bucketFor(contact.id)
     const candidate = { contact, verifiedAt: verifiedAt ?? never, learnedFrom }
     if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)
@@ -236,7 +248,7 @@ export class RoutingTable {
     if (verifiedAt !== undefined) {
       heardFrom(entry, verifiedAt)
       // Hearsay must never move a peer: one liar could point us anywhere.
-      if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.contact = contact
+      if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.moveTo(contact)
       if (bucket.probe?.oldest === entry) bucket.probe.heard = true
     }
     return updated
@@ -290,8 +302,8 @@ export class RoutingTable {
     }
     bucket.noProbeBefore = now
     this.removeEntry(probe.oldest)
-    const { id: newcomer } = probe.newcomer.contact
-    if (bucket.entries.length < this.k && !this.entriesById.has(newcomer) && !this.isClient(newcomer)) {
+    const { contact: newcomer } = probe.newcomer
+    if (bucket.entries.length < this.k && !this.entriesById.has(newcomer.id) && this.admits(newcomer)) {
       this.insert(bucket, probe.newcomer, now)
     }
   }
@@ -315,17 +327,16 @@ export class RoutingTable {
     if (entry !== undefined) heardFrom(entry, verifiedAt)
   }
 
-  /** Forgets a peer, in the table or waiting. */
+  /** Takes a contact out of the table. One that waits for a place goes on waiting: whether it answers was not asked. */
+  remove(id: NodeId.NodeId): void {
+    const entry = this.entriesById.get(id)
+    if (entry !== undefined) this.removeEntry(entry)
+  }
+
+  /** Takes a peer out of the table, or out of the line before it. */
   forget(id: NodeId.NodeId): void {
     this.remove(id)
     this.pendingFailed(id)
-  }
-
-  /** Forgets a contact, in the table or waiting. */
-  remove(id: NodeId.NodeId): void {
-    const entry = this.entriesById.get(id)
-    if (entry === undefined) this.pendingFailed(id)
-    else this.removeEntry(entry)
   }
 
   // --- Looking up ------------------------------------------------------------
@@ -404,15 +415,24 @@ export class RoutingTable {
    * The contacts that answer a FIND: as `nearestVerified`, over half an hour
    * and without peers in bad health, who come in only where fewer than half a
    * bucket would remain. Hearsay is never passed on: that is how lies spread.
+   * Neither is a contact that the requester could not reach, because its address
+   * is of a narrower scope than the requester's.
    */
-  answer(target: NodeId.NodeId, n: number, now: number, isBad: (id: NodeId.NodeId) => boolean): Array<Contact> {
+  answer(
+    target: NodeId.NodeId,
+    n: number,
+    now: number,
+    isBad: (id: NodeId.NodeId) => boolean,
+    scope: SocketAddress.Scope = SocketAddress.Scope.loopback
+  ): Array<Contact> {
     const cutoff = now - freshMillis
     const found: Array<Contact> = []
-    const isWell = (entry: Entry) => !isBad(entry.id)
+    const isTold = (entry: Entry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
+    const isWell = (entry: Entry) => isTold(entry) && !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
     this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)
     if (found.length < Math.min(n, this.k / 2)) {
-      this.collect(target, n, (entry) => entry.verifiedAt !== never && !isWell(entry), found)
+      this.collect(target, n, (entry) => entry.verifiedAt !== never && isTold(entry) && isBad(entry.id), found)
     }
     return found
   }

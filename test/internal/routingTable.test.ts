@@ -335,13 +335,33 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 3].map(inBucket0))
     })
 
-    it("stop waiting when they are silent, removed, or in the table", () => {
+    it("go on waiting when they are removed from the table, where they are not", () => {
+      const table = waiting()
+      table.remove(inBucket0(3))
+      assert.strictEqual(table.pendingLength(0), 1)
+    })
+
+    it("are not let in, nor is any other contact, where they may not be one", () => {
+      const table = waiting()
+      table.admits = ({ id }) => id !== inBucket0(3)
+      assert.deepStrictEqual(table.add(contact(inBucket0(3)), start, start), {
+        _tag: "Refused",
+        reason: "NotAdmitted"
+      })
+      table.admits = () => true
+      assert.strictEqual(table.add(contact(inBucket0(4)), start, start)._tag, "Probe")
+      table.admits = ({ id }) => id !== inBucket0(4)
+      table.probed(inBucket0(1), false, start)
+      assert.isFalse(table.contains(inBucket0(4)))
+    })
+
+    it("stop waiting when they are silent, forgotten, or in the table", () => {
       const silent = waiting()
       silent.pendingFailed(inBucket0(3))
       assert.strictEqual(silent.pendingLength(0), 0)
-      const removed = waiting()
-      removed.remove(inBucket0(3))
-      assert.strictEqual(removed.pendingLength(0), 0)
+      const forgotten = waiting()
+      forgotten.forget(inBucket0(3))
+      assert.strictEqual(forgotten.pendingLength(0), 0)
       const inTable = waiting()
       inTable.remove(inBucket0(1))
       inTable.add(contact(inBucket0(3)), undefined, start)

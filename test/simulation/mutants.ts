@@ -128,8 +128,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "learns of nobody who asks",
     file: "Rpc.ts",
-    text: "    learn(contact, message.features, now,",
-    replacement: "    if (question !== undefined) learn(contact, message.features, now,",
+    text: "else learn(contact, message.features, now, answered)",
+    replacement: "else if (question !== undefined) learn(contact, message.features, now, answered)",
     property: "TablesAreConnected",
     world: "eventful"
   },

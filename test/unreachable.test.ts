@@ -1,0 +1,216 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import type { Contact } from "../src/Contact.ts"
+import type * as Message from "../src/Message.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Routing from "../src/Routing.ts"
+import * as Rpc from "../src/Rpc.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
+import { Subscribers } from "../src/Subscribers.ts"
+import { layerMemoryNetwork } from "../src/Transport.ts"
+import * as network from "./utils/network.ts"
+import { helpful, serve, settled } from "./utils/served.ts"
+
+const onNetwork = Effect.provide(layerMemoryNetwork)
+
+const setUp = (at: SocketAddress.SocketAddress = network.socketOf(1)) =>
+  Effect.gen(function*() {
+    yield* TestClock.setTime(network.now * 1000)
+    const node = yield* network.node("node", at, { passive: true })
+    return {
+      node,
+      dht: network.dht(node),
+      rpc: Context.get(node, Rpc.Rpc),
+      self: network.contactOf(node),
+      table: Context.get(node, Routing.Routing).core
+    }
+  })
+
+const contact = (name: string, at: SocketAddress.SocketAddress): Contact => {
+  const { address, nodeId } = network.identity(name)
+  return { id: nodeId, address, ...at }
+}
+
+/** Where no datagram can go. */
+const nowhere: ReadonlyArray<SocketAddress.SocketAddress> = [
+  { host: "9.9.9.9", port: 0 },
+  { host: "2001:db8::9", port: 0 },
+  { host: "0.0.0.0", port: 4121 },
+  { host: "::", port: 4121 },
+  { host: "0.1.2.3", port: 4121 },
+  { host: "224.0.0.1", port: 4121 },
+  { host: "239.255.255.255", port: 4121 },
+  { host: "ff02::1", port: 4121 },
+  { host: "240.0.0.1", port: 4121 },
+  { host: "255.255.255.255", port: 4121 },
+  { host: "::ffff:9.9.9.9", port: 4121 }
+]
+
+describe("an address that no datagram can go to", () => {
+  for (const at of nowhere) {
+    it.effect(`is no contact's: ${SocketAddress.format(at)}`, () =>
+      Effect.gen(function*() {
+        const { dht, rpc, self, table } = yield* setUp()
+        // Said by the application.
+        const nobody = contact("nobody", at)
+        yield* dht.addContact(nobody)
+        yield* dht.bootstrapContacts([nobody])
+        assert.strictEqual(table.size, 0)
+
+        // Where a message comes from.
+        const peer = yield* network.puppet("peer", at)
+        for (
+          const body of [
+            { _tag: "Ping", address: peer.address },
+            { _tag: "FindNode", target: NodeId.zero }
+          ] as const
+        ) {
+          yield* peer.send(self, body, "00".repeat(20))
+        }
+        yield* settled
+        const { received, refused, sent } = yield* rpc.traffic
+        assert.deepStrictEqual({ received, refused, sent }, { received: 0, refused: 2, sent: 0 })
+        assert.strictEqual(table.size, 0)
+
+        // Named by a peer, or given up for one that we have.
+        const teller = yield* network.puppet("teller", network.socketOf(2))
+        const friend = contact("friend", network.socketOf(3))
+        const answer: Message.Body = {
+          _tag: "FindNodeResponse",
+          nodes: [nobody, { ...friend, ...at }],
+          observed: undefined
+        }
+        yield* dht.addContact(teller)
+        yield* dht.addContact(friend)
+        yield* serve(teller, () => answer)
+        assert.deepStrictEqual(
+          yield* dht.findNodeAt(teller, NodeId.zero),
+          at.host.startsWith("::ffff") ?
+            [
+              { ...nobody, host: "9.9.9.9" },
+              { ...friend, host: "9.9.9.9", port: 4121 }
+            ] :
+            []
+        )
+        yield* dht.addContact({ ...friend, ...at })
+        assert.deepStrictEqual(table.get(friend.id), friend)
+      }).pipe(onNetwork))
+
+    it.effect(`is sent nothing, whoever asks for it: ${SocketAddress.format(at)}`, () =>
+      Effect.gen(function*() {
+        const { dht, rpc } = yield* setUp()
+        const nobody = yield* network.puppet("nobody", at)
+        const heard = yield* serve(nobody, helpful(nobody))
+        assert.strictEqual((yield* Effect.flip(dht.ping(at)))._tag, "Unroutable")
+        assert.strictEqual((yield* Effect.flip(rpc.natProbe(at, network.socketOf(1))))._tag, "Unroutable")
+        const failed = yield* Effect.flip(dht.bootstrap([at]))
+        assert.deepStrictEqual(failed.failures.map(({ error }) => error._tag), ["Unroutable"])
+        assert.deepStrictEqual(heard, [])
+      }).pipe(onNetwork))
+  }
+
+  it.effect("is nobody's subscription", () =>
+    Effect.gen(function*() {
+      const { dht, node, self } = yield* setUp()
+      const { key } = yield* dht.publishEndpoint({ endpoints: [] })
+      const peer = yield* network.puppet("peer", { host: "9.9.9.9", port: 0 })
+      yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "00".repeat(20))
+      yield* settled
+      assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
+    }).pipe(onNetwork))
+
+  it.effect("is not where a NAT probe is echoed to", () =>
+    Effect.gen(function*() {
+      const { rpc, self } = yield* setUp()
+      const peer = yield* network.puppet("peer", network.socketOf(2))
+      const claimed = SocketAddress.encodeObserved({ host: peer.host, port: 0 })
+      yield* peer.send(self, { _tag: "NatProbe", token: new Uint8Array(8), claimed }, "00".repeat(20))
+      yield* settled
+      assert.strictEqual((yield* rpc.traffic).sent, 0)
+    }).pipe(onNetwork))
+
+  it.effect("is not where we are, whoever says so", () =>
+    Effect.gen(function*() {
+      const { dht, rpc } = yield* setUp()
+      const said: Array<SocketAddress.SocketAddress> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(rpc.observations, ({ address }) => Effect.sync(() => said.push(address))),
+        { startImmediately: true }
+      )
+      for (const [i, observed] of [...nowhere, { host: "127.0.0.1", port: 4121 }].entries()) {
+        const peer = yield* network.puppet(`peer ${i}`, network.socketOf(10 + i))
+        const wire = SocketAddress.encodeObserved(observed)
+        yield* serve(peer, () => ({ _tag: "Pong", address: peer.address, observed: wire }))
+        yield* dht.ping(peer)
+      }
+      // What is IPv4-mapped in the list is plain IPv4 on the wire.
+      assert.deepStrictEqual(said, [{ host: "9.9.9.9", port: 4121 }])
+    }).pipe(onNetwork))
+})
+
+describe("an address of a narrower scope", () => {
+  const loopback = { host: "127.0.0.1", port: 5001 }
+  const linkLocal = { host: "169.254.7.7", port: 5002 }
+  const site = { host: "192.168.7.7", port: 5003 }
+  const unique = { host: "fd00::7", port: 5004 }
+  const world = { host: "9.7.7.7", port: 5005 }
+  const all = [loopback, linkLocal, site, unique, world]
+
+  const cases: ReadonlyArray<
+    readonly [
+      who: string,
+      peer: SocketAddress.SocketAddress,
+      passes: ReadonlyArray<SocketAddress.SocketAddress>
+    ]
+  > = [
+    ["a public peer", network.socketOf(2), [world]],
+    ["a peer of the same site", { host: "192.168.7.1", port: 4121 }, [site, unique, world]],
+    ["a peer on the same link", { host: "169.254.7.1", port: 4121 }, [linkLocal, site, unique, world]],
+    ["a peer on the same machine", { host: "127.0.0.1", port: 4121 }, all]
+  ]
+
+  for (const [who, at, passes] of cases) {
+    it.effect(`is not believed of ${who}`, () =>
+      Effect.gen(function*() {
+        const { dht, table } = yield* setUp()
+        const teller = yield* network.puppet("teller", at)
+        yield* dht.addContact(teller)
+        const nodes = all.map((at, i) => contact(`told ${i}`, at))
+        yield* serve(teller, () => ({ _tag: "FindNodeResponse", nodes, observed: undefined }))
+        yield* Effect.forkScoped(dht.findNode(NodeId.zero))
+        yield* settled
+        const known = table.entries().map(({ contact }) => contact).filter(({ id }) => id !== teller.id)
+        assert.sameMembers(known.map(SocketAddress.format), passes.map(SocketAddress.format))
+      }).pipe(onNetwork))
+
+    it.effect(`is not told to ${who}`, () =>
+      Effect.gen(function*() {
+        const { dht, self } = yield* setUp()
+        for (const [i, at] of all.entries()) yield* dht.addContact(contact(`known ${i}`, at))
+        yield* dht.addContact(contact("zoned", { host: "fe80::7%eth0", port: 5006 }))
+        const requester = yield* network.puppet("requester", at)
+        yield* requester.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
+        const { body } = (yield* requester.receive).message
+        const told = body._tag === "FindNodeResponse" ? body.nodes ?? [] : assert.fail(body._tag)
+        assert.sameMembers(
+          told.filter(({ id }) => id !== requester.id).map(SocketAddress.format),
+          passes.map(SocketAddress.format)
+        )
+      }).pipe(onNetwork))
+  }
+
+  it.effect("is told and believed among nodes that share it", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(network.now * 1000)
+      const at = (n: number) => ({ host: "127.0.0.1", port: 4000 + n })
+      const nodes: Array<network.Node> = []
+      for (let i = 0; i < 6; i++) {
+        nodes.push(yield* network.node(`node ${i}`, at(i)))
+        if (i > 0) yield* network.dht(nodes[i]).bootstrap([at(0)])
+      }
+      for (const node of nodes) assert.strictEqual((yield* network.dht(node).findNode(NodeId.zero)).length, 5)
+    }).pipe(onNetwork))
+})
