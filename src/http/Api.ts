@@ -389,14 +389,23 @@ export const Announcements = Schema.Struct({
 })
 
 /**
- * `/health`. Ready: bound, and either in touch with others or the first node of
- * its network.
+ * `/health/live`: the process answers. A node that is cut off from its network
+ * is live, as a restart would not bring the network back.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Live = Schema.Struct({ live: Schema.Literal(true) })
+
+/**
+ * `/health/ready` and `/health`. Ready: in touch with others, or the first node
+ * of its network.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Health = Schema.Struct({
-  live: Schema.Boolean,
+  live: Schema.Literal(true),
   ready: Schema.Boolean,
   bound: Schema.Boolean,
   first: Schema.Boolean.pipe(described("The first node of its network, which needs nobody")),
@@ -555,6 +564,8 @@ export class PageGroup extends HttpApiGroup.make("api").add(
   })
 ).middleware(Explained) {}
 
+const readiness = { success: Health, error: Health.pipe(HttpApiSchema.status(503)) }
+
 /**
  * For those who look after the node.
  *
@@ -562,10 +573,19 @@ export class PageGroup extends HttpApiGroup.make("api").add(
  * @since 0.1.0
  */
 export class OperationsGroup extends HttpApiGroup.make("operations").add(
-  HttpApiEndpoint.get("health", "/health", {
-    success: Health,
-    error: Health.pipe(HttpApiSchema.status(503))
-  }),
+  HttpApiEndpoint.get("live", "/health/live", { success: Live }).annotate(
+    OpenApi.Description,
+    "200 whenever the process works, in touch with others or not: for a supervisor that restarts what does not answer"
+  ),
+  HttpApiEndpoint.get("ready", "/health/ready", readiness).annotate(
+    OpenApi.Description,
+    "200 when the node is in touch with others or the first of its network, else 503: for a balancer that sends " +
+      "clients to nodes that can serve them"
+  ),
+  HttpApiEndpoint.get("health", "/health", readiness).annotate(
+    OpenApi.Description,
+    "The facts of both, with the status of /health/ready: for people and monitors, not for what restarts the node"
+  ),
   HttpApiEndpoint.get("metrics", "/metrics", {
     success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" }))
   })
@@ -584,8 +604,8 @@ export class Api extends HttpApi.make("effect-dht")
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
     version: "0.1.0",
-    description: "A window into a running node. Where the node was given a token, every request but GET /health " +
-      "needs it: Authorization: Bearer …"
+    description: "A window into a running node. Where the node was given a token, every request but those below " +
+      "/health needs it: Authorization: Bearer …"
   }))
 {}
 

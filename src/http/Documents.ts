@@ -437,8 +437,17 @@ export const trafficReport: Effect.Effect<typeof Api.TrafficReport.Type, never, 
   })
 
 /**
- * `/health`. `first`: whether the node is the first of its network, and so
- * needs nobody to be ready; undefined leaves it to what joining has found.
+ * `/health/live`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const live: typeof Api.Live.Type = { live: true }
+
+/**
+ * `/health/ready` and `/health`. `first`: whether the node is the first of its
+ * network, and so needs nobody to be ready; undefined leaves it to what joining
+ * has found.
  *
  * @category documents
  * @since 0.1.0
@@ -451,7 +460,7 @@ export const health = Effect.fnUntraced(
     const isFirst = first ?? SubscriptionRef.getUnsafe(membership)._tag === "First"
     const verified = yield* Routing.Routing.use((routing) => routing.countVerified("1 hour"))
     return {
-      live: true,
+      ...live,
       ready: isFirst || verified > 0,
       // A node is built on a transport that is bound, and this is served by one that was built.
       bound: true,

@@ -37,12 +37,14 @@ export interface Options {
 
 /**
  * Whether a path is served without the token: the page at `/`, its files below
- * `/assets/`, and `/health`.
+ * `/assets/`, and how the node is, at `/health` and below.
  *
  * @category guards
  * @since 0.1.0
  */
-export const isOpen = (path: string): boolean => path === "/" || path === "/health" || path.startsWith("/assets/")
+export const isOpen = (path: string): boolean => openPaths.has(path) || path.startsWith("/assets/")
+
+const openPaths: ReadonlySet<string> = new Set(["/", "/health", "/health/live", "/health/ready"])
 
 /**
  * What a page of the server may do: run and show its own files, and talk to

@@ -183,6 +183,8 @@ const operations = (first: boolean | undefined) =>
       const { context, of } = yield* node
       const health = Effect.filterOrFail(of(Documents.health(first)), ({ ready }) => ready, (health) => health)
       return handlers.handleAll({
+        live: () => Effect.succeed(Documents.live),
+        ready: () => health,
         health: () => health,
         metrics: () =>
           Effect.sync(() =>

@@ -8,6 +8,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -23,6 +24,7 @@ import { EventStreams } from "../http/EventStreams.ts"
 import * as Guard from "../http/Guard.ts"
 import * as Routes from "../http/Routes.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import { limitConnections } from "./internal/connections.ts"
 
 /**
  * Where to serve, and to whom. A name stands for the first address it resolves
@@ -38,6 +40,8 @@ export interface Options extends Routes.Options {
   readonly port?: number | undefined
   /** What requests have to send as `Authorization: Bearer …`; needed where others than this machine can ask. */
   readonly token?: Redacted.Redacted<string> | undefined
+  /** What a client is given to send its request, from its first byte or from connecting. Defaults to 10 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
 }
 
 /**
@@ -85,14 +89,26 @@ export const minTokenLength = 16
 
 const isUsable = (token: string): boolean => token.length >= minTokenLength && /^[\x21-\x7e]+$/.test(token)
 
-/** Connections that are open at the same time; streams of events are among them. */
-const maxConnections = 256
+/**
+ * Connections that are open at the same time; streams of events are among
+ * them. One more takes the place of an idle one.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxConnections = 256
 
 /** How long clients of streams are given to take their end. */
 const goodbye = "500 millis"
 
-/** What a client is given to send its request, in milliseconds. */
-const requestTimeout = 10_000
+/** Milliseconds that a connection may be idle between two requests. */
+const keepAliveTimeout = 5000
+
+/** Milliseconds in which a client has to read some of its answer; streams of events are never silent for as long. */
+const readTimeout = 30_000
+
+/** Node closes what is late when it looks, so it looks this many times within the timeout. */
+const looks = 10
 
 const loopback = new BlockList()
 loopback.addSubnet("127.0.0.0", 8)
@@ -113,7 +129,7 @@ const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "
 export const layer = (
   options: Options = {}
 ): Layer.Layer<HttpServer | EventStreams, CannotServe | TokenNeeded, Routes.Services> => {
-  const { host = "127.0.0.1", port = 2634, token } = options
+  const { host = "127.0.0.1", port = 2634, requestTimeout = "10 seconds", token } = options
   const guarded = Layer.unwrap(Effect.gen(function*() {
     const bound = yield* localAddress
     if (token === undefined && !isLoopback(bound.host)) {
@@ -129,8 +145,17 @@ export const layer = (
     )
   }))
   return Layer.unwrap(Effect.sync(() => {
-    const server = createServer({ requestTimeout, headersTimeout: requestTimeout })
-    server.maxConnections = maxConnections
+    const patience = Duration.toMillis(requestTimeout)
+    const server = createServer({
+      requestTimeout: patience,
+      headersTimeout: patience,
+      connectionsCheckingInterval: patience / looks,
+      keepAliveTimeout,
+      // A connection that speaks another protocol would escape these limits.
+      shouldUpgradeCallback: () => false
+    })
+    server.timeout = readTimeout
+    limitConnections(server, maxConnections)
     const close = Effect.callback<void>((resume) => {
       server.close(() => resume(Effect.void))
     })

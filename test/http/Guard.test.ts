@@ -97,8 +97,12 @@ describe("the token", () => {
   })
 
   it("is not needed for the page, its files and /health, and for nothing that looks like them", () => {
-    for (const path of ["/", "/health", "/assets/page.js"]) assert.isUndefined(refusal(closed, {}, { path }), path)
-    for (const path of ["//", "/health/", "/healthy", "/assets", "/debug/assets/x", "/metrics", "/events"]) {
+    for (const path of ["/", "/health", "/health/live", "/health/ready", "/assets/page.js"]) {
+      assert.isUndefined(refusal(closed, {}, { path }), path)
+    }
+    for (
+      const path of ["//", "/health/", "/health/other", "/healthy", "/assets", "/debug/assets/x", "/metrics", "/events"]
+    ) {
       assert.strictEqual(refusal(closed, {}, { path }), "Unauthorized", path)
     }
   })

@@ -389,33 +389,46 @@ describe("the documents of a page", () => {
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
 
-describe("/health", () => {
-  it.effect("is ready where the node is in touch with others", () =>
+describe("/health/live", () => {
+  it.effect("is 200 whether the node is in touch with others or not", () =>
     Effect.gen(function*() {
       const { b } = yield* pair
-      assert.deepStrictEqual(yield* document(yield* serve(b), "/health", Api.Health), {
-        live: true,
-        ready: true,
-        bound: true,
-        first: false,
-        verified_contacts_1h: 1
-      })
-    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
-
-  it.effect("is live but not ready, status 503, while the node knows nobody", () =>
-    Effect.gen(function*() {
-      const a = yield* Network.node("a", Network.socketOf(1))
-      const health = yield* document(yield* serve(a), "/health", Api.Health, 503)
-      assert.deepInclude(health, { live: true, ready: false })
-    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
-
-  it.effect("is ready where the node is the first of its network", () =>
-    Effect.gen(function*() {
-      const a = yield* Network.node("a", Network.socketOf(1))
-      const health = yield* document(yield* serve(a, { first: true }), "/health", Api.Health)
-      assert.deepInclude(health, { ready: true, first: true, verified_contacts_1h: 0 })
+      const alone = yield* Network.node("alone", Network.socketOf(9))
+      for (const node of [b, alone]) {
+        assert.deepStrictEqual(yield* document(yield* serve(node), "/health/live", Api.Live), { live: true })
+      }
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
+
+for (const path of ["/health/ready", "/health"]) {
+  describe(path, () => {
+    it.effect("is ready where the node is in touch with others", () =>
+      Effect.gen(function*() {
+        const { b } = yield* pair
+        assert.deepStrictEqual(yield* document(yield* serve(b), path, Api.Health), {
+          live: true,
+          ready: true,
+          bound: true,
+          first: false,
+          verified_contacts_1h: 1
+        })
+      }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+    it.effect("is live but not ready, status 503, while the node knows nobody", () =>
+      Effect.gen(function*() {
+        const a = yield* Network.node("a", Network.socketOf(1))
+        const health = yield* document(yield* serve(a), path, Api.Health, 503)
+        assert.deepInclude(health, { live: true, ready: false })
+      }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+    it.effect("is ready where the node is the first of its network", () =>
+      Effect.gen(function*() {
+        const a = yield* Network.node("a", Network.socketOf(1))
+        const health = yield* document(yield* serve(a, { first: true }), path, Api.Health)
+        assert.deepInclude(health, { ready: true, first: true, verified_contacts_1h: 0 })
+      }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+  })
+}
 
 describe("/metrics", () => {
   /** A line of Prometheus text that is no comment. */
@@ -482,6 +495,8 @@ describe("/openapi.json", () => {
           "get /debug/store",
           "get /events",
           "get /health",
+          "get /health/live",
+          "get /health/ready",
           "get /metrics",
           "post /api/lookup"
         ]

@@ -102,6 +102,65 @@ describe("NodeHttp", () => {
       assert.strictEqual(response.status, 413)
     }))
 
+  /** Resolves when the server has closed the connection. */
+  const closed = (socket: Net.Socket) =>
+    Effect.promise(() => new Promise<void>((resolve) => socket.destroyed ? resolve() : socket.once("close", resolve)))
+
+  const head = (port: number, method: string, path: string) =>
+    `${method} ${path} HTTP/1.1\r\nHost: localhost:${port}\r\nContent-Type: application/json\r\n`
+
+  for (
+    const [what, request] of [
+      ["that says nothing", () => ""],
+      ["that does not end the head of its request", (port: number) => head(port, "GET", "/debug/stats")],
+      [
+        "that does not send the body it promised",
+        (port: number) => `${head(port, "POST", "/api/lookup")}Content-Length: 40\r\n\r\n{`
+      ]
+    ] as const
+  ) {
+    it.live(`closes a connection ${what}`, () =>
+      Effect.gen(function*() {
+        const { port } = yield* serve({ requestTimeout: "50 millis" })
+        const socket = yield* connect(port)
+        socket.resume().write(request(port))
+        yield* closed(socket)
+      }), 10_000)
+  }
+
+  it.live("answers a new client however many others are connected and idle", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const idle: Array<Net.Socket> = []
+      const join = Effect.fnUntraced(function*(request: string) {
+        const socket = (yield* connect(port)).resume()
+        socket.write(request)
+        idle.push(socket)
+        return socket
+      })
+      const first = yield* join("")
+      const answered = yield* join(`${head(port, "GET", "/events")}\r\n`)
+      yield* Effect.promise(() => once(answered, "data"))
+      for (const request of ["", head(port, "GET", "/debug/stats"), `${head(port, "GET", "/debug/stats")}\r\n`]) {
+        for (let i = 0; i < NodeHttp.maxConnections / 2; i++) yield* join(request)
+      }
+      // The one that has been idle for longest made room, and the one that is being answered did not.
+      yield* closed(first)
+      for (let i = 0; i < 3; i++) assert.strictEqual((yield* get(port, "/debug/stats")).status, 200)
+      assert.isFalse(answered.destroyed)
+    }), 20_000)
+
+  it.live("speaks HTTP only: a wish for another protocol is passed over", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const socket = yield* connect(port)
+      for (let i = 0; i < 2; i++) {
+        socket.write(`${head(port, "GET", "/debug/stats")}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+        const [bytes] = yield* Effect.promise(() => once(socket, "data"))
+        assert.match(String(bytes), /^HTTP\/1\.1 200 OK/)
+      }
+    }))
+
   it.live("waits for no client when its scope closes, and gives the port back", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()

@@ -1,0 +1,75 @@
+/**
+ * A bound on the connections of an HTTP server that silent clients cannot
+ * exhaust: when all places are taken, a new connection gets the place of one
+ * that is not being answered.
+ *
+ * @since 0.1.0
+ */
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
+
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+/** Not being answered: between requests, or still sending one. */
+const isIdle = (exchange: Exchange | undefined): boolean =>
+  exchange === undefined || exchange.response.closed || !exchange.request.complete
+
+/** Has not taken what was written to it. */
+const isStalled = (socket: Socket): boolean => socket.writableLength > 0
+
+/**
+ * Keeps at most `max` connections open. At one more, the connection closes that
+ * has been idle for longest; without an idle one, the one that has not read
+ * its answer for longest; and where all are being answered, the new one.
+ *
+ * @internal
+ */
+export const limitConnections = (server: Server, max: number): void => {
+  /** The last exchange of each connection, the connections in the order they became idle. */
+  const exchanges = new Map<Socket, Exchange | undefined>()
+
+  const leastMissed = (): Socket | undefined => {
+    let stalled: Socket | undefined
+    for (const [socket, exchange] of exchanges) {
+      if (isIdle(exchange)) return socket
+      if (stalled === undefined && isStalled(socket)) stalled = socket
+    }
+    return stalled
+  }
+
+  const close = (socket: Socket): void => {
+    exchanges.delete(socket)
+    socket.destroy()
+  }
+
+  server.on("connection", (socket: Socket) => {
+    if (exchanges.size >= max) {
+      const victim = leastMissed()
+      if (victim === undefined) {
+        socket.destroy()
+        return
+      }
+      close(victim)
+    }
+    exchanges.set(socket, undefined)
+    socket.once("close", () => exchanges.delete(socket))
+  })
+
+  const begin = (request: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = request
+    const exchange = { request, response }
+    if (!exchanges.has(socket)) return
+    exchanges.set(socket, exchange)
+    response.once("close", () => {
+      // A pipelined request may have taken its place.
+      if (exchanges.get(socket) !== exchange) return
+      exchanges.delete(socket)
+      exchanges.set(socket, undefined)
+    })
+  }
+  server.on("request", begin)
+  server.on("checkContinue", begin)
+}
