@@ -20,7 +20,7 @@ import { NodeEvents } from "./NodeEvents.ts"
 import { PeerHealth } from "./PeerHealth.ts"
 import { Replication } from "./Replication.ts"
 import { Routing } from "./Routing.ts"
-import { Rpc } from "./Rpc.ts"
+import { refusals, Rpc } from "./Rpc.ts"
 import { SeenPeers } from "./SeenPeers.ts"
 import { Store } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
@@ -42,7 +42,8 @@ export interface Instrument {
  * The metrics by name. A series of `dht.rpc.client.duration` has the attributes
  * `dht.request` and `dht.outcome`, one of `dht.query.duration` and
  * `dht.query.requests` has `dht.query.kind`, one of `dht.seen.nodes` has
- * `dht.window`, one of `dht.replication.replicas` has `dht.replica.state`.
+ * `dht.window`, one of `dht.replication.replicas` has `dht.replica.state`, one of
+ * `dht.datagrams.refused` has `dht.reason` (`Rpc.refusals`).
  *
  * @category constants
  * @since 0.1.0
@@ -56,7 +57,7 @@ export const instruments = {
   "dht.datagrams.refused": {
     kind: "counter",
     unit: "{datagram}",
-    description: "Datagrams received that were no message, nobody's answer, or wrongly signed"
+    description: "Datagrams received and not taken, by reason"
   },
   "dht.datagrams.sent": { kind: "counter", unit: "{datagram}", description: "Datagrams sent" },
   "dht.rpc.client.duration": {
@@ -171,9 +172,9 @@ const make = Effect.gen(function*() {
     return { description, attributes: { ...attributes, unit } }
   }
 
-  const counter = (name: Named<"counter">, read: () => number): void =>
+  const counter = (name: Named<"counter">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
     register(
-      Metric.counter(name, { ...options(name), incremental: true }),
+      Metric.counter(name, { ...options(name, attributes), incremental: true }),
       () => ({ count: read(), incremental: true })
     )
 
@@ -191,7 +192,9 @@ const make = Effect.gen(function*() {
   const millis = () => clock.currentTimeMillisUnsafe()
 
   counter("dht.datagrams.received", () => now(rpc.traffic).received)
-  counter("dht.datagrams.refused", () => now(rpc.traffic).refused)
+  for (const reason of refusals) {
+    counter("dht.datagrams.refused", () => now(rpc.traffic).refusedBy[reason], { "dht.reason": reason })
+  }
   counter("dht.datagrams.sent", () => now(rpc.traffic).sent)
   gauge("dht.rpc.client.active", () => now(rpc.pending))
   for (const request of requests) {

@@ -25,6 +25,8 @@ import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
 import { IdentityConflicts } from "./internal/identityConflicts.ts"
+import { unknownType } from "./internal/messageBody.ts"
+import * as internal from "./internal/refusal.ts"
 import { type Done, type NodesAnswer, type Question, Requests } from "./internal/requests.ts"
 import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
@@ -55,6 +57,31 @@ export const probePatience = (health: PeerHealth.PeerHealth["Service"]): Request
 })
 
 /**
+ * Why a datagram was refused:
+ *
+ * - `late`: an answer to a request of ours that is over; many requests are
+ *   repeated or given up when others answer first, so a healthy node sees some
+ * - `unawaited`: an answer to nothing we asked, or of a peer we did not ask
+ * - `malformed`: no message of the protocol
+ * - `unknown_type`: a message of a type we do not know
+ * - `too_large`: more than {@link Message.maxDatagram} bytes
+ * - `bad_signature`: not signed by its sender
+ * - `overload`: more at a time than we take or check
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const refusals: ReadonlyArray<Refusal> = internal.refusals
+
+/**
+ * One of {@link refusals}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Refusal = internal.Refusal
+
+/**
  * Counts since the node started.
  *
  * @category models
@@ -67,8 +94,10 @@ export interface Traffic {
   readonly sent: number
   /** Requests of ours that were answered. */
   readonly completed: number
-  /** Datagrams that were no message, nobody's answer, or wrongly signed. */
+  /** Datagrams that were refused, for whatever reason. */
   readonly refused: number
+  /** The same by reason. */
+  readonly refusedBy: Readonly<Record<Refusal, number>>
 }
 
 /**
@@ -150,7 +179,16 @@ const make = Effect.gen(function*() {
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
-  const traffic = { received: 0, sent: 0, refused: 0 }
+  const traffic = { received: 0, sent: 0 }
+  const refused: Record<Refusal, number> = {
+    late: 0,
+    unawaited: 0,
+    malformed: 0,
+    unknown_type: 0,
+    too_large: 0,
+    bad_signature: 0,
+    overload: 0
+  }
 
   /** Whether the layer's scope is closed; the transport's may be open for longer. */
   let closed = false
@@ -218,26 +256,28 @@ const make = Effect.gen(function*() {
   // --- What arrives ------------------------------------------------------------
 
   const receive = (datagram: Transport.Datagram, now: number): void => {
-    if (datagram.payload.length > Message.maxDatagram) return refuse()
-    // Whoever cannot be answered can be nobody's contact.
-    if (!SocketAddress.isReachable(datagram.from)) return refuse()
+    if (datagram.payload.length > Message.maxDatagram) return refuse("too_large")
+    // What cannot be answered is no contact's.
+    if (!SocketAddress.isReachable(datagram.from)) return refuse("unreachable")
     const frame = Message.frame(datagram.payload)
-    if (typeof frame === "string") return refuse()
+    if (typeof frame === "string") return refuse("malformed")
     const question = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
     // What nobody awaits is not worth a signature check.
     const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : question !== undefined
-    if (Message.isResponse(frame.type) && !isAwaited) return refuse()
+    if (Message.isResponse(frame.type) && !isAwaited) {
+      return refuse(requests.isOver(frame.transactionId) ? "late" : "unawaited")
+    }
     const body = Message.readBody(frame)
-    if (typeof body === "string") return refuse()
-    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse()
+    if (typeof body === "string") return refuse(body === unknownType ? "unknown_type" : "malformed")
+    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse("unawaited")
     const message = Message.assemble(frame, body)
-    if (typeof message === "string") return refuse()
+    if (typeof message === "string") return refuse("malformed")
     checking++
     let queued = false
     try {
       queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
         if (--checking < maxChecking) checked.openUnsafe()
-        if (!valid) return refuse()
+        if (!valid) return refuse("bad_signature")
         traffic.received++
         // The verifier may call from outside of any fiber, where a bug of ours
         // would end the process.
@@ -250,13 +290,13 @@ const make = Effect.gen(function*() {
     } finally {
       if (!queued) {
         checking--
-        refuse()
+        refuse("overload")
       }
     }
   }
 
-  const refuse = (): void => {
-    traffic.refused++
+  const refuse = (reason: Refusal): void => {
+    refused[reason]++
   }
 
   const accept = (
@@ -423,7 +463,16 @@ const make = Effect.gen(function*() {
     requestUnsafe,
     natProbe,
     observations: Stream.fromPubSub(observations),
-    traffic: Effect.sync(() => ({ ...traffic, completed: requests.completed })),
+    traffic: Effect.map(transport.dropped, (dropped) => {
+      // What found the inbox full never came as far as here.
+      const refusedBy = { ...refused, overload: refused.overload + dropped }
+      return {
+        ...traffic,
+        completed: requests.completed,
+        refused: Object.values(refusedBy).reduce((sum, count) => sum + count),
+        refusedBy
+      }
+    }),
     pending: Effect.sync(() => requests.size)
   })
 })

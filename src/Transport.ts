@@ -59,7 +59,7 @@ export class Transport extends Context.Service<Transport, {
     readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
     readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   }
-  /** How many datagrams came while an inbox was full, and were lost. */
+  /** How many DHT datagrams came while the inbox was full, and were lost. */
   readonly dropped: Effect.Effect<number>
 }>()("effect-dht/Transport") {}
 
@@ -234,7 +234,8 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
       if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
       return true
     }
-    if (((payload[0] & 0x40) === 0 ? inbox : foreign).offer({ payload, from })) return true
+    if ((payload[0] & 0x40) !== 0) return foreign.offer({ payload, from })
+    if (inbox.offer({ payload, from })) return true
     dropped++
     return false
   }

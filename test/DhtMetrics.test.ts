@@ -59,6 +59,7 @@ describe("DhtMetrics", () => {
       const { received, sent } = yield* network.dht(a).stats
       assert.strictEqual(valueOf(registry, "dht.datagrams.sent"), sent)
       assert.strictEqual(valueOf(registry, "dht.datagrams.received"), received)
+      assert.strictEqual(valueOf(registry, "dht.datagrams.refused", { "dht.reason": "late" }), 0)
       assert.strictEqual(valueOf(registry, "dht.announcements"), 1)
       assert.strictEqual(valueOf(registry, "dht.replication.replicas", { "dht.replica.state": "confirmed" }), 3)
       assert.strictEqual(

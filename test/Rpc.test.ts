@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import type * as Message from "../src/Message.ts"
+import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import type { SignedRecord } from "../src/Record.ts"
@@ -16,6 +16,7 @@ import * as SocketAddress from "../src/SocketAddress.ts"
 import { layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
 import * as arbitraries from "./utils/arbitraries.ts"
 import * as network from "./utils/network.ts"
+import { settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 
@@ -229,6 +230,72 @@ describe("Rpc", () => {
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
         yield* TestClock.adjust(1)
         assert.strictEqual((yield* rpc.traffic).refused, 4)
+      }).pipe(onNetwork))
+
+    /** What was refused, and why. */
+    const refusedBy = (rpc: Rpc.Rpc["Service"]) =>
+      Effect.map(rpc.traffic, ({ refused, refusedBy }) => {
+        const counts = Object.entries(refusedBy).filter(([, count]) => count > 0)
+        assert.strictEqual(refused, counts.reduce((sum, [, count]) => sum + count, 0))
+        return Object.fromEntries(counts)
+      })
+
+    it.effect("tells an answer that comes late, or again, from one that was never asked for", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const first = (yield* peer.receive).message
+        yield* peer.send(self, pong(peer), first.transactionId)
+        yield* Fiber.join(asked)
+        yield* peer.send(self, pong(peer), first.transactionId)
+        const given = yield* start(rpc.request(peer, ping(self)))
+        const second = (yield* peer.receive).message
+        yield* Fiber.interrupt(given)
+        yield* peer.send(self, pong(peer), second.transactionId)
+        for (const id of ["00".repeat(20), "ff".repeat(20)]) yield* peer.send(self, pong(peer), id)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* refusedBy(rpc), { late: 2, unawaited: 2 })
+      }).pipe(onNetwork))
+
+    it.effect("calls an answer late for the last 1024 attempts", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const ids: Array<string> = []
+        for (let i = 0; i < 1025; i++) {
+          const asked = yield* start(rpc.request(peer, ping(self)))
+          ids.push((yield* peer.receive).message.transactionId)
+          yield* Fiber.interrupt(asked)
+        }
+        for (const id of [ids[0], ids[1], ids[1024]]) yield* peer.send(self, pong(peer), id)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* refusedBy(rpc), { late: 2, unawaited: 1 })
+      }).pipe(onNetwork))
+
+    it.effect("counts by its fault what is no message it can take", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
+        const encoded = (body: Message.Body) =>
+          Message.encode(body, { signer: peer.identity, transactionId: "00".repeat(20) }).slice()
+        const unknown = encoded(ping(peer))
+        unknown[8] = 0x17
+        const forged = encoded(ping(peer))
+        forged[forged.length - 1] ^= 1
+        const lying = encoded({ _tag: "Ping", address: self.address })
+        for (const bytes of [Uint8Array.of(0xa4), lying, unknown, forged]) yield* raw.send(bytes, self)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* refusedBy(rpc), { malformed: 2, unknown_type: 1, bad_signature: 1 })
+      }).pipe(onNetwork))
+
+    it.effect("counts what finds the inbox full as overload", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* setUp
+        const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
+        for (let i = 0; i < 300; i++) yield* Effect.ignore(raw.send(Uint8Array.of(0xa4), self))
+        yield* settled
+        const { malformed, overload } = yield* refusedBy(rpc)
+        assert.isAbove(overload, 0)
+        assert.strictEqual(malformed + overload, 300)
       }).pipe(onNetwork))
 
     it.effect("serves an honest peer before the rest of a flood from another", () =>

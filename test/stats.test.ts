@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import { refusals } from "../src/Rpc.ts"
 import { SeenPeers } from "../src/SeenPeers.ts"
 import { layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
@@ -25,6 +26,7 @@ describe("the figures of a node", () => {
         sent: 0,
         completed: 0,
         refused: 0,
+        refusedBy: Object.fromEntries(refusals.map((reason) => [reason, 0])),
         contacts: 0,
         verifiedContacts: 0,
         seen: { hour: 0, day: 0, week: 0 },

@@ -125,8 +125,13 @@ const trafficOf = ({ previous, sample }: State): ReadonlyArray<Line> => {
   const sent = amount("sent", ({ sent }) => sent)
   const refused = amount("refused", ({ refused }) => refused)
   const answered = amount("answered", ({ completed }) => completed)
+  const reasons = Object.entries(now.traffic.refused_by)
+    .filter(([, times]) => times > 0)
+    .sort(([, a], [, b]) => b - a)
+    .map(([reason, times]) => `${count(times)} ${reason.replaceAll("_", " ")}`)
   return [
     plain(`traffic  ${received}, ${sent}, ${refused}`),
+    ...(reasons.length === 0 ? [] : [plain(`refused  ${reasons.join(", ")}`)]),
     plain(`asked    ${answered}, ${counted(now.traffic.pending, "request")} waiting`)
   ]
 }

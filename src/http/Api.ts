@@ -17,6 +17,7 @@ import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import { refusals } from "../internal/refusal.ts"
 
 const described = (description: string) => <S extends Schema.Top>(self: S): S["Rebuild"] =>
   self.annotate({ description })
@@ -240,7 +241,13 @@ export const Replication = Schema.Struct({
 export const Traffic = Schema.Struct({
   received: Count.pipe(described("Datagrams whose signature was good")),
   sent: Count,
-  refused: Count.pipe(described("Datagrams that were no message, nobody's answer, or wrongly signed")),
+  refused: Count.pipe(described("Datagrams that were not taken")),
+  refused_by: Schema.Record(Schema.Literals(refusals), Count).pipe(
+    described(
+      "The same by reason: an answer that came late or again, one that nobody awaits, no message of the protocol, one " +
+        "of an unknown type, one that is too large, one that is wrongly signed, or more at a time than are taken"
+    )
+  ),
   completed: Count.pipe(described("Requests of ours that were answered")),
   pending: Count.pipe(described("Requests of ours that wait for an answer"))
 })

@@ -388,7 +388,8 @@ export const replication: Effect.Effect<typeof Api.Replication.Type, never, Repl
 
 const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(function*() {
   const rpc = yield* Rpc
-  return { ...(yield* rpc.traffic), pending: yield* rpc.pending }
+  const { refusedBy, ...counts } = yield* rpc.traffic
+  return { ...counts, refused_by: refusedBy, pending: yield* rpc.pending }
 })
 
 /**

@@ -79,6 +79,12 @@ export interface Options {
   readonly heard: (body: Message.Body, from: Contact) => void
 }
 
+/** Transactions remembered after their request is over. */
+const rememberedOver = 1024
+
+/** The first bits of a transaction id as a number above 0; the ids are random. */
+const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
+
 interface QuestionOptions extends Call.Options {
   readonly body: Request.Request
   readonly peer: Request.Peer
@@ -123,6 +129,9 @@ export class Requests {
   private readonly options: Options
   private readonly pending = new Set<Question>()
   private readonly byTransaction = new Map<Message.TransactionId, Question>()
+  /** Tags of the transactions that were over last: a late answer is to be told from one that was never asked for. */
+  private readonly over = new Uint32Array(rememberedOver)
+  private overAt = 0
   private answeredCount = 0
 
   constructor(options: Options) {
@@ -169,6 +178,11 @@ export class Requests {
     const id = NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
     // Of several addresses of this machine, the system chooses the one that we answer ourselves from.
     return id === (peer.id ?? this.options.own) ? question : undefined
+  }
+
+  /** Whether the transaction is of a request that ended lately. */
+  isOver(transaction: Message.TransactionId): boolean {
+    return this.over.includes(tagOf(transaction))
   }
 
   /** Takes the answer to a request; ignored if that is over. */
@@ -253,6 +267,10 @@ export class Requests {
   private forget(question: Question): void {
     if (!this.pending.delete(question)) return
     this.options.alarms.cancel(question)
-    for (const transaction of question.attempts.keys()) this.byTransaction.delete(transaction)
+    for (const transaction of question.attempts.keys()) {
+      this.byTransaction.delete(transaction)
+      this.over[this.overAt] = tagOf(transaction)
+      this.overAt = (this.overAt + 1) % rememberedOver
+    }
   }
 }

@@ -40,6 +40,17 @@ const query = (i: number) => ({
   steps: []
 })
 
+const refused = {
+  late: 0,
+  unawaited: 0,
+  malformed: 0,
+  unknown_type: 0,
+  too_large: 0,
+  unreachable: 0,
+  bad_signature: 1,
+  overload: 0
+}
+
 /** A node with a bit of everything. */
 const sample: TopFrame.Sample = {
   overview: {
@@ -65,7 +76,7 @@ const sample: TopFrame.Sample = {
       reach_7d: 9,
       unique_since_start: 10
     },
-    traffic: { received: 1000, sent: 900, refused: 8, completed: 500, pending: 3 },
+    traffic: { received: 1000, sent: 900, refused: 8, refused_by: { ...refused, late: 7 }, completed: 500, pending: 3 },
     store: { keys: 4, subscriptions: 2 },
     publishing: { announcements: 2, records: 3, confirmed_replicas: 20, wanted_replicas: 24 },
     persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
@@ -120,7 +131,7 @@ describe("The frame of top", () => {
       overview: {
         ...sample.overview,
         at_ms: 1_998_000,
-        traffic: { received: 980, sent: 890, refused: 8, completed: 497, pending: 0 }
+        traffic: { ...sample.overview.traffic, received: 980, sent: 890, completed: 497, pending: 0 }
       }
     }
     assert.deepStrictEqual(texts({ ...state, previous }, 80, 24), [
@@ -129,13 +140,14 @@ describe("The frame of top", () => {
       "seen     203.0.113.5:4121, mapping consistent",
       "network  about 1234 nodes (confidence 0.50), 7 contacts, 6 in the last hour",
       "traffic  10.0/s received (1000), 5.0/s sent (900), 0.0/s refused (8)",
+      "refused  7 late, 1 bad signature",
       "asked    1.5/s answered (500), 3 requests waiting",
       "store    4 keys, 5 records: 4 endpoint, 1 topic; 2 subscriptions",
       "own      2 announcements, 3 records, 20 of 24 copies confirmed",
       "disk     77 changes written, 1 waiting",
       "",
       "lookup      target        outcome        took  requests  records  ended",
-      ...["0", "1", "2", "3", "4", "5"].map((i) =>
+      ...["0", "1", "2", "3", "4"].map((i) =>
         `find_value  ${i}00000000000  found       12.3 ms        16        2  9 s ago`
       ),
       "",
@@ -180,13 +192,13 @@ describe("The frame of top", () => {
   it("gives the rows that one part does not need to another", () => {
     const buckets = { ...sample.buckets, buckets: sample.buckets.buckets.slice(0, 1) }
     const lines = texts({ ...state, sample: { ...sample, buckets } }, 80, 24)
-    assert.strictEqual(lines.filter((line) => line.startsWith("find_value")).length, 10)
+    assert.strictEqual(lines.filter((line) => line.startsWith("find_value")).length, 9)
     assert.strictEqual(lines.length, 24)
   })
 
   it("knows no rate before the second sample, and none below 0 for a node that was started anew", () => {
     assert.include(texts(state, 80, 24).join("\n"), "-/s received (1000)")
-    const traffic = { received: 5000, sent: 5000, refused: 5000, completed: 5000, pending: 0 }
+    const traffic = { received: 5000, sent: 5000, refused: 5000, refused_by: refused, completed: 5000, pending: 0 }
     const previous = { ...sample, overview: { ...sample.overview, at_ms: 1_999_000, traffic } }
     assert.include(texts({ ...state, previous }, 80, 24).join("\n"), "0.0/s received (1000)")
   })

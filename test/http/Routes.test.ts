@@ -308,8 +308,8 @@ describe("the documents of a page", () => {
       })
       assert.strictEqual(overview.reachability.local_addr, "9.0.2.1:4121")
       assert.strictEqual(overview.network.contacts, 1)
-      const { received, refused, sent } = yield* Network.dht(b).stats
-      assert.deepInclude(overview.traffic, { received, refused, sent, pending: 0 })
+      const { received, refused, refusedBy, sent } = yield* Network.dht(b).stats
+      assert.deepInclude(overview.traffic, { received, refused, refused_by: refusedBy, sent, pending: 0 })
       yield* Network.dht(a).setPublicHost("203.0.113.9")
       const other = yield* document(yield* serve(a), "/api/overview", Api.Overview)
       assert.strictEqual(other.reachability.public_host, "203.0.113.9")
