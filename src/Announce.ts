@@ -27,6 +27,8 @@ import { type NotEnoughReplicas, type Publication, Replication } from "./Replica
  * @since 0.1.0
  */
 export interface Announcement {
+  /** Counts the announcements of this node. */
+  readonly number: number
   readonly key: NodeId
   /** What was published last. */
   readonly current: Effect.Effect<Publication>
@@ -64,6 +66,7 @@ const make = Effect.gen(function*() {
   const replication = yield* Replication
   const { core: events } = yield* NodeEvents
   const announcements = new Set<Announcement>()
+  let begun = 0
 
   const tell = (_tag: "AnnouncementStarted" | "AnnouncementEnded", { key, record }: Publication): void => {
     if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
@@ -86,6 +89,7 @@ const make = Effect.gen(function*() {
       Effect.forkScoped
     )
     const announcement: Announcement = {
+      number: ++begun,
       key: current.key,
       current: Effect.sync(() => current),
       replicas: (wanted, options) => Effect.suspend(() => current.replicas(wanted, options))

@@ -218,14 +218,10 @@ const make = Effect.gen(function*() {
   gauge("dht.network.size", () => routing.estimate(millis() - estimateMillis).size)
   gauge("dht.store.keys", () => store.size)
   gauge("dht.store.subscriptions", () => subscribers.size)
-  gauge("dht.replication.records", () => now(replication.tended).length)
-  const replicas = () => now(replication.tended).flatMap(({ replicas }) => replicas)
-  gauge("dht.replication.replicas", () => replicas().filter(({ isConfirmed }) => isConfirmed).length, {
-    "dht.replica.state": "confirmed"
-  })
-  gauge("dht.replication.replicas", () => replicas().filter(({ isConfirmed }) => !isConfirmed).length, {
-    "dht.replica.state": "unconfirmed"
-  })
+  gauge("dht.replication.records", () => now(replication.summary).records)
+  for (const state of ["confirmed", "unconfirmed"] as const) {
+    gauge("dht.replication.replicas", () => now(replication.summary)[state], { "dht.replica.state": state })
+  }
   gauge("dht.announcements", () => now(announce.announcements).length)
   counter("dht.identity.conflicts", () => events.identityConflicts)
   gauge("dht.peers.known", () => health.size)

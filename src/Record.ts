@@ -104,6 +104,15 @@ export type Category = "sovereign" | "topic" | "mailbox"
 export const category: (type: number) => Category = internal.category
 
 /**
+ * Whether a record type is for later versions of the protocol, neither one of
+ * {@link RecordType} nor free for applications.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isReserved = (type: number): boolean => type < 0x01 || type > 0x0f && category(type) === "sovereign"
+
+/**
  * The key of the record's address, the only one where a sovereign record may
  * live.
  *
@@ -369,9 +378,8 @@ export const sign = (options: {
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> => {
   const { type } = options
-  return type >= 0x02 && type <= 0x1f || type >= 0x80 && type <= 0x8f
-    ? internal.seal(options)
-    : invalid(type === RecordType.endpoint ? "an endpoint record has a signer of its own" : `type ${type} is reserved`)
+  if (type === RecordType.endpoint) return invalid("an endpoint record has a signer of its own")
+  return isReserved(type) ? invalid(`type ${type} is reserved`) : internal.seal(options)
 }
 
 const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))

@@ -99,6 +99,51 @@ export interface Tended {
 }
 
 /**
+ * What is looked after, in figures.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Summary {
+  readonly records: number
+  /** Records that at least {@link replicas} nodes hold. */
+  readonly complete: number
+  /** Records that nobody else holds, as far as we know. */
+  readonly uncopied: number
+  /** Nodes that hold the current record, of all records together. */
+  readonly confirmed: number
+  /** The same where none above {@link replicas} counts: what one record has more makes up for no other's want. */
+  readonly confirmedOfWanted: number
+  /** Nodes that have yet to be brought up to date, or to show their copy. */
+  readonly unconfirmed: number
+}
+
+/**
+ * Where a record is in the order of {@link TendedPage}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly confirmed: number
+  /** Counts the records as they were published. */
+  readonly job: number
+}
+
+/**
+ * A part of what is looked after: records with fewer copies first, all that
+ * have enough last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TendedPage {
+  readonly tended: ReadonlyArray<Tended>
+  /** What the next part comes after, if there is more. */
+  readonly next: Place | undefined
+}
+
+/**
  * @category services
  * @since 0.1.0
  */
@@ -111,6 +156,11 @@ export class Replication extends Context.Service<Replication, {
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** All that is looked after now. */
   readonly tended: Effect.Effect<ReadonlyArray<Tended>>
+  readonly summary: Effect.Effect<Summary>
+  /** At most `limit` of what is looked after, that with the fewest copies first. */
+  readonly page: (
+    options: { readonly limit: number; readonly after?: Place | undefined }
+  ) => Effect.Effect<TendedPage>
 }>()("effect-dht/Replication") {}
 
 /** Nodes that may be asked to hold a copy: Kademlia's K. */
@@ -122,6 +172,9 @@ const patience = { attempts: 6, deadline: 5000 }
 /** The reason of a STORE_RESP that its policy does not allow the record. */
 const reasonPolicy = 1
 
+/** Jobs that are looked at without a pause. */
+const jobsAtOnce = 1024
+
 /** How long a job sleeps at most. */
 const lookMillis = 60_000
 
@@ -132,6 +185,8 @@ type Outcome =
   | { readonly _tag: "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"; readonly contact: Contact }
 
 interface Job {
+  /** Counts the jobs. */
+  readonly number: number
   readonly key: NodeId
   record: Record.SignedRecord
   readonly set: ReplicaSet
@@ -152,6 +207,7 @@ const make = Effect.gen(function*() {
   const { core: events } = yield* NodeEvents
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job>()
+  let begun = 0
 
   // --- Requests ----------------------------------------------------------------
 
@@ -301,6 +357,7 @@ const make = Effect.gen(function*() {
       return publicationOf(key, running)
     }
     const job: Job = {
+      number: ++begun,
       key,
       record,
       set: new ReplicaSet({ key, wanted: replicas }),
@@ -357,6 +414,44 @@ const make = Effect.gen(function*() {
       return FiberMap.remove(fibers, slot)
     })
 
+  const tendedOf = ({ key, record, set }: Job): Tended => ({ key, record, replicas: set.replicas })
+
+  const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
+
+  const summary = (): Summary => {
+    let [complete, uncopied, confirmed, confirmedOfWanted, unconfirmed] = [0, 0, 0, 0, 0]
+    for (const { set } of jobs.values()) {
+      const count = set.confirmedCount
+      if (count >= replicas) complete++
+      if (count === 0) uncopied++
+      confirmed += count
+      confirmedOfWanted += Math.min(count, replicas)
+      unconfirmed += set.size - count
+    }
+    return { records: jobs.size, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed }
+  }
+
+  const page: Replication["Service"]["page"] = Effect.fnUntraced(function*({ after, limit }) {
+    const byConfirmed = Array.from({ length: replicas + 1 }, (): Array<Job> => [])
+    let looked = 0
+    for (const job of jobs.values()) {
+      if (++looked % jobsAtOnce === 0) yield* Effect.yieldNow
+      const confirmed = enough(job)
+      const isAfter = after === undefined || confirmed > after.confirmed ||
+        confirmed === after.confirmed && job.number > after.job
+      if (isAfter) byConfirmed[confirmed].push(job)
+    }
+    const found = byConfirmed.flat()
+    const shown = found.slice(0, limit)
+    const last = shown.at(-1)
+    return {
+      tended: shown.map(tendedOf),
+      next: last === undefined || shown.length === found.length
+        ? undefined
+        : { confirmed: enough(last), job: last.number }
+    }
+  })
+
   for (const { key, record } of yield* persistence.kept.publications) yield* begin(key, record)
 
   return Replication.of({
@@ -370,9 +465,9 @@ const make = Effect.gen(function*() {
           { discard: true }
         )
       ),
-    tended: Effect.sync(() =>
-      Array.from(jobs.values(), ({ key, record, set }) => ({ key, record, replicas: set.replicas }))
-    )
+    tended: Effect.sync(() => Array.from(jobs.values(), tendedOf)),
+    summary: Effect.sync(summary),
+    page
   })
 })
 

@@ -187,6 +187,7 @@ const make = Effect.gen(function*() {
     unknown_type: 0,
     too_large: 0,
     bad_signature: 0,
+    unreachable: 0,
     overload: 0
   }
 

@@ -121,6 +121,31 @@ export interface Row {
 }
 
 /**
+ * Where a record is in the order of {@link Rows}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  /** Counts the keys as they came. */
+  readonly key: number
+  /** Counts the records of the key. */
+  readonly record: number
+}
+
+/**
+ * A part of the store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rows {
+  readonly rows: ReadonlyArray<Row>
+  /** Where the next part begins, if there is more. */
+  readonly next: Place | undefined
+}
+
+/**
  * Keeps signed records until they expire or have to make room.
  *
  * A record type of 0 means all types. A key that is absent or all zeros means
@@ -160,8 +185,10 @@ export class Store extends Context.Service<Store, {
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
   /** How many keys hold a record; what expired leaves the count within two minutes. */
   readonly size: Effect.Effect<number>
-  /** All live records, one by one. It walks the whole store. */
+  /** All live records, one by one. It walks the whole store, and gives way to others in between. */
   readonly rows: Effect.Effect<Array<Row>>
+  /** Live records, at most `limit`, from the beginning or from a place on. */
+  readonly page: (options: { readonly limit: number; readonly from?: Place | undefined }) => Effect.Effect<Rows>
   /** Bounds the number of keys anew; a lower bound takes effect at the next new key. */
   readonly setMaxKeys: (maxKeys: number) => Effect.Effect<void>
   /**
@@ -183,6 +210,9 @@ const changesCapacity = 1024
 /** How often expired records are removed, and how many keys are looked at without a pause. */
 const sweepInterval = "60 seconds"
 const sweepStep = 256
+
+/** Rows that are made without a pause. */
+const rowsAtOnce = 256
 
 /** Records taken up from an earlier run before what this changes is written. */
 const restoredAtOnce = 1024
@@ -312,7 +342,14 @@ const make = Effect.fnUntraced(function*(options?: {
         persistence.save({ _tag: "Cleared", key, type })
       }),
     size: Effect.sync(() => core.size),
-    rows: Effect.map(seconds, (now) => Array.from(core.rows(now))),
+    rows: Effect.gen(function*() {
+      const all: Array<Row> = []
+      for (const row of core.rows(yield* seconds)) {
+        if (all.push(row) % rowsAtOnce === 0) yield* Effect.yieldNow
+      }
+      return all
+    }),
+    page: ({ from, limit }) => Effect.map(seconds, (now) => core.page(now, limit, from)),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
     core

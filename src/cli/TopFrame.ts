@@ -187,15 +187,16 @@ const lookupsOf = ({ sample: { overview, queries: { queries } } }: State): Reado
   )
 ]
 
-const announcementsOf = ({ sample: { announcements: { announcements, wanted }, overview } }: State) => [
+const announcementsOf = ({ sample: { announcements: { announcements, total, wanted }, overview } }: State) => [
   title(`${"announced".padEnd(12)}${"copies".padEnd(9)}${"renewed".padEnd(12)}what`),
-  ...announcements.map(({ confirmed, endpoints, name, record, renews_at, topic }) =>
+  ...announcements.map(({ confirmed, name, record, renews_at, title }) =>
     plain(
       `${record.type_name.padEnd(12)}${`${confirmed.length} of ${wanted}`.padEnd(9)}` +
         `${`in ${span(Number(renews_at) * 1000 - overview.at_ms)}`.padEnd(12)}` +
-        [topic, name, ...endpoints ?? []].filter((text) => text !== undefined && text !== "").join(", ")
+        [title, record.type_name === "topic" ? name : ""].filter((text) => text !== undefined && text !== "").join(", ")
     )
-  )
+  ),
+  ...(announcements.length < total ? [plain(`and ${counted(total - announcements.length, "other")}`)] : [])
 ]
 
 // --- All -------------------------------------------------------------------------

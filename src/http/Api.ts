@@ -22,6 +22,46 @@ import { refusals } from "../internal/refusal.ts"
 const described = (description: string) => <S extends Schema.Top>(self: S): S["Rebuild"] =>
   self.annotate({ description })
 
+// --- Parts of long lists ---------------------------------------------------------
+
+/**
+ * The most elements that one answer lists; the rest is for the next request.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxListed = 1000
+
+const limitOf = (byDefault: number) =>
+  Schema.optional(
+    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: maxListed }))
+  ).pipe(described(`Elements to list, by default ${byDefault}`))
+
+/** The query of a list that is read in parts, each of which says in `next` what the next one is `after`. */
+const partOf = (byDefault: number, place: RegExp) => ({
+  limit: limitOf(byDefault),
+  after: Schema.optional(Schema.String.check(Schema.isPattern(place))).pipe(
+    described("Lists what comes after this place, as the part before says it")
+  )
+})
+
+const Next = Schema.NullOr(Schema.String).pipe(described("What the next part is `after`; null where this is the last"))
+
+/**
+ * How many elements each list has unless the request says otherwise.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const listed = {
+  routing: maxListed,
+  debugStore: maxListed,
+  queries: 64,
+  replication: 100,
+  store: 500,
+  announcements: 100
+} as const
+
 const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
 const Count = Schema.Int
 
@@ -46,7 +86,8 @@ export const Identity = Schema.Struct({
 })
 
 /**
- * `/debug/routing`: the routing table, bucket by bucket.
+ * `/debug/routing`: the routing table, the farthest from us first, and so
+ * bucket by bucket.
  *
  * @category schemas
  * @since 0.1.0
@@ -64,7 +105,7 @@ export const RoutingTable = Schema.Struct({
       described("How long ago the peer was last heard from, in whole seconds: 62s. Absent for hearsay")
     )
   })),
-  total_peers: Count
+  total_peers: Count.pipe(described("Those not listed included"))
 })
 
 /**
@@ -129,7 +170,7 @@ export const RecordRow = Schema.Struct({
   key_node_id_hex: Schema.String,
   address: Schema.String.pipe(described("Who it is of, canonical text")),
   rec_type: Count,
-  type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom"]),
+  type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom", "reserved"]),
   seq: Uint64,
   timestamp: Seconds,
   ttl_seconds: Count,
@@ -147,6 +188,7 @@ const Texts = Schema.Array(Schema.String)
  */
 export const FoundRecord = Schema.Struct({
   record: RecordRow,
+  title: Schema.String.pipe(described("What it says, in one line for people")),
   endpoints: Schema.optionalKey(Texts),
   topic: Schema.optionalKey(Schema.String),
   name: Schema.optionalKey(Schema.String),
@@ -216,20 +258,28 @@ export const Queries = Schema.Struct({
 })
 
 /**
- * `/debug/replication`: the records of our own whose copies are looked after.
+ * `/debug/replication`: the records of our own whose copies are looked after,
+ * those with the fewest copies first.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Replication = Schema.Struct({
   wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
+  total: Count.pipe(described("Records, those not listed included")),
+  complete: Count.pipe(described("Those with as many confirmed copies as are wanted")),
+  uncopied: Count.pipe(described("Those without a confirmed copy")),
   records: Schema.Array(Schema.Struct({
-    record: RecordRow,
+    ...FoundRecord.fields,
+    renews_at: Schema.NullOr(Seconds).pipe(
+      described("Unix seconds; null for a record that was published once and is left to expire")
+    ),
     replicas: Schema.Array(Schema.Struct({
       peer: Peer,
       state: Schema.Literals(["confirmed", "unconfirmed", "suspect"])
     })).pipe(described("Nearest first"))
-  }))
+  })),
+  next: Next
 })
 
 /**
@@ -371,13 +421,14 @@ export const TrafficReport = Schema.Struct({
  */
 export const StoreReport = Schema.Struct({
   keys: Count,
-  records: Count.pipe(described("All there are, also those not listed")),
+  records: Count.pipe(described("All there are, also those not listed; what expired leaves within two minutes")),
   by_type: Schema.Array(Schema.Struct({
     rec_type: Count,
     type_name: RecordRow.fields.type_name,
     records: Count
   })),
-  listed: Schema.Array(RecordRow)
+  listed: Schema.Array(RecordRow),
+  next: Next
 })
 
 /**
@@ -388,11 +439,13 @@ export const StoreReport = Schema.Struct({
  */
 export const Announcements = Schema.Struct({
   wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
+  total: Count.pipe(described("Those not listed included")),
   announcements: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
     renews_at: Seconds,
     confirmed: Schema.Array(Peer).pipe(described("Who holds a copy, nearest first"))
-  }))
+  })),
+  next: Next
 })
 
 /**
@@ -526,6 +579,11 @@ export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dh
 
 // --- The routes --------------------------------------------------------------------
 
+/** The documents of the reference have no place for it. */
+const inHeader = "Where there are more than are listed, the header Link has the address of the next part (rel=\"next\")"
+
+const storePlace = /^\d{1,15}\.\d{1,4}$/
+
 /**
  * Read-only documents for people and tools.
  *
@@ -534,12 +592,27 @@ export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dh
  */
 export class DebugGroup extends HttpApiGroup.make("debug").add(
   HttpApiEndpoint.get("identity", "/debug/identity", { success: Identity }),
-  HttpApiEndpoint.get("routing", "/debug/routing", { success: RoutingTable }),
-  HttpApiEndpoint.get("store", "/debug/store", { success: Schema.Array(StoredRecord) }),
+  HttpApiEndpoint.get("routing", "/debug/routing", {
+    query: partOf(listed.routing, /^[0-9a-f]{64}$/),
+    success: RoutingTable
+  }).annotate(OpenApi.Description, `The routing table. ${inHeader}`),
+  HttpApiEndpoint.get("store", "/debug/store", {
+    query: partOf(listed.debugStore, storePlace),
+    success: Schema.Array(StoredRecord)
+  }).annotate(
+    OpenApi.Description,
+    `The records held, of which the header X-Total-Count says how many there are. ${inHeader}`
+  ),
   HttpApiEndpoint.get("stats", "/debug/stats", { success: Stats }),
-  HttpApiEndpoint.get("queries", "/debug/queries", { success: Queries }),
-  HttpApiEndpoint.get("replication", "/debug/replication", { success: Replication })
-) {}
+  HttpApiEndpoint.get("queries", "/debug/queries", {
+    query: { limit: limitOf(listed.queries) },
+    success: Queries
+  }),
+  HttpApiEndpoint.get("replication", "/debug/replication", {
+    query: partOf(listed.replication, /^\d\.\d{1,15}$/),
+    success: Replication
+  })
+).middleware(Explained) {}
 
 /**
  * What a page that shows the node is made of.
@@ -552,14 +625,13 @@ export class PageGroup extends HttpApiGroup.make("api").add(
   HttpApiEndpoint.get("buckets", "/api/buckets", { success: Buckets }),
   HttpApiEndpoint.get("traffic", "/api/traffic", { success: TrafficReport }),
   HttpApiEndpoint.get("store", "/api/store", {
-    query: {
-      limit: Schema.optional(
-        Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 5000 }))
-      ).pipe(described("Records to list, by default 500"))
-    },
+    query: partOf(listed.store, storePlace),
     success: StoreReport
   }),
-  HttpApiEndpoint.get("announcements", "/api/announcements", { success: Announcements }),
+  HttpApiEndpoint.get("announcements", "/api/announcements", {
+    query: partOf(listed.announcements, /^\d{1,15}$/),
+    success: Announcements
+  }),
   HttpApiEndpoint.post("lookup", "/api/lookup", {
     payload: LookupRequest,
     success: HttpApiSchema.StreamSse({ data: LookupEvent }),

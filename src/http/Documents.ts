@@ -32,10 +32,47 @@ import * as Routing from "../Routing.ts"
 import { Rpc } from "../Rpc.ts"
 import { SeenPeers } from "../SeenPeers.ts"
 import * as SocketAddress from "../SocketAddress.ts"
-import { Store } from "../Store.ts"
+import * as Store from "../Store.ts"
 import { Subscribers } from "../Subscribers.ts"
 import * as Topic from "../Topic.ts"
 import type * as Api from "./Api.ts"
+
+// --- Parts of long lists -------------------------------------------------------------
+
+/**
+ * At most `limit` elements, after a place that an earlier part named.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Part {
+  readonly limit: number
+  readonly after: string | undefined
+}
+
+/** The two numbers of a place as text. */
+const pairOf = (place: string): readonly [number, number] => {
+  const [first, second] = place.split(".")
+  return [Number(first), Number(second)]
+}
+
+const storePlaceOf = (after: string | undefined): Store.Place | undefined => {
+  if (after === undefined) return undefined
+  const [key, record] = pairOf(after)
+  return { key, record }
+}
+
+const storeNext = (next: Store.Place | undefined): string | null =>
+  next === undefined ? null : `${next.key}.${next.record}`
+
+const replicationPlaceOf = (after: string | undefined): Replication.Place | undefined => {
+  if (after === undefined) return undefined
+  const [confirmed, job] = pairOf(after)
+  return { confirmed, job }
+}
+
+const replicationNext = (next: Replication.Place | undefined): string | null =>
+  next === undefined ? null : `${next.confirmed}.${next.job}`
 
 // --- What documents are made of ----------------------------------------------------
 
@@ -57,8 +94,10 @@ const typeNames = {
   [Record.RecordType.mailbox]: "mailbox"
 } as const
 
-const typeName = (type: number): typeof Api.RecordRow.Type["type_name"] =>
-  type in typeNames ? typeNames[type as keyof typeof typeNames] : "custom"
+const typeName = (type: number): typeof Api.RecordRow.Type["type_name"] => {
+  if (type in typeNames) return typeNames[type as keyof typeof typeNames]
+  return Record.isReserved(type) ? "reserved" : "custom"
+}
 
 const row = (
   key: NodeId.NodeId,
@@ -198,18 +237,23 @@ export const event = (event: NodeEvents.Event): typeof Api.Event.Type => {
  * @since 0.1.0
  */
 export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.FoundRecord.Type => {
-  const said = { record: recordRow(key, record) }
+  const row = recordRow(key, record)
+  const unreadable = { record: row, title: `${row.type_name} that cannot be read` }
   switch (record.type) {
     case Record.RecordType.endpoint:
       return Result.match(Endpoint.decode(record.payload), {
-        onFailure: () => said,
-        onSuccess: ({ endpoints }) => ({ ...said, endpoints: endpoints ?? [] })
+        onFailure: () => unreadable,
+        onSuccess: ({ endpoints }) => {
+          const texts = endpoints ?? []
+          return { record: row, title: texts.length === 0 ? "no endpoint" : texts.join(", "), endpoints: texts }
+        }
       })
     case Record.RecordType.topic:
       return Result.match(Topic.decode(record.payload), {
-        onFailure: () => said,
+        onFailure: () => unreadable,
         onSuccess: ({ brief, name, protocols, tags, topic }) => ({
-          ...said,
+          record: row,
+          title: topic,
           topic,
           name,
           brief,
@@ -219,11 +263,20 @@ export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): ty
       })
     case Record.RecordType.profile:
       return Result.match(Profile.decode(record.payload), {
-        onFailure: () => said,
-        onSuccess: ({ brief, name, protocols, skills }) => ({ ...said, name, brief, protocols, skills })
+        onFailure: () => unreadable,
+        onSuccess: ({ brief, name, protocols, skills }) => ({
+          record: row,
+          title: name === "" ? "no name" : name,
+          name,
+          brief,
+          protocols,
+          skills
+        })
       })
+    case Record.RecordType.mailbox:
+      return { record: row, title: `note to ${key.slice(0, 8)}…` }
     default:
-      return said
+      return { record: row, title: `${row.type_name} type ${record.type}` }
   }
 }
 
@@ -279,7 +332,7 @@ export const routing: Effect.Effect<typeof Api.RoutingTable.Type, never, Dht | R
         ...(verifiedAt === undefined
           ? {}
           : { verified_ago: `${Math.round(Math.max(0, now - verifiedAt) / 1000)}s` })
-      })),
+      })).sort((a, b) => a.xor_distance_to_self_hex < b.xor_distance_to_self_hex ? 1 : -1),
       total_peers: entries.length
     }
   }
@@ -301,16 +354,25 @@ export type StoredRecord = {
   readonly payload_cbor_len: number
 }
 
+const countRecords = (store: Store.Store["Service"]): number =>
+  store.core.countsByType.reduce((sum, { count }) => sum + count, 0)
+
 /**
- * `/debug/store`.
+ * `/debug/store`, and what its headers say: how many records there are, and
+ * what the next part is after.
  *
  * @category documents
  * @since 0.1.0
  */
-export const store: Effect.Effect<ReadonlyArray<StoredRecord>, never, Store> = Effect.map(
-  Store.use((store) => store.rows),
-  (rows) =>
-    rows.map((row) => ({
+export const store = Effect.fnUntraced(function*({ after, limit }: Part): Effect.fn.Return<
+  { readonly records: ReadonlyArray<StoredRecord>; readonly total: number; readonly next: string | null },
+  never,
+  Store.Store
+> {
+  const store = yield* Store.Store
+  const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
+  return {
+    records: rows.map((row) => ({
       key_node_id_hex: row.key,
       address_hex: row.address,
       rec_type: row.type,
@@ -318,8 +380,11 @@ export const store: Effect.Effect<ReadonlyArray<StoredRecord>, never, Store> = E
       timestamp: row.timestamp,
       ttl_seconds: row.ttl,
       payload_cbor_len: row.payloadLength
-    }))
-)
+    })),
+    total: countRecords(store),
+    next: storeNext(next)
+  }
+})
 
 /**
  * `/debug/stats`.
@@ -351,18 +416,19 @@ export const stats: Effect.Effect<typeof Api.Stats.Type, never, Dht | SeenPeers>
  * @category documents
  * @since 0.1.0
  */
-export const queries: Effect.Effect<typeof Api.Queries.Type, never, NodeEvents.NodeEvents> = Effect.map(
-  NodeEvents.NodeEvents.use((events) => events.queries),
-  (queries) => ({
-    kept: NodeEvents.keptQueries,
-    queries: queries.map((trace) => ({
-      ...goal(trace.query, trace),
-      started_at_ms: trace.startedAt,
-      ...ending(trace),
-      steps: trace.steps.map(step)
-    }))
-  })
-)
+export const queries = (limit: number): Effect.Effect<typeof Api.Queries.Type, never, NodeEvents.NodeEvents> =>
+  Effect.map(
+    NodeEvents.NodeEvents.use((events) => events.queries),
+    (queries) => ({
+      kept: NodeEvents.keptQueries,
+      queries: queries.slice(0, limit).map((trace) => ({
+        ...goal(trace.query, trace),
+        started_at_ms: trace.startedAt,
+        ...ending(trace),
+        steps: trace.steps.map(step)
+      }))
+    })
+  )
 
 /**
  * `/debug/replication`.
@@ -370,19 +436,35 @@ export const queries: Effect.Effect<typeof Api.Queries.Type, never, NodeEvents.N
  * @category documents
  * @since 0.1.0
  */
-export const replication: Effect.Effect<typeof Api.Replication.Type, never, Replication.Replication> = Effect.map(
-  Replication.Replication.use((replication) => replication.tended),
-  (tended) => ({
+export const replication = Effect.fnUntraced(function*({ after, limit }: Part): Effect.fn.Return<
+  typeof Api.Replication.Type,
+  never,
+  Announce | Replication.Replication
+> {
+  const replication = yield* Replication.Replication
+  const { complete, records: total, uncopied } = yield* replication.summary
+  const { next, tended } = yield* replication.page({ limit, after: replicationPlaceOf(after) })
+  const renewed = new Set<Record.SignedRecord>()
+  for (const { current } of yield* (yield* Announce).announcements) renewed.add((yield* current).record)
+  return {
     wanted: Replication.replicas,
+    total,
+    complete,
+    uncopied,
     records: tended.map(({ key, record, replicas }) => ({
-      record: recordRow(key, record),
+      ...foundRecord(key, record),
+      renews_at: renewed.has(record) ? renewsAt(record) : null,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
         peer: peer(contact),
         state: isSuspect ? "suspect" as const : isConfirmed ? "confirmed" as const : "unconfirmed" as const
       }))
-    }))
-  })
-)
+    })),
+    next: replicationNext(next)
+  }
+})
+
+/** When an announcement of this record signs it anew, in Unix seconds. */
+const renewsAt = ({ timestamp, ttl }: Record.SignedRecord): string => String(timestamp + BigInt(ttl) / 2n)
 
 // --- The documents of a page -----------------------------------------------------------
 
@@ -398,19 +480,20 @@ const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(f
  * @category documents
  * @since 0.1.0
  */
-export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.Routing | Rpc | Store> = Effect.gen(
-  function*() {
-    const { core: routing } = yield* Routing.Routing
-    const { core: store } = yield* Store
-    return {
-      type: "traffic",
-      at_ms: yield* Clock.currentTimeMillis,
-      traffic: yield* traffic,
-      contacts: routing.size,
-      keys: store.size
+export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.Routing | Rpc | Store.Store> = Effect
+  .gen(
+    function*() {
+      const { core: routing } = yield* Routing.Routing
+      const { core: store } = yield* Store.Store
+      return {
+        type: "traffic",
+        at_ms: yield* Clock.currentTimeMillis,
+        traffic: yield* traffic,
+        contacts: routing.size,
+        keys: store.size
+      }
     }
-  }
-)
+  )
 
 /**
  * `/api/traffic`.
@@ -506,7 +589,7 @@ export const overview = Effect.fnUntraced(function*(
   const stats = yield* dht.stats
   const reachability = yield* Reachability
   const observed = yield* reachability.observed
-  const tended = yield* (yield* Replication.Replication).tended
+  const published = yield* (yield* Replication.Replication).summary
   return {
     at_ms: yield* Clock.currentTimeMillis,
     started_at_ms: startedAt,
@@ -534,12 +617,9 @@ export const overview = Effect.fnUntraced(function*(
     store: { keys: stats.keys, subscriptions: yield* (yield* Subscribers).size },
     publishing: {
       announcements: (yield* (yield* Announce).announcements).length,
-      records: tended.length,
-      // A record may have more for a while, which makes up for no other's want.
-      confirmed_replicas: tended
-        .map(({ replicas }) => Math.min(replicas.filter(({ isConfirmed }) => isConfirmed).length, Replication.replicas))
-        .reduce((sum, count) => sum + count, 0),
-      wanted_replicas: tended.length * Replication.replicas
+      records: published.records,
+      confirmed_replicas: published.confirmedOfWanted,
+      wanted_replicas: published.records * Replication.replicas
     },
     persistence: yield* persistence
   }
@@ -582,36 +662,27 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
   }
 )
 
-/** Records that are looked at before other fibers get their turn: a store can hold very many. */
-const slice = 4096
-
 /**
- * `/api/store`, with at most so many records listed.
+ * `/api/store`.
  *
  * @category documents
  * @since 0.1.0
  */
 export const storeReport = Effect.fnUntraced(function*(
-  limit: number
-): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store> {
-  const store = yield* Store
-  const counts = new Map<number, number>()
-  const listed: Array<typeof Api.RecordRow.Type> = []
-  let records = 0
-  for (const held of yield* store.rows) {
-    counts.set(held.type, (counts.get(held.type) ?? 0) + 1)
-    if (listed.length < limit) listed.push(row(held.key, held, held.payloadLength))
-    if (++records % slice === 0) yield* Effect.yieldNow
-  }
+  { after, limit }: Part
+): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store.Store> {
+  const store = yield* Store.Store
+  const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
   return {
     keys: yield* store.size,
-    records,
-    by_type: Array.from(counts).sort(([a], [b]) => a - b).map(([type, count]) => ({
+    records: countRecords(store),
+    by_type: store.core.countsByType.map(({ count, type }) => ({
       rec_type: type,
       type_name: typeName(type),
       records: count
     })),
-    listed
+    listed: rows.map((held) => row(held.key, held, held.payloadLength)),
+    next: storeNext(next)
   }
 })
 
@@ -621,17 +692,28 @@ export const storeReport = Effect.fnUntraced(function*(
  * @category documents
  * @since 0.1.0
  */
-export const announcements: Effect.Effect<typeof Api.Announcements.Type, never, Announce> = Effect.gen(function*() {
+export const announcements = Effect.fnUntraced(function*(
+  { after, limit }: Part
+): Effect.fn.Return<typeof Api.Announcements.Type, never, Announce> {
+  const all = yield* (yield* Announce).announcements
+  const found = after === undefined ? all : all.filter(({ number }) => number > Number(after))
+  const shown = found.slice(0, limit)
   const announcements = yield* Effect.forEach(
-    yield* Announce.use((announce) => announce.announcements),
+    shown,
     Effect.fnUntraced(function*({ current }) {
       const { confirmed, key, record } = yield* current
       return {
         ...foundRecord(key, record),
-        renews_at: String(record.timestamp + BigInt(record.ttl) / 2n),
+        renews_at: renewsAt(record),
         confirmed: (yield* confirmed).map(peer)
       }
     })
   )
-  return { wanted: Replication.replicas, announcements }
+  const last = shown.at(-1)
+  return {
+    wanted: Replication.replicas,
+    total: all.length,
+    announcements,
+    next: last === undefined || shown.length === found.length ? null : String(last.number)
+  }
 })

@@ -23,7 +23,6 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as Address from "../Address.ts"
 import type { Announce } from "../Announce.ts"
 import type { Bootstrap } from "../Bootstrap.ts"
@@ -101,9 +100,6 @@ export const maxLookups = 4
 /** What a lookup for a client is given. */
 const lookupTime = "15 seconds"
 
-/** Records listed by `/api/store` unless the request says otherwise. */
-const defaultListed = 500
-
 /** The longest body that is read. */
 const maxBody = ByteSize.kibibytes(4)
 
@@ -138,25 +134,44 @@ const node = Effect.map(Effect.context<Services>(), (context) => {
   }
 })
 
-/** Records turned into text before other fibers get their turn: a store can hold very many. */
-const slice = 256
+/** Which part of a list a request is for. */
+const partOf = (
+  query: { readonly limit?: number | undefined; readonly after?: string | undefined },
+  byDefault: number
+): Documents.Part => ({ limit: query.limit ?? byDefault, after: query.after })
 
-function* texts(records: ReadonlyArray<Documents.StoredRecord>) {
-  yield "["
-  for (let start = 0; start < records.length; start += slice) {
-    const text = records.slice(start, start + slice).map(Json.stringify).join(",")
-    yield start === 0 ? text : `,${text}`
+/** Where the part after this one is, as a header; `path` is that of the list. */
+const linkTo = (path: string, { limit }: Documents.Part, next: string | null): Record<string, string> =>
+  next === null ? {} : { link: `<${path}?limit=${limit}&after=${next}>; rel="next"` }
+
+const routingResponse = Effect.fnUntraced(function*(part: Documents.Part) {
+  const document = yield* Documents.routing
+  const { peers, self_node_id_hex: self } = document
+  const last = part.after === undefined
+    ? undefined
+    : NodeId.distance(self as NodeId.NodeId, part.after as NodeId.NodeId)
+  const found = last === undefined ? peers : peers.filter((peer) => peer.xor_distance_to_self_hex < last)
+  const shown = found.slice(0, part.limit)
+  const next = shown.length < found.length ? shown.at(-1)?.node_id_hex ?? null : null
+  return HttpServerResponse.jsonUnsafe({ ...document, peers: shown }, {
+    headers: linkTo("/debug/routing", part, next)
+  })
+})
+
+/** Records turned into text before other fibers get their turn. */
+const textsAtOnce = 256
+
+const storeResponse = Effect.fnUntraced(function*(part: Documents.Part) {
+  const { next, records, total } = yield* Documents.store(part)
+  const texts: Array<string> = []
+  for (const record of records) {
+    if (texts.push(Json.stringify(record)) % textsAtOnce === 0) yield* Effect.yieldNow
   }
-  yield "]"
-}
-
-const storeText = Effect.map(
-  Documents.store,
-  (records) =>
-    HttpServerResponse.stream(Stream.encodeText(Stream.fromIterable(texts(records), { chunkSize: 1 })), {
-      contentType: "application/json"
-    })
-)
+  return HttpServerResponse.text(`[${texts.join(",")}]`, {
+    contentType: "application/json",
+    headers: { "x-total-count": String(total), ...linkTo("/debug/store", part, next) }
+  })
+})
 
 const debug = HttpApiBuilder.group(
   Api.Api,
@@ -165,12 +180,12 @@ const debug = HttpApiBuilder.group(
     const { of } = yield* node
     return handlers.handleAll({
       identity: () => of(Documents.identity),
-      routing: () => of(Documents.routing),
+      routing: ({ query }) => of(routingResponse(partOf(query, Api.listed.routing))),
       // Not by its schema, in one piece: a store can be large.
-      store: () => of(storeText),
+      store: ({ query }) => of(storeResponse(partOf(query, Api.listed.debugStore))),
       stats: () => of(Documents.stats),
-      queries: () => of(Documents.queries),
-      replication: () => of(Documents.replication)
+      queries: ({ query }) => of(Documents.queries(query.limit ?? Api.listed.queries)),
+      replication: ({ query }) => of(Documents.replication(partOf(query, Api.listed.replication)))
     })
   })
 )
@@ -275,8 +290,8 @@ const page = (options: { readonly first: boolean | undefined }) =>
         overview: () => of(Documents.overview({ ...options, startedAt })),
         buckets: () => of(Documents.buckets),
         traffic: () => of(Documents.trafficReport),
-        store: ({ query }) => of(Documents.storeReport(query.limit ?? defaultListed)),
-        announcements: () => of(Documents.announcements),
+        store: ({ query }) => of(Documents.storeReport(partOf(query, Api.listed.store))),
+        announcements: ({ query }) => of(Documents.announcements(partOf(query, Api.listed.announcements))),
         lookup: ({ payload }) =>
           Effect.fromResult(goalOf(payload)).pipe(
             Effect.mapError(({ message }) => ({ error: "BadRequest" as const, message })),

@@ -15,7 +15,7 @@
 import type { Address } from "../Address.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
-import type { Crowded, Row, Verdict } from "../Store.ts"
+import type { Crowded, Place, Row, Rows, Verdict } from "../Store.ts"
 import * as Hex from "./hex.ts"
 import { sha256Hex } from "./sha256.ts"
 
@@ -57,6 +57,8 @@ interface Group {
 /** A key and what it holds. */
 class Cell {
   readonly key: NodeId.NodeId
+  /** Counts the cells as they are made: their order in the map. */
+  readonly number: number
   /** The category that was put last is last. */
   groups: Array<Group> = []
   /** No record of this cell expires before this Unix second. */
@@ -68,8 +70,9 @@ class Cell {
   older: Cell = this
   newer: Cell = this
 
-  constructor(key: NodeId.NodeId) {
+  constructor(key: NodeId.NodeId, number: number) {
     this.key = key
+    this.number = number
   }
 }
 
@@ -89,7 +92,10 @@ export class RecordSet {
   private maxKeys: number
   private readonly cells = new Map<NodeId.NodeId, Cell>()
   /** Where the ring of use is closed: the next newer is the least recently used. */
-  private readonly ring = new Cell(NodeId.zero)
+  private readonly ring = new Cell(NodeId.zero, 0)
+  private made = 0
+  /** Records of each type, which has 8 bits. */
+  private readonly counts = new Uint32Array(256)
   private readonly spans = new Map<number, Array<Cell>>()
   /** Nothing expires in a span before this one. */
   private sweptTo = 0
@@ -101,6 +107,11 @@ export class RecordSet {
   /** Keys with at least one record, expired ones included that nobody has met yet. */
   get size(): number {
     return this.cells.size
+  }
+
+  /** How many records there are of each type that has any, expired ones included that nobody has met yet. */
+  get countsByType(): ReadonlyArray<{ readonly type: number; readonly count: number }> {
+    return Array.from(this.counts, (count, type) => ({ type, count })).filter(({ count }) => count > 0)
   }
 
   /** A lower bound takes effect at the next new key. */
@@ -122,11 +133,14 @@ export class RecordSet {
     const cell = known ?? this.add(key)
     this.use(cell)
     const records = lastGroup(cell, category).records
+    if (held !== undefined) this.count(held, -1)
     records.delete(slot)
     records.set(slot, record)
+    this.count(record, 1)
     const victim = overflow(category, slot, records)
     const evicted = victim === undefined ? undefined : records.get(victim)
     if (victim !== undefined) records.delete(victim)
+    if (evicted !== undefined) this.count(evicted, -1)
     if (evicted === record) return crowded
     if (evicted !== undefined) this.watcher?.removed(key, evicted)
     this.watcher?.added(key, record)
@@ -173,17 +187,29 @@ export class RecordSet {
 
   /** Every live record. Walks all keys, and counts as a use of none. */
   *rows(now: number): Generator<Row> {
-    for (const { key, record } of this.entries(now)) {
-      yield {
-        key,
-        address: record.address,
-        type: record.type,
-        seq: record.seq,
-        timestamp: record.timestamp,
-        ttl: record.ttl,
-        payloadLength: record.payload.length
+    for (const { key, record } of this.entries(now)) yield rowOf(key, record)
+  }
+
+  /**
+   * Live records, at most `limit`, from the beginning or from a place on; uses
+   * no key. What is held all the while that one page after the other is read
+   * is on one of them.
+   */
+  page(now: number, limit: number, from?: Place): Rows {
+    const rows: Array<Row> = []
+    for (const { groups, key, number } of this.cells.values()) {
+      if (from !== undefined && number < from.key) continue
+      let i = 0
+      for (const { records } of groups) {
+        for (const record of records.values()) {
+          const place: Place = { key: number, record: i++ }
+          if (record.expiresAt < now || from?.key === number && place.record < from.record) continue
+          if (rows.length === limit) return { rows, next: place }
+          rows.push(rowOf(key, record))
+        }
       }
     }
+    return { rows, next: undefined }
   }
 
   /** Removes the records of a key, of one type or all (0). */
@@ -234,6 +260,7 @@ export class RecordSet {
       for (const [slot, record] of records) {
         if (!keep(record)) {
           records.delete(slot)
+          this.count(record, -1)
           this.watcher?.removed(cell.key, record)
         } else if (record.expiresAt < nextExpiry) nextExpiry = record.expiresAt
       }
@@ -247,8 +274,12 @@ export class RecordSet {
     return true
   }
 
+  private count({ type }: Record.SignedRecord, change: number): void {
+    this.counts[type] += change
+  }
+
   private add(key: NodeId.NodeId): Cell {
-    const cell = new Cell(key)
+    const cell = new Cell(key, ++this.made)
     this.cells.set(key, cell)
     return cell
   }
@@ -308,6 +339,16 @@ export class RecordSet {
     if (list.length === 0) this.spans.delete(cell.span)
   }
 }
+
+const rowOf = (key: NodeId.NodeId, record: Record.SignedRecord): Row => ({
+  key,
+  address: record.address,
+  type: record.type,
+  seq: record.seq,
+  timestamp: record.timestamp,
+  ttl: record.ttl,
+  payloadLength: record.payload.length
+})
 
 const unlink = (cell: Cell): void => {
   cell.older.newer = cell.newer

@@ -155,6 +155,18 @@ export class ReplicaSet {
     return this.tracked.filter(({ copy }) => copy === "Current").map(({ contact }) => contact)
   }
 
+  /** How many hold the current record as far as we know. */
+  get confirmedCount(): number {
+    let count = 0
+    for (const { copy } of this.tracked) if (copy === "Current") count++
+    return count
+  }
+
+  /** How many replicas are looked after. */
+  get size(): number {
+    return this.tracked.length
+  }
+
   /** All replicas that are looked after, nearest first. */
   get replicas(): ReadonlyArray<Replica> {
     return this.tracked.map(({ contact, copy, suspectSince }) => ({

@@ -93,8 +93,11 @@ const sample: TopFrame.Sample = {
   queries: { kept: 64, queries: Array.from({ length: 20 }, (_, i) => query(i)) },
   announcements: {
     wanted: 8,
+    total: 6,
+    next: null,
     announcements: Array.from({ length: 6 }, (_, i) => ({
       record,
+      title: `topic ${i}`,
       topic: `topic ${i}`,
       name: "Ann",
       renews_at: "2600",
@@ -105,7 +108,8 @@ const sample: TopFrame.Sample = {
     keys: 4,
     records: 5,
     by_type: [{ rec_type: 1, type_name: "endpoint", records: 4 }, { rec_type: 4, type_name: "topic", records: 1 }],
-    listed: []
+    listed: [],
+    next: null
   }
 }
 

@@ -10,11 +10,13 @@ import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as Documents from "../../src/http/Documents.ts"
 import * as Routes from "../../src/http/Routes.ts"
+import { NodeIdentity } from "../../src/Identity.ts"
 import { NodeEvents } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import * as Query from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
+import { Replication } from "../../src/Replication.ts"
 import { Routing } from "../../src/Routing.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import { Store } from "../../src/Store.ts"
@@ -379,12 +381,185 @@ describe("the documents of a page", () => {
         by_type: [{ rec_type: 0x10, type_name: "topic", records: 5 }]
       })
       assert.strictEqual(whole.listed.length, 5)
+      assert.isNull(whole.next)
       const part = yield* document(fetch, "/api/store?limit=2", Api.StoreReport)
-      assert.deepStrictEqual(part, { ...whole, listed: whole.listed.slice(0, 2) })
-      for (const limit of ["-1", "5001", "1.5", "x"]) {
-        const response = yield* fetch(`/api/store?limit=${limit}`)
-        assert.strictEqual(response.status, 400, limit)
-        assert.include(yield* text(response), "limit")
+      assert.deepStrictEqual(part, { ...whole, listed: whole.listed.slice(0, 2), next: part.next })
+      const rest = yield* document(fetch, `/api/store?after=${part.next}`, Api.StoreReport)
+      assert.deepStrictEqual(rest, { ...whole, listed: whole.listed.slice(2) })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("says what it would have read of a record that is published in whatever way", () =>
+    Effect.gen(function*() {
+      const [a, b] = yield* Network.build(2)
+      const fetch = yield* serve(a)
+      const dht = Network.dht(a)
+      const { address } = Network.contactOf(a)
+      yield* dht.publishEndpoint(endpoint)
+      yield* dht.announceTopic({ topic: "chess", name: "Ann" })
+      yield* dht.publishProfile({ name: "Ann" })
+      const recipient = Network.contactOf(b).id
+      const signer = Context.get(a, NodeIdentity)
+      const custom = Result.getOrThrow(Record.sign({
+        signer,
+        address,
+        type: 0x05,
+        payload: Uint8Array.of(0xa0),
+        seq: 1n,
+        timestamp: BigInt(Network.now),
+        ttl: 600
+      }))
+      for (const type of [0x05, 0x13, 0x42, 0x80, 0x8f]) {
+        yield* Context.get(a, Replication).replicate(recipient, { ...custom, type })
+      }
+      const { records } = yield* document(fetch, "/debug/replication", Api.Replication)
+      const said = records.map(({ record, renews_at, title }) => [record.type_name, title, renews_at])
+      assert.sameDeepMembers(said, [
+        ["endpoint", "quic://192.0.2.1:4121", null],
+        ["topic", "chess", String(Network.now + 1800)],
+        ["profile", "Ann", null],
+        ["mailbox", `note to ${recipient.slice(0, 8)}…`, null],
+        ["custom", "custom type 5", null],
+        ["custom", "custom type 19", null],
+        ["custom", "custom type 143", null],
+        ["reserved", "reserved type 66", null]
+      ])
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("a list that is longer than one answer", () => {
+  /** All parts of a list that says in each document what the next part is after. */
+  const parts = Effect.fnUntraced(function*<A extends { readonly next: string | null }, I>(
+    fetch: Fetch,
+    path: string,
+    schema: Schema.Codec<A, I>
+  ) {
+    const parts: Array<A> = []
+    for (let after = ""; parts.at(-1)?.next !== null; after = `&after=${parts.at(-1)?.next}`) {
+      parts.push(yield* document(fetch, path + after, schema))
+    }
+    return parts
+  })
+
+  /** All parts of a list that has the address of the next part in its header. */
+  const linked = Effect.fnUntraced(function*(fetch: Fetch, path: string) {
+    const parts: Array<unknown> = []
+    const totals = new Set<string | null>()
+    for (let next: string | undefined = path; next !== undefined;) {
+      const response: Response = yield* fetch(next)
+      assert.strictEqual(response.status, 200)
+      parts.push(yield* json(response))
+      totals.add(response.headers.get("x-total-count"))
+      next = /^<(.+)>; rel="next"$/.exec(response.headers.get("link") ?? "")?.[1]
+    }
+    return { parts, totals: [...totals] }
+  })
+
+  const fill = (node: Network.Node, count: number) =>
+    Effect.sync(() => {
+      for (let i = 0; i < count; i++) {
+        Context.get(node, Store).core.put(NodeId.fromTopic(`topic ${i}`), chess, Network.now)
+      }
+    })
+  const chess = offer("chess", "player")
+
+  it.effect("is listed part by part: what is held, in the store of the reference", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      const fetch = yield* serve(a)
+      yield* fill(a, 2500)
+      const { parts, totals } = yield* linked(fetch, "/debug/store")
+      const keys = (parts as ReadonlyArray<ReadonlyArray<{ readonly key_node_id_hex: string }>>)
+        .map((part) => part.map(({ key_node_id_hex }) => key_node_id_hex))
+      assert.deepStrictEqual(keys.map(({ length }) => length), [1000, 1000, 500])
+      assert.strictEqual(new Set(keys.flat()).size, 2500)
+      assert.deepStrictEqual(totals, ["2500"])
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("lets other fibers run while it is made", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      yield* fill(a, 5000)
+      const { rows } = Context.get(a, Store)
+      let turns = 0
+      const other = yield* Effect.forkChild(
+        Effect.forever(Effect.andThen(Effect.sync(() => turns++), Effect.yieldNow)),
+        { startImmediately: true }
+      )
+      assert.strictEqual((yield* rows).length, 5000)
+      assert.isAbove(turns, 5)
+      yield* Fiber.interrupt(other)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is listed part by part: the routing table, the farthest first", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(9)
+      const fetch = yield* serve(a)
+      const whole = (yield* json(yield* fetch("/debug/routing"))) as typeof Api.RoutingTable.Type
+      assert.strictEqual(whole.peers.length, whole.total_peers)
+      const distances = whole.peers.map(({ xor_distance_to_self_hex }) => xor_distance_to_self_hex)
+      assert.deepStrictEqual(distances, distances.toSorted().toReversed())
+      const { parts } = yield* linked(fetch, "/debug/routing?limit=3")
+      const tables = parts as ReadonlyArray<typeof whole>
+      assert.strictEqual(tables.length, Math.ceil(whole.total_peers / 3))
+      assert.deepStrictEqual(
+        tables.flatMap(({ peers }) => peers.map((peer) => peer.node_id_hex)),
+        whole.peers.map((peer) => peer.node_id_hex)
+      )
+      for (const { total_peers } of tables) assert.strictEqual(total_peers, whole.total_peers)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is listed part by part: what is published, that with the fewest copies first", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(12)
+      const fetch = yield* serve(a)
+      for (let i = 0; i < 5; i++) yield* Network.dht(a).publishTopic({ topic: `good ${i}`, name: "Ann" })
+      yield* settled
+      // With nobody to ask, no copy is made.
+      yield* Network.dht(a).setPassive(true)
+      for (const { contact } of Context.get(a, Routing).core.entries()) Context.get(a, Routing).core.remove(contact.id)
+      for (let i = 0; i < 2; i++) yield* Network.dht(a).publishTopic({ topic: `bad ${i}`, name: "Ann" })
+      const list = yield* parts(fetch, "/debug/replication?limit=3", Api.Replication)
+      assert.deepStrictEqual(list.map(({ records }) => records.map(({ title }) => title)), [
+        ["bad 0", "bad 1", "good 0"],
+        ["good 1", "good 2", "good 3"],
+        ["good 4"]
+      ])
+      for (const part of list) assert.deepInclude(part, { total: 7, complete: 5, uncopied: 2 })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is listed part by part: what is kept alive", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      const fetch = yield* serve(a)
+      for (let i = 0; i < 5; i++) {
+        if (i === 2) yield* Effect.scoped(Network.dht(a).announceTopic({ topic: "over", name: "Ann" }))
+        yield* Network.dht(a).announceTopic({ topic: `topic ${i}`, name: "Ann" })
+      }
+      const list = yield* parts(fetch, "/api/announcements?limit=2", Api.Announcements)
+      assert.deepStrictEqual(list.map(({ announcements }) => announcements.map(({ title }) => title)), [
+        ["topic 0", "topic 1"],
+        ["topic 2", "topic 3"],
+        ["topic 4"]
+      ])
+      for (const { total } of list) assert.strictEqual(total, 5)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("has no more elements at once than is said, and no place that no part has named", () =>
+    Effect.gen(function*() {
+      const [a] = yield* Network.build(1)
+      const fetch = yield* serve(a)
+      const lists = ["/debug/routing", "/debug/store", "/debug/replication", "/api/store", "/api/announcements"]
+      for (const path of [...lists, "/debug/queries"]) {
+        for (const limit of ["-1", "1001", "1.5", "x"]) {
+          const response = yield* fetch(`${path}?limit=${limit}`)
+          assert.strictEqual(response.status, 400, `${path} ${limit}`)
+          assert.include(yield* text(response), "limit")
+        }
+      }
+      for (const path of lists) {
+        const response = yield* fetch(`${path}?after=nowhere`)
+        assert.strictEqual(response.status, 400, path)
+        assert.include(yield* text(response), "after")
       }
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })

@@ -18,6 +18,8 @@ import * as NodeHttp from "../../src/node/NodeHttp.ts"
 import type { QueryStep } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Query from "../../src/Query.ts"
+import { Rpc } from "../../src/Rpc.ts"
+import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Network from "../utils/network.ts"
 
@@ -275,6 +277,74 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           assert.include(await card.innerText(), `${copies} of 8 copies confirmed`)
           assert.strictEqual(await card.locator(".peers li", { hasText: "confirmed" }).count(), copies)
         })
+      })
+    }))
+
+  it.effect("says of a record that was published once what it says, as of one that is announced", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const dht = Network.dht(nodes[5])
+      yield* dht.publishEndpoint({ endpoints: ["quic://198.51.100.5:4121"], ttl: 3600 })
+      yield* dht.publishTopic({ topic: "go", name: "Bea" })
+      yield* dht.publishProfile({ name: "Bea" })
+      const url = yield* serve(nodes[5])
+      yield* visit({ url }, async (page) => {
+        for (const [type, text] of [["endpoint", "quic://198.51.100.5:4121"], ["topic", "go"], ["profile", "Bea"]]) {
+          const card = page.locator("#announcements .own", { has: page.locator(`.type.${type}`) })
+          await card.locator("h3", { hasText: text }).waitFor()
+        }
+      })
+    }))
+
+  it.effect("stays small however much the node publishes and holds, and says how much more there is", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const node = nodes[6]
+      const dht = Network.dht(node)
+      for (let i = 0; i < 80; i++) yield* dht.publishTopic({ topic: `topic ${i}`, name: "Cy" })
+      const [held] = yield* Context.get(node, Store).getAll(NodeId.fromTopic("topic 0"), 0)
+      const now = Number(held.timestamp)
+      for (let i = 0; i < 3000; i++) Context.get(node, Store).core.put(NodeId.fromTopic(`held ${i}`), held, now)
+      const url = yield* serve(node)
+      yield* visit({ url }, async (page) => {
+        const published = page.locator("#announcements .own")
+        const rows = page.getByRole("region", { name: "Records held" }).locator("tbody tr")
+        await rows.first().waitFor()
+        await published.first().waitFor()
+        assert.strictEqual(await published.count(), 12)
+        await shows(page, "12 of 81 records shown")
+        assert.isBelow(Number(await evaluate(page, "document.querySelectorAll('*').length")), 4000)
+        await page.getByRole("button", { name: "Show 60", exact: true }).click()
+        await shows(page, "60 of 81 records shown; 21 more are at /debug/replication")
+        await eventually(async () => assert.strictEqual(await published.count(), 60))
+        await page.getByRole("button", { name: "Show 100", exact: true }).click()
+        assert.strictEqual(await rows.count(), 100)
+        await shows(page, /^100 of 3,\d+ records shown; [\d,]+ more are at \/debug\/store/)
+        assert.isBelow(Number(await evaluate(page, "document.querySelectorAll('*').length")), 9000)
+      })
+    }))
+
+  it.effect("tells late answers from what was refused for other reasons", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const rpc = Context.get(nodes[0], Rpc)
+      const counts = {
+        late: 1170,
+        unawaited: 0,
+        malformed: 16,
+        unknown_type: 0,
+        too_large: 0,
+        bad_signature: 0,
+        overload: 0
+      }
+      const traffic = Effect.map(rpc.traffic, (traffic) => ({ ...traffic, refused: 1186, refusedBy: counts }))
+      const url = yield* serve(Context.add(nodes[0], Rpc, { ...rpc, traffic }))
+      yield* visit({ url }, async (page) => {
+        await page.locator(".tile", { hasText: "16 refused so far, besides 1,170 late answers" }).waitFor()
+        const reasons = page.getByRole("region", { name: "Refused datagrams by reason" }).locator("tbody tr")
+        await reasons.first().waitFor()
+        const shown = (await reasons.allInnerTexts()).map((text) => text.split("\t").slice(0, 2))
+        assert.deepStrictEqual(shown, [["Late answer", "1,170"], ["Malformed", "16"]])
       })
     }))
 

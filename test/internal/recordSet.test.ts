@@ -5,6 +5,7 @@ import * as Hex from "../../src/internal/hex.ts"
 import { caps, RecordSet } from "../../src/internal/recordSet.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
+import type { Place, Rows } from "../../src/Store.ts"
 
 // --- Records that nobody signed ---
 
@@ -459,6 +460,54 @@ describe("RecordSet", () => {
     })
   })
 
+  describe("page", () => {
+    /** All pages of this size, `between` one and the next. */
+    const pages = (set: RecordSet, limit: number, between: () => void = () => {}) => {
+      const pages: Array<ReadonlyArray<string>> = []
+      let from: Place | undefined = undefined
+      do {
+        const { next, rows }: Rows = set.page(0, limit, from)
+        pages.push(rows.map(({ key, seq, type }) => `${key} ${type} ${seq}`))
+        from = next
+        between()
+      } while (from !== undefined)
+      return pages
+    }
+
+    it("has every live record once on one of the pages, which are full but for the last", () => {
+      fc.assert(fc.property(anyWork, fc.integer({ min: 1, max: 5 }), (operations, limit) => {
+        const set = new RecordSet()
+        for (const op of operations) {
+          if (op.op === "put") set.put(key(op.key), record({ ...op.draft, expiresAt: never }), 0)
+        }
+        const all = Array.from(set.rows(0), ({ key, seq, type }) => `${key} ${type} ${seq}`)
+        const parts = pages(set, limit)
+        assert.deepStrictEqual(parts.flat(), all)
+        for (const part of parts.slice(0, -1)) assert.strictEqual(part.length, limit)
+        assert.strictEqual(parts.length, Math.max(1, Math.ceil(all.length / limit)))
+      }))
+    })
+
+    it("goes on where it was when the keys before and after the place are gone", () => {
+      const set = new RecordSet()
+      for (let i = 0; i < 10; i++) set.put(key(i), record({ type: 1, seq: i, expiresAt: never }), 0)
+      let removed = 0
+      const seen = pages(set, 3, () => {
+        if (removed === 0) { for (const i of [2, 3, 9]) set.invalidate(key(i), 0) }
+        removed++
+        set.put(key(0), record({ type: 1, seq: 100 + removed, expiresAt: never }), 0)
+      }).flat()
+      assert.deepStrictEqual(seen, [0, 1, 2, 4, 5, 6, 7, 8].map((i) => `${key(i)} 1 ${i}`))
+    })
+
+    it("leaves out what expired", () => {
+      const set = new RecordSet()
+      for (let i = 0; i < 6; i++) set.put(key(i), record({ type: 1, seq: i, expiresAt: i % 2 === 0 ? 10 : never }), 0)
+      const { next, rows } = set.page(11, 3)
+      assert.deepStrictEqual([rows.map(({ seq }) => seq), next], [[1n, 3n, 5n], undefined])
+    })
+  })
+
   describe("sweep", () => {
     it("removes what expired over a minute ago, without anyone reading it", () => {
       const set = new RecordSet()
@@ -550,6 +599,12 @@ describe("RecordSet", () => {
         assert.sameMembers(
           rows,
           model.cells.flatMap(({ key, records }) => records.map((r) => `${key} ${r.type} ${r.seq}`))
+        )
+        set.sweep(now + 120, Infinity)
+        const types = Map.groupBy(set.rows(now), ({ type }) => type)
+        assert.deepStrictEqual(
+          set.countsByType,
+          Array.from(types, ([type, { length: count }]) => ({ type, count })).sort((a, b) => a.type - b.type)
         )
       })
     )

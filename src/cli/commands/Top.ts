@@ -67,8 +67,8 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   const sample = Effect.all({
     overview: api.overview(),
     buckets: api.buckets(),
-    queries: debug.queries(),
-    announcements: api.announcements(),
+    queries: debug.queries({ query: {} }),
+    announcements: api.announcements({ query: {} }),
     store: api.store({ query: { limit: 0 } })
   }, { concurrency: "unbounded" }).pipe(
     Effect.timeout(patience),

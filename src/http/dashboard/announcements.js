@@ -1,59 +1,25 @@
 /** The node's own records: what each says, how long it holds, who has a copy. */
-import { byId, empty, h, render } from "./dom.js"
+import { Bounds, byId, empty, h, render } from "./dom.js"
 import * as Format from "./format.js"
 import { expiry } from "./store.js"
 
-/** @import { Announcements, FoundRecord, Peer, RecordRow, Replication } from "./types.d.ts" */
+/** @import { Replication } from "./types.d.ts" */
 
-/** @param {RecordRow} record */
+/** @typedef {Replication["records"][number]} Own */
+
+const bounds = new Bounds({ few: 12, most: 60 })
+
+/** How many records are to be loaded. */
+export const wanted = () => bounds.shown
+
+/** @param {Own["record"]} record */
 const keyOf = ({ address, key_node_id_hex, rec_type }) => `${key_node_id_hex} ${rec_type} ${address}`
-
-/**
- * What a record says, in one line.
- *
- * @param {Omit<FoundRecord, "record">} said
- * @param {RecordRow} record
- */
-export const titleOf = (said, record) => {
-  switch (record.type_name) {
-    case "endpoint":
-      return said.endpoints === undefined || said.endpoints.length === 0 ? "no endpoint" : said.endpoints.join(", ")
-    case "topic":
-      return said.topic === undefined ? `key ${Format.short(record.key_node_id_hex)}` : said.topic
-    case "profile":
-      return said.name === undefined || said.name === "" ? "no name" : said.name
-    default:
-      return `type ${record.rec_type}`
-  }
-}
-
-/** @typedef {{ readonly peer: Peer; readonly state: "confirmed" | "unconfirmed" | "suspect" }} Replica */
-/** @typedef {{ readonly record: RecordRow; readonly said: Omit<FoundRecord, "record">; readonly renewsAt?: number; readonly replicas: ReadonlyArray<Replica> }} Own */
-
-/**
- * Announced records, and those that were published once and are still looked after.
- *
- * @param {Announcements} announcements
- * @param {Replication} replication
- * @returns {ReadonlyArray<Own>}
- */
-const ownRecords = (announcements, replication) => {
-  const tended = new Map(replication.records.map(({ record, replicas }) => [keyOf(record), { record, replicas }]))
-  const announced = announcements.announcements.map((announcement) => {
-    const key = keyOf(announcement.record)
-    const replicas = tended.get(key)?.replicas ??
-      announcement.confirmed.map((peer) => ({ peer, state: /** @type {const} */ ("confirmed") }))
-    tended.delete(key)
-    return { record: announcement.record, said: announcement, renewsAt: Number(announcement.renews_at), replicas }
-  })
-  return [...announced, ...[...tended.values()].map(({ record, replicas }) => ({ record, said: {}, replicas }))]
-}
 
 /**
  * @param {Own} own
  * @param {number} wanted
  */
-const card = ({ record, renewsAt, replicas, said }, wanted) => {
+const card = ({ brief, name, record, renews_at, replicas, title }, wanted) => {
   const confirmed = replicas.filter(({ state }) => state === "confirmed").length
   const missing = Math.max(0, wanted - replicas.length)
   const copies = confirmed > wanted
@@ -66,16 +32,16 @@ const card = ({ record, renewsAt, replicas, said }, wanted) => {
       "div",
       { class: "own-head" },
       h("span", { class: `type ${record.type_name}` }, record.type_name),
-      h("h3", {}, titleOf(said, record)),
-      record.type_name !== "profile" && said.name !== undefined && said.name !== "" && h("span", {}, said.name)
+      h("h3", {}, title),
+      record.type_name !== "profile" && name !== undefined && name !== "" && h("span", {}, name)
     ),
-    said.brief !== undefined && said.brief !== "" && h("p", {}, said.brief),
+    brief !== undefined && brief !== "" && h("p", {}, brief),
     h(
       "p",
       { class: "soft" },
-      renewsAt === undefined
+      renews_at === null
         ? "published once, not renewed; expires in "
-        : `renewed in ${Format.duration(renewsAt * 1000 - Date.now())}, expires in `,
+        : `renewed in ${Format.duration(Number(renews_at) * 1000 - Date.now())}, expires in `,
       expiry(record, Date.now())
     ),
     h(
@@ -107,14 +73,31 @@ const card = ({ record, renewsAt, replicas, said }, wanted) => {
 }
 
 /**
- * @param {Announcements} announcements
+ * How the records do, all together.
+ *
  * @param {Replication} replication
  */
-export const show = (announcements, replication) => {
-  const own = ownRecords(announcements, replication)
+const summaryOf = ({ complete, total, uncopied, wanted }) => {
+  const fewer = total - complete - uncopied
+  const parts = [
+    [complete, `with all ${wanted} copies`],
+    [fewer, "with fewer"],
+    [uncopied, "with none confirmed"]
+  ].filter(([count]) => count !== 0).map(([count, words]) => `${Format.integer(Number(count))} ${words}`)
+  const order = total > bounds.few && complete < total ? " Those with the fewest copies come first." : ""
+  return `${Format.counted(total, "record")}: ${parts.join(", ")}.${order}`
+}
+
+/**
+ * @param {Replication} replication
+ * @param {() => void} load has as many loaded as are {@link wanted}, and shown
+ */
+export const show = (replication, load) => {
+  const { records, total, wanted } = replication
   render(
     byId("announcements"),
-    own.length === 0
+    total > 0 && h("p", { class: "summary" }, summaryOf(replication)),
+    total === 0
       ? h(
         "div",
         { class: "card" },
@@ -127,6 +110,13 @@ export const show = (announcements, replication) => {
           ", and the node keeps the copies alive."
         )
       )
-      : h("ul", { class: "owns" }, ...own.map((one) => card(one, announcements.wanted)))
+      : h("ul", { class: "owns" }, ...records.slice(0, bounds.shown).map((one) => card(one, wanted))),
+    bounds.rest({
+      key: "published more",
+      total,
+      noun: "record",
+      all: "/debug/replication",
+      more: load
+    })
   )
 }

@@ -1,5 +1,5 @@
 /** The 256 buckets of the routing table: how full, how fresh, how well. */
-import { byId, empty, h, render, s, table } from "./dom.js"
+import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
 /** @import { Bucket, Buckets } from "./types.d.ts" */
@@ -8,6 +8,9 @@ import * as Format from "./format.js"
 
 const all = 256
 const cell = 18
+
+const bucketBounds = new Bounds({ few: 24, most: all })
+const contactBounds = new Bounds({ few: 50, most: 200 })
 
 /** On a narrow screen a row is shorter. */
 const narrow = matchMedia("(max-width: 560px)")
@@ -125,6 +128,7 @@ export const show = (document, lookUp) => {
     )
     return
   }
+  const again = () => show(document, lookUp)
   const contacts = buckets.flatMap(({ bucket, contacts }) => contacts.map((contact) => ({ bucket, ...contact })))
   render(
     container,
@@ -146,26 +150,37 @@ export const show = (document, lookUp) => {
         ),
         h("p", { class: "soft" }, "Bucket n is of the nodes whose ids share their first n bits with ours.")
       ),
-      table(
-        "Buckets that are not empty",
-        [
-          "Bucket",
-          "Places",
-          { name: "Fresh", align: "right" },
-          { name: "RTT, median", align: "right" },
-          { name: "Waiting", align: "right" }
-        ],
-        buckets.map((bucket) =>
-          h(
-            "tr",
-            {},
-            h("th", { scope: "row" }, bucket.bucket),
-            h("td", {}, places(bucket, k)),
-            h("td", { class: "right" }, `${count(bucket, "fresh")} of ${bucket.contacts.length}`),
-            h("td", { class: "right" }, medianRtt(bucket)),
-            h("td", { class: "right" }, bucket.waiting)
+      h(
+        "div",
+        {},
+        table(
+          "Buckets that are not empty",
+          [
+            "Bucket",
+            "Places",
+            { name: "Fresh", align: "right" },
+            { name: "RTT, median", align: "right" },
+            { name: "Waiting", align: "right" }
+          ],
+          buckets.slice(0, bucketBounds.shown).map((bucket) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, bucket.bucket),
+              h("td", {}, places(bucket, k)),
+              h("td", { class: "right" }, `${count(bucket, "fresh")} of ${bucket.contacts.length}`),
+              h("td", { class: "right" }, medianRtt(bucket)),
+              h("td", { class: "right" }, bucket.waiting)
+            )
           )
-        )
+        ),
+        bucketBounds.rest({
+          key: "buckets more",
+          total: buckets.length,
+          noun: "bucket",
+          all: "/api/buckets",
+          more: again
+        })
       )
     ),
     h(
@@ -175,7 +190,7 @@ export const show = (document, lookUp) => {
       table(
         "Contacts",
         ["Bucket", "Node id", "Address", "At", "State", "Heard from", { name: "RTT", align: "right" }],
-        contacts.map((contact) =>
+        contacts.slice(0, contactBounds.shown).map((contact) =>
           h(
             "tr",
             {},
@@ -198,7 +213,14 @@ export const show = (document, lookUp) => {
             h("td", { class: "right" }, contact.rtt_ms === null ? "–" : Format.latency(contact.rtt_ms))
           )
         )
-      )
+      ),
+      contactBounds.rest({
+        key: "contacts more",
+        total: contacts.length,
+        noun: "contact",
+        all: "/debug/routing",
+        more: again
+      })
     )
   )
 }

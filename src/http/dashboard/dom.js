@@ -2,6 +2,7 @@
  * Elements, whose content is always text: what strangers wrote is shown and
  * never becomes markup.
  */
+import * as Format from "./format.js"
 
 /** @typedef {Node | string | number | null | undefined | false} Child */
 /** @typedef {Record<string, string | number | boolean | undefined | ((event: Event) => void)>} Attributes */
@@ -147,3 +148,51 @@ export const table = (caption, columns, rows) =>
  * @param {ReadonlyArray<Child>} hint
  */
 export const empty = (title, ...hint) => h("div", { class: "empty" }, h("b", {}, title), h("p", {}, ...hint))
+
+/** How much of a list is shown at first, and how much at most: a page is for looking at, the documents have all. */
+export class Bounds {
+  #isMore = false
+
+  /** @param {{ readonly few: number; readonly most: number }} options */
+  constructor({ few, most }) {
+    this.few = few
+    this.most = most
+  }
+
+  /** How many elements are shown now. */
+  get shown() {
+    return this.#isMore ? this.most : this.few
+  }
+
+  /**
+   * What stands below a list that is longer than what is shown of it: how much that is, and a button for more.
+   *
+   * @param {{
+   *   readonly key: string
+   *   readonly total: number
+   *   readonly noun: string
+   *   readonly all: string
+   *   readonly more: () => void
+   * }} options `key` of the button, `all`: where the rest is, `more` shows the list again
+   */
+  rest({ all, key, more, noun, total }) {
+    if (total <= this.shown) return null
+    const next = Math.min(this.most, total)
+    return h(
+      "p",
+      { class: "rest soft" },
+      `${Format.integer(this.shown)} of ${Format.counted(total, noun)} shown${
+        this.shown < next ? "" : `; ${Format.integer(total - this.shown)} more are at ${all}`
+      }.`,
+      this.shown < next && h("button", {
+        type: "button",
+        class: "quiet",
+        "data-key": key,
+        click: () => {
+          this.#isMore = true
+          more()
+        }
+      }, next === total ? `Show all ${Format.integer(total)}` : `Show ${Format.integer(next)}`)
+    )
+  }
+}

@@ -1,6 +1,5 @@
 /** Lookups: one that is asked for here and shown as it happens, and the last of the node. */
-import { titleOf } from "./announcements.js"
-import { byId, empty, fieldOf, h, render, table } from "./dom.js"
+import { Bounds, byId, empty, fieldOf, h, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import * as Node from "./node.js"
 import { Ring, stateOf } from "./ring.js"
@@ -213,7 +212,7 @@ const recordCard = (found) => {
       "div",
       { class: "own-head" },
       h("span", { class: `type ${record.type_name}` }, record.type_name),
-      h("h4", {}, record.type_name === "topic" && found.name !== undefined ? found.name : titleOf(found, record))
+      h("h4", {}, record.type_name === "topic" && found.name !== undefined ? found.name : found.title)
     ),
     found.brief !== undefined && found.brief !== "" && h("p", {}, found.brief),
     record.type_name === "topic" && found.topic !== undefined &&
@@ -264,12 +263,20 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
   ring.end(`Lookup of ${value}: ${status.textContent}`)
   const list = closest.length > 0 && closestList(closest)
   if (list && kind === "node_id") list.open = true
-  render(
-    byId("lookup-result"),
-    records.length > 0 &&
-      h("ul", { class: "owns", tabindex: 0, "aria-label": "Records found" }, ...records.map(recordCard)),
-    list
-  )
+  const bounds = new Bounds({ few: 25, most: 200 })
+  const showRecords = () =>
+    render(
+      byId("lookup-result"),
+      records.length > 0 &&
+        h(
+          "ul",
+          { class: "owns", tabindex: 0, "aria-label": "Records found" },
+          ...records.slice(0, bounds.shown).map(recordCard)
+        ),
+      bounds.rest({ key: "found more", total: records.length, noun: "record", all: "/api/lookup", more: showRecords }),
+      list
+    )
+  showRecords()
 }
 
 const run = async () => {
@@ -364,8 +371,7 @@ showHint()
 
 // --- The last ones -------------------------------------------------------------------
 
-const few = 8
-let isAllShown = false
+const bounds = new Bounds({ few: 8, most: 64 })
 
 /** @param {Queries} document */
 export const show = (document) => {
@@ -395,7 +401,7 @@ export const show = (document) => {
         { name: "Took", align: "right" },
         "Path"
       ],
-      (isAllShown ? queries : queries.slice(0, few)).map((query) =>
+      queries.slice(0, bounds.shown).map((query) =>
         h(
           "tr",
           { class: query.query === shown ? "chosen" : undefined },
@@ -431,14 +437,12 @@ export const show = (document) => {
         )
       )
     ),
-    !isAllShown && queries.length > few && h("button", {
-      type: "button",
-      class: "quiet",
-      "data-key": "queries more",
-      click: () => {
-        isAllShown = true
-        show(document)
-      }
-    }, `Show all ${queries.length}`)
+    bounds.rest({
+      key: "queries more",
+      total: queries.length,
+      noun: "lookup",
+      all: "/debug/queries",
+      more: () => show(document)
+    })
   )
 }

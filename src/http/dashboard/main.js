@@ -58,19 +58,16 @@ const parts = {
   announcements: {
     every: 15_000,
     load: async () => {
-      /** @type {[Types.Announcements, Types.Replication]} */
-      const [announcements, replication] = await Promise.all([
-        Node.read("/api/announcements"),
-        Node.read("/debug/replication")
-      ])
-      Announcements.show(announcements, replication)
+      /** @type {Types.Replication} */
+      const replication = await Node.read(`/debug/replication?limit=${Announcements.wanted()}`)
+      Announcements.show(replication, () => refresh("announcements"))
     }
   },
   store: {
     every: 15_000,
     load: async () => {
       /** @type {Types.StoreReport} */
-      const report = await Node.read("/api/store?limit=500")
+      const report = await Node.read(`/api/store?limit=${Store.loaded}`)
       Store.show(report, Lookups.lookUp)
     }
   }

@@ -69,7 +69,7 @@ let shown = ""
  * @param {number} perSecond datagrams, both ways
  */
 export const show = (overview, perSecond) => {
-  const { identity, network, persistence, publishing, reachability, store } = overview
+  const { identity, network, persistence, publishing, reachability, store, traffic } = overview
   render(
     byId("tiles"),
     tile(
@@ -90,9 +90,16 @@ export const show = (overview, perSecond) => {
       Format.integer(publishing.announcements),
       publishing.records === 0
         ? "nothing of our own"
-        : `${publishing.confirmed_replicas} of ${publishing.wanted_replicas} copies confirmed`
+        : `${Format.integer(publishing.confirmed_replicas)} of ${
+          Format.integer(publishing.wanted_replicas)
+        } copies confirmed`
     ),
-    tile("Datagrams", `${Format.fraction(perSecond)}/s`, `${Format.integer(overview.traffic.refused)} refused so far`),
+    tile(
+      "Datagrams",
+      `${Format.fraction(perSecond)}/s`,
+      `${Format.integer(traffic.refused - traffic.refused_by.late)} refused so far, ` +
+        `besides ${Format.counted(traffic.refused_by.late, "late answer")}`
+    ),
     tile(
       "Up for",
       Format.duration(overview.at_ms - overview.started_at_ms),

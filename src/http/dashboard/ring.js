@@ -27,6 +27,9 @@ export const sharedBits = (a, b) => {
   return distance === 0n ? 256 : 256 - Math.log2(Number(distance))
 }
 
+/** More contacts are not told apart. */
+const maxContacts = 512
+
 /** More turns are not told apart. */
 const maxTurns = 12
 
@@ -105,7 +108,7 @@ export class Ring {
       s("circle", { cx: centre, cy: centre, r: radius + 10, class: "rim" }),
       s("path", { d: spiral, class: "spiral" })
     ]
-    for (const id of contacts) {
+    for (const id of contacts.slice(0, maxContacts)) {
       if (target === undefined) break
       const { x, y } = this.#place(id)
       background.push(s("circle", { cx: x, cy: y, r: 2.2, class: "contact" }))

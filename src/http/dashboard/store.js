@@ -1,14 +1,20 @@
 /** What the node holds, by key and type, with what is left of each record's time. */
-import { byId, empty, h, render, s, table } from "./dom.js"
+import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
 /** @import { RecordRow, StoreReport } from "./types.d.ts" */
 
-const few = 25
+const bounds = new Bounds({ few: 25, most: 100 })
+
+/** Records that are loaded: more than are shown, so that a rare type has some, too. */
+export const loaded = 500
 
 /** The type that is shown, or "" for all. */
 let type = ""
-let isAllShown = false
+
+/** @param {RecordRow} record */
+const typeOf = ({ rec_type, type_name }) =>
+  type_name === "custom" || type_name === "reserved" ? `${type_name} ${rec_type}` : type_name
 
 /**
  * @param {RecordRow} record
@@ -43,7 +49,7 @@ const rowsOf = (records, lookUp) => {
         {},
         i === 0 &&
           h("th", { scope: "rowgroup", rowspan: records.length, title: key }, h("code", {}, Format.short(key))),
-        h("td", {}, h("span", { class: `type ${record.type_name}` }, record.type_name)),
+        h("td", {}, h("span", { class: `type ${record.type_name}` }, typeOf(record))),
         h(
           "td",
           {},
@@ -86,7 +92,6 @@ export const show = (report, lookUp) => {
   /** @param {string} name */
   const countOf = (name) =>
     report.by_type.reduce((sum, { records, type_name }) => name === "" || type_name === name ? sum + records : sum, 0)
-  const shown = isAllShown ? matching : matching.slice(0, few)
   render(
     container,
     h(
@@ -121,22 +126,18 @@ export const show = (report, lookUp) => {
         { name: "Payload", align: "right" },
         { name: "Seq", align: "right" }
       ],
-      rowsOf(shown, lookUp)
+      rowsOf(matching.slice(0, bounds.shown), lookUp)
     ),
-    shown.length < matching.length && h("button", {
-      type: "button",
-      class: "quiet",
-      "data-key": "store more",
-      click: () => {
-        isAllShown = true
-        again()
-      }
-    }, `Show all ${Format.integer(matching.length)}`),
-    report.listed.length < report.records &&
-      h(
+    // Of a rare type, fewer may be loaded than there is room for.
+    matching.length < Math.min(bounds.shown, countOf(type))
+      ? h(
         "p",
-        { class: "soft" },
-        `The first ${Format.integer(report.listed.length)} of ${Format.counted(report.records, "record")} are listed.`
+        { class: "rest soft" },
+        `${Format.integer(matching.length)} of ${
+          Format.counted(countOf(type), "record")
+        } shown, those among the first ` +
+          `${Format.integer(report.listed.length)} of all; all are at /debug/store.`
       )
+      : bounds.rest({ key: "store more", total: countOf(type), noun: "record", all: "/debug/store", more: again })
   )
 }

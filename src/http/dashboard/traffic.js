@@ -40,9 +40,51 @@ const answeredSince = (now, before) => {
   return { bounds: first.bounds, counts, max: Math.max(...now.requests.map(({ answered }) => answered.max)) }
 }
 
+/**
+ * What was refused and is not of a request that was answered by others first, or given up.
+ *
+ * @param {TrafficReport["traffic"]} traffic
+ */
+const refusedOf = ({ refused, refused_by }) => refused - refused_by.late
+
+/** @type {Record<keyof TrafficReport["traffic"]["refused_by"], readonly [name: string, meaning: string]>} */
+const reasons = {
+  late: ["Late answer", "the request was answered already, by another attempt, or not needed any more"],
+  unawaited: ["Unawaited answer", "to nothing this node asked, or of another peer than it asked"],
+  malformed: ["Malformed", "no message of the protocol"],
+  unknown_type: ["Unknown type", "a message of a kind this version does not know"],
+  too_large: ["Too large", "more bytes than a datagram of the protocol has"],
+  bad_signature: ["Bad signature", "not signed by the sender it names"],
+  overload: ["Overload", "more at a time than this node takes"]
+}
+
+/** @param {TrafficReport["traffic"]} traffic */
+const showRefused = ({ refused, refused_by }) => {
+  const counts = Object.entries(refused_by).filter(([, count]) => count > 0).sort(([, a], [, b]) => b - a)
+  render(
+    byId("refused"),
+    refused === 0
+      ? h("p", { class: "soft" }, "None.")
+      : table(
+        "Refused datagrams by reason",
+        ["Reason", { name: "Datagrams", align: "right" }, "What it was"],
+        counts.map(([reason, count]) => {
+          const [name, meaning] = reasons[/** @type {keyof typeof reasons} */ (reason)]
+          return h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, name),
+            h("td", { class: "right" }, Format.integer(count)),
+            h("td", { class: "soft" }, meaning)
+          )
+        })
+      )
+  )
+}
+
 const datagrams = new Plot(byId("plot-traffic"), {
   title: "Datagrams",
-  note: "a second",
+  note: "a second; late answers are not among the refused",
   lines: ["received", "sent", "refused"],
   format: Format.fraction
 })
@@ -76,9 +118,9 @@ export const tick = (event) => {
   if (last !== undefined && event.at_ms > last.at_ms) {
     const seconds = (event.at_ms - last.at_ms) / 1000
     const before = last.traffic
-    const { received, refused, sent } = event.traffic
+    const { received, sent } = event.traffic
     // A node that started again counts from zero.
-    const rates = [received - before.received, sent - before.sent, refused - before.refused]
+    const rates = [received - before.received, sent - before.sent, refusedOf(event.traffic) - refusedOf(before)]
       .map((difference) => Math.max(0, difference) / seconds)
     perSecond = rates[0] + rates[1]
     datagrams.add({ at: event.at_ms, values: rates })
@@ -101,6 +143,7 @@ export const show = (report) => {
       })
     })
   }
+  showRefused(report.traffic)
   /** @param {Histogram} histogram @param {number} q */
   const cell = (histogram, q) => {
     const seconds = quantile(histogram, q)
