@@ -254,6 +254,7 @@ export const Query = Schema.Struct({
  */
 export const Queries = Schema.Struct({
   kept: Count.pipe(described("How many are kept at most")),
+  total: Count.pipe(described("How many are kept now, those not listed included")),
   queries: Schema.Array(Query)
 })
 

@@ -50,6 +50,18 @@ export interface Part {
   readonly after: string | undefined
 }
 
+/** Elements that are made before other fibers get their turn. */
+const atOnce = 32
+
+/** Each element made into another, in steps between which others run. */
+const inSteps = Effect.fnUntraced(function*<A, B>(elements: ReadonlyArray<A>, make: (element: A) => B) {
+  const made: Array<B> = []
+  for (const element of elements) {
+    if (made.push(make(element)) % atOnce === 0) yield* Effect.yieldNow
+  }
+  return made
+})
+
 /** The two numbers of a place as text. */
 const pairOf = (place: string): readonly [number, number] => {
   const [first, second] = place.split(".")
@@ -320,19 +332,20 @@ export const routing: Effect.Effect<typeof Api.RoutingTable.Type, never, Dht | R
     const { nodeId } = yield* Dht
     const entries = yield* (yield* Routing.Routing).entries
     const now = yield* Clock.currentTimeMillis
+    const peers = yield* inSteps(entries, ({ bucket, contact, verifiedAt }) => ({
+      bucket,
+      xor_distance_to_self_hex: NodeId.distance(nodeId, contact.id),
+      address_hex: contact.address,
+      node_id_hex: contact.id,
+      ip: contact.host,
+      port: contact.port,
+      ...(verifiedAt === undefined
+        ? {}
+        : { verified_ago: `${Math.round(Math.max(0, now - verifiedAt) / 1000)}s` })
+    }))
     return {
       self_node_id_hex: nodeId,
-      peers: entries.map(({ bucket, contact, verifiedAt }) => ({
-        bucket,
-        xor_distance_to_self_hex: NodeId.distance(nodeId, contact.id),
-        address_hex: contact.address,
-        node_id_hex: contact.id,
-        ip: contact.host,
-        port: contact.port,
-        ...(verifiedAt === undefined
-          ? {}
-          : { verified_ago: `${Math.round(Math.max(0, now - verifiedAt) / 1000)}s` })
-      })).sort((a, b) => a.xor_distance_to_self_hex < b.xor_distance_to_self_hex ? 1 : -1),
+      peers: peers.sort((a, b) => a.xor_distance_to_self_hex < b.xor_distance_to_self_hex ? 1 : -1),
       total_peers: entries.length
     }
   }
@@ -372,7 +385,7 @@ export const store = Effect.fnUntraced(function*({ after, limit }: Part): Effect
   const store = yield* Store.Store
   const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
   return {
-    records: rows.map((row) => ({
+    records: yield* inSteps(rows, (row) => ({
       key_node_id_hex: row.key,
       address_hex: row.address,
       rec_type: row.type,
@@ -416,19 +429,21 @@ export const stats: Effect.Effect<typeof Api.Stats.Type, never, Dht | SeenPeers>
  * @category documents
  * @since 0.1.0
  */
-export const queries = (limit: number): Effect.Effect<typeof Api.Queries.Type, never, NodeEvents.NodeEvents> =>
-  Effect.map(
-    NodeEvents.NodeEvents.use((events) => events.queries),
-    (queries) => ({
-      kept: NodeEvents.keptQueries,
-      queries: queries.slice(0, limit).map((trace) => ({
-        ...goal(trace.query, trace),
-        started_at_ms: trace.startedAt,
-        ...ending(trace),
-        steps: trace.steps.map(step)
-      }))
-    })
-  )
+export const queries = Effect.fnUntraced(function*(
+  limit: number
+): Effect.fn.Return<typeof Api.Queries.Type, never, NodeEvents.NodeEvents> {
+  const queries = yield* (yield* NodeEvents.NodeEvents).queries
+  return {
+    kept: NodeEvents.keptQueries,
+    total: queries.length,
+    queries: yield* inSteps(queries.slice(0, limit), (trace) => ({
+      ...goal(trace.query, trace),
+      started_at_ms: trace.startedAt,
+      ...ending(trace),
+      steps: trace.steps.map(step)
+    }))
+  }
+})
 
 /**
  * `/debug/replication`.
@@ -451,7 +466,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
     total,
     complete,
     uncopied,
-    records: tended.map(({ key, record, replicas }) => ({
+    records: yield* inSteps(tended, ({ key, record, replicas }) => ({
       ...foundRecord(key, record),
       renews_at: renewed.has(record) ? renewsAt(record) : null,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
@@ -681,7 +696,7 @@ export const storeReport = Effect.fnUntraced(function*(
       type_name: typeName(type),
       records: count
     })),
-    listed: rows.map((held) => row(held.key, held, held.payloadLength)),
+    listed: yield* inSteps(rows, (held) => row(held.key, held, held.payloadLength)),
     next: storeNext(next)
   }
 })

@@ -140,6 +140,40 @@ const partOf = (
   byDefault: number
 ): Documents.Part => ({ limit: query.limit ?? byDefault, after: query.after })
 
+/** Characters of JSON that are written before other fibers get their turn. */
+const writtenAtOnce = 16_384
+
+/** Elements as JSON, in steps between which others run. */
+const arrayText = Effect.fnUntraced(function*(elements: ReadonlyArray<Json.Json>) {
+  let text = ""
+  let written = 0
+  for (const element of elements) {
+    text += `${text === "" ? "" : ","}${Json.stringify(element)}`
+    if (text.length - written < writtenAtOnce) continue
+    written = text.length
+    yield* Effect.yieldNow
+  }
+  return `[${text}]`
+})
+
+const jsonResponse = (text: string, headers: Record<string, string> = {}) =>
+  HttpServerResponse.text(text, { contentType: "application/json", headers })
+
+/**
+ * A document whose list can be long, which is written in steps, and the rest at
+ * once. By its schema, all would be encoded at once.
+ */
+const listResponse = Effect.fnUntraced(function*<const Name extends string>(
+  document: { readonly [name: string]: Json.Json | undefined } & { readonly [name in Name]: ReadonlyArray<Json.Json> },
+  name: Name,
+  headers?: Record<string, string>
+) {
+  const { [name]: elements, ...rest } = document
+  const list = `${JSON.stringify(name)}:${yield* arrayText(elements)}`
+  const others = Json.stringify(rest).slice(1, -1)
+  return jsonResponse(`{${others}${others === "" ? "" : ","}${list}}`, headers)
+})
+
 /** Where the part after this one is, as a header; `path` is that of the list. */
 const linkTo = (path: string, { limit }: Documents.Part, next: string | null): Record<string, string> =>
   next === null ? {} : { link: `<${path}?limit=${limit}&after=${next}>; rel="next"` }
@@ -153,23 +187,14 @@ const routingResponse = Effect.fnUntraced(function*(part: Documents.Part) {
   const found = last === undefined ? peers : peers.filter((peer) => peer.xor_distance_to_self_hex < last)
   const shown = found.slice(0, part.limit)
   const next = shown.length < found.length ? shown.at(-1)?.node_id_hex ?? null : null
-  return HttpServerResponse.jsonUnsafe({ ...document, peers: shown }, {
-    headers: linkTo("/debug/routing", part, next)
-  })
+  return yield* listResponse({ ...document, peers: shown }, "peers", linkTo("/debug/routing", part, next))
 })
-
-/** Records turned into text before other fibers get their turn. */
-const textsAtOnce = 256
 
 const storeResponse = Effect.fnUntraced(function*(part: Documents.Part) {
   const { next, records, total } = yield* Documents.store(part)
-  const texts: Array<string> = []
-  for (const record of records) {
-    if (texts.push(Json.stringify(record)) % textsAtOnce === 0) yield* Effect.yieldNow
-  }
-  return HttpServerResponse.text(`[${texts.join(",")}]`, {
-    contentType: "application/json",
-    headers: { "x-total-count": String(total), ...linkTo("/debug/store", part, next) }
+  return jsonResponse(yield* arrayText(records), {
+    "x-total-count": String(total),
+    ...linkTo("/debug/store", part, next)
   })
 })
 
@@ -184,8 +209,16 @@ const debug = HttpApiBuilder.group(
       // Not by its schema, in one piece: a store can be large.
       store: ({ query }) => of(storeResponse(partOf(query, Api.listed.debugStore))),
       stats: () => of(Documents.stats),
-      queries: ({ query }) => of(Documents.queries(query.limit ?? Api.listed.queries)),
-      replication: ({ query }) => of(Documents.replication(partOf(query, Api.listed.replication)))
+      queries: ({ query }) =>
+        of(Effect.flatMap(
+          Documents.queries(query.limit ?? Api.listed.queries),
+          (document) => listResponse(document, "queries")
+        )),
+      replication: ({ query }) =>
+        of(Effect.flatMap(
+          Documents.replication(partOf(query, Api.listed.replication)),
+          (document) => listResponse(document, "records")
+        ))
     })
   })
 )
@@ -288,10 +321,18 @@ const page = (options: { readonly first: boolean | undefined }) =>
       ) => response<A>((sink) => of(open(sink)))
       return handlers.handleAll({
         overview: () => of(Documents.overview({ ...options, startedAt })),
-        buckets: () => of(Documents.buckets),
+        buckets: () => of(Effect.flatMap(Documents.buckets, (document) => listResponse(document, "buckets"))),
         traffic: () => of(Documents.trafficReport),
-        store: ({ query }) => of(Documents.storeReport(partOf(query, Api.listed.store))),
-        announcements: ({ query }) => of(Documents.announcements(partOf(query, Api.listed.announcements))),
+        store: ({ query }) =>
+          of(Effect.flatMap(
+            Documents.storeReport(partOf(query, Api.listed.store)),
+            (document) => listResponse(document, "listed")
+          )),
+        announcements: ({ query }) =>
+          of(Effect.flatMap(
+            Documents.announcements(partOf(query, Api.listed.announcements)),
+            (document) => listResponse(document, "announcements")
+          )),
         lookup: ({ payload }) =>
           Effect.fromResult(goalOf(payload)).pipe(
             Effect.mapError(({ message }) => ({ error: "BadRequest" as const, message })),

@@ -90,7 +90,7 @@ const sample: TopFrame.Sample = {
       contacts: [contact("bad", null), contact("good", 3), contact("unknown", 1), contact("good", 2)]
     }))
   },
-  queries: { kept: 64, queries: Array.from({ length: 20 }, (_, i) => query(i)) },
+  queries: { kept: 64, total: 20, queries: Array.from({ length: 20 }, (_, i) => query(i)) },
   announcements: {
     wanted: 8,
     total: 6,

@@ -245,8 +245,10 @@ describe("the documents of a page", () => {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a)
       for (let i = 0; i < 70; i++) yield* Network.dht(a).findNode(NodeId.fromTopic(`${i}`))
-      const { kept, queries } = yield* document(fetch, "/debug/queries", Api.Queries)
-      assert.strictEqual(kept, 64)
+      const { kept, queries, total } = yield* document(fetch, "/debug/queries", Api.Queries)
+      assert.deepStrictEqual([kept, total], [64, 64])
+      const part = yield* document(fetch, "/debug/queries?limit=2", Api.Queries)
+      assert.deepStrictEqual(part, { kept, total, queries: queries.slice(0, 2) })
       assert.deepStrictEqual(
         queries.map(({ target_hex }) => target_hex),
         Array.from({ length: 64 }, (_, i) => NodeId.fromTopic(`${69 - i}`))

@@ -373,9 +373,15 @@ showHint()
 
 const bounds = new Bounds({ few: 8, most: 64 })
 
-/** @param {Queries} document */
-export const show = (document) => {
-  const { queries } = document
+/** How many lookups are to be loaded. */
+export const wanted = () => bounds.shown
+
+/**
+ * @param {Queries} document
+ * @param {() => void} load has as many loaded as are {@link wanted}, and shown
+ */
+export const show = (document, load) => {
+  const { queries, total } = document
   const container = byId("recent")
   if (queries.length === 0) {
     render(
@@ -430,7 +436,7 @@ export const show = (document) => {
                 goButton.textContent = "Look up"
                 form.removeAttribute("aria-busy")
                 showQuery(query)
-                show(document)
+                show(document, load)
               }
             }, "draw")
           )
@@ -439,10 +445,10 @@ export const show = (document) => {
     ),
     bounds.rest({
       key: "queries more",
-      total: queries.length,
+      total,
       noun: "lookup",
       all: "/debug/queries",
-      more: () => show(document)
+      more: load
     })
   )
 }

@@ -43,8 +43,8 @@ const parts = {
     every: 30_000,
     load: async () => {
       /** @type {Types.Queries} */
-      const queries = await Node.read("/debug/queries")
-      Lookups.show(queries)
+      const queries = await Node.read(`/debug/queries?limit=${Lookups.wanted()}`)
+      Lookups.show(queries, () => refresh("queries"))
     }
   },
   traffic: {
