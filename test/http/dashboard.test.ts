@@ -334,6 +334,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         malformed: 16,
         unknown_type: 0,
         too_large: 0,
+        unreachable: 0,
         bad_signature: 0,
         overload: 0
       }
