@@ -9,9 +9,9 @@ import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { existsSync, readdirSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import type { Browser as Chromium, BrowserContextOptions, Page } from "playwright-core"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as NodeHttp from "../../src/node/NodeHttp.ts"
@@ -21,6 +21,7 @@ import * as Query from "../../src/Query.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
+import * as Browser from "../utils/browser.ts"
 import * as Network from "../utils/network.ts"
 
 const token = "0123456789abcdef"
@@ -45,23 +46,14 @@ const serve = (node: Network.Node, options: NodeHttp.Options = {}) =>
     return `http://127.0.0.1:${port}`
   })
 
-const executable = process.env.CHROMIUM ?? "/usr/bin/chromium"
-
 const browser = Effect.acquireRelease(
-  Effect.promise(() => {
-    if (!existsSync(executable)) {
-      throw new Error(
-        `There is no browser at ${executable}: install Chromium (apt-get install chromium), or name it in CHROMIUM`
-      )
-    }
-    return chromium.launch({ executablePath: executable, args: ["--no-sandbox", "--disable-dev-shm-usage"] })
-  }),
+  Effect.promise(() => Browser.launch()),
   (browser) => Effect.promise(() => browser.close())
 )
 
 /** 32 nodes that know each other, some of which publish, and the server of one of them. */
 class World extends Context.Service<World, {
-  readonly browser: Browser
+  readonly browser: Chromium
   readonly nodes: ReadonlyArray<Network.Node>
   readonly url: string
 }>()("test/World") {}
