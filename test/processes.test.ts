@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import * as Fs from "node:fs"
-import { createServer } from "node:net"
+import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Processes from "./utils/processes.ts"
@@ -164,6 +164,58 @@ describe.concurrent("processes", () => {
     const left = spawnSync("sh", ["-c", `{ ${[process.execPath, ...args].join(" ")}; echo $? >&2; } | true`])
     assert.strictEqual(left.stderr.toString().trim(), "0")
   })
+
+  it.live("stop a whole network in order when the terminal is closed", () =>
+    Effect.gen(function*() {
+      const demo = yield* Processes.start("demo", "--nodes", "4", "--http", "127.0.0.1:0", "--json")
+      yield* demo.event("joined")
+      yield* demo.kill("SIGHUP")
+      const { code, error, out } = yield* demo.ended
+      assert.deepStrictEqual({ code, error }, { code: 0, error: [] })
+      assert.strictEqual(out.at(-1), "{\"event\":\"stopped\"}")
+    }), 120_000)
+
+  for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
+    it.live(`stop in order at ${signal}, also where it comes twice at once`, () =>
+      Effect.gen(function*() {
+        const { data, listen, process } = yield* node(yield* temporary, "--http", "127.0.0.1:0")
+        yield* process.kill(signal)
+        yield* process.kill(signal)
+        const { code, error, out } = yield* process.ended
+        assert.deepStrictEqual({ code, error }, { code: 0, error: [] })
+        assert.strictEqual(out.at(-1), "{\"event\":\"stopped\"}")
+        assert.isFalse(Fs.existsSync(join(data, "listening")))
+        yield* bindUdp(portOf(listen))
+      }), 120_000)
+  }
+
+  it.live("exit at once at another signal while they stop", () =>
+    Effect.gen(function*() {
+      // A collector that never answers holds up the end of a node that sends it spans.
+      const collector = createServer().listen(0, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => collector.close()))
+      yield* Effect.promise(() => once(collector, "listening"))
+      const { port } = collector.address() as AddressInfo
+      const { process } = yield* node(yield* temporary, "--no-http", "--otlp", `http://127.0.0.1:${port}`)
+      yield* process.kill("SIGTERM")
+      yield* Effect.sleep("1500 millis")
+      yield* process.kill("SIGINT")
+      assert.strictEqual((yield* process.ended).code, 130)
+    }), 120_000)
+
+  for (const signal of ["SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"] as const) {
+    it.live(`end with the npm that started them, when that gets ${signal}`, () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        const npm = yield* Processes.script("start", "--json", "--listen", "127.0.0.1:0", "--no-http", "--data", data)
+        const { listen } = yield* npm.event("ready")
+        yield* npm.kill(signal)
+        // Its output ends with the last of its processes.
+        assert.strictEqual((yield* npm.ended).out.at(-1), "{\"event\":\"stopped\"}")
+        assert.isFalse(Fs.existsSync(join(data, "listening")))
+        yield* bindUdp(portOf(listen))
+      }), 120_000)
+  }
 
   it.live("keep their identity from one start to the next", () =>
     Effect.gen(function*() {

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
 import { createInterface } from "node:readline"
 
 /** How a process ended, and all it said. */
@@ -13,20 +14,16 @@ export interface Ended {
 /** Longer than anything here takes on a slow machine, and short enough to see that it hangs. */
 const patience = "30 seconds"
 
-const bin = new URL("../../src/bin.ts", import.meta.url).pathname
+const root = join(import.meta.dirname, "../..")
 
-/** The command as a process of its own, which is killed with the scope if it still runs. */
-export const start = (...args: ReadonlyArray<string>) => startUnder([], ...args)
-
-/** The same, run by another program, which must become it (`exec`). */
-export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
+/** A program as a process of its own, which is killed with the scope if it still runs. */
+const program = (command: string, args: ReadonlyArray<string>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
         // Whatever the surroundings set for other nodes is not for these.
         const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DHT_")))
-        const [program, ...rest] = [...by, process.execPath, bin, ...args]
-        return spawn(program, rest, { env, stdio: ["ignore", "pipe", "pipe"] })
+        return spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] })
       }),
       (child) =>
         Effect.promise(async () => {
@@ -82,6 +79,19 @@ export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<str
       }
     }
   )
+
+/** The command. */
+export const start = (...args: ReadonlyArray<string>) => startUnder([], ...args)
+
+/** The same, run by another program, which must become it (`exec`). */
+export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => {
+  const [command, ...rest] = [...by, process.execPath, join(root, "src/bin.ts"), ...args]
+  return program(command, rest)
+}
+
+/** A script of this package, as npm runs it. */
+export const script = (name: string, ...args: ReadonlyArray<string>) =>
+  program("npm", ["run", "--silent", name, "--", ...args])
 
 const isAlive = (child: ChildProcess) => child.exitCode === null && child.signalCode === null
 
