@@ -192,6 +192,24 @@ describe("NodeVerifier", () => {
     )
   })
 
+  it.effect("checks on the calling thread where no worker can be started, and logs a warning", () => {
+    const warnings: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      if (logLevel === "Warn") warnings.push(String(message))
+    })
+    return Effect.gen(function*() {
+      const verifier = yield* Verifier.Verifier
+      assert.isTrue(yield* ask(verifier, good))
+      assert.isFalse(yield* ask(verifier, bad))
+      assert.strictEqual(warnings.length, 2)
+      assert.include(warnings[0], "cannot be started")
+    }).pipe(
+      // More memory than there is.
+      Effect.provide(NodeVerifier.layerWorkers({ workers: 2, capacity: 2 ** 50 })),
+      Effect.provide(Logger.layer([logger]))
+    )
+  })
+
   it.effect("ends its workers with the scope of the layer, and refuses checks from then on", () =>
     withWorkers((workers) =>
       Effect.gen(function*() {

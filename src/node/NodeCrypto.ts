@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Crypto, type Ed25519 } from "../Crypto.ts"
@@ -45,16 +46,26 @@ export const fastest: Ed25519 = Native.fastest
 export const layer: Layer.Layer<Crypto> = Layer.succeed(Crypto, fastest)
 
 /**
- * libsodium or nothing: dies when `sodium-native` cannot be loaded.
+ * The package `sodium-native` is not installed, or does not load on this machine.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoSodium extends Data.TaggedError("NoSodium")<{}> {
+  override get message() {
+    return "The package \"sodium-native\" is not installed, or does not load on this machine"
+  }
+}
+
+/**
+ * libsodium or nothing.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerSodium: Layer.Layer<Crypto> = Layer.effect(
+export const layerSodium: Layer.Layer<Crypto, NoSodium> = Layer.effect(
   Crypto,
-  sodium === undefined
-    ? Effect.die(new Error("The package \"sodium-native\" is not installed, or does not load on this machine"))
-    : Effect.succeed(sodium)
+  Effect.suspend(() => sodium === undefined ? Effect.fail(new NoSodium()) : Effect.succeed(sodium))
 )
 
 /**

@@ -144,7 +144,10 @@ export const layer = (
       Guard.layer({ hosts: [host, bound.host], anyIp: isEverywhere(bound.host), port: bound.port, token })
     )
   }))
-  return Layer.unwrap(Effect.sync(() => {
+  return Layer.unwrap(Effect.gen(function*() {
+    if (!(Number.isInteger(port) && port >= 0 && port < 0x10000)) {
+      return yield* new CannotServe({ address: { host, port }, cause: new RangeError("no such port") })
+    }
     const patience = Duration.toMillis(requestTimeout)
     const server = createServer({
       requestTimeout: patience,
@@ -156,6 +159,8 @@ export const layer = (
     })
     server.timeout = readTimeout
     limitConnections(server, maxConnections)
+    // A connection that cannot be accepted, for one because no file descriptor is left, is its client's loss only.
+    server.on("error", () => {})
     const close = Effect.callback<void>((resume) => {
       server.close(() => resume(Effect.void))
     })

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -23,8 +24,8 @@ import { fastest } from "./NodeCrypto.ts"
  *
  * The layer is ready when its workers are. They never keep the process alive,
  * and end with the scope of the layer; checks that are outstanding then are
- * dropped. A worker that dies is replaced by the main thread, with a warning in
- * the log: none of its checks is lost.
+ * dropped. A worker that dies or cannot be started is replaced by the main
+ * thread, with a warning in the log: none of its checks is lost.
  *
  * @category layers
  * @since 0.1.0
@@ -89,15 +90,18 @@ const program = new URL(`./internal/verifyWorker${extension}`, import.meta.url)
 
 /** Keeps a lane in `lanes` while a worker of the scope serves it. */
 const startWorker = Effect.fnUntraced(
-  function*(lanes: Array<Lane>, laneSize: number): Effect.fn.Return<void, never, Scope.Scope> {
+  function*(lanes: Array<Lane>, laneSize: number): Effect.fn.Return<void, Cause.UnknownError, Scope.Scope> {
     const runFork = Effect.runForkWith(yield* Effect.context<never>())
-    const memory = allocate(laneSize)
-    const lane = new Lane(memory)
     let isStopping = false
-    const worker = yield* Effect.acquireRelease(
-      // Flags that are meant for the main program (as `--input-type`) could stop the worker from starting.
-      Effect.sync(() => new Worker(program, { workerData: memory, name: "effect-dht verifier", execArgv: [] })),
-      (worker) =>
+    const { lane, worker } = yield* Effect.acquireRelease(
+      Effect.try(() => {
+        const memory = allocate(laneSize)
+        const lane = new Lane(memory)
+        // Flags that are meant for the main program (as `--input-type`) could stop the worker from starting.
+        const worker = new Worker(program, { workerData: memory, name: "effect-dht verifier", execArgv: [] })
+        return { lane, worker }
+      }),
+      ({ worker }) =>
         Effect.promise(() => {
           isStopping = true
           return worker.terminate()
@@ -124,5 +128,8 @@ const startWorker = Effect.fnUntraced(
         lane.takeOver(fastest.verify)
       })
     })
-  }
+  },
+  Effect.catch(({ cause }) =>
+    Effect.logWarning("A worker that checks signatures cannot be started, others take its place", cause)
+  )
 )

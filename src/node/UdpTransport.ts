@@ -26,8 +26,8 @@ export interface Options {
 /** Datagrams that wait for the receive loop: at most some tenth of a second's work. */
 const inbox = { capacity: 1024, perSender: 256 }
 
-/** What the kernel is asked to hold for us while the process does something else, in bytes. */
-const kernelBuffer = 1 << 21
+/** What the kernel is asked to hold for us while the process does something else, in bytes, and the least worth asking for. */
+const kernelBuffer = { most: 1 << 21, least: 1 << 18 }
 
 const mapped = "::ffff:"
 
@@ -82,41 +82,77 @@ const open = (
 
 const bind = (family: Family, local: SocketAddress, deliver: Transport.Deliver) =>
   Effect.callback<Dgram.Socket, Transport.CannotBind>((resume) => {
-    const socket = Dgram.createSocket({
-      type: family === "ipv4" ? "udp4" : "udp6",
-      ipv6Only: family === "ipv6",
-      recvBufferSize: kernelBuffer,
-      sendBufferSize: kernelBuffer,
-      // Destinations are IP addresses already.
-      lookup: (host, _options, done) => done(null, host, family === "ipv4" ? 4 : 6)
-    })
-    const failed = (cause: NodeJS.ErrnoException) => {
-      socket.close()
-      resume(Effect.fail(new Transport.CannotBind({ address: local, kind: kindOf(cause), cause })))
+    let socket: Dgram.Socket | undefined
+    let failure: Transport.CannotBind | undefined
+    const failed = (cause: unknown) => {
+      failure = new Transport.CannotBind({ address: local, kind: kindOf(cause), cause })
+      socket?.off("error", failed)
+      socket?.close()
+      resume(Effect.fail(failure))
     }
-    socket.once("error", failed)
-    // A plain array, whose views cost a third of a Buffer's.
-    socket.on(
-      "message",
-      ({ buffer, byteOffset, length }, { address, port }) =>
-        deliver(new Uint8Array(buffer, byteOffset, length), { host: unmap(address), port })
-    )
-    socket.bind({ address: local.host, port: local.port, exclusive: true }, () => {
-      socket.off("error", failed)
+    // Node would take the remainder of such a number.
+    if (!(Number.isInteger(local.port) && local.port >= 0 && local.port < 0x10000)) {
+      return failed(new RangeError("no such port"))
+    }
+    // What is refused comes as an event, or is thrown.
+    try {
+      const opened = Dgram.createSocket({
+        type: family === "ipv4" ? "udp4" : "udp6",
+        ipv6Only: family === "ipv6",
+        // Destinations are IP addresses already.
+        lookup: (host, _options, done) => done(null, host, family === "ipv4" ? 4 : 6)
+      })
+      socket = opened
+      opened.once("error", failed)
       // A lost datagram (no route, an ICMP report) is what the DHT expects of a network.
-      socket.on("error", () => {})
-      resume(Effect.succeed(socket))
-    })
-    return Effect.sync(() => socket.close())
+      opened.on("error", () => {})
+      // A plain array, whose views cost a third of a Buffer's.
+      opened.on(
+        "message",
+        ({ buffer, byteOffset, length }, { address, port }) =>
+          deliver(new Uint8Array(buffer, byteOffset, length), { host: unmap(address), port })
+      )
+      opened.bind({ address: local.host, port: local.port, exclusive: true }, () => {
+        opened.off("error", failed)
+        // Not before `bind` has returned, which may throw after it called us.
+        resume(Effect.suspend(() => failure ?? Effect.as(enlargeBuffers(opened), opened)))
+      })
+    } catch (cause) {
+      failed(cause)
+    }
   })
+
+/**
+ * Asks for larger buffers than usual. Linux gives what it has where that is less; others refuse, FreeBSD 2 MiB for one,
+ * and then half is asked for. They are a help in bursts, so a socket without them is as good.
+ */
+const enlargeBuffers = (socket: Dgram.Socket): Effect.Effect<void> => {
+  const enlarge = (direction: string, set: (bytes: number) => void) =>
+    Effect.suspend(() => {
+      let refusal: unknown
+      for (let bytes = kernelBuffer.most; bytes >= kernelBuffer.least; bytes /= 2) {
+        try {
+          set(bytes)
+          return Effect.void
+        } catch (cause) {
+          refusal = cause
+        }
+      }
+      return Effect.logDebug(`The kernel gives no larger ${direction} buffer: ${String(refusal)}`)
+    })
+  return Effect.andThen(
+    enlarge("receive", (bytes) => socket.setRecvBufferSize(bytes)),
+    enlarge("send", (bytes) => socket.setSendBufferSize(bytes))
+  )
+}
 
 const close = (socket: Dgram.Socket) =>
   Effect.callback<void>((resume) => {
     socket.close(() => resume(Effect.void))
   })
 
-const kindOf = (cause: NodeJS.ErrnoException): Transport.CannotBind["kind"] => {
-  switch (cause.code) {
+const kindOf = (cause: unknown): Transport.CannotBind["kind"] => {
+  switch ((cause as NodeJS.ErrnoException).code) {
     case "EADDRINUSE":
       return "AddressInUse"
     case "EADDRNOTAVAIL":

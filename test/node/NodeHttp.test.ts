@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -52,6 +52,24 @@ describe("NodeHttp", () => {
       const error = yield* Effect.flip(serve({ port }))
       assert.strictEqual(error._tag, "CannotServe")
       assert.strictEqual(error.message, `Cannot serve HTTP on 127.0.0.1:${port}: the port is in use`)
+    }))
+
+  it.live("says that there is no such port", () =>
+    Effect.gen(function*() {
+      for (const port of [-1, 65536, 1.5, NaN]) {
+        assert.strictEqual((yield* Effect.flip(serve({ port })))._tag, "CannotServe", String(port))
+      }
+    }))
+
+  it.live("goes on when a connection cannot be accepted", () =>
+    Effect.gen(function*() {
+      const listen = vi.spyOn(Net.Server.prototype, "listen")
+      const { port } = yield* serve()
+      const [server] = listen.mock.contexts as Array<Net.Server>
+      listen.mockRestore()
+      // Without a listener, Node throws it.
+      server.emit("error", new Error("accept EMFILE"))
+      assert.strictEqual((yield* get(port, "/debug/identity")).status, 200)
     }))
 
   it.live("serves others than this machine only with a token", () =>

@@ -1,11 +1,13 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { createSocket } from "node:dgram"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import { createSocket, Socket } from "node:dgram"
 import { networkInterfaces } from "node:os"
 import * as UdpTransport from "../../src/node/UdpTransport.ts"
-import { Transport } from "../../src/Transport.ts"
+import { CannotBind, Transport } from "../../src/Transport.ts"
 
 const open = (layer: ReturnType<typeof UdpTransport.layer>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Transport))
@@ -22,6 +24,12 @@ const families = [
     ]
     : [])
 ]
+
+const own = { host: "127.0.0.1", port: 0 }
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 describe("UdpTransport", () => {
   for (const [name, layer, host] of families) {
@@ -87,5 +95,59 @@ describe("UdpTransport", () => {
       const closed = yield* Effect.scoped(open(UdpTransport.layer({ host: "127.0.0.1", port: 0 })))
       assert.strictEqual((yield* Effect.flip(closed.send(bytes(0xa4), closed.address)))._tag, "TransportClosed")
       yield* open(UdpTransport.layer(closed.address))
+    }))
+
+  it.live("takes a smaller buffer where the kernel refuses a large one", () =>
+    Effect.gen(function*() {
+      const { setRecvBufferSize } = Socket.prototype
+      const asked: Array<number> = []
+      vi.spyOn(Socket.prototype, "setRecvBufferSize").mockImplementation(function(this: Socket, bytes) {
+        asked.push(bytes)
+        if (bytes > 1 << 20) throw new Error("ENOBUFS")
+        setRecvBufferSize.call(this, bytes)
+      })
+      const a = yield* open(UdpTransport.layer(own))
+      yield* a.send(bytes(0xa4), a.address)
+      assert.strictEqual((yield* a.receive)[0].payload[0], 0xa4)
+      assert.deepStrictEqual(asked, [1 << 21, 1 << 20])
+    }))
+
+  it.live("listens with the usual buffers where the kernel gives no others, and says so in the log", () =>
+    Effect.gen(function*() {
+      const refuse = () => {
+        throw new Error("ENOBUFS")
+      }
+      vi.spyOn(Socket.prototype, "setRecvBufferSize").mockImplementation(refuse)
+      vi.spyOn(Socket.prototype, "setSendBufferSize").mockImplementation(refuse)
+      const logged: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void logged.push(`${logLevel}: ${String(message)}`))
+      const a = yield* open(UdpTransport.layer(own)).pipe(
+        Effect.provide(Logger.layer([logger])),
+        Effect.provideService(References.MinimumLogLevel, "Debug")
+      )
+      yield* a.send(bytes(0xa4), a.address)
+      assert.strictEqual((yield* a.receive)[0].payload[0], 0xa4)
+      assert.deepStrictEqual(logged, [
+        "Debug: The kernel gives no larger receive buffer: Error: ENOBUFS",
+        "Debug: The kernel gives no larger send buffer: Error: ENOBUFS"
+      ])
+    }))
+
+  it.live("fails typed and keeps no socket when something is thrown while it listens", () =>
+    Effect.gen(function*() {
+      for (const port of [-1, 65536, 1.5, NaN]) {
+        assert.instanceOf(yield* Effect.flip(open(UdpTransport.layer({ ...own, port }))), CannotBind, String(port))
+      }
+      const { port } = (yield* Effect.scoped(open(UdpTransport.layer(own)))).address
+      const bind: (options: object, done: () => void) => Socket = Socket.prototype.bind
+      const spy = vi.spyOn(Socket.prototype, "bind").mockImplementation(function(this: Socket, ...args) {
+        Reflect.apply(bind, this, args)
+        throw new Error("refused")
+      })
+      const error = yield* Effect.flip(open(UdpTransport.layer({ ...own, port })))
+      assert.instanceOf(error, CannotBind)
+      assert.include(error.message, "refused")
+      spy.mockRestore()
+      yield* open(UdpTransport.layer({ ...own, port }))
     }))
 })
