@@ -15,6 +15,7 @@ import * as Path from "node:path"
 import * as Address from "../Address.ts"
 import * as Delegation from "../Delegation.ts"
 import * as Hex from "../internal/hex.ts"
+import * as NewFile from "./internal/newFile.ts"
 
 /**
  * @category constants
@@ -93,8 +94,10 @@ const format = (delegation: Delegation.Delegation): string =>
 
 const read = async (path: string): Promise<string | undefined> => {
   try {
-    const { size } = await Fs.stat(path)
-    if (size > maxLength) throw new Error("it is too long")
+    const found = await Fs.stat(path)
+    // Reading a pipe would wait for somebody who writes to it.
+    if (!found.isFile()) throw new Error("it is not a file")
+    if (found.size > maxLength) throw new Error("it is too long")
     return await Fs.readFile(path, "utf8")
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined
@@ -103,11 +106,8 @@ const read = async (path: string): Promise<string | undefined> => {
 }
 
 /** A reader sees the old text or the new one, also after a power cut. */
-const write = async (path: string, text: string): Promise<void> => {
-  const next = `${path}.next`
-  await Fs.writeFile(next, text, { mode: 0o600, flush: true })
-  await Fs.rename(next, path)
-}
+const write = (path: string, text: string): Promise<void> =>
+  NewFile.write(path, text, (temporary) => Fs.rename(temporary, path))
 
 const attempt = <A>(path: string, evaluate: () => Promise<A>): Effect.Effect<A, UnusableDelegationFile> =>
   Effect.uninterruptible(Effect.tryPromise({

@@ -7,12 +7,14 @@
  * key in 64 hex digits and, after a space, the address that it makes; the
  * address may be left out, and guards against damage otherwise.
  *
- * The file is there whole or not at all, belongs to its owner alone (mode
- * 0600), and nothing here ever overwrites one.
+ * The file is there whole or not at all, and nothing here ever overwrites one.
+ * It belongs to its owner alone (mode 0600): as ssh does, we refuse a file of
+ * our own that the system lets others read or change, except on Windows, where
+ * modes mean nothing.
  *
  * @since 0.1.0
  */
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -25,6 +27,7 @@ import type { CannotUnlock } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as Hex from "../internal/hex.ts"
 import * as DelegationFile from "./DelegationFile.ts"
+import * as NewFile from "./internal/newFile.ts"
 
 /**
  * @category constants
@@ -97,6 +100,24 @@ export class DamagedIdentityFile extends Data.TaggedError("DamagedIdentityFile")
 }
 
 /**
+ * Others than the owner can read or change the file, which `mode` says (the
+ * permission bits).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ExposedIdentityFile extends Data.TaggedError("ExposedIdentityFile")<{
+  readonly path: string
+  readonly mode: number
+}> {
+  override get message() {
+    const mode = this.mode.toString(8).padStart(4, "0")
+    return `Others on this machine can read or change ${this.path} (mode ${mode}), and whoever has this key is this ` +
+      `node. Keep it to its owner: chmod 600 ${this.path}`
+  }
+}
+
+/**
  * The file is encrypted, and no passphrase was given.
  *
  * @category errors
@@ -145,6 +166,7 @@ const reasons: { readonly [code: string]: string | undefined } = {
  */
 export type CannotLoad =
   | DamagedIdentityFile
+  | ExposedIdentityFile
   | PassphraseNeeded
   | CannotUnlock
   | CannotAccess
@@ -176,34 +198,39 @@ export const load = (options: Options): Effect.Effect<Kept, NoIdentityFile | Can
  */
 export const loadKey = (
   options: Options
-): Effect.Effect<Kept, NoIdentityFile | DamagedIdentityFile | PassphraseNeeded | CannotUnlock | CannotAccess, Crypto> =>
+): Effect.Effect<Kept, NoIdentityFile | Exclude<CannotLoad, DelegationFile.UnusableDelegationFile>, Crypto> =>
   Effect.gen(function*() {
     const path = Path.join(options.directory, fileName)
-    const bytes = yield* attempt(path, () => read(path))
-    if (bytes === undefined) return yield* new NoIdentityFile({ path })
-    if (typeof bytes === "string") return yield* new DamagedIdentityFile({ path, reason: bytes })
-    if (isSealed(bytes)) {
-      if (options.passphrase === undefined) return yield* new PassphraseNeeded({ path })
-      return { identity: yield* Identity.unseal(bytes, options.passphrase), path, encrypted: true }
-    }
-    const parsed = parse(yield* Crypto, bytes)
-    return typeof parsed === "string"
-      ? yield* new DamagedIdentityFile({ path, reason: parsed })
-      : { identity: parsed, path, encrypted: false }
+    const { bytes, mode } = yield* Effect.flatten(attempt(path, () => read(path)))
+    const parsed = isSealed(bytes) ? undefined : parse(yield* Crypto, bytes)
+    if (typeof parsed === "string") return yield* new DamagedIdentityFile({ path, reason: parsed })
+    if ((mode & 0o077) !== 0) return yield* new ExposedIdentityFile({ path, mode })
+    if (parsed !== undefined) return { identity: parsed, path, encrypted: false }
+    if (options.passphrase === undefined) return yield* new PassphraseNeeded({ path })
+    return { identity: yield* Identity.unseal(bytes, options.passphrase), path, encrypted: true }
   })
 
 /** Bytes; room for comments. */
 const maxLength = 4096
 
-/** The content of the file, undefined if there is none, or why it cannot be an identity. */
-const read = async (path: string): Promise<Uint8Array | string | undefined> => {
+/** What the file holds, and its permission bits as far as they are ours to set. */
+interface Found {
+  readonly bytes: Uint8Array
+  readonly mode: number
+}
+
+/** What is found, or why it cannot be an identity. */
+const read = async (path: string): Promise<Effect.Effect<Found, NoIdentityFile | DamagedIdentityFile>> => {
   try {
     const found = await Fs.stat(path)
     // Reading a pipe would wait for somebody who writes to it.
-    if (!found.isFile()) return "it is not a file"
-    return found.size > maxLength ? "it is too long" : await Fs.readFile(path)
+    if (!found.isFile()) return new DamagedIdentityFile({ path, reason: "it is not a file" })
+    if (found.size > maxLength) return new DamagedIdentityFile({ path, reason: "it is too long" })
+    // Windows has no user ids either.
+    const mode = found.uid === process.getuid?.() ? found.mode & 0o777 : 0
+    return Effect.succeed({ bytes: await Fs.readFile(path), mode })
   } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return undefined
+    if (codeOf(cause) === "ENOENT") return new NoIdentityFile({ path })
     throw cause
   }
 }
@@ -247,8 +274,7 @@ export const create = (
     if (yield* attempt(path, () => exists(path))) return yield* new IdentityFileExists({ path })
     const identity = yield* Identity.generate
     const content = passphrase === undefined ? format(identity) : yield* Identity.seal(identity, passphrase)
-    const suffix = Hex.encode(yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(8)))
-    const written = yield* attempt(path, () => write(directory, path, suffix, content))
+    const written = yield* attempt(path, () => write(directory, path, content))
     return written
       ? { identity, path, encrypted: passphrase !== undefined }
       : yield* new IdentityFileExists({ path })
@@ -297,17 +323,13 @@ const makeDirectory = async (path: string): Promise<void> => {
 }
 
 /** Whether the file could be made; false if there is one. */
-const write = async (directory: string, path: string, suffix: string, content: Uint8Array | string) => {
-  const temporary = `${path}.${suffix}`
+const write = async (directory: string, path: string, content: Uint8Array | string) => {
   try {
-    await Fs.writeFile(temporary, content, { flag: "wx", mode: 0o600, flush: true })
     // A rename would replace what is there, a link never does.
-    await Fs.link(temporary, path)
+    await NewFile.write(path, content, (temporary) => Fs.link(temporary, path))
   } catch (cause) {
     if (codeOf(cause) === "EEXIST") return false
     throw cause
-  } finally {
-    await Fs.rm(temporary, { force: true })
   }
   await syncDirectory(directory)
   return true

@@ -11,6 +11,7 @@ import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as SocketAddress from "../SocketAddress.ts"
 import { Transport } from "../Transport.ts"
+import * as NewFile from "./internal/newFile.ts"
 
 /** Bytes: more than any address has. */
 const maxLength = 256
@@ -58,14 +59,10 @@ const fileIn = (directory: string): string => Path.join(directory, "listening")
 /** The text of a file, empty where there is none to read. */
 const read = (path: string): Effect.Effect<string> =>
   Effect.tryPromise(async () => {
-    const { size } = await Fs.stat(path)
-    return size > maxLength ? "" : await Fs.readFile(path, "utf8")
+    const found = await Fs.stat(path)
+    return found.isFile() && found.size <= maxLength ? await Fs.readFile(path, "utf8") : ""
   }).pipe(Effect.orElseSucceed(() => ""))
 
 /** Whoever reads sees the whole text or nothing. */
 const write = (path: string, text: string) =>
-  Effect.tryPromise(async () => {
-    const next = `${path}.next`
-    await Fs.writeFile(next, text, { mode: 0o600 })
-    await Fs.rename(next, path)
-  })
+  Effect.tryPromise(() => NewFile.write(path, text, (temporary) => Fs.rename(temporary, path)))

@@ -142,6 +142,24 @@ describe("DhtLive with a data directory", () => {
       assert.isUndefined(yield* RunningNode.listening(data))
     }))
 
+  it.live("follows no link that lies where it writes where it listens and which process it is", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const data = join(directory, "data")
+      const elsewhere = join(directory, "elsewhere")
+      Fs.mkdirSync(data)
+      Fs.writeFileSync(elsewhere, "mine")
+      const names = ["listening", "lock.json"]
+      for (const name of names.flatMap((name) => [name, `${name}.next`])) Fs.symlinkSync(elsewhere, join(data, name))
+      const { localAddress } = dht(yield* node(data))
+      assert.deepStrictEqual(yield* RunningNode.listening(data), localAddress)
+      for (const name of names) {
+        const file = Fs.lstatSync(join(data, name))
+        assert.deepStrictEqual([file.isFile(), file.mode & 0o777], [true, 0o600], name)
+      }
+      assert.strictEqual(Fs.readFileSync(elsewhere, "utf8"), "mine")
+    }))
+
   it.live("leaves alone what a node that was started later in the same directory says", () =>
     Effect.gen(function*() {
       const data = yield* temporary

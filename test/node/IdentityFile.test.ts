@@ -29,7 +29,7 @@ const seedOf = (identity: Identity) => Buffer.from(Redacted.value(identity.seed)
 
 /** Puts a file where the identity belongs, and gives back its directory. */
 const holding = (content: string | Uint8Array) =>
-  Effect.tap(temporary, (directory) => Effect.sync(() => Fs.writeFileSync(fileIn(directory), content)))
+  Effect.tap(temporary, (directory) => Effect.sync(() => Fs.writeFileSync(fileIn(directory), content, { mode: 0o600 })))
 
 describe("IdentityFile", () => {
   describe("create", () => {
@@ -213,6 +213,30 @@ describe("IdentityFile", () => {
         Fs.mkdirSync(fileIn(directory))
         const error = yield* Effect.flip(IdentityFile.load({ directory }))
         assert.strictEqual(error._tag, "DamagedIdentityFile")
+      }).pipe(Effect.provide(services)))
+
+    it.effect("refuses a key that others can read or change, and says how to mend it", () =>
+      Effect.gen(function*() {
+        const plain = yield* temporary
+        yield* IdentityFile.create({ directory: plain })
+        const encrypted = yield* temporary
+        yield* IdentityFile.create({ directory: encrypted, passphrase })
+        for (const directory of [plain, encrypted]) {
+          const path = fileIn(directory)
+          for (const [bits, text] of [[0o666, "0666"], [0o644, "0644"], [0o640, "0640"], [0o620, "0620"]] as const) {
+            Fs.chmodSync(path, bits)
+            for (const attempt of [IdentityFile.load, IdentityFile.loadOrCreate]) {
+              const error = yield* Effect.flip(attempt({ directory, passphrase }))
+              assert.strictEqual(error._tag, "ExposedIdentityFile")
+              assert.include(error.message, `(mode ${text})`)
+              assert.include(error.message, `chmod 600 ${path}`)
+            }
+          }
+          for (const bits of [0o600, 0o400]) {
+            Fs.chmodSync(path, bits)
+            yield* IdentityFile.load({ directory, passphrase })
+          }
+        }
       }).pipe(Effect.provide(services)))
 
     it.effect("finds any one digit of the key that changed", () =>

@@ -16,6 +16,7 @@ import * as Fs from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as NewFile from "./newFile.ts"
 import { codeOf, makeDirectory, sqliteBusy, sqliteCannotOpen } from "./stateFile.ts"
 
 /**
@@ -85,7 +86,9 @@ const maxLength = 1024
 const holderIn = (directory: string): Holder => {
   try {
     const path = holderPath(directory)
-    if (Fs.statSync(path).size > maxLength) return {}
+    const found = Fs.statSync(path)
+    // Reading a pipe would wait for somebody who writes to it.
+    if (!found.isFile() || found.size > maxLength) return {}
     const { host, pid } = JSON.parse(Fs.readFileSync(path, "utf8"))
     return { pid: Number.isSafeInteger(pid) ? pid : undefined, host: typeof host === "string" ? host : undefined }
   } catch {
@@ -98,8 +101,7 @@ const say = (directory: string): void => {
   const path = holderPath(directory)
   try {
     Fs.chmodSync(join(directory, "lock.sqlite"), 0o600)
-    Fs.writeFileSync(`${path}.next`, `${JSON.stringify({ pid: process.pid, host: hostname() })}\n`, { mode: 0o600 })
-    Fs.renameSync(`${path}.next`, path)
+    NewFile.replaceSync(path, `${JSON.stringify({ pid: process.pid, host: hostname() })}\n`)
   } catch {
     try {
       Fs.rmSync(path, { force: true })
