@@ -12,7 +12,8 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 
-// Half of what a short command takes is the compiling of its modules, which Node keeps from the second time on.
-Module.enableCompileCache()
+// Half of what a short command takes is the compiling of its modules, which Node keeps from the second time on. Other
+// runtimes, which run this all the same, have no such thing.
+Module.enableCompileCache?.()
 
 await import("./cli/Main.ts")

@@ -217,6 +217,15 @@ describe.concurrent("processes", () => {
       }), 120_000)
   }
 
+  it("start where the runtime keeps no compiled code", () => {
+    const without = `import Module, { syncBuiltinESMExports } from "node:module"
+      delete Module.enableCompileCache
+      syncBuiltinESMExports()`
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(without)}`, "src/bin.ts", "--version"]
+    const { status, stderr } = spawnSync(process.execPath, args)
+    assert.deepStrictEqual({ status, stderr: stderr.toString() }, { status: 0, stderr: "" })
+  })
+
   it.live("keep their identity from one start to the next", () =>
     Effect.gen(function*() {
       const data = yield* temporary

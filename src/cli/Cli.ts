@@ -4,9 +4,11 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -448,7 +450,29 @@ export const command = Command.make("effect-dht").pipe(
   ])
 )
 
-const services = Layer.mergeAll(CliOutput.layerPresenter(Output.presenter), Logger.layer([Output.logger]))
+/** Completions for the shells that have them: not for `sh`, for which Effect prints those of Bash. */
+const completions: typeof GlobalFlag.Completions = GlobalFlag.Action({
+  flag: Flag.ChoiceWithValue("completions", [
+    ["bash", "bash"],
+    ["zsh", "zsh"],
+    ["fish", "fish"],
+    ["powershell", "powershell"],
+    ["pwsh", "powershell"]
+  ]).pipe(
+    Flag.optional,
+    Flag.withMetavar("shell"),
+    Flag.withDescription("Print shell completion script")
+  ),
+  run: GlobalFlag.Completions.run
+})
+
+const services = Layer.mergeAll(
+  CliConfig.layer({
+    builtIns: CliConfig.defaults.builtIns.map((flag) => flag === GlobalFlag.Completions ? completions : flag)
+  }),
+  CliOutput.layerPresenter(Output.presenter),
+  Logger.layer([Output.logger])
+)
 
 const logLevels = [...LogLevel.values, "Warning"] as const
 

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import type { HelpDoc } from "effect/cli/HelpDoc"
 import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
@@ -17,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Json from "../internal/json.ts"
+import * as Help from "./Help.ts"
 
 /**
  * Why a command ends: one line for whoever typed it, and the exit code.
@@ -125,27 +127,38 @@ export const presenter: CliOutput.Presenter = {
     switch (event._tag) {
       case "InvalidInvocation": {
         const help = `see ${event.commandPath.join(" ")} --help`
-        return warn(`${event.errors.map(({ message }) => inOneLine(message)).join("; ")} (${help})`)
+        return warn(`${event.errors.map(inOneLine).join("; ")} (${help})`)
       }
       case "Help":
         // Nobody asked for it: the command lacks its subcommand, and has no result.
-        return event.reason === "Implicit" ? helpAsError(event.helpDoc) : CliOutput.defaultPresenter.present(event)
+        return event.reason === "Implicit" ? help(event.helpDoc, process.stderr) : help(event.helpDoc, process.stdout)
       case "Version":
         return CliOutput.defaultPresenter.present(event)
     }
   }
 }
 
-const inOneLine = (message: string): string => {
-  const [said, ...near] = message.replace(/[.?]$/, "").split(/\s*Did you mean this\?\s*/)
-  return near.length === 0 ? said : `${said}; did you mean ${near.join().split(/\s*\n\s*/).join(" or ")}?`
+const inOneLine = (error: CliError.NonShowHelpErrors): string => {
+  const [said] = error.message.replace(/[.?]$/, "").split(/\s*Did you mean this\?\s*/)
+  const near = error._tag === "UnknownSubcommand"
+    ? error.suggestions.filter((name) => Help.isSlip(error.subcommand, name))
+    : error._tag === "UnrecognizedOption"
+    ? error.suggestions.filter((flag) => Help.isSlip(nameOf(error.option), nameOf(flag)))
+    : []
+  return near.length === 0 ? said : `${said}; did you mean ${near.join(" or ")}?`
 }
 
-const helpAsError = Effect.fnUntraced(function*(doc: HelpDoc) {
+const nameOf = (flag: string): string => flag.replace(/^-+|=.*$/g, "")
+
+/** Cells of a line of help: 80 where no terminal says, and never so many that nobody reads them. */
+const columnsOf = ({ columns, isTTY }: NodeJS.WriteStream): number => isTTY && columns > 0 ? Math.min(columns, 100) : 80
+
+const help = Effect.fnUntraced(function*(doc: HelpDoc, stream: NodeJS.WriteStream) {
   const { canColor } = yield* TerminalCapabilities
   // It is the standard output of which it is known whether it takes colours.
-  const colors = canColor && (process.stderr.isTTY || !process.stdout.isTTY)
-  yield* Console.error(CliOutput.defaultFormatter({ colors }).formatHelpDoc(doc))
+  const colors = canColor && (stream.isTTY || !process.stdout.isTTY)
+  const text = Help.format(doc, { columns: columnsOf(stream), colors })
+  yield* stream === process.stderr ? Console.error(text) : Console.log(text)
 })
 
 /**

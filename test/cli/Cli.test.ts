@@ -102,12 +102,33 @@ describe("effect-dht", () => {
     it.effect("names the environment variable of each flag of a node", () =>
       Effect.gen(function*() {
         const help = (yield* run(["node", "--help"])).out.join("\n")
-        const flags = help.split("GLOBAL FLAGS")[0].split("\n").filter((line) => line.startsWith("  --"))
+        const flags = help.split("GLOBAL FLAGS")[0].replace(/\n {4,}/g, " ").split("\n")
+          .filter((line) => line.startsWith("  --"))
         assert.isAbove(flags.length, 10)
         for (const line of flags) {
           const [, name] = /^ {2}--([a-z-]+)/.exec(line) ?? []
           assert.include(line, `environment: DHT_${name.toUpperCase().replaceAll("-", "_")}`)
         }
+      }))
+
+    it.effect("has lines of at most 80 characters where no terminal says how wide it is", () =>
+      Effect.gen(function*() {
+        for (const command of [[], ...commands]) {
+          const lines = (yield* run([...command, "--help"])).out.join("\n").split("\n")
+          assert.deepStrictEqual(lines.filter((line) => line.length > 80), [], command.join(" "))
+        }
+      }))
+
+    it.effect("prints completions for the shells that have them, and refuses others", () =>
+      Effect.gen(function*() {
+        for (const shell of ["bash", "zsh", "fish", "powershell", "pwsh"]) {
+          const { exitCode, out } = yield* run(["--completions", shell])
+          assert.strictEqual(exitCode, 0)
+          assert.include(out.join("\n"), "effect-dht", shell)
+        }
+        const { error, exitCode, out } = yield* run(["--completions", "sh"])
+        assert.deepStrictEqual({ exitCode, out }, { exitCode: 2, out: [] })
+        assert.include(error.join("\n"), "\"bash\"")
       }))
 
     it.effect("says the version of the package", () =>
@@ -119,9 +140,20 @@ describe("effect-dht", () => {
   })
 
   describe("wrong usage", () => {
+    it.effect("suggests only what is much like it", () =>
+      Effect.gen(function*() {
+        for (const args of [["foo"], ["bar"], ["get"], ["node", "--bob"], ["node", "-x"]]) {
+          const { error, exitCode } = yield* run(args)
+          assert.strictEqual(exitCode, 2)
+          assert.notInclude(error.join("\n"), "did you mean", args.join(" "))
+        }
+      }))
+
     const via = ["--bootstrap", "127.0.0.1:1"]
     const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: string]> = [
       [["nod"], "did you mean node?"],
+      [["tpo"], "did you mean top?"],
+      [["resovle"], "did you mean resolve?"],
       [["publish", "topix"], "did you mean topic?"],
       [["node", "--lisen", "127.0.0.1:0"], "did you mean --listen?"],
       [["node", "--log-format", "xml"], "logfmt"],

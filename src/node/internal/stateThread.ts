@@ -42,6 +42,11 @@ export type Caller = <Name extends keyof Calls>(
 const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
 const program = new URL(`./stateWorker${extension}`, import.meta.url)
 
+/** Where node:sqlite is there but still called an experiment, that is nobody's news. Deno refuses flags it does not have. */
+const quiet = process.allowedNodeEnvironmentFlags?.has("--disable-warning")
+  ? ["--disable-warning=ExperimentalWarning"]
+  : []
+
 /**
  * Starts a thread that ends with the scope. It keeps the process alive only
  * while it has something to do.
@@ -54,8 +59,7 @@ export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
       try: () => {
         const worker = new Worker(program, {
           name: "effect-dht state",
-          // Where node:sqlite is there but still called an experiment, that is nobody's news.
-          execArgv: ["--disable-warning=ExperimentalWarning"]
+          execArgv: quiet
         })
         worker.unref()
         return worker
