@@ -217,6 +217,28 @@ describe.concurrent("processes", () => {
       }), 120_000)
   }
 
+  const { scripts } = JSON.parse(Fs.readFileSync(join(import.meta.dirname, "../package.json"), "utf8"))
+
+  it("take the place of the shell that npm starts, so that signals reach them", () => {
+    for (const name of ["start", "dht", "demo", "example", "test", "test:sim", "soak", "bench"]) {
+      assert.match(scripts[name], /^exec /, name)
+    }
+  })
+
+  it.live(
+    "end in order where they know nothing of a terminal that is closed, as examples do",
+    () =>
+      Effect.gen(function*() {
+        const [, command, ...args] = scripts.example.split(" ")
+        assert.strictEqual(command, "node")
+        const provider = yield* Processes.program(process.execPath, [...args, "examples/discovery-provider.ts"])
+        yield* provider.line(/translates/)
+        yield* provider.kill("SIGHUP")
+        assert.deepInclude(yield* provider.ended, { code: 130, signal: null })
+      }),
+    120_000
+  )
+
   it("start where the runtime keeps no compiled code", () => {
     const without = `import Module, { syncBuiltinESMExports } from "node:module"
       delete Module.enableCompileCache

@@ -17,7 +17,7 @@ const patience = "30 seconds"
 const root = join(import.meta.dirname, "../..")
 
 /** A program as a process of its own, which is killed with the scope if it still runs. */
-const program = (command: string, args: ReadonlyArray<string>) =>
+export const program = (command: string, args: ReadonlyArray<string>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -75,6 +75,8 @@ const program = (command: string, args: ReadonlyArray<string>) =>
           until(`event "${name}"`, () =>
             out.map((line): { readonly [field: string]: string } => JSON.parse(line))
               .find(({ event }) => event === name)),
+        /** The first line that it has printed or will print and that matches. */
+        line: (pattern: RegExp) => until(`line ${pattern}`, () => out.find((line) => pattern.test(line))),
         ended: until("end", () => ended)
       }
     }
