@@ -296,7 +296,8 @@ export const Traffic = Schema.Struct({
   refused_by: Schema.Record(Schema.Literals(refusals), Count).pipe(
     described(
       "The same by reason: an answer that came late or again, one that nobody awaits, no message of the protocol, one " +
-        "of an unknown type, one that is too large, one that is wrongly signed, or more at a time than are taken"
+        "of an unknown type, one that is too large, one from an address that nothing can be sent to, one that is " +
+        "wrongly signed, or more at a time than are taken"
     )
   ),
   completed: Count.pipe(described("Requests of ours that were answered")),

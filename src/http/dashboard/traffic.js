@@ -54,7 +54,7 @@ const reasons = {
   malformed: ["Malformed", "no message of the protocol"],
   unknown_type: ["Unknown type", "a message of a kind this version does not know"],
   too_large: ["Too large", "more bytes than a datagram of the protocol has"],
-  unreachable: ["Unreachable", "from an address that nothing can be sent to"],
+  unreachable: ["Unreachable sender", "from an address that nothing can be sent to"],
   bad_signature: ["Bad signature", "not signed by the sender it names"],
   overload: ["Overload", "more at a time than this node takes"]
 }
