@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { percent, wholePercent } from "./SimulationReport.ts"
 
 /**
  * One line of a plot. A null interrupts it.
@@ -175,13 +176,13 @@ export const bars = ({ mark, shares, title, xName }: BarsOptions): string => {
   const y = (share: number) => plot.bottom - share * plot.height
   const isLate = mark.at > shares.length * 0.6
   return svg(title, "", [
-    ...horizontals([0, 0.25, 0.5, 0.75, 1], y, (share) => `${share * 100} %`),
+    ...horizontals([0, 0.25, 0.5, 0.75, 1], y, percent),
     ...shares.flatMap((share, i) => [
       `<rect class="bar" x="${at(x(i) - slot * 0.32)}" y="${at(y(share))}" width="${at(slot * 0.64)}" height="${
         at(share * plot.height)
       }"/>`,
       ...(share > 0
-        ? [text("value", x(i), y(share) - 4, percent(share))]
+        ? [text("value", x(i), y(share) - 4, wholePercent(share))]
         : []),
       text("x", x(i), plot.bottom + 15, String(i))
     ]),
@@ -190,5 +191,3 @@ export const bars = ({ mark, shares, title, xName }: BarsOptions): string => {
     text(`mark-name${isLate ? " before" : ""}`, x(mark.at) + (isLate ? -5 : 5), box.top + 40, mark.name)
   ])
 }
-
-const percent = (share: number): string => share < 0.001 ? "<0.1 %" : `${Number((share * 100).toPrecision(2))} %`

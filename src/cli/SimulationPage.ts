@@ -26,7 +26,7 @@ interface Over extends Pick<Plot.LinesOptions, "from" | "to" | "format"> {
   readonly tick?: Figure["format"] | undefined
 }
 
-const share = (value: number): string => `${Number((value * 100).toFixed(2))} %`
+const share = (value: number): string => Report.percent(value)
 const count = (value: number): string => Report.figure(value)
 const millis = (value: number): string => `${Report.figure(value)} ms`
 

@@ -19,14 +19,35 @@ export const figure = (value: number | null): string => {
   return String(Number(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 4)))
 }
 
+/** Digits after the point with which every share is told from 0 and 1. */
+const maxDigits = 15
+
+const inPercent = (share: number, digits: number): string => {
+  const text = (share * 100).toFixed(digits)
+  const isMisleading = Number(text) === 0 && share > 0 || Number(text) === 100 && share < 1
+  return isMisleading && digits < maxDigits
+    ? inPercent(share, digits + 1)
+    : `${text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "")} %`
+}
+
 /**
- * A share, in percent.
+ * A share (0 to 1) in percent, or a dash where there is none: `99.87 %`. It has
+ * as many digits as needed for nothing but none to be 0 % and nothing but all
+ * to be 100 %.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const percent = (share: number | null): string =>
-  share === null ? "–" : `${Number((share * 100).toFixed(share > 0.999 && share < 1 ? 3 : 2))} %`
+export const percent = (share: number | null): string => share === null ? "–" : inPercent(share, share > 0.999 ? 3 : 2)
+
+/**
+ * The same without digits that are not needed for that, where there is little
+ * room.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const wholePercent = (share: number): string => inPercent(share, 0)
 
 /**
  * Seconds as `1 h 5 min`, `3 min 20 s` or `12.3 s`.
@@ -156,12 +177,12 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
  * @category conversions
  * @since 0.1.0
  */
-export const judged = ({ atLeast, atMost, holds, measured, unit, what }: Expectation) => {
-  const show = unit === "Share" ? percent : figure
+export const judged = ({ atLeast, atMost, holds, measured, of, unit, what }: Expectation) => {
+  const show = (value: number | null) => unit === "Share" ? percent(value) : figure(value)
   return {
     what,
     state: measured === null ? "not judged" : holds ? "holds" : "broken",
-    measured: show(measured),
+    measured: of === null ? show(measured) : `${show(measured)} of ${figure(of)}`,
     bound: atLeast === null ? `at most ${show(atMost)} expected` : `at least ${show(atLeast)} expected`
   }
 }

@@ -123,6 +123,8 @@ export interface Expectation {
   readonly atMost: number | null
   /** Null when the run had nothing to judge it by. */
   readonly measured: number | null
+  /** How many a share is of; null for a number. */
+  readonly of: number | null
   readonly holds: boolean
 }
 
@@ -184,19 +186,24 @@ export const expectationsOf = (
   violations: ReadonlyArray<string> | undefined
 ): ReadonlyArray<Expectation> => {
   const calm = intervals.filter((interval) => interval.calm)
-  const share = (of: (interval: Interval) => { readonly asked: number; readonly found: number }): number | null => {
+  const share = (
+    what: string,
+    counts: (interval: Interval) => { readonly asked: number; readonly found: number }
+  ): Expectation => {
     const [asked, found] = calm.reduce(
-      ([asked, found], interval) => [asked + of(interval).asked, found + of(interval).found],
+      ([asked, found], interval) => [asked + counts(interval).asked, found + counts(interval).found],
       [0, 0]
     )
-    return asked === 0 ? null : found / asked
+    const judged = atLeast(`${what} in calm times`, expectedShare, asked === 0 ? null : found / asked)
+    return { ...judged, unit: "Share", of: asked === 0 ? null : asked }
   }
-  const atLeast = (what: string, unit: Expectation["unit"], bound: number, measured: number | null): Expectation => ({
+  const atLeast = (what: string, bound: number, measured: number | null): Expectation => ({
     what,
-    unit,
+    unit: "Number",
     atLeast: bound,
     atMost: null,
     measured,
+    of: null,
     holds: measured === null || measured >= bound
   })
   const atMost = (what: string, bound: number, measured: number | null): Expectation => ({
@@ -205,13 +212,14 @@ export const expectationsOf = (
     atLeast: null,
     atMost: bound,
     measured,
+    of: null,
     holds: measured === null || measured <= bound
   })
   return [
-    atLeast("Announced endpoints that lookups find", "Share", expectedShare, share(({ resolve }) => resolve)),
-    atLeast("Offers under topics that lookups find", "Share", expectedShare, share(({ discover }) => discover)),
-    atLeast("Announced records that probes find", "Share", expectedShare, share(({ probes }) => probes)),
-    atLeast("Copies of the record that has the fewest", "Number", 1, totals.copies.min),
+    share("Announced endpoints that lookups find", ({ resolve }) => resolve),
+    share("Offers under topics that lookups find", ({ discover }) => discover),
+    share("Announced records that probes find", ({ probes }) => probes),
+    atLeast("Copies of the record that has the fewest", 1, totals.copies.min),
     atMost(
       "Hops of 99 % of lookups, against log2 of the nodes",
       Math.max(2, Math.ceil(Math.log2(nodes))),

@@ -10,6 +10,8 @@ import * as Cli from "../../src/cli/Cli.ts"
 import { bar } from "../../src/cli/commands/Simulate.ts"
 import * as Page from "../../src/cli/SimulationPage.ts"
 import * as Report from "../../src/cli/SimulationReport.ts"
+import { expectationsOf, type Interval, type Totals } from "../../src/testing/Measurement.ts"
+import type { Scenario } from "../../src/testing/Scenario.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 
 const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
@@ -228,9 +230,41 @@ describe("the report", () => {
       ["–", "0", "0.0001", "0.5", "1.23", "12.3", "123", "1\u00a0235", "1\u00a0234\u00a0567"]
     )
     assert.deepStrictEqual([null, 0, 0.5, 0.99994, 1].map(Report.percent), ["–", "0 %", "50 %", "99.994 %", "100 %"])
+    assert.deepStrictEqual([0, 0.123, 767 / 768, 1].map(Report.wholePercent), ["0 %", "12 %", "99.9 %", "100 %"])
     assert.deepStrictEqual(
       [0, 1.23, 59.4, 60, 95, 3600, 5430].map(Report.duration),
       ["0 s", "1.2 s", "59 s", "1 min", "1 min 35 s", "1 h", "1 h 30 min"]
     )
+  })
+
+  it("calls nothing but all 100 %, and nothing but none 0 %", () => {
+    for (const all of [768, 20_000, 1e6, 1e9]) {
+      for (const show of [Report.percent, Report.wholePercent]) {
+        assert.match(show((all - 1) / all), /^99\.\d+ %$/)
+        assert.match(show(1 / all), /^0\.0*[1-9]\d* %$/)
+      }
+    }
+    const count = { joined: 10, nodes: 10, ofHours: 24, phase: "Running" } as const
+    assert.notInclude(bar({ ...count, hours: 23.99 }, 0), "24.0 of")
+    assert.notInclude(bar({ ...count, hours: 23.99 }, 0), "#".repeat(24))
+  })
+
+  it("says of how many it judges a share, for the page has another one of the whole run", () => {
+    const interval = (calm: boolean, asked: number, found: number) => ({
+      calm,
+      resolve: { asked, found },
+      discover: { asked: 0, found: 0 },
+      probes: { asked: 0, found: 0 }
+    })
+    const totals = { copies: { min: 8 }, resolve: { p99Hops: 2 } }
+    const [endpoints, offers] = expectationsOf(
+      { nodes: 100 } as Scenario,
+      [interval(false, 48, 48), interval(true, 720, 719)] as ReadonlyArray<unknown> as ReadonlyArray<Interval>,
+      totals as unknown as Totals,
+      undefined
+    ).map(Report.judged)
+    assert.strictEqual(endpoints.measured, "99.86 % of 720")
+    assert.include(endpoints.what, "calm")
+    assert.strictEqual(offers.measured, "–")
   })
 })

@@ -35,8 +35,11 @@ export const bar = (progress: Simulation.Progress, elapsedSeconds: number): stri
   const { hours, joined, nodes, ofHours, phase } = progress
   const isStarting = phase === "Starting"
   const done = isStarting ? joined / nodes : hours / ofHours
-  const full = Math.round(done * barWidth)
-  const what = isStarting ? `${joined} of ${nodes} nodes joined` : `${hours.toFixed(1)} of ${ofHours} virtual hours`
+  // Rounded down: what is not done does not look done.
+  const full = Math.floor(done * barWidth)
+  const what = isStarting
+    ? `${joined} of ${nodes} nodes joined`
+    : `${(Math.floor(hours * 10) / 10).toFixed(1)} of ${ofHours} virtual hours`
   const left = elapsedSeconds * (1 - done) / done
   const about = isStarting || done < 0.02 || elapsedSeconds < 3 ? "" : `, about ${Report.duration(left)} left`
   return `[${"#".repeat(full)}${".".repeat(barWidth - full)}] ${what}${about}`

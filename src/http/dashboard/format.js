@@ -11,8 +11,19 @@ export const integer = (value) => integers.format(value)
 /** @param {number} value */
 export const fraction = (value) => fractions.format(value)
 
-/** @param {number} value 0 to 1 */
-export const percent = (value) => `${integer(value * 100)} %`
+/**
+ * With as many digits as needed for nothing but none to be 0 % and nothing but
+ * all to be 100 %.
+ *
+ * @param {number} share 0 to 1
+ * @param {number} [digits]
+ * @returns {string}
+ */
+export const percent = (share, digits = 0) => {
+  const value = Number((share * 100).toFixed(digits))
+  const isMisleading = value === 0 && share > 0 || value === 100 && share < 1
+  return isMisleading && digits < 15 ? percent(share, digits + 1) : `${value} %`
+}
 
 /**
  * The beginning of an id, which tells it apart from most.
