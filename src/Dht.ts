@@ -134,6 +134,7 @@ export class Dht extends Context.Service<Dht, {
     address: Address,
     options?: Pick<Query.FindOptions, "quorum">
   ) => Effect.Effect<Query.Resolved, Query.NoEndpoint>
+  readonly resolveAll: Query.Query["Service"]["resolveAll"]
   /** Who published under a topic. */
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
@@ -263,6 +264,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
     findRecords: query.findRecords,
     aggregateRecords: query.aggregateRecords,
     resolve: (address, options) => query.resolve(NodeId.fromAddress(address), options),
+    resolveAll: query.resolveAll,
     discover: discovery.discover,
     watchTopic: discovery.watchTopic,
     ping,

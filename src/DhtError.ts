@@ -76,13 +76,34 @@ export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{
 }
 
 /**
+ * A field of a payload that does not fit: it is longer than it may be by
+ * itself, or than the other fields leave room for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Excess {
+  /** The member of the payload. */
+  readonly field: string
+  /** Of a text in UTF-8; of a list or a map, what it takes when encoded. */
+  readonly size: number
+  /** How much fits. */
+  readonly limit: number
+  readonly unit: "bytes" | "characters" | "entries"
+}
+
+/**
  * The record is malformed, wrongly signed, from the future, or may not be
- * where it was put.
+ * where it was put. `excess` is there where a payload to be signed was too
+ * long.
  *
  * @category errors
  * @since 0.1.0
  */
-export class InvalidRecord extends Data.TaggedError("InvalidRecord")<{ readonly reason: string }> {
+export class InvalidRecord extends Data.TaggedError("InvalidRecord")<{
+  readonly reason: string
+  readonly excess?: Excess | undefined
+}> {
   override get message() {
     return `Invalid record: ${this.reason}`
   }
@@ -128,9 +149,15 @@ export class StaleRecord extends Data.TaggedError("StaleRecord")<{
 export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
   readonly size: number
   readonly limit: number
+  /** The field to blame, where it is known. */
+  readonly excess?: Excess | undefined
 }> {
   override get message() {
-    return `The record is ${this.size} bytes, and at most ${this.limit} can be resolved`
+    const { excess, limit, size } = this
+    const said = `The record is ${size} bytes, and at most ${limit} can be resolved`
+    return excess === undefined
+      ? said
+      : `${said}: ${excess.field} is too long, ${excess.size} ${excess.unit}, and at most ${excess.limit} fit`
   }
 }
 

@@ -6,9 +6,10 @@
 import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
-import { InvalidRecord } from "./DhtError.ts"
+import { type Excess, InvalidRecord } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
-import { readEndpoint } from "./internal/payload.ts"
+import * as Fields from "./internal/fields.ts"
+import { limits, readEndpoint } from "./internal/payload.ts"
 import * as internal from "./internal/record.ts"
 import type { SignedRecord } from "./Record.ts"
 
@@ -138,7 +139,7 @@ export const encode = (payload: EndpointPayload): Uint8Array => {
 
 /**
  * Signs an endpoint record. `timestamp` is in Unix seconds, `ttl` in seconds
- * and at least 1. A key that is not the address's needs an encoded delegation
+ * and at least 1. Where a field does not fit, the error names it. A key that is not the address's needs an encoded delegation
  * from the address.
  *
  * @category constructors
@@ -152,8 +153,32 @@ export const sign = (options: {
   readonly timestamp: bigint
   readonly ttl: number
   readonly delegation?: Uint8Array | undefined
-}): Result.Result<SignedRecord, InvalidRecord> =>
-  Result.flatMap(
-    internal.written(() => encode(options.payload)),
-    (payload) => internal.seal({ ...options, type: internal.RecordType.endpoint, payload })
-  )
+}): Result.Result<SignedRecord, InvalidRecord> => {
+  const tooLong = fault(options.payload)
+  return tooLong === undefined
+    ? Result.flatMap(
+      internal.written(() => encode(options.payload)),
+      (payload) => internal.seal({ ...options, type: internal.RecordType.endpoint, payload })
+    )
+    : Result.fail(tooLong)
+}
+
+const fault = ({ signal, signals, turns }: EndpointPayload): InvalidRecord | undefined => {
+  const { atMostBytes, atMostEntries } = Fields
+  const entries = atMostEntries("signals", signals, limits.signals) ??
+    atMostEntries("turns", turns, limits.turns)
+  if (entries !== undefined) return entries
+  return [...signals, signal].map((text) => atMostBytes("signals", text, limits.signal)).find(Boolean) ??
+    turns.map((text) => atMostBytes("turns", text, limits.turn)).find(Boolean)
+}
+
+/**
+ * The field to blame where a record is `over` bytes too long.
+ *
+ * @internal
+ */
+export const excess = (payload: EndpointPayload, over: number): Excess | undefined => {
+  const { endpoints, signals, turns } = payload
+  const size = encode(payload).length
+  return Fields.fit({ endpoints, signals, turns }, size, size - over)?.excess
+}

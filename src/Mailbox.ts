@@ -19,6 +19,7 @@ import * as Address from "./Address.ts"
 import { CannotDecrypt, InvalidRecord } from "./DhtError.ts"
 import type { Identity } from "./Identity.ts"
 import * as Cbor from "./internal/cbor.ts"
+import { tooLong } from "./internal/fields.ts"
 
 /**
  * A mailbox record's payload: who may read it, who wrote it, and the encrypted
@@ -45,12 +46,20 @@ export interface Note {
 export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as const
 
 /**
- * The longest payload in bytes. It leaves 389 bytes for the body of a message.
+ * The longest payload in bytes.
  *
  * @category constants
  * @since 0.1.0
  */
 export const maxPayload = 512
+
+/**
+ * The longest body of a message in bytes; one less where its type is above 23.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxBody = 389
 
 /**
  * Reads a payload, of which the note's bytes are views. It does not look into
@@ -111,7 +120,7 @@ export const encode = (note: Note): Uint8Array => {
  * Encrypts a message and returns the payload that carries it. The randomness
  * is given: 32 bytes of `ephemeralSeed` and 12 of `nonce`, fresh for each note.
  * `recipientPublicKey` is the recipient's Ed25519 key (32 bytes); `type` is at
- * most 255. Fails if that key cannot be used or the body does not fit;
+ * most 255. Fails if that key cannot be used, or the body does not fit;
  * randomness of another length throws a `RangeError`.
  *
  * @category encryption
@@ -133,11 +142,11 @@ export const seal = (options: {
   const secret = agree(ephemeralSeed, () => ed25519.utils.toMontgomery(options.recipientPublicKey))
   if (secret === undefined) return invalid("the recipient's public key cannot be encrypted to")
   if (!isType(options.type)) return invalid(`${options.type} is no message type: 0 to 255 are`)
+  const limit = maxBody - (Cbor.uintSize(options.type) - 1)
+  const size = options.body.length
+  if (size > limit) return Result.fail(tooLong({ field: "body", size, limit, unit: "bytes" }))
   const ciphertext = gcm(keyOf(secret, sender, recipient), nonce).encrypt(encodeMessage(options.type, options.body))
-  const payload = encode({ recipient, sender, ephemeralPublicKey, ciphertext, nonce })
-  return payload.length <= maxPayload
-    ? Result.succeed(payload)
-    : invalid(`the note would be ${payload.length} bytes, at most ${maxPayload} may be`)
+  return Result.succeed(encode({ recipient, sender, ephemeralPublicKey, ciphertext, nonce }))
 }
 
 /**

@@ -11,7 +11,8 @@ import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { InvalidRecord } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
-import { readProfile } from "./internal/payload.ts"
+import * as Fields from "./internal/fields.ts"
+import { limits, readProfile } from "./internal/payload.ts"
 import * as internal from "./internal/record.ts"
 import * as Text from "./internal/text.ts"
 import type { SignedRecord } from "./Record.ts"
@@ -102,7 +103,7 @@ export const encode = (payload: ProfilePayload): Uint8Array => {
 
 /**
  * Signs a profile record. `timestamp` is in Unix seconds, `ttl` in seconds and
- * at least 1. A key that is not the address's needs an encoded delegation from
+ * at least 1. Where the payload does not fit, the error names the field. A key that is not the address's needs an encoded delegation from
  * the address.
  *
  * @category constructors
@@ -119,6 +120,9 @@ export const sign = (options: {
 }): Result.Result<SignedRecord, InvalidRecord> => {
   const payload = internal.written(() => encode(options.payload))
   if (Result.isFailure(payload)) return Result.fail(payload.failure)
+  const { version: _, ...fields } = options.payload
+  const tooLong = Fields.fit(fields, payload.success.length, limits.profile)
+  if (tooLong !== undefined) return Result.fail(tooLong)
   // No holder checks a profile, so its signer does.
   const read = decode(payload.success)
   return Result.isFailure(read)

@@ -151,9 +151,19 @@ const make = Effect.gen(function*() {
   return Publisher.of({
     publish,
     publishEndpoint: ({ ttl = defaultTtl, ...endpoint }) =>
-      signed((stamped) =>
-        Result.flatMap(Endpoint.parse(endpoint), (payload) => Endpoint.sign({ ...stamped, ttl, payload }))
-      ),
+      Effect.flatMap(Effect.fromResult(Endpoint.parse(endpoint)), (payload) =>
+        Effect.mapError(
+          signed((stamped) => Endpoint.sign({ ...stamped, ttl, payload })),
+          // Nothing but the record's own limit bounds the list of endpoints.
+          (error) =>
+            error._tag === "RecordTooLarge"
+              ? new RecordTooLarge({
+                size: error.size,
+                limit: error.limit,
+                excess: Endpoint.excess(payload, error.size - error.limit)
+              })
+              : error
+        )),
     publishTopic: ({ ttl = Topic.defaultTtl, ...topic }) =>
       signed(
         (stamped) => Topic.sign({ ...stamped, ttl, payload: Topic.make(topic) }),

@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import type { Address } from "./Address.ts"
 import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -29,7 +30,7 @@ import type { OngoingQuery } from "./internal/nodeEvents.ts"
 import { RecordSet } from "./internal/recordSet.ts"
 import { freshMillis } from "./internal/routingTable.ts"
 import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
-import type { NodeId } from "./NodeId.ts"
+import { fromAddress as nodeIdOf, type NodeId } from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
@@ -175,6 +176,14 @@ export class Query extends Context.Service<Query, {
     target: NodeId,
     options?: Pick<FindOptions, "quorum">
   ) => Effect.Effect<Resolved, NoEndpoint>
+  /**
+   * All that an address says of itself: the newest record of each type that it
+   * published at its own key, by type. What others left there (mail) does not
+   * count, and does not keep anything of it from being found.
+   */
+  readonly resolveAll: (
+    address: Address
+  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
   /**
    * The walk itself: without `find` it asks for nodes only. `watch` is told what
    * happens to this walk, at once, and must not throw.
@@ -398,11 +407,30 @@ const make = Effect.gen(function*() {
     return { ...payload, record }
   })
 
+  /** Types that are asked for by name: an answer holds only so much, and mail to the address may fill it. */
+  const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
+
+  const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {
+    const target = nodeIdOf(address)
+    const walks = yield* Effect.forEach(named, (type) => walk(target, { type }), { concurrency: "unbounded" })
+    const newest = new Map<number, Record.SignedRecord>()
+    for (const record of walks.flatMap(({ records }) => records)) {
+      if (record.address !== address || Record.category(record.type) !== "sovereign") continue
+      const known = newest.get(record.type)
+      if (known === undefined || Record.isNewer(record, known)) newest.set(record.type, record)
+    }
+    const records = Array.from(newest.values()).sort((a, b) => a.type - b.type)
+    return Arr.isReadonlyArrayNonEmpty(records)
+      ? records
+      : yield* new NoMatchingRecords({ target, type: 0, answered: answeredOf(walks[0].trace) })
+  })
+
   return Query.of({
     findNode: (target) => Effect.map(walk(target), ({ closest }) => closest),
     findRecords,
     aggregateRecords,
     resolve,
+    resolveAll,
     walk
   })
 })

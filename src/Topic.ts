@@ -9,7 +9,8 @@ import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { InvalidRecord, InvalidTopic } from "./DhtError.ts"
 import * as Cbor from "./internal/cbor.ts"
-import { readMeta, readTopic } from "./internal/payload.ts"
+import * as Fields from "./internal/fields.ts"
+import { limits, readMeta, readTopic } from "./internal/payload.ts"
 import * as internal from "./internal/record.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
@@ -159,7 +160,8 @@ export const encode = (payload: TopicPayload): Uint8Array => {
 /**
  * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to
  * {@link maxTtl}. A key that is not the address's needs an encoded delegation
- * from the address. Fails where nobody could read the payload again.
+ * from the address. Fails where nobody could read the payload again, and names
+ * the field where one is too long.
  *
  * @category constructors
  * @since 0.1.0
@@ -178,11 +180,17 @@ export const sign = (options: {
   if (ttl > maxTtl) return invalid(`ttl ${ttl} is longer than ${maxTtl} seconds`)
   const payload = internal.written(() => encode(options.payload))
   if (Result.isFailure(payload)) return Result.fail(payload.failure)
+  const tooLong = excess(options.payload, payload.success.length)
+  if (tooLong !== undefined) return Result.fail(tooLong)
   const read = decode(payload.success)
   return Result.isFailure(read)
     ? Result.fail(read.failure)
     : internal.seal({ ...options, ttl, type: internal.RecordType.topic, payload: payload.success })
 }
+
+const excess = ({ version: _, ...fields }: TopicPayload, size: number): InvalidRecord | undefined =>
+  Fields.atMostCharacters("brief", fields.brief, limits.briefCodePoints) ??
+    Fields.fit(fields, size, limits.topic)
 
 /**
  * Whether the payload's own topic is the one whose records live at `key`.

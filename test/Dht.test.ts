@@ -10,6 +10,7 @@ import type { Contact } from "../src/Contact.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Mailbox from "../src/Mailbox.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as Profile from "../src/Profile.ts"
 import * as Query from "../src/Query.ts"
 import * as Record from "../src/Record.ts"
 import * as Rpc from "../src/Rpc.ts"
@@ -226,6 +227,9 @@ describe("Dht", () => {
         )
         assert.strictEqual(error._tag, "RecordTooLarge")
         assert.strictEqual((yield* network.dht(node).stats).keys, 0)
+        const excess = error._tag === "RecordTooLarge" ? error.excess : undefined
+        assert.deepInclude(excess, { field: "endpoints", size: 1000, unit: "bytes" })
+        yield* network.dht(node).publishEndpoint({ endpoints: ["x".repeat(excess?.limit ?? 0)] })
       }).pipe(onNetwork))
 
     it.effect("refuses what is older than what is held", () =>
@@ -251,6 +255,40 @@ describe("Dht", () => {
   })
 
   describe("finding records", () => {
+    it.effect("finds the newest of each type that an address says of itself, however much mail is at its key", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        const [owner, writer, asker] = nodes.map(network.dht)
+        yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })
+        for (const name of ["An", "Ann"]) yield* owner.publishProfile({ name })
+        yield* TestClock.adjust("5 seconds")
+        for (let i = 0; i < 8; i++) {
+          const body = new Uint8Array(300).fill(i)
+          yield* writer.mail.send({ recipient: owner.address, type: 3, body })
+        }
+        yield* owner.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
+        yield* TestClock.adjust("5 seconds")
+        const found = yield* asker.resolveAll(owner.address)
+        assert.deepStrictEqual(found.map(({ type }) => type), [
+          Record.RecordType.endpoint,
+          Record.RecordType.profile,
+          0x07
+        ])
+        assert.strictEqual(Result.getOrThrow(Profile.decode(found[1].payload)).name, "Ann")
+        assert.isTrue(found.every(({ address }) => address === owner.address))
+      }).pipe(onNetwork))
+
+    it.effect("finds nothing of an address that has published nothing, whatever others left at its key", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        const [owner, other, asker] = nodes.map(network.dht)
+        yield* other.publishCustom({ type: 0x81, payload: Uint8Array.of(1), key: owner.nodeId })
+        yield* TestClock.adjust("1 second")
+        const error = yield* Effect.flip(asker.resolveAll(owner.address))
+        assert.strictEqual(error._tag, "NoMatchingRecords")
+        assert.strictEqual(error.answered, 9)
+      }).pipe(onNetwork))
+
     it.effect("fails with NoEndpoint, and how many nodes were asked, where nothing is published", () =>
       Effect.gen(function*() {
         const nodes = yield* build(10)

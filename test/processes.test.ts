@@ -102,6 +102,12 @@ describe.concurrent("processes", () => {
       const { messages } = printed(
         yield* Processes.run("mailbox", "read", "--data", b.data, "--bootstrap", c.listen, "--json")
       )
+      yield* Processes.run("publish", "profile", "--name", "Cleo", "--data", c.data, "--bootstrap", a.listen)
+      // Without an endpoint there is something all the same.
+      const { endpoints, records } = printed(
+        yield* Processes.run("resolve", c.address, "--bootstrap", a.listen, "--json")
+      )
+      assert.deepStrictEqual([endpoints, records[0].kind, records[0].payload.name], [[], "profile", "Cleo"])
       assert.deepStrictEqual(
         messages.map(({ sender, text }: { readonly sender: string; readonly text: string }) => [sender, text]),
         [[c.address, "hello"]]

@@ -96,7 +96,10 @@ const resolve = Command.make(
   { address: Options.address, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
-  Command.withDescription("Find out where an address can be reached"),
+  Command.withDescription(
+    "Show all that an address has published of itself: where it can be reached, its profile, and records of other types"
+  ),
+  Command.withShortDescription("Show where an address can be reached, and what else it says"),
   Command.withExamples([
     { command: "effect-dht resolve a0… --bootstrap dht.example.net:4121" },
     { command: "effect-dht resolve a0… --data ./data", description: "Through the node that runs here" }
@@ -150,11 +153,15 @@ const common = {
   json: Options.json
 }
 
-const about = {
+/** Who an agent is, where `bound` says how long its brief may be. */
+const about = (bound: string) => ({
   name: Flag.String("name").pipe(Flag.withDescription("What the agent is called"), Flag.withDefault("")),
-  brief: Flag.String("brief").pipe(Flag.withDescription("What it does, in a sentence"), Flag.withDefault("")),
+  brief: Flag.String("brief").pipe(
+    Flag.withDescription(`What it does, in a sentence${bound}`),
+    Flag.withDefault("")
+  ),
   protocol: Flag.String("protocol").pipe(Flag.withDescription("What it speaks; repeatable"), Flag.atLeast(0))
-}
+})
 
 const publishEndpoint = Command.make(
   "endpoint",
@@ -174,7 +181,10 @@ const publishEndpoint = Command.make(
   },
   handler(() => import("./commands/Publish.ts").then(({ endpoint }) => endpoint))
 ).pipe(
-  Command.withDescription("Publish where an agent can be reached"),
+  Command.withDescription(
+    "Publish where an agent can be reached. All endpoints take at most some 850 bytes together"
+  ),
+  Command.withShortDescription("Publish where an agent can be reached"),
   Command.withExamples([{
     command: "effect-dht publish endpoint --endpoint quic://203.0.113.5:4121 --data ./data --ttl 86400",
     description: "For a day"
@@ -185,13 +195,16 @@ const publishTopic = Command.make(
   "topic",
   {
     topic: Options.topic,
-    ...about,
+    ...about(" of at most 140 characters"),
     tag: Flag.String("tag").pipe(Flag.withDescription("A word to filter by; repeatable"), Flag.atLeast(0)),
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
 ).pipe(
-  Command.withDescription("Publish what an agent offers under a topic"),
+  Command.withDescription(
+    "Publish what an agent offers under a topic. The topic and all that is said take at most 512 bytes together"
+  ),
+  Command.withShortDescription("Publish what an agent offers under a topic"),
   Command.withExamples([{
     command: "effect-dht publish topic translate --name Ann --protocol a2a --tag de --tag fr --data ./data"
   }])
@@ -200,13 +213,15 @@ const publishTopic = Command.make(
 const publishProfile = Command.make(
   "profile",
   {
-    ...about,
+    ...about(""),
     skill: Flag.String("skill").pipe(Flag.withDescription("What it can do; repeatable"), Flag.atLeast(0)),
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
 ).pipe(
-  Command.withDescription("Publish who an agent is, which is also enough for it to get mail"),
+  Command.withDescription(
+    "Publish who an agent is, which is also enough for it to get mail. All that is said takes at most 700 bytes together"
+  ),
   Command.withShortDescription("Publish who an agent is"),
   Command.withExamples([{
     command: "effect-dht publish profile --name Ann --brief \"Translates letters\" --skill translation --data ./data"
@@ -236,7 +251,10 @@ const send = Command.make(
     "Leave an encrypted message for an address that has published a record of its own, such as a profile or an endpoint"
   ),
   Command.withShortDescription("Leave an encrypted message for an address"),
-  Command.withExamples([{ command: "effect-dht mailbox send a0… \"See you at noon\" --data ./data" }])
+  Command.withExamples([
+    { command: "effect-dht mailbox send a0… \"See you at noon\" --data ./data" },
+    { command: "date | effect-dht mailbox send a0… - --data ./data", description: "What another command prints" }
+  ])
 )
 
 const read = Command.make(
@@ -330,7 +348,10 @@ const decode = Command.make(
   handler(() => import("./commands/Record.ts").then(({ decode }) => decode))
 ).pipe(
   Command.withDescription("Show what a record says, and whether its signature, time and authority hold"),
-  Command.withExamples([{ command: "effect-dht record decode \"$(cat record.hex)\"" }])
+  Command.withExamples([
+    { command: "effect-dht record decode a801…" },
+    { command: "effect-dht record decode - < record.hex", description: "From a file" }
+  ])
 )
 
 const record = Command.make("record").pipe(

@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import type { Host } from "../NameResolver.ts"
 import type * as Settings from "../node/internal/settings.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
+import * as Input from "./Input.ts"
 
 /** Reads a text with a parser that is loaded first, and says where a wrong one is from. */
 const read = <A>(where: string, text: string, load: () => Promise<Settings.Parse<A>>) =>
@@ -403,20 +404,36 @@ export const topic = Argument.String("topic").pipe(
 /** Bytes of text that fit into one message. */
 const maxText = 389
 
+/** What Node makes of bytes in an argument that are not UTF-8. */
+const replacement = "\ufffd"
+
 /**
- * The text of a message.
+ * The text of a message, in UTF-8.
  *
  * @category arguments
  * @since 0.1.0
  */
 export const text = Argument.String("text").pipe(
-  Argument.withDescription(`The message, at most ${maxText} bytes of UTF-8`),
-  Argument.mapEffect((text) => {
-    const size = new TextEncoder().encode(text).length
-    return size >= 1 && size <= maxText
-      ? Effect.succeed(text)
-      : new CliError.ValidationError({ message: `The text has ${size} bytes: write 1 to ${maxText}` })
-  })
+  Argument.withDescription(
+    `The message, at most ${maxText} bytes of UTF-8; - or nothing takes it from the standard input, as it is`
+  ),
+  Argument.optional,
+  Argument.mapEffect((argument) =>
+    Effect.gen(function*() {
+      const bytes = yield* Input.bytesOf("text", argument)
+      const said = Option.getOrElse(argument, () => "-")
+      const isText = said === "-" ? Input.textOf(bytes) !== undefined : !said.includes(replacement)
+      if (!isText) {
+        return yield* new CliError.ValidationError({
+          message:
+            "The text is not UTF-8, and a message of other bytes could not be read: encode them, in Base64 for one"
+        })
+      }
+      return bytes.length >= 1 && bytes.length <= maxText
+        ? bytes
+        : yield* new CliError.ValidationError({ message: `The text has ${bytes.length} bytes: write 1 to ${maxText}` })
+    })
+  )
 )
 
 /**
@@ -486,16 +503,29 @@ export const delegation = Argument.String("delegation").pipe(
  * @since 0.1.0
  */
 export const hex = Argument.String("hex").pipe(
-  Argument.withDescription("The bytes in hex digits; 0x in front and white space are ignored"),
-  Argument.mapEffect(parsed(async () => {
-    const { decode } = await import("../internal/hex.ts")
-    return (text) => {
-      const digits = text.replace(/\s/g, "").replace(/^0x/i, "").toLowerCase()
-      return !/^[0-9a-f]+$/.test(digits)
-        ? Result.fail("The record is not written in hex digits")
-        : digits.length % 2 !== 0
-        ? Result.fail(`The record ends in the middle of a byte: ${digits.length} hex digits`)
-        : Result.succeed(decode(digits))
-    }
-  }))
+  Argument.withDescription(
+    "The record in hex digits; 0x in front and white space are ignored. - or nothing takes it from the standard input, " +
+      "in hex digits or as it is"
+  ),
+  Argument.optional,
+  Argument.mapEffect((argument) =>
+    Effect.gen(function*() {
+      const bytes = yield* Input.bytesOf("record", argument)
+      const text = Input.textOf(bytes)
+      // No record begins with a byte that a text could begin with.
+      return text === undefined ? bytes : yield* parsed(hexDigits)(text)
+    })
+  )
 )
+
+const hexDigits = async () => {
+  const { decode } = await import("../internal/hex.ts")
+  return (text: string) => {
+    const digits = text.replace(/\s/g, "").replace(/^0x/i, "").toLowerCase()
+    return !/^[0-9a-f]+$/.test(digits)
+      ? Result.fail("The record is not written in hex digits")
+      : digits.length % 2 !== 0
+      ? Result.fail(`The record ends in the middle of a byte: ${digits.length} hex digits`)
+      : Result.succeed(decode(digits))
+  }
+}

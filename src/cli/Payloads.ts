@@ -15,6 +15,7 @@ import * as Profile from "../Profile.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Topic from "../Topic.ts"
+import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 
 /**
@@ -222,9 +223,12 @@ export const read = ({ payload, type }: Record.SignedRecord): Read => {
     case Record.RecordType.mailbox:
       return reading("mailbox", Mailbox.decode(payload), note, noteRows)
     default:
-      return { kind: `custom ${Record.category(type)}`, json: undefined, rows: [] }
+      return { kind: `custom ${Record.category(type)}`, json: undefined, rows: textRows(payload) }
   }
 }
+
+/** What only its users can read, where it is text. */
+const textRows = (payload: Uint8Array): Array<Row> => unlessEmpty("text", Input.textOf(payload) ?? "")
 
 const reading = <A>(
   kind: string,

@@ -218,6 +218,7 @@ describe("effect-dht", () => {
       [["simulate", "--partition", "at=2h,for=30m,share=1"], "at=2h,for=30m,share=0.4"],
       [["simulate", "--hours", "2", "--partition", "at=2h,for=30m,share=0.4"], "--partition"],
       [["simulate", "--signatures", "none"], "stand-in"],
+      [["simulate", "--report", "-"], "name a file"],
       [["simulate", "--lookups", "-1"], "from 0 on"],
       [["demo", "--nodes", "1"], "2 to"],
       [["demo", "--nodes", "1000000"], "2 to"],

@@ -6,11 +6,15 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
+import * as Endpoint from "../../Endpoint.ts"
+import * as Hex from "../../internal/hex.ts"
 import * as NameResolver from "../../NameResolver.ts"
 import * as DnsResolver from "../../node/DnsResolver.ts"
 import type { NodeId } from "../../NodeId.ts"
+import * as Record from "../../Record.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
@@ -69,17 +73,42 @@ export const ping = Effect.fnUntraced(
 export const resolve = Effect.fnUntraced(function*(
   { address, bootstrap, data, json }: Common & { readonly address: Address.Address }
 ) {
-  const found = yield* Dht.use((dht) => dht.resolve(address)).pipe(
-    Effect.catchTag("NoEndpoint", ({ answered }) =>
+  const records = yield* Dht.use((dht) => dht.resolveAll(address)).pipe(
+    Effect.catchTag("NoMatchingRecords", ({ answered }) =>
       Output.failed(
-        `${Address.format(address)} has published no endpoint, or it has expired: ${nodes(answered)} had none`
+        `${Address.format(address)} has published nothing, or it has expired: ${nodes(answered)} had nothing of it`
       )),
     Effect.provide(Session.layer(bootstrap, data))
   )
+  const said = records.map((record) => ({ record, ...Payloads.read(record) }))
+  const endpoint = records.find(({ type }) => type === Record.RecordType.endpoint)
   yield* Output.print(
     json,
-    { ...Payloads.signed(found.record), ...Payloads.endpoint(found) },
-    Output.table([...Payloads.endpointRows(found), ...Payloads.signedRows(found.record)])
+    {
+      address: Address.format(address),
+      endpoints: [],
+      // What most want to know needs no search through the rest.
+      ...(endpoint === undefined ? {} : Payloads.signed(endpoint)),
+      ...(endpoint === undefined ? {} : Result.match(Endpoint.decode(endpoint.payload), {
+        onFailure: () => ({}),
+        onSuccess: Payloads.endpoint
+      })),
+      records: said.map(({ json, kind, record }) => ({
+        ...Payloads.signed(record),
+        kind,
+        payload: json,
+        payloadHex: Hex.encode(record.payload)
+      }))
+    },
+    said.flatMap(({ json, kind, record, rows }, i) => [
+      ...(i === 0 ? [] : [""]),
+      ...Output.table([
+        ["record", json === undefined ? `type ${record.type} (${kind})` : kind],
+        ...rows,
+        ...(json === undefined ? [["payload", Hex.encode(record.payload)] as const] : []),
+        ...Payloads.signedRows(record)
+      ])
+    ])
   )
 })
 

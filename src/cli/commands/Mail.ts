@@ -11,6 +11,7 @@ import * as Mail from "../../Mail.ts"
 import { MessageType } from "../../Mailbox.ts"
 import type { Host } from "../../NameResolver.ts"
 import * as Identities from "../Identities.ts"
+import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Session from "../Session.ts"
 import { publish } from "./Publish.ts"
@@ -27,7 +28,7 @@ interface Common {
  * @since 0.1.0
  */
 export const send = (
-  options: Common & { readonly address: Address.Address; readonly text: string; readonly ttl: number }
+  options: Common & { readonly address: Address.Address; readonly text: Uint8Array; readonly ttl: number }
 ) =>
   publish(
     options,
@@ -36,7 +37,7 @@ export const send = (
       mail.send({
         recipient: options.address,
         type: MessageType.text,
-        body: new TextEncoder().encode(options.text),
+        body: options.text,
         ttl: options.ttl
       })
     ).pipe(
@@ -67,24 +68,18 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
         timestamp: record.timestamp,
         expiresAt: BigInt(record.expiresAt),
         type,
-        text: textOf(body),
+        text: Input.textOf(body),
         bodyHex: Hex.encode(body)
       }))
     },
     letters.length === 0
       ? [`No messages to ${address}`]
-      : letters.map(({ body, record, sender, type }) =>
-        `${Output.time(record.timestamp)}  ${Address.format(sender)}  ${
-          textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
-        }`
-      )
+      : letters.flatMap(({ body, record, sender, type }) => {
+        const text = Input.textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
+        // Only a message begins at the margin, whatever lines are in one.
+        const [first, ...more] = text.replace(/\n$/, "").split("\n")
+        const head = `${Output.time(record.timestamp)}  ${Address.format(sender)}`
+        return [`${head}  ${first}`, ...more.map((line) => `    ${line}`)]
+      })
   )
 })
-
-const textOf = (body: Uint8Array): string | undefined => {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(body)
-  } catch {
-    return undefined
-  }
-}

@@ -63,11 +63,25 @@ export const report = Effect.fnUntraced(function*(
   )
 })
 
+/** The options and arguments that give the fields of a payload. */
+const given: { readonly [field: string]: string } = {
+  endpoints: "--endpoint",
+  topic: "the topic",
+  name: "--name",
+  brief: "--brief",
+  protocols: "--protocol",
+  tags: "--tag",
+  skills: "--skill",
+  body: "the text"
+}
+
 /** Records that cannot be made of what was typed are wrong usage. */
-const refused = (error: PublishError): Output.Failure =>
-  error._tag === "InvalidRecord" || error._tag === "RecordTooLarge"
-    ? Output.usage(error.message)
-    : Output.failed(error.message)
+const refused = (error: PublishError): Output.Failure => {
+  if (error._tag !== "InvalidRecord" && error._tag !== "RecordTooLarge") return Output.failed(error.message)
+  if (error.excess === undefined) return Output.usage(error.message)
+  const { field, limit, size, unit } = error.excess
+  return Output.usage(`${given[field] ?? field} is too long: ${size} ${unit}, and at most ${limit} fit into the record`)
+}
 
 /**
  * Publishes in the name of the identity that the options name.

@@ -75,11 +75,13 @@ const attempt = <A>(path: string, action: () => Promise<A>) =>
 
 /** Hours of work are not to end with a report that has no place. */
 const prepare = (path: string) =>
-  attempt(path, async () => {
-    const known = await Fs.stat(path).catch(() => undefined)
-    if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
-    await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
-  })
+  path === "-" ?
+    Output.usage("--report -: name a file, for the standard output has the numbers") :
+    attempt(path, async () => {
+      const known = await Fs.stat(path).catch(() => undefined)
+      if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
+      await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
+    })
 
 /**
  * Runs the scenario and says what was measured; fails when something did not
