@@ -178,8 +178,9 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<Resolved, NoEndpoint>
   /**
    * All that an address says of itself: the newest record of each type that it
-   * published at its own key, by type. What others left there (mail) does not
-   * count, and does not keep anything of it from being found.
+   * published at its own key, in the order of types. What others left there
+   * (mail) does not count. An answer holds only so much, so much new mail may
+   * hide types other than endpoint and profile, which are asked for by name.
    */
   readonly resolveAll: (
     address: Address
@@ -407,7 +408,7 @@ const make = Effect.gen(function*() {
     return { ...payload, record }
   })
 
-  /** Types that are asked for by name: an answer holds only so much, and mail to the address may fill it. */
+  /** Types that are asked for: any, and by name those that new mail shall not crowd out of an answer. */
   const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
 
   const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {

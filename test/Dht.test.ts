@@ -257,8 +257,8 @@ describe("Dht", () => {
   describe("finding records", () => {
     it.effect("finds the newest of each type that an address says of itself, however much mail is at its key", () =>
       Effect.gen(function*() {
-        const nodes = yield* build(10)
-        const [owner, writer, asker] = nodes.map(network.dht)
+        const nodes = yield* build(16)
+        const [owner, writer] = nodes.map(network.dht)
         yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })
         for (const name of ["An", "Ann"]) yield* owner.publishProfile({ name })
         yield* TestClock.adjust("5 seconds")
@@ -266,9 +266,13 @@ describe("Dht", () => {
           const body = new Uint8Array(300).fill(i)
           yield* writer.mail.send({ recipient: owner.address, type: 3, body })
         }
+        yield* TestClock.adjust("5 seconds")
         yield* owner.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
         yield* TestClock.adjust("5 seconds")
-        const found = yield* asker.resolveAll(owner.address)
+        // One that must ask, as it holds nothing of it.
+        const held = yield* Effect.forEach(nodes, (node) => Context.get(node, Store).getAll(owner.nodeId, 0))
+        const asker = nodes[held.findIndex((records) => records.length === 0)]
+        const found = yield* network.dht(asker).resolveAll(owner.address)
         assert.deepStrictEqual(found.map(({ type }) => type), [
           Record.RecordType.endpoint,
           Record.RecordType.profile,
