@@ -302,6 +302,9 @@ const make = Effect.gen(function*() {
   /** One attempt to join: who answered, and which of the hosts did not. */
   const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     const named = hosts.map(hostOf)
+    yield* Effect.logDebug("Joining started").pipe(
+      Effect.annotateLogs({ given: named.length, remembered: remembered.length })
+    )
     for (const host of named) {
       if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
     }
@@ -330,6 +333,9 @@ const make = Effect.gen(function*() {
       yield* savePeers
     }
     const failures = outcomes.flatMap(({ failures }) => failures)
+    yield* Effect.logDebug(contacts.length > 0 ? "Network joined" : "Network not joined").pipe(
+      Effect.annotateLogs({ answered: contacts.length, failed: failures.length, contacts: routing.core.size })
+    )
     return {
       contacts,
       failures,

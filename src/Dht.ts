@@ -30,6 +30,7 @@ import * as Mail from "./Mail.ts"
 import type { Host } from "./NameResolver.ts"
 import * as NodeEvents from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
+import * as NodeLog from "./NodeLog.ts"
 import * as NodeSettings from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Persistence from "./Persistence.ts"
@@ -378,7 +379,8 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(Query.layer),
     Layer.provideMerge(Rpc.layer),
     Layer.provide(Responder.layer),
-    Layer.provideMerge(NodeEvents.layer),
+    // From before the first datagram until after the last.
+    Layer.provideMerge(Layer.provideMerge(NodeLog.layer, NodeEvents.layer)),
     Layer.provideMerge(state),
     Layer.provideMerge(options.persistence ?? Persistence.layerNone)
   )

@@ -102,13 +102,18 @@ export const addressesOf = Effect.fnUntraced(function*(
   }
   const { lookup } = yield* NameResolver
   const found = yield* lookup(host).pipe(
-    Effect.timeoutOrElse({ duration: patience, orElse: () => fail(`the name service did not answer in ${patience}`) })
+    Effect.timeoutOrElse({ duration: patience, orElse: () => fail(`the name service did not answer in ${patience}`) }),
+    Effect.tapError(({ reason }) => told("Name not resolved", { name: host, reason })),
+    Effect.tap((found) => told("Name resolved", { name: host, addresses: found.join() }))
   )
   const addresses = found.flatMap((ip) => SocketAddress.fromIp(ip, port) ?? [])
   const ordered = interleave(new Map(addresses.map((address) => [SocketAddress.key(address), address])).values())
     .slice(0, max)
   return isReadonlyArrayNonEmpty(ordered) ? ordered : yield* fail("it has no address")
 })
+
+const told = (what: string, facts: Readonly<Record<string, string>>) =>
+  Effect.annotateLogs(Effect.logDebug(what), facts)
 
 /** Alternates IPv4 and IPv6, each in its order, beginning with the family of the first (RFC 8305, 4). */
 const interleave = (addresses: Iterable<SocketAddress.SocketAddress>): Array<SocketAddress.SocketAddress> => {

@@ -21,7 +21,7 @@ import * as PeerHealth from "./PeerHealth.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
 import * as SocketAddress from "./SocketAddress.ts"
-import { type Admission, Store } from "./Store.ts"
+import { type Admission, Store, type Stored } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
@@ -37,6 +37,20 @@ export interface Reply {
   readonly body: Body
   readonly to: SocketAddress.SocketAddress
   readonly transactionId: string | undefined
+  /** The record that this node did not take, and why; only where it is not taken. */
+  readonly refusal?: Refusal | undefined
+}
+
+/**
+ * A record that was not taken. The reason is made when it is asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Refusal {
+  readonly key: NodeId.NodeId | undefined
+  readonly record: Record.SignedRecord
+  readonly reason: () => string
 }
 
 /**
@@ -80,6 +94,19 @@ const outcomeOf = (admission: Admission): Outcome => {
   }
 }
 
+const refusalOf = (admission: Exclude<Admission, Stored>): string => {
+  switch (admission._tag) {
+    case "Stale":
+      return `an equal or newer one is held, of seq ${admission.held.seq}`
+    case "Crowded":
+      return "others at its key are newer, and there is no room for more"
+    case "Refused":
+      return admission.reason._tag === "InvalidDelegation"
+        ? admission.reason.message
+        : Record.toError(admission.reason).message
+  }
+}
+
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const store = yield* Store
@@ -108,7 +135,7 @@ const make = Effect.gen(function*() {
   }
 
   const answer: Responder["Service"]["answer"] = (request, from, now, reply) => {
-    const toSender = (body: Body) => reply({ body, to: from, transactionId: undefined })
+    const toSender = (body: Body, refusal?: Refusal) => reply({ body, to: from, transactionId: undefined, refusal })
     switch (request._tag) {
       case "Ping":
         return toSender({ _tag: "Pong", address: identity.address, observed: SocketAddress.encodeObserved(from) })
@@ -137,12 +164,19 @@ const make = Effect.gen(function*() {
       case "Store": {
         const { key, record } = request
         const seconds = Math.floor(now / 1000)
+        const refuse = (outcome: Outcome, reason: () => string) =>
+          toSender(storeResponse(from, outcome, now), { key, record, reason })
         // What a node holds that is about to leave is lost.
-        if (settings.client) return toSender(storeResponse(from, "Unwanted", now))
+        if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
         // Refusing comes before the signature wherever it can.
-        if (Record.fault(record, seconds) !== undefined) return toSender(storeResponse(from, "Invalid", now))
+        const fault = Record.fault(record, seconds)
+        if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
-          toSender(storeResponse(from, valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid", now))
+          if (!valid) return refuse("Invalid", () => "its signature is bad")
+          const admission = store.admit(key, record, seconds)
+          const outcome = outcomeOf(admission)
+          if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
+          refuse(outcome, () => refusalOf(admission))
         })
         return
       }

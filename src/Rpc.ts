@@ -246,7 +246,7 @@ const make = Effect.gen(function*() {
     own: identity.nodeId,
     alarms,
     health: health.core,
-    times: events.requestTimes,
+    events,
     now: () => clock.currentTimeMillisUnsafe(),
     transactionId,
     send,
@@ -257,28 +257,28 @@ const make = Effect.gen(function*() {
   // --- What arrives ------------------------------------------------------------
 
   const receive = (datagram: Transport.Datagram, now: number): void => {
-    if (datagram.payload.length > Message.maxDatagram) return refuse("too_large")
+    if (datagram.payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
     // What cannot be answered is no contact's.
-    if (!SocketAddress.isReachable(datagram.from)) return refuse("unreachable")
+    if (!SocketAddress.isReachable(datagram.from)) return refuse(datagram, "unreachable")
     const frame = Message.frame(datagram.payload)
-    if (typeof frame === "string") return refuse("malformed")
+    if (typeof frame === "string") return refuse(datagram, "malformed", frame)
     const question = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
     // What nobody awaits is not worth a signature check.
     const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : question !== undefined
     if (Message.isResponse(frame.type) && !isAwaited) {
-      return refuse(requests.isOver(frame.transactionId) ? "late" : "unawaited")
+      return refuse(datagram, requests.isOver(frame.transactionId) ? "late" : "unawaited")
     }
     const body = Message.readBody(frame)
-    if (typeof body === "string") return refuse(body === unknownType ? "unknown_type" : "malformed")
-    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse("unawaited")
+    if (typeof body === "string") return refuse(datagram, body === unknownType ? "unknown_type" : "malformed", body)
+    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse(datagram, "unawaited")
     const message = Message.assemble(frame, body)
-    if (typeof message === "string") return refuse("malformed")
+    if (typeof message === "string") return refuse(datagram, "malformed", message)
     checking++
     let queued = false
     try {
       queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
         if (--checking < maxChecking) checked.openUnsafe()
-        if (!valid) return refuse("bad_signature")
+        if (!valid) return refuse(datagram, "bad_signature")
         traffic.received++
         // The verifier may call from outside of any fiber, where a bug of ours
         // would end the process.
@@ -291,13 +291,14 @@ const make = Effect.gen(function*() {
     } finally {
       if (!queued) {
         checking--
-        refuse("overload")
+        refuse(datagram, "overload")
       }
     }
   }
 
-  const refuse = (reason: Refusal): void => {
+  const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): void => {
     refused[reason]++
+    events.explain?.({ _tag: "DatagramRefused", from, bytes: payload.length, reason, fault })
   }
 
   const accept = (
@@ -321,7 +322,12 @@ const make = Effect.gen(function*() {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
     } else if (question === undefined) {
+      events.explain?.({ _tag: "RequestReceived", contact, request: body._tag })
       responder.answer(body, contact, now, (reply) => {
+        if (reply.refusal !== undefined && events.explain !== undefined) {
+          const { key, reason, record } = reply.refusal
+          events.explain({ _tag: "RecordRefused", key, record, contact, reason: reason() })
+        }
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       })
     } else {

@@ -29,7 +29,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["conversations", ["InFlight", "Request", "Responder", "Rpc", "Query"]],
   ["upkeep", ["Bootstrap", "Push", "Replication", "Upkeep"]],
   ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
-  ["facade", ["Dht", "DhtMetrics"]],
+  ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
   ["http", ["http/"]],
   ["library", ["index"]],
   ["testing", ["testing/"]],

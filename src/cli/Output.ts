@@ -174,7 +174,7 @@ export const logger: Logger.Logger<unknown, void> = Logger.withConsoleError(
     const said = [message].flat().map(String)
     if (cause.reasons.length > 0 && !debug) said.push(String(Cause.squash(cause)))
     const facts = Object.entries(fiber.getRef(References.CurrentLogAnnotations)).map(([name, value]) =>
-      `${name}=${String(value)}`
+      `${name}=${/[\s"]/.test(String(value)) ? JSON.stringify(String(value)) : String(value)}`
     )
     const line = printable([`${date.toISOString()} ${logLevel.toUpperCase()} ${said.join(": ")}`, ...facts].join(" "))
     return debug && cause.reasons.length > 0 ? `${line}\n${Cause.pretty(cause)}` : line

@@ -6,6 +6,9 @@
  */
 import type { Contact } from "../Contact.ts"
 import type { Event, QueryEvent, QueryGoal, QueryOutcome, QueryStep, QueryTrace } from "../NodeEvents.ts"
+import type { NodeId } from "../NodeId.ts"
+import type { SignedRecord } from "../Record.ts"
+import type { SocketAddress } from "../SocketAddress.ts"
 import { Histogram } from "./histogram.ts"
 import type { Lookup, Step } from "./lookup.ts"
 
@@ -52,6 +55,41 @@ const requestTimes = (): RequestTimes => ({
 
 const queryTimes = (): QueryTimes => ({ duration: new Histogram(queryBounds), requests: new Histogram(askedBounds) })
 
+/** Who was asked; without an id where only the address is known. */
+type Peer = SocketAddress & { readonly id?: NodeId | undefined }
+
+/**
+ * What else happens, too often for those who watch: it is for the log alone.
+ *
+ * @internal
+ */
+export type Detail =
+  | { readonly _tag: "RequestSent"; readonly peer: Peer; readonly request: string; readonly attempt: number }
+  | {
+    readonly _tag: "RequestAnswered"
+    readonly peer: Peer
+    readonly request: string
+    readonly contact: Contact
+    readonly rttMillis: number
+  }
+  | { readonly _tag: "RequestFailed"; readonly peer: Peer; readonly request: string; readonly reason: string }
+  | { readonly _tag: "RequestReceived"; readonly contact: Contact; readonly request: string }
+  | {
+    readonly _tag: "RecordRefused"
+    readonly key: NodeId | undefined
+    readonly record: SignedRecord
+    readonly contact: Contact
+    readonly reason: string
+  }
+  | {
+    readonly _tag: "DatagramRefused"
+    readonly from: SocketAddress
+    readonly bytes: number
+    readonly reason: string
+    /** What is malformed. */
+    readonly fault: string | undefined
+  }
+
 /**
  * @internal
  */
@@ -82,6 +120,8 @@ export class NodeEvents {
   }
   /** How often another node proved that it runs under our identity. */
   identityConflicts = 0
+  /** Is told the details, where somebody logs them. */
+  explain: ((detail: Detail) => void) | undefined = undefined
   private readonly options: Options
   private readonly listeners = new Set<(event: Event) => void>()
   private readonly kept: Array<QueryTrace> = []

@@ -68,7 +68,7 @@ export interface Options {
   readonly own: NodeId.NodeId
   readonly alarms: Alarms["Service"]
   readonly health: PeerHealth
-  readonly times: NodeEvents["requestTimes"]
+  readonly events: NodeEvents
   /** Unix milliseconds. */
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
@@ -166,7 +166,10 @@ export class Requests {
     })
     this.pending.add(question)
     this.attempt(question)
-    return () => this.forget(question)
+    return () => {
+      if (this.pending.has(question)) this.explainFailure(question, "it was not waited for any longer")
+      this.forget(question)
+    }
   }
 
   /** The request that a message from this address answers, if its sender may. */
@@ -192,11 +195,12 @@ export class Requests {
     // request measures the round trip exactly.
     const sent = attempts.get(transactionId)
     if (sent === undefined || !this.pending.has(question)) return
-    const { alarms, health, times } = this.options
+    const { alarms, events, health } = this.options
     const rtt = alarms.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
-    times[question.body._tag].answered.add((alarms.now() - startedAt) / 1000)
+    events.requestTimes[question.body._tag].answered.add((alarms.now() - startedAt) / 1000)
+    events.explain?.({ _tag: "RequestAnswered", peer, request: question.body._tag, contact: from, rttMillis: rtt })
     health.succeeded(from.id, rtt, now, lost)
     if (isLater(body)) health.speaks(from.id, "later", now)
     // Which of the two it answered, where it had both, tells which it understands.
@@ -235,6 +239,7 @@ export class Requests {
       (attempts.size > 0 || peer.id !== undefined && health.version(peer.id, this.options.now()) === "first")
     this.byTransaction.set(transaction, question)
     const until = question.try(transaction, { sentAt: now, isPlain })
+    this.options.events.explain?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction)
     if (error !== undefined) return this.end(question, Result.fail(error))
     // Within one process the answer may be here already.
@@ -246,7 +251,7 @@ export class Requests {
   }
 
   private giveUp(question: Question): void {
-    const { alarms, health, now, times } = this.options
+    const { alarms, events, health, now } = this.options
     const { attempts, body, isMaintenance, peer, startedAt } = question
     if (peer.id !== undefined) {
       if (isLaterRequest(question)) health.doubtVersion(peer.id)
@@ -254,14 +259,19 @@ export class Requests {
       else health.failed(peer.id, now())
     }
     const waitedMillis = alarms.now() - startedAt
-    times[body._tag].failed.add(waitedMillis / 1000)
+    events.requestTimes[body._tag].failed.add(waitedMillis / 1000)
     const error = new Request.NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })
     this.end(question, Result.fail(error))
   }
 
   private end(question: Question, result: Parameters<Done>[0]): void {
     this.forget(question)
+    if (Result.isFailure(result)) this.explainFailure(question, result.failure.message)
     question.done(result)
+  }
+
+  private explainFailure({ body, peer }: Question, reason: string): void {
+    this.options.events.explain?.({ _tag: "RequestFailed", peer, request: body._tag, reason })
   }
 
   private forget(question: Question): void {
