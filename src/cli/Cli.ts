@@ -55,7 +55,7 @@ const node = Command.make(
     httpTokenEnv: Options.httpTokenEnv,
     otlp: Options.otlp,
     logFormat: Options.logFormat,
-    passphraseEnv: Options.passphraseEnv,
+    passphraseEnv: Options.newPassphraseEnv,
     passive: Options.passive,
     publicHost: Options.publicHost,
     maxKeys: Options.maxKeys,
@@ -197,7 +197,8 @@ const publishTopic = Command.make(
     topic: Options.topic,
     ...about(" of at most 140 characters"),
     tag: Flag.String("tag").pipe(Flag.withDescription("A word to filter by; repeatable"), Flag.atLeast(0)),
-    ...common
+    ...common,
+    ttl: Options.topicTtl
   },
   handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
 ).pipe(
@@ -284,7 +285,7 @@ const show = Command.make(
 
 const create = Command.make(
   "new",
-  { data: Options.data, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  { data: Options.data, passphraseEnv: Options.newPassphraseEnv, json: Options.json },
   handler(() => import("./commands/Identity.ts").then(({ create }) => create))
 ).pipe(
   Command.withDescription("Make the identity of a data directory that has none"),

@@ -174,8 +174,9 @@ export const demoHttp = Flag.String("http").pipe(
  */
 export const noHttp = truth("no-http", (flag) => flag.pipe(described("no-http", "Serve no HTTP"), Flag.withoutNegation))
 
-/** Nothing to read: whoever uses the name judges it. */
-const asIs = () => Promise.resolve(Result.succeed<string>)
+/** Any name: whoever uses it judges it. */
+const asIs = () =>
+  Promise.resolve((text: string) => text === "" ? Result.fail("there is nothing in it") : Result.succeed(text))
 
 /**
  * @category flags
@@ -323,9 +324,36 @@ export const author = dataFlag(
 export const passphraseEnv = setting(
   "passphrase-env",
   "name",
+  "The environment variable that holds the passphrase of an encrypted identity",
+  asIs
+)
+
+/**
+ * The same where an identity may be made.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const newPassphraseEnv = setting(
+  "passphrase-env",
+  "name",
   "The environment variable that holds the passphrase of an encrypted identity; a new one is encrypted with it",
   asIs
 )
+
+/** Seconds, at most `max`. */
+const lifetime = (max: number, bound: string) =>
+  Flag.String("ttl").pipe(
+    Flag.withMetavar("seconds"),
+    Flag.withDescription(`How long the record lives (default 3600${bound})`),
+    Flag.withDefault("3600"),
+    Flag.mapEffect((text) => {
+      const ttl = /^\d+$/.test(text) ? Number(text) : 0
+      return ttl >= 1 && ttl <= max
+        ? Effect.succeed(ttl)
+        : new CliError.ValidationError({ message: `--ttl "${text}": write a number of seconds, 1 to ${max}` })
+    })
+  )
 
 /**
  * Seconds.
@@ -333,17 +361,15 @@ export const passphraseEnv = setting(
  * @category flags
  * @since 0.1.0
  */
-export const ttl = Flag.String("ttl").pipe(
-  Flag.withMetavar("seconds"),
-  Flag.withDescription("How long the record lives (default 3600)"),
-  Flag.withDefault("3600"),
-  Flag.mapEffect((text) => {
-    const ttl = /^\d+$/.test(text) ? Number(text) : 0
-    return ttl >= 1 && ttl <= 0xffff_ffff
-      ? Effect.succeed(ttl)
-      : new CliError.ValidationError({ message: `--ttl "${text}": write a number of seconds, 1 to 4294967295` })
-  })
-)
+export const ttl = lifetime(0xffff_ffff, "")
+
+/**
+ * The same for a record under a topic.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const topicTtl = lifetime(7200, ", at most 7200")
 
 /**
  * @category arguments

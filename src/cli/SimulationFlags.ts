@@ -153,6 +153,7 @@ export const flags = {
   report: Flag.String("report").pipe(
     Flag.withMetavar("file.html"),
     Flag.withDescription("Write a page with plots there"),
+    Flag.filter((path) => path !== "" && path !== "-", () => "the name of a file"),
     Flag.optional
   )
 }

@@ -98,7 +98,8 @@ const headOf = ({ problem, sample: { overview }, url }: State): ReadonlyArray<Li
   const { confidence, contacts, estimated_size, verified_contacts_1h } = network
   const state = overview.ready ? "ready" : "NOT READY, it knows nobody"
   const passive = overview.passive ? ", passive" : ""
-  const seen = reachability.observed_addr ?? reachability.public_host ?? "others do not agree"
+  const seen = reachability.observed_addr ?? reachability.public_host ??
+    (contacts === 0 ? "by nobody yet" : "others do not agree")
   return [
     title(`effect-dht top  ${url}  ${state}${passive}, up ${span(overview.at_ms - overview.started_at_ms)}`),
     ...(problem === undefined

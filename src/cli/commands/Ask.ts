@@ -54,7 +54,7 @@ export const ping = Effect.fnUntraced(
     const seen = observed === undefined ? undefined : SocketAddress.format(observed)
     yield* Output.print(
       json,
-      { ...Payloads.contact(contact), rttMillis: rtt, observed: seen },
+      { ...Payloads.contact(contact), rttMillis: Math.round(rtt * 1000) / 1000, observed: seen },
       Output.table([
         ["address", Address.format(contact.address)],
         ["node id", contact.id],

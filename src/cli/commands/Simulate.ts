@@ -64,24 +64,32 @@ const onTerminal = Effect.fnUntraced(function*() {
 
 // --- The report's file -----------------------------------------------------------
 
+const reasons: { readonly [code: string]: string } = {
+  ENOENT: "there is no such directory",
+  ENOTDIR: "a part of the path is no directory",
+  EISDIR: "it is a directory",
+  EACCES: "this user may not write there",
+  EPERM: "this user may not write there",
+  EROFS: "nothing can be written there",
+  ENOSPC: "the disk is full"
+}
+
 const attempt = <A>(path: string, action: () => Promise<A>) =>
   Effect.tryPromise({
     try: action,
     catch: (error) => {
-      const { code, message } = error as NodeJS.ErrnoException
-      return Output.failed(`The report cannot be written to ${path}: ${code ?? message}`)
+      const { code = "", message } = error as NodeJS.ErrnoException
+      return Output.failed(`The report cannot be written to ${path}: ${reasons[code] ?? message}`)
     }
   })
 
 /** Hours of work are not to end with a report that has no place. */
 const prepare = (path: string) =>
-  path === "-" ?
-    Output.usage("--report -: name a file, for the standard output has the numbers") :
-    attempt(path, async () => {
-      const known = await Fs.stat(path).catch(() => undefined)
-      if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
-      await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
-    })
+  attempt(path, async () => {
+    const known = await Fs.stat(path).catch(() => undefined)
+    if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
+    await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
+  })
 
 /**
  * Runs the scenario and says what was measured; fails when something did not
