@@ -32,6 +32,7 @@ export class Alarms extends Context.Service<Alarms, {
   readonly now: () => number
   /** Fires the event at the given time, unless it is cancelled before. One that was cancelled is not set again. */
   readonly set: (event: Event, at: number) => void
+  /** Makes sure that the alarm does not go off; nothing where it is not set. */
   readonly cancel: (event: Event) => void
 }>()("effect-dht/Alarms") {}
 

@@ -29,6 +29,7 @@ import { type NotEnoughReplicas, type Publication, Replication } from "./Replica
 export interface Announcement {
   /** Counts the announcements of this node. */
   readonly number: number
+  /** Where its records live. */
   readonly key: NodeId
   /** What was published last. */
   readonly current: Effect.Effect<Publication>
@@ -44,6 +45,23 @@ type Announcing<Method extends (...options: never) => unknown> = (
 ) => Effect.Effect<Announcement, PublishError, Scope.Scope>
 
 /**
+ * Keeps records alive: each method publishes at once, fails as publishing does,
+ * and goes on until the scope closes.
+ *
+ * @example
+ * ```ts
+ * import { Announce } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ *
+ * const service = Effect.gen(function*() {
+ *   const announce = yield* Announce.Announce
+ *   const announcement = yield* announce.announceTopic({ topic: "weather", name: "Rain or shine", ttl: 600 })
+ *   const holders = yield* announcement.replicas(3, { within: "30 seconds" })
+ *   yield* Effect.log(`${holders.length} nodes know of it`)
+ *   return yield* Effect.never
+ * }).pipe(Effect.scoped)
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -125,6 +143,8 @@ const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {
 })
 
 /**
+ * Announcements of the node's own identity.
+ *
  * @category layers
  * @since 0.1.0
  */

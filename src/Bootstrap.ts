@@ -69,6 +69,8 @@ export type Membership =
   | { readonly _tag: "Joined" }
 
 /**
+ * Brings the node into the network, and back into it.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -446,6 +448,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Joining by the requests and lookups of this node.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -74,6 +74,8 @@ export const noble: Ed25519 = {
 }
 
 /**
+ * Ed25519 in JavaScript, wherever it runs; `NodeCrypto` is faster on Node.
+ *
  * @category layers
  * @since 0.1.0
  */

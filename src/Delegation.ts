@@ -233,6 +233,32 @@ export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Re
  * is 0. A time that is not of 64 bits, or a key of another length, throws a
  * `RangeError`.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Delegation, Endpoint, Identity, Record } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * // The key of the address stays at home; the node has one that speaks for it until a day has passed.
+ * const [master, node] = [1, 2].map((n) => Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(n)))
+ * const delegation = Delegation.encode(Delegation.delegate({
+ *   master,
+ *   operationalPublicKey: node.publicKey,
+ *   issuedAt: 1_700_000_000n,
+ *   expiresAt: 1_700_086_400n
+ * }))
+ * const record = Result.getOrThrow(Endpoint.sign({
+ *   signer: node,
+ *   address: master.address,
+ *   payload: Endpoint.make({ endpoints: ["quic://203.0.113.5:4121"] }),
+ *   seq: 1n,
+ *   timestamp: 1_700_000_000n,
+ *   ttl: 3600,
+ *   delegation
+ * }))
+ * const judge = Record.authority({ crypto: Crypto.noble })
+ * console.log(Result.isSuccess(judge(master.nodeId, record, 1_700_000_001))) // => true
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -61,6 +61,7 @@ import * as Watch from "./Watch.ts"
  * @since 0.1.0
  */
 export interface PeerIdentity {
+  /** Its identity, at the address it answered from. */
   readonly contact: Contact
   /** How the peer sees us; undefined if it does not see an IP. */
   readonly observed: SocketAddress.SocketAddress | undefined
@@ -75,7 +76,9 @@ export interface PeerIdentity {
  * @since 0.1.0
  */
 export interface Found {
+  /** What it holds at the key, as much as fits into a datagram. */
   readonly records: ReadonlyArray<Record.SignedRecord>
+  /** Nodes that are closer to the key. */
   readonly nodes: ReadonlyArray<Contact>
 }
 
@@ -109,6 +112,7 @@ export interface Stats extends Rpc.Traffic {
 export class Dht extends Context.Service<Dht, {
   /** Of the node's own key; its node id is made of it. */
   readonly address: Address
+  /** The node's place in the network: the SHA-256 of its address. */
   readonly nodeId: NodeId.NodeId
   /** Whose records it publishes and whose mail it reads: `address`, or who delegated to its key. */
   readonly agent: Address
@@ -116,9 +120,34 @@ export class Dht extends Context.Service<Dht, {
   readonly localAddress: SocketAddress.SocketAddress
 
   // --- Joining
-  /** Joins through nodes of the network: `dht.bootstrap(["dht.example.net:4121"])`. */
+  /**
+   * Joins through nodes of the network, given by name or IP, and those
+   * remembered from the last run: pings all at once, then looks up the own id,
+   * which makes the node known to its neighbours. Succeeds with those that
+   * answered about when the first did; with none for an empty list, as the first
+   * node of a network has nobody to ask. Fails when none of the given ones
+   * answers within some ten seconds.
+   *
+   * @example
+   * ```ts
+   * import { Dht } from "effect-dht"
+   * import { DhtLive } from "effect-dht/node"
+   * import * as Effect from "effect/Effect"
+   *
+   * const program = Dht.Dht.use((dht) => dht.bootstrap(["dht.example.net:4121"])).pipe(
+   *   Effect.tap((contacts) => Effect.log(`Joined through ${contacts.length} nodes`)),
+   *   Effect.catchTag("CannotJoin", ({ failures }) =>
+   *     Effect.forEach(failures, ({ error }) => Effect.logError(error.message), { discard: true }))
+   * )
+   *
+   * Effect.runPromise(program.pipe(Effect.provide(DhtLive())))
+   * ```
+   */
   readonly bootstrap: Bootstrap.Bootstrap["Service"]["join"]
-  /** A port that is not of 16 bits dies with a `RangeError`, as in `addContact`. */
+  /**
+   * Joins through contacts whose identity is known and trusted, without a ping.
+   * A port that is not of 16 bits dies with a `RangeError`, as in `addContact`.
+   */
   readonly bootstrapContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Up to `max` addresses worth remembering for the next start, the healthiest first. */
   readonly bootstrapCandidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
@@ -126,17 +155,78 @@ export class Dht extends Context.Service<Dht, {
   readonly addContact: (contact: Contact) => Effect.Effect<void>
 
   // --- Asking the network
-  /** The 16 live nodes closest to the target. */
+  /** The 16 live nodes closest to the target, nearest first, without ourselves; fewer in a smaller network. */
   readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  /**
+   * The records at a key: those held here if there are any, else the first
+   * valid ones that a node returns. `options.type` wants one type only,
+   * `options.quorum` several nodes that return one before the newest counts.
+   */
   readonly findRecords: Query.Query["Service"]["findRecords"]
+  /**
+   * All records at a key, of one type or of any (0): every close node is asked,
+   * and the newest of each slot counts.
+   */
   readonly aggregateRecords: Query.Query["Service"]["aggregateRecords"]
-  /** Where an address can be reached now. */
+  /**
+   * Where an address can be reached now: its newest endpoint record. Fails
+   * where it has published none, or that has expired.
+   *
+   * @example
+   * ```ts
+   * import { Address, Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const urlsOf = (text: string) =>
+   *   Effect.gen(function*() {
+   *     const dht = yield* Dht.Dht
+   *     const address = yield* Effect.fromResult(Address.fromString(text))
+   *     const { endpoints, record } = yield* dht.resolve(address)
+   *     yield* Effect.log(`Known until ${record.expiresAt} (Unix seconds)`)
+   *     return endpoints ?? []
+   *   }).pipe(Effect.catchTag("NoEndpoint", () => Effect.succeed<ReadonlyArray<string>>([])))
+   * ```
+   */
   readonly resolve: (
     address: Address,
     options?: Pick<Query.FindOptions, "quorum">
   ) => Effect.Effect<Query.Resolved, Query.NoEndpoint>
+  /**
+   * All that an address says of itself: its newest record of each type at its
+   * own key (endpoint, profile, custom types), in the order of types.
+   *
+   * @example
+   * ```ts
+   * import { type Address, Dht, Profile, Record } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const nameOf = Effect.fnUntraced(function*(address: Address.Address) {
+   *   const records = yield* Dht.Dht.use((dht) => dht.resolveAll(address))
+   *   const profile = records.find(({ type }) => type === Record.RecordType.profile)
+   *   return profile === undefined ? "" : (yield* Effect.fromResult(Profile.decode(profile.payload))).name
+   * })
+   * ```
+   */
   readonly resolveAll: Query.Query["Service"]["resolveAll"]
-  /** Who published under a topic. */
+  /**
+   * Who published under a topic, or under any of several: one offer for each
+   * address. Fails where nobody did, or none is what the filter asks for.
+   *
+   * @example
+   * ```ts
+   * import { Address, Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const translators = Effect.gen(function*() {
+   *   const dht = yield* Dht.Dht
+   *   const offers = yield* dht.discover("translate", { protocols: ["a2a", "http"], tags: ["de"] })
+   *   for (const { address, name } of offers) yield* Effect.log(`${name}: ${Address.format(address)}`)
+   * }).pipe(
+   *   Effect.catchTag("NoMatchingRecords", () => Effect.log("Nobody translates")),
+   *   Effect.catchTag("NoMatchingOffers", ({ found }) => Effect.log(`None of ${found} translates into German`))
+   * )
+   * ```
+   */
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
@@ -149,11 +239,14 @@ export class Dht extends Context.Service<Dht, {
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
 
   // --- Asking one peer
+  /** Asks a peer who it is, and how it sees us. */
   readonly ping: (peer: Request.Peer) => Effect.Effect<PeerIdentity, Request.RequestError>
+  /** The nodes closest to the target that one peer knows. */
   readonly findNodeAt: (
     peer: Request.Peer,
     target: NodeId.NodeId
   ) => Effect.Effect<ReadonlyArray<Contact>, Request.RequestError>
+  /** The records of a type (0, the default, for any) that one peer holds at a key. They are not verified. */
   readonly findValueAt: (
     peer: Request.Peer,
     key: NodeId.NodeId,
@@ -169,20 +262,85 @@ export class Dht extends Context.Service<Dht, {
   readonly natProbe: Rpc.Rpc["Service"]["natProbe"]
 
   // --- Publishing
+  /**
+   * Publishes a record that is signed already, at its own key unless another
+   * is given. Returns once it is stored here; copying goes on in the background
+   * until the record expires.
+   */
   readonly publish: Publisher.Publisher["Service"]["publish"]
+  /**
+   * Signs and publishes where the agent can be reached, for `ttl`
+   * seconds (an hour by default). Nothing renews it: see `announceEndpoint`.
+   *
+   * @example
+   * ```ts
+   * import { Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const program = Effect.gen(function*() {
+   *   const dht = yield* Dht.Dht
+   *   const publication = yield* dht.publishEndpoint({ endpoints: ["quic://203.0.113.5:4121"], ttl: 600 })
+   *   const holders = yield* publication.replicas(8, { within: "10 seconds" })
+   *   yield* Effect.log(`${holders.length} nodes hold a copy`)
+   * }).pipe(
+   *   Effect.catchTag("NotEnoughReplicas", ({ confirmed }) => Effect.log(`Only ${confirmed.length} copies so far`)),
+   *   Effect.catchTag("RecordTooLarge", ({ excess }) => Effect.logError(excess))
+   * )
+   * ```
+   */
   readonly publishEndpoint: Publisher.Publisher["Service"]["publishEndpoint"]
+  /** Signs and publishes what the agent offers under a topic, for an hour, or a `ttl` of at most two. */
   readonly publishTopic: Publisher.Publisher["Service"]["publishTopic"]
+  /** Signs and publishes who the agent is, for `ttl` seconds (an hour by default). */
   readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
+  /**
+   * Signs and publishes any payload under a type of its users' own, at the key
+   * of the agent unless the type allows another key and one is given.
+   *
+   * @example
+   * ```ts
+   * import { Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const setStatus = (text: string) =>
+   *   Effect.gen(function*() {
+   *     const dht = yield* Dht.Dht
+   *     yield* dht.publishCustom({ type: 0x07, payload: new TextEncoder().encode(text) })
+   *     return yield* dht.findRecords(dht.nodeId, { type: 0x07 })
+   *   })
+   * ```
+   */
   readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
-  /** Keeps an endpoint record alive until the scope closes; `announceTopic` and `announceProfile` likewise. */
+  /**
+   * Keeps an endpoint record alive until the scope closes: it is signed anew at
+   * half its lifetime, and its copies are replaced where they are lost.
+   *
+   * @example
+   * ```ts
+   * import { Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const service = Effect.gen(function*() {
+   *   const dht = yield* Dht.Dht
+   *   yield* dht.announceEndpoint({ endpoints: ["http://203.0.113.5:8080"] })
+   *   yield* dht.announceTopic({ topic: "translate", name: "Ann", tags: ["de", "fr"] })
+   *   // Both end with the service.
+   *   return yield* Effect.never
+   * }).pipe(Effect.scoped)
+   * ```
+   */
   readonly announceEndpoint: Announce.Announce["Service"]["announceEndpoint"]
+  /** The same for an offer under a topic. */
   readonly announceTopic: Announce.Announce["Service"]["announceTopic"]
+  /** The same for a profile. */
   readonly announceProfile: Announce.Announce["Service"]["announceProfile"]
   /** Stops looking after the copies of what an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
+  /** Encrypted messages of at most 389 bytes, from and to the agent. */
   readonly mail: Mail.Mail["Service"]
 
   // --- While it runs
+  /** Makes the node look nothing up of its own accord, or lets it again; it answers either way. */
   readonly setPassive: (passive: boolean) => Effect.Effect<void>
   /** Says what our own public IP is; undefined leaves it to what others see. */
   readonly setPublicHost: (host: string | undefined) => Effect.Effect<void>
@@ -190,6 +348,7 @@ export class Dht extends Context.Service<Dht, {
   readonly publicHost: Effect.Effect<string | undefined>
   /** What answers say of our own address, as they arrive. */
   readonly observations: Stream.Stream<Rpc.Observation>
+  /** The node in figures, as of now. */
   readonly stats: Effect.Effect<Stats>
 }>()("effect-dht/Dht") {}
 
@@ -335,6 +494,8 @@ export type Services =
 export type Requirements = NodeIdentity | Transport | Crypto | Verifier | SecureRandom.SecureRandom
 
 /**
+ * What a program that embeds a node may choose; nothing has to be.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -355,7 +516,36 @@ export interface Options extends NodeSettings.Options, Reachability.Options {
 }
 
 /**
- * A node that answers, and asks, until the layer's scope closes.
+ * A node that answers, and asks, until the layer's scope closes. `DhtLive` of
+ * `effect-dht/node` is this with UDP, a key and the signatures of Node.
+ *
+ * @example
+ * ```ts run
+ * import { Crypto, Dht, Identity, Transport, Verifier } from "effect-dht"
+ * import * as SecureRandom from "effect/crypto/SecureRandom"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ *
+ * // Two nodes in one process, on a network in memory.
+ * const node = (port: number) =>
+ *   Layer.build(Layer.fresh(Dht.layer()).pipe(
+ *     Layer.provide(Layer.fresh(Transport.layerMemory({ host: "203.0.113.5", port }))),
+ *     Layer.provide(Layer.fresh(Identity.layerGenerate)),
+ *     Layer.provide(Verifier.layer),
+ *     Layer.provide([Crypto.layerNoble, SecureRandom.layerWebCrypto])
+ *   )).pipe(Effect.flatMap((services) => Effect.provideContext(Effect.service(Dht.Dht), services)))
+ *
+ * const program = Effect.gen(function*() {
+ *   const ann = yield* node(4121)
+ *   const ben = yield* node(4122)
+ *   yield* ben.bootstrap([ann.localAddress])
+ *   yield* ann.publishEndpoint({ endpoints: ["quic://203.0.113.5:9000"] })
+ *   const { endpoints } = yield* ben.resolve(ann.address)
+ *   console.log(endpoints?.join()) // => quic://203.0.113.5:9000
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(Transport.layerMemoryNetwork)))
+ * ```
  *
  * @category layers
  * @since 0.1.0

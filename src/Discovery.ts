@@ -27,7 +27,9 @@ import { Watch } from "./Watch.ts"
  * @since 0.1.0
  */
 export interface Offer extends Topic.TopicPayload {
+  /** Whose offer it is. */
   readonly address: Address
+  /** What says so: its times and its signature. */
   readonly record: Record.SignedRecord
 }
 
@@ -59,6 +61,21 @@ export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
 export type Change = { readonly _tag: "Appeared" | "Changed" | "Gone"; readonly offer: Offer }
 
 /**
+ * Finds the offers under topics.
+ *
+ * @example
+ * ```ts
+ * import { Discovery } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * const watching = Effect.gen(function*() {
+ *   const discovery = yield* Discovery.Discovery
+ *   const changes = discovery.watchTopic("translate", { tags: ["de"] })
+ *   yield* Stream.runForEach(changes, ({ _tag, offer }) => Effect.log(`${_tag}: ${offer.name}`))
+ * })
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -149,6 +166,8 @@ const changes = (before: ReadonlyMap<string, Offer>, after: ReadonlyMap<string, 
 }
 
 /**
+ * Discovery by the lookups of this node.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -142,6 +142,24 @@ export const encode = (payload: EndpointPayload): Uint8Array => {
  * and at least 1. Where a field does not fit, the error names it. A key that is not the address's needs an encoded delegation
  * from the address.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Endpoint, Identity } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const signer = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * const record = Result.getOrThrow(Endpoint.sign({
+ *   signer,
+ *   address: signer.address,
+ *   payload: Endpoint.make({ endpoints: ["quic://203.0.113.5:4121"], natType: Endpoint.NatType.fullCone }),
+ *   seq: 1n,
+ *   timestamp: 1_700_000_000n,
+ *   ttl: 3600
+ * }))
+ * const { endpoints } = Result.getOrThrow(Endpoint.decode(record.payload))
+ * console.log(endpoints?.join(), record.expiresAt) // => quic://203.0.113.5:4121 1700003600
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */

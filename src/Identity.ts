@@ -54,6 +54,15 @@ export class NodeIdentity extends Context.Service<NodeIdentity, Identity>()("eff
  * The identity of a private key of 32 bytes, of which it keeps a copy. Another
  * length throws a `RangeError`.
  *
+ * @example
+ * ```ts run
+ * import { Address, Crypto, Identity } from "effect-dht"
+ *
+ * const identity = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * console.log(Address.format(identity.address) === Address.format(Address.fromPublicKey(identity.publicKey))) // => true
+ * console.log(identity.nodeId.length) // => 64
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -140,6 +149,24 @@ const blobLength = boxAt + 32 + 16
  * file. Argon2id makes the key of XChaCha20-Poly1305 and takes 64 MiB and a
  * quarter of a second to do so, during which it blocks the thread.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity } from "effect-dht"
+ * import * as SecureRandom from "effect/crypto/SecureRandom"
+ * import * as Effect from "effect/Effect"
+ * import * as Redacted from "effect/Redacted"
+ *
+ * const program = Effect.gen(function*() {
+ *   const identity = yield* Identity.generate
+ *   const blob = yield* Identity.seal(identity, Redacted.make("correct horse"))
+ *   const again = yield* Identity.unseal(blob, Redacted.make("correct horse"))
+ *   const wrong = yield* Effect.flip(Identity.unseal(blob, Redacted.make("battery staple")))
+ *   console.log(blob.length, again.address === identity.address, wrong._tag) // => 95 true CannotUnlock
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide([Crypto.layerNoble, SecureRandom.layerWebCrypto])))
+ * ```
+ *
  * @category encryption
  * @since 0.1.0
  */
@@ -192,6 +219,8 @@ const cipher = (blob: Uint8Array, passphrase: Redacted.Redacted) =>
   )
 
 /**
+ * A given identity.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -12,6 +12,8 @@ import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 
 /**
+ * The keys whose news this node wants to be told, and who is told of them here.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -25,6 +27,8 @@ export class Interests extends Context.Service<Interests, {
 }>()("effect-dht/Interests") {}
 
 /**
+ * No interests at first.
+ *
  * @category layers
  * @since 0.1.0
  */

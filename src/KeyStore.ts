@@ -23,9 +23,13 @@ import * as Identity from "./Identity.ts"
  * @since 0.1.0
  */
 export class KeyStore extends Context.Service<KeyStore, {
+  /** The addresses of the keys that are held: one, or none before `generate`. */
   readonly addresses: Effect.Effect<ReadonlyArray<Address>>
+  /** The Ed25519 public key of an address, 32 bytes. */
   readonly publicKey: (address: Address) => Effect.Effect<Uint8Array, UnknownAddress>
+  /** Signs bytes with the key of an address; the signature is 64 bytes. */
   readonly sign: (address: Address, bytes: Uint8Array) => Effect.Effect<Uint8Array, UnknownAddress>
+  /** Makes the identity, and keeps it; fails where there is one already. */
   readonly generate: Effect.Effect<Address, IdentityExists | KeyValueStore.KeyValueStoreError>
 }>()("effect-dht/KeyStore") {}
 

@@ -41,14 +41,41 @@ export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonl
 }
 
 /**
+ * A message that was left for us, decrypted.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Letter extends Mailbox.Message {
+  /** What carried it: when it was written, and when it expires. */
   readonly record: Record.SignedRecord
 }
 
 /**
+ * Writes to other addresses, and reads what was written to the node's own.
+ *
+ * @example
+ * ```ts
+ * import { type Address, Mail, Mailbox } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * const greet = (recipient: Address.Address) =>
+ *   Effect.gen(function*() {
+ *     const mail = yield* Mail.Mail
+ *     const body = new TextEncoder().encode("See you at noon")
+ *     yield* mail.send({ recipient, type: Mailbox.MessageType.text, body, ttl: 7200 })
+ *   }).pipe(
+ *     Effect.catchTag("NoRecipientKey", ({ message }) => Effect.logWarning(message)),
+ *     Effect.catchTag("InvalidRecord", ({ excess }) => Effect.logError("It does not fit", excess))
+ *   )
+ *
+ * // Each message once, as it arrives; its sender is proven.
+ * const inbox = Mail.Mail.use((mail) =>
+ *   Stream.runForEach(mail.messages, ({ body, sender }) => Effect.log(sender, new TextDecoder().decode(body)))
+ * )
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -193,6 +220,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Mail from and to the node's own identity.
+ *
  * @category layers
  * @since 0.1.0
  */

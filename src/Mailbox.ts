@@ -123,6 +123,28 @@ export const encode = (note: Note): Uint8Array => {
  * most 255. Fails if that key cannot be used, or the body does not fit;
  * randomness of another length throws a `RangeError`.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Mailbox } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const [ann, ben] = [1, 2].map((n) => Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(n)))
+ * const payload = Mailbox.seal({
+ *   sender: ann.address,
+ *   recipient: ben.address,
+ *   recipientPublicKey: ben.publicKey,
+ *   type: Mailbox.MessageType.text,
+ *   body: new TextEncoder().encode("See you at noon"),
+ *   // Fresh ones each time, from a secure source: these are for show.
+ *   ephemeralSeed: new Uint8Array(32).fill(3),
+ *   nonce: new Uint8Array(12)
+ * })
+ * const note = Result.getOrThrow(Result.flatMap(payload, Mailbox.decode))
+ * const { body } = Result.getOrThrow(Mailbox.open({ note, identity: ben }))
+ * console.log(new TextDecoder().decode(body)) // => See you at noon
+ * console.log(Result.isFailure(Mailbox.open({ note, identity: ann }))) // => true
+ * ```
+ *
  * @category encryption
  * @since 0.1.0
  */

@@ -180,6 +180,8 @@ export const keptQueries = 64
 export const waitingEvents = 256
 
 /**
+ * Tells what happens in the node.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -254,6 +256,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * The events of the node whose tables these are.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -24,15 +24,21 @@ export interface Options {
 }
 
 /**
+ * How the node is to behave.
+ *
  * @category services
  * @since 0.1.0
  */
 export class NodeSettings extends Context.Service<NodeSettings, {
+  /** Whether it looks nothing up of its own accord. */
   readonly passive: Ref.Ref<boolean>
+  /** Whether it will be gone soon, and says so. */
   readonly client: boolean
 }>()("effect-dht/NodeSettings") {}
 
 /**
+ * The given settings, or their defaults.
+ *
  * @category layers
  * @since 0.1.0
  */

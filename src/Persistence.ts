@@ -155,12 +155,28 @@ export interface Status {
 }
 
 /**
+ * What a node keeps over a restart.
+ *
+ * @example
+ * ```ts
+ * import { Dht, Persistence } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ *
+ * // Before a machine is switched off: what was published is on the disk, or why not.
+ * const publishSafely = Effect.gen(function*() {
+ *   const dht = yield* Dht.Dht
+ *   yield* dht.publishProfile({ name: "Ann" })
+ *   yield* Persistence.Persistence.use((persistence) => persistence.flush)
+ * }).pipe(Effect.catchTag("NotDurable", ({ reason }) => Effect.logWarning(reason)))
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
 export class Persistence extends Context.Service<Persistence, {
   /** Whether anything is kept at all. Work that is done only for saving can be spared when not. */
   readonly isLasting: boolean
+  /** What the last run left. */
   readonly kept: Kept
   /** Takes note of a change, which is written soon. */
   readonly save: (change: Change) => void
@@ -169,6 +185,7 @@ export class Persistence extends Context.Service<Persistence, {
    * at any moment. Once changes had to be dropped, that is never so again in this run.
    */
   readonly flush: Effect.Effect<void, NotDurable>
+  /** How saving goes, as of now. */
   readonly status: Effect.Effect<Status>
 }>()("effect-dht/Persistence") {}
 

@@ -106,6 +106,23 @@ export const encode = (payload: ProfilePayload): Uint8Array => {
  * at least 1. Where the payload does not fit, the error names the field. A key that is not the address's needs an encoded delegation from
  * the address.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Profile } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const signer = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * const record = Result.getOrThrow(Profile.sign({
+ *   signer,
+ *   address: signer.address,
+ *   payload: Profile.make({ name: "Ann", brief: "Translates letters", skills: ["translation"] }),
+ *   seq: 1n,
+ *   timestamp: 1_700_000_000n,
+ *   ttl: 3600
+ * }))
+ * console.log(Result.getOrThrow(Profile.decode(record.payload)).name) // => Ann
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */

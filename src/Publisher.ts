@@ -54,6 +54,25 @@ export interface Lifetime {
 }
 
 /**
+ * Signs records as the node's identity and publishes them. Each has a larger
+ * `seq` than the one before, also after a restart.
+ *
+ * @example
+ * ```ts
+ * import { Publisher } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const publisher = yield* Publisher.Publisher
+ *   const { record } = yield* publisher.publishProfile({ name: "Ann", skills: ["translation"] })
+ *   yield* Effect.log(`Published as ${record.address}, until ${record.expiresAt}`)
+ * }).pipe(
+ *   Effect.catchTag("InvalidRecord", ({ excess, message }) =>
+ *     // What does not fit is named: { field: "name", size: 2000, limit: 689, unit: "bytes" }
+ *     Effect.logError(message, excess))
+ * )
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -178,6 +197,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Publishing as the node's own identity.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -115,6 +115,8 @@ export interface Walked {
 }
 
 /**
+ * Which records a lookup wants, and how sure it is to be.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -155,6 +157,25 @@ export interface Resolved extends Endpoint.EndpointPayload {
 }
 
 /**
+ * Asks the network. None of these fails because nodes do not answer: then there
+ * is less to be found.
+ *
+ * @example
+ * ```ts
+ * import { NodeId, Query } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const query = yield* Query.Query
+ *   const key = NodeId.fromTopic("weather")
+ *   const nearest = yield* query.findNode(key)
+ *   const records = yield* query.aggregateRecords(key)
+ *   yield* Effect.log(`${records.length} records at the ${nearest.length} nodes around ${key}`)
+ * }).pipe(
+ *   Effect.catchTag("NoMatchingRecords", ({ answered }) => Effect.log(`None, say ${answered} nodes`))
+ * )
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
@@ -188,6 +209,21 @@ export class Query extends Context.Service<Query, {
   /**
    * The walk itself: without `find` it asks for nodes only. `watch` is told what
    * happens to this walk, at once, and must not throw.
+   *
+   * @example
+   * ```ts
+   * import { type NodeId, Query } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const traced = (target: NodeId.NodeId) =>
+   *   Effect.gen(function*() {
+   *     const query = yield* Query.Query
+   *     const { trace } = yield* query.walk(target, undefined, (event) => {
+   *       if (event._tag === "QueryStepped") console.log(event.step.outcome, event.step.contact.host)
+   *     })
+   *     return trace.map(({ contact, outcome }) => `${contact.id}: ${outcome}`)
+   *   })
+   * ```
    */
   readonly walk: (target: NodeId, find?: Find, watch?: (event: QueryEvent) => void) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
@@ -439,6 +475,8 @@ const make = Effect.gen(function*() {
 const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) => step.outcome === "Answered").length
 
 /**
+ * Lookups that begin at the contacts of the routing table.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -32,6 +32,8 @@ export interface Options {
 }
 
 /**
+ * Where the node can be reached from outside, as far as is known.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -42,6 +44,7 @@ export class Reachability extends Context.Service<Reachability, {
   readonly publicHost: Effect.Effect<string | undefined>
   /** The IP and port under which others see us, if they agree on both. */
   readonly observed: Effect.Effect<SocketAddress | undefined>
+  /** What our router makes of our port, as far as others see it. */
   readonly mapping: Effect.Effect<Mapping>
   /**
    * The votes themselves, for code that runs once per packet.
@@ -52,6 +55,8 @@ export class Reachability extends Context.Service<Reachability, {
 }>()("effect-dht/Reachability") {}
 
 /**
+ * Beginning with what is given; the rest is learned from others.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -344,6 +344,26 @@ export type Rank = Pick<SignedRecord, "delegatedAt" | "seq" | "timestamp">
  * then the later timestamp. So a new delegation takes the floor from a stolen
  * operational key, however far that one has pushed its seq.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Record } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const signer = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * const [first, second] = [1n, 2n].map((seq) =>
+ *   Result.getOrThrow(Record.sign({
+ *     signer,
+ *     address: signer.address,
+ *     type: 0x07,
+ *     payload: Uint8Array.of(1),
+ *     seq,
+ *     timestamp: 1_700_000_000n,
+ *     ttl: 3600
+ *   }))
+ * )
+ * console.log(Record.isNewer(second, first), Record.isNewer(first, second)) // => true false
+ * ```
+ *
  * @category ordering
  * @since 0.1.0
  */
@@ -363,6 +383,26 @@ export const isNewer = (a: Rank, b: Rank): boolean =>
  *
  * Endpoint, topic and profile records are made with `Endpoint.sign`,
  * `Topic.sign` and `Profile.sign`.
+ *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Record } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const signer = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * const record = Result.getOrThrow(Record.sign({
+ *   signer,
+ *   address: signer.address,
+ *   type: 0x07,
+ *   payload: Uint8Array.of(1, 2, 3),
+ *   seq: 1n,
+ *   timestamp: 1_700_000_000n,
+ *   ttl: 3600
+ * }))
+ * console.log(Record.isSigned(record, Crypto.noble), Record.ownKey(record) === signer.nodeId) // => true true
+ * const again = Result.getOrThrow(Record.decode(record.bytes))
+ * console.log(again.payload.join()) // => 1,2,3
+ * ```
  *
  * @category constructors
  * @since 0.1.0

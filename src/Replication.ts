@@ -144,6 +144,8 @@ export interface TendedPage {
 }
 
 /**
+ * Places and maintains the copies of records that this node published.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -472,6 +474,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Replication by the lookups of this node; jobs of an earlier run go on.
+ *
  * @category layers
  * @since 0.1.0
  */

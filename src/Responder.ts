@@ -208,6 +208,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Answers from the tables of this node.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -67,6 +67,19 @@ export interface Options {
 /**
  * The contacts of this node.
  *
+ * @example
+ * ```ts
+ * import { NodeId, Routing } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const routing = yield* Routing.Routing
+ *   const { confidence, size } = yield* routing.networkSize("30 minutes")
+ *   yield* Effect.log(`About ${size} nodes (confidence ${confidence})`)
+ *   return yield* routing.nearest(NodeId.fromTopic("weather"), 16)
+ * })
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */

@@ -118,6 +118,7 @@ export interface Observation {
  * @since 0.1.0
  */
 export class Rpc extends Context.Service<Rpc, {
+  /** Sends a request, again while no response comes, and waits for the outcome. */
   readonly request: <R extends Request.Request>(
     peer: Request.Peer,
     body: R,
@@ -141,6 +142,7 @@ export class Rpc extends Context.Service<Rpc, {
   ) => Effect.Effect<boolean, Transport.SendError>
   /** What answers say of our own address, as they arrive. */
   readonly observations: Stream.Stream<Observation>
+  /** Counts of datagrams and answered requests since the start. */
   readonly traffic: Effect.Effect<Traffic>
   /** Requests of ours that wait for an answer. */
   readonly pending: Effect.Effect<number>
@@ -485,6 +487,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Requests and responses over the transport, from a receive loop in the layer's scope.
+ *
  * @category layers
  * @since 0.1.0
  */

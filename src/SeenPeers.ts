@@ -43,6 +43,7 @@ export interface Options {
  * @since 0.1.0
  */
 export class SeenPeers extends Context.Service<SeenPeers, {
+  /** How many nodes were heard from, by how long ago. */
   readonly counts: Effect.Effect<SeenCounts>
   /** How many since the node was started. One that was forgotten and came back is counted again. */
   readonly uniqueSinceStart: Effect.Effect<number>
@@ -101,6 +102,8 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
+ * Beginning with those of an earlier run, where state is kept.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -151,6 +151,20 @@ export interface Rows {
  * A record type of 0 means all types. A key that is absent or all zeros means
  * the key of the record's own address.
  *
+ * @example
+ * ```ts
+ * import { Store } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * const log = Effect.gen(function*() {
+ *   const store = yield* Store.Store
+ *   yield* Effect.log(`${yield* store.size} keys are held`)
+ *   yield* Stream.runForEach(store.changes, ({ key, record }) =>
+ *     Effect.log(`A record of type ${record.type} came to ${key}`))
+ * })
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */

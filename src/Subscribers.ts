@@ -10,6 +10,8 @@ import * as Layer from "effect/Layer"
 import { Subscriptions } from "./internal/subscriptions.ts"
 
 /**
+ * The peers that asked to be told of news at keys that are held here.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -25,6 +27,8 @@ export class Subscribers extends Context.Service<Subscribers, {
 }>()("effect-dht/Subscribers") {}
 
 /**
+ * No subscribers at first.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -163,6 +163,25 @@ export const encode = (payload: TopicPayload): Uint8Array => {
  * from the address. Fails where nobody could read the payload again, and names
  * the field where one is too long.
  *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Topic } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const signer = Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(1))
+ * const offer = (name: string) =>
+ *   Topic.sign({
+ *     signer,
+ *     address: signer.address,
+ *     payload: Topic.make({ topic: "translate", name, protocols: ["a2a"], meta: new Map([["price", 3]]) }),
+ *     seq: 1n,
+ *     timestamp: 1_700_000_000n
+ *   })
+ * console.log(Result.getOrThrow(offer("Ann")).ttl) // => 3600
+ * const tooLong = offer("A".repeat(2000))
+ * console.log(Result.isFailure(tooLong) ? tooLong.failure.excess?.field : "") // => name
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -217,6 +236,16 @@ export interface Filter {
 /**
  * Whether the payload is what a search asks for. Two spellings of one text
  * match.
+ *
+ * @example
+ * ```ts run
+ * import { Topic } from "effect-dht"
+ *
+ * const offer = Topic.make({ topic: "translate", protocols: ["a2a", "http"], tags: ["de", "fr"] })
+ * // One of the protocols, and all of the tags.
+ * console.log(Topic.matches(offer, { protocols: ["mcp", "a2a"], tags: ["de"] })) // => true
+ * console.log(Topic.matches(offer, { tags: ["de", "ja"] })) // => false
+ * ```
  *
  * @category filters
  * @since 0.1.0

@@ -316,6 +316,7 @@ const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
  * @since 0.1.0
  */
 export class MemoryNetwork extends Context.Service<MemoryNetwork, {
+  /** Binds an address until the scope closes; fails where another peer has it. */
   readonly join: (
     address: SocketAddress.SocketAddress
   ) => Effect.Effect<Transport["Service"], DuplicatePeer, Scope.Scope>

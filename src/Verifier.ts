@@ -26,6 +26,10 @@ import { Crypto } from "./Crypto.ts"
  * @since 0.1.0
  */
 export class Verifier extends Context.Service<Verifier, {
+  /**
+   * Tells `done` whether the signature is good, once, now or later. Returns
+   * false, and never calls it, where too many checks wait already.
+   */
   readonly check: (
     publicKey: Uint8Array,
     message: Uint8Array,

@@ -19,6 +19,8 @@ import type { SignedRecord } from "./Record.ts"
 import { Store } from "./Store.ts"
 
 /**
+ * Streams of what is stored at a key.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -94,6 +96,8 @@ const sameRecords = (a: ReadonlyArray<SignedRecord>, b: ReadonlyArray<SignedReco
 const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
 
 /**
+ * Watching by lookups and subscriptions of this node.
+ *
  * @category layers
  * @since 0.1.0
  */

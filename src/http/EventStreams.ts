@@ -108,6 +108,8 @@ const make = Effect.sync(() => {
 })
 
 /**
+ * No streams at first; those that are open end with the layer's scope.
+ *
  * @category layers
  * @since 0.1.0
  */

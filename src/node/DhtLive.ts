@@ -25,6 +25,8 @@ import * as SqlitePersistence from "./SqlitePersistence.ts"
 import * as UdpTransport from "./UdpTransport.ts"
 
 /**
+ * What a program that embeds a node on Node may choose; nothing has to be.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -72,13 +74,27 @@ export type CannotStart =
 /**
  * A running node: with the layer's scope it binds its socket, and closes it.
  *
- * ```ts
- * DhtLive({ data: "./data", bootstrap: ["dht.example.net:4121"] })
- * ```
+ * When the layer is built the node has joined, or has failed to and keeps trying
+ * in the background; `Bootstrap.membership` says which. With `data` it is the
+ * same node at each start, with the records and peers that it had.
  *
- * is the same node at each start, with the records and peers that it had. When
- * the layer is built it has joined, or has failed to and keeps trying in the
- * background; `Bootstrap.membership` says which.
+ * @example
+ * ```ts
+ * import { Address, Dht } from "effect-dht"
+ * import { DhtLive } from "effect-dht/node"
+ * import * as Effect from "effect/Effect"
+ *
+ * const node = DhtLive({ data: "./data", bootstrap: ["dht.example.net:4121"] })
+ *
+ * const program = Effect.gen(function*() {
+ *   const dht = yield* Dht.Dht
+ *   yield* Effect.log(`${Address.format(dht.address)} is bound to port ${dht.localAddress.port}`)
+ *   return yield* Effect.never
+ * }).pipe(
+ *   Effect.provide(node),
+ *   Effect.catchTag("CannotBind", ({ message }) => Effect.logError(message))
+ * )
+ * ```
  *
  * @category layers
  * @since 0.1.0

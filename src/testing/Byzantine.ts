@@ -4,8 +4,15 @@
  * has a name, and draws all it invents from the randomness of its machine.
  *
  * ```ts
- * const liar = world.machine("liar", Byzantine.layer("inventsNodes", { through: nodes.slice(0, 3) }))
- * yield* liar.start
+ * import { Byzantine, SimWorld } from "effect-dht/testing"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const world = yield* SimWorld.SimWorld
+ *   const nodes = yield* world.startNodes(8)
+ *   const liar = world.machine("liar", Byzantine.layer("inventsNodes", { through: nodes.slice(0, 3) }))
+ *   yield* liar.start
+ * })
  * ```
  *
  * @since 0.1.0

@@ -79,6 +79,8 @@ export const simulated: Ed25519 = {
 }
 
 /**
+ * The stand-in for signatures.
+ *
  * @category layers
  * @since 0.1.0
  */

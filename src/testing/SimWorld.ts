@@ -436,6 +436,8 @@ export const make = Effect.fnUntraced(function*(
 export class SimWorld extends Context.Service<SimWorld, World>()("effect-dht/testing/SimWorld") {}
 
 /**
+ * A world on the given timeline.
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -484,6 +486,25 @@ export const runSyncExit = <A, E>(
 /**
  * Runs a program in a world of its own and returns its result; throws a
  * {@link RunFailed} whose cause is its error, or why it did not end.
+ *
+ * @example
+ * ```ts run
+ * import { Dht } from "effect-dht"
+ * import { SimWorld } from "effect-dht/testing"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const world = yield* SimWorld.SimWorld
+ *   const nodes = yield* world.startNodes(8)
+ *   yield* nodes[0].run(Dht.Dht.use((dht) => dht.publishEndpoint({ endpoints: ["https://ann.example"] })))
+ *   yield* Effect.sleep("1 minute")
+ *   const { endpoints } = yield* nodes[7].run(Dht.Dht.use((dht) => dht.resolve(nodes[0].identity.address)))
+ *   return endpoints?.join()
+ * })
+ *
+ * // A minute of the world takes a moment, and is the same with the same seed.
+ * console.log(SimWorld.runSync(program, { seed: 1 })) // => https://ann.example
+ * ```
  *
  * @category running
  * @since 0.1.0

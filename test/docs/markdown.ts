@@ -32,5 +32,24 @@ export const blocks: ReadonlyArray<Block> = documents.flatMap((document) => {
   }))
 })
 
+/** The modules that a program can import (`exports` of package.json), by their paths. */
+export const modules: ReadonlyArray<string> = globSync("src/{*,http/*,node/*,testing/*}.ts", { cwd: root })
+  .filter((path) => !path.endsWith("bin.ts") && !path.endsWith("index.ts"))
+  .sort()
+
+/** The examples in the docstrings of a module: blocks of its comments. */
+export const examplesOf = (document: string, source: string): ReadonlyArray<Block> =>
+  [...source.matchAll(/^( *) \* ```(\S+)(.*)\n((?:\1 \*(?! ```).*\n)*)\1 \* ```$/gm)].map((
+    { 2: language, 3: marks, 4: code, index }
+  ): Block => ({
+    document,
+    line: source.slice(0, index).split("\n").length + 1,
+    language,
+    marks: marks.split(" ").filter(Boolean),
+    code: code.replace(/^ * \* ?/gm, "")
+  }))
+
+export const examples: ReadonlyArray<Block> = modules.flatMap((path) => examplesOf(path, read(path)))
+
 /** A document without its blocks. */
 export const proseOf = (document: string): string => read(document).replace(/^```[^]*?^```$/gm, "")

@@ -3,9 +3,9 @@ import { execFile, type ExecFileException } from "node:child_process"
 import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { blocks, root } from "./markdown.ts"
+import { blocks, examples, root } from "./markdown.ts"
 
-const programs = blocks.filter(({ language }) => language === "ts").map((block) => ({
+const programs = [...blocks, ...examples].filter(({ language }) => language === "ts").map((block) => ({
   ...block,
   file: `${block.document.replace(/\W/g, "-")}-${block.line}.ts`
 }))
@@ -19,6 +19,12 @@ const compilerOptions = { noUnusedLocals: false, types: ["node"] }
 writeFileSync(
   join(project, "tsconfig.json"),
   JSON.stringify({ extends: join(root, "tsconfig.json"), include: ["*.ts"], exclude: [], compilerOptions })
+)
+// Starting one process for each would take longer than all that they do.
+const together = programs.filter(({ document, marks }) => document.startsWith("src/") && marks.includes("run"))
+writeFileSync(
+  join(project, "together.ts"),
+  together.map(({ file }) => `await import("./${file}")\n`).join("") + "export {}\n"
 )
 // Lines have the numbers that they have in the document.
 for (const { code, file, line } of programs) writeFileSync(join(project, file), "\n".repeat(line - 1) + code)
@@ -38,14 +44,14 @@ const node = (...args: ReadonlyArray<string>) =>
 /** What a program says it prints, in the comments beside. */
 const expected = (code: string) => [...code.matchAll(/\/\/ => (.*)$/gm)].map(([, line]) => line)
 
-describe.concurrent("programs in the documents", () => {
+describe.concurrent("programs in the documents and docstrings", () => {
   it("are type-checked", async () => {
     const { stdout } = await node(join(root, "node_modules/typescript/bin/tsc"), "--project", project)
     assert.strictEqual(stdout, "")
   })
 
   for (const { code, document, file, line, marks } of programs) {
-    if (!marks.includes("run")) continue
+    if (!marks.includes("run") || document.startsWith("src/")) continue
     it(`run, and print what ${document} says in line ${line}`, async () => {
       const { error, stderr, stdout } = await node("--conditions=effect-dht-source", file)
       assert.deepStrictEqual({ error, stderr }, { error: null, stderr: "" })
@@ -53,7 +59,14 @@ describe.concurrent("programs in the documents", () => {
     })
   }
 
+  it("run, and print what the docstrings say", async () => {
+    const { error, stderr, stdout } = await node("--conditions=effect-dht-source", "together.ts")
+    assert.deepStrictEqual({ error, stderr }, { error: null, stderr: "" })
+    assert.deepStrictEqual(stdout.split("\n").filter(Boolean), together.flatMap(({ code }) => expected(code)))
+  })
+
   it("run where a document says so", () => {
-    assert.isAbove(programs.filter(({ marks }) => marks.includes("run")).length, 0)
+    assert.isAbove(programs.filter(({ marks }) => marks.includes("run")).length, together.length)
+    assert.isAbove(together.length, 10)
   })
 })
