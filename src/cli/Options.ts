@@ -342,7 +342,7 @@ export const newPassphraseEnv = setting(
 )
 
 /** Seconds, at most `max`. */
-const lifetime = (max: number, bound: string) =>
+const ttlUpTo = (max: number, bound: string) =>
   Flag.String("ttl").pipe(
     Flag.withMetavar("seconds"),
     Flag.withDescription(`How long the record lives (default 3600${bound})`),
@@ -361,7 +361,7 @@ const lifetime = (max: number, bound: string) =>
  * @category flags
  * @since 0.1.0
  */
-export const ttl = lifetime(0xffff_ffff, "")
+export const ttl = ttlUpTo(0xffff_ffff, "")
 
 /**
  * The same for a record under a topic.
@@ -369,7 +369,7 @@ export const ttl = lifetime(0xffff_ffff, "")
  * @category flags
  * @since 0.1.0
  */
-export const topicTtl = lifetime(7200, ", at most 7200")
+export const topicTtl = ttlUpTo(7200, ", at most 7200")
 
 /**
  * @category arguments
@@ -520,8 +520,16 @@ export const lifetime = Flag.String("lifetime").pipe(
  * @since 0.1.0
  */
 export const delegation = Argument.String("delegation").pipe(
-  Argument.withDescription("The delegation in hex digits, as \"identity delegate\" prints it"),
-  Argument.mapEffect(parsed(async () => (await import("../node/DelegationFile.ts")).parse))
+  Argument.withDescription(
+    "The delegation in hex digits, as \"identity delegate\" prints it; - or nothing takes it from the standard input"
+  ),
+  Argument.optional,
+  Argument.mapEffect((argument) =>
+    Effect.flatMap(
+      Input.bytesOf("delegation", argument),
+      (bytes) => parsed(async () => (await import("../node/DelegationFile.ts")).parse)(Input.textOf(bytes) ?? "")
+    )
+  )
 )
 
 /**

@@ -8,6 +8,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Cli from "../../src/cli/Cli.ts"
+import * as Delegation from "../../src/Delegation.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
 import * as Network from "../utils/network.ts"
 
@@ -69,6 +70,21 @@ describe("the standard input", () => {
         assert.include(error, "390 bytes")
         // That nobody is named to ask shows that the text was taken.
         assert.include((yield* run(args, Stream.make(bytes("x".repeat(389))))).error, "--bootstrap")
+      }))
+
+    it.effect(`holds a delegation, ${named}`, () =>
+      Effect.gen(function*() {
+        const args = ["identity", "accept", ...argument, "--data", "/nonexistent"]
+        assert.include((yield* run(args, Stream.make(bytes("zz")))).error, "hex digits")
+        const delegation = Delegation.delegate({
+          master: signer,
+          operationalPublicKey: Network.identity("other").publicKey,
+          issuedAt: 1n,
+          expiresAt: 0n
+        })
+        const text = Buffer.from(Delegation.encode(delegation)).toString("hex")
+        // That there is no identity to keep it for shows that it was taken.
+        assert.include((yield* run(args, Stream.make(bytes(`${text}\n`)))).error, "no identity")
       }))
 
     it.effect(`is no text where it is not UTF-8, ${named}`, () =>
