@@ -130,7 +130,7 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       const owner = dhts[pick(i)]
       const elsewhere = dhts[pick(i + count / 2 | 0)]
       const started = performance.now()
-      const publication = yield* owner.publishEndpoint({ endpoints: [`quic://192.0.2.1:${i}`] })
+      const publication = yield* owner.publishEndpoint({ endpoints: [`tcp://192.0.2.1:${i}`] })
       while (Exit.isFailure(yield* Effect.exit(elsewhere.resolve(owner.address)))) { /* until it is found */ }
       published.firstResolve.push(performance.now() - started)
       const replicas = yield* Effect.exit(publication.replicas(8, { within: "10 seconds" }))

@@ -1,7 +1,8 @@
 /**
  * Service discovery, the side that looks for somebody: shows who offers a
- * translation, and everybody who comes or goes from then on. Who ends without
- * a word goes when the last announcement does, within the hour.
+ * translation, and everybody who comes or goes from then on. A provider that is
+ * stopped goes at once, one that is killed when its last announcement expires,
+ * within the hour.
  *
  *     npm run example examples/discovery-consumer.ts -- --bootstrap 127.0.0.1:PORT --language de
  *

@@ -29,7 +29,7 @@ const provider = Effect.gen(function*() {
 })
 
 provider.pipe(
-  // Both announcements end with this scope.
+  // Both announcements are withdrawn when this scope closes, as it does on Ctrl-C.
   Effect.scoped,
   Effect.provide(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, bootstrap: flags.bootstrap })),
   NodeRuntime.runMain

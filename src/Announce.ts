@@ -1,7 +1,8 @@
 /**
  * Records that stay alive: an announcement is published, signed anew at half
  * its lifetime, and kept on its replicas until its scope closes. Then it is
- * left to expire.
+ * withdrawn, so that nobody is sent to what is no longer there; a crash leaves
+ * it to expire.
  *
  * It outlives the loss of every replica, a network that is gone for a while,
  * and a clock that jumps.
@@ -12,9 +13,12 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Contact } from "./Contact.ts"
+import type { StaleRecord } from "./DhtError.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
@@ -37,11 +41,20 @@ export interface Announcement {
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | StaleRecord>
 }
 
-type Announcing<Method extends (...options: never) => unknown> = (
-  ...options: Parameters<Method>
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface OnClose {
+  /** Leaves the record to expire when the scope closes, instead of withdrawing it; defaults to false. */
+  readonly keepOnClose?: boolean | undefined
+}
+
+type Announcing<Method extends (options: never) => unknown> = (
+  options: Parameters<Method>[0] & OnClose
 ) => Effect.Effect<Announcement, PublishError, Scope.Scope>
 
 /**
@@ -79,24 +92,97 @@ export class Announce extends Context.Service<Announce, {
 /** A sleep measures how much time passes, not what the clock says: it is looked at so often at least. */
 const lookMillis = 60_000
 
+/** What closing waits for nodes to take withdrawals, however many there are: a process that is told to end has no more. */
+const closingMillis = 1000
+
+/** What is announced. */
+interface Announced {
+  readonly announcement: Announcement
+  current: Publication
+  readonly keepOnClose: boolean
+}
+
 const make = Effect.gen(function*() {
   const publisher = yield* Publisher
   const replication = yield* Replication
+  const clock = yield* Clock.Clock
   const { core: events } = yield* NodeEvents
-  const announcements = new Set<Announcement>()
+  const open = new Set<Announced>()
+  /** Withdrawals that some holder has yet to answer. */
+  const unanswered = yield* FiberSet.make<void>()
+  let waitUntil = -Infinity
   let begun = 0
 
   const tell = (_tag: "AnnouncementStarted" | "AnnouncementEnded", { key, record }: Publication): void => {
     if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
   }
 
-  const announce = Effect.fn("Announce.announce")(function*(publish: Effect.Effect<Publication, PublishError>) {
-    let current = yield* publish
-    yield* Effect.addFinalizer(() => replication.withdraw(current))
+  /** Ends an announcement, once; returns the wait for the nodes that hold it. */
+  const end = Effect.fnUntraced(function*(announced: Announced) {
+    if (!open.delete(announced)) return
+    const { current, keepOnClose } = announced
+    tell("AnnouncementEnded", current)
+    if (keepOnClose) return yield* replication.withdraw(current)
+    const { answered } = yield* publisher.withdraw(current)
+    return yield* FiberSet.run(unanswered, answered, { startImmediately: true })
+  }, (ending, { current }) =>
+    ending.pipe(
+      // What was published in its place is not ours to withdraw.
+      Effect.catchTag("StaleRecord", () => Effect.void),
+      Effect.catchCause((cause) => Effect.logWarning("An announcement could not be withdrawn", cause)),
+      Effect.annotateLogs({ module: "effect-dht/Announce", key: current.key })
+    ))
 
+  /** Several scopes that close one after the other share the time. */
+  const remainingMillis = (): number => {
+    const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    if (now > waitUntil + closingMillis) waitUntil = now + closingMillis
+    return waitUntil - now
+  }
+
+  const close = Effect.fnUntraced(function*(announced: Announced) {
+    const withdrawal = yield* end(announced)
+    if (withdrawal === undefined) return
+    const millis = remainingMillis()
+    if (millis > 0) yield* Effect.timeoutOption(Fiber.await(withdrawal), millis)
+  })
+
+  // The node closes before the scopes of its announcements do.
+  yield* Effect.addFinalizer(() =>
+    Effect.forEach(Array.from(open), end, { discard: true }).pipe(
+      Effect.andThen(Effect.timeoutOption(FiberSet.awaitEmpty(unanswered), closingMillis))
+    )
+  )
+
+  const announce = Effect.fn("Announce.announce")(function*(
+    publish: Effect.Effect<Publication, PublishError>,
+    { keepOnClose = false }: OnClose
+  ) {
+    const announced = yield* Effect.acquireRelease(
+      Effect.map(publish, (current): Announced => {
+        const announced: Announced = {
+          announcement: {
+            number: ++begun,
+            key: current.key,
+            current: Effect.sync(() => announced.current),
+            replicas: (wanted, options) => Effect.suspend(() => announced.current.replicas(wanted, options))
+          },
+          current,
+          keepOnClose
+        }
+        open.add(announced)
+        tell("AnnouncementStarted", current)
+        return announced
+      }),
+      close
+    )
+    const { current } = announced
     const renew = Effect.gen(function*() {
-      yield* untilRenewal(current)
-      current = yield* publish
+      yield* untilRenewal(announced.current)
+      // What is published is known to be, or it could not be withdrawn.
+      yield* Effect.uninterruptible(Effect.map(publish, (renewed) => {
+        announced.current = renewed
+      }))
     })
     yield* renew.pipe(
       Effect.catchCause((cause) =>
@@ -106,28 +192,14 @@ const make = Effect.gen(function*() {
       Effect.annotateLogs({ module: "effect-dht/Announce", fiber: "Renewal", key: current.key }),
       Effect.forkScoped
     )
-    const announcement: Announcement = {
-      number: ++begun,
-      key: current.key,
-      current: Effect.sync(() => current),
-      replicas: (wanted, options) => Effect.suspend(() => current.replicas(wanted, options))
-    }
-    announcements.add(announcement)
-    tell("AnnouncementStarted", current)
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        announcements.delete(announcement)
-        tell("AnnouncementEnded", current)
-      })
-    )
-    return announcement
+    return announced.announcement
   })
 
   return Announce.of({
-    announceEndpoint: (endpoint) => announce(publisher.publishEndpoint(endpoint)),
-    announceTopic: (topic) => announce(publisher.publishTopic(topic)),
-    announceProfile: (profile) => announce(publisher.publishProfile(profile)),
-    announcements: Effect.sync(() => Array.from(announcements))
+    announceEndpoint: ({ keepOnClose, ...endpoint }) => announce(publisher.publishEndpoint(endpoint), { keepOnClose }),
+    announceTopic: ({ keepOnClose, ...topic }) => announce(publisher.publishTopic(topic), { keepOnClose }),
+    announceProfile: ({ keepOnClose, ...profile }) => announce(publisher.publishProfile(profile), { keepOnClose }),
+    announcements: Effect.sync(() => Array.from(open, ({ announcement }) => announcement))
   })
 })
 

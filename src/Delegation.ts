@@ -249,7 +249,7 @@ export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Re
  * const record = Result.getOrThrow(Endpoint.sign({
  *   signer: node,
  *   address: master.address,
- *   payload: Endpoint.make({ endpoints: ["quic://203.0.113.5:4121"] }),
+ *   payload: Endpoint.make({ endpoints: ["tcp://203.0.113.5:8080"] }),
  *   seq: 1n,
  *   timestamp: 1_700_000_000n,
  *   ttl: 3600,

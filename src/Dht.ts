@@ -279,7 +279,7 @@ export class Dht extends Context.Service<Dht, {
    *
    * const program = Effect.gen(function*() {
    *   const dht = yield* Dht.Dht
-   *   const publication = yield* dht.publishEndpoint({ endpoints: ["quic://203.0.113.5:4121"], ttl: 600 })
+   *   const publication = yield* dht.publishEndpoint({ endpoints: ["tcp://203.0.113.5:8080"], ttl: 600 })
    *   const holders = yield* publication.replicas(8, { within: "10 seconds" })
    *   yield* Effect.log(`${holders.length} nodes hold a copy`)
    * }).pipe(
@@ -311,9 +311,12 @@ export class Dht extends Context.Service<Dht, {
    * ```
    */
   readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
+  /** Withdraws what was published: readers do not see it from the moment they hear of that. */
+  readonly withdraw: Publisher.Publisher["Service"]["withdraw"]
   /**
    * Keeps an endpoint record alive until the scope closes: it is signed anew at
-   * half its lifetime, and its copies are replaced where they are lost.
+   * half its lifetime, and its copies are replaced where they are lost. Then it
+   * is withdrawn, unless `keepOnClose` leaves it to expire.
    *
    * @example
    * ```ts
@@ -324,7 +327,7 @@ export class Dht extends Context.Service<Dht, {
    *   const dht = yield* Dht.Dht
    *   yield* dht.announceEndpoint({ endpoints: ["http://203.0.113.5:8080"] })
    *   yield* dht.announceTopic({ topic: "translate", name: "Ann", tags: ["de", "fr"] })
-   *   // Both end with the service.
+   *   // Both are withdrawn when the service ends.
    *   return yield* Effect.never
    * }).pipe(Effect.scoped)
    * ```
@@ -443,6 +446,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
     publishTopic: publisher.publishTopic,
     publishProfile: publisher.publishProfile,
     publishCustom: publisher.publishCustom,
+    withdraw: publisher.withdraw,
     announceEndpoint: announce.announceEndpoint,
     announceTopic: announce.announceTopic,
     announceProfile: announce.announceProfile,
@@ -539,9 +543,9 @@ export interface Options extends NodeSettings.Options, Reachability.Options {
  *   const ann = yield* node(4121)
  *   const ben = yield* node(4122)
  *   yield* ben.bootstrap([ann.localAddress])
- *   yield* ann.publishEndpoint({ endpoints: ["quic://203.0.113.5:9000"] })
+ *   yield* ann.publishEndpoint({ endpoints: ["tcp://203.0.113.5:9000"] })
  *   const { endpoints } = yield* ben.resolve(ann.address)
- *   console.log(endpoints?.join()) // => quic://203.0.113.5:9000
+ *   console.log(endpoints?.join()) // => tcp://203.0.113.5:9000
  * })
  *
  * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(Transport.layerMemoryNetwork)))

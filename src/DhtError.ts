@@ -124,8 +124,15 @@ export class RecordExpired extends Data.TaggedError("RecordExpired")<{
   }
 }
 
+/** The largest seq that a record can have. */
+const maxSeq = 0xffff_ffff_ffff_ffffn
+
 /**
- * An equal or newer record is held already.
+ * An equal or newer record is held already, here or by a node of the network.
+ *
+ * A record that is signed under a later delegation is newer whatever its seq.
+ * The largest seq there is, 2^64 − 1, is only superseded under a later
+ * delegation, or by the same seq with a later timestamp.
  *
  * @category errors
  * @since 0.1.0
@@ -133,9 +140,26 @@ export class RecordExpired extends Data.TaggedError("RecordExpired")<{
 export class StaleRecord extends Data.TaggedError("StaleRecord")<{
   readonly seq: bigint
   readonly heldSeq: bigint
+  /** The address of the key that signed the record that is held. */
+  readonly heldSigner: Address
+  /** When the delegation of that record was issued, Unix seconds; 0 without one. */
+  readonly heldDelegatedAt: bigint
+  /** The last Unix second in which that record is alive. */
+  readonly heldUntil: number
 }> {
   override get message() {
-    return `An equal or newer record is held: seq ${this.heldSeq}, offered ${this.seq}`
+    const under = this.heldDelegatedAt === 0n ? "" : ` under a delegation issued at ${this.heldDelegatedAt}`
+    return `An equal or newer record is held: seq ${this.heldSeq}, signed by ${this.heldSigner}${under}; ` +
+      `offered was seq ${this.seq}. ${this.remedy}`
+  }
+
+  private get remedy() {
+    if (this.heldDelegatedAt !== 0n && this.heldSeq < this.seq) {
+      return "Sign under that delegation or a later one: it counts before the seq"
+    }
+    return this.heldSeq === maxSeq
+      ? `There is no larger seq: wait until it expires at ${this.heldUntil}`
+      : "Sign again with a larger seq"
   }
 }
 

@@ -52,8 +52,8 @@ export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
 }
 
 /**
- * What happened to an offer. One that is `Gone` has expired, or does not pass
- * the filter any more.
+ * What happened to an offer. One that is `Gone` was withdrawn, has expired, or
+ * does not pass the filter any more.
  *
  * @category models
  * @since 0.1.0

@@ -37,7 +37,11 @@ export const NatType = { unknown: 0, fullCone: 1, restricted: 2, portRestricted:
  * @since 0.1.0
  */
 export interface EndpointPayload {
-  /** URLs, such as `quic://203.0.113.5:4121`; null where no list was given. */
+  /**
+   * URLs, such as `tcp://203.0.113.5:8080`; null where no list was given. A
+   * `quic://` URL with an IP and a port is for the address of the node itself:
+   * v0.2 peers take the first one for that.
+   */
   readonly endpoints: ReadonlyArray<string> | null
   readonly natType: NatType
   /** Where to exchange connection candidates, at most 2048 bytes; empty for nowhere. */
@@ -69,7 +73,7 @@ export const make = (options: {
 })
 
 /**
- * Whether a text can be an endpoint: a URL such as `quic://203.0.113.5:4121`.
+ * Whether a text can be an endpoint: a URL such as `tcp://203.0.113.5:8080`.
  *
  * @category predicates
  * @since 0.1.0
@@ -89,7 +93,7 @@ export const parse = (options: Parameters<typeof make>[0]): Result.Result<Endpoi
     ? Result.succeed(make(options))
     : Result.fail(
       new InvalidRecord({
-        reason: `the endpoint ${JSON.stringify(wrong)} is not a URL. Write one such as quic://203.0.113.5:4121`
+        reason: `the endpoint ${JSON.stringify(wrong)} is not a URL. Write one such as tcp://203.0.113.5:8080`
       })
     )
 }
@@ -151,13 +155,13 @@ export const encode = (payload: EndpointPayload): Uint8Array => {
  * const record = Result.getOrThrow(Endpoint.sign({
  *   signer,
  *   address: signer.address,
- *   payload: Endpoint.make({ endpoints: ["quic://203.0.113.5:4121"], natType: Endpoint.NatType.fullCone }),
+ *   payload: Endpoint.make({ endpoints: ["tcp://203.0.113.5:8080"], natType: Endpoint.NatType.fullCone }),
  *   seq: 1n,
  *   timestamp: 1_700_000_000n,
  *   ttl: 3600
  * }))
  * const { endpoints } = Result.getOrThrow(Endpoint.decode(record.payload))
- * console.log(endpoints?.join(), record.expiresAt) // => quic://203.0.113.5:4121 1700003600
+ * console.log(endpoints?.join(), record.expiresAt) // => tcp://203.0.113.5:8080 1700003600
  * ```
  *
  * @category constructors

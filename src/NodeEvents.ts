@@ -105,12 +105,13 @@ export type QueryEvent =
 
 /**
  * What became of a request to take a copy of a record, or to show it: `Stored`
- * and `Kept` confirm a copy, `Lost` means that the node holds it no more.
+ * and `Kept` confirm a copy, `Lost` means that the node holds it no more,
+ * `Superseded` that it holds a newer record instead.
  *
  * @category models
  * @since 0.1.0
  */
-export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"
+export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Superseded" | "Failed"
 
 /**
  * Something that happened; `at` is in Unix milliseconds.

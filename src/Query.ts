@@ -39,6 +39,7 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
+import * as Withdrawal from "./Withdrawal.ts"
 
 /**
  * No endpoint record of the address is known, here or in the network.
@@ -108,7 +109,7 @@ export interface Step {
 export interface Walked {
   /** The 16 closest live nodes, nearest first; fewer when the walk ended early. */
   readonly closest: ReadonlyArray<Contact>
-  /** The valid records that nodes returned, merged with our own: the newest of each slot. */
+  /** The valid records that nodes returned, merged with our own: the newest of each slot, withdrawals included. */
   readonly records: ReadonlyArray<Record.SignedRecord>
   /** Whom it asked, in order, and what came of it. */
   readonly trace: ReadonlyArray<Step>
@@ -182,12 +183,12 @@ export interface Resolved extends Endpoint.EndpointPayload {
 export class Query extends Context.Service<Query, {
   /** The 16 live nodes closest to the target, nearest first, never ourselves. */
   readonly findNode: (target: NodeId) => Effect.Effect<ReadonlyArray<Contact>>
-  /** Local records if there are any, else the first valid ones that a node returns. */
+  /** Local records if there are any, else the first valid ones that a node returns; none that was withdrawn. */
   readonly findRecords: (
     target: NodeId,
     options?: FindOptions
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
-  /** All records of the key: every close node is asked, and the newest of each slot counts. */
+  /** All records of the key: every close node is asked, and the newest of each slot counts, unless it withdraws. */
   readonly aggregateRecords: (
     target: NodeId,
     type?: number
@@ -419,16 +420,18 @@ const make = Effect.gen(function*() {
   const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
     const quorum = options?.quorum ?? 1
-    const local = yield* store.getAll(target, type)
+    const local = (yield* store.getAll(target, type)).filter(Withdrawal.isStanding)
     if (quorum === 1 && Arr.isReadonlyArrayNonEmpty(local)) return local
-    const { records, trace } = yield* walk(target, { type, quorum })
+    const { trace, ...walked } = yield* walk(target, { type, quorum })
+    const records = walked.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
   })
 
   const aggregateRecords = Effect.fn("Query.aggregateRecords")(function*(target: NodeId, type = 0) {
-    const { records, trace } = yield* walk(target, { type })
+    const { trace, ...walked } = yield* walk(target, { type })
+    const records = walked.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })

@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
-import { InvalidDelegation, InvalidRecord, RecordExpired } from "./DhtError.ts"
+import { InvalidDelegation, InvalidRecord, RecordExpired, StaleRecord } from "./DhtError.ts"
 import type * as Cbor from "./internal/cbor.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import * as internal from "./internal/record.ts"
@@ -373,6 +373,21 @@ export const isNewer = (a: Rank, b: Rank): boolean =>
     : a.seq !== b.seq
     ? a.seq > b.seq
     : a.timestamp > b.timestamp
+
+/**
+ * That `record` cannot take the place of `held`.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const stale = (record: SignedRecord, held: SignedRecord): StaleRecord =>
+  new StaleRecord({
+    seq: record.seq,
+    heldSeq: held.seq,
+    heldSigner: Address.fromPublicKey(held.publicKey),
+    heldDelegatedAt: held.delegatedAt,
+    heldUntil: held.expiresAt
+  })
 
 // --- Signing ---
 

@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -20,8 +21,10 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
+import type { StaleRecord } from "./DhtError.ts"
 import { slotOf } from "./internal/recordSet.ts"
 import { type Action, ReplicaSet } from "./internal/replicaSet.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -29,12 +32,15 @@ import type { NodeId } from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Persistence } from "./Persistence.ts"
+import type { PublishHint } from "./PublishHint.ts"
 import { Query } from "./Query.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
+import { Store } from "./Store.ts"
+import * as Topic from "./Topic.ts"
 
 /**
  * How many nodes shall hold a copy.
@@ -69,14 +75,46 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
  */
 export interface Publication {
   readonly key: NodeId
+  /** As it was first signed. */
   readonly record: Record.SignedRecord
+  /** As it is copied: `record`, or what was signed anew because the network held a newer one. */
+  readonly current: Effect.Effect<Record.SignedRecord>
+  /** How nodes of other versions take it, where that is worth knowing. */
+  readonly hints: ReadonlyArray<PublishHint>
   /** The nodes that hold a copy, as far as we know; nearest first. */
   readonly confirmed: Effect.Effect<ReadonlyArray<Contact>>
-  /** Waits until `wanted` nodes hold a copy, or nobody is left to ask, or the time is up. */
+  /**
+   * Waits until `wanted` nodes hold a copy, or nobody is left to ask, or the
+   * time is up. Fails with `StaleRecord` when a node holds a newer record that
+   * ours could not be signed over: readers see that one.
+   */
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | StaleRecord>
+}
+
+/**
+ * What is known of a record beside itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReplicateOptions {
+  /** Signs what the record says over a newer one that a node holds; undefined where that cannot be done. */
+  readonly signOver?: ((held: Record.SignedRecord) => Effect.Effect<Record.SignedRecord | undefined>) | undefined
+  readonly hints?: ReadonlyArray<PublishHint> | undefined
+}
+
+/**
+ * A withdrawal on its way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recall {
+  /** Waits until all replicas that were well have answered, or failed to. */
+  readonly answered: Effect.Effect<void>
 }
 
 /**
@@ -151,7 +189,17 @@ export interface TendedPage {
  */
 export class Replication extends Context.Service<Replication, {
   /** Looks after the copies of a record until it expires, and returns at once. */
-  readonly replicate: (key: NodeId, record: Record.SignedRecord) => Effect.Effect<Publication>
+  readonly replicate: (
+    key: NodeId,
+    record: Record.SignedRecord,
+    options?: ReplicateOptions
+  ) => Effect.Effect<Publication>
+  /**
+   * Stops looking after a record, and gives a withdrawal to every node that may
+   * hold a copy; to a replica that does not answer, until the withdrawal
+   * expires. Returns at once.
+   */
+  readonly recall: (key: NodeId, withdrawal: Record.SignedRecord) => Effect.Effect<Recall>
   /** Stops looking after a record, or after any newer one of its slot. Copies stay until they expire. */
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
   /** Stops looking after all that an address published. */
@@ -180,18 +228,61 @@ const jobsAtOnce = 1024
 /** How long a job sleeps at most. */
 const lookMillis = 60_000
 
+/** How often one publication is signed over what others hold: two that say something else at a time shall end. */
+const maxSignedOver = 4
+
 /** What became of a request; `Woken`: there may be more to do. */
 type Outcome =
   | { readonly _tag: "Woken" }
   | { readonly _tag: "Found"; readonly closest: ReadonlyArray<Contact> }
   | { readonly _tag: "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"; readonly contact: Contact }
+  | {
+    /** The node holds a newer record. */
+    readonly _tag: "Superseded"
+    readonly contact: Contact
+    readonly held: Record.SignedRecord
+    readonly by: "Store" | "Probe"
+  }
+
+/**
+ * What a node shows of a record's slot: the very record, a newer one that is
+ * good, `Other` than these, or nothing; `Unclear` is nothing where the records
+ * of other slots leave no room.
+ */
+type Shown = "Same" | "Other" | "Nothing" | "Unclear" | Record.SignedRecord
+
+/** One publication: its record, and what may become of that. */
+interface Edition {
+  record: Record.SignedRecord
+  readonly options: ReplicateOptions
+  /** Whether it was ever as widely copied as could be; from then on a newer record is a later one. */
+  isPlaced: boolean
+  signedOver: number
+  /** A newer record that readers see instead. */
+  supersededBy: Record.SignedRecord | undefined
+  /** Whether it is looked after no longer. */
+  isOver: boolean
+  readonly isWithdrawal: boolean
+}
+
+const editionOf = (record: Record.SignedRecord): Edition => ({
+  record,
+  options: {},
+  isPlaced: false,
+  signedOver: 0,
+  supersededBy: undefined,
+  isOver: false,
+  isWithdrawal: false
+})
 
 interface Job {
   /** Counts the jobs. */
   readonly number: number
   readonly key: NodeId
-  record: Record.SignedRecord
+  edition: Edition
   readonly set: ReplicaSet
+  /** Answers that have to be checked before they count. */
+  checking: number
   readonly outcomes: Queue.Queue<Outcome>
   /** Opened whenever something changed that somebody may wait for. */
   readonly changed: Latch.Latch
@@ -204,6 +295,7 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
   const reachability = yield* Reachability
+  const local = yield* Store
   const persistence = yield* Persistence
   const clock = yield* Clock.Clock
   const { core: events } = yield* NodeEvents
@@ -213,29 +305,51 @@ const make = Effect.gen(function*() {
 
   // --- Requests ----------------------------------------------------------------
 
-  /** Whether the peer holds the record, or a newer one of its slot. */
-  const holds = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+  /** What a peer shows when it is asked for the record; its proof is checked. */
+  const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     const { body } = yield* rpc.request(
       peer,
       { _tag: "FindValue", target: key, recordType: record.type, subscribe: false },
       { ...patience, maintenance: true }
     )
-    const slot = slotOf(Record.category(record.type), record)
-    return Request.recordsOf(body).some((other) =>
-      slotOf(Record.category(other.type), other) === slot && !Record.isNewer(record, other)
+    const slot = slotAt(key, record)
+    const records = Request.recordsOf(body)
+    const rivals = records.filter((other) => slotAt(key, other) === slot)
+    if (rivals.some((other) => isSame(other, record))) return "Same"
+    const now = clock.currentTimeMillisUnsafe() / 1000
+    // One that is from the future to us is not less in our way, where the holder's clock is ahead.
+    const newer = rivals.filter((other) =>
+      Record.isNewer(other, record) &&
+      Result.isSuccess(local.vet(key, other, Math.floor(Math.max(now, Number(other.timestamp)))))
     )
-  })
+    if (newer.length > 0) return newer.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
+    if (rivals.length > 0) return "Other"
+    const room = Record.maxResolvableSize - record.bytes.length
+    return records.reduce((size, other) => size + other.bytes.length, 0) > room ? "Unclear" : "Nothing"
+  }, Effect.map((shown): Shown => shown))
 
-  const store = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+  const store = Effect.fnUntraced(function*(peer: Contact, job: Job, record: Record.SignedRecord) {
+    const { key } = job
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, patience)
-    if (body.stored || body.alreadyHad) return "Stored"
+    if (body.stored && !body.alreadyHad) return "Stored"
     // A reason is a later version's: that its policy is against the record is
     // for good, that the record is invalid may be for a clock, ours or its own.
     if (body.reason === reasonPolicy) return "Unwanted"
     if (body.reason !== 0) return "Refused"
-    // The first version says no more than false, also when it holds an equal or
-    // newer record, so it is asked for it.
-    return (yield* holds(peer, key, record)) ? "Stored" : "Refused"
+    // It says that it holds an equal record or a newer one, and a newer one is
+    // no copy of ours. The first version says no more than false, whatever the
+    // reason.
+    job.checking++
+    const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => job.checking--))
+    if (typeof shown !== "string") return shown
+    return shown === "Same" || shown !== "Other" && body.alreadyHad ? "Stored" : "Refused"
+  })
+
+  const probe = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    const shown = yield* look(peer, key, record)
+    if (typeof shown !== "string") return shown
+    // What is not shown for want of room may be there.
+    return shown === "Same" || shown === "Unclear" ? "Kept" : "Lost"
   })
 
   const lookUp = Effect.fnUntraced(function*(key: NodeId) {
@@ -249,23 +363,16 @@ const make = Effect.gen(function*() {
 
   const carryOut = (
     action: Exclude<Action, { readonly _tag: "Wait" }>,
-    key: NodeId,
+    job: Job,
     record: Record.SignedRecord
   ): Effect.Effect<Outcome> => {
-    switch (action._tag) {
-      case "Lookup":
-        return Effect.map(lookUp(key), (closest) => ({ _tag: "Found", closest }))
-      case "Store":
-        return store(action.contact, key, record).pipe(
-          Effect.orElseSucceed(() => "Failed" as const),
-          Effect.map((_tag) => ({ _tag, contact: action.contact }))
-        )
-      case "Probe":
-        return holds(action.contact, key, record).pipe(
-          Effect.match({ onFailure: () => "Failed" as const, onSuccess: (held) => held ? "Kept" : "Lost" }),
-          Effect.map((_tag) => ({ _tag, contact: action.contact }))
-        )
-    }
+    if (action._tag === "Lookup") return Effect.map(lookUp(job.key), (closest) => ({ _tag: "Found", closest }))
+    const { _tag: by, contact } = action
+    return Effect.match(by === "Store" ? store(contact, job, record) : probe(contact, job.key, record), {
+      onFailure: (): Outcome => ({ _tag: "Failed", contact }),
+      onSuccess: (outcome): Outcome =>
+        typeof outcome === "string" ? { _tag: outcome, contact } : { _tag: "Superseded", contact, held: outcome, by }
+    })
   }
 
   const apply = (set: ReplicaSet, outcome: Outcome, now: number): void => {
@@ -284,13 +391,15 @@ const make = Effect.gen(function*() {
         return set.kept(outcome.contact.id, now)
       case "Lost":
         return set.lost(outcome.contact.id, now)
+      case "Superseded":
+        return set.superseded(outcome.contact.id, now)
       case "Failed":
         return set.failed(outcome.contact.id, now)
     }
   }
 
   /** Tells those who watch. */
-  const report = ({ key, record }: Job, outcome: Outcome): void => {
+  const report = ({ edition: { record }, key }: Job, outcome: Outcome): void => {
     if (!events.hasListeners || outcome._tag === "Woken" || outcome._tag === "Found") return
     const { _tag, contact } = outcome
     events.tell({ _tag: "ReplicaReported", at: events.now(), key, record, contact, outcome: _tag })
@@ -298,71 +407,131 @@ const make = Effect.gen(function*() {
 
   const tell = (
     _tag: "PublicationStarted" | "PublicationRenewed" | "PublicationEnded",
-    { key, record }: Job
+    { edition: { record }, key }: Job
   ): void => {
     if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
   }
 
   // --- A job -------------------------------------------------------------------
 
-  const lookAfter = Effect.fnUntraced(function*(key: NodeId, job: Job) {
+  /** A newer record takes the place of the one that the job looked after. */
+  const renew = (job: Job, record: Record.SignedRecord): void => {
+    persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
+    job.edition.record = record
+    // At once, so that nobody takes a copy of the old record for one of the new.
+    job.set.renew(clock.currentTimeMillisUnsafe())
+    tell("PublicationRenewed", job)
+  }
+
+  /**
+   * A node holds a newer record than it was given. While ours is being placed,
+   * it is signed over that one. What is newer than a record that was placed
+   * was said later.
+   */
+  const overtaken = Effect.fnUntraced(function*(job: Job, { by, contact, held }: Extract<Outcome, { held: unknown }>) {
+    const { edition, key, set } = job
+    const now = clock.currentTimeMillisUnsafe()
+    if (!Record.isNewer(held, edition.record)) {
+      // Ours is newer by now.
+      return isSame(held, edition.record) ? set.stored(contact.id, now) : set.superseded(contact.id, now)
+    }
+    const { signOver } = edition.options
+    if (by === "Store" && signOver !== undefined && !edition.isPlaced && edition.signedOver < maxSignedOver) {
+      edition.signedOver++
+      const over = yield* signOver(held)
+      if (over !== undefined) {
+        set.superseded(contact.id, now)
+        return renew(job, over)
+      }
+    }
+    // Anybody can leave a record of ours under the key of another topic, where no reader looks at it.
+    if (!belongs(key, held)) {
+      if (by === "Store") set.refused(contact.id, now, { stable: false })
+      else set.lost(contact.id, now)
+      return
+    }
+    set.superseded(contact.id, now)
+    edition.supersededBy = held
+    yield* Effect.ignore(local.put(key, held))
+    // One that was never placed shall not be, where it could be taken for the newest.
+    if (!edition.isPlaced) edition.isOver = true
+  })
+
+  const lookAfter = Effect.fnUntraced(function*(job: Job) {
     const { changed, outcomes, set } = job
     // Requests under way when the job ends are interrupted with its scope.
     const requests = yield* FiberSet.make()
     while (true) {
       const now = clock.currentTimeMillisUnsafe()
-      if (job.record.expiresAt * 1000 < now) return
+      const { isOver, record } = job.edition
+      if (isOver) persistence.save({ _tag: "Withdrawn", key: job.key, record })
+      if (isOver || set.isDone || record.expiresAt * 1000 < now) break
       const action = set.poll(now)
       if (action._tag !== "Wait") {
         yield* FiberSet.run(
           requests,
-          Effect.flatMap(carryOut(action, key, job.record), (outcome) => Queue.offer(outcomes, outcome))
+          Effect.flatMap(carryOut(action, job, record), (outcome) => Queue.offer(outcomes, outcome))
         )
         continue
       }
+      if (set.settled(now)) job.edition.isPlaced = true
       changed.openUnsafe()
-      const until = Math.min(action.until ?? Infinity, job.record.expiresAt * 1000 + 1000)
+      const until = Math.min(action.until ?? Infinity, record.expiresAt * 1000 + 1000)
       const batch = yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
         // A sleep does not notice when the clock is set.
         duration: Math.min(until - now, lookMillis),
         orElse: () => Effect.succeed<ReadonlyArray<Outcome>>([])
       })
       for (const outcome of batch) {
-        apply(set, outcome, clock.currentTimeMillisUnsafe())
+        if (outcome._tag === "Superseded") yield* overtaken(job, outcome)
+        else apply(set, outcome, clock.currentTimeMillisUnsafe())
         report(job, outcome)
       }
     }
+    // Whatever is published from now on has a job of its own.
+    ended(job)
   }, Effect.scoped)
 
-  const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
-    `${key} ${slotOf(Record.category(record.type), record)}`
+  const ended = (job: Job): void => {
+    const slot = slotAt(job.key, job.edition.record)
+    if (jobs.get(slot) === job) jobs.delete(slot)
+  }
 
-  const replicate = Effect.fn("Replication.replicate")(function*(key: NodeId, record: Record.SignedRecord) {
-    const replaced = jobs.get(slotAt(key, record))?.record
-    if (replaced === undefined || Record.isNewer(record, replaced)) {
-      persistence.save({ _tag: "Published", key, record, replaced })
+  const replicate = Effect.fn("Replication.replicate")(
+    function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
+      const replaced = jobs.get(slotAt(key, record))?.edition.record
+      if (replaced === undefined || Record.isNewer(record, replaced)) {
+        persistence.save({ _tag: "Published", key, record, replaced })
+      }
+      return publicationOf(yield* begin(key, record, options))
     }
-    return yield* begin(key, record)
-  })
+  )
 
-  const begin = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord) {
+  /** From now on the job is about a newer record. */
+  const proceed = (job: Job, edition: Edition) => {
+    job.edition = edition
+    tell("PublicationRenewed", job)
+    return Queue.offer(job.outcomes, { _tag: "Woken" })
+  }
+
+  /** The job of the record's slot, for this record unless it has a newer one. */
+  const begin = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
+    const edition: Edition = { ...editionOf(record), options }
     const slot = slotAt(key, record)
     const running = jobs.get(slot)
     if (running !== undefined) {
-      if (Record.isNewer(record, running.record)) {
-        running.record = record
-        // At once, so that nobody takes a copy of the old record for one of the new.
+      if (Record.isNewer(record, running.edition.record)) {
         running.set.renew(clock.currentTimeMillisUnsafe())
-        tell("PublicationRenewed", running)
-        yield* Queue.offer(running.outcomes, { _tag: "Woken" })
+        yield* proceed(running, edition)
       }
-      return publicationOf(key, running)
+      return running
     }
     const job: Job = {
       number: ++begun,
       key,
-      record,
+      edition,
       set: new ReplicaSet({ key, wanted: replicas }),
+      checking: 0,
       outcomes: yield* Queue.unbounded<Outcome>(),
       changed: Latch.makeUnsafe()
     }
@@ -371,35 +540,42 @@ const make = Effect.gen(function*() {
     yield* FiberMap.run(
       fibers,
       slot,
-      lookAfter(key, job).pipe(
+      lookAfter(job).pipe(
         Effect.catchCause((cause) => Effect.logWarning("Replication failed", cause)),
         Effect.annotateLogs({ module: "effect-dht/Replication", key }),
         Effect.ensuring(Effect.sync(() => {
-          if (jobs.get(slot) === job) jobs.delete(slot)
+          ended(job)
           job.changed.openUnsafe()
           tell("PublicationEnded", job)
         }))
       )
     )
-    return publicationOf(key, job)
+    return job
   })
 
-  const publicationOf = (key: NodeId, job: Job): Publication => {
-    const { changed, record, set } = job
-    const slot = slotAt(key, record)
-    const awaitReplicas = (wanted: number): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const ended = jobs.get(slot) !== job || set.settled(clock.currentTimeMillisUnsafe())
-        if (ended || set.confirmed.length >= wanted) return Effect.void
-        changed.closeUnsafe()
-        return Effect.andThen(changed.await, awaitReplicas(wanted))
-      })
+  /** Waits until it is so, or the job has ended. */
+  const waitUntil = (job: Job, isSo: (now: number) => boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const hasEnded = jobs.get(slotAt(job.key, job.edition.record)) !== job
+      if (hasEnded || isSo(clock.currentTimeMillisUnsafe())) return Effect.void
+      job.changed.closeUnsafe()
+      return Effect.andThen(job.changed.await, waitUntil(job, isSo))
+    })
+
+  const publicationOf = (job: Job): Publication => {
+    const { edition, key, set } = job
     return {
       key,
-      record,
+      record: edition.record,
+      current: Effect.sync(() => edition.record),
+      hints: edition.options.hints ?? [],
       confirmed: Effect.sync(() => set.confirmed),
       replicas: Effect.fnUntraced(function*(wanted, { within }) {
-        yield* Effect.timeoutOption(awaitReplicas(wanted), within)
+        // An answer that is being checked may be that of a node with a newer record.
+        const isOver = (now: number) => job.checking === 0 && (set.settled(now) || set.confirmed.length >= wanted)
+        yield* Effect.timeoutOption(waitUntil(job, isOver), within)
+        const { record, supersededBy } = job.edition
+        if (supersededBy !== undefined) return yield* Record.stale(record, supersededBy)
         const { confirmed } = set
         return confirmed.length >= wanted
           ? confirmed
@@ -408,21 +584,41 @@ const make = Effect.gen(function*() {
     }
   }
 
+  const recall: Replication["Service"]["recall"] = Effect.fn("Replication.recall")(function*(key, withdrawal) {
+    const running = jobs.get(slotAt(key, withdrawal))
+    if (running === undefined || !Record.isNewer(withdrawal, running.edition.record)) {
+      return { answered: Effect.void }
+    }
+    // The next run knows of nobody who holds a copy.
+    persistence.save({ _tag: "Withdrawn", key, record: running.edition.record })
+    for (const peer of running.set.withdraw(clock.currentTimeMillisUnsafe())) {
+      // Nobody expects an answer.
+      rpc.requestUnsafe(peer, { _tag: "Store", record: withdrawal, key }, { attempts: 1 }, () => {})()
+    }
+    yield* proceed(running, { ...editionOf(withdrawal), isWithdrawal: true })
+    if (running.set.isDone) yield* FiberMap.remove(fibers, slotAt(key, withdrawal))
+    return { answered: waitUntil(running, () => running.set.isTold) }
+  })
+
   const withdraw = (key: NodeId, record: Record.SignedRecord) =>
     Effect.suspend(() => {
       const slot = slotAt(key, record)
       // A job that failed is still to be kept from starting again.
-      persistence.save({ _tag: "Withdrawn", key, record: jobs.get(slot)?.record ?? record })
+      persistence.save({ _tag: "Withdrawn", key, record: jobs.get(slot)?.edition.record ?? record })
       return FiberMap.remove(fibers, slot)
     })
 
-  const tendedOf = ({ key, record, set }: Job): Tended => ({ key, record, replicas: set.replicas })
+  const tendedOf = ({ edition: { record }, key, set }: Job): Tended => ({ key, record, replicas: set.replicas })
+
+  /** The jobs of records that say something. */
+  const standing = (): ReadonlyArray<Job> => Array.from(jobs.values()).filter(({ edition }) => !edition.isWithdrawal)
 
   const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
 
   const summary = (): Summary => {
     let [complete, uncopied, confirmed, confirmedOfWanted, unconfirmed] = [0, 0, 0, 0, 0]
-    for (const { set } of jobs.values()) {
+    const counted = standing()
+    for (const { set } of counted) {
       const count = set.confirmedCount
       if (count >= replicas) complete++
       if (count === 0) uncopied++
@@ -430,13 +626,13 @@ const make = Effect.gen(function*() {
       confirmedOfWanted += Math.min(count, replicas)
       unconfirmed += set.size - count
     }
-    return { records: jobs.size, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed }
+    return { records: counted.length, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed }
   }
 
   const page: Replication["Service"]["page"] = Effect.fnUntraced(function*({ after, limit }) {
     const byConfirmed = Array.from({ length: replicas + 1 }, (): Array<Job> => [])
     let looked = 0
-    for (const job of jobs.values()) {
+    for (const job of standing()) {
       if (++looked % jobsAtOnce === 0) yield* Effect.yieldNow
       const confirmed = enough(job)
       const isAfter = after === undefined || confirmed > after.confirmed ||
@@ -458,20 +654,34 @@ const make = Effect.gen(function*() {
 
   return Replication.of({
     replicate,
+    recall,
     withdraw: ({ key, record }) => withdraw(key, record),
     forget: (publisher) =>
       Effect.suspend(() =>
         Effect.forEach(
-          Array.from(jobs.values()).filter(({ record }) => record.address === publisher),
-          ({ key, record }) => withdraw(key, record),
+          Array.from(jobs.values()).filter(({ edition }) => edition.record.address === publisher),
+          ({ edition, key }) => withdraw(key, edition.record),
           { discard: true }
         )
       ),
-    tended: Effect.sync(() => Array.from(jobs.values(), tendedOf)),
+    tended: Effect.sync(() => standing().map(tendedOf)),
     summary: Effect.sync(summary),
     page
   })
 })
+
+const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
+  `${key} ${slotOf(Record.category(record.type), record)}`
+
+/** Nobody signs the same twice but for the same record. */
+const isSame = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
+
+/** Whether readers of the key look at the record. */
+const belongs = (key: NodeId, { payload, type }: Record.SignedRecord): boolean => {
+  if (type !== Record.RecordType.topic) return true
+  const decoded = Topic.decode(payload)
+  return Result.isSuccess(decoded) && Topic.belongsTo(decoded.success, key)
+}
 
 /**
  * Replication by the lookups of this node; jobs of an earlier run go on.
@@ -490,4 +700,5 @@ export const layer: Layer.Layer<
   | NodeSettings
   | Persistence
   | Reachability
+  | Store
 > = Layer.effect(Replication, make)

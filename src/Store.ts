@@ -20,7 +20,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import { Crypto } from "./Crypto.ts"
-import { type InvalidDelegation, InvalidRecord, type RecordExpired, StaleRecord } from "./DhtError.ts"
+import { type InvalidDelegation, InvalidRecord, type RecordExpired, type StaleRecord } from "./DhtError.ts"
 import { RecordSet } from "./internal/recordSet.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
@@ -315,9 +315,7 @@ const make = Effect.fnUntraced(function*(options?: {
     const now = yield* seconds
     const key = yield* Effect.fromResult(vet(given, record, now))
     const verdict = merge(key, record, now)
-    if (verdict._tag === "Stale") {
-      return yield* new StaleRecord({ seq: record.seq, heldSeq: verdict.held.seq })
-    }
+    if (verdict._tag === "Stale") return yield* Record.stale(record, verdict.held)
   })
 
   const changes = Stream.callback<Change>(

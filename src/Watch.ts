@@ -17,6 +17,7 @@ import type { NodeId } from "./NodeId.ts"
 import { Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Store } from "./Store.ts"
+import { isStanding } from "./Withdrawal.ts"
 
 /**
  * Streams of what is stored at a key.
@@ -26,8 +27,8 @@ import { Store } from "./Store.ts"
  */
 export class Watch extends Context.Service<Watch, {
   /**
-   * All live records of a key and type (0: any), now and whenever they change,
-   * until the stream ends. A slow reader misses versions, never the last.
+   * All live records of a key and type (0: any) that were not withdrawn, now and
+   * whenever they change, until the stream ends. A slow reader misses versions, never the last.
    */
   readonly records: (key: NodeId, type: number) => Stream.Stream<ReadonlyArray<SignedRecord>>
 }>()("effect-dht/Watch") {}
@@ -54,7 +55,7 @@ const make = Effect.gen(function*() {
           Effect.gen(function*() {
             const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
             for (const record of learned) if (type === 0 || record.type === type) known.put(key, record, now)
-            const live = known.getAll(key, 0, now)
+            const live = known.getAll(key, 0, now).filter(isStanding)
             if (shown !== undefined && sameRecords(shown, live)) return false
             shown = live
             Queue.offerUnsafe(queue, live)

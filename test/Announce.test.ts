@@ -3,16 +3,26 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as NodeId from "../src/NodeId.ts"
+import * as Persistence from "../src/Persistence.ts"
+import { RecordType } from "../src/Record.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
+import { isWithdrawal } from "../src/Withdrawal.ts"
 import * as network from "./utils/network.ts"
+import { helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
 
-const endpoint = { endpoints: ["quic://192.0.2.1:4121"], ttl: 600 }
+const key = NodeId.fromTopic("translate")
+
+const endpoint = { endpoints: ["tcp://192.0.2.1:4121"], ttl: 600 }
 
 describe("Announce", () => {
   it.effect("keeps an endpoint resolvable for many times its lifetime", () =>
@@ -38,7 +48,7 @@ describe("Announce", () => {
       assert.isTrue(second.seq > first.seq)
     }).pipe(onNetwork))
 
-  it.effect("leaves the record to expire when its scope closes", () =>
+  it.effect("renews again and again, until its scope closes", () =>
     Effect.gen(function*() {
       const [owner, other] = (yield* build(4)).map(network.dht)
       const scope = yield* Scope.make()
@@ -122,5 +132,206 @@ describe("Announce", () => {
       const [owner] = (yield* build(1)).map(network.dht)
       const error = yield* Effect.flip(owner.announceEndpoint({ endpoints: [`quic://${"x".repeat(2000)}`] }))
       assert.strictEqual(error._tag, "RecordTooLarge")
+    }).pipe(onNetwork))
+})
+
+describe("an announcement whose scope closes", () => {
+  const all = (dht: network.Node) => {
+    const { announceEndpoint, announceProfile, announceTopic } = network.dht(dht)
+    return Effect.all([
+      announceEndpoint(endpoint),
+      announceTopic({ topic: "translate", name: "Ann" }),
+      announceProfile({ name: "Ann" })
+    ])
+  }
+
+  /** What a node sees of it all: how many endpoints, offers and profiles. */
+  const seen = Effect.fnUntraced(function*(node: network.Node, owner: network.Node) {
+    const { discover, findRecords, resolve } = network.dht(node)
+    const { address, nodeId } = network.dht(owner)
+    const counts = yield* Effect.all([
+      Effect.as(resolve(address, { quorum: 3 }), 1).pipe(Effect.catchTag("NoEndpoint", () => Effect.succeed(0))),
+      Effect.map(discover("translate"), ({ length }) => length).pipe(
+        Effect.catchTag(["NoMatchingRecords", "NoMatchingOffers"], () => Effect.succeed(0))
+      ),
+      Effect.map(findRecords(nodeId, { type: RecordType.profile, quorum: 3 }), ({ length }) => length).pipe(
+        Effect.catchTag("NoMatchingRecords", () => Effect.succeed(0))
+      )
+    ])
+    return counts
+  })
+
+  const announced = Effect.fnUntraced(function*(count: number) {
+    const nodes = yield* build(count)
+    const scope = yield* Scope.make()
+    yield* Scope.provide(all(nodes[0]), scope)
+    yield* settled
+    for (const node of nodes) assert.deepStrictEqual(yield* seen(node, nodes[0]), [1, 1, 1])
+    return { nodes, close: Scope.close(scope, Exit.void) }
+  })
+
+  it.effect("is seen by nobody any more, neither then nor later, of whichever kind it is", () =>
+    Effect.gen(function*() {
+      const { close, nodes } = yield* announced(12)
+      yield* close
+      for (const node of nodes) assert.deepStrictEqual(yield* seen(node, nodes[0]), [0, 0, 0])
+      for (let i = 0; i < 12; i++) {
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual(yield* seen(nodes[i], nodes[0]), [0, 0, 0])
+      }
+    }).pipe(onNetwork))
+
+  it.effect("is gone at once for those who watch", () =>
+    Effect.gen(function*() {
+      const { close, nodes } = yield* announced(8)
+      const changes: Array<string> = []
+      for (const node of [nodes[0], nodes[5]]) {
+        yield* network.dht(node).watchTopic("translate").pipe(
+          Stream.runForEach(({ _tag, offer }) => Effect.sync(() => changes.push(`${_tag} ${offer.name}`))),
+          Effect.forkScoped({ startImmediately: true })
+        )
+      }
+      yield* settled
+      assert.deepStrictEqual(changes, ["Appeared Ann", "Appeared Ann"])
+      yield* close
+      yield* settled
+      assert.deepStrictEqual(changes.slice(2), ["Gone Ann", "Gone Ann"])
+      yield* TestClock.adjust("1 hour")
+      assert.lengthOf(changes, 4)
+    }).pipe(onNetwork))
+
+  it.effect("is withdrawn by the node that closes before the scope does", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(6)
+      const nodeScope = yield* Scope.make()
+      const owner = yield* Scope.provide(network.node("owner", network.socketOf(50)), nodeScope)
+      yield* network.dht(owner).bootstrap([network.socketOf(1)])
+      yield* all(owner)
+      yield* settled
+      assert.deepStrictEqual(yield* seen(nodes[3], owner), [1, 1, 1])
+      yield* Scope.close(nodeScope, Exit.void)
+      assert.deepStrictEqual(yield* seen(nodes[3], owner), [0, 0, 0])
+    }).pipe(onNetwork))
+
+  it.effect("is withdrawn when its fiber is interrupted", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(6)
+      const serving = yield* Effect.forkChild(Effect.scoped(Effect.andThen(all(nodes[0]), Effect.never)), {
+        startImmediately: true
+      })
+      yield* settled
+      assert.deepStrictEqual(yield* seen(nodes[3], nodes[0]), [1, 1, 1])
+      yield* Fiber.interrupt(serving)
+      assert.deepStrictEqual(yield* seen(nodes[3], nodes[0]), [0, 0, 0])
+    }).pipe(onNetwork))
+
+  it.effect("stays until it expires where it says keepOnClose", () =>
+    Effect.gen(function*() {
+      const [owner, other] = yield* build(6)
+      yield* Effect.scoped(Effect.andThen(
+        network.dht(owner).announceTopic({ topic: "translate", name: "Ann", keepOnClose: true }),
+        settled
+      ))
+      yield* TestClock.adjust("59 minutes")
+      assert.lengthOf(yield* network.dht(other).discover("translate"), 1)
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual((yield* Effect.flip(network.dht(other).discover("translate")))._tag, "NoMatchingRecords")
+    }).pipe(onNetwork))
+
+  it.effect("leaves what was published in its place since", () =>
+    Effect.gen(function*() {
+      const [owner, other] = (yield* build(6)).map(network.dht)
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* owner.announceEndpoint(endpoint)
+        yield* settled
+        yield* owner.publishEndpoint({ endpoints: ["tcp://192.0.2.9:1"] })
+        yield* settled
+      }))
+      assert.deepStrictEqual((yield* other.resolve(owner.address, { quorum: 3 })).endpoints, ["tcp://192.0.2.9:1"])
+    }).pipe(onNetwork))
+
+  it.effect("may be announced anew at once", () =>
+    Effect.gen(function*() {
+      const { close, nodes } = yield* announced(6)
+      yield* close
+      yield* all(nodes[0])
+      yield* settled
+      for (const node of nodes) assert.deepStrictEqual(yield* seen(node, nodes[0]), [1, 1, 1])
+      yield* TestClock.adjust("2 hours")
+      for (const node of nodes) assert.deepStrictEqual(yield* seen(node, nodes[0]), [1, 1, 1])
+    }).pipe(onNetwork))
+
+  it.effect("is withdrawn at a holder that was let go", () =>
+    Effect.gen(function*() {
+      const { close, nodes } = yield* announced(9)
+      // The newcomers that are closer to the key take the places of replicas.
+      let joined = 0
+      for (let i = 0; joined < 3; i++) {
+        const { nodeId } = network.identity(`closer ${i}`)
+        if (nodes.some((node) => NodeId.compareDistance(key, nodeId, network.contactOf(node).id) > 0)) continue
+        const node = yield* network.node(`closer ${i}`, network.socketOf(100 + joined++))
+        yield* network.dht(node).bootstrap([network.socketOf(1)])
+      }
+      yield* TestClock.adjust("2 hours")
+      yield* close
+      for (const node of nodes) {
+        const records = yield* Context.get(node, Store).getAll(key, RecordType.topic)
+        assert.isTrue(records.every(isWithdrawal))
+      }
+    }).pipe(onNetwork))
+
+  it.effect("ends within a second in all where the holders are silent, and goes on trying while the node lives", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(now * 1000)
+      const node = yield* network.node("node", network.socketOf(1))
+      const peer = yield* network.puppet("peer", network.socketOf(60))
+      yield* network.dht(node).addContact(peer)
+      let isSilent = false
+      const heard = yield* serve(peer, (body, from) => isSilent ? undefined : helpful(peer)(body, from))
+      const closing = yield* Effect.forkChild(
+        Effect.scoped(Effect.gen(function*() {
+          for (let i = 0; i < 20; i++) yield* network.dht(node).announceTopic({ topic: `${i}`, name: "Ann" })
+          yield* settled
+          isSilent = true
+        })),
+        { startImmediately: true }
+      )
+      yield* settled
+      yield* TestClock.adjust("1 second")
+      yield* settled
+      assert.isDefined(closing.pollUnsafe())
+      const withdrawn = () =>
+        new Set(
+          heard.flatMap(({ body }) =>
+            body._tag === "Store" && isWithdrawal(body.record) && body.key !== undefined ? [body.key] : []
+          )
+        )
+      assert.strictEqual(withdrawn().size, 20)
+      isSilent = false
+      const before = heard.length
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtLeast(heard.length - before, 15)
+    }).pipe(onNetwork))
+
+  it.effect("comes back with no later start of the node", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(6)
+      const medium = Persistence.makeMemory()
+      const run = Effect.fnUntraced(function*(work: (node: network.Node) => Effect.Effect<void, unknown, Scope.Scope>) {
+        const node = yield* network.node("owner", network.socketOf(50), {
+          persistence: Layer.fresh(Persistence.layerMemory(medium))
+        })
+        yield* network.dht(node).bootstrap([network.socketOf(1)])
+        yield* work(node)
+      }, Effect.scoped)
+      yield* run((node) => Effect.andThen(Effect.orDie(all(node)), settled))
+      yield* run((node) =>
+        Effect.gen(function*() {
+          for (let i = 0; i < 10; i++) {
+            yield* TestClock.adjust("5 minutes")
+            for (const other of [node, nodes[2]]) assert.deepStrictEqual(yield* seen(other, node), [0, 0, 0])
+          }
+        })
+      )
     }).pipe(onNetwork))
 })

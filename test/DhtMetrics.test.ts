@@ -54,7 +54,7 @@ describe("DhtMetrics", () => {
       const registry = yield* metrics(a)
       assert.strictEqual(valueOf(registry, "dht.routing.contacts"), 3)
       assert.strictEqual(valueOf(registry, "dht.replication.records"), 0)
-      yield* network.dht(a).announceEndpoint({ endpoints: ["quic://192.0.2.1:4121"] })
+      yield* network.dht(a).announceEndpoint({ endpoints: ["tcp://192.0.2.1:4121"] })
       yield* settled
       const { received, sent } = yield* network.dht(a).stats
       assert.strictEqual(valueOf(registry, "dht.datagrams.sent"), sent)

@@ -221,12 +221,12 @@ describe("NodeEvents", () => {
       const [a, b] = yield* network.build(3)
       const events = yield* heard(a)
       const told = () => events.flatMap((event) => "key" in event && !event._tag.startsWith("Record") ? [event] : [])
-      yield* network.dht(a).publishEndpoint({ endpoints: ["quic://192.0.2.1:4121"] })
+      yield* network.dht(a).publishEndpoint({ endpoints: ["tcp://192.0.2.1:4121"] })
       yield* settled
       const reported = told().flatMap((event) => event._tag === "ReplicaReported" ? [event] : [])
       assert.sameMembers(reported.map(({ outcome }) => outcome), ["Stored", "Stored"])
       assert.include(reported.map(({ contact }) => contact.id), network.dht(b).nodeId)
-      yield* network.dht(a).publishEndpoint({ endpoints: ["quic://192.0.2.2:4121"] })
+      yield* network.dht(a).publishEndpoint({ endpoints: ["tcp://192.0.2.2:4121"] })
       yield* settled
       yield* network.dht(a).forget(network.dht(a).address)
       assert.deepStrictEqual(

@@ -1,14 +1,25 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../src/Address.ts"
+import * as Delegation from "../src/Delegation.ts"
+import type { StaleRecord } from "../src/DhtError.ts"
+import * as Endpoint from "../src/Endpoint.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
+import { Store } from "../src/Store.ts"
+import * as Topic from "../src/Topic.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import { delegated, masters } from "./utils/delegated.ts"
 import * as network from "./utils/network.ts"
+import { found, helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { now } = network
@@ -145,4 +156,250 @@ describe("publishing", () => {
         assert.strictEqual(watched._tag, "InvalidTopic")
       }
     }).pipe(Effect.scoped, onNetwork))
+})
+
+const { build } = network
+
+const maxSeq = 2n ** 64n - 1n
+/** A seq that the clock shows in a year. */
+const ahead = BigInt(now + 365 * 86_400) * 1_000_000_000n
+
+const signer = network.identity("node 0")
+const operational = network.identity("operational")
+
+const endpoint = (url: string, seq: bigint, options: { readonly timestamp?: number } = {}) =>
+  Result.getOrThrow(Endpoint.sign({
+    signer,
+    address: signer.address,
+    payload: Endpoint.make({ endpoints: [url] }),
+    seq,
+    timestamp: BigInt(options.timestamp ?? now),
+    ttl: 3600
+  }))
+
+/** Under a delegation from the same address. */
+const underDelegation = (url: string, seq: bigint) =>
+  Result.getOrThrow(Endpoint.sign({
+    signer: operational,
+    address: signer.address,
+    payload: Endpoint.make({ endpoints: [url] }),
+    seq,
+    timestamp: BigInt(now),
+    ttl: 3600,
+    delegation: Delegation.encode(Delegation.delegate({
+      master: signer,
+      operationalPublicKey: operational.publicKey,
+      issuedAt: BigInt(now - 1000),
+      expiresAt: 0n
+    }))
+  }))
+
+const hold = (nodes: ReadonlyArray<network.Node>, key: NodeId.NodeId, record: Record.SignedRecord) =>
+  Effect.forEach(nodes, (node) => Context.get(node, Store).put(key, record), { discard: true })
+
+const urls = (nodes: ReadonlyArray<network.Node>) =>
+  Effect.forEach(
+    nodes,
+    (node) => Effect.map(network.dht(node).resolve(signer.address, { quorum: 3 }), ({ endpoints }) => endpoints?.[0])
+  )
+
+describe("a record that the network holds newer", () => {
+  it.effect("is signed over: readers see what was published last", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      yield* hold(others, signer.nodeId, endpoint("tcp://old", ahead))
+      const published = yield* network.dht(owner).publishEndpoint({ endpoints: ["tcp://new"] })
+      assert.lengthOf(yield* published.replicas(4, { within: "5 seconds" }), 4)
+      assert.strictEqual((yield* published.current).seq, ahead + 1n)
+      assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
+    }).pipe(onNetwork))
+
+  it.effect("is signed over also where only one of the holders has it, and the others nothing", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      yield* hold(others.slice(0, 1), signer.nodeId, endpoint("tcp://old", ahead))
+      const published = yield* network.dht(owner).publishEndpoint({ endpoints: ["tcp://new"] })
+      yield* published.replicas(4, { within: "5 seconds" })
+      yield* settled
+      assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
+    }).pipe(onNetwork))
+
+  it.effect("is signed over where an announcement is renewed", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      yield* network.dht(owner).announceEndpoint({ endpoints: ["tcp://new"], ttl: 600 })
+      yield* settled
+      yield* hold(others, signer.nodeId, endpoint("tcp://other", ahead))
+      yield* TestClock.adjust("6 minutes")
+      assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
+    }).pipe(onNetwork))
+
+  const stale = Effect.fnUntraced(function*(held: Record.SignedRecord, offered: Record.SignedRecord) {
+    const [owner, ...others] = yield* build(5)
+    yield* hold(others, signer.nodeId, held)
+    const published = yield* network.dht(owner).publish(offered)
+    const error = yield* Effect.flip(published.replicas(1, { within: "5 seconds" }))
+    assert.strictEqual(error._tag, "StaleRecord")
+    assert.deepStrictEqual(yield* published.confirmed, [])
+    return error as StaleRecord
+  })
+
+  it.effect("fails a record that was signed before, and says what is held and who signed it", () =>
+    Effect.gen(function*() {
+      const error = yield* stale(endpoint("tcp://old", 9n), endpoint("tcp://new", 5n))
+      assert.deepInclude({ ...error }, { seq: 5n, heldSeq: 9n, heldSigner: signer.address, heldDelegatedAt: 0n })
+      assert.include(error.message, "seq 9")
+    }).pipe(onNetwork))
+
+  it.effect("fails one without a delegation where one with a delegation is held, whatever the seq", () =>
+    Effect.gen(function*() {
+      const held = underDelegation("tcp://old", 1n)
+      const error = yield* stale(held, endpoint("tcp://new", ahead))
+      assert.deepInclude({ ...error }, {
+        heldSeq: 1n,
+        heldSigner: operational.address,
+        heldDelegatedAt: BigInt(now - 1000)
+      })
+    }).pipe(onNetwork))
+
+  it.effect("fails what the master key alone says of it after a delegation was used, without signing for ever", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      yield* hold(others, signer.nodeId, underDelegation("tcp://delegated", 1n))
+      const published = yield* network.dht(owner).publishEndpoint({ endpoints: ["tcp://new"] })
+      const error = yield* Effect.flip(published.replicas(4, { within: "5 seconds" }))
+      assert.strictEqual(error._tag, "StaleRecord")
+      assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://delegated"))
+      // What readers see, our own node shows as well.
+      assert.strictEqual((yield* network.dht(owner).resolve(signer.address)).endpoints?.[0], "tcp://delegated")
+    }).pipe(onNetwork))
+
+  it.effect("that is forged, or has expired, neither stops a record nor is signed over", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(now * 1000)
+      const node = yield* network.node("node 0", network.socketOf(1))
+      const peer = yield* network.puppet("peer", network.socketOf(60))
+      yield* network.dht(node).addContact(peer)
+      const genuine = endpoint("tcp://x", ahead)
+      const forged = Result.getOrThrow(Record.decode(genuine.bytes.with(genuine.bytes.length - 1, 0)))
+      const expired = endpoint("tcp://x", ahead, { timestamp: now - 7200 })
+      yield* serve(peer, (body, from) => {
+        if (body._tag === "Store") return { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 }
+        return body._tag === "FindValue" ? found(forged, expired) : helpful(peer)(body, from)
+      })
+      const published = yield* network.dht(node).publishEndpoint({ endpoints: ["tcp://new"] })
+      yield* settled
+      assert.strictEqual(yield* published.current, published.record)
+      const error = yield* Effect.flip(published.replicas(1, { within: 0 }))
+      assert.strictEqual(error._tag, "NotEnoughReplicas")
+    }).pipe(onNetwork))
+
+  it.effect("and belongs to another topic ends no publication: that holder is none, and the others are looked after", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      const { key, replicas } = yield* network.dht(owner).publishTopic({ topic: "ours", name: "me" })
+      yield* settled
+      // Whoever reads one of our offers can leave it under the key of another.
+      const foreign = Result.getOrThrow(Topic.sign({
+        signer,
+        address: signer.address,
+        payload: Topic.make({ topic: "another" }),
+        seq: ahead,
+        timestamp: BigInt(now)
+      }))
+      yield* hold(others.slice(0, 1), key, foreign)
+      yield* TestClock.adjust("5 minutes")
+      assert.lengthOf(yield* replicas(3, { within: "1 second" }), 3)
+      for (const other of others.slice(1)) yield* Context.get(other, Store).invalidate(key, 0)
+      yield* TestClock.adjust("10 minutes")
+      for (const other of others.slice(1)) assert.lengthOf(yield* Context.get(other, Store).getAll(key, 0), 1)
+    }).pipe(onNetwork))
+})
+
+describe("the seq of a record", () => {
+  it.effect("at its maximum ends its slot, in this run and the next, and no other", () =>
+    Effect.gen(function*() {
+      yield* build(4)
+      const medium = Persistence.makeMemory()
+      for (const run of [1, 2]) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const node = yield* network.node("owner", network.socketOf(50), {
+            persistence: Layer.fresh(Persistence.layerMemory(medium))
+          })
+          const dht = network.dht(node)
+          yield* dht.bootstrap([network.socketOf(1)])
+          const owner = network.identity("owner")
+          const last = Result.getOrThrow(Record.sign({
+            signer: owner,
+            address: owner.address,
+            type: 0x05,
+            payload: new Uint8Array([1]),
+            seq: maxSeq,
+            // Later than what is signed in this test.
+            timestamp: BigInt(now + 50),
+            ttl: 3600
+          }))
+          if (run === 1) yield* Effect.flatMap(dht.publish(last), ({ replicas }) => replicas(4, { within: "1 second" }))
+          const error = yield* Effect.flip(dht.publishCustom({ type: 0x05, payload: new Uint8Array([2]) }))
+          assert.strictEqual(error._tag, "StaleRecord")
+          assert.include(error.message, "There is no larger seq")
+          const others = yield* Effect.all([
+            dht.publishEndpoint({ endpoints: [] }),
+            dht.publishTopic({ topic: "t" }),
+            dht.publishProfile({ name: "n" }),
+            dht.publishCustom({ type: 0x06, payload: new Uint8Array([1]) })
+          ])
+          yield* TestClock.adjust("10 seconds")
+          for (const published of others) {
+            assert.lengthOf(yield* published.confirmed, 4)
+            assert.isBelow(Number(published.record.seq), Number(ahead))
+          }
+        }))
+      }
+    }).pipe(onNetwork))
+
+  it.effect("at its maximum is superseded by the same seq a second later", () =>
+    Effect.gen(function*() {
+      const [owner, ...others] = yield* build(5)
+      yield* hold(others, signer.nodeId, endpoint("tcp://old", maxSeq))
+      yield* TestClock.adjust("1 second")
+      const published = yield* network.dht(owner).publishEndpoint({ endpoints: ["tcp://new"] })
+      assert.lengthOf(yield* published.replicas(4, { within: "5 seconds" }), 4)
+      assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
+    }).pipe(onNetwork))
+
+  it.effect("does not go on from what was signed while the clock was a year ahead", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(now * 1000)
+      const medium = Persistence.makeMemory()
+      const scope = yield* Scope.make()
+      yield* medium.write([{ _tag: "Signed", seq: ahead }], now * 1000)
+      const node = yield* network.node("owner", network.socketOf(1), {
+        persistence: Layer.fresh(Persistence.layerMemory(medium))
+      }).pipe(Scope.provide(scope))
+      const { record } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
+      assert.strictEqual(record.seq, BigInt(now) * 1_000_000_000n)
+    }).pipe(onNetwork))
+})
+
+describe("the hints of a publication", () => {
+  const publish = Effect.fnUntraced(function*(endpoints: ReadonlyArray<string>) {
+    yield* TestClock.setTime(now * 1000)
+    const node = yield* network.node("node", network.socketOf(1))
+    return (yield* network.dht(node).publishEndpoint({ endpoints })).hints
+  })
+
+  it.effect("are none where a QUIC URL names the node's own port and host", () =>
+    Effect.gen(function*() {
+      const { host, port } = network.socketOf(1)
+      assert.deepStrictEqual(yield* publish([`quic://${host}:${port}`]), [])
+    }).pipe(onNetwork))
+
+  it.effect("say that v0.2 peers would look for the node elsewhere", () =>
+    Effect.gen(function*() {
+      const [hint, ...rest] = yield* publish(["tcp://203.0.113.5:1", "quic://203.0.113.5:9"])
+      assert.deepStrictEqual(rest, [])
+      assert.strictEqual(hint._tag, "EndpointElsewhere")
+      assert.include(hint.message, "quic://203.0.113.5:9")
+    }).pipe(onNetwork))
 })

@@ -46,7 +46,7 @@ describe("Replication", () => {
     Effect.gen(function*() {
       const nodes = yield* build(14)
       const owner = network.dht(nodes[0].node)
-      const published = yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"], ttl: 86_400 })
+      const published = yield* owner.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 86_400 })
       const first = ids(yield* published.replicas(8, { within: "5 seconds" }))
       for (const { node, stop } of nodes) if (first.slice(0, 4).includes(network.contactOf(node).id)) yield* stop
       yield* TestClock.adjust("1 hour")
@@ -295,9 +295,9 @@ describe("the copies of a record", () => {
     Effect.gen(function*() {
       const { dht, node, peers } = yield* setUp(8)
       for (const peer of peers) peer.silent = true
-      const first = yield* dht.publishEndpoint({ ...day, endpoints: ["quic://192.0.2.1:1"] })
+      const first = yield* dht.publishEndpoint({ ...day, endpoints: ["tcp://192.0.2.1:1"] })
       yield* settled
-      const second = yield* dht.publishEndpoint({ ...day, endpoints: ["quic://192.0.2.1:2"] })
+      const second = yield* dht.publishEndpoint({ ...day, endpoints: ["tcp://192.0.2.1:2"] })
       yield* settled
       // The older once more: it changes nothing.
       const again = yield* Context.get(node, Replication).replicate(first.key, first.record)

@@ -11,7 +11,18 @@ import { join, posix } from "node:path"
 const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
   ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
-  ["what is said", ["Record", "Endpoint", "Topic", "Mailbox", "Profile", "Features", "Message", "TransactionId"]],
+  ["what is said", [
+    "Record",
+    "Endpoint",
+    "Topic",
+    "Mailbox",
+    "Profile",
+    "Withdrawal",
+    "PublishHint",
+    "Features",
+    "Message",
+    "TransactionId"
+  ]],
   ["datagrams", ["Transport", "NameResolver"]],
   ["state", [
     "Alarms",

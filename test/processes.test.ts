@@ -78,7 +78,7 @@ describe.concurrent("processes", () => {
       assert.strictEqual(JSON.parse(stats).total_peers, 2)
 
       // In the name of b, while b runs.
-      const url = "quic://192.0.2.1:4121"
+      const url = "tcp://192.0.2.1:4121"
       const publication = printed(
         yield* Processes.run(
           "publish",

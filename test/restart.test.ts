@@ -293,7 +293,7 @@ describe("a node that starts again", () => {
       const { start } = machine()
       const first = yield* start()
       yield* network.dht(first.node).bootstrap([network.socketOf(1)])
-      const endpoints = ["quic://192.0.2.1:4433"]
+      const endpoints = ["tcp://192.0.2.1:4433"]
       yield* network.dht(first.node).publishTopic({ topic: "stays", name: "me", ttl: 7200 })
       yield* network.dht(first.node).publishTopic({ topic: "expires", name: "me", ttl: 60 })
       yield* Scope.provide(network.dht(first.node).announceEndpoint({ endpoints }), yield* Scope.fork(first.scope))

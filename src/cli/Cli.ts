@@ -186,7 +186,7 @@ const publishEndpoint = Command.make(
   ),
   Command.withShortDescription("Publish where an agent can be reached"),
   Command.withExamples([{
-    command: "effect-dht publish endpoint --endpoint quic://203.0.113.5:4121 --data ./data --ttl 86400",
+    command: "effect-dht publish endpoint --endpoint tcp://203.0.113.5:8080 --data ./data --ttl 86400",
     description: "For a day"
   }])
 )

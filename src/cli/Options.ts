@@ -468,13 +468,16 @@ export const text = Argument.String("text").pipe(
  */
 export const endpoint = Flag.String("endpoint").pipe(
   Flag.withMetavar("url"),
-  Flag.withDescription("Where the agent can be reached, such as quic://203.0.113.5:4121; repeatable"),
+  Flag.withDescription(
+    "Where the agent can be reached, such as tcp://203.0.113.5:8080; repeatable. quic://IP:PORT is for the address of " +
+      "the node itself: nodes of version 0.2 take the first one for that"
+  ),
   Flag.mapEffect(parsed(async () => {
     const { isUrl } = await import("../Endpoint.ts")
     return (text) =>
       isUrl(text)
         ? Result.succeed(text)
-        : Result.fail(`--endpoint "${text}": write a URL such as quic://203.0.113.5:4121`)
+        : Result.fail(`--endpoint "${text}": write a URL such as tcp://203.0.113.5:8080`)
   })),
   Flag.atLeast(1)
 )

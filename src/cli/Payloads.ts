@@ -12,6 +12,7 @@ import * as Hex from "../internal/hex.ts"
 import type * as Json from "../internal/json.ts"
 import * as Mailbox from "../Mailbox.ts"
 import * as Profile from "../Profile.ts"
+import type { PublishHint } from "../PublishHint.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Topic from "../Topic.ts"
@@ -89,6 +90,17 @@ export const delegationRows = ({ agent, expiresAt, issuedAt }: Delegation.Delega
   ["since", Output.time(issuedAt)],
   ["until", expiresAt === 0n ? "revoked by a later delegation" : Output.time(expiresAt)]
 ]
+
+/**
+ * @category JSON
+ * @since 0.1.0
+ */
+export const hint = (hint: PublishHint) => {
+  const { _tag, message } = hint
+  return hint._tag === "EndpointElsewhere"
+    ? { hint: _tag, message, endpoint: hint.endpoint, reachable: hint.reachable.map(SocketAddress.format) }
+    : { hint: _tag, message, size: hint.size, limit: hint.limit, versions: hint.versions }
+}
 
 // --- What the types say ------------------------------------------------------
 

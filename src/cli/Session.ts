@@ -124,21 +124,36 @@ export const layer = (
     return Layer.effectDiscard(join).pipe(Layer.provideMerge(visitor))
   }))
 
+/** Where the node of a data directory is reached, if one runs. */
+const whereabouts = Effect.fnUntraced(function*(data: Option.Option<string>) {
+  const listening = Option.isNone(data) ? undefined : yield* RunningNode.listening(data.value)
+  if (listening === undefined) return undefined
+  // The loopback interface stands for all where the node listens on all.
+  const isAny = listening.host === "127.0.0.1" || listening.host === "::1"
+  return {
+    bound: isAny ? { ...listening, host: listening.host === "::1" ? "::" : "0.0.0.0" } : listening,
+    publicHost: undefined,
+    observed: undefined
+  }
+})
+
 /**
- * Publishes and reads mail as `identity` through a node of another name.
+ * Publishes and reads mail as `identity` through a node of another name. `data`
+ * is where the identity's own node may run.
  *
  * @category layers
  * @since 0.1.0
  */
 export const speakFor = (
-  identity: Identity.Identity
+  identity: Identity.Identity,
+  data: Option.Option<string>
 ): Layer.Layer<
   Publisher.Publisher | Mail.Mail | Identity.NodeIdentity,
   never,
   Persistence | Query | Replication | Store | Watch
 > =>
   Layer.fresh(Mail.layer).pipe(
-    Layer.provideMerge(Layer.fresh(Publisher.layer)),
+    Layer.provideMerge(Layer.unwrap(Effect.map(whereabouts(data), Publisher.layerFor))),
     Layer.provideMerge(Identity.layer(identity)),
     Layer.provide(SecureRandom.layerWebCrypto)
   )

@@ -510,7 +510,7 @@ export const Event = Schema.Union([
   event("replica-reported", {
     record: RecordRow,
     peer: Peer,
-    outcome: Schema.Literals(["stored", "refused", "unwanted", "kept", "lost", "failed"])
+    outcome: Schema.Literals(["stored", "refused", "unwanted", "kept", "lost", "superseded", "failed"])
   }),
   event("announcement-started", { record: RecordRow }),
   event("announcement-ended", { record: RecordRow }),

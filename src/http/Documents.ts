@@ -152,6 +152,7 @@ const replicaOutcomes = {
   Unwanted: "unwanted",
   Kept: "kept",
   Lost: "lost",
+  Superseded: "superseded",
   Failed: "failed"
 } as const
 

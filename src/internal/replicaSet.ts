@@ -17,6 +17,10 @@
  * A replica fails when it is silent, and when it lost the record: one that
  * takes every copy and keeps none is worth no more than a dead one.
  *
+ * A withdrawal is the last version of a record. It goes to every node that may
+ * hold an earlier one, those included that were let go, for each would show
+ * the record until that expires, and to no other.
+ *
  * @since 0.1.0
  */
 import type { Contact } from "../Contact.ts"
@@ -39,9 +43,9 @@ export interface Options {
  * What to do next.
  *
  * `Lookup`: look the key up, and hand the closest nodes to `found`. `Store`:
- * give this contact the record, and report `stored`, `refused` or `failed`.
- * `Probe`: ask this contact for the record, and report `kept`, `lost` or
- * `failed`. `Wait`: for an outcome, at most until the given time.
+ * give this contact the record, and report `stored`, `refused`, `superseded` or
+ * `failed`. `Probe`: ask this contact for the record, and report `kept`, `lost`,
+ * `superseded` or `failed`. `Wait`: for an outcome, at most until the given time.
  *
  * @internal
  */
@@ -90,6 +94,9 @@ const refusalMillis = hourMillis
 
 const maxRefusals = 64
 
+/** Most nodes remembered that may hold a copy and are no replicas any more. */
+const maxFormer = 64
+
 interface Candidate {
   readonly contact: Contact
   /** From the key, as hex digits: their order as text is that of the numbers. */
@@ -101,11 +108,14 @@ interface Request extends Candidate {
   readonly version: number
 }
 
+/** `Newer`: a record that supersedes this one, which it cannot take. */
+type Copy = "Current" | "Older" | "Newer" | "Lost"
+
 interface Tracked {
   contact: Contact
   readonly distance: string
   /** What it holds as far as we know. */
-  copy: "Current" | "Older" | "Lost"
+  copy: Copy
   failures: number
   suspectSince: number | undefined
   pause: number
@@ -132,6 +142,11 @@ export class ReplicaSet {
   private readonly inFlight = new Map<NodeId.NodeId, Request>()
   /** Who does not want the record, and until when it is left alone. */
   private readonly refusals = new RecencyMap<NodeId.NodeId, { until: number }>(maxRefusals)
+  /** Who may hold a copy without being tracked: let go, or silent when it was given one. */
+  private readonly former = new RecencyMap<NodeId.NodeId, { candidate: Candidate }>(maxFormer)
+  private isWithdrawn = false
+  /** Who is expected to answer to the withdrawal, and has yet to. */
+  private readonly awaited = new Set<NodeId.NodeId>()
   /** Counts the records of which each renewed the one before. */
   private version = 0
   private isLookingUp = false
@@ -183,28 +198,68 @@ export class ReplicaSet {
   settled(now: number): boolean {
     const time = this.steady(now)
     if (this.tracked.filter(isHealthy).length >= this.wanted) return true
-    return !this.isLookingUp && !this.isLookupOwed && this.candidates.length === 0 &&
+    const candidate = this.candidates.at(0)
+    if (candidate !== undefined && this.isAmongClosest(candidate)) return false
+    return !this.isLookingUp && !this.isLookupOwed &&
       Array.from(this.inFlight.values()).every(({ kind }) => kind === "Probe") &&
-      this.tracked.every((replica) => replica.copy === "Current" || !this.isAsked(replica) && replica.due > time)
+      this.tracked.every((replica) => isKeeping(replica) || !this.isAsked(replica) && replica.due > time)
   }
 
   /** A newer record takes the place of the one that was spread so far. */
   renew(now: number): void {
     const time = this.steady(now)
     this.version++
+    this.isWithdrawn = false
+    this.awaited.clear()
     this.isLookupOwed = true
     for (const replica of this.tracked) {
-      if (replica.copy === "Current") replica.copy = "Older"
+      if (isKeeping(replica)) replica.copy = "Older"
       replica.due = time
     }
+  }
+
+  /**
+   * A newer record withdraws all before it: from now on it goes to the replicas
+   * and to nobody else. Returns the others that may hold a copy: they were let
+   * go, or have not answered whether they took one. They are told once.
+   */
+  withdraw(now: number): ReadonlyArray<Contact> {
+    this.renew(now)
+    this.isWithdrawn = true
+    this.isLookupOwed = false
+    this.candidates = []
+    for (const replica of this.tracked) if (replica.suspectSince === undefined) this.awaited.add(replica.contact.id)
+    for (const request of Array.from(this.inFlight.values())) {
+      if (this.replica(request.contact.id) !== undefined) continue
+      this.inFlight.delete(request.contact.id)
+      if (request.kind === "Store") this.remember(request)
+    }
+    return Array.from(this.former, ({ value }) => value.candidate.contact).filter(({ id }) =>
+      this.replica(id) === undefined
+    )
+  }
+
+  /** Whether all replicas that were well have answered to the withdrawal, or failed to. */
+  get isTold(): boolean {
+    return this.awaited.size === 0
+  }
+
+  /** Whether a withdrawal is where it should be; nothing is left to do then. */
+  get isDone(): boolean {
+    return this.isWithdrawn && this.tracked.every(isKeeping) &&
+      Array.from(this.inFlight.values()).every(({ kind }) => kind === "Probe")
   }
 
   /** Says what to do next. */
   poll(now: number): Action {
     const time = this.steady(now)
+    if (this.isWithdrawn) {
+      const behind = this.tracked.find((other) => !isKeeping(other) && other.due <= time && !this.isAsked(other))
+      return behind === undefined ? { _tag: "Wait", until: this.wakeAt(time) } : this.ask("Store", behind)
+    }
     if (this.inFlight.size < this.maxInFlight) {
       const due = this.tracked.filter((replica) => replica.due <= time && !this.isAsked(replica))
-      const behind = due.find(({ copy, suspectSince }) => copy !== "Current" && suspectSince === undefined)
+      const behind = due.find((replica) => !isKeeping(replica) && replica.suspectSince === undefined)
       if (behind !== undefined) return this.ask("Store", behind)
       const candidate = this.candidates.at(0)
       if (candidate !== undefined && this.isAmongClosest(candidate)) {
@@ -212,7 +267,7 @@ export class ReplicaSet {
         return this.ask("Store", candidate)
       }
       const other = due.at(0)
-      if (other !== undefined) return this.ask(other.copy === "Current" ? "Probe" : "Store", other)
+      if (other !== undefined) return this.ask(isKeeping(other) ? "Probe" : "Store", other)
     }
     if (!this.isLookingUp && this.lookupDue() <= time) {
       this.isLookingUp = true
@@ -230,6 +285,7 @@ export class ReplicaSet {
     this.isLookingUp = false
     this.isLookupOwed = false
     this.lookedUpAt = time
+    if (this.isWithdrawn) return
     const untried = new Map<NodeId.NodeId, Candidate>()
     for (const contact of closest) {
       const replica = this.replica(contact.id)
@@ -251,6 +307,7 @@ export class ReplicaSet {
     const request = this.end(id, "Store")
     if (request === undefined) return
     const copy = request.version === this.version ? "Current" : "Older"
+    if (copy === "Current") this.awaited.delete(id)
     const known = this.replica(id)
     const replica = known ?? this.track(request)
     // Who lost the record takes it again easily. Only a probe shows whether it
@@ -266,9 +323,29 @@ export class ReplicaSet {
   refused(id: NodeId.NodeId, now: number, options: { readonly stable: boolean }): void {
     const time = this.steady(now)
     if (this.end(id, "Store") === undefined) return
+    this.awaited.delete(id)
     const replica = this.replica(id)
     if (replica !== undefined) this.letGo(replica)
     if (options.stable) this.leaveAlone(id, time)
+  }
+
+  /**
+   * It answered that it holds a record that is newer than this one. It holds no
+   * copy, and nobody else is sought in its place; a renewal may be newer still.
+   */
+  superseded(id: NodeId.NodeId, now: number): void {
+    const time = this.steady(now)
+    const request = this.end(id, "Store") ?? this.end(id, "Probe")
+    if (request === undefined) return
+    this.awaited.delete(id)
+    const known = this.replica(id)
+    if (known === undefined && request.kind === "Probe") return
+    const replica = known ?? this.track(request)
+    if (known !== undefined) answered(known)
+    replica.copy = request.version === this.version ? "Newer" : "Older"
+    schedule(replica, time)
+    if (replica.copy === "Older") replica.due = time
+    this.letGoOfSurplus()
   }
 
   /** It answered the probe with the record. */
@@ -277,7 +354,7 @@ export class ReplicaSet {
     const replica = this.end(id, "Probe") === undefined ? undefined : this.replica(id)
     if (replica === undefined) return
     answered(replica)
-    if (replica.copy === "Current") schedule(replica, time)
+    if (isKeeping(replica)) schedule(replica, time)
     this.letGoOfSurplus()
   }
 
@@ -286,7 +363,7 @@ export class ReplicaSet {
     const time = this.steady(now)
     const replica = this.end(id, "Probe") === undefined ? undefined : this.replica(id)
     if (replica === undefined) return
-    if (replica.copy === "Current") {
+    if (isKeeping(replica)) {
       replica.copy = "Lost"
       this.fail(replica, time)
       replica.due = time
@@ -300,8 +377,12 @@ export class ReplicaSet {
   failed(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
     const request = this.end(id, "Store") ?? this.end(id, "Probe")
-    const replica = request === undefined ? undefined : this.replica(id)
+    if (request === undefined) return
+    this.awaited.delete(id)
+    const replica = this.replica(id)
     if (replica !== undefined) this.fail(replica, time)
+    // Its answer may be what was lost.
+    else if (request.kind === "Store") this.remember(request)
   }
 
   // --- Requests --------------------------------------------------------------
@@ -327,7 +408,7 @@ export class ReplicaSet {
   /** Those that hold the record as far as we know, or are being asked to. */
   private standing(): ReadonlyArray<Candidate> {
     const replicas = this.tracked.filter((replica) =>
-      replica.suspectSince === undefined && (replica.copy === "Current" || this.isAsked(replica))
+      replica.suspectSince === undefined && (isKeeping(replica) || this.isAsked(replica))
     )
     const newcomers = Array.from(this.inFlight.values()).filter(({ contact, kind }) =>
       kind === "Store" && this.replica(contact.id) === undefined
@@ -349,7 +430,9 @@ export class ReplicaSet {
 
   /** Undefined when only an outcome can change anything. */
   private wakeAt(time: number): number | undefined {
-    const times = [this.lookupDue(), ...this.tracked.map(({ due }) => due)]
+    const times = this.isWithdrawn
+      ? this.tracked.filter((replica) => !isKeeping(replica)).map(({ due }) => due)
+      : [this.lookupDue(), ...this.tracked.map(({ due }) => due)]
     const next = Math.min(...times.filter((due) => due > time))
     return next === Infinity ? undefined : next - this.setBack
   }
@@ -390,6 +473,8 @@ export class ReplicaSet {
 
   /** The farthest go first. They are not told: their copy expires. */
   private letGoOfSurplus(): void {
+    // Each of them has to hear of a withdrawal.
+    if (this.isWithdrawn) return
     const healthy = this.tracked.filter(isHealthy)
     const others = this.tracked.filter((replica) => !isHealthy(replica))
     const room = this.maxTracked - Math.min(healthy.length, this.wanted)
@@ -398,6 +483,12 @@ export class ReplicaSet {
 
   private letGo(replica: Tracked): void {
     this.tracked.splice(this.tracked.indexOf(replica), 1)
+    this.remember(replica)
+  }
+
+  /** It may hold a copy, and is not looked after. */
+  private remember({ contact, distance }: Candidate): void {
+    this.former.use(contact.id, () => ({ candidate: { contact, distance } })).candidate = { contact, distance }
   }
 
   private leaveAlone(id: NodeId.NodeId, time: number): void {
@@ -419,6 +510,9 @@ export class ReplicaSet {
 }
 
 const byDistance = (a: Candidate, b: Candidate): number => a.distance < b.distance ? -1 : 1
+
+/** Whether it holds a record that is as new as this one. */
+const isKeeping = ({ copy }: Tracked): boolean => copy === "Current" || copy === "Newer"
 
 const isHealthy = ({ copy, suspectSince }: Tracked): boolean => copy === "Current" && suspectSince === undefined
 

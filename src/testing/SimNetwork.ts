@@ -434,7 +434,8 @@ export class SimNetwork {
         ).pipe(
           Effect.map((endpoint): Transport.Socket => ({
             address,
-            transmit: (payload, to) => endpoint.isPlugged ? this.transmit(host, address, payload, to) : undefined
+            transmit: (payload, to) =>
+              endpoint.isPlugged ? this.transmit(host, address, payload, to) : new Transport.TransportClosed()
           }))
         ),
       inbox
@@ -442,8 +443,8 @@ export class SimNetwork {
   }
 
   /**
-   * Nothing leaves or reaches the port's present transport any more, which
-   * does not know.
+   * Nothing leaves or reaches the port's present transport any more: what is
+   * sent fails as on one that is closed, so that nothing waits for an answer.
    *
    * @internal
    */

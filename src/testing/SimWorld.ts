@@ -12,7 +12,7 @@
  * const program = Effect.gen(function*() {
  *   const world = yield* SimWorld.SimWorld
  *   const [alice, ...others] = yield* world.startNodes(20)
- *   yield* alice.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["quic://192.0.2.1:4433"] })))
+ *   yield* alice.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["tcp://192.0.2.1:4433"] })))
  *   yield* Effect.sleep("1 hour")
  *   yield* alice.crash()
  *   return yield* others[7].run(Dht.use((dht) => dht.resolve(alice.identity.address)))

@@ -185,6 +185,25 @@ class World {
     this.act()
   }
 
+  /** Withdraws the record; returns who is to be told besides. */
+  withdraw(): ReadonlyArray<number> {
+    this.version++
+    this.holders.clear()
+    this.untried.clear()
+    const told = bytes(this.set.withdraw(this.now))
+    const tracked = trackedBy(this.set)
+    // Nobody listens to the answers of others any more.
+    for (const asked of this.inFlight.slice()) {
+      const { action } = asked
+      if (action._tag === "Store" && !tracked.includes(byteOf(action.contact.id))) {
+        this.inFlight.splice(this.inFlight.indexOf(asked), 1)
+        this.node(byteOf(action.contact.id)).copy = asked.version
+      }
+    }
+    this.act()
+    return told
+  }
+
   /** From now on everybody is well. */
   heal(): void {
     this.isCutOff = false
@@ -198,10 +217,10 @@ class World {
   /** Takes actions until there are none. */
   act(): void {
     for (let taken = 0;; taken++) {
-      assert.isAtMost(taken, this.options.maxInFlight + 1, "asks for ever at one time")
+      assert.isAtMost(taken, this.options.maxInFlight + 2 * this.options.wanted + 1, "asks for ever at one time")
       const action = this.set.poll(this.now)
       if (action._tag === "Wait") {
-        if (action.until === undefined) assert.isNotEmpty(this.inFlight, "waits for nothing")
+        if (action.until === undefined) assert.isTrue(this.inFlight.length > 0 || this.set.isDone, "waits for nothing")
         else assert.isAbove(action.until, this.now, "waits for the past")
         this.until = action.until
         this.waits.push(this.moment())
@@ -986,6 +1005,149 @@ describe("ReplicaSet", () => {
       assert.strictEqual(lookups, 0)
       assert.deepStrictEqual(stores, [1])
       assert.strictEqual(wait, 4 * second)
+    })
+  })
+
+  describe("a node that holds a newer record", () => {
+    it("holds no copy, keeps its place, and is asked later whether that is still so", () => {
+      const set = published([])
+      const now = start + 5 * second
+      due(set, now)
+      set.found(range(1, 9).map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, range(1, 8))
+      set.superseded(tiny(1), now)
+      for (const byte of range(2, 8)) set.stored(tiny(byte), now)
+      assert.deepStrictEqual(bytes(set.confirmed), range(2, 8))
+      assert.deepStrictEqual(due(set, now).stores, [])
+      assert.isTrue(set.settled(now))
+      assert.include(due(set, now + 30 * second).probes, 1)
+      set.lost(tiny(1), now + 30 * second)
+      assert.deepStrictEqual(due(set, now + 30 * second).stores, [1])
+    })
+
+    it("found by a probe is no copy any more", () => {
+      const set = published([1, 2], { wanted: 2 })
+      const now = start + 30 * second
+      assert.deepStrictEqual(due(set, now).probes, [1, 2])
+      set.superseded(tiny(1), now)
+      set.kept(tiny(2), now)
+      assert.deepStrictEqual(bytes(set.confirmed), [2])
+    })
+
+    it("is given a renewal at once, which may be newer still", () => {
+      const set = published([])
+      const now = start + 5 * second
+      due(set, now)
+      set.found([at(1)], now)
+      due(set, now)
+      set.superseded(tiny(1), now)
+      set.renew(now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(bytes(set.confirmed), [1])
+    })
+
+    it("is given the renewal as well that it did not see when it answered", () => {
+      const set = published([1], { wanted: 1 })
+      set.renew(start)
+      due(set, start)
+      set.renew(start)
+      set.superseded(tiny(1), start)
+      assert.deepStrictEqual(due(set, start).stores, [1])
+    })
+  })
+
+  describe("a withdrawal", () => {
+    it("goes to every replica at once, however few may be in flight, and to no other node", () => {
+      const set = published(range(1, 16), { maxInFlight: 2 })
+      assert.deepStrictEqual(set.withdraw(start), [])
+      assert.isFalse(set.isTold)
+      assert.deepStrictEqual(due(set, start), { stores: [...range(1, 8)], probes: [], lookups: 0, wait: undefined })
+      for (const byte of range(1, 8)) set.stored(tiny(byte), start)
+      assert.isTrue(set.isTold)
+      assert.isTrue(set.isDone)
+    })
+
+    it("names the nodes that may hold a copy and are no replicas: let go, or silent when they were given one", () => {
+      const set = published([3, 4, 5], { wanted: 2 })
+      const now = start + 10 * second
+      set.renew(now)
+      due(set, now)
+      set.found([1, 3, 4, 6].map((byte) => at(byte)), now)
+      for (const byte of [3, 4]) set.stored(tiny(byte), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+      set.stored(tiny(1), now)
+      assert.deepStrictEqual(trackedBy(set), [1, 3])
+      assert.deepStrictEqual(bytes(set.withdraw(now)), [4])
+    })
+
+    it("does not wait for who has not answered whether it took the first copy", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      due(set, start)
+      set.found([at(1), at(2)], start)
+      due(set, start)
+      set.stored(tiny(1), start)
+      assert.deepStrictEqual(bytes(set.withdraw(start)), [2])
+      assert.deepStrictEqual(due(set, start).stores, [1])
+      // Its answer comes late, and is of the record that was withdrawn.
+      set.stored(tiny(2), start)
+      assert.deepStrictEqual(trackedBy(set), [1])
+      set.stored(tiny(1), start)
+      assert.isTrue(set.isDone)
+    })
+
+    it("is done where nobody can hold a copy", () => {
+      const set = new ReplicaSet({ key: tiny(0) })
+      due(set, start)
+      assert.deepStrictEqual(set.withdraw(start), [])
+      assert.isTrue(set.isTold)
+      assert.isTrue(set.isDone)
+      set.found([at(1)], start)
+      assert.deepStrictEqual(due(set, start).stores, [])
+    })
+
+    it("is offered again to a replica that was silent, which nothing waits for", () => {
+      const set = published([1, 2], { wanted: 2 })
+      set.withdraw(start)
+      due(set, start)
+      set.stored(tiny(1), start)
+      assert.isFalse(set.isTold)
+      set.failed(tiny(2), start)
+      assert.isTrue(set.isTold)
+      assert.isFalse(set.isDone)
+      const { stores, wait } = due(set, start)
+      assert.deepStrictEqual(stores, [])
+      assert.strictEqual(wait, 30 * second)
+      assert.deepStrictEqual(due(set, start + 30 * second).stores, [2])
+      set.stored(tiny(2), start + 30 * second)
+      assert.isTrue(set.isDone)
+    })
+
+    it("reaches everybody who holds a copy, in any world, once all is well", () => {
+      fc.assert(
+        fc.property(options({ min: 1 }), script, (options, script) => {
+          const world = play(options, script)
+          world.heal()
+          const told = new Set(world.withdraw())
+          world.pass(hour)
+          for (const { byte, copy } of world.nodes) {
+            if (copy !== undefined && copy < world.version) assert.include([...told], byte)
+          }
+          assert.isTrue(world.set.isDone)
+          assert.isTrue(world.set.isTold)
+        }),
+        { numRuns: 300 }
+      )
+    })
+
+    it("is followed by the record that is published next, as if it had been any other", () => {
+      holds((world) => {
+        world.heal()
+        world.withdraw()
+        world.renew()
+        world.pass(3 * hour)
+        assert.deepStrictEqual(world.confirmed, world.nearest(world.options.wanted))
+      })
     })
   })
 

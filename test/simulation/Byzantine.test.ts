@@ -44,7 +44,7 @@ const everybody = ({ liar, nodes }: Cast) =>
 const namedBy = ({ asker, liar }: Cast) => asker.run(Dht.use((dht) => dht.findNodeAt(liar.socket, NodeId.zero)))
 
 const publish = ({ nodes: [publisher] }: Cast, n: number) =>
-  publisher.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: [`quic://192.0.2.1:${n}`] })))
+  publisher.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: [`tcp://192.0.2.1:${n}`] })))
 
 const shownBy = ({ asker, liar }: Cast, key: NodeId.NodeId) =>
   Effect.map(asker.run(Dht.use((dht) => dht.findValueAt(liar.socket, key, 1))), ({ records }) => records)

@@ -243,7 +243,7 @@ export const runStory = (story: Story): Outcome =>
           const dht = yield* Dht
           const scope = yield* Scope.fork(yield* Effect.scope)
           const announcement = yield* (topic === ""
-            ? dht.announceEndpoint({ endpoints: [`quic://192.0.2.1:${++version}`], ttl: announcedTtl })
+            ? dht.announceEndpoint({ endpoints: [`tcp://192.0.2.1:${++version}`], ttl: announcedTtl })
             : dht.announceTopic({ topic, name: `${++version}`, ttl: announcedTtl })).pipe(Scope.provide(scope))
           return { key: announcement.key, current: announcement.current, scope }
         }))
@@ -290,7 +290,7 @@ export const runStory = (story: Story): Outcome =>
         const record = Result.getOrThrow(Endpoint.sign({
           signer: node.identity,
           address: delegation.agent,
-          payload: Endpoint.make({ endpoints: [`quic://192.0.2.1:${++version}`] }),
+          payload: Endpoint.make({ endpoints: [`tcp://192.0.2.1:${++version}`] }),
           seq: BigInt(version),
           timestamp: now,
           ttl: spokenTtl,
@@ -349,7 +349,7 @@ export const runStory = (story: Story): Outcome =>
               return inBackground(
                 pick(deed.node).node.run(
                   Dht.use((dht) =>
-                    dht.publishEndpoint({ endpoints: [`quic://192.0.2.1:${++version}`], ttl: announcedTtl })
+                    dht.publishEndpoint({ endpoints: [`tcp://192.0.2.1:${++version}`], ttl: announcedTtl })
                   )
                 )
               )

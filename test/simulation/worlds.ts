@@ -28,7 +28,7 @@ const standIn = { seed: 1, crypto: SimCrypto.simulated, within: "2 days" } as co
 const announce = (node: DhtNode, n: number, ttl = 1200) =>
   Effect.map(
     node.run(Effect.flatMap(
-      Dht.use((dht) => dht.announceEndpoint({ endpoints: [`quic://192.0.2.1:${n}`], ttl })),
+      Dht.use((dht) => dht.announceEndpoint({ endpoints: [`tcp://192.0.2.1:${n}`], ttl })),
       ({ current }) => current
     )),
     ({ key, record }): Liveness.Announced => ({ publisher: node.name, key, record })
@@ -270,7 +270,7 @@ const sameSeq = (): Outcome =>
         Endpoint.sign({
           signer: identity,
           address: identity.address,
-          payload: Endpoint.make({ endpoints: [`quic://192.0.2.1:${secondsAgo}`] }),
+          payload: Endpoint.make({ endpoints: [`tcp://192.0.2.1:${secondsAgo}`] }),
           seq: 5n,
           timestamp: BigInt(Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000) - secondsAgo),
           ttl: 600
@@ -297,7 +297,7 @@ const shortLived = (): Outcome =>
     Effect.fnUntraced(function*(world, safety) {
       const nodes = yield* world.startNodes(6, { app: safety.probe })
       const { key, record } = yield* nodes[1].run(
-        Dht.use((dht) => dht.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"], ttl: 75 }))
+        Dht.use((dht) => dht.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 75 }))
       )
       const found: Array<Violation> = []
       for (let i = 0; i < 20; i++) {
@@ -319,7 +319,7 @@ const forgery = (): Outcome =>
     Effect.fnUntraced(function*(world, safety) {
       const nodes = yield* world.startNodes(5, { app: safety.probe })
       const [victim, forger, ...others] = nodes
-      const { record } = yield* victim.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })))
+      const { record } = yield* victim.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"] })))
       yield* Effect.sleep("10 seconds")
       const newer = { ...record, seq: record.seq + 1n }
       const unsigned = Result.getOrThrow(Record.decode(Record.encode(newer)))

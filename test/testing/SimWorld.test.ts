@@ -48,7 +48,7 @@ const allFound = Effect.fnUntraced(function*(nodes: ReadonlyArray<DhtNode>) {
 })
 
 const publish = (node: DhtNode, n: number) =>
-  node.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: [`quic://192.0.2.1:${n}`] })))
+  node.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: [`tcp://192.0.2.1:${n}`] })))
 
 /** What a resolved endpoint says, or undefined. */
 const resolve = (node: DhtNode, whose: DhtNode) =>
@@ -131,6 +131,30 @@ describe("SimWorld", () => {
       assert.strictEqual(identity(0), identity(5))
     })
   })
+
+  it("withdraws what a node announces that leaves, and leaves it to expire when the node crashes", () =>
+    run(Effect.fnUntraced(function*(world) {
+      world.network.conditions.loss = 0.02
+      const nodes = yield* world.startNodes(20)
+      const [leaver, crasher, reader] = nodes
+      for (const node of [leaver, crasher]) {
+        yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 3600 })))
+      }
+      yield* Effect.sleep("3 hours")
+      const before = world.timeline.elapsedMillis
+      yield* crasher.crash()
+      // Nothing leaves it, so it waits for nothing.
+      assert.strictEqual(world.timeline.elapsedMillis, before)
+      yield* leaver.leave
+      assert.isAtMost(world.timeline.elapsedMillis - before, 1000)
+      for (let i = 0; i < 20; i++) {
+        assert.strictEqual(yield* resolve(reader, leaver), undefined)
+        assert.strictEqual(yield* resolve(reader, crasher), "tcp://192.0.2.1:1")
+        yield* Effect.sleep("1 minute")
+      }
+      yield* Effect.sleep("1 hour")
+      assert.strictEqual(yield* resolve(reader, crasher), undefined)
+    })))
 
   it("with schedule seeds 1 to 20, runs differ and all nodes find each other", () => {
     const hashes = Array.from({ length: 20 }, (_, i) =>
@@ -304,7 +328,7 @@ describe("SimWorld", () => {
         assert.strictEqual(yield* found(home, nodes), 6)
         yield* publish(home, 7)
         yield* Effect.sleep("10 seconds")
-        assert.strictEqual(yield* resolve(nodes[5], home), "quic://192.0.2.1:7")
+        assert.strictEqual(yield* resolve(nodes[5], home), "tcp://192.0.2.1:7")
         assert.strictEqual(
           yield* home.run(Dht.use((dht) => dht.publicHost)),
           home.host.router?.ip
@@ -377,7 +401,7 @@ describe("SimWorld", () => {
         const dht = yield* Dht
         yield* Effect.forkScoped(Effect.andThen(
           Effect.sleep("5 seconds"),
-          dht.publishEndpoint({ endpoints: ["quic://192.0.2.7:7"] })
+          dht.publishEndpoint({ endpoints: ["tcp://192.0.2.7:7"] })
         ))
         return {
           look: (address) =>
@@ -396,7 +420,7 @@ describe("SimWorld", () => {
         yield* Effect.sleep("1 minute")
         assert.strictEqual(
           yield* a.run(Directory.use(({ look }) => look(b.identity.address))),
-          "quic://192.0.2.7:7"
+          "tcp://192.0.2.7:7"
         )
       }))
     })
@@ -434,13 +458,13 @@ describe("SimWorld", () => {
         yield* publish(left[0], 1)
         yield* publish(right[0], 2)
         yield* Effect.sleep("2 minutes")
-        assert.strictEqual(yield* resolve(left[5], left[0]), "quic://192.0.2.1:1")
+        assert.strictEqual(yield* resolve(left[5], left[0]), "tcp://192.0.2.1:1")
         assert.isUndefined(yield* resolve(left[5], right[0]))
         world.network.heal()
         yield* Effect.sleep("30 minutes")
         for (const node of nodes) {
-          assert.strictEqual(yield* resolve(node, left[0]), "quic://192.0.2.1:1")
-          assert.strictEqual(yield* resolve(node, right[0]), "quic://192.0.2.1:2")
+          assert.strictEqual(yield* resolve(node, left[0]), "tcp://192.0.2.1:1")
+          assert.strictEqual(yield* resolve(node, right[0]), "tcp://192.0.2.1:2")
         }
       }))
     })
@@ -450,12 +474,12 @@ describe("SimWorld", () => {
         Effect.fnUntraced(function*(world) {
           const nodes = yield* world.startNodes(50)
           for (const [i, node] of nodes.entries()) {
-            yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: [`quic://192.0.2.1:${i}`] })))
+            yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: [`tcp://192.0.2.1:${i}`] })))
           }
           yield* Effect.sleep("55 minutes")
           for (const node of nodes) {
             for (const [i, other] of nodes.entries()) {
-              assert.strictEqual(yield* resolve(node, other), `quic://192.0.2.1:${i}`)
+              assert.strictEqual(yield* resolve(node, other), `tcp://192.0.2.1:${i}`)
             }
           }
         }),

@@ -74,10 +74,10 @@ const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others:
   yield* dht.announceEndpoint({ endpoints: [`http://127.0.0.1:8080/${name.toLowerCase()}`] })
 
   if (service !== undefined) {
-    // An announcement lasts as long as its scope, and the next one says something else.
+    // An announcement lasts as long as its scope, and the next one says something else. In between it stays.
     const offer = Effect.gen(function*() {
       const meta = new Map([["waiting", yield* Random.nextIntBetween(0, 9)]])
-      yield* Effect.ignore(dht.announceTopic({ ...service, name, meta, ttl: 600 }))
+      yield* Effect.ignore(dht.announceTopic({ ...service, name, meta, ttl: 600, keepOnClose: true }))
       yield* pause(pace * 4)
     })
     yield* forever("Offers", Effect.scoped(offer))

@@ -56,7 +56,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
   const address = Address.format(identity.agent)
   const letters = yield* Mail.Mail.use((mail) => mail.read).pipe(
-    Effect.provide(Session.speakFor(identity)),
+    Effect.provide(Session.speakFor(identity, data)),
     Effect.provide(Session.layer(bootstrap, data))
   )
   yield* Output.print(

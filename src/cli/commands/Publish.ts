@@ -43,17 +43,28 @@ const patience = "30 seconds"
 export const report = Effect.fnUntraced(function*(
   json: boolean,
   what: string,
-  { key, record, replicas }: Replication.Publication
+  { current, hints, key, replicas }: Replication.Publication
 ) {
   const holders = yield* replicas(Replication.replicas, { within: patience }).pipe(
-    Effect.catchTag("NotEnoughReplicas", ({ confirmed }) => Effect.succeed(confirmed))
+    Effect.catchTags({
+      NotEnoughReplicas: ({ confirmed }) => Effect.succeed(confirmed),
+      StaleRecord: ({ message }) => Output.failed(`Readers do not see ${what}. ${message}`)
+    })
   )
   if (holders.length === 0) {
     return yield* Output.failed(`No node took a copy of ${what}. Is the clock of this machine right?`)
   }
+  if (!json) yield* Effect.forEach(hints, ({ message }) => Output.warn(`Warning: ${message}`), { discard: true })
+  const record = yield* current
   yield* Output.print(
     json,
-    { ...Payloads.signed(record), key, copies: holders.length, holders: holders.map(Payloads.contact) },
+    {
+      ...Payloads.signed(record),
+      key,
+      copies: holders.length,
+      holders: holders.map(Payloads.contact),
+      hints: hints.map(Payloads.hint)
+    },
     Output.table([
       ["published", what],
       ["by", Address.format(record.address)],
@@ -101,7 +112,7 @@ export const publish = Effect.fnUntraced(function*<E extends Output.Failure, R>(
     const publication = yield* Effect.mapError(make, (error) => error._tag === "Failure" ? error : refused(error))
     yield* report(options.json, what, publication)
   }).pipe(
-    Effect.provide(Session.speakFor(author)),
+    Effect.provide(Session.speakFor(author, options.data)),
     Effect.provide(Session.layer(options.bootstrap, options.data))
   )
 })

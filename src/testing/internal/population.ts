@@ -140,7 +140,7 @@ export const make = Effect.fnUntraced(function*(
     if (place < scenario.endpoints) {
       yield* member.node.run(
         Announce.Announce.use(({ announceEndpoint }) =>
-          announceEndpoint({ endpoints: [`quic://192.0.2.1:${4121 + place}`] })
+          announceEndpoint({ endpoints: [`tcp://192.0.2.1:${4121 + place}`] })
         )
       ).pipe(Effect.map(add("resolve", Record.RecordType.endpoint)))
     }
