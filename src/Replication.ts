@@ -206,6 +206,7 @@ export class Replication extends Context.Service<Replication, {
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** All that is looked after now. */
   readonly tended: Effect.Effect<ReadonlyArray<Tended>>
+  /** The same in figures. */
   readonly summary: Effect.Effect<Summary>
   /** At most `limit` of what is looked after, that with the fewest copies first. */
   readonly page: (

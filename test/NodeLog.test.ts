@@ -86,7 +86,7 @@ describe("NodeLog", () => {
         const { peer, reason } = find(lines, "Ping failed")
         assert.strictEqual(peer, SocketAddress.format(network.socketOf(7)))
         assert.include(reason, "did not answer")
-        assert.deepInclude(find(lines, "Bootstrap addresses asked"), { answered: 0, failed: 1 })
+        assert.deepInclude(find(lines, "Network not joined"), { answered: 0, failed: 1 })
       }).pipe(onNetwork)))
 
   it.effect("tells of what is published, of its copies, and of what is stored here or refused, and why", () =>

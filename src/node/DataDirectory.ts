@@ -46,6 +46,7 @@ export class DirectoryInUse extends Data.TaggedError("DirectoryInUse")<{
  * @since 0.1.0
  */
 export class DataDirectory extends Context.Service<DataDirectory, {
+  /** Where it is. */
   readonly path: string
   /**
    * The thread that works in it.

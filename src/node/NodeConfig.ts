@@ -140,14 +140,13 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
  * @example
  * ```ts
  * import { Dht } from "effect-dht"
- * import { Hosts, NodeConfig } from "effect-dht/node"
+ * import { NodeConfig } from "effect-dht/node"
  * import * as Effect from "effect/Effect"
  *
  * // DHT_LISTEN=0.0.0.0:4121 DHT_BOOTSTRAP=dht.example.net:4121 DHT_DATA=/var/lib/dht
  * const program = Effect.gen(function*() {
- *   const dht = yield* Dht.Dht
- *   const { addresses } = yield* Hosts.resolve(yield* NodeConfig.bootstrap, "IPv4")
- *   yield* dht.bootstrap(addresses)
+ *   const { contacts } = yield* Dht.Dht.use((dht) => dht.stats)
+ *   yield* Effect.log(`${contacts} contacts`)
  * }).pipe(Effect.provide(NodeConfig.layerDht({ passive: true })))
  * ```
  *
