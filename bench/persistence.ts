@@ -38,7 +38,7 @@ const save = (count: number) =>
     const started = performance.now()
     for (let at = 0; at < count; at += together) {
       for (let i = at; i < Math.min(count, at + together); i++) {
-        save({ _tag: "Stored", key: keys[i], record: records[i % 2], replaced: undefined })
+        save({ _tag: "Stored", network: undefined, key: keys[i], record: records[i % 2], replaced: undefined })
       }
       yield* flush
     }

@@ -81,7 +81,8 @@ const rows = (full: number, rounds: number) =>
     // What a STORE goes through, its datagram left out.
     const store = () => Effect.provide(Store.Store, Store.layer({ maxKeys: full }), { local: true })
     const admit = (target: Store.Store["Service"], key: NodeId.NodeId) =>
-      Record.fault(record, now) === undefined && Record.isSigned(record, crypto) && target.admit(key, record, now)
+      Record.fault(record, now) === undefined && Record.isSigned(record, crypto) &&
+      target.admit(key, record, now, "203.0.113.0/24")
     const fullStore = yield* store()
     fill(fullStore.core)
     const emptyStore = yield* store()

@@ -22,7 +22,7 @@ import type { StaleRecord } from "./DhtError.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
-import { type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
+import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
 
 /**
  * A record that is kept alive.
@@ -41,7 +41,7 @@ export interface Announcement {
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | StaleRecord>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | StaleRecord>
 }
 
 /**

@@ -11,7 +11,7 @@
 import type * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
@@ -230,10 +230,7 @@ export class Dht extends Context.Service<Dht, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<
-    Arr.NonEmptyReadonlyArray<Discovery.Offer>,
-    InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers
-  >
+  ) => Effect.Effect<Discovery.Discovered, InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers>
 
   /** Who offers something under a topic, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
@@ -503,7 +500,9 @@ export type Requirements = NodeIdentity | Transport | Crypto | Verifier | Secure
  * @category models
  * @since 0.1.0
  */
-export interface Options extends NodeSettings.Options, Reachability.Options {
+export interface Options
+  extends NodeSettings.Options, Reachability.Options, Pick<Store.Options, "maxKeys" | "maxBytes" | "policy">
+{
   /**
    * Nodes to join through, names or IP addresses with a port
    * (`dht.example.net:4121`), besides those remembered: the layer is built when
@@ -511,13 +510,17 @@ export interface Options extends NodeSettings.Options, Reachability.Options {
    * `Bootstrap.keepJoining`. By default a node waits for `Dht.bootstrap`.
    */
   readonly bootstrap?: ReadonlyArray<Host | string> | undefined
-  /** Keys in the store; defaults to 100 000. */
-  readonly maxKeys?: number | undefined
-  /** Who may store what; defaults to `Record.authority`. */
-  readonly policy?: Record.Policy | undefined
   /** Keeps the node's state over a restart; defaults to `Persistence.layerNone`, which does not. */
   readonly persistence?: Layer.Layer<Persistence.Persistence> | undefined
 }
+
+/** A store that knows which keys are near, and whose choices nobody can foresee. */
+const storeLayer = (options: Options) =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { isNearUnsafe } = yield* Routing.Routing
+    const secret = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(16))
+    return Store.layer({ ...options, isNear: isNearUnsafe, secret })
+  }))
 
 /**
  * A node that answers, and asks, until the layer's scope closes. `DhtLive` of
@@ -561,9 +564,8 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Interests.layer,
     PeerHealth.layer(),
     Reachability.layer(options),
-    Routing.layer(),
+    Layer.provideMerge(storeLayer(options), Routing.layer()),
     SeenPeers.layer(),
-    Store.layer(options),
     Subscribers.layer
   )
   return Layer.effect(Dht, make(options)).pipe(

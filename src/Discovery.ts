@@ -15,7 +15,7 @@ import type { Address } from "./Address.ts"
 import type { InvalidTopic } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
-import { type NoMatchingRecords, Query } from "./Query.ts"
+import { type Completeness, type NoMatchingRecords, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import * as Topic from "./Topic.ts"
 import { Watch } from "./Watch.ts"
@@ -31,6 +31,18 @@ export interface Offer extends Topic.TopicPayload {
   readonly address: Address
   /** What says so: its times and its signature. */
   readonly record: Record.SignedRecord
+}
+
+/**
+ * The offers under one or several topics, and how much of what the network holds
+ * there was read, over all topics.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Discovered {
+  readonly offers: Arr.NonEmptyReadonlyArray<Offer>
+  readonly completeness: Completeness
 }
 
 /**
@@ -81,13 +93,14 @@ export type Change = { readonly _tag: "Appeared" | "Changed" | "Gone"; readonly 
  */
 export class Discovery extends Context.Service<Discovery, {
   /**
-   * All offers under a topic that pass the filter. With several topics only
+   * All offers under a topic that pass the filter, from all nodes that hold any:
+   * each is read until it has delivered what it lists. With several topics only
    * agents that published under each of them count, with one offer per topic.
    */
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Offer>, InvalidTopic | NoMatchingRecords | NoMatchingOffers>
+  ) => Effect.Effect<Discovered, InvalidTopic | NoMatchingRecords | NoMatchingOffers>
   /**
    * Who offers something under a topic, from now on: first those who do, then
    * each change as it becomes known.
@@ -103,7 +116,8 @@ const make = Effect.gen(function*() {
     Result.map(Topic.parse(topic), NodeId.fromTopic)
 
   const offersOf = Effect.fnUntraced(function*(key: NodeId.NodeId) {
-    return read(key, yield* query.aggregateRecords(key, Record.RecordType.topic))
+    const { completeness, records } = yield* query.readAll(key, Record.RecordType.topic)
+    return { offers: read(key, records), completeness }
   })
 
   const watchTopic: Discovery["Service"]["watchTopic"] = (topic, filter = {}) =>
@@ -129,13 +143,13 @@ const make = Effect.gen(function*() {
     // All of them before any is looked up.
     const keys = yield* Effect.forEach(wanted, (topic) => Effect.fromResult(keyOf(topic)))
     const byTopic = yield* Effect.forEach(Arr.dedupe(keys), offersOf, { concurrency: "unbounded" })
-    const matching = byTopic.map((offers) => offers.filter((offer) => Topic.matches(offer, filter)))
+    const matching = byTopic.map(({ offers }) => offers.filter((offer) => Topic.matches(offer, filter)))
     const offers = matching.flat().filter(({ address }) =>
       matching.every((others) => others.some((other) => other.address === address))
     )
     return Arr.isReadonlyArrayNonEmpty(offers)
-      ? offers
-      : yield* new NoMatchingOffers({ topics: wanted, found: byTopic.flat().length })
+      ? { offers, completeness: byTopic.map(({ completeness }) => completeness).reduce(both) }
+      : yield* new NoMatchingOffers({ topics: wanted, found: byTopic.flatMap(({ offers }) => offers).length })
   })
 
   return Discovery.of({ discover, watchTopic })
@@ -149,6 +163,13 @@ const read = (key: NodeId.NodeId, records: ReadonlyArray<Record.SignedRecord>): 
       ? [{ ...payload.success, address: record.address, record }]
       : []
   })
+
+const both = (a: Completeness, b: Completeness): Completeness => ({
+  answered: a.answered + b.answered,
+  holders: a.holders + b.holders,
+  seen: a.seen + b.seen,
+  held: a.held + b.held
+})
 
 /** A topic has one slot for each signing key. */
 const signerOf = ({ record }: Offer): string => Hex.encode(record.publicKey)

@@ -21,12 +21,13 @@ export type Features = number
  * - `v0.2`: understands what version 0.2 of the protocol adds: subscriptions,
  *   pushes, and what a STORE_RESP says besides yes and no.
  * - `client`: will be gone soon. It is answered, and is no contact.
- * - `paging`: reads and answers FIND_VALUE in pages.
+ * - `paging`: reads and answers FIND_VALUE with lists and filters, so that a
+ *   reader gets all that a holder has.
  * - `sessions`: accepts a MAC in place of a signature.
  * - `dual`: can be reached over IPv4 and over IPv6.
  * - `rendezvous`: helps two nodes behind routers to meet, and meets.
  *
- * The last four are reserved.
+ * The last three are reserved.
  *
  * @category constants
  * @since 0.1.0
@@ -60,4 +61,5 @@ export const has = (features: Features, bit: Bit): boolean => (features & bit) !
  * @category constructors
  * @since 0.1.0
  */
-export const own = (options: { readonly client: boolean }): Features => Bit["v0.2"] | (options.client ? Bit.client : 0)
+export const own = (options: { readonly client: boolean }): Features =>
+  Bit["v0.2"] | Bit.paging | (options.client ? Bit.client : 0)

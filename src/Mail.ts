@@ -20,7 +20,7 @@ import { sha256Hex } from "./internal/sha256.ts"
 import * as Mailbox from "./Mailbox.ts"
 import * as NodeId from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
-import { Query } from "./Query.ts"
+import { type Completeness, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import type { Publication } from "./Replication.ts"
 import { Watch } from "./Watch.ts"
@@ -49,6 +49,18 @@ export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonl
 export interface Letter extends Mailbox.Message {
   /** What carried it: when it was written, and when it expires. */
   readonly record: Record.SignedRecord
+}
+
+/**
+ * The messages of a mailbox, oldest first, and how much of what the network
+ * holds of it was read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Letters {
+  readonly letters: ReadonlyArray<Letter>
+  readonly completeness: Completeness
 }
 
 /**
@@ -93,8 +105,11 @@ export class Mail extends Context.Service<Mail, {
     /** Seconds; defaults to 3600. */
     readonly ttl?: number | undefined
   }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
-  /** All messages to us that the network holds and that open, oldest first. */
-  readonly read: Effect.Effect<ReadonlyArray<Letter>>
+  /**
+   * All messages to us that the network holds and that open: every node that
+   * holds any is read until it has delivered what it lists.
+   */
+  readonly read: Effect.Effect<Letters>
   /** Every message to us once: those that the network holds, then each as it arrives. */
   readonly messages: Stream.Stream<Letter>
 }>()("effect-dht/Mail") {}
@@ -198,9 +213,8 @@ const make = Effect.gen(function*() {
     return letters.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
   }
 
-  const read = query.aggregateRecords(mailbox, Record.RecordType.mailbox).pipe(
-    Effect.catchTag("NoMatchingRecords", () => Effect.succeed<ReadonlyArray<Record.SignedRecord>>([])),
-    Effect.map(open),
+  const read = query.walk(mailbox, { type: Record.RecordType.mailbox }).pipe(
+    Effect.map(({ completeness, records }) => ({ letters: open(records), completeness })),
     Effect.withSpan("Mail.read")
   )
 

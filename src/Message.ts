@@ -61,13 +61,40 @@ export type Type = MessageType.Type
 export type TransactionId = string
 
 /**
- * Why a STORE was refused: `1` the receiver's policy, `2` the record is
- * invalid. `0` stands for no reason given.
+ * A record in short: the first 6 bytes of its signature, as 12 hex digits. They
+ * belong to a curve point that nobody but the signer can choose, so a stranger
+ * cannot make a record with the digest of another's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RecordDigest = string
+
+/**
+ * The digest of a record.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const digest = ({ signature }: SignedRecord): RecordDigest => Hex.slice(signature, 0, MessageBody.digestLength)
+
+/**
+ * Why a STORE was refused; 0 where no reason was given.
  *
  * @category models
  * @since 0.1.0
  */
 export type StoreReason = number
+
+/**
+ * The reasons that have a meaning: the receiver's policy is against the record,
+ * the record is invalid, or there is no room for it (to peers with the `paging`
+ * feature; others hear of a policy).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const storeReason = { policy: 1, invalid: 2, full: 3 } as const
 
 /**
  * What a message says. An absent list of nodes is `null` on the wire and here.
@@ -85,7 +112,16 @@ export type Body =
     readonly nodes: ReadonlyArray<Contact> | null
     readonly observed: Uint8Array | undefined
   }
-  | { readonly _tag: "FindValue"; readonly target: NodeId; readonly recordType: number; readonly subscribe: boolean }
+  | {
+    readonly _tag: "FindValue"
+    readonly target: NodeId
+    readonly recordType: number
+    readonly subscribe: boolean
+    /** Digests of the only records wanted; for peers with the `paging` feature. */
+    readonly wanted?: ReadonlyArray<RecordDigest> | undefined
+    /** Only this publisher's records are wanted; for peers with the `paging` feature. */
+    readonly publisher?: Address.Address | undefined
+  }
   | {
     readonly _tag: "FindValueResponse"
     readonly nodes: ReadonlyArray<Contact> | null
@@ -93,6 +129,8 @@ export type Body =
     readonly record: SignedRecord | undefined
     readonly observed: Uint8Array | undefined
     readonly records: ReadonlyArray<SignedRecord> | undefined
+    /** Digests of the records held that had no room in the answer; to peers with the `paging` feature. */
+    readonly listed?: ReadonlyArray<RecordDigest> | undefined
   }
   | { readonly _tag: "Store"; readonly record: SignedRecord; readonly key: NodeId | undefined }
   | {

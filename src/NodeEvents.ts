@@ -106,12 +106,12 @@ export type QueryEvent =
 /**
  * What became of a request to take a copy of a record, or to show it: `Stored`
  * and `Kept` confirm a copy, `Lost` means that the node holds it no more,
- * `Superseded` that it holds a newer record instead.
+ * `Superseded` that it holds a newer record instead, `Full` that it has no room.
  *
  * @category models
  * @since 0.1.0
  */
-export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Superseded" | "Failed"
+export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Full" | "Kept" | "Lost" | "Superseded" | "Failed"
 
 /**
  * Something that happened; `at` is in Unix milliseconds.
@@ -123,6 +123,8 @@ export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost"
  * - `PublicationStarted`, `PublicationRenewed`, `PublicationEnded`: the node
  *   began to look after the copies of a record of its own, or of a newer one
  *   in its place, or ceased to.
+ * - `KeySurrounded`: nodes surround the key of such a record so closely that it
+ *   is no chance; it is copied to the whole region around the key.
  * - `ReplicaReported`: what a node said, or failed to say, about such a copy.
  * - `AnnouncementStarted`, `AnnouncementEnded`: the node began to keep a record
  *   alive by itself, or ceased to.
@@ -148,6 +150,7 @@ export type Event =
       | "PublicationStarted"
       | "PublicationRenewed"
       | "PublicationEnded"
+      | "KeySurrounded"
       | "AnnouncementStarted"
       | "AnnouncementEnded"
     readonly at: number

@@ -143,6 +143,18 @@ export const compareDistance = (target: NodeId, a: NodeId, b: NodeId): number =>
 }
 
 /**
+ * The key on the other side of a bit, 0 being the first.
+ *
+ * @category metric
+ * @since 0.1.0
+ */
+export const flip = (id: NodeId, bit: number): NodeId => {
+  const at = bit >> 2
+  const flipped = parseInt(id[at], 16) ^ (8 >> (bit & 3))
+  return id.slice(0, at) + flipped.toString(16) + id.slice(at + 1) as NodeId
+}
+
+/**
  * How many leading bits two keys share: 0 to 256.
  *
  * @category metric

@@ -42,6 +42,17 @@ export interface Entry {
 }
 
 /**
+ * A record of the store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredEntry extends Entry {
+  /** The network (/24, /48) of the peer that brought it; undefined for a record of this node's own. */
+  readonly network: string | undefined
+}
+
+/**
  * When a node was heard from last.
  *
  * @category models
@@ -59,7 +70,6 @@ export interface Sighting {
  * - `Stored`: a record came into the store, in place of `replaced`.
  * - `Removed`: a record had to leave the store.
  * - `Cleared`: all records of a key were dropped, or those of a type; 0 means all.
- * - `Forgotten`: all records of a key had to leave the store.
  * - `Published`: the copies of a record are looked after, instead of those of `replaced`.
  * - `Withdrawn`: the copies of a record are not looked after any more.
  * - `Signed`: the largest seq so far.
@@ -72,10 +82,10 @@ export interface Sighting {
  * @since 0.1.0
  */
 export type Change =
-  | Entry & { readonly _tag: "Stored" | "Published"; readonly replaced: SignedRecord | undefined }
+  | StoredEntry & { readonly _tag: "Stored"; readonly replaced: SignedRecord | undefined }
+  | Entry & { readonly _tag: "Published"; readonly replaced: SignedRecord | undefined }
   | Entry & { readonly _tag: "Removed" | "Withdrawn" }
   | { readonly _tag: "Cleared"; readonly key: NodeId; readonly type: number }
-  | { readonly _tag: "Forgotten"; readonly key: NodeId }
   | { readonly _tag: "Signed"; readonly seq: bigint }
   | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
@@ -89,7 +99,7 @@ export type Change =
  */
 export interface Kept {
   /** In the order they were stored. They are what was saved: signatures need not be checked again. */
-  readonly records: Stream.Stream<Entry>
+  readonly records: Stream.Stream<StoredEntry>
   readonly publications: Effect.Effect<ReadonlyArray<Entry>>
   /** 0 when nothing was ever signed. */
   readonly seq: Effect.Effect<bigint>
@@ -249,7 +259,7 @@ const retryDelay = "10 seconds"
 const lastWrite = "5 seconds"
 
 /** What the network has us keep: others have it as well, and may send any number of it. */
-const ofOthers: ReadonlySet<Change["_tag"]> = new Set(["Stored", "Removed", "Forgotten", "Seen"])
+const ofOthers: ReadonlySet<Change["_tag"]> = new Set(["Stored", "Removed", "Seen"])
 
 const isImportant = ({ _tag }: Change): boolean => !ofOthers.has(_tag)
 
@@ -417,16 +427,17 @@ export const makeUnavailable = (reason: string): Effect.Effect<Persistence["Serv
  * @since 0.1.0
  */
 export const makeMemory = (): Medium => {
-  const records = new Map<string, Entry>()
+  const records = new Map<string, StoredEntry>()
   const publications = new Map<string, Entry>()
   const sightings = new Map<NodeId, number>()
   let seq = 0n
   let peers: ReadonlyArray<SocketAddress> = []
 
-  const put = (entries: Map<string, Entry>, { key, record }: Entry, replaced: SignedRecord | undefined) => {
+  const put = <E extends Entry>(entries: Map<string, E>, entry: E, replaced: SignedRecord | undefined) => {
+    const { key, record } = entry
     if (replaced !== undefined) entries.delete(nameOf(key, replaced))
     entries.delete(nameOf(key, record))
-    entries.set(nameOf(key, record), { key, record })
+    entries.set(nameOf(key, record), entry)
   }
 
   const clear = (key: NodeId, type: number) => {
@@ -438,17 +449,15 @@ export const makeMemory = (): Medium => {
   const apply = (change: Change): void => {
     switch (change._tag) {
       case "Stored":
-        return put(records, change, change.replaced)
+        return put(records, { key: change.key, record: change.record, network: change.network }, change.replaced)
       case "Published":
-        return put(publications, change, change.replaced)
+        return put(publications, { key: change.key, record: change.record }, change.replaced)
       case "Removed":
         return void records.delete(nameOf(change.key, change.record))
       case "Withdrawn":
         return void publications.delete(nameOf(change.key, change.record))
       case "Cleared":
         return clear(change.key, change.type)
-      case "Forgotten":
-        return clear(change.key, 0)
       case "Signed":
         seq = change.seq
         return

@@ -25,12 +25,15 @@ import * as Endpoint from "./Endpoint.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { InFlight } from "./InFlight.ts"
+import { Collection } from "./internal/collection.ts"
+import * as Density from "./internal/density.ts"
 import { Lookup } from "./internal/lookup.ts"
 import type { OngoingQuery } from "./internal/nodeEvents.ts"
-import { RecordSet } from "./internal/recordSet.ts"
-import { freshMillis } from "./internal/routingTable.ts"
+import { RecordMerge } from "./internal/recordMerge.ts"
+import { freshMillis, minConfidence } from "./internal/routingTable.ts"
+import * as Message from "./Message.ts"
 import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
-import { fromAddress as nodeIdOf, type NodeId } from "./NodeId.ts"
+import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
@@ -48,7 +51,7 @@ import * as Withdrawal from "./Withdrawal.ts"
  * @since 0.1.0
  */
 export class NoEndpoint extends Data.TaggedError("NoEndpoint")<{
-  readonly target: NodeId
+  readonly target: NodeId.NodeId
   /** How many nodes answered that they have none. */
   readonly answered: number
 }> {
@@ -64,7 +67,7 @@ export class NoEndpoint extends Data.TaggedError("NoEndpoint")<{
  * @since 0.1.0
  */
 export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
-  readonly target: NodeId
+  readonly target: NodeId.NodeId
   readonly type: number
   /** How many nodes answered that they have none. */
   readonly answered: number
@@ -93,11 +96,43 @@ export interface Step {
   /** Leading bits that the contact's id shares with the target. */
   readonly commonPrefixLength: number
   /** Who told of the contact; undefined for one of our own. */
-  readonly learnedFrom: NodeId | undefined
+  readonly learnedFrom: NodeId.NodeId | undefined
   /** 0 for a contact of our own, one more than its teacher's for a learned one. */
   readonly depth: number
   /** Nodes closer to the target than itself that it told us of. */
   readonly closerNodes: number
+}
+
+/**
+ * How much of what the network holds at a key was read.
+ *
+ * Holders that are nodes of this library list all that they hold, so what they
+ * hold and did not deliver is counted. The reference's holders name no more than
+ * fits one answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Completeness {
+  /** Nodes that answered, with records or without. */
+  readonly answered: number
+  /** Nodes that answered that they hold records. */
+  readonly holders: number
+  /** Different records read, older versions included. */
+  readonly seen: number
+  /** Different records that holders say they hold. */
+  readonly held: number
+}
+
+/**
+ * The records of a key, and how complete they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Everything {
+  readonly records: Arr.NonEmptyReadonlyArray<Record.SignedRecord>
+  readonly completeness: Completeness
 }
 
 /**
@@ -111,6 +146,9 @@ export interface Walked {
   readonly closest: ReadonlyArray<Contact>
   /** The valid records that nodes returned, merged with our own: the newest of each slot, withdrawals included. */
   readonly records: ReadonlyArray<Record.SignedRecord>
+  readonly completeness: Completeness
+  /** Whether nodes surround the target so closely that it is no chance; see {@link Neighbourhood}. */
+  readonly isSurrounded: boolean
   /** Whom it asked, in order, and what came of it. */
   readonly trace: ReadonlyArray<Step>
 }
@@ -125,9 +163,9 @@ export interface FindOptions {
   /** Record type wanted; 0, the default, is any. */
   readonly type?: number | undefined
   /**
-   * So many different nodes must return a record before the newest counts, so
-   * that one stale or lying replica does not decide. Defaults to 1, which is
-   * also when a local record is good enough.
+   * How many of the 8 nodes nearest to the key must return a record before the
+   * newest counts, so that a stale or lying replica does not decide. Defaults to
+   * 3; unless one is given, records that this node published itself count at once.
    */
   readonly quorum?: number | undefined
 }
@@ -145,6 +183,28 @@ export interface Find {
   readonly quorum?: number | undefined
   /** Asks the holders to tell us of what is stored there next, within a minute. */
   readonly subscribe?: boolean | undefined
+  /** Valid records that need not be read again. */
+  readonly known?: ReadonlyArray<Record.SignedRecord> | undefined
+}
+
+/**
+ * The nodes where the records of a key belong.
+ *
+ * Where some are closer to the key than chance allows, in a network of this
+ * size, they were made to surround it: then the region around the key belongs
+ * to it as well, with all nodes found within the radius in which 24 honest ones
+ * are to be expected (Sridhar et al., Content Censorship in the InterPlanetary
+ * File System, NDSS 2024).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Neighbourhood {
+  /** The 16 closest live nodes, nearest first. */
+  readonly closest: ReadonlyArray<Contact>
+  /** Other live nodes of the region, nearest first; none unless the key is surrounded. */
+  readonly region: ReadonlyArray<Contact>
+  readonly isSurrounded: boolean
 }
 
 /**
@@ -182,20 +242,31 @@ export interface Resolved extends Endpoint.EndpointPayload {
  */
 export class Query extends Context.Service<Query, {
   /** The 16 live nodes closest to the target, nearest first, never ourselves. */
-  readonly findNode: (target: NodeId) => Effect.Effect<ReadonlyArray<Contact>>
-  /** Local records if there are any, else the first valid ones that a node returns; none that was withdrawn. */
+  readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  /** The nodes where the records of a key belong. */
+  readonly neighbourhood: (target: NodeId.NodeId) => Effect.Effect<Neighbourhood>
+  /**
+   * The records of the key that a quorum of the nodes nearest to it return: the
+   * newest of each slot, unless it withdraws.
+   */
   readonly findRecords: (
-    target: NodeId,
+    target: NodeId.NodeId,
     options?: FindOptions
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
-  /** All records of the key: every close node is asked, and the newest of each slot counts, unless it withdraws. */
+  /**
+   * All records of the key: every close node is asked, holders are read until
+   * they have delivered all they list, and the newest of each slot counts,
+   * unless it withdraws.
+   */
+  readonly readAll: (target: NodeId.NodeId, type?: number) => Effect.Effect<Everything, NoMatchingRecords>
+  /** The records of `readAll`. */
   readonly aggregateRecords: (
-    target: NodeId,
+    target: NodeId.NodeId,
     type?: number
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
   /** Where an address can be reached: its newest endpoint record. */
   readonly resolve: (
-    target: NodeId,
+    target: NodeId.NodeId,
     options?: Pick<FindOptions, "quorum">
   ) => Effect.Effect<Resolved, NoEndpoint>
   /**
@@ -226,7 +297,7 @@ export class Query extends Context.Service<Query, {
    *   })
    * ```
    */
-  readonly walk: (target: NodeId, find?: Find, watch?: (event: QueryEvent) => void) => Effect.Effect<Walked>
+  readonly walk: (target: NodeId.NodeId, find?: Find, watch?: (event: QueryEvent) => void) => Effect.Effect<Walked>
 }>()("effect-dht/Query") {}
 
 /** What a walk gives one peer at most. */
@@ -239,6 +310,21 @@ const turnMillis = 1
 const seeds = 32
 const hearsaySeeds = 16
 
+/** How many of the nearest nodes must return a record, unless the caller says. */
+const defaultQuorum = 3
+
+/** Contacts heard from within this time count for the size of the network. */
+const estimateWindowMillis = 30 * 60_000
+
+/** Honest nodes to be expected in the region around a surrounded key. */
+const regionNodes = 24
+
+/** Nodes of a region that are asked beside the closest. */
+const maxRegion = 48
+
+/** Holders that are given a newer version than they returned, after one walk. */
+const maxHealed = 8
+
 /** What came of asking one peer; no answer if it failed. */
 interface Outcome {
   readonly contact: Contact
@@ -248,6 +334,28 @@ interface Outcome {
 interface Answer {
   readonly nodes: ReadonlyArray<Contact>
   readonly records: ReadonlyArray<Record.SignedRecord>
+  /** Digests of further records that it holds. */
+  readonly listed: ReadonlyArray<Message.RecordDigest>
+}
+
+/** What a walk for records has read so far. */
+class Reading {
+  readonly found = new RecordMerge()
+  readonly collection = new Collection()
+  /** What each holder returned that may have newer versions elsewhere. */
+  readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
+  answered = 0
+  holders = 0
+
+  take(record: Record.SignedRecord): void {
+    this.found.put(record)
+    this.collection.has(Message.digest(record))
+  }
+
+  get completeness(): Completeness {
+    const { answered, collection: { held, seen }, holders } = this
+    return { answered, holders, seen, held }
+  }
 }
 
 const make = Effect.gen(function*() {
@@ -264,11 +372,18 @@ const make = Effect.gen(function*() {
   /** Whoever is silent for longer than loss explains is not waited for. */
   const patience = () => ({ attempts: health.core.attempts(), deadline, hasty: true })
 
+  const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
+
+  const networkSize = (): number => {
+    const { confidence, size } = routing.core.estimate(clock.currentTimeMillisUnsafe() - estimateWindowMillis)
+    return confidence < minConfidence ? 0 : size
+  }
+
   /** Asks one peer; returns how to give it up. */
   const ask = (
     contact: Contact,
-    about: NodeId,
-    target: NodeId,
+    about: NodeId.NodeId,
+    target: NodeId.NodeId,
     find: Find | undefined,
     done: (outcome: Outcome) => void
   ): () => void =>
@@ -276,20 +391,22 @@ const make = Effect.gen(function*() {
       ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, patience(), (result) =>
         done({
           contact,
-          answer: Result.isSuccess(result) ? { nodes: result.success.body.nodes ?? [], records: [] } : undefined
+          answer: Result.isSuccess(result)
+            ? { nodes: result.success.body.nodes ?? [], records: [], listed: [] }
+            : undefined
         }))
       : rpc.requestUnsafe(
         contact,
         { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
         patience(),
-        (result) =>
-          done({
-            contact,
-            answer: Result.isSuccess(result)
-              ? { nodes: result.success.body.nodes ?? [], records: Request.recordsOf(result.success.body) }
-              : undefined
-          })
+        (result) => done({ contact, answer: Result.isSuccess(result) ? answerOf(result.success.body) : undefined })
       )
+
+  const answerOf = (body: Request.Answers["FindValue"]): Answer => ({
+    nodes: body.nodes ?? [],
+    records: Request.recordsOf(body),
+    listed: body.listed ?? []
+  })
 
   /** Where a node was heard from counts more than where others say it is. */
   const asWeKnowIt = (node: Contact): Contact =>
@@ -311,15 +428,17 @@ const make = Effect.gen(function*() {
   const walkWith = Effect.fnUntraced(function*(
     inFlight: InFlight<Outcome>,
     ongoing: OngoingQuery,
-    target: NodeId,
+    target: NodeId.NodeId,
     find: Find | undefined
   ) {
     const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
+    const size = networkSize()
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
       quorum: find?.quorum,
+      isSurrounded: (ids) => Density.isSurrounded(target, ids, size),
       awaitsSlow: find === undefined,
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
@@ -333,10 +452,10 @@ const make = Effect.gen(function*() {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
 
-    // What is found merges by the very rules of a store.
-    const found = new RecordSet({ maxKeys: 1 })
-    const keep = (record: Record.SignedRecord, now: number) => found.put(target, record, Math.floor(now / 1000))
-    if (find !== undefined) { for (const record of yield* store.getAll(target, find.type)) keep(record, started) }
+    const reading = new Reading()
+    if (find !== undefined) {
+      for (const record of [...find.known ?? [], ...(yield* store.getAll(target, find.type))]) reading.take(record)
+    }
 
     while (true) {
       const now = alarms.now()
@@ -361,22 +480,30 @@ const make = Effect.gen(function*() {
           continue
         }
         const at = clock.currentTimeMillisUnsafe()
-        const valid = answer.records.filter((record) => isWanted(target, find?.type ?? 0, record, at))
-        for (const record of valid) keep(record, at)
+        const holdsRecord = read(reading, target, find, contact, answer)
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
         lookup.answered(contact.id, alarms.now(), {
           nodes,
-          holdsRecord: valid.length > 0,
+          holdsRecord,
           isClient: health.core.has(contact.id, Features.Bit.client)
         })
         ongoing.stepped(contact.id)
       }
     }
-    const ended = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
+
+    const closest = lookup.closest()
+    const isSurrounded = Density.isSurrounded(target, closest.map(({ id }) => id), size)
+    if (find !== undefined) {
+      if (isSurrounded) yield* readRegion(reading, target, find, closest, size)
+      if (find.quorum === undefined) yield* collect(reading, target, find)
+      heal(reading, target)
+    }
     const walked: Walked = {
-      closest: lookup.closest(),
-      records: found.getAll(target, 0, ended),
+      closest,
+      records: reading.found.live(nowSeconds()),
+      completeness: reading.completeness,
+      isSurrounded,
       // Few look at it.
       get trace() {
         return lookup.trace
@@ -386,6 +513,130 @@ const make = Effect.gen(function*() {
     yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": lookup.requests })
     yield* showRequests(walked)
     return walked
+  })
+
+  /** Takes the records of an answer that are valid; returns whether there are any. */
+  const read = (
+    reading: Reading,
+    target: NodeId.NodeId,
+    find: Find | undefined,
+    contact: Contact,
+    { listed, records }: Answer
+  ): boolean => {
+    if (find === undefined) return false
+    const now = clock.currentTimeMillisUnsafe()
+    const valid = records.filter((record) => isWanted(target, find.type, record, now))
+    for (const record of valid) {
+      reading.take(record)
+      if (Record.category(record.type) !== "mailbox") reading.returned.push({ contact, record })
+    }
+    reading.collection.lists(contact, listed)
+    reading.answered++
+    if (valid.length === 0 && listed.length === 0) return false
+    reading.holders++
+    return true
+  }
+
+  // --- All that is held --------------------------------------------------------
+
+  /** Fetches what holders listed and had no room for. */
+  const collect = Effect.fnUntraced(function*(reading: Reading, target: NodeId.NodeId, find: Find) {
+    interface Fetched {
+      readonly holder: Contact
+      readonly digests: ReadonlyArray<Message.RecordDigest>
+      readonly records: ReadonlyArray<Record.SignedRecord> | undefined
+    }
+    const { collection } = reading
+    const inFlight = new InFlight<Fetched>(alarms)
+    const fetch = ({ digests, holder }: Extract<ReturnType<typeof collection.poll>, { _tag: "Fetch" }>) =>
+      inFlight.start((done) =>
+        rpc.requestUnsafe(
+          holder,
+          { _tag: "FindValue", target, recordType: find.type, subscribe: false, wanted: digests },
+          patience(),
+          (result) =>
+            done({
+              holder,
+              digests,
+              records: Result.isSuccess(result) ? Request.recordsOf(result.success.body) : undefined
+            })
+        )
+      )
+    yield* Effect.gen(function*() {
+      while (true) {
+        const step = collection.poll()
+        if (step._tag === "Done") return
+        if (step._tag === "Fetch") {
+          fetch(step)
+          continue
+        }
+        for (const { digests, holder, records } of yield* inFlight.take(undefined)) {
+          if (records === undefined) {
+            collection.failed(holder.id, digests)
+            continue
+          }
+          const now = clock.currentTimeMillisUnsafe()
+          const valid = records.filter((record) => isWanted(target, find.type, record, now))
+          for (const record of valid) reading.take(record)
+          collection.delivered(holder.id, digests, valid.map(Message.digest))
+        }
+      }
+    }).pipe(Effect.ensuring(Effect.sync(() => inFlight.giveUp())))
+  })
+
+  /** Gives the newest version to holders that returned an older one, so that what was rolled back heals. */
+  const heal = ({ found, returned }: Reading, target: NodeId.NodeId): void => {
+    let healed = 0
+    for (const { contact, record } of returned) {
+      const newest = found.newest(record)
+      if (newest === undefined || !Record.isNewer(newest, record)) continue
+      rpc.requestUnsafe(contact, { _tag: "Store", record: newest, key: target }, { attempts: 1, deadline }, () => {})
+      if (++healed === maxHealed) return
+    }
+  }
+
+  // --- Regions -----------------------------------------------------------------
+
+  /** Live nodes around a surrounded key, nearest first, without those given. */
+  const regionOf = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>, size: number) {
+    const radius = Density.radius(regionNodes, size)
+    const walks = yield* Effect.forEach(
+      Density.pointsAround(target, radius),
+      (point) => walk(point),
+      { concurrency: "unbounded" }
+    )
+    const known = new Set(closest.map(({ id }) => id))
+    const found = new Map(walks.flatMap((walked) => walked.closest).map((contact) => [contact.id, contact]))
+    return Array.from(found.values())
+      .filter(({ id }) => !known.has(id) && Density.distance(target, id) <= radius)
+      .sort((a, b) => NodeId.compareDistance(target, a.id, b.id))
+      .slice(0, maxRegion)
+  })
+
+  const readRegion = Effect.fnUntraced(function*(
+    reading: Reading,
+    target: NodeId.NodeId,
+    find: Find,
+    closest: ReadonlyArray<Contact>,
+    size: number
+  ) {
+    const region = yield* regionOf(target, closest, size)
+    yield* Effect.forEach(
+      region,
+      (contact) =>
+        Effect.callback<void>((resume) =>
+          Effect.sync(ask(contact, target, target, find, ({ answer }) => {
+            if (answer !== undefined) read(reading, target, find, contact, answer)
+            resume(Effect.void)
+          }))
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+  })
+
+  const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
+    const { closest, isSurrounded } = yield* walk(target)
+    return { closest, isSurrounded, region: isSurrounded ? yield* regionOf(target, closest, networkSize()) : [] }
   })
 
   /** A span for each request, as if each had been made by a fiber of its own. */
@@ -414,30 +665,32 @@ const make = Effect.gen(function*() {
   })
 
   /** Every record from the network passes integrity and authority before it counts. */
-  const isWanted = (target: NodeId, type: number, record: Record.SignedRecord, now: number): boolean =>
+  const isWanted = (target: NodeId.NodeId, type: number, record: Record.SignedRecord, now: number): boolean =>
     (type === 0 || record.type === type) && Result.isSuccess(store.vet(target, record, Math.floor(now / 1000)))
 
-  const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId, options?: FindOptions) {
+  const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId.NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
-    const quorum = options?.quorum ?? 1
-    const local = (yield* store.getAll(target, type)).filter(Withdrawal.isStanding)
-    if (quorum === 1 && Arr.isReadonlyArrayNonEmpty(local)) return local
-    const { trace, ...walked } = yield* walk(target, { type, quorum })
+    if (options?.quorum === undefined) {
+      // What others left here may be old.
+      const own = store.core.getOwn(target, type, nowSeconds()).filter(Withdrawal.isStanding)
+      if (Arr.isReadonlyArrayNonEmpty(own)) return own
+    }
+    const { trace, ...walked } = yield* walk(target, { type, quorum: options?.quorum ?? defaultQuorum })
     const records = walked.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
   })
 
-  const aggregateRecords = Effect.fn("Query.aggregateRecords")(function*(target: NodeId, type = 0) {
-    const { trace, ...walked } = yield* walk(target, { type })
+  const readAll = Effect.fn("Query.readAll")(function*(target: NodeId.NodeId, type = 0) {
+    const { completeness, trace, ...walked } = yield* walk(target, { type })
     const records = walked.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
-      ? records
+      ? { records, completeness }
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
   })
 
-  const resolve = Effect.fn("Query.resolve")(function*(target: NodeId, options?: Pick<FindOptions, "quorum">) {
+  const resolve = Effect.fn("Query.resolve")(function*(target: NodeId.NodeId, options?: Pick<FindOptions, "quorum">) {
     const records = yield* findRecords(target, { type: Record.RecordType.endpoint, quorum: options?.quorum }).pipe(
       Effect.catchTag("NoMatchingRecords", ({ answered }) => new NoEndpoint({ target, answered }))
     )
@@ -451,7 +704,7 @@ const make = Effect.gen(function*() {
   const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
 
   const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {
-    const target = nodeIdOf(address)
+    const target = NodeId.fromAddress(address)
     const walks = yield* Effect.forEach(named, (type) => walk(target, { type }), { concurrency: "unbounded" })
     const newest = new Map<number, Record.SignedRecord>()
     for (const record of walks.flatMap(({ records }) => records)) {
@@ -467,8 +720,10 @@ const make = Effect.gen(function*() {
 
   return Query.of({
     findNode: (target) => Effect.map(walk(target), ({ closest }) => closest),
+    neighbourhood,
     findRecords,
-    aggregateRecords,
+    readAll,
+    aggregateRecords: (target, type) => Effect.map(readAll(target, type), ({ records }) => records),
     resolve,
     resolveAll,
     walk

@@ -25,15 +25,17 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import type { StaleRecord } from "./DhtError.ts"
-import { slotOf } from "./internal/recordSet.ts"
+import * as Features from "./Features.ts"
+import { slotOf } from "./internal/recordMerge.ts"
 import { type Action, ReplicaSet } from "./internal/replicaSet.ts"
+import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Persistence } from "./Persistence.ts"
 import type { PublishHint } from "./PublishHint.ts"
-import { Query } from "./Query.ts"
+import { type Neighbourhood, Query } from "./Query.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import * as Request from "./Request.ts"
@@ -67,6 +69,27 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
 }
 
 /**
+ * Too few nodes hold a copy, because those closest to the key have no room for
+ * another record there. A more specific topic has a key of its own; or try again
+ * when records of others have expired.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class KeyFull extends Data.TaggedError("KeyFull")<{
+  readonly key: NodeId
+  readonly wanted: number
+  readonly confirmed: ReadonlyArray<Contact>
+  /** Nodes that have no room for the record. */
+  readonly full: ReadonlyArray<Contact>
+}> {
+  override get message() {
+    return `${this.full.length} nodes have no room for another record at ${this.key}, and ` +
+      `${this.confirmed.length} of ${this.wanted} hold a copy: publish under another key, or try again later`
+  }
+}
+
+/**
  * A published record. When a newer record of its slot is published, what is
  * said here is said of that one.
  *
@@ -84,14 +107,21 @@ export interface Publication {
   /** The nodes that hold a copy, as far as we know; nearest first. */
   readonly confirmed: Effect.Effect<ReadonlyArray<Contact>>
   /**
-   * Waits until `wanted` nodes hold a copy, or nobody is left to ask, or the
+   * Waits until `wanted` nodes hold a copy, or no node is left to ask, or the
    * time is up. Fails with `StaleRecord` when a node holds a newer record that
-   * ours could not be signed over: readers see that one.
+   * ours could not be signed over: readers see that one. Fails with `KeyFull`
+   * when there are too few copies because nodes have no room for more.
    */
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | StaleRecord>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | StaleRecord>
+  /**
+   * Whether nodes surround the key so closely that it is no chance, as they do
+   * that want to hide what is there. Then the record is copied to the whole
+   * region around the key, see `Query.neighbourhood`.
+   */
+  readonly isSurrounded: Effect.Effect<boolean>
 }
 
 /**
@@ -220,11 +250,11 @@ const candidates = 16
 /** What one node is given to take a copy, or to show it. */
 const patience = { attempts: 6, deadline: 5000 }
 
-/** The reason of a STORE_RESP that its policy does not allow the record. */
-const reasonPolicy = 1
-
 /** Jobs that are looked at without a pause. */
 const jobsAtOnce = 1024
+
+/** Nodes without room that are remembered: of two lookups. */
+const maxFull = 32
 
 /** How long a job sleeps at most. */
 const lookMillis = 60_000
@@ -235,8 +265,11 @@ const maxSignedOver = 4
 /** What became of a request; `Woken`: there may be more to do. */
 type Outcome =
   | { readonly _tag: "Woken" }
-  | { readonly _tag: "Found"; readonly closest: ReadonlyArray<Contact> }
-  | { readonly _tag: "Stored" | "Refused" | "Unwanted" | "Kept" | "Lost" | "Failed"; readonly contact: Contact }
+  | { readonly _tag: "Found"; readonly neighbourhood: Neighbourhood }
+  | {
+    readonly _tag: "Stored" | "Refused" | "Unwanted" | "Full" | "Kept" | "Lost" | "Failed"
+    readonly contact: Contact
+  }
   | {
     /** The node holds a newer record. */
     readonly _tag: "Superseded"
@@ -282,6 +315,9 @@ interface Job {
   readonly key: NodeId
   edition: Edition
   readonly set: ReplicaSet
+  /** Nodes that have no room for the record. */
+  readonly full: Map<NodeId, Contact>
+  isSurrounded: boolean
   /** Answers that have to be checked before they count. */
   checking: number
   readonly outcomes: Queue.Queue<Outcome>
@@ -308,15 +344,23 @@ const make = Effect.gen(function*() {
 
   /** What a peer shows when it is asked for the record; its proof is checked. */
   const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    // A holder that filters shows the record however many there are of others.
+    const filters = health.core.has(peer.id, Features.Bit.paging)
     const { body } = yield* rpc.request(
       peer,
-      { _tag: "FindValue", target: key, recordType: record.type, subscribe: false },
+      {
+        _tag: "FindValue",
+        target: key,
+        recordType: record.type,
+        subscribe: false,
+        publisher: filters ? record.address : undefined
+      },
       { ...patience, maintenance: true }
     )
     const slot = slotAt(key, record)
     const records = Request.recordsOf(body)
     const rivals = records.filter((other) => slotAt(key, other) === slot)
-    if (rivals.some((other) => isSame(other, record))) return "Same"
+    if (rivals.some((other) => isSame(other, record)) || body.listed?.includes(Message.digest(record))) return "Same"
     const now = clock.currentTimeMillisUnsafe() / 1000
     // One that is from the future to us is not less in our way, where the holder's clock is ahead.
     const newer = rivals.filter((other) =>
@@ -325,6 +369,7 @@ const make = Effect.gen(function*() {
     )
     if (newer.length > 0) return newer.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
     if (rivals.length > 0) return "Other"
+    if (filters) return "Nothing"
     const room = Record.maxResolvableSize - record.bytes.length
     return records.reduce((size, other) => size + other.bytes.length, 0) > room ? "Unclear" : "Nothing"
   }, Effect.map((shown): Shown => shown))
@@ -335,7 +380,8 @@ const make = Effect.gen(function*() {
     if (body.stored && !body.alreadyHad) return "Stored"
     // A reason is a later version's: that its policy is against the record is
     // for good, that the record is invalid may be for a clock, ours or its own.
-    if (body.reason === reasonPolicy) return "Unwanted"
+    if (body.reason === Message.storeReason.policy) return "Unwanted"
+    if (body.reason === Message.storeReason.full) return "Full"
     if (body.reason !== 0) return "Refused"
     // It says that it holds an equal record or a newer one, and a newer one is
     // no copy of ours. The first version says no more than false, whatever the
@@ -349,17 +395,21 @@ const make = Effect.gen(function*() {
   const probe = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     const shown = yield* look(peer, key, record)
     if (typeof shown !== "string") return shown
-    // What is not shown for want of room may be there.
-    return shown === "Same" || shown === "Unclear" ? "Kept" : "Lost"
+    if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
+    // What has no room in an answer may be there. Given once more it is there
+    // afterwards, unless it is refused for a reason.
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...patience, maintenance: true })
+    return body.reason === 0 ? "Kept" : "Lost"
   })
 
   const lookUp = Effect.fnUntraced(function*(key: NodeId) {
-    const closest = (yield* Ref.get(settings.passive))
-      ? routing.core.nearest(key, candidates)
-      : yield* query.findNode(key)
+    const { closest, isSurrounded, region }: Neighbourhood = (yield* Ref.get(settings.passive))
+      ? { closest: routing.core.nearest(key, candidates), region: [], isSurrounded: false }
+      : yield* query.neighbourhood(key)
     const publicHost = yield* reachability.publicHost
     const now = clock.currentTimeMillisUnsafe()
-    return closest.filter((peer) => !isHairpin(peer, publicHost) && health.core.allowContact(peer.id, now))
+    const isUsable = (peer: Contact) => !isHairpin(peer, publicHost) && health.core.allowContact(peer.id, now)
+    return { closest: closest.filter(isUsable), region: region.filter(isUsable), isSurrounded }
   })
 
   const carryOut = (
@@ -367,7 +417,9 @@ const make = Effect.gen(function*() {
     job: Job,
     record: Record.SignedRecord
   ): Effect.Effect<Outcome> => {
-    if (action._tag === "Lookup") return Effect.map(lookUp(job.key), (closest) => ({ _tag: "Found", closest }))
+    if (action._tag === "Lookup") {
+      return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood }))
+    }
     const { _tag: by, contact } = action
     return Effect.match(by === "Store" ? store(contact, job, record) : probe(contact, job.key, record), {
       onFailure: (): Outcome => ({ _tag: "Failed", contact }),
@@ -376,13 +428,23 @@ const make = Effect.gen(function*() {
     })
   }
 
-  const apply = (set: ReplicaSet, outcome: Outcome, now: number): void => {
+  const apply = (job: Job, outcome: Outcome, now: number): void => {
+    const { full, set } = job
     switch (outcome._tag) {
       case "Woken":
         return
-      case "Found":
-        return set.found(outcome.closest, now)
+      case "Found": {
+        const { closest, isSurrounded, region } = outcome.neighbourhood
+        if (isSurrounded !== job.isSurrounded) surrounded(job, isSurrounded)
+        // Those that surround the key would take all copies, and show none.
+        set.want(isSurrounded ? closest.length + region.length : replicas)
+        return set.found([...closest, ...region], now)
+      }
+      case "Full":
+        if (full.size < maxFull) full.set(outcome.contact.id, outcome.contact)
+        return set.refused(outcome.contact.id, now, { stable: true })
       case "Stored":
+        full.delete(outcome.contact.id)
         return set.stored(outcome.contact.id, now)
       case "Refused":
         return set.refused(outcome.contact.id, now, { stable: false })
@@ -411,6 +473,12 @@ const make = Effect.gen(function*() {
     { edition: { record }, key }: Job
   ): void => {
     if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
+  }
+
+  const surrounded = (job: Job, isSurrounded: boolean): void => {
+    job.isSurrounded = isSurrounded
+    const { edition: { record }, key } = job
+    if (isSurrounded && events.hasListeners) events.tell({ _tag: "KeySurrounded", at: events.now(), key, record })
   }
 
   // --- A job -------------------------------------------------------------------
@@ -485,7 +553,7 @@ const make = Effect.gen(function*() {
       })
       for (const outcome of batch) {
         if (outcome._tag === "Superseded") yield* overtaken(job, outcome)
-        else apply(set, outcome, clock.currentTimeMillisUnsafe())
+        else apply(job, outcome, clock.currentTimeMillisUnsafe())
         report(job, outcome)
       }
     }
@@ -532,6 +600,8 @@ const make = Effect.gen(function*() {
       key,
       edition,
       set: new ReplicaSet({ key, wanted: replicas }),
+      full: new Map(),
+      isSurrounded: false,
       checking: 0,
       outcomes: yield* Queue.unbounded<Outcome>(),
       changed: Latch.makeUnsafe()
@@ -578,10 +648,13 @@ const make = Effect.gen(function*() {
         const { record, supersededBy } = job.edition
         if (supersededBy !== undefined) return yield* Record.stale(record, supersededBy)
         const { confirmed } = set
-        return confirmed.length >= wanted
-          ? confirmed
+        if (confirmed.length >= wanted) return confirmed
+        const full = Array.from(job.full.values())
+        return full.length > 0
+          ? yield* new KeyFull({ key, wanted, confirmed, full })
           : yield* new NotEnoughReplicas({ key, wanted, confirmed })
-      })
+      }),
+      isSurrounded: Effect.sync(() => job.isSurrounded)
     }
   }
 

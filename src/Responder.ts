@@ -9,12 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
+import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { Interests } from "./Interests.ts"
 import * as Answer from "./internal/answer.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
-import type { Body } from "./Message.ts"
+import { type Body, digest, type StoreReason, storeReason } from "./Message.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -61,12 +62,17 @@ export interface Refusal {
  * @since 0.1.0
  */
 export class Responder extends Context.Service<Responder, {
-  /** Calls `reply` once, or never where the protocol has no answer; `now` is Unix milliseconds. */
+  /**
+   * Calls `reply` once, or never where the protocol has no answer; `now` is Unix
+   * milliseconds. `prove` asks whether a contact is where it seems to be, which
+   * the source of a datagram does not show.
+   */
   readonly answer: (
     request: Body,
     from: Contact,
     now: number,
-    reply: (reply: Reply) => void
+    reply: (reply: Reply) => void,
+    prove: (contact: Contact, done: (isProved: boolean) => void) => void
   ) => void
 }>()("effect-dht/Responder") {}
 
@@ -77,9 +83,16 @@ const k = 16
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 
 /** What became of a record that somebody wants stored. */
-type Outcome = "Stored" | "AlreadyHad" | "Unwanted" | "Invalid"
+type Outcome = "Stored" | "AlreadyHad" | "Unwanted" | "Invalid" | "Full"
 
-const reasons: { readonly [outcome in Outcome]: number } = { Stored: 0, AlreadyHad: 0, Unwanted: 1, Invalid: 2 }
+/** What version 0.2 has no reason for is against our policy, which it does not try again soon. */
+const reasons: { readonly [outcome in Outcome]: StoreReason } = {
+  Stored: 0,
+  AlreadyHad: 0,
+  Unwanted: storeReason.policy,
+  Invalid: storeReason.invalid,
+  Full: storeReason.policy
+}
 
 const outcomeOf = (admission: Admission): Outcome => {
   switch (admission._tag) {
@@ -87,8 +100,8 @@ const outcomeOf = (admission: Admission): Outcome => {
       return "Stored"
     case "Stale":
       return "AlreadyHad"
-    case "Crowded":
-      return "Unwanted"
+    case "Full":
+      return "Full"
     case "Refused":
       return "Unwanted"
   }
@@ -98,8 +111,8 @@ const refusalOf = (admission: Exclude<Admission, Stored>): string => {
   switch (admission._tag) {
     case "Stale":
       return `an equal or newer one is held, of seq ${admission.held.seq}`
-    case "Crowded":
-      return "others at its key are newer, and there is no room for more"
+    case "Full":
+      return admission.scope === "Key" ? "there is no room for it at its key" : "there is no room for it in the store"
     case "Refused":
       return admission.reason._tag === "InvalidDelegation"
         ? admission.reason.message
@@ -130,11 +143,34 @@ const make = Effect.gen(function*() {
       _tag: "StoreResponse",
       stored: outcome === "Stored" || outcome === "AlreadyHad",
       alreadyHad: isLater && outcome === "AlreadyHad",
-      reason: isLater ? reasons[outcome] : 0
+      reason: outcome === "Full" && health.core.has(to.id, Features.Bit.paging)
+        ? storeReason.full
+        : isLater
+        ? reasons[outcome]
+        : 0
     }
   }
 
-  const answer: Responder["Service"]["answer"] = (request, from, now, reply) => {
+  /**
+   * Decides on a record whose signature is good. Where records make room for
+   * each other it counts from which network one came, so the sender has to be
+   * there.
+   */
+  const admit = (
+    { key, record }: Extract<Body, { readonly _tag: "Store" }>,
+    from: Contact,
+    now: number,
+    prove: (contact: Contact, done: (isProved: boolean) => void) => void,
+    done: (admission: Admission) => void
+  ): void => {
+    const decide = (isProved: boolean) =>
+      done(store.admit(key, record, Math.floor(now / 1000), isProved ? SocketAddress.network(from.host) : unproved))
+    if (health.core.isProved(from.id, from.host)) return decide(true)
+    if (!store.core.isContended(key ?? Record.ownKey(record), record.type)) return decide(false)
+    prove(from, decide)
+  }
+
+  const answer: Responder["Service"]["answer"] = (request, from, now, reply, prove) => {
     const toSender = (body: Body, refusal?: Refusal) => reply({ body, to: from, transactionId: undefined, refusal })
     switch (request._tag) {
       case "Ping":
@@ -146,37 +182,42 @@ const make = Effect.gen(function*() {
         )
 
       case "FindValue": {
-        const { recordType, subscribe, target } = request
-        const records = store.core.getAll(target, recordType, Math.floor(now / 1000))
+        const { publisher, recordType, subscribe, target, wanted } = request
+        const records = store.core.inTurn(target, recordType, Math.floor(now / 1000))
         if (subscribe) {
           health.core.speaks(from.id, "later", now)
           // Only a holder of the key hears of what is new there.
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
-        return toSender(Answer.findValueResponse({
-          nodes: nodesFor(target, from, now),
-          records,
+        const isFiltered = publisher !== undefined || wanted !== undefined
+        const { body, served } = Answer.findValueResponse({
+          // Filters are for a holder that was found.
+          nodes: isFiltered ? [] : nodesFor(target, from, now),
+          records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
-          legacy: recordType === 0 || recordType === Record.RecordType.endpoint
-        }))
+          legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
+          lists: wanted === undefined && health.core.has(from.id, Features.Bit.paging)
+        })
+        if (!isFiltered && served < records.length) store.core.served(target, served)
+        return toSender(body)
       }
 
       case "Store": {
         const { key, record } = request
-        const seconds = Math.floor(now / 1000)
         const refuse = (outcome: Outcome, reason: () => string) =>
           toSender(storeResponse(from, outcome, now), { key, record, reason })
         // What a node holds that is about to leave is lost.
         if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
         // Refusing comes before the signature wherever it can.
-        const fault = Record.fault(record, seconds)
+        const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
-          const admission = store.admit(key, record, seconds)
-          const outcome = outcomeOf(admission)
-          if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
-          refuse(outcome, () => refusalOf(admission))
+          admit(request, from, now, prove, (admission) => {
+            const outcome = outcomeOf(admission)
+            if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
+            refuse(outcome, () => refusalOf(admission))
+          })
         })
         return
       }
@@ -206,6 +247,16 @@ const make = Effect.gen(function*() {
   }
   return Responder.of({ answer })
 })
+
+/** The network of all whose address is not proved. */
+const unproved = "unproved"
+
+/** Whether a record is one of those that a FIND_VALUE asks for. */
+const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValue" }>) => {
+  const digests = wanted === undefined ? undefined : new Set(wanted)
+  return (record: Record.SignedRecord): boolean =>
+    (publisher === undefined || record.address === publisher) && (digests?.has(digest(record)) ?? true)
+}
 
 /**
  * Answers from the tables of this node.

@@ -108,7 +108,13 @@ export class Routing extends Context.Service<Routing, {
    * filled with contacts heard from within `window`.
    */
   readonly networkSize: (window: Duration.Input) => Effect.Effect<NetworkSize>
-  /** The same with all contacts that were ever heard from; hearsay counts only where nobody was. */
+  /**
+   * Whether this node may be among the 16 closest to a key, by the size of the
+   * network; with much room for error, and where the size is not known well,
+   * always.
+   */
+  readonly isNearUnsafe: (key: NodeId) => boolean
+  /** The same as `networkSize` with all contacts that were ever heard from; hearsay counts only where nobody was. */
   readonly networkSizeUnfiltered: Effect.Effect<number>
   /**
    * The table itself, for code that runs once per packet.
@@ -118,6 +124,12 @@ export class Routing extends Context.Service<Routing, {
   readonly core: Core.RoutingTable
 }>()("effect-dht/Routing") {}
 
+/** Contacts heard from within this time count for whether we are near a key. */
+const estimateWindowMillis = 30 * 60_000
+
+/** Three times Kademlia's K: tables differ, and the estimate is off by half at times. */
+const nearRanks = 48
+
 /**
  * An empty table as the node `self` sees the network.
  *
@@ -125,11 +137,11 @@ export class Routing extends Context.Service<Routing, {
  * @since 0.1.0
  */
 export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Service"]> =>
-  Effect.sync(() => {
+  Clock.clockWith((clock) => {
     const core = new Core.RoutingTable({ ...options, self })
     const before = (window: Duration.Input) =>
       Effect.map(Clock.currentTimeMillis, (now) => now - Duration.toMillis(window))
-    return Routing.of({
+    return Effect.succeed(Routing.of({
       size: Effect.sync(() => core.size),
       get: (id) => Effect.sync(() => Option.fromUndefinedOr(core.get(id))),
       nearest: (target, n) => Effect.sync(() => core.nearest(target, n)),
@@ -138,9 +150,10 @@ export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Se
       entries: Effect.sync(() => core.entries()),
       countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
       networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
+      isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe() - estimateWindowMillis) < nearRanks,
       networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
       core
-    })
+    }))
   })
 
 /**

@@ -151,6 +151,9 @@ export class Rpc extends Context.Service<Rpc, {
 /** Contacts whose new addresses are asked at the same time. */
 const maxMoving = 64
 
+/** Contacts asked at the same time whether they are where they seem to be. */
+const maxProving = 64
+
 /** Signatures of received datagrams that may be checked at the same time. */
 const maxChecking = 64
 
@@ -178,6 +181,8 @@ const make = Effect.gen(function*() {
   /** Contacts whose new address has yet to answer. */
   const moving = new Set<NodeId.NodeId>()
   const conflicts = new IdentityConflicts()
+  /** Contacts that are asked whether they are where they seem to be. */
+  const proving = new Set<NodeId.NodeId>()
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
@@ -331,7 +336,7 @@ const make = Effect.gen(function*() {
           events.explain({ _tag: "RecordRefused", key, record, contact, reason: reason() })
         }
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
-      })
+      }, prove)
     } else {
       requests.answered(question, message, contact, now)
     }
@@ -403,6 +408,16 @@ const make = Effect.gen(function*() {
   const probe = (oldest: Contact): void => {
     requests.ask(oldest, ping, probePatience(health), (result) => {
       routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
+    })
+  }
+
+  /** Whether a contact answers where it seems to be. What is too much to ask at once is not proved. */
+  const prove = (contact: Contact, done: (isProved: boolean) => void): void => {
+    if (proving.has(contact.id) || proving.size >= maxProving) return done(false)
+    proving.add(contact.id)
+    requests.ask(contact, ping, probePatience(health), (result) => {
+      proving.delete(contact.id)
+      done(Result.isSuccess(result))
     })
   }
 

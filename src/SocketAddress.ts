@@ -264,17 +264,17 @@ export const isReachableFrom = (address: SocketAddress, other: SocketAddress): b
   isReachable(address) && scope(address.host) >= scope(other.host)
 
 /**
- * The network a public host belongs to, usually one operator's: the /24 of an
- * IPv4 address, the /48 of an IPv6 address. Undefined for all other hosts,
- * whose neighbours on a network say nothing about who runs them.
+ * The network a host belongs to: the /24 of an IPv4 address, the /48 of an IPv6
+ * address. A host that is no IP is a network of its own.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const subnet = (host: string): string | undefined => {
+export const network = (host: string): string => {
   const ip = ipBytes(host)
-  if (ip === undefined || !isPublicIp(ip)) return undefined
-  return ip.length === 4
+  return ip === undefined
+    ? host
+    : ip.length === 4
     ? `${ipv4Text(ip.fill(0, 3), 0)}/24`
     : `${ipv6Text(ip.fill(0, 6))}/48`
 }
@@ -291,6 +291,15 @@ const withoutZone = (host: string): string => {
   const at = host.indexOf("%")
   return at < 0 || !host.includes(":") ? host : host.slice(0, at)
 }
+
+/**
+ * The {@link network} of a public host, usually one operator's. Undefined for
+ * all other hosts, whose neighbours on a network say nothing about who runs them.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const subnet = (host: string): string | undefined => isPublic(host) ? network(host) : undefined
 
 const invalid = (text: string, reason: string): Result.Result<never, InvalidSocketAddress> =>
   Result.fail(new InvalidSocketAddress({ text, reason }))

@@ -22,9 +22,11 @@ import type { Address } from "./Address.ts"
 import { Crypto } from "./Crypto.ts"
 import { type InvalidDelegation, InvalidRecord, type RecordExpired, type StaleRecord } from "./DhtError.ts"
 import { RecordSet } from "./internal/recordSet.ts"
+import * as Mailbox from "./Mailbox.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
+import * as Topic from "./Topic.ts"
 
 /**
  * The record is held, and was not before.
@@ -36,10 +38,8 @@ export interface Stored {
   readonly _tag: "Stored"
   /** The older record that was in its slot. */
   readonly replaced: Record.SignedRecord | undefined
-  /** The record of the same key that had to make room. */
-  readonly evicted: Record.SignedRecord | undefined
-  /** The keys that had to make room, with all they held. */
-  readonly forgotten: ReadonlyArray<NodeId.NodeId>
+  /** The records that had to make room, at this key or elsewhere. */
+  readonly evicted: ReadonlyArray<Placed>
 }
 
 /**
@@ -54,13 +54,14 @@ export interface Stale {
 }
 
 /**
- * The record was good, but of all at its key it has itself to make room.
+ * The record was good, but there is no room for it: at its key, or in the store.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Crowded {
-  readonly _tag: "Crowded"
+export interface Full {
+  readonly _tag: "Full"
+  readonly scope: "Key" | "Store"
 }
 
 /**
@@ -80,7 +81,7 @@ export interface Refused {
  * @category models
  * @since 0.1.0
  */
-export type Verdict = Stored | Stale | Crowded
+export type Verdict = Stored | Stale | Full
 
 /**
  * What became of an offered record.
@@ -91,12 +92,12 @@ export type Verdict = Stored | Stale | Crowded
 export type Admission = Verdict | Refused
 
 /**
- * A record that is new to the store.
+ * A record and the key where it is held.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Change {
+export interface Placed {
   readonly key: NodeId.NodeId
   readonly record: Record.SignedRecord
 }
@@ -185,10 +186,18 @@ export class Store extends Context.Service<Store, {
     now: number
   ) => Result.Result<NodeId.NodeId, InvalidRecord | RecordExpired | InvalidDelegation>
   /**
-   * `put` for a caller outside a fiber that has checked the record's signature
-   * already; `now` is in Unix seconds. All other checks are made.
+   * `put` for a record that a peer brought, by a caller outside a fiber that has
+   * checked the record's signature already; `now` is in Unix seconds. All other
+   * checks are made, and a topic or mailbox record must be at the key that its
+   * payload names. `network` is the peer's: records of one network, and of one
+   * address, make room for those of others before others make room for them.
    */
-  readonly admit: (key: NodeId.NodeId | undefined, record: Record.SignedRecord, now: number) => Admission
+  readonly admit: (
+    key: NodeId.NodeId | undefined,
+    record: Record.SignedRecord,
+    now: number,
+    network: string
+  ) => Admission
   /** The live records of a key, in the order of the store; a use of the key. */
   readonly getAll: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** The newest live endpoint record of a key; a use of the key. */
@@ -199,6 +208,8 @@ export class Store extends Context.Service<Store, {
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
   /** How many keys hold a record; what expired leaves the count within two minutes. */
   readonly size: Effect.Effect<number>
+  /** Bytes that the records take up in memory. */
+  readonly bytes: Effect.Effect<number>
   /** All live records, one by one. It walks the whole store, and gives way to others in between. */
   readonly rows: Effect.Effect<Array<Row>>
   /** Live records, at most `limit`, from the beginning or from a place on. */
@@ -209,7 +220,7 @@ export class Store extends Context.Service<Store, {
    * The records that are new to the store, from now on. A reader that falls
    * 1024 behind misses the oldest.
    */
-  readonly changes: Stream.Stream<Change>
+  readonly changes: Stream.Stream<Placed>
   /**
    * What the service keeps, for the receive path to read without a fiber.
    *
@@ -217,6 +228,26 @@ export class Store extends Context.Service<Store, {
    */
   readonly core: RecordSet
 }>()("effect-dht/Store") {}
+
+/**
+ * What is wrong with the key of a record whose payload names one. Otherwise one
+ * signature would do for records at any number of keys, where no reader wants
+ * them.
+ */
+const placeFault = (key: NodeId.NodeId, { address, payload, type }: Record.SignedRecord): string | undefined => {
+  switch (type) {
+    case Record.RecordType.topic: {
+      const topic = Topic.decode(payload)
+      return Result.isSuccess(topic) && Topic.belongsTo(topic.success, key) ? undefined : "it is of another topic"
+    }
+    case Record.RecordType.mailbox: {
+      const note = Mailbox.decode(payload)
+      if (Result.isFailure(note)) return note.failure.message
+      if (note.success.sender !== address) return "the note is by another sender"
+      return NodeId.fromAddress(note.success.recipient) === key ? undefined : "the note is to another recipient"
+    }
+  }
+}
 
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
@@ -233,15 +264,29 @@ const restoredAtOnce = 1024
 
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
 
-const make = Effect.fnUntraced(function*(options?: {
+/**
+ * @category configuration
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Keys held at most; 100 000 by default. */
   readonly maxKeys?: number | undefined
+  /** Bytes of memory for all records together; 64 MiB by default, enough for some 50 000 records. */
+  readonly maxBytes?: number | undefined
+  /** Who may put what where; {@link Record.authority} by default. */
   readonly policy?: Record.Policy | undefined
-}) {
+  /** Whether this node may be among the closest to a key. Records at other keys make room first. By default it always is. */
+  readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
+  /** Bytes that peers do not know: which records of a crowded key are held and told depends on them. */
+  readonly secret?: Uint8Array | undefined
+}
+
+const make = Effect.fnUntraced(function*(options: Options = {}) {
   const crypto = yield* Crypto
-  const policy = options?.policy ?? Record.authority({ crypto })
+  const policy = options.policy ?? Record.authority({ crypto })
   const persistence = yield* Persistence
-  const core = new RecordSet({ maxKeys: options?.maxKeys })
-  const readers = new Set<Queue.Queue<Change, Cause.Done>>()
+  const core = new RecordSet(options)
+  const readers = new Set<Queue.Queue<Placed, Cause.Done>>()
 
   /** The key where the record may be kept. */
   const place = (
@@ -258,23 +303,22 @@ const make = Effect.fnUntraced(function*(options?: {
     return Result.isFailure(allowed) ? Result.fail(allowed.failure) : Result.succeed(key)
   }
 
-  const merge = (key: NodeId.NodeId, given: Record.SignedRecord, now: number): Verdict => {
+  const merge = (key: NodeId.NodeId, given: Record.SignedRecord, now: number, network?: string): Verdict => {
     const record = Record.detach(given)
-    const verdict = core.put(key, record, now)
+    const verdict = core.put(key, record, now, network)
     if (verdict._tag === "Stored") {
       for (const reader of readers) Queue.offerUnsafe(reader, { key, record })
       if (persistence.isLasting) {
-        persistence.save({ _tag: "Stored", key, record, replaced: verdict.replaced })
-        saveVictims(key, verdict)
+        persistence.save({ _tag: "Stored", key, record, network, replaced: verdict.replaced })
+        saveEvicted(verdict)
       }
     }
     return verdict
   }
 
   /** What had to make room does not come back after a restart. */
-  const saveVictims = (key: NodeId.NodeId, { evicted, forgotten }: Stored): void => {
-    if (evicted !== undefined) persistence.save({ _tag: "Removed", key, record: evicted })
-    for (const other of forgotten) persistence.save({ _tag: "Forgotten", key: other })
+  const saveEvicted = ({ evicted }: Stored): void => {
+    for (const { key, record } of evicted) persistence.save({ _tag: "Removed", key, record })
   }
 
   /** Takes up what an earlier run held. A clock that is behind by now is no reason to lose it. */
@@ -284,15 +328,15 @@ const make = Effect.fnUntraced(function*(options?: {
       Stream.rechunk(persistence.kept.records, restoredAtOnce),
       (entries) =>
         Effect.sync(() => {
-          for (const { key, record } of entries) {
+          for (const { key, network, record } of entries) {
             if (record.expiresAt < now) continue
-            const verdict = core.put(key, record, now)
+            const verdict = core.put(key, record, now, network)
             if (verdict._tag !== "Stored") {
               persistence.save({ _tag: "Removed", key, record })
               continue
             }
             if (verdict.replaced !== undefined) persistence.save({ _tag: "Removed", key, record: verdict.replaced })
-            saveVictims(key, verdict)
+            saveEvicted(verdict)
           }
           // More changes at once than can wait would be lost.
         }).pipe(Effect.andThen(Effect.ignore(persistence.flush)))
@@ -304,11 +348,14 @@ const make = Effect.fnUntraced(function*(options?: {
     return Result.isFailure(verified) ? Result.fail(verified.failure) : place(given, record, now)
   }
 
-  const admit: Store["Service"]["admit"] = (given, record, now) => {
+  const admit: Store["Service"]["admit"] = (given, record, now, network) => {
     const fault = Record.fault(record, now)
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
     const key = place(given, record, now)
-    return Result.isFailure(key) ? { _tag: "Refused", reason: key.failure } : merge(key.success, record, now)
+    if (Result.isFailure(key)) return { _tag: "Refused", reason: key.failure }
+    const misplaced = placeFault(key.success, record)
+    if (misplaced !== undefined) return { _tag: "Refused", reason: { _tag: "InvalidRecord", reason: misplaced } }
+    return merge(key.success, record, now, network)
   }
 
   const put: Store["Service"]["put"] = Effect.fnUntraced(function*(given, record) {
@@ -318,7 +365,7 @@ const make = Effect.fnUntraced(function*(options?: {
     if (verdict._tag === "Stale") return yield* Record.stale(record, verdict.held)
   })
 
-  const changes = Stream.callback<Change>(
+  const changes = Stream.callback<Placed>(
     (reader) =>
       Effect.acquireRelease(
         Effect.sync(() => readers.add(reader)),
@@ -354,6 +401,7 @@ const make = Effect.fnUntraced(function*(options?: {
         persistence.save({ _tag: "Cleared", key, type })
       }),
     size: Effect.sync(() => core.size),
+    bytes: Effect.sync(() => core.bytes),
     rows: Effect.gen(function*() {
       const all: Array<Row> = []
       for (const row of core.rows(yield* seconds)) {
@@ -372,14 +420,8 @@ const make = Effect.fnUntraced(function*(options?: {
  * A store in memory, which begins with what an earlier run held and saves what
  * changes, where the node's state is kept.
  *
- * - `maxKeys`: 100 000 by default; at a new key beyond them, the keys that were
- *   used longest ago go.
- * - `policy`: who may put what where, {@link Record.authority} by default.
- *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: {
-  readonly maxKeys?: number | undefined
-  readonly policy?: Record.Policy | undefined
-}): Layer.Layer<Store, never, Crypto | Persistence> => Layer.effect(Store, make(options))
+export const layer = (options?: Options): Layer.Layer<Store, never, Crypto | Persistence> =>
+  Layer.effect(Store, make(options))

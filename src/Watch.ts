@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { Interests } from "./Interests.ts"
-import { RecordSet } from "./internal/recordSet.ts"
+import { RecordMerge } from "./internal/recordMerge.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
@@ -47,18 +47,19 @@ const make = Effect.gen(function*() {
   const records: Watch["Service"]["records"] = (key, type) =>
     Stream.callback((queue) =>
       Effect.gen(function*() {
-        const known = new RecordSet({ maxKeys: 1 })
+        const known = new RecordMerge()
         let shown: ReadonlyArray<SignedRecord> | undefined
+
+        const live = Effect.map(Clock.currentTimeMillis, (millis) => known.live(Math.floor(millis / 1000)))
 
         /** Takes what is new, and shows all if that makes a difference. */
         const learn = (learned: ReadonlyArray<SignedRecord>) =>
           Effect.gen(function*() {
-            const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-            for (const record of learned) if (type === 0 || record.type === type) known.put(key, record, now)
-            const live = known.getAll(key, 0, now).filter(isStanding)
-            if (shown !== undefined && sameRecords(shown, live)) return false
-            shown = live
-            Queue.offerUnsafe(queue, live)
+            for (const record of learned) if (type === 0 || record.type === type) known.put(record)
+            const standing = (yield* live).filter(isStanding)
+            if (shown !== undefined && sameRecords(shown, standing)) return false
+            shown = standing
+            Queue.offerUnsafe(queue, standing)
             return true
           })
 
@@ -77,7 +78,7 @@ const make = Effect.gen(function*() {
 
         let pause = minPauseMillis
         while (true) {
-          const walked = yield* query.walk(key, { type, subscribe: true })
+          const walked = yield* query.walk(key, { type, subscribe: true, known: yield* live })
           const changed = yield* learn(walked.records)
           pause = changed ? minPauseMillis : Math.min(pause * 2, maxPauseMillis)
           yield* Effect.sleep(pause)

@@ -54,7 +54,7 @@ describe("Announce", () => {
       const scope = yield* Scope.make()
       yield* Scope.provide(owner.announceTopic({ topic: "translate", name: "Ann", ttl: 600 }), scope)
       yield* TestClock.adjust("20 minutes")
-      assert.strictEqual((yield* other.discover("translate"))[0].name, "Ann")
+      assert.strictEqual((yield* other.discover("translate")).offers[0].name, "Ann")
       yield* Scope.close(scope, Exit.void)
       yield* TestClock.adjust("11 minutes")
       assert.strictEqual((yield* Effect.flip(other.discover("translate")))._tag, "NoMatchingRecords")
@@ -151,7 +151,7 @@ describe("an announcement whose scope closes", () => {
     const { address, nodeId } = network.dht(owner)
     const counts = yield* Effect.all([
       Effect.as(resolve(address, { quorum: 3 }), 1).pipe(Effect.catchTag("NoEndpoint", () => Effect.succeed(0))),
-      Effect.map(discover("translate"), ({ length }) => length).pipe(
+      Effect.map(discover("translate"), ({ offers }) => offers.length).pipe(
         Effect.catchTag(["NoMatchingRecords", "NoMatchingOffers"], () => Effect.succeed(0))
       ),
       Effect.map(findRecords(nodeId, { type: RecordType.profile, quorum: 3 }), ({ length }) => length).pipe(
@@ -233,7 +233,7 @@ describe("an announcement whose scope closes", () => {
         settled
       ))
       yield* TestClock.adjust("59 minutes")
-      assert.lengthOf(yield* network.dht(other).discover("translate"), 1)
+      assert.lengthOf((yield* network.dht(other).discover("translate")).offers, 1)
       yield* TestClock.adjust("2 minutes")
       assert.strictEqual((yield* Effect.flip(network.dht(other).discover("translate")))._tag, "NoMatchingRecords")
     }).pipe(onNetwork))

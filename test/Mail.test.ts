@@ -53,7 +53,7 @@ describe("mail to an address that delegated to another key", () => {
         const note = Result.getOrThrow(Mailbox.decode(record.payload))
         assert.strictEqual(note.recipient, delegate.agent)
         assert.isTrue(Result.isSuccess(Mailbox.open({ note, identity: network.identity("delegate") })))
-        const letters = yield* delegate.mail.read
+        const { letters } = yield* delegate.mail.read
         assert.deepStrictEqual(bodies(letters), ["hello"])
         assert.strictEqual(letters[0].sender, ann.address)
       }).pipe(Effect.scoped, onNetwork))
@@ -80,11 +80,11 @@ describe("mail to an address that delegated to another key", () => {
       yield* settle
       yield* delegate.mail.send(text(ann.address, "hello"))
       yield* settle
-      const [letter] = yield* ann.mail.read
+      const { letters: [letter] } = yield* ann.mail.read
       assert.strictEqual(letter.sender, delegate.agent)
       yield* ann.mail.send(text(letter.sender, "yes"))
       yield* settle
-      assert.deepStrictEqual(bodies(yield* delegate.mail.read), ["yes"])
+      assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["yes"])
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("goes to the key of the latest delegation, also from who wrote to an earlier one", () =>
@@ -99,8 +99,8 @@ describe("mail to an address that delegated to another key", () => {
       yield* settle
       yield* ann.mail.send(text(delegate.agent, "to the second"))
       yield* settle
-      assert.deepStrictEqual(bodies(yield* next.mail.read), ["to the second"])
-      assert.deepStrictEqual(bodies(yield* delegate.mail.read), ["to the first"])
+      assert.deepStrictEqual(bodies((yield* next.mail.read).letters), ["to the second"])
+      assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["to the first"])
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("is not what was written to the operational key's own address and copied there", () =>
@@ -127,7 +127,7 @@ describe("mail to an address that delegated to another key", () => {
       for (const node of nodes) {
         yield* Context.get(node, Store).put(NodeId.fromAddress(delegate.agent), record)
       }
-      assert.deepStrictEqual(yield* delegate.mail.read, [])
+      assert.deepStrictEqual((yield* delegate.mail.read).letters, [])
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("is refused once the delegation of the only record is over", () =>
@@ -152,7 +152,7 @@ describe("mail to an address without an endpoint", () => {
       for (const recipient of [bob, carol]) {
         yield* ann.mail.send(text(recipient.address, "hello"))
         yield* settle
-        assert.deepStrictEqual(bodies(yield* recipient.mail.read), ["hello"])
+        assert.deepStrictEqual(bodies((yield* recipient.mail.read).letters), ["hello"])
       }
     }).pipe(Effect.scoped, onNetwork))
 
@@ -165,7 +165,7 @@ describe("mail to an address without an endpoint", () => {
       yield* settle
       yield* ann.mail.send(text(bob.address, "hello"))
       yield* settle
-      assert.include(bodies(yield* bob.mail.read), "hello")
+      assert.include(bodies((yield* bob.mail.read).letters), "hello")
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("fails and says what the recipient can do, where it has shown no key", () =>

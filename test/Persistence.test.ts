@@ -9,11 +9,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Persistence from "../src/Persistence.ts"
-import { changesOf, entryOf } from "./utils/numbered.ts"
+import { changesOf, entryOf, storedOf } from "./utils/numbered.ts"
 import { settled } from "./utils/served.ts"
 
 const signed = (n: number): Persistence.Change => ({ _tag: "Signed", seq: BigInt(n) })
-const stored = (n: number): Persistence.Change => ({ _tag: "Stored", ...entryOf(n), replaced: undefined })
+const stored = (n: number): Persistence.Change => ({ _tag: "Stored", ...storedOf(n), replaced: undefined })
 
 /** A medium that a test can stop and break, and whose writes can be looked at. */
 const setUp = Effect.gen(function*() {
@@ -84,7 +84,7 @@ describe("Persistence", () => {
       const flood = () => {
         for (let n = 0; n < 10_000; n++) {
           save(stored(n % 50))
-          save({ _tag: "Forgotten", key: entryOf(n % 50).key })
+          save({ _tag: "Removed", ...entryOf(n % 50) })
         }
       }
       save({ _tag: "Published", ...entryOf(0), replaced: undefined })
@@ -120,7 +120,7 @@ describe("Persistence", () => {
       assert.strictEqual(reason, `${(yield* status).dropped} changes were dropped`)
       yield* settled
       yield* TestClock.adjust("1 second")
-      assert.notDeepInclude(yield* Stream.runCollect(memory.records), entryOf(1000))
+      assert.notDeepInclude(yield* Stream.runCollect(memory.records), storedOf(1000))
     }))
 
   it.effect("warns once when nothing can be written, and writes it all when that works again", () =>

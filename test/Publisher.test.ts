@@ -44,7 +44,7 @@ describe("publishing for an address that delegated to the node's key", () => {
         yield* delegate.announceProfile({ name: "Ann" })
         yield* TestClock.adjust("5 seconds")
         assert.deepStrictEqual((yield* other.resolve(delegate.agent)).endpoints, ["quic://192.0.2.1:1"])
-        const [offer] = yield* other.discover("translate")
+        const { offers: [offer] } = yield* other.discover("translate")
         assert.strictEqual(offer.address, delegate.agent)
         const found = yield* other.aggregateRecords(NodeId.fromAddress(delegate.agent))
         assert.deepStrictEqual(found.map(({ type }) => type).toSorted(), [
@@ -140,7 +140,7 @@ describe("publishing", () => {
       yield* TestClock.adjust("5 seconds")
       for (const topic of [composed, decomposed]) {
         for (const word of [composed, decomposed]) {
-          const offers = yield* reader.discover(topic, { protocols: [word], tags: [word] })
+          const { offers } = yield* reader.discover(topic, { protocols: [word], tags: [word] })
           assert.deepStrictEqual(offers.map(({ name }) => name).toSorted(), ["Ann", "Bob"])
         }
       }

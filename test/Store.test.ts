@@ -19,6 +19,7 @@ import * as Store from "../src/Store.ts"
 
 const profile = Record.RecordType.profile
 const mailbox = Record.RecordType.mailbox
+const network = "203.0.113.0/24"
 
 const alice = noble.signingKey(new Uint8Array(32).fill(1))
 const bob = noble.signingKey(new Uint8Array(32).fill(2))
@@ -104,9 +105,9 @@ describe("Store", () => {
 
     it.effect("asks for authority unless it is given another policy", () => {
       const foreign = Result.getOrThrow(
-        Record.decode(Record.encode({ ...signed({ type: mailbox }), address: addressOf(bob) }))
+        Record.decode(Record.encode({ ...signed({ type: 3 }), address: addressOf(bob) }))
       )
-      const outcome = Store.Store.use((store) => Effect.succeed(store.admit(undefined, foreign, 0)._tag))
+      const outcome = Store.Store.use((store) => Effect.succeed(store.admit(undefined, foreign, 0, network)._tag))
       return Effect.gen(function*() {
         assert.strictEqual(yield* Effect.provide(outcome, layer()), "Refused")
         assert.strictEqual(yield* Effect.provide(outcome, layer({ policy: Record.policyNone })), "Stored")
@@ -166,8 +167,8 @@ describe("Store", () => {
       })
       return Effect.gen(function*() {
         const store = yield* Store.Store
-        const outcome = (...args: Parameters<typeof store.admit>) => {
-          const admission = store.admit(...args)
+        const outcome = (key: NodeId.NodeId | undefined, record: Record.SignedRecord, now: number) => {
+          const admission = store.admit(key, record, now, network)
           return admission._tag === "Refused" ? admission.reason._tag : admission._tag
         }
         assert.strictEqual(outcome(undefined, signed(), 1001), "RecordExpired")
@@ -186,7 +187,7 @@ describe("Store", () => {
         const { bytes } = signed()
         const datagram = new Uint8Array(1200)
         datagram.set(bytes, 100)
-        store.admit(undefined, Result.getOrThrow(Record.decode(datagram.subarray(100, 100 + bytes.length))), 0)
+        store.admit(undefined, Result.getOrThrow(Record.decode(datagram.subarray(100, 100 + bytes.length))), 0, network)
         datagram.fill(0)
         const [held] = yield* store.getAll(home, 0)
         assert.deepStrictEqual(held, signed())
@@ -229,8 +230,8 @@ describe("Store", () => {
             Record.encode({ ...signed(), type: 1, seq, payload: Uint8Array.of(0xa2, 0x01, 0x80, 0x02, 0x00) })
           )
         )
-      store.admit(undefined, endpoint(1n), 0)
-      store.admit(undefined, endpoint(2n), 0)
+      store.admit(undefined, endpoint(1n), 0, network)
+      store.admit(undefined, endpoint(2n), 0, network)
       assert.deepStrictEqual(yield* store.get(home), endpoint(2n))
       yield* TestClock.setTime(1_001_000)
       assert.isUndefined(yield* store.get(home))
@@ -262,7 +263,7 @@ describe("Store", () => {
         yield* store.put(undefined, signed({ seq: 2n }))
         yield* refused(undefined, signed({ seq: 1n }))
         yield* refused(undefined, tampered(signed({ seq: 3n })))
-        store.admit(undefined, signed({ seq: 3n }), 0)
+        store.admit(undefined, signed({ seq: 3n }), 0, network)
         yield* store.put(elsewhere, signed({ type: mailbox }))
         assert.deepStrictEqual(yield* Fiber.join(reader), [
           { key: home, record: signed({ seq: 2n }) },
@@ -282,7 +283,7 @@ describe("Store", () => {
         )
         // No fiber runs in between.
         for (let seq = 1n; seq <= 1100n; seq++) {
-          store.admit(undefined, Result.getOrThrow(Record.decode(Record.encode({ ...base, seq }))), 0)
+          store.admit(undefined, Result.getOrThrow(Record.decode(Record.encode({ ...base, seq }))), 0, network)
         }
         const seen = (yield* Fiber.join(reader)).map((change) => change.record.seq)
         assert.deepStrictEqual([seen[0], seen.at(-1)], [77n, 1100n])

@@ -18,7 +18,7 @@ import { SeenPeers } from "../src/SeenPeers.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { entryOf } from "./utils/numbered.ts"
+import { storedOf } from "./utils/numbered.ts"
 import { offer, settled } from "./utils/served.ts"
 
 const socket = network.socketOf(100)
@@ -122,6 +122,7 @@ describe("a node that starts again", () => {
       const { memory, start } = machine()
       const stored = (seq: bigint): Persistence.Change => ({
         _tag: "Stored",
+        network: undefined,
         key: topicKey("a"),
         record: offer("a", "alice", { seq }),
         replaced: undefined
@@ -263,7 +264,7 @@ describe("a node that starts again", () => {
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine({ policy: Record.policyNone })
-      const entries = Array.from({ length: 20_000 }, (_, n) => ({ ...entryOf(0), key: topicKey(`${n}`) }))
+      const entries = Array.from({ length: 20_000 }, (_, n) => ({ ...storedOf(0), key: topicKey(`${n}`) }))
       yield* memory.write(entries.map((entry) => ({ _tag: "Stored" as const, ...entry, replaced: undefined })), 0)
       const { node } = yield* start({ maxKeys: 100 })
       const persistence = Context.get(node, Persistence.Persistence)

@@ -18,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Json from "../internal/json.ts"
+import type { Completeness } from "../Query.ts"
 import * as Help from "./Help.ts"
 
 /**
@@ -180,3 +181,12 @@ export const logger: Logger.Logger<unknown, void> = Logger.withConsoleError(
     return debug && cause.reasons.length > 0 ? `${line}\n${Cause.pretty(cause)}` : line
   })
 )
+
+/**
+ * How much of what the network holds was read, in a sentence.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const completeness = ({ answered, held, holders, seen }: Completeness): string =>
+  `Read ${seen} of ${held} records that ${holders} of ${answered} nodes hold`

@@ -507,10 +507,11 @@ export const Event = Schema.Union([
   event("publication-started", { record: RecordRow }),
   event("publication-renewed", { record: RecordRow }),
   event("publication-ended", { record: RecordRow }),
+  event("key-surrounded", { record: RecordRow }),
   event("replica-reported", {
     record: RecordRow,
     peer: Peer,
-    outcome: Schema.Literals(["stored", "refused", "unwanted", "kept", "lost", "superseded", "failed"])
+    outcome: Schema.Literals(["stored", "refused", "unwanted", "full", "kept", "lost", "superseded", "failed"])
   }),
   event("announcement-started", { record: RecordRow }),
   event("announcement-ended", { record: RecordRow }),

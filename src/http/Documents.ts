@@ -153,6 +153,7 @@ const replicaOutcomes = {
   Kept: "kept",
   Lost: "lost",
   Superseded: "superseded",
+  Full: "full",
   Failed: "failed"
 } as const
 
@@ -210,6 +211,7 @@ const eventTypes = {
   PublicationStarted: "publication-started",
   PublicationRenewed: "publication-renewed",
   PublicationEnded: "publication-ended",
+  KeySurrounded: "key-surrounded",
   AnnouncementStarted: "announcement-started",
   AnnouncementEnded: "announcement-ended"
 } as const

@@ -6,9 +6,10 @@
  */
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
-import { type Body, maxAnswerBody } from "../Message.ts"
+import { type Body, digest, maxAnswerBody } from "../Message.ts"
 import * as Record from "../Record.ts"
 import * as Cbor from "./cbor.ts"
+import { digestLength } from "./messageBody.ts"
 
 /** Bytes of one node in an answer: its map, its four keys and their values. */
 const contactSize = (contact: Contact): number =>
@@ -45,9 +46,28 @@ const nearestFitting = (nodes: ReadonlyArray<Contact>, room: number): ReadonlyAr
 }
 
 /**
- * A FIND_VALUE answer that fits. Nodes leave from the far end, then records,
- * the oldest first; then the copy for old readers (`record`), the last node,
+ * What a FIND_VALUE is answered with, and how many of the records were served
+ * before the first that was not.
+ *
+ * @internal
+ */
+export interface ValueAnswer {
+  readonly body: Extract<Body, { readonly _tag: "FindValueResponse" }>
+  readonly served: number
+}
+
+/** Nodes that stay in an answer that lists what it has no room for. */
+const nodesBesideList = 4
+
+/**
+ * A FIND_VALUE answer that fits. Records come in the order of preference; one
+ * that is too large for what is left does not stop the smaller ones after it,
  * and only a record that could not be carried alone is not carried at all.
+ *
+ * For a requester that reads lists, the nearest nodes stay and the records that
+ * have no room are listed by digest. For others nodes leave from the far end,
+ * then the copy for old readers (`record`), then records; the nearest node is
+ * the last to go.
  *
  * @internal
  */
@@ -57,31 +77,82 @@ export const findValueResponse = (options: {
   readonly observed: Uint8Array | undefined
   /** Whether the newest endpoint record goes into the field that old readers know. */
   readonly legacy: boolean
-}): Extract<Body, { readonly _tag: "FindValueResponse" }> => {
+  /** Whether the requester reads lists of digests. */
+  readonly lists: boolean
+}): ValueAnswer => {
   const { nodes, observed } = options
   const room = maxAnswerBody - fixedSize(observed)
   // One byte is spent on the number of the field that holds the list, and one
   // on its head. What could not even be carried alone must not hide the rest.
   const carriable = options.records.filter((record) => record.bytes.length <= room - 2)
-  if (carriable.length === 0) {
-    const nearest = nearestFitting(nodes, room)
-    return { _tag: "FindValueResponse", nodes: nearest, record: undefined, observed, records: undefined }
+  if (carriable.length === 0) return answered(carriable, { nodes: nearestFitting(nodes, room), observed })
+  const few = nodes.slice(0, nodesBesideList)
+  if (options.lists && listSize(carriable) + contactsSize(few) > room - 1) {
+    return answered(carriable, listing(few, carriable, observed, room))
   }
   const roomForRecords = room - 1
-  const first = nodes.length === 0 ? 0 : contactSize(nodes[0])
-  const legacy = options.legacy ? newestEndpoint(carriable) : undefined
+  const first = contactsSize(nodes.slice(0, 1))
+  const legacy = options.legacy && !options.lists ? newestEndpoint(carriable) : undefined
   const legacySize = legacy === undefined ? 0 : 1 + legacy.bytes.length
-  const records = newestFitting(carriable, roomForRecords - first - legacySize)
+  // The first in turn is carried, whatever has to leave for it.
+  const spare = [first + legacySize, legacySize].find((size) => listSize([carriable[0]]) <= roomForRecords - size) ?? 0
+  const records = fitting(carriable, roomForRecords - spare)
   const left = roomForRecords - listSize(records)
   const withLegacy = left - legacySize >= first
   const leftForNodes = withLegacy ? left - legacySize : left
-  return {
-    _tag: "FindValueResponse",
+  return answered(carriable, {
     nodes: leftForNodes < first ? null : nearestFitting(nodes, leftForNodes),
     record: withLegacy ? legacy : undefined,
     observed,
     records
+  })
+}
+
+const answered = (
+  offered: ReadonlyArray<Record.SignedRecord>,
+  parts: Partial<ValueAnswer["body"]> & Pick<ValueAnswer["body"], "nodes" | "observed">
+): ValueAnswer => {
+  const kept = new Set(parts.records)
+  const missing = offered.findIndex((record) => !kept.has(record))
+  return {
+    body: { _tag: "FindValueResponse", record: undefined, records: undefined, ...parts },
+    served: missing === -1 ? offered.length : missing
   }
+}
+
+/** Some nodes, as many records as have room, and the digests of the rest. */
+const listing = (
+  few: ReadonlyArray<Contact>,
+  carriable: ReadonlyArray<Record.SignedRecord>,
+  observed: Uint8Array | undefined,
+  room: number
+) => {
+  // The field of the digests with the head of a byte string, the field of the records with that of a list.
+  const roomForAll = room - 4 - 2
+  const nodes = nearestFitting(few, roomForAll - digestLength * carriable.length)
+  let left = roomForAll - contactsSize(nodes ?? [])
+  // All of them, unless a key is full in every category.
+  const named = carriable.slice(0, Math.floor(left / digestLength))
+  left -= digestLength * named.length
+  const kept = new Set<Record.SignedRecord>()
+  for (const record of named) {
+    const size = record.bytes.length - digestLength
+    if (size > left) continue
+    left -= size
+    kept.add(record)
+  }
+  return {
+    nodes,
+    observed,
+    records: kept.size === 0 ? undefined : named.filter((record) => kept.has(record)),
+    listed: named.flatMap((record) => kept.has(record) ? [] : [digest(record)])
+  }
+}
+
+const contactsSize = (nodes: ReadonlyArray<Contact>): number => {
+  let size = 0
+  for (const node of nodes) size += contactSize(node)
+  return size
 }
 
 const listSize = (records: ReadonlyArray<Record.SignedRecord>): number => {
@@ -90,17 +161,17 @@ const listSize = (records: ReadonlyArray<Record.SignedRecord>): number => {
   return size
 }
 
-/** The newest records that fit, one at least, in the order they came in. */
-const newestFitting = (
+/** The records that fit if each comes before those after it. */
+const fitting = (
   records: ReadonlyArray<Record.SignedRecord>,
   room: number
 ): ReadonlyArray<Record.SignedRecord> => {
-  if (listSize(records) <= room) return records
-  const byAge = records.toSorted((a, b) => a.timestamp < b.timestamp ? 1 : a.timestamp > b.timestamp ? -1 : 0)
-  const kept = new Set<Record.SignedRecord>([byAge[0]])
-  let left = room - 1 - byAge[0].bytes.length
-  for (let i = 1; i < byAge.length && (left -= byAge[i].bytes.length) >= 0; i++) kept.add(byAge[i])
-  return records.filter((record) => kept.has(record))
+  let left = room - 1
+  return records.filter(({ bytes }) => {
+    if (bytes.length > left) return false
+    left -= bytes.length
+    return true
+  })
 }
 
 const newestEndpoint = (records: ReadonlyArray<Record.SignedRecord>): Record.SignedRecord | undefined => {

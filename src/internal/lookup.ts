@@ -41,8 +41,16 @@ export interface Options {
   readonly alpha?: number | undefined
   /** Requests in flight, slow ones included, 32. */
   readonly maxInFlight?: number | undefined
-  /** Ends the lookup once so many nodes have answered with the record. Without it, all of the k closest are asked. */
+  /**
+   * Ends the lookup once so many of the k/2 nodes nearest to the target have
+   * answered with the record. Without it, all of the k closest are asked.
+   */
   readonly quorum?: number | undefined
+  /**
+   * Whether nodes that stand so near to the target, nearest first, surround it on
+   * purpose; then they are no quorum. By default they never do.
+   */
+  readonly isSurrounded?: ((ids: ReadonlyArray<NodeId.NodeId>) => boolean) | undefined
   /**
    * Whether the lookup, once k nodes have answered, still waits for slow ones
    * that are closer, true. A record is on several of the k closest, so a search
@@ -159,7 +167,7 @@ export class Lookup {
   private readonly subnets = new Map<string, number>()
   /** In the order of asking. */
   private readonly asked: Array<Candidate> = []
-  private holders = 0
+  private hasQuorum = false
   private isDone = false
 
   constructor(options: Options) {
@@ -188,7 +196,7 @@ export class Lookup {
     if (this.isDone) return { _tag: "Done" }
     const standing = this.nearest(this.k, (candidate) => stands(candidate, now))
     const next = this.next(standing, now)
-    if (this.holders >= this.quorum || next === undefined && !this.isAwaiting(now)) {
+    if (this.hasQuorum || next === undefined && !this.isAwaiting(now)) {
       this.isDone = true
       return { _tag: "Done" }
     }
@@ -228,7 +236,7 @@ export class Lookup {
     if (candidate === undefined) return
     candidate.holdsRecord = answer.holdsRecord
     candidate.isClient = answer.isClient ?? false
-    if (answer.holdsRecord) this.holders++
+    if (answer.holdsRecord && this.quorum !== Infinity) this.hasQuorum = this.isQuorum()
     for (const contact of answer.nodes.slice(0, this.maxNodesPerAnswer)) {
       const learned = this.learn(contact, candidate)
       if (learned !== undefined && isCloser(learned, candidate)) candidate.closerNodes++
@@ -294,6 +302,20 @@ export class Lookup {
     const last = filledUp(standing, this.k).at(this.k - 1)
     return this.candidates.find((candidate) => isUnasked(candidate) && !candidate.isBad && isCloser(candidate, last)) ??
       (last === undefined ? this.candidates.find(isUnasked) : undefined)
+  }
+
+  /**
+   * Whether enough of the nodes where the record belongs have returned it. Nodes
+   * farther away may hold what anybody left there, an older version for one.
+   */
+  private isQuorum(): boolean {
+    const nearest: Array<Candidate> = []
+    for (const candidate of this.candidates) {
+      if (nearest.length === this.k) break
+      if (candidate.state !== "Failed" && !candidate.isClient) nearest.push(candidate)
+    }
+    const holders = nearest.slice(0, Math.ceil(this.k / 2)).filter(({ holdsRecord }) => holdsRecord).length
+    return holders >= this.quorum && !this.options.isSurrounded?.(nearest.map(({ contact }) => contact.id))
   }
 
   /** Whether an answer is on its way that could change the k closest. */
@@ -437,9 +459,5 @@ const filledUp = ({ crowded, ranked }: Ranking, n: number): ReadonlyArray<Candid
  * begins with the nodes on its own side of the target, which are the ones it
  * knows best, in the order of their distance to the target.
  */
-const beside = (target: NodeId.NodeId, id: NodeId.NodeId): NodeId.NodeId => {
-  const bit = NodeId.commonPrefixLength(target, id)
-  const at = bit >> 2
-  const digit = parseInt(target[at], 16) ^ (8 >> (bit & 3))
-  return target.slice(0, at) + digit.toString(16) + target.slice(at + 1) as NodeId.NodeId
-}
+const beside = (target: NodeId.NodeId, id: NodeId.NodeId): NodeId.NodeId =>
+  NodeId.flip(target, NodeId.commonPrefixLength(target, id))

@@ -79,29 +79,36 @@ export const read = (type: number, reader: Cbor.Reader): Body | string => {
 
     case Type.FindValue: {
       let recordType = 0
+      let wanted: ReadonlyArray<string> | undefined
       reader.fields((key) => {
         if (key === 1) target = readKey(reader)
         else if (key === 2) recordType = reader.uint(0xff)
         else if (key === 3) flag = reader.boolean()
+        else if (key === 4) wanted = readDigests(reader)
+        else if (key === 5) address = readAddress(reader)
         else return false
         return true
       })
       if (target === undefined) return "FIND_VALUE without a target"
-      return { _tag: "FindValue", target, recordType, subscribe: flag }
+      const body: Body = { _tag: "FindValue", target, recordType, subscribe: flag }
+      return wanted === undefined && address === undefined ? body : { ...body, wanted, publisher: address }
     }
 
     case Type.FindValueResponse: {
       let nodes: ReadonlyArray<Contact> | null = null
       let records: Array<Record.SignedRecord> | undefined
+      let listed: ReadonlyArray<string> | undefined
       reader.fields((key) => {
         if (key === 1) nodes = readContacts(reader)
         else if (key === 2) record = reader.null() ? undefined : Record.read(reader)
         else if (key === 3) observed = readObserved(reader)
         else if (key === 4) records = readRecords(reader)
+        else if (key === 5) listed = readDigests(reader)
         else return false
         return true
       })
-      return { _tag: "FindValueResponse", nodes, record, observed, records }
+      const body: Body = { _tag: "FindValueResponse", nodes, record, observed, records }
+      return listed === undefined ? body : { ...body, listed }
     }
 
     case Type.Store:
@@ -182,6 +189,22 @@ const readKey = (reader: Cbor.Reader): NodeId.NodeId => reader.hexString(32) as 
 const readToken = (reader: Cbor.Reader): Uint8Array => {
   const at = reader.fixedBytes(8)
   return reader.bytes.subarray(at, at + 8)
+}
+
+/**
+ * Bytes of a record's digest.
+ *
+ * @internal
+ */
+export const digestLength = 6
+
+/** Digests one after the other; a datagram has room for fewer than 200. */
+const readDigests = (reader: Cbor.Reader): ReadonlyArray<string> => {
+  const text = Hex.encode(reader.byteString())
+  if (text.length % (2 * digestLength) !== 0) reader.fail(`digests that are not of ${digestLength} bytes each`)
+  const digests: Array<string> = []
+  for (let at = 0; at < text.length; at += 2 * digestLength) digests.push(text.slice(at, at + 2 * digestLength))
+  return digests
 }
 
 const readObserved = (reader: Cbor.Reader): Uint8Array => {
@@ -283,7 +306,10 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
       return
 
     case "FindValue":
-      writer.map(1 + (body.recordType === 0 ? 0 : 1) + (body.subscribe ? 1 : 0))
+      writer.map(
+        1 + (body.recordType === 0 ? 0 : 1) + (body.subscribe ? 1 : 0) + (body.wanted === undefined ? 0 : 1) +
+          (body.publisher === undefined ? 0 : 1)
+      )
       writer.uint(1)
       writer.hexString(body.target)
       if (body.recordType !== 0) {
@@ -294,12 +320,20 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
         writer.uint(3)
         writer.boolean(true)
       }
+      if (body.wanted !== undefined) {
+        writer.uint(4)
+        writer.hexString(body.wanted.join(""))
+      }
+      if (body.publisher !== undefined) {
+        writer.uint(5)
+        writer.hexString(body.publisher)
+      }
       return
 
     case "FindValueResponse":
       writer.map(
         1 + (body.record === undefined ? 0 : 1) + (body.observed === undefined ? 0 : 1) +
-          (body.records === undefined ? 0 : 1)
+          (body.records === undefined ? 0 : 1) + (body.listed === undefined ? 0 : 1)
       )
       writeContacts(writer, body.nodes)
       if (body.record !== undefined) {
@@ -314,6 +348,10 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
         writer.uint(4)
         writer.array(body.records.length)
         for (const record of body.records) writer.raw(record.bytes)
+      }
+      if (body.listed !== undefined) {
+        writer.uint(5)
+        writer.hexString(body.listed.join(""))
       }
       return
 

@@ -85,6 +85,8 @@ class RoundTrip {
 class Peer {
   readonly roundTrip = new RoundTrip()
   answeredAt: number | undefined = undefined
+  /** Where it answered. */
+  host: string | undefined = undefined
   failures = 0
   nextTry = 0
   version: Version | undefined = undefined
@@ -131,6 +133,16 @@ export class PeerHealth {
     peer.nextTry = 0
     peer.roundTrip.sample(rttMillis)
     this.everyone.sample(rttMillis)
+  }
+
+  /** An RPC was answered from the address that was asked, which only the address's owner can do. */
+  provedAt(id: NodeId, host: string): void {
+    this.peers.use(id, makePeer).host = host
+  }
+
+  /** Whether the peer has proved that it is at this host. */
+  isProved(id: NodeId, host: string): boolean {
+    return this.peers.get(id)?.host === host
   }
 
   /** An RPC failed, all its attempts together: each failure in a row doubles the back-off. */

@@ -1,28 +1,50 @@
 /**
- * The records a node holds: a bounded map from key to live records, kept in
- * the order of use.
+ * The records a node holds: a bounded map from key to live records.
  *
  * Each category of record has its slots, and a slot holds the newest record
  * put into it. That merge is commutative, associative and idempotent, so nodes
  * that saw the same records in different orders hold the same.
  *
+ * Strangers write here for free, so nothing they choose decides what stays:
+ *
+ * - At a key that is full, the network (/24, /48) with the most records there
+ *   gives up one. Among networks with equally many, a hash keyed with a secret
+ *   of this node decides. Networks with fewer records lose nothing, nobody can
+ *   choose where a record ranks, and each holder of a crowded key keeps a
+ *   different sample of it.
+ * - In a full set, records far from this node go first, where no reader looks
+ *   for them. Within the far and within the near, the network or the address
+ *   with the most bytes gives up its latest; a newcomer of that party is
+ *   refused.
+ *
+ * Records without a network are this node's own. They never make room for those
+ * of strangers; among themselves the oldest record of a key and the least
+ * recently used key go, as in the reference.
+ *
  * Nothing here takes longer the more keys there are, except where a method
- * says so: the order of use is a ring of links, and what expires in the same
- * minute waits in one list.
+ * says so: the order of use is a ring of links, what expires in the same minute
+ * waits in one list, and shares are kept in heaps.
  *
  * @since 0.1.0
  */
 import type { Address } from "../Address.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
-import type { Crowded, Place, Row, Rows, Verdict } from "../Store.ts"
+import type { Full, Place, Placed, Row, Rows, Verdict } from "../Store.ts"
 import * as Hex from "./hex.ts"
+import { slotOf } from "./recordMerge.ts"
 import { sha256Hex } from "./sha256.ts"
+import { Shares } from "./shares.ts"
 
 /**
  * @internal
  */
 export const defaultMaxKeys = 100_000
+
+/**
+ * @internal
+ */
+export const defaultMaxBytes = 64 * 1024 * 1024
 
 /**
  * Most records of one key, by category.
@@ -31,10 +53,18 @@ export const defaultMaxKeys = 100_000
  */
 export const caps = { sovereign: 8, topic: 100, mailbox: 50, mailboxPerSigner: 4 } as const
 
+/**
+ * What a held record costs in memory beside its bytes, as measured: its parts,
+ * its entry, its key.
+ *
+ * @internal
+ */
+export const overheadBytes = 1024
+
 /** Seconds: records that expire in the same span leave together. */
 const spanSeconds = 60
 
-/** Most keys a put into a full store looks at, hoping that one has expired. */
+/** Most keys a put into a full set looks at, hoping that one has expired. */
 const sweptByPut = 8
 
 /**
@@ -48,10 +78,74 @@ export interface Watcher {
   readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
 }
 
+/**
+ * @internal
+ */
+export interface Options {
+  readonly maxKeys?: number | undefined
+  /** For all records together: their bytes and {@link overheadBytes} each. */
+  readonly maxBytes?: number | undefined
+  /** Keys the order of records; any bytes that strangers do not know. */
+  readonly secret?: Uint8Array | undefined
+  /** Whether this node may be among the closest to a key. By default it is. */
+  readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
+}
+
+/** A record in its slot. */
+interface Entry {
+  readonly cell: Cell
+  readonly category: Record.Category
+  readonly slot: string
+  readonly record: Record.SignedRecord
+  /** The network that brought it; undefined for one of this node's own. */
+  readonly network: string | undefined
+  /** The records it competes with for room; undefined for one of this node's own. */
+  readonly shelf: Shelf | undefined
+  /** Its rank among those of its key: 52 bits of a keyed hash of its slot. */
+  readonly order: number
+  readonly weight: number
+  isHeld: boolean
+}
+
+/** Records of strangers that make room for each other. */
+class Shelf {
+  readonly networks = new Shares<Entry>()
+  readonly addresses = new Shares<Entry>()
+
+  get isEmpty(): boolean {
+    return this.networks.size === 0
+  }
+
+  /** The latest record of the party with the most bytes, `except` left out. */
+  heaviest(except: Entry | undefined): Entry | undefined {
+    return this.networks.heaviest > this.addresses.heaviest
+      ? this.networks.newestOfHeaviest(except)
+      : this.addresses.newestOfHeaviest(except)
+  }
+
+  /** Whether no party has more bytes than the one that brought the entry. */
+  isHeaviest({ network = "", record }: Entry): boolean {
+    const own = Math.max(this.networks.weight(network), this.addresses.weight(record.address))
+    return own >= Math.max(this.networks.heaviest, this.addresses.heaviest)
+  }
+
+  add(entry: Entry): void {
+    this.networks.add(entry.network ?? "", entry)
+    this.addresses.add(entry.record.address, entry)
+  }
+
+  remove(entry: Entry): void {
+    this.networks.remove(entry.network ?? "", entry)
+    this.addresses.remove(entry.record.address, entry)
+  }
+}
+
 /** The records of one category at one key by slot, in the order they were put. */
 interface Group {
   readonly category: Record.Category
-  readonly records: Map<string, Record.SignedRecord>
+  readonly entries: Map<string, Entry>
+  /** The same by rank; undefined until it is needed after a change. */
+  byRank: ReadonlyArray<Entry> | undefined
 }
 
 /** A key and what it holds. */
@@ -66,6 +160,8 @@ class Cell {
   /** The span of `nextExpiry`, and the cell's place in its list; −1 while in none. */
   span = -1
   place = -1
+  /** How far its records were served in turn. */
+  turn = 0
   /** The neighbours in the order of use. */
   older: Cell = this
   newer: Cell = this
@@ -76,21 +172,27 @@ class Cell {
   }
 }
 
-const crowded: Crowded = { _tag: "Crowded" }
+const full = (scope: Full["scope"]): Full => ({ _tag: "Full", scope })
 const none: ReadonlyArray<never> = []
 
 const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
 
 /**
- * Holds records that somebody has verified. All times are Unix seconds, and
- * never go back by much.
+ * Holds records that have been verified. All times are Unix seconds, and never
+ * go back by much.
  *
  * @internal
  */
 export class RecordSet {
   watcher: Watcher | undefined = undefined
   private maxKeys: number
+  private readonly maxBytes: number
+  private readonly secret: string
+  private readonly isNear: (key: NodeId.NodeId) => boolean
   private readonly cells = new Map<NodeId.NodeId, Cell>()
+  private readonly near = new Shelf()
+  private readonly far = new Shelf()
+  private weight = 0
   /** Where the ring of use is closed: the next newer is the least recently used. */
   private readonly ring = new Cell(NodeId.zero, 0)
   private made = 0
@@ -100,18 +202,26 @@ export class RecordSet {
   /** Nothing expires in a span before this one. */
   private sweptTo = 0
 
-  constructor(options: { readonly maxKeys?: number | undefined } = {}) {
+  constructor(options: Options = {}) {
     this.maxKeys = options.maxKeys ?? defaultMaxKeys
+    this.maxBytes = options.maxBytes ?? defaultMaxBytes
+    this.secret = Hex.encode(options.secret ?? new Uint8Array(0))
+    this.isNear = options.isNear ?? (() => true)
   }
 
-  /** Keys with at least one record, expired ones included that nobody has met yet. */
+  /** Keys with at least one record, expired ones included that were not met yet. */
   get size(): number {
     return this.cells.size
   }
 
-  /** How many records there are of each type that has any, expired ones included that nobody has met yet. */
+  /** How many records there are of each type that has any, expired ones included that were not met yet. */
   get countsByType(): ReadonlyArray<{ readonly type: number; readonly count: number }> {
     return Array.from(this.counts, (count, type) => ({ type, count })).filter(({ count }) => count > 0)
+  }
+
+  /** Bytes that the records take up, their overhead included. */
+  get bytes(): number {
+    return this.weight
   }
 
   /** A lower bound takes effect at the next new key. */
@@ -119,49 +229,108 @@ export class RecordSet {
     this.maxKeys = maxKeys
   }
 
-  /** Takes a record that is alive at `now`. */
-  put(key: NodeId.NodeId, record: Record.SignedRecord, now: number): Verdict {
+  /**
+   * Takes a record that is alive at `now`, brought by a peer of this network;
+   * without one it is this node's own.
+   */
+  put(key: NodeId.NodeId, record: Record.SignedRecord, now: number, network?: string): Verdict {
     const category = Record.category(record.type)
     const slot = slotOf(category, record)
     const known = this.live(key, now)
-    const held = known?.groups.find((group) => group.category === category)?.records.get(slot)
-    if (held !== undefined && !Record.isNewer(record, held)) return { _tag: "Stale", held }
+    const held = known === undefined ? undefined : groupOf(known, category)?.entries.get(slot)
+    if (held !== undefined && !Record.isNewer(record, held.record)) return { _tag: "Stale", held: held.record }
 
     const span = spanOf(now)
     if (span < this.sweptTo || this.cells.size === 0) this.sweptTo = span
 
     const cell = known ?? this.add(key)
-    this.use(cell)
-    const records = lastGroup(cell, category).records
-    if (held !== undefined) this.count(held, -1)
-    records.delete(slot)
-    records.set(slot, record)
-    this.count(record, 1)
-    const victim = overflow(category, slot, records)
-    const evicted = victim === undefined ? undefined : records.get(victim)
-    if (victim !== undefined) records.delete(victim)
-    if (evicted !== undefined) this.count(evicted, -1)
-    if (evicted === record) return crowded
-    if (evicted !== undefined) this.watcher?.removed(key, evicted)
-    this.watcher?.added(key, record)
+    // What is ours stays ours when a peer brings its successor.
+    const isOurs = network === undefined || held !== undefined && held.network === undefined
+    const entry: Entry = {
+      cell,
+      category,
+      slot,
+      record,
+      network: isOurs ? undefined : network,
+      shelf: isOurs ? undefined : this.isNear(key) ? this.near : this.far,
+      order: category === "sovereign" ? 0 : this.rank(slot),
+      weight: record.bytes.length + overheadBytes,
+      isHeld: true
+    }
+    if (held !== undefined) this.remove(held)
+    this.insert(entry)
+    const evicted: Array<Placed> = []
+    const crowd = overflow(entry, lastGroup(cell, category))
+    if (crowd !== undefined) this.drop(crowd, evicted)
+    if (entry.isHeld && (known === undefined || this.weight > this.maxBytes)) {
+      this.shrink(entry, held !== undefined, now, evicted)
+    }
+    if (!entry.isHeld) return full(crowd === entry ? "Key" : "Store")
 
+    this.use(cell)
+    for (const { key, record } of evicted) this.watcher?.removed(key, record)
+    this.watcher?.added(key, record)
     if (record.expiresAt < cell.nextExpiry) this.schedule(cell, record.expiresAt)
-    const forgotten = known === undefined ? this.shrink(now) : none
-    return { _tag: "Stored", replaced: held, evicted, forgotten }
+    return { _tag: "Stored", replaced: held?.record, evicted }
   }
 
-  /** The live records of a key, of one type or of all (0), in order. */
+  /** The live records of a key, of one type or of all (0), in the order they were put. */
   getAll(key: NodeId.NodeId, type: number, now: number): Array<Record.SignedRecord> {
     const found: Array<Record.SignedRecord> = []
     const cell = this.live(key, now)
     if (cell === undefined) return found
     this.use(cell)
     for (const group of cell.groups) {
-      for (const record of group.records.values()) {
+      for (const { record } of group.entries.values()) {
         if (type === 0 || record.type === type) found.push(record)
       }
     }
     return found
+  }
+
+  /** Those of them that are this node's own. */
+  getOwn(key: NodeId.NodeId, type: number, now: number): Array<Record.SignedRecord> {
+    const found: Array<Record.SignedRecord> = []
+    for (const { entries } of this.live(key, now)?.groups ?? []) {
+      for (const { network, record } of entries.values()) {
+        if (network === undefined && (type === 0 || record.type === type)) found.push(record)
+      }
+    }
+    return found
+  }
+
+  /**
+   * The live records of a key, of one type or of all (0), for an answer that may
+   * have no room for all of them: by rank, beginning where the last one ended
+   * ({@link served}), so that each has its turn.
+   */
+  inTurn(key: NodeId.NodeId, type: number, now: number): ReadonlyArray<Record.SignedRecord> {
+    const cell = this.live(key, now)
+    if (cell === undefined) return none
+    this.use(cell)
+    const found: Array<Record.SignedRecord> = []
+    for (const group of cell.groups) {
+      for (const { record } of byRank(group)) if (type === 0 || record.type === type) found.push(record)
+    }
+    if (found.length < 2) return found
+    const start = cell.turn % found.length
+    return start === 0 ? found : [...found.slice(start), ...found.slice(0, start)]
+  }
+
+  /** Says how many of the records in turn were served before the first that was not. */
+  served(key: NodeId.NodeId, count: number): void {
+    const cell = this.cells.get(key)
+    // Any large number does: it only has to be a whole one.
+    if (cell !== undefined) cell.turn = (cell.turn + count) % 0x1000_0000
+  }
+
+  /** Whether records are about to make room for others, at the key or in the whole set. */
+  isContended(key: NodeId.NodeId, type: number): boolean {
+    if (this.weight > this.maxBytes / 2 || this.cells.size > this.maxKeys / 2) return true
+    const category = Record.category(type)
+    const cell = this.cells.get(key)
+    const group = cell === undefined ? undefined : groupOf(cell, category)
+    return group !== undefined && category !== "sovereign" && group.entries.size >= caps[category] / 2
   }
 
   /** The newest live endpoint record of a key. */
@@ -187,7 +356,7 @@ export class RecordSet {
 
   /** Every live record. Walks all keys, and counts as a use of none. */
   *rows(now: number): Generator<Row> {
-    for (const { key, record } of this.entries(now)) yield rowOf(key, record)
+    for (const { cell: { key }, record } of this.entries(now)) yield rowOf(key, record)
   }
 
   /**
@@ -200,8 +369,8 @@ export class RecordSet {
     for (const { groups, key, number } of this.cells.values()) {
       if (from !== undefined && number < from.key) continue
       let i = 0
-      for (const { records } of groups) {
-        for (const record of records.values()) {
+      for (const { entries } of groups) {
+        for (const { record } of entries.values()) {
           const place: Place = { key: number, record: i++ }
           if (record.expiresAt < now || from?.key === number && place.record < from.record) continue
           if (rows.length === limit) return { rows, next: place }
@@ -233,14 +402,55 @@ export class RecordSet {
     return false
   }
 
-  private *entries(now: number): Generator<{ readonly key: NodeId.NodeId; readonly record: Record.SignedRecord }> {
-    for (const { groups, key } of this.cells.values()) {
-      for (const { records } of groups) {
-        for (const record of records.values()) {
-          if (record.expiresAt >= now) yield { key, record }
-        }
+  private *entries(now: number): Generator<Entry> {
+    for (const { groups } of this.cells.values()) {
+      for (const { entries } of groups) {
+        for (const entry of entries.values()) if (entry.record.expiresAt >= now) yield entry
       }
     }
+  }
+
+  /** The rank of a slot among those of its key. */
+  private rank(slot: string): number {
+    return parseInt(sha256Hex(encoder.encode(this.secret + slot)).slice(0, 13), 16)
+  }
+
+  // --- Entries and cells -----------------------------------------------------
+
+  private insert(entry: Entry): void {
+    const group = lastGroup(entry.cell, entry.category)
+    group.entries.set(entry.slot, entry)
+    group.byRank = undefined
+    entry.shelf?.add(entry)
+    this.weight += entry.weight
+    this.counts[entry.record.type]++
+  }
+
+  /** Takes an entry out, and leaves its cell even if that is empty now. */
+  private remove(entry: Entry): void {
+    const group = groupOf(entry.cell, entry.category)
+    group?.entries.delete(entry.slot)
+    if (group !== undefined) group.byRank = undefined
+    entry.isHeld = false
+    entry.shelf?.remove(entry)
+    this.weight -= entry.weight
+    this.counts[entry.record.type]--
+  }
+
+  /** Takes an entry out to make room. */
+  private drop(entry: Entry, evicted: Array<Placed>): void {
+    const { cell, record } = entry
+    this.remove(entry)
+    this.tidy(cell)
+    evicted.push({ key: cell.key, record })
+  }
+
+  /** Forgets groups that are empty, and a cell with them; false when it was forgotten. */
+  private tidy(cell: Cell): boolean {
+    cell.groups = cell.groups.filter(({ entries }) => entries.size > 0)
+    if (cell.groups.length > 0) return true
+    this.forget(cell)
+    return false
   }
 
   /** The cell of a key, without what has expired; none if nothing is left. */
@@ -256,26 +466,18 @@ export class RecordSet {
   /** Keeps the records of a cell that pass; false when none did and the key is forgotten. */
   private retain(cell: Cell, keep: (record: Record.SignedRecord) => boolean): boolean {
     let nextExpiry = Infinity
-    for (const { records } of cell.groups) {
-      for (const [slot, record] of records) {
+    for (const { entries } of cell.groups) {
+      for (const entry of entries.values()) {
+        const { record } = entry
         if (!keep(record)) {
-          records.delete(slot)
-          this.count(record, -1)
+          this.remove(entry)
           this.watcher?.removed(cell.key, record)
         } else if (record.expiresAt < nextExpiry) nextExpiry = record.expiresAt
       }
     }
-    cell.groups = cell.groups.filter(({ records }) => records.size > 0)
-    if (cell.groups.length === 0) {
-      this.forget(cell)
-      return false
-    }
+    if (!this.tidy(cell)) return false
     this.schedule(cell, nextExpiry)
     return true
-  }
-
-  private count({ type }: Record.SignedRecord, change: number): void {
-    this.counts[type] += change
   }
 
   private add(key: NodeId.NodeId): Cell {
@@ -300,18 +502,38 @@ export class RecordSet {
     ring.older = cell
   }
 
-  /** Makes room for the most recently used cell, which stays. */
-  private shrink(now: number): ReadonlyArray<NodeId.NodeId> {
-    if (this.cells.size <= this.maxKeys) return none
+  // --- Making room -----------------------------------------------------------
+
+  /** Makes room until the bounds are kept; what has to go may be the newcomer. */
+  private shrink(newcomer: Entry, isRenewal: boolean, now: number, evicted: Array<Placed>): void {
+    if (!this.isOver) return
     this.sweep(now, sweptByPut)
-    const forgotten: Array<NodeId.NodeId> = []
-    while (this.cells.size > Math.max(this.maxKeys, 1)) {
-      const cell = this.ring.newer
-      this.retain(cell, () => false)
-      forgotten.push(cell.key)
+    while (newcomer.isHeld && this.isOver) {
+      const shelf = this.far.isEmpty ? this.near : this.far
+      // What took the place of an older version has its place.
+      const victim = !isRenewal && newcomer.shelf === shelf && shelf.isHeaviest(newcomer)
+        ? newcomer
+        : shelf.heaviest(isRenewal ? newcomer : undefined)
+      if (victim !== undefined) this.drop(victim, evicted)
+      else if (newcomer.shelf !== undefined && !isRenewal) this.drop(newcomer, evicted)
+      else if (!this.dropLeastRecentlyUsed(newcomer.cell, evicted)) return
     }
-    return forgotten
   }
+
+  private get isOver(): boolean {
+    return this.cells.size > Math.max(this.maxKeys, 1) || this.weight > this.maxBytes
+  }
+
+  /** False when there is no other cell than the one to spare. */
+  private dropLeastRecentlyUsed(spared: Cell, evicted: Array<Placed>): boolean {
+    let cell = this.ring.newer
+    if (cell === spared) cell = cell.newer
+    if (cell === this.ring) return false
+    for (const { entries } of cell.groups) for (const entry of entries.values()) this.drop(entry, evicted)
+    return true
+  }
+
+  // --- Expiry ----------------------------------------------------------------
 
   private schedule(cell: Cell, nextExpiry: number): void {
     const span = spanOf(nextExpiry)
@@ -337,6 +559,7 @@ export class RecordSet {
       last.place = cell.place
     }
     if (list.length === 0) this.spans.delete(cell.span)
+    cell.span = -1
   }
 }
 
@@ -350,76 +573,84 @@ const rowOf = (key: NodeId.NodeId, record: Record.SignedRecord): Row => ({
   payloadLength: record.payload.length
 })
 
+const encoder = new TextEncoder()
+
 const unlink = (cell: Cell): void => {
   cell.older.newer = cell.newer
   cell.newer.older = cell.older
 }
 
-/**
- * What a record competes for with the others of its category at its key.
- *
- * @internal
- */
-export const slotOf = (category: Record.Category, record: Record.SignedRecord): string => {
-  switch (category) {
-    case "sovereign":
-      return `${record.address}${record.type}`
-    case "topic":
-      return Hex.encode(record.publicKey)
-    case "mailbox":
-      return `${Hex.encode(record.publicKey)}${record.type}/${sha256Hex(record.payload)}`
-  }
-}
+const groupOf = (cell: Cell, category: Record.Category): Group | undefined =>
+  cell.groups.find((group) => group.category === category)
 
 /** The group of a category, which becomes the last. */
 const lastGroup = (cell: Cell, category: Record.Category): Group => {
-  const group = cell.groups.find((group) => group.category === category) ?? { category, records: new Map() }
+  const group = groupOf(cell, category) ?? { category, entries: new Map(), byRank: undefined }
   // Most keys hold one record, and an array that was written down is no larger than it must be.
   if (cell.groups.length === 0) cell.groups = [group]
   else if (cell.groups.at(-1) !== group) cell.groups = [...cell.groups.filter((other) => other !== group), group]
   return group
 }
 
-/** The slot that has to make room after a put into `slot`, if any. */
-const overflow = (
-  category: Record.Category,
-  slot: string,
-  records: ReadonlyMap<string, Record.SignedRecord>
-): string | undefined => {
+const byRank = (group: Group): ReadonlyArray<Entry> =>
+  group.byRank ??= Array.from(group.entries.values()).sort((a, b) => a.order - b.order)
+
+/** The entry that has to make room after a newcomer came into its group, if any. */
+const overflow = (newcomer: Entry, { category, entries }: Group): Entry | undefined => {
   switch (category) {
     case "sovereign":
-      return earliest(records, caps.sovereign) ?? oldest(records, caps.sovereign)
+      // All of them are by the owner of the key.
+      return earliest(entries, caps.sovereign) ?? oldest(entries, caps.sovereign)
     case "topic":
-      return oldest(records, caps.topic)
-    case "mailbox":
-      return oldest(records, caps.mailboxPerSigner, slot.slice(0, 64)) ?? oldest(records, caps.mailbox)
+      return crowdedOut(entries, caps.topic)
+    case "mailbox": {
+      const surplus = oldest(entries, caps.mailboxPerSigner, newcomer.slot.slice(0, 64))
+      if (surplus === undefined) return crowdedOut(entries, caps.mailbox)
+      // What a sender left before is not lost to what it leaves now: it is told.
+      return newcomer.network === undefined ? surplus : newcomer
+    }
   }
 }
 
-/** Of more than `cap` records, the earliest put that is no endpoint. */
-const earliest = (records: ReadonlyMap<string, Record.SignedRecord>, cap: number): string | undefined => {
-  if (records.size <= cap) return undefined
-  for (const [slot, record] of records) if (record.type !== Record.RecordType.endpoint) return slot
+/**
+ * Of more than `cap` entries, the one that goes: of those that the networks with
+ * the most of them brought, the last in rank. Our own go, the oldest first, only
+ * where there are no others.
+ */
+const crowdedOut = (entries: ReadonlyMap<string, Entry>, cap: number): Entry | undefined => {
+  if (entries.size <= cap) return undefined
+  const counts = new Map<string, number>()
+  let most = 0
+  for (const { network } of entries.values()) {
+    if (network === undefined) continue
+    const count = (counts.get(network) ?? 0) + 1
+    counts.set(network, count)
+    if (count > most) most = count
+  }
+  let found: Entry | undefined
+  for (const entry of entries.values()) {
+    if (entry.network === undefined || counts.get(entry.network) !== most) continue
+    if (found === undefined || entry.order > found.order) found = entry
+  }
+  return found ?? oldest(entries, cap)
+}
+
+/** Of more than `cap` entries, the earliest put that is no endpoint. */
+const earliest = (entries: ReadonlyMap<string, Entry>, cap: number): Entry | undefined => {
+  if (entries.size <= cap) return undefined
+  for (const entry of entries.values()) if (entry.record.type !== Record.RecordType.endpoint) return entry
   return undefined
 }
 
-/** Of more than `cap` records in the slots of this prefix, the one with the oldest timestamp. */
-const oldest = (
-  records: ReadonlyMap<string, Record.SignedRecord>,
-  cap: number,
-  prefix = ""
-): string | undefined => {
-  if (records.size <= cap) return undefined
+/** Of more than `cap` entries in the slots of this prefix, the one with the oldest timestamp. */
+const oldest = (entries: ReadonlyMap<string, Entry>, cap: number, prefix = ""): Entry | undefined => {
+  if (entries.size <= cap) return undefined
   let count = 0
-  let found: string | undefined
-  let timestamp = 0n
-  for (const [slot, record] of records) {
-    if (!slot.startsWith(prefix)) continue
+  let found: Entry | undefined
+  for (const entry of entries.values()) {
+    if (!entry.slot.startsWith(prefix)) continue
     count++
-    if (found === undefined || record.timestamp < timestamp) {
-      found = slot
-      timestamp = record.timestamp
-    }
+    if (found === undefined || entry.record.timestamp < found.record.timestamp) found = entry
   }
   return count > cap ? found : undefined
 }

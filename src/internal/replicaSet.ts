@@ -132,8 +132,7 @@ interface Tracked {
  */
 export class ReplicaSet {
   private readonly key: NodeId.NodeId
-  private readonly wanted: number
-  private readonly maxTracked: number
+  private wanted: number
   private readonly maxInFlight: number
   /** Nearest first. */
   private readonly tracked: Array<Tracked> = []
@@ -161,7 +160,6 @@ export class ReplicaSet {
   constructor(options: Options) {
     this.key = options.key
     this.wanted = options.wanted ?? 8
-    this.maxTracked = 2 * this.wanted
     this.maxInFlight = options.maxInFlight ?? 8
   }
 
@@ -203,6 +201,11 @@ export class ReplicaSet {
     return !this.isLookingUp && !this.isLookupOwed &&
       Array.from(this.inFlight.values()).every(({ kind }) => kind === "Probe") &&
       this.tracked.every((replica) => isKeeping(replica) || !this.isAsked(replica) && replica.due > time)
+  }
+
+  /** So many replicas are wanted from now on. */
+  want(wanted: number): void {
+    this.wanted = wanted
   }
 
   /** A newer record takes the place of the one that was spread so far. */
@@ -297,7 +300,7 @@ export class ReplicaSet {
         untried.set(contact.id, { contact, distance: NodeId.distance(this.key, contact.id) })
       }
     }
-    this.candidates = Array.from(untried.values()).sort(byDistance).slice(0, this.maxTracked)
+    this.candidates = Array.from(untried.values()).sort(byDistance).slice(0, 2 * this.wanted)
     this.futileLookups = this.standing().length < this.wanted ? this.futileLookups + 1 : 0
   }
 
@@ -477,7 +480,7 @@ export class ReplicaSet {
     if (this.isWithdrawn) return
     const healthy = this.tracked.filter(isHealthy)
     const others = this.tracked.filter((replica) => !isHealthy(replica))
-    const room = this.maxTracked - Math.min(healthy.length, this.wanted)
+    const room = 2 * this.wanted - Math.min(healthy.length, this.wanted)
     for (const replica of [...healthy.slice(this.wanted), ...others.slice(room)]) this.letGo(replica)
   }
 

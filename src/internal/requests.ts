@@ -205,7 +205,10 @@ export class Requests {
     if (isLater(body)) health.speaks(from.id, "later", now)
     // Which of the two it answered, where it had both, tells which it understands.
     else if (isLaterRequest(question)) health.speaks(from.id, sent.isPlain ? "first" : "later", now)
-    if (from.host === peer.host && from.port === peer.port) this.options.heard(body, from)
+    if (from.host === peer.host && from.port === peer.port) {
+      health.provedAt(from.id, from.host)
+      this.options.heard(body, from)
+    }
     this.end(question, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
   }
 

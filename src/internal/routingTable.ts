@@ -90,6 +90,13 @@ const probePauseMillis = 1_000
 
 const estimateBuckets = 5
 
+/**
+ * With fewer of these buckets the size of the network is little more than a guess.
+ *
+ * @internal
+ */
+export const minConfidence = 0.6
+
 /** Keeps the figure of a bucket far deeper than any real network within 64 bits. */
 const maxEstimateExponent = 62
 
@@ -489,6 +496,16 @@ export class RoutingTable {
     }
     figures.sort((a, b) => a - b)
     return { size: figures[figures.length >> 1] ?? 0, confidence: figures.length / estimateBuckets }
+  }
+
+  /**
+   * How many nodes are closer to a key than we are, as the size of the network
+   * has it; 0 where that is not known well.
+   */
+  closerNodes(key: NodeId.NodeId, cutoff: number): number {
+    const { confidence, size } = this.estimate(cutoff)
+    const distance = (NodeId.prefix(key) ^ NodeId.prefix(this.self)) >>> 0
+    return confidence < minConfidence ? 0 : size * (distance / 2 ** 32)
   }
 
   /** The estimate over all direct contacts ever; where there are none, the figure of the deepest bucket. */

@@ -59,7 +59,8 @@ const put = (
   table: Table,
   key: NodeId,
   record: Record.SignedRecord,
-  replaced: Record.SignedRecord | undefined
+  replaced: Record.SignedRecord | undefined,
+  network?: string
 ): Step => ({
   _tag: "Put",
   table,
@@ -68,13 +69,14 @@ const put = (
   type: record.type,
   expires: record.expiresAt,
   bytes: record.bytes,
+  network,
   replaces: replaced && tagOf(replaced)
 })
 
 const stepOf = (change: Persistence.Change): Step => {
   switch (change._tag) {
     case "Stored":
-      return put("record", change.key, change.record, change.replaced)
+      return put("record", change.key, change.record, change.replaced, change.network)
     case "Published":
       return put("publication", change.key, change.record, change.replaced)
     case "Removed":
@@ -83,8 +85,6 @@ const stepOf = (change: Persistence.Change): Step => {
       return { _tag: "Delete", table: "publication", key: change.key, tag: tagOf(change.record) }
     case "Cleared":
       return { _tag: "Clear", key: change.key, type: change.type }
-    case "Forgotten":
-      return { _tag: "Clear", key: change.key, type: 0 }
     case "Signed":
       return { _tag: "Fact", name: "seq", value: String(change.seq) }
     case "Peers":
@@ -96,10 +96,10 @@ const stepOf = (change: Persistence.Change): Step => {
 
 // --- What is read --------------------------------------------------------------
 
-const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.Entry> =>
-  rows.flatMap(({ bytes, key }) => {
+const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.StoredEntry> =>
+  rows.flatMap(({ bytes, key, network }) => {
     const record = Record.decode(bytes)
-    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success }] : []
+    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, network }] : []
   })
 
 const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAddress> =>
@@ -119,7 +119,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       ({ reason }) => Effect.as(Effect.logWarning(`State could not be read from ${path}: ${reason}`), nothing)
     )
 
-  const entries = (table: Table): Stream.Stream<Persistence.Entry> =>
+  const entries = (table: Table): Stream.Stream<Persistence.StoredEntry> =>
     Stream.paginate(0, (from) =>
       Effect.gen(function*() {
         const page: Page = yield* read(call("page", table, from), {
@@ -139,7 +139,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
 
   return {
     records: entries("record"),
-    publications: Stream.runCollect(entries("publication")),
+    publications: Stream.runCollect(Stream.map(entries("publication"), ({ key, record }) => ({ key, record }))),
     seq: Effect.map(read(call("fact", "seq"), undefined), seqOf),
     peers: Effect.map(read(call("fact", "peers"), undefined), peersOf),
     seen: Effect.map(

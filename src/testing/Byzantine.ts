@@ -103,18 +103,18 @@ const rememberedSlots = 4096
 const withNodes = (body: Answer, nodes: ReadonlyArray<Contact>): Message.Body =>
   body._tag === "FindNodeResponse"
     ? findNodeResponse(nodes, body.observed)
-    : findValueResponse({
-      nodes,
-      records: body.records ?? [],
-      observed: body.observed,
-      legacy: body.record !== undefined
-    })
+    : valueResponse(body, nodes, body.records ?? [])
+
+const valueResponse = (
+  { observed, record }: Extract<Answer, { readonly _tag: "FindValueResponse" }>,
+  nodes: ReadonlyArray<Contact>,
+  records: ReadonlyArray<Record.SignedRecord>
+): Message.Body => findValueResponse({ nodes, records, observed, legacy: record !== undefined, lists: false }).body
 
 const withRecords = (
   body: Extract<Answer, { readonly _tag: "FindValueResponse" }>,
   records: ReadonlyArray<Record.SignedRecord>
-): Message.Body =>
-  findValueResponse({ nodes: body.nodes ?? [], records, observed: body.observed, legacy: body.record !== undefined })
+): Message.Body => valueResponse(body, body.nodes ?? [], records)
 
 const isAnswer = (body: Message.Body): body is Answer =>
   body._tag === "FindNodeResponse" || body._tag === "FindValueResponse"

@@ -417,18 +417,26 @@ describe("Lookup", () => {
       }, { maxNodesPerAnswer: 2 })
     })
 
-    it("ends with the answer that completes the quorum of holders, and not before it would without a quorum", () => {
+    it("ends with the answer that completes the quorum of holders near the target, and not before it would without one", () => {
       fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
         const { answered, lookup, requests } = drive(driver(w, { quorum }))
-        const holders = answered.filter((id) => peerOf(w, id).holdsRecord)
-        assert.isAtMost(holders.length, quorum)
-        if (holders.length === quorum) {
-          assert.strictEqual(answered.at(-1), holders.at(-1))
+        const unlimited = drive(driver(w))
+        if (answered.length < unlimited.answered.length || requests.length < unlimited.requests.length) {
+          assert.isAtLeast(answered.filter((id) => peerOf(w, id).holdsRecord).length, quorum)
+          assert.isTrue(peerOf(w, answered[answered.length - 1]).holdsRecord)
         } else {
-          const unlimited = drive(driver(w))
           assert.deepStrictEqual(requests, unlimited.requests)
           assert.deepStrictEqual(lookup.closest(), unlimited.lookup.closest())
         }
+      }))
+    })
+
+    it("does not take nodes for a quorum that surround the target", () => {
+      fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
+        const surrounded = drive(driver(w, { quorum, isSurrounded: () => true }))
+        const unlimited = drive(driver(w))
+        assert.deepStrictEqual(surrounded.requests, unlimited.requests)
+        assert.deepStrictEqual(surrounded.lookup.closest(), unlimited.lookup.closest())
       }))
     })
 

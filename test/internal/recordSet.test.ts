@@ -5,7 +5,7 @@ import * as Hex from "../../src/internal/hex.ts"
 import { caps, RecordSet } from "../../src/internal/recordSet.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
-import type { Place, Rows } from "../../src/Store.ts"
+import type { Place, Rows, Stored } from "../../src/Store.ts"
 
 // --- Records that nobody signed ---
 
@@ -50,6 +50,8 @@ const bytes = (records: Iterable<Record.SignedRecord>): Array<string> => Array.f
 const verdicts = (set: RecordSet, drafts: ReadonlyArray<Draft>, now = 0): Array<string> =>
   drafts.map((draft) => set.put(key(0), record(draft), now)._tag)
 
+const keysOf = ({ evicted }: Stored): Array<NodeId> => Array.from(new Set(evicted.map(({ key }) => key)))
+
 const types = (set: RecordSet, at = 0, now = 0): Array<number> => set.getAll(key(at), 0, now).map((r) => r.type)
 
 const topic = 0x10
@@ -91,7 +93,7 @@ class Model {
     this.cells = this.cells.filter((other) => other !== cell)
     if (cell === undefined) this.cells = this.cells.slice(Math.max(0, this.cells.length + 1 - this.maxKeys))
     this.cells.push({ key: at, records: [...others, ...same] })
-    return same.includes(record) ? "Stored" : "Crowded"
+    return same.includes(record) ? "Stored" : "Full"
   }
 
   getAll(at: NodeId, type: number): Array<Record.SignedRecord> {
@@ -234,14 +236,12 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(set.put(key(0), first, 0), {
         _tag: "Stored",
         replaced: undefined,
-        evicted: undefined,
-        forgotten: []
+        evicted: []
       })
       assert.deepStrictEqual(set.put(key(0), second, 0), {
         _tag: "Stored",
         replaced: first,
-        evicted: undefined,
-        forgotten: []
+        evicted: []
       })
       assert.deepStrictEqual(set.put(key(0), first, 0), { _tag: "Stale", held: second })
       assert.deepStrictEqual(set.getAll(key(0), 0, 0), [second])
@@ -269,7 +269,7 @@ describe("RecordSet", () => {
       verdicts(set, [5, 3, 4, 6, 7, 8, 9, 10].map((timestamp) => ({ type: 1, address: timestamp, timestamp })))
       assert.deepStrictEqual(verdicts(set, [{ type: 1, timestamp: 11 }, { type: 2, timestamp: 12 }]), [
         "Stored",
-        "Crowded"
+        "Full"
       ])
       assert.notInclude(set.getAll(key(0), 0, 0).map((r) => r.timestamp), 3n)
     })
@@ -279,7 +279,7 @@ describe("RecordSet", () => {
       verdicts(set, Array.from({ length: 100 }, (_, signer) => ({ type: topic, signer, timestamp: 100 + signer })))
       assert.deepStrictEqual(
         verdicts(set, [{ type: topic, signer: 200, timestamp: 99 }, { type: topic, signer: 201, timestamp: 500 }]),
-        ["Crowded", "Stored"]
+        ["Full", "Stored"]
       )
       const signers = set.getAll(key(0), 0, 0).map((r) => r.publicKey[0])
       assert.deepStrictEqual(signers, [...Array.from({ length: 99 }, (_, i) => i + 1), 201])
@@ -303,7 +303,7 @@ describe("RecordSet", () => {
       verdicts(set, notes)
       assert.deepStrictEqual(
         verdicts(set, [{ type: mailbox, signer: 90, timestamp: 99 }, { type: mailbox, signer: 91, timestamp: 500 }]),
-        ["Crowded", "Stored"]
+        ["Full", "Stored"]
       )
       const timestamps = set.getAll(key(0), 0, 0).map((r) => Number(r.timestamp))
       assert.deepStrictEqual(timestamps, [...notes.slice(1).map((note) => note.timestamp), 500])
@@ -333,7 +333,7 @@ describe("RecordSet", () => {
     }
     const victimOf = (set: RecordSet, now = 0) => {
       const verdict = set.put(key(9), record({ type: 1 }), now)
-      return verdict._tag === "Stored" ? verdict.forgotten : []
+      return verdict._tag === "Stored" ? keysOf(verdict) : []
     }
 
     it("lets the key go that was put longest ago", () => {
@@ -395,7 +395,7 @@ describe("RecordSet", () => {
             const verdict = set.put(key(at), made, 0)
             assert.isAtMost(set.size, Math.max(maxKeys, 1))
             if (verdict._tag !== "Stored") continue
-            assert.notInclude(verdict.forgotten, key(at))
+            assert.notInclude(keysOf(verdict), key(at))
             assert.include(set.getAll(key(at), 0, 0), made)
           }
         })

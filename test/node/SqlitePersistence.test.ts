@@ -20,7 +20,7 @@ import { migrations, type Page, StateFile, type Step, type Table } from "../../s
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
-import { changesOf, entryOf, isRemoved, recordOf } from "../utils/numbered.ts"
+import { changesOf, entryOf, isRemoved, recordOf, storedOf } from "../utils/numbered.ts"
 import { settled } from "../utils/served.ts"
 
 const temporary = Effect.acquireRelease(
@@ -115,14 +115,14 @@ describe("SqlitePersistence", () => {
       yield* on(
         directory,
         saving([
-          { _tag: "Stored", ...entryOf(0), replaced: undefined },
-          { _tag: "Stored", ...entryOf(1), replaced: undefined },
-          { _tag: "Stored", ...entryOf(2), replaced: recordOf(1) },
-          { _tag: "Stored", ...entryOf(3), replaced: undefined },
+          { _tag: "Stored", ...storedOf(0), replaced: undefined },
+          { _tag: "Stored", ...storedOf(1), replaced: undefined },
+          { _tag: "Stored", ...storedOf(2), replaced: recordOf(1) },
+          { _tag: "Stored", ...storedOf(3), replaced: undefined },
           { _tag: "Removed", ...entryOf(3) },
-          { _tag: "Stored", ...entryOf(4), replaced: undefined },
+          { _tag: "Stored", ...storedOf(4), replaced: undefined },
           { _tag: "Cleared", key: entryOf(4).key, type: 0 },
-          { _tag: "Stored", ...entryOf(8), replaced: undefined },
+          { _tag: "Stored", ...storedOf(8), replaced: undefined },
           { _tag: "Cleared", key: entryOf(8).key, type: 0x81 },
           { _tag: "Published", ...entryOf(5), replaced: undefined },
           { _tag: "Published", ...entryOf(6), replaced: undefined },
@@ -137,7 +137,7 @@ describe("SqlitePersistence", () => {
       const { logged, result } = yield* on(directory, kept)
       assert.deepStrictEqual(logged, [])
       assert.deepStrictEqual(result, {
-        records: [entryOf(0), entryOf(2), entryOf(8)],
+        records: [storedOf(0), storedOf(2), storedOf(8)],
         publications: [entryOf(7)],
         seq: 2n ** 64n - 1n,
         peers,
@@ -238,7 +238,7 @@ describe("SqlitePersistence", () => {
         yield* degraded(directory, /another program/)
         other.close()
         const { result } = yield* on(directory, kept)
-        assert.deepStrictEqual(result.records, [entryOf(0)])
+        assert.deepStrictEqual(result.records, [storedOf(0)])
       }))
 
     it.live("where the file is of a later version", () =>
@@ -251,7 +251,7 @@ describe("SqlitePersistence", () => {
         })
         later.close()
         const before = Fs.readFileSync(file(directory))
-        yield* degraded(directory, /later version.*its schema is 2, this version knows 1/)
+        yield* degraded(directory, /later version.*its schema is 3, this version knows 2/)
         assert.deepStrictEqual(Fs.readFileSync(file(directory)), before)
       }))
 
@@ -318,7 +318,7 @@ describe("SqlitePersistence", () => {
         directory,
         Effect.gen(function*() {
           const { flush, save, status } = yield* Persistence.Persistence
-          for (let n = 0; n < 3000; n++) save({ _tag: "Stored", ...entryOf(n), replaced: undefined })
+          for (let n = 0; n < 3000; n++) save({ _tag: "Stored", ...storedOf(n), replaced: undefined })
           const { reason } = yield* Effect.flip(flush)
           assert.match(reason, /full/)
           assert.match((yield* status).degraded ?? "", /full/)
@@ -332,7 +332,7 @@ describe("SqlitePersistence", () => {
       // The disk has room again, and what was written before is there.
       const { result: { records } } = yield* on(directory, kept)
       assert.isAtLeast(records.length, result)
-      assert.deepStrictEqual(records, Array.from(records, (_, n) => entryOf(n)))
+      assert.deepStrictEqual(records, Array.from(records, (_, n) => storedOf(n)))
     }))
 
   it.live("makes room in a file that is full of what has expired since", () =>
@@ -382,7 +382,7 @@ describe("SqlitePersistence", () => {
       assert.lengthOf(logged, 1)
       assert.match(logged[0], /cannot be saved.*its thread is gone/)
       const { result: { records } } = yield* on(directory, kept)
-      assert.deepStrictEqual(records, [entryOf(0)])
+      assert.deepStrictEqual(records, [storedOf(0)])
     }))
 
   it.effect("does not ask a disk that stands still more and more", () =>
@@ -414,7 +414,7 @@ describe("SqlitePersistence", () => {
         directory,
         saving(
           Array.from({ length: count }, (_, n): ReadonlyArray<Persistence.Change> => [
-            { _tag: "Stored", ...entryOf(n), replaced: undefined },
+            { _tag: "Stored", ...storedOf(n), replaced: undefined },
             { _tag: "Signed", seq: BigInt(n) }
           ]).flat()
         )
@@ -515,7 +515,10 @@ describe("SqlitePersistence", () => {
           Effect.gen(function*() {
             for (let n = 0; n < count; n += together) {
               yield* saving(
-                Array.from({ length: together }, (_, i) => ({ _tag: "Stored", ...entryOf(n + i), replaced: undefined }))
+                Array.from(
+                  { length: together },
+                  (_, i) => ({ _tag: "Stored", ...storedOf(n + i), replaced: undefined })
+                )
               )
             }
             // As a process that is killed leaves them.
@@ -568,7 +571,7 @@ describe("SqlitePersistence", () => {
         assert.deepStrictEqual(Fs.readFileSync(aside), Buffer.from(damaged))
         const { logged: none, result } = yield* on(directory, kept)
         assert.deepStrictEqual(none, [])
-        assert.deepStrictEqual(result.records, [entryOf(0)])
+        assert.deepStrictEqual(result.records, [storedOf(0)])
       }))
 
     it.live("the node says what is left out", () =>

@@ -2,7 +2,7 @@ import * as Result from "effect/Result"
 import * as Address from "../../src/Address.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as NodeId from "../../src/NodeId.ts"
-import type { Change, Entry } from "../../src/Persistence.ts"
+import type { Change, Entry, StoredEntry } from "../../src/Persistence.ts"
 import * as Record from "../../src/Record.ts"
 
 /** Bytes that a text stands for. */
@@ -30,12 +30,18 @@ export const entryOf = (n: number): Entry => ({
   record: recordOf(n)
 })
 
+/** The same as the store has it: every third is the node's own. */
+export const storedOf = (n: number): StoredEntry => ({
+  ...entryOf(n),
+  network: n % 3 === 0 ? undefined : `203.0.${n % 256}.0/24`
+})
+
 /** Whether the record of a number is removed again later. */
 export const isRemoved = (n: number): boolean => n % 5 === 3
 
 /** What is saved in the turn of a number: its record, perhaps the removal of one before it, and its seq. */
 export const changesOf = (n: number): ReadonlyArray<Change> => [
-  { _tag: "Stored", ...entryOf(n), replaced: undefined },
+  { _tag: "Stored", ...storedOf(n), replaced: undefined },
   ...isRemoved(n - 10) && n >= 10 ? [{ _tag: "Removed" as const, ...entryOf(n - 10) }] : [],
   { _tag: "Signed", seq: BigInt(n) }
 ]

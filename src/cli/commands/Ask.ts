@@ -139,21 +139,29 @@ export const discover = Effect.fnUntraced(function*(
     readonly tag: ReadonlyArray<string>
   }
 ) {
-  const offers = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag })).pipe(
-    Effect.catchTags({
-      NoMatchingRecords: () => Output.failed(`Nobody has published under the topic "${topic}"`),
-      NoMatchingOffers: ({ found }) =>
-        Output.failed(`Of ${found} offers under the topic "${topic}", none is what --protocol and --tag ask for`)
-    }),
-    Effect.provide(Session.layer(bootstrap, data))
-  )
+  const { completeness, offers } = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag }))
+    .pipe(
+      Effect.catchTags({
+        NoMatchingRecords: () => Output.failed(`Nobody has published under the topic "${topic}"`),
+        NoMatchingOffers: ({ found }) =>
+          Output.failed(`Of ${found} offers under the topic "${topic}", none is what --protocol and --tag ask for`)
+      }),
+      Effect.provide(Session.layer(bootstrap, data))
+    )
   yield* Output.print(
     json,
-    { topic, offers: offers.map((offer) => ({ ...Payloads.signed(offer.record), ...Payloads.topic(offer) })) },
-    offers.flatMap((offer, i) => [
-      ...(i === 0 ? [] : [""]),
-      ...Output.table([["address", Address.format(offer.address)], ...Payloads.topicRows(offer)])
-    ])
+    {
+      topic,
+      offers: offers.map((offer) => ({ ...Payloads.signed(offer.record), ...Payloads.topic(offer) })),
+      completeness: { ...completeness }
+    },
+    [
+      ...offers.flatMap((offer) => [
+        ...Output.table([["address", Address.format(offer.address)], ...Payloads.topicRows(offer)]),
+        ""
+      ]),
+      Output.completeness(completeness)
+    ]
   )
 })
 

@@ -55,7 +55,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
   }
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
   const address = Address.format(identity.agent)
-  const letters = yield* Mail.Mail.use((mail) => mail.read).pipe(
+  const { completeness, letters } = yield* Mail.Mail.use((mail) => mail.read).pipe(
     Effect.provide(Session.speakFor(identity, data)),
     Effect.provide(Session.layer(bootstrap, data))
   )
@@ -70,16 +70,21 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
         type,
         text: Input.textOf(body),
         bodyHex: Hex.encode(body)
-      }))
+      })),
+      completeness: { ...completeness }
     },
     letters.length === 0
       ? [`No messages to ${address}`]
-      : letters.flatMap(({ body, record, sender, type }) => {
-        const text = Input.textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
-        // Only a message begins at the margin, whatever lines are in one.
-        const [first, ...more] = text.replace(/\n$/, "").split("\n")
-        const head = `${Output.time(record.timestamp)}  ${Address.format(sender)}`
-        return [`${head}  ${first}`, ...more.map((line) => `    ${line}`)]
-      })
+      : [
+        ...letters.flatMap(({ body, record, sender, type }) => {
+          const text = Input.textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
+          // Only a message begins at the margin, whatever lines are in one.
+          const [first, ...more] = text.replace(/\n$/, "").split("\n")
+          const head = `${Output.time(record.timestamp)}  ${Address.format(sender)}`
+          return [`${head}  ${first}`, ...more.map((line) => `    ${line}`)]
+        }),
+        "",
+        Output.completeness(completeness)
+      ]
   )
 })

@@ -48,6 +48,10 @@ export const report = Effect.fnUntraced(function*(
   const holders = yield* replicas(Replication.replicas, { within: patience }).pipe(
     Effect.catchTags({
       NotEnoughReplicas: ({ confirmed }) => Effect.succeed(confirmed),
+      KeyFull: ({ confirmed, message }) =>
+        confirmed.length === 0
+          ? Output.failed(message)
+          : Effect.as(Output.warn(`Warning: ${message}`), confirmed),
       StaleRecord: ({ message }) => Output.failed(`Readers do not see ${what}. ${message}`)
     })
   )

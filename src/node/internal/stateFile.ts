@@ -11,7 +11,7 @@
 import { hash } from "node:crypto"
 import * as Fs from "node:fs"
 import { basename, dirname, join } from "node:path"
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
 import { isDamaged } from "./stateLog.ts"
 
 /**
@@ -36,6 +36,8 @@ export type Step =
     readonly type: number
     readonly expires: number
     readonly bytes: Uint8Array
+    /** Where a record of the store came from. */
+    readonly network?: string | undefined
     /** The tag of the record that it takes the place of. */
     readonly replaces: string | undefined
   }
@@ -50,6 +52,7 @@ export type Step =
 export interface Row {
   readonly key: string
   readonly bytes: Uint8Array
+  readonly network: string | undefined
 }
 
 /**
@@ -103,7 +106,9 @@ export const migrations: ReadonlyArray<string> = [
      (key BLOB NOT NULL, tag BLOB NOT NULL, type INTEGER NOT NULL, expires INTEGER NOT NULL, bytes BLOB NOT NULL, sum BLOB NOT NULL);
    CREATE UNIQUE INDEX publication_name ON publication (key, tag);
    CREATE TABLE fact (name TEXT NOT NULL UNIQUE, value TEXT NOT NULL, sum BLOB NOT NULL);
-   CREATE TABLE seen (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);`
+   CREATE TABLE seen (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);`,
+  `ALTER TABLE record ADD COLUMN network TEXT;
+   ALTER TABLE publication ADD COLUMN network TEXT;`
 ]
 
 /** "adht": says that a SQLite file is one of these. */
@@ -175,13 +180,13 @@ const reading = (db: DatabaseSync, query: string): StatementSync => {
 const statementsOf = (db: DatabaseSync) => {
   const forTable = (table: Table) => ({
     put: db.prepare(
-      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, sum) VALUES (?, ?, ?, ?, ?, ?)`
+      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, network, sum) VALUES (?, ?, ?, ?, ?, ?, ?)`
     ),
     delete: db.prepare(`DELETE FROM ${table} WHERE key = ? AND tag = ?`),
     expire: db.prepare(`DELETE FROM ${table} WHERE expires < ?`),
     page: reading(
       db,
-      `SELECT rowid, key, tag, type, expires, bytes, sum FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${rowsOfPage}`
+      `SELECT rowid, key, tag, type, expires, bytes, network, sum FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${rowsOfPage}`
     ),
     deleteRow: db.prepare(`DELETE FROM ${table} WHERE rowid = ?`)
   })
@@ -252,11 +257,12 @@ export class StateFile {
     const found = statements.page.all(from)
     const rows: Array<Row> = []
     const damaged: Array<SQLInputValue> = []
-    for (const { bytes, expires, key, rowid, sum, tag, type } of found) {
+    for (const { bytes, expires, key, network, rowid, sum, tag, type } of found) {
       // A damaged file may hold anything anywhere.
       const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
-        isEqual(sum, sumOf(key, tag, `${type} ${expires}`, bytes))
-      if (isWhole) rows.push({ key: toHex(key), bytes })
+        (network === null || typeof network === "string") &&
+        isEqual(sum, sumOf(key, tag, factsOf(type, expires, network), bytes))
+      if (isWhole) rows.push({ key: toHex(key), bytes, network: network ?? undefined })
       else damaged.push(rowid)
     }
     return {
@@ -334,12 +340,13 @@ export class StateFile {
     const { statements } = this
     switch (step._tag) {
       case "Put": {
-        const { bytes, expires, replaces, type } = step
+        const { bytes, expires, network = null, replaces, type } = step
         const key = fromHex(step.key)
         const tag = fromHex(step.tag)
         const table = statements[step.table]
         if (replaces !== undefined) table.delete.run(key, fromHex(replaces))
-        table.put.run(key, tag, type, expires, bytes, sumOf(key, tag, `${type} ${expires}`, bytes))
+        const sum = sumOf(key, tag, factsOf(type, expires, network), bytes)
+        table.put.run(key, tag, type, expires, bytes, network, sum)
         return
       }
       case "Delete":
@@ -363,6 +370,10 @@ export class StateFile {
     this.statements.dropSeen.run(now - sightingMillis)
   }
 }
+
+/** What a row says beside its bytes, as its checksum covers it. */
+const factsOf = (type: SQLOutputValue, expires: SQLOutputValue, network: string | null): string =>
+  network === null ? `${type} ${expires}` : `${type} ${expires} ${network}`
 
 const selectFact = "SELECT value, sum FROM fact WHERE name = ?"
 

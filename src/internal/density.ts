@@ -1,0 +1,72 @@
+/**
+ * Whether the nodes closest to a key are closer than chance allows. Ids cost
+ * nothing but computing, so an attacker can grind some that surround a key; in
+ * a network of known size that shows (Sridhar et al., Content Censorship in the
+ * InterPlanetary File System, NDSS 2024).
+ *
+ * @since 0.1.0
+ */
+import * as NodeId from "../NodeId.ts"
+
+/** The size of the network is an estimate: this many times as many nodes are no surprise. */
+const slack = 4
+
+/** Below this probability it is no chance. */
+const threshold = 1e-6
+
+/** Fewer nodes than this may stand together by chance. */
+const fewest = 4
+
+/**
+ * The distance of an id from the key, as a share of the whole key space.
+ *
+ * @internal
+ */
+export const distance = (key: NodeId.NodeId, id: NodeId.NodeId): number => {
+  const bits = NodeId.commonPrefixLength(key, id)
+  if (bits > 20) return 2 ** -bits
+  return ((NodeId.prefix(key) ^ NodeId.prefix(id)) >>> 0) / 2 ** 32
+}
+
+/**
+ * Whether the nodes, nearest first, surround the key in a network of about
+ * `size` nodes.
+ *
+ * @internal
+ */
+export const isSurrounded = (key: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, size: number): boolean =>
+  size > 0 && ids.some((id, i) => i + 1 >= fewest && atLeast(i + 1, slack * size * distance(key, id)) < threshold)
+
+/** The probability of `count` or more in a Poisson distribution with this mean. */
+const atLeast = (count: number, mean: number): number => {
+  let below = 0
+  let term = Math.exp(-mean)
+  for (let i = 0; i < count; i++) {
+    below += term
+    term *= mean / (i + 1)
+  }
+  return 1 - below
+}
+
+/**
+ * The share of the key space around a key in which `wanted` nodes of a network
+ * of `size` are to be expected.
+ *
+ * @internal
+ */
+export const radius = (wanted: number, size: number): number => Math.min(1, wanted / size)
+
+/** Points looked up to find the nodes of a region. */
+const points = 5
+
+/**
+ * Points that lie apart in the region around the key: each on the other side of
+ * one of the bits in which nodes of the region differ from the key. Nodes that
+ * are ground to the key are close to none of them.
+ *
+ * @internal
+ */
+export const pointsAround = (key: NodeId.NodeId, radius: number): ReadonlyArray<NodeId.NodeId> => {
+  const depth = Math.max(0, Math.floor(-Math.log2(radius)))
+  return Array.from({ length: points }, (_, i) => NodeId.flip(key, depth + i))
+}

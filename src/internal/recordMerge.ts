@@ -1,0 +1,73 @@
+/**
+ * The merge of records from many holders: a last-writer-wins register for each
+ * slot. It is commutative, associative and idempotent, so replicas that saw the
+ * same records in different orders agree (Shapiro et al., Conflict-free
+ * Replicated Data Types, 2011).
+ *
+ * @since 0.1.0
+ */
+import * as Record from "../Record.ts"
+import * as Hex from "./hex.ts"
+import { sha256Hex } from "./sha256.ts"
+
+/**
+ * The slot of a record among those of its category at its key. A slot holds one
+ * record, the newest.
+ *
+ * @internal
+ */
+export const slotOf = (category: Record.Category, record: Record.SignedRecord): string => {
+  switch (category) {
+    case "sovereign":
+      return `${record.address}${record.type}`
+    case "topic":
+      return Hex.encode(record.publicKey)
+    case "mailbox":
+      return `${Hex.encode(record.publicKey)}${record.type}/${sha256Hex(record.payload)}`
+  }
+}
+
+/**
+ * Records a reader merges at most: beyond them new slots are ignored. A key has
+ * at most 16 holders with 158 records each.
+ */
+const maxRecords = 4096
+
+const nameOf = (record: Record.SignedRecord): string => {
+  const category = Record.category(record.type)
+  return `${category} ${slotOf(category, record)}`
+}
+
+/**
+ * The records of one key as a reader collects them. All times are Unix seconds.
+ *
+ * @internal
+ */
+export class RecordMerge {
+  private readonly slots = new Map<string, Record.SignedRecord>()
+
+  /** How many slots hold a record, expired ones included. */
+  get size(): number {
+    return this.slots.size
+  }
+
+  /** Takes a record that is newer than what its slot holds; returns whether it was. */
+  put(record: Record.SignedRecord): boolean {
+    const slot = nameOf(record)
+    const held = this.slots.get(slot)
+    if (held === undefined ? this.slots.size >= maxRecords : !Record.isNewer(record, held)) return false
+    this.slots.set(slot, record)
+    return true
+  }
+
+  /** What the slot of a record holds. */
+  newest(record: Record.SignedRecord): Record.SignedRecord | undefined {
+    return this.slots.get(nameOf(record))
+  }
+
+  /** The live records, by slot in the order in which the slots were first filled; drops those that expired. */
+  live(now: number): Array<Record.SignedRecord> {
+    for (const [slot, { expiresAt }] of this.slots) if (expiresAt < now) this.slots.delete(slot)
+    return Array.from(this.slots.values())
+  }
+}

@@ -1,0 +1,71 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import { distance, isSurrounded, pointsAround, radius } from "../../src/internal/density.ts"
+import { sha256Hex } from "../../src/internal/sha256.ts"
+import * as NodeId from "../../src/NodeId.ts"
+
+const idOf = (text: string) => sha256Hex(new TextEncoder().encode(text)) as NodeId.NodeId
+
+/** The 16 closest of some ids. */
+const closest = (key: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>) =>
+  ids.toSorted((a, b) => NodeId.compareDistance(key, a, b)).slice(0, 16)
+
+const network = (name: string, size: number) => Array.from({ length: size }, (_, i) => idOf(`${name} ${i}`))
+
+/** Ids that share `bits` leading bits with the key. */
+const ground = (key: NodeId.NodeId, bits: number, count: number) =>
+  Array.from({ length: count }, (_, i) => {
+    const id = BigInt(`0x${idOf(`ground ${i}`)}`) >> BigInt(bits)
+    const prefix = BigInt(`0x${key}`) >> BigInt(256 - bits) << BigInt(256 - bits)
+    return (prefix | id).toString(16).padStart(64, "0") as NodeId.NodeId
+  })
+
+describe("isSurrounded", () => {
+  it("is never said of nodes that stand by chance, though the size is off by half or double", () => {
+    fc.assert(
+      fc.property(fc.string(), fc.constantFrom(20, 150, 1000), fc.constantFrom(0.5, 1, 2), (name, size, error) => {
+        const key = idOf(`key ${name}`)
+        const ids = closest(key, network(name, size)).filter(({ length }) => length > 0)
+        assert.isFalse(isSurrounded(key, ids, size * error))
+      }),
+      { numRuns: 60 }
+    )
+  })
+
+  it("is said of 20 ids that were ground to 12 bits of the key in a network of 150", () => {
+    fc.assert(
+      fc.property(fc.string(), (name) => {
+        const key = idOf(`key ${name}`)
+        assert.isTrue(isSurrounded(key, closest(key, [...network(name, 150), ...ground(key, 12, 20)]), 150))
+      }),
+      { numRuns: 30 }
+    )
+  })
+
+  it("is not said where the size of the network is not known", () => {
+    const key = idOf("key")
+    assert.isFalse(isSurrounded(key, ground(key, 40, 20), 0))
+  })
+})
+
+describe("pointsAround", () => {
+  it("lie within the region, and apart from ids that were ground to the key", () => {
+    const key = idOf("key")
+    const around = radius(24, 1000)
+    const points = pointsAround(key, around)
+    assert.isAbove(points.length, 3)
+    for (const point of points) {
+      assert.isAtMost(distance(key, point), 2 * around)
+      for (const id of ground(key, 12, 20)) assert.isAbove(distance(point, id), distance(key, id))
+    }
+    assert.strictEqual(new Set(points).size, points.length)
+  })
+
+  it("are those whose closest nodes are the region's: nearly all of it is found", () => {
+    const [key, ids] = [idOf("key"), network("n", 1000)]
+    const around = radius(24, 1000)
+    const found = new Set(pointsAround(key, around).flatMap((point) => closest(point, ids)))
+    const region = ids.filter((id) => distance(key, id) <= around)
+    assert.isAtLeast(region.filter((id) => found.has(id)).length, region.length - 2)
+  })
+})
