@@ -209,8 +209,9 @@ export class Dht extends Context.Service<Dht, {
    */
   readonly resolveAll: Query.Query["Service"]["resolveAll"]
   /**
-   * Who published under a topic, or under any of several: one offer for each
-   * address. Fails where nobody did, or none is what the filter asks for.
+   * Who published under a topic; of several topics, who published under each of
+   * them, with one offer per topic. The result says how complete it is. Fails
+   * where there are no offers, or none is what the filter asks for.
    *
    * @example
    * ```ts
@@ -219,7 +220,7 @@ export class Dht extends Context.Service<Dht, {
    *
    * const translators = Effect.gen(function*() {
    *   const dht = yield* Dht.Dht
-   *   const offers = yield* dht.discover("translate", { protocols: ["a2a", "http"], tags: ["de"] })
+   *   const { offers } = yield* dht.discover("translate", { protocols: ["a2a", "http"], tags: ["de"] })
    *   for (const { address, name } of offers) yield* Effect.log(`${name}: ${Address.format(address)}`)
    * }).pipe(
    *   Effect.catchTag("NoMatchingRecords", () => Effect.log("Nobody translates")),

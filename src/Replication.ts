@@ -42,7 +42,6 @@ import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import { Store } from "./Store.ts"
-import * as Topic from "./Topic.ts"
 
 /**
  * How many nodes shall hold a copy.
@@ -513,12 +512,6 @@ const make = Effect.gen(function*() {
         return renew(job, over)
       }
     }
-    // Anybody can leave a record of ours under the key of another topic, where no reader looks at it.
-    if (!belongs(key, held)) {
-      if (by === "Store") set.refused(contact.id, now, { stable: false })
-      else set.lost(contact.id, now)
-      return
-    }
     set.superseded(contact.id, now)
     edition.supersededBy = held
     yield* Effect.ignore(local.put(key, held))
@@ -749,13 +742,6 @@ const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
 
 /** Nobody signs the same twice but for the same record. */
 const isSame = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
-
-/** Whether readers of the key look at the record. */
-const belongs = (key: NodeId, { payload, type }: Record.SignedRecord): boolean => {
-  if (type !== Record.RecordType.topic) return true
-  const decoded = Topic.decode(payload)
-  return Result.isSuccess(decoded) && Topic.belongsTo(decoded.success, key)
-}
 
 /**
  * Replication by the lookups of this node; jobs of an earlier run go on.

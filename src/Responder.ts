@@ -83,23 +83,24 @@ const k = 16
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 
 /** What became of a record that somebody wants stored. */
-type Outcome = "Stored" | "AlreadyHad" | "Unwanted" | "Invalid" | "Full"
+type Outcome = "Stored" | "AlreadyHad" | "Superseded" | "Unwanted" | "Invalid" | "Full"
 
 /** What version 0.2 has no reason for is against our policy, which it does not try again soon. */
 const reasons: { readonly [outcome in Outcome]: StoreReason } = {
   Stored: 0,
   AlreadyHad: 0,
+  Superseded: 0,
   Unwanted: storeReason.policy,
   Invalid: storeReason.invalid,
   Full: storeReason.policy
 }
 
-const outcomeOf = (admission: Admission): Outcome => {
+const outcomeOf = (record: Record.SignedRecord, admission: Admission): Outcome => {
   switch (admission._tag) {
     case "Stored":
       return "Stored"
     case "Stale":
-      return "AlreadyHad"
+      return digest(admission.held) === digest(record) ? "AlreadyHad" : "Superseded"
     case "Full":
       return "Full"
     case "Refused":
@@ -139,10 +140,12 @@ const make = Effect.gen(function*() {
   /** What the first version understands is all that is said to whoever has not shown a later one. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
     const isLater = health.core.version(to.id, now) === "later"
+    const isHeld = outcome === "AlreadyHad" || isLater && outcome === "Superseded"
     return {
       _tag: "StoreResponse",
-      stored: outcome === "Stored" || outcome === "AlreadyHad",
-      alreadyHad: isLater && outcome === "AlreadyHad",
+      // That another record is held cannot be told from a copy without key 2.
+      stored: outcome === "Stored" || isHeld,
+      alreadyHad: isLater && isHeld,
       reason: outcome === "Full" && health.core.has(to.id, Features.Bit.paging)
         ? storeReason.full
         : isLater
@@ -214,7 +217,7 @@ const make = Effect.gen(function*() {
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
           admit(request, from, now, prove, (admission) => {
-            const outcome = outcomeOf(admission)
+            const outcome = outcomeOf(record, admission)
             if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
             refuse(outcome, () => refusalOf(admission))
           })

@@ -21,12 +21,11 @@ import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import { Crypto } from "./Crypto.ts"
 import { type InvalidDelegation, InvalidRecord, type RecordExpired, type StaleRecord } from "./DhtError.ts"
+import { placementFault } from "./internal/placement.ts"
 import { RecordSet } from "./internal/recordSet.ts"
-import * as Mailbox from "./Mailbox.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
-import * as Topic from "./Topic.ts"
 
 /**
  * The record is held, and was not before.
@@ -176,9 +175,10 @@ export class Store extends Context.Service<Store, {
     record: Record.SignedRecord
   ) => Effect.Effect<void, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
   /**
-   * All checks of `put` but that the record is newer, for records that are only
-   * passed on; `now` is in Unix seconds. Returns the key where the record may be
-   * kept.
+   * All checks of a record that a peer shows but that it is newer, for records
+   * that are only passed on: those of `put`, and that a topic or mailbox record is
+   * at the key that its payload names. `now` is in Unix seconds. Returns the key
+   * where the record may be kept.
    */
   readonly vet: (
     key: NodeId.NodeId | undefined,
@@ -228,26 +228,6 @@ export class Store extends Context.Service<Store, {
    */
   readonly core: RecordSet
 }>()("effect-dht/Store") {}
-
-/**
- * What is wrong with the key of a record whose payload names one. Otherwise one
- * signature would do for records at any number of keys, where no reader wants
- * them.
- */
-const placeFault = (key: NodeId.NodeId, { address, payload, type }: Record.SignedRecord): string | undefined => {
-  switch (type) {
-    case Record.RecordType.topic: {
-      const topic = Topic.decode(payload)
-      return Result.isSuccess(topic) && Topic.belongsTo(topic.success, key) ? undefined : "it is of another topic"
-    }
-    case Record.RecordType.mailbox: {
-      const note = Mailbox.decode(payload)
-      if (Result.isFailure(note)) return note.failure.message
-      if (note.success.sender !== address) return "the note is by another sender"
-      return NodeId.fromAddress(note.success.recipient) === key ? undefined : "the note is to another recipient"
-    }
-  }
-}
 
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
@@ -343,24 +323,30 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     )
   })
 
-  const vet: Store["Service"]["vet"] = (given, record, now) => {
+  const verify: Store["Service"]["vet"] = (given, record, now) => {
     const verified = Record.verify(record, { crypto, now })
     return Result.isFailure(verified) ? Result.fail(verified.failure) : place(given, record, now)
   }
+
+  const vet: Store["Service"]["vet"] = (given, record, now) =>
+    Result.flatMap(verify(given, record, now), (key) => {
+      const reason = placementFault(key, record)
+      return reason === undefined ? Result.succeed(key) : Result.fail(new InvalidRecord({ reason }))
+    })
 
   const admit: Store["Service"]["admit"] = (given, record, now, network) => {
     const fault = Record.fault(record, now)
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
     const key = place(given, record, now)
     if (Result.isFailure(key)) return { _tag: "Refused", reason: key.failure }
-    const misplaced = placeFault(key.success, record)
+    const misplaced = placementFault(key.success, record)
     if (misplaced !== undefined) return { _tag: "Refused", reason: { _tag: "InvalidRecord", reason: misplaced } }
     return merge(key.success, record, now, network)
   }
 
   const put: Store["Service"]["put"] = Effect.fnUntraced(function*(given, record) {
     const now = yield* seconds
-    const key = yield* Effect.fromResult(vet(given, record, now))
+    const key = yield* Effect.fromResult(verify(given, record, now))
     const verdict = merge(key, record, now)
     if (verdict._tag === "Stale") return yield* Record.stale(record, verdict.held)
   })

@@ -19,8 +19,8 @@ describe("Features", () => {
     assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
   })
 
-  it("says of a node that it understands v0.2, and of a client that it is one", () => {
-    assert.strictEqual(Features.own({ client: false }), 1)
-    assert.strictEqual(Features.own({ client: true }), 3)
+  it("says of a node that it understands v0.2 and paging, and of a client that it is one", () => {
+    assert.strictEqual(Features.own({ client: false }), 5)
+    assert.strictEqual(Features.own({ client: true }), 7)
   })
 })

@@ -61,7 +61,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
-        const finding = yield* start(world.query.findRecords(target))
+        const finding = yield* start(world.query.findRecords(target, { quorum: 1 }))
         yield* underWay(world)
         yield* world.puppets[0].answer(() => found(offer("target", "owner")))
         assert.strictEqual((yield* Fiber.join(finding)).length, 1)
@@ -157,7 +157,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       Effect.gen(function*() {
         const world = yield* setUp(now)
         const racing = yield* start(
-          Effect.raceFirst(world.query.findNode(target), world.query.findRecords(target))
+          Effect.raceFirst(world.query.findNode(target), world.query.findRecords(target, { quorum: 1 }))
         )
         yield* underWay(world)
         while (racing.pollUnsafe() === undefined) {

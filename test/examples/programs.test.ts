@@ -64,7 +64,7 @@ describe.concurrent("examples", () => {
         yield* ann.type("hello Bob")
         yield* bob.prints(/^Ann: hello Bob\n/m)
         yield* bob.type("x".repeat(400))
-        yield* bob.prints(/^Not sent: .* at most 512/m)
+        yield* bob.prints(/^Not sent: .* at most 389/m)
         yield* bob.hangUp
         assert.deepStrictEqual(yield* bob.ended, { code: 0, error: "" })
 

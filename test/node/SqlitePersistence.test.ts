@@ -204,7 +204,7 @@ describe("SqlitePersistence", () => {
         })
       )
       const { result } = yield* on(directory, kept)
-      assert.deepStrictEqual(result.records, [entryOf(0), entryOf(1)])
+      assert.deepStrictEqual(result.records, [storedOf(0), storedOf(1)])
     }))
 
   describe("keeps state in memory only, says why once, and leaves alone what is there", () => {
