@@ -32,8 +32,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "forgets to drop a pending call on interrupt",
     file: "internal/requests.ts",
-    text: "return () => this.forget(question)",
-    replacement: "return () => {}",
+    text: `"it was not waited for any longer")
+      this.forget(question)`,
+    replacement: `"it was not waited for any longer")`,
     property: "NothingIsLeft",
     world: "interrupted"
   },
@@ -88,8 +89,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "stores what is wrongly signed",
     file: "Responder.ts",
-    text: `valid ? outcomeOf(store.admit(key, record, seconds)) : "Invalid"`,
-    replacement: "outcomeOf(store.admit(key, record, seconds))",
+    text: `if (!valid) return refuse("Invalid", () => "its signature is bad")`,
+    replacement: "",
     property: "RecordsAreGood",
     world: "forgery"
   },
