@@ -70,7 +70,12 @@ export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
  * @category models
  * @since 0.1.0
  */
-export type Change = { readonly _tag: "Appeared" | "Changed" | "Gone"; readonly offer: Offer }
+export interface Change {
+  readonly _tag: "Appeared" | "Changed" | "Gone"
+  readonly offer: Offer
+  /** How much of what holders have was read when they were last asked. */
+  readonly completeness: Completeness
+}
 
 /**
  * Finds the offers under topics.
@@ -127,10 +132,10 @@ const make = Effect.gen(function*() {
     watch.records(key, Record.RecordType.topic).pipe(
       Stream.mapAccum(
         (): ReadonlyMap<string, Offer> => new Map(),
-        (before, records) => {
+        (before, { completeness, records }) => {
           const offers = read(key, records).filter((offer) => Topic.matches(offer, filter))
           const after = new Map(offers.map((offer) => [signerOf(offer), offer]))
-          return [after, changes(before, after)]
+          return [after, changes(before, after).map((change) => ({ ...change, completeness }))]
         }
       )
     )
@@ -174,8 +179,11 @@ const both = (a: Completeness, b: Completeness): Completeness => ({
 /** A topic has one slot for each signing key. */
 const signerOf = ({ record }: Offer): string => Hex.encode(record.publicKey)
 
-const changes = (before: ReadonlyMap<string, Offer>, after: ReadonlyMap<string, Offer>): Array<Change> => {
-  const found: Array<Change> = []
+const changes = (
+  before: ReadonlyMap<string, Offer>,
+  after: ReadonlyMap<string, Offer>
+): Array<Omit<Change, "completeness">> => {
+  const found: Array<Omit<Change, "completeness">> = []
   for (const [signer, offer] of after) {
     const known = before.get(signer)
     if (known === undefined) found.push({ _tag: "Appeared", offer })

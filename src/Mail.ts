@@ -64,6 +64,17 @@ export interface Letters {
 }
 
 /**
+ * A message as it arrives, and how much of what the network holds had been read
+ * when the holders were last asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Arrival extends Letter {
+  readonly completeness: Completeness
+}
+
+/**
  * Writes to other addresses, and reads what was written to the node's own.
  *
  * @example
@@ -111,7 +122,7 @@ export class Mail extends Context.Service<Mail, {
    */
   readonly read: Effect.Effect<Letters>
   /** Every message to us once: those that the network holds, then each as it arrives. */
-  readonly messages: Stream.Stream<Letter>
+  readonly messages: Stream.Stream<Arrival>
 }>()("effect-dht/Mail") {}
 
 /** Letters that are remembered so that each is delivered once: many times what a mailbox holds. */
@@ -221,11 +232,11 @@ const make = Effect.gen(function*() {
   const messages = watch.records(mailbox, Record.RecordType.mailbox).pipe(
     Stream.mapAccum(
       () => new RecencyMap<string, true>(rememberedLetters),
-      (seen, records) => {
+      (seen, { completeness, records }) => {
         // What was delivered is not even decrypted again.
         const fresh = records.filter(({ payload }) => seen.get(sha256Hex(payload)) === undefined)
         for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)
-        return [seen, open(fresh)]
+        return [seen, open(fresh).map((letter): Arrival => ({ ...letter, completeness }))]
       }
     )
   )

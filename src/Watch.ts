@@ -14,10 +14,22 @@ import * as Stream from "effect/Stream"
 import { Interests } from "./Interests.ts"
 import { RecordMerge } from "./internal/recordMerge.ts"
 import type { NodeId } from "./NodeId.ts"
-import { Query } from "./Query.ts"
+import { type Completeness, Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Store } from "./Store.ts"
 import { isStanding } from "./Withdrawal.ts"
+
+/**
+ * The live records of a key that were not withdrawn, and how complete they were
+ * when the holders were last asked; all zeros before they have answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  readonly records: ReadonlyArray<SignedRecord>
+  readonly completeness: Completeness
+}
 
 /**
  * Streams of what is stored at a key.
@@ -27,10 +39,10 @@ import { isStanding } from "./Withdrawal.ts"
  */
 export class Watch extends Context.Service<Watch, {
   /**
-   * All live records of a key and type (0: any) that were not withdrawn, now and
-   * whenever they change, until the stream ends. A slow reader misses versions, never the last.
+   * The records of a key and type (0: any), now and whenever they change, until
+   * the stream ends. A slow reader misses versions, never the last.
    */
-  readonly records: (key: NodeId, type: number) => Stream.Stream<ReadonlyArray<SignedRecord>>
+  readonly records: (key: NodeId, type: number) => Stream.Stream<Snapshot>
 }>()("effect-dht/Watch") {}
 
 /** Pause before the holders are asked again, right after something changed. */
@@ -49,6 +61,7 @@ const make = Effect.gen(function*() {
       Effect.gen(function*() {
         const known = new RecordMerge()
         let shown: ReadonlyArray<SignedRecord> | undefined
+        let completeness: Completeness = { answered: 0, holders: 0, seen: 0, held: 0 }
 
         const live = Effect.map(Clock.currentTimeMillis, (millis) => known.live(Math.floor(millis / 1000)))
 
@@ -59,7 +72,7 @@ const make = Effect.gen(function*() {
             const standing = (yield* live).filter(isStanding)
             if (shown !== undefined && sameRecords(shown, standing)) return false
             shown = standing
-            Queue.offerUnsafe(queue, standing)
+            Queue.offerUnsafe(queue, { records: standing, completeness })
             return true
           })
 
@@ -79,6 +92,7 @@ const make = Effect.gen(function*() {
         let pause = minPauseMillis
         while (true) {
           const walked = yield* query.walk(key, { type, subscribe: true, known: yield* live })
+          completeness = walked.completeness
           const changed = yield* learn(walked.records)
           pause = changed ? minPauseMillis : Math.min(pause * 2, maxPauseMillis)
           yield* Effect.sleep(pause)

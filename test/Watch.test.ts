@@ -54,6 +54,11 @@ describe("watching a topic", () => {
 
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual(names().slice(3), ["Gone Ann"])
+      // Each says how much of what the holders have was read by then.
+      for (const { completeness } of said) {
+        assert.isAbove(completeness.holders, 0)
+        assert.strictEqual(completeness.seen, completeness.held)
+      }
     }).pipe(onNetwork))
 
   it.effect("hears of a new offer at once where the holders can push", () =>
