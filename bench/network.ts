@@ -113,7 +113,7 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
     for (let i = 0; i < operations; i++) {
       const target = NodeId.fromTopic(`target ${i}`)
       const asker = pick(i)
-      const { exit, millis } = yield* timed(Context.get(nodes[asker], Query).walk(target))
+      const { exit, millis } = yield* timed(Context.get(nodes[asker], Query).lookup(target))
       if (!Exit.isSuccess(exit)) continue
       findNode.millis.push(millis)
       findNode.requests.push(exit.value.trace.length)

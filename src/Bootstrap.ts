@@ -112,7 +112,7 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 }>()("effect-dht/Bootstrap") {}
 
 /** What a bootstrap address is given to answer. */
-const seedPatience = { attempts: 8, deadline: 10_000 }
+const seedOptions = { attempts: 8, deadline: 10_000 }
 
 /** Pauses before the network is looked at again after joining, each half as long to half as long again. */
 const settlePausesMillis = [2000, 5000]
@@ -215,13 +215,13 @@ const make = Effect.gen(function*() {
 
   /**
    * Those of a far part whom we only heard of: they know that part, and whoever
-   * answers is no longer hearsay. It is as far from our neighbours as from us,
+   * answers is no longer unverified. It is as far from our neighbours as from us,
    * so where we heard of nobody, they may have.
    */
   const knowing = (bucket: number): ReadonlyArray<Contact> =>
     routing.core.bucketLength(bucket) === 0
       ? routing.core.nearest(identity.nodeId, maxAsked)
-      : routing.core.hearsay(bucket).slice(0, missing(bucket))
+      : routing.core.unverified(bucket).slice(0, missing(bucket))
 
   /** The buckets that our neighbours are not all of: those beyond them, and that of the farthest. */
   const farBuckets = (neighbours: ReadonlyArray<Contact>): ReadonlyArray<number> => {
@@ -243,7 +243,7 @@ const make = Effect.gen(function*() {
       rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
     )
     if (Result.isFailure(answer)) {
-      // Hearsay that is silent makes room for other hearsay.
+      // An unverified contact that is silent makes room for another.
       if (routing.core.verifiedAt(peer.id) === undefined) routing.core.remove(peer.id)
       return
     }
@@ -268,7 +268,7 @@ const make = Effect.gen(function*() {
 
   /** Succeeds with the node at an address, unless that is ourselves. */
   const pingOther = (address: SocketAddress.SocketAddress) =>
-    rpc.request(address, { _tag: "Ping", address: identity.address }, seedPatience).pipe(
+    rpc.request(address, { _tag: "Ping", address: identity.address }, seedOptions).pipe(
       Effect.flatMap(({ from }) => isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed(from)),
       Effect.mapError((error) => ({ address, error }))
     )
@@ -402,7 +402,7 @@ const make = Effect.gen(function*() {
     const strange = resolved.flat().filter((address) => !known.has(SocketAddress.key(address)))
     if (strange.length === 0) return
     const address = strange[visits++ % strange.length]
-    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probePatience(health)))
+    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probeOptions(health)))
   }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
 
   const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {

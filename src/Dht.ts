@@ -17,7 +17,6 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
-import * as Alarms from "./Alarms.ts"
 import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
@@ -25,8 +24,8 @@ import type { Crypto } from "./Crypto.ts"
 import type { InvalidTopic } from "./DhtError.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
-import * as Interests from "./Interests.ts"
 import * as Mail from "./Mail.ts"
+import * as Maintenance from "./Maintenance.ts"
 import type { Host } from "./NameResolver.ts"
 import * as NodeEvents from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -48,11 +47,12 @@ import * as SeenPeers from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as Store from "./Store.ts"
 import * as Subscribers from "./Subscribers.ts"
+import * as Timers from "./Timers.ts"
 import type * as Topic from "./Topic.ts"
 import { Transport } from "./Transport.ts"
-import * as Upkeep from "./Upkeep.ts"
 import type { Verifier } from "./Verifier.ts"
 import * as Watch from "./Watch.ts"
+import * as WatchedKeys from "./WatchedKeys.ts"
 
 /**
  * Who answered a ping.
@@ -466,11 +466,11 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
  */
 export type Services =
   | Dht
-  | Alarms.Alarms
+  | Timers.Timers
   | Announce.Announce
   | Bootstrap.Bootstrap
   | Discovery.Discovery
-  | Interests.Interests
+  | WatchedKeys.WatchedKeys
   | Mail.Mail
   | NodeEvents.NodeEvents
   | NodeSettings.NodeSettings
@@ -560,9 +560,9 @@ const storeLayer = (options: Options) =>
  */
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
   const state = Layer.mergeAll(
-    Alarms.layer,
+    Timers.layer,
     NodeSettings.layer(options),
-    Interests.layer,
+    WatchedKeys.layer,
     PeerHealth.layer(),
     Reachability.layer(options),
     Layer.provideMerge(storeLayer(options), Routing.layer()),
@@ -570,7 +570,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Subscribers.layer
   )
   return Layer.effect(Dht, make(options)).pipe(
-    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Upkeep.layer)),
+    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Maintenance.layer)),
     Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer, Watch.layer)),
     Layer.provideMerge(Replication.layer),
     Layer.provideMerge(Query.layer),

@@ -70,11 +70,11 @@ export const instruments = {
     unit: "{request}",
     description: "Our requests that wait for an answer"
   },
-  "dht.query.duration": { kind: "histogram", unit: "s", description: "Walks through the network" },
+  "dht.query.duration": { kind: "histogram", unit: "s", description: "Lookups through the network" },
   "dht.query.requests": {
     kind: "histogram",
     unit: "{request}",
-    description: "Requests that a walk through the network made"
+    description: "Requests that a lookup through the network made"
   },
   "dht.routing.contacts": { kind: "gauge", unit: "{contact}", description: "Contacts in the routing table" },
   "dht.routing.verified": {

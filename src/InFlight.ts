@@ -5,14 +5,14 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { Alarms } from "./Alarms.ts"
-import { Event } from "./internal/eventQueue.ts"
+import { Timer } from "./internal/timerQueue.ts"
+import type { Timers } from "./Timers.ts"
 
 interface Question {
   giveUp: () => void
 }
 
-class Alarm extends Event {
+class CallbackTimer extends Timer {
   private readonly ring: () => void
 
   constructor(ring: () => void) {
@@ -29,13 +29,13 @@ class Alarm extends Event {
  * @internal
  */
 export class InFlight<A> {
-  private readonly alarms: Alarms["Service"]
+  private readonly timers: Timers["Service"]
   private readonly underWay = new Set<Question>()
   private outcomes: Array<A> = []
   private onOutcome: (() => void) | undefined = undefined
 
-  constructor(alarms: Alarms["Service"]) {
-    this.alarms = alarms
+  constructor(timers: Timers["Service"]) {
+    this.timers = timers
   }
 
   /** Asks; `ask` says what came of it once, and returns how to give up. */
@@ -56,15 +56,15 @@ export class InFlight<A> {
       if (this.outcomes.length > 0) return resume(Effect.succeed(this.takeAll()))
       const stop = () => {
         this.onOutcome = undefined
-        this.alarms.cancel(alarm)
+        this.timers.cancel(timer)
       }
       const go = () => {
         stop()
         resume(Effect.succeed(this.takeAll()))
       }
-      const alarm = new Alarm(go)
+      const timer = new CallbackTimer(go)
       this.onOutcome = go
-      if (until !== undefined) this.alarms.set(alarm, until)
+      if (until !== undefined) this.timers.set(timer, until)
       return Effect.sync(stop)
     })
   }

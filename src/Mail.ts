@@ -224,7 +224,7 @@ const make = Effect.gen(function*() {
     return letters.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
   }
 
-  const read = query.walk(mailbox, { type: Record.RecordType.mailbox }).pipe(
+  const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
     Effect.map(({ completeness, records }) => ({ letters: open(records), completeness })),
     Effect.withSpan("Mail.read")
   )

@@ -79,7 +79,7 @@ export const layerTable = (table: Readonly<Record<string, ReadonlyArray<string>>
 export const maxAddresses = 8
 
 /** A lookup that takes longer has failed. */
-const patience = "10 seconds"
+const timeout = "10 seconds"
 
 /**
  * The addresses of a host, in the order in which to try them: the families
@@ -102,7 +102,7 @@ export const addressesOf = Effect.fnUntraced(function*(
   }
   const { lookup } = yield* NameResolver
   const found = yield* lookup(host).pipe(
-    Effect.timeoutOrElse({ duration: patience, orElse: () => fail(`the name service did not answer in ${patience}`) }),
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => fail(`the name service did not answer in ${timeout}`) }),
     Effect.tapError(({ reason }) => told("Name not resolved", { name: host, reason })),
     Effect.tap((found) => told("Name resolved", { name: host, addresses: found.join() }))
   )

@@ -34,7 +34,7 @@ export interface QueryStep {
   readonly contact: Contact
   /** Who told of the contact; undefined for one of our own. */
   readonly learnedFrom: NodeId | undefined
-  /** 0 for a contact of our own, one more than its teacher's for a learned one. */
+  /** 0 for a contact of our own, one more than its referrer's for a learned one. */
   readonly depth: number
   /** Leading bits that the contact's id shares with the target. */
   readonly commonPrefixLength: number

@@ -17,7 +17,7 @@ import { Store } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 
 /** What a subscriber is given to acknowledge. */
-const patience = { attempts: 3, deadline: "2 seconds" } as const
+const requestOptions = { attempts: 3, deadline: "2 seconds" } as const
 
 /** Pushes under way at the same time; what is beyond is not pushed, and found by asking. */
 const maxPushing = 256
@@ -32,7 +32,7 @@ const make = Effect.gen(function*() {
     // The acknowledgement has to come from where the subscription came from;
     // who sends it is of no matter.
     const { host, port } = subscriber
-    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, patience)
+    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, requestOptions)
     if (body.subscribe) subscribers.core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)
   }, (pushed) => Effect.ignore(pushed))
 

@@ -1,5 +1,5 @@
 /**
- * Questions to the network: walks from the closest known nodes to the closest
+ * Questions to the network: lookups from the closest known nodes to the closest
  * there are, after Kademlia (Maymounkov and Mazières, 2002).
  *
  * Which node to ask next, and when to stop, is decided by a state machine;
@@ -19,7 +19,6 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
-import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Features from "./Features.ts"
@@ -42,6 +41,7 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
+import { Timers } from "./Timers.ts"
 import * as Withdrawal from "./Withdrawal.ts"
 
 /**
@@ -79,7 +79,7 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
 }
 
 /**
- * One request of a walk. Times are milliseconds on a clock of their own, which
+ * One request of a lookup. Times are milliseconds on a clock of their own, which
  * nobody sets.
  *
  * @category models
@@ -87,7 +87,7 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
  */
 export interface Step {
   readonly contact: Contact
-  /** Unanswered: the walk ended first. */
+  /** Unanswered: the lookup ended first. */
   readonly outcome: "Answered" | "Failed" | "Unanswered"
   readonly askedAt: number
   /** When it was answered or given up. */
@@ -97,7 +97,7 @@ export interface Step {
   readonly commonPrefixLength: number
   /** Who told of the contact; undefined for one of our own. */
   readonly learnedFrom: NodeId.NodeId | undefined
-  /** 0 for a contact of our own, one more than its teacher's for a learned one. */
+  /** 0 for a contact of our own, one more than its referrer's for a learned one. */
   readonly depth: number
   /** Nodes closer to the target than itself that it told us of. */
   readonly closerNodes: number
@@ -136,13 +136,13 @@ export interface Everything {
 }
 
 /**
- * What a walk brought.
+ * What a lookup brought.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Walked {
-  /** The 16 closest live nodes, nearest first; fewer when the walk ended early. */
+export interface LookupResult {
+  /** The 16 closest live nodes, nearest first; fewer when the lookup ended early. */
   readonly closest: ReadonlyArray<Contact>
   /** The valid records that nodes returned, merged with our own: the newest of each slot, withdrawals included. */
   readonly records: ReadonlyArray<Record.SignedRecord>
@@ -171,7 +171,7 @@ export interface FindOptions {
 }
 
 /**
- * What a walk looks for at its target.
+ * What a lookup looks for at its target.
  *
  * @category models
  * @since 0.1.0
@@ -179,7 +179,7 @@ export interface FindOptions {
 export interface Find {
   /** 0 for any. */
   readonly type: number
-  /** Ends the walk once so many nodes have returned a record; otherwise all of the closest are asked. */
+  /** Ends the lookup once so many nodes have returned a record; otherwise all of the closest are asked. */
   readonly quorum?: number | undefined
   /** Asks the holders to tell us of what is stored there next, within a minute. */
   readonly subscribe?: boolean | undefined
@@ -279,8 +279,8 @@ export class Query extends Context.Service<Query, {
     address: Address
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
   /**
-   * The walk itself: without `find` it asks for nodes only. `watch` is told what
-   * happens to this walk, at once, and must not throw.
+   * The lookup itself: without `find` it asks for nodes only. `watch` is told what
+   * happens to this lookup, at once, and must not throw.
    *
    * @example
    * ```ts
@@ -290,25 +290,29 @@ export class Query extends Context.Service<Query, {
    * const traced = (target: NodeId.NodeId) =>
    *   Effect.gen(function*() {
    *     const query = yield* Query.Query
-   *     const { trace } = yield* query.walk(target, undefined, (event) => {
+   *     const { trace } = yield* query.lookup(target, undefined, (event) => {
    *       if (event._tag === "QueryStepped") console.log(event.step.outcome, event.step.contact.host)
    *     })
    *     return trace.map(({ contact, outcome }) => `${contact.id}: ${outcome}`)
    *   })
    * ```
    */
-  readonly walk: (target: NodeId.NodeId, find?: Find, watch?: (event: QueryEvent) => void) => Effect.Effect<Walked>
+  readonly lookup: (
+    target: NodeId.NodeId,
+    find?: Find,
+    watch?: (event: QueryEvent) => void
+  ) => Effect.Effect<LookupResult>
 }>()("effect-dht/Query") {}
 
-/** What a walk gives one peer at most. */
+/** What a lookup gives one peer at most. */
 const deadline = 2000
 
 /** So long, in milliseconds, that a busy process reads what it was sent. */
 const turnMillis = 1
 
-/** Contacts of our own table that a walk may begin with, and how many whoever they are. */
+/** Contacts of our own table that a lookup may begin with, and how many whoever they are. */
 const seeds = 32
-const hearsaySeeds = 16
+const unverifiedSeeds = 16
 
 /** How many of the nearest nodes must return a record, unless the caller says. */
 const defaultQuorum = 3
@@ -322,7 +326,7 @@ const regionNodes = 24
 /** Nodes of a region that are asked beside the closest. */
 const maxRegion = 48
 
-/** Holders that are given a newer version than they returned, after one walk. */
+/** Holders that are given a newer version than they returned, after one lookup. */
 const maxHealed = 8
 
 /** What came of asking one peer; no answer if it failed. */
@@ -338,7 +342,7 @@ interface Answer {
   readonly listed: ReadonlyArray<Message.RecordDigest>
 }
 
-/** What a walk for records has read so far. */
+/** What a lookup for records has read so far. */
 class Reading {
   readonly found = new RecordMerge()
   readonly collection = new Collection()
@@ -366,11 +370,11 @@ const make = Effect.gen(function*() {
   const reachability = yield* Reachability
   const store = yield* Store
   const clock = yield* Clock.Clock
-  const alarms = yield* Alarms
+  const timers = yield* Timers
   const events = yield* NodeEvents
 
   /** Whoever is silent for longer than loss explains is not waited for. */
-  const patience = () => ({ attempts: health.core.attempts(), deadline, hasty: true })
+  const requestOptions = () => ({ attempts: health.core.attempts(), deadline, failFast: true })
 
   const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
 
@@ -388,7 +392,7 @@ const make = Effect.gen(function*() {
     done: (outcome: Outcome) => void
   ): () => void =>
     find === undefined
-      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, patience(), (result) =>
+      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, requestOptions(), (result) =>
         done({
           contact,
           answer: Result.isSuccess(result)
@@ -398,7 +402,7 @@ const make = Effect.gen(function*() {
       : rpc.requestUnsafe(
         contact,
         { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
-        patience(),
+        requestOptions(),
         (result) => done({ contact, answer: Result.isSuccess(result) ? answerOf(result.success.body) : undefined })
       )
 
@@ -412,20 +416,20 @@ const make = Effect.gen(function*() {
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
-  const walk: Query["Service"]["walk"] = Effect.fn("Query.walk")(function*(target, find, watch) {
-    const inFlight = new InFlight<Outcome>(alarms)
+  const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(target, find, watch) {
+    const inFlight = new InFlight<Outcome>(timers)
     const kind = find === undefined ? "FindNode" : "FindValue"
-    const ongoing = events.core.query({ kind, target, type: find?.type }, alarms.now(), watch)
+    const ongoing = events.core.query({ kind, target, type: find?.type }, timers.now(), watch)
     return yield* Effect.ensuring(
-      walkWith(inFlight, ongoing, target, find),
+      lookUpWith(inFlight, ongoing, target, find),
       Effect.sync(() => {
         inFlight.giveUp()
-        ongoing.over(alarms.now())
+        ongoing.over(timers.now())
       })
     )
   })
 
-  const walkWith = Effect.fnUntraced(function*(
+  const lookUpWith = Effect.fnUntraced(function*(
     inFlight: InFlight<Outcome>,
     ongoing: OngoingQuery,
     target: NodeId.NodeId,
@@ -447,8 +451,8 @@ const make = Effect.gen(function*() {
     })
     ongoing.follow(lookup)
     const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
-    // Hearsay could be one liar's, and must not take the places of those we met.
-    for (const contact of [...known, ...routing.core.nearest(target, hearsaySeeds)]) {
+    // Unverified contacts could be all of one liar, and must not take the places of verified ones.
+    for (const contact of [...known, ...routing.core.nearest(target, unverifiedSeeds)]) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
 
@@ -458,7 +462,7 @@ const make = Effect.gen(function*() {
     }
 
     while (true) {
-      const now = alarms.now()
+      const now = timers.now()
       const step = lookup.poll(now)
       if (step._tag === "Done") break
       if (step._tag === "Ask") {
@@ -475,7 +479,7 @@ const make = Effect.gen(function*() {
       }
       for (const { answer, contact } of batch) {
         if (answer === undefined) {
-          lookup.failed(contact.id, alarms.now())
+          lookup.failed(contact.id, timers.now())
           ongoing.stepped(contact.id)
           continue
         }
@@ -483,7 +487,7 @@ const make = Effect.gen(function*() {
         const holdsRecord = read(reading, target, find, contact, answer)
         for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
-        lookup.answered(contact.id, alarms.now(), {
+        lookup.answered(contact.id, timers.now(), {
           nodes,
           holdsRecord,
           isClient: health.core.has(contact.id, Features.Bit.client)
@@ -499,7 +503,7 @@ const make = Effect.gen(function*() {
       if (find.quorum === undefined) yield* collect(reading, target, find)
       heal(reading, target)
     }
-    const walked: Walked = {
+    const result: LookupResult = {
       closest,
       records: reading.found.live(nowSeconds()),
       completeness: reading.completeness,
@@ -509,10 +513,10 @@ const make = Effect.gen(function*() {
         return lookup.trace
       }
     }
-    ongoing.done(walked)
+    ongoing.done(result)
     yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": lookup.requests })
-    yield* showRequests(walked)
-    return walked
+    yield* showRequests(result)
+    return result
   })
 
   /** Takes the records of an answer that are valid; returns whether there are any. */
@@ -547,13 +551,13 @@ const make = Effect.gen(function*() {
       readonly records: ReadonlyArray<Record.SignedRecord> | undefined
     }
     const { collection } = reading
-    const inFlight = new InFlight<Fetched>(alarms)
+    const inFlight = new InFlight<Fetched>(timers)
     const fetch = ({ digests, holder }: Extract<ReturnType<typeof collection.poll>, { _tag: "Fetch" }>) =>
       inFlight.start((done) =>
         rpc.requestUnsafe(
           holder,
           { _tag: "FindValue", target, recordType: find.type, subscribe: false, wanted: digests },
-          patience(),
+          requestOptions(),
           (result) =>
             done({
               holder,
@@ -600,13 +604,13 @@ const make = Effect.gen(function*() {
   /** Live nodes around a surrounded key, nearest first, without those given. */
   const regionOf = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>, size: number) {
     const radius = Density.radius(regionNodes, size)
-    const walks = yield* Effect.forEach(
+    const lookups = yield* Effect.forEach(
       Density.pointsAround(target, radius),
-      (point) => walk(point),
+      (point) => lookUp(point),
       { concurrency: "unbounded" }
     )
     const known = new Set(closest.map(({ id }) => id))
-    const found = new Map(walks.flatMap((walked) => walked.closest).map((contact) => [contact.id, contact]))
+    const found = new Map(lookups.flatMap((result) => result.closest).map((contact) => [contact.id, contact]))
     return Array.from(found.values())
       .filter(({ id }) => !known.has(id) && Density.distance(target, id) <= radius)
       .sort((a, b) => NodeId.compareDistance(target, a.id, b.id))
@@ -635,19 +639,19 @@ const make = Effect.gen(function*() {
   })
 
   const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
-    const { closest, isSurrounded } = yield* walk(target)
+    const { closest, isSurrounded } = yield* lookUp(target)
     return { closest, isSurrounded, region: isSurrounded ? yield* regionOf(target, closest, networkSize()) : [] }
   })
 
   /** A span for each request, as if each had been made by a fiber of its own. */
-  const showRequests = Effect.fnUntraced(function*(walked: Walked) {
+  const showRequests = Effect.fnUntraced(function*(result: LookupResult) {
     if (!(yield* References.TracerEnabled)) return
     const parent = yield* Effect.option(Effect.currentSpan)
     if (Option.isNone(parent)) return
     const tracer = yield* Effect.tracer
-    const [time, now] = [clock.currentTimeNanosUnsafe(), alarms.now()]
+    const [time, now] = [clock.currentTimeNanosUnsafe(), timers.now()]
     const nanosAt = (at: number) => time - BigInt(Math.round((now - at) * 1e6))
-    for (const { askedAt, contact, endedAt, outcome } of walked.trace) {
+    for (const { askedAt, contact, endedAt, outcome } of result.trace) {
       const span = tracer.span({
         name: "Rpc.request",
         parent,
@@ -675,16 +679,16 @@ const make = Effect.gen(function*() {
       const own = store.core.getOwn(target, type, nowSeconds()).filter(Withdrawal.isStanding)
       if (Arr.isReadonlyArrayNonEmpty(own)) return own
     }
-    const { trace, ...walked } = yield* walk(target, { type, quorum: options?.quorum ?? defaultQuorum })
-    const records = walked.records.filter(Withdrawal.isStanding)
+    const { trace, ...result } = yield* lookUp(target, { type, quorum: options?.quorum ?? defaultQuorum })
+    const records = result.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
   })
 
   const readAll = Effect.fn("Query.readAll")(function*(target: NodeId.NodeId, type = 0) {
-    const { completeness, trace, ...walked } = yield* walk(target, { type })
-    const records = walked.records.filter(Withdrawal.isStanding)
+    const { completeness, trace, ...result } = yield* lookUp(target, { type })
+    const records = result.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? { records, completeness }
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
@@ -705,9 +709,9 @@ const make = Effect.gen(function*() {
 
   const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {
     const target = NodeId.fromAddress(address)
-    const walks = yield* Effect.forEach(named, (type) => walk(target, { type }), { concurrency: "unbounded" })
+    const lookups = yield* Effect.forEach(named, (type) => lookUp(target, { type }), { concurrency: "unbounded" })
     const newest = new Map<number, Record.SignedRecord>()
-    for (const record of walks.flatMap(({ records }) => records)) {
+    for (const record of lookups.flatMap(({ records }) => records)) {
       if (record.address !== address || Record.category(record.type) !== "sovereign") continue
       const known = newest.get(record.type)
       if (known === undefined || Record.isNewer(record, known)) newest.set(record.type, record)
@@ -715,18 +719,18 @@ const make = Effect.gen(function*() {
     const records = Array.from(newest.values()).sort((a, b) => a.type - b.type)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
-      : yield* new NoMatchingRecords({ target, type: 0, answered: answeredOf(walks[0].trace) })
+      : yield* new NoMatchingRecords({ target, type: 0, answered: answeredOf(lookups[0].trace) })
   })
 
   return Query.of({
-    findNode: (target) => Effect.map(walk(target), ({ closest }) => closest),
+    findNode: (target) => Effect.map(lookUp(target), ({ closest }) => closest),
     neighbourhood,
     findRecords,
     readAll,
     aggregateRecords: (target, type) => Effect.map(readAll(target, type), ({ records }) => records),
     resolve,
     resolveAll,
-    walk
+    lookup: lookUp
   })
 })
 
@@ -741,5 +745,5 @@ const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) =
 export const layer: Layer.Layer<
   Query,
   never,
-  Alarms | NodeEvents | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
+  Timers | NodeEvents | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
 > = Layer.effect(Query, make)

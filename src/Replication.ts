@@ -152,7 +152,7 @@ export interface Recall {
  * @category models
  * @since 0.1.0
  */
-export interface Tended {
+export interface ReplicatedRecord {
   readonly key: NodeId
   readonly record: Record.SignedRecord
   /** Nearest first. */
@@ -186,7 +186,7 @@ export interface Summary {
 }
 
 /**
- * Where a record is in the order of {@link TendedPage}.
+ * Where a record is in the order of {@link ReplicatedPage}.
  *
  * @category models
  * @since 0.1.0
@@ -204,8 +204,8 @@ export interface Place {
  * @category models
  * @since 0.1.0
  */
-export interface TendedPage {
-  readonly tended: ReadonlyArray<Tended>
+export interface ReplicatedPage {
+  readonly replicated: ReadonlyArray<ReplicatedRecord>
   /** What the next part comes after, if there is more. */
   readonly next: Place | undefined
 }
@@ -234,20 +234,20 @@ export class Replication extends Context.Service<Replication, {
   /** Stops looking after all that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** All that is looked after now. */
-  readonly tended: Effect.Effect<ReadonlyArray<Tended>>
+  readonly replicated: Effect.Effect<ReadonlyArray<ReplicatedRecord>>
   /** The same in figures. */
   readonly summary: Effect.Effect<Summary>
   /** At most `limit` of what is looked after, that with the fewest copies first. */
   readonly page: (
     options: { readonly limit: number; readonly after?: Place | undefined }
-  ) => Effect.Effect<TendedPage>
+  ) => Effect.Effect<ReplicatedPage>
 }>()("effect-dht/Replication") {}
 
 /** Nodes that may be asked to hold a copy: Kademlia's K. */
 const candidates = 16
 
 /** What one node is given to take a copy, or to show it. */
-const patience = { attempts: 6, deadline: 5000 }
+const requestOptions = { attempts: 6, deadline: 5000 }
 
 /** Jobs that are looked at without a pause. */
 const jobsAtOnce = 1024
@@ -354,7 +354,7 @@ const make = Effect.gen(function*() {
         subscribe: false,
         publisher: filters ? record.address : undefined
       },
-      { ...patience, maintenance: true }
+      { ...requestOptions, maintenance: true }
     )
     const slot = slotAt(key, record)
     const records = Request.recordsOf(body)
@@ -375,15 +375,15 @@ const make = Effect.gen(function*() {
 
   const store = Effect.fnUntraced(function*(peer: Contact, job: Job, record: Record.SignedRecord) {
     const { key } = job
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, patience)
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions)
     if (body.stored && !body.alreadyHad) return "Stored"
-    // A reason is a later version's: that its policy is against the record is
+    // A reason is v0.2's: that its policy is against the record is
     // for good, that the record is invalid may be for a clock, ours or its own.
     if (body.reason === Message.storeReason.policy) return "Unwanted"
     if (body.reason === Message.storeReason.full) return "Full"
     if (body.reason !== 0) return "Refused"
     // It says that it holds an equal record or a newer one, and a newer one is
-    // no copy of ours. The first version says no more than false, whatever the
+    // no copy of ours. Version 0.1 says no more than false, whatever the
     // reason.
     job.checking++
     const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => job.checking--))
@@ -397,7 +397,7 @@ const make = Effect.gen(function*() {
     if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
     // What has no room in an answer may be there. Given once more it is there
     // afterwards, unless it is refused for a reason.
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...patience, maintenance: true })
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...requestOptions, maintenance: true })
     return body.reason === 0 ? "Kept" : "Lost"
   })
 
@@ -675,7 +675,11 @@ const make = Effect.gen(function*() {
       return FiberMap.remove(fibers, slot)
     })
 
-  const tendedOf = ({ edition: { record }, key, set }: Job): Tended => ({ key, record, replicas: set.replicas })
+  const replicatedOf = ({ edition: { record }, key, set }: Job): ReplicatedRecord => ({
+    key,
+    record,
+    replicas: set.replicas
+  })
 
   /** The jobs of records that say something. */
   const standing = (): ReadonlyArray<Job> => Array.from(jobs.values()).filter(({ edition }) => !edition.isWithdrawal)
@@ -710,7 +714,7 @@ const make = Effect.gen(function*() {
     const shown = found.slice(0, limit)
     const last = shown.at(-1)
     return {
-      tended: shown.map(tendedOf),
+      replicated: shown.map(replicatedOf),
       next: last === undefined || shown.length === found.length
         ? undefined
         : { confirmed: enough(last), job: last.number }
@@ -731,7 +735,7 @@ const make = Effect.gen(function*() {
           { discard: true }
         )
       ),
-    tended: Effect.sync(() => standing().map(tendedOf)),
+    replicated: Effect.sync(() => standing().map(replicatedOf)),
     summary: Effect.sync(summary),
     page
   })

@@ -97,8 +97,8 @@ export interface Options {
   /** For all attempts together. */
   readonly deadline?: Duration.Input | undefined
   /** Gives up when the last attempt had its turn, and not at the deadline: for who has others to ask. */
-  readonly hasty?: boolean | undefined
-  /** A probe of upkeep: silence is no news, and does not count against the peer. */
+  readonly failFast?: boolean | undefined
+  /** A probe of maintenance: silence is no news, and does not count against the peer. */
   readonly maintenance?: boolean | undefined
 }
 

@@ -11,7 +11,6 @@ import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { Interests } from "./Interests.ts"
 import * as Answer from "./internal/answer.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
@@ -26,6 +25,7 @@ import { type Admission, Store, type Stored } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
+import { WatchedKeys } from "./WatchedKeys.ts"
 
 /**
  * A message of ours, where it goes, and the transaction it belongs to (40 hex
@@ -128,7 +128,7 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
   const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
-  const interests = yield* Interests
+  const watchedKeys = yield* WatchedKeys
   const subscribers = yield* Subscribers
   const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
@@ -137,18 +137,18 @@ const make = Effect.gen(function*() {
   const nodesFor = (target: NodeId.NodeId, requester: Contact, now: number) =>
     routing.core.answer(target, k, now, isBad, SocketAddress.scope(requester.host))
 
-  /** What the first version understands is all that is said to whoever has not shown a later one. */
+  /** What v0.1 understands is all that is said to whoever has not shown a later one. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
-    const isLater = health.core.version(to.id, now) === "later"
-    const isHeld = outcome === "AlreadyHad" || isLater && outcome === "Superseded"
+    const isV02 = health.core.version(to.id, now) === "v0.2"
+    const isHeld = outcome === "AlreadyHad" || isV02 && outcome === "Superseded"
     return {
       _tag: "StoreResponse",
       // That another record is held cannot be told from a copy without key 2.
       stored: outcome === "Stored" || isHeld,
-      alreadyHad: isLater && isHeld,
+      alreadyHad: isV02 && isHeld,
       reason: outcome === "Full" && health.core.has(to.id, Features.Bit.paging)
         ? storeReason.full
-        : isLater
+        : isV02
         ? reasons[outcome]
         : 0
     }
@@ -188,7 +188,7 @@ const make = Effect.gen(function*() {
         const { publisher, recordType, subscribe, target, wanted } = request
         const records = store.core.inTurn(target, recordType, Math.floor(now / 1000))
         if (subscribe) {
-          health.core.speaks(from.id, "later", now)
+          health.core.speaks(from.id, "v0.2", now)
           // Only a holder of the key hears of what is new there.
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
@@ -227,9 +227,9 @@ const make = Effect.gen(function*() {
 
       case "Push": {
         const { key, record } = request
-        health.core.speaks(from.id, "later", now)
-        if (!interests.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
-        interests.tell(key, record)
+        health.core.speaks(from.id, "v0.2", now)
+        if (!watchedKeys.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
+        watchedKeys.tell(key, record)
         return toSender({
           _tag: "PushAck",
           key,
@@ -272,7 +272,7 @@ export const layer: Layer.Layer<
   never,
   | NodeIdentity
   | NodeSettings
-  | Interests
+  | WatchedKeys
   | Store
   | Subscribers
   | Routing.Routing

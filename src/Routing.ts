@@ -30,7 +30,7 @@ export interface Entry {
   /** How many leading bits its id shares with ours, 0 to 255. */
   readonly bucket: number
   readonly contact: Contact
-  /** When it last sent or answered something itself, in Unix milliseconds; undefined for hearsay. */
+  /** When it last sent or answered something itself, in Unix milliseconds; undefined for an unverified one. */
   readonly verifiedAt: number | undefined
   /** When it came into the table, in Unix milliseconds. */
   readonly addedAt: number
@@ -88,7 +88,7 @@ export class Routing extends Context.Service<Routing, {
   readonly size: Effect.Effect<number>
   /** The contact with this id. */
   readonly get: (id: NodeId) => Effect.Effect<Option.Option<Contact>>
-  /** The `n` known contacts closest to `target`, the closest first; hearsay included. */
+  /** The `n` known contacts closest to `target`, the closest first; unverified contacts included. */
   readonly nearest: (target: NodeId, n: number) => Effect.Effect<ReadonlyArray<Contact>>
   /**
    * The `n` closest contacts that were heard from directly: first those heard
@@ -114,7 +114,7 @@ export class Routing extends Context.Service<Routing, {
    * always.
    */
   readonly isNearUnsafe: (key: NodeId) => boolean
-  /** The same as `networkSize` with all contacts that were ever heard from; hearsay counts only where nobody was. */
+  /** The same as `networkSize` with all contacts that were ever heard from; unverified ones count only where there are no others. */
   readonly networkSizeUnfiltered: Effect.Effect<number>
   /**
    * The table itself, for code that runs once per packet.

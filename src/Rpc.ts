@@ -19,7 +19,6 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { Alarms } from "./Alarms.ts"
 import type { Contact } from "./Contact.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
@@ -27,7 +26,7 @@ import * as Hex from "./internal/hex.ts"
 import { IdentityConflicts } from "./internal/identityConflicts.ts"
 import { unknownType } from "./internal/messageBody.ts"
 import * as internal from "./internal/refusal.ts"
-import { type Done, type NodesAnswer, type Question, Requests } from "./internal/requests.ts"
+import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./internal/requests.ts"
 import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -40,6 +39,7 @@ import { Responder } from "./Responder.ts"
 import * as Routing from "./Routing.ts"
 import { SeenPeers } from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { Timers } from "./Timers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import * as Transport from "./Transport.ts"
 import { Verifier } from "./Verifier.ts"
@@ -51,7 +51,7 @@ import { Verifier } from "./Verifier.ts"
  * @category constructors
  * @since 0.1.0
  */
-export const probePatience = (health: PeerHealth.PeerHealth["Service"]): Request.Options => ({
+export const probeOptions = (health: PeerHealth.PeerHealth["Service"]): Request.Options => ({
   attempts: health.core.attempts(),
   deadline: 3000
 })
@@ -173,7 +173,7 @@ const make = Effect.gen(function*() {
   const background = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(background)<never>()
 
-  const alarms = yield* Alarms
+  const timers = yield* Timers
   const { core: events } = yield* NodeEvents
   const transactionId = TransactionId.generator(random)
 
@@ -251,7 +251,7 @@ const make = Effect.gen(function*() {
 
   const requests = new Requests({
     own: identity.nodeId,
-    alarms,
+    timers,
     health: health.core,
     events,
     now: () => clock.currentTimeMillisUnsafe(),
@@ -269,9 +269,9 @@ const make = Effect.gen(function*() {
     if (!SocketAddress.isReachable(datagram.from)) return refuse(datagram, "unreachable")
     const frame = Message.frame(datagram.payload)
     if (typeof frame === "string") return refuse(datagram, "malformed", frame)
-    const question = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
+    const pending = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
     // What nobody awaits is not worth a signature check.
-    const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : question !== undefined
+    const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : pending !== undefined
     if (Message.isResponse(frame.type) && !isAwaited) {
       return refuse(datagram, requests.isOver(frame.transactionId) ? "late" : "unawaited")
     }
@@ -290,7 +290,7 @@ const make = Effect.gen(function*() {
         // The verifier may call from outside of any fiber, where a bug of ours
         // would end the process.
         try {
-          accept(message, datagram.from, question, now)
+          accept(message, datagram.from, pending, now)
         } catch (defect) {
           run(Effect.logError("A message could not be handled", defect))
         }
@@ -311,7 +311,7 @@ const make = Effect.gen(function*() {
   const accept = (
     message: Message.Message,
     from: SocketAddress.SocketAddress,
-    question: Question | undefined,
+    pending: PendingRequest | undefined,
     now: number
   ): void => {
     const contact: Contact = {
@@ -320,15 +320,15 @@ const make = Effect.gen(function*() {
       host: from.host,
       port: from.port
     }
-    const asked = question?.peer
+    const asked = pending?.peer
     const answered = asked !== undefined && from.host === asked.host && from.port === asked.port
-    if (contact.id === identity.nodeId) recognise(message, contact, question, now)
+    if (contact.id === identity.nodeId) recognise(message, contact, pending, now)
     else learn(contact, message.features, now, answered)
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
-    } else if (question === undefined) {
+    } else if (pending === undefined) {
       events.explain?.({ _tag: "RequestReceived", contact, request: body._tag })
       responder.answer(body, contact, now, (reply) => {
         if (reply.refusal !== undefined && events.explain !== undefined) {
@@ -338,7 +338,7 @@ const make = Effect.gen(function*() {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
       }, prove)
     } else {
-      requests.answered(question, message, contact, now)
+      requests.answered(pending, message, contact, now)
     }
   }
 
@@ -371,17 +371,17 @@ const make = Effect.gen(function*() {
   const recognise = (
     { body, transactionId }: Message.Message,
     from: Contact,
-    question: Question | undefined,
+    pending: PendingRequest | undefined,
     now: number
   ): void => {
-    if (question !== undefined) { if (!question.hasReturned) conflict(from, now) }
+    if (pending !== undefined) { if (!pending.hasReturned) conflict(from, now) }
     else if (body._tag !== "NatProbeEcho" && !requests.returned(transactionId)) challenge(from, "Signed", now)
   }
 
   /** Asks whether another node has our identity at an address: `recognise` sees the answer. */
   const challenge = ({ host, port }: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): void => {
     if (!conflicts.shouldAsk({ host, port }, reason, now)) return
-    requests.ask({ id: identity.nodeId, host, port }, ping, { ...probePatience(health), maintenance: true }, () => {})
+    requests.ask({ id: identity.nodeId, host, port }, ping, { ...probeOptions(health), maintenance: true }, () => {})
   }
 
   const conflict = ({ host, port }: SocketAddress.SocketAddress, now: number): void => {
@@ -401,12 +401,12 @@ const make = Effect.gen(function*() {
 
   const confirmMove = (contact: Contact): void => {
     moving.add(contact.id)
-    requests.ask(contact, ping, probePatience(health), () => moving.delete(contact.id))
+    requests.ask(contact, ping, probeOptions(health), () => moving.delete(contact.id))
   }
 
   /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
   const probe = (oldest: Contact): void => {
-    requests.ask(oldest, ping, probePatience(health), (result) => {
+    requests.ask(oldest, ping, probeOptions(health), (result) => {
       routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
     })
   }
@@ -415,7 +415,7 @@ const make = Effect.gen(function*() {
   const prove = (contact: Contact, done: (isProved: boolean) => void): void => {
     if (proving.has(contact.id) || proving.size >= maxProving) return done(false)
     proving.add(contact.id)
-    requests.ask(contact, ping, probePatience(health), (result) => {
+    requests.ask(contact, ping, probeOptions(health), (result) => {
       proving.delete(contact.id)
       done(Result.isSuccess(result))
     })
@@ -426,7 +426,7 @@ const make = Effect.gen(function*() {
   // --- What is asked -----------------------------------------------------------
 
   const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) =>
-    // Only an answer of the question's type reaches it.
+    // Only an answer of the request's type reaches it.
     requests.ask(peer, body, options, done as Done)
 
   const request: Rpc["Service"]["request"] = (peer, body, options) =>
@@ -510,7 +510,7 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   Rpc,
   never,
-  | Alarms
+  | Timers
   | NodeEvents
   | NodeIdentity
   | NodeSettings

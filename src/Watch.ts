@@ -11,12 +11,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { Interests } from "./Interests.ts"
 import { RecordMerge } from "./internal/recordMerge.ts"
 import type { NodeId } from "./NodeId.ts"
 import { type Completeness, Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Store } from "./Store.ts"
+import { WatchedKeys } from "./WatchedKeys.ts"
 import { isStanding } from "./Withdrawal.ts"
 
 /**
@@ -53,7 +53,7 @@ const maxPauseMillis = 50_000
 
 const make = Effect.gen(function*() {
   const query = yield* Query
-  const interests = yield* Interests
+  const watchedKeys = yield* WatchedKeys
   const store = yield* Store
 
   const records: Watch["Service"]["records"] = (key, type) =>
@@ -77,7 +77,7 @@ const make = Effect.gen(function*() {
           })
 
         const pushed = yield* Queue.dropping<SignedRecord>(maxPushed)
-        yield* interests.watch(key, (record) => Queue.offerUnsafe(pushed, record))
+        yield* watchedKeys.watch(key, (record) => Queue.offerUnsafe(pushed, record))
         yield* Queue.takeAll(pushed).pipe(Effect.flatMap(learn), Effect.forever, Effect.forkScoped)
 
         // What is stored here was not pushed: who stores it is not told.
@@ -91,9 +91,9 @@ const make = Effect.gen(function*() {
 
         let pause = minPauseMillis
         while (true) {
-          const walked = yield* query.walk(key, { type, subscribe: true, known: yield* live })
-          completeness = walked.completeness
-          const changed = yield* learn(walked.records)
+          const result = yield* query.lookup(key, { type, subscribe: true, known: yield* live })
+          completeness = result.completeness
+          const changed = yield* learn(result.records)
           pause = changed ? minPauseMillis : Math.min(pause * 2, maxPauseMillis)
           yield* Effect.sleep(pause)
         }
@@ -117,4 +117,4 @@ const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Watch, never, Query | Interests | Store> = Layer.effect(Watch, make)
+export const layer: Layer.Layer<Watch, never, Query | WatchedKeys | Store> = Layer.effect(Watch, make)

@@ -243,7 +243,7 @@ describe("addresses to remember", () => {
       assert.deepStrictEqual(yield* dht.bootstrapCandidates(0), [])
     }).pipe(onNetwork))
 
-  it.effect("are not those that only asked us, nor hearsay", () =>
+  it.effect("are not those that only asked us, nor unverified contacts", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       yield* dht.setPassive(true)

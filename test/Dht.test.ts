@@ -546,7 +546,7 @@ describe("Dht", () => {
     Effect.gen(function*() {
       const nodes = yield* build(20)
       const target = NodeId.fromTopic("target")
-      const { closest, trace } = yield* Context.get(nodes[0], Query.Query).walk(target)
+      const { closest, trace } = yield* Context.get(nodes[0], Query.Query).lookup(target)
       assert.isTrue(trace.every(({ outcome }) => outcome === "Answered"))
       assert.isAtLeast(trace.length, closest.length)
       assert.includeMembers(trace.map(({ contact }) => contact.id), ids(closest))

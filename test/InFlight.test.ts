@@ -2,15 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import * as Alarms from "../src/Alarms.ts"
 import { InFlight } from "../src/InFlight.ts"
+import * as Timers from "../src/Timers.ts"
 import * as alive from "./utils/alive.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 /** Questions by name: the test says what comes of them, and sees which were given up. */
 const setUp = Effect.gen(function*() {
-  const inFlight = new InFlight<string>(yield* Alarms.Alarms)
+  const inFlight = new InFlight<string>(yield* Timers.Timers)
   const asked = new Map<string, (outcome: string) => void>()
   const givenUp: Array<string> = []
   return {
@@ -26,11 +26,11 @@ const setUp = Effect.gen(function*() {
   }
 })
 
-const withAlarms = Effect.provide(Alarms.layer)
+const withTimers = Effect.provide(Timers.layer)
 
-/** How many sleep for alarms, of all that a test starts. */
-const countingSleeps = <A, E>(test: (sleeps: () => number) => Effect.Effect<A, E, Alarms.Alarms>) =>
-  alive.counting((now) => withAlarms(test(() => now().sleeps)))
+/** How many sleep for timers, of all that a test starts. */
+const countingSleeps = <A, E>(test: (sleeps: () => number) => Effect.Effect<A, E, Timers.Timers>) =>
+  alive.counting((now) => withTimers(test(() => now().sleeps)))
 
 describe("InFlight", () => {
   describe("take", () => {
@@ -44,9 +44,9 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* Fiber.join(taking), ["c", "a"])
         done("b")
         assert.deepStrictEqual(yield* inFlight.take(undefined), ["b"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
-    it.effect("sets no alarm for what is there already", () =>
+    it.effect("sets no timer for what is there already", () =>
       countingSleeps((sleeps) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
@@ -66,7 +66,7 @@ describe("InFlight", () => {
         assert.isUndefined(taking.pollUnsafe())
         done("a")
         assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("returns what comes on the spot when it is asked", () =>
       Effect.gen(function*() {
@@ -82,7 +82,7 @@ describe("InFlight", () => {
           return () => {}
         })
         assert.deepStrictEqual(yield* Fiber.join(taking), ["at once again"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("returns none at the given time, and not before", () =>
       Effect.gen(function*() {
@@ -95,7 +95,7 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
         done("a")
         assert.deepStrictEqual(yield* inFlight.take(200), ["a"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("returns none at once when the given time is past", () =>
       Effect.gen(function*() {
@@ -106,9 +106,9 @@ describe("InFlight", () => {
         yield* TestClock.adjust(0)
         assert.deepStrictEqual(taking.pollUnsafe()?._tag, "Success")
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
-    it.effect("leaves no alarm when an outcome comes in time", () =>
+    it.effect("leaves no timer when an outcome comes in time", () =>
       countingSleeps((sleeps) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
@@ -126,7 +126,7 @@ describe("InFlight", () => {
         })
       ))
 
-    it.effect("leaves no alarm and loses no outcome when it is interrupted", () =>
+    it.effect("leaves no timer and loses no outcome when it is interrupted", () =>
       countingSleeps((sleeps) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
@@ -152,7 +152,7 @@ describe("InFlight", () => {
         done("a")
         assert.deepStrictEqual(inFlight.takeAll(), ["b", "a"])
         assert.deepStrictEqual(inFlight.takeAll(), [])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
   })
 
   describe("giveUp", () => {
@@ -167,7 +167,7 @@ describe("InFlight", () => {
         ask("d")
         inFlight.giveUp()
         assert.deepStrictEqual(givenUp, ["a", "b", "c", "d"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("does not give up what something came of, taken or not", () =>
       Effect.gen(function*() {
@@ -182,7 +182,7 @@ describe("InFlight", () => {
         })
         inFlight.giveUp()
         assert.deepStrictEqual(givenUp, ["under way"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("wakes nobody: whoever takes then waits until the given time", () =>
       Effect.gen(function*() {
@@ -194,6 +194,6 @@ describe("InFlight", () => {
         assert.isUndefined(taking.pollUnsafe())
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
   })
 })

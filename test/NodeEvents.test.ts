@@ -86,7 +86,7 @@ describe("NodeEvents", () => {
       const nodes = yield* network.build(4)
       const [a, b] = nodes
       const events = yield* heard(a)
-      const { trace } = yield* Context.get(a, Query.Query).walk(network.dht(b).nodeId)
+      const { trace } = yield* Context.get(a, Query.Query).lookup(network.dht(b).nodeId)
       const told = events.filter(({ _tag }) => _tag.startsWith("Query"))
       assert.strictEqual(told[0]._tag, "QueryStarted")
       const ended = told.at(-1)
@@ -129,13 +129,13 @@ describe("NodeEvents", () => {
       assert.strictEqual(ended?._tag === "QueryEnded" ? ended.trace.outcome : undefined, "GivenUp")
     }).pipe(onNetwork))
 
-  it.effect("tells one walk to who watches it, where nobody listens", () =>
+  it.effect("tells one lookup to who watches it, where nobody listens", () =>
     Effect.gen(function*() {
       const [a, b] = yield* network.build(3)
       const events: Array<NodeEvents.QueryEvent> = []
       const query = Context.get(a, Query.Query)
-      yield* query.walk(network.dht(b).nodeId, { type: 0 }, (event) => events.push(event))
-      yield* query.walk(network.dht(b).nodeId)
+      yield* query.lookup(network.dht(b).nodeId, { type: 0 }, (event) => events.push(event))
+      yield* query.lookup(network.dht(b).nodeId)
       const started = events.filter(({ _tag }) => _tag === "QueryStarted")
       assert.strictEqual(started.length, 1)
       assert.strictEqual(events.at(-1)?._tag, "QueryEnded")

@@ -31,7 +31,7 @@ describe("a holder of a key", () => {
     const peer = yield* network.puppet("peer", network.socketOf(60))
     const put = (record: Record.SignedRecord) =>
       Effect.andThen(Effect.orDie(Context.get(node, Store).put(key, record)), moment)
-    yield* put(offer("topic", "first"))
+    yield* put(offer("topic", "v0.1"))
     const heard = yield* serve(peer, (body) => {
       const said = body._tag === "Push" ? ack(body.record) : "Silence"
       return body._tag !== "Push" || said === "Silence"
@@ -280,6 +280,6 @@ describe("a node that is pushed to", () => {
       const { core } = Context.get(node, PeerHealth.PeerHealth)
       assert.isUndefined(core.version(peer.id, network.now * 1000))
       yield* push(offer("topic", "somebody"))
-      assert.strictEqual(core.version(peer.id, network.now * 1000), "later")
+      assert.strictEqual(core.version(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 })

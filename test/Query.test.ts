@@ -69,14 +69,14 @@ describe("walking", () => {
   it.effect("asks those that others name, and finds only those that answer", () =>
     Effect.gen(function*() {
       const { dht, table } = yield* setUp
-      const [near, teacher] = yield* puppetsAt(sockets(2))
+      const [near, referrer] = yield* puppetsAt(sockets(2))
       const silent = yield* network.puppet("silent", network.socketOf(70))
-      yield* dht.addContact(teacher)
-      yield* serve(teacher, () => names([near, silent]))
+      yield* dht.addContact(referrer)
+      yield* serve(referrer, () => names([near, silent]))
       const heard = yield* serve(near, helpful(near))
-      assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [near.id, teacher.id])
+      assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [near.id, referrer.id])
       assert.isNotEmpty(heard)
-      // What was only heard of is hearsay; who answered is not.
+      // What was only heard of is unverified; what answered is not.
       assert.isDefined(table.verifiedAt(near.id))
       assert.isUndefined(table.verifiedAt(silent.id))
     }).pipe(onNetwork))
@@ -85,12 +85,12 @@ describe("walking", () => {
     Effect.gen(function*() {
       const { dht, node, query, table } = yield* setUp
       const self = network.contactOf(node)
-      const [teacher] = yield* puppetsAt(sockets(1))
-      yield* dht.addContact(teacher)
-      yield* serve(teacher, () => names([{ ...self, ...network.socketOf(70) }, self]))
-      const { closest, trace } = yield* finish(query.walk(self.id))
-      assert.deepStrictEqual(ids(closest), [teacher.id])
-      assert.deepStrictEqual(trace.map(({ contact }) => contact.id), [teacher.id])
+      const [referrer] = yield* puppetsAt(sockets(1))
+      yield* dht.addContact(referrer)
+      yield* serve(referrer, () => names([{ ...self, ...network.socketOf(70) }, self]))
+      const { closest, trace } = yield* finish(query.lookup(self.id))
+      assert.deepStrictEqual(ids(closest), [referrer.id])
+      assert.deepStrictEqual(trace.map(({ contact }) => contact.id), [referrer.id])
       assert.isFalse(table.contains(self.id))
     }).pipe(onNetwork))
 
@@ -178,13 +178,13 @@ describe("walking", () => {
   it.effect("tells of each request whom it asked, what came of it, how long it took and what it brought", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
-      const [near, teacher, silent] = yield* puppetsAt(sockets(3))
-      for (const contact of [teacher, silent]) yield* dht.addContact(contact)
-      yield* serve(teacher, () => names([near]))
+      const [near, referrer, silent] = yield* puppetsAt(sockets(3))
+      for (const contact of [referrer, silent]) yield* dht.addContact(contact)
+      yield* serve(referrer, () => names([near]))
       yield* serve(near, helpful(near))
-      const { trace } = yield* finish(query.walk(target))
+      const { trace } = yield* finish(query.lookup(target))
       const step = (contact: Contact) => trace.find(({ contact: { id } }) => id === contact.id)
-      assert.deepInclude(step(teacher), { outcome: "Answered", depth: 0, closerNodes: 1 })
+      assert.deepInclude(step(referrer), { outcome: "Answered", depth: 0, closerNodes: 1 })
       assert.deepInclude(step(near), {
         outcome: "Answered",
         depth: 1,
@@ -250,7 +250,7 @@ describe("a liar", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("that names nobody closer does not keep the walk going", () =>
+  it.effect("that names nobody closer does not keep the lookup going", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const puppets = yield* puppetsAt(sockets(18))
@@ -261,12 +261,12 @@ describe("a liar", () => {
         yield* serve(puppet, () => names(farther.slice(10 * i, 10 * i + 10)))
         yield* dht.addContact(puppet)
       }
-      const { closest, trace } = yield* finish(query.walk(target))
+      const { closest, trace } = yield* finish(query.lookup(target))
       assert.deepStrictEqual(ids(closest), ids(puppets).slice(0, 16))
       assert.isTrue(trace.every(({ contact }) => ids(puppets).includes(contact.id)))
     }).pipe(onNetwork))
 
-  it.effect("costs a walk at most 128 requests, with however many others", () =>
+  it.effect("costs a lookup at most 128 requests, with however many others", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const liars = yield* puppetsAt(sockets(30))
@@ -275,7 +275,7 @@ describe("a liar", () => {
         yield* dht.addContact(liar)
         yield* serve(liar, () => names(fakes.slice(10 * i, 10 * i + 10)))
       }
-      const { closest, trace } = yield* finish(query.walk(target))
+      const { closest, trace } = yield* finish(query.lookup(target))
       assert.isAtMost(trace.length, 128)
       assert.isTrue(closest.every(({ id }) => ids(liars).includes(id)))
     }).pipe(onNetwork))
@@ -353,9 +353,9 @@ describe("finding records", () => {
   it.effect("goes on with the nodes of an answer that comes without a record", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
-      const [holder, teacher] = yield* puppetsAt(sockets(2))
-      yield* dht.addContact(teacher)
-      yield* serve(teacher, () => ({ ...found(), nodes: [holder] }) as Message.Body)
+      const [holder, referrer] = yield* puppetsAt(sockets(2))
+      yield* dht.addContact(referrer)
+      yield* serve(referrer, () => ({ ...found(), nodes: [holder] }) as Message.Body)
       yield* serve(holder, () => found(offer("target", "ann")))
       assert.strictEqual((yield* finish(dht.findRecords(target))).length, 1)
     }).pipe(onNetwork))

@@ -91,7 +91,7 @@ describe("Replication", () => {
       yield* network.dht(node).publishEndpoint({ endpoints: [], ttl: 60 })
       yield* TestClock.adjust("1 hour")
       const asked = Effect.map(Context.get(node, Rpc.Rpc).traffic, ({ completed }) => completed)
-      // Upkeep goes on, and is the same for a node that never published.
+      // Maintenance goes on, and is the same for a node that never published.
       const idle = Effect.map(Context.get(nodes[1].node, Rpc.Rpc).traffic, ({ completed }) => completed)
       const before = [yield* asked, yield* idle]
       yield* TestClock.adjust("2 hours")

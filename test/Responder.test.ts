@@ -68,7 +68,7 @@ describe("Responder", () => {
       })
     }).pipe(onNetwork))
 
-  it.effect("answers FIND_NODE with contacts that it heard from, and not with hearsay", () =>
+  it.effect("answers FIND_NODE with contacts that it heard from, and not with unverified contacts", () =>
     Effect.gen(function*() {
       const { ask, node, peer } = yield* setUp
       const named = (name: string) => {
@@ -77,7 +77,7 @@ describe("Responder", () => {
       }
       const known = named("known")
       yield* network.dht(node).addContact(known)
-      Context.get(node, Routing.Routing).core.add(named("hearsay"), undefined, now * 1000, known.id)
+      Context.get(node, Routing.Routing).core.add(named("unverified"), undefined, now * 1000, known.id)
       const answer = yield* ask({ _tag: "FindNode", target: NodeId.zero })
       // The asker itself is known by now.
       assert.deepStrictEqual(

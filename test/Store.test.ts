@@ -302,7 +302,7 @@ describe("Store", () => {
       }))
   })
 
-  describe("upkeep", () => {
+  describe("maintenance", () => {
     it.effect("removes expired records that nobody asks for", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store

@@ -150,7 +150,7 @@ describe("both versions on the wire", () => {
       yield* peer.answer((body) => body._tag === "FindValue" && !body.subscribe ? nothing : assert.fail(body._tag))
       yield* TestClock.adjust(1)
       assert.isDefined(asking.pollUnsafe())
-      assert.strictEqual(version(), "first")
+      assert.strictEqual(version(), "v0.1")
       // From now on it is asked in its own words.
       yield* Effect.forkScoped(ask, { startImmediately: true })
       const next = (yield* peer.receive).message.body
@@ -163,7 +163,7 @@ describe("both versions on the wire", () => {
       yield* Effect.forkScoped(ask, { startImmediately: true })
       yield* peer.answer(() => nothing)
       yield* TestClock.adjust(1)
-      assert.strictEqual(version(), "later")
+      assert.strictEqual(version(), "v0.2")
     }).pipe(onNetwork))
 
   it.effect("tells a later version what became of its record, and the first no more than it knows", () =>
@@ -179,7 +179,7 @@ describe("both versions on the wire", () => {
         }
       })
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: false, reason: 0 })
-      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later", now * 1000)
+      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "v0.2", now * 1000)
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
     }).pipe(onNetwork))
 

@@ -306,8 +306,8 @@ describe("a node that starts again", () => {
       const { node } = yield* start()
       yield* TestClock.adjust("5 minutes")
       for (const other of others) assert.lengthOf(yield* store(other).getAll(topicKey("stays"), 0), 1)
-      const { tended } = Context.get(node, Replication)
-      assert.deepStrictEqual((yield* tended).map(({ key }) => key), [topicKey("stays")])
+      const { replicated } = Context.get(node, Replication)
+      assert.deepStrictEqual((yield* replicated).map(({ key }) => key), [topicKey("stays")])
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
   it.effect("announces anew, with a larger seq, what it announced when it was killed, and not what it withdrew", () =>
@@ -327,12 +327,12 @@ describe("a node that starts again", () => {
       yield* killing(first.close)
 
       const { node } = yield* start()
-      const { tended } = Context.get(node, Replication)
-      assert.deepStrictEqual((yield* tended).map(({ record }) => record.seq), [before.record.seq])
+      const { replicated } = Context.get(node, Replication)
+      assert.deepStrictEqual((yield* replicated).map(({ record }) => record.seq), [before.record.seq])
       yield* network.dht(node).bootstrap([])
       const after = yield* announce(node, "stays")
       assert.isTrue(after.record.seq > before.record.seq)
-      assert.deepStrictEqual((yield* tended).map(({ record }) => record.seq), [after.record.seq])
+      assert.deepStrictEqual((yield* replicated).map(({ record }) => record.seq), [after.record.seq])
       yield* rest
       for (const other of others) {
         const held = yield* store(other).getAll(topicKey("stays"), 0)

@@ -33,7 +33,7 @@ const endpoint = (owner: string, options: { readonly seq?: bigint; readonly ttl?
 }
 
 /** Whether a message says something that the first version does not know, and therefore drops. */
-const isLater = (body: Message.Body): boolean => {
+const isV02 = (body: Message.Body): boolean => {
   switch (body._tag) {
     case "FindValue":
       return body.subscribe
@@ -75,7 +75,7 @@ describe("a peer of the first version", () => {
     serve(
       peer,
       (body, from) =>
-        isLater(body) ? undefined : body._tag === "FindValue" ? found(...records) : helpful(peer)(body, from)
+        isV02(body) ? undefined : body._tag === "FindValue" ? found(...records) : helpful(peer)(body, from)
     )
 
   it.effect("answers a query that would subscribe, within the time of one peer", () =>
@@ -113,7 +113,7 @@ describe("a peer of the first version", () => {
       yield* settled
       yield* TestClock.adjust("29 minutes")
       assert.includeMembers(heard.map(({ body }) => body._tag), ["FindValue", "Store", "StoreResponse"])
-      const dropped = heard.filter(({ body }) => isLater(body))
+      const dropped = heard.filter(({ body }) => isV02(body))
       assert.isTrue(dropped.every(({ body }) => body._tag === "FindValue"))
       assert.isAtMost(dropped.length, 4)
       for (const [i, { at }] of dropped.entries()) if (i > 0) assert.isAtLeast(at - dropped[i - 1].at, 600_000)
@@ -170,7 +170,7 @@ describe("a peer of a later version", () => {
   it.effect("is told why a record was not stored: 1 for policy, 2 for an invalid one", () =>
     Effect.gen(function*() {
       const { health, peer, store } = yield* storing
-      health.speaks(peer.id, "later", network.now * 1000)
+      health.speaks(peer.id, "v0.2", network.now * 1000)
       const record = endpoint("owner")
       assert.deepStrictEqual(yield* store(endpoint("unwanted")), answers({ stored: false, reason: 1 }))
       const { bytes } = record
@@ -200,7 +200,7 @@ describe("a peer of a later version", () => {
       const { health, peer, self } = yield* storing
       yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "ff".repeat(20))
       yield* peer.receive
-      assert.strictEqual(health.version(peer.id, network.now * 1000), "later")
+      assert.strictEqual(health.version(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 
   for (
@@ -214,7 +214,7 @@ describe("a peer of a later version", () => {
         const { dht, health, peer } = yield* storing
         yield* serve(peer, () => ({ _tag: "StoreResponse", ...answer }))
         yield* dht.storeAt(peer, endpoint("owner"))
-        assert.strictEqual(health.version(peer.id, network.now * 1000), "later")
+        assert.strictEqual(health.version(peer.id, network.now * 1000), "v0.2")
       }).pipe(onNetwork))
   }
 
@@ -235,14 +235,14 @@ describe("a peer of a later version", () => {
       const { dht, health, node, peer } = yield* setUp
       yield* dht.addContact(peer)
       let isOld = true
-      yield* serve(peer, (body, from) => isOld && isLater(body) ? undefined : helpful(peer)(body, from))
+      yield* serve(peer, (body, from) => isOld && isV02(body) ? undefined : helpful(peer)(body, from))
       yield* watchTopic(node)
       yield* settled
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(health.version(peer.id, (network.now + 60) * 1000), "first")
+      assert.strictEqual(health.version(peer.id, (network.now + 60) * 1000), "v0.1")
       isOld = false
       yield* TestClock.adjust("12 minutes")
-      assert.strictEqual(health.version(peer.id, (network.now + 780) * 1000), "later")
+      assert.strictEqual(health.version(peer.id, (network.now + 780) * 1000), "v0.2")
     }).pipe(onNetwork))
 })
 
@@ -258,7 +258,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
     yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
       const { from, message: { body, transactionId } } = yield* peer.receive
       if (body._tag === "FindValue") subscribed.push(body.subscribe)
-      const answer = is.old && isLater(body) ? undefined : helpful(peer)(body, from)
+      const answer = is.old && isV02(body) ? undefined : helpful(peer)(body, from)
       if (answer !== undefined) yield* peer.send(from, answer, transactionId, is.old ? 0 : v02)
     })))
     const show = (features: Features.Features) =>
@@ -323,7 +323,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       yield* settled
       yield* TestClock.adjust("1 minute")
       assert.isTrue(subscribed.includes(false))
-      assert.strictEqual(health.version(network.identity("peer").nodeId, (network.now + 60) * 1000), "first")
+      assert.strictEqual(health.version(network.identity("peer").nodeId, (network.now + 60) * 1000), "v0.1")
     }).pipe(onNetwork))
 
   it.effect("is not known by what comes from elsewhere in its name", () =>
@@ -372,7 +372,7 @@ describe("a peer of a later version is told 1 (policy) for a good record", () =>
         yield* TestClock.setTime(network.now * 1000)
         const node = yield* network.node("node", network.socketOf(1), { passive: true })
         const peer = yield* network.puppet("peer", network.socketOf(60))
-        Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "later", network.now * 1000)
+        Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "v0.2", network.now * 1000)
         yield* peer.send(network.contactOf(node), { _tag: "Store", record: sent, key }, "00".repeat(20))
         const { body } = (yield* peer.receive).message
         assert.deepStrictEqual(body, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 1 })

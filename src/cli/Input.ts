@@ -18,7 +18,7 @@ const maxBytes = 1 << 16
  * What a standard input that no argument names is given to say something: a
  * service manager may leave one open that never will.
  */
-const patience = "2 seconds"
+const timeout = "2 seconds"
 
 const wrong = (message: string) => new CliError.ValidationError({ message })
 
@@ -36,7 +36,7 @@ const read = (what: string, named: boolean) =>
       chunks.push(chunk)
       return size > maxBytes ? wrong(`The ${what} on the standard input is longer than ${maxBytes} bytes`) : Effect.void
     })
-    const silence = Effect.sleep(patience).pipe(
+    const silence = Effect.sleep(timeout).pipe(
       // A pipe knows nothing of virtual time.
       Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
       Effect.flatMap(() => size === 0 ? missing(what) : Effect.never)

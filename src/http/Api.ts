@@ -102,7 +102,7 @@ export const RoutingTable = Schema.Struct({
     ip: Schema.String,
     port: Count,
     verified_ago: Schema.optionalKey(Schema.String).pipe(
-      described("How long ago the peer was last heard from, in whole seconds: 62s. Absent for hearsay")
+      described("How long ago the peer was last heard from, in whole seconds: 62s. Absent for unverified")
     )
   })),
   total_peers: Count.pipe(described("Those not listed included"))
@@ -209,7 +209,7 @@ export const QueryStep = Schema.Struct({
   learned_from_hex: Schema.NullOr(Schema.String).pipe(
     described("The node id of who told of the peer, null for a contact of our own")
   ),
-  depth: Count.pipe(described("0 for a contact of our own, one more than its teacher's for a learned one")),
+  depth: Count.pipe(described("0 for a contact of our own, one more than its referrer's for a learned one")),
   common_prefix_length: Count.pipe(described("Leading bits that the peer's id shares with the target")),
   asked_after_ms: Schema.Finite.pipe(described("From the start of the query")),
   took_ms: Schema.NullOr(Schema.Finite).pipe(described("Null while it waits for the answer")),
@@ -365,10 +365,10 @@ export const Buckets = Schema.Struct({
   k: Count.pipe(described("Contacts that a bucket has room for")),
   buckets: Schema.Array(Schema.Struct({
     bucket: Count.pipe(described("How many leading bits the ids share with ours, 0 to 255")),
-    waiting: Count.pipe(described("Contacts known by hearsay that wait for a place")),
+    waiting: Count.pipe(described("Contacts known by unverified that wait for a place")),
     contacts: Schema.Array(Schema.Struct({
       peer: Peer,
-      heard_ms_ago: Schema.NullOr(Schema.Finite).pipe(described("Null for hearsay")),
+      heard_ms_ago: Schema.NullOr(Schema.Finite).pipe(described("Null for unverified")),
       fresh: Schema.Boolean.pipe(described("Heard from within half an hour")),
       added_ms_ago: Schema.Finite,
       learned_from_hex: Schema.NullOr(Schema.String),

@@ -461,7 +461,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
 > {
   const replication = yield* Replication.Replication
   const { complete, records: total, uncopied } = yield* replication.summary
-  const { next, tended } = yield* replication.page({ limit, after: replicationPlaceOf(after) })
+  const { next, replicated } = yield* replication.page({ limit, after: replicationPlaceOf(after) })
   const renewed = new Set<Record.SignedRecord>()
   for (const { current } of yield* (yield* Announce).announcements) renewed.add((yield* current).record)
   return {
@@ -469,7 +469,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
     total,
     complete,
     uncopied,
-    records: yield* inSteps(tended, ({ key, record, replicas }) => ({
+    records: yield* inSteps(replicated, ({ key, record, replicas }) => ({
       ...foundRecord(key, record),
       renews_at: renewed.has(record) ? renewsAt(record) : null,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({

@@ -284,18 +284,18 @@ const goalOf = (
 const lookup = ({ find, target }: Goal) =>
   Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.LookupEvent.Type>) {
     const query = yield* Query.Query
-    yield* query.walk(target, find, (event) => sink.tell(() => Documents.queryEvent(event))).pipe(
+    yield* query.lookup(target, find, (event) => sink.tell(() => Documents.queryEvent(event))).pipe(
       Effect.timeoutOption(lookupTime),
       Effect.map(Option.getOrUndefined),
-      Effect.flatMap((walked) =>
+      Effect.flatMap((result) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           sink.tell(() => ({
             type: "lookup-ended",
             at_ms: now,
             target_hex: target,
-            timed_out: walked === undefined,
-            closest: walked?.closest.map(Documents.peer) ?? [],
-            records: walked?.records.map((record) => Documents.foundRecord(target, record)) ?? []
+            timed_out: result === undefined,
+            closest: result?.closest.map(Documents.peer) ?? [],
+            records: result?.records.map((record) => Documents.foundRecord(target, record)) ?? []
           }))
         })
       ),

@@ -1,5 +1,5 @@
 /**
- * The iterative lookup: walks from our own contacts towards a target, asking
+ * The iterative lookup: from our own contacts towards a target, asking
  * the closest known nodes for closer ones, until the k closest live nodes have
  * answered (Maymounkov and Mazières, 2002, §2.3).
  *
@@ -37,7 +37,7 @@ export interface Options {
   readonly slowAfter: (id: NodeId.NodeId) => number
   /** How many nodes are wanted, 16. */
   readonly k?: number | undefined
-  /** Requests in flight that are not slow, while the walk still comes closer, 3. */
+  /** Requests in flight that are not slow, while the lookup still comes closer, 3. */
   readonly alpha?: number | undefined
   /** Requests in flight, slow ones included, 32. */
   readonly maxInFlight?: number | undefined
@@ -108,7 +108,7 @@ export interface Step {
   readonly commonPrefixLength: number
   /** Who named it; undefined for our own contacts. */
   readonly learnedFrom: NodeId.NodeId | undefined
-  /** 0 for our own contacts, one more than the teacher's for a node learned from an answer. */
+  /** 0 for our own contacts, one more than the referrer's for a node learned from an answer. */
   readonly depth: number
   /** Nodes it named that were new to us and closer to the target than itself. */
   readonly closerNodes: number
@@ -123,10 +123,10 @@ interface Candidate {
   readonly subnet: number | undefined
   readonly isBad: boolean
   /** Who named it; nobody for our own contacts. */
-  readonly teacher: Candidate | undefined
+  readonly referrer: Candidate | undefined
   /** It failed at another address before. */
   readonly isRetry: boolean
-  /** Where another teacher says it is. */
+  /** Where another referrer says it is. */
   elsewhere: Contact | undefined
   state: "Unasked" | "Asked" | "Answered" | "Failed"
   /** Asked for want of better ones. */
@@ -184,7 +184,7 @@ export class Lookup {
 
   /**
    * Adds a contact of our own. They come before the first `poll`: whoever is
-   * known first stays where it is, so hearsay cannot redirect them, and it
+   * known first stays where it is, so unverified contacts cannot redirect them, and it
    * cannot push them out either.
    */
   seed(contact: Contact): void {
@@ -217,7 +217,7 @@ export class Lookup {
     }
     if (next !== undefined && inFlight < this.maxInFlight && prompt < (hasArrived ? this.k : this.alpha)) {
       // Every other one, so that a liar who pretends to be the closest cannot
-      // turn the whole walk aside.
+      // turn the whole lookup aside.
       const isBeside = hasArrived && this.asked.length % 2 === 1
       const { slowAfter, target } = this.options
       next.state = "Asked"
@@ -278,7 +278,7 @@ export class Lookup {
       endedAt: candidate.endedAt,
       holdsRecord: candidate.holdsRecord,
       commonPrefixLength: NodeId.commonPrefixLength(this.options.target, candidate.contact.id),
-      learnedFrom: candidate.teacher?.contact.id,
+      learnedFrom: candidate.referrer?.contact.id,
       depth: depthOf(candidate),
       closerNodes: candidate.closerNodes
     }
@@ -336,35 +336,35 @@ export class Lookup {
   }
 
   /** The new candidate; `undefined` if it was known. */
-  private learn(contact: Contact, teacher: Candidate | undefined): Candidate | undefined {
+  private learn(contact: Contact, referrer: Candidate | undefined): Candidate | undefined {
     if (contact.id === this.options.self) return undefined
     const known = this.byId.get(contact.id)
-    if (known === undefined) return this.add(contact, teacher, false)
+    if (known === undefined) return this.add(contact, referrer, false)
     const { host, port } = known.contact
-    if (known.teacher !== teacher && (contact.host !== host || contact.port !== port)) known.elsewhere ??= contact
+    if (known.referrer !== referrer && (contact.host !== host || contact.port !== port)) known.elsewhere ??= contact
     this.retry(known)
     return undefined
   }
 
   /**
-   * Gives a node that failed one more chance, where another teacher says it is.
+   * Gives a node that failed one more chance, where another referrer says it is.
    * Otherwise one liar could hide nodes by naming them first, at wrong
    * addresses.
    */
-  private retry({ contact, elsewhere, isRetry, state, teacher }: Candidate): void {
+  private retry({ contact, elsewhere, isRetry, state, referrer }: Candidate): void {
     if (state !== "Failed" || isRetry || elsewhere === undefined) return
     this.remove(contact.id)
-    this.add(elsewhere, teacher, true)
+    this.add(elsewhere, referrer, true)
   }
 
-  private add(contact: Contact, teacher: Candidate | undefined, isRetry: boolean): Candidate {
+  private add(contact: Contact, referrer: Candidate | undefined, isRetry: boolean): Candidate {
     const candidate: Candidate = {
       contact,
       near: (NodeId.prefix(this.options.target) ^ NodeId.prefix(contact.id)) >>> 0,
       target: this.options.target,
       subnet: this.subnetOf(contact.host),
       isBad: this.options.isBad(contact.id),
-      teacher,
+      referrer,
       isRetry,
       elsewhere: undefined,
       state: "Unasked",
@@ -379,9 +379,9 @@ export class Lookup {
     this.byId.set(contact.id, candidate)
     this.candidates.splice(this.placeOf(candidate), 0, candidate)
     if (this.candidates.length > this.maxCandidates) {
-      // The farthest has to go, of hearsay if it was hearsay that came.
+      // The farthest has to go, of the unverified ones if it was one of these that came.
       const dropped = this.candidates.findLast((other) =>
-        other.state === "Unasked" && (teacher === undefined || other.teacher !== undefined)
+        other.state === "Unasked" && (referrer === undefined || other.referrer !== undefined)
       )
       if (dropped !== undefined) this.remove(dropped.contact.id)
     }
@@ -437,7 +437,7 @@ const isUnasked = ({ state }: Candidate): boolean => state === "Unasked"
 
 const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answered" && !candidate.isClient
 
-const depthOf = ({ teacher }: Candidate): number => teacher === undefined ? 0 : depthOf(teacher) + 1
+const depthOf = ({ referrer }: Candidate): number => referrer === undefined ? 0 : depthOf(referrer) + 1
 
 const stands = (candidate: Candidate, now: number): boolean =>
   hasAnswered(candidate) || candidate.state === "Asked" && now < candidate.slowAt

@@ -256,7 +256,7 @@ const contactOf = (item: string): Contact | typeof misplaced | string => {
   return id === known ? { id: known, address, host: socket.host, port } : misplaced
 }
 
-/** Everybody around a target names the same nodes, so a walk hears of each many times. */
+/** Everybody around a target names the same nodes, so a lookup hears of each many times. */
 const rememberedContact = memo(contactOf)
 
 /** Characters of a node with all its fields and an IPv6 address, and no others. */

@@ -215,7 +215,7 @@ export class OngoingQuery {
     if (this.isWatched) this.tell({ _tag: "QueryStarted", at: this.at, query, ...goal })
   }
 
-  /** The walk that it is. */
+  /** The lookup that it is. */
   follow(lookup: Lookup): void {
     this.lookup = lookup
   }

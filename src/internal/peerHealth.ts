@@ -11,15 +11,15 @@ import type { Health, Options } from "../PeerHealth.ts"
 import { RecencyMap } from "./recencyMap.ts"
 
 /**
- * The first version of the protocol, which drops what it does not know, or one
+ * Version 0.1, which drops what it does not know, or one
  * that came after.
  *
  * @internal
  */
-export type Version = "first" | "later"
+export type Version = "v0.1" | "v0.2"
 
-/** How long a peer is taken to speak the first version only. */
-const firstVersionMillis = 10 * 60_000
+/** How long a peer is taken to speak v0.1 only. */
+const v01Millis = 10 * 60_000
 
 /** So many failures in a row make a peer bad. */
 const badAfter = 2
@@ -153,7 +153,7 @@ export class PeerHealth {
     peer.nextTry = now + firstBackoffMillis * 2 ** Math.min(peer.failures - 1, maxBackoffDoublings)
   }
 
-  /** A probe of our own upkeep failed: no failure, and what is left of the back-off is halved. */
+  /** A probe of our own maintenance failed: no failure, and what is left of the back-off is halved. */
   maintenanceProbeFailed(id: NodeId, now: number): void {
     const peer = this.peers.get(id)
     if (peer !== undefined && peer.nextTry > now) peer.nextTry -= (peer.nextTry - now) / 2
@@ -250,7 +250,7 @@ export class PeerHealth {
   speaks(id: NodeId, version: Version, now: number): void {
     if (this.has(id, Features.Bit["v0.2"])) return
     const peer = this.peers.use(id, makePeer)
-    if (peer.version === "later") return
+    if (peer.version === "v0.2") return
     peer.version = version
     peer.versionShownAt = now
   }
@@ -272,8 +272,8 @@ export class PeerHealth {
    * first only is forgotten after a while: a lost datagram makes it look the same.
    */
   version(id: NodeId, now: number): Version | undefined {
-    if (this.has(id, Features.Bit["v0.2"])) return "later"
+    if (this.has(id, Features.Bit["v0.2"])) return "v0.2"
     const peer = this.peers.get(id)
-    return peer?.version === "first" && now - peer.versionShownAt >= firstVersionMillis ? undefined : peer?.version
+    return peer?.version === "v0.1" && now - peer.versionShownAt >= v01Millis ? undefined : peer?.version
   }
 }

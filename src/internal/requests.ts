@@ -9,15 +9,15 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
-import type { Alarms } from "../Alarms.ts"
 import type { Contact } from "../Contact.ts"
 import * as Features from "../Features.ts"
 import * as Message from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Request from "../Request.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
+import type { Timers } from "../Timers.ts"
 import { type SendError, TransportClosed } from "../Transport.ts"
-import * as Call from "./call.ts"
+import * as Attempts from "./attempts.ts"
 import type { NodeEvents } from "./nodeEvents.ts"
 import type { PeerHealth } from "./peerHealth.ts"
 
@@ -30,14 +30,14 @@ const responseType = {
 } as const
 
 /**
- * A request as the first version of the protocol knows it: that version drops
+ * A request as v0.1 knows it: that version drops
  * what says more.
  */
 const plain = (body: Request.Request): Request.Request =>
   body._tag === "FindValue" && body.subscribe ? { ...body, subscribe: false } : body
 
-/** Whether a request said something that the first version does not know, in one of its attempts at least. */
-const isLaterRequest = ({ attempts, body }: Question): boolean =>
+/** Whether a request said something that v0.1 does not know, in one of its attempts at least. */
+const isV02Request = ({ attempts, body }: PendingRequest): boolean =>
   plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)
 
 /**
@@ -47,8 +47,8 @@ const isLaterRequest = ({ attempts, body }: Question): boolean =>
  */
 export type NodesAnswer = Request.Answers["FindNode" | "FindValue"]
 
-/** Whether an answer says something that the first version does not know. */
-const isLater = (body: Message.Body): boolean =>
+/** Whether an answer says something that v0.1 does not know. */
+const isV02 = (body: Message.Body): boolean =>
   body._tag === "PushAck" || body._tag === "StoreResponse" && (body.alreadyHad || body.reason !== 0)
 
 /**
@@ -66,7 +66,7 @@ export type Done = (result: Result.Result<Request.Answered<Message.Body>, Reques
 export interface Options {
   /** Our own id. */
   readonly own: NodeId.NodeId
-  readonly alarms: Alarms["Service"]
+  readonly timers: Timers["Service"]
   readonly health: PeerHealth
   readonly events: NodeEvents
   /** Unix milliseconds. */
@@ -85,12 +85,12 @@ const rememberedOver = 1024
 /** The first bits of a transaction id as a number above 0; the ids are random. */
 const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
 
-interface QuestionOptions extends Call.Options {
+interface PendingRequestOptions extends Attempts.Options {
   readonly body: Request.Request
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
   /** When the time of an attempt is over. */
-  readonly again: (question: Question) => void
+  readonly again: (pending: PendingRequest) => void
   readonly done: Done
 }
 
@@ -99,16 +99,16 @@ interface QuestionOptions extends Call.Options {
  *
  * @internal
  */
-export class Question extends Call.Call {
+export class PendingRequest extends Attempts.Attempts {
   readonly body: Request.Request
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
   readonly done: Done
   /** It arrived at ourselves. */
   hasReturned = false
-  private readonly again: (question: Question) => void
+  private readonly again: (pending: PendingRequest) => void
 
-  constructor(options: QuestionOptions) {
+  constructor(options: PendingRequestOptions) {
     super(options)
     this.body = options.body
     this.peer = options.peer
@@ -127,8 +127,8 @@ export class Question extends Call.Call {
  */
 export class Requests {
   private readonly options: Options
-  private readonly pending = new Set<Question>()
-  private readonly byTransaction = new Map<Message.TransactionId, Question>()
+  private readonly pending = new Set<PendingRequest>()
+  private readonly byTransaction = new Map<Message.TransactionId, PendingRequest>()
   /** Tags of the transactions that were over last: a late answer is to be told from one that was never asked for. */
   private readonly over = new Uint32Array(rememberedOver)
   private overAt = 0
@@ -150,37 +150,37 @@ export class Requests {
 
   /** Asks a peer, and tells `done` what came of it; returns how to give it up, after which `done` is told nothing. */
   ask(peer: Request.Peer, body: Request.Request, options: Request.Options, done: Done): () => void {
-    const { alarms, health, now } = this.options
+    const { timers, health, now } = this.options
     const { attempts = Request.defaultAttempts, deadline = Request.defaultDeadline } = options
-    const question = new Question({
+    const pending = new PendingRequest({
       body,
       peer,
-      startedAt: alarms.now(),
+      startedAt: timers.now(),
       maxAttempts: attempts,
-      patience: Duration.toMillis(deadline),
+      timeout: Duration.toMillis(deadline),
       firstWait: peer.id === undefined ? health.defaultTimeout() : health.timeout(peer.id, now()),
-      isHasty: options.hasty ?? false,
+      failsFast: options.failFast ?? false,
       isMaintenance: options.maintenance ?? false,
       again: this.attempt,
       done
     })
-    this.pending.add(question)
-    this.attempt(question)
+    this.pending.add(pending)
+    this.attempt(pending)
     return () => {
-      if (this.pending.has(question)) this.explainFailure(question, "it was not waited for any longer")
-      this.forget(question)
+      if (this.pending.has(pending)) this.explainFailure(pending, "it was not waited for any longer")
+      this.forget(pending)
     }
   }
 
   /** The request that a message from this address answers, if its sender may. */
-  awaiting(frame: Message.Frame, from: SocketAddress): Question | undefined {
-    const question = this.byTransaction.get(frame.transactionId)
-    if (question === undefined || responseType[question.body._tag] !== frame.type) return undefined
-    const { peer } = question
-    if (peer.id === undefined && from.host === peer.host && from.port === peer.port) return question
+  awaiting(frame: Message.Frame, from: SocketAddress): PendingRequest | undefined {
+    const pending = this.byTransaction.get(frame.transactionId)
+    if (pending === undefined || responseType[pending.body._tag] !== frame.type) return undefined
+    const { peer } = pending
+    if (peer.id === undefined && from.host === peer.host && from.port === peer.port) return pending
     const id = NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
     // Of several addresses of this machine, the system chooses the one that we answer ourselves from.
-    return id === (peer.id ?? this.options.own) ? question : undefined
+    return id === (peer.id ?? this.options.own) ? pending : undefined
   }
 
   /** Whether the transaction is of a request that ended lately. */
@@ -189,34 +189,34 @@ export class Requests {
   }
 
   /** Takes the answer to a request; ignored if that is over. */
-  answered(question: Question, { body, transactionId }: Message.Message, from: Contact, now: number): void {
-    const { attempts, peer, startedAt } = question
+  answered(pending: PendingRequest, { body, transactionId }: Message.Message, from: Contact, now: number): void {
+    const { attempts, peer, startedAt } = pending
     // The transaction tells which attempt was answered, so even a repeated
     // request measures the round trip exactly.
     const sent = attempts.get(transactionId)
-    if (sent === undefined || !this.pending.has(question)) return
-    const { alarms, events, health } = this.options
-    const rtt = alarms.now() - sent.sentAt
+    if (sent === undefined || !this.pending.has(pending)) return
+    const { timers, events, health } = this.options
+    const rtt = timers.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
-    events.requestTimes[question.body._tag].answered.add((alarms.now() - startedAt) / 1000)
-    events.explain?.({ _tag: "RequestAnswered", peer, request: question.body._tag, contact: from, rttMillis: rtt })
+    events.requestTimes[pending.body._tag].answered.add((timers.now() - startedAt) / 1000)
+    events.explain?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
     health.succeeded(from.id, rtt, now, lost)
-    if (isLater(body)) health.speaks(from.id, "later", now)
+    if (isV02(body)) health.speaks(from.id, "v0.2", now)
     // Which of the two it answered, where it had both, tells which it understands.
-    else if (isLaterRequest(question)) health.speaks(from.id, sent.isPlain ? "first" : "later", now)
+    else if (isV02Request(pending)) health.speaks(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
     if (from.host === peer.host && from.port === peer.port) {
       health.provedAt(from.id, from.host)
       this.options.heard(body, from)
     }
-    this.end(question, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
+    this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
   }
 
   /** Notes that a request arrived at ourselves, and says whether it is one that waits for an answer. */
   returned(transaction: Message.TransactionId): boolean {
-    const question = this.byTransaction.get(transaction)
-    if (question !== undefined) question.hasReturned = true
-    return question !== undefined
+    const pending = this.byTransaction.get(transaction)
+    if (pending !== undefined) pending.hasReturned = true
+    return pending !== undefined
   }
 
   /** What else an answer says, and the nodes of it that are worth knowing. */
@@ -228,59 +228,59 @@ export class Requests {
 
   /** Ends all: nobody waits for what can no longer come. */
   close(): void {
-    for (const question of this.pending) this.end(question, Result.fail(new TransportClosed()))
+    for (const pending of this.pending) this.end(pending, Result.fail(new TransportClosed()))
   }
 
   /** Sends it once more, or gives it up. */
-  private readonly attempt = (question: Question): void => {
-    const { alarms, health, send, transactionId } = this.options
-    const { attempts, body, peer } = question
-    const now = alarms.now()
-    if (!question.mayTry(now)) return this.giveUp(question)
+  private readonly attempt = (pending: PendingRequest): void => {
+    const { timers, health, send, transactionId } = this.options
+    const { attempts, body, peer } = pending
+    const now = timers.now()
+    if (!pending.mayTry(now)) return this.giveUp(pending)
     const transaction = transactionId()
     const isPlain = !this.saysVersion(peer) &&
-      (attempts.size > 0 || peer.id !== undefined && health.version(peer.id, this.options.now()) === "first")
-    this.byTransaction.set(transaction, question)
-    const until = question.try(transaction, { sentAt: now, isPlain })
+      (attempts.size > 0 || peer.id !== undefined && health.version(peer.id, this.options.now()) === "v0.1")
+    this.byTransaction.set(transaction, pending)
+    const until = pending.try(transaction, { sentAt: now, isPlain })
     this.options.events.explain?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction)
-    if (error !== undefined) return this.end(question, Result.fail(error))
+    if (error !== undefined) return this.end(pending, Result.fail(error))
     // Within one process the answer may be here already.
-    if (this.pending.has(question)) alarms.set(question, until)
+    if (this.pending.has(pending)) timers.set(pending, until)
   }
 
   private saysVersion({ id }: Request.Peer): boolean {
     return id !== undefined && this.options.health.has(id, Features.Bit["v0.2"])
   }
 
-  private giveUp(question: Question): void {
-    const { alarms, events, health, now } = this.options
-    const { attempts, body, isMaintenance, peer, startedAt } = question
+  private giveUp(pending: PendingRequest): void {
+    const { timers, events, health, now } = this.options
+    const { attempts, body, isMaintenance, peer, startedAt } = pending
     if (peer.id !== undefined) {
-      if (isLaterRequest(question)) health.doubtVersion(peer.id)
+      if (isV02Request(pending)) health.doubtVersion(peer.id)
       if (isMaintenance) health.maintenanceProbeFailed(peer.id, now())
       else health.failed(peer.id, now())
     }
-    const waitedMillis = alarms.now() - startedAt
+    const waitedMillis = timers.now() - startedAt
     events.requestTimes[body._tag].failed.add(waitedMillis / 1000)
     const error = new Request.NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })
-    this.end(question, Result.fail(error))
+    this.end(pending, Result.fail(error))
   }
 
-  private end(question: Question, result: Parameters<Done>[0]): void {
-    this.forget(question)
-    if (Result.isFailure(result)) this.explainFailure(question, result.failure.message)
-    question.done(result)
+  private end(pending: PendingRequest, result: Parameters<Done>[0]): void {
+    this.forget(pending)
+    if (Result.isFailure(result)) this.explainFailure(pending, result.failure.message)
+    pending.done(result)
   }
 
-  private explainFailure({ body, peer }: Question, reason: string): void {
+  private explainFailure({ body, peer }: PendingRequest, reason: string): void {
     this.options.events.explain?.({ _tag: "RequestFailed", peer, request: body._tag, reason })
   }
 
-  private forget(question: Question): void {
-    if (!this.pending.delete(question)) return
-    this.options.alarms.cancel(question)
-    for (const transaction of question.attempts.keys()) {
+  private forget(pending: PendingRequest): void {
+    if (!this.pending.delete(pending)) return
+    this.options.timers.cancel(pending)
+    for (const transaction of pending.attempts.keys()) {
       this.byTransaction.delete(transaction)
       this.over[this.overAt] = tagOf(transaction)
       this.overAt = (this.overAt + 1) % rememberedOver

@@ -1,7 +1,7 @@
 /**
  * The routing table of Kademlia (Maymounkov and Mazières, 2002): 256 buckets
  * by common prefix with our own id, each a short list of contacts with the
- * least recently seen first, and a waiting list of contacts known by hearsay
+ * least recently seen first, and a waiting list of contacts known from others only
  * only. Times are Unix milliseconds.
  *
  * It never asks anybody anything. Where a peer has to be asked, it says so and
@@ -47,9 +47,9 @@ export interface MaintenanceLimits {
  * @internal
  */
 export interface MaintenanceWork {
-  /** Hearsay that waits for room: report with `pendingVerified` or `pendingFailed`. */
+  /** Unverified contacts that wait for room: report with `pendingVerified` or `pendingFailed`. */
   readonly pendingToProbe: ReadonlyArray<Contact>
-  /** Hearsay that nobody confirmed for long: `remove` whoever is silent. */
+  /** Unverified contacts that were not confirmed for long: `remove` the silent ones. */
   readonly staleToProbe: ReadonlyArray<Contact>
   /** Thin buckets, in ascending order: look up an id in each, then `recordRefill`. */
   readonly bucketsToRefill: ReadonlyArray<number>
@@ -65,7 +65,7 @@ export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, spareTaken
 const minuteMillis = 60_000
 
 /**
- * A contact heard from in this time is fresh: preferred in answers and in walks.
+ * A contact heard from in this time is fresh: preferred in answers and in lookups.
  *
  * @internal
  */
@@ -173,7 +173,7 @@ interface Bucket {
  */
 interface Summary {
   /** Those that were never heard from were added at this time or later. */
-  readonly hearsaySince: number
+  readonly unverifiedSince: number
   /** Half a bucket was heard from at this time or later. */
   readonly halfSince: number
   /** All that were ever heard from were at this time or later. */
@@ -254,7 +254,7 @@ export class RoutingTable {
     }
     if (verifiedAt !== undefined) {
       heardFrom(entry, verifiedAt)
-      // Hearsay must never move a peer: one liar could point us anywhere.
+      // What others say must never move a peer: one liar could point us anywhere.
       if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.moveTo(contact)
       if (bucket.probe?.oldest === entry) bucket.probe.heard = true
     }
@@ -360,7 +360,7 @@ export class RoutingTable {
     return this.entriesById.get(id)?.contact
   }
 
-  /** The last direct contact; undefined for hearsay and strangers. */
+  /** The last direct contact; undefined for unverified and unknown ones. */
   verifiedAt(id: NodeId.NodeId): number | undefined {
     const entry = this.entriesById.get(id)
     return entry === undefined ? undefined : verifiedTime(entry)
@@ -377,7 +377,7 @@ export class RoutingTable {
   }
 
   /** Those of a bucket's contacts that were never heard from, by when they were heard of last. */
-  hearsay(index: number): ReadonlyArray<Contact> {
+  unverified(index: number): ReadonlyArray<Contact> {
     const entries = this.buckets[index]?.entries ?? []
     return entries.filter(({ verifiedAt }) => verifiedAt === never).map(({ contact }) => contact)
   }
@@ -421,7 +421,7 @@ export class RoutingTable {
   /**
    * The contacts that answer a FIND: as `nearestVerified`, over half an hour
    * and without peers in bad health, who come in only where fewer than half a
-   * bucket would remain. Hearsay is never passed on: that is how lies spread.
+   * bucket would remain. An unverified contact is never passed on: that is how lies spread.
    * Neither is a contact that the requester could not reach, because its address
    * is of a narrower scope than the requester's.
    */
@@ -514,7 +514,7 @@ export class RoutingTable {
     return this.estimate(never).size || (deepest === undefined ? 0 : figure(deepest, deepest.entries.length))
   }
 
-  // --- Upkeep ----------------------------------------------------------------
+  // --- Maintenance ----------------------------------------------------------------
 
   /**
    * What is due, within `limits`. A bucket that is handed out for a refill is
@@ -537,7 +537,7 @@ export class RoutingTable {
       }
       if (entries.length === 0) continue
       let summary = bucket.summary ?? this.summarize(bucket)
-      if (summary.hearsaySince < staleCutoff) {
+      if (summary.unverifiedSince < staleCutoff) {
         for (const entry of entries) {
           if (entry.verifiedAt === never && entry.addedAt < staleCutoff) staleToProbe.push(entry.contact)
         }
@@ -600,14 +600,14 @@ export class RoutingTable {
 
   private summarize(bucket: Bucket): Summary {
     const times: Array<number> = []
-    let hearsaySince = Infinity
+    let unverifiedSince = Infinity
     for (const { addedAt, verifiedAt } of bucket.entries) {
       if (verifiedAt !== never) times.push(verifiedAt)
-      else if (addedAt < hearsaySince) hearsaySince = addedAt
+      else if (addedAt < unverifiedSince) unverifiedSince = addedAt
     }
     times.sort(latestFirst)
     bucket.summary = {
-      hearsaySince,
+      unverifiedSince,
       halfSince: times[Math.ceil(this.k / 2) - 1] ?? never,
       allSince: times.at(-1) ?? Infinity
     }

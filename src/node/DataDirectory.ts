@@ -57,7 +57,7 @@ export class DataDirectory extends Context.Service<DataDirectory, {
 }>()("effect-dht/node/DataDirectory") {}
 
 /** What a disk is given to lock a file, or to let go of it. */
-const patience = "5 seconds"
+const timeout = "5 seconds"
 
 /** A node that is being stopped lets go of its directory within this time: 20 attempts, 100 ms apart. */
 const handover = { times: 20, schedule: Schedule.spaced("100 millis") }
@@ -67,9 +67,9 @@ const make = Effect.fnUntraced(
     const thread = yield* Effect.result(StateThread.start)
     if (Result.isFailure(thread)) return { path, call: () => Effect.fail(thread.failure) }
     const call = thread.success
-    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("unlock"), patience)))
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("unlock"), timeout)))
     yield* call("lock", path).pipe(
-      StateThread.inTime(patience),
+      StateThread.inTime(timeout),
       Effect.flatMap((outcome) => {
         switch (outcome._tag) {
           case "Locked":

@@ -148,11 +148,11 @@ export const layer = (
     if (!(Number.isInteger(port) && port >= 0 && port < 0x10000)) {
       return yield* new CannotServe({ address: { host, port }, cause: new RangeError("no such port") })
     }
-    const patience = Duration.toMillis(requestTimeout)
+    const timeout = Duration.toMillis(requestTimeout)
     const server = createServer({
-      requestTimeout: patience,
-      headersTimeout: patience,
-      connectionsCheckingInterval: patience / looks,
+      requestTimeout: timeout,
+      headersTimeout: timeout,
+      connectionsCheckingInterval: timeout / looks,
       keepAliveTimeout,
       // A connection that speaks another protocol would escape these limits.
       shouldUpgradeCallback: () => false

@@ -42,11 +42,11 @@ export interface Options {
 }
 
 /** What a write is given, and opening a file, which is checked; then the disk counts as broken. */
-const patience = "30 seconds"
-const openPatience = "2 minutes"
+const timeout = "30 seconds"
+const openTimeout = "2 minutes"
 
 /** What closing the file is given: what was written is safe without that. */
-const closePatience = "5 seconds"
+const closeTimeout = "5 seconds"
 
 /** Bytes of a signature that tell the records of a key apart. */
 const tagLength = 16
@@ -114,7 +114,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
   /** What cannot be read is missed, and nothing more. */
   const read = <A>(reading: Effect.Effect<A, CallFailed>, nothing: A): Effect.Effect<A> =>
     Effect.catchTag(
-      inTime(patience)(reading),
+      inTime(timeout)(reading),
       "CallFailed",
       ({ reason }) => Effect.as(Effect.logWarning(`State could not be read from ${path}: ${reason}`), nothing)
     )
@@ -148,7 +148,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
     ),
     write: (batch, now) =>
       call("write", batch.map(stepOf), now).pipe(
-        inTime(patience),
+        inTime(timeout),
         Effect.mapError(({ reason }) => new Persistence.WriteFailed({ reason: `${path}: ${reason}` }))
       )
   }
@@ -163,7 +163,7 @@ const make = Effect.fnUntraced(
     const { call, path: directory } = yield* DataDirectory
     const path = pathIn(directory)
     const time = DateTime.formatIso(yield* DateTime.now).replaceAll(":", "-")
-    const opened = yield* Effect.result(inTime(openPatience)(call("open", { path, time, maxBytes })))
+    const opened = yield* Effect.result(inTime(openTimeout)(call("open", { path, time, maxBytes })))
     if (Result.isFailure(opened)) {
       const reason = `${path}: ${opened.failure.reason}`
       yield* Effect.logWarning(`State is kept in memory only, and will be lost when the node ends: ${reason}`)
@@ -175,7 +175,7 @@ const make = Effect.fnUntraced(
         `${path} was damaged (${setAside.reason}); what could not be used is now ${setAside.path}`
       )
     }
-    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), closePatience)))
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), closeTimeout)))
     return yield* Persistence.make(makeMedium(call, path))
   },
   Effect.annotateLogs({ module: "effect-dht/node/SqlitePersistence" })

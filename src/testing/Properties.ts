@@ -20,7 +20,7 @@ export const properties = {
   NeverOlder: "a node that acknowledged a record lists no older one of its slot",
   TableIsSound: "a bucket has at most K contacts, each once, in the bucket of its id, and never the node itself",
   LiveContactsStay: "a contact that answers keeps its place",
-  HearsayStays: "a node passes on only contacts that it heard from itself",
+  UnverifiedStays: "a node passes on only contacts that it heard from itself",
   OneReply: "a request has at most one reply",
   StoreIsBounded: "a store keeps to its limits, in all and for each key",
   NothingIsLeft: "what is closed or given up leaves no call, no timer and no fiber",

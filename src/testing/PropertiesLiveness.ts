@@ -228,7 +228,7 @@ const isOpen = ({ host }: Node): boolean => host.router === undefined
 /** Whom one reaches from there, itself included. */
 const reach = (edges: ReadonlyArray<ReadonlyArray<number>>, from: number): ReadonlySet<number> => {
   const reached = new Set([from])
-  // A set that grows while it is walked is walked to its end.
+  // A set that grows while it is result is result to its end.
   for (const from of reached) for (const to of edges[from]) reached.add(to)
   return reached
 }

@@ -283,10 +283,10 @@ export const watch = Effect.fnUntraced(function*(
   const passedOn = (life: Life, { nodes }: Pick<Listing, "nodes">, sentAt: number): void => {
     for (const { id } of nodes ?? []) {
       if (life.routing.verifiedAt(id) !== undefined || life.routing.get(id) === undefined) continue
-      // It may have left the table since, and come again as hearsay.
+      // It may have left the table since, and come again as unverified.
       const addedAt = life.routing.entries().find(({ contact }) => contact.id === id)?.addedAt ?? Infinity
       if (isSteadySince(life, sentAt) && addedAt < timeline.startMillis + sentAt + life.ahead) {
-        report("HearsayStays", life.name, { contact: id })
+        report("UnverifiedStays", life.name, { contact: id })
       }
     }
   }

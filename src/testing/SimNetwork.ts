@@ -13,7 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { Event } from "../internal/eventQueue.ts"
+import { Timer } from "../internal/timerQueue.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Transport from "../Transport.ts"
 import { Prng } from "./internal/prng.ts"
@@ -236,7 +236,7 @@ const inbox = { capacity: 1024, perSender: 256 }
 const maxBehind = 253
 
 /** A datagram under way. */
-class Packet extends Event implements Delivery {
+class Packet extends Timer implements Delivery {
   readonly network: SimNetwork
   readonly source: Host
   readonly target: Host

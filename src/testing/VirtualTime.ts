@@ -21,7 +21,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Scheduler from "effect/Scheduler"
-import { Event, EventQueue } from "../internal/eventQueue.ts"
+import { Timer, TimerQueue } from "../internal/timerQueue.ts"
 import { Prng } from "./internal/prng.ts"
 import { RunQueue } from "./internal/runQueue.ts"
 import * as SeededRandom from "./SeededRandom.ts"
@@ -110,7 +110,7 @@ const yieldsOnceIn = 16
 type Ending = "done" | "idle" | "late" | "livelock"
 
 /** A timer outside of any fiber. */
-class Callback extends Event {
+class Callback extends Timer {
   readonly fire: () => void
 
   constructor(fire: () => void) {
@@ -136,7 +136,7 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   readonly scheduleSeed: number | undefined
   /** Virtual milliseconds since the beginning. */
   elapsedMillis = 0
-  private readonly events = new EventQueue()
+  private readonly events = new TimerQueue()
   private readonly tasks: RunQueue
   private readonly schedule: Prng | undefined
   private order = 0
@@ -216,13 +216,13 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
    *
    * @internal
    */
-  add(event: Event, millis: number): void {
+  add(event: Timer, millis: number): void {
     const order = this.schedule === undefined ? this.order++ : this.schedule.uint32()
     this.events.push(event, this.elapsedMillis + Math.max(0, millis), order)
   }
 
   /** @internal */
-  removeWhere(fits: (event: Event) => boolean): void {
+  removeWhere(fits: (event: Timer) => boolean): void {
     this.events.removeWhere(fits)
   }
 

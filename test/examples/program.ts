@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
 /** Longer than any of this takes on a slow machine. */
-const patience = "30 seconds"
+const timeout = "30 seconds"
 
 /** An example as a process of its own, as `npm run example` starts it; it is killed with the scope. */
 export const start = (file: string, ...args: ReadonlyArray<string>) =>
@@ -33,7 +33,7 @@ export const start = (file: string, ...args: ReadonlyArray<string>) =>
           return Effect.sync(() => child.stdout.off("data", look).off("close", ended))
         }).pipe(
           Effect.timeoutOrElse({
-            duration: patience,
+            duration: timeout,
             orElse: () => Effect.die(new Error(`${file} did not print ${pattern}: ${out}${error}`))
           })
         )
@@ -49,7 +49,7 @@ export const start = (file: string, ...args: ReadonlyArray<string>) =>
         kill: Effect.sync(() => child.kill("SIGTERM")),
         ended: Effect.promise(() => closed).pipe(
           Effect.timeoutOrElse({
-            duration: patience,
+            duration: timeout,
             orElse: () => Effect.die(new Error(`${file} does not end: ${out}${error}`))
           })
         )

@@ -60,7 +60,7 @@ describe("Routes", () => {
       const self = Network.contactOf(a)
       const peer = Network.contactOf(b)
       yield* TestClock.adjust("62 seconds")
-      // Upkeep may have heard from the peer meanwhile.
+      // Maintenance may have heard from the peer meanwhile.
       const document = (yield* Effect.provideContext(Documents.routing, a)).peers[0]
       assert.match(document.verified_ago ?? "", /^\d+s$/)
       assert.deepStrictEqual(yield* json(yield* (yield* serve(a))("/debug/routing")), {
@@ -331,7 +331,7 @@ describe("the documents of a page", () => {
   it.effect("shows each contact with how it does", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair
-      const { address, nodeId } = Network.identity("hearsay")
+      const { address, nodeId } = Network.identity("unverified")
       const contact = { id: nodeId, address, ...Network.socketOf(3) }
       Context.get(b, Routing).core.add(contact, undefined, 0, Network.contactOf(a).id)
       const { buckets, k, self_node_id_hex } = yield* document(yield* serve(b), "/api/buckets", Api.Buckets)
@@ -759,11 +759,11 @@ describe("/api/lookup", () => {
       }
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  /** A node whose walks never end by themselves. */
+  /** A node whose lookups never end by themselves. */
   const lost = Effect.gen(function*() {
     const a = yield* Network.node("a", Network.socketOf(1))
     const query = Context.get(a, Query.Query)
-    return Context.add(a, Query.Query, { ...query, walk: () => Effect.never })
+    return Context.add(a, Query.Query, { ...query, lookup: () => Effect.never })
   })
 
   it.effect("runs no more than four at a time, and gives each up after 15 seconds", () =>
@@ -788,7 +788,7 @@ describe("/api/lookup", () => {
       yield* reader(again).leave
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("gives the walk up, and its place, when the client leaves", () =>
+  it.effect("gives the lookup up, and its place, when the client leaves", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const silent = yield* Network.puppet("silent", Network.socketOf(2))

@@ -421,7 +421,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         closerNodes: 0,
         ...more
       })
-      const walk: typeof query.walk = (target, find, listener) =>
+      const lookup: typeof query.lookup = (target, find, listener) =>
         Effect.gen(function*() {
           const goal = { kind: "FindValue" as const, target, type: find?.type }
           const tell = listener ?? (() => {})
@@ -434,9 +434,9 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
             step: step({ contact: told, learnedFrom: asked.id, depth: 1 })
           })
           yield* Deferred.await(goOn)
-          return { closest: [], records: [] } as unknown as Effect.Success<ReturnType<typeof query.walk>>
+          return { closest: [], records: [] } as unknown as Effect.Success<ReturnType<typeof query.lookup>>
         })
-      const url = yield* serve(Context.add(nodes[0], Query.Query, { ...query, walk }))
+      const url = yield* serve(Context.add(nodes[0], Query.Query, { ...query, lookup }))
       yield* visit({ url }, async (page) => {
         await lookUp(page, "slow")
         await page.getByRole("button", { name: "Looking…" }).waitFor()

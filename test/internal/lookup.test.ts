@@ -692,7 +692,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(requests.map(({ contact }) => contact), [at(8), at(9), at(1, "wrong")])
     })
 
-    it("keeps its own contacts when hearsay fills the candidates", () => {
+    it("keeps its own contacts when unverified contacts fills the candidates", () => {
       const lookup = make({ self: tiny(255), target: tiny(0), maxCandidates: 4, alpha: 1 })
       for (const byte of [100, 101, 102]) lookup.seed(at(byte))
       assert.deepInclude(lookup.poll(0), { _tag: "Ask", contact: at(100) })

@@ -28,7 +28,7 @@ const outcomeArb: fc.Arbitrary<Outcome> = fc.oneof(
 const happen = (health: PeerHealth, outcome: Outcome, at: number): void => {
   const id = peer(outcome.peer)
   if (outcome.kind === "succeeded") health.succeeded(id, outcome.rtt, at)
-  else if (outcome.kind === "speaks") health.speaks(id, "first", at)
+  else if (outcome.kind === "speaks") health.speaks(id, "v0.1", at)
   else health[outcome.kind](id, at)
 }
 
@@ -74,7 +74,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.nextTry(a), now + 30_000)
   })
 
-  it("halves what is left of a back-off when a probe of upkeep fails, and counts no failure", () => {
+  it("halves what is left of a back-off when a probe of maintenance fails, and counts no failure", () => {
     const health = new PeerHealth()
     health.failed(a, now)
     health.maintenanceProbeFailed(a, now + 10_000)
@@ -199,16 +199,16 @@ describe("PeerHealth", () => {
   it("guesses at the version only of a peer that does not say it", () => {
     const health = new PeerHealth()
     const v02 = Features.Bit["v0.2"]
-    health.speaks(a, "first", now)
+    health.speaks(a, "v0.1", now)
     health.shows(a, v02)
-    assert.strictEqual(health.version(a, now), "later")
-    health.speaks(a, "first", now)
-    assert.strictEqual(health.version(a, now), "later")
+    assert.strictEqual(health.version(a, now), "v0.2")
+    health.speaks(a, "v0.1", now)
+    assert.strictEqual(health.version(a, now), "v0.2")
     // What was guessed before says nothing of the version that came instead.
     health.shows(a, 0)
     assert.isUndefined(health.version(a, now))
-    health.speaks(a, "first", now)
-    assert.strictEqual(health.version(a, now), "first")
+    health.speaks(a, "v0.1", now)
+    assert.strictEqual(health.version(a, now), "v0.1")
   })
 
   it("guesses again where what the peer said is in doubt, until the peer says it again", () => {
@@ -220,7 +220,7 @@ describe("PeerHealth", () => {
     assert.isUndefined(health.version(a, now))
     assert.isTrue(health.has(a, Features.Bit.client))
     health.shows(a, both)
-    assert.strictEqual(health.version(a, now), "later")
+    assert.strictEqual(health.version(a, now), "v0.2")
   })
 
   it("forgets the features of the peers heard from the longest ago, and no health for them", () => {
@@ -233,15 +233,15 @@ describe("PeerHealth", () => {
 
   it("remembers for ten minutes who speaks the first version only, and for good who speaks a later one", () => {
     const health = new PeerHealth()
-    health.speaks(a, "first", now)
+    health.speaks(a, "v0.1", now)
     health.succeeded(a, 1, now)
     health.failed(a, now)
-    assert.strictEqual(health.version(a, now), "first")
-    assert.strictEqual(health.version(a, now + 599_999), "first")
+    assert.strictEqual(health.version(a, now), "v0.1")
+    assert.strictEqual(health.version(a, now + 599_999), "v0.1")
     assert.isUndefined(health.version(a, now + 600_000))
-    health.speaks(a, "later", now)
-    health.speaks(a, "first", now)
-    assert.strictEqual(health.version(a, now), "later")
+    health.speaks(a, "v0.2", now)
+    health.speaks(a, "v0.1", now)
+    assert.strictEqual(health.version(a, now), "v0.2")
     assert.isUndefined(health.version(b, now))
   })
 

@@ -354,7 +354,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("does not count what leaves a key as it is: a stale record, a walk of the whole set", () => {
+    it("does not count what leaves a key as it is: a stale record, a lookup of the whole set", () => {
       const glances: ReadonlyArray<(set: RecordSet) => unknown> = [
         (set) => set.put(key(0), record({ type: 1 }), 0),
         (set) => set.getAllByAddress(address(0), 0, 0),

@@ -186,7 +186,7 @@ describe("RoutingTable", () => {
     const full = () => tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
     const newcomer = contact(inBucket0(9))
 
-    it("lets hearsay wait, five contacts at most, the oldest leaving first", () => {
+    it("lets unverified contacts wait, five contacts at most, the oldest leaving first", () => {
       const table = full()
       for (const i of [3, 4, 5, 6, 7, 8]) {
         assert.deepStrictEqual(table.add(contact(inBucket0(i)), undefined, start), { _tag: "Queued" })
@@ -225,7 +225,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 1].map(inBucket0))
     })
 
-    it("does not take hearsay of a probed peer for a sign of life", () => {
+    it("does not take unverified contacts of a probed peer for a sign of life", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.add(contact(inBucket0(1)), undefined, start + 1)
@@ -409,13 +409,13 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.answer(target, 16, now, nobody)), [8, 1, 2, 4].map(inBucket0))
     })
 
-    it("leaves out hearsay and peers in bad health while half a bucket remains", () => {
+    it("leaves out unverified contacts and peers in bad health while half a bucket remains", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 4 })
       table.add(contact(shallow(1)), undefined, start)
       assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3].map(inBucket0))
     })
 
-    it("tops up a thin answer with peers in bad health, and never with hearsay", () => {
+    it("tops up a thin answer with peers in bad health, and never with unverified contacts", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 8 })
       for (const i of [4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
       assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3, 1].map(inBucket0))
@@ -450,7 +450,7 @@ describe("RoutingTable", () => {
     const work = (table: RoutingTable, now: number, limits = unlimited) =>
       table.maintenance(now, now - 30 * minute, now - 30 * minute, limits)
 
-    it("probes hearsay that nobody confirmed, and nobody else", () => {
+    it("probes unverified contacts that nobody confirmed, and nobody else", () => {
       const table = tableOf([1, 2].map(inBucket0), { verified: false })
       table.add(contact(inBucket0(2)), start + 1, start + 1)
       assert.deepStrictEqual(ids(work(table, start + 30 * minute).staleToProbe), [])
@@ -566,7 +566,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [11, 12, 13, 14, 15].map(inBucket0))
     })
 
-    it("names one that fell silent after it was no more than hearsay", () => {
+    it("names one that fell silent after it was no more than unverified contacts", () => {
       const table = tableOf([inBucket0(1)], { verified: false })
       assert.deepStrictEqual(table.quiet(start, start - 1, 99), [])
       table.add(contact(inBucket0(1)), start, start)

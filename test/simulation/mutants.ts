@@ -63,11 +63,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "shortLived"
   },
   {
-    name: "answers with unverified hearsay",
+    name: "answers with unverified unverified",
     file: "internal/routingTable.ts",
     text: "(entry) => entry.verifiedAt > cutoff && isWell(entry), found)",
     replacement: "isWell, found)",
-    property: "HearsayStays",
+    property: "UnverifiedStays",
     world: "eventful"
   },
   {

@@ -12,7 +12,7 @@ export interface Ended {
 }
 
 /** Longer than anything here takes on a slow machine, and short enough to see that it hangs. */
-const patience = "30 seconds"
+const timeout = "30 seconds"
 
 const root = join(import.meta.dirname, "../..")
 
@@ -61,8 +61,8 @@ export const program = (command: string, args: ReadonlyArray<string>) =>
           return Effect.sync(() => watchers.delete(check))
         }).pipe(
           Effect.timeoutOrElse({
-            duration: patience,
-            orElse: () => Effect.die(new Error(`No ${what} in ${patience}: ${JSON.stringify({ out, error })}`))
+            duration: timeout,
+            orElse: () => Effect.die(new Error(`No ${what} in ${timeout}: ${JSON.stringify({ out, error })}`))
           })
         )
 

@@ -32,7 +32,7 @@ interface About {
 }
 
 /** What the network is given to take the copies. */
-const patience = "30 seconds"
+const timeout = "30 seconds"
 
 /**
  * Waits for the copies of a record and reports them.
@@ -45,7 +45,7 @@ export const report = Effect.fnUntraced(function*(
   what: string,
   { current, hints, key, replicas }: Replication.Publication
 ) {
-  const holders = yield* replicas(Replication.replicas, { within: patience }).pipe(
+  const holders = yield* replicas(Replication.replicas, { within: timeout }).pipe(
     Effect.catchTags({
       NotEnoughReplicas: ({ confirmed }) => Effect.succeed(confirmed),
       KeyFull: ({ confirmed, message }) =>

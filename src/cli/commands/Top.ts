@@ -31,7 +31,7 @@ interface Options {
 
 // --- Asking the node --------------------------------------------------------------
 
-const patience = "5 seconds"
+const timeout = "5 seconds"
 
 const interval = "1 second"
 
@@ -40,7 +40,7 @@ const otherVersion = "what is there is no node of this version"
 /** Why there is no sample, for whoever typed the URL. */
 const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | typeof Api.BadRequest.Type) => {
   if ("error" in error) return error.message
-  if (error._tag === "TimeoutError") return `no answer in ${patience}`
+  if (error._tag === "TimeoutError") return `no answer in ${timeout}`
   if (error._tag === "SchemaError") return otherVersion
   switch (error.response?.status) {
     case undefined:
@@ -71,7 +71,7 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
     announcements: api.announcements({ query: {} }),
     store: api.store({ query: { limit: 0 } })
   }, { concurrency: "unbounded" }).pipe(
-    Effect.timeout(patience),
+    Effect.timeout(timeout),
     Effect.mapError(reasonOf)
   )
   return { sample }

@@ -17,11 +17,11 @@ const narrow = matchMedia("(max-width: 560px)")
 
 /** @param {Contact} contact */
 const stateOf = ({ fresh, health, heard_ms_ago }) =>
-  health === "bad" ? "bad" : fresh ? "fresh" : heard_ms_ago === null ? "hearsay" : "stale"
+  health === "bad" ? "bad" : fresh ? "fresh" : heard_ms_ago === null ? "unverified" : "stale"
 
 /**
  * @param {Bucket} bucket
- * @param {"fresh" | "stale" | "hearsay" | "bad"} state
+ * @param {"fresh" | "stale" | "unverified" | "bad"} state
  */
 const count = ({ contacts }, state) => contacts.filter((contact) => stateOf(contact) === state).length
 
@@ -30,7 +30,7 @@ const count = ({ contacts }, state) => contacts.filter((contact) => stateOf(cont
  * @param {number} k
  */
 const inWords = (bucket, k) => {
-  const states = /** @type {const} */ (["fresh", "stale", "hearsay", "bad"])
+  const states = /** @type {const} */ (["fresh", "stale", "unverified", "bad"])
   const parts = states.map((state) => [count(bucket, state), state]).filter(([count]) => count !== 0)
   return `bucket ${bucket.bucket}: ${bucket.contacts.length} of ${k} (${
     parts.map((part) => part.join(" ")).join(", ")
@@ -65,7 +65,7 @@ const map = ({ buckets, k }) => {
     } else {
       const inner = cell - 4
       let top = y + 2 + inner
-      for (const state of /** @type {const} */ (["fresh", "stale", "hearsay", "bad"])) {
+      for (const state of /** @type {const} */ (["fresh", "stale", "unverified", "bad"])) {
         const height = Math.min(1, count(bucket, state) / k) * inner
         top -= height
         if (height > 0) group.append(s("rect", { x: x + 2, y: top, width: inner, height, class: state }))
@@ -145,7 +145,7 @@ export const show = (document, lookUp) => {
           { class: "legend", "aria-label": "Legend of the buckets" },
           h("li", {}, h("i", { class: "dot fresh" }), "heard from within half an hour"),
           h("li", {}, h("i", { class: "dot stale" }), "longer ago"),
-          h("li", {}, h("i", { class: "dot hearsay" }), "hearsay"),
+          h("li", {}, h("i", { class: "dot unverified" }), "unverified"),
           h("li", {}, h("i", { class: "dot bad" }), "does not answer")
         ),
         h("p", { class: "soft" }, "Bucket n is of the nodes whose ids share their first n bits with ours.")

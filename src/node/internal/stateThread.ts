@@ -11,7 +11,7 @@ import { Worker } from "node:worker_threads"
 import type { Answer, Call, Calls } from "./stateWorker.ts"
 
 /** What the thread is given to end. */
-const closePatience = "5 seconds"
+const closeTimeout = "5 seconds"
 
 /** Calls that may wait for a disk that stands still, those included whose callers have given up. */
 const maxUnanswered = 16
@@ -66,7 +66,7 @@ export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
       },
       catch: (cause) => new CallFailed({ reason: `no thread can be started: ${String(cause)}` })
     }),
-    (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closePatience))
+    (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closeTimeout))
   ),
   (worker): Caller => {
     const waiting = new Map<number, (answer: Answer) => void>()

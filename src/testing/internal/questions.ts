@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { Query, type Walked } from "../../Query.ts"
+import { type LookupResult, Query } from "../../Query.ts"
 import type { Safety } from "../PropertiesSafety.ts"
 import { honestOf, type Scenario } from "../Scenario.ts"
 import type * as SimWorld from "../SimWorld.ts"
@@ -78,19 +78,19 @@ export const make = Effect.fnUntraced(function*(
     if (asker === undefined) return undefined
     const begun = timeline.elapsedMillis
     const find = target.kind === "resolve" ? { type: target.type, quorum: 1 } : { type: target.type }
-    const walked = yield* asker.node.run(Query.use((query) => query.walk(target.key, find))).pipe(
+    const result = yield* asker.node.run(Query.use((query) => query.lookup(target.key, find))).pipe(
       Effect.orElseSucceed(() => undefined)
     )
-    if (walked === undefined || !population.announced.includes(target)) return undefined
+    if (result === undefined || !population.announced.includes(target)) return undefined
     if (safety !== undefined) {
-      for (const record of walked.records) safety.returned(asker.node.name, target.key, record)
+      for (const record of result.records) safety.returned(asker.node.name, target.key, record)
     }
-    const isFound = walked.records.some(({ address }) => address === target.address)
+    const isFound = result.records.some(({ address }) => address === target.address)
     return {
       isFound,
       millis: timeline.elapsedMillis - begun,
-      requests: walked.trace.length,
-      hops: hopsOf(walked)
+      requests: result.trace.length,
+      hops: hopsOf(result)
     }
   })
 
@@ -123,7 +123,7 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /** By who told of whom. */
-const hopsOf = ({ trace }: Walked): number => {
+const hopsOf = ({ trace }: LookupResult): number => {
   const holders = trace.filter(({ holdsRecord }) => holdsRecord)
   return holders.length === 0 ? 0 : 1 + Math.min(...holders.map(({ depth }) => depth))
 }

@@ -34,8 +34,8 @@ const build = Effect.fnUntraced(function*(count: number) {
   return nodes
 })
 
-describe("Upkeep", () => {
-  it.effect("confirms hearsay that answers, and drops what stays silent", () =>
+describe("Maintenance", () => {
+  it.effect("confirms unverified contacts that answers, and drops what stays silent", () =>
     Effect.gen(function*() {
       const [node, other] = yield* build(2)
       yield* network.puppet("mute", network.socketOf(900))
@@ -213,7 +213,7 @@ describe("a beat", () => {
     return { node, self: network.contactOf(node), core: table(node) }
   })
 
-  it.effect("comes every 15 seconds, and asks at most ten contacts whether they are more than hearsay", () =>
+  it.effect("comes every 15 seconds, and asks at most ten contacts whether they are more than unverified contacts", () =>
     Effect.gen(function*() {
       const { core, self } = yield* passiveNode
       for (const bucket of [0, 1]) {

@@ -3,11 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import * as Alarms from "../src/Alarms.ts"
-import { Event } from "../src/internal/eventQueue.ts"
+import { Timer } from "../src/internal/timerQueue.ts"
+import * as Timers from "../src/Timers.ts"
 import * as alive from "./utils/alive.ts"
 
-class Alarm extends Event {
+class TestTimer extends Timer {
   readonly fire: () => void
 
   constructor(fire: () => void) {
@@ -21,44 +21,44 @@ interface Rung {
   readonly at: number
 }
 
-/** Alarms that note their names and when they ring. */
+/** Timers that note their names and when they ring. */
 const recorder = Effect.gen(function*() {
-  const alarms = yield* Alarms.Alarms
+  const timers = yield* Timers.Timers
   const rung: Array<Rung> = []
   return {
-    alarms,
+    timers,
     rung,
-    set: (name: string | number, at: number, then: () => void = () => {}): Alarm => {
-      const alarm = new Alarm(() => {
-        rung.push({ name, at: alarms.now() })
+    set: (name: string | number, at: number, then: () => void = () => {}): TestTimer => {
+      const timer = new TestTimer(() => {
+        rung.push({ name, at: timers.now() })
         then()
       })
-      alarms.set(alarm, at)
-      return alarm
+      timers.set(timer, at)
+      return timer
     },
     names: () => rung.map(({ name }) => name)
   }
 })
 
-const withAlarms = Effect.provide(Alarms.layer)
+const withTimers = Effect.provide(Timers.layer)
 
 /** What is alive of all that a test starts; the test clock's own warnings are over before. */
-const counting = <A, E>(test: (now: () => alive.Alive) => Effect.Effect<A, E, Alarms.Alarms>) =>
-  Effect.andThen(TestClock.adjust(0), alive.counting((now) => withAlarms(test(now))))
+const counting = <A, E>(test: (now: () => alive.Alive) => Effect.Effect<A, E, Timers.Timers>) =>
+  Effect.andThen(TestClock.adjust(0), alive.counting((now) => withTimers(test(now))))
 
-describe("Alarms", () => {
+describe("Timers", () => {
   it.effect("counts milliseconds with their fractions, from whenever it began", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(1_700_000_000_000)
       yield* Effect.gen(function*() {
-        const { now } = yield* Alarms.Alarms
+        const { now } = yield* Timers.Timers
         const began = now()
         yield* TestClock.adjust("1500 micros")
         assert.closeTo(now() - began, 1.5, 1e-6)
-      }).pipe(withAlarms)
+      }).pipe(withTimers)
     }))
 
-  describe("an alarm", () => {
+  describe("an timer", () => {
     it.effect("rings at its time, not before, and once", () =>
       Effect.gen(function*() {
         const { rung, set } = yield* recorder
@@ -69,17 +69,17 @@ describe("Alarms", () => {
         assert.deepStrictEqual(rung, [{ name: "a", at: 10 }])
         yield* TestClock.adjust("1 hour")
         assert.strictEqual(rung.length, 1)
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("rings again when it is set again", () =>
       Effect.gen(function*() {
-        const { alarms, rung, set } = yield* recorder
-        const alarm = set("a", 10)
+        const { timers, rung, set } = yield* recorder
+        const timer = set("a", 10)
         yield* TestClock.adjust(15)
-        alarms.set(alarm, 20)
+        timers.set(timer, 20)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung, [{ name: "a", at: 10 }, { name: "a", at: 20 }])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("rings before others that were set earlier for later", () =>
       Effect.gen(function*() {
@@ -90,7 +90,7 @@ describe("Alarms", () => {
         set("soon", 30)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung, [{ name: "soon", at: 30 }, { name: "middle", at: 50 }, { name: "late", at: 100 }])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("rings after those of the same time that were set before it", () =>
       Effect.gen(function*() {
@@ -99,43 +99,43 @@ describe("Alarms", () => {
         for (const name of expected) set(name, 10)
         yield* TestClock.adjust(10)
         assert.deepStrictEqual(names(), expected)
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("does not ring when it is cancelled, and the others do", () =>
       Effect.gen(function*() {
-        const { alarms, rung, set } = yield* recorder
+        const { timers, rung, set } = yield* recorder
         const first = set("first", 10)
         set("second", 20)
         const third = set("third", 30)
         set("fourth", 40)
-        alarms.cancel(first)
+        timers.cancel(first)
         yield* TestClock.adjust(25)
-        alarms.cancel(third)
+        timers.cancel(third)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung, [{ name: "second", at: 20 }, { name: "fourth", at: 40 }])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("does not ring when one of the same time cancels it", () =>
       Effect.gen(function*() {
-        const { alarms, names, set } = yield* recorder
-        set("first", 10, () => alarms.cancel(second))
+        const { timers, names, set } = yield* recorder
+        set("first", 10, () => timers.cancel(second))
         const second = set("second", 10)
         set("third", 10)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(names(), ["first", "third"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("may be cancelled when it was never set or has rung", () =>
       Effect.gen(function*() {
-        const { alarms, names, set } = yield* recorder
+        const { timers, names, set } = yield* recorder
         const rung = set("rung", 10)
         yield* TestClock.adjust(10)
-        alarms.cancel(rung)
-        alarms.cancel(new Alarm(() => assert.fail("It was never set")))
+        timers.cancel(rung)
+        timers.cancel(new TestTimer(() => assert.fail("It was never set")))
         set("next", 20)
         yield* TestClock.adjust(10)
         assert.deepStrictEqual(names(), ["rung", "next"])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("whose time has a fraction rings less than a millisecond after it", () =>
       Effect.gen(function*() {
@@ -151,7 +151,7 @@ describe("Alarms", () => {
         assert.strictEqual(rung.length, 1)
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(rung[1], { name: "b", at: 20.5 })
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("whose time is past rings at once, and those that are set afterwards at theirs", () =>
       Effect.gen(function*() {
@@ -165,7 +165,7 @@ describe("Alarms", () => {
         set("later", 20)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung[2], { name: "later", at: 20 })
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("may set others while it rings: those that are due ring with it", () =>
       Effect.gen(function*() {
@@ -180,20 +180,20 @@ describe("Alarms", () => {
         assert.deepStrictEqual(rung, ["first", "past", "now"].map((name) => ({ name, at: 10 })))
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung.slice(3), [{ name: "soon", at: 15 }, { name: "late", at: 20 }])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("may set itself again and again", () =>
       Effect.gen(function*() {
-        const alarms = yield* Alarms.Alarms
+        const timers = yield* Timers.Timers
         const times: Array<number> = []
-        const alarm: Alarm = new Alarm(() => {
-          times.push(alarms.now())
-          alarms.set(alarm, alarms.now() + 10)
+        const timer: TestTimer = new TestTimer(() => {
+          times.push(timers.now())
+          timers.set(timer, timers.now() + 10)
         })
-        alarms.set(alarm, 10)
+        timers.set(timer, 10)
         yield* TestClock.adjust(45)
         assert.deepStrictEqual(times, [10, 20, 30, 40])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
 
     it.effect("that throws is logged as an error, and stops none of the others", () => {
       const logged: Array<string> = []
@@ -203,7 +203,7 @@ describe("Alarms", () => {
       return Effect.gen(function*() {
         const { rung, set } = yield* recorder
         const fail = () => {
-          throw new Error("an alarm that fails")
+          throw new Error("an timer that fails")
         }
         set("broken", 10, fail)
         set("broken too", 10, fail)
@@ -220,12 +220,12 @@ describe("Alarms", () => {
         set("set afterwards", 30)
         yield* TestClock.adjust(10)
         assert.deepStrictEqual(rung[4], { name: "set afterwards", at: 30 })
-      }).pipe(withAlarms, Effect.provide(Logger.layer([logger])))
+      }).pipe(withTimers, Effect.provide(Logger.layer([logger])))
     })
   })
 
   describe("who sleeps", () => {
-    it.effect("one fiber for many alarms", () =>
+    it.effect("one fiber for many timers", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { names, set } = yield* recorder
@@ -238,7 +238,7 @@ describe("Alarms", () => {
         })
       ))
 
-    it.effect("nobody before an alarm is set, nor after all have rung", () =>
+    it.effect("nobody before an timer is set, nor after all have rung", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { names, set } = yield* recorder
@@ -256,11 +256,11 @@ describe("Alarms", () => {
     it.effect("nobody after all are cancelled", () =>
       counting((now) =>
         Effect.gen(function*() {
-          const { alarms, set } = yield* recorder
+          const { timers, set } = yield* recorder
           const before = now()
           const alarmed = [set("a", 30), set("b", 20), set("c", 10)]
           assert.isAbove(now().sleeps, 0)
-          for (const alarm of alarmed) alarms.cancel(alarm)
+          for (const timer of alarmed) timers.cancel(timer)
           yield* Effect.yieldNow
           assert.deepStrictEqual(now(), before)
         })
@@ -269,25 +269,25 @@ describe("Alarms", () => {
     it.effect("nobody after some are cancelled and the others have rung", () =>
       counting((now) =>
         Effect.gen(function*() {
-          const { alarms, names, set } = yield* recorder
+          const { timers, names, set } = yield* recorder
           const before = now()
           const late = set("late", 100)
           set("soon", 10)
-          alarms.cancel(late)
+          timers.cancel(late)
           yield* TestClock.adjust(10)
           assert.deepStrictEqual(names(), ["soon"])
           assert.deepStrictEqual(now(), before)
         })
       ))
 
-    it.effect("somebody for an alarm that is set after all were cancelled", () =>
+    it.effect("somebody for an timer that is set after all were cancelled", () =>
       Effect.gen(function*() {
-        const { alarms, rung, set } = yield* recorder
-        alarms.cancel(set("cancelled", 10))
+        const { timers, rung, set } = yield* recorder
+        timers.cancel(set("cancelled", 10))
         set("kept", 20)
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(rung, [{ name: "kept", at: 20 }])
-      }).pipe(withAlarms))
+      }).pipe(withTimers))
   })
 
   it.effect("does not ring after the layer's scope is closed, nor leave anybody asleep", () =>
@@ -302,7 +302,7 @@ describe("Alarms", () => {
             recorded.set("too late", 20)
             yield* TestClock.adjust(10)
             return recorded
-          }).pipe(withAlarms)
+          }).pipe(withTimers)
           assert.deepStrictEqual(now(), before)
           set("after the end", 30)
           yield* TestClock.adjust("1 hour")
@@ -325,7 +325,7 @@ describe("Alarms", () => {
     interface Modelled {
       readonly name: number
       readonly at: number
-      readonly alarm: Alarm
+      readonly timer: TestTimer
     }
 
     /** All times are multiples of a unit in milliseconds; what rings may do so later than its time by less than `late`. */
@@ -333,13 +333,13 @@ describe("Alarms", () => {
       Effect.promise(() =>
         fc.assert(fc.asyncProperty(steps, (steps) =>
           Effect.gen(function*() {
-            const { alarms, rung, set } = yield* recorder
+            const { timers, rung, set } = yield* recorder
             const all: Array<Modelled> = []
             let waiting: Array<Modelled> = []
             const expected: Array<Modelled> = []
             const pass = Effect.fnUntraced(function*(millis: number) {
               yield* TestClock.adjust(millis)
-              const now = alarms.now()
+              const now = timers.now()
               waiting.sort((a, b) => a.at - b.at || a.name - b.name)
               // Those whose time was a moment ago may have rung or not.
               while (waiting.length > 0 && waiting[0].at <= now) {
@@ -350,15 +350,15 @@ describe("Alarms", () => {
             })
             for (const step of [...steps, { _tag: "pass" as const, time: 1000 }]) {
               if (step._tag === "set") {
-                const at = alarms.now() + step.after * unit
-                const modelled = { name: all.length, at, alarm: set(all.length, at) }
+                const at = timers.now() + step.after * unit
+                const modelled = { name: all.length, at, timer: set(all.length, at) }
                 all.push(modelled)
                 waiting.push(modelled)
                 // At once need not be before anything else.
                 if (step.after === 0) yield* pass(0)
               } else if (step._tag === "cancel" && all.length > 0) {
                 const cancelled = all[step.which % all.length]
-                alarms.cancel(cancelled.alarm)
+                timers.cancel(cancelled.timer)
                 waiting = waiting.filter((modelled) => modelled !== cancelled)
               } else if (step._tag === "pass") {
                 yield* pass(step.time * unit)
@@ -369,7 +369,7 @@ describe("Alarms", () => {
               assert.isAtLeast(at, all[Number(name)].at)
               assert.isAtMost(at - all[Number(name)].at, late)
             }
-          }).pipe(withAlarms, Effect.provide(TestClock.layer()), Effect.runPromise)))
+          }).pipe(withTimers, Effect.provide(TestClock.layer()), Effect.runPromise)))
       )
 
     it.live("the same ones ring at the same times as in a list that is searched", () => holds(1, 0))

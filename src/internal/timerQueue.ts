@@ -1,5 +1,5 @@
 /**
- * What happens when, next first: a binary heap whose events may be cancelled.
+ * What happens when, next first: a binary heap whose timers may be cancelled.
  *
  * @since 0.1.0
  */
@@ -10,17 +10,17 @@
  *
  * @internal
  */
-export abstract class Event {
+export abstract class Timer {
   /** Milliseconds since time began. */
   at = 0
-  /** Decides between events of the same instant, lower first. */
+  /** Decides between timers of the same instant, lower first. */
   order = 0
   state: "idle" | "queued" | "cancelled" = "idle"
 
   abstract fire(): void
 }
 
-/** Below this size cancelled events are not worth clearing away. */
+/** Below this size cancelled timers are not worth clearing away. */
 const smallest = 64
 
 /**
@@ -29,8 +29,8 @@ const smallest = 64
  *
  * @internal
  */
-export class EventQueue {
-  private heap: Array<Event> = []
+export class TimerQueue {
+  private heap: Array<Timer> = []
   private husks = 0
 
   /** Events that will happen. */
@@ -43,16 +43,16 @@ export class EventQueue {
     return this.heap.length
   }
 
-  push(event: Event, at: number, order: number): void {
-    event.at = at
-    event.order = order
-    event.state = "queued"
-    this.heap.push(event)
+  push(timer: Timer, at: number, order: number): void {
+    timer.at = at
+    timer.order = order
+    timer.state = "queued"
+    this.heap.push(timer)
     this.rise(this.heap.length - 1)
   }
 
-  /** The next event, which stays queued. */
-  peek(): Event | undefined {
+  /** The next timer, which stays queued. */
+  peek(): Timer | undefined {
     while (this.heap.length > 0 && this.heap[0].state === "cancelled") {
       this.heap[0].state = "idle"
       this.removeFirst()
@@ -61,28 +61,28 @@ export class EventQueue {
     return this.heap[0]
   }
 
-  /** Takes the next event out. */
-  pop(): Event | undefined {
-    const event = this.peek()
-    if (event === undefined) return undefined
+  /** Takes the next timer out. */
+  pop(): Timer | undefined {
+    const timer = this.peek()
+    if (timer === undefined) return undefined
     this.removeFirst()
-    event.state = "idle"
-    return event
+    timer.state = "idle"
+    return timer
   }
 
-  /** Does nothing unless the event is queued. */
-  cancel(event: Event): void {
-    if (event.state !== "queued") return
-    event.state = "cancelled"
+  /** Does nothing unless the timer is queued. */
+  cancel(timer: Timer): void {
+    if (timer.state !== "queued") return
+    timer.state = "cancelled"
     this.husks++
     if (this.husks > smallest && this.husks * 2 > this.heap.length) this.removeWhere(() => false)
   }
 
-  /** Removes all events that fit, and all husks. */
-  removeWhere(fits: (event: Event) => boolean): void {
-    this.heap = this.heap.filter((event) => {
-      if (event.state === "queued" && !fits(event)) return true
-      event.state = "idle"
+  /** Removes all timers that fit, and all husks. */
+  removeWhere(fits: (timer: Timer) => boolean): void {
+    this.heap = this.heap.filter((timer) => {
+      if (timer.state === "queued" && !fits(timer)) return true
+      timer.state = "idle"
       return false
     })
     this.husks = 0
@@ -98,27 +98,27 @@ export class EventQueue {
 
   private rise(at: number): void {
     const heap = this.heap
-    const event = heap[at]
+    const timer = heap[at]
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if (isBefore(heap[parent], event)) break
+      if (isBefore(heap[parent], timer)) break
       heap[at] = heap[parent]
       at = parent
     }
-    heap[at] = event
+    heap[at] = timer
   }
 
   private sink(at: number): void {
     const heap = this.heap
-    const event = heap[at]
+    const timer = heap[at]
     for (let child = 2 * at + 1; child < heap.length; child = 2 * at + 1) {
       if (child + 1 < heap.length && isBefore(heap[child + 1], heap[child])) child++
-      if (!isBefore(heap[child], event)) break
+      if (!isBefore(heap[child], timer)) break
       heap[at] = heap[child]
       at = child
     }
-    heap[at] = event
+    heap[at] = timer
   }
 }
 
-const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)
+const isBefore = (a: Timer, b: Timer): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)

@@ -17,24 +17,24 @@ import type { SignedRecord } from "./Record.ts"
  * @category services
  * @since 0.1.0
  */
-export class Interests extends Context.Service<Interests, {
+export class WatchedKeys extends Context.Service<WatchedKeys, {
   /** Calls `told` with every valid record that is pushed for the key, until the scope closes. */
   readonly watch: (key: NodeId, told: (record: SignedRecord) => void) => Effect.Effect<void, never, Scope.Scope>
   /** Whether anybody watches the key. */
   readonly has: (key: NodeId) => boolean
   /** Tells whoever watches the key. The record has been verified. */
   readonly tell: (key: NodeId, record: SignedRecord) => void
-}>()("effect-dht/Interests") {}
+}>()("effect-dht/WatchedKeys") {}
 
 /**
- * No interests at first.
+ * No watchedKeys at first.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Interests> = Layer.sync(Interests, () => {
+export const layer: Layer.Layer<WatchedKeys> = Layer.sync(WatchedKeys, () => {
   const watchers = new Map<NodeId, Set<{ readonly told: (record: SignedRecord) => void }>>()
-  return Interests.of({
+  return WatchedKeys.of({
     watch: (key, told) =>
       Effect.acquireRelease(
         Effect.sync(() => {

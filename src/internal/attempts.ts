@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import type { TransactionId } from "../Message.ts"
-import { Event } from "./eventQueue.ts"
+import { Timer } from "./timerQueue.ts"
 
 /** How much longer each attempt waits than the one before it. */
 const growth = 1.5
@@ -28,15 +28,15 @@ export interface Options {
   readonly startedAt: number
   readonly maxAttempts: number
   /** For all attempts together. */
-  readonly patience: number
+  readonly timeout: number
   /** For the first attempt, as far as there is time. */
   readonly firstWait: number
   /** Whether the last attempt is given no more than its turn, instead of the rest of the time. */
-  readonly isHasty: boolean
+  readonly failsFast: boolean
 }
 
 /**
- * One datagram of a call, and whether it is in the words of the first version.
+ * One datagram of a call, and whether it is in the words of v0.1.
  *
  * @internal
  */
@@ -50,22 +50,22 @@ export interface Attempt {
  *
  * @internal
  */
-export abstract class Call extends Event {
+export abstract class Attempts extends Timer {
   readonly startedAt: number
   readonly attempts = new Map<TransactionId, Attempt>()
   private readonly maxAttempts: number
   private readonly deadline: number
-  private readonly isHasty: boolean
+  private readonly failsFast: boolean
   private wait: number
 
   constructor(options: Options) {
     super()
-    const { firstWait, isHasty, maxAttempts, patience, startedAt } = options
+    const { firstWait, failsFast, maxAttempts, timeout, startedAt } = options
     this.startedAt = startedAt
     this.maxAttempts = maxAttempts
-    this.deadline = startedAt + patience
-    this.isHasty = isHasty
-    this.wait = Math.min(firstWait, patience / minAttempts)
+    this.deadline = startedAt + timeout
+    this.failsFast = failsFast
+    this.wait = Math.min(firstWait, timeout / minAttempts)
   }
 
   /** Whether there are attempts and time left. */
@@ -78,7 +78,7 @@ export abstract class Call extends Event {
     this.attempts.set(transaction, attempt)
     const wait = this.wait
     this.wait = Math.min(wait * growth, maxAttemptMillis)
-    const hasRest = this.attempts.size === this.maxAttempts && !this.isHasty
+    const hasRest = this.attempts.size === this.maxAttempts && !this.failsFast
     return Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Alarms that ring at their times, however many, with hardly ever more than one
+ * Timers that ring at their times, however many, with hardly ever more than one
  * fiber asleep: most timeouts are called off long before, and a fiber for each
  * would cost more than what it waits for.
  *
@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import { type Event, EventQueue } from "./internal/eventQueue.ts"
+import { type Timer, TimerQueue } from "./internal/timerQueue.ts"
 
 /** Milliseconds that a sleep may end early by rounding. */
 const tolerance = 0.001
@@ -27,19 +27,19 @@ interface Sleeper {
  * @category services
  * @since 0.1.0
  */
-export class Alarms extends Context.Service<Alarms, {
-  /** Milliseconds from a beginning of no meaning, by a clock that nobody sets: the time of alarms. */
+export class Timers extends Context.Service<Timers, {
+  /** Milliseconds from a beginning of no meaning, by a clock that nobody sets: the time of timers. */
   readonly now: () => number
-  /** Fires the event at the given time, unless it is cancelled before. One that was cancelled is not set again. */
-  readonly set: (event: Event, at: number) => void
-  /** Makes sure that the alarm does not go off; nothing where it is not set. */
-  readonly cancel: (event: Event) => void
-}>()("effect-dht/Alarms") {}
+  /** Fires the timer at the given time, unless it is cancelled before. One that was cancelled is not set again. */
+  readonly set: (timer: Timer, at: number) => void
+  /** Makes sure that the timer does not go off; nothing where it is not set. */
+  readonly cancel: (timer: Timer) => void
+}>()("effect-dht/Timers") {}
 
 const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime<never>()
-  const queue = new EventQueue()
+  const queue = new TimerQueue()
   /** The one that wakes first is the last. */
   const sleepers: Array<Sleeper> = []
   let order = 0
@@ -64,11 +64,11 @@ const make = Effect.gen(function*() {
     }
     return Effect.void
   }).pipe(
-    Effect.catchCause((cause) => Effect.logError("An alarm failed", cause)),
-    Effect.annotateLogs({ module: "effect-dht/Alarms", fiber: "Alarm" })
+    Effect.catchCause((cause) => Effect.logError("An timer failed", cause)),
+    Effect.annotateLogs({ module: "effect-dht/Timers", fiber: "CallbackTimer" })
   )
 
-  /** Sees to it that somebody is awake for the first alarm. */
+  /** Sees to it that somebody is awake for the first timer. */
   const arm = (): void => {
     if (isRinging) return
     const next = queue.peek()
@@ -86,23 +86,23 @@ const make = Effect.gen(function*() {
     for (const { wake } of sleepers.splice(0)) wake()
   }
 
-  return Alarms.of({
+  return Timers.of({
     now,
-    set: (event, at) => {
-      queue.push(event, at, order++)
+    set: (timer, at) => {
+      queue.push(timer, at, order++)
       arm()
     },
-    cancel: (event) => {
-      queue.cancel(event)
+    cancel: (timer) => {
+      queue.cancel(timer)
       if (queue.size === 0) wakeAll()
     }
   })
 })
 
 /**
- * Alarms that ring as long as the layer's scope is open.
+ * Timers that ring as long as the layer's scope is open.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Alarms> = Layer.effect(Alarms, make)
+export const layer: Layer.Layer<Timers> = Layer.effect(Timers, make)

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { Event, EventQueue } from "../../src/internal/eventQueue.ts"
+import { Timer, TimerQueue } from "../../src/internal/timerQueue.ts"
 
-class Numbered extends Event {
+class Numbered extends Timer {
   readonly id: number
   constructor(id: number) {
     super()
@@ -11,13 +11,13 @@ class Numbered extends Event {
   fire(): void {}
 }
 
-const drain = (queue: EventQueue): Array<number> => {
+const drain = (queue: TimerQueue): Array<number> => {
   const ids: Array<number> = []
   for (let event = queue.pop(); event !== undefined; event = queue.pop()) ids.push((event as Numbered).id)
   return ids
 }
 
-describe("eventQueue", () => {
+describe("timerQueue", () => {
   it("gives out what was not cancelled: by time, then by order", () => {
     const steps = fc.array(
       fc.oneof(
@@ -29,7 +29,7 @@ describe("eventQueue", () => {
       { maxLength: 300 }
     )
     fc.assert(fc.property(steps, (steps) => {
-      const queue = new EventQueue()
+      const queue = new TimerQueue()
       const all: Array<Numbered> = []
       let model: Array<Numbered> = []
       const sort = () => model.sort((a, b) => a.at - b.at || a.order - b.order)
@@ -58,7 +58,7 @@ describe("eventQueue", () => {
   })
 
   it("does not grow by timers that are set and cancelled for ever", () => {
-    const queue = new EventQueue()
+    const queue = new TimerQueue()
     for (let i = 0; i < 10; i++) queue.push(new Numbered(i), 1e9, i)
     for (let i = 10; i < 10_000; i++) {
       const event = new Numbered(i)
@@ -70,7 +70,7 @@ describe("eventQueue", () => {
   })
 
   it("takes no notice when an event is cancelled twice or too late", () => {
-    const queue = new EventQueue()
+    const queue = new TimerQueue()
     const [a, b] = [new Numbered(1), new Numbered(2)]
     queue.push(a, 1, 1)
     queue.push(b, 2, 2)

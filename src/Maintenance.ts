@@ -31,7 +31,7 @@ import * as Rpc from "./Rpc.ts"
 /** Time between two beats. */
 const beatInterval = "15 seconds"
 
-/** Hearsay that nobody confirmed for so long is probed, and goes if it is silent. */
+/** An unverified contact that was not confirmed for so long is probed, and evicted if it is silent. */
 const staleMillis = 10 * 60_000
 
 /** A contact that was silent for so long is probed while it still counts as fresh. */
@@ -64,7 +64,7 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
 
   const ping = { _tag: "Ping", address: identity.address } as const
-  const patience = (): Request.Options => ({ ...Rpc.probePatience(health), maintenance: true })
+  const requestOptions = (): Request.Options => ({ ...Rpc.probeOptions(health), maintenance: true })
 
   /** Ends what is asked, by what forgets it. */
   const asking = new Set<() => void>()
@@ -78,7 +78,7 @@ const make = Effect.gen(function*() {
   const probe = (contact: Contact, done: (isAlive: boolean) => void): void => {
     let forget: (() => void) | undefined = undefined
     let isOver = false
-    forget = rpc.requestUnsafe(contact, ping, patience(), (result) => {
+    forget = rpc.requestUnsafe(contact, ping, requestOptions(), (result) => {
       isOver = true
       if (forget !== undefined) asking.delete(forget)
       done(Result.isSuccess(result))
@@ -120,7 +120,7 @@ const make = Effect.gen(function*() {
     })
 
   const isAlive = (contact: Contact) =>
-    Effect.match(rpc.request(contact, ping, patience()), { onFailure: () => false, onSuccess: () => true })
+    Effect.match(rpc.request(contact, ping, requestOptions()), { onFailure: () => false, onSuccess: () => true })
 
   /** How often in a row nobody was found, and the beats to let pass before the next try. */
   let misses = 0
@@ -144,7 +144,7 @@ const make = Effect.gen(function*() {
   const reconnect = Effect.gen(function*() {
     const witness = routing.core.freshest()
     if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
-  }).pipe(Effect.withSpan("Upkeep.reconnect"))
+  }).pipe(Effect.withSpan("Maintenance.reconnect"))
 
   /**
    * Asks a neighbour for our own id. Where another node runs under it as well,
@@ -154,8 +154,8 @@ const make = Effect.gen(function*() {
     const [neighbour] = routing.core.nearest(identity.nodeId, 1)
     return neighbour === undefined
       ? Effect.void
-      : Effect.ignore(rpc.request(neighbour, { _tag: "FindNode", target: identity.nodeId }, patience()))
-  }).pipe(Effect.withSpan("Upkeep.lookAtOurselves"))
+      : Effect.ignore(rpc.request(neighbour, { _tag: "FindNode", target: identity.nodeId }, requestOptions()))
+  }).pipe(Effect.withSpan("Maintenance.lookAtOurselves"))
 
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const known = () => routing.core.bucketLength(bucket) + routing.core.pendingLength(bucket)
@@ -176,7 +176,7 @@ const make = Effect.gen(function*() {
       if (covered.has(bucket)) continue
       for (const other of yield* refill(bucket)) covered.add(other)
     }
-  }, Effect.withSpan("Upkeep.refill"))
+  }, Effect.withSpan("Maintenance.refill"))
 
   const beat = Effect.suspend(() => {
     const now = clock.currentTimeMillisUnsafe()
@@ -201,11 +201,11 @@ const make = Effect.gen(function*() {
   })
 
   yield* beat.pipe(
-    Effect.catchCause((cause) => Effect.logWarning("A beat of upkeep failed", cause)),
+    Effect.catchCause((cause) => Effect.logWarning("A beat of maintenance failed", cause)),
     Effect.repeat(Schedule.fixed(beatInterval)),
     // Nodes that started together must not all beat together.
     Effect.delay((5 + 10 * (yield* Random.next)) * 1000),
-    Effect.annotateLogs({ module: "effect-dht/Upkeep", fiber: "Heartbeat" }),
+    Effect.annotateLogs({ module: "effect-dht/Maintenance", fiber: "Heartbeat" }),
     Effect.forkScoped
   )
 })

@@ -1,0 +1,128 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import { Attempts, type Options } from "../../src/internal/attempts.ts"
+
+class TestAttempts extends Attempts {
+  fire(): void {}
+}
+
+const defaults: Options = {
+  startedAt: 1000,
+  maxAttempts: 3,
+  timeout: 15_000,
+  firstWait: 400,
+  failsFast: false
+}
+
+/** Tries whenever the last wait is over, and says how long each was. */
+const waits = (options: Partial<Options>): Array<number> => {
+  const attempts = new TestAttempts({ ...defaults, ...options })
+  const waits: Array<number> = []
+  let now = attempts.startedAt
+  while (attempts.mayTry(now)) {
+    const until = attempts.try(`${waits.length}`, { sentAt: now, isPlain: false })
+    waits.push(until - now)
+    now = until
+  }
+  return waits
+}
+
+describe("attempts", () => {
+  it("waits half as long again with each attempt, and with the last for 5 seconds", () => {
+    assert.deepStrictEqual(waits({ maxAttempts: 4 }), [400, 600, 900, 5000])
+  })
+
+  it("waits at most 5 seconds for any attempt after the first", () => {
+    assert.deepStrictEqual(waits({ maxAttempts: 5, firstWait: 3000, timeout: 60_000 }), [
+      3000,
+      4500,
+      5000,
+      5000,
+      5000
+    ])
+  })
+
+  it("waits at most a fifth of its timeout for the first attempt", () => {
+    assert.strictEqual(waits({ firstWait: 5000, timeout: 2000 })[0], 400)
+    assert.strictEqual(waits({ firstWait: 399, timeout: 2000 })[0], 399)
+  })
+
+  it("gives the last attempt the rest of the time, if it is less than 5 seconds", () => {
+    assert.deepStrictEqual(waits({ maxAttempts: 3, timeout: 3000 }), [400, 600, 2000])
+    assert.deepStrictEqual(waits({ maxAttempts: 1, timeout: 3000 }), [3000])
+    assert.deepStrictEqual(waits({ maxAttempts: 1 }), [5000])
+  })
+
+  it("gives the last attempt no more than its turn when it is failFast", () => {
+    assert.deepStrictEqual(waits({ failsFast: true }), [400, 600, 900])
+    assert.deepStrictEqual(waits({ failsFast: true, maxAttempts: 1 }), [400])
+    assert.deepStrictEqual(waits({ failsFast: true, timeout: 1500, firstWait: 300 }), [300, 450, 675])
+  })
+
+  it("cuts short a wait that would go beyond the deadline, and tries no more", () => {
+    assert.deepStrictEqual(waits({ maxAttempts: 100, timeout: 2000 }), [400, 600, 900, 100])
+  })
+
+  it("counts an attempt's wait from when it was sent, however late that was", () => {
+    const attempts = new TestAttempts(defaults)
+    assert.strictEqual(attempts.try("a", { sentAt: 1000, isPlain: false }), 1400)
+    assert.strictEqual(attempts.try("b", { sentAt: 9000, isPlain: false }), 9600)
+    assert.strictEqual(attempts.try("c", { sentAt: 15_500, isPlain: false }), 16_000)
+  })
+
+  it("tries no more when its attempts are used up", () => {
+    const attempts = new TestAttempts({ ...defaults, maxAttempts: 2 })
+    attempts.try("a", { sentAt: 1000, isPlain: false })
+    assert.isTrue(attempts.mayTry(1000))
+    attempts.try("b", { sentAt: 1000, isPlain: false })
+    assert.isFalse(attempts.mayTry(1000))
+  })
+
+  it("tries no more from its deadline on", () => {
+    const attempts = new TestAttempts(defaults)
+    assert.isTrue(attempts.mayTry(15_999.9))
+    assert.isFalse(attempts.mayTry(16_000))
+    assert.isFalse(attempts.mayTry(16_001))
+    assert.isFalse(new TestAttempts({ ...defaults, timeout: 0 }).mayTry(defaults.startedAt))
+  })
+
+  it("remembers each attempt under its transaction", () => {
+    const attempts = new TestAttempts(defaults)
+    attempts.try("a", { sentAt: 1000, isPlain: false })
+    attempts.try("b", { sentAt: 1400, isPlain: true })
+    assert.deepStrictEqual([...attempts.attempts], [
+      ["a", { sentAt: 1000, isPlain: false }],
+      ["b", { sentAt: 1400, isPlain: true }]
+    ])
+  })
+
+  it("uses up its attempts or its time, and never more, whatever it is given", () => {
+    const options = fc.record({
+      maxAttempts: fc.integer({ min: 1, max: 12 }),
+      timeout: fc.integer({ min: 1, max: 60_000 }),
+      firstWait: fc.integer({ min: 1, max: 5000 }),
+      failsFast: fc.boolean()
+    })
+    fc.assert(fc.property(options, (options) => {
+      const all = waits(options)
+      const total = all.reduce((sum, wait) => sum + wait, 0)
+      assert.isAtLeast(all.length, 1)
+      assert.isAtMost(all.length, options.maxAttempts)
+      assert.isAtMost(total, options.timeout + 1e-6)
+      for (const wait of all) {
+        assert.isAbove(wait, 0)
+        assert.isAtMost(wait, 5000 + 1e-6)
+      }
+      let turn = Math.min(options.firstWait, options.timeout / 5)
+      let passed = 0
+      for (const [i, wait] of all.entries()) {
+        const hasRest = i === options.maxAttempts - 1 && !options.failsFast
+        assert.closeTo(wait, Math.min(hasRest ? 5000 : turn, options.timeout - passed), 1e-6)
+        turn = Math.min(turn * 1.5, 5000)
+        passed += wait
+      }
+      // Time is left only to those who have no attempt left.
+      if (total < options.timeout - 1e-6) assert.strictEqual(all.length, options.maxAttempts)
+    }))
+  })
+})
