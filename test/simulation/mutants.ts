@@ -33,7 +33,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "forgets to drop a pending call on interrupt",
     file: "internal/requests.ts",
     text: `"it was not waited for any longer")
-      this.forget(question)`,
+      this.forget(pending)`,
     replacement: `"it was not waited for any longer")`,
     property: "NothingIsLeft",
     world: "interrupted"
