@@ -104,3 +104,27 @@ describe("links in the documents", () => {
     assert.deepStrictEqual(broken, [])
   })
 })
+
+/** The source files that a text names, each as it does: below src or the root. */
+const named = (text: string): ReadonlyArray<string> => [...text.matchAll(/`([\w./-]+\.ts)`/g)].map(([, path]) => path)
+
+const isSource = (path: string): boolean => ["src", "."].some((folder) => existsSync(join(root, folder, path)))
+
+describe("source files that a contributor is told of", () => {
+  it("are there", () => {
+    const documents = ["CONTRIBUTING.md", "docs/architecture.md"]
+    const files = documents.flatMap((document) => named(read(document)))
+    assert.isAbove(files.length, 50)
+    assert.deepStrictEqual(files.filter((path) => !isSource(path)), [])
+  })
+
+  it("stand on the floors that the architecture says they do", () => {
+    const modulesIn = (text: string, row: RegExp, name: RegExp) =>
+      [...text.matchAll(row)].map(([, modules]) => [...modules.matchAll(name)].map(([, module]) => module))
+    const [, table] = /^## Floors$([^]*?)^`http/m.exec(read("docs/architecture.md")) ?? []
+    const told = modulesIn(table, /^\| [a-z ]+ \| (`[^|]*) \|/gm, /`([^`]+)`/g)
+    const tested = modulesIn(read("test/architecture.test.ts"), /^ {2}\["[a-z ]+", \[([^\]]*)\]\]/gm, /"([^"]+)"/g)
+    assert.isAbove(tested.length, 10)
+    assert.deepStrictEqual(told.toReversed(), tested)
+  })
+})

@@ -4,7 +4,9 @@ import { join } from "node:path"
 export const root = join(import.meta.dirname, "../..")
 
 /** What a person reads; the reference in docs/api is made by a program. */
-export const documents: ReadonlyArray<string> = ["README.md", ...globSync("docs/*.md", { cwd: root }).sort()]
+export const documents: ReadonlyArray<string> = ["*.md", "docs/*.md"].flatMap((pattern) =>
+  globSync(pattern, { cwd: root }).map((path) => path.replaceAll("\\", "/")).sort()
+)
 
 export const read = (document: string): string => readFileSync(join(root, document), "utf8")
 
