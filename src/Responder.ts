@@ -169,7 +169,7 @@ const make = Effect.gen(function*() {
     const decide = (isProved: boolean) =>
       done(store.admit(key, record, Math.floor(now / 1000), isProved ? SocketAddress.network(from.host) : unproved))
     if (health.core.isProved(from.id, from.host)) return decide(true)
-    if (!store.core.isContended(key ?? Record.ownKey(record), record.type)) return decide(false)
+    if (!store.core.isContended(key ?? Record.ownKey(record), record.type, unproved)) return decide(false)
     prove(from, decide)
   }
 

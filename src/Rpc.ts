@@ -154,6 +154,9 @@ const maxMoving = 64
 /** Contacts asked at the same time whether they are where they seem to be. */
 const maxProving = 64
 
+/** What waits for the same contact to prove where it is. */
+const maxWaiting = 16
+
 /** Signatures of received datagrams that may be checked at the same time. */
 const maxChecking = 64
 
@@ -181,8 +184,8 @@ const make = Effect.gen(function*() {
   /** Contacts whose new address has yet to answer. */
   const moving = new Set<NodeId.NodeId>()
   const conflicts = new IdentityConflicts()
-  /** Contacts that are asked whether they are where they seem to be. */
-  const proving = new Set<NodeId.NodeId>()
+  /** Contacts that are asked whether they are where they seem to be, and what waits for that. */
+  const proving = new Map<string, Array<(isProved: boolean) => void>>()
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
@@ -413,11 +416,15 @@ const make = Effect.gen(function*() {
 
   /** Whether a contact answers where it seems to be. What is too much to ask at once is not proved. */
   const prove = (contact: Contact, done: (isProved: boolean) => void): void => {
-    if (proving.has(contact.id) || proving.size >= maxProving) return done(false)
-    proving.add(contact.id)
+    const name = `${contact.id} ${SocketAddress.key(contact)}`
+    const waiting = proving.get(name)
+    if (waiting === undefined ? proving.size >= maxProving : waiting.length >= maxWaiting) return done(false)
+    if (waiting !== undefined) return void waiting.push(done)
+    const all = [done]
+    proving.set(name, all)
     requests.ask(contact, ping, probeOptions(health), (result) => {
-      proving.delete(contact.id)
-      done(Result.isSuccess(result))
+      proving.delete(name)
+      for (const done of all) done(Result.isSuccess(result))
     })
   }
 

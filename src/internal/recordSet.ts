@@ -15,7 +15,10 @@
  * - In a full set, records far from this node go first, where no reader looks
  *   for them. Within the far and within the near, the network or the address
  *   with the most bytes gives up its latest; a newcomer of that party is
- *   refused.
+ *   refused. A newer version of a held record is not, unless all others are this
+ *   node's own.
+ * - What has to go is known before anything does: a record that is refused
+ *   changes nothing.
  *
  * Records without a network are this node's own. They never make room for those
  * of strangers; among themselves the oldest record of a key and the least
@@ -27,6 +30,7 @@
  *
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import type { Address } from "../Address.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
@@ -61,6 +65,9 @@ export const caps = { sovereign: 8, topic: 100, mailbox: 50, mailboxPerSigner: 4
  */
 export const overheadBytes = 1024
 
+/** The share of a network that does not have much. */
+const fewShare = 1 / 32
+
 /** Seconds: records that expire in the same span leave together. */
 const spanSeconds = 60
 
@@ -94,17 +101,20 @@ export interface Options {
 /** A record in its slot. */
 interface Entry {
   readonly cell: Cell
+  /** Counts the entries as they are made. */
+  readonly number: number
   readonly category: Record.Category
   readonly slot: string
   readonly record: Record.SignedRecord
   /** The network that brought it; undefined for one of this node's own. */
-  readonly network: string | undefined
+  network: string | undefined
   /** The records it competes with for room; undefined for one of this node's own. */
-  readonly shelf: Shelf | undefined
+  shelf: Shelf | undefined
   /** Its rank among those of its key: 52 bits of a keyed hash of its slot. */
   readonly order: number
   readonly weight: number
-  isHeld: boolean
+  /** Whether it is among those that shall make room. */
+  isLeaving: boolean
 }
 
 /** Records of strangers that make room for each other. */
@@ -112,21 +122,16 @@ class Shelf {
   readonly networks = new Shares<Entry>()
   readonly addresses = new Shares<Entry>()
 
-  get isEmpty(): boolean {
-    return this.networks.size === 0
-  }
-
   /** The latest record of the party with the most bytes, `except` left out. */
-  heaviest(except: Entry | undefined): Entry | undefined {
-    return this.networks.heaviest > this.addresses.heaviest
-      ? this.networks.newestOfHeaviest(except)
-      : this.addresses.newestOfHeaviest(except)
+  heaviest(except: Entry): Entry | undefined {
+    const [network, address] = [this.networks.heaviest(except), this.addresses.heaviest(except)]
+    return (network?.weight ?? 0) > (address?.weight ?? 0) ? network?.newest : address?.newest
   }
 
   /** Whether no party has more bytes than the one that brought the entry. */
   isHeaviest({ network = "", record }: Entry): boolean {
     const own = Math.max(this.networks.weight(network), this.addresses.weight(record.address))
-    return own >= Math.max(this.networks.heaviest, this.addresses.heaviest)
+    return own >= Math.max(this.networks.heaviest()?.weight ?? 0, this.addresses.heaviest()?.weight ?? 0)
   }
 
   add(entry: Entry): void {
@@ -173,6 +178,7 @@ class Cell {
 }
 
 const full = (scope: Full["scope"]): Full => ({ _tag: "Full", scope })
+
 const none: ReadonlyArray<never> = []
 
 const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
@@ -195,7 +201,8 @@ export class RecordSet {
   private weight = 0
   /** Where the ring of use is closed: the next newer is the least recently used. */
   private readonly ring = new Cell(NodeId.zero, 0)
-  private made = 0
+  private madeCells = 0
+  private madeEntries = 0
   /** Records of each type, which has 8 bits. */
   private readonly counts = new Uint32Array(256)
   private readonly spans = new Map<number, Array<Cell>>()
@@ -238,16 +245,20 @@ export class RecordSet {
     const slot = slotOf(category, record)
     const known = this.live(key, now)
     const held = known === undefined ? undefined : groupOf(known, category)?.entries.get(slot)
-    if (held !== undefined && !Record.isNewer(record, held.record)) return { _tag: "Stale", held: held.record }
+    if (held !== undefined && !Record.isNewer(record, held.record)) {
+      if (Bytes.Equivalence(record.signature, held.record.signature)) this.credit(held, network)
+      return { _tag: "Stale", held: held.record }
+    }
 
     const span = spanOf(now)
     if (span < this.sweptTo || this.cells.size === 0) this.sweptTo = span
 
-    const cell = known ?? this.add(key)
+    const cell = known ?? new Cell(key, ++this.madeCells)
     // What is ours stays ours when a peer brings its successor.
     const isOurs = network === undefined || held !== undefined && held.network === undefined
     const entry: Entry = {
       cell,
+      number: ++this.madeEntries,
       category,
       slot,
       record,
@@ -255,18 +266,22 @@ export class RecordSet {
       shelf: isOurs ? undefined : this.isNear(key) ? this.near : this.far,
       order: category === "sovereign" ? 0 : this.rank(slot),
       weight: record.bytes.length + overheadBytes,
-      isHeld: true
+      isLeaving: false
     }
-    if (held !== undefined) this.remove(held)
-    this.insert(entry)
-    const evicted: Array<Placed> = []
-    const crowd = overflow(entry, lastGroup(cell, category))
-    if (crowd !== undefined) this.drop(crowd, evicted)
-    if (entry.isHeld && (known === undefined || this.weight > this.maxBytes)) {
-      this.shrink(entry, held !== undefined, now, evicted)
-    }
-    if (!entry.isHeld) return full(crowd === entry ? "Key" : "Store")
+    // A version that takes the place of an older one crowds nobody out.
+    const crowded = held === undefined ? overflow(entry, groupOf(cell, category)) : undefined
+    if (crowded === entry) return full("Key")
+    const leaving = this.roomFor(entry, held, crowded, now)
+    if (leaving === undefined) return full("Store")
 
+    if (held !== undefined) this.remove(held)
+    if (known === undefined) this.cells.set(key, cell)
+    this.insert(entry)
+    const evicted = leaving.map((entry): Placed => {
+      this.remove(entry)
+      this.tidy(entry.cell)
+      return { key: entry.cell.key, record: entry.record }
+    })
     this.use(cell)
     for (const { key, record } of evicted) this.watcher?.removed(key, record)
     this.watcher?.added(key, record)
@@ -324,13 +339,22 @@ export class RecordSet {
     if (cell !== undefined) cell.turn = (cell.turn + count) % 0x1000_0000
   }
 
-  /** Whether records are about to make room for others, at the key or in the whole set. */
-  isContended(key: NodeId.NodeId, type: number): boolean {
+  /**
+   * Whether a record may soon have to make room if it counts for this network: the
+   * key or the whole set is half full, or the network has much of it already.
+   */
+  isContended(key: NodeId.NodeId, type: number, network: string): boolean {
     if (this.weight > this.maxBytes / 2 || this.cells.size > this.maxKeys / 2) return true
+    const share = this.near.networks.weight(network) + this.far.networks.weight(network)
+    if (share > this.maxBytes * fewShare) return true
     const category = Record.category(type)
     const cell = this.cells.get(key)
-    const group = cell === undefined ? undefined : groupOf(cell, category)
-    return group !== undefined && category !== "sovereign" && group.entries.size >= caps[category] / 2
+    const entries = (cell === undefined ? undefined : groupOf(cell, category))?.entries
+    if (entries === undefined || category === "sovereign") return false
+    if (entries.size >= caps[category] / 2) return true
+    let count = 0
+    for (const entry of entries.values()) if (entry.network === network) count++
+    return count >= caps[category] * fewShare
   }
 
   /** The newest live endpoint record of a key. */
@@ -431,18 +455,25 @@ export class RecordSet {
     const group = groupOf(entry.cell, entry.category)
     group?.entries.delete(entry.slot)
     if (group !== undefined) group.byRank = undefined
-    entry.isHeld = false
     entry.shelf?.remove(entry)
     this.weight -= entry.weight
     this.counts[entry.record.type]--
   }
 
-  /** Takes an entry out to make room. */
-  private drop(entry: Entry, evicted: Array<Placed>): void {
-    const { cell, record } = entry
-    this.remove(entry)
-    this.tidy(cell)
-    evicted.push({ key: cell.key, record })
+  /**
+   * Lets an entry count for another network that brought it as well, where that
+   * has less: otherwise a record would be worth as little as the first who
+   * repeated it.
+   */
+  private credit(entry: Entry, network: string | undefined): void {
+    const { shelf } = entry
+    if (shelf === undefined) return
+    const has = shelf.networks.weight(entry.network ?? "")
+    if (network !== undefined && shelf.networks.weight(network) + entry.weight >= has) return
+    shelf.remove(entry)
+    entry.network = network
+    if (network === undefined) entry.shelf = undefined
+    else shelf.add(entry)
   }
 
   /** Forgets groups that are empty, and a cell with them; false when it was forgotten. */
@@ -480,12 +511,6 @@ export class RecordSet {
     return true
   }
 
-  private add(key: NodeId.NodeId): Cell {
-    const cell = new Cell(key, ++this.made)
-    this.cells.set(key, cell)
-    return cell
-  }
-
   private forget(cell: Cell): void {
     this.cells.delete(cell.key)
     unlink(cell)
@@ -504,33 +529,78 @@ export class RecordSet {
 
   // --- Making room -----------------------------------------------------------
 
-  /** Makes room until the bounds are kept; what has to go may be the newcomer. */
-  private shrink(newcomer: Entry, isRenewal: boolean, now: number, evicted: Array<Placed>): void {
-    if (!this.isOver) return
+  /**
+   * What has to go for a newcomer: the entry that it crowds out of its key, and
+   * all that the set is too small for. Undefined where the newcomer is not let
+   * in. Nothing has changed afterwards, whichever it is.
+   */
+  private roomFor(
+    newcomer: Entry,
+    held: Entry | undefined,
+    crowded: Entry | undefined,
+    now: number
+  ): ReadonlyArray<Entry> | undefined {
+    const { cell } = newcomer
+    const isNew = !this.cells.has(cell.key)
+    const first = crowded === undefined ? [] : [crowded]
+    const count = { weight: newcomer.weight - (held?.weight ?? 0), keys: isNew ? 1 : 0 }
+    // A lower bound of keys takes effect at the next new one.
+    const isOver = () =>
+      this.weight + count.weight > this.maxBytes ||
+      isNew && this.cells.size + count.keys > Math.max(this.maxKeys, 1)
+    if (!isOver()) return first
     this.sweep(now, sweptByPut)
-    while (newcomer.isHeld && this.isOver) {
-      const shelf = this.far.isEmpty ? this.near : this.far
-      // What took the place of an older version has its place.
-      const victim = !isRenewal && newcomer.shelf === shelf && shelf.isHeaviest(newcomer)
-        ? newcomer
-        : shelf.heaviest(isRenewal ? newcomer : undefined)
-      if (victim !== undefined) this.drop(victim, evicted)
-      else if (newcomer.shelf !== undefined && !isRenewal) this.drop(newcomer, evicted)
-      else if (!this.dropLeastRecentlyUsed(newcomer.cell, evicted)) return
+
+    const leaving: Array<Entry> = []
+    const left = new Map<Cell, number>()
+    const take = (entry: Entry): void => {
+      leaving.push(entry)
+      entry.isLeaving = true
+      entry.shelf?.remove(entry)
+      count.weight -= entry.weight
+      const others = (left.get(entry.cell) ?? sizeOf(entry.cell)) - 1
+      left.set(entry.cell, others)
+      if (others === 0 && entry.cell !== cell) count.keys--
     }
+    held?.shelf?.remove(held)
+    newcomer.shelf?.add(newcomer)
+    first.forEach(take)
+    let isLetIn = true
+    for (const own = this.leastRecentlyUsed(cell); isLetIn && isOver();) {
+      const next = this.nextToLeave(newcomer, held !== undefined) ?? own.next().value
+      if (next === newcomer) isLetIn = false
+      else if (next === undefined) break
+      else take(next)
+    }
+    for (const entry of leaving) {
+      entry.isLeaving = false
+      entry.shelf?.add(entry)
+    }
+    newcomer.shelf?.remove(newcomer)
+    held?.shelf?.add(held)
+    return isLetIn ? leaving : undefined
   }
 
-  private get isOver(): boolean {
-    return this.cells.size > Math.max(this.maxKeys, 1) || this.weight > this.maxBytes
+  /** The newcomer where it may not stay, or a stranger's record; undefined where all others are ours, and it is too. */
+  private nextToLeave(newcomer: Entry, isRenewal: boolean): Entry | undefined {
+    for (const shelf of [this.far, this.near]) {
+      // What took the place of an older version has its place.
+      if (!isRenewal && newcomer.shelf === shelf && shelf.isHeaviest(newcomer)) return newcomer
+      const found = shelf.heaviest(newcomer)
+      if (found !== undefined) return found
+    }
+    return newcomer.network === undefined ? undefined : newcomer
   }
 
-  /** False when there is no other cell than the one to spare. */
-  private dropLeastRecentlyUsed(spared: Cell, evicted: Array<Placed>): boolean {
-    let cell = this.ring.newer
-    if (cell === spared) cell = cell.newer
-    if (cell === this.ring) return false
-    for (const { entries } of cell.groups) for (const entry of entries.values()) this.drop(entry, evicted)
-    return true
+  /** The entries that are not leaving, by use of their keys; those of one cell are spared. */
+  private *leastRecentlyUsed(spared: Cell): Generator<Entry, undefined> {
+    for (let cell = this.ring.newer; cell !== this.ring; cell = cell.newer) {
+      if (cell === spared) continue
+      for (const { entries } of cell.groups) {
+        for (const entry of entries.values()) if (!entry.isLeaving) yield entry
+      }
+    }
+    return undefined
   }
 
   // --- Expiry ----------------------------------------------------------------
@@ -580,6 +650,8 @@ const unlink = (cell: Cell): void => {
   cell.newer.older = cell.older
 }
 
+const sizeOf = ({ groups }: Cell): number => groups.reduce((size, { entries }) => size + entries.size, 0)
+
 const groupOf = (cell: Cell, category: Record.Category): Group | undefined =>
   cell.groups.find((group) => group.category === category)
 
@@ -595,40 +667,46 @@ const lastGroup = (cell: Cell, category: Record.Category): Group => {
 const byRank = (group: Group): ReadonlyArray<Entry> =>
   group.byRank ??= Array.from(group.entries.values()).sort((a, b) => a.order - b.order)
 
-/** The entry that has to make room after a newcomer came into its group, if any. */
-const overflow = (newcomer: Entry, { category, entries }: Group): Entry | undefined => {
-  switch (category) {
+/** The entry that has to make room if a newcomer comes into its group, if any. */
+const overflow = (newcomer: Entry, group: Group | undefined): Entry | undefined => {
+  const all = group === undefined ? [] : Array.from(group.entries.values())
+  all.push(newcomer)
+  switch (newcomer.category) {
     case "sovereign":
       // All of them are by the owner of the key.
-      return earliest(entries, caps.sovereign) ?? oldest(entries, caps.sovereign)
+      return earliest(all, caps.sovereign) ?? oldest(all, caps.sovereign)
     case "topic":
-      return crowdedOut(entries, caps.topic)
+      return crowdedOut(all, caps.topic)
     case "mailbox": {
-      const surplus = oldest(entries, caps.mailboxPerSigner, newcomer.slot.slice(0, 64))
-      if (surplus === undefined) return crowdedOut(entries, caps.mailbox)
+      const signer = newcomer.slot.slice(0, signerLength)
+      const surplus = oldest(all.filter(({ slot }) => slot.startsWith(signer)), caps.mailboxPerSigner)
+      if (surplus === undefined) return crowdedOut(all, caps.mailbox)
       // What a sender left before is not lost to what it leaves now: it is told.
       return newcomer.network === undefined ? surplus : newcomer
     }
   }
 }
 
+/** Hex digits of the signing key, with which the slot of a mailbox record begins. */
+const signerLength = 64
+
 /**
  * Of more than `cap` entries, the one that goes: of those that the networks with
  * the most of them brought, the last in rank. Our own go, the oldest first, only
  * where there are no others.
  */
-const crowdedOut = (entries: ReadonlyMap<string, Entry>, cap: number): Entry | undefined => {
-  if (entries.size <= cap) return undefined
+const crowdedOut = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefined => {
+  if (entries.length <= cap) return undefined
   const counts = new Map<string, number>()
   let most = 0
-  for (const { network } of entries.values()) {
+  for (const { network } of entries) {
     if (network === undefined) continue
     const count = (counts.get(network) ?? 0) + 1
     counts.set(network, count)
     if (count > most) most = count
   }
   let found: Entry | undefined
-  for (const entry of entries.values()) {
+  for (const entry of entries) {
     if (entry.network === undefined || counts.get(entry.network) !== most) continue
     if (found === undefined || entry.order > found.order) found = entry
   }
@@ -636,21 +714,11 @@ const crowdedOut = (entries: ReadonlyMap<string, Entry>, cap: number): Entry | u
 }
 
 /** Of more than `cap` entries, the earliest put that is no endpoint. */
-const earliest = (entries: ReadonlyMap<string, Entry>, cap: number): Entry | undefined => {
-  if (entries.size <= cap) return undefined
-  for (const entry of entries.values()) if (entry.record.type !== Record.RecordType.endpoint) return entry
-  return undefined
-}
+const earliest = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefined =>
+  entries.length <= cap ? undefined : entries.find(({ record }) => record.type !== Record.RecordType.endpoint)
 
-/** Of more than `cap` entries in the slots of this prefix, the one with the oldest timestamp. */
-const oldest = (entries: ReadonlyMap<string, Entry>, cap: number, prefix = ""): Entry | undefined => {
-  if (entries.size <= cap) return undefined
-  let count = 0
-  let found: Entry | undefined
-  for (const entry of entries.values()) {
-    if (!entry.slot.startsWith(prefix)) continue
-    count++
-    if (found === undefined || entry.record.timestamp < found.record.timestamp) found = entry
-  }
-  return count > cap ? found : undefined
+/** Of more than `cap` entries, the one with the oldest timestamp. */
+const oldest = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefined => {
+  if (entries.length <= cap) return undefined
+  return entries.reduce((oldest, entry) => entry.record.timestamp < oldest.record.timestamp ? entry : oldest)
 }

@@ -8,13 +8,13 @@
  */
 
 /**
- * Something that takes up space. `isHeld` is set to false when it is removed.
+ * Something that takes up space. What came later has the higher number.
  *
  * @internal
  */
 export interface Item {
   readonly weight: number
-  isHeld: boolean
+  readonly number: number
 }
 
 /** One party. */
@@ -23,14 +23,24 @@ class Party<T> {
   weight = 0
   /** Where it is in the heap. */
   place: number
-  /** In the order of arrival; removed ones stay until there are too many. */
+  /** By number. */
   items: Array<T> = []
-  held = 0
 
   constructor(name: string, place: number) {
     this.name = name
     this.place = place
   }
+}
+
+/**
+ * The party with the largest share.
+ *
+ * @internal
+ */
+export interface Heaviest<T> {
+  readonly weight: number
+  /** What came last of all that it has. */
+  readonly newest: T
 }
 
 /**
@@ -59,36 +69,32 @@ export class Shares<T extends Item> {
       this.heap.push(party)
       // An array that was written down is no larger than it must be, and most parties have one item.
       party.items = [item]
-    } else party.items.push(item)
-    party.held++
+    } else party.items.splice(placeOf(party.items, item), 0, item)
     party.weight += item.weight
     this.rise(party)
   }
 
-  /** Takes an item away from its party. The caller has set its `isHeld` to false. */
+  /** Takes an item away from its party. */
   remove(name: string, item: T): void {
     const party = this.parties.get(name)
     if (party === undefined) return
-    party.held--
+    party.items.splice(placeOf(party.items, item), 1)
     party.weight -= item.weight
     this.sink(party)
-    if (party.held === 0) {
-      this.parties.delete(name)
-      this.leave(party)
-    } else if (party.items.length > 2 * party.held + 8) party.items = party.items.filter(({ isHeld }) => isHeld)
+    if (party.items.length > 0) return
+    this.parties.delete(name)
+    this.leave(party)
   }
 
-  /** The weight of the heaviest party, 0 where there is none. */
-  get heaviest(): number {
-    return this.heap.at(0)?.weight ?? 0
-  }
-
-  /** What came last of all that the heaviest party has, `except` left out. */
-  newestOfHeaviest(except: T | undefined): T | undefined {
-    const party = this.heap.at(0)
-    if (party === undefined) return undefined
-    while (party.items.at(-1)?.isHeld === false) party.items.pop()
-    return party.items.findLast((item) => item.isHeld && item !== except)
+  /** The heaviest party and what it brought last, `except` left out; undefined where there is nothing else. */
+  heaviest(except?: T): Heaviest<T> | undefined {
+    const [first, left, right] = this.heap
+    const found = first !== undefined && newestBut(first, except) === undefined
+      // Only one party has what is left out.
+      ? right !== undefined && right.weight > left.weight ? right : left
+      : first
+    const newest = found === undefined ? undefined : newestBut(found, except)
+    return newest === undefined ? undefined : { weight: found.weight, newest }
   }
 
   private leave(party: Party<T>): void {
@@ -125,4 +131,19 @@ export class Shares<T extends Item> {
     this.heap[a.place] = a
     this.heap[b.place] = b
   }
+}
+
+const newestBut = <T>({ items }: Party<T>, except: T | undefined): T | undefined =>
+  items.at(-1) === except && except !== undefined ? items.at(-2) : items.at(-1)
+
+/** Where an item is, or belongs, among others; most belong at the end. */
+const placeOf = <T extends Item>(items: ReadonlyArray<T>, { number }: T): number => {
+  let [low, high] = [0, items.length]
+  if (high === 0 || items[high - 1].number < number) return high
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (items[middle].number < number) low = middle + 1
+    else high = middle
+  }
+  return low
 }

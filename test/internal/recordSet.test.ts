@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
+import { findValueResponse } from "../../src/internal/answer.ts"
 import * as Hex from "../../src/internal/hex.ts"
-import { caps, RecordSet } from "../../src/internal/recordSet.ts"
+import { caps, overheadBytes, RecordSet } from "../../src/internal/recordSet.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import type { Place, Rows, Stored } from "../../src/Store.ts"
@@ -547,6 +548,333 @@ describe("RecordSet", () => {
       set.put(key(1), record({ type: 1, expiresAt: 200 }), 100)
       set.sweep(1000, Infinity)
       assert.strictEqual(set.size, 1)
+    })
+  })
+
+  describe("what strangers bring", () => {
+    const secret = (n: number) => new Uint8Array(16).fill(n)
+    /** One of many topic records: `n` is its signer, its owner and its timestamp, of one size. */
+    const offer = (n: number, draft: Partial<Draft> = {}) =>
+      record({ type: topic, address: n, signer: n & 255, timestamp: n, ...draft })
+    const offers = (from: number, count: number) => Array.from({ length: count }, (_, i) => offer(from + i))
+    /** Two bytes of the signer tell a thousand apart. */
+    const numbered = (n: number): Record.SignedRecord => ({
+      ...offer(n),
+      publicKey: Uint8Array.of(n >> 8, n, ...new Uint8Array(30))
+    })
+    const numberOf = ({ publicKey }: Record.SignedRecord) => 256 * publicKey[0] + publicKey[1]
+    const kept = (set: RecordSet, at = 0) => set.getAll(key(at), 0, 0)
+    const costOf = (records: Iterable<Record.SignedRecord>) =>
+      Array.from(records).reduce((sum, { bytes }) => sum + bytes.length + overheadBytes, 0)
+    /** All that can be told of a set without changing it. */
+    const image = (set: RecordSet) => ({
+      bytes: set.bytes,
+      counts: set.countsByType,
+      rows: Array.from(set.rows(0)),
+      keys: set.size
+    })
+
+    it("at a full key takes the place of what the network with the most there brought", () => {
+      for (const order of ["few first", "many first"]) {
+        const set = new RecordSet({ secret: secret(1) })
+        const many = offers(0, 100).map((r) => () => set.put(key(0), r, 0, "many")._tag)
+        const few = offers(100, 40).map((r, i) => () => set.put(key(0), r, 0, `few ${i >> 2}`)._tag)
+        for (const put of order === "few first" ? [...few, ...many] : [...many, ...few]) put()
+        const held = kept(set).map(({ timestamp }) => Number(timestamp))
+        assert.strictEqual(held.length, 100)
+        assert.includeMembers(held, Array.from({ length: 40 }, (_, i) => 100 + i), order)
+      }
+    })
+
+    it("never takes a place of a network with fewer records at the key, in whatever order they come", () => {
+      const arrivals = fc.array(fc.nat(6), { minLength: 150, maxLength: 250 })
+      fc.assert(
+        fc.property(fc.noShrink(arrivals), (arrivals) => {
+          const set = new RecordSet({ secret: secret(1) })
+          const networkOf = new Map<number, number>()
+          for (const [n, network] of arrivals.entries()) {
+            const before = kept(set).map(({ timestamp }) => Number(timestamp))
+            const verdict = set.put(key(0), offer(n), 0, String(network))
+            if (verdict._tag !== "Stored") continue
+            networkOf.set(n, network)
+            const count = (of: number | undefined) => [...before, n].filter((i) => networkOf.get(i) === of).length
+            for (const { record } of verdict.evicted) {
+              const loser = networkOf.get(Number(record.timestamp))
+              for (const i of before) assert.isAtLeast(count(loser), count(networkOf.get(i)))
+            }
+          }
+        }),
+        { numRuns: 20 }
+      )
+    })
+
+    it("leaves the samples that holders keep of a crowd of equals to their secrets", () => {
+      const sample = (holder: number) => {
+        const set = new RecordSet({ secret: secret(holder) })
+        for (let n = 0; n < 1000; n++) set.put(key(0), numbered(n), 0, `network ${n}`)
+        return kept(set).map(numberOf)
+      }
+      const samples = Array.from({ length: 16 }, (_, holder) => sample(holder))
+      assert.deepStrictEqual(sample(0), samples[0])
+      for (const one of samples) assert.strictEqual(one.length, 100)
+      assert.isAtLeast(new Set(samples.flat()).size, 700)
+    })
+
+    it("is kept whenever it came, and whatever time it claims", () => {
+      const signers = new Set<number>()
+      for (const order of [1, -1]) {
+        const set = new RecordSet({ secret: secret(1) })
+        for (let i = 0; i < 200; i++) {
+          const n = order === 1 ? i : 199 - i
+          set.put(key(0), { ...numbered(n), timestamp: BigInt(order === 1 ? n : 1000 - n) }, 0, `network ${n}`)
+        }
+        for (const r of kept(set)) signers.add(numberOf(r))
+      }
+      assert.strictEqual(signers.size, 100)
+    })
+
+    it("makes room for its network's own renewal, and is refused only as a newcomer", () => {
+      const set = new RecordSet({ secret: secret(1) })
+      for (const r of offers(0, 150)) set.put(key(0), r, 0, "one")
+      for (const r of kept(set)) {
+        const renewed = offer(Number(r.timestamp), { seq: 1 })
+        assert.strictEqual(set.put(key(0), renewed, 0, "one")._tag, "Stored")
+      }
+      assert.strictEqual(kept(set).length, 100)
+    })
+
+    it("is renewed in a full set, larger than before and by the network with the most, within the bound", () => {
+      const room = 40 * (overheadBytes + 100)
+      for (const isNear of [true, false]) {
+        const set = new RecordSet({ maxBytes: room, isNear: () => isNear })
+        set.put(key(99), record({ type: 1, address: 99 }), 0)
+        for (let n = 0; n < 60; n++) set.put(key(n), record({ type: 1, address: n }), 0, `network ${n & 15}`)
+        for (let seq = 1; seq < 20; seq++) {
+          const owner = Array.from({ length: 60 }, (_, n) => n).find((n) => types(set, n).length > 0) ?? NaN
+          const renewed = { ...record({ type: 1, address: owner, seq }), bytes: new Uint8Array(900) }
+          assert.strictEqual(set.put(key(owner), renewed, 0, `network ${owner & 15}`)._tag, "Stored")
+          assert.isAtMost(set.bytes, room)
+          assert.deepStrictEqual(types(set, 99), [1])
+        }
+      }
+    })
+
+    it("never takes the place of what is this node's own, at the key or in the set", () => {
+      const set = new RecordSet({ maxBytes: 120 * (overheadBytes + 60), secret: secret(1) })
+      const own = offers(0, 60)
+      for (const r of own) set.put(key(0), r, 0)
+      for (const r of offers(60, 190)) set.put(key(0), r, 0, `network ${r.timestamp}`)
+      for (let n = 0; n < 1000; n++) set.put(key(1 + n), record({ type: 1, address: n }), 0, `network ${n}`)
+      assert.includeMembers(bytes(kept(set)), bytes(own))
+      // Nor does a newer version of the only record of a stranger that is left.
+      const small = new RecordSet({ maxBytes: 2 * overheadBytes + 200 })
+      const ours = record({ type: 2 })
+      small.put(key(0), ours, 0)
+      small.put(key(1), record({ type: 1 }), 0, "one")
+      const grown = { ...record({ type: 1, seq: 1 }), bytes: new Uint8Array(300) }
+      assert.deepStrictEqual(small.put(key(1), grown, 0, "one"), { _tag: "Full", scope: "Store" })
+      assert.deepStrictEqual([kept(small), types(small, 1)], [[ours], [1]])
+    })
+
+    it("makes room for what is this node's own, which takes the place of its oldest where there is nothing else", () => {
+      const set = new RecordSet({ secret: secret(1) })
+      for (const r of offers(0, 100)) set.put(key(0), r, 0, `network ${r.timestamp}`)
+      for (const r of offers(100, 101)) assert.strictEqual(set.put(key(0), r, 0)._tag, "Stored")
+      assert.deepStrictEqual(
+        kept(set).map(({ timestamp }) => Number(timestamp)),
+        Array.from({ length: 100 }, (_, i) => 101 + i)
+      )
+    })
+
+    it("far from this node makes room before anything near, and for nothing near is kept", () => {
+      const near = Array.from({ length: 10 }, (_, n) => n)
+      const set = new RecordSet({
+        maxBytes: 30 * (overheadBytes + 40),
+        isNear: (at) => near.some((n) => key(n) === at)
+      })
+      for (let n = 0; n < 1000; n++) set.put(key(100 + n), record({ type: 1, address: n }), 0, `network ${n}`)
+      for (const n of near) {
+        assert.strictEqual(set.put(key(n), record({ type: 1, address: n }), 0, "one")._tag, "Stored")
+      }
+      for (let n = 0; n < 1000; n++) set.put(key(2000 + n), record({ type: 1, address: n }), 0, `network ${n}`)
+      for (const n of near) assert.deepStrictEqual(types(set, n), [1])
+    })
+
+    it("of a network or an address with the most bytes makes room first", () => {
+      const room = 100 * (overheadBytes + 40)
+      for (const who of ["network", "address"]) {
+        const set = new RecordSet({ maxBytes: room })
+        for (let n = 0; n < 20; n++) {
+          assert.strictEqual(set.put(key(n), record({ type: 1, address: n }), 0, `few ${n >> 1}`)._tag, "Stored")
+        }
+        for (let n = 100; n < 1000; n++) {
+          const [address, network] = who === "network" ? [n, "many"] : [999, `network ${n}`]
+          set.put(key(n), record({ type: topic, address, signer: n & 255 }), 0, network)
+        }
+        for (let n = 20; n < 40; n++) {
+          assert.strictEqual(set.put(key(n), record({ type: 1, address: n }), 0, `few ${n >> 1}`)._tag, "Stored", who)
+        }
+        for (let n = 0; n < 40; n++) assert.deepStrictEqual(types(set, n), [1], who)
+      }
+    })
+
+    it("changes nothing when it is refused, neither what is there nor what goes next", () => {
+      // Sizes so large that no two parties weigh the same: which of equals goes is not said.
+      const size = fc.integer({ min: 2 ** 30, max: 2 ** 31 })
+      const puts = fc.array(
+        fc.record({ key: fc.nat(6), n: fc.nat(255), network: fc.nat(3), size, far: fc.boolean() }),
+        { minLength: 20, maxLength: 120 }
+      )
+      let refused = 0
+      fc.assert(fc.property(fc.noShrink(puts), fc.integer({ min: 2, max: 20 }), (puts, room) => {
+        const make = () =>
+          new RecordSet({ maxBytes: room * 2 ** 31, maxKeys: 12, secret: secret(1), isNear: (at) => at < key(10) })
+        const [set, spared] = [make(), make()]
+        let removed = 0
+        set.watcher = {
+          added: () => {},
+          removed: () => {
+            removed++
+          }
+        }
+        for (const { far, key: at, n, network, size } of puts) {
+          const given = { ...offer(n), bytes: { length: size } as Uint8Array }
+          const where = key(far ? at + 10 : at)
+          const [before, told] = [image(set), removed]
+          const verdict = set.put(where, given, 0, String(network))
+          if (verdict._tag !== "Full") {
+            // The one that was never shown what was refused behaves as the other.
+            assert.deepStrictEqual(spared.put(where, given, 0, String(network)), verdict)
+            continue
+          }
+          refused++
+          assert.deepStrictEqual(image(set), before)
+          assert.strictEqual(removed, told)
+        }
+        assert.deepStrictEqual(image(set), image(spared))
+      }))
+      assert.isAbove(refused, 100)
+    })
+
+    it("is counted in bytes, which are never more than the bound, and none in the end", () => {
+      const put = fc.record({
+        key: fc.nat(9),
+        type: fc.constantFrom(1, 2, topic, mailbox),
+        n: fc.nat(20),
+        network: fc.option(fc.nat(3)),
+        size: fc.nat(900),
+        seq: fc.nat(3),
+        wait: fc.nat(40)
+      })
+      fc.assert(fc.property(fc.array(put, { maxLength: 120 }), fc.integer({ min: 2, max: 30 }), (puts, room) => {
+        const set = new RecordSet({ maxBytes: room * 2000, isNear: (at) => at < key(5) })
+        let held: Array<readonly [NodeId, Record.SignedRecord]> = []
+        let now = 0
+        const forget = (key: NodeId, record: Record.SignedRecord) => {
+          held = held.filter((other) => other[0] !== key || other[1] !== record)
+        }
+        set.watcher = { added: (key, record) => held.push([key, record]), removed: forget }
+        for (const { key: n, n: signer, network, seq, size, type, wait } of puts) {
+          now += wait
+          const given = {
+            ...record({ type, signer, seq, address: signer, expiresAt: now + 100 * (1 + seq) }),
+            bytes: new Uint8Array(100 + size)
+          }
+          const verdict = set.put(key(n), given, now, network === null ? undefined : String(network))
+          if (verdict._tag === "Stored" && verdict.replaced !== undefined) forget(key(n), verdict.replaced)
+          if (wait === 0) set.invalidate(key(signer), type)
+          assert.strictEqual(set.bytes, costOf(held.map(([, record]) => record)))
+          // One record always has room.
+          assert.isAtMost(set.bytes, room * 2000)
+        }
+        set.sweep(now + 1_000_000, Infinity)
+        assert.strictEqual(set.bytes, 0)
+      }))
+    })
+
+    it("counts for the network with less of those that brought it", () => {
+      const set = new RecordSet({ secret: secret(1) })
+      const honest = offers(200, 5)
+      // Copied and brought by another before its publisher comes.
+      for (const r of [...offers(0, 90), ...honest]) set.put(key(0), r, 0, "many")
+      for (const r of honest) assert.strictEqual(set.put(key(0), r, 0, "few")._tag, "Stale")
+      for (const r of honest) set.put(key(0), r, 0, "many")
+      for (const r of offers(100, 60)) set.put(key(0), r, 0, "many")
+      assert.includeMembers(bytes(kept(set)), bytes(honest))
+    })
+
+    it("is contended where a key or the set is half full, or its network has more than a little", () => {
+      const set = new RecordSet({ maxBytes: 400 * (overheadBytes + 40) })
+      const isContended = (network: string, type = topic, at = 0) => set.isContended(key(at), type, network)
+      assert.isFalse(isContended("one"))
+      for (const r of offers(0, 4)) set.put(key(0), r, 0, "one")
+      assert.isTrue(isContended("one"))
+      assert.isFalse(isContended("two"))
+      for (const r of offers(4, 46)) set.put(key(0), r, 0, `network ${r.timestamp}`)
+      assert.isTrue(isContended("two"))
+      assert.isFalse(isContended("two", topic, 1))
+      for (let n = 0; n < 20; n++) set.put(key(10 + n), record({ type: 1, address: n }), 0, "two")
+      assert.isTrue(isContended("two", 1, 1))
+      assert.isFalse(isContended("three", 1, 1))
+      for (let n = 0; n < 140; n++) set.put(key(100 + n), record({ type: 1, address: n }), 0, `network ${n}`)
+      assert.isTrue(isContended("three", 1, 1))
+    })
+  })
+
+  describe("the order of an answer", () => {
+    const fill = (sizes: ReadonlyArray<number>) => {
+      const set = new RecordSet({ secret: new Uint8Array(16).fill(7) })
+      sizes.forEach((size, signer) =>
+        set.put(key(0), { ...record({ type: topic, signer }), bytes: new Uint8Array(size).fill(signer) }, 0, "one")
+      )
+      return set
+    }
+    /** What so many answers carry, by signer. */
+    const rounds = (set: RecordSet, answers: number) => {
+      const times = new Map<number, number>()
+      for (let i = 0; i < answers; i++) {
+        const records = set.inTurn(key(0), 0, 0)
+        const { body, served } = findValueResponse({
+          nodes: [],
+          records,
+          observed: undefined,
+          legacy: false,
+          lists: false
+        })
+        set.served(key(0), served)
+        for (const { publicKey: [signer] } of body.records ?? []) times.set(signer, (times.get(signer) ?? 0) + 1)
+      }
+      return times
+    }
+
+    it("gives every record of a crowded key its turn equally often", () => {
+      fc.assert(fc.property(fc.integer({ min: 5, max: 100 }), fc.integer({ min: 1, max: 60 }), (count, answers) => {
+        const times = rounds(fill(Array.from({ length: count }, () => 300)), answers)
+        const all = Array.from({ length: count }, (_, signer) => times.get(signer) ?? 0)
+        assert.isAtMost(Math.max(...all) - Math.min(...all), 1)
+      }))
+    })
+
+    it("gives a large record its turn, and lets it stop no small one", () => {
+      const sizes = fc.array(fc.constantFrom(150, 300, 600, 900), { minLength: 2, maxLength: 100 })
+      fc.assert(fc.property(sizes, (sizes) => {
+        const set = fill(sizes)
+        // In so many answers the first in turn was each of them at least once.
+        const times = rounds(set, sizes.length)
+        sizes.forEach((_, signer) => assert.isAtLeast(times.get(signer) ?? 0, 1))
+      }))
+    })
+
+    it("cannot be foreseen without the secret, nor chosen by time or by the order of arrival", () => {
+      const orderOf = (secret: number, timestamps: (n: number) => number) => {
+        const set = new RecordSet({ secret: new Uint8Array(16).fill(secret) })
+        for (let signer = 0; signer < 50; signer++) {
+          set.put(key(0), record({ type: topic, signer, timestamp: timestamps(signer) }), 0, "one")
+        }
+        return set.inTurn(key(0), 0, 0).map(({ publicKey }) => publicKey[0])
+      }
+      assert.deepStrictEqual(orderOf(1, (n) => n), orderOf(1, (n) => 100 - n))
+      assert.notDeepEqual(orderOf(1, (n) => n), orderOf(2, (n) => n))
     })
   })
 

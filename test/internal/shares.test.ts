@@ -7,7 +7,7 @@ interface Piece extends Item {
 }
 
 const steps = fc.array(
-  fc.record({ party: fc.nat(5).map(String), weight: fc.integer({ min: 1, max: 9 }), removes: fc.nat(3) }),
+  fc.record({ party: fc.nat(5).map(String), weight: fc.integer({ min: 1, max: 9 }), removed: fc.array(fc.nat(9)) }),
   { maxLength: 60 }
 )
 
@@ -18,41 +18,43 @@ describe("Shares", () => {
       let held: Array<Piece> = []
       const weightOf = (party: string) =>
         held.filter((piece) => piece.party === party).reduce((sum, { weight }) => sum + weight, 0)
-      for (const { party, removes, weight } of steps) {
-        const piece: Piece = { party, weight, isHeld: true }
-        shares.add(party, piece)
-        held.push(piece)
-        for (const gone of held.slice(0, removes)) {
-          gone.isHeld = false
-          shares.remove(gone.party, gone)
-        }
-        held = held.filter(({ isHeld }) => isHeld)
+      steps.forEach(({ party, removed, weight }, number) => {
+        const added: Piece = { party, weight, number }
+        shares.add(party, added)
+        held.push(added)
+        const gone = held.filter((_, i) => removed.includes(i))
+        for (const piece of gone) shares.remove(piece.party, piece)
+        held = held.filter((piece) => !gone.includes(piece))
         const parties = Array.from(new Set(held.map((piece) => piece.party)))
-        const heaviest = Math.max(0, ...parties.map(weightOf))
         assert.strictEqual(shares.size, parties.length)
-        assert.strictEqual(shares.heaviest, heaviest)
         for (const party of parties) assert.strictEqual(shares.weight(party), weightOf(party))
-        const newest = shares.newestOfHeaviest(undefined)
-        if (held.length === 0) assert.isUndefined(newest)
-        else {
-          assert.strictEqual(weightOf(newest!.party), heaviest)
-          assert.strictEqual(newest, held.findLast((piece) => piece.party === newest!.party))
-          assert.notStrictEqual(shares.newestOfHeaviest(newest), newest)
+        for (const except of [undefined, ...held]) {
+          const found = shares.heaviest(except)
+          const others = held.filter((piece) => piece !== except)
+          const heaviest = Math.max(0, ...others.map((piece) => weightOf(piece.party)))
+          assert.strictEqual(found?.weight ?? 0, heaviest)
+          const newest = others.findLast((piece) => piece.party === found?.newest.party)
+          assert.strictEqual(found?.newest, newest)
         }
-      }
+      })
     }))
   })
 
-  it("holds on to nothing that was removed", () => {
-    const shares = new Shares<Piece>()
-    const pieces = Array.from({ length: 1000 }, (): Piece => ({ party: "a", weight: 1, isHeld: true }))
-    for (const piece of pieces) shares.add("a", piece)
-    for (const piece of pieces) {
-      piece.isHeld = false
-      shares.remove("a", piece)
-    }
-    assert.strictEqual(shares.size, 0)
-    assert.strictEqual(shares.heaviest, 0)
-    assert.isUndefined(shares.newestOfHeaviest(undefined))
+  it("is as before when what was taken away comes back, in whatever order", () => {
+    const order = fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 })
+    fc.assert(fc.property(order, order, (away, back) => {
+      const shares = new Shares<Piece>()
+      const pieces = away.map((_, number): Piece => ({ party: "a", weight: 1, number })).sort((a, b) =>
+        a.number - b.number
+      )
+      for (const piece of pieces) shares.add("a", piece)
+      for (const i of away.slice(0, 4)) shares.remove("a", pieces[i])
+      for (const i of back) if (away.indexOf(i) < 4) shares.add("a", pieces[i])
+      for (const piece of pieces.toReversed()) {
+        assert.strictEqual(shares.heaviest()?.newest, piece)
+        shares.remove("a", piece)
+      }
+      assert.strictEqual(shares.size, 0)
+    }))
   })
 })
