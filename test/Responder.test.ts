@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import * as Endpoint from "../src/Endpoint.ts"
-import type * as Message from "../src/Message.ts"
+import * as Features from "../src/Features.ts"
+import * as Cbor from "../src/internal/cbor.ts"
+import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
 import * as Routing from "../src/Routing.ts"
@@ -12,6 +15,7 @@ import * as SocketAddress from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
+import { offer } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
@@ -22,20 +26,22 @@ const setUp = Effect.gen(function*() {
   const peer = yield* network.puppet("peer", network.socketOf(2))
   const self = network.contactOf(node)
   let transactions = 0
-  const ask = Effect.fnUntraced(function*(body: Message.Body) {
+  /** What it says to a peer, by default to one that shows no features. */
+  const askAs = Effect.fnUntraced(function*(peer: network.Puppet, body: Message.Body, features?: Features.Features) {
     const transactionId = (++transactions).toString(16).padStart(40, "0")
-    yield* peer.send(self, body, transactionId)
+    yield* peer.send(self, body, transactionId, features)
     while (true) {
       const { message } = yield* peer.receive
       // The node may ask something of its own meanwhile.
       if (message.transactionId === transactionId) return message.body
     }
   })
+  const ask = (body: Message.Body) => askAs(peer, body)
   const findValue = Effect.fnUntraced(function*(target: NodeId.NodeId, recordType: number) {
     const found = yield* ask({ _tag: "FindValue", target, recordType, subscribe: false })
     return found._tag === "FindValueResponse" ? found : assert.fail(found._tag)
   })
-  return { node, peer, self, ask, findValue }
+  return { node, peer, self, ask, askAs, findValue }
 })
 
 const endpoint = (owner: string, options: { readonly seq?: bigint; readonly size?: number } = {}) => {
@@ -48,6 +54,34 @@ const endpoint = (owner: string, options: { readonly seq?: bigint; readonly size
     timestamp: BigInt(now),
     ttl: 3600
   }))
+}
+
+/** Offers under one topic, each by an agent of its own. */
+const offers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => offer("crowd", `agent ${from + i}`))
+const crowd = NodeId.fromTopic("crowd")
+
+const find = (options: Partial<Extract<Message.Body, { readonly _tag: "FindValue" }>> = {}): Message.Body => ({
+  _tag: "FindValue",
+  target: crowd,
+  recordType: 0,
+  subscribe: false,
+  ...options
+})
+
+const later = Features.Bit["v0.2"]
+const paging = Features.Bit["v0.2"] | Features.Bit.paging
+
+const isFound = (body: Message.Body) => body._tag === "FindValueResponse" ? body : assert.fail(body._tag)
+
+/** The keys of the map that a body is on the wire. */
+const keysOf = (body: Message.Body): ReadonlyArray<number> => {
+  const reader = new Cbor.Reader(Message.encodeBody(body))
+  const keys: Array<number> = []
+  reader.fields((key) => {
+    keys.push(key)
+    return false
+  })
+  return keys
 }
 
 const stored = (value: boolean): Message.Body => ({
@@ -174,5 +208,143 @@ describe("Responder", () => {
       yield* peer.send(self, { _tag: "NatProbe", token: new Uint8Array(8), claimed }, "00".repeat(20))
       yield* victim.send(self, { _tag: "Ping", address: victim.address }, "01".repeat(20))
       assert.strictEqual((yield* victim.receive).message.body._tag, "Pong")
+    }).pipe(onNetwork))
+})
+
+describe("a key with more records than fit an answer", () => {
+  const crowded = Effect.gen(function*() {
+    const world = yield* setUp
+    const records = offers(60)
+    for (const record of records) yield* Context.get(world.node, Store).put(crowd, record)
+    return { ...world, records }
+  })
+
+  it.effect("is listed whole for a peer that shows that it reads lists", () =>
+    Effect.gen(function*() {
+      const { askAs, peer, records } = yield* crowded
+      const { listed = [], records: carried = [] } = isFound(yield* askAs(peer, find(), paging))
+      assert.isNotEmpty(carried)
+      assert.sameMembers([...listed, ...carried.map(Message.digest)], records.map(Message.digest))
+    }).pipe(onNetwork))
+
+  it.effect("is told to other peers in turns, in answers that have no key that the reference does not know", () =>
+    Effect.gen(function*() {
+      const { askAs, peer, records } = yield* crowded
+      const seen = new Set<string>()
+      for (const features of [0, later]) {
+        for (let i = 0; i < 10; i++) {
+          const answer = yield* askAs(peer, find(), features)
+          assert.isUndefined(isFound(answer).listed)
+          assert.includeMembers([1, 2, 3, 4], [...keysOf(answer)])
+          for (const { signature } of isFound(answer).records ?? []) seen.add(signature.join())
+        }
+      }
+      assert.strictEqual(seen.size, records.length)
+    }).pipe(onNetwork))
+
+  it.effect("is listed no longer once a peer shows that it does not read lists any more", () =>
+    Effect.gen(function*() {
+      const { askAs, peer } = yield* crowded
+      assert.isDefined(isFound(yield* askAs(peer, find(), paging)).listed)
+      assert.isUndefined(isFound(yield* askAs(peer, find(), 0)).listed)
+    }).pipe(onNetwork))
+
+  it.effect("is asked for some records by their digests, or for those of one publisher", () =>
+    Effect.gen(function*() {
+      const { askAs, peer, records } = yield* crowded
+      const [first, second, third] = records
+      const answered = Effect.fnUntraced(function*(options: Parameters<typeof find>[0]) {
+        const { listed, nodes, records = [] } = isFound(yield* askAs(peer, find(options), paging))
+        assert.deepStrictEqual([nodes, listed], [null, undefined])
+        return records.map(({ address }) => address)
+      })
+      const wanted = [second, third].map(Message.digest)
+      assert.sameMembers(yield* answered({ wanted }), [second.address, third.address])
+      assert.deepStrictEqual(yield* answered({ publisher: first.address }), [first.address])
+      assert.deepStrictEqual(yield* answered({ publisher: first.address, wanted }), [])
+      assert.deepStrictEqual(yield* answered({ wanted: ["00".repeat(6)] }), [])
+    }).pipe(onNetwork))
+})
+
+describe("a record that has to compete for room", () => {
+  /** A node with so many offers of as many networks under the topic. */
+  const holding = Effect.fnUntraced(function*(count: number) {
+    const world = yield* setUp
+    const store = Context.get(world.node, Store)
+    for (const [i, record] of offers(count, 1000).entries()) {
+      assert.strictEqual(store.admit(crowd, record, now, `network ${i}`)._tag, "Stored")
+    }
+    const heldOf = (names: ReadonlyArray<string>) =>
+      Effect.map(store.getAll(crowd, 0), (held) => {
+        const addresses = names.map((name) => network.identity(name).address)
+        return held.filter(({ address }) => addresses.includes(address)).length
+      })
+    return { ...world, store, heldOf }
+  })
+
+  it.effect("is not taken before its sender has answered from where it sent it", () =>
+    Effect.gen(function*() {
+      const { peer, self, store } = yield* holding(60)
+      const record = offer("crowd", "late")
+      yield* peer.send(self, { _tag: "Store", record, key: crowd }, "01".repeat(20), paging)
+      // It may be asked for other reasons as well.
+      const asked = yield* peer.receive
+      assert.strictEqual(asked.message.body._tag, "Ping")
+      assert.strictEqual((yield* store.getAll(crowd, 0)).length, 60)
+      yield* peer.send(self, {
+        _tag: "Pong",
+        address: peer.address,
+        observed: SocketAddress.encodeObserved(asked.from)
+      }, asked.message.transactionId)
+      const { body, transactionId } = (yield* peer.receive).message
+      assert.deepStrictEqual([body, transactionId], [stored(true), "01".repeat(20)])
+      assert.strictEqual((yield* store.getAll(crowd, 0)).length, 61)
+    }).pipe(onNetwork))
+
+  it.effect("is taken at once where there is room for many", () =>
+    Effect.gen(function*() {
+      const { ask } = yield* holding(10)
+      assert.deepStrictEqual(yield* ask({ _tag: "Store", record: offer("crowd", "late"), key: crowd }), stored(true))
+    }).pipe(onNetwork))
+
+  it.effect("shares one network's allowance with all others whose senders did not show where they are", () =>
+    Effect.gen(function*() {
+      const { heldOf, self, store } = yield* holding(60)
+      const names = Array.from({ length: 60 }, (_, i) => `forged ${i}`)
+      // Each from an address of its own, where nobody answers.
+      for (const [i, name] of names.entries()) {
+        const forger = yield* network.puppet(name, network.socketOf(1000 + i))
+        yield* forger.send(self, { _tag: "Store", record: offer("crowd", name), key: crowd }, "01".repeat(20))
+      }
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual((yield* store.getAll(crowd, 0)).length, 100)
+      assert.strictEqual(yield* heldOf(names), 40)
+      const honest = offers(30, 2000)
+      for (const [i, record] of honest.entries()) {
+        assert.strictEqual(store.admit(crowd, record, now, `honest ${i}`)._tag, "Stored")
+      }
+      assert.strictEqual(yield* heldOf(names), 10)
+    }).pipe(onNetwork))
+
+  it.effect("that has no room is refused with a reason that its sender knows", () =>
+    Effect.gen(function*() {
+      const { askAs, node } = yield* setUp
+      for (const record of offers(100)) yield* Context.get(node, Store).put(crowd, record)
+      const reasons = [[paging, 3], [later, 1], [0, 0]] as const
+      for (const [i, [features, reason]] of reasons.entries()) {
+        const sender = yield* network.puppet(`sender ${i}`, network.socketOf(100 + i))
+        const asking = yield* Effect.forkChild(
+          askAs(sender, { _tag: "Store", record: offer("crowd", `late ${i}`), key: crowd }, features),
+          { startImmediately: true }
+        )
+        // It answers nothing else, and is not believed to be where it is.
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(yield* Fiber.join(asking), {
+          _tag: "StoreResponse",
+          stored: false,
+          alreadyHad: false,
+          reason
+        })
+      }
     }).pipe(onNetwork))
 })

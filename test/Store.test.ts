@@ -12,10 +12,12 @@ import * as Address from "../src/Address.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import { InvalidDelegation } from "../src/DhtError.ts"
+import * as Mailbox from "../src/Mailbox.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
 import * as Store from "../src/Store.ts"
+import * as Topic from "../src/Topic.ts"
 
 const profile = Record.RecordType.profile
 const mailbox = Record.RecordType.mailbox
@@ -29,7 +31,13 @@ const elsewhere = NodeId.fromAddress(addressOf(bob))
 
 /** Alice's profile, good until second 1000 of the test clock. */
 const signed = (
-  options: { readonly type?: number; readonly seq?: bigint; readonly timestamp?: bigint; readonly ttl?: number } = {}
+  options: {
+    readonly type?: number
+    readonly seq?: bigint
+    readonly timestamp?: bigint
+    readonly ttl?: number
+    readonly payload?: Uint8Array
+  } = {}
 ) =>
   Result.getOrThrow(Record.sign({
     signer: alice,
@@ -180,6 +188,61 @@ describe("Store", () => {
         assert.deepStrictEqual(verified, [])
       }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([counting, Persistence.layerNone]))))
     })
+
+    it.effect("refuses a topic record at the key of another topic, which its publisher may put there", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const record = Result.getOrThrow(Topic.sign({
+          signer: alice,
+          address: addressOf(alice),
+          payload: Topic.make({ topic: "bread", name: "Alice" }),
+          seq: 1n,
+          timestamp: 0n,
+          ttl: 1000
+        }))
+        const foreign = NodeId.fromTopic("wine")
+        for (const key of [foreign, home, undefined]) {
+          assert.strictEqual(store.admit(key, record, 0, network)._tag, "Refused")
+        }
+        assert.strictEqual(yield* store.size, 0)
+        assert.strictEqual(store.admit(NodeId.fromTopic("bread"), record, 0, network)._tag, "Stored")
+        yield* store.put(foreign, record)
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("refuses at a mailbox what is no letter, is to another, or from another than its signer", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const letter = (sender: Address.Address, recipient: Address.Address) =>
+          Result.getOrThrow(Mailbox.seal({
+            sender,
+            recipient,
+            recipientPublicKey: bob.publicKey,
+            type: Mailbox.MessageType.text,
+            body: Uint8Array.of(1),
+            ephemeralSeed: new Uint8Array(32).fill(7),
+            nonce: new Uint8Array(12)
+          }))
+        const good = letter(addressOf(alice), addressOf(bob))
+        const payloads = [
+          Uint8Array.of(0xa0),
+          letter(addressOf(bob), addressOf(bob)),
+          letter(
+            addressOf(alice),
+            addressOf(alice)
+          )
+        ]
+        for (const payload of payloads) {
+          const record = signed({ type: mailbox, payload })
+          assert.strictEqual(store.admit(elsewhere, record, 0, network)._tag, "Refused")
+          // What the program itself puts is the program's business.
+          yield* store.put(elsewhere, record)
+          yield* store.invalidate(elsewhere, 0)
+        }
+        const record = signed({ type: mailbox, payload: good })
+        assert.strictEqual(store.admit(home, record, 0, network)._tag, "Refused")
+        assert.strictEqual(yield* store.size, 0)
+        assert.strictEqual(store.admit(elsewhere, record, 0, network)._tag, "Stored")
+      }).pipe(Effect.provide(layer())))
 
     it.effect("keeps its own copy of the record's bytes, not the datagram", () =>
       Effect.gen(function*() {
