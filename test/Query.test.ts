@@ -306,6 +306,65 @@ describe("finding records", () => {
       assert.isTrue(heard.every((messages) => messages.length > 0))
     }).pipe(onNetwork))
 
+  it.effect("does not rest on what a stranger stored here, an old version for one", () =>
+    Effect.gen(function*() {
+      const old = offer("target", "ann", { seq: 1n })
+      const newer = offer("target", "ann", { seq: 2n })
+      const { dht, heard, node } = yield* holding([[newer], [newer], [newer], []])
+      Context.get(node, Store).admit(target, old, network.now, "203.0.113.0/24")
+      assert.deepStrictEqual(offers(yield* finish(dht.findRecords(target))), offers([newer]))
+      assert.isNotEmpty(heard[0])
+    }).pipe(onNetwork))
+
+  it.effect("answers at once with what this node published itself, and asks nobody", () =>
+    Effect.gen(function*() {
+      const { dht, heard, node } = yield* holding([[], []])
+      const own = offer("target", "ann")
+      yield* Context.get(node, Store).put(target, own)
+      const finding = yield* start(dht.findRecords(target))
+      yield* settled
+      assert.deepStrictEqual(offers(yield* Fiber.join(finding)), offers([own]))
+      assert.deepStrictEqual(heard.flat(), [])
+      // A quorum that is asked for is one of others.
+      assert.strictEqual((yield* finish(dht.findRecords(target, { quorum: 1 }))).length, 1)
+      assert.isNotEmpty(heard.flat())
+    }).pipe(onNetwork))
+
+  it.effect("finds the newest version although an old one was replayed to others, the nearest one among them", () =>
+    Effect.gen(function*() {
+      const old = offer("target", "ann", { seq: 1n })
+      const newer = offer("target", "ann", { seq: 2n })
+      const { dht } = yield* holding(Array.from({ length: 16 }, (_, i) => [i === 0 || i >= 8 ? old : newer]))
+      assert.deepStrictEqual(offers(yield* finish(dht.findRecords(target))), offers([newer]))
+    }).pipe(onNetwork))
+
+  it.effect("gives the newest version to holders that return an older one, to 8 at most", () =>
+    Effect.gen(function*() {
+      const old = offer("target", "ann", { seq: 1n })
+      const newer = offer("target", "ann", { seq: 2n })
+      for (const count of [3, 12]) {
+        yield* Effect.gen(function*() {
+          const { dht, heard, puppets } = yield* holding([
+            ...Array.from({ length: count }, () => [old]),
+            [newer],
+            [],
+            []
+          ])
+          yield* finish(dht.aggregateRecords(target))
+          yield* settled
+          const given = puppets.flatMap((_, i) =>
+            heard[i].flatMap(({ body }) => body._tag === "Store" ? [{ i, ...body }] : [])
+          )
+          for (const { i, key, record } of given) {
+            assert.deepStrictEqual([key, record.seq], [target, 2n])
+            assert.isBelow(i, count)
+          }
+          assert.strictEqual(new Set(given.map(({ i }) => i)).size, Math.min(count, 8))
+          assert.strictEqual(given.length, Math.min(count, 8))
+        }).pipe(Effect.scoped, onNetwork)
+      }
+    }))
+
   it.effect("asks the network for all of a key even where the record is here", () =>
     Effect.gen(function*() {
       const { dht, heard, node } = yield* holding([[]])

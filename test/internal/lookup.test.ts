@@ -431,6 +431,36 @@ describe("Lookup", () => {
       }))
     })
 
+    it("counts only holders among the k/2 nodes nearest to the target for the quorum", () => {
+      fc.assert(fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7], { minLength: 8 }), (order) => {
+        const lookup = new Lookup.Lookup({
+          self: tiny(255),
+          target: tiny(0),
+          subnet: () => undefined,
+          isBad: () => false,
+          slowAfter: () => 1000,
+          alpha: 16,
+          quorum: 3
+        })
+        for (let n = 1; n <= 16; n++) lookup.seed(at(n))
+        // Everybody is asked before anybody answers.
+        while (lookup.poll(0)._tag === "Ask");
+        const answers = (n: number, holdsRecord: boolean) => lookup.answered(tiny(n), 0, { nodes: [], holdsRecord })
+        for (let n = 9; n <= 12; n++) answers(n, true)
+        assert.notStrictEqual(lookup.poll(0)._tag, "Done")
+        let holders = 0
+        for (const n of order) {
+          while (lookup.poll(0)._tag === "Ask");
+          const holdsRecord = n % 2 === 0
+          answers(n + 1, holdsRecord)
+          if (holdsRecord) holders++
+          if (holders === 3) break
+          assert.notStrictEqual(lookup.poll(0)._tag, "Done")
+        }
+        assert.strictEqual(lookup.poll(0)._tag, "Done")
+      }))
+    })
+
     it("does not take nodes for a quorum that surround the target", () => {
       fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
         const surrounded = drive(driver(w, { quorum, isSurrounded: () => true }))
