@@ -176,3 +176,92 @@ describe("mail to an address without an endpoint", () => {
       assert.match(error.message, /profile/)
     }).pipe(Effect.scoped, onNetwork))
 })
+
+describe("the mail of one that is away", () => {
+  /** Publishes who it is and goes away, before so many others have written as often. */
+  const away = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Node>, letters: number) {
+    const socket = network.socketOf(200)
+    const recipient = network.identity("recipient").address
+    yield* Effect.scoped(Effect.gen(function*() {
+      const node = network.dht(yield* network.node("recipient", socket))
+      yield* node.bootstrap([network.socketOf(1)])
+      yield* node.publishProfile({ name: "Away" })
+      yield* settle
+    }))
+    const bodies = Array.from({ length: letters }, (_, i) => `letter ${i}`)
+    yield* Effect.forEach(
+      bodies,
+      (body, i) => network.dht(nodes[i % nodes.length]).mail.send(text(recipient, body)),
+      { concurrency: "unbounded", discard: true }
+    )
+    yield* TestClock.adjust("1 minute")
+    const back = Effect.gen(function*() {
+      const node = network.dht(yield* network.node("recipient", socket))
+      yield* node.bootstrap([network.socketOf(1)])
+      return node
+    })
+    return { back, bodies }
+  })
+
+  for (const [nodes, senders, letters] of [[24, 20, 50], [3, 3, 12]]) {
+    it.effect(
+      `is read on return, ${letters} letters of ${senders} senders in a network of ${nodes}, once each`,
+      () =>
+        Effect.gen(function*() {
+          const all = yield* network.build(nodes)
+          const { back, bodies: written } = yield* away(all.slice(0, senders), letters)
+          const node = yield* back
+          const { completeness, letters: read } = yield* node.mail.read
+          assert.deepStrictEqual(bodies(read).toSorted(), written.toSorted())
+          assert.strictEqual(completeness.seen, completeness.held)
+        }).pipe(Effect.scoped, onNetwork),
+      60_000
+    )
+  }
+
+  it.effect("is read whole in a network of two, where the other node holds all", () =>
+    Effect.gen(function*() {
+      const [holder] = yield* network.build(1)
+      const recipient = network.identity("recipient")
+      const written = Array.from({ length: 12 }, (_, i) => `letter ${i}`)
+      for (const [i, body] of written.entries()) {
+        const sender = network.identity(`sender ${i % 3}`)
+        const record = Result.getOrThrow(Record.sign({
+          signer: sender,
+          address: sender.address,
+          type: Record.RecordType.mailbox,
+          payload: Result.getOrThrow(Mailbox.seal({
+            ...text(recipient.address, body),
+            sender: sender.address,
+            recipientPublicKey: recipient.publicKey,
+            ephemeralSeed: new Uint8Array(32).fill(1 + i),
+            nonce: new Uint8Array(12)
+          })),
+          seq: 1n,
+          timestamp: BigInt(now),
+          ttl: 3600
+        }))
+        yield* Context.get(holder, Store).put(recipient.nodeId, record)
+      }
+      const node = network.dht(yield* network.node("recipient", network.socketOf(2)))
+      yield* node.bootstrap([network.socketOf(1)])
+      assert.deepStrictEqual(bodies((yield* node.mail.read).letters).toSorted(), written.toSorted())
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is delivered on return, each letter once, and then each as it arrives", () =>
+    Effect.gen(function*() {
+      const all = yield* network.build(24)
+      const { back, bodies: written } = yield* away(all.slice(0, 20), 48)
+      const node = yield* back
+      const arrived: Array<string> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(node.mail.messages, (letter) => Effect.sync(() => arrived.push(...bodies([letter])))),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(arrived.toSorted(), written.toSorted())
+      yield* network.dht(all[21]).mail.send(text(node.address, "late"))
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(arrived.slice(written.length), ["late"])
+    }).pipe(Effect.scoped, onNetwork), 60_000)
+})
