@@ -11,6 +11,7 @@
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -29,7 +30,7 @@ import * as Density from "./internal/density.ts"
 import { Lookup } from "./internal/lookup.ts"
 import type { OngoingQuery } from "./internal/nodeEvents.ts"
 import { RecordMerge } from "./internal/recordMerge.ts"
-import { freshMillis, minConfidence } from "./internal/routingTable.ts"
+import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -304,6 +305,9 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<LookupResult>
 }>()("effect-dht/Query") {}
 
+/** Nodes that a lookup looks for: Kademlia's K. */
+const k = 16
+
 /** What a lookup gives one peer at most. */
 const deadline = 2000
 
@@ -319,6 +323,9 @@ const defaultQuorum = 3
 
 /** Contacts heard from within this time count for the size of the network. */
 const estimateWindowMillis = 30 * 60_000
+
+/** Lookups that show the size of the network, where that is not known and a key may be surrounded. */
+const samples = 4
 
 /** Honest nodes to be expected in the region around a surrounded key. */
 const regionNodes = 24
@@ -372,16 +379,12 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
+  const random = yield* SecureRandom.SecureRandom
 
   /** Whoever is silent for longer than loss explains is not waited for. */
   const requestOptions = () => ({ attempts: health.core.attempts(), deadline, failFast: true })
 
   const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
-
-  const networkSize = (): number => {
-    const { confidence, size } = routing.core.estimate(clock.currentTimeMillisUnsafe() - estimateWindowMillis)
-    return confidence < minConfidence ? 0 : size
-  }
 
   /** Asks one peer; returns how to give it up. */
   const ask = (
@@ -416,12 +419,19 @@ const make = Effect.gen(function*() {
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
-  const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(target, find, watch) {
+  const lookUp: Query["Service"]["lookup"] = (target, find, watch) => lookUpFor(target, find, watch, false)
+
+  const lookUpFor = Effect.fn("Query.lookup")(function*(
+    target: NodeId.NodeId,
+    find: Find | undefined,
+    watch: ((event: QueryEvent) => void) | undefined,
+    isSample: boolean
+  ): Effect.fn.Return<LookupResult> {
     const inFlight = new InFlight<Outcome>(timers)
     const kind = find === undefined ? "FindNode" : "FindValue"
     const ongoing = events.core.query({ kind, target, type: find?.type }, timers.now(), watch)
     return yield* Effect.ensuring(
-      lookUpWith(inFlight, ongoing, target, find),
+      lookUpWith(inFlight, ongoing, target, find, isSample),
       Effect.sync(() => {
         inFlight.giveUp()
         ongoing.over(timers.now())
@@ -433,7 +443,8 @@ const make = Effect.gen(function*() {
     inFlight: InFlight<Outcome>,
     ongoing: OngoingQuery,
     target: NodeId.NodeId,
-    find: Find | undefined
+    find: Find | undefined,
+    isSample: boolean
   ) {
     const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
@@ -497,7 +508,15 @@ const make = Effect.gen(function*() {
     }
 
     const closest = lookup.closest()
-    const isSurrounded = Density.isSurrounded(target, closest.map(({ id }) => id), size)
+    const ids = closest.map(({ id }) => id)
+    // A quorum ends a lookup before it knows the closest.
+    if (find?.quorum === undefined) {
+      routing.core.sampled(target, ids, k)
+      const isOdd = routing.core.sampledSize === undefined &&
+        Density.isSurrounded(target, ids, routing.core.leastSize())
+      if (isOdd && !isSample) yield* sample(target)
+    }
+    const isSurrounded = Density.isSurrounded(target, ids, networkSize())
     if (find !== undefined) {
       if (isSurrounded) yield* readRegion(reading, target, find, closest, size)
       if (find.quorum === undefined) yield* collect(reading, target, find)
@@ -598,6 +617,20 @@ const make = Effect.gen(function*() {
       if (++healed === maxHealed) return
     }
   }
+
+  // --- The size of the network ---------------------------------------------------
+
+  const networkSize = () => routing.core.plausibleSize(clock.currentTimeMillisUnsafe() - estimateWindowMillis)
+
+  /** Looks at the network far from the target, where those that surround it are not. */
+  const sample = Effect.fnUntraced(function*(target: NodeId.NodeId) {
+    const bytes = yield* Effect.all(Array.from({ length: samples }, () => random.randomBytes(NodeId.length)))
+    yield* Effect.forEach(
+      Density.samplePoints(target, bytes),
+      (point) => lookUpFor(point, undefined, undefined, true),
+      { concurrency: "unbounded", discard: true }
+    )
+  })
 
   // --- Regions -----------------------------------------------------------------
 
@@ -745,5 +778,13 @@ const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) =
 export const layer: Layer.Layer<
   Query,
   never,
-  Timers | NodeEvents | NodeIdentity | Rpc.Rpc | Routing.Routing | PeerHealth.PeerHealth | Reachability | Store
+  | Timers
+  | NodeEvents
+  | NodeIdentity
+  | Rpc.Rpc
+  | Routing.Routing
+  | PeerHealth.PeerHealth
+  | Reachability
+  | SecureRandom.SecureRandom
+  | Store
 > = Layer.effect(Query, make)

@@ -56,6 +56,50 @@ const atLeast = (count: number, mean: number): number => {
  */
 export const radius = (wanted: number, size: number): number => Math.min(1, wanted / size)
 
+/** Parts of the key space of which the latest lookup counts. */
+const parts = 16
+
+/** Of fewer parts the lookups say little of the whole. */
+const fewestParts = 3
+
+/**
+ * The size of the network as lookups show it: nodes are as dense around one
+ * point as around another, so each lookup's result is a sample of how many there
+ * are. One lookup counts for each part of the key space and their median is what
+ * is believed, so nodes that are ground to some points change nothing.
+ *
+ * @internal
+ */
+export class SizeSamples {
+  private readonly samples = new Map<number, number>()
+
+  /** Takes the nodes closest to a target, nearest first, of which `wanted` were looked for. */
+  add(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number): void {
+    const farthest = ids.at(-1)
+    if (farthest === undefined) return
+    const size = ids.length < wanted ? ids.length : (ids.length - 1) / distance(target, farthest)
+    this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), size)
+  }
+
+  /** Undefined until there were lookups in several parts. */
+  get size(): number | undefined {
+    if (this.samples.size < fewestParts) return undefined
+    const sorted = Array.from(this.samples.values()).sort((a, b) => a - b)
+    return sorted[sorted.length >> 1]
+  }
+}
+
+/**
+ * Points in parts of the key space that lie apart, and that nobody foresees:
+ * one for each 32 random bytes.
+ *
+ * @internal
+ */
+export const samplePoints = (
+  target: NodeId.NodeId,
+  random: ReadonlyArray<Uint8Array>
+): ReadonlyArray<NodeId.NodeId> => random.map((bytes, bucket) => NodeId.inBucket(target, bucket, bytes))
+
 /** Points looked up to find the nodes of a region. */
 const points = 5
 

@@ -13,6 +13,7 @@ import type { Contact } from "../Contact.ts"
 import * as NodeId from "../NodeId.ts"
 import type * as Routing from "../Routing.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import * as Density from "./density.ts"
 
 /**
  * What became of a contact. `Inserted` and `Updated`: it is in the table.
@@ -95,7 +96,7 @@ const estimateBuckets = 5
  *
  * @internal
  */
-export const minConfidence = 0.6
+const minConfidence = 0.6
 
 /** Keeps the figure of a bucket far deeper than any real network within 64 bits. */
 const maxEstimateExponent = 62
@@ -214,6 +215,7 @@ export class RoutingTable {
   private readonly existing: Array<Bucket> = []
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<Bucket> = []
+  private readonly samples = new Density.SizeSamples()
   private readonly entriesById = new Map<NodeId.NodeId, Entry>()
   private maintainedAt = never
 
@@ -498,14 +500,39 @@ export class RoutingTable {
     return { size: figures[figures.length >> 1] ?? 0, confidence: figures.length / estimateBuckets }
   }
 
+  /** Takes note of what a lookup found: the nodes closest to a target, nearest first, of `wanted` at most. */
+  sampled(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number): void {
+    this.samples.add(target, ids, wanted)
+  }
+
+  /** The size of the network as lookups show it; undefined until there were enough. */
+  get sampledSize(): number | undefined {
+    return this.samples.size
+  }
+
+  /**
+   * The size of the network as lookups show it, or else the estimate, which nodes
+   * with ids near to ours make as large as they like; 0 where neither is known
+   * well.
+   */
+  plausibleSize(cutoff: number): number {
+    const { confidence, size } = this.estimate(cutoff)
+    return this.samples.size ?? (confidence < minConfidence ? 0 : size)
+  }
+
+  /** The smallest size that any bucket with room speaks for, which nodes that come do not make larger. */
+  leastSize(): number {
+    const figures = this.occupied.filter(({ entries }) => entries.length < this.k)
+      .map((bucket) => figure(bucket, bucket.entries.length))
+    return figures.length === 0 ? 0 : Math.min(...figures)
+  }
+
   /**
    * How many nodes are closer to a key than we are, as the size of the network
    * has it; 0 where that is not known well.
    */
   closerNodes(key: NodeId.NodeId, cutoff: number): number {
-    const { confidence, size } = this.estimate(cutoff)
-    const distance = (NodeId.prefix(key) ^ NodeId.prefix(this.self)) >>> 0
-    return confidence < minConfidence ? 0 : size * (distance / 2 ** 32)
+    return this.plausibleSize(cutoff) * Density.distance(key, this.self)
   }
 
   /** The estimate over all direct contacts ever; where there are none, the figure of the deepest bucket. */

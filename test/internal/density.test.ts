@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { distance, isSurrounded, pointsAround, radius } from "../../src/internal/density.ts"
-import { sha256Hex } from "../../src/internal/sha256.ts"
+import { distance, isSurrounded, pointsAround, radius, samplePoints, SizeSamples } from "../../src/internal/density.ts"
+import { sha256, sha256Hex } from "../../src/internal/sha256.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
 const idOf = (text: string) => sha256Hex(new TextEncoder().encode(text)) as NodeId.NodeId
@@ -67,5 +67,41 @@ describe("pointsAround", () => {
     const found = new Set(pointsAround(key, around).flatMap((point) => closest(point, ids)))
     const region = ids.filter((id) => distance(key, id) <= around)
     assert.isAtLeast(region.filter((id) => found.has(id)).length, region.length - 2)
+  })
+})
+
+describe("the size of the network as lookups show it", () => {
+  const random = (n: number) => sha256(new TextEncoder().encode(`random ${n}`))
+  const targets = Array.from({ length: 40 }, (_, i) => idOf(`target ${i}`))
+
+  for (const size of [12, 150, 2000]) {
+    it(`is ${size} but for a factor of two, although nodes are ground to where lookups go most often`, () => {
+      const [victim] = targets
+      const ids = [...network("size", size), ...ground(victim, 12, 40)]
+      const samples = new SizeSamples()
+      for (const target of targets) samples.add(target, closest(target, ids), 16)
+      for (let i = 0; i < 100; i++) samples.add(victim, closest(victim, ids), 16)
+      assert.isAbove(samples.size ?? NaN, size / 2)
+      // Those that were ground are nodes as well.
+      assert.isBelow(samples.size ?? NaN, 2 * (size + 40))
+    })
+  }
+
+  it("is not known from lookups in fewer than three parts of the key space, or of nothing", () => {
+    const samples = new SizeSamples()
+    const near = Array.from({ length: 100 }, (_, i) => NodeId.inBucket(targets[0], 20, random(i)))
+    for (const target of near) samples.add(target, [idOf("one")], 16)
+    samples.add(NodeId.flip(targets[0], 0), [idOf("one")], 16)
+    samples.add(NodeId.flip(targets[0], 1), [], 16)
+    assert.isUndefined(samples.size)
+    samples.add(NodeId.flip(targets[0], 1), [idOf("one")], 16)
+    assert.strictEqual(samples.size, 1)
+  })
+
+  it("is sampled in parts of the key space that lie apart", () => {
+    for (const target of targets) {
+      const points = samplePoints(target, [1, 2, 3, 4].map(random))
+      assert.strictEqual(new Set([target, ...points].map((point) => point[0])).size, 5)
+    }
   })
 })
