@@ -321,9 +321,6 @@ const unverifiedSeeds = 16
 /** How many of the nearest nodes must return a record, unless the caller says. */
 const defaultQuorum = 3
 
-/** Contacts heard from within this time count for the size of the network. */
-const estimateWindowMillis = 30 * 60_000
-
 /** Lookups that show the size of the network, where that is not known and a key may be surrounded. */
 const samples = 4
 
@@ -511,8 +508,9 @@ const make = Effect.gen(function*() {
     const ids = closest.map(({ id }) => id)
     // A quorum ends a lookup before it knows the closest.
     if (find?.quorum === undefined) {
-      routing.core.sampled(target, ids, k)
-      const isOdd = routing.core.sampledSize === undefined &&
+      const now = clock.currentTimeMillisUnsafe()
+      routing.core.sampled(target, ids, k, now)
+      const isOdd = routing.core.sampledSize(now) === undefined &&
         Density.isSurrounded(target, ids, routing.core.leastSize())
       if (isOdd && !isSample) yield* sample(target)
     }
@@ -620,7 +618,7 @@ const make = Effect.gen(function*() {
 
   // --- The size of the network ---------------------------------------------------
 
-  const networkSize = () => routing.core.plausibleSize(clock.currentTimeMillisUnsafe() - estimateWindowMillis)
+  const networkSize = () => routing.core.plausibleSize(clock.currentTimeMillisUnsafe())
 
   /** Looks at the network far from the target, where those that surround it are not. */
   const sample = Effect.fnUntraced(function*(target: NodeId.NodeId) {

@@ -124,9 +124,6 @@ export class Routing extends Context.Service<Routing, {
   readonly core: Core.RoutingTable
 }>()("effect-dht/Routing") {}
 
-/** Contacts heard from within this time count for whether we are near a key. */
-const estimateWindowMillis = 30 * 60_000
-
 /** Three times Kademlia's K: tables differ, and the estimate is off by half at times. */
 const nearRanks = 48
 
@@ -150,7 +147,7 @@ export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Se
       entries: Effect.sync(() => core.entries()),
       countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
       networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
-      isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe() - estimateWindowMillis) < nearRanks,
+      isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
       networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
       core
     }))

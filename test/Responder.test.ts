@@ -276,8 +276,8 @@ describe("a record that has to compete for room", () => {
     }
     const heldOf = (names: ReadonlyArray<string>) =>
       Effect.map(store.getAll(crowd, 0), (held) => {
-        const addresses = names.map((name) => network.identity(name).address)
-        return held.filter(({ address }) => addresses.includes(address)).length
+        const addresses = new Set(names.map((name) => network.identity(name).address))
+        return held.filter(({ address }) => addresses.has(address)).length
       })
     return { ...world, store, heldOf }
   })

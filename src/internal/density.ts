@@ -59,6 +59,9 @@ export const radius = (wanted: number, size: number): number => Math.min(1, want
 /** Parts of the key space of which the latest lookup counts. */
 const parts = 16
 
+/** Milliseconds that a lookup says something for: networks grow. */
+const sampleMillis = 60 * 60_000
+
 /** Of fewer parts the lookups say little of the whole. */
 const fewestParts = 3
 
@@ -71,21 +74,20 @@ const fewestParts = 3
  * @internal
  */
 export class SizeSamples {
-  private readonly samples = new Map<number, number>()
+  private readonly samples = new Map<number, { readonly size: number; readonly at: number }>()
 
-  /** Takes the nodes closest to a target, nearest first, of which `wanted` were looked for. */
-  add(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number): void {
+  /** Takes the nodes closest to a target, nearest first, of which `wanted` were looked for; `at` in milliseconds. */
+  add(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number, at: number): void {
     const farthest = ids.at(-1)
     if (farthest === undefined) return
     const size = ids.length < wanted ? ids.length : (ids.length - 1) / distance(target, farthest)
-    this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), size)
+    this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), { size, at })
   }
 
-  /** Undefined until there were lookups in several parts. */
-  get size(): number | undefined {
-    if (this.samples.size < fewestParts) return undefined
-    const sorted = Array.from(this.samples.values()).sort((a, b) => a - b)
-    return sorted[sorted.length >> 1]
+  /** Undefined unless there were lookups in several parts within an hour. */
+  size(now: number): number | undefined {
+    const sizes = Array.from(this.samples.values()).flatMap(({ at, size }) => now - at < sampleMillis ? [size] : [])
+    return sizes.length < fewestParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
   }
 }
 

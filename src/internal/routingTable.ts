@@ -98,6 +98,9 @@ const estimateBuckets = 5
  */
 const minConfidence = 0.6
 
+/** Contacts heard from within so many milliseconds count for what is believed of the size of the network. */
+const estimateMillis = 30 * 60_000
+
 /** Keeps the figure of a bucket far deeper than any real network within 64 bits. */
 const maxEstimateExponent = 62
 
@@ -501,23 +504,23 @@ export class RoutingTable {
   }
 
   /** Takes note of what a lookup found: the nodes closest to a target, nearest first, of `wanted` at most. */
-  sampled(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number): void {
-    this.samples.add(target, ids, wanted)
+  sampled(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number, now: number): void {
+    this.samples.add(target, ids, wanted, now)
   }
 
   /** The size of the network as lookups show it; undefined until there were enough. */
-  get sampledSize(): number | undefined {
-    return this.samples.size
+  sampledSize(now: number): number | undefined {
+    return this.samples.size(now)
   }
 
   /**
-   * The size of the network as lookups show it, or else the estimate, which nodes
-   * with ids near to ours make as large as they like; 0 where neither is known
-   * well.
+   * The size of the network as lookups show it, or else the estimate of half an
+   * hour, which nodes with ids near to ours make as large as they like; 0 where
+   * neither is known well.
    */
-  plausibleSize(cutoff: number): number {
-    const { confidence, size } = this.estimate(cutoff)
-    return this.samples.size ?? (confidence < minConfidence ? 0 : size)
+  plausibleSize(now: number): number {
+    const { confidence, size } = this.estimate(now - estimateMillis)
+    return this.samples.size(now) ?? (confidence < minConfidence ? 0 : size)
   }
 
   /** The smallest size that any bucket with room speaks for, which nodes that come do not make larger. */
@@ -531,8 +534,8 @@ export class RoutingTable {
    * How many nodes are closer to a key than we are, as the size of the network
    * has it; 0 where that is not known well.
    */
-  closerNodes(key: NodeId.NodeId, cutoff: number): number {
-    return this.plausibleSize(cutoff) * Density.distance(key, this.self)
+  closerNodes(key: NodeId.NodeId, now: number): number {
+    return this.plausibleSize(now) * Density.distance(key, this.self)
   }
 
   /** The estimate over all direct contacts ever; where there are none, the figure of the deepest bucket. */

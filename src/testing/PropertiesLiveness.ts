@@ -13,6 +13,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as NodeId from "../NodeId.ts"
 import { Query } from "../Query.ts"
 import type * as Record from "../Record.ts"
@@ -53,6 +54,19 @@ export interface Letter {
 }
 
 /**
+ * What a publisher was told of its key, and what is true.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Surroundings {
+  readonly publisher: string
+  readonly key: NodeId.NodeId
+  readonly told: boolean
+  readonly isSurrounded: boolean
+}
+
+/**
  * What there is to check. What is absent is not.
  *
  * @category models
@@ -72,6 +86,9 @@ export interface Expected {
    * are still alive are left out.
    */
   readonly withdrawn?: ReadonlyArray<Announced> | undefined
+  /** The newest versions of endpoints, to which every node is to resolve their addresses. */
+  readonly resolved?: ReadonlyArray<Announced> | undefined
+  readonly surroundings?: ReadonlyArray<Surroundings> | undefined
   /** Letters that must have arrived. */
   readonly sent?: ReadonlyArray<Letter> | undefined
   /** All that arrived, as often as it did. */
@@ -100,6 +117,7 @@ export const check = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ReadonlyArray<Violation>> {
   const nodes = all.filter(({ isUp }) => isUp)
   const { announced = [], published = [], received = [], replicas = wanted, sent = [], withdrawn = [] } = expected
+  const { resolved = [], surroundings = [] } = expected
   const found: Array<Violation> = []
   const report = (property: Property, node: string, facts: Facts) => {
     const { elapsedMillis: atMillis, scheduleSeed } = world.timeline
@@ -160,6 +178,28 @@ export const check = Effect.fnUntraced(function*(
           found: newest === undefined ? "nothing" : `seq ${newest.seq}`
         })
       }), { concurrency, discard: true })
+  }
+
+  for (const { key, publisher, record } of resolved) {
+    yield* Effect.forEach(
+      nodes,
+      (node) =>
+        Effect.map(ask(node, Effect.option(Query.use((query) => query.resolve(key))), Option.none()), (found) => {
+          if (Option.isSome(found) && RecordOrder.compare(found.value.record, record) >= 0) return
+          report("ResolvedIsNewest", node.name, {
+            publisher,
+            key,
+            wanted: `seq ${record.seq}`,
+            found: Option.isNone(found) ? "nothing" : `seq ${found.value.record.seq}`
+          })
+        }),
+      { concurrency, discard: true }
+    )
+  }
+
+  for (const { isSurrounded, key, publisher, told } of surroundings) {
+    if (told === isSurrounded) continue
+    report("SurroundedIsTold", publisher, { key, told: String(told), "it is": String(isSurrounded) })
   }
 
   for (const { key, publisher, record } of withdrawn) {

@@ -61,6 +61,8 @@ export interface Options {
   readonly policy?: Record.Policy | undefined
   /** Keys that a store of the world may hold; defaults to 100 000, as nodes do. */
   readonly maxKeys?: number | undefined
+  /** Bytes that the records of a store of the world may take up; defaults to 64 MiB, as nodes do. */
+  readonly maxBytes?: number | undefined
 }
 
 const maxViolations = 100
@@ -143,7 +145,7 @@ export const watch = Effect.fnUntraced(function*(
   world: World,
   options: Options = {}
 ): Effect.fn.Return<Safety, never, Scope.Scope> {
-  const { maxKeys = 100_000 } = options
+  const { maxBytes = 64 * 1024 * 1024, maxKeys = 100_000 } = options
   const { network, seed, timeline } = world
   const violations: Array<Violation> = []
   /** Those that are up, by where they are bound. */
@@ -322,7 +324,7 @@ export const watch = Effect.fnUntraced(function*(
 
   /** Whether the newer record may have had to make room. */
   const isCrowded = (life: Life, key: NodeId.NodeId): boolean => {
-    if (life.store.size >= maxKeys) return true
+    if (life.store.size >= maxKeys || life.store.bytes > maxBytes / 2) return true
     for (const [at, count] of countsOf(life)) {
       if (at.startsWith(key) && count >= RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]) {
         return true
@@ -397,6 +399,7 @@ export const watch = Effect.fnUntraced(function*(
   const lookAtStore = (life: Life): void => {
     const now = secondsOf(life)
     if (life.store.size > maxKeys) report("StoreIsBounded", life.name, { keys: life.store.size, limit: maxKeys })
+    if (life.store.bytes > maxBytes) report("StoreIsBounded", life.name, { bytes: life.store.bytes, limit: maxBytes })
     for (const [at, records] of countsOf(life)) {
       const limit = RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]
       if (records > limit) report("StoreIsBounded", life.name, { at, records, limit })

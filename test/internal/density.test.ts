@@ -79,23 +79,24 @@ describe("the size of the network as lookups show it", () => {
       const [victim] = targets
       const ids = [...network("size", size), ...ground(victim, 12, 40)]
       const samples = new SizeSamples()
-      for (const target of targets) samples.add(target, closest(target, ids), 16)
-      for (let i = 0; i < 100; i++) samples.add(victim, closest(victim, ids), 16)
-      assert.isAbove(samples.size ?? NaN, size / 2)
+      for (const target of targets) samples.add(target, closest(target, ids), 16, 0)
+      for (let i = 0; i < 100; i++) samples.add(victim, closest(victim, ids), 16, 0)
+      assert.isAbove(samples.size(0) ?? NaN, size / 2)
       // Those that were ground are nodes as well.
-      assert.isBelow(samples.size ?? NaN, 2 * (size + 40))
+      assert.isBelow(samples.size(0) ?? NaN, 2 * (size + 40))
     })
   }
 
-  it("is not known from lookups in fewer than three parts of the key space, or of nothing", () => {
+  it("is not known from lookups in fewer than three parts of the key space, of nothing, or of an hour ago", () => {
     const samples = new SizeSamples()
     const near = Array.from({ length: 100 }, (_, i) => NodeId.inBucket(targets[0], 20, random(i)))
-    for (const target of near) samples.add(target, [idOf("one")], 16)
-    samples.add(NodeId.flip(targets[0], 0), [idOf("one")], 16)
-    samples.add(NodeId.flip(targets[0], 1), [], 16)
-    assert.isUndefined(samples.size)
-    samples.add(NodeId.flip(targets[0], 1), [idOf("one")], 16)
-    assert.strictEqual(samples.size, 1)
+    for (const target of near) samples.add(target, [idOf("one")], 16, 0)
+    samples.add(NodeId.flip(targets[0], 0), [idOf("one")], 16, 0)
+    samples.add(NodeId.flip(targets[0], 1), [], 16, 0)
+    assert.isUndefined(samples.size(0))
+    samples.add(NodeId.flip(targets[0], 1), [idOf("one")], 16, 0)
+    assert.strictEqual(samples.size(3_599_999), 1)
+    assert.isUndefined(samples.size(3_600_000))
   })
 
   it("is sampled in parts of the key space that lie apart", () => {

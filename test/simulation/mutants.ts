@@ -151,6 +151,70 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "MailArrivesOnce",
     world: "eventful"
+  },
+  {
+    name: "lets who brings many records to a key push out who brings few",
+    file: "internal/recordSet.ts",
+    text: "counts.get(entry.network) !== most",
+    replacement: "most < 0",
+    property: "AnnouncedIsReplicated",
+    world: "junkOffers"
+  },
+  {
+    name: "reads no more of a key than what has room in the first answers",
+    file: "Query.ts",
+    text: "if (find.quorum === undefined) yield* collect(reading, target, find)",
+    replacement: "",
+    property: "MailArrivesOnce",
+    world: "junkLetters"
+  },
+  {
+    name: "lets who leaves many letters push out who leaves few",
+    file: "internal/recordSet.ts",
+    text: "counts.get(entry.network) !== most",
+    replacement: "most < 0",
+    property: "MailArrivesOnce",
+    world: "junkLetters"
+  },
+  {
+    name: "keeps more bytes than it may",
+    file: "internal/recordSet.ts",
+    text: "this.weight + count.weight > this.maxBytes",
+    replacement: "this.weight + count.weight > 2 * this.maxBytes",
+    property: "StoreIsBounded",
+    world: "filling"
+  },
+  {
+    name: "keeps what is far as long as what is near",
+    file: "Routing.ts",
+    text: "core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks",
+    replacement: "key.length > 0",
+    property: "AnnouncedIsReplicated",
+    world: "filling"
+  },
+  {
+    name: "rests on what a stranger stored here",
+    file: "Query.ts",
+    text: "const own = store.core.getOwn(",
+    replacement: "const own = store.core.getAll(",
+    property: "ResolvedIsNewest",
+    world: "replays"
+  },
+  {
+    name: "takes ids that surround a key for chance",
+    file: "internal/density.ts",
+    text: "const threshold = 1e-6",
+    replacement: "const threshold = 0",
+    property: "SurroundedIsTold",
+    world: "surrounding"
+  },
+  {
+    name: "does not read the region of a surrounded key",
+    file: "Query.ts",
+    text: "if (isSurrounded) yield* readRegion(reading, target, find, closest, size)",
+    replacement: "",
+    property: "AnnouncedIsFound",
+    world: "surrounding"
   }
 ]
 

@@ -66,12 +66,16 @@ export type Program = (
 ) => Effect.Effect<ReadonlyArray<Violation>, unknown, SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope>
 
 /** Runs a program in a world whose nodes are watched, to its end and that of the world. */
-export const runProgram = (program: Program, options: SimWorld.RunOptions): Outcome => {
+export const runProgram = (
+  program: Program,
+  options: SimWorld.RunOptions,
+  bounds?: Pick<Safety.Options, "maxKeys" | "maxBytes">
+): Outcome => {
   let hash = ""
   const found: Array<Violation> = []
   const whole = Effect.gen(function*() {
     const world = yield* SimWorld.SimWorld
-    const safety = yield* Safety.watch(world)
+    const safety = yield* Safety.watch(world, bounds)
     found.push(...(yield* program(world, safety)))
     safety.sweep()
     hash = world.trace.hash

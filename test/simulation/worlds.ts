@@ -6,58 +6,16 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Dht } from "../../src/Dht.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
-import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
-import type * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import { Rpc } from "../../src/Rpc.ts"
-import { Store } from "../../src/Store.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
 import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
-import * as SimCrypto from "../../src/testing/SimCrypto.ts"
-import type * as SimWorld from "../../src/testing/SimWorld.ts"
+import { filling, junkLetters, junkOffers, replays, surrounding } from "./attacks.ts"
+import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import type { Deed, Story } from "./Story.ts"
-
-type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
-
-const realSignatures = { seed: 1, crypto: NodeCrypto.fastest, within: "2 days" } as const
-const standIn = { seed: 1, crypto: SimCrypto.simulated, within: "2 days" } as const
-
-const announce = (node: DhtNode, n: number, ttl = 1200) =>
-  Effect.map(
-    node.run(Effect.flatMap(
-      Dht.use((dht) => dht.announceEndpoint({ endpoints: [`tcp://192.0.2.1:${n}`], ttl })),
-      ({ current }) => current
-    )),
-    ({ key, record }): Liveness.Announced => ({ publisher: node.name, key, record })
-  )
-
-/** The newest version of what nodes announced, as they hold it themselves. */
-const newest = (nodes: ReadonlyArray<DhtNode>) =>
-  Effect.map(
-    Effect.forEach(nodes, (node) =>
-      Effect.map(
-        node.run(Store.use((store) => store.get(node.identity.nodeId))),
-        (record): ReadonlyArray<Liveness.Announced> =>
-          record === undefined ? [] : [{ publisher: node.name, key: node.identity.nodeId, record }]
-      )),
-    (announced) => announced.flat()
-  )
-
-/** Everybody asks for all records at a key, and is told what they may not be. */
-const everybodyLooks = (nodes: ReadonlyArray<DhtNode>, key: NodeId.NodeId, type = 0) =>
-  Effect.forEach(
-    nodes,
-    (node) => Effect.ignore(node.run(Query.use((query) => query.aggregateRecords(key, type)))),
-    { concurrency: 4, discard: true }
-  )
-
-const leaveAll = Effect.fnUntraced(function*(nodes: ReadonlyArray<SimWorld.SimNode<never, unknown>>) {
-  yield* Effect.forEach(nodes, (node) => node.leave, { discard: true })
-  yield* Effect.sleep("10 seconds")
-})
 
 // --- Stories -------------------------------------------------------------------
 
@@ -402,5 +360,10 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   shortLived,
   forgery,
   talkative,
-  interrupted
+  interrupted,
+  junkOffers,
+  junkLetters,
+  filling,
+  replays,
+  surrounding
 }
