@@ -187,6 +187,7 @@ export const filling = (): Outcome =>
           ),
         { concurrency: 8 }
       )
+      yield* Effect.sleep("1 minute")
       const found = yield* Liveness.check(world, nodes, { announced: [announced] })
       yield* leaveAll(nodes)
       return found

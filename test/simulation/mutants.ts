@@ -204,7 +204,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "takes ids that surround a key for chance",
     file: "internal/density.ts",
     text: "const threshold = 1e-6",
-    replacement: "const threshold = 0",
+    replacement: "const threshold = -1",
     property: "SurroundedIsTold",
     world: "surrounding"
   },
