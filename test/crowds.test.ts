@@ -145,22 +145,24 @@ describe("a topic with more offers than a holder keeps", () => {
         const byDistance = nodes.toSorted((a, b) =>
           NodeId.compareDistance(key, network.contactOf(a).id, network.contactOf(b).id)
         )
-        const publications = yield* offersBy(byDistance.slice(16), 300)
-        yield* TestClock.adjust("25 minutes")
+        const publications = yield* offersBy(byDistance.slice(16), 200)
+        yield* TestClock.adjust("15 minutes")
         const told = yield* Effect.forEach(
           publications,
           ({ replicas }) => Effect.result(replicas(1, { within: "1 second" })),
           { concurrency: "unbounded" }
         )
-        for (const reader of [byDistance[0], byDistance[39]]) {
-          const { completeness, offers } = yield* network.dht(reader).discover(topic)
-          const seen = namesOf(offers)
-          console.log(300, completeness, told.filter(Result.isFailure).length)
-          assert.isAtLeast(seen.size, 0.6 * 300)
-          for (const [i, result] of told.entries()) {
-            if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "KeyFull")
-            else assert.isTrue(seen.has(`agent ${i}`))
-          }
+        // A reader misses a holder that is slow, and some offers have one holder only.
+        const seen = new Set<string>()
+        for (const reader of [0, 20, 39]) {
+          const names = namesOf((yield* network.dht(byDistance[reader]).discover(topic)).offers)
+          assert.isAtLeast(names.size, 0.95 * told.filter(Result.isSuccess).length)
+          for (const name of names) seen.add(name)
+        }
+        assert.isAtLeast(seen.size, 150)
+        for (const [i, result] of told.entries()) {
+          if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "KeyFull")
+          else assert.isTrue(seen.has(`agent ${i}`))
         }
       }).pipe(Effect.scoped, onNetwork),
     240_000
