@@ -18,7 +18,7 @@ import type { SocketAddress } from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { found, type Heard, helpful, serve, settled } from "./utils/served.ts"
+import { found, type Heard, helpful, offer, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
@@ -403,4 +403,38 @@ describe("the copies of a record", () => {
       assert.isAbove(offers(), 1)
       assert.isBelow(offers(), 20)
     }).pipe(onNetwork))
+})
+
+describe("a key without room", () => {
+  const crowd = NodeId.fromTopic("crowd")
+
+  it.effect("is told to the publisher, with the nodes that have none, and is no success", () =>
+    Effect.gen(function*() {
+      const [publisher, ...others] = yield* network.build(8)
+      for (const node of others) {
+        for (let i = 0; i < 100; i++) yield* Context.get(node, Store).put(crowd, offer("crowd", `agent ${i}`))
+      }
+      const { replicas } = yield* network.dht(publisher).publish(offer("crowd", "late"), crowd)
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Effect.flip(replicas(1, { within: "1 second" }))
+      if (error._tag !== "KeyFull") return assert.fail(error._tag)
+      assert.deepStrictEqual([error.confirmed.length, error.wanted], [0, 1])
+      assert.sameMembers(error.full.map(({ id }) => id), others.map((node) => network.contactOf(node).id))
+      assert.match(error.message, /7 nodes have no room .* publish under another key, or try again later/)
+    }).pipe(onNetwork), 60_000)
+
+  it.effect("is tried again, and has the copies once others are gone", () =>
+    Effect.gen(function*() {
+      const [publisher, ...others] = yield* network.build(4)
+      for (const node of others) {
+        for (let i = 0; i < 100; i++) {
+          yield* Context.get(node, Store).put(crowd, offer("crowd", `agent ${i}`, { ttl: 600 }))
+        }
+      }
+      const { replicas } = yield* network.dht(publisher).publish(offer("crowd", "late", { ttl: 7200 }), crowd)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Effect.flip(replicas(1, { within: "1 second" })))._tag, "KeyFull")
+      yield* TestClock.adjust("90 minutes")
+      assert.strictEqual((yield* replicas(3, { within: "1 second" })).length, 3)
+    }).pipe(onNetwork), 60_000)
 })
