@@ -1,6 +1,6 @@
 /**
  * Records that stay alive: an announcement is published, signed anew at half
- * its lifetime, and kept on its replicas until its scope closes. Then it is
+ * the time that it is alive, and kept on its replicas until its scope closes. Then it is
  * withdrawn, so that nobody is sent to what is no longer there; a crash leaves
  * it to expire.
  *
@@ -22,6 +22,7 @@ import type { StaleRecord } from "./DhtError.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
+import * as Record from "./Record.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
 
 /**
@@ -203,10 +204,10 @@ const make = Effect.gen(function*() {
   })
 })
 
-/** Waits for half of the record's lifetime, or until the clock was set back to before it was signed. */
+/** Waits until the record is due for renewal, or until the clock was set back to before it was signed. */
 const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {
   const signedAt = Number(record.timestamp) * 1000
-  const dueAt = signedAt + record.ttl * 500
+  const dueAt = Record.renewsAt(record) * 1000
   while (true) {
     const now = yield* Clock.currentTimeMillis
     if (now >= dueAt || now < signedAt - lookMillis) return

@@ -93,6 +93,11 @@ export const instruments = {
     description: "How many nodes the network seems to have"
   },
   "dht.store.keys": { kind: "gauge", unit: "{key}", description: "Keys in the store" },
+  "dht.store.bytes": {
+    kind: "gauge",
+    unit: "By",
+    description: "Memory that the records in the store take up, what they cost beside their own bytes included"
+  },
   "dht.store.subscriptions": {
     kind: "gauge",
     unit: "{subscription}",
@@ -104,6 +109,16 @@ export const instruments = {
     description: "Records of our own whose copies are looked after"
   },
   "dht.replication.replicas": { kind: "gauge", unit: "{replica}", description: "Copies of those records" },
+  "dht.replication.full": {
+    kind: "gauge",
+    unit: "{record}",
+    description: "Records of our own with too few copies, while nodes close to their keys have no room"
+  },
+  "dht.replication.surrounded": {
+    kind: "gauge",
+    unit: "{record}",
+    description: "Records of our own whose keys are surrounded more closely than chance allows"
+  },
   "dht.announcements": { kind: "gauge", unit: "{record}", description: "Records of our own that are kept alive" },
   "dht.identity.conflicts": {
     kind: "counter",
@@ -217,11 +232,14 @@ const make = Effect.gen(function*() {
   gauge("dht.seen.nodes", () => seen.counts(millis()).week, { "dht.window": "week" })
   gauge("dht.network.size", () => routing.estimate(millis() - estimateMillis).size)
   gauge("dht.store.keys", () => store.size)
+  gauge("dht.store.bytes", () => store.bytes)
   gauge("dht.store.subscriptions", () => subscribers.size)
   gauge("dht.replication.records", () => now(replication.summary).records)
   for (const state of ["confirmed", "unconfirmed"] as const) {
     gauge("dht.replication.replicas", () => now(replication.summary)[state], { "dht.replica.state": state })
   }
+  gauge("dht.replication.full", () => now(replication.summary).full)
+  gauge("dht.replication.surrounded", () => now(replication.summary).surrounded)
   gauge("dht.announcements", () => now(announce.announcements).length)
   counter("dht.identity.conflicts", () => events.identityConflicts)
   gauge("dht.peers.known", () => health.size)

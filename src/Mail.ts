@@ -113,7 +113,7 @@ export class Mail extends Context.Service<Mail, {
     /** One of `Mailbox.MessageType`, or any other of 8 bits. */
     readonly type: number
     readonly body: Uint8Array
-    /** Seconds; defaults to 3600. */
+    /** Seconds; defaults to 3600, and no more than seven days count. */
     readonly ttl?: number | undefined
   }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
   /**

@@ -54,7 +54,7 @@ export type PublishError =
  * @since 0.1.0
  */
 export interface Lifetime {
-  /** Seconds; defaults to 3600. */
+  /** Seconds; defaults to 3600, and no more than `Record.maxLifetime` counts. */
   readonly ttl?: number | undefined
 }
 

@@ -40,9 +40,9 @@ export interface SignedRecord {
   /** Seconds, up to 32 bits. */
   readonly ttl: number
   /**
-   * The last Unix second in which the record is alive: timestamp + ttl, or 60 s
-   * after its delegation's last, for the difference between clocks, if that is
-   * sooner.
+   * The last Unix second in which the record is alive: `ttl` seconds after its
+   * timestamp, at most {@link maxLifetime}, or 60 s after its delegation's last,
+   * for the difference between clocks, if that is sooner.
    */
   readonly expiresAt: number
   /** The signing key, 32 bytes. */
@@ -94,6 +94,15 @@ export const clockSkew = internal.clockSkew
  * @since 0.1.0
  */
 export type Category = "sovereign" | "topic" | "mailbox"
+
+/**
+ * Seconds after its timestamp that a record is kept, read and copied at most,
+ * whatever its `ttl` says: two hours under a topic, seven days elsewhere.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxLifetime: { readonly [category in Category]: number } = internal.maxLifetime
 
 /**
  * The category of a record type; a reserved one counts as sovereign.
@@ -206,7 +215,8 @@ export const toError = (fault: Fault): InvalidRecord | RecordExpired =>
 /**
  * Everything of integrity but the signature, at `now` in Unix seconds: the
  * limits of the payload; not from the future, give or take {@link clockSkew};
- * alive by its own time, the last second included. Expiry is judged last.
+ * alive by its own `ttl`, the last second included. Expiry is judged last. A
+ * record without a fault may still be older than any is kept: see `expiresAt`.
  *
  * @category verification
  * @since 0.1.0
@@ -388,6 +398,16 @@ export const stale = (record: SignedRecord, held: SignedRecord): StaleRecord =>
     heldDelegatedAt: held.delegatedAt,
     heldUntil: held.expiresAt
   })
+
+/**
+ * When a record that stays alive is signed anew, in Unix seconds: halfway
+ * between its timestamp and its last second.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const renewsAt = ({ expiresAt, timestamp }: Pick<SignedRecord, "expiresAt" | "timestamp">): number =>
+  (Number(timestamp) + expiresAt) / 2
 
 // --- Signing ---
 

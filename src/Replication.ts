@@ -105,6 +105,8 @@ export interface Publication {
   readonly hints: ReadonlyArray<PublishHint>
   /** The nodes that hold a copy, as far as we know; nearest first. */
   readonly confirmed: Effect.Effect<ReadonlyArray<Contact>>
+  /** The nodes close to the key that have no room for it there, as far as we know; at most 32. */
+  readonly full: Effect.Effect<ReadonlyArray<Contact>>
   /**
    * Waits until `wanted` nodes hold a copy, or no node is left to ask, or the
    * time is up. Fails with `StaleRecord` when a node holds a newer record that
@@ -163,6 +165,10 @@ export interface ReplicatedRecord {
     /** It failed twice in a row, and did not prove better since. */
     readonly isSuspect: boolean
   }>
+  /** Nodes close to the key that have no room for it there, as far as we know; at most 32. */
+  readonly full: ReadonlyArray<Contact>
+  /** See {@link Publication}. */
+  readonly isSurrounded: boolean
 }
 
 /**
@@ -183,6 +189,10 @@ export interface Summary {
   readonly confirmedOfWanted: number
   /** Nodes that have yet to be brought up to date, or to show their copy. */
   readonly unconfirmed: number
+  /** Records with fewer than {@link replicas} copies, while nodes close to their keys have no room. */
+  readonly full: number
+  /** Records whose keys are surrounded, see {@link Publication}. */
+  readonly surrounded: number
 }
 
 /**
@@ -317,6 +327,8 @@ interface Job {
   /** Nodes that have no room for the record. */
   readonly full: Map<NodeId, Contact>
   isSurrounded: boolean
+  /** What was warned of, and is not again. */
+  readonly warned: Set<"Full" | "Surrounded">
   /** Answers that have to be checked before they count. */
   checking: number
   readonly outcomes: Queue.Queue<Outcome>
@@ -480,12 +492,31 @@ const make = Effect.gen(function*() {
     if (isSurrounded && events.hasListeners) events.tell({ _tag: "KeySurrounded", at: events.now(), key, record })
   }
 
+  /** Says once of each what keeps readers from the record. */
+  const warn = Effect.fnUntraced(function*({ edition: { isWithdrawal }, full, isSurrounded, key, set, warned }: Job) {
+    // What runs on a client waits for the outcome, and is told by that.
+    if (isWithdrawal || settings.client) return
+    if (isSurrounded && !warned.has("Surrounded")) {
+      warned.add("Surrounded")
+      yield* Effect.logWarning(
+        `Nodes surround the key ${key} more closely than chance allows, as if to hide what is there. The record is ` +
+          "copied to the whole region around it"
+      )
+    }
+    if (full.size > 0 && set.confirmedCount < replicas && !warned.has("Full")) {
+      warned.add("Full")
+      const facts = { key, wanted: replicas, confirmed: set.confirmed, full: Array.from(full.values()) }
+      yield* Effect.logWarning(new KeyFull(facts).message)
+    }
+  })
+
   // --- A job -------------------------------------------------------------------
 
   /** A newer record takes the place of the one that the job looked after. */
   const renew = (job: Job, record: Record.SignedRecord): void => {
     persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
     job.edition.record = record
+    job.full.clear()
     // At once, so that nobody takes a copy of the old record for one of the new.
     job.set.renew(clock.currentTimeMillisUnsafe())
     tell("PublicationRenewed", job)
@@ -536,7 +567,10 @@ const make = Effect.gen(function*() {
         )
         continue
       }
-      if (set.settled(now)) job.edition.isPlaced = true
+      if (set.settled(now)) {
+        job.edition.isPlaced = true
+        yield* warn(job)
+      }
       changed.openUnsafe()
       const until = Math.min(action.until ?? Infinity, record.expiresAt * 1000 + 1000)
       const batch = yield* Effect.timeoutOrElse(Queue.takeAll(outcomes), {
@@ -572,6 +606,7 @@ const make = Effect.gen(function*() {
   /** From now on the job is about a newer record. */
   const proceed = (job: Job, edition: Edition) => {
     job.edition = edition
+    job.full.clear()
     tell("PublicationRenewed", job)
     return Queue.offer(job.outcomes, { _tag: "Woken" })
   }
@@ -595,6 +630,7 @@ const make = Effect.gen(function*() {
       set: new ReplicaSet({ key, wanted: replicas }),
       full: new Map(),
       isSurrounded: false,
+      warned: new Set(),
       checking: 0,
       outcomes: yield* Queue.unbounded<Outcome>(),
       changed: Latch.makeUnsafe()
@@ -634,6 +670,7 @@ const make = Effect.gen(function*() {
       current: Effect.sync(() => edition.record),
       hints: edition.options.hints ?? [],
       confirmed: Effect.sync(() => set.confirmed),
+      full: Effect.sync(() => Array.from(job.full.values())),
       replicas: Effect.fnUntraced(function*(wanted, { within }) {
         // An answer that is being checked may be that of a node with a newer record.
         const isOver = (now: number) => job.checking === 0 && (set.settled(now) || set.confirmed.length >= wanted)
@@ -675,10 +712,12 @@ const make = Effect.gen(function*() {
       return FiberMap.remove(fibers, slot)
     })
 
-  const replicatedOf = ({ edition: { record }, key, set }: Job): ReplicatedRecord => ({
+  const replicatedOf = ({ edition: { record }, full, isSurrounded, key, set }: Job): ReplicatedRecord => ({
     key,
     record,
-    replicas: set.replicas
+    replicas: set.replicas,
+    full: Array.from(full.values()),
+    isSurrounded
   })
 
   /** The jobs of records that say something. */
@@ -687,17 +726,20 @@ const make = Effect.gen(function*() {
   const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
 
   const summary = (): Summary => {
-    let [complete, uncopied, confirmed, confirmedOfWanted, unconfirmed] = [0, 0, 0, 0, 0]
+    let [complete, uncopied, confirmed, confirmedOfWanted, unconfirmed, full, surrounded] = [0, 0, 0, 0, 0, 0, 0]
     const counted = standing()
-    for (const { set } of counted) {
+    for (const { full: withoutRoom, isSurrounded, set } of counted) {
       const count = set.confirmedCount
       if (count >= replicas) complete++
       if (count === 0) uncopied++
       confirmed += count
       confirmedOfWanted += Math.min(count, replicas)
       unconfirmed += set.size - count
+      if (count < replicas && withoutRoom.size > 0) full++
+      if (isSurrounded) surrounded++
     }
-    return { records: counted.length, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed }
+    const records = counted.length
+    return { records, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed, full, surrounded }
   }
 
   const page: Replication["Service"]["page"] = Effect.fnUntraced(function*({ after, limit }) {

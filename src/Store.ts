@@ -116,6 +116,8 @@ export interface Row {
   readonly timestamp: bigint
   /** Seconds. */
   readonly ttl: number
+  /** The last Unix second in which it is alive. */
+  readonly expiresAt: number
   /** Bytes. */
   readonly payloadLength: number
 }
@@ -229,6 +231,10 @@ export class Store extends Context.Service<Store, {
   readonly core: RecordSet
 }>()("effect-dht/Store") {}
 
+/** That a record without a fault is older than any of its type is kept. */
+const endOf = ({ expiresAt }: Record.SignedRecord, now: number): Record.Fault | undefined =>
+  expiresAt < now ? { _tag: "RecordExpired", expiresAt, now } : undefined
+
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
 
@@ -251,7 +257,10 @@ const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(milli
 export interface Options {
   /** Keys held at most; 100 000 by default. */
   readonly maxKeys?: number | undefined
-  /** Bytes of memory for all records together; 64 MiB by default, enough for some 50 000 records. */
+  /**
+   * Bytes of memory for all records together, what a record costs beside its own
+   * bytes (2 KiB) included; 64 MiB by default, enough for some 29 000 records.
+   */
   readonly maxBytes?: number | undefined
   /** Who may put what where; {@link Record.authority} by default. */
   readonly policy?: Record.Policy | undefined
@@ -325,7 +334,10 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const verify: Store["Service"]["vet"] = (given, record, now) => {
     const verified = Record.verify(record, { crypto, now })
-    return Result.isFailure(verified) ? Result.fail(verified.failure) : place(given, record, now)
+    if (Result.isFailure(verified)) return Result.fail(verified.failure)
+    const key = place(given, record, now)
+    const ended = Result.isSuccess(key) ? endOf(record, now) : undefined
+    return ended === undefined ? key : Result.fail(Record.toError(ended))
   }
 
   const vet: Store["Service"]["vet"] = (given, record, now) =>
@@ -339,6 +351,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
     const key = place(given, record, now)
     if (Result.isFailure(key)) return { _tag: "Refused", reason: key.failure }
+    const ended = endOf(record, now)
+    if (ended !== undefined) return { _tag: "Refused", reason: ended }
     const misplaced = placementFault(key.success, record)
     if (misplaced !== undefined) return { _tag: "Refused", reason: { _tag: "InvalidRecord", reason: misplaced } }
     return merge(key.success, record, now, network)

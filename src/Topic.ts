@@ -69,7 +69,7 @@ export const defaultTtl = 3600
  * @category constants
  * @since 0.1.0
  */
-export const maxTtl = 7200
+export const maxTtl = internal.maxLifetime.topic
 
 /**
  * Reads a topic as a person types it: in Unicode's composed form (NFC), so that

@@ -48,6 +48,18 @@ describe("Announce", () => {
       assert.isTrue(second.seq > first.seq)
     }).pipe(onNetwork))
 
+  it.effect("signs anew before the record is gone, however much longer than any is kept its ttl is", () =>
+    Effect.gen(function*() {
+      const [owner] = (yield* build(1)).map(network.dht)
+      const announcement = yield* owner.announceEndpoint({ ...endpoint, ttl: 0xffff_ffff })
+      const first = (yield* announcement.current).record
+      assert.strictEqual(first.expiresAt, now + 604_800)
+      yield* TestClock.adjust("84 hours")
+      const second = (yield* announcement.current).record
+      assert.strictEqual(second.timestamp, BigInt(now + 84 * 3600))
+      assert.isTrue(second.seq > first.seq)
+    }).pipe(onNetwork))
+
   it.effect("renews again and again, until its scope closes", () =>
     Effect.gen(function*() {
       const [owner, other] = (yield* build(4)).map(network.dht)

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as DhtMetrics from "../src/DhtMetrics.ts"
+import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { settled } from "./utils/served.ts"
@@ -61,6 +62,8 @@ describe("DhtMetrics", () => {
       assert.strictEqual(valueOf(registry, "dht.datagrams.received"), received)
       assert.strictEqual(valueOf(registry, "dht.datagrams.refused", { "dht.reason": "late" }), 0)
       assert.strictEqual(valueOf(registry, "dht.announcements"), 1)
+      assert.isAbove(valueOf(registry, "dht.store.bytes") ?? 0, 1000)
+      assert.strictEqual(valueOf(registry, "dht.store.bytes"), yield* Context.get(a, Store).bytes)
       assert.strictEqual(valueOf(registry, "dht.replication.replicas", { "dht.replica.state": "confirmed" }), 3)
       assert.strictEqual(
         valueOf(registry, "dht.rpc.client.duration", { "dht.request": "Store", "dht.outcome": "answered" }),

@@ -133,6 +133,17 @@ describe("Record", () => {
       assert.strictEqual(until(2n ** 64n - 1n), own)
     })
 
+    it("says that no record is alive for longer than its type is kept, whatever its ttl", () => {
+      const lives = (type: number, ttl: number) => signed({ type, ttl }).expiresAt - now
+      for (const [type, longest] of [[0x03, 604_800], [0x11, 7200], [0x1f, 7200], [0x80, 604_800], [0x81, 604_800]]) {
+        assert.strictEqual(Record.maxLifetime[Record.category(type)], longest)
+        assert.strictEqual(lives(type, longest - 1), longest - 1)
+        assert.strictEqual(lives(type, longest + 1), longest)
+        assert.strictEqual(lives(type, 0xffff_ffff), longest)
+      }
+      assert.strictEqual(signed({ ttl: 0xffff_ffff }).ttl, 0xffff_ffff)
+    })
+
     it("decodes what it encoded, for all values of the fields", () => {
       fc.assert(fc.property(fields, (fields) => {
         const bytes = Record.encode(fields)
@@ -140,7 +151,7 @@ describe("Record", () => {
         assert.deepStrictEqual(record, {
           ...fields,
           bytes,
-          expiresAt: Number(fields.timestamp) + fields.ttl,
+          expiresAt: Number(fields.timestamp) + Math.min(fields.ttl, Record.maxLifetime[Record.category(fields.type)]),
           delegatedAt: fields.delegation === undefined ? 0n : Delegation.issuedAtOf(fields.delegation)
         })
       }))
@@ -314,6 +325,12 @@ describe("Record", () => {
       assert.deepStrictEqual(Record.fault(plain, now + 3601), expired)
       const result = Record.verify(plain, { crypto, now: now + 3601 })
       assert.deepInclude(Result.isFailure(result) ? result.failure : undefined, expired)
+    })
+
+    it("judges a record by its own ttl, also where it is older than any is kept", () => {
+      const old = signed({ type: 0x11, ttl: 7300 })
+      assert.strictEqual(tag(Record.verify(old, { crypto, now: now + 7300 })), "ok")
+      assert.strictEqual(tag(Record.verify(old, { crypto, now: now + 7301 })), "RecordExpired")
     })
 
     it("calls a record with a bad signature invalid, expired or not", () => {

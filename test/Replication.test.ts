@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
@@ -9,8 +10,10 @@ import type { Contact } from "../src/Contact.ts"
 import type * as Dht from "../src/Dht.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import type * as Message from "../src/Message.ts"
+import { type Event, NodeEvents } from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
+import { Query } from "../src/Query.ts"
 import type { SignedRecord } from "../src/Record.ts"
 import { Replication } from "../src/Replication.ts"
 import * as Rpc from "../src/Rpc.ts"
@@ -55,6 +58,67 @@ describe("Replication", () => {
       for (const { node } of nodes) {
         if (confirmed.includes(network.contactOf(node).id)) assert.isTrue(yield* holds(node, published.key))
       }
+    }).pipe(onNetwork))
+
+  it.effect("tells of nodes without room, by the publication, the figures and one warning, until they have some", () =>
+    Effect.gen(function*() {
+      const warnings: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push([message].flat().join(" "))
+      })
+      yield* Effect.gen(function*() {
+        yield* TestClock.setTime(now * 1000)
+        const owner = yield* network.node("owner", network.socketOf(1))
+        const others = []
+        for (let i = 2; i <= 4; i++) {
+          others.push(yield* network.node(`other ${i}`, network.socketOf(i), { maxBytes: i === 2 ? undefined : 1 }))
+          yield* network.dht(others[i - 2]).bootstrap([network.socketOf(1)])
+        }
+        const [roomy, ...crowded] = others.map((other) => network.contactOf(other).id)
+        const publish = network.dht(owner).publishProfile({ name: "a" })
+        const published = yield* publish
+        const { summary, replicated } = Context.get(owner, Replication)
+        const error = yield* Effect.flip(published.replicas(8, { within: "1 minute" }))
+        if (error._tag !== "KeyFull") return assert.fail(error._tag)
+        assert.deepStrictEqual(ids(error.confirmed), [roomy])
+        for (const full of [error.full, yield* published.full, (yield* replicated)[0].full]) {
+          assert.sameMembers(ids(full), crowded)
+        }
+        assert.deepInclude(yield* summary, { records: 1, full: 1, surrounded: 0 })
+        yield* TestClock.adjust("5 minutes")
+        assert.deepStrictEqual(warnings.filter((text) => text.includes("no room")), [error.message])
+        // What is said of a record is not said of the next one before it was tried.
+        yield* publish
+        assert.deepStrictEqual(yield* published.full, [])
+      }).pipe(Effect.provide(Logger.layer([logger])))
+    }).pipe(onNetwork))
+
+  it.effect("tells of a key that is surrounded, by the publication, the figures, an event and one warning", () =>
+    Effect.gen(function*() {
+      const warnings: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push([message].flat().join(" "))
+      })
+      yield* Effect.gen(function*() {
+        const [owner, ...others] = (yield* build(4)).map(({ node }) => node)
+        const query = Context.get(owner, Query)
+        const closest = others.slice(0, 1).map(network.contactOf)
+        const region = others.slice(1).map(network.contactOf)
+        Object.assign(query, { neighbourhood: () => Effect.succeed({ closest, region, isSurrounded: true }) })
+        const events: Array<Event> = []
+        yield* Context.get(owner, NodeEvents).listen((event) => events.push(event))
+        const published = yield* network.dht(owner).publishProfile({ name: "a" })
+        yield* Effect.exit(published.replicas(8, { within: "1 minute" }))
+        assert.isTrue(yield* published.isSurrounded)
+        // The region has copies as well.
+        assert.sameMembers(ids(yield* published.confirmed), ids([...closest, ...region]))
+        const { summary, replicated } = Context.get(owner, Replication)
+        assert.isTrue((yield* replicated)[0].isSurrounded)
+        assert.deepInclude(yield* summary, { records: 1, full: 0, surrounded: 1 })
+        yield* TestClock.adjust("1 hour")
+        assert.lengthOf(events.filter(({ _tag }) => _tag === "KeySurrounded"), 1)
+        assert.lengthOf(warnings.filter((text) => text.includes("surround")), 1)
+      }).pipe(Effect.provide(Logger.layer([logger])))
     }).pipe(onNetwork))
 
   it.effect("gives a copy again to a replica that lost it", () =>

@@ -31,13 +31,7 @@ const elsewhere = NodeId.fromAddress(addressOf(bob))
 
 /** Alice's profile, good until second 1000 of the test clock. */
 const signed = (
-  options: {
-    readonly type?: number
-    readonly seq?: bigint
-    readonly timestamp?: bigint
-    readonly ttl?: number
-    readonly payload?: Uint8Array
-  } = {}
+  options: Partial<Parameters<typeof Record.sign>[0]> = {}
 ) =>
   Result.getOrThrow(Record.sign({
     signer: alice,
@@ -161,6 +155,66 @@ describe("Store", () => {
         assert.deepStrictEqual(verdicts, ["ok", "InvalidRecord", "InvalidRecord", "RecordExpired"])
         assert.strictEqual(yield* store.size, 0)
       }).pipe(Effect.provide(layer())))
+  })
+
+  it.effect("knows after a restart which network brought a record, and makes room as before", () =>
+    Effect.gen(function*() {
+      const memory = Persistence.makeMemory()
+      const run = <A, E>(effect: Effect.Effect<A, E, Store.Store>) =>
+        effect.pipe(
+          Effect.provide(
+            Layer.fresh(Store.layer({ maxBytes: 8000 })).pipe(
+              Layer.provide([layerNoble, Layer.fresh(Persistence.layerMemory(memory))])
+            )
+          )
+        )
+      const by = (n: number) => {
+        const signer = noble.signingKey(new Uint8Array(32).fill(n))
+        return signed({ signer, address: addressOf(signer) })
+      }
+      const kept = Store.Store.use(({ rows }) => Effect.map(rows, (rows) => rows.map(({ address }) => address)))
+      yield* run(Store.Store.use(({ admit }) =>
+        Effect.sync(() => {
+          for (const [n, network] of [[1, "many"], [2, "many"], [3, "few"]] as const) {
+            assert.strictEqual(admit(undefined, by(n), 0, network)._tag, "Stored")
+          }
+        })
+      ))
+      yield* run(Effect.gen(function*() {
+        const { admit } = yield* Store.Store
+        assert.lengthOf(yield* kept, 3)
+        assert.strictEqual(admit(undefined, by(4), 0, "many")._tag, "Full")
+        assert.strictEqual(admit(undefined, by(5), 0, "another")._tag, "Stored")
+        assert.sameMembers(yield* kept, [1, 3, 5].map((n) => by(n).address))
+      }))
+    }))
+
+  describe("a ttl beyond what the type is kept", () => {
+    for (
+      const [kind, type, longest] of [["profile", profile, 604_800], ["custom topic record", 0x11, 7200], [
+        "note",
+        0x81,
+        604_800
+      ]] as const
+    ) {
+      it.effect(`does not keep a ${kind} longer, nor bring it back`, () =>
+        Effect.gen(function*() {
+          const store = yield* Store.Store
+          const lasting = signed({ type, ttl: 0xffff_ffff })
+          const offered = (now: number) => store.admit(home, lasting, now, network)
+          yield* TestClock.setTime(longest * 1000)
+          assert.strictEqual(offered(longest)._tag, "Stored")
+          assert.deepStrictEqual(yield* store.getAll(home, 0), [lasting])
+          assert.deepStrictEqual((yield* store.rows).map(({ expiresAt }) => expiresAt), [longest])
+          assert.isTrue(Result.isSuccess(store.vet(home, lasting, longest)))
+          yield* TestClock.setTime((longest + 1) * 1000)
+          assert.deepStrictEqual(yield* store.getAll(home, 0), [])
+          const expired = { _tag: "RecordExpired", expiresAt: longest, now: longest + 1 } as const
+          assert.deepStrictEqual(offered(longest + 1), { _tag: "Refused", reason: expired })
+          assert.deepInclude(yield* refused(home, lasting), expired)
+          assert.deepInclude(yield* Effect.flip(Effect.fromResult(store.vet(home, lasting, longest + 1))), expired)
+        }).pipe(Effect.provide(layer())))
+    }
   })
 
   describe("admit", () => {

@@ -59,6 +59,7 @@ const node = Command.make(
     passive: Options.passive,
     publicHost: Options.publicHost,
     maxKeys: Options.maxKeys,
+    maxBytes: Options.maxBytes,
     verifyThreads: Options.verifyThreads,
     json: Options.jsonEvents
   },

@@ -276,6 +276,18 @@ export const maxKeys = setting(
  * @category flags
  * @since 0.1.0
  */
+export const maxBytes = setting(
+  "max-bytes",
+  "bytes",
+  "Memory for the records that the node holds, at most",
+  () => settings().then(({ maxBytes }) => maxBytes),
+  "67108864"
+)
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
 export const verifyThreads = setting(
   "verify-threads",
   "number",
@@ -341,7 +353,7 @@ export const newPassphraseEnv = setting(
   asIs
 )
 
-/** Seconds, at most `max`. */
+/** Seconds, at most `max`; `bound` is what is said of longer times. */
 const ttlUpTo = (max: number, bound: string) =>
   Flag.String("ttl").pipe(
     Flag.withMetavar("seconds"),
@@ -361,7 +373,7 @@ const ttlUpTo = (max: number, bound: string) =>
  * @category flags
  * @since 0.1.0
  */
-export const ttl = ttlUpTo(0xffff_ffff, "")
+export const ttl = ttlUpTo(0xffff_ffff, "; after 604800, seven days, it is gone in any case")
 
 /**
  * The same for a record under a topic.

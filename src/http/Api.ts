@@ -270,6 +270,8 @@ export const Replication = Schema.Struct({
   total: Count.pipe(described("Records, those not listed included")),
   complete: Count.pipe(described("Those with as many confirmed copies as are wanted")),
   uncopied: Count.pipe(described("Those without a confirmed copy")),
+  full: Count.pipe(described("Those with too few copies, while nodes close to the key have no room")),
+  surrounded: Count.pipe(described("Those whose keys are surrounded more closely than chance allows")),
   records: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
     renews_at: Schema.NullOr(Seconds).pipe(
@@ -278,7 +280,11 @@ export const Replication = Schema.Struct({
     replicas: Schema.Array(Schema.Struct({
       peer: Peer,
       state: Schema.Literals(["confirmed", "unconfirmed", "suspect"])
-    })).pipe(described("Nearest first"))
+    })).pipe(described("Nearest first")),
+    full: Count.pipe(described("Nodes close to the key that have no room for it there")),
+    surrounded: Schema.Boolean.pipe(
+      described("Whether nodes surround the key more closely than chance allows; then a whole region has copies")
+    )
   })),
   next: Next
 })
@@ -338,7 +344,12 @@ export const Overview = Schema.Struct({
     unique_since_start: Count
   }),
   traffic: Traffic,
-  store: Schema.Struct({ keys: Count, subscriptions: Count }),
+  store: Schema.Struct({
+    keys: Count,
+    bytes: Count.pipe(described("Of memory, for the records and what they cost beside their own bytes")),
+    max_bytes: Count,
+    subscriptions: Count
+  }),
   publishing: Schema.Struct({
     announcements: Count,
     records: Count,

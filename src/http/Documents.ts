@@ -119,6 +119,7 @@ const row = (
     readonly seq: bigint
     readonly timestamp: bigint
     readonly ttl: number
+    readonly expiresAt: number
   },
   payloadLength: number
 ): typeof Api.RecordRow.Type => ({
@@ -129,7 +130,7 @@ const row = (
   seq: String(record.seq),
   timestamp: String(record.timestamp),
   ttl_seconds: record.ttl,
-  expires_at: String(record.timestamp + BigInt(record.ttl)),
+  expires_at: String(record.expiresAt),
   payload_cbor_len: payloadLength
 })
 
@@ -460,7 +461,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
   Announce | Replication.Replication
 > {
   const replication = yield* Replication.Replication
-  const { complete, records: total, uncopied } = yield* replication.summary
+  const { complete, full, records: total, surrounded, uncopied } = yield* replication.summary
   const { next, replicated } = yield* replication.page({ limit, after: replicationPlaceOf(after) })
   const renewed = new Set<Record.SignedRecord>()
   for (const { current } of yield* (yield* Announce).announcements) renewed.add((yield* current).record)
@@ -469,20 +470,24 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
     total,
     complete,
     uncopied,
-    records: yield* inSteps(replicated, ({ key, record, replicas }) => ({
+    full,
+    surrounded,
+    records: yield* inSteps(replicated, ({ full, isSurrounded, key, record, replicas }) => ({
       ...foundRecord(key, record),
       renews_at: renewed.has(record) ? renewsAt(record) : null,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
         peer: peer(contact),
         state: isSuspect ? "suspect" as const : isConfirmed ? "confirmed" as const : "unconfirmed" as const
-      }))
+      })),
+      full: full.length,
+      surrounded: isSurrounded
     })),
     next: replicationNext(next)
   }
 })
 
 /** When an announcement of this record signs it anew, in Unix seconds. */
-const renewsAt = ({ timestamp, ttl }: Record.SignedRecord): string => String(timestamp + BigInt(ttl) / 2n)
+const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Record.renewsAt(record)))
 
 // --- The documents of a page -----------------------------------------------------------
 
@@ -601,6 +606,7 @@ export const overview = Effect.fnUntraced(function*(
   | Routing.Routing
   | Rpc
   | SeenPeers
+  | Store.Store
   | Subscribers
 > {
   const dht = yield* Dht
@@ -608,6 +614,7 @@ export const overview = Effect.fnUntraced(function*(
   const reachability = yield* Reachability
   const observed = yield* reachability.observed
   const published = yield* (yield* Replication.Replication).summary
+  const { core: store } = yield* Store.Store
   return {
     at_ms: yield* Clock.currentTimeMillis,
     started_at_ms: startedAt,
@@ -632,7 +639,12 @@ export const overview = Effect.fnUntraced(function*(
       unique_since_start: yield* (yield* SeenPeers).uniqueSinceStart
     },
     traffic: yield* traffic,
-    store: { keys: stats.keys, subscriptions: yield* (yield* Subscribers).size },
+    store: {
+      keys: stats.keys,
+      bytes: store.bytes,
+      max_bytes: store.maxBytes,
+      subscriptions: yield* (yield* Subscribers).size
+    },
     publishing: {
       announcements: (yield* (yield* Announce).announcements).length,
       records: published.records,

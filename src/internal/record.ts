@@ -27,6 +27,15 @@ export const category = (type: number): Category =>
   type >= 0x10 && type <= 0x1f ? "topic" : type >= 0x80 && type <= 0x8f ? "mailbox" : "sovereign"
 
 /**
+ * @internal
+ */
+export const maxLifetime: { readonly [category in Category]: number } = {
+  sovereign: 7 * 86_400,
+  topic: 7200,
+  mailbox: 7 * 86_400
+}
+
+/**
  * How far another clock may be from ours, in seconds: a record may be so much
  * from the future, and its delegation over for so long.
  *
@@ -108,7 +117,7 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     seq,
     timestamp,
     ttl,
-    expiresAt: Math.min(Number(timestamp) + ttl, lastSecond(delegated)),
+    expiresAt: Math.min(Number(timestamp) + Math.min(ttl, maxLifetime[category(type)]), lastSecond(delegated)),
     publicKey: bytes.subarray(publicKeyAt, publicKeyAt + 32),
     signature: bytes.subarray(signatureAt, signatureAt + 64),
     delegation,
@@ -215,7 +224,8 @@ export const fault = (record: SignedRecord, now: number): Fault | undefined => {
   const reason = payloadFault(record.type, record.payload)
   if (reason !== undefined) return invalid(`payload: ${reason}`)
   if (record.timestamp > now + clockSkew) return invalid("it is from the future")
-  // That its delegation is over is for the policy to say: the answer to a STORE tells the two apart.
+  // Not `record.expiresAt`: that its delegation is over, or that it is older than
+  // we keep any, is no fault. The answer to a STORE tells them apart.
   const expiresAt = Number(record.timestamp) + record.ttl
   if (expiresAt < now) return { _tag: "RecordExpired", expiresAt, now }
 }

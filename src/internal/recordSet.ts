@@ -188,7 +188,7 @@ const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
 export class RecordSet {
   watcher: Watcher | undefined = undefined
   private maxKeys: number
-  private readonly maxBytes: number
+  readonly maxBytes: number
   private readonly secret: string
   private readonly isNear: (key: NodeId.NodeId) => boolean
   private readonly cells = new Map<NodeId.NodeId, Cell>()
@@ -607,6 +607,7 @@ const rowOf = (key: NodeId.NodeId, record: Record.SignedRecord): Row => ({
   seq: record.seq,
   timestamp: record.timestamp,
   ttl: record.ttl,
+  expiresAt: record.expiresAt,
   payloadLength: record.payload.length
 })
 

@@ -90,6 +90,14 @@ export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Sett
 export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.maxKeys)
 
 /**
+ * `DHT_MAX_BYTES`: bytes of memory for the records in the store.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const maxBytes: Config.Config<number> = setting("DHT_MAX_BYTES", Settings.maxBytes)
+
+/**
  * `DHT_VERIFY_THREADS`: threads that check signatures.
  *
  * @category configuration
@@ -130,6 +138,7 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
   passive: orUndefined(passive),
   publicHost: orUndefined(publicHost),
   maxKeys: orUndefined(maxKeys),
+  maxBytes: orUndefined(maxBytes),
   verifyThreads: orUndefined(verifyThreads)
 })
 

@@ -196,9 +196,9 @@ export const watch = Effect.fnUntraced(function*(
     now: number
   ): void => {
     const { type } = record
-    if (record.timestamp + BigInt(record.ttl) < now) {
-      const ago = `${BigInt(now) - record.timestamp - BigInt(record.ttl)} s ago`
-      report("RecordsAreGood", life.name, { where, key, type, fault: `expired ${ago}` })
+    const lastSecond = RecordOrder.ownLastSecond(record)
+    if (lastSecond < now) {
+      report("RecordsAreGood", life.name, { where, key, type, fault: `expired ${now - lastSecond} s ago` })
     }
     const until = RecordOrder.authorityOf(record)
     if (until !== undefined && until <= now) {

@@ -160,6 +160,7 @@ describe("effect-dht", () => {
       [["node", "--otlp", "ftp://a"], "--otlp \"ftp://a\""],
       [["node", "--public-host", "example.net"], "IP address"],
       [["node", "--max-keys", "0"], "1 to"],
+      [["node", "--max-bytes", "64MiB"], "1048576 to"],
       [["node", "--verify-threads", "two"], "0 to"],
       [["node", "--listen", "4121"], "write host:port"],
       [["node", "--listen", "localhost:4121"], "IP address"],

@@ -95,6 +95,20 @@ describe("publish endpoint", () => {
       assert.deepStrictEqual(endpoints, ["tcp://new"])
     }).pipe(captured))
 
+  it.live("says how many nodes have no room, once", () =>
+    Effect.gen(function*() {
+      const { localAddress, publish } = yield* setUp
+      const bootstrap = [`127.0.0.1:${localAddress.port}`]
+      yield* Layer.build(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, bootstrap, maxBytes: 1 }))
+      const { exitCode, out } = yield* publish("tcp://new", "--json")
+      assert.strictEqual(exitCode, 0)
+      assert.deepInclude(JSON.parse(out[0]), { copies: 1, full: 1, surrounded: false })
+      const shown = yield* publish("tcp://new")
+      assert.strictEqual(shown.exitCode, 0)
+      assert.lengthOf(shown.error, 1)
+      assert.include(shown.error[0], "no room")
+    }).pipe(captured))
+
   it.live("warns of a QUIC URL that v0.2 peers take for another address of the node that runs in the directory", () =>
     Effect.gen(function*() {
       const { localAddress, publish } = yield* setUp

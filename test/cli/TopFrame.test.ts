@@ -77,7 +77,7 @@ const sample: TopFrame.Sample = {
       unique_since_start: 10
     },
     traffic: { received: 1000, sent: 900, refused: 8, refused_by: { ...refused, late: 7 }, completed: 500, pending: 3 },
-    store: { keys: 4, subscriptions: 2 },
+    store: { keys: 4, bytes: 9000, max_bytes: 67_108_864, subscriptions: 2 },
     publishing: { announcements: 2, records: 3, confirmed_replicas: 20, wanted_replicas: 24 },
     persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
   },

@@ -264,6 +264,7 @@ describe("the documents of a page", () => {
       yield* settled
       const { records, wanted } = yield* document(fetch, "/debug/replication", Api.Replication)
       assert.strictEqual(wanted, 8)
+      assert.deepInclude(records[0], { full: 0, surrounded: false })
       assert.deepInclude(records[0].record, {
         key_node_id_hex: Network.dht(a).nodeId,
         address: Address.format(Network.dht(a).address),
@@ -289,6 +290,18 @@ describe("the documents of a page", () => {
       })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
+  it.effect("says how many nodes have no room for a record", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const b = yield* Network.node("b", Network.socketOf(2), { maxBytes: 1 })
+      yield* Network.dht(b).bootstrap([Network.socketOf(1)])
+      yield* Network.dht(a).announceEndpoint(endpoint)
+      yield* settled
+      const shown = yield* document(yield* serve(a), "/debug/replication", Api.Replication)
+      assert.deepInclude(shown, { total: 1, uncopied: 1, full: 1, surrounded: 0 })
+      assert.deepInclude(shown.records[0], { full: 1, surrounded: false })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
   it.effect("forgets an announcement when it ends", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(2)
@@ -312,6 +325,8 @@ describe("the documents of a page", () => {
       })
       assert.strictEqual(overview.reachability.local_addr, "9.0.2.1:4121")
       assert.strictEqual(overview.network.contacts, 1)
+      const { core: held } = Context.get(b, Store)
+      assert.deepInclude(overview.store, { bytes: held.bytes, max_bytes: 64 * 1024 * 1024 })
       const { received, refused, refusedBy, sent } = yield* Network.dht(b).stats
       assert.deepInclude(overview.traffic, { received, refused, refused_by: refusedBy, sent, pending: 0 })
       yield* Network.dht(a).setPublicHost("203.0.113.9")

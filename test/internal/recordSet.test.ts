@@ -1,17 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
-import type { Address } from "../../src/Address.ts"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import * as Address from "../../src/Address.ts"
 import { findValueResponse } from "../../src/internal/answer.ts"
 import * as Hex from "../../src/internal/hex.ts"
 import { caps, overheadBytes, RecordSet } from "../../src/internal/recordSet.ts"
-import type { NodeId } from "../../src/NodeId.ts"
+import { sha256 } from "../../src/internal/sha256.ts"
+import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import type { Place, Rows, Stored } from "../../src/Store.ts"
+import * as Topic from "../../src/Topic.ts"
 
 // --- Records that nobody signed ---
 
-const key = (n: number) => n.toString(16).padStart(64, "0") as NodeId
-const address = (n: number) => "a0" + n.toString(16).padStart(40, "0") as Address
+const key = (n: number) => n.toString(16).padStart(64, "0") as NodeId.NodeId
+const address = (n: number) => "a0" + n.toString(16).padStart(40, "0") as Address.Address
 
 interface Draft {
   readonly type: number
@@ -51,7 +56,7 @@ const bytes = (records: Iterable<Record.SignedRecord>): Array<string> => Array.f
 const verdicts = (set: RecordSet, drafts: ReadonlyArray<Draft>, now = 0): Array<string> =>
   drafts.map((draft) => set.put(key(0), record(draft), now)._tag)
 
-const keysOf = ({ evicted }: Stored): Array<NodeId> => Array.from(new Set(evicted.map(({ key }) => key)))
+const keysOf = ({ evicted }: Stored): Array<NodeId.NodeId> => Array.from(new Set(evicted.map(({ key }) => key)))
 
 const types = (set: RecordSet, at = 0, now = 0): Array<number> => set.getAll(key(at), 0, now).map((r) => r.type)
 
@@ -62,7 +67,7 @@ const mailbox = 0x80
 
 class Model {
   /** The least recently used key first. */
-  cells: Array<{ readonly key: NodeId; records: Array<Record.SignedRecord> }> = []
+  cells: Array<{ readonly key: NodeId.NodeId; records: Array<Record.SignedRecord> }> = []
   maxKeys: number
 
   constructor(maxKeys: number) {
@@ -73,7 +78,7 @@ class Model {
     this.retain((r) => r.expiresAt >= now)
   }
 
-  put(at: NodeId, record: Record.SignedRecord): string {
+  put(at: NodeId.NodeId, record: Record.SignedRecord): string {
     const category = Record.category(record.type)
     const cell = this.cells.find((cell) => cell.key === at)
     const held = cell?.records.find((r) => sameSlot(r, record))
@@ -97,27 +102,27 @@ class Model {
     return same.includes(record) ? "Stored" : "Full"
   }
 
-  getAll(at: NodeId, type: number): Array<Record.SignedRecord> {
+  getAll(at: NodeId.NodeId, type: number): Array<Record.SignedRecord> {
     const cell = this.cells.find((cell) => cell.key === at)
     if (cell === undefined) return []
     this.cells = [...this.cells.filter((other) => other !== cell), cell]
     return cell.records.filter((r) => type === 0 || r.type === type)
   }
 
-  get(at: NodeId): Record.SignedRecord | undefined {
+  get(at: NodeId.NodeId): Record.SignedRecord | undefined {
     return this.getAll(at, 1).reduce<Record.SignedRecord | undefined>(
       (newest, r) => newest === undefined || Record.isNewer(r, newest) ? r : newest,
       undefined
     )
   }
 
-  getAllByAddress(owner: Address, type: number): Array<Record.SignedRecord> {
+  getAllByAddress(owner: Address.Address, type: number): Array<Record.SignedRecord> {
     return this.cells.flatMap((cell) => cell.records).filter((r) =>
       r.address === owner && (type === 0 || r.type === type)
     )
   }
 
-  invalidate(at: NodeId, type: number): void {
+  invalidate(at: NodeId.NodeId, type: number): void {
     const cell = this.cells.find((cell) => cell.key === at)
     this.retain((r) => !cell?.records.includes(r) || type !== 0 && r.type !== type)
   }
@@ -404,6 +409,44 @@ describe("RecordSet", () => {
     })
   })
 
+  describe("records of strangers", () => {
+    it("fare as they do whatever time they claim to be of: nothing that makes room looks at it", () => {
+      interface Put {
+        readonly key: number
+        readonly type: number
+        readonly signer: number
+        readonly network: number
+        readonly skew: number
+      }
+      const put: fc.Arbitrary<Put> = fc.record({
+        key: fc.nat(1),
+        type: fc.constantFrom(1, 2, topic, topic, topic, mailbox, mailbox, mailbox),
+        signer: fc.nat(130),
+        network: fc.nat(3),
+        skew: fc.integer({ min: -3600, max: 60 })
+      })
+      const fate = (puts: ReadonlyArray<Put>, isSkewed: boolean) => {
+        const set = new RecordSet({
+          maxKeys: 2,
+          maxBytes: 200_000,
+          secret: new Uint8Array(32),
+          isNear: (k) => k === key(0)
+        })
+        for (const [seq, { key: at, network, signer, skew, type }] of puts.entries()) {
+          const timestamp = 20_000 + (isSkewed ? skew : 0)
+          // What is the owner's is at the owner's key.
+          const owner = type < topic ? at : signer
+          const draft = { type, signer, address: owner, note: signer, seq, timestamp, expiresAt: never }
+          set.put(key(at), record(draft), 20_000, `network ${network}`)
+        }
+        return Array.from(set.rows(20_000), ({ address, key, type }) => `${key} ${address} ${type}`)
+      }
+      fc.assert(fc.property(fc.array(put, { minLength: 300, maxLength: 400 }), (puts) => {
+        assert.deepStrictEqual(fate(puts, true), fate(puts, false))
+      }))
+    })
+  })
+
   describe("reading", () => {
     it("returns arrays that are the caller's own", () => {
       const set = new RecordSet()
@@ -456,7 +499,7 @@ describe("RecordSet", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, address: 7, seq: 3, timestamp: 2, expiresAt: 90 }, { type: 2, expiresAt: 10 }])
       assert.deepStrictEqual(Array.from(set.rows(11)), [
-        { key: key(0), address: address(7), type: 1, seq: 3n, timestamp: 2n, ttl: 88, payloadLength: 1 }
+        { key: key(0), address: address(7), type: 1, seq: 3n, timestamp: 2n, ttl: 88, expiresAt: 90, payloadLength: 1 }
       ])
     })
   })
@@ -506,6 +549,47 @@ describe("RecordSet", () => {
       for (let i = 0; i < 6; i++) set.put(key(i), record({ type: 1, seq: i, expiresAt: i % 2 === 0 ? 10 : never }), 0)
       const { next, rows } = set.page(11, 3)
       assert.deepStrictEqual([rows.map(({ seq }) => seq), next], [[1n, 3n, 5n], undefined])
+    })
+  })
+
+  describe("bytes", () => {
+    it("are at least what the records cost in memory, each at a key and from a network and an address of its own", () => {
+      setFlagsFromString("--expose-gc")
+      const collect: () => void = runInNewContext("gc")
+      const used = () => {
+        // One after the other: buffers are swept while the program goes on, and each collection waits for that of the last.
+        for (let i = 0; i < 4; i++) collect()
+        const { arrayBuffers, heapUsed } = process.memoryUsage()
+        return heapUsed + arrayBuffers
+      }
+      const set = new RecordSet()
+      /** What was read out of a datagram and detached, as the store does. */
+      const received = (n: number): Record.SignedRecord => {
+        const publicKey = sha256(Uint8Array.of(n, n >> 8))
+        const bytes = Record.encode({
+          address: Address.fromPublicKey(publicKey),
+          type: topic,
+          payload: Topic.encode(Topic.make({ topic: `topic ${n}`, name: "an agent", brief: "It does something" })),
+          seq: 1_700_000_000_000_000_000n + BigInt(n),
+          timestamp: 1_700_000_000n,
+          ttl: 3600,
+          publicKey,
+          signature: new Uint8Array(64),
+          delegation: undefined
+        })
+        return Record.detach(Result.getOrThrow(Record.decode(bytes)))
+      }
+      const fill = (from: number, to: number) => {
+        for (let n = from; n < to; n++) {
+          const key = NodeId.fromBytesUnsafe(sha256(Uint8Array.of(n >> 8, n)))
+          assert.strictEqual(set.put(key, received(n), 1_700_000_000, `network ${n}`)._tag, "Stored")
+        }
+      }
+      // What is compiled and cached at first is no record's.
+      fill(0, 4000)
+      const [before, counted] = [used(), set.bytes]
+      fill(4000, 24_000)
+      assert.isAtMost(used() - before, set.bytes - counted)
     })
   })
 
@@ -768,9 +852,9 @@ describe("RecordSet", () => {
       })
       fc.assert(fc.property(fc.array(put, { maxLength: 120 }), fc.integer({ min: 2, max: 30 }), (puts, room) => {
         const set = new RecordSet({ maxBytes: room * 2000, isNear: (at) => at < key(5) })
-        let held: Array<readonly [NodeId, Record.SignedRecord]> = []
+        let held: Array<readonly [NodeId.NodeId, Record.SignedRecord]> = []
         let now = 0
-        const forget = (key: NodeId, record: Record.SignedRecord) => {
+        const forget = (key: NodeId.NodeId, record: Record.SignedRecord) => {
           held = held.filter((other) => other[0] !== key || other[1] !== record)
         }
         set.watcher = { added: (key, record) => held.push([key, record]), removed: forget }

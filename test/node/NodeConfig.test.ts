@@ -9,6 +9,7 @@ import * as Ref from "effect/Ref"
 import { Dht } from "../../src/Dht.ts"
 import * as NodeConfig from "../../src/node/NodeConfig.ts"
 import { NodeSettings } from "../../src/NodeSettings.ts"
+import { Store } from "../../src/Store.ts"
 
 type Environment = { readonly [variable: string]: string }
 
@@ -22,6 +23,7 @@ const nothing = {
   passive: undefined,
   publicHost: undefined,
   maxKeys: undefined,
+  maxBytes: undefined,
   verifyThreads: undefined
 }
 
@@ -37,6 +39,7 @@ describe("The configuration of a node", () => {
         DHT_PASSIVE: "true",
         DHT_PUBLIC_HOST: "2001:DB8:0::1",
         DHT_MAX_KEYS: "5000",
+        DHT_MAX_BYTES: "8388608",
         DHT_VERIFY_THREADS: "0"
       }))
       assert.deepStrictEqual(options, {
@@ -47,6 +50,7 @@ describe("The configuration of a node", () => {
         passive: true,
         publicHost: "2001:db8::1",
         maxKeys: 5000,
+        maxBytes: 8_388_608,
         verifyThreads: 0
       })
     }))
@@ -55,7 +59,17 @@ describe("The configuration of a node", () => {
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* NodeConfig.options.pipe(under({})), nothing)
       const empty = Object.fromEntries(
-        ["LISTEN", "DATA", "BOOTSTRAP", "PASSPHRASE_ENV", "PASSIVE", "PUBLIC_HOST", "MAX_KEYS", "VERIFY_THREADS"].map((
+        [
+          "LISTEN",
+          "DATA",
+          "BOOTSTRAP",
+          "PASSPHRASE_ENV",
+          "PASSIVE",
+          "PUBLIC_HOST",
+          "MAX_KEYS",
+          "MAX_BYTES",
+          "VERIFY_THREADS"
+        ].map((
           name
         ) => [`DHT_${name}`, ""])
       )
@@ -94,6 +108,8 @@ describe("The configuration of a node", () => {
     ["DHT_BOOTSTRAP", "fe80::1%lo:4121", "zone ids are not supported"],
     ["DHT_MAX_KEYS", "0", "1 to"],
     ["DHT_MAX_KEYS", "1e3", "1 to"],
+    ["DHT_MAX_BYTES", "1048575", "1048576 to"],
+    ["DHT_MAX_BYTES", "64MiB", "1048576 to"],
     ["DHT_VERIFY_THREADS", "-1", "0 to 64"],
     ["DHT_BOOTSTRAP", "a:1,b", "\"b\""],
     ["DHT_BOOTSTRAP", "a:0", "port 0"],
@@ -112,11 +128,17 @@ describe("The configuration of a node", () => {
   it.live("makes the node that it describes, where the program does not say otherwise", () =>
     Effect.gen(function*() {
       const node = yield* Layer.build(Layer.fresh(NodeConfig.layerDht({ maxKeys: undefined, passive: false }))).pipe(
-        under({ DHT_LISTEN: "127.0.0.1:0", DHT_PUBLIC_HOST: "203.0.113.9", DHT_PASSIVE: "true" })
+        under({
+          DHT_LISTEN: "127.0.0.1:0",
+          DHT_PUBLIC_HOST: "203.0.113.9",
+          DHT_PASSIVE: "true",
+          DHT_MAX_BYTES: "8388608"
+        })
       )
       const dht = Context.get(node, Dht)
       assert.strictEqual(dht.localAddress.host, "127.0.0.1")
       assert.strictEqual(yield* dht.publicHost, "203.0.113.9")
+      assert.strictEqual(Context.get(node, Store).core.maxBytes, 8_388_608)
       assert.isFalse(yield* Ref.get(Context.get(node, NodeSettings).passive))
     }))
 

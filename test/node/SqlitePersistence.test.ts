@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { spawn, spawnSync } from "node:child_process"
@@ -15,10 +16,15 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import type { Worker } from "node:worker_threads"
+import * as Address from "../../src/Address.ts"
 import * as Hex from "../../src/internal/hex.ts"
+import { sha256 } from "../../src/internal/sha256.ts"
 import { migrations, type Page, StateFile, type Step, type Table } from "../../src/node/internal/stateFile.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as Persistence from "../../src/Persistence.ts"
+import * as Record from "../../src/Record.ts"
+import * as Store from "../../src/Store.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
 import { changesOf, entryOf, isRemoved, recordOf, storedOf } from "../utils/numbered.ts"
 import { settled } from "../utils/served.ts"
@@ -279,6 +285,83 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(later.page("record", 0).rows.map(({ key }) => key), [0, 1, 2].map((n) => entryOf(n).key))
       later.close()
     }))
+
+  it.live("takes over a file from before records had a network, whose records then are the node's own", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const state = new StateFile(options(directory))
+      state.close()
+      Fs.rmSync(file(directory))
+      const older = new DatabaseSync(file(directory))
+      older.exec(`PRAGMA application_id = ${0x61646874}; ${migrations[0]}; PRAGMA user_version = 1`)
+      const { key, record } = entryOf(1)
+      const [at, tag] = [Hex.decode(key), record.signature.subarray(0, 16)]
+      const facts = `${record.type} ${record.expiresAt}`
+      const sum = sha256(Uint8Array.from([...at, ...tag, ...Buffer.from(facts), ...record.bytes])).subarray(0, 8)
+      for (const table of ["record", "publication"]) {
+        older.prepare(`INSERT INTO ${table} (key, tag, type, expires, bytes, sum) VALUES (?, ?, ?, ?, ?, ?)`)
+          .run(at, tag, record.type, record.expiresAt, record.bytes, sum)
+      }
+      older.close()
+      yield* on(directory, saving([{ _tag: "Stored", ...storedOf(2), replaced: undefined }]))
+      const { logged, result: { publications, records } } = yield* on(directory, kept)
+      assert.deepStrictEqual(logged, [])
+      assert.deepStrictEqual(records, [{ key, record, network: undefined }, storedOf(2)])
+      assert.deepStrictEqual(publications, [{ key, record }])
+    }))
+
+  it.live(
+    "keeps no more than the store, whatever flood of records makes room for itself",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const maxBytes = 200_000
+        const storing = <A, E>(effect: Effect.Effect<A, E, Store.Store | Persistence.Persistence>) =>
+          on(
+            directory,
+            Effect.provide(
+              effect,
+              Layer.fresh(Store.layer({ maxBytes, policy: Record.policyNone })).pipe(Layer.provide(NodeCrypto.layer))
+            )
+          )
+        const rowsOf = Store.Store.use(({ rows }) => Effect.map(rows, (rows) => rows.map(({ seq }) => seq)))
+        const { result: held } = yield* storing(Effect.gen(function*() {
+          const { admit } = yield* Store.Store
+          const { flush } = yield* Persistence.Persistence
+          const seconds = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+          const outcomes = new Map<string, number>()
+          for (let n = 0; n < 5000; n++) {
+            const publicKey = sha256(Uint8Array.of(n >> 8, n))
+            const record = Result.getOrThrow(Record.decode(Record.encode({
+              address: Address.fromPublicKey(publicKey),
+              type: 0x03,
+              payload: new Uint8Array(400),
+              seq: BigInt(n),
+              timestamp: BigInt(seconds),
+              ttl: 3600,
+              publicKey,
+              signature: Uint8Array.from([...publicKey, ...publicKey]),
+              delegation: undefined
+            })))
+            // Ever more networks: what comes from a new one takes the place of what another has several of.
+            const { _tag } = admit(undefined, record, seconds, `network ${n % (1 + (n >> 4))}`)
+            outcomes.set(_tag, (outcomes.get(_tag) ?? 0) + 1)
+            if (n % 500 === 499) yield* flush
+          }
+          // It is full, and goes on to change.
+          assert.isAbove(outcomes.get("Stored") ?? 0, 2 * (yield* rowsOf).length)
+          return yield* rowsOf
+        }))
+        const { result: { records } } = yield* on(directory, kept)
+        assert.sameMembers(records.map(({ record }) => record.seq), held)
+        assert.isAtMost(Fs.statSync(file(directory)).size, 2 * maxBytes)
+        // Where each came from is known again, or all would count as the node's own, and none make room.
+        assert.isTrue(records.every(({ network }) => network?.startsWith("network ")))
+        const { result } = yield* storing(rowsOf)
+        assert.sameMembers(result, held)
+      }),
+    60_000
+  )
 
   it.live("lets go of what expired, and of whom was not seen for a week", () =>
     Effect.gen(function*() {

@@ -8,7 +8,7 @@ import * as Record from "../../src/Record.ts"
 /** Bytes that a text stands for. */
 const digest = (text: string): Uint8Array => sha256(new TextEncoder().encode(text))
 
-/** A record of a number, well formed and not signed, that does not expire. */
+/** A record of a number, well formed and not signed, that expires long after any test. */
 export const recordOf = (n: number): Record.SignedRecord => {
   const publicKey = digest(`key ${n}`)
   return Result.getOrThrow(Record.decode(Record.encode({
@@ -16,8 +16,8 @@ export const recordOf = (n: number): Record.SignedRecord => {
     type: 0x80,
     payload: new Uint8Array(200 + n % 500).fill(n),
     seq: BigInt(n),
-    timestamp: 1_700_000_000n,
-    ttl: 0xffffffff,
+    timestamp: 4_000_000_000n,
+    ttl: 3600,
     publicKey,
     signature: Uint8Array.from([...digest(`a ${n}`), ...digest(`b ${n}`)]),
     delegation: undefined

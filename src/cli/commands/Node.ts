@@ -29,6 +29,7 @@ interface Options extends Telemetry.Options {
   readonly passive: boolean
   readonly publicHost: Option.Option<string>
   readonly maxKeys: Option.Option<number>
+  readonly maxBytes: Option.Option<number>
   readonly verifyThreads: Option.Option<number>
   readonly bootstrap: ReadonlyArray<Host>
   readonly data: string
@@ -134,6 +135,7 @@ export const node = (options: Options) =>
         passive: options.passive,
         publicHost: Option.getOrUndefined(options.publicHost),
         maxKeys: Option.getOrUndefined(options.maxKeys),
+        maxBytes: Option.getOrUndefined(options.maxBytes),
         verifyThreads: Option.getOrElse(options.verifyThreads, usualThreads)
       })
     ).pipe(Effect.catch(explain(options.data)))

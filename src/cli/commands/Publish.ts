@@ -43,7 +43,7 @@ const timeout = "30 seconds"
 export const report = Effect.fnUntraced(function*(
   json: boolean,
   what: string,
-  { current, hints, key, replicas }: Replication.Publication
+  { current, full, hints, isSurrounded, key, replicas }: Replication.Publication
 ) {
   const holders = yield* replicas(Replication.replicas, { within: timeout }).pipe(
     Effect.catchTags({
@@ -51,12 +51,19 @@ export const report = Effect.fnUntraced(function*(
       KeyFull: ({ confirmed, message }) =>
         confirmed.length === 0
           ? Output.failed(message)
-          : Effect.as(Output.warn(`Warning: ${message}`), confirmed),
+          : Effect.as(json ? Effect.void : Output.warn(`Warning: ${message}`), confirmed),
       StaleRecord: ({ message }) => Output.failed(`Readers do not see ${what}. ${message}`)
     })
   )
   if (holders.length === 0) {
     return yield* Output.failed(`No node took a copy of ${what}. Is the clock of this machine right?`)
+  }
+  const surrounded = yield* isSurrounded
+  if (surrounded && !json) {
+    yield* Output.warn(
+      "Warning: Nodes surround this key more closely than chance allows, as if to hide what is there. The record was " +
+        "copied to the whole region around it"
+    )
   }
   if (!json) yield* Effect.forEach(hints, ({ message }) => Output.warn(`Warning: ${message}`), { discard: true })
   const record = yield* current
@@ -67,6 +74,8 @@ export const report = Effect.fnUntraced(function*(
       key,
       copies: holders.length,
       holders: holders.map(Payloads.contact),
+      full: (yield* full).length,
+      surrounded,
       hints: hints.map(Payloads.hint)
     },
     Output.table([

@@ -19,7 +19,7 @@ const keyOf = ({ address, key_node_id_hex, rec_type }) => `${key_node_id_hex} ${
  * @param {Own} own
  * @param {number} wanted
  */
-const card = ({ brief, name, record, renews_at, replicas, title }, wanted) => {
+const card = ({ brief, full, name, record, renews_at, replicas, surrounded, title }, wanted) => {
   const confirmed = replicas.filter(({ state }) => state === "confirmed").length
   const missing = Math.max(0, wanted - replicas.length)
   const copies = confirmed > wanted
@@ -50,6 +50,16 @@ const card = ({ brief, name, record, renews_at, replicas, title }, wanted) => {
       ...replicas.map(({ state }) => h("i", { class: `replica ${state}` })),
       ...Array.from({ length: missing }, () => h("i", { class: "replica" })),
       h("span", {}, copies)
+    ),
+    surrounded && h(
+      "p",
+      { class: "notice warn" },
+      "Nodes surround this key more closely than chance allows; the record is copied to the whole region around it."
+    ),
+    full > 0 && confirmed < wanted && h(
+      "p",
+      { class: "notice warn" },
+      `${Format.counted(full, "node")} ${full === 1 ? "has" : "have"} no room for it: publish under another key.`
     ),
     replicas.length > 0 && h(
       "details",

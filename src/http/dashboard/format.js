@@ -54,7 +54,12 @@ export const time = (millis) => times.format(millis)
 export const moment = (millis) => moments.format(millis)
 
 /** @param {number} bytes */
-export const size = (bytes) => bytes < 1024 ? `${bytes} B` : `${fraction(bytes / 1024)} KiB`
+export const size = (bytes) =>
+  bytes < 1024
+    ? `${bytes} B`
+    : bytes < 1024 * 1024
+    ? `${fraction(bytes / 1024)} KiB`
+    : `${fraction(bytes / (1024 * 1024))} MiB`
 
 /**
  * @param {number} count

@@ -139,6 +139,7 @@ const react = (event) => {
     case "publication-started":
     case "publication-renewed":
     case "publication-ended":
+    case "key-surrounded":
     case "replica-reported":
     case "announcement-started":
     case "announcement-ended":

@@ -84,7 +84,13 @@ export const show = (overview, perSecond) => {
         ? "nobody known to guess from"
         : `nodes, confidence ${Format.percent(network.confidence)}; ${Format.integer(network.reach_24h)} seen in 24 h`
     ),
-    tile("Keys held", Format.integer(store.keys), `${Format.counted(store.subscriptions, "subscription")}`),
+    tile(
+      "Keys held",
+      Format.integer(store.keys),
+      `${Format.size(store.bytes)} of ${Format.size(store.max_bytes)}; ${
+        Format.counted(store.subscriptions, "subscription")
+      }`
+    ),
     tile(
       "Announcements",
       Format.integer(publishing.announcements),

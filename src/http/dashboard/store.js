@@ -22,7 +22,8 @@ const typeOf = ({ rec_type, type_name }) =>
  */
 export const expiry = (record, now) => {
   const left = Number(record.expires_at) * 1000 - now
-  const share = Math.min(1, Math.max(0, left / (record.ttl_seconds * 1000)))
+  const lifetime = (Number(record.expires_at) - Number(record.timestamp)) * 1000
+  const share = lifetime <= 0 ? 0 : Math.min(1, Math.max(0, left / lifetime))
   return h(
     "span",
     { class: "expiry" },

@@ -47,6 +47,9 @@ export const kindOf = (type: number): Kind =>
  */
 export const most: { readonly [kind in Kind]: number } = { sovereign: 8, topic: 100, mailbox: 50 }
 
+/** Seconds that a record counts at most. */
+const longest: { readonly [kind in Kind]: number } = { sovereign: 604_800, topic: 7200, mailbox: 604_800 }
+
 /**
  * Of two records with the same, at one node, only the newer stays.
  *
@@ -82,12 +85,20 @@ export const authorityOf = ({ delegation }: SignedRecord): bigint | undefined =>
 }
 
 /**
+ * The last Unix second in which a record counts by its own time.
+ *
+ * @internal
+ */
+export const ownLastSecond = ({ timestamp, ttl, type }: SignedRecord): number =>
+  Number(timestamp) + Math.min(ttl, longest[kindOf(type)])
+
+/**
  * The last Unix second in which a record counts.
  *
  * @internal
  */
 export const lastSecond = (record: SignedRecord): number => {
   const until = authorityOf(record)
-  const expiresAt = Number(record.timestamp) + record.ttl
+  const expiresAt = ownLastSecond(record)
   return until === undefined ? expiresAt : Math.min(expiresAt, Number(until) - 1)
 }
