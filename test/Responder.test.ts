@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
+import type * as Dht from "../src/Dht.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Features from "../src/Features.ts"
 import * as Cbor from "../src/internal/cbor.ts"
@@ -20,9 +21,9 @@ import { offer } from "./utils/served.ts"
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
 
-const setUp = Effect.gen(function*() {
+const asking = Effect.fnUntraced(function*(options: Dht.Options, features?: Features.Features) {
   yield* TestClock.setTime(now * 1000)
-  const node = yield* network.node("node", network.socketOf(1), { passive: true })
+  const node = yield* network.node("node", network.socketOf(1), { passive: true, ...options })
   const peer = yield* network.puppet("peer", network.socketOf(2))
   const self = network.contactOf(node)
   let transactions = 0
@@ -32,8 +33,12 @@ const setUp = Effect.gen(function*() {
     yield* peer.send(self, body, transactionId, features)
     while (true) {
       const { message } = yield* peer.receive
-      // The node may ask something of its own meanwhile.
       if (message.transactionId === transactionId) return message.body
+      // The node may ask something of its own meanwhile: whether the peer is where it seems to be.
+      if (message.body._tag === "Ping") {
+        const observed = SocketAddress.encodeObserved(self)
+        yield* peer.send(self, { _tag: "Pong", address: peer.address, observed }, message.transactionId, features)
+      }
     }
   })
   const ask = (body: Message.Body) => askAs(peer, body)
@@ -43,6 +48,8 @@ const setUp = Effect.gen(function*() {
   })
   return { node, peer, self, ask, askAs, findValue }
 })
+
+const setUp = asking({})
 
 const endpoint = (owner: string, options: { readonly seq?: bigint; readonly size?: number } = {}) => {
   const signer = network.identity(owner)
@@ -92,6 +99,42 @@ const stored = (value: boolean): Message.Body => ({
 })
 
 describe("Responder", () => {
+  for (
+    const [name, features, isPaging] of [
+      ["without features", undefined, false],
+      ["that understands v0.2 alone", Features.Bit["v0.2"], false],
+      ["with the bit `paging`", Features.Bit["v0.2"] | Features.Bit.paging, true]
+    ] as const
+  ) {
+    it.effect(`lists what has no room, and says that there is none, ${isPaging ? "" : "not "}to a peer ${name}`, () =>
+      Effect.gen(function*() {
+        const { ask, findValue, node } = yield* asking({ maxBytes: 1 }, features)
+        const key = NodeId.fromTopic("crowd")
+        for (let i = 0; i < 20; i++) {
+          const signer = network.identity(`publisher ${i}`)
+          const payload = new Uint8Array(100)
+          const record = Record.sign({
+            signer,
+            address: signer.address,
+            type: 0x11,
+            payload,
+            seq: 1n,
+            timestamp: BigInt(now),
+            ttl: 600
+          })
+          yield* Context.get(node, Store).put(key, Result.getOrThrow(record))
+        }
+        const found = yield* findValue(key, 0)
+        const carried = found.records?.length ?? 0
+        assert.isAbove(carried, 0)
+        assert.isBelow(carried, 20)
+        assert.strictEqual(found.listed?.length, isPaging ? 20 - carried : undefined)
+        const refused = yield* ask({ _tag: "Store", record: endpoint("stranger"), key: undefined })
+        const reason = isPaging ? 3 : features === undefined ? 0 : 1
+        assert.deepStrictEqual(refused, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason })
+      }).pipe(onNetwork))
+  }
+
   it.effect("answers PING with its address and how it sees the asker", () =>
     Effect.gen(function*() {
       const { ask, peer, self } = yield* setUp

@@ -1,0 +1,119 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Address } from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
+import { noble } from "../../src/Crypto.ts"
+import * as Hex from "../../src/internal/hex.ts"
+import * as Message from "../../src/Message.ts"
+import type { NodeId } from "../../src/NodeId.ts"
+import * as Record from "../../src/Record.ts"
+
+interface BodyJson {
+  readonly address?: Address
+  readonly listed?: ReadonlyArray<string>
+  readonly nodes?:
+    | ReadonlyArray<{ readonly address: Address; readonly nodeId: NodeId; readonly ip: string; readonly port: number }>
+    | null
+  readonly observedAddr?: string
+  readonly oneShotSubscribe?: boolean
+  readonly publisher?: Address
+  readonly reason?: number
+  readonly recType?: number
+  readonly records?: ReadonlyArray<{ readonly cbor: string }>
+  readonly stored?: boolean
+  readonly target?: NodeId
+  readonly wanted?: ReadonlyArray<string>
+}
+
+interface MessageJson {
+  readonly name: string
+  readonly header: {
+    readonly version: number
+    readonly features: number
+    readonly msgType: number
+    readonly txId: string
+  }
+  readonly body: BodyJson
+  readonly bodyCbor: string
+  readonly raw: string
+  readonly seed: string
+  readonly senderAddress: Address
+}
+
+/** Not the reference's, which has no extensions: these belong to this library, wherever its own are. */
+const extensions: {
+  readonly messages: ReadonlyArray<MessageJson>
+  readonly records: ReadonlyArray<{ readonly cbor: string; readonly digest: string }>
+  readonly odd: ReadonlyArray<{ readonly name: string; readonly raw: string }>
+} = JSON.parse(readFileSync(join(import.meta.dirname, "../vectors/extensions.json"), "utf8"))
+
+const recordOf = (cbor: string): Record.SignedRecord => Result.getOrThrow(Record.decode(Hex.decode(cbor)))
+
+const contactOf = (
+  node: { readonly address: Address; readonly nodeId: NodeId; readonly ip: string; readonly port: number }
+): Contact => ({
+  id: node.nodeId,
+  address: node.address,
+  host: Hex.decode(node.ip).join("."),
+  port: node.port
+})
+
+/** The body that an entry's values describe. */
+const bodyOf = ({ body, header }: MessageJson): Message.Body => {
+  const { address, listed, nodes, observedAddr, publisher, reason = 0, records, target, wanted } = body
+  if (header.msgType === Message.Type.Ping && address !== undefined) return { _tag: "Ping", address }
+  if (header.msgType === Message.Type.FindValue && target !== undefined) {
+    const { oneShotSubscribe: subscribe = false, recType: recordType = 0 } = body
+    return { _tag: "FindValue", target, recordType, subscribe, wanted, publisher }
+  }
+  if (header.msgType === Message.Type.FindValueResponse) {
+    return {
+      _tag: "FindValueResponse",
+      nodes: nodes?.map(contactOf) ?? null,
+      record: undefined,
+      observed: observedAddr === undefined ? undefined : Hex.decode(observedAddr),
+      records: records?.map(({ cbor }) => recordOf(cbor)),
+      listed
+    }
+  }
+  return { _tag: "StoreResponse", stored: body.stored ?? false, alreadyHad: false, reason }
+}
+
+describe("extensions.json", () => {
+  for (const entry of extensions.messages) {
+    const { features, txId: transactionId, version } = entry.header
+    const signer = noble.signingKey(Hex.decode(entry.seed))
+
+    it(`${entry.name} encodes to its bytes`, () => {
+      const body = bodyOf(entry)
+      assert.strictEqual(Hex.encode(Message.encodeBody(body)), entry.bodyCbor)
+      assert.strictEqual(Hex.encode(Message.encode(body, { signer, transactionId, features, version })), entry.raw)
+    })
+
+    it(`${entry.name} decodes to its values, and is written again as it was`, () => {
+      const message = Result.getOrThrow(Message.decode(Hex.decode(entry.raw), noble))
+      assert.deepStrictEqual(message.body, bodyOf(entry))
+      assert.deepInclude(message, { features, version, transactionId, sender: entry.senderAddress })
+      assert.strictEqual(
+        Hex.encode(Message.encode(message.body, { ...message, signer })),
+        entry.raw
+      )
+    })
+  }
+
+  it("has a digest for each record: the first six bytes of its signature", () => {
+    for (const { cbor, digest } of extensions.records) {
+      assert.isTrue(Record.isSigned(recordOf(cbor), noble))
+      assert.strictEqual(Message.digest(recordOf(cbor)), digest)
+    }
+  })
+
+  for (const { name, raw } of extensions.odd) {
+    it(`${name} is no message`, () => {
+      const result = Message.decode(Hex.decode(raw), noble)
+      assert.strictEqual(Result.isFailure(result) && result.failure._tag, "InvalidMessage")
+    })
+  }
+})
