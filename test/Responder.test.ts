@@ -41,7 +41,7 @@ const asking = Effect.fnUntraced(function*(options: Dht.Options, features?: Feat
       }
     }
   })
-  const ask = (body: Message.Body) => askAs(peer, body)
+  const ask = (body: Message.Body) => askAs(peer, body, features)
   const findValue = Effect.fnUntraced(function*(target: NodeId.NodeId, recordType: number) {
     const found = yield* ask({ _tag: "FindValue", target, recordType, subscribe: false })
     return found._tag === "FindValueResponse" ? found : assert.fail(found._tag)
