@@ -73,8 +73,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "lets a record outlive the delegation that it is signed by",
     file: "internal/record.ts",
-    text: "Math.min(Number(timestamp) + ttl, lastSecond(delegated))",
-    replacement: "Number(timestamp) + ttl",
+    text: ", lastSecond(delegated))",
+    replacement: ")",
     property: "AuthorityEnds",
     world: "delegations"
   },
@@ -121,8 +121,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "renews too late",
     file: "Announce.ts",
-    text: "record.ttl * 500",
-    replacement: "record.ttl * 5000",
+    text: "Record.renewsAt(record) * 1000",
+    replacement: "Number(record.timestamp) * 1000 + record.ttl * 5000",
     property: "AnnouncedIsFound",
     world: "long"
   },
