@@ -1,11 +1,10 @@
 /**
- * Who an agent is: the hash of its public key, behind one byte that says which
- * kind of key.
+ * Agent addresses: a version byte that names the kind of key, followed by a
+ * hash of the public key.
  *
- * An `Address` is 42 lower-case hex digits: it compares with `===` and is a
- * `Map` key. What people read and type is the other form, {@link format}, which
- * carries a checksum: capitals that depend on a hash, as in EIP-55, or Bech32
- * (BIP 173).
+ * An `Address` is 42 lower-case hex digits, so it compares with `===` and works
+ * as a `Map` key. {@link format} returns the form for people, which carries a
+ * checksum: capitals chosen by a hash, as in EIP-55, or Bech32 (BIP 173).
  *
  * @since 0.1.0
  */
@@ -20,7 +19,7 @@ import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256, sha256Hex } from "./internal/sha256.ts"
 
 /**
- * 42 lower-case hex digits, 21 bytes: version, then a hash of the key.
+ * 42 lower-case hex digits (21 bytes): the version, then 20 bytes of hash.
  *
  * @category models
  * @since 0.1.0
@@ -28,7 +27,7 @@ import { sha256, sha256Hex } from "./internal/sha256.ts"
 export type Address = string & Brand.Brand<"effect-dht/Address">
 
 /**
- * Length in bytes.
+ * Length of an address in bytes.
  *
  * @category constants
  * @since 0.1.0
@@ -36,8 +35,9 @@ export type Address = string & Brand.Brand<"effect-dht/Address">
 export const length = 21
 
 /**
- * The first byte of an address: the kind of its key. Every other version from
- * 0xA0 to 0xAF can be read and written too, but nobody can sign for it.
+ * The first byte of an address, which names the kind of its key. The other
+ * versions from 0xA0 to 0xAF can be read and written, but no key can sign for
+ * them.
  *
  * @category constants
  * @since 0.1.0
@@ -47,7 +47,7 @@ export const Version = { ed25519: 0xa0, p256: 0xa1, paralism: 0xa2, ethereum: 0x
 const encoder = new TextEncoder()
 
 /**
- * Reads 21 bytes; the version must be 0xA0 to 0xAF.
+ * Reads 21 bytes. Fails unless the version is 0xA0 to 0xAF.
  *
  * @category constructors
  * @since 0.1.0
@@ -60,7 +60,7 @@ export const fromBytes = (bytes: Uint8Array): Result.Result<Address, InvalidAddr
     : Result.succeed(fromBytesUnsafe(bytes))
 
 /**
- * Names 21 trusted bytes: the caller has checked length and version.
+ * Converts 21 trusted bytes: the caller has checked length and version.
  *
  * @category constructors
  * @since 0.1.0
@@ -109,16 +109,17 @@ const fromSecp256k1 = (
 }
 
 /**
- * Reads what a person typed; white space around it is ignored. Accepted are
- * every canonical text (see {@link format}), 42 hex digits or `0x` and 40 hex
- * digits in lower case throughout, and for Paralism also Bech32 with `pr` and
- * Base58Check P2PKH. A mistyped capital or letter is found by the checksum.
+ * Reads an address that a person typed, ignoring surrounding white space. It
+ * accepts every canonical text (see {@link format}); 42 hex digits, or `0x` and
+ * 40 hex digits, all in lower case; and for Paralism also Bech32 with `pr` and
+ * Base58Check P2PKH. The checksum catches a mistyped letter or capital.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromString = (text: string): Result.Result<Address, InvalidAddress> => {
-  // The four forms differ in how they begin, so each can say what it misses.
+  // Each form has a prefix of its own, so an error can name what that form
+  // expects.
   const trimmed = text.trim()
   const start = trimmed.slice(0, 3).toLowerCase()
   if (start.startsWith("0x")) return fromEthereumText(trimmed)
@@ -128,8 +129,9 @@ export const fromString = (text: string): Result.Result<Address, InvalidAddress>
 }
 
 /**
- * The canonical text: `0x` and EIP-55 capitals for Ethereum, Bech32 with `bc`
- * for Paralism, 42 hex digits with capitals as checksum for all others.
+ * Returns the canonical text: `0x` and EIP-55 capitals for Ethereum, Bech32
+ * with `bc` for Paralism, and 42 hex digits with checksum capitals for all
+ * others.
  *
  * @category conversions
  * @since 0.1.0
@@ -149,7 +151,7 @@ export const format = (address: Address): string => {
 }
 
 /**
- * The 21 bytes of an address.
+ * Returns the 21 bytes of an address.
  *
  * @category conversions
  * @since 0.1.0
@@ -157,7 +159,7 @@ export const format = (address: Address): string => {
 export const toBytes = (address: Address): Uint8Array => Hex.decode(address)
 
 /**
- * The first byte of an address, see {@link Version}.
+ * Returns the first byte of an address, see {@link Version}.
  *
  * @category accessors
  * @since 0.1.0
@@ -167,7 +169,7 @@ export const version = (address: Address): number => Number.parseInt(address.sli
 const invalid = (text: string, reason: string): Result.Result<never, InvalidAddress> =>
   Result.fail(new InvalidAddress({ text, reason }))
 
-/** Writes the letters in upper case where the digest's digit at that place is 8 or more. */
+/** Writes a letter in upper case where the digest has a hex digit of 8 or more at the same position. */
 const capitalise = (digits: string, digest: string): string => {
   let out = ""
   for (let i = 0; i < digits.length; i++) out += digest[i] >= "8" ? digits[i].toUpperCase() : digits[i]
@@ -200,7 +202,7 @@ const fromNativeText = (text: string): Result.Result<Address, InvalidAddress> =>
 
 const witnessVersion = 0
 
-/** `bc1`, 34 characters for the version and the hash, 6 for the checksum. */
+/** `bc1`, 34 characters of version and hash, 6 of checksum. */
 const bech32Length = 43
 
 const fromBech32 = (text: string): Result.Result<Address, InvalidAddress> => {
@@ -208,12 +210,12 @@ const fromBech32 = (text: string): Result.Result<Address, InvalidAddress> => {
     return invalid(text, `expected ${bech32Length} characters of Bech32, got ${text.length}`)
   }
   if (text !== text.toLowerCase() && text !== text.toUpperCase()) {
-    return invalid(text, "Bech32 in both upper and lower case")
+    return invalid(text, "Bech32 mixes upper and lower case")
   }
   const decoded = bech32.decodeUnsafe(text)
   if (!decoded) return invalid(text, "bad Bech32 character or checksum")
-  // Unlike in a SegWit address, the witness version is not a character of its
-  // own: it is the first byte of the program.
+  // A SegWit address spends a character on the witness version. Here it is the
+  // first byte of the program.
   const program = bech32.fromWordsUnsafe(decoded.words)
   if (!program || program.length !== length) return invalid(text, "the Bech32 data is not 21 bytes")
   return program[0] === witnessVersion

@@ -4,8 +4,8 @@
  * withdrawn, so that nobody is sent to what is no longer there; a crash leaves
  * it to expire.
  *
- * It outlives the loss of every replica, a network that is gone for a while,
- * and a clock that jumps.
+ * An announcement survives the loss of every replica, a network outage and a
+ * clock that jumps.
  *
  * @since 0.1.0
  */
@@ -26,19 +26,19 @@ import * as Record from "./Record.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
 
 /**
- * A record that is kept alive.
+ * A record that this node keeps alive.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Announcement {
-  /** Counts the announcements of this node. */
+  /** Number of this announcement, counted from the start of the node. */
   readonly number: number
-  /** Where its records live. */
+  /** The key of its records. */
   readonly key: NodeId
-  /** What was published last. */
+  /** The latest publication. */
   readonly current: Effect.Effect<Publication>
-  /** Waits until `wanted` nodes hold a copy of what was published last. */
+  /** Waits until `wanted` nodes hold a copy of the latest publication. */
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
@@ -50,7 +50,7 @@ export interface Announcement {
  * @since 0.1.0
  */
 export interface OnClose {
-  /** Leaves the record to expire when the scope closes, instead of withdrawing it; defaults to false. */
+  /** Lets the record expire after the scope closes, instead of withdrawing it. Defaults to false. */
   readonly keepOnClose?: boolean | undefined
 }
 
@@ -59,8 +59,8 @@ type Announcing<Method extends (options: never) => unknown> = (
 ) => Effect.Effect<Announcement, PublishError, Scope.Scope>
 
 /**
- * Keeps records alive: each method publishes at once, fails as publishing does,
- * and goes on until the scope closes.
+ * Keeps records alive. Each method publishes at once, fails as publishing does,
+ * and renews the record until the scope closes.
  *
  * @example
  * ```ts
@@ -80,23 +80,26 @@ type Announcing<Method extends (options: never) => unknown> = (
  * @since 0.1.0
  */
 export class Announce extends Context.Service<Announce, {
-  /** Where we can be reached, until the scope closes. */
+  /** Announces where this node's agent can be reached, until the scope closes. */
   readonly announceEndpoint: Announcing<Publisher["Service"]["publishEndpoint"]>
-  /** What we offer under a topic, until the scope closes. */
+  /** Announces an offer under a topic, until the scope closes. */
   readonly announceTopic: Announcing<Publisher["Service"]["publishTopic"]>
-  /** Who we are, until the scope closes. */
+  /** Announces the agent's profile, until the scope closes. */
   readonly announceProfile: Announcing<Publisher["Service"]["publishProfile"]>
-  /** All that is kept alive now. */
+  /** All open announcements. */
   readonly announcements: Effect.Effect<ReadonlyArray<Announcement>>
 }>()("effect-dht/Announce") {}
 
-/** A sleep measures how much time passes, not what the clock says: it is looked at so often at least. */
-const lookMillis = 60_000
+/** Longest sleep, in milliseconds, between two looks at the clock: a sleep does not notice when the clock is set. */
+const clockCheckMillis = 60_000
 
-/** What closing waits for nodes to take withdrawals, however many there are: a process that is told to end has no more. */
+/**
+ * Milliseconds that closing waits for holders to take all withdrawals together:
+ * a process told to end has no more time.
+ */
 const closingMillis = 1000
 
-/** What is announced. */
+/** An open announcement. */
 interface Announced {
   readonly announcement: Announcement
   current: Publication
@@ -109,16 +112,16 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const { core: events } = yield* NodeEvents
   const open = new Set<Announced>()
-  /** Withdrawals that some holder has yet to answer. */
+  /** Withdrawals that some holder has not answered yet. */
   const unanswered = yield* FiberSet.make<void>()
   let waitUntil = -Infinity
-  let begun = 0
+  let started = 0
 
   const tell = (_tag: "AnnouncementStarted" | "AnnouncementEnded", { key, record }: Publication): void => {
     if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
   }
 
-  /** Ends an announcement, once; returns the wait for the nodes that hold it. */
+  /** Ends an announcement once. Returns the wait for its holders. */
   const end = Effect.fnUntraced(function*(announced: Announced) {
     if (!open.delete(announced)) return
     const { current, keepOnClose } = announced
@@ -128,13 +131,14 @@ const make = Effect.gen(function*() {
     return yield* FiberSet.run(unanswered, answered, { startImmediately: true })
   }, (ending, { current }) =>
     ending.pipe(
-      // What was published in its place is not ours to withdraw.
+      // A newer record in its slot was published elsewhere and is not ours to
+      // withdraw.
       Effect.catchTag("StaleRecord", () => Effect.void),
       Effect.catchCause((cause) => Effect.logWarning("An announcement could not be withdrawn", cause)),
       Effect.annotateLogs({ module: "effect-dht/Announce", key: current.key })
     ))
 
-  /** Several scopes that close one after the other share the time. */
+  /** Scopes that close one after the other share one time budget. */
   const remainingMillis = (): number => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     if (now > waitUntil + closingMillis) waitUntil = now + closingMillis
@@ -148,7 +152,7 @@ const make = Effect.gen(function*() {
     if (millis > 0) yield* Effect.timeoutOption(Fiber.await(withdrawal), millis)
   })
 
-  // The node closes before the scopes of its announcements do.
+  // The node may close before the scopes of its announcements do.
   yield* Effect.addFinalizer(() =>
     Effect.forEach(Array.from(open), end, { discard: true }).pipe(
       Effect.andThen(Effect.timeoutOption(FiberSet.awaitEmpty(unanswered), closingMillis))
@@ -163,7 +167,7 @@ const make = Effect.gen(function*() {
       Effect.map(publish, (current): Announced => {
         const announced: Announced = {
           announcement: {
-            number: ++begun,
+            number: ++started,
             key: current.key,
             current: Effect.sync(() => announced.current),
             replicas: (wanted, options) => Effect.suspend(() => announced.current.replicas(wanted, options))
@@ -180,14 +184,14 @@ const make = Effect.gen(function*() {
     const { current } = announced
     const renew = Effect.gen(function*() {
       yield* untilRenewal(announced.current)
-      // What is published is known to be, or it could not be withdrawn.
+      // A renewal that is not noted here could not be withdrawn.
       yield* Effect.uninterruptible(Effect.map(publish, (renewed) => {
         announced.current = renewed
       }))
     })
     yield* renew.pipe(
       Effect.catchCause((cause) =>
-        Effect.andThen(Effect.logWarning("An announcement could not be renewed", cause), Effect.sleep(lookMillis))
+        Effect.andThen(Effect.logWarning("An announcement could not be renewed", cause), Effect.sleep(clockCheckMillis))
       ),
       Effect.forever,
       Effect.annotateLogs({ module: "effect-dht/Announce", fiber: "Renewal", key: current.key }),
@@ -210,13 +214,13 @@ const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {
   const dueAt = Record.renewsAt(record) * 1000
   while (true) {
     const now = yield* Clock.currentTimeMillis
-    if (now >= dueAt || now < signedAt - lookMillis) return
-    yield* Effect.sleep(Math.min(dueAt - now, lookMillis))
+    if (now >= dueAt || now < signedAt - clockCheckMillis) return
+    yield* Effect.sleep(Math.min(dueAt - now, clockCheckMillis))
   }
 })
 
 /**
- * Announcements of the node's own identity.
+ * Announcements under the node's own identity.
  *
  * @category layers
  * @since 0.1.0

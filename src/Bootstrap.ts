@@ -1,5 +1,5 @@
 /**
- * Joining: from a few addresses to a place in the network.
+ * Joining a network from a few known addresses.
  *
  * @since 0.1.0
  */
@@ -34,8 +34,8 @@ import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * No node answers at the given or remembered addresses: each with the reason.
- * The address of a name that cannot be resolved is that name.
+ * No node answered at the given or remembered addresses. Each failure has its
+ * reason; for a name that cannot be resolved, `address` is that name.
  *
  * @category errors
  * @since 0.1.0
@@ -55,10 +55,11 @@ export class CannotJoin extends Data.TaggedError("CannotJoin")<{
  * Whether the node belongs to a network.
  *
  * - `Alone`: it has not joined yet. `failures` are those of the last attempt,
- *   none before the first.
- * - `First`: there was no address to join through but its own, so it is the
- *   first node of a network, and needs no other.
- * - `Joined`: others have answered. It stays so, though they may leave.
+ *   empty before the first.
+ * - `First`: its own address was the only one to join through. It is the first
+ *   node of a network and needs no other.
+ * - `Joined`: another node has answered. The state stays, even if all others
+ *   leave.
  *
  * @category models
  * @since 0.1.0
@@ -69,87 +70,87 @@ export type Membership =
   | { readonly _tag: "Joined" }
 
 /**
- * Brings the node into the network, and back into it.
+ * Joins the network, and joins it again after its contacts are lost.
  *
  * @category services
  * @since 0.1.0
  */
 export class Bootstrap extends Context.Service<Bootstrap, {
   /**
-   * Pings all hosts at once, and those remembered from the last run until one
-   * was found; a node that answers is a contact, and a lookup of our own id
-   * makes us known to our neighbours. Hosts are names or IP addresses with a
-   * port, as objects or as texts (`dht.example.net:4121`, `[2001:db8::1]:4121`);
-   * a name is looked up each time, and tried at up to 8 of its addresses until
-   * one answers. Succeeds with those who answered within a second of the first.
-   * An empty list is fine, and one that names this node alone: one has to be
-   * first.
+   * Pings all hosts at once, together with those remembered from the last run
+   * until one of them answers. Every node that answers becomes a contact, and a
+   * lookup of our own id makes us known to our neighbours. Hosts are names or
+   * IP addresses with a port, as objects or texts (`dht.example.net:4121`,
+   * `[2001:db8::1]:4121`). A name is resolved on each attempt and tried at up
+   * to 8 addresses until one answers. Succeeds with the nodes that answered
+   * within a second of the first, or with none if the list is empty or names
+   * only this node: a network needs a first node.
    */
   readonly join: (hosts: ReadonlyArray<NameResolver.Host | string>) => Effect.Effect<ReadonlyArray<Contact>, CannotJoin>
   /**
-   * Joins, and where no node answers tries again in the background until the
-   * scope closes: after 2 seconds at first, every 5 minutes at last. Succeeds
-   * when the first attempt is over, which takes some ten seconds where all are
-   * silent. The first failure is a warning in the log.
+   * Joins, and if no node answers keeps trying in the background until the
+   * scope closes, with pauses that grow from 2 seconds to 5 minutes. Succeeds
+   * when the first attempt is over, which takes about ten seconds if every host
+   * is silent. The first failure is logged as a warning.
    */
   readonly keepJoining: (
     hosts: ReadonlyArray<NameResolver.Host | string>
   ) => Effect.Effect<void, never, Scope.Scope>
-  /** Whether the node belongs to a network, and the changes of that. */
+  /** Whether the node belongs to a network, and changes of that. */
   readonly membership: SubscriptionRef.SubscriptionRef<Membership>
-  /** Joins once again through the hosts given before, or remembered, if it can. */
+  /** Joins once more through the hosts given before or remembered, if there are any. */
   readonly rejoin: Effect.Effect<void>
   /**
-   * Asks for our neighbours at one of the addresses given before, another one
-   * each time, at which nobody is that we know. Where the network was split for
-   * so long that its parts forgot each other, this is the way back.
+   * Asks for our neighbours at one of the given addresses where no contact is
+   * known, a different one each time. This heals a network that was split for
+   * so long that its parts forgot each other.
    */
   readonly revisit: Effect.Effect<void>
-  /** The same with contacts whose identity is known and trusted. */
+  /** Joins through contacts whose identity is known and trusted. */
   readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
-  /** Addresses worth remembering for the next start, the healthiest first. */
+  /** Returns up to `max` addresses to remember for the next start, the healthiest first. */
   readonly candidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
 }>()("effect-dht/Bootstrap") {}
 
-/** What a bootstrap address is given to answer. */
+/** Attempts and deadline of a ping to a bootstrap address. */
 const seedOptions = { attempts: 8, deadline: 10_000 }
 
-/** Pauses before the network is looked at again after joining, each half as long to half as long again. */
+/** Pauses before the node looks at the network again after joining, each randomised by half its length either way. */
 const settlePausesMillis = [2000, 5000]
 
-/** Milliseconds for the others to answer after the first; a passive node needs no second contact. */
+/** Milliseconds that the other hosts have to answer after the first one. A passive node needs no second contact. */
 const othersMillis = 1000
 const othersMillisPassive = 300
 
-/** Hosts that are tried at the same time. */
+/** Maximum number of hosts tried at the same time. */
 const maxHosts = 128
 
-/** Addresses of all names in a list together, where each still has two: one of each family. */
+/** Maximum number of addresses tried for all names of a list; each name still has at least two, one per family. */
 const maxNamed = 256
-const leastOfName = 2
+const minPerName = 2
 
 /** Pauses between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
 
-/** Hosts remembered in case all contacts are lost. */
+/** Maximum number of given hosts remembered in case all contacts are lost. */
 const maxGiven = 32
 
-/** Addresses remembered for the next run, and how often they are saved. */
+/** Maximum number of addresses remembered for the next run, and how often they are saved. */
 const maxRemembered = 64
 const saveInterval = "5 minutes"
 
-/** How many of those we joined through are asked about far parts of the network. */
-const maxAsked = 3
+/** Maximum number of nodes that we joined through to ask about distant parts of the network. */
+const maxReferrers = 3
 
 const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
 
-/** What was given as a host: as it is, or what is wrong with it. */
+/** A host as given: parsed, or the reason why it cannot be. */
 type Given = Result.Result<NameResolver.Host, InvalidSocketAddress>
 
 const hostOf = (host: NameResolver.Host | string): Given =>
   typeof host === "string" ? SocketAddress.splitHostPort(host) : Result.succeed(host)
 
-/** What came of a host. */
+/** Outcome of trying one host. */
 interface Outcome {
   readonly contact?: Contact
   /** Whether we ourselves answered at one of its addresses. */
@@ -173,31 +174,31 @@ const make = Effect.gen(function*() {
   const settling = yield* FiberHandle.make()
 
   /**
-   * Makes us known to our neighbours and to some nodes of each part of the
-   * network farther away (Maymounkov and Mazières, 2002, §2.3). Others may be
-   * joining at the same time, unknown to anybody yet, so we look for neighbours
-   * again a few times in the background.
+   * Makes us known to our neighbours and to some nodes of each more distant
+   * part of the network (Maymounkov and Mazières, 2002, §2.3). Nodes that join
+   * at the same time do not know each other yet, so we look for neighbours a
+   * few more times in the background.
    */
   const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>) {
     if (yield* Ref.get(settings.passive)) return
     const far = farBuckets(yield* findNeighbours)
-    // Our neighbours may know as little of a far part as we do: then only those
-    // we joined through, who know both sides, can tell.
-    yield* askAll(far.filter(isThin).map((bucket) => [bucket, hosts.slice(0, maxAsked)]))
+    // Our neighbours may know as little of a distant part as we do. The nodes
+    // that we joined through know more.
+    yield* askAll(far.filter(isSparse).map((bucket) => [bucket, hosts.slice(0, maxReferrers)]))
     yield* FiberHandle.run(
       settling,
-      settle(far).pipe(
+      settleLater(far).pipe(
         Effect.catchCause((cause) => Effect.logWarning("Looking for neighbours failed", cause)),
         Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Settling" })
       )
     )
   })
 
-  const settle = Effect.fnUntraced(function*(far: ReadonlyArray<number>) {
+  const settleLater = Effect.fnUntraced(function*(far: ReadonlyArray<number>) {
     for (const pause of settlePausesMillis) {
-      // Those who joined together shall not all look at once.
+      // Nodes that joined together should not all look at once.
       yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
-      yield* askAll(far.filter(isThin).map((bucket) => [bucket, knowing(bucket)]))
+      yield* askAll(far.filter(isSparse).map((bucket) => [bucket, contactsFor(bucket)]))
       yield* findNeighbours
     }
   })
@@ -208,57 +209,60 @@ const make = Effect.gen(function*() {
     return neighbours
   })
 
-  /** How many more contacts that we heard from would make half a bucket. */
+  /** Number of verified contacts that the bucket lacks to be half full. */
   const missing = (bucket: number): number => routing.core.k / 2 - routing.core.bucketVerified(bucket)
 
-  const isThin = (bucket: number): boolean => missing(bucket) > 0
+  const isSparse = (bucket: number): boolean => missing(bucket) > 0
 
   /**
-   * Those of a far part whom we only heard of: they know that part, and whoever
-   * answers is no longer unverified. It is as far from our neighbours as from us,
-   * so where we heard of nobody, they may have.
+   * Contacts to ask about a distant bucket: its unverified ones, because they
+   * know that part of the network and an answer verifies them. If it has none,
+   * our neighbours: their bucket for the same distance holds other contacts.
    */
-  const knowing = (bucket: number): ReadonlyArray<Contact> =>
+  const contactsFor = (bucket: number): ReadonlyArray<Contact> =>
     routing.core.bucketLength(bucket) === 0
-      ? routing.core.nearest(identity.nodeId, maxAsked)
+      ? routing.core.nearest(identity.nodeId, maxReferrers)
       : routing.core.unverified(bucket).slice(0, missing(bucket))
 
-  /** The buckets that our neighbours are not all of: those beyond them, and that of the farthest. */
+  /**
+   * The buckets that our neighbour lookup did not cover completely: those
+   * beyond the farthest neighbour, and its own.
+   */
   const farBuckets = (neighbours: ReadonlyArray<Contact>): ReadonlyArray<number> => {
     const farthest = neighbours.at(-1)
     const end = farthest === undefined ? -1 : NodeId.bucketIndex(identity.nodeId, farthest.id)
     return Array.from({ length: end + 1 }, (_, bucket) => bucket)
   }
 
-  /** Asks contacts, all at once, for nodes of a far bucket each. */
-  const askAll = (questions: ReadonlyArray<readonly [bucket: number, contacts: ReadonlyArray<Contact>]>) =>
+  /** Asks all contacts at once, each for nodes of its distant bucket. */
+  const askAll = (requests: ReadonlyArray<readonly [bucket: number, contacts: ReadonlyArray<Contact>]>) =>
     Effect.all(
-      questions.flatMap(([bucket, contacts]) => contacts.map((contact) => askAbout(bucket, contact))),
+      requests.flatMap(([bucket, contacts]) => contacts.map((contact) => askForBucket(bucket, contact))),
       { concurrency: "unbounded", discard: true }
     )
 
-  const askAbout = Effect.fnUntraced(function*(bucket: number, peer: Contact) {
+  const askForBucket = Effect.fnUntraced(function*(bucket: number, peer: Contact) {
     const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
     const answer = yield* Effect.result(
       rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
     )
     if (Result.isFailure(answer)) {
-      // An unverified contact that is silent makes room for another.
+      // A silent unverified contact makes room for another.
       if (routing.core.verifiedAt(peer.id) === undefined) routing.core.remove(peer.id)
       return
     }
-    hear(answer.success)
+    learn(answer.success)
   })
 
-  const hear = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void => {
+  const learn = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void => {
     const now = clock.currentTimeMillisUnsafe()
     for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
   }
 
-  /** The latest hosts given; the oldest go first. */
+  /** The most recently given hosts. */
   const given = new RecencyMap<string, NameResolver.Host>(maxGiven)
 
-  /** Those of the last run, until somebody was found in this one. */
+  /** Peers of the last run, until a node answers in this one. */
   let remembered = yield* persistence.kept.peers
 
   const addressesOf = (host: NameResolver.Host, max?: number) =>
@@ -266,14 +270,14 @@ const make = Effect.gen(function*() {
 
   const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
 
-  /** Succeeds with the node at an address, unless that is ourselves. */
+  /** Pings the node at an address. Fails if that is this node itself. */
   const pingOther = (address: SocketAddress.SocketAddress) =>
     rpc.request(address, { _tag: "Ping", address: identity.address }, seedOptions).pipe(
       Effect.flatMap(({ from }) => isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed(from)),
       Effect.mapError((error) => ({ address, error }))
     )
 
-  /** Tries the addresses of a host, except those that another host has as well. */
+  /** Tries the addresses of a host, except those already tried for another host. */
   const visit = Effect.fnUntraced(function*(
     host: Given,
     max: number,
@@ -293,7 +297,8 @@ const make = Effect.gen(function*() {
     const raced = yield* Effect.result(NameResolver.race(Arr.map(addresses, pingOther)))
     if (Result.isSuccess(raced)) return { contact: raced.success, failures: [] }
     const failures = raced.failure.flatMap(({ address, error }) => error === "Ourselves" ? [] : [{ address, error }])
-    // Where a host is ourselves, an address that our socket cannot send to is ours as well.
+    // If one address of a host is ours, one that our socket cannot send to is
+    // ours as well.
     const isOwn = failures.length < raced.failure.length
     return {
       isOwn,
@@ -301,7 +306,7 @@ const make = Effect.gen(function*() {
     }
   })
 
-  /** One attempt to join: who answered, and which of the hosts did not. */
+  /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     const named = hosts.map(hostOf)
     yield* Effect.logDebug("Joining started").pipe(
@@ -310,7 +315,7 @@ const make = Effect.gen(function*() {
     for (const host of named) {
       if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
     }
-    const max = Math.max(leastOfName, Math.min(NameResolver.maxAddresses, Math.floor(maxNamed / named.length)))
+    const max = Math.max(minPerName, Math.min(NameResolver.maxAddresses, Math.floor(maxNamed / named.length)))
     const visited = new Set<string>()
     const answered = yield* Deferred.make<void>()
     const late = Effect.andThen(
@@ -322,7 +327,7 @@ const make = Effect.gen(function*() {
       (host): Effect.Effect<Outcome> =>
         visit(host, max, visited).pipe(
           Effect.tap(({ contact }) => contact === undefined ? Effect.void : Deferred.succeed(answered, undefined)),
-          // Nobody has to wait for the dead when one is there to go on with.
+          // Silent hosts do not hold up a node that has a contact.
           Effect.raceFirst(Effect.as(late, { failures: [] }))
         ),
       { concurrency: maxHosts }
@@ -341,7 +346,8 @@ const make = Effect.gen(function*() {
     return {
       contacts,
       failures,
-      // A host whose addresses were all tried for another one has no failures of its own.
+      // A host whose addresses were all tried for another one has no failures
+      // of its own.
       isNamedSilent: contacts.length === 0 && failures.length > 0 &&
         outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
     }
@@ -354,30 +360,30 @@ const make = Effect.gen(function*() {
       : SubscriptionRef.set(membership, next)
   }
 
-  /** The same, and what the node is now. */
-  const attemptAndSay = (hosts: ReadonlyArray<NameResolver.Host | string>) =>
+  /** Makes an attempt and updates the membership. */
+  const attemptAndEnter = (hosts: ReadonlyArray<NameResolver.Host | string>) =>
     Effect.tap(attempt(hosts), ({ contacts, failures }) =>
       contacts.length > 0
         ? Effect.void
         : enter(failures.length > 0 ? { _tag: "Alone", failures } : { _tag: "First" }))
 
   const join = Effect.fnUntraced(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
-    const { contacts, failures, isNamedSilent } = yield* attemptAndSay(hosts)
+    const { contacts, failures, isNamedSilent } = yield* attemptAndEnter(hosts)
     return isNamedSilent ? yield* new CannotJoin({ failures }) : contacts
   })
 
   const keepJoining = Effect.fnUntraced(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     let isWarned = false
     const tried = yield* Deferred.make<void>()
-    yield* attemptAndSay(hosts).pipe(
+    yield* attemptAndEnter(hosts).pipe(
       Effect.flatMap(({ contacts, failures, isNamedSilent }) => {
         if (contacts.length > 0 || failures.length === 0) return Effect.void
         const reasons = failures.map(({ error }) => error.message).join("; ")
         const line = `No bootstrap node answers yet (${reasons}); this node stays up and tries again`
-        // That remembered peers are gone is no mistake of the operator's.
-        const said = isWarned || !isNamedSilent ? Effect.logDebug(line) : Effect.logWarning(line)
+        // The operator cannot help it if remembered peers are gone.
+        const log = isWarned || !isNamedSilent ? Effect.logDebug(line) : Effect.logWarning(line)
         isWarned ||= isNamedSilent
-        return Effect.andThen(said, new CannotJoin({ failures }))
+        return Effect.andThen(log, new CannotJoin({ failures }))
       }),
       Effect.ensuring(Deferred.succeed(tried, undefined)),
       Effect.retry(retries),
@@ -399,10 +405,10 @@ const make = Effect.gen(function*() {
       ({ value }) => Effect.orElseSucceed(addressesOf(value), () => []),
       { concurrency: "unbounded" }
     )
-    const strange = resolved.flat().filter((address) => !known.has(SocketAddress.key(address)))
-    if (strange.length === 0) return
-    const address = strange[visits++ % strange.length]
-    hear(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probeOptions(health)))
+    const unknown = resolved.flat().filter((address) => !known.has(SocketAddress.key(address)))
+    if (unknown.length === 0) return
+    const address = unknown[visits++ % unknown.length]
+    learn(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probeOptions(health)))
   }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
 
   const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
@@ -417,7 +423,8 @@ const make = Effect.gen(function*() {
       const rank = (contact: Contact) => healthOrder[health.core.state(contact.id)]
       return routing.core.entries()
         .map(({ contact }) => contact)
-        // Whoever only ever asked us may have been here for a moment.
+        // A peer that only ever sent us requests may have been up for a moment
+        // only.
         .filter(({ id }) => health.core.answeredAt(id) !== undefined && health.core.state(id) !== "bad")
         .sort((a, b) => rank(a) - rank(b))
         .slice(0, max)
@@ -428,8 +435,8 @@ const make = Effect.gen(function*() {
   const savePeers = persistence.isLasting
     ? Effect.map(candidates(maxRemembered), (peers) => {
       const text = peers.map(SocketAddress.format).join()
-      // Before the first contact, and while nobody answers, there is nothing to
-      // say and something to lose.
+      // Before the first contact, and while no peer answers, an empty list
+      // would replace a useful one.
       if (peers.length === 0 || text === saved) return
       saved = text
       persistence.save({ _tag: "Peers", peers })
@@ -448,7 +455,7 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * Joining by the requests and lookups of this node.
+ * Joins with the requests and lookups of this node.
  *
  * @category layers
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * A node as others name it: who it is and where its datagrams go.
+ * A node as its peers know it: its identity and its UDP address.
  *
  * @since 0.1.0
  */
@@ -8,7 +8,8 @@ import type { NodeId } from "./NodeId.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
 /**
- * `id` is always the hash of `address`: whoever builds a contact checks that.
+ * Identity and address of a node. `id` is the hash of `address`; code that
+ * builds a contact ensures that.
  *
  * @category models
  * @since 0.1.0

@@ -1,12 +1,12 @@
 /**
- * Ed25519 (RFC 8032), the one signature of the protocol.
+ * Ed25519 (RFC 8032), the only signature scheme of the protocol.
  *
- * Everything is synchronous, so that a program under virtual time can run it:
- * a promise never completes there. Providers differ in speed only. All follow
- * one strict rule, so that nodes on different machines agree on every record:
- * a signature with S not below the group order, and a public key or R that is
- * not canonical or has small order, is refused; what is left is checked without
- * the cofactor, so that R must be exactly the point that S and the key make.
+ * Everything is synchronous, because a promise never completes under virtual
+ * time. Providers differ in speed only. All apply one strict rule, so that
+ * nodes on different machines agree on every record: a signature whose S is not
+ * below the group order is refused, and so is a public key or R that is not
+ * canonical or has small order. The rest is verified without the cofactor, so
+ * that R must be exactly the point that S and the key determine.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import * as Layer from "effect/Layer"
 import { assertSeed, isStrict } from "./internal/ed25519Strict.ts"
 
 /**
- * A private key made ready for signing.
+ * A private key that is ready for signing.
  *
  * @category models
  * @since 0.1.0
@@ -26,7 +26,7 @@ import { assertSeed, isStrict } from "./internal/ed25519Strict.ts"
 export interface SigningKey {
   /** 32 bytes. */
   readonly publicKey: Uint8Array
-  /** Returns 64 bytes, the same for the same message. */
+  /** Returns a signature of 64 bytes. Deterministic. */
   readonly sign: (message: Uint8Array) => Uint8Array
 }
 
@@ -39,14 +39,14 @@ export interface SigningKey {
 export interface Ed25519 {
   /** For logs and benchmarks: `sodium`, `openssl`, `noble`. */
   readonly name: string
-  /** The key of a 32-byte seed, of which it keeps a copy. Another length throws a `RangeError`. */
+  /** Derives the key of a 32-byte seed, and keeps a copy of the seed. Throws a `RangeError` for another length. */
   readonly signingKey: (seed: Uint8Array) => SigningKey
-  /** Total: a key or signature of the wrong length is merely not valid. */
+  /** Total: a key or signature of the wrong length is not valid, and never throws. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
 }
 
 /**
- * The signatures of this node.
+ * Signing and verification for this node.
  *
  * @category services
  * @since 0.1.0
@@ -54,7 +54,7 @@ export interface Ed25519 {
 export class Crypto extends Context.Service<Crypto, Ed25519>()("effect-dht/Crypto") {}
 
 /**
- * `@noble/curves`: runs anywhere, some twenty times slower than native code.
+ * `@noble/curves`: runs anywhere, about twenty times slower than native code.
  *
  * @category constructors
  * @since 0.1.0
@@ -74,15 +74,15 @@ export const noble: Ed25519 = {
 }
 
 /**
- * Ed25519 in JavaScript, wherever it runs; `NodeCrypto` is faster on Node.
+ * Ed25519 in plain JavaScript. On Node, `NodeCrypto` is faster.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerNoble: Layer.Layer<Crypto> = Layer.succeed(Crypto, noble)
 
-// The library's own verify multiplies by the cofactor, which also accepts an R
-// that is off by a point of small order.
+// The library's own verify multiplies by the cofactor, which would also accept
+// an R that is off by a point of small order.
 const isPointOfSignature = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
   const Point = ed25519.Point
   const r = signature.subarray(0, 32)

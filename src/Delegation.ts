@@ -1,11 +1,11 @@
 /**
- * A master key authorises an operational Ed25519 key to act for its address,
- * so that the master can stay offline, or in a wallet.
+ * Delegations: a master key authorises an operational Ed25519 key to act for
+ * its address, so that the master can stay offline or in a wallet.
  *
- * A record signed by the operational key carries the delegation with it. There
- * are three kinds, told apart by the version of the address: an Ed25519 master
- * signs the fields themselves; an Ethereum or Paralism wallet signs a text that
- * its owner can read (EIP-191, Bitcoin message signing).
+ * A record signed by the operational key carries the delegation with it. The
+ * version of the address tells the three kinds apart: an Ed25519 master signs
+ * the fields themselves; an Ethereum or Paralism wallet signs a text that its
+ * owner can read (EIP-191, Bitcoin message signing).
  *
  * @since 0.1.0
  */
@@ -21,13 +21,14 @@ import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256 } from "./internal/sha256.ts"
 
 /**
- * What the operational key may do for the address, and whose word that is.
+ * Permission for an operational key to act for an address, signed by the master
+ * key.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Delegation {
-  /** 32 bytes; only for an Ed25519 master: the others are found from the signature. */
+  /** 32 bytes, for an Ed25519 master only: other keys are recovered from the signature. */
   readonly masterPublicKey: Uint8Array | undefined
   /** 32 bytes. */
   readonly operationalPublicKey: Uint8Array
@@ -35,13 +36,13 @@ export interface Delegation {
   readonly agent: Address.Address
   /** Unix seconds, up to 64 bits. */
   readonly issuedAt: bigint
-  /** The first Unix second in which it no longer holds; 0 for never. */
+  /** The first Unix second in which the delegation no longer holds; 0 for never. */
   readonly expiresAt: bigint
-  /** 8 bits; {@link networkScope} is the only one there is. */
+  /** 8 bits. {@link networkScope} is the only one defined. */
   readonly scope: number
-  /** 64 bytes of an Ed25519 master, 65 of the others. */
+  /** 64 bytes for an Ed25519 master, 65 for the others. */
   readonly signature: Uint8Array
-  /** The text a wallet signed; undefined for an Ed25519 master. */
+  /** The text that a wallet signed; undefined for an Ed25519 master. */
   readonly message: string | undefined
 }
 
@@ -130,15 +131,15 @@ export const decode = (bytes: Uint8Array): Result.Result<Delegation, InvalidDele
     signature,
     message
   }
-  // One delegation has one encoding, or a copy could differ from the original
-  // in bytes that no signature covers.
+  // A delegation has exactly one encoding: no signature covers its bytes, so a
+  // copy could otherwise differ from the original.
   return Bytes.Equivalence(encode(delegation), bytes) ? Result.succeed(delegation) : invalid("not canonical CBOR")
 }
 
 /**
- * The one form of a delegation that records carry. An Ethereum wallet may count
- * the last byte of its signature (the recovery id) from 0 or from 27, and both
- * verify; here it is counted from 27.
+ * Returns the one form in which records carry a delegation. Ethereum wallets
+ * count the last byte of a signature (the recovery id) from 0 or from 27, and
+ * both verify; the canonical form counts from 27.
  *
  * @category conversions
  * @since 0.1.0
@@ -151,8 +152,8 @@ export const canonical = (delegation: Delegation): Delegation => {
 }
 
 /**
- * Writes canonical CBOR. A field that has no room for its value throws a
- * `RangeError`.
+ * Writes canonical CBOR. Throws a `RangeError` for a value that does not fit
+ * its field.
  *
  * @category conversions
  * @since 0.1.0
@@ -173,7 +174,8 @@ export const encode = (delegation: Delegation): Uint8Array => {
 }
 
 /**
- * When an encoded delegation was issued, Unix seconds; 0 when it is malformed.
+ * Returns when an encoded delegation was issued, in Unix seconds; 0 if it is
+ * malformed.
  *
  * @category accessors
  * @since 0.1.0
@@ -184,7 +186,7 @@ export const issuedAtOf = (bytes: Uint8Array): bigint => {
 }
 
 /**
- * Whether the delegation is over at `now`, in Unix seconds.
+ * Whether the delegation has expired at `now`, in Unix seconds.
  *
  * @category verification
  * @since 0.1.0
@@ -193,8 +195,9 @@ export const isExpired = (delegation: Delegation, now: number): boolean =>
   delegation.expiresAt !== 0n && delegation.expiresAt <= now
 
 /**
- * Whether the master of the delegation's address signed it and it still holds
- * at `now`, in Unix seconds. One issued in the future holds already.
+ * Checks that the master of the delegation's address signed it and that it has
+ * not expired at `now`, in Unix seconds. A delegation issued in the future is
+ * already valid.
  *
  * @category verification
  * @since 0.1.0
@@ -208,7 +211,7 @@ export const verify = (
     : verifyMaster(delegation, options.crypto)
 
 /**
- * {@link verify} without the time: whether the master signed it.
+ * Checks that the master signed the delegation, whatever the time.
  *
  * @category verification
  * @since 0.1.0
@@ -223,22 +226,22 @@ export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Re
     case Address.Version.paralism:
       return verifyWallet(delegation, chains.paralism)
     default:
-      return invalid("nobody can sign for this version of address")
+      return invalid("no key can sign for this version of address")
   }
 }
 
 /**
- * Lets the key `operationalPublicKey` (32 bytes) act for the address of an
- * Ed25519 master. Times are Unix seconds; it never expires when `expiresAt`
- * is 0. A time that is not of 64 bits, or a key of another length, throws a
- * `RangeError`.
+ * Authorises the key `operationalPublicKey` (32 bytes) to act for the address
+ * of an Ed25519 master. Times are Unix seconds; 0 for `expiresAt` means never.
+ * Throws a `RangeError` for a time that does not fit 64 bits or a key of
+ * another length.
  *
  * @example
  * ```ts run
  * import { Crypto, Delegation, Endpoint, Identity, Record } from "effect-dht"
  * import * as Result from "effect/Result"
  *
- * // The key of the address stays at home; the node has one that speaks for it until a day has passed.
+ * // The key of the address stays offline; the node acts for it for a day.
  * const [master, node] = [1, 2].map((n) => Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(n)))
  * const delegation = Delegation.encode(Delegation.delegate({
  *   master,
@@ -280,8 +283,8 @@ export const delegate = (options: {
 }
 
 /**
- * As {@link delegate}, for the address that a secp256k1 private key (32 bytes)
- * has on Ethereum or on Paralism.
+ * Authorises a key as {@link delegate} does, for the Ethereum or Paralism
+ * address of a secp256k1 private key (32 bytes).
  *
  * @category constructors
  * @since 0.1.0
@@ -310,9 +313,9 @@ export const delegateSecp256k1 = (options: {
 }
 
 /**
- * The text that the wallet of an Ethereum or Paralism address has to sign
- * (EIP-191 `personal_sign`, Bitcoin `signmessage`). The delegation is then made
- * of the same fields, this text and the signature.
+ * Returns the text that the wallet of an Ethereum or Paralism address has to
+ * sign (EIP-191 `personal_sign`, Bitcoin `signmessage`). The delegation then
+ * consists of the same fields, this text and the signature.
  *
  * @category constructors
  * @since 0.1.0
@@ -336,10 +339,10 @@ export const authorizationMessage = (options: {
   }
 }
 
-/** All that a master vouches for. */
+/** The fields that the master signs. */
 type Fields = Omit<Delegation, "signature" | "message">
 
-/** Why the fields have no encoding. */
+/** Returns why the fields cannot be encoded; undefined if they can. */
 const faultOf = ({ expiresAt, issuedAt, masterPublicKey, operationalPublicKey, scope }: Fields): string | undefined => {
   for (const key of [masterPublicKey, operationalPublicKey]) {
     if (key !== undefined && key.length !== 32) return `a public key is 32 bytes, got ${key.length}`
@@ -399,7 +402,7 @@ const verifyEd25519 = (delegation: Delegation, crypto: Ed25519): Result.Result<v
   if (masterPublicKey === undefined) return invalid("the master key is missing")
   if (delegation.message !== undefined) return invalid("an Ed25519 master signs no message")
   if (Address.fromPublicKey(masterPublicKey) !== delegation.agent) {
-    return invalid("the address is not the master key's")
+    return invalid("the address is not that of the master key")
   }
   return crypto.verify(masterPublicKey, signedBytes(delegation), delegation.signature)
     ? Result.void
@@ -408,13 +411,13 @@ const verifyEd25519 = (delegation: Delegation, crypto: Ed25519): Result.Result<v
 
 // --- Wallets ---
 
-/** How the wallets of one chain name keys and sign text. */
+/** Rules of a chain's wallets for addresses and message signatures. */
 interface Chain {
   readonly name: string
   readonly address: (key: Secp256k1.Point) => Address.Address
   /** Returns 65 bytes. */
   readonly sign: (privateKey: Uint8Array, message: string) => Uint8Array
-  /** Whose signature of 65 bytes it is; somebody's, or undefined. */
+  /** Recovers the address from a signature of 65 bytes; undefined if it has none. */
   readonly signer: (signature: Uint8Array, message: string) => Address.Address | undefined
 }
 
@@ -445,7 +448,7 @@ const paralismDigest = (message: string): Uint8Array =>
   sha256(sha256(concat(varstr("Bitcoin Signed Message:\n"), varstr(message))))
 
 const chains: { readonly ethereum: Chain; readonly paralism: Chain } = {
-  // r, s, then the recovery id, by most wallets with 27 added.
+  // r, s, then the recovery id, to which most wallets add 27.
   ethereum: {
     name: "Ethereum",
     address: Secp256k1.ethereumAddress,
@@ -461,8 +464,8 @@ const chains: { readonly ethereum: Chain; readonly paralism: Chain } = {
       return key && Secp256k1.ethereumAddress(key)
     }
   },
-  // 27 and the recovery id and 4 if the address is that of the compressed key,
-  // then r, s.
+  // 27, plus the recovery id, plus 4 if the address is that of the compressed
+  // key; then r, s.
   paralism: {
     name: "Paralism",
     address: Secp256k1.paralismAddress,
@@ -493,7 +496,7 @@ expires_at:${fields.expiresAt}
 
 const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void, InvalidDelegation> => {
   const { message, signature } = delegation
-  if (delegation.masterPublicKey !== undefined) return invalid("only an Ed25519 master is named")
+  if (delegation.masterPublicKey !== undefined) return invalid("only an Ed25519 master has its key in the delegation")
   if (message === undefined) return invalid("the signed message is missing")
   if (signature.length !== 65) return invalid("expected a signature of 65 bytes")
   const unsaid = new Set(["op_key", "agent", "scope", "issued_at", "expires_at"])
@@ -501,7 +504,7 @@ const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void,
     const colon = line.indexOf(":")
     if (colon < 0) continue
     const name = line.slice(0, colon).trim()
-    // Said twice it must be true twice: no reader may see another value than we.
+    // A repeated line must be true as well: another reader may take its value.
     if (says(delegation, name, line.slice(colon + 1).trim()) === false) {
       return invalid(`the signed message has another ${name}`)
     }
@@ -513,7 +516,7 @@ const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void,
     : invalid("bad signature")
 }
 
-/** Whether a line of the message is true of the delegation; undefined for a line about something else. */
+/** Whether a line of the message agrees with the delegation; undefined for a line about something else. */
 const says = (fields: Fields, name: string, value: string): boolean | undefined => {
   switch (name) {
     case "op_key":

@@ -1,6 +1,6 @@
 /**
- * What can go wrong, each with its facts. One narrow error per failure, so
- * that `Effect.catchTag` names exactly what a program can handle.
+ * The errors of the library, each with its facts. There is one narrow error per
+ * failure, so that `Effect.catchTag` names exactly what a program can handle.
  *
  * @since 0.1.0
  */
@@ -8,8 +8,8 @@ import * as Data from "effect/Data"
 import type { Address } from "./Address.ts"
 
 /**
- * The text is no address: no known form claims it, or the form that does
- * cannot decode it.
+ * The text is not an address: it has no known form, or cannot be decoded in the
+ * form it has.
  *
  * @category errors
  * @since 0.1.0
@@ -36,7 +36,7 @@ export class InvalidNodeId extends Data.TaggedError("InvalidNodeId")<{ readonly 
 }
 
 /**
- * The string names no topic: it is empty, or no text.
+ * The string is not a topic: it is empty or not well-formed Unicode.
  *
  * @category errors
  * @since 0.1.0
@@ -51,8 +51,8 @@ export class InvalidTopic extends Data.TaggedError("InvalidTopic")<{
 }
 
 /**
- * A datagram that is no valid message of the protocol, or that a message could
- * not be made of what was given.
+ * A datagram is not a valid message of the protocol, or a message cannot be
+ * built from the given values.
  *
  * @category errors
  * @since 0.1.0
@@ -64,7 +64,7 @@ export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonl
 }
 
 /**
- * A message of a type (8 bits) that this version does not know.
+ * The message has a type (8 bits) that this version does not know.
  *
  * @category errors
  * @since 0.1.0
@@ -76,8 +76,8 @@ export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{
 }
 
 /**
- * A field of a payload that does not fit: it is longer than it may be by
- * itself, or than the other fields leave room for.
+ * A payload field that does not fit: it exceeds its own limit, or the room that
+ * the other fields leave.
  *
  * @category models
  * @since 0.1.0
@@ -85,17 +85,16 @@ export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{
 export interface Excess {
   /** The member of the payload. */
   readonly field: string
-  /** Of a text in UTF-8; of a list or a map, what it takes when encoded. */
+  /** Its size: of a text in UTF-8 bytes; of a list or a map, its encoded length. */
   readonly size: number
-  /** How much fits. */
+  /** The largest size that fits. */
   readonly limit: number
   readonly unit: "bytes" | "characters" | "entries"
 }
 
 /**
- * The record is malformed, wrongly signed, from the future, or may not be
- * where it was put. `excess` is there where a payload to be signed was too
- * long.
+ * The record is malformed, wrongly signed, from the future, or not allowed at
+ * this key. `excess` is set if a payload to be signed is too long.
  *
  * @category errors
  * @since 0.1.0
@@ -110,7 +109,7 @@ export class InvalidRecord extends Data.TaggedError("InvalidRecord")<{
 }
 
 /**
- * The record's lifetime is over. Times are Unix seconds.
+ * The record has expired. Times are Unix seconds.
  *
  * @category errors
  * @since 0.1.0
@@ -128,11 +127,11 @@ export class RecordExpired extends Data.TaggedError("RecordExpired")<{
 const maxSeq = 0xffff_ffff_ffff_ffffn
 
 /**
- * An equal or newer record is held already, here or by a node of the network.
+ * An equal or newer record is already held, here or by another node.
  *
- * A record that is signed under a later delegation is newer whatever its seq.
- * The largest seq there is, 2^64 − 1, is only superseded under a later
- * delegation, or by the same seq with a later timestamp.
+ * A record signed under a later delegation is newer, whatever its seq. The
+ * largest seq, 2^64 − 1, is superseded only under a later delegation, or by the
+ * same seq with a later timestamp.
  *
  * @category errors
  * @since 0.1.0
@@ -140,11 +139,11 @@ const maxSeq = 0xffff_ffff_ffff_ffffn
 export class StaleRecord extends Data.TaggedError("StaleRecord")<{
   readonly seq: bigint
   readonly heldSeq: bigint
-  /** The address of the key that signed the record that is held. */
+  /** The address of the key that signed the held record. */
   readonly heldSigner: Address
-  /** When the delegation of that record was issued, Unix seconds; 0 without one. */
+  /** When the delegation of the held record was issued, Unix seconds; 0 without one. */
   readonly heldDelegatedAt: bigint
-  /** The last Unix second in which that record is alive. */
+  /** The last Unix second in which the held record is alive. */
   readonly heldUntil: number
 }> {
   override get message() {
@@ -164,8 +163,8 @@ export class StaleRecord extends Data.TaggedError("StaleRecord")<{
 }
 
 /**
- * The record (bytes of its encoding) leaves no room in the 1200-byte datagram
- * that would have to carry it to whoever looks it up.
+ * The record (its size in bytes) does not fit into the 1200-byte datagram that
+ * returns it to a reader.
  *
  * @category errors
  * @since 0.1.0
@@ -173,7 +172,7 @@ export class StaleRecord extends Data.TaggedError("StaleRecord")<{
 export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
   readonly size: number
   readonly limit: number
-  /** The field to blame, where it is known. */
+  /** The field that is too long, if known. */
   readonly excess?: Excess | undefined
 }> {
   override get message() {
@@ -186,8 +185,8 @@ export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
 }
 
 /**
- * A delegation that does not hold: malformed, wrongly signed, out of time, or
- * for someone else.
+ * The delegation is malformed, wrongly signed, expired, or for another key or
+ * address.
  *
  * @category errors
  * @since 0.1.0
@@ -199,8 +198,8 @@ export class InvalidDelegation extends Data.TaggedError("InvalidDelegation")<{ r
 }
 
 /**
- * The delegation that lets this node's key act for another address is over, so
- * the key signs nothing more for it. Times are Unix seconds.
+ * The delegation of this node's key has expired, so the key signs nothing more
+ * for that address. Times are Unix seconds.
  *
  * @category errors
  * @since 0.1.0
@@ -217,7 +216,7 @@ export class DelegationExpired extends Data.TaggedError("DelegationExpired")<{
 }
 
 /**
- * The mailbox note is not for this recipient, or was changed on its way.
+ * The mailbox note is for another recipient, or was modified in transit.
  *
  * @category errors
  * @since 0.1.0
@@ -229,20 +228,20 @@ export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly 
 }
 
 /**
- * The encrypted identity does not open: a wrong passphrase or a damaged blob,
- * which cannot be told apart.
+ * The encrypted identity cannot be decrypted: the passphrase is wrong or the
+ * blob is damaged, which cannot be told apart.
  *
  * @category errors
  * @since 0.1.0
  */
 export class CannotUnlock extends Data.TaggedError("CannotUnlock")<{}> {
   override get message() {
-    return "The identity does not open: wrong passphrase, or a damaged file"
+    return "The identity cannot be decrypted: the passphrase is wrong, or the file is damaged"
   }
 }
 
 /**
- * Bytes that are no key of the curve they are meant for.
+ * The bytes are not a key of the expected curve.
  *
  * @category errors
  * @since 0.1.0
@@ -254,7 +253,7 @@ export class InvalidKey extends Data.TaggedError("InvalidKey")<{ readonly reason
 }
 
 /**
- * The text is no host and port.
+ * The text is not a host and port.
  *
  * @category errors
  * @since 0.1.0
@@ -269,7 +268,7 @@ export class InvalidSocketAddress extends Data.TaggedError("InvalidSocketAddress
 }
 
 /**
- * The key store holds no key of that address.
+ * The key store has no key for the address.
  *
  * @category errors
  * @since 0.1.0
@@ -281,7 +280,7 @@ export class UnknownAddress extends Data.TaggedError("UnknownAddress")<{ readonl
 }
 
 /**
- * The key store holds an identity already. A node has exactly one, and it is
+ * The key store already holds an identity. A node has exactly one, and it is
  * never overwritten.
  *
  * @category errors

@@ -1,9 +1,9 @@
 /**
- * A node in metrics, under names after the conventions of OpenTelemetry.
+ * Metrics of a node, named by the conventions of OpenTelemetry.
  *
- * Nothing is counted for them: a series asks the services of the node when it
- * is read, by Prometheus (`PrometheusMetrics` of `effect/observability`) or an
- * OTLP exporter (`OtlpMetrics`).
+ * They cost nothing until they are read: a series asks the services of the node
+ * when Prometheus (`PrometheusMetrics` of `effect/observability`) or an OTLP
+ * exporter (`OtlpMetrics`) reads it.
  *
  * @since 0.1.0
  */
@@ -26,8 +26,8 @@ import { Store } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 
 /**
- * What a series is: a `counter` only grows, a `gauge` goes up and down, a
- * `histogram` counts values in classes. `unit` as UCUM writes it.
+ * Description of a series: a `counter` only grows, a `gauge` goes up and down,
+ * a `histogram` counts values in buckets. `unit` is written as in UCUM.
  *
  * @category models
  * @since 0.1.0
@@ -39,11 +39,11 @@ export interface Instrument {
 }
 
 /**
- * The metrics by name. A series of `dht.rpc.client.duration` has the attributes
- * `dht.request` and `dht.outcome`, one of `dht.query.duration` and
- * `dht.query.requests` has `dht.query.kind`, one of `dht.seen.nodes` has
- * `dht.window`, one of `dht.replication.replicas` has `dht.replica.state`, one of
- * `dht.datagrams.refused` has `dht.reason` (`Rpc.refusals`).
+ * The metrics by name. Attributes: `dht.rpc.client.duration` has `dht.request`
+ * and `dht.outcome`; `dht.query.duration` and `dht.query.requests` have
+ * `dht.query.kind`; `dht.seen.nodes` has `dht.window`;
+ * `dht.replication.replicas` has `dht.replica.state`; `dht.datagrams.refused`
+ * has `dht.reason` (`Rpc.refusals`).
  *
  * @category constants
  * @since 0.1.0
@@ -52,35 +52,35 @@ export const instruments = {
   "dht.datagrams.received": {
     kind: "counter",
     unit: "{datagram}",
-    description: "Datagrams received whose signature was good"
+    description: "Datagrams received with a valid signature"
   },
   "dht.datagrams.refused": {
     kind: "counter",
     unit: "{datagram}",
-    description: "Datagrams received and not taken, by reason"
+    description: "Datagrams received and refused, by reason"
   },
   "dht.datagrams.sent": { kind: "counter", unit: "{datagram}", description: "Datagrams sent" },
   "dht.rpc.client.duration": {
     kind: "histogram",
     unit: "s",
-    description: "Our requests, from the first attempt to the answer or to giving up"
+    description: "Duration of our requests, from the first attempt to the response or the failure"
   },
   "dht.rpc.client.active": {
     kind: "gauge",
     unit: "{request}",
-    description: "Our requests that wait for an answer"
+    description: "Our requests that wait for a response"
   },
-  "dht.query.duration": { kind: "histogram", unit: "s", description: "Lookups through the network" },
+  "dht.query.duration": { kind: "histogram", unit: "s", description: "Duration of lookups through the network" },
   "dht.query.requests": {
     kind: "histogram",
     unit: "{request}",
-    description: "Requests that a lookup through the network made"
+    description: "Requests made by a lookup through the network"
   },
   "dht.routing.contacts": { kind: "gauge", unit: "{contact}", description: "Contacts in the routing table" },
   "dht.routing.verified": {
     kind: "gauge",
     unit: "{contact}",
-    description: "Contacts in the routing table that were heard from within an hour"
+    description: "Contacts in the routing table heard from within an hour"
   },
   "dht.seen.nodes": {
     kind: "gauge",
@@ -90,7 +90,7 @@ export const instruments = {
   "dht.network.size": {
     kind: "gauge",
     unit: "{node}",
-    description: "How many nodes the network seems to have"
+    description: "Estimated number of nodes in the network"
   },
   "dht.store.keys": { kind: "gauge", unit: "{key}", description: "Keys in the store" },
   "dht.store.bytes": {
@@ -101,12 +101,12 @@ export const instruments = {
   "dht.store.subscriptions": {
     kind: "gauge",
     unit: "{subscription}",
-    description: "Peers that wait to be told of what is stored next"
+    description: "Subscriptions of peers to the next records stored"
   },
   "dht.replication.records": {
     kind: "gauge",
     unit: "{record}",
-    description: "Records of our own whose copies are looked after"
+    description: "Own records whose copies are maintained"
   },
   "dht.replication.replicas": { kind: "gauge", unit: "{replica}", description: "Copies of those records" },
   "dht.replication.full": {
@@ -123,19 +123,19 @@ export const instruments = {
   "dht.identity.conflicts": {
     kind: "counter",
     unit: "{conflict}",
-    description: "How often another node proved that it runs under this node's identity"
+    description: "Proofs that another node runs under this node's identity"
   },
   "dht.peers.known": {
     kind: "gauge",
     unit: "{peer}",
-    description: "Peers whose answers, or silence, are remembered"
+    description: "Peers whose health is remembered"
   }
 } as const satisfies Record<string, Instrument>
 
 /**
- * What Prometheus calls the metrics of a registry: those that begin with `dht.`
- * have `_seconds` added where that is their unit, and `_total` where they only
- * grow. Other names stay as they are.
+ * Returns the Prometheus names of the metrics in a registry. A name that begins
+ * with `dht.` gets the suffix `_seconds` if that is its unit, and `_total` for
+ * a counter. Other names are unchanged.
  *
  * @category conversions
  * @since 0.1.0
@@ -151,7 +151,7 @@ export const prometheusNames = (context: Context.Context<never>): (name: string)
 
 const hourMillis = Duration.toMillis("1 hour")
 
-/** Contacts heard from within this time count for the size of the network. */
+/** Contacts heard from within this time count for the estimate of the network's size. */
 const estimateMillis = Duration.toMillis("30 minutes")
 
 type Named<Kind extends Instrument["kind"]> = {
@@ -202,7 +202,7 @@ const make = Effect.gen(function*() {
     attributes: Metric.Metric.AttributeSet
   ): void => register(Metric.histogram(name, { ...options(name, attributes), boundaries: [] }), read)
 
-  /** What these effects say is there at once. */
+  /** Reads an effect that completes synchronously. */
   const now = <A>(effect: Effect.Effect<A>): A => Effect.runSyncWith(context)(effect)
   const millis = () => clock.currentTimeMillisUnsafe()
 
@@ -247,8 +247,8 @@ const make = Effect.gen(function*() {
 
 /**
  * Registers the metrics of the node with the metric registry of the context,
- * until the layer's scope closes. A second node in the same registry takes the
- * place of the first: give each a `Metric.MetricRegistry` of its own.
+ * until the layer's scope closes. A second node in the same registry replaces
+ * the series of the first: give each node its own `Metric.MetricRegistry`.
  *
  * @category layers
  * @since 0.1.0

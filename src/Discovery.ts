@@ -1,5 +1,5 @@
 /**
- * Who offers what: the agents that published under a topic.
+ * Discovery: the agents that published an offer under a topic.
  *
  * @since 0.1.0
  */
@@ -21,21 +21,21 @@ import * as Topic from "./Topic.ts"
 import { Watch } from "./Watch.ts"
 
 /**
- * An agent's offer and whose it is.
+ * An offer and the agent that made it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Offer extends Topic.TopicPayload {
-  /** Whose offer it is. */
+  /** The agent's address. */
   readonly address: Address
-  /** What says so: its times and its signature. */
+  /** The record that carries the offer, with its times and signature. */
   readonly record: Record.SignedRecord
 }
 
 /**
- * The offers under one or several topics, and how much of what the network holds
- * there was read, over all topics.
+ * The offers under one or several topics, and how complete they are over all
+ * topics.
  *
  * @category models
  * @since 0.1.0
@@ -46,26 +46,26 @@ export interface Discovered {
 }
 
 /**
- * There are offers, but none passes the filter, or nobody made one under each
- * of the topics.
+ * Offers exist, but none passes the filter, or no agent has an offer under
+ * every topic.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
   readonly topics: ReadonlyArray<string>
-  /** How many offers there are under these topics. */
+  /** Number of offers under the topics before filtering. */
   readonly found: number
 }> {
   override get message() {
     const under = this.topics.map((topic) => JSON.stringify(topic)).join(", ")
-    return `None of ${this.found} offers under ${under} is one that was asked for`
+    return `None of ${this.found} offers under ${under} matches the search`
   }
 }
 
 /**
- * What happened to an offer. One that is `Gone` was withdrawn, has expired, or
- * does not pass the filter any more.
+ * A change of an offer. `Gone` means that it was withdrawn, has expired, or no
+ * longer passes the filter.
  *
  * @category models
  * @since 0.1.0
@@ -73,7 +73,7 @@ export class NoMatchingOffers extends Data.TaggedError("NoMatchingOffers")<{
 export interface Change {
   readonly _tag: "Appeared" | "Changed" | "Gone"
   readonly offer: Offer
-  /** How much of what holders have was read when they were last asked. */
+  /** How complete the offers were when the holders were last asked. */
   readonly completeness: Completeness
 }
 
@@ -98,17 +98,18 @@ export interface Change {
  */
 export class Discovery extends Context.Service<Discovery, {
   /**
-   * All offers under a topic that pass the filter, from all nodes that hold any:
-   * each is read until it has delivered what it lists. With several topics only
-   * agents that published under each of them count, with one offer per topic.
+   * Returns all offers under a topic that pass the filter, from all nodes that
+   * hold any. Each holder is read until it has delivered every record it lists.
+   * Given several topics, it returns agents that published under each of them,
+   * with one offer per topic.
    */
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
   ) => Effect.Effect<Discovered, InvalidTopic | NoMatchingRecords | NoMatchingOffers>
   /**
-   * Who offers something under a topic, from now on: first those who do, then
-   * each change as it becomes known.
+   * Streams the offers under a topic: first the present ones, then each change
+   * as it becomes known.
    */
   readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, InvalidTopic>
 }>()("effect-dht/Discovery") {}
@@ -145,7 +146,7 @@ const make = Effect.gen(function*() {
     filter: Topic.Filter = {}
   ) {
     const wanted = typeof topics === "string" ? Arr.of(topics) : topics
-    // All of them before any is looked up.
+    // Every topic is validated before the first lookup.
     const keys = yield* Effect.forEach(wanted, (topic) => Effect.fromResult(keyOf(topic)))
     const byTopic = yield* Effect.forEach(Arr.dedupe(keys), offersOf, { concurrency: "unbounded" })
     const matching = byTopic.map(({ offers }) => offers.filter((offer) => Topic.matches(offer, filter)))
@@ -160,7 +161,7 @@ const make = Effect.gen(function*() {
   return Discovery.of({ discover, watchTopic })
 })
 
-/** The offers among records of a topic. A record may be stored under a foreign key; it is found there in vain. */
+/** The offers among the records of a topic. Records stored under another topic's key are ignored. */
 const read = (key: NodeId.NodeId, records: ReadonlyArray<Record.SignedRecord>): Array<Offer> =>
   records.flatMap((record) => {
     const payload = Topic.decode(record.payload)
@@ -176,7 +177,7 @@ const both = (a: Completeness, b: Completeness): Completeness => ({
   held: a.held + b.held
 })
 
-/** A topic has one slot for each signing key. */
+/** Identifies an offer: a topic has one slot per address and signing key. */
 const signerOf = ({ record }: Offer): string => Hex.encode(record.publicKey)
 
 const changes = (
@@ -187,7 +188,7 @@ const changes = (
   for (const [signer, offer] of after) {
     const known = before.get(signer)
     if (known === undefined) found.push({ _tag: "Appeared", offer })
-    // A record that was only signed anew says nothing new.
+    // A record that was only signed again brings no change.
     else if (!Bytes.Equivalence(known.record.payload, offer.record.payload)) found.push({ _tag: "Changed", offer })
   }
   for (const [signer, offer] of before) if (!after.has(signer)) found.push({ _tag: "Gone", offer })

@@ -1,5 +1,5 @@
 /**
- * Endpoint records: where an agent can be reached.
+ * Endpoint records: the URLs at which an agent can be reached.
  *
  * @since 0.1.0
  */
@@ -14,8 +14,8 @@ import * as internal from "./internal/record.ts"
 import type { SignedRecord } from "./Record.ts"
 
 /**
- * How the agent's network address translator treats strangers, in the terms of
- * RFC 3489.
+ * How the agent's network address translator treats unknown senders, in the
+ * terms of RFC 3489.
  *
  * @category models
  * @since 0.1.0
@@ -23,7 +23,8 @@ import type { SignedRecord } from "./Record.ts"
 export type NatType = typeof NatType[keyof typeof NatType]
 
 /**
- * The kinds of translator by name: unknown, then from the most permissive down.
+ * The kinds of translator by name: unknown, then from the most to the least
+ * permissive.
  *
  * @category constants
  * @since 0.1.0
@@ -31,30 +32,30 @@ export type NatType = typeof NatType[keyof typeof NatType]
 export const NatType = { unknown: 0, fullCone: 1, restricted: 2, portRestricted: 3, symmetric: 4 } as const
 
 /**
- * The payload of an endpoint record. Text is measured in bytes of UTF-8.
+ * The payload of an endpoint record. Text is measured in UTF-8 bytes.
  *
  * @category models
  * @since 0.1.0
  */
 export interface EndpointPayload {
   /**
-   * URLs, such as `tcp://203.0.113.5:8080`; null where no list was given. A
-   * `quic://` URL with an IP and a port is for the address of the node itself:
-   * v0.2 peers take the first one for that.
+   * URLs, such as `tcp://203.0.113.5:8080`; null if no list was given. v0.2
+   * peers take the first `quic://` URL with an IP and a port for the address of
+   * the node itself.
    */
   readonly endpoints: ReadonlyArray<string> | null
   readonly natType: NatType
-  /** Where to exchange connection candidates, at most 2048 bytes; empty for nowhere. */
+  /** Where to exchange connection candidates, at most 2048 bytes; empty for none. */
   readonly signal: string
-  /** Relays, at most 16 of at most 512 bytes. */
+  /** Relays: at most 16, each of at most 512 bytes. */
   readonly turns: ReadonlyArray<string>
-  /** As `signal`, which then is the first of them, at most 8 of at most 2048 bytes. */
+  /** Further places like `signal`, which is then the first of them: at most 8, each of at most 2048 bytes. */
   readonly signals: ReadonlyArray<string>
 }
 
 /**
- * A payload of what is known; for old readers, the first of `signals` is
- * `signal` as well.
+ * Makes a payload from the given fields. For readers of v0.1 the first of
+ * `signals` is also written as `signal`.
  *
  * @category constructors
  * @since 0.1.0
@@ -73,7 +74,8 @@ export const make = (options: {
 })
 
 /**
- * Whether a text can be an endpoint: a URL such as `tcp://203.0.113.5:8080`.
+ * Whether a text is valid as an endpoint: a URL such as
+ * `tcp://203.0.113.5:8080`.
  *
  * @category predicates
  * @since 0.1.0
@@ -81,8 +83,8 @@ export const make = (options: {
 export const isUrl = (text: string): boolean => URL.canParse(text)
 
 /**
- * {@link make} for what people give: fails where an endpoint is not a URL.
- * Records of others are read whatever their endpoints are.
+ * Makes a payload from user input: fails if an endpoint is not a URL. Records
+ * of other agents are read whatever their endpoints are.
  *
  * @category constructors
  * @since 0.1.0
@@ -99,7 +101,7 @@ export const parse = (options: Parameters<typeof make>[0]): Result.Result<Endpoi
 }
 
 /**
- * Reads a payload and checks its limits.
+ * Decodes a payload and checks its limits.
  *
  * @category conversions
  * @since 0.1.0
@@ -112,8 +114,9 @@ export const decode = (payload: Uint8Array): Result.Result<EndpointPayload, Inva
 }
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
- * cannot say (a broken number, a lone surrogate) throws a `RangeError`.
+ * Writes canonical CBOR. Limits are checked when a record is signed. Throws a
+ * `RangeError` for a value that CBOR cannot express (a fractional number, a
+ * lone surrogate).
  *
  * @category conversions
  * @since 0.1.0
@@ -143,8 +146,8 @@ export const encode = (payload: EndpointPayload): Uint8Array => {
 
 /**
  * Signs an endpoint record. `timestamp` is in Unix seconds, `ttl` in seconds
- * and at least 1. Where a field does not fit, the error names it. A key that is not the address's needs an encoded delegation
- * from the address.
+ * and at least 1. If a field does not fit, the error names it. A key other than
+ * the address's own needs an encoded delegation from the address.
  *
  * @example
  * ```ts run
@@ -195,7 +198,7 @@ const fault = ({ signal, signals, turns }: EndpointPayload): InvalidRecord | und
 }
 
 /**
- * The field to blame where a record is `over` bytes too long.
+ * Names the field to shorten if a record is `over` bytes too long.
  *
  * @internal
  */

@@ -1,8 +1,8 @@
 /**
- * What a node can do, as it says in the header of each message: 16 bits, under
- * the message's signature. The reference accepts any value and ignores it, so
- * the bits are how nodes of this library recognise each other, and nothing that
- * is not in the reference is sent to a peer that has not shown its bit.
+ * Feature bits: 16 bits in the header of each message, under its signature,
+ * that say what its sender can do. The reference accepts any value and ignores
+ * it. Nodes of this library recognise each other by the bits, and send
+ * extensions to the reference's protocol only to a peer that has shown the bit.
  *
  * @since 0.1.0
  */
@@ -18,14 +18,14 @@ export type Features = number
 /**
  * The bits:
  *
- * - `v0.2`: understands what version 0.2 of the protocol adds: subscriptions,
- *   pushes, and what a STORE_RESP says besides yes and no.
- * - `client`: will be gone soon. It is answered, and is no contact.
+ * - `v0.2`: understands version 0.2 of the protocol: subscriptions, pushes, and
+ *   the reasons in a STORE_RESP.
+ * - `client`: leaves soon. Peers answer it and keep it out of their tables.
  * - `paging`: reads and answers FIND_VALUE with lists and filters, so that a
- *   reader gets all that a holder has.
+ *   reader gets every record of a holder.
  * - `sessions`: accepts a MAC in place of a signature.
- * - `dual`: can be reached over IPv4 and over IPv6.
- * - `rendezvous`: helps two nodes behind routers to meet, and meets.
+ * - `dual`: is reachable over IPv4 and over IPv6.
+ * - `rendezvous`: helps two nodes behind routers to connect, and connects so.
  *
  * The last three are reserved.
  *
@@ -48,7 +48,7 @@ export const Bit = {
 export type Bit = typeof Bit[keyof typeof Bit]
 
 /**
- * Whether a set has a bit.
+ * Whether a set contains a bit.
  *
  * @category predicates
  * @since 0.1.0
@@ -56,7 +56,7 @@ export type Bit = typeof Bit[keyof typeof Bit]
 export const has = (features: Features, bit: Bit): boolean => (features & bit) !== 0
 
 /**
- * What a node of this version says of itself.
+ * The features that a node of this version announces.
  *
  * @category constructors
  * @since 0.1.0

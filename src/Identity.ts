@@ -1,6 +1,6 @@
 /**
- * Who this node is: one Ed25519 key, and the names that follow from it; and in
- * whose name it publishes, which is its own unless a delegation says otherwise.
+ * The node's identity: one Ed25519 key and the names derived from it, and the
+ * address it publishes for, which is its own unless it has a delegation.
  *
  * @since 0.1.0
  */
@@ -24,8 +24,8 @@ import * as NodeId from "./NodeId.ts"
  * (32 bytes); `seed` is the private key (32 bytes); `sign` returns an Ed25519
  * signature (64 bytes).
  *
- * The node is known by `address` and `nodeId` to other nodes. Its records are
- * of `agent`, and so is its mailbox.
+ * Other nodes know this node by `address` and `nodeId`. Its records and its
+ * mailbox belong to `agent`.
  *
  * @category models
  * @since 0.1.0
@@ -36,14 +36,14 @@ export interface Identity {
   readonly publicKey: Uint8Array
   readonly seed: Redacted.Redacted<Uint8Array>
   readonly sign: (bytes: Uint8Array) => Uint8Array
-  /** Whom the key acts for: `address`, or the master of the delegation. */
+  /** The address that the key acts for: `address`, or the master of the delegation. */
   readonly agent: Address.Address
-  /** Lets the key act for `agent`; undefined where that is its own address. */
+  /** Authorises the key to act for `agent`; undefined if that is its own address. */
   readonly delegation: Delegation.Delegation | undefined
 }
 
 /**
- * The identity that this node signs with; it has exactly one.
+ * The one identity that this node signs with.
  *
  * @category services
  * @since 0.1.0
@@ -51,8 +51,8 @@ export interface Identity {
 export class NodeIdentity extends Context.Service<NodeIdentity, Identity>()("effect-dht/Identity/NodeIdentity") {}
 
 /**
- * The identity of a private key of 32 bytes, of which it keeps a copy. Another
- * length throws a `RangeError`.
+ * Derives the identity of a 32-byte private key, and keeps a copy of the key.
+ * Throws a `RangeError` for another length.
  *
  * @example
  * ```ts run
@@ -81,9 +81,9 @@ export const fromSeed = (crypto: Ed25519, seed: Uint8Array): Identity => {
 }
 
 /**
- * The same key, acting for the address that delegated to it. Fails if the
- * delegation is for another key, or not signed by its master; whether it still
- * holds is asked each time the key signs, see {@link mandate}.
+ * Returns the same key, acting for the address that delegated to it. Fails if
+ * the delegation is for another key, or not signed by its master. Whether it
+ * has expired is checked at each signature, see {@link mandate}.
  *
  * @category constructors
  * @since 0.1.0
@@ -108,9 +108,9 @@ export const withDelegation = (
     )
 
 /**
- * What a record needs to be `agent`'s: the encoded delegation, or undefined
- * where the address is the key's own. Fails once the delegation is over at
- * `now`, in Unix seconds.
+ * Returns what a record of `agent` must carry: the encoded delegation, or
+ * undefined if the address is the key's own. Fails if the delegation has
+ * expired at `now`, in Unix seconds.
  *
  * @category accessors
  * @since 0.1.0
@@ -126,7 +126,7 @@ export const mandate = (
     : Result.succeed(Delegation.encode(delegation))
 
 /**
- * A new identity.
+ * Generates a new identity.
  *
  * @category constructors
  * @since 0.1.0
@@ -141,13 +141,13 @@ const magic = new TextEncoder().encode("a2al-k1")
 const saltAt = magic.length
 const nonceAt = saltAt + 16
 const boxAt = nonceAt + 24
-/** The box is the seed and the tag of Poly1305. */
+/** The seed (32 bytes), then the Poly1305 tag. */
 const blobLength = boxAt + 32 + 16
 
 /**
- * Encrypts the private key under a passphrase: 95 bytes, safe to keep in a
- * file. Argon2id makes the key of XChaCha20-Poly1305 and takes 64 MiB and a
- * quarter of a second to do so, during which it blocks the thread.
+ * Encrypts the private key with a passphrase into 95 bytes that are safe to
+ * keep in a file. Argon2id derives the key of XChaCha20-Poly1305; it takes 64
+ * MiB and about a quarter of a second, and blocks the thread meanwhile.
  *
  * @example
  * ```ts run
@@ -185,8 +185,8 @@ export const seal = (
   })
 
 /**
- * Decrypts what {@link seal} made. A wrong passphrase and damaged bytes fail
- * alike. Blocks the thread as `seal` does.
+ * Decrypts the result of {@link seal}. Fails alike for a wrong passphrase and
+ * for damaged bytes. Blocks the thread as `seal` does.
  *
  * @category encryption
  * @since 0.1.0
@@ -219,7 +219,7 @@ const cipher = (blob: Uint8Array, passphrase: Redacted.Redacted) =>
   )
 
 /**
- * A given identity.
+ * Provides a given identity.
  *
  * @category layers
  * @since 0.1.0
@@ -227,7 +227,7 @@ const cipher = (blob: Uint8Array, passphrase: Redacted.Redacted) =>
 export const layer = (identity: Identity): Layer.Layer<NodeIdentity> => Layer.succeed(NodeIdentity, identity)
 
 /**
- * The identity of a private key of 32 bytes; dies with another length.
+ * Provides the identity of a 32-byte private key. Dies if the length is wrong.
  *
  * @category layers
  * @since 0.1.0
@@ -236,7 +236,7 @@ export const layerSeed = (seed: Uint8Array): Layer.Layer<NodeIdentity, never, Cr
   Layer.effect(NodeIdentity, Effect.map(Crypto, (crypto) => fromSeed(crypto, seed)))
 
 /**
- * A new identity each time the layer is built.
+ * Generates a new identity each time the layer is built.
  *
  * @category layers
  * @since 0.1.0

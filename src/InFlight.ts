@@ -1,6 +1,6 @@
 /**
- * Questions under way, and what came of them so far: for whoever asks many and
- * goes on with the first answers. No fiber waits for any of them.
+ * Requests in flight and their outcomes, for a caller that makes many and
+ * continues with the first responses. None of them costs a fiber.
  *
  * @since 0.1.0
  */
@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import { Timer } from "./internal/timerQueue.ts"
 import type { Timers } from "./Timers.ts"
 
-interface Question {
+interface PendingRequest {
   giveUp: () => void
 }
 
@@ -30,7 +30,7 @@ class CallbackTimer extends Timer {
  */
 export class InFlight<A> {
   private readonly timers: Timers["Service"]
-  private readonly underWay = new Set<Question>()
+  private readonly pending = new Set<PendingRequest>()
   private outcomes: Array<A> = []
   private onOutcome: (() => void) | undefined = undefined
 
@@ -38,19 +38,20 @@ export class InFlight<A> {
     this.timers = timers
   }
 
-  /** Asks; `ask` says what came of it once, and returns how to give up. */
+  /** Starts a request. `ask` reports the outcome once, and returns a function that cancels it. */
   start(ask: (done: (outcome: A) => void) => () => void): void {
-    const question: Question = { giveUp: () => {} }
-    this.underWay.add(question)
-    // It may come to nothing on the spot, before there is anything to give up.
-    question.giveUp = ask((outcome) => {
-      this.underWay.delete(question)
+    const request: PendingRequest = { giveUp: () => {} }
+    this.pending.add(request)
+    // The outcome may arrive before `ask` returns, when there is nothing to
+    // cancel yet.
+    request.giveUp = ask((outcome) => {
+      this.pending.delete(request)
       this.outcomes.push(outcome)
       this.onOutcome?.()
     })
   }
 
-  /** All outcomes since the last time, or those that come next; none if there were none until the given time. */
+  /** Returns the outcomes since the last call, or waits for the next ones; none if the given time comes first. */
   take(until: number | undefined): Effect.Effect<ReadonlyArray<A>> {
     return Effect.callback<ReadonlyArray<A>>((resume) => {
       if (this.outcomes.length > 0) return resume(Effect.succeed(this.takeAll()))
@@ -75,9 +76,9 @@ export class InFlight<A> {
     return outcomes
   }
 
-  /** Gives up whatever is under way. */
+  /** Cancels all requests in flight. */
   giveUp(): void {
-    for (const { giveUp } of this.underWay) giveUp()
-    this.underWay.clear()
+    for (const { giveUp } of this.pending) giveUp()
+    this.pending.clear()
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Keeps the private key of this node, and signs with it without giving it away.
+ * Keeps the private key of this node and signs with it, without exposing it.
  *
  * @since 0.1.0
  */
@@ -16,20 +16,20 @@ import { type CannotUnlock, IdentityExists, UnknownAddress } from "./DhtError.ts
 import * as Identity from "./Identity.ts"
 
 /**
- * The keys of this node: none at first, and one after `generate`, which makes
- * it once and returns its address. Public keys are 32 bytes, signatures 64.
+ * The node's keys: none until `generate` creates one and returns its address.
+ * Public keys are 32 bytes, signatures 64.
  *
  * @category services
  * @since 0.1.0
  */
 export class KeyStore extends Context.Service<KeyStore, {
-  /** The addresses of the keys that are held: one, or none before `generate`. */
+  /** The addresses of the held keys: one, or none before `generate`. */
   readonly addresses: Effect.Effect<ReadonlyArray<Address>>
-  /** The Ed25519 public key of an address, 32 bytes. */
+  /** Returns the Ed25519 public key of an address, 32 bytes. */
   readonly publicKey: (address: Address) => Effect.Effect<Uint8Array, UnknownAddress>
-  /** Signs bytes with the key of an address; the signature is 64 bytes. */
+  /** Signs bytes with the key of an address. The signature is 64 bytes. */
   readonly sign: (address: Address, bytes: Uint8Array) => Effect.Effect<Uint8Array, UnknownAddress>
-  /** Makes the identity, and keeps it; fails where there is one already. */
+  /** Generates and keeps the identity. Fails if one exists. */
   readonly generate: Effect.Effect<Address, IdentityExists | KeyValueStore.KeyValueStoreError>
 }>()("effect-dht/KeyStore") {}
 
@@ -63,7 +63,7 @@ const make = Effect.fnUntraced(function*(
 })
 
 /**
- * Forgets the key when the program ends.
+ * Keeps the key in memory only.
  *
  * @category layers
  * @since 0.1.0
@@ -74,10 +74,10 @@ export const layerMemory: Layer.Layer<KeyStore, never, Crypto | SecureRandom.Sec
 )
 
 /**
- * Keeps the key encrypted under a passphrase, see `Identity.seal`, as one entry
- * of a key-value store, named `key` (by default `identity.ed25519`). The entry
- * is read when the layer is built, which fails if it does not open; `generate`
- * writes it before it returns, and never over another one.
+ * Keeps the key in one entry of a key-value store, named `key` (by default
+ * `identity.ed25519`), encrypted with a passphrase as by `Identity.seal`. The
+ * entry is read when the layer is built, which fails if it cannot be decrypted.
+ * `generate` writes it before it returns, and never overwrites another.
  *
  * @category layers
  * @since 0.1.0
@@ -100,7 +100,8 @@ export const layerKeyValueStore = (options: {
       const held = blob === undefined ? undefined : yield* Identity.unseal(blob, options.passphrase)
       return yield* make(held, (identity) =>
         Effect.gen(function*() {
-          // Another program may have been first since the layer was built.
+          // Another program may have written the entry since the layer was
+          // built.
           if ((yield* store.getUint8Array(key)) !== undefined) return yield* new IdentityExists()
           yield* store.set(key, yield* Identity.seal(identity, options.passphrase))
         }).pipe(Effect.provideService(SecureRandom.SecureRandom, random)))

@@ -1,6 +1,7 @@
 /**
- * Notes to one recipient, left in the network until they are fetched or
- * expire. Nobody else can read them; everybody can see who wrote to whom.
+ * Encrypted messages to one recipient, kept in the network until they are
+ * fetched or expire. Only the recipient can read them. Sender and recipient are
+ * visible to everyone.
  *
  * @since 0.1.0
  */
@@ -26,34 +27,33 @@ import type { Publication } from "./Replication.ts"
 import { Watch } from "./Watch.ts"
 
 /**
- * A note can only be encrypted to a key, and the recipient's is unknown: no
- * record of its own was found (endpoint, profile or custom), and it has not
- * written to us.
+ * The recipient's key is unknown, so the message cannot be encrypted: no record
+ * of its own was found (endpoint, profile or custom), and it has not written to
+ * us.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonly recipient: Address.Address }> {
   override get message() {
-    return `The public key of ${Address.format(this.recipient)} is not known: it has published no record of its own, ` +
-      "or that has expired. It can be written to once it announces a profile or an endpoint"
+    return `The public key of ${Address.format(this.recipient)} is unknown: no record of its own was found. ` +
+      "It can receive mail once it publishes a profile or an endpoint"
   }
 }
 
 /**
- * A message that was left for us, decrypted.
+ * A received message, decrypted.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Letter extends Mailbox.Message {
-  /** What carried it: when it was written, and when it expires. */
+  /** The record that carried it, with its time and expiry. */
   readonly record: Record.SignedRecord
 }
 
 /**
- * The messages of a mailbox, oldest first, and how much of what the network
- * holds of it was read.
+ * The messages of a mailbox, oldest first, and how complete they are.
  *
  * @category models
  * @since 0.1.0
@@ -64,8 +64,8 @@ export interface Letters {
 }
 
 /**
- * A message as it arrives, and how much of what the network holds had been read
- * when the holders were last asked.
+ * A message as it arrives, and how complete the messages were when the holders
+ * were last asked.
  *
  * @category models
  * @since 0.1.0
@@ -75,7 +75,7 @@ export interface Arrival extends Letter {
 }
 
 /**
- * Writes to other addresses, and reads what was written to the node's own.
+ * Sends messages to other addresses, and reads those sent to the node's own.
  *
  * @example
  * ```ts
@@ -93,7 +93,7 @@ export interface Arrival extends Letter {
  *     Effect.catchTag("InvalidRecord", ({ excess }) => Effect.logError("It does not fit", excess))
  *   )
  *
- * // Each message once, as it arrives; its sender is proven.
+ * // Each message once, as it arrives. Its sender is authenticated.
  * const inbox = Mail.Mail.use((mail) =>
  *   Stream.runForEach(mail.messages, ({ body, sender }) => Effect.log(sender, new TextDecoder().decode(body)))
  * )
@@ -104,41 +104,42 @@ export interface Arrival extends Letter {
  */
 export class Mail extends Context.Service<Mail, {
   /**
-   * Encrypts a message of at most 389 bytes and leaves it at the recipient's
-   * node id. It is encrypted to the key that signs the recipient's records: its
-   * own, or one that it delegated to.
+   * Encrypts a message of at most 389 bytes and stores it at the recipient's
+   * node id. The key it is encrypted to is the one that signs the recipient's
+   * records: its own, or one that it delegated to.
    */
   readonly send: (message: {
     readonly recipient: Address.Address
-    /** One of `Mailbox.MessageType`, or any other of 8 bits. */
+    /** One of `Mailbox.MessageType`, or any other 8-bit number. */
     readonly type: number
     readonly body: Uint8Array
     /** Seconds; defaults to 3600, and no more than seven days count. */
     readonly ttl?: number | undefined
   }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
   /**
-   * All messages to us that the network holds and that open: every node that
-   * holds any is read until it has delivered what it lists.
+   * Returns all messages to us that the network holds and that can be
+   * decrypted. Each holder is read until it has delivered every record it
+   * lists.
    */
   readonly read: Effect.Effect<Letters>
-  /** Every message to us once: those that the network holds, then each as it arrives. */
+  /** Streams every message to us once: first those that the network holds, then each as it arrives. */
   readonly messages: Stream.Stream<Arrival>
 }>()("effect-dht/Mail") {}
 
-/** Letters that are remembered so that each is delivered once: many times what a mailbox holds. */
+/** Delivered messages that are remembered so that none is delivered twice: many times what a mailbox holds. */
 const rememberedLetters = 10_000
 
 /** Recipients whose keys are remembered. */
 const rememberedKeys = 1024
 
-/** What a record shows of the key that its address reads mail with. */
+/** The key to encrypt to for an address, as shown by one of its records. */
 type Shown = Pick<
   Record.SignedRecord,
   "publicKey" | "delegation" | "delegatedAt" | "seq" | "timestamp" | "expiresAt"
 >
 
-/** Whether the key acts for its address no longer, at `now` in Unix seconds. */
-const isOver = ({ delegation }: Shown, now: number): boolean =>
+/** Whether the key no longer acts for its address at `now`, in Unix seconds. */
+const isExpired = ({ delegation }: Shown, now: number): boolean =>
   delegation !== undefined &&
   Result.match(Delegation.decode(delegation), {
     onFailure: () => true,
@@ -163,7 +164,7 @@ const make = Effect.gen(function*() {
 
   const orNone = Effect.orElseSucceed((): ReadonlyArray<Record.SignedRecord> => [])
 
-  /** What records of the recipient's own there are. */
+  /** Looks up the recipient's own records. */
   const published = Effect.fnUntraced(function*(recipient: Address.Address) {
     const key = NodeId.fromAddress(recipient)
     const usual = yield* Effect.forEach(
@@ -172,7 +173,8 @@ const make = Effect.gen(function*() {
       { concurrency: "unbounded" }
     )
     if (usual.flat().length > 0) return usual.flat()
-    // Asked for last, as notes at the same key can crowd the others out of an answer with all types.
+    // All types come last: mail at the same key can crowd the recipient's own
+    // records out of such a response.
     const all = yield* orNone(query.aggregateRecords(key))
     return all.filter(({ type }) => Record.category(type) === "sovereign")
   })
@@ -180,9 +182,10 @@ const make = Effect.gen(function*() {
   const keyOf = Effect.fnUntraced(function*(recipient: Address.Address) {
     const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const entry = known.get(recipient)
-    if (entry?.newest !== undefined && isOver(entry.newest, now)) entry.newest = undefined
+    if (entry?.newest !== undefined && isExpired(entry.newest, now)) entry.newest = undefined
     const remembered = entry?.newest
-    // An operational key may have been replaced since, so for one the network is asked each time.
+    // An operational key may have been replaced, so the network is asked each
+    // time.
     if (remembered !== undefined && remembered.delegation === undefined && remembered.expiresAt >= now) {
       return remembered.publicKey
     }
@@ -209,11 +212,12 @@ const make = Effect.gen(function*() {
     })
   })
 
-  /** The letters among records of our mailbox, oldest first. */
+  /** The messages among the records of our mailbox, oldest first. */
   const open = (records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<Letter> => {
     const letters = records.flatMap((record): Array<Letter> => {
       const note = Mailbox.decode(record.payload)
-      // The record must be of who the note says it is from, and the note for whom we read: our key may read for another.
+      // The record must belong to the note's sender. The note must be for
+      // `agent`: our key may act for another address.
       if (Result.isFailure(note) || note.success.sender !== record.address) return []
       if (note.success.recipient !== identity.agent) return []
       const letter = Mailbox.open({ note: note.success, identity })
@@ -233,7 +237,7 @@ const make = Effect.gen(function*() {
     Stream.mapAccum(
       () => new RecencyMap<string, true>(rememberedLetters),
       (seen, { completeness, records }) => {
-        // What was delivered is not even decrypted again.
+        // A delivered message is not decrypted again.
         const fresh = records.filter(({ payload }) => seen.get(sha256Hex(payload)) === undefined)
         for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)
         return [seen, open(fresh).map((letter): Arrival => ({ ...letter, completeness }))]
@@ -245,7 +249,7 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * Mail from and to the node's own identity.
+ * Mail of the node's own identity.
  *
  * @category layers
  * @since 0.1.0

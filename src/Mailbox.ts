@@ -1,11 +1,11 @@
 /**
- * Notes left for someone who may be away: encrypted for one recipient, short
+ * Notes for an agent that may be offline: encrypted for one recipient, short
  * enough for one record.
  *
- * A note is sealed with a key pair made for it alone. The recipient's Ed25519
- * key is used as an X25519 key (RFC 7748) through the birational map between
- * the two curves; the shared secret goes through HKDF-SHA-256 (RFC 5869) and
- * becomes the key of AES-256-GCM.
+ * Each note is sealed with a fresh key pair. The recipient's Ed25519 key is
+ * used as an X25519 key (RFC 7748) through the birational map between the two
+ * curves. HKDF-SHA-256 (RFC 5869) turns the shared secret into the key of
+ * AES-256-GCM.
  *
  * @since 0.1.0
  */
@@ -22,9 +22,9 @@ import * as Cbor from "./internal/cbor.ts"
 import { tooLong } from "./internal/fields.ts"
 
 /**
- * A mailbox record's payload: who may read it, who wrote it, and the encrypted
- * message. `ephemeralPublicKey` is an X25519 key of 32 bytes, `nonce` 12 bytes,
- * and the last 16 bytes of `ciphertext` are its tag.
+ * The payload of a mailbox record: recipient, sender and encrypted message.
+ * `ephemeralPublicKey` is an X25519 key of 32 bytes, `nonce` 12 bytes, and the
+ * last 16 bytes of `ciphertext` are its tag.
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +38,7 @@ export interface Note {
 }
 
 /**
- * What a message is about. Programs may use other types, up to 255.
+ * Kinds of message. Programs may use other types, up to 255.
  *
  * @category constants
  * @since 0.1.0
@@ -46,7 +46,7 @@ export interface Note {
 export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as const
 
 /**
- * The longest payload in bytes.
+ * The longest payload, in bytes.
  *
  * @category constants
  * @since 0.1.0
@@ -54,7 +54,7 @@ export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as cons
 export const maxPayload = 512
 
 /**
- * The longest body of a message in bytes; one less where its type is above 23.
+ * The longest body of a message, in bytes; one byte less for a type above 23.
  *
  * @category constants
  * @since 0.1.0
@@ -62,15 +62,14 @@ export const maxPayload = 512
 export const maxBody = 389
 
 /**
- * Reads a payload, of which the note's bytes are views. It does not look into
- * the ciphertext, and that the sender is the record's address is for the caller
- * to check.
+ * Decodes a payload. The note's byte fields are views of it. The ciphertext is
+ * not examined; the caller must check that the sender is the record's address.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const decode = (payload: Uint8Array): Result.Result<Note, InvalidRecord> => {
-  if (payload.length > maxPayload) return invalid(`the note is ${payload.length} bytes, at most ${maxPayload} may be`)
+  if (payload.length > maxPayload) return invalid(`the note is ${payload.length} bytes, the limit is ${maxPayload}`)
   const reader = new Cbor.Reader(payload)
   const fields = readFields(reader)
   const recipient = Address.fromBytes(fields.get(1) ?? none)
@@ -80,10 +79,10 @@ export const decode = (payload: Uint8Array): Result.Result<Note, InvalidRecord> 
   const nonce = fields.get(5) ?? none
   const fault = reader.finish()
   if (fault !== undefined) return invalid(fault)
-  if (Result.isFailure(recipient)) return invalid("the recipient is no address")
-  if (Result.isFailure(sender)) return invalid("the sender is no address")
+  if (Result.isFailure(recipient)) return invalid("the recipient is not an address")
+  if (Result.isFailure(sender)) return invalid("the sender is not an address")
   if (ephemeralPublicKey.length !== 32) return invalid("the ephemeral key is not 32 bytes")
-  if (ciphertext === undefined) return invalid("there is no ciphertext")
+  if (ciphertext === undefined) return invalid("the ciphertext is missing")
   if (nonce.length !== 12) return invalid("the nonce is not 12 bytes")
   return Result.succeed({
     recipient: recipient.success,
@@ -95,7 +94,7 @@ export const decode = (payload: Uint8Array): Result.Result<Note, InvalidRecord> 
 }
 
 /**
- * Writes a payload.
+ * Encodes a payload.
  *
  * @category encoding
  * @since 0.1.0
@@ -117,11 +116,11 @@ export const encode = (note: Note): Uint8Array => {
 }
 
 /**
- * Encrypts a message and returns the payload that carries it. The randomness
- * is given: 32 bytes of `ephemeralSeed` and 12 of `nonce`, fresh for each note.
- * `recipientPublicKey` is the recipient's Ed25519 key (32 bytes); `type` is at
- * most 255. Fails if that key cannot be used, or the body does not fit;
- * randomness of another length throws a `RangeError`.
+ * Encrypts a message and returns the payload that carries it. The caller gives
+ * the randomness, fresh for each note: 32 bytes of `ephemeralSeed` and 12 of
+ * `nonce`. `recipientPublicKey` is the recipient's Ed25519 key (32 bytes);
+ * `type` is at most 255. Fails if the key cannot be used or the body does not
+ * fit. Throws a `RangeError` for randomness of another length.
  *
  * @example
  * ```ts run
@@ -135,7 +134,7 @@ export const encode = (note: Note): Uint8Array => {
  *   recipientPublicKey: ben.publicKey,
  *   type: Mailbox.MessageType.text,
  *   body: new TextEncoder().encode("See you at noon"),
- *   // Fresh ones each time, from a secure source: these are for show.
+ * // Use fresh bytes from a secure source each time: these are for show.
  *   ephemeralSeed: new Uint8Array(32).fill(3),
  *   nonce: new Uint8Array(12)
  * })
@@ -162,8 +161,8 @@ export const seal = (options: {
   if (nonce.length !== 12) throw new RangeError(`nonce is 12 bytes, got ${nonce.length}`)
   const ephemeralPublicKey = x25519.getPublicKey(ephemeralSeed)
   const secret = agree(ephemeralSeed, () => ed25519.utils.toMontgomery(options.recipientPublicKey))
-  if (secret === undefined) return invalid("the recipient's public key cannot be encrypted to")
-  if (!isType(options.type)) return invalid(`${options.type} is no message type: 0 to 255 are`)
+  if (secret === undefined) return invalid("the recipient's public key cannot be used for encryption")
+  if (!isType(options.type)) return invalid(`${options.type} is not a message type: use 0 to 255`)
   const limit = maxBody - (Cbor.uintSize(options.type) - 1)
   const size = options.body.length
   if (size > limit) return Result.fail(tooLong({ field: "body", size, limit, unit: "bytes" }))
@@ -172,8 +171,8 @@ export const seal = (options: {
 }
 
 /**
- * What a note says. `type` is one of {@link MessageType} or any other up to
- * 255.
+ * The content of a note. `type` is one of {@link MessageType} or any other
+ * number up to 255.
  *
  * @category models
  * @since 0.1.0
@@ -185,8 +184,8 @@ export interface Message {
 }
 
 /**
- * Decrypts a note with the recipient's private key. The addresses of both are
- * part of the encryption, so a note under another name does not open.
+ * Decrypts a note with the recipient's private key. Both addresses are
+ * authenticated, so a note under another name does not decrypt.
  *
  * @category encryption
  * @since 0.1.0
@@ -201,7 +200,7 @@ export const open = (options: {
   if (secret === undefined) return Result.fail(new CannotDecrypt({ reason: "the ephemeral key is unusable" }))
   const plaintext = orUndefined(() => gcm(keyOf(secret, sender, recipient), nonce).decrypt(ciphertext))
   if (plaintext === undefined) {
-    return Result.fail(new CannotDecrypt({ reason: "it is for someone else, or was changed on its way" }))
+    return Result.fail(new CannotDecrypt({ reason: "it is for another recipient, or was modified in transit" }))
   }
   const message = decodeMessage(plaintext)
   return typeof message === "string"
@@ -213,7 +212,7 @@ export const open = (options: {
 
 const none = new Uint8Array(0)
 
-/** The byte strings of keys 1 to 5. Later versions may add keys, which are stepped over. */
+/** Reads the byte strings of keys 1 to 5, and skips keys that later versions may add. */
 const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
   const fields = new Map<number, Uint8Array>()
   reader.fields((key) => {
@@ -226,7 +225,7 @@ const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
 
 const isType = (type: number): boolean => Number.isInteger(type) && type >= 0 && type <= 0xff
 
-/** What is encrypted: a map of type and body. */
+/** The plaintext: a map of type and body. */
 const encodeMessage = (type: number, body: Uint8Array): Uint8Array => {
   const writer = new Cbor.Writer()
   writer.map(2)
@@ -243,7 +242,7 @@ const decodeMessage = (plaintext: Uint8Array): { readonly type: number; readonly
   let body: Uint8Array | undefined
   reader.fields((key) => {
     if (key === 1) type = reader.uint(0xff)
-    // Null is how Go writes bytes that were never set.
+    // Go writes null for bytes that were never set.
     else if (key === 2) body = reader.null() ? none : reader.byteString()
     else return false
     return true
@@ -267,14 +266,15 @@ const keyOf = (secret: Uint8Array, sender: Address.Address, recipient: Address.A
 }
 
 /**
- * The secret of a private and a public X25519 key, unless the public key is
- * none, or so chosen that the secret would be the same for everybody.
+ * Returns the shared secret of a private and a public X25519 key; undefined if
+ * the public key is invalid, or of small order and so gives everyone the same
+ * secret.
  */
 const agree = (privateKey: Uint8Array, publicKey: () => Uint8Array): Uint8Array | undefined =>
   orUndefined(() => x25519.getSharedSecret(privateKey, publicKey()))
 
-// The libraries throw for bytes that are no key or were changed; here that is
-// a value.
+// The libraries throw for invalid keys and for modified ciphertext; here both
+// are values.
 const orUndefined = <A>(evaluate: () => A): A | undefined => {
   try {
     return evaluate()

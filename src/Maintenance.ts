@@ -1,9 +1,8 @@
 /**
- * What keeps a node's view of the network alive while nobody asks it anything:
- * a heartbeat that probes contacts nobody has confirmed or that fell silent,
- * fills up thin buckets, joins again when everybody is lost, and looks after
- * the addresses that it once joined through. All of it is bounded per beat, and
- * none of it delays an answer.
+ * Maintenance of the node's view of the network: a heartbeat that probes
+ * unverified and silent contacts, fills sparse buckets, rejoins after all
+ * contacts are lost, and revisits the addresses that the node once joined
+ * through. The work per beat is bounded and delays no response.
  *
  * @since 0.1.0
  */
@@ -31,25 +30,25 @@ import * as Rpc from "./Rpc.ts"
 /** Time between two beats. */
 const beatInterval = "15 seconds"
 
-/** An unverified contact that was not confirmed for so long is probed, and evicted if it is silent. */
+/** Age at which an unverified contact is probed, and evicted if it is silent. */
 const staleMillis = 10 * 60_000
 
-/** A contact that was silent for so long is probed while it still counts as fresh. */
+/** Silence after which a contact is probed, while it still counts as fresh. */
 const quietMillis = 25 * 60_000
 
-/** Where nobody was heard from in this time, the network may be lost. */
+/** Silence of all peers after which the network may be lost. */
 const lonelyMillis = 5 * 60_000
 
-/** A node that is alone looks for the others every five minutes at least. */
-const maxBeatsLeft = 19
+/** Longest pause between a lonely node's attempts to rejoin: five minutes. */
+const maxBeatsToSkip = 19
 
-/** Addresses at which nobody is known are tried every ten minutes. */
+/** Pause between visits to given addresses where no contact is known: ten minutes. */
 const beatsBetweenVisits = 40
 
-/** Where no refill was due for twenty minutes, a neighbour is asked where we are. */
+/** A neighbour is asked for our own id if no bucket was refilled for twenty minutes. */
 const maxBeatsWithoutRefill = 80
 
-/** What a refill is given. */
+/** Deadline of a refill. */
 const refillMillis = 15_000
 
 const make = Effect.gen(function*() {
@@ -66,25 +65,25 @@ const make = Effect.gen(function*() {
   const ping = { _tag: "Ping", address: identity.address } as const
   const requestOptions = (): Request.Options => ({ ...Rpc.probeOptions(health), maintenance: true })
 
-  /** Ends what is asked, by what forgets it. */
-  const asking = new Set<() => void>()
+  /** Probes in flight: each is cancelled by the function stored for it. */
+  const inFlight = new Set<() => void>()
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      for (const forget of asking) forget()
+      for (const cancel of inFlight) cancel()
     })
   )
 
-  /** Tells whether a contact answers. That it does is known to the table by then. */
+  /** Reports whether a contact answers. The table has noted a response by then. */
   const probe = (contact: Contact, done: (isAlive: boolean) => void): void => {
-    let forget: (() => void) | undefined = undefined
-    let isOver = false
-    forget = rpc.requestUnsafe(contact, ping, requestOptions(), (result) => {
-      isOver = true
-      if (forget !== undefined) asking.delete(forget)
+    let cancel: (() => void) | undefined = undefined
+    let isDone = false
+    cancel = rpc.requestUnsafe(contact, ping, requestOptions(), (result) => {
+      isDone = true
+      if (cancel !== undefined) inFlight.delete(cancel)
       done(Result.isSuccess(result))
     })
-    // What could not even be sent is over already.
-    if (!isOver) asking.add(forget)
+    // A request that could not be sent has ended already.
+    if (!isDone) inFlight.add(cancel)
   }
 
   const probePending = (contact: Contact): void =>
@@ -102,16 +101,16 @@ const make = Effect.gen(function*() {
       if (!isAlive) routing.core.remove(contact.id)
     })
 
-  /** Who was silent, while it is asked whether nobody else answers either. */
+  /** Silent contacts, pending a check of our own connectivity. */
   const suspects = new Set<NodeId.NodeId>()
 
-  /** While nobody else answers, the silence is not the contact's. */
-  const probeQuiet = (contact: Contact): void =>
+  /** While no other peer answers, the fault may be ours and not the contact's. */
+  const probeSilent = (contact: Contact): void =>
     probe(contact, (isAlive) => {
       const witness = routing.core.freshest()
       if (isAlive || witness === undefined || witness.id === contact.id) return
       suspects.add(contact.id)
-      // One witness speaks for all of them.
+      // One witness decides for all of them.
       if (suspects.size > 1) return
       probe(witness, (isAlive) => {
         if (isAlive) { for (const id of suspects) if (id !== witness.id) routing.core.remove(id) }
@@ -122,33 +121,33 @@ const make = Effect.gen(function*() {
   const isAlive = (contact: Contact) =>
     Effect.match(rpc.request(contact, ping, requestOptions()), { onFailure: () => false, onSuccess: () => true })
 
-  /** How often in a row nobody was found, and the beats to let pass before the next try. */
+  /** Consecutive attempts that found no peer, and beats to skip before the next. */
   let misses = 0
-  let beatsLeft = 0
+  let beatsToSkip = 0
 
   let beats = 0
   let beatsWithoutRefill = 0
 
-  /** Whether it is time to look for the others, as nobody was heard from for long. */
+  /** Whether to look for the network, because no peer was heard from for long. */
   const isLost = (now: number): boolean => {
     if (routing.core.hasVerified(now - lonelyMillis)) {
-      misses = beatsLeft = 0
+      misses = beatsToSkip = 0
       return false
     }
-    if (beatsLeft-- > 0) return false
-    beatsLeft = Math.min(2 ** misses++, maxBeatsLeft)
+    if (beatsToSkip-- > 0) return false
+    beatsToSkip = Math.min(2 ** misses++, maxBeatsToSkip)
     return true
   }
 
-  /** Finds back to the network when nobody we know is there any more. */
+  /** Rejoins the network when no contact is left. */
   const reconnect = Effect.gen(function*() {
     const witness = routing.core.freshest()
     if (witness === undefined || !(yield* isAlive(witness))) yield* bootstrap.rejoin
   }).pipe(Effect.withSpan("Maintenance.reconnect"))
 
   /**
-   * Asks a neighbour for our own id. Where another node runs under it as well,
-   * the answer may name that one, which is how the two get to know.
+   * Asks a neighbour for our own id. If another node runs under it, the
+   * response may name that node, which is how the two discover each other.
    */
   const lookAtOurselves = Effect.suspend(() => {
     const [neighbour] = routing.core.nearest(identity.nodeId, 1)
@@ -166,11 +165,11 @@ const make = Effect.gen(function*() {
     return routing.core.lookedUp(bucket, Option.getOrElse(closest, () => []), yield* Clock.currentTimeMillis)
   })
 
-  /** One after the other, because one may bring what the next would. */
+  /** Refills one bucket after another, because one may bring the contacts of the next. */
   const refillAll = Effect.fnUntraced(function*(buckets: ReadonlyArray<number>) {
     const covered = new Set<number>()
     const started = yield* Clock.currentTimeMillis
-    // The deepest comes last.
+    // The deepest bucket comes last.
     for (const bucket of buckets.toReversed()) {
       if ((yield* Clock.currentTimeMillis) - started >= refillMillis) return
       if (covered.has(bucket)) continue
@@ -187,7 +186,7 @@ const make = Effect.gen(function*() {
     for (const contact of work.staleToProbe) probeStale(contact)
     if (isPassive) return Effect.void
     const probesLeft = limits.staleProbes - work.staleToProbe.length
-    for (const contact of routing.core.quiet(now, now - quietMillis, probesLeft)) probeQuiet(contact)
+    for (const contact of routing.core.quiet(now, now - quietMillis, probesLeft)) probeSilent(contact)
     const due: Array<Effect.Effect<void>> = []
     if (work.bucketsToRefill.length > 0) {
       due.push(refillAll(work.bucketsToRefill))
@@ -203,7 +202,7 @@ const make = Effect.gen(function*() {
   yield* beat.pipe(
     Effect.catchCause((cause) => Effect.logWarning("A beat of maintenance failed", cause)),
     Effect.repeat(Schedule.fixed(beatInterval)),
-    // Nodes that started together must not all beat together.
+    // Nodes that started together should not all beat together.
     Effect.delay((5 + 10 * (yield* Random.next)) * 1000),
     Effect.annotateLogs({ module: "effect-dht/Maintenance", fiber: "Heartbeat" }),
     Effect.forkScoped

@@ -2,11 +2,11 @@
  * The messages of the protocol: signed CBOR, one per datagram.
  *
  * A datagram is read in steps, the cheap ones first, so that a receiver can
- * stop as soon as it knows enough: {@link frame} looks at the framing and the
- * header, {@link readBody} at the body, and only then is the signature worth
- * its price. {@link decode} does all three. What is wrong comes out as text on
- * the way and becomes an error object at the public edge only, because making
- * one costs as much as reading a message.
+ * stop early: {@link frame} reads the framing and the header, {@link readBody}
+ * the body, and only then the costly signature is checked. {@link decode} does
+ * all three. Internal steps report faults as text, and the public functions
+ * make errors of them, because an error object costs as much as reading a
+ * message.
  *
  * @since 0.1.0
  */
@@ -31,7 +31,7 @@ import type { SignedRecord } from "./Record.ts"
 export const maxDatagram = 1200
 
 /**
- * The largest body of an answer, in bytes.
+ * The largest body of a response, in bytes.
  *
  * @category constants
  * @since 0.1.0
@@ -39,7 +39,7 @@ export const maxDatagram = 1200
 export const maxAnswerBody = 1050
 
 /**
- * The numbers of the message types on the wire.
+ * The message type numbers on the wire.
  *
  * @category constants
  * @since 0.1.0
@@ -53,7 +53,7 @@ export const Type = MessageType.Type
 export type Type = MessageType.Type
 
 /**
- * 20 bytes as hex text: joins an answer to its question.
+ * 20 bytes as hex text: matches a response to its request.
  *
  * @category models
  * @since 0.1.0
@@ -61,9 +61,9 @@ export type Type = MessageType.Type
 export type TransactionId = string
 
 /**
- * A record in short: the first 6 bytes of its signature, as 12 hex digits. They
- * belong to a curve point that nobody but the signer can choose, so a stranger
- * cannot make a record with the digest of another's.
+ * A short name for a record: the first 6 bytes of its signature, as 12 hex
+ * digits. They belong to a curve point that only the signer can choose, so a
+ * stranger cannot make a record with the digest of another.
  *
  * @category models
  * @since 0.1.0
@@ -71,7 +71,7 @@ export type TransactionId = string
 export type RecordDigest = string
 
 /**
- * The digest of a record.
+ * Returns the digest of a record.
  *
  * @category accessors
  * @since 0.1.0
@@ -79,7 +79,7 @@ export type RecordDigest = string
 export const digest = ({ signature }: SignedRecord): RecordDigest => Hex.slice(signature, 0, MessageBody.digestLength)
 
 /**
- * Why a STORE was refused; 0 where no reason was given.
+ * Why a STORE was refused; 0 if no reason was given.
  *
  * @category models
  * @since 0.1.0
@@ -87,9 +87,9 @@ export const digest = ({ signature }: SignedRecord): RecordDigest => Hex.slice(s
 export type StoreReason = number
 
 /**
- * The reasons that have a meaning: the receiver's policy is against the record,
- * the record is invalid, or there is no room for it (to peers with the `paging`
- * feature; others hear of a policy).
+ * The defined reasons: the receiver's policy is against the record, the record
+ * is invalid, or there is no room for it (sent to peers with the `paging`
+ * feature; others are told of a policy).
  *
  * @category constants
  * @since 0.1.0
@@ -97,8 +97,9 @@ export type StoreReason = number
 export const storeReason = { policy: 1, invalid: 2, full: 3 } as const
 
 /**
- * What a message says. An absent list of nodes is `null` on the wire and here.
- * An observed or claimed address is 6 bytes (IPv4) or 18 (IPv6), port last.
+ * The content of a message. An absent list of nodes is `null` on the wire and
+ * here. An observed or claimed address is 6 bytes (IPv4) or 18 (IPv6), port
+ * last.
  *
  * @category models
  * @since 0.1.0
@@ -119,17 +120,17 @@ export type Body =
     readonly subscribe: boolean
     /** Digests of the only records wanted; for peers with the `paging` feature. */
     readonly wanted?: ReadonlyArray<RecordDigest> | undefined
-    /** Only this publisher's records are wanted; for peers with the `paging` feature. */
+    /** The only publisher whose records are wanted; for peers with the `paging` feature. */
     readonly publisher?: Address.Address | undefined
   }
   | {
     readonly _tag: "FindValueResponse"
     readonly nodes: ReadonlyArray<Contact> | null
-    /** The newest endpoint record, for readers of the first protocol version. */
+    /** The newest endpoint record, for v0.1 readers. */
     readonly record: SignedRecord | undefined
     readonly observed: Uint8Array | undefined
     readonly records: ReadonlyArray<SignedRecord> | undefined
-    /** Digests of the records held that had no room in the answer; to peers with the `paging` feature. */
+    /** Digests of held records that did not fit into the response; sent to peers with the `paging` feature. */
     readonly listed?: ReadonlyArray<RecordDigest> | undefined
   }
   | { readonly _tag: "Store"; readonly record: SignedRecord; readonly key: NodeId | undefined }
@@ -145,8 +146,8 @@ export type Body =
   | { readonly _tag: "PushAck"; readonly key: NodeId; readonly messageId: NodeId; readonly subscribe: boolean }
 
 /**
- * A message that was read, with its sender's 32-byte Ed25519 key and the
- * address derived from it.
+ * A decoded message, with its sender's 32-byte Ed25519 key and the address
+ * derived from it.
  *
  * @category models
  * @since 0.1.0
@@ -161,8 +162,8 @@ export interface Message {
 }
 
 /**
- * A datagram whose framing and header are sound and whose body and signature
- * nobody has looked at yet.
+ * A datagram with sound framing and header, whose body and signature are not
+ * checked yet.
  *
  * @category models
  * @since 0.1.0
@@ -171,7 +172,7 @@ export interface Frame {
   readonly bytes: Uint8Array
   readonly version: number
   readonly features: number
-  /** Any 8-bit number: whether we know it is for {@link readBody} to say. */
+  /** Any 8-bit number; {@link readBody} reports an unknown one. */
   readonly type: number
   readonly transactionId: TransactionId
   readonly publicKey: Uint8Array
@@ -183,7 +184,7 @@ export interface Frame {
 }
 
 /**
- * Whether a message of this type answers one of ours.
+ * Whether a message of this type is a response.
  *
  * @category guards
  * @since 0.1.0
@@ -197,7 +198,7 @@ export const isResponse = (type: number): boolean =>
 const transactionIdLength = 20
 
 /**
- * Reads the framing and the header, or says what is wrong with them.
+ * Reads the framing and the header. Returns a text if they are malformed.
  *
  * @category decoding
  * @since 0.1.0
@@ -261,7 +262,7 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
 }
 
 /**
- * Reads the body of a frame, or says what is wrong with it.
+ * Reads the body of a frame. Returns a text if it is malformed.
  *
  * @category decoding
  * @since 0.1.0
@@ -273,8 +274,8 @@ export const readBody = (frame: Frame): Body | string => {
 }
 
 /**
- * The bytes that the sender signed: the header and the body as received. The
- * next call overwrites them.
+ * Returns the bytes that the sender signed: the header and the body as
+ * received. The next call overwrites them.
  *
  * @category decoding
  * @since 0.1.0
@@ -291,8 +292,8 @@ export const signedBytes = (frame: Frame): Uint8Array => {
 const prefix = new TextEncoder().encode("a2al-msg\0")
 
 /**
- * Joins a frame and its body. PING and PONG repeat their sender's address, and
- * a difference is a lie: that is the only thing left to be wrong.
+ * Combines a frame and its body. Returns a text if the address in a PING or
+ * PONG is not the sender's, the last thing that can be wrong.
  *
  * @category decoding
  * @since 0.1.0
@@ -313,7 +314,7 @@ export const assemble = (frame: Frame, body: Body): Message | string => {
 }
 
 /**
- * Reads one datagram and checks its signature.
+ * Decodes one datagram and checks its signature.
  *
  * @category decoding
  * @since 0.1.0
@@ -339,7 +340,7 @@ const invalid = (reason: string) => Result.fail(new InvalidMessage({ reason }))
 // --- Writing -----------------------------------------------------------------
 
 /**
- * What a message needs besides its body.
+ * Parts of a message besides its body.
  *
  * @category models
  * @since 0.1.0
@@ -353,13 +354,13 @@ export interface Envelope {
   readonly features?: number | undefined
 }
 
-/** One for all messages: nothing else runs while one is written. */
+/** One for all messages: writing is synchronous, so no two messages are written at once. */
 const scratch = new Cbor.Writer(maxDatagram)
 
-/** And one for all that are checked. */
+/** The buffer for the signed bytes of messages that are checked. */
 const signed = new Cbor.Writer(maxDatagram)
 
-/** Datagrams are cut from a large buffer: one of their own costs more than all that is written into it. */
+/** Datagrams are views of a large buffer: allocating one for each costs more than writing it. */
 const slabSize = 1 << 16
 let slab = new Uint8Array(0)
 let slabUsed = 0
@@ -374,16 +375,16 @@ const allocate = (size: number): Uint8Array => {
 }
 
 /**
- * Signs and encodes a message. The length is not limited here: a transport
- * refuses what exceeds {@link maxDatagram}. The result is a view of a larger
- * buffer, of which no byte is written twice.
+ * Signs and encodes a message. Length is not limited here: a transport refuses
+ * what exceeds {@link maxDatagram}. The result is a view of a larger buffer
+ * whose bytes are never reused.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const encode = (body: Body, envelope: Envelope): Uint8Array => {
-  // Header and body are signed without the key that stands between them in the
-  // datagram, so they are written one after the other first.
+  // The signature covers header and body without the key between them, so they
+  // are written next to each other first.
   const writer = scratch
   writer.clear()
   writer.raw(prefix)
@@ -422,7 +423,7 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
 }
 
 /**
- * The canonical CBOR of a body.
+ * Returns the canonical CBOR of a body.
  *
  * @category encoding
  * @since 0.1.0

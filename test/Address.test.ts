@@ -93,7 +93,7 @@ describe("Address", () => {
       assert.match(reason(`0x${"Aa".repeat(20)}`), /EIP-55/)
       assert.match(reason(paralism.slice(0, -1)), /43 characters.* got 42/)
       assert.match(reason(paralism.replace(/.$/, (last) => last === "q" ? "p" : "q")), /Bech32 character or checksum/)
-      assert.match(reason(paralism.replace("bc", "BC")), /both upper and lower case/)
+      assert.match(reason(paralism.replace("bc", "BC")), /mixes upper and lower case/)
       assert.match(reason("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3"), /Base58Check character or checksum/)
       assert.match(reason("1".repeat(25)), /26 to 35 characters.* got 25/)
     })

@@ -415,7 +415,7 @@ describe("Dht", () => {
           "agent 5"
         ])
         const error = yield* Effect.flip(asker.discover("translate", { tags: ["fr"] }))
-        assert.strictEqual(error.message, "None of 5 offers under \"translate\" is one that was asked for")
+        assert.strictEqual(error.message, "None of 5 offers under \"translate\" matches the search")
         const nobody = yield* Effect.flip(asker.discover("cook", { tags: ["fr"] }))
         assert.strictEqual(nobody._tag, "NoMatchingRecords")
       }).pipe(onNetwork))
