@@ -3,8 +3,9 @@
  * found, needs to know.
  *
  * {@link layer} builds one from an identity, a transport and a source of
- * randomness; `DhtLive` of `effect-dht/node` brings those of Node. The services
- * it is made of ({@link Services}) come along, for whoever needs more.
+ * randomness; `DhtLive` of `effect-dht/node` provides those of Node. The
+ * services that it is made of ({@link Services}) are part of the layer, for
+ * programs that need more.
  *
  * @since 0.1.0
  */
@@ -55,35 +56,35 @@ import * as Watch from "./Watch.ts"
 import * as WatchedKeys from "./WatchedKeys.ts"
 
 /**
- * Who answered a ping.
+ * Response to a ping.
  *
  * @category models
  * @since 0.1.0
  */
 export interface PeerIdentity {
-  /** Its identity, at the address it answered from. */
+  /** The peer's identity, at the address that it answered from. */
   readonly contact: Contact
-  /** How the peer sees us; undefined if it does not see an IP. */
+  /** Our own address as the peer sees it; undefined if it does not see an IP. */
   readonly observed: SocketAddress.SocketAddress | undefined
-  /** Milliseconds. */
+  /** Round-trip time in milliseconds. */
   readonly rtt: number
 }
 
 /**
- * What one peer said to a FIND_VALUE. Its records are not verified.
+ * Response of one peer to a FIND_VALUE. Its records are not verified.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Found {
-  /** What it holds at the key, as much as fits into a datagram. */
+  /** Records that the peer holds at the key, as far as they fit into a datagram. */
   readonly records: ReadonlyArray<Record.SignedRecord>
   /** Nodes that are closer to the key. */
   readonly nodes: ReadonlyArray<Contact>
 }
 
 /**
- * A node in figures.
+ * Statistics of a node.
  *
  * @category models
  * @since 0.1.0
@@ -95,7 +96,7 @@ export interface Stats extends Rpc.Traffic {
   readonly verifiedContacts: number
   /** Nodes heard from directly. */
   readonly seen: SeenPeers.SeenCounts
-  /** How large the network seems to be, and on how much that rests (0 to 1). */
+  /** Estimated number of nodes in the network, and the confidence in it (0 to 1). */
   readonly network: Routing.NetworkSize
   /** Keys in the store. */
   readonly keys: number
@@ -104,29 +105,28 @@ export interface Stats extends Rpc.Traffic {
 /**
  * A running node.
  *
- * Everything here may be interrupted at any moment and leaves nothing behind.
+ * Every operation can be interrupted at any moment and leaves nothing behind.
  *
  * @category services
  * @since 0.1.0
  */
 export class Dht extends Context.Service<Dht, {
-  /** Of the node's own key; its node id is made of it. */
+  /** The address of the node's own key, from which its node id is derived. */
   readonly address: Address
   /** The node's place in the network: the SHA-256 of its address. */
   readonly nodeId: NodeId.NodeId
-  /** Whose records it publishes and whose mail it reads: `address`, or who delegated to its key. */
+  /** The address it publishes and reads mail for: `address`, or the master that delegated to its key. */
   readonly agent: Address
   /** Where the transport is bound. */
   readonly localAddress: SocketAddress.SocketAddress
 
   // --- Joining
   /**
-   * Joins through nodes of the network, given by name or IP, and those
-   * remembered from the last run: pings all at once, then looks up the own id,
-   * which makes the node known to its neighbours. Succeeds with those that
-   * answered about when the first did; with none for an empty list, as the first
-   * node of a network has nobody to ask. Fails when none of the given ones
-   * answers within some ten seconds.
+   * Joins through nodes given by name or IP, and those remembered from the last
+   * run: pings all at once, then looks up its own id, which makes the node
+   * known to its neighbours. Succeeds with the nodes that answered within a
+   * second of the first; for an empty list with none, as in the first node of a
+   * network. Fails if none of the given nodes answers within about ten seconds.
    *
    * @example
    * ```ts
@@ -151,7 +151,7 @@ export class Dht extends Context.Service<Dht, {
   readonly bootstrapContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Up to `max` addresses worth remembering for the next start, the healthiest first. */
   readonly bootstrapCandidates: (max: number) => Effect.Effect<ReadonlyArray<SocketAddress.SocketAddress>>
-  /** Trusts a contact as if it had been heard from just now. */
+  /** Adds a contact as if it had just been heard from. */
   readonly addContact: (contact: Contact) => Effect.Effect<void>
 
   // --- Asking the network
@@ -192,8 +192,8 @@ export class Dht extends Context.Service<Dht, {
     options?: Pick<Query.FindOptions, "quorum">
   ) => Effect.Effect<Query.Resolved, Query.NoEndpoint>
   /**
-   * All that an address says of itself: its newest record of each type at its
-   * own key (endpoint, profile, custom types), in the order of types.
+   * All that an address publishes about itself: its newest record of each type
+   * at its own key (endpoint, profile, custom types), in the order of types.
    *
    * @example
    * ```ts
@@ -209,9 +209,9 @@ export class Dht extends Context.Service<Dht, {
    */
   readonly resolveAll: Query.Query["Service"]["resolveAll"]
   /**
-   * Who published under a topic; of several topics, who published under each of
-   * them, with one offer per topic. The result says how complete it is. Fails
-   * where there are no offers, or none is what the filter asks for.
+   * The agents that published under a topic, and how complete the result is.
+   * For several topics, the agents that published under each of them, with one
+   * offer per topic. Fails if there are no offers, or none passes the filter.
    *
    * @example
    * ```ts
@@ -223,7 +223,7 @@ export class Dht extends Context.Service<Dht, {
    *   const { offers } = yield* dht.discover("translate", { protocols: ["a2a", "http"], tags: ["de"] })
    *   for (const { address, name } of offers) yield* Effect.log(`${name}: ${Address.format(address)}`)
    * }).pipe(
-   *   Effect.catchTag("NoMatchingRecords", () => Effect.log("Nobody translates")),
+   *   Effect.catchTag("NoMatchingRecords", () => Effect.log("No agent translates")),
    *   Effect.catchTag("NoMatchingOffers", ({ found }) => Effect.log(`None of ${found} translates into German`))
    * )
    * ```
@@ -233,11 +233,11 @@ export class Dht extends Context.Service<Dht, {
     filter?: Topic.Filter
   ) => Effect.Effect<Discovery.Discovered, InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers>
 
-  /** Who offers something under a topic, from now on. */
+  /** Streams the offers under a topic and their changes, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
 
   // --- Asking one peer
-  /** Asks a peer who it is, and how it sees us. */
+  /** Pings a peer, which reports its identity and our address as it sees it. */
   readonly ping: (peer: Request.Peer) => Effect.Effect<PeerIdentity, Request.RequestError>
   /** The nodes closest to the target that one peer knows. */
   readonly findNodeAt: (
@@ -250,7 +250,7 @@ export class Dht extends Context.Service<Dht, {
     key: NodeId.NodeId,
     type?: number
   ) => Effect.Effect<Found, Request.RequestError>
-  /** Succeeds with whether the peer says that it took the record. */
+  /** Succeeds with whether the peer reports that it stored the record. */
   readonly storeAt: (
     peer: Request.Peer,
     record: Record.SignedRecord,
@@ -289,7 +289,7 @@ export class Dht extends Context.Service<Dht, {
   readonly publishEndpoint: Publisher.Publisher["Service"]["publishEndpoint"]
   /** Signs and publishes what the agent offers under a topic, for an hour, or a `ttl` of at most two. */
   readonly publishTopic: Publisher.Publisher["Service"]["publishTopic"]
-  /** Signs and publishes who the agent is, for `ttl` seconds (an hour by default). */
+  /** Signs and publishes the agent's profile, for `ttl` seconds (an hour by default). */
   readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
   /**
    * Signs and publishes any payload under a type of its users' own, at the key
@@ -309,7 +309,7 @@ export class Dht extends Context.Service<Dht, {
    * ```
    */
   readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
-  /** Withdraws what was published: readers do not see it from the moment they hear of that. */
+  /** Withdraws a publication: readers that see the withdrawal no longer see the record. */
   readonly withdraw: Publisher.Publisher["Service"]["withdraw"]
   /**
    * Keeps an endpoint record alive until the scope closes: it is signed anew at
@@ -335,19 +335,19 @@ export class Dht extends Context.Service<Dht, {
   readonly announceTopic: Announce.Announce["Service"]["announceTopic"]
   /** The same for a profile. */
   readonly announceProfile: Announce.Announce["Service"]["announceProfile"]
-  /** Stops looking after the copies of what an address published. */
+  /** Stops maintaining the copies of the records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** Encrypted messages of at most 389 bytes, from and to the agent. */
   readonly mail: Mail.Mail["Service"]
 
   // --- While it runs
-  /** Makes the node look nothing up of its own accord, or lets it again; it answers either way. */
+  /** Stops, or resumes, lookups that the node starts of its own accord. It answers requests either way. */
   readonly setPassive: (passive: boolean) => Effect.Effect<void>
-  /** Says what our own public IP is; undefined leaves it to what others see. */
+  /** Declares our own public IP; undefined leaves it to the reports of peers. */
   readonly setPublicHost: (host: string | undefined) => Effect.Effect<void>
   /** Our public IP, if we were told or enough others agree on it. */
   readonly publicHost: Effect.Effect<string | undefined>
-  /** What answers say of our own address, as they arrive. */
+  /** Our own address as responses report it, as they arrive. */
   readonly observations: Stream.Stream<Rpc.Observation>
   /** The node in figures, as of now. */
   readonly stats: Effect.Effect<Stats>
@@ -356,7 +356,7 @@ export class Dht extends Context.Service<Dht, {
 /** Contacts heard from within this time count for the size of the network. */
 const estimateWindow = "30 minutes"
 
-/** Answers to others name our contacts: one that cannot be written must not get that far. */
+/** Our responses name contacts, so a port that cannot be encoded must not enter the table. */
 const assertPort = ({ port }: Contact): void => {
   if (!SocketAddress.isPort(port)) throw new RangeError(`${port} is not a port from 0 to 65535`)
 }
@@ -488,7 +488,7 @@ export type Services =
   | Watch.Watch
 
 /**
- * What a node needs of its host.
+ * Services that a node needs from its host.
  *
  * @category models
  * @since 0.1.0
@@ -496,7 +496,7 @@ export type Services =
 export type Requirements = NodeIdentity | Transport | Crypto | Verifier | SecureRandom.SecureRandom
 
 /**
- * What a program that embeds a node may choose; nothing has to be.
+ * Options of a node, all of them optional.
  *
  * @category models
  * @since 0.1.0
@@ -515,7 +515,7 @@ export interface Options
   readonly persistence?: Layer.Layer<Persistence.Persistence> | undefined
 }
 
-/** A store that knows which keys are near, and whose choices nobody can foresee. */
+/** A store that knows which keys are near, and whose evictions cannot be predicted. */
 const storeLayer = (options: Options) =>
   Layer.unwrap(Effect.gen(function*() {
     const { isNearUnsafe } = yield* Routing.Routing
@@ -524,8 +524,8 @@ const storeLayer = (options: Options) =>
   }))
 
 /**
- * A node that answers, and asks, until the layer's scope closes. `DhtLive` of
- * `effect-dht/node` is this with UDP, a key and the signatures of Node.
+ * A node that runs until the layer's scope closes. `DhtLive` of
+ * `effect-dht/node` is the same with Node's UDP, key storage and signatures.
  *
  * @example
  * ```ts run
@@ -576,7 +576,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(Query.layer),
     Layer.provideMerge(Rpc.layer),
     Layer.provide(Responder.layer),
-    // From before the first datagram until after the last.
+    // Logs from before the first datagram until after the last.
     Layer.provideMerge(Layer.provideMerge(NodeLog.layer, NodeEvents.layer)),
     Layer.provideMerge(state),
     Layer.provideMerge(options.persistence ?? Persistence.layerNone)

@@ -1,10 +1,10 @@
 /**
- * Names of hosts, and the IP addresses behind them.
+ * Host names and the IP addresses behind them.
  *
- * The library knows IP addresses and no names until a platform says how names
- * are looked up: `DnsResolver` of `effect-dht/node` asks the system, and
- * `DhtLive` brings it along. A host with several addresses is tried at all of
- * them in the manner of Happy Eyeballs (RFC 8305): see {@link race}.
+ * Without a platform the library knows IP addresses and no names. `DnsResolver`
+ * of `effect-dht/node` asks the system's resolver, and `DhtLive` includes it. A
+ * host with several addresses is tried at all of them in the manner of Happy
+ * Eyeballs (RFC 8305): see {@link race}.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import * as Layer from "effect/Layer"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * A name or an IP address, and a port. With port 0 it is a peer of a network
- * without IPs, whose name is its address.
+ * A name or an IP address, and a port. Port 0 means a peer on a network without
+ * IPs, whose name is its address.
  *
  * @category models
  * @since 0.1.0
@@ -29,7 +29,7 @@ export interface Host {
 }
 
 /**
- * The name has no address that can be used.
+ * The name has no usable address.
  *
  * @category errors
  * @since 0.1.0
@@ -44,13 +44,13 @@ export class CannotResolve extends Data.TaggedError("CannotResolve")<{
 }
 
 /**
- * Looks names up. By default no name is known.
+ * Resolves names. By default no name is known.
  *
  * @category services
  * @since 0.1.0
  */
 export const NameResolver: Context.Reference<{
-  /** The IP addresses of a name, the preferred first, in any text that `SocketAddress` reads. */
+  /** Returns the IP addresses of a name, the preferred first, in any text that `SocketAddress` reads. */
   readonly lookup: (name: string) => Effect.Effect<ReadonlyArray<string>, CannotResolve>
 }> = Context.Reference("effect-dht/NameResolver", { defaultValue: () => ofTable({}) })
 
@@ -62,7 +62,7 @@ const ofTable = (table: Readonly<Record<string, ReadonlyArray<string>>>) => ({
 })
 
 /**
- * Exactly the names of a table, for tests and simulations.
+ * Resolves exactly the names of a table, for tests and simulations.
  *
  * @category layers
  * @since 0.1.0
@@ -71,20 +71,20 @@ export const layerTable = (table: Readonly<Record<string, ReadonlyArray<string>>
   Layer.succeed(NameResolver, ofTable(table))
 
 /**
- * Addresses of one name that are used, at most.
+ * Maximum number of addresses used for one name.
  *
  * @category constants
  * @since 0.1.0
  */
 export const maxAddresses = 8
 
-/** A lookup that takes longer has failed. */
+/** A name lookup that takes longer fails. */
 const timeout = "10 seconds"
 
 /**
- * The addresses of a host, in the order in which to try them: the families
- * alternate, and the first is the one that the resolver prefers. At most `max`;
- * an IP address has one, itself.
+ * Returns the addresses of a host in the order in which to try them: the
+ * families alternate, beginning with the address that the resolver prefers.
+ * There are at most `max`. An IP address stands for itself.
  *
  * @category resolution
  * @since 0.1.0
@@ -115,7 +115,10 @@ export const addressesOf = Effect.fnUntraced(function*(
 const told = (what: string, facts: Readonly<Record<string, string>>) =>
   Effect.annotateLogs(Effect.logDebug(what), facts)
 
-/** Alternates IPv4 and IPv6, each in its order, beginning with the family of the first (RFC 8305, 4). */
+/**
+ * Alternates IPv4 and IPv6, keeping the order within each family and beginning
+ * with the family of the first (RFC 8305, 4).
+ */
 const interleave = (addresses: Iterable<SocketAddress.SocketAddress>): Array<SocketAddress.SocketAddress> => {
   const families: [Array<SocketAddress.SocketAddress>, Array<SocketAddress.SocketAddress>] = [[], []]
   let first: boolean | undefined
@@ -128,14 +131,13 @@ const interleave = (addresses: Iterable<SocketAddress.SocketAddress>): Array<Soc
   return Array.from({ length: longest }, (_, i) => families.flatMap((family) => family.slice(i, i + 1))).flat()
 }
 
-/** Between the beginnings of two attempts (RFC 8305, 5: the Connection Attempt Delay). */
+/** Milliseconds between the starts of two attempts (RFC 8305, 5: the Connection Attempt Delay). */
 const staggerMillis = 250
 
 /**
- * Tries one after the other, without waiting for the outcome: the next begins
- * 250 ms after the one before, or as soon as that has failed. The first that
- * succeeds wins and the others are interrupted. Fails with the errors of all,
- * in their order.
+ * Runs attempts with staggered starts: the next one starts 250 ms after the
+ * previous one, or as soon as that fails. The first to succeed wins and the
+ * others are interrupted. Fails with all errors, in the order of the attempts.
  *
  * @category resolution
  * @since 0.1.0

@@ -1,10 +1,10 @@
 /**
- * What goes on in a node, for those who watch it: events as they happen, the
- * queries that ended last, and how long requests and queries took.
+ * Activity of a node, for observers: events as they happen, the most recent
+ * queries, and how long requests and queries took.
  *
- * Nobody has to watch. Without a listener no event is made, and no query is
- * kept before somebody asks for that; only the counting of requests goes on,
- * which takes a few additions each.
+ * Observing is optional. Without a listener no event is created, and queries
+ * are kept only on request. Requests are always counted, which costs a few
+ * additions each.
  *
  * @since 0.1.0
  */
@@ -25,31 +25,31 @@ import type { SocketAddress } from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
 
 /**
- * One request of a query, as far as it got.
+ * One request of a query and its current state.
  *
  * @category models
  * @since 0.1.0
  */
 export interface QueryStep {
   readonly contact: Contact
-  /** Who told of the contact; undefined for one of our own. */
+  /** The node that reported the contact; undefined for one of our own. */
   readonly learnedFrom: NodeId | undefined
-  /** 0 for a contact of our own, one more than its referrer's for a learned one. */
+  /** 0 for a contact of our own; for a learned one, one more than its referrer's. */
   readonly depth: number
   /** Leading bits that the contact's id shares with the target. */
   readonly commonPrefixLength: number
-  /** From the start of the query, in milliseconds. */
+  /** Milliseconds from the start of the query. */
   readonly askedAfterMillis: number
-  /** Undefined while it waits for its answer. */
+  /** Undefined while the request is in flight. */
   readonly tookMillis: number | undefined
   readonly outcome: "Answered" | "Failed" | "Unanswered"
   readonly holdsRecord: boolean
-  /** Nodes closer to the target than itself that the contact told of. */
+  /** Number of nodes closer to the target than itself that the contact reported. */
   readonly closerNodes: number
 }
 
 /**
- * What a query looks for: nodes, or records of a type (0 for any).
+ * Target of a query: nodes, or records of a type (0 for any).
  *
  * @category models
  * @since 0.1.0
@@ -57,13 +57,13 @@ export interface QueryStep {
 export interface QueryGoal {
   readonly kind: "FindNode" | "FindValue"
   readonly target: NodeId
-  /** Undefined where nodes are looked for. */
+  /** Undefined for a query for nodes. */
   readonly type: number | undefined
 }
 
 /**
- * How a query ended. `Done`: it looked for nodes. `GivenUp`: whoever asked did
- * not wait for the end.
+ * How a query ended. `Done`: a lookup of nodes has finished. `GivenUp`: the
+ * caller did not wait for the end.
  *
  * @category models
  * @since 0.1.0
@@ -77,23 +77,23 @@ export type QueryOutcome = "Done" | "Found" | "NotFound" | "GivenUp"
  * @since 0.1.0
  */
 export interface QueryTrace extends QueryGoal {
-  /** Counts the queries of this node. */
+  /** Number of this query, counted from the start of the node. */
   readonly query: number
   /** Unix milliseconds. */
   readonly startedAt: number
   readonly durationMillis: number
   readonly outcome: QueryOutcome
-  /** How many valid records it found, the node's own included. */
+  /** Number of valid records found, including the node's own. */
   readonly records: number
-  /** The closest live nodes, nearest first; none where it was given up. */
+  /** The closest live nodes, nearest first; empty if the query was given up. */
   readonly closest: ReadonlyArray<Contact>
-  /** Whom it asked, in the order of asking. */
+  /** The contacts it sent requests to, in order. */
   readonly steps: ReadonlyArray<QueryStep>
 }
 
 /**
- * What happens to one query. A step is told when its request is sent, and
- * again when it ended.
+ * Progress of one query. A step is reported when its request is sent, and again
+ * when the request ends.
  *
  * @category models
  * @since 0.1.0
@@ -104,9 +104,10 @@ export type QueryEvent =
   | { readonly _tag: "QueryEnded"; readonly at: number; readonly trace: QueryTrace }
 
 /**
- * What became of a request to take a copy of a record, or to show it: `Stored`
- * and `Kept` confirm a copy, `Lost` means that the node holds it no more,
- * `Superseded` that it holds a newer record instead, `Full` that it has no room.
+ * Outcome of a request to store or to show a copy of a record: `Stored` and
+ * `Kept` confirm a copy, `Lost` means that the node no longer holds it,
+ * `Superseded` that it holds a newer record instead, `Full` that it has no
+ * room.
  *
  * @category models
  * @since 0.1.0
@@ -114,22 +115,22 @@ export type QueryEvent =
 export type ReplicaOutcome = "Stored" | "Refused" | "Unwanted" | "Full" | "Kept" | "Lost" | "Superseded" | "Failed"
 
 /**
- * Something that happened; `at` is in Unix milliseconds.
+ * Something that happened. `at` is in Unix milliseconds.
  *
- * - `PeerAdded`, `PeerRemoved`: a contact came into the routing table or left it.
- * - `RecordStored`, `RecordRemoved`: a record came into the store, or left it
- *   because it expired or had to make room. One that was replaced by a newer
- *   one of its slot does not count as removed.
+ * - `PeerAdded`, `PeerRemoved`: a contact entered or left the routing table.
+ * - `RecordStored`, `RecordRemoved`: a record entered the store, or left it
+ *   because it expired or was evicted. A record that a newer one of its slot
+ *   replaced does not count as removed.
  * - `PublicationStarted`, `PublicationRenewed`, `PublicationEnded`: the node
- *   began to look after the copies of a record of its own, or of a newer one
- *   in its place, or ceased to.
- * - `KeySurrounded`: nodes surround the key of such a record so closely that it
- *   is no chance; it is copied to the whole region around the key.
- * - `ReplicaReported`: what a node said, or failed to say, about such a copy.
- * - `AnnouncementStarted`, `AnnouncementEnded`: the node began to keep a record
- *   alive by itself, or ceased to.
+ *   began to maintain the copies of a record of its own, or of a newer one in
+ *   its place, or ceased to.
+ * - `KeySurrounded`: nodes surround the key of such a record more closely than
+ *   chance allows; it is copied to the whole region around the key.
+ * - `ReplicaReported`: outcome of a request to a node about such a copy.
+ * - `AnnouncementStarted`, `AnnouncementEnded`: the node began or ceased to
+ *   renew a record by itself.
  * - `IdentityConflict`: another node proved that it runs under this node's
- *   identity at the address. Told once in ten minutes for each address.
+ *   identity at the address. Reported once in ten minutes for each address.
  *
  * @category models
  * @since 0.1.0
@@ -140,7 +141,7 @@ export type Event =
     readonly _tag: "PeerAdded" | "PeerRemoved"
     readonly at: number
     readonly contact: Contact
-    /** How many leading bits its id shares with ours. */
+    /** Number of leading bits that its id shares with ours. */
     readonly bucket: number
   }
   | {
@@ -168,7 +169,7 @@ export type Event =
   | { readonly _tag: "IdentityConflict"; readonly at: number; readonly address: SocketAddress }
 
 /**
- * How many queries are kept once somebody wants them kept.
+ * Maximum number of queries kept.
  *
  * @category constants
  * @since 0.1.0
@@ -176,7 +177,8 @@ export type Event =
 export const keptQueries = 64
 
 /**
- * How many events wait for one reader of the stream; then the oldest go.
+ * Maximum number of events buffered for one reader of the stream; the oldest
+ * are dropped.
  *
  * @category constants
  * @since 0.1.0
@@ -184,22 +186,22 @@ export const keptQueries = 64
 export const waitingEvents = 256
 
 /**
- * Tells what happens in the node.
+ * Reports what happens in the node.
  *
  * @category services
  * @since 0.1.0
  */
 export class NodeEvents extends Context.Service<NodeEvents, {
-  /** What happens from now on. Who is slow misses the oldest. */
+  /** Streams the events from now on. A slow reader misses the oldest. */
   readonly events: Stream.Stream<Event>
-  /** The same for a function, which is called at once and must not throw, until the scope closes. */
+  /** Calls a function with each event, synchronously, until the scope closes. It must not throw. */
   readonly listen: (listener: (event: Event) => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Keeps the queries that end from now on, the last 64 of them. */
+  /** Keeps the queries that end from now on: the latest 64. */
   readonly keepQueries: Effect.Effect<void>
-  /** The kept queries, the last one first. */
+  /** The kept queries, the latest first. */
   readonly queries: Effect.Effect<ReadonlyArray<QueryTrace>>
   /**
-   * The state itself, for code that runs once per packet.
+   * The synchronous state, for code that runs once per packet.
    *
    * @internal
    */
@@ -214,7 +216,7 @@ const make = Effect.gen(function*() {
   const core = new Core.NodeEvents({
     keptQueries,
     now: () => clock.currentTimeMillisUnsafe(),
-    // The tables tell of their changes only while somebody wants to know.
+    // The tables report their changes only while there is a listener.
     watched: (isWatched) => {
       routing.core.watcher = isWatched
         ? {
@@ -260,7 +262,7 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * The events of the node whose tables these are.
+ * Events of the node with these tables.
  *
  * @category layers
  * @since 0.1.0

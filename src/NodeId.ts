@@ -1,9 +1,8 @@
 /**
- * The 256-bit keys of the DHT: where a node stands in the ring, and where a
- * record lives.
+ * The 256-bit keys of the DHT: positions of nodes and of records.
  *
- * A `NodeId` is 64 lower-case hex digits: it prints as itself, compares with
- * `===` and is a `Map` key. Closeness is the XOR metric of Kademlia
+ * A `NodeId` is 64 lower-case hex digits, so it prints as itself, compares with
+ * `===` and works as a `Map` key. Distance is the XOR metric of Kademlia
  * (Maymounkov and Mazières, 2002).
  *
  * @since 0.1.0
@@ -18,7 +17,7 @@ import { sha256Hex } from "./internal/sha256.ts"
 import * as Text from "./internal/text.ts"
 
 /**
- * 64 lower-case hex digits, 32 bytes.
+ * 64 lower-case hex digits (32 bytes).
  *
  * @category models
  * @since 0.1.0
@@ -34,7 +33,7 @@ export type NodeId = string & Brand.Brand<"effect-dht/NodeId">
 export const length = 32
 
 /**
- * The same in bits: as many as two equal keys share.
+ * Length in bits, which is the common prefix length of equal keys.
  *
  * @category constants
  * @since 0.1.0
@@ -42,7 +41,7 @@ export const length = 32
 export const bits = 256
 
 /**
- * The all-zero key. A STORE to it means "the key of the record's own address".
+ * The all-zero key. In a STORE it means "the key of the record's own address".
  *
  * @category constants
  * @since 0.1.0
@@ -50,7 +49,7 @@ export const bits = 256
 export const zero = "0".repeat(64) as NodeId
 
 /**
- * Names 32 trusted bytes: the caller has checked the length.
+ * Converts 32 trusted bytes: the caller has checked the length.
  *
  * @category constructors
  * @since 0.1.0
@@ -58,7 +57,7 @@ export const zero = "0".repeat(64) as NodeId
 export const fromBytesUnsafe = (bytes: Uint8Array): NodeId => Hex.encode(bytes) as NodeId
 
 /**
- * Reads 64 hex digits in either case; white space around them is ignored.
+ * Reads 64 hex digits in either case, ignoring surrounding white space.
  *
  * @category constructors
  * @since 0.1.0
@@ -71,7 +70,7 @@ export const fromString = (text: string): Result.Result<NodeId, InvalidNodeId> =
 }
 
 /**
- * The key of an address: SHA-256 of its 21 bytes.
+ * Returns the key of an address: SHA-256 of its 21 bytes.
  *
  * @category constructors
  * @since 0.1.0
@@ -79,21 +78,21 @@ export const fromString = (text: string): Result.Result<NodeId, InvalidNodeId> =
 export const fromAddress: (address: Address) => NodeId = memo((address) => sha256Hex(Hex.decode(address)) as NodeId)
 
 /**
- * The key of a topic: SHA-256 of `topic:` and the topic's text in Unicode's
- * composed form (NFC) as UTF-8. A string with a lone surrogate is no text and
- * throws a `RangeError`; `Topic.parse` says so with a typed error.
+ * Returns the key of a topic: SHA-256 of `topic:` and the topic's text in
+ * Unicode's composed form (NFC) as UTF-8. Throws a `RangeError` for a string
+ * with a lone surrogate; `Topic.parse` fails with a typed error instead.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromTopic = (topic: string): NodeId => {
-  // UTF-8 would write the same character for every lone surrogate.
+  // UTF-8 would encode every lone surrogate as the same character.
   if (!topic.isWellFormed()) throw new RangeError(`${JSON.stringify(topic)} has a lone surrogate`)
   return sha256Hex(new TextEncoder().encode(`topic:${Text.normal(topic)}`)) as NodeId
 }
 
 /**
- * The 32 bytes of a key.
+ * Returns the 32 bytes of a key.
  *
  * @category conversions
  * @since 0.1.0
@@ -101,7 +100,7 @@ export const fromTopic = (topic: string): NodeId => {
 export const toBytes = (id: NodeId): Uint8Array => Hex.decode(id)
 
 /**
- * The XOR distance of two keys, as a key.
+ * Returns the XOR distance of two keys, as a key.
  *
  * @category metric
  * @since 0.1.0
@@ -114,8 +113,8 @@ export const distance = (a: NodeId, b: NodeId): NodeId => {
 }
 
 /**
- * The first 32 bits of a key as a number: what nearly always decides which of
- * two is closer to a third.
+ * Returns the first 32 bits of a key as a number: they nearly always decide
+ * which of two keys is closer to a third.
  *
  * @category metric
  * @since 0.1.0
@@ -123,14 +122,14 @@ export const distance = (a: NodeId, b: NodeId): NodeId => {
 export const prefix = (id: NodeId): number => Number.parseInt(id.slice(0, 8), 16)
 
 /**
- * Orders two keys by their distance to `target`: negative when `a` is closer.
+ * Orders two keys by their distance to `target`: negative if `a` is closer.
  *
  * @category metric
  * @since 0.1.0
  */
 export const compareDistance = (target: NodeId, a: NodeId, b: NodeId): number => {
-  // The first digit in which they differ decides, and is nearly always among
-  // the first few.
+  // The first differing digit decides, and is nearly always one of the first
+  // few.
   for (let i = 0; i < 64; i++) {
     const x = a.charCodeAt(i)
     const y = b.charCodeAt(i)
@@ -143,7 +142,7 @@ export const compareDistance = (target: NodeId, a: NodeId, b: NodeId): number =>
 }
 
 /**
- * The key on the other side of a bit, 0 being the first.
+ * Returns the key with one bit flipped, 0 being the first.
  *
  * @category metric
  * @since 0.1.0
@@ -155,7 +154,7 @@ export const flip = (id: NodeId, bit: number): NodeId => {
 }
 
 /**
- * How many leading bits two keys share: 0 to 256.
+ * Returns the number of leading bits that two keys share: 0 to 256.
  *
  * @category metric
  * @since 0.1.0
@@ -169,7 +168,8 @@ export const commonPrefixLength = (a: NodeId, b: NodeId): number => {
 }
 
 /**
- * The routing bucket of `other` as `self` sees it, 0 to 255; −1 for itself.
+ * Returns the routing bucket of `other` as seen by `self`, 0 to 255; −1 for
+ * `self`.
  *
  * @category metric
  * @since 0.1.0
@@ -180,8 +180,8 @@ export const bucketIndex = (self: NodeId, other: NodeId): number => {
 }
 
 /**
- * A key in the given bucket of `self` (0 to 255): it shares so many leading
- * bits, differs in the next, and the rest is taken from 32 random bytes.
+ * Returns a key in the given bucket of `self` (0 to 255): it shares that many
+ * leading bits, differs in the next, and takes the rest from 32 random bytes.
  *
  * @category constructors
  * @since 0.1.0

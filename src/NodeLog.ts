@@ -1,9 +1,9 @@
 /**
- * What a node does, in the log: at the level `Debug` what an operator follows
- * (where it is bound, who was asked to join and answered, lookups, records and
- * copies, and what was refused and why), at `Trace` every request as well.
+ * Logs the node's activity: at `Debug` what an operator follows (the bound
+ * address, joining, lookups, records and copies, refusals with their reasons),
+ * at `Trace` every request as well.
  *
- * Where neither level is logged, nothing is listened to and nothing is made.
+ * If neither level is logged, nothing is listened to.
  *
  * @since 0.1.0
  */
@@ -23,7 +23,7 @@ import type { Peer } from "./Request.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { Transport } from "./Transport.ts"
 
-/** A line: its level, what happened, and the facts. */
+/** A log line: level, message and fields. */
 type Line = readonly [level: "Debug" | "Trace", what: string, facts: Readonly<Record<string, unknown>>]
 
 const factsOfPeer = (peer: Peer) => ({ peer: SocketAddress.format(peer), ...(peer.id && { id: peer.id }) })
@@ -37,7 +37,7 @@ const factsOfRecord = (key: NodeId | undefined, { address, seq, type }: SignedRe
   seq
 })
 
-/** `AnnouncementStarted` as `Announcement started`. */
+/** Turns `AnnouncementStarted` into `Announcement started`. */
 const words = (tag: string): string => tag.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 
 const ofEvent = (event: Event): Line => {
@@ -122,12 +122,12 @@ const ofDetail = (detail: Detail): Line => {
   }
 }
 
-/** An address of which nobody knows who is there was given by the user: to join, or to be asked. */
+/** An address without a known node id was given by the user, to join through or to send a request to. */
 const levelOf = ({ id }: Peer): Line[0] => id === undefined ? "Debug" : "Trace"
 
 /**
- * Logs what happens in the node until the layer's scope closes, where the
- * minimum log level is `Debug` or lower when it is built.
+ * Logs the node's activity until the layer's scope closes, if the minimum log
+ * level is `Debug` or lower when the layer is built.
  *
  * @category layers
  * @since 0.1.0
@@ -148,7 +148,7 @@ export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transp
     }))
     yield* Effect.addFinalizer(() => Effect.logDebug("Node stopped"))
 
-    // Events come from outside of any fiber.
+    // Events are emitted outside of any fiber.
     const run = yield* FiberSet.makeRuntime<never>()
     const log = ([level, what, facts]: Line): void => {
       if (level === "Trace" && !withTrace) return

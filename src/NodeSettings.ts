@@ -1,5 +1,5 @@
 /**
- * What part a node takes in the network, and what of it an application may
+ * The node's role in the network, and the parts of it that an application may
  * change while the node runs.
  *
  * @since 0.1.0
@@ -13,31 +13,31 @@ import * as Ref from "effect/Ref"
  * @since 0.1.0
  */
 export interface Options {
-  /** A passive node answers, but looks nothing up unless it is asked to. Defaults to whether it is a client. */
+  /** A passive node answers, but starts no lookup of its own accord. Defaults to the value of `client`. */
   readonly passive?: boolean | undefined
   /**
-   * A client is there for a few requests of its own. It tells its peers so, which
-   * answer it and keep it out of their routing tables, and takes no records to
-   * hold. Defaults to false.
+   * A client makes a few requests of its own and leaves. It tells its peers so:
+   * they answer it, keep it out of their routing tables, and give it no records
+   * to hold. Defaults to false.
    */
   readonly client?: boolean | undefined
 }
 
 /**
- * How the node is to behave.
+ * The settings of the node.
  *
  * @category services
  * @since 0.1.0
  */
 export class NodeSettings extends Context.Service<NodeSettings, {
-  /** Whether it looks nothing up of its own accord. */
+  /** Whether the node starts no lookup of its own accord. */
   readonly passive: Ref.Ref<boolean>
-  /** Whether it will be gone soon, and says so. */
+  /** Whether the node announces that it leaves soon. */
   readonly client: boolean
 }>()("effect-dht/NodeSettings") {}
 
 /**
- * The given settings, or their defaults.
+ * Settings with the given values, or their defaults.
  *
  * @category layers
  * @since 0.1.0

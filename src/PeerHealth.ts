@@ -1,6 +1,6 @@
 /**
- * How the peers we ask behave: whether they answer, how long they take, and
- * when one that was silent deserves another try. Round-trip times are smoothed
+ * Health of the peers that we send requests to: whether they answer, how long
+ * they take, and when to try a silent one again. Round-trip times are smoothed
  * as in RFC 6298.
  *
  * @since 0.1.0
@@ -15,7 +15,7 @@ import * as Core from "./internal/peerHealth.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /**
- * `good`: answered the last time. `bad`: was silent twice in a row or more.
+ * `good`: answered the last request. `bad`: was silent at least twice in a row.
  * `unknown`: anything else.
  *
  * @category models
@@ -24,31 +24,34 @@ import type { NodeId } from "./NodeId.ts"
 export type Health = "good" | "unknown" | "bad"
 
 /**
- * How much is remembered.
+ * Bounds of the memory.
  *
  * @category configuration
  * @since 0.1.0
  */
 export interface Options {
-  /** Peers, by default 10 000; who was asked the longest ago is forgotten first. */
+  /** Maximum number of peers, by default 10 000. The one whose last request is the oldest is forgotten first. */
   readonly capacity?: number | undefined
 }
 
 /**
- * What is known of the peers by asking them.
+ * What requests have shown about peers.
  *
  * @category services
  * @since 0.1.0
  */
 export class PeerHealth extends Context.Service<PeerHealth, {
-  /** How the peer answered lately. */
+  /** Returns the recent behaviour of the peer. */
   readonly state: (id: NodeId) => Effect.Effect<Health>
-  /** The smoothed round-trip time; none if the peer never answered. */
+  /** Returns the smoothed round-trip time; none if the peer never answered. */
   readonly rtt: (id: NodeId) => Effect.Effect<Option.Option<Duration.Duration>>
-  /** Whether its back-off is over: 30 seconds after a failure, doubled by each further one in a row, ten times at most. */
+  /**
+   * Whether the peer's back-off is over: 30 seconds after a failure, doubled
+   * for each further one in a row, at most ten times.
+   */
   readonly allowContact: (id: NodeId) => Effect.Effect<boolean>
   /**
-   * The state itself, for code that runs once per packet.
+   * The synchronous state, for code that runs once per packet.
    *
    * @internal
    */
@@ -56,7 +59,7 @@ export class PeerHealth extends Context.Service<PeerHealth, {
 }>()("effect-dht/PeerHealth") {}
 
 /**
- * Knows nobody yet.
+ * Health without any history.
  *
  * @category constructors
  * @since 0.1.0
@@ -73,7 +76,7 @@ export const make = (options?: Options): Effect.Effect<PeerHealth["Service"]> =>
   })
 
 /**
- * Knows nobody yet.
+ * Health without any history.
  *
  * @category layers
  * @since 0.1.0

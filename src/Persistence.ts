@@ -1,17 +1,16 @@
 /**
- * What a node keeps over a restart: the records of its store, what it
- * published, its peers and when they were seen, and the last seq that it signed.
+ * State that survives a restart: stored and published records, peers and when
+ * they were seen, and the last seq signed.
  *
- * Whoever has state of this kind takes up what an earlier run left (`kept`) and
- * tells of each change (`save`), which costs next to nothing: changes wait in a
- * bounded queue and are written in batches by a fiber of its own. A disk that
- * is slow, full or gone delays nobody. The node then lives on what it has in
- * memory, with one warning in the log, and changes are written once that works
- * again.
+ * Each owner of such state restores what an earlier run left (`kept`) and
+ * reports every change (`save`). Saving is cheap: changes wait in a bounded
+ * queue and a fiber writes them in batches. A disk that is slow, full or gone
+ * delays nothing. The node then works from memory, after one warning in the
+ * log, and writes the changes once the disk works again.
  *
- * {@link layerNone} keeps nothing, {@link layerMemory} keeps it in a value that
- * may outlive the node, `SqlitePersistence` of `effect-dht/node` on disk.
- * {@link make} builds the service on any other {@link Medium}.
+ * {@link layerNone} keeps nothing, {@link layerMemory} keeps state in a value
+ * that may outlive the node, and `SqlitePersistence` of `effect-dht/node` keeps
+ * it on disk. {@link make} builds the service on any other {@link Medium}.
  *
  * @since 0.1.0
  */
@@ -31,7 +30,7 @@ import type { SignedRecord } from "./Record.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
 /**
- * A record, and the key where it is.
+ * A record and the key that it is stored under.
  *
  * @category models
  * @since 0.1.0
@@ -42,18 +41,18 @@ export interface Entry {
 }
 
 /**
- * A record of the store.
+ * A record in the store.
  *
  * @category models
  * @since 0.1.0
  */
 export interface StoredEntry extends Entry {
-  /** The network (/24, /48) of the peer that brought it; undefined for a record of this node's own. */
+  /** The network (/24, /48) of the peer that sent it; undefined for this node's own record. */
   readonly network: string | undefined
 }
 
 /**
- * When a node was heard from last.
+ * When a node was last heard from.
  *
  * @category models
  * @since 0.1.0
@@ -65,18 +64,20 @@ export interface Sighting {
 }
 
 /**
- * What changed.
+ * A change of the state.
  *
- * - `Stored`: a record came into the store, in place of `replaced`.
- * - `Removed`: a record had to leave the store.
- * - `Cleared`: all records of a key were dropped, or those of a type; 0 means all.
- * - `Published`: the copies of a record are looked after, instead of those of `replaced`.
- * - `Withdrawn`: the copies of a record are not looked after any more.
+ * - `Stored`: a record entered the store, in place of `replaced`.
+ * - `Removed`: a record was evicted from the store.
+ * - `Cleared`: all records of a key were dropped, or those of one type; 0 means
+ *   all.
+ * - `Published`: the copies of a record are maintained, instead of those of
+ *   `replaced`.
+ * - `Withdrawn`: the copies of a record are no longer maintained.
  * - `Signed`: the largest seq so far.
- * - `Peers`: addresses worth trying at the next start, all of them, the best first.
- * - `Seen`: nodes that were heard from.
+ * - `Peers`: all addresses to try at the next start, the best first.
+ * - `Seen`: nodes were heard from.
  *
- * What expires leaves by itself and is no change.
+ * Expiry needs no change.
  *
  * @category models
  * @since 0.1.0
@@ -91,20 +92,20 @@ export type Change =
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
 
 /**
- * What an earlier run left; expired records may be among it. Each part is read
- * when it is asked for, and what cannot be read is missing.
+ * State that an earlier run left; it may include expired records. Each part is
+ * read when it is used, and unreadable parts are missing.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Kept {
-  /** In the order they were stored. They are what was saved: signatures need not be checked again. */
+  /** Records in the order in which they were stored. Their signatures were checked before they were saved. */
   readonly records: Stream.Stream<StoredEntry>
   readonly publications: Effect.Effect<ReadonlyArray<Entry>>
-  /** 0 when nothing was ever signed. */
+  /** 0 if nothing was signed yet. */
   readonly seq: Effect.Effect<bigint>
   readonly peers: Effect.Effect<ReadonlyArray<SocketAddress>>
-  /** Those seen longest ago first. */
+  /** The nodes seen longest ago come first. */
   readonly seen: Effect.Effect<ReadonlyArray<Sighting>>
 }
 
@@ -121,7 +122,7 @@ export class WriteFailed extends Data.TaggedError("WriteFailed")<{ readonly reas
 }
 
 /**
- * Not all that was to be saved is.
+ * Not every saved change is durable.
  *
  * @category errors
  * @since 0.1.0
@@ -133,7 +134,7 @@ export class NotDurable extends Data.TaggedError("NotDurable")<{ readonly reason
 }
 
 /**
- * Where state is kept.
+ * Storage for the state.
  *
  * @category models
  * @since 0.1.0
@@ -141,38 +142,39 @@ export class NotDurable extends Data.TaggedError("NotDurable")<{ readonly reason
 export interface Medium extends Kept {
   /**
    * Writes all of a batch, in order, or none of it. When it succeeds, the batch
-   * outlives the process. A batch may come twice, and is the same written twice.
-   * `now` is Unix milliseconds.
+   * outlives the process. A batch may be written twice, with the same result as
+   * once. `now` is Unix milliseconds.
    */
   readonly write: (batch: ReadonlyArray<Change>, now: number) => Effect.Effect<void, WriteFailed>
 }
 
 /**
- * How saving goes.
+ * Progress of saving.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Status {
-  /** Why nothing is written at the moment; undefined when all is well. */
+  /** Why nothing is written at the moment; undefined if all is well. */
   readonly degraded: string | undefined
-  /** Changes that wait to be written. */
+  /** Number of changes that wait to be written. */
   readonly queued: number
-  /** Changes written since the start. */
+  /** Number of changes written since the start. */
   readonly written: number
-  /** Changes dropped since the start, because too many waited. */
+  /** Number of changes dropped since the start, because the queue was full. */
   readonly dropped: number
 }
 
 /**
- * What a node keeps over a restart.
+ * State that survives a restart.
  *
  * @example
  * ```ts
  * import { Dht, Persistence } from "effect-dht"
  * import * as Effect from "effect/Effect"
  *
- * // Before a machine is switched off: what was published is on the disk, or why not.
+ * // Before the machine is switched off: check that the publications are on
+ * disk.
  * const publishSafely = Effect.gen(function*() {
  *   const dht = yield* Dht.Dht
  *   yield* dht.publishProfile({ name: "Ann" })
@@ -184,18 +186,19 @@ export interface Status {
  * @since 0.1.0
  */
 export class Persistence extends Context.Service<Persistence, {
-  /** Whether anything is kept at all. Work that is done only for saving can be spared when not. */
+  /** Whether anything is kept at all. If not, work that only serves saving can be skipped. */
   readonly isLasting: boolean
   /** What the last run left. */
   readonly kept: Kept
-  /** Takes note of a change, which is written soon. */
+  /** Queues a change, which is written soon. */
   readonly save: (change: Change) => void
   /**
-   * Succeeds when all that was saved before would survive the end of the process
-   * at any moment. Once changes had to be dropped, that is never so again in this run.
+   * Succeeds when every change saved so far would survive the end of the
+   * process at any moment. Once a change was dropped, it fails for the rest of
+   * this run.
    */
   readonly flush: Effect.Effect<void, NotDurable>
-  /** How saving goes, as of now. */
+  /** Current progress of saving. */
   readonly status: Effect.Effect<Status>
 }>()("effect-dht/Persistence") {}
 
@@ -243,34 +246,35 @@ export const isDegraded = Metric.gauge("dht.persistence.degraded", {
 
 // --- Constructors --------------------------------------------------------------
 
-/** Changes that may wait; about 10 MB if all of them are large records. */
+/** Maximum number of queued changes: about 10 MB if all are large records. */
 const capacity = 8192
 
-/** Changes written together. */
+/** Maximum number of changes in one batch. */
 const maxBatch = 256
 
-/** How long a change waits for others, unless somebody waits for it. */
+/** How long a change waits for others, unless a caller waits for it. */
 const batchDelay = "10 millis"
 
 /** Pause after a failed write. */
 const retryDelay = "10 seconds"
 
-/** What a write is given when the node closes. */
+/** Deadline of the last write when the node closes. */
 const lastWrite = "5 seconds"
 
-/** What the network has us keep: others have it as well, and may send any number of it. */
+/** Changes that peers cause: peers hold the same records and can send any number of them. */
 const ofOthers: ReadonlySet<Change["_tag"]> = new Set(["Stored", "Removed", "Seen"])
 
 const isImportant = ({ _tag }: Change): boolean => !ofOthers.has(_tag)
 
-/** Somebody who waits for what was saved until then. */
+/** A caller that waits until everything saved before is durable. */
 interface Waiter {
   readonly offered: number
   readonly resume: (effect: Effect.Effect<void, NotDurable>) => void
 }
 
 /**
- * Keeps state on a medium until the scope closes, which writes what is left.
+ * Saves state to a medium until the scope closes, which writes the remaining
+ * changes.
  *
  * @category constructors
  * @since 0.1.0
@@ -284,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
   const waiters = new Set<Waiter>()
   let degraded: string | undefined
 
-  /** Lets those go on whose changes are written, or will not be soon. */
+  /** Resumes callers whose changes are written, or will not be soon. */
   const tell = () => {
     const reason = degraded ?? (queue.dropped > 0 ? `${queue.dropped} changes were dropped` : undefined)
     for (const waiter of waiters) {
@@ -314,16 +318,17 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  // Seen from the start by who collects metrics.
+  // Registered from the start, so that metric readers see a zero.
   yield* Metric.update(changesDropped, 0)
   yield* Metric.update(isDegraded, 0)
 
-  /** Writes a batch; false when that failed. */
+  /** Writes a batch. Returns false if that failed. */
   const writeSome = Effect.gen(function*() {
     const now = yield* Clock.currentTimeMillis
     const failure = yield* medium.write(queue.take(maxBatch), now).pipe(
       Effect.match({ onFailure: ({ reason }) => reason, onSuccess: () => undefined }),
-      // Interrupted or a defect: it may be written or not, so it is written once more.
+      // After an interruption or a defect the batch may or may not be written,
+      // so it is written again.
       Effect.onError(() => Effect.sync(() => queue.failed()))
     )
     const was = degraded
@@ -411,7 +416,7 @@ const makeNothing = (reason: string, degraded: string | undefined): Persistence[
 })
 
 /**
- * Stands in for a medium that cannot be used: keeps nothing, and says why.
+ * Replaces a medium that cannot be used: keeps nothing, and reports why.
  *
  * @category constructors
  * @since 0.1.0
@@ -420,8 +425,8 @@ export const makeUnavailable = (reason: string): Effect.Effect<Persistence["Serv
   Effect.as(Metric.update(isDegraded, 1), makeNothing(reason, reason))
 
 /**
- * A medium that lives as long as the value does: hand it to one node after the
- * other, and each finds what the one before has left. A node cannot lose it.
+ * Makes a medium that lives as long as the value. Give it to one node after
+ * another, and each finds what the previous one left, even if that crashed.
  *
  * @category constructors
  * @since 0.1.0
@@ -496,18 +501,18 @@ export const makeMemory = (): Medium => {
   }
 }
 
-/** A week: what is counted of sightings. */
+/** The longest window in which sightings are counted: a week. */
 const sightingMillis = 7 * 24 * 3_600_000
 
 const cleanMillis = 60_000
 
-/** A signature belongs to one content; the same record may be at several keys. */
+/** Identifies a record at a key. The signature stands for the content, and one record may be stored at several keys. */
 const nameOf = (key: NodeId, record: SignedRecord): string => key + Hex.encode(record.signature)
 
 // --- Layers --------------------------------------------------------------------
 
 /**
- * Keeps nothing: what the node knows is gone when it ends.
+ * Keeps nothing across restarts.
  *
  * @category layers
  * @since 0.1.0
@@ -518,7 +523,7 @@ export const layerNone: Layer.Layer<Persistence> = Layer.succeed(
 )
 
 /**
- * Keeps state in a value that outlives the node, made by {@link makeMemory}.
+ * Keeps state in a value of {@link makeMemory}, which outlives the node.
  *
  * @category layers
  * @since 0.1.0

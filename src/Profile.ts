@@ -1,8 +1,8 @@
 /**
- * Profile records: who an agent is and what it can do, at its own key. They
- * came with later versions of the protocol; to older nodes they are custom
- * records that live and travel like any other, so nobody but their reader
- * checks the payload.
+ * Profile records: who an agent is and what it can do, at its own key. Later
+ * versions of the protocol introduced them. Older nodes treat them as custom
+ * records, which they store and pass on like any other without checking the
+ * payload.
  *
  * @since 0.1.0
  */
@@ -19,8 +19,8 @@ import type { SignedRecord } from "./Record.ts"
 import type { Meta } from "./Topic.ts"
 
 /**
- * The payload of a profile record, at most 700 bytes when encoded. What is
- * empty is not sent.
+ * The payload of a profile record, at most 700 bytes when encoded. Empty fields
+ * are not sent.
  *
  * @category models
  * @since 0.1.0
@@ -32,15 +32,15 @@ export interface ProfilePayload {
   readonly brief: string
   readonly protocols: ReadonlyArray<string>
   readonly skills: ReadonlyArray<string>
-  /** Hash of a description that is kept elsewhere. */
+  /** Hash of a description that is stored elsewhere. */
   readonly cardHash: Uint8Array
   readonly modalities: ReadonlyArray<string>
   readonly meta: Meta
 }
 
 /**
- * Above this many bytes of payload a publisher should be warned: it grows
- * towards the limit.
+ * Payload size in bytes above which a publisher should be warned that it
+ * approaches the limit.
  *
  * @category constants
  * @since 0.1.0
@@ -48,8 +48,8 @@ export interface ProfilePayload {
 export const warnSize = 350
 
 /**
- * A payload of what is given, in the current version. All text but `meta` is
- * brought into Unicode's composed form (NFC).
+ * Makes a payload of the current version from the given fields. All text but
+ * `meta` is converted to Unicode's composed form (NFC).
  *
  * @category constructors
  * @since 0.1.0
@@ -68,7 +68,7 @@ export const make = (
 })
 
 /**
- * Reads a payload and checks its limits.
+ * Decodes a payload and checks its limits.
  *
  * @category conversions
  * @since 0.1.0
@@ -81,9 +81,9 @@ export const decode = (payload: Uint8Array): Result.Result<ProfilePayload, Inval
 }
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
- * cannot say (an integer beyond 64 bits, a lone surrogate) throws a
- * `RangeError`.
+ * Writes canonical CBOR. Limits are checked when a record is signed. Throws a
+ * `RangeError` for a value that CBOR cannot express (an integer beyond 64 bits,
+ * a lone surrogate).
  *
  * @category conversions
  * @since 0.1.0
@@ -103,8 +103,8 @@ export const encode = (payload: ProfilePayload): Uint8Array => {
 
 /**
  * Signs a profile record. `timestamp` is in Unix seconds, `ttl` in seconds and
- * at least 1. Where the payload does not fit, the error names the field. A key that is not the address's needs an encoded delegation from
- * the address.
+ * at least 1. If the payload does not fit, the error names the field. A key
+ * other than the address's own needs an encoded delegation from the address.
  *
  * @example
  * ```ts run

@@ -1,6 +1,6 @@
 /**
- * What is worth knowing of a record that was published although nothing is
- * wrong with it: how nodes of other versions take it.
+ * Hints about a valid record that was published: how nodes of other versions
+ * treat it.
  *
  * @since 0.1.0
  */
@@ -11,9 +11,9 @@ import { RecordType, type SignedRecord } from "./Record.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * The first `quic://IP:PORT` of an endpoint record is not where the node of its
- * address is reached. A v0.2 peer takes it for that: it enters the node into
- * its table under that address and hands it on, so the node is not found and
+ * The first `quic://IP:PORT` of an endpoint record is not the address of the
+ * node that publishes it. A v0.2 peer assumes that it is: it adds the node to
+ * its table under that address and passes it on, so the node is not found and
  * its records get fewer copies.
  *
  * @category models
@@ -21,7 +21,7 @@ import * as SocketAddress from "./SocketAddress.ts"
  */
 export class EndpointElsewhere extends Data.TaggedClass("EndpointElsewhere")<{
   readonly endpoint: string
-  /** What is known of where the node is reached; an unspecified host stands for any. */
+  /** Where the node is reached, as far as known; an unspecified host stands for any. */
   readonly reachable: ReadonlyArray<SocketAddress.SocketAddress>
 }> {
   get message() {
@@ -34,22 +34,24 @@ export class EndpointElsewhere extends Data.TaggedClass("EndpointElsewhere")<{
 }
 
 /**
- * The versions of the reference whose holders keep an endpoint record and do
- * not show it to those who ask, because its answer would be too large.
+ * The versions of the reference whose holders store an endpoint record but do
+ * not return it, because the response would be too large.
  *
  * @category models
  * @since 0.1.0
  */
 export class EndpointUnanswered extends Data.TaggedClass("EndpointUnanswered")<{
-  /** Bytes of the record. */
+  /** Size of the record in bytes. */
   readonly size: number
-  /** The most that holders of all these versions answer with. */
+  /** The largest record, in bytes, that holders of all these versions return. */
   readonly limit: number
   readonly versions: ReadonlyArray<"0.1" | "0.2">
 }> {
   get message() {
-    return `The endpoint record is ${this.size} bytes: holders of version ${this.versions.join(" and ")} keep it and ` +
-      `do not show it, as their answers carry at most ${this.limit}. Publish fewer or shorter endpoints`
+    return `The endpoint record is ${this.size} bytes: holders of version ${
+      this.versions.join(" and ")
+    } store it but ` +
+      `do not return it, because their responses carry at most ${this.limit} bytes. Publish fewer or shorter endpoints`
   }
 }
 
@@ -59,27 +61,27 @@ export class EndpointUnanswered extends Data.TaggedClass("EndpointUnanswered")<{
  */
 export type PublishHint = EndpointElsewhere | EndpointUnanswered
 
-/** The largest endpoint record that holders of a version answer with, in bytes; seen with 0.1.7 and 0.2.9. */
+/** The largest endpoint record that holders of a version return, in bytes; observed with 0.1.7 and 0.2.9. */
 const answered = [["0.1", 486], ["0.2", 976]] as const
 
 /**
- * What is known of where a node is reached.
+ * What is known about where a node is reached.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Whereabouts {
-  /** Where its socket is bound. */
+  /** The bound address of its socket. */
   readonly bound: SocketAddress.SocketAddress | undefined
-  /** Its public IP, if it is known. */
+  /** Its public IP, if known. */
   readonly publicHost: string | undefined
-  /** The IP and port under which others see it, if they agree. */
+  /** The IP and port at which its peers see it, if they agree. */
   readonly observed: SocketAddress.SocketAddress | undefined
 }
 
 /**
- * The hints about a record. `node` is the node of the record's address, if it
- * is known.
+ * Returns the hints about a record. `node` is the node of the record's address,
+ * if known.
  *
  * @category constructors
  * @since 0.1.0
@@ -99,7 +101,7 @@ export const hintsOf = (record: SignedRecord, node: Whereabouts | undefined): Re
 }
 
 const elsewhereOf = (payload: Endpoint.EndpointPayload, node: Whereabouts): EndpointElsewhere | undefined => {
-  // Behind a symmetric translator no address is taken from the record.
+  // Behind a symmetric translator v0.2 peers take no address from the record.
   if (payload.natType === Endpoint.NatType.symmetric) return undefined
   for (const endpoint of payload.endpoints ?? []) {
     const claimed = quicAddress(endpoint)
@@ -112,7 +114,7 @@ const elsewhereOf = (payload: Endpoint.EndpointPayload, node: Whereabouts): Endp
   return undefined
 }
 
-/** The IP and port of a QUIC URL; undefined where it has none, or a name. */
+/** The IP and port of a QUIC URL; undefined if it has none, or a name. */
 const quicAddress = (endpoint: string): SocketAddress.SocketAddress | undefined => {
   const authority = /^quic:\/\/([^/?#]+)/i.exec(endpoint)?.[1]
   if (authority === undefined) return undefined
@@ -120,7 +122,7 @@ const quicAddress = (endpoint: string): SocketAddress.SocketAddress | undefined 
   return address !== undefined && SocketAddress.ipBytes(address.host) !== undefined ? address : undefined
 }
 
-/** Where it may be reached, as far as is known. A port may be mapped to the same or to another one. */
+/** Where the node may be reached, as far as known. A translator may keep a port or map it to another. */
 const reachableAt = ({ bound, observed, publicHost }: Whereabouts): ReadonlyArray<SocketAddress.SocketAddress> => {
   const known: Array<SocketAddress.SocketAddress> = []
   const add = (address: SocketAddress.SocketAddress) => {
@@ -134,7 +136,7 @@ const reachableAt = ({ bound, observed, publicHost }: Whereabouts): ReadonlyArra
   return known
 }
 
-/** Whether the claim may be true: an unspecified host is any, and behind a private one may be any public one. */
+/** Whether the claim may be true. An unspecified host matches any; a private one may be behind any public one. */
 const fits = (
   claimed: SocketAddress.SocketAddress,
   known: SocketAddress.SocketAddress,

@@ -1,6 +1,5 @@
 /**
- * Records of our own: signed, kept here, and copied to where they are looked
- * for.
+ * Publishing of own records: signs them, stores them here and replicates them.
  *
  * @since 0.1.0
  */
@@ -48,7 +47,7 @@ export type PublishError =
   | RecordTooLarge
 
 /**
- * What every record of our own may say besides its content.
+ * Options of every own record besides its content.
  *
  * @category models
  * @since 0.1.0
@@ -59,8 +58,8 @@ export interface Lifetime {
 }
 
 /**
- * Signs records as the node's identity and publishes them. Each has a larger
- * `seq` than what is held in its place, here or in the network.
+ * Signs records with the node's identity and publishes them. Each gets a larger
+ * `seq` than the record that is held in its slot, here or in the network.
  *
  * @example
  * ```ts
@@ -73,7 +72,8 @@ export interface Lifetime {
  *   yield* Effect.log(`Published as ${record.address}, until ${record.expiresAt}`)
  * }).pipe(
  *   Effect.catchTag("InvalidRecord", ({ excess, message }) =>
- *     // What does not fit is named: { field: "name", size: 2000, limit: 689, unit: "bytes" }
+ *     // The error names what does not fit: { field: "name", size: 2000, limit:
+ * 689, unit: "bytes" }
  *     Effect.logError(message, excess))
  * )
  * ```
@@ -83,38 +83,38 @@ export interface Lifetime {
  */
 export class Publisher extends Context.Service<Publisher, {
   /**
-   * Publishes a record that is signed already, at its own key unless another
-   * is given. Returns once it is stored here; copying goes on in the background.
-   * Where a newer record turns up, `replicas` of the publication fails with
-   * `StaleRecord`.
+   * Publishes a record that is already signed, at its own key or at the given
+   * one. Returns once the record is stored here; copying continues in the
+   * background. If a newer record turns up, `replicas` of the publication fails
+   * with `StaleRecord`.
    *
-   * The others sign what they are given: with a seq of the clock, or one more
-   * than that of the record that is held, here or in the network.
+   * The other methods sign their content, with a seq from the clock, or one
+   * above that of the record held here or in the network.
    */
   readonly publish: (
     record: Record.SignedRecord,
     key?: NodeId.NodeId
   ) => Effect.Effect<Publication, PublishError>
-  /** Where we can be reached. */
+  /** Publishes where the agent can be reached. */
   readonly publishEndpoint: (
     endpoint: Parameters<typeof Endpoint.make>[0] & Lifetime
   ) => Effect.Effect<Publication, PublishError>
-  /** What we offer, under a topic. */
+  /** Publishes an offer under a topic. */
   readonly publishTopic: (
     topic: Parameters<typeof Topic.make>[0] & Lifetime
   ) => Effect.Effect<Publication, PublishError>
-  /** Who we are. */
+  /** Publishes the agent's profile. */
   readonly publishProfile: (
     profile: Parameters<typeof Profile.make>[0] & Lifetime
   ) => Effect.Effect<Publication, PublishError>
-  /** Any payload under any type that may be signed; at our own key unless another is given. */
+  /** Publishes any payload under any type that is free for applications, at our own key or at the given one. */
   readonly publishCustom: (
     record: { readonly type: number; readonly payload: Uint8Array; readonly key?: NodeId.NodeId | undefined } & Lifetime
   ) => Effect.Effect<Publication, PublishError>
   /**
-   * Withdraws a published endpoint, topic or profile: readers do not see it
-   * from the moment they hear of that. What was published in its place since
-   * stays. Returns at once.
+   * Withdraws a published endpoint, topic or profile: readers that see the
+   * withdrawal no longer see the record. A record published in its place since
+   * then stays. Returns at once.
    */
   readonly withdraw: (
     publication: Publication
@@ -123,18 +123,18 @@ export class Publisher extends Context.Service<Publisher, {
 
 const defaultTtl = 3600
 
-/** A delegation that ends within a day deserves a warning. */
+/** Remaining seconds of a delegation at which the log warns: a day. */
 const warningSeconds = 86_400
 
 const maxSeq = 0xffff_ffff_ffff_ffffn
 
-/** Nanoseconds that the clock may have been ahead when the last seq was signed: a day. */
+/** Nanoseconds by which the clock may have been ahead when the last seq was signed: a day. */
 const maxAhead = 86_400_000_000_000n
 
-/** How often a record is signed anew because its slot was taken meanwhile. */
+/** Attempts to sign a record whose slot is being taken meanwhile. */
 const maxSigned = 4
 
-/** Hints that were logged and are not again, as when a record is renewed. */
+/** Hints remembered so that a renewed record does not log them again. */
 const maxLogged = 64
 
 const make = Effect.fnUntraced(function*(options: {
@@ -148,9 +148,9 @@ const make = Effect.fnUntraced(function*(options: {
   const logged = new RecencyMap<string, true>(maxLogged)
   let lastSeq = yield* persistence.kept.seq
 
-  // From the clock, so that a restart without state does not go back; and after
-  // the last one, in case the clock was set back. By how much is bounded: what
-  // was signed while the clock was far ahead is no reason to go on from there.
+  // The clock keeps seqs growing over a restart without state; the last seq
+  // keeps them growing if the clock was set back. That is bounded: a seq signed
+  // while the clock was far ahead is not continued.
   const stamp = (heldSeq: bigint) =>
     Effect.gen(function*() {
       const nanos = yield* Clock.currentTimeNanos
@@ -158,14 +158,14 @@ const make = Effect.fnUntraced(function*(options: {
       persistence.save({ _tag: "Signed", seq: lastSeq })
       const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
       const delegation = yield* Effect.fromResult(Identity.mandate(identity, now))
-      // The seq of a slot has no bearing on that of others.
+      // The seq of one slot does not affect that of another.
       const seq = heldSeq < lastSeq ? lastSeq : heldSeq < maxSeq ? heldSeq + 1n : maxSeq
       return { signer: identity, address: identity.agent, delegation, seq, timestamp: BigInt(now) }
     })
 
   let warnedOfExpiry = false
 
-  /** Says once that the delegation ends soon, while there is time to get another. */
+  /** Warns once that the delegation expires soon, while there is time to get another. */
   const warnBeforeExpiry = Effect.fnUntraced(function*({ timestamp, ttl }: Record.SignedRecord) {
     const { agent, delegation } = identity
     if (warnedOfExpiry || delegation === undefined || delegation.expiresAt === 0n) return
@@ -181,7 +181,7 @@ const make = Effect.fnUntraced(function*(options: {
   const placeOf = (record: Record.SignedRecord, key: NodeId.NodeId | undefined): NodeId.NodeId =>
     key === undefined || key === NodeId.zero ? Record.ownKey(record) : key
 
-  /** Keeps the record here, so that it is copied. */
+  /** Stores the record here, from where it is replicated. */
   const keep = Effect.fnUntraced(function*(record: Record.SignedRecord, key: NodeId.NodeId | undefined) {
     const size = record.bytes.length
     if (size > Record.maxResolvableSize) {
@@ -209,14 +209,14 @@ const make = Effect.fnUntraced(function*(options: {
     sign: (stamped: Effect.Success<ReturnType<typeof stamp>>) => Result.Result<Record.SignedRecord, InvalidRecord>,
     keyOf?: () => NodeId.NodeId | undefined
   ) {
-    /** Signs over what is held here and elsewhere. */
+    /** Signs with a larger seq than the records held here and elsewhere. */
     const signOver = Effect.fnUntraced(function*(heldSeq: bigint) {
       for (let times = 1;; times++) {
         const record = yield* Effect.fromResult(sign(yield* stamp(heldSeq)))
         const kept = yield* Effect.result(keep(record, keyOf?.()))
         if (Result.isSuccess(kept)) return record
         const { failure } = kept
-        // A larger seq helps where a smaller one was the reason.
+        // A larger seq helps only if the seq was too small.
         const helps = failure._tag === "StaleRecord" && failure.heldSeq >= failure.seq && failure.seq < maxSeq
         if (!helps || times === maxSigned) return yield* failure
         heldSeq = failure.heldSeq
@@ -227,7 +227,7 @@ const make = Effect.fnUntraced(function*(options: {
     return yield* replication.replicate(placeOf(record, keyOf?.()), record, {
       hints: yield* warned(record),
       signOver: (held) =>
-        // Under a later delegation it is newer whatever our seq.
+        // A record under a later delegation is newer whatever our seq.
         held.delegatedAt > record.delegatedAt
           ? Effect.undefined
           : Effect.orElseSucceed(signOver(held.seq), () => undefined)
@@ -248,7 +248,7 @@ const make = Effect.fnUntraced(function*(options: {
       Effect.flatMap(Effect.fromResult(Endpoint.parse(endpoint)), (payload) =>
         Effect.mapError(
           signed((stamped) => Endpoint.sign({ ...stamped, ttl, payload })),
-          // Nothing but the record's own limit bounds the list of endpoints.
+          // The size of the record is the only bound on the list of endpoints.
           (error) =>
             error._tag === "RecordTooLarge"
               ? new RecordTooLarge({
@@ -261,7 +261,7 @@ const make = Effect.fnUntraced(function*(options: {
     publishTopic: ({ ttl = Topic.defaultTtl, ...topic }) =>
       signed(
         (stamped) => Topic.sign({ ...stamped, ttl, payload: Topic.make(topic) }),
-        // What is no topic was refused before it has a key.
+        // `Topic.sign` has refused an invalid topic before its key is needed.
         () => NodeId.fromTopic(topic.topic)
       ),
     publishProfile: ({ ttl = defaultTtl, ...profile }) =>
@@ -273,8 +273,8 @@ const make = Effect.fnUntraced(function*(options: {
 })
 
 /**
- * Publishes as the identity of this node. The hints of publications are logged
- * as well, each once.
+ * Publishes with the identity of this node. Hints about publications are also
+ * logged, once each.
  *
  * @category layers
  * @since 0.1.0
@@ -296,8 +296,8 @@ export const layer: Layer.Layer<
 )
 
 /**
- * Publishes as an identity whose node is another one; `node` is what is known
- * of where that runs, if one does.
+ * Publishes for an identity whose node runs elsewhere; `node` is what is known
+ * about its address, if there is one.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * Tells subscribers of what is newly stored here: one message for one
- * subscription, which the answer may renew.
+ * Pushes newly stored records to subscribers: one message per subscription,
+ * which the acknowledgement may renew.
  *
  * @since 0.1.0
  */
@@ -16,10 +16,10 @@ import * as Rpc from "./Rpc.ts"
 import { Store } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 
-/** What a subscriber is given to acknowledge. */
+/** Attempts and deadline of a push. */
 const requestOptions = { attempts: 3, deadline: "2 seconds" } as const
 
-/** Pushes under way at the same time; what is beyond is not pushed, and found by asking. */
+/** Maximum number of pushes in flight. Records beyond it are not pushed; subscribers find them by lookup. */
 const maxPushing = 256
 
 const make = Effect.gen(function*() {
@@ -29,8 +29,8 @@ const make = Effect.gen(function*() {
   const pushing = yield* FiberSet.make()
 
   const push = Effect.fnUntraced(function*(subscriber: Subscriber, key: NodeId, record: SignedRecord) {
-    // The acknowledgement has to come from where the subscription came from;
-    // who sends it is of no matter.
+    // The acknowledgement must come from the address of the subscription, under
+    // any id.
     const { host, port } = subscriber
     const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, requestOptions)
     if (body.subscribe) subscribers.core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)

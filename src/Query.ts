@@ -1,10 +1,10 @@
 /**
- * Questions to the network: lookups from the closest known nodes to the closest
- * there are, after Kademlia (Maymounkov and Mazières, 2002).
+ * Lookups through the network, from the closest known nodes to the closest live
+ * ones, as in Kademlia (Maymounkov and Mazières, 2002).
  *
- * Which node to ask next, and when to stop, is decided by a state machine;
- * this module carries it out. When a query ends, in whatever way, the requests
- * it still had under way end with it.
+ * A state machine decides which node to ask next and when to stop; this module
+ * carries it out. When a query ends, in whatever way, its requests in flight
+ * end with it.
  *
  * @since 0.1.0
  */
@@ -80,8 +80,8 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
 }
 
 /**
- * One request of a lookup. Times are milliseconds on a clock of their own, which
- * nobody sets.
+ * One request of a lookup. Times are monotonic milliseconds with an arbitrary
+ * origin.
  *
  * @category models
  * @since 0.1.0
@@ -96,11 +96,11 @@ export interface Step {
   readonly holdsRecord: boolean
   /** Leading bits that the contact's id shares with the target. */
   readonly commonPrefixLength: number
-  /** Who told of the contact; undefined for one of our own. */
+  /** The node that reported the contact; undefined for one of our own. */
   readonly learnedFrom: NodeId.NodeId | undefined
   /** 0 for a contact of our own, one more than its referrer's for a learned one. */
   readonly depth: number
-  /** Nodes closer to the target than itself that it told us of. */
+  /** Number of nodes closer to the target than itself that it reported. */
   readonly closerNodes: number
 }
 
@@ -137,7 +137,7 @@ export interface Everything {
 }
 
 /**
- * What a lookup brought.
+ * Result of a lookup.
  *
  * @category models
  * @since 0.1.0
@@ -148,14 +148,14 @@ export interface LookupResult {
   /** The valid records that nodes returned, merged with our own: the newest of each slot, withdrawals included. */
   readonly records: ReadonlyArray<Record.SignedRecord>
   readonly completeness: Completeness
-  /** Whether nodes surround the target so closely that it is no chance; see {@link Neighbourhood}. */
+  /** Whether nodes surround the target more closely than chance allows; see {@link Neighbourhood}. */
   readonly isSurrounded: boolean
-  /** Whom it asked, in order, and what came of it. */
+  /** The requests it sent, in order, and their outcomes. */
   readonly trace: ReadonlyArray<Step>
 }
 
 /**
- * Which records a lookup wants, and how sure it is to be.
+ * Criteria for records, and how many nodes must return one.
  *
  * @category models
  * @since 0.1.0
@@ -172,7 +172,7 @@ export interface FindOptions {
 }
 
 /**
- * What a lookup looks for at its target.
+ * What a lookup searches for at its target.
  *
  * @category models
  * @since 0.1.0
@@ -180,7 +180,7 @@ export interface FindOptions {
 export interface Find {
   /** 0 for any. */
   readonly type: number
-  /** Ends the lookup once so many nodes have returned a record; otherwise all of the closest are asked. */
+  /** Ends the lookup once this many nodes have returned a record; otherwise all of the closest are asked. */
   readonly quorum?: number | undefined
   /** Asks the holders to tell us of what is stored there next, within a minute. */
   readonly subscribe?: boolean | undefined
@@ -209,7 +209,7 @@ export interface Neighbourhood {
 }
 
 /**
- * An endpoint record and what it says.
+ * An endpoint record and its decoded payload.
  *
  * @category models
  * @since 0.1.0
@@ -219,8 +219,8 @@ export interface Resolved extends Endpoint.EndpointPayload {
 }
 
 /**
- * Asks the network. None of these fails because nodes do not answer: then there
- * is less to be found.
+ * Lookups through the network. None of these fails because nodes are silent;
+ * the result is then smaller.
  *
  * @example
  * ```ts
@@ -265,7 +265,7 @@ export class Query extends Context.Service<Query, {
     target: NodeId.NodeId,
     type?: number
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
-  /** Where an address can be reached: its newest endpoint record. */
+  /** Finds where an address can be reached: its newest endpoint record. */
   readonly resolve: (
     target: NodeId.NodeId,
     options?: Pick<FindOptions, "quorum">
@@ -311,14 +311,14 @@ const k = 16
 /** What a lookup gives one peer at most. */
 const deadline = 2000
 
-/** So long, in milliseconds, that a busy process reads what it was sent. */
+/** Milliseconds to drain queued responses before calling a peer slow. */
 const turnMillis = 1
 
-/** Contacts of our own table that a lookup may begin with, and how many whoever they are. */
+/** Maximum number of verified seeds, then of unverified ones. */
 const seeds = 32
 const unverifiedSeeds = 16
 
-/** How many of the nearest nodes must return a record, unless the caller says. */
+/** Default number of the nearest nodes that must return a record. */
 const defaultQuorum = 3
 
 /** Lookups that show the size of the network, where that is not known and a key may be surrounded. */
@@ -327,13 +327,13 @@ const samples = 4
 /** Honest nodes to be expected in the region around a surrounded key. */
 const regionNodes = 24
 
-/** Nodes of a region that are asked beside the closest. */
+/** Maximum number of nodes of a region to ask besides the closest. */
 const maxRegion = 48
 
-/** Holders that are given a newer version than they returned, after one lookup. */
+/** Maximum number of holders per lookup that are given a newer version than they returned. */
 const maxHealed = 8
 
-/** What came of asking one peer; no answer if it failed. */
+/** Outcome of a request to one peer; no answer if it failed. */
 interface Outcome {
   readonly contact: Contact
   readonly answer: Answer | undefined
@@ -350,7 +350,7 @@ interface Answer {
 class Reading {
   readonly found = new RecordMerge()
   readonly collection = new Collection()
-  /** What each holder returned that may have newer versions elsewhere. */
+  /** Versions returned by each holder, some of which may be outdated. */
   readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
   answered = 0
   holders = 0
@@ -378,7 +378,7 @@ const make = Effect.gen(function*() {
   const events = yield* NodeEvents
   const random = yield* SecureRandom.SecureRandom
 
-  /** Whoever is silent for longer than loss explains is not waited for. */
+  /** A peer is not waited for once its silence is longer than packet loss explains. */
   const requestOptions = () => ({ attempts: health.core.attempts(), deadline, failFast: true })
 
   const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
@@ -412,7 +412,7 @@ const make = Effect.gen(function*() {
     listed: body.listed ?? []
   })
 
-  /** Where a node was heard from counts more than where others say it is. */
+  /** The address where we heard from a node takes precedence over the one that others report. */
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
@@ -459,7 +459,8 @@ const make = Effect.gen(function*() {
     })
     ongoing.follow(lookup)
     const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
-    // Unverified contacts could be all of one liar, and must not take the places of verified ones.
+    // One liar can invent all unverified contacts, so they must not displace
+    // verified ones.
     for (const contact of [...known, ...routing.core.nearest(target, unverifiedSeeds)]) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
@@ -481,7 +482,8 @@ const make = Effect.gen(function*() {
       }
       let batch = yield* inFlight.take(step.until)
       if (batch.length === 0) {
-        // Was it the peer that paused, or were we? What has come meanwhile is read first.
+        // The pause may have been ours and not the peer's: read the responses
+        // that have arrived first.
         yield* Effect.sleep(turnMillis)
         batch = inFlight.takeAll()
       }
@@ -525,7 +527,7 @@ const make = Effect.gen(function*() {
       records: reading.found.live(nowSeconds()),
       completeness: reading.completeness,
       isSurrounded,
-      // Few look at it.
+      // The requests are converted on access, because few callers read them.
       get trace() {
         return lookup.trace
       }
@@ -706,7 +708,7 @@ const make = Effect.gen(function*() {
   const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId.NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
     if (options?.quorum === undefined) {
-      // What others left here may be old.
+      // Records that peers left here may be outdated.
       const own = store.core.getOwn(target, type, nowSeconds()).filter(Withdrawal.isStanding)
       if (Arr.isReadonlyArrayNonEmpty(own)) return own
     }
@@ -730,7 +732,7 @@ const make = Effect.gen(function*() {
       Effect.catchTag("NoMatchingRecords", ({ answered }) => new NoEndpoint({ target, answered }))
     )
     const record = records.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
-    // A record that was let in has a payload that can be read.
+    // The payload of a stored record can be decoded.
     const payload = yield* Effect.fromResult(Endpoint.decode(record.payload)).pipe(Effect.orDie)
     return { ...payload, record }
   })

@@ -1,7 +1,7 @@
 /**
- * Where others see this node: what the application says, else what enough of
- * those who answered us agree on. A liar, or a handful of them in one subnet,
- * does not decide.
+ * The address at which peers see this node: the declared one, or else the one
+ * that enough peers report. A single liar, or several in one subnet, cannot
+ * decide it.
  *
  * @since 0.1.0
  */
@@ -14,8 +14,8 @@ import { AddressVotes } from "./internal/addressVotes.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
 /**
- * How a router between us and the others maps our port (RFC 5780): always to
- * the same one, or to another for each peer.
+ * How a router in front of this node maps its port (RFC 5780): to the same
+ * external port for all peers, or to another for each peer.
  *
  * @category models
  * @since 0.1.0
@@ -27,24 +27,24 @@ export type Mapping = "consistent" | "symmetric" | "unknown"
  * @since 0.1.0
  */
 export interface Options {
-  /** Our own public IP, where the application knows it. */
+  /** Our own public IP, if the application knows it. */
   readonly publicHost?: string | undefined
 }
 
 /**
- * Where the node can be reached from outside, as far as is known.
+ * The external address of the node, as far as known.
  *
  * @category services
  * @since 0.1.0
  */
 export class Reachability extends Context.Service<Reachability, {
-  /** Says what our public IP is; undefined leaves it to what others see. */
+  /** Declares our public IP; undefined leaves it to the reports of peers. */
   readonly declare: (host: string | undefined) => Effect.Effect<void>
-  /** Our public IP, if it is known. */
+  /** Our public IP, if known. */
   readonly publicHost: Effect.Effect<string | undefined>
-  /** The IP and port under which others see us, if they agree on both. */
+  /** The IP and port at which peers see us, if they agree on both. */
   readonly observed: Effect.Effect<SocketAddress | undefined>
-  /** What our router makes of our port, as far as others see it. */
+  /** How our router maps our port, as far as peers see it. */
   readonly mapping: Effect.Effect<Mapping>
   /**
    * The votes themselves, for code that runs once per packet.
@@ -55,7 +55,7 @@ export class Reachability extends Context.Service<Reachability, {
 }>()("effect-dht/Reachability") {}
 
 /**
- * Beginning with what is given; the rest is learned from others.
+ * Starts with the given options; the rest is learned from peers.
  *
  * @category layers
  * @since 0.1.0
@@ -77,8 +77,8 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability> =>
   })
 
 /**
- * Whether a contact sits behind our own public IP. Few routers send such a
- * datagram back in (hairpinning), so it is not worth asking.
+ * Whether a contact is behind our own public IP. Few routers return such a
+ * datagram to their network (hairpinning), so it gets no requests.
  *
  * @category guards
  * @since 0.1.0

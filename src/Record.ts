@@ -1,11 +1,11 @@
 /**
- * Signed records: what the network keeps for those who are not there to say it
- * themselves.
+ * Signed records: statements that the network keeps while their publishers are
+ * offline.
  *
- * A record carries its own proof. Anyone can check its integrity (that it was
- * signed as it is and is alive); whether the signer may speak for the address
- * is authority, a {@link Policy}. What comes out of {@link decode} or
- * {@link sign} is well formed; nothing else makes a `SignedRecord`.
+ * A record is its own proof. Anyone can check its integrity (it is unmodified
+ * and alive); whether the signer may speak for the address is its authority,
+ * which a {@link Policy} decides. A `SignedRecord` is well formed, because only
+ * {@link decode} and {@link sign} make one.
  *
  * @since 0.1.0
  */
@@ -21,17 +21,21 @@ import { sha256Hex } from "./internal/sha256.ts"
 import * as NodeId from "./NodeId.ts"
 
 /**
- * A statement by an address, signed, kept by nodes that do not know its owner.
+ * A signed statement by an address, kept by nodes that do not know the
+ * publisher.
  *
  * @category models
  * @since 0.1.0
  */
 export interface SignedRecord {
-  /** The record as it travels: canonical CBOR, kept as received but for the form of its delegation, see {@link decode}. */
+  /**
+   * The record as transmitted: canonical CBOR, kept as received except for the
+   * form of its delegation, see {@link decode}.
+   */
   readonly bytes: Uint8Array
-  /** Whose record it is. */
+  /** The address of the publisher. */
   readonly address: Address.Address
-  /** One of {@link RecordType}, or any other of 8 bits. */
+  /** One of {@link RecordType}, or any other 8-bit number. */
   readonly type: number
   readonly payload: Uint8Array
   readonly seq: bigint
@@ -51,12 +55,12 @@ export interface SignedRecord {
   readonly signature: Uint8Array
   /** Canonical CBOR of a delegation from the address to the signing key. */
   readonly delegation: Uint8Array | undefined
-  /** When that delegation was issued, Unix seconds; 0 without one. */
+  /** When the delegation was issued, Unix seconds; 0 without one. */
   readonly delegatedAt: bigint
 }
 
 /**
- * What a record says, without what follows from it.
+ * The signed content of a record, without derived values.
  *
  * @category models
  * @since 0.1.0
@@ -64,8 +68,9 @@ export interface SignedRecord {
 export type Fields = Omit<SignedRecord, "bytes" | "expiresAt" | "delegatedAt">
 
 /**
- * The types with a payload of their own. The rest of 0x03 to 0x0F, 0x11 to 0x1F
- * and 0x81 to 0x8F is free for applications, everything else is reserved.
+ * The types whose payload the protocol defines. The rest of 0x03 to 0x0F, 0x11
+ * to 0x1F and 0x81 to 0x8F is free for applications; all other types are
+ * reserved.
  *
  * @category constants
  * @since 0.1.0
@@ -78,8 +83,8 @@ export const RecordType: {
 } = internal.RecordType
 
 /**
- * How far another clock may be from ours, in seconds: a record may be so much
- * from the future, and its delegation over for so long.
+ * Tolerated clock difference in seconds: a record may be that far in the
+ * future, and its delegation expired for that long.
  *
  * @category constants
  * @since 0.1.0
@@ -87,8 +92,8 @@ export const RecordType: {
 export const clockSkew = internal.clockSkew
 
 /**
- * Which key a record lives at: `sovereign` at that of its own address, `topic`
- * at that of its topic, `mailbox` at that of the recipient.
+ * Where a record lives: `sovereign` at the key of its own address, `topic` at
+ * that of its topic, `mailbox` at that of the recipient.
  *
  * @category models
  * @since 0.1.0
@@ -113,8 +118,8 @@ export const maxLifetime: { readonly [category in Category]: number } = internal
 export const category: (type: number) => Category = internal.category
 
 /**
- * Whether a record type is for later versions of the protocol, neither one of
- * {@link RecordType} nor free for applications.
+ * Whether a record type is reserved for later versions of the protocol: neither
+ * one of {@link RecordType} nor free for applications.
  *
  * @category guards
  * @since 0.1.0
@@ -122,8 +127,8 @@ export const category: (type: number) => Category = internal.category
 export const isReserved = (type: number): boolean => type < 0x01 || type > 0x0f && category(type) === "sovereign"
 
 /**
- * The key of the record's address, the only one where a sovereign record may
- * live.
+ * Returns the key of the record's address, the only one at which a sovereign
+ * record may be stored.
  *
  * @category accessors
  * @since 0.1.0
@@ -131,13 +136,13 @@ export const isReserved = (type: number): boolean => type < 0x01 || type > 0x0f 
 export const ownKey = (record: SignedRecord): NodeId.NodeId => NodeId.fromAddress(record.address)
 
 /**
- * The largest record, in bytes, that a node can hand to whoever looks it up.
+ * The largest record, in bytes, that a node can return to a reader.
  *
- * The body of an answer has 1050 bytes. The least it can say beside a record:
+ * The body of a response has 1050 bytes. The minimum besides a record:
  *
  * - 1: the head of a map of three
  * - 2: field 1, no nodes
- * - 20: field 3, the observed address, 18 bytes when the asker uses IPv6
+ * - 20: field 3, the observed address, 18 bytes if the requester uses IPv6
  * - 2: field 4, the head of a list of one
  *
  * (A STORE of the record to its key then has 1196 of 1200 bytes.)
@@ -150,10 +155,10 @@ export const maxResolvableSize: number = 1050 - (1 + 2 + 20 + 2)
 // --- Encoding ---
 
 /**
- * Reads one record, in canonical CBOR and with nothing after it. The record's
- * parts are views of its `bytes`, and these of what is read, except where its
- * delegation is not in its canonical form: then they are a copy in which it is.
- * Nothing is verified.
+ * Decodes one record in canonical CBOR, with no trailing bytes. The record's
+ * byte fields are views of its `bytes`, which is a view of the input, unless
+ * the delegation is not in canonical form: then `bytes` is a copy in which it
+ * is. Nothing is verified.
  *
  * @category conversions
  * @since 0.1.0
@@ -161,8 +166,7 @@ export const maxResolvableSize: number = 1050 - (1 + 2 + 20 + 2)
 export const decode: (bytes: Uint8Array) => Result.Result<SignedRecord, InvalidRecord> = internal.decode
 
 /**
- * Reads one record in the middle of a message; undefined when the reader found
- * a fault.
+ * Reads one record inside a message; undefined if the reader found a fault.
  *
  * @category conversions
  * @since 0.1.0
@@ -170,8 +174,8 @@ export const decode: (bytes: Uint8Array) => Result.Result<SignedRecord, InvalidR
 export const read: (reader: Cbor.Reader) => SignedRecord | undefined = internal.read
 
 /**
- * Writes canonical CBOR. The bytes of a `SignedRecord` are there already, as
- * its `bytes`. A number that its field has no room for throws a `RangeError`.
+ * Writes canonical CBOR. For a `SignedRecord` use `bytes` instead. Throws a
+ * `RangeError` for a number that does not fit its field.
  *
  * @category conversions
  * @since 0.1.0
@@ -179,8 +183,8 @@ export const read: (reader: Cbor.Reader) => SignedRecord | undefined = internal.
 export const encode: (fields: Fields) => Uint8Array = internal.encode
 
 /**
- * The same record over its own copy of the bytes, so that keeping it does not
- * keep the datagram it came in.
+ * Returns the same record over its own copy of the bytes, so that keeping the
+ * record does not keep the datagram that it came in.
  *
  * @category conversions
  * @since 0.1.0
@@ -190,9 +194,9 @@ export const detach: (record: SignedRecord) => SignedRecord = internal.detach
 // --- Integrity ---
 
 /**
- * What is wrong with a record, as a plain value: where strangers' records are
- * refused by the thousand, an `Error` with its stack costs more than the check.
- * {@link toError} makes one of it.
+ * What is wrong with a record, as a plain value: records of strangers are
+ * refused by the thousand, and an `Error` with its stack costs more than the
+ * check. {@link toError} converts it.
  *
  * @category models
  * @since 0.1.0
@@ -202,7 +206,7 @@ export type Fault =
   | { readonly _tag: "RecordExpired"; readonly expiresAt: number; readonly now: number }
 
 /**
- * The same as a typed error.
+ * Converts a fault to a typed error.
  *
  * @category conversions
  * @since 0.1.0
@@ -224,7 +228,7 @@ export const toError = (fault: Fault): InvalidRecord | RecordExpired =>
 export const fault: (record: SignedRecord, now: number) => Fault | undefined = internal.fault
 
 /**
- * The bytes that the signature covers: `a2al-rec`, a zero byte, and the
+ * Returns the bytes that the signature covers: `a2al-rec`, a zero byte, and the
  * canonical map of fields 1 to 6.
  *
  * @category verification
@@ -242,7 +246,7 @@ export const isSigned = (record: SignedRecord, crypto: Ed25519): boolean =>
   crypto.verify(record.publicKey, signedBytes(record), record.signature)
 
 /**
- * {@link fault} with an error.
+ * Checks what {@link fault} checks, with a typed error.
  *
  * @category verification
  * @since 0.1.0
@@ -251,9 +255,9 @@ export const checkForm = (record: SignedRecord, now: number): Result.Result<void
   toResult(fault(record, now))
 
 /**
- * The whole of integrity: {@link fault} and the signature. Of an expired record
- * the signature is checked as well, so that `RecordExpired` is only said of a
- * record that once was good.
+ * Checks the integrity of a record completely: {@link fault} and the signature.
+ * The signature of an expired record is checked as well, so that
+ * `RecordExpired` means that the record was once valid.
  *
  * @category verification
  * @since 0.1.0
@@ -274,8 +278,8 @@ const toResult = (found: Fault | undefined): Result.Result<void, InvalidRecord |
 // --- Authority ---
 
 /**
- * Whether a record that passed the checks of integrity may be kept at `key`.
- * `now` is in Unix seconds.
+ * Decides whether a record of good integrity may be stored at `key`. `now` is
+ * in Unix seconds.
  *
  * @category models
  * @since 0.1.0
@@ -286,17 +290,17 @@ export type Policy = (
   now: number
 ) => Result.Result<void, InvalidRecord | InvalidDelegation>
 
-/** How many genuine delegations a policy remembers: checking a wallet's signature takes milliseconds. */
+/** Number of genuine delegations that a policy remembers: checking a wallet's signature takes milliseconds. */
 const rememberedDelegations = 256
 
 /**
- * The usual policy: an address speaks through its own key, or through one that
- * it delegated to and that delegation holds at `now` or ended less than 60 s
- * ago, as clocks differ; a sovereign record is at its own key.
+ * Makes the usual policy. The signing key must be the address's own, or one
+ * that it delegated to, with a delegation that holds at `now` or expired less
+ * than 60 s ago, as clocks differ. A sovereign record must be at its own key.
  *
- * A delegation must hold even in a record whose key needs none: the record's
- * signature does not cover it and {@link isNewer} looks at it, so a stranger
- * could attach one to make an old record the newest.
+ * A delegation must be valid even in a record that needs none: the record's
+ * signature does not cover it, and {@link isNewer} uses it, so a stranger could
+ * attach one to make an old record the newest.
  *
  * @category policies
  * @since 0.1.0
@@ -332,7 +336,8 @@ export const authority = (options: { readonly crypto: Ed25519 }): Policy => {
 }
 
 /**
- * Keeps whatever has integrity, for a network that settles authority elsewhere.
+ * Accepts every record of good integrity, for a network that settles authority
+ * elsewhere.
  *
  * @category policies
  * @since 0.1.0
@@ -342,7 +347,7 @@ export const policyNone: Policy = () => Result.void
 // --- Order ---
 
 /**
- * What decides which of two records is newer.
+ * The values that decide which of two records is newer.
  *
  * @category models
  * @since 0.1.0
@@ -351,8 +356,8 @@ export type Rank = Pick<SignedRecord, "delegatedAt" | "seq" | "timestamp">
 
 /**
  * Whether `a` supersedes `b`: the later delegation wins, then the larger seq,
- * then the later timestamp. So a new delegation takes the floor from a stolen
- * operational key, however far that one has pushed its seq.
+ * then the later timestamp. So a new delegation ends the use of a stolen
+ * operational key, however large a seq that key has signed.
  *
  * @example
  * ```ts run
@@ -385,7 +390,7 @@ export const isNewer = (a: Rank, b: Rank): boolean =>
     : a.timestamp > b.timestamp
 
 /**
- * That `record` cannot take the place of `held`.
+ * Describes why `record` cannot replace `held`.
  *
  * @category ordering
  * @since 0.1.0
@@ -412,12 +417,12 @@ export const renewsAt = ({ expiresAt, timestamp }: Pick<SignedRecord, "expiresAt
 // --- Signing ---
 
 /**
- * Signs a record: `type` is 0x02 to 0x0F, 0x10 to 0x1F or 0x80 to 0x8F, `ttl`
- * in seconds and at least 1, `timestamp` in Unix seconds. A key that is not the
- * address's needs an encoded delegation from the address.
+ * Signs a record. `type` is 0x02 to 0x0F, 0x10 to 0x1F or 0x80 to 0x8F, `ttl`
+ * is in seconds and at least 1, `timestamp` in Unix seconds. A key other than
+ * the address's own needs an encoded delegation from the address.
  *
- * Endpoint, topic and profile records are made with `Endpoint.sign`,
- * `Topic.sign` and `Profile.sign`.
+ * For endpoint, topic and profile records use `Endpoint.sign`, `Topic.sign` and
+ * `Profile.sign`.
  *
  * @example
  * ```ts run
@@ -453,7 +458,7 @@ export const sign = (options: {
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> => {
   const { type } = options
-  if (type === RecordType.endpoint) return invalid("an endpoint record has a signer of its own")
+  if (type === RecordType.endpoint) return invalid("sign an endpoint record with Endpoint.sign")
   return isReserved(type) ? invalid(`type ${type} is reserved`) : internal.seal(options)
 }
 

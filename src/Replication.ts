@@ -89,19 +89,19 @@ export class KeyFull extends Data.TaggedError("KeyFull")<{
 }
 
 /**
- * A published record. When a newer record of its slot is published, what is
- * said here is said of that one.
+ * A published record. After a newer record of its slot is published, these
+ * properties describe that one.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Publication {
   readonly key: NodeId
-  /** As it was first signed. */
+  /** The record as first signed. */
   readonly record: Record.SignedRecord
-  /** As it is copied: `record`, or what was signed anew because the network held a newer one. */
+  /** The record as copied: `record`, or a newer one signed because the network held a newer one. */
   readonly current: Effect.Effect<Record.SignedRecord>
-  /** How nodes of other versions take it, where that is worth knowing. */
+  /** How nodes of other versions treat it, if that differs. */
   readonly hints: ReadonlyArray<PublishHint>
   /** The nodes that hold a copy, as far as we know; nearest first. */
   readonly confirmed: Effect.Effect<ReadonlyArray<Contact>>
@@ -118,38 +118,38 @@ export interface Publication {
     options: { readonly within: Duration.Input }
   ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | StaleRecord>
   /**
-   * Whether nodes surround the key so closely that it is no chance, as they do
-   * that want to hide what is there. Then the record is copied to the whole
+   * Whether nodes surround the key more closely than chance allows, as nodes do
+   * that want to hide its records. Then the record is copied to the whole
    * region around the key, see `Query.neighbourhood`.
    */
   readonly isSurrounded: Effect.Effect<boolean>
 }
 
 /**
- * What is known of a record beside itself.
+ * Options of a replicated record.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ReplicateOptions {
-  /** Signs what the record says over a newer one that a node holds; undefined where that cannot be done. */
+  /** Signs the content again, newer than a record that a node holds; undefined if that is impossible. */
   readonly signOver?: ((held: Record.SignedRecord) => Effect.Effect<Record.SignedRecord | undefined>) | undefined
   readonly hints?: ReadonlyArray<PublishHint> | undefined
 }
 
 /**
- * A withdrawal on its way.
+ * A withdrawal in progress.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Recall {
-  /** Waits until all replicas that were well have answered, or failed to. */
+  /** Waits until all responsive replicas have answered, or failed to. */
   readonly answered: Effect.Effect<void>
 }
 
 /**
- * A record whose copies are looked after, as it stands.
+ * State of a record whose copies are maintained.
  *
  * @category models
  * @since 0.1.0
@@ -160,9 +160,9 @@ export interface ReplicatedRecord {
   /** Nearest first. */
   readonly replicas: ReadonlyArray<{
     readonly contact: Contact
-    /** It holds the current record, as far as we know. */
+    /** Whether it holds the current record, as far as we know. */
     readonly isConfirmed: boolean
-    /** It failed twice in a row, and did not prove better since. */
+    /** Whether it failed twice in a row and has not recovered since. */
     readonly isSuspect: boolean
   }>
   /** Nodes close to the key that have no room for it there, as far as we know; at most 32. */
@@ -172,7 +172,7 @@ export interface ReplicatedRecord {
 }
 
 /**
- * What is looked after, in figures.
+ * Statistics of the maintained records.
  *
  * @category models
  * @since 0.1.0
@@ -181,13 +181,16 @@ export interface Summary {
   readonly records: number
   /** Records that at least {@link replicas} nodes hold. */
   readonly complete: number
-  /** Records that nobody else holds, as far as we know. */
+  /** Records that no other node holds, as far as we know. */
   readonly uncopied: number
   /** Nodes that hold the current record, of all records together. */
   readonly confirmed: number
-  /** The same where none above {@link replicas} counts: what one record has more makes up for no other's want. */
+  /**
+   * The same, counting at most {@link replicas} per record: surplus copies of
+   * one record do not offset the lack of another.
+   */
   readonly confirmedOfWanted: number
-  /** Nodes that have yet to be brought up to date, or to show their copy. */
+  /** Nodes that have yet to receive the current record, or to show their copy. */
   readonly unconfirmed: number
   /** Records with fewer than {@link replicas} copies, while nodes close to their keys have no room. */
   readonly full: number
@@ -196,7 +199,7 @@ export interface Summary {
 }
 
 /**
- * Where a record is in the order of {@link ReplicatedPage}.
+ * Position of a record in the order of {@link ReplicatedPage}.
  *
  * @category models
  * @since 0.1.0
@@ -208,15 +211,15 @@ export interface Place {
 }
 
 /**
- * A part of what is looked after: records with fewer copies first, all that
- * have enough last.
+ * A page of the maintained records: those with fewer copies first, those with
+ * enough last.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ReplicatedPage {
   readonly replicated: ReadonlyArray<ReplicatedRecord>
-  /** What the next part comes after, if there is more. */
+  /** Position after which the next page begins, if there is more. */
   readonly next: Place | undefined
 }
 
@@ -227,7 +230,7 @@ export interface ReplicatedPage {
  * @since 0.1.0
  */
 export class Replication extends Context.Service<Replication, {
-  /** Looks after the copies of a record until it expires, and returns at once. */
+  /** Maintains the copies of a record until it expires. Returns at once. */
   readonly replicate: (
     key: NodeId,
     record: Record.SignedRecord,
@@ -241,13 +244,13 @@ export class Replication extends Context.Service<Replication, {
   readonly recall: (key: NodeId, withdrawal: Record.SignedRecord) => Effect.Effect<Recall>
   /** Stops looking after a record, or after any newer one of its slot. Copies stay until they expire. */
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
-  /** Stops looking after all that an address published. */
+  /** Stops maintaining all records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
-  /** All that is looked after now. */
+  /** All maintained records. */
   readonly replicated: Effect.Effect<ReadonlyArray<ReplicatedRecord>>
-  /** The same in figures. */
+  /** Statistics of the maintained records. */
   readonly summary: Effect.Effect<Summary>
-  /** At most `limit` of what is looked after, that with the fewest copies first. */
+  /** At most `limit` maintained records, those with the fewest copies first. */
   readonly page: (
     options: { readonly limit: number; readonly after?: Place | undefined }
   ) => Effect.Effect<ReplicatedPage>
@@ -256,22 +259,25 @@ export class Replication extends Context.Service<Replication, {
 /** Nodes that may be asked to hold a copy: Kademlia's K. */
 const candidates = 16
 
-/** What one node is given to take a copy, or to show it. */
+/** Maximum time for one node to take a copy, or to show it. */
 const requestOptions = { attempts: 6, deadline: 5000 }
 
-/** Jobs that are looked at without a pause. */
+/** Jobs that are processed without a pause. */
 const jobsAtOnce = 1024
 
 /** Nodes without room that are remembered: of two lookups. */
 const maxFull = 32
 
-/** How long a job sleeps at most. */
+/** Longest sleep of a job. */
 const lookMillis = 60_000
 
-/** How often one publication is signed over what others hold: two that say something else at a time shall end. */
+/**
+ * Maximum number of times one publication is signed over the records of others,
+ * so that two publishers in conflict stop.
+ */
 const maxSignedOver = 4
 
-/** What became of a request; `Woken`: there may be more to do. */
+/** Outcome of a request; `Woken`: there may be more to do. */
 type Outcome =
   | { readonly _tag: "Woken" }
   | { readonly _tag: "Found"; readonly neighbourhood: Neighbourhood }
@@ -288,22 +294,22 @@ type Outcome =
   }
 
 /**
- * What a node shows of a record's slot: the very record, a newer one that is
- * good, `Other` than these, or nothing; `Unclear` is nothing where the records
- * of other slots leave no room.
+ * What a node shows of a record's slot: the same record, a newer valid one,
+ * `Other`, or nothing. `Unclear` is nothing when records of other slots fill
+ * the response.
  */
 type Shown = "Same" | "Other" | "Nothing" | "Unclear" | Record.SignedRecord
 
-/** One publication: its record, and what may become of that. */
+/** One publication: its record and state. */
 interface Edition {
   record: Record.SignedRecord
   readonly options: ReplicateOptions
-  /** Whether it was ever as widely copied as could be; from then on a newer record is a later one. */
+  /** Whether it was ever placed completely; a newer record found after that is a later one. */
   isPlaced: boolean
   signedOver: number
   /** A newer record that readers see instead. */
   supersededBy: Record.SignedRecord | undefined
-  /** Whether it is looked after no longer. */
+  /** Whether its maintenance has ended. */
   isOver: boolean
   readonly isWithdrawal: boolean
 }
@@ -324,7 +330,7 @@ interface Job {
   readonly key: NodeId
   edition: Edition
   readonly set: ReplicaSet
-  /** Nodes that have no room for the record. */
+  /** Nodes without room for the record. */
   readonly full: Map<NodeId, Contact>
   isSurrounded: boolean
   /** What was warned of, and is not again. */
@@ -332,7 +338,7 @@ interface Job {
   /** Answers that have to be checked before they count. */
   checking: number
   readonly outcomes: Queue.Queue<Outcome>
-  /** Opened whenever something changed that somebody may wait for. */
+  /** Opened at every change that a caller may wait for. */
   readonly changed: Latch.Latch
 }
 
@@ -353,7 +359,7 @@ const make = Effect.gen(function*() {
 
   // --- Requests ----------------------------------------------------------------
 
-  /** What a peer shows when it is asked for the record; its proof is checked. */
+  /** Looks up the record at a peer and checks the proof it shows. */
   const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     // A holder that filters shows the record however many there are of others.
     const filters = health.core.has(peer.id, Features.Bit.paging)
@@ -373,7 +379,8 @@ const make = Effect.gen(function*() {
     const rivals = records.filter((other) => slotAt(key, other) === slot)
     if (rivals.some((other) => isSame(other, record)) || body.listed?.includes(Message.digest(record))) return "Same"
     const now = clock.currentTimeMillisUnsafe() / 1000
-    // One that is from the future to us is not less in our way, where the holder's clock is ahead.
+    // A record from the future by our clock still supersedes ours: the clock of
+    // its holder may be ahead.
     const newer = rivals.filter((other) =>
       Record.isNewer(other, record) &&
       Result.isSuccess(local.vet(key, other, Math.floor(Math.max(now, Number(other.timestamp)))))
@@ -447,7 +454,7 @@ const make = Effect.gen(function*() {
       case "Found": {
         const { closest, isSurrounded, region } = outcome.neighbourhood
         if (isSurrounded !== job.isSurrounded) surrounded(job, isSurrounded)
-        // Those that surround the key would take all copies, and show none.
+        // Nodes that surround the key would take all copies and show none.
         set.want(isSurrounded ? closest.length + region.length : replicas)
         return set.found([...closest, ...region], now)
       }
@@ -472,7 +479,7 @@ const make = Effect.gen(function*() {
     }
   }
 
-  /** Tells those who watch. */
+  /** Reports events to listeners. */
   const report = ({ edition: { record }, key }: Job, outcome: Outcome): void => {
     if (!events.hasListeners || outcome._tag === "Woken" || outcome._tag === "Found") return
     const { _tag, contact } = outcome
@@ -546,7 +553,8 @@ const make = Effect.gen(function*() {
     set.superseded(contact.id, now)
     edition.supersededBy = held
     yield* Effect.ignore(local.put(key, held))
-    // One that was never placed shall not be, where it could be taken for the newest.
+    // A record that was never placed must not be placed later, where it could
+    // be taken for the newest.
     if (!edition.isPlaced) edition.isOver = true
   })
 
@@ -584,7 +592,7 @@ const make = Effect.gen(function*() {
         report(job, outcome)
       }
     }
-    // Whatever is published from now on has a job of its own.
+    // Records published from now on get jobs of their own.
     ended(job)
   }, Effect.scoped)
 
@@ -603,7 +611,7 @@ const make = Effect.gen(function*() {
     }
   )
 
-  /** From now on the job is about a newer record. */
+  /** Moves the job to a newer record. */
   const proceed = (job: Job, edition: Edition) => {
     job.edition = edition
     job.full.clear()
@@ -653,7 +661,7 @@ const make = Effect.gen(function*() {
     return job
   })
 
-  /** Waits until it is so, or the job has ended. */
+  /** Waits until the condition holds, or the job has ended. */
   const waitUntil = (job: Job, isSo: (now: number) => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       const hasEnded = jobs.get(slotAt(job.key, job.edition.record)) !== job
@@ -693,10 +701,10 @@ const make = Effect.gen(function*() {
     if (running === undefined || !Record.isNewer(withdrawal, running.edition.record)) {
       return { answered: Effect.void }
     }
-    // The next run knows of nobody who holds a copy.
+    // The next run knows of no node that holds a copy.
     persistence.save({ _tag: "Withdrawn", key, record: running.edition.record })
     for (const peer of running.set.withdraw(clock.currentTimeMillisUnsafe())) {
-      // Nobody expects an answer.
+      // The withdrawal is not awaited.
       rpc.requestUnsafe(peer, { _tag: "Store", record: withdrawal, key }, { attempts: 1 }, () => {})()
     }
     yield* proceed(running, { ...editionOf(withdrawal), isWithdrawal: true })
@@ -786,7 +794,7 @@ const make = Effect.gen(function*() {
 const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
   `${key} ${slotOf(Record.category(record.type), record)}`
 
-/** Nobody signs the same twice but for the same record. */
+/** Equal signatures mean equal records. */
 const isSame = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What one peer is asked, how patiently, and what comes of it.
+ * Requests to one peer, their attempts and deadlines, and their outcomes.
  *
  * @since 0.1.0
  */
@@ -14,8 +14,8 @@ import * as SocketAddress from "./SocketAddress.ts"
 import type * as Transport from "./Transport.ts"
 
 /**
- * Whom to ask: an address, and the id that must answer if it is known. A
- * `Contact` is one.
+ * Target of a request: an address, and the id that must answer, if it is known.
+ * A `Contact` is one.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ export interface Peer extends SocketAddress.SocketAddress {
 }
 
 /**
- * The requests, and what answers each.
+ * The requests, each with the type of its response.
  *
  * @category models
  * @since 0.1.0
@@ -39,7 +39,7 @@ export interface Answers {
 }
 
 /**
- * A body that asks for an answer.
+ * A message body that requests a response.
  *
  * @category models
  * @since 0.1.0
@@ -47,7 +47,7 @@ export interface Answers {
 export type Request = Extract<Message.Body, { readonly _tag: keyof Answers }>
 
 /**
- * A verified answer, who gave it, and how long it took in milliseconds.
+ * A verified response, its sender and its round-trip time in milliseconds.
  *
  * @category models
  * @since 0.1.0
@@ -59,8 +59,8 @@ export interface Answered<A> {
 }
 
 /**
- * The records of an answer, wherever its version of the protocol puts them.
- * They are not verified.
+ * Returns the records of a response, from the fields of either protocol
+ * version. They are not verified.
  *
  * @category accessors
  * @since 0.1.0
@@ -71,7 +71,7 @@ export const recordsOf = ({ record, records = [] }: Answers["FindValue"]): Reado
     : [...records, record]
 
 /**
- * How often a request is made at most; what the protocol allows.
+ * Default number of attempts, as in the reference.
  *
  * @category constants
  * @since 0.1.0
@@ -79,7 +79,7 @@ export const recordsOf = ({ record, records = [] }: Answers["FindValue"]): Reado
 export const defaultAttempts = 3
 
 /**
- * How long all attempts of a request may take; what the protocol allows.
+ * Default deadline of a request with all its attempts, as in the reference.
  *
  * @category constants
  * @since 0.1.0
@@ -87,7 +87,7 @@ export const defaultAttempts = 3
 export const defaultDeadline: Duration.Input = "15 seconds"
 
 /**
- * How patient a request is.
+ * Attempts and deadline of a request.
  *
  * @category models
  * @since 0.1.0
@@ -96,14 +96,17 @@ export interface Options {
   readonly attempts?: number | undefined
   /** For all attempts together. */
   readonly deadline?: Duration.Input | undefined
-  /** Gives up when the last attempt had its turn, and not at the deadline: for who has others to ask. */
+  /**
+   * Fails when the last attempt has timed out, instead of at the deadline: for
+   * a caller that has other peers to turn to.
+   */
   readonly failFast?: boolean | undefined
-  /** A probe of maintenance: silence is no news, and does not count against the peer. */
+  /** A maintenance probe: silence is expected and does not count against the peer. */
   readonly maintenance?: boolean | undefined
 }
 
 /**
- * The peer gave no valid answer in time.
+ * The peer sent no valid response in time.
  *
  * @category errors
  * @since 0.1.0
@@ -121,7 +124,7 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
 }
 
 /**
- * Why a request has no answer.
+ * Why a request failed.
  *
  * @category errors
  * @since 0.1.0

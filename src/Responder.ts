@@ -1,5 +1,5 @@
 /**
- * What this node answers to a verified request.
+ * Responses of this node to verified requests.
  *
  * @since 0.1.0
  */
@@ -38,12 +38,12 @@ export interface Reply {
   readonly body: Body
   readonly to: SocketAddress.SocketAddress
   readonly transactionId: string | undefined
-  /** The record that this node did not take, and why; only where it is not taken. */
+  /** The record that this node refused, and why; only if it was refused. */
   readonly refusal?: Refusal | undefined
 }
 
 /**
- * A record that was not taken. The reason is made when it is asked for.
+ * A refused record. The reason is built on demand.
  *
  * @category models
  * @since 0.1.0
@@ -76,16 +76,16 @@ export class Responder extends Context.Service<Responder, {
   ) => void
 }>()("effect-dht/Responder") {}
 
-/** Nodes in an answer: Kademlia's K. */
+/** Nodes in a response: Kademlia's K. */
 const k = 16
 
 /** Echoes sent for one source IP. */
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 
-/** What became of a record that somebody wants stored. */
+/** Outcome of a STORE. */
 type Outcome = "Stored" | "AlreadyHad" | "Superseded" | "Unwanted" | "Invalid" | "Full"
 
-/** What version 0.2 has no reason for is against our policy, which it does not try again soon. */
+/** Outcomes without a reason of their own in v0.2 are reported as policy, which makes v0.2 peers retry late. */
 const reasons: { readonly [outcome in Outcome]: StoreReason } = {
   Stored: 0,
   AlreadyHad: 0,
@@ -137,7 +137,7 @@ const make = Effect.gen(function*() {
   const nodesFor = (target: NodeId.NodeId, requester: Contact, now: number) =>
     routing.core.answer(target, k, now, isBad, SocketAddress.scope(requester.host))
 
-  /** What v0.1 understands is all that is said to whoever has not shown a later one. */
+  /** A peer that has not shown a later version gets a v0.1 response. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
     const isV02 = health.core.version(to.id, now) === "v0.2"
     const isHeld = outcome === "AlreadyHad" || isV02 && outcome === "Superseded"
@@ -189,12 +189,12 @@ const make = Effect.gen(function*() {
         const records = store.core.inTurn(target, recordType, Math.floor(now / 1000))
         if (subscribe) {
           health.core.speaks(from.id, "v0.2", now)
-          // Only a holder of the key hears of what is new there.
+          // Only holders of the key learn of new records there.
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
         const isFiltered = publisher !== undefined || wanted !== undefined
         const { body, served } = Answer.findValueResponse({
-          // Filters are for a holder that was found.
+          // Filters apply only to a holder that has already been found.
           nodes: isFiltered ? [] : nodesFor(target, from, now),
           records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
@@ -209,9 +209,9 @@ const make = Effect.gen(function*() {
         const { key, record } = request
         const refuse = (outcome: Outcome, reason: () => string) =>
           toSender(storeResponse(from, outcome, now), { key, record, reason })
-        // What a node holds that is about to leave is lost.
+        // A client leaves soon, and the record would be lost.
         if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
-        // Refusing comes before the signature wherever it can.
+        // Refusal comes before the signature check wherever possible.
         const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
@@ -251,10 +251,10 @@ const make = Effect.gen(function*() {
   return Responder.of({ answer })
 })
 
-/** The network of all whose address is not proved. */
+/** The network shared by all peers whose address is not proved. */
 const unproved = "unproved"
 
-/** Whether a record is one of those that a FIND_VALUE asks for. */
+/** Whether a record matches the criteria of a FIND_VALUE. */
 const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValue" }>) => {
   const digests = wanted === undefined ? undefined : new Set(wanted)
   return (record: Record.SignedRecord): boolean =>
@@ -262,7 +262,7 @@ const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValu
 }
 
 /**
- * Answers from the tables of this node.
+ * Responses from the tables of this node.
  *
  * @category layers
  * @since 0.1.0

@@ -1,11 +1,10 @@
 /**
- * Whom this node knows: the routing table of Kademlia (Maymounkov and
- * Mazières, 2002), 256 buckets of contacts by how long a prefix of their id
- * they share with ours.
+ * The routing table of Kademlia (Maymounkov and Mazières, 2002): 256 buckets of
+ * contacts, by the number of leading bits that their ids share with ours.
  *
- * The node fills it by itself from what it hears. A peer that answers keeps its
- * place against any number of newcomers, and what others say about a known
- * peer never changes where its datagrams go.
+ * The node fills the table from the messages it receives. A contact that
+ * answers cannot be displaced by newcomers, and reports by others never change
+ * where its datagrams go.
  *
  * @since 0.1.0
  */
@@ -21,44 +20,44 @@ import * as Core from "./internal/routingTable.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /**
- * One line of the table.
+ * An entry of the table.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Entry {
-  /** How many leading bits its id shares with ours, 0 to 255. */
+  /** Number of leading bits that its id shares with ours, 0 to 255. */
   readonly bucket: number
   readonly contact: Contact
-  /** When it last sent or answered something itself, in Unix milliseconds; undefined for an unverified one. */
+  /** When it last sent a message itself, in Unix milliseconds; undefined for an unverified contact. */
   readonly verifiedAt: number | undefined
-  /** When it came into the table, in Unix milliseconds. */
+  /** When it entered the table, in Unix milliseconds. */
   readonly addedAt: number
-  /** Who told us of it; undefined if it came by itself. */
+  /** The node that reported it; undefined if it contacted us first. */
   readonly learnedFrom: NodeId | undefined
 }
 
 /**
- * How large the network seems to be.
+ * An estimate of the network's size.
  *
  * @category models
  * @since 0.1.0
  */
 export interface NetworkSize {
-  /** Nodes, 0 if nothing is known. */
+  /** Number of nodes; 0 if nothing is known. */
   readonly size: number
-  /** 0 to 1. */
+  /** Confidence from 0 to 1. */
   readonly confidence: number
 }
 
 /**
- * How much the table holds.
+ * Bounds of the table.
  *
  * @category configuration
  * @since 0.1.0
  */
 export interface Options {
-  /** Contacts in a bucket: Kademlia's K, by default 16. */
+  /** Contacts per bucket: Kademlia's K, by default 16. */
   readonly k?: number | undefined
   /** Contacts that wait for a place in a full bucket, by default 5. */
   readonly pendingCapacity?: number | undefined
@@ -84,37 +83,40 @@ export interface Options {
  * @since 0.1.0
  */
 export class Routing extends Context.Service<Routing, {
-  /** How many contacts the table holds. */
+  /** Number of contacts in the table. */
   readonly size: Effect.Effect<number>
-  /** The contact with this id. */
+  /** Returns the contact with this id. */
   readonly get: (id: NodeId) => Effect.Effect<Option.Option<Contact>>
-  /** The `n` known contacts closest to `target`, the closest first; unverified contacts included. */
+  /** Returns the `n` known contacts closest to `target`, nearest first, including unverified ones. */
   readonly nearest: (target: NodeId, n: number) => Effect.Effect<ReadonlyArray<Contact>>
   /**
-   * The `n` closest contacts that were heard from directly: first those heard
-   * from within `window`, the closest first, then the others in the same way.
+   * Returns the `n` closest verified contacts: first those heard from within
+   * `window`, nearest first, then the others likewise.
    */
   readonly nearestVerified: (
     target: NodeId,
     n: number,
     window: Duration.Input
   ) => Effect.Effect<ReadonlyArray<Contact>>
-  /** The whole table by bucket, in each the least recently seen first. */
+  /** The whole table by bucket, each bucket with the least recently seen contact first. */
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
-  /** How many contacts were heard from directly within `window`. */
+  /** Number of contacts heard from directly within `window`. */
   readonly countVerified: (window: Duration.Input) => Effect.Effect<number>
   /**
-   * Judges the size of the network by how densely the deepest buckets are
-   * filled with contacts heard from within `window`.
+   * Estimates the size of the network from the density of the deepest buckets,
+   * by their contacts heard from within `window`.
    */
   readonly networkSize: (window: Duration.Input) => Effect.Effect<NetworkSize>
   /**
-   * Whether this node may be among the 16 closest to a key, by the size of the
-   * network; with much room for error, and where the size is not known well,
-   * always.
+   * Whether this node may be among the 16 closest to a key, by the estimated
+   * size of the network. There is a wide margin of error, and the result is
+   * true if the estimate is poor.
    */
   readonly isNearUnsafe: (key: NodeId) => boolean
-  /** The same as `networkSize` with all contacts that were ever heard from; unverified ones count only where there are no others. */
+  /**
+   * Estimates the size as `networkSize` does, from all contacts ever heard
+   * from, or from unverified ones if there are no others.
+   */
   readonly networkSizeUnfiltered: Effect.Effect<number>
   /**
    * The table itself, for code that runs once per packet.
@@ -128,7 +130,7 @@ export class Routing extends Context.Service<Routing, {
 const nearRanks = 48
 
 /**
- * An empty table as the node `self` sees the network.
+ * An empty table for the node `self`.
  *
  * @category constructors
  * @since 0.1.0
@@ -154,7 +156,7 @@ export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Se
   })
 
 /**
- * An empty table of the node whose identity this is.
+ * An empty table for the node's own identity.
  *
  * @category layers
  * @since 0.1.0

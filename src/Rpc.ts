@@ -1,7 +1,7 @@
 /**
- * Questions and answers over datagrams.
+ * Requests and responses over datagrams.
  *
- * The receive loop is a fiber in the layer's scope and never waits for anything
+ * The receive loop is a fiber in the layer's scope. It never waits for anything
  * that it would have to deliver itself.
  *
  * @since 0.1.0
@@ -45,8 +45,8 @@ import * as Transport from "./Transport.ts"
 import { Verifier } from "./Verifier.ts"
 
 /**
- * What a peer is given that is only asked whether it is there: enough not to
- * take a few lost packets for its end.
+ * Options of a liveness check: attempts and a deadline that let a peer survive
+ * a few lost packets.
  *
  * @category constructors
  * @since 0.1.0
@@ -59,14 +59,15 @@ export const probeOptions = (health: PeerHealth.PeerHealth["Service"]): Request.
 /**
  * Why a datagram was refused:
  *
- * - `late`: an answer to a request of ours that is over; many requests are
- *   repeated or given up when others answer first, so a healthy node sees some
- * - `unawaited`: an answer to nothing we asked, or of a peer we did not ask
- * - `malformed`: no message of the protocol
- * - `unknown_type`: a message of a type we do not know
+ * - `late`: a response to a request that has ended. Requests are often
+ *   repeated, or given up when other peers respond first, so a healthy node
+ *   sees some.
+ * - `unawaited`: a response to no request of ours, or from another peer
+ * - `malformed`: not a message of the protocol
+ * - `unknown_type`: a message of an unknown type
  * - `too_large`: more than {@link Message.maxDatagram} bytes
  * - `bad_signature`: not signed by its sender
- * - `overload`: more at a time than we take or check
+ * - `overload`: more datagrams at a time than the node accepts or checks
  *
  * @category constants
  * @since 0.1.0
@@ -82,26 +83,26 @@ export const refusals: ReadonlyArray<Refusal> = internal.refusals
 export type Refusal = internal.Refusal
 
 /**
- * Counts since the node started.
+ * Counts since the start of the node.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Traffic {
-  /** Datagrams received whose signature was good. */
+  /** Datagrams received with a valid signature. */
   readonly received: number
   /** Datagrams sent. */
   readonly sent: number
-  /** Requests of ours that were answered. */
+  /** Own requests that were answered. */
   readonly completed: number
-  /** Datagrams that were refused, for whatever reason. */
+  /** Datagrams refused for any reason. */
   readonly refused: number
-  /** The same by reason. */
+  /** Datagrams refused, by reason. */
   readonly refusedBy: Readonly<Record<Refusal, number>>
 }
 
 /**
- * How another node sees us.
+ * Our address as another node sees it.
  *
  * @category models
  * @since 0.1.0
@@ -112,21 +113,22 @@ export interface Observation {
 }
 
 /**
- * Asks peers, and answers them.
+ * Sends requests to peers, and responds to theirs.
  *
  * @category services
  * @since 0.1.0
  */
 export class Rpc extends Context.Service<Rpc, {
-  /** Sends a request, again while no response comes, and waits for the outcome. */
+  /** Sends a request, repeats it while no response arrives, and waits for the outcome. */
   readonly request: <R extends Request.Request>(
     peer: Request.Peer,
     body: R,
     options?: Request.Options
   ) => Effect.Effect<Request.Answered<Request.Answers[R["_tag"]]>, Request.RequestError>
   /**
-   * `request` for callers outside a fiber: tells `done` what came of it, once,
-   * and returns how to give it up, after which `done` is told nothing.
+   * Sends a request for a caller outside a fiber. Calls `done` with the
+   * outcome, once. The returned function cancels the request, after which
+   * `done` is not called.
    */
   readonly requestUnsafe: <R extends Request.Request>(
     peer: Request.Peer,
@@ -134,24 +136,24 @@ export class Rpc extends Context.Service<Rpc, {
     options: Request.Options,
     done: (result: Result.Result<Request.Answered<Request.Answers[R["_tag"]]>, Request.RequestError>) => void
   ) => () => void
-  /** Asks `via` to send an echo to `claimed`; succeeds with whether one came in time. */
+  /** Asks `via` to send an echo to `claimed`. Succeeds with whether one arrived in time. */
   readonly natProbe: (
     via: Request.Peer,
     claimed: SocketAddress.SocketAddress,
     options?: Request.Options
   ) => Effect.Effect<boolean, Transport.SendError>
-  /** What answers say of our own address, as they arrive. */
+  /** Our own address as responses report it, as they arrive. */
   readonly observations: Stream.Stream<Observation>
   /** Counts of datagrams and answered requests since the start. */
   readonly traffic: Effect.Effect<Traffic>
-  /** Requests of ours that wait for an answer. */
+  /** Number of own requests in flight. */
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
-/** Contacts whose new addresses are asked at the same time. */
+/** Maximum number of contacts probed at a new address at the same time. */
 const maxMoving = 64
 
-/** Contacts asked at the same time whether they are where they seem to be. */
+/** Maximum number of contacts whose source address is being checked at the same time. */
 const maxProving = 64
 
 /** What waits for the same contact to prove where it is. */
@@ -181,7 +183,7 @@ const make = Effect.gen(function*() {
   const transactionId = TransactionId.generator(random)
 
   const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
-  /** Contacts whose new address has yet to answer. */
+  /** Contacts whose new address has not answered yet. */
   const moving = new Set<NodeId.NodeId>()
   const conflicts = new IdentityConflicts()
   /** Contacts that are asked whether they are where they seem to be, and what waits for that. */
@@ -201,10 +203,10 @@ const make = Effect.gen(function*() {
     overload: 0
   }
 
-  /** Whether the layer's scope is closed; the transport's may be open for longer. */
+  /** Whether the layer's scope is closed. The transport's scope may be open for longer. */
   let closed = false
 
-  // Nobody waits for what can no longer come.
+  // Pending requests cannot succeed any more.
   yield* Effect.addFinalizer(() => {
     closed = true
     requests.close()
@@ -229,13 +231,14 @@ const make = Effect.gen(function*() {
     PubSub.publishUnsafe(observations, { reporter, address })
   }
 
-  /** Whether a peer says that it will be gone soon, so that a place in the table would be wasted. */
+  /** Whether a peer announced that it leaves soon: it would waste a place in the table. */
   const isClient = (id: NodeId.NodeId): boolean => health.core.has(id, Features.Bit.client)
   routing.core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
 
   /**
-   * A node is not that says itself that it will be gone soon, or that we could not
-   * reach, also where the peer could. One of our own id is a sign.
+   * Whether a reported node is worth adding: not one that announced that it
+   * leaves soon, nor one that we cannot reach although the reporter can. A node
+   * with our own id may be an identity conflict.
    */
   const isWorthKnowing = (node: Contact, from: Contact, { observed }: NodesAnswer): boolean => {
     if (!SocketAddress.isReachableFrom(node, from)) return false
@@ -245,7 +248,7 @@ const make = Effect.gen(function*() {
     return !isClient(node.id)
   }
 
-  /** Whether an address is where we are, as we know or the peer sees it that named it. */
+  /** Whether an address is our own, as bound or as the reporting peer sees it. */
   const isOurs = (address: SocketAddress.SocketAddress, observed: Uint8Array | undefined): boolean => {
     const key = SocketAddress.key(address)
     const seenAt = observed === undefined ? undefined : SocketAddress.decodeObserved(observed)
@@ -264,16 +267,16 @@ const make = Effect.gen(function*() {
     heard: observe
   })
 
-  // --- What arrives ------------------------------------------------------------
+  // --- Receiving ---------------------------------------------------------------
 
   const receive = (datagram: Transport.Datagram, now: number): void => {
     if (datagram.payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
-    // What cannot be answered is no contact's.
+    // A sender that we cannot answer does not become a contact.
     if (!SocketAddress.isReachable(datagram.from)) return refuse(datagram, "unreachable")
     const frame = Message.frame(datagram.payload)
     if (typeof frame === "string") return refuse(datagram, "malformed", frame)
     const pending = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
-    // What nobody awaits is not worth a signature check.
+    // An unawaited response is not worth a signature check.
     const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : pending !== undefined
     if (Message.isResponse(frame.type) && !isAwaited) {
       return refuse(datagram, requests.isOver(frame.transactionId) ? "late" : "unawaited")
@@ -290,8 +293,8 @@ const make = Effect.gen(function*() {
         if (--checking < maxChecking) checked.openUnsafe()
         if (!valid) return refuse(datagram, "bad_signature")
         traffic.received++
-        // The verifier may call from outside of any fiber, where a bug of ours
-        // would end the process.
+        // The verifier may call from outside any fiber, where a defect would
+        // end the process.
         try {
           accept(message, datagram.from, pending, now)
         } catch (defect) {
@@ -346,9 +349,9 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * Whoever sent us something it signed is there. What was signed can be sent
-   * by anybody from anywhere, though, so it does not move a contact we have:
-   * the new address has to be asked and answer, as only its owner can.
+   * A signed message proves that its sender exists. It may be a replay from any
+   * address, so it does not move a contact: the new address must first answer a
+   * request, as only its owner can.
    */
   const learn = (contact: Contact, features: Features.Features, now: number, answered: boolean): void => {
     const known = routing.core.get(contact.id)
@@ -363,14 +366,14 @@ const make = Effect.gen(function*() {
     }
     const outcome = routing.core.add(contact, now, now)
     if (outcome._tag !== "Probe") return
-    // Whoever was heard from lately need not be asked.
+    // A contact that was heard from recently needs no liveness check.
     if (routing.core.isTaken(contact.id, now - freshMillis)) routing.core.probed(outcome.oldest.id, true, now)
     else probe(outcome.oldest)
   }
 
   // --- Our own identity elsewhere ------------------------------------------------
 
-  /** A message is signed with our key: by us, or by another node that has it. */
+  /** A message is signed with our key: it is our own, or from another node that has the key. */
   const recognise = (
     { body, transactionId }: Message.Message,
     from: Contact,
@@ -381,7 +384,7 @@ const make = Effect.gen(function*() {
     else if (body._tag !== "NatProbeEcho" && !requests.returned(transactionId)) challenge(from, "Signed", now)
   }
 
-  /** Asks whether another node has our identity at an address: `recognise` sees the answer. */
+  /** Checks whether another node has our identity at an address: `recognise` sees the response. */
   const challenge = ({ host, port }: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): void => {
     if (!conflicts.shouldAsk({ host, port }, reason, now)) return
     requests.ask({ id: identity.nodeId, host, port }, ping, { ...probeOptions(health), maintenance: true }, () => {})
@@ -407,14 +410,14 @@ const make = Effect.gen(function*() {
     requests.ask(contact, ping, probeOptions(health), () => moving.delete(contact.id))
   }
 
-  /** A bucket is full: the newcomer gets a place only if the oldest entry is silent. */
+  /** Probes the oldest entry of a full bucket: the newcomer gets a place only if that entry is silent. */
   const probe = (oldest: Contact): void => {
     requests.ask(oldest, ping, probeOptions(health), (result) => {
       routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
     })
   }
 
-  /** Whether a contact answers where it seems to be. What is too much to ask at once is not proved. */
+  /** Checks that a contact answers at its source address. Counts as failed if too many checks are in flight. */
   const prove = (contact: Contact, done: (isProved: boolean) => void): void => {
     const name = `${contact.id} ${SocketAddress.key(contact)}`
     const waiting = proving.get(name)
@@ -430,10 +433,10 @@ const make = Effect.gen(function*() {
 
   const ping: Request.Request = { _tag: "Ping", address: identity.address }
 
-  // --- What is asked -----------------------------------------------------------
+  // --- Requests ----------------------------------------------------------------
 
   const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) =>
-    // Only an answer of the request's type reaches it.
+    // Only a response of the request's type reaches `done`.
     requests.ask(peer, body, options, done as Done)
 
   const request: Rpc["Service"]["request"] = (peer, body, options) =>
@@ -470,13 +473,13 @@ const make = Effect.gen(function*() {
   const handle = (datagrams: ReadonlyArray<Transport.Datagram>): Effect.Effect<void> => {
     const now = clock.currentTimeMillisUnsafe()
     for (const datagram of datagrams) receive(datagram, now)
-    // The inbox is where datagrams wait in fairness; no more than this shall
+    // Datagrams wait in the inbox, which is fair to senders. Only this many may
     // wait behind it.
     if (checking >= maxChecking) {
       checked.closeUnsafe()
       return checked.await
     }
-    // Where the inbox is empty now, the next turn waits anyway.
+    // If the inbox is empty now, the next turn waits anyway.
     return datagrams.length === Transport.batch ? Effect.yieldNow : Effect.void
   }
 
@@ -495,7 +498,7 @@ const make = Effect.gen(function*() {
     natProbe,
     observations: Stream.fromPubSub(observations),
     traffic: Effect.map(transport.dropped, (dropped) => {
-      // What found the inbox full never came as far as here.
+      // Datagrams that found the inbox full never reached this module.
       const refusedBy = { ...refused, overload: refused.overload + dropped }
       return {
         ...traffic,
@@ -509,7 +512,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * Requests and responses over the transport, from a receive loop in the layer's scope.
+ * Requests and responses over the transport, from a receive loop in the layer's
+ * scope.
  *
  * @category layers
  * @since 0.1.0

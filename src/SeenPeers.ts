@@ -1,6 +1,6 @@
 /**
- * The reach of this node: how many different peers it heard from directly
- * over the last hour, day and week.
+ * Counts of the different peers that this node heard from directly in the last
+ * hour, day and week.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import * as Core from "./internal/seenPeers.ts"
 import { Persistence } from "./Persistence.ts"
 
 /**
- * How many different peers were heard from within an hour, a day, a week.
+ * Numbers of different peers heard from within an hour, a day and a week.
  *
  * @category models
  * @since 0.1.0
@@ -26,47 +26,47 @@ export interface SeenCounts {
 }
 
 /**
- * How much is remembered.
+ * Bounds of the memory.
  *
  * @category configuration
  * @since 0.1.0
  */
 export interface Options {
-  /** Node ids, by default 100 000; those not heard from for the longest leave first. */
+  /** Maximum number of node ids, by default 100 000. The one not heard from for the longest is forgotten first. */
   readonly capacity?: number | undefined
 }
 
 /**
- * Whom this node heard from over the last week.
+ * The peers heard from over the last week.
  *
  * @category services
  * @since 0.1.0
  */
 export class SeenPeers extends Context.Service<SeenPeers, {
-  /** How many nodes were heard from, by how long ago. */
+  /** Numbers of nodes heard from, by age. */
   readonly counts: Effect.Effect<SeenCounts>
-  /** How many since the node was started. One that was forgotten and came back is counted again. */
+  /** Number of different nodes since the start. A node that was forgotten and came back counts again. */
   readonly uniqueSinceStart: Effect.Effect<number>
-  /** A text for people and other programs: a node id (64 hex digits) and Unix seconds a line, the most recent first. */
+  /** A text with one line per node, most recent first: node id (64 hex digits) and Unix seconds. */
   readonly format: Effect.Effect<string>
-  /** Adds what such a text says; comments (`#`) and damaged lines are skipped. */
+  /** Adds the nodes of such a text. Comments (`#`) and damaged lines are skipped. */
   readonly parse: (text: string) => Effect.Effect<void>
   /**
-   * The state itself, for code that runs once per packet.
+   * The synchronous state, for code that runs once per packet.
    *
    * @internal
    */
   readonly core: Core.SeenPeers
 }>()("effect-dht/SeenPeers") {}
 
-/** How often sightings are saved: the finest count is of an hour. */
+/** How often sightings are saved; the finest count covers an hour. */
 const saveInterval = "5 minutes"
 
-/** Sightings that are saved together. */
+/** Maximum number of sightings saved in one change. */
 const savedTogether = 256
 
 /**
- * Has heard from those of the runs before, where the node's state is kept.
+ * Starts with the peers of earlier runs, if the node's state is kept.
  *
  * @category constructors
  * @since 0.1.0
@@ -102,7 +102,7 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
- * Beginning with those of an earlier run, where state is kept.
+ * Starts with the peers of an earlier run, if state is kept.
  *
  * @category layers
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * Where a datagram goes: an IP address and a UDP port.
+ * Socket addresses: where a datagram goes, an IP address and a UDP port.
  *
  * @since 0.1.0
  */
@@ -8,9 +8,9 @@ import * as Result from "effect/Result"
 import { InvalidSocketAddress } from "./DhtError.ts"
 
 /**
- * `host` is an IP address in its canonical text, an IPv4-mapped IPv6 address
- * as plain IPv4. On a network without IPs (in memory) it is the peer's name
- * and `port` is 0.
+ * An IP address and a port. `host` is in canonical text, with an IPv4-mapped
+ * IPv6 address written as plain IPv4. On a network without IPs (in memory)
+ * `host` is the peer's name and `port` is 0.
  *
  * @category models
  * @since 0.1.0
@@ -42,7 +42,7 @@ export const fromWire = (
 
 /**
  * Reads an IP address with a port: `192.0.2.1:4121`, `[2001:db8::1]:4121`.
- * A name has to be resolved first, see {@link splitHostPort}.
+ * Names are refused; resolve them first, see {@link splitHostPort}.
  *
  * @category constructors
  * @since 0.1.0
@@ -52,7 +52,7 @@ export const fromString = (text: string): Result.Result<SocketAddress, InvalidSo
     const address = fromIp(host, port)
     return address
       ? Result.succeed(address)
-      : invalid(text, `"${host}" is not an IP address; a name has to be resolved to one first`)
+      : invalid(text, `"${host}" is not an IP address; resolve a name to one first`)
   })
 
 /**
@@ -67,8 +67,8 @@ export const fromIp = (ip: string, port: number): SocketAddress | undefined => {
 }
 
 /**
- * Why an IPv6 address with a zone id (`fe80::1%eth0`, RFC 4007) is refused,
- * with or without brackets and port; undefined for a text that is none.
+ * Returns why an IPv6 address with a zone id (`fe80::1%eth0`, RFC 4007) is
+ * refused, with or without brackets and port; undefined for any other text.
  *
  * @category conversions
  * @since 0.1.0
@@ -81,9 +81,9 @@ export const zoneReason = (text: string): string | undefined => {
 }
 
 /**
- * Takes `host:port` apart, where the host is an IPv4 address, an IPv6 address
- * in brackets or a name, given back as written. Ports are 0 to 65535; white
- * space around the text is ignored.
+ * Splits `host:port`, where the host is an IPv4 address, an IPv6 address in
+ * brackets or a name, returned as written. Ports are 0 to 65535. Surrounding
+ * white space is ignored.
  *
  * @category conversions
  * @since 0.1.0
@@ -106,12 +106,12 @@ export const splitHostPort = (
   const port = /^\d{1,5}$/.test(digits) ? Number(digits) : Infinity
   return port <= 65535
     ? Result.succeed({ host, port })
-    : invalid(text, `"${digits}" is not a port, which is a number of at most 65535`)
+    : invalid(text, `"${digits}" is not a port: write a number of at most 65535`)
 }
 
 /**
- * The text for people: `192.0.2.1:4121`, `[2001:db8::1]:4121`, or the bare
- * name of a peer on a network without IPs.
+ * Returns the text for people: `192.0.2.1:4121`, `[2001:db8::1]:4121`, or the
+ * bare name of a peer on a network without IPs.
  *
  * @category conversions
  * @since 0.1.0
@@ -124,7 +124,7 @@ export const format = (address: SocketAddress): string =>
     : key(address)
 
 /**
- * A `Map` key: two socket addresses are the same where their keys are.
+ * Returns a `Map` key, equal for equal socket addresses.
  *
  * @category conversions
  * @since 0.1.0
@@ -132,9 +132,9 @@ export const format = (address: SocketAddress): string =>
 export const key = (address: SocketAddress): string => `${address.host}:${address.port}`
 
 /**
- * The 4 or 16 bytes of an IP address, an IPv4-mapped one as 4; undefined for a
- * name. An IPv6 address with a zone counts as a name: it means something on
- * one machine only.
+ * Returns the 4 or 16 bytes of an IP address, of an IPv4-mapped one 4;
+ * undefined for a name. An IPv6 address with a zone counts as a name, because
+ * it is meaningful on one machine only.
  *
  * @category conversions
  * @since 0.1.0
@@ -146,9 +146,9 @@ export const ipBytes = (host: string): Uint8Array | undefined => {
 }
 
 /**
- * How a peer is told the address it was seen at: IP and port, 6 or 18 bytes.
- * A host without an IP is written as 127.0.0.1:0. A port that is not of 16 bits
- * throws a `RangeError`.
+ * Encodes the address at which a peer was seen: IP and port, 6 or 18 bytes. A
+ * host without an IP is written as 127.0.0.1:0. Throws a `RangeError` for a
+ * port that does not fit 16 bits.
  *
  * @category conversions
  * @since 0.1.0
@@ -165,7 +165,8 @@ export const encodeObserved = (address: SocketAddress): Uint8Array => {
 }
 
 /**
- * Reads what {@link encodeObserved} wrote; undefined unless it is 6 or 18 bytes.
+ * Decodes the result of {@link encodeObserved}; undefined unless it is 6 or 18
+ * bytes.
  *
  * @category conversions
  * @since 0.1.0
@@ -176,9 +177,9 @@ export const decodeObserved = (bytes: Uint8Array): SocketAddress | undefined => 
 }
 
 /**
- * Whether a host can be reached from the Internet by its address: an IP
- * outside the unspecified, loopback, private (RFC 1918, RFC 4193), shared
- * (RFC 6598), link-local and multicast ranges. A name is not.
+ * Whether a host is reachable from the Internet by its address: an IP outside
+ * the unspecified, loopback, private (RFC 1918, RFC 4193), shared (RFC 6598),
+ * link-local and multicast ranges. A name is not.
  *
  * @category predicates
  * @since 0.1.0
@@ -189,9 +190,10 @@ export const isPublic = (host: string): boolean => {
 }
 
 /**
- * How far an address means the same, from the narrowest: `host`, an IPv6 address
- * with a zone, which means something on one machine only and cannot be written
- * into a message; one machine, one link, one site, the Internet.
+ * The scope in which an address is meaningful, from the narrowest: `host`, an
+ * IPv6 address with a zone, which is meaningful on one machine only and cannot
+ * be written into a message; then one machine, one link, one site, the
+ * Internet.
  *
  * @category models
  * @since 0.1.0
@@ -205,7 +207,8 @@ export const Scope = { host: 0, loopback: 1, linkLocal: 2, private: 3, global: 4
 export type Scope = typeof Scope[keyof typeof Scope]
 
 /**
- * The scope of a host. A name, on a network without IPs, counts as global.
+ * Returns the scope of a host. A name, on a network without IPs, counts as
+ * global.
  *
  * @category accessors
  * @since 0.1.0
@@ -227,16 +230,16 @@ export const scope = (host: string): Scope => {
     ? Scope.loopback
     : a === 0xfe && b >> 6 === 2
     ? Scope.linkLocal
-    // Site-local addresses (RFC 3879) are private ones of an earlier time.
+    // Site-local addresses (RFC 3879) are the predecessors of private ones.
     : isPublicIp(ip) && !(a === 0xfe && b >> 6 === 3)
     ? Scope.global
     : Scope.private
 }
 
 /**
- * Whether a datagram can go to an address and reach one node there: a port, and
- * an IP that is neither unspecified, multicast, broadcast nor reserved, in its
- * canonical text. A name, on a network without IPs, can be reached.
+ * Whether a datagram can be sent to an address and reach one node: it has a
+ * port, and an IP in canonical text that is not unspecified, multicast,
+ * broadcast or reserved. A name, on a network without IPs, is reachable.
  *
  * @category predicates
  * @since 0.1.0
@@ -247,15 +250,15 @@ export const isReachable = (address: SocketAddress): boolean => {
   if (ip === undefined) return true
   if (port === 0 || !isPort(port)) return false
   return ip.length === 4
-    // An IPv4-mapped address is no sender's and no destination of an IPv4 socket.
+    // IPv4 sockets neither receive from nor send to an IPv4-mapped address.
     ? !host.includes(":") && ip[0] !== 0 && ip[0] < 224
     : ip[0] !== 0xff && ip.some((byte) => byte !== 0)
 }
 
 /**
- * Whether an address can be reached, and is the same one for a node at
- * `other`: what a peer tells of a narrower scope than that in which we see it,
- * it cannot tell, and it cannot be told.
+ * Whether an address is reachable, and means the same to a node at `other`.
+ * Addresses of a narrower scope than the one shared with a peer are not
+ * believed from that peer, nor told to it.
  *
  * @category predicates
  * @since 0.1.0
@@ -264,8 +267,8 @@ export const isReachableFrom = (address: SocketAddress, other: SocketAddress): b
   isReachable(address) && scope(address.host) >= scope(other.host)
 
 /**
- * The network a host belongs to: the /24 of an IPv4 address, the /48 of an IPv6
- * address. A host that is no IP is a network of its own.
+ * Returns the network of a host: the /24 of an IPv4 address, the /48 of an IPv6
+ * address. A host that is not an IP is a network of its own.
  *
  * @category conversions
  * @since 0.1.0
@@ -280,7 +283,7 @@ export const network = (host: string): string => {
 }
 
 /**
- * Whether a number is a port: an integer of 16 bits.
+ * Whether a number is a port: a 16-bit integer.
  *
  * @category predicates
  * @since 0.1.0
@@ -293,8 +296,8 @@ const withoutZone = (host: string): string => {
 }
 
 /**
- * The {@link network} of a public host, usually one operator's. Undefined for
- * all other hosts, whose neighbours on a network say nothing about who runs them.
+ * Returns the {@link network} of a public host, usually run by one operator.
+ * Undefined for all other hosts, whose networks say nothing about the operator.
  *
  * @category conversions
  * @since 0.1.0
@@ -316,7 +319,7 @@ const isMapped = (bytes: Uint8Array, at: number): boolean => {
 
 const DOT = 46
 
-/** Four decimal numbers without leading zeros. Every contact sent passes here. */
+/** Whether the text is four decimal numbers without leading zeros. Every contact sent passes here. */
 const ipv4Bytes = (host: string): Uint8Array | undefined => {
   const bytes = new Uint8Array(4)
   let at = 0

@@ -28,21 +28,21 @@ import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
 
 /**
- * The record is held, and was not before.
+ * The record is stored, and is new.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Stored {
   readonly _tag: "Stored"
-  /** The older record that was in its slot. */
+  /** The older record of its slot. */
   readonly replaced: Record.SignedRecord | undefined
-  /** The records that had to make room, at this key or elsewhere. */
+  /** The records evicted for it, at this key or elsewhere. */
   readonly evicted: ReadonlyArray<Placed>
 }
 
 /**
- * The slot holds this very record, or another one that is as new; it stays.
+ * The slot already holds this record, or another one that is as new; it stays.
  *
  * @category models
  * @since 0.1.0
@@ -53,7 +53,8 @@ export interface Stale {
 }
 
 /**
- * The record was good, but there is no room for it: at its key, or in the store.
+ * The record is valid, but there is no room for it: at its key, or in the
+ * store.
  *
  * @category models
  * @since 0.1.0
@@ -75,7 +76,7 @@ export interface Refused {
 }
 
 /**
- * What became of a good record.
+ * Outcome for a valid record.
  *
  * @category models
  * @since 0.1.0
@@ -83,7 +84,7 @@ export interface Refused {
 export type Verdict = Stored | Stale | Full
 
 /**
- * What became of an offered record.
+ * Outcome for an offered record.
  *
  * @category models
  * @since 0.1.0
@@ -102,7 +103,7 @@ export interface Placed {
 }
 
 /**
- * A held record, for people to look at.
+ * A held record, for display.
  *
  * @category models
  * @since 0.1.0
@@ -123,7 +124,7 @@ export interface Row {
 }
 
 /**
- * Where a record is in the order of {@link Rows}.
+ * Position of a record in the order of {@link Rows}.
  *
  * @category models
  * @since 0.1.0
@@ -136,19 +137,19 @@ export interface Place {
 }
 
 /**
- * A part of the store.
+ * A page of the store.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Rows {
   readonly rows: ReadonlyArray<Row>
-  /** Where the next part begins, if there is more. */
+  /** Position at which the next page begins, if there is more. */
   readonly next: Place | undefined
 }
 
 /**
- * Keeps signed records until they expire or have to make room.
+ * Keeps signed records until they expire or are evicted.
  *
  * A record type of 0 means all types. A key that is absent or all zeros means
  * the key of the record's own address.
@@ -171,7 +172,7 @@ export interface Rows {
  * @since 0.1.0
  */
 export class Store extends Context.Service<Store, {
-  /** Takes a record after all checks; it succeeds as well when the record has itself to make room. */
+  /** Stores a record after all checks. Succeeds even if the record itself is evicted at once. */
   readonly put: (
     key: NodeId.NodeId | undefined,
     record: Record.SignedRecord
@@ -206,17 +207,17 @@ export class Store extends Context.Service<Store, {
   readonly get: (key: NodeId.NodeId) => Effect.Effect<Record.SignedRecord | undefined>
   /** The live records of an address, wherever they are. It walks the whole store. */
   readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
-  /** Drops what is held at a key. */
+  /** Drops the records at a key. */
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
-  /** How many keys hold a record; what expired leaves the count within two minutes. */
+  /** Number of keys with a record; expired records are not counted after two minutes at most. */
   readonly size: Effect.Effect<number>
   /** Bytes that the records take up in memory. */
   readonly bytes: Effect.Effect<number>
-  /** All live records, one by one. It walks the whole store, and gives way to others in between. */
+  /** All live records, one by one. Walks the whole store and yields to other fibers in between. */
   readonly rows: Effect.Effect<Array<Row>>
-  /** Live records, at most `limit`, from the beginning or from a place on. */
+  /** At most `limit` live records, from the beginning or from a position on. */
   readonly page: (options: { readonly limit: number; readonly from?: Place | undefined }) => Effect.Effect<Rows>
-  /** Bounds the number of keys anew; a lower bound takes effect at the next new key. */
+  /** Changes the limit of keys; a lower limit takes effect at the next new key. */
   readonly setMaxKeys: (maxKeys: number) => Effect.Effect<void>
   /**
    * The records that are new to the store, from now on. A reader that falls
@@ -242,7 +243,7 @@ const changesCapacity = 1024
 const sweepInterval = "60 seconds"
 const sweepStep = 256
 
-/** Rows that are made without a pause. */
+/** Rows built without a pause. */
 const rowsAtOnce = 256
 
 /** Records taken up from an earlier run before what this changes is written. */
@@ -262,7 +263,7 @@ export interface Options {
    * bytes (2 KiB) included; 64 MiB by default, enough for some 29 000 records.
    */
   readonly maxBytes?: number | undefined
-  /** Who may put what where; {@link Record.authority} by default. */
+  /** Decides who may store what where; {@link Record.authority} by default. */
   readonly policy?: Record.Policy | undefined
   /** Whether this node may be among the closest to a key. Records at other keys make room first. By default it always is. */
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
@@ -305,7 +306,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     return verdict
   }
 
-  /** What had to make room does not come back after a restart. */
+  /** An evicted record must not come back after a restart. */
   const saveEvicted = ({ evicted }: Stored): void => {
     for (const { key, record } of evicted) persistence.save({ _tag: "Removed", key, record })
   }
@@ -327,7 +328,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
             if (verdict.replaced !== undefined) persistence.save({ _tag: "Removed", key, record: verdict.replaced })
             saveEvicted(verdict)
           }
-          // More changes at once than can wait would be lost.
+          // More changes at once than the queue holds would be lost.
         }).pipe(Effect.andThen(Effect.ignore(persistence.flush)))
     )
   })

@@ -1,6 +1,6 @@
 /**
- * Who asked this node to be told when something new is stored at a key: for a
- * minute, and once.
+ * Subscriptions of peers: each requests one push of the next new record at a
+ * key, within a minute.
  *
  * @since 0.1.0
  */
@@ -10,13 +10,13 @@ import * as Layer from "effect/Layer"
 import { Subscriptions } from "./internal/subscriptions.ts"
 
 /**
- * The peers that asked to be told of news at keys that are held here.
+ * The peers that subscribed to keys with records held here.
  *
  * @category services
  * @since 0.1.0
  */
 export class Subscribers extends Context.Service<Subscribers, {
-  /** How many subscriptions are held. */
+  /** Number of subscriptions. */
   readonly size: Effect.Effect<number>
   /**
    * The subscriptions themselves, for code that runs once per packet.
@@ -27,7 +27,7 @@ export class Subscribers extends Context.Service<Subscribers, {
 }>()("effect-dht/Subscribers") {}
 
 /**
- * No subscribers at first.
+ * Starts without subscribers.
  *
  * @category layers
  * @since 0.1.0

@@ -1,7 +1,7 @@
 /**
- * Timers that ring at their times, however many, with hardly ever more than one
- * fiber asleep: most timeouts are called off long before, and a fiber for each
- * would cost more than what it waits for.
+ * Shares one heap, and usually one sleeping fiber, among all timers: most
+ * timeouts are cancelled early, so a fiber for each would cost more than the
+ * wait.
  *
  * @since 0.1.0
  */
@@ -12,7 +12,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import { type Timer, TimerQueue } from "./internal/timerQueue.ts"
 
-/** Milliseconds that a sleep may end early by rounding. */
+/** Milliseconds by which a sleep may end early because of rounding. */
 const tolerance = 0.001
 
 /** A fiber that sleeps until the given time. */
@@ -22,17 +22,17 @@ interface Sleeper {
 }
 
 /**
- * For code that runs outside of fibers.
+ * Timers for code that runs outside of fibers.
  *
  * @category services
  * @since 0.1.0
  */
 export class Timers extends Context.Service<Timers, {
-  /** Milliseconds from a beginning of no meaning, by a clock that nobody sets: the time of timers. */
+  /** Monotonic milliseconds with an arbitrary origin: the time base of all timers. */
   readonly now: () => number
-  /** Fires the timer at the given time, unless it is cancelled before. One that was cancelled is not set again. */
+  /** Fires the timer at the given time, unless it is cancelled before. A cancelled timer cannot be set again. */
   readonly set: (timer: Timer, at: number) => void
-  /** Makes sure that the timer does not go off; nothing where it is not set. */
+  /** Cancels the timer; does nothing if it is not set. */
   readonly cancel: (timer: Timer) => void
 }>()("effect-dht/Timers") {}
 
@@ -40,18 +40,18 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime<never>()
   const queue = new TimerQueue()
-  /** The one that wakes first is the last. */
+  /** Sleepers, with the first to wake last. */
   const sleepers: Array<Sleeper> = []
   let order = 0
-  let isRinging = false
+  let isFiring = false
 
-  // A count that began with the clock would leave no digits for fractions.
+  // Nanoseconds since the clock's origin would leave no digits for fractions.
   const started = clock.monotonicTimeNanosUnsafe()
   const now = () => Number(clock.monotonicTimeNanosUnsafe() - started) / 1e6
 
   const ring = Effect.suspend(() => {
     sleepers.pop()
-    isRinging = true
+    isFiring = true
     try {
       const time = now() + tolerance
       for (let next = queue.peek(); next !== undefined && next.at <= time; next = queue.peek()) {
@@ -59,29 +59,29 @@ const make = Effect.gen(function*() {
         next.fire()
       }
     } finally {
-      isRinging = false
+      isFiring = false
       arm()
     }
     return Effect.void
   }).pipe(
-    Effect.catchCause((cause) => Effect.logError("An timer failed", cause)),
+    Effect.catchCause((cause) => Effect.logError("A timer failed", cause)),
     Effect.annotateLogs({ module: "effect-dht/Timers", fiber: "CallbackTimer" })
   )
 
-  /** Sees to it that somebody is awake for the first timer. */
+  /** Ensures that a fiber wakes for the first timer. */
   const arm = (): void => {
-    if (isRinging) return
+    if (isFiring) return
     const next = queue.peek()
     if (next === undefined) return wakeAll()
     if (sleepers.length > 0 && sleepers[sleepers.length - 1].at <= next.at) return
-    // Clocks wake at whole milliseconds: less would not come nearer. Nothing
-    // rings before whoever sets it has gone on.
+    // Clocks wake at whole milliseconds, so a shorter sleep would not be more
+    // exact. No timer fires before its caller has continued.
     const millis = Math.ceil(next.at - now())
     const fiber = run(millis > 0 ? Effect.delay(ring, millis) : Effect.andThen(Effect.yieldNow, ring))
     sleepers.push({ at: next.at, wake: () => fiber.interruptUnsafe() })
   }
 
-  /** Nobody sleeps for nothing. */
+  /** Wakes all sleepers, because no timer is left. */
   const wakeAll = (): void => {
     for (const { wake } of sleepers.splice(0)) wake()
   }
@@ -100,7 +100,7 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * Timers that ring as long as the layer's scope is open.
+ * Timers that fire as long as the layer's scope is open.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * Topic records: an agent offers something under a name that others search for.
- * All records of a topic live at one key, which is the hash of the topic.
+ * Topic records: an agent's offer under a name that others search for. All
+ * records of a topic are stored at one key, the hash of the topic.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import * as NodeId from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 
 /**
- * Any CBOR item. Integers beyond 2^53 are `bigint`, floating-point numbers are
- * wrapped to tell them from integers.
+ * Any CBOR item. Integers beyond 2^53 are `bigint`; floating-point numbers are
+ * wrapped to distinguish them from integers.
  *
  * @category models
  * @since 0.1.0
@@ -26,7 +26,7 @@ import type { SignedRecord } from "./Record.ts"
 export type Value = Cbor.Value
 
 /**
- * Whatever else a publisher wants to say.
+ * Further data of the publisher.
  *
  * @category models
  * @since 0.1.0
@@ -45,18 +45,18 @@ export interface TopicPayload {
   /** Not empty. */
   readonly topic: string
   readonly name: string
-  /** What the agent speaks; null where no list was given. */
+  /** Protocols that the agent speaks; null if no list was given. */
   readonly protocols: ReadonlyArray<string> | null
-  /** Null where no list was given. */
+  /** Null if no list was given. */
   readonly tags: ReadonlyArray<string> | null
   /** At most 140 Unicode code points. */
   readonly brief: string
-  /** Empty where there is nothing. */
+  /** Empty for none. */
   readonly meta: Meta
 }
 
 /**
- * Lifetime of a topic record that says nothing else, in seconds.
+ * Default lifetime of a topic record, in seconds.
  *
  * @category constants
  * @since 0.1.0
@@ -64,7 +64,7 @@ export interface TopicPayload {
 export const defaultTtl = 3600
 
 /**
- * The longest lifetime that is signed for a topic record, in seconds.
+ * The longest lifetime of a topic record, in seconds.
  *
  * @category constants
  * @since 0.1.0
@@ -72,9 +72,9 @@ export const defaultTtl = 3600
 export const maxTtl = internal.maxLifetime.topic
 
 /**
- * Reads a topic as a person types it: in Unicode's composed form (NFC), so that
- * two spellings of one text are one topic. An empty string and one with a lone
- * surrogate are none.
+ * Reads a topic as typed by a person and converts it to Unicode's composed form
+ * (NFC), so that two spellings of one text are one topic. Fails for an empty
+ * string or one with a lone surrogate.
  *
  * @category conversions
  * @since 0.1.0
@@ -87,8 +87,8 @@ export const parse = (text: string): Result.Result<string, InvalidTopic> => {
 }
 
 /**
- * A payload of what is given, in the current version. All text but `meta` is
- * brought into Unicode's composed form (NFC), as searches compare it.
+ * Makes a payload of the current version from the given fields. All text but
+ * `meta` is converted to Unicode's composed form (NFC), as searches compare it.
  *
  * @category constructors
  * @since 0.1.0
@@ -111,7 +111,7 @@ export const make = (options: {
 })
 
 /**
- * Reads a payload and checks its limits.
+ * Decodes a payload and checks its limits.
  *
  * @category conversions
  * @since 0.1.0
@@ -127,9 +127,9 @@ export const decode = (payload: Uint8Array): Result.Result<TopicPayload, Invalid
 const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
 
 /**
- * Writes canonical CBOR. Limits are checked where a record is signed; what CBOR
- * cannot say (an integer beyond 64 bits, a lone surrogate) throws a
- * `RangeError`.
+ * Writes canonical CBOR. Limits are checked when a record is signed. Throws a
+ * `RangeError` for a value that CBOR cannot express (an integer beyond 64 bits,
+ * a lone surrogate).
  *
  * @category conversions
  * @since 0.1.0
@@ -159,9 +159,9 @@ export const encode = (payload: TopicPayload): Uint8Array => {
 
 /**
  * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to
- * {@link maxTtl}. A key that is not the address's needs an encoded delegation
- * from the address. Fails where nobody could read the payload again, and names
- * the field where one is too long.
+ * {@link maxTtl}. A key other than the address's own needs an encoded
+ * delegation from the address. Fails if the payload could not be decoded again;
+ * the error names a field that is too long.
  *
  * @example
  * ```ts run
@@ -191,7 +191,7 @@ export const sign = (options: {
   readonly payload: TopicPayload
   readonly seq: bigint
   readonly timestamp: bigint
-  /** {@link defaultTtl} if not given. */
+  /** Defaults to {@link defaultTtl}. */
   readonly ttl?: number | undefined
   readonly delegation?: Uint8Array | undefined
 }): Result.Result<SignedRecord, InvalidRecord> => {
@@ -212,8 +212,8 @@ const excess = ({ version: _, ...fields }: TopicPayload, size: number): InvalidR
     Fields.fit(fields, size, limits.topic)
 
 /**
- * Whether the payload's own topic is the one whose records live at `key`.
- * Anyone can store any topic record anywhere, so a search keeps only these.
+ * Whether the payload's topic is the one whose records are stored at `key`. Any
+ * peer can store any topic record at any key, so a search keeps only these.
  *
  * @category filters
  * @since 0.1.0
@@ -221,21 +221,20 @@ const excess = ({ version: _, ...fields }: TopicPayload, size: number): InvalidR
 export const belongsTo = (payload: TopicPayload, key: NodeId.NodeId): boolean => NodeId.fromTopic(payload.topic) === key
 
 /**
- * What a search asks for; nothing asked matches everything.
+ * Criteria of a search. No criterion matches everything.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Filter {
-  /** At least one of them. */
+  /** The offer must have at least one of them. */
   readonly protocols?: ReadonlyArray<string> | undefined
-  /** All of them. */
+  /** The offer must have all of them. */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Whether the payload is what a search asks for. Two spellings of one text
- * match.
+ * Whether the payload matches a search. Two spellings of one text match.
  *
  * @example
  * ```ts run

@@ -1,5 +1,5 @@
 /**
- * Transaction ids: 20 random bytes for every datagram that asks.
+ * Transaction ids: 20 random bytes for each request datagram.
  *
  * @since 0.1.0
  */
@@ -10,11 +10,11 @@ import type { TransactionId } from "./Message.ts"
 
 const size = 20
 
-/** Ids drawn at a time: asking the source costs more than the bytes. */
+/** Number of ids drawn at a time: a call to the source costs more than the bytes. */
 const batch = 64
 
 /**
- * Draws ids, synchronously, as every source of randomness can.
+ * Makes a synchronous generator of ids from a source of randomness.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,10 +1,10 @@
 /**
- * Datagrams: the one thing the DHT needs of a network.
+ * Datagram transport: all that the DHT needs from a network.
  *
- * `layerMemory` joins a network within the process, whose peers are named and
- * whose failures are typed; the UDP layers are in `effect-dht/node`. All share
- * one port with another protocol if they must: a datagram's first byte says
- * whose it is, see {@link Transport}.
+ * `layerMemory` joins a network within the process, whose peers have names and
+ * whose failures are typed; the UDP layers are in `effect-dht/node`. All can
+ * share the port with another protocol: the first byte of a datagram says which
+ * protocol it belongs to, see {@link Transport}.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ import { maxDatagram } from "./Message.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 
 /**
- * What arrived, and from where. The payload is the receiver's to keep.
+ * A received datagram and its sender. The receiver owns the payload.
  *
  * @category models
  * @since 0.1.0
@@ -36,37 +36,37 @@ export interface Datagram {
  * Sends and receives datagrams.
  *
  * A datagram whose first byte has bit 0x40 set belongs to the protocol that
- * shares the port (QUIC's does: RFC 9000, 17.2), one that begins `00 EC` is an
- * echo probe and goes back as it is, and the rest is the DHT's.
+ * shares the port (such as QUIC: RFC 9000, 17.2). One that begins with `00 EC`
+ * is an echo probe and is returned unchanged. The rest belongs to the DHT.
  *
  * @category services
  * @since 0.1.0
  */
 export class Transport extends Context.Service<Transport, {
-  /** Where this node is bound. */
+  /** The bound address of this node. */
   readonly address: SocketAddress.SocketAddress
   /**
-   * Hands one DHT datagram, at most 1200 bytes, to the network, and its bytes
-   * with it: they must not change any more. Nobody promises that it arrives.
+   * Passes one DHT datagram of at most 1200 bytes to the network. The bytes
+   * must not change afterwards. Delivery is not guaranteed.
    */
   readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
-  /** `send` for callers outside a fiber: returns the error. */
+  /** Sends for a caller outside a fiber: returns the error. */
   readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
-  /** The next DHT datagrams, at most 32, or waits for one. Senders are served in turn. */
+  /** Returns the next DHT datagrams, at most 32, or waits for one. Senders are served in turn. */
   readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
-  /** The other protocol on this port. */
+  /** The protocol that shares the port. */
   readonly foreign: {
     readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
     readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   }
-  /** How many DHT datagrams came while the inbox was full, and were lost. */
+  /** Number of DHT datagrams lost because the inbox was full. */
   readonly dropped: Effect.Effect<number>
 }>()("effect-dht/Transport") {}
 
 // --- Errors ------------------------------------------------------------------
 
 /**
- * The local address cannot be had.
+ * The transport cannot listen on the local address.
  *
  * @category errors
  * @since 0.1.0
@@ -114,7 +114,7 @@ export class DuplicatePeer extends Data.TaggedError("DuplicatePeer")<{
 }
 
 /**
- * The receiver on the in-memory network does not keep up.
+ * The receiver on the in-memory network reads too slowly.
  *
  * @category errors
  * @since 0.1.0
@@ -126,7 +126,7 @@ export class InboxFull extends Data.TaggedError("InboxFull")<{ readonly to: Sock
 }
 
 /**
- * Sizes are in bytes.
+ * The datagram is too large. Sizes are in bytes.
  *
  * @category errors
  * @since 0.1.0
@@ -136,12 +136,13 @@ export class DatagramTooLarge extends Data.TaggedError("DatagramTooLarge")<{
   readonly limit: number
 }> {
   override get message() {
-    return `A datagram of ${this.size} bytes: at most ${this.limit} can be sent`
+    return `The datagram has ${this.size} bytes, and at most ${this.limit} can be sent`
   }
 }
 
 /**
- * The destination is not an IP address and a port, or of the wrong family.
+ * The destination is not an IP address with a port, or of an address family
+ * that the socket cannot send to.
  *
  * @category errors
  * @since 0.1.0
@@ -165,7 +166,7 @@ export class TransportClosed extends Data.TaggedError("TransportClosed")<{}> {
 }
 
 /**
- * Why a datagram was not handed to the network.
+ * Why a datagram was not sent.
  *
  * @category errors
  * @since 0.1.0
@@ -175,19 +176,19 @@ export type SendError = UnknownPeer | InboxFull | DatagramTooLarge | Unroutable 
 // --- From a socket -----------------------------------------------------------
 
 /**
- * What a network has to provide to become a {@link Transport}.
+ * The operations a network must provide to become a {@link Transport}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Socket {
   readonly address: SocketAddress.SocketAddress
-  /** Takes any size that the network can; must not throw. */
+  /** Sends a datagram of any size that the network allows. Must not throw. */
   readonly transmit: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
 }
 
 /**
- * How a network hands over what arrives: false says that the inbox was full.
+ * Receives a datagram from the network. Returns false if the inbox was full.
  *
  * @category models
  * @since 0.1.0
@@ -195,7 +196,7 @@ export interface Socket {
 export type Deliver = (payload: Uint8Array, from: SocketAddress.SocketAddress) => boolean
 
 /**
- * How many datagrams may wait for their reader: in all, and of one sender.
+ * Bounds on waiting datagrams: in all, and from one sender.
  *
  * @category models
  * @since 0.1.0
@@ -205,13 +206,13 @@ export interface InboxOptions {
   readonly perSender: number
 }
 
-/** An echo is never larger than its probe, but two nodes could be made to bounce one for ever. */
+/** An echo is never larger than its probe, but two nodes could be made to bounce one forever. */
 const echoLimit = { limit: 10, windowMillis: 10_000, capacity: 1024 }
 
 /**
- * Makes a transport of a socket: one bounded inbox for the DHT, one for the
- * protocol that shares the port, echoes answered on the spot. Both inboxes
- * close with the scope; the socket is its maker's to close.
+ * Makes a transport from a socket: one bounded inbox for the DHT and one for
+ * the protocol that shares the port. Echo probes are answered at once. Both
+ * inboxes close with the scope; the caller closes the socket.
  *
  * @category constructors
  * @since 0.1.0
@@ -226,7 +227,7 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
   const echoes = new RateLimit(echoLimit)
   let dropped = 0
   let closed = false
-  // Undefined while the socket opens: it may deliver before we hold it.
+  // Undefined while the socket opens: it may deliver before `open` returns.
   let bound: Socket | undefined
 
   const deliver: Deliver = (payload, from) => {
@@ -270,14 +271,15 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
 })
 
 /**
- * Datagrams that `receive` hands over at once, at most. Fewer are all there were.
+ * Maximum number of datagrams that `receive` returns at once. A smaller batch
+ * has emptied the inbox.
  *
  * @category constants
  * @since 0.1.0
  */
 export const batch = 32
 
-/** Datagrams that wait for a reader, who learns of the end of the scope. */
+/** Datagrams that wait for a reader, which fails when the scope ends. */
 const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
   const waiting = new FairQueue<Datagram>(options)
   const filled = Latch.makeUnsafe()
@@ -309,14 +311,14 @@ const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
 // --- In memory ---------------------------------------------------------------
 
 /**
- * A network within the process: whoever joined it under a name can be reached
- * there, at once and without loss.
+ * A network within the process: peers that join under a name are reachable at
+ * once and without loss.
  *
  * @category services
  * @since 0.1.0
  */
 export class MemoryNetwork extends Context.Service<MemoryNetwork, {
-  /** Binds an address until the scope closes; fails where another peer has it. */
+  /** Binds an address until the scope closes. Fails if another peer has it. */
   readonly join: (
     address: SocketAddress.SocketAddress
   ) => Effect.Effect<Transport["Service"], DuplicatePeer, Scope.Scope>
@@ -333,7 +335,7 @@ const makeMemoryNetwork = Effect.sync(() => {
     const transmit = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined => {
       const deliver = peers.get(SocketAddress.key(to))
       if (deliver === undefined) return new UnknownPeer({ to })
-      // Each side owns its bytes, as on a real network.
+      // Sender and receiver own separate bytes, as on a real network.
       return deliver(payload.slice(), address) ? undefined : new InboxFull({ to })
     }
     return fromSocket(
@@ -362,7 +364,8 @@ export const layerMemoryNetwork: Layer.Layer<MemoryNetwork> = Layer.effect(Memor
 
 /**
  * Joins the in-memory network under an address: an IP and a port of your
- * choice, so that nodes can tell each other of it, or a bare name with port 0.
+ * choice, so that nodes can report it to each other, or a bare name with port
+ * 0.
  *
  * @category layers
  * @since 0.1.0

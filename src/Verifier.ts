@@ -1,10 +1,10 @@
 /**
- * Checks many signatures, possibly on other cores.
+ * Signature checks in bulk, possibly on other cores.
  *
- * A check of a signature costs more than everything else that is done for a
- * datagram, so the receive path hands it over and goes on. The answer is a
- * callback and not an effect, which keeps the cost of handing over in the
- * noise, and lets virtual time answer before the call returns.
+ * A signature check is the most expensive part of handling a datagram, so the
+ * receive path delegates it and continues. The result arrives by callback
+ * instead of an effect: the overhead stays negligible, and under virtual time
+ * the callback can run before the call returns.
  *
  * @since 0.1.0
  */
@@ -17,18 +17,18 @@ import { Crypto } from "./Crypto.ts"
  * Checks Ed25519 signatures, in any order.
  *
  * `check` takes a public key (32 bytes), a message and a signature (64 bytes)
- * and answers through `done`, once, before or after it returns; it has read the
- * bytes when it returns, so they may be reused. It returns false, and never
- * calls `done`, when as many checks are outstanding as may be: the caller drops
- * what it wanted to check. A key or signature of the wrong length is not valid.
+ * and calls `done` once, before or after it returns. It has read the bytes when
+ * it returns, so they may be reused. If too many checks are outstanding it
+ * returns false and never calls `done`; the caller then drops the message. A
+ * key or signature of the wrong length is not valid.
  *
  * @category services
  * @since 0.1.0
  */
 export class Verifier extends Context.Service<Verifier, {
   /**
-   * Tells `done` whether the signature is good, once, now or later. Returns
-   * false, and never calls it, where too many checks wait already.
+   * Calls `done` with whether the signature is valid, once, now or later.
+   * Returns false, and never calls `done`, if too many checks are waiting.
    */
   readonly check: (
     publicKey: Uint8Array,
@@ -39,7 +39,7 @@ export class Verifier extends Context.Service<Verifier, {
 }>()("effect-dht/Verifier") {}
 
 /**
- * Checks on the calling thread, before `check` returns; never too busy.
+ * Checks on the calling thread, before `check` returns. Never refuses.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * The records of a key as they come and go: told by the nodes that hold them
- * where these can, asked for where not.
+ * Watches the records of a key: pushed by holders that support it, and
+ * otherwise looked up repeatedly.
  *
  * @since 0.1.0
  */
@@ -20,8 +20,8 @@ import { WatchedKeys } from "./WatchedKeys.ts"
 import { isStanding } from "./Withdrawal.ts"
 
 /**
- * The live records of a key that were not withdrawn, and how complete they were
- * when the holders were last asked; all zeros before they have answered.
+ * The live, not withdrawn records of a key, and how complete they were when the
+ * holders were last asked; all zeros before they have answered.
  *
  * @category models
  * @since 0.1.0
@@ -32,23 +32,23 @@ export interface Snapshot {
 }
 
 /**
- * Streams of what is stored at a key.
+ * Streams of the records at a key.
  *
  * @category services
  * @since 0.1.0
  */
 export class Watch extends Context.Service<Watch, {
   /**
-   * The records of a key and type (0: any), now and whenever they change, until
-   * the stream ends. A slow reader misses versions, never the last.
+   * Streams the records of a key and type (0: any), now and at each change,
+   * until the stream ends. A slow reader misses versions, but never the latest.
    */
   readonly records: (key: NodeId, type: number) => Stream.Stream<Snapshot>
 }>()("effect-dht/Watch") {}
 
-/** Pause before the holders are asked again, right after something changed. */
+/** Milliseconds before the holders are asked again after a change. */
 const minPauseMillis = 5000
 
-/** The longest pause: a subscription lasts a minute, and has to be renewed before. */
+/** The longest pause in milliseconds: a subscription lasts a minute and must be renewed before. */
 const maxPauseMillis = 50_000
 
 const make = Effect.gen(function*() {
@@ -65,7 +65,7 @@ const make = Effect.gen(function*() {
 
         const live = Effect.map(Clock.currentTimeMillis, (millis) => known.live(Math.floor(millis / 1000)))
 
-        /** Takes what is new, and shows all if that makes a difference. */
+        /** Merges records, and emits the set if it has changed. */
         const learn = (learned: ReadonlyArray<SignedRecord>) =>
           Effect.gen(function*() {
             for (const record of learned) if (type === 0 || record.type === type) known.put(record)
@@ -80,11 +80,11 @@ const make = Effect.gen(function*() {
         yield* watchedKeys.watch(key, (record) => Queue.offerUnsafe(pushed, record))
         yield* Queue.takeAll(pushed).pipe(Effect.flatMap(learn), Effect.forever, Effect.forkScoped)
 
-        // What is stored here was not pushed: who stores it is not told.
+        // A record stored here was not pushed to us: this node is its holder.
         yield* store.changes.pipe(
           Stream.filter((change) => change.key === key),
           Stream.runForEach(({ record }) => learn([record])),
-          // The node is closed.
+          // The store's stream of changes ends when the node closes.
           Effect.andThen(Queue.end(queue)),
           Effect.forkScoped
         )
@@ -102,17 +102,17 @@ const make = Effect.gen(function*() {
   return Watch.of({ records })
 })
 
-/** Pushed records that wait to be looked at. */
+/** Maximum number of pushed records in the queue. */
 const maxPushed = 100
 
 const sameRecords = (a: ReadonlyArray<SignedRecord>, b: ReadonlyArray<SignedRecord>): boolean =>
   a.length === b.length && a.every((record, i) => isSame(record, b[i]))
 
-/** Nobody signs the same twice but for the same record. */
+/** Equal signatures mean equal records. */
 const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
 
 /**
- * Watching by lookups and subscriptions of this node.
+ * Watches by lookups and subscriptions of this node.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,5 @@
 /**
- * What this node wants to hear of: the keys that somebody here watches, and
- * who is told when a record is pushed to us.
+ * Keys that this node watches, and the listeners for records pushed to it.
  *
  * @since 0.1.0
  */
@@ -12,22 +11,22 @@ import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 
 /**
- * The keys whose news this node wants to be told, and who is told of them here.
+ * The watched keys and their listeners.
  *
  * @category services
  * @since 0.1.0
  */
 export class WatchedKeys extends Context.Service<WatchedKeys, {
-  /** Calls `told` with every valid record that is pushed for the key, until the scope closes. */
+  /** Calls `told` with every valid record pushed for the key, until the scope closes. */
   readonly watch: (key: NodeId, told: (record: SignedRecord) => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Whether anybody watches the key. */
+  /** Whether the key is watched. */
   readonly has: (key: NodeId) => boolean
-  /** Tells whoever watches the key. The record has been verified. */
+  /** Passes a verified record to the listeners of the key. */
   readonly tell: (key: NodeId, record: SignedRecord) => void
 }>()("effect-dht/WatchedKeys") {}
 
 /**
- * No watchedKeys at first.
+ * Starts without watched keys.
  *
  * @category layers
  * @since 0.1.0

@@ -1,13 +1,12 @@
 /**
- * Withdrawals: records that say of an endpoint, an offer or a profile that it
- * is no more.
+ * Withdrawals: records that revoke an endpoint, an offer or a profile.
  *
- * The protocol has no such message, and a record stays where it is until it
- * expires. So a withdrawal is an ordinary record of the same slot, newer than
- * what it withdraws, with a payload that says nothing and a lifetime that says
- * that this is meant. Any node keeps it in the place of the other one. Readers
- * here show neither; to other readers it is an endpoint without URLs, or an
- * offer without a name, for half a minute.
+ * The protocol has no message to delete a record, which stays until it expires.
+ * So a withdrawal is an ordinary record of the same slot, newer than the one it
+ * withdraws, with an empty payload and a lifetime that marks it as a
+ * withdrawal. Any node stores it in place of the other record. Readers of this
+ * library show neither; other readers see an endpoint without URLs, or an offer
+ * without a name, for half a minute.
  *
  * @since 0.1.0
  */
@@ -23,9 +22,9 @@ import * as Topic from "./Topic.ts"
 
 /**
  * Lifetime of a withdrawal in seconds, and how far before the present it
- * begins. Between clocks that differ by less than half a minute it is neither
- * expired nor, to v0.1 holders, from the future. Together with an empty payload
- * this lifetime marks a withdrawal, so it is one that no record has by chance.
+ * begins. For clocks that differ by less than half a minute it is not expired
+ * and, to v0.1 holders, not from the future. No record has this lifetime
+ * together with an empty payload by chance, so both together mark a withdrawal.
  *
  * @category constants
  * @since 0.1.0
@@ -33,7 +32,7 @@ import * as Topic from "./Topic.ts"
 export const ttl = 61
 const backdated = 30
 
-/** The payload of a record's type that says nothing; undefined for types that cannot be withdrawn. */
+/** The empty payload for a record's type; undefined for types that cannot be withdrawn. */
 const emptied = ({ payload, type }: SignedRecord): Uint8Array | undefined => {
   switch (type) {
     case RecordType.endpoint:
@@ -44,7 +43,7 @@ const emptied = ({ payload, type }: SignedRecord): Uint8Array | undefined => {
       const decoded = Topic.decode(payload)
       if (Result.isFailure(decoded)) return undefined
       const { topic } = decoded.success
-      // As it is spelled: another spelling is another key.
+      // The topic keeps its spelling: another spelling would be another key.
       return Topic.encode({ ...Topic.make({ topic }), topic })
     }
     default:
@@ -53,7 +52,7 @@ const emptied = ({ payload, type }: SignedRecord): Uint8Array | undefined => {
 }
 
 /**
- * Whether the record withdraws what was in its slot.
+ * Whether the record withdraws the one in its slot.
  *
  * @category guards
  * @since 0.1.0
@@ -65,7 +64,7 @@ export const isWithdrawal = (record: SignedRecord): boolean => {
 }
 
 /**
- * Whether the record says something.
+ * Whether the record has content, and is not a withdrawal.
  *
  * @category guards
  * @since 0.1.0
@@ -73,9 +72,9 @@ export const isWithdrawal = (record: SignedRecord): boolean => {
 export const isStanding = (record: SignedRecord): boolean => !isWithdrawal(record)
 
 /**
- * Withdraws a record, and none that is newer: its seq is the next one. `now` is
- * in Unix seconds. Only the key that signed the record can do so, and only
- * endpoints, topics and profiles can be withdrawn.
+ * Signs the withdrawal of a record. Its seq is the next one, so it withdraws no
+ * newer record. `now` is in Unix seconds. Only the key that signed the record
+ * can withdraw it, and only endpoints, topics and profiles can be withdrawn.
  *
  * @category constructors
  * @since 0.1.0

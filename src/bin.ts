@@ -12,8 +12,9 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 
-// Half of what a short command takes is the compiling of its modules, which Node keeps from the second time on. Other
-// runtimes, which run this all the same, have no such thing.
+// Compiling modules takes half the time of a short command. Node caches the
+// result from the second run on; other runtimes that can run this have no such
+// cache.
 Module.enableCompileCache?.()
 
 await import("./cli/Main.ts")

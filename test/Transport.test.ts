@@ -94,7 +94,7 @@ describe("Transport", () => {
         yield* join(bob)
         yield* a.send(new Uint8Array(1200), bob)
         const error = yield* Effect.flip(a.send(new Uint8Array(1201), bob))
-        assert.strictEqual(error.message, "A datagram of 1201 bytes: at most 1200 can be sent")
+        assert.strictEqual(error.message, "The datagram has 1201 bytes, and at most 1200 can be sent")
       }).pipe(onNetwork))
 
     it.effect("closes with its scope: sending and receiving fail, and the name is free again", () =>
