@@ -65,7 +65,7 @@ const make = Effect.gen(function*() {
     return Effect.void
   }).pipe(
     Effect.catchCause((cause) => Effect.logError("A timer failed", cause)),
-    Effect.annotateLogs({ module: "effect-dht/Timers", fiber: "CallbackTimer" })
+    Effect.annotateLogs({ module: "effect-dht/Timers", fiber: "Timer" })
   )
 
   /** Ensures that a fiber wakes for the first timer. */

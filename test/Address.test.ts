@@ -30,7 +30,7 @@ describe("Address", () => {
       }))
     })
 
-    it("writes the one text that all accepted texts of an address share", () => {
+    it("writes one canonical text for all accepted texts of an address", () => {
       fc.assert(fc.property(address, (address) => {
         const text = Address.format(address)
         for (const spelling of [address, text.toLowerCase(), `\t${text} \n`]) {
@@ -41,7 +41,7 @@ describe("Address", () => {
   })
 
   describe("fromString", () => {
-    it("never throws on arbitrary text, and accepts none that does not name its address", () => {
+    it("never throws on arbitrary text, and accepts only text that names its address", () => {
       const text = fc.oneof(
         fc.string(),
         fc.string({ unit: "binary" }),
@@ -59,7 +59,7 @@ describe("Address", () => {
       }))
     })
 
-    it("finds any one changed character of a Bech32 text", () => {
+    it("detects any single changed character of a Bech32 text", () => {
       const printable = fc.integer({ min: 33, max: 126 }).map((code) => String.fromCharCode(code))
       fc.assert(fc.property(address, fc.nat(), printable, (address, at, character) => {
         const text = bech32Of("bc", 0, ...Address.toBytes(address).subarray(1))
@@ -69,7 +69,7 @@ describe("Address", () => {
       }))
     })
 
-    it("finds every wrong capital", () => {
+    it("detects every wrong capital", () => {
       fc.assert(fc.property(address, fc.nat(), (address, at) => {
         const text = Address.format(address)
         const prefix = text.startsWith("0x") ? 2 : 0
@@ -83,7 +83,7 @@ describe("Address", () => {
       }))
     })
 
-    it("says which part of a text is wrong", () => {
+    it("reports which part of a text is wrong", () => {
       assert.match(reason(""), /unknown form/)
       assert.match(reason("alice"), /unknown form/)
       assert.match(reason("9".repeat(42)), /unknown version 0x99/)
@@ -126,7 +126,7 @@ describe("Address", () => {
       assert.match(reason(base58.encode(Uint8Array.of(5, ...hash))), /unknown form/)
     })
 
-    it("names the same agent by the native text of its bytes, whatever the version", () => {
+    it("maps the native text of the bytes to the same address, whatever the version", () => {
       fc.assert(fc.property(address, (address) => {
         assert.deepStrictEqual(Address.fromString(address), Result.succeed(address))
       }))
@@ -134,7 +134,7 @@ describe("Address", () => {
   })
 
   describe("fromBytes", () => {
-    it("gives back the bytes an address was made of", () => {
+    it("returns the bytes that an address was made of", () => {
       fc.assert(fc.property(address, (address) => {
         assert.deepStrictEqual(Address.fromBytes(Address.toBytes(address)), Result.succeed(address))
       }))
@@ -162,7 +162,7 @@ describe("Address", () => {
   describe("fromEthereumPublicKey and fromParalismPublicKey", () => {
     const point = secp256k1.Point.fromBytes(secp256k1.getPublicKey(new Uint8Array(32).fill(7)))
 
-    it("name a compressed and an uncompressed key alike", () => {
+    it("give a compressed and an uncompressed key the same address", () => {
       for (const fromPublicKey of [Address.fromEthereumPublicKey, Address.fromParalismPublicKey]) {
         const address = fromPublicKey(point.toBytes(true))
         assert.isTrue(Result.isSuccess(address))
@@ -170,7 +170,7 @@ describe("Address", () => {
       }
     })
 
-    it("refuse bytes that are no point of the curve", () => {
+    it("refuse bytes that are not a point of the curve", () => {
       for (const fromPublicKey of [Address.fromEthereumPublicKey, Address.fromParalismPublicKey]) {
         for (const bytes of [new Uint8Array(0), new Uint8Array(33), point.toBytes(false).fill(1, 1)]) {
           const result = fromPublicKey(bytes)

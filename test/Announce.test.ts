@@ -35,7 +35,7 @@ describe("Announce", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("signs anew at half the lifetime: now, and with a larger seq", () =>
+  it.effect("signs again at half the lifetime, with the current time and a larger seq", () =>
     Effect.gen(function*() {
       const [owner] = (yield* build(2)).map(network.dht)
       const announcement = yield* owner.announceEndpoint(endpoint)
@@ -83,7 +83,7 @@ describe("Announce", () => {
       assert.deepStrictEqual((yield* other.resolve(owner.address)).endpoints, endpoint.endpoints)
     }).pipe(onNetwork))
 
-  it.effect("outlives a network that is gone for an hour", () =>
+  it.effect("outlives an hour without a network", () =>
     Effect.gen(function*() {
       const [owner] = (yield* build(1)).map(network.dht)
       yield* owner.announceEndpoint(endpoint)
@@ -97,7 +97,7 @@ describe("Announce", () => {
       assert.strictEqual(copies.records.length, 1)
     }).pipe(onNetwork))
 
-  /** A clock that can be set, as the wall clock of a machine: sleeping goes on as before. */
+  /** A clock that can be set, like a machine's wall clock. Sleeps are not affected. */
   const settable = Effect.map(Clock.Clock, (clock) => {
     let offset = 0
     const millis = () => clock.currentTimeMillisUnsafe() + offset
@@ -121,7 +121,7 @@ describe("Announce", () => {
   })
 
   for (const [name, jump] of [["is set back by hours", -7_200_000], ["jumps ahead by hours", 7_200_000]] as const) {
-    it.effect(`outlives a clock that ${name}: what it says is signed anew`, () =>
+    it.effect(`outlives a clock that ${name}, by signing the record again`, () =>
       Effect.gen(function*() {
         const { clock, jump: set } = yield* settable
         yield* Effect.gen(function*() {
@@ -139,7 +139,7 @@ describe("Announce", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("fails as publishing does when there is nothing to keep alive", () =>
+  it.effect("fails as publishing does if there is nothing to keep alive", () =>
     Effect.gen(function*() {
       const [owner] = (yield* build(1)).map(network.dht)
       const error = yield* Effect.flip(owner.announceEndpoint({ endpoints: [`quic://${"x".repeat(2000)}`] }))
@@ -157,7 +157,7 @@ describe("an announcement whose scope closes", () => {
     ])
   }
 
-  /** What a node sees of it all: how many endpoints, offers and profiles. */
+  /** The numbers of endpoints, offers and profiles that a node sees. */
   const seen = Effect.fnUntraced(function*(node: network.Node, owner: network.Node) {
     const { discover, findRecords, resolve } = network.dht(node)
     const { address, nodeId } = network.dht(owner)
@@ -182,7 +182,7 @@ describe("an announcement whose scope closes", () => {
     return { nodes, close: Scope.close(scope, Exit.void) }
   })
 
-  it.effect("is seen by nobody any more, neither then nor later, of whichever kind it is", () =>
+  it.effect("is no longer seen by any node, then or later, whatever its kind", () =>
     Effect.gen(function*() {
       const { close, nodes } = yield* announced(12)
       yield* close
@@ -193,7 +193,7 @@ describe("an announcement whose scope closes", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("is gone at once for those who watch", () =>
+  it.effect("disappears at once for watchers", () =>
     Effect.gen(function*() {
       const { close, nodes } = yield* announced(8)
       const changes: Array<string> = []
@@ -212,7 +212,7 @@ describe("an announcement whose scope closes", () => {
       assert.lengthOf(changes, 4)
     }).pipe(onNetwork))
 
-  it.effect("is withdrawn by the node that closes before the scope does", () =>
+  it.effect("is withdrawn if the node closes before the scope does", () =>
     Effect.gen(function*() {
       const nodes = yield* build(6)
       const nodeScope = yield* Scope.make()
@@ -237,7 +237,7 @@ describe("an announcement whose scope closes", () => {
       assert.deepStrictEqual(yield* seen(nodes[3], nodes[0]), [0, 0, 0])
     }).pipe(onNetwork))
 
-  it.effect("stays until it expires where it says keepOnClose", () =>
+  it.effect("stays until it expires with keepOnClose", () =>
     Effect.gen(function*() {
       const [owner, other] = yield* build(6)
       yield* Effect.scoped(Effect.andThen(
@@ -250,7 +250,7 @@ describe("an announcement whose scope closes", () => {
       assert.strictEqual((yield* Effect.flip(network.dht(other).discover("translate")))._tag, "NoMatchingRecords")
     }).pipe(onNetwork))
 
-  it.effect("leaves what was published in its place since", () =>
+  it.effect("leaves a record published in its place since", () =>
     Effect.gen(function*() {
       const [owner, other] = (yield* build(6)).map(network.dht)
       yield* Effect.scoped(Effect.gen(function*() {
@@ -262,7 +262,7 @@ describe("an announcement whose scope closes", () => {
       assert.deepStrictEqual((yield* other.resolve(owner.address, { quorum: 3 })).endpoints, ["tcp://192.0.2.9:1"])
     }).pipe(onNetwork))
 
-  it.effect("may be announced anew at once", () =>
+  it.effect("can be announced again at once", () =>
     Effect.gen(function*() {
       const { close, nodes } = yield* announced(6)
       yield* close
@@ -273,10 +273,10 @@ describe("an announcement whose scope closes", () => {
       for (const node of nodes) assert.deepStrictEqual(yield* seen(node, nodes[0]), [1, 1, 1])
     }).pipe(onNetwork))
 
-  it.effect("is withdrawn at a holder that was let go", () =>
+  it.effect("is withdrawn at a holder that was replaced", () =>
     Effect.gen(function*() {
       const { close, nodes } = yield* announced(9)
-      // The newcomers that are closer to the key take the places of replicas.
+      // Newcomers closer to the key replace some replicas.
       let joined = 0
       for (let i = 0; joined < 3; i++) {
         const { nodeId } = network.identity(`closer ${i}`)
@@ -292,7 +292,7 @@ describe("an announcement whose scope closes", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("ends within a second in all where the holders are silent, and goes on trying while the node lives", () =>
+  it.effect("takes at most a second if the holders are silent, and is retried while the node lives", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(now * 1000)
       const node = yield* network.node("node", network.socketOf(1))
@@ -325,7 +325,7 @@ describe("an announcement whose scope closes", () => {
       assert.isAtLeast(heard.length - before, 15)
     }).pipe(onNetwork))
 
-  it.effect("comes back with no later start of the node", () =>
+  it.effect("is not restored by a later start of the node", () =>
     Effect.gen(function*() {
       const nodes = yield* build(6)
       const medium = Persistence.makeMemory()

@@ -34,7 +34,7 @@ const setUp = Effect.gen(function*() {
   }
 })
 
-/** Every name has 1500 addresses of its own, at which nobody is. */
+/** Every name has 1500 addresses of its own, none of them with a node. */
 const layerLarge = Layer.succeed(NameResolver, {
   lookup: (name) =>
     Effect.succeed(
@@ -46,7 +46,7 @@ const seeds = (count: number) =>
   Effect.forEach(Array.from({ length: count }), (_, i) => network.puppet(`seed ${i}`, network.socketOf(60 + i)))
 
 describe("joining", () => {
-  it.effect("asks all addresses at once", () =>
+  it.effect("pings all addresses at once", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const puppets = yield* seeds(20)
@@ -55,7 +55,7 @@ describe("joining", () => {
       for (const puppet of puppets) assert.strictEqual((yield* puppet.receive).message.body._tag, "Ping")
     }).pipe(onNetwork))
 
-  it.effect("takes an answer that comes after seconds", () =>
+  it.effect("accepts a response that takes seconds", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [late] = yield* seeds(1)
@@ -66,7 +66,7 @@ describe("joining", () => {
       assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [late.id])
     }).pipe(onNetwork))
 
-  it.effect("gives up after ten seconds at most, and names each address once", () =>
+  it.effect("gives up after ten seconds, and reports each address once", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const silent = [60, 61, 62].map(network.socketOf)
@@ -80,7 +80,7 @@ describe("joining", () => {
       assert.isTrue(failures.every(({ error }) => error._tag === "NoAnswer"))
     }).pipe(onNetwork))
 
-  it.effect("leaves the node up when it fails: it answers, and whoever finds it becomes its contact", () =>
+  it.effect("leaves the node up if it fails: the node answers, and a peer that finds it becomes its contact", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       assert.strictEqual((yield* Effect.flip(dht.bootstrap([network.socketOf(99)]))).failures.length, 1)
@@ -89,7 +89,7 @@ describe("joining", () => {
       assert.isTrue(Context.get(node, Routing.Routing).core.contains(network.contactOf(other).id))
     }).pipe(onNetwork))
 
-  it.effect("looks its own id up, so that its neighbours know it", () =>
+  it.effect("looks up its own id, so that its neighbours know it", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(40)
       const late = yield* network.node("late", network.socketOf(100))
@@ -105,7 +105,7 @@ describe("joining", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("has heard from half a bucket of every far part after some seconds, wherever there are so many", () =>
+  it.effect("verifies half a bucket of every distant bucket within seconds, if there are enough nodes", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(100)
       yield* TestClock.adjust("1 minute")
@@ -119,13 +119,13 @@ describe("joining", () => {
         Array.from({ length: deepest + 1 }, (_, bucket) => bucket).filter((bucket) =>
           table.bucketVerified(bucket) < Math.min(places.filter((place) => place === bucket).length, 8)
         )
-      // Those that it was only told of do not count.
+      // Unverified contacts do not count.
       assert.isNotEmpty(thin())
       yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(thin(), [])
     }).pipe(onNetwork))
 
-  it.effect("asks nobody but the given addresses while the node is passive", () =>
+  it.effect("contacts only the given addresses while the node is passive", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [seed, known] = yield* seeds(2)
@@ -140,7 +140,7 @@ describe("joining", () => {
       assert.deepStrictEqual(unasked, [])
     }).pipe(onNetwork))
 
-  it.effect("does not take itself for somebody else, should it be given its own address", () =>
+  it.effect("does not count its own address as another node", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       assert.deepStrictEqual(yield* dht.bootstrap([network.contactOf(node)]), [])
@@ -157,7 +157,7 @@ describe("joining", () => {
       assert.deepStrictEqual((yield* Fiber.join(again)).map(({ id }) => id), [late.id])
     }).pipe(onNetwork))
 
-  it.effect("lets those whom it was told of, and who are silent, make room for others", () =>
+  it.effect("replaces silent unverified contacts by others", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       const table = Context.get(node, Routing.Routing).core
@@ -188,7 +188,7 @@ describe("joining", () => {
       )
     }).pipe(onNetwork))
 
-  it.effect("with known contacts asks them for nodes, and pings nobody", () =>
+  it.effect("sends known contacts FIND_NODE requests, and no pings", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [seed] = yield* seeds(1)
@@ -198,7 +198,7 @@ describe("joining", () => {
       assert.isTrue(heard.every(({ body }) => body._tag === "FindNode"))
     }).pipe(onNetwork))
 
-  it.effect("takes no answer of another id for that of a known contact", () =>
+  it.effect("refuses the response of another id than the known contact's", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [seed] = yield* seeds(1)
@@ -224,7 +224,7 @@ describe("addresses to remember", () => {
   })
   const sockets = (contacts: ReadonlyArray<network.Puppet>) => contacts.map(({ host, port }) => ({ host, port }))
 
-  it.effect("are those of contacts that answered, the good before the unknown, and the bad not at all", () =>
+  it.effect("include contacts that answered, the good ones before the unknown, and exclude the bad ones", () =>
     Effect.gen(function*() {
       const { dht, health, puppets: [good, unknown, bad, alsoGood] } = yield* answered(4)
       health.failed(unknown.id, network.now * 1000)
@@ -234,7 +234,7 @@ describe("addresses to remember", () => {
       assert.deepStrictEqual(candidates.slice(2), sockets([unknown]))
     }).pipe(onNetwork))
 
-  it.effect("are as many as are wanted, the healthiest", () =>
+  it.effect("are the requested number of the healthiest contacts", () =>
     Effect.gen(function*() {
       const { dht, health, puppets } = yield* answered(5)
       const unknown = puppets.slice(0, 3)
@@ -243,7 +243,7 @@ describe("addresses to remember", () => {
       assert.deepStrictEqual(yield* dht.bootstrapCandidates(0), [])
     }).pipe(onNetwork))
 
-  it.effect("are not those that only asked us, nor unverified contacts", () =>
+  it.effect("exclude contacts that only sent us requests, and unverified contacts", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       yield* dht.setPassive(true)
@@ -257,7 +257,7 @@ describe("addresses to remember", () => {
 })
 
 describe("a host given by its name", () => {
-  it.effect("is looked up, and tried at all its addresses until one answers", () =>
+  it.effect("is resolved, and tried at its addresses until one answers", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [silent, answering, spare] = yield* seeds(3)
@@ -268,14 +268,14 @@ describe("a host given by its name", () => {
       yield* TestClock.adjust("250 millis")
       assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [answering.id])
       yield* TestClock.adjust("1 second")
-      // It was not given as a bootstrap address of its own, and its turn did not come.
+      // It was not given as an address of its own, and its turn did not come.
       assert.deepStrictEqual(unasked.filter(({ body }) => body._tag === "Ping"), [])
     }).pipe(
       Effect.provide(layerTable({ "seeds.example": [60, 61, 62].map((n) => network.socketOf(n).host) })),
       onNetwork
     ))
 
-  it.effect("is a failure with its reason where it cannot be resolved, and so is a text that is no host", () =>
+  it.effect("fails with a reason if it cannot be resolved, as does a text that is not a host", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const { failures, message } = yield* Effect.flip(
@@ -290,7 +290,7 @@ describe("a host given by its name", () => {
       assert.include(message, "write host:port")
     }).pipe(onNetwork))
 
-  it.effect("does not hinder the others by being unknown", () =>
+  it.effect("does not delay the other hosts if it is unknown", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [seed] = yield* seeds(1)
@@ -300,7 +300,7 @@ describe("a host given by its name", () => {
       assert.deepStrictEqual((yield* Fiber.join(joining)).map(({ id }) => id), [seed.id])
     }).pipe(onNetwork))
 
-  it.effect("is asked at eight of its addresses, and all names together at 256, however many they have", () =>
+  it.effect("is tried at eight addresses, and all names together at 256, however many they have", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       for (const [names, asked] of [[1, 8], [64, 256]]) {
@@ -313,7 +313,7 @@ describe("a host given by its name", () => {
 describe("membership", () => {
   const own = network.socketOf(1)
 
-  it.effect("begins alone, and is that of the first node where there is no address but its own", () =>
+  it.effect("begins as Alone, and is First if the only address is the node's own", () =>
     Effect.gen(function*() {
       for (
         const hosts of [
@@ -336,7 +336,7 @@ describe("membership", () => {
       onNetwork
     ))
 
-  it.effect("stays alone where one of the others is silent, with the reason", () =>
+  it.effect("stays Alone if one of the other addresses is silent, with the reason", () =>
     Effect.gen(function*() {
       const { dht, membership } = yield* setUp
       yield* seeds(1)
@@ -347,7 +347,7 @@ describe("membership", () => {
       assert.deepStrictEqual(yield* membership, { _tag: "Alone", failures })
     }).pipe(onNetwork))
 
-  it.effect("does not end at our own answer where the name has other addresses", () =>
+  it.effect("does not end at our own response if the name has other addresses", () =>
     Effect.gen(function*() {
       const { dht, membership } = yield* setUp
       const [seed] = yield* seeds(1)
@@ -359,7 +359,7 @@ describe("membership", () => {
       onNetwork
     ))
 
-  it.effect("comes about in the background while attempts fail, of which the log tells once", () =>
+  it.effect("is reached in the background while attempts fail, with one warning", () =>
     Effect.gen(function*() {
       const { bootstrap, membership } = yield* setUp
       const logged: Array<string> = []
@@ -372,7 +372,7 @@ describe("membership", () => {
       yield* TestClock.adjust("9 seconds")
       assert.isUndefined(joining.pollUnsafe())
       yield* TestClock.adjust("1 second")
-      // The first attempt is over, and whoever waits for it goes on.
+      // The first attempt is over, so keepJoining has returned.
       yield* Fiber.join(joining)
       assert.strictEqual((yield* membership)._tag, "Alone")
       yield* TestClock.adjust("1 minute")
@@ -386,10 +386,10 @@ describe("membership", () => {
       assert.strictEqual((yield* membership)._tag, "Joined")
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("is not tried for any more when the scope is closed", () =>
+  it.effect("is not pursued after the scope closes", () =>
     Effect.gen(function*() {
       const { bootstrap, dht, membership, rpc } = yield* setUp
-      // A passive node does not look for others by itself.
+      // A passive node does not look for others of its own accord.
       yield* dht.setPassive(true)
       const [seed] = yield* seeds(1)
       const joining = yield* start(Effect.scoped(bootstrap.keepJoining([seed])))
@@ -401,7 +401,7 @@ describe("membership", () => {
       assert.strictEqual((yield* membership)._tag, "Alone")
     }).pipe(onNetwork))
 
-  it.effect("is there when the layer of a node with bootstrap addresses is built", () =>
+  it.effect("is established when the layer of a node with bootstrap addresses is built", () =>
     Effect.gen(function*() {
       yield* setUp
       const node = yield* network.node("late", network.socketOf(2), { bootstrap: ["me.example:4121"] })

@@ -32,7 +32,7 @@ const toBytes = (value: bigint): Uint8Array => {
 
 const withSign = (y: Uint8Array): Uint8Array => y.with(31, y[31] | 0x80)
 
-/** n times a point that may be outside of the prime-order group. */
+/** n times a point that may be outside the prime-order group. */
 const times = (point: Point, n: bigint): Point => n % L === 0n ? Point.ZERO : point.multiplyUnsafe(n % L)
 
 /** A point of order 8. */
@@ -52,8 +52,8 @@ const torsion = ((): Point => {
 const torsions = Array.from({ length: 8 }, (_, i) => times(torsion, BigInt(i)))
 
 /**
- * Every encoding of those points with the multiple it stands for: the eight
- * canonical ones, a sign where x is zero, and a y that is not reduced.
+ * Every encoding of those points with its multiple: the eight canonical ones, a
+ * sign bit where x is zero, and a y that is not reduced.
  */
 const smallOrderEncodings = [
   ...torsions.map((point) => point.toBytes()),
@@ -77,7 +77,7 @@ interface Case {
 
 /**
  * A signature with S = nonce + k·secret under the given encodings of the key
- * and of R. The message is varied until the challenge k suits.
+ * and of R. The message varies until the challenge k is suitable.
  */
 const craft = (options: {
   readonly publicKey: Uint8Array
@@ -99,7 +99,7 @@ const nonce = 987654321987654321n
 const R = times(Point.BASE, nonce)
 const A = times(Point.BASE, a)
 
-/** Whether S·B = R + k·A, computed here with what the encodings mean, whatever their form. */
+/** Whether S·B = R + k·A, computed from the points behind the encodings, whatever their form. */
 const holds = ({ message, publicKey, signature }: Case): boolean => {
   const r = signature.slice(0, 32)
   const k = challenge(r, publicKey, message)
@@ -112,7 +112,7 @@ describe("Ed25519", () => {
     const verify = (c: Case): boolean => crypto.verify(c.publicKey, c.message, c.signature)
 
     describe(crypto.name, () => {
-      it("signs and verifies as RFC 8032 does", () => {
+      it("signs and verifies as in RFC 8032", () => {
         for (const [seed, publicKey, message, signature] of rfc8032) {
           const key = crypto.signingKey(hex(seed))
           assert.deepStrictEqual(key.publicKey, hex(publicKey))
@@ -138,7 +138,7 @@ describe("Ed25519", () => {
         )
       })
 
-      it("answers for any bytes as key, message and signature, and never throws", () => {
+      it("returns a result for any bytes as key, message and signature, and never throws", () => {
         const any = fc.uint8Array({ maxLength: 100 })
         fc.assert(fc.property(fc.oneof(any, bytes(32)), any, fc.oneof(any, bytes(64)), (key, message, signature) => {
           assert.isFalse(crypto.verify(key, message, signature))
@@ -163,7 +163,7 @@ describe("Ed25519", () => {
         for (const length of [0, 31, 33, 64]) assert.throws(() => crypto.signingKey(new Uint8Array(length)), RangeError)
       })
 
-      it("keeps a copy of the seed, and returns bytes that are nobody else's", () => {
+      it("keeps a copy of the seed, and returns bytes that it does not share", () => {
         const seed = bytesOf(7)
         const key = crypto.signingKey(seed)
         const signature = key.sign(text("message"))
@@ -184,7 +184,7 @@ describe("Ed25519", () => {
         }
       })
 
-      it("refuses every encoding of a small-order public key, though the equation holds", () => {
+      it("refuses every encoding of a small-order public key, even if the equation holds", () => {
         for (const [publicKey, multiple] of smallOrderEncodings) {
           const c = craft({
             publicKey,
@@ -198,7 +198,7 @@ describe("Ed25519", () => {
         }
       })
 
-      it("refuses every encoding of a small-order R, though the equation holds", () => {
+      it("refuses every encoding of a small-order R, even if the equation holds", () => {
         const publicKey = A.add(torsion).toBytes()
         for (const [r, multiple] of smallOrderEncodings) {
           const c = craft({ publicKey, secret: a, r, nonce: 0n, suits: (k) => (k + BigInt(multiple)) % 8n === 0n })
@@ -217,14 +217,14 @@ describe("Ed25519", () => {
         }
       })
 
-      it("refuses a public key that is no point of the curve", () => {
+      it("refuses a public key that is not a point of the curve", () => {
         const good = craft({ publicKey: A.toBytes(), secret: a, r: R.toBytes(), nonce, suits: () => true })
         const offCurve = toBytes(2n)
         assert.throws(() => Point.fromBytes(offCurve))
         assert.isFalse(verify({ ...good, publicKey: offCurve }))
       })
 
-      it("accepts a mixed-order key exactly where the equation holds without the cofactor", () => {
+      it("accepts a mixed-order key exactly if the equation holds without the cofactor", () => {
         for (let keyTorsion = 0; keyTorsion < 8; keyTorsion++) {
           for (let rTorsion = 0; rTorsion < 8; rTorsion++) {
             for (const residue of [0n, 1n, 2n, 4n, 7n]) {
@@ -246,7 +246,7 @@ describe("Ed25519", () => {
     })
   }
 
-  it("gives the same signatures and the same verdicts with every provider", () => {
+  it("gives the same signatures and the same results with every provider", () => {
     fc.assert(
       fc.property(
         bytes(32),
@@ -260,7 +260,7 @@ describe("Ed25519", () => {
             assert.deepStrictEqual(key.publicKey, first.publicKey)
             assert.deepStrictEqual(key.sign(message), signature)
           }
-          // Noise up to some byte, the truth from there on.
+          // Noise up to some byte, valid bytes from there on.
           const mixed = concat(noise.slice(0, from), concat(first.publicKey, signature).slice(from))
           const verdicts = providers.map((crypto) => crypto.verify(mixed.slice(0, 32), message, mixed.slice(32)))
           assert.deepStrictEqual(verdicts, verdicts.map(() => verdicts[0]))
@@ -273,7 +273,7 @@ describe("Ed25519", () => {
 })
 
 describe("NodeCrypto", () => {
-  it("keeps its verdicts when OpenSSL is given more keys than it remembers", () => {
+  it("keeps its results when OpenSSL is given more keys than it remembers", () => {
     const message = text("message")
     const keys = Array.from({ length: 1100 }, (_, i) => {
       const seed = new Uint8Array(32)
@@ -287,7 +287,7 @@ describe("NodeCrypto", () => {
     }
   })
 
-  it("takes libsodium where it can be loaded, and OpenSSL elsewhere", () => {
+  it("uses libsodium if it can be loaded, and OpenSSL otherwise", () => {
     assert.strictEqual(NodeCrypto.fastest, NodeCrypto.sodium ?? NodeCrypto.openssl)
   })
 

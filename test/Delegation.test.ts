@@ -29,13 +29,13 @@ const verdict = (delegation: Delegation.Delegation, at = now): string => {
   return Result.isSuccess(result) ? "ok" : result.failure.reason
 }
 
-/** Reads and verifies, as a receiver of the bytes does. */
+/** Decodes and verifies, as a receiver of the bytes does. */
 const accepts = (bytes: Uint8Array): boolean => {
   const result = Delegation.decode(bytes)
   return Result.isSuccess(result) && verdict(result.success) === "ok"
 }
 
-/** A wallet that signs any text by Bitcoin's rules, for the compressed key or the other. */
+/** A wallet that signs any text by Bitcoin's rules, for the compressed or the uncompressed key. */
 const wallet = (message: string, compressed = true): Uint8Array => {
   const text = Buffer.from(message)
   const length = Buffer.alloc(text.length < 0xfd ? 1 : text.length <= 0xffff ? 3 : 5)
@@ -50,7 +50,7 @@ const wallet = (message: string, compressed = true): Uint8Array => {
   return signature
 }
 
-/** The verdict on the Paralism delegation when its owner's wallet signed this text instead. */
+/** The result for the Paralism delegation if its wallet had signed this text instead. */
 const verdictOn = (message: string): string => verdict({ ...paralism, message, signature: wallet(message) })
 
 const refusal = (bytes: Uint8Array): string => {
@@ -75,7 +75,7 @@ const delegation: fc.Arbitrary<Delegation.Delegation> = fc.record({
 
 describe("Delegation", () => {
   describe("decode", () => {
-    it("reads every delegation that encode writes", () => {
+    it("decodes every delegation that encode writes", () => {
       fc.assert(fc.property(delegation, (delegation) => {
         const bytes = Delegation.encode(delegation)
         assert.deepStrictEqual(Delegation.decode(bytes), Result.succeed(delegation))
@@ -83,7 +83,7 @@ describe("Delegation", () => {
       }))
     })
 
-    it("never throws, and accepts no bytes but those that encode writes", () => {
+    it("never throws, and accepts only bytes that encode writes", () => {
       const bytes = Delegation.encode(ethereum)
       const mutated = fc.tuple(delegation.map(Delegation.encode), fc.nat(), fc.uint8Array({ maxLength: 4 }), fc.nat(4))
         .map(([bytes, at, inserted, removed]) =>
@@ -153,7 +153,7 @@ describe("Delegation", () => {
         }
       })
 
-      it("refuses keys out of order, a key given twice and an integer longer than needed", () => {
+      it("refuses keys out of order, a repeated key and an integer longer than necessary", () => {
         const canonical = Hex.encode(Cbor.encode(entries()))
         const edits: ReadonlyArray<readonly [string, string]> = [
           ["04010502", "05020401"],
@@ -172,12 +172,12 @@ describe("Delegation", () => {
   describe("verify", () => {
     for (const [kind, delegation] of Object.entries(kinds)) {
       describe(`of ${kind}`, () => {
-        it("accepts what its master signed", () => {
+        it("accepts a delegation signed by its master", () => {
           assert.strictEqual(verdict(delegation), "ok")
           assert.isTrue(accepts(Delegation.encode(delegation)))
         })
 
-        it("refuses it with any one bit flipped", () => {
+        it("refuses a delegation with any one bit flipped", () => {
           const bytes = Delegation.encode(delegation)
           fc.assert(fc.property(fc.nat(bytes.length * 8 - 1), (bit) => {
             const flipped = bytes.slice()
@@ -186,7 +186,7 @@ describe("Delegation", () => {
           }))
         })
 
-        it("holds before it is issued and up to the second before it expires", () => {
+        it("is valid before it is issued and up to the second before it expires", () => {
           assert.strictEqual(verdict(delegation, Number(issuedAt) - 1), "ok")
           assert.strictEqual(verdict(delegation, Number(expiresAt) - 1), "ok")
           assert.match(verdict(delegation, Number(expiresAt)), /expired/)
@@ -224,7 +224,7 @@ describe("Delegation", () => {
       for (const delegation of delegations) assert.strictEqual(verdict(delegation, Number.MAX_SAFE_INTEGER), "ok")
     })
 
-    it("refuses what the signature does not cover", () => {
+    it("refuses fields that the signature does not cover", () => {
       assert.match(verdict({ ...ed25519, message: "" }), /no message/)
       assert.match(verdict({ ...ed25519, masterPublicKey: undefined }), /master key is missing/)
       for (const delegation of [ethereum, paralism]) {
@@ -244,7 +244,7 @@ describe("Delegation", () => {
       assert.notStrictEqual(verdict({ ...ethereum, signature: paralism.signature }), "ok")
     })
 
-    it("accepts a recovery id counted from 0 or from 27 and no other of Ethereum", () => {
+    it("accepts a recovery id of Ethereum counted from 0 or from 27, and no other", () => {
       const recovery = ethereum.signature[64] - 27
       for (let v = 0; v <= 255; v++) {
         const signature = ethereum.signature.slice()
@@ -253,7 +253,7 @@ describe("Delegation", () => {
       }
     })
 
-    it("accepts the one header of Paralism that names the agent's key", () => {
+    it("accepts only the header of Paralism that selects the agent's key", () => {
       for (let header = 0; header <= 255; header++) {
         const signature = paralism.signature.slice()
         signature[0] = header
@@ -261,7 +261,7 @@ describe("Delegation", () => {
       }
     })
 
-    it("accepts an agent named after its uncompressed key where the header says so", () => {
+    it("accepts an agent of the uncompressed key if the header says so", () => {
       const uncompressed = secp256k1.getPublicKey(privateKey, false)
       const agent = Address.fromBytesUnsafe(Uint8Array.of(0xa2, ...ripemd160(sha256(uncompressed))))
       const message = Result.getOrThrow(Delegation.authorizationMessage({ ...options, agent }))
@@ -281,7 +281,7 @@ describe("Delegation", () => {
       `expires_at:${expiresAt}`
     ]
 
-    it("accepts the lines in any order, between others, and in other spellings of the same values", () => {
+    it("accepts the lines in any order, between others, and with other spellings of the same values", () => {
       assert.strictEqual(verdictOn(lines.join("\n")), "ok")
       assert.strictEqual(verdictOn(["Dear wallet:", ...lines.toReversed(), "", "agents"].join("\r\n")), "ok")
       assert.strictEqual(
@@ -307,7 +307,7 @@ describe("Delegation", () => {
       }
     })
 
-    it("refuses a text that says anything else about one of the fields, even a second time", () => {
+    it("refuses a text with another value for one of the fields, even on a repeated line", () => {
       const wrong = [
         `op_key:${Hex.encode(master.publicKey)}`,
         "op_key:",
@@ -332,23 +332,23 @@ describe("Delegation", () => {
 
   describe("a wallet's signature", () => {
     const order = secp256k1.Point.Fn.ORDER
-    /** The other signature that the same key, digest and r make. */
+    /** The other signature for the same key, digest and r. */
     const twin = (signature: Uint8Array, at: number): Uint8Array => {
       const bytes = signature.slice()
       const s = order - BigInt(`0x${Hex.encode(bytes.subarray(at, at + 32))}`)
       bytes.set(Hex.decode(s.toString(16).padStart(64, "0")), at)
       const recovery = at === 32 ? 64 : 0
-      // The recovery id names the other point; both begin with an odd number.
+      // The recovery id selects the other point; both start with an odd number.
       bytes[recovery] = (bytes[recovery] - 27 ^ 1) + 27
       return bytes
     }
 
-    it("counts with the lower s only", () => {
+    it("is valid with the lower s only", () => {
       assert.match(verdict({ ...ethereum, signature: twin(ethereum.signature, 32) }), /bad signature/)
       assert.match(verdict({ ...paralism, signature: twin(paralism.signature, 33) }), /bad signature/)
     })
 
-    it("makes one record, however its recovery id is counted", () => {
+    it("gives one record, however its recovery id is counted", () => {
       const operational = noble.signingKey(new Uint8Array(32).fill(2))
       const counted = (from: number) => {
         const signature = ethereum.signature.slice()
@@ -368,7 +368,7 @@ describe("Delegation", () => {
       const other = Record.encode({ ...record, delegation: counted(0) })
       assert.notDeepEqual(other, record.bytes)
       assert.deepStrictEqual(Result.getOrThrow(Record.decode(other)), record)
-      // In the middle of a longer input, which is left as it is.
+      // In the middle of a longer input, which stays unchanged.
       const reader = new Cbor.Reader(Uint8Array.of(0, ...other, 0), 1)
       assert.deepStrictEqual(Record.read(reader), record)
       assert.strictEqual(reader.at, other.length + 1)
@@ -376,12 +376,12 @@ describe("Delegation", () => {
     })
   })
 
-  describe("of values that have no encoding", () => {
+  describe("of values that cannot be encoded", () => {
     const wrong = [{ issuedAt: -1n }, { expiresAt: -1n }, { issuedAt: 2n ** 64n }, { expiresAt: 2n ** 64n }, {
       operationalPublicKey: new Uint8Array(31)
     }]
 
-    it("is none: RangeError", () => {
+    it("throws a RangeError", () => {
       for (const fields of wrong) {
         const said = { ...options, ...fields }
         assert.throws(() => Delegation.delegate({ ...said, master }), RangeError)
@@ -397,20 +397,20 @@ describe("Delegation", () => {
   })
 
   describe("authorizationMessage", () => {
-    it("is what delegateSecp256k1 signs", () => {
+    it("is the text that delegateSecp256k1 signs", () => {
       for (const { agent, message } of [ethereum, paralism]) {
         assert.strictEqual(Result.getOrThrow(Delegation.authorizationMessage({ ...options, agent })), message)
       }
     })
 
-    it("is refused for an address that has no wallet", () => {
+    it("fails for an address without a wallet", () => {
       const result = Delegation.authorizationMessage({ ...options, agent: ed25519.agent })
       assert.isTrue(Result.isFailure(result))
     })
   })
 
   describe("delegateSecp256k1", () => {
-    it("refuses bytes that are no private key", () => {
+    it("refuses bytes that are not a private key", () => {
       for (const privateKey of [new Uint8Array(32), new Uint8Array(31).fill(1), new Uint8Array(32).fill(0xff)]) {
         const result = Delegation.delegateSecp256k1({ ...options, chain: "ethereum", privateKey })
         assert.isTrue(Result.isFailure(result))

@@ -31,20 +31,20 @@ const ids = (contacts: ReadonlyArray<Contact>) => contacts.map(({ id }) => id)
 const holders = (nodes: ReadonlyArray<network.Node>, key: NodeId.NodeId) =>
   Effect.filter(nodes, (node) => Effect.map(Context.get(node, Store).getAll(key, 0), (held) => held.length > 0))
 
-/** Why there are fewer copies than were waited for. */
+/** The error of waiting for replicas. */
 const tooFew = (replicas: ReturnType<Publication["replicas"]>) =>
   Effect.flip(Effect.catchTag(replicas, "StaleRecord", Effect.die))
 
 describe("Dht", () => {
   describe("joining", () => {
-    it.effect("is fine with an empty list: somebody is the first", () =>
+    it.effect("accepts an empty list, as for the first node of a network", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         assert.deepStrictEqual(yield* network.dht(node).bootstrap([]), [])
         assert.deepStrictEqual(yield* network.dht(node).findNode(NodeId.zero), [])
       }).pipe(onNetwork))
 
-    it.effect("succeeds with those that answered", () =>
+    it.effect("succeeds with the nodes that answered", () =>
       Effect.gen(function*() {
         const [first] = yield* build(1)
         const node = yield* network.node("late", network.socketOf(50))
@@ -52,7 +52,7 @@ describe("Dht", () => {
         assert.deepStrictEqual(joined, [network.contactOf(first)])
       }).pipe(onNetwork))
 
-    it.effect("does not wait for the dead when somebody has answered", () =>
+    it.effect("does not wait for silent addresses once a node has answered", () =>
       Effect.gen(function*() {
         yield* build(1)
         yield* network.puppet("mute", network.socketOf(60))
@@ -65,7 +65,7 @@ describe("Dht", () => {
         assert.strictEqual((yield* Fiber.join(joining)).length, 1)
       }).pipe(onNetwork))
 
-    it.effect("fails with each address and the reason when none answered, and may be tried again", () =>
+    it.effect("fails with each address and its reason if none answered, and can be repeated", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         yield* network.puppet("mute", network.socketOf(60))
@@ -81,7 +81,7 @@ describe("Dht", () => {
         assert.strictEqual((yield* network.dht(node).bootstrap([network.socketOf(61)])).length, 1)
       }).pipe(onNetwork))
 
-    it.effect("many who join through one node at the same time find each other, near and far", () =>
+    it.effect("connects many nodes that join through one node at the same time, near and far", () =>
       Effect.gen(function*() {
         yield* TestClock.setTime(now * 1000)
         const nodes = yield* Effect.forEach(
@@ -100,7 +100,7 @@ describe("Dht", () => {
         }
       }).pipe(onNetwork))
 
-    it.effect("works with contacts whose identity is known", () =>
+    it.effect("works with contacts of known identity", () =>
       Effect.gen(function*() {
         const nodes = yield* build(4)
         const node = yield* network.node("late", network.socketOf(50))
@@ -110,7 +110,7 @@ describe("Dht", () => {
   })
 
   describe("looking up", () => {
-    it.effect("finds the 16 closest nodes there are, nearest first and never itself", () =>
+    it.effect("finds the 16 closest nodes, nearest first and never itself", () =>
       Effect.gen(function*() {
         const nodes = yield* build(40)
         for (let i = 0; i < 20; i++) {
@@ -121,11 +121,12 @@ describe("Dht", () => {
         }
       }).pipe(onNetwork))
 
-    it.effect("does not list ids that nobody answers for", () =>
+    it.effect("does not return ids that no node answers for", () =>
       Effect.gen(function*() {
         const [node, ...others] = yield* build(5)
         const target = NodeId.fromTopic("target")
-        // A mute port under many invented names, all of them close to the target.
+        // A silent port under many invented names, all of them close to the
+        // target.
         const mute = yield* network.puppet("mute", network.socketOf(66))
         for (let i = 0; i < 14; i++) {
           const address = network.addressOf(`invented ${i}`)
@@ -150,7 +151,7 @@ describe("Dht", () => {
         assert.strictEqual(yield* pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("leaves no request behind when it ends early", () =>
+    it.effect("leaves no request behind when it finishes early", () =>
       Effect.gen(function*() {
         const nodes = yield* build(30)
         const published = yield* network.dht(nodes[3]).publishEndpoint({ endpoints: ["quic://192.0.2.1:1"] })
@@ -182,7 +183,7 @@ describe("Dht", () => {
         }
       }).pipe(onNetwork))
 
-    it.effect("says how many copies there are when there are too few", () =>
+    it.effect("reports the number of copies if there are too few", () =>
       Effect.gen(function*() {
         const nodes = yield* build(4)
         const published = yield* network.dht(nodes[0]).publishEndpoint({ endpoints: [] })
@@ -191,7 +192,7 @@ describe("Dht", () => {
         assert.strictEqual(error.message, `3 of 8 nodes hold a copy of the record at ${published.key}`)
       }).pipe(onNetwork))
 
-    it.effect("waits no longer than it is told", () =>
+    it.effect("waits no longer than the given time", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         yield* network.dht(node).addContact(yield* network.puppet("mute", network.socketOf(66)))
@@ -203,7 +204,7 @@ describe("Dht", () => {
         assert.strictEqual((yield* Fiber.join(waiting)).wanted, 1)
       }).pipe(onNetwork))
 
-    it.effect("a newer record replaces the older everywhere", () =>
+    it.effect("replaces the older record everywhere by a newer one", () =>
       Effect.gen(function*() {
         const nodes = yield* build(12)
         const owner = network.dht(nodes[1])
@@ -225,7 +226,7 @@ describe("Dht", () => {
         assert.strictEqual(first.record.seq, BigInt(now) * 1_000_000_000n)
       }).pipe(onNetwork))
 
-    it.effect("refuses a record that could be stored and never be resolved", () =>
+    it.effect("refuses a record that could be stored but never returned", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         const error = yield* Effect.flip(
@@ -239,14 +240,14 @@ describe("Dht", () => {
         yield* network.dht(node).publishEndpoint({ endpoints: [longest] })
       }).pipe(onNetwork))
 
-    it.effect("refuses what is older than what is held", () =>
+    it.effect("refuses a record older than the one held", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         const { record } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
         assert.strictEqual((yield* Effect.flip(network.dht(node).publish(record)))._tag, "StaleRecord")
       }).pipe(onNetwork))
 
-    it.effect("publishes records of other types at the publisher's key, or where it is told", () =>
+    it.effect("publishes records of other types at the publisher's key, or at the given one", () =>
       Effect.gen(function*() {
         const nodes = yield* build(10)
         const owner = network.dht(nodes[0])
@@ -262,7 +263,7 @@ describe("Dht", () => {
   })
 
   describe("finding records", () => {
-    it.effect("finds the newest of each type that an address says of itself, however much mail is at its key", () =>
+    it.effect("finds the newest record of each type that an address published, however much mail is at its key", () =>
       Effect.gen(function*() {
         const nodes = yield* build(16)
         const [owner, ...writers] = nodes.map(network.dht)
@@ -276,7 +277,7 @@ describe("Dht", () => {
         yield* TestClock.adjust("5 seconds")
         yield* owner.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
         yield* TestClock.adjust("5 seconds")
-        // One that must ask, as it holds nothing of it.
+        // A node that holds none of the records, so it must ask.
         const held = yield* Effect.forEach(nodes, (node) => Context.get(node, Store).getAll(owner.nodeId, 0))
         const asker = nodes[held.findIndex((records) => records.length === 0)]
         const found = yield* network.dht(asker).resolveAll(owner.address)
@@ -289,7 +290,7 @@ describe("Dht", () => {
         assert.isTrue(found.every(({ address }) => address === owner.address))
       }).pipe(onNetwork))
 
-    it.effect("finds nothing of an address that has published nothing, whatever others left at its key", () =>
+    it.effect("finds nothing for an address that has published nothing, even if others left records at its key", () =>
       Effect.gen(function*() {
         const nodes = yield* build(10)
         const [owner, other, asker] = nodes.map(network.dht)
@@ -300,7 +301,7 @@ describe("Dht", () => {
         assert.strictEqual(error.answered, 9)
       }).pipe(onNetwork))
 
-    it.effect("fails with NoEndpoint, and how many nodes were asked, where nothing is published", () =>
+    it.effect("fails with NoEndpoint and the number of responses if nothing is published", () =>
       Effect.gen(function*() {
         const nodes = yield* build(10)
         const error = yield* Effect.flip(network.dht(nodes[0]).resolve(network.addressOf("nobody")))
@@ -308,7 +309,7 @@ describe("Dht", () => {
         assert.strictEqual(error.answered, 9)
       }).pipe(onNetwork))
 
-    it.effect("fails with NoMatchingRecords where no record has the type", () =>
+    it.effect("fails with NoMatchingRecords if no record has the type", () =>
       Effect.gen(function*() {
         const nodes = yield* build(10)
         yield* network.dht(nodes[1]).publishEndpoint({ endpoints: [] })
@@ -320,7 +321,7 @@ describe("Dht", () => {
         assert.strictEqual(none._tag, "NoMatchingRecords")
       }).pipe(onNetwork))
 
-    it.effect("takes no record from the network that is forged or another's", () =>
+    it.effect("refuses forged records, and records of others, from the network", () =>
       Effect.gen(function*() {
         const [node] = yield* build(1)
         const liar = yield* network.puppet("liar", network.socketOf(66))
@@ -350,7 +351,7 @@ describe("Dht", () => {
         assert.strictEqual((yield* Fiber.join(resolving))._tag, "NoEndpoint")
       }).pipe(onNetwork))
 
-    it.effect("with a quorum, the newest of several answers counts against a stale one", () =>
+    it.effect("prefers the newest of several responses to a stale one with a quorum", () =>
       Effect.gen(function*() {
         const nodes = yield* build(20)
         const owner = network.dht(nodes[2])
@@ -358,7 +359,7 @@ describe("Dht", () => {
         yield* old.replicas(8, { within: "5 seconds" })
         const fresh = yield* owner.publishEndpoint({ endpoints: ["quic://192.0.2.1:2"] })
         const copies = yield* fresh.replicas(8, { within: "5 seconds" })
-        // The closest replica fell back to the old record.
+        // The closest replica has reverted to the old record.
         const [closest] = closestTo(owner.nodeId, nodes.filter((node) => node !== nodes[2]), 1)
         assert.include(ids(copies), closest.id)
         const stale = nodes.find((node) => network.contactOf(node).id === closest.id)
@@ -372,7 +373,7 @@ describe("Dht", () => {
         assert.deepStrictEqual(resolved.endpoints, ["quic://192.0.2.1:2"])
       }).pipe(onNetwork))
 
-    it.effect("asks nobody for what is held here, unless there must be a quorum", () =>
+    it.effect("sends no request for a record that is held here, unless a quorum is required", () =>
       Effect.gen(function*() {
         const nodes = yield* build(5)
         const owner = network.dht(nodes[0])
@@ -388,7 +389,7 @@ describe("Dht", () => {
   })
 
   describe("topics", () => {
-    it.effect("discovers all who published under a topic, and filters by protocol and tags", () =>
+    it.effect("discovers all agents that published under a topic, and filters by protocol and tags", () =>
       Effect.gen(function*() {
         const nodes = yield* build(15)
         for (let i = 1; i < 6; i++) {
@@ -416,11 +417,11 @@ describe("Dht", () => {
         ])
         const error = yield* Effect.flip(asker.discover("translate", { tags: ["fr"] }))
         assert.strictEqual(error.message, "None of 5 offers under \"translate\" matches the search")
-        const nobody = yield* Effect.flip(asker.discover("cook", { tags: ["fr"] }))
-        assert.strictEqual(nobody._tag, "NoMatchingRecords")
+        const none = yield* Effect.flip(asker.discover("cook", { tags: ["fr"] }))
+        assert.strictEqual(none._tag, "NoMatchingRecords")
       }).pipe(onNetwork))
 
-    it.effect("of several topics, only those who published under each", () =>
+    it.effect("finds only the agents that published under each of several topics", () =>
       Effect.gen(function*() {
         const nodes = yield* build(6)
         yield* network.dht(nodes[1]).publishTopic({ topic: "a", name: "one" })
@@ -435,7 +436,7 @@ describe("Dht", () => {
   describe("mail", () => {
     const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
 
-    it.effect("reaches its recipient, who alone can read it", () =>
+    it.effect("reaches its recipient, and only the recipient can read it", () =>
       Effect.gen(function*() {
         const nodes = yield* build(8)
         const [ann, bob, eve] = nodes.map(network.dht)
@@ -452,13 +453,13 @@ describe("Dht", () => {
         )
         assert.strictEqual(completeness.seen, completeness.held)
         assert.deepStrictEqual((yield* eve.mail.read).letters, [])
-        // Whoever wrote can be answered, endpoint or not.
+        // The sender of a message can be answered, with or without an endpoint.
         yield* bob.mail.send({ recipient: ann.address, ...text("yes") })
         yield* TestClock.adjust("5 seconds")
         assert.strictEqual((yield* ann.mail.read).letters.length, 1)
       }).pipe(onNetwork))
 
-    it.effect("fails with NoRecipientKey where the recipient has shown none", () =>
+    it.effect("fails with NoRecipientKey if the recipient has published no key", () =>
       Effect.gen(function*() {
         const [ann] = (yield* build(3)).map(network.dht)
         const error = yield* Effect.flip(ann.mail.send({ recipient: network.addressOf("nobody"), ...text("hello") }))
@@ -466,8 +467,8 @@ describe("Dht", () => {
       }).pipe(onNetwork))
   })
 
-  describe("while it runs", () => {
-    it.effect("a passive node publishes to the contacts it has, and looks nothing up by itself", () =>
+  describe("while running", () => {
+    it.effect("publishes from a passive node to its contacts, without any lookup of its own", () =>
       Effect.gen(function*() {
         const nodes = yield* build(12)
         const node = yield* network.node("late", network.socketOf(50))
@@ -491,7 +492,7 @@ describe("Dht", () => {
         assert.strictEqual((yield* node.findNode(NodeId.zero)).length, 2)
       }).pipe(onNetwork))
 
-    it.effect("learns its public IP from what enough others say, and keeps to what it was told", () =>
+    it.effect("learns its public IP from enough agreeing peers, and keeps a declared one", () =>
       Effect.gen(function*() {
         const nodes = yield* build(4)
         const node = network.dht(nodes[3])
@@ -501,14 +502,14 @@ describe("Dht", () => {
         assert.strictEqual(yield* node.publicHost, "9.9.9.9")
       }).pipe(onNetwork))
 
-    it.effect("does not take one other's word for its public IP", () =>
+    it.effect("does not accept the report of one peer as its public IP", () =>
       Effect.gen(function*() {
         const [node, other] = yield* build(2)
         for (let i = 0; i < 5; i++) yield* network.dht(node).ping(network.contactOf(other))
         assert.isUndefined(yield* network.dht(node).publicHost)
       }).pipe(onNetwork))
 
-    it.effect("proves by an echo that a claimed address reaches it", () =>
+    it.effect("verifies by an echo that a claimed address reaches it", () =>
       Effect.gen(function*() {
         const nodes = yield* build(2)
         const [node, via] = nodes.map(network.dht)
@@ -521,7 +522,7 @@ describe("Dht", () => {
         assert.isFalse(yield* Fiber.join(probing))
       }).pipe(onNetwork))
 
-    it.effect("closes at any moment, and twice: what it was doing ends with it", () =>
+    it.effect("can be closed at any moment and twice, and ends its work", () =>
       Effect.gen(function*() {
         yield* build(5)
         const scope = yield* Scope.make()
@@ -537,12 +538,12 @@ describe("Dht", () => {
         yield* Scope.close(scope, Exit.void)
         yield* TestClock.adjust("1 minute")
         assert.isTrue(Exit.isFailure(yield* Fiber.join(asking)))
-        // Its address is free again.
+        // Its address can be bound again.
         yield* network.node("next", network.socketOf(50))
       }).pipe(onNetwork))
   })
 
-  it.effect("a query tells whom it asked and what came of it", () =>
+  it.effect("reports the contacts that a query asked, and the outcomes", () =>
     Effect.gen(function*() {
       const nodes = yield* build(20)
       const target = NodeId.fromTopic("target")

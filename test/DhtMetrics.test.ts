@@ -37,7 +37,7 @@ const valueOf = (registry: Context.Context<never>, id: string, attributes: Recor
 }
 
 describe("DhtMetrics", () => {
-  it.effect("has a series for each name it lists, and lists every name it has, with unit and description", () =>
+  it.effect("has a series for each listed name, and lists every name, with unit and description", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)
       const snapshot = Metric.snapshotUnsafe(yield* metrics(a))
@@ -49,7 +49,7 @@ describe("DhtMetrics", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("says what the services say when it is read", () =>
+  it.effect("reports what the services report when it is read", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(4)
       const registry = yield* metrics(a)
@@ -83,13 +83,13 @@ describe("DhtMetrics", () => {
       assert.isEmpty(Metric.snapshotUnsafe(registry))
     }).pipe(onNetwork))
 
-  it.effect("is called by Prometheus with its unit, and as a total where it only grows", () =>
+  it.effect("has Prometheus names with the unit, and with total for counters", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)
       const names = DhtMetrics.prometheusNames(yield* metrics(a))
       assert.strictEqual(names("dht.rpc.client.duration"), "dht.rpc.client.duration_seconds")
       assert.strictEqual(names("dht.datagrams.sent"), "dht.datagrams.sent_total")
       assert.strictEqual(names("dht.routing.contacts"), "dht.routing.contacts")
-      assert.strictEqual(names("of.somebody.else"), "of.somebody.else")
+      assert.strictEqual(names("of.another.library"), "of.another.library")
     }).pipe(onNetwork))
 })

@@ -54,10 +54,10 @@ describe("Endpoint", () => {
       }))
     })
 
-    it("keeps to the limits of its texts in bytes and of its lists in entries", () => {
+    it("limits its texts in bytes and its lists in entries", () => {
       const accepts = (payload: Partial<Endpoint.EndpointPayload>) =>
         isValid(Endpoint.encode({ ...minimal, ...payload }))
-      // Characters of one to four bytes, the last in two units of UTF-16.
+      // Characters of one to four bytes, the last one in two UTF-16 units.
       for (const character of ["s", "ü", "例", "😀"]) {
         const size = Buffer.byteLength(character)
         const of = (bytes: number) => character.repeat(Math.floor(bytes / size)) + "s".repeat(bytes % size)
@@ -75,20 +75,21 @@ describe("Endpoint", () => {
       assert.isTrue(accepts({ endpoints: Array(100).fill("e") }))
     })
 
-    it("refuses a NAT type that there is not", () => {
+    it("refuses an unknown NAT type", () => {
       for (let natType = 0; natType <= 4; natType++) assert.isTrue(isValid(encoded([1, []], [2, natType])))
       for (const natType of [5, 255, -1, { float: 1.5 }, "0"]) assert.isFalse(isValid(encoded([1, []], [2, natType])))
     })
 
-    it("takes a missing field for an empty one and ignores an unknown one", () => {
+    it("treats a missing field as empty and ignores an unknown one", () => {
       const empty: Endpoint.EndpointPayload = { endpoints: null, natType: 0, signal: "", turns: [], signals: [] }
       assert.deepStrictEqual(Endpoint.decode(encoded()), Result.succeed(empty))
       assert.deepStrictEqual(Endpoint.decode(encoded([6, "new"], [1000, [1]])), Result.succeed(empty))
       assert.deepStrictEqual(Endpoint.decode(encoded([4, null], [5, null])), Result.succeed(empty))
     })
 
-    it("refuses a field that occurs twice, a wrong kind and bytes after the end", () => {
-      // {2: 0, 2: 0}, then a list, null, a list as a text, and {} with a byte behind.
+    it("refuses a repeated field, a wrong kind and trailing bytes", () => {
+      // {2: 0, 2: 0}, then a list, null, a list as a text, and {} with a
+      // trailing byte.
       const cases = [[0xa2, 2, 0, 2, 0], [0x80], [0xf6], [0xa1, 3, 0x80], [0xa0, 0]]
       for (const bytes of cases) assert.isFalse(isValid(Uint8Array.from(bytes)), String(bytes))
       assert.isFalse(isValid(encoded([1, [1]])))
@@ -96,7 +97,7 @@ describe("Endpoint", () => {
   })
 
   describe("make", () => {
-    it("names the first of the signals for old readers too", () => {
+    it("writes the first of the signals for v0.1 readers too", () => {
       assert.deepStrictEqual(Endpoint.make({ endpoints: [], signals: ["wss://a", "wss://b"], turns: ["turn://c"] }), {
         endpoints: [],
         natType: Endpoint.NatType.unknown,
@@ -106,13 +107,13 @@ describe("Endpoint", () => {
       })
     })
 
-    it("leaves out of the bytes what is not given", () => {
+    it("omits fields that are not given", () => {
       assert.deepStrictEqual(Endpoint.encode(minimal), encoded([1, minimal.endpoints], [2, 0]))
     })
   })
 
   describe("sign", () => {
-    it("makes an endpoint record that verifies and says what was given", () => {
+    it("makes an endpoint record that verifies and has the given content", () => {
       fc.assert(
         fc.property(payloads, (payload) => {
           const record = Result.getOrThrow(Endpoint.sign({ ...options, payload }))
@@ -124,7 +125,7 @@ describe("Endpoint", () => {
       )
     })
 
-    it("refuses a payload beyond the limits, a lifetime of nothing and a foreign key", () => {
+    it("refuses a payload beyond the limits, a zero lifetime and a foreign key", () => {
       const accepts = (changes: Partial<Parameters<typeof Endpoint.sign>[0]>) =>
         Result.isSuccess(Endpoint.sign({ ...options, payload: minimal, ...changes }))
       assert.isTrue(accepts({}))

@@ -19,7 +19,7 @@ describe("Features", () => {
     assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
   })
 
-  it("says of a node that it understands v0.2 and paging, and of a client that it is one", () => {
+  it("announces v0.2 and paging for a node, and client as well for a client", () => {
     assert.strictEqual(Features.own({ client: false }), 5)
     assert.strictEqual(Features.own({ client: true }), 7)
   })

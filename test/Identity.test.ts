@@ -55,7 +55,7 @@ describe("Identity", () => {
       }
     })
 
-    it("carries a wallet's delegation in its one form", () => {
+    it("carries a wallet's delegation in its canonical form", () => {
       const wallet = Delegated.delegation("key", { master: "ethereum" })
       const signature = wallet.signature.slice()
       signature[64] -= 27
@@ -94,7 +94,7 @@ describe("Identity", () => {
     assert.throws(() => Identity.fromSeed(crypto, seed.slice(1)), RangeError)
   })
 
-  it.effect("generates another identity each time", () =>
+  it.effect("generates a new identity each time", () =>
     Effect.gen(function*() {
       const first = yield* Identity.generate
       const second = yield* Identity.generate
@@ -114,7 +114,7 @@ describe("Identity", () => {
 })
 
 describe("the encrypted identity", () => {
-  it.effect("opens with the passphrase that closed it, and differs each time", () =>
+  it.effect("decrypts with its passphrase, and differs each time", () =>
     Effect.gen(function*() {
       const identity = Identity.fromSeed(crypto, seed)
       const first = yield* Identity.seal(identity, passphrase)

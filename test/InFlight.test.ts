@@ -8,7 +8,7 @@ import * as alive from "./utils/alive.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
-/** Questions by name: the test says what comes of them, and sees which were given up. */
+/** Requests by name: the test completes them, and sees which were given up. */
 const setUp = Effect.gen(function*() {
   const inFlight = new InFlight<string>(yield* Timers.Timers)
   const asked = new Map<string, (outcome: string) => void>()
@@ -28,13 +28,13 @@ const setUp = Effect.gen(function*() {
 
 const withTimers = Effect.provide(Timers.layer)
 
-/** How many sleep for timers, of all that a test starts. */
+/** The number of sleeping timer fibers that a test has started. */
 const countingSleeps = <A, E>(test: (sleeps: () => number) => Effect.Effect<A, E, Timers.Timers>) =>
   alive.counting((now) => withTimers(test(() => now().sleeps)))
 
 describe("InFlight", () => {
   describe("take", () => {
-    it.effect("returns at once what came before, in the order in which it came, and once", () =>
+    it.effect("returns earlier outcomes at once, in order, and once", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
         for (const name of ["a", "b", "c"]) ask(name)
@@ -46,7 +46,7 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* inFlight.take(undefined), ["b"])
       }).pipe(withTimers))
 
-    it.effect("sets no timer for what is there already", () =>
+    it.effect("sets no timer if an outcome is waiting", () =>
       countingSleeps((sleeps) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
@@ -57,7 +57,7 @@ describe("InFlight", () => {
         })
       ))
 
-    it.effect("waits for the next outcome when there is none", () =>
+    it.effect("waits for the next outcome if there is none", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
         ask("a")
@@ -68,7 +68,7 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
       }).pipe(withTimers))
 
-    it.effect("returns what comes on the spot when it is asked", () =>
+    it.effect("returns an outcome that arrives while the request starts", () =>
       Effect.gen(function*() {
         const { inFlight } = yield* setUp
         inFlight.start((done) => {
@@ -97,7 +97,7 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* inFlight.take(200), ["a"])
       }).pipe(withTimers))
 
-    it.effect("returns none at once when the given time is past", () =>
+    it.effect("returns none at once if the given time is past", () =>
       Effect.gen(function*() {
         const { ask, inFlight } = yield* setUp
         ask("a")
@@ -108,7 +108,7 @@ describe("InFlight", () => {
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
       }).pipe(withTimers))
 
-    it.effect("leaves no timer when an outcome comes in time", () =>
+    it.effect("leaves no timer when an outcome arrives in time", () =>
       countingSleeps((sleeps) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
@@ -142,7 +142,7 @@ describe("InFlight", () => {
   })
 
   describe("takeAll", () => {
-    it.effect("returns what came so far, which may be none, and once", () =>
+    it.effect("returns the outcomes so far, possibly none, and once", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
         ask("a")
@@ -156,7 +156,7 @@ describe("InFlight", () => {
   })
 
   describe("giveUp", () => {
-    it.effect("gives up each question that is under way, once", () =>
+    it.effect("cancels each request in flight, once", () =>
       Effect.gen(function*() {
         const { ask, givenUp, inFlight } = yield* setUp
         for (const name of ["a", "b", "c"]) ask(name)
@@ -169,10 +169,10 @@ describe("InFlight", () => {
         assert.deepStrictEqual(givenUp, ["a", "b", "c", "d"])
       }).pipe(withTimers))
 
-    it.effect("does not give up what something came of, taken or not", () =>
+    it.effect("does not cancel a request that has an outcome, taken or not", () =>
       Effect.gen(function*() {
         const { ask, done, givenUp, inFlight } = yield* setUp
-        for (const name of ["taken", "waiting", "under way"]) ask(name)
+        for (const name of ["taken", "waiting", "in flight"]) ask(name)
         done("taken")
         assert.deepStrictEqual(yield* inFlight.take(undefined), ["taken"])
         done("waiting")
@@ -181,10 +181,10 @@ describe("InFlight", () => {
           return () => givenUp.push("at once")
         })
         inFlight.giveUp()
-        assert.deepStrictEqual(givenUp, ["under way"])
+        assert.deepStrictEqual(givenUp, ["in flight"])
       }).pipe(withTimers))
 
-    it.effect("wakes nobody: whoever takes then waits until the given time", () =>
+    it.effect("resumes no caller: a later take waits until the given time", () =>
       Effect.gen(function*() {
         const { ask, inFlight } = yield* setUp
         ask("a")

@@ -23,7 +23,7 @@ const layers = {
 describe("KeyStore", () => {
   for (const [where, layer] of Object.entries(layers)) {
     describe(where, () => {
-      it.effect("is empty at first, and then has the one identity that it generated", () =>
+      it.effect("is empty at first, and has the one generated identity afterwards", () =>
         Effect.gen(function*() {
           const keys = yield* KeyStore.KeyStore
           assert.deepStrictEqual(yield* keys.addresses, [])
@@ -34,7 +34,7 @@ describe("KeyStore", () => {
           assert.deepStrictEqual(yield* keys.addresses, [address])
         }).pipe(Effect.provide(layer), Effect.provide(services)), slow)
 
-      it.effect("generates one identity when asked for two at the same time", () =>
+      it.effect("generates one identity if asked for two at the same time", () =>
         Effect.gen(function*() {
           const keys = yield* KeyStore.KeyStore
           const results = yield* Effect.all([Effect.exit(keys.generate), Effect.exit(keys.generate)], {
@@ -44,7 +44,7 @@ describe("KeyStore", () => {
           assert.strictEqual((yield* keys.addresses).length, 1)
         }).pipe(Effect.provide(layer), Effect.provide(services)), slow)
 
-      it.effect("signs for the address that it has and for no other", () =>
+      it.effect("signs for its own address only", () =>
         Effect.gen(function*() {
           const keys = yield* KeyStore.KeyStore
           const other = (yield* Identity.generate).address
@@ -62,7 +62,7 @@ describe("KeyStore", () => {
     })
   }
 
-  it.effect("keeps the identity encrypted under the key asked for, and finds it again", () =>
+  it.effect("keeps the identity encrypted under the given key, and finds it again", () =>
     Effect.gen(function*() {
       const store = yield* KeyValueStore.KeyValueStore
       const build = (passphrase: string, key?: string) =>

@@ -17,7 +17,7 @@ import * as network from "./utils/network.ts"
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { now } = network
 
-/** What the network is given to take copies. */
+/** Time for the network to take copies. */
 const settle = TestClock.adjust("5 seconds")
 
 const text = (recipient: Address, body: string) => ({
@@ -87,7 +87,7 @@ describe("mail to an address that delegated to another key", () => {
       assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["yes"])
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("goes to the key of the latest delegation, also from who wrote to an earlier one", () =>
+  it.effect("goes to the key of the latest delegation, also from a sender that wrote to an earlier one", () =>
     Effect.gen(function*() {
       const { ann, delegate } = yield* withDelegate({ issuedAt: now - 100 })
       yield* delegate.publishEndpoint({ endpoints: [] })
@@ -103,7 +103,7 @@ describe("mail to an address that delegated to another key", () => {
       assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["to the first"])
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("is not what was written to the operational key's own address and copied there", () =>
+  it.effect("excludes notes that were written to the operational key's own address and copied there", () =>
     Effect.gen(function*() {
       const { ann, delegate, nodes } = yield* withDelegate()
       const own = network.identity("delegate")
@@ -130,7 +130,7 @@ describe("mail to an address that delegated to another key", () => {
       assert.deepStrictEqual((yield* delegate.mail.read).letters, [])
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("is refused once the delegation of the only record is over", () =>
+  it.effect("is refused if the delegation of the only record has expired", () =>
     Effect.gen(function*() {
       const { ann, delegate } = yield* withDelegate({ expiresAt: now + 100 })
       yield* delegate.publishEndpoint({ endpoints: [] })
@@ -143,7 +143,7 @@ describe("mail to an address that delegated to another key", () => {
 })
 
 describe("mail to an address without an endpoint", () => {
-  it.effect("finds the key in a profile, or in any record of the recipient's own", () =>
+  it.effect("finds the key in a profile, or in any other record of the recipient", () =>
     Effect.gen(function*() {
       const [ann, bob, carol] = (yield* network.build(6)).map(network.dht)
       yield* bob.publishProfile({ name: "Bob" })
@@ -168,7 +168,7 @@ describe("mail to an address without an endpoint", () => {
       assert.include(bodies((yield* bob.mail.read).letters), "hello")
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("fails and says what the recipient can do, where it has shown no key", () =>
+  it.effect("fails and says what the recipient can do if no key is known", () =>
     Effect.gen(function*() {
       const [ann] = (yield* network.build(3)).map(network.dht)
       const error = yield* Effect.flip(ann.mail.send(text(network.addressOf("nobody"), "hello")))

@@ -34,7 +34,7 @@ const note = Result.getOrThrow(Mailbox.decode(payload))
 const tagOf = (result: Result.Result<unknown, { readonly _tag: string }>): string =>
   Result.isSuccess(result) ? "ok" : result.failure._tag
 
-/** The payload as a map, to be changed and encoded again. */
+/** The payload as a map, to be modified and encoded again. */
 const fields = (): Map<Cbor.Value, Cbor.Value> =>
   new Map<Cbor.Value, Cbor.Value>([
     [1, Address.toBytes(note.recipient)],
@@ -46,7 +46,7 @@ const fields = (): Map<Cbor.Value, Cbor.Value> =>
 
 const message = (type: Cbor.Value, body: Cbor.Value): Map<Cbor.Value, Cbor.Value> => new Map([[1, type], [2, body]])
 
-/** The secret of the note above, and the encryption of any plaintext in its place. */
+/** The shared secret of the note above, and the encryption of any plaintext in its place. */
 const secret = x25519.getSharedSecret(options.ephemeralSeed, ed25519.utils.toMontgomery(bob.publicKey))
 const encrypt = (plaintext: Uint8Array, secret: Uint8Array): Uint8Array => {
   const info = new Uint8Array([...Address.toBytes(note.sender), ...Address.toBytes(note.recipient)])
@@ -54,7 +54,7 @@ const encrypt = (plaintext: Uint8Array, secret: Uint8Array): Uint8Array => {
   return gcm(hkdf(sha256, secret, salt, info, 32), note.nonce).encrypt(plaintext)
 }
 
-/** Little-endian u of the X25519 public keys that give everybody the same secret, reduced or not. */
+/** Little-endian u of the X25519 public keys that give everyone the same secret, reduced or not. */
 const smallOrderKeys = [
   "0000000000000000000000000000000000000000000000000000000000000000",
   "0100000000000000000000000000000000000000000000000000000000000000",
@@ -101,43 +101,44 @@ describe("Mailbox", () => {
       )
     })
 
-    it("makes the same payload of the same randomness, and another of other randomness", () => {
+    it("gives the same payload for the same randomness, and another for other randomness", () => {
       const other = { ephemeralSeed: new Uint8Array(32).fill(6), nonce: new Uint8Array(12).fill(7) }
       assert.deepStrictEqual(Result.getOrThrow(Mailbox.seal(options)), payload)
       assert.notDeepEqual(Result.getOrThrow(Mailbox.seal({ ...options, nonce: other.nonce })), payload)
       assert.notDeepEqual(Result.getOrThrow(Mailbox.seal({ ...options, ephemeralSeed: other.ephemeralSeed })), payload)
     })
 
-    it("does not open for anyone else, the sender included", () => {
+    it("does not decrypt for any other identity, including the sender", () => {
       assert.strictEqual(tagOf(Mailbox.open({ note, identity: bob })), "ok")
       for (const identity of [alice, eve]) {
         assert.strictEqual(tagOf(Mailbox.open({ note, identity })), "CannotDecrypt")
       }
     })
 
-    it("does not open under another sender or recipient", () => {
+    it("does not decrypt under another sender or recipient", () => {
       for (const changed of [{ sender: eve.address }, { recipient: eve.address }]) {
         assert.strictEqual(tagOf(Mailbox.open({ note: { ...note, ...changed }, identity: bob })), "CannotDecrypt")
       }
     })
 
-    it("never opens to anything but what was sealed, whichever byte is changed", () => {
+    it("never decrypts to anything but the original, whichever byte is changed", () => {
       const sealed = Result.getOrThrow(Mailbox.open({ note, identity: bob }))
       for (let at = 0; at < payload.length; at++) {
         for (const bit of [0x01, 0x80]) {
           const changed = Mailbox.decode(payload.with(at, payload[at] ^ bit))
           if (Result.isFailure(changed)) continue
           const opened = Mailbox.open({ note: changed.success, identity: bob })
-          // X25519 ignores the highest bit of a public key, so that one may open.
+          // X25519 ignores the highest bit of a public key, so that change may
+          // decrypt.
           if (Result.isSuccess(opened)) assert.deepStrictEqual(opened.success, sealed)
           else assert.strictEqual(opened.failure._tag, "CannotDecrypt")
         }
       }
     })
 
-    it("does not open with an ephemeral key of small order, whose secret everybody knows", () => {
+    it("does not decrypt with an ephemeral key of small order, whose secret is public", () => {
       const plaintext = Cbor.encode(message(3, options.body))
-      // The forger's way of sealing is the right one.
+      // The forger's encryption itself is correct.
       assert.deepStrictEqual(encrypt(plaintext, secret), note.ciphertext)
       const ciphertext = encrypt(plaintext, new Uint8Array(32))
       for (const ephemeralPublicKey of smallOrderKeys) {
@@ -146,7 +147,7 @@ describe("Mailbox", () => {
       }
     })
 
-    it("refuses a sealed plaintext that is no message, and never throws", () => {
+    it("refuses a sealed plaintext that is not a message, and never throws", () => {
       const open = (plaintext: Uint8Array) =>
         Mailbox.open({ note: { ...note, ciphertext: encrypt(plaintext, secret) }, identity: bob })
       const empty = { type: 3, body: new Uint8Array(0), sender: alice.address }
@@ -172,7 +173,7 @@ describe("Mailbox", () => {
       )
     })
 
-    it("does not seal to a key of small order, or to bytes that are no key", () => {
+    it("does not encrypt to a key of small order, or to bytes that are not a key", () => {
       const { Point } = ed25519
       const offCurve = new Uint8Array(32).fill(0, 1).with(0, 2)
       assert.throws(() => Point.fromBytes(offCurve))
@@ -184,7 +185,7 @@ describe("Mailbox", () => {
       }
     })
 
-    it("refuses a body that does not fit and a type that is no byte", () => {
+    it("refuses a body that does not fit and a type that is not a byte", () => {
       assert.strictEqual(Result.getOrThrow(Mailbox.seal({ ...options, body: new Uint8Array(389) })).length, 512)
       assert.strictEqual(tagOf(Mailbox.seal({ ...options, body: new Uint8Array(390) })), "InvalidRecord")
       for (const type of [-1, 1.5, 256, NaN]) {
@@ -200,7 +201,7 @@ describe("Mailbox", () => {
   })
 
   describe("decode", () => {
-    it("never throws, and what it reads can be tried to open", () => {
+    it("never throws, and its results can be passed to open", () => {
       fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
         const decoded = Mailbox.decode(bytes)
         if (Result.isSuccess(decoded)) Mailbox.open({ note: decoded.success, identity: bob })
@@ -241,12 +242,12 @@ describe("Mailbox", () => {
       }
     })
 
-    it("refuses a key that occurs twice", () => {
+    it("refuses a repeated key", () => {
       const twice = new Uint8Array([0xa6, ...payload.slice(1), 5, 0x4c, ...note.nonce])
       assert.strictEqual(tagOf(Mailbox.decode(twice)), "InvalidRecord")
     })
 
-    it("steps over keys of later versions", () => {
+    it("skips keys of later versions", () => {
       const later = Cbor.encode(fields().set(6, ["later", new Map([[1, true]])]))
       assert.deepStrictEqual(Mailbox.decode(later), Result.succeed(note))
     })

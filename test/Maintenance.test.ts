@@ -21,7 +21,7 @@ const now = 1_700_000_000_000
 
 const table = (node: network.Node) => Context.get(node, Routing.Routing).core
 
-/** A contact that nobody answers for. */
+/** A contact without a node. */
 const invented = (name: string): Contact => {
   const { address, nodeId } = network.identity(name)
   return { id: nodeId, address, ...network.socketOf(900) }
@@ -35,11 +35,11 @@ const build = Effect.fnUntraced(function*(count: number) {
 })
 
 describe("Maintenance", () => {
-  it.effect("confirms unverified contacts that answers, and drops what stays silent", () =>
+  it.effect("verifies unverified contacts that answer, and evicts silent ones", () =>
     Effect.gen(function*() {
       const [node, other] = yield* build(2)
       yield* network.puppet("mute", network.socketOf(900))
-      // Passive, so that no lookup finds out first.
+      // Passive, so that no lookup verifies them first.
       yield* network.dht(node).setPassive(true)
       const [real, fake] = [network.contactOf(other), invented("nobody")]
       for (const contact of [real, fake]) table(node).add(contact, undefined, now)
@@ -50,7 +50,7 @@ describe("Maintenance", () => {
       assert.isFalse(table(node).contains(fake.id))
     }).pipe(onNetwork))
 
-  it.effect("drops a contact that fell silent, as long as others are heard", () =>
+  it.effect("evicts a contact that fell silent while others are heard from", () =>
     Effect.gen(function*() {
       const [node, other] = yield* build(2)
       yield* network.puppet("mute", network.socketOf(900))
@@ -63,7 +63,7 @@ describe("Maintenance", () => {
       assert.isTrue(table(node).contains(network.contactOf(other).id))
     }).pipe(onNetwork))
 
-  it.effect("asks one witness once for all who fell silent", () =>
+  it.effect("probes one witness once for all silent contacts", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       yield* network.puppet("mute", network.socketOf(900))
@@ -88,7 +88,7 @@ describe("Maintenance", () => {
       assert.lengthOf(pinged, 1)
     }).pipe(onNetwork))
 
-  it.effect("joins once more through the addresses it was given, as long as it knows nobody", () =>
+  it.effect("rejoins through the given addresses while it has no contact", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       assert.isTrue(Result.isFailure(yield* Effect.result(network.dht(node).bootstrap([network.socketOf(2)]))))
@@ -98,7 +98,7 @@ describe("Maintenance", () => {
       assert.isTrue(table(late).contains(network.contactOf(node).id))
     }).pipe(onNetwork))
 
-  it.effect("keeps its contacts while nobody at all is heard", () =>
+  it.effect("keeps its contacts while no peer at all is heard from", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       yield* network.puppet("mute", network.socketOf(900))
@@ -108,11 +108,11 @@ describe("Maintenance", () => {
       for (const { id } of contacts) assert.isTrue(table(node).contains(id))
     }).pipe(onNetwork))
 
-  it.effect("fills a thin bucket from what its contacts know", () =>
+  it.effect("fills a sparse bucket with contacts of its contacts", () =>
     Effect.gen(function*() {
       const nodes = yield* build(20)
       const [first, ...others] = nodes
-      // Everybody knows the first; the first knows one of them only.
+      // Every node knows the first; the first knows only one of them.
       for (const node of others) yield* network.dht(node).addContact(network.contactOf(first))
       for (const node of others) yield* network.dht(others[0]).addContact(network.contactOf(node))
       yield* network.dht(first).addContact(network.contactOf(others[0]))
@@ -120,7 +120,7 @@ describe("Maintenance", () => {
       assert.isAbove(table(first).size, 10)
     }).pipe(onNetwork))
 
-  it.effect("looks nothing up while the node is passive", () =>
+  it.effect("starts no lookup while the node is passive", () =>
     Effect.gen(function*() {
       const [node, other] = yield* build(2)
       yield* network.dht(node).setPassive(true)
@@ -132,7 +132,7 @@ describe("Maintenance", () => {
       assert.isAbove((yield* Context.get(node, Rpc.Rpc).traffic).sent, 0)
     }).pipe(onNetwork))
 
-  it.effect("costs an idle network next to nothing", () =>
+  it.effect("costs almost nothing in an idle network", () =>
     Effect.gen(function*() {
       const nodes = yield* build(12)
       for (const node of nodes.slice(1)) yield* network.dht(node).bootstrap([network.socketOf(1)])
@@ -146,7 +146,7 @@ describe("Maintenance", () => {
       assert.isBelow(((yield* sent) - before) / nodes.length / 3600, 0.5)
     }).pipe(onNetwork))
 
-  it.effect("does not hold a silent probe against a peer", () =>
+  it.effect("does not count a silent probe against a peer", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       yield* network.puppet("mute", network.socketOf(900))
@@ -161,14 +161,14 @@ describe("Maintenance", () => {
 })
 
 describe("a split network", () => {
-  it("grows together again through the addresses that its nodes were given, though its parts had forgotten each other", () => {
+  it("merges again through the addresses that its nodes were given, although its parts had forgotten each other", () => {
     SimWorld.runSync(
       SimWorld.SimWorld.use((world) =>
         Effect.gen(function*() {
           const nodes = yield* world.startNodes(12)
           yield* Effect.sleep("30 minutes")
           const parts = [nodes.slice(0, 6), nodes.slice(6)]
-          /** How many contacts each node has in the other part. */
+          /** Number of contacts that each node has in the other part. */
           const across = Effect.forEach(nodes, (node) =>
             Effect.map(node.run(Routing.Routing), ({ core }) =>
               parts.find((part) =>
@@ -190,13 +190,13 @@ describe("a split network", () => {
 })
 
 describe("a beat", () => {
-  /** A contact where nobody is, in the given bucket of a node. */
+  /** A contact without a node, in the given bucket of a node. */
   const dead = (self: NodeId.NodeId, bucket: number, skip: number): Contact => {
     const { address, nodeId } = network.identityInBucket(self, bucket, skip)
     return { id: nodeId, address, ...network.socketOf(2000 + 100 * bucket + skip) }
   }
   const range = (count: number) => Array.from({ length: count }, (_, i) => i)
-  /** What a count goes through in so many seconds, and when it changed. */
+  /** The values of a count over the given seconds, and when it changed. */
   const changes = Effect.fnUntraced(function*(seconds: number, count: () => number) {
     const steps = [{ at: 0, count: count() }]
     for (let at = 1; at <= seconds; at++) {
@@ -205,7 +205,7 @@ describe("a beat", () => {
     }
     return steps
   })
-  /** Too long to take a contact for present, and not long enough to ask. */
+  /** Silence that is too long for a fresh contact, and too short for a probe. */
   const longAgo = now - 31 * 60_000
   const passiveNode = Effect.gen(function*() {
     const [node] = yield* build(1)
@@ -213,7 +213,7 @@ describe("a beat", () => {
     return { node, self: network.contactOf(node), core: table(node) }
   })
 
-  it.effect("comes every 15 seconds, and asks at most ten contacts whether they are more than unverified contacts", () =>
+  it.effect("comes every 15 seconds, and probes at most ten unverified contacts", () =>
     Effect.gen(function*() {
       const { core, self } = yield* passiveNode
       for (const bucket of [0, 1]) {
@@ -224,7 +224,7 @@ describe("a beat", () => {
       assert.deepStrictEqual(steps.slice(2).map(({ at }, i) => at - steps[i + 1].at), [15, 15])
     }).pipe(onNetwork))
 
-  it.effect("asks at most five contacts that wait for a place", () =>
+  it.effect("probes at most five contacts that wait for a place", () =>
     Effect.gen(function*() {
       const { core, self } = yield* passiveNode
       for (const bucket of [0, 1]) {
@@ -236,7 +236,7 @@ describe("a beat", () => {
       assert.strictEqual(core.size, 32)
     }).pipe(onNetwork))
 
-  it.effect("asks none that would find no place, because all of its bucket were heard from in half an hour", () =>
+  it.effect("probes no waiting contact whose bucket is full of contacts heard from within half an hour", () =>
     Effect.gen(function*() {
       const { core, node, self } = yield* passiveNode
       for (const i of range(16)) core.add(dead(self.id, 0, i), now, now)
@@ -246,7 +246,7 @@ describe("a beat", () => {
       assert.strictEqual(core.pendingLength(0), 5)
     }).pipe(onNetwork))
 
-  it.effect("asks a neighbour for our own id where no bucket was refilled for twenty minutes", () =>
+  it.effect("asks a neighbour for our own id if no bucket was refilled for twenty minutes", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       const self = network.contactOf(node)
@@ -265,7 +265,7 @@ describe("a beat", () => {
       assert.deepStrictEqual(asked(), [{ _tag: "FindNode", target: self.id }])
     }).pipe(onNetwork))
 
-  it.effect("gives a waiting contact that answers the place of the oldest, if that is silent", () =>
+  it.effect("gives a waiting contact that answers the place of the oldest, if that one is silent", () =>
     Effect.gen(function*() {
       for (const isSilent of [true, false]) {
         yield* Effect.scoped(Effect.gen(function*() {
@@ -292,7 +292,7 @@ describe("a beat", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("refills a bucket after 2, 10 and then 15 minutes while that is in vain", () =>
+  it.effect("refills a bucket after 2, 10 and then 15 minutes while that brings nothing", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       const peer = yield* network.puppet("peer", network.socketOf(600))
@@ -301,7 +301,8 @@ describe("a beat", () => {
       yield* TestClock.adjust("1 hour")
       const at = heard.flatMap(({ at, body }) => body._tag === "FindNode" ? [at / 1000] : [])
       const pauses = at.slice(1).map((time, i) => time - at[i])
-      // A pause that is over is noticed at the next beat. Nothing is in vain before the first.
+      // The end of a pause is noticed at the next beat. The first refill has no
+      // failures before it.
       const expected = [120, 600, 900, 900]
       assert.isAtLeast(pauses.length, expected.length)
       for (const [i, pause] of expected.entries()) {
@@ -309,12 +310,12 @@ describe("a beat", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("gives a refill 15 seconds", () =>
+  it.effect("limits a refill to 15 seconds", () =>
     Effect.gen(function*() {
       const [node] = yield* build(1)
       const peers = yield* Effect.forEach(range(40), (i) => network.puppet(`peer ${i}`, network.socketOf(600 + i)))
       const heard: Array<number> = []
-      // Each knows the next one, and takes its time to tell.
+      // Each node knows the next one, and responds slowly.
       for (const [i, peer] of peers.entries()) {
         yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
           const { from, message } = yield* peer.receive
@@ -333,11 +334,12 @@ describe("a beat", () => {
       yield* TestClock.adjust("1 minute")
       const one = heard.filter((at) => at < first + 29_000)
       assert.isAbove(one[one.length - 1] - first, 10_000)
-      // What came while a peer took its time is heard when it is done.
+      // Datagrams that arrived while a peer took its time are handled
+      // afterwards.
       assert.isAtMost(one[one.length - 1] - first, 15_000 + 1500)
     }).pipe(onNetwork))
 
-  it.effect("delays no answer, however many it asks in vain", () =>
+  it.effect("delays no response, however many probes are unanswered", () =>
     Effect.gen(function*() {
       const { core, node, self } = yield* passiveNode
       for (const i of range(10)) {

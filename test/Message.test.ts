@@ -41,7 +41,7 @@ describe("Message", () => {
     fc.assert(
       fc.property(arbitraries.mutated(datagram), datagram, (bytes, original) => {
         const decoded = Message.decode(bytes, crypto)
-        // An edit may undo another.
+        // One edit may undo another.
         if (Result.isSuccess(decoded)) assert.notDeepEqual(bytes, original)
       }),
       { numRuns: 500 }
@@ -60,19 +60,19 @@ describe("Message", () => {
     }
   })
 
-  it("takes from a damaged message no more than it holds", () => {
+  it("allocates no more for a damaged message than its size", () => {
     fc.assert(
       fc.property(arbitraries.mutated(datagram), (bytes) => {
         const frame = Message.frame(bytes)
         const body = typeof frame === "string" ? frame : Message.readBody(frame)
-        // Names are hex text of what is there, and everything else is a view.
+        // Names are hex text of their bytes, and everything else is a view.
         assert.isAtMost(JSON.stringify(body, compact).length, 200 + 8 * bytes.length)
       }),
       { numRuns: 500 }
     )
   })
 
-  it("drops a node whose id is not its address's, and keeps the rest", () => {
+  it("drops a node whose id does not match its address, and keeps the rest", () => {
     fc.assert(fc.property(fc.array(arbitraries.contact, { minLength: 1 }), arbitraries.key, (nodes, lie) => {
       const body = { _tag: "FindNodeResponse", observed: undefined } as const
       const bytes = Message.encode({ ...body, nodes: [{ ...nodes[0], id: lie }, ...nodes] }, { signer, transactionId })
@@ -80,7 +80,7 @@ describe("Message", () => {
     }))
   })
 
-  it("names what is wrong", () => {
+  it("reports what is wrong", () => {
     const reasonOf = (bytes: Uint8Array) => {
       const result = Message.decode(bytes, crypto)
       return Result.isFailure(result) ? result.failure.message : "accepted"

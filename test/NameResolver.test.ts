@@ -32,7 +32,7 @@ describe("the addresses of a host", () => {
       ])
     }))
 
-  it.effect("are named once each", () =>
+  it.effect("are listed once each", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* hostsOf("mapped.example"), ["192.0.2.1"])
     }))
@@ -45,7 +45,7 @@ describe("the addresses of a host", () => {
       assert.lengthOf(yield* hostsOf("large.example", 2), 2)
     }))
 
-  it.effect("are an IP address itself, in its canonical text, for which no name is looked up", () =>
+  it.effect("are an IP address itself, in canonical text, without a lookup", () =>
     Effect.gen(function*() {
       for (const [ip, canonical] of [["192.0.2.1", "192.0.2.1"], ["2001:DB8:0:0::1", "2001:db8::1"]]) {
         assert.deepStrictEqual(yield* NameResolver.addressesOf({ host: ip, port: 1 }), [{ host: canonical, port: 1 }])
@@ -66,7 +66,7 @@ describe("the addresses of a host", () => {
     ["1:2", /neither an IP address nor a name/]
   ]
   for (const [host, reason] of unusable) {
-    it.effect(`do not exist, with the name and the reason: ${host}`, () =>
+    it.effect(`cannot be resolved, with the name and the reason: ${host}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(hostsOf(host))
         assert.strictEqual(error.name, host)
@@ -75,7 +75,7 @@ describe("the addresses of a host", () => {
       }))
   }
 
-  it.effect("are given up when the name service is silent", () =>
+  it.effect("fail to resolve if the name service is silent", () =>
     Effect.gen(function*() {
       const silent = Layer.succeed(NameResolver.NameResolver, { lookup: () => Effect.never })
       const looking = yield* Effect.forkChild(
@@ -87,7 +87,7 @@ describe("the addresses of a host", () => {
 })
 
 describe("a race", () => {
-  /** An attempt that is over after some milliseconds, and a record of what became of each. */
+  /** An attempt that ends after some milliseconds, with a log of its outcome. */
   const attempts = () => {
     const log: Array<string> = []
     const attempt = (name: string, millis: number, succeeds: boolean): Effect.Effect<string, string> =>
@@ -100,7 +100,7 @@ describe("a race", () => {
   }
   const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
-  it.effect("begins an attempt every 250 ms, and interrupts the others when one succeeds", () =>
+  it.effect("starts an attempt every 250 ms, and interrupts the others when one succeeds", () =>
     Effect.gen(function*() {
       const { attempt, log } = attempts()
       const racing = yield* start(
@@ -118,7 +118,7 @@ describe("a race", () => {
       assert.lengthOf(log, 5)
     }))
 
-  it.effect("begins the next at once when one fails", () =>
+  it.effect("starts the next attempt at once when one fails", () =>
     Effect.gen(function*() {
       const { attempt, log } = attempts()
       const racing = yield* start(NameResolver.race([attempt("a", 10, false), attempt("b", 10, true)]))
@@ -129,7 +129,7 @@ describe("a race", () => {
       assert.strictEqual(yield* Fiber.join(racing), "b")
     }))
 
-  it.effect("begins one attempt only where the first succeeds in time", () =>
+  it.effect("starts only one attempt if the first succeeds in time", () =>
     Effect.gen(function*() {
       const { attempt, log } = attempts()
       const racing = yield* start(NameResolver.race([attempt("a", 200, true), attempt("b", 0, true)]))

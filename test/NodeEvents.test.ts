@@ -20,7 +20,7 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 
 const eventsOf = (node: network.Node) => Context.get(node, NodeEvents.NodeEvents)
 
-/** What the node tells from now on. */
+/** The events of the node from now on. */
 const heard = Effect.fnUntraced(function*(node: network.Node) {
   const events: Array<NodeEvents.Event> = []
   yield* eventsOf(node).listen((event) => events.push(event))
@@ -28,7 +28,7 @@ const heard = Effect.fnUntraced(function*(node: network.Node) {
 })
 
 describe("NodeEvents", () => {
-  it.effect("tells who came into the routing table, and who left it", () =>
+  it.effect("reports contacts that enter and leave the routing table", () =>
     Effect.gen(function*() {
       const [a, b] = yield* network.build(2)
       const events = yield* heard(a)
@@ -45,7 +45,7 @@ describe("NodeEvents", () => {
       ])
     }).pipe(onNetwork))
 
-  it.effect("tells what came into the store and what left it, though not what was replaced", () =>
+  it.effect("reports records that enter and leave the store, except those replaced", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)
       const events = yield* heard(a)
@@ -68,7 +68,7 @@ describe("NodeEvents", () => {
       ])
     }).pipe(onNetwork))
 
-  it.effect("tells which records had to make room", () =>
+  it.effect("reports the evicted records", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const a = yield* network.node("a", network.socketOf(1), { maxKeys: 2 })
@@ -81,7 +81,7 @@ describe("NodeEvents", () => {
       assert.strictEqual(yield* Context.get(a, Store).size, 2)
     }).pipe(onNetwork))
 
-  it.effect("tells each step of a query when it is asked and when it ended, and the whole at last", () =>
+  it.effect("reports each step of a query at its request and at its end, and then the whole query", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(4)
       const [a, b] = nodes
@@ -111,7 +111,7 @@ describe("NodeEvents", () => {
       assert.strictEqual(steps.length, 2 * trace.length)
     }).pipe(onNetwork))
 
-  it.effect("tells of a peer that does not answer, and of a query that nobody waits for any more", () =>
+  it.effect("reports a peer that does not answer, and a query that was given up", () =>
     Effect.gen(function*() {
       const a = yield* network.node("a", network.socketOf(1))
       const silent = yield* network.puppet("silent", network.socketOf(2))
@@ -129,7 +129,7 @@ describe("NodeEvents", () => {
       assert.strictEqual(ended?._tag === "QueryEnded" ? ended.trace.outcome : undefined, "GivenUp")
     }).pipe(onNetwork))
 
-  it.effect("tells one lookup to who watches it, where nobody listens", () =>
+  it.effect("reports one lookup to its watcher even without listeners", () =>
     Effect.gen(function*() {
       const [a, b] = yield* network.build(3)
       const events: Array<NodeEvents.QueryEvent> = []
@@ -142,7 +142,7 @@ describe("NodeEvents", () => {
       assert.isFalse(eventsOf(a).core.hasListeners)
     }).pipe(onNetwork))
 
-  it.effect("keeps no query before somebody wants that, and then the last 64", () =>
+  it.effect("keeps no query before that is requested, and then the latest 64", () =>
     Effect.gen(function*() {
       const a = yield* network.node("a", network.socketOf(1))
       const events = eventsOf(a)
@@ -155,7 +155,7 @@ describe("NodeEvents", () => {
       assert.strictEqual(queries[0].target, NodeId.fromTopic(`${NodeEvents.keptQueries + 2}`))
     }).pipe(onNetwork))
 
-  it.effect("counts the requests that were answered, and those that were not", () =>
+  it.effect("counts answered and failed requests", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(2)
       const { requestTimes } = eventsOf(a).core
@@ -178,7 +178,7 @@ describe("NodeEvents", () => {
       assert.isAbove(failed.max, 0)
     }).pipe(onNetwork))
 
-  it.effect("gives a slow reader of the stream the newest, and no more than fit", () =>
+  it.effect("gives a slow reader of the stream the newest events that fit", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)
       const { core, events } = eventsOf(a)
@@ -204,7 +204,7 @@ describe("NodeEvents", () => {
       assert.isFalse(core.hasListeners)
     }).pipe(onNetwork))
 
-  it.effect("leaves the tables alone while nobody listens", () =>
+  it.effect("does not observe the tables without listeners", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(2)
       const watchers = () => [Context.get(a, Routing).core.watcher, Context.get(a, Store).core.watcher]
@@ -216,7 +216,7 @@ describe("NodeEvents", () => {
       assert.deepStrictEqual(watchers(), [undefined, undefined])
     }).pipe(onNetwork))
 
-  it.effect("tells how publications begin, go on in a newer record, and end", () =>
+  it.effect("reports how publications begin, continue with a newer record, and end", () =>
     Effect.gen(function*() {
       const [a, b] = yield* network.build(3)
       const events = yield* heard(a)

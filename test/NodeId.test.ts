@@ -5,7 +5,7 @@ import * as NodeId from "../src/NodeId.ts"
 
 const uniform = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(NodeId.fromBytesUnsafe)
 
-/** Two ids that share a prefix of any length, which two drawn at random hardly ever do. */
+/** Two ids with a common prefix of any length, which is rare between two random ids. */
 const related = fc.tuple(uniform, uniform, fc.integer({ min: 0, max: 256 })).map(([a, b, shared]) => {
   const rest = (1n << BigInt(256 - shared)) - 1n
   return [a, fromNumber(number(a) & ~rest | number(b) & rest)] as const
@@ -30,14 +30,14 @@ describe("NodeId", () => {
       }))
     })
 
-    it("is never longer than a way over a third id", () => {
+    it("satisfies the triangle inequality", () => {
       fc.assert(fc.property(related, uniform, ([a, b], c) => {
         assert.isTrue(distance(a, b) <= distance(a, c) + distance(c, b))
         assert.isTrue(distance(a, c) <= distance(a, b) + distance(b, c))
       }))
     })
 
-    it("leaves exactly one id at each distance from an id", () => {
+    it("has exactly one id at each distance from an id", () => {
       fc.assert(fc.property(related, ([a, b]) => {
         assert.strictEqual(NodeId.distance(a, NodeId.distance(a, b)), b)
       }))
@@ -102,7 +102,7 @@ describe("NodeId", () => {
       )
     })
 
-    it("takes everything behind the bucket's bit from the random bytes", () => {
+    it("takes every bit after the bucket's from the random bytes", () => {
       const ones = new Uint8Array(32).fill(0xff)
       assert.strictEqual(NodeId.inBucket(NodeId.zero, 3, ones), "1" + "f".repeat(63))
       assert.strictEqual(NodeId.inBucket(NodeId.zero, 12, ones), "000f" + "f".repeat(60))
@@ -126,7 +126,7 @@ describe("NodeId", () => {
   })
 
   describe("toBytes", () => {
-    it("gives back the bytes an id was made of", () => {
+    it("returns the bytes that an id was made of", () => {
       fc.assert(fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (bytes) => {
         assert.deepStrictEqual(NodeId.toBytes(NodeId.fromBytesUnsafe(bytes)), bytes)
       }))

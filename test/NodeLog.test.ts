@@ -19,7 +19,7 @@ interface Line {
   readonly facts: Readonly<Record<string, unknown>>
 }
 
-/** What is logged at this level and above by what runs meanwhile. */
+/** The log lines of this level and above while an effect runs. */
 const logged = <A, E, R>(level: LogLevel.LogLevel, effect: (lines: ReadonlyArray<Line>) => Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const lines: Array<Line> = []
@@ -33,7 +33,7 @@ const logged = <A, E, R>(level: LogLevel.LogLevel, effect: (lines: ReadonlyArray
     )
   })
 
-/** A node that joins through another one, which was there before. */
+/** A node that joins through another one, started before. */
 const joined = Effect.gen(function*() {
   const other = yield* Effect.provideService(
     network.node("other", network.socketOf(1)),
@@ -56,7 +56,7 @@ const find = (lines: ReadonlyArray<Line>, what: string): Line["facts"] => {
 const onNetwork = Effect.provide(layerMemoryNetwork)
 
 describe("NodeLog", () => {
-  it.effect("tells, at Debug, of a join: where the node is bound, whom it asked, who answered, and its lookups", () =>
+  it.effect("logs a join at Debug: the bound address, the pings and responses, and the lookups", () =>
     logged("Debug", (lines) =>
       Effect.gen(function*() {
         const { node, other } = yield* joined
@@ -74,7 +74,7 @@ describe("NodeLog", () => {
         ])
       }).pipe(onNetwork)))
 
-  it.effect("tells, at Debug, of an address at which nobody answers", () =>
+  it.effect("logs at Debug an address that does not answer", () =>
     logged("Debug", (lines) =>
       Effect.gen(function*() {
         yield* TestClock.setTime(network.now * 1000)
@@ -89,7 +89,7 @@ describe("NodeLog", () => {
         assert.deepInclude(find(lines, "Network not joined"), { answered: 0, failed: 1 })
       }).pipe(onNetwork)))
 
-  it.effect("tells of what is published, of its copies, and of what is stored here or refused, and why", () =>
+  it.effect("logs publications, their copies, and records stored or refused here with the reason", () =>
     logged("Debug", (lines) =>
       Effect.gen(function*() {
         yield* TestClock.setTime(network.now * 1000)
@@ -108,7 +108,7 @@ describe("NodeLog", () => {
         assert.strictEqual(find(lines, "Record refused").id, network.contactOf(other).id)
       }).pipe(onNetwork)))
 
-  it.effect("tells of datagrams that are refused, and why", () =>
+  it.effect("logs refused datagrams and the reason", () =>
     logged("Debug", (lines) =>
       Effect.gen(function*() {
         const { node, other } = yield* joined
@@ -130,7 +130,7 @@ describe("NodeLog", () => {
         )
       }).pipe(onNetwork)))
 
-  it.effect("tells, at Trace, of every request too", () =>
+  it.effect("logs every request at Trace", () =>
     logged("Trace", (lines) =>
       Effect.gen(function*() {
         yield* joined
@@ -138,7 +138,7 @@ describe("NodeLog", () => {
         assert.includeMembers(traced, ["FindNode sent", "FindNode answered", "Lookup asked", "Lookup step answered"])
       }).pipe(onNetwork)))
 
-  it.effect("listens to nothing where neither level is logged", () =>
+  it.effect("listens to nothing if neither level is logged", () =>
     logged("Info", (lines) =>
       Effect.gen(function*() {
         const { node } = yield* joined

@@ -15,7 +15,7 @@ import { settled } from "./utils/served.ts"
 const signed = (n: number): Persistence.Change => ({ _tag: "Signed", seq: BigInt(n) })
 const stored = (n: number): Persistence.Change => ({ _tag: "Stored", ...storedOf(n), replaced: undefined })
 
-/** A medium that a test can stop and break, and whose writes can be looked at. */
+/** A medium that a test can stall and break, with its writes recorded. */
 const setUp = Effect.gen(function*() {
   const memory = Persistence.makeMemory()
   const batches: Array<ReadonlyArray<Persistence.Change>> = []
@@ -46,7 +46,7 @@ const setUp = Effect.gen(function*() {
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 describe("Persistence", () => {
-  it.effect("writes what is saved within 10 ms together, and at once when somebody waits for it", () =>
+  it.effect("writes changes of 10 ms together, or at once if a caller waits for them", () =>
     Effect.gen(function*() {
       const { batches, flush, save } = yield* setUp
       save(signed(1))
@@ -61,7 +61,7 @@ describe("Persistence", () => {
       assert.deepStrictEqual(batches[1], [signed(3)])
     }))
 
-  it.effect("says that all is durable when it is, and not before", () =>
+  it.effect("reports durability when everything is written, and not before", () =>
     Effect.gen(function*() {
       const { flush, gate, memory, save } = yield* setUp
       yield* flush
@@ -76,11 +76,11 @@ describe("Persistence", () => {
       assert.isTrue((yield* memory.seq) >= 1n)
     }))
 
-  it.effect("takes note of changes while the disk stands still, a bounded number, those of others first to go", () =>
+  it.effect("queues a bounded number of changes while the disk stalls, and drops those caused by peers first", () =>
     Effect.gen(function*() {
       const { flush, gate, logged, memory, metric, save, status } = yield* setUp
       gate.closeUnsafe()
-      // As in a full store, where each new key is one for another.
+      // As in a full store, where each new key replaces another.
       const flood = () => {
         for (let n = 0; n < 10_000; n++) {
           save(stored(n % 50))
@@ -109,7 +109,7 @@ describe("Persistence", () => {
       assert.match(logged[0], /^State is saved too slowly: the first \d+ changes had to be dropped$/)
     }))
 
-  it.effect("does not call durable what had to be dropped before it was asked", () =>
+  it.effect("reports changes dropped earlier as not durable", () =>
     Effect.gen(function*() {
       const { flush, gate, memory, save, status } = yield* setUp
       gate.closeUnsafe()
@@ -123,7 +123,7 @@ describe("Persistence", () => {
       assert.notDeepInclude(yield* Stream.runCollect(memory.records), storedOf(1000))
     }))
 
-  it.effect("warns once when nothing can be written, and writes it all when that works again", () =>
+  it.effect("warns once when nothing can be written, and writes everything once that works again", () =>
     Effect.gen(function*() {
       const { flush, logged, memory, metric, save, state, status } = yield* setUp
       state.failure = "the disk is full"
@@ -134,7 +134,7 @@ describe("Persistence", () => {
       assert.strictEqual((yield* status).degraded, "the disk is full")
       assert.strictEqual(yield* metric(Persistence.isDegraded), 1)
       assert.deepStrictEqual(logged, ["State cannot be saved, and is kept in memory only for now: the disk is full"])
-      // Nobody waits for what may never be.
+      // A caller does not wait for a write that may never happen.
       save(signed(2))
       assert.strictEqual((yield* Effect.flip(flush)).reason, "the disk is full")
       state.failure = undefined
@@ -146,7 +146,7 @@ describe("Persistence", () => {
       yield* flush
     }))
 
-  it.effect("writes what is left when its scope closes", () =>
+  it.effect("writes the remaining changes when its scope closes", () =>
     Effect.gen(function*() {
       const { close, flush, memory, save } = yield* setUp
       for (let n = 0; n < 1000; n++) save(signed(n))
@@ -156,7 +156,7 @@ describe("Persistence", () => {
       assert.strictEqual((yield* Effect.flip(flush)).reason, "the node is closed")
     }))
 
-  it.effect("closes in 5 seconds when the disk stands still, in the middle of a batch too", () =>
+  it.effect("closes in 5 seconds if the disk stalls, even in the middle of a batch", () =>
     Effect.gen(function*() {
       const { close, gate, logged, save } = yield* setUp
       gate.closeUnsafe()
@@ -170,7 +170,7 @@ describe("Persistence", () => {
       assert.deepStrictEqual(logged, ["2 changes could not be saved before the node closed"])
     }))
 
-  it.effect("writes once more what it was about to write when it was closed", () =>
+  it.effect("writes again the batch that was interrupted by closing", () =>
     Effect.gen(function*() {
       const { close, gate, memory, save } = yield* setUp
       gate.closeUnsafe()
@@ -199,7 +199,7 @@ describe("Persistence", () => {
       assert.strictEqual(yield* memory.seq, 1n)
     }))
 
-  it.effect("keeps nothing where nothing is to be kept", () =>
+  it.effect("keeps nothing without a medium", () =>
     Effect.gen(function*() {
       const { flush, isLasting, kept, save, status } = yield* Persistence.Persistence
       changesOf(1).forEach(save)

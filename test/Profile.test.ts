@@ -60,24 +60,24 @@ describe("Profile", () => {
       }))
     })
 
-    it("has 700 bytes at most", () => {
+    it("has at most 700 bytes", () => {
       assert.strictEqual(Profile.encode(sized(700)).length, 700)
       assert.isTrue(isValid(Profile.encode(sized(700))))
       assert.isFalse(isValid(Profile.encode(sized(701))))
     })
 
-    it("leaves out of the bytes what is empty", () => {
+    it("omits empty fields", () => {
       assert.deepStrictEqual(Profile.encode(Profile.make({})), encoded([1, 1]))
     })
 
-    it("takes a missing field for an empty one and ignores an unknown one", () => {
+    it("treats a missing field as empty and ignores an unknown one", () => {
       const expected = Result.succeed({ ...Profile.make({}), version: 0 })
       assert.deepStrictEqual(Profile.decode(encoded()), expected)
       assert.deepStrictEqual(Profile.decode(encoded([7, "new"], [9, null])), expected)
     })
 
-    it("refuses a field that occurs twice, a wrong kind and bytes after the end", () => {
-      // {2: "n", 2: "n"}, and {} with a byte behind.
+    it("refuses a repeated field, a wrong kind and trailing bytes", () => {
+      // {2: "n", 2: "n"}, and {} with a trailing byte.
       assert.isFalse(isValid(Uint8Array.of(0xa2, 2, 0x61, 0x6e, 2, 0x61, 0x6e)))
       assert.isFalse(isValid(Uint8Array.of(0xa0, 0)))
       const wrong: ReadonlyArray<readonly [number, Cbor.Value]> = [
@@ -100,7 +100,7 @@ describe("Profile", () => {
   })
 
   describe("sign", () => {
-    it("makes a profile record that verifies and says what was given", () => {
+    it("makes a profile record that verifies and has the given content", () => {
       fc.assert(
         fc.property(payloads, (payload) => {
           const record = Result.getOrThrow(Profile.sign({ ...options, payload }))
@@ -112,7 +112,7 @@ describe("Profile", () => {
       )
     })
 
-    it("refuses a payload beyond the limits, though nobody on the way would", () => {
+    it("refuses a payload beyond the limits, although no holder would", () => {
       assert.isTrue(Result.isSuccess(Profile.sign({ ...options, payload: sized(700) })))
       assert.isTrue(Result.isFailure(Profile.sign({ ...options, payload: sized(701) })))
       const record = Result.getOrThrow(

@@ -30,22 +30,22 @@ describe("the hint that v0.2 peers look for the node elsewhere", () => {
   const quic = ["quic://203.0.113.5:4121"]
   const elsewhere = ["EndpointElsewhere"]
   const cases: ReadonlyArray<readonly [string, Whereabouts | undefined, ReadonlyArray<string>]> = [
-    ["is given for another port than the node is bound to", at("0.0.0.0:4000"), elsewhere],
+    ["is given for a port other than the bound one", at("0.0.0.0:4000"), elsewhere],
     ["is not given for the bound port of a node that listens on all addresses", at("0.0.0.0:4121"), []],
-    ["is not given for its IPv6 like", at(":::4121"), []],
+    ["is not given for its IPv6 equivalent", at(":::4121"), []],
     ["is not given for the bound address", at("203.0.113.5:4121"), []],
-    ["is given for another host than the bound one", at("203.0.113.9:4121"), elsewhere],
-    ["is given where only the machine itself can reach the node", at("127.0.0.1:4121"), elsewhere],
-    ["is not given where a private address may be behind the public one", at("192.168.1.5:4121"), []],
+    ["is given for a host other than the bound one", at("203.0.113.9:4121"), elsewhere],
+    ["is given if only the machine itself can reach the node", at("127.0.0.1:4121"), elsewhere],
+    ["is not given if a private address may be behind the public one", at("192.168.1.5:4121"), []],
     [
-      "is given where the public host is another",
+      "is given if the public host differs",
       at("192.168.1.5:4121", { publicHost: "203.0.113.9" }),
       elsewhere
     ],
     ["is not given for the public host", at("0.0.0.0:4121", { publicHost: "203.0.113.5" }), []],
-    ["is given for another than the public host", at("0.0.0.0:4121", { publicHost: "203.0.113.9" }), elsewhere],
+    ["is given for a host other than the public one", at("0.0.0.0:4121", { publicHost: "203.0.113.9" }), elsewhere],
     ["is not given for the observed address", at("10.0.0.1:7", { observed: "203.0.113.5:4121" }), []],
-    ["is not given where nothing is known of the node", undefined, []]
+    ["is not given if nothing is known about the node", undefined, []]
   ]
   for (const [name, node, expected] of cases) {
     it(name, () => assert.deepStrictEqual(tags(quic, node), expected))
@@ -58,7 +58,7 @@ describe("the hint that v0.2 peers look for the node elsewhere", () => {
     assert.deepStrictEqual(tags(["quic://203.0.113.5:4121", "quic://203.0.113.5:9"], node), [])
   })
 
-  it("is not given behind a symmetric translator, where v0.2 peers take no address from the record", () => {
+  it("is not given behind a symmetric translator, as v0.2 peers then take no address from the record", () => {
     assert.deepStrictEqual(tags(["quic://203.0.113.5:9"], at("0.0.0.0:4121"), Endpoint.NatType.symmetric), [])
   })
 })
@@ -74,14 +74,14 @@ describe("the hint that holders do not show an endpoint record", () => {
   const hint = (size: number) =>
     hintsOf(sized(size), undefined).map((hint) => hint._tag === "EndpointUnanswered" && [hint.limit, hint.versions])
 
-  it("begins above 486 bytes for version 0.1, above 976 for 0.2", () => {
+  it("begins above 486 bytes for version 0.1 and above 976 for 0.2", () => {
     assert.deepStrictEqual(hint(486), [])
     assert.deepStrictEqual(hint(487), [[486, ["0.1"]]])
     assert.deepStrictEqual(hint(976), [[486, ["0.1"]]])
     assert.deepStrictEqual(hint(977), [[486, ["0.1", "0.2"]]])
   })
 
-  it("is of endpoint records only", () => {
+  it("is given for endpoint records only", () => {
     const topic = Result.getOrThrow(
       Topic.sign({ ...stamp, payload: Topic.make({ topic: "t", name: "x".repeat(400) }) })
     )

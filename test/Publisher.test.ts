@@ -34,7 +34,7 @@ const withDelegate = Effect.fnUntraced(function*(options?: Parameters<typeof del
 
 describe("publishing for an address that delegated to the node's key", () => {
   for (const master of masters) {
-    it.effect(`is found under the address of the master: ${master}`, () =>
+    it.effect(`publishes under the address of the master: ${master}`, () =>
       Effect.gen(function*() {
         const { delegate, other } = yield* withDelegate({ master })
         assert.notStrictEqual(delegate.agent, delegate.address)
@@ -56,7 +56,7 @@ describe("publishing for an address that delegated to the node's key", () => {
       }).pipe(Effect.scoped, onNetwork))
   }
 
-  it.effect("fails with DelegationExpired once the delegation is over, and from that very second", () =>
+  it.effect("fails with DelegationExpired from the second in which the delegation expires", () =>
     Effect.gen(function*() {
       const { delegate } = yield* withDelegate({ expiresAt: now + 100 })
       yield* TestClock.setTime((now + 99) * 1000)
@@ -104,7 +104,7 @@ describe("publishing", () => {
       yield* node.publishEndpoint({ endpoints: [] })
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("fails with InvalidRecord for what a record cannot say, and stores nothing", () =>
+  it.effect("fails with InvalidRecord for content that a record cannot express, and stores nothing", () =>
     Effect.gen(function*() {
       const node = network.dht(yield* network.node("a", network.socketOf(1)))
       const wrong = [
@@ -146,7 +146,7 @@ describe("publishing", () => {
       }
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("fails with InvalidTopic where a search names no topic", () =>
+  it.effect("fails with InvalidTopic if a search contains an invalid topic", () =>
     Effect.gen(function*() {
       const node = network.dht(yield* network.node("a", network.socketOf(1)))
       for (const topic of ["", "\ud800", "a\udc00b"]) {
@@ -161,7 +161,7 @@ describe("publishing", () => {
 const { build } = network
 
 const maxSeq = 2n ** 64n - 1n
-/** A seq that the clock shows in a year. */
+/** A seq that the clock reaches in a year. */
 const ahead = BigInt(now + 365 * 86_400) * 1_000_000_000n
 
 const signer = network.identity("node 0")
@@ -203,8 +203,8 @@ const urls = (nodes: ReadonlyArray<network.Node>) =>
     (node) => Effect.map(network.dht(node).resolve(signer.address, { quorum: 3 }), ({ endpoints }) => endpoints?.[0])
   )
 
-describe("a record that the network holds newer", () => {
-  it.effect("is signed over: readers see what was published last", () =>
+describe("a newer record in the network", () => {
+  it.effect("is superseded: readers see the latest publication", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       yield* hold(others, signer.nodeId, endpoint("tcp://old", ahead))
@@ -214,7 +214,7 @@ describe("a record that the network holds newer", () => {
       assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
     }).pipe(onNetwork))
 
-  it.effect("is signed over also where only one of the holders has it, and the others nothing", () =>
+  it.effect("is superseded even if only one of the holders has it", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       yield* hold(others.slice(0, 1), signer.nodeId, endpoint("tcp://old", ahead))
@@ -224,7 +224,7 @@ describe("a record that the network holds newer", () => {
       assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
     }).pipe(onNetwork))
 
-  it.effect("is signed over where an announcement is renewed", () =>
+  it.effect("is superseded by the renewal of an announcement", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       yield* network.dht(owner).announceEndpoint({ endpoints: ["tcp://new"], ttl: 600 })
@@ -244,14 +244,14 @@ describe("a record that the network holds newer", () => {
     return error as StaleRecord
   })
 
-  it.effect("fails a record that was signed before, and says what is held and who signed it", () =>
+  it.effect("fails the publication of a signed record, and is reported with its signer", () =>
     Effect.gen(function*() {
       const error = yield* stale(endpoint("tcp://old", 9n), endpoint("tcp://new", 5n))
       assert.deepInclude({ ...error }, { seq: 5n, heldSeq: 9n, heldSigner: signer.address, heldDelegatedAt: 0n })
       assert.include(error.message, "seq 9")
     }).pipe(onNetwork))
 
-  it.effect("fails one without a delegation where one with a delegation is held, whatever the seq", () =>
+  it.effect("under a delegation fails a record without one, whatever the seq", () =>
     Effect.gen(function*() {
       const held = underDelegation("tcp://old", 1n)
       const error = yield* stale(held, endpoint("tcp://new", ahead))
@@ -262,7 +262,7 @@ describe("a record that the network holds newer", () => {
       })
     }).pipe(onNetwork))
 
-  it.effect("fails what the master key alone says of it after a delegation was used, without signing for ever", () =>
+  it.effect("under a delegation fails a record of the master key alone, after a bounded number of signatures", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       yield* hold(others, signer.nodeId, underDelegation("tcp://delegated", 1n))
@@ -270,11 +270,11 @@ describe("a record that the network holds newer", () => {
       const error = yield* Effect.flip(published.replicas(4, { within: "5 seconds" }))
       assert.strictEqual(error._tag, "StaleRecord")
       assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://delegated"))
-      // What readers see, our own node shows as well.
+      // Our own node shows the same record as readers see.
       assert.strictEqual((yield* network.dht(owner).resolve(signer.address)).endpoints?.[0], "tcp://delegated")
     }).pipe(onNetwork))
 
-  it.effect("that is forged, or has expired, neither stops a record nor is signed over", () =>
+  it.effect("neither stops a record nor is superseded if it is forged or expired", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(now * 1000)
       const node = yield* network.node("node 0", network.socketOf(1))
@@ -294,12 +294,13 @@ describe("a record that the network holds newer", () => {
       assert.strictEqual(error._tag, "NotEnoughReplicas")
     }).pipe(onNetwork))
 
-  it.effect("and belongs to another topic ends no publication: that holder is none, and the others are looked after", () =>
+  it.effect("of another topic ends no publication: its holder is skipped, and the other replicas are maintained", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       const { key, replicas } = yield* network.dht(owner).publishTopic({ topic: "ours", name: "me" })
       yield* settled
-      // Whoever reads one of our offers can leave it under the key of another.
+      // A reader of one of our offers can store it under the key of another
+      // topic.
       const foreign = Result.getOrThrow(Topic.sign({
         signer,
         address: signer.address,
@@ -317,7 +318,7 @@ describe("a record that the network holds newer", () => {
 })
 
 describe("the seq of a record", () => {
-  it.effect("at its maximum ends its slot, in this run and the next, and no other", () =>
+  it.effect("ends its own slot at the maximum, in this run and the next", () =>
     Effect.gen(function*() {
       yield* build(4)
       const medium = Persistence.makeMemory()
@@ -335,7 +336,7 @@ describe("the seq of a record", () => {
             type: 0x05,
             payload: new Uint8Array([1]),
             seq: maxSeq,
-            // Later than what is signed in this test.
+            // Later than any record signed in this test.
             timestamp: BigInt(now + 50),
             ttl: 3600
           }))
@@ -358,7 +359,7 @@ describe("the seq of a record", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("at its maximum is superseded by the same seq a second later", () =>
+  it.effect("at the maximum is superseded by the same seq a second later", () =>
     Effect.gen(function*() {
       const [owner, ...others] = yield* build(5)
       yield* hold(others, signer.nodeId, endpoint("tcp://old", maxSeq))
@@ -368,7 +369,7 @@ describe("the seq of a record", () => {
       assert.deepStrictEqual(yield* urls(others), Array(4).fill("tcp://new"))
     }).pipe(onNetwork))
 
-  it.effect("does not go on from what was signed while the clock was a year ahead", () =>
+  it.effect("does not continue from one signed while the clock was a year ahead", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(now * 1000)
       const medium = Persistence.makeMemory()
@@ -389,13 +390,13 @@ describe("the hints of a publication", () => {
     return (yield* network.dht(node).publishEndpoint({ endpoints })).hints
   })
 
-  it.effect("are none where a QUIC URL names the node's own port and host", () =>
+  it.effect("are empty if a QUIC URL has the node's own port and host", () =>
     Effect.gen(function*() {
       const { host, port } = network.socketOf(1)
       assert.deepStrictEqual(yield* publish([`quic://${host}:${port}`]), [])
     }).pipe(onNetwork))
 
-  it.effect("say that v0.2 peers would look for the node elsewhere", () =>
+  it.effect("report that v0.2 peers would look for the node elsewhere", () =>
     Effect.gen(function*() {
       const [hint, ...rest] = yield* publish(["tcp://203.0.113.5:1", "quic://203.0.113.5:9"])
       assert.deepStrictEqual(rest, [])

@@ -20,11 +20,11 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 const key = NodeId.fromTopic("topic")
 const messageId = (record: Record.SignedRecord) => NodeId.fromBytesUnsafe(sha256(record.payload))
 
-/** A moment for what needs no time. */
+/** A moment for effects that need no time. */
 const moment = TestClock.adjust(10)
 
 describe("a holder of a key", () => {
-  /** A node that holds one record of the key, and a peer that acknowledges as `ack` says. */
+  /** A node that holds one record of the key, and a peer that acknowledges according to `ack`. */
   const setUp = Effect.fnUntraced(function*(ack: (push: Record.SignedRecord) => "Renew" | "End" | "Silence") {
     yield* TestClock.setTime(network.now * 1000)
     const node = yield* network.node("node", network.socketOf(1), { passive: true })
@@ -46,7 +46,7 @@ describe("a holder of a key", () => {
       ),
       moment
     )
-    // A push that is not acknowledged may be repeated, as any request.
+    // An unacknowledged push may be repeated, like any request.
     const pushed = () => {
       const pushes = heard.flatMap(({ body }) => body._tag === "Push" ? [[body.key, body.record.address]] : [])
       return pushes.filter(([, address], i) => address !== pushes[i - 1]?.[1])
@@ -55,7 +55,7 @@ describe("a holder of a key", () => {
   })
   const of = (...owners: ReadonlyArray<string>) => owners.map((owner) => [key, network.addressOf(owner)])
 
-  it.effect("tells a subscriber of the next record that is new, and of that one only", () =>
+  it.effect("pushes the next new record to a subscriber, and only that one", () =>
     Effect.gen(function*() {
       const { pushed, put, subscribe } = yield* setUp(() => "End")
       yield* subscribe
@@ -65,7 +65,7 @@ describe("a holder of a key", () => {
       assert.deepStrictEqual(pushed(), of("second"))
     }).pipe(onNetwork))
 
-  it.effect("goes on as long as the acknowledgement asks for more", () =>
+  it.effect("pushes further records while the acknowledgements renew the subscription", () =>
     Effect.gen(function*() {
       const { pushed, put, subscribe } = yield* setUp(({ address }) =>
         address === network.addressOf("third") ? "End" : "Renew"
@@ -75,7 +75,7 @@ describe("a holder of a key", () => {
       assert.deepStrictEqual(pushed(), of("second", "third"))
     }).pipe(onNetwork))
 
-  it.effect("says nothing of what it has already, nor of what is stored elsewhere", () =>
+  it.effect("does not push records it already has, nor those stored under other keys", () =>
     Effect.gen(function*() {
       const { node, pushed, put, subscribe } = yield* setUp(() => "End")
       yield* put(offer("topic", "second", { seq: 5n }))
@@ -90,7 +90,7 @@ describe("a holder of a key", () => {
       assert.deepStrictEqual(pushed(), of("second"))
     }).pipe(onNetwork))
 
-  it.effect("forgets a subscription after 60 seconds", () =>
+  it.effect("drops a subscription after 60 seconds", () =>
     Effect.gen(function*() {
       const { pushed, put, subscribe } = yield* setUp(() => "End")
       yield* subscribe
@@ -116,7 +116,7 @@ describe("a holder of a key", () => {
       assert.deepStrictEqual(pushed(), of("second", "third"))
     }).pipe(onNetwork))
 
-  it.effect("gives an acknowledgement 2 seconds, and forgets who is silent", () =>
+  it.effect("waits 2 seconds for an acknowledgement, and drops silent subscribers", () =>
     Effect.gen(function*() {
       const { node, pushed, put, subscribe } = yield* setUp(() => "Silence")
       const { pending } = Context.get(node, Rpc.Rpc)
@@ -157,7 +157,7 @@ describe("a holder of a key", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("takes no acknowledgement from elsewhere", () =>
+  it.effect("ignores an acknowledgement from another address", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const node = yield* network.node("node", network.socketOf(1), { passive: true })
@@ -179,7 +179,7 @@ describe("a holder of a key", () => {
       assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
     }).pipe(onNetwork))
 
-  it.effect("never pushes to a peer that did not ask for it", () =>
+  it.effect("never pushes to a peer without a subscription", () =>
     Effect.gen(function*() {
       const { heard, node, peer, put } = yield* setUp(() => "Renew")
       yield* peer.send(
@@ -192,7 +192,7 @@ describe("a holder of a key", () => {
       assert.deepStrictEqual(heard.map(({ body }) => body._tag), ["FindValueResponse"])
     }).pipe(onNetwork))
 
-  it.effect("serves 32 subscribers of a key, each of a network of its own", () =>
+  it.effect("serves 32 subscribers of a key, each from a network of its own", () =>
     Effect.gen(function*() {
       const { node, put } = yield* setUp(() => "End")
       const heard: Array<ReadonlyArray<{ readonly body: Message.Body }>> = []
@@ -209,7 +209,7 @@ describe("a holder of a key", () => {
       yield* put(offer("topic", "second"))
       const told = heard.filter((messages) => messages.some(({ body }) => body._tag === "Push"))
       assert.strictEqual(told.length, 32)
-      // All at once: nobody waits for somebody else's acknowledgement.
+      // All at once: no subscriber waits for the acknowledgement of another.
       assert.isAtLeast(yield* Context.get(node, Rpc.Rpc).pending, 32)
     }).pipe(onNetwork))
 })
@@ -243,27 +243,27 @@ describe("a node that is pushed to", () => {
     return { node, peer, push, acks, names, watch }
   })
 
-  it.effect("acknowledges what it watches with the SHA-256 of the payload, and asks for more", () =>
+  it.effect("acknowledges a watched key with the SHA-256 of the payload, and renews the subscription", () =>
     Effect.gen(function*() {
       const { acks, names, push, watch } = yield* setUp
       yield* watch
-      const record = offer("topic", "somebody")
+      const record = offer("topic", "publisher")
       yield* push(record)
-      assert.deepStrictEqual(names, ["somebody 1"])
+      assert.deepStrictEqual(names, ["publisher 1"])
       assert.deepStrictEqual(acks, [{ _tag: "PushAck", key, messageId: messageId(record), subscribe: true }])
     }).pipe(onNetwork))
 
-  it.effect("takes nothing that it does not watch, and keeps silent about it", () =>
+  it.effect("ignores keys that it does not watch, and does not respond", () =>
     Effect.gen(function*() {
       const { acks, names, node, push, watch } = yield* setUp
-      yield* push(offer("topic", "somebody"))
+      yield* push(offer("topic", "publisher"))
       yield* watch
-      yield* push(offer("other", "somebody"), NodeId.fromTopic("other"))
+      yield* push(offer("other", "publisher"), NodeId.fromTopic("other"))
       assert.deepStrictEqual([acks, names], [[], []])
       assert.strictEqual(yield* Context.get(node, Store).size, 0)
     }).pipe(onNetwork))
 
-  it.effect("takes nothing that is invalid at the key", () =>
+  it.effect("ignores records that are invalid at the key", () =>
     Effect.gen(function*() {
       const { acks, names, push, watch } = yield* setUp
       yield* watch
@@ -274,12 +274,12 @@ describe("a node that is pushed to", () => {
       assert.deepStrictEqual([acks, names], [[], []])
     }).pipe(onNetwork))
 
-  it.effect("knows from then on that the peer speaks a later version", () =>
+  it.effect("remembers that the peer understands v0.2", () =>
     Effect.gen(function*() {
       const { node, peer, push } = yield* setUp
       const { core } = Context.get(node, PeerHealth.PeerHealth)
       assert.isUndefined(core.version(peer.id, network.now * 1000))
-      yield* push(offer("topic", "somebody"))
+      yield* push(offer("topic", "publisher"))
       assert.strictEqual(core.version(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 })

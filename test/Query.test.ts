@@ -23,7 +23,7 @@ const target = NodeId.fromTopic("target")
 const ids = (contacts: ReadonlyArray<Contact>) => contacts.map(({ id }) => id)
 const byDistance = (a: Contact, b: Contact) => NodeId.compareDistance(target, a.id, b.id)
 
-/** A passive node: only the test asks. */
+/** A passive node: only the test starts requests. */
 const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(network.now * 1000)
   const node = yield* network.node("node", network.socketOf(1), { passive: true })
@@ -50,14 +50,14 @@ const names = (nodes: ReadonlyArray<Contact>): Message.Body => ({
   observed: undefined
 })
 
-/** Contacts that nobody answers for, the one closest to the target first. */
+/** Contacts without nodes, the one closest to the target first. */
 const invented = (count: number, socketOf: (n: number) => SocketAddress): ReadonlyArray<Contact> =>
   Array.from({ length: count }, (_, i) => {
     const { address, nodeId } = network.identity(`invented ${i}`)
     return { id: nodeId, address, ...socketOf(i) }
   }).toSorted(byDistance)
 
-/** Runs a query to its end, however many peers are silent. */
+/** Runs a query to its end, even if all peers are silent. */
 const finish = Effect.fnUntraced(function*<A, E>(query: Effect.Effect<A, E>) {
   const running = yield* start(query)
   yield* settled
@@ -65,8 +65,8 @@ const finish = Effect.fnUntraced(function*<A, E>(query: Effect.Effect<A, E>) {
   return yield* Fiber.join(running)
 })
 
-describe("walking", () => {
-  it.effect("asks those that others name, and finds only those that answer", () =>
+describe("a lookup", () => {
+  it.effect("asks reported contacts, and finds only those that answer", () =>
     Effect.gen(function*() {
       const { dht, table } = yield* setUp
       const [near, referrer] = yield* puppetsAt(sockets(2))
@@ -76,12 +76,13 @@ describe("walking", () => {
       const heard = yield* serve(near, helpful(near))
       assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [near.id, referrer.id])
       assert.isNotEmpty(heard)
-      // What was only heard of is unverified; what answered is not.
+      // A contact that did not answer is unverified; one that answered is
+      // verified.
       assert.isDefined(table.verifiedAt(near.id))
       assert.isUndefined(table.verifiedAt(silent.id))
     }).pipe(onNetwork))
 
-  it.effect("never finds or asks itself, whoever names it", () =>
+  it.effect("never finds or asks the node itself, even if a peer reports it", () =>
     Effect.gen(function*() {
       const { dht, node, query, table } = yield* setUp
       const self = network.contactOf(node)
@@ -94,7 +95,7 @@ describe("walking", () => {
       assert.isFalse(table.contains(self.id))
     }).pipe(onNetwork))
 
-  it.effect("asks a contact where it was heard from, not where somebody says it is", () =>
+  it.effect("sends requests to the address where a contact was heard from, not to a reported one", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
       const [near, liar] = yield* puppetsAt(sockets(2))
@@ -102,7 +103,7 @@ describe("walking", () => {
       const trapped = yield* serve(trap, helpful(trap))
       yield* dht.addContact(liar)
       const finding = yield* start(dht.findNode(target))
-      // Heard from while the liar is asked already.
+      // Heard from after the liar was asked.
       yield* near.send(network.contactOf(node), { _tag: "Ping", address: near.address }, "00".repeat(20))
       yield* near.receive
       yield* liar.answer(() => names([{ ...near, host: trap.host, port: trap.port }]))
@@ -111,7 +112,7 @@ describe("walking", () => {
       assert.deepStrictEqual(trapped, [])
     }).pipe(onNetwork))
 
-  it.effect("repeats a request that got lost, within the time of the peer", () =>
+  it.effect("repeats a lost request within the peer's deadline", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [peer] = yield* puppetsAt(sockets(1))
@@ -122,7 +123,7 @@ describe("walking", () => {
       assert.isAtMost(heard[2].at - heard[0].at, 2000)
     }).pipe(onNetwork))
 
-  it.effect("gives a silent peer at most 2 seconds", () =>
+  it.effect("waits at most 2 seconds for a silent peer", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [peer] = yield* puppetsAt(sockets(1))
@@ -132,7 +133,7 @@ describe("walking", () => {
       assert.deepStrictEqual(finding.pollUnsafe() === undefined ? "running" : yield* Fiber.join(finding), [])
     }).pipe(onNetwork))
 
-  it.effect("asks others while the closest are slow, whose answers still count", () =>
+  it.effect("asks others while the closest are slow, and still counts their responses", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const puppets = yield* puppetsAt(sockets(8))
@@ -149,7 +150,7 @@ describe("walking", () => {
       assert.deepStrictEqual(ids(yield* finish(Fiber.join(finding))), ids(puppets))
     }).pipe(onNetwork))
 
-  it.effect("does not ask a peer in back-off while others answer, and asks it once its back-off is over", () =>
+  it.effect("does not ask a peer in back-off while others answer, and asks it once the back-off is over", () =>
     Effect.gen(function*() {
       const { dht, health } = yield* setUp
       const puppets = yield* puppetsAt(sockets(20))
@@ -165,7 +166,7 @@ describe("walking", () => {
       assert.strictEqual((yield* finish(dht.findNode(target)))[0].id, bad.id)
     }).pipe(onNetwork))
 
-  it.effect("asks a peer in back-off where there is nobody else", () =>
+  it.effect("asks a peer in back-off if there is no other", () =>
     Effect.gen(function*() {
       const { dht, health } = yield* setUp
       const [bad] = yield* puppetsAt(sockets(1))
@@ -175,7 +176,7 @@ describe("walking", () => {
       assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [bad.id])
     }).pipe(onNetwork))
 
-  it.effect("tells of each request whom it asked, what came of it, how long it took and what it brought", () =>
+  it.effect("reports each request: its contact, outcome, duration and result", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const [near, referrer, silent] = yield* puppetsAt(sockets(3))
@@ -198,7 +199,7 @@ describe("walking", () => {
 })
 
 describe("a liar", () => {
-  it.effect("with a /24 of invented neighbours does not hide the nodes of others", () =>
+  it.effect("with a /24 of invented neighbours does not hide other nodes", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const puppets = yield* puppetsAt(sockets(12))
@@ -207,7 +208,7 @@ describe("a liar", () => {
         Array.from({ length: 60 }, (_, i) => ({ host: `9.200.0.${i + 2}`, port: 4121 })),
         "fake"
       )
-      // All of them answer, with each other.
+      // All of them answer, and report each other.
       for (const fake of [liar, ...fakes]) yield* serve(fake, () => names(fakes.slice(0, 12)))
       yield* dht.addContact(liar)
       for (const puppet of puppets) {
@@ -218,7 +219,7 @@ describe("a liar", () => {
       assert.includeMembers(closest, ids(puppets))
     }).pipe(onNetwork))
 
-  it.effect("with a /48 of invented neighbours does not either", () =>
+  it.effect("with a /48 of invented neighbours does not hide other nodes", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const puppets = yield* puppetsAt(
@@ -238,7 +239,7 @@ describe("a liar", () => {
     }).pipe(onNetwork))
 
   for (const [name, host] of [["loopback", "127.0.0.1"], ["private", "10.0.0.1"], ["private IPv6", "fd00::1"]]) {
-    it.effect(`is not suspected where all are of one ${name} range: they are found like others`, () =>
+    it.effect(`is not assumed if all nodes are of one ${name} range: they are found like others`, () =>
       Effect.gen(function*() {
         const { dht } = yield* setUp
         const puppets = yield* puppetsAt(Array.from({ length: 24 }, (_, i) => ({ host, port: 5000 + i })))
@@ -250,7 +251,7 @@ describe("a liar", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("that names nobody closer does not keep the lookup going", () =>
+  it.effect("that reports no closer contact does not prolong the lookup", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const puppets = yield* puppetsAt(sockets(18))
@@ -266,7 +267,7 @@ describe("a liar", () => {
       assert.isTrue(trace.every(({ contact }) => ids(puppets).includes(contact.id)))
     }).pipe(onNetwork))
 
-  it.effect("costs a lookup at most 128 requests, with however many others", () =>
+  it.effect("costs a lookup at most 128 requests, however many accomplices it has", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const liars = yield* puppetsAt(sockets(30))
@@ -294,7 +295,7 @@ describe("finding records", () => {
   const offers = (records: ReadonlyArray<{ readonly address: string; readonly seq: bigint }>) =>
     records.map(({ address, seq }) => `${address} ${seq}`).toSorted()
 
-  it.effect("of all that is at a key merges what nodes return with what is here, by slot, newest first", () =>
+  it.effect("merges all records of a key from other nodes and this one, by slot, newest first", () =>
     Effect.gen(function*() {
       const [ann, bob, cid] = ["ann", "bob", "cid"].map((name) => (seq: bigint) => offer("target", name, { seq }))
       const { dht, heard, node } = yield* holding([[ann(1n), bob(2n)], [], [ann(3n)], [bob(1n), cid(1n)]])
@@ -302,7 +303,8 @@ describe("finding records", () => {
       yield* Context.get(node, Store).put(target, cid(2n))
       const all = yield* finish(dht.aggregateRecords(target))
       assert.deepStrictEqual(offers(all), offers([ann(3n), bob(2n), cid(2n)]))
-      // Everybody was asked, although there were records from the first answer on.
+      // Every node was asked, although there were records from the first
+      // response on.
       assert.isTrue(heard.every((messages) => messages.length > 0))
     }).pipe(onNetwork))
 
@@ -373,7 +375,7 @@ describe("finding records", () => {
       assert.strictEqual(heard[0].length, 1)
     }).pipe(onNetwork))
 
-  it.effect("counts no record of another type, of another key, or expired", () =>
+  it.effect("ignores records of another type or key, and expired ones", () =>
     Effect.gen(function*() {
       const signer = network.identity("ann")
       const endpoint = Result.getOrThrow(Endpoint.sign({
@@ -390,7 +392,7 @@ describe("finding records", () => {
       assert.strictEqual((yield* finish(Effect.flip(dht.aggregateRecords(target, 0x10)))).answered, 2)
     }).pipe(onNetwork))
 
-  it.effect("with a quorum counts each holder once, and one that holds nothing valid not at all", () =>
+  it.effect("counts each holder once for a quorum, and a holder without a valid record not at all", () =>
     Effect.gen(function*() {
       const { dht } = yield* holding([
         [offer("target", "ann", { seq: 1n })],
@@ -403,13 +405,13 @@ describe("finding records", () => {
       assert.strictEqual(newest.seq, 3n)
     }).pipe(onNetwork))
 
-  it.effect("returns what there is where a quorum is not reached", () =>
+  it.effect("returns the records found if a quorum is not reached", () =>
     Effect.gen(function*() {
       const { dht } = yield* holding([[offer("target", "ann")], []])
       assert.strictEqual((yield* finish(dht.findRecords(target, { quorum: 5 }))).length, 1)
     }).pipe(onNetwork))
 
-  it.effect("goes on with the nodes of an answer that comes without a record", () =>
+  it.effect("continues with the nodes of a response without records", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [holder, referrer] = yield* puppetsAt(sockets(2))
@@ -419,7 +421,7 @@ describe("finding records", () => {
       assert.strictEqual((yield* finish(dht.findRecords(target))).length, 1)
     }).pipe(onNetwork))
 
-  it.effect("keeps nothing that it found in its store", () =>
+  it.effect("does not store the records it found", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* holding([[offer("target", "ann")]])
       yield* finish(dht.findRecords(target))
@@ -428,7 +430,7 @@ describe("finding records", () => {
 })
 
 describe("asking one peer", () => {
-  it.effect("for nodes, for records, and to store one, asks that peer only", () =>
+  it.effect("sends requests for nodes, for records and to store one to that peer only", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const [peer, named] = yield* puppetsAt(sockets(2))

@@ -21,7 +21,7 @@ const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(network.now * 1000)
   const node = yield* network.node("node", network.socketOf(1), { passive: true })
   const dht = network.dht(node)
-  /** A peer that says where it sees us. */
+  /** A peer that reports where it sees us. */
   const reporter = Effect.fnUntraced(function*(socket: SocketAddress.SocketAddress, seen = outside) {
     const puppet = yield* network.puppet(SocketAddress.format(socket), socket)
     yield* serve(puppet, (body): Message.Body | undefined =>
@@ -48,14 +48,14 @@ describe("our own public IP", () => {
       assert.strictEqual(yield* reachability.mapping, "consistent")
     }).pipe(onNetwork))
 
-  it.effect("is not decided by however many reporters of one network", () =>
+  it.effect("is not decided by reporters of one network, however many", () =>
     Effect.gen(function*() {
       const { dht, hear } = yield* setUp
       for (let i = 1; i <= 20; i++) yield* hear({ host: `9.0.60.${i}`, port: 4121 })
       assert.isUndefined(yield* dht.publicHost)
     }).pipe(onNetwork))
 
-  it.effect("is not known while the reporters disagree, and follows the majority when there is one", () =>
+  it.effect("is unknown while the reporters disagree, and follows a majority", () =>
     Effect.gen(function*() {
       const { dht, hear } = yield* setUp
       for (const n of [60, 61, 62]) yield* hear(network.socketOf(n), { host: `9.99.0.${n}`, port: 7000 })
@@ -66,7 +66,7 @@ describe("our own public IP", () => {
       assert.strictEqual(yield* dht.publicHost, outside.host)
     }).pipe(onNetwork))
 
-  it.effect("is known without the port where a router gives every peer another", () =>
+  it.effect("is known without the port if a router maps another port for each peer", () =>
     Effect.gen(function*() {
       const { dht, hear, reachability } = yield* setUp
       for (const n of [60, 61, 62, 63]) yield* hear(network.socketOf(n), { ...outside, port: 7000 + n })
@@ -75,7 +75,7 @@ describe("our own public IP", () => {
       assert.strictEqual(yield* reachability.mapping, "symmetric")
     }).pipe(onNetwork))
 
-  it.effect("is not learned from an answer that comes from elsewhere than it was asked of", () =>
+  it.effect("is not learned from a response that comes from another address than the request's", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       for (const n of [60, 61, 62]) {
@@ -93,7 +93,7 @@ describe("our own public IP", () => {
       assert.isUndefined(yield* dht.publicHost)
     }).pipe(onNetwork))
 
-  it.effect("once agreed on, spares a query and the copies of a record whoever is behind it", () =>
+  it.effect("excludes peers behind it from queries and copies once it is agreed on", () =>
     Effect.gen(function*() {
       const { dht, hear } = yield* setUp
       const neighbour = yield* network.puppet("neighbour", { host: outside.host, port: 5000 })
@@ -105,12 +105,12 @@ describe("our own public IP", () => {
       yield* settled
       assert.strictEqual((yield* published.confirmed).length, 3)
       assert.deepStrictEqual(heard, [])
-      // Told otherwise, it asks.
+      // After a contrary declaration, it asks them.
       yield* dht.setPublicHost("9.98.0.1")
       assert.strictEqual((yield* dht.findNode(neighbour.id)).length, 4)
     }).pipe(onNetwork))
 
-  it.effect("spares a query those behind it that others name", () =>
+  it.effect("excludes reported contacts behind it from a query", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       yield* dht.setPublicHost(outside.host)
@@ -125,7 +125,7 @@ describe("our own public IP", () => {
 })
 
 describe("observations", () => {
-  it.effect("tell every reader of each answer, who gave it and how it sees us", () =>
+  it.effect("give every reader each response's sender and how it sees us", () =>
     Effect.gen(function*() {
       const { dht, hear } = yield* setUp
       const readers: Array<Array<Rpc.Observation>> = [[], []]
@@ -147,7 +147,7 @@ describe("observations", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("come from the answers of a query too", () =>
+  it.effect("include the responses of a query", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       const peer = yield* network.puppet("peer", network.socketOf(60))
@@ -172,7 +172,7 @@ describe("a NAT probe", () => {
     return { ...world, via, running }
   })
 
-  it.effect("asks for an echo to the claimed address, which may come from anywhere", () =>
+  it.effect("requests an echo to the claimed address, which may come from any address", () =>
     Effect.gen(function*() {
       const { running, via } = yield* probing
       const { from, message: { body } } = yield* via.receive
@@ -183,7 +183,7 @@ describe("a NAT probe", () => {
       assert.isTrue(yield* Fiber.join(running))
     }).pipe(onNetwork))
 
-  it.effect("is repeated with its token, and says no when its time is over", () =>
+  it.effect("is repeated with its token, and returns false at its deadline", () =>
     Effect.gen(function*() {
       const { running, via } = yield* probing
       const heard = yield* serve(via, () => undefined)
@@ -197,7 +197,7 @@ describe("a NAT probe", () => {
       assert.deepStrictEqual(tokens, [tokens[0], tokens[0], tokens[0]])
     }).pipe(onNetwork))
 
-  it.effect("takes an echo of another token for none", () =>
+  it.effect("ignores an echo with another token", () =>
     Effect.gen(function*() {
       const { running, via } = yield* probing
       yield* via.receive

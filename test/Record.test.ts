@@ -48,7 +48,7 @@ const delegation = (expiresAt = 0n, operationalPublicKey = operational.publicKey
 const plain = signed()
 const delegated = signed({ signer: operational, delegation: delegation() })
 
-/** The fields of a record in an encoding of one's own choice. */
+/** The fields of a record in a custom encoding. */
 const written = (record: Record.SignedRecord) => (pairs: ReadonlyArray<readonly [number, Cbor.Value]>): Uint8Array =>
   Cbor.encode(
     new Map<number, Cbor.Value>([
@@ -79,7 +79,7 @@ const fields: fc.Arbitrary<Record.Fields> = fc.record({
   delegation: fc.option(fc.uint8Array({ maxLength: 400 }), { nil: undefined })
 })
 
-/** A payload that every type accepts where the type has a shape of its own. */
+/** A payload that every type with a format of its own accepts. */
 const payloadOf = (type: number): Uint8Array =>
   type === Record.RecordType.topic ? Topic.encode(Topic.make({ topic: "t" })) : options.payload
 
@@ -98,7 +98,7 @@ const genuine: fc.Arbitrary<Record.SignedRecord> = fc.record({
   })
 )
 
-/** The head of one item, whose argument takes one byte more, or twice as many. */
+/** The head of one item whose argument takes one byte more, or twice as many bytes. */
 const longer = (bytes: Uint8Array, at: number): Uint8Array => {
   const major = bytes[at] & 0xe0
   const info = bytes[at] & 31
@@ -113,7 +113,7 @@ const flipped = (bytes: Uint8Array, bit: number): Uint8Array => {
   return changed
 }
 
-/** Reads, verifies and asks the policy, as the store does. */
+/** Decodes, verifies and applies the policy, as the store does. */
 const isAccepted = (bytes: Uint8Array, key: NodeId.NodeId): boolean => {
   const result = Record.decode(bytes)
   return Result.isSuccess(result) && Result.isSuccess(Record.verify(result.success, { crypto, now })) &&
@@ -122,7 +122,7 @@ const isAccepted = (bytes: Uint8Array, key: NodeId.NodeId): boolean => {
 
 describe("Record", () => {
   describe("encoding", () => {
-    it("says of a delegated record that it expires a minute after its delegation, if that is sooner than its own time", () => {
+    it("lets a delegated record expire a minute after its delegation, if that is sooner than its own expiry", () => {
       const until = (expiresAt: bigint) => signed({ signer: operational, delegation: delegation(expiresAt) }).expiresAt
       const own = Number(plain.timestamp) + plain.ttl
       assert.strictEqual(until(0n), own)
@@ -157,7 +157,7 @@ describe("Record", () => {
       }))
     })
 
-    it("has one encoding for one record: whatever decodes is what the fields encode to", () => {
+    it("has one encoding per record: every accepted input is the encoding of its fields", () => {
       const byte = fc.nat(255)
       fc.assert(
         fc.property(
@@ -233,7 +233,7 @@ describe("Record", () => {
       }
     })
 
-    it("refuses a longer form than necessary of any number or length", () => {
+    it("refuses a longer form than necessary for any number or length", () => {
       const { bytes } = delegated
       const reader = new Cbor.Reader(bytes)
       const heads = [0]
@@ -243,13 +243,14 @@ describe("Record", () => {
       }
       for (const at of heads) {
         const changed = longer(bytes, at)
-        // Nothing else is wrong with it: a lenient reader reads the same.
+        // Nothing else is wrong with it: a lenient decoder reads the same
+        // values.
         assert.deepStrictEqual(new Cbor.Reader(changed).value(), new Cbor.Reader(bytes).value())
         assert.strictEqual(tag(Record.decode(changed)), "InvalidRecord", `head at ${at}`)
       }
     })
 
-    it("reads a record in the middle of a message and stops behind it", () => {
+    it("reads a record inside a message and stops after it", () => {
       const message = Uint8Array.of(0x82, ...plain.bytes, ...delegated.bytes)
       const reader = new Cbor.Reader(message, 1)
       assert.deepStrictEqual(Record.read(reader), plain)
@@ -260,7 +261,7 @@ describe("Record", () => {
       assert.isDefined(reader.fault)
     })
 
-    it("does not read beyond the part of the message that it was given", () => {
+    it("does not read beyond its part of the message", () => {
       const reader = new Cbor.Reader(plain.bytes, 0, plain.bytes.length - 1)
       assert.isUndefined(Record.read(reader))
       assert.isDefined(reader.fault)
@@ -268,7 +269,7 @@ describe("Record", () => {
   })
 
   describe("detach", () => {
-    it("keeps all that the record says, over its own bytes alone", () => {
+    it("keeps the whole record over its own bytes", () => {
       const datagram = Buffer.concat([Buffer.alloc(10), delegated.bytes, Buffer.alloc(10)])
       const view = Record.read(new Cbor.Reader(datagram, 10))!
       const record = Record.detach(view)
@@ -281,7 +282,7 @@ describe("Record", () => {
   })
 
   describe("integrity", () => {
-    it("refuses a record of which any bit was flipped", () => {
+    it("refuses a record with any flipped bit", () => {
       fc.assert(
         fc.property(genuine, fc.nat(), (record, bit) => {
           const key = Record.ownKey(record)
@@ -292,7 +293,7 @@ describe("Record", () => {
       )
     })
 
-    it("signs fields 1 to 6 behind a prefix of their own", () => {
+    it("signs fields 1 to 6 after a prefix of their own", () => {
       fc.assert(fc.property(fields, (fields) => {
         const record = Result.getOrThrow(Record.decode(Record.encode(fields)))
         const map = Cbor.encode(
@@ -341,12 +342,12 @@ describe("Record", () => {
       assert.strictEqual(tag(Record.verify(forged, { crypto, now: now + 10_000 })), "InvalidRecord")
     })
 
-    it("does not check a signature when the form is wrong already", () => {
+    it("does not check the signature of a malformed record", () => {
       const crypto: Ed25519 = { ...noble, verify: () => assert.fail("checked a signature") }
       assert.strictEqual(tag(Record.verify(plain, { crypto, now: now - 61 })), "InvalidRecord")
     })
 
-    it("limits the payload of a mailbox record to 512 bytes and that of a custom one by nothing", () => {
+    it("limits the payload of a mailbox record to 512 bytes, and does not limit that of a custom one", () => {
       const faultOf = (type: number, size: number) => {
         const fields = { ...plain, type, payload: new Uint8Array(size) }
         return Record.fault(Result.getOrThrow(Record.decode(Record.encode(fields))), now)?._tag
@@ -360,7 +361,7 @@ describe("Record", () => {
   })
 
   describe("category", () => {
-    it("counts every type as sovereign that is neither of topics nor of mailboxes", () => {
+    it("counts every type as sovereign except topics and mailboxes", () => {
       for (let type = 0; type <= 0xff; type++) {
         const high = type >> 4
         assert.strictEqual(Record.category(type), high === 1 ? "topic" : high === 8 ? "mailbox" : "sovereign")
@@ -382,7 +383,7 @@ describe("Record", () => {
       assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidRecord")
     })
 
-    it("refuses a sovereign or reserved record at a foreign key, and takes topics and notes anywhere", () => {
+    it("refuses a sovereign or reserved record at a foreign key, and accepts topics and notes at any", () => {
       const at = (type: number) => {
         const record = Result.getOrThrow(Record.decode(Record.encode({ ...plain, type })))
         return tag(policy(foreign, record, now))
@@ -391,7 +392,7 @@ describe("Record", () => {
       for (const type of [0x10, 0x1f, 0x80, 0x8f]) assert.strictEqual(at(type), "ok")
     })
 
-    it("accepts a delegated key for as long as the delegation holds by any clock, which may be a minute slow", () => {
+    it("accepts a delegated key while the delegation holds, plus a minute for slow clocks", () => {
       const record = signed({ signer: operational, delegation: delegation(BigInt(now) + 10n) })
       const key = Record.ownKey(record)
       const fresh = Record.authority({ crypto })
@@ -410,7 +411,7 @@ describe("Record", () => {
       }
     })
 
-    it("refuses a delegation that is garbage or badly signed", () => {
+    it("refuses a delegation that is malformed or badly signed", () => {
       const forged = {
         ...Delegation.delegate({
           master: signer,
@@ -430,13 +431,14 @@ describe("Record", () => {
       const attached = [delegation(), Uint8Array.of(0xa0)]
       for (const delegation of attached) {
         const record = Result.getOrThrow(Record.decode(Record.encode({ ...plain, delegation })))
-        // The signature does not cover it, so only the policy can tell.
+        // The signature does not cover the delegation, so only the policy can
+        // tell.
         assert.strictEqual(tag(Record.verify(record, { crypto, now })), "ok")
         assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidDelegation")
       }
     })
 
-    it("checks the signature of a delegation once while it remembers it, and remembers only so many", () => {
+    it("checks the signature of a remembered delegation once, and remembers a bounded number", () => {
       let checks = 0
       const counting: Ed25519 = {
         ...noble,
@@ -465,7 +467,7 @@ describe("Record", () => {
       assert.strictEqual(ask(0), 1002)
     })
 
-    it("remembers nothing of a delegation that did not verify", () => {
+    it("does not remember a delegation that failed verification", () => {
       let answer = false
       const policy = Record.authority({ crypto: { ...noble, verify: () => answer } })
       const key = Record.ownKey(delegated)
@@ -475,7 +477,7 @@ describe("Record", () => {
       assert.strictEqual(tag(policy(key, delegated, now)), "ok")
     })
 
-    it("can be given up for a policy that keeps everything", () => {
+    it("can be replaced by a policy that accepts everything", () => {
       const record = { ...plain, publicKey: operational.publicKey }
       assert.strictEqual(tag(Record.policyNone(foreign, record, now)), "ok")
     })
@@ -499,14 +501,14 @@ describe("Record", () => {
       )
     })
 
-    it("separates any two records that differ in delegation, seq or timestamp", () => {
+    it("orders any two records that differ in delegation, seq or timestamp", () => {
       fc.assert(fc.property(ranked, ranked, (a, b) => {
         const same = a.delegatedAt === b.delegatedAt && a.seq === b.seq && a.timestamp === b.timestamp
         assert.strictEqual(Record.isNewer(a, b) || Record.isNewer(b, a), !same)
       }))
     })
 
-    it("lets a later delegation win over any seq, and a larger seq over any timestamp", () => {
+    it("ranks a later delegation above any seq, and a larger seq above any timestamp", () => {
       const of = (delegatedAt: bigint, seq: bigint, timestamp: bigint) => ({ ...plain, delegatedAt, seq, timestamp })
       assert.isTrue(Record.isNewer(of(2n, 0n, 0n), of(1n, 2n ** 64n - 1n, 9n)))
       assert.isTrue(Record.isNewer(of(1n, 2n ** 53n + 1n, 0n), of(1n, 2n ** 53n, 9n)))
@@ -524,7 +526,7 @@ describe("Record", () => {
       )
     })
 
-    it("refuses the types that are reserved or have a signer of their own", () => {
+    it("refuses types that are reserved or have a sign function of their own", () => {
       const signable = (type: number) => type >= 0x02 && type <= 0x1f || type >= 0x80 && type <= 0x8f
       for (let type = -1; type <= 0x100; type++) {
         const result = Record.sign({ ...options, type, payload: payloadOf(type) })
@@ -533,14 +535,14 @@ describe("Record", () => {
       assert.isFalse(Result.isSuccess(Record.sign({ ...options, type: 2.5 })))
     })
 
-    it("refuses a lifetime that is none, or none of 32 bits", () => {
+    it("refuses a lifetime of zero or beyond 32 bits", () => {
       for (const ttl of [0, -1, 1.5, NaN, 2 ** 32]) {
         assert.strictEqual(refusal({ ttl }), `ttl ${ttl} is not 1 to 4294967295 seconds`)
       }
       assert.strictEqual(refusal({ ttl: 2 ** 32 - 1 }), "accepted")
     })
 
-    it("refuses a seq or timestamp that is not of 64 bits", () => {
+    it("refuses a seq or timestamp beyond 64 bits", () => {
       for (const outside of [-1n, 2n ** 64n]) {
         assert.strictEqual(refusal({ seq: outside }), `seq ${outside} is not a number of 64 bits`)
         assert.strictEqual(refusal({ timestamp: outside }), `timestamp ${outside} is not a number of 64 bits`)
@@ -548,7 +550,7 @@ describe("Record", () => {
       assert.strictEqual(refusal({ seq: 2n ** 64n - 1n, timestamp: 2n ** 64n - 1n }), "accepted")
     })
 
-    it("refuses a payload that no receiver would accept", () => {
+    it("refuses a payload that every receiver would refuse", () => {
       assert.strictEqual(refusal({ type: 0x80, payload: new Uint8Array(513) }), "payload: longer than 512 bytes")
       assert.notStrictEqual(refusal({ type: 0x10, payload: Uint8Array.of(0xff) }), "accepted")
     })
@@ -563,7 +565,7 @@ describe("Record", () => {
       assert.notStrictEqual(refusal({ signer: operational, delegation: Uint8Array.of(0xa0) }), "accepted")
     })
 
-    it("refuses what a signer of another kind makes of it", () => {
+    it("fails if the signer returns a signature of another length", () => {
       const broken = { publicKey: signer.publicKey, sign: () => new Uint8Array(63) }
       const result: Result.Result<unknown, InvalidRecord> = Record.sign({ ...options, signer: broken })
       assert.strictEqual(tag(result), "InvalidRecord")
@@ -571,7 +573,7 @@ describe("Record", () => {
   })
 
   describe("maxResolvableSize", () => {
-    it("is the size of a record that fills the body of an answer that carries nothing else", () => {
+    it("is the size of a record that fills the body of a response without other content", () => {
       const answer = (size: number) => {
         const overhead = signed({ payload: new Uint8Array(500) }).bytes.length - 500
         const record = signed({ payload: new Uint8Array(size - overhead) })

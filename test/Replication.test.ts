@@ -26,7 +26,7 @@ import { found, type Heard, helpful, offer, serve, settled } from "./utils/serve
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
 
-/** Nodes that can be stopped one by one. */
+/** Nodes that can be stopped individually. */
 const build = Effect.fnUntraced(function*(count: number) {
   yield* TestClock.setTime(now * 1000)
   const nodes: Array<{ readonly node: network.Node; readonly stop: Effect.Effect<void> }> = []
@@ -45,7 +45,7 @@ const holds = (node: network.Node, key: NodeId.NodeId) =>
   Effect.map(Context.get(node, Store).getAll(key, 0), (records) => records.length > 0)
 
 describe("Replication", () => {
-  it.effect("replaces replicas that died, within the hour", () =>
+  it.effect("replaces dead replicas within the hour", () =>
     Effect.gen(function*() {
       const nodes = yield* build(14)
       const owner = network.dht(nodes[0].node)
@@ -133,7 +133,7 @@ describe("Replication", () => {
       assert.isTrue(yield* holds(holder.node, published.key))
     }).pipe(onNetwork))
 
-  it.effect("goes on when the network comes back after an hour", () =>
+  it.effect("continues when the network returns after an hour", () =>
     Effect.gen(function*() {
       const [alone] = yield* build(1)
       const published = yield* network.dht(alone.node).publishEndpoint({ endpoints: [], ttl: 86_400 })
@@ -148,21 +148,21 @@ describe("Replication", () => {
       assert.deepStrictEqual(ids(yield* published.confirmed), [network.contactOf(other).id])
     }).pipe(onNetwork))
 
-  it.effect("ends with the record's life", () =>
+  it.effect("ends when the record expires", () =>
     Effect.gen(function*() {
       const nodes = yield* build(5)
       const { node } = nodes[0]
       yield* network.dht(node).publishEndpoint({ endpoints: [], ttl: 60 })
       yield* TestClock.adjust("1 hour")
       const asked = Effect.map(Context.get(node, Rpc.Rpc).traffic, ({ completed }) => completed)
-      // Maintenance goes on, and is the same for a node that never published.
+      // Maintenance continues, and is the same for a node that never published.
       const idle = Effect.map(Context.get(nodes[1].node, Rpc.Rpc).traffic, ({ completed }) => completed)
       const before = [yield* asked, yield* idle]
       yield* TestClock.adjust("2 hours")
       assert.isAtMost((yield* asked) - before[0], (yield* idle) - before[1] + 16)
     }).pipe(onNetwork))
 
-  it.effect("stops when it is told to forget the publisher, and leaves the copies to expire", () =>
+  it.effect("stops when told to forget the publisher, and leaves the copies to expire", () =>
     Effect.gen(function*() {
       const nodes = yield* build(5)
       const owner = network.dht(nodes[0].node)
@@ -176,7 +176,7 @@ describe("Replication", () => {
       assert.isFalse(yield* holds(holder, published.key))
     }).pipe(onNetwork))
 
-  it.effect("takes a bare no for a copy only when the peer shows the record", () =>
+  it.effect("counts a bare refusal as a copy only if the peer shows the record", () =>
     Effect.gen(function*() {
       const [{ node }] = yield* build(1)
       const peer = yield* network.puppet("peer", network.socketOf(60))
@@ -205,15 +205,15 @@ describe("Replication", () => {
 describe("the copies of a record", () => {
   const seconds = (at: number) => (at - now * 1000) / 1000
 
-  /** A peer that keeps what it is given, and what it heard of whom we look at. */
+  /** A peer that stores the given records, and notes the requests of the node under test. */
   interface Peer extends network.Puppet {
     readonly heard: ReadonlyArray<Heard>
-    /** Silence from now on, or an end to it. */
+    /** Makes the peer silent from now on, or ends its silence. */
     silent: boolean
     held: SignedRecord | undefined
   }
 
-  /** A node that knows so many peers, who know nobody; the one closest to its key first. */
+  /** A node that knows the given number of peers, which know no others; the one closest to its key first. */
   const setUp = Effect.fnUntraced(function*(count: number, options: Dht.Options = {}) {
     yield* TestClock.setTime(now * 1000)
     const node = yield* network.node("node", network.socketOf(1), options)
@@ -239,7 +239,7 @@ describe("the copies of a record", () => {
   const probes = (peer: Peer) => peer.heard.filter(({ body }) => body._tag === "FindValue").map(({ at }) => at)
   const day = { endpoints: [], ttl: 86_400 }
 
-  it.effect("are given to the eight closest, and to nobody else", () =>
+  it.effect("are stored at the eight closest nodes only", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(12)
       yield* dht.publishEndpoint(day)
@@ -247,7 +247,7 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(peers.map((peer) => stores(peer).length), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
     }).pipe(onNetwork))
 
-  it.effect("are given to eight at the same time, also where nobody answers", () =>
+  it.effect("are sent to eight nodes at the same time, even if none answers", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(12)
       yield* dht.setPassive(true)
@@ -257,7 +257,7 @@ describe("the copies of a record", () => {
       assert.strictEqual(peers.filter((peer) => stores(peer).length > 0).length, 8)
     }).pipe(onNetwork))
 
-  it.effect("are asked for 30 seconds after they were given, then after pauses that double up to an hour", () =>
+  it.effect("are checked 30 seconds after they were stored, then after pauses that double up to an hour", () =>
     Effect.gen(function*() {
       const { dht, peers: [peer] } = yield* setUp(1)
       yield* dht.publishEndpoint(day)
@@ -269,7 +269,7 @@ describe("the copies of a record", () => {
       for (const [i, pause] of expected.entries()) assert.approximately(pauses[i], pause, 1)
     }).pipe(onNetwork))
 
-  it.effect("are replaced as soon as a replica failed twice, which is dropped after half an hour more", () =>
+  it.effect("are replaced as soon as a replica failed twice, and that replica is dropped after another half hour", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(10)
       const published = yield* dht.publishEndpoint(day)
@@ -277,7 +277,7 @@ describe("the copies of a record", () => {
       const [lost] = peers
       lost.silent = true
       yield* TestClock.adjust("1 minute")
-      // Silent once: nothing is sought yet.
+      // Silent once: no replacement is sought yet.
       assert.isNotEmpty(probes(lost))
       assert.strictEqual(stores(peers[8]).length, 0)
       // The second probe comes 30 seconds after the first failed.
@@ -294,7 +294,7 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(probes(lost).slice(-1), [last])
     }).pipe(onNetwork))
 
-  it.effect("stay where they are when a suspect answers within the half hour", () =>
+  it.effect("stay in place if a suspect answers within the half hour", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(8)
       const published = yield* dht.publishEndpoint(day)
@@ -307,7 +307,7 @@ describe("the copies of a record", () => {
       assert.strictEqual(stores(peers[0]).length, 1)
     }).pipe(onNetwork))
 
-  it.effect("are given again to a replica that shows an older record, and not to one that shows a newer", () =>
+  it.effect("are stored again at a replica that shows an older record, but not at one that shows a newer", () =>
     Effect.gen(function*() {
       const { dht, peers: [older, newer] } = yield* setUp(2)
       const first = yield* dht.publishEndpoint(day)
@@ -329,7 +329,7 @@ describe("the copies of a record", () => {
       assert.strictEqual(older.held.seq, second.record.seq)
     }).pipe(onNetwork))
 
-  it.effect("of a renewed record go to the replicas first, then to whoever came closer", () =>
+  it.effect("of a renewed record go to the replicas first, then to nodes that have become closer", () =>
     Effect.gen(function*() {
       const { dht, join, peers } = yield* setUp(8)
       yield* dht.publishEndpoint(day)
@@ -346,7 +346,7 @@ describe("the copies of a record", () => {
       yield* TestClock.adjust("10 seconds")
       const renewed = (peer: Peer) => stores(peer).filter((store) => store.record.seq === record.seq)
       assert.strictEqual(renewed(closer).length, 1)
-      // Before they are even asked who came closer.
+      // Before the closer nodes are even asked.
       for (const peer of peers) {
         const { heard } = peer
         const at = heard.findIndex(({ body }) => body._tag === "Store" && body.record.seq === record.seq)
@@ -355,7 +355,7 @@ describe("the copies of a record", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("are of the newest record only, when one is published while another is being placed", () =>
+  it.effect("are of the newest record only, if one is published while another is being placed", () =>
     Effect.gen(function*() {
       const { dht, node, peers } = yield* setUp(8)
       for (const peer of peers) peer.silent = true
@@ -363,7 +363,7 @@ describe("the copies of a record", () => {
       yield* settled
       const second = yield* dht.publishEndpoint({ ...day, endpoints: ["tcp://192.0.2.1:2"] })
       yield* settled
-      // The older once more: it changes nothing.
+      // The older record again: it changes nothing.
       const again = yield* Context.get(node, Replication).replicate(first.key, first.record)
       assert.strictEqual(again.record, second.record)
       yield* TestClock.adjust("100 millis")
@@ -374,7 +374,7 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(yield* first.confirmed, yield* second.confirmed)
     }).pipe(onNetwork))
 
-  it.effect("are given by a passive node to the closest it knows, whom it asks for no others", () =>
+  it.effect("are stored by a passive node at the closest contacts, without a lookup", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(10, { passive: true })
       const published = yield* dht.publishEndpoint(day)
@@ -385,7 +385,7 @@ describe("the copies of a record", () => {
     }).pipe(onNetwork))
 
   for (const passive of [false, true]) {
-    it.effect(`are not given to peers behind our own public IP${passive ? ", by a passive node either" : ""}`, () =>
+    it.effect(`are not stored at peers behind our own public IP${passive ? ", by a passive node either" : ""}`, () =>
       Effect.gen(function*() {
         const { dht, join } = yield* setUp(3, { passive })
         const { host } = network.socketOf(50)
@@ -399,7 +399,7 @@ describe("the copies of a record", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("are not given to a peer in back-off before that is over", () =>
+  it.effect("are not stored at a peer before its back-off is over", () =>
     Effect.gen(function*() {
       const { dht, node, peers } = yield* setUp(3, { passive: true })
       const health = Context.get(node, PeerHealth.PeerHealth).core
@@ -413,7 +413,7 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(ids(yield* published.confirmed), ids(peers))
     }).pipe(onNetwork))
 
-  it.effect("are counted where a peer had the record already, whichever way it says so", () =>
+  it.effect("are counted if a peer already had the record, in either form of its response", () =>
     Effect.gen(function*() {
       for (const stored of [true, false]) {
         const scope = yield* Scope.make()
@@ -434,7 +434,7 @@ describe("the copies of a record", () => {
       }
     }).pipe(onNetwork))
 
-  /** Two who answer, and one who says no for this reason; how often that one was asked to store. */
+  /** Two peers that answer, and one that refuses for this reason; how often that one was asked to store. */
   const withRefusal = Effect.fnUntraced(function*(reason: number) {
     const { dht } = yield* setUp(2)
     const peer = yield* network.puppet("peer", network.socketOf(100))
@@ -448,7 +448,7 @@ describe("the copies of a record", () => {
     return { published, heard, offers: () => heard.filter(({ body }) => body._tag === "Store").length }
   })
 
-  it.effect("are not offered within the hour to a peer that refuses them by its policy, nor looked for there", () =>
+  it.effect("are not offered within the hour to a peer that refuses them by policy, nor replaced there", () =>
     Effect.gen(function*() {
       const { heard, offers, published } = yield* withRefusal(1)
       yield* TestClock.adjust("59 minutes")
@@ -459,7 +459,7 @@ describe("the copies of a record", () => {
       assert.strictEqual(offers(), 2)
     }).pipe(onNetwork))
 
-  it.effect("are offered again soon to a peer that calls them invalid, as one does while a clock is wrong", () =>
+  it.effect("are offered again soon to a peer that calls them invalid, as happens while a clock is wrong", () =>
     Effect.gen(function*() {
       const { offers } = yield* withRefusal(2)
       assert.strictEqual(offers(), 1)

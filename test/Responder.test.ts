@@ -145,7 +145,7 @@ describe("Responder", () => {
       })
     }).pipe(onNetwork))
 
-  it.effect("answers FIND_NODE with contacts that it heard from, and not with unverified contacts", () =>
+  it.effect("answers FIND_NODE with verified contacts only", () =>
     Effect.gen(function*() {
       const { ask, node, peer } = yield* setUp
       const named = (name: string) => {
@@ -156,14 +156,14 @@ describe("Responder", () => {
       yield* network.dht(node).addContact(known)
       Context.get(node, Routing.Routing).core.add(named("unverified"), undefined, now * 1000, known.id)
       const answer = yield* ask({ _tag: "FindNode", target: NodeId.zero })
-      // The asker itself is known by now.
+      // The requester itself is a contact by now.
       assert.deepStrictEqual(
         answer._tag === "FindNodeResponse" ? answer.nodes?.map(({ id }) => id).toSorted() : answer,
         [peer.id, known.id].toSorted()
       )
     }).pipe(onNetwork))
 
-  it.effect("stores a record that holds, and says yes to one that it has", () =>
+  it.effect("stores a valid record, and confirms one that it already has", () =>
     Effect.gen(function*() {
       const { ask, node } = yield* setUp
       const record = endpoint("owner")
@@ -173,7 +173,7 @@ describe("Responder", () => {
       assert.deepStrictEqual(held.map(({ seq }) => seq), [1n])
     }).pipe(onNetwork))
 
-  it.effect("does not store a record that is wrongly signed, expired, at a foreign key, or another's", () =>
+  it.effect("does not store a record that is wrongly signed, expired, at a foreign key, or another address's", () =>
     Effect.gen(function*() {
       const { ask, node } = yield* setUp
       const good = endpoint("owner")
@@ -195,7 +195,7 @@ describe("Responder", () => {
       assert.strictEqual(yield* Context.get(node, Store).size, 0)
     }).pipe(onNetwork))
 
-  it.effect("answers FIND_VALUE with the records of the type, and the newest endpoint for old readers", () =>
+  it.effect("answers FIND_VALUE with the records of the type, and the newest endpoint for v0.1 readers", () =>
     Effect.gen(function*() {
       const { ask, findValue } = yield* setUp
       const record = endpoint("owner", { seq: 2n })
@@ -211,7 +211,7 @@ describe("Responder", () => {
       assert.isUndefined(other.record)
     }).pipe(onNetwork))
 
-  it.effect("still answers with a record that leaves no room for the copy that old readers want", () =>
+  it.effect("answers with a record that leaves no room for the copy for v0.1 readers", () =>
     Effect.gen(function*() {
       const { ask, findValue } = yield* setUp
       const record = endpoint("owner", { size: 700 })
@@ -221,7 +221,7 @@ describe("Responder", () => {
       assert.isUndefined(found.record)
     }).pipe(onNetwork))
 
-  it.effect("echoes a NAT probe to the claimed address of the prober, three times in ten seconds", () =>
+  it.effect("echoes a NAT probe to the claimed address of the requester, three times in ten seconds", () =>
     Effect.gen(function*() {
       const { peer, self } = yield* setUp
       const claimed = { host: peer.host, port: 5000 }
@@ -243,7 +243,7 @@ describe("Responder", () => {
       assert.deepStrictEqual(tokens, [1, 2, 3, 5])
     }).pipe(onNetwork))
 
-  it.effect("sends no echo to another IP than the prober's", () =>
+  it.effect("sends no echo to another IP than the requester's", () =>
     Effect.gen(function*() {
       const { peer, self } = yield* setUp
       const victim = yield* network.puppet("victim", network.socketOf(3))

@@ -49,7 +49,7 @@ describe("Routing", () => {
       assert.deepStrictEqual(nearest, [contact(0x82), contact(0x81)])
     }))
 
-  it.effect("sees the network as the node whose identity it is given", () =>
+  it.effect("is built for the node's own identity", () =>
     Effect.gen(function*() {
       const identity = yield* Identity.NodeIdentity
       const routing = yield* Routing.Routing
@@ -62,7 +62,7 @@ describe("Routing", () => {
       )
     )))
 
-  it.effect("holds as many contacts as its options say", () =>
+  it.effect("holds as many contacts as its options allow", () =>
     Effect.gen(function*() {
       const routing = yield* Routing.make(self, { k: 1, pendingCapacity: 1 })
       for (const byte of [0x81, 0x82, 0x83]) routing.core.add(contact(byte), undefined, 0)
@@ -72,7 +72,7 @@ describe("Routing", () => {
 })
 
 describe("PeerHealth", () => {
-  it.effect("lets a silent peer be asked again when its back-off is over", () =>
+  it.effect("allows a silent peer to be asked again when its back-off is over", () =>
     Effect.gen(function*() {
       const health = yield* PeerHealth.PeerHealth
       health.core.failed(id(1), 0)
@@ -84,7 +84,7 @@ describe("PeerHealth", () => {
       assert.isTrue(yield* health.allowContact(id(1)))
     }).pipe(Effect.provide(PeerHealth.layer())))
 
-  it.effect("tells the round-trip time of those that answered", () =>
+  it.effect("reports the round-trip time of peers that answered", () =>
     Effect.gen(function*() {
       const health = yield* PeerHealth.PeerHealth
       health.core.succeeded(id(1), 42, 0)

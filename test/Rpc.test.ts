@@ -20,7 +20,7 @@ import { settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 
-/** A real node, and a puppet for it to talk with. */
+/** A real node, and a puppet to talk to. */
 const setUp = Effect.gen(function*() {
   const node = yield* network.node("node", network.socketOf(1), { passive: true })
   const peer = yield* network.puppet("peer", network.socketOf(2))
@@ -38,7 +38,7 @@ const pong = (peer: network.Puppet): Message.Body => ({
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
 describe("Rpc", () => {
-  it("takes the records of an answer from wherever its version puts them, each once", () => {
+  it("returns the records of a response from the fields of either version, each once", () => {
     const [a, b] = fc.sample(arbitraries.record, 2)
     const answer = { _tag: "FindValueResponse", nodes: null, observed: undefined } as const
     const of = (record: SignedRecord | undefined, records: ReadonlyArray<SignedRecord> | undefined) =>
@@ -51,7 +51,7 @@ describe("Rpc", () => {
   })
 
   describe("asking", () => {
-    it.effect("succeeds with the answer, its sender and the round-trip time", () =>
+    it.effect("succeeds with the response, its sender and the round-trip time", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(rpc.request(peer, ping(self)))
@@ -64,7 +64,7 @@ describe("Rpc", () => {
         assert.strictEqual(rtt, 30)
       }).pipe(onNetwork))
 
-    it.effect("repeats an unanswered request under a fresh transaction id, three times at most", () =>
+    it.effect("repeats an unanswered request under a fresh transaction id, up to three times", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
@@ -79,7 +79,7 @@ describe("Rpc", () => {
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("gives up at its deadline, and says how long it waited", () =>
+    it.effect("gives up at its deadline, and reports how long it waited", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(Effect.flip(rpc.request(peer, ping(self), { deadline: "2 seconds" })))
@@ -90,7 +90,7 @@ describe("Rpc", () => {
         assert.match(error.message, /^9\.0\.2\.1:4121 did not answer Ping \(\d attempts in 2000 ms\)$/)
       }).pipe(onNetwork))
 
-    it.effect("counts a late answer to an earlier attempt", () =>
+    it.effect("accepts a late response to an earlier attempt", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(rpc.request(peer, ping(self)))
@@ -104,7 +104,7 @@ describe("Rpc", () => {
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("takes an answer of the id that was asked from whatever address it comes", () =>
+    it.effect("accepts a response of the expected id from any address", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const moved = yield* network.puppet("peer", network.socketOf(3))
@@ -114,7 +114,7 @@ describe("Rpc", () => {
         assert.strictEqual((yield* Fiber.join(asked)).from.host, moved.host)
       }).pipe(onNetwork))
 
-    it.effect("takes no answer of another id when the id is known, even from the right address", () =>
+    it.effect("refuses a response of another id if the id is known, even from the right address", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const stranger = network.identity("stranger")
@@ -126,7 +126,7 @@ describe("Rpc", () => {
         assert.strictEqual((yield* rpc.traffic).refused, 1)
       }).pipe(onNetwork))
 
-    it.effect("takes no answer from another address when only the address is known", () =>
+    it.effect("refuses a response from another address if only the address is known", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const other = yield* network.puppet("other", network.socketOf(3))
@@ -138,7 +138,7 @@ describe("Rpc", () => {
         assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
       }).pipe(onNetwork))
 
-    it.effect("takes no answer of another type", () =>
+    it.effect("refuses a response of another type", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
@@ -149,7 +149,7 @@ describe("Rpc", () => {
         assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
       }).pipe(onNetwork))
 
-    it.effect("counts a request that was repeated once", () =>
+    it.effect("counts a repeated request once", () =>
       Effect.gen(function*() {
         const node = yield* network.node("node", network.socketOf(1))
         const peer = yield* network.puppet("peer", network.socketOf(60))
@@ -168,7 +168,7 @@ describe("Rpc", () => {
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("fails at once where the network cannot send", () =>
+    it.effect("fails at once if the network cannot send", () =>
       Effect.gen(function*() {
         const { rpc, self } = yield* setUp
         const error = yield* Effect.flip(rpc.request(network.socketOf(9), ping(self)))
@@ -176,7 +176,7 @@ describe("Rpc", () => {
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("feeds the health of the peer: a success clears, a failed call counts once", () =>
+    it.effect("updates the health of the peer: a success clears it, a failed request counts once", () =>
       Effect.gen(function*() {
         const { node, peer, rpc, self } = yield* setUp
         const health = Context.get(node, PeerHealth.PeerHealth)
@@ -194,7 +194,7 @@ describe("Rpc", () => {
         assert.strictEqual(health.core.state(peer.id), "good")
       }).pipe(onNetwork))
 
-    it.effect("tells how others see us", () =>
+    it.effect("reports how peers see us", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const observation = yield* start(Stream.runHead(rpc.observations))
@@ -210,7 +210,7 @@ describe("Rpc", () => {
   })
 
   describe("receiving", () => {
-    it.effect("drops what nobody awaits before its signature", () =>
+    it.effect("drops unawaited responses before the signature check", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         yield* peer.send(self, pong(peer), "00".repeat(20))
@@ -219,7 +219,7 @@ describe("Rpc", () => {
         assert.deepStrictEqual({ received, refused }, { received: 0, refused: 1 })
       }).pipe(onNetwork))
 
-    it.effect("drops what is no message, and goes on", () =>
+    it.effect("drops datagrams that are not messages, and continues", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
@@ -232,7 +232,7 @@ describe("Rpc", () => {
         assert.strictEqual((yield* rpc.traffic).refused, 4)
       }).pipe(onNetwork))
 
-    /** What was refused, and why. */
+    /** The refused datagrams and the reasons. */
     const refusedBy = (rpc: Rpc.Rpc["Service"]) =>
       Effect.map(rpc.traffic, ({ refused, refusedBy }) => {
         const counts = Object.entries(refusedBy).filter(([, count]) => count > 0)
@@ -240,7 +240,7 @@ describe("Rpc", () => {
         return Object.fromEntries(counts)
       })
 
-    it.effect("tells an answer that comes late, or again, from one that was never asked for", () =>
+    it.effect("distinguishes a late or repeated response from an unawaited one", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const asked = yield* start(rpc.request(peer, ping(self)))
@@ -257,7 +257,7 @@ describe("Rpc", () => {
         assert.deepStrictEqual(yield* refusedBy(rpc), { late: 2, unawaited: 2 })
       }).pipe(onNetwork))
 
-    it.effect("calls an answer late for the last 1024 attempts", () =>
+    it.effect("counts a response as late for the last 1024 attempts", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const ids: Array<string> = []
@@ -271,7 +271,7 @@ describe("Rpc", () => {
         assert.deepStrictEqual(yield* refusedBy(rpc), { late: 2, unawaited: 1 })
       }).pipe(onNetwork))
 
-    it.effect("counts by its fault what is no message it can take", () =>
+    it.effect("counts refused datagrams by reason", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
@@ -287,7 +287,7 @@ describe("Rpc", () => {
         assert.deepStrictEqual(yield* refusedBy(rpc), { malformed: 2, unknown_type: 1, bad_signature: 1 })
       }).pipe(onNetwork))
 
-    it.effect("counts what finds the inbox full as overload", () =>
+    it.effect("counts datagrams that find the inbox full as overload", () =>
       Effect.gen(function*() {
         const { rpc, self } = yield* setUp
         const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
@@ -298,7 +298,7 @@ describe("Rpc", () => {
         assert.strictEqual(malformed + overload, 300)
       }).pipe(onNetwork))
 
-    it.effect("serves an honest peer before the rest of a flood from another", () =>
+    it.effect("serves an honest peer before the rest of another peer's flood", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const flood = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
@@ -308,7 +308,7 @@ describe("Rpc", () => {
         assert.isBelow((yield* rpc.traffic).refused, 200)
       }).pipe(onNetwork))
 
-    it.effect("learns whoever sends it something signed, under the address it came from", () =>
+    it.effect("adds the sender of any signed message, under its source address", () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
         yield* peer.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
@@ -340,7 +340,7 @@ describe("Rpc", () => {
         assert.strictEqual(core.get(peer.id)?.host, moved.host)
       }).pipe(onNetwork))
 
-    it.effect("does not move a contact because an answer of its came from elsewhere", () =>
+    it.effect("does not move a contact because its response came from another address", () =>
       Effect.gen(function*() {
         const { node, peer, rpc, self } = yield* setUp
         const { core } = Context.get(node, Routing.Routing)
@@ -353,20 +353,20 @@ describe("Rpc", () => {
         assert.strictEqual(core.get(peer.id)?.host, peer.host)
       }).pipe(onNetwork))
 
-    it.effect("does not move a contact whose request somebody else replays", () =>
+    it.effect("does not move a contact whose request is replayed from another address", () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
         const { core } = Context.get(node, Routing.Routing)
         yield* peer.send(self, ping(peer), "00".repeat(20))
         yield* peer.receive
-        // What the peer once signed, from the thief's address.
+        // A message once signed by the peer, from the attacker's address.
         const thief = yield* network.puppet("peer", network.socketOf(3))
         yield* thief.send(self, ping(thief), "01".repeat(20))
         yield* TestClock.adjust("10 seconds")
         assert.strictEqual(core.get(peer.id)?.host, peer.host)
       }).pipe(onNetwork))
 
-    it.effect("gives a full bucket's place to a newcomer only when the oldest contact is silent", () =>
+    it.effect("gives a place in a full bucket to a newcomer only if the oldest contact is silent", () =>
       Effect.gen(function*() {
         const { node, rpc, self } = yield* setUp
         const { core } = Context.get(node, Routing.Routing)
@@ -383,7 +383,7 @@ describe("Rpc", () => {
           yield* peer.send(self, ping(peer), "00".repeat(20))
           yield* peer.receive
         }
-        // Whoever was heard from in the last half hour is not even asked.
+        // A contact heard from in the last half hour is not probed.
         yield* second.send(self, ping(second), "00".repeat(20))
         yield* second.receive
         assert.isFalse(core.contains(second.id))
@@ -397,7 +397,7 @@ describe("Rpc", () => {
         assert.isTrue(core.contains(oldest.id))
         assert.isFalse(core.contains(second.id))
 
-        // Now another is the oldest, and says nothing.
+        // Now another contact is the oldest, and silent.
         yield* newcomer.send(self, ping(newcomer), "01".repeat(20))
         yield* TestClock.adjust("5 seconds")
         assert.isFalse(core.contains(others[0].id))
@@ -405,7 +405,7 @@ describe("Rpc", () => {
         assert.strictEqual(yield* rpc.pending, 0)
       }).pipe(onNetwork))
 
-    it.effect("answers its peers while a probe of a full bucket waits", () =>
+    it.effect("answers its peers while a probe for a full bucket is pending", () =>
       Effect.gen(function*() {
         const { peer, self } = yield* setUp
         let found = 0
@@ -415,7 +415,7 @@ describe("Rpc", () => {
           const other = yield* network.puppet(`p${i}`, network.socketOf(100 + i))
           yield* other.send(self, ping(other), "00".repeat(20))
         }
-        // No time passes, and nobody answers the probe.
+        // No time passes, and the probe stays unanswered.
         yield* peer.send(self, ping(peer), "00".repeat(20))
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
       }).pipe(onNetwork))

@@ -5,7 +5,7 @@ import * as SocketAddress from "../src/SocketAddress.ts"
 
 const port = fc.integer({ min: 0, max: 65535 })
 const ipv4 = fc.uint8Array({ minLength: 4, maxLength: 4 })
-// Mostly zeros, so that compression, mapped and special addresses come up.
+// Mostly zeros, to generate compressed, mapped and special addresses.
 const ipv6 = fc.array(fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.constant(0xff), fc.nat(255)), {
   minLength: 16,
   maxLength: 16
@@ -30,7 +30,7 @@ const reason = (result: Result.Result<unknown, { readonly reason: string }>): st
 
 describe("SocketAddress", () => {
   describe("fromWire", () => {
-    it("reads what ipBytes writes, at any place", () => {
+    it("reads the output of ipBytes, at any offset", () => {
       fc.assert(fc.property(address, fc.uint8Array({ maxLength: 8 }), (address, before) => {
         const ip = SocketAddress.ipBytes(address.host)
         assert.isDefined(ip)
@@ -54,7 +54,7 @@ describe("SocketAddress", () => {
   })
 
   describe("zone ids", () => {
-    it("are refused by name, in whatever form the address is written", () => {
+    it("are refused with a reason, in any form of the address", () => {
       for (
         const text of ["[fe80::1%lo]:4121", "[fe80::1%lo]", "fe80::1%lo:4121", "fe80::1%lo", " [FE80::1%25lo]:4121 "]
       ) {
@@ -64,7 +64,7 @@ describe("SocketAddress", () => {
       }
     })
 
-    it("are not seen where there is no IPv6 address before them", () => {
+    it("are ignored if there is no IPv6 address before them", () => {
       for (const text of ["a%b:1", "100%:1", "%:1", "[::1]:4121", "::g%lo", "127.0.0.1%lo:1"]) {
         assert.isUndefined(SocketAddress.zoneReason(text))
       }
@@ -72,13 +72,13 @@ describe("SocketAddress", () => {
   })
 
   describe("ipBytes", () => {
-    it("gives back the bytes an address was read from", () => {
+    it("returns the bytes that an address was read from", () => {
       fc.assert(fc.property(fc.oneof(ipv4, almostMapped), (ip) => {
         assert.deepStrictEqual(SocketAddress.ipBytes(read(ip, 0).host), ip)
       }))
     })
 
-    it("takes a host that is not a strict IP address for a name", () => {
+    it("treats a host that is not a strict IP address as a name", () => {
       const names = [
         "",
         "localhost",
@@ -108,7 +108,7 @@ describe("SocketAddress", () => {
   })
 
   describe("observed addresses", () => {
-    it("read back as written, and take 6 bytes for IPv4 and 18 for IPv6", () => {
+    it("are read back as written, with 6 bytes for IPv4 and 18 for IPv6", () => {
       fc.assert(fc.property(address, (address) => {
         const bytes = SocketAddress.encodeObserved(address)
         assert.strictEqual(bytes.length, address.host.includes(":") ? 18 : 6)
@@ -116,7 +116,7 @@ describe("SocketAddress", () => {
       }))
     })
 
-    it("say 127.0.0.1:0 for a peer without an IP", () => {
+    it("are 127.0.0.1:0 for a peer without an IP", () => {
       fc.assert(fc.property(name, port, (host, port) => {
         assert.deepStrictEqual(
           SocketAddress.decodeObserved(SocketAddress.encodeObserved({ host, port })),
@@ -134,7 +134,7 @@ describe("SocketAddress", () => {
   })
 
   describe("format and fromString", () => {
-    it("write and read the same IP address and port", () => {
+    it("preserve an IP address and port", () => {
       fc.assert(fc.property(address, (address) => {
         assert.deepStrictEqual(SocketAddress.fromString(SocketAddress.format(address)), Result.succeed(address))
       }))
@@ -147,7 +147,7 @@ describe("SocketAddress", () => {
       assert.strictEqual(SocketAddress.format({ host: "alice", port: 0 }), "alice")
     })
 
-    it("bring other spellings of an IP address to the canonical one", () => {
+    it("convert other spellings of an IP address to the canonical one", () => {
       assert.deepStrictEqual(
         SocketAddress.fromString(" [2001:DB8:0:0::0:1]:80\n"),
         Result.succeed({ host: "2001:db8::1", port: 80 })
@@ -158,7 +158,7 @@ describe("SocketAddress", () => {
       )
     })
 
-    it("say what to do about a text that is no IP address with a port", () => {
+    it("report what to do about a text that is not an IP address with a port", () => {
       assert.match(reason(SocketAddress.fromString("1.2.3.4")), /port is missing/)
       assert.match(reason(SocketAddress.fromString("seed.example.org:4121")), /"seed.example.org" .* resolved/)
       assert.match(reason(SocketAddress.fromString("::1:4121")), /\[address\]:port/)
@@ -168,20 +168,20 @@ describe("SocketAddress", () => {
   })
 
   describe("splitHostPort", () => {
-    it("takes names, IPv4 addresses and bracketed IPv6 addresses apart", () => {
+    it("splits names, IPv4 addresses and bracketed IPv6 addresses from the port", () => {
       for (const host of ["seed.example.org", "localhost", "1.2.3.4"]) {
         assert.deepStrictEqual(SocketAddress.splitHostPort(`${host}:4121`), Result.succeed({ host, port: 4121 }))
       }
       assert.deepStrictEqual(SocketAddress.splitHostPort("[::1]:4121"), Result.succeed({ host: "::1", port: 4121 }))
     })
 
-    it("refuses what could be read in two ways or is something else", () => {
+    it("refuses ambiguous and unrelated texts", () => {
       for (const text of ["::1:80", ":80", "[]:80", "[host]:80", "udp://host:80", "a b:80", "host:-1", "host:1.5"]) {
         assert.isTrue(Result.isFailure(SocketAddress.splitHostPort(text)), text)
       }
     })
 
-    it("never throws on arbitrary text, and finds a host and a port of 16 bits or nothing", () => {
+    it("never throws on arbitrary text, and returns a host and a 16-bit port or nothing", () => {
       fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[[\]0-9.:a-f]*$/)), (text) => {
         const result = SocketAddress.splitHostPort(text)
         if (Result.isSuccess(result)) {
@@ -205,7 +205,7 @@ describe("SocketAddress", () => {
   describe("isReachable", () => {
     const at = (host: string, port = 4121) => SocketAddress.isReachable({ host, port })
 
-    it("knows the borders of every range that no datagram can go to", () => {
+    it("respects the bounds of every unreachable range", () => {
       const borders: ReadonlyArray<readonly [string, string]> = [
         ["0.0.0.0", "1.0.0.0"],
         ["0.255.255.255", "1.0.0.0"],
@@ -222,7 +222,7 @@ describe("SocketAddress", () => {
       }
     })
 
-    it("is not for port 0 of an IP, with a zone or without, and is for a name, which has no ports", () => {
+    it("is false for port 0 of an IP, and true for a name, which has no port", () => {
       for (const host of ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"]) {
         assert.isTrue(at(host), host)
         assert.isFalse(at(host, 0), host)
@@ -231,14 +231,14 @@ describe("SocketAddress", () => {
       assert.isTrue(at("peer", 0))
     })
 
-    it("is not for an IPv4-mapped address, which is IPv4 in its canonical text", () => {
+    it("is false for an IPv4-mapped address, which is IPv4 in canonical text", () => {
       assert.isFalse(at("::ffff:192.0.2.1"))
       assert.isFalse(at("::ffff:c000:201"))
     })
   })
 
   describe("isReachableFrom", () => {
-    /** From the narrowest scope. */
+    /** Hosts from the narrowest scope to the widest. */
     const scopes = [
       ["127.0.0.1", "127.255.0.9", "::1"],
       ["169.254.1.1", "fe80::1"],
@@ -246,7 +246,7 @@ describe("SocketAddress", () => {
       ["192.0.2.1", "8.8.8.8", "2001:db8::1", "peer"]
     ]
 
-    it("is so where the scope is the same or wider, of either version of IP", () => {
+    it("is true for a scope that is the same or wider, of either version of IP", () => {
       for (const [i, hosts] of scopes.entries()) {
         for (const [j, others] of scopes.entries()) {
           for (const host of hosts) {
@@ -262,7 +262,7 @@ describe("SocketAddress", () => {
       }
     })
 
-    it("is never so for an address that nothing reaches, nor from elsewhere for one with a zone", () => {
+    it("is false for an unreachable address, and from another host for one with a zone", () => {
       const from = { host: "127.0.0.1", port: 4121 }
       assert.isFalse(SocketAddress.isReachableFrom({ host: "192.0.2.1", port: 0 }, from))
       assert.isFalse(SocketAddress.isReachableFrom({ host: "fe80::1%eth0", port: 4121 }, from))
@@ -270,7 +270,7 @@ describe("SocketAddress", () => {
   })
 
   describe("isPublic and subnet", () => {
-    it("know the borders of every range that is not public", () => {
+    it("respect the bounds of every range that is not public", () => {
       const borders: ReadonlyArray<readonly [string, string]> = [
         ["0.0.0.0", "0.0.0.1"],
         ["10.255.255.255", "11.0.0.0"],
@@ -301,13 +301,13 @@ describe("SocketAddress", () => {
       }
     })
 
-    it("find a subnet exactly for public IP addresses", () => {
+    it("return a subnet exactly for public IP addresses", () => {
       fc.assert(fc.property(fc.oneof(address.map(({ host }) => host), name), (host) => {
         assert.strictEqual(SocketAddress.subnet(host) !== undefined, SocketAddress.isPublic(host))
       }))
     })
 
-    it("put hosts that differ in the host part only into one subnet, and no others", () => {
+    it("put only hosts that differ in the host part into one subnet", () => {
       const pair = fc.tuple(fc.oneof(ipv4, ipv6), fc.nat(15), fc.integer({ min: 1, max: 255 }))
       fc.assert(fc.property(pair, ([ip, at, flip]) => {
         const i = at % ip.length

@@ -44,7 +44,7 @@ const signed = (
     ...options
   }))
 
-/** The same but for its last byte, which is the signature's. */
+/** The same except for the last byte, which belongs to the signature. */
 const tampered = (record: Record.SignedRecord): Record.SignedRecord => {
   const bytes = record.bytes.slice()
   bytes[bytes.length - 1] ^= 1
@@ -59,7 +59,7 @@ const refused = (key: NodeId.NodeId | undefined, record: Record.SignedRecord) =>
 
 describe("Store", () => {
   describe("put", () => {
-    it.effect("keeps a record without a key, or with the all-zero key, at the key of its address", () =>
+    it.effect("stores a record without a key, or with the all-zero key, at the key of its address", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         yield* store.put(undefined, signed())
@@ -68,7 +68,7 @@ describe("Store", () => {
         assert.strictEqual(yield* store.size, 1)
       }).pipe(Effect.provide(layer())))
 
-    it.effect("refuses a sovereign record at any other key, and takes others where they are put", () =>
+    it.effect("refuses a sovereign record at any other key, and stores others at the given key", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         assert.strictEqual((yield* refused(elsewhere, signed()))._tag, "InvalidRecord")
@@ -77,13 +77,13 @@ describe("Store", () => {
         assert.deepStrictEqual(yield* store.getAll(elsewhere, 0), [signed({ type: mailbox })])
       }).pipe(Effect.provide(layer({ policy: Record.policyNone }))))
 
-    it.effect("refuses a wrong signature before it looks at the key", () =>
+    it.effect("refuses a wrong signature before it checks the key", () =>
       Effect.gen(function*() {
         const error = yield* refused(elsewhere, tampered(signed()))
         assert.strictEqual(error.message, "Invalid record: bad signature")
       }).pipe(Effect.provide(layer())))
 
-    it.effect("refuses what is from the future and what expired, by the clock of the program", () =>
+    it.effect("refuses records from the future and expired ones, by the clock of the program", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         yield* TestClock.setTime(39_999)
@@ -96,7 +96,7 @@ describe("Store", () => {
         assert.strictEqual((yield* refused(undefined, signed({ type: 4 })))._tag, "RecordExpired")
       }).pipe(Effect.provide(layer())))
 
-    it.effect("refuses a record that is not newer than the one in its slot, and tells how new that is", () =>
+    it.effect("refuses a record that is not newer than the one in its slot, and reports the held one", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         yield* store.put(undefined, signed({ seq: 5n }))
@@ -105,7 +105,7 @@ describe("Store", () => {
         assert.deepStrictEqual(yield* store.getAll(home, 0), [signed({ seq: 5n })])
       }).pipe(Effect.provide(layer())))
 
-    it.effect("asks for authority unless it is given another policy", () => {
+    it.effect("checks authority unless it is given another policy", () => {
       const foreign = Result.getOrThrow(
         Record.decode(Record.encode({ ...signed({ type: 3 }), address: addressOf(bob) }))
       )
@@ -116,7 +116,7 @@ describe("Store", () => {
       })
     })
 
-    it.effect("asks the given policy last, with the key, the record and the time in seconds", () => {
+    it.effect("applies the given policy last, with the key, the record and the time in seconds", () => {
       const asked: Array<unknown> = []
       const policy: Record.Policy = (key, record, now) => {
         asked.push([key, record, now])
@@ -139,7 +139,7 @@ describe("Store", () => {
   })
 
   describe("vet", () => {
-    it.effect("says what put would, and keeps nothing", () =>
+    it.effect("returns the result of put, and stores nothing", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         const cases: ReadonlyArray<readonly [NodeId.NodeId | undefined, Record.SignedRecord, number]> = [
@@ -314,7 +314,7 @@ describe("Store", () => {
       }).pipe(Effect.provide(layer())))
   })
 
-  it.effect("reads by key, by type and by address, and forgets what it is told to", () =>
+  it.effect("reads by key, by type and by address, and drops records on request", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
       const [mine, note, custom] = [signed(), signed({ type: mailbox }), signed({ type: 3 })]
@@ -340,7 +340,7 @@ describe("Store", () => {
   it.effect("finds the newest endpoint record of a key", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
-      // Endpoints [], NAT type 0; nobody asks who signed it.
+      // Endpoints [], NAT type 0; the signature is not checked.
       const endpoint = (seq: bigint) =>
         Result.getOrThrow(
           Record.decode(
@@ -354,7 +354,7 @@ describe("Store", () => {
       assert.isUndefined(yield* store.get(home))
     }).pipe(Effect.provide(layer())))
 
-  it.effect("keeps to its bound of keys, and to a new one from the next new key on", () =>
+  it.effect("respects its limit of keys, and a new limit from the next new key on", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
       const note = signed({ type: mailbox })
@@ -368,7 +368,7 @@ describe("Store", () => {
     }).pipe(Effect.provide(layer({ maxKeys: 2 }))))
 
   describe("changes", () => {
-    it.effect("has every record that is new to the store, and no other", () =>
+    it.effect("contains every record that is new to the store, and no other", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         yield* store.put(undefined, signed({ type: 3 }))
@@ -389,7 +389,7 @@ describe("Store", () => {
         ])
       }).pipe(Effect.provide(layer())))
 
-    it.effect("loses the oldest for a reader that does not keep up, and makes nobody wait", () =>
+    it.effect("drops the oldest for a slow reader, and delays no writer", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         const base = signed()
@@ -420,7 +420,7 @@ describe("Store", () => {
   })
 
   describe("maintenance", () => {
-    it.effect("removes expired records that nobody asks for", () =>
+    it.effect("removes expired records without a request for them", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
         yield* store.put(undefined, signed({ ttl: 10 }))
@@ -431,7 +431,7 @@ describe("Store", () => {
         assert.strictEqual(yield* store.size, 0)
       }).pipe(Effect.provide(layer())))
 
-    it.effect("logs a warning when it fails, and goes on", () => {
+    it.effect("logs a warning when it fails, and continues", () => {
       const warnings: Array<unknown> = []
       const logger = Logger.make((entry) => {
         if (entry.logLevel === "Warn") warnings.push(entry.message)
@@ -456,7 +456,7 @@ describe("Store", () => {
 })
 
 describe("a record under a delegation", () => {
-  it.effect("is taken and handed out until a minute after the delegation's end, and then no more", () =>
+  it.effect("is stored and returned until a minute after the delegation's end, and no longer", () =>
     Effect.gen(function*() {
       const now = 1000
       const mandate = Delegation.delegate({

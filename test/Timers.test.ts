@@ -21,33 +21,33 @@ interface Rung {
   readonly at: number
 }
 
-/** Timers that note their names and when they ring. */
+/** Timers that record their names and when they fire. */
 const recorder = Effect.gen(function*() {
   const timers = yield* Timers.Timers
-  const rung: Array<Rung> = []
+  const fired: Array<Rung> = []
   return {
     timers,
-    rung,
+    fired,
     set: (name: string | number, at: number, then: () => void = () => {}): TestTimer => {
       const timer = new TestTimer(() => {
-        rung.push({ name, at: timers.now() })
+        fired.push({ name, at: timers.now() })
         then()
       })
       timers.set(timer, at)
       return timer
     },
-    names: () => rung.map(({ name }) => name)
+    names: () => fired.map(({ name }) => name)
   }
 })
 
 const withTimers = Effect.provide(Timers.layer)
 
-/** What is alive of all that a test starts; the test clock's own warnings are over before. */
+/** The fibers alive of those a test started; the test clock's own warnings have ended before. */
 const counting = <A, E>(test: (now: () => alive.Alive) => Effect.Effect<A, E, Timers.Timers>) =>
   Effect.andThen(TestClock.adjust(0), alive.counting((now) => withTimers(test(now))))
 
 describe("Timers", () => {
-  it.effect("counts milliseconds with their fractions, from whenever it began", () =>
+  it.effect("counts milliseconds with fractions, from an arbitrary origin", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(1_700_000_000_000)
       yield* Effect.gen(function*() {
@@ -58,41 +58,41 @@ describe("Timers", () => {
       }).pipe(withTimers)
     }))
 
-  describe("an timer", () => {
-    it.effect("rings at its time, not before, and once", () =>
+  describe("a timer", () => {
+    it.effect("fires at its time, not before, and once", () =>
       Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         set("a", 10)
         yield* TestClock.adjust(9)
-        assert.deepStrictEqual(rung, [])
+        assert.deepStrictEqual(fired, [])
         yield* TestClock.adjust(1)
-        assert.deepStrictEqual(rung, [{ name: "a", at: 10 }])
+        assert.deepStrictEqual(fired, [{ name: "a", at: 10 }])
         yield* TestClock.adjust("1 hour")
-        assert.strictEqual(rung.length, 1)
+        assert.strictEqual(fired.length, 1)
       }).pipe(withTimers))
 
-    it.effect("rings again when it is set again", () =>
+    it.effect("fires again when it is set again", () =>
       Effect.gen(function*() {
-        const { timers, rung, set } = yield* recorder
+        const { timers, fired, set } = yield* recorder
         const timer = set("a", 10)
         yield* TestClock.adjust(15)
         timers.set(timer, 20)
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung, [{ name: "a", at: 10 }, { name: "a", at: 20 }])
+        assert.deepStrictEqual(fired, [{ name: "a", at: 10 }, { name: "a", at: 20 }])
       }).pipe(withTimers))
 
-    it.effect("rings before others that were set earlier for later", () =>
+    it.effect("fires before timers that were set earlier for a later time", () =>
       Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         set("late", 100)
         yield* TestClock.adjust(20)
         set("middle", 50)
         set("soon", 30)
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung, [{ name: "soon", at: 30 }, { name: "middle", at: 50 }, { name: "late", at: 100 }])
+        assert.deepStrictEqual(fired, [{ name: "soon", at: 30 }, { name: "middle", at: 50 }, { name: "late", at: 100 }])
       }).pipe(withTimers))
 
-    it.effect("rings after those of the same time that were set before it", () =>
+    it.effect("fires after timers of the same time that were set before it", () =>
       Effect.gen(function*() {
         const { names, set } = yield* recorder
         const expected = Array.from({ length: 20 }, (_, i) => i)
@@ -101,9 +101,9 @@ describe("Timers", () => {
         assert.deepStrictEqual(names(), expected)
       }).pipe(withTimers))
 
-    it.effect("does not ring when it is cancelled, and the others do", () =>
+    it.effect("does not fire when it is cancelled, while the others do", () =>
       Effect.gen(function*() {
-        const { timers, rung, set } = yield* recorder
+        const { timers, fired, set } = yield* recorder
         const first = set("first", 10)
         set("second", 20)
         const third = set("third", 30)
@@ -112,10 +112,10 @@ describe("Timers", () => {
         yield* TestClock.adjust(25)
         timers.cancel(third)
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung, [{ name: "second", at: 20 }, { name: "fourth", at: 40 }])
+        assert.deepStrictEqual(fired, [{ name: "second", at: 20 }, { name: "fourth", at: 40 }])
       }).pipe(withTimers))
 
-    it.effect("does not ring when one of the same time cancels it", () =>
+    it.effect("does not fire when a timer of the same time cancels it", () =>
       Effect.gen(function*() {
         const { timers, names, set } = yield* recorder
         set("first", 10, () => timers.cancel(second))
@@ -125,51 +125,51 @@ describe("Timers", () => {
         assert.deepStrictEqual(names(), ["first", "third"])
       }).pipe(withTimers))
 
-    it.effect("may be cancelled when it was never set or has rung", () =>
+    it.effect("can be cancelled if it was never set or has fired", () =>
       Effect.gen(function*() {
         const { timers, names, set } = yield* recorder
-        const rung = set("rung", 10)
+        const fired = set("fired", 10)
         yield* TestClock.adjust(10)
-        timers.cancel(rung)
+        timers.cancel(fired)
         timers.cancel(new TestTimer(() => assert.fail("It was never set")))
         set("next", 20)
         yield* TestClock.adjust(10)
-        assert.deepStrictEqual(names(), ["rung", "next"])
+        assert.deepStrictEqual(names(), ["fired", "next"])
       }).pipe(withTimers))
 
-    it.effect("whose time has a fraction rings less than a millisecond after it", () =>
+    it.effect("with a fractional time fires less than a millisecond after it", () =>
       Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         set("a", 10.25)
         yield* TestClock.adjust(10)
-        assert.deepStrictEqual(rung, [])
+        assert.deepStrictEqual(fired, [])
         yield* TestClock.adjust(1)
-        assert.deepStrictEqual(rung, [{ name: "a", at: 11 }])
+        assert.deepStrictEqual(fired, [{ name: "a", at: 11 }])
         yield* TestClock.adjust("500 micros")
         set("b", 20.5)
         yield* TestClock.adjust(8)
-        assert.strictEqual(rung.length, 1)
+        assert.strictEqual(fired.length, 1)
         yield* TestClock.adjust(1)
-        assert.deepStrictEqual(rung[1], { name: "b", at: 20.5 })
+        assert.deepStrictEqual(fired[1], { name: "b", at: 20.5 })
       }).pipe(withTimers))
 
-    it.effect("whose time is past rings at once, and those that are set afterwards at theirs", () =>
+    it.effect("with a past time fires at once, and later timers fire at theirs", () =>
       Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         yield* TestClock.adjust(10)
         set("past", 5)
         yield* TestClock.adjust(0)
         set("now", 10)
         yield* TestClock.adjust(0)
-        assert.deepStrictEqual(rung, [{ name: "past", at: 10 }, { name: "now", at: 10 }])
+        assert.deepStrictEqual(fired, [{ name: "past", at: 10 }, { name: "now", at: 10 }])
         set("later", 20)
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung[2], { name: "later", at: 20 })
+        assert.deepStrictEqual(fired[2], { name: "later", at: 20 })
       }).pipe(withTimers))
 
-    it.effect("may set others while it rings: those that are due ring with it", () =>
+    it.effect("can set others while it fires: those that are due fire with it", () =>
       Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         set("first", 10, () => {
           set("soon", 15)
           set("past", 5)
@@ -177,12 +177,12 @@ describe("Timers", () => {
         })
         set("late", 20)
         yield* TestClock.adjust(10)
-        assert.deepStrictEqual(rung, ["first", "past", "now"].map((name) => ({ name, at: 10 })))
+        assert.deepStrictEqual(fired, ["first", "past", "now"].map((name) => ({ name, at: 10 })))
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung.slice(3), [{ name: "soon", at: 15 }, { name: "late", at: 20 }])
+        assert.deepStrictEqual(fired.slice(3), [{ name: "soon", at: 15 }, { name: "late", at: 20 }])
       }).pipe(withTimers))
 
-    it.effect("may set itself again and again", () =>
+    it.effect("can set itself again repeatedly", () =>
       Effect.gen(function*() {
         const timers = yield* Timers.Timers
         const times: Array<number> = []
@@ -201,16 +201,16 @@ describe("Timers", () => {
         logged.push(logLevel)
       })
       return Effect.gen(function*() {
-        const { rung, set } = yield* recorder
+        const { fired, set } = yield* recorder
         const fail = () => {
-          throw new Error("an timer that fails")
+          throw new Error("a timer that fails")
         }
         set("broken", 10, fail)
         set("broken too", 10, fail)
         set("same time", 10)
         set("later", 20)
         yield* TestClock.adjust(20)
-        assert.deepStrictEqual(rung, [
+        assert.deepStrictEqual(fired, [
           { name: "broken", at: 10 },
           { name: "broken too", at: 10 },
           { name: "same time", at: 10 },
@@ -219,13 +219,13 @@ describe("Timers", () => {
         assert.deepStrictEqual(logged, ["Error", "Error"])
         set("set afterwards", 30)
         yield* TestClock.adjust(10)
-        assert.deepStrictEqual(rung[4], { name: "set afterwards", at: 30 })
+        assert.deepStrictEqual(fired[4], { name: "set afterwards", at: 30 })
       }).pipe(withTimers, Effect.provide(Logger.layer([logger])))
     })
   })
 
-  describe("who sleeps", () => {
-    it.effect("one fiber for many timers", () =>
+  describe("sleeping fibers", () => {
+    it.effect("are one for many timers", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { names, set } = yield* recorder
@@ -238,7 +238,7 @@ describe("Timers", () => {
         })
       ))
 
-    it.effect("nobody before an timer is set, nor after all have rung", () =>
+    it.effect("are none before a timer is set, and after all have fired", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { names, set } = yield* recorder
@@ -253,7 +253,7 @@ describe("Timers", () => {
         })
       ))
 
-    it.effect("nobody after all are cancelled", () =>
+    it.effect("are none after all timers are cancelled", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { timers, set } = yield* recorder
@@ -266,7 +266,7 @@ describe("Timers", () => {
         })
       ))
 
-    it.effect("nobody after some are cancelled and the others have rung", () =>
+    it.effect("are none after some timers are cancelled and the others have fired", () =>
       counting((now) =>
         Effect.gen(function*() {
           const { timers, names, set } = yield* recorder
@@ -280,17 +280,17 @@ describe("Timers", () => {
         })
       ))
 
-    it.effect("somebody for an timer that is set after all were cancelled", () =>
+    it.effect("are started for a timer that is set after all were cancelled", () =>
       Effect.gen(function*() {
-        const { timers, rung, set } = yield* recorder
+        const { timers, fired, set } = yield* recorder
         timers.cancel(set("cancelled", 10))
         set("kept", 20)
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(rung, [{ name: "kept", at: 20 }])
+        assert.deepStrictEqual(fired, [{ name: "kept", at: 20 }])
       }).pipe(withTimers))
   })
 
-  it.effect("does not ring after the layer's scope is closed, nor leave anybody asleep", () =>
+  it.effect("do not fire timers after the layer's scope is closed, and end with it", () =>
     Effect.andThen(
       TestClock.adjust(0),
       alive.counting((now) =>
@@ -312,7 +312,7 @@ describe("Timers", () => {
       )
     ))
 
-  describe("whatever is set and cancelled as time passes", () => {
+  describe("timers that are set and cancelled as time passes", () => {
     const steps = fc.array(
       fc.oneof(
         { weight: 4, arbitrary: fc.record({ _tag: fc.constant("set" as const), after: fc.nat(20) }) },
@@ -328,12 +328,12 @@ describe("Timers", () => {
       readonly timer: TestTimer
     }
 
-    /** All times are multiples of a unit in milliseconds; what rings may do so later than its time by less than `late`. */
+    /** All times are multiples of a unit in milliseconds; a timer may fire later than its time by less than `late`. */
     const holds = (unit: number, late: number) =>
       Effect.promise(() =>
         fc.assert(fc.asyncProperty(steps, (steps) =>
           Effect.gen(function*() {
-            const { timers, rung, set } = yield* recorder
+            const { timers, fired, set } = yield* recorder
             const all: Array<Modelled> = []
             let waiting: Array<Modelled> = []
             const expected: Array<Modelled> = []
@@ -341,12 +341,12 @@ describe("Timers", () => {
               yield* TestClock.adjust(millis)
               const now = timers.now()
               waiting.sort((a, b) => a.at - b.at || a.name - b.name)
-              // Those whose time was a moment ago may have rung or not.
+              // Timers whose time was a moment ago may have fired or not.
               while (waiting.length > 0 && waiting[0].at <= now) {
-                if (waiting[0].at > now - late && rung.length <= expected.length) break
+                if (waiting[0].at > now - late && fired.length <= expected.length) break
                 expected.push(...waiting.splice(0, 1))
               }
-              assert.deepStrictEqual(rung.map(({ name }) => name), expected.map(({ name }) => name))
+              assert.deepStrictEqual(fired.map(({ name }) => name), expected.map(({ name }) => name))
             })
             for (const step of [...steps, { _tag: "pass" as const, time: 1000 }]) {
               if (step._tag === "set") {
@@ -354,7 +354,7 @@ describe("Timers", () => {
                 const modelled = { name: all.length, at, timer: set(all.length, at) }
                 all.push(modelled)
                 waiting.push(modelled)
-                // At once need not be before anything else.
+                // A timer set for now may fire after others.
                 if (step.after === 0) yield* pass(0)
               } else if (step._tag === "cancel" && all.length > 0) {
                 const cancelled = all[step.which % all.length]
@@ -365,15 +365,16 @@ describe("Timers", () => {
               }
             }
             assert.deepStrictEqual(waiting, [])
-            for (const { at, name } of rung) {
+            for (const { at, name } of fired) {
               assert.isAtLeast(at, all[Number(name)].at)
               assert.isAtMost(at - all[Number(name)].at, late)
             }
           }).pipe(withTimers, Effect.provide(TestClock.layer()), Effect.runPromise)))
       )
 
-    it.live("the same ones ring at the same times as in a list that is searched", () => holds(1, 0))
+    it.live("fire at the same times as a searched list", () => holds(1, 0))
 
-    it.live("the same ones ring in the same order, hardly late, at fractions of a millisecond", () => holds(0.25, 0.75))
+    it.live("fire in the same order as a searched list, less than a millisecond late, at fractional times", () =>
+      holds(0.25, 0.75))
   })
 })

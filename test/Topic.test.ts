@@ -81,7 +81,7 @@ describe("Topic", () => {
       }))
     })
 
-    it("has 512 bytes at most, a topic, and a brief of at most 140 code points", () => {
+    it("has at most 512 bytes, a topic, and a brief of at most 140 code points", () => {
       const accepts = (payload: Partial<Topic.TopicPayload>) => isValid(Topic.encode({ ...minimal, ...payload }))
       const room = 512 - Topic.encode(minimal).length - 2
       assert.isTrue(accepts({ name: "x".repeat(room) }))
@@ -89,21 +89,21 @@ describe("Topic", () => {
       assert.isFalse(accepts({ topic: "" }))
       assert.isTrue(accepts({ brief: "u".repeat(140) }))
       assert.isFalse(accepts({ brief: "u".repeat(141) }))
-      // 280 bytes; then one code point in two units of UTF-16 and four bytes.
+      // 280 bytes; then one code point in two UTF-16 units and four bytes.
       assert.isTrue(accepts({ brief: "ü".repeat(140) }))
       assert.isTrue(accepts({ brief: "u".repeat(80) + "😀".repeat(60) }))
       assert.isFalse(accepts({ brief: "u".repeat(81) + "😀".repeat(60) }))
     })
 
-    it("takes a missing field for an empty one and ignores an unknown one", () => {
+    it("treats a missing field as empty and ignores an unknown one", () => {
       const expected = { ...minimal, version: 0 }
       assert.deepStrictEqual(Topic.decode(encoded([2, "translate"])), Result.succeed(expected))
       assert.deepStrictEqual(Topic.decode(encoded([2, "translate"], [8, [1]])), Result.succeed(expected))
       assert.deepStrictEqual(Topic.decode(encoded([2, "translate"], [7, null])), Result.succeed(expected))
     })
 
-    it("refuses a field that occurs twice, a wrong kind and bytes after the end", () => {
-      // {2: "t", 2: "t"}, and {2: "t"} with a byte behind.
+    it("refuses a repeated field, a wrong kind and trailing bytes", () => {
+      // {2: "t", 2: "t"}, and {2: "t"} with a trailing byte.
       assert.isFalse(isValid(Uint8Array.of(0xa2, 2, 0x61, 0x74, 2, 0x61, 0x74)))
       assert.isFalse(isValid(Uint8Array.of(0xa1, 2, 0x61, 0x74, 0)))
       const wrong: ReadonlyArray<readonly [number, Cbor.Value]> = [
@@ -118,7 +118,7 @@ describe("Topic", () => {
       for (const pair of wrong) assert.isFalse(isValid(encoded([2, "t"], pair)), `field ${pair[0]}`)
     })
 
-    it("is kept by nodes with kinds of meta that it does not decode", () => {
+    it("is stored by nodes with kinds of meta that it does not decode", () => {
       // {2: "t", 7: {"a": 0(1)}}: a tagged item.
       const tagged = Uint8Array.of(0xa2, 2, 0x61, 0x74, 7, 0xa1, 0x61, 0x61, 0xc0, 1)
       assert.isTrue(isKept(tagged))
@@ -130,7 +130,7 @@ describe("Topic", () => {
     const sign = (changes: Partial<Parameters<typeof Topic.sign>[0]> = {}) =>
       Topic.sign({ ...options, payload: minimal, ...changes })
 
-    it("makes a topic record that verifies and says what was given", () => {
+    it("makes a topic record that verifies and has the given content", () => {
       fc.assert(
         fc.property(payloads, (payload) => {
           const record = Result.getOrThrow(sign({ payload }))
@@ -142,7 +142,7 @@ describe("Topic", () => {
       )
     })
 
-    it("gives it an hour to live, two at most", () => {
+    it("sets a lifetime of an hour by default, two at most", () => {
       assert.strictEqual(Result.getOrThrow(sign()).ttl, 3600)
       assert.strictEqual(Result.getOrThrow(sign({ ttl: 7200 })).ttl, 7200)
       assert.isTrue(Result.isFailure(sign({ ttl: 7201 })))
@@ -157,7 +157,7 @@ describe("Topic", () => {
   })
 
   describe("belongsTo", () => {
-    it("tells whether the payload's own topic hashes to the key", () => {
+    it("is true if the payload's own topic hashes to the key", () => {
       fc.assert(fc.property(text, text, (topic, other) => {
         assert.strictEqual(Topic.belongsTo({ ...minimal, topic }, NodeId.fromTopic(other)), topic === other)
         assert.isTrue(Topic.belongsTo({ ...minimal, topic }, NodeId.fromTopic(topic)))
@@ -168,19 +168,19 @@ describe("Topic", () => {
   describe("matches", () => {
     const payload = Topic.make({ topic: "t", protocols: ["mcp", "http"], tags: ["en", "de"] })
 
-    it("wants one of the protocols", () => {
+    it("requires at least one of the protocols", () => {
       assert.isTrue(Topic.matches(payload, { protocols: ["a2a", "http"] }))
       assert.isFalse(Topic.matches(payload, { protocols: ["a2a"] }))
       assert.isFalse(Topic.matches(minimal, { protocols: ["a2a"] }))
     })
 
-    it("wants all of the tags", () => {
+    it("requires all of the tags", () => {
       assert.isTrue(Topic.matches(payload, { tags: ["de", "en"] }))
       assert.isFalse(Topic.matches(payload, { tags: ["de", "fr"] }))
       assert.isFalse(Topic.matches(minimal, { tags: ["de"] }))
     })
 
-    it("wants both where both are asked, and nothing where nothing is", () => {
+    it("requires both if both are given, and nothing if none is", () => {
       assert.isTrue(Topic.matches(payload, { protocols: ["mcp"], tags: ["de"] }))
       assert.isFalse(Topic.matches(payload, { protocols: ["a2a"], tags: ["de"] }))
       assert.isFalse(Topic.matches(payload, { protocols: ["mcp"], tags: ["fr"] }))

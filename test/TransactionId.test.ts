@@ -5,7 +5,7 @@ import { Prng } from "../src/testing/internal/prng.ts"
 import * as SeededRandom from "../src/testing/SeededRandom.ts"
 import * as TransactionId from "../src/TransactionId.ts"
 
-/** Enough for several batches, the last of them begun. */
+/** Enough for several batches, the last one partly used. */
 const many = 1000
 
 const draw = (seed: number): Array<string> => {
@@ -13,7 +13,7 @@ const draw = (seed: number): Array<string> => {
   return Array.from({ length: many }, next)
 }
 
-/** Randomness that notes what it gives. */
+/** A source of randomness that records its output. */
 const source = () => {
   const prng = new Prng(1, "transactions")
   const given: Array<Uint8Array> = []
@@ -30,23 +30,23 @@ describe("TransactionId", () => {
     for (const id of draw(1)) assert.match(id, /^[0-9a-f]{40}$/)
   })
 
-  it("is not drawn twice, however many are drawn", () => {
+  it("is never drawn twice", () => {
     assert.strictEqual(new Set(draw(1)).size, many)
   })
 
-  it("is what the given source draws: the same for the same, another for another", () => {
+  it("depends on the given source only", () => {
     assert.deepStrictEqual(draw(1), draw(1))
     assert.strictEqual(new Set([...draw(1), ...draw(2)]).size, 2 * many)
   })
 
-  it("is made of the bytes that the source gave, in their order, none left out and none used twice", () => {
+  it("consists of the source's bytes in order, each used once", () => {
     const { given, random } = source()
     const next = TransactionId.generator(random)
     const ids = Array.from({ length: many }, next).join("")
     assert.strictEqual(given.map(Hex.encode).join("").slice(0, ids.length), ids)
   })
 
-  it("is drawn when it is needed, for many at a time", () => {
+  it("is drawn on demand, many at a time", () => {
     const { given, random } = source()
     const next = TransactionId.generator(random)
     assert.strictEqual(given.length, 0)

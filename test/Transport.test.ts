@@ -32,7 +32,7 @@ describe("Transport", () => {
         ])
       }).pipe(onNetwork))
 
-    it.effect("waits for a datagram that is still to come", () =>
+    it.effect("waits for a datagram that has not arrived yet", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const b = yield* join(bob)
@@ -41,7 +41,7 @@ describe("Transport", () => {
         assert.strictEqual((yield* Fiber.join(received)).length, 1)
       }).pipe(onNetwork))
 
-    it.effect("gives each side bytes of its own", () =>
+    it.effect("gives sender and receiver separate bytes", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const b = yield* join(bob)
@@ -51,7 +51,7 @@ describe("Transport", () => {
         assert.deepStrictEqual((yield* b.receive)[0].payload, bytes(0xa4, 1))
       }).pipe(onNetwork))
 
-    it.effect("hands over at most 32 at once, from each sender in turn", () =>
+    it.effect("returns at most 32 at once, from each sender in turn", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const b = yield* join(bob)
@@ -63,7 +63,7 @@ describe("Transport", () => {
         assert.strictEqual(batch[1].from.host, "carol")
       }).pipe(onNetwork))
 
-    it.effect("fails with UnknownPeer where nobody has that name", () =>
+    it.effect("fails with UnknownPeer if no peer has that name", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const error = yield* Effect.flip(a.send(bytes(0xa4), bob))
@@ -71,13 +71,13 @@ describe("Transport", () => {
         assert.strictEqual(error.message, "No peer is at bob")
       }).pipe(onNetwork))
 
-    it.effect("fails with DuplicatePeer where somebody has that name", () =>
+    it.effect("fails with DuplicatePeer if another peer has that name", () =>
       Effect.gen(function*() {
         yield* join(alice)
         assert.strictEqual((yield* Effect.flip(join(alice)))._tag, "DuplicatePeer")
       }).pipe(onNetwork))
 
-    it.effect("fails with InboxFull after 256 datagrams that nobody took, and counts the loss", () =>
+    it.effect("fails with InboxFull after 256 unread datagrams, and counts the loss", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const b = yield* join(bob)
@@ -97,7 +97,7 @@ describe("Transport", () => {
         assert.strictEqual(error.message, "The datagram has 1201 bytes, and at most 1200 can be sent")
       }).pipe(onNetwork))
 
-    it.effect("closes with its scope: sending and receiving fail, and the name is free again", () =>
+    it.effect("closes with its scope: sending and receiving fail, and the name is available again", () =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
         const a = yield* Scope.provide(join(alice), scope)
@@ -112,7 +112,7 @@ describe("Transport", () => {
   })
 
   describe("port sharing", () => {
-    it.effect("hands datagrams whose first byte has bit 0x40 to the other protocol", () =>
+    it.effect("passes datagrams whose first byte has bit 0x40 to the other protocol", () =>
       Effect.gen(function*() {
         const a = yield* join(alice)
         const b = yield* join(bob)
@@ -123,9 +123,10 @@ describe("Transport", () => {
         assert.isTrue(ours.every((first) => (first & 0x40) === 0))
       }).pipe(onNetwork))
 
-    it.effect("stops two nodes from bouncing an echo for ever", () =>
+    it.effect("stops two nodes from bouncing an echo forever", () =>
       Effect.gen(function*() {
-        // Both answer echoes at once and by themselves: without a limit this overflows the stack.
+        // Both answer echoes synchronously: without a limit the stack
+        // overflows.
         const a = yield* join(alice)
         yield* join(bob)
         yield* a.send(bytes(0x00, 0xec), bob)

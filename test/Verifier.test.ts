@@ -33,13 +33,13 @@ const bad: Check = { ...good, message: new TextEncoder().encode("another") }
 const run = (verifier: Verifier.Verifier["Service"], check: Check, done: (valid: boolean) => void): boolean =>
   verifier.check(check.publicKey, check.message, check.signature, done)
 
-/** The answer to one check. */
+/** The result of one check. */
 const ask = (verifier: Verifier.Verifier["Service"], check: Check): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
     assert.isTrue(run(verifier, check, (valid) => resume(Effect.succeed(valid))))
   })
 
-/** The answers to as many checks as are accepted at once, in the order of the checks. */
+/** The results of as many checks as are accepted at once, in the order of the checks. */
 const askAll = (verifier: Verifier.Verifier["Service"], checks: ReadonlyArray<Check>): Effect.Effect<Array<boolean>> =>
   Effect.callback((resume) => {
     const answers = new Map<number, boolean>()
@@ -53,7 +53,7 @@ const askAll = (verifier: Verifier.Verifier["Service"], checks: ReadonlyArray<Ch
     }
   })
 
-/** The workers that are started while an effect runs. */
+/** The workers that an effect starts. */
 const withWorkers = <A, E, R>(f: (workers: ReadonlyArray<Worker>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const workers: Array<Worker> = []
@@ -77,7 +77,7 @@ const anyCheck: fc.Arbitrary<Check> = fc.record({
 })
 
 describe("Verifier", () => {
-  it.live("goes on when a caller fails to handle an answer", () =>
+  it.live("continues when a caller fails to handle a result", () =>
     Effect.gen(function*() {
       const verifier = yield* Verifier.Verifier
       run(verifier, good, () => {
@@ -88,7 +88,7 @@ describe("Verifier", () => {
 
   for (const [where, layer] of Object.entries(layers)) {
     describe(where, () => {
-      it.effect("answers every check once, as the provider of signatures does", () =>
+      it.effect("answers every check once, with the result of the signature provider", () =>
         Effect.gen(function*() {
           const verifier = yield* Verifier.Verifier
           const samples = fc.sample(fc.array(anyCheck, { minLength: 1, maxLength: 16 }), 20)
@@ -98,7 +98,7 @@ describe("Verifier", () => {
           }
         }).pipe(Effect.provide(layer)))
 
-      it.effect("answers checks that are asked for by the answer to another", () =>
+      it.effect("answers checks that are started by the result of another", () =>
         Effect.gen(function*() {
           const verifier = yield* Verifier.Verifier
           const answers = yield* Effect.callback<Array<boolean>>((resume) => {
@@ -143,7 +143,7 @@ describe("Verifier", () => {
 
 describe("NodeVerifier", () => {
   for (const workers of [1, 2]) {
-    it.effect(`refuses a check beyond its capacity and takes new ones when answers came (${workers} workers)`, () =>
+    it.effect(`refuses a check beyond its capacity and accepts new ones after results (${workers} workers)`, () =>
       Effect.gen(function*() {
         const verifier = yield* Verifier.Verifier
         for (let round = 0; round < 3; round++) {
@@ -169,7 +169,7 @@ describe("NodeVerifier", () => {
       assert.strictEqual(accepted, 2 * 4)
     }).pipe(Effect.provide(NodeVerifier.layerWorkers({ workers: 2, capacity: 5 }))))
 
-  it.effect("answers what a dead worker left behind, logs a warning, and goes on", () => {
+  it.effect("answers the checks left by a dead worker, logs a warning, and continues", () => {
     const logged: Array<string> = []
     const logger = Logger.layer([Logger.make(({ logLevel }) => {
       logged.push(logLevel)
@@ -192,7 +192,7 @@ describe("NodeVerifier", () => {
     )
   })
 
-  it.effect("checks on the calling thread where no worker can be started, and logs a warning", () => {
+  it.effect("checks on the calling thread if no worker can be started, and logs a warning", () => {
     const warnings: Array<string> = []
     const logger = Logger.make(({ logLevel, message }) => {
       if (logLevel === "Warn") warnings.push(String(message))
@@ -204,13 +204,13 @@ describe("NodeVerifier", () => {
       assert.strictEqual(warnings.length, 2)
       assert.include(warnings[0], "cannot be started")
     }).pipe(
-      // More memory than there is.
+      // More memory than the machine has.
       Effect.provide(NodeVerifier.layerWorkers({ workers: 2, capacity: 2 ** 50 })),
       Effect.provide(Logger.layer([logger]))
     )
   })
 
-  it.effect("ends its workers with the scope of the layer, and refuses checks from then on", () =>
+  it.effect("stops its workers with the scope of the layer, and refuses checks afterwards", () =>
     withWorkers((workers) =>
       Effect.gen(function*() {
         const verifier = yield* Effect.gen(function*() {

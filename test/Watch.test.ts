@@ -15,7 +15,7 @@ import { settled } from "./utils/served.ts"
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
 
-/** What a stream has said so far. */
+/** The output of a stream so far. */
 const collect = <A, E>(stream: Stream.Stream<A, E>) =>
   Effect.gen(function*() {
     const said: Array<A> = []
@@ -26,13 +26,13 @@ const collect = <A, E>(stream: Stream.Stream<A, E>) =>
     return said
   })
 
-/** Lets everything happen that needs next to no time. */
+/** Runs everything that needs almost no time. */
 const settle = Effect.repeat(TestClock.adjust("100 millis"), { times: 20 })
 
 const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
 
 describe("watching a topic", () => {
-  it.effect("tells who is there, who comes, who says something else, and who is gone", () =>
+  it.effect("reports present, new, changed and removed offers", () =>
     Effect.gen(function*() {
       const [ann, bob, watcher] = (yield* build(5)).map(network.dht)
       yield* ann.publishTopic({ topic: "translate", name: "Ann", ttl: 300 })
@@ -46,7 +46,7 @@ describe("watching a topic", () => {
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(names(), ["Appeared Ann", "Appeared Bob"])
 
-      // The same once more is no news.
+      // The same offer again is not a change.
       yield* bob.publishTopic({ topic: "translate", name: "Bob", ttl: 3600 })
       yield* bob.publishTopic({ topic: "translate", name: "Robert", ttl: 3600 })
       yield* TestClock.adjust("1 minute")
@@ -54,32 +54,32 @@ describe("watching a topic", () => {
 
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual(names().slice(3), ["Gone Ann"])
-      // Each says how much of what the holders have was read by then.
+      // Each change reports how complete the offers were by then.
       for (const { completeness } of said) {
         assert.isAbove(completeness.holders, 0)
         assert.strictEqual(completeness.seen, completeness.held)
       }
     }).pipe(onNetwork))
 
-  it.effect("hears of a new offer at once where the holders can push", () =>
+  it.effect("reports a new offer at once if the holders can push", () =>
     Effect.gen(function*() {
       const nodes = yield* build(6)
       const [ann, bob, watcher] = nodes.map(network.dht)
       yield* ann.publishTopic({ topic: "translate", name: "Ann" })
       yield* TestClock.adjust("5 seconds")
       const said = yield* collect(watcher.watchTopic("translate"))
-      // By now it asks no more than once in fifty seconds.
+      // By now it asks at most once in fifty seconds.
       yield* TestClock.adjust("5 minutes")
       yield* bob.publishTopic({ topic: "translate", name: "Bob" })
       yield* settle
       assert.deepStrictEqual(said.map(({ offer }) => offer.name), ["Ann", "Bob"])
-      // And again: an acknowledgement renews the subscription.
+      // An acknowledgement renews the subscription.
       yield* bob.publishTopic({ topic: "translate", name: "Robert" })
       yield* settle
       assert.deepStrictEqual(said.map(({ offer }) => offer.name), ["Ann", "Bob", "Robert"])
     }).pipe(onNetwork))
 
-  it.effect("leaves no subscription behind for long when nobody watches any more", () =>
+  it.effect("leaves no subscription behind for long after watching ends", () =>
     Effect.gen(function*() {
       const nodes = yield* build(4)
       const [ann, , watcher] = nodes.map(network.dht)
@@ -97,7 +97,7 @@ describe("watching a topic", () => {
 })
 
 describe("messages", () => {
-  it.effect("delivers each message once, those that waited and those that come", () =>
+  it.effect("delivers each message once, waiting and future ones", () =>
     Effect.gen(function*() {
       const [ann, bob] = (yield* build(6)).map(network.dht)
       yield* bob.publishEndpoint({ endpoints: [], ttl: 86_400 })

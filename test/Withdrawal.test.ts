@@ -27,7 +27,7 @@ describe("Withdrawal", () => {
   for (const [kind, record] of Object.entries(records)) {
     const withdrawal = Result.getOrThrow(withdraw(record))
 
-    it(`of ${kind} says nothing, is marked, and supersedes that record and no later one`, () => {
+    it(`of ${kind} has no content, is marked, and supersedes that record but no later one`, () => {
       assert.isTrue(Withdrawal.isWithdrawal(withdrawal))
       assert.isFalse(Withdrawal.isWithdrawal(record))
       assert.isTrue(Record.isNewer(withdrawal, record))
@@ -35,29 +35,29 @@ describe("Withdrawal", () => {
       assert.deepInclude({ ...withdrawal }, { address: record.address, type: record.type })
     })
 
-    it(`of ${kind} is good for holders whose clock is up to half a minute off, and for no longer`, () => {
+    it(`of ${kind} is valid for holders whose clock is up to half a minute off, and no longer`, () => {
       for (const off of [-30, 0, 30]) {
         assert.isTrue(Result.isSuccess(Record.verify(withdrawal, { crypto, now: now + off })))
-        // v0.1 holders take nothing from the future.
+        // v0.1 holders accept nothing from the future.
         assert.isAtMost(Number(withdrawal.timestamp), now + off)
       }
       assert.isTrue(Result.isFailure(Record.verify(withdrawal, { crypto, now: now + 32 })))
     })
   }
 
-  it("of a topic stays one of that topic", () => {
+  it("of a topic belongs to that topic", () => {
     const payload = Result.getOrThrow(Topic.decode(Result.getOrThrow(withdraw(records.topic)).payload))
     assert.isTrue(Topic.belongsTo(payload, NodeId.fromTopic("translate")))
   })
 
-  it("is not what says something, or lives as long as others do", () => {
+  it("is not a record with content, or with the lifetime of others", () => {
     const sign = (options: { readonly ttl: number; readonly endpoints: ReadonlyArray<string> }) =>
       Result.getOrThrow(Endpoint.sign({ ...stamp, ttl: options.ttl, payload: Endpoint.make(options) }))
     assert.isFalse(Withdrawal.isWithdrawal(sign({ ttl: Withdrawal.ttl, endpoints: ["tcp://192.0.2.1:1"] })))
     for (const ttl of [1, 30, 60, 120, 3600]) assert.isFalse(Withdrawal.isWithdrawal(sign({ ttl, endpoints: [] })))
   })
 
-  it("is not signed for a record of another type, nor by another key", () => {
+  it("is not signed for a record of another type, or by another key", () => {
     const custom = Result.getOrThrow(Record.sign({ ...stamp, type: 0x05, payload: new Uint8Array([1]) }))
     assert.isTrue(Result.isFailure(withdraw(custom)))
     const stranger = network.identity("stranger")
