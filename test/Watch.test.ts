@@ -114,7 +114,7 @@ describe("messages", () => {
     }).pipe(onNetwork))
 })
 
-describe("both versions on the wire", () => {
+describe("requests in both protocol versions", () => {
   const setUp = Effect.gen(function*() {
     const [node] = yield* build(1)
     const peer = yield* network.puppet("peer", network.socketOf(60))
@@ -140,7 +140,7 @@ describe("both versions on the wire", () => {
     records: undefined
   } as const
 
-  it.effect("a request with a new key is repeated without it, and who answers only that is remembered", () =>
+  it.effect("repeat a request with a new key without it, and remember a peer that answers only the latter", () =>
     Effect.gen(function*() {
       const { ask, peer, version } = yield* setUp
       const asking = yield* Effect.forkScoped(ask, { startImmediately: true })
@@ -151,13 +151,13 @@ describe("both versions on the wire", () => {
       yield* TestClock.adjust(1)
       assert.isDefined(asking.pollUnsafe())
       assert.strictEqual(version(), "v0.1")
-      // From now on it is asked in its own words.
+      // From now on the peer gets v0.1 requests.
       yield* Effect.forkScoped(ask, { startImmediately: true })
       const next = (yield* peer.receive).message.body
       assert.isTrue(next._tag === "FindValue" && !next.subscribe)
     }).pipe(onNetwork))
 
-  it.effect("who answers the new key is known to understand it", () =>
+  it.effect("remember that a peer which answers the new key understands it", () =>
     Effect.gen(function*() {
       const { ask, peer, version } = yield* setUp
       yield* Effect.forkScoped(ask, { startImmediately: true })
@@ -166,7 +166,7 @@ describe("both versions on the wire", () => {
       assert.strictEqual(version(), "v0.2")
     }).pipe(onNetwork))
 
-  it.effect("tells a later version what became of its record, and the first no more than it knows", () =>
+  it.effect("report the outcome of a STORE to a v0.2 peer, and to a v0.1 peer only what it understands", () =>
     Effect.gen(function*() {
       const { node, peer } = yield* setUp
       const self = network.contactOf(node)
@@ -183,7 +183,7 @@ describe("both versions on the wire", () => {
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
     }).pipe(onNetwork))
 
-  it.effect("takes subscriptions only for keys that hold something", () =>
+  it.effect("accept subscriptions only for keys that hold a record", () =>
     Effect.gen(function*() {
       const { node, peer } = yield* setUp
       const self = network.contactOf(node)

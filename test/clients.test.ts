@@ -52,7 +52,7 @@ describe("a client", () => {
     }
   })
 
-  it.effect("is answered, and neither kept, named to others, nor counted as seen", () =>
+  it.effect("gets responses, and is not kept as a contact, reported to others, or counted as seen", () =>
     Effect.gen(function*() {
       const { node, peer, self, table } = yield* setUp
       const other = yield* network.puppet("other", network.socketOf(61))
@@ -62,7 +62,7 @@ describe("a client", () => {
       assert.strictEqual((yield* Context.get(node, SeenPeers).counts).hour, 1)
     }).pipe(onNetwork))
 
-  it.effect("becomes a contact once it is none any more, and ceases to be one where it becomes one", () =>
+  it.effect("becomes a contact when it stops being a client, and ceases to be one when it becomes a client", () =>
     Effect.gen(function*() {
       const { peer, self, table } = yield* setUp
       yield* ask(peer, self, client)
@@ -74,7 +74,7 @@ describe("a client", () => {
       assert.isTrue(table.contains(peer.id))
     }).pipe(onNetwork))
 
-  it.effect("stays out of the table whoever names it, as a reference node does, and is not looked up", () =>
+  it.effect("stays out of the table whichever peer reports it, as a reference node does, and is not looked up", () =>
     Effect.gen(function*() {
       const { dht, peer, self, table } = yield* setUp
       const teller = yield* network.puppet("teller", network.socketOf(61))
@@ -93,7 +93,7 @@ describe("a client", () => {
       assert.isFalse(table.contains(peer.id))
     }).pipe(onNetwork))
 
-  it.effect("is none of the closest nodes of a lookup that meets it, and what it knows still helps", () =>
+  it.effect("is not among the closest nodes of a lookup that meets it, but its reports help the lookup", () =>
     Effect.gen(function*() {
       const { dht, peer, table } = yield* setUp
       const far = yield* network.puppet("far", network.socketOf(62))
@@ -110,7 +110,7 @@ describe("a client", () => {
       assert.isFalse(table.contains(peer.id))
     }).pipe(onNetwork))
 
-  it.effect("that waited for a place in a full bucket loses it", () =>
+  it.effect("loses its waiting place for a full bucket", () =>
     Effect.gen(function*() {
       const { peer, self, table } = yield* setUp
       const bucket = NodeId.bucketIndex(self.id, peer.id)
@@ -133,7 +133,7 @@ describe("a node that is a client", () => {
     return { node, peer, dht: network.dht(node), self: network.contactOf(node) }
   })
 
-  it.effect("says so in all that it sends", () =>
+  it.effect("announces that in every message", () =>
     Effect.gen(function*() {
       const { dht, peer, self } = yield* setUpClient
       yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
@@ -143,9 +143,9 @@ describe("a node that is a client", () => {
     }).pipe(onNetwork))
 
   for (
-    const [who, features, reason] of [["a peer of its own version", ours, 1], ["any other", 0, 0]] as const
+    const [who, features, reason] of [["a peer of its own version", ours, 1], ["any other peer", 0, 0]] as const
   ) {
-    it.effect(`takes no record to hold from ${who}`, () =>
+    it.effect(`stores no record for ${who}`, () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUpClient
         yield* peer.send(self, { _tag: "Store", record: endpoint("owner"), key: undefined }, "00".repeat(20), features)
@@ -155,7 +155,7 @@ describe("a node that is a client", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("asks nobody anything by itself", () =>
+  it.effect("sends no requests of its own accord", () =>
     Effect.gen(function*() {
       const { dht, peer } = yield* setUpClient
       const heard = yield* serve(peer, helpful(peer))
@@ -164,7 +164,7 @@ describe("a node that is a client", () => {
       assert.deepStrictEqual(heard.map(({ body }) => body._tag), ["Ping"])
     }).pipe(onNetwork))
 
-  it.effect("looks up and publishes as any other", () =>
+  it.effect("looks up and publishes like any other node", () =>
     Effect.gen(function*() {
       const { dht, peer } = yield* setUpClient
       const record = endpoint("owner")

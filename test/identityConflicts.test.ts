@@ -12,7 +12,7 @@ import * as Transport from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { helpful, serve, settled } from "./utils/served.ts"
 
-/** The warnings about a conflict, as they are logged. */
+/** The logged warnings about a conflict. */
 class Warnings extends Context.Service<Warnings, Array<string>>()("Warnings") {}
 
 const layerWarnings = Layer.unwrap(Effect.sync(() => {
@@ -40,7 +40,7 @@ const counted = (node: network.Node) => Context.get(node, NodeEvents).core.ident
 const at = (n: number) => SocketAddress.format(network.socketOf(n))
 
 describe("an identity that two nodes use", () => {
-  it.effect("is noticed by both where one joins through the other", () =>
+  it.effect("is detected by both nodes if one joins through the other", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const first = yield* network.node("first", network.socketOf(1))
@@ -55,7 +55,7 @@ describe("an identity that two nodes use", () => {
       assert.include(warnings.join("\n"), at(2))
     }).pipe(alone))
 
-  it.effect("is noticed by both though they never talk to each other, and as long as it lasts", () =>
+  it.effect("is detected by both nodes even if they never communicate, and for as long as it lasts", () =>
     Effect.gen(function*() {
       const [first] = yield* network.build(12)
       const atFirst = yield* conflicts(first)
@@ -75,8 +75,8 @@ describe("an identity that two nodes use", () => {
     }).pipe(alone))
 })
 
-describe("an identity that one node uses is not taken for two", () => {
-  it.effect("where the node is given its own address to join through", () =>
+describe("no conflict is reported", () => {
+  it.effect("if the node is given its own address to join through", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const node = yield* network.node("node", network.socketOf(1))
@@ -86,7 +86,7 @@ describe("an identity that one node uses is not taken for two", () => {
       assert.strictEqual((yield* Context.get(node, SeenPeers).counts).hour, 0)
     }).pipe(alone))
 
-  it.effect("where others send its own messages back, of this run or of one before", () =>
+  it.effect("if other peers return its own messages, of this run or an earlier one", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const raw = yield* Transport.MemoryNetwork.use((memory) => memory.join(network.socketOf(2)))
@@ -105,7 +105,7 @@ describe("an identity that one node uses is not taken for two", () => {
       }
     }).pipe(alone))
 
-  it.effect("where another address passes on all that goes to and fro", () =>
+  it.effect("if another address relays all messages", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const node = yield* network.node("node", network.socketOf(1))
@@ -118,7 +118,7 @@ describe("an identity that one node uses is not taken for two", () => {
       assert.strictEqual(counted(node), 0)
     }).pipe(alone))
 
-  it.effect("where a liar names it at the addresses of others, who are asked a bounded number of times", () =>
+  it.effect("if a liar reports it at the addresses of other peers, and those are probed a bounded number of times", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const node = yield* network.node("node", network.socketOf(1), { passive: true })
@@ -142,7 +142,7 @@ describe("an identity that one node uses is not taken for two", () => {
       assert.isAtMost(heard.length, 7)
     }).pipe(alone))
 
-  it.effect("where peers name it at its own address", () =>
+  it.effect("if peers report it at its own address", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(10)
       yield* TestClock.adjust("1 hour")

@@ -25,8 +25,8 @@ const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effe
 const target = NodeId.fromTopic("target")
 
 /**
- * A node with six contacts, all puppets, the one closest to the target first.
- * It is passive: nothing goes on but what the test starts.
+ * A passive node with six contacts, all puppets, the one closest to the target
+ * first. Only the test starts requests.
  */
 const setUp = Effect.fnUntraced(function*(now: () => alive.Alive, options: Dht.Options = {}) {
   yield* TestClock.setTime(network.now * 1000)
@@ -48,7 +48,7 @@ const setUp = Effect.fnUntraced(function*(now: () => alive.Alive, options: Dht.O
   }
 })
 
-/** Fails if nothing is under way, because then nothing could be left behind. */
+/** Fails if nothing is in flight, because then nothing could be left behind. */
 const underWay = Effect.fnUntraced(function*({ before, left }: Effect.Success<ReturnType<typeof setUp>>) {
   const { fibers, pending, sleeps } = yield* left
   assert.isAbove(pending, before.pending)
@@ -69,7 +69,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when the quorum is complete", () =>
+  it.effect("when the quorum is reached", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -81,7 +81,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when all have answered that there is nothing", () =>
+  it.effect("when all peers have answered without records", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -93,7 +93,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when nobody answers", () =>
+  it.effect("when no peer answers", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -105,7 +105,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when nobody can be reached", () =>
+  it.effect("when no peer can be reached", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -129,7 +129,8 @@ describe("a query leaves no fiber, timer or pending request", () => {
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
-        // Before a request was repeated, while somebody slow is hedged, and after both.
+        // Before a request was repeated, while a slow peer is hedged, and after
+        // both.
         for (const millis of [0, 300, 1100]) {
           const finding = yield* start(world.query.aggregateRecords(target))
           yield* TestClock.adjust(millis)
@@ -140,7 +141,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when its time is over", () =>
+  it.effect("when it times out", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -152,7 +153,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
       })
     ).pipe(onNetwork))
 
-  it.effect("when another was faster", () =>
+  it.effect("when another effect wins the race", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         const world = yield* setUp(now)
@@ -187,7 +188,7 @@ describe("a query leaves no fiber, timer or pending request", () => {
     ).pipe(onNetwork))
 })
 
-describe("what is interrupted leaves no fiber, timer or pending request", () => {
+describe("an interruption leaves no fiber, timer or pending request of", () => {
   type Work = (node: network.Node, peer: network.Puppet) => Effect.Effect<unknown, unknown>
   const works: ReadonlyArray<readonly [name: string, work: Work, options?: Dht.Options]> = [
     ["joining", (node, peer) => network.dht(node).bootstrap([peer])],
@@ -215,7 +216,7 @@ describe("what is interrupted leaves no fiber, timer or pending request", () => 
       alive.counting((now) =>
         Effect.gen(function*() {
           const world = yield* setUp(now, options)
-          // At once, and when requests were repeated.
+          // At once, and after requests were repeated.
           for (const millis of [0, 1500]) {
             const working = yield* start(Effect.ignore(work(world.node, world.puppets[0])))
             yield* TestClock.adjust(millis)
@@ -228,7 +229,7 @@ describe("what is interrupted leaves no fiber, timer or pending request", () => 
   }
 
   for (const name of ["watching a topic", "waiting for mail"]) {
-    it.effect(`${name}, in the pause between two looks`, () =>
+    it.effect(`${name}, in the pause between two lookups`, () =>
       alive.counting((now) =>
         Effect.gen(function*() {
           const world = yield* setUp(now)
@@ -251,14 +252,14 @@ describe("closing a node leaves no fiber, timer or pending request of it", () =>
   interface World {
     readonly node: network.Node
     readonly peers: ReadonlyArray<network.Puppet>
-    /** From now on the peers say no word, or what they are asked for. */
+    /** From now on the peers are silent, or answer the given requests. */
     readonly answering: (kinds: ReadonlyArray<Message.Body["_tag"]>) => void
   }
   const addAll = ({ node, peers }: World) => Effect.forEach(peers, network.dht(node).addContact, { discard: true })
   const cases: ReadonlyArray<
     readonly [name: string, until: (world: World) => Effect.Effect<unknown, unknown, Scope.Scope>]
   > = [
-    ["while it looks for its place", (world) =>
+    ["while it looks for its neighbours", (world) =>
       Effect.gen(function*() {
         world.answering(["Ping", "FindNode"])
         yield* network.dht(world.node).bootstrap(world.peers)
@@ -382,9 +383,10 @@ const asked: ReadonlyArray<readonly [name: string, ask: Asked]> = [
   ["following observations", (node) => Stream.runDrain(network.dht(node).observations)]
 ]
 
-describe("when a node closes, what was asked of it ends within a second", () => {
+describe("when a node closes, its requests end within a second", () => {
   for (const [name, ask] of asked) {
-    // When the last attempt of a request began, and it has the rest of the time.
+    // At the start, and when the last attempt of a request has the rest of the
+    // time.
     for (const millis of [0, 3000]) {
       it.effect(`${name}, ${millis} ms after it began`, () =>
         alive.counting((now) =>
@@ -411,7 +413,7 @@ describe("when a node closes, what was asked of it ends within a second", () => 
 })
 
 describe("when a node closes and its transport lives on", () => {
-  it.effect("what is asked of it fails at once, also for whoever asks again when told no", () =>
+  it.effect("new requests fail at once, even if the caller repeats them after a failure", () =>
     alive.counting((now) =>
       Effect.gen(function*() {
         yield* TestClock.setTime(network.now * 1000)

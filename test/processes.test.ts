@@ -23,7 +23,7 @@ const node = Effect.fnUntraced(function*(data: string, ...args: ReadonlyArray<st
 
 const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1))
 
-/** Fails if somebody still has the UDP port. */
+/** Fails if the UDP port is still in use. */
 const bindUdp = (port: number) =>
   Effect.promise(async () => {
     const socket = createSocket("udp4").bind({ port, address: "127.0.0.1", exclusive: true })
@@ -32,7 +32,7 @@ const bindUdp = (port: number) =>
     await once(socket, "close")
   })
 
-/** Fails if somebody still has the TCP port. */
+/** Fails if the TCP port is still in use. */
 const bindTcp = (port: number) =>
   Effect.promise(async () => {
     const server = createServer().listen(port, "127.0.0.1")
@@ -47,9 +47,9 @@ const printed = ({ code, error, out }: Processes.Ended) => {
   return JSON.parse(out[0])
 }
 
-// Most of it is waiting.
+// Most of the time is spent waiting.
 describe.concurrent("processes", () => {
-  it.live("refuse to be the second in a data directory, until the first was killed", () =>
+  it.live("refuse to share a data directory until the first is killed", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       const first = yield* node(data, "--no-http")
@@ -63,7 +63,7 @@ describe.concurrent("processes", () => {
       assert.strictEqual(next.address, first.address)
     }).pipe(Effect.scoped), 120_000)
 
-  it.live("find each other, outlive one that is killed, and stop when they are told to", () =>
+  it.live("find each other, outlive one that is killed, and stop when told to", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const a = yield* node(join(directory, "a"), "--http", "127.0.0.1:0")
@@ -77,7 +77,7 @@ describe.concurrent("processes", () => {
       const stats = yield* Effect.promise(() => fetch(`http://${a.http}/debug/stats`).then((answer) => answer.text()))
       assert.strictEqual(JSON.parse(stats).total_peers, 2)
 
-      // In the name of b, while b runs.
+      // Under the identity of b, while b runs.
       const url = "tcp://192.0.2.1:4121"
       const publication = printed(
         yield* Processes.run(
@@ -103,7 +103,7 @@ describe.concurrent("processes", () => {
         yield* Processes.run("mailbox", "read", "--data", b.data, "--bootstrap", c.listen, "--json")
       )
       yield* Processes.run("publish", "profile", "--name", "Cleo", "--data", c.data, "--bootstrap", a.listen)
-      // Without an endpoint there is something all the same.
+      // Without an endpoint the other records remain.
       const { endpoints, records } = printed(
         yield* Processes.run("resolve", c.address, "--bootstrap", a.listen, "--json")
       )
@@ -125,7 +125,7 @@ describe.concurrent("processes", () => {
         assert.strictEqual(out.at(-1), "{\"event\":\"stopped\"}")
       }
 
-      // Nothing is left of any of them.
+      // None of their processes, ports and sockets is left.
       for (const { listen, process } of [a, b, c]) {
         assert.isFalse(process.isAlive())
         yield* bindUdp(portOf(listen))
@@ -162,7 +162,7 @@ describe.concurrent("processes", () => {
       assert.deepStrictEqual(inbox.messages.map(({ text }: { readonly text: string }) => text), ["hello"])
     }).pipe(Effect.scoped), 60_000)
 
-  it("fail when what they print cannot be written, and not when its reader has left", () => {
+  it("fail if their output cannot be written, except when its reader has left", () => {
     const args = ["src/bin.ts", "simulate", "--nodes", "5", "--hours", "0.02", "--json"]
     const full = Fs.openSync("/dev/full", "w")
     assert.strictEqual(spawnSync(process.execPath, args, { stdio: ["ignore", full, "ignore"] }).status, 1)
@@ -182,7 +182,7 @@ describe.concurrent("processes", () => {
     }), 120_000)
 
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
-    it.live(`stop in order at ${signal}, also where it comes twice at once`, () =>
+    it.live(`stop in order at ${signal}, even if it arrives twice at once`, () =>
       Effect.gen(function*() {
         const { data, listen, process } = yield* node(yield* temporary, "--http", "127.0.0.1:0")
         yield* process.kill(signal)
@@ -195,9 +195,10 @@ describe.concurrent("processes", () => {
       }), 120_000)
   }
 
-  it.live("exit at once at another signal while they stop", () =>
+  it.live("exit at once at a second signal while they stop", () =>
     Effect.gen(function*() {
-      // A collector that never answers holds up the end of a node that sends it spans.
+      // A collector that never answers delays the end of a node that sends it
+      // spans.
       const collector = createServer().listen(0, "127.0.0.1")
       yield* Effect.addFinalizer(() => Effect.sync(() => collector.close()))
       yield* Effect.promise(() => once(collector, "listening"))
@@ -210,7 +211,7 @@ describe.concurrent("processes", () => {
     }), 120_000)
 
   for (const signal of ["SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"] as const) {
-    it.live(`end with the npm that started them, when that gets ${signal}`, () =>
+    it.live(`end with the npm that started them when it gets ${signal}`, () =>
       Effect.gen(function*() {
         const data = yield* temporary
         const npm = yield* Processes.script("start", "--json", "--listen", "127.0.0.1:0", "--no-http", "--data", data)
@@ -225,14 +226,14 @@ describe.concurrent("processes", () => {
 
   const { scripts } = JSON.parse(Fs.readFileSync(join(import.meta.dirname, "../package.json"), "utf8"))
 
-  it("take the place of the shell that npm starts, so that signals reach them", () => {
+  it("replace the shell that npm starts, so that signals reach them", () => {
     for (const name of ["start", "dht", "demo", "example", "test", "test:sim", "soak", "bench"]) {
       assert.match(scripts[name], /^exec /, name)
     }
   })
 
   it.live(
-    "end in order where they know nothing of a terminal that is closed, as examples do",
+    "end in order if they do not handle a closed terminal, as examples do not",
     () =>
       Effect.gen(function*() {
         const [, command, ...args] = scripts.example.split(" ")
@@ -245,7 +246,7 @@ describe.concurrent("processes", () => {
     120_000
   )
 
-  it("start where the runtime keeps no compiled code", () => {
+  it("start if the runtime has no compile cache", () => {
     const without = `import Module, { syncBuiltinESMExports } from "node:module"
       delete Module.enableCompileCache
       syncBuiltinESMExports()`
@@ -254,7 +255,7 @@ describe.concurrent("processes", () => {
     assert.deepStrictEqual({ status, stderr: stderr.toString() }, { status: 0, stderr: "" })
   })
 
-  it.live("keep their identity from one start to the next", () =>
+  it.live("keep their identity across restarts", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       const session = Effect.scoped(Effect.gen(function*() {
@@ -267,7 +268,7 @@ describe.concurrent("processes", () => {
     }), 120_000)
 
   it.live(
-    "end with one line and without a stack where a port is in use or an address is none",
+    "end with one line and without a stack if a port is in use or an address is invalid",
     () =>
       Effect.gen(function*() {
         const directory = yield* temporary
@@ -289,24 +290,28 @@ describe.concurrent("processes", () => {
     60_000
   )
 
-  it.live("stay up when no bootstrap node answers, say so once, and join when one does", () =>
-    Effect.gen(function*() {
-      const directory = yield* temporary
-      // A port that was free a moment ago.
-      const later = yield* Effect.scoped(node(join(directory, "a"), "--no-http"))
-      const { process } = yield* node(join(directory, "b"), "--no-http", "--bootstrap", later.listen)
-      yield* process.event("bootstrap-failed")
-      yield* Processes.start("node", "--json", "--listen", later.listen, "--no-http", "--data", later.data)
-      yield* process.event("joined")
-      yield* process.kill("SIGTERM")
-      const { code, error } = yield* process.ended
-      assert.strictEqual(code, 0)
-      assert.strictEqual(error.length, 1)
-      assert.include(error[0], later.listen)
-    }), 120_000)
+  it.live(
+    "stay up when no bootstrap node answers, report it once, and join when one does",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        // A port that was free a moment ago.
+        const later = yield* Effect.scoped(node(join(directory, "a"), "--no-http"))
+        const { process } = yield* node(join(directory, "b"), "--no-http", "--bootstrap", later.listen)
+        yield* process.event("bootstrap-failed")
+        yield* Processes.start("node", "--json", "--listen", later.listen, "--no-http", "--data", later.data)
+        yield* process.event("joined")
+        yield* process.kill("SIGTERM")
+        const { code, error } = yield* process.ended
+        assert.strictEqual(code, 0)
+        assert.strictEqual(error.length, 1)
+        assert.include(error[0], later.listen)
+      }),
+    120_000
+  )
 
   it.live(
-    "are the first of their network, and ready, where the bootstrap list names them alone; not where others are silent",
+    "are ready as the first of their network if the bootstrap list names only them; not if other addresses are silent",
     () =>
       Effect.gen(function*() {
         const directory = yield* temporary

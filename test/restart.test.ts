@@ -23,7 +23,7 @@ import { offer, settled } from "./utils/served.ts"
 
 const socket = network.socketOf(100)
 
-/** A node whose state is kept over its restarts. */
+/** A node whose state is kept across restarts. */
 const machine = (options: Dht.Options = {}) => {
   const memory = Persistence.makeMemory()
   let isCut = false
@@ -33,13 +33,13 @@ const machine = (options: Dht.Options = {}) => {
   }
   return {
     memory,
-    /** Runs what closes the node as if the node was killed: nothing of it reaches the disk. */
+    /** Closes the node as if it was killed: nothing more reaches the disk. */
     killing: (close: Effect.Effect<void>) =>
       Effect.suspend(() => {
         isCut = true
         return Effect.ensuring(close, Effect.sync(() => isCut = false))
       }),
-    /** Runs the node in a scope of its own; what is returned closes it. */
+    /** Runs the node in a scope of its own. The returned effect closes it. */
     start: Effect.fnUntraced(function*(changed: Dht.Options = {}) {
       const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       const node = yield* Scope.provide(
@@ -53,7 +53,7 @@ const machine = (options: Dht.Options = {}) => {
 
 const store = (node: network.Node) => Context.get(node, Store)
 
-/** Lets the network come to rest. */
+/** Waits until the network is idle. */
 const rest = Effect.andThen(settled, TestClock.adjust("20 seconds"))
 
 const begin = TestClock.setTime(network.now * 1000)
@@ -61,7 +61,7 @@ const begin = TestClock.setTime(network.now * 1000)
 const topicKey = (topic: string) => NodeId.fromTopic(topic)
 
 describe("a node that starts again", () => {
-  it.effect("serves the records it held, but for those that expired, were removed or had to make room", () =>
+  it.effect("serves the records it held, except expired, removed and evicted ones", () =>
     Effect.gen(function*() {
       yield* begin
       const { start } = machine({ maxKeys: 3 })
@@ -86,7 +86,7 @@ describe("a node that starts again", () => {
       assert.strictEqual(yield* store(node).size, 2)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("leaves no more to the next run than it holds", () =>
+  it.effect("leaves no more records to the next run than it holds", () =>
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine({ maxKeys: 4, policy: Record.policyNone })
@@ -101,7 +101,8 @@ describe("a node that starts again", () => {
           timestamp: BigInt(network.now + seq),
           ttl: 3600
         }))
-      // A key too many, one topic three times, and six messages of one sender where four have room.
+      // One key too many, one topic three times, and six messages of one
+      // sender, of which four fit.
       for (const name of ["bob", "carol"]) yield* store(node).put(NodeId.zero, sign(name, 0x03, 1))
       for (let i = 0; i < 3; i++) yield* store(node).put(topicKey("topic"), sign("alice", 0x11, i))
       for (let i = 0; i < 6; i++) yield* store(node).put(topicKey("recipient"), sign("alice", 0x80, i))
@@ -116,7 +117,7 @@ describe("a node that starts again", () => {
       assert.lengthOf(yield* memory.publications, 1)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("sorts out what it has not managed to save", () =>
+  it.effect("resolves changes that were not saved", () =>
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine()
@@ -134,7 +135,7 @@ describe("a node that starts again", () => {
       assert.lengthOf(yield* Stream.runCollect(memory.records), 1)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("still knows by then which of two records is newer, and which key was used last", () =>
+  it.effect("still knows which of two records is newer, and which key was used last", () =>
     Effect.gen(function*() {
       yield* begin
       const { start } = machine({ maxKeys: 2 })
@@ -151,7 +152,7 @@ describe("a node that starts again", () => {
       assert.deepStrictEqual(yield* store(node).getAll(topicKey("a"), 0), [])
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("makes room at once when fewer keys are allowed than it held, for good", () =>
+  it.effect("evicts permanently at once if fewer keys are allowed than it held", () =>
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine()
@@ -167,7 +168,7 @@ describe("a node that starts again", () => {
       assert.lengthOf(yield* Stream.runCollect(memory.records), 2)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("holds what it held though its clock is behind by now", () =>
+  it.effect("keeps its records if its clock has been set back", () =>
     Effect.gen(function*() {
       yield* begin
       const { start } = machine()
@@ -183,7 +184,7 @@ describe("a node that starts again", () => {
       assert.lengthOf(yield* store(node).getAll(topicKey("a"), 0), 1)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("finds the network again by itself, through the peers that it remembers", () =>
+  it.effect("finds the network again by itself, through remembered peers", () =>
     Effect.gen(function*() {
       const others = yield* network.build(4)
       const { memory, start } = machine()
@@ -201,7 +202,7 @@ describe("a node that starts again", () => {
       assert.strictEqual(found[0].id, network.contactOf(node).id)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("joins through peers that it remembers when none of the given ones is there, or none is given", () =>
+  it.effect("joins through remembered peers if no given address answers, or none is given", () =>
     Effect.gen(function*() {
       yield* network.build(3)
       const { start } = machine()
@@ -216,7 +217,7 @@ describe("a node that starts again", () => {
       }
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("still tries them when nobody but itself was found at first", () =>
+  it.effect("still tries them after finding only itself at first", () =>
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine()
@@ -231,7 +232,7 @@ describe("a node that starts again", () => {
       assert.strictEqual((yield* network.dht(node).stats).verifiedContacts, 1)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("remembers its peers within a minute, in case it is killed, and over a run that meets nobody", () =>
+  it.effect("remembers its peers within a minute, in case it is killed, and across a run that meets no peer", () =>
     Effect.gen(function*() {
       const others = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       yield* Scope.provide(network.build(2), others)
@@ -243,7 +244,7 @@ describe("a node that starts again", () => {
       const peers = yield* kept.memory.peers
       assert.sameDeepMembers(Array.from(peers), [network.socketOf(1), network.socketOf(2)])
       yield* Scope.close(others, Exit.void)
-      // Nobody answers any more, which it finds out whenever it asks.
+      // No peer answers any more, which the node notices at its next requests.
       for (const { host, port } of peers) yield* network.puppet(`mute ${host}`, { host, port })
       for (let i = 0; i < 3; i++) {
         yield* Effect.forkChild(network.dht(node).findNode(topicKey(`${i}`)))
@@ -260,7 +261,7 @@ describe("a node that starts again", () => {
       assert.deepStrictEqual(yield* kept.memory.peers, peers)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("forgets what no longer fits in no more haste than that can be written", () =>
+  it.effect("forgets records that no longer fit at the pace at which that can be saved", () =>
     Effect.gen(function*() {
       yield* begin
       const { memory, start } = machine({ policy: Record.policyNone })
@@ -273,7 +274,7 @@ describe("a node that starts again", () => {
       assert.strictEqual((yield* Stream.runCollect(memory.records)).length, 100)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("remembers whom it saw, and counts as unique whom it sees in this run", () =>
+  it.effect("remembers the peers it saw, and counts those of this run as unique", () =>
     Effect.gen(function*() {
       yield* network.build(2)
       const { start } = machine()
@@ -288,7 +289,7 @@ describe("a node that starts again", () => {
       assert.strictEqual(yield* seen.uniqueSinceStart, 0)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("looks after the copies of what it published, but not of what was withdrawn or has expired", () =>
+  it.effect("maintains the copies of its publications, except withdrawn and expired ones", () =>
     Effect.gen(function*() {
       const others = yield* network.build(4)
       const { start } = machine()
@@ -310,7 +311,7 @@ describe("a node that starts again", () => {
       assert.deepStrictEqual((yield* replicated).map(({ key }) => key), [topicKey("stays")])
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("announces anew, with a larger seq, what it announced when it was killed, and not what it withdrew", () =>
+  it.effect("announces again, with a larger seq, what it announced when it was killed, except withdrawn announcements", () =>
     Effect.gen(function*() {
       const others = yield* network.build(4)
       const { killing, start } = machine()
@@ -340,7 +341,7 @@ describe("a node that starts again", () => {
       }
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("signs with a larger seq than ever before, though the clock was set back", () =>
+  it.effect("signs with a larger seq than ever before, even if the clock was set back", () =>
     Effect.gen(function*() {
       yield* begin
       const { start } = machine()
@@ -353,7 +354,7 @@ describe("a node that starts again", () => {
       assert.isTrue(after.record.seq > before.record.seq)
     }).pipe(Effect.provide(layerMemoryNetwork)))
 
-  it.effect("keeps nothing unless it is told to", () =>
+  it.effect("keeps nothing by default", () =>
     Effect.gen(function*() {
       yield* begin
       const run = Effect.scoped(Effect.gen(function*() {

@@ -10,7 +10,7 @@ import { helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 
-describe("the figures of a node", () => {
+describe("the statistics of a node", () => {
   const setUp = Effect.gen(function*() {
     yield* TestClock.setTime(network.now * 1000)
     const node = yield* network.node("node", network.socketOf(1), { passive: true })
@@ -18,7 +18,7 @@ describe("the figures of a node", () => {
     return { node, peer, dht: network.dht(node) }
   })
 
-  it.effect("are all nothing at first", () =>
+  it.effect("are zero at first", () =>
     Effect.gen(function*() {
       const { dht } = yield* setUp
       assert.deepStrictEqual(yield* dht.stats, {
@@ -35,7 +35,7 @@ describe("the figures of a node", () => {
       })
     }).pipe(onNetwork))
 
-  it.effect("count what is sent, what is received and good, what is answered, and what is refused", () =>
+  it.effect("count datagrams sent, received and refused, and requests answered", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
       const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(61)))
@@ -45,7 +45,7 @@ describe("the figures of a node", () => {
       yield* raw.send(Uint8Array.of(0xa4), network.contactOf(node))
       yield* settled
       const { completed, received, refused, sent } = yield* dht.stats
-      // Its answer and its request; our request and our answer.
+      // Its response and its request; our request and our response.
       assert.deepStrictEqual({ completed, received, refused, sent }, {
         completed: 1,
         received: 2,
@@ -54,7 +54,7 @@ describe("the figures of a node", () => {
       })
     }).pipe(onNetwork))
 
-  it.effect("forget after an hour, a day and a week whom the node heard from, but not that it did", () =>
+  it.effect("forget peers after an hour, a day and a week, but not the total", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
       yield* peer.send(network.contactOf(node), { _tag: "Ping", address: peer.address }, "00".repeat(20))
@@ -79,7 +79,7 @@ describe("the figures of a node", () => {
       assert.strictEqual(yield* Context.get(node, SeenPeers).uniqueSinceStart, 1)
     }).pipe(onNetwork))
 
-  it.effect("judge a network of 60 nodes by its deepest buckets to be neither a handful nor hundreds", () =>
+  it.effect("estimate a network of 60 nodes within reasonable bounds from its deepest buckets", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(60)
       const { network: { confidence, size } } = yield* network.dht(nodes[30]).stats

@@ -34,7 +34,7 @@ const contact = (name: string, at: SocketAddress.SocketAddress): Contact => {
   return { id: nodeId, address, ...at }
 }
 
-/** Where no datagram can go. */
+/** Addresses to which no datagram can be sent. */
 const nowhere: ReadonlyArray<SocketAddress.SocketAddress> = [
   { host: "9.9.9.9", port: 0 },
   { host: "2001:db8::9", port: 0 },
@@ -49,18 +49,18 @@ const nowhere: ReadonlyArray<SocketAddress.SocketAddress> = [
   { host: "::ffff:9.9.9.9", port: 4121 }
 ]
 
-describe("an address that no datagram can go to", () => {
+describe("an unreachable address", () => {
   for (const at of nowhere) {
-    it.effect(`is no contact's: ${SocketAddress.format(at)}`, () =>
+    it.effect(`is not a contact's: ${SocketAddress.format(at)}`, () =>
       Effect.gen(function*() {
         const { dht, rpc, self, table } = yield* setUp()
-        // Said by the application.
-        const nobody = contact("nobody", at)
-        yield* dht.addContact(nobody)
-        yield* dht.bootstrapContacts([nobody])
+        // Added by the application.
+        const unreachable = contact("unreachable", at)
+        yield* dht.addContact(unreachable)
+        yield* dht.bootstrapContacts([unreachable])
         assert.strictEqual(table.size, 0)
 
-        // Where a message comes from.
+        // As the source of a message.
         const peer = yield* network.puppet("peer", at)
         for (
           const body of [
@@ -75,22 +75,23 @@ describe("an address that no datagram can go to", () => {
         assert.deepStrictEqual({ received, refused, sent }, { received: 0, refused: 2, sent: 0 })
         assert.strictEqual(table.size, 0)
 
-        // Named by a peer, or given up for one that we have.
-        const teller = yield* network.puppet("teller", network.socketOf(2))
+        // Reported by a peer, as a new contact and as a new address of a known
+        // one.
+        const reporter = yield* network.puppet("reporter", network.socketOf(2))
         const friend = contact("friend", network.socketOf(3))
         const answer: Message.Body = {
           _tag: "FindNodeResponse",
-          nodes: [nobody, { ...friend, ...at }],
+          nodes: [unreachable, { ...friend, ...at }],
           observed: undefined
         }
-        yield* dht.addContact(teller)
+        yield* dht.addContact(reporter)
         yield* dht.addContact(friend)
-        yield* serve(teller, () => answer)
+        yield* serve(reporter, () => answer)
         assert.deepStrictEqual(
-          yield* dht.findNodeAt(teller, NodeId.zero),
+          yield* dht.findNodeAt(reporter, NodeId.zero),
           at.host.startsWith("::ffff") ?
             [
-              { ...nobody, host: "9.9.9.9" },
+              { ...unreachable, host: "9.9.9.9" },
               { ...friend, host: "9.9.9.9", port: 4121 }
             ] :
             []
@@ -99,24 +100,25 @@ describe("an address that no datagram can go to", () => {
         assert.deepStrictEqual(table.get(friend.id), friend)
       }).pipe(onNetwork))
 
-    it.effect(`is sent nothing, whoever asks for it: ${SocketAddress.format(at)}`, () =>
+    it.effect(`gets no datagram, whatever the caller: ${SocketAddress.format(at)}`, () =>
       Effect.gen(function*() {
         const { dht, rpc } = yield* setUp()
-        const nobody = yield* network.puppet("nobody", at)
-        const heard = yield* serve(nobody, helpful(nobody))
+        const unreachable = yield* network.puppet("unreachable", at)
+        const heard = yield* serve(unreachable, helpful(unreachable))
         assert.strictEqual((yield* Effect.flip(dht.ping(at)))._tag, "Unroutable")
         assert.strictEqual((yield* Effect.flip(rpc.natProbe(at, network.socketOf(1))))._tag, "Unroutable")
         const failed = yield* Effect.flip(dht.bootstrap([at]))
         assert.deepStrictEqual(
           failed.failures.map(({ error }) => error._tag),
-          // To join, what is typed is taken for the IPv4 address that it stands for.
+          // For joining, a typed address is read as the IPv4 address that it
+          // stands for.
           [at.host.startsWith("::ffff:") ? "UnknownPeer" : "Unroutable"]
         )
         assert.deepStrictEqual(heard, [])
       }).pipe(onNetwork))
   }
 
-  it.effect("is nobody's subscription", () =>
+  it.effect("cannot subscribe", () =>
     Effect.gen(function*() {
       const { dht, node, self } = yield* setUp()
       const { key } = yield* dht.publishEndpoint({ endpoints: [] })
@@ -126,7 +128,7 @@ describe("an address that no datagram can go to", () => {
       assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
     }).pipe(onNetwork))
 
-  it.effect("is not where a NAT probe is echoed to", () =>
+  it.effect("is not where a NAT probe is echoed", () =>
     Effect.gen(function*() {
       const { rpc, self } = yield* setUp()
       const peer = yield* network.puppet("peer", network.socketOf(2))
@@ -136,7 +138,7 @@ describe("an address that no datagram can go to", () => {
       assert.strictEqual((yield* rpc.traffic).sent, 0)
     }).pipe(onNetwork))
 
-  it.effect("is not where we are, whoever says so", () =>
+  it.effect("is not accepted as our own address from any peer", () =>
     Effect.gen(function*() {
       const { dht, rpc } = yield* setUp()
       const said: Array<SocketAddress.SocketAddress> = []
@@ -150,7 +152,7 @@ describe("an address that no datagram can go to", () => {
         yield* serve(peer, () => ({ _tag: "Pong", address: peer.address, observed: wire }))
         yield* dht.ping(peer)
       }
-      // What is IPv4-mapped in the list is plain IPv4 on the wire.
+      // IPv4-mapped addresses in the list are plain IPv4 on the wire.
       assert.deepStrictEqual(said, [{ host: "9.9.9.9", port: 4121 }])
     }).pipe(onNetwork))
 })
@@ -177,20 +179,20 @@ describe("an address of a narrower scope", () => {
   ]
 
   for (const [who, at, passes] of cases) {
-    it.effect(`is not believed of ${who}`, () =>
+    it.effect(`is not believed from ${who}`, () =>
       Effect.gen(function*() {
         const { dht, table } = yield* setUp()
-        const teller = yield* network.puppet("teller", at)
-        yield* dht.addContact(teller)
+        const reporter = yield* network.puppet("reporter", at)
+        yield* dht.addContact(reporter)
         const nodes = all.map((at, i) => contact(`told ${i}`, at))
-        yield* serve(teller, () => ({ _tag: "FindNodeResponse", nodes, observed: undefined }))
+        yield* serve(reporter, () => ({ _tag: "FindNodeResponse", nodes, observed: undefined }))
         yield* Effect.forkScoped(dht.findNode(NodeId.zero))
         yield* settled
-        const known = table.entries().map(({ contact }) => contact).filter(({ id }) => id !== teller.id)
+        const known = table.entries().map(({ contact }) => contact).filter(({ id }) => id !== reporter.id)
         assert.sameMembers(known.map(SocketAddress.format), passes.map(SocketAddress.format))
       }).pipe(onNetwork))
 
-    it.effect(`is not told to ${who}`, () =>
+    it.effect(`is not reported to ${who}`, () =>
       Effect.gen(function*() {
         const { dht, self } = yield* setUp()
         for (const [i, at] of all.entries()) yield* dht.addContact(contact(`known ${i}`, at))
@@ -206,7 +208,7 @@ describe("an address of a narrower scope", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("is told and believed among nodes that share it", () =>
+  it.effect("is reported and believed among nodes that share the scope", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(network.now * 1000)
       const at = (n: number) => ({ host: "127.0.0.1", port: 4000 + n })

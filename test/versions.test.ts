@@ -32,7 +32,7 @@ const endpoint = (owner: string, options: { readonly seq?: bigint; readonly ttl?
   }))
 }
 
-/** Whether a message says something that the first version does not know, and therefore drops. */
+/** Whether a message contains fields that v0.1 does not know, and therefore drops. */
 const isV02 = (body: Message.Body): boolean => {
   switch (body._tag) {
     case "FindValue":
@@ -69,8 +69,8 @@ const setUp = Effect.gen(function*() {
 const watchTopic = (node: network.Node) =>
   Effect.forkScoped(Stream.runDrain(network.dht(node).watchTopic("topic")), { startImmediately: true })
 
-describe("a peer of the first version", () => {
-  /** It drops what it does not know, as such peers do. */
+describe("a v0.1 peer", () => {
+  /** Drops messages it does not know, as such peers do. */
   const old = (peer: network.Puppet, ...records: ReadonlyArray<Record.SignedRecord>) =>
     serve(
       peer,
@@ -78,11 +78,11 @@ describe("a peer of the first version", () => {
         isV02(body) ? undefined : body._tag === "FindValue" ? found(...records) : helpful(peer)(body, from)
     )
 
-  it.effect("answers a query that would subscribe, within the time of one peer", () =>
+  it.effect("answers a query that would subscribe, within the deadline of one peer", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
       yield* dht.addContact(peer)
-      yield* old(peer, offer("topic", "somebody"))
+      yield* old(peer, offer("topic", "publisher"))
       const said: Array<string> = []
       yield* Effect.forkScoped(
         Stream.runForEach(dht.watchTopic("topic"), ({ offer }) => Effect.sync(() => said.push(offer.name))),
@@ -90,11 +90,11 @@ describe("a peer of the first version", () => {
       )
       yield* settled
       yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual(said, ["somebody 1"])
+      assert.deepStrictEqual(said, ["publisher 1"])
       assert.strictEqual(yield* Context.get(node, Rpc.Rpc).pending, 0)
     }).pipe(onNetwork))
 
-  it.effect("is sent what it drops once in ten minutes, and otherwise only what it knows", () =>
+  it.effect("gets a message that it drops once in ten minutes, and otherwise only those it understands", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
       yield* dht.addContact(peer)
@@ -119,7 +119,7 @@ describe("a peer of the first version", () => {
       for (const [i, { at }] of dropped.entries()) if (i > 0) assert.isAtLeast(at - dropped[i - 1].at, 600_000)
     }).pipe(onNetwork))
 
-  it.effect("finds the newest endpoint where it looks for it, beside the list that it does not know", () =>
+  it.effect("finds the newest endpoint in the v0.1 field, besides the list that it does not know", () =>
     Effect.gen(function*() {
       const { node, peer, self } = yield* setUp
       const record = endpoint("owner")
@@ -133,7 +133,7 @@ describe("a peer of the first version", () => {
       assert.strictEqual(body._tag === "FindValueResponse" ? body.record?.seq : undefined, 1n)
     }).pipe(onNetwork))
 
-  it.effect("that puts its only record where the first version does is understood", () =>
+  it.effect("is understood if its only record is in the v0.1 field", () =>
     Effect.gen(function*() {
       const { dht, peer } = yield* setUp
       yield* dht.addContact(peer)
@@ -143,7 +143,7 @@ describe("a peer of the first version", () => {
     }).pipe(onNetwork))
 })
 
-describe("a peer of a later version", () => {
+describe("a v0.2 peer", () => {
   const storing = Effect.gen(function*() {
     const world = yield* setUp
     const { peer, self } = world
@@ -167,7 +167,7 @@ describe("a peer of a later version", () => {
     ...options
   })
 
-  it.effect("is told why a record was not stored: 1 for policy, 2 for an invalid one", () =>
+  it.effect("gets the reason why a record was not stored: 1 for policy, 2 for an invalid one", () =>
     Effect.gen(function*() {
       const { health, peer, store } = yield* storing
       health.speaks(peer.id, "v0.2", network.now * 1000)
@@ -182,7 +182,7 @@ describe("a peer of a later version", () => {
       assert.deepStrictEqual(yield* store(record), answers({ stored: true, alreadyHad: true }))
     }).pipe(onNetwork))
 
-  it.effect("is told yes or no before it has shown that it is one, and yes where that very record is held", () =>
+  it.effect("gets a v0.1 response before it has shown its version, and true if the same record is held", () =>
     Effect.gen(function*() {
       const { store } = yield* storing
       const record = endpoint("owner")
@@ -191,11 +191,11 @@ describe("a peer of a later version", () => {
       assert.deepStrictEqual(yield* store(record), answers({ stored: true }))
       const older = Result.getOrThrow(Record.decode(record.bytes))
       assert.deepStrictEqual(yield* store(endpoint("owner", { seq: 2n })), answers({ stored: true }))
-      // What is held is another record, and no copy of this one.
+      // The held record is another one, and not a copy of this one.
       assert.deepStrictEqual(yield* store(older), answers({ stored: false }))
     }).pipe(onNetwork))
 
-  it.effect("shows it by subscribing", () =>
+  it.effect("is recognised by its subscription", () =>
     Effect.gen(function*() {
       const { health, peer, self } = yield* storing
       yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "ff".repeat(20))
@@ -205,11 +205,11 @@ describe("a peer of a later version", () => {
 
   for (
     const [what, answer] of [
-      ["what it had already", { stored: true, alreadyHad: true, reason: 0 }],
-      ["why it refuses", { stored: false, alreadyHad: false, reason: 1 }]
+      ["alreadyHad", { stored: true, alreadyHad: true, reason: 0 }],
+      ["reason", { stored: false, alreadyHad: false, reason: 1 }]
     ] as const
   ) {
-    it.effect(`shows it by saying ${what}`, () =>
+    it.effect(`is recognised by ${what} in a response`, () =>
       Effect.gen(function*() {
         const { dht, health, peer } = yield* storing
         yield* serve(peer, () => ({ _tag: "StoreResponse", ...answer }))
@@ -218,7 +218,7 @@ describe("a peer of a later version", () => {
       }).pipe(onNetwork))
   }
 
-  it.effect("is asked in its own words every time once it has answered them", () =>
+  it.effect("gets v0.2 requests every time once it has answered them", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
       yield* dht.addContact(peer)
@@ -230,7 +230,7 @@ describe("a peer of a later version", () => {
       assert.isTrue(heard.every(({ body }) => body._tag === "FindValue" && body.subscribe))
     }).pipe(onNetwork))
 
-  it.effect("is found out again when it has learned a later version", () =>
+  it.effect("is recognised again after an upgrade", () =>
     Effect.gen(function*() {
       const { dht, health, node, peer } = yield* setUp
       yield* dht.addContact(peer)
@@ -249,7 +249,7 @@ describe("a peer of a later version", () => {
 describe("a peer whose messages show that it understands v0.2", () => {
   const v02 = Features.Bit["v0.2"]
 
-  /** Drops what is of a later version, as long as it is an old one. */
+  /** Drops messages of a later version while it is old. */
   const changing = Effect.gen(function*() {
     const world = yield* setUp
     const { dht, peer, self } = world
@@ -270,7 +270,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
     return { ...world, is, show, subscribed }
   })
 
-  it.effect("is answered in words of v0.2 at once, whatever unknown bits it shows besides", () =>
+  it.effect("gets v0.2 responses at once, whatever unknown bits it shows besides", () =>
     Effect.gen(function*() {
       const { peer, self } = yield* setUp
       const record = endpoint("owner")
@@ -281,7 +281,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       }
     }).pipe(onNetwork))
 
-  it.effect("is asked in words of v0.2 in every attempt, however many get lost", () =>
+  it.effect("gets v0.2 requests in every attempt, however many are lost", () =>
     Effect.gen(function*() {
       const { dht, node, peer, self } = yield* setUp
       yield* dht.addContact(peer)
@@ -301,7 +301,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       assert.isFalse(asked.includes(false))
     }).pipe(onNetwork))
 
-  it.effect("is believed at once when it comes back without", () =>
+  it.effect("is believed at once when it returns without the bit", () =>
     Effect.gen(function*() {
       const { health, is, node, show, subscribed } = yield* changing
       yield* show(v02)
@@ -314,7 +314,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       assert.deepStrictEqual(subscribed.slice(0, 2), [true, false])
     }).pipe(onNetwork))
 
-  it.effect("is guessed at again where it gives no answer to what it is said to understand", () =>
+  it.effect("is treated as v0.1 if it does not answer a message that it claims to understand", () =>
     Effect.gen(function*() {
       const { health, is, node, show, subscribed } = yield* changing
       yield* show(v02)
@@ -326,7 +326,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       assert.strictEqual(health.version(network.identity("peer").nodeId, (network.now + 60) * 1000), "v0.1")
     }).pipe(onNetwork))
 
-  it.effect("is not known by what comes from elsewhere in its name", () =>
+  it.effect("is not recognised by messages sent in its name from elsewhere", () =>
     Effect.gen(function*() {
       const { health, peer, self, show } = yield* changing
       yield* show(v02)
@@ -336,7 +336,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       assert.isTrue(health.has(peer.id, v02))
     }).pipe(onNetwork))
 
-  it.effect("is one of ours", () =>
+  it.effect("can be a node of this library", () =>
     Effect.gen(function*() {
       const { dht, peer } = yield* setUp
       yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
@@ -360,7 +360,7 @@ const stolen = Result.getOrThrow(Record.decode(Record.encode({
   signature: thief.sign(Record.signedBytes(record))
 })))
 
-describe("a peer of a later version is told 1 (policy) for a good record", () => {
+describe("a v0.2 peer gets reason 1 (policy) for a valid record", () => {
   for (
     const [what, sent, key] of [
       ["at a foreign key", record, NodeId.fromTopic("x")],
