@@ -1,6 +1,6 @@
 /**
- * A node of the DHT: what a program that wants to find others, and to be
- * found, needs to know.
+ * A node of the DHT: the interface for programs that look for others and
+ * publish themselves.
  *
  * {@link layer} builds one from an identity, a transport and a source of
  * randomness; `DhtLive` of `effect-dht/node` provides those of Node. The
@@ -158,9 +158,9 @@ export class Dht extends Context.Service<Dht, {
   /** The 16 live nodes closest to the target, nearest first, without ourselves; fewer in a smaller network. */
   readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
   /**
-   * The records at a key: those held here if there are any, else the first
-   * valid ones that a node returns. `options.type` wants one type only,
-   * `options.quorum` several nodes that return one before the newest counts.
+   * The records at a key: those held here, or else the first valid ones that a
+   * node returns. `options.type` limits them to one type. With
+   * `options.quorum`, that many nodes must return one before the newest counts.
    */
   readonly findRecords: Query.Query["Service"]["findRecords"]
   /**
@@ -169,8 +169,8 @@ export class Dht extends Context.Service<Dht, {
    */
   readonly aggregateRecords: Query.Query["Service"]["aggregateRecords"]
   /**
-   * Where an address can be reached now: its newest endpoint record. Fails
-   * where it has published none, or that has expired.
+   * Where an address can be reached now: its newest endpoint record. Fails if
+   * it has published none, or if that has expired.
    *
    * @example
    * ```ts
@@ -256,14 +256,14 @@ export class Dht extends Context.Service<Dht, {
     record: Record.SignedRecord,
     key?: NodeId.NodeId
   ) => Effect.Effect<boolean, Request.RequestError>
-  /** Whether a datagram that `via` is asked to send to `claimed` arrives here in time. */
+  /** Whether a datagram that `via` sends to `claimed` on request arrives here in time. */
   readonly natProbe: Rpc.Rpc["Service"]["natProbe"]
 
   // --- Publishing
   /**
-   * Publishes a record that is signed already, at its own key unless another
-   * is given. Returns once it is stored here; copying goes on in the background
-   * until the record expires.
+   * Publishes a record that is already signed, at its own key or at the given
+   * one. Returns once the record is stored here; copying continues in the
+   * background until the record expires.
    */
   readonly publish: Publisher.Publisher["Service"]["publish"]
   /**
@@ -287,13 +287,13 @@ export class Dht extends Context.Service<Dht, {
    * ```
    */
   readonly publishEndpoint: Publisher.Publisher["Service"]["publishEndpoint"]
-  /** Signs and publishes what the agent offers under a topic, for an hour, or a `ttl` of at most two. */
+  /** Signs and publishes an offer of the agent under a topic, for an hour or a `ttl` of at most two hours. */
   readonly publishTopic: Publisher.Publisher["Service"]["publishTopic"]
   /** Signs and publishes the agent's profile, for `ttl` seconds (an hour by default). */
   readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
   /**
-   * Signs and publishes any payload under a type of its users' own, at the key
-   * of the agent unless the type allows another key and one is given.
+   * Signs and publishes any payload under a type that is free for applications,
+   * at the key of the agent, or at the given one if the type allows that.
    *
    * @example
    * ```ts
@@ -312,9 +312,9 @@ export class Dht extends Context.Service<Dht, {
   /** Withdraws a publication: readers that see the withdrawal no longer see the record. */
   readonly withdraw: Publisher.Publisher["Service"]["withdraw"]
   /**
-   * Keeps an endpoint record alive until the scope closes: it is signed anew at
-   * half its lifetime, and its copies are replaced where they are lost. Then it
-   * is withdrawn, unless `keepOnClose` leaves it to expire.
+   * Keeps an endpoint record alive until the scope closes: it is signed again
+   * at half its lifetime, and lost copies are replaced. Then it is withdrawn,
+   * unless `keepOnClose` leaves it to expire.
    *
    * @example
    * ```ts
@@ -331,25 +331,25 @@ export class Dht extends Context.Service<Dht, {
    * ```
    */
   readonly announceEndpoint: Announce.Announce["Service"]["announceEndpoint"]
-  /** The same for an offer under a topic. */
+  /** Keeps an offer under a topic alive in the same way. */
   readonly announceTopic: Announce.Announce["Service"]["announceTopic"]
-  /** The same for a profile. */
+  /** Keeps a profile alive in the same way. */
   readonly announceProfile: Announce.Announce["Service"]["announceProfile"]
   /** Stops maintaining the copies of the records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** Encrypted messages of at most 389 bytes, from and to the agent. */
   readonly mail: Mail.Mail["Service"]
 
-  // --- While it runs
+  // --- While running
   /** Stops, or resumes, lookups that the node starts of its own accord. It answers requests either way. */
   readonly setPassive: (passive: boolean) => Effect.Effect<void>
   /** Declares our own public IP; undefined leaves it to the reports of peers. */
   readonly setPublicHost: (host: string | undefined) => Effect.Effect<void>
-  /** Our public IP, if we were told or enough others agree on it. */
+  /** Our public IP, if it is declared or enough peers agree on it. */
   readonly publicHost: Effect.Effect<string | undefined>
   /** Our own address as responses report it, as they arrive. */
   readonly observations: Stream.Stream<Rpc.Observation>
-  /** The node in figures, as of now. */
+  /** Current statistics of the node. */
   readonly stats: Effect.Effect<Stats>
 }>()("effect-dht/Dht") {}
 
@@ -459,7 +459,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
 })
 
 /**
- * What a node is made of, and what its layer provides.
+ * The services of a node, which its layer provides.
  *
  * @category models
  * @since 0.1.0
@@ -505,13 +505,13 @@ export interface Options
   extends NodeSettings.Options, Reachability.Options, Pick<Store.Options, "maxKeys" | "maxBytes" | "policy">
 {
   /**
-   * Nodes to join through, names or IP addresses with a port
-   * (`dht.example.net:4121`), besides those remembered: the layer is built when
-   * the node has joined or failed to at first, and then it keeps trying, see
+   * Nodes to join through besides those remembered, names or IP addresses with
+   * a port (`dht.example.net:4121`). The layer is built when the first attempt
+   * to join has succeeded or failed, and the node then keeps trying, see
    * `Bootstrap.keepJoining`. By default a node waits for `Dht.bootstrap`.
    */
   readonly bootstrap?: ReadonlyArray<Host | string> | undefined
-  /** Keeps the node's state over a restart; defaults to `Persistence.layerNone`, which does not. */
+  /** Keeps the node's state across restarts; defaults to `Persistence.layerNone`, which keeps nothing. */
   readonly persistence?: Layer.Layer<Persistence.Persistence> | undefined
 }
 

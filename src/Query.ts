@@ -53,7 +53,7 @@ import * as Withdrawal from "./Withdrawal.ts"
  */
 export class NoEndpoint extends Data.TaggedError("NoEndpoint")<{
   readonly target: NodeId.NodeId
-  /** How many nodes answered that they have none. */
+  /** Number of nodes that answered without one. */
   readonly answered: number
 }> {
   override get message() {
@@ -70,7 +70,7 @@ export class NoEndpoint extends Data.TaggedError("NoEndpoint")<{
 export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
   readonly target: NodeId.NodeId
   readonly type: number
-  /** How many nodes answered that they have none. */
+  /** Number of nodes that answered without one. */
   readonly answered: number
 }> {
   override get message() {
@@ -105,11 +105,11 @@ export interface Step {
 }
 
 /**
- * How much of what the network holds at a key was read.
+ * How complete the records of a key are.
  *
- * Holders that are nodes of this library list all that they hold, so what they
- * hold and did not deliver is counted. The reference's holders name no more than
- * fits one answer.
+ * Holders running this library list all their records, so records that they
+ * hold and did not deliver are counted. The reference's holders list no more
+ * than fits one response.
  *
  * @category models
  * @since 0.1.0
@@ -121,7 +121,7 @@ export interface Completeness {
   readonly holders: number
   /** Different records read, older versions included. */
   readonly seen: number
-  /** Different records that holders say they hold. */
+  /** Different records that holders claim to hold. */
   readonly held: number
 }
 
@@ -165,8 +165,9 @@ export interface FindOptions {
   readonly type?: number | undefined
   /**
    * How many of the 8 nodes nearest to the key must return a record before the
-   * newest counts, so that a stale or lying replica does not decide. Defaults to
-   * 3; unless one is given, records that this node published itself count at once.
+   * newest counts, so that a stale or lying replica does not decide. Defaults
+   * to 3. Without a value, records that this node published itself count at
+   * once.
    */
   readonly quorum?: number | undefined
 }
@@ -182,7 +183,7 @@ export interface Find {
   readonly type: number
   /** Ends the lookup once this many nodes have returned a record; otherwise all of the closest are asked. */
   readonly quorum?: number | undefined
-  /** Asks the holders to tell us of what is stored there next, within a minute. */
+  /** Subscribes at the holders to new records, for a minute. */
   readonly subscribe?: boolean | undefined
   /** Valid records that need not be read again. */
   readonly known?: ReadonlyArray<Record.SignedRecord> | undefined
@@ -191,11 +192,11 @@ export interface Find {
 /**
  * The nodes where the records of a key belong.
  *
- * Where some are closer to the key than chance allows, in a network of this
- * size, they were made to surround it: then the region around the key belongs
- * to it as well, with all nodes found within the radius in which 24 honest ones
- * are to be expected (Sridhar et al., Content Censorship in the InterPlanetary
- * File System, NDSS 2024).
+ * If nodes are closer to the key than chance allows in a network of this size,
+ * they were made to surround it. Then the region around the key belongs to it
+ * as well: all nodes found within the radius in which 24 honest ones are
+ * expected (Sridhar et al., Content Censorship in the InterPlanetary File
+ * System, NDSS 2024).
  *
  * @category models
  * @since 0.1.0
@@ -271,17 +272,17 @@ export class Query extends Context.Service<Query, {
     options?: Pick<FindOptions, "quorum">
   ) => Effect.Effect<Resolved, NoEndpoint>
   /**
-   * All that an address says of itself: the newest record of each type that it
-   * published at its own key, in the order of types. What others left there
-   * (mail) does not count. An answer holds only so much, so much new mail may
-   * hide types other than endpoint and profile, which are asked for by name.
+   * All that an address publishes about itself: the newest record of each type
+   * that it published at its own key, in the order of types. Records of others
+   * at that key (mail) do not count. They can crowd types out of a response, so
+   * endpoint and profile are also requested by name.
    */
   readonly resolveAll: (
     address: Address
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
   /**
-   * The lookup itself: without `find` it asks for nodes only. `watch` is told what
-   * happens to this lookup, at once, and must not throw.
+   * The lookup itself. Without `find` it looks for nodes only. `watch` is
+   * called with each event of the lookup, synchronously, and must not throw.
    *
    * @example
    * ```ts
@@ -538,7 +539,7 @@ const make = Effect.gen(function*() {
     return result
   })
 
-  /** Takes the records of an answer that are valid; returns whether there are any. */
+  /** Takes the valid records of a response. Returns whether there are any. */
   const read = (
     reading: Reading,
     target: NodeId.NodeId,
@@ -560,9 +561,9 @@ const make = Effect.gen(function*() {
     return true
   }
 
-  // --- All that is held --------------------------------------------------------
+  // --- Complete reads ----------------------------------------------------------
 
-  /** Fetches what holders listed and had no room for. */
+  /** Fetches records that holders listed but could not fit into their responses. */
   const collect = Effect.fnUntraced(function*(reading: Reading, target: NodeId.NodeId, find: Find) {
     interface Fetched {
       readonly holder: Contact
@@ -607,7 +608,7 @@ const make = Effect.gen(function*() {
     }).pipe(Effect.ensuring(Effect.sync(() => inFlight.giveUp())))
   })
 
-  /** Gives the newest version to holders that returned an older one, so that what was rolled back heals. */
+  /** Stores the newest version at holders that returned an older one, which repairs a rollback. */
   const heal = ({ found, returned }: Reading, target: NodeId.NodeId): void => {
     let healed = 0
     for (const { contact, record } of returned) {
@@ -676,7 +677,7 @@ const make = Effect.gen(function*() {
     return { closest, isSurrounded, region: isSurrounded ? yield* regionOf(target, closest, networkSize()) : [] }
   })
 
-  /** A span for each request, as if each had been made by a fiber of its own. */
+  /** One span per request, as if each had a fiber of its own. */
   const showRequests = Effect.fnUntraced(function*(result: LookupResult) {
     if (!(yield* References.TracerEnabled)) return
     const parent = yield* Effect.option(Effect.currentSpan)
@@ -737,7 +738,7 @@ const make = Effect.gen(function*() {
     return { ...payload, record }
   })
 
-  /** Types that are asked for: any, and by name those that new mail shall not crowd out of an answer. */
+  /** Requested types: any, and by name those that mail must not crowd out of a response. */
   const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
 
   const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {
@@ -770,7 +771,7 @@ const make = Effect.gen(function*() {
 const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) => step.outcome === "Answered").length
 
 /**
- * Lookups that begin at the contacts of the routing table.
+ * Lookups that start from the contacts of the routing table.
  *
  * @category layers
  * @since 0.1.0

@@ -1,11 +1,11 @@
 /**
- * Copies of our records where the network looks for them: on the nodes closest
- * to each record's key, for as long as the record lives.
+ * Replication of our records to the nodes closest to each record's key, for as
+ * long as the record lives.
  *
- * One job per slot of a record: it places the copies, asks each replica from
- * time to time whether it still holds its copy, and replaces those that do
- * not. A newer record of the slot takes over the job. Where the node's state is
- * kept, jobs that were not withdrawn go on after a restart.
+ * One job per slot of a record places the copies, checks the replicas from time
+ * to time, and replaces those that lost theirs. A newer record of the slot
+ * takes over the job. If the node's state is kept, jobs continue after a
+ * restart, unless they were withdrawn.
  *
  * @since 0.1.0
  */
@@ -44,7 +44,7 @@ import * as Rpc from "./Rpc.ts"
 import { Store } from "./Store.ts"
 
 /**
- * How many nodes shall hold a copy.
+ * Number of nodes that should hold a copy.
  *
  * @category constants
  * @since 0.1.0
@@ -52,7 +52,7 @@ import { Store } from "./Store.ts"
 export const replicas = 8
 
 /**
- * Fewer nodes than asked for confirmed a copy in the time given.
+ * Fewer nodes than requested confirmed a copy in the given time.
  *
  * @category errors
  * @since 0.1.0
@@ -69,8 +69,8 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
 
 /**
  * Too few nodes hold a copy, because those closest to the key have no room for
- * another record there. A more specific topic has a key of its own; or try again
- * when records of others have expired.
+ * another record there. Use a more specific topic, which has a key of its own,
+ * or try again when other records have expired.
  *
  * @category errors
  * @since 0.1.0
@@ -108,10 +108,10 @@ export interface Publication {
   /** The nodes close to the key that have no room for it there, as far as we know; at most 32. */
   readonly full: Effect.Effect<ReadonlyArray<Contact>>
   /**
-   * Waits until `wanted` nodes hold a copy, or no node is left to ask, or the
-   * time is up. Fails with `StaleRecord` when a node holds a newer record that
-   * ours could not be signed over: readers see that one. Fails with `KeyFull`
-   * when there are too few copies because nodes have no room for more.
+   * Waits until `wanted` nodes hold a copy, no node is left to ask, or the time
+   * is up. Fails with `StaleRecord` if a node holds a newer record that ours
+   * cannot supersede: readers see that one. Fails with `KeyFull` if there are
+   * too few copies because nodes have no room.
    */
   readonly replicas: (
     wanted: number,
@@ -206,7 +206,7 @@ export interface Summary {
  */
 export interface Place {
   readonly confirmed: number
-  /** Counts the records as they were published. */
+  /** Number of the record in the order of publication. */
   readonly job: number
 }
 
@@ -237,12 +237,12 @@ export class Replication extends Context.Service<Replication, {
     options?: ReplicateOptions
   ) => Effect.Effect<Publication>
   /**
-   * Stops looking after a record, and gives a withdrawal to every node that may
+   * Stops maintaining a record, and sends a withdrawal to every node that may
    * hold a copy; to a replica that does not answer, until the withdrawal
    * expires. Returns at once.
    */
   readonly recall: (key: NodeId, withdrawal: Record.SignedRecord) => Effect.Effect<Recall>
-  /** Stops looking after a record, or after any newer one of its slot. Copies stay until they expire. */
+  /** Stops maintaining a record, or any newer one of its slot. Copies stay until they expire. */
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
   /** Stops maintaining all records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
@@ -325,7 +325,7 @@ const editionOf = (record: Record.SignedRecord): Edition => ({
 })
 
 interface Job {
-  /** Counts the jobs. */
+  /** Number of the job, counted from the start of the node. */
   readonly number: number
   readonly key: NodeId
   edition: Edition
@@ -361,7 +361,7 @@ const make = Effect.gen(function*() {
 
   /** Looks up the record at a peer and checks the proof it shows. */
   const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
-    // A holder that filters shows the record however many there are of others.
+    // A holder that filters shows the record, however many others it has.
     const filters = health.core.has(peer.id, Features.Bit.paging)
     const { body } = yield* rpc.request(
       peer,
@@ -396,14 +396,13 @@ const make = Effect.gen(function*() {
     const { key } = job
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions)
     if (body.stored && !body.alreadyHad) return "Stored"
-    // A reason is v0.2's: that its policy is against the record is
-    // for good, that the record is invalid may be for a clock, ours or its own.
+    // Only v0.2 gives a reason. A policy is permanent; an invalid record may be
+    // due to a wrong clock, ours or the peer's.
     if (body.reason === Message.storeReason.policy) return "Unwanted"
     if (body.reason === Message.storeReason.full) return "Full"
     if (body.reason !== 0) return "Refused"
-    // It says that it holds an equal record or a newer one, and a newer one is
-    // no copy of ours. Version 0.1 says no more than false, whatever the
-    // reason.
+    // The peer claims to hold an equal or a newer record, and a newer one is
+    // not a copy of ours. v0.1 answers false, whatever the reason.
     job.checking++
     const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => job.checking--))
     if (typeof shown !== "string") return shown
@@ -414,8 +413,8 @@ const make = Effect.gen(function*() {
     const shown = yield* look(peer, key, record)
     if (typeof shown !== "string") return shown
     if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
-    // What has no room in an answer may be there. Given once more it is there
-    // afterwards, unless it is refused for a reason.
+    // A record that did not fit into the response may still be held. After
+    // storing it again it is held, unless it is refused for a reason.
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...requestOptions, maintenance: true })
     return body.reason === 0 ? "Kept" : "Lost"
   })
@@ -519,7 +518,7 @@ const make = Effect.gen(function*() {
 
   // --- A job -------------------------------------------------------------------
 
-  /** A newer record takes the place of the one that the job looked after. */
+  /** Replaces the job's record by a newer one. */
   const renew = (job: Job, record: Record.SignedRecord): void => {
     persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
     job.edition.record = record
@@ -530,15 +529,15 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * A node holds a newer record than it was given. While ours is being placed,
-   * it is signed over that one. What is newer than a record that was placed
-   * was said later.
+   * A node holds a newer record than the given one. While ours is being placed,
+   * it is signed again over that one. A record newer than a placed one was
+   * published later.
    */
   const overtaken = Effect.fnUntraced(function*(job: Job, { by, contact, held }: Extract<Outcome, { held: unknown }>) {
     const { edition, key, set } = job
     const now = clock.currentTimeMillisUnsafe()
     if (!Record.isNewer(held, edition.record)) {
-      // Ours is newer by now.
+      // Our record has become the newer one meanwhile.
       return isSame(held, edition.record) ? set.stored(contact.id, now) : set.superseded(contact.id, now)
     }
     const { signOver } = edition.options
@@ -560,7 +559,7 @@ const make = Effect.gen(function*() {
 
   const lookAfter = Effect.fnUntraced(function*(job: Job) {
     const { changed, outcomes, set } = job
-    // Requests under way when the job ends are interrupted with its scope.
+    // The scope of the job interrupts its requests in flight when it ends.
     const requests = yield* FiberSet.make()
     while (true) {
       const now = clock.currentTimeMillisUnsafe()
@@ -619,7 +618,7 @@ const make = Effect.gen(function*() {
     return Queue.offer(job.outcomes, { _tag: "Woken" })
   }
 
-  /** The job of the record's slot, for this record unless it has a newer one. */
+  /** Returns the job of the record's slot, for this record unless the job has a newer one. */
   const begin = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
     const edition: Edition = { ...editionOf(record), options }
     const slot = slotAt(key, record)
@@ -680,7 +679,7 @@ const make = Effect.gen(function*() {
       confirmed: Effect.sync(() => set.confirmed),
       full: Effect.sync(() => Array.from(job.full.values())),
       replicas: Effect.fnUntraced(function*(wanted, { within }) {
-        // An answer that is being checked may be that of a node with a newer record.
+        // A response that is still being checked may contain a newer record.
         const isOver = (now: number) => job.checking === 0 && (set.settled(now) || set.confirmed.length >= wanted)
         yield* Effect.timeoutOption(waitUntil(job, isOver), within)
         const { record, supersededBy } = job.edition
@@ -715,7 +714,7 @@ const make = Effect.gen(function*() {
   const withdraw = (key: NodeId, record: Record.SignedRecord) =>
     Effect.suspend(() => {
       const slot = slotAt(key, record)
-      // A job that failed is still to be kept from starting again.
+      // A failed job must not start again either.
       persistence.save({ _tag: "Withdrawn", key, record: jobs.get(slot)?.edition.record ?? record })
       return FiberMap.remove(fibers, slot)
     })
@@ -728,7 +727,7 @@ const make = Effect.gen(function*() {
     isSurrounded
   })
 
-  /** The jobs of records that say something. */
+  /** The jobs whose records are not withdrawals. */
   const standing = (): ReadonlyArray<Job> => Array.from(jobs.values()).filter(({ edition }) => !edition.isWithdrawal)
 
   const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
@@ -798,7 +797,7 @@ const slotAt = (key: NodeId, record: Record.SignedRecord): string =>
 const isSame = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => Bytes.Equivalence(a.signature, b.signature)
 
 /**
- * Replication by the lookups of this node; jobs of an earlier run go on.
+ * Replication by the lookups of this node. Jobs of an earlier run continue.
  *
  * @category layers
  * @since 0.1.0

@@ -28,8 +28,8 @@ import { Verifier } from "./Verifier.ts"
 import { WatchedKeys } from "./WatchedKeys.ts"
 
 /**
- * A message of ours, where it goes, and the transaction it belongs to (40 hex
- * digits; undefined: the request's own).
+ * A message to send, its destination, and its transaction (40 hex digits;
+ * undefined: that of the request).
  *
  * @category models
  * @since 0.1.0
@@ -55,7 +55,7 @@ export interface Refusal {
 }
 
 /**
- * Answers requests. Synchronous but for the one check that may run on another
+ * Answers requests synchronously, except for one check that may run on another
  * core, so the receive loop never waits.
  *
  * @category services
@@ -63,9 +63,9 @@ export interface Refusal {
  */
 export class Responder extends Context.Service<Responder, {
   /**
-   * Calls `reply` once, or never where the protocol has no answer; `now` is Unix
-   * milliseconds. `prove` asks whether a contact is where it seems to be, which
-   * the source of a datagram does not show.
+   * Calls `reply` once, or never if the protocol has no response; `now` is Unix
+   * milliseconds. `prove` checks that a contact is at its source address, which
+   * a datagram alone does not show.
    */
   readonly answer: (
     request: Body,
@@ -143,7 +143,8 @@ const make = Effect.gen(function*() {
     const isHeld = outcome === "AlreadyHad" || isV02 && outcome === "Superseded"
     return {
       _tag: "StoreResponse",
-      // That another record is held cannot be told from a copy without key 2.
+      // Without key 2 the response for another held record would look like a
+      // copy.
       stored: outcome === "Stored" || isHeld,
       alreadyHad: isV02 && isHeld,
       reason: outcome === "Full" && health.core.has(to.id, Features.Bit.paging)
@@ -155,9 +156,8 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * Decides on a record whose signature is good. Where records make room for
-   * each other it counts from which network one came, so the sender has to be
-   * there.
+   * Decides on a record with a valid signature. Eviction depends on the
+   * sender's network, so the sender's address must be proved.
    */
   const admit = (
     { key, record }: Extract<Body, { readonly _tag: "Store" }>,

@@ -1,10 +1,10 @@
 /**
  * The records this node keeps for the network and for itself, by key.
  *
- * Every record is judged once, when it comes in: integrity, its key, authority,
- * and whether it is newer than what is held. Reading checks expiry only. The
- * merge is a last-writer-wins register for each slot, so replicas that saw the
- * same records in different orders agree (Shapiro et al., Conflict-free
+ * Every record is checked once, when it is stored: integrity, key, authority,
+ * and whether it is newer than the held one. Reading checks expiry only. The
+ * merge is a last-writer-wins register for each slot, so replicas that received
+ * the same records in different orders agree (Shapiro et al., Conflict-free
  * Replicated Data Types, 2011).
  *
  * @since 0.1.0
@@ -65,7 +65,7 @@ export interface Full {
 }
 
 /**
- * The record does not belong here.
+ * The record does not belong at this key.
  *
  * @category models
  * @since 0.1.0
@@ -130,9 +130,9 @@ export interface Row {
  * @since 0.1.0
  */
 export interface Place {
-  /** Counts the keys as they came. */
+  /** Number of the key, in the order of arrival. */
   readonly key: number
-  /** Counts the records of the key. */
+  /** Number of the record at its key. */
   readonly record: number
 }
 
@@ -178,10 +178,10 @@ export class Store extends Context.Service<Store, {
     record: Record.SignedRecord
   ) => Effect.Effect<void, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
   /**
-   * All checks of a record that a peer shows but that it is newer, for records
-   * that are only passed on: those of `put`, and that a topic or mailbox record is
-   * at the key that its payload names. `now` is in Unix seconds. Returns the key
-   * where the record may be kept.
+   * Makes all checks of a record from a peer except that it is newer, for
+   * records that are only passed on: those of `put`, and that a topic or
+   * mailbox record is at the key that its payload names. `now` is in Unix
+   * seconds. Returns the key where the record may be stored.
    */
   readonly vet: (
     key: NodeId.NodeId | undefined,
@@ -189,11 +189,11 @@ export class Store extends Context.Service<Store, {
     now: number
   ) => Result.Result<NodeId.NodeId, InvalidRecord | RecordExpired | InvalidDelegation>
   /**
-   * `put` for a record that a peer brought, by a caller outside a fiber that has
-   * checked the record's signature already; `now` is in Unix seconds. All other
-   * checks are made, and a topic or mailbox record must be at the key that its
-   * payload names. `network` is the peer's: records of one network, and of one
-   * address, make room for those of others before others make room for them.
+   * `put` for a record received from a peer, for a caller outside a fiber that
+   * has already checked the record's signature. `now` is in Unix seconds. All
+   * other checks are made, and a topic or mailbox record must be at the key
+   * that its payload names. `network` is the peer's: records from one network,
+   * and of one address, are evicted before those of others.
    */
   readonly admit: (
     key: NodeId.NodeId | undefined,
@@ -201,17 +201,17 @@ export class Store extends Context.Service<Store, {
     now: number,
     network: string
   ) => Admission
-  /** The live records of a key, in the order of the store; a use of the key. */
+  /** The live records of a key, in the order of the store. Counts as a use of the key. */
   readonly getAll: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
-  /** The newest live endpoint record of a key; a use of the key. */
+  /** The newest live endpoint record of a key. Counts as a use of the key. */
   readonly get: (key: NodeId.NodeId) => Effect.Effect<Record.SignedRecord | undefined>
-  /** The live records of an address, wherever they are. It walks the whole store. */
+  /** The live records of an address at any key. Walks the whole store. */
   readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** Drops the records at a key. */
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
   /** Number of keys with a record; expired records are not counted after two minutes at most. */
   readonly size: Effect.Effect<number>
-  /** Bytes that the records take up in memory. */
+  /** Memory that the records occupy, in bytes. */
   readonly bytes: Effect.Effect<number>
   /** All live records, one by one. Walks the whole store and yields to other fibers in between. */
   readonly rows: Effect.Effect<Array<Row>>
@@ -220,12 +220,12 @@ export class Store extends Context.Service<Store, {
   /** Changes the limit of keys; a lower limit takes effect at the next new key. */
   readonly setMaxKeys: (maxKeys: number) => Effect.Effect<void>
   /**
-   * The records that are new to the store, from now on. A reader that falls
-   * 1024 behind misses the oldest.
+   * Streams the records that are new to the store, from now on. A reader that
+   * falls 1024 behind misses the oldest.
    */
   readonly changes: Stream.Stream<Placed>
   /**
-   * What the service keeps, for the receive path to read without a fiber.
+   * The state of the service, for the receive path to read without a fiber.
    *
    * @internal
    */
@@ -239,14 +239,14 @@ const endOf = ({ expiresAt }: Record.SignedRecord, now: number): Record.Fault | 
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
 
-/** How often expired records are removed, and how many keys are looked at without a pause. */
+/** How often expired records are removed, and number of keys examined without a pause. */
 const sweepInterval = "60 seconds"
 const sweepStep = 256
 
 /** Rows built without a pause. */
 const rowsAtOnce = 256
 
-/** Records taken up from an earlier run before what this changes is written. */
+/** Records restored from an earlier run before the resulting changes are written. */
 const restoredAtOnce = 1024
 
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
@@ -256,7 +256,7 @@ const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(milli
  * @since 0.1.0
  */
 export interface Options {
-  /** Keys held at most; 100 000 by default. */
+  /** Maximum number of keys; 100 000 by default. */
   readonly maxKeys?: number | undefined
   /**
    * Bytes of memory for all records together, what a record costs beside its own
@@ -311,7 +311,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     for (const { key, record } of evicted) persistence.save({ _tag: "Removed", key, record })
   }
 
-  /** Takes up what an earlier run held. A clock that is behind by now is no reason to lose it. */
+  /** Restores what an earlier run held. A clock that is behind does not drop records. */
   const restore = Effect.gen(function*() {
     const now = yield* seconds
     yield* Stream.runForEachArray(
@@ -418,8 +418,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 })
 
 /**
- * A store in memory, which begins with what an earlier run held and saves what
- * changes, where the node's state is kept.
+ * A store in memory that starts with the records of an earlier run and saves
+ * changes, if the node's state is kept.
  *
  * @category layers
  * @since 0.1.0

@@ -3,15 +3,15 @@ import { globSync, readFileSync } from "node:fs"
 import { join, posix } from "node:path"
 
 /**
- * The layers of the library, from the bottom up. A module imports from its own
- * layer and from those below, types included. A name that ends in `/` stands
- * for a whole directory. `internal/` has no layer of its own: a module reached
+ * The floors of the library, from the ground up. A module imports from its own
+ * floor and from those below, types included. A name that ends in `/` stands
+ * for a whole directory. `internal/` has no floor of its own: a module reached
  * through it counts as imported.
  */
-const layers: ReadonlyArray<readonly [layer: string, modules: ReadonlyArray<string>]> = [
+const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
-  ["identities", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
-  ["records and messages", [
+  ["who says it", ["Crypto", "Verifier", "Identity", "KeyStore", "Delegation"]],
+  ["what is said", [
     "Record",
     "Endpoint",
     "Topic",
@@ -37,9 +37,9 @@ const layers: ReadonlyArray<readonly [layer: string, modules: ReadonlyArray<stri
     "Reachability",
     "NodeSettings"
   ]],
-  ["requests", ["InFlight", "Request", "Responder", "Rpc", "Query"]],
+  ["conversations", ["InFlight", "Request", "Responder", "Rpc", "Query"]],
   ["maintenance", ["Bootstrap", "Push", "Replication", "Maintenance"]],
-  ["publishing and discovery", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
+  ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
   ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
   ["http", ["http/"]],
   ["library", ["index"]],
@@ -55,31 +55,31 @@ const importsOf = (module: string, source: string): ReadonlyArray<string> =>
   [...source.matchAll(/^(?:import|export)\b[^"]*?\bfrom "(\.[^"]+)"|\bimport\s*\(?\s*"(\.[^"]+)"/gm)]
     .map(([, from, bare]) => posix.join(posix.dirname(module), from ?? bare).replace(/\.ts$/, ""))
 
-const layerOf = (module: string): number =>
-  layers.findIndex(([, modules]) =>
+const floorOf = (module: string): number =>
+  floors.findIndex(([, modules]) =>
     modules.some((name) => name.endsWith("/") ? module.startsWith(name) : module === name)
   )
 
 const isInternal = (module: string): boolean => module.startsWith("internal/")
 
-/** The chains of imports that end in a higher layer than they begin. */
+/** The chains of imports that end on a higher floor than they start on. */
 const upward = (imports: Imports): ReadonlyArray<string> => {
   const found: Array<string> = []
   const show = (module: string): string =>
-    `src/${module}.ts` + (isInternal(module) ? "" : ` (${layers[layerOf(module)][0]})`)
+    `src/${module}.ts` + (isInternal(module) ? "" : ` (${floors[floorOf(module)][0]})`)
   const follow = (chain: ReadonlyArray<string>, seen: Set<string>): void => {
     for (const module of imports.get(chain[chain.length - 1]) ?? []) {
       if (isInternal(module)) {
         if (seen.has(module)) continue
         seen.add(module)
         follow([...chain, module], seen)
-      } else if (layerOf(module) > layerOf(chain[0])) {
+      } else if (floorOf(module) > floorOf(chain[0])) {
         found.push([...chain, module].map(show).join(" -> "))
       }
     }
   }
   for (const module of imports.keys()) {
-    if (layerOf(module) !== -1) follow([module], new Set())
+    if (floorOf(module) !== -1) follow([module], new Set())
   }
   return found
 }
@@ -93,18 +93,18 @@ const imports: Imports = new Map(
 )
 
 describe("architecture", () => {
-  it("assigns every module to a layer", () => {
-    const unassigned = [...imports.keys()].filter((module) => !isInternal(module) && layerOf(module) === -1)
-    assert.deepStrictEqual(unassigned, [], "add them to the table of layers in test/architecture.test.ts")
+  it("has a floor for every module", () => {
+    const unassigned = [...imports.keys()].filter((module) => !isInternal(module) && floorOf(module) === -1)
+    assert.deepStrictEqual(unassigned, [], "add them to the table of floors in test/architecture.test.ts")
   })
 
   it("imports downwards only", () => {
     assert.deepStrictEqual(upward(imports), [])
   })
 
-  it("imports no index module", () => {
+  it("imports no barrel", () => {
     const importers = [...imports].filter(([, names]) => names.some((name) => posix.basename(name) === "index"))
-    assert.deepStrictEqual(importers.map(([module]) => module), [], "import the module itself")
+    assert.deepStrictEqual(importers.map(([module]) => module), [], "import the module, not the barrel")
   })
 
   it("recognises an import in each of its forms", () => {
@@ -127,14 +127,14 @@ const later = () => import("./F.ts")
   })
 
   it("follows a chain of imports through internal modules", () => {
-    const modules: Imports = new Map([
+    const house: Imports = new Map([
       ["Record", ["internal/a", "NodeId"]],
       ["Rpc", ["internal/a", "Record"]],
       ["internal/a", ["internal/b"]],
       ["internal/b", ["internal/a", "Rpc"]]
     ])
-    assert.deepStrictEqual(upward(modules), [
-      "src/Record.ts (records and messages) -> src/internal/a.ts -> src/internal/b.ts -> src/Rpc.ts (requests)"
+    assert.deepStrictEqual(upward(house), [
+      "src/Record.ts (what is said) -> src/internal/a.ts -> src/internal/b.ts -> src/Rpc.ts (conversations)"
     ])
   })
 })
