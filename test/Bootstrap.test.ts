@@ -203,7 +203,7 @@ describe("joining", () => {
       const { dht } = yield* setUp
       const [seed] = yield* seeds(1)
       yield* serve(seed, helpful(seed))
-      const { address, nodeId } = network.identity("who it should be")
+      const { address, nodeId } = network.identity("expected")
       const joining = yield* start(dht.bootstrapContacts([{ ...seed, address, id: nodeId }]))
       yield* TestClock.adjust("30 seconds")
       yield* Fiber.join(joining)

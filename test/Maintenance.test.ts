@@ -41,7 +41,7 @@ describe("Maintenance", () => {
       yield* network.puppet("mute", network.socketOf(900))
       // Passive, so that no lookup verifies them first.
       yield* network.dht(node).setPassive(true)
-      const [real, fake] = [network.contactOf(other), invented("nobody")]
+      const [real, fake] = [network.contactOf(other), invented("missing")]
       for (const contact of [real, fake]) table(node).add(contact, undefined, now)
       yield* TestClock.adjust("9 minutes")
       assert.isUndefined(table(node).verifiedAt(real.id))
@@ -151,7 +151,7 @@ describe("Maintenance", () => {
       const [node] = yield* build(1)
       yield* network.puppet("mute", network.socketOf(900))
       yield* network.dht(node).setPassive(true)
-      const fake = invented("nobody")
+      const fake = invented("missing")
       table(node).add(fake, undefined, now)
       yield* TestClock.adjust("1 hour")
       assert.isFalse(table(node).contains(fake.id))

@@ -160,7 +160,7 @@ describe("SocketAddress", () => {
 
     it("report what to do about a text that is not an IP address with a port", () => {
       assert.match(reason(SocketAddress.fromString("1.2.3.4")), /port is missing/)
-      assert.match(reason(SocketAddress.fromString("seed.example.org:4121")), /"seed.example.org" .* resolved/)
+      assert.match(reason(SocketAddress.fromString("seed.example.org:4121")), /"seed.example.org" .* resolve/)
       assert.match(reason(SocketAddress.fromString("::1:4121")), /\[address\]:port/)
       assert.match(reason(SocketAddress.fromString("1.2.3.4:65536")), /"65536" is not a port/)
       assert.match(reason(SocketAddress.fromString("1.2.3.4:")), /"" is not a port/)

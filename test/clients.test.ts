@@ -143,9 +143,9 @@ describe("a node that is a client", () => {
     }).pipe(onNetwork))
 
   for (
-    const [who, features, reason] of [["a peer of its own version", ours, 1], ["any other peer", 0, 0]] as const
+    const [sender, features, reason] of [["a peer of its own version", ours, 1], ["any other peer", 0, 0]] as const
   ) {
-    it.effect(`stores no record for ${who}`, () =>
+    it.effect(`stores no record for ${sender}`, () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUpClient
         yield* peer.send(self, { _tag: "Store", record: endpoint("owner"), key: undefined }, "00".repeat(20), features)

@@ -167,7 +167,7 @@ describe("an address of a narrower scope", () => {
 
   const cases: ReadonlyArray<
     readonly [
-      who: string,
+      observer: string,
       peer: SocketAddress.SocketAddress,
       passes: ReadonlyArray<SocketAddress.SocketAddress>
     ]
@@ -178,8 +178,8 @@ describe("an address of a narrower scope", () => {
     ["a peer on the same machine", { host: "127.0.0.1", port: 4121 }, all]
   ]
 
-  for (const [who, at, passes] of cases) {
-    it.effect(`is not believed from ${who}`, () =>
+  for (const [observer, at, passes] of cases) {
+    it.effect(`is not believed from ${observer}`, () =>
       Effect.gen(function*() {
         const { dht, table } = yield* setUp()
         const reporter = yield* network.puppet("reporter", at)
@@ -192,7 +192,7 @@ describe("an address of a narrower scope", () => {
         assert.sameMembers(known.map(SocketAddress.format), passes.map(SocketAddress.format))
       }).pipe(onNetwork))
 
-    it.effect(`is not reported to ${who}`, () =>
+    it.effect(`is not reported to ${observer}`, () =>
       Effect.gen(function*() {
         const { dht, self } = yield* setUp()
         for (const [i, at] of all.entries()) yield* dht.addContact(contact(`known ${i}`, at))
