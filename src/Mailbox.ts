@@ -134,7 +134,7 @@ export const encode = (note: Note): Uint8Array => {
  *   recipientPublicKey: ben.publicKey,
  *   type: Mailbox.MessageType.text,
  *   body: new TextEncoder().encode("See you at noon"),
- * // Use fresh bytes from a secure source each time: these are for show.
+ *   // Use fresh bytes from a secure source each time: these are for show.
  *   ephemeralSeed: new Uint8Array(32).fill(3),
  *   nonce: new Uint8Array(12)
  * })

@@ -173,8 +173,7 @@ export interface Status {
  * import { Dht, Persistence } from "effect-dht"
  * import * as Effect from "effect/Effect"
  *
- * // Before the machine is switched off: check that the publications are on
- * disk.
+ * // Before the machine is switched off: checks that the publication is on disk.
  * const publishSafely = Effect.gen(function*() {
  *   const dht = yield* Dht.Dht
  *   yield* dht.publishProfile({ name: "Ann" })

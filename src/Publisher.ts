@@ -72,8 +72,7 @@ export interface Lifetime {
  *   yield* Effect.log(`Published as ${record.address}, until ${record.expiresAt}`)
  * }).pipe(
  *   Effect.catchTag("InvalidRecord", ({ excess, message }) =>
- *     // The error names what does not fit: { field: "name", size: 2000, limit:
- * 689, unit: "bytes" }
+ *     // The field that does not fit: { field: "name", size: 2000, limit: 689, unit: "bytes" }
  *     Effect.logError(message, excess))
  * )
  * ```
