@@ -1,42 +1,42 @@
 /**
- * A question to one peer: its attempts, each under a transaction of its own,
- * and how long each is given (RFC 6298, section 5).
+ * The attempts of one request, each under its own transaction, and their
+ * retransmission timeouts (RFC 6298, section 5).
  *
- * Nothing happens here: whoever asks is told how long to wait, and notes what
- * was sent.
+ * This module sends nothing: the caller sends each attempt, records it with
+ * `try`, and waits for as long as that returns.
  *
  * @since 0.1.0
  */
 import type { TransactionId } from "../Message.ts"
 import { Timer } from "./timerQueue.ts"
 
-/** How much longer each attempt waits than the one before it. */
+/** Factor by which the timeout grows with each attempt. */
 const growth = 1.5
 
-/** The longest wait for one attempt, in milliseconds. */
+/** Longest timeout of one attempt, in milliseconds. */
 const maxAttemptMillis = 5000
 
-/** So many attempts fit into the time at least, however slow the peer was the last time. */
+/** Bounds the first timeout to this fraction of the total, so that a slow peer still leaves time for retries. */
 const minAttempts = 5
 
 /**
- * Times are milliseconds.
+ * The limits of a request. Times are in milliseconds.
  *
  * @internal
  */
 export interface Options {
   readonly startedAt: number
   readonly maxAttempts: number
-  /** For all attempts together. */
+  /** Timeout of all attempts together. */
   readonly timeout: number
-  /** For the first attempt, as far as there is time. */
+  /** Timeout of the first attempt; reduced where `timeout` is short. */
   readonly firstWait: number
-  /** Whether the last attempt is given no more than its turn, instead of the rest of the time. */
+  /** Whether the last attempt waits for its own timeout only, instead of the rest of the time. */
   readonly failsFast: boolean
 }
 
 /**
- * One datagram of a call, and whether it is in the words of v0.1.
+ * One datagram of a request, and whether it is in the form of v0.1.
  *
  * @internal
  */
@@ -46,7 +46,7 @@ export interface Attempt {
 }
 
 /**
- * As an event, it is what happens when an attempt's time is over.
+ * A request's attempts and, as a timer, the timeout of the latest one.
  *
  * @internal
  */
@@ -73,7 +73,7 @@ export abstract class Attempts extends Timer {
     return this.attempts.size < this.maxAttempts && now < this.deadline
   }
 
-  /** Notes an attempt, and says until when to wait for an answer to it or to those before. */
+  /** Records an attempt and returns until when to wait for a response to any attempt. */
   try(transaction: TransactionId, attempt: Attempt): number {
     this.attempts.set(transaction, attempt)
     const wait = this.wait

@@ -1,21 +1,20 @@
 /**
- * Values counted in a few classes: cheap enough for what happens with every
- * request.
+ * A histogram with fixed buckets, cheap enough to record every request.
  *
  * @since 0.1.0
  */
 
 /**
- * What was counted, in the terms of Prometheus and OpenTelemetry.
+ * The contents of a histogram, in the terms of Prometheus and OpenTelemetry.
  *
  * @internal
  */
 export interface Counted {
-  /** For each bound, how many values were not above it. */
+  /** For each bound, the number of values of at most that (cumulative). */
   readonly buckets: ReadonlyArray<[bound: number, count: number]>
-  /** All values, those above the last bound included. */
+  /** Number of values, those above the last bound included. */
   readonly count: number
-  /** 0 without any value, as are `max` and `sum`. */
+  /** 0 without values, as are `max` and `sum`. */
   readonly min: number
   readonly max: number
   readonly sum: number
@@ -31,7 +30,7 @@ export class Histogram {
   private max = -Infinity
   private sum = 0
 
-  /** The bounds are in ascending order, and each belongs to the class below it. */
+  /** Creates an empty histogram. `bounds` ascend; each is the inclusive upper bound of a bucket. */
   constructor(bounds: ReadonlyArray<number>) {
     this.bounds = bounds
     this.counts = Array.from({ length: bounds.length + 1 }, () => 0)

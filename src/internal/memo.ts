@@ -1,16 +1,16 @@
 /**
- * A pure function that remembers its results, for names that are computed from
- * names again and again: those of the same few hundred peers.
+ * Memoization of pure functions of strings, for the ids and contacts of the
+ * same few hundred peers, which are computed again and again.
  *
  * @since 0.1.0
  */
 
-/** Results that are remembered: some megabytes. */
+/** Most results remembered: a few megabytes. */
 const capacity = 1 << 14
 
 /**
- * The same function. It forgets everything once its memory is full, so whoever
- * makes it compute ever new results costs it no more than without.
+ * Returns the function with its results remembered. It forgets all of them once
+ * it is full, so a stream of new keys costs no more than without it.
  *
  * @internal
  */

@@ -1,6 +1,5 @@
 /**
- * The listeners of a node, the queries it keeps for them, and what it counts.
- * Times come in with what happened.
+ * The event listeners of a node, its history of queries, and its histograms.
  *
  * @since 0.1.0
  */
@@ -13,23 +12,23 @@ import { Histogram } from "./histogram.ts"
 import type { Lookup, Step } from "./lookup.ts"
 
 /**
- * The requests that wait for an answer.
+ * The requests that expect a response.
  *
  * @internal
  */
 export const requests = ["Ping", "FindNode", "FindValue", "Store", "Push"] as const
 
-/** Seconds: from within one machine to the longest that a request is given. */
+/** Bounds of request durations in seconds: from a round trip within one machine to the longest deadline. */
 const requestBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Seconds. */
+/** Bounds of query durations, in seconds. */
 const queryBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
-/** Requests. */
-const askedBounds = [0, 1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128]
+/** Bounds of the number of requests of a query. */
+const requestCountBounds = [0, 1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128]
 
 /**
- * How long one kind of request took, in seconds.
+ * The durations of one kind of request, in seconds.
  *
  * @internal
  */
@@ -39,7 +38,7 @@ export interface RequestTimes {
 }
 
 /**
- * How long one kind of query took, in seconds, and how many requests it made.
+ * The durations of one kind of query, in seconds, and the number of requests it made.
  *
  * @internal
  */
@@ -53,13 +52,16 @@ const requestTimes = (): RequestTimes => ({
   failed: new Histogram(requestBounds)
 })
 
-const queryTimes = (): QueryTimes => ({ duration: new Histogram(queryBounds), requests: new Histogram(askedBounds) })
+const queryTimes = (): QueryTimes => ({
+  duration: new Histogram(queryBounds),
+  requests: new Histogram(requestCountBounds)
+})
 
-/** Who was asked; without an id where only the address is known. */
+/** The queried peer; without an id where only the address is known. */
 type Peer = SocketAddress & { readonly id?: NodeId | undefined }
 
 /**
- * What else happens, too often for those who watch: it is for the log alone.
+ * A detailed event for the log alone: these are too frequent for listeners.
  *
  * @internal
  */
@@ -86,7 +88,7 @@ export type Detail =
     readonly from: SocketAddress
     readonly bytes: number
     readonly reason: string
-    /** What is malformed. */
+    /** What is malformed, for a malformed datagram. */
     readonly fault: string | undefined
   }
 
@@ -94,10 +96,11 @@ export type Detail =
  * @internal
  */
 export interface Options {
+  /** Number of ended queries kept. */
   readonly keptQueries: number
   /** Unix milliseconds. */
   readonly now: () => number
-  /** Called when the first listener comes, and when the last one has gone. */
+  /** Called when the first listener is added, and when the last one is removed. */
   readonly watched: (isWatched: boolean) => void
 }
 
@@ -106,7 +109,7 @@ export interface Options {
  */
 export class NodeEvents {
   readonly now: () => number
-  /** How long our requests took from the first attempt to the answer, or until they were given up. */
+  /** Durations of our requests, from the first attempt to the response or the failure. */
   readonly requestTimes: Readonly<Record<typeof requests[number], RequestTimes>> = {
     Ping: requestTimes(),
     FindNode: requestTimes(),
@@ -118,9 +121,9 @@ export class NodeEvents {
     FindNode: queryTimes(),
     FindValue: queryTimes()
   }
-  /** How often another node proved that it runs under our identity. */
+  /** Number of proofs that another node runs under our identity. */
   identityConflicts = 0
-  /** Is told the details, where somebody logs them. */
+  /** Receives the details; undefined while they are not logged. */
   explain: ((detail: Detail) => void) | undefined = undefined
   private readonly options: Options
   private readonly listeners = new Set<(event: Event) => void>()
@@ -133,7 +136,7 @@ export class NodeEvents {
     this.now = options.now
   }
 
-  /** Whether an event is worth making. */
+  /** Whether an event is worth constructing. */
   get hasListeners(): boolean {
     return this.listeners.size > 0
   }
@@ -147,44 +150,45 @@ export class NodeEvents {
     if (this.listeners.delete(listener) && this.listeners.size === 0) this.options.watched(false)
   }
 
+  /** Passes an event to every listener. */
   tell(event: Event): void {
     for (const listener of this.listeners) listener(event)
   }
 
-  /** Keeps what ends from now on. */
+  /** Keeps the queries that end from now on. */
   keep(): void {
     this.isKeeping = true
   }
 
-  /** The last one first. */
+  /** The queries kept, the latest first. */
   get queries(): ReadonlyArray<QueryTrace> {
     return this.kept.toReversed()
   }
 
-  /** A query begins. `watch` is told of this one, as the listeners are. */
+  /** Starts a query. Its events go to `watch` and to the listeners. */
   query(goal: QueryGoal, startedAt: number, watch: ((event: QueryEvent) => void) | undefined): OngoingQuery {
     return new OngoingQuery(this, goal, ++this.count, startedAt, watch)
   }
 
-  /** A query has ended; whoever wants to know its steps gets them by calling `trace`. */
-  queryEnded(goal: QueryGoal, durationMillis: number, asked: number, trace: () => QueryTrace): void {
+  /** Records an ended query. `trace` is called only if the query is kept. */
+  queryEnded(goal: QueryGoal, durationMillis: number, requests: number, trace: () => QueryTrace): void {
     const times = this.queryTimes[goal.kind]
     times.duration.add(durationMillis / 1000)
-    times.requests.add(asked)
+    times.requests.add(requests)
     if (!this.isKeeping) return
     this.kept.push(trace())
     if (this.kept.length > this.options.keptQueries) this.kept.shift()
   }
 }
 
-/** What a query brought. */
-interface Brought {
+/** The result of a query. */
+interface QueryResult {
   readonly closest: ReadonlyArray<Contact>
   readonly records: ReadonlyArray<unknown>
 }
 
 /**
- * A query under way.
+ * A query in progress.
  *
  * @internal
  */
@@ -192,12 +196,13 @@ export class OngoingQuery {
   private readonly events: NodeEvents
   private readonly goal: QueryGoal
   private readonly query: number
-  /** On the clock of the steps, in milliseconds. */
+  /** Milliseconds on the clock of the steps. */
   private readonly startedAt: number
   private readonly watch: ((event: QueryEvent) => void) | undefined
+  /** The start in Unix milliseconds. */
   private readonly at: number
   private lookup: Lookup | undefined = undefined
-  private brought: Brought | undefined = undefined
+  private result: QueryResult | undefined = undefined
 
   constructor(
     events: NodeEvents,
@@ -215,12 +220,12 @@ export class OngoingQuery {
     if (this.isWatched) this.tell({ _tag: "QueryStarted", at: this.at, query, ...goal })
   }
 
-  /** The lookup that it is. */
+  /** Sets the lookup whose steps are reported. */
   follow(lookup: Lookup): void {
     this.lookup = lookup
   }
 
-  /** This node was asked, or what it said is known now. */
+  /** Reports the latest step at a node: a request was sent to it, or its outcome is known. */
   stepped(id: Contact["id"]): void {
     if (!this.isWatched) return
     const step = this.lookup?.step(id)
@@ -228,25 +233,25 @@ export class OngoingQuery {
     this.tell({ _tag: "QueryStepped", at: this.events.now(), query: this.query, step: this.stepOf(step) })
   }
 
-  /** It came to its end. */
-  done(brought: Brought): void {
-    this.brought = brought
+  /** Sets the result of a query that completed. */
+  done(result: QueryResult): void {
+    this.result = result
   }
 
-  /** It is over, at its end or before. */
+  /** Records the end of the query; without a result it counts as given up. */
   over(now: number): void {
-    const { brought, goal, lookup } = this
+    const { goal, lookup, result } = this
     const durationMillis = now - this.startedAt
-    let made: QueryTrace | undefined
+    let cached: QueryTrace | undefined
     const trace = (): QueryTrace =>
-      made ??= {
+      cached ??= {
         query: this.query,
         ...goal,
         startedAt: this.at,
         durationMillis,
-        outcome: outcomeOf(goal, brought),
-        records: brought?.records.length ?? 0,
-        closest: brought?.closest ?? [],
+        outcome: outcomeOf(goal, result),
+        records: result?.records.length ?? 0,
+        closest: result?.closest ?? [],
         steps: (lookup?.trace ?? []).map((step) => this.stepOf(step))
       }
     this.events.queryEnded(goal, durationMillis, lookup?.requests ?? 0, trace)
@@ -271,11 +276,11 @@ export class OngoingQuery {
   }
 }
 
-const outcomeOf = (goal: QueryGoal, brought: Brought | undefined): QueryOutcome =>
-  brought === undefined
+const outcomeOf = (goal: QueryGoal, result: QueryResult | undefined): QueryOutcome =>
+  result === undefined
     ? "GivenUp"
     : goal.kind === "FindNode"
     ? "Done"
-    : brought.records.length > 0
+    : result.records.length > 0
     ? "Found"
     : "NotFound"

@@ -1,7 +1,7 @@
 /**
- * What our own requests taught us about each peer: whether it answers, how
- * long that takes, and when it deserves the next try; and what its messages say
- * that it can do. Times are Unix milliseconds.
+ * The health of each peer as our own requests measured it: whether it answers,
+ * how long that takes, when to try it next, and which features its messages
+ * announce. Times are Unix milliseconds.
  *
  * @since 0.1.0
  */
@@ -11,17 +11,17 @@ import type { Health, Options } from "../PeerHealth.ts"
 import { RecencyMap } from "./recencyMap.ts"
 
 /**
- * Version 0.1, which drops what it does not know, or one
- * that came after.
+ * The protocol version of a peer: v0.1, which drops fields and types that it
+ * does not know, or a later one.
  *
  * @internal
  */
 export type Version = "v0.1" | "v0.2"
 
-/** How long a peer is taken to speak v0.1 only. */
+/** How long the guess that a peer speaks only v0.1 is kept. */
 const v01Millis = 10 * 60_000
 
-/** So many failures in a row make a peer bad. */
+/** Consecutive failures after which a peer is bad. */
 const badAfter = 2
 
 const firstBackoffMillis = 30_000
@@ -29,42 +29,42 @@ const maxBackoffDoublings = 10
 
 // A peer on the same machine answers in far less than its event loop may pause.
 const minTimeoutMillis = 50
-// A peer never asked may be farther away than those we know.
+// The first request to a peer may have farther to go than those measured so far.
 const minStrangerTimeoutMillis = 75
 const maxTimeoutMillis = 5_000
 
-/** How many attempts the share of lost ones is judged by. */
+/** Attempts over which the loss rate is averaged. */
 const lossSamples = 64
 
-/** The share that is assumed before anybody has answered, and the least that ever is. */
+/** The loss rate before the first response, and its lower bound. */
 const initialLoss = 0.2
 const minLoss = 0.03
 
-/** The likelihood of taking a peer for dead that is there. */
-const doubt = 0.001
+/** Accepted probability of presuming a live peer dead. */
+const maxFalseDeath = 0.001
 const maxAttempts = 7
 
-/** How long a measured round trip counts more than what peers usually take. */
+/** How long a peer's own round-trip time takes precedence over the usual one. */
 const measuredMillis = 30_000
 
-/** What is assumed before anybody has answered. RFC 6298 waits one second, for the sake of far larger packets. */
+/** The timeout before the first response. RFC 6298 waits one second, but for far larger packets. */
 const initialTimeoutMillis = 500
 
-// To ask somebody else besides costs no more than a request, so it is done
-// sooner than asking again; but the event loop of a peer may pause even so.
+// A request to another peer costs no more than a retransmission and may bring
+// more, so it is sent sooner; but even so, the event loop of a peer may pause.
 const minSlowMillis = 20
 const initialSlowMillis = 250
 
-/** The smoothed round-trip time of RFC 6298, section 2, which begins anew when the time falls by half. */
+/** Smoothed round-trip time (RFC 6298, section 2); it starts over when a sample is less than half of it. */
 class RoundTrip {
   srtt: number | undefined
   private variation = 0
 
   sample(measuredMillis: number): void {
-    // A clock that was set back meanwhile measures less than nothing.
+    // A clock that was set back during the round trip yields a negative time.
     const rttMillis = Math.max(measuredMillis, 0)
-    // A path is no longer than its quickest answer; what was slow before was a
-    // queue, and says little of the next time.
+    // A path is at most as long as its quickest response. Slower ones before it
+    // waited in a queue, and predict little.
     if (this.srtt === undefined || rttMillis < this.srtt / 2) {
       this.srtt = rttMillis
       this.variation = rttMillis / 2
@@ -74,7 +74,7 @@ class RoundTrip {
     }
   }
 
-  /** Undefined without a sample. */
+  /** The timeout in milliseconds; undefined without a sample. */
   timeout(minMillis: number): number | undefined {
     return this.srtt === undefined
       ? undefined
@@ -85,7 +85,7 @@ class RoundTrip {
 class Peer {
   readonly roundTrip = new RoundTrip()
   answeredAt: number | undefined = undefined
-  /** Where it answered. */
+  /** The host from which it proved to answer. */
   host: string | undefined = undefined
   failures = 0
   nextTry = 0
@@ -100,29 +100,30 @@ const makePeer = (): Peer => new Peer()
  */
 export class PeerHealth {
   private readonly peers: RecencyMap<NodeId, Peer>
-  /** Those of bad state: most questions are whether somebody is one of the few. */
+  /** The ids of bad peers. They are few, and most lookups here only check membership. */
   private readonly bad = new Set<NodeId>()
   /**
-   * What the peers said of themselves, as far as that is anything. Apart from the
-   * rest, because anybody can say something, and only some are asked.
+   * Features that peers announced, where there are any. Kept apart from `peers`:
+   * any sender can announce some, and must not displace peers that we measured.
    */
-  private readonly shown: RecencyMap<NodeId, { features: Features.Features }>
+  private readonly announced: RecencyMap<NodeId, { features: Features.Features }>
   private readonly capacity: number
-  private readonly everyone = new RoundTrip()
-  /** The share of attempts that got lost among those to peers that answered one. */
+  /** The round-trip time over all peers. */
+  private readonly usual = new RoundTrip()
+  /** The loss rate of attempts, over requests that were answered in the end. */
   private loss = initialLoss
 
   constructor(options?: Options) {
     this.capacity = options?.capacity ?? 10_000
     this.peers = new RecencyMap(this.capacity)
-    this.shown = new RecencyMap(this.capacity)
+    this.announced = new RecencyMap(this.capacity)
   }
 
   get size(): number {
     return this.peers.size
   }
 
-  /** An RPC was answered, after so many attempts that were lost: whatever went wrong before is forgiven. */
+  /** Records a response after `lost` lost attempts; clears earlier failures and the back-off. */
   succeeded(id: NodeId, rttMillis: number, now: number, lost = 0): void {
     const peer = this.peers.use(id, makePeer)
     this.bad.delete(id)
@@ -132,20 +133,20 @@ export class PeerHealth {
     peer.failures = 0
     peer.nextTry = 0
     peer.roundTrip.sample(rttMillis)
-    this.everyone.sample(rttMillis)
+    this.usual.sample(rttMillis)
   }
 
-  /** An RPC was answered from the address that was asked, which only the address's owner can do. */
+  /** Records a response from the queried address, which only a peer reachable there can send. */
   provedAt(id: NodeId, host: string): void {
     this.peers.use(id, makePeer).host = host
   }
 
-  /** Whether the peer has proved that it is at this host. */
+  /** Whether the peer has proved that it is reachable at this host. */
   isProved(id: NodeId, host: string): boolean {
     return this.peers.get(id)?.host === host
   }
 
-  /** An RPC failed, all its attempts together: each failure in a row doubles the back-off. */
+  /** Records a request whose attempts all failed; each consecutive failure doubles the back-off. */
   failed(id: NodeId, now: number): void {
     const peer = this.peers.use(id, makePeer)
     peer.failures++
@@ -153,13 +154,13 @@ export class PeerHealth {
     peer.nextTry = now + firstBackoffMillis * 2 ** Math.min(peer.failures - 1, maxBackoffDoublings)
   }
 
-  /** A probe of our own maintenance failed: no failure, and what is left of the back-off is halved. */
+  /** Records a failed maintenance probe: it counts as no failure, and halves the rest of the back-off. */
   maintenanceProbeFailed(id: NodeId, now: number): void {
     const peer = this.peers.get(id)
     if (peer !== undefined && peer.nextTry > now) peer.nextTry -= (peer.nextTry - now) / 2
   }
 
-  /** A single failure makes a good peer unknown again. */
+  /** The health of a peer. A single failure makes a good peer unknown again. */
   state(id: NodeId): Health {
     if (this.bad.has(id)) return "bad"
     const peer = this.peers.get(id)
@@ -178,6 +179,7 @@ export class PeerHealth {
     if (this.bad.size > this.capacity) this.bad.delete(oldest)
   }
 
+  /** Whether the back-off permits a request now. */
   allowContact(id: NodeId, now: number): boolean {
     return now >= this.nextTry(id)
   }
@@ -187,7 +189,7 @@ export class PeerHealth {
     return this.peers.get(id)?.nextTry ?? 0
   }
 
-  /** When it last answered an RPC; undefined if it never did. */
+  /** When the peer last answered a request; undefined if it never did. */
   answeredAt(id: NodeId): number | undefined {
     return this.peers.get(id)?.answeredAt
   }
@@ -198,54 +200,54 @@ export class PeerHealth {
   }
 
   /**
-   * After how many milliseconds somebody else is asked besides: longer than the peer, or else a peer, usually takes.
+   * Milliseconds after which a request is slow and another peer is asked as well:
+   * longer than this peer usually takes, or than peers usually take.
    */
   slowAfter(id: NodeId, now: number): number {
-    return this.patience(id, now, minSlowMillis, this.everyone.timeout(minSlowMillis) ?? initialSlowMillis)
+    return this.waitFor(id, now, minSlowMillis, this.usual.timeout(minSlowMillis) ?? initialSlowMillis)
   }
 
-  /** After how many lost attempts a peer is hardly there: so many hardly get lost in a row. */
+  /** Consecutive losses after which a peer is presumed dead. */
   attempts(): number {
     const loss = Math.max(this.loss, minLoss)
     let attempts = 1
-    for (let left = loss; left > doubt && attempts < maxAttempts; left *= loss) attempts++
+    for (let left = loss; left > maxFalseDeath && attempts < maxAttempts; left *= loss) attempts++
     return attempts
   }
 
-  /** How many milliseconds to wait for one attempt. */
+  /** The retransmission timeout of the first attempt, in milliseconds. */
   timeout(id: NodeId, now: number): number {
-    return this.patience(id, now, minTimeoutMillis, this.defaultTimeout())
+    return this.waitFor(id, now, minTimeoutMillis, this.defaultTimeout())
   }
 
-  /** The same for a peer that never answered, or whose id is not known. */
+  /** The timeout for a peer that never answered, or whose id is unknown. */
   defaultTimeout(): number {
-    return this.everyone.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
+    return this.usual.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
   }
 
-  /** What was measured long ago may have been a queue, and says no more than what peers usually take. */
-  private patience(id: NodeId, now: number, min: number, usual: number): number {
+  /** An old measurement may include a queue, so it can only shorten the usual wait. */
+  private waitFor(id: NodeId, now: number, min: number, usual: number): number {
     const peer = this.peers.get(id)
     const measured = peer?.roundTrip.timeout(min)
     if (measured === undefined) return usual
     return now - (peer?.answeredAt ?? 0) < measuredMillis ? measured : Math.min(measured, usual)
   }
 
-  /** The features in the header of a peer's latest message: those that are missing now are gone. */
+  /** Records the features in the header of a peer's latest message, which replace the earlier ones. */
   shows(id: NodeId, features: Features.Features): void {
-    if (features === 0 && this.shown.get(id) === undefined) return
+    if (features === 0 && this.announced.get(id) === undefined) return
     if (!Features.has(features, Features.Bit["v0.2"])) this.doubtVersion(id)
-    this.shown.use(id, () => ({ features })).features = features
+    this.announced.use(id, () => ({ features })).features = features
   }
 
-  /** Whether the peer has shown a feature. */
+  /** Whether the peer's latest message announced a feature. */
   has(id: NodeId, bit: Features.Bit): boolean {
-    return Features.has(this.shown.get(id)?.features ?? 0, bit)
+    return Features.has(this.announced.get(id)?.features ?? 0, bit)
   }
 
   /**
-   * Remembers a guess at which version of the protocol a peer speaks; one that
-   * says so itself is not guessed at. Who has shown a later one does not unlearn
-   * it.
+   * Records the version that a peer's behaviour implies. An announced version
+   * takes precedence, and an implied v0.2 is not replaced by v0.1.
    */
   speaks(id: NodeId, version: Version, now: number): void {
     if (this.has(id, Features.Bit["v0.2"])) return
@@ -256,20 +258,20 @@ export class PeerHealth {
   }
 
   /**
-   * A peer that said which version it speaks may have come back with another one:
-   * until it says so again, it is guessed at.
+   * Drops the announced version until the peer announces one again: it may have
+   * restarted with another one. Until then, the version is inferred.
    */
   doubtVersion(id: NodeId): void {
-    const shown = this.shown.get(id)
-    if (shown === undefined || !Features.has(shown.features, Features.Bit["v0.2"])) return
-    shown.features &= ~Features.Bit["v0.2"]
+    const announced = this.announced.get(id)
+    if (announced === undefined || !Features.has(announced.features, Features.Bit["v0.2"])) return
+    announced.features &= ~Features.Bit["v0.2"]
     const peer = this.peers.get(id)
     if (peer !== undefined) peer.version = undefined
   }
 
   /**
-   * Which version the peer speaks, as it says or has shown. That it speaks the
-   * first only is forgotten after a while: a lost datagram makes it look the same.
+   * The version that the peer announced or its behaviour implied; undefined if
+   * unknown. An implied v0.1 expires, because a lost datagram implies it as well.
    */
   version(id: NodeId, now: number): Version | undefined {
     if (this.has(id, Features.Bit["v0.2"])) return "v0.2"

@@ -1,7 +1,6 @@
 /**
- * At most so many events for one key in one window of time. Whoever can make
- * up keys (source addresses are free to forge) cannot make it grow: it knows a
- * bounded number of them and forgets the oldest.
+ * A rate limit per key, over fixed windows. Keys such as source addresses are
+ * free to forge, so it remembers a bounded number and forgets the oldest.
  *
  * @since 0.1.0
  */
@@ -21,7 +20,7 @@ export class RateLimit {
     this.capacity = options.capacity
   }
 
-  /** Counts one event and says whether it is within the limit. */
+  /** Counts one event and returns whether it is within the limit. */
   allow(key: string, now: number): boolean {
     const window = this.windows.get(key)
     if (window !== undefined && now - window.start < this.windowMillis) {

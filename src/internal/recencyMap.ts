@@ -1,9 +1,9 @@
 /**
- * A bounded map that lets go of what was used longest ago, every operation in
+ * A bounded map that evicts the least recently used entry. Every operation takes
  * constant time.
  *
- * A plain `Map` taken in insertion order would do the same with less code, but
- * its first key gets slow to find once many were deleted before it.
+ * A plain `Map` in insertion order would take less code, but finding its first
+ * key is slow once many keys before it were deleted.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ interface Link<K, V> extends RecencyEntry<K, V> {
 }
 
 /**
- * Iterates from the most recently used entry to the least.
+ * A least-recently-used map; iterates from the most recently used entry on.
  *
  * @internal
  */
@@ -44,12 +44,12 @@ export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
     return this.oldestLink
   }
 
-  /** Looking does not count as use. */
+  /** The value of `key`; does not count as a use. */
   get(key: K): V | undefined {
     return this.links.get(key)?.value
   }
 
-  /** The value of `key`, made if there is none, which is now the most recently used. */
+  /** The value of `key`, created if missing; it becomes the most recently used. */
   use(key: K, make: () => V): V {
     let link = this.links.get(key)
     if (link === undefined) {

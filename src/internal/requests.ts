@@ -1,8 +1,8 @@
 /**
- * Requests of ours that are under way. Each is repeated under a fresh
- * transaction until an answer to any of its attempts arrives, or its time is
- * over. Who may answer is decided by what is known of the peer: its id if we
- * have it, else the address it was asked at. We ourselves may answer from any.
+ * Our pending requests. Each is retransmitted under a fresh transaction until a
+ * response to any of its attempts arrives or its deadline passes. A response
+ * must come from the peer's id if we know it, otherwise from the queried
+ * address. Our own node may answer itself from any address.
  *
  * @since 0.1.0
  */
@@ -29,37 +29,34 @@ const responseType = {
   Push: Message.Type.PushAck
 } as const
 
-/**
- * A request as v0.1 knows it: that version drops
- * what says more.
- */
+/** The request without the fields that v0.1 does not know: a v0.1 peer drops a request that has them. */
 const plain = (body: Request.Request): Request.Request =>
   body._tag === "FindValue" && body.subscribe ? { ...body, subscribe: false } : body
 
-/** Whether a request said something that v0.1 does not know, in one of its attempts at least. */
+/** Whether at least one attempt carried fields that v0.1 does not know. */
 const isV02Request = ({ attempts, body }: PendingRequest): boolean =>
   plain(body) !== body && Array.from(attempts.values()).some(({ isPlain }) => !isPlain)
 
 /**
- * An answer that may name nodes.
+ * A response that may name nodes.
  *
  * @internal
  */
 export type NodesAnswer = Request.Answers["FindNode" | "FindValue"]
 
-/** Whether an answer says something that v0.1 does not know. */
+/** Whether a response has a type or fields that v0.1 does not know. */
 const isV02 = (body: Message.Body): boolean =>
   body._tag === "PushAck" || body._tag === "StoreResponse" && (body.alreadyHad || body.reason !== 0)
 
 /**
- * Is told what came of a request, once.
+ * Callback for the outcome of a request, called at most once.
  *
  * @internal
  */
 export type Done = (result: Result.Result<Request.Answered<Message.Body>, Request.RequestError>) => void
 
 /**
- * What the requests of a node need of it.
+ * Dependencies of {@link Requests}.
  *
  * @internal
  */
@@ -73,29 +70,29 @@ export interface Options {
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
   readonly send: (body: Message.Body, to: SocketAddress, transactionId: Message.TransactionId) => SendError | undefined
-  /** Whether a node that an answer of `from` names is worth knowing. */
+  /** Whether to keep a node that the response of `from` names. */
   readonly isWorthKnowing: (node: Contact, from: Contact, answer: NodesAnswer) => boolean
-  /** A peer answered from where it was asked. Elsewhere anybody can have sent its word from. */
+  /** Called for a response from the queried address. One from elsewhere may be a replay. */
   readonly heard: (body: Message.Body, from: Contact) => void
 }
 
-/** Transactions remembered after their request is over. */
-const rememberedOver = 1024
+/** Transactions remembered after their request ended. */
+const maxEnded = 1024
 
-/** The first bits of a transaction id as a number above 0; the ids are random. */
+/** The first 31 bits of a transaction id plus 1, so that 0 marks an empty slot; the ids are random. */
 const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
 
 interface PendingRequestOptions extends Attempts.Options {
   readonly body: Request.Request
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
-  /** When the time of an attempt is over. */
-  readonly again: (pending: PendingRequest) => void
+  /** Called when an attempt times out. */
+  readonly onTimeout: (pending: PendingRequest) => void
   readonly done: Done
 }
 
 /**
- * One request, and who waits for the answer.
+ * One request and the callback that waits for its outcome.
  *
  * @internal
  */
@@ -104,9 +101,9 @@ export class PendingRequest extends Attempts.Attempts {
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
   readonly done: Done
-  /** It arrived at ourselves. */
+  /** Whether the request arrived at our own node. */
   hasReturned = false
-  private readonly again: (pending: PendingRequest) => void
+  private readonly onTimeout: (pending: PendingRequest) => void
 
   constructor(options: PendingRequestOptions) {
     super(options)
@@ -114,11 +111,11 @@ export class PendingRequest extends Attempts.Attempts {
     this.peer = options.peer
     this.isMaintenance = options.isMaintenance
     this.done = options.done
-    this.again = options.again
+    this.onTimeout = options.onTimeout
   }
 
   override fire(): void {
-    this.again(this)
+    this.onTimeout(this)
   }
 }
 
@@ -129,26 +126,26 @@ export class Requests {
   private readonly options: Options
   private readonly pending = new Set<PendingRequest>()
   private readonly byTransaction = new Map<Message.TransactionId, PendingRequest>()
-  /** Tags of the transactions that were over last: a late answer is to be told from one that was never asked for. */
-  private readonly over = new Uint32Array(rememberedOver)
-  private overAt = 0
+  /** Tags of the transactions that ended last, which tell a late response from an unsolicited one. */
+  private readonly ended = new Uint32Array(maxEnded)
+  private endedAt = 0
   private answeredCount = 0
 
   constructor(options: Options) {
     this.options = options
   }
 
-  /** Requests that wait for an answer. */
+  /** Number of pending requests. */
   get size(): number {
     return this.pending.size
   }
 
-  /** Requests that were answered. */
+  /** Number of requests that were answered. */
   get completed(): number {
     return this.answeredCount
   }
 
-  /** Asks a peer, and tells `done` what came of it; returns how to give it up, after which `done` is told nothing. */
+  /** Sends a request and calls `done` with its outcome. Returns a function that cancels it; `done` is not called after that. */
   ask(peer: Request.Peer, body: Request.Request, options: Request.Options, done: Done): () => void {
     const { timers, health, now } = this.options
     const { attempts = Request.defaultAttempts, deadline = Request.defaultDeadline } = options
@@ -161,7 +158,7 @@ export class Requests {
       firstWait: peer.id === undefined ? health.defaultTimeout() : health.timeout(peer.id, now()),
       failsFast: options.failFast ?? false,
       isMaintenance: options.maintenance ?? false,
-      again: this.attempt,
+      onTimeout: this.attempt,
       done
     })
     this.pending.add(pending)
@@ -172,27 +169,27 @@ export class Requests {
     }
   }
 
-  /** The request that a message from this address answers, if its sender may. */
+  /** The pending request that a message answers; undefined if there is none or its sender may not answer it. */
   awaiting(frame: Message.Frame, from: SocketAddress): PendingRequest | undefined {
     const pending = this.byTransaction.get(frame.transactionId)
     if (pending === undefined || responseType[pending.body._tag] !== frame.type) return undefined
     const { peer } = pending
     if (peer.id === undefined && from.host === peer.host && from.port === peer.port) return pending
     const id = NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
-    // Of several addresses of this machine, the system chooses the one that we answer ourselves from.
+    // On a host with several addresses, the system chooses which one a response to ourselves comes from.
     return id === (peer.id ?? this.options.own) ? pending : undefined
   }
 
-  /** Whether the transaction is of a request that ended lately. */
+  /** Whether the transaction belongs to a request that ended recently. */
   isOver(transaction: Message.TransactionId): boolean {
-    return this.over.includes(tagOf(transaction))
+    return this.ended.includes(tagOf(transaction))
   }
 
-  /** Takes the answer to a request; ignored if that is over. */
+  /** Completes a request with its response; does nothing if the request ended before. */
   answered(pending: PendingRequest, { body, transactionId }: Message.Message, from: Contact, now: number): void {
     const { attempts, peer, startedAt } = pending
-    // The transaction tells which attempt was answered, so even a repeated
-    // request measures the round trip exactly.
+    // The transaction identifies the attempt that was answered, so even a
+    // retransmitted request measures the round trip exactly.
     const sent = attempts.get(transactionId)
     if (sent === undefined || !this.pending.has(pending)) return
     const { timers, events, health } = this.options
@@ -203,7 +200,7 @@ export class Requests {
     events.explain?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
     health.succeeded(from.id, rtt, now, lost)
     if (isV02(body)) health.speaks(from.id, "v0.2", now)
-    // Which of the two it answered, where it had both, tells which it understands.
+    // A peer that was sent both forms shows by the one it answers which it understands.
     else if (isV02Request(pending)) health.speaks(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
     if (from.host === peer.host && from.port === peer.port) {
       health.provedAt(from.id, from.host)
@@ -212,26 +209,26 @@ export class Requests {
     this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
   }
 
-  /** Notes that a request arrived at ourselves, and says whether it is one that waits for an answer. */
+  /** Records that a request arrived at our own node; returns whether it is one of our pending ones. */
   returned(transaction: Message.TransactionId): boolean {
     const pending = this.byTransaction.get(transaction)
     if (pending !== undefined) pending.hasReturned = true
     return pending !== undefined
   }
 
-  /** What else an answer says, and the nodes of it that are worth knowing. */
+  /** The response with only the nodes that are worth keeping. */
   private withNodes(body: Message.Body, from: Contact): Message.Body {
     if (body._tag !== "FindNodeResponse" && body._tag !== "FindValueResponse") return body
     const nodes = body.nodes?.filter((node) => this.options.isWorthKnowing(node, from, body))
     return nodes === undefined || nodes.length === body.nodes?.length ? body : { ...body, nodes }
   }
 
-  /** Ends all: nobody waits for what can no longer come. */
+  /** Fails all pending requests with {@link TransportClosed}. */
   close(): void {
     for (const pending of this.pending) this.end(pending, Result.fail(new TransportClosed()))
   }
 
-  /** Sends it once more, or gives it up. */
+  /** Sends the next attempt, or gives up if there is none left. */
   private readonly attempt = (pending: PendingRequest): void => {
     const { timers, health, send, transactionId } = this.options
     const { attempts, body, peer } = pending
@@ -245,7 +242,7 @@ export class Requests {
     this.options.events.explain?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction)
     if (error !== undefined) return this.end(pending, Result.fail(error))
-    // Within one process the answer may be here already.
+    // Within one process the response may have arrived during `send`.
     if (this.pending.has(pending)) timers.set(pending, until)
   }
 
@@ -282,8 +279,8 @@ export class Requests {
     this.options.timers.cancel(pending)
     for (const transaction of pending.attempts.keys()) {
       this.byTransaction.delete(transaction)
-      this.over[this.overAt] = tagOf(transaction)
-      this.overAt = (this.overAt + 1) % rememberedOver
+      this.ended[this.endedAt] = tagOf(transaction)
+      this.endedAt = (this.endedAt + 1) % maxEnded
     }
   }
 }

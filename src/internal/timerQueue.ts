@@ -1,44 +1,45 @@
 /**
- * What happens when, next first: a binary heap whose timers may be cancelled.
+ * A queue of timers, earliest first: a binary heap with cheap cancellation.
  *
  * @since 0.1.0
  */
 
 /**
- * Something that happens once. Whoever has much to put in makes it a field of
- * its own objects by extending this, and needs no closure for each.
+ * A timer that fires once. An object that needs many extends this class, which
+ * saves a closure for each.
  *
  * @internal
  */
 export abstract class Timer {
-  /** Milliseconds since time began. */
+  /** When it fires, in milliseconds. */
   at = 0
-  /** Decides between timers of the same instant, lower first. */
+  /** Breaks ties between timers of the same instant, lower first. */
   order = 0
   state: "idle" | "queued" | "cancelled" = "idle"
 
   abstract fire(): void
 }
 
-/** Below this size cancelled timers are not worth clearing away. */
-const smallest = 64
+/** Cancelled timers are not removed while there are at most this many. */
+const minCancelled = 64
 
 /**
- * Most timeouts are cancelled long before their time. One that is stays in the
- * heap as a husk, which costs nothing, until husks are the larger part of it.
+ * A binary heap of timers. Most timeouts are cancelled long before they fire, so
+ * a cancelled timer stays in the heap until it is at the top or cancelled ones
+ * are the majority.
  *
  * @internal
  */
 export class TimerQueue {
   private heap: Array<Timer> = []
-  private husks = 0
+  private cancelled = 0
 
-  /** Events that will happen. */
+  /** Number of timers that will fire. */
   get size(): number {
-    return this.heap.length - this.husks
+    return this.heap.length - this.cancelled
   }
 
-  /** Events and husks, for those who measure. */
+  /** Number of timers in the heap, cancelled ones included. */
   get length(): number {
     return this.heap.length
   }
@@ -48,20 +49,20 @@ export class TimerQueue {
     timer.order = order
     timer.state = "queued"
     this.heap.push(timer)
-    this.rise(this.heap.length - 1)
+    this.siftUp(this.heap.length - 1)
   }
 
-  /** The next timer, which stays queued. */
+  /** The next timer, which stays in the queue. */
   peek(): Timer | undefined {
     while (this.heap.length > 0 && this.heap[0].state === "cancelled") {
       this.heap[0].state = "idle"
       this.removeFirst()
-      this.husks--
+      this.cancelled--
     }
     return this.heap[0]
   }
 
-  /** Takes the next timer out. */
+  /** Removes and returns the next timer. */
   pop(): Timer | undefined {
     const timer = this.peek()
     if (timer === undefined) return undefined
@@ -74,29 +75,29 @@ export class TimerQueue {
   cancel(timer: Timer): void {
     if (timer.state !== "queued") return
     timer.state = "cancelled"
-    this.husks++
-    if (this.husks > smallest && this.husks * 2 > this.heap.length) this.removeWhere(() => false)
+    this.cancelled++
+    if (this.cancelled > minCancelled && this.cancelled * 2 > this.heap.length) this.removeWhere(() => false)
   }
 
-  /** Removes all timers that fit, and all husks. */
-  removeWhere(fits: (timer: Timer) => boolean): void {
+  /** Removes the timers that match, and all cancelled ones. */
+  removeWhere(matches: (timer: Timer) => boolean): void {
     this.heap = this.heap.filter((timer) => {
-      if (timer.state === "queued" && !fits(timer)) return true
+      if (timer.state === "queued" && !matches(timer)) return true
       timer.state = "idle"
       return false
     })
-    this.husks = 0
-    for (let i = (this.heap.length >> 1) - 1; i >= 0; i--) this.sink(i)
+    this.cancelled = 0
+    for (let i = (this.heap.length >> 1) - 1; i >= 0; i--) this.siftDown(i)
   }
 
   private removeFirst(): void {
     const last = this.heap.pop()
     if (last === undefined || this.heap.length === 0) return
     this.heap[0] = last
-    this.sink(0)
+    this.siftDown(0)
   }
 
-  private rise(at: number): void {
+  private siftUp(at: number): void {
     const heap = this.heap
     const timer = heap[at]
     while (at > 0) {
@@ -108,7 +109,7 @@ export class TimerQueue {
     heap[at] = timer
   }
 
-  private sink(at: number): void {
+  private siftDown(at: number): void {
     const heap = this.heap
     const timer = heap[at]
     for (let child = 2 * at + 1; child < heap.length; child = 2 * at + 1) {
