@@ -1,21 +1,21 @@
 /**
- * The iterative lookup: from our own contacts towards a target, asking
- * the closest known nodes for closer ones, until the k closest live nodes have
- * answered (Maymounkov and Mazières, 2002, §2.3).
+ * The iterative lookup: starting from our own contacts, it asks the closest
+ * known nodes for closer ones until the k closest live nodes have answered
+ * (Maymounkov and Mazières, 2002, §2.3).
  *
- * A plain state machine: time comes in as milliseconds, requests come out of
- * {@link Lookup.poll}, and what becomes of them goes back in.
+ * It is a synchronous state machine. Time is a parameter in milliseconds,
+ * {@link Lookup.poll} returns the next request, and the caller reports outcomes
+ * with `answered` and `failed`.
  *
- * One idea is behind all its decisions. A candidate *stands* when it has
- * answered, or was asked and is not slow yet. The k closest that stand are the
- * answer as far as anybody can tell now, so the next to be asked is the closest
- * candidate that would be among them. A slow request no longer stands and
- * thereby makes room for another candidate, but still counts once it is
- * answered.
+ * All decisions follow from one notion. A candidate is *standing* when it has
+ * answered, or when a request to it is in flight and not yet slow. The k closest
+ * standing candidates are the best result known so far, so the next request goes
+ * to the closest candidate that would be among them. A slow candidate stops
+ * standing, which makes room for another one, but its response still counts.
  *
- * Every node in the result answered to this very lookup. Contacts that answered
- * us a while ago are asked like all others: their neighbours may be closer than
- * anybody we know, and one that went away since must not be found.
+ * Every node in the result answered this lookup. Contacts that answered us
+ * earlier are asked like all others: their neighbours may be closer than any
+ * node we know, and a contact that has left since must not be in the result.
  *
  * @since 0.1.0
  */
@@ -29,48 +29,48 @@ export interface Options {
   /** Never a candidate. */
   readonly self: NodeId.NodeId
   readonly target: NodeId.NodeId
-  /** What hosts that may all belong to one party have in common; `undefined` for a host that stands for itself. */
+  /** The subnet of a host, whose hosts may all belong to one operator; `undefined` for a host that is exempt. */
   readonly subnet: (host: string) => string | undefined
-  /** Whether a node has failed us lately: it is asked only if fewer than `k` would answer otherwise. */
+  /** Whether a node failed recently: it is asked only if fewer than `k` would answer otherwise. */
   readonly isBad: (id: NodeId.NodeId) => boolean
   /** Milliseconds after which a request to a node is slow. */
   readonly slowAfter: (id: NodeId.NodeId) => number
-  /** How many nodes are wanted, 16. */
+  /** Number of nodes to find. Default 16. */
   readonly k?: number | undefined
-  /** Requests in flight that are not slow, while the lookup still comes closer, 3. */
+  /** Most requests in flight that are not slow, until the lookup has converged. Default 3. */
   readonly alpha?: number | undefined
-  /** Requests in flight, slow ones included, 32. */
+  /** Most requests in flight, slow ones included. Default 32. */
   readonly maxInFlight?: number | undefined
   /**
-   * Ends the lookup once so many of the k/2 nodes nearest to the target have
-   * answered with the record. Without it, all of the k closest are asked.
+   * Number of the k/2 nodes closest to the target that must return the record to
+   * end the lookup early. Without it, all of the k closest are asked.
    */
   readonly quorum?: number | undefined
   /**
-   * Whether nodes that stand so near to the target, nearest first, surround it on
-   * purpose; then they are no quorum. By default they never do.
+   * Whether these nodes, nearest first, are suspiciously close to the target;
+   * then they form no quorum. By default they never are.
    */
   readonly isSurrounded?: ((ids: ReadonlyArray<NodeId.NodeId>) => boolean) | undefined
   /**
-   * Whether the lookup, once k nodes have answered, still waits for slow ones
-   * that are closer, true. A record is on several of the k closest, so a search
-   * for records misses nothing without one or two of them.
+   * Whether the lookup, once k nodes have answered, still waits for slow nodes
+   * that are closer. Default true. A lookup of records can do without: several
+   * of the k closest hold each record.
    */
   readonly awaitsSlow?: boolean | undefined
-  /** Nodes taken from one answer, 20. */
+  /** Most nodes used from one response. Default 20. */
   readonly maxNodesPerAnswer?: number | undefined
-  /** Candidates remembered, and requests made, 128. */
+  /** Most candidates remembered, and most requests made. Default 128. */
   readonly maxCandidates?: number | undefined
-  /** How many of the k closest may be of one subnet as long as others can take the places, 4. */
+  /** Most of the k closest in one subnet, as long as other candidates can fill the places. Default 4. */
   readonly maxPerSubnet?: number | undefined
 }
 
 /**
  * What to do next.
  *
- * `Ask`: send this contact a request. A search for nodes asks `about` the given
- * point, which is the target or beside it; a search for a record asks about the
- * target. `Wait`: for an outcome, at most until the given time.
+ * - `Ask`: send this contact a request. FIND_NODE asks `about` the given point,
+ *   which is the target or a point beside it; FIND_VALUE asks about the target.
+ * - `Wait`: wait for an outcome, at most until the given time.
  *
  * @internal
  */
@@ -80,37 +80,37 @@ export type Action =
   | { readonly _tag: "Done" }
 
 /**
- * What an asked node answered.
+ * The response of a queried node.
  *
  * @internal
  */
 export interface Answer {
   readonly nodes: ReadonlyArray<Contact>
-  /** Whether it came with a valid record of those looked for. */
+  /** Whether it contained a valid record of the kind looked up. */
   readonly holdsRecord: boolean
-  /** Whether the node will be gone soon, and so is none of the closest. */
+  /** Whether the node is a short-lived client, which is never among the closest. */
   readonly isClient?: boolean | undefined
 }
 
 /**
- * One request and what became of it; times in milliseconds.
+ * One request and its outcome. Times are in milliseconds.
  *
  * @internal
  */
 export interface Step {
   readonly contact: Contact
-  /** `Unanswered`: the lookup ended before. */
+  /** `Unanswered`: the lookup ended first. */
   readonly outcome: "Answered" | "Failed" | "Unanswered"
   readonly askedAt: number
   readonly endedAt: number | undefined
   readonly holdsRecord: boolean
-  /** Leading bits that the node's id and the target share. */
+  /** Number of leading bits that the node's id and the target share. */
   readonly commonPrefixLength: number
-  /** Who named it; undefined for our own contacts. */
+  /** The referrer; undefined for our own contacts. */
   readonly learnedFrom: NodeId.NodeId | undefined
-  /** 0 for our own contacts, one more than the referrer's for a node learned from an answer. */
+  /** 0 for our own contacts; otherwise the referrer's depth plus one. */
   readonly depth: number
-  /** Nodes it named that were new to us and closer to the target than itself. */
+  /** Number of nodes it named that were new to the lookup and closer to the target than itself. */
   readonly closerNodes: number
 }
 
@@ -119,17 +119,17 @@ interface Candidate {
   /** The first 32 bits of its distance from the target, which nearly always decide which of two is closer. */
   readonly near: number
   readonly target: NodeId.NodeId
-  /** The number of its subnet in this lookup; undefined for a host that stands for itself. */
+  /** The number of its subnet in this lookup; undefined for an exempt host. */
   readonly subnet: number | undefined
   readonly isBad: boolean
-  /** Who named it; nobody for our own contacts. */
+  /** The node that named it; undefined for our own contacts. */
   readonly referrer: Candidate | undefined
-  /** It failed at another address before. */
+  /** Whether it failed at another address before. */
   readonly isRetry: boolean
-  /** Where another referrer says it is. */
+  /** The same node at the address that another referrer named. */
   elsewhere: Contact | undefined
   state: "Unasked" | "Asked" | "Answered" | "Failed"
-  /** Asked for want of better ones. */
+  /** Whether it was asked only because no better candidate was left. */
   isLastResort: boolean
   askedAt: number
   slowAt: number
@@ -139,15 +139,16 @@ interface Candidate {
   closerNodes: number
 }
 
-/** Some candidates nearest first, apart from those whose subnet had its share before. */
+/** Candidates, nearest first. */
 interface Ranking {
   readonly ranked: ReadonlyArray<Candidate>
+  /** Those left out because nearer ones filled the share of their subnet. */
   readonly crowded: ReadonlyArray<Candidate>
 }
 
 /**
- * One lookup. Seed it, then poll it until it says `Wait` or `Done`, and again
- * after every outcome and at the time it names.
+ * One lookup. Seed it, then poll it until it returns `Wait` or `Done`. Poll it
+ * again after every outcome and at the time that `Wait` names.
  *
  * @internal
  */
@@ -165,7 +166,7 @@ export class Lookup {
   private readonly candidates: Array<Candidate> = []
   private readonly byId = new Map<NodeId.NodeId, Candidate>()
   private readonly subnets = new Map<string, number>()
-  /** In the order of asking. */
+  /** In the order of the requests. */
   private readonly asked: Array<Candidate> = []
   private hasQuorum = false
   private isDone = false
@@ -183,42 +184,42 @@ export class Lookup {
   }
 
   /**
-   * Adds a contact of our own. They come before the first `poll`: whoever is
-   * known first stays where it is, so unverified contacts cannot redirect them, and it
-   * cannot push them out either.
+   * Adds one of our own contacts, before the first `poll`. The first address
+   * known for an id is used, so responses can neither redirect nor evict our own
+   * contacts.
    */
   seed(contact: Contact): void {
     this.learn(contact, undefined)
   }
 
-  /** Says what to do next. */
+  /** Returns what to do next. */
   poll(now: number): Action {
     if (this.isDone) return { _tag: "Done" }
-    const standing = this.nearest(this.k, (candidate) => stands(candidate, now))
+    const standing = this.nearest(this.k, (candidate) => isStanding(candidate, now))
     const next = this.next(standing, now)
     if (this.hasQuorum || next === undefined && !this.isAwaiting(now)) {
       this.isDone = true
       return { _tag: "Done" }
     }
-    // Nobody closer is expected once the closest node known has answered. The
-    // rest of the k closest have to be heard in any case: nothing is saved by
-    // asking them a few at a time.
+    // Once the closest known node has answered, no closer one is expected. The
+    // rest of the k closest must be asked in any case, so a limit of alpha would
+    // save no requests.
     const closest = standing.ranked.at(0)
-    const hasArrived = closest?.state === "Answered" && isCloser(closest, next)
+    const hasConverged = closest?.state === "Answered" && isCloser(closest, next)
     let inFlight = 0
     let prompt = 0
     let slowAt = Infinity
     for (const candidate of this.asked) {
       if (candidate.state !== "Asked") continue
       inFlight++
-      if (!stands(candidate, now)) continue
+      if (!isStanding(candidate, now)) continue
       prompt++
       if (candidate.slowAt < slowAt) slowAt = candidate.slowAt
     }
-    if (next !== undefined && inFlight < this.maxInFlight && prompt < (hasArrived ? this.k : this.alpha)) {
-      // Every other one, so that a liar who pretends to be the closest cannot
-      // turn the whole lookup aside.
-      const isBeside = hasArrived && this.asked.length % 2 === 1
+    if (next !== undefined && inFlight < this.maxInFlight && prompt < (hasConverged ? this.k : this.alpha)) {
+      // Only every other request, so that a node that lies about its distance
+      // cannot divert the whole lookup.
+      const isBeside = hasConverged && this.asked.length % 2 === 1
       const { slowAfter, target } = this.options
       next.state = "Asked"
       next.isLastResort = next.isBad || this.isFull(standing, next.subnet)
@@ -230,7 +231,7 @@ export class Lookup {
     return { _tag: "Wait", until: prompt === 0 ? undefined : slowAt }
   }
 
-  /** Takes an answer; ignored unless one is awaited from this node. */
+  /** Records a response; does nothing unless a request to this node is in flight. */
   answered(id: NodeId.NodeId, now: number, answer: Answer): void {
     const candidate = this.end(id, now, "Answered")
     if (candidate === undefined) return
@@ -243,7 +244,7 @@ export class Lookup {
     }
   }
 
-  /** Gives an asked node up; ignored unless an answer is awaited from it. */
+  /** Records a failure; does nothing unless a request to this node is in flight. */
   failed(id: NodeId.NodeId, now: number): void {
     const candidate = this.end(id, now, "Failed")
     if (candidate !== undefined) this.retry(candidate)
@@ -251,15 +252,15 @@ export class Lookup {
 
   /** The closest nodes that have answered, nearest first. */
   closest(n = this.k): ReadonlyArray<Contact> {
-    return filledUp(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)
+    return withCrowded(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)
   }
 
-  /** The requests made, in the order of asking. */
+  /** The requests made, in order. */
   get trace(): ReadonlyArray<Step> {
     return this.asked.map((candidate) => this.stepOf(candidate))
   }
 
-  /** How many requests were made. */
+  /** Number of requests made. */
   get requests(): number {
     return this.asked.length
   }
@@ -284,7 +285,7 @@ export class Lookup {
     }
   }
 
-  /** The closest candidate worth asking. */
+  /** The closest candidate worth a request. */
   private next(standing: Ranking, now: number): Candidate | undefined {
     if (this.asked.length === this.maxCandidates) return undefined
     const farthest = standing.ranked.at(this.k - 1)
@@ -293,20 +294,21 @@ export class Lookup {
     )
     if (next !== undefined && isCloser(next, farthest)) return next
     if (farthest !== undefined) return undefined
-    // Fewer than k, even if all those asked do answer. The crowded and then the
-    // bad have their turn when nobody is left who may name better ones.
+    // There are fewer than k, even if all requests in flight are answered. Crowded
+    // candidates and then bad ones are used once no response is expected that
+    // could name better ones.
     const isAnotherExpected = this.asked.some((candidate) =>
-      candidate.state === "Asked" && stands(candidate, now) && !candidate.isLastResort
+      candidate.state === "Asked" && isStanding(candidate, now) && !candidate.isLastResort
     )
     if (isAnotherExpected) return undefined
-    const last = filledUp(standing, this.k).at(this.k - 1)
+    const last = withCrowded(standing, this.k).at(this.k - 1)
     return this.candidates.find((candidate) => isUnasked(candidate) && !candidate.isBad && isCloser(candidate, last)) ??
       (last === undefined ? this.candidates.find(isUnasked) : undefined)
   }
 
   /**
-   * Whether enough of the nodes where the record belongs have returned it. Nodes
-   * farther away may hold what anybody left there, an older version for one.
+   * Whether enough of the nodes responsible for the record have returned it.
+   * Nodes farther away may hold stale records, an older version for example.
    */
   private isQuorum(): boolean {
     const nearest: Array<Candidate> = []
@@ -318,12 +320,12 @@ export class Lookup {
     return holders >= this.quorum && !this.options.isSurrounded?.(nearest.map(({ contact }) => contact.id))
   }
 
-  /** Whether an answer is on its way that could change the k closest. */
+  /** Whether a response is pending that could change the k closest. */
   private isAwaiting(now: number): boolean {
     const farthest = this.nearest(this.k, hasAnswered).ranked.at(this.k - 1)
     const awaitsSlow = this.awaitsSlow || farthest === undefined
     return this.asked.some((candidate) =>
-      candidate.state === "Asked" && isCloser(candidate, farthest) && (awaitsSlow || stands(candidate, now))
+      candidate.state === "Asked" && isCloser(candidate, farthest) && (awaitsSlow || isStanding(candidate, now))
     )
   }
 
@@ -335,7 +337,7 @@ export class Lookup {
     return candidate
   }
 
-  /** The new candidate; `undefined` if it was known. */
+  /** Adds a contact and returns the new candidate; `undefined` if it was known. */
   private learn(contact: Contact, referrer: Candidate | undefined): Candidate | undefined {
     if (contact.id === this.options.self) return undefined
     const known = this.byId.get(contact.id)
@@ -347,9 +349,9 @@ export class Lookup {
   }
 
   /**
-   * Gives a node that failed one more chance, where another referrer says it is.
-   * Otherwise one liar could hide nodes by naming them first, at wrong
-   * addresses.
+   * Replaces a failed candidate, once, by the same node at the address that
+   * another referrer named. Otherwise one lying node could hide others by naming
+   * them first, at wrong addresses.
    */
   private retry({ contact, elsewhere, isRetry, state, referrer }: Candidate): void {
     if (state !== "Failed" || isRetry || elsewhere === undefined) return
@@ -379,7 +381,7 @@ export class Lookup {
     this.byId.set(contact.id, candidate)
     this.candidates.splice(this.placeOf(candidate), 0, candidate)
     if (this.candidates.length > this.maxCandidates) {
-      // The farthest has to go, of the unverified ones if it was one of these that came.
+      // Evicts the farthest. An unverified newcomer can evict only another unverified candidate.
       const dropped = this.candidates.findLast((other) =>
         other.state === "Unasked" && (referrer === undefined || other.referrer !== undefined)
       )
@@ -412,7 +414,7 @@ export class Lookup {
     return known ?? this.subnets.size - 1
   }
 
-  /** The `n` nearest that pass, each subnet within its share. */
+  /** The `n` nearest candidates that pass, with at most `maxPerSubnet` of each subnet. */
   private nearest(n: number, passes: (candidate: Candidate) => boolean): Ranking {
     const ranked: Array<Candidate> = []
     const crowded: Array<Candidate> = []
@@ -424,7 +426,7 @@ export class Lookup {
     return ranking
   }
 
-  /** Whether a subnet has its share among those ranked. */
+  /** Whether the ranked candidates fill the share of a subnet. */
   private isFull({ ranked }: Ranking, subnet: number | undefined): boolean {
     if (subnet === undefined) return false
     let taken = 0
@@ -439,25 +441,25 @@ const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answ
 
 const depthOf = ({ referrer }: Candidate): number => referrer === undefined ? 0 : depthOf(referrer) + 1
 
-const stands = (candidate: Candidate, now: number): boolean =>
+const isStanding = (candidate: Candidate, now: number): boolean =>
   hasAnswered(candidate) || candidate.state === "Asked" && now < candidate.slowAt
 
 const isCloser = (candidate: Candidate, other: Candidate | undefined): boolean =>
   other === undefined || candidate.near < other.near ||
   candidate.near === other.near && NodeId.compareDistance(candidate.target, candidate.contact.id, other.contact.id) < 0
 
-/** The `n` nearest, with the crowded ones where there are too few others. */
-const filledUp = ({ crowded, ranked }: Ranking, n: number): ReadonlyArray<Candidate> =>
+/** The `n` nearest; crowded candidates fill the places that are left. */
+const withCrowded = ({ crowded, ranked }: Ranking, n: number): ReadonlyArray<Candidate> =>
   [...ranked, ...crowded.slice(0, n - ranked.length)].sort((a, b) => isCloser(a, b) ? -1 : 1)
 
 /**
- * The target, moved over the first bit in which it differs from the node.
+ * The target with the first bit flipped in which it differs from the node.
  *
- * The nodes around a target all know each other, and an answer has no room for
- * all k: asked about the target, they name the same nearest few, and when some
- * of those are gone, nobody names the rest. Asked about this point, a node
- * begins with the nodes on its own side of the target, which are the ones it
- * knows best, in the order of their distance to the target.
+ * The nodes around a target all know each other, and a response has no room for
+ * all k. Asked about the target, they all name the same nearest few; if some of
+ * those are dead, none names the rest. Asked about this point, a node first
+ * names the nodes on its own side of the target, which it knows best, in the
+ * order of their distance to the target.
  */
 const beside = (target: NodeId.NodeId, id: NodeId.NodeId): NodeId.NodeId =>
   NodeId.flip(target, NodeId.commonPrefixLength(target, id))

@@ -1,11 +1,12 @@
 /**
  * The routing table of Kademlia (Maymounkov and Mazières, 2002): 256 buckets
- * by common prefix with our own id, each a short list of contacts with the
- * least recently seen first, and a waiting list of contacts known from others only
- * only. Times are Unix milliseconds.
+ * by common prefix with our own id. Each has a list of contacts, the least
+ * recently seen first, and a queue of pending ones that wait for a free place.
+ * A contact is unverified when others reported it and we have not heard from it.
+ * Times are Unix milliseconds.
  *
- * It never asks anybody anything. Where a peer has to be asked, it says so and
- * is told the outcome, so nothing in here can wait.
+ * The table sends nothing. Where a peer must be probed, a result says so, and
+ * the caller reports the outcome.
  *
  * @since 0.1.0
  */
@@ -16,10 +17,12 @@ import * as SocketAddress from "../SocketAddress.ts"
 import * as Density from "./density.ts"
 
 /**
- * What became of a contact. `Inserted` and `Updated`: it is in the table.
- * `Queued`: its bucket is full, it waits for its turn. `Probe`: its bucket is
- * full, and whether it comes in depends on whether `oldest` still answers; the
- * caller asks, and reports with `probed`.
+ * The outcome of adding a contact.
+ *
+ * - `Inserted`, `Updated`: the contact is in the table.
+ * - `Queued`: its bucket is full and it is pending.
+ * - `Probe`: its bucket is full and it is inserted if `oldest` does not answer;
+ *   the caller probes `oldest` and reports the outcome with `probed`.
  *
  * @internal
  */
@@ -38,7 +41,7 @@ export type AddResult =
  */
 export interface MaintenanceLimits {
   readonly pendingProbes: number
-  /** Whether contacts are left waiting as long as the one whose place they would get was heard from lately. */
+  /** Whether to leave pending contacts alone while the contact they would replace is fresh. */
   readonly spareTaken: boolean
   readonly staleProbes: number
   readonly refills: number
@@ -48,16 +51,16 @@ export interface MaintenanceLimits {
  * @internal
  */
 export interface MaintenanceWork {
-  /** Unverified contacts that wait for room: report with `pendingVerified` or `pendingFailed`. */
+  /** Pending contacts: report with `pendingVerified` or `pendingFailed`. */
   readonly pendingToProbe: ReadonlyArray<Contact>
-  /** Unverified contacts that were not confirmed for long: `remove` the silent ones. */
+  /** Contacts that have been unverified for long: `remove` the silent ones. */
   readonly staleToProbe: ReadonlyArray<Contact>
-  /** Thin buckets, in ascending order: look up an id in each, then `recordRefill`. */
+  /** Buckets with too few fresh contacts, in ascending order: look up an id in each, then `recordRefill`. */
   readonly bucketsToRefill: ReadonlyArray<number>
 }
 
 /**
- * Work for one heartbeat.
+ * Limits of the work for one heartbeat.
  *
  * @internal
  */
@@ -66,7 +69,7 @@ export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, spareTaken
 const minuteMillis = 60_000
 
 /**
- * A contact heard from in this time is fresh: preferred in answers and in lookups.
+ * A contact heard from within this time is fresh: preferred in responses and in lookups.
  *
  * @internal
  */
@@ -77,22 +80,23 @@ const pendingLifetimeMillis = 120 * minuteMillis
 /** Pauses between refills of one bucket, by the number of futile ones in a row. */
 const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 * minuteMillis]
 
-/** A silent contact that may only seem so is left alone for so long. */
+/** Time between probes of one silent contact. */
 const quietPauseMillis = 5 * minuteMillis
 
-/** Fresh contacts that a full bucket is kept at beyond the half of it below which it is refilled. */
+/** Fresh contacts to keep in a full bucket above k/2, below which it is refilled. */
 const spareFresh = 2
 
-/** A probe whose outcome nobody reported in this time is given up. */
+/** A probe without a reported outcome expires after this time. */
 const probeLifetimeMillis = 30_000
 
-/** After its oldest peer proved alive, a full bucket leaves its peers in peace for so long. */
+/** Time without further probes in a full bucket after its oldest contact proved alive. */
 const probePauseMillis = 1_000
 
+/** Number of deepest buckets from which the network size is estimated. */
 const estimateBuckets = 5
 
 /**
- * With fewer of these buckets the size of the network is little more than a guess.
+ * Confidence below which the estimate of the network size is not used.
  *
  * @internal
  */
@@ -101,7 +105,7 @@ const minConfidence = 0.6
 /** Contacts heard from within so many milliseconds count for what is believed of the size of the network. */
 const estimateMillis = 30 * 60_000
 
-/** Keeps the figure of a bucket far deeper than any real network within 64 bits. */
+/** Bounds the estimate from a bucket that is deeper than any real network. */
 const maxEstimateExponent = 62
 
 const never = -Infinity
@@ -116,7 +120,7 @@ class Entry {
   scope: SocketAddress.Scope
   addedAt: number
   verifiedAt: number
-  /** When it was last to be probed for its silence. */
+  /** When it was last handed out to be probed for its silence. */
   probedAt = never
 
   constructor(bucket: Bucket, candidate: Candidate, addedAt: number) {
@@ -150,9 +154,9 @@ interface Pending {
 
 interface Probe {
   readonly oldest: Entry
-  /** Who gets the place if the oldest is silent. */
+  /** The contact that gets the place if the oldest is silent. */
   readonly newcomer: Candidate
-  /** The oldest made contact by itself meanwhile. */
+  /** Whether the oldest was heard from while the probe was in flight. */
   heard: boolean
 }
 
@@ -167,20 +171,21 @@ interface Bucket {
   noProbeBefore: number
   refilledAt: number
   futileRefills: number
-  /** Of its entries as they were; undefined once others came, left, or were heard from for the first time. */
+  /** Undefined after an entry was added, removed, or heard from for the first time. */
   summary: Summary | undefined
 }
 
 /**
- * What spares a beat the look at every entry of a bucket. Peers are heard from
- * again and again meanwhile, so the times are the earliest that they can be.
+ * Lower bounds on the times of a bucket's entries, which save maintenance a scan
+ * of them. The actual times can be later: hearing from a verified entry again
+ * does not invalidate the summary.
  */
 interface Summary {
-  /** Those that were never heard from were added at this time or later. */
+  /** All unverified entries were added at this time or later. */
   readonly unverifiedSince: number
-  /** Half a bucket was heard from at this time or later. */
+  /** At least k/2 entries were heard from at this time or later. */
   readonly halfSince: number
-  /** All that were ever heard from were at this time or later. */
+  /** All verified entries were heard from at this time or later. */
   readonly allSince: number
 }
 
@@ -194,7 +199,7 @@ const bucketFull: AddResult = { _tag: "Refused", reason: "BucketFull" }
 const notPending: AddResult = { _tag: "Refused", reason: "NotPending" }
 
 /**
- * Is told of contacts that came into a bucket, or left it.
+ * Callbacks for contacts that are added to or removed from a bucket.
  *
  * @internal
  */
@@ -208,13 +213,13 @@ export interface Watcher {
  */
 export class RoutingTable {
   watcher: Watcher | undefined = undefined
-  /** Whether a peer may be a contact at all. A table by itself, as the reference's, takes everyone. */
-  admits: (contact: Contact) => boolean = anyone
+  /** Whether a peer may be a contact at all. By default, as in the reference, every peer may. */
+  admits: (contact: Contact) => boolean = always
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
   private readonly buckets: Array<Bucket | undefined> = Array.from({ length: 256 }, () => undefined)
-  /** Those there are, in ascending order. */
+  /** The buckets that were created, in ascending order. */
   private readonly existing: Array<Bucket> = []
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<Bucket> = []
@@ -231,14 +236,14 @@ export class RoutingTable {
   // --- Learning --------------------------------------------------------------
 
   /**
-   * A contact was heard of, or (`verifiedAt`) heard from: it sent a verified
-   * request, or answered one of ours.
+   * Adds or updates a contact. With `verifiedAt`, we heard from it: it sent a
+   * verified request or answered one of ours. Without, others reported it.
    */
   add(contact: Contact, verifiedAt: number | undefined, now: number, learnedFrom?: NodeId.NodeId): AddResult {
     const known = this.entriesById.get(contact.id)
     const isThere = known !== undefined && known.contact.host === contact.host && known.contact.port === contact.port
     if (!isThere && !this.admits(contact)) return notAdmitted
-    if (known !== undefined) return this.heardAgain(known, contact, verifiedAt)
+    if (known !== undefined) return this.update(known, contact, verifiedAt)
     if (contact.id === this.self) return ownId
     if (!/^[0-9a-f]{64}$/.test(contact.id)) return malformedId
     const bucket = this.bucketFor(contact.id)
@@ -249,7 +254,7 @@ export class RoutingTable {
       : this.challenge(bucket, candidate, now)
   }
 
-  private heardAgain(entry: Entry, contact: Contact, verifiedAt: number | undefined): AddResult {
+  private update(entry: Entry, contact: Contact, verifiedAt: number | undefined): AddResult {
     const { bucket } = entry
     const { entries } = bucket
     const last = entries.length - 1
@@ -259,7 +264,7 @@ export class RoutingTable {
     }
     if (verifiedAt !== undefined) {
       heardFrom(entry, verifiedAt)
-      // What others say must never move a peer: one liar could point us anywhere.
+      // A report by others must never change an address: one lying peer could redirect us.
       if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.moveTo(contact)
       if (bucket.probe?.oldest === entry) bucket.probe.heard = true
     }
@@ -287,7 +292,7 @@ export class RoutingTable {
     return queued
   }
 
-  /** Fresh identities cost nothing, so a live old peer is worth more than any number of them. */
+  /** Requests a probe of the oldest contact. New identities cost nothing, so they never replace a live one. */
   private challenge(bucket: Bucket, newcomer: Candidate, now: number): AddResult {
     if (now < bucket.noProbeBefore) return bucketFull
     const oldest = bucket.entries[0]
@@ -297,11 +302,10 @@ export class RoutingTable {
   }
 
   /**
-   * The outcome of a probe that `add` asked for; `id` is the peer that was
-   * asked. Alive, it stays where it is: its answer, a direct contact like any
-   * other, is what makes it the most recent. Silent, and not heard from in any
-   * other way meanwhile, it makes room for the newcomer that caused the probe.
-   * Outcomes nobody waits for change nothing.
+   * Reports the outcome of a probe that `add` requested; `id` is the probed peer.
+   * A live peer keeps its position; `add` for its response makes it the most
+   * recent. A silent peer that was not heard from otherwise since is replaced by
+   * the newcomer. Does nothing if no such probe is in flight.
    */
   probed(id: NodeId.NodeId, alive: boolean, now: number): void {
     const bucket = this.existingBucket(id)
@@ -320,32 +324,32 @@ export class RoutingTable {
     }
   }
 
-  /** A waiting contact answered: from now on it is a direct contact like any other. */
+  /** Reports that a pending contact answered, which adds it as a verified one. */
   pendingVerified(id: NodeId.NodeId, verifiedAt: number, now: number): AddResult {
     const bucket = this.existingBucket(id)
     const pending = bucket === undefined ? undefined : this.dropPending(bucket, id)
     return pending === undefined ? notPending : this.add(pending.contact, verifiedAt, now, pending.learnedFrom)
   }
 
-  /** A waiting contact was silent. */
+  /** Drops a pending contact that did not answer. */
   pendingFailed(id: NodeId.NodeId): void {
     const bucket = this.existingBucket(id)
     if (bucket !== undefined) this.dropPending(bucket, id)
   }
 
-  /** Raises the time of the last direct contact, and leaves the place in the bucket as it is. */
+  /** Raises the time of the last direct contact; the position in the bucket stays. */
   updateVerifiedAt(id: NodeId.NodeId, verifiedAt: number): void {
     const entry = this.entriesById.get(id)
     if (entry !== undefined) heardFrom(entry, verifiedAt)
   }
 
-  /** Takes a contact out of the table. One that waits for a place goes on waiting: whether it answers was not asked. */
+  /** Removes a contact from the table. A pending contact stays pending, because it was not probed. */
   remove(id: NodeId.NodeId): void {
     const entry = this.entriesById.get(id)
     if (entry !== undefined) this.removeEntry(entry)
   }
 
-  /** Takes a peer out of the table, or out of the line before it. */
+  /** Removes a peer from the table and from the pending contacts. */
   forget(id: NodeId.NodeId): void {
     this.remove(id)
     this.pendingFailed(id)
@@ -365,7 +369,7 @@ export class RoutingTable {
     return this.entriesById.get(id)?.contact
   }
 
-  /** The last direct contact; undefined for unverified and unknown ones. */
+  /** The time of the last direct contact; undefined for unverified and unknown peers. */
   verifiedAt(id: NodeId.NodeId): number | undefined {
     const entry = this.entriesById.get(id)
     return entry === undefined ? undefined : verifiedTime(entry)
@@ -375,13 +379,13 @@ export class RoutingTable {
     return this.buckets[index]?.entries.length ?? 0
   }
 
-  /** How many of a bucket's contacts were ever heard from. */
+  /** Number of verified contacts in a bucket. */
   bucketVerified(index: number): number {
     const bucket = this.buckets[index]
     return bucket === undefined ? 0 : countVerifiedIn(bucket, never)
   }
 
-  /** Those of a bucket's contacts that were never heard from, by when they were heard of last. */
+  /** The unverified contacts of a bucket, the least recently reported first. */
   unverified(index: number): ReadonlyArray<Contact> {
     const entries = this.buckets[index]?.entries ?? []
     return entries.filter(({ verifiedAt }) => verifiedAt === never).map(({ contact }) => contact)
@@ -395,7 +399,7 @@ export class RoutingTable {
     return this.buckets[index]?.entries[0]?.contact
   }
 
-  /** By bucket, least recently seen first. */
+  /** All entries by bucket, least recently seen first. */
   entries(): ReadonlyArray<Routing.Entry> {
     return this.occupied.flatMap((bucket) =>
       bucket.entries.map((entry) => ({
@@ -411,11 +415,11 @@ export class RoutingTable {
   /** The `n` contacts closest to `target`, the closest first. */
   nearest(target: NodeId.NodeId, n: number): Array<Contact> {
     const found: Array<Contact> = []
-    this.collect(target, n, anyone, found)
+    this.collect(target, n, always, found)
     return found
   }
 
-  /** As `nearest`, of direct contacts only: first those after `cutoff`, then the others. */
+  /** The `n` closest verified contacts: first those heard from after `cutoff`, then the others. */
   nearestVerified(target: NodeId.NodeId, n: number, cutoff: number): Array<Contact> {
     const found: Array<Contact> = []
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff, found)
@@ -424,11 +428,11 @@ export class RoutingTable {
   }
 
   /**
-   * The contacts that answer a FIND: as `nearestVerified`, over half an hour
-   * and without peers in bad health, who come in only where fewer than half a
-   * bucket would remain. An unverified contact is never passed on: that is how lies spread.
-   * Neither is a contact that the requester could not reach, because its address
-   * is of a narrower scope than the requester's.
+   * The contacts for the response to a FIND request: as `nearestVerified` with
+   * {@link freshMillis}, without bad peers, which are included only where fewer
+   * than k/2 contacts would remain. Unverified contacts are never passed on,
+   * because that would spread false ones. Neither are contacts that the requester
+   * cannot reach, because their address has a narrower scope than the requester's.
    */
   answer(
     target: NodeId.NodeId,
@@ -439,12 +443,12 @@ export class RoutingTable {
   ): Array<Contact> {
     const cutoff = now - freshMillis
     const found: Array<Contact> = []
-    const isTold = (entry: Entry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
-    const isWell = (entry: Entry) => isTold(entry) && !isBad(entry.id)
+    const isShareable = (entry: Entry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
+    const isWell = (entry: Entry) => isShareable(entry) && !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
     this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)
     if (found.length < Math.min(n, this.k / 2)) {
-      this.collect(target, n, (entry) => entry.verifiedAt !== never && isTold(entry) && isBad(entry.id), found)
+      this.collect(target, n, (entry) => entry.verifiedAt !== never && isShareable(entry) && isBad(entry.id), found)
     }
     return found
   }
@@ -452,11 +456,10 @@ export class RoutingTable {
   /**
    * Appends wanted contacts by distance until there are `n`.
    *
-   * Which bucket is closer is known without looking at its contacts. Those of
-   * bucket i share our first i bits and differ in bit i, so as seen from the
-   * target they stand on the near side where we and the target differ in bit
-   * i, and the shallower such a bucket, the closer; the other buckets follow,
-   * the deepest first.
+   * Buckets are visited in order of distance. Contacts of bucket i share our
+   * first i bits and differ in bit i. Where the target differs from us in bit i,
+   * they agree with the target there, so those buckets come first, the shallowest
+   * first; the others follow, the deepest first.
    */
   private collect(
     target: NodeId.NodeId,
@@ -476,31 +479,31 @@ export class RoutingTable {
 
   // --- Statistics ------------------------------------------------------------
 
-  /** How many were heard from after `cutoff`. */
+  /** Number of contacts heard from after `cutoff`. */
   countVerified(cutoff: number): number {
     let count = 0
     for (const entry of this.entriesById.values()) if (entry.verifiedAt > cutoff) count++
     return count
   }
 
-  /** Whether anybody was heard from after `cutoff`. */
+  /** Whether any contact was heard from after `cutoff`. */
   hasVerified(cutoff: number): boolean {
     return this.occupied.some(({ entries }) => entries.some(({ verifiedAt }) => verifiedAt > cutoff))
   }
 
   /**
-   * How many nodes the network must have for the deepest buckets to hold as
-   * many contacts, heard from after `cutoff`, as they do.
+   * Estimates the number of nodes in the network from the number of contacts in
+   * the deepest buckets that were heard from after `cutoff`.
    */
   estimate(cutoff: number): Routing.NetworkSize {
-    const figures: Array<number> = []
-    for (let i = this.occupied.length - 1; i >= 0 && figures.length < estimateBuckets; i--) {
+    const sizes: Array<number> = []
+    for (let i = this.occupied.length - 1; i >= 0 && sizes.length < estimateBuckets; i--) {
       const bucket = this.occupied[i]
       const count = countVerifiedIn(bucket, cutoff)
-      if (count > 0) figures.push(figure(bucket, count))
+      if (count > 0) sizes.push(impliedSize(bucket, count))
     }
-    figures.sort((a, b) => a - b)
-    return { size: figures[figures.length >> 1] ?? 0, confidence: figures.length / estimateBuckets }
+    sizes.sort((a, b) => a - b)
+    return { size: sizes[sizes.length >> 1] ?? 0, confidence: sizes.length / estimateBuckets }
   }
 
   /** Takes note of what a lookup found: the nodes closest to a target, nearest first, of `wanted` at most. */
@@ -531,24 +534,25 @@ export class RoutingTable {
   }
 
   /**
-   * How many nodes are closer to a key than we are, as the size of the network
-   * has it; 0 where that is not known well.
+   * Estimated number of nodes closer to a key than we are; 0 without a confident
+   * estimate of the network size.
    */
   closerNodes(key: NodeId.NodeId, now: number): number {
     return this.plausibleSize(now) * Density.distance(key, this.self)
   }
 
-  /** The estimate over all direct contacts ever; where there are none, the figure of the deepest bucket. */
+  /** The estimate over all verified contacts; without any, that of the deepest bucket. */
   estimateAll(): number {
     const deepest = this.occupied.at(-1)
-    return this.estimate(never).size || (deepest === undefined ? 0 : figure(deepest, deepest.entries.length))
+    return this.estimate(never).size || (deepest === undefined ? 0 : impliedSize(deepest, deepest.entries.length))
   }
 
   // --- Maintenance ----------------------------------------------------------------
 
   /**
-   * What is due, within `limits`. A bucket that is handed out for a refill is
-   * not handed out again before its pause is over; the deepest go first.
+   * Returns the work that is due, within `limits`. A bucket that is returned for
+   * a refill is not returned again until its pause ends. The deepest buckets take
+   * precedence.
    */
   maintenance(now: number, freshCutoff: number, staleCutoff: number, limits: MaintenanceLimits): MaintenanceWork {
     if (now < this.maintainedAt) this.setBack(now)
@@ -558,7 +562,7 @@ export class RoutingTable {
     const due: Array<Bucket> = []
     for (const bucket of this.existing) {
       const { entries, pending } = bucket
-      // In order of age, so that the expired ones are the first.
+      // They are in order of age, so the expired ones come first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
       if (!limits.spareTaken || !this.isTakenIn(bucket, freshCutoff)) {
         for (let i = 0; i < pending.length && pendingToProbe.length < limits.pendingProbes; i++) {
@@ -586,11 +590,10 @@ export class RoutingTable {
   }
 
   /**
-   * Up to `n` contacts to probe, because they were heard from once, but not
-   * after `cutoff`: those silent the longest first. Of a full bucket no more
-   * than it takes for some more than half of it to have been heard from: the
-   * others are asked when a newcomer wants their place. None is handed out
-   * again within five minutes.
+   * Up to `n` verified contacts to probe because they have been silent since
+   * `cutoff`, the longest silent first. Of a full bucket only enough to keep
+   * slightly more than half of it fresh: the others are probed when a newcomer
+   * needs their place. None is returned again within five minutes.
    */
   quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
     const chosen: Array<Entry> = []
@@ -613,7 +616,7 @@ export class RoutingTable {
     return probed.map(({ contact }) => contact)
   }
 
-  /** The clock was set back: what it has yet to reach would be young for as long as that takes. */
+  /** Clamps all times to `now` after the clock was set back; a time in the future would look fresh until then. */
   private setBack(now: number): void {
     for (const bucket of this.existing) {
       for (const entry of bucket.entries) {
@@ -653,7 +656,7 @@ export class RoutingTable {
     return freshest?.contact
   }
 
-  /** Whether a refill left the bucket with more contacts, waiting ones included, than before. */
+  /** Records a refill; `improved` if the bucket has more contacts, pending ones included, than before. */
   recordRefill(index: number, improved: boolean): void {
     const bucket = this.buckets[index]
     if (bucket === undefined) return
@@ -661,20 +664,19 @@ export class RoutingTable {
   }
 
   /**
-   * A lookup of an id in the given bucket, or of our own (256), brought these
-   * nodes, the closest there are; returns the buckets all of whose nodes are
-   * among them. To look again soon would bring nothing more, so these have the
-   * longest pause before them. If the lookup found fewer than k nodes, they may
-   * be all there are, or all that somebody let us see: it counts as a futile
-   * refill of the other buckets. Nodes that a lookup leaves out because it has
-   * enough of their subnet are not missed.
+   * Records the closest nodes that a lookup of an id in bucket `index`, or of our
+   * own id (256), found. Returns the buckets that the lookup covered completely.
+   * Another lookup there would find nothing new, so they get the longest pause.
+   * A lookup that found fewer than k nodes saw either the whole network or what
+   * an attacker let us see: it counts as a futile refill of the other buckets.
+   * Nodes that the lookup omitted because of their subnet do not count as missing.
    */
   lookedUp(index: number, closest: ReadonlyArray<Contact>, now: number): ReadonlyArray<number> {
     if (closest.length === 0) return []
     const isAll = closest.length < this.k
     const places = closest.map(({ id }) => NodeId.bucketIndex(this.self, id))
-    // Seen from a target in bucket i, the deeper buckets come after i, and the
-    // shallower ones after those.
+    // By distance from a target in bucket i, bucket i is followed by the deeper
+    // buckets and then by the shallower ones.
     const shallowest = isAll ? -1 : Math.min(...places)
     const whole = this.occupied.filter((bucket) =>
       bucket.index === index
@@ -689,7 +691,7 @@ export class RoutingTable {
     return whole.map((bucket) => bucket.index)
   }
 
-  /** Whether the contact's bucket is full, and the one whose place a newcomer would get was heard from after `cutoff`. */
+  /** Whether the contact's bucket is full and its oldest contact was heard from after `cutoff`. */
   isTaken(id: NodeId.NodeId, cutoff: number): boolean {
     const bucket = this.existingBucket(id)
     return bucket !== undefined && this.isTakenIn(bucket, cutoff)
@@ -727,13 +729,13 @@ export class RoutingTable {
     return bucket
   }
 
-  /** The contact that waited; undefined if it did not. */
+  /** Removes and returns a pending contact; undefined if it was not pending. */
   private dropPending(bucket: Bucket, id: NodeId.NodeId): Pending | undefined {
     const at = bucket.pending.findIndex((pending) => pending.contact.id === id)
     return at === -1 ? undefined : bucket.pending.splice(at, 1)[0]
   }
 
-  /** Nothing happens if it has left already. */
+  /** Removes an entry; does nothing if it was removed before. */
   private removeEntry(entry: Entry): void {
     if (this.entriesById.get(entry.id) !== entry) return
     this.entriesById.delete(entry.id)
@@ -745,7 +747,7 @@ export class RoutingTable {
   }
 }
 
-/** It was heard from, perhaps for the first time. */
+/** Raises the time of the last direct contact. */
 const heardFrom = (entry: Entry, at: number): void => {
   if (at <= entry.verifiedAt) return
   if (entry.verifiedAt === never) entry.bucket.summary = undefined
@@ -756,7 +758,7 @@ const latestFirst = (a: number, b: number): number => b - a
 
 const bySilence = (a: Entry, b: Entry): number => a.verifiedAt - b.verifiedAt
 
-const anyone = (): boolean => true
+const always = (): boolean => true
 
 const verifiedTime = (entry: Entry): number | undefined => entry.verifiedAt === never ? undefined : entry.verifiedAt
 
@@ -766,7 +768,9 @@ const countVerifiedIn = (bucket: Bucket, cutoff: number): number => {
   return count
 }
 
-const figure = (bucket: Bucket, count: number): number => count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)
+/** The network size that `count` contacts in a bucket imply. */
+const impliedSize = (bucket: Bucket, count: number): number =>
+  count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)
 
 /** Whether two ids differ in bit `index`, counted from the most significant. */
 const differ = (a: NodeId.NodeId, b: NodeId.NodeId, index: number): boolean =>
@@ -796,7 +800,7 @@ const nearestOf = (
   for (let i = 0; i < sorted.length && found.length < n; i++) found.push(sorted[i].contact)
 }
 
-// Two of one bucket have the same first bit, so their signs do not matter.
+// Two ids of one bucket share their first bit, so the sign of the XOR does not matter.
 const closer = (a: Entry, b: Entry, target: NodeId.NodeId, prefix: number): boolean =>
   a.prefix === b.prefix
     ? NodeId.compareDistance(target, a.id, b.id) < 0
