@@ -708,7 +708,7 @@ const make = Effect.gen(function*() {
     }
     yield* proceed(running, { ...editionOf(withdrawal), isWithdrawal: true })
     if (running.set.isDone) yield* FiberMap.remove(fibers, slotAt(key, withdrawal))
-    return { answered: waitUntil(running, () => running.set.isTold) }
+    return { answered: waitUntil(running, () => running.set.isWithdrawalAttempted) }
   })
 
   const withdraw = (key: NodeId, record: Record.SignedRecord) =>

@@ -1,25 +1,27 @@
 /**
- * The replicas of one published record: keeps it on the nodes closest to its
- * key for as long as it is wanted. Kademlia makes up for lost replicas when it
- * republishes, every hour (Maymounkov and Mazières, 2002, §2.5); here each
- * replica is asked in between whether it still holds the record.
+ * The replicas of one published record, kept on the nodes closest to its key
+ * until it is withdrawn. Kademlia replaces lost replicas only when it
+ * republishes, every hour (Maymounkov and Mazières, 2002, §2.5). Here each
+ * replica is probed in between.
  *
- * A plain state machine: time comes in as Unix milliseconds, requests come out
- * of {@link ReplicaSet.poll}, and what becomes of them goes back in.
+ * It is a synchronous state machine. Time is a parameter in Unix milliseconds,
+ * {@link ReplicaSet.poll} returns the next request, and the caller reports
+ * outcomes.
  *
- * One idea is behind all its decisions. A node *stands* when it holds the
- * record as far as we know, or is being asked to. Whoever would be among the
- * closest `wanted` that stand is asked next, be it for the first copy, in the
- * place of a node that failed, or because it joined closer to the key. A
- * replica that failed twice in a row is suspect and no longer stands, which
- * makes room for a replacement; it keeps its own place until the grace is over.
+ * All decisions follow from one notion. A node is *standing* when it holds the
+ * record as far as we know, or when a store to it is in flight. The next store
+ * goes to a node that would be among the closest `wanted` standing ones. This
+ * covers the first copies, the replacement of failed replicas, and nodes that
+ * joined closer to the key. A replica that failed twice in a row is suspect and
+ * stops standing, which makes room for a replacement; it is dropped only if it
+ * still fails after a grace period.
  *
- * A replica fails when it is silent, and when it lost the record: one that
- * takes every copy and keeps none is worth no more than a dead one.
+ * A replica fails when it is silent and when it has lost the record: one that
+ * accepts every copy and keeps none is as useless as a dead one.
  *
  * A withdrawal is the last version of a record. It goes to every node that may
- * hold an earlier one, those included that were let go, for each would show
- * the record until that expires, and to no other.
+ * hold an earlier version, dropped replicas included, because each would return
+ * the record until it expires. It goes to no other node.
  *
  * @since 0.1.0
  */
@@ -31,21 +33,23 @@ import { RecencyMap } from "./recencyMap.ts"
  * @internal
  */
 export interface Options {
-  /** Where the record lives. */
+  /** The key of the record. */
   readonly key: NodeId.NodeId
-  /** How many replicas are wanted, 8. Twice as many are tracked at most, those that do not stand included. */
+  /** Number of replicas to keep. Default 8. At most twice as many are tracked, suspect ones included. */
   readonly wanted?: number | undefined
-  /** Stores and probes in flight, 8. */
+  /** Most stores and probes in flight. Default 8. */
   readonly maxInFlight?: number | undefined
 }
 
 /**
  * What to do next.
  *
- * `Lookup`: look the key up, and hand the closest nodes to `found`. `Store`:
- * give this contact the record, and report `stored`, `refused`, `superseded` or
- * `failed`. `Probe`: ask this contact for the record, and report `kept`, `lost`,
- * `superseded` or `failed`. `Wait`: for an outcome, at most until the given time.
+ * - `Lookup`: look up the key and pass the closest nodes to `found`.
+ * - `Store`: send this contact the record and report `stored`, `refused`,
+ *   `superseded` or `failed`.
+ * - `Probe`: ask this contact for the record and report `kept`, `lost`,
+ *   `superseded` or `failed`.
+ * - `Wait`: wait for an outcome, at most until the given time.
  *
  * @internal
  */
@@ -56,15 +60,15 @@ export type Action =
   | { readonly _tag: "Wait"; readonly until: number | undefined }
 
 /**
- * A node that took a copy, of this record or of the one it renews.
+ * A node that accepted a copy of this record or of an earlier version.
  *
  * @internal
  */
 export interface Replica {
   readonly contact: Contact
-  /** It holds the current record, as far as we know. */
+  /** Whether it holds the current record as far as we know. */
   readonly isConfirmed: boolean
-  /** It failed twice in a row, and did not prove better since. */
+  /** Whether it failed twice in a row and has not answered since. */
   readonly isSuspect: boolean
 }
 
@@ -72,34 +76,34 @@ const secondMillis = 1000
 const minuteMillis = 60 * secondMillis
 const hourMillis = 60 * minuteMillis
 
-/** From a confirmation to the first probe; each answer doubles it. */
+/** Pause between a confirmation and the first probe; each confirmation doubles it. */
 const firstPauseMillis = 30 * secondMillis
 const maxPauseMillis = hourMillis
 
-/** So many failures in a row make a replica suspect. */
+/** Consecutive failures that make a replica suspect. */
 const suspectAfter = 2
 
-/** A suspect that fails after this time is given up. */
+/** A suspect replica that fails after this time is dropped. */
 const graceMillis = 30 * minuteMillis
 
-/** Between lookups for want of nodes, doubled while they do not help. */
+/** Pause between lookups while there are too few replicas, doubled after each futile one. */
 const firstLookupPauseMillis = 5 * secondMillis
 const maxLookupPauseMillis = 5 * minuteMillis
 
-/** Between lookups when there are enough replicas: other nodes may have come closer. */
+/** Pause between lookups while there are enough replicas: nodes may have joined closer to the key. */
 const refreshPauseMillis = hourMillis
 
-/** How long a node that does not want the record is left alone. */
+/** Time without stores to a node that refused the record. */
 const refusalMillis = hourMillis
 
 const maxRefusals = 64
 
-/** Most nodes remembered that may hold a copy and are no replicas any more. */
+/** Most nodes remembered that may hold a copy but are no longer tracked. */
 const maxFormer = 64
 
 interface Candidate {
   readonly contact: Contact
-  /** From the key, as hex digits: their order as text is that of the numbers. */
+  /** Distance from the key as hex digits, which sort as text like the numbers. */
   readonly distance: string
 }
 
@@ -108,25 +112,24 @@ interface Request extends Candidate {
   readonly version: number
 }
 
-/** `Newer`: a record that supersedes this one, which it cannot take. */
+/** What a replica holds. `Newer`: a record that supersedes this one, which it therefore refuses. */
 type Copy = "Current" | "Older" | "Newer" | "Lost"
 
 interface Tracked {
   contact: Contact
   readonly distance: string
-  /** What it holds as far as we know. */
   copy: Copy
   failures: number
   suspectSince: number | undefined
   pause: number
-  /** When it is to be asked again: for the record if it holds it, otherwise to take it. */
+  /** When the next request is due: a probe if it holds the record, otherwise a store. */
   due: number
 }
 
 /**
- * The replicas of one record. Poll it until it says `Wait`, and again after
- * every outcome, after `renew`, and at the time it names. Outcomes nobody
- * waits for change nothing.
+ * The replicas of one record. Poll it until it returns `Wait`. Poll it again
+ * after every outcome, after `renew`, and at the time that `Wait` names.
+ * Outcomes without a request in flight are ignored.
  *
  * @internal
  */
@@ -136,25 +139,26 @@ export class ReplicaSet {
   private readonly maxInFlight: number
   /** Nearest first. */
   private readonly tracked: Array<Tracked> = []
-  /** Not asked since the last lookup, nearest first. */
+  /** Nodes of the last lookup that were not sent the record yet, nearest first. */
   private candidates: Array<Candidate> = []
   private readonly inFlight = new Map<NodeId.NodeId, Request>()
-  /** Who does not want the record, and until when it is left alone. */
+  /** Nodes that refused the record, and until when no store is sent to them. */
   private readonly refusals = new RecencyMap<NodeId.NodeId, { until: number }>(maxRefusals)
-  /** Who may hold a copy without being tracked: let go, or silent when it was given one. */
+  /** Nodes that may hold a copy without being tracked: they were dropped, or did not answer a store. */
   private readonly former = new RecencyMap<NodeId.NodeId, { candidate: Candidate }>(maxFormer)
   private isWithdrawn = false
-  /** Who is expected to answer to the withdrawal, and has yet to. */
+  /** Replicas whose outcome of the withdrawal is pending. */
   private readonly awaited = new Set<NodeId.NodeId>()
-  /** Counts the records of which each renewed the one before. */
+  /** Number of renewals. */
   private version = 0
   private isLookingUp = false
-  /** No lookup ended since the set was made or renewed. */
+  /** Whether no lookup has ended since the set was created or renewed. */
   private isLookupOwed = true
   private lookedUpAt = -Infinity
-  /** Lookups in a row that were made for want of nodes, without one of them taking a copy. */
+  /** Consecutive lookups for lack of nodes since a node last accepted a copy. */
   private futileLookups = 0
   private lastNow = -Infinity
+  /** Total milliseconds by which the clock was set back. */
   private setBack = 0
 
   constructor(options: Options) {
@@ -163,24 +167,24 @@ export class ReplicaSet {
     this.maxInFlight = options.maxInFlight ?? 8
   }
 
-  /** Who holds the current record as far as we know, nearest first. */
+  /** The nodes that hold the current record as far as we know, nearest first. */
   get confirmed(): ReadonlyArray<Contact> {
     return this.tracked.filter(({ copy }) => copy === "Current").map(({ contact }) => contact)
   }
 
-  /** How many hold the current record as far as we know. */
+  /** Number of nodes that hold the current record as far as we know. */
   get confirmedCount(): number {
     let count = 0
     for (const { copy } of this.tracked) if (copy === "Current") count++
     return count
   }
 
-  /** How many replicas are looked after. */
+  /** Number of tracked replicas. */
   get size(): number {
     return this.tracked.length
   }
 
-  /** All replicas that are looked after, nearest first. */
+  /** The tracked replicas, nearest first. */
   get replicas(): ReadonlyArray<Replica> {
     return this.tracked.map(({ contact, copy, suspectSince }) => ({
       contact,
@@ -190,8 +194,8 @@ export class ReplicaSet {
   }
 
   /**
-   * Whether the record is where it should be, or everybody was asked and only
-   * a later lookup or attempt can bring another replica.
+   * Whether there are enough replicas, or all candidates were tried and only a
+   * later lookup or retry can add another replica.
    */
   settled(now: number): boolean {
     const time = this.steady(now)
@@ -203,12 +207,12 @@ export class ReplicaSet {
       this.tracked.every((replica) => isKeeping(replica) || !this.isAsked(replica) && replica.due > time)
   }
 
-  /** So many replicas are wanted from now on. */
+  /** Changes the number of replicas to keep. */
   want(wanted: number): void {
     this.wanted = wanted
   }
 
-  /** A newer record takes the place of the one that was spread so far. */
+  /** Replaces the record by a newer one, which goes to all replicas. */
   renew(now: number): void {
     const time = this.steady(now)
     this.version++
@@ -222,9 +226,9 @@ export class ReplicaSet {
   }
 
   /**
-   * A newer record withdraws all before it: from now on it goes to the replicas
-   * and to nobody else. Returns the others that may hold a copy: they were let
-   * go, or have not answered whether they took one. They are told once.
+   * Replaces the record by its withdrawal, which goes to the tracked replicas and
+   * to no new nodes. Returns the other nodes that may hold a copy: they were
+   * dropped, or did not answer a store. The caller sends them the withdrawal once.
    */
   withdraw(now: number): ReadonlyArray<Contact> {
     this.renew(now)
@@ -235,25 +239,25 @@ export class ReplicaSet {
     for (const request of Array.from(this.inFlight.values())) {
       if (this.replica(request.contact.id) !== undefined) continue
       this.inFlight.delete(request.contact.id)
-      if (request.kind === "Store") this.remember(request)
+      if (request.kind === "Store") this.rememberFormer(request)
     }
     return Array.from(this.former, ({ value }) => value.candidate.contact).filter(({ id }) =>
       this.replica(id) === undefined
     )
   }
 
-  /** Whether all replicas that were well have answered to the withdrawal, or failed to. */
-  get isTold(): boolean {
+  /** Whether the outcome of the withdrawal is known at every replica that was healthy before it. */
+  get isWithdrawalAttempted(): boolean {
     return this.awaited.size === 0
   }
 
-  /** Whether a withdrawal is where it should be; nothing is left to do then. */
+  /** Whether all tracked replicas hold the withdrawal, so that nothing is left to do. */
   get isDone(): boolean {
     return this.isWithdrawn && this.tracked.every(isKeeping) &&
       Array.from(this.inFlight.values()).every(({ kind }) => kind === "Probe")
   }
 
-  /** Says what to do next. */
+  /** Returns what to do next. */
   poll(now: number): Action {
     const time = this.steady(now)
     if (this.isWithdrawn) {
@@ -281,7 +285,7 @@ export class ReplicaSet {
 
   // --- Outcomes --------------------------------------------------------------
 
-  /** The lookup ended with these nodes: the closest that answered, none when the network is gone. */
+  /** Reports the closest nodes that answered the lookup; none if the network is unreachable. */
   found(closest: ReadonlyArray<Contact>, now: number): void {
     const time = this.steady(now)
     if (!this.isLookingUp) return
@@ -294,7 +298,7 @@ export class ReplicaSet {
       const replica = this.replica(contact.id)
       if (replica !== undefined) {
         replica.contact = contact
-        // It answered just now, so it is worth another try.
+        // It answered the lookup just now, so it is worth another try.
         if (replica.failures > 0) replica.due = time
       } else if (!this.inFlight.has(contact.id) && (this.refusals.get(contact.id)?.until ?? time) <= time) {
         untried.set(contact.id, { contact, distance: NodeId.distance(this.key, contact.id) })
@@ -304,7 +308,7 @@ export class ReplicaSet {
     this.futileLookups = this.standing().length < this.wanted ? this.futileLookups + 1 : 0
   }
 
-  /** It took the record, or had it already. */
+  /** Reports that a node accepted the record or already had it. */
   stored(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
     const request = this.end(id, "Store")
@@ -313,28 +317,28 @@ export class ReplicaSet {
     if (copy === "Current") this.awaited.delete(id)
     const known = this.replica(id)
     const replica = known ?? this.track(request)
-    // Who lost the record takes it again easily. Only a probe shows whether it
-    // keeps it this time.
+    // A replica that lost the record will accept it again. Only a probe shows
+    // whether it keeps it this time.
     if (known !== undefined && known.copy !== "Lost") answered(known)
     replica.copy = copy
     schedule(replica, time)
     if (copy === "Older") replica.due = time
-    this.letGoOfSurplus()
+    this.dropSurplus()
   }
 
-  /** It answered and did not take the record. `stable`: it is not asked again for an hour. */
+  /** Reports that a node refused the record. `stable`: no store is sent to it for an hour. */
   refused(id: NodeId.NodeId, now: number, options: { readonly stable: boolean }): void {
     const time = this.steady(now)
     if (this.end(id, "Store") === undefined) return
     this.awaited.delete(id)
     const replica = this.replica(id)
-    if (replica !== undefined) this.letGo(replica)
-    if (options.stable) this.leaveAlone(id, time)
+    if (replica !== undefined) this.drop(replica)
+    if (options.stable) this.recordRefusal(id, time)
   }
 
   /**
-   * It answered that it holds a record that is newer than this one. It holds no
-   * copy, and nobody else is sought in its place; a renewal may be newer still.
+   * Reports that a node holds a newer record than this one. It counts as no
+   * confirmed copy but keeps its place, since a renewal may be newer still.
    */
   superseded(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
@@ -348,20 +352,20 @@ export class ReplicaSet {
     replica.copy = request.version === this.version ? "Newer" : "Older"
     schedule(replica, time)
     if (replica.copy === "Older") replica.due = time
-    this.letGoOfSurplus()
+    this.dropSurplus()
   }
 
-  /** It answered the probe with the record. */
+  /** Reports that a replica answered the probe with the record. */
   kept(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
     const replica = this.end(id, "Probe") === undefined ? undefined : this.replica(id)
     if (replica === undefined) return
     answered(replica)
     if (isKeeping(replica)) schedule(replica, time)
-    this.letGoOfSurplus()
+    this.dropSurplus()
   }
 
-  /** It answered the probe without the record. */
+  /** Reports that a replica answered the probe without the record. */
   lost(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
     const replica = this.end(id, "Probe") === undefined ? undefined : this.replica(id)
@@ -371,12 +375,12 @@ export class ReplicaSet {
       this.fail(replica, time)
       replica.due = time
     } else {
-      // The record asked for may be the one it is only now to be given.
+      // The probe may have asked for a version that this replica is yet to receive.
       answered(replica)
     }
   }
 
-  /** It did not answer. */
+  /** Reports that a node did not answer. */
   failed(id: NodeId.NodeId, now: number): void {
     const time = this.steady(now)
     const request = this.end(id, "Store") ?? this.end(id, "Probe")
@@ -384,8 +388,8 @@ export class ReplicaSet {
     this.awaited.delete(id)
     const replica = this.replica(id)
     if (replica !== undefined) this.fail(replica, time)
-    // Its answer may be what was lost.
-    else if (request.kind === "Store") this.remember(request)
+    // It may have accepted the record and only the response was lost.
+    else if (request.kind === "Store") this.rememberFormer(request)
   }
 
   // --- Requests --------------------------------------------------------------
@@ -406,9 +410,9 @@ export class ReplicaSet {
     return request
   }
 
-  // --- Whom to ask -----------------------------------------------------------
+  // --- Selection -------------------------------------------------------------
 
-  /** Those that hold the record as far as we know, or are being asked to. */
+  /** The nodes that hold the record as far as we know, or to which a store is in flight. */
   private standing(): ReadonlyArray<Candidate> {
     const replicas = this.tracked.filter((replica) =>
       replica.suspectSince === undefined && (isKeeping(replica) || this.isAsked(replica))
@@ -425,13 +429,13 @@ export class ReplicaSet {
 
   private lookupDue(): number {
     if (this.isLookupOwed) return this.lookedUpAt + firstLookupPauseMillis
-    const isWanting = this.candidates.length === 0 && this.standing().length < this.wanted
-    if (!isWanting) return this.lookedUpAt + refreshPauseMillis
+    const lacksNodes = this.candidates.length === 0 && this.standing().length < this.wanted
+    if (!lacksNodes) return this.lookedUpAt + refreshPauseMillis
     const pause = firstLookupPauseMillis * 2 ** Math.max(this.futileLookups - 1, 0)
     return this.lookedUpAt + Math.min(pause, maxLookupPauseMillis)
   }
 
-  /** Undefined when only an outcome can change anything. */
+  /** The time of the next due request; undefined if only an outcome can cause one. */
   private wakeAt(time: number): number | undefined {
     const times = this.isWithdrawn
       ? this.tracked.filter((replica) => !isKeeping(replica)).map(({ due }) => due)
@@ -466,44 +470,44 @@ export class ReplicaSet {
     replica.failures++
     if (replica.failures >= suspectAfter) replica.suspectSince ??= time
     if (replica.suspectSince !== undefined && time >= replica.suspectSince + graceMillis) {
-      this.letGo(replica)
-      if (replica.copy === "Lost") this.leaveAlone(replica.contact.id, time)
+      this.drop(replica)
+      if (replica.copy === "Lost") this.recordRefusal(replica.contact.id, time)
       return
     }
-    replica.pause = replica.failures === 1 ? firstPauseMillis : longer(replica.pause)
+    replica.pause = replica.failures === 1 ? firstPauseMillis : doubled(replica.pause)
     schedule(replica, time)
   }
 
-  /** The farthest go first. They are not told: their copy expires. */
-  private letGoOfSurplus(): void {
-    // Each of them has to hear of a withdrawal.
+  /** Drops replicas beyond the limits, the farthest first. No request goes to them: their copy expires. */
+  private dropSurplus(): void {
+    // A withdrawal must reach all of them.
     if (this.isWithdrawn) return
     const healthy = this.tracked.filter(isHealthy)
     const others = this.tracked.filter((replica) => !isHealthy(replica))
     const room = 2 * this.wanted - Math.min(healthy.length, this.wanted)
-    for (const replica of [...healthy.slice(this.wanted), ...others.slice(room)]) this.letGo(replica)
+    for (const replica of [...healthy.slice(this.wanted), ...others.slice(room)]) this.drop(replica)
   }
 
-  private letGo(replica: Tracked): void {
+  private drop(replica: Tracked): void {
     this.tracked.splice(this.tracked.indexOf(replica), 1)
-    this.remember(replica)
+    this.rememberFormer(replica)
   }
 
-  /** It may hold a copy, and is not looked after. */
-  private remember({ contact, distance }: Candidate): void {
+  /** Remembers a node that may hold a copy and is not tracked. */
+  private rememberFormer({ contact, distance }: Candidate): void {
     this.former.use(contact.id, () => ({ candidate: { contact, distance } })).candidate = { contact, distance }
   }
 
-  private leaveAlone(id: NodeId.NodeId, time: number): void {
+  private recordRefusal(id: NodeId.NodeId, time: number): void {
     this.refusals.use(id, () => ({ until: time })).until = time + refusalMillis
   }
 
   // --- Time ------------------------------------------------------------------
 
   /**
-   * A clock that is set back must not stall the schedule: time goes on from
-   * where it was. One that jumps ahead makes everything due, which the limit
-   * of requests in flight spreads out.
+   * Converts a clock reading to time that never goes back, so that a clock that
+   * is set back does not stall the schedule. A clock that jumps ahead makes all
+   * requests due, which the limit of requests in flight spreads out.
    */
   private steady(now: number): number {
     if (now < this.lastNow) this.setBack += this.lastNow - now
@@ -514,21 +518,21 @@ export class ReplicaSet {
 
 const byDistance = (a: Candidate, b: Candidate): number => a.distance < b.distance ? -1 : 1
 
-/** Whether it holds a record that is as new as this one. */
+/** Whether a replica holds a record at least as new as this one. */
 const isKeeping = ({ copy }: Tracked): boolean => copy === "Current" || copy === "Newer"
 
 const isHealthy = ({ copy, suspectSince }: Tracked): boolean => copy === "Current" && suspectSince === undefined
 
-const longer = (pause: number): number => Math.min(2 * pause, maxPauseMillis)
+const doubled = (pause: number): number => Math.min(2 * pause, maxPauseMillis)
 
-/** Whatever went wrong before is forgiven, and the pauses grow from where they are. */
+/** Records an answer: clears the failures and doubles the pause. */
 const answered = (replica: Tracked): void => {
   replica.failures = 0
   replica.suspectSince = undefined
-  replica.pause = longer(replica.pause)
+  replica.pause = doubled(replica.pause)
 }
 
-/** A suspect is asked once more just when its grace ends. */
+/** Schedules the next request; a suspect gets one exactly when its grace period ends. */
 const schedule = (replica: Tracked, time: number): void => {
   const graceEnd = replica.suspectSince === undefined ? Infinity : replica.suspectSince + graceMillis
   replica.due = time + replica.pause

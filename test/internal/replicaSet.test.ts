@@ -1061,10 +1061,10 @@ describe("ReplicaSet", () => {
     it("goes to every replica at once, however few may be in flight, and to no other node", () => {
       const set = published(range(1, 16), { maxInFlight: 2 })
       assert.deepStrictEqual(set.withdraw(start), [])
-      assert.isFalse(set.isTold)
+      assert.isFalse(set.isWithdrawalAttempted)
       assert.deepStrictEqual(due(set, start), { stores: [...range(1, 8)], probes: [], lookups: 0, wait: undefined })
       for (const byte of range(1, 8)) set.stored(tiny(byte), start)
-      assert.isTrue(set.isTold)
+      assert.isTrue(set.isWithdrawalAttempted)
       assert.isTrue(set.isDone)
     })
 
@@ -1100,7 +1100,7 @@ describe("ReplicaSet", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       due(set, start)
       assert.deepStrictEqual(set.withdraw(start), [])
-      assert.isTrue(set.isTold)
+      assert.isTrue(set.isWithdrawalAttempted)
       assert.isTrue(set.isDone)
       set.found([at(1)], start)
       assert.deepStrictEqual(due(set, start).stores, [])
@@ -1111,9 +1111,9 @@ describe("ReplicaSet", () => {
       set.withdraw(start)
       due(set, start)
       set.stored(tiny(1), start)
-      assert.isFalse(set.isTold)
+      assert.isFalse(set.isWithdrawalAttempted)
       set.failed(tiny(2), start)
-      assert.isTrue(set.isTold)
+      assert.isTrue(set.isWithdrawalAttempted)
       assert.isFalse(set.isDone)
       const { stores, wait } = due(set, start)
       assert.deepStrictEqual(stores, [])
@@ -1134,7 +1134,7 @@ describe("ReplicaSet", () => {
             if (copy !== undefined && copy < world.version) assert.include([...told], byte)
           }
           assert.isTrue(world.set.isDone)
-          assert.isTrue(world.set.isTold)
+          assert.isTrue(world.set.isWithdrawalAttempted)
         }),
         { numRuns: 300 }
       )
