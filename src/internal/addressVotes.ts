@@ -1,7 +1,7 @@
 /**
- * What peers say of our own address, made into an opinion. Ids cost nothing
- * and addresses little, so it is the networks they come from that vote: one
- * voice each, and more than half must agree. Times are Unix milliseconds.
+ * A vote among peers on our own public address. Ids cost nothing and addresses
+ * little, so each subnet has one vote, and a majority must agree. Times are Unix
+ * milliseconds.
  *
  * @since 0.1.0
  */
@@ -23,15 +23,18 @@ interface Vote {
   readonly host: string
   readonly voter: string
   readonly observed: SocketAddress.SocketAddress
-  /** When it got its place in the order of age. */
+  /** When it got its position in the order of age. */
   readonly placedAt: number
   at: number
 }
 
-/** What an answer says holds for so long. */
+/** Lifetime of a vote. */
 const windowMillis = 30 * 60_000
 
-/** Who says the same again so soon keeps its place in the order of age: most answers repeat the one before. */
+/**
+ * A repeated vote within this time keeps its position in the order of age. Most
+ * responses repeat the vote before, and reordering for each would be costly.
+ */
 const repeatMillis = 60_000
 
 const isIpv6 = (host: string): boolean => host.includes(":")
@@ -48,11 +51,11 @@ export class AddressVotes {
   private readonly privateNetwork: boolean
 
   constructor(options?: {
-    /** How many voters have to agree at least, 3. */
+    /** Least number of voters that must agree. Default 3. */
     readonly quorum?: number | undefined
-    /** How many voters are remembered; who spoke the longest ago is forgotten first, 128. */
+    /** Most voters remembered; the one with the oldest vote is forgotten first. Default 128. */
     readonly capacity?: number | undefined
-    /** Whether hosts that are not public count as well, each for itself, false. */
+    /** Whether hosts that are not public vote as well, each on its own. Default false. */
     readonly privateNetwork?: boolean | undefined
   }) {
     this.quorum = options?.quorum ?? 3
@@ -60,14 +63,15 @@ export class AddressVotes {
     this.privateNetwork = options?.privateNetwork ?? false
   }
 
-  /** Voters remembered. */
+  /** Number of voters remembered. */
   get size(): number {
     return this.byVoter.size
   }
 
   /**
-   * A reporter, at the address where we reach it, says how it sees us. The
-   * last word counts: of each reporter, and of each network.
+   * Records the address at which a reporter observed us. `reporter.host` is the
+   * host at which we reach it. It replaces earlier votes of the reporter and of
+   * its subnet.
    */
   vote(
     reporter: { readonly id: NodeId; readonly host: string },
@@ -93,20 +97,20 @@ export class AddressVotes {
     this.byReporter.set(reporter.id, vote)
   }
 
-  /** Our own IP address as the Internet sees it, once that is agreed on. With IPv4 and IPv6, the IPv4 one. */
+  /** Our public IP address once a quorum agrees; the IPv4 one where there are both. */
   publicHost(now: number): string | undefined {
     const host = this.supporters(now)?.[0].observed.host
     return host !== undefined && SocketAddress.isPublic(host) ? host : undefined
   }
 
-  /** The address everybody sees us at, port included. */
+  /** Our address including the port, if a quorum agrees on both. */
   address(now: number): SocketAddress.SocketAddress | undefined {
     const supporters = this.supporters(now)
     const samePort = supporters && majority(supporters, ({ observed }) => observed.port)
     return samePort !== undefined && samePort.length >= this.quorum ? samePort[0].observed : undefined
   }
 
-  /** "unknown" until a host is agreed on, and while too few have spoken to tell. */
+  /** The kind of NAT mapping; "unknown" until a quorum agrees on the host and enough voters reported a port. */
   mapping(now: number): Mapping {
     const supporters = this.supporters(now)
     if (supporters === undefined) return "unknown"
@@ -114,7 +118,7 @@ export class AddressVotes {
     return this.address(now) === undefined ? "unknown" : "consistent"
   }
 
-  /** Nobody sends from where no answer can go, and a datagram over IPv4 has no IPv6 sender. */
+  /** Whether datagrams can come from the observed address: it is reachable and of the reporter's IP version. */
   private isPlausible(reporter: { readonly host: string }, observed: SocketAddress.SocketAddress): boolean {
     return SocketAddress.isReachable(observed) &&
       isIpv6(observed.host) === isIpv6(reporter.host) &&
@@ -127,7 +131,7 @@ export class AddressVotes {
     this.byReporter.delete(vote.reporter)
   }
 
-  /** The votes for the host that is agreed on; there are two such hosts on two kinds of Internet. */
+  /** The votes for the host that a quorum agrees on, IPv4 first. The two IP versions vote separately. */
   private supporters(now: number): ReadonlyArray<Vote> | undefined {
     const votes = Array.from(this.byVoter.values()).filter((vote) => now - vote.at < windowMillis)
     for (const ipv6 of [false, true]) {
@@ -141,6 +145,6 @@ export class AddressVotes {
   }
 }
 
-/** The items that more than half of all agree with, if there are such. */
+/** The group of items with the same key that is more than half of all; undefined without one. */
 const majority = <A>(items: ReadonlyArray<A>, by: (item: A) => unknown): ReadonlyArray<A> | undefined =>
   Array.from(Map.groupBy(items, by).values()).find((group) => group.length * 2 > items.length)

@@ -1,6 +1,6 @@
 /**
- * Fitting an answer into its datagram: what leaves when not everything has
- * room. Sizes are computed, so that the answer is encoded once.
+ * Fits the response to a FIND request into one datagram and chooses what to
+ * omit. Sizes are computed, so the response is encoded once.
  *
  * @since 0.1.0
  */
@@ -11,21 +11,20 @@ import * as Record from "../Record.ts"
 import * as Cbor from "./cbor.ts"
 import { digestLength } from "./messageBody.ts"
 
-/** Bytes of one node in an answer: its map, its four keys and their values. */
+/** Bytes of one node in a response: its map, its four keys and their values. */
 const contactSize = (contact: Contact): number =>
   5 + (1 + Address.length) + (2 + 32) + (contact.host.includes(":") ? 17 : 5) + Cbor.uintSize(contact.port)
 
 /**
- * Bytes of the fields that are always there: map, field numbers, list head,
- * observed address. Fewer than 24 nodes or records fit, so a list's head is
- * one byte.
+ * Bytes that every response has: map, field numbers, list head, observed address.
+ * Fewer than 24 nodes or records fit, so the head of a list is one byte.
  */
 const fixedSize = (observed: Uint8Array | undefined): number =>
   1 + 1 + 1 + (observed === undefined ? 0 : 2 + observed.length)
 
 /**
- * A FIND_NODE answer that fits: nodes (nearest first) leave from the far end,
- * the nearest always stays.
+ * A FIND_NODE response that fits. The farthest of the nodes (nearest first) are
+ * omitted; the nearest always stays.
  *
  * @internal
  */
@@ -38,7 +37,7 @@ export const findNodeResponse = (
   observed
 })
 
-/** The nearest nodes that fit into `room` bytes, one at least; null where there is none. */
+/** The nearest nodes that fit into `room` bytes, at least one; null if `nodes` is empty. */
 const nearestFitting = (nodes: ReadonlyArray<Contact>, room: number): ReadonlyArray<Contact> | null => {
   let count = 0
   while (count < nodes.length && (room -= contactSize(nodes[count])) >= 0) count++
@@ -46,8 +45,8 @@ const nearestFitting = (nodes: ReadonlyArray<Contact>, room: number): ReadonlyAr
 }
 
 /**
- * What a FIND_VALUE is answered with, and how many of the records were served
- * before the first that was not.
+ * A FIND_VALUE response, and the number of records served before the first that
+ * was omitted.
  *
  * @internal
  */
@@ -56,18 +55,18 @@ export interface ValueAnswer {
   readonly served: number
 }
 
-/** Nodes that stay in an answer that lists what it has no room for. */
+/** Nodes in a response that lists digests. */
 const nodesBesideList = 4
 
 /**
- * A FIND_VALUE answer that fits. Records come in the order of preference; one
- * that is too large for what is left does not stop the smaller ones after it,
- * and only a record that could not be carried alone is not carried at all.
+ * A FIND_VALUE response that fits. Records are in order of preference. One that
+ * is too large for the remaining room does not exclude smaller ones after it.
+ * Only a record too large for a response of its own is never sent.
  *
- * For a requester that reads lists, the nearest nodes stay and the records that
- * have no room are listed by digest. For others nodes leave from the far end,
- * then the copy for old readers (`record`), then records; the nearest node is
- * the last to go.
+ * For a requester that reads digests, the nearest nodes stay and the records
+ * without room are listed by digest. For others, the farthest nodes are omitted
+ * first, then the copy for v0.1 readers (`record`), then records; the nearest
+ * node stays longest.
  *
  * @internal
  */
@@ -75,15 +74,15 @@ export const findValueResponse = (options: {
   readonly nodes: ReadonlyArray<Contact>
   readonly records: ReadonlyArray<Record.SignedRecord>
   readonly observed: Uint8Array | undefined
-  /** Whether the newest endpoint record goes into the field that old readers know. */
+  /** Whether to copy the newest endpoint record to the field that v0.1 readers know. */
   readonly legacy: boolean
   /** Whether the requester reads lists of digests. */
   readonly lists: boolean
 }): ValueAnswer => {
   const { nodes, observed } = options
   const room = maxAnswerBody - fixedSize(observed)
-  // One byte is spent on the number of the field that holds the list, and one
-  // on its head. What could not even be carried alone must not hide the rest.
+  // The field number and the head of the list take one byte each. A record that
+  // is too large even alone must not hide the others.
   const carriable = options.records.filter((record) => record.bytes.length <= room - 2)
   if (carriable.length === 0) return answered(carriable, { nodes: nearestFitting(nodes, room), observed })
   const few = nodes.slice(0, nodesBesideList)
@@ -94,7 +93,7 @@ export const findValueResponse = (options: {
   const first = contactsSize(nodes.slice(0, 1))
   const legacy = options.legacy && !options.lists ? newestEndpoint(carriable) : undefined
   const legacySize = legacy === undefined ? 0 : 1 + legacy.bytes.length
-  // The first in turn is carried, whatever has to leave for it.
+  // The most preferred record is always sent, whatever must be omitted for it.
   const spare = [first + legacySize, legacySize].find((size) => listSize([carriable[0]]) <= roomForRecords - size) ?? 0
   const records = fitting(carriable, roomForRecords - spare)
   const left = roomForRecords - listSize(records)
@@ -120,18 +119,18 @@ const answered = (
   }
 }
 
-/** Some nodes, as many records as have room, and the digests of the rest. */
+/** The parts of a response with as many records as fit and the digests of the rest. */
 const listing = (
   few: ReadonlyArray<Contact>,
   carriable: ReadonlyArray<Record.SignedRecord>,
   observed: Uint8Array | undefined,
   room: number
 ) => {
-  // The field of the digests with the head of a byte string, the field of the records with that of a list.
+  // The field number and byte string head of the digests take 4 bytes, those of the list of records 2.
   const roomForAll = room - 4 - 2
   const nodes = nearestFitting(few, roomForAll - digestLength * carriable.length)
   let left = roomForAll - contactsSize(nodes ?? [])
-  // All of them, unless a key is full in every category.
+  // Digests of all records fit, unless the key is full in every category.
   const named = carriable.slice(0, Math.floor(left / digestLength))
   left -= digestLength * named.length
   const kept = new Set<Record.SignedRecord>()
@@ -161,7 +160,7 @@ const listSize = (records: ReadonlyArray<Record.SignedRecord>): number => {
   return size
 }
 
-/** The records that fit if each comes before those after it. */
+/** The records that fit when earlier ones take precedence. */
 const fitting = (
   records: ReadonlyArray<Record.SignedRecord>,
   room: number

@@ -1,6 +1,6 @@
 /**
- * Argon2id (RFC 9106) as the encrypted identity uses it: OpenSSL's where the
- * host is Node 24.7 or later, four times as fast as the noble library's.
+ * Argon2id (RFC 9106) with the parameters of the encrypted identity: OpenSSL's on
+ * Node 24.7 or later, which is four times as fast as the noble library's.
  *
  * @since 0.1.0
  */
@@ -28,7 +28,7 @@ const parallelism = 4
 const tagLength = 32
 
 /**
- * The portable way, exported so that a test can compare the two.
+ * The portable implementation, exported for a test that compares the two.
  *
  * @internal
  */
@@ -36,8 +36,8 @@ export const deriveKeyPortable = (passphrase: Uint8Array, salt: Uint8Array): Uin
   portable(passphrase, salt, { t: passes, m: memory, p: parallelism, dkLen: tagLength })
 
 /**
- * A 32-byte key from a passphrase and a salt. It blocks for a quarter of a
- * second, which is what it is for.
+ * Derives a 32-byte key from a passphrase and a salt. It blocks for a quarter of
+ * a second by design, which slows down guessing.
  *
  * @internal
  */

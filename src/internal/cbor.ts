@@ -2,16 +2,16 @@
  * CBOR (RFC 8949) as the protocol uses it: written in the canonical form of
  * RFC 7049 §3.9, read strictly and without ever throwing.
  *
- * A `Reader` is a cursor over bytes that nobody vouches for. Its first fault
- * sticks: every later read returns a harmless default, so a decoder reads all
- * its fields in a row and asks once, at the end, whether it was all true.
- * Reading allocates nothing but the values it returns.
+ * A `Reader` is a cursor over untrusted bytes. Its first fault is sticky: every
+ * later read returns a harmless default, so a decoder reads all fields in a row
+ * and checks for a fault once, at the end. Reading allocates nothing but the
+ * values it returns.
  *
  * @since 0.1.0
  */
 import * as Hex from "./hex.ts"
 
-/** Deepest nesting of arrays and maps that is read. */
+/** Deepest nesting of arrays, maps and tags. */
 const maxDepth = 16
 
 /**
@@ -27,13 +27,15 @@ const encoder = new TextEncoder()
 const empty = new Uint8Array(0)
 
 /**
+ * Reads CBOR from `bytes[start, end)`.
+ *
  * @internal
  */
 export class Reader {
   readonly bytes: Uint8Array
   readonly end: number
   at: number
-  /** What was wrong first, or undefined while all is well. */
+  /** The first fault; undefined without one. */
   fault: string | undefined = undefined
 
   constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
@@ -44,7 +46,7 @@ export class Reader {
 
   fail(reason: string): void {
     if (this.fault === undefined) this.fault = reason
-    // Past the end, every further read is short as well.
+    // At the end, every further read fails as truncated.
     this.at = this.end
   }
 
@@ -92,7 +94,7 @@ export class Reader {
     return this.fault === undefined ? this.bytes.subarray(start, this.at) : empty
   }
 
-  /** Steps over a byte string; returns where it starts. It ends at `at`. */
+  /** Skips a byte string and returns its start; it ends at `at`. */
   skipBytes(): number {
     const length = this.length(Major.bytes, this.end)
     if (this.fault !== undefined || length > this.end - this.at) {
@@ -103,7 +105,7 @@ export class Reader {
     return this.at - length
   }
 
-  /** Steps over a byte string of exactly `length` bytes; returns where it starts. */
+  /** Skips a byte string of exactly `length` bytes and returns its start. */
   fixedBytes(length: number): number {
     const actual = this.length(Major.bytes, this.end)
     if (actual !== length || length > this.end - this.at) {
@@ -138,7 +140,7 @@ export class Reader {
   /** The number of items of an array. */
   arrayLength(): number {
     const length = this.length(Major.array, this.end)
-    // Every item takes a byte at least, so a longer claim is a lie.
+    // Every item takes at least one byte. The check bounds loops over a false length.
     if (length > this.end - this.at) this.fail("array longer than the input")
     return this.fault === undefined ? length : 0
   }
@@ -151,9 +153,9 @@ export class Reader {
   }
 
   /**
-   * Reads a map whose keys are small integers. `field` reads the value of a key
-   * it knows and says so; the value of one it does not know is stepped over,
-   * which is what lets the protocol grow. No key may come twice.
+   * Reads a map with integer keys. `field` reads the value of a known key and
+   * returns true, or returns false for an unknown key, whose value is skipped so
+   * that later versions can add fields. A duplicate key is a fault.
    */
   fields(field: (key: number) => boolean): void {
     let seen = 0
@@ -168,18 +170,18 @@ export class Reader {
         if (seenHigh.has(key)) return this.fail("duplicate key")
         seenHigh.add(key)
       }
-      // One level is spent on this map itself.
+      // This map is one level of nesting.
       if (!field(key)) this.skip(1)
     }
   }
 
-  /** What was wrong, if anything: bytes that are left over are. */
+  /** The fault, if any; bytes after the last item are one. */
   finish(): string | undefined {
     if (this.fault === undefined && this.at !== this.end) this.fail("bytes after the end")
     return this.fault
   }
 
-  /** An array of texts; null counts as none given. */
+  /** An array of texts; undefined for null. */
   texts(): Array<string> | undefined {
     if (this.null()) return undefined
     const out: Array<string> = []
@@ -187,7 +189,7 @@ export class Reader {
     return out
   }
 
-  /** Steps over one item of any kind. */
+  /** Skips one item of any kind. */
   skip(depth = 0): void {
     if (this.fault !== undefined) return
     if (depth > maxDepth) return this.fail("nested too deep")
@@ -317,7 +319,7 @@ export class Reader {
     return view(this.bytes).getBigUint64(this.at - 8)
   }
 
-  /** Reads an item's argument; one past 2^53 comes out inexact, and is out of every range. */
+  /** Reads an item's argument; one beyond 2^53 is inexact, and is rejected by every range check. */
   private argument(): number {
     const b = this.bytes
     const at = this.at
@@ -359,9 +361,9 @@ const halfToNumber = (half: number): number => {
 }
 
 /**
- * Any CBOR item of the kinds the protocol carries. JavaScript has one number
- * type and CBOR has two, so a floating-point number is wrapped to keep the two
- * apart; integers beyond 2^53 are `bigint`.
+ * A CBOR item of the kinds that the protocol carries. CBOR distinguishes integers
+ * from floating-point numbers and JavaScript does not, so the latter are wrapped.
+ * Integers beyond 2^53 are `bigint`.
  *
  * @internal
  */
@@ -377,8 +379,8 @@ export type Value =
   | ReadonlyMap<Value, Value>
 
 /**
- * Whether a value is an exact unsigned integer of at most `max`, by default of
- * 64 bits.
+ * Whether a value is an exact unsigned integer of at most `max`, by default
+ * 2^64 − 1.
  *
  * @internal
  */
@@ -390,9 +392,9 @@ export const isUint = (value: number | bigint, max?: number): boolean =>
 /**
  * Writes canonical CBOR into one growing buffer.
  *
- * What CBOR or the field has no room for throws a `RangeError`, as it would
- * otherwise be written as something else: a number that is negative, broken,
- * inexact or too large, and text with half a surrogate pair.
+ * Throws a `RangeError` for a value that would otherwise be encoded as a
+ * different one: a number that is negative, fractional, inexact or too large for
+ * its field, and text with a lone surrogate.
  *
  * @internal
  */
@@ -404,12 +406,12 @@ export class Writer {
     this.bytes = new Uint8Array(capacity)
   }
 
-  /** Forgets what was written, and keeps the buffer. */
+  /** Discards what was written and keeps the buffer. */
   clear(): void {
     this.at = 0
   }
 
-  /** What was written so far, as a view: copy it before writing on. */
+  /** A view of the bytes written so far. Copy it before writing more. */
   result(): Uint8Array {
     return this.bytes.subarray(0, this.at)
   }
@@ -422,7 +424,7 @@ export class Writer {
     this.head(Major.array, items)
   }
 
-  /** An unsigned integer of at most `max`, by default of 64 bits. */
+  /** Writes an unsigned integer of at most `max`, by default 2^64 − 1. */
   uint(value: number | bigint, max?: number): void {
     if (!isUint(value, max)) throw new RangeError(`${value} is not an integer from 0 to ${max ?? MAX_UINT64}`)
     this.head(Major.uint, value)
@@ -441,7 +443,7 @@ export class Writer {
     this.raw(value)
   }
 
-  /** A byte string given as trusted hex text. */
+  /** Writes a byte string given as trusted hex text. */
   hexString(value: string): void {
     const length = value.length >> 1
     this.head(Major.bytes, length)
@@ -451,7 +453,9 @@ export class Writer {
   }
 
   text(value: string): void {
-    if (!value.isWellFormed()) throw new RangeError(`${JSON.stringify(value)} is not text: it has a lone surrogate`)
+    if (!value.isWellFormed()) {
+      throw new RangeError(`${JSON.stringify(value)} has a lone surrogate and cannot be encoded as UTF-8`)
+    }
     const encoded = encoder.encode(value)
     this.head(Major.text, encoded.length)
     this.raw(encoded)
@@ -463,7 +467,7 @@ export class Writer {
     for (const value of values) this.text(value)
   }
 
-  /** Bytes that are CBOR already. */
+  /** Writes bytes that already are CBOR. */
   raw(value: Uint8Array): void {
     this.reserve(value.length)
     this.bytes.set(value, this.at)
@@ -473,7 +477,7 @@ export class Writer {
   value(value: Value): void {
     switch (typeof value) {
       case "number":
-        // An integer beyond 2^53 was never exact: it can only have been a float.
+        // An integral number beyond 2^53 is inexact, so it is a float.
         if (!Number.isSafeInteger(value)) return this.float(value)
         return value < 0 ? this.head(Major.negative, -1 - value) : this.head(Major.uint, value)
       case "bigint": {
@@ -502,7 +506,7 @@ export class Writer {
     pairs.sort((a, b) => a.key.length - b.key.length || compareBytes(a.key, b.key))
     this.map(pairs.length)
     for (const [i, pair] of pairs.entries()) {
-      // 1 and 1n are two keys of a Map, and one in CBOR.
+      // 1 and 1n are different keys of a Map, but the same in CBOR.
       if (i > 0 && compareBytes(pairs[i - 1].key, pair.key) === 0) {
         throw new RangeError("two keys of a map are the same")
       }
@@ -591,7 +595,7 @@ const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
 }
 
 /**
- * Bytes of an integer, or of the head of anything with that length.
+ * Number of bytes of an integer, or of the head of an item with that length.
  *
  * @internal
  */
@@ -599,7 +603,7 @@ export const uintSize = (value: number): number =>
   value < 24 ? 1 : value < 0x100 ? 2 : value < 0x10000 ? 3 : value < 0x100000000 ? 5 : 9
 
 /**
- * One value in canonical form.
+ * Encodes one value in canonical form.
  *
  * @internal
  */

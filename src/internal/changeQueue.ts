@@ -1,10 +1,10 @@
 /**
- * What waits to be written, in order and bounded. A batch is taken, and was
- * either written or comes back to the front.
+ * A bounded queue of changes to write. Changes are taken in batches; a batch
+ * that could not be written returns to the front.
  *
- * When there is no room any more, the oldest of what is not important is
- * dropped, a quarter of the whole at once so that this is rarely done. What is
- * important goes only when nothing else is left.
+ * When the queue is full, the oldest unimportant changes are dropped, a quarter
+ * of the capacity at once to amortize the scan. Important changes are dropped
+ * only when no others are left.
  *
  * @since 0.1.0
  */
@@ -31,7 +31,7 @@ export class ChangeQueue<A> {
     this.options = options
   }
 
-  /** What was neither written nor dropped, a batch that is being written included. */
+  /** Number of changes neither written nor dropped, a batch in progress included. */
   get length(): number {
     return this.waiting.length + this.taken.length
   }
@@ -40,17 +40,17 @@ export class ChangeQueue<A> {
     return this.waiting.length > 0
   }
 
-  /** How many were offered, ever. */
+  /** Number of changes ever offered. */
   get offered(): number {
     return this.offers
   }
 
-  /** How many of them were dropped. */
+  /** Number of changes ever dropped. */
   get dropped(): number {
     return this.drops
   }
 
-  /** How many of them were written. */
+  /** Number of changes ever written. */
   get written(): number {
     return this.offers - this.drops - this.length
   }
@@ -61,7 +61,7 @@ export class ChangeQueue<A> {
     this.makeRoom()
   }
 
-  /** The oldest, at most so many, to be written. Nothing more is to be taken before their end was told. */
+  /** Takes a batch of the oldest changes, at most `max`. Call `done` or `failed` before the next batch. */
   take(max: number): ReadonlyArray<A> {
     this.taken = this.waiting.splice(0, max)
     return this.taken
@@ -72,7 +72,7 @@ export class ChangeQueue<A> {
     this.taken = []
   }
 
-  /** The batch was not written, and comes first again. */
+  /** The batch was not written and returns to the front. */
   failed(): void {
     this.waiting = [...this.taken, ...this.waiting]
     this.taken = []

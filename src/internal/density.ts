@@ -1,24 +1,24 @@
 /**
- * Whether the nodes closest to a key are closer than chance allows. Ids cost
- * nothing but computing, so an attacker can grind some that surround a key; in
- * a network of known size that shows (Sridhar et al., Content Censorship in the
+ * Detection of nodes that surround a key closer than chance allows. An attacker
+ * can generate ids until some are close to a key. In a network of known size,
+ * their density gives them away (Sridhar et al., Content Censorship in the
  * InterPlanetary File System, NDSS 2024).
  *
  * @since 0.1.0
  */
 import * as NodeId from "../NodeId.ts"
 
-/** The size of the network is an estimate: this many times as many nodes are no surprise. */
+/** Factor by which the network may be larger than estimated. */
 const slack = 4
 
-/** Below this probability it is no chance. */
+/** Probability below which chance is ruled out. */
 const threshold = 1e-6
 
-/** Fewer nodes than this may stand together by chance. */
+/** Least number of nodes that can be judged. */
 const fewest = 4
 
 /**
- * The distance of an id from the key, as a share of the whole key space.
+ * The distance of an id from the key, as a fraction of the key space.
  *
  * @internal
  */
@@ -29,8 +29,8 @@ export const distance = (key: NodeId.NodeId, id: NodeId.NodeId): number => {
 }
 
 /**
- * Whether the nodes, nearest first, surround the key in a network of about
- * `size` nodes.
+ * Whether the nodes, nearest first, are too close to the key for chance in a
+ * network of about `size` nodes.
  *
  * @internal
  */
@@ -49,8 +49,8 @@ const atLeast = (count: number, mean: number): number => {
 }
 
 /**
- * The share of the key space around a key in which `wanted` nodes of a network
- * of `size` are to be expected.
+ * The fraction of the key space around a key that is expected to contain `wanted`
+ * nodes of a network of `size` nodes.
  *
  * @internal
  */
@@ -106,9 +106,9 @@ export const samplePoints = (
 const points = 5
 
 /**
- * Points that lie apart in the region around the key: each on the other side of
- * one of the bits in which nodes of the region differ from the key. Nodes that
- * are ground to the key are close to none of them.
+ * Points spread over the region around the key. Each differs from the key in one
+ * of the first bits in which nodes of the region do. Ids that were generated to
+ * be close to the key are close to none of them.
  *
  * @internal
  */

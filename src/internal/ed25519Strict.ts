@@ -1,12 +1,13 @@
 /**
- * What an Ed25519 library may or may not refuse by itself, refused here before
- * it is asked, so that every library gives the same verdict. Bytes are compared
- * and nothing is computed on the curve.
+ * Strict checks of Ed25519 keys and signatures, made before verification so that
+ * all libraries give the same verdict. Some libraries refuse these cases
+ * themselves, others do not. The checks compare bytes and compute nothing on the
+ * curve.
  *
- * Libraries are known to differ in exactly these cases, see Chalkias, Garillot
- * and Nikolaenko, "Taming the many EdDSAs" (2020). The one difference that is
- * left, whether the equation is multiplied by the cofactor, is the business of
- * each provider: all of them check it without the cofactor.
+ * For the cases in which libraries differ see Chalkias, Garillot and Nikolaenko,
+ * "Taming the many EdDSAs" (2020). The remaining difference, whether the equation
+ * is multiplied by the cofactor, is up to the provider: all of ours check it
+ * without the cofactor.
  *
  * @since 0.1.0
  */
@@ -18,7 +19,7 @@ const groupOrder = Hex.decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000
 /** The prime of the field, 2^255 − 19, little-endian. */
 const fieldOrder = Hex.decode("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
 
-/** The y of the eight points whose order divides 8: two x for each but 1 and −1. */
+/** The y of the eight points whose order divides 8; all but 1 and −1 belong to two points each. */
 const smallOrder = [
   "0000000000000000000000000000000000000000000000000000000000000000",
   "0100000000000000000000000000000000000000000000000000000000000000",
@@ -27,13 +28,13 @@ const smallOrder = [
   "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
 ].map(Hex.decode)
 
-/** Leaves the sign of x, the highest bit of a point, out. */
+/** Clears the highest bit of a point, the sign of x. */
 const withoutSign = 0x7f
 
 /**
- * Whether the key and the signature are ones that a strict verifier goes on to
- * check: of 32 and 64 bytes, S below the group order, and both points (the key
- * and R) with y below the field's prime and not of small order.
+ * Whether a strict verifier would check the signature at all: the key has 32
+ * bytes, the signature 64, S is below the group order, and both points (the key
+ * and R) have y below the field's prime and are not of small order.
  *
  * @internal
  */
@@ -41,7 +42,10 @@ export const isStrict = (publicKey: Uint8Array, signature: Uint8Array): boolean 
   publicKey.length === 32 && signature.length === 64 &&
   isBelow(signature, 32, groupOrder, 0xff) && isSound(publicKey) && isSound(signature)
 
-/** Whether the first 32 bytes may be a point. The two points that have no other x are of small order as well. */
+/**
+ * Whether the first 32 bytes may encode a point of large order in canonical
+ * form. The points with x = 0, whose sign bit could be set, are of small order.
+ */
 const isSound = (bytes: Uint8Array): boolean => {
   for (let i = 0; i < smallOrder.length; i++) if (isSameY(bytes, smallOrder[i])) return false
   return isBelow(bytes, 0, fieldOrder, withoutSign)
@@ -61,8 +65,8 @@ const isBelow = (bytes: Uint8Array, at: number, limit: Uint8Array, topMask: numb
 }
 
 /**
- * Every provider refuses a seed of another length than 32 bytes alike: a bug
- * of the caller, not something that comes from the network.
+ * Throws a `RangeError` for a seed that is not 32 bytes, alike for every
+ * provider. Seeds do not come from the network, so this is a bug of the caller.
  *
  * @internal
  */

@@ -1,12 +1,12 @@
 /**
  * A bounded queue that serves its senders in turn (fair queueing, Nagle 1985,
- * RFC 970): whoever sends too much waits behind itself, and nobody else does.
+ * RFC 970): a sender with many items delays only its own.
  *
  * @since 0.1.0
  */
 
 /** The items of one sender, oldest first. */
-interface Line<A> {
+interface SenderQueue<A> {
   readonly sender: string
   readonly items: Array<A>
 }
@@ -15,42 +15,42 @@ interface Line<A> {
  * @internal
  */
 export class FairQueue<A> {
-  private readonly lines = new Map<string, Line<A>>()
-  /** The senders that have something waiting, whose turn it is first. */
-  private turns: Array<Line<A>> = []
+  private readonly queues = new Map<string, SenderQueue<A>>()
+  /** The senders with items, in the order of their turns. */
+  private turns: Array<SenderQueue<A>> = []
   private readonly capacity: number
   private readonly perSender: number
   size = 0
 
   constructor(options: {
-    /** Items in all. */
+    /** Most items in all. */
     readonly capacity: number
-    /** Items of one sender. */
+    /** Most items of one sender. */
     readonly perSender: number
   }) {
     this.capacity = options.capacity
     this.perSender = options.perSender
   }
 
-  /** Queues an item, or says that there is no room for one more of this sender. */
+  /** Queues an item; returns false if there is no room for it. */
   offer(sender: string, item: A): boolean {
     if (this.size >= this.capacity) return false
-    const line = this.lines.get(sender)
-    if (line === undefined) {
+    const queue = this.queues.get(sender)
+    if (queue === undefined) {
       const opened = { sender, items: [item] }
-      this.lines.set(sender, opened)
+      this.queues.set(sender, opened)
       this.turns.push(opened)
     } else {
-      if (line.items.length >= this.perSender) return false
-      line.items.push(item)
+      if (queue.items.length >= this.perSender) return false
+      queue.items.push(item)
     }
     this.size++
     return true
   }
 
-  /** The next items, at most `n`: one of each sender in turn. */
+  /** Takes at most `n` items, one of each sender in turn. */
   take(n: number): Array<A> {
-    // Mostly there is one sender, with one item.
+    // The usual case is one sender with one item.
     if (this.size === 1 && n > 0) {
       const [{ items }] = this.turns
       this.clear()
@@ -58,14 +58,14 @@ export class FairQueue<A> {
     }
     const taken: Array<A> = []
     while (taken.length < n && this.turns.length > 0) {
-      const again: Array<Line<A>> = []
+      const again: Array<SenderQueue<A>> = []
       let at = 0
       for (; at < this.turns.length && taken.length < n; at++) {
-        const line = this.turns[at]
-        const item = line.items.shift()
+        const queue = this.turns[at]
+        const item = queue.items.shift()
         if (item !== undefined) taken.push(item)
-        if (line.items.length > 0) again.push(line)
-        else this.lines.delete(line.sender)
+        if (queue.items.length > 0) again.push(queue)
+        else this.queues.delete(queue.sender)
       }
       this.turns = this.turns.slice(at).concat(again)
     }
@@ -74,7 +74,7 @@ export class FairQueue<A> {
   }
 
   clear(): void {
-    this.lines.clear()
+    this.queues.clear()
     this.turns = []
     this.size = 0
   }

@@ -1,7 +1,6 @@
 /**
- * Which field of a payload is too long, and how much of it fits: what whoever
- * signs a record is told, while those who hold one are told only that it is
- * wrong.
+ * Errors that name the field of a payload that is too long and its limit. The
+ * signer of a record gets these; a holder only reports that a record is invalid.
  *
  * @since 0.1.0
  */
@@ -9,15 +8,15 @@ import { type Excess, InvalidRecord } from "../DhtError.ts"
 import * as Cbor from "./cbor.ts"
 
 /**
- * The fields of a payload by their names, as they are encoded.
+ * The fields of a payload by name, as CBOR values.
  *
  * @internal
  */
 export type Fields = Readonly<Record<string, Cbor.Value>>
 
 /**
- * Blames the largest field where a payload of `size` bytes is longer than
- * `max`.
+ * Returns an error for the largest field if a payload of `size` bytes is longer
+ * than `max`; otherwise undefined.
  *
  * @internal
  */
@@ -35,9 +34,9 @@ export const fit = (
 }
 
 /**
- * The length of a value that takes `taken` bytes, and the longest that takes
- * `room`: of a text, or a list of one, in UTF-8; of others with what separates
- * their parts.
+ * The length of a value that is encoded in `taken` bytes, and the longest that is
+ * encoded in `room`. For a text, or a list of one text, these are bytes of UTF-8;
+ * for other values, encoded bytes.
  */
 const measure = (value: Cbor.Value, taken: number, room: number): { readonly size: number; readonly limit: number } => {
   if (Array.isArray(value) && value.length === 1) return measure(value[0], taken - 1, Math.max(0, room - 1))
@@ -88,5 +87,5 @@ const byteLength = (text: string): number => new TextEncoder().encode(text).leng
  */
 export const tooLong = (excess: Excess): InvalidRecord => {
   const { field, limit, size, unit } = excess
-  return new InvalidRecord({ reason: `${field} is too long: ${size} ${unit}, and at most ${limit} fit`, excess })
+  return new InvalidRecord({ reason: `${field} is too long: it has ${size} ${unit}, and at most ${limit} fit`, excess })
 }

@@ -1,6 +1,6 @@
 /**
- * Bytes as lower-case hexadecimal text, at the speed a packet needs: Node's
- * `Buffer` does it natively, other hosts take the portable way.
+ * Lower-case hexadecimal text, fast enough for every packet: native with Node's
+ * `Buffer`, portable on other hosts.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ const native: NativeHex | undefined = (globalThis as { readonly Buffer?: { reado
   ?.prototype
 
 /**
- * The text of `bytes[start, end)`.
+ * Encodes `bytes[start, end)`.
  *
  * @internal
  */
@@ -25,6 +25,8 @@ export const slice: (bytes: Uint8Array, start: number, end: number) => string = 
   : (bytes, start, end) => native.hexSlice.call(bytes, start, end)
 
 /**
+ * Encodes all bytes.
+ *
  * @internal
  */
 export const encode = (bytes: Uint8Array): string => slice(bytes, 0, bytes.length)
@@ -32,8 +34,8 @@ export const encode = (bytes: Uint8Array): string => slice(bytes, 0, bytes.lengt
 const digit = (code: number): number => code < 58 ? code - 48 : code - 87
 
 /**
- * Writes the bytes of trusted lower-case hex text (a name of ours, never
- * something a person typed) into `target` from `at` on.
+ * Decodes trusted lower-case hex text into `target` from `at` on. The text must
+ * be validated before, as ids and keys are: it is not checked here.
  *
  * @internal
  */
@@ -48,7 +50,7 @@ export const write: (target: Uint8Array, text: string, at: number) => void = nat
   }
 
 /**
- * The bytes of trusted lower-case hex text, see {@link write}.
+ * Decodes trusted lower-case hex text, see {@link write}.
  *
  * @internal
  */

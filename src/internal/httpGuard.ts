@@ -1,10 +1,9 @@
 /**
- * Who may ask a node over HTTP, decided from the head of a request.
+ * Access control of the HTTP API, based on the head of a request.
  *
- * A node listens where every page in a browser of the same machine can reach
- * it, and a page may have a name of its own made to stand for 127.0.0.1 (DNS
- * rebinding). So what the browser says of where a request goes and where it
- * comes from has to be right, with a token and without one.
+ * Any page in a browser on the same machine can reach the node, and a page may
+ * resolve a name of its own to 127.0.0.1 (DNS rebinding). So the `Host` and
+ * origin that the browser sends are checked, with or without a token.
  *
  * @since 0.1.0
  */
@@ -15,13 +14,13 @@ import { sha256 } from "./sha256.ts"
  * @internal
  */
 export interface Policy {
-  /** The hosts by which the server may be called, with the port as browsers write it, in lower case. */
+  /** The accepted hosts in lower case, with the port as browsers write it. */
   readonly hosts: ReadonlySet<string>
-  /** The port as part of a host, where any IP address is a host; no name, which could be anybody's. */
+  /** The port at which every IP address is accepted as the host; undefined where only `hosts` are. */
   readonly anyIpPort: number | undefined
   /** SHA-256 of the token; undefined without one. */
   readonly token: Uint8Array | undefined
-  /** Whether a path may be read without the token. */
+  /** Whether a path is open without the token. */
   readonly isOpen: (path: string) => boolean
 }
 
@@ -30,13 +29,13 @@ export interface Policy {
  */
 export interface Head {
   readonly method: string
-  /** Without the query. */
+  /** The path without the query. */
   readonly path: string
   readonly headers: { readonly [name: string]: string | undefined }
 }
 
 /**
- * Why a request is refused; `status` is that of HTTP.
+ * The reason why a request is refused; `status` is the HTTP status.
  *
  * @internal
  */
@@ -54,7 +53,7 @@ const encoder = new TextEncoder()
 export const digest = (token: string): Uint8Array => sha256(encoder.encode(token))
 
 /**
- * A host as browsers send it: without the port that HTTP has anyway.
+ * The `Host` header as browsers send it: in lower case and without the default port 80.
  *
  * @internal
  */
@@ -74,22 +73,22 @@ const isCalledByIp = (host: string, port: number): boolean => {
 const unknownHost: Refusal = {
   status: 421,
   error: "UnknownHost",
-  message: "The header Host names none of the names of this server. Call it by its IP address, or send the token"
+  message: "The Host header is not a name of this server. Use its IP address, or send the token"
 }
 
 const unauthorized: Refusal = {
   status: 401,
   error: "Unauthorized",
-  message: "Send the token of the node: Authorization: Bearer …"
+  message: "The token of the node is missing or wrong. Send it as Authorization: Bearer …"
 }
 
 const crossOrigin: Refusal = {
   status: 403,
   error: "CrossOrigin",
-  message: "Pages of other origins are not served"
+  message: "The request comes from a page of another origin, which is not served"
 }
 
-/** Whether it comes from a page of the same origin, or from no page at all. */
+/** Whether a request comes from a page of the same origin, or from no page. */
 const isSameOrigin = (host: string, { headers, method }: Head): boolean => {
   const { origin } = headers
   if (origin !== undefined && (!URL.canParse(origin) || new URL(origin).host !== host)) return false
@@ -99,15 +98,15 @@ const isSameOrigin = (host: string, { headers, method }: Head): boolean => {
     case "same-origin":
       return true
     default:
-      // Who follows a link from elsewhere sees the page, and the page from elsewhere sees nothing.
+      // A link on another page may be followed: the user sees the response, the other page does not.
       return (method === "GET" || method === "HEAD") && headers["sec-fetch-mode"] === "navigate" &&
         headers["sec-fetch-dest"] === "document"
   }
 }
 
 /**
- * Undefined for a request that may pass. Whoever sends the token may call the
- * server by any name: no page of somebody else has it.
+ * Returns why a request is refused; undefined if it may pass. With the token, any
+ * host is accepted, because no foreign page has the token.
  *
  * @internal
  */

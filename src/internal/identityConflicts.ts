@@ -1,13 +1,12 @@
 /**
- * Whether another node runs under our identity, which makes one of the two
- * unfindable: others keep one address for an id.
+ * Detection of another node that runs under our identity. Peers keep one address
+ * per id, so only one of the two nodes can be found.
  *
- * That a peer names our id at an address that is not ours can be a lie, and a
- * message that is signed with our key can be an old one of our own, sent again
- * from anywhere. Neither proves anything, but each is a reason to ask at that
- * address. The proof is an answer to a request of ours that is signed with our
- * key, unless the request came back to ourselves (over a router, or because the
- * address is our own). Times are Unix milliseconds.
+ * A peer that names our id at a foreign address may lie, and a message signed
+ * with our key may be a replay of our own. Neither is proof, but each is a reason
+ * to probe that address. The proof is a response to our request that is signed
+ * with our key, unless the request came back to ourselves (through a router, or
+ * because the address is our own). Times are Unix milliseconds.
  *
  * @since 0.1.0
  */
@@ -15,13 +14,13 @@ import * as SocketAddress from "../SocketAddress.ts"
 import { RateLimit } from "./rateLimit.ts"
 import { RecencyMap } from "./recencyMap.ts"
 
-/** An address is not asked, and a conflict with it not reported, again for so long. */
+/** Time between two probes of one address, and between two reports of a conflict with it. */
 const pauseMillis = 10 * 60_000
 
-/** Addresses remembered for that. */
+/** Most addresses remembered for each. */
 const maxAddresses = 64
 
-/** Addresses asked, for each of the two reasons: anybody can give us either. */
+/** Rate limit of probes for each of the two reasons, because any peer can cause both. */
 const askedLimit = { limit: 6, windowMillis: 60_000, capacity: 2 }
 
 /**
@@ -32,7 +31,7 @@ export class IdentityConflicts {
   private readonly reported = new RecencyMap<string, { at: number }>(maxAddresses)
   private readonly askedRate = new RateLimit(askedLimit)
 
-  /** Whether to ask at an address for which there is a reason. */
+  /** Whether to probe an address for the given reason; counts as a probe if so. */
   shouldAsk(address: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): boolean {
     const key = SocketAddress.key(address)
     if (isRecent(this.asked.get(key), now) || !this.askedRate.allow(reason, now)) return false
@@ -40,7 +39,7 @@ export class IdentityConflicts {
     return true
   }
 
-  /** Another node proved at this address that it has our key: whether that is news. */
+  /** Records a proof that another node at this address has our key; returns whether to report it. */
   isNews(address: SocketAddress.SocketAddress, now: number): boolean {
     const key = SocketAddress.key(address)
     if (isRecent(this.reported.get(key), now)) return false

@@ -1,13 +1,13 @@
 /**
- * JSON text whose integers are exact: one of 64 bits, such as a seq, is written
- * as text, since most readers of JSON round a number beyond 2^53.
+ * JSON with exact integers: a 64-bit integer, such as a seq, is written as a
+ * string, because most JSON parsers round numbers beyond 2^53.
  *
  * @since 0.1.0
  */
 
 /**
- * What can be written: a `bigint` becomes text of decimal digits, and a field
- * that is undefined is left out.
+ * A value that can be written. A `bigint` becomes a string of decimal digits; an
+ * undefined field is omitted.
  *
  * @internal
  */
@@ -21,6 +21,8 @@ export type Json =
   | { readonly [name: string]: Json | undefined }
 
 /**
+ * Encodes a value as JSON.
+ *
  * @internal
  */
 export const stringify = (value: Json): string => {
@@ -33,5 +35,5 @@ export const stringify = (value: Json): string => {
   return `{${fields.join(",")}}`
 }
 
-/** `Array.isArray` does not know readonly arrays. */
+/** `Array.isArray` does not narrow to readonly arrays. */
 const isArray = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)

@@ -1,6 +1,5 @@
 /**
- * The bodies of the messages as they stand in a datagram: one CBOR map each,
- * with small integer keys.
+ * The wire format of message bodies: one CBOR map each, with small integer keys.
  *
  * @since 0.1.0
  */
@@ -18,15 +17,15 @@ import { Type } from "./messageType.ts"
 // --- Reading -----------------------------------------------------------------
 
 /**
- * What is said of a type that this version does not know.
+ * The fault of a message whose type this version does not know.
  *
  * @internal
  */
 export const unknownType = "unknown message type"
 
 /**
- * Reads the body of a message of the given type; what is wrong with it comes
- * back as text or as the reader's fault.
+ * Reads the body of a message of the given type. A fault is returned as text or
+ * left in the reader.
  *
  * @internal
  */
@@ -198,7 +197,7 @@ const readToken = (reader: Cbor.Reader): Uint8Array => {
  */
 export const digestLength = 6
 
-/** Digests one after the other; a datagram has room for fewer than 200. */
+/** Concatenated digests; a datagram has room for fewer than 200. */
 const readDigests = (reader: Cbor.Reader): ReadonlyArray<string> => {
   const text = Hex.encode(reader.byteString())
   if (text.length % (2 * digestLength) !== 0) reader.fail(`digests that are not of ${digestLength} bytes each`)
@@ -222,18 +221,18 @@ const readContacts = (reader: Cbor.Reader): ReadonlyArray<Contact> | null => {
     if (reader.fault !== undefined) break
     const item = Hex.slice(reader.bytes, start, reader.at)
     const contact = item.length <= maxRemembered ? rememberedContact(item) : contactOf(item)
-    if (contact === misplaced) continue
+    if (contact === mismatched) continue
     if (typeof contact === "string") reader.fail(contact)
     else contacts.push(contact)
   }
   return contacts
 }
 
-/** An id that is not its address's is a lie about one node, and no fault of the rest of the message. */
-const misplaced = Symbol("misplaced")
+/** A node whose id is not derived from its address. It is skipped; the rest of the message is used. */
+const mismatched = Symbol("mismatched")
 
-/** A node as it is named in an answer, from hex; what is wrong with it comes back as text. */
-const contactOf = (item: string): Contact | typeof misplaced | string => {
+/** Decodes a node of a response from hex; returns a fault as text. */
+const contactOf = (item: string): Contact | typeof mismatched | string => {
   const reader = new Cbor.Reader(Hex.decode(item))
   let address: Address.Address | undefined
   let id: NodeId.NodeId | undefined
@@ -251,15 +250,15 @@ const contactOf = (item: string): Contact | typeof misplaced | string => {
   if (address === undefined || id === undefined || ip === undefined || port === undefined) return "a node lacks a field"
   const socket = SocketAddress.fromWire(ip, 0, ip.length, port)
   if (socket === undefined) return "an IP of neither 4 nor 16 bytes"
-  // One string for one id, as names that are the same string are compared fastest.
-  const known = NodeId.fromAddress(address)
-  return id === known ? { id: known, address, host: socket.host, port } : misplaced
+  // `fromAddress` returns the same string for the same address, and identical strings compare fastest.
+  const derived = NodeId.fromAddress(address)
+  return id === derived ? { id: derived, address, host: socket.host, port } : mismatched
 }
 
-/** Everybody around a target names the same nodes, so a lookup hears of each many times. */
+/** The nodes around a target name the same nodes, so a lookup decodes each many times. */
 const rememberedContact = memo(contactOf)
 
-/** Characters of a node with all its fields and an IPv6 address, and no others. */
+/** Hex digits of a node with an IPv6 address and no unknown fields. */
 const maxRemembered = 2 * 81
 
 const readRecords = (reader: Cbor.Reader): Array<Record.SignedRecord> | undefined => {
@@ -411,7 +410,7 @@ export const write = (writer: Cbor.Writer, body: Body): void => {
   }
 }
 
-/** Field 1 of a FIND answer. A contact without an IP has no place in it. */
+/** Writes field 1 of a FIND response. */
 const writeContacts = (writer: Cbor.Writer, nodes: ReadonlyArray<Contact> | null): void => {
   writer.uint(1)
   if (nodes === null) return writer.null()
@@ -419,11 +418,11 @@ const writeContacts = (writer: Cbor.Writer, nodes: ReadonlyArray<Contact> | null
   for (const node of nodes) writer.raw(contactBytes(node))
 }
 
-/** Contacts as they travel: one of the routing table is sent thousands of times. */
-const contactsOnWire = new WeakMap<Contact, Uint8Array>()
+/** Encoded contacts: one of the routing table is sent thousands of times. */
+const encodedContacts = new WeakMap<Contact, Uint8Array>()
 
 const contactBytes = (node: Contact): Uint8Array => {
-  const known = contactsOnWire.get(node)
+  const known = encodedContacts.get(node)
   if (known !== undefined) return known
   const writer = new Cbor.Writer(96)
   writer.map(4)
@@ -436,7 +435,7 @@ const contactBytes = (node: Contact): Uint8Array => {
   writer.uint(4)
   writer.uint(node.port, 0xffff)
   const bytes = writer.result()
-  contactsOnWire.set(node, bytes)
+  encodedContacts.set(node, bytes)
   return bytes
 }
 

@@ -1,5 +1,5 @@
 /**
- * The numbers of the message types on the wire, for both sides of the codec.
+ * The numbers of the message types on the wire, shared by encoder and decoder.
  *
  * @since 0.1.0
  */

@@ -1,9 +1,10 @@
 /**
- * The payloads whose shape every holder of a record checks. One reader per
- * kind serves both the check and the decoding, so that the two cannot differ.
- * Each returns what it read, or text that says what was wrong.
+ * Readers of the payloads whose shape every holder of a record checks. One reader
+ * per kind serves both the check and the decoding, so the two cannot differ. It
+ * returns the payload, or the fault as text.
  *
- * Lenient where versions grow: keys may be missing, unknown or in any order.
+ * Keys may be missing, unknown or in any order, so that later versions can add
+ * some.
  *
  * @since 0.1.0
  */
@@ -13,7 +14,8 @@ import type { Meta, TopicPayload } from "../Topic.ts"
 import * as Cbor from "./cbor.ts"
 
 /**
- * The limits, in bytes of UTF-8 or of the payload unless named otherwise.
+ * The limits of the fields, in bytes of UTF-8 or of the payload unless their name
+ * says otherwise.
  *
  * @internal
  */
@@ -82,9 +84,9 @@ export const readEndpoint = (payload: Uint8Array): EndpointPayload | string => {
 }
 
 /**
- * A topic's fields with `meta` as the CBOR it came in, null where there is
- * none: whoever merely holds the record has no use for it, and must not refuse
- * it for a kind of item that has no value here.
+ * The fields of a topic payload, with `meta` as undecoded CBOR (null if absent).
+ * A holder has no use for it, and must not refuse a record because `meta`
+ * contains an item that this library cannot represent.
  *
  * @internal
  */
@@ -190,7 +192,7 @@ const noBytes = new Uint8Array(0)
 const noMeta: Meta = new Map()
 const nullItem = Cbor.encode(null)
 
-/** Steps over a map with text keys, or null; returns its bytes. */
+/** Skips a map with text keys, or null, and returns its bytes. */
 const rawMeta = (reader: Cbor.Reader): Uint8Array => {
   const start = reader.at
   if (reader.null()) return nullItem

@@ -1,10 +1,10 @@
 /**
- * The key that a record's payload names: a topic's, or a recipient's.
+ * The rule that topic and mailbox records are stored only at the key that their
+ * payload names: that of the topic or of the recipient.
  *
- * The protocol lets a topic or mailbox record be stored at any key. A node of
- * this library takes one from a peer only where it belongs: otherwise one
- * signature would do for records at any number of keys, and an agent's offer
- * under one topic could take the slot of its offer under another.
+ * The protocol permits any key. Without this rule, one signature would suffice
+ * for records at any number of keys, and an agent's offer for one topic could
+ * take the slot of its offer for another.
  *
  * @since 0.1.0
  */
@@ -15,8 +15,8 @@ import * as Record from "../Record.ts"
 import * as Topic from "../Topic.ts"
 
 /**
- * Why a record does not belong at a key; undefined where it does, or where its
- * type says nothing of its key.
+ * The reason why a record does not belong at a key; undefined if it does or if
+ * its type does not determine a key.
  *
  * @internal
  */

@@ -1,8 +1,8 @@
 /**
- * The merge of records from many holders: a last-writer-wins register for each
- * slot. It is commutative, associative and idempotent, so replicas that saw the
- * same records in different orders agree (Shapiro et al., Conflict-free
- * Replicated Data Types, 2011).
+ * A merge of records from many holders: a last-writer-wins register per slot. It
+ * is commutative, associative and idempotent, so the same records in any order
+ * give the same result (Shapiro et al., Conflict-free Replicated Data Types,
+ * 2011).
  *
  * @since 0.1.0
  */
@@ -11,8 +11,8 @@ import * as Hex from "./hex.ts"
 import { sha256Hex } from "./sha256.ts"
 
 /**
- * The slot of a record among those of its category at its key. A slot holds one
- * record, the newest.
+ * The slot of a record within its category at its key. A slot holds one record,
+ * the newest.
  *
  * @internal
  */
@@ -28,8 +28,8 @@ export const slotOf = (category: Record.Category, record: Record.SignedRecord): 
 }
 
 /**
- * Records a reader merges at most: beyond them new slots are ignored. A key has
- * at most 16 holders with 158 records each.
+ * Most records that a reader merges; further slots are ignored. A key has at
+ * most 16 holders with 158 records each.
  */
 const maxRecords = 4096
 
@@ -46,12 +46,12 @@ const nameOf = (record: Record.SignedRecord): string => {
 export class RecordMerge {
   private readonly slots = new Map<string, Record.SignedRecord>()
 
-  /** How many slots hold a record, expired ones included. */
+  /** Number of slots, those of expired records included. */
   get size(): number {
     return this.slots.size
   }
 
-  /** Takes a record that is newer than what its slot holds; returns whether it was. */
+  /** Merges a record; returns whether it is newer than the one in its slot and was taken. */
   put(record: Record.SignedRecord): boolean {
     const slot = nameOf(record)
     const held = this.slots.get(slot)
@@ -60,12 +60,12 @@ export class RecordMerge {
     return true
   }
 
-  /** What the slot of a record holds. */
+  /** The newest record in the slot of a record. */
   newest(record: Record.SignedRecord): Record.SignedRecord | undefined {
     return this.slots.get(nameOf(record))
   }
 
-  /** The live records, by slot in the order in which the slots were first filled; drops those that expired. */
+  /** Drops expired records and returns the others, in the order in which their slots were first filled. */
   live(now: number): Array<Record.SignedRecord> {
     for (const [slot, { expiresAt }] of this.slots) if (expiresAt < now) this.slots.delete(slot)
     return Array.from(this.slots.values())

@@ -1,5 +1,5 @@
 /**
- * Why a datagram is not taken.
+ * The reasons for which a datagram is refused.
  *
  * @since 0.1.0
  */

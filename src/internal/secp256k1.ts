@@ -1,6 +1,6 @@
 /**
- * The curve of Ethereum and Paralism keys, as far as addresses and delegations
- * need it: naming a key, signing, and finding the key that signed.
+ * The curve of Ethereum and Paralism keys, for addresses and delegations:
+ * addresses of keys, signing, and recovery of the signing key.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import { sha256 } from "./sha256.ts"
  */
 export type Point = InstanceType<typeof secp256k1.Point>
 
-// The library throws for bytes that are no key; here that is a value.
+// The library throws for bytes that are not a key; here the result is undefined.
 const orUndefined = <A>(evaluate: () => A): A | undefined => {
   try {
     return evaluate()
@@ -51,8 +51,8 @@ export const ethereumAddress = (key: Point): Address =>
   "a3" + Hex.slice(keccak_256(key.toBytes(false).subarray(1)), 12, 32) as Address
 
 /**
- * The Paralism address of a key: of its compressed form, unless a signature
- * says that its owner goes by the other one.
+ * The Paralism address of a key, by default of its compressed form; a signature
+ * states which form its owner uses.
  *
  * @internal
  */
@@ -60,8 +60,8 @@ export const paralismAddress = (key: Point, compressed = true): Address =>
   "a2" + Hex.encode(ripemd160(sha256(key.toBytes(compressed)))) as Address
 
 /**
- * Signs a 32-byte digest: the recovery id (one byte), r, s. Deterministic
- * (RFC 6979), with the lower of the two possible s.
+ * Signs a 32-byte digest; returns the recovery id (one byte), r and s, 65 bytes
+ * in all. Deterministic (RFC 6979), with the lower of the two possible s.
  *
  * @internal
  */
@@ -69,9 +69,9 @@ export const sign = (privateKey: Uint8Array, digest: Uint8Array): Uint8Array =>
   secp256k1.sign(digest, privateKey, { prehash: false, format: "recovered" })
 
 /**
- * The key whose signature (r and s, 64 bytes) of the digest this is; the
- * recovery id, 0 to 3, says which of the possible ones. The higher s is refused
- * (BIP 62, EIP-2): anybody can make it of the lower one.
+ * Recovers the key that signed the digest from a signature (r and s, 64 bytes)
+ * and the recovery id, 0 to 3. Undefined if there is none, and for the higher s
+ * (BIP 62, EIP-2), which any party can compute from the lower one.
  *
  * @internal
  */

@@ -1,6 +1,6 @@
 /**
- * Whom we heard from directly, and when, over the last seven days: what the
- * reach of a node is counted from. Times are Unix milliseconds.
+ * The peers that we heard from directly in the last seven days, and when. The
+ * counts are a measure of the node's reach. Times are Unix milliseconds.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ const hourMillis = 3_600_000
 const dayMillis = 24 * hourMillis
 const weekMillis = 7 * dayMillis
 
-/** Who was seen so recently need not be noted again: the finest count is of an hour. */
+/** A repeated sighting within this time is not recorded: the finest count is per hour. */
 const resolutionMillis = 60_000
 
 const makeSighting = (): Sighting => ({ lastSeen: 0, sinceStart: false, isSaved: false })
@@ -38,7 +38,7 @@ export class SeenPeers {
     return this.sightings.size
   }
 
-  /** An id that was forgotten, for its age or for want of room, and came back counts as new. */
+  /** Number of ids seen since the start. An id that was evicted or expired and seen again counts as new. */
   get uniqueSinceStart(): number {
     return this.unique
   }
@@ -70,14 +70,14 @@ export class SeenPeers {
     return { hour, day, week }
   }
 
-  /** One `hex-id unix-seconds` a line, the most recent first. */
+  /** The sightings as text: one line `hex-id unix-seconds` each, the most recent first. */
   format(): string {
     let text = ""
     for (const { key, value } of this.sightings) text += `${key} ${Math.floor(value.lastSeen / 1000)}\n`
     return text
   }
 
-  /** Adds what an earlier run has written, see {@link format}; it does not count as seen since start. */
+  /** Adds the sightings that an earlier run saved with {@link format}; they do not count as seen since the start. */
   parse(text: string, now: number): void {
     const sightings: Array<{ readonly id: NodeId; readonly lastSeen: number }> = []
     for (const line of text.split("\n")) {
@@ -87,11 +87,11 @@ export class SeenPeers {
     this.add(sightings, now, false)
   }
 
-  /** Those that were noted since this was called last, the most recent first. */
+  /** The sightings recorded since the last call, the most recent first. */
   takeUnsaved(): Array<{ readonly id: NodeId; readonly lastSeen: number }> {
     const unsaved: Array<{ readonly id: NodeId; readonly lastSeen: number }> = []
     for (const { key, value } of this.sightings) {
-      // Whoever is noted becomes the most recent.
+      // A recorded sighting moves to the front, so the unsaved ones come first.
       if (value.isSaved) break
       value.isSaved = true
       unsaved.push({ id: key, lastSeen: value.lastSeen })
@@ -108,13 +108,13 @@ export class SeenPeers {
     const merged = new Map<NodeId, Sighting>()
     for (const { key, value } of this.sightings) merged.set(key, value)
     for (const sighting of sightings) {
-      // Written under a clock that was ahead: it has been seen, at the latest now.
+      // A time in the future was written while the clock was ahead.
       const lastSeen = Math.min(sighting.lastSeen, now)
       const known = merged.get(sighting.id)
       if (known === undefined) merged.set(sighting.id, { lastSeen, sinceStart: false, isSaved })
       else if (lastSeen > known.lastSeen) known.lastSeen = lastSeen
     }
-    // What is not saved must be more recent than what is.
+    // `takeUnsaved` stops at the first saved one, so no unsaved one may follow a saved one.
     if (!isSaved) { for (const sighting of merged.values()) sighting.isSaved = false }
     this.sightings.clear()
     for (const [id, sighting] of Array.from(merged).sort((a, b) => a[1].lastSeen - b[1].lastSeen)) {

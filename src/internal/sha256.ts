@@ -1,6 +1,6 @@
 /**
- * SHA-256: OpenSSL's where the host is Node, the noble library's elsewhere.
- * Names are hashes, so this is on the path of every packet.
+ * SHA-256: OpenSSL's on Node, the noble library's elsewhere. Ids are hashes, so
+ * this runs for every packet.
  *
  * @since 0.1.0
  */

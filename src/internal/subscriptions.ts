@@ -1,9 +1,8 @@
 /**
- * Who asked to be told when something new is stored at a key. Asking is free
- * and so are keys and ids, therefore places are limited, and when they run out
- * they are shared out among the sources of the requests: it is the source with
- * the most that gives one up (McKenney, Stochastic Fairness Queueing, 1990).
- * Times are Unix milliseconds.
+ * Subscriptions to new records at a key. Subscribing costs a requester nothing,
+ * and keys and ids are free to make up, so their number is limited. When the
+ * limit is reached, the source with the most subscriptions loses its oldest
+ * (McKenney, Stochastic Fairness Queueing, 1990). Times are Unix milliseconds.
  *
  * @since 0.1.0
  */
@@ -11,7 +10,7 @@ import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 
 /**
- * Whom to tell, and where.
+ * The id and socket address of a subscribed peer.
  *
  * @internal
  */
@@ -27,64 +26,68 @@ interface Subscription {
 }
 
 /** The subscriptions of one source, the oldest first. */
-type Line = Set<Subscription>
+type Queue = Set<Subscription>
 
 const lifetimeMillis = 60_000
 
 const isLive = (subscription: Subscription, now: number): boolean => now - subscription.askedAt < lifetimeMillis
 
 /**
- * What is taken to be one party. Whoever has one IPv6 address has as many as
- * it likes, so the network around it counts.
+ * The source that a host counts for: an IPv4 host, or an IPv6 network, because
+ * the owner of one IPv6 address has many.
  */
 const sourceOf = (host: string): string => host.includes(":") ? SocketAddress.subnet(host) ?? host : host
 
-/** A `Map` or `Set` skips what was deleted before its first entry: at most microseconds at the sizes used here. */
+/** The first item. A `Set` first skips deleted items: at most microseconds at the sizes used here. */
 const first = <A>(items: Set<A>): A | undefined => items.values().next().value
 
-/** Subscriptions that compete for the same places. */
+/** Subscriptions under one limit, by source. */
 class Shares {
   size = 0
-  private readonly lines = new Map<string, Line>()
-  /** At `n` the lines with more than `n` subscriptions; none of these sets is empty. */
-  private readonly longerThan: Array<Set<Line>> = []
+  private readonly queues = new Map<string, Queue>()
+  /** At index `n`, the queues with more than `n` subscriptions; none of these sets is empty. */
+  private readonly longerThan: Array<Set<Queue>> = []
 
   add(subscription: Subscription): void {
-    const line: Line = this.lines.get(subscription.source) ?? new Set()
-    if (line.size === 0) this.lines.set(subscription.source, line)
-    if (line.size === this.longerThan.length) this.longerThan.push(new Set())
-    this.longerThan[line.size].add(line)
-    line.add(subscription)
+    const queue: Queue = this.queues.get(subscription.source) ?? new Set()
+    if (queue.size === 0) this.queues.set(subscription.source, queue)
+    if (queue.size === this.longerThan.length) this.longerThan.push(new Set())
+    this.longerThan[queue.size].add(queue)
+    queue.add(subscription)
     this.size++
   }
 
   delete(subscription: Subscription): void {
-    const line = this.lines.get(subscription.source)
-    if (line === undefined || !line.delete(subscription)) return
-    if (line.size === 0) this.lines.delete(subscription.source)
-    this.longerThan[line.size].delete(line)
-    if (this.longerThan[line.size].size === 0) this.longerThan.pop()
+    const queue = this.queues.get(subscription.source)
+    if (queue === undefined || !queue.delete(subscription)) return
+    if (queue.size === 0) this.queues.delete(subscription.source)
+    this.longerThan[queue.size].delete(queue)
+    if (this.longerThan[queue.size].size === 0) this.longerThan.pop()
     this.size--
   }
 
   get sourceCount(): number {
-    return this.lines.size
+    return this.queues.size
   }
 
-  of(source: string): Line | undefined {
-    return this.lines.get(source)
+  of(source: string): Queue | undefined {
+    return this.queues.get(source)
   }
 
-  /** Whose place one more of `source` may take: never that of a source that would then have less. */
-  leaver(source: string): Subscription | undefined {
-    const own = this.lines.get(source)
+  /**
+   * The subscription to evict for one more of `source`: the oldest of the largest
+   * source, or of `source` itself if it would otherwise become the largest.
+   * Undefined if there is none.
+   */
+  victim(source: string): Subscription | undefined {
+    const own = this.queues.get(source)
     const most = this.longerThan.length
-    const line = most > (own?.size ?? 0) + 1 ? first(this.longerThan[most - 1]) : own
-    return line && first(line)
+    const queue = most > (own?.size ?? 0) + 1 ? first(this.longerThan[most - 1]) : own
+    return queue && first(queue)
   }
 
   *[Symbol.iterator](): Iterator<Subscription> {
-    for (const line of this.lines.values()) yield* line
+    for (const queue of this.queues.values()) yield* queue
   }
 }
 
@@ -113,25 +116,25 @@ export class Subscriptions {
     this.capacity = options?.capacity ?? 4096
   }
 
-  /** Those whose time is over count until the next call of {@link subscribe}. */
+  /** Number of subscriptions; expired ones count until the next call of {@link subscribe}. */
   get size(): number {
     return this.byAge.size
   }
 
-  /** Keys that somebody waits for. */
+  /** Number of keys with a subscription. */
   get keyCount(): number {
     return this.topics.size
   }
 
-  /** Sources that wait for something. */
+  /** Number of sources with a subscription. */
   get sourceCount(): number {
     return this.all.sourceCount
   }
 
   /**
-   * Remembers for 60 seconds that `subscriber` wants what is stored at `key`,
-   * or says that there is no place. A subscription belongs to a key and a
-   * socket address: asking again renews it, under the id that asked last.
+   * Subscribes to new records at `key` for 60 seconds; returns false if there is
+   * no room. A subscription belongs to a key and a socket address: subscribing
+   * again renews it, under the id of the latest request.
    */
   subscribe(key: NodeId, subscriber: Subscriber, now: number): boolean {
     this.forgetExpired(now)
@@ -143,7 +146,7 @@ export class Subscriptions {
     return true
   }
 
-  /** Whom to tell of something new at `key`: each once, unless it subscribes again. */
+  /** Removes and returns the live subscribers of `key`; a subscription covers one new record. */
   take(key: NodeId, now: number): Array<Subscriber> {
     const subscribers: Array<Subscriber> = []
     for (const subscription of this.topics.get(key) ?? []) {
@@ -161,18 +164,18 @@ export class Subscriptions {
     return undefined
   }
 
-  /** Makes room for one more, or changes nothing and says that there is none. */
+  /** Makes room for one more subscription; returns whether there is room. */
   private makeRoom(key: NodeId, source: string): boolean {
     const topic = this.topics.get(key)
-    if (topic !== undefined && topic.size >= this.perKey && !this.dismiss(topic.leaver(source))) return false
+    if (topic !== undefined && topic.size >= this.perKey && !this.evict(topic.victim(source))) return false
     const own = this.all.of(source)
-    if (own !== undefined && own.size >= this.perSource) this.dismiss(first(own))
-    return this.size < this.capacity || this.dismiss(this.all.leaver(source))
+    if (own !== undefined && own.size >= this.perSource) this.evict(first(own))
+    return this.size < this.capacity || this.evict(this.all.victim(source))
   }
 
-  private dismiss(leaver: Subscription | undefined): boolean {
-    if (leaver === undefined) return false
-    this.delete(leaver)
+  private evict(victim: Subscription | undefined): boolean {
+    if (victim === undefined) return false
+    this.delete(victim)
     return true
   }
 

@@ -1,13 +1,12 @@
 /**
- * Text that people type and programs compare: one spelling for what looks the
- * same.
+ * Normalization of text that people type and programs compare.
  *
  * @since 0.1.0
  */
 
 /**
- * The text in Unicode's composed form (NFC): "é" typed as one character and as
- * "e" with an accent is one text.
+ * The text in Unicode's composed form (NFC), so that "é" as one character equals
+ * "e" with a combining accent.
  *
  * @internal
  */
@@ -19,9 +18,9 @@ export const normal = (text: string): string => text.normalize("NFC")
 export const normalAll = (texts: ReadonlyArray<string>): ReadonlyArray<string> => texts.map(normal)
 
 /**
- * Why a string is no name for a topic, or undefined if it is one.
+ * The reason why a string is not a valid topic; undefined if it is.
  *
  * @internal
  */
 export const topicFault = (topic: string): string | undefined =>
-  topic === "" ? "it is empty" : topic.isWellFormed() ? undefined : "it is not text: it has a lone surrogate"
+  topic === "" ? "it is empty" : topic.isWellFormed() ? undefined : "it has a lone surrogate and is not valid text"
