@@ -1,7 +1,7 @@
 /**
- * Nodes that misbehave: a node of the production code that lies in what it
- * says, so that it joins, is known and is asked as any other. Each behaviour
- * has a name, and draws all it invents from the randomness of its machine.
+ * Byzantine nodes: nodes of the production code whose outgoing messages are
+ * falsified, so that they join and are queried like any other node. Each behaviour
+ * has a name and draws all it invents from the randomness of its machine.
  *
  * ```ts
  * import { Byzantine, SimWorld } from "effect-dht/testing"
@@ -42,43 +42,47 @@ import * as RecordOrder from "./internal/recordOrder.ts"
 import type { Machine } from "./SimWorld.ts"
 
 /**
- * The behaviours, in a sentence each.
+ * The behaviours and their descriptions.
  *
  * @category constants
  * @since 0.1.0
  */
 export const behaviours = {
-  dropsRequests: "answers nobody but who asks whether it is there",
+  dropsRequests: "answers PING and no other request",
   inventsNodes: "names nodes that do not exist",
-  misplacesNodes: "names nodes that exist at addresses where they are not",
-  eclipses: "names nobody but itself and its accomplices",
-  servesStale: "acknowledges every record, and shows the first version of each that it saw",
-  servesForged: "shows records that were changed, or signed by a key that has no say",
-  floods: "sends well-formed requests to whom it knows, and reads no answers",
-  floodsGarbage: "sends whom it knows bytes that mean nothing"
+  misplacesNodes: "names existing nodes at wrong addresses",
+  eclipses: "names only itself and its accomplices",
+  servesStale: "acknowledges every record and returns the first version of each that it saw",
+  servesForged: "returns records that were modified or signed by an unauthorized key",
+  floods: "sends well-formed requests to its contacts and ignores the responses",
+  floodsGarbage: "sends random bytes to its contacts"
 } as const
 
 /**
+ * The name of a behaviour.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Behaviour = keyof typeof behaviours
 
 /**
+ * Options of a Byzantine node.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Through whom it joins. */
+  /** The nodes through which it joins. */
   readonly through: ReadonlyArray<{ readonly socket: SocketAddress }>
-  /** Whom one that `eclipses` names. */
+  /** The other nodes that it names with `eclipses`. */
   readonly accomplices?: ReadonlyArray<{ readonly identity: Identity; readonly socket: SocketAddress }> | undefined
-  /** Datagrams a second of one that floods; defaults to 100. */
+  /** Datagrams per second with `floods` and `floodsGarbage`. Default 100. */
   readonly rate?: number | undefined
 }
 
 /**
- * What it says instead; undefined for nothing.
+ * Replaces an outgoing message by another; undefined drops it.
  *
  * @category models
  * @since 0.1.0
@@ -87,8 +91,8 @@ export type Lie = (body: Message.Body) => Message.Body | undefined
 
 type Answer = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
 
-/** What a liar has to lie with. */
-interface Means {
+/** What a lie can use of its node. */
+interface LieContext {
   readonly identity: Identity
   readonly self: Contact
   readonly below: (limit: number) => number
@@ -97,7 +101,7 @@ interface Means {
 
 const k = 16
 
-/** Slots of which the first version is remembered. */
+/** Most slots whose first version is remembered. */
 const rememberedSlots = 4096
 
 const withNodes = (body: Answer, nodes: ReadonlyArray<Contact>): Message.Body =>
@@ -119,7 +123,7 @@ const withRecords = (
 const isAnswer = (body: Message.Body): body is Answer =>
   body._tag === "FindNodeResponse" || body._tag === "FindValueResponse"
 
-const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
+const lies: { readonly [name in Behaviour]: (context: LieContext) => Lie } = {
   dropsRequests: () => (body) =>
     isAnswer(body) || body._tag === "StoreResponse" || body._tag === "PushAck" ? undefined : body,
 
@@ -136,7 +140,7 @@ const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
   misplacesNodes: ({ self }) => (body) => {
     if (!isAnswer(body)) return body
     const nodes = body.nodes ?? []
-    // Everybody is where somebody else is.
+    // Each node gets the address of the next one.
     return withNodes(
       body,
       nodes.map((node, i) => {
@@ -162,7 +166,7 @@ const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
     return (body) => {
       if (body._tag === "StoreResponse") return { ...body, stored: true }
       if (body._tag !== "FindValueResponse") return body
-      // A record's own key is slot enough: it shows what it was asked for.
+      // All records of a response are at the requested key, so the key need not be part of the slot.
       return withRecords(
         body,
         (body.records ?? []).map((record) =>
@@ -182,7 +186,7 @@ const lies: { readonly [name in Behaviour]: (means: Means) => Lie } = {
   floodsGarbage: () => (body) => body
 }
 
-/** The same record, newer, with its old signature or with one of ours. */
+/** The record with a higher seq, with its old signature or signed by our own key. */
 const forged = (record: Record.SignedRecord, identity: Identity, isSigned: boolean): Record.SignedRecord => {
   const fields = { ...record, seq: record.seq + 1n }
   const read = (given: Record.Fields) => Result.getOrElse(Record.decode(Record.encode(given)), () => record)
@@ -191,7 +195,7 @@ const forged = (record: Record.SignedRecord, identity: Identity, isSigned: boole
   return read({ ...fields, publicKey: identity.publicKey, signature: identity.sign(Record.signedBytes(unsigned)) })
 }
 
-/** What goes out is read, changed and signed again. */
+/** A transport that decodes outgoing messages, falsifies them and signs them again. */
 const lyingTransport = (behaviour: Behaviour, options: Options): Layer.Layer<Transport, never, Machine> =>
   Layer.effect(
     Transport,
@@ -209,10 +213,10 @@ const lyingTransport = (behaviour: Behaviour, options: Options): Layer.Layer<Tra
         const frame = Message.frame(payload)
         const body = typeof frame === "string" ? frame : Message.readBody(frame)
         if (typeof frame === "string" || typeof body === "string") return transport.sendUnsafe(payload, to)
-        const said = lie(body)
-        if (said === undefined) return undefined
-        if (said === body) return transport.sendUnsafe(payload, to)
-        return transport.sendUnsafe(Message.encode(said, { ...frame, signer: identity }), to)
+        const replaced = lie(body)
+        if (replaced === undefined) return undefined
+        if (replaced === body) return transport.sendUnsafe(payload, to)
+        return transport.sendUnsafe(Message.encode(replaced, { ...frame, signer: identity }), to)
       }
       return Transport.of({
         ...transport,
@@ -239,22 +243,22 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
     const { contact } = known[yield* Random.nextIntBetween(0, known.length - 1)]
     const garbage = yield* random.randomBytes(32 + (yield* Random.nextIntBetween(0, 1100)))
     const target = NodeId.fromBytesUnsafe(garbage.slice(0, NodeId.length))
-    // Bit 0x40 of the first byte would make it another protocol's.
+    // Bit 0x40 of the first byte would mark a datagram of another protocol.
     garbage[0] &= 0xbf
-    const question: Message.Body = { _tag: "FindNode", target }
-    const asked = { signer: identity, transactionId: transactionId(), features: Features.own({ client: false }) }
-    transport.sendUnsafe(isGarbage ? garbage : Message.encode(question, asked), contact)
+    const request: Message.Body = { _tag: "FindNode", target }
+    const header = { signer: identity, transactionId: transactionId(), features: Features.own({ client: false }) }
+    transport.sendUnsafe(isGarbage ? garbage : Message.encode(request, header), contact)
   }).pipe(
     Effect.forever,
-    Effect.catchCause((cause) => Effect.logWarning("Flooding stopped", cause)),
+    Effect.catchCause((cause) => Effect.logWarning("Flooding failed and stopped", cause)),
     Effect.annotateLogs({ module: "effect-dht/testing/Byzantine", fiber: "Flood" }),
     Effect.forkScoped
   )
 })
 
 /**
- * A node that misbehaves, for `World.machine`. It joins by itself once it is
- * built, or stays alone when nobody answers.
+ * A Byzantine node for `World.machine`. It joins when the layer is built, and
+ * stays alone if no node answers.
  *
  * @category layers
  * @since 0.1.0

@@ -1,12 +1,12 @@
 /**
- * How long a datagram is under way.
+ * Models of network latency.
  *
  * @since 0.1.0
  */
 
 /**
- * Where a host is: `x` and `y` between 0 and 1. `index` counts the hosts of a
- * network from 0 on.
+ * The position of a host: `x` and `y` are from 0 to 1, `index` is the number of
+ * the host in its network, from 0.
  *
  * @category models
  * @since 0.1.0
@@ -18,7 +18,7 @@ export interface Place {
 }
 
 /**
- * The milliseconds from one host to another, one way, when nothing disturbs.
+ * The one-way latency between two hosts in milliseconds, before jitter.
  *
  * @category models
  * @since 0.1.0
@@ -29,10 +29,9 @@ export type Latency = (from: Place, to: Place) => number
 const medianDistance = 0.512
 
 /**
- * Hosts lie in a plane, and the way takes the longer the farther they are from
- * each other, as on the Internet (Dabek et al., "Vivaldi", 2004).
- * `medianMillis` is the median of all ways, `baseMillis`, by default a tenth of
- * it, the part that every way takes.
+ * Latency that grows with the distance of the hosts in a plane, which resembles
+ * the Internet (Dabek et al., "Vivaldi", 2004). `medianMillis` is the median over
+ * random pairs of hosts, `baseMillis` the minimum, by default a tenth of that.
  *
  * @category constructors
  * @since 0.1.0
@@ -51,7 +50,7 @@ export const plane = (options: {
 }
 
 /**
- * The same between any two hosts.
+ * The same latency between all hosts.
  *
  * @category constructors
  * @since 0.1.0
@@ -59,8 +58,8 @@ export const plane = (options: {
 export const constant = (millis: number): Latency => () => millis
 
 /**
- * Measured figures: row by row, from whom to whom. There may be more hosts than
- * rows; they begin again at the first.
+ * Latency from a table of measured values: `rows[from][to]` in milliseconds. Host
+ * indices wrap around, so there may be more hosts than rows.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,13 +1,13 @@
 /**
- * What is measured in a simulation, and what is expected of it.
+ * The measurements of a simulation and the expectations on them.
  *
  * @since 0.1.0
  */
 import type { Scenario } from "./Scenario.ts"
 
 /**
- * Answers to questions of one kind. Milliseconds, requests and hops are of
- * those that were found. Null where there were none.
+ * Results of lookups of one kind. Durations, requests and hops are over the
+ * successful ones; null without any.
  *
  * @category models
  * @since 0.1.0
@@ -18,15 +18,15 @@ export interface Answers {
   readonly p50Millis: number | null
   readonly p95Millis: number | null
   readonly p99Millis: number | null
-  /** The mean number of requests. */
+  /** Mean number of requests. */
   readonly requests: number | null
-  /** The mean number of steps to the nearest node that had it: 0 for the asker itself, 1 for one of its contacts. */
+  /** Mean number of hops to the nearest holder: 0 for the requester itself, 1 for one of its contacts. */
   readonly hops: number | null
   readonly p99Hops: number | null
 }
 
 /**
- * Copies of announced records on nodes other than their publisher.
+ * Number of copies of each announced record on nodes other than its publisher.
  *
  * @category models
  * @since 0.1.0
@@ -38,124 +38,125 @@ export interface Copies {
 }
 
 /**
- * Routing tables, of some nodes that are drawn each time. Shares are 0 to 1.
+ * Statistics of the routing tables of a sample of nodes. Fractions are from 0 to 1.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Tables {
-  /** Mean contacts. */
+  /** Mean number of contacts. */
   readonly contacts: number | null
-  /** The share of contacts that are up, at the address the table says. */
+  /** Fraction of contacts that are up at the address in the table. */
   readonly live: number | null
-  /** Contacts, as a share of those that would be there if every bucket were as full as it can be. */
+  /** Number of contacts as a fraction of the most that the buckets could hold in this network. */
   readonly filled: number | null
 }
 
 /**
- * What happened since the interval before.
+ * The measurements of one interval.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Interval {
-  /** Its end. */
+  /** The end of the interval. */
   readonly atHours: number
-  /** Whether nothing was split in it, nor in the hour before, and the run is older than ten minutes. */
+  /** Whether it starts at least ten minutes after the start and is not within a partition or the hour after it. */
   readonly calm: boolean
-  /** Nodes that have joined and do not lie, at its end. */
+  /** Number of honest nodes that have joined, at its end. */
   readonly nodes: number
   /** Lookups of announced endpoints. */
   readonly resolve: Answers
-  /** Lookups of what was announced under topics. */
+  /** Lookups of offers for topics. */
   readonly discover: Answers
-  /** At its end, so many announced records were looked up, each from some node, and so many found. */
+  /** Probes at its end: lookups of a sample of announced records, each from a random node. */
   readonly probes: { readonly asked: number; readonly found: number }
-  /** At its end. */
+  /** Copies at its end. */
   readonly copies: Copies
-  /** At its end. */
+  /** Routing tables at its end. */
   readonly tables: Tables
   readonly datagramsPerNodeHour: number
   readonly bytesPerNodeHour: number
 }
 
 /**
+ * The measurements of the whole run.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Totals {
-  /** Of the whole run. */
   readonly resolve: Answers
   readonly discover: Answers
   readonly probes: { readonly asked: number; readonly found: number }
-  /** Over all calm intervals: the smallest, the mean, the largest. */
+  /** Copies over all calm intervals. */
   readonly copies: Copies
   readonly tables: Tables
   /**
-   * Lookups of endpoints that found one, by hops: how many needed none, as the
-   * asker had it, how many one, and so on; the last counts all that needed more.
+   * Number of successful lookups of endpoints by hops: index 0 counts those whose
+   * requester held the record; the last counts all with more hops.
    */
   readonly hops: ReadonlyArray<number>
   readonly datagrams: number
   readonly datagramsPerNodeHour: number
   readonly bytesPerNodeHour: number
   readonly lost: number
-  /** Nodes that crashed, and for each of which another one started. */
+  /** Number of nodes that crashed and were replaced. */
   readonly replaced: number
-  /** Attempts to join that reached nobody, and were made again. */
+  /** Number of attempts to join that reached no node and were retried. */
   readonly failedJoins: number
-  /** Messages that nodes logged as warnings or worse. */
+  /** Number of messages that nodes logged at level Warn or above. */
   readonly warnings: number
 }
 
 /**
- * Something that is to hold of every run.
+ * An expectation on every run.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Expectation {
   readonly what: string
-  /** Whether the numbers are shares, 0 to 1. */
+  /** `Share`: the values are fractions from 0 to 1. */
   readonly unit: "Share" | "Number"
-  /** One of the two is null. */
+  /** One of `atLeast` and `atMost` is null. */
   readonly atLeast: number | null
   readonly atMost: number | null
-  /** Null when the run had nothing to judge it by. */
+  /** Null if the run had no sample. */
   readonly measured: number | null
-  /** How many a share is of; null for a number. */
+  /** Size of the sample of a fraction; null for a number. */
   readonly of: number | null
   readonly holds: boolean
 }
 
 /**
- * What came out of a run, as plain data. All but `realSeconds` is the same in
- * every run of the scenario.
+ * The result of a run as plain data. All but `realSeconds` is the same in every
+ * run of the scenario.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Measured {
   readonly scenario: Scenario
-  /** Of all that happened, 16 hex digits. */
+  /** Hash of the trace, 16 hex digits. */
   readonly traceHash: string
   /** Virtual time until all nodes had joined. */
   readonly startSeconds: number
   readonly intervals: ReadonlyArray<Interval>
   readonly totals: Totals
   readonly expectations: ReadonlyArray<Expectation>
-  /** The first warnings of nodes, at most 8. */
+  /** The first warnings that nodes logged, at most 8. */
   readonly warnings: ReadonlyArray<string>
-  /** Of the properties, at most 100; none where nobody watched. */
+  /** Violations of safety properties, at most 100; empty for a run that is not watched. */
   readonly violations: ReadonlyArray<string>
   readonly realSeconds: number
 }
 
-/** Share of lookups in calm times that are to find what they look for. */
+/** Least success rate of lookups in calm times. */
 const expectedShare = 0.99
 
 /**
- * After the beginning, and after a partition, so long nothing is expected.
+ * Hours after the start and after a partition without expectations.
  *
  * @internal
  */
@@ -163,8 +164,8 @@ export const settleHours = 1 / 6
 const healHours = 1
 
 /**
- * Whether the nodes had time to settle before this span of hours, and are not
- * split in it.
+ * Whether the network had time to settle before this span of hours and is not
+ * partitioned in it.
  *
  * @internal
  */
@@ -175,7 +176,8 @@ export const isCalm = ({ partition }: Scenario, fromHours: number, toHours: numb
 }
 
 /**
- * Judges a run; `violations` is undefined where nobody watched.
+ * Evaluates the expectations on a run; `violations` is undefined for a run that is
+ * not watched.
  *
  * @internal
  */
@@ -216,15 +218,15 @@ export const expectationsOf = (
     holds: measured === null || measured <= bound
   })
   return [
-    share("Announced endpoints that lookups find", ({ resolve }) => resolve),
-    share("Offers under topics that lookups find", ({ discover }) => discover),
-    share("Announced records that probes find", ({ probes }) => probes),
-    atLeast("Copies of the record that has the fewest", 1, totals.copies.min),
+    share("Announced endpoints found by lookups", ({ resolve }) => resolve),
+    share("Offers for topics found by lookups", ({ discover }) => discover),
+    share("Announced records found by probes", ({ probes }) => probes),
+    atLeast("Fewest copies of any record", 1, totals.copies.min),
     atMost(
-      "Hops of 99 % of lookups, against log2 of the nodes",
+      "99th percentile of hops, against log2 of the nodes",
       Math.max(2, Math.ceil(Math.log2(nodes))),
       totals.resolve.p99Hops
     ),
-    atMost("Violations of what a node may never do", 0, violations?.length ?? null)
+    atMost("Violations of safety properties", 0, violations?.length ?? null)
   ]
 }

@@ -1,12 +1,12 @@
 /**
- * How a router that translates addresses behaves, in the words of RFC 4787.
+ * Behaviour of a network address translator (NAT), in the terms of RFC 4787.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 
 /**
- * What a decision of the router depends on: nothing of the other side, its IP
+ * What a decision of the NAT depends on: nothing of the remote endpoint, its IP
  * address, or its IP address and port.
  *
  * @category models
@@ -15,25 +15,27 @@ import type * as Duration from "effect/Duration"
 export type Dependence = "EndpointIndependent" | "AddressDependent" | "AddressAndPortDependent"
 
 /**
+ * The behaviour of a NAT.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Behaviour {
-  /** When a host's port is given another external port (RFC 4787, 4.1). */
+  /** When a host's port is mapped to a different external port (RFC 4787, 4.1). */
   readonly mapping: Dependence
-  /** From whom an external port lets datagrams in (RFC 4787, 5): whom the host has sent to. */
+  /** Which remote endpoints an external port admits, of those that the host has sent to (RFC 4787, 5). */
   readonly filtering: Dependence
-  /** How long a mapping, and what it lets in, lasts after the host's last datagram (RFC 4787, 4.3). */
+  /** Lifetime of a mapping, and of what it admits, after the host's last datagram (RFC 4787, 4.3). */
   readonly lifetime: Duration.Input
   /** Whether hosts behind it reach each other by their external addresses (RFC 4787, 6). */
   readonly hairpinning: boolean
 }
 
-/** The shortest that RFC 4787 allows (REQ-5); there are routers that forget sooner. */
+/** The shortest lifetime that RFC 4787 allows (REQ-5); some routers use a shorter one. */
 const lifetime = "2 minutes"
 
 /**
- * One external port for each port of a host, open to everybody.
+ * One external port for each port of a host; it admits every remote endpoint.
  *
  * @category constructors
  * @since 0.1.0
@@ -46,7 +48,8 @@ export const fullCone: Behaviour = {
 }
 
 /**
- * One external port for each port of a host, open to the IPs it has sent to.
+ * One external port for each port of a host; it admits the IPs that the host has
+ * sent to.
  *
  * @category constructors
  * @since 0.1.0
@@ -54,8 +57,8 @@ export const fullCone: Behaviour = {
 export const restrictedCone: Behaviour = { ...fullCone, filtering: "AddressDependent" }
 
 /**
- * One external port for each port of a host, open to the IPs and ports it has
- * sent to: what most home routers do.
+ * One external port for each port of a host; it admits the IPs and ports that the
+ * host has sent to. Most home routers behave like this.
  *
  * @category constructors
  * @since 0.1.0
@@ -63,8 +66,8 @@ export const restrictedCone: Behaviour = { ...fullCone, filtering: "AddressDepen
 export const portRestrictedCone: Behaviour = { ...fullCone, filtering: "AddressAndPortDependent" }
 
 /**
- * Another external port for each IP and port that a host sends to, open to
- * nobody else.
+ * A different external port for each IP and port that a host sends to; it admits
+ * only that endpoint.
  *
  * @category constructors
  * @since 0.1.0

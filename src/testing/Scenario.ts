@@ -1,71 +1,73 @@
 /**
- * What a simulation is made of: how many nodes, for how long, and what goes
- * wrong meanwhile. Plain data, so that a run can be repeated from what it
- * reports.
+ * Scenarios of a simulation: the number of nodes, the duration, and the faults.
+ * A scenario is plain data, so a run can be repeated from its report.
  *
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
 
 /**
- * What a run is made of. Hours count from when all nodes have joined. Shares
- * are 0 to 1.
+ * The scenario of a run. Hours count from when all nodes have joined. Fractions
+ * are from 0 to 1.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Scenario {
   readonly seed: number
-  /** Draws who runs next; null: whoever could run first runs first. */
+  /** Seed of the scheduler; with null, fibers run in the order in which they became runnable. */
   readonly scheduleSeed: number | null
   readonly nodes: number
   readonly hours: number
-  /** The median of all ways, one way. */
+  /** Median one-way latency. */
   readonly latencyMillis: number
-  /** The share of datagrams that get lost. */
+  /** Fraction of datagrams that are lost. */
   readonly loss: number
-  /** The share of nodes that crash in an hour, each of which a new one takes the place of. */
+  /** Fraction of nodes that crash per hour; each is replaced by a new one. */
   readonly churnPerHour: number
-  /** The share of nodes that lie. They stay, ask nothing and announce nothing. */
+  /** Fraction of Byzantine nodes. They do not crash, and neither look up nor announce anything. */
   readonly byzantine: number
-  /** A time during which a share of the nodes reach only each other. Nodes that start in it are with the rest. */
+  /** A time in which some nodes reach only each other. Nodes that start during it belong to the rest. */
   readonly partition: Partition | null
   readonly signatures: "real" | "stand-in"
-  /** Questions that each node asks in an hour, each for one of what is announced. */
+  /** Lookups of announced records per node and hour. */
   readonly lookupsPerNodeHour: number
-  /** So many nodes announce an endpoint each. */
+  /** Number of nodes that announce an endpoint. */
   readonly endpoints: number
-  /** So many topics are there, under each of which four nodes announce something. */
+  /** Number of topics; four nodes announce an offer for each. */
   readonly topics: number
-  /** Whether all nodes that do not lie are watched for violations of what `PropertiesSafety` says; it takes time. */
+  /** Whether all honest nodes are checked for violations of `PropertiesSafety`, which makes the run slower. */
   readonly watched: boolean
-  /** How often is measured. */
+  /** Time between measurements. */
   readonly intervalMinutes: number
 }
 
 /**
+ * A network partition.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Partition {
   readonly atHours: number
   readonly forHours: number
+  /** Fraction of the nodes that are split off, from 0 to 1. */
   readonly share: number
 }
 
 /**
- * Nodes that announce something under one topic.
+ * Number of nodes that announce an offer for one topic.
  *
  * @internal
  */
 export const announcersPerTopic = 4
 
-/** Intervals of a run that says nothing about them. */
+/** Default number of intervals in a run. */
 const usualIntervals = 72
 
 /**
- * A scenario of which only some is given. The others are 100 nodes for two
- * hours without churn, loss or liars, of which up to 200 announce an endpoint.
+ * Completes a scenario with defaults: 100 nodes for two hours without churn, loss
+ * or Byzantine nodes. All honest nodes announce an endpoint, but at most 200.
  *
  * @category constructors
  * @since 0.1.0
@@ -95,15 +97,15 @@ export const make = (given: Partial<Scenario> = {}): Scenario => {
 }
 
 /**
- * How many of the first so many nodes lie: they are spread evenly, and the very
- * first does not.
+ * The number of Byzantine nodes among the first `nodes` nodes. They are spread
+ * evenly, and the first node is honest.
  *
  * @internal
  */
 export const liarsAmong = (nodes: number, byzantine: number): number => Math.floor(nodes * byzantine)
 
 /**
- * How many nodes do not lie.
+ * The number of honest nodes.
  *
  * @internal
  */
@@ -111,7 +113,7 @@ export const honestOf = ({ byzantine, nodes }: Pick<Scenario, "nodes" | "byzanti
   nodes - liarsAmong(nodes, byzantine)
 
 /**
- * The scenario makes no sense.
+ * A field of the scenario is invalid.
  *
  * @category errors
  * @since 0.1.0
@@ -126,7 +128,7 @@ export class InvalidScenario extends Data.TaggedError("InvalidScenario")<{
 }
 
 /**
- * What is wrong with a scenario; undefined when nothing is.
+ * Returns the first fault of a scenario; undefined if it is valid.
  *
  * @category guards
  * @since 0.1.0
@@ -136,10 +138,10 @@ export const fault = (scenario: Scenario): InvalidScenario | undefined => {
   const wrong = (field: keyof Scenario, reason: string) => new InvalidScenario({ field, reason })
   const honest = honestOf(scenario)
   for (const field of ["seed", "nodes", "endpoints", "topics"] as const) {
-    if (!Number.isSafeInteger(scenario[field])) return wrong(field, "is an integer")
+    if (!Number.isSafeInteger(scenario[field])) return wrong(field, "must be an integer")
   }
   if (scenario.scheduleSeed !== null && !Number.isSafeInteger(scenario.scheduleSeed)) {
-    return wrong("scheduleSeed", "is an integer")
+    return wrong("scheduleSeed", "must be an integer")
   }
   for (
     const field of [
@@ -152,27 +154,33 @@ export const fault = (scenario: Scenario): InvalidScenario | undefined => {
       "topics"
     ] as const
   ) {
-    if (!(scenario[field] >= 0 && Number.isFinite(scenario[field]))) return wrong(field, "is a number from 0 on")
+    if (!(scenario[field] >= 0 && Number.isFinite(scenario[field]))) {
+      return wrong(field, "must be a number of at least 0")
+    }
   }
-  if (!(scenario.loss >= 0 && scenario.loss < 1)) return wrong("loss", "is from 0 up to but not 1")
-  if (!(scenario.byzantine >= 0 && scenario.byzantine < 1)) return wrong("byzantine", "is from 0 up to but not 1")
-  if (honest < 2) return wrong("nodes", "are at least two that do not lie")
-  if (!(scenario.hours > 0)) return wrong("hours", "are more than 0")
-  if (!(scenario.intervalMinutes > 0)) return wrong("intervalMinutes", "are more than 0")
+  if (!(scenario.loss >= 0 && scenario.loss < 1)) return wrong("loss", "must be at least 0 and less than 1")
+  if (!(scenario.byzantine >= 0 && scenario.byzantine < 1)) {
+    return wrong("byzantine", "must be at least 0 and less than 1")
+  }
+  if (honest < 2) return wrong("nodes", `must include at least two honest ones, and ${honest} are`)
+  if (!(scenario.hours > 0)) return wrong("hours", "must be more than 0")
+  if (!(scenario.intervalMinutes > 0)) return wrong("intervalMinutes", "must be more than 0")
   if (scenario.endpoints > honest) {
-    return wrong("endpoints", `are at most one for each of the ${honest} nodes that do not lie`)
+    return wrong("endpoints", `must be at most ${honest}, the number of honest nodes`)
   }
   if (scenario.topics > 0 && honest < announcersPerTopic) {
-    return wrong("topics", `need ${announcersPerTopic} nodes that do not lie`)
+    return wrong("topics", `need ${announcersPerTopic} honest nodes, and there are ${honest}`)
   }
   if (partition !== null) {
     if (!(partition.atHours >= 0 && partition.forHours > 0)) {
-      return wrong("partition", "begins at 0 hours or later, and lasts")
+      return wrong("partition", "must start at 0 hours or later and last longer than 0 hours")
     }
     if (!(partition.atHours + partition.forHours <= scenario.hours)) {
-      return wrong("partition", "ends before the run does")
+      return wrong("partition", `must end within the ${scenario.hours} hours of the run`)
     }
-    if (!(partition.share > 0 && partition.share < 1)) return wrong("partition", "takes a share between 0 and 1")
+    if (!(partition.share > 0 && partition.share < 1)) {
+      return wrong("partition", "must split off a fraction of more than 0 and less than 1")
+    }
   }
   return undefined
 }

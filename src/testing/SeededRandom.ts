@@ -1,7 +1,6 @@
 /**
- * Randomness that is the same in every run: `Random` and `SecureRandom` of a
- * seed and a name. What is drawn under one name does not depend on what is
- * drawn under another. Nothing about it is secret.
+ * Reproducible randomness: `Random` and `SecureRandom` from a seed and a name.
+ * The streams of different names are independent. None of it is secret.
  *
  * @since 0.1.0
  */
@@ -11,6 +10,8 @@ import * as Random from "effect/Random"
 import { Prng } from "./internal/prng.ts"
 
 /**
+ * Creates a `Random` from a seed and a name.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -23,6 +24,9 @@ export const make = (seed: number | string, name: string): Random.Random => {
 }
 
 /**
+ * Creates a `SecureRandom` from a seed and a name. It is predictable: use it in
+ * tests only.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -32,7 +36,7 @@ export const makeSecure = (seed: number | string, name: string): SecureRandom.Se
 }
 
 /**
- * Both, begun anew each time the layer is built.
+ * Provides both services; their streams start over each time the layer is built.
  *
  * @category layers
  * @since 0.1.0

@@ -1,20 +1,19 @@
 /**
- * A stand-in for signatures that is **no signature at all**: it needs no secret
- * but the public key, so anybody can sign for everybody. It exists because real
- * signatures are most of what a large simulation computes.
+ * A stand-in for signatures that offers **no security**: it is computed from the
+ * public key alone, so anyone can sign for any key. It exists because real
+ * signatures take most of the computing time of a large simulation.
  *
- * It has their sizes, it is deterministic, and it fails where they fail in an
- * honest simulation: for another key, and for a message or a signature that was
- * changed. Do not use it where somebody in the simulation forges, nor where
- * letters are sent: its public keys are no points of the curve that they are
- * encrypted on.
+ * It is deterministic, has the sizes of Ed25519, and rejects another key and a
+ * message or signature that was modified. Do not use it in a simulation with
+ * forged records or with mail: its public keys are not points of the curve on
+ * which mail is encrypted.
  *
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
 import { Crypto, type Ed25519 } from "../Crypto.ts"
 
-/** Writes 64 bits of the key and the message, spread over the 64 bytes of `out`. */
+/** Fills `out` with a 64-bit hash of the key and the message. */
 const mark = (publicKey: Uint8Array, message: Uint8Array, out: Uint8Array): void => {
   let a = 0x9e3779b9 ^ message.length
   let b = 0x85ebca6b
@@ -48,10 +47,12 @@ const mark = (publicKey: Uint8Array, message: Uint8Array, out: Uint8Array): void
 
 const nothing = new Uint8Array(0)
 
-/** Of the last check, which is over when the next begins. */
+/** Buffer for the expected signature; verification is synchronous, so one is enough. */
 const expected = new Uint8Array(64)
 
 /**
+ * The stand-in for Ed25519.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -79,7 +80,7 @@ export const simulated: Ed25519 = {
 }
 
 /**
- * The stand-in for signatures.
+ * Provides {@link simulated} as the `Crypto` service.
  *
  * @category layers
  * @since 0.1.0

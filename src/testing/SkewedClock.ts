@@ -1,7 +1,6 @@
 /**
- * A clock that is wrong: it shows another time than the world's, by as much as
- * it is told, and may be set at any moment. What is measured and waited for
- * passes as everywhere else.
+ * A clock whose time of day is offset from the world's by a settable amount.
+ * Monotonic time and sleeping are those of the world.
  *
  * @since 0.1.0
  */
@@ -10,6 +9,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /**
+ * A clock with a settable offset.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -21,12 +22,12 @@ export class SkewedClock implements Clock.Clock {
     this.world = world
   }
 
-  /** By how many milliseconds it is ahead of the world, negative where it is behind. */
+  /** The offset from the world's clock in milliseconds; negative if it is behind. */
   get offsetMillis(): number {
     return this.offset
   }
 
-  /** Sets it that far ahead of the world, or behind with a negative duration. */
+  /** Sets the offset from the world's clock; a negative duration sets it behind. */
   setUnsafe(ahead: Duration.Input): void {
     this.offset = Math.round(Duration.toMillis(ahead))
   }

@@ -1,13 +1,13 @@
 /**
- * What happened in a run, folded into one short text: two runs with the same
- * trace did the same, on whatever machine.
+ * The trace of a run: a hash over every delivered datagram and every change of
+ * the world. Equal hashes mean equal runs, on any machine.
  *
  * @since 0.1.0
  */
 import type * as SocketAddress from "../SocketAddress.ts"
 
 /**
- * One entry. `atMillis` is virtual time since the beginning.
+ * An entry of a trace. `atMillis` is virtual time since the start.
  *
  * @category models
  * @since 0.1.0
@@ -16,21 +16,23 @@ export type Entry =
   | {
     readonly _tag: "Delivered"
     readonly atMillis: number
-    /** As the receiver sees it. */
+    /** The sender's address as the receiver sees it. */
     readonly from: SocketAddress.SocketAddress
     readonly to: SocketAddress.SocketAddress
     readonly size: number
-    /** Of the bytes, 8 hex digits. */
+    /** Digest of the payload, 8 hex digits. */
     readonly digest: string
   }
   | {
     readonly _tag: "Changed"
     readonly atMillis: number
-    /** Nodes that came and went, cuts, clocks that were set. */
+    /** A node that started or stopped, a cut, or a clock that was set. */
     readonly what: string
   }
 
 /**
+ * A trace that hashes all entries and keeps the latest.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,23 +44,23 @@ export class Trace {
   private readonly keep: number
 
   constructor(options: {
-    /** How many of the latest entries can be read afterwards. */
+    /** Number of latest entries to keep. */
     readonly keep: number
   }) {
     this.keep = options.keep
   }
 
-  /** Of all entries so far, 16 hex digits. */
+  /** Hash of all entries so far, 16 hex digits. */
   get hash(): string {
     return hex(this.a) + hex(this.b)
   }
 
-  /** Entries so far. */
+  /** Number of entries so far. */
   get length(): number {
     return this.count
   }
 
-  /** The latest entries. */
+  /** The latest entries, at most as many as are kept. */
   get entries(): ReadonlyArray<Entry> {
     return this.kept.slice(-this.keep)
   }
@@ -112,7 +114,7 @@ export class Trace {
   }
 }
 
-/** Four bytes at a time: every datagram of a run goes through here. */
+/** Digest of bytes, four at a time for speed: every datagram of a run is digested. */
 const digestOf = (bytes: Uint8Array): number => {
   const words = bytes.length & ~3
   let digest = 0x811c9dc5

@@ -1,12 +1,12 @@
 /**
- * Programs under virtual time: hours pass as fast as the machine computes what
- * happens in them, and every run is the same.
+ * Virtual time for Effect programs: simulated hours pass as fast as the machine
+ * computes, and every run is the same.
  *
  * A {@link Timeline} is the `Clock` and the `Scheduler` of every fiber that runs
- * on it. It runs what can run, then jumps to the next timer, in a plain loop
- * that returns when the program has ended: the event loop of the host is not
- * involved, so a promise never completes here, and a program that waits for one
- * is reported as a {@link Deadlock}.
+ * on it. It runs all runnable fibers, then jumps to the next timer, in a
+ * synchronous loop until the program ends. The event loop of the host does not
+ * run meanwhile, so promises never settle: a program that awaits one fails with
+ * a {@link Deadlock}.
  *
  * @since 0.1.0
  */
@@ -29,49 +29,49 @@ import * as SeededRandom from "./SeededRandom.ts"
 // --- Errors ------------------------------------------------------------------
 
 /**
- * Every fiber waits and no timer is set, so nothing will ever happen again.
- * `elapsedMillis` is how much virtual time had passed.
+ * Every fiber is suspended and no timer is set, so the program cannot continue.
+ * `elapsedMillis` is the virtual time that had passed.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Deadlock extends Data.TaggedError("Deadlock")<{ readonly elapsedMillis: number }> {
   override get message() {
-    return `Deadlock after ${elapsed(this.elapsedMillis)}: every fiber waits and no timer is set ` +
-      "(a promise does not complete under virtual time)"
+    return `Deadlock after ${elapsed(this.elapsedMillis)}: every fiber is suspended and no timer is set ` +
+      "(a promise does not settle under virtual time)"
   }
 }
 
 /**
- * The program was given so much virtual time and has not ended.
+ * The program did not end within its virtual time.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NotFinished extends Data.TaggedError("NotFinished")<{ readonly elapsedMillis: number }> {
   override get message() {
-    return `Not finished after ${elapsed(this.elapsedMillis)} of virtual time; give it more with \`within\``
+    return `Not finished after ${elapsed(this.elapsedMillis)} of virtual time. Allow more with \`within\``
   }
 }
 
 /**
- * Fibers keep waking each other and time stands still.
+ * Fibers keep scheduling each other without any time passing.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Livelock extends Data.TaggedError("Livelock")<{
   readonly elapsedMillis: number
-  /** Steps that were taken at that instant. */
+  /** Number of steps at that instant. */
   readonly steps: number
 }> {
   override get message() {
-    return `Livelock after ${elapsed(this.elapsedMillis)}: ${this.steps} steps and no time has passed`
+    return `Livelock after ${elapsed(this.elapsedMillis)}: ${this.steps} steps without any time passing`
   }
 }
 
 /**
- * Why a program under virtual time did not end.
+ * The reason why a program under virtual time did not end.
  *
  * @category errors
  * @since 0.1.0
@@ -83,33 +83,35 @@ const elapsed = (millis: number): string => Duration.format(Duration.millis(Math
 // --- The timeline --------------------------------------------------------------
 
 /**
+ * Options of a timeline.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** What the clock shows at the beginning, in Unix milliseconds; defaults to some time in November 2023. */
+  /** The clock's time at the start, in Unix milliseconds. Default 1 700 000 000 000 (November 2023). */
   readonly startMillis?: number | undefined
   /**
-   * Without it, whoever could run first runs first. With it, who runs next of
-   * those who can is drawn from this seed, fibers yield where they otherwise
-   * would not, and timers of the same instant fire in any order: races show,
-   * and show again with the same seed.
+   * Seed of the scheduler. Without it, fibers run in the order in which they
+   * became runnable. With it, the next fiber is drawn at random, fibers yield
+   * more often, and timers of the same instant fire in random order. This
+   * exposes races, which the same seed reproduces.
    */
   readonly scheduleSeed?: number | undefined
 }
 
 const defaultStartMillis = 1_700_000_000_000
 
-/** Steps at one instant after which time is said to stand still: ten thousand nodes that start at once take 30 000. */
+/** Steps at one instant that count as a livelock: ten thousand nodes that start at once take 30 000. */
 const maxSteps = 1_000_000
 
-/** With a schedule seed, a fiber yields once in so many operations. */
+/** Mean number of operations between two yields of a fiber with a schedule seed. */
 const yieldsOnceIn = 16
 
-/** What ended a part of a run. */
+/** The reason why a part of a run ended. */
 type Ending = "done" | "idle" | "late" | "livelock"
 
-/** A timer outside of any fiber. */
+/** A timer that calls a function. */
 class Callback extends Timer {
   readonly fire: () => void
 
@@ -120,10 +122,10 @@ class Callback extends Timer {
 }
 
 /**
- * Virtual time. `run` it from outside, or let {@link runSync} do so and meet it
- * as the service {@link VirtualTime}.
+ * A timeline of virtual time. Drive it with `fork`, `advance` and `await`, or use
+ * {@link runSync}, which provides it as the service {@link VirtualTime}.
  *
- * As a clock it shows `startMillis` and what has passed since.
+ * As a clock it shows `startMillis` plus the elapsed time.
  *
  * @category models
  * @since 0.1.0
@@ -132,11 +134,11 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   readonly executionMode = "sync"
   /** Unix milliseconds. */
   readonly startMillis: number
-  /** What it was made with. */
+  /** The schedule seed that it was created with. */
   readonly scheduleSeed: number | undefined
-  /** Virtual milliseconds since the beginning. */
+  /** Virtual milliseconds since the start. */
   elapsedMillis = 0
-  private readonly events = new TimerQueue()
+  private readonly queue = new TimerQueue()
   private readonly tasks: RunQueue
   private readonly schedule: Prng | undefined
   private order = 0
@@ -149,12 +151,12 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
     this.tasks = new RunQueue(this.schedule)
   }
 
-  /** Timers that are set. */
+  /** Number of timers that are set. */
   get timers(): number {
-    return this.events.size
+    return this.queue.size
   }
 
-  /** Fibers that can run now. */
+  /** Number of tasks that can run now. */
   get runnable(): number {
     return this.tasks.size
   }
@@ -190,50 +192,54 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
     return fiber.currentOpCount >= fiber.cache.maxOpsBeforeYield ||
       (this.schedule !== undefined && this.schedule.below(yieldsOnceIn) === 0)
   }
-  /** All fibers share one, so that there is one order of all that happens. */
+  /** All fibers share one dispatcher, so that all tasks are in one order. */
   makeDispatcher(): this {
     return this
   }
   scheduleTask(task: () => void, priority: number): void {
     this.tasks.push(task, priority)
   }
-  /** Runs what can run now; time does not pass. */
+  /** Runs all tasks that can run now; no time passes. */
   flush(): void {
     this.settle()
   }
 
   // --- Timers without fibers
 
-  /** Runs `fire` after so many milliseconds, unless what is returned is called before. */
+  /** Calls `fire` after `millis` milliseconds. Returns a function that cancels it. */
   after(millis: number, fire: () => void): () => void {
-    const event = new Callback(fire)
-    this.add(event, millis)
-    return () => this.events.cancel(event)
+    const timer = new Callback(fire)
+    this.add(timer, millis)
+    return () => this.queue.cancel(timer)
   }
 
   /**
-   * The same for events that are objects of their own.
+   * Sets a timer object to fire after `millis` milliseconds.
    *
    * @internal
    */
-  add(event: Timer, millis: number): void {
+  add(timer: Timer, millis: number): void {
     const order = this.schedule === undefined ? this.order++ : this.schedule.uint32()
-    this.events.push(event, this.elapsedMillis + Math.max(0, millis), order)
+    this.queue.push(timer, this.elapsedMillis + Math.max(0, millis), order)
   }
 
-  /** @internal */
-  removeWhere(fits: (event: Timer) => boolean): void {
-    this.events.removeWhere(fits)
+  /**
+   * Removes the timers that match.
+   *
+   * @internal
+   */
+  removeWhere(matches: (timer: Timer) => boolean): void {
+    this.queue.removeWhere(matches)
   }
 
   // --- Running
 
-  /** Starts an effect on this timeline: it runs until it has to wait, and goes on when the timeline runs. */
+  /** Starts an effect on this timeline. It runs until it suspends and continues while the timeline is driven. */
   fork<A, E>(effect: Effect.Effect<A, E, VirtualTime>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.context)(effect)
   }
 
-  /** Lets so much time pass, and all that happens in it happen. */
+  /** Advances time by `duration` and runs everything due within it. */
   advance(duration: Duration.Input): Exit.Exit<void, Livelock> {
     const until = this.elapsedMillis + Duration.toMillis(duration)
     const ending = this.drive(() => false, until)
@@ -243,8 +249,8 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   }
 
   /**
-   * Runs until the fiber has ended, at most for so much virtual time. One that
-   * does not end is interrupted, and its finalizers run, before this returns.
+   * Runs until the fiber ends, at most for `within` of virtual time. A fiber that
+   * does not end is interrupted, and its finalizers run before this returns.
    */
   await<A, E>(fiber: Fiber.Fiber<A, E>, options: { readonly within: Duration.Input }): Exit.Exit<A, E | Stuck> {
     const isDone = () => fiber.pollUnsafe() !== undefined
@@ -264,7 +270,7 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
     )
   }
 
-  /** Runs what can run now, at most so many steps; returns how many. */
+  /** Runs tasks that can run now, at most `limit`; returns how many ran. */
   private settle(limit = maxSteps): number {
     let steps = 0
     while (steps < limit) {
@@ -277,7 +283,7 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   }
 
   private drive(isDone: () => boolean, untilMillis: number): Ending {
-    if (this.running) throw new Error("This timeline runs already: inside of it, time passes by Effect.sleep")
+    if (this.running) throw new Error("This timeline runs already. Use Effect.sleep inside it")
     this.running = true
     try {
       let steps = 0
@@ -285,14 +291,14 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
         steps += this.settle(maxSteps - steps)
         if (steps >= maxSteps) return "livelock"
         if (isDone()) return "done"
-        const next = this.events.peek()
+        const next = this.queue.peek()
         if (next === undefined) return "idle"
         if (next.at > untilMillis) {
           this.elapsedMillis = untilMillis
           return "late"
         }
         steps = next.at > this.elapsedMillis ? 0 : steps + 1
-        this.events.pop()
+        this.queue.pop()
         this.elapsedMillis = next.at
         next.fire()
       }
@@ -317,7 +323,7 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   }
 }
 
-/** What the finalizers of a program that did not end may take. */
+/** Virtual time for the finalizers of a program that did not end. */
 const finalizersMillis = 3_600_000
 
 /**
@@ -331,20 +337,22 @@ export class VirtualTime extends Context.Service<VirtualTime, Timeline>()("effec
 // --- Programs ------------------------------------------------------------------
 
 /**
+ * Options of a run.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface RunOptions extends Options {
-  /** Of `Random`, which every run draws the same from; defaults to 0. */
+  /** Seed of `Random`. Default 0. */
   readonly seed?: number | string | undefined
-  /** How much virtual time the program may take; defaults to a day. */
+  /** Most virtual time that the program may take. Default one day. */
   readonly within?: Duration.Input | undefined
-  /** Whether spans are made, which nobody sees without a tracer; defaults to false. */
+  /** Whether to create spans, which only a tracer needs. Default false. */
   readonly tracing?: boolean | undefined
 }
 
 /**
- * Runs a program under virtual time and returns what became of it.
+ * Runs a program under virtual time and returns its exit.
  *
  * @category running
  * @since 0.1.0
@@ -364,8 +372,8 @@ export const runSyncExit = <A, E>(
 }
 
 /**
- * Runs a program under virtual time and returns its result; throws its error,
- * or why it did not end.
+ * Runs a program under virtual time and returns its result. Throws its error, or
+ * a {@link Stuck} if it did not end.
  *
  * @category running
  * @since 0.1.0

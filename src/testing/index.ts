@@ -1,7 +1,7 @@
 /**
- * Simulation: whole networks of nodes, and the applications that embed them, in
- * one process under virtual time, where every run can be repeated from its
- * seed. {@link SimWorld} is where to begin.
+ * Deterministic simulation of networks of nodes and the applications that embed
+ * them, in one process and under virtual time. Every run can be repeated from its
+ * seed. Start with {@link SimWorld}.
  *
  * @since 0.1.0
  */
