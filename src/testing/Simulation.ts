@@ -1,8 +1,8 @@
 /**
- * A long day in the life of a network, and what was measured in it: nodes come
- * and go, announce themselves, look each other up; datagrams get lost, and the
- * network may split for a while. Everything follows from a `Scenario`, which is
- * plain data, so that a run can be repeated from what it reports.
+ * Simulated runs of a whole network with measurements: nodes join and crash,
+ * announce records and look them up, datagrams are lost, and the network may be
+ * partitioned. A run is determined by its `Scenario`, which is plain data, so it
+ * can be repeated from its report.
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -30,9 +30,9 @@ import type * as Scope from "effect/Scope"
 import type * as Crypto from "../Crypto.ts"
 import { pick } from "./internal/draw.ts"
 import * as Gauges from "./internal/gauges.ts"
+import * as Lookups from "./internal/lookups.ts"
 import * as Population from "./internal/population.ts"
 import { Prng } from "./internal/prng.ts"
-import * as Questions from "./internal/questions.ts"
 import { seedsOf } from "./internal/seeds.ts"
 import { Spread } from "./internal/tally.ts"
 import * as Latency from "./Latency.ts"
@@ -50,11 +50,11 @@ const hourMillis = 3_600_000
 
 const maxWarnings = 8
 
-/** How far a program is, for whoever drives it. */
+/** The mutable progress of a program, which `run` reports. */
 interface Position {
   phase: Progress["phase"]
   joined: number
-  /** When all had joined, in milliseconds of the timeline. */
+  /** When all nodes had joined, in milliseconds of the timeline. */
   zero: number
 }
 
@@ -71,7 +71,7 @@ const program = Effect.fnUntraced(function*(
   const safety = scenario.watched ? yield* PropertiesSafety.watch(world) : undefined
   const samples = new Prng(seed, "simulation samples")
   const population = yield* Population.make(scenario, world, safety)
-  const questions = yield* Questions.make(scenario, world, population, safety, samples)
+  const lookups = yield* Lookups.make(scenario, world, population, safety, samples)
 
   const split = Effect.fnUntraced(function*({ atHours, forHours, share }: Scenario.Partition) {
     yield* Effect.sleep(atHours * hourMillis)
@@ -95,7 +95,7 @@ const program = Effect.fnUntraced(function*(
 
   const perNodeHour = (count: number, hours: number) => count / (nodes * hours)
 
-  /** Intervals until the end of the run. */
+  /** Measures each interval until the end of the run. */
   const measure = Effect.gen(function*() {
     const zero = position.zero
     const step = scenario.intervalMinutes / 60
@@ -109,7 +109,7 @@ const program = Effect.fnUntraced(function*(
       const calm = isCalm(scenario, from, to)
       const copies = new Spread()
       const now = Math.floor(timeline.currentTimeMillisUnsafe() / 1000)
-      for (const count of Gauges.copies(population, population.announced.filter(questions.isExpected), now)) {
+      for (const count of Gauges.copies(population, population.announced.filter(lookups.isExpected), now)) {
         copies.add(count)
         if (calm) copiesInCalm.add(count)
       }
@@ -121,8 +121,8 @@ const program = Effect.fnUntraced(function*(
         atHours: to,
         calm,
         nodes: population.members.length,
-        resolve: questions.recent.resolve.answers(),
-        discover: questions.recent.discover.answers(),
+        resolve: lookups.recent.resolve.answers(),
+        discover: lookups.recent.discover.answers(),
         copies: { min: copies.min, mean: copies.mean, max: copies.max },
         tables,
         datagramsPerNodeHour: perNodeHour(network.counts.sent - sent, to - from),
@@ -131,16 +131,16 @@ const program = Effect.fnUntraced(function*(
       sent = network.counts.sent
       received = bytes
       from = to
-      questions.recent.resolve.clear()
-      questions.recent.discover.clear()
-      const probed = yield* questions.probe
+      lookups.recent.resolve.clear()
+      lookups.recent.discover.clear()
+      const probed = yield* lookups.probe
       probes.asked += probed.asked
       probes.found += probed.found
       intervals.push({ ...figures, probes: probed })
     }
   })
 
-  // --- All of it
+  // --- The run
 
   network.observe({
     delivered: ({ payload }) => {
@@ -163,16 +163,16 @@ const program = Effect.fnUntraced(function*(
 
   position.zero = timeline.elapsedMillis
   position.phase = "Running"
-  // Nobody renews in step with all others.
+  // Random delays keep the nodes from renewing in step.
   const random = new Prng(seed, "simulation announcements")
   const begin = { sent: network.counts.sent, lost: network.counts.lost, bytes }
   const background = [
     ...(scenario.churnPerHour > 0 ? [population.churn] : []),
-    ...(scenario.lookupsPerNodeHour > 0 ? [questions.lookups] : []),
+    ...(scenario.lookupsPerNodeHour > 0 ? [lookups.run] : []),
     ...(scenario.partition === null ? [] : [split(scenario.partition)]),
     ...population.members.map((member) =>
       Effect.delay(
-        Population.carryOn("A node could not announce", population.announce(member)),
+        Population.logFailures("A node could not announce its records", population.announce(member)),
         random.double() * Math.min(settleHours, hours / 6) * hourMillis
       )
     )
@@ -182,12 +182,12 @@ const program = Effect.fnUntraced(function*(
 
   const sent = network.counts.sent - begin.sent
   const totals = {
-    resolve: questions.all.resolve.answers(),
-    discover: questions.all.discover.answers(),
+    resolve: lookups.all.resolve.answers(),
+    discover: lookups.all.discover.answers(),
     probes,
     copies: { min: copiesInCalm.min, mean: copiesInCalm.mean, max: copiesInCalm.max },
     tables: { contacts: contactsInAll.mean, live: liveInAll.mean, filled: filledInAll.mean },
-    hops: questions.hops,
+    hops: lookups.hops,
     datagrams: sent,
     datagramsPerNodeHour: perNodeHour(sent, hours),
     bytesPerNodeHour: perNodeHour(bytes - begin.bytes, hours),
@@ -213,7 +213,8 @@ const program = Effect.fnUntraced(function*(
 // --- Running -----------------------------------------------------------------------
 
 /**
- * How far a run is. Virtual hours count from when all nodes have joined.
+ * The progress of a run. Hours are virtual and count from when all nodes have
+ * joined.
  *
  * @category models
  * @since 0.1.0
@@ -227,46 +228,48 @@ export interface Progress {
 }
 
 /**
+ * Options of a run.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface RunOptions {
-  /** What makes real signatures; `Crypto.noble`, which is portable, by default. */
+  /** The implementation of real signatures. Default `Crypto.noble`, which is portable. */
   readonly crypto?: Crypto.Ed25519 | undefined
-  /** Is told again and again how far it is, a few times in a second of real time. */
+  /** Called with the progress a few times per second of real time. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 
 /**
- * The run did not come to its end.
+ * A run failed before its end.
  *
  * @category errors
  * @since 0.1.0
  */
 export class RunFailed extends Data.TaggedError("RunFailed")<{
   readonly scenario: Scenario.Scenario
-  /** Virtual. */
+  /** Virtual time that had passed. */
   readonly elapsedMillis: number
   readonly cause: unknown
 }> {
   override get message() {
     const reason = this.cause instanceof Error ? this.cause.message : String(this.cause)
-    return `The run of ${seedsOf(this.scenario)} ended after ${Math.round(this.elapsedMillis / 1000)} s: ${reason}`
+    return `The run of ${seedsOf(this.scenario)} failed after ${Math.round(this.elapsedMillis / 1000)} s: ${reason}`
   }
 }
 
-/** Real milliseconds between two looks at the world outside. */
+/** Real milliseconds between two yields to the event loop of the host. */
 const sliceMillis = 100
 
-/** Virtual time for the first slice, and at most. */
+/** Virtual milliseconds of the first and of the largest slice. */
 const slices = { first: 10, largest: 10_000 }
 
-/** Virtual time for what is no part of the scenario: starting, and the last probes. */
+/** Virtual time allowed outside the scenario: the start and the last probes. */
 const spareMillis = 24 * hourMillis
 
 /**
- * Runs a scenario as fast as the machine can. Other fibers, and signals, get
- * their turn several times a second; interrupting it ends it.
+ * Runs a scenario as fast as the machine can. It yields to other fibers and to
+ * signals several times per second and can be interrupted.
  *
  * @category running
  * @since 0.1.0

@@ -1,12 +1,12 @@
 /**
- * What chance decides in a simulation, besides the network.
+ * Random choices of a simulation outside the network.
  *
  * @since 0.1.0
  */
 import type { Prng } from "./prng.ts"
 
 /**
- * So many different ones, in any order.
+ * Draws `count` different items in random order, or all if there are fewer.
  *
  * @internal
  */
@@ -27,7 +27,8 @@ export const pick = <A>(random: Prng, from: ReadonlyArray<A>, count: number): Ar
 }
 
 /**
- * Milliseconds until the next of what happens every so often.
+ * Milliseconds until the next event of a mean interval: uniform from 0 to twice
+ * the mean.
  *
  * @internal
  */

@@ -1,6 +1,6 @@
 /**
- * Copies of records and routing tables of a simulation, as whoever sees
- * everything counts them.
+ * Measurements that need a global view of a simulation: copies of records and
+ * the accuracy of routing tables.
  *
  * @since 0.1.0
  */
@@ -11,15 +11,15 @@ import type { Announced, Population } from "./population.ts"
 import type { Prng } from "./prng.ts"
 import { Spread } from "./tally.ts"
 
-/** Tables that are looked at each time. */
+/** Number of tables in a sample. */
 const tablesAtOnce = 32
 
 const slotOf = ({ address, key, type }: Pick<Announced, "address" | "key" | "type">): string =>
   `${key} ${type} ${address}`
 
 /**
- * How many others hold each of these records: one walk through every store.
- * `now` is in Unix seconds.
+ * The number of copies of each record outside its publisher, counted in one pass
+ * over all stores. `now` is in Unix seconds.
  *
  * @internal
  */
@@ -41,12 +41,12 @@ export const copies = (
 }
 
 /**
- * The tables of some members.
+ * Statistics of the routing tables of a sample of members.
  *
  * @internal
  */
 export const tables = (population: Population, samples: Prng): Tables => {
-  const { isThere, members } = population
+  const { isUp, members } = population
   const ids = members.map(({ id }) => id)
   const contacts = new Spread()
   const live = new Spread()
@@ -54,7 +54,7 @@ export const tables = (population: Population, samples: Prng): Tables => {
   for (const { id, table } of pick(samples, members, Math.min(tablesAtOnce, members.length))) {
     const entries = table.entries()
     contacts.add(entries.length)
-    live.add(entries.filter(({ contact }) => isThere(contact)).length / entries.length, entries.length)
+    live.add(entries.filter(({ contact }) => isUp(contact)).length / entries.length, entries.length)
     const possible = new Map<number, number>()
     for (const other of ids) {
       if (other === id) continue

@@ -1,16 +1,15 @@
 /**
- * How values are distributed, in little memory however many there are: counts
- * in buckets that are as wide as a 32nd of their values, after HdrHistogram
- * (Tene). Only integers decide on the bucket, so that it is the same on every
- * machine.
+ * A histogram of bounded size, after HdrHistogram (Tene): the width of a bucket is
+ * at most 1/32 of its values. Buckets are computed with integers, so they are the
+ * same on every machine.
  *
  * @since 0.1.0
  */
 
-/** Steps that one unit is divided into. */
+/** Number of steps per unit. */
 const resolution = 10
 
-/** Buckets between a power of two and the next. */
+/** Number of buckets between a power of two and the next. */
 const steps = 32
 
 const largest = 0x7fff_ffff
@@ -22,7 +21,7 @@ const bucketOf = (value: number): number => {
   return shift * steps + (ticks >>> shift)
 }
 
-/** The least of the values of a bucket. */
+/** The least value of a bucket. */
 const valueOf = (bucket: number): number => {
   if (bucket < 2 * steps) return bucket / resolution
   const shift = Math.floor(bucket / steps) - 1
@@ -30,8 +29,8 @@ const valueOf = (bucket: number): number => {
 }
 
 /**
- * Of values from 0 on. Small ones are rounded to tenths, large ones down, by
- * 3 % at most.
+ * A histogram of values of at least 0. Small values are rounded to tenths, large
+ * ones down by at most 3 %.
  *
  * @internal
  */
@@ -52,12 +51,12 @@ export class Histogram {
     this.sum = 0
   }
 
-  /** Null when there is nothing. */
+  /** The mean; null without values. */
   mean(): number | null {
     return this.count === 0 ? null : this.sum / this.count
   }
 
-  /** The value that so large a share (0 to 1) of all is not above; null when there is nothing. */
+  /** The quantile at `share` (0 to 1) of the values; null without values. */
   quantile(share: number): number | null {
     if (this.count === 0) return null
     const wanted = Math.max(1, Math.ceil(share * this.count))

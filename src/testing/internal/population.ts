@@ -1,6 +1,6 @@
 /**
- * Who is there in a simulation: nodes that join, announce, crash and make place
- * for others, and liars that stay.
+ * The nodes of a simulation: members that join, announce records, crash and are
+ * replaced, and Byzantine nodes that stay.
  *
  * @since 0.1.0
  */
@@ -30,12 +30,13 @@ import { Prng } from "./prng.ts"
 type Node = SimWorld.SimNode<SimWorld.NodeServices, CannotJoin | CannotBind>
 
 /**
- * A node that has joined, and where to look into it.
+ * An honest node that has joined, with access to its store and routing table.
  *
  * @internal
  */
 export interface Member {
-  readonly place: number
+  /** Its number among the honest nodes; a replacement has the number of its predecessor. */
+  readonly slot: number
   readonly node: Node
   readonly id: NodeId.NodeId
   readonly store: RecordSet
@@ -60,33 +61,34 @@ export interface Announced {
  * @internal
  */
 export interface Population {
-  /** Those that have joined and do not lie. */
+  /** The honest nodes that have joined. */
   readonly members: ReadonlyArray<Member>
   readonly announced: ReadonlyArray<Announced>
-  /** Members that crashed, and for each of which another one started. */
+  /** Number of members that crashed and were replaced. */
   readonly replaced: number
-  /** Attempts to join that reached nobody, and were made again. */
+  /** Number of attempts to join that reached no node and were retried. */
   readonly failedJoins: number
-  /** Whether a node is up at the address a table says; liars included. */
-  readonly isThere: (contact: Contact) => boolean
-  /** Starts the node of a number, from 0 on, and succeeds once it has joined. */
+  /** Whether a node, honest or Byzantine, is up at the IP of a contact. */
+  readonly isUp: (contact: Contact) => boolean
+  /** Starts the `i`th node, from 0, and succeeds once it has joined. */
   readonly start: (i: number) => Effect.Effect<void>
+  /** Announces the records that the scenario assigns to the slot of a member. */
   readonly announce: (member: Member) => Effect.Effect<void, { readonly _tag: string }>
-  /** Replaces members for ever. */
+  /** Crashes and replaces members at random times, forever. */
   readonly churn: Effect.Effect<never>
 }
 
-/** Pauses between attempts to join. */
+/** Delays between attempts to join. */
 const retries = Schedule.min([Schedule.exponential("2 seconds"), Schedule.spaced("5 minutes")]).pipe(Schedule.jittered)
 
-/** Through how many members a node joins. */
+/** Number of members through which a node joins. */
 const introducers = 3
 
 const hourMillis = 3_600_000
 
 /**
- * What liars do, in turn. Floods are left out: a hundred datagrams a second of
- * each are another scenario, and take as long to run.
+ * The behaviours of Byzantine nodes, assigned in turn. Floods are left out: a
+ * hundred datagrams per second and node would slow every run down.
  */
 const behaviours: ReadonlyArray<Byzantine.Behaviour> = [
   "dropsRequests",
@@ -98,7 +100,7 @@ const behaviours: ReadonlyArray<Byzantine.Behaviour> = [
 ]
 
 /**
- * Nobody at first.
+ * Creates an empty population.
  *
  * @internal
  */
@@ -115,18 +117,18 @@ export const make = Effect.fnUntraced(function*(
     churn: new Prng(seed, "simulation churn")
   }
   let members: ReadonlyArray<Member> = []
-  /** The IP of everybody who is up, liars included. */
+  /** The IPs of all nodes that are up. */
   const up = new Map<NodeId.NodeId, string>()
   let announced: ReadonlyArray<Announced> = []
   let started = 0
   let replaced = 0
   let failedJoins = 0
 
-  const introduce = (): ReadonlyArray<Node> =>
+  const drawIntroducers = (): ReadonlyArray<Node> =>
     pick(choose.introducers, members, Math.min(introducers, members.length)).map(({ node }) => node)
 
   const announce = Effect.fnUntraced(function*(member: Member) {
-    const { place } = member
+    const { slot } = member
     const add = (kind: Announced["kind"], type: number) => ({ key }: Announce.Announcement) => {
       announced = [...announced, {
         kind,
@@ -137,24 +139,24 @@ export const make = Effect.fnUntraced(function*(
         sinceMillis: timeline.elapsedMillis
       }]
     }
-    if (place < scenario.endpoints) {
+    if (slot < scenario.endpoints) {
       yield* member.node.run(
         Announce.Announce.use(({ announceEndpoint }) =>
-          announceEndpoint({ endpoints: [`tcp://192.0.2.1:${4121 + place}`] })
+          announceEndpoint({ endpoints: [`tcp://192.0.2.1:${4121 + slot}`] })
         )
       ).pipe(Effect.map(add("resolve", Record.RecordType.endpoint)))
     }
-    for (const topic of topicsOf(scenario, place)) {
+    for (const topic of topicsOf(scenario, slot)) {
       yield* member.node.run(
         Announce.Announce.use(({ announceTopic }) => announceTopic({ topic: `topic ${topic}` }))
       ).pipe(Effect.map(add("discover", Record.RecordType.topic)))
     }
   })
 
-  /** Starts a node in a place, and succeeds once it has joined. */
-  const join = Effect.fnUntraced(function*(place: number) {
+  /** Starts a node in a slot and succeeds once it has joined. */
+  const join = Effect.fnUntraced(function*(slot: number) {
     const isFirst = started === 0
-    // Whoever crashes is replaced, so nothing that is kept would be read.
+    // A crashed node is replaced and never restarts, so nothing persisted would be read.
     const node: Node = world.node(`node ${started++}`, {
       app: safety?.probe,
       dht: { persistence: Persistence.layerNone }
@@ -163,7 +165,7 @@ export const make = Effect.fnUntraced(function*(
     up.set(node.identity.nodeId, node.socket.host)
     if (!isFirst) {
       yield* Effect.suspend(() =>
-        node.run(Dht.Dht.use(({ bootstrap }) => bootstrap(introduce().map(({ socket }) => socket))))
+        node.run(Dht.Dht.use(({ bootstrap }) => bootstrap(drawIntroducers().map(({ socket }) => socket))))
       ).pipe(
         Effect.tapErrorTag("CannotJoin", () =>
           Effect.sync(() => {
@@ -173,37 +175,37 @@ export const make = Effect.fnUntraced(function*(
       )
     }
     const { routing, store } = yield* node.run(Effect.all({ routing: Routing, store: Store }))
-    const member: Member = { place, node, id: node.identity.nodeId, store: store.core, table: routing.core }
+    const member: Member = { slot, node, id: node.identity.nodeId, store: store.core, table: routing.core }
     members = [...members, member]
     return member
   })
 
-  /** Puts another node in the place of one that crashes. */
+  /** Crashes a member and starts a new node in its slot. */
   const replace = Effect.fnUntraced(function*(member: Member) {
     replaced++
     members = members.filter((other) => other !== member)
     announced = announced.filter(({ by }) => by !== member)
     up.delete(member.id)
     yield* member.node.crash()
-    yield* announce(yield* join(member.place))
+    yield* announce(yield* join(member.slot))
   })
 
   const churn = Effect.gen(function*() {
     const millis = hourMillis / (scenario.churnPerHour * honestOf(scenario))
     while (true) {
       yield* Effect.sleep(gap(choose.churn, millis))
-      // Without a single member nobody could join any more.
+      // The last member must stay, or no node could join.
       if (members.length < 2) continue
       const [member] = pick(choose.churn, members, 1)
-      yield* Effect.forkIn(carryOn("A node could not be replaced", replace(member)), scope)
+      yield* Effect.forkIn(logFailures("A node could not be replaced", replace(member)), scope)
     }
   })
 
   const accomplices: Array<SimWorld.SimNode<never, unknown>> = []
 
-  const startLiar = Effect.fnUntraced(function*(i: number) {
+  const startByzantine = Effect.fnUntraced(function*(i: number) {
     const behaviour = behaviours[i % behaviours.length]
-    const layer = Byzantine.layer(behaviour, { through: introduce(), accomplices })
+    const layer = Byzantine.layer(behaviour, { through: drawIntroducers(), accomplices })
     const machine = world.machine(`liar ${i}, who ${behaviour}`, layer)
     if (behaviour === "eclipses") accomplices.push(machine)
     yield* Effect.orDie(machine.start)
@@ -223,10 +225,12 @@ export const make = Effect.fnUntraced(function*(
     get failedJoins() {
       return failedJoins
     },
-    isThere: ({ host, id }) => up.get(id) === host,
+    isUp: ({ host, id }) => up.get(id) === host,
     start: (i) => {
       const before = liarsAmong(i, byzantine)
-      return liarsAmong(i + 1, byzantine) > before ? startLiar(before) : Effect.asVoid(Effect.orDie(join(i - before)))
+      return liarsAmong(i + 1, byzantine) > before
+        ? startByzantine(before)
+        : Effect.asVoid(Effect.orDie(join(i - before)))
     },
     announce,
     churn
@@ -234,27 +238,28 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
- * What one failed attempt must not end.
+ * Runs an effect and logs its failure as a warning, so that a failure does not end
+ * the run.
  *
  * @internal
  */
-export const carryOn = (
+export const logFailures = (
   what: string,
   effect: Effect.Effect<unknown, { readonly _tag: string }>
 ): Effect.Effect<void> =>
   effect.pipe(
-    // Who went down is replaced already.
+    // A node that went down is being replaced.
     Effect.catchTag("NodeDown", () => Effect.void),
     Effect.catchCause((cause) => Effect.logWarning(what, cause)),
     Effect.annotateLogs({ module: "effect-dht/testing/Simulation" })
   )
 
-/** The topics under which the node in a place announces something. */
-const topicsOf = (scenario: Scenario, place: number): ReadonlyArray<number> => {
+/** The topics for which the node in a slot announces an offer. */
+const topicsOf = (scenario: Scenario, slot: number): ReadonlyArray<number> => {
   const found: Array<number> = []
   const step = honestOf(scenario)
-  // Announcement i is made in place i, and from the first again when all have one.
-  for (let i = place; i < scenario.topics * announcersPerTopic; i += step) {
+  // Offer i is announced in slot i modulo the number of slots.
+  for (let i = slot; i < scenario.topics * announcersPerTopic; i += step) {
     found.push(Math.floor(i / announcersPerTopic))
   }
   return found

@@ -1,15 +1,14 @@
 /**
- * A fast pseudo-random generator in 32-bit integers, so that it draws the same
- * numbers on every machine: sfc32 (Doty-Humphrey, PractRand).
+ * A fast pseudo-random number generator, sfc32 (Doty-Humphrey, PractRand). It uses
+ * 32-bit integers, so it draws the same numbers on every machine.
  *
  * @since 0.1.0
  */
 import { sha256 } from "../../internal/sha256.ts"
 
 /**
- * The numbers of one seed and one name. Streams of different names have
- * nothing to do with each other, so that one draw more in one place does not
- * change what is drawn in another.
+ * A stream of random numbers for a seed and a name. Streams of different names are
+ * independent, so an additional draw from one does not change the others.
  *
  * @internal
  */
@@ -26,7 +25,7 @@ export class Prng {
     this.c = digest.getInt32(8)
   }
 
-  /** An integer of 32 bits, from 0 on. */
+  /** An unsigned 32-bit integer. */
   uint32(): number {
     const sum = (this.a + this.b + this.counter) | 0
     this.counter = (this.counter + 1) | 0
@@ -36,12 +35,12 @@ export class Prng {
     return sum >>> 0
   }
 
-  /** From 0 up to but not 1, with 53 random bits. */
+  /** A number in [0, 1) with 53 random bits. */
   double(): number {
     return ((this.uint32() >>> 5) * 0x4000000 + (this.uint32() >>> 6)) / 0x20000000000000
   }
 
-  /** An integer from 0 up to but not `limit`, which is at most 2^32. */
+  /** An integer in [0, `limit`); `limit` is at most 2^32. */
   below(limit: number): number {
     return Math.floor(this.uint32() / 0x100000000 * limit)
   }

@@ -1,6 +1,6 @@
 /**
- * Which record is newer, which ones compete, and how long one counts, said once
- * more, so that what checks the nodes does not share their code.
+ * The order, slots and lifetime of records, implemented independently of the
+ * nodes, so that the checks do not share their faults.
  *
  * @since 0.1.0
  */
@@ -12,14 +12,14 @@ import type { NodeId } from "../../NodeId.ts"
 import type { SignedRecord } from "../../Record.ts"
 
 /**
- * The parts of a record that order it.
+ * The fields of a record that determine its order.
  *
  * @internal
  */
 export type Rank = Pick<SignedRecord, "delegatedAt" | "seq" | "timestamp">
 
 /**
- * Negative when `a` is the older.
+ * Compares two records; negative if `a` is older.
  *
  * @internal
  */
@@ -41,7 +41,7 @@ export const kindOf = (type: number): Kind =>
   type >= 0x10 && type <= 0x1f ? "topic" : type >= 0x80 && type <= 0x8f ? "mailbox" : "sovereign"
 
 /**
- * The most records of one key.
+ * Most records of each kind at one key.
  *
  * @internal
  */
@@ -51,7 +51,7 @@ export const most: { readonly [kind in Kind]: number } = { sovereign: 8, topic: 
 const longest: { readonly [kind in Kind]: number } = { sovereign: 604_800, topic: 7200, mailbox: 604_800 }
 
 /**
- * Of two records with the same, at one node, only the newer stays.
+ * The slot of a record. Of the records in one slot, a node keeps only the newest.
  *
  * @internal
  */
@@ -67,12 +67,12 @@ export const slotOf = (key: NodeId, record: SignedRecord): string => {
   }
 }
 
-/** Seconds that a delegation is believed after its end, as clocks differ. */
+/** Seconds for which a delegation is accepted after its end, because clocks differ. */
 const clockSkew = 60n
 
 /**
- * The first Unix second in which the signer has no say any more by any clock;
- * undefined when that never comes.
+ * The first Unix second in which the delegation of a record has ended by any
+ * clock; undefined if it never ends or there is none.
  *
  * @internal
  */

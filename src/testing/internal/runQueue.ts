@@ -1,5 +1,5 @@
 /**
- * What can run at this instant, and what of it runs next.
+ * The queue of runnable tasks of a timeline.
  *
  * @since 0.1.0
  */
@@ -8,9 +8,9 @@ import type { Prng } from "./prng.ts"
 type Task = () => void
 
 /** Tasks of one priority. */
-class Line {
+class PriorityQueue {
   private tasks: Array<Task> = []
-  /** Those before it have been taken. */
+  /** Index of the first task that was not taken. */
   private head = 0
   readonly priority: number
 
@@ -26,7 +26,7 @@ class Line {
     this.tasks.push(task)
   }
 
-  /** The oldest, or one that the generator draws. There is one. */
+  /** Takes the oldest task, or a random one with a generator. The queue must not be empty. */
   take(random: Prng | undefined): Task {
     const { tasks } = this
     if (random !== undefined && this.size > 1) {
@@ -48,15 +48,15 @@ class Line {
 }
 
 /**
- * First come, first served, lower priorities first; with a generator, any of
- * the lowest priority.
+ * A queue of tasks by priority, lower numbers first. Tasks of one priority are
+ * taken in order or, with a generator, at random.
  *
  * @internal
  */
 export class RunQueue {
-  private readonly usual = new Line(0)
-  /** By priority. Hardly anybody uses another than 0. */
-  private readonly lines: Array<Line> = [this.usual]
+  private readonly usual = new PriorityQueue(0)
+  /** By priority. Nearly all tasks have priority 0. */
+  private readonly queues: Array<PriorityQueue> = [this.usual]
   private readonly random: Prng | undefined
   size = 0
 
@@ -67,22 +67,22 @@ export class RunQueue {
   push(task: Task, priority: number): void {
     this.size++
     if (priority === 0) this.usual.push(task)
-    else this.lineOf(priority).push(task)
+    else this.queueOf(priority).push(task)
   }
 
   take(): Task | undefined {
     if (this.size === 0) return undefined
     this.size--
-    for (const line of this.lines) if (line.size > 0) return line.take(this.random)
+    for (const queue of this.queues) if (queue.size > 0) return queue.take(this.random)
     return undefined
   }
 
-  private lineOf(priority: number): Line {
-    const found = this.lines.find((line) => line.priority === priority)
+  private queueOf(priority: number): PriorityQueue {
+    const found = this.queues.find((queue) => queue.priority === priority)
     if (found !== undefined) return found
-    const line = new Line(priority)
-    this.lines.push(line)
-    this.lines.sort((a, b) => a.priority - b.priority)
-    return line
+    const queue = new PriorityQueue(priority)
+    this.queues.push(queue)
+    this.queues.sort((a, b) => a.priority - b.priority)
+    return queue
   }
 }

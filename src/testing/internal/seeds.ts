@@ -1,12 +1,12 @@
 /**
- * The two seeds of a run, for people.
+ * Text of the two seeds of a run.
  *
  * @since 0.1.0
  */
 
 /**
- * As in `seed 7, schedule seed 3`; a run without a schedule seed has none to
- * speak of.
+ * Formats the seeds of a run, as in `seed 7, schedule seed 3`; a schedule seed
+ * that is not set is omitted.
  *
  * @internal
  */

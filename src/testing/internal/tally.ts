@@ -1,5 +1,5 @@
 /**
- * What is kept of many answers and numbers, of which each is seen once.
+ * Running statistics of lookups and of numbers.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,8 @@ import type { Answers } from "../Measurement.ts"
 import { Histogram } from "./histogram.ts"
 
 /**
- * Answers as they come. `undefined` is one that did not bring what was asked for.
+ * Statistics of lookups. `undefined` counts as a lookup that did not find its
+ * record.
  *
  * @internal
  */
@@ -49,7 +50,7 @@ export class Tally {
 }
 
 /**
- * A mean, and the extremes; null when there is nothing.
+ * A weighted mean and the extremes; null without values.
  *
  * @internal
  */

@@ -1,30 +1,30 @@
 /**
- * The table of a router that translates addresses (RFC 4787). Time is passed
- * in, in milliseconds.
+ * The mapping table of a NAT (RFC 4787). Time is a parameter in milliseconds.
  *
  * @since 0.1.0
  */
 import type { SocketAddress } from "../../SocketAddress.ts"
 import type { Dependence } from "../Nat.ts"
 
-/** An external port, and what it stands for. */
+/** An external port and the internal endpoint that it is mapped to. */
 interface Mapping<I> {
   readonly external: SocketAddress
   readonly internal: I
   readonly key: string
-  /** When the inside last sent through it. */
+  /** When the internal endpoint last sent through it. */
   usedAt: number
-  /** Whom the inside sent to, and when. */
+  /** The remote endpoints that it sent to, and when. */
   readonly permits: Map<string, number>
 }
 
 const firstPort = 1024
 const ports = 0x10000 - firstPort
 
-/** Below this size a table is not searched for what has expired. */
+/** Size from which expired mappings are swept. */
 const sweepFrom = 1024
 
-const about = (dependence: Dependence, remote: SocketAddress): string => {
+/** The part of a remote endpoint that a decision depends on. */
+const relevantPart = (dependence: Dependence, remote: SocketAddress): string => {
   switch (dependence) {
     case "EndpointIndependent":
       return ""
@@ -36,7 +36,7 @@ const about = (dependence: Dependence, remote: SocketAddress): string => {
 }
 
 /**
- * `I` is whatever stands for a port of a host inside; `key` tells two apart.
+ * A mapping table. `I` represents a port of an internal host, identified by `key`.
  *
  * @internal
  */
@@ -64,14 +64,14 @@ export class Translator<I extends { readonly key: string }> {
     this.lifetimeMillis = options.lifetimeMillis
   }
 
-  /** Mappings in the table, expired ones that nobody has missed yet included. */
+  /** Number of mappings, expired ones that were not swept yet included. */
   get size(): number {
     return this.byPort.size
   }
 
-  /** The address that `remote` sees; undefined when all ports are taken. */
+  /** Maps an outgoing datagram; returns the address that `remote` sees, or undefined if no port is free. */
   outbound(internal: I, remote: SocketAddress, now: number): SocketAddress | undefined {
-    const key = `${internal.key} ${about(this.mapping, remote)}`
+    const key = `${internal.key} ${relevantPart(this.mapping, remote)}`
     const found = this.byKey.get(key)
     const mapping = found !== undefined && this.isFresh(found.usedAt, now) ? found : this.open(internal, key, now)
     if (mapping === undefined) return undefined
@@ -80,18 +80,18 @@ export class Translator<I extends { readonly key: string }> {
     return mapping.external
   }
 
-  /** Whose external port it is, whether or not a datagram may come in. */
+  /** The internal endpoint of an external port, whether or not a datagram is admitted. */
   owner(port: number, now: number): I | undefined {
     const mapping = this.byPort.get(port)
     return mapping !== undefined && this.isFresh(mapping.usedAt, now) ? mapping.internal : undefined
   }
 
-  /** Whether a datagram of `remote` may come in. */
+  /** Whether a datagram from `remote` is admitted. */
   admits(port: number, remote: SocketAddress, now: number): boolean {
     const mapping = this.byPort.get(port)
     if (mapping === undefined || !this.isFresh(mapping.usedAt, now)) return false
     if (this.filtering === "EndpointIndependent") return true
-    const sentAt = mapping.permits.get(about(this.filtering, remote))
+    const sentAt = mapping.permits.get(relevantPart(this.filtering, remote))
     return sentAt !== undefined && this.isFresh(sentAt, now)
   }
 
@@ -100,8 +100,8 @@ export class Translator<I extends { readonly key: string }> {
   }
 
   private permit({ permits }: Mapping<I>, remote: SocketAddress, now: number): void {
-    const key = about(this.filtering, remote)
-    // The latest comes last, so that what has expired is in front.
+    const key = relevantPart(this.filtering, remote)
+    // Reinserting keeps the permits in order of age, so the expired ones come first.
     permits.delete(key)
     permits.set(key, now)
     for (const [oldest, sentAt] of permits) {
@@ -119,16 +119,16 @@ export class Translator<I extends { readonly key: string }> {
     const old = this.byKey.get(key)
     if (old !== undefined) this.close(old)
     if (this.byPort.size >= ports) return undefined
-    while (this.byPort.has(this.next)) this.turn()
+    while (this.byPort.has(this.next)) this.advance()
     const external = { host: this.host, port: this.next }
-    this.turn()
+    this.advance()
     const mapping: Mapping<I> = { external, internal, key, usedAt: now, permits: new Map() }
     this.byPort.set(external.port, mapping)
     this.byKey.set(key, mapping)
     return mapping
   }
 
-  private turn(): void {
+  private advance(): void {
     this.next = this.next === 0xffff ? firstPort : this.next + 1
   }
 

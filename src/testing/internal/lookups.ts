@@ -1,5 +1,5 @@
 /**
- * What the members of a simulation ask for, and what became of it.
+ * The lookups that members of a simulation make, and their results.
  *
  * @since 0.1.0
  */
@@ -10,28 +10,31 @@ import type { Safety } from "../PropertiesSafety.ts"
 import { honestOf, type Scenario } from "../Scenario.ts"
 import type * as SimWorld from "../SimWorld.ts"
 import { gap, pick } from "./draw.ts"
-import { type Announced, carryOn, type Population } from "./population.ts"
+import { type Announced, logFailures, type Population } from "./population.ts"
 import { Prng } from "./prng.ts"
 import { Tally } from "./tally.ts"
 
 /**
  * @internal
  */
-export interface Questions {
-  /** Answers since they were cleared last, and of the whole run. */
+export interface Lookups {
+  /** Results since the last call of `clear`. */
   readonly recent: Tallies
+  /** Results of the whole run. */
   readonly all: Tallies
-  /** Found endpoints by hops; the last counts all that needed more. */
+  /** Number of endpoints found by hops; the last counts all with more hops. */
   readonly hops: ReadonlyArray<number>
-  /** Whether a record is announced for long enough to be found. */
+  /** Whether a record has been announced for long enough to be found. */
   readonly isExpected: (record: Announced) => boolean
-  /** Asks for ever. */
-  readonly lookups: Effect.Effect<never>
-  /** Some of what is announced, each looked for from somewhere. */
+  /** Makes lookups at random times, forever. */
+  readonly run: Effect.Effect<never>
+  /** Looks up a sample of the announced records, each from a random member. */
   readonly probe: Effect.Effect<{ readonly asked: number; readonly found: number }>
 }
 
 /**
+ * Results by kind of lookup.
+ *
  * @internal
  */
 export interface Tallies {
@@ -39,19 +42,19 @@ export interface Tallies {
   readonly discover: Tally
 }
 
-/** Hops that are told apart. */
+/** Most hops that are counted separately. */
 const maxHops = 12
 
-/** An announced record is expected to be found once it is so old. */
+/** Age from which an announced record is expected to be found. */
 const settleMillis = 60_000
 
-/** Records that are looked for in each probe. */
+/** Number of records looked up in each probe. */
 const probesAtOnce = 32
 
 const hourMillis = 3_600_000
 
 /**
- * `samples` draws what is probed.
+ * Creates the lookups of a simulation. `samples` draws the records to probe.
  *
  * @internal
  */
@@ -61,7 +64,7 @@ export const make = Effect.fnUntraced(function*(
   population: Population,
   safety: Safety | undefined,
   samples: Prng
-): Effect.fn.Return<Questions, never, Scope.Scope> {
+): Effect.fn.Return<Lookups, never, Scope.Scope> {
   const { timeline } = world
   const scope = yield* Effect.scope
   const chance = new Prng(scenario.seed, "simulation lookups")
@@ -70,59 +73,59 @@ export const make = Effect.fnUntraced(function*(
   const hops = new Array<number>(maxHops + 1).fill(0)
   const isExpected = (record: Announced) => timeline.elapsedMillis - record.sinceMillis >= settleMillis
 
-  /** Looks for a record from some other member; undefined when either went down meanwhile. */
-  const look = Effect.fnUntraced(function*(random: Prng, target: Announced) {
+  /** Looks up a record from another member; undefined if either went down during the lookup. */
+  const lookup = Effect.fnUntraced(function*(random: Prng, target: Announced) {
     const { members } = population
     const others = members.length > 1 ? pick(random, members, 2) : []
-    const asker = others.find((member) => member !== target.by)
-    if (asker === undefined) return undefined
-    const begun = timeline.elapsedMillis
+    const requester = others.find((member) => member !== target.by)
+    if (requester === undefined) return undefined
+    const startedAt = timeline.elapsedMillis
     const find = target.kind === "resolve" ? { type: target.type, quorum: 1 } : { type: target.type }
-    const result = yield* asker.node.run(Query.use((query) => query.lookup(target.key, find))).pipe(
+    const result = yield* requester.node.run(Query.use((query) => query.lookup(target.key, find))).pipe(
       Effect.orElseSucceed(() => undefined)
     )
     if (result === undefined || !population.announced.includes(target)) return undefined
     if (safety !== undefined) {
-      for (const record of result.records) safety.returned(asker.node.name, target.key, record)
+      for (const record of result.records) safety.returned(requester.node.name, target.key, record)
     }
     const isFound = result.records.some(({ address }) => address === target.address)
     return {
       isFound,
-      millis: timeline.elapsedMillis - begun,
+      millis: timeline.elapsedMillis - startedAt,
       requests: result.trace.length,
       hops: hopsOf(result)
     }
   })
 
-  const lookup = Effect.fnUntraced(function*(target: Announced) {
-    const answer = yield* look(chance, target)
-    if (answer === undefined) return
-    for (const tallies of [recent, all]) tallies[target.kind].add(answer.isFound ? answer : undefined)
-    if (answer.isFound && target.kind === "resolve") hops[Math.min(answer.hops, maxHops)]++
+  const counted = Effect.fnUntraced(function*(target: Announced) {
+    const result = yield* lookup(chance, target)
+    if (result === undefined) return
+    for (const tallies of [recent, all]) tallies[target.kind].add(result.isFound ? result : undefined)
+    if (result.isFound && target.kind === "resolve") hops[Math.min(result.hops, maxHops)]++
   })
 
-  const lookups = Effect.gen(function*() {
+  const run = Effect.gen(function*() {
     const millis = hourMillis / (scenario.lookupsPerNodeHour * honestOf(scenario))
     while (true) {
       yield* Effect.sleep(gap(chance, millis))
       if (population.announced.length === 0) continue
       const [target] = pick(chance, population.announced, 1)
-      if (isExpected(target)) yield* Effect.forkIn(carryOn("A lookup failed", lookup(target)), scope)
+      if (isExpected(target)) yield* Effect.forkIn(logFailures("A lookup failed", counted(target)), scope)
     }
   })
 
   const probe = Effect.gen(function*() {
     const expected = population.announced.filter(isExpected)
     const targets = pick(samples, expected, Math.min(probesAtOnce, expected.length))
-    const answers = yield* Effect.forEach(targets, (target) => look(samples, target), { concurrency: "unbounded" })
-    const counted = answers.filter((answer) => answer !== undefined)
-    return { asked: counted.length, found: counted.filter(({ isFound }) => isFound).length }
+    const results = yield* Effect.forEach(targets, (target) => lookup(samples, target), { concurrency: "unbounded" })
+    const completed = results.filter((result) => result !== undefined)
+    return { asked: completed.length, found: completed.filter(({ isFound }) => isFound).length }
   })
 
-  return { recent, all, hops, isExpected, lookups, probe }
+  return { recent, all, hops, isExpected, run, probe }
 })
 
-/** By who told of whom. */
+/** Hops to the nearest holder along the chain of referrers; 0 if the requester held the record itself. */
 const hopsOf = ({ trace }: LookupResult): number => {
   const holders = trace.filter(({ holdsRecord }) => holdsRecord)
   return holders.length === 0 ? 0 : 1 + Math.min(...holders.map(({ depth }) => depth))
