@@ -1,11 +1,11 @@
 /**
- * The Internet in one process: hosts with IP addresses, the time that datagrams
- * take, their loss, routers that translate addresses, and whatever else goes
- * wrong between two hosts. Everything is drawn from a seed.
+ * A simulated Internet in one process: hosts with IP addresses, latency, loss,
+ * network address translation and partitions. All random choices are drawn from
+ * a seed.
  *
- * It gives every host a `Transport` made of the production code, inboxes and
- * all; only the wire is simulated. Datagrams under way are bare timers, so
- * millions of them are cheap.
+ * Every host has a `Transport` of the production code, including its inboxes; only
+ * the wire is simulated. Datagrams in flight are plain timers, so millions of them
+ * are cheap.
  *
  * @since 0.1.0
  */
@@ -23,26 +23,28 @@ import type * as Nat from "./Nat.ts"
 import { type Timeline, VirtualTime } from "./VirtualTime.ts"
 
 /**
- * What happens to every datagram. All may be changed while the network runs.
+ * The conditions for every datagram. All can be changed while the network runs.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Conditions {
-  /** One way; defaults to hosts in a plane with a median of 50 ms. */
+  /** One-way latency. Default: hosts in a plane with a median of 50 ms. */
   latency: Latency.Latency
   /**
-   * The mean of what is added to each datagram's time: mostly little, at most
-   * five times as much. Datagrams overtake each other by it. Defaults to 2 ms.
+   * Mean of the random delay added to each datagram, which is mostly small and at
+   * most five times the mean. It reorders datagrams. Default 2 ms.
    */
   jitterMillis: number
-  /** The share of datagrams that get lost, 0 to 1; defaults to 0. */
+  /** Fraction of datagrams that are lost, 0 to 1. Default 0. */
   loss: number
-  /** The share of datagrams that arrive twice, 0 to 1; defaults to 0. */
+  /** Fraction of datagrams that arrive twice, 0 to 1. Default 0. */
   duplication: number
 }
 
 /**
+ * Options of a network.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -51,8 +53,8 @@ export interface Options extends Partial<Conditions> {
 }
 
 /**
- * What became of the datagrams so far. Those under way are `sent` and
- * `duplicated` less all that follow.
+ * The number of datagrams so far, by outcome. Those in flight are `sent` plus
+ * `duplicated` minus all others.
  *
  * @category models
  * @since 0.1.0
@@ -60,23 +62,23 @@ export interface Options extends Partial<Conditions> {
 export interface Counts {
   readonly sent: number
   readonly duplicated: number
-  /** Handed to a transport. */
+  /** Accepted by a transport. */
   readonly delivered: number
-  /** Lost by chance. */
+  /** Lost at random. */
   readonly lost: number
   /** Stopped by a partition, a cut, or a host that is down. */
   readonly blocked: number
-  /** Not let in, or not let out, by a translating router. */
+  /** Rejected by a NAT, in either direction. */
   readonly filtered: number
-  /** To an address where nobody listens. */
+  /** Sent to an address without a listener. */
   readonly unreachable: number
-  /** The inbox was full. */
+  /** Dropped because the inbox was full. */
   readonly overflowed: number
 }
 
 /**
- * A datagram at the moment it arrives. It is the network's own object: read it,
- * and keep nothing of it.
+ * A datagram at the moment of its arrival. The object belongs to the network: do
+ * not modify or keep it.
  *
  * @category models
  * @since 0.1.0
@@ -84,48 +86,50 @@ export interface Counts {
 export interface Delivery {
   readonly source: Host
   readonly target: Host
-  /** As the receiver sees it. */
+  /** The sender's address as the receiver sees it. */
   readonly from: SocketAddress.SocketAddress
-  /** Where the receiver is bound. */
+  /** The address to which the receiver is bound. */
   readonly to: SocketAddress.SocketAddress
   readonly payload: Uint8Array
   readonly sentAtMillis: number
 }
 
 /**
- * Is told what happens, before it has any effect. What it throws ends the run,
- * so it can check what must always hold.
+ * Callbacks for events, called before the event has an effect. An exception ends
+ * the run, so an observer can check invariants.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Observer {
   readonly delivered?: ((delivery: Delivery) => void) | undefined
-  /** A cut, a partition or the like, in words. */
+  /** Called with a description of a cut, a partition or a similar change. */
   readonly changed?: ((what: string) => void) | undefined
 }
 
 /**
+ * Options of a host.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface HostOptions {
-  /** For traces; defaults to `host` and its number. */
+  /** The name in traces. Default `host` and its number. */
   readonly name?: string | undefined
-  /** Where it is, `x` and `y` from 0 to 1; drawn by default. Behind a router, the router's. */
+  /** Its position, `x` and `y` from 0 to 1. Default: random, or that of its router. */
   readonly position?: { readonly x: number; readonly y: number } | undefined
-  /** The router it is behind: one of {@link SimNetwork.router}, or the behaviour of one of its own. */
+  /** The NAT in front of it: a {@link SimNetwork.router}, or the behaviour of one of its own. */
   readonly behind?: Router | Nat.Behaviour | undefined
 }
 
-/** A port of a host that somebody listens on. */
+/** A bound port of a host. */
 interface Endpoint {
   readonly address: SocketAddress.SocketAddress
   readonly deliver: Transport.Deliver
   isPlugged: boolean
 }
 
-/** What stands for a port of a host in a router's table, bound or not. */
+/** A port of a host in the table of a NAT, bound or not. */
 interface Inside {
   readonly key: string
   readonly host: Host
@@ -143,12 +147,12 @@ export class Host implements Latency.Place {
   readonly index: number
   readonly x: number
   readonly y: number
-  /** Its own IP address: a private one when it is behind a router. */
+  /** Its own IP address; a private one if it is behind a router. */
   readonly ip: string
   readonly router: Router | undefined
-  /** The share of datagrams that its own line loses, either way, 0 to 1. */
+  /** Fraction of datagrams that its own link loses in either direction, 0 to 1. */
   loss = 0
-  /** Nothing is sent or received while it is not; see {@link SimNetwork.setUp}. */
+  /** Whether it sends and receives datagrams; see {@link SimNetwork.setUp}. */
   isUp = true
   /** @internal */
   group = 0
@@ -172,31 +176,31 @@ export class Host implements Latency.Place {
     this.router = router
   }
 
-  /** A port of this host that nobody asked for yet. */
+  /** A port of this host that is neither bound nor was returned before. */
   freePort(): number {
     while (this.endpoints.has(this.nextPort)) this.nextPort++
     return this.nextPort++
   }
 
-  /** A transport on a port of this host, by default one that is free. */
+  /** A transport on a port of this host, by default a free one. */
   transport(port?: number): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> {
     return Effect.suspend(() => this.network.bind(this, port ?? this.freePort()))
   }
 
-  /** The same as a layer. */
+  /** Provides {@link transport} as a layer. */
   layer(port?: number): Layer.Layer<Transport.Transport, Transport.CannotBind> {
     return Layer.effect(Transport.Transport, this.transport(port))
   }
 }
 
 /**
- * A router that translates the addresses of the hosts behind it.
+ * A router with NAT for the hosts behind it.
  *
  * @category models
  * @since 0.1.0
  */
 export class Router {
-  /** The external IP address, which all hosts behind it share. */
+  /** The external IP address shared by all hosts behind it. */
   readonly ip: string
   readonly behaviour: Nat.Behaviour
   /** @internal */
@@ -226,23 +230,23 @@ export class Router {
   }
 }
 
-/** Between two ports of one host, or two hosts behind one router, in milliseconds. */
+/** Latency within one host and between hosts behind one router, in milliseconds. */
 const localMillis = 0.5
 
-/** The inbox of a transport, as large as that over UDP. */
+/** Limits of a transport's inbox, the same as over UDP. */
 const inbox = { capacity: 1024, perSender: 256 }
 
-/** Hosts behind one router. */
+/** Most hosts behind one router. */
 const maxBehind = 253
 
-/** A datagram under way. */
+/** A datagram in flight. */
 class Packet extends Timer implements Delivery {
   readonly network: SimNetwork
   readonly source: Host
   readonly target: Host
   readonly port: number
   readonly from: SocketAddress.SocketAddress
-  /** The external port that it goes to, where a router has to let it in. */
+  /** The external port to which it was sent, if a NAT must admit it. */
   readonly through: number | undefined
   readonly payload: Uint8Array
   readonly sentAtMillis: number
@@ -325,7 +329,7 @@ export class SimNetwork {
     return this.allHosts
   }
 
-  /** Returns a function that ends the observation. */
+  /** Adds an observer; returns a function that removes it. */
   observe(observer: Observer): () => void {
     this.observers.push(observer)
     return () => {
@@ -334,9 +338,9 @@ export class SimNetwork {
     }
   }
 
-  // --- Who is there
+  // --- Hosts and routers
 
-  /** A new host: with a public IP in a /24 of its own, or a private one behind a router. */
+  /** Adds a host with a public IP in its own /24, or with a private one behind a router. */
   host(options: HostOptions = {}): Host {
     const { behind } = options
     const router = behind === undefined || behind instanceof Router ? behind : this.router(behind, options.position)
@@ -350,7 +354,7 @@ export class SimNetwork {
     return host
   }
 
-  /** A router that several hosts can be behind, with a public IP in a /24 of its own. */
+  /** Adds a router for several hosts, with a public IP in its own /24. */
   router(behaviour: Nat.Behaviour, position?: HostOptions["position"]): Router {
     const { x, y } = position ?? { x: this.places.double(), y: this.places.double() }
     const router = new Router(behaviour, { index: this.routers++, x, y, ip: this.publicIp() })
@@ -360,20 +364,20 @@ export class SimNetwork {
 
   private publicIp(): string {
     const n = ++this.subnets
-    if (n >= maxSubnets) throw new RangeError(`a simulated network has at most ${maxSubnets} public addresses`)
+    if (n >= maxSubnets) throw new RangeError(`A simulated network has at most ${maxSubnets} public addresses`)
     return `${firstOctets[n >> 16]}.${n >> 8 & 255}.${n & 255}.1`
   }
 
-  // --- What goes wrong
+  // --- Faults
 
-  /** Takes a host off the network, or puts it back. */
+  /** Takes a host down or brings it up. */
   setUp(host: Host, isUp: boolean): void {
     if (host.isUp === isUp) return
     this.changed(`${isUp ? "up" : "down"} ${host.name}`)
     host.isUp = isUp
   }
 
-  /** Nothing that `from` sends arrives at `to` from now on; the other way is not affected. */
+  /** Blocks datagrams from `from` to `to`, but not in the other direction. */
   cut(from: Host, to: Host): void {
     this.changed(`cut ${from.name} -> ${to.name}`)
     from.cuts ??= new Set()
@@ -387,8 +391,8 @@ export class SimNetwork {
   }
 
   /**
-   * Splits the network: the hosts of a group reach each other only, and so do
-   * all that are in no group. Takes the place of an earlier partition.
+   * Partitions the network. The hosts of a group reach only each other, and so do
+   * the hosts in no group. Replaces an earlier partition.
    */
   partition(...groups: ReadonlyArray<Iterable<Host>>): void {
     const members = groups.map((group) => Array.from(group))
@@ -443,8 +447,8 @@ export class SimNetwork {
   }
 
   /**
-   * Nothing leaves or reaches the port's present transport any more: what is
-   * sent fails as on one that is closed, so that nothing waits for an answer.
+   * Disconnects the port's current transport. Sending on it fails as if it were
+   * closed, so that no request waits for a response.
    *
    * @internal
    */
@@ -549,7 +553,7 @@ export class SimNetwork {
     this.timeline.add(packet, millis + this.jitter())
   }
 
-  /** The fourth power of a uniform number has the mean 1/5. */
+  /** A random delay; the fourth power of a uniform number has the mean 1/5. */
   private jitter(): number {
     const { jitterMillis } = this.conditions
     if (jitterMillis === 0) return 0
@@ -580,31 +584,31 @@ export class SimNetwork {
   }
 
   /**
-   * Drops all that is under way, and whatever is sent from now on.
+   * Drops the datagrams in flight and refuses further ones.
    *
    * @internal
    */
   close(): void {
     this.closed = true
-    this.timeline.removeWhere((event) => event instanceof Packet && event.network === this)
+    this.timeline.removeWhere((timer) => timer instanceof Packet && timer.network === this)
   }
 }
 
-/** The first octets of public addresses, without the ranges that mean something else. */
+/** First octets of the public addresses, without reserved ranges. */
 const firstOctets = Array.from({ length: 89 }, (_, i) => i + 9).filter((octet) => octet !== 10)
 
 const maxSubnets = firstOctets.length << 16
 
-/** Another in the private network of the router, which looks like no other router's. */
+/** The next IP in the private network of a router; no two routers have the same network. */
 const privateIp = ({ index, lan }: Router): string => {
   if (lan.size >= maxBehind || index > 0xffff) {
-    throw new RangeError(`at most ${maxBehind} hosts can be behind each of at most 65536 routers`)
+    throw new RangeError(`A simulated network has at most 65536 routers with at most ${maxBehind} hosts each`)
   }
   return `10.${index >> 8}.${index & 255}.${lan.size + 2}`
 }
 
 /**
- * An empty network. Closing the scope drops what is under way.
+ * Creates an empty network. Closing the scope drops the datagrams in flight.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,8 +1,8 @@
 /**
- * Whole networks of nodes in one process, under virtual time: nodes of the
- * production code, and the applications on them, that start, crash, come back
- * and leave, on a network that loses, delays and splits. The same seed makes
- * the same run, to the last byte.
+ * Deterministic simulation of networks of nodes in one process and under virtual
+ * time. Nodes of the production code, with the applications on them, start, crash,
+ * restart and leave on a network that loses and delays datagrams and can be
+ * partitioned. The same seed gives the same run, to the last byte.
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -54,9 +54,9 @@ import * as VirtualTime from "./VirtualTime.ts"
 // --- Models ------------------------------------------------------------------
 
 /**
- * What a simulated machine gives to what runs on it: an identity that outlives
- * crashes, one port, signatures, randomness of its own. Its `Clock` and its
- * `Random` are the machine's as well.
+ * The services that a simulated machine provides: an identity that survives
+ * crashes, a transport on one port, signatures and randomness. Its `Clock` and
+ * `Random` are its own as well.
  *
  * @category models
  * @since 0.1.0
@@ -64,7 +64,7 @@ import * as VirtualTime from "./VirtualTime.ts"
 export type Machine = Dht.Requirements
 
 /**
- * The node is not up, or went down before the effect that was run on it ended.
+ * The node is down, or went down before the effect that ran on it ended.
  *
  * @category errors
  * @since 0.1.0
@@ -76,8 +76,8 @@ export class NodeDown extends Data.TaggedError("NodeDown")<{ readonly node: stri
 }
 
 /**
- * A simulated machine and what is installed on it. `A` are the services that
- * it has while it is up.
+ * A simulated machine with its software. `A` are the services that it provides
+ * while it is up.
  *
  * @category models
  * @since 0.1.0
@@ -85,70 +85,76 @@ export class NodeDown extends Data.TaggedError("NodeDown")<{ readonly node: stri
 export interface SimNode<in A, out E = never> {
   readonly name: string
   readonly host: SimNetwork.Host
-  /** Where it is bound: a private address when its host is behind a router. */
+  /** The address to which it is bound; a private one if its host is behind a NAT. */
   readonly socket: SocketAddress
-  /** As of its last start, or the next when there was none. */
+  /** Its current identity, which only a crash with the loss of its state replaces. */
   readonly identity: Identity.Identity
   readonly clock: SkewedClock
   readonly isUp: boolean
   /**
-   * Brings it up; does nothing while it is up or starts already. When this
-   * fails in joining, the node is up and alone.
+   * Starts the node; does nothing while it is up or starting. If it fails to join,
+   * the effect fails, but the node is up and alone.
    */
   readonly start: Effect.Effect<void, E | NodeDown>
   /**
-   * Takes it down as a power cut does: at once nothing leaves it any more, and
-   * nothing is saved. Its identity and what it had saved are there for the next
-   * start, unless its state is lost.
+   * Stops the node like a power cut: from then on, it sends and saves nothing. Its
+   * identity and saved state are kept for the next start, unless `state` is
+   * "Lost".
    */
   readonly crash: (options?: { readonly state?: "Kept" | "Lost" | undefined }) => Effect.Effect<void>
-  /** Takes it down properly: what its finalizers send is sent. */
+  /** Shuts the node down gracefully: datagrams of its finalizers are sent. */
   readonly leave: Effect.Effect<void>
-  /** Sets its clock so far ahead of the world's; behind with a negative duration. */
+  /** Sets the offset of its clock from the world's; a negative duration sets it behind. */
   readonly setClock: (ahead: Duration.Input) => Effect.Effect<void>
   /**
-   * Runs an effect on it, with its services, clock and randomness, until it
-   * goes down. The effect's scope is the node's: what it announces, or forks
-   * there, goes on while the node is up.
+   * Runs an effect with the services, clock and randomness of the node; fails with
+   * {@link NodeDown} if the node goes down. The scope of the effect is that of the
+   * node: announcements and scoped fibers continue while the node is up.
    */
   readonly run: <X, XE>(effect: Effect.Effect<X, XE, A | Scope.Scope>) => Effect.Effect<X, XE | NodeDown>
 }
 
 /**
+ * Options of a simulated machine.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface MachineOptions {
-  /** The host it is on, or what its own is like. */
+  /** The host on which it runs, or the options of a host of its own. */
   readonly host?: SimNetwork.Host | SimNetwork.HostOptions | undefined
-  /** Defaults to a free one, from 4121 on. */
+  /** The port. Default: a free one, from 4121 on. */
   readonly port?: number | undefined
 }
 
 /**
+ * Options of a simulated node.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface NodeOptions<A, E> extends MachineOptions {
   readonly dht?: Dht.Options | undefined
-  /** What runs on the node: an application that embeds it. */
+  /** The application that embeds the node. */
   readonly app?: Layer.Layer<A, E, Dht.Services | Machine> | undefined
-  /** Through whom it joins, besides those it remembers. */
+  /** The nodes through which it joins, besides those that it remembers. */
   readonly through?: ReadonlyArray<{ readonly socket: SocketAddress }> | undefined
 }
 
 /**
+ * Options of a group of nodes.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface NodesOptions<A, E> extends Pick<NodeOptions<A, E>, "dht" | "app"> {
   readonly host?: SimNetwork.HostOptions | undefined
-  /** How many start at the same time; defaults to 8. */
+  /** Number of nodes that start at the same time. Default 8. */
   readonly concurrency?: number | undefined
 }
 
 /**
- * What a node of the DHT has while it is up, besides its application.
+ * The services of a running node besides those of its application.
  *
  * @category models
  * @since 0.1.0
@@ -156,6 +162,8 @@ export interface NodesOptions<A, E> extends Pick<NodeOptions<A, E>, "dht" | "app
 export type NodeServices = Dht.Services | Machine
 
 /**
+ * A simulated world: a network, its nodes and their time.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -163,16 +171,16 @@ export interface World {
   readonly seed: number | string
   readonly timeline: VirtualTime.Timeline
   readonly network: SimNetwork.SimNetwork
-  /** Everything that happened so far; its `hash` is equal in equal runs. */
+  /** The trace so far; equal runs have the same `hash`. */
   readonly trace: Trace
-  /** A node of the DHT, which is yet to be started. Names are unique. */
+  /** Creates a node without starting it. Throws a `RangeError` if the name is taken. */
   readonly node: <A = never, E = never>(
     name: string,
     options?: NodeOptions<A, E>
   ) => SimNode<NodeServices | A, E | CannotJoin | Transport.CannotBind>
   /**
-   * A machine with anything on it: a node that lies, a protocol of your own. It
-   * is yet to be started.
+   * Creates a machine with any software, such as a Byzantine node or another
+   * protocol, without starting it.
    */
   readonly machine: <A, E>(
     name: string,
@@ -180,8 +188,8 @@ export interface World {
     options?: MachineOptions
   ) => SimNode<A | Machine, E | Transport.CannotBind>
   /**
-   * So many nodes, started some at a time, each joined through three that were
-   * there before. They are called `node 0` and so on; further calls count on.
+   * Starts `count` nodes. Each joins through up to three earlier ones. They are
+   * named `node 0`, `node 1` and so on; a further call continues the numbers.
    */
   readonly startNodes: <A = never, E = never>(
     count: number,
@@ -193,45 +201,47 @@ export interface World {
 }
 
 /**
+ * Options of a world.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
   readonly seed: number | string
   readonly network?: Omit<SimNetwork.Options, "seed"> | undefined
-  /** Defaults to real signatures, in portable code. `NodeCrypto.fastest` makes the same run of it, faster. */
+  /** The signatures. Default: real ones in portable code; `NodeCrypto.fastest` gives the same run faster. */
   readonly crypto?: Crypto.Ed25519 | undefined
-  /** How many of the latest entries of the trace can be read; defaults to none. */
+  /** Number of latest entries of the trace to keep. Default 0. */
   readonly keepTrace?: number | undefined
 }
 
-/** Through how many others the nodes of `startNodes` join. */
+/** Number of nodes through which each node of `startNodes` joins. */
 const introducers = 3
 
-/** Draws of one that may be down before all are looked at. */
+/** Random draws of a node that is up, before all nodes are scanned. */
 const maxDraws = 8
 
-// --- A machine -----------------------------------------------------------------
+// --- Machines ------------------------------------------------------------------
 
-/** What outlives the machine's crashes. */
+/** The state of a machine that survives its crashes. */
 interface State {
   readonly identity: Identity.Identity
   readonly disk: Persistence.Medium
 }
 
-/** A machine that is up, or on its way. */
+/** A machine that is up or starting. */
 interface Running<A> {
   readonly scope: Scope.Closeable
   /** Undefined while it starts. */
   context: Context.Context<A | Scope.Scope> | undefined
-  /** Whether nothing reaches its disk any more. */
+  /** Whether it crashed, after which nothing is written to its disk. */
   isCut: boolean
 }
 
 // --- The world -----------------------------------------------------------------
 
 /**
- * A world of its own, which ends with the scope.
+ * Creates a world, which ends with the scope.
  *
  * @category constructors
  * @since 0.1.0
@@ -264,7 +274,7 @@ export const make = Effect.fnUntraced(function*(
     started: Effect.Effect<void, HE, A | Machine>,
     machineOptions: MachineOptions
   ): SimNode<A | Machine, E | HE | Transport.CannotBind> => {
-    if (names.has(name)) throw new RangeError(`there is a node "${name}" already`)
+    if (names.has(name)) throw new RangeError(`The name "${name}" is in use. Give each node a name of its own`)
     names.add(name)
     const host = hostOf(name, machineOptions.host)
     const port = machineOptions.port ?? host.freePort()
@@ -279,7 +289,7 @@ export const make = Effect.fnUntraced(function*(
     })
     let state = blank()
 
-    /** Runs in a scope of the machine what ends with the scope. */
+    /** Runs an effect in a scope of the machine; fails with `NodeDown` if that scope is closed. */
     const inScope = <X, XE, R>(scope: Scope.Closeable, effect: Effect.Effect<X, XE, R>) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
@@ -307,7 +317,7 @@ export const make = Effect.fnUntraced(function*(
         ...disk,
         write: (batch, now) => Effect.suspend(() => own.isCut ? Effect.void : disk.write(batch, now))
       }
-      // A memo map of its own: what two machines run, they do not share.
+      // Its own memo map keeps machines from sharing services.
       const services = yield* Layer.buildWithMemoMap(
         Layer.provideMerge(layerOn(connected), machine),
         Layer.makeMemoMapUnsafe(),
@@ -374,7 +384,7 @@ export const make = Effect.fnUntraced(function*(
 
   const node: World["node"] = <A = never, E = never>(name: string, options: NodeOptions<A, E> = {}) => {
     const { app, dht, through = [] } = options
-    // An empty layer has nothing to type it by.
+    // Without an application, `A` is `never`, which the empty layer provides.
     const installed = app ?? (Layer.empty as Layer.Layer<never> as Layer.Layer<A>)
     return install<A | Dht.Services, E, CannotJoin>(
       name,
@@ -385,10 +395,10 @@ export const make = Effect.fnUntraced(function*(
   }
 
   let counted = 0
-  /** Nodes that others can join through. */
+  /** Nodes through which others can join. */
   const known: Array<Pick<SimNode<never>, "socket" | "isUp">> = []
 
-  /** One that is up. Most are, so that a few draws find one. */
+  /** A random node that is up. Most are, so a few draws usually find one. */
   const introducer = () => {
     for (let i = 0; i < maxDraws; i++) {
       const drawn = known[draw.below(known.length)]
@@ -410,7 +420,7 @@ export const make = Effect.fnUntraced(function*(
       return started
     })
     const names = Array.from({ length: count }, () => `node ${counted++}`)
-    // Somebody has to be first.
+    // The first node must be up before others can join through it.
     const first = yield* Effect.forEach(names.slice(0, 1), startOne)
     const others = yield* Effect.forEach(names.slice(1), startOne, { concurrency })
     return [...first, ...others]
@@ -428,7 +438,7 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
- * The world that a program runs in.
+ * The world in which a program runs.
  *
  * @category services
  * @since 0.1.0
@@ -436,7 +446,7 @@ export const make = Effect.fnUntraced(function*(
 export class SimWorld extends Context.Service<SimWorld, World>()("effect-dht/testing/SimWorld") {}
 
 /**
- * A world on the given timeline.
+ * Provides a world on the current timeline.
  *
  * @category layers
  * @since 0.1.0
@@ -447,7 +457,7 @@ export const layer = (options: Options): Layer.Layer<SimWorld, never, VirtualTim
 // --- Running -------------------------------------------------------------------
 
 /**
- * A program under virtual time failed, and how it can be run again.
+ * A program in a simulated world failed. The seeds repeat the run.
  *
  * @category errors
  * @since 0.1.0
@@ -455,7 +465,7 @@ export const layer = (options: Options): Layer.Layer<SimWorld, never, VirtualTim
 export class RunFailed extends Data.TaggedError("RunFailed")<{
   readonly seed: number | string
   readonly scheduleSeed: number | undefined
-  /** What the cause says. */
+  /** The message of the cause. */
   readonly reason: string
   readonly cause: unknown
 }> {
@@ -465,14 +475,16 @@ export class RunFailed extends Data.TaggedError("RunFailed")<{
 }
 
 /**
+ * Options of a run.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface RunOptions extends Options, Omit<VirtualTime.RunOptions, "seed"> {}
 
 /**
- * Runs a program in a world of its own and returns what became of it. When it
- * returns, the world is gone.
+ * Runs a program in a new world and returns its exit. The world is closed before
+ * it returns.
  *
  * @category running
  * @since 0.1.0
@@ -484,8 +496,9 @@ export const runSyncExit = <A, E>(
   VirtualTime.runSyncExit(Effect.scoped(Effect.provide(program, layer(options))), options)
 
 /**
- * Runs a program in a world of its own and returns its result; throws a
- * {@link RunFailed} whose cause is its error, or why it did not end.
+ * Runs a program in a new world and returns its result. Throws a
+ * {@link RunFailed} whose cause is its error, or a `VirtualTime.Stuck` if it did
+ * not end.
  *
  * @example
  * ```ts run
@@ -502,7 +515,7 @@ export const runSyncExit = <A, E>(
  *   return endpoints?.join()
  * })
  *
- * // A minute of the world takes a moment, and is the same with the same seed.
+ * // A minute of virtual time takes a moment, and the same seed gives the same run.
  * console.log(SimWorld.runSync(program, { seed: 1 })) // => https://ann.example
  * ```
  *
