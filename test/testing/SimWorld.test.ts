@@ -351,7 +351,7 @@ describe("SimWorld", () => {
       run((world) =>
         Effect.sync(() => {
           world.node("alice")
-          assert.throws(() => world.node("alice"), /"alice" already/)
+          assert.throws(() => world.node("alice"), /"alice" is in use/)
         })
       )
     })

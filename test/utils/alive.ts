@@ -2,13 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
-/** Fibers that have begun and not ended, and sleeps on the clock. */
+/** Number of live fibers and of sleeps on the clock. */
 export interface Alive {
   readonly fibers: number
   readonly sleeps: number
 }
 
-/** Runs a test that may ask at any time what is alive of all that it started, itself included. */
+/** Runs a test with a function that counts its live fibers and sleeps, its own fiber included. */
 export const counting = <A, E, R>(test: (alive: () => Alive) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock

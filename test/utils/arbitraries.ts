@@ -9,12 +9,12 @@ import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 
-/** The signatures of tests: any provider will do, and this one is quick. */
+/** The signatures of tests: any provider works, and this one is the fastest. */
 export const crypto = NodeCrypto.fastest
 
 export const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map(plain)
 
-/** fast-check's arrays may have own properties; a plain one compares as bytes only. */
+/** fast-check's arrays may have own properties; a plain one compares by its bytes only. */
 const plain = (array: Uint8Array): Uint8Array => Uint8Array.from(array)
 
 export const address = bytes(20).map((hash) => `a0${Hex.encode(hash)}` as Address.Address)
@@ -36,7 +36,7 @@ export const contact: fc.Arbitrary<Contact> = fc.record({ address, host, port })
 
 const observed = fc.oneof(bytes(6), bytes(18))
 
-/** A custom record of its signer, of any size that a payload may have in a datagram. */
+/** A custom record, signed by its publisher, with a payload of any size that fits a datagram. */
 export const record: fc.Arbitrary<Record.SignedRecord> = fc.record({
   signer: signingKey,
   type: fc.integer({ min: 0x03, max: 0x0f }),
@@ -52,7 +52,7 @@ const nodes = fc.option(fc.array(contact, { maxLength: 20 }), { nil: null })
 const optional = <A>(arbitrary: fc.Arbitrary<A>) => fc.option(arbitrary, { nil: undefined })
 const tagged = <Tag extends string>(_tag: Tag) => fc.constant(_tag)
 
-/** Any body but those that must repeat their sender's address. */
+/** Any body except those that contain their sender's address. */
 export const body: fc.Arbitrary<Exclude<Message.Body, { readonly _tag: "Ping" | "Pong" }>> = fc.oneof(
   fc.record({ _tag: tagged("FindNode"), target: key }),
   fc.record({ _tag: tagged("FindNodeResponse"), nodes, observed: optional(observed) }),
@@ -82,7 +82,7 @@ export const body: fc.Arbitrary<Exclude<Message.Body, { readonly _tag: "Ping" | 
   fc.record({ _tag: tagged("PushAck"), key, messageId: key, subscribe: fc.boolean() })
 )
 
-/** Bytes that were something once: with some changed, inserted, or missing. */
+/** Valid bytes with some changed, inserted or removed. */
 export const mutated = (original: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> =>
   fc.tuple(
     original,

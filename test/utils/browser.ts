@@ -1,6 +1,6 @@
 /**
- * The browser that pages are tested in: the one that `CHROMIUM` names, or the
- * one that comes with the dev dependencies, or Chrome where that does not run.
+ * The browser for tests of pages: the executable in `CHROMIUM`, otherwise the one
+ * in the dev dependencies, or Chrome on platforms where that does not run.
  */
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
@@ -11,15 +11,15 @@ import { pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { type Browser, chromium, type LaunchOptions } from "playwright-core"
 
-/** Where the package has its archives, and where they are unpacked. */
+/** The directories of the package's archives and of the unpacked browser. */
 const modules = join(import.meta.dirname, "../../node_modules")
 const entry = createRequire(import.meta.url).resolve("@sparticuz/chromium")
 const packed = join(dirname(entry), "..")
 
-/** The browser, the libraries that a bare system lacks, and fonts. */
+/** The browser, libraries that a minimal system lacks, and fonts. */
 const archives = ["chromium.br", "al2023.tar.br", "fonts.tar.br"]
 
-/** Unpacks into a directory. The package knows only the system's directory for temporary files: here it is another. */
+/** Unpacks into a directory. The package always uses the directory for temporary files, which is set here. */
 const unpack = (directory: string) =>
   promisify(execFile)(process.execPath, [
     "--input-type=module",
@@ -39,9 +39,9 @@ const fontconfig = (directory: string) =>
 `
 
 /**
- * The directory of the unpacked browser, which is made once for each version.
- * It appears whole or not at all, so that several may do this at a time, and a
- * run that is killed meanwhile leaves nothing that the next would take for it.
+ * The directory of the unpacked browser, created once per version. It is renamed
+ * into place, so concurrent runs do not conflict and a killed run leaves no
+ * partial directory under that name.
  */
 const unpacked = async (): Promise<string> => {
   const { version } = JSON.parse(await readFile(join(packed, "package.json"), "utf8"))
@@ -54,7 +54,7 @@ const unpacked = async (): Promise<string> => {
     await unpack(next)
     await writeFile(join(next, "fonts.conf"), fontconfig(directory))
     await rename(next, directory).catch((error) => {
-      // Another was faster.
+      // Another process was faster.
       if (!existsSync(directory)) throw error
     })
   } finally {
@@ -71,7 +71,7 @@ const bundled = async (): Promise<LaunchOptions> => {
     env: {
       ...process.env,
       FONTCONFIG_FILE: join(directory, "fonts.conf"),
-      // Last: what the system has fits the rest of the system.
+      // Last, so that the system's own libraries take precedence.
       LD_LIBRARY_PATH: [...(libraries ? [libraries] : []), join(directory, "al2023/lib")].join(":")
     }
   }
@@ -80,12 +80,12 @@ const bundled = async (): Promise<LaunchOptions> => {
 const options = async (): Promise<LaunchOptions> => {
   const { CHROMIUM: executablePath } = process.env
   if (executablePath !== undefined && executablePath !== "") {
-    if (!existsSync(executablePath)) throw new Error(`CHROMIUM names ${executablePath}, and there is no such file`)
+    if (!existsSync(executablePath)) throw new Error(`The file in CHROMIUM does not exist: ${executablePath}`)
     return { executablePath }
   }
   return process.platform === "linux" && process.arch === "x64" ? bundled() : { channel: "chrome" }
 }
 
-/** Starts it. Root and most containers can have no sandbox, and the only pages it sees are ours. */
+/** Starts the browser without a sandbox, which root and most containers lack. It opens only our own pages. */
 export const launch = async (): Promise<Browser> =>
   chromium.launch({ ...await options(), args: ["--no-sandbox", "--disable-dev-shm-usage"] })

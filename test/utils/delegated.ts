@@ -8,24 +8,24 @@ export type Master = "ed25519" | "ethereum" | "paralism"
 
 export const masters: ReadonlyArray<Master> = ["ed25519", "ethereum", "paralism"]
 
-/** Lets the key of a name act for a master. Times are Unix seconds; it lasts for ever where `expiresAt` is 0. */
+/** A delegation from a master to the key of `name`. Times are Unix seconds; it never expires if `expiresAt` is 0. */
 export const delegation = (
   name: string,
   options: { readonly master?: Master; readonly issuedAt?: number; readonly expiresAt?: number } = {}
 ): Delegation.Delegation => {
   const { expiresAt = 0, issuedAt = now - 100, master = "ed25519" } = options
-  const said = {
+  const fields = {
     operationalPublicKey: identity(name).publicKey,
     issuedAt: BigInt(issuedAt),
     expiresAt: BigInt(expiresAt)
   }
   return master === "ed25519"
-    ? Delegation.delegate({ ...said, master: identity("master") })
+    ? Delegation.delegate({ ...fields, master: identity("master") })
     : Result.getOrThrow(
-      Delegation.delegateSecp256k1({ ...said, chain: master, privateKey: new Uint8Array(32).fill(7) })
+      Delegation.delegateSecp256k1({ ...fields, chain: master, privateKey: new Uint8Array(32).fill(7) })
     )
 }
 
-/** The identity of a name that acts for a master. */
+/** The identity of `name`, which acts for a master. */
 export const delegated = (name: string, options: Parameters<typeof delegation>[1] = {}): Identity.Identity =>
   Result.getOrThrow(Identity.withDelegation(identity(name), delegation(name, options), crypto))

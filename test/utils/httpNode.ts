@@ -14,10 +14,10 @@ export interface SentEvent {
   readonly data: unknown
 }
 
-/** Where requests to a node go, by path. */
+/** Sends a request for a path to a node. */
 export type Fetch = (path: string, options?: RequestInit) => Effect.Effect<Response>
 
-/** Answers requests as the node's server does, without a port; it is called by the name `localhost:2634`. */
+/** Answers requests like the node's server, but without a port, as the host `localhost:2634`. */
 export const serve = Effect.fnUntraced(function*(
   node: Network.Node,
   options: Routes.Options & Partial<Guard.Options> = {}
@@ -26,14 +26,14 @@ export const serve = Effect.fnUntraced(function*(
     Layer.provide(Layer.succeedContext(node)),
     // Nodes of one process must not share their metrics.
     Layer.provide(Layer.succeed(Metric.MetricRegistry, new Map())),
-    // Streams run when the request is over, with the clock of the test all the same.
+    // Streams outlive the request and need the clock of the test as well.
     Layer.provideMerge(Layer.succeed(Clock.Clock, yield* Clock.Clock))
   )
   const { handler } = yield* Effect.acquireRelease(
     Effect.sync(() => HttpRouter.toWebHandler(routes, { disableLogger: true })),
     ({ dispose }) => Effect.promise(dispose)
   )
-  // With the clock of the test.
+  // Contains the clock of the test.
   const context = yield* Effect.context<never>()
   const fetch: Fetch = (path, options) =>
     Effect.promise(() => {
@@ -50,7 +50,7 @@ export const json = (response: Response) => Effect.map(text(response), (body): u
 
 const decoder = new TextDecoder()
 
-/** The events of an answer that came so far, at each call those since the last one; it has to be left in the end. */
+/** Reads the events of a response. Run `leave` at the end. */
 export const reader = (response: Response) => {
   const source = response.body!.getReader()
   let pending = ""
@@ -67,7 +67,7 @@ export const reader = (response: Response) => {
     })
   }
   return {
-    /** The next events, or undefined at the end. */
+    /** The events since the last call; undefined at the end. */
     next: Effect.promise(async () => {
       const { done, value } = await source.read()
       if (done) return undefined
@@ -78,7 +78,7 @@ export const reader = (response: Response) => {
   }
 }
 
-/** All events of an answer that ends by itself. */
+/** All events of a response that ends by itself. */
 export const all = Effect.fnUntraced(function*(response: Response) {
   const { next } = reader(response)
   const events: Array<SentEvent> = []

@@ -19,11 +19,11 @@ import * as Transport from "../../src/Transport.ts"
 import * as Verifier from "../../src/Verifier.ts"
 import { crypto } from "./arbitraries.ts"
 
-/** The identity that a name stands for. */
+/** The identity whose seed is derived from a name. */
 export const identity = (name: string): Identity.Identity =>
   Identity.fromSeed(crypto, sha256(new TextEncoder().encode(name)))
 
-/** Random bytes that are the same in every run of a test. */
+/** Reproducible random bytes for a test. */
 export const layerRandom = (name: string): Layer.Layer<SecureRandom.SecureRandom> =>
   Layer.sync(SecureRandom.SecureRandom, () => {
     let block = sha256(new TextEncoder().encode(`random ${name}`))
@@ -37,24 +37,24 @@ export const layerRandom = (name: string): Layer.Layer<SecureRandom.SecureRandom
     })
   })
 
-/** Where the in-memory node of a number lives: public addresses, each in a subnet of its own. */
+/** The address of the `n`th in-memory node: public, in a subnet of its own. */
 export const socketOf = (n: number): SocketAddress => ({ host: `9.${n >> 8}.${n & 255}.1`, port: 4121 })
 
 export type Node = Context.Context<Dht.Services | Identity.NodeIdentity | Transport.Transport | Crypto.Crypto>
 
-/** A node on the in-memory network; it lives as long as the scope. */
+/** Starts a node on the in-memory network; it stops with the scope. */
 export const node = (name: string, socket: SocketAddress, options: Dht.Options = {}) =>
   nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options)
 
-/** The same under an identity that is made already. */
+/** Starts a node with an existing identity. */
 export const nodeOf = (who: Identity.Identity, socket: SocketAddress, options: Dht.Options = {}) =>
   nodeWith(who.address, Layer.fresh(Transport.layerMemory(socket)), options, who)
 
-/** The same under the identity of another name. */
+/** Starts a node with the identity of `owner` and the randomness of `name`. */
 export const nodeAs = (owner: string, name: string, socket: SocketAddress, options: Dht.Options = {}) =>
   nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options, identity(owner))
 
-/** The same on a transport that lives on by itself. */
+/** Starts a node on an existing transport, which outlives it. */
 export const nodeOn = (name: string, transport: Context.Context<Transport.Transport>, options: Dht.Options = {}) =>
   nodeWith(name, Layer.succeedContext(transport), options)
 
@@ -81,10 +81,10 @@ export const contactOf = (node: Node): Contact => {
   return { id: nodeId, address, ...Context.get(node, Transport.Transport).address }
 }
 
-/** When virtual time begins, in Unix seconds. */
+/** The start of virtual time, in Unix seconds. */
 export const now = 1_700_000_000
 
-/** So many nodes that joined through the first. */
+/** Starts `count` nodes that join through the first. */
 export const build = Effect.fnUntraced(function*(count: number) {
   yield* TestClock.setTime(now * 1000)
   const nodes: Array<Node> = []
@@ -95,17 +95,17 @@ export const build = Effect.fnUntraced(function*(count: number) {
   return nodes
 })
 
-/** A peer without a mind of its own: it says what the test says. */
+/** A peer that sends only what the test tells it to. */
 export interface Puppet extends Contact {
   readonly identity: Identity.Identity
-  /** With no features unless some are given: as the reference does. */
+  /** Sends a message; without `features` it announces none, like the reference implementation. */
   readonly send: (
     to: SocketAddress,
     body: Message.Body,
     transactionId: string,
     features?: Features.Features
   ) => Effect.Effect<void>
-  /** The next message to it, with where it came from. */
+  /** The next message to it and its sender's address. */
   readonly receive: Effect.Effect<{ readonly message: Message.Message; readonly from: SocketAddress }>
   /** Answers the next message. */
   readonly answer: (
@@ -140,7 +140,7 @@ export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAd
   return puppet
 })
 
-/** A contact whose id shares exactly `bits` leading bits with `id`; found by trying names. */
+/** An identity whose id shares exactly `bits` leading bits with `id`, found by trying names. */
 export const identityInBucket = (id: NodeId.NodeId, bits: number, skip = 0): Identity.Identity => {
   for (let i = 0;; i++) {
     const candidate = identity(`bucket ${i}`)

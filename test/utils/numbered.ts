@@ -5,7 +5,7 @@ import * as NodeId from "../../src/NodeId.ts"
 import type { Change, Entry, StoredEntry } from "../../src/Persistence.ts"
 import * as Record from "../../src/Record.ts"
 
-/** Bytes that a text stands for. */
+/** 32 bytes derived from a text. */
 const digest = (text: string): Uint8Array => sha256(new TextEncoder().encode(text))
 
 /** A record of a number, well formed and not signed, that expires long after any test. */
@@ -24,22 +24,22 @@ export const recordOf = (n: number): Record.SignedRecord => {
   })))
 }
 
-/** Four numbers share a key. */
+/** The `n`th entry; four consecutive entries share a key. */
 export const entryOf = (n: number): Entry => ({
   key: NodeId.fromBytesUnsafe(digest(`at ${n >> 2}`)),
   record: recordOf(n)
 })
 
-/** The same as the store has it: every third is the node's own. */
+/** The `n`th entry of a store; every third is the node's own. */
 export const storedOf = (n: number): StoredEntry => ({
   ...entryOf(n),
   network: n % 3 === 0 ? undefined : `203.0.${n % 256}.0/24`
 })
 
-/** Whether the record of a number is removed again later. */
+/** Whether the `n`th record is removed later. */
 export const isRemoved = (n: number): boolean => n % 5 === 3
 
-/** What is saved in the turn of a number: its record, perhaps the removal of one before it, and its seq. */
+/** The changes saved in step `n`: its record, possibly the removal of an earlier one, and its seq. */
 export const changesOf = (n: number): ReadonlyArray<Change> => [
   { _tag: "Stored", ...storedOf(n), replaced: undefined },
   ...isRemoved(n - 10) && n >= 10 ? [{ _tag: "Removed" as const, ...entryOf(n - 10) }] : [],

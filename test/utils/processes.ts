@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 
-/** How a process ended, and all it said. */
+/** How a process ended, and its output. */
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -11,17 +11,17 @@ export interface Ended {
   readonly error: ReadonlyArray<string>
 }
 
-/** Longer than anything here takes on a slow machine, and short enough to see that it hangs. */
+/** Longer than any step takes on a slow machine, and short enough to detect a hang. */
 const timeout = "30 seconds"
 
 const root = join(import.meta.dirname, "../..")
 
-/** A program as a process of its own, which is killed with the scope if it still runs. */
+/** Starts a program; the scope kills it if it still runs. */
 export const program = (command: string, args: ReadonlyArray<string>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        // Whatever the surroundings set for other nodes is not for these.
+        // Settings of the environment for other nodes must not apply here.
         const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DHT_")))
         return spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] })
       }),
@@ -48,7 +48,7 @@ export const program = (command: string, args: ReadonlyArray<string>) =>
         watchers.forEach((check) => check())
       })
 
-      /** Waits for something to be there; dies if it is still missing when the process has ended or time is over. */
+      /** Waits until `find` returns a value; dies if the process ends or the timeout passes before. */
       const until = <A>(what: string, find: () => A | undefined): Effect.Effect<A> =>
         Effect.callback<A>((resume) => {
           const check = () => {
@@ -70,33 +70,33 @@ export const program = (command: string, args: ReadonlyArray<string>) =>
         pid: child.pid,
         isAlive: () => isAlive(child),
         kill: (signal: NodeJS.Signals) => Effect.sync(() => child.kill(signal)),
-        /** The first event of that name that it has printed or will print. */
+        /** The first event with that name in its past or future output. */
         event: (name: string) =>
           until(`event "${name}"`, () =>
             out.map((line): { readonly [field: string]: string } => JSON.parse(line))
               .find(({ event }) => event === name)),
-        /** The first line that it has printed or will print and that matches. */
+        /** The first matching line in its past or future output. */
         line: (pattern: RegExp) => until(`line ${pattern}`, () => out.find((line) => pattern.test(line))),
         ended: until("end", () => ended)
       }
     }
   )
 
-/** The command. */
+/** Starts the command-line program. */
 export const start = (...args: ReadonlyArray<string>) => startUnder([], ...args)
 
-/** The same, run by another program, which must become it (`exec`). */
+/** Starts the command-line program through another one, which must replace itself by it (`exec`). */
 export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => {
   const [command, ...rest] = [...by, process.execPath, join(root, "src/bin.ts"), ...args]
   return program(command, rest)
 }
 
-/** A script of this package, as npm runs it. */
+/** Starts a script of this package through npm. */
 export const script = (name: string, ...args: ReadonlyArray<string>) =>
   program("npm", ["run", "--silent", name, "--", ...args])
 
 const isAlive = (child: ChildProcess) => child.exitCode === null && child.signalCode === null
 
-/** Runs a command to its end. */
+/** Runs the command-line program to its end. */
 export const run = (...args: ReadonlyArray<string>) =>
   Effect.scoped(Effect.flatMap(start(...args), ({ ended }) => ended))

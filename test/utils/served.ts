@@ -9,14 +9,14 @@ import * as SocketAddress from "../../src/SocketAddress.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as network from "./network.ts"
 
-/** A message to a puppet, and when it came in Unix milliseconds. */
+/** A message to a puppet and its time of arrival in Unix milliseconds. */
 export interface Heard {
   readonly at: number
   readonly body: Message.Body
   readonly from: SocketAddress.SocketAddress
 }
 
-/** Lets a puppet answer by itself until the scope closes; `undefined` is silence. The result grows with what it hears. */
+/** Makes a puppet answer with `reply` until the scope closes; `undefined` sends nothing. Each message is added to the result. */
 export const serve = Effect.fnUntraced(function*(
   puppet: network.Puppet,
   reply: (body: Message.Body, from: SocketAddress.SocketAddress) => Message.Body | undefined,
@@ -33,12 +33,12 @@ export const serve = Effect.fnUntraced(function*(
 })
 
 /**
- * Lets everything happen that needs no time. The test clock waits only for
- * what it woke itself, so what a test starts comes to rest before time passes.
+ * Runs everything that can run without time passing. The test clock waits only for
+ * fibers that it woke itself, so a test must settle before it adjusts the clock.
  */
 export const settled = Effect.repeat(TestClock.adjust(0), { times: 50 })
 
-/** A FIND_VALUE answer without nodes. */
+/** A FIND_VALUE response without nodes. */
 export const found = (...records: ReadonlyArray<SignedRecord>): Message.Body => ({
   _tag: "FindValueResponse",
   nodes: null,
@@ -47,7 +47,7 @@ export const found = (...records: ReadonlyArray<SignedRecord>): Message.Body => 
   records
 })
 
-/** What a peer says that takes every record, and knows nobody and nothing; `undefined` where nothing is to be said. */
+/** Answers like a peer that accepts every record and has neither contacts nor records; `undefined` for other messages. */
 export const helpful =
   (puppet: network.Puppet) => (body: Message.Body, from: SocketAddress.SocketAddress): Message.Body | undefined => {
     switch (body._tag) {
@@ -64,7 +64,7 @@ export const helpful =
     }
   }
 
-/** What somebody offers under a topic, signed when virtual time begins. */
+/** An offer of `owner` for a topic, signed at the start of virtual time. */
 export const offer = (
   topic: string,
   owner: string,
