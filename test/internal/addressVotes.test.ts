@@ -9,7 +9,7 @@ const range = (length: number) => Array.from({ length }, (_, i) => i)
 const now = 1_700_000_000_000
 const halfHour = 30 * 60_000
 
-/** One reporter of the n-th /24. */
+/** A reporter in the n-th /24. */
 const reporter = (n: number, lastByte = 1) => ({ id: id(n), host: `20.${n >> 8}.${n & 255}.${lastByte}` })
 const reporter6 = (n: number) => ({ id: id(10_000 + n), host: `2001:db8:${n + 1}::1` })
 
@@ -32,7 +32,7 @@ const hostArb = fc.constantFrom("198.51.100.7", "203.0.113.9", "192.0.2.1")
 const observedArb = fc.record({ host: hostArb, port: fc.integer({ min: 1, max: 3 }) })
 
 describe("AddressVotes", () => {
-  it("knows nothing before three networks have spoken", () => {
+  it("has no result before three networks have voted", () => {
     const opinion = new AddressVotes()
     for (const n of range(3)) {
       assert.isUndefined(opinion.publicHost(now))
@@ -45,7 +45,7 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.mapping(now), "consistent")
   })
 
-  it("lets half an hour pass before it forgets what was said", () => {
+  it("forgets votes after half an hour", () => {
     const opinion = new AddressVotes()
     for (const n of range(3)) opinion.vote(reporter(n), ours, now + n)
     assert.strictEqual(opinion.publicHost(now + halfHour - 1), ours.host)
@@ -56,7 +56,7 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.publicHost(now + halfHour), ours.host)
   })
 
-  it("follows a move to another address as soon as most say so", () => {
+  it("follows a change of address once a majority reports it", () => {
     const opinion = votesOf(saying(ours, range(4).map((n) => reporter(n))))
     for (const n of range(2)) opinion.vote(reporter(n), wrong, now)
     assert.isUndefined(opinion.publicHost(now))
@@ -64,13 +64,13 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.publicHost(now), wrong.host)
   })
 
-  it("counts a reporter once, from however many networks it speaks", () => {
+  it("counts a reporter once, however many networks it votes from", () => {
     const opinion = votesOf(range(50).map((n): Vote => [{ id: id(1), host: reporter(n).host }, ours]))
     assert.isUndefined(opinion.publicHost(now))
     assert.strictEqual(opinion.size, 1)
   })
 
-  it("counts a network once, however many reporters speak from it, and takes its last word", () => {
+  it("counts a network once, however many reporters it has, and uses its latest vote", () => {
     const crowd = range(200).map((n) => ({ id: id(n), host: `20.0.0.${n}` }))
     const opinion = votesOf(saying(wrong, crowd))
     assert.isUndefined(opinion.publicHost(now))
@@ -82,14 +82,14 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.publicHost(now), ours.host)
   })
 
-  it("takes a /48 for one network of IPv6", () => {
+  it("counts an IPv6 /48 as one network", () => {
     const opinion = votesOf(saying(ours6, range(50).map((n) => ({ id: id(n), host: `2001:db8:0:${n}::1` }))))
     assert.strictEqual(opinion.size, 1)
     for (const n of range(2)) opinion.vote(reporter6(n), ours6, now)
     assert.strictEqual(opinion.publicHost(now), ours6.host)
   })
 
-  it("remembers 128 networks, and forgets the one that spoke the longest ago", () => {
+  it("remembers 128 networks and forgets the one with the oldest vote first", () => {
     const opinion = votesOf([
       ...saying(ours, range(65).map((n) => reporter(n))),
       ...saying(wrong, range(63).map((n) => reporter(65 + n)))
@@ -104,7 +104,7 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.publicHost(now), wrong.host)
   })
 
-  it("does not listen to reporters without a public address, nor to talk of addresses that are not public", () => {
+  it("ignores reporters without a public address and votes for addresses that are not public", () => {
     const insiders = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "fe80::1", "peer"].map((host, n) => ({ id: id(n), host }))
     const inside = ["127.0.0.1", "192.168.1.5", "100.64.0.1"].map((host) => ({ host, port: 4121 }))
     const opinion = votesOf([
@@ -114,7 +114,7 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.size, 0)
   })
 
-  it("counts every host of a private network once where it is told to, and calls no private address public", () => {
+  it("counts each private host once if so configured, and reports no private address as public", () => {
     const inside = { host: "10.0.0.9", port: 4121 }
     const hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3"].map((host, n) => ({ id: id(n), host }))
     const opinion = votesOf(saying(inside, hosts.slice(0, 3)), { privateNetwork: true })
@@ -125,13 +125,13 @@ describe("AddressVotes", () => {
     assert.isUndefined(opinion.publicHost(now))
   })
 
-  it("agrees with fewer where it is told to", () => {
+  it("uses a smaller quorum if so configured", () => {
     const loopback = { host: "127.0.0.1", port: 4121 }
     const opinion = votesOf([[{ id: id(1), host: "127.0.0.1" }, loopback]], { privateNetwork: true, quorum: 1 })
     assert.deepStrictEqual(opinion.address(now), loopback)
   })
 
-  it("does not listen to what cannot be true: port 0, or another kind of IP than the reporter's own", () => {
+  it("ignores impossible votes: port 0, or another IP version than the reporter's", () => {
     const opinion = votesOf([
       ...saying({ ...ours, port: 0 }, range(3).map((n) => reporter(n))),
       ...saying(ours6, range(3).map((n) => reporter(n))),
@@ -140,14 +140,14 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.size, 0)
   })
 
-  it("agrees on each kind of IP by itself, and names the IPv4 address if there are two", () => {
+  it("decides each IP version separately, and prefers the IPv4 address", () => {
     const ipv4 = saying(ours, range(3).map((n) => reporter(n)))
     const ipv6 = saying(ours6, range(6).map((n) => reporter6(n)))
     assert.deepStrictEqual(votesOf([...ipv6, ...ipv4]).address(now), ours)
     assert.deepStrictEqual(votesOf([...ipv6, ...ipv4.slice(1)]).address(now), ours6)
   })
 
-  it("calls a mapping symmetric when peers see one host at ports of which none has a majority", () => {
+  it("calls a mapping symmetric when peers agree on the host and no port has a majority", () => {
     const ports = (...ports: ReadonlyArray<number>) =>
       votesOf(ports.map((port, n): Vote => [reporter(n), { host: ours.host, port }]))
     assert.strictEqual(ports(1, 2, 3).mapping(now), "symmetric")
@@ -161,7 +161,7 @@ describe("AddressVotes", () => {
     assert.deepStrictEqual(ports(1, 2, 1, 1).address(now), { host: ours.host, port: 1 })
   })
 
-  it("holds the opinion of more than half of the networks, three at least, or none", () => {
+  it("reports what more than half of the networks, at least three, agree on, or nothing", () => {
     const voteArb: fc.Arbitrary<Vote> = fc.tuple(
       fc.record({
         id: fc.integer({ min: 0, max: 9 }).map(id),
@@ -186,10 +186,10 @@ describe("AddressVotes", () => {
     }))
   })
 
-  it("is not decided by a minority of networks, whatever they say, how often and in which order", () => {
+  it("is not decided by a minority of networks, whatever they vote, how often and in which order", () => {
     const arb = fc.integer({ min: 3, max: 12 }).chain((honest) => {
       const truth = range(honest).map((n): Vote => [reporter(n), ours])
-      // Ids as many as they like, but not as many networks.
+      // Any number of ids, but few networks.
       const lie: fc.Arbitrary<Vote> = fc.tuple(
         fc.record({ network: fc.integer({ min: 0, max: honest - 2 }), id: fc.integer({ min: 100, max: 400 }) })
           .map((liar) => ({ id: id(liar.id), host: reporter(100 + liar.network, liar.id & 255).host })),
@@ -206,7 +206,7 @@ describe("AddressVotes", () => {
     }))
   })
 
-  it("is the same in whatever order the networks speak", () => {
+  it("does not depend on the order of the votes", () => {
     const arb = fc.array(observedArb, { maxLength: 12 }).chain((observed) => {
       const votes = observed.map((observed, n): Vote => [reporter(n), observed])
       return fc.tuple(fc.constant(votes), fc.shuffledSubarray(votes, { minLength: votes.length }))

@@ -12,8 +12,8 @@ const observed = fc.option(arbitraries.bytes(18), { nil: undefined })
 const records = fc.array(arbitraries.record, { maxLength: 8 })
 const size = (body: Message.Body) => Message.encodeBody(body).length
 
-describe("FIND_NODE answers", () => {
-  it("are at most 1050 bytes, and lose only the farthest nodes", () => {
+describe("FIND_NODE responses", () => {
+  it("are at most 1050 bytes, and omit only the farthest nodes", () => {
     fc.assert(fc.property(contacts, observed, (nodes, observed) => {
       const body = Answer.findNodeResponse(nodes, observed)
       assert.isAtMost(size(body), Message.maxAnswerBody)
@@ -22,7 +22,7 @@ describe("FIND_NODE answers", () => {
     }))
   })
 
-  it("leave out no node that would fit", () => {
+  it("omit no node that would fit", () => {
     fc.assert(fc.property(contacts, observed, (nodes, observed) => {
       const body = Answer.findNodeResponse(nodes, observed)
       const more = nodes.slice(0, (body.nodes?.length ?? 0) + 1)
@@ -33,9 +33,9 @@ describe("FIND_NODE answers", () => {
   })
 })
 
-describe("FIND_VALUE answers", () => {
+describe("FIND_VALUE responses", () => {
   const answer = fc.record({ nodes: contacts, records, observed, legacy: fc.boolean(), lists: fc.boolean() })
-  /** More records than fit, as at a key that is full. */
+  /** More records than fit, as at a full key. */
   const crowd = fc.record({
     nodes: contacts,
     records: fc.array(arbitraries.record, { minLength: 20, maxLength: 158, size: "max" }),
@@ -46,7 +46,7 @@ describe("FIND_VALUE answers", () => {
   const bodyOf = (options: Parameters<typeof Answer.findValueResponse>[0]) => Answer.findValueResponse(options).body
   const plain = answer.map((options) => ({ ...options, lists: false }))
 
-  it("are at most 1050 bytes, and never without a record or its digest while there is one that can be carried", () => {
+  it("are at most 1050 bytes, and contain a record or its digest if any record fits alone", () => {
     fc.assert(fc.property(fc.oneof(answer, crowd), (options) => {
       const body = bodyOf(options)
       assert.isAtMost(size(body), Message.maxAnswerBody)
@@ -54,7 +54,7 @@ describe("FIND_VALUE answers", () => {
     }))
   })
 
-  it("carry the first record in turn, and every later one that still fits", () => {
+  it("contain the most preferred record, and every later one that still fits", () => {
     fc.assert(fc.property(plain, (options) => {
       const body = bodyOf(options)
       const kept = body.records ?? []
@@ -68,7 +68,7 @@ describe("FIND_VALUE answers", () => {
     }))
   })
 
-  it("say how many records came before the first that was left out", () => {
+  it("count the records before the first that was omitted", () => {
     fc.assert(fc.property(fc.oneof(answer, crowd), (options) => {
       const { body, served } = Answer.findValueResponse(options)
       const missing = options.records.findIndex((record) => !(body.records ?? []).includes(record))
@@ -77,7 +77,7 @@ describe("FIND_VALUE answers", () => {
     }))
   })
 
-  it("lose nodes before records, and the nearest node last", () => {
+  it("omit nodes before records, and the nearest node last", () => {
     fc.assert(fc.property(plain, (options) => {
       const body = bodyOf(options)
       const [nodes, kept] = [body.nodes ?? [], body.records ?? []]
@@ -90,13 +90,13 @@ describe("FIND_VALUE answers", () => {
     }))
   })
 
-  it("list the digests of all that they do not carry, for a requester that reads lists", () => {
+  it("list the digests of all omitted records for a requester that reads digests", () => {
     const reader = fc.oneof(answer, crowd).map((options) => ({ ...options, lists: true }))
     fc.assert(fc.property(reader, (options) => {
       const body = bodyOf(options)
       const known = new Set([...(body.records ?? []).map(Message.digest), ...body.listed ?? []])
       const all = options.records.map(Message.digest)
-      // A key that is full in every category, and a name of an IPv6 node, leave a few for another time.
+      // Where a key is full in every category and a node has an IPv6 address, a few digests do not fit.
       if (all.length > 150) assert.isAtLeast(known.size, 150)
       else assert.sameMembers(Array.from(known), Array.from(new Set(all)))
       if (body.listed === undefined) assert.deepStrictEqual(body.records ?? [], options.records)
@@ -104,11 +104,11 @@ describe("FIND_VALUE answers", () => {
     }))
   })
 
-  it("list nothing for a requester that does not read lists", () => {
+  it("list no digests for a requester that does not read them", () => {
     fc.assert(fc.property(crowd, (options) => assert.isUndefined(bodyOf({ ...options, lists: false }).listed)))
   })
 
-  it("carry any record alone that may be published", () => {
+  it("can contain any valid record alone", () => {
     const signer = arbitraries.crypto.signingKey(new Uint8Array(32))
     const recordOfSize = (wanted: number) => {
       const withPayload = (length: number) =>
@@ -135,7 +135,7 @@ describe("FIND_VALUE answers", () => {
     const without = bodyOf({ nodes, records: [tooLarge], observed, legacy: true, lists: false })
     assert.isUndefined(without.records)
     assert.isNotNull(without.nodes)
-    // It does not hide what can be carried either.
+    // It does not hide records that fit.
     const small = recordOfSize(300)
     assert.deepStrictEqual(
       bodyOf({ nodes, records: [small, tooLarge], observed, legacy: true, lists: false }).records,

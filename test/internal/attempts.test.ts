@@ -14,7 +14,7 @@ const defaults: Options = {
   failsFast: false
 }
 
-/** Tries whenever the last wait is over, and says how long each was. */
+/** Makes each attempt when the last one times out; returns the waits. */
 const waits = (options: Partial<Options>): Array<number> => {
   const attempts = new TestAttempts({ ...defaults, ...options })
   const waits: Array<number> = []
@@ -28,7 +28,7 @@ const waits = (options: Partial<Options>): Array<number> => {
 }
 
 describe("attempts", () => {
-  it("waits half as long again with each attempt, and with the last for 5 seconds", () => {
+  it("waits half as long again with each attempt, and 5 seconds with the last", () => {
     assert.deepStrictEqual(waits({ maxAttempts: 4 }), [400, 600, 900, 5000])
   })
 
@@ -47,30 +47,30 @@ describe("attempts", () => {
     assert.strictEqual(waits({ firstWait: 399, timeout: 2000 })[0], 399)
   })
 
-  it("gives the last attempt the rest of the time, if it is less than 5 seconds", () => {
+  it("gives the last attempt the rest of the time if that is less than 5 seconds", () => {
     assert.deepStrictEqual(waits({ maxAttempts: 3, timeout: 3000 }), [400, 600, 2000])
     assert.deepStrictEqual(waits({ maxAttempts: 1, timeout: 3000 }), [3000])
     assert.deepStrictEqual(waits({ maxAttempts: 1 }), [5000])
   })
 
-  it("gives the last attempt no more than its turn when it is failFast", () => {
+  it("gives the last attempt only its own timeout with failFast", () => {
     assert.deepStrictEqual(waits({ failsFast: true }), [400, 600, 900])
     assert.deepStrictEqual(waits({ failsFast: true, maxAttempts: 1 }), [400])
     assert.deepStrictEqual(waits({ failsFast: true, timeout: 1500, firstWait: 300 }), [300, 450, 675])
   })
 
-  it("cuts short a wait that would go beyond the deadline, and tries no more", () => {
+  it("cuts a wait at the deadline and makes no further attempt", () => {
     assert.deepStrictEqual(waits({ maxAttempts: 100, timeout: 2000 }), [400, 600, 900, 100])
   })
 
-  it("counts an attempt's wait from when it was sent, however late that was", () => {
+  it("measures the wait of an attempt from when it was sent, however late", () => {
     const attempts = new TestAttempts(defaults)
     assert.strictEqual(attempts.try("a", { sentAt: 1000, isPlain: false }), 1400)
     assert.strictEqual(attempts.try("b", { sentAt: 9000, isPlain: false }), 9600)
     assert.strictEqual(attempts.try("c", { sentAt: 15_500, isPlain: false }), 16_000)
   })
 
-  it("tries no more when its attempts are used up", () => {
+  it("makes no further attempt when all are used", () => {
     const attempts = new TestAttempts({ ...defaults, maxAttempts: 2 })
     attempts.try("a", { sentAt: 1000, isPlain: false })
     assert.isTrue(attempts.mayTry(1000))
@@ -78,7 +78,7 @@ describe("attempts", () => {
     assert.isFalse(attempts.mayTry(1000))
   })
 
-  it("tries no more from its deadline on", () => {
+  it("makes no attempt from its deadline on", () => {
     const attempts = new TestAttempts(defaults)
     assert.isTrue(attempts.mayTry(15_999.9))
     assert.isFalse(attempts.mayTry(16_000))
@@ -96,7 +96,7 @@ describe("attempts", () => {
     ])
   })
 
-  it("uses up its attempts or its time, and never more, whatever it is given", () => {
+  it("uses all of its attempts or its time, and never more, for any options", () => {
     const options = fc.record({
       maxAttempts: fc.integer({ min: 1, max: 12 }),
       timeout: fc.integer({ min: 1, max: 60_000 }),
@@ -121,7 +121,7 @@ describe("attempts", () => {
         turn = Math.min(turn * 1.5, 5000)
         passed += wait
       }
-      // Time is left only to those who have no attempt left.
+      // Time is left only when no attempt is.
       if (total < options.timeout - 1e-6) assert.strictEqual(all.length, options.maxAttempts)
     }))
   })

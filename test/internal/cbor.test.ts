@@ -3,7 +3,7 @@ import { Decoder, Encoder } from "cbor-x"
 import * as fc from "fast-check"
 import * as Cbor from "../../src/internal/cbor.ts"
 
-/** An independent implementation to compare with. */
+/** An independent implementation for comparison. */
 const oracle = {
   encoder: new Encoder({ mapsAsObjects: false, useRecords: false, variableMapSize: true }),
   decoder: new Decoder({ mapsAsObjects: false, useRecords: false })
@@ -46,14 +46,14 @@ describe("Writer", () => {
     }))
   })
 
-  it("writes the same bytes for the same value, whatever the order of a map's entries", () => {
+  it("writes the same bytes for equal values, in any order of a map's entries", () => {
     fc.assert(fc.property(fc.array(fc.tuple(text, integer), { maxLength: 8 }), (pairs) => {
       const entries = [...new Map(pairs)]
       assert.strictEqual(hex(Cbor.encode(new Map(entries))), hex(Cbor.encode(new Map(entries.toReversed()))))
     }))
   })
 
-  it("refuses every integer that it could only write as another one", () => {
+  it("refuses every integer that it cannot represent exactly", () => {
     const writer = new Cbor.Writer()
     for (const wrong of [-1, 1.5, NaN, Infinity, 2 ** 53, -1n, 2n ** 64n, 2n ** 65n]) {
       assert.throws(() => writer.uint(wrong), RangeError)
@@ -66,12 +66,12 @@ describe("Writer", () => {
     assert.strictEqual(writer.at, 0)
   })
 
-  it("refuses text with half a surrogate pair, and a map with two keys of one encoding", () => {
+  it("refuses text with a lone surrogate, and a map with two keys of the same encoding", () => {
     for (const wrong of ["\ud800", "a\udc00", "\udc00\ud800"]) assert.throws(() => Cbor.encode(wrong), RangeError)
     assert.throws(() => Cbor.encode(new Map<Cbor.Value, Cbor.Value>([[1, 2], [1n, 3]])), RangeError)
   })
 
-  it("sorts map keys shorter first, then bytewise", () => {
+  it("sorts map keys by length, then bytewise", () => {
     const map = new Map<Cbor.Value, Cbor.Value>([["b", 1], ["aa", 2], ["a", 3], [300, 4], [2, 5], [-1, 6]])
     assert.strictEqual(hex(Cbor.encode(map)), "a6" + "0205" + "2006" + "616103" + "616201" + "19012c04" + "62616102")
   })
@@ -92,32 +92,32 @@ describe("Writer", () => {
     [Infinity, "f97c00"],
     [-Infinity, "f9fc00"],
     [NaN, "f97e00"]
-  ])("writes the float %d in the shortest form that keeps it", (float, expected) => {
+  ])("writes the float %d in the shortest exact form", (float, expected) => {
     assert.strictEqual(hex(Cbor.encode({ float })), expected)
   })
 
-  it("writes what an independent decoder understands", () => {
+  it("writes bytes that an independent decoder reads back", () => {
     fc.assert(fc.property(fc.array(fc.oneof(fc.maxSafeInteger(), text, fc.boolean(), fc.constant(null))), (items) => {
       assert.deepStrictEqual(oracle.decoder.decode(Buffer.from(Cbor.encode(items))).map(normal), items.map(normal))
     }))
   })
 })
 
-/** The other implementation returns integers beyond 32 bits as bigint at times. */
+/** The other implementation returns some integers beyond 32 bits as bigint. */
 const normal = (item: unknown) => typeof item === "bigint" ? Number(item) : item
 
 describe("Reader", () => {
-  it("reads what an independent encoder writes", () => {
+  it("reads the bytes of an independent encoder", () => {
     fc.assert(fc.property(fc.array(fc.oneof(fc.nat(), text, fc.boolean(), fc.constant(null))), (items) => {
       assert.deepStrictEqual(read(oracle.encoder.encode(items)).value, items)
     }))
   })
 
-  it("never throws on arbitrary bytes, and values take no more than they cost", () => {
+  it("never throws on arbitrary bytes, and returns no more items than there are bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         const { value } = read(bytes)
-        // Every value takes a byte at least of what claims to hold it.
+        // Every item takes at least one byte of the input.
         assert.isAtMost(size(value), bytes.length + 1)
       }),
       { numRuns: 2000 }
@@ -142,7 +142,7 @@ describe("Reader", () => {
     assert.isString(read(Buffer.from(bytes, "hex")).fault)
   })
 
-  it("steps over exactly what it would have read", () => {
+  it("skips exactly the bytes that it would have read", () => {
     fc.assert(fc.property(value, fc.uint8Array({ maxLength: 5 }), (value, rest) => {
       const bytes = Cbor.encode(value)
       const reader = new Cbor.Reader(Uint8Array.from([...bytes, ...rest]))

@@ -24,7 +24,7 @@ const operation = fc.oneof(
 )
 
 describe("ChangeQueue", () => {
-  it("gives what it took in order", () => {
+  it("returns changes in order", () => {
     const queue = make(10)
     fill(queue, "..!..")
     assert.deepStrictEqual(numbers(queue.take(3)), [0, 1, 2])
@@ -32,7 +32,7 @@ describe("ChangeQueue", () => {
     assert.deepStrictEqual(numbers(queue.take(3)), [3, 4])
   })
 
-  it("gives what was not written once more, before what came after", () => {
+  it("returns changes that were not written again, before later ones", () => {
     const queue = make(10)
     fill(queue, "....")
     queue.take(2)
@@ -41,21 +41,21 @@ describe("ChangeQueue", () => {
     assert.deepStrictEqual(numbers(queue.take(9)), [0, 1, 2, 3, 4])
   })
 
-  it("drops the oldest that are not important, a quarter at once, when there is no room", () => {
+  it("drops the oldest unimportant changes, a quarter of the capacity at once, when it is full", () => {
     const queue = make(8)
     fill(queue, ".!..!....")
     assert.strictEqual(queue.dropped, 2)
     assert.deepStrictEqual(numbers(queue.take(9)), [1, 3, 4, 5, 6, 7, 8])
   })
 
-  it("drops the oldest of what is important only when nothing else is left", () => {
+  it("drops the oldest important changes only when no others are left", () => {
     const queue = make(4)
     fill(queue, "!!!!!.!")
     assert.deepStrictEqual(numbers(queue.take(9)), [2, 3, 4, 6])
     assert.strictEqual(queue.dropped, 3)
   })
 
-  it("never holds more than it may, keeps the order, counts what it drops, and loses nothing else", () => {
+  it("never exceeds its capacity, keeps the order, counts what it drops, and loses nothing else", () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
         const capacity = 12

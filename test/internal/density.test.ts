@@ -6,7 +6,7 @@ import * as NodeId from "../../src/NodeId.ts"
 
 const idOf = (text: string) => sha256Hex(new TextEncoder().encode(text)) as NodeId.NodeId
 
-/** The 16 closest of some ids. */
+/** The 16 ids closest to the key. */
 const closest = (key: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>) =>
   ids.toSorted((a, b) => NodeId.compareDistance(key, a, b)).slice(0, 16)
 
@@ -21,7 +21,7 @@ const ground = (key: NodeId.NodeId, bits: number, count: number) =>
   })
 
 describe("isSurrounded", () => {
-  it("is never said of nodes that stand by chance, though the size is off by half or double", () => {
+  it("is false for random nodes, even if the size is off by a factor of two", () => {
     fc.assert(
       fc.property(fc.string(), fc.constantFrom(20, 150, 1000), fc.constantFrom(0.5, 1, 2), (name, size, error) => {
         const key = idOf(`key ${name}`)
@@ -32,7 +32,7 @@ describe("isSurrounded", () => {
     )
   })
 
-  it("is said of 20 ids that were ground to 12 bits of the key in a network of 150", () => {
+  it("is true for 20 ids generated to share 12 bits with the key in a network of 150", () => {
     fc.assert(
       fc.property(fc.string(), (name) => {
         const key = idOf(`key ${name}`)
@@ -42,14 +42,14 @@ describe("isSurrounded", () => {
     )
   })
 
-  it("is not said where the size of the network is not known", () => {
+  it("is false when the size of the network is unknown", () => {
     const key = idOf("key")
     assert.isFalse(isSurrounded(key, ground(key, 40, 20), 0))
   })
 })
 
 describe("pointsAround", () => {
-  it("lie within the region, and apart from ids that were ground to the key", () => {
+  it("are within the region, and not close to ids generated to be close to the key", () => {
     const key = idOf("key")
     const around = radius(24, 1000)
     const points = pointsAround(key, around)
@@ -61,7 +61,7 @@ describe("pointsAround", () => {
     assert.strictEqual(new Set(points).size, points.length)
   })
 
-  it("are those whose closest nodes are the region's: nearly all of it is found", () => {
+  it("have closest nodes that make up nearly all of the region", () => {
     const [key, ids] = [idOf("key"), network("n", 1000)]
     const around = radius(24, 1000)
     const found = new Set(pointsAround(key, around).flatMap((point) => closest(point, ids)))

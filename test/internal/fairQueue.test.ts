@@ -16,20 +16,20 @@ describe("FairQueue", () => {
     assert.deepStrictEqual(queue.take(9), ["b2", "a3", "c2"])
   })
 
-  it("gives a newcomer its turn after one item of each of the others, however much they wait with", () => {
+  it("serves a new sender after one item of each other sender, however long their queues are", () => {
     const queue = new FairQueue<string>({ capacity: 1000, perSender: 500 })
     for (let i = 0; i < 900; i++) queue.offer(i % 2 === 0 ? "flood" : "flood 2", "x")
     queue.offer("honest", "!")
     assert.strictEqual(queue.take(1000).indexOf("!"), 2)
   })
 
-  it("leaves room for others when one sender has its share", () => {
+  it("leaves room for others when one sender has reached its limit", () => {
     const queue = new FairQueue<number>({ capacity: 10, perSender: 3 })
     assert.deepStrictEqual([1, 2, 3, 4].map((item) => queue.offer("a", item)), [true, true, true, false])
     assert.isTrue(queue.offer("b", 5))
   })
 
-  it("keeps the order of each sender, loses nothing it took, and never holds more than it may", () => {
+  it("keeps the order of each sender, loses no accepted item, and never exceeds its capacity", () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
         const queue = new FairQueue<{ readonly sender: string; readonly n: number }>({ capacity: 12, perSender: 5 })

@@ -41,7 +41,7 @@ describe("a payload that does not fit", () => {
     ["a relay", "turns", "bytes", (length) => endpoint({ turns: ["turn:a", text(length)] })]
   ]
   for (const [what, field, unit, sign] of oneText) {
-    it(`names the field and how much of it fits, to the last: ${what}`, () => {
+    it(`reports the field and exactly how much of it fits: ${what}`, () => {
       const excess = excessOf(sign(3000))
       assert.deepInclude(excess, { field, unit, size: 3000 })
       const { limit } = excess as Excess
@@ -50,13 +50,13 @@ describe("a payload that does not fit", () => {
     })
   }
 
-  it("counts UTF-8, and the characters of a brief", () => {
+  it("counts bytes of UTF-8, and characters of a brief", () => {
     assert.deepInclude(excessOf(topic({ name: "€".repeat(300) })), { field: "name", size: 900 })
     assert.isTrue(Result.isSuccess(topic({ brief: "🙂".repeat(120) })))
     assert.deepInclude(excessOf(topic({ brief: "🙂".repeat(141) })), { size: 141, limit: 140, unit: "characters" })
   })
 
-  it("blames the largest field, with what it takes where it has several parts", () => {
+  it("reports the largest field, with its encoded size where it has several parts", () => {
     const tags = Array.from({ length: 100 }, (_, i) => `tag number ${i}`)
     assert.deepInclude(excessOf(topic({ name: "Ann", tags })), { field: "tags", unit: "bytes" })
     const meta = new Map([["note", text(900)]])
@@ -64,7 +64,7 @@ describe("a payload that does not fit", () => {
     assert.isAtMost(excessOf(topic({ name: text(600), tags: [text(590)] }))?.limit ?? -1, 0)
   })
 
-  it("says how many entries a list may have", () => {
+  it("reports how many entries a list may have", () => {
     const texts = (count: number) => Array.from({ length: count }, (_, i) => `turn:${i}`)
     assert.deepStrictEqual(excessOf(endpoint({ turns: texts(17) })), {
       field: "turns",
@@ -75,7 +75,7 @@ describe("a payload that does not fit", () => {
     assert.deepInclude(excessOf(endpoint({ signals: texts(9) })), { field: "signals", limit: 8 })
   })
 
-  it("says how long the body of a message may be", () => {
+  it("reports how long the body of a message may be", () => {
     const options = {
       sender: signer.address,
       recipient: signer.address,

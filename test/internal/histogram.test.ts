@@ -5,7 +5,7 @@ import { Histogram } from "../../src/internal/histogram.ts"
 const bounds = [1, 2, 5]
 
 describe("Histogram", () => {
-  it("counts, for each bound, the values that are not above it, and all of them besides", () => {
+  it("counts the values up to each bound, and all values", () => {
     fc.assert(fc.property(fc.array(fc.double({ min: 0, max: 10, noNaN: true })), (values) => {
       const histogram = new Histogram(bounds)
       for (const value of values) histogram.add(value)

@@ -6,14 +6,14 @@ const minute = 60_000
 const address = (n: number) => ({ host: `192.0.2.${n}`, port: 4121 })
 
 describe("IdentityConflicts", () => {
-  it("asks at an address once in ten minutes", () => {
+  it("probes an address once in ten minutes", () => {
     const conflicts = new IdentityConflicts()
     assert.isTrue(conflicts.shouldAsk(address(1), "Named", now))
     assert.isFalse(conflicts.shouldAsk(address(1), "Named", now + 10 * minute - 1))
     assert.isTrue(conflicts.shouldAsk(address(1), "Named", now + 10 * minute))
   })
 
-  it("asks at six addresses a minute for each reason, so that lies leave room for messages", () => {
+  it("probes at most six addresses per minute for each reason, so that one reason does not exhaust the other's limit", () => {
     const conflicts = new IdentityConflicts()
     const asked = (reason: "Named" | "Signed", at: number) =>
       Array.from({ length: 100 }, (_, i) => conflicts.shouldAsk(address(i), reason, at)).filter(Boolean).length
@@ -22,7 +22,7 @@ describe("IdentityConflicts", () => {
     assert.strictEqual(asked("Named", now + minute), 6)
   })
 
-  it("reports a conflict with an address once in ten minutes, also after the clock was set back", () => {
+  it("reports a conflict with an address once in ten minutes, and again after the clock was set back", () => {
     const conflicts = new IdentityConflicts()
     assert.isTrue(conflicts.isNews(address(1), now))
     assert.isFalse(conflicts.isNews(address(1), now + minute))

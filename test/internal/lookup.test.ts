@@ -17,7 +17,7 @@ interface Asked {
   readonly at: number
 }
 
-/** A request, and what was the case when it was made. */
+/** A request and the state of the lookup when it was made. */
 interface Request extends Asked {
   readonly inFlight: ReadonlyArray<Asked>
   readonly answered: ReadonlyArray<NodeId.NodeId>
@@ -29,14 +29,14 @@ interface Run {
   readonly requests: ReadonlyArray<Request>
   readonly answered: ReadonlyArray<NodeId.NodeId>
   readonly failed: ReadonlyArray<NodeId.NodeId>
-  /** What was still in flight when it was done. */
+  /** The requests in flight when the lookup was done. */
   readonly abandoned: ReadonlyArray<Asked>
-  /** Contacts in the order in which they were heard of, duplicates included. */
+  /** Contacts in the order in which they were learned, duplicates included. */
   readonly heard: ReadonlyArray<Contact>
   readonly endedAt: number
 }
 
-/** Decides what happens next, and when: the outcome of a request, or that the time comes for which the lookup waits. */
+/** Decides the next event and its time: the outcome of a request, or the time until which the lookup waits. */
 type Schedule = (
   inFlight: ReadonlyArray<Asked>,
   until: number | undefined,
@@ -46,17 +46,17 @@ type Schedule = (
 interface Driver {
   readonly options: Partial<Lookup.Options> & Pick<Lookup.Options, "self" | "target">
   readonly seeds: ReadonlyArray<Contact>
-  /** What a contact answers, `undefined` when it stays silent. */
+  /** The response of a contact; `undefined` if it stays silent. */
   readonly answer: (contact: Contact, about: NodeId.NodeId) => Lookup.Answer | undefined
   readonly schedule: Schedule
-  /** Called after each event, to disturb the lookup. */
+  /** Called after each event to disturb the lookup. */
   readonly disturb?: (lookup: Lookup.Lookup, last: NodeId.NodeId | undefined, now: number) => void
 }
 
 const make = (options: Driver["options"]) =>
   new Lookup.Lookup({ subnet: subnetOf, isBad: () => false, slowAfter: () => rtt, ...options })
 
-/** Hosts are written `subnet/name`, or just `name` where no subnet counts. */
+/** Hosts are written `subnet/name`, or `name` without a subnet. */
 const subnetOf = (host: string): string | undefined => host.includes("/") ? host.split("/")[0] : undefined
 
 const drive = ({ answer, disturb, options, schedule, seeds }: Driver): Run => {
@@ -128,7 +128,7 @@ const contactOf = (id: NodeId.NodeId, host = `host-${id.slice(0, 8)}`): Contact 
 })
 
 // ---------------------------------------------------------------------------
-// Tiny worlds: ids of one byte, any answers at all
+// Small worlds: ids of one byte, arbitrary responses
 // ---------------------------------------------------------------------------
 
 const tiny = (byte: number): NodeId.NodeId => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId.NodeId
@@ -139,7 +139,7 @@ interface Peer {
   readonly isSilent: boolean
   readonly isBad: boolean
   readonly holdsRecord: boolean
-  /** Whom it names, with the place where it says they are: 0 is where they are. */
+  /** The nodes that it names, each with the number of an address: 0 is the true one. */
   readonly names: ReadonlyArray<readonly [byte: number, place: number]>
 }
 
@@ -149,7 +149,7 @@ interface World {
   readonly k: number
   readonly alpha: number
   readonly maxInFlight: number
-  /** All nodes are of one subnet, whose share of the k is one. */
+  /** All nodes are in one subnet, which may have one of the k places. */
   readonly isCrowded: boolean
   readonly peers: ReadonlyArray<Peer>
   readonly seeds: ReadonlyArray<number>
@@ -165,7 +165,7 @@ const peer: fc.Arbitrary<Peer> = fc.record({
   names: fc.array(fc.tuple(byte, fc.nat(8).map((n) => n < 7 ? 0 : n)), { maxLength: 30 })
 })
 
-/** Byte `b` is played by `peers[b % peers.length]`: every answer anybody could give, honest or not. */
+/** Id `b` behaves like `peers[b % peers.length]`: any response that a node could give, honest or not. */
 const world: fc.Arbitrary<World> = fc.record({
   self: byte,
   target: byte,
@@ -182,7 +182,7 @@ const byteOf = (id: NodeId.NodeId): number => parseInt(id.slice(0, 2), 16)
 
 const peerOf = (w: World, id: NodeId.NodeId): Peer => w.peers[byteOf(id) % w.peers.length]
 
-/** Any outcome at any time, by choices that are dealt out again and again. */
+/** Any outcome at any time, from a repeating sequence of choices. */
 const anyOrder = (choices: ReadonlyArray<number>): Schedule => {
   let dealt = 0
   return (inFlight, until, now) => {
@@ -223,7 +223,7 @@ const holds = (property: (w: World, run: Run) => void, options?: Partial<Lookup.
 
 interface Network {
   readonly nodes: ReadonlyArray<NodeId.NodeId>
-  /** Whom each knows: up to 16 of every bucket. */
+  /** The contacts of each node: up to 16 per bucket. */
   readonly tables: ReadonlyMap<NodeId.NodeId, ReadonlyArray<NodeId.NodeId>>
 }
 
@@ -242,7 +242,7 @@ const network = (size: number, seed: number): Network => {
   return { nodes, tables: new Map(tables) }
 }
 
-/** As many nodes as fit into a datagram. */
+/** Number of nodes that fit into a datagram. */
 const roomInAnswer = 15
 
 const honest = (net: Network, id: NodeId.NodeId, about: NodeId.NodeId): Lookup.Answer => ({
@@ -250,7 +250,7 @@ const honest = (net: Network, id: NodeId.NodeId, about: NodeId.NodeId): Lookup.A
   holdsRecord: false
 })
 
-/** An answer takes 2 to 9 of the 10 ms expected, silence 100. */
+/** A response takes 2 to 9 of the expected 10 ms, a failure 100. */
 const byLatency = (isSilent: (contact: Contact) => boolean): Schedule => (inFlight, until, now) => {
   const arrivals = inFlight.map(({ at, contact }) =>
     at + (isSilent(contact) ? 100 : 2 + parseInt(contact.id.slice(-2), 16) % 8)
@@ -266,12 +266,12 @@ interface Journey {
   readonly target: NodeId.NodeId
   readonly options?: Partial<Lookup.Options>
   readonly seeds?: ReadonlyArray<Contact>
-  /** In the place of the honest answers, for those for whom it is defined. */
+  /** Replaces the honest response of the nodes for which it is defined. */
   readonly lie?: (contact: Contact, about: NodeId.NodeId) => Lookup.Answer | undefined
   readonly gone?: ReadonlySet<NodeId.NodeId>
 }
 
-/** A lookup by the first node of a network, and the nodes that it should find. */
+/** A lookup by the first node of a network, and the nodes that it must find. */
 const travel = ({ gone = new Set(), lie, net, options, seeds = [], target }: Journey) => {
   const [self] = net.nodes
   const isThere = ({ host, id }: Contact) => net.tables.has(id) && host === contactOf(id).host && !gone.has(id)
@@ -287,16 +287,16 @@ const travel = ({ gone = new Set(), lie, net, options, seeds = [], target }: Jou
 }
 
 /**
- * Exactness in a network is no law: once in many thousands a node is known to
- * nobody who is asked. So these properties look at the same networks each time.
+ * Exactness is not guaranteed: in one of many thousands of networks, no queried
+ * node knows one of the closest. So these properties check fixed networks.
  */
 const sameEveryTime = (numRuns: number) => ({ numRuns, seed: 1 })
 
 const somewhere = (seed: number): NodeId.NodeId => NodeId.fromTopic(`target/${seed}`)
 
 describe("Lookup", () => {
-  describe("in any world, whatever is answered and in whatever order", () => {
-    it("ends, after at most as many requests as it may remember candidates", () => {
+  describe("with any responses in any order", () => {
+    it("ends after at most `maxCandidates` requests", () => {
       fc.assert(fc.property(world, fc.integer({ min: 1, max: 40 }), (w, maxCandidates) => {
         const { heard, requests } = drive(driver(w, { maxCandidates }))
         assert.isAtMost(requests.length, maxCandidates)
@@ -304,7 +304,7 @@ describe("Lookup", () => {
       }))
     })
 
-    it("never asks itself, no id twice at one address, and an id again only after it failed elsewhere", () => {
+    it("never asks itself, asks no id twice at one address, and asks an id again only after it failed elsewhere", () => {
       holds((w, { requests }) => {
         const places = new Map<NodeId.NodeId, Array<string>>()
         for (const { contact, inFlight, answered } of requests) {
@@ -320,7 +320,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("keeps the requests in flight within their bound, and the prompt ones within alpha until the closest answered", () => {
+    it("limits the requests in flight, and those that are not slow to alpha until the closest node answered", () => {
       holds((w, { requests }) => {
         for (const { answered, at, contact, inFlight } of requests) {
           assert.isBelow(inFlight.length, w.maxInFlight)
@@ -332,7 +332,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("asks about the target, and only past the closest also about the point beside it on the node's side", () => {
+    it("asks about the target, and only after convergence also about a point beside it on the node's side", () => {
       holds((w, { requests }) => {
         for (const { about, answered, contact } of requests) {
           if (about === tiny(w.target)) continue
@@ -343,7 +343,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("asks nobody farther than the k-th closest that answered", () => {
+    it("asks no node farther than the k-th closest that answered", () => {
       holds((w, { requests }) => {
         for (const { answered, contact } of requests) {
           const closest = nearest(tiny(w.target), answered, w.k)
@@ -353,7 +353,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("ends only when all known nodes that are closer than the k-th have answered or failed, the bad ones apart", () => {
+    it("ends only when all known nodes closer than the k-th, except bad ones, have answered or failed", () => {
       holds((w, { answered, failed, heard }) => {
         const closest = nearest(tiny(w.target), answered, w.k)
         for (const { id } of heard) {
@@ -376,7 +376,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("finds the closest of the nodes that answered, nearest first, each once, where they answered", () => {
+    it("finds the closest nodes that answered, nearest first, each once, at the address where it answered", () => {
       holds((w, { answered, lookup }) => {
         assert.deepStrictEqual(idsOf(lookup.closest()), nearest(tiny(w.target), answered, w.k))
         assert.deepStrictEqual(idsOf(lookup.closest(3)), nearest(tiny(w.target), answered, 3))
@@ -384,7 +384,7 @@ describe("Lookup", () => {
       })
     })
 
-    it("asks a bad node only when all others known have had their time, and fewer than k answers may come", () => {
+    it("asks a bad node only when all others were given their time and fewer than k may answer", () => {
       holds((w, { requests }) => {
         for (const { answered, at, contact, inFlight, known } of requests) {
           if (!peerOf(w, contact.id).isBad) continue
@@ -399,7 +399,7 @@ describe("Lookup", () => {
       }, { maxCandidates: 1000 })
     })
 
-    it("asks each node first where it was first said to be", () => {
+    it("asks each node first at the first address that was reported", () => {
       holds((_, { heard, requests }) => {
         const asked = new Set<NodeId.NodeId>()
         for (const { contact } of requests) {
@@ -410,14 +410,14 @@ describe("Lookup", () => {
       }, { maxCandidates: 1000 })
     })
 
-    it("takes no more nodes from an answer than its limit", () => {
+    it("uses at most `maxNodesPerAnswer` nodes of a response", () => {
       holds((w, { requests }) => {
         const taken = new Set([...w.seeds, ...w.peers.flatMap(({ names }) => names.slice(0, 2).map(([byte]) => byte))])
         for (const { contact } of requests) assert.include(taken, byteOf(contact.id))
       }, { maxNodesPerAnswer: 2 })
     })
 
-    it("ends with the answer that completes the quorum of holders near the target, and not before it would without one", () => {
+    it("ends with the response that completes the quorum of holders near the target, or otherwise as without a quorum", () => {
       fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
         const { answered, lookup, requests } = drive(driver(w, { quorum }))
         const unlimited = drive(driver(w))
@@ -470,7 +470,7 @@ describe("Lookup", () => {
       }))
     })
 
-    it("has no client among the closest nodes, and others in their places", () => {
+    it("replaces clients among the closest nodes by others", () => {
       fc.assert(fc.property(world, (w) => {
         const isClient = (id: NodeId.NodeId) => peerOf(w, id).holdsRecord
         const { answer, ...rest } = driver(w)
@@ -488,7 +488,7 @@ describe("Lookup", () => {
       }))
     })
 
-    it("is not moved by events that nobody awaits", () => {
+    it("ignores outcomes without a request in flight", () => {
       const junk: Lookup.Answer = { nodes: [at(1), at(2), at(3)], holdsRecord: true }
       fc.assert(fc.property(world, (w) => {
         const undisturbed = drive(driver(w))
@@ -511,7 +511,7 @@ describe("Lookup", () => {
       }))
     })
 
-    it("stays done: a late answer changes nothing", () => {
+    it("ignores a response after it is done", () => {
       holds((_, { abandoned, endedAt, lookup }) => {
         const { trace } = lookup
         const closest = lookup.closest()
@@ -561,7 +561,7 @@ describe("Lookup", () => {
       })
     }
 
-    it("finds those too that full answers leave out when nodes before them are gone", () => {
+    it("finds nodes that full responses omit when closer nodes are dead", () => {
       let found = 0
       let wanted = 0
       for (let seed = 0; seed < 10; seed++) {
@@ -577,7 +577,7 @@ describe("Lookup", () => {
       assert.isAbove(found / wanted, 0.99)
     })
 
-    it("finds exactly the closest when all nodes are of one subnet", () => {
+    it("finds exactly the closest when all nodes are in one subnet", () => {
       fc.assert(
         fc.property(fc.nat(), (seed) => {
           const net = network(256, seed)
@@ -595,8 +595,8 @@ describe("Lookup", () => {
     })
   })
 
-  describe("among liars", () => {
-    /** As many ids as one likes that are closer to a point than any honest one. */
+  describe("among lying nodes", () => {
+    /** Any number of ids closer to a point than every honest one. */
     const invented = (target: NodeId.NodeId, by: string, host: (i: number) => string): ReadonlyArray<Contact> =>
       Array.from(
         { length: 20 },
@@ -624,7 +624,7 @@ describe("Lookup", () => {
       )
     })
 
-    it("does not follow one subnet of nodes that answer with ever closer ones of their own", () => {
+    it("does not follow one subnet of nodes that name ever closer nodes of their own", () => {
       fc.assert(
         fc.property(fc.nat(), fc.integer({ min: 1, max: 4 }), (seed, maxPerSubnet) => {
           const net = network(64, seed)
@@ -655,7 +655,7 @@ describe("Lookup", () => {
       )
     })
 
-    it("finds the nodes that liars name at wrong addresses", () => {
+    it("finds nodes that lying nodes name at wrong addresses", () => {
       fc.assert(
         fc.property(fc.nat(), fc.integer({ min: 1, max: 3 }), (seed, liars) => {
           const net = network(64, seed)
@@ -681,7 +681,7 @@ describe("Lookup", () => {
       )
     })
 
-    it("is not turned aside by those that claim to be the closest and name nobody", () => {
+    it("is not diverted by nodes that claim to be the closest and name no others", () => {
       const net = network(1024, 1)
       for (let i = 0; i < 20; i++) {
         const target = somewhere(i)
@@ -698,7 +698,7 @@ describe("Lookup", () => {
       }
     })
 
-    it("tries a node that failed where another says it is, also when that is said later", () => {
+    it("retries a failed node at the address that another node names, also if it is named later", () => {
       const lookup = make({ self: tiny(255), target: tiny(0), alpha: 1 })
       for (const byte of [1, 2]) lookup.seed(at(byte))
       lookup.poll(0)
@@ -708,7 +708,7 @@ describe("Lookup", () => {
       assert.deepInclude(lookup.poll(2), { _tag: "Ask", contact: at(1, "elsewhere") })
     })
 
-    it("counts such a second try among the requests it may make", () => {
+    it("counts such a retry towards its limit of requests", () => {
       const { requests } = drive({
         options: { self: tiny(255), target: tiny(0), maxCandidates: 3 },
         seeds: [at(8), at(9)],
@@ -722,7 +722,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(requests.map(({ contact }) => contact), [at(8), at(9), at(1, "wrong")])
     })
 
-    it("keeps its own contacts when unverified contacts fills the candidates", () => {
+    it("keeps its own contacts when unverified contacts fill the candidates", () => {
       const lookup = make({ self: tiny(255), target: tiny(0), maxCandidates: 4, alpha: 1 })
       for (const byte of [100, 101, 102]) lookup.seed(at(byte))
       assert.deepInclude(lookup.poll(0), { _tag: "Ask", contact: at(100) })
@@ -746,7 +746,7 @@ describe("Lookup", () => {
       return action.contact
     }
 
-    it("gives its slot to another, within the bound of requests in flight", () => {
+    it("gives its slot to another, within the limit of requests in flight", () => {
       const lookup = make(options)
       for (const byte of [1, 2, 3, 4]) lookup.seed(at(byte))
       assert.deepStrictEqual(asks(lookup, 0), at(1))
@@ -758,7 +758,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(asks(lookup, 2 * rtt), at(3))
     })
 
-    it("waits for it while it could be among the k closest, and takes its answer", () => {
+    it("waits for it while it could be among the k closest, and uses its response", () => {
       const lookup = make(options)
       for (const byte of [1, 2, 3, 4]) lookup.seed(at(byte))
       asks(lookup, 0)
@@ -772,7 +772,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.closest(), [at(1), at(2)])
     })
 
-    it("does not wait for it when records are looked for and k others have answered", () => {
+    it("does not wait for it in a lookup of records when k others have answered", () => {
       const lookup = make({ ...options, awaitsSlow: false })
       for (const byte of [1, 2, 3]) lookup.seed(at(byte))
       asks(lookup, 0)
@@ -784,7 +784,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.poll(3 * rtt), { _tag: "Done" })
     })
 
-    it("waits for it when records are looked for and too few others have answered", () => {
+    it("waits for it in a lookup of records when too few others have answered", () => {
       const lookup = make({ ...options, awaitsSlow: false })
       for (const byte of [1, 2]) lookup.seed(at(byte))
       asks(lookup, 0)
@@ -793,7 +793,7 @@ describe("Lookup", () => {
       assert.deepStrictEqual(lookup.poll(9 * rtt), { _tag: "Wait", until: undefined })
     })
 
-    it("does not let it keep the bad ones from their turn, who do not keep each other from it", () => {
+    it("asks bad nodes without waiting for it, and without waiting for each other", () => {
       const lookup = make({ ...options, alpha: 2, maxInFlight: 4, isBad: (id) => byteOf(id) > 1 })
       for (const byte of [1, 2, 3]) lookup.seed(at(byte))
       assert.deepStrictEqual(asks(lookup, 0), at(1))
@@ -818,7 +818,7 @@ describe("Lookup", () => {
     })
   })
 
-  it("puts the crowded ones it needs in their place among the others", () => {
+  it("orders the crowded candidates that it needs among the others by distance", () => {
     const { lookup } = drive({
       options: { self: tiny(255), target: tiny(0), maxPerSubnet: 1 },
       seeds: [at(1, "one/a"), at(2, "one/b"), at(3), at(4, "one/c")],
@@ -828,7 +828,7 @@ describe("Lookup", () => {
     assert.deepStrictEqual(lookup.closest().map(({ id }) => byteOf(id)), [1, 2, 3, 4])
   })
 
-  it("asks the rest of the k closest at once when the closest has answered", () => {
+  it("asks the rest of the k closest at once after the closest has answered", () => {
     const lookup = make({ self: tiny(255), target: tiny(0), k: 8, alpha: 1 })
     for (let byte = 1; byte <= 12; byte++) lookup.seed(at(byte))
     lookup.poll(0)
@@ -841,7 +841,7 @@ describe("Lookup", () => {
     assert.deepStrictEqual(asked, [2, 3, 4, 5, 6, 7, 8])
   })
 
-  it("tells how each node was learned, how close it is, and what it brought", () => {
+  it("traces how each node was learned, how close it is, and what it contributed", () => {
     const { lookup } = drive({
       options: { self: tiny(255), target: tiny(0) },
       seeds: [at(0x80)],

@@ -33,7 +33,7 @@ const happen = (health: PeerHealth, outcome: Outcome, at: number): void => {
 }
 
 describe("PeerHealth", () => {
-  it("knows nothing of a stranger, and lets it be asked", () => {
+  it("knows nothing of an unknown peer and allows a request to it", () => {
     const health = new PeerHealth()
     assert.strictEqual(health.state(a), "unknown")
     assert.isTrue(health.allowContact(a, now))
@@ -42,7 +42,7 @@ describe("PeerHealth", () => {
     assert.isUndefined(health.version(a, now))
   })
 
-  it("calls a peer good after an answer, unknown after one failure, bad after two in a row", () => {
+  it("calls a peer good after a response, unknown after one failure, bad after two in a row", () => {
     const health = new PeerHealth()
     health.succeeded(a, 10, now)
     assert.strictEqual(health.state(a), "good")
@@ -55,7 +55,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.answeredAt(a), now + 1)
   })
 
-  it("doubles the back-off with each failure in a row, ten times at most", () => {
+  it("doubles the back-off with each consecutive failure, at most ten times", () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 40 }), (failures) => {
       const health = new PeerHealth()
       for (let i = 0; i < failures; i++) health.failed(a, now)
@@ -65,7 +65,7 @@ describe("PeerHealth", () => {
     }))
   })
 
-  it("ends the back-off with an answer, and starts the next one small", () => {
+  it("ends the back-off with a response, and starts the next one small", () => {
     const health = new PeerHealth()
     for (let i = 0; i < 5; i++) health.failed(a, now)
     health.succeeded(a, 1, now)
@@ -74,7 +74,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.nextTry(a), now + 30_000)
   })
 
-  it("halves what is left of a back-off when a probe of maintenance fails, and counts no failure", () => {
+  it("halves the rest of a back-off when a maintenance probe fails, and counts no failure", () => {
     const health = new PeerHealth()
     health.failed(a, now)
     health.maintenanceProbeFailed(a, now + 10_000)
@@ -96,7 +96,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.timeout(a, now), 450 + 4 * 250)
   })
 
-  it("judges a stranger by everybody else, and waits half a second while nobody has answered", () => {
+  it("uses the usual round-trip time for an unknown peer, and half a second before the first response", () => {
     const health = new PeerHealth()
     assert.strictEqual(health.timeout(a, now), 500)
     assert.strictEqual(health.defaultTimeout(), 500)
@@ -107,7 +107,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.slowAfter(a, now), 1800)
   })
 
-  it("begins anew when a peer is more than twice as quick as it was: what was slow was a queue", () => {
+  it("starts over when a response takes less than half of the smoothed time: the earlier ones were queued", () => {
     const health = new PeerHealth()
     health.succeeded(a, 900, now)
     health.succeeded(a, 449, now)
@@ -117,30 +117,30 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.rtt(a), 449 - 28)
   })
 
-  it("does not believe an old measurement beyond what peers usually take", () => {
+  it("does not wait longer than peers usually take because of an old measurement", () => {
     const health = new PeerHealth()
     health.succeeded(a, 900, now)
     for (let i = 0; i < 100; i++) health.succeeded(b, 1, now)
     assert.strictEqual(health.timeout(a, now + 29_999), 2700)
     assert.strictEqual(health.timeout(a, now + 30_000), 75)
     assert.strictEqual(health.slowAfter(a, now + 30_000), 20)
-    // Nor is a quick peer given more time than it took.
+    // A fast peer does not get more time because of the others.
     assert.strictEqual(health.timeout(b, now + 30_000), 50)
   })
 
-  it("takes a peer for silent after as many attempts as hardly get lost in a row", () => {
+  it("presumes a peer dead after as many attempts as are unlikely to be lost in a row", () => {
     const health = new PeerHealth()
     assert.strictEqual(health.attempts(), 5)
     for (let i = 0; i < 300; i++) health.succeeded(a, 1, now)
     assert.strictEqual(health.attempts(), 2)
-    // One in five.
+    // A loss rate of one in five.
     for (let i = 0; i < 300; i++) health.succeeded(a, 1, now, i % 4 === 0 ? 1 : 0)
     assert.include([4, 5], health.attempts())
     for (let i = 0; i < 300; i++) health.succeeded(a, 1, now, 9)
     assert.strictEqual(health.attempts(), 7)
   })
 
-  it("is more patient with a stranger than with a peer that was quick", () => {
+  it("waits longer for an unknown peer than for a fast one", () => {
     const health = new PeerHealth()
     health.succeeded(b, 1, now)
     assert.strictEqual(health.timeout(b, now), 50)
@@ -165,7 +165,7 @@ describe("PeerHealth", () => {
     }))
   })
 
-  it("decides a state by the outcomes since the last answer alone", () => {
+  it("decides a state only by the outcomes since the last response", () => {
     fc.assert(fc.property(fc.array(outcomeArb), (outcomes) => {
       const health = new PeerHealth()
       outcomes.forEach((outcome, i) => happen(health, outcome, now + i))
@@ -181,7 +181,7 @@ describe("PeerHealth", () => {
     }))
   })
 
-  it("has the features of a peer's latest message, and believes at once that one is gone", () => {
+  it("has exactly the features of a peer's latest message", () => {
     const health = new PeerHealth()
     const { client, "v0.2": v02 } = Features.Bit
     assert.isFalse(health.has(a, v02))
@@ -196,7 +196,7 @@ describe("PeerHealth", () => {
     assert.isFalse(health.has(a, v02))
   })
 
-  it("guesses at the version only of a peer that does not say it", () => {
+  it("infers the version only of a peer that does not announce it", () => {
     const health = new PeerHealth()
     const v02 = Features.Bit["v0.2"]
     health.speaks(a, "v0.1", now)
@@ -204,14 +204,14 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.version(a, now), "v0.2")
     health.speaks(a, "v0.1", now)
     assert.strictEqual(health.version(a, now), "v0.2")
-    // What was guessed before says nothing of the version that came instead.
+    // The earlier inference does not apply to the version that replaced the announced one.
     health.shows(a, 0)
     assert.isUndefined(health.version(a, now))
     health.speaks(a, "v0.1", now)
     assert.strictEqual(health.version(a, now), "v0.1")
   })
 
-  it("guesses again where what the peer said is in doubt, until the peer says it again", () => {
+  it("infers the version after an announcement was doubted, until the peer announces it again", () => {
     const health = new PeerHealth()
     const both = Features.Bit["v0.2"] | Features.Bit.client
     health.doubtVersion(a)
@@ -223,7 +223,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.version(a, now), "v0.2")
   })
 
-  it("forgets the features of the peers heard from the longest ago, and no health for them", () => {
+  it("forgets the features of the peers heard from the longest ago, without affecting health", () => {
     const health = new PeerHealth({ capacity: 2 })
     health.succeeded(peer(0), 1, now)
     for (let i = 1; i <= 3; i++) health.shows(peer(i), Features.Bit.client)
@@ -231,7 +231,7 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.state(peer(0)), "good")
   })
 
-  it("remembers for ten minutes who speaks the first version only, and for good who speaks a later one", () => {
+  it("remembers an inferred v0.1 for ten minutes and an inferred v0.2 permanently", () => {
     const health = new PeerHealth()
     health.speaks(a, "v0.1", now)
     health.succeeded(a, 1, now)
@@ -245,7 +245,7 @@ describe("PeerHealth", () => {
     assert.isUndefined(health.version(b, now))
   })
 
-  it("forgets the peer whose last outcome is the oldest when it is full", () => {
+  it("forgets the peer with the oldest outcome when it is full", () => {
     const health = new PeerHealth({ capacity: 2 })
     health.succeeded(a, 10, now)
     health.succeeded(b, 10, now)

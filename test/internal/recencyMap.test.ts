@@ -8,10 +8,10 @@ describe("RecencyMap", () => {
     fc.record({ op: fc.constantFrom("dropOldest" as const, "clear" as const) })
   )
 
-  it("keeps the most recently used entries, in that order, and no more than it has room for", () => {
+  it("keeps the most recently used entries, in that order, up to its capacity", () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 6 }), fc.array(opArb, { maxLength: 60 }), (capacity, ops) => {
       const map = new RecencyMap<number, { readonly made: number }>(capacity)
-      // The same as a list, the most recent first.
+      // A reference model: a list, the most recent first.
       let model: ReadonlyArray<{ readonly key: number; readonly value: { readonly made: number } }> = []
       ops.forEach((op, made) => {
         if (op.op === "use") {

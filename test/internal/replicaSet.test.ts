@@ -25,16 +25,16 @@ const at = (byte: number, host = `host-${byte}`): Contact => ({
 const bytes = (contacts: ReadonlyArray<Contact>): ReadonlyArray<number> => contacts.map(({ id }) => byteOf(id))
 
 // ---------------------------------------------------------------------------
-// Tiny worlds: ids of one byte, and a network in which anything may go wrong
+// Small worlds: ids of one byte, and a network with any faults
 // ---------------------------------------------------------------------------
 
 interface Node {
   readonly byte: number
-  /** Until it answers, in milliseconds; silence takes `silenceMillis`. */
+  /** Time until it answers, in milliseconds; a failure takes `silenceMillis`. */
   latency: number
   isSilent: boolean
   refusal: "Stable" | "Passing" | undefined
-  /** Takes what it is given and keeps nothing. */
+  /** Whether it accepts every record and keeps none. */
   isForgetful: boolean
   /** The version of the record that it holds. */
   copy: number | undefined
@@ -44,20 +44,20 @@ const silenceMillis = 5 * second
 
 const lookupMillis = 2 * second
 
-/** What a lookup finds at most. */
+/** Most nodes that a lookup finds. */
 const k = 16
 
-/** What was the case when an action was taken. */
+/** The state when an action was taken. */
 interface Moment {
   readonly at: number
   readonly version: number
   readonly inFlight: ReadonlyArray<Asked>
   readonly replicas: ReplicaSet["replicas"]
-  /** Tracked replicas that said to hold the current version, and no probe showed the contrary. */
+  /** Tracked replicas that confirmed the current version and were not found by a probe to have lost it. */
   readonly holders: ReadonlySet<number>
-  /** Whom the last lookup found, who may be asked, and who was not. */
+  /** The nodes of the last lookup that may be asked and were not yet. */
   readonly untried: ReadonlySet<number>
-  /** A lookup ended since the last renewal. */
+  /** Whether a lookup has ended since the last renewal. */
   readonly isLookedUp: boolean
 }
 
@@ -78,24 +78,24 @@ class World {
   readonly nodes: ReadonlyArray<Node>
   readonly log: Array<Asked> = []
   readonly waits: Array<Moment> = []
-  /** When it had itself woken for nothing. */
+  /** The times at which it asked to be woken without anything to do. */
   readonly idleWakes: Array<Moment> = []
-  /** When each lookup ended. */
+  /** The end of each lookup. */
   readonly lookedUp: Array<number> = []
   readonly inFlight: Array<Asked> = []
-  /** Nodes that ever refused for good, or were caught forgetting. */
+  /** Nodes that ever refused for good, or were found to have lost the record. */
   readonly unwilling = new Set<number>()
   private readonly holders = new Set<number>()
   private untried = new Set<number>()
-  /** Whom nobody may ask, and until when. */
+  /** Nodes that must not be asked, and until when. */
   private readonly leftAlone = new Map<number, number>()
   private isLookedUp = false
   private until: number | undefined
   isCutOff = false
   version = 0
-  /** What has really passed. */
+  /** The time that has passed. */
   elapsed = 0
-  /** What the clock shows beyond that. */
+  /** The offset of the clock from that. */
   skew = start
 
   constructor(options: WorldOptions) {
@@ -124,7 +124,7 @@ class World {
     return bytes(this.set.confirmed)
   }
 
-  /** Whether fewer than are wanted stand closer to the key. */
+  /** Whether fewer than `wanted` standing nodes are closer to the key. */
   hasPlaceFor(byte: number, moment: Moment): boolean {
     const closer = standing(moment).filter((other) => this.distance(other) < this.distance(byte))
     return closer.length < this.options.wanted
@@ -146,7 +146,7 @@ class World {
     return node
   }
 
-  /** Lets time pass, and whatever falls due in it. */
+  /** Lets time pass, with all that is due in it. */
   pass(duration: number): void {
     const end = this.elapsed + duration
     while (true) {
@@ -164,14 +164,14 @@ class World {
     this.elapsed = end
   }
 
-  /** The clock moves on while nothing else does. */
+  /** Advances the clock and nothing else. */
   sleep(duration: number): void {
     this.elapsed += duration
     this.act()
   }
 
   setBack(duration: number): void {
-    // Nobody can see how far a clock was set back, only what it last showed.
+    // The set cannot know how far a clock was set back, only what it last showed.
     this.act()
     this.skew -= duration
     this.act()
@@ -185,14 +185,14 @@ class World {
     this.act()
   }
 
-  /** Withdraws the record; returns who is to be told besides. */
+  /** Withdraws the record; returns the other nodes that must receive the withdrawal. */
   withdraw(): ReadonlyArray<number> {
     this.version++
     this.holders.clear()
     this.untried.clear()
     const told = bytes(this.set.withdraw(this.now))
     const tracked = trackedBy(this.set)
-    // Nobody listens to the answers of others any more.
+    // Responses of other nodes are ignored from now on.
     for (const asked of this.inFlight.slice()) {
       const { action } = asked
       if (action._tag === "Store" && !tracked.includes(byteOf(action.contact.id))) {
@@ -204,7 +204,7 @@ class World {
     return told
   }
 
-  /** From now on everybody is well. */
+  /** Makes all nodes healthy from now on. */
   heal(): void {
     this.isCutOff = false
     for (const node of this.nodes) {
@@ -214,7 +214,7 @@ class World {
     }
   }
 
-  /** Takes actions until there are none. */
+  /** Takes actions until none are due. */
   act(): void {
     for (let taken = 0;; taken++) {
       assert.isAtMost(taken, this.options.maxInFlight + 2 * this.options.wanted + 1, "asks for ever at one time")
@@ -305,13 +305,13 @@ const requests = (inFlight: ReadonlyArray<Asked>, tag?: "Store"): ReadonlyArray<
     action._tag === "Lookup" || tag !== undefined && action._tag !== tag ? [] : [action.contact]
   )
 
-/** Those that hold the record, or are asked to, and are not suspect. */
+/** The standing nodes: they hold the record, or a store to them is in flight, and they are not suspect. */
 const standing = ({ inFlight, replicas }: Moment): ReadonlyArray<number> => {
   const suspects = new Set(replicas.filter(({ isSuspect }) => isSuspect).map(({ contact }) => contact.id))
   const behind = new Set(replicas.filter(({ isConfirmed }) => !isConfirmed).map(({ contact }) => contact.id))
   const asked = [
     ...requests(inFlight, "Store"),
-    // It is given the newer record as soon as it has answered.
+    // It gets the newer record as soon as it has answered.
     ...requests(inFlight).filter(({ id }) => behind.has(id))
   ]
   const contacts = [...replicas.filter(isOfUse).map(({ contact }) => contact), ...asked]
@@ -342,7 +342,7 @@ const happen = (world: World, event: Event): void => {
     case "Heal":
       return world.heal()
   }
-  // Half of all that happens to a node happens to a replica.
+  // Half of the events at nodes are at replicas.
   const replicas = event.node % 2 === 0 ? trackedBy(world.set) : []
   const node = replicas.length > 0
     ? world.node(replicas[event.node % replicas.length])
@@ -422,13 +422,13 @@ const holds = (property: (world: World) => void, nodes = { min: 1 }) =>
 
 const isOfUse = ({ isConfirmed, isSuspect }: ReplicaSet["replicas"][number]): boolean => isConfirmed && !isSuspect
 
-/** What it did, and when. */
+/** The actions and their times. */
 const actions = (world: World) => world.log.map(({ action, at }) => ({ action, at }))
 
 const requestsIn = (world: World, from: number, tag: Action["_tag"]): number =>
   world.log.filter(({ action, at }) => at > from && action._tag === tag).length
 
-/** Passes time until the condition holds, and says how long it took. */
+/** Passes time until the condition holds; returns how long it took. */
 const timeUntil = (world: World, isDone: () => boolean, limit: number): number => {
   const from = world.elapsed
   while (!isDone() && world.elapsed - from <= limit) world.pass(second)
@@ -439,7 +439,7 @@ const timeUntil = (world: World, isDone: () => boolean, limit: number): number =
 // Single steps
 // ---------------------------------------------------------------------------
 
-/** All actions that are due now, and the time until which it waits then. */
+/** All actions that are due now, and the time until which the set waits after them. */
 const due = (set: ReplicaSet, now: number) => {
   const stores: Array<number> = []
   const probes: Array<number> = []
@@ -455,7 +455,7 @@ const due = (set: ReplicaSet, now: number) => {
   }
 }
 
-/** A set with key 0: its lookup found these nodes, and the nearest of them took the record. */
+/** A set with key 0 whose lookup found these nodes and whose nearest ones accepted the record. */
 const published = (
   found: ReadonlyArray<number>,
   options: { readonly wanted?: number; readonly maxInFlight?: number } = {}
@@ -473,8 +473,8 @@ const range = (from: number, to: number): ReadonlyArray<number> =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i)
 
 describe("ReplicaSet", () => {
-  describe("in any world, whatever happens in it", () => {
-    it("keeps requests within the limit in flight, one lookup at a time, and one request to a peer", () => {
+  describe("in any network, with any faults", () => {
+    it("limits the requests in flight, and makes one lookup at a time and one request per peer at a time", () => {
       holds(({ log, options }) => {
         for (const { action, inFlight } of log) {
           if (action._tag === "Lookup") {
@@ -487,7 +487,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("tracks at most twice as many as wanted, each once, nearest first, and no more that are of use than wanted", () => {
+    it("tracks at most twice as many as wanted, each once, nearest first, and no more healthy ones than wanted", () => {
       holds((world) => {
         const { wanted } = world.options
         for (const replicas of [...world.log.map(({ replicas }) => replicas), world.set.replicas]) {
@@ -499,7 +499,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("does not store to a replica that confirmed the record, unless a probe said that it lost it", () => {
+    it("does not store to a replica that confirmed the record, unless a probe showed that it lost it", () => {
       holds(({ log }) => {
         for (const { action, holders } of log) {
           if (action._tag === "Store") assert.isFalse(holders.has(byteOf(action.contact.id)))
@@ -507,7 +507,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("counts as confirmed those that said to hold the current record, and no others", () => {
+    it("counts exactly those as confirmed that said they hold the current record", () => {
       holds((world) => {
         for (const { holders, replicas } of world.log) {
           const confirmed = replicas.filter(({ isConfirmed }) => isConfirmed).map(({ contact }) => contact)
@@ -516,7 +516,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("stores to a newcomer only if fewer than are wanted hold the record, or are asked to, closer to the key", () => {
+    it("stores to a new node only if fewer than wanted standing nodes are closer to the key", () => {
       holds((world) => {
         for (const asked of world.log) {
           if (asked.action._tag !== "Store") continue
@@ -527,7 +527,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("does not wait with room for a request while somebody is left for whom there is a place", () => {
+    it("does not wait while a request is possible and a candidate is left that would be among the closest", () => {
       holds((world) => {
         for (const moment of world.waits) {
           if (requests(moment.inFlight).length === world.options.maxInFlight) continue
@@ -536,13 +536,13 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("waits for a time at which there is something to do, as far as there is room for a request then", () => {
+    it("wakes only when something is due, if a request is possible then", () => {
       holds(({ idleWakes, options }) => {
         for (const { inFlight } of idleWakes) assert.lengthOf(requests(inFlight), options.maxInFlight)
       })
     })
 
-    it("looks up within the hour only for a renewal, or when too few hold the record and nobody is left to ask", () => {
+    it("looks up within the hour only after a renewal, or when too few hold the record and no candidate is left", () => {
       holds(({ log, lookedUp, options }) => {
         for (const [i, asked] of log.filter(({ action }) => action._tag === "Lookup").entries()) {
           if (i === 0 || !asked.isLookedUp || asked.at >= lookedUp[i - 1] + hour) continue
@@ -552,14 +552,14 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("lets five seconds pass between a lookup and the next", () => {
+    it("pauses at least five seconds between two lookups", () => {
       holds(({ log, lookedUp }) => {
         const asked = log.filter(({ action }) => action._tag === "Lookup").map(({ at }) => at)
         for (const [i, at] of asked.slice(1).entries()) assert.isAtLeast(at - lookedUp[i], 5 * second)
       })
     })
 
-    it("is settled when as many as wanted are of use, or when nobody is being asked and nobody is left to ask", () => {
+    it("is settled when as many as wanted are healthy, or when no store is in flight and no candidate is left", () => {
       holds((world) => {
         world.act()
         const { inFlight, isLookedUp, replicas, untried } = world.waits[world.waits.length - 1]
@@ -567,14 +567,14 @@ describe("ReplicaSet", () => {
         const isOver = isLookedUp && untried.size === 0 &&
           inFlight.every(({ action }) => action._tag === "Probe" && !behind.has(action.contact.id))
         const isPlaced = replicas.filter(isOfUse).length >= world.options.wanted
-        // With no room for another request, a replica may wait for its turn.
+        // At the limit of requests in flight, a replica may wait for its turn.
         if (isPlaced || !isOver || inFlight.length < world.options.maxInFlight) {
           assert.strictEqual(world.set.settled(world.now), isPlaced || isOver)
         }
       })
     })
 
-    it("takes no notice of outcomes that nobody waits for", () => {
+    it("ignores outcomes without a request in flight", () => {
       fc.assert(
         fc.property(options({ min: 1 }), script, fc.array(fc.nat(255), { minLength: 1 }), (options, script, noise) => {
           const quiet = new World(options)
@@ -605,7 +605,7 @@ describe("ReplicaSet", () => {
       )
     })
 
-    it("goes on as if nothing had happened when the clock is set back", () => {
+    it("continues on schedule when the clock is set back", () => {
       fc.assert(fc.property(options({ min: 1 }), script, (options, script) => {
         const steady = play(
           options,
@@ -615,7 +615,7 @@ describe("ReplicaSet", () => {
       }))
     })
 
-    it("has the record confirmed by as many as wanted soon after all is well", () => {
+    it("is confirmed by as many as wanted soon after the last fault", () => {
       fc.assert(
         fc.property(options({ min: 4 }), script, (options, script) => {
           const world = play(options, script)
@@ -624,8 +624,8 @@ describe("ReplicaSet", () => {
           const asked = log.length
           const isDone = () => set.confirmed.length >= options.wanted
           const willing = options.nodes.length - unwilling.size
-          // A pause between lookups, a lookup, and what was in flight. Whoever
-          // was left alone for its refusal may be needed, if there are so few.
+          // A pause between lookups, a lookup, and the requests in flight. A node
+          // that is not asked because it refused may be needed if there are few.
           const limit = 5.5 * minute + (willing < options.wanted ? hour : 0)
           assert.isAtMost(timeUntil(world, isDone, limit), limit)
           assert.isAtMost(log.length - asked, 30 * options.wanted)
@@ -634,10 +634,10 @@ describe("ReplicaSet", () => {
       )
     })
 
-    it("ends up on the closest nodes and tracks no others", () => {
+    it("converges on the closest nodes and tracks no others", () => {
       holds((world) => {
         world.heal()
-        // The last refusal is an hour old before the next but one lookup at the latest.
+        // The last refusal is an hour old by the second lookup from now.
         world.pass(3 * hour)
         const closest = world.nearest(world.options.wanted)
         assert.deepStrictEqual(world.confirmed, closest)
@@ -645,7 +645,7 @@ describe("ReplicaSet", () => {
       })
     })
 
-    it("comes to rest at one probe of each replica and one lookup an hour", () => {
+    it("settles at one probe of each replica and one lookup per hour", () => {
       holds((world) => {
         world.heal()
         world.pass(6 * hour)
@@ -664,7 +664,7 @@ describe("ReplicaSet", () => {
       }, { min: 4 })
     })
 
-    it("asks at least as many as wanted to take a renewed record, as far as there are so many", () => {
+    it("stores a renewed record to at least as many as wanted, if there are that many", () => {
       holds((world) => {
         world.isCutOff = false
         world.renew()
@@ -680,7 +680,7 @@ describe("ReplicaSet", () => {
     })
   })
 
-  it("replaces a replica that dies after an hour and a minute at most, and gives it up half an hour later", () => {
+  it("replaces a replica that dies within an hour and a minute, and drops it half an hour later", () => {
     const time = fc.nat(10 * hour)
     fc.assert(fc.property(options({ min: 5 }), time, fc.nat(), (options, time, chosen) => {
       const world = new World(options)
@@ -700,14 +700,14 @@ describe("ReplicaSet", () => {
   })
 
   describe("placing", () => {
-    it("asks for a lookup first, then stores to the eight nearest that it found, all at once", () => {
+    it("starts with a lookup, then stores to the eight nearest nodes at once", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       assert.deepStrictEqual(due(set, start), { stores: [], probes: [], lookups: 1, wait: undefined })
       set.found([9, 3, 12, 1, 7, 3, 5, 11, 2, 8, 10].map((byte) => at(byte)), start)
       assert.deepStrictEqual(due(set, start).stores, [1, 2, 3, 5, 7, 8, 9, 10])
     })
 
-    it("replaces a peer that fails or refuses by the next closest at once", () => {
+    it("replaces a node that fails or refuses by the next closest at once", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       due(set, start)
       set.found(range(1, 16).map((byte) => at(byte)), start)
@@ -722,7 +722,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, start).stores, [])
     })
 
-    it("is settled once eight confirmed, or everybody was tried", () => {
+    it("is settled once eight confirmed, or all were tried", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       assert.isFalse(set.settled(start))
       due(set, start)
@@ -739,7 +739,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(published(range(1, 9)).settled(start))
     })
 
-    it("is not settled while a replica that lost the record is still to get it again", () => {
+    it("is not settled while a store to a replica that lost the record is due", () => {
       const set = published([1], { wanted: 2 })
       assert.isTrue(set.settled(start))
       const now = start + 30 * second
@@ -752,7 +752,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(set.settled(now))
     })
 
-    it("tries at most twice as many peers as are wanted after one lookup", () => {
+    it("tries at most twice as many nodes as wanted after one lookup", () => {
       const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
       due(set, start)
       set.found(range(1, 9).map((byte) => at(byte)), start)
@@ -764,7 +764,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(set.settled(start))
     })
 
-    it("looks again after 5 seconds when nobody was found, then with pauses that double up to 5 minutes", () => {
+    it("repeats a lookup that found no node after 5 seconds, then with pauses that double up to 5 minutes", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       let now = start
       const pauses = range(1, 9).map(() => {
@@ -777,7 +777,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300].map((seconds) => seconds * second))
     })
 
-    it("begins with short pauses again once a new node took a copy", () => {
+    it("resets the pauses once a new node accepts a copy", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       let now = start
       for (const _ of range(1, 6)) {
@@ -792,7 +792,7 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).wait, 5 * second)
     })
 
-    it("looks again after 5 seconds for want of nodes, however often it looked for better ones before", () => {
+    it("repeats a lookup for lack of nodes after 5 seconds, however many refreshes came before", () => {
       const set = published([1], { wanted: 1 })
       let now = start
       for (const _ of range(1, 5)) {
@@ -811,7 +811,7 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).wait, 5 * second)
     })
 
-    it("leaves alone at most the 64 that refused for good last", () => {
+    it("remembers at most the latest 64 nodes that refused for good", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       const peers = range(1, 65)
       let now = start
@@ -828,7 +828,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [1])
     })
 
-    it("does not ask a peer again that a lookup names while it takes the record", () => {
+    it("does not ask a node again that a lookup finds while a store to it is in flight", () => {
       const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
       due(set, start)
       set.found([at(1), at(2)], start)
@@ -842,7 +842,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [])
     })
 
-    it("leaves a peer alone for an hour that refused for good, and asks the others again after the next lookup", () => {
+    it("does not ask a node that refused for good for an hour, and asks others that refused after the next lookup", () => {
       const set = new ReplicaSet({ key: tiny(0), wanted: 3 })
       const nodes = [at(1), at(2), at(3)]
       due(set, start)
@@ -864,7 +864,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [1])
     })
 
-    it("gives a copy to a node that came closer, and lets the farthest go", () => {
+    it("stores to a node that joined closer, and drops the farthest", () => {
       const set = published([2, 3, 4, 5], { wanted: 3 })
       assert.deepStrictEqual(bytes(set.confirmed), [2, 3, 4])
       const now = start + hour
@@ -878,7 +878,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [])
     })
 
-    it("does not count on a replica that it let go while it was asked", () => {
+    it("does not count a replica that it dropped during a request", () => {
       const set = published([2], { wanted: 1 })
       const now = start + hour
       assert.deepStrictEqual(due(set, now).probes, [2])
@@ -892,7 +892,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [3])
     })
 
-    it("asks a replica where the last lookup found it", () => {
+    it("uses the address at which the last lookup found a replica", () => {
       const set = published([1], { wanted: 2 })
       const now = start + 5 * second
       due(set, now)
@@ -904,7 +904,7 @@ describe("ReplicaSet", () => {
   })
 
   describe("renewal", () => {
-    it("stores to the replicas first, looks up who came closer, and counts confirmations from zero", () => {
+    it("stores to the replicas first, looks up closer nodes, and counts confirmations from zero", () => {
       const set = published(range(2, 10))
       const now = start + 29 * second
       set.renew(now)
@@ -920,7 +920,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [1])
     })
 
-    it("stores once more to whoever was just taking the older record, which does not count", () => {
+    it("stores again to a node whose store of the older record was in flight, which does not count", () => {
       const set = new ReplicaSet({ key: tiny(0), wanted: 2 })
       due(set, start)
       set.found([at(1)], start)
@@ -934,7 +934,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(bytes(set.confirmed), [1])
     })
 
-    it("finishes a probe before the peer gets the new record, and blames it for nothing", () => {
+    it("finishes a probe before it stores the new record, and counts no failure for it", () => {
       for (const outcome of ["kept", "lost"] as const) {
         const set = published([1], { wanted: 1 })
         const now = start + 30 * second
@@ -947,12 +947,12 @@ describe("ReplicaSet", () => {
         set.stored(tiny(1), now)
         due(set, now)
         set.found([at(1)], now)
-        // Two answers since the first pause of 30 seconds.
+        // Two responses since the first pause of 30 seconds.
         assert.strictEqual(due(set, now).wait, 2 * minute)
       }
     })
 
-    it("replaces a replica that does not answer, keeps it, and offers the record again after 30 seconds", () => {
+    it("replaces a replica that does not answer, keeps tracking it, and stores again after 30 seconds", () => {
       const set = published([1, 2, 3], { wanted: 2 })
       const now = start + 10 * second
       set.renew(now)
@@ -969,7 +969,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now + 90 * second).probes, [1])
     })
 
-    it("comes to the suspects last, after the newcomers in their place", () => {
+    it("stores to suspects last, after their replacements", () => {
       const set = published([1, 2, 3], { wanted: 2, maxInFlight: 1 })
       for (const now of [start + 30 * second, start + minute]) {
         for (let { probes } = due(set, now); probes.length > 0; { probes } = due(set, now)) {
@@ -1008,8 +1008,8 @@ describe("ReplicaSet", () => {
     })
   })
 
-  describe("a node that holds a newer record", () => {
-    it("holds no copy, keeps its place, and is asked later whether that is still so", () => {
+  describe("a node with a newer record", () => {
+    it("counts as no copy, keeps its place, and is probed later", () => {
       const set = published([])
       const now = start + 5 * second
       due(set, now)
@@ -1025,7 +1025,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now + 30 * second).stores, [1])
     })
 
-    it("found by a probe is no copy any more", () => {
+    it("stops counting as a copy when a probe finds it", () => {
       const set = published([1, 2], { wanted: 2 })
       const now = start + 30 * second
       assert.deepStrictEqual(due(set, now).probes, [1, 2])
@@ -1034,7 +1034,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(bytes(set.confirmed), [2])
     })
 
-    it("is given a renewal at once, which may be newer still", () => {
+    it("gets a renewal at once, which may be newer still", () => {
       const set = published([])
       const now = start + 5 * second
       due(set, now)
@@ -1047,7 +1047,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(bytes(set.confirmed), [1])
     })
 
-    it("is given the renewal as well that it did not see when it answered", () => {
+    it("also gets a renewal that was made before it answered", () => {
       const set = published([1], { wanted: 1 })
       set.renew(start)
       due(set, start)
@@ -1058,7 +1058,7 @@ describe("ReplicaSet", () => {
   })
 
   describe("a withdrawal", () => {
-    it("goes to every replica at once, however few may be in flight, and to no other node", () => {
+    it("goes to every replica at once, regardless of the limit of requests in flight, and to no other node", () => {
       const set = published(range(1, 16), { maxInFlight: 2 })
       assert.deepStrictEqual(set.withdraw(start), [])
       assert.isFalse(set.isWithdrawalAttempted)
@@ -1068,7 +1068,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(set.isDone)
     })
 
-    it("names the nodes that may hold a copy and are no replicas: let go, or silent when they were given one", () => {
+    it("names the other nodes that may hold a copy: dropped, or silent after a store", () => {
       const set = published([3, 4, 5], { wanted: 2 })
       const now = start + 10 * second
       set.renew(now)
@@ -1081,7 +1081,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(bytes(set.withdraw(now)), [4])
     })
 
-    it("does not wait for who has not answered whether it took the first copy", () => {
+    it("does not wait for a node that has not answered its first store", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       due(set, start)
       set.found([at(1), at(2)], start)
@@ -1089,14 +1089,14 @@ describe("ReplicaSet", () => {
       set.stored(tiny(1), start)
       assert.deepStrictEqual(bytes(set.withdraw(start)), [2])
       assert.deepStrictEqual(due(set, start).stores, [1])
-      // Its answer comes late, and is of the record that was withdrawn.
+      // Its late response is to the record that was withdrawn.
       set.stored(tiny(2), start)
       assert.deepStrictEqual(trackedBy(set), [1])
       set.stored(tiny(1), start)
       assert.isTrue(set.isDone)
     })
 
-    it("is done where nobody can hold a copy", () => {
+    it("is done where no node can hold a copy", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       due(set, start)
       assert.deepStrictEqual(set.withdraw(start), [])
@@ -1106,7 +1106,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, start).stores, [])
     })
 
-    it("is offered again to a replica that was silent, which nothing waits for", () => {
+    it("is stored again to a replica that was silent, without delaying the withdrawal", () => {
       const set = published([1, 2], { wanted: 2 })
       set.withdraw(start)
       due(set, start)
@@ -1123,7 +1123,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(set.isDone)
     })
 
-    it("reaches everybody who holds a copy, in any world, once all is well", () => {
+    it("reaches every node with a copy after the last fault, in any network", () => {
       fc.assert(
         fc.property(options({ min: 1 }), script, (options, script) => {
           const world = play(options, script)
@@ -1140,7 +1140,7 @@ describe("ReplicaSet", () => {
       )
     })
 
-    it("is followed by the record that is published next, as if it had been any other", () => {
+    it("can be followed by another record like any version", () => {
       holds((world) => {
         world.heal()
         world.withdraw()
@@ -1158,10 +1158,10 @@ describe("ReplicaSet", () => {
       return now + wait
     }
 
-    /** A set of one replica that is wanted, and a time far from its next lookup. */
+    /** A set with one wanted replica, and a time far from its next lookup. */
     const alone = () => published([1, 2, 3, 4], { wanted: 1 })
 
-    it("come 30 seconds after the confirmation, then double up to an hour while the replica answers", () => {
+    it("start 30 seconds after the confirmation, with pauses that double up to an hour while the replica answers", () => {
       const set = published([1], { wanted: 1 })
       let now = start
       let last = start
@@ -1178,7 +1178,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(pauses, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600])
     })
 
-    it("begin again at 30 seconds after a failure", () => {
+    it("start again at 30 seconds after a failure", () => {
       const set = alone()
       let now = start
       for (const _ of range(1, 4)) {
@@ -1198,7 +1198,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [])
     })
 
-    /** Two probes without an answer. */
+    /** Two probes without a response. */
     const suspect = () => {
       const set = alone()
       for (const now of [start + 30 * second, start + minute]) {
@@ -1208,7 +1208,7 @@ describe("ReplicaSet", () => {
       return { set, since: start + minute }
     }
 
-    it("make a replica suspect that fails twice in a row, which is replaced at once and keeps its place", () => {
+    it("make a replica suspect that fails twice in a row, which is replaced at once and stays tracked", () => {
       const { set, since } = suspect()
       assert.deepStrictEqual(due(set, since).stores, [2])
       set.stored(tiny(2), since)
@@ -1218,7 +1218,7 @@ describe("ReplicaSet", () => {
       ])
     })
 
-    it("have more suspects than there is place for let the farthest go", () => {
+    it("drop the farthest suspects when there are too many", () => {
       const set = published([1, 2], { wanted: 1 })
       let now = start
       for (const byte of [1, 2]) {
@@ -1239,7 +1239,7 @@ describe("ReplicaSet", () => {
       ])
     })
 
-    it("keep a suspect its place when a nearer node takes that of a replica", () => {
+    it("keep a suspect tracked when a nearer node replaces a replica", () => {
       const { set, since } = suspect()
       due(set, since)
       set.stored(tiny(2), since)
@@ -1253,7 +1253,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(trackedBy(set), [0, 1])
     })
 
-    it("clear a suspect that answers, in whose favour the farthest is let go", () => {
+    it("clear a suspect that answers, for which the farthest is dropped", () => {
       const { set, since } = suspect()
       due(set, since)
       set.stored(tiny(2), since)
@@ -1263,7 +1263,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(set.replicas, [{ contact: at(1), isConfirmed: true, isSuspect: false }])
     })
 
-    it("go on while the grace lasts, the last one just when it ends, and then give the suspect up", () => {
+    it("continue until exactly the end of the grace period, when the suspect is dropped", () => {
       const { set, since } = suspect()
       due(set, since)
       set.stored(tiny(2), since)
@@ -1284,7 +1284,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(trackedBy(set), [2])
     })
 
-    it("ask a suspect at once that a lookup found, which it must have answered", () => {
+    it("retry a suspect at once that answered a lookup", () => {
       const set = published([1], { wanted: 1 })
       for (const now of [start + 30 * second, start + minute]) {
         due(set, now)
@@ -1296,7 +1296,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).probes, [1])
     })
 
-    it("have a lost record stored again at once, and looked for 30 seconds later", () => {
+    it("cause a lost record to be stored again at once, and follow 30 seconds later", () => {
       const set = alone()
       const now = start + 30 * second
       due(set, now)
@@ -1308,7 +1308,7 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).wait, 30 * second)
     })
 
-    it("replace a peer that loses every copy, and leave it alone for an hour after the grace", () => {
+    it("replace a node that loses every copy, which is not asked for an hour after the grace period", () => {
       const set = alone()
       let since = 0
       let now = start
@@ -1332,7 +1332,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).stores, [])
     })
 
-    it("leave time to a suspect that took a lost record again after its grace", () => {
+    it("give time to a suspect that accepted a lost record again after its grace period", () => {
       const set = alone()
       let now = start
       while (now < start + 16 * minute) {
@@ -1350,7 +1350,7 @@ describe("ReplicaSet", () => {
       assert.notInclude(due(set, start + 2 * hour).probes, 1)
     })
 
-    it("are all due after a sleep of hours, as many at a time as may be in flight", () => {
+    it("are all due after hours of suspension, within the limit of requests in flight", () => {
       const set = published(range(1, 16), { maxInFlight: 3 })
       const now = start + 5 * hour
       assert.deepStrictEqual(due(set, now).probes, [1, 2, 3])
@@ -1358,7 +1358,7 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, now).probes, [4])
     })
 
-    it("come no later than before when the clock is set back, however far", () => {
+    it("stay on schedule when the clock is set back, however far", () => {
       const set = published([1], { wanted: 1 })
       due(set, start)
       const { wait } = due(set, start - 1000 * hour)

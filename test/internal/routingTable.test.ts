@@ -5,8 +5,8 @@ import type { Contact } from "../../src/Contact.ts"
 import { heartbeatLimits, RoutingTable } from "../../src/internal/routingTable.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
-// Tiny worlds: ids of 8 bits, once as the first byte of an id and once as its
-// last, so that both ends of the table are reached.
+// Small worlds: ids of 8 bits, either as the first byte of an id or as its
+// last, so that both ends of the table are covered.
 type World = (byte: number) => NodeId.NodeId
 const shallow: World = (byte) => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId.NodeId
 const deep: World = (byte) => ("5".repeat(62) + byte.toString(16).padStart(2, "0")) as NodeId.NodeId
@@ -23,7 +23,7 @@ const contact = (id: NodeId.NodeId, host = "10.0.0.1"): Contact => ({
   port: 4001
 })
 
-/** Bucket 0 of `self` holds these: ids whose first bit is set. */
+/** Ids in bucket 0 of `self`: those whose first bit is set. */
 const inBucket0 = (i: number) => shallow(0x80 + i)
 
 const tableOf = (ids: ReadonlyArray<NodeId.NodeId>, options?: { readonly k?: number; readonly verified?: boolean }) => {
@@ -48,7 +48,7 @@ type Op =
   | { readonly op: "maintenance" }
   | { readonly op: "wait"; readonly millis: number }
 
-// A few ids come up again and again, so that their buckets fill and empty.
+// A few ids occur again and again, so that their buckets fill and empty.
 const byteArb = fc.oneof(
   fc.integer({ min: 0, max: 255 }),
   { weight: 3, arbitrary: fc.constantFrom(0, 1, 2, 3, 8, 0x40, 0x80, 0x81, 0x82, 0x83, 0xc0, 0xc1) }
@@ -85,7 +85,7 @@ const historyArb = fc.record({
   ops: fc.array(opArb, { maxLength: 120 })
 })
 
-/** Runs a history, and calls `check` around each operation. */
+/** Runs a history and calls `check` around each operation. */
 const replay = (
   history: {
     readonly world: World
@@ -105,7 +105,7 @@ const replay = (
         case "add":
           return void table.add(contact(world(op.byte), op.host), op.direct ? now : undefined, now)
         case "probed": {
-          // Mostly of the peer that is asked, if there is one.
+          // Mostly of the probed peer, if there is one.
           const oldest = table.oldestInBucket(NodeId.bucketIndex(table.self, world(op.byte)))
           return table.probed(oldest?.id ?? world(op.byte), op.alive, now)
         }
@@ -134,7 +134,7 @@ const allContacts = (table: RoutingTable) => table.entries().map((entry) => entr
 
 describe("RoutingTable", () => {
   describe("add", () => {
-    it("refuses the node's own id and ids that are none", () => {
+    it("refuses the node's own id and malformed ids", () => {
       const table = new RoutingTable({ self })
       assert.deepStrictEqual(table.add(contact(self), start, start), { _tag: "Refused", reason: "OwnId" })
       for (const id of ["", "ab", "g".repeat(64), "A".repeat(64), "0".repeat(65)] as Array<NodeId.NodeId>) {
@@ -143,7 +143,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.size, 0)
     })
 
-    it("keeps who told of a contact, and when it came and was heard from", () => {
+    it("keeps the referrer of a contact and the times when it was added and heard from", () => {
       const table = new RoutingTable({ self })
       table.add(contact(inBucket0(1)), undefined, start, inBucket0(2))
       table.add(contact(inBucket0(2)), start, start + 1)
@@ -159,7 +159,7 @@ describe("RoutingTable", () => {
       ])
     })
 
-    it("moves a contact that is heard of again to the most recent place", () => {
+    it("moves a contact that is reported again to the most recent position", () => {
       const table = tableOf([inBucket0(1), inBucket0(2), inBucket0(3)])
       assert.deepStrictEqual(table.add(contact(inBucket0(1)), undefined, start), { _tag: "Updated" })
       assert.deepStrictEqual(ids(allContacts(table)), [inBucket0(2), inBucket0(3), inBucket0(1)])
@@ -173,7 +173,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.verifiedAt(inBucket0(1)), start + 5)
     })
 
-    it("takes a new host and a new port from direct contact", () => {
+    it("changes host and port after direct contact", () => {
       const table = tableOf([inBucket0(1)])
       table.add({ ...contact(inBucket0(1)), port: 4002 }, start, start)
       assert.strictEqual(table.get(inBucket0(1))?.port, 4002)
@@ -186,7 +186,7 @@ describe("RoutingTable", () => {
     const full = () => tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
     const newcomer = contact(inBucket0(9))
 
-    it("lets unverified contacts wait, five contacts at most, the oldest leaving first", () => {
+    it("queues at most five unverified contacts, and drops the oldest first", () => {
       const table = full()
       for (const i of [3, 4, 5, 6, 7, 8]) {
         assert.deepStrictEqual(table.add(contact(inBucket0(i)), undefined, start), { _tag: "Queued" })
@@ -198,7 +198,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.size, 2)
     })
 
-    it("asks for a probe of the oldest when somebody new makes direct contact", () => {
+    it("requests a probe of the oldest when a new peer makes direct contact", () => {
       assert.deepStrictEqual(full().add(newcomer, start, start), { _tag: "Probe", oldest: contact(inBucket0(1)) })
     })
 
@@ -209,7 +209,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [1, 2].map(inBucket0))
     })
 
-    it("lets the newcomer in when the oldest is silent", () => {
+    it("inserts the newcomer when the oldest is silent", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.probed(inBucket0(1), false, start + 3000)
@@ -217,7 +217,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.verifiedAt(newcomer.id), start)
     })
 
-    it("keeps a peer that made contact while it was probed, whatever became of the probe", () => {
+    it("keeps a peer that made contact during its probe, whatever the outcome", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.add(contact(inBucket0(1)), start + 1, start + 1)
@@ -225,7 +225,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 1].map(inBucket0))
     })
 
-    it("does not take unverified contacts of a probed peer for a sign of life", () => {
+    it("does not count a report about a probed peer as contact", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.add(contact(inBucket0(1)), undefined, start + 1)
@@ -233,7 +233,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 9].map(inBucket0))
     })
 
-    it("refuses further newcomers while a probe is in flight, and lets in the one that caused it", () => {
+    it("refuses further newcomers while a probe is in flight, and inserts the one that caused it", () => {
       const table = full()
       table.add(newcomer, start, start)
       assert.deepStrictEqual(table.add(contact(inBucket0(10)), start, start), {
@@ -245,7 +245,7 @@ describe("RoutingTable", () => {
       assert.isFalse(table.contains(inBucket0(10)))
     })
 
-    it("asks for the next probe at once after a silent peer, and a second after a live one", () => {
+    it("requests the next probe at once after a silent peer, and a second after a live one", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.probed(inBucket0(1), false, start)
@@ -255,7 +255,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 1000)._tag, "Probe")
     })
 
-    it("gives up a probe that nobody reported within 30 seconds", () => {
+    it("expires a probe without an outcome after 30 seconds", () => {
       const table = full()
       table.add(newcomer, start, start)
       assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 29_999)._tag, "Refused")
@@ -264,7 +264,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 10].map(inBucket0))
     })
 
-    it("ignores the outcome of a probe it did not ask for", () => {
+    it("ignores the outcome of a probe that it did not request", () => {
       const table = full()
       table.probed(inBucket0(1), false, start)
       table.add(newcomer, start, start)
@@ -273,7 +273,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [1, 2].map(inBucket0))
     })
 
-    it("never holds a newcomer twice when it came in while its probe was in flight", () => {
+    it("never holds a newcomer twice that was inserted while its probe was in flight", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.remove(inBucket0(2))
@@ -282,7 +282,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [newcomer.id])
     })
 
-    it("refuses the newcomer when the place of the probed peer is taken meanwhile", () => {
+    it("refuses the newcomer when the place of the probed peer was taken during the probe", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.remove(inBucket0(1))
@@ -291,7 +291,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 10].map(inBucket0))
     })
 
-    it("keeps a peer that was removed and came back while it was probed", () => {
+    it("keeps a peer that was removed and added again during its probe", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.remove(inBucket0(1))
@@ -300,7 +300,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 1].map(inBucket0))
     })
 
-    it("lets the newcomer in when the probed peer was removed meanwhile", () => {
+    it("inserts the newcomer when the probed peer was removed during the probe", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.remove(inBucket0(1))
@@ -309,14 +309,14 @@ describe("RoutingTable", () => {
     })
   })
 
-  describe("waiting contacts", () => {
+  describe("pending contacts", () => {
     const waiting = () => {
       const table = tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
       table.add(contact(inBucket0(3)), undefined, start, inBucket0(1))
       return table
     }
 
-    it("come into the table when they answer and there is room", () => {
+    it("are inserted when they answer and there is room", () => {
       const table = waiting()
       table.remove(inBucket0(1))
       assert.deepStrictEqual(table.pendingVerified(inBucket0(3), start + 1, start + 1), { _tag: "Inserted" })
@@ -325,7 +325,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.pendingLength(0), 0)
     })
 
-    it("ask for a probe of the oldest when they answer and there is none", () => {
+    it("cause a probe of the oldest when they answer and there is no room", () => {
       const table = waiting()
       assert.deepStrictEqual(table.pendingVerified(inBucket0(3), start, start), {
         _tag: "Probe",
@@ -335,13 +335,13 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(allContacts(table)), [2, 3].map(inBucket0))
     })
 
-    it("go on waiting when they are removed from the table, where they are not", () => {
+    it("stay pending when they are removed from the table, which does not contain them", () => {
       const table = waiting()
       table.remove(inBucket0(3))
       assert.strictEqual(table.pendingLength(0), 1)
     })
 
-    it("are not let in, nor is any other contact, where they may not be one", () => {
+    it("are not inserted, like any other contact, if the table does not admit them", () => {
       const table = waiting()
       table.admits = ({ id }) => id !== inBucket0(3)
       assert.deepStrictEqual(table.add(contact(inBucket0(3)), start, start), {
@@ -355,7 +355,7 @@ describe("RoutingTable", () => {
       assert.isFalse(table.contains(inBucket0(4)))
     })
 
-    it("stop waiting when they are silent, forgotten, or in the table", () => {
+    it("are dropped when they are silent, forgotten, or inserted", () => {
       const silent = waiting()
       silent.pendingFailed(inBucket0(3))
       assert.strictEqual(silent.pendingLength(0), 0)
@@ -368,14 +368,14 @@ describe("RoutingTable", () => {
       assert.strictEqual(inTable.pendingLength(0), 0)
     })
 
-    it("are refused when nobody waits under that id", () => {
+    it("are refused under an id that is not pending", () => {
       const table = waiting()
       for (const id of [inBucket0(1), inBucket0(4), shallow(1), self]) {
         assert.deepStrictEqual(table.pendingVerified(id, start, start), { _tag: "Refused", reason: "NotPending" })
       }
     })
 
-    it("are left alone by a heartbeat where all of the bucket were heard from lately, and take no other's turn", () => {
+    it("are not probed by a heartbeat while the whole bucket is fresh, and do not use up the limit of probes", () => {
       const table = tableOf([1, 2].map(inBucket0), { k: 2 })
       for (const n of [3, 4, 5, 6, 7]) table.add(contact(inBucket0(n)), undefined, start)
       for (const n of [0x40, 0x41]) table.add(contact(shallow(n)), start, start)
@@ -409,13 +409,13 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.answer(target, 16, now, nobody)), [8, 1, 2, 4].map(inBucket0))
     })
 
-    it("leaves out unverified contacts and peers in bad health while half a bucket remains", () => {
+    it("omits unverified contacts and bad peers while half a bucket remains", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 4 })
       table.add(contact(shallow(1)), undefined, start)
       assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3].map(inBucket0))
     })
 
-    it("tops up a thin answer with peers in bad health, and never with unverified contacts", () => {
+    it("fills up a short response with bad peers, and never with unverified contacts", () => {
       const table = tableOf([1, 2, 3].map(inBucket0), { k: 8 })
       for (const i of [4, 5, 6]) table.add(contact(inBucket0(i)), undefined, start)
       assert.deepStrictEqual(ids(table.answer(target, 16, now, isFirst)), [2, 3, 1].map(inBucket0))
@@ -424,7 +424,7 @@ describe("RoutingTable", () => {
   })
 
   describe("statistics", () => {
-    it("estimates the network by the density of its deepest buckets", () => {
+    it("estimates the network size from the density of the deepest buckets", () => {
       const table = tableOf([0x80, 0x81, 0x40, 0x20, 0x21, 0x22].map(shallow))
       // 2 · 2, 1 · 4 and 3 · 8.
       assert.deepStrictEqual(table.estimate(start - 1), { size: 4, confidence: 0.6 })
@@ -432,12 +432,12 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.estimateAll(), 4)
     })
 
-    it("falls back to the deepest bucket when nobody was heard from directly", () => {
+    it("falls back to the deepest bucket when no contact was heard from", () => {
       assert.strictEqual(tableOf([]).estimateAll(), 0)
       assert.strictEqual(tableOf([0x80, 0x20, 0x21].map(shallow), { verified: false }).estimateAll(), 16)
     })
 
-    it("counts who was heard from directly after a time", () => {
+    it("counts the contacts heard from after a time", () => {
       const table = tableOf([1, 2].map(inBucket0))
       table.add(contact(inBucket0(3)), undefined, start)
       table.add(contact(inBucket0(1)), start + 1, start + 1)
@@ -450,7 +450,7 @@ describe("RoutingTable", () => {
     const work = (table: RoutingTable, now: number, limits = unlimited) =>
       table.maintenance(now, now - 30 * minute, now - 30 * minute, limits)
 
-    it("probes unverified contacts that nobody confirmed, and nobody else", () => {
+    it("probes stale unverified contacts and no others", () => {
       const table = tableOf([1, 2].map(inBucket0), { verified: false })
       table.add(contact(inBucket0(2)), start + 1, start + 1)
       assert.deepStrictEqual(ids(work(table, start + 30 * minute).staleToProbe), [])
@@ -478,7 +478,7 @@ describe("RoutingTable", () => {
       }
     })
 
-    it("forgets futile refills once the bucket was healthy", () => {
+    it("forgets futile refills once the bucket is healthy", () => {
       const table = tableOf([1, 2].map(inBucket0), { k: 4 })
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [])
       table.remove(inBucket0(2))
@@ -490,14 +490,14 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(work(table, start + minute / 2).bucketsToRefill, [0])
     })
 
-    it("hands out the deepest buckets first, and the others the next time", () => {
+    it("returns the deepest buckets first, and the others the next time", () => {
       const table = tableOf([0x80, 0x40, 0x20, 0x10].map(shallow))
       assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [2, 3])
       assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [0, 1])
       assert.deepStrictEqual(work(table, start, heartbeatLimits).bucketsToRefill, [])
     })
 
-    it("a lookup spares a refill only those buckets that it brought whole, and every one if it brought all there is", () => {
+    it("a lookup postpones the refill of only those buckets that it covered completely, and of all if it found the whole network", () => {
       const worldArb = fc.record({
         bytes: fc.uniqueArray(fc.integer({ min: 1, max: 255 }), { minLength: 1, maxLength: 40 }),
         // 8: our own id itself.
@@ -511,7 +511,7 @@ describe("RoutingTable", () => {
         const index = bucket === 8 ? NodeId.bits : bucket
         const table = tableOf(everybody, { k: 100 })
         const spared = new RoutingTable({ self, k })
-        // One of each bucket, so that all are thin.
+        // One contact in each bucket, so that all need a refill.
         for (const { bucket, contact } of table.entries()) {
           if (spared.bucketLength(bucket) === 0) spared.add(contact, start, start)
         }
@@ -520,14 +520,14 @@ describe("RoutingTable", () => {
         const brought = new Set(ids(closest))
         for (const at of new Set(table.entries().map(({ bucket }) => bucket))) {
           const isWhole = table.entries().every(({ bucket, contact }) => bucket !== at || brought.has(contact.id))
-          // Of its own bucket it is known once it brought others too.
+          // Its own bucket is covered once it found nodes of others too.
           if (!isWhole || at === index && closest.length < k) assert.include(due, at)
           else if (closest.length < k) assert.notInclude(due, at)
         }
       }))
     })
 
-    it("a bucket all of whose nodes were found, among others, is not refilled for a quarter of an hour", () => {
+    it("a bucket that a lookup covered completely is not refilled for a quarter of an hour", () => {
       const table = tableOf([0x80, 0x40, 0x20, 0x10].map(shallow), { k: 3 })
       table.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start)
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0, 2, 3])
@@ -535,13 +535,13 @@ describe("RoutingTable", () => {
       assert.include(work(table, start + 15 * minute).bucketsToRefill, 1)
     })
 
-    it("a lookup that found nobody spares no bucket a refill", () => {
+    it("a lookup that found no node postpones no refill", () => {
       const table = tableOf([inBucket0(1)])
       table.lookedUp(NodeId.bits, [], start)
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0])
     })
 
-    it("names those who were heard from once and fell silent, the longest silent first", () => {
+    it("returns verified contacts that fell silent, the longest silent first", () => {
       const table = tableOf([1, 2, 3].map(inBucket0))
       table.add(contact(inBucket0(4)), undefined, start)
       table.add(contact(inBucket0(1)), start + 2, start + 2)
@@ -555,7 +555,7 @@ describe("RoutingTable", () => {
       assert.strictEqual(table.freshest()?.id, inBucket0(1))
     })
 
-    it("names of a full bucket only as many as it takes for half of it and two more to have been heard from", () => {
+    it("returns only as many of a full bucket as keep half of it and two more fresh", () => {
       const heard = [1, 2, 3, 4, 5, 6, 7]
       const silent = [8, 9, 10, 11, 12, 13, 14, 15, 16]
       const table = tableOf([...heard, ...silent].map(inBucket0))
@@ -566,21 +566,21 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [11, 12, 13, 14, 15].map(inBucket0))
     })
 
-    it("names one that fell silent after it was no more than unverified contacts", () => {
+    it("returns a contact that was unverified, was then heard from, and fell silent", () => {
       const table = tableOf([inBucket0(1)], { verified: false })
       assert.deepStrictEqual(table.quiet(start, start - 1, 99), [])
       table.add(contact(inBucket0(1)), start, start)
       assert.deepStrictEqual(ids(table.quiet(start + 200, start + 100, 99)), [inBucket0(1)])
     })
 
-    it("refills no bucket whose contacts were heard from since", () => {
+    it("refills no bucket whose contacts have been heard from since", () => {
       const table = tableOf([1, 2].map(inBucket0), { k: 4 })
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [])
       for (const n of [1, 2]) table.add(contact(inBucket0(n)), start + 60 * minute, start + 60 * minute)
       assert.deepStrictEqual(work(table, start + 60 * minute).bucketsToRefill, [])
     })
 
-    it("counts on from now where the clock was set back", () => {
+    it("continues from the current time after the clock was set back", () => {
       const ahead = start + 24 * 60 * minute
       const table = tableOf([], { k: 2 })
       table.add(contact(inBucket0(1)), ahead, ahead)
@@ -593,12 +593,12 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.quiet(start + 31 * minute, start + minute, 99)), [inBucket0(1)])
     })
 
-    it("hands out no refill where the limit is none", () => {
+    it("returns no refill if the limit is 0", () => {
       const table = tableOf([inBucket0(1)])
       assert.deepStrictEqual(work(table, start, { ...unlimited, refills: 0 }).bucketsToRefill, [])
     })
 
-    it("keeps the probes of one heartbeat within their limits", () => {
+    it("limits the probes of one heartbeat", () => {
       const table = tableOf(Array.from({ length: 64 }, (_, i) => inBucket0(i)), { verified: false })
       for (const i of [1, 2, 3, 4, 5]) table.add(contact(shallow(i)), undefined, start)
       const { pendingToProbe, staleToProbe } = work(table, start + 60 * minute, {
@@ -631,7 +631,7 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("never lets a contact wait that is in the table", () => {
+    it("never has a contact both pending and in the table", () => {
       fc.assert(fc.property(historyArb, (history) => {
         const { now, table } = replay(history, run)
         const { pendingToProbe } = table.maintenance(now, 0, 0, unlimited)
@@ -642,7 +642,7 @@ describe("RoutingTable", () => {
 
     const beat = { op: "maintenance" } as const
 
-    it("finds what is due as if every contact were looked at in each heartbeat", () => {
+    it("finds the same work as a scan of every contact in each heartbeat", () => {
       // Few contacts, often heard from, and many heartbeats.
       const busy = historyArb.map((history) => ({
         ...history,
@@ -665,7 +665,7 @@ describe("RoutingTable", () => {
             heard: entries.filter(({ verifiedAt = -Infinity }) => verifiedAt > cutoff).length
           }))
           const staleCutoff = now - 10 * minute
-          // Whichever comes first, the other goes by what it found out.
+          // In either order, the second uses the summary of the first.
           const first = beats++ % 2 === 0 ? table.quiet(now, cutoff, Infinity) : undefined
           const { bucketsToRefill, staleToProbe } = table.maintenance(now, cutoff, staleCutoff, unlimited)
           const quiet = first ?? table.quiet(now, cutoff, Infinity)
@@ -673,7 +673,7 @@ describe("RoutingTable", () => {
           assert.deepStrictEqual(staleToProbe, stale.map(({ contact }) => contact))
           const thin = buckets.filter(({ heard }) => heard < k / 2).map(({ bucket }) => bucket)
           assert.includeMembers(thin, [...bucketsToRefill])
-          // After the longest of all pauses.
+          // After the longest pause.
           if (now - last >= 15 * minute) {
             assert.deepStrictEqual(bucketsToRefill, thin)
             const silent = buckets.flatMap(({ entries, heard }) =>
@@ -688,7 +688,7 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("changes where a known peer is reached by direct contact only", () => {
+    it("changes the address of a known peer only after direct contact", () => {
       fc.assert(fc.property(historyArb, (history) => {
         replay(history, (table, step, op) => {
           const before = allContacts(table)
@@ -702,7 +702,7 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("lets go of a contact only when it is removed, or was silent when probed", () => {
+    it("drops a contact only when it is removed or was silent when probed", () => {
       fc.assert(fc.property(historyArb, (history) => {
         replay(history, (table, step, op) => {
           const before = table.entries()
@@ -718,7 +718,7 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("finds the nearest contacts that sorting the whole table finds", () => {
+    it("finds the same nearest contacts as sorting the whole table", () => {
       fc.assert(fc.property(historyArb, byteArb, fc.integer({ min: 0, max: 20 }), (history, byte, n) => {
         const { table } = replay(history, run)
         const target = history.world(byte)
@@ -726,7 +726,7 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("finds the nearest verified contacts that sorting the whole table finds", () => {
+    it("finds the same nearest verified contacts as sorting the whole table", () => {
       fc.assert(
         fc.property(
           historyArb,
@@ -750,7 +750,7 @@ describe("RoutingTable", () => {
       )
     })
 
-    it("answers without repeating anybody, with no more than asked for, and with nobody bad before somebody better", () => {
+    it("answers without duplicates, with at most the requested number, and with no bad peer before a better one", () => {
       fc.assert(
         fc.property(
           historyArb,
@@ -777,7 +777,7 @@ describe("RoutingTable", () => {
     })
   })
 
-  it("survives a flood of fresh identities: no live peer goes, and one probe at a time is asked for", () => {
+  it("survives a flood of new identities: it drops no live peer and requests one probe at a time", () => {
     const arrivals = fc.array(
       fc.record({
         byte: fc.integer({ min: 0x80, max: 0xff }),

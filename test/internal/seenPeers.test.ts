@@ -26,7 +26,7 @@ const watch = (sightings: ReadonlyArray<{ readonly peer: number; readonly after:
 }
 
 describe("SeenPeers", () => {
-  it("counts the different peers of the last hour, day and week", () => {
+  it("counts the distinct peers of the last hour, day and week", () => {
     fc.assert(fc.property(sightingsArb, fc.integer({ min: 0, max: 200 * hourMillis }), (sightings, later) => {
       const { last, seen, time } = watch(sightings)
       const within = (window: number) =>
@@ -36,7 +36,7 @@ describe("SeenPeers", () => {
     }))
   })
 
-  it("counts every peer once since start", () => {
+  it("counts every peer once since the start", () => {
     const seen = new SeenPeers()
     for (const i of [1, 2, 1, 3, 2]) seen.seen(peer(i), now)
     assert.strictEqual(seen.uniqueSinceStart, 3)
@@ -51,13 +51,13 @@ describe("SeenPeers", () => {
     assert.strictEqual(seen.size, 1)
   })
 
-  it("forgets those not heard from for the longest when it is full", () => {
+  it("forgets the peers not heard from for the longest when it is full", () => {
     const seen = new SeenPeers({ capacity: 2 })
     for (const [at, i] of [1, 2, 1, 3].entries()) seen.seen(peer(i), now + at * 60_000)
     assert.strictEqual(seen.format(), `${peer(3)} 1700000180\n${peer(1)} 1700000120\n`)
   })
 
-  it("notes a peer at most once in a minute", () => {
+  it("records a peer at most once per minute", () => {
     const seen = new SeenPeers()
     for (const seconds of [0, 59, 61, 120]) seen.seen(peer(1), now + seconds * 1000)
     assert.strictEqual(seen.format(), `${peer(1)} 1700000061\n`)
@@ -70,7 +70,7 @@ describe("SeenPeers", () => {
     assert.strictEqual(seen.counts(now).hour, 1)
   })
 
-  it("reads back what it has written", () => {
+  it("reads back the text that it wrote", () => {
     fc.assert(fc.property(sightingsArb, (sightings) => {
       const { seen, time } = watch(
         sightings.map((sighting) => ({ ...sighting, after: sighting.after * 1000 % hourMillis }))
@@ -103,7 +103,7 @@ describe("SeenPeers", () => {
     assert.strictEqual(seen.format(), `${peer(1)} 1699999999\n${peer(0xabc)} 1699999998\n`)
   })
 
-  it("reads any text without failing, and takes nothing from it but whole lines", () => {
+  it("reads any text without failing, and uses only whole lines", () => {
     const piece = fc.constantFrom(peer(1), peer(2), " ", "\t", "\n", "\r\n", "#", "1699999999", "-1", "e3", "\0", "é")
     fc.assert(fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
       const seen = new SeenPeers()
@@ -116,7 +116,7 @@ describe("SeenPeers", () => {
     }))
   })
 
-  it("keeps the latest time of each peer, of the file and of this run", () => {
+  it("keeps the later time of each peer from the file and this run", () => {
     const seen = new SeenPeers()
     seen.seen(peer(1), now)
     seen.seen(peer(2), now - 1000)
@@ -128,7 +128,7 @@ describe("SeenPeers", () => {
     ])
   })
 
-  it("does not count the peers of an earlier run as seen since start, until they are", () => {
+  it("counts a peer of an earlier run as seen since the start only once it is seen again", () => {
     const seen = new SeenPeers()
     seen.seen(peer(1), now)
     seen.parse(`${peer(1)} 1699999000\n${peer(2)} 1699999000\n`, now)
@@ -138,7 +138,7 @@ describe("SeenPeers", () => {
     assert.strictEqual(seen.uniqueSinceStart, 2)
   })
 
-  it("keeps the most recent lines of a file that is too large, none older than a week, and none in the future", () => {
+  it("keeps the most recent lines of a file that is too large, and none older than a week or in the future", () => {
     const seen = new SeenPeers({ capacity: 2 })
     seen.parse(`${peer(1)} 1699999000\n${peer(2)} 1800000000\n${peer(3)} 1699998000\n`, now)
     assert.strictEqual(seen.format(), `${peer(2)} 1700000000\n${peer(1)} 1699999000\n`)
@@ -147,7 +147,7 @@ describe("SeenPeers", () => {
     assert.strictEqual(late.format(), `${peer(2)} 1699999000\n`)
   })
 
-  it("gives each sighting once to be saved, until it is noted anew", () => {
+  it("returns each sighting once to be saved, until it is recorded again", () => {
     const seen = new SeenPeers()
     const minute = 60_000
     seen.add([{ id: peer(1), lastSeen: minute }], minute, true)
@@ -160,7 +160,7 @@ describe("SeenPeers", () => {
     assert.deepStrictEqual(seen.takeUnsaved(), [])
     seen.seen(peer(2), 5 * minute)
     assert.deepStrictEqual(seen.takeUnsaved(), [{ id: peer(2), lastSeen: 5 * minute }])
-    // A text that was read is to be saved, wherever its sightings belong.
+    // Sightings read from text are unsaved, wherever they belong in the order.
     seen.parse(`${peer(4)} 180\n`, 5 * minute)
     assert.includeDeepMembers(seen.takeUnsaved(), [{ id: peer(4), lastSeen: 3 * minute }])
   })

@@ -21,7 +21,7 @@ const requestArb = fc.record({
 
 const takeArb = fc.record({ take: fc.integer({ min: 0, max: 3 }).map(key), wait: fc.integer({ min: 0, max: 20_000 }) })
 
-/** Takes everything there is. */
+/** Takes the subscribers of all keys. */
 const drain = (subscriptions: Subscriptions, keys: ReadonlyArray<NodeId>, at: number) =>
   keys.map((key) => ({ key, subscribers: subscriptions.take(key, at) }))
 
@@ -29,7 +29,7 @@ const countOf = (subscribers: ReadonlyArray<Subscriber>, host: string): number =
   subscribers.filter((subscriber) => subscriber.host === host).length
 
 describe("Subscriptions", () => {
-  it("tells each subscriber of a key once", () => {
+  it("returns each subscriber of a key once", () => {
     const subscriptions = new Subscriptions()
     assert.isTrue(subscriptions.subscribe(key(1), subscriber(1), now))
     assert.isTrue(subscriptions.subscribe(key(1), subscriber(2), now))
@@ -40,7 +40,7 @@ describe("Subscriptions", () => {
     assert.strictEqual(subscriptions.size, 0)
   })
 
-  it("tells it again when it subscribes again", () => {
+  it("returns it again after it subscribes again", () => {
     const subscriptions = new Subscriptions()
     for (let i = 0; i < 3; i++) {
       subscriptions.subscribe(key(1), subscriber(1), now + i)
@@ -48,7 +48,7 @@ describe("Subscriptions", () => {
     }
   })
 
-  it("keeps a subscription for 60 seconds, from the last time it was asked for", () => {
+  it("keeps a subscription for 60 seconds from the last request", () => {
     const subscriptions = new Subscriptions()
     for (const k of [1, 2, 3, 4]) subscriptions.subscribe(key(k), subscriber(1), now)
     for (const k of [3, 4]) subscriptions.subscribe(key(k), subscriber(1), now + 30_000)
@@ -58,14 +58,14 @@ describe("Subscriptions", () => {
     assert.deepStrictEqual(subscriptions.take(key(4), now + 90_000), [])
   })
 
-  it("counts a socket address once for a key, under the id that asked last", () => {
+  it("keeps one subscription per key and socket address, under the id of the latest request", () => {
     const subscriptions = new Subscriptions()
     subscriptions.subscribe(key(1), subscriber(1), now)
     subscriptions.subscribe(key(1), { ...subscriber(1), id: id(7) }, now)
     assert.deepStrictEqual(subscriptions.take(key(1), now), [{ ...subscriber(1), id: id(7) }])
   })
 
-  it("has 32 places for a key, and no 33rd until one is free", () => {
+  it("holds 32 subscriptions per key and refuses more until one ends", () => {
     const subscriptions = new Subscriptions()
     for (const n of range(32)) assert.isTrue(subscriptions.subscribe(key(1), subscriber(n), now))
     assert.isFalse(subscriptions.subscribe(key(1), subscriber(32), now))
@@ -75,7 +75,7 @@ describe("Subscriptions", () => {
     assert.isTrue(subscriptions.subscribe(key(1), subscriber(32), now))
   })
 
-  it("has 64 places for a source, whose oldest subscription leaves for the 65th", () => {
+  it("holds 64 subscriptions per source and evicts its oldest for the 65th", () => {
     const subscriptions = new Subscriptions()
     subscriptions.subscribe(key(0), subscriber(2), now)
     for (const k of range(64)) assert.isTrue(subscriptions.subscribe(key(k), subscriber(1, k), now))
@@ -86,7 +86,7 @@ describe("Subscriptions", () => {
     for (const k of range(65).slice(1)) assert.deepStrictEqual(subscriptions.take(key(k), now), [subscriber(1, k)])
   })
 
-  it("has 4096 places in all, and no 4097th until one is free", () => {
+  it("holds 4096 subscriptions in all and refuses more until one ends", () => {
     const subscriptions = new Subscriptions()
     for (const n of range(4096)) assert.isTrue(subscriptions.subscribe(key(n), subscriber(n), now))
     assert.isFalse(subscriptions.subscribe(key(4096), subscriber(4096), now))
@@ -97,7 +97,7 @@ describe("Subscriptions", () => {
     assert.strictEqual(subscriptions.size, 4096)
   })
 
-  it("gives a newcomer a place where few sources hold all 4096", () => {
+  it("accepts a new source when few sources hold all 4096", () => {
     const subscriptions = new Subscriptions()
     for (const n of range(64)) {
       for (const k of range(64)) subscriptions.subscribe(key(n * 64 + k), subscriber(n), now)
@@ -108,7 +108,7 @@ describe("Subscriptions", () => {
     assert.deepStrictEqual(subscriptions.take(key(9999), now), [subscriber(64)])
   })
 
-  it("lets those go first whose time is over", () => {
+  it("evicts expired subscriptions first", () => {
     const subscriptions = new Subscriptions({ perKey: 3, capacity: 5 })
     for (const n of range(3)) subscriptions.subscribe(key(1), subscriber(n), now)
     for (const n of range(2)) subscriptions.subscribe(key(2), subscriber(n + 10), now + 1)
@@ -120,7 +120,7 @@ describe("Subscriptions", () => {
     assert.deepStrictEqual(subscriptions.take(key(2), now + 60_000), [subscriber(10), subscriber(11)])
   })
 
-  it("lets one source have a single place where 31 others have the rest, whoever comes first", () => {
+  it("leaves one source a single subscription where 31 others have the rest, in any order of arrival", () => {
     const flood = range(100).map((port) => subscriber(99, port))
     const others = range(31).map((n) => subscriber(n))
     for (const order of [[...flood, ...others], [...others, ...flood]]) {
@@ -133,7 +133,7 @@ describe("Subscriptions", () => {
     }
   })
 
-  it("takes all hosts of an IPv6 network for one source, and each IPv4 host for its own", () => {
+  it("counts an IPv6 network as one source, and each IPv4 host as its own", () => {
     const subscriptions = new Subscriptions({ perSource: 2 })
     const at = (host: string) => ({ id: id(1), host, port: 1 })
     const hosts = [
@@ -149,7 +149,7 @@ describe("Subscriptions", () => {
     assert.sameDeepMembers(subscriptions.take(key(1), now), hosts.slice(1).map(at))
   })
 
-  it("returns each live subscription exactly once, never one whose time is over, and keeps nothing of either", () => {
+  it("returns each live subscription exactly once and no expired one, and keeps neither", () => {
     fc.assert(fc.property(fc.array(fc.oneof(requestArb, takeArb), { maxLength: 60 }), (ops) => {
       const subscriptions = new Subscriptions()
       let model: ReadonlyArray<{ readonly key: NodeId; readonly subscriber: Subscriber; readonly at: number }> = []
@@ -175,7 +175,7 @@ describe("Subscriptions", () => {
     }))
   })
 
-  it("never holds more than it has places, for a key, of a source and in all", () => {
+  it("never exceeds the limits per key, per source and in all", () => {
     const limitArb = fc.integer({ min: 1, max: 6 })
     const limitsArb = fc.record({ perKey: limitArb, perSource: limitArb, capacity: fc.integer({ min: 1, max: 14 }) })
     fc.assert(fc.property(limitsArb, fc.array(requestArb, { maxLength: 60 }), (limits, requests) => {
@@ -198,7 +198,7 @@ describe("Subscriptions", () => {
     }))
   })
 
-  it("always has the subscription it accepted last", () => {
+  it("always holds the subscription that it accepted last", () => {
     fc.assert(fc.property(fc.array(requestArb, { minLength: 1, maxLength: 60 }), (requests) => {
       const subscriptions = new Subscriptions({ perKey: 3, perSource: 4, capacity: 7 })
       let last = requests[0]
@@ -211,7 +211,7 @@ describe("Subscriptions", () => {
 
   const flooder = subscriber(99)
 
-  it("lets a flood from one source cost others at a key only what they had more than it", () => {
+  it("during a flood from one source, leaves every other source that loses a subscription at a key at least as many as the flooding one", () => {
     fc.assert(
       fc.property(
         fc.array(subscriberArb, { maxLength: 30 }),
@@ -235,7 +235,7 @@ describe("Subscriptions", () => {
     )
   })
 
-  it("lets a flood from one source cost others in all only what they had more than it", () => {
+  it("during a flood from one source, leaves every other source that loses a subscription at least as many overall as the flooding one", () => {
     fc.assert(
       fc.property(
         fc.array(fc.oneof({ weight: 4, arbitrary: requestArb }, takeArb), { maxLength: 40 }),

@@ -18,7 +18,7 @@ const drain = (queue: TimerQueue): Array<number> => {
 }
 
 describe("timerQueue", () => {
-  it("gives out what was not cancelled: by time, then by order", () => {
+  it("returns timers that were not cancelled by time, then by order", () => {
     const steps = fc.array(
       fc.oneof(
         fc.record({ _tag: fc.constant("push" as const), at: fc.integer({ min: 0, max: 20 }) }),
@@ -57,7 +57,7 @@ describe("timerQueue", () => {
     }))
   })
 
-  it("does not grow by timers that are set and cancelled for ever", () => {
+  it("does not grow with timers that are set and cancelled again and again", () => {
     const queue = new TimerQueue()
     for (let i = 0; i < 10; i++) queue.push(new Numbered(i), 1e9, i)
     for (let i = 10; i < 10_000; i++) {
@@ -69,7 +69,7 @@ describe("timerQueue", () => {
     assert.strictEqual(queue.size, 10)
   })
 
-  it("takes no notice when an event is cancelled twice or too late", () => {
+  it("ignores a timer that is cancelled twice or too late", () => {
     const queue = new TimerQueue()
     const [a, b] = [new Numbered(1), new Numbered(2)]
     queue.push(a, 1, 1)
