@@ -8,7 +8,7 @@ import * as SimWorld from "../../src/testing/SimWorld.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
 describe("Properties", () => {
-  it("a violation says what, where, when, and with which seeds", () => {
+  it("a violation names the property, the node, the time and the seeds", () => {
     const facts = {
       property: "OneReply",
       node: "node 3",
@@ -26,7 +26,7 @@ describe("Properties", () => {
     assert.strictEqual(clockTime(3_600_000), "01:00:00")
   })
 
-  it("watching changes nothing of what the nodes do", () => {
+  it("watching does not change the behaviour of the nodes", () => {
     const run = (isWatched: boolean) =>
       SimWorld.runSync(
         Effect.gen(function*() {
@@ -41,7 +41,7 @@ describe("Properties", () => {
     assert.strictEqual(run(true), run(false))
   })
 
-  it("letters that are missing, or come twice, are told apart", () => {
+  it("missing and duplicate mail is reported", () => {
     const found = SimWorld.runSync(
       SimWorld.SimWorld.use((world) =>
         Liveness.check(world, [], {
@@ -57,7 +57,7 @@ describe("Properties", () => {
     ])
   })
 
-  it("what a program leaves behind is counted", () => {
+  it("fibers and timers that a program leaves behind are counted", () => {
     const left = (program: Effect.Effect<unknown>) =>
       VirtualTime.runSyncExit(Safety.leavesNothing(program, { seed: 1 }))
     assert.strictEqual(left(Effect.sleep("1 second"))._tag, "Success")

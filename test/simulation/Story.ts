@@ -1,6 +1,6 @@
 /**
- * A small world and what happens in it, as data: it can be generated, shrunk,
- * printed, and run again.
+ * A small world and the events in it as data, which can be generated, shrunk,
+ * printed and run again.
  */
 import * as fc from "fast-check"
 import { type Behaviour, behaviours } from "../../src/testing/Byzantine.ts"
@@ -8,15 +8,15 @@ import { seedsOf } from "../../src/testing/internal/seeds.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import { clockTime } from "../../src/testing/Properties.ts"
 
-/** Who does it: a number that is taken modulo how many nodes there are by then. */
+/** The number of a node, taken modulo the number of nodes at that time. */
 export type Who = number
 
-/** Whose names nodes speak in: Ann has an Ed25519 key, Eve an Ethereum wallet. */
+/** The masters for which nodes act: Ann has an Ed25519 key, Eve an Ethereum wallet. */
 export const masters = ["Ann", "Eve"] as const
 
 export type Master = typeof masters[number]
 
-/** The routers that hosts can be behind. */
+/** The kinds of NAT in front of hosts. */
 export const routers = {
   fullCone: Nat.fullCone,
   restrictedCone: Nat.restrictedCone,
@@ -24,7 +24,7 @@ export const routers = {
   symmetric: Nat.symmetric
 } as const
 
-/** A router, and the nodes behind it. */
+/** A router and the number of nodes behind it. */
 export interface Household {
   readonly router: keyof typeof routers
   readonly nodes: number
@@ -40,7 +40,7 @@ export type Deed =
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: Who }
   | { readonly do: "offer" | "discover"; readonly node: Who; readonly topic: "bread" | "water" }
   | { readonly do: "resolve" | "mail"; readonly node: Who; readonly whom: Who }
-  /** By a delegation that lasts so many seconds; 0 is for ever. */
+  /** With a delegation that lasts for `seconds`; 0 means without expiry. */
   | { readonly do: "speak"; readonly node: Who; readonly master: Master; readonly seconds: number }
   | { readonly do: "ask"; readonly node: Who; readonly master: Master }
 
@@ -54,32 +54,32 @@ export interface Story {
   readonly seed: number
   readonly scheduleSeed?: number | undefined
   readonly nodes: number
-  /** Of the ways between two hosts, in milliseconds. */
+  /** Median one-way latency, in milliseconds. */
   readonly latency: number
-  /** Shares of the datagrams, 0 to 1, until all is well. */
+  /** Fraction of the datagrams, 0 to 1, until the faults end; `duplication` as well. */
   readonly loss: number
   readonly duplication: number
-  /** Nodes besides, which are counted on from the others. */
+  /** Further nodes behind routers, numbered after the others. */
   readonly households?: ReadonlyArray<Household> | undefined
-  /** Nodes besides that lie, and how. */
+  /** The behaviours of additional Byzantine nodes. */
   readonly liars?: ReadonlyArray<Behaviour> | undefined
-  /** The stand-in has no keys that a letter could be encrypted to: where there is mail, signatures are real. */
+  /** Mail always uses real signatures: the stand-in has no keys for its encryption. */
   readonly realSignatures?: boolean | undefined
   readonly happenings: ReadonlyArray<Happening>
 }
 
-/** Minutes after the last fault in which everything is to be well again: announcements are renewed every ten. */
+/** Minutes for the network to recover after the last fault: announcements are renewed every ten. */
 export const calmMinutes = 15
 
-/** Lifetime of what is announced, in seconds. */
+/** Lifetime of announced records, in seconds. */
 export const announcedTtl = 1200
 
-/** And of what is said in somebody else's name, once: it is there until the end. */
+/** Lifetime of records for a master, in seconds. They are published once and must last until the end. */
 export const spokenTtl = 3600
 
-// --- In words ------------------------------------------------------------------
+// --- Formatting ----------------------------------------------------------------
 
-const tell = (deed: Deed): string => {
+const describe = (deed: Deed): string => {
   switch (deed.do) {
     case "crash":
       return `node ${deed.node} crashes`
@@ -96,7 +96,7 @@ const tell = (deed: Deed): string => {
     case "heal":
       return "the network heals"
     case "cut":
-      return `nothing from node ${deed.from} reaches node ${deed.to} any more`
+      return `datagrams from node ${deed.from} to node ${deed.to} are blocked`
     case "clock":
       return `the clock of node ${deed.node} jumps to ${Math.abs(deed.seconds)} s ${
         deed.seconds < 0 ? "behind" : "ahead"
@@ -106,18 +106,18 @@ const tell = (deed: Deed): string => {
     case "publish":
       return `node ${deed.node} publishes its endpoint again`
     case "withdraw":
-      return `node ${deed.node} withdraws what it announced`
+      return `node ${deed.node} withdraws its announcements`
     case "offer":
       return `node ${deed.node} offers ${deed.topic}`
     case "discover":
-      return `node ${deed.node} looks for ${deed.topic}`
+      return `node ${deed.node} discovers ${deed.topic}`
     case "resolve":
       return `node ${deed.node} resolves node ${deed.whom}`
     case "mail":
-      return `node ${deed.node} writes to node ${deed.whom}`
+      return `node ${deed.node} sends mail to node ${deed.whom}`
     case "speak":
-      return `node ${deed.node} publishes an endpoint as ${deed.master}, who lets it ${
-        deed.seconds === 0 ? "for ever" : `for ${deed.seconds} s`
+      return `node ${deed.node} publishes an endpoint for ${deed.master} with a delegation ${
+        deed.seconds === 0 ? "without expiry" : `of ${deed.seconds} s`
       }`
     case "ask":
       return `node ${deed.node} resolves ${deed.master}`
@@ -127,11 +127,11 @@ const tell = (deed: Deed): string => {
 const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening> =>
   happenings.toSorted((a, b) => a.at - b.at)
 
-/** How many nodes there are at first. */
+/** Number of nodes at the start. */
 const populationOf = ({ households = [], nodes }: Story): number =>
   households.reduce((sum, household) => sum + household.nodes, nodes)
 
-/** The happenings in order, each with the nodes that its numbers stand for by then. */
+/** The happenings in order, with node numbers reduced modulo the number of nodes at that time. */
 const named = (story: Story): ReadonlyArray<Happening> => {
   let count = populationOf(story)
   return inOrder(story.happenings).map(({ at, deed }) => {
@@ -152,7 +152,7 @@ const routerNames: { readonly [router in Household["router"]]: string } = {
   symmetric: "a symmetric NAT"
 }
 
-const behind = ({ households = [], nodes }: Story): ReadonlyArray<string> => {
+const householdLines = ({ households = [], nodes }: Story): ReadonlyArray<string> => {
   let next = nodes
   return households.map((household) => {
     const names = Array.from({ length: household.nodes }, () => `node ${next++}`)
@@ -160,7 +160,7 @@ const behind = ({ households = [], nodes }: Story): ReadonlyArray<string> => {
   })
 }
 
-/** The story line by line, and how to run it again. */
+/** The text of a story, a line per event, with the command that runs it again. */
 export const format = (story: Story): string => {
   const percent = (share: number) => `${Math.round(share * 1000) / 10} %`
   const liars = story.liars ?? []
@@ -168,8 +168,8 @@ export const format = (story: Story): string => {
     `${seedsOf(story)}: ${story.nodes} nodes${liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`}, ` +
     `${story.latency} ms apart, ${percent(story.loss)} lost, ${percent(story.duplication)} twice` +
     (story.realSignatures ? ", real signatures" : ""),
-    ...behind(story),
-    ...named(story).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${tell(deed)}`),
+    ...householdLines(story),
+    ...named(story).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${describe(deed)}`),
     `run it again: ${replayCommand(story)}`
   ].join("\n")
 }
@@ -180,7 +180,7 @@ export const hasMail = (story: Story): boolean => story.happenings.some(({ deed 
 
 export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
 
-// --- Any story -----------------------------------------------------------------
+// --- Generation ----------------------------------------------------------------
 
 const liars = Object.keys(behaviours) as Array<Behaviour>
 
@@ -229,7 +229,7 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
 
 const share = (most: number) => fc.nat({ max: 10 }).map((tenth) => (tenth * most) / 10)
 
-/** Everything but the seeds of a story, which shrinks to few nodes, quiet networks and little that happens. */
+/** A story without its seeds. It shrinks to few nodes, no loss and few events. */
 export const story: fc.Arbitrary<Story> = fc.record({
   seed: fc.nat({ max: 1_000_000 }),
   scheduleSeed: fc.option(fc.nat({ max: 1_000_000 }), { nil: undefined }),

@@ -1,18 +1,17 @@
-/** Looks for a story in which something does not hold, and makes it as short as it gets. */
+/** Searches for a story that violates a property, and shrinks it. */
 import * as fc from "fast-check"
 import { problemsOf, runStory } from "./run.ts"
 import { format, type Story, story } from "./Story.ts"
 
 export interface Failure {
-  /** The shortest that was found. */
+  /** The shortest story found. */
   readonly story: Story
   readonly problems: ReadonlyArray<string>
 }
 
 /**
- * Runs the stories that a seed stands for, and stops at the first with a
- * problem. Shortening it takes at most the time given, on the clock of the
- * machine.
+ * Runs the stories generated from a seed and stops at the first with a problem.
+ * Shrinking it takes at most `shrinkMillis` of real time.
  */
 export const explore = (options: {
   readonly seed: number
@@ -25,7 +24,7 @@ export const explore = (options: {
   let until = Infinity
   fc.check(
     fc.property(story, (story) => {
-      // When the time is over, nothing shorter fails any more.
+      // After the time limit, all stories pass, which ends the shrinking.
       if (Date.now() > until) return true
       const found = problems(story)
       if (found.length === 0) return true

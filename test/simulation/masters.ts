@@ -1,4 +1,4 @@
-/** In whose names the nodes of a story speak, and how they let them. */
+/** The masters of a story and their delegations. */
 import * as Result from "effect/Result"
 import type { Address } from "../../src/Address.ts"
 import type { Ed25519 } from "../../src/Crypto.ts"
@@ -10,7 +10,7 @@ const privateKeys: { readonly [master in Master]: Uint8Array } = {
   Eve: new Uint8Array(32).fill(2)
 }
 
-/** Lets a key speak for a master. Times are Unix seconds; it holds for ever where `expiresAt` is 0. */
+/** A delegation from a master to a key. Times are Unix seconds; it never expires if `expiresAt` is 0. */
 export const delegate = (
   master: Master,
   crypto: Ed25519,

@@ -1,11 +1,11 @@
-/** Loaded with `--import`: gives the module that `MUTANT` is about its broken source. */
+/** Loaded with `--import`: replaces the source of one module by that of the mutant in `MUTANT`. */
 import { registerHooks } from "node:module"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { mutants, mutate } from "./mutants.ts"
 
 const mutant = mutants.find(({ name }) => name === process.env.MUTANT)
-if (mutant === undefined) throw new Error(`There is no mutant that ${process.env.MUTANT}`)
+if (mutant === undefined) throw new Error(`Unknown mutant: ${process.env.MUTANT}`)
 const target = pathToFileURL(join(import.meta.dirname, "../../src", mutant.file)).href
 
 registerHooks({

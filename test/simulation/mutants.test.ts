@@ -12,7 +12,7 @@ interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of the project in a process whose source is the mutant's. */
+/** Runs a program of the project in a process with the source of a mutant. */
 const run = (mutant: string, program: string, ...args: ReadonlyArray<string>): Promise<Ended> =>
   new Promise((resolve) => {
     execFile(
@@ -23,12 +23,12 @@ const run = (mutant: string, program: string, ...args: ReadonlyArray<string>): P
     )
   })
 
-/** Its world has a delegation that ends; whoever changes what stories are made of looks for another such seed. */
+/** A seed whose story has a delegation that ends. A change to the generation of stories needs another such seed. */
 const seedOfDelegation = 3
 
 const worldProgram = "test/simulation/world.ts"
 
-/** The names of the properties that did not hold; the log goes to the same stream. */
+/** The names of the violated properties; the log goes to the same stream. */
 const violated = ({ stdout }: Ended): ReadonlyArray<string> =>
   stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line).property)
 
@@ -41,36 +41,36 @@ describe("mutants", () => {
     })
   }
 
-  it("there is one for each property", () => {
+  it("exist for each property", () => {
     assert.deepStrictEqual(
       Object.keys(properties).filter((name) => !mutants.some(({ property }) => property === name)),
       []
     )
   })
 
-  it("each has its place in the source, and its world", () => {
+  it("match exactly one place in the source and name a world", () => {
     for (const mutant of mutants) {
       assert.notStrictEqual(mutate(mutant, sourceOf(mutant)), sourceOf(mutant))
       assert.property(worlds, mutant.world)
     }
   })
 
-  it("one whose place is gone fails", () => {
+  it("fail if their place in the source is missing", () => {
     const gone: Mutant = { ...mutants[0], text: "this is nowhere in the source" }
     assert.throws(() => mutate(gone, sourceOf(gone)), /has 0 places, not one/)
   })
 
-  it("one that nobody knows fails", async () => {
+  it("fail if their name is unknown", async () => {
     const ended = await run("sings", worldProgram, "small")
     assert.notStrictEqual(ended.code, 0)
-    assert.include(ended.stderr, "There is no mutant that sings")
+    assert.include(ended.stderr, "Unknown mutant: sings")
   })
 })
 
-describe("a run in which something does not hold", () => {
+describe("a run with a violation prints its seeds and the command that runs it again:", () => {
   const chatty = "replies twice"
 
-  it.concurrent("prints its seeds and the command that runs it again: a world", async () => {
+  it.concurrent("a world", async () => {
     const { stdout } = await run(chatty, worldProgram, "small")
     assert.match(stdout, /OneReply.* \(seed 1\)/)
     assert.include(stdout, "run it again: node test/simulation/world.ts small")
@@ -84,7 +84,7 @@ describe("a run in which something does not hold", () => {
     assert.include(ended.stdout, `run it again: ${replayCommand(story)}`)
   })
 
-  it.concurrent("a world of a soak, and it becomes a short story", async () => {
+  it.concurrent("a world of a soak, shrunk to a short story", async () => {
     const ended = await run(
       "lets a record outlive the delegation that it is signed by",
       "test/simulation/soak.ts",
@@ -95,7 +95,7 @@ describe("a run in which something does not hold", () => {
     assert.include(ended.stdout, `run it again: npm run soak -- --seed ${seedOfDelegation}`)
     assert.match(
       ended.stdout,
-      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* as (Ann|Eve), who lets it for \d+ s\nrun it again: npm run soak -- --story/
+      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* for (Ann|Eve) with a delegation of \d+ s\nrun it again: npm run soak -- --story/
     )
     assert.match(ended.stdout, /AuthorityEnds.* \(seed \d+\)/)
   })

@@ -1,4 +1,4 @@
-/** Runs a story and says what did not hold. */
+/** Runs stories and programs in a watched world, and reports violations. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -44,7 +44,7 @@ export interface Outcome {
   readonly violations: ReadonlyArray<Violation>
 }
 
-/** What did not hold, in words; also that it could not be run to its end. */
+/** The messages of the violations, or of the error that ended the run. */
 export const problemsOf = (run: () => Outcome): ReadonlyArray<string> => {
   try {
     return run().violations.map(({ message }) => message)
@@ -53,13 +53,13 @@ export const problemsOf = (run: () => Outcome): ReadonlyArray<string> => {
   }
 }
 
-/** The problems, which say the seeds, and the command that brings them about again; nothing where there are none. */
-export const complaint = (problems: ReadonlyArray<string>, command: string): string =>
-  problems.length === 0 ? "" : [...problems, again(command)].join("\n")
+/** The problems and the command that reproduces them; empty without problems. */
+export const report = (problems: ReadonlyArray<string>, command: string): string =>
+  problems.length === 0 ? "" : [...problems, replayHint(command)].join("\n")
 
-export const again = (command: string): string => `run it again: ${command}`
+export const replayHint = (command: string): string => `run it again: ${command}`
 
-/** A program that watches its world with what it is given. */
+/** A program in a watched world; returns the violations that it found itself. */
 export type Program = (
   world: SimWorld.World,
   safety: Safety.Safety
@@ -97,7 +97,7 @@ export const runProgram = (
 
 type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
-/** A letter that must arrive while its writer and its reader stay as they are. */
+/** A message that must arrive unless its sender or recipient restarts or loses its state. */
 interface Letter {
   readonly id: string
   readonly from: Resident
@@ -106,16 +106,16 @@ interface Letter {
   readonly toId: string
 }
 
-/** A node, and what it undertook. */
+/** A node and its announcements. */
 interface Resident {
   readonly node: DhtNode
-  /** Counts its starts. */
+  /** Number of its starts. */
   life: number
-  /** It could not join yet. */
+  /** Whether it has failed to join so far. */
   isAlone: boolean
-  /** What it said before its clock was set may be over later than what it said then. */
+  /** Whether its clock was set: a record from before can then outlive its withdrawal. */
   wasSet: boolean
-  /** What it announces, and what ends that. */
+  /** Its announcements by topic, empty for its endpoint, with the scopes that end them. */
   readonly announced: Map<string, {
     readonly key: NodeId.NodeId
     readonly type: number
@@ -124,13 +124,13 @@ interface Resident {
   }>
 }
 
-/** What a node said in somebody else's name. */
+/** A record that a node published for a master. */
 interface Speech {
   readonly master: Master
   readonly by: Resident
   readonly life: number
   readonly record: Record.SignedRecord
-  /** Whether the node's clock was right. */
+  /** Whether the clock of the node was right. */
   readonly isOnTime: boolean
 }
 
@@ -144,7 +144,7 @@ const settings = (story: Story): SimWorld.RunOptions => ({
   network: { latency: Latency.plane({ medianMillis: story.latency }), duplication: story.duplication }
 })
 
-/** Letters of one writer that a mailbox has room for. */
+/** Most messages from one sender to one mailbox, which holds no more. */
 const lettersToOne = 4
 
 export const runStory = (story: Story): Outcome =>
@@ -155,8 +155,8 @@ export const runStory = (story: Story): Outcome =>
       const residents: Array<Resident> = []
       const liars: Array<SimWorld.SimNode<never, unknown>> = []
       const withdrawn: Array<Liveness.Announced & { readonly happening: number }> = []
-      /** The last happening in which a node said something at a key. */
-      const saidLast = new Map<string, number>()
+      /** The last event in which a node published at a key. */
+      const lastPublished = new Map<string, number>()
       let happening = 0
       const sent: Array<Letter> = []
       const received: Array<Liveness.Letter> = []
@@ -182,11 +182,11 @@ export const runStory = (story: Story): Outcome =>
 
       const isOpen = ({ node }: Resident) => node.host.router === undefined
       const upNow = () => residents.filter(({ node }) => node.isUp)
-      /** Those that anybody can join through. */
+      /** The running nodes through which any node can join. */
       const openNow = () => upNow().filter(isOpen)
 
       const add = (host?: SimNetwork.HostOptions): Resident => {
-        // Nobody finds one behind a router again that has lost its state, as they find others.
+        // After it lost its state, a node behind a router can rejoin only through these: others cannot reach it.
         const introducers = host === undefined ? openNow() : residents.filter(isOpen)
         const through = introducers.slice(0, 3).map(({ node }) => node)
         const app = readsMail ? Layer.merge(safety.probe, reader(() => resident)) : safety.probe
@@ -208,7 +208,7 @@ export const runStory = (story: Story): Outcome =>
         resident.isAlone = !joined
       })
 
-      /** The newest of what a node announces, as it holds it itself. */
+      /** The newest version of each record that a node announces, from its own store. */
       const announcedBy = Effect.fnUntraced(function*({ announced, node }: Resident) {
         const found: Array<Liveness.Announced> = []
         for (const { current, key, type } of announced.values()) {
@@ -223,25 +223,26 @@ export const runStory = (story: Story): Outcome =>
         return found
       })
 
-      const giveUp = Effect.fnUntraced(function*(resident: Resident) {
+      const recordWithdrawals = Effect.fnUntraced(function*(resident: Resident) {
         const last = yield* announcedBy(resident)
         if (!resident.wasSet) { for (const record of last) withdrawn.push({ ...record, happening }) }
         resident.announced.clear()
       })
 
-      const says = (resident: Resident, key: NodeId.NodeId) => saidLast.set(`${resident.node.name} ${key}`, happening)
+      const recordPublication = (resident: Resident, key: NodeId.NodeId) =>
+        lastPublished.set(`${resident.node.name} ${key}`, happening)
 
       const stop = Effect.fnUntraced(function*(resident: Resident, how: Effect.Effect<void>) {
         if (!resident.node.isUp || isOpen(resident) && openNow().length <= 2) return
-        yield* giveUp(resident)
+        yield* recordWithdrawals(resident)
         yield* how
       })
 
-      /** Announces in a scope of its own, which ends with the node's at the latest. */
+      /** Announces in a child scope of the node's scope, so that the announcement can end earlier. */
       const announce = Effect.fnUntraced(function*(resident: Resident, topic: string) {
         const { announced, node } = resident
         if (announced.has(topic)) return
-        says(resident, topic === "" ? node.identity.nodeId : NodeId.fromTopic(topic))
+        recordPublication(resident, topic === "" ? node.identity.nodeId : NodeId.fromTopic(topic))
         const { life } = resident
         const done = yield* node.run(Effect.gen(function*() {
           const dht = yield* Dht
@@ -269,7 +270,7 @@ export const runStory = (story: Story): Outcome =>
             ttl: 14_400
           })
         ))
-        // By a clock that is wrong it may be over before it is delivered.
+        // With a wrong clock, it may expire before it is delivered.
         const { offsetMillis } = from.node.clock
         if (publication !== undefined && Math.abs(offsetMillis) < 60_000) sent.push(letter)
       })
@@ -305,11 +306,11 @@ export const runStory = (story: Story): Outcome =>
         speeches.push({ master, by, life, record, isOnTime })
       })
 
-      /** The last word in each name, where it still counts and who said it goes on seeing to its copies. */
+      /** The newest record for each master, if it is valid and its publisher still maintains its copies. */
       const spoken = (now: number): ReadonlyArray<Liveness.Announced> =>
         masters.flatMap((master) => {
           const all = speeches.filter((speech) => speech.master === master)
-          // From a clock that was wrong it may count later, or be over sooner.
+          // With a wrong clock, it may become valid later or expire earlier.
           if (all.length === 0 || all.some(({ isOnTime }) => !isOnTime)) return []
           const { by, life, record } = all.reduce((last, other) =>
             Record.isNewer(other.record, last.record) ? other : last
@@ -324,7 +325,7 @@ export const runStory = (story: Story): Outcome =>
 
       const pick = (who: number): Resident => residents[who % residents.length]
 
-      const happen = (deed: Deed): Effect.Effect<void, unknown, Scope.Scope> =>
+      const perform = (deed: Deed): Effect.Effect<void, unknown, Scope.Scope> =>
         Effect.suspend((): Effect.Effect<void, unknown, Scope.Scope> => {
           switch (deed.do) {
             case "crash":
@@ -349,7 +350,7 @@ export const runStory = (story: Story): Outcome =>
             case "announce":
               return inBackground(announce(pick(deed.node), ""))
             case "publish":
-              says(pick(deed.node), pick(deed.node).node.identity.nodeId)
+              recordPublication(pick(deed.node), pick(deed.node).node.identity.nodeId)
               return inBackground(
                 pick(deed.node).node.run(
                   Dht.use((dht) =>
@@ -361,7 +362,7 @@ export const runStory = (story: Story): Outcome =>
               const resident = pick(deed.node)
               return Effect.gen(function*() {
                 const scopes = Array.from(resident.announced.values(), ({ scope }) => scope)
-                yield* giveUp(resident)
+                yield* recordWithdrawals(resident)
                 yield* Effect.forEach(scopes, (scope) => Scope.close(scope, Exit.void), { discard: true })
               })
             }
@@ -382,7 +383,7 @@ export const runStory = (story: Story): Outcome =>
           }
         })
 
-      // --- The beginning
+      // --- Start
 
       for (let i = 0; i < story.nodes; i++) add()
       for (const { nodes, router } of story.households ?? []) {
@@ -410,17 +411,17 @@ export const runStory = (story: Story): Outcome =>
       }
       network.conditions.loss = story.loss
 
-      // --- What happens
+      // --- Events
 
-      const began = world.timeline.elapsedMillis
+      const startedAt = world.timeline.elapsedMillis
       for (const { at, deed } of happenings) {
-        yield* Effect.sleep(Math.max(0, began + at * 1000 - world.timeline.elapsedMillis))
+        yield* Effect.sleep(Math.max(0, startedAt + at * 1000 - world.timeline.elapsedMillis))
         happening++
-        yield* happen(deed)
+        yield* perform(deed)
       }
       yield* Effect.sleep("1 minute")
 
-      // --- All is well from now on
+      // --- Recovery
 
       network.heal()
       Object.assign(network.conditions, { loss: 0, duplication: 0 })
@@ -450,14 +451,14 @@ export const runStory = (story: Story): Outcome =>
           replicas: 8 - liars.length,
           published: spoken(seconds),
           withdrawn: withdrawn.filter((record) =>
-            record.happening > (saidLast.get(`${record.publisher} ${record.key}`) ?? 0)
+            record.happening > (lastPublished.get(`${record.publisher} ${record.key}`) ?? 0)
           ),
           sent: sent.filter(isDue).map(({ id, to }) => ({ id, recipient: `${to.node.name} (${to.life})` })),
           received
         }
       )
 
-      // --- The end
+      // --- End
 
       yield* Effect.forEach([...residents.map(({ node }) => node), ...liars], ({ leave }) => leave, { discard: true })
       yield* Effect.sleep("10 seconds")

@@ -1,14 +1,14 @@
 /**
- * `npm run soak -- --minutes M`: random worlds until the time is up. Prints
- * each seed whose world fails, the shortest story of it and how to run that
- * again; the exit code is 1 if there was one.
+ * `npm run soak -- --minutes M` runs random worlds for M minutes. For each seed
+ * whose world fails, it prints the shortest failing story and the command that
+ * runs it replayHint. The exit code is 1 if a world failed.
  *
- * `--seed S` runs the world of that seed only, `--from S` begins there, and
- * `--story JSON` runs a story that was printed.
+ * `--seed S` runs only the world of that seed, `--from S` starts with that seed,
+ * and `--story JSON` runs a story that was printed.
  */
 import { parseArgs } from "node:util"
 import { describeFailure, explore } from "./explore.ts"
-import { again, problemsOf, runStory } from "./run.ts"
+import { problemsOf, replayHint, runStory } from "./run.ts"
 import { format, type Story } from "./Story.ts"
 
 const { values } = parseArgs({
@@ -23,14 +23,14 @@ const { values } = parseArgs({
 const number = (name: string, text: string): number => {
   const parsed = Number(text)
   if (text.trim() !== "" && Number.isFinite(parsed)) return parsed
-  throw new Error(`--${name} is a number, not ${JSON.stringify(text)}`)
+  throw new Error(`--${name} must be a number, not ${JSON.stringify(text)}`)
 }
 
-/** Runs the world of one seed; returns whether all held. */
+/** Runs the world of one seed; returns whether it passed. */
 const runSeed = (seed: number): boolean => {
   const failure = explore({ seed, runs: 1 })
   if (failure === undefined) return true
-  console.log(`Seed ${seed} fails; ${again(`npm run soak -- --seed ${seed}`)}\nThe shortest story of it:`)
+  console.log(`Seed ${seed} fails; ${replayHint(`npm run soak -- --seed ${seed}`)}\nIts shortest story:`)
   console.log(`${describeFailure(failure)}\n`)
   return false
 }
@@ -39,7 +39,7 @@ const replay = (story: Story): boolean => {
   const problems = problemsOf(() => runStory(story))
   console.log(
     problems.length === 0
-      ? `${format(story)}\nholds, trace ${runStory(story).hash}`
+      ? `${format(story)}\npasses, trace ${runStory(story).hash}`
       : describeFailure({ story, problems })
   )
   return problems.length === 0
@@ -54,7 +54,7 @@ const soak = (minutes: number, from: number): boolean => {
   return failures === 0
 }
 
-const held = values.story !== undefined
+const passed = values.story !== undefined
   ? replay(JSON.parse(values.story))
   : values.seed !== undefined
   ? runSeed(number("seed", values.seed))
@@ -62,4 +62,4 @@ const held = values.story !== undefined
     number("minutes", values.minutes),
     values.from === undefined ? Math.floor(Math.random() * 1_000_000_000) : number("from", values.from)
   )
-process.exitCode = held ? 0 : 1
+process.exitCode = passed ? 0 : 1

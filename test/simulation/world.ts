@@ -1,15 +1,15 @@
-/** `node world.ts NAME`: runs one of the worlds and prints what did not hold, one JSON text per line. */
-import { again } from "./run.ts"
+/** `node world.ts NAME` runs one of the worlds and prints the violations, one JSON text per line. */
+import { replayHint } from "./run.ts"
 import { replayWorld, worlds } from "./worlds.ts"
 
 const name = process.argv[2]
 const run = worlds[name]
-if (run === undefined) throw new Error(`There is no world "${name}", but ${Object.keys(worlds).join(", ")}`)
-let held = false
+if (run === undefined) throw new Error(`Unknown world: "${name}". The worlds are ${Object.keys(worlds).join(", ")}`)
+let passed = false
 try {
   const { violations } = run()
   for (const { message, property } of violations) console.log(JSON.stringify({ property, message }))
-  held = violations.length === 0
+  passed = violations.length === 0
 } finally {
-  if (!held) console.log(again(replayWorld(name)))
+  if (!passed) console.log(replayHint(replayWorld(name)))
 }

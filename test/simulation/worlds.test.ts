@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { describeFailure, explore } from "./explore.ts"
-import { complaint, type Outcome, problemsOf, runStory } from "./run.ts"
+import { type Outcome, problemsOf, report, runStory } from "./run.ts"
 import { format, replayCommand, type Story } from "./Story.ts"
 import { eventful, replayWorld, small, worlds } from "./worlds.ts"
 
-/** Fails with what did not hold, and the command that shows it again. */
-const assertHolds = (run: () => Outcome, command: string) => assert.strictEqual(complaint(problemsOf(run), command), "")
+/** Fails with the problems of a run and the command that reproduces them. */
+const assertHolds = (run: () => Outcome, command: string) => assert.strictEqual(report(problemsOf(run), command), "")
 
 describe("worlds", () => {
   for (const [name, run] of Object.entries(worlds)) {
@@ -20,7 +20,7 @@ describe("worlds", () => {
     }
   })
 
-  it("under the schedule seeds 1 to 100 a story goes differently, and all properties hold", () => {
+  it("all properties hold under the schedule seeds 1 to 100, each with a different trace", () => {
     const hashes = new Set<string>()
     for (let scheduleSeed = 1; scheduleSeed <= 100; scheduleSeed++) {
       const story = { ...small, scheduleSeed }
@@ -33,25 +33,25 @@ describe("worlds", () => {
     assert.strictEqual(hashes.size, 100)
   })
 
-  it("in sixty stories that nobody thought of all properties hold", () => {
+  it("all properties hold in sixty generated stories", () => {
     const failure = explore({ seed: 1, runs: 60 })
     assert.isUndefined(failure, failure && describeFailure(failure))
   })
 })
 
 describe("a story", () => {
-  /** As if nobody may crash while somebody announces. */
+  /** A property that fails for stories with both a crash and an announcement. */
   const forbidden = ({ happenings }: Story) =>
-    ["crash", "announce"].every((what) => happenings.some(({ deed }) => deed.do === what)) ? ["they did"] : []
+    ["crash", "announce"].every((what) => happenings.some(({ deed }) => deed.do === what)) ? ["violated"] : []
 
-  it("that fails is made as short as it gets", () => {
+  it("that fails is shrunk to the shortest that fails", () => {
     const failure = explore({ seed: 1, runs: 1000, problems: forbidden })
     assert.isDefined(failure)
     assert.strictEqual(failure.story.happenings.length, 2)
     assert.strictEqual(failure.story.nodes, 3)
   })
 
-  it("reads as one, and says how to run it again", () => {
+  it("is printed line by line with the command that runs it again", () => {
     const story: Story = {
       seed: 4,
       scheduleSeed: 5,
@@ -77,12 +77,12 @@ describe("a story", () => {
         "  node 3 is behind a full cone NAT\n" +
         "  node 4 and node 5 are behind a symmetric NAT\n" +
         "  at 00:00:10 node 1 announces its endpoint\n" +
-        "  at 00:00:20 node 3 publishes an endpoint as Ann, who lets it for 60 s\n" +
-        "  at 00:00:30 node 3 publishes an endpoint as Eve, who lets it for ever\n" +
+        "  at 00:00:20 node 3 publishes an endpoint for Ann with a delegation of 60 s\n" +
+        "  at 00:00:30 node 3 publishes an endpoint for Eve with a delegation without expiry\n" +
         "  at 00:00:40 node 4 resolves Eve\n" +
         "  at 00:03:10 node 2 crashes\n" +
         "  at 00:03:20 a new node joins\n" +
-        "  at 00:03:21 nothing from node 1 reaches node 6 any more\n" +
+        "  at 00:03:21 datagrams from node 1 to node 6 are blocked\n" +
         `run it again: npm run soak -- --story '${JSON.stringify(story)}'`
     )
   })
