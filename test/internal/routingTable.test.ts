@@ -398,7 +398,7 @@ describe("RoutingTable", () => {
 
   describe("answer", () => {
     const now = start + 60 * minute
-    const nobody = () => false
+    const noneBad = () => false
     const isFirst = (id: NodeId.NodeId) => id === inBucket0(1)
     const target = inBucket0(0)
 
@@ -406,7 +406,7 @@ describe("RoutingTable", () => {
       const table = tableOf([1, 2].map(inBucket0), { k: 4 })
       table.add(contact(inBucket0(8)), now - 30 * minute + 1, now)
       table.add(contact(inBucket0(4)), now - 30 * minute, now)
-      assert.deepStrictEqual(ids(table.answer(target, 16, now, nobody)), [8, 1, 2, 4].map(inBucket0))
+      assert.deepStrictEqual(ids(table.answer(target, 16, now, noneBad)), [8, 1, 2, 4].map(inBucket0))
     })
 
     it("omits unverified contacts and bad peers while half a bucket remains", () => {
@@ -505,11 +505,11 @@ describe("RoutingTable", () => {
       })
       fc.assert(fc.property(worldArb, ({ bucket, bytes }) => {
         const k = 4
-        const everybody = bytes.map(shallow)
+        const nodes = bytes.map(shallow)
         const target = bucket === 8 ? self : NodeId.inBucket(self, bucket, new Uint8Array(32))
-        const closest = everybody.map((id) => contact(id)).sort(byDistance(target)).slice(0, k)
+        const closest = nodes.map((id) => contact(id)).sort(byDistance(target)).slice(0, k)
         const index = bucket === 8 ? NodeId.bits : bucket
-        const table = tableOf(everybody, { k: 100 })
+        const table = tableOf(nodes, { k: 100 })
         const spared = new RoutingTable({ self, k })
         // One contact in each bucket, so that all need a refill.
         for (const { bucket, contact } of table.entries()) {

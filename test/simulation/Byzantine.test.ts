@@ -19,7 +19,7 @@ interface Cast {
   readonly liar: SimWorld.SimNode<Dht, unknown>
 }
 
-/** Some nodes and a liar that they know. */
+/** Some nodes and a Byzantine node that they know. */
 const withLiar = <A>(
   behaviour: Byzantine.Behaviour,
   play: (cast: Cast) => Effect.Effect<A, unknown, Scope.Scope>,
@@ -37,8 +37,8 @@ const withLiar = <A>(
     { seed: 1, crypto: NodeCrypto.fastest }
   )
 
-/** The ids of everybody in a cast, and where each is. */
-const everybody = ({ liar, nodes }: Cast) =>
+/** The ids of all nodes in a cast and their addresses. */
+const addressesOf = ({ liar, nodes }: Cast) =>
   new Map([...nodes, liar].map(({ identity, socket }) => [identity.nodeId, `${socket.host}:${socket.port}`]))
 
 const namedBy = ({ asker, liar }: Cast) => asker.run(Dht.use((dht) => dht.findNodeAt(liar.socket, NodeId.zero)))
@@ -51,7 +51,7 @@ const shownBy = ({ asker, liar }: Cast, key: NodeId.NodeId) =>
 
 describe("Byzantine", () => {
   for (const behaviour of Object.keys(Byzantine.behaviours) as Array<Byzantine.Behaviour>) {
-    it(`one that ${behaviour} is there, and known`, () => {
+    it(`a node that ${behaviour} is up and known to others`, () => {
       withLiar(
         behaviour,
         Effect.fnUntraced(function*({ asker, liar }) {
@@ -62,7 +62,7 @@ describe("Byzantine", () => {
     })
   }
 
-  it("one that drops requests does not answer", () => {
+  it("a node that drops requests does not answer", () => {
     withLiar(
       "dropsRequests",
       Effect.fnUntraced(function*(cast) {
@@ -71,26 +71,26 @@ describe("Byzantine", () => {
     )
   })
 
-  it("one that invents nodes names 16 that do not exist at most", () => {
+  it("a node that invents nodes names at most 16 that do not exist", () => {
     withLiar(
       "inventsNodes",
       Effect.fnUntraced(function*(cast) {
         const named = yield* namedBy(cast)
         assert.isAbove(named.length, 8)
-        assert.isFalse(named.some(({ id }) => everybody(cast).has(id)))
+        assert.isFalse(named.some(({ id }) => addressesOf(cast).has(id)))
         assert.notDeepEqual(named, yield* namedBy(cast))
       })
     )
   })
 
-  it("one that misplaces nodes names those that exist where they are not", () => {
+  it("a node that misplaces nodes names existing ones at wrong addresses", () => {
     withLiar(
       "misplacesNodes",
       Effect.fnUntraced(function*(cast) {
         const named = yield* namedBy(cast)
         assert.isAbove(named.length, 3)
         for (const { host, id, port } of named) {
-          const place = everybody(cast).get(id)
+          const place = addressesOf(cast).get(id)
           assert.isDefined(place)
           assert.notStrictEqual(`${host}:${port}`, place)
         }
@@ -98,7 +98,7 @@ describe("Byzantine", () => {
     )
   })
 
-  it("one that eclipses names itself and its accomplices only", () => {
+  it("a node that eclipses names only itself and its accomplices", () => {
     withLiar(
       "eclipses",
       Effect.fnUntraced(function*(cast) {
@@ -123,7 +123,7 @@ describe("Byzantine", () => {
     )
   })
 
-  it("one that serves stale records goes on to show the first version", () => {
+  it("a node that serves stale records keeps returning the first version", () => {
     withLiar(
       "servesStale",
       Effect.fnUntraced(function*(cast) {
@@ -138,7 +138,7 @@ describe("Byzantine", () => {
     )
   })
 
-  it("one that serves forged records shows what is wrongly signed, and what its signer may not say", () => {
+  it("a node that serves forged records returns records with invalid signatures and records of unauthorized signers", () => {
     withLiar(
       "servesForged",
       Effect.fnUntraced(function*(cast) {
@@ -159,7 +159,7 @@ describe("Byzantine", () => {
     )
   })
 
-  it("one that floods sends as many datagrams as it is told, that are read; or refused, where they are garbage", () => {
+  it("a node that floods sends datagrams at the configured rate, which are read, or refused if they are garbage", () => {
     const of = (behaviour: Byzantine.Behaviour) =>
       withLiar(
         behaviour,

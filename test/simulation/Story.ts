@@ -9,7 +9,7 @@ import * as Nat from "../../src/testing/Nat.ts"
 import { clockTime } from "../../src/testing/Properties.ts"
 
 /** The number of a node, taken modulo the number of nodes at that time. */
-export type Who = number
+export type NodeNumber = number
 
 /** The masters for which nodes act: Ann has an Ed25519 key, Eve an Ethereum wallet. */
 export const masters = ["Ann", "Eve"] as const
@@ -31,18 +31,18 @@ export interface Household {
 }
 
 export type Deed =
-  | { readonly do: "crash" | "leave" | "restart" | "forget"; readonly node: Who }
+  | { readonly do: "crash" | "leave" | "restart" | "forget"; readonly node: NodeNumber }
   | { readonly do: "join" }
   | { readonly do: "partition"; readonly nodes: number }
   | { readonly do: "heal" }
-  | { readonly do: "cut"; readonly from: Who; readonly to: Who }
-  | { readonly do: "clock"; readonly node: Who; readonly seconds: number }
-  | { readonly do: "announce" | "publish" | "withdraw"; readonly node: Who }
-  | { readonly do: "offer" | "discover"; readonly node: Who; readonly topic: "bread" | "water" }
-  | { readonly do: "resolve" | "mail"; readonly node: Who; readonly whom: Who }
+  | { readonly do: "cut"; readonly from: NodeNumber; readonly to: NodeNumber }
+  | { readonly do: "clock"; readonly node: NodeNumber; readonly seconds: number }
+  | { readonly do: "announce" | "publish" | "withdraw"; readonly node: NodeNumber }
+  | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: "bread" | "water" }
+  | { readonly do: "resolve" | "mail"; readonly node: NodeNumber; readonly whom: NodeNumber }
   /** With a delegation that lasts for `seconds`; 0 means without expiry. */
-  | { readonly do: "speak"; readonly node: Who; readonly master: Master; readonly seconds: number }
-  | { readonly do: "ask"; readonly node: Who; readonly master: Master }
+  | { readonly do: "speak"; readonly node: NodeNumber; readonly master: Master; readonly seconds: number }
+  | { readonly do: "ask"; readonly node: NodeNumber; readonly master: Master }
 
 export interface Happening {
   /** Seconds since the nodes were started. */
@@ -136,12 +136,12 @@ const named = (story: Story): ReadonlyArray<Happening> => {
   let count = populationOf(story)
   return inOrder(story.happenings).map(({ at, deed }) => {
     const whole: { readonly [field: string]: unknown } = deed
-    const whos = ["node", "whom", "from", "to"].flatMap((field) => {
-      const who = whole[field]
-      return typeof who === "number" ? [[field, who % count]] : []
+    const numbers = ["node", "whom", "from", "to"].flatMap((field) => {
+      const number = whole[field]
+      return typeof number === "number" ? [[field, number % count]] : []
     })
     if (deed.do === "join") count++
-    return { at, deed: { ...deed, ...Object.fromEntries(whos) } }
+    return { at, deed: { ...deed, ...Object.fromEntries(numbers) } }
   })
 }
 
@@ -184,44 +184,47 @@ export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.
 
 const liars = Object.keys(behaviours) as Array<Behaviour>
 
-const who = fc.nat({ max: 15 })
+const number = fc.nat({ max: 15 })
 const topic = fc.constantFrom("bread" as const, "water" as const)
 const master = fc.constantFrom(...masters)
 
 const deed: fc.Arbitrary<Deed> = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("announce" as const, "publish" as const), node: who }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("withdraw" as const), node: who }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("offer" as const, "discover" as const), node: who, topic }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("announce" as const, "publish" as const), node: number }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("withdraw" as const), node: number }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom("offer" as const, "discover" as const), node: number, topic })
+  },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "mail" as const), node: who, whom: who })
+    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "mail" as const), node: number, whom: number })
   },
   {
     weight: 4,
     arbitrary: fc.record({
       do: fc.constantFrom("restart" as const, "crash" as const, "leave" as const, "forget" as const),
-      node: who
+      node: number
     })
   },
   {
     weight: 2,
     arbitrary: fc.record({
       do: fc.constant("speak" as const),
-      node: who,
+      node: number,
       master,
       seconds: fc.constantFrom(0, 60, 300, 7200)
     })
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("ask" as const), node: who, master }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("ask" as const), node: number, master }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("join" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("partition" as const), nodes: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("heal" as const) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("cut" as const), from: who, to: who }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("cut" as const), from: number, to: number }) },
   {
     weight: 1,
     arbitrary: fc.record({
       do: fc.constant("clock" as const),
-      node: who,
+      node: number,
       seconds: fc.constantFrom(0, 30, -30, 600, -600, 7200, -7200)
     })
   }

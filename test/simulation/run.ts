@@ -323,7 +323,7 @@ export const runStory = (story: Story): Outcome =>
       const inBackground = (effect: Effect.Effect<unknown, unknown>) =>
         Effect.asVoid(Effect.forkScoped(Effect.ignore(effect)))
 
-      const pick = (who: number): Resident => residents[who % residents.length]
+      const pick = (number: number): Resident => residents[number % residents.length]
 
       const perform = (deed: Deed): Effect.Effect<void, unknown, Scope.Scope> =>
         Effect.suspend((): Effect.Effect<void, unknown, Scope.Scope> => {

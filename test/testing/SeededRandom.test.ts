@@ -20,7 +20,7 @@ const drawn = (seed: number | string, name: string) =>
   )
 
 describe("SeededRandom", () => {
-  it("is the same for the same seed and name, and another for others", () => {
+  it("is the same for the same seed and name, and different for others", () => {
     assert.deepStrictEqual(drawn(1, "a"), drawn(1, "a"))
     const all = [drawn(1, "a"), drawn(2, "a"), drawn(1, "b"), drawn("1 a", ""), drawn(11, "a")]
     for (let i = 0; i < 5; i++) assert.strictEqual(new Set(all.map((values) => values[i])).size, all.length)
@@ -36,7 +36,7 @@ describe("SeededRandom", () => {
     ])
   })
 
-  it("is fair enough", () => {
+  it("is approximately uniform", () => {
     const prng = new Prng(1, "fair")
     const counts = Array.from({ length: 16 }, () => 0)
     let sum = 0

@@ -8,7 +8,7 @@ const seed = fc.uint8Array({ minLength: 32, maxLength: 32 })
 const message = fc.uint8Array({ maxLength: 300 })
 
 describe("SimCrypto", () => {
-  it("has the sizes of Ed25519 and verifies what it signed", () => {
+  it("has the sizes of Ed25519 and verifies its own signatures", () => {
     fc.assert(fc.property(seed, message, (seed, message) => {
       const key = simulated.signingKey(seed)
       assert.strictEqual(key.publicKey.length, 32)
@@ -18,7 +18,7 @@ describe("SimCrypto", () => {
     }))
   })
 
-  it("refuses another key, a changed message and a changed signature", () => {
+  it("rejects another key, a modified message and a modified signature", () => {
     const bit = fc.record({ at: fc.nat(10_000), mask: fc.integer({ min: 1, max: 255 }) })
     const changed = (bytes: Uint8Array, { at, mask }: { readonly at: number; readonly mask: number }) => {
       const copy = bytes.slice()
@@ -37,7 +37,7 @@ describe("SimCrypto", () => {
     }))
   })
 
-  it("refuses what has another length, and a seed of another length is a bug", () => {
+  it("rejects keys and signatures of another length, and throws for a seed of another length", () => {
     const { publicKey, sign } = simulated.signingKey(new Uint8Array(32))
     const message = new Uint8Array(5)
     assert.isFalse(simulated.verify(publicKey.subarray(1), message, sign(message)))
@@ -46,7 +46,7 @@ describe("SimCrypto", () => {
     assert.throws(() => simulated.signingKey(new Uint8Array(31)), RangeError)
   })
 
-  it("is out of reach of whoever imports neither the testing modules nor the command line", () => {
+  it("is imported only by the testing modules and the command line", () => {
     const src = join(import.meta.dirname, "../../src")
     const importers = globSync("**/*.ts", { cwd: src }).filter((path) =>
       !path.startsWith("testing") && !path.startsWith("cli") &&

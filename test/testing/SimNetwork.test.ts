@@ -8,7 +8,7 @@ import * as Nat from "../../src/testing/Nat.ts"
 import * as SimNetwork from "../../src/testing/SimNetwork.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
-/** A host with one socket, and what arrived there: `byte from host:port`. */
+/** A host with one socket, and the datagrams that arrived there: `byte from host:port`. */
 interface Box {
   readonly host: SimNetwork.Host
   readonly at: SocketAddress
@@ -31,7 +31,7 @@ const box = Effect.fnUntraced(function*(host: SimNetwork.Host, port?: number) {
   return box
 })
 
-/** Long enough for whatever is under way. */
+/** Long enough for all datagrams in flight. */
 const settle = Effect.sleep("10 seconds")
 
 const run = <A, E>(
@@ -42,7 +42,7 @@ const run = <A, E>(
     Effect.scoped(Effect.flatMap(SimNetwork.make({ seed: 1, jitterMillis: 0, ...options }), program))
   )
 
-/** What a box sees `sender` as, who sends it a byte. */
+/** The address at which a receiver sees `sender`, which sends it a byte. */
 const seenAs = Effect.fnUntraced(function*(sender: Box, receiver: Box) {
   const before = receiver.arrived.length
   yield* sender.send(1, receiver.at)
@@ -52,7 +52,7 @@ const seenAs = Effect.fnUntraced(function*(sender: Box, receiver: Box) {
   return { host, port: Number(port) }
 })
 
-/** Whether a byte of `sender` to `to` reaches `receiver`. */
+/** Whether a byte from `sender` to `to` reaches `receiver`. */
 const reaches = Effect.fnUntraced(function*(sender: Box, to: SocketAddress, receiver: Box) {
   const before = receiver.arrived.length
   yield* sender.send(2, to)
@@ -62,7 +62,7 @@ const reaches = Effect.fnUntraced(function*(sender: Box, to: SocketAddress, rece
 
 describe("SimNetwork", () => {
   describe("hosts", () => {
-    it("have public addresses, each in a /24 of its own", () => {
+    it("have public addresses, each in its own /24", () => {
       run((network) =>
         Effect.sync(() => {
           const ips = Array.from({ length: 1000 }, () => network.host().ip)
@@ -72,7 +72,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("may have several sockets, one a port", () => {
+    it("can have several sockets, one per port", () => {
       run(Effect.fnUntraced(function*(network) {
         const host = network.host()
         const [a, b] = [yield* box(host), yield* box(host)]
@@ -83,7 +83,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("give a port back with the scope", () => {
+    it("release a port when the scope closes", () => {
       run(Effect.fnUntraced(function*(network) {
         const [host, other] = [network.host(), yield* box(network.host())]
         yield* Effect.scoped(box(host, 1000))
@@ -92,7 +92,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("cannot send to a name, or to port 0, and are not told that nobody is there", () => {
+    it("cannot send to a name or to port 0, and get no error without a listener", () => {
       run(Effect.fnUntraced(function*(network) {
         const transport = yield* network.host().transport()
         const to = (host: string, port: number) => Effect.result(transport.send(Uint8Array.of(1), { host, port }))
@@ -105,7 +105,7 @@ describe("SimNetwork", () => {
   })
 
   describe("datagrams", () => {
-    it("arrive once, after the latency of the way", () => {
+    it("arrive once, after the latency", () => {
       run(
         Effect.fnUntraced(function*(network) {
           const { timeline } = { timeline: yield* VirtualTime.VirtualTime }
@@ -124,7 +124,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("take a median of what was asked for, and the same time in both directions", () => {
+    it("have the configured median latency, the same in both directions", () => {
       const latency = Latency.plane({ medianMillis: 50 })
       run((network) =>
         Effect.sync(() => {
@@ -138,7 +138,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("overtake each other when there is jitter, and do not when there is none", () => {
+    it("are reordered with jitter and not without", () => {
       const order = (jitterMillis: number) =>
         run(
           Effect.fnUntraced(function*(network) {
@@ -155,7 +155,7 @@ describe("SimNetwork", () => {
       assert.deepStrictEqual(order(5).toSorted((a, b) => a - b), inOrder)
     })
 
-    it("get lost, and arrive twice, as often as they are to", () => {
+    it("are lost and duplicated at the configured rates", () => {
       run(
         Effect.fnUntraced(function*(network) {
           const [a, b] = [yield* box(network.host()), yield* box(network.host())]
@@ -175,7 +175,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("are lost by a host's own bad line, whoever it talks to", () => {
+    it("are lost on a host's own link, for every peer", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b, c] = [yield* box(network.host()), yield* box(network.host()), yield* box(network.host())]
         a.host.loss = 1
@@ -185,7 +185,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("do not fill a reader's memory: what the inbox cannot hold is dropped and counted", () => {
+    it("are dropped and counted when the inbox is full", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b] = [yield* network.host().transport(), yield* network.host().transport()]
         for (let i = 0; i < 300; i++) yield* a.send(Uint8Array.of(1), b.address)
@@ -195,7 +195,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("are shown to observers as they arrive, until they stop observing", () => {
+    it("are passed to observers as they arrive, until an observer is removed", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b] = [yield* box(network.host({ name: "a" })), yield* box(network.host({ name: "b" }))]
         const seen: Array<string> = []
@@ -214,7 +214,7 @@ describe("SimNetwork", () => {
   })
 
   describe("faults", () => {
-    it("a partition separates its groups, and those in none are a group; healing ends it", () => {
+    it("a partition separates its groups, with all other hosts as one more group, until the network heals", () => {
       run(Effect.fnUntraced(function*(network) {
         const boxes = yield* Effect.forEach([0, 1, 2, 3, 4], () => box(network.host()))
         const matrix = Effect.forEach(boxes, (a) =>
@@ -229,7 +229,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("a cut is of one direction, until it is mended", () => {
+    it("a cut blocks one direction until it is mended", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b] = [yield* box(network.host()), yield* box(network.host())]
         network.cut(a.host, b.host)
@@ -240,7 +240,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("a host that is down neither sends nor receives, not even what was under way", () => {
+    it("a host that is down neither sends nor receives, not even datagrams in flight", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b] = [yield* box(network.host()), yield* box(network.host())]
         yield* a.send(1, b.at)
@@ -254,7 +254,7 @@ describe("SimNetwork", () => {
       }))
     })
 
-    it("are told to observers", () => {
+    it("are reported to observers", () => {
       run((network) =>
         Effect.sync(() => {
           const log: Array<string> = []
@@ -272,8 +272,8 @@ describe("SimNetwork", () => {
     })
   })
 
-  describe("translating routers", () => {
-    /** A host behind a router of this behaviour, and three ports of two public hosts. */
+  describe("routers with NAT", () => {
+    /** A host behind a router with this behaviour, and three ports of two public hosts. */
     const withRouter = <A>(
       behaviour: Nat.Behaviour,
       program: (
@@ -290,7 +290,7 @@ describe("SimNetwork", () => {
         })
       }))
 
-    /** Who gets in by the port that B1 sees, once the inside has sent to B1 alone. */
+    /** The ports from which the external port that B1 sees admits datagrams, after the internal host sent to B1 only. */
     const admitted = (behaviour: Nat.Behaviour) =>
       withRouter(
         behaviour,
@@ -304,7 +304,7 @@ describe("SimNetwork", () => {
         })
       )
 
-    /** Whether B1, B2 and C see the same port of the inside. */
+    /** Whether B1, B2 and C see the same external port. */
     const mapped = (behaviour: Nat.Behaviour) =>
       withRouter(
         behaviour,
@@ -326,7 +326,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("let nobody in before the inside has sent, whatever their kind", () => {
+    it("admit no datagram before the internal host has sent, with any behaviour", () => {
       for (const kind of [Nat.fullCone, Nat.restrictedCone, Nat.portRestrictedCone, Nat.symmetric]) {
         withRouter(
           kind,
@@ -339,31 +339,31 @@ describe("SimNetwork", () => {
       }
     })
 
-    it("full cone: one port for all, open to all (endpoint-independent mapping and filtering)", () => {
+    it("full cone: one port for all, which admits all (endpoint-independent mapping and filtering)", () => {
       assert.deepStrictEqual(mapped(Nat.fullCone), [true, true, true])
       assert.deepStrictEqual(admitted(Nat.fullCone), { b1: true, b2: true, c: true })
     })
 
-    it("restricted cone: one port for all, open to the IPs that were sent to (address-dependent filtering)", () => {
+    it("restricted cone: one port for all, which admits the IPs that were sent to (address-dependent filtering)", () => {
       assert.deepStrictEqual(mapped(Nat.restrictedCone), [true, true, true])
       assert.deepStrictEqual(admitted(Nat.restrictedCone), { b1: true, b2: true, c: false })
     })
 
-    it("port restricted cone: one port for all, open to the IPs and ports that were sent to", () => {
+    it("port-restricted cone: one port for all, which admits the IPs and ports that were sent to", () => {
       assert.deepStrictEqual(mapped(Nat.portRestrictedCone), [true, true, true])
       assert.deepStrictEqual(admitted(Nat.portRestrictedCone), { b1: true, b2: false, c: false })
     })
 
-    it("symmetric: another port for each IP and port, open to it alone", () => {
+    it("symmetric: a different port for each IP and port, which admits only that", () => {
       assert.deepStrictEqual(mapped(Nat.symmetric), [true, false, false])
       assert.deepStrictEqual(admitted(Nat.symmetric), { b1: true, b2: false, c: false })
     })
 
-    it("address-dependent mapping: another port for each IP", () => {
+    it("address-dependent mapping: a different port for each IP", () => {
       assert.deepStrictEqual(mapped({ ...Nat.symmetric, mapping: "AddressDependent" }), [true, true, false])
     })
 
-    it("forget a mapping that the inside has not used for its lifetime, and give another port then", () => {
+    it("expire a mapping that was not used for its lifetime, and use another port then", () => {
       withRouter(
         Nat.fullCone,
         Effect.fnUntraced(function*({ b1, inside }) {
@@ -377,7 +377,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("keep a mapping that the inside keeps using, but let in only whom it sent to lately", () => {
+    it("keep a mapping in use, but admit only recent destinations", () => {
       withRouter(
         Nat.restrictedCone,
         Effect.fnUntraced(function*({ b1, c, inside }) {
@@ -392,7 +392,7 @@ describe("SimNetwork", () => {
       )
     })
 
-    it("let two hosts through to each other once both have sent, unless one of them is symmetric", () => {
+    it("connect two hosts once both have sent, unless one of them is symmetric", () => {
       const punched = (theirs: Nat.Behaviour) =>
         run(Effect.fnUntraced(function*(network) {
           const introducer = yield* box(network.host())
@@ -409,7 +409,7 @@ describe("SimNetwork", () => {
       assert.isFalse(punched(Nat.symmetric))
     })
 
-    it("let the hosts behind them talk by private addresses, and by public ones only if they hairpin", () => {
+    it("connect hosts behind them by private addresses, and by public ones only with hairpinning", () => {
       const talk = (behaviour: Nat.Behaviour) =>
         run(Effect.fnUntraced(function*(network) {
           const router = network.router(behaviour)
@@ -425,7 +425,7 @@ describe("SimNetwork", () => {
     })
   })
 
-  it("drops what is under way when its scope closes, and leaves no timer", () => {
+  it("drops datagrams in flight when its scope closes, and leaves no timer", () => {
     const timers = VirtualTime.runSync(Effect.gen(function*() {
       const timeline = yield* VirtualTime.VirtualTime
       yield* Effect.scoped(Effect.gen(function*() {

@@ -28,7 +28,7 @@ const run = <A>(program: Program<A>, options: Partial<SimWorld.RunOptions> = {})
 
 type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
-/** How many of the others a node finds by their ids. */
+/** Number of other nodes that a node finds by their ids. */
 const found = Effect.fnUntraced(function*(node: DhtNode, others: ReadonlyArray<DhtNode>) {
   const finds = yield* Effect.forEach(others, (other) =>
     Effect.map(
@@ -40,7 +40,7 @@ const found = Effect.fnUntraced(function*(node: DhtNode, others: ReadonlyArray<D
 
 const without = (nodes: ReadonlyArray<DhtNode>, node: DhtNode) => nodes.filter((other) => other !== node)
 
-/** Everybody finds everybody. */
+/** Every node finds every other. */
 const allFound = Effect.fnUntraced(function*(nodes: ReadonlyArray<DhtNode>) {
   for (const node of nodes) {
     assert.strictEqual(yield* found(node, without(nodes, node)), nodes.length - 1, `${node.name} finds the others`)
@@ -50,14 +50,14 @@ const allFound = Effect.fnUntraced(function*(nodes: ReadonlyArray<DhtNode>) {
 const publish = (node: DhtNode, n: number) =>
   node.run(Dht.use((dht) => dht.publishEndpoint({ endpoints: [`tcp://192.0.2.1:${n}`] })))
 
-/** What a resolved endpoint says, or undefined. */
+/** The resolved endpoint; undefined if there is none. */
 const resolve = (node: DhtNode, whose: DhtNode) =>
   node.run(Dht.use((dht) => dht.resolve(whose.identity.address))).pipe(
     Effect.map(({ endpoints }) => endpoints?.[0]),
     Effect.orElseSucceed(() => undefined)
   )
 
-/** A life of some nodes with some of everything in it. */
+/** A run of a few nodes with every kind of event. */
 const eventful: Program<string> = Effect.fnUntraced(function*(world) {
   world.network.conditions.loss = 0.05
   world.network.conditions.duplication = 0.01
@@ -76,17 +76,17 @@ const eventful: Program<string> = Effect.fnUntraced(function*(world) {
 
 describe("SimWorld", () => {
   describe("a seed", () => {
-    it("makes the same run, to the last byte", () => {
+    it("determines the run, to the last byte", () => {
       assert.strictEqual(run(eventful), run(eventful))
     })
 
-    it("makes another run than another seed", () => {
+    it("gives a different run than another seed", () => {
       const hashes = [1, 2, 3, "1", "a"].map((seed) => run(eventful, { seed }))
-      // A seed's text is what counts.
+      // Seeds are compared as text.
       assert.strictEqual(new Set(hashes).size, 4)
     })
 
-    it("makes the same run, whichever library makes its real signatures", () => {
+    it("determines the run with every library for real signatures", () => {
       const hash = (crypto: SimWorld.Options["crypto"]) =>
         run(
           Effect.fnUntraced(function*(world) {
@@ -101,7 +101,7 @@ describe("SimWorld", () => {
       assert.strictEqual(hash(undefined), hash(NodeCrypto.fastest))
     })
 
-    it("makes all that is random: keys, transactions, and what applications draw", () => {
+    it("determines keys, transactions and the random numbers of applications", () => {
       const drawn = (seed: number) =>
         run(
           Effect.fnUntraced(function*(world) {
@@ -120,7 +120,7 @@ describe("SimWorld", () => {
       assert.notDeepEqual(a.transactions, b.transactions)
     })
 
-    it("gives a node the same identity, whoever else there is", () => {
+    it("gives a node the same identity regardless of other nodes", () => {
       const identity = (others: number) =>
         run((world) =>
           Effect.sync(() => {
@@ -132,7 +132,7 @@ describe("SimWorld", () => {
     })
   })
 
-  it("withdraws what a node announces that leaves, and leaves it to expire when the node crashes", () =>
+  it("withdraws the announcements of a node that leaves; those of a crashed node expire", () =>
     run(Effect.fnUntraced(function*(world) {
       world.network.conditions.loss = 0.02
       const nodes = yield* world.startNodes(20)
@@ -143,7 +143,7 @@ describe("SimWorld", () => {
       yield* Effect.sleep("3 hours")
       const before = world.timeline.elapsedMillis
       yield* crasher.crash()
-      // Nothing leaves it, so it waits for nothing.
+      // A crashed node sends nothing, so the crash takes no time.
       assert.strictEqual(world.timeline.elapsedMillis, before)
       yield* leaver.leave
       assert.isAtMost(world.timeline.elapsedMillis - before, 1000)
@@ -156,7 +156,7 @@ describe("SimWorld", () => {
       assert.strictEqual(yield* resolve(reader, crasher), undefined)
     })))
 
-  it("with schedule seeds 1 to 20, runs differ and all nodes find each other", () => {
+  it("runs with schedule seeds 1 to 20 differ, and all nodes find each other", () => {
     const hashes = Array.from({ length: 20 }, (_, i) =>
       run(
         Effect.fnUntraced(function*(world) {
@@ -171,7 +171,7 @@ describe("SimWorld", () => {
   })
 
   describe("a node", () => {
-    it("is one of production: it joins, and is found", () => {
+    it("runs the production code: it joins and is found", () => {
       run(Effect.fnUntraced(function*(world) {
         const first = world.node("first")
         const second = world.node("second", { through: [first] })
@@ -183,7 +183,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("that cannot join is up all the same, and says why", () => {
+    it("that cannot join is up and reports the reason", () => {
       run(Effect.fnUntraced(function*(world) {
         const absent = world.node("absent")
         const node = world.node("node", { through: [absent] })
@@ -205,7 +205,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("runs nothing while it is down, and ends what it ran when it goes down", () => {
+    it("runs nothing while it is down, and interrupts effects when it goes down", () => {
       run(Effect.fnUntraced(function*(world) {
         const node = world.node("node")
         assert.strictEqual((yield* Effect.flip(node.run(Effect.void)))._tag, "NodeDown")
@@ -217,7 +217,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("stops what it runs for somebody who does not want it any more", () => {
+    it("interrupts an effect whose caller is interrupted", () => {
       run(Effect.fnUntraced(function*(world) {
         const node = world.node("node")
         yield* node.start
@@ -233,7 +233,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("that crashes sends nothing any more, not even from its finalizers; one that leaves does", () => {
+    it("that crashes sends nothing, not even in its finalizers; one that leaves does", () => {
       const said = (how: "crash" | "leave") =>
         run(Effect.fnUntraced(function*(world) {
           const listener = world.machine("listener", Layer.empty)
@@ -252,7 +252,7 @@ describe("SimWorld", () => {
       assert.strictEqual(said("leave"), 1)
     })
 
-    it("that crashed while it started can be started again", () => {
+    it("that crashed while starting can be started again", () => {
       run(Effect.fnUntraced(function*(world) {
         const slow = Layer.effectDiscard(Effect.sleep("1 minute"))
         const node = world.machine("node", slow)
@@ -266,16 +266,16 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("comes back after a crash with its identity, through the peers that it remembers", () => {
+    it("restarts after a crash with its identity, and rejoins through the peers that it remembers", () => {
       run(Effect.fnUntraced(function*(world) {
         const nodes = yield* world.startNodes(8)
         const [first, , , crashed] = nodes
         const before = crashed.identity
-        // Long enough to have saved whom it met.
+        // Long enough to save its contacts.
         yield* Effect.sleep("1 second")
         yield* crashed.crash()
         yield* Effect.sleep("1 minute")
-        // Whoever it joined through at first is gone.
+        // The nodes through which it joined first are gone.
         yield* first.leave
         yield* crashed.start
         assert.strictEqual(crashed.identity.nodeId, before.nodeId)
@@ -283,7 +283,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("has after a crash what it had saved, and no more", () => {
+    it("has exactly its saved state after a crash", () => {
       run(Effect.fnUntraced(function*(world) {
         const [node] = yield* world.startNodes(1)
         const publishTopic = (topic: string) => node.run(Dht.use((dht) => dht.publishTopic({ topic, name: "me" })))
@@ -298,7 +298,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("whose state is lost comes back as somebody else", () => {
+    it("whose state is lost restarts with a new identity", () => {
       run(Effect.fnUntraced(function*(world) {
         const nodes = yield* world.startNodes(5)
         const before = nodes[2].identity.nodeId
@@ -308,7 +308,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("may have a clock that is wrong, by which it works, and nobody else", () => {
+    it("can have a wrong clock of its own", () => {
       run(Effect.fnUntraced(function*(world) {
         const [node, other] = yield* world.startNodes(2)
         const now = yield* Clock.currentTimeMillis
@@ -320,7 +320,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("may be behind a router, and reaches the others through it", () => {
+    it("can be behind a router and reaches the others through it", () => {
       run(Effect.fnUntraced(function*(world) {
         const nodes = yield* world.startNodes(6)
         const home = world.node("home", { host: { behind: Nat.portRestrictedCone }, through: nodes.slice(0, 1) })
@@ -336,7 +336,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("may share a host with others", () => {
+    it("can share a host with others", () => {
       run(Effect.fnUntraced(function*(world) {
         const host = world.network.host()
         const [a, b] = [world.node("a", { host }), world.node("b", { host })]
@@ -347,7 +347,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("has a name of its own", () => {
+    it("has a unique name", () => {
       run((world) =>
         Effect.sync(() => {
           world.node("alice")
@@ -357,7 +357,7 @@ describe("SimWorld", () => {
     })
   })
 
-  it("under any schedule, what was run for somebody ends with them, and a node may crash at any moment", () => {
+  it("under any schedule, effects end with their callers, and a node can crash at any moment", () => {
     for (let scheduleSeed = 0; scheduleSeed < 30; scheduleSeed++) {
       let running = 0
       const busy = Effect.acquireUseRelease(
@@ -394,7 +394,7 @@ describe("SimWorld", () => {
       readonly look: (address: SimWorld.SimNode<never>["identity"]["address"]) => Effect.Effect<string | undefined>
     }>()("test/Directory") {}
 
-    /** Announces itself, and looks others up. */
+    /** An application that announces itself and looks up others. */
     const layerDirectory = Layer.effect(
       Directory,
       Effect.gen(function*() {
@@ -413,7 +413,7 @@ describe("SimWorld", () => {
       })
     )
 
-    it("runs on simulated nodes as it is", () => {
+    it("runs unchanged on simulated nodes", () => {
       run(Effect.fnUntraced(function*(world) {
         const [a, b] = yield* world.startNodes(10, { app: layerDirectory })
         assert.isUndefined(yield* a.run(Directory.use(({ look }) => look(b.identity.address))))
@@ -425,7 +425,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("that does not start leaves its node down", () => {
+    it("that fails to start leaves its node down", () => {
       run(Effect.fnUntraced(function*(world) {
         const node = world.node("node", { app: Layer.effectDiscard(Effect.fail("no license" as const)) })
         assert.strictEqual(yield* Effect.flip(node.start), "no license")
@@ -434,7 +434,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("may be no node at all", () => {
+    it("can run without a node", () => {
       run(Effect.fnUntraced(function*(world) {
         const silent = world.machine("silent", Layer.empty)
         yield* silent.start
@@ -449,7 +449,7 @@ describe("SimWorld", () => {
   })
 
   describe("a world", () => {
-    it("heals after a partition: both sides publish, and afterwards everybody resolves both", () => {
+    it("heals after a partition: both sides publish, and afterwards every node resolves both", () => {
       run(Effect.fnUntraced(function*(world) {
         const nodes = yield* world.startNodes(20)
         yield* Effect.sleep("1 minute")
@@ -469,7 +469,7 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("of 50 nodes lives an hour with real signatures, and everybody resolves everybody's announced endpoint", () => {
+    it("of 50 nodes runs for an hour with real signatures, and every node resolves every announced endpoint", () => {
       run(
         Effect.fnUntraced(function*(world) {
           const nodes = yield* world.startNodes(50)
@@ -487,7 +487,7 @@ describe("SimWorld", () => {
       )
     })
 
-    it("keeps the latest entries of its trace if it is asked to", () => {
+    it("keeps the latest entries of its trace with `keepTrace`", () => {
       run(
         Effect.fnUntraced(function*(world) {
           yield* world.startNodes(3)
@@ -502,7 +502,7 @@ describe("SimWorld", () => {
       assert.deepStrictEqual(run((world) => Effect.as(world.startNodes(2), world.trace.entries)), [])
     })
 
-    it("leaves nothing when it closes: no timer, no fiber, no call, no datagram", () => {
+    it("leaves nothing when it closes: no timer, no fiber, no pending request, no datagram", () => {
       let fibers = 0
       const counting: Metric.FiberRuntimeMetricsService = {
         recordFiberStart: () => {
@@ -537,7 +537,7 @@ describe("SimWorld", () => {
       )
     })
 
-    it("leaves nothing of a node that stopped, either", () => {
+    it("leaves nothing of a node that stopped", () => {
       run(Effect.fnUntraced(function*(world) {
         const node = world.node("node")
         yield* node.start
@@ -549,12 +549,12 @@ describe("SimWorld", () => {
       }))
     })
 
-    it("says which seeds to run again when a run fails", () => {
+    it("reports the seeds of a run that fails", () => {
       const failing = () => run(() => Effect.die(new Error("no luck")), { seed: 7, scheduleSeed: 3 })
       assert.throws(failing, "The run of seed 7, schedule seed 3 failed: no luck")
     })
 
-    it("reports a program that waits for what never comes", () => {
+    it("reports a deadlocked program", () => {
       const exit = SimWorld.runSyncExit(Effect.never, { seed: 1 })
       assert.match(String(exit), /Deadlock/)
       const withNodes = SimWorld.runSyncExit(

@@ -5,7 +5,7 @@ import type * as Measurement from "../../src/testing/Measurement.ts"
 import type * as Scenario from "../../src/testing/Scenario.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 
-/** A bad half hour of few nodes. */
+/** Half an hour of a few nodes with many faults. */
 const eventful: Partial<Scenario.Scenario> = {
   nodes: 10,
   hours: 0.5,
@@ -20,24 +20,26 @@ const small: Partial<Scenario.Scenario> = { nodes: 12, hours: 0.5 }
 const sum = (values: ReadonlyArray<number>) => values.reduce((sum, value) => sum + value, 0)
 
 describe("Simulation", () => {
-  it.effect("measures the same again, apart from the real time that it takes", () =>
+  it.effect("gives the same measurements again, apart from real time", () =>
     Effect.gen(function*() {
       const measured = yield* Simulation.run(eventful)
       const again = yield* Simulation.run(measured.scenario)
       assert.deepStrictEqual({ ...again, realSeconds: 0 }, { ...measured, realSeconds: 0 })
     }))
 
-  it.effect("is another run with another seed", () =>
+  it.effect("gives a different run with another seed", () =>
     Effect.gen(function*() {
       const hashes = yield* Effect.forEach([1, 2], (seed) => Simulation.run({ nodes: 4, hours: 0.1, seed }))
       assert.notStrictEqual(hashes[0].traceHash, hashes[1].traceHash)
     }))
 
-  it.effect("is another run with another schedule seed, and the same with the same", () =>
+  it.effect("gives a different run with another schedule seed, and the same with the same", () =>
     Effect.gen(function*() {
       const few = { nodes: 4, hours: 0.1 }
-      const hashes = yield* Effect.forEach([null, 1, 2, 1], (scheduleSeed) =>
-        Effect.map(Simulation.run({ ...few, scheduleSeed }), ({ traceHash }) => traceHash))
+      const hashes = yield* Effect.forEach(
+        [null, 1, 2, 1],
+        (scheduleSeed) => Effect.map(Simulation.run({ ...few, scheduleSeed }), ({ traceHash }) => traceHash)
+      )
       assert.strictEqual(new Set(hashes).size, 3)
       assert.strictEqual(hashes[1], hashes[3])
     }))
@@ -48,20 +50,20 @@ describe("Simulation", () => {
       assert.deepStrictEqual(JSON.parse(JSON.stringify(measured)), measured)
     }))
 
-  it.effect("finds all that is announced while nothing is wrong", () =>
+  it.effect("finds all announced records without faults", () =>
     Effect.gen(function*() {
       const { expectations, intervals, scenario, totals, warnings } = yield* Simulation.run({ ...small, hours: 1 })
       for (const answers of [totals.resolve, totals.discover, totals.probes]) {
         assert.isAbove(answers.asked, 10)
         assert.strictEqual(answers.found, answers.asked)
       }
-      // Each interval's part is in the totals, and nothing else.
+      // The totals are the sums over the intervals.
       assert.strictEqual(sum(intervals.map(({ resolve }) => resolve.asked)), totals.resolve.asked)
       assert.strictEqual(sum(intervals.map(({ probes }) => probes.asked)), totals.probes.asked)
       assert.strictEqual(sum(totals.hops), totals.resolve.found)
       assert.strictEqual(intervals.length, 60 / scenario.intervalMinutes)
       assert.strictEqual(intervals.at(-1)?.atHours, 1)
-      // Eight copies are what a node sees to; there are eleven others.
+      // A node maintains eight copies; there are eleven other nodes.
       assert.isAtLeast(totals.copies.min ?? 0, 7)
       assert.deepStrictEqual([totals.tables.contacts, totals.tables.live, totals.tables.filled], [11, 1, 1])
       assert.isAbove(totals.resolve.p50Millis ?? 0, 2 * 5)
@@ -69,7 +71,7 @@ describe("Simulation", () => {
       assert.deepStrictEqual(warnings, [])
     }))
 
-  it.effect("puts a new node in the place of one that crashes, which announces what that one did", () =>
+  it.effect("replaces a crashed node by a new one with the same kinds of announcements", () =>
     Effect.gen(function*() {
       const { intervals, totals } = yield* Simulation.run({ ...small, hours: 1, churnPerHour: 2, topics: 0 })
       assert.isAbove(totals.replaced, 12)
@@ -78,10 +80,10 @@ describe("Simulation", () => {
       assert.isAtLeast(intervals.at(-1)?.probes.asked ?? 0, 8)
     }))
 
-  it.effect("splits the network for a while, in which nothing is expected of it", () =>
+  it.effect("partitions the network, with no expectations during that time", () =>
     Effect.gen(function*() {
       const partition = { atHours: 0.5, forHours: 0.25, share: 0.5 }
-      // What those announce that come meanwhile is on their side only.
+      // Records of nodes that start during the partition are on one side only.
       const { intervals } = yield* Simulation.run({ ...small, hours: 2, partition, churnPerHour: 3, topics: 0 })
       const during = intervals.filter(({ atHours }) => atHours > 0.5 && atHours <= 0.75)
       assert.isBelow(sum(during.map(({ probes }) => probes.found)), sum(during.map(({ probes }) => probes.asked)))
@@ -90,7 +92,7 @@ describe("Simulation", () => {
       assert.isAtLeast(calm.length, 4)
     }))
 
-  it.effect("has liars among the nodes, and counts them nowhere", () =>
+  it.effect("runs Byzantine nodes, and does not count them", () =>
     Effect.gen(function*() {
       const { intervals, scenario, totals } = yield* Simulation.run({ ...small, byzantine: 0.25 })
       assert.strictEqual(intervals.at(-1)?.nodes, 9)
@@ -98,7 +100,7 @@ describe("Simulation", () => {
       assert.isAtMost(totals.copies.max ?? 9, 8)
     }))
 
-  it.effect("watches its nodes if it is told to, which changes nothing of the run", () =>
+  it.effect("watches its nodes on request, without changing the run", () =>
     Effect.gen(function*() {
       const violationsOf = ({ expectations }: Measurement.Measured) =>
         expectations.find(({ what }) => what.startsWith("Violations"))?.measured
@@ -108,13 +110,13 @@ describe("Simulation", () => {
       assert.strictEqual(watched.traceHash, unseen.traceHash)
     }))
 
-  it.effect("loses datagrams, as many as it is told to", () =>
+  it.effect("loses datagrams at the configured rate", () =>
     Effect.gen(function*() {
       const { totals } = yield* Simulation.run({ ...small, loss: 0.2 })
       assert.closeTo(totals.lost / totals.datagrams, 0.2, 0.02)
     }))
 
-  it.effect("asks and announces nothing if it is told so, and judges nothing then", () =>
+  it.effect("looks up and announces nothing if so configured, and judges nothing then", () =>
     Effect.gen(function*() {
       const { expectations, totals } = yield* Simulation.run({ ...small, endpoints: 0, topics: 0 })
       assert.deepStrictEqual([totals.resolve.asked, totals.discover.asked, totals.probes.asked], [0, 0, 0])
@@ -124,14 +126,14 @@ describe("Simulation", () => {
       assert.isAbove(idle.totals.probes.found, 0)
     }))
 
-  it.effect("says what did not hold", () =>
+  it.effect("reports the expectations that do not hold", () =>
     Effect.gen(function*() {
-      // Answers come after the two seconds that a lookup waits for them.
+      // Responses arrive after the two seconds for which a lookup waits.
       const { expectations } = yield* Simulation.run({ ...small, latencyMillis: 2500 })
       assert.include(expectations.filter(({ holds }) => !holds).map(({ what }) => what).join(), "lookups find")
     }))
 
-  it.effect("says how far it is, until it is there", () =>
+  it.effect("reports its progress until the end", () =>
     Effect.gen(function*() {
       const seen: Array<Simulation.Progress> = []
       yield* Simulation.run(small, {
@@ -147,16 +149,16 @@ describe("Simulation", () => {
       assert.deepStrictEqual(seen.at(-1), { phase: "Running", joined: 12, nodes: 12, hours: 0.5, ofHours: 0.5 })
     }))
 
-  it.live("lets others run meanwhile, and ends when it is interrupted", () =>
+  it.live("yields to other fibers and can be interrupted", () =>
     Effect.gen(function*() {
       const fiber = yield* Effect.forkChild(Simulation.run({ nodes: 50, hours: 10_000 }))
       yield* Effect.sleep(50)
       yield* Fiber.interrupt(fiber)
     }))
 
-  it.effect("that does not come to its end says when it was given up", () =>
+  it.effect("that does not end reports when it was stopped", () =>
     Effect.gen(function*() {
-      // An answer takes twice as long as anybody waits for it.
+      // A response takes twice as long as the longest timeout.
       const endless = { nodes: 2, hours: 1, latencyMillis: 10_000, topics: 0 }
       const error = yield* Effect.flip(Simulation.run(endless))
       assert.strictEqual(error._tag, "RunFailed")

@@ -5,7 +5,7 @@ import { SkewedClock } from "../../src/testing/SkewedClock.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
 describe("SkewedClock", () => {
-  it("shows another time, and sleeps and measures as the world does", () => {
+  it("shows an offset time, and sleeps and measures like the world's clock", () => {
     VirtualTime.runSync(Effect.gen(function*() {
       const world = yield* Clock.Clock
       const clock = new SkewedClock(world)
@@ -22,7 +22,7 @@ describe("SkewedClock", () => {
     }))
   })
 
-  it("may be set while somebody sleeps, who does not notice", () => {
+  it("can be set without affecting sleeping fibers", () => {
     const elapsed = VirtualTime.runSync(Effect.gen(function*() {
       const timeline = yield* VirtualTime.VirtualTime
       const clock = new SkewedClock(timeline)

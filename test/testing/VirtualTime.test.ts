@@ -16,7 +16,7 @@ const error = <A, E>(exit: Exit.Exit<A, E>): E | undefined => {
   return failure._tag === "Some" ? failure.value : undefined
 }
 
-/** The order in which fibers that all could run did. */
+/** The order in which runnable fibers ran. */
 const interleaving = (scheduleSeed?: number) =>
   VirtualTime.runSync(
     Effect.gen(function*() {
@@ -38,7 +38,7 @@ const interleaving = (scheduleSeed?: number) =>
 
 describe("VirtualTime", () => {
   describe("time", () => {
-    it("passes by sleeping only, and as much as was slept", () => {
+    it("passes only by sleeping, by exactly that duration", () => {
       const [before, after, elapsed] = VirtualTime.runSync(
         Effect.gen(function*() {
           const before = yield* Clock.currentTimeMillis
@@ -53,11 +53,11 @@ describe("VirtualTime", () => {
       assert.strictEqual(elapsed, 36n * 3_600_000_000_000n)
     })
 
-    it("begins when it is told to", () => {
+    it("starts at `startMillis`", () => {
       assert.strictEqual(VirtualTime.runSync(Clock.currentTimeMillis, { startMillis: 86_400_000 }), 86_400_000)
     })
 
-    it("wakes sleepers in the order of their times, and those of the same time in the order they lay down", () => {
+    it("wakes sleepers in the order of their times, and then in the order in which they went to sleep", () => {
       const woken = VirtualTime.runSync(Effect.gen(function*() {
         const woken: Array<number> = []
         yield* Effect.forEach(
@@ -109,7 +109,7 @@ describe("VirtualTime", () => {
       ])
     })
 
-    it("is not the host's: nothing asks the host for time, timers or randomness", () => {
+    it("does not use the time, timers or randomness of the host", () => {
       const asked: Array<string> = []
       const hosts: ReadonlyArray<readonly [object: object, name: string]> = [
         [Date, "now"],
@@ -146,32 +146,32 @@ describe("VirtualTime", () => {
   })
 
   describe("a run", () => {
-    it("draws the same random numbers each time, and others with another seed", () => {
+    it("draws the same random numbers each time, and different ones with another seed", () => {
       const drawn = (seed: number) => VirtualTime.runSync(Effect.all([Random.next, Random.nextInt]), { seed })
       assert.deepStrictEqual(drawn(1), drawn(1))
       assert.notDeepEqual(drawn(1), drawn(2))
     })
 
-    it("is a deadlock when every fiber waits and no timer is set", () => {
+    it("is a deadlock when every fiber is suspended and no timer is set", () => {
       const waiting = Effect.andThen(Effect.sleep("1 minute"), Effect.flatMap(Deferred.make<void>(), Deferred.await))
       const failure = error(VirtualTime.runSyncExit(waiting))
       assert.instanceOf(failure, VirtualTime.Deadlock)
       assert.match(failure.message, /Deadlock after 1m: /)
     })
 
-    it("is a deadlock when a promise is waited for", () => {
+    it("is a deadlock when a fiber awaits a promise", () => {
       const exit = VirtualTime.runSyncExit(Effect.promise(() => Promise.resolve(1)))
       assert.instanceOf(error(exit), VirtualTime.Deadlock)
     })
 
-    it("is not finished when it takes more virtual time than it was given", () => {
+    it("is not finished when it exceeds its virtual time", () => {
       const failure = error(VirtualTime.runSyncExit(Effect.sleep("2 hours"), { within: "1 hour" }))
       assert.instanceOf(failure, VirtualTime.NotFinished)
       assert.strictEqual(failure.elapsedMillis, 3_600_000)
       assert.isTrue(Exit.isSuccess(VirtualTime.runSyncExit(Effect.sleep("1 hour"), { within: "1 hour" })))
     })
 
-    it("is a livelock when fibers wake each other and time stands still", () => {
+    it("is a livelock when fibers wake each other without any time passing", () => {
       assert.instanceOf(error(VirtualTime.runSyncExit(Effect.forever(Effect.yieldNow))), VirtualTime.Livelock)
     })
 
@@ -186,24 +186,24 @@ describe("VirtualTime", () => {
       }
     })
 
-    it("throws the error, or the defect, of a program that failed", () => {
+    it("throws the error or defect of a program that failed", () => {
       assert.throws(() => VirtualTime.runSync(new VirtualTime.Deadlock({ elapsedMillis: 1000 })), "Deadlock after 1s")
       assert.throws(() => VirtualTime.runSync(Effect.die(new Error("no luck"))), "no luck")
     })
   })
 
   describe("a schedule seed", () => {
-    it("makes another interleaving, the same each time", () => {
+    it("gives a different interleaving, the same each time", () => {
       const seeds = Array.from({ length: 20 }, (_, seed) => seed)
       assert.deepStrictEqual(seeds.map(interleaving), seeds.map(interleaving))
       assert.isAbove(new Set(seeds.map(interleaving)).size, 15)
     })
 
-    it("is not needed for a fixed order: without it, first come, first served", () => {
+    it("is not needed for a fixed order, which is first in, first out", () => {
       assert.strictEqual(interleaving(), "a0 b0 c0 d0 a1 b1 c1 d1 a2 b2 c2 d2 a3 b3 c3 d3".replace(/ .3/g, ""))
     })
 
-    it("shows a race that the fixed order hides", () => {
+    it("exposes a race that the fixed order hides", () => {
       const racy = Effect.gen(function*() {
         let balance = 0
         const deposit = Effect.gen(function*() {
@@ -247,7 +247,7 @@ describe("VirtualTime", () => {
   })
 
   describe("a timeline", () => {
-    it("is the service of the program that runs on it", () => {
+    it("is provided to the program that runs on it", () => {
       const program = Effect.gen(function*() {
         const timeline = yield* VirtualTime.VirtualTime
         yield* Effect.sleep("3 seconds")
@@ -256,7 +256,7 @@ describe("VirtualTime", () => {
       assert.strictEqual(VirtualTime.runSync(program), 3000)
     })
 
-    it("is driven from outside, a step at a time", () => {
+    it("can be driven from outside, step by step", () => {
       const timeline = new VirtualTime.Timeline()
       const ticks: Array<number> = []
       const fiber = timeline.fork(
@@ -270,7 +270,7 @@ describe("VirtualTime", () => {
       assert.strictEqual(timeline.timers, 0)
     })
 
-    it("fires timers that belong to no fiber, unless they are cancelled", () => {
+    it("fires timers without a fiber, unless they are cancelled", () => {
       const timeline = new VirtualTime.Timeline()
       const fired: Array<string> = []
       timeline.after(20, () => fired.push("b"))
@@ -298,7 +298,7 @@ describe("VirtualTime", () => {
       assert.match(String(exit), /runs already/)
     })
 
-    it("hands tasks of the same priority on in the order they came", () => {
+    it("runs tasks of the same priority in order", () => {
       const received = VirtualTime.runSync(Effect.gen(function*() {
         const queue = yield* Queue.unbounded<number>()
         yield* Effect.forkChild(

@@ -47,8 +47,8 @@ export const node = (name: string, socket: SocketAddress, options: Dht.Options =
   nodeWith(name, Layer.fresh(Transport.layerMemory(socket)), options)
 
 /** Starts a node with an existing identity. */
-export const nodeOf = (who: Identity.Identity, socket: SocketAddress, options: Dht.Options = {}) =>
-  nodeWith(who.address, Layer.fresh(Transport.layerMemory(socket)), options, who)
+export const nodeOf = (owner: Identity.Identity, socket: SocketAddress, options: Dht.Options = {}) =>
+  nodeWith(owner.address, Layer.fresh(Transport.layerMemory(socket)), options, owner)
 
 /** Starts a node with the identity of `owner` and the randomness of `name`. */
 export const nodeAs = (owner: string, name: string, socket: SocketAddress, options: Dht.Options = {}) =>
@@ -62,12 +62,12 @@ const nodeWith = <E, R>(
   name: string,
   transport: Layer.Layer<Transport.Transport, E, R>,
   options: Dht.Options,
-  who = identity(name)
+  owner = identity(name)
 ) =>
   Layer.build(
     Layer.fresh(Dht.layer(options)).pipe(
       Layer.provideMerge(transport),
-      Layer.provideMerge(Identity.layer(who)),
+      Layer.provideMerge(Identity.layer(owner)),
       Layer.provide(Layer.fresh(layerRandom(name))),
       Layer.provide(Verifier.layer),
       Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto))

@@ -9,7 +9,7 @@ const of = (values: ReadonlyArray<number>) => {
 }
 
 describe("Histogram", () => {
-  it("knows nothing of nothing, also once it was cleared", () => {
+  it("returns null without values, also after it was cleared", () => {
     const histogram = of([1, 2])
     histogram.clear()
     for (const empty of [new Histogram(), histogram]) {
@@ -17,16 +17,16 @@ describe("Histogram", () => {
     }
   })
 
-  it("has the mean to the last digit", () => {
+  it("has the exact mean", () => {
     assert.strictEqual(of([1, 2, 6000]).mean(), 2001)
   })
 
-  it("has small values to a tenth", () => {
+  it("has small values exact to a tenth", () => {
     const histogram = of([0, 0.1, 0.2, 1, 6.3])
     assert.deepStrictEqual([0, 0.4, 0.6, 0.8, 1].map((share) => histogram.quantile(share)), [0, 0.1, 0.2, 1, 6.3])
   })
 
-  it("has every quantile to a tenth or 3 %, whichever is more", () => {
+  it("has every quantile exact to a tenth or 3 %, whichever is more", () => {
     const values = fc.array(fc.double({ min: 0, max: 1e8, noNaN: true }), { minLength: 1, maxLength: 200 })
     fc.assert(fc.property(values, fc.double({ min: 0, max: 1, noNaN: true }), (values, share) => {
       const exact = values.toSorted((a, b) => a - b)[Math.max(1, Math.ceil(share * values.length)) - 1]
@@ -35,11 +35,11 @@ describe("Histogram", () => {
     }))
   })
 
-  it("has the whole numbers up to 12 as they are", () => {
+  it("has the integers up to 12 exactly", () => {
     for (let i = 0; i <= 12; i++) assert.strictEqual(of([i]).quantile(1), i)
   })
 
-  it("takes values of any size", () => {
+  it("accepts values of any size", () => {
     assert.strictEqual(of([Infinity, 1e300, -1]).count, 3)
     assert.strictEqual(of([-1]).quantile(1), 0)
   })

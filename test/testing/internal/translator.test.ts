@@ -11,7 +11,7 @@ const options = {
 } as const
 
 describe("translator", () => {
-  it("has no more mappings than there are ports, and then lets nothing new out", () => {
+  it("has at most as many mappings as ports, and refuses new ones then", () => {
     const table = new Translator(options)
     let mapped = 0
     for (let n = 0; n < 70_000; n++) if (table.outbound(inside(1), remote(n), 0) !== undefined) mapped++
@@ -20,19 +20,19 @@ describe("translator", () => {
     assert.isDefined(table.outbound(inside(1), remote(0), 0))
   })
 
-  it("uses the ports of expired mappings again", () => {
+  it("reuses the ports of expired mappings", () => {
     const table = new Translator(options)
     for (let n = 0; n < 70_000; n++) table.outbound(inside(1), remote(n), 0)
     assert.isDefined(table.outbound(inside(2), remote(0), 1001))
   })
 
-  it("does not grow by hosts that keep sending to somebody else", () => {
+  it("does not grow with hosts that keep sending to new destinations", () => {
     const table = new Translator(options)
     for (let n = 0; n < 100_000; n++) table.outbound(inside(1), remote(n & 0xffff), n * 10)
     assert.isAtMost(table.size, 1024)
   })
 
-  it("gives two live mappings different ports, always", () => {
+  it("never gives two live mappings the same port", () => {
     const table = new Translator(options)
     const ports = Array.from({ length: 5000 }, (_, n) => table.outbound(inside(1), remote(n), 0)?.port)
     assert.strictEqual(new Set(ports).size, 5000)
