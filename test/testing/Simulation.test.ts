@@ -130,7 +130,7 @@ describe("Simulation", () => {
     Effect.gen(function*() {
       // Responses arrive after the two seconds for which a lookup waits.
       const { expectations } = yield* Simulation.run({ ...small, latencyMillis: 2500 })
-      assert.include(expectations.filter(({ holds }) => !holds).map(({ what }) => what).join(), "lookups find")
+      assert.include(expectations.filter(({ holds }) => !holds).map(({ what }) => what).join(), "found by lookups")
     }))
 
   it.effect("reports its progress until the end", () =>
