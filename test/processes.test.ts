@@ -55,7 +55,7 @@ describe.concurrent("processes", () => {
       const first = yield* node(data, "--no-http")
       const { code, error } = yield* Processes.run("node", "--listen", "127.0.0.1:0", "--no-http", "--data", data)
       assert.strictEqual(code, 1)
-      assert.include(error.join("\n"), `A node runs in ${data} already, at ${first.listen}`)
+      assert.include(error.join("\n"), `A node already runs in ${data}, at ${first.listen}`)
       assert.strictEqual(Fs.readFileSync(join(data, "listening"), "utf8").trim(), first.listen)
       yield* first.process.kill("SIGKILL")
       yield* first.process.ended

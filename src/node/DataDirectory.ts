@@ -1,13 +1,12 @@
 /**
- * A data directory, which belongs to one running node at a time: its identity
- * and its state are one, and two nodes of one identity would take each other's
- * datagrams.
+ * A data directory, which belongs to one running node at a time. Two nodes with
+ * the identity in it would receive each other's datagrams.
  *
- * The directory is locked, by a file in it, until the scope closes or the
- * process ends, be it killed. That holds among the processes of a machine,
- * whatever network they see, and among those of one process. On a file system
- * without locks, or without room for the file, it cannot be locked: the node
- * runs all the same, and the log says so.
+ * A lock file in the directory is held until the scope closes or the process
+ * ends, however it ends. The lock excludes other processes on the same machine,
+ * including those in other network namespaces, and other nodes in the same
+ * process. On a file system without locks, or without room for the lock file,
+ * the node runs unlocked and logs a warning.
  *
  * @since 0.1.0
  */
@@ -21,8 +20,8 @@ import type * as Scope from "effect/Scope"
 import * as StateThread from "./internal/stateThread.ts"
 
 /**
- * Another node has the directory: in the process `pid` on the machine `host`,
- * which are undefined where that node could not say so.
+ * Another node uses the directory. `pid` and `host` identify its process and
+ * machine, and are undefined if that node could not record them.
  *
  * @category errors
  * @since 0.1.0
@@ -35,31 +34,31 @@ export class DirectoryInUse extends Data.TaggedError("DirectoryInUse")<{
   override get message() {
     const { directory, host, pid } = this
     const holder = pid === undefined ? "another process" : `process ${pid}${host === undefined ? "" : ` on ${host}`}`
-    return `A node runs in ${directory} already, in ${holder}. Give each node a directory of its own`
+    return `A node already runs in ${directory}, in ${holder}. Give each node a directory of its own`
   }
 }
 
 /**
- * A directory that is ours.
+ * A locked data directory.
  *
  * @category services
  * @since 0.1.0
  */
 export class DataDirectory extends Context.Service<DataDirectory, {
-  /** Where it is. */
+  /** Path of the directory. */
   readonly path: string
   /**
-   * The thread that works in it.
+   * The thread that does the disk work.
    *
    * @internal
    */
   readonly call: StateThread.Caller
 }>()("effect-dht/node/DataDirectory") {}
 
-/** What a disk is given to lock a file, or to let go of it. */
+/** Time limit for locking a file or releasing the lock. */
 const timeout = "5 seconds"
 
-/** A node that is being stopped lets go of its directory within this time: 20 attempts, 100 ms apart. */
+/** Time for a stopping node to release its directory: 20 attempts, 100 ms apart. */
 const handover = { times: 20, schedule: Schedule.spaced("100 millis") }
 
 const make = Effect.fnUntraced(
@@ -77,14 +76,13 @@ const make = Effect.fnUntraced(
           case "InUse":
             return new DirectoryInUse({ directory: path, pid: outcome.holder.pid, host: outcome.holder.host })
           case "Unavailable":
-            // Who has something to keep there says what follows from that.
+            // Components that store data there log the consequences themselves.
             return Effect.logDebug(`${path} cannot be locked: ${outcome.reason}`)
         }
       }),
       Effect.catchTag(
         "CallFailed",
-        ({ reason }) =>
-          Effect.logWarning(`${path} cannot be locked, so take care that no other node uses it: ${reason}`)
+        ({ reason }) => Effect.logWarning(`${path} cannot be locked. Make sure that no other node uses it: ${reason}`)
       ),
       Effect.retry(handover)
     )
@@ -94,9 +92,9 @@ const make = Effect.fnUntraced(
 )
 
 /**
- * Takes a directory, which is made with mode 0700 if there is none. Where
- * another node has it, that one is given two seconds to end, and then this
- * fails; a program that can wait for longer builds the layer again.
+ * Locks a directory, creating it with mode 0700 if it does not exist. If
+ * another node holds the lock, waits two seconds for it to stop, then fails with
+ * `DirectoryInUse`. To wait longer, retry the layer.
  *
  * @category layers
  * @since 0.1.0

@@ -1,9 +1,9 @@
 /**
  * The delegation of a data directory, in the file `delegation` beside the
- * identity: whom the key there acts for.
+ * identity: it names the address that the key acts for.
  *
- * The file is text: lines that begin with `#` are comments, and one line has
- * the encoded delegation in hex digits. It holds nothing secret.
+ * The file is text. Lines that begin with `#` are comments, and exactly one
+ * line has the encoded delegation in hex digits. It contains no secrets.
  *
  * @since 0.1.0
  */
@@ -24,7 +24,7 @@ import * as NewFile from "./internal/newFile.ts"
 export const fileName = "delegation"
 
 /**
- * The file is no delegation of the key beside it, or cannot be used.
+ * The delegation file is malformed, is for another key, or cannot be accessed.
  *
  * @category errors
  * @since 0.1.0
@@ -38,11 +38,11 @@ export class UnusableDelegationFile extends Data.TaggedError("UnusableDelegation
   }
 }
 
-/** Bytes; room for comments, and for what a wallet signs. */
+/** Maximum bytes of the file: enough for comments and a wallet's signature. */
 const maxLength = 16_384
 
 /**
- * Reads text with an encoded delegation in hex digits.
+ * Parses text with an encoded delegation in hex digits.
  *
  * @category conversions
  * @since 0.1.0
@@ -57,7 +57,7 @@ export const parse = (text: string): Result.Result<Delegation.Delegation, string
 }
 
 /**
- * Reads the delegation of a data directory; undefined if it has none.
+ * Reads the delegation of a data directory; undefined if there is no file.
  *
  * @category constructors
  * @since 0.1.0
@@ -74,8 +74,8 @@ export const load = (directory: string): Effect.Effect<Delegation.Delegation | u
 }
 
 /**
- * Keeps a delegation in a data directory, in the place of the one before.
- * Succeeds with the path of the file.
+ * Writes a delegation to a data directory, replacing any earlier one. Succeeds
+ * with the path of the file.
  *
  * @category constructors
  * @since 0.1.0
@@ -95,7 +95,7 @@ const format = (delegation: Delegation.Delegation): string =>
 const read = async (path: string): Promise<string | undefined> => {
   try {
     const found = await Fs.stat(path)
-    // Reading a pipe would wait for somebody who writes to it.
+    // Reading a pipe would block until another process writes to it.
     if (!found.isFile()) throw new Error("it is not a file")
     if (found.size > maxLength) throw new Error("it is too long")
     return await Fs.readFile(path, "utf8")
@@ -105,7 +105,7 @@ const read = async (path: string): Promise<string | undefined> => {
   }
 }
 
-/** A reader sees the old text or the new one, also after a power cut. */
+/** Replaces the file atomically: readers see the old text or the new one, even after a power loss. */
 const write = (path: string, text: string): Promise<void> =>
   NewFile.write(path, text, (temporary) => Fs.rename(temporary, path))
 

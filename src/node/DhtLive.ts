@@ -1,6 +1,6 @@
 /**
- * A whole node on Node.js: UDP, names, the fastest signatures that the machine
- * has, and its random source.
+ * A complete node on Node.js: UDP, DNS, the fastest available Ed25519
+ * implementation and a secure random source.
  *
  * @since 0.1.0
  */
@@ -25,42 +25,42 @@ import * as SqlitePersistence from "./SqlitePersistence.ts"
 import * as UdpTransport from "./UdpTransport.ts"
 
 /**
- * What a program that embeds a node on Node may choose; nothing has to be.
+ * Options of a node on Node.js. All are optional.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options extends Dht.Options {
   /**
-   * Where to listen; defaults to every IPv4 address and a free port. `::` is
-   * every address of both families.
+   * Address to listen on; defaults to every IPv4 address and a free port. `::`
+   * is every address of both families.
    */
   readonly listen?: SocketAddress.SocketAddress | undefined
   /**
-   * The data directory, for one node at a time: made if there is none, and
-   * locked while the node runs. Its identity is there, in `identity.ed25519`,
-   * made by the first start; its state is kept over a restart; and other
-   * programs find out where it listens. By default a node keeps nothing, and
-   * has a new identity each time.
+   * Data directory, used by one node at a time: created if it does not exist,
+   * and locked while the node runs. It holds the identity, in
+   * `identity.ed25519`, created at the first start; the state that survives a
+   * restart; and the node's address, for other programs on the machine. By
+   * default a node keeps nothing and has a new identity at each start.
    */
   readonly data?: string | undefined
-  /** What the identity in the data directory is, or will be, encrypted under. */
+  /** Passphrase that encrypts the identity in the data directory. */
   readonly passphrase?: Redacted.Redacted | undefined
-  /** The 32-byte private key, where the program keeps it itself: the directory's is neither read nor made then. */
+  /** 32-byte private key, for a program that stores it itself: the one in the data directory is not used or created. */
   readonly seed?: Uint8Array | undefined
-  /** The same as a whole, for a node that acts for another address (`Identity.withDelegation`). */
+  /** Identity, for a node that acts for another address (`Identity.withDelegation`). */
   readonly identity?: Identity.Identity | undefined
   /**
-   * Threads that check signatures. Defaults to 0: the node's own thread checks
-   * them, which is the lighter way up to some thousand requests a second.
+   * Threads that verify signatures. Defaults to 0: the node's own thread
+   * verifies them, which costs less up to some thousand requests a second.
    */
   readonly verifyThreads?: number | undefined
 }
 
 /**
- * Why a node cannot start: its port, its data directory, the identity there, or
- * what is given to join through. That no other node answers is none of these,
- * see `bootstrap`.
+ * Reasons why a node cannot start: its port, its data directory, its identity,
+ * or an invalid bootstrap address. Unreachable bootstrap nodes are not among
+ * them, see `bootstrap`.
  *
  * @category errors
  * @since 0.1.0
@@ -72,11 +72,11 @@ export type CannotStart =
   | IdentityFile.CannotLoad
 
 /**
- * A running node: with the layer's scope it binds its socket, and closes it.
+ * A running node, whose socket is open for the scope of the layer.
  *
- * When the layer is built the node has joined, or has failed to and keeps trying
- * in the background; `Bootstrap.membership` says which. With `data` it is the
- * same node at each start, with the records and peers that it had.
+ * The layer is built once the node has joined, or has failed to join and
+ * retries in the background; `Bootstrap.membership` tells which. With `data` the
+ * node has the same identity, records and peers after a restart.
  *
  * @example
  * ```ts
@@ -104,7 +104,7 @@ export const DhtLive = (
 ): Layer.Layer<Dht.Services | Identity.NodeIdentity | Transport | Crypto, CannotStart> => {
   const { bootstrap, data } = options
   return Layer.unwrap(Effect.gen(function*() {
-    // What cannot be read will never answer, and is not worth trying again.
+    // Retrying cannot help an address that does not parse.
     const hosts = bootstrap &&
       (yield* Effect.forEach(
         bootstrap,
@@ -118,7 +118,7 @@ export const DhtLive = (
         const persistence = options.persistence ?? Layer.provide(SqlitePersistence.layerIn(), layerDirectory)
         return node({ ...given, persistence }, identityOf(options), RunningNode.layer(data))
       })).pipe(
-        // Before anything in it is touched.
+        // The lock comes first, before any file in the directory is touched.
         Layer.provide(DataDirectory.layer(data))
       )
   }))

@@ -1,6 +1,6 @@
 /**
- * Names as the operating system knows them: its hosts file, DNS, and whatever
- * else it asks.
+ * Name resolution by the operating system: its hosts file, DNS, and other
+ * configured sources.
  *
  * @since 0.1.0
  */
@@ -10,9 +10,9 @@ import { lookup } from "node:dns/promises"
 import { CannotResolve, NameResolver } from "../NameResolver.ts"
 
 /**
- * Both families, in the order that the system prefers (RFC 6724). Nothing is
- * kept: each lookup asks anew. `localhost` is the loopback address of either
- * family (RFC 6761, 6.3), also where the hosts file has one of them only.
+ * Resolves both address families, in the system's order of preference (RFC
+ * 6724), without a cache. `localhost` always resolves to the loopback address of
+ * both families (RFC 6761, 6.3), even if the hosts file has only one of them.
  *
  * @category layers
  * @since 0.1.0
@@ -32,7 +32,7 @@ const isLocalhost = (name: string): boolean => /^(?:.+\.)?localhost\.?$/i.test(n
 const reasonOf = (cause: unknown): string => {
   const { code, message } = cause as NodeJS.ErrnoException
   return code === "ENOTFOUND"
-    ? "there is no such name"
+    ? "the name does not exist"
     : code === "EAI_AGAIN"
     ? "the name service does not answer"
     : message

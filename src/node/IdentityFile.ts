@@ -1,16 +1,16 @@
 /**
- * The identity of a node in a file: `identity.ed25519` in its data directory.
+ * The identity file of a node, `identity.ed25519` in its data directory.
  *
- * The file is of one of two kinds, which are told apart when it is read. Under
- * a passphrase it is the blob of `Identity.seal` (95 bytes). Without one it is
- * text: lines that begin with `#` are comments, and one line has the private
- * key in 64 hex digits and, after a space, the address that it makes; the
- * address may be left out, and guards against damage otherwise.
+ * The file has one of two formats, detected when it is read. With a passphrase
+ * it is the blob of `Identity.seal` (95 bytes). Without one it is text: lines
+ * that begin with `#` are comments, and one line has the private key in 64 hex
+ * digits and, after a space, its address. The address is optional and serves as
+ * a check against damage.
  *
- * The file is there whole or not at all, and nothing here ever overwrites one.
- * It belongs to its owner alone (mode 0600): as ssh does, we refuse a file of
- * our own that the system lets others read or change, except on Windows, where
- * modes mean nothing.
+ * The file appears atomically, and this module never overwrites one. It is
+ * private to its owner (mode 0600): like ssh, we refuse to read a file of ours
+ * that other users can read or change. Windows has no such modes, so the check
+ * is skipped there.
  *
  * @since 0.1.0
  */
@@ -40,14 +40,14 @@ export const fileName = "identity.ed25519"
  * @since 0.1.0
  */
 export interface Options {
-  /** The data directory; made with mode 0700, its parents as well, where an identity is created. */
+  /** Data directory; `create` makes it with mode 0700, and its parents. */
   readonly directory: string
-  /** A new file is encrypted under it, an encrypted one opened with it, a plain one read without it. */
+  /** Encrypts a new file and opens an encrypted one; ignored for a plain-text file. */
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
 /**
- * An identity and the file that keeps it.
+ * An identity and the path of its file.
  *
  * @category models
  * @since 0.1.0
@@ -61,7 +61,7 @@ export interface Kept {
 // --- Errors ------------------------------------------------------------------
 
 /**
- * There is no such file.
+ * The file does not exist.
  *
  * @category errors
  * @since 0.1.0
@@ -73,19 +73,19 @@ export class NoIdentityFile extends Data.TaggedError("NoIdentityFile")<{ readonl
 }
 
 /**
- * A file is there already, and stays as it is.
+ * The file already exists and was left unchanged.
  *
  * @category errors
  * @since 0.1.0
  */
 export class IdentityFileExists extends Data.TaggedError("IdentityFileExists")<{ readonly path: string }> {
   override get message() {
-    return `${this.path} holds an identity already; it was not changed`
+    return `${this.path} already holds an identity; it was not changed`
   }
 }
 
 /**
- * The file is of neither kind.
+ * The file has neither of the two formats.
  *
  * @category errors
  * @since 0.1.0
@@ -95,13 +95,12 @@ export class DamagedIdentityFile extends Data.TaggedError("DamagedIdentityFile")
   readonly reason: string
 }> {
   override get message() {
-    return `${this.path} is no identity, or damaged: ${this.reason}. It was not changed`
+    return `${this.path} is not an identity file, or is damaged: ${this.reason}. It was not changed`
   }
 }
 
 /**
- * Others than the owner can read or change the file, which `mode` says (the
- * permission bits).
+ * Other users can read or change the file. `mode` is its permission bits.
  *
  * @category errors
  * @since 0.1.0
@@ -112,13 +111,13 @@ export class ExposedIdentityFile extends Data.TaggedError("ExposedIdentityFile")
 }> {
   override get message() {
     const mode = this.mode.toString(8).padStart(4, "0")
-    return `Others on this machine can read or change ${this.path} (mode ${mode}), and whoever has this key is this ` +
-      `node. Keep it to its owner: chmod 600 ${this.path}`
+    return `Other users of this machine can read or change ${this.path} (mode ${mode}), and this key is all it takes to ` +
+      `impersonate the node. Restrict access: chmod 600 ${this.path}`
   }
 }
 
 /**
- * The file is encrypted, and no passphrase was given.
+ * The file is encrypted and no passphrase was given.
  *
  * @category errors
  * @since 0.1.0
@@ -130,7 +129,7 @@ export class PassphraseNeeded extends Data.TaggedError("PassphraseNeeded")<{ rea
 }
 
 /**
- * The operating system refuses.
+ * The operating system denied access or failed.
  *
  * @category errors
  * @since 0.1.0
@@ -149,7 +148,7 @@ const reasons: { readonly [code: string]: string | undefined } = {
   EACCES: "permission denied",
   EEXIST: "it is not a directory",
   EISDIR: "it is a directory",
-  ENOENT: "it cannot be made there",
+  ENOENT: "it cannot be created there",
   ENOSPC: "the disk is full",
   ENOTDIR: "a part of the path is not a directory",
   EPERM: "the operation is not permitted here",
@@ -159,7 +158,7 @@ const reasons: { readonly [code: string]: string | undefined } = {
 // --- Reading -----------------------------------------------------------------
 
 /**
- * Why the identity of a data directory cannot be used.
+ * Reasons why the identity of a data directory cannot be loaded.
  *
  * @category errors
  * @since 0.1.0
@@ -173,8 +172,8 @@ export type CannotLoad =
   | DelegationFile.UnusableDelegationFile
 
 /**
- * Reads the identity of a data directory. It acts for the address that the
- * delegation beside it names, if there is one, see `DelegationFile`.
+ * Reads the identity of a data directory. If there is a delegation beside it,
+ * the identity acts for the address named there, see `DelegationFile`.
  *
  * @category constructors
  * @since 0.1.0
@@ -191,7 +190,7 @@ export const load = (options: Options): Effect.Effect<Kept, NoIdentityFile | Can
   })
 
 /**
- * Reads the identity of a data directory as its key alone makes it.
+ * Reads the identity of a data directory, without its delegation.
  *
  * @category constructors
  * @since 0.1.0
@@ -210,23 +209,23 @@ export const loadKey = (
     return { identity: yield* Identity.unseal(bytes, options.passphrase), path, encrypted: true }
   })
 
-/** Bytes; room for comments. */
+/** Maximum bytes of the file, comments included. */
 const maxLength = 4096
 
-/** What the file holds, and its permission bits as far as they are ours to set. */
+/** Content of the file, and its permission bits if we own it. */
 interface Found {
   readonly bytes: Uint8Array
   readonly mode: number
 }
 
-/** What is found, or why it cannot be an identity. */
+/** Reads the file, or returns why it cannot be an identity. */
 const read = async (path: string): Promise<Effect.Effect<Found, NoIdentityFile | DamagedIdentityFile>> => {
   try {
     const found = await Fs.stat(path)
-    // Reading a pipe would wait for somebody who writes to it.
+    // Reading a pipe would block until another process writes to it.
     if (!found.isFile()) return new DamagedIdentityFile({ path, reason: "it is not a file" })
     if (found.size > maxLength) return new DamagedIdentityFile({ path, reason: "it is too long" })
-    // Windows has no user ids either.
+    // Windows has no user ids, so the mode is not checked there.
     const mode = found.uid === process.getuid?.() ? found.mode & 0o777 : 0
     return Effect.succeed({ bytes: await Fs.readFile(path), mode })
   } catch (cause) {
@@ -235,14 +234,14 @@ const read = async (path: string): Promise<Effect.Effect<Found, NoIdentityFile |
   }
 }
 
-/** Whether the content begins as the blob of `Identity.seal` does. */
+/** Whether the content begins like the blob of `Identity.seal`. */
 const isSealed = (bytes: Uint8Array): boolean => new TextDecoder().decode(bytes.subarray(0, 7)) === "a2al-k1"
 
-/** The identity in the text, or what is wrong with it. */
+/** Returns the identity in the text, or the reason why there is none. */
 const parse = (crypto: Ed25519, bytes: Uint8Array): Identity.Identity | string => {
   const lines = new TextDecoder().decode(bytes).split("\n").map((line) => line.trim())
   const [line, ...more] = lines.filter((line) => line !== "" && !line.startsWith("#"))
-  if (line === undefined) return "it has no key in it"
+  if (line === undefined) return "it contains no key"
   if (more.length > 0) return "it has more than one line that is not a comment"
   const [, seed, address] = /^([0-9a-f]{64})(?:\s+(\S+))?$/i.exec(line) ?? []
   if (seed === undefined) return "expected a key of 64 hex digits"
@@ -251,14 +250,14 @@ const parse = (crypto: Ed25519, bytes: Uint8Array): Identity.Identity | string =
   const named = Address.fromString(address)
   return Result.isSuccess(named) && named.success === identity.address
     ? identity
-    : "the key does not make the address beside it"
+    : "the address beside the key is not the address of the key"
 }
 
 // --- Writing -----------------------------------------------------------------
 
 /**
- * Makes a new identity and keeps it in the data directory, which must not have
- * one. Whoever else does the same at the same time, one of them wins.
+ * Creates an identity and its file in the data directory. Fails with
+ * `IdentityFileExists` if there is one; of concurrent calls, one succeeds.
  *
  * @category constructors
  * @since 0.1.0
@@ -270,7 +269,7 @@ export const create = (
     const { directory, passphrase } = options
     const path = Path.join(directory, fileName)
     yield* attempt(directory, () => makeDirectory(directory))
-    // Encryption is slow; there may be no need for it.
+    // Check before encrypting, which is slow.
     if (yield* attempt(path, () => exists(path))) return yield* new IdentityFileExists({ path })
     const identity = yield* Identity.generate
     const content = passphrase === undefined ? format(identity) : yield* Identity.seal(identity, passphrase)
@@ -281,7 +280,7 @@ export const create = (
   })
 
 /**
- * Reads the identity of a data directory, or makes the first one.
+ * Reads the identity of a data directory, or creates one if there is none.
  *
  * @category constructors
  * @since 0.1.0
@@ -293,21 +292,21 @@ export const loadOrCreate = (
   const made = Effect.map(create(options), (kept) => ({ ...kept, created: true }))
   return found.pipe(
     Effect.catchTag("NoIdentityFile", () => made),
-    // Somebody was faster: theirs it is.
+    // Another process created it first: use that one.
     Effect.catchTag("IdentityFileExists", () =>
       found.pipe(
         Effect.catchTag("NoIdentityFile", ({ path }) =>
-          new CannotAccess({ path, cause: new Error("the file comes and goes") }))
+          new CannotAccess({ path, cause: new Error("the file was created and removed repeatedly") }))
       ))
   )
 }
 
 const format = (identity: Identity.Identity): string =>
-  "# The private key of a DHT node, and the address it makes. Keep it secret:\n" +
-  "# whoever has this key is this node.\n" +
+  "# The private key of a DHT node, and its address. Keep it secret:\n" +
+  "# a copy of this key is enough to impersonate the node.\n" +
   `${Hex.encode(Redacted.value(identity.seed))} ${Address.format(identity.address)}\n`
 
-/** As `mkdir` with `recursive`, which never ends where the system lets nobody make directories (`/proc`). */
+/** Creates a directory and its parents. `mkdir` with `recursive` never returns for a path in `/proc`. */
 const makeDirectory = async (path: string): Promise<void> => {
   try {
     await Fs.mkdir(path, { mode: 0o700 })
@@ -322,10 +321,10 @@ const makeDirectory = async (path: string): Promise<void> => {
   }
 }
 
-/** Whether the file could be made; false if there is one. */
+/** Writes the file and returns whether it was created; false if one exists. */
 const write = async (directory: string, path: string, content: Uint8Array | string) => {
   try {
-    // A rename would replace what is there, a link never does.
+    // A rename would replace an existing file; a link fails instead.
     await NewFile.write(path, content, (temporary) => Fs.link(temporary, path))
   } catch (cause) {
     if (codeOf(cause) === "EEXIST") return false
@@ -335,7 +334,7 @@ const write = async (directory: string, path: string, content: Uint8Array | stri
   return true
 }
 
-/** Makes the new name as safe as the content, on systems that let a directory be synced. */
+/** Makes the directory entry durable, on systems that can sync a directory. */
 const syncDirectory = async (directory: string): Promise<void> => {
   const handle = await Fs.open(directory).catch(() => undefined)
   if (handle === undefined) return

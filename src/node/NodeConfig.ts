@@ -1,12 +1,11 @@
 /**
- * The settings of a node as its operator gives them, by Effect's `Config`: in
- * the environment, or wherever the `ConfigProvider` has them from.
+ * Settings of a node, read with Effect's `Config` from the environment or from
+ * another `ConfigProvider`.
  *
- * Each has the name of the option of {@link DhtLive} or of the flag of
- * `effect-dht node` that it stands for, in capitals after `DHT_`. An empty
- * variable counts as none. What cannot be read is a `ConfigError` that names
- * its variable. The private key has none: it belongs into a file, see
- * `IdentityFile`.
+ * Each setting is named after its option of {@link DhtLive} or flag of
+ * `effect-dht node`, in capitals after `DHT_`. An empty variable counts as
+ * unset. An invalid value fails with a `ConfigError` that names the variable.
+ * The private key has no setting: it belongs in a file, see `IdentityFile`.
  *
  * @since 0.1.0
  */
@@ -60,13 +59,13 @@ export const passphrase: Config.Config<Redacted.Redacted> = Config.mapEffect(
   Config.String("DHT_PASSPHRASE_ENV"),
   (name) =>
     Config.Redacted(name).pipe(
-      // An identity that is to be encrypted is not made without. The name is not repeated: it may be the secret itself.
+      // Fail rather than create an unencrypted identity. The name is not repeated in the message: it may be the secret itself.
       Effect.mapError(() => invalid("DHT_PASSPHRASE_ENV", "the variable that it names is empty or not set"))
     )
 )
 
 /**
- * `DHT_PASSIVE`: `true` for a node that looks nothing up by itself.
+ * `DHT_PASSIVE`: `true` for a node that starts no lookups of its own accord.
  *
  * @category configuration
  * @since 0.1.0
@@ -74,7 +73,7 @@ export const passphrase: Config.Config<Redacted.Redacted> = Config.mapEffect(
 export const passive: Config.Config<boolean> = setting("DHT_PASSIVE", Settings.truth)
 
 /**
- * `DHT_PUBLIC_HOST`: our own public IP.
+ * `DHT_PUBLIC_HOST`: the node's public IP address.
  *
  * @category configuration
  * @since 0.1.0
@@ -82,7 +81,7 @@ export const passive: Config.Config<boolean> = setting("DHT_PASSIVE", Settings.t
 export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Settings.ip)
 
 /**
- * `DHT_MAX_KEYS`: keys in the store.
+ * `DHT_MAX_KEYS`: maximum number of keys in the store.
  *
  * @category configuration
  * @since 0.1.0
@@ -114,7 +113,7 @@ export const verifyThreads: Config.Config<number> = setting("DHT_VERIFY_THREADS"
 export const bootstrap: Config.Config<ReadonlyArray<Host>> = setting("DHT_BOOTSTRAP", Settings.hosts)
 
 /**
- * `DHT_HTTP`: where to serve HTTP, `host:port`, for `NodeHttp.layer`.
+ * `DHT_HTTP`: the address of the HTTP server, `host:port`, for `NodeHttp.layer`.
  *
  * @category configuration
  * @since 0.1.0
@@ -124,8 +123,8 @@ export const http: Config.Config<Host> = setting("DHT_HTTP", Settings.host(0))
 const orUndefined = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
 
 /**
- * Those of {@link DhtLive}; what is not set is undefined, and left to its
- * default.
+ * The options of {@link DhtLive}. Unset variables are undefined, which selects
+ * the default.
  *
  * @category configuration
  * @since 0.1.0
@@ -143,8 +142,8 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
 })
 
 /**
- * The node that the configuration describes. Options that are given here and
- * are not undefined win over it.
+ * A node with the options of the configuration. Options given here and not
+ * undefined take precedence.
  *
  * @example
  * ```ts

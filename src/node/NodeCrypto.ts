@@ -1,7 +1,7 @@
 /**
- * Ed25519 in native code: libsodium where the optional package `sodium-native`
- * is installed and loads, otherwise the OpenSSL that is part of Node. Both
- * follow the strict rule of `Crypto`.
+ * Ed25519 in native code: libsodium if the optional package `sodium-native` is
+ * installed and loads, otherwise Node's OpenSSL. Both apply the strict
+ * verification rule of `Crypto`.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import { Crypto, type Ed25519 } from "../Crypto.ts"
 import * as Native from "./internal/nativeEd25519.ts"
 
 /**
- * libsodium, the fastest; undefined where `sodium-native` is absent or does not
- * load on this machine.
+ * libsodium, the fastest implementation; undefined if `sodium-native` is not
+ * installed or does not load on this machine.
  *
  * @category constructors
  * @since 0.1.0
@@ -21,8 +21,8 @@ import * as Native from "./internal/nativeEd25519.ts"
 export const sodium: Ed25519 | undefined = Native.sodium
 
 /**
- * OpenSSL through `node:crypto`: always there, and half as fast at checking as
- * libsodium. It keeps up to 1024 parsed public keys.
+ * OpenSSL through `node:crypto`, always available. It verifies half as fast as
+ * libsodium and caches up to 1024 parsed public keys.
  *
  * @category constructors
  * @since 0.1.0
@@ -30,7 +30,7 @@ export const sodium: Ed25519 | undefined = Native.sodium
 export const openssl: Ed25519 = Native.openssl
 
 /**
- * {@link sodium} if there is one, otherwise {@link openssl}.
+ * {@link sodium} if available, otherwise {@link openssl}.
  *
  * @category constructors
  * @since 0.1.0
@@ -38,7 +38,7 @@ export const openssl: Ed25519 = Native.openssl
 export const fastest: Ed25519 = Native.fastest
 
 /**
- * The fastest there is.
+ * `Crypto` by the fastest available implementation.
  *
  * @category layers
  * @since 0.1.0
@@ -58,7 +58,7 @@ export class NoSodium extends Data.TaggedError("NoSodium")<{}> {
 }
 
 /**
- * libsodium or nothing.
+ * `Crypto` by libsodium; fails with `NoSodium` if it is not available.
  *
  * @category layers
  * @since 0.1.0
@@ -69,7 +69,7 @@ export const layerSodium: Layer.Layer<Crypto, NoSodium> = Layer.effect(
 )
 
 /**
- * OpenSSL, whether or not libsodium is there.
+ * `Crypto` by OpenSSL, even if libsodium is available.
  *
  * @category layers
  * @since 0.1.0

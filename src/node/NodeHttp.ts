@@ -1,6 +1,6 @@
 /**
- * A node's documents, events, metrics and lookups on a port of their own, with
- * a page that shows them, on `node:http`.
+ * An HTTP server of its own for a node's documents, events, metrics, lookups
+ * and dashboard, on `node:http`.
  *
  * @since 0.1.0
  */
@@ -27,25 +27,25 @@ import * as SocketAddress from "../SocketAddress.ts"
 import { limitConnections } from "./internal/connections.ts"
 
 /**
- * Where to serve, and to whom. A name stands for the first address it resolves
- * to; port 0 lets the system choose a free one.
+ * Address, access and limits of the server. A host name stands for the first
+ * address it resolves to; port 0 lets the system choose a free one.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options extends Routes.Options {
-  /** Defaults to 127.0.0.1, which only this machine reaches. */
+  /** Defaults to 127.0.0.1, reachable from this machine only. */
   readonly host?: string | undefined
   /** Defaults to 2634. */
   readonly port?: number | undefined
-  /** What requests have to send as `Authorization: Bearer …`; needed where others than this machine can ask. */
+  /** Token that requests send as `Authorization: Bearer …`; required unless the address is a loopback address. */
   readonly token?: Redacted.Redacted<string> | undefined
-  /** What a client is given to send its request, from its first byte or from connecting. Defaults to 10 seconds. */
+  /** Time for a client to send a complete request, from its first byte or from connecting. Defaults to 10 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
 }
 
 /**
- * The server cannot have that address.
+ * The server cannot listen on the address.
  *
  * @category errors
  * @since 0.1.0
@@ -62,8 +62,8 @@ export class CannotServe extends Data.TaggedError("CannotServe")<{
 }
 
 /**
- * There is no token although others than this machine can reach the address,
- * or it is so short that it can be guessed, or a header cannot carry it.
+ * The address is reachable from other machines and there is no token, or the
+ * token is short enough to be guessed, or it cannot be sent in a header.
  *
  * @category errors
  * @since 0.1.0
@@ -74,13 +74,13 @@ export class TokenNeeded extends Data.TaggedError("TokenNeeded")<{
 }> {
   override get message() {
     return this.reason === "Unusable"
-      ? `The token has fewer than ${minTokenLength} characters, or others than visible ASCII`
-      : `HTTP on ${SocketAddress.format(this.address)} can be reached from elsewhere, and needs a token`
+      ? `The token has fewer than ${minTokenLength} characters, or characters that are not visible ASCII`
+      : `HTTP on ${SocketAddress.format(this.address)} can be reached from other machines and needs a token`
   }
 }
 
 /**
- * Characters that a token has at least.
+ * Minimum number of characters of a token.
  *
  * @category constants
  * @since 0.1.0
@@ -90,25 +90,25 @@ export const minTokenLength = 16
 const isUsable = (token: string): boolean => token.length >= minTokenLength && /^[\x21-\x7e]+$/.test(token)
 
 /**
- * Connections that are open at the same time; streams of events are among
- * them. One more takes the place of an idle one.
+ * Maximum number of open connections, event streams included. Beyond it, a new
+ * connection replaces an idle one.
  *
  * @category constants
  * @since 0.1.0
  */
 export const maxConnections = 256
 
-/** How long clients of streams are given to take their end. */
+/** Time for clients of event streams to receive the end of the stream. */
 const goodbye = "500 millis"
 
 /** Milliseconds that a connection may be idle between two requests. */
 const keepAliveTimeout = 5000
 
-/** Milliseconds in which a client has to read some of its answer; streams of events are never silent for as long. */
+/** Milliseconds within which a client must read some of its response; event streams send more often than that. */
 const readTimeout = 30_000
 
-/** Node closes what is late when it looks, so it looks this many times within the timeout. */
-const looks = 10
+/** Checks per request timeout: Node closes late connections only when it checks. */
+const checksPerTimeout = 10
 
 const loopback = new BlockList()
 loopback.addSubnet("127.0.0.0", 8)
@@ -121,7 +121,7 @@ const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "
 /**
  * Serves {@link Routes} and {@link Dashboard} behind a {@link Guard} until the
  * layer's scope closes, which ends open connections at once. See
- * {@link localAddress} for the port it has.
+ * {@link localAddress} for the port in use.
  *
  * @category layers
  * @since 0.1.0
@@ -146,25 +146,28 @@ export const layer = (
   }))
   return Layer.unwrap(Effect.gen(function*() {
     if (!(Number.isInteger(port) && port >= 0 && port < 0x10000)) {
-      return yield* new CannotServe({ address: { host, port }, cause: new RangeError("no such port") })
+      return yield* new CannotServe({
+        address: { host, port },
+        cause: new RangeError("the port is not from 0 to 65535")
+      })
     }
     const timeout = Duration.toMillis(requestTimeout)
     const server = createServer({
       requestTimeout: timeout,
       headersTimeout: timeout,
-      connectionsCheckingInterval: timeout / looks,
+      connectionsCheckingInterval: timeout / checksPerTimeout,
       keepAliveTimeout,
-      // A connection that speaks another protocol would escape these limits.
+      // An upgraded connection would escape these limits.
       shouldUpgradeCallback: () => false
     })
     server.timeout = readTimeout
     limitConnections(server, maxConnections)
-    // A connection that cannot be accepted, for one because no file descriptor is left, is its client's loss only.
+    // Failing to accept a connection, for example without a free file descriptor, affects only that client.
     server.on("error", () => {})
     const close = Effect.callback<void>((resume) => {
       server.close(() => resume(Effect.void))
     })
-    // Runs first of all finalizers: the others wait for clients to hang up.
+    // Runs before the other finalizers, which wait for clients to disconnect.
     const hangUp = Layer.effectDiscard(Effect.gen(function*() {
       const { endAll } = yield* EventStreams
       yield* Effect.addFinalizer(() =>
@@ -176,7 +179,7 @@ export const layer = (
     }))
     return hangUp.pipe(
       Layer.provideMerge(HttpRouter.serve(guarded, { disableLogger: true, disableListenLog: true })),
-      // What is exported as telemetry is the node's work, not that somebody looked at it.
+      // Telemetry traces the node's work, not requests to this server.
       Layer.provide(Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true)),
       Layer.provideMerge(NodeHttpServer.layerServer(() => server, { host, port })),
       Layer.catchTag(
@@ -188,7 +191,7 @@ export const layer = (
 }
 
 /**
- * Where the server is bound, with the port that was chosen. Dies for a server
+ * The address and port that the server listens on. Dies if the server listens
  * on a Unix socket.
  *
  * @category accessors

@@ -1,5 +1,5 @@
 /**
- * Checks signatures on other cores, in worker threads.
+ * Signature verification in worker threads.
  *
  * @since 0.1.0
  */
@@ -14,18 +14,18 @@ import { allocate, Lane, maxMessage } from "./internal/verifyLane.ts"
 import { fastest } from "./NodeCrypto.ts"
 
 /**
- * Worker threads that check signatures with `NodeCrypto.fastest`.
+ * A verifier that runs `NodeCrypto.fastest` in worker threads.
  *
- * `workers` is how many (by default one for each core but one, and at least
- * one). `capacity` is how many checks may be outstanding (by default 1024);
- * every worker has an equal share of it, rounded up to a power of two, and costs
- * 1.3 kB of memory for each. A message longer than 1200 bytes is checked on the
+ * `workers` is the number of threads (default: one per core but one, at least
+ * one). `capacity` is the number of outstanding checks (default 1024), shared
+ * equally among the workers and rounded up per worker to a power of two; each
+ * takes 1.3 kB of memory. A message longer than 1200 bytes is verified on the
  * calling thread.
  *
- * The layer is ready when its workers are. They never keep the process alive,
- * and end with the scope of the layer; checks that are outstanding then are
- * dropped. A worker that dies or cannot be started is replaced by the main
- * thread, with a warning in the log: none of its checks is lost.
+ * The layer is built once its workers are ready. They never keep the process
+ * alive, and end with the scope of the layer; checks outstanding at that point
+ * are dropped. If a worker dies or cannot be started, the main thread takes over
+ * its checks, including outstanding ones, and a warning is logged.
  *
  * @category layers
  * @since 0.1.0
@@ -64,12 +64,12 @@ const make = Effect.fnUntraced(function*(workers: number, laneSize: number) {
       const lane = leastBusy(lanes)
       if (lane.isFull) return false
       lane.submit(publicKey, message, signature, (valid) => {
-        // Called from outside of any fiber, where a bug of the caller would end
-        // the process and keep the other answers from being taken.
+        // Called outside of any fiber: an error thrown by the caller's callback
+        // would end the process and leave the other results undelivered.
         try {
           done(valid)
         } catch (defect) {
-          runFork(Effect.logError("The answer of a signature check could not be handled", defect))
+          runFork(Effect.logError("The callback of a signature check failed", defect))
         }
       })
       return true
@@ -88,7 +88,7 @@ const leastBusy = (lanes: ReadonlyArray<Lane>): Lane => {
 const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
 const program = new URL(`./internal/verifyWorker${extension}`, import.meta.url)
 
-/** Keeps a lane in `lanes` while a worker of the scope serves it. */
+/** Adds a lane to `lanes` while a worker of the scope serves it. */
 const startWorker = Effect.fnUntraced(
   function*(lanes: Array<Lane>, laneSize: number): Effect.fn.Return<void, Cause.UnknownError, Scope.Scope> {
     const runFork = Effect.runForkWith(yield* Effect.context<never>())
@@ -97,7 +97,7 @@ const startWorker = Effect.fnUntraced(
       Effect.try(() => {
         const memory = allocate(laneSize)
         const lane = new Lane(memory)
-        // Flags that are meant for the main program (as `--input-type`) could stop the worker from starting.
+        // Node flags for the main program (such as `--input-type`) could keep the worker from starting.
         const worker = new Worker(program, { workerData: memory, name: "effect-dht verifier", execArgv: [] })
         return { lane, worker }
       }),
@@ -112,7 +112,7 @@ const startWorker = Effect.fnUntraced(
       worker.once("message", () => {
         lanes.push(lane)
         worker.on("message", () => lane.take())
-        // Not before: until now it is all that the process waits for.
+        // Only now: until the worker is ready it may be all that keeps the process alive.
         worker.unref()
         resume(Effect.void)
       })
@@ -124,12 +124,12 @@ const startWorker = Effect.fnUntraced(
         if (index >= 0) lanes.splice(index, 1)
         resume(Effect.void)
         if (isStopping) return
-        runFork(Effect.logWarning("A worker that checks signatures died, others take its place", reason))
+        runFork(Effect.logWarning("A verifier thread died and was replaced by the remaining threads", reason))
         lane.takeOver(fastest.verify)
       })
     })
   },
   Effect.catch(({ cause }) =>
-    Effect.logWarning("A worker that checks signatures cannot be started, others take its place", cause)
+    Effect.logWarning("A verifier thread could not be started and was replaced by the remaining threads", cause)
   )
 )

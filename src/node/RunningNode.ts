@@ -1,6 +1,6 @@
 /**
- * Where the node of a data directory listens, in the file `listening` while it
- * runs, for other programs on the machine.
+ * The address that a running node listens on, published for other programs on
+ * the machine in the file `listening` of its data directory.
  *
  * @since 0.1.0
  */
@@ -13,12 +13,12 @@ import * as SocketAddress from "../SocketAddress.ts"
 import { Transport } from "../Transport.ts"
 import * as NewFile from "./internal/newFile.ts"
 
-/** Bytes: more than any address has. */
+/** Bytes: longer than any address. */
 const maxLength = 256
 
 /**
- * Where a node of this data directory runs now, if one does and was not
- * stopped too roughly to say otherwise.
+ * The address of the node that runs in this data directory; undefined if none
+ * does. Stale after a crash, until the next start.
  *
  * @category constructors
  * @since 0.1.0
@@ -28,13 +28,13 @@ export const listening = (directory: string): Effect.Effect<SocketAddress.Socket
     const address = SocketAddress.fromString(text.trim())
     if (Result.isFailure(address)) return undefined
     const { host, port } = address.success
-    // Who listens everywhere is reached on the loopback interface.
+    // A node that listens on every address is reachable on the loopback interface.
     return { host: host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host, port }
   })
 
 /**
- * Says where the transport is bound until the scope closes. A directory that
- * cannot be written to is no obstacle.
+ * Publishes the address of the transport until the scope closes. Does nothing
+ * if the directory cannot be written to.
  *
  * @category layers
  * @since 0.1.0
@@ -48,7 +48,7 @@ export const layer = (directory: string): Layer.Layer<never, never, Transport> =
       Effect.ignore(write(path, text)),
       () =>
         Effect.gen(function*() {
-          // Another node may have been started in the same directory.
+          // Another node may have been started in the same directory and replaced the file.
           if ((yield* read(path)) === text) yield* Effect.ignore(Effect.tryPromise(() => Fs.rm(path, { force: true })))
         })
     )
@@ -56,13 +56,13 @@ export const layer = (directory: string): Layer.Layer<never, never, Transport> =
 
 const fileIn = (directory: string): string => Path.join(directory, "listening")
 
-/** The text of a file, empty where there is none to read. */
+/** The text of a file; empty if it cannot be read. */
 const read = (path: string): Effect.Effect<string> =>
   Effect.tryPromise(async () => {
     const found = await Fs.stat(path)
     return found.isFile() && found.size <= maxLength ? await Fs.readFile(path, "utf8") : ""
   }).pipe(Effect.orElseSucceed(() => ""))
 
-/** Whoever reads sees the whole text or nothing. */
+/** Replaces the file atomically: a reader sees the whole text or none. */
 const write = (path: string, text: string) =>
   Effect.tryPromise(() => NewFile.write(path, text, (temporary) => Fs.rename(temporary, path)))

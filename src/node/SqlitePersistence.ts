@@ -1,17 +1,17 @@
 /**
- * Keeps the state of a node in its data directory: in `state.sqlite`, by the
- * SQLite that comes with Node, on a thread of its own.
+ * Persistence of a node's state in `state.sqlite` of its data directory, with
+ * Node's built-in SQLite on a worker thread.
  *
- * A batch is on the disk itself before it counts as written, so it outlives a
- * loss of power as well. The directory is for one node at a time, see
- * `DataDirectory`. A file that is damaged is moved to `state.sqlite.damaged-<time>`
- * and a new one begun; where only some records are, it is copied there, and goes
- * on without them. At eight damaged files no more is begun, nor when the file is
- * of a later version of this library: it is left as it is, and the node keeps
- * its state in memory. All of this is said in the log.
+ * A batch counts as written once it is on disk, so it survives a power loss.
+ * The directory is for one node at a time, see `DataDirectory`. A damaged file
+ * is moved to `state.sqlite.damaged-<time>` and replaced by a new one. If only
+ * some records are damaged, the file is copied there and continues without them.
+ * With eight damaged files in the directory no new file is started, and a file
+ * of a later version of this library is left unchanged; the node then keeps its
+ * state in memory. Each of these cases is logged.
  *
- * Records carry a checksum each. Their signatures were checked when they came
- * in, and are not checked again when they are read.
+ * Each record has a checksum. Signatures are verified when a record arrives, and
+ * not again when it is read from the file.
  *
  * @since 0.1.0
  */
@@ -37,18 +37,18 @@ import { type Caller, type CallFailed, inTime, start } from "./internal/stateThr
  * @since 0.1.0
  */
 export interface Options {
-  /** The largest size of the file; defaults to 1 GiB, about a million records. */
+  /** Maximum size of the file; defaults to 1 GiB, about a million records. */
   readonly maxBytes?: number | undefined
 }
 
-/** What a write is given, and opening a file, which is checked; then the disk counts as broken. */
+/** Time limit for a write, and for opening and checking a file, after which the disk counts as failed. */
 const timeout = "30 seconds"
 const openTimeout = "2 minutes"
 
-/** What closing the file is given: what was written is safe without that. */
+/** Time limit for closing the file. Everything written is durable without it. */
 const closeTimeout = "5 seconds"
 
-/** Bytes of a signature that tell the records of a key apart. */
+/** Bytes of the signature that distinguish the records of one key. */
 const tagLength = 16
 
 // --- What is written -----------------------------------------------------------
@@ -111,12 +111,12 @@ const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAd
 const seqOf = (text: string | undefined): bigint => text !== undefined && /^\d{1,20}$/.test(text) ? BigInt(text) : 0n
 
 const makeMedium = (call: Caller, path: string): Persistence.Medium => {
-  /** What cannot be read is missed, and nothing more. */
+  /** Reads, or logs the failure and returns `nothing`. */
   const read = <A>(reading: Effect.Effect<A, CallFailed>, nothing: A): Effect.Effect<A> =>
     Effect.catchTag(
       inTime(timeout)(reading),
       "CallFailed",
-      ({ reason }) => Effect.as(Effect.logWarning(`State could not be read from ${path}: ${reason}`), nothing)
+      ({ reason }) => Effect.as(Effect.logWarning(`Reading the state from ${path} failed: ${reason}`), nothing)
     )
 
   const entries = (table: Table): Stream.Stream<Persistence.StoredEntry> =>
@@ -130,7 +130,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
         })
         if (page.damaged > 0) {
           yield* Effect.logWarning(
-            `${page.damaged} records in ${path} were damaged, and are left out` +
+            `${page.damaged} records in ${path} were damaged and left out` +
               (page.copy === undefined ? "" : `; the file as it was is now ${page.copy}`)
           )
         }
@@ -166,13 +166,13 @@ const make = Effect.fnUntraced(
     const opened = yield* Effect.result(inTime(openTimeout)(call("open", { path, time, maxBytes })))
     if (Result.isFailure(opened)) {
       const reason = `${path}: ${opened.failure.reason}`
-      yield* Effect.logWarning(`State is kept in memory only, and will be lost when the node ends: ${reason}`)
+      yield* Effect.logWarning(`State is kept in memory only and is lost when the node stops: ${reason}`)
       return yield* Persistence.makeUnavailable(reason)
     }
     const setAside = opened.success
     if (setAside !== undefined) {
       yield* Effect.logWarning(
-        `${path} was damaged (${setAside.reason}); what could not be used is now ${setAside.path}`
+        `${path} was damaged (${setAside.reason}); the damaged file is now ${setAside.path}`
       )
     }
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(call("close"), closeTimeout)))
@@ -182,9 +182,9 @@ const make = Effect.fnUntraced(
 )
 
 /**
- * Keeps state in `state.sqlite` of a directory that is ours. Where that cannot
- * be used, the node runs all the same with its state in memory, and a warning
- * in the log says why.
+ * Stores state in `state.sqlite` of a locked directory. If the file cannot be
+ * used, the node runs with its state in memory and a warning with the reason is
+ * logged.
  *
  * @category layers
  * @since 0.1.0
@@ -193,7 +193,7 @@ export const layerIn = (options: Options = {}): Layer.Layer<Persistence.Persiste
   Layer.effect(Persistence.Persistence, make(options))
 
 /**
- * Takes a directory and keeps state there, see {@link layerIn}.
+ * Locks a directory and stores state there, see {@link layerIn}.
  *
  * @category layers
  * @since 0.1.0
@@ -203,8 +203,8 @@ export const layer = (
 ): Layer.Layer<Persistence.Persistence, DirectoryInUse> => Layer.provide(layerIn(options), layerDirectory(directory))
 
 /**
- * The addresses that a node of this data directory remembered, the best first;
- * none while one runs there, or where nothing can be read.
+ * The addresses of the peers that a node of this data directory remembered, best
+ * first; empty while a node runs there, or if the file cannot be read.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * Datagrams over UDP, on `node:dgram`.
+ * `Transport` over UDP, on `node:dgram`.
  *
  * @since 0.1.0
  */
@@ -23,20 +23,20 @@ export interface Options {
   readonly port: number
 }
 
-/** Datagrams that wait for the receive loop: at most some tenth of a second's work. */
+/** Received datagrams waiting for the receive loop: about a tenth of a second of work at most. */
 const inbox = { capacity: 1024, perSender: 256 }
 
-/** What the kernel is asked to hold for us while the process does something else, in bytes, and the least worth asking for. */
+/** Bytes of kernel buffer to ask for, so that datagrams are kept while the process is busy, and the least worth asking for. */
 const kernelBuffer = { most: 1 << 21, least: 1 << 18 }
 
 const mapped = "::ffff:"
 
 type Family = "ipv4" | "ipv6" | "dual"
 
-/** An IPv4-mapped address, which is how a dual socket names an IPv4 peer, as plain IPv4. */
+/** Converts an IPv4-mapped address, as a dual socket reports IPv4 peers, to plain IPv4. */
 const unmap = (host: string): string => host.startsWith(mapped) && host.includes(".") ? host.slice(mapped.length) : host
 
-/** What the family's socket calls a destination; undefined when it cannot reach it. */
+/** The host in the form that the family's socket takes; undefined if the socket cannot reach it. */
 const destination = (family: Family, host: string): string | undefined => {
   switch (Net.isIP(host)) {
     case 4:
@@ -68,8 +68,8 @@ const open = (
           const host = destination(family, to.host)
           if (host === undefined || !(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to })
           try {
-            // No callback: nobody waits for a datagram. What goes wrong later
-            // is the socket's `error` event.
+            // No callback: `send` does not wait for the datagram. Later
+            // failures arrive as the socket's `error` event.
             socket.send(payload, to.port, host)
             return undefined
           } catch {
@@ -90,23 +90,23 @@ const bind = (family: Family, local: SocketAddress, deliver: Transport.Deliver) 
       socket?.close()
       resume(Effect.fail(failure))
     }
-    // Node would take the remainder of such a number.
+    // Node would take such a port modulo 65536.
     if (!(Number.isInteger(local.port) && local.port >= 0 && local.port < 0x10000)) {
-      return failed(new RangeError("no such port"))
+      return failed(new RangeError("the port is not from 0 to 65535"))
     }
-    // What is refused comes as an event, or is thrown.
+    // `bind` reports failures as an event or by throwing.
     try {
       const opened = Dgram.createSocket({
         type: family === "ipv4" ? "udp4" : "udp6",
         ipv6Only: family === "ipv6",
-        // Destinations are IP addresses already.
+        // Destinations are IP addresses already, so there is no name to look up.
         lookup: (host, _options, done) => done(null, host, family === "ipv4" ? 4 : 6)
       })
       socket = opened
       opened.once("error", failed)
-      // A lost datagram (no route, an ICMP report) is what the DHT expects of a network.
+      // A datagram lost to a missing route or an ICMP report counts as packet loss, which the DHT tolerates.
       opened.on("error", () => {})
-      // A plain array, whose views cost a third of a Buffer's.
+      // Views of a plain array cost a third of a Buffer's.
       opened.on(
         "message",
         ({ buffer, byteOffset, length }, { address, port }) =>
@@ -114,7 +114,7 @@ const bind = (family: Family, local: SocketAddress, deliver: Transport.Deliver) 
       )
       opened.bind({ address: local.host, port: local.port, exclusive: true }, () => {
         opened.off("error", failed)
-        // Not before `bind` has returned, which may throw after it called us.
+        // Resumes only after `bind` has returned: it may call back first and throw afterwards.
         resume(Effect.suspend(() => failure ?? Effect.as(enlargeBuffers(opened), opened)))
       })
     } catch (cause) {
@@ -123,8 +123,8 @@ const bind = (family: Family, local: SocketAddress, deliver: Transport.Deliver) 
   })
 
 /**
- * Asks for larger buffers than usual. Linux gives what it has where that is less; others refuse, FreeBSD 2 MiB for one,
- * and then half is asked for. They are a help in bursts, so a socket without them is as good.
+ * Enlarges the kernel's socket buffers to absorb bursts. Linux caps the size at its limit; other systems, such as
+ * FreeBSD above 2 MiB, refuse, and then half is tried. Failure is harmless.
  */
 const enlargeBuffers = (socket: Dgram.Socket): Effect.Effect<void> => {
   const enlarge = (direction: string, set: (bytes: number) => void) =>
@@ -138,7 +138,7 @@ const enlargeBuffers = (socket: Dgram.Socket): Effect.Effect<void> => {
           refusal = cause
         }
       }
-      return Effect.logDebug(`The kernel gives no larger ${direction} buffer: ${String(refusal)}`)
+      return Effect.logDebug(`The kernel refused a larger ${direction} buffer: ${String(refusal)}`)
     })
   return Effect.andThen(
     enlarge("receive", (bytes) => socket.setRecvBufferSize(bytes)),
@@ -166,7 +166,7 @@ const kindOf = (cause: unknown): Transport.CannotBind["kind"] => {
 }
 
 /**
- * IPv4 only.
+ * A transport over IPv4 only.
  *
  * @category layers
  * @since 0.1.0
@@ -175,7 +175,7 @@ export const layerIpv4 = (options: Options): Layer.Layer<Transport.Transport, Tr
   Layer.effect(Transport.Transport, make("ipv4", { host: options.host ?? "0.0.0.0", port: options.port }))
 
 /**
- * IPv6 only.
+ * A transport over IPv6 only.
  *
  * @category layers
  * @since 0.1.0
@@ -184,7 +184,8 @@ export const layerIpv6 = (options: Options): Layer.Layer<Transport.Transport, Tr
   Layer.effect(Transport.Transport, make("ipv6", { host: options.host ?? "::", port: options.port }))
 
 /**
- * IPv4 and IPv6 on one socket. IPv4 peers appear under their IPv4 addresses.
+ * A transport over IPv4 and IPv6 on one socket. IPv4 peers appear under their
+ * IPv4 addresses.
  *
  * @category layers
  * @since 0.1.0
@@ -193,8 +194,8 @@ export const layerDual = (options: { readonly port: number }): Layer.Layer<Trans
   Layer.effect(Transport.Transport, make("dual", { host: "::", port: options.port }))
 
 /**
- * The layer that fits the address: `::` is dual, any other IPv6 address is
- * IPv6 only, and an IPv4 address is IPv4 only.
+ * A transport for the family of the address: `::` is dual, any other IPv6
+ * address is IPv6 only, and an IPv4 address is IPv4 only.
  *
  * @category layers
  * @since 0.1.0

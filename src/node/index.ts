@@ -1,6 +1,6 @@
 /**
- * What only Node.js has: UDP, native signatures, threads, files, names; and `DhtLive`,
- * a whole node.
+ * Everything that needs Node.js: UDP, native signatures, threads, files, DNS, and
+ * `DhtLive`, a complete node.
  *
  * @since 0.1.0
  */

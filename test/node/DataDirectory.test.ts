@@ -108,7 +108,7 @@ describe("a data directory", () => {
         assert.strictEqual(refused[0].code, 1)
         assert.lengthOf(refused[0].error, 1)
         const holder = both[outcomes.indexOf("ready")]
-        assert.include(refused[0].error[0], `A node runs in ${data} already`)
+        assert.include(refused[0].error[0], `A node already runs in ${data}`)
         assert.include(refused[0].error[0], `(process ${holder.pid} on ${hostname()})`)
 
         const { address } = yield* holder.event("ready")
@@ -131,7 +131,7 @@ describe("a data directory", () => {
         yield* first.event("ready")
         const { code, error } = yield* (yield* node(data)).ended
         assert.strictEqual(code, 1)
-        assert.include(error.join("\n"), `A node runs in ${data} already`)
+        assert.include(error.join("\n"), `A node already runs in ${data}`)
       }).pipe(Effect.scoped),
     120_000
   )

@@ -76,7 +76,7 @@ describe("NodeHttp", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(serve({ host: "0.0.0.0" }))
       assert.strictEqual(error._tag, "TokenNeeded")
-      assert.match(error.message, /^HTTP on 0\.0\.0\.0:\d+ can be reached from elsewhere, and needs a token$/)
+      assert.match(error.message, /^HTTP on 0\.0\.0\.0:\d+ can be reached from other machines and needs a token$/)
       const { port } = yield* serve({ host: "0.0.0.0", token: Redacted.make(token) })
       assert.strictEqual((yield* get(port, "/debug/identity")).status, 401)
       assert.strictEqual((yield* get(port, "/debug/identity", { authorization: "Bearer x" })).status, 401)
@@ -87,7 +87,10 @@ describe("NodeHttp", () => {
     Effect.gen(function*() {
       for (const unusable of [token.slice(1), `${token} x`, `${token}\n`, `${token}é`]) {
         const error = yield* Effect.flip(serve({ token: Redacted.make(unusable) }))
-        assert.strictEqual(error.message, "The token has fewer than 16 characters, or others than visible ASCII")
+        assert.strictEqual(
+          error.message,
+          "The token has fewer than 16 characters, or characters that are not visible ASCII"
+        )
       }
     }))
 

@@ -128,8 +128,8 @@ describe("UdpTransport", () => {
       yield* a.send(bytes(0xa4), a.address)
       assert.strictEqual((yield* a.receive)[0].payload[0], 0xa4)
       assert.deepStrictEqual(logged, [
-        "Debug: The kernel gives no larger receive buffer: Error: ENOBUFS",
-        "Debug: The kernel gives no larger send buffer: Error: ENOBUFS"
+        "Debug: The kernel refused a larger receive buffer: Error: ENOBUFS",
+        "Debug: The kernel refused a larger send buffer: Error: ENOBUFS"
       ])
     }))
 

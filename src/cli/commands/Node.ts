@@ -84,7 +84,7 @@ const explain = (data: string) =>
         const there = yield* RunningNode.listening(data)
         const holder = error.pid === undefined ? "" : ` (process ${error.pid} on ${error.host ?? "an unnamed host"})`
         return yield* Output.failed(
-          `A node runs in ${data} already${
+          `A node already runs in ${data}${
             there === undefined ? "" : `, at ${SocketAddress.format(there)}`
           }${holder}; ` +
             "give this one a directory of its own with --data"

@@ -1,7 +1,7 @@
 /**
- * A bound on the connections of an HTTP server that silent clients cannot
- * exhaust: when all places are taken, a new connection gets the place of one
- * that is not being answered.
+ * A limit on the connections of an HTTP server that silent clients cannot
+ * exhaust: at the limit, a new connection replaces one without a response in
+ * progress.
  *
  * @since 0.1.0
  */
@@ -13,22 +13,22 @@ interface Exchange {
   readonly response: ServerResponse
 }
 
-/** Not being answered: between requests, or still sending one. */
+/** Whether no response is in progress: between requests, or with the request still incomplete. */
 const isIdle = (exchange: Exchange | undefined): boolean =>
   exchange === undefined || exchange.response.closed || !exchange.request.complete
 
-/** Has not taken what was written to it. */
+/** Whether the client has not read what was written to it. */
 const isStalled = (socket: Socket): boolean => socket.writableLength > 0
 
 /**
- * Keeps at most `max` connections open. At one more, the connection closes that
- * has been idle for longest; without an idle one, the one that has not read
- * its answer for longest; and where all are being answered, the new one.
+ * Keeps at most `max` connections open. Beyond the limit it closes the
+ * connection that has been idle longest; if none is idle, the one whose client
+ * has not read its response for longest; if all are being served, the new one.
  *
  * @internal
  */
 export const limitConnections = (server: Server, max: number): void => {
-  /** The last exchange of each connection, the connections in the order they became idle. */
+  /** The last exchange of each connection, in the order in which they became idle. */
   const exchanges = new Map<Socket, Exchange | undefined>()
 
   const leastMissed = (): Socket | undefined => {
@@ -64,7 +64,7 @@ export const limitConnections = (server: Server, max: number): void => {
     if (!exchanges.has(socket)) return
     exchanges.set(socket, exchange)
     response.once("close", () => {
-      // A pipelined request may have taken its place.
+      // A pipelined request may have replaced it.
       if (exchanges.get(socket) !== exchange) return
       exchanges.delete(socket)
       exchanges.set(socket, undefined)

@@ -1,14 +1,13 @@
 /**
- * A lock on a directory that ends with the process that holds it, however that
- * ends: the kernel drops it. It is the lock of SQLite on an empty database,
- * `lock.sqlite`, in which nothing is ever written. `lock.json` says which
- * process holds it.
+ * A lock on a directory that the kernel releases when its process ends, however
+ * it ends. It is SQLite's lock on an empty database, `lock.sqlite`, to which
+ * nothing is ever written. `lock.json` records the process that holds it.
  *
- * Other than the name of a socket, it holds across network namespaces and
- * containers that share the directory; and SQLite knows which files this
- * process has locked, so it holds within a process as well. No other code may
- * open `lock.sqlite` in a process that holds it: closing a file drops all locks
- * that the process has on it (fcntl, POSIX).
+ * Unlike a socket name, the lock holds across network namespaces and containers
+ * that share the directory. SQLite tracks the files that this process has
+ * locked, so it also holds within a process. No other code may open `lock.sqlite`
+ * in a process that holds it: closing the file would drop all of the process's
+ * locks on it (fcntl, POSIX).
  *
  * @since 0.1.0
  */
@@ -20,7 +19,7 @@ import * as NewFile from "./newFile.ts"
 import { codeOf, makeDirectory, sqliteBusy, sqliteCannotOpen } from "./stateFile.ts"
 
 /**
- * The process that has a directory, as far as that is known.
+ * The process that holds a lock; fields are undefined if unknown.
  *
  * @internal
  */
@@ -30,7 +29,7 @@ export interface Holder {
 }
 
 /**
- * `Unavailable`: the directory, or the file, cannot be made or written to.
+ * Outcome of `take`. `Unavailable`: the directory or the file cannot be created or written.
  *
  * @internal
  */
@@ -40,8 +39,8 @@ export type Outcome =
   | { readonly _tag: "Unavailable"; readonly reason: string }
 
 /**
- * Takes the lock of a directory, which is made if there is none, without
- * waiting. Throws where there are files but no locks.
+ * Locks a directory without waiting, creating it if necessary. Throws on a file
+ * system without locks.
  *
  * @internal
  */
@@ -51,7 +50,7 @@ export const take = (directory: string): Outcome => {
   try {
     makeDirectory(directory)
     db = new DatabaseSync(path, { timeout: 0 })
-    // SQLite also opens, and does not lock, what it can only read.
+    // SQLite opens a read-only file without locking it.
     Fs.accessSync(path, Fs.constants.W_OK)
   } catch (error) {
     db?.close()
@@ -60,7 +59,7 @@ export const take = (directory: string): Outcome => {
     return { _tag: "Unavailable", reason: error instanceof Error ? error.message : String(error) }
   }
   try {
-    // The journal of a transaction that writes nothing needs no file.
+    // With an in-memory journal, an empty transaction creates no file.
     db.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
   } catch (error) {
     db.close()
@@ -68,7 +67,7 @@ export const take = (directory: string): Outcome => {
     return { _tag: "InUse", holder: holderIn(directory) }
   }
   const locked = db
-  say(directory)
+  recordHolder(directory)
   return {
     _tag: "Locked",
     release: () => {
@@ -80,14 +79,14 @@ export const take = (directory: string): Outcome => {
 
 const holderPath = (directory: string): string => join(directory, "lock.json")
 
-/** Bytes; more than any host's name has. */
+/** Bytes; longer than any host name. */
 const maxLength = 1024
 
 const holderIn = (directory: string): Holder => {
   try {
     const path = holderPath(directory)
     const found = Fs.statSync(path)
-    // Reading a pipe would wait for somebody who writes to it.
+    // Reading a pipe would block until another process writes to it.
     if (!found.isFile() || found.size > maxLength) return {}
     const { host, pid } = JSON.parse(Fs.readFileSync(path, "utf8"))
     return { pid: Number.isSafeInteger(pid) ? pid : undefined, host: typeof host === "string" ? host : undefined }
@@ -96,8 +95,8 @@ const holderIn = (directory: string): Holder => {
   }
 }
 
-/** Says that this process holds the lock. Where that cannot be written, nothing is said that was true before. */
-const say = (directory: string): void => {
+/** Records that this process holds the lock. If that fails, removes the record of the previous holder. */
+const recordHolder = (directory: string): void => {
   const path = holderPath(directory)
   try {
     Fs.chmodSync(join(directory, "lock.sqlite"), 0o600)

@@ -1,6 +1,6 @@
 /**
- * Ed25519 in native code. Apart from `NodeCrypto`, so that a worker thread that
- * only checks signatures starts without loading anything else.
+ * Ed25519 in native code. Separate from `NodeCrypto`, so that a worker thread
+ * that only verifies signatures loads nothing else.
  *
  * @since 0.1.0
  */
@@ -13,7 +13,7 @@ import { RecencyMap } from "../../internal/recencyMap.ts"
 
 // --- libsodium ---------------------------------------------------------------
 
-/** What is used of `sodium-native`, which has no types. */
+/** The parts of `sodium-native` in use; the package has no types. */
 interface Sodium {
   readonly crypto_sign_seed_keypair: (publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array) => void
   readonly crypto_sign_detached: (signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array) => void
@@ -61,7 +61,7 @@ export const sodium: Ed25519 | undefined = lib === undefined ? undefined : makeS
 
 // --- OpenSSL -----------------------------------------------------------------
 
-/** What precedes the 32 bytes of a seed in PKCS #8 (RFC 8410). */
+/** PKCS #8 prefix of a 32-byte seed (RFC 8410). */
 const pkcs8 = Hex.decode("302e020100300506032b657004220420")
 
 const privateKeyOf = (seed: Uint8Array): Crypto.KeyObject =>
@@ -73,7 +73,7 @@ const publicKeyOf = (publicKey: Uint8Array): Crypto.KeyObject =>
     format: "jwk"
   })
 
-/** Keys that were made of 32 bytes, by their hex text: making one costs a third of a check. */
+/** Parsed public keys by their hex text: parsing takes a third as long as verifying. */
 const publicKeys = new RecencyMap<string, Crypto.KeyObject>(1024)
 
 /**

@@ -1,7 +1,7 @@
 /**
- * A file that appears under its name whole, for its owner's eyes only. It is
- * made under a temporary name that cannot be guessed, exclusively: a link that
- * lies in wait there is not followed. Nothing is left under that name.
+ * A file that appears atomically and is private to its owner. It is written
+ * under an unpredictable temporary name, opened exclusively so that a planted
+ * link is not followed. The temporary file is always removed.
  *
  * @since 0.1.0
  */
@@ -11,13 +11,13 @@ import * as Fs from "node:fs/promises"
 
 const temporaryFor = (path: string): string => `${path}.${randomBytes(8).toString("hex")}`
 
-/** Exclusive (O_EXCL), and for the owner only. */
+/** Exclusive creation (O_EXCL). */
 const flag = "wx"
 const mode = 0o600
 
 /**
- * Writes the content to a new file beside `path`, on the disk itself, and lets
- * `place` give it that name.
+ * Writes the content durably to a new private file beside `path`; `place` then
+ * moves or links it to `path`.
  *
  * @internal
  */
@@ -42,7 +42,7 @@ export const write = async <A>(
 }
 
 /**
- * Writes the content to a new file and puts it in the place of `path`.
+ * Writes the content to a new file and replaces `path` with it.
  *
  * @internal
  */

@@ -1,6 +1,6 @@
 /**
- * How the settings of a node are written where people write them: on the
- * command line and in the environment.
+ * Parsers of a node's settings, as written on the command line and in the
+ * environment.
  *
  * @since 0.1.0
  */
@@ -9,26 +9,26 @@ import type { Host } from "../../NameResolver.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 
 /**
- * Reads a text, or says what is wrong with it.
+ * A parser, which fails with the reason.
  *
  * @internal
  */
 export type Parse<A> = (text: string) => Result.Result<A, string>
 
 /**
- * Where to listen: an IP address and a port, which may be 0.
+ * The address to listen on: an IP address and a port, which may be 0.
  *
  * @internal
  */
 export const listen: Parse<SocketAddress.SocketAddress> = (text) =>
   Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
     Result.isSuccess(SocketAddress.splitHostPort(text))
-      ? "write an IP address of this machine, or 0.0.0.0 for all it has"
+      ? "write an IP address of this machine, or 0.0.0.0 for all of them"
       : reason)
 
 /**
- * A name or an IP address, and a port; where `minPort` is 1, one that somebody
- * can be at.
+ * A name or an IP address, and a port of at least `minPort`. Port 0 is valid for
+ * listening only.
  *
  * @internal
  */
@@ -36,7 +36,7 @@ export const host = (minPort: 0 | 1): Parse<Host> => (text) =>
   Result.filterOrFail(
     Result.mapError(SocketAddress.splitHostPort(text), ({ reason }) => reason),
     ({ port }) => port >= minPort,
-    () => "nobody can be at port 0"
+    () => "a node cannot have port 0"
   )
 
 /**
@@ -74,7 +74,7 @@ export const integer = (min: number, max: number): Parse<number> => (text) => {
 }
 
 /**
- * Keys that a store may be told to hold.
+ * Maximum number of keys of a store.
  *
  * @internal
  */

@@ -1,10 +1,10 @@
 /**
- * The state of a node in a SQLite file, synchronous: it belongs on a thread of
- * its own, where a disk that is slow holds up nobody.
+ * The state of a node in a SQLite file, with synchronous access: it belongs on
+ * a thread of its own, so that a slow disk does not block the node.
  *
- * Records and facts carry a checksum, so what is read is what was written, or
- * is left out. Nothing that is damaged is deleted before a copy of it is kept.
- * The file is locked while it is open.
+ * Records and facts carry checksums: damaged ones are left out when read.
+ * Damaged data is copied before it is deleted. The file is locked while it is
+ * open.
  *
  * @since 0.1.0
  */
@@ -15,15 +15,15 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSy
 import { isDamaged } from "./stateLog.ts"
 
 /**
- * Where records are.
+ * Tables of records.
  *
  * @internal
  */
 export type Table = "record" | "publication"
 
 /**
- * A step of a batch. Keys, tags and ids are hex digits; a tag tells the records
- * of one key apart. Times are Unix seconds, those of sightings milliseconds.
+ * A step of a batch. Keys, tags and ids are hex digits; a tag distinguishes the
+ * records of one key. Times are Unix seconds, except sightings in milliseconds.
  *
  * @internal
  */
@@ -36,9 +36,9 @@ export type Step =
     readonly type: number
     readonly expires: number
     readonly bytes: Uint8Array
-    /** Where a record of the store came from. */
+    /** Network the record was received from; undefined for an unknown one. */
     readonly network?: string | undefined
-    /** The tag of the record that it takes the place of. */
+    /** Tag of the record that this one supersedes. */
     readonly replaces: string | undefined
   }
   | { readonly _tag: "Delete"; readonly table: Table; readonly key: string; readonly tag: string }
@@ -56,17 +56,17 @@ export interface Row {
 }
 
 /**
- * Some rows, in the order they were put.
+ * A page of rows, in insertion order.
  *
  * @internal
  */
 export interface Page {
   readonly rows: ReadonlyArray<Row>
-  /** How many rows are left out because they are not what was written. */
+  /** Number of rows that failed their checksum and were left out. */
   readonly damaged: number
-  /** A copy of the file with those rows, which are deleted in this one; undefined where they had to stay. */
+  /** Copy of the file with the damaged rows, which were deleted from this one; undefined if they could not be. */
   readonly copy: string | undefined
-  /** Where the next page begins; undefined after the last. */
+  /** Start of the next page; undefined after the last. */
   readonly next: number | undefined
 }
 
@@ -75,14 +75,14 @@ export interface Page {
  */
 export interface Options {
   readonly path: string
-  /** The time, as a part of a file name. */
+  /** The current time, formatted for a file name. */
   readonly time: string
   readonly maxBytes: number
   readonly migrations?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Where something damaged is now, and what was wrong with it.
+ * The new path of a damaged file, and what was wrong with it.
  *
  * @internal
  */
@@ -92,8 +92,8 @@ export interface SetAside {
 }
 
 /**
- * From each version of the schema to the next; the first begins with an empty
- * file.
+ * Migrations from each version of the schema to the next; the first applies to
+ * an empty file.
  *
  * @internal
  */
@@ -111,10 +111,10 @@ export const migrations: ReadonlyArray<string> = [
    ALTER TABLE publication ADD COLUMN network TEXT;`
 ]
 
-/** "adht": says that a SQLite file is one of these. */
+/** "adht": SQLite's application id of our files. */
 const applicationId = 0x61646874
 
-/** Milliseconds that another process is given to let go of the file. */
+/** Milliseconds to wait for another process to release the file. */
 const lockMillis = 2000
 
 const pageSize = 4096
@@ -123,14 +123,14 @@ const rowsOfPage = 1000
 /** Bytes of a node id. */
 const idLength = 32
 
-/** Damaged files that may lie beside the file, until somebody looks at them. */
+/** Maximum number of damaged files kept beside the file, for the operator to inspect. */
 const maxDamaged = 8
 
 const cleanMillis = 60_000
 const sightingMillis = 7 * 24 * 3_600_000
 const maxSightings = 100_000
 
-/** A file that is damaged, in words. */
+/** The file is damaged; the message tells how. */
 class Damage extends Error {}
 
 // Result codes of SQLite, https://sqlite.org/rescode.html
@@ -153,14 +153,14 @@ export const sqliteBusy = 5
 export const sqliteCannotOpen = 14
 
 /**
- * The primary result code of SQLite; undefined where the error is not SQLite's.
+ * The primary result code of SQLite; undefined if the error is not SQLite's.
  *
  * @internal
  */
 export const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && "errcode" in error && typeof error.errcode === "number" ? error.errcode & 0xff : undefined
 
-/** A checksum of 64 bits. */
+/** A 64-bit checksum. */
 const sumOf = (...parts: ReadonlyArray<Uint8Array | string>): Uint8Array =>
   hash("sha256", Buffer.concat(parts.map((part) => typeof part === "string" ? Buffer.from(part) : part)), "buffer")
     .subarray(0, 8)
@@ -170,7 +170,7 @@ const isBlob = (value: unknown): value is Uint8Array => value instanceof Uint8Ar
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
 
-/** What a damaged file says may be an integer of any size, which only a bigint can hold. */
+/** Reads integers as bigints: a damaged file may contain integers of any size. */
 const reading = (db: DatabaseSync, query: string): StatementSync => {
   const statement = db.prepare(query)
   statement.setReadBigInts(true)
@@ -216,7 +216,7 @@ export class StateFile {
   private cleanedAt = -Infinity
   private copied: string | undefined
 
-  /** Throws an `Error` that says for people why the file cannot be used, and then has not touched it. */
+  /** Throws an `Error` with a readable reason if the file cannot be used; the file is then unchanged. */
   constructor(options: Options) {
     this.options = options
     const { path } = options
@@ -227,7 +227,7 @@ export class StateFile {
     } catch (error) {
       if (!(error instanceof Damage)) throw error
       const target = placeAside(options)
-      // SQLite finds what belongs to a file by its name.
+      // SQLite finds the files that belong to a database by name.
       for (const suffix of ["", "-wal", "-shm"]) {
         if (Fs.existsSync(path + suffix)) Fs.renameSync(path + suffix, target + suffix)
       }
@@ -239,9 +239,9 @@ export class StateFile {
     this.statements = opened.statements
   }
 
-  /** Writes all steps or none, and returns when they are on disk. */
+  /** Writes all steps or none, and returns once they are on disk. */
   write(steps: ReadonlyArray<Step>, now: number): void {
-    // First and by itself: in a file that is full, what goes makes room for what comes.
+    // In a transaction of its own, first: in a full file, expired records make room for new ones.
     if (Math.abs(now - this.cleanedAt) >= cleanMillis) {
       this.transact(() => this.clean(now))
       this.cleanedAt = now
@@ -251,14 +251,14 @@ export class StateFile {
     })
   }
 
-  /** Records, from the place on that the page before has told, 0 at first. */
+  /** Returns the page of records that starts at `from`, the `next` of the page before; 0 for the first. */
   page(table: Table, from: number): Page {
     const statements = this.statements[table]
     const found = statements.page.all(from)
     const rows: Array<Row> = []
     const damaged: Array<SQLInputValue> = []
     for (const { bytes, expires, key, network, rowid, sum, tag, type } of found) {
-      // A damaged file may hold anything anywhere.
+      // A damaged file may hold any type in any column.
       const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
         (network === null || typeof network === "string") &&
         isEqual(sum, sumOf(key, tag, factsOf(type, expires, network), bytes))
@@ -275,7 +275,7 @@ export class StateFile {
     }
   }
 
-  /** Undefined if there is none; throws when it is damaged. */
+  /** The value of a fact; undefined if there is none. Throws if it is damaged. */
   fact(name: string): string | undefined {
     try {
       return factIn(this.statements.fact, name)
@@ -285,7 +285,7 @@ export class StateFile {
     }
   }
 
-  /** Those seen longest ago first. */
+  /** Sightings of peers, oldest first. */
   seen(): ReadonlyArray<{ readonly id: string; readonly lastSeen: number }> {
     return this.statements.seen.all().flatMap(({ at, id }) =>
       isBlob(id) && id.length === idLength && typeof at === "bigint" ? [{ id: toHex(id), lastSeen: Number(at) }] : []
@@ -302,16 +302,16 @@ export class StateFile {
       work()
       this.db.exec("COMMIT")
     } catch (error) {
-      // After some errors SQLite has done so by itself.
+      // After some errors SQLite has already rolled back.
       if (this.db.isTransaction) this.db.exec("ROLLBACK")
       throw error
     }
   }
 
   /**
-   * Deletes what is damaged once a copy of the file is kept, and returns where
-   * that is. Where either cannot be done, all stays: it is left out at the next
-   * start again.
+   * Copies the file, then deletes the damaged rows, and returns the path of the
+   * copy. If either fails, the rows stay, and the next start leaves them out
+   * again.
    */
   private dropDamaged(drop: () => void): string | undefined {
     try {
@@ -323,7 +323,7 @@ export class StateFile {
     }
   }
 
-  /** By SQLite: if this process opened the file otherwise, and closed it, the lock would be gone (fcntl, POSIX). */
+  /** Copies with SQLite: opening and closing the file in any other way would drop the process's lock (fcntl, POSIX). */
   private copy(): string {
     const target = placeAside(this.options)
     Fs.closeSync(Fs.openSync(target, "wx", 0o600))
@@ -371,7 +371,7 @@ export class StateFile {
   }
 }
 
-/** What a row says beside its bytes, as its checksum covers it. */
+/** The fields of a row, besides its bytes, that its checksum covers. */
 const factsOf = (type: SQLOutputValue, expires: SQLOutputValue, network: string | null): string =>
   network === null ? `${type} ${expires}` : `${type} ${expires} ${network}`
 
@@ -382,14 +382,14 @@ const factIn = (statement: StatementSync, name: string): string | undefined => {
   if (row === undefined) return undefined
   const { sum, value } = row
   if (typeof value !== "string" || !isBlob(sum) || !isEqual(sum, sumOf(name, value))) {
-    throw new Error(`what it says of "${name}" is damaged`)
+    throw new Error(`the value of "${name}" is damaged`)
   }
   return value
 }
 
 /**
- * A fact of a file that is not in use, which is left as it is; undefined where
- * there is none.
+ * Reads a fact from a file that no node has open, without changing the file;
+ * undefined if there is none.
  *
  * @internal
  */
@@ -403,7 +403,7 @@ export const peek = (path: string, name: string): string | undefined => {
   }
 }
 
-/** Throws `Damage` for a file that is to be set aside, and another error for one that is to be left alone. */
+/** Opens the file. Throws `Damage` if it has to be set aside, and another error if it must be left unchanged. */
 const open = (
   options: Options
 ): {
@@ -412,27 +412,27 @@ const open = (
   readonly setAside: SetAside | undefined
 } => {
   const { maxBytes, migrations: steps = migrations, path } = options
-  // SQLite takes what is shorter than a page for a new file, and deletes a log without one.
+  // SQLite would treat a file shorter than a page as new, and delete a log without a database.
   if (Fs.existsSync(path)) {
     const { size } = Fs.statSync(path)
-    if (size < pageSize) throw new Damage(`only ${size} bytes of it are left`)
+    if (size < pageSize) throw new Damage(`only ${size} bytes of the file are left`)
   } else {
-    if (Fs.existsSync(`${path}-wal`)) throw new Damage("only its log is left")
+    if (Fs.existsSync(`${path}-wal`)) throw new Damage("only the log of the file is left")
     create(options)
   }
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { timeout: lockMillis })
-    // Locked as long as it is open, against other programs: the directory is ours already.
+    // Locks the file against other programs for as long as it is open; the directory is already locked.
     db.exec("PRAGMA locking_mode = EXCLUSIVE")
     const version = numberOf(db, "PRAGMA user_version")
     const id = numberOf(db, "PRAGMA application_id")
     if (id !== applicationId) {
-      throw new Error("it is the database of another program, and stays as it is")
+      throw new Error("it is the database of another program and was left unchanged")
     }
     if (version > steps.length) {
       throw new Error(
-        `it was written by a later version of effect-dht, and stays as it is ` +
+        `it was written by a later version of effect-dht and was left unchanged ` +
           `(its schema is ${version}, this version knows ${steps.length})`
       )
     }
@@ -462,8 +462,8 @@ const open = (
 }
 
 /**
- * Makes the file, for nobody else's eyes, with its first page in it: so one
- * that is empty has lost what it held.
+ * Creates the file, private to its owner, with its first page: an empty file has
+ * therefore lost its content.
  */
 const create = ({ path, time }: Options): void => {
   const next = `${path}.new-${time}`
@@ -475,7 +475,7 @@ const create = ({ path, time }: Options): void => {
     } finally {
       db.close()
     }
-    // A rename would replace the file of a node that was started at the same moment, a link never does.
+    // A rename would replace the file of a node started at the same moment; a link fails instead.
     Fs.linkSync(next, path)
   } catch (error) {
     if (!Fs.existsSync(path)) throw error
@@ -484,7 +484,7 @@ const create = ({ path, time }: Options): void => {
   }
 }
 
-/** Copies a log that is damaged while the file is locked: SQLite takes its beginning, and writes over the rest. */
+/** Copies a damaged log while the file is locked: SQLite would use its intact beginning and overwrite the rest. */
 const keepLog = (options: Options): SetAside | undefined => {
   const log = `${options.path}-wal`
   if (!Fs.existsSync(log) || !isDamaged(Fs.readFileSync(log))) return undefined
@@ -493,21 +493,22 @@ const keepLog = (options: Options): SetAside | undefined => {
   return { path, reason: "the end of its log is lost" }
 }
 
-/** Where a damaged file, or a copy of it, is kept. */
+/** A path for a damaged file or a copy of it. */
 const placeAside = ({ path, time }: Options): string => {
   const prefix = `${basename(path)}.damaged-`
   const isOne = (name: string) => name.startsWith(prefix) && !name.endsWith("-wal") && !name.endsWith("-shm")
   const { length } = Fs.readdirSync(dirname(path)).filter(isOne)
   if (length >= maxDamaged) {
     throw new Error(
-      `it is damaged, and so are the ${length} files ${prefix}* beside it, which are to be looked at first`
+      `it is damaged, like the ${length} files ${prefix}* beside it. Inspect and remove those first`
     )
   }
   return join(dirname(path), `${prefix}${time}`)
 }
 
 /**
- * Node's own `recursive` never ends where a directory cannot be, as in /proc.
+ * Creates a directory and its parents. Node's `recursive` never returns for a
+ * path where directories cannot be created, such as in /proc.
  *
  * @internal
  */
@@ -517,7 +518,7 @@ export const makeDirectory = (path: string): void => {
   try {
     Fs.mkdirSync(path, { mode: 0o700 })
   } catch (error) {
-    // Another node may have been faster.
+    // Another node may have created it first.
     if (!Fs.existsSync(path)) throw error
   }
 }
@@ -527,7 +528,7 @@ const valueOf = (db: DatabaseSync, query: string): unknown => Object.values(db.p
 const numberOf = (db: DatabaseSync, query: string): number => Number(valueOf(db, query))
 
 /**
- * An error in one line, for people.
+ * An error as one readable line.
  *
  * @internal
  */

@@ -1,13 +1,13 @@
 /**
- * Whether the log of a SQLite file is damaged, as far as that can be told.
+ * Detection of damage in the write-ahead log of a SQLite file.
  *
- * SQLite reads its log up to the first frame that is not whole and takes that
- * for the end, which it is if the process died while it wrote. Where a commit
- * is on the disk before the next begins, though, one at most can be unfinished:
- * what is said after that was durable, and would be lost without a word.
- * Damage in the last commits, or a log that was cut off, looks like a crash.
+ * SQLite reads its log up to the first invalid frame and takes that for the end,
+ * which is right if the process died while writing. But since each commit is on
+ * disk before the next begins, at most one can be incomplete: commits after an
+ * invalid frame were durable, and SQLite would silently drop them. Damage to the
+ * last commits, or a truncated log, cannot be told apart from a crash.
  *
- * The format: https://sqlite.org/fileformat2.html#the_write_ahead_log
+ * Format: https://sqlite.org/fileformat2.html#the_write_ahead_log
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@
 const headerLength = 32
 const frameHeaderLength = 24
 
-/** The words that are summed up are little-endian after the first of these, big-endian after the second. */
+/** Magic numbers: the checksummed words are little-endian after the first, big-endian after the second. */
 const magicLittle = 0x377f0682
 const magicBig = 0x377f0683
 
@@ -39,7 +39,7 @@ export const isDamaged = (log: Uint8Array): boolean => {
   }
   const isSum = (at: number) => word(at) === sum && word(at + 4) === sumOfSums
 
-  // The header is on the disk before anything follows it.
+  // The header is on disk before any frame.
   add(0, 24)
   if ((magic !== magicLittle && magic !== magicBig) || !isSum(24)) return true
 
@@ -47,7 +47,7 @@ export const isDamaged = (log: Uint8Array): boolean => {
   let isBroken = false
   let isCommitted = false
   for (let at = headerLength; at + frameLength <= log.length; at += frameLength) {
-    // Others were left by what the log held before it began anew.
+    // Frames with another salt are left over from before the log restarted.
     const isCurrent = word(at + 8) === word(16) && word(at + 12) === word(20)
     if (!isBroken) {
       add(at, at + 8)

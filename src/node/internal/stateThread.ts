@@ -1,5 +1,5 @@
 /**
- * The thread that works in a data directory, as seen from the node.
+ * The worker thread of a data directory, as the node calls it.
  *
  * @since 0.1.0
  */
@@ -10,14 +10,14 @@ import type * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
 import type { Answer, Call, Calls } from "./stateWorker.ts"
 
-/** What the thread is given to end. */
+/** Time for the thread to exit. */
 const closeTimeout = "5 seconds"
 
-/** Calls that may wait for a disk that stands still, those included whose callers have given up. */
+/** Maximum number of calls waiting for a blocked disk, abandoned ones included. */
 const maxUnanswered = 16
 
 /**
- * What the thread was told could not be done.
+ * The thread failed to do a call.
  *
  * @internal
  */
@@ -28,7 +28,7 @@ export class CallFailed extends Data.TaggedError("CallFailed")<{ readonly reason
 }
 
 /**
- * Has the thread do something; calls are done one after the other.
+ * Makes a call to the thread, which does calls one at a time, in order.
  *
  * @internal
  */
@@ -42,14 +42,14 @@ export type Caller = <Name extends keyof Calls>(
 const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
 const program = new URL(`./stateWorker${extension}`, import.meta.url)
 
-/** Where node:sqlite is there but still called an experiment, that is nobody's news. Deno refuses flags it does not have. */
+/** Suppresses the warning that node:sqlite is experimental, in versions that print it. Deno rejects unknown flags. */
 const quiet = process.allowedNodeEnvironmentFlags?.has("--disable-warning")
   ? ["--disable-warning=ExperimentalWarning"]
   : []
 
 /**
  * Starts a thread that ends with the scope. It keeps the process alive only
- * while it has something to do.
+ * while a call is in progress.
  *
  * @internal
  */
@@ -64,7 +64,7 @@ export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
         worker.unref()
         return worker
       },
-      catch: (cause) => new CallFailed({ reason: `no thread can be started: ${String(cause)}` })
+      catch: (cause) => new CallFailed({ reason: `the thread could not be started: ${String(cause)}` })
     }),
     (worker) => Effect.ignore(Effect.timeout(Effect.promise(() => worker.terminate()), closeTimeout))
   ),
@@ -87,12 +87,12 @@ export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
       answers++
       settle(answer)
     })
-    worker.on("error", (error) => die(`its thread died: ${error instanceof Error ? error.message : String(error)}`))
-    worker.on("exit", () => die("its thread is gone"))
+    worker.on("error", (error) => die(`the thread failed: ${error instanceof Error ? error.message : String(error)}`))
+    worker.on("exit", () => die("the thread exited"))
     return (name, ...args) =>
       Effect.callback((resume) => {
         if (death !== undefined) return resume(new CallFailed({ reason: death }))
-        if (calls - answers >= maxUnanswered) return resume(new CallFailed({ reason: "the disk stands still" }))
+        if (calls - answers >= maxUnanswered) return resume(new CallFailed({ reason: "the disk does not respond" }))
         const call: Call = { number: calls++, name, args: args as ReadonlyArray<never> }
         waiting.set(call.number, ({ failure, result }) =>
           resume(
@@ -108,12 +108,12 @@ export const start: Effect.Effect<Caller, CallFailed, Scope.Scope> = Effect.map(
 )
 
 /**
- * Bounds a call.
+ * Limits the time of a call.
  *
  * @internal
  */
 export const inTime = (duration: Duration.Input) =>
   Effect.timeoutOrElse({
     duration,
-    orElse: () => new CallFailed({ reason: `the disk did not answer within ${duration}` })
+    orElse: () => new CallFailed({ reason: `the disk did not respond within ${duration}` })
   })

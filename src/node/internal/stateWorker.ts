@@ -1,7 +1,6 @@
 /**
- * The program of a worker thread that locks the directory of a node and keeps
- * its state: it does what it is told, one call after the other, and answers
- * each.
+ * The program of the worker thread that locks a node's directory and keeps its
+ * state. It executes calls one at a time, in order, and answers each.
  *
  * @since 0.1.0
  */
@@ -19,7 +18,7 @@ import {
 } from "./stateFile.ts"
 
 /**
- * What the worker can be told to do.
+ * The calls that the worker implements.
  *
  * @internal
  */
@@ -36,7 +35,7 @@ export interface Calls {
 }
 
 /**
- * A call; its answer repeats the number.
+ * A call. Its answer carries the same number.
  *
  * @internal
  */
@@ -52,7 +51,7 @@ export interface Call {
 export interface Answer {
   readonly number: number
   readonly result?: unknown
-  /** Why it was not done. */
+  /** Why the call failed; undefined if it succeeded. */
   readonly failure?: string | undefined
 }
 

@@ -1,23 +1,23 @@
 /**
- * The memory that the main thread and one verifying worker share: a ring of
- * checks, written by the one and answered in place and in order by the other.
+ * Memory shared by the main thread and one verifier thread: a ring of checks,
+ * written by the main thread and answered in place and in order by the worker.
  *
- * Each counts how many checks it has done its part of, and a check's place in
- * the ring is its number modulo the ring's size. The counters wrap around at
- * 2^32, which a size that is a power of two does not notice.
+ * Each side counts the checks it has processed, and a check's slot is its number
+ * modulo the size of the ring. The counters wrap around at 2^32, a multiple of
+ * the size because that is a power of two.
  *
  * @since 0.1.0
  */
 import type { Ed25519 } from "../../Crypto.ts"
 
 /**
- * The longest message that fits in a slot, in bytes: a whole datagram.
+ * Maximum message length of a slot, in bytes: the longest datagram.
  *
  * @internal
  */
 export const maxMessage = 1200
 
-// What a slot is made of.
+// Layout of a slot.
 const keyAt = 0
 const signatureAt = 32
 const messageAt = 96
@@ -25,15 +25,15 @@ const lengthAt = messageAt + maxMessage
 const verdictAt = lengthAt + 2
 const slotSize = verdictAt + 2
 
-// What stands before the slots: 32-bit counters, each in a cache line of its
-// own because two threads write them.
+// Layout of the header: 32-bit counters, each in a cache line of its own
+// because two threads write them.
 const submittedAt = 0
 const answeredAt = 16
 const toldAt = 32
 const counters = 48
 const slotsAt = counters * 4
 
-/** How many answers the main thread is told of at once, while there are more to come. */
+/** Number of answers per notification of the main thread, while more are to come. */
 const answersPerTelling = 8
 
 /**
@@ -44,7 +44,7 @@ const answersPerTelling = 8
 export const allocate = (size: number): SharedArrayBuffer => new SharedArrayBuffer(slotsAt + size * slotSize)
 
 /**
- * The main thread's end.
+ * The main thread's end of a lane.
  *
  * @internal
  */
@@ -61,10 +61,10 @@ export class Lane {
     this.slots = new Uint8Array(memory, slotsAt)
     const size = this.slots.length / slotSize
     this.mask = size - 1
-    this.callbacks = Array.from({ length: size }, () => nobody)
+    this.callbacks = Array.from({ length: size }, () => noop)
   }
 
-  /** Checks whose answer was not passed on yet. */
+  /** Number of checks whose answer has not been delivered. */
   get outstanding(): number {
     return this.submitted - this.taken | 0
   }
@@ -73,7 +73,7 @@ export class Lane {
     return this.outstanding > this.mask
   }
 
-  /** Hands over a check. The caller has looked at the lengths, and whether the lane is full. */
+  /** Submits a check. The caller has validated the lengths and that the lane is not full. */
   submit(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array, done: (valid: boolean) => void): void {
     const index = this.submitted & this.mask
     const at = index * slotSize
@@ -89,9 +89,9 @@ export class Lane {
     Atomics.notify(this.counters, submittedAt)
   }
 
-  /** Passes on every answer there is. */
+  /** Delivers all available answers. */
   take(): void {
-    // First of all, so that an answer that the loop does not see is told of.
+    // Cleared first, so that an answer that the loop misses is notified again.
     Atomics.store(this.counters, toldAt, 0)
     while (this.taken !== Atomics.load(this.counters, answeredAt)) {
       const verdict = this.slots[(this.taken & this.mask) * slotSize + verdictAt]
@@ -99,7 +99,7 @@ export class Lane {
     }
   }
 
-  /** Passes on the answers of a worker that is no more, and does the rest of its work with `verify`. */
+  /** Delivers the answers of a terminated worker, and computes the missing ones with `verify`. */
   takeOver(verify: Ed25519["verify"]): void {
     const slot = new Slot(this.slots)
     const answered = Atomics.load(this.counters, answeredAt)
@@ -108,19 +108,19 @@ export class Lane {
     this.take()
   }
 
-  /** The callback whose turn it is. It may throw or come back to this lane, so the turn is over before it runs. */
+  /** Removes the next callback before it runs, since it may throw or reenter this lane. */
   private next(): (valid: boolean) => void {
     const index = this.taken & this.mask
     const done = this.callbacks[index]
-    this.callbacks[index] = nobody
+    this.callbacks[index] = noop
     this.taken = this.taken + 1 | 0
     return done
   }
 }
 
-const nobody = (): void => {}
+const noop = (): void => {}
 
-/** One slot at a time out of shared memory, which native code need not be able to read. */
+/** A view of one slot at a time, copied out of shared memory because native code may not accept shared buffers. */
 class Slot {
   private readonly slots: Uint8Array
   private readonly publicKey = new Uint8Array(32)
@@ -131,7 +131,7 @@ class Slot {
     this.slots = slots
   }
 
-  /** Does the check of a slot and writes the verdict into it. */
+  /** Verifies the check in a slot and writes the result into it. */
   answer(index: number, verify: Ed25519["verify"]): void {
     const slots = this.slots
     const at = index * slotSize
@@ -144,9 +144,9 @@ class Slot {
 }
 
 /**
- * The worker's end: answers checks as long as the thread lives, and sleeps
- * while there are none. `tell` lets the main thread know that it has something
- * to take, and is not called again before it has taken it.
+ * The worker's end of a lane: answers checks for the life of the thread, and
+ * sleeps while there are none. `tell` notifies the main thread of answers, at
+ * most once until the main thread has taken them.
  *
  * @internal
  */
@@ -157,8 +157,8 @@ export const serve = (memory: SharedArrayBuffer, verify: Ed25519["verify"], tell
   const slot = new Slot(slots)
   let answered = 0
   while (true) {
-    // Being woken is no proof of work: the call that wakes may come after the
-    // check that it is for was seen and done.
+    // A wake-up does not imply a new check: this loop may already have
+    // answered the check that the notification was for.
     while (Atomics.load(lane, submittedAt) === answered) Atomics.wait(lane, submittedAt, answered)
     slot.answer(answered & mask, verify)
     answered = answered + 1 | 0

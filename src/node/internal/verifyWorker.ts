@@ -1,7 +1,6 @@
 /**
- * The program of a worker thread that checks signatures until it is
- * terminated. Its first message says that it is ready, every later one that
- * there are answers.
+ * The program of a worker thread that verifies signatures until terminated. Its
+ * first message means that it is ready, each later one that there are answers.
  *
  * @since 0.1.0
  */
