@@ -26,7 +26,7 @@ import * as SimulationFlags from "./SimulationFlags.ts"
  */
 export const version = "0.1.0"
 
-/** What a command does is loaded when it is to be done. */
+/** Defers loading a command's implementation until the command runs. */
 const handler = <Input>(
   load: () => Promise<(input: Input) => Effect.Effect<void, Error, Terminal>>
 ) =>
@@ -36,13 +36,13 @@ const handler = <Input>(
     Effect.mapError((error) => error instanceof Output.Failure ? error : Output.failed(error.message)),
     Effect.catchDefect((defect) =>
       Effect.andThen(
-        Effect.logDebug("A bug", Cause.die(defect)),
-        Output.failed(`A bug: ${String(defect)} (--log-level debug shows more)`)
+        Effect.logDebug("Internal error", Cause.die(defect)),
+        Output.failed(`Internal error: ${String(defect)} (use --log-level debug for details)`)
       )
     )
   )
 
-// --- A node that stays -------------------------------------------------------
+// --- A long-running node -----------------------------------------------------
 
 const node = Command.make(
   "node",
@@ -66,29 +66,29 @@ const node = Command.make(
   handler(() => import("./commands/Node.ts").then(({ node }) => node))
 ).pipe(
   Command.withDescription(
-    "Run a node until it is interrupted (Ctrl-C). The first start makes its identity, the file identity.ed25519 in the " +
+    "Run a node until it is interrupted (Ctrl-C). The first start creates its identity, the file identity.ed25519 in the " +
       "data directory"
   ),
   Command.withShortDescription("Run a node"),
   Command.withExamples([
     { command: "effect-dht node", description: "The first node of a network" },
-    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "One more, on another machine" },
+    { command: "effect-dht node --bootstrap dht.example.net:4121", description: "Another node, on another machine" },
     {
       command: "DHT_LISTEN=[::]:4121 DHT_DATA=/var/lib/dht DHT_LOG_FORMAT=json effect-dht node",
-      description: "All of it from the environment"
+      description: "Configured by the environment"
     }
   ])
 )
 
-// --- Questions ---------------------------------------------------------------
+// --- Queries -----------------------------------------------------------------
 
 const ping = Command.make(
   "ping",
   { peer: Options.peer, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ ping }) => ping))
 ).pipe(
-  Command.withDescription("Ask a node who it is, and how it sees us"),
-  Command.withShortDescription("Ask a node who it is"),
+  Command.withDescription("Ask a node for its identity and the address at which it sees us"),
+  Command.withShortDescription("Ask a node for its identity"),
   Command.withExamples([{ command: "effect-dht ping dht.example.net:4121" }])
 )
 
@@ -98,12 +98,12 @@ const resolve = Command.make(
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
   Command.withDescription(
-    "Show all that an address has published of itself: where it can be reached, its profile, and records of other types"
+    "Show everything that an address has published about itself: endpoints, profile, and records of other types"
   ),
-  Command.withShortDescription("Show where an address can be reached, and what else it says"),
+  Command.withShortDescription("Show what an address has published"),
   Command.withExamples([
     { command: "effect-dht resolve a0… --bootstrap dht.example.net:4121" },
-    { command: "effect-dht resolve a0… --data ./data", description: "Through the node that runs here" }
+    { command: "effect-dht resolve a0… --data ./data", description: "Through the local node" }
   ])
 )
 
@@ -121,11 +121,11 @@ const discover = Command.make(
   {
     topic: Options.topic,
     protocol: Flag.String("protocol").pipe(
-      Flag.withDescription("Only agents that speak it; repeatable, and one of several is enough"),
+      Flag.withDescription("Only agents that support this protocol; repeatable, any of them matches"),
       Flag.atLeast(0)
     ),
     tag: Flag.String("tag").pipe(
-      Flag.withDescription("Only agents that have it; repeatable, and all are needed"),
+      Flag.withDescription("Only agents with this tag; repeatable, all of them must match"),
       Flag.atLeast(0)
     ),
     bootstrap: Options.bootstrap,
@@ -134,17 +134,17 @@ const discover = Command.make(
   },
   handler(() => import("./commands/Ask.ts").then(({ discover }) => discover))
 ).pipe(
-  Command.withDescription("Find the agents that published under a topic"),
+  Command.withDescription("Find the agents that have published under a topic"),
   Command.withExamples([
     { command: "effect-dht discover translate --bootstrap dht.example.net:4121" },
     {
       command: "effect-dht discover translate --protocol a2a --tag de --tag fr --data ./data",
-      description: "Only some of them, through the node that runs here"
+      description: "With filters, through the local node"
     }
   ])
 )
 
-// --- Statements --------------------------------------------------------------
+// --- Publishing --------------------------------------------------------------
 
 const common = {
   ttl: Options.ttl,
@@ -154,14 +154,14 @@ const common = {
   json: Options.json
 }
 
-/** Who an agent is, where `bound` says how long its brief may be. */
+/** Flags that describe an agent. `bound` is the length limit of `--brief`, for its help. */
 const about = (bound: string) => ({
-  name: Flag.String("name").pipe(Flag.withDescription("What the agent is called"), Flag.withDefault("")),
+  name: Flag.String("name").pipe(Flag.withDescription("Name of the agent"), Flag.withDefault("")),
   brief: Flag.String("brief").pipe(
-    Flag.withDescription(`What it does, in a sentence${bound}`),
+    Flag.withDescription(`One-sentence description${bound}`),
     Flag.withDefault("")
   ),
-  protocol: Flag.String("protocol").pipe(Flag.withDescription("What it speaks; repeatable"), Flag.atLeast(0))
+  protocol: Flag.String("protocol").pipe(Flag.withDescription("Protocol that the agent supports; repeatable"), Flag.atLeast(0))
 })
 
 const publishEndpoint = Command.make(
@@ -175,7 +175,7 @@ const publishEndpoint = Command.make(
       ["port-restricted", "portRestricted"],
       ["symmetric", "symmetric"]
     ]).pipe(
-      Flag.withDescription("How its router treats strangers"),
+      Flag.withDescription("NAT type of the agent's router"),
       Flag.withDefault("unknown")
     ),
     ...common
@@ -183,12 +183,12 @@ const publishEndpoint = Command.make(
   handler(() => import("./commands/Publish.ts").then(({ endpoint }) => endpoint))
 ).pipe(
   Command.withDescription(
-    "Publish where an agent can be reached. All endpoints take at most some 850 bytes together"
+    "Publish the endpoints of an agent, about 850 bytes in total at most"
   ),
-  Command.withShortDescription("Publish where an agent can be reached"),
+  Command.withShortDescription("Publish the endpoints of an agent"),
   Command.withExamples([{
     command: "effect-dht publish endpoint --endpoint tcp://203.0.113.5:8080 --data ./data --ttl 86400",
-    description: "For a day"
+    description: "Valid for one day"
   }])
 )
 
@@ -196,17 +196,17 @@ const publishTopic = Command.make(
   "topic",
   {
     topic: Options.topic,
-    ...about(" of at most 140 characters"),
-    tag: Flag.String("tag").pipe(Flag.withDescription("A word to filter by; repeatable"), Flag.atLeast(0)),
+    ...about(", at most 140 characters"),
+    tag: Flag.String("tag").pipe(Flag.withDescription("Tag to filter by; repeatable"), Flag.atLeast(0)),
     ...common,
     ttl: Options.topicTtl
   },
   handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
 ).pipe(
   Command.withDescription(
-    "Publish what an agent offers under a topic. The topic and all that is said take at most 512 bytes together"
+    "Publish an agent's offer under a topic. The topic and all fields take at most 512 bytes in total"
   ),
-  Command.withShortDescription("Publish what an agent offers under a topic"),
+  Command.withShortDescription("Publish an agent's offer under a topic"),
   Command.withExamples([{
     command: "effect-dht publish topic translate --name Ann --protocol a2a --tag de --tag fr --data ./data"
   }])
@@ -216,15 +216,15 @@ const publishProfile = Command.make(
   "profile",
   {
     ...about(""),
-    skill: Flag.String("skill").pipe(Flag.withDescription("What it can do; repeatable"), Flag.atLeast(0)),
+    skill: Flag.String("skill").pipe(Flag.withDescription("Skill of the agent; repeatable"), Flag.atLeast(0)),
     ...common
   },
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
 ).pipe(
   Command.withDescription(
-    "Publish who an agent is, which is also enough for it to get mail. All that is said takes at most 700 bytes together"
+    "Publish the profile of an agent, which also lets it receive mail. All fields take at most 700 bytes in total"
   ),
-  Command.withShortDescription("Publish who an agent is"),
+  Command.withShortDescription("Publish the profile of an agent"),
   Command.withExamples([{
     command: "effect-dht publish profile --name Ann --brief \"Translates letters\" --skill translation --data ./data"
   }])
@@ -232,9 +232,9 @@ const publishProfile = Command.make(
 
 const publish = Command.make("publish").pipe(
   Command.withDescription(
-    "Sign a record with the identity of --data and leave it with up to 8 nodes, where it lives for --ttl seconds. " +
-      "Nobody renews it: publish again before. Without --data the identity is a new one that is not kept. The node of " +
-      "--data may run meanwhile: the command joins the network under another identity"
+    "Sign a record with the identity of --data and store it on up to 8 nodes, where it expires after --ttl seconds. It " +
+      "is not renewed: publish again before then. Without --data a temporary identity is used. A node may be running in " +
+      "--data at the same time: the command joins the network under another identity"
   ),
   Command.withShortDescription("Publish a record"),
   Command.withSubcommands([publishEndpoint, publishTopic, publishProfile])
@@ -250,12 +250,12 @@ const send = Command.make(
   handler(() => import("./commands/Mail.ts").then(({ send }) => send))
 ).pipe(
   Command.withDescription(
-    "Leave an encrypted message for an address that has published a record of its own, such as a profile or an endpoint"
+    "Send an encrypted message to an address that has published a record of its own, such as a profile or an endpoint"
   ),
-  Command.withShortDescription("Leave an encrypted message for an address"),
+  Command.withShortDescription("Send an encrypted message to an address"),
   Command.withExamples([
     { command: "effect-dht mailbox send a0… \"See you at noon\" --data ./data" },
-    { command: "date | effect-dht mailbox send a0… - --data ./data", description: "What another command prints" }
+    { command: "date | effect-dht mailbox send a0… - --data ./data", description: "The output of another command" }
   ])
 )
 
@@ -264,12 +264,12 @@ const read = Command.make(
   { bootstrap: Options.bootstrap, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
   handler(() => import("./commands/Mail.ts").then(({ read }) => read))
 ).pipe(
-  Command.withDescription("Show the messages to the identity of --data; they stay until they expire"),
+  Command.withDescription("Show the messages to the identity of --data, which are stored until they expire"),
   Command.withExamples([{ command: "effect-dht mailbox read --data ./data" }])
 )
 
 const mailbox = Command.make("mailbox").pipe(
-  Command.withDescription("Write and read encrypted messages"),
+  Command.withDescription("Send and read encrypted messages"),
   Command.withSubcommands([send, read])
 )
 
@@ -289,7 +289,7 @@ const create = Command.make(
   { data: Options.data, passphraseEnv: Options.newPassphraseEnv, json: Options.json },
   handler(() => import("./commands/Identity.ts").then(({ create }) => create))
 ).pipe(
-  Command.withDescription("Make the identity of a data directory that has none"),
+  Command.withDescription("Create an identity in a data directory that has none"),
   Command.withExamples([
     { command: "effect-dht identity new --data ./data" },
     {
@@ -312,12 +312,12 @@ const delegate = Command.make(
 ).pipe(
   Command.withDescription(
     "Sign a delegation: it lets another key publish and read mail for the address of --data, whose own key can then " +
-      "stay offline. A later delegation to another key takes the place of an earlier one"
+      "stay offline. A later delegation to another key replaces an earlier one"
   ),
   Command.withShortDescription("Let another key act for an address"),
   Command.withExamples([{
     command: "effect-dht identity delegate PUBLIC-KEY --data ./master --lifetime 2592000",
-    description: "For thirty days"
+    description: "Valid for thirty days"
   }])
 )
 
@@ -332,7 +332,7 @@ const accept = Command.make(
   handler(() => import("./commands/Identity.ts").then(({ accept }) => accept))
 ).pipe(
   Command.withDescription(
-    "Keep a delegation in the data directory: from then on the node there, and all commands with the same --data, " +
+    "Store a delegation in the data directory: from then on the node there and all commands with the same --data " +
       "publish and read mail for the address that signed it"
   ),
   Command.withShortDescription("Act for the address of a delegation"),
@@ -340,7 +340,7 @@ const accept = Command.make(
 )
 
 const identity = Command.make("identity").pipe(
-  Command.withDescription("Show or make the identity of a node, and let it act for another address"),
+  Command.withDescription("Show or create the identity of a node, and let it act for another address"),
   Command.withSubcommands([show, create, delegate, accept])
 )
 
@@ -349,7 +349,7 @@ const decode = Command.make(
   { hex: Options.hex, json: Options.json },
   handler(() => import("./commands/Record.ts").then(({ decode }) => decode))
 ).pipe(
-  Command.withDescription("Show what a record says, and whether its signature, time and authority hold"),
+  Command.withDescription("Show the contents of a record, and whether its signature, time and authority are valid"),
   Command.withExamples([
     { command: "effect-dht record decode a801…" },
     { command: "effect-dht record decode - < record.hex", description: "From a file" }
@@ -357,7 +357,7 @@ const decode = Command.make(
 )
 
 const record = Command.make("record").pipe(
-  Command.withDescription("Look into a record"),
+  Command.withDescription("Inspect a record"),
   Command.withSubcommands([decode])
 )
 
@@ -369,8 +369,8 @@ const simulate = Command.make(
   handler(() => import("./commands/Simulate.ts").then(({ simulate }) => simulate))
 ).pipe(
   Command.withDescription(
-    "Run a whole network in this process, hours in minutes, and print how well it did when it is over. The same options " +
-      "make the same run, to the last byte. Exit code 1 when something does not hold that is to hold of every run"
+    "Run a whole network in this process, hours in minutes, and print a report at the end. The same options " +
+      "reproduce the same run, byte for byte. Exit code 1 if an expectation of every run does not hold"
   ),
   Command.withShortDescription("Simulate a whole network"),
   Command.withExamples([
@@ -378,12 +378,12 @@ const simulate = Command.make(
     {
       command: "effect-dht simulate --nodes 1000 --hours 24 --loss 0.05 --churn 0.3/h --byzantine 0.1 " +
         "--partition at=2h,for=30m,share=0.4 --report report.html",
-      description: "A bad day"
+      description: "With loss, churn, lying nodes and a partition"
     }
   ])
 )
 
-// --- To look at ----------------------------------------------------------------
+// --- Demo and monitoring -------------------------------------------------------
 
 const maxDemoNodes = 256
 
@@ -392,7 +392,7 @@ const demo = Command.make(
   {
     nodes: Flag.Int("nodes").pipe(
       Flag.withMetavar("number"),
-      Flag.withDescription("How many nodes there are (default 32)"),
+      Flag.withDescription("Number of nodes (default 32)"),
       Flag.filter((nodes) => nodes >= 2 && nodes <= maxDemoNodes, () => `2 to ${maxDemoNodes}`),
       Flag.withDefault(32)
     ),
@@ -402,10 +402,10 @@ const demo = Command.make(
   handler(() => import("./commands/Demo.ts").then(({ demo }) => demo))
 ).pipe(
   Command.withDescription(
-    "Run a small network in this process until it is interrupted: its agents announce what they offer, write notes and " +
-      "look each other up, and a page shows it. Nothing is written to disk"
+    "Run a small network in this process until it is interrupted. Its agents announce offers, send messages and " +
+      "look each other up, and a web page shows it. Nothing is written to disk"
   ),
-  Command.withShortDescription("A small network to look at"),
+  Command.withShortDescription("Run a small demo network"),
   Command.withExamples([
     { command: "effect-dht demo" },
     { command: "effect-dht demo --nodes 100 --http 127.0.0.1:8080", description: "A larger one" }
@@ -418,7 +418,7 @@ const top = Command.make(
     url: Options.url,
     httpTokenEnv: Options.httpTokenEnv,
     once: Flag.Boolean("once").pipe(
-      Flag.withDescription("Print one frame and end, as without a terminal"),
+      Flag.withDescription("Print one frame and exit, as without a terminal"),
       Flag.withoutNegation,
       Flag.withDefault(false)
     ),
@@ -427,7 +427,7 @@ const top = Command.make(
   handler(() => import("./commands/Top.ts").then(({ top }) => top))
 ).pipe(
   Command.withDescription(
-    "Show a running node in the terminal, by its HTTP: peers, traffic, lookups, what it holds and announces. q ends it"
+    "Show a running node in the terminal, through its HTTP server: peers, traffic, lookups, stored records and announcements. Press q to quit"
   ),
   Command.withShortDescription("Watch a running node in the terminal"),
   Command.withExamples([
@@ -439,22 +439,22 @@ const top = Command.make(
   ])
 )
 
-// --- All ---------------------------------------------------------------------
+// --- The root command --------------------------------------------------------
 
 /**
- * The whole tree of commands.
+ * The `effect-dht` command with all subcommands.
  *
  * @category commands
  * @since 0.1.0
  */
 export const command = Command.make("effect-dht").pipe(
   Command.withDescription(
-    "A distributed hash table of signed records, where agents find each other by cryptographic address. " +
+    "A distributed hash table of signed records, in which agents find each other by cryptographic address. " +
       "Exit codes: 0 done, 1 not found, no answer or failed, 2 wrong usage, 130 interrupted before it was done"
   ),
   Command.withExamples([
-    { command: "effect-dht demo", description: "A small network in this process, and a page to watch it" },
-    { command: "effect-dht node", description: "A node, the first of a network" },
+    { command: "effect-dht demo", description: "A small network in this process, with a page to watch it" },
+    { command: "effect-dht node", description: "The first node of a network" },
     { command: "effect-dht node --help", description: "All options of a node, and their environment variables" }
   ]),
   Command.withSubcommands([
@@ -473,7 +473,7 @@ export const command = Command.make("effect-dht").pipe(
   ])
 )
 
-/** Completions for the shells that have them: not for `sh`, for which Effect prints those of Bash. */
+/** The flag for shell completions, without `sh`, for which Effect would print the script of Bash. */
 const completions: typeof GlobalFlag.Completions = GlobalFlag.Action({
   flag: Flag.ChoiceWithValue("completions", [
     ["bash", "bash"],
@@ -499,7 +499,7 @@ const services = Layer.mergeAll(
 
 const logLevels = [...LogLevel.values, "Warning"] as const
 
-/** The level of the environment, for a command line without `--log-level`. */
+/** The log level of the environment, used without `--log-level`. */
 const logLevel = Effect.gen(function*() {
   const said = yield* Effect.orElseSucceed(Config.String("DHT_LOG_LEVEL"), () => "")
   if (said === "") return yield* References.MinimumLogLevel
@@ -512,8 +512,8 @@ const logLevel = Effect.gen(function*() {
 
 /**
  * Runs a command line (without the program's name) and succeeds with the exit
- * code, after one line on the standard error where it is not 0. Only an
- * interruption makes it fail.
+ * code. A code other than 0 comes with one line on the standard error. Fails
+ * only by interruption.
  *
  * @category running
  * @since 0.1.0
@@ -525,10 +525,10 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number, never, 
     ),
     Effect.as(0),
     Effect.catch((error) => {
-      // What was wrong is said already.
+      // The parser has already printed what is wrong.
       if (error._tag === "ShowHelp") return Effect.succeed(Output.usageCode)
       return Effect.as(Output.warn(error.message), error._tag === "Failure" ? error.exitCode : Output.usageCode)
     }),
-    Effect.catchDefect((defect) => Effect.as(Output.warn(`A bug: ${String(defect)}`), Output.failedCode)),
+    Effect.catchDefect((defect) => Effect.as(Output.warn(`Internal error: ${String(defect)}`), Output.failedCode)),
     Effect.provide(services)
   )

@@ -1,5 +1,5 @@
 /**
- * The text of `--help`, in lines that fit.
+ * The text of `--help`, wrapped to the width of the terminal.
  *
  * @since 0.1.0
  */
@@ -12,20 +12,20 @@ import * as Option from "effect/Option"
  * @since 0.1.0
  */
 export interface Style {
-  /** Cells of a line. */
+  /** Cells per line. */
   readonly columns: number
   readonly colors: boolean
 }
 
-/** The widest first column of a table; what is longer has a line of its own. */
+/** Maximum width of a table's first column; a longer entry takes a line of its own. */
 const maxLeft = 28
 
-/** The least room for a second column beside the first; where there is less, it goes below. */
+/** Minimum width of a second column; with less space it goes below the first. */
 const minRight = 30
 
 /**
- * Writes the help of a command. Only a word that is longer than a line makes a
- * longer line.
+ * Formats the help of a command. A line exceeds the width only for a single
+ * word that is longer.
  *
  * @category output
  * @since 0.1.0
@@ -60,7 +60,7 @@ export const format = (doc: HelpDoc, { colors, columns }: Style): string => {
   const example = ({ command, description }: ExampleDoc, index: number): Array<string> => [
     ...(index > 0 ? [""] : []),
     ...(description === undefined ? [] : wrap(description.split(" "), columns - 4).map((line) => dim(`# ${line}`))),
-    // To be copied as it is: the shell takes the lines for one.
+    // Continued with backslashes, so that the lines can be copied into a shell.
     ...wrap(command.match(argument) ?? [], columns - 4).map((line, i, { length }) =>
       (i === 0 ? "" : "  ") + cyan(line) + (i < length - 1 ? " \\" : "")
     )
@@ -97,7 +97,7 @@ export const format = (doc: HelpDoc, { colors, columns }: Style): string => {
 /** An argument of a command line, with its quotes; a flag and its value stay together. */
 const argument = /(?:--\S+ (?!-))?(?:"[^"]*"|[^\s"])+/g
 
-/** Words in lines of at most so many cells; at least one line. */
+/** Wraps words into lines of at most `width` cells; returns at least one line. */
 const wrap = (words: ReadonlyArray<string>, width: number): Array<string> => {
   const lines: Array<string> = []
   let line = ""
@@ -113,8 +113,8 @@ const wrap = (words: ReadonlyArray<string>, width: number): Array<string> => {
 }
 
 /**
- * Whether one name is a slip of the other: it differs in a third of its letters
- * at most, where two that are swapped count once.
+ * Whether one name is probably a misspelling of the other: the edit distance is
+ * at most a third of its length, and swapped neighbours count once.
  *
  * @category predicates
  * @since 0.1.0
@@ -122,7 +122,7 @@ const wrap = (words: ReadonlyArray<string>, width: number): Array<string> => {
 export const isSlip = (typed: string, name: string): boolean =>
   distance(typed, name) <= Math.max(typed.length, name.length) / 3
 
-/** Letters to insert, drop, change or swap with the next (Damerau and Levenshtein). */
+/** Damerau-Levenshtein distance: insertions, deletions, substitutions and swaps of neighbours. */
 const distance = (a: string, b: string): number => {
   const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]
   for (let i = 1; i <= a.length; i++) {

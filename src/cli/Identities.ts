@@ -1,5 +1,5 @@
 /**
- * The identity file as the command line speaks of it.
+ * Identity files, with errors in terms of the command line.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import * as Output from "./Output.ts"
 import * as Secrets from "./Secrets.ts"
 
 /**
- * What was typed.
+ * Options that select an identity.
  *
  * @category models
  * @since 0.1.0
@@ -30,11 +30,11 @@ type Problem = IdentityFile.NoIdentityFile | IdentityFile.IdentityFileExists | I
 const explain = (options: Options) => (error: Problem): Output.Failure => {
   switch (error._tag) {
     case "NoIdentityFile":
-      return Output.failed(`${error.message}; "effect-dht identity new --data ${options.data}" makes one`)
+      return Output.failed(`${error.message}; "effect-dht identity new --data ${options.data}" creates one`)
     case "PassphraseNeeded":
-      return Output.failed(`${error.message}: put it in an environment variable and name that with --passphrase-env`)
+      return Output.failed(`${error.message}: put it in an environment variable and give the variable's name with --passphrase-env`)
     case "CannotUnlock":
-      return Output.failed(`The identity in ${options.data} does not open: a wrong passphrase, or a damaged file`)
+      return Output.failed(`The identity in ${options.data} cannot be decrypted: the passphrase is wrong or the file is damaged`)
     default:
       return Output.failed(error.message)
   }
@@ -51,9 +51,9 @@ const command = <Kept extends IdentityFile.Kept>(
       Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto]),
       Effect.mapError(explain(options))
     )
-    // Whoever gives a passphrase believes that the file is encrypted.
+    // Giving a passphrase implies that the file is expected to be encrypted.
     if (passphrase !== undefined && !kept.encrypted) {
-      yield* Output.warn(`Warning: ${kept.path} is not encrypted, --passphrase-env does nothing`)
+      yield* Output.warn(`Warning: ${kept.path} is not encrypted, so --passphrase-env has no effect`)
     }
     return kept
   })
@@ -65,7 +65,7 @@ const command = <Kept extends IdentityFile.Kept>(
 export const load = command(IdentityFile.load)
 
 /**
- * Without the delegation beside it.
+ * Loads the identity without the delegation beside it.
  *
  * @category constructors
  * @since 0.1.0
@@ -85,7 +85,7 @@ export const create = command(IdentityFile.create)
 export const loadOrCreate = command(IdentityFile.loadOrCreate)
 
 /**
- * The identity of a data directory, or one that is gone with the command.
+ * The identity of a data directory, or a temporary one if there is no directory.
  *
  * @category constructors
  * @since 0.1.0

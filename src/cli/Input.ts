@@ -1,6 +1,6 @@
 /**
- * What a command takes from the standard input in place of an argument: where
- * the argument is `-`, or is missing while something is piped in.
+ * Arguments read from the standard input: where the argument is `-`, or where it
+ * is missing and something is piped in.
  *
  * @since 0.1.0
  */
@@ -11,21 +11,21 @@ import * as Option from "effect/Option"
 import { Stdio } from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
-/** Many times what any argument may be. */
+/** Bytes: several times the maximum of any argument. */
 const maxBytes = 1 << 16
 
 /**
- * What a standard input that no argument names is given to say something: a
- * service manager may leave one open that never will.
+ * Time to wait for a standard input that no argument names: a service manager
+ * may leave one open that never delivers anything.
  */
 const timeout = "2 seconds"
 
 const wrong = (message: string) => new CliError.ValidationError({ message })
 
 const missing = (what: string) =>
-  wrong(`There is no ${what}: write it as an argument, or pipe it in (with - in its place, where it takes a while)`)
+  wrong(`The ${what} is missing: give it as an argument, or pipe it in (with - as the argument if the input is slow)`)
 
-/** All bytes up to the end. */
+/** Reads all bytes to the end of the input. */
 const read = (what: string, named: boolean) =>
   Effect.gen(function*() {
     const { stdin } = yield* Stdio
@@ -37,7 +37,7 @@ const read = (what: string, named: boolean) =>
       return size > maxBytes ? wrong(`The ${what} on the standard input is longer than ${maxBytes} bytes`) : Effect.void
     })
     const silence = Effect.sleep(timeout).pipe(
-      // A pipe knows nothing of virtual time.
+      // A pipe is read in real time, even under a test clock.
       Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
       Effect.flatMap(() => size === 0 ? missing(what) : Effect.never)
     )
@@ -55,8 +55,8 @@ const read = (what: string, named: boolean) =>
   )
 
 /**
- * The bytes of an argument: those of its text, or of the standard input.
- * `what` says what is read.
+ * The bytes of an argument, from its text or from the standard input. `what`
+ * names it in messages.
  *
  * @category constructors
  * @since 0.1.0
@@ -74,7 +74,7 @@ export const bytesOf = (
   })
 
 /**
- * Bytes as text, or undefined where they are not UTF-8.
+ * Decodes UTF-8; undefined if the bytes are not UTF-8.
  *
  * @category conversions
  * @since 0.1.0

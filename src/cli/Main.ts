@@ -1,5 +1,5 @@
 /**
- * The command as a process: its output, its exit code and its signals.
+ * The command as a process: output, exit code and signals.
  *
  * @since 0.1.0
  */
@@ -10,28 +10,28 @@ import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { main } from "./Cli.ts"
 
-// Whoever read our output may have left; a node lives on.
+// The reader of our output may have exited; a node keeps running.
 process.stdout.on("error", () => {})
 process.stderr.on("error", () => {})
 
-/** Codes of a write whose reader has left: the other end of a pipe, or a terminal that was closed. */
+/** Error codes of a write whose reader has gone: the other end of a pipe, or a closed terminal. */
 const isGone = (code: string | undefined, isTerminal: boolean) => code === "EPIPE" || (code === "EIO" && isTerminal)
 
-/** Whether some output could not be written, though its reader is there. */
+/** Whether output was lost although its reader is still there. */
 const isLost = (): boolean =>
   [process.stdout, process.stderr].some((
     { errored, isTTY }: { readonly errored: NodeJS.ErrnoException | null; readonly isTTY?: boolean }
   ) => errored !== null && !isGone(errored.code, isTTY === true))
 
-/** Ctrl-C, the end of the process as a supervisor asks for it, and the end of the terminal. */
+/** Ctrl-C, a supervisor's request to stop, and the closing of the terminal. */
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-/** Nanoseconds in which a further signal is the same request: npm passes on what the terminal sent to all. */
+/** Nanoseconds within which a further signal counts as the same: npm forwards signals that the terminal sent to it and us. */
 const repeated = 1_000_000_000n
 
 /**
- * Interrupts the command at the first signal, which then stops in order. At
- * another one the process exits at once, for the stop may hang.
+ * Interrupts the command at the first signal, for an orderly stop. At a second
+ * one the process exits at once, because the stop may hang.
  */
 const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   const clock = fiber.getRef(Clock.Clock)
@@ -48,7 +48,7 @@ const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   for (const signal of signals) process.on(signal, stop)
   fiber.addObserver((exit) =>
     teardown(exit, (code) => {
-      // Without a signal the process ends by itself when its output is written.
+      // Otherwise the process ends by itself once its output is written.
       if (since !== undefined || code !== 0) process.exit(code)
     })
   )
@@ -63,7 +63,7 @@ main(process.argv.slice(2)).pipe(
   Effect.provide(NodeServices.layer),
   run({
     disableErrorReporting: true,
-    // An interrupted command has not done its work, unless it says otherwise.
+    // An interrupted command counts as failed, unless it reports otherwise.
     teardown: (exit, onExit) => {
       const code = Number(process.exitCode ?? (Exit.isSuccess(exit) ? 0 : 130))
       onExit(code === 0 && isLost() ? 1 : code)

@@ -1,8 +1,7 @@
 /**
- * The flags and arguments that several commands share.
+ * Flags and arguments shared by several commands.
  *
- * What they are made of is loaded when a value has to be read, so that help is
- * there at once.
+ * Their parsers are loaded when a value is read, so that `--help` starts fast.
  *
  * @since 0.1.0
  */
@@ -18,7 +17,7 @@ import type * as Settings from "../node/internal/settings.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import * as Input from "./Input.ts"
 
-/** Reads a text with a parser that is loaded first, and says where a wrong one is from. */
+/** Parses a text with a parser loaded on demand; a message names the source of an invalid text. */
 const read = <A>(where: string, text: string, load: () => Promise<Settings.Parse<A>>) =>
   Effect.flatMap(Effect.promise(load), (parse) =>
     Effect.mapError(
@@ -26,7 +25,7 @@ const read = <A>(where: string, text: string, load: () => Promise<Settings.Parse
       (reason) => new CliError.ValidationError({ message: `${where} "${text}": ${reason}` })
     ))
 
-/** The same for an argument, whose parser says all there is to say. */
+/** Same for an argument, whose parser's message is complete. */
 const parsed = <A>(load: () => Promise<Settings.Parse<A>>) => (text: string) =>
   Effect.flatMap(
     Effect.promise(load),
@@ -35,7 +34,7 @@ const parsed = <A>(load: () => Promise<Settings.Parse<A>>) => (text: string) =>
 
 const settings = () => import("../node/internal/settings.ts")
 
-/** What a setting says, and where. */
+/** A setting's text and where it was given. */
 interface Said {
   readonly where: string
   readonly text: string
@@ -43,7 +42,7 @@ interface Said {
 
 const variableOf = (name: string): string => `DHT_${name.toUpperCase().replaceAll("-", "_")}`
 
-/** A description that names the environment variable, and the default if there is one. */
+/** Adds the environment variable and the default to a description. */
 const described = (name: string, description: string, standard?: string) => <A>(flag: Flag.Flag<A>): Flag.Flag<A> => {
   const from = `environment: ${variableOf(name)}`
   return Flag.withDescription(
@@ -52,11 +51,11 @@ const described = (name: string, description: string, standard?: string) => <A>(
   )
 }
 
-/** The environment variable of a flag, for whoever does not type the flag. An empty one counts as none. */
+/** The environment variable of a flag, used if the flag is not given. An empty one counts as unset. */
 const fallback = (name: string): Config.Config<Said> =>
   Config.map(Config.String(variableOf(name)), (text) => ({ where: variableOf(name), text }))
 
-/** A flag that the environment stands in for. */
+/** A flag with an environment variable. */
 const setting = <A>(
   name: string,
   metavar: string,
@@ -76,7 +75,7 @@ const setting = <A>(
     }))
   )
 
-/** A flag that is there or not, or that the environment stands in for. */
+/** A boolean flag with an environment variable. */
 const truth = (name: string, flag: (plain: Flag.Flag<boolean>) => Flag.Flag<boolean>): Flag.Flag<boolean> =>
   flag(Flag.Boolean(name)).pipe(
     Flag.withFallbackConfig(fallback(name)),
@@ -93,31 +92,31 @@ const truth = (name: string, flag: (plain: Flag.Flag<boolean>) => Flag.Flag<bool
  * @since 0.1.0
  */
 export const json = Flag.Boolean("json").pipe(
-  Flag.withDescription("Print JSON, on one line"),
+  Flag.withDescription("Print JSON, as one line"),
   Flag.withoutNegation,
   Flag.withDefault(false)
 )
 
 /**
- * For a command that goes on.
+ * For a command that keeps running.
  *
  * @category flags
  * @since 0.1.0
  */
 export const jsonEvents = truth(
   "json",
-  (flag) => flag.pipe(described("json", "Print JSON, one event on a line"), Flag.withoutNegation)
+  (flag) => flag.pipe(described("json", "Print JSON, one event per line"), Flag.withoutNegation)
 )
 
 /**
- * The nodes to begin with; none if none is given.
+ * Nodes to join through; empty if none is given.
  *
  * @category flags
  * @since 0.1.0
  */
 export const bootstrap = Flag.String("bootstrap").pipe(
   Flag.withMetavar("host:port"),
-  Flag.withDescription("A node of the network to start from; repeatable (environment: DHT_BOOTSTRAP, comma-separated)"),
+  Flag.withDescription("A node to join the network through; repeatable (environment: DHT_BOOTSTRAP, comma-separated)"),
   Flag.atLeast(1),
   Flag.withFallbackConfig(fallback("bootstrap")),
   Flag.withDefault<ReadonlyArray<string>>([]),
@@ -135,7 +134,7 @@ export const bootstrap = Flag.String("bootstrap").pipe(
 export const listen = setting(
   "listen",
   "ip:port",
-  "Where to listen for UDP; port 0 takes a free one, [::] is IPv6 and IPv4",
+  "UDP address to listen on; port 0 takes a free port, [::] is IPv6 and IPv4",
   () => settings().then(({ listen }) => listen),
   "0.0.0.0:4121"
 ).pipe(Flag.map(Option.getOrElse((): SocketAddress => ({ host: "0.0.0.0", port: 4121 }))))
@@ -147,14 +146,14 @@ export const listen = setting(
 export const http = setting(
   "http",
   "host:port",
-  "Where to serve HTTP: a page that shows the node, its documents, metrics and health. An address that other machines " +
+  "Address of the HTTP server: dashboard, JSON documents, metrics and health. An address that other machines " +
     "can reach needs --http-token-env",
   () => settings().then(({ host }) => host(0)),
   "127.0.0.1:2634"
 ).pipe(Flag.map(Option.getOrElse((): Host => ({ host: "127.0.0.1", port: 2634 }))))
 
 /**
- * The same, where the environment speaks of another node.
+ * Same without an environment variable, since that one is about another node.
  *
  * @category flags
  * @since 0.1.0
@@ -162,7 +161,7 @@ export const http = setting(
 export const demoHttp = Flag.String("http").pipe(
   Flag.withMetavar("host:port"),
   Flag.withDescription(
-    "Where to serve the page, for this machine only; at the next free port if it is taken (default 127.0.0.1:2634)"
+    "Address of the HTTP server, on this machine only; the next free port if it is in use (default 127.0.0.1:2634)"
   ),
   Flag.withDefault("127.0.0.1:2634"),
   Flag.mapEffect((text) => read("--http", text, () => settings().then(({ host }) => host(0))))
@@ -172,11 +171,11 @@ export const demoHttp = Flag.String("http").pipe(
  * @category flags
  * @since 0.1.0
  */
-export const noHttp = truth("no-http", (flag) => flag.pipe(described("no-http", "Serve no HTTP"), Flag.withoutNegation))
+export const noHttp = truth("no-http", (flag) => flag.pipe(described("no-http", "Do not serve HTTP"), Flag.withoutNegation))
 
-/** Any name: whoever uses it judges it. */
+/** Any non-empty text; its user validates it. */
 const asIs = () =>
-  Promise.resolve((text: string) => text === "" ? Result.fail("there is nothing in it") : Result.succeed(text))
+  Promise.resolve((text: string) => text === "" ? Result.fail("the value is empty") : Result.succeed(text))
 
 /**
  * @category flags
@@ -185,11 +184,11 @@ const asIs = () =>
 export const httpTokenEnv = setting(
   "http-token-env",
   "name",
-  "The environment variable that holds the token which HTTP requests have to send, 16 characters or more",
+  "The environment variable that holds the token that HTTP requests must send, at least 16 characters",
   asIs
 )
 
-/** Reads the URL of an HTTP server, such as the example. */
+/** Parses the URL of an HTTP server; the example is for the message. */
 const httpUrl = (example: string): Settings.Parse<string> => (text) =>
   /^https?:$/.test(URL.parse(text)?.protocol ?? "")
     ? Result.succeed(text)
@@ -202,12 +201,12 @@ const httpUrl = (example: string): Settings.Parse<string> => (text) =>
 export const otlp = setting(
   "otlp",
   "url",
-  "Where an OpenTelemetry collector takes traces, metrics and logs over HTTP, such as http://127.0.0.1:4318",
+  "OpenTelemetry collector for traces, metrics and logs (OTLP over HTTP), such as http://127.0.0.1:4318",
   () => Promise.resolve(httpUrl("http://127.0.0.1:4318"))
 )
 
 /**
- * Where a node serves HTTP.
+ * URL of a node's HTTP server.
  *
  * @category flags
  * @since 0.1.0
@@ -215,7 +214,7 @@ export const otlp = setting(
 export const url = setting(
   "url",
   "url",
-  "Where the node serves HTTP",
+  "URL of the node's HTTP server",
   () => Promise.resolve(httpUrl("http://127.0.0.1:2634")),
   "http://127.0.0.1:2634"
 ).pipe(Flag.map(Option.getOrElse(() => "http://127.0.0.1:2634")))
@@ -230,7 +229,7 @@ const logFormatOf = (text: string) =>
  * @since 0.1.0
  */
 export const logFormat = Flag.Literals("log-format", logFormats).pipe(
-  described("log-format", "How log messages are written, on the standard error", "pretty"),
+  described("log-format", "Format of log messages, on the standard error", "pretty"),
   Flag.withFallbackConfig(fallback("log-format")),
   Flag.withDefault("pretty"),
   Flag.mapEffect((given) =>
@@ -246,7 +245,7 @@ export const logFormat = Flag.Literals("log-format", logFormats).pipe(
  */
 export const passive = truth(
   "passive",
-  (flag) => flag.pipe(described("passive", "Answer others, but look nothing up of its own accord"))
+  (flag) => flag.pipe(described("passive", "Answer requests, but start no lookups of its own accord"))
 )
 
 /**
@@ -256,7 +255,7 @@ export const passive = truth(
 export const publicHost = setting(
   "public-host",
   "ip",
-  "The node's own public IP, where it is known; else the node believes what enough others see",
+  "The node's public IP address, if known; otherwise the node accepts what enough of its peers observe",
   () => settings().then(({ ip }) => ip)
 )
 
@@ -267,7 +266,7 @@ export const publicHost = setting(
 export const maxKeys = setting(
   "max-keys",
   "number",
-  "Keys that the node holds records for, at most",
+  "Maximum number of keys that the node stores records for",
   () => settings().then(({ maxKeys }) => maxKeys),
   "100000"
 )
@@ -291,9 +290,9 @@ export const maxBytes = setting(
 export const verifyThreads = setting(
   "verify-threads",
   "number",
-  "Threads that check signatures; 0 leaves it to the node's own",
+  "Threads that verify signatures; 0 verifies on the node's own thread",
   () => settings().then(({ verifyThreads }) => verifyThreads),
-  "one for each core, up to 4"
+  "one per core, up to 4"
 )
 
 const dataFlag = (description: string, standard?: string) => setting("data", "directory", description, asIs, standard)
@@ -304,29 +303,29 @@ const dataFlag = (description: string, standard?: string) => setting("data", "di
  * @category flags
  * @since 0.1.0
  */
-export const data = dataFlag("Where the node keeps its identity and its state", "./data").pipe(
+export const data = dataFlag("Directory of the node's identity and state", "./data").pipe(
   Flag.map(Option.getOrElse(() => "./data"))
 )
 
 /**
- * A data directory for whom it knows, or none.
+ * A data directory, for the peers in it; optional.
  *
  * @category flags
  * @since 0.1.0
  */
 export const acquainted = dataFlag(
-  "The data directory of a node: without --bootstrap, the node that runs there and the peers it remembers are asked"
+  "The data directory of a node: without --bootstrap, the command joins through its running node and stored peers"
 )
 
 /**
- * A data directory for its identity, or none.
+ * A data directory, for the identity in it; optional.
  *
  * @category flags
  * @since 0.1.0
  */
 export const author = dataFlag(
-  "The data directory whose identity to use, also that of a node that runs; without --bootstrap, that node and the " +
-    "peers it remembers are asked"
+  "The data directory of the identity, which a running node may be using; without --bootstrap, the command joins " +
+    "through its running node and stored peers"
 )
 
 /**
@@ -341,7 +340,7 @@ export const passphraseEnv = setting(
 )
 
 /**
- * The same where an identity may be made.
+ * Same for commands that may create an identity.
  *
  * @category flags
  * @since 0.1.0
@@ -357,7 +356,7 @@ export const newPassphraseEnv = setting(
 const ttlUpTo = (max: number, bound: string) =>
   Flag.String("ttl").pipe(
     Flag.withMetavar("seconds"),
-    Flag.withDescription(`How long the record lives (default 3600${bound})`),
+    Flag.withDescription(`Lifetime of the record (default 3600${bound})`),
     Flag.withDefault("3600"),
     Flag.mapEffect((text) => {
       const ttl = /^\d+$/.test(text) ? Number(text) : 0
@@ -368,7 +367,7 @@ const ttlUpTo = (max: number, bound: string) =>
   )
 
 /**
- * Seconds.
+ * Lifetime of a record in seconds.
  *
  * @category flags
  * @since 0.1.0
@@ -376,7 +375,7 @@ const ttlUpTo = (max: number, bound: string) =>
 export const ttl = ttlUpTo(0xffff_ffff, "; after 604800, seven days, it is gone in any case")
 
 /**
- * The same for a record under a topic.
+ * Same for a record under a topic.
  *
  * @category flags
  * @since 0.1.0
@@ -388,7 +387,7 @@ export const topicTtl = ttlUpTo(7200, ", at most 7200")
  * @since 0.1.0
  */
 export const peer = Argument.String("host:port").pipe(
-  Argument.withDescription("Where a node listens"),
+  Argument.withDescription("UDP address of a node"),
   Argument.mapEffect((text) => read("the node", text, () => settings().then(({ host }) => host(1))))
 )
 
@@ -405,7 +404,7 @@ export const address = Argument.String("address").pipe(
 )
 
 /**
- * A node id, given as it is or by the address it is made of.
+ * A node id, given as such or by the address that it is derived from.
  *
  * @category arguments
  * @since 0.1.0
@@ -432,28 +431,28 @@ export const target = Argument.String("target").pipe(
  * @since 0.1.0
  */
 export const topic = Argument.String("topic").pipe(
-  Argument.withDescription("The name under which agents find each other"),
+  Argument.withDescription("The topic's name"),
   Argument.mapEffect(parsed(async () => {
     const { parse } = await import("../Topic.ts")
     return (text) => Result.mapError(parse(text), ({ message }) => message)
   }))
 )
 
-/** Bytes of text that fit into one message. */
+/** Maximum bytes of text in a message. */
 const maxText = 389
 
-/** What Node makes of bytes in an argument that are not UTF-8. */
+/** Node's replacement for bytes in an argument that are not UTF-8. */
 const replacement = "\ufffd"
 
 /**
- * The text of a message, in UTF-8.
+ * The text of a message, as UTF-8.
  *
  * @category arguments
  * @since 0.1.0
  */
 export const text = Argument.String("text").pipe(
   Argument.withDescription(
-    `The message, at most ${maxText} bytes of UTF-8; - or nothing takes it from the standard input, as it is`
+    `The message, at most ${maxText} bytes of UTF-8; - or nothing reads it from the standard input unchanged`
   ),
   Argument.optional,
   Argument.mapEffect((argument) =>
@@ -464,7 +463,7 @@ export const text = Argument.String("text").pipe(
       if (!isText) {
         return yield* new CliError.ValidationError({
           message:
-            "The text is not UTF-8, and a message of other bytes could not be read: encode them, in Base64 for one"
+            "The text is not UTF-8, which messages must be. Encode other bytes, for example in Base64"
         })
       }
       return bytes.length >= 1 && bytes.length <= maxText
@@ -481,8 +480,8 @@ export const text = Argument.String("text").pipe(
 export const endpoint = Flag.String("endpoint").pipe(
   Flag.withMetavar("url"),
   Flag.withDescription(
-    "Where the agent can be reached, such as tcp://203.0.113.5:8080; repeatable. quic://IP:PORT is for the address of " +
-      "the node itself: nodes of version 0.2 take the first one for that"
+    "URL of the agent, such as tcp://203.0.113.5:8080; repeatable. Use quic://IP:PORT for the address of the node " +
+      "itself only: v0.2 peers take the first one for that"
   ),
   Flag.mapEffect(parsed(async () => {
     const { isUrl } = await import("../Endpoint.ts")
@@ -495,13 +494,13 @@ export const endpoint = Flag.String("endpoint").pipe(
 )
 
 /**
- * The key that a master lets act for it, 32 bytes.
+ * The public key that a delegation authorizes, 32 bytes.
  *
  * @category arguments
  * @since 0.1.0
  */
 export const publicKey = Argument.String("public-key").pipe(
-  Argument.withDescription("The public key that shall act for the address: 64 hex digits, of \"identity show\" there"),
+  Argument.withDescription("The public key to act for the address: 64 hex digits, as \"identity show\" prints it there"),
   Argument.mapEffect(parsed(async () => {
     const { decode } = await import("../internal/hex.ts")
     return (text) =>
@@ -512,14 +511,14 @@ export const publicKey = Argument.String("public-key").pipe(
 )
 
 /**
- * Seconds, or none for ever.
+ * Lifetime of a delegation in seconds; unlimited if not given.
  *
  * @category flags
  * @since 0.1.0
  */
 export const lifetime = Flag.String("lifetime").pipe(
   Flag.withMetavar("seconds"),
-  Flag.withDescription("How long the key may act for the address (default: until a later delegation)"),
+  Flag.withDescription("Lifetime of the delegation (default: until a later one)"),
   Flag.mapEffect((text) =>
     /^[1-9]\d{0,9}$/.test(text)
       ? Effect.succeed(Number(text))
@@ -536,7 +535,7 @@ export const lifetime = Flag.String("lifetime").pipe(
  */
 export const delegation = Argument.String("delegation").pipe(
   Argument.withDescription(
-    "The delegation in hex digits, as \"identity delegate\" prints it; - or nothing takes it from the standard input"
+    "The delegation in hex digits, as \"identity delegate\" prints it; - or nothing reads it from the standard input"
   ),
   Argument.optional,
   Argument.mapEffect((argument) =>
@@ -553,15 +552,15 @@ export const delegation = Argument.String("delegation").pipe(
  */
 export const hex = Argument.String("hex").pipe(
   Argument.withDescription(
-    "The record in hex digits; 0x in front and white space are ignored. - or nothing takes it from the standard input, " +
-      "in hex digits or as it is"
+    "The record in hex digits; a 0x prefix and white space are ignored. - or nothing reads it from the standard input, " +
+      "in hex digits or as raw bytes"
   ),
   Argument.optional,
   Argument.mapEffect((argument) =>
     Effect.gen(function*() {
       const bytes = yield* Input.bytesOf("record", argument)
       const text = Input.textOf(bytes)
-      // No record begins with a byte that a text could begin with.
+      // A record's first byte never starts a UTF-8 text.
       return text === undefined ? bytes : yield* parsed(hexDigits)(text)
     })
   )

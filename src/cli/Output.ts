@@ -1,5 +1,5 @@
 /**
- * What a command says: results on the standard output, everything else on the
+ * Output of commands: results on the standard output, everything else on the
  * standard error.
  *
  * @since 0.1.0
@@ -22,7 +22,7 @@ import type { Completeness } from "../Query.ts"
 import * as Help from "./Help.ts"
 
 /**
- * Why a command ends: one line for whoever typed it, and the exit code.
+ * A command's failure: one line for the user, and the exit code.
  *
  * @category errors
  * @since 0.1.0
@@ -33,7 +33,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 }> {}
 
 /**
- * Not found, no answer, or impossible.
+ * Exit code for not found, no answer, or failed.
  *
  * @category constants
  * @since 0.1.0
@@ -41,7 +41,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 export const failedCode = 1
 
 /**
- * The command makes no sense as it was typed.
+ * Exit code for an invalid command line.
  *
  * @category constants
  * @since 0.1.0
@@ -61,7 +61,7 @@ export const failed = (message: string): Failure => new Failure({ message, exitC
 export const usage = (message: string): Failure => new Failure({ message, exitCode: usageCode })
 
 /**
- * Text of strangers for a terminal, which would obey control characters.
+ * Replaces control characters in untrusted text, which a terminal would obey.
  *
  * @category conversions
  * @since 0.1.0
@@ -70,7 +70,7 @@ export const printable = (text: string): string =>
   text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`)
 
 /**
- * Prints a result: one line of JSON, or lines for people.
+ * Prints a result: one line of JSON, or lines of text.
  *
  * @category output
  * @since 0.1.0
@@ -85,7 +85,7 @@ export const print = (
     : Effect.forEach(lines, (line) => Console.log(printable(line)), { discard: true })
 
 /**
- * Names and values in two columns.
+ * Aligns names and values in two columns.
  *
  * @category output
  * @since 0.1.0
@@ -96,7 +96,7 @@ export const table = (rows: ReadonlyArray<readonly [name: string, value: string 
 }
 
 /**
- * One line on the standard error.
+ * Prints one line on the standard error.
  *
  * @category output
  * @since 0.1.0
@@ -105,7 +105,7 @@ export const warn = (message: string): Effect.Effect<void> =>
   Console.error(`effect-dht: ${printable(message.replace(/\s*\n\s*/g, " "))}`)
 
 /**
- * A point in time, of Unix seconds.
+ * Formats a time given in Unix seconds.
  *
  * @category output
  * @since 0.1.0
@@ -118,7 +118,7 @@ export const time = (seconds: number | bigint): string => {
 }
 
 /**
- * Where help and wrong usage go.
+ * Prints help and usage errors.
  *
  * @category services
  * @since 0.1.0
@@ -131,7 +131,7 @@ export const presenter: CliOutput.Presenter = {
         return warn(`${event.errors.map(inOneLine).join("; ")} (${help})`)
       }
       case "Help":
-        // Nobody asked for it: the command lacks its subcommand, and has no result.
+        // Help for a missing subcommand was not requested, so it is not a result.
         return event.reason === "Implicit" ? help(event.helpDoc, process.stderr) : help(event.helpDoc, process.stdout)
       case "Version":
         return CliOutput.defaultPresenter.present(event)
@@ -151,20 +151,20 @@ const inOneLine = (error: CliError.NonShowHelpErrors): string => {
 
 const nameOf = (flag: string): string => flag.replace(/^-+|=.*$/g, "")
 
-/** Cells of a line of help: 80 where no terminal says, and never so many that nobody reads them. */
+/** Cells per line of help: the terminal's width up to 100, 80 without a terminal. */
 const columnsOf = ({ columns, isTTY }: NodeJS.WriteStream): number => isTTY && columns > 0 ? Math.min(columns, 100) : 80
 
 const help = Effect.fnUntraced(function*(doc: HelpDoc, stream: NodeJS.WriteStream) {
   const { canColor } = yield* TerminalCapabilities
-  // It is the standard output of which it is known whether it takes colours.
+  // Color support is detected for the standard output only.
   const colors = canColor && (stream.isTTY || !process.stdout.isTTY)
   const text = Help.format(doc, { columns: columnsOf(stream), colors })
   yield* stream === process.stderr ? Console.error(text) : Console.log(text)
 })
 
 /**
- * One line for each message on the standard error; the stack of a bug only
- * under the log level `debug`.
+ * A logger of one line per message on the standard error, with stacks of
+ * defects only at log level `debug`.
  *
  * @category services
  * @since 0.1.0
@@ -183,7 +183,7 @@ export const logger: Logger.Logger<unknown, void> = Logger.withConsoleError(
 )
 
 /**
- * How much of what the network holds was read, in a sentence.
+ * A sentence on how much of the network's records were read.
  *
  * @category formatting
  * @since 0.1.0
