@@ -161,7 +161,10 @@ const about = (bound: string) => ({
     Flag.withDescription(`One-sentence description${bound}`),
     Flag.withDefault("")
   ),
-  protocol: Flag.String("protocol").pipe(Flag.withDescription("Protocol that the agent supports; repeatable"), Flag.atLeast(0))
+  protocol: Flag.String("protocol").pipe(
+    Flag.withDescription("Protocol that the agent supports; repeatable"),
+    Flag.atLeast(0)
+  )
 })
 
 const publishEndpoint = Command.make(

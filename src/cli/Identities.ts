@@ -32,9 +32,13 @@ const explain = (options: Options) => (error: Problem): Output.Failure => {
     case "NoIdentityFile":
       return Output.failed(`${error.message}; "effect-dht identity new --data ${options.data}" creates one`)
     case "PassphraseNeeded":
-      return Output.failed(`${error.message}: put it in an environment variable and give the variable's name with --passphrase-env`)
+      return Output.failed(
+        `${error.message}: put it in an environment variable and give the variable's name with --passphrase-env`
+      )
     case "CannotUnlock":
-      return Output.failed(`The identity in ${options.data} cannot be decrypted: the passphrase is wrong or the file is damaged`)
+      return Output.failed(
+        `The identity in ${options.data} cannot be decrypted: the passphrase is wrong or the file is damaged`
+      )
     default:
       return Output.failed(error.message)
   }

@@ -171,7 +171,10 @@ export const demoHttp = Flag.String("http").pipe(
  * @category flags
  * @since 0.1.0
  */
-export const noHttp = truth("no-http", (flag) => flag.pipe(described("no-http", "Do not serve HTTP"), Flag.withoutNegation))
+export const noHttp = truth(
+  "no-http",
+  (flag) => flag.pipe(described("no-http", "Do not serve HTTP"), Flag.withoutNegation)
+)
 
 /** Any non-empty text; its user validates it. */
 const asIs = () =>
@@ -462,8 +465,7 @@ export const text = Argument.String("text").pipe(
       const isText = said === "-" ? Input.textOf(bytes) !== undefined : !said.includes(replacement)
       if (!isText) {
         return yield* new CliError.ValidationError({
-          message:
-            "The text is not UTF-8, which messages must be. Encode other bytes, for example in Base64"
+          message: "The text is not UTF-8, which messages must be. Encode other bytes, for example in Base64"
         })
       }
       return bytes.length >= 1 && bytes.length <= maxText
@@ -500,7 +502,9 @@ export const endpoint = Flag.String("endpoint").pipe(
  * @since 0.1.0
  */
 export const publicKey = Argument.String("public-key").pipe(
-  Argument.withDescription("The public key to act for the address: 64 hex digits, as \"identity show\" prints it there"),
+  Argument.withDescription(
+    "The public key to act for the address: 64 hex digits, as \"identity show\" prints it there"
+  ),
   Argument.mapEffect(parsed(async () => {
     const { decode } = await import("../internal/hex.ts")
     return (text) =>

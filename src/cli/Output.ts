@@ -114,7 +114,7 @@ export const time = (seconds: number | bigint): string => {
   const date = DateTime.make(Number(seconds) * 1000)
   return Option.isSome(date)
     ? DateTime.formatIso(date.value).replace(".000Z", "Z")
-    : `${seconds} s after the beginning of 1970`
+    : `${seconds} s after 1970-01-01`
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Contacts, records and what is in them, as JSON and as lines for people.
+ * Contacts, records and their contents, as JSON and as lines of text.
  *
  * @since 0.1.0
  */
@@ -20,20 +20,20 @@ import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 
 /**
- * A line: what it is about, and what it says.
+ * A line of output: a label and a value.
  *
  * @category models
  * @since 0.1.0
  */
 export type Row = readonly [name: string, value: string]
 
-/** One row for each of several values, and none for none. */
+/** One row per value; none for an empty or null list. */
 const each = (name: string, values: ReadonlyArray<string> | null): Array<Row> =>
   (values ?? []).map((value) => [name, value])
 
 const unlessEmpty = (name: string, value: string): Array<Row> => value === "" ? [] : [[name, value]]
 
-// --- Who ---------------------------------------------------------------------
+// --- Contacts ----------------------------------------------------------------
 
 /**
  * @category JSON
@@ -45,7 +45,7 @@ export const contact = ({ address, host, id, port }: Contact) => ({
   endpoint: SocketAddress.format({ host, port })
 })
 
-// --- What all records have ---------------------------------------------------
+// --- Fields of every record --------------------------------------------------
 
 /**
  * @category JSON
@@ -102,7 +102,7 @@ export const hint = (hint: PublishHint) => {
     : { hint: _tag, message, size: hint.size, limit: hint.limit, versions: hint.versions }
 }
 
-// --- What the types say ------------------------------------------------------
+// --- Payloads by type --------------------------------------------------------
 
 const natTypes: ReadonlyArray<string> = Object.keys(Endpoint.NatType)
 
@@ -196,7 +196,7 @@ const metaRows = (meta: Topic.Meta): Array<Row> =>
 
 const bigints = (_name: string, value: unknown): unknown => typeof value === "bigint" ? String(value) : value
 
-/** Bytes become hex digits, what JSON cannot say becomes text. */
+/** Converts a value to JSON: bytes to hex digits, and values without a JSON form to text. */
 const plain = (value: Topic.Value): Json.Json => {
   if (typeof value !== "object" || value === null) return value
   if (value instanceof Uint8Array) return Hex.encode(value)
@@ -206,20 +206,20 @@ const plain = (value: Topic.Value): Json.Json => {
 }
 
 /**
- * What a payload says.
+ * A payload as JSON and text.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Read {
   readonly kind: string
-  /** Undefined for a type that is its users' own, and where it cannot be read. */
+  /** Undefined for a custom type, and for a payload that cannot be decoded. */
   readonly json: Json.Json | undefined
   readonly rows: ReadonlyArray<Row>
 }
 
 /**
- * Reads a payload of any type.
+ * Decodes a payload of any type.
  *
  * @category conversions
  * @since 0.1.0
@@ -239,7 +239,7 @@ export const read = ({ payload, type }: Record.SignedRecord): Read => {
   }
 }
 
-/** What only its users can read, where it is text. */
+/** The payload of a custom type, if it is text. */
 const textRows = (payload: Uint8Array): Array<Row> => unlessEmpty("text", Input.textOf(payload) ?? "")
 
 const reading = <A>(

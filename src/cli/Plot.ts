@@ -1,13 +1,13 @@
 /**
- * Plots as SVG text: lines over time, and bars. Colours, fonts and whatever
- * else is a matter of taste are left to the style of the page, by class.
+ * Plots as SVG text: lines over time, and bars. Colors and fonts come from the
+ * style sheet of the page, by class.
  *
  * @since 0.1.0
  */
 import { percent, wholePercent } from "./SimulationReport.ts"
 
 /**
- * One line of a plot. A null interrupts it.
+ * One line of a plot. A null leaves a gap.
  *
  * @category models
  * @since 0.1.0
@@ -18,7 +18,7 @@ export interface Line {
 }
 
 /**
- * A part of the time that is set off.
+ * A highlighted period.
  *
  * @category models
  * @since 0.1.0
@@ -34,15 +34,15 @@ export interface Span {
  * @since 0.1.0
  */
 export interface LinesOptions {
-  /** What it shows, for those who do not see it. */
+  /** Accessible name of the plot. */
   readonly title: string
-  /** Hours of the values. */
+  /** Time of each value, in hours. */
   readonly x: ReadonlyArray<number>
   readonly lines: ReadonlyArray<Line>
   readonly format: (value: number) => string
-  /** The axis begins here, or where the smallest value is if that is below. */
+  /** Start of the value axis, unless a smaller value extends it. */
   readonly from: number
-  /** The axis ends here; by default above the largest value. */
+  /** End of the value axis; defaults to above the largest value. */
   readonly to?: number | undefined
   readonly span?: Span | undefined
 }
@@ -53,14 +53,14 @@ export interface LinesOptions {
  */
 export interface BarsOptions {
   readonly title: string
-  /** Shares, 0 to 1, of 0, 1 and so on. */
+  /** Share of each number from 0 on, each from 0 to 1. */
   readonly shares: ReadonlyArray<number>
-  /** A value to compare with. */
+  /** A reference value. */
   readonly mark: { readonly at: number; readonly name: string }
   readonly xName: string
 }
 
-/** In the units of the drawing, which a phone shows as pixels. */
+/** Dimensions in units of the drawing, which a phone shows as pixels. */
 const box = { width: 360, height: 200, left: 46, right: 12, top: 18, bottom: 32 }
 
 const plot = {
@@ -91,7 +91,7 @@ const ticks = (from: number, to: number, wanted: number, steps: ReadonlyArray<nu
   return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step)
 }
 
-/** Steps of a clock: a minute, and so on, in hours. */
+/** Steps of a time axis in hours, from one minute to a day. */
 const clockSteps = [1 / 60, 1 / 12, 1 / 6, 1 / 4, 1 / 2, 1, 2, 3, 6, 12, 24]
 
 const svg = (title: string, attributes: string, content: ReadonlyArray<string>): string =>
@@ -111,8 +111,8 @@ const horizontals = (values: ReadonlyArray<number>, y: (value: number) => number
   ])
 
 /**
- * Lines over hours. What a script needs to read values off is in data
- * attributes.
+ * Draws lines over hours. Data attributes carry the values for the script that
+ * shows them under the pointer.
  *
  * @category constructors
  * @since 0.1.0
@@ -122,7 +122,7 @@ export const lines = (options: LinesOptions): string => {
   const known = options.lines.flatMap(({ values }) => values.filter((value) => value !== null))
   const low = Math.min(options.from, ...known)
   const highest = options.to ?? Math.max(low, ...known)
-  // Where all is one value, the axis needs some length all the same.
+  // With a single value the axis would have no length.
   const high = highest > low ? highest : low + 1
   const scale = ticks(low, high, 4, [])
   const step = scale.length > 1 ? scale[1] - scale[0] : high - low
@@ -139,7 +139,7 @@ export const lines = (options: LinesOptions): string => {
         isOpen = false
         return ""
       }
-      // A value between two gaps would not be seen as a line.
+      // A single value between two gaps would be invisible as a line.
       const isAlone = !isOpen && (values[j + 1] ?? null) === null
       const command = `${isOpen ? "L" : "M"}${at(x(hours[j]))} ${at(y(value))}${isAlone ? "h0.1" : ""}`
       isOpen = true
@@ -165,7 +165,7 @@ export const lines = (options: LinesOptions): string => {
 }
 
 /**
- * How a whole number is distributed, with a mark to compare it with.
+ * Draws the distribution of a whole number, with a reference mark.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * Secrets, which no command line takes: an environment variable has them, and
- * the command line its name.
+ * Secrets from environment variables: the command line has the name of the
+ * variable, never the secret.
  *
  * @since 0.1.0
  */
@@ -10,14 +10,14 @@ import * as Redacted from "effect/Redacted"
 import * as Output from "./Output.ts"
 
 /**
- * The value of the environment variable that a flag names. `what` says what the
- * variable holds.
+ * Reads the environment variable named by a flag. `what` says what it holds, for
+ * messages.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromEnv = Effect.fnUntraced(function*(flag: string, what: string, name: string) {
-  // Not repeated: it may well be the secret itself.
+  // The name is not repeated in the message: it may be the secret itself.
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
     return yield* Output.usage(`${flag} takes the name of an environment variable, not the ${what}`)
   }

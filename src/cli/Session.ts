@@ -1,10 +1,9 @@
 /**
- * A node for one question: it joins, asks, and leaves.
+ * A short-lived node for one command: it joins, sends its requests and stops.
  *
- * It has a new identity each time, also where it speaks for another one:
- * records carry their own signature, so whoever hands them over does not
- * matter. A node under the very identity of another one that runs would make
- * the network send that one's datagrams here.
+ * It has a new identity each time, even when it publishes for another one:
+ * records carry their own signature, so any node can store them. A second node
+ * under the identity of a running one would divert that node's datagrams.
  *
  * @since 0.1.0
  */
@@ -30,7 +29,7 @@ import type { Watch } from "../Watch.ts"
 import * as Output from "./Output.ts"
 
 /**
- * Why a node does not answer, for people.
+ * Why a node did not answer, as text.
  *
  * @category conversions
  * @since 0.1.0
@@ -40,7 +39,7 @@ export const reasonOf = (error: CannotJoin["failures"][number]["error"]): string
     case "NoAnswer":
       return `no answer in ${Math.round(error.waitedMillis / 1000)} s`
     case "Unroutable":
-      return "it cannot be reached from the address that we listen on"
+      return "it cannot be reached from the address that this command listens on"
     case "CannotResolve":
     case "InvalidSocketAddress":
       return error.reason
@@ -50,7 +49,7 @@ export const reasonOf = (error: CannotJoin["failures"][number]["error"]): string
 }
 
 /**
- * Addresses, and why none of them answers.
+ * Addresses and why each of them failed.
  *
  * @category conversions
  * @since 0.1.0
@@ -61,7 +60,7 @@ export const reasons = (
   failures.map(({ address, error }) => ({ address: SocketAddress.format(address), reason: reasonOf(error) }))
 
 /**
- * The same in one line.
+ * Same as one line.
  *
  * @category conversions
  * @since 0.1.0
@@ -70,8 +69,8 @@ export const list = (failures: CannotJoin["failures"]): string =>
   reasons(failures).map(({ address, reason }) => `${address}: ${reason}`).join("; ")
 
 /**
- * A node that asks and leaves. It reaches IPv4 and IPv6 where the machine has
- * both. Nobody needs to find it, so it does not look for its neighbours.
+ * A short-lived client node, over IPv4 and IPv6 where the machine has both. It
+ * skips the lookup of its neighbors, since it need not be found by others.
  *
  * @category layers
  * @since 0.1.0
@@ -84,16 +83,16 @@ export const visitor: Layer.Layer<Layer.Success<ReturnType<typeof DhtLive>>, Out
   Layer.catch(({ message }) => Layer.effectContext(Effect.fail(Output.failed(message))))
 )
 
-/** Whom a data directory knows: the node that runs there, and the peers it remembers. */
-const acquaintances = (directory: string): Effect.Effect<ReadonlyArray<Host>> =>
+/** Addresses known from a data directory: its running node, and the peers it remembers. */
+const knownPeers = (directory: string): Effect.Effect<ReadonlyArray<Host>> =>
   Effect.map(
     Effect.all([RunningNode.listening(directory), SqlitePersistence.peers(directory)]),
     ([running, remembered]) => running === undefined ? remembered : [running, ...remembered]
   )
 
 /**
- * A node that has joined through the given hosts, or else through those that
- * the data directory knows.
+ * A node that has joined through the given hosts, or if there are none, through
+ * the peers known from the data directory.
  *
  * @category layers
  * @since 0.1.0
@@ -103,32 +102,32 @@ export const layer = (
   data: Option.Option<string>
 ): Layer.Layer<Dht.Services, Output.Failure> =>
   Layer.unwrap(Effect.gen(function*() {
-    const bootstrap = given.length === 0 && Option.isSome(data) ? yield* acquaintances(data.value) : given
+    const bootstrap = given.length === 0 && Option.isSome(data) ? yield* knownPeers(data.value) : given
     if (bootstrap.length === 0) {
       return yield* Output.usage(
         Option.match(data, {
           onNone: () =>
-            "Whom to ask? Name a node of the network with --bootstrap host:port, or with --data the data directory of " +
-            "a node that runs here (or set DHT_BOOTSTRAP or DHT_DATA)",
+            "No node to join through. Give one with --bootstrap host:port, or with --data the data directory of a node " +
+            "on this machine (or set DHT_BOOTSTRAP or DHT_DATA)",
           onSome: (path) =>
-            `Whom to ask? No node runs in ${path}, and no peers are remembered there: name a node of the network with ` +
+            `No node to join through: no node runs in ${path}, and no peers are stored there. Give one with ` +
             "--bootstrap host:port (or set DHT_BOOTSTRAP)"
         })
       )
     }
-    // One of them is enough: the dead do not hold up those that live.
+    // One answer is enough, so unreachable nodes do not delay the others.
     const join = Effect.mapError(Dht.Dht.use((dht) => dht.bootstrap(bootstrap)), ({ failures }) =>
       Output.failed(
-        `No bootstrap node answers: ${list(failures)}. Does one run there, and does no firewall stop UDP?`
+        `No bootstrap node answered: ${list(failures)}. Check that a node is running there and that UDP is not blocked`
       ))
     return Layer.effectDiscard(join).pipe(Layer.provideMerge(visitor))
   }))
 
-/** Where the node of a data directory is reached, if one runs. */
+/** The address of the running node of a data directory, if any. */
 const whereabouts = Effect.fnUntraced(function*(data: Option.Option<string>) {
   const listening = Option.isNone(data) ? undefined : yield* RunningNode.listening(data.value)
   if (listening === undefined) return undefined
-  // The loopback interface stands for all where the node listens on all.
+  // A loopback address stands for all addresses if the node listens on all.
   const isAny = listening.host === "127.0.0.1" || listening.host === "::1"
   return {
     bound: isAny ? { ...listening, host: listening.host === "::1" ? "::" : "0.0.0.0" } : listening,
@@ -138,8 +137,8 @@ const whereabouts = Effect.fnUntraced(function*(data: Option.Option<string>) {
 })
 
 /**
- * Publishes and reads mail as `identity` through a node of another name. `data`
- * is where the identity's own node may run.
+ * Provides publishing and mail as `identity`, through a node of another
+ * identity. `data` is where the identity's own node may be running.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * How a simulation is described on the command line, and how one is written
- * back as the command that repeats it.
+ * Flags that describe a simulation, and the conversion of a simulation back to
+ * the command that reproduces it.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Partition, Scenario } from "../testing/Scenario.ts"
 
-/** A flag whose text is read by `parse`; undefined is wrong usage, and `hint` says what is right. */
+/** A flag parsed by `parse`. Undefined makes a usage error, in which `hint` describes valid values. */
 const flag = <A>(
   name: string,
   metavar: string,
@@ -38,13 +38,13 @@ const within = (min: number, max: number) => (value: number | undefined): number
 const integer = (min: number, max: number) => (text: string): number | undefined =>
   /^\d+$/.test(text) ? within(min, max)(Number(text)) : undefined
 
-/** From 0 up to but not 1. */
+/** A share of at least 0 and less than 1. */
 const share = (text: string): number | undefined => {
   const value = number(text)
   return value !== undefined && value < 1 ? value : undefined
 }
 
-/** Hours, of `2h`, `30m` or `90s`. */
+/** Hours, from `2h`, `30m` or `90s`. */
 const hours = (text: string): number | undefined => {
   const [, amount = "", unit = ""] = /^([\d.e-]+)([hms])$/.exec(text) ?? []
   const value = number(amount)
@@ -66,7 +66,7 @@ const partition = (text: string): Partition | undefined => {
   return isComplete && forHours > 0 && taken > 0 ? { atHours, forHours, share: taken } : undefined
 }
 
-/** Nodes, and hours, that fit into a process and a life. */
+/** Maximum number of nodes: what fits into the memory of one process. */
 const maxNodes = 100_000
 const maxHours = 24 * 365
 
@@ -75,91 +75,97 @@ const maxHours = 24 * 365
  * @since 0.1.0
  */
 export const flags = {
-  nodes: flag("nodes", "number", "How many nodes there are (default 100)", `2 to ${maxNodes}`, integer(2, maxNodes)),
+  nodes: flag("nodes", "number", "Number of nodes (default 100)", `2 to ${maxNodes}`, integer(2, maxNodes)),
   hours: flag(
     "hours",
     "number",
-    "How long they are watched, in virtual hours, once all have joined (default 2)",
-    "a number of hours, above 0",
+    "Virtual hours to simulate after all nodes have joined (default 2)",
+    "a number of hours greater than 0",
     (text) => within(1 / 60, maxHours)(number(text))
   ),
   seed: flag(
     "seed",
     "number",
-    "A number that keys, places, delays and losses are drawn from; another one makes another run (default 1)",
-    "an integer from 0 on",
+    "Seed of keys, places, delays and losses; each seed gives a different run (default 1)",
+    "a non-negative integer",
     integer(0, Number.MAX_SAFE_INTEGER)
   ),
   scheduleSeed: flag(
     "schedule-seed",
     "number",
-    "A number that who runs next is drawn from, where several could (default none: whoever could first)",
-    "an integer from 0 on",
+    "Seed of the order in which runnable fibers run (default none: first in, first out)",
+    "a non-negative integer",
     integer(0, Number.MAX_SAFE_INTEGER)
   ),
   latency: flag(
     "latency",
     "p50=50ms",
-    "How long a datagram is under way, one way: the median over all pairs of nodes (default 50ms)",
+    "One-way latency of a datagram: the median over all pairs of nodes (default 50ms)",
     "milliseconds such as p50=50ms",
     (text) => within(0, 10_000)(number(/^(?:p50=)?([\d.]+)ms$/.exec(text)?.[1] ?? ""))
   ),
-  loss: flag("loss", "share", "The share of datagrams that get lost (default 0)", "a share from 0 to below 1", share),
+  loss: flag("loss", "share", "Share of datagrams lost (default 0)", "a share of at least 0 and less than 1", share),
   churn: flag(
     "churn",
     "share/h",
-    "The share of nodes that crash and are replaced in an hour, such as 0.3/h (default 0)",
-    "how many of all nodes are replaced in an hour, such as 0.3/h",
+    "Share of nodes that crash and are replaced per hour, such as 0.3/h (default 0)",
+    "a share per hour such as 0.3/h",
     (text) => within(0, 60)(number(text.replace(/\/h$/, "")))
   ),
-  byzantine: flag("byzantine", "share", "The share of nodes that lie (default 0)", "a share from 0 to below 1", share),
+  byzantine: flag(
+    "byzantine",
+    "share",
+    "Share of nodes that lie (default 0)",
+    "a share of at least 0 and less than 1",
+    share
+  ),
   partition: flag(
     "partition",
     "at=2h,for=30m,share=0.4",
-    "A time during which a share of the nodes reach only each other (default none)",
+    "A period during which a share of the nodes can reach only each other (default none)",
     "at=2h,for=30m,share=0.4",
     partition
   ),
   signatures: Flag.ChoiceWithValue("signatures", [["real", "real"], ["stand-in", "stand-in"]]).pipe(
-    Flag.withDescription("Real Ed25519 signatures, or a fast stand-in that only looks like them (default stand-in)"),
+    Flag.withDescription("Real Ed25519 signatures, or a fast stand-in of the same format (default stand-in)"),
     Flag.withDefault("stand-in")
   ),
   lookups: flag(
     "lookups",
     "number",
-    "How many lookups each node makes in an hour (default 6)",
-    "a number from 0 on",
+    "Lookups per node and hour (default 6)",
+    "a non-negative number",
     (text) => within(0, 3600)(number(text))
   ),
   endpoints: flag(
     "endpoints",
     "number",
-    "How many nodes announce an endpoint (default all, at most 200)",
-    "an integer from 0 on",
+    "Number of nodes that announce an endpoint (default all, at most 200)",
+    "a non-negative integer",
     integer(0, maxNodes)
   ),
   topics: flag(
     "topics",
     "number",
-    "Under how many topics four nodes each offer something (default up to 20)",
-    "an integer from 0 on",
+    "Number of topics, each with offers from four nodes (default up to 20)",
+    "a non-negative integer",
     integer(0, maxNodes)
   ),
   watch: Flag.Boolean("watch").pipe(
-    Flag.withDescription("Watch every node that does not lie for what it may never do; takes longer"),
+    Flag.withDescription("Check the invariants of every honest node throughout the run; slower"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   ),
   report: Flag.String("report").pipe(
     Flag.withMetavar("file.html"),
-    Flag.withDescription("Write a page with plots there"),
+    Flag.withDescription("Write an HTML report with plots to this file"),
     Flag.filter((path) => path !== "" && path !== "-", () => "the name of a file"),
     Flag.optional
   )
 }
 
 /**
- * What the flags give, of those that describe the scenario.
+ * The flags that describe the scenario, as parsed.
  *
  * @category models
  * @since 0.1.0
@@ -182,7 +188,7 @@ export interface Given {
 }
 
 /**
- * What was given, by the names of a scenario.
+ * Converts the flags to the fields of a scenario.
  *
  * @category conversions
  * @since 0.1.0
@@ -211,7 +217,7 @@ export const scenarioOf = (given: Given): Partial<Scenario> => {
   )
 }
 
-/** The flag that gives a field of a scenario, for messages about it. */
+/** The flag of each field of a scenario, for messages. */
 const names: { readonly [name in keyof Scenario]?: string } = {
   scheduleSeed: "schedule-seed",
   latencyMillis: "latency",
@@ -220,7 +226,7 @@ const names: { readonly [name in keyof Scenario]?: string } = {
 }
 
 /**
- * What is wrong with a scenario, in terms of the flags.
+ * Describes what is wrong with a scenario, in terms of the flags.
  *
  * @category conversions
  * @since 0.1.0
@@ -229,7 +235,7 @@ export const mistakeOf = ({ field, reason }: { readonly field: keyof Scenario; r
   `--${names[field] ?? field} ${reason}`
 
 /**
- * The command that runs a scenario again.
+ * The command that reproduces a scenario.
  *
  * @category conversions
  * @since 0.1.0
@@ -258,7 +264,7 @@ export const commandOf = (scenario: Scenario): string => {
   }`
 }
 
-/** Hours as they are written on the command line. */
+/** Formats hours as written on the command line. */
 const span = (hours: number): string => {
   const seconds = hours * 3600
   return !Number.isInteger(seconds) || seconds % 3600 === 0

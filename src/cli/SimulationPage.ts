@@ -1,5 +1,5 @@
 /**
- * What a simulation measured, as one page that needs nothing from elsewhere.
+ * The results of a simulation as one self-contained HTML page.
  *
  * @since 0.1.0
  */
@@ -9,12 +9,12 @@ import * as Report from "./SimulationReport.ts"
 
 // --- Figures ---------------------------------------------------------------------
 
-/** A plot, what it shows and in which unit, and the names of its lines. */
+/** A plot: what it shows, its unit, and the names of its lines. */
 interface Figure {
   readonly name: string
   readonly note: string
   readonly lines: ReadonlyArray<Plot.Line>
-  /** A value with its unit. */
+  /** Formats a value with its unit. */
   readonly format: (value: number) => string
   readonly svg: string
 }
@@ -22,7 +22,7 @@ interface Figure {
 interface Over extends Pick<Plot.LinesOptions, "from" | "to" | "format"> {
   readonly name: string
   readonly note: string
-  /** For the axis, where it is another. */
+  /** Formats the labels of the axis, if different. */
   readonly tick?: Figure["format"] | undefined
 }
 
@@ -33,7 +33,7 @@ const millis = (value: number): string => `${Report.figure(value)} ms`
 const shareOf = ({ asked, found }: { readonly asked: number; readonly found: number }): number | null =>
   asked === 0 ? null : found / asked
 
-/** Bars for so many hops at least. */
+/** Minimum number of hops on the axis. */
 const leastHops = 4
 
 const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figure> => {
@@ -62,14 +62,17 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
   const most = totals.hops.findLastIndex((count) => count > 0)
   const shown = 1 + Math.max(leastHops, most, Math.ceil(log2))
   const hopsName = "Hops against log2 of the nodes"
-  const hopsNote = "share of found endpoints by steps to who had them"
+  const hopsNote = "share of found endpoints by hops to the node that held them"
 
   return [
-    over({ name: "Found", note: "share of lookups that find what is announced", format: share, from: 0.98, to: 1 }, [
-      ["endpoints", ({ resolve }) => shareOf(resolve)],
-      ["offers", ({ discover }) => shareOf(discover)],
-      ["probes", ({ probes }) => shareOf(probes)]
-    ]),
+    over(
+      { name: "Found", note: "share of lookups that find the announced records", format: share, from: 0.98, to: 1 },
+      [
+        ["endpoints", ({ resolve }) => shareOf(resolve)],
+        ["offers", ({ discover }) => shareOf(discover)],
+        ["probes", ({ probes }) => shareOf(probes)]
+      ]
+    ),
     over({
       name: "Time to find an endpoint",
       note: "ms until the first valid copy",
@@ -82,8 +85,8 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
       ["p99", ({ resolve }) => resolve.p99Millis]
     ]),
     over({
-      name: "Time to ask for a topic",
-      note: "ms until all of the closest were asked",
+      name: "Time to look up a topic",
+      note: "ms until all of the closest nodes were queried",
       format: millis,
       tick: count,
       from: 0
@@ -118,9 +121,9 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
     ]),
     over({ name: "Health of the routing tables", note: "share of contacts", format: share, from: 0.6, to: 1 }, [
       ["up", ({ tables }) => tables.live],
-      ["there, of what could be", ({ tables }) => tables.filled]
+      ["present, of what is possible", ({ tables }) => tables.filled]
     ]),
-    over({ name: "Nodes", note: "joined, without those that lie", format: count, from: 0 }, [
+    over({ name: "Nodes", note: "joined, without lying nodes", format: count, from: 0 }, [
       ["nodes", ({ nodes }) => nodes]
     ])
   ]
@@ -165,7 +168,7 @@ const tiles = ({ scenario, totals }: Measured): string => {
         `p99 ${resolve.p99Millis === null ? "–" : millis(resolve.p99Millis)}`
       ),
       tile("Hops, p99", Report.figure(resolve.p99Hops), `log2 of the nodes is ${Math.log2(scenario.nodes).toFixed(1)}`),
-      tile("Copies, mean", Report.figure(copies.mean), `never fewer than ${Report.figure(copies.min)} in calm times`),
+      tile("Copies, mean", Report.figure(copies.mean), `at least ${Report.figure(copies.min)} in undisturbed periods`),
       tile("Messages", Report.figure(datagramsPerNodeHour), "per node and hour")
     ].join("")
   }</dl>`
@@ -180,7 +183,7 @@ const expectations = ({ expectations }: Measured): string =>
     ).join("")
   }</ul>`
 
-/** What went wrong in words, if anything did. */
+/** Violations and warnings as text, if there are any. */
 const complaints = ({ violations, warnings }: Measured): string => {
   const all = [...violations, ...warnings]
   return all.length === 0 ? "" : `<pre class="card">${all.map(e).join("\n")}</pre>`
@@ -193,7 +196,7 @@ const numbers = (measured: Measured): string =>
     }</tbody></table></section>`
   ).join("\n")
 
-// The colours of the lines are of Okabe and Ito's palette, which those who do not tell all colours apart can read.
+// The lines use Okabe and Ito's palette, which is distinguishable with color blindness.
 const style = `
 :root {
   color-scheme: light dark;
@@ -238,7 +241,7 @@ figure { display: flex; flex-direction: column; margin: 0; padding: 12px 10px 6p
 figcaption, .legend { padding: 0 4px; }
 figcaption p { margin: 0; color: var(--soft); font-size: 12px; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 14px; margin: 6px 0 2px; list-style: none; font-size: 12px; }
-/* Room for the values under the pointer, so that nothing moves. */
+/* Reserves room for the values under the pointer, so that the layout does not move. */
 .legend:has(:nth-child(3)) { min-height: 36px; align-content: flex-start; }
 .legend svg { width: 18px; height: 8px; margin-right: 5px; }
 .legend output { color: var(--soft); }
@@ -271,7 +274,7 @@ pre span { white-space: nowrap; }
 .small { margin: 8px 0 0; color: var(--soft); font-size: 13px; }
 `
 
-/** Values under the pointer go where the names of the lines are. */
+/** Shows the values under the pointer in the legend. */
 const script = `
 for (const figure of document.querySelectorAll("figure")) {
   const svg = figure.querySelector("svg[data-x]")
@@ -297,7 +300,7 @@ for (const figure of document.querySelectorAll("figure")) {
 `
 
 /**
- * The whole page. `command` is what measures it again.
+ * Renders the page. `command` reproduces the simulation.
  *
  * @category conversions
  * @since 0.1.0

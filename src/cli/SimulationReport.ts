@@ -1,5 +1,5 @@
 /**
- * What a simulation measured, in numbers for people and in JSON.
+ * The results of a simulation, as text and JSON.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import type { Answers, Expectation, Measured } from "../testing/Measurement.ts"
 import * as Output from "./Output.ts"
 
 /**
- * A number with three or four digits that count, or a dash where there is none.
+ * Formats a number with three or four significant digits; a dash for null.
  *
  * @category conversions
  * @since 0.1.0
@@ -19,7 +19,7 @@ export const figure = (value: number | null): string => {
   return String(Number(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 4)))
 }
 
-/** Digits after the point with which every share is told from 0 and 1. */
+/** Maximum number of decimals used to distinguish a share from 0 and 1. */
 const maxDigits = 15
 
 const inPercent = (share: number, digits: number): string => {
@@ -31,9 +31,8 @@ const inPercent = (share: number, digits: number): string => {
 }
 
 /**
- * A share (0 to 1) in percent, or a dash where there is none: `99.87 %`. It has
- * as many digits as needed for nothing but none to be 0 % and nothing but all
- * to be 100 %.
+ * Formats a share (0 to 1) in percent, such as `99.87 %`; a dash for null. It
+ * has as many digits as needed for only 0 to read 0 % and only 1 to read 100 %.
  *
  * @category conversions
  * @since 0.1.0
@@ -41,8 +40,7 @@ const inPercent = (share: number, digits: number): string => {
 export const percent = (share: number | null): string => share === null ? "–" : inPercent(share, share > 0.999 ? 3 : 2)
 
 /**
- * The same without digits that are not needed for that, where there is little
- * room.
+ * Same with the minimum number of digits, for narrow places.
  *
  * @category conversions
  * @since 0.1.0
@@ -50,7 +48,7 @@ export const percent = (share: number | null): string => share === null ? "–" 
 export const wholePercent = (share: number): string => inPercent(share, 0)
 
 /**
- * Seconds as `1 h 5 min`, `3 min 20 s` or `12.3 s`.
+ * Formats seconds as `1 h 5 min`, `3 min 20 s` or `12.3 s`.
  *
  * @category conversions
  * @since 0.1.0
@@ -66,7 +64,7 @@ export const duration = (seconds: number): string => {
 const counted = (count: number, one: string): string => `${figure(count)} ${one}${count === 1 ? "" : "s"}`
 
 /**
- * The scenario in words, most important first.
+ * Describes the scenario in words, most important first.
  *
  * @category conversions
  * @since 0.1.0
@@ -92,7 +90,7 @@ export const words = ({ scenario }: Measured): ReadonlyArray<string> => {
 }
 
 /**
- * Rows that belong together.
+ * A titled group of rows.
  *
  * @category models
  * @since 0.1.0
@@ -116,7 +114,7 @@ const answerRows = (answers: Answers): Section["rows"] => [
 ]
 
 /**
- * The plain numbers.
+ * The plain figures.
  *
  * @category conversions
  * @since 0.1.0
@@ -132,7 +130,7 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
       rows: [
         ["found by probes", ratio(totals.probes)],
         [
-          "copies in calm times: least, mean, most",
+          "copies in undisturbed periods: min, mean, max",
           `${figure(copies.min)}, ${figure(copies.mean)}, ${figure(copies.max)}`
         ]
       ]
@@ -141,8 +139,8 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
       name: "Routing tables",
       rows: [
         ["contacts, mean", figure(tables.contacts)],
-        ["contacts that are up", percent(tables.live)],
-        ["filled, of what could be", percent(tables.filled)]
+        ["live contacts", percent(tables.live)],
+        ["filled, of what is possible", percent(tables.filled)]
       ]
     },
     {
@@ -164,7 +162,7 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
         ["datagrams sent", figure(totals.datagrams)],
         ["datagrams lost", figure(totals.lost)],
         ["nodes replaced", figure(totals.replaced)],
-        ["attempts to join that reached nobody", figure(totals.failedJoins)],
+        ["failed attempts to join", figure(totals.failedJoins)],
         ["warnings logged", figure(totals.warnings)]
       ]
     }
@@ -172,7 +170,7 @@ export const sections = (measured: Measured): ReadonlyArray<Section> => {
 }
 
 /**
- * An expectation and what became of it, in words.
+ * An expectation and its outcome, in words.
  *
  * @category conversions
  * @since 0.1.0
@@ -188,7 +186,7 @@ export const judged = ({ atLeast, atMost, holds, measured, of, unit, what }: Exp
 }
 
 /**
- * What was measured, in lines for a terminal.
+ * The results as lines for a terminal.
  *
  * @category conversions
  * @since 0.1.0
@@ -214,13 +212,13 @@ export const lines = (measured: Measured): ReadonlyArray<string> => {
   ]
 }
 
-/** The fields of an interface, which has no index signature, as a type that fits where one is asked for. */
+/** Mapped type of an interface, which makes it assignable to types with an index signature. */
 type Plain<A> = A extends ReadonlyArray<infer B> ? ReadonlyArray<Plain<B>>
   : A extends object ? { readonly [name in keyof A]: Plain<A[name]> }
   : A
 
 /**
- * All that was measured, and the command that measures it again.
+ * All results, with the command that reproduces them.
  *
  * @category conversions
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * What a node tells its operator besides its output: logs in the wanted form,
- * and everything to an OpenTelemetry collector.
+ * Logs in the configured format, and export of logs, traces and metrics to an
+ * OpenTelemetry collector.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ import * as Output from "./Output.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Where a collector takes OTLP over HTTP; `/v1/traces`, `/v1/metrics` and `/v1/logs` are added. */
+  /** Base URL of an OTLP/HTTP collector; `/v1/traces`, `/v1/metrics` and `/v1/logs` are appended. */
   readonly otlp: Option.Option<string>
   readonly logFormat: LogFormat
 }

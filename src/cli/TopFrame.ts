@@ -1,9 +1,9 @@
 /**
- * What `top` shows, in lines for a terminal of any size: a state in, lines
- * out.
+ * The display of `top` as lines for a terminal of any size, as a pure function
+ * of its state.
  *
- * Lines are visible ASCII, so that every character has one cell and nothing
- * that a stranger has written moves the cursor; others are shown as `?`.
+ * Lines are visible ASCII: each character takes one cell, and untrusted text
+ * cannot move the cursor. Other characters are shown as `?`.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import type * as Api from "../http/Api.ts"
 import * as Output from "./Output.ts"
 
 /**
- * What the node said at one moment.
+ * The state of the node at one moment.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ export interface Sample {
 }
 
 /**
- * All that a frame is made of.
+ * The input of a frame.
  *
  * @category models
  * @since 0.1.0
@@ -33,14 +33,14 @@ export interface Sample {
 export interface State {
   readonly url: string
   readonly sample: Sample
-  /** The one before, for what happens in a second. */
+  /** The previous sample, for rates per second. */
   readonly previous: Sample | undefined
-  /** Why the node does not answer any more. */
+  /** Why the node no longer answers. */
   readonly problem: string | undefined
 }
 
 /**
- * Character cells. Infinitely many rows show everything there is.
+ * Size in character cells. Infinite rows show everything.
  *
  * @category models
  * @since 0.1.0
@@ -59,7 +59,7 @@ export interface Line {
   readonly style: "Plain" | "Title" | "Alert"
 }
 
-// --- Words ---------------------------------------------------------------------
+// --- Formatting ----------------------------------------------------------------
 
 const plain = (text: string): Line => ({ text, style: "Plain" })
 const title = (text: string): Line => ({ text, style: "Title" })
@@ -72,11 +72,11 @@ const count = (value: number): string => String(Math.round(value))
 
 const counted = (value: number, one: string): string => `${count(value)} ${one}${value === 1 ? "" : "s"}`
 
-/** Milliseconds in at most seven characters. */
+/** Formats milliseconds in at most seven characters. */
 const millis = (value: number): string =>
   value < 100 ? `${value.toFixed(1)} ms` : value < 10_000 ? `${count(value)} ms` : `${count(value / 1000)} s`
 
-/** A span of time in its largest unit. */
+/** Formats a duration in its largest unit. */
 const span = (value: number): string => {
   const seconds = Math.max(0, value / 1000)
   return seconds < 120
@@ -96,15 +96,15 @@ const median = (values: ReadonlyArray<number>): number | undefined =>
 const headOf = ({ problem, sample: { overview }, url }: State): ReadonlyArray<Line> => {
   const { identity, network, reachability } = overview
   const { confidence, contacts, estimated_size, verified_contacts_1h } = network
-  const state = overview.ready ? "ready" : "NOT READY, it knows nobody"
+  const state = overview.ready ? "ready" : "NOT READY, no contacts"
   const passive = overview.passive ? ", passive" : ""
   const seen = reachability.observed_addr ?? reachability.public_host ??
-    (contacts === 0 ? "by nobody yet" : "others do not agree")
+    (contacts === 0 ? "by no peer yet" : "peers do not agree")
   return [
     title(`effect-dht top  ${url}  ${state}${passive}, up ${span(overview.at_ms - overview.started_at_ms)}`),
     ...(problem === undefined
       ? []
-      : [alert(`${problem}; this is as of ${Output.time(Math.floor(overview.at_ms / 1000))}`)]),
+      : [alert(`${problem}; last update at ${Output.time(Math.floor(overview.at_ms / 1000))}`)]),
     plain(`node     ${identity.address} at ${reachability.local_addr}`),
     plain(`seen     ${seen}, mapping ${reachability.mapping}`),
     plain(
@@ -118,7 +118,7 @@ const trafficOf = ({ previous, sample }: State): ReadonlyArray<Line> => {
   const now = sample.overview
   const seconds = previous === undefined ? 0 : (now.at_ms - previous.overview.at_ms) / 1000
   const amount = (name: string, of: (traffic: typeof Api.Traffic.Type) => number) => {
-    // A node that was started anew counts from 0 again.
+    // A restarted node counts from 0 again.
     const more = previous === undefined ? 0 : Math.max(0, of(now.traffic) - of(previous.overview.traffic))
     return `${seconds > 0 ? (more / seconds).toFixed(1) : "-"}/s ${name} (${of(now.traffic)})`
   }
@@ -133,7 +133,7 @@ const trafficOf = ({ previous, sample }: State): ReadonlyArray<Line> => {
   return [
     plain(`traffic  ${received}, ${sent}, ${refused}`),
     ...(reasons.length === 0 ? [] : [plain(`refused  ${reasons.join(", ")}`)]),
-    plain(`asked    ${answered}, ${counted(now.traffic.pending, "request")} waiting`)
+    plain(`asked    ${answered}, ${counted(now.traffic.pending, "request")} pending`)
   ]
 }
 
@@ -141,7 +141,7 @@ const heldOf = ({ sample: { overview, store } }: State): ReadonlyArray<Line> => 
   const { persistence, publishing } = overview
   const types = store.by_type.map(({ records, type_name }) => `${records} ${type_name}`).join(", ")
   const disk = persistence === null
-    ? "nothing is kept over a restart"
+    ? "state is lost on restart"
     : `${counted(persistence.written, "change")} written, ${persistence.queued} waiting` +
       (persistence.dropped > 0 ? `, ${persistence.dropped} dropped` : "")
   return [
@@ -156,7 +156,7 @@ const heldOf = ({ sample: { overview, store } }: State): ReadonlyArray<Line> => 
         `${publishing.confirmed_replicas} of ${publishing.wanted_replicas} copies confirmed`
     ),
     persistence?.degraded != null
-      ? alert(`disk     NOTHING IS WRITTEN: ${persistence.degraded}`)
+      ? alert(`disk     NOT WRITING: ${persistence.degraded}`)
       : plain(`disk     ${disk}`)
   ]
 }
@@ -200,17 +200,17 @@ const announcementsOf = ({ sample: { announcements: { announcements, total, want
   ...(announcements.length < total ? [plain(`and ${counted(total - announcements.length, "other")}`)] : [])
 ]
 
-// --- All -------------------------------------------------------------------------
+// --- The frame -------------------------------------------------------------------
 
-/** Rows that a part is worth showing with: an empty one, a title, and some below it. */
+/** Minimum rows worth showing a part in: an empty row, a title, and some content. */
 const worthwhile = 7
 
-/** The first lines of each part, and all of them where there is room; the last parts are left out where there is not. */
+/** Allots rows to the parts. All rows of a part are shown if they fit; the last parts are dropped if they do not. */
 const shared = (parts: ReadonlyArray<ReadonlyArray<Line>>, rows: number): ReadonlyArray<ReadonlyArray<Line>> => {
   const shown = parts.filter((part) => part.length > 1).slice(0, Math.max(1, Math.floor(rows / worthwhile)))
   let room = rows - shown.length
   const given = new Map<ReadonlyArray<Line>, number>()
-  // The smallest first: what it does not need is for the others.
+  // Smallest part first: rows that it does not need go to the others.
   shown.toSorted((a, b) => a.length - b.length).forEach((part, i) => {
     const taken = Math.min(part.length, Math.max(0, Math.floor(room / (shown.length - i))))
     given.set(part, taken)
@@ -220,7 +220,7 @@ const shared = (parts: ReadonlyArray<ReadonlyArray<Line>>, rows: number): Readon
 }
 
 /**
- * The frame, at most as large as the terminal.
+ * Renders the frame, at most as large as the terminal.
  *
  * @category conversions
  * @since 0.1.0

@@ -68,7 +68,7 @@ const answering = (status: number) =>
 
 describe("effect-dht top", () => {
   const failing: ReadonlyArray<readonly [what: string, url: ReturnType<typeof answering>, says: string]> = [
-    ["nobody answers", Effect.succeed("http://127.0.0.1:1"), "nobody answers there"],
+    ["no server answers", Effect.succeed("http://127.0.0.1:1"), "no server answers there"],
     ["a token is wanted", answering(401), "--http-token-env"],
     ["something else answers", answering(404), "no node of this version"],
     ["something else answers in JSON", answering(200), "no node of this version"]

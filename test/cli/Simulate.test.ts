@@ -180,7 +180,7 @@ describe("the report", () => {
       const names = [
         "Found",
         "Time to find an endpoint",
-        "Time to ask for a topic",
+        "Time to look up a topic",
         "Hops against log2 of the nodes",
         "Requests per lookup",
         "Copies of an announced record",

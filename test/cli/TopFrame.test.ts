@@ -209,7 +209,7 @@ describe("The frame of top", () => {
 
   it("says on top that the node does not answer any more, and how old everything is", () => {
     const [, line] = TopFrame.frame({ ...state, problem: "no answer" }, { columns: 80, rows: 24 })
-    assert.deepStrictEqual(line, { text: "no answer; this is as of 1970-01-01T00:33:20Z", style: "Alert" })
+    assert.deepStrictEqual(line, { text: "no answer; last update at 1970-01-01T00:33:20Z", style: "Alert" })
   })
 
   it("warns of a node that is not ready, and of one that cannot write", () => {
@@ -220,6 +220,6 @@ describe("The frame of top", () => {
     }
     const lines = TopFrame.frame({ ...state, sample: { ...sample, overview } }, { columns: 80, rows: 24 })
     assert.include(lines[0].text, "NOT READY")
-    assert.deepInclude(lines, { text: "disk     NOTHING IS WRITTEN: the disk is full", style: "Alert" })
+    assert.deepInclude(lines, { text: "disk     NOT WRITING: the disk is full", style: "Alert" })
   })
 })

@@ -1,5 +1,5 @@
 /**
- * Questions to the network: `ping`, `resolve`, `find-node` and `discover`.
+ * Queries to the network: `ping`, `resolve`, `find-node` and `discover`.
  *
  * @since 0.1.0
  */
@@ -34,7 +34,7 @@ export const ping = Effect.fnUntraced(
   function*({ json, peer }: { readonly peer: NameResolver.Host; readonly json: boolean }) {
     const failed = (reason: string) =>
       Output.failed(
-        `${SocketAddress.format(peer)}: ${reason}. Does a node run there, and does no firewall stop UDP?`
+        `${SocketAddress.format(peer)}: ${reason}. Check that a node is running there and that UDP is not blocked`
       )
     const { contact, observed, rtt } = yield* NameResolver.addressesOf(peer).pipe(
       Effect.mapError((error) => Output.failed(`${SocketAddress.format(peer)}: ${Session.reasonOf(error)}`)),
@@ -76,7 +76,9 @@ export const resolve = Effect.fnUntraced(function*(
   const records = yield* Dht.use((dht) => dht.resolveAll(address)).pipe(
     Effect.catchTag("NoMatchingRecords", ({ answered }) =>
       Output.failed(
-        `${Address.format(address)} has published nothing, or it has expired: ${nodes(answered)} had nothing of it`
+        `${Address.format(address)} has no published records, or they have expired: ${
+          nodes(answered)
+        } answered and had none`
       )),
     Effect.provide(Session.layer(bootstrap, data))
   )
@@ -87,7 +89,7 @@ export const resolve = Effect.fnUntraced(function*(
     {
       address: Address.format(address),
       endpoints: [],
-      // What most want to know needs no search through the rest.
+      // The endpoint is what most callers need, so it is repeated at the top level.
       ...(endpoint === undefined ? {} : Payloads.signed(endpoint)),
       ...(endpoint === undefined ? {} : Result.match(Endpoint.decode(endpoint.payload), {
         onFailure: () => ({}),
@@ -142,9 +144,9 @@ export const discover = Effect.fnUntraced(function*(
   const { completeness, offers } = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag }))
     .pipe(
       Effect.catchTags({
-        NoMatchingRecords: () => Output.failed(`Nobody has published under the topic "${topic}"`),
+        NoMatchingRecords: () => Output.failed(`No agent has published under the topic "${topic}"`),
         NoMatchingOffers: ({ found }) =>
-          Output.failed(`Of ${found} offers under the topic "${topic}", none is what --protocol and --tag ask for`)
+          Output.failed(`None of ${found} offers under the topic "${topic}" matches --protocol and --tag`)
       }),
       Effect.provide(Session.layer(bootstrap, data))
     )

@@ -1,7 +1,7 @@
 /**
- * A small network in this process: `demo`. Also an example of how a program
- * is made of nodes: each agent below is an Effect that needs a {@link Dht}, and
- * gets one of its own.
+ * A small network in this process: `demo`. It is also an example of a program
+ * with several nodes: each agent below is an Effect that needs a {@link Dht},
+ * and gets one of its own.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ interface Options {
   readonly json: boolean
 }
 
-// --- What there is to say ------------------------------------------------------
+// --- Content -------------------------------------------------------------------
 
 const names = ["Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Lea", "Max", "Nia"]
 
@@ -46,19 +46,19 @@ const greetings = ["Good morning!", "Is the bread ready?", "Your move.", "Take a
 
 // --- One agent -------------------------------------------------------------------
 
-/** Somebody who lives in the network. */
+/** An agent of the network. */
 interface Agent {
   readonly name: string
   readonly service: typeof services[number] | undefined
-  /** Seconds between two things that it does, about. */
+  /** Mean seconds between two actions. */
   readonly pace: number
 }
 
-/** About so many seconds. */
+/** Sleeps for about the given number of seconds. */
 const pause = (seconds: number) =>
   Effect.flatMap(Random.nextBetween(0.5, 1.5), (factor) => Effect.sleep(seconds * factor * 1000))
 
-/** Does something again and again. That nobody is found, or nobody answers, is a part of life. */
+/** Repeats an action. Failures such as an unsuccessful lookup are expected and ignored. */
 const forever = <A, E, R>(what: string, action: Effect.Effect<A, E, R>) =>
   Effect.ignore(action).pipe(
     Effect.catchCause((cause) => Effect.andThen(Effect.logWarning(`${what} failed`, cause), pause(1))),
@@ -67,28 +67,28 @@ const forever = <A, E, R>(what: string, action: Effect.Effect<A, E, R>) =>
     Effect.forkScoped
   )
 
-/** What an agent does for as long as its scope is open. `others` are those that it may write to. */
+/** Runs an agent while its scope is open. `others` are the addresses that it may write to. */
 const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others: ReadonlyArray<Address>) {
   const dht = yield* Dht
 
   yield* dht.announceEndpoint({ endpoints: [`http://127.0.0.1:8080/${name.toLowerCase()}`] })
 
   if (service !== undefined) {
-    // An announcement lasts as long as its scope, and the next one says something else. In between it stays.
+    // An announcement lasts as long as its scope, after which the next one replaces it.
     const offer = Effect.gen(function*() {
       const meta = new Map([["waiting", yield* Random.nextIntBetween(0, 9)]])
       yield* Effect.ignore(dht.announceTopic({ ...service, name, meta, ttl: 600, keepOnClose: true }))
       yield* pause(pace * 4)
     })
     yield* forever("Offers", Effect.scoped(offer))
-    // Notes arrive by themselves.
+    // Reads the agent's messages as they arrive.
     yield* Effect.forkScoped(Stream.runDrain(dht.mail.messages))
   }
 
-  const somebody = Effect.suspend(() => Random.choice(others))
+  const anyAgent = Effect.suspend(() => Random.choice(others))
   const write = Effect.gen(function*() {
     yield* pause(pace * 3)
-    const recipient = yield* somebody
+    const recipient = yield* anyAgent
     const body = new TextEncoder().encode(yield* Random.choice(greetings))
     yield* dht.mail.send({ recipient, type: MessageType.text, body, ttl: 120 })
   })
@@ -98,35 +98,35 @@ const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others:
     yield* pause(pace)
     const kind = yield* Random.nextIntBetween(0, 2)
     if (kind === 0) yield* dht.discover((yield* Random.choice(services)).topic)
-    else if (kind === 1) yield* dht.findNode(NodeId.fromAddress(yield* somebody))
-    else yield* dht.resolve(yield* somebody)
+    else if (kind === 1) yield* dht.findNode(NodeId.fromAddress(yield* anyAgent))
+    else yield* dht.resolve(yield* anyAgent)
   })
   yield* forever("Questions", ask)
 })
 
-// --- All of them -------------------------------------------------------------------
+// --- The network -------------------------------------------------------------------
 
-/** A node for as long as the scope is open, with all its services. Nothing of it is on a disk. */
+/** A node with all its services, for as long as the scope is open. It stores nothing on disk. */
 const node = (seed?: Uint8Array) =>
-  // Each is built anew: without `fresh` they would be one and the same.
+  // Without `fresh`, all nodes would share one memoized layer.
   Layer.build(Layer.fresh(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, seed }))).pipe(
     Effect.mapError(({ message }) => Output.failed(message))
   )
 
-/** One more node of the network that the node at `door` belongs to. */
+/** Another node of the network, joined through the node at `door`. */
 const member = Effect.fnUntraced(function*(door: SocketAddress.SocketAddress, seed?: Uint8Array) {
   const services = yield* node(seed)
   yield* Effect.mapError(Context.get(services, Dht).bootstrap([door]), ({ message }) => Output.failed(message))
   return services
 })
 
-/** Ports that are tried, one after the other. */
+/** Maximum number of consecutive ports to try. */
 const portsTried = 20
 
 const isTaken = (error: NodeHttp.CannotServe | NodeHttp.TokenNeeded): boolean =>
   error._tag === "CannotServe" && (error.cause as NodeJS.ErrnoException).code === "EADDRINUSE"
 
-/** Serves the page of a node and its documents, where nobody else does yet. */
+/** Serves the page of a node, at the first free port. */
 const serve = (services: Context.Context<Routes.Services>, { host, port }: Host) => {
   const from = (tried: number): Effect.Effect<string, Output.Failure, Scope.Scope> =>
     Layer.build(NodeHttp.layer({ host, port: port + tried, first: true })).pipe(
@@ -138,7 +138,7 @@ const serve = (services: Context.Context<Routes.Services>, { host, port }: Host)
           ? from(tried + 1)
           : Effect.fail(
             error._tag === "TokenNeeded"
-              ? Output.usage(`${error.message}; a demo has none, write --http 127.0.0.1:${port}`)
+              ? Output.usage(`${error.message}; a demo has none, so use --http 127.0.0.1:${port}`)
               : Output.failed(error.message)
           )
       )
@@ -149,13 +149,13 @@ const serve = (services: Context.Context<Routes.Services>, { host, port }: Host)
 const agentOf = (nodes: number) => (i: number): Agent => ({
   name: i < names.length ? names[i] : `${names[i % names.length]} ${Math.floor(i / names.length) + 1}`,
   service: i % 3 === 0 ? services[(i / 3) % services.length] : undefined,
-  // The first one is watched; the others together do about four things a second.
+  // The first agent is the one being watched; the others together act about four times a second.
   pace: i === 0 ? 2 : Math.max(4, nodes / 4)
 })
 
-/** Leaves for a while, again and again, and comes back under its name. */
+/** Leaves for a while and returns under the same name, repeatedly. */
 const wander = Effect.fnUntraced(function*(
-  who: Agent,
+  agent: Agent,
   door: SocketAddress.SocketAddress,
   others: ReadonlyArray<Address>,
   tell: (event: "left" | "returned", line: string) => Effect.Effect<void>
@@ -164,18 +164,18 @@ const wander = Effect.fnUntraced(function*(
   while (true) {
     const visit = Effect.gen(function*() {
       const services = yield* member(door, seed)
-      yield* Effect.provideContext(live(who, others), services)
+      yield* Effect.provideContext(live(agent, others), services)
       yield* Effect.sleep(`${yield* Random.nextIntBetween(20, 40)} seconds`)
     })
     yield* Effect.ignore(Effect.scoped(visit))
-    yield* tell("left", `${who.name} has left without a word`)
+    yield* tell("left", `${agent.name} left without notice`)
     yield* Effect.sleep(`${yield* Random.nextIntBetween(15, 25)} seconds`)
-    yield* tell("returned", `${who.name} comes back`)
+    yield* tell("returned", `${agent.name} came back`)
   }
 })
 
 /**
- * Runs until it is interrupted, which is its proper end.
+ * Runs the demo until it is interrupted, which counts as success.
  *
  * @category commands
  * @since 0.1.0
@@ -188,7 +188,7 @@ export const demo = ({ http, json, nodes }: Options) =>
     const agent = agentOf(nodes)
     const at = SocketAddress.format(door)
     yield* Output.print(json, { event: "serving", url, nodes, bootstrap: at }, [
-      `A network of ${nodes} nodes starts in this process. Nothing is written to disk; Ctrl-C ends it.`,
+      `Starting a network of ${nodes} nodes in this process. Nothing is written to disk. Press Ctrl-C to stop.`,
       `  watch the first node:  ${url}  or  effect-dht top --url ${url}`,
       `  ask the network:       effect-dht discover translate --bootstrap ${at}`
     ])
@@ -204,7 +204,7 @@ export const demo = ({ http, json, nodes }: Options) =>
       } s. They announce where they are and what they offer, write notes and look each other up.`
     ])
 
-    // One after the other: they share one processor.
+    // Sequentially: the nodes share one processor.
     yield* Effect.forEach(all, (services, i) =>
       Effect.delay(Effect.provideContext(live(agent(i), addresses), services), "20 millis"))
 

@@ -83,8 +83,8 @@ export const delegate = Effect.fnUntraced(function*(
 })
 
 /**
- * Makes the identity of the data directory act for the address that delegated
- * to it.
+ * Stores a delegation, which makes the identity of the data directory act for
+ * the address that signed it.
  *
  * @category commands
  * @since 0.1.0
@@ -103,7 +103,7 @@ export const accept = Effect.fnUntraced(function*(options: Options & { readonly 
   const held = yield* Effect.orElseSucceed(DelegationFile.load(data), () => undefined)
   if (held !== undefined && held.agent === delegation.agent && held.issuedAt > delegation.issuedAt) {
     return yield* Output.failed(
-      `A later delegation is there already, of ${Output.time(held.issuedAt)}; this one is of ${
+      `A later delegation is already stored, issued ${Output.time(held.issuedAt)}; this one is of ${
         Output.time(delegation.issuedAt)
       }`
     )

@@ -51,7 +51,7 @@ export const send = (
  */
 export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphraseEnv }: Common) {
   if (Option.isNone(data)) {
-    return yield* Output.usage("Whose messages? Name the data directory of the recipient with --data (or set DHT_DATA)")
+    return yield* Output.usage("The recipient is missing. Give its data directory with --data (or set DHT_DATA)")
   }
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
   const address = Address.format(identity.agent)
@@ -78,7 +78,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
       : [
         ...letters.flatMap(({ body, record, sender, type }) => {
           const text = Input.textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
-          // Only a message begins at the margin, whatever lines are in one.
+          // Continuation lines are indented, so that untrusted text cannot imitate the start of a message.
           const [first, ...more] = text.replace(/\n$/, "").split("\n")
           const head = `${Output.time(record.timestamp)}  ${Address.format(sender)}`
           return [`${head}  ${first}`, ...more.map((line) => `    ${line}`)]

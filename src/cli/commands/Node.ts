@@ -1,5 +1,5 @@
 /**
- * A node that stays: `node`.
+ * A long-running node: `node`.
  *
  * @since 0.1.0
  */
@@ -41,10 +41,10 @@ interface Options extends Telemetry.Options {
   readonly json: boolean
 }
 
-/** A node that stays serves others: where there are several cores, signatures are checked on all, up to four. */
+/** Default number of verifier threads. A long-running node serves others, so it uses all cores, up to four. */
 const usualThreads = () => availableParallelism() > 1 ? Math.min(availableParallelism(), 4) : 0
 
-/** Tells of the attempts to join, and of their end. */
+/** Reports attempts to join and their outcome. */
 const tell = ({ bootstrap, json }: Options) =>
   Effect.gen(function*() {
     const dht = yield* Dht
@@ -70,11 +70,11 @@ const tell = ({ bootstrap, json }: Options) =>
       }
     })
   }).pipe(
-    Effect.catchCause((cause) => Effect.logWarning("Joining is not told any more", cause)),
+    Effect.catchCause((cause) => Effect.logWarning("Reporting of the membership stopped", cause)),
     Effect.annotateLogs({ module: "effect-dht/cli/Node", fiber: "Membership" })
   )
 
-/** Why the node cannot start, and what to type instead. */
+/** Explains why the node cannot start, with the option to change. */
 const explain = (data: string) =>
   Effect.fnUntraced(function*(error: CannotStart) {
     switch (error._tag) {
@@ -87,7 +87,7 @@ const explain = (data: string) =>
           `A node already runs in ${data}${
             there === undefined ? "" : `, at ${SocketAddress.format(there)}`
           }${holder}; ` +
-            "give this one a directory of its own with --data"
+            "give this node its own directory with --data"
         )
       }
       default:
@@ -95,12 +95,12 @@ const explain = (data: string) =>
     }
   })
 
-/** Serves HTTP and succeeds with where. */
+/** Starts the HTTP server and succeeds with its address. */
 const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
     : yield* Secrets.fromEnv("--http-token-env", "token", httpTokenEnv.value)
-  // Only who serves waits for the server to be loaded.
+  // Loaded only if needed, since it takes time.
   const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeHttp.ts"))
   const server = yield* Layer.build(layer({ ...http, token })).pipe(
     Effect.mapError((error) =>
@@ -112,14 +112,14 @@ const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options) {
   return SocketAddress.format(yield* Effect.provideContext(localAddress, server))
 })
 
-/** Logs and telemetry as they are wanted, loaded only where they are not as usual. */
+/** Logs and telemetry, loaded only if they differ from the default. */
 const telemetry = (options: Options): Layer.Layer<never> =>
   Option.isNone(options.otlp) && options.logFormat === "pretty"
     ? Layer.empty
     : Layer.unwrap(Effect.map(Effect.promise(() => import("../Telemetry.ts")), ({ layer }) => layer(options)))
 
 /**
- * Runs until it is interrupted, which is its proper end.
+ * Runs the node until it is interrupted, which counts as success.
  *
  * @category commands
  * @since 0.1.0

@@ -1,6 +1,5 @@
 /**
- * Statements to the network: `publish endpoint`, `publish topic` and `publish
- * profile`.
+ * Publishing: `publish endpoint`, `publish topic` and `publish profile`.
  *
  * @since 0.1.0
  */
@@ -31,7 +30,7 @@ interface About {
   readonly protocol: ReadonlyArray<string>
 }
 
-/** What the network is given to take the copies. */
+/** Time limit for storing the copies. */
 const timeout = "30 seconds"
 
 /**
@@ -56,7 +55,7 @@ export const report = Effect.fnUntraced(function*(
     })
   )
   if (holders.length === 0) {
-    return yield* Output.failed(`No node took a copy of ${what}. Is the clock of this machine right?`)
+    return yield* Output.failed(`No node stored a copy of ${what}. Check the clock of this machine`)
   }
   const surrounded = yield* isSurrounded
   if (surrounded && !json) {
@@ -87,7 +86,7 @@ export const report = Effect.fnUntraced(function*(
   )
 })
 
-/** The options and arguments that give the fields of a payload. */
+/** The option or argument of each field of a payload. */
 const given: { readonly [field: string]: string } = {
   endpoints: "--endpoint",
   topic: "the topic",
@@ -99,7 +98,7 @@ const given: { readonly [field: string]: string } = {
   body: "the text"
 }
 
-/** Records that cannot be made of what was typed are wrong usage. */
+/** Maps an error; a record that the arguments make invalid is a usage error. */
 const refused = (error: PublishError): Output.Failure => {
   if (error._tag !== "InvalidRecord" && error._tag !== "RecordTooLarge") return Output.failed(error.message)
   if (error.excess === undefined) return Output.usage(error.message)
@@ -108,7 +107,7 @@ const refused = (error: PublishError): Output.Failure => {
 }
 
 /**
- * Publishes in the name of the identity that the options name.
+ * Publishes under the identity that the options select.
  *
  * @category publishing
  * @since 0.1.0
@@ -120,7 +119,7 @@ export const publish = Effect.fnUntraced(function*<E extends Output.Failure, R>(
 ) {
   const author = yield* Identities.loadOrForget(options)
   yield* Effect.gen(function*() {
-    // Finding the nodes closest to a key is a look-up of its own.
+    // Publishing needs a lookup of the nodes closest to the key.
     yield* Dht.use((dht) => dht.setPassive(false))
     const publication = yield* Effect.mapError(make, (error) => error._tag === "Failure" ? error : refused(error))
     yield* report(options.json, what, publication)

@@ -1,5 +1,5 @@
 /**
- * A look into a record: `record decode`.
+ * Inspection of a record: `record decode`.
  *
  * @since 0.1.0
  */
@@ -20,14 +20,14 @@ import * as Payloads from "../Payloads.ts"
 export const decode = Effect.fnUntraced(function*({ hex, json }: { readonly hex: Uint8Array; readonly json: boolean }) {
   const record = yield* Effect.mapError(
     Effect.fromResult(Record.decode(hex)),
-    ({ reason }) => Output.failed(`This is no record: ${reason}`)
+    ({ reason }) => Output.failed(`This is not a record: ${reason}`)
   )
   const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
   const payload = Payloads.read(record)
   const signed = Record.isSigned(record, fastest)
   const fault = Record.fault(record, now)
   const authority = Record.authority({ crypto: fastest })(Record.ownKey(record), record, now)
-  // Undefined where it holds.
+  // Undefined if valid.
   const timeFault = fault === undefined ? undefined : Record.toError(fault).message
   const authorityFault = Result.isFailure(authority) ? authority.failure.message : undefined
   const type = `0x${record.type.toString(16).padStart(2, "0")}`

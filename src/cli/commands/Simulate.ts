@@ -1,5 +1,5 @@
 /**
- * A whole network in this process: `simulate`.
+ * A simulated network: `simulate`.
  *
  * @since 0.1.0
  */
@@ -25,8 +25,8 @@ interface Options extends Flags.Given {
 const barWidth = 24
 
 /**
- * One line that says how far a run is. Nothing is said of the time left before
- * some of it has passed.
+ * One line of progress. The remaining time is shown once enough has passed to
+ * estimate it.
  *
  * @category output
  * @since 0.1.0
@@ -35,7 +35,7 @@ export const bar = (progress: Simulation.Progress, elapsedSeconds: number): stri
   const { hours, joined, nodes, ofHours, phase } = progress
   const isStarting = phase === "Starting"
   const done = isStarting ? joined / nodes : hours / ofHours
-  // Rounded down: what is not done does not look done.
+  // Rounded down, so that incomplete work does not look complete.
   const full = Math.floor(done * barWidth)
   const what = isStarting
     ? `${joined} of ${nodes} nodes joined`
@@ -45,7 +45,7 @@ export const bar = (progress: Simulation.Progress, elapsedSeconds: number): stri
   return `[${"#".repeat(full)}${".".repeat(barWidth - full)}] ${what}${about}`
 }
 
-/** Shows how far it is, on a terminal only. */
+/** Shows progress, on a terminal only. */
 const onTerminal = Effect.fnUntraced(function*() {
   const { stderr } = process
   if (!stderr.isTTY) return undefined
@@ -55,22 +55,22 @@ const onTerminal = Effect.fnUntraced(function*() {
   yield* Effect.addFinalizer(() => Effect.sync(() => stderr.write("\r\u001b[K")))
   return (progress: Simulation.Progress) =>
     Effect.sync(() => {
-      // Starting is another kind of work: what it took says nothing about the rest.
+      // Timed from the start of the run proper: the joins before it are no basis for an estimate.
       if (progress.phase === "Running") since ??= seconds()
       const line = bar(progress, since === undefined ? 0 : seconds() - since)
       stderr.write(`\r${line.slice(0, stderr.columns - 1)}\u001b[K`)
     })
 })
 
-// --- The report's file -----------------------------------------------------------
+// --- The report file -------------------------------------------------------------
 
 const reasons: { readonly [code: string]: string } = {
-  ENOENT: "there is no such directory",
-  ENOTDIR: "a part of the path is no directory",
+  ENOENT: "the directory does not exist",
+  ENOTDIR: "a part of the path is not a directory",
   EISDIR: "it is a directory",
-  EACCES: "this user may not write there",
-  EPERM: "this user may not write there",
-  EROFS: "nothing can be written there",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
   ENOSPC: "the disk is full"
 }
 
@@ -83,7 +83,7 @@ const attempt = <A>(path: string, action: () => Promise<A>) =>
     }
   })
 
-/** Hours of work are not to end with a report that has no place. */
+/** Fails early if the report could not be written, rather than after hours of work. */
 const prepare = (path: string) =>
   attempt(path, async () => {
     const known = await Fs.stat(path).catch(() => undefined)
@@ -92,8 +92,8 @@ const prepare = (path: string) =>
   })
 
 /**
- * Runs the scenario and says what was measured; fails when something did not
- * hold that is to hold of every run.
+ * Runs the scenario and prints the results; fails if an expectation of every run
+ * does not hold.
  *
  * @category commands
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * A running node in the terminal: `top`.
+ * A live view of a running node in the terminal: `top`.
  *
  * @since 0.1.0
  */
@@ -29,32 +29,32 @@ interface Options {
   readonly json: boolean
 }
 
-// --- Asking the node --------------------------------------------------------------
+// --- Sampling ---------------------------------------------------------------------
 
 const timeout = "5 seconds"
 
 const interval = "1 second"
 
-const otherVersion = "what is there is no node of this version"
+const otherVersion = "the server there is not a node of this version"
 
-/** Why there is no sample, for whoever typed the URL. */
+/** Why there is no sample, as text. */
 const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | typeof Api.BadRequest.Type) => {
   if ("error" in error) return error.message
   if (error._tag === "TimeoutError") return `no answer in ${timeout}`
   if (error._tag === "SchemaError") return otherVersion
   switch (error.response?.status) {
     case undefined:
-      return "nobody answers there"
+      return "no server answers there"
     case 401:
-      return "it wants a token, or another one; --http-token-env names the variable that holds it"
+      return "the token is missing or wrong; give the name of its variable with --http-token-env"
     case 421:
-      return "it may not be called by that name"
+      return "the server does not accept that host name"
     default:
       return otherVersion
   }
 }
 
-/** How to ask for all that a frame shows; it fails with the reason. */
+/** An effect that requests all data of a frame and fails with the reason. */
 const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
@@ -77,18 +77,18 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   return { sample }
 }, Effect.provide(FetchHttpClient.layer))
 
-// --- Showing it --------------------------------------------------------------------
+// --- Display -----------------------------------------------------------------------
 
 const escape = "\u001b["
 
-/** Another screen than the one the shell writes on, without a cursor; and the way back, whatever ends us. */
+/** Switches to the terminal's alternate screen and hides the cursor; restores both however the process ends. */
 const ownScreen = Effect.acquireRelease(
   Effect.sync(() => {
     const leave = () => {
       process.off("exit", leave)
       process.stdout.write(`${escape}0m${escape}?25h${escape}?1049l`)
     }
-    // Where nobody runs the finalizers.
+    // In case the process exits without running finalizers.
     process.on("exit", leave)
     process.stdout.write(`${escape}?1049h${escape}?25l`)
     return leave
@@ -106,7 +106,7 @@ const draw = (lines: ReadonlyArray<TopFrame.Line>, styled: boolean): string =>
   }).join("\r\n") +
   `${escape}J`
 
-/** Shows the node until `q`, Escape or Ctrl-C is pressed. */
+/** Displays the node until `q`, Escape or Ctrl-C is pressed. */
 const live = Effect.fnUntraced(
   function*(url: string, sample: Effect.Effect<TopFrame.Sample, string>, first: TopFrame.Sample) {
     const terminal = yield* Terminal.Terminal
@@ -139,11 +139,11 @@ const live = Effect.fnUntraced(
     yield* Effect.raceAllFirst([Effect.forever(resize), Effect.forever(next), untilQuit])
   },
   Effect.scoped,
-  // The end of the keys is a wish to leave, and a terminal that is gone shows nothing.
+  // Reaching the end of the input means quit; if the terminal is gone there is nothing to show.
   (shown) => Effect.ignore(shown)
 )
 
-/** Cells of a line where no terminal says. */
+/** Cells per line without a terminal. */
 const usualColumns = 80
 
 /**
