@@ -1,12 +1,11 @@
 /**
- * What a node says over HTTP: the contract of every route, as an `HttpApi` of
- * Effect. Clients are made from it (`HttpApiClient`), and `/openapi.json`.
+ * The HTTP interface of a node: the contract of every route as an `HttpApi`,
+ * from which `HttpApiClient` derives clients and `/openapi.json` is generated.
  *
  * The documents at `/debug/identity`, `/debug/routing`, `/debug/store` and
- * `/debug/stats` have the paths and the field names of the Go reference, so
- * that its tools work; the others follow their manner. Ids and addresses of
- * others come as they were said: whoever shows a text of a record has strangers
- * for authors.
+ * `/debug/stats` have the paths and field names of the Go reference, so that its
+ * tools work; the others follow the same conventions. Texts in records, and ids
+ * and addresses reported by peers, are untrusted.
  *
  * @since 0.1.0
  */
@@ -22,10 +21,10 @@ import { refusals } from "../internal/refusal.ts"
 const described = (description: string) => <S extends Schema.Top>(self: S): S["Rebuild"] =>
   self.annotate({ description })
 
-// --- Parts of long lists ---------------------------------------------------------
+// --- Paging ----------------------------------------------------------------------
 
 /**
- * The most elements that one answer lists; the rest is for the next request.
+ * Maximum number of elements in one response. Further requests get the rest.
  *
  * @category constants
  * @since 0.1.0
@@ -35,20 +34,20 @@ export const maxListed = 1000
 const limitOf = (byDefault: number) =>
   Schema.optional(
     Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: maxListed }))
-  ).pipe(described(`Elements to list, by default ${byDefault}`))
+  ).pipe(described(`Maximum number of elements; defaults to ${byDefault}`))
 
-/** The query of a list that is read in parts, each of which says in `next` what the next one is `after`. */
+/** Query parameters of a paged list. The `next` of a page is the `after` of the one that follows. */
 const partOf = (byDefault: number, place: RegExp) => ({
   limit: limitOf(byDefault),
   after: Schema.optional(Schema.String.check(Schema.isPattern(place))).pipe(
-    described("Lists what comes after this place, as the part before says it")
+    described("Starts after this position, the `next` of the previous page")
   )
 })
 
-const Next = Schema.NullOr(Schema.String).pipe(described("What the next part is `after`; null where this is the last"))
+const Next = Schema.NullOr(Schema.String).pipe(described("The `after` of the next page; null on the last page"))
 
 /**
- * How many elements each list has unless the request says otherwise.
+ * Default number of elements of each list.
  *
  * @category constants
  * @since 0.1.0
@@ -65,16 +64,16 @@ export const listed = {
 const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
 const Count = Schema.Int
 
-/** What has 64 bits on the wire: most readers of JSON round a number beyond 2^53. */
+/** A 64-bit integer in decimal digits: most JSON parsers round numbers above 2^53. */
 const Uint64 = Schema.String.check(Schema.isPattern(/^[0-9]{1,20}$/)).pipe(
-  described("An integer of 64 bits, in decimal digits")
+  described("A 64-bit integer in decimal digits")
 )
-const Seconds = Uint64.pipe(described("Unix seconds, an integer of 64 bits in decimal digits"))
+const Seconds = Uint64.pipe(described("Unix seconds, a 64-bit integer in decimal digits"))
 
 // --- The documents of the reference --------------------------------------------
 
 /**
- * `/debug/identity`: who the node is and where it is bound.
+ * `/debug/identity`: the node's identity and bound address.
  *
  * @category schemas
  * @since 0.1.0
@@ -86,8 +85,8 @@ export const Identity = Schema.Struct({
 })
 
 /**
- * `/debug/routing`: the routing table, the farthest from us first, and so
- * bucket by bucket.
+ * `/debug/routing`: the routing table, bucket by bucket, farthest contacts
+ * first.
  *
  * @category schemas
  * @since 0.1.0
@@ -95,17 +94,19 @@ export const Identity = Schema.Struct({
 export const RoutingTable = Schema.Struct({
   self_node_id_hex: Schema.String,
   peers: Schema.Array(Schema.Struct({
-    bucket: Count.pipe(described("How many leading bits the peer's id shares with ours")),
+    bucket: Count.pipe(described("Number of leading bits that the peer's id shares with ours")),
     xor_distance_to_self_hex: Schema.String,
     address_hex: Schema.String.pipe(described("42 hex digits")),
     node_id_hex: Schema.String,
     ip: Schema.String,
     port: Count,
     verified_ago: Schema.optionalKey(Schema.String).pipe(
-      described("How long ago the peer was last heard from, in whole seconds: 62s. Absent for unverified")
+      described(
+        "Time since the peer was last heard from, in whole seconds, such as 62s. Absent for unverified contacts"
+      )
     )
   })),
-  total_peers: Count.pipe(described("Those not listed included"))
+  total_peers: Count.pipe(described("Includes those not listed"))
 })
 
 /**
@@ -126,7 +127,7 @@ export const StoredRecord = Schema.Struct({
 })
 
 /**
- * `/debug/stats`: the node in figures.
+ * `/debug/stats`: figures of the node.
  *
  * @category schemas
  * @since 0.1.0
@@ -136,7 +137,7 @@ export const Stats = Schema.Struct({
   tx_packets: Count,
   rpc_completed: Count,
   total_peers: Count,
-  reach_1h: Count.pipe(described("Different nodes heard from within an hour")),
+  reach_1h: Count.pipe(described("Distinct nodes heard from within the last hour")),
   reach_24h: Count,
   reach_7d: Count,
   estimated_network_size: Schema.Finite,
@@ -145,10 +146,10 @@ export const Stats = Schema.Struct({
   unique_nodes_since_start: Count
 })
 
-// --- What the other documents are made of ----------------------------------------
+// --- Parts of the other documents --------------------------------------------------
 
 /**
- * A node as others name it.
+ * The id, address and location of a node.
  *
  * @category schemas
  * @since 0.1.0
@@ -168,7 +169,7 @@ export const Peer = Schema.Struct({
  */
 export const RecordRow = Schema.Struct({
   key_node_id_hex: Schema.String,
-  address: Schema.String.pipe(described("Who it is of, canonical text")),
+  address: Schema.String.pipe(described("Address of the publisher, canonical text")),
   rec_type: Count,
   type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom", "reserved"]),
   seq: Uint64,
@@ -181,14 +182,14 @@ export const RecordRow = Schema.Struct({
 const Texts = Schema.Array(Schema.String)
 
 /**
- * A record, and what it says as far as this node can read it.
+ * A record with its contents, as far as this node can decode them.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const FoundRecord = Schema.Struct({
   record: RecordRow,
-  title: Schema.String.pipe(described("What it says, in one line for people")),
+  title: Schema.String.pipe(described("One-line summary of the contents")),
   endpoints: Schema.optionalKey(Texts),
   topic: Schema.optionalKey(Schema.String),
   name: Schema.optionalKey(Schema.String),
@@ -207,34 +208,36 @@ export const FoundRecord = Schema.Struct({
 export const QueryStep = Schema.Struct({
   peer: Peer,
   learned_from_hex: Schema.NullOr(Schema.String).pipe(
-    described("The node id of who told of the peer, null for a contact of our own")
+    described("Node id of the peer's referrer; null for a contact of our own")
   ),
-  depth: Count.pipe(described("0 for a contact of our own, one more than its referrer's for a learned one")),
-  common_prefix_length: Count.pipe(described("Leading bits that the peer's id shares with the target")),
-  asked_after_ms: Schema.Finite.pipe(described("From the start of the query")),
-  took_ms: Schema.NullOr(Schema.Finite).pipe(described("Null while it waits for the answer")),
+  depth: Count.pipe(described("0 for a contact of our own, otherwise one more than its referrer's")),
+  common_prefix_length: Count.pipe(described("Number of leading bits that the peer's id shares with the target")),
+  asked_after_ms: Schema.Finite.pipe(described("Milliseconds from the start of the query to the request")),
+  took_ms: Schema.NullOr(Schema.Finite).pipe(
+    described("Milliseconds to the outcome; null while the request is pending")
+  ),
   outcome: Schema.Literals(["answered", "failed", "unanswered"]),
   holds_record: Schema.Boolean,
-  closer_nodes: Count.pipe(described("Nodes closer to the target than itself that it told of"))
+  closer_nodes: Count.pipe(described("Number of nodes in its response that are closer to the target than itself"))
 })
 
 const goal = {
-  query: Count.pipe(described("Counts the queries of this node")),
+  query: Count.pipe(described("Sequence number of the query on this node")),
   kind: Schema.Literals(["find_node", "find_value"]),
   target_hex: Schema.String,
-  rec_type: Schema.NullOr(Count).pipe(described("0 for any; null where nodes are looked for"))
+  rec_type: Schema.NullOr(Count).pipe(described("0 for any type; null for find_node"))
 }
 
 const ending = {
   duration_ms: Schema.Finite,
   outcome: Schema.Literals(["done", "found", "not_found", "given_up"]),
   requests: Count,
-  records: Count.pipe(described("Valid records found, the node's own included")),
-  closest: Schema.Array(Peer).pipe(described("The closest live nodes, nearest first"))
+  records: Count.pipe(described("Number of valid records found, the node's own included")),
+  closest: Schema.Array(Peer).pipe(described("The closest responsive nodes, nearest first"))
 }
 
 /**
- * A query that ended, and whom it asked.
+ * A completed query with its requests.
  *
  * @category schemas
  * @since 0.1.0
@@ -247,20 +250,20 @@ export const Query = Schema.Struct({
 })
 
 /**
- * `/debug/queries`: the queries that ended last, the last one first.
+ * `/debug/queries`: the most recently completed queries, newest first.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Queries = Schema.Struct({
-  kept: Count.pipe(described("How many are kept at most")),
-  total: Count.pipe(described("How many are kept now, those not listed included")),
+  kept: Count.pipe(described("Maximum number of queries kept")),
+  total: Count.pipe(described("Number of queries kept, including those not listed")),
   queries: Schema.Array(Query)
 })
 
 /**
- * `/debug/replication`: the records of our own whose copies are looked after,
- * those with the fewest copies first.
+ * `/debug/replication`: the node's own records whose copies it maintains, those
+ * with the fewest copies first.
  *
  * @category schemas
  * @since 0.1.0
@@ -275,7 +278,7 @@ export const Replication = Schema.Struct({
   records: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
     renews_at: Schema.NullOr(Seconds).pipe(
-      described("Unix seconds; null for a record that was published once and is left to expire")
+      described("Unix seconds; null for a record that is published once and not renewed")
     ),
     replicas: Schema.Array(Schema.Struct({
       peer: Peer,
@@ -296,18 +299,18 @@ export const Replication = Schema.Struct({
  * @since 0.1.0
  */
 export const Traffic = Schema.Struct({
-  received: Count.pipe(described("Datagrams whose signature was good")),
+  received: Count.pipe(described("Datagrams with a valid signature")),
   sent: Count,
-  refused: Count.pipe(described("Datagrams that were not taken")),
+  refused: Count.pipe(described("Datagrams rejected")),
   refused_by: Schema.Record(Schema.Literals(refusals), Count).pipe(
     described(
-      "The same by reason: an answer that came late or again, one that nobody awaits, no message of the protocol, one " +
-        "of an unknown type, one that is too large, one from an address that nothing can be sent to, one that is " +
-        "wrongly signed, or more at a time than are taken"
+      "Rejected datagrams by reason: a late or repeated response, an unsolicited response, a malformed message, a message " +
+        "of an unknown type, an oversized datagram, an unreachable source address, an invalid signature, or overload: more " +
+        "datagrams at a time than the node accepts"
     )
   ),
-  completed: Count.pipe(described("Requests of ours that were answered")),
-  pending: Count.pipe(described("Requests of ours that wait for an answer"))
+  completed: Count.pipe(described("Our requests that were answered")),
+  pending: Count.pipe(described("Our requests in flight"))
 })
 
 /**
@@ -318,18 +321,18 @@ export const Traffic = Schema.Struct({
  */
 export const Overview = Schema.Struct({
   at_ms: Millis,
-  started_at_ms: Millis.pipe(described("When the HTTP server started, in Unix milliseconds")),
+  started_at_ms: Millis.pipe(described("Start of the HTTP server, in Unix milliseconds")),
   ready: Schema.Boolean,
   identity: Schema.Struct({ address: Schema.String, node_id_hex: Schema.String }),
   agent: Schema.String.pipe(
-    described("Whose records the node publishes: its own address, or the one that delegated to its key")
+    described("Address that the node publishes for: its own, or the one that delegated to its key")
   ),
   reachability: Schema.Struct({
-    local_addr: Schema.String.pipe(described("Where the transport is bound, host:port")),
+    local_addr: Schema.String.pipe(described("Bound address of the transport, host:port")),
     public_host: Schema.NullOr(Schema.String),
-    observed_addr: Schema.NullOr(Schema.String).pipe(described("As others see the node, host:port")),
+    observed_addr: Schema.NullOr(Schema.String).pipe(described("The node's address as peers observe it, host:port")),
     mapping: Schema.Literals(["consistent", "symmetric", "unknown"]).pipe(
-      described("How a router between us and the others maps our port")
+      described("How the NAT between the node and its peers maps its port")
     )
   }),
   passive: Schema.Boolean,
@@ -354,50 +357,51 @@ export const Overview = Schema.Struct({
     announcements: Count,
     records: Count,
     confirmed_replicas: Count,
-    wanted_replicas: Count.pipe(described("Of all records together"))
+    wanted_replicas: Count.pipe(described("Total over all records"))
   }),
   persistence: Schema.NullOr(Schema.Struct({
-    degraded: Schema.NullOr(Schema.String).pipe(described("Why nothing is written at the moment")),
+    degraded: Schema.NullOr(Schema.String).pipe(described("Why writing is suspended; null if it is not")),
     queued: Count,
     written: Count,
     dropped: Count
-  })).pipe(described("Null where nothing is kept over a restart"))
+  })).pipe(described("Null for a node that stores nothing on disk"))
 })
 
 /**
- * `/api/buckets`: the buckets of the routing table that are not empty; there
- * are 256.
+ * `/api/buckets`: the non-empty buckets of the routing table, out of 256.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Buckets = Schema.Struct({
   self_node_id_hex: Schema.String,
-  k: Count.pipe(described("Contacts that a bucket has room for")),
+  k: Count.pipe(described("Capacity of a bucket")),
   buckets: Schema.Array(Schema.Struct({
-    bucket: Count.pipe(described("How many leading bits the ids share with ours, 0 to 255")),
-    waiting: Count.pipe(described("Contacts known by unverified that wait for a place")),
+    bucket: Count.pipe(described("Number of leading bits that the ids share with ours, 0 to 255")),
+    waiting: Count.pipe(described("Number of unverified contacts waiting for a place")),
     contacts: Schema.Array(Schema.Struct({
       peer: Peer,
-      heard_ms_ago: Schema.NullOr(Schema.Finite).pipe(described("Null for unverified")),
-      fresh: Schema.Boolean.pipe(described("Heard from within half an hour")),
+      heard_ms_ago: Schema.NullOr(Schema.Finite).pipe(described("Null for an unverified contact")),
+      fresh: Schema.Boolean.pipe(described("Heard from within the last half hour")),
       added_ms_ago: Schema.Finite,
       learned_from_hex: Schema.NullOr(Schema.String),
       health: Schema.Literals(["good", "unknown", "bad"]),
-      rtt_ms: Schema.NullOr(Schema.Finite).pipe(described("Smoothed; null if it never answered"))
-    })).pipe(described("The least recently seen first"))
+      rtt_ms: Schema.NullOr(Schema.Finite).pipe(
+        described("Smoothed round-trip time; null if the contact has never answered")
+      )
+    })).pipe(described("Least recently seen first"))
   }))
 })
 
 /**
- * Values counted in classes.
+ * A histogram.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Histogram = Schema.Struct({
-  bounds: Schema.Array(Schema.Finite).pipe(described("Ascending; each belongs to the class below it")),
-  counts: Schema.Array(Count).pipe(described("One more than there are bounds: the last is of what is above all")),
+  bounds: Schema.Array(Schema.Finite).pipe(described("Ascending inclusive upper bounds of the classes")),
+  counts: Schema.Array(Count).pipe(described("Values per class, and last those above all bounds")),
   count: Count,
   sum: Schema.Finite,
   min: Schema.Finite,
@@ -405,8 +409,8 @@ export const Histogram = Schema.Struct({
 })
 
 /**
- * `/api/traffic`: what is sent and received, and how long answers take. All
- * durations are seconds.
+ * `/api/traffic`: datagrams and requests, with latencies. Durations are in
+ * seconds.
  *
  * @category schemas
  * @since 0.1.0
@@ -422,19 +426,21 @@ export const TrafficReport = Schema.Struct({
   queries: Schema.Array(Schema.Struct({
     kind: Schema.Literals(["find_node", "find_value"]),
     duration: Histogram,
-    requests: Histogram.pipe(described("Requests for each query"))
+    requests: Histogram.pipe(described("Requests per query"))
   }))
 })
 
 /**
- * `/api/store`: what the node holds, by key.
+ * `/api/store`: the stored records by key.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const StoreReport = Schema.Struct({
   keys: Count,
-  records: Count.pipe(described("All there are, also those not listed; what expired leaves within two minutes")),
+  records: Count.pipe(
+    described("Number of records, including those not listed; expired ones are removed within two minutes")
+  ),
   by_type: Schema.Array(Schema.Struct({
     rec_type: Count,
     type_name: RecordRow.fields.type_name,
@@ -445,25 +451,25 @@ export const StoreReport = Schema.Struct({
 })
 
 /**
- * `/api/announcements`: the records that the node keeps alive by itself.
+ * `/api/announcements`: the records that the node keeps alive.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Announcements = Schema.Struct({
-  wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
-  total: Count.pipe(described("Those not listed included")),
+  wanted: Count.pipe(described("Number of copies wanted of each record")),
+  total: Count.pipe(described("Includes those not listed")),
   announcements: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
     renews_at: Seconds,
-    confirmed: Schema.Array(Peer).pipe(described("Who holds a copy, nearest first"))
+    confirmed: Schema.Array(Peer).pipe(described("Confirmed holders, nearest first"))
   })),
   next: Next
 })
 
 /**
- * `/health/live`: the process answers. A node that is cut off from its network
- * is live, as a restart would not bring the network back.
+ * `/health/live`: the process responds. A node cut off from its network is live,
+ * because a restart would not reconnect it.
  *
  * @category schemas
  * @since 0.1.0
@@ -471,8 +477,8 @@ export const Announcements = Schema.Struct({
 export const Live = Schema.Struct({ live: Schema.Literal(true) })
 
 /**
- * `/health/ready` and `/health`. Ready: in touch with others, or the first node
- * of its network.
+ * `/health/ready` and `/health`. A node is ready if it has contacts or is the
+ * first node of its network.
  *
  * @category schemas
  * @since 0.1.0
@@ -481,7 +487,9 @@ export const Health = Schema.Struct({
   live: Schema.Literal(true),
   ready: Schema.Boolean,
   bound: Schema.Boolean,
-  first: Schema.Boolean.pipe(described("The first node of its network, which needs nobody")),
+  first: Schema.Boolean.pipe(
+    described("Whether this is the first node of its network, which is ready without contacts")
+  ),
   verified_contacts_1h: Count
 })
 
@@ -491,8 +499,8 @@ const event = <const Type extends string, const Fields extends Schema.Struct.Fie
   Schema.Struct({ type: Schema.Literal(type), at_ms: Millis, ...fields })
 
 /**
- * What happens to one query. A step is told when its request is sent, and
- * again when it ended.
+ * An event of a query. A step has one event when its request is sent and one
+ * when it has its outcome.
  *
  * @category schemas
  * @since 0.1.0
@@ -504,7 +512,7 @@ export const QueryEvent = Schema.Union([
 ])
 
 /**
- * One event of `/events`.
+ * An event of `/events`.
  *
  * @category schemas
  * @since 0.1.0
@@ -531,8 +539,8 @@ export const Event = Schema.Union([
 ])
 
 /**
- * What to look up: the records of an address, the offers under a topic, or the
- * nodes closest to a node id.
+ * A lookup: the records of an address, the offers under a topic, or the nodes
+ * closest to a node id.
  *
  * @category schemas
  * @since 0.1.0
@@ -545,7 +553,7 @@ export const LookupRequest = Schema.Struct({
 })
 
 /**
- * One event of a lookup: those of its query, and at last what it found.
+ * An event of a lookup: those of its query, then one with the result.
  *
  * @category schemas
  * @since 0.1.0
@@ -560,13 +568,13 @@ export const LookupEvent = Schema.Union([
   })
 ])
 
-// --- What can go wrong -----------------------------------------------------------
+// --- Errors ------------------------------------------------------------------
 
 const refusal = <const Error extends string>(error: Error, status: number) =>
   Schema.Struct({ error: Schema.Literal(error), message: Schema.String }).pipe(HttpApiSchema.status(status))
 
 /**
- * The request says something that cannot be understood.
+ * The request is malformed.
  *
  * @category schemas
  * @since 0.1.0
@@ -574,7 +582,7 @@ const refusal = <const Error extends string>(error: Error, status: number) =>
 export const BadRequest = refusal("BadRequest", 400)
 
 /**
- * So many are served already that this one is not.
+ * The limit of concurrent requests of this kind is reached.
  *
  * @category schemas
  * @since 0.1.0
@@ -582,7 +590,7 @@ export const BadRequest = refusal("BadRequest", 400)
 export const TooMany = refusal("TooMany", 503)
 
 /**
- * Says what is wrong with a request that does not keep to its schema.
+ * Describes why a request does not match its schema.
  *
  * @category services
  * @since 0.1.0
@@ -591,15 +599,15 @@ export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dh
   error: BadRequest
 }) {}
 
-// --- The routes --------------------------------------------------------------------
+// --- Routes ------------------------------------------------------------------------
 
-/** The documents of the reference have no place for it. */
-const inHeader = "Where there are more than are listed, the header Link has the address of the next part (rel=\"next\")"
+/** The reference's documents have no field for the next page. */
+const inHeader = "If there are more elements, the Link header has the URL of the next page (rel=\"next\")"
 
 const storePlace = /^\d{1,15}\.\d{1,4}$/
 
 /**
- * Read-only documents for people and tools.
+ * Read-only documents for operators and tools.
  *
  * @category routes
  * @since 0.1.0
@@ -615,7 +623,7 @@ export class DebugGroup extends HttpApiGroup.make("debug").add(
     success: Schema.Array(StoredRecord)
   }).annotate(
     OpenApi.Description,
-    `The records held, of which the header X-Total-Count says how many there are. ${inHeader}`
+    `The stored records. The X-Total-Count header is their number. ${inHeader}`
   ),
   HttpApiEndpoint.get("stats", "/debug/stats", { success: Stats }),
   HttpApiEndpoint.get("queries", "/debug/queries", {
@@ -629,7 +637,7 @@ export class DebugGroup extends HttpApiGroup.make("debug").add(
 ).middleware(Explained) {}
 
 /**
- * What a page that shows the node is made of.
+ * The documents, events and lookups behind the dashboard.
  *
  * @category routes
  * @since 0.1.0
@@ -660,7 +668,7 @@ export class PageGroup extends HttpApiGroup.make("api").add(
 const readiness = { success: Health, error: Health.pipe(HttpApiSchema.status(503)) }
 
 /**
- * For those who look after the node.
+ * Health and metrics.
  *
  * @category routes
  * @since 0.1.0
@@ -668,16 +676,16 @@ const readiness = { success: Health, error: Health.pipe(HttpApiSchema.status(503
 export class OperationsGroup extends HttpApiGroup.make("operations").add(
   HttpApiEndpoint.get("live", "/health/live", { success: Live }).annotate(
     OpenApi.Description,
-    "200 whenever the process works, in touch with others or not: for a supervisor that restarts what does not answer"
+    "200 as long as the process responds, with or without contacts: for a supervisor that restarts unresponsive processes"
   ),
   HttpApiEndpoint.get("ready", "/health/ready", readiness).annotate(
     OpenApi.Description,
-    "200 when the node is in touch with others or the first of its network, else 503: for a balancer that sends " +
-      "clients to nodes that can serve them"
+    "200 if the node has contacts or is the first of its network, otherwise 503: for a load balancer that selects " +
+      "nodes able to serve clients"
   ),
   HttpApiEndpoint.get("health", "/health", readiness).annotate(
     OpenApi.Description,
-    "The facts of both, with the status of /health/ready: for people and monitors, not for what restarts the node"
+    "The facts behind both, with the status of /health/ready: for operators and monitoring, not for restarting the node"
   ),
   HttpApiEndpoint.get("metrics", "/metrics", {
     success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" }))
@@ -685,7 +693,7 @@ export class OperationsGroup extends HttpApiGroup.make("operations").add(
 ) {}
 
 /**
- * All routes but the page at `/`.
+ * All routes except the page at `/`.
  *
  * @category routes
  * @since 0.1.0
@@ -697,7 +705,7 @@ export class Api extends HttpApi.make("effect-dht")
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
     version: "0.1.0",
-    description: "A window into a running node. Where the node was given a token, every request but those below " +
+    description: "The state of a running node. If the node has a token, every request except those below " +
       "/health needs it: Authorization: Bearer …"
   }))
 {}

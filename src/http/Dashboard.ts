@@ -1,6 +1,6 @@
 /**
- * The page at `/` that shows the node: its files, which say nothing of the node
- * by themselves and get what they show from the routes of `Routes`.
+ * The dashboard at `/`: static files without data of the node, which the page
+ * loads from the routes of `Routes`.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ const contentTypes: { readonly [extension: string]: string } = {
 
 const index = "index.html"
 
-/** A browser asks each time whether the file is still the same, and usually gets no more than a yes. */
+/** Serves a file with an ETag: browsers revalidate it each time, and usually receive 304. */
 const serveFile = (bytes: Uint8Array, contentType: string) => {
   const headers = { "cache-control": "no-cache", etag: `"${sha256Hex(bytes).slice(0, 32)}"` }
   const whole = HttpServerResponse.uint8Array(bytes, { contentType, headers })
@@ -34,8 +34,8 @@ const serveFile = (bytes: Uint8Array, contentType: string) => {
 }
 
 /**
- * Routes for the page and its files, which are read once. A program that was
- * bundled without them says so, and has no page.
+ * Routes for the page and its files, which are read once. A program bundled
+ * without the files logs a warning and has no page.
  *
  * @category layers
  * @since 0.1.0
@@ -51,5 +51,5 @@ export const layer: Layer.Layer<never, never, Router.HttpRouter | FileSystem.Fil
       const bytes = yield* files.readFile(path.join(directory, name))
       yield* router.add("GET", name === index ? "/" : `/assets/${name}`, serveFile(bytes, contentType))
     }
-  }, Effect.catch((error) => Effect.logWarning("The files of the page at / cannot be read", error)))
+  }, Effect.catch((error) => Effect.logWarning("Reading the files of the page at / failed", error)))
 )

@@ -1,6 +1,6 @@
 /**
- * The documents that a node serves over HTTP, made from its services. Their
- * shapes are in {@link Api}.
+ * Builds the documents that a node serves over HTTP from its services. Their
+ * schemas are in {@link Api}.
  *
  * @since 0.1.0
  */
@@ -37,10 +37,10 @@ import { Subscribers } from "../Subscribers.ts"
 import * as Topic from "../Topic.ts"
 import type * as Api from "./Api.ts"
 
-// --- Parts of long lists -------------------------------------------------------------
+// --- Paging ----------------------------------------------------------------------
 
 /**
- * At most `limit` elements, after a place that an earlier part named.
+ * A page of a list: at most `limit` elements after a position.
  *
  * @category models
  * @since 0.1.0
@@ -50,10 +50,10 @@ export interface Part {
   readonly after: string | undefined
 }
 
-/** Elements that are made before other fibers get their turn. */
+/** Elements converted before other fibers run. */
 const atOnce = 32
 
-/** Each element made into another, in steps between which others run. */
+/** Maps the elements in batches, between which other fibers run. */
 const inSteps = Effect.fnUntraced(function*<A, B>(elements: ReadonlyArray<A>, make: (element: A) => B) {
   const made: Array<B> = []
   for (const element of elements) {
@@ -62,7 +62,7 @@ const inSteps = Effect.fnUntraced(function*<A, B>(elements: ReadonlyArray<A>, ma
   return made
 })
 
-/** The two numbers of a place as text. */
+/** Parses the two numbers of a position. */
 const pairOf = (place: string): readonly [number, number] => {
   const [first, second] = place.split(".")
   return [Number(first), Number(second)]
@@ -86,7 +86,7 @@ const replicationPlaceOf = (after: string | undefined): Replication.Place | unde
 const replicationNext = (next: Replication.Place | undefined): string | null =>
   next === undefined ? null : `${next.confirmed}.${next.job}`
 
-// --- What documents are made of ----------------------------------------------------
+// --- Parts of documents ------------------------------------------------------------
 
 /**
  * @category conversions
@@ -158,7 +158,7 @@ const replicaOutcomes = {
   Failed: "failed"
 } as const
 
-/** To the microsecond, which is more than a network measures. */
+/** Rounds to microseconds. */
 const millis = (time: number): number => Math.round(time * 1000) / 1000
 
 const goal = (query: number, { kind, target, type }: NodeEvents.QueryGoal) => ({
@@ -247,14 +247,14 @@ export const event = (event: NodeEvents.Event): typeof Api.Event.Type => {
 }
 
 /**
- * A record with what it says, as far as it can be read.
+ * A record with its contents, as far as they can be decoded.
  *
  * @category conversions
  * @since 0.1.0
  */
 export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.FoundRecord.Type => {
   const row = recordRow(key, record)
-  const unreadable = { record: row, title: `${row.type_name} that cannot be read` }
+  const unreadable = { record: row, title: `undecodable ${row.type_name}` }
   switch (record.type) {
     case Record.RecordType.endpoint:
       return Result.match(Endpoint.decode(record.payload), {
@@ -356,7 +356,7 @@ export const routing: Effect.Effect<typeof Api.RoutingTable.Type, never, Dht | R
 )
 
 /**
- * An element of `/debug/store`, with its integers in full.
+ * An element of `/debug/store`, with 64-bit integers.
  *
  * @category models
  * @since 0.1.0
@@ -375,8 +375,8 @@ const countRecords = (store: Store.Store["Service"]): number =>
   store.core.countsByType.reduce((sum, { count }) => sum + count, 0)
 
 /**
- * `/debug/store`, and what its headers say: how many records there are, and
- * what the next part is after.
+ * `/debug/store` with its headers: the total number of records and the position
+ * of the next page.
  *
  * @category documents
  * @since 0.1.0
@@ -489,7 +489,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
 /** When an announcement of this record signs it anew, in Unix seconds. */
 const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Record.renewsAt(record)))
 
-// --- The documents of a page -----------------------------------------------------------
+// --- Documents of the dashboard --------------------------------------------------------
 
 const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(function*() {
   const rpc = yield* Rpc
@@ -553,8 +553,8 @@ export const live: typeof Api.Live.Type = { live: true }
 
 /**
  * `/health/ready` and `/health`. `first`: whether the node is the first of its
- * network, and so needs nobody to be ready; undefined leaves it to what joining
- * has found.
+ * network, and so is ready without contacts; undefined derives it from the
+ * outcome of joining.
  *
  * @category documents
  * @since 0.1.0
@@ -569,7 +569,7 @@ export const health = Effect.fnUntraced(
     return {
       ...live,
       ready: isFirst || verified > 0,
-      // A node is built on a transport that is bound, and this is served by one that was built.
+      // Always true: a node exists only once its transport is bound.
       bound: true,
       first: isFirst,
       verified_contacts_1h: verified
@@ -581,7 +581,7 @@ const persistence = Effect.gen(function*() {
   const persistence = yield* Effect.serviceOption(Persistence)
   if (Option.isNone(persistence)) return null
   const { degraded, dropped, queued, written } = yield* persistence.value.status
-  // A node that wanted to keep something and cannot is not one that keeps nothing.
+  // Degraded persistence is reported, unlike persistence that is not configured.
   if (!persistence.value.isLasting && degraded === undefined) return null
   return { degraded: degraded ?? null, queued, written, dropped }
 })

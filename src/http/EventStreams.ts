@@ -1,9 +1,9 @@
 /**
- * Streams of server-sent events for clients of any speed: what waits for one
- * client is bounded, and who is slow misses the oldest.
+ * Streams of server-sent events. Each client has a bounded queue, and a slow
+ * client loses the oldest events.
  *
- * The events of a stream are numbered, so that a client sees what it missed.
- * A comment every 15 seconds tells both ends that the other one is there.
+ * The events of a stream are numbered, which reveals lost ones. A comment every
+ * 15 seconds lets both ends detect a dead connection.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
 /**
- * How many events wait for one client.
+ * Maximum number of events queued for one client.
  *
  * @category constants
  * @since 0.1.0
@@ -29,19 +29,19 @@ export const waitingEvents = 512
 const heartbeatInterval = "15 seconds"
 
 /**
- * Where the events of one stream go; neither waits.
+ * The input of a stream. Neither method blocks.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Sink<A> {
-  /** The event is made when it is sent, which one that the client misses never is. */
+  /** Queues an event, which is built when it is sent; a lost event is never built. */
   readonly tell: (event: () => A) => void
-  /** After what was told so far. */
+  /** Ends the stream after the queued events. */
   readonly end: () => void
 }
 
-/** A comment where there is no event. */
+/** A queued event; undefined stands for a comment. */
 type Frame<A> = { readonly id: number; readonly event: () => A } | undefined
 
 const textOf = <A extends { readonly type: string }>(frame: Frame<A>): string => {
@@ -51,20 +51,20 @@ const textOf = <A extends { readonly type: string }>(frame: Frame<A>): string =>
 }
 
 /**
- * The streams that are open.
+ * The open streams.
  *
  * @category services
  * @since 0.1.0
  */
 export class EventStreams extends Context.Service<EventStreams, {
   /**
-   * An answer that goes on until the events or the client end it. `open` is
-   * called when the answer is sent, and its scope ends with the stream.
+   * A response that lasts until the events end or the client disconnects. `open`
+   * is called when the response starts, and its scope ends with the stream.
    */
   readonly response: <A extends { readonly type: string }>(
     open: (sink: Sink<A>) => Effect.Effect<void, never, Scope.Scope>
   ) => HttpServerResponse.HttpServerResponse
-  /** Ends all of them, so that their clients see an end and no broken connection; succeeds with how many there were. */
+  /** Ends all streams in order, rather than by closing the connection, and succeeds with their number. */
   readonly endAll: Effect.Effect<number>
 }>()("effect-dht/http/EventStreams") {}
 
@@ -86,7 +86,7 @@ const make = Effect.sync(() => {
           () => Effect.sync(() => sinks.delete(sink))
         )
         const beat = Effect.sync(() => Queue.offerUnsafe(queue, undefined))
-        // At once, so that the client knows that it is connected.
+        // The first comment goes out at once, so that the client knows that it is connected.
         yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(heartbeatInterval)))
         yield* open(sink)
       }),
@@ -108,7 +108,7 @@ const make = Effect.sync(() => {
 })
 
 /**
- * No streams at first; those that are open end with the layer's scope.
+ * An empty set of streams. Streams still open end with the layer's scope.
  *
  * @category layers
  * @since 0.1.0

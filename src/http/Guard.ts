@@ -1,11 +1,11 @@
 /**
- * What stands before every route: who may ask, which methods a path knows, and
- * the headers that keep a page and its data to themselves.
+ * Checks before every route: access, allowed methods, and security headers that
+ * protect the page and its data.
  *
- * No cookie is used, and no token in a URL, where logs and histories would keep
- * it: a request carries `Authorization: Bearer …`. The files of a page say
- * nothing of the node and are open, so that the page itself can ask for the
- * token and send it; it reads event streams with `fetch`, which can.
+ * Authentication is by `Authorization: Bearer …`. There are no cookies, and no
+ * tokens in URLs, which end up in logs and histories. The static files of the
+ * page contain no data and need no token, so that the page can prompt for it. The
+ * page reads event streams with `fetch`, which can send the header.
  *
  * @since 0.1.0
  */
@@ -26,18 +26,18 @@ import * as Api from "./Api.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Names and IP addresses by which the server may be called, besides `localhost`, 127.0.0.1 and ::1. */
+  /** Accepted host names and IP addresses of the server, besides `localhost`, 127.0.0.1 and ::1. */
   readonly hosts?: ReadonlyArray<string> | undefined
-  /** Whether every IP address is one of them, as for a server that is bound to all of a machine. */
+  /** Whether every IP address is accepted, for a server bound to all addresses of a machine. */
   readonly anyIp?: boolean | undefined
   readonly port: number
-  /** What a request has to send; without one, everybody may ask who reaches the server. */
+  /** Token that requests must send; without one, every client that reaches the server is allowed. */
   readonly token?: Redacted.Redacted<string> | undefined
 }
 
 /**
- * Whether a path is served without the token: the page at `/`, its files below
- * `/assets/`, and how the node is, at `/health` and below.
+ * Whether a path is served without a token: the page at `/`, its files below
+ * `/assets/`, and `/health` and below.
  *
  * @category guards
  * @since 0.1.0
@@ -47,8 +47,8 @@ export const isOpen = (path: string): boolean => openPaths.has(path) || path.sta
 const openPaths: ReadonlySet<string> = new Set(["/", "/health", "/health/live", "/health/ready"])
 
 /**
- * What a page of the server may do: run and show its own files, and talk to
- * the server. A response that has a policy of its own keeps it.
+ * The content security policy of the server's pages: scripts, styles and data
+ * from the server itself only. A response with a policy of its own keeps it.
  *
  * @category constants
  * @since 0.1.0
@@ -71,12 +71,12 @@ const refused = (status: number, error: string, message: string, more: Record<st
 
 const secured = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const said = response.status === 404 && response.body._tag === "Empty"
-    ? refused(404, "NotFound", `Nothing is here; ${Api.openApiPath} lists what is`)
+    ? refused(404, "NotFound", `Not found; see ${Api.openApiPath} for the available paths`)
     : response
   return HttpServerResponse.setHeaders(said, { ...headers, ...said.headers })
 }
 
-/** The methods of each path. */
+/** The allowed methods of each path. */
 const methods: ReadonlyMap<string, ReadonlySet<string>> = (() => {
   const found = new Map<string, Set<string>>([[Api.openApiPath, new Set(["GET"])]])
   HttpApi.reflect(Api.Api, {
@@ -96,9 +96,9 @@ const policyOf = ({ anyIp = false, hosts = [], port, token }: Options): Policy =
 })
 
 /**
- * Stands before all routes of the router: a request that may not pass is
- * answered with 401 (no or a wrong token), 403 (a page of another origin), 421
- * (called by a name that is not the server's) or 405.
+ * Middleware for all routes of the router. Rejects a request with 401 (missing
+ * or wrong token), 403 (from a page of another origin), 421 (a host name that is
+ * not the server's) or 405.
  *
  * @category layers
  * @since 0.1.0
@@ -115,13 +115,13 @@ export const layer = (options: Options): Layer.Layer<never, never, HttpRouter> =
     const allowed = methods.get(path)
     if (allowed === undefined || allowed.has(method === "HEAD" ? "GET" : method)) return undefined
     const allow = Array.from(allowed).join(", ")
-    return refused(405, "MethodNotAllowed", `Only ${allow} is allowed here`, { allow })
+    return refused(405, "MethodNotAllowed", `Method not allowed; this path allows ${allow}`, { allow })
   }
   return Router.middleware(
     (handled) =>
       HttpServerRequest.use((request) => {
         const refusal = check(request)
-        // Whatever becomes of it, an error as well.
+        // Headers are added to every response, including errors.
         return HttpEffect.withPreResponseHandler(
           refusal === undefined ? handled : Effect.succeed(refusal),
           (_, response) => Effect.succeed(secured(response))

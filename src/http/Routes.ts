@@ -1,9 +1,9 @@
 /**
- * The routes of a node, to be mounted on a router: the documents, the events,
- * the metrics and the lookups of {@link Api}.
+ * The HTTP routes of a node, to be mounted on a router: the documents, events,
+ * metrics and lookups of {@link Api}.
  *
- * There is nothing here that keeps anybody out: `Guard.layer` does, and
- * `NodeHttp` of `effect-dht/node` is a server that has both.
+ * There is no access control here: `Guard.layer` provides it, and `NodeHttp` of
+ * `effect-dht/node` is a server with both.
  *
  * @since 0.1.0
  */
@@ -53,14 +53,14 @@ import * as EventStreams from "./EventStreams.ts"
  */
 export interface Options {
   /**
-   * Whether the node is the first of its network, which is ready without knowing
-   * anybody. Defaults to what `Bootstrap.membership` says.
+   * Whether the node is the first of its network, and so is ready without
+   * contacts. Defaults to the state of `Bootstrap.membership`.
    */
   readonly first?: boolean | undefined
 }
 
 /**
- * The services of a node that its routes show.
+ * The services of a node that its routes use.
  *
  * @category models
  * @since 0.1.0
@@ -82,7 +82,7 @@ export type Services =
   | Subscribers
 
 /**
- * Streams of events that are served at the same time.
+ * Maximum number of concurrent event streams.
  *
  * @category constants
  * @since 0.1.0
@@ -90,27 +90,27 @@ export type Services =
 export const maxEventStreams = 16
 
 /**
- * Lookups that run at the same time for clients.
+ * Maximum number of concurrent lookups for clients.
  *
  * @category constants
  * @since 0.1.0
  */
 export const maxLookups = 4
 
-/** What a lookup for a client is given. */
+/** Time limit of a lookup for a client. */
 const lookupTime = "15 seconds"
 
-/** The longest body that is read. */
+/** Maximum size of a request body. */
 const maxBody = ByteSize.kibibytes(4)
 
 // --- Limits ------------------------------------------------------------------
 
-/** So many places, each for as long as a request lives; the rest is told so. */
+/** Limits concurrent requests: each holds a place for its scope, and fails with `TooMany` if none is free. */
 const places = (what: string, max: number): Effect.Effect<void, typeof Api.TooMany.Type, Scope.Scope> => {
   let taken = 0
   return Effect.suspend(() =>
     taken >= max
-      ? Effect.fail({ error: "TooMany" as const, message: `${max} ${what} are served already; try again later` })
+      ? Effect.fail({ error: "TooMany" as const, message: `the limit of ${max} ${what} is reached; try again later` })
       : Effect.acquireRelease(
         Effect.sync(() => {
           taken++
@@ -125,7 +125,7 @@ const places = (what: string, max: number): Effect.Effect<void, typeof Api.TooMa
 
 // --- Documents -----------------------------------------------------------------
 
-/** The node that is shown, for what is done for a request; such work has a scope of its own. */
+/** The node's services, for work on behalf of a request, with a scope of its own. */
 const node = Effect.map(Effect.context<Services>(), (context) => {
   const services = Context.omit(Scope.Scope)(context)
   return {
@@ -134,16 +134,16 @@ const node = Effect.map(Effect.context<Services>(), (context) => {
   }
 })
 
-/** Which part of a list a request is for. */
+/** The requested page of a list. */
 const partOf = (
   query: { readonly limit?: number | undefined; readonly after?: string | undefined },
   byDefault: number
 ): Documents.Part => ({ limit: query.limit ?? byDefault, after: query.after })
 
-/** Characters of JSON that are written before other fibers get their turn. */
+/** Characters of JSON written before other fibers run. */
 const writtenAtOnce = 16_384
 
-/** Elements as JSON, in steps between which others run. */
+/** Serializes elements to JSON in batches, between which other fibers run. */
 const arrayText = Effect.fnUntraced(function*(elements: ReadonlyArray<Json.Json>) {
   let text = ""
   let written = 0
@@ -160,8 +160,8 @@ const jsonResponse = (text: string, headers: Record<string, string> = {}) =>
   HttpServerResponse.text(text, { contentType: "application/json", headers })
 
 /**
- * A document whose list can be long, which is written in steps, and the rest at
- * once. By its schema, all would be encoded at once.
+ * A document with a potentially long list, which is serialized in batches.
+ * Encoding it with its schema would block for the whole list.
  */
 const listResponse = Effect.fnUntraced(function*<const Name extends string>(
   document: { readonly [name: string]: Json.Json | undefined } & { readonly [name in Name]: ReadonlyArray<Json.Json> },
@@ -174,7 +174,7 @@ const listResponse = Effect.fnUntraced(function*<const Name extends string>(
   return jsonResponse(`{${others}${others === "" ? "" : ","}${list}}`, headers)
 })
 
-/** Where the part after this one is, as a header; `path` is that of the list. */
+/** The Link header of the next page; `path` is that of the list. */
 const linkTo = (path: string, { limit }: Documents.Part, next: string | null): Record<string, string> =>
   next === null ? {} : { link: `<${path}?limit=${limit}&after=${next}>; rel="next"` }
 
@@ -206,7 +206,7 @@ const debug = HttpApiBuilder.group(
     return handlers.handleAll({
       identity: () => of(Documents.identity),
       routing: ({ query }) => of(routingResponse(partOf(query, Api.listed.routing))),
-      // Not by its schema, in one piece: a store can be large.
+      // Bypasses the schema, which would encode a large store in one go.
       store: ({ query }) => of(storeResponse(partOf(query, Api.listed.debugStore))),
       stats: () => of(Documents.stats),
       queries: ({ query }) =>
@@ -250,13 +250,13 @@ const events = Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.Ev
   yield* Documents.trafficEvent.pipe(
     Effect.map((event) => sink.tell(() => event)),
     Effect.repeat(Schedule.spaced("1 second")),
-    Effect.catchCause((cause) => Effect.logWarning("Traffic is not told any more", cause)),
+    Effect.catchCause((cause) => Effect.logWarning("Reporting of traffic stopped", cause)),
     Effect.annotateLogs({ module: "effect-dht/http/Routes", fiber: "Traffic" }),
     Effect.forkScoped
   )
 })
 
-/** What a client wants looked up. */
+/** The target of a client's lookup. */
 interface Goal {
   readonly target: NodeId.NodeId
   readonly find: Query.Find | undefined
@@ -314,7 +314,7 @@ const page = (options: { readonly first: boolean | undefined }) =>
       const { of } = yield* node
       const { response } = yield* EventStreams.EventStreams
       const startedAt = yield* Clock.currentTimeMillis
-      const streamPlace = places("streams of events", maxEventStreams)
+      const streamPlace = places("event streams", maxEventStreams)
       const lookupPlace = places("lookups", maxLookups)
       const stream = <A extends { readonly type: string }>(
         open: (sink: EventStreams.Sink<A>) => Effect.Effect<void, never, Scope.Scope | Services>
@@ -355,9 +355,9 @@ const explained = HttpApiMiddleware.layerSchemaErrorTransform(
 )
 
 /**
- * All routes of {@link Api}, and the OpenAPI document that lists them. From now
- * on the node keeps its last queries, and its metrics are registered. Whoever
- * closes the server ends the streams first.
+ * All routes of {@link Api}, and the OpenAPI document that lists them. From then
+ * on the node keeps its recent queries, and its metrics are registered. When
+ * the server closes, end the event streams first.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * The documents as the page reads them: whoever changes one sees here what the
- * page makes of it.
+ * Types of the documents as the page uses them, so that a change of a document
+ * is type-checked against the page.
  */
 import type * as Api from "../Api.ts"
 
