@@ -224,7 +224,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await eventually(async () => {
           const { buckets, k } = await read(url, "/api/buckets", Api.Buckets)
           assert.strictEqual(await page.locator(".bucket-map .cell").count(), 256)
-          const rows = page.getByRole("region", { name: "Buckets that are not empty" }).locator("tbody tr")
+          const rows = page.getByRole("region", { name: "Non-empty buckets" }).locator("tbody tr")
           const fresh = buckets.map(({ bucket, contacts }) => [
             String(bucket),
             `${contacts.filter(({ fresh, health }) => fresh && health !== "bad").length} of ${contacts.length}`
@@ -242,7 +242,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
     Effect.gen(function*() {
       const { url } = yield* World
       yield* visit({}, async (page) => {
-        const rows = page.getByRole("region", { name: "Records held" }).locator("tbody tr")
+        const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
         await eventually(async () => {
           const { by_type, records } = await read(url, "/api/store", Api.StoreReport)
           const held = by_type.find(({ type_name }) => type_name === "topic")?.records ?? 0
@@ -259,7 +259,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const { url } = yield* World
       yield* visit({}, async (page) => {
         const card = page.locator("#announcements .own", { hasText: "translate" })
-        await card.getByText("Who has them").click()
+        await card.getByText("Holders of copies").click()
         await eventually(async () => {
           const { announcements } = await read(url, "/api/announcements", Api.Announcements)
           assert.strictEqual(await page.locator("#announcements .own").count(), announcements.length)
@@ -300,7 +300,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const url = yield* serve(node)
       yield* visit({ url }, async (page) => {
         const published = page.locator("#announcements .own")
-        const rows = page.getByRole("region", { name: "Records held" }).locator("tbody tr")
+        const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
         await rows.first().waitFor()
         await published.first().waitFor()
         assert.strictEqual(await published.count(), 12)
@@ -448,7 +448,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           const cells = (await path.allInnerTexts()).map((row) => row.split("\t"))
           assert.deepStrictEqual(cells.map(([, from, , , answer]) => [from, answer]), [
             ["this node", "answered, 12 ms"],
-            [`${asked.id.slice(0, 8)}…${asked.id.slice(-4)}`, "asked"]
+            [`${asked.id.slice(0, 8)}…${asked.id.slice(-4)}`, "pending"]
           ])
         })
         await run(Deferred.succeed(goOn, undefined))
@@ -462,13 +462,13 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
     visit({ expected: /400/ }, async (page) => {
       await lookUp(page, "nobody offers this either")
       await page.locator("#lookup-steps h3", { hasText: "Path" }).waitFor()
-      await page.getByLabel("as", { exact: true }).selectOption("address")
+      await page.getByLabel("Type", { exact: true }).selectOption("address")
       await lookUp(page, "nonsense")
       await page.locator("#lookup-status.error", { hasText: "is not an address" }).waitFor()
       assert.strictEqual(await page.locator("#lookup-steps h3").count(), 0)
       const field = page.getByLabel("Address, topic or node id")
       assert.strictEqual(await field.getAttribute("aria-invalid"), "true")
-      await page.getByLabel("as", { exact: true }).selectOption("auto")
+      await page.getByLabel("Type", { exact: true }).selectOption("auto")
       await lookUp(page, "0x12")
       await page.locator("#lookup-status.error", { hasText: "0x12" }).waitFor()
       await lookUp(page, "nobody offers this")
@@ -494,7 +494,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
     visit({}, async (page) => {
       await page.locator("#store table").waitFor()
       await page.keyboard.press("Tab")
-      assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Skip to the search")
+      assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Skip to the lookup form")
       await page.keyboard.press("Enter")
       assert.strictEqual(await evaluate(page, "document.activeElement.id"), "lookup-value")
       await page.keyboard.type("translate")
@@ -515,7 +515,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         seen.push(name)
       }
       assert.strictEqual(seen.at(-1), "Health")
-      for (const name of ["lookup-kind", "lookup-go", "Path of the lookup", "Who has them", "all "]) {
+      for (const name of ["lookup-kind", "lookup-go", "Path of the lookup", "Holders of copies", "all "]) {
         assert.isTrue(seen.some((other) => other.startsWith(name)), `${name} cannot be reached`)
       }
     }))
@@ -534,7 +534,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           Effect.promise(() => page.locator("#announcements h3", { hasText: "new" }).waitFor())
         )))
         assert.strictEqual(await page.locator("#announcements [data-old]").count(), 0)
-        assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Who has them")
+        assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Holders of copies")
         assert.isTrue(await evaluate(page, "document.activeElement.parentElement.open"))
       })
     }))
@@ -620,7 +620,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         assert.strictEqual(await page.locator("#page").isVisible(), false)
         await field.fill("a wrong one, of some length")
         await page.keyboard.press("Enter")
-        await page.getByRole("alert").filter({ hasText: "does not take this token" }).waitFor()
+        await page.getByRole("alert").filter({ hasText: "rejected this token" }).waitFor()
         await field.fill(token)
         await page.keyboard.press("Enter")
         await shows(page, Network.dht(nodes[1]).nodeId)
@@ -642,7 +642,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({ url, expected: /ERR_|failed to fetch/i }, async (page) => {
         await page.locator("#store table").waitFor()
         await run(Scope.close(scope, Exit.void))
-        await page.getByRole("alert").filter({ hasText: "The connection to the node is lost" }).waitFor()
+        await page.getByRole("alert").filter({ hasText: "The connection to the node was lost" }).waitFor()
         await page.locator("#state", { hasText: "disconnected" }).waitFor()
         // What was known stays to be seen.
         await shows(page, Network.dht(nodes[2]).nodeId)
@@ -668,19 +668,19 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         for (
           const text of [
             "All 256 buckets are empty.",
-            "Nothing is stored here.",
-            "This node publishes nothing.",
-            "No lookup yet."
+            "No records are stored here.",
+            "This node publishes no records.",
+            "No lookups yet."
           ]
         ) {
           await shows(page, text)
         }
         await lookUp(page, NodeId.fromTopic("anything"))
-        await shows(page, "Nobody is near: no other node is known.")
+        await shows(page, "No nodes found: this node has no contacts.")
       })
       const lost = yield* serve(alone)
       yield* visit({ url: lost }, async (page) => {
-        await shows(page, "In touch with nobody yet")
+        await shows(page, "No contacts yet")
         await page.locator("#state", { hasText: "not ready" }).waitFor()
       })
     }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))

@@ -1,4 +1,4 @@
-/** The node's own records: what each says, how long it holds, who has a copy. */
+/** The node's own records: contents, expiry and holders. */
 import { Bounds, byId, empty, h, render } from "./dom.js"
 import * as Format from "./format.js"
 import { expiry } from "./store.js"
@@ -9,7 +9,7 @@ import { expiry } from "./store.js"
 
 const bounds = new Bounds({ few: 12, most: 60 })
 
-/** How many records are to be loaded. */
+/** How many records to load. */
 export const wanted = () => bounds.shown
 
 /** @param {Own["record"]} record */
@@ -64,7 +64,7 @@ const card = ({ brief, full, name, record, renews_at, replicas, surrounded, titl
     replicas.length > 0 && h(
       "details",
       { "data-key": `copies ${keyOf(record)}` },
-      h("summary", { "data-key": `copies summary ${keyOf(record)}` }, "Who has them"),
+      h("summary", { "data-key": `copies summary ${keyOf(record)}` }, "Holders of copies"),
       h(
         "ol",
         { class: "peers" },
@@ -83,7 +83,7 @@ const card = ({ brief, full, name, record, renews_at, replicas, surrounded, titl
 }
 
 /**
- * How the records do, all together.
+ * Summarizes the replication of all records.
  *
  * @param {Replication} replication
  */
@@ -94,13 +94,13 @@ const summaryOf = ({ complete, total, uncopied, wanted }) => {
     [fewer, "with fewer"],
     [uncopied, "with none confirmed"]
   ].filter(([count]) => count !== 0).map(([count, words]) => `${Format.integer(Number(count))} ${words}`)
-  const order = total > bounds.few && complete < total ? " Those with the fewest copies come first." : ""
+  const order = total > bounds.few && complete < total ? " Records with the fewest copies are listed first." : ""
   return `${Format.counted(total, "record")}: ${parts.join(", ")}.${order}`
 }
 
 /**
  * @param {Replication} replication
- * @param {() => void} load has as many loaded as are {@link wanted}, and shown
+ * @param {() => void} load loads as many as {@link wanted}, and shows them
  */
 export const show = (replication, load) => {
   const { records, total, wanted } = replication
@@ -112,8 +112,8 @@ export const show = (replication, load) => {
         "div",
         { class: "card" },
         empty(
-          "This node publishes nothing.",
-          "A program announces with ",
+          "This node publishes no records.",
+          "A program publishes with ",
           h("code", {}, "dht.announceTopic"),
           " or ",
           h("code", {}, "dht.announceEndpoint"),

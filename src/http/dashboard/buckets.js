@@ -1,4 +1,4 @@
-/** The 256 buckets of the routing table: how full, how fresh, how well. */
+/** The 256 buckets of the routing table: occupancy, freshness and health. */
 import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
@@ -12,7 +12,7 @@ const cell = 18
 const bucketBounds = new Bounds({ few: 24, most: all })
 const contactBounds = new Bounds({ few: 50, most: 200 })
 
-/** On a narrow screen a row is shorter. */
+/** Narrow screens have fewer cells per row. */
 const narrow = matchMedia("(max-width: 560px)")
 
 /** @param {Contact} contact */
@@ -38,7 +38,7 @@ const inWords = (bucket, k) => {
 }
 
 /**
- * A cell for each bucket, filled from below as the bucket is.
+ * Draws a cell per bucket, filled from the bottom in proportion to its contacts.
  *
  * @param {Buckets} buckets
  */
@@ -78,7 +78,7 @@ const map = ({ buckets, k }) => {
 }
 
 /**
- * A square for each place of a bucket.
+ * Draws a square per place of a bucket.
  *
  * @param {Bucket} bucket
  * @param {number} k
@@ -124,7 +124,7 @@ export const show = (document, lookUp) => {
     render(
       container,
       map(document),
-      empty("All 256 buckets are empty.", "They fill when nodes answer, ask, or are told of by others.")
+      empty("All 256 buckets are empty.", "They fill as nodes respond, send requests, or are reported by peers.")
     )
     return
   }
@@ -143,18 +143,18 @@ export const show = (document, lookUp) => {
         h(
           "ul",
           { class: "legend", "aria-label": "Legend of the buckets" },
-          h("li", {}, h("i", { class: "dot fresh" }), "heard from within half an hour"),
-          h("li", {}, h("i", { class: "dot stale" }), "longer ago"),
+          h("li", {}, h("i", { class: "dot fresh" }), "heard from within 30 min"),
+          h("li", {}, h("i", { class: "dot stale" }), "heard from earlier"),
           h("li", {}, h("i", { class: "dot unverified" }), "unverified"),
-          h("li", {}, h("i", { class: "dot bad" }), "does not answer")
+          h("li", {}, h("i", { class: "dot bad" }), "unresponsive")
         ),
-        h("p", { class: "soft" }, "Bucket n is of the nodes whose ids share their first n bits with ours.")
+        h("p", { class: "soft" }, "Bucket n holds the nodes whose ids share exactly their first n bits with ours.")
       ),
       h(
         "div",
         {},
         table(
-          "Buckets that are not empty",
+          "Non-empty buckets",
           [
             "Bucket",
             "Places",

@@ -1,6 +1,6 @@
 /**
- * Elements, whose content is always text: what strangers wrote is shown and
- * never becomes markup.
+ * DOM elements whose content is always text, so that untrusted text never
+ * becomes markup.
  */
 import * as Format from "./format.js"
 
@@ -25,7 +25,7 @@ const fill = (element, attributes, children) => {
 }
 
 /**
- * An HTML element; an attribute that is a function listens to the event of its name.
+ * Creates an HTML element; an attribute with a function becomes an event listener.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -39,7 +39,7 @@ export const h = (tag, attributes = {}, ...children) => {
 }
 
 /**
- * The same of SVG.
+ * Same for SVG.
  *
  * @template {keyof SVGElementTagNameMap} Tag
  * @param {Tag} tag
@@ -53,7 +53,7 @@ export const s = (tag, attributes = {}, ...children) => {
 }
 
 /**
- * The element of an id, which the page has.
+ * Returns the element of the page with this id.
  *
  * @param {string} id
  */
@@ -64,7 +64,7 @@ export const byId = (id) => {
 }
 
 /**
- * The same for a field of a form.
+ * Same for a form field.
  *
  * @template {HTMLElement} E
  * @param {string} id
@@ -83,9 +83,9 @@ const isBeingSelected = (container) => {
 }
 
 /**
- * Puts new content in place of the old. The focus, open details and places
- * scrolled to stay, by the `data-key` of their elements, and so does everything
- * while somebody selects text there.
+ * Replaces the content of a container. Focus, open details and scroll positions
+ * are preserved for elements with a `data-key`. Does nothing while text in the
+ * container is selected.
  *
  * @param {Element} container
  * @param {ReadonlyArray<Child>} children
@@ -110,7 +110,7 @@ export const render = (container, ...children) => {
 }
 
 /**
- * A table that says its columns, and scrolls by itself where it is too wide.
+ * A table with a caption and column headers, which scrolls if it is too wide.
  *
  * @param {string} caption
  * @param {ReadonlyArray<string | { readonly name: string; readonly align: "right" }>} columns
@@ -142,14 +142,14 @@ export const table = (caption, columns, rows) =>
   )
 
 /**
- * What stands where there is nothing to show yet.
+ * A placeholder for an empty list.
  *
  * @param {string} title
  * @param {ReadonlyArray<Child>} hint
  */
 export const empty = (title, ...hint) => h("div", { class: "empty" }, h("b", {}, title), h("p", {}, ...hint))
 
-/** How much of a list is shown at first, and how much at most: a page is for looking at, the documents have all. */
+/** The number of list elements shown, at first and at most. The complete lists are in the documents. */
 export class Bounds {
   #isMore = false
 
@@ -159,13 +159,13 @@ export class Bounds {
     this.most = most
   }
 
-  /** How many elements are shown now. */
+  /** Number of elements shown now. */
   get shown() {
     return this.#isMore ? this.most : this.few
   }
 
   /**
-   * What stands below a list that is longer than what is shown of it: how much that is, and a button for more.
+   * The line below a truncated list: how much is shown, and a button for more.
    *
    * @param {{
    *   readonly key: string
@@ -173,7 +173,7 @@ export class Bounds {
    *   readonly noun: string
    *   readonly all: string
    *   readonly more: () => void
-   * }} options `key` of the button, `all`: where the rest is, `more` shows the list again
+   * }} options `key`: of the button, `all`: where the complete list is, `more`: shows the list again
    */
   rest({ all, key, more, noun, total }) {
     if (total <= this.shown) return null

@@ -1,4 +1,4 @@
-/** Values as people read them. */
+/** Formats values for display. */
 
 const integers = new Intl.NumberFormat("en", { maximumFractionDigits: 0 })
 const fractions = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 })
@@ -12,8 +12,8 @@ export const integer = (value) => integers.format(value)
 export const fraction = (value) => fractions.format(value)
 
 /**
- * With as many digits as needed for nothing but none to be 0 % and nothing but
- * all to be 100 %.
+ * Formats a percentage with as many digits as needed for only 0 to read 0 % and
+ * only 1 to read 100 %.
  *
  * @param {number} share 0 to 1
  * @param {number} [digits]
@@ -26,7 +26,7 @@ export const percent = (share, digits = 0) => {
 }
 
 /**
- * The beginning of an id, which tells it apart from most.
+ * Abbreviates an id.
  *
  * @param {string} id
  */
@@ -50,7 +50,7 @@ export const latency = (millis) => millis >= 10_000 ? duration(millis) : `${frac
 /** @param {number} millis Unix */
 export const time = (millis) => times.format(millis)
 
-/** The same with the day. @param {number} millis Unix */
+/** Same with the day. @param {number} millis Unix */
 export const moment = (millis) => moments.format(millis)
 
 /** @param {number} bytes */

@@ -1,4 +1,4 @@
-/** Lookups: one that is asked for here and shown as it happens, and the last of the node. */
+/** Lookups: one started from the page and drawn live, and the recent ones of the node. */
 import { Bounds, byId, empty, fieldOf, h, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import * as Node from "./node.js"
@@ -16,14 +16,14 @@ const ring = new Ring(byId("ring"), byId("ring-caption"))
 const kindNames = { address: "address", topic: "topic", node_id: "node id" }
 
 /**
- * What a text looks like.
+ * Guesses the kind of a text.
  *
  * @param {string} text
  * @returns {LookupRequest["kind"]}
  */
 export const kindOf = (text) => {
   if (/^[0-9a-f]{64}$/i.test(text)) return "node_id"
-  // Of an address that is mistyped, the node says what is wrong with it.
+  // A mistyped address still counts as one: the node explains the error.
   return /^(0x[0-9a-f]*|(bc1|pr1)[0-9a-z]{30,}|[0-9a-f]{42}|1[1-9a-hj-np-z]{25,34})$/i.test(text) ? "address" : "topic"
 }
 
@@ -37,7 +37,7 @@ const asked = () => {
 const showHint = () => {
   const { kind, value } = asked()
   byId("lookup-hint").textContent = value === ""
-    ? "An address gives its records, a topic what is offered under it, a node id the nodes that are closest to it."
+    ? "An address finds its records, a topic the offers under it, a node id the closest nodes."
     : `Looks for the ${
       kind === "address"
         ? "records of an address"
@@ -47,7 +47,7 @@ const showHint = () => {
     }.`
 }
 
-// --- What is known of the node ------------------------------------------------------
+// --- State of the node ----------------------------------------------------------------
 
 let self = ""
 let networkSize = 1
@@ -65,12 +65,12 @@ export const knowContacts = (buckets) => {
   contacts = buckets.buckets.flatMap((bucket) => bucket.contacts.map(({ peer }) => peer.node_id_hex))
   if (shown !== undefined) return
   ring.begin({ target: undefined, self, bits: 8, contacts })
-  status.textContent = "The path of a lookup is drawn here as it happens."
+  status.textContent = "The path of a lookup is drawn here in real time."
 }
 
 // --- One lookup on the ring ---------------------------------------------------------
 
-/** Which lookup is drawn: 0 for one that has no number yet, undefined before the first. */
+/** Number of the lookup that is drawn: 0 while it has none, undefined before the first. */
 /** @type {number | undefined} */
 let shown = undefined
 /** @type {Map<string, QueryStep>} */
@@ -85,10 +85,10 @@ const nameOf = (id) => {
 
 const words = {
   answered: "answered",
-  holds: "has a record",
+  holds: "holds a record",
   failed: "no answer",
-  waiting: "asked",
-  left: "not waited for"
+  waiting: "pending",
+  left: "abandoned"
 }
 
 const showSteps = () => {
@@ -100,7 +100,7 @@ const showSteps = () => {
       "Path of the lookup",
       [
         "Node",
-        "Told of by",
+        "Referrer",
         { name: "Shared bits", align: "right" },
         { name: "After", align: "right" },
         "Answer"
@@ -133,7 +133,7 @@ const showSteps = () => {
 /**
  * @param {number} number
  * @param {string} target
- * @param {number} atLeast bits that the scale has to have
+ * @param {number} atLeast minimum number of bits on the scale
  */
 const begin = (number, target, atLeast = 0) => {
   shown = number
@@ -151,7 +151,7 @@ const draw = (step) => {
 }
 
 /**
- * How many of those who asked stood between the node and who had the record.
+ * Number of hops from the node to the first holder of the record.
  *
  * @param {Query} query
  */
@@ -161,13 +161,13 @@ const hopsOf = ({ steps }) => {
   return reached.length === 0 ? undefined : 1 + Math.min(...reached.map(({ depth }) => depth))
 }
 
-const outcomes = { done: "done", found: "found", not_found: "not found", given_up: "given up" }
+const outcomes = { done: "done", found: "found", not_found: "not found", given_up: "timed out" }
 
 /** @param {Query} query */
 const whatOf = ({ kind }) => kind === "find_node" ? "nodes near" : "records under"
 
 /**
- * Draws a lookup that is over.
+ * Draws a completed lookup.
  *
  * @param {Query} query
  */
@@ -191,7 +191,7 @@ const showQuery = (query) => {
   )
 }
 
-// --- A lookup that is asked for here ---------------------------------------------------
+// --- A lookup started from the page ----------------------------------------------------
 
 /** @type {AbortController | undefined} */
 let running = undefined
@@ -233,7 +233,7 @@ const closestList = (closest) =>
   h(
     "details",
     { "data-key": "closest" },
-    h("summary", {}, `The ${Format.counted(closest.length, "node")} closest to it`),
+    h("summary", {}, `The ${Format.counted(closest.length, "closest node")}`),
     h(
       "ol",
       { class: "peers" },
@@ -252,14 +252,14 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
   const after = `after ${Format.latency(Math.max(0, at_ms - started))} and ${Format.counted(steps.size, "request")}`
   status.className = kind === "node_id" ? (closest.length > 0 ? "good" : "none") : records.length > 0 ? "good" : "none"
   status.textContent = timed_out
-    ? `Given up ${after}: the nodes that were asked do not answer in time.`
+    ? `Timed out ${after}: the queried nodes did not answer in time.`
     : kind === "node_id"
     ? (closest.length > 0
       ? `Found the ${Format.counted(closest.length, "closest node")} ${after}.`
-      : `Nobody is near: no other node is known.`)
+      : `No nodes found: this node has no contacts.`)
     : records.length > 0
     ? `Found ${Format.counted(records.length, "record")} ${after}.`
-    : `Nothing is published ${kind === "topic" ? "under the topic" : "by"} “${value}”; looked ${after}.`
+    : `Nothing is published ${kind === "topic" ? "under the topic" : "by"} “${value}”: no records ${after}.`
   ring.end(`Lookup of ${value}: ${status.textContent}`)
   const list = closest.length > 0 && closestList(closest)
   if (list && kind === "node_id") list.open = true
@@ -306,7 +306,7 @@ const run = async () => {
             break
           case "query-stepped":
             draw(event.step)
-            // A table is made once for what one frame shows.
+            // One update of the table per frame.
             frame ??= requestAnimationFrame(() => {
               frame = undefined
               showSteps()
@@ -320,16 +320,16 @@ const run = async () => {
         }
       }
     })
-    if (running === mine && !isEnded) throw new Error("The node ended the answer early")
+    if (running === mine && !isEnded) throw new Error("The node ended the response early")
   } catch (error) {
     if (running !== mine) return
     if (error instanceof Node.Unauthorized) location.reload()
     status.className = "error"
     status.textContent = error instanceof Node.Refused
       ? error.message
-      : "The node cannot be reached; try again when it is back."
+      : "The node cannot be reached. Try again when it is back."
     if (error instanceof Node.Refused) valueField.setAttribute("aria-invalid", "true")
-    // What is drawn is of another lookup.
+    // The steps drawn so far belong to another lookup.
     steps = new Map()
     ring.begin({ target: undefined, self, bits: 8, contacts })
     render(byId("lookup-result"))
@@ -344,7 +344,7 @@ const run = async () => {
 }
 
 /**
- * Looks up what is clicked elsewhere on the page.
+ * Looks up a value clicked elsewhere on the page.
  *
  * @param {string} value
  */
@@ -369,16 +369,16 @@ valueField.addEventListener("input", () => {
 kindField.addEventListener("change", showHint)
 showHint()
 
-// --- The last ones -------------------------------------------------------------------
+// --- Recent lookups --------------------------------------------------------------------
 
 const bounds = new Bounds({ few: 8, most: 64 })
 
-/** How many lookups are to be loaded. */
+/** How many lookups to load. */
 export const wanted = () => bounds.shown
 
 /**
  * @param {Queries} document
- * @param {() => void} load has as many loaded as are {@link wanted}, and shown
+ * @param {() => void} load loads as many as {@link wanted}, and shows them
  */
 export const show = (document, load) => {
   const { queries, total } = document
@@ -386,11 +386,11 @@ export const show = (document, load) => {
   if (queries.length === 0) {
     render(
       container,
-      empty("No lookup yet.", "The node looks around by itself now and then, and whenever it is asked.")
+      empty("No lookups yet.", "The node runs lookups to maintain its routing table, and on request.")
     )
     return
   }
-  // The first picture is of the last lookup, rather than of nothing.
+  // Initially shows the most recent lookup.
   if (shown === undefined) {
     showQuery(queries.find(({ steps }) => steps.length > 0) ?? queries[0])
   }

@@ -1,4 +1,4 @@
-/** Keeps the page up to date: events say what changed, and the documents how it is now. */
+/** Keeps the page up to date: events tell which documents to reload. */
 import * as Announcements from "./announcements.js"
 import * as Buckets from "./buckets.js"
 import { byId, fieldOf } from "./dom.js"
@@ -13,7 +13,7 @@ import * as Traffic from "./traffic.js"
 
 // --- Documents -------------------------------------------------------------------
 
-/** Each part of the page, and how long its documents may be old, in milliseconds. */
+/** The parts of the page, each with the maximum age of its documents in milliseconds. */
 const parts = {
   overview: {
     every: 5000,
@@ -77,7 +77,7 @@ const parts = {
 
 const names = /** @type {ReadonlyArray<Part>} */ (Object.keys(parts))
 
-/** However much happens, a part is not loaded again sooner. */
+/** Minimum milliseconds between two loads of a part, however many events arrive. */
 const atMostEvery = 1000
 
 /** @type {Map<Part, number>} */
@@ -88,7 +88,7 @@ const loading = new Set()
 const loaded = new Map()
 
 /**
- * Has a part loaded again soon.
+ * Schedules a part to be reloaded.
  *
  * @param {Part} part
  */
@@ -109,13 +109,13 @@ const load = async (part) => {
   }
 }
 
-/** Stops with the connection: who is not there need not be asked. */
+/** Documents are loaded only while the event stream is connected. */
 let isConnected = false
 
 setInterval(() => {
   if (!isConnected || document.hidden) return
   for (const part of names) {
-    // That the node is gone is for the stream of events to notice, and to end.
+    // A failure shows in the event stream too, which handles it.
     if (!loading.has(part) && (due.get(part) ?? 0) <= Date.now()) load(part).catch(() => {})
   }
 }, 250)
@@ -151,18 +151,18 @@ const react = (event) => {
 const lost = byId("lost")
 const state = byId("state")
 
-/** Pauses before the next attempt, in seconds; the last one stays. */
+/** Seconds before each attempt to reconnect; the last value repeats. */
 const pauses = [1, 2, 4, 8, 15]
 
 /** @param {number} millis */
 const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
 
 /**
- * Follows the events until the node wants another token.
+ * Follows the events until the node requires another token.
  */
 const follow = async () => {
   for (let failures = 0;;) {
-    let reason = "The connection to the node is lost."
+    let reason = "The connection to the node was lost."
     try {
       await Node.stream("/events", {
         opened: () => {
@@ -183,14 +183,14 @@ const follow = async () => {
     state.textContent = "disconnected"
     state.className = "pill bad"
     lost.hidden = false
-    // Said once, and not again at every attempt.
-    const words = `${reason} What is shown is how it was; this page tries to connect again.`
+    // Announced once, not at every attempt.
+    const words = `${reason} The page shows the last known state and keeps trying to reconnect.`
     if (lost.textContent !== words) lost.textContent = words
     await sleep(pause * 1000)
   }
 }
 
-// --- Who may see it ------------------------------------------------------------------
+// --- Access --------------------------------------------------------------------------
 
 const page = byId("page")
 const gate = byId("gate")
@@ -210,23 +210,23 @@ const askForToken = (why) => {
 
 const start = async () => {
   try {
-    // The first answer says whether a token is needed, and in what order the rest comes does not matter.
+    // The first response tells whether a token is needed. The order of the others does not matter.
     await load("overview")
     gate.hidden = true
     page.hidden = false
-    // A link cannot send the token.
+    // Plain links cannot send the token.
     byId("documents").hidden = Node.hasToken()
     await Promise.all(names.filter((name) => name !== "overview").map((name) => load(name).catch(() => {})))
     await follow()
   } catch (error) {
     if (error instanceof Node.Unauthorized) {
-      return askForToken(Node.hasToken() ? "The node does not take this token." : "")
+      return askForToken(Node.hasToken() ? "The node rejected this token." : "")
     }
     lost.hidden = false
     page.hidden = false
     lost.textContent = error instanceof Node.Refused
       ? error.message
-      : "The node does not answer; this page tries again."
+      : "The node does not respond. The page keeps trying."
     await sleep(2000)
     void start()
   }

@@ -1,12 +1,12 @@
 /**
- * The node behind the page: its documents, and its streams of events, which
- * `fetch` reads because an `EventSource` cannot send a token.
+ * HTTP client of the page: documents, and event streams, which are read with
+ * `fetch` because an `EventSource` cannot send a token.
  */
 
-/** The node wants a token, or another one. */
+/** The token is missing or wrong. */
 export class Unauthorized extends Error {}
 
-/** The node says what is wrong. */
+/** The node rejected the request; the message tells why. */
 export class Refused extends Error {}
 
 const tokenKey = "effect-dht-token"
@@ -16,13 +16,13 @@ let token = null
 try {
   token = sessionStorage.getItem(tokenKey)
 } catch {
-  // Then it is asked for each time.
+  // Storage is unavailable: the token is requested on each visit.
 }
 
 export const hasToken = () => token !== null
 
 /**
- * Kept until the tab is closed.
+ * Keeps the token until the tab is closed.
  *
  * @param {string} value
  */
@@ -31,7 +31,7 @@ export const setToken = (value) => {
   try {
     sessionStorage.setItem(tokenKey, value)
   } catch {
-    // Then it holds until the page is left.
+    // Storage is unavailable: the token is kept until the page is left.
   }
 }
 
@@ -45,7 +45,7 @@ const request = async (path, options = {}) => {
   const response = await fetch(path, { ...options, headers, cache: "no-store" })
   if (response.ok) return response
   const body = await response.json().catch(() => ({}))
-  const message = typeof body.message === "string" ? body.message : `The node answers ${response.status}`
+  const message = typeof body.message === "string" ? body.message : `The node responded with status ${response.status}`
   throw response.status === 401 ? new Unauthorized(message) : new Refused(message)
 }
 
@@ -55,11 +55,11 @@ const request = async (path, options = {}) => {
  */
 export const read = async (path) => (await request(path)).json()
 
-/** A node that says nothing for so long, not even that it is there, is gone. */
+/** Milliseconds without any data after which a stream counts as lost; the node sends a comment every 15 seconds. */
 const silenceMillis = 40_000
 
 /**
- * Hands on the events of a stream until it ends. Fails when the connection does.
+ * Passes on the events of a stream until it ends. Fails if the connection does.
  *
  * @param {string} path
  * @param {{
@@ -72,8 +72,8 @@ const silenceMillis = 40_000
 export const stream = async (path, { body, event, opened, signal }) => {
   const silence = new AbortController()
   const signals = signal === undefined ? [silence.signal] : [silence.signal, signal]
-  const patience = () => setTimeout(() => silence.abort(new Error("The node is silent")), silenceMillis)
-  let timer = patience()
+  const startTimer = () => setTimeout(() => silence.abort(new Error("The node is silent")), silenceMillis)
+  let timer = startTimer()
   try {
     const response = await request(path, {
       signal: AbortSignal.any(signals),
@@ -89,7 +89,7 @@ export const stream = async (path, { body, event, opened, signal }) => {
       const { done, value } = await reader.read()
       if (done) return
       clearTimeout(timer)
-      timer = patience()
+      timer = startTimer()
       pending += decoder.decode(value, { stream: true })
       const parts = pending.split("\n\n")
       pending = parts.pop() ?? ""

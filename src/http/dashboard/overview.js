@@ -1,4 +1,4 @@
-/** Who the node is, how it can be reached, and its figures at a glance. */
+/** Identity and reachability of the node, and its main figures. */
 import { byId, h, render } from "./dom.js"
 import * as Format from "./format.js"
 
@@ -13,14 +13,14 @@ const tile = (name, value, note) =>
   h("div", { class: "card tile" }, h("dt", {}, name), h("dd", {}, value, h("small", {}, note)))
 
 const mappings = {
-  consistent: "the router keeps our port: others can reach us",
-  symmetric: "the router changes our port for each peer: reached through others only",
-  unknown: "too few have said what they see"
+  consistent: "the router uses one port for all peers: they can reach this node",
+  symmetric: "the router uses a different port for each peer: they cannot reach this node directly",
+  unknown: "too few peers have reported an address"
 }
 
 /** @param {string} text */
 const copyButton = (text) =>
-  // A browser gives the clipboard to pages of this machine and of HTTPS only.
+  // Browsers expose the clipboard only to pages from this machine or over HTTPS.
   navigator.clipboard === undefined
     ? null
     : h("button", {
@@ -61,7 +61,7 @@ const fact = (name, value, { copy = false, note } = {}) =>
     )
   )
 
-/** What is shown, so that it is left alone while it stays the same. */
+/** The facts on display, which are re-rendered only when they change. */
 let shown = ""
 
 /**
@@ -75,13 +75,13 @@ export const show = (overview, perSecond) => {
     tile(
       "Contacts",
       Format.integer(network.contacts),
-      `${Format.integer(network.verified_contacts_1h)} heard from within the hour`
+      `${Format.integer(network.verified_contacts_1h)} heard from in the last hour`
     ),
     tile(
       "Network",
       network.contacts === 0 ? "–" : `≈ ${Format.fraction(network.estimated_size)}`,
       network.contacts === 0
-        ? "nobody known to guess from"
+        ? "no contacts to estimate from"
         : `nodes, confidence ${Format.percent(network.confidence)}; ${Format.integer(network.reach_24h)} seen in 24 h`
     ),
     tile(
@@ -95,7 +95,7 @@ export const show = (overview, perSecond) => {
       "Announcements",
       Format.integer(publishing.announcements),
       publishing.records === 0
-        ? "nothing of our own"
+        ? "no records of its own"
         : `${Format.integer(publishing.confirmed_replicas)} of ${
           Format.integer(publishing.wanted_replicas)
         } copies confirmed`
@@ -107,7 +107,7 @@ export const show = (overview, perSecond) => {
         `besides ${Format.counted(traffic.refused_by.late, "late answer")}`
     ),
     tile(
-      "Up for",
+      "Uptime",
       Format.duration(overview.at_ms - overview.started_at_ms),
       `since ${Format.moment(overview.started_at_ms)}`
     )
@@ -124,18 +124,18 @@ export const show = (overview, perSecond) => {
       fact("Node id", identity.node_id_hex, { copy: true }),
       fact("Listens on", `${reachability.local_addr} (UDP)`),
       fact("Public host", reachability.public_host ?? "not known", {
-        note: reachability.public_host === null ? "nobody said so, and too few agree" : undefined
+        note: reachability.public_host === null ? "not configured, and too few peers agree" : undefined
       }),
       fact("Others see", reachability.observed_addr ?? "not known yet"),
       fact("NAT mapping", reachability.mapping, { note: mappings[reachability.mapping] }),
       fact("Role", overview.passive ? "passive" : "full member", {
-        note: overview.passive ? "asks, and answers nobody's searches" : "answers, and keeps records of others"
+        note: overview.passive ? "sends lookups, answers none" : "answers lookups and stores records"
       }),
       fact(
-        "Kept on disk",
-        persistence === null ? "nothing" : persistence.degraded === null ? "yes" : "not at the moment",
+        "Stored on disk",
+        persistence === null ? "nothing" : persistence.degraded === null ? "yes" : "suspended",
         {
-          note: persistence === null ? "what it knows is gone with it" : persistence.degraded ?? undefined
+          note: persistence === null ? "state is lost on restart" : persistence.degraded ?? undefined
         }
       )
     )
@@ -157,14 +157,14 @@ export const advice = (overview) => {
     h(
       "div",
       { class: "notice" },
-      h("h2", {}, overview.ready ? "The first node of its network" : "In touch with nobody yet"),
-      h("p", {}, "Let others join through this one:"),
+      h("h2", {}, overview.ready ? "The first node of its network" : "No contacts yet"),
+      h("p", {}, "To start another node that joins through this one:"),
       h(
         "pre",
         { tabindex: 0, "aria-label": "Command" },
         `effect-dht node --bootstrap ${self} --listen 0.0.0.0:0 --data ./another --no-http`
       ),
-      h("p", {}, "Or start this one with the address of a node of the network that it shall join:"),
+      h("p", {}, "Or restart this node with the address of a node in an existing network:"),
       h("pre", { tabindex: 0, "aria-label": "Command" }, "effect-dht node --bootstrap HOST:PORT")
     )
   )

@@ -1,12 +1,12 @@
 /**
- * Lines over the last minutes, as SVG in the size it has on the screen. The
- * value under the pointer is shown where the names of the lines are.
+ * Line plots of the last minutes, as SVG at screen resolution. The legend shows
+ * the values under the pointer.
  */
 import { h, s } from "./dom.js"
 import * as Format from "./format.js"
 
 /**
- * What was measured at a time, a value for each line; null where nothing was.
+ * A measurement: a value per line, null where there is none.
  *
  * @typedef {{ readonly at: number; readonly values: ReadonlyArray<number | null> }} Sample
  */
@@ -14,12 +14,12 @@ import * as Format from "./format.js"
 const height = 180
 const margin = { top: 10, right: 10, bottom: 22, left: 44 }
 
-/** How much is shown and kept, in milliseconds. */
+/** The period shown and kept, in milliseconds. */
 const longest = 5 * 60_000
 const shortest = 60_000
 
 /**
- * A round number from a quarter of `value` up, for the lines behind a plot.
+ * A round step of at least a quarter of `value`, for the grid lines.
  *
  * @param {number} value
  */
@@ -97,9 +97,9 @@ export class Plot {
     if (width === 0) return
     const last = samples.at(-1)
     if (last === undefined || samples.every(({ values }) => values.every((value) => value === null))) {
-      this.svg.setAttribute("aria-label", `${this.title}: nothing measured yet`)
+      this.svg.setAttribute("aria-label", `${this.title}: no data yet`)
       this.svg.replaceChildren(
-        s("text", { x: width / 2, y: height / 2, class: "x" }, "Nothing measured yet; it begins with the first answer.")
+        s("text", { x: width / 2, y: height / 2, class: "x" }, "No data yet.")
       )
       return
     }
@@ -142,7 +142,7 @@ export class Plot {
         if (value === null) isDown = false
         else {
           path += `${isDown ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`
-          // A line needs two points: one alone is drawn as a dot by its round ends.
+          // A single point is drawn as a dot, through the round line ends of a zero-length line.
           if (!isDown) path += "h0"
           isDown = true
         }

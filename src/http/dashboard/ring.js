@@ -1,8 +1,8 @@
 /**
- * The path of a lookup, on the ring of ids wound up by XOR: what is looked for
- * is in the middle, and a node has its place on a spiral by its distance from
- * there, on a scale of bits. Equally near nodes share a turn and not a place,
- * and a lookup that works moves inwards.
+ * The path of a lookup, on the id space wound up into a spiral. The target is at
+ * the center, and the radius of a node is its XOR distance from there, on a
+ * logarithmic scale. Nodes with equal prefixes share a turn at different angles,
+ * and a converging lookup moves inwards.
  */
 import { s } from "./dom.js"
 import * as Format from "./format.js"
@@ -12,12 +12,12 @@ import * as Format from "./format.js"
 const size = 420
 const centre = size / 2
 const radius = 188
-/** The nearest nodes stay apart from what is in the middle. */
+/** Radius kept free around the target. */
 const core = 22
 
 /**
- * How many bits the distance of two ids leaves out of 256; not whole, so that
- * nodes of the same bucket are told apart.
+ * 256 bits less the logarithm of the XOR distance of two ids; fractional, so
+ * that nodes of the same bucket differ.
  *
  * @param {string} a
  * @param {string} b
@@ -27,14 +27,14 @@ export const sharedBits = (a, b) => {
   return distance === 0n ? 256 : 256 - Math.log2(Number(distance))
 }
 
-/** More contacts are not told apart. */
+/** Maximum number of contacts drawn; more could not be distinguished. */
 const maxContacts = 512
 
-/** More turns are not told apart. */
+/** Maximum number of turns; more could not be distinguished. */
 const maxTurns = 12
 
 /**
- * What became of a request; one that is not waited for any more stays `waiting`.
+ * The state of a request. One that was abandoned stays `waiting`.
  *
  * @param {QueryStep} step
  */
@@ -51,7 +51,7 @@ export class Ring {
 
   /**
    * @param {Element} container
-   * @param {Element} caption says what is drawn
+   * @param {Element} caption describes the drawing
    */
   constructor(container, caption) {
     this.caption = caption
@@ -81,14 +81,14 @@ export class Ring {
   }
 
   /**
-   * Begins a lookup; without a target, the ring is only that.
+   * Starts a drawing; without a target, shows an empty ring.
    *
    * @param {{
    *   readonly target: string | undefined
    *   readonly self: string
    *   readonly bits: number
    *   readonly contacts: ReadonlyArray<string>
-   * }} options `bits`: those that the nearest nodes share, about; `contacts`: ids to show behind it
+   * }} options `bits`: shared by the nearest nodes, approximately; `contacts`: ids drawn in the background
    */
   begin({ bits, contacts, self, target }) {
     this.svg.classList.remove("over")
@@ -119,9 +119,8 @@ export class Ring {
         s("circle", { cx: centre, cy: centre, r: 3, class: "target-core" })
       )
     }
-    this.caption.textContent =
-      "The spiral is the distance by XOR from what is looked for, which is in the middle: each turn inwards " +
-      `halves it${this.#bitsPerTurn === 1 ? "" : `, ${this.#bitsPerTurn} times over`}.`
+    this.caption.textContent = "The spiral is the XOR distance from the target at the center: each turn inwards " +
+      `${this.#bitsPerTurn === 1 ? "halves it" : `divides it by ${2 ** this.#bitsPerTurn}`}.`
     this.background.replaceChildren(...background)
     const { x, y } = this.#place(self)
     if (target !== undefined) {
@@ -136,7 +135,7 @@ export class Ring {
   }
 
   /**
-   * Draws a request, or what became of it.
+   * Draws a request or its outcome.
    *
    * @param {QueryStep} step
    */
@@ -172,9 +171,9 @@ export class Ring {
   }
 
   /**
-   * Ends a lookup: who has not answered is not waited for any more.
+   * Ends a lookup; requests without an outcome are marked as abandoned.
    *
-   * @param {string} words what came of it
+   * @param {string} words the outcome
    */
   end(words) {
     this.svg.classList.add("over")

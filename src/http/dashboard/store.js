@@ -1,4 +1,4 @@
-/** What the node holds, by key and type, with what is left of each record's time. */
+/** The stored records by key and type, with their remaining lifetime. */
 import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
@@ -6,10 +6,10 @@ import * as Format from "./format.js"
 
 const bounds = new Bounds({ few: 25, most: 100 })
 
-/** Records that are loaded: more than are shown, so that a rare type has some, too. */
+/** Records loaded: more than are shown, so that rare types are included. */
 export const loaded = 500
 
-/** The type that is shown, or "" for all. */
+/** The type shown, or "" for all. */
 let type = ""
 
 /** @param {RecordRow} record */
@@ -80,8 +80,8 @@ export const show = (report, lookUp) => {
     render(
       container,
       empty(
-        "Nothing is stored here.",
-        "A record is left with the nodes closest to its key. To leave one: ",
+        "No records are stored here.",
+        "Records are stored on the nodes closest to their key. To publish one: ",
         h("code", {}, "effect-dht publish topic chess --name Ann")
       )
     )
@@ -118,7 +118,7 @@ export const show = (report, lookUp) => {
       )
     ),
     table(
-      "Records held",
+      "Stored records",
       [
         "Key",
         "Type",
@@ -129,7 +129,7 @@ export const show = (report, lookUp) => {
       ],
       rowsOf(matching.slice(0, bounds.shown), lookUp)
     ),
-    // Of a rare type, fewer may be loaded than there is room for.
+    // Of a rare type, fewer than the maximum may have been loaded.
     matching.length < Math.min(bounds.shown, countOf(type))
       ? h(
         "p",

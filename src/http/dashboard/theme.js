@@ -1,10 +1,10 @@
 /**
- * Light, dark, or as the system has it. Runs before the page is shown, so that
- * it does not flash.
+ * Light, dark, or the system's theme. Runs before the page is rendered, to avoid
+ * a flash of the other theme.
  */
 {
   const key = "effect-dht-theme"
-  /** A browser may be told to keep nothing. */
+  /** The stored theme; storage may be unavailable. */
   const kept = () => {
     try {
       return localStorage.getItem(key) ?? "auto"
@@ -26,7 +26,7 @@
         try {
           localStorage.setItem(key, input.value)
         } catch {
-          // Then it holds until the page is left.
+          // Storage is unavailable: the theme is kept until the page is left.
         }
       })
     }

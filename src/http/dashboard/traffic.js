@@ -1,4 +1,4 @@
-/** Datagrams a second as they come and go, and how long answers take. */
+/** Datagrams per second, and response times. */
 import { byId, h, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import { Plot } from "./plots.js"
@@ -6,7 +6,7 @@ import { Plot } from "./plots.js"
 /** @import { Event, Histogram, TrafficReport } from "./types.d.ts" */
 
 /**
- * A value that the share `q` of all is not above; undefined where there is none.
+ * The quantile `q` of a histogram; undefined if it is empty.
  *
  * @param {Pick<Histogram, "bounds" | "counts" | "max">} histogram
  * @param {number} q
@@ -27,7 +27,7 @@ export const quantile = ({ bounds, counts, max }, q) => {
 }
 
 /**
- * What was counted between two reports of the same classes.
+ * The difference between two reports with the same classes.
  *
  * @param {TrafficReport} now
  * @param {TrafficReport} before
@@ -41,7 +41,7 @@ const answeredSince = (now, before) => {
 }
 
 /**
- * What was refused and is not of a request that was answered by others first, or given up.
+ * Refused datagrams, without late responses to requests already answered or abandoned.
  *
  * @param {TrafficReport["traffic"]} traffic
  */
@@ -49,14 +49,14 @@ const refusedOf = ({ refused, refused_by }) => refused - refused_by.late
 
 /** @type {Record<keyof TrafficReport["traffic"]["refused_by"], readonly [name: string, meaning: string]>} */
 const reasons = {
-  late: ["Late answer", "the request was answered already, by another attempt, or not needed any more"],
-  unawaited: ["Unawaited answer", "to nothing this node asked, or of another peer than it asked"],
-  malformed: ["Malformed", "no message of the protocol"],
-  unknown_type: ["Unknown type", "a message of a kind this version does not know"],
-  too_large: ["Too large", "more bytes than a datagram of the protocol has"],
-  unreachable: ["Unreachable sender", "from an address that nothing can be sent to"],
-  bad_signature: ["Bad signature", "not signed by the sender it names"],
-  overload: ["Overload", "more at a time than this node takes"]
+  late: ["Late answer", "the request was already answered by another attempt, or is no longer needed"],
+  unawaited: ["Unawaited answer", "to no request of this node, or not from the peer it was sent to"],
+  malformed: ["Malformed", "not a message of the protocol"],
+  unknown_type: ["Unknown type", "a message type unknown to this version"],
+  too_large: ["Too large", "larger than the protocol's maximum datagram"],
+  unreachable: ["Unreachable sender", "from an address that cannot be sent to"],
+  bad_signature: ["Bad signature", "not signed by the claimed sender"],
+  overload: ["Overload", "more datagrams at a time than the node accepts"]
 }
 
 /** @param {TrafficReport["traffic"]} traffic */
@@ -68,7 +68,7 @@ const showRefused = ({ refused, refused_by }) => {
       ? h("p", { class: "soft" }, "None.")
       : table(
         "Refused datagrams by reason",
-        ["Reason", { name: "Datagrams", align: "right" }, "What it was"],
+        ["Reason", { name: "Datagrams", align: "right" }, "Meaning"],
         counts.map(([reason, count]) => {
           const [name, meaning] = reasons[/** @type {keyof typeof reasons} */ (reason)]
           return h(
@@ -85,19 +85,19 @@ const showRefused = ({ refused, refused_by }) => {
 
 const datagrams = new Plot(byId("plot-traffic"), {
   title: "Datagrams",
-  note: "a second; late answers are not among the refused",
+  note: "per second; refused excludes late answers",
   lines: ["received", "sent", "refused"],
   format: Format.fraction
 })
 
 const latency = new Plot(byId("plot-latency"), {
-  title: "Time until the answer",
-  note: "ms, of the last half minute's requests",
+  title: "Response time",
+  note: "ms, requests of the last 30 seconds",
   lines: ["p50", "p95"],
   format: Format.fraction
 })
 
-/** How far back a latency looks, in milliseconds. */
+/** Window of the latency figures, in milliseconds. */
 const window = 30_000
 
 /** @type {Extract<Event, { type: "traffic" }> | undefined} */
@@ -105,10 +105,10 @@ let last = undefined
 /** @type {Array<TrafficReport>} */
 let reports = []
 
-/** Datagrams a second now, both ways. */
+/** Current datagrams per second, both directions. */
 export let perSecond = 0
 
-/** What was measured before a gap says nothing of the gap. */
+/** Discards measurements, which do not apply across a gap. */
 export const forget = () => {
   last = undefined
   reports = []
@@ -120,7 +120,7 @@ export const tick = (event) => {
     const seconds = (event.at_ms - last.at_ms) / 1000
     const before = last.traffic
     const { received, sent } = event.traffic
-    // A node that started again counts from zero.
+    // A restarted node counts from zero.
     const rates = [received - before.received, sent - before.sent, refusedOf(event.traffic) - refusedOf(before)]
       .map((difference) => Math.max(0, difference) / seconds)
     perSecond = rates[0] + rates[1]
@@ -160,7 +160,7 @@ export const show = (report) => {
         { name: "Failed", align: "right" },
         { name: "p50", align: "right" },
         { name: "p95", align: "right" },
-        { name: "Longest", align: "right" }
+        { name: "Max", align: "right" }
       ],
       report.requests.map(({ answered, failed, request }) =>
         h(
