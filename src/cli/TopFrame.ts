@@ -133,7 +133,7 @@ const trafficOf = ({ previous, sample }: State): ReadonlyArray<Line> => {
   return [
     plain(`traffic  ${received}, ${sent}, ${refused}`),
     ...(reasons.length === 0 ? [] : [plain(`refused  ${reasons.join(", ")}`)]),
-    plain(`asked    ${answered}, ${counted(now.traffic.pending, "request")} pending`)
+    plain(`requests ${answered}, ${count(now.traffic.pending)} pending`)
   ]
 }
 

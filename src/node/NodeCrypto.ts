@@ -38,7 +38,7 @@ export const openssl: Ed25519 = Native.openssl
 export const fastest: Ed25519 = Native.fastest
 
 /**
- * `Crypto` by the fastest available implementation.
+ * Provides `Crypto` by the fastest available implementation.
  *
  * @category layers
  * @since 0.1.0
@@ -58,7 +58,7 @@ export class NoSodium extends Data.TaggedError("NoSodium")<{}> {
 }
 
 /**
- * `Crypto` by libsodium; fails with `NoSodium` if it is not available.
+ * Provides `Crypto` by libsodium; fails with `NoSodium` if it is not available.
  *
  * @category layers
  * @since 0.1.0
@@ -69,7 +69,7 @@ export const layerSodium: Layer.Layer<Crypto, NoSodium> = Layer.effect(
 )
 
 /**
- * `Crypto` by OpenSSL, even if libsodium is available.
+ * Provides `Crypto` by OpenSSL, even if libsodium is available.
  *
  * @category layers
  * @since 0.1.0

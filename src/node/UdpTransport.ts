@@ -1,5 +1,5 @@
 /**
- * `Transport` over UDP, on `node:dgram`.
+ * Transport of datagrams over UDP, on `node:dgram`.
  *
  * @since 0.1.0
  */

@@ -70,8 +70,8 @@ describe("effect-dht top", () => {
   const failing: ReadonlyArray<readonly [what: string, url: ReturnType<typeof answering>, says: string]> = [
     ["no server answers", Effect.succeed("http://127.0.0.1:1"), "no server answers there"],
     ["a token is wanted", answering(401), "--http-token-env"],
-    ["something else answers", answering(404), "no node of this version"],
-    ["something else answers in JSON", answering(200), "no node of this version"]
+    ["something else answers", answering(404), "not a node of this version"],
+    ["something else answers in JSON", answering(200), "not a node of this version"]
   ]
   for (const [what, at, says] of failing) {
     it.live(`fails with one line where ${what}`, () =>

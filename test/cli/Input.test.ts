@@ -114,7 +114,7 @@ describe("the standard input", () => {
         ) {
           const { error, exitCode, lines } = yield* run(args, stdin, isTerminal)
           assert.deepStrictEqual({ exitCode, lines }, { exitCode: 2, lines: 1 })
-          assert.include(error, args[0] === "record" ? "no record" : "no text")
+          assert.include(error, args[0] === "record" ? "The record is missing" : "The text is missing")
         }
       }
     }))

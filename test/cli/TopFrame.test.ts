@@ -145,7 +145,7 @@ describe("The frame of top", () => {
       "network  about 1234 nodes (confidence 0.50), 7 contacts, 6 in the last hour",
       "traffic  10.0/s received (1000), 5.0/s sent (900), 0.0/s refused (8)",
       "refused  7 late, 1 bad signature",
-      "asked    1.5/s answered (500), 3 requests waiting",
+      "requests 1.5/s answered (500), 3 pending",
       "store    4 keys, 5 records: 4 endpoint, 1 topic; 2 subscriptions",
       "own      2 announcements, 3 records, 20 of 24 copies confirmed",
       "disk     77 changes written, 1 waiting",

@@ -454,7 +454,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await run(Deferred.succeed(goOn, undefined))
         await shows(page, /Nothing is published under the topic “slow”/)
         await page.getByRole("button", { name: "Look up", exact: true }).waitFor()
-        await path.nth(1).getByText("not waited for").waitFor()
+        await path.nth(1).getByText("abandoned").waitFor()
       })
     }))
 
