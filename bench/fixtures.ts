@@ -1,5 +1,5 @@
 /**
- * Identities, contacts, records and messages to measure with: the same ones in
+ * Identities, contacts, records and messages for the benchmarks, the same in
  * every run.
  *
  * @since 0.1.0
@@ -15,12 +15,12 @@ import * as NodeId from "../src/NodeId.ts"
 import type { SignedRecord } from "../src/Record.ts"
 import * as Topic from "../src/Topic.ts"
 
-/** 32 bytes that look random. */
+/** 32 pseudorandom bytes. */
 export const bytes32 = (name: string): Uint8Array => new Uint8Array(createHash("sha256").update(name).digest())
 
 export const nodeId = (name: string): NodeId.NodeId => NodeId.fromBytesUnsafe(bytes32(name))
 
-/** 40 hex digits that begin with the 8 of `index`. */
+/** 40 hex digits that begin with the 8 digits of `index`. */
 export const transactionId = (index: number): string =>
   index.toString(16).padStart(8, "0") + nodeId(`transaction ${index}`).slice(0, 32)
 
@@ -28,7 +28,7 @@ export const identity = (crypto: Ed25519, name: string): Identity.Identity => Id
 
 export const unixSeconds = (): number => Math.floor((performance.timeOrigin + performance.now()) / 1000)
 
-/** An endpoint record of the signer. */
+/** An endpoint record by the signer. */
 export const endpointRecord = (signer: Identity.Identity, seconds: number): SignedRecord =>
   Result.getOrThrow(Endpoint.sign({
     signer,
@@ -58,8 +58,8 @@ export const topicRecord = (signer: Identity.Identity, seconds: number): SignedR
   }))
 
 /**
- * Contacts that fill the buckets of `self`, sixteen in each, as in a network of
- * many thousand nodes. Nobody listens where they are said to be.
+ * Contacts that fill the buckets of `self` with sixteen each, as in a network of
+ * many thousand nodes. Their addresses are unused.
  */
 export const contactsAround = (self: NodeId.NodeId, count: number): Array<Contact> => {
   const contacts: Array<Contact> = []

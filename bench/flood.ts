@@ -1,6 +1,6 @@
 /**
- * What strangers can do to a node whose bucket is full of live peers, by
- * introducing themselves: nothing.
+ * Effect of unknown peers that introduce themselves to a node whose bucket is
+ * full of live contacts: there should be none.
  *
  * @since 0.1.0
  */
@@ -20,10 +20,10 @@ import type { FromServer, ToServer } from "./server.ts"
 const crypto = NodeCrypto.fastest
 const bucketSize = 16
 const strangersPerSecond = 200
-/** Between the questions of the peer that is watched. */
+/** Milliseconds between the requests of the observed peer. */
 const paceMillis = 2
 
-/** Identities that all belong into one bucket of the server. */
+/** Identities in a single bucket of the server. */
 const neighbours = (kind: string, count: number): Array<Identity> => {
   const self = identity(crypto, "server").nodeId
   const found: Array<Identity> = []
@@ -40,7 +40,7 @@ const ping = (from: Identity): Uint8Array =>
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
-/** A socket that answers what a live node would, and passes on every other message. */
+/** A socket that responds like a live node, and passes on every other message. */
 class Peer {
   readonly identity: Identity
   readonly socket: Socket
@@ -71,10 +71,10 @@ class Peer {
     })
   }
 
-  /** The answer to one message; an error after two seconds. */
+  /** The response to one message; an error after two seconds. */
   ask(bytes: Uint8Array): Promise<Message.Frame> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("the node does not answer")), 2000)
+      const timer = setTimeout(() => reject(new Error("the node did not respond")), 2000)
       this.onAnswer = (frame) => {
         clearTimeout(timer)
         resolve(frame)
@@ -84,7 +84,7 @@ class Peer {
   }
 }
 
-/** Milliseconds that answers to PINGs took, in the order in which they were sent; a lost one took for ever. */
+/** Milliseconds to the responses of PINGs, in sending order; infinite for a lost one. */
 const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>> => {
   const packets = Array.from({ length: Math.floor(millis / paceMillis) }, () => ping(peer.identity))
   const first = serial - packets.length
@@ -107,7 +107,7 @@ const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>>
   return latencies
 }
 
-/** Whether the node names the peer when it is asked for it. */
+/** Whether the node returns the peer in a response to FIND_NODE. */
 const isKnown = async (asker: Peer, id: NodeId.NodeId): Promise<boolean> => {
   const frame = await asker.ask(
     Message.encode({ _tag: "FindNode", target: id }, {

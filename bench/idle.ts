@@ -1,5 +1,5 @@
 /**
- * Many nodes in one process that do nothing: how much memory each takes.
+ * Memory per node of many idle nodes in one process.
  *
  * @since 0.1.0
  */
@@ -9,13 +9,13 @@ import * as Scope from "effect/Scope"
 import { DhtLive } from "../src/node/DhtLive.ts"
 
 export interface Memory {
-  /** Bytes of the process. */
+  /** Resident bytes of the process. */
   readonly resident: number
-  /** Bytes that JavaScript holds, on its heap and in buffers. */
+  /** Bytes used by JavaScript, on its heap and in buffers. */
   readonly held: number
 }
 
-/** With one node, and with all. */
+/** Measured with one node, and with all. */
 export type FromIdle = readonly [Memory, Memory]
 
 const scope = Scope.makeUnsafe()

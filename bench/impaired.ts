@@ -1,6 +1,5 @@
 /**
- * A transport over a worse network: every datagram takes its time, and some
- * never arrive.
+ * A transport with added latency and loss.
  *
  * @since 0.1.0
  */
@@ -15,7 +14,7 @@ export interface Impairment {
   readonly loss: number
 }
 
-/** Impairs what the transport underneath sends. */
+/** Impairs the datagrams that the underlying transport sends. */
 export const layer = ({ delayMillis, loss }: Impairment): Layer.Layer<Transport, never, Transport> =>
   Layer.effect(
     Transport,

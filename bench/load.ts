@@ -1,8 +1,8 @@
 /**
- * The load generator: asks one node, as fast as it answers, with a number of
- * requests outstanding. Everything is encoded and signed beforehand and answers
- * are matched by their transaction, so that it takes little from the machine
- * that the node is measured on.
+ * The load generator: sends requests to one node, keeping a number of them
+ * outstanding. Everything is encoded and signed beforehand, and responses are
+ * matched by transaction, to leave the machine's capacity to the node under
+ * test.
  *
  * @since 0.1.0
  */
@@ -26,7 +26,7 @@ export const kinds = [
 ] as const
 export type Kind = typeof kinds[number]
 
-/** What the generator is told: first what to prepare, then to send the next `count` of it. */
+/** Commands to the generator: first what to prepare, then to send the next `count` of it. */
 export type ToLoad =
   | { readonly _tag: "Prepare"; readonly port: number; readonly kind: Kind; readonly count: number }
   | { readonly _tag: "Run"; readonly window: number; readonly count: number }
@@ -45,10 +45,10 @@ const sourceCount = 8
 const heldRecords = 1000
 const publishers = 100
 const lostAfterMillis = 2000
-/** Answers that are decoded, verified and looked at after a run. */
+/** Number of responses that are decoded, verified and checked after a run. */
 const sampled = 50
 
-/** Where the transaction begins: what stands before it has one length in all messages of this version. */
+/** Offset of the transaction: what precedes it has the same length in all messages of this version. */
 const transactionAt = 11
 
 // --- Sources -----------------------------------------------------------------
@@ -107,7 +107,7 @@ const requestOf = (kind: Kind): (source: Source, i: number) => Message.Body => {
   }
 }
 
-/** What the node has to hold before it is asked. */
+/** The records that the node must hold before the run. */
 const toStore = (kind: Kind): ReadonlyArray<Message.Body> => {
   const seconds = unixSeconds()
   const key = NodeId.fromTopic(topic)
@@ -118,7 +118,7 @@ const toStore = (kind: Kind): ReadonlyArray<Message.Body> => {
     : []
 }
 
-/** Whether an answer is what was to be measured. */
+/** Whether a response is of the kind under test. */
 const isRight = (kind: Kind, body: Message.Body): boolean => {
   switch (kind) {
     case "PING":
@@ -175,7 +175,7 @@ const exchange = (
     const onMessage = (bytes: Uint8Array) => {
       const now = performance.now()
       const i = bytes.length < transactionAt + 4 ? -1 : serialOf(bytes) - first
-      // The node asks as well: it wants to know who its sources are.
+      // The node also sends requests, to verify the sources.
       if (!(i >= 0 && i < next) || isSettled[i] === 1) return
       settle(i)
       latencies[i] = now - sentAt[i]

@@ -1,26 +1,26 @@
 /**
- * Times that can be compared on a machine that others use as well: what is
- * compared runs in turns, a few milliseconds each, and medians are taken, so
- * that a disturbance hits one turn of one side and is forgotten.
+ * Timings that are comparable on a shared machine: the candidates run in turns of
+ * a few milliseconds, and medians are taken, so that a disturbance affects one
+ * turn only and is discarded.
  *
  * @since 0.1.0
  */
 
-/** Does one operation; `i` counts up, to choose among prepared inputs. */
+/** Does one operation; `i` counts up, to select among prepared inputs. */
 export type Operation = (i: number) => void
 
 const turnMillis = 2
 const warmUpMillis = 40
 
-/** Exported, so that nobody can know that it is never read. */
+/** Exported, so that the compiler cannot assume that it is never read. */
 export let result: unknown
 
-/** An operation whose result counts as used, so that it cannot be optimised away. */
+/** An operation whose result counts as used, which keeps it from being optimized away. */
 export const used = (f: (i: number) => unknown): Operation => (i) => {
   result = f(i)
 }
 
-/** How many operations fit into a turn, found out by doing them until they are fast. */
+/** Determines how many operations fit into a turn, after warming up. */
 const countOf = (operation: Operation): number => {
   const started = performance.now()
   let count = 0
@@ -28,7 +28,7 @@ const countOf = (operation: Operation): number => {
   return Math.max(1, Math.round(count * turnMillis / warmUpMillis))
 }
 
-/** Microseconds per operation: one figure of each operation for each round. */
+/** Microseconds per operation: one figure per operation and round. */
 export const inTurns = <Name extends string>(
   operations: { readonly [name in Name]: Operation },
   rounds: number
@@ -51,12 +51,12 @@ export const inTurns = <Name extends string>(
 
 export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
 
-/** The smallest value that a share `q` of all values does not exceed; NaN of none. */
+/** The smallest value that a share `q` of all values does not exceed; NaN if there are none. */
 export const quantile = (values: ReadonlyArray<number>, q: number): number => {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? NaN
 }
 
-/** How many times longer `a` takes than `b`, by rounds. */
+/** Ratio of the times of `a` and `b`, by rounds. */
 export const ratio = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number =>
   median(a.map((value, round) => value / b[round]))

@@ -1,5 +1,5 @@
 /**
- * What a node costs in memory while it idles.
+ * Memory of an idle node.
  *
  * @since 0.1.0
  */

@@ -1,6 +1,6 @@
 /**
- * Messages: how much reading and writing them adds to their signatures, and
- * what a datagram costs that is refused before its signature is looked at.
+ * Messages: the cost of encoding and decoding on top of their signatures, and
+ * the cost of a datagram rejected before its signature is verified.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import { inTurns, median, ratio, used } from "./measure.ts"
 import type { Row, Section } from "./report.ts"
 import { providers } from "./signatures.ts"
 
-/** Different senders take turns, as they do on a network. */
+/** Alternating senders, as on a network. */
 const senders = 32
 
 const from = { host: "127.0.0.1", port: 4121 }
@@ -96,13 +96,13 @@ const rowsOf = (crypto: Ed25519, rounds: number): ReadonlyArray<Row> => {
 export const messages = (rounds: number): Section => ({
   title: "Messages",
   note: "A STORE is decoded with its record, but the record's own signature is a matter for later: a row of its own.",
-  // What a slow provider adds to is in the noise of the provider.
+  // With a slow provider, the overhead is lost in the provider's noise.
   rows: providers.filter((crypto) => crypto.name !== "noble").flatMap((crypto) => rowsOf(crypto, rounds))
 })
 
-// --- Refusals ----------------------------------------------------------------
+// --- Rejections ----------------------------------------------------------------
 
-/** As many as a transport's inbox takes at once. */
+/** The capacity of a transport's inbox. */
 const batch = 512
 
 /** A node whose socket is a pair of functions. */
@@ -132,7 +132,7 @@ const refusalTimes = (datagrams: { readonly [name: string]: Uint8Array }, rounds
         const started = performance.now()
         for (let i = 0; i < batch; i++) deliver?.(datagrams[names[at]], from)
         while ((yield* rpc.traffic).refused < before + batch) yield* Effect.yieldNow
-        // The first half is for the compiler.
+        // The first half warms up the compiler.
         if (round >= rounds) times[at].push((performance.now() - started) * 1000 / batch)
       }
     }
@@ -145,12 +145,12 @@ export const refusals = async (rounds: number): Promise<Section> => {
   const ping = Message.encode({ _tag: "Ping", address: signer.address }, envelope)
   const nodes = contactsAround(nodeId("server"), 9)
   const garbage = Uint8Array.from({ length: 200 }, (_, i) => bytes32(`garbage ${i >> 5}`)[i & 31])
-  // The DHT's share of the port.
+  // Messages on the DHT's share of the port.
   garbage[0] = 0x85
   const times = await Effect.runPromise(refusalTimes({
     "200 bytes of garbage": garbage,
     "a truncated PING": ping.subarray(0, ping.length - 10),
-    "an answer that nobody awaits": Message.encode({ _tag: "FindNodeResponse", nodes, observed }, envelope)
+    "an unsolicited response": Message.encode({ _tag: "FindNodeResponse", nodes, observed }, envelope)
   }, rounds))
   return {
     title: "Datagrams refused before their signature",

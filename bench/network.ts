@@ -1,6 +1,6 @@
 /**
- * Whole networks in one process over UDP loopback: how long joining, looking
- * up and publishing take, and how many requests.
+ * Whole networks in one process over UDP loopback: durations and request counts
+ * of joining, lookups and publishing.
  *
  *     npm run bench:network -- [--nodes 64,256] [--only delay] [--operations 100]
  *
@@ -77,7 +77,7 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { exit, millis: performance.now() - started }
   })
 
-/** What is resident, and what of it is in use; run with `--expose-gc`. */
+/** Resident memory, and the part in use; needs `--expose-gc`. */
 const memory = () => {
   globalThis.gc?.()
   const { arrayBuffers, heapUsed, rss } = process.memoryUsage()
@@ -105,8 +105,8 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       ...figure(joined.map(({ millis }) => millis))
     }
 
-    // Everybody joined at once, so the first lookups found few neighbours; the
-    // nodes look again in the seconds after.
+    // All nodes joined at once, so the first lookups found few neighbors; the
+    // nodes repeat them in the seconds after.
     yield* Effect.sleep("15 seconds")
 
     const findNode = { millis: Array.of<number>(), requests: Array.of<number>(), found: 0, wanted: 0 }
@@ -147,7 +147,7 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       Effect.forEach(nodes, (node) => Context.get(node, Rpc).traffic),
       (traffic) => traffic.reduce((sum, { sent }) => sum + sent, 0)
     )
-    // What joining and publishing leave to be done is done in the first minute.
+    // Work left over from joining and publishing is done within the first minute.
     const idleSeconds = 30
     yield* Effect.sleep("1 minute")
     const sentBefore = yield* sent
@@ -173,9 +173,9 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
 
 type Measured = Effect.Success<ReturnType<typeof measure>>
 
-// --- Beside the reference ----------------------------------------------------------
+// --- Comparison with the reference -----------------------------------------------------
 
-/** What the Go reference 0.1.7 measured with its receive-loop stall mended, p50 and p95 in milliseconds. */
+/** Results of the Go reference 0.1.7 with its receive loop fixed, p50 and p95 in milliseconds. */
 const reference: { readonly [nodes: string]: { readonly [row: string]: string } } = {
   64: {
     bootstrap: "8 200 each",

@@ -1,6 +1,6 @@
 /**
- * What it costs to keep state: for the answers of the node, on its own thread,
- * and at the next start.
+ * Cost of persistence: for the node's responses, on its own thread, and at the
+ * next start.
  *
  * @since 0.1.0
  */
@@ -22,10 +22,10 @@ import type { FromServer, ToServer } from "./server.ts"
 
 const crypto = NodeCrypto.fastest
 
-/** Changes between two waits, so that no change is dropped. */
+/** Changes between two waits, few enough that none is dropped. */
 const together = 4096
 
-/** Saves so many records as fast as they become durable. */
+/** Saves `count` records as fast as they become durable. */
 const save = (count: number) =>
   Effect.gen(function*() {
     const { flush, save, status } = yield* Persistence.Persistence
@@ -53,7 +53,7 @@ const save = (count: number) =>
     } satisfies Row["figures"]
   })
 
-/** STOREs that a node answers. */
+/** STORE requests that a node answers. */
 const stores = async (args: ReadonlyArray<string>, count: number): Promise<Row["figures"]> => {
   const server = new Process<ToServer, FromServer>("server.ts", args)
   const load = new Process<ToLoad, FromLoad>("load.ts")

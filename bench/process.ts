@@ -1,6 +1,6 @@
 /**
- * A program of this directory in a process of its own. It and its parent take
- * turns to speak.
+ * A program of this directory in a process of its own, which exchanges messages
+ * with its parent in strict alternation.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ export class Process<Told, Said> {
     this.child = fork(join(import.meta.dirname, file), [...args], { execArgv: [...nodeOptions] })
   }
 
-  /** What it says next. */
+  /** The next message from the process. */
   next(): Promise<Said> {
     return new Promise((resolve, reject) => {
       const onExit = (code: number | null) => reject(new Error(`a process of the benchmark ended with ${code}`))
@@ -26,7 +26,7 @@ export class Process<Told, Said> {
     })
   }
 
-  /** What it says to a message. */
+  /** The reply to a message. */
   ask(message: Told & object): Promise<Said> {
     const said = this.next()
     this.child.send(message)

@@ -1,5 +1,5 @@
 /**
- * What was measured: as tables for people, as JSON for whoever compares runs.
+ * Benchmark results as tables for a terminal and as JSON.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus } from "node:os"
 import { join } from "node:path"
 
-/** A measured value, and what it should be at most or at least. */
+/** A measured value and its goal, at most or at least. */
 export interface Figure {
   readonly value: number
   readonly unit: "µs" | "ms" | "/s" | "×" | "KiB" | ""
@@ -22,12 +22,12 @@ export interface Row {
 
 export interface Section {
   readonly title: string
-  /** What a reader has to know to judge the figures. */
+  /** Context needed to judge the figures. */
   readonly note?: string | undefined
   readonly rows: ReadonlyArray<Row>
 }
 
-/** Whether a figure is what it should be; undefined where nothing was asked. */
+/** Whether a figure meets its goal; undefined if it has none. */
 export const isMet = ({ atLeast, atMost, value }: Figure): boolean | undefined =>
   atMost === undefined && atLeast === undefined
     ? undefined
@@ -49,7 +49,7 @@ const cell = (figure: Figure | undefined): string => {
   })`
 }
 
-/** A section as a table in plain text. */
+/** A section as a plain-text table. */
 export const table = ({ note, rows, title }: Section): string => {
   const columns = Array.from(new Set(rows.flatMap((row) => Object.keys(row.figures))))
   const lines = [["", ...columns], ...rows.map((row) => [row.name, ...columns.map((name) => cell(row.figures[name]))])]

@@ -1,5 +1,5 @@
 /**
- * The routing table: finding the nearest, and answering a FIND_NODE with them.
+ * The routing table: finding the closest contacts, and answering FIND_NODE with them.
  *
  * @since 0.1.0
  */

@@ -4,9 +4,9 @@
  *     npm run bench -- [part…] [--quick]
  *
  * The parts are signatures, messages, store, routing (together: micro), server,
- * persistence, flood and memory; all of them if none is named. Figures go to the
- * terminal and into a file of bench/results. A goal that is missed is marked, and
- * is no error.
+ * persistence, flood and memory; the default is all. Results are printed and
+ * written to a file in bench/results. A missed goal is marked, but is not an
+ * error.
  *
  * @since 0.1.0
  */
@@ -31,7 +31,7 @@ const { positionals, values: { quick } } = parseArgs({
 })
 const rounds = quick ? 15 : 61
 
-/** What checking a signature takes on this machine, in microseconds. */
+/** Time of a signature verification on this machine, in microseconds. */
 const verifyMicros = (): number => {
   const signer = identity(NodeCrypto.fastest, "signer")
   const message = new Uint8Array(160)
@@ -73,7 +73,7 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
 const micro = ["signatures", "messages", "store", "routing"]
 const named = new Set(positionals.flatMap((name) => name === "micro" ? micro : [name]))
 for (const name of named) {
-  if (!(name in parts)) throw new Error(`no part is called ${name}; there are ${Object.keys(parts).join(", ")}, micro`)
+  if (!(name in parts)) throw new Error(`unknown part ${name}; the parts are ${Object.keys(parts).join(", ")}, micro`)
 }
 
 const sections: Array<Section> = []

@@ -1,10 +1,10 @@
 /**
- * One node in a process of its own, for a load generator to ask:
+ * One node in a process of its own, as a target for a load generator:
  *
  *     node bench/server.ts --contacts 200 --verify-threads 1
  *
- * Says where it listens, as a line of JSON or as a message to the process that
- * forked it, and answers until it is killed or left alone by that process.
+ * Reports its address, as a line of JSON or as a message to its parent process,
+ * and runs until it is killed or its parent disconnects.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
 import { bytes32, contactsAround } from "./fixtures.ts"
 
-/** What a server tells the process that forked it: once where it listens, then, as often as asked, what it used. */
+/** Messages to the parent process: first the address, then the resources used, on each request. */
 export type FromServer =
   | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
   | { readonly _tag: "Used"; readonly cpuMicros: number }
@@ -37,7 +37,7 @@ const say = (message: FromServer): void => {
 }
 
 process.on("message", () => {
-  // Of the whole process: threads that check signatures are work done as well.
+  // Of the whole process, including verifier threads.
   const { system, user } = process.cpuUsage()
   say({ _tag: "Used", cpuMicros: system + user })
 })

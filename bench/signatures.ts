@@ -1,6 +1,6 @@
 /**
- * What a signature costs with each provider: the floor that everything else is
- * measured against.
+ * Cost of a signature with each provider: the lower bound for all other
+ * measurements.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,7 @@ import { identity } from "./fixtures.ts"
 import { inTurns, median, used } from "./measure.ts"
 import type { Figure, Section } from "./report.ts"
 
-/** A PING, and an answer with nine nodes. */
+/** Sizes of a PING, and of a response with nine nodes. */
 const lengths = [150, 766]
 
 export const providers: ReadonlyArray<Ed25519> = [

@@ -1,6 +1,6 @@
 /**
- * The store: whether a full one is slower than an empty one, and what reading
- * costs.
+ * The store: whether a full one is slower than an empty one, and the cost of
+ * reading.
  *
  * @since 0.1.0
  */
@@ -18,14 +18,14 @@ import type { Row, Section } from "./report.ts"
 const crypto = NodeCrypto.fastest
 const publishers = 100
 
-/** New keys, one for each put; the string is made flat, as one that was read from a datagram is. */
+/** New keys, one per put. The string is flattened, like one decoded from a datagram. */
 const keys = (prefix: string) => {
   const stem = nodeId(prefix).slice(16)
   return (i: number): NodeId.NodeId =>
     NodeId.fromBytesUnsafe(Buffer.from(i.toString(16).padStart(16, "0") + stem, "hex"))
 }
 
-/** Puts under keys that were made beforehand, into a store that is emptied now and then. */
+/** Puts under precomputed keys into a store that is emptied from time to time. */
 const putting = (
   count: number,
   put: (key: NodeId.NodeId) => unknown,
@@ -65,7 +65,7 @@ const rows = (full: number, rounds: number) =>
       })
     }
 
-    // Twice as many new keys as fit, so that none of them is still there when its turn comes again.
+    // Twice as many keys as fit, so that each has been evicted when its turn comes again.
     const fullSet = new RecordSet({ maxKeys: full })
     fill(fullSet)
     let emptySet = new RecordSet({ maxKeys: full })
@@ -78,7 +78,7 @@ const rows = (full: number, rounds: number) =>
       1.5
     )
 
-    // What a STORE goes through, its datagram left out.
+    // The work for a STORE, without its datagram.
     const store = () => Effect.provide(Store.Store, Store.layer({ maxKeys: full }), { local: true })
     const admit = (target: Store.Store["Service"], key: NodeId.NodeId) =>
       Record.fault(record, now) === undefined && Record.isSigned(record, crypto) &&

@@ -1,5 +1,5 @@
 /**
- * Requests that a node answers over UDP loopback, its load generator being
+ * Requests per second of a node over UDP loopback, with the load generator in
  * another process on the same machine.
  *
  * @since 0.1.0
@@ -12,9 +12,9 @@ import type { FromServer, ToServer } from "./server.ts"
 const windows = [32, 128]
 
 /**
- * What is to be reached with 32 outstanding: so many times the requests of the
- * Go reference (0.1.7), and no higher 99th percentile than it had. Measured on a
- * machine where checking a signature takes 51 µs.
+ * Goals with 32 outstanding requests: a multiple of the throughput of the Go
+ * reference (0.1.7), at no higher a 99th percentile. The reference was measured
+ * on a machine where verifying a signature takes 51 µs.
  */
 const goals: { readonly [kind in Kind]: { readonly perSecond?: number; readonly p99Millis: number } } = {
   "PING": { perSecond: 1.5 * 8560, p99Millis: 6.6 },
@@ -44,9 +44,9 @@ const measured = (outcome: Outcome, cpuMicros: number, kind: Kind, window: numbe
 
 export const throughput = async (options: {
   readonly verifyThreads: number
-  /** Requests of each kind for each window. */
+  /** Requests of each kind per window. */
   readonly count: number
-  /** What checking a signature takes on this machine. */
+  /** Time of a signature verification on this machine. */
   readonly verifyMicros: number
 }): Promise<Section> => {
   const slowness = options.verifyMicros / verifyMicrosOfGoals
@@ -60,7 +60,7 @@ export const throughput = async (options: {
   }
   const rows: Array<Row> = []
   for (const kind of kinds) {
-    // A STORE costs two checks, and more to prepare.
+    // A STORE costs two verifications, and more to prepare.
     const count = kind === "STORE" ? Math.ceil(options.count / 2) : options.count
     await load.ask({ _tag: "Prepare", port: listening.port, kind, count: count * windows.length })
     for (const window of windows) {

@@ -1,6 +1,6 @@
 /**
- * A service of an application that is built on the DHT: it says where the
- * application can be reached for as long as that runs, and finds others.
+ * An application service built on the DHT: it announces the endpoint of the
+ * application while that runs, and finds others.
  *
  * `embed.ts` runs it on real sockets, `phonebook.test.ts` in a simulated network.
  */
@@ -10,13 +10,13 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/** Where somebody is, and whether the network said so just now or some time ago. */
+/** The URL of an address, and whether it is current or from an earlier lookup. */
 export interface Entry {
   readonly url: string
   readonly isFresh: boolean
 }
 
-/** Nobody of that address was listed while we looked. */
+/** The address was not listed at the time of the lookup. */
 export class Unlisted extends Data.TaggedError("Unlisted")<{ readonly address: Address.Address }> {
   override get message() {
     return `${Address.format(this.address)} is not listed`
@@ -24,12 +24,12 @@ export class Unlisted extends Data.TaggedError("Unlisted")<{ readonly address: A
 }
 
 export class Phonebook extends Context.Service<Phonebook, {
-  /** How others find this application. */
+  /** The address under which others find this application. */
   readonly own: Address.Address
-  /** Where an address is; where it last was, if the network does not say. */
+  /** Finds the URL of an address; the last known one if the lookup fails. */
   readonly find: (address: Address.Address) => Effect.Effect<Entry, Unlisted>
 }>()("example/Phonebook") {
-  /** Lists the application under its address until the layer's scope closes, which is when the application ends. */
+  /** Lists the application under its address until the layer's scope closes, when the application ends. */
   static readonly layer = (url: string): Layer.Layer<Phonebook, Publisher.PublishError, Dht.Dht> =>
     Layer.effect(
       Phonebook,

@@ -1,8 +1,7 @@
 /**
- * Service discovery, the side that looks for somebody: shows who offers a
- * translation, and everybody who comes or goes from then on. A provider that is
- * stopped goes at once, one that is killed when its last announcement expires,
- * within the hour.
+ * Service discovery, the consumer: prints the current offers under a topic, and
+ * from then on each change. The offer of a stopped provider disappears at once,
+ * that of a killed one when its last announcement expires, within the hour.
  *
  *     npm run example examples/discovery-consumer.ts -- --bootstrap 127.0.0.1:PORT --language de
  *

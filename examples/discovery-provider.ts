@@ -1,6 +1,6 @@
 /**
- * Service discovery, the side that offers: announces a service under a topic
- * until it is stopped. `discovery-consumer.ts` is the other side.
+ * Service discovery, the provider: announces a service under a topic until it is
+ * stopped. `discovery-consumer.ts` is the other side.
  *
  *     npm run example examples/discovery-provider.ts -- --name Ann --language de --language fr
  */
@@ -13,7 +13,7 @@ import { parseArgs } from "node:util"
 
 const { values: flags } = parseArgs({
   options: {
-    name: { type: "string", default: "Somebody" },
+    name: { type: "string", default: "Anonymous" },
     language: { type: "string", multiple: true, default: ["en"] },
     bootstrap: { type: "string", multiple: true, default: [] }
   }
@@ -21,10 +21,12 @@ const { values: flags } = parseArgs({
 
 const provider = Effect.gen(function*() {
   const dht = yield* Dht.Dht
-  // Where the service is; the offer below says what it is.
+  // The endpoint of the service; the offer below describes it.
   yield* dht.announceEndpoint({ endpoints: ["http://127.0.0.1:8080/translate"] })
   yield* dht.announceTopic({ topic: "translate", name: flags.name, protocols: ["http"], tags: flags.language })
-  yield* Console.log(`${flags.name} translates; others join through ${SocketAddress.format(dht.localAddress)}`)
+  yield* Console.log(
+    `${flags.name} offers translations; others can join through ${SocketAddress.format(dht.localAddress)}`
+  )
   return yield* Effect.never
 })
 

@@ -1,9 +1,9 @@
 /**
- * The DHT inside an Effect application: a service of its own (`Phonebook.ts`)
- * depends on the node, announces where the application is for as long as it
- * runs, and finds another one.
+ * The DHT inside an Effect application: an application service (`Phonebook.ts`)
+ * depends on the node, announces the application's endpoint while it runs, and
+ * finds another one.
  *
- * In two terminals; the second gets what the first prints:
+ * In two terminals, where the second uses the output of the first:
  *
  *     npm run example examples/embed.ts -- --url http://192.0.2.1:8080
  *     npm run example examples/embed.ts -- --bootstrap 127.0.0.1:PORT --find ADDRESS
@@ -42,7 +42,7 @@ const application = Effect.gen(function*() {
     const { url } = yield* phonebook.find(yield* Effect.fromResult(Address.fromString(flags.find)))
     return yield* Console.log(`${flags.find} is at ${url}`)
   }
-  yield* Console.log(`Others join through ${SocketAddress.format(localAddress)}`)
+  yield* Console.log(`Others can join through ${SocketAddress.format(localAddress)}`)
   return yield* Effect.never
 })
 

@@ -1,7 +1,7 @@
 /**
- * The application's own behaviour in a bad network: `Phonebook.ts`, as it runs
- * in production, on simulated machines under virtual time. Hours take seconds,
- * and a seed repeats the run to the last byte.
+ * The application in a bad network: `Phonebook.ts`, as in production, on
+ * simulated machines under virtual time. Hours take seconds, and a run is
+ * reproducible from its seed.
  *
  *     npx vitest run examples/phonebook.test.ts
  */
@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { Phonebook } from "./Phonebook.ts"
 
-/** Twelve nodes that carry the network, and two with the application on them. */
+/** Twelve plain nodes that make up the network, and two with the application. */
 const start = Effect.gen(function*() {
   const world = yield* SimWorld.SimWorld
   const others = yield* world.startNodes(12)
@@ -24,12 +24,12 @@ const start = Effect.gen(function*() {
   return { world, ann, bob, bobFindsAnn }
 })
 
-/** Real signatures, checked by the fastest code there is. */
+/** Real signatures, by the fastest available implementation. */
 const crypto = NodeCrypto.fastest
 
 describe("Phonebook", () => {
-  // A different network for each seed: other ids, other places, other datagrams that get lost.
-  it.each([1, 2, 3])("finds somebody in network %i, which loses every fifth datagram", (seed) => {
+  // Each seed gives a different network: other ids, places and lost datagrams.
+  it.each([1, 2, 3])("finds an address in network %i, which loses one datagram in five", (seed) => {
     const program = Effect.gen(function*() {
       const { bobFindsAnn, world } = yield* start
       world.network.conditions.loss = 0.2
@@ -38,12 +38,12 @@ describe("Phonebook", () => {
     assert.deepStrictEqual(SimWorld.runSync(program, { seed, crypto }), { url: "https://ann.example", isFresh: true })
   })
 
-  it("says where somebody last was while it is cut off, and knows better afterwards", () => {
+  it("returns the last known endpoint while it is cut off, and the current one afterwards", () => {
     const program = Effect.gen(function*() {
       const { bob, bobFindsAnn, world } = yield* start
       const before = yield* bobFindsAnn
       world.network.partition([bob.host])
-      // Longer than any copy of the record lives that Bob's own node may hold.
+      // Longer than the lifetime of any copy that Bob's own node may hold.
       yield* Effect.sleep("2 hours")
       const during = yield* bobFindsAnn
       world.network.heal()
@@ -56,7 +56,7 @@ describe("Phonebook", () => {
     )
   })
 
-  it("lists nobody for more than an hour after the application ended", () => {
+  it("no longer lists the application an hour after it ended", () => {
     const program = Effect.gen(function*() {
       const { ann, bobFindsAnn } = yield* start
       yield* ann.crash()

@@ -9,7 +9,7 @@ import * as Program from "./program.ts"
 const interrupted = { code: 130, error: "" }
 
 describe.concurrent("examples", () => {
-  it.live("embed: a service of an application announces where it is, and finds another", () =>
+  it.live("embed: an application service announces its endpoint and finds another", () =>
     Effect.gen(function*() {
       const url = "http://192.0.2.1:8080"
       const first = yield* Program.start("embed.ts", "--url", url)
@@ -22,7 +22,7 @@ describe.concurrent("examples", () => {
     }), 90_000)
 
   it.live(
-    "discovery: a consumer sees providers that are there and that come, and no others",
+    "discovery: a consumer sees current and new providers, and no others",
     () =>
       Effect.gen(function*() {
         const provide = (name: string, language: string, ...bootstrap: ReadonlyArray<string>) =>
@@ -43,7 +43,7 @@ describe.concurrent("examples", () => {
   )
 
   it.live(
-    "mailbox chat: two people write to each other, and a line waits for who is away",
+    "mailbox chat: two people write to each other, and a line waits for an absent recipient",
     () =>
       Effect.gen(function*() {
         const data = yield* Effect.acquireRelease(
@@ -52,8 +52,8 @@ describe.concurrent("examples", () => {
         )
         const ann = yield* Program.start("mailbox-chat.ts", "--name", "Ann")
         const [address, port] = yield* ann.prints(/^You are (\S+); .* through (\S+)\n/)
-        yield* ann.type("anybody?")
-        yield* ann.prints(/^Nobody has written yet/m)
+        yield* ann.type("hello?")
+        yield* ann.prints(/^No recipient/m)
 
         const asBob = ["--name", "Bob", "--data", data, "--bootstrap", port, "--to", address]
         const bob = yield* Program.start("mailbox-chat.ts", ...asBob)
