@@ -6,7 +6,7 @@
  * ends, however it ends. The lock excludes other processes on the same machine,
  * including those in other network namespaces, and other nodes in the same
  * process. On a file system without locks, or without room for the lock file,
- * the node runs unlocked and logs a warning.
+ * the node runs unlocked and logs the reason.
  *
  * @since 0.1.0
  */

@@ -18,7 +18,7 @@ import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as Network from "../utils/network.ts"
 
-/** Runs a command line under these environment variables; what it prints is what was not printed before. */
+/** Runs a command line with these environment variables, and returns only what it printed itself. */
 const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: { readonly [name: string]: string } = {}) {
   const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
   const exitCode = yield* Cli.main(args).pipe(
@@ -29,7 +29,7 @@ const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: { read
   return { exitCode, out, error }
 })
 
-/** The one line of JSON that a command printed. */
+/** The line of JSON that a command printed. */
 const document = ({ error, exitCode, out }: Effect.Success<ReturnType<typeof run>>) => {
   assert.deepStrictEqual({ exitCode, error, lines: out.length }, { exitCode: 0, error: [], lines: 1 })
   return JSON.parse(out[0])
@@ -90,7 +90,7 @@ describe("effect-dht", () => {
         }))
     }
 
-    it.effect("has an example of each command that does something", () =>
+    it.effect("has an example for each command without subcommands", () =>
       Effect.gen(function*() {
         const groups = new Set(["publish", "mailbox", "identity", "record"])
         for (const command of commands.filter((path) => path.length > 1 || !groups.has(path[0]))) {
@@ -111,7 +111,7 @@ describe("effect-dht", () => {
         }
       }))
 
-    it.effect("has lines of at most 80 characters where no terminal says how wide it is", () =>
+    it.effect("has lines of at most 80 characters without a terminal", () =>
       Effect.gen(function*() {
         for (const command of [[], ...commands]) {
           const lines = (yield* run([...command, "--help"])).out.join("\n").split("\n")
@@ -119,7 +119,7 @@ describe("effect-dht", () => {
         }
       }))
 
-    it.effect("prints completions for the shells that have them, and refuses others", () =>
+    it.effect("prints completions for the supported shells, and rejects others", () =>
       Effect.gen(function*() {
         for (const shell of ["bash", "zsh", "fish", "powershell", "pwsh"]) {
           const { exitCode, out } = yield* run(["--completions", shell])
@@ -131,7 +131,7 @@ describe("effect-dht", () => {
         assert.include(error.join("\n"), "\"bash\"")
       }))
 
-    it.effect("says the version of the package", () =>
+    it.effect("prints the version of the package", () =>
       Effect.gen(function*() {
         const { version } = JSON.parse(Fs.readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"))
         assert.strictEqual(Cli.version, version)
@@ -140,7 +140,7 @@ describe("effect-dht", () => {
   })
 
   describe("wrong usage", () => {
-    it.effect("suggests only what is much like it", () =>
+    it.effect("suggests only similar names", () =>
       Effect.gen(function*() {
         for (const args of [["foo"], ["bar"], ["get"], ["node", "--bob"], ["node", "-x"]]) {
           const { error, exitCode } = yield* run(args)
@@ -244,7 +244,7 @@ describe("effect-dht", () => {
         }))
     }
 
-    it.effect("is an empty passphrase, for which nothing is written", () =>
+    it.effect("includes an empty passphrase, with which nothing is written", () =>
       Effect.gen(function*() {
         const data = join(yield* temporary, "data")
         const { error, exitCode } = yield* run(["identity", "new", "--data", data, "--passphrase-env", "P"], { P: "" })
@@ -253,7 +253,7 @@ describe("effect-dht", () => {
         assert.isFalse(Fs.existsSync(data))
       }))
 
-    it.effect("does not repeat what may be the passphrase itself", () =>
+    it.effect("does not repeat a name that may be the passphrase itself", () =>
       Effect.gen(function*() {
         const { error } = yield* run(["identity", "show", "--passphrase-env", "correct horse"])
         assert.notInclude(error.join(), "horse")
@@ -274,7 +274,7 @@ describe("effect-dht", () => {
       DHT_LOG_LEVEL: "loud"
     }
     for (const [name, text] of Object.entries(variables)) {
-      it.effect(`is found in the environment too, and named: ${name}=${text}`, () =>
+      it.effect(`is reported for environment variables, by name: ${name}=${text}`, () =>
         Effect.gen(function*() {
           const { error, exitCode, out } = yield* run(["node"], { [name]: text })
           assert.deepStrictEqual({ exitCode, lines: error.length, out }, { exitCode: 2, lines: 1, out: [] })
@@ -284,7 +284,7 @@ describe("effect-dht", () => {
   })
 
   describe("identity", () => {
-    it.effect("makes an identity, shows it, and makes no second one", () =>
+    it.effect("creates an identity, shows it, and creates no second one", () =>
       Effect.gen(function*() {
         const data = join(yield* temporary, "data")
         const made = document(yield* run(["identity", "new", "--data", data, "--json"]))
@@ -305,7 +305,7 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(document(yield* run(["identity", "show", "--data", data, "--json"])), made)
       }))
 
-    it.effect("encrypts it under the passphrase of an environment variable", () =>
+    it.effect("encrypts it with the passphrase of an environment variable", () =>
       Effect.gen(function*() {
         const data = yield* temporary
         const options = ["--data", data, "--passphrase-env", "SECRET", "--json"]
@@ -323,7 +323,7 @@ describe("effect-dht", () => {
         assert.include(without.error.join(), "--passphrase-env")
       }))
 
-    it.effect("warns whoever gives the passphrase of a file that is not encrypted", () =>
+    it.effect("warns if a passphrase is given for an unencrypted file", () =>
       Effect.gen(function*() {
         const data = yield* temporary
         yield* run(["identity", "new", "--data", data])
@@ -335,7 +335,7 @@ describe("effect-dht", () => {
         assert.include(error[0], "not encrypted")
       }))
 
-    it.effect("is in the directory that DHT_DATA names, unless --data names another", () =>
+    it.effect("is in the directory given by DHT_DATA, unless --data gives another", () =>
       Effect.gen(function*() {
         const data = yield* temporary
         const other = yield* temporary
@@ -379,7 +379,7 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(document(yield* run(["identity", "show", "--data", data, "--json"])), accepted)
         assert.include((yield* run(["identity", "show", "--data", data])).out.join("\n"), agent)
 
-        // Not one for another key, an older one, or one that is over.
+        // Neither one for another key, nor an older one, nor an expired one.
         const refused = yield* run(["identity", "accept", encoded, "--data", master])
         assert.strictEqual(refused.exitCode, 1)
         assert.include(refused.error.join(), publicKey)
@@ -400,7 +400,7 @@ describe("effect-dht", () => {
         assert.include(damaged.error.join(), join(data, "delegation"))
       }))
 
-    it.effect("refuse what is no key and no delegation as wrong usage", () =>
+    it.effect("reject an invalid key or delegation as wrong usage", () =>
       Effect.gen(function*() {
         for (const args of [["delegate", "ab"], ["accept", "xyz"], ["accept", "a0"]]) {
           const { exitCode } = yield* run(["identity", ...args, "--data", yield* temporary])
@@ -410,7 +410,7 @@ describe("effect-dht", () => {
   })
 
   describe("failure", () => {
-    it.effect("is one line and exit code 1, and leaves what is on the disk", () =>
+    it.effect("is one line and exit code 1, and leaves the disk unchanged", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const file = join(directory, "file")
@@ -441,7 +441,7 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(Fs.readdirSync(directory).toSorted(), ["damaged", "file"])
       }))
 
-    it.effect("is wrong usage to serve others than this machine without a token that cannot be guessed", () =>
+    it.effect("is wrong usage if HTTP is reachable from other machines without a strong token", () =>
       Effect.gen(function*() {
         const node = ["node", "--listen", "127.0.0.1:0", "--data", yield* temporary]
         const secrets = { SHORT: "0123456789abcde" }
@@ -460,7 +460,7 @@ describe("effect-dht", () => {
         }
       }))
 
-    it.effect("is one line when it is a bug, and shows the stack to whoever debugs", () =>
+    it.effect("is one line for a defect, with the stack at log level debug", () =>
       Effect.gen(function*() {
         const console = yield* Console.Console
         const broken = {
@@ -497,11 +497,11 @@ describe("effect-dht", () => {
       payload: Endpoint.make({ endpoints: ["quic://192.0.2.1:4121"], natType: Endpoint.NatType.symmetric })
     }))
 
-    /** Decodes at a time in Unix seconds. */
+    /** Decodes at a time given in Unix seconds. */
     const decodeAt = (seconds: number, bytes: Uint8Array, ...options: ReadonlyArray<string>) =>
       Effect.andThen(TestClock.setTime(seconds * 1000), run(["record", "decode", hex(bytes), ...options]))
 
-    it.effect("shows all fields and the payload, its seq in full, and that everything holds", () =>
+    it.effect("shows all fields and the payload, its seq in full, and that everything is valid", () =>
       Effect.gen(function*() {
         const { exitCode, out } = yield* decodeAt(1010, endpoint.bytes, "--json")
         assert.strictEqual(exitCode, 0)
@@ -529,7 +529,7 @@ describe("effect-dht", () => {
         })
       }))
 
-    it.effect("reads the digits in capitals, after 0x and between white space", () =>
+    it.effect("accepts capital digits, a 0x prefix and white space", () =>
       Effect.gen(function*() {
         yield* TestClock.setTime(1_010_000)
         const text = `0x ${hex(endpoint.bytes).toUpperCase().replace(/../g, "$& ")}\n`
@@ -537,20 +537,20 @@ describe("effect-dht", () => {
         assert.strictEqual(exitCode, 0)
       }))
 
-    it.effect("says that the record has expired", () =>
+    it.effect("reports an expired record", () =>
       Effect.gen(function*() {
         const { faults, holds } = document(yield* decodeAt(1061, endpoint.bytes, "--json"))
         assert.deepStrictEqual(holds, { signature: true, time: false, authority: true })
         assert.strictEqual(faults.length, 1)
       }))
 
-    it.effect("says that the record is from the future", () =>
+    it.effect("reports a record from the future", () =>
       Effect.gen(function*() {
         const { holds } = document(yield* decodeAt(100, endpoint.bytes, "--json"))
         assert.deepStrictEqual(holds, { signature: true, time: false, authority: true })
       }))
 
-    it.effect("says that the signature is bad", () =>
+    it.effect("reports a bad signature", () =>
       Effect.gen(function*() {
         const bytes = endpoint.bytes.slice()
         bytes[bytes.length - 1] ^= 1
@@ -558,7 +558,7 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(holds, { signature: false, time: true, authority: true })
       }))
 
-    it.effect("says that the key may not speak for the address", () =>
+    it.effect("reports a key without authority for the address", () =>
       Effect.gen(function*() {
         const { address } = Network.identity("someone else")
         const bytes = Record.encode({ ...endpoint, address })
@@ -566,7 +566,7 @@ describe("effect-dht", () => {
         assert.isFalse(holds.authority)
       }))
 
-    it.effect("shows a delegation, and that it holds", () =>
+    it.effect("shows a delegation, and that it is valid", () =>
       Effect.gen(function*() {
         const master = Network.identity("master")
         const delegation = Delegation.encode(Delegation.delegate({
@@ -589,7 +589,7 @@ describe("effect-dht", () => {
         assert.deepStrictEqual(decoded.holds, { signature: true, time: true, authority: true })
       }))
 
-    it.effect("obeys no control character of a stranger's text", () =>
+    it.effect("prints no control characters of untrusted text", () =>
       Effect.gen(function*() {
         const record = Result.getOrThrow(Topic.sign({
           ...stamp,

@@ -15,7 +15,7 @@ const overviewAt = (url: string) =>
 
 describe("effect-dht demo", () => {
   it.live(
-    "runs a network that announces and asks, shows its first node, and ends at an interrupt",
+    "runs a network that announces and looks up, shows its first node, and ends on interruption",
     () =>
       Effect.gen(function*() {
         const network = yield* demo("127.0.0.1:0")
@@ -43,7 +43,7 @@ describe("effect-dht demo", () => {
     60_000
   )
 
-  it.live("takes the next port where its own is taken", () =>
+  it.live("takes the next port if its own is in use", () =>
     Effect.gen(function*() {
       const { url: first } = yield* (yield* demo("127.0.0.1:0")).event("serving")
       const port = Number(new URL(first).port)
@@ -52,7 +52,7 @@ describe("effect-dht demo", () => {
     }), 60_000)
 })
 
-/** Answers every request with that status, until the scope closes. */
+/** Answers every request with this status, until the scope closes. */
 const answering = (status: number) =>
   Effect.map(
     Effect.acquireRelease(
@@ -74,7 +74,7 @@ describe("effect-dht top", () => {
     ["something else answers in JSON", answering(200), "not a node of this version"]
   ]
   for (const [what, at, says] of failing) {
-    it.live(`fails with one line where ${what}`, () =>
+    it.live(`fails with one line if ${what}`, () =>
       Effect.gen(function*() {
         const url = yield* at
         const { code, error, out } = yield* run("top", "--url", url)

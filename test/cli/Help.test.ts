@@ -69,7 +69,7 @@ describe("Help", () => {
     ])
   })
 
-  it("puts descriptions below names where there is little room", () => {
+  it("puts descriptions below names in a narrow terminal", () => {
     const flags = lines(45).slice(lines(45).indexOf("FLAGS") + 1, lines(45).indexOf("SUBCOMMANDS") - 1)
     assert.deepStrictEqual(flags, [
       "  --how, -h choice",
@@ -81,7 +81,7 @@ describe("Help", () => {
     ])
   })
 
-  it("fits any width, as far as words let it", () => {
+  it("fits any width, unless a word is longer", () => {
     for (let columns = 45; columns <= 120; columns++) {
       for (const line of lines(columns)) assert.isAtMost(line.length, columns, line)
     }
@@ -94,7 +94,7 @@ describe("Help", () => {
     assert.notDeepEqual(lines(60, true), lines(60))
   })
 
-  it("takes a name for a slip of another where a third of the letters differ at most", () => {
+  it("treats a name as a misspelling of another if at most a third of the letters differ", () => {
     const slips = [["nod", "node"], ["tpo", "top"], ["lisen", "listen"], ["dsicvoer", "discover"], ["top", "top"]]
     const others = [["foo", "top"], ["bar", "read"], ["x", "top"], ["", "top"], ["ls", "new"]]
     for (const [typed, name] of slips) assert.isTrue(Help.isSlip(typed, name), typed)

@@ -14,7 +14,7 @@ import * as Network from "../utils/network.ts"
 
 type Input = Stream.Stream<Uint8Array>
 
-/** Runs a command line with this on its standard input. */
+/** Runs a command line with this standard input. */
 const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, stdin: Input, isTerminal = false) {
   const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
   const stdio = Stdio.layerTest({ stdin, stdinIsTerminal: Effect.succeed(isTerminal) })
@@ -46,7 +46,7 @@ describe("the standard input", () => {
   for (const argument of [["-"], []]) {
     const named = argument.length > 0 ? "for -" : "for an argument that is missing"
 
-    it.effect(`holds a record in hex digits, in any parts, or as it is, ${named}`, () =>
+    it.effect(`provides a record as hex digits or raw bytes, in any chunks, ${named}`, () =>
       Effect.gen(function*() {
         const args = ["record", "decode", ...argument, "--json"]
         for (
@@ -62,17 +62,17 @@ describe("the standard input", () => {
         }
       }))
 
-    it.effect(`holds the text of a message, as long as one may be, ${named}`, () =>
+    it.effect(`provides the text of a message, up to the maximum length, ${named}`, () =>
       Effect.gen(function*() {
         const args = ["mailbox", "send", `a0${"11".repeat(20)}`, ...argument]
         const { error, exitCode } = yield* run(args, Stream.make(bytes("x".repeat(390))))
         assert.strictEqual(exitCode, 2)
         assert.include(error, "390 bytes")
-        // That nobody is named to ask shows that the text was taken.
+        // Failing for lack of a bootstrap node shows that the text was accepted.
         assert.include((yield* run(args, Stream.make(bytes("x".repeat(389))))).error, "--bootstrap")
       }))
 
-    it.effect(`holds a delegation, ${named}`, () =>
+    it.effect(`provides a delegation, ${named}`, () =>
       Effect.gen(function*() {
         const args = ["identity", "accept", ...argument, "--data", "/nonexistent"]
         assert.include((yield* run(args, Stream.make(bytes("zz")))).error, "hex digits")
@@ -83,11 +83,11 @@ describe("the standard input", () => {
           expiresAt: 0n
         })
         const text = Buffer.from(Delegation.encode(delegation)).toString("hex")
-        // That there is no identity to keep it for shows that it was taken.
+        // Failing for lack of an identity shows that the delegation was accepted.
         assert.include((yield* run(args, Stream.make(bytes(`${text}\n`)))).error, "no identity")
       }))
 
-    it.effect(`is no text where it is not UTF-8, ${named}`, () =>
+    it.effect(`is rejected as text if it is not UTF-8, ${named}`, () =>
       Effect.gen(function*() {
         const args = ["mailbox", "send", `a0${"11".repeat(20)}`, ...argument]
         for (const wrong of [[0xff, 0xfe], [0x61, 0xc3], [0xed, 0xa0, 0x80]]) {
@@ -97,7 +97,7 @@ describe("the standard input", () => {
         }
       }))
 
-    it.effect(`is not read without end, ${named}`, () =>
+    it.effect(`is read up to a limit, ${named}`, () =>
       Effect.gen(function*() {
         const args = ["mailbox", "send", `a0${"11".repeat(20)}`, ...argument]
         const { error, exitCode } = yield* run(args, Stream.forever(Stream.make(new Uint8Array(1000))))
@@ -106,7 +106,7 @@ describe("the standard input", () => {
       }))
   }
 
-  it.effect("is not waited for where nobody asked for it: on a terminal, empty, or silent", () =>
+  it.effect("is not waited for if no argument names it: on a terminal, empty, or silent", () =>
     Effect.gen(function*() {
       for (const args of [["mailbox", "send", `a0${"11".repeat(20)}`], ["record", "decode"]]) {
         for (
@@ -119,9 +119,9 @@ describe("the standard input", () => {
       }
     }))
 
-  it.effect("is the place for text that an argument cannot hold", () =>
+  it.effect("provides text that an argument cannot hold", () =>
     Effect.gen(function*() {
-      // What Node makes of bytes in an argument that are not UTF-8.
+      // Node's replacement for bytes in an argument that are not UTF-8.
       const { error, exitCode } = yield* run(["mailbox", "send", `a0${"11".repeat(20)}`, "a\ufffd"], Stream.never)
       assert.strictEqual(exitCode, 2)
       assert.include(error, "not UTF-8")

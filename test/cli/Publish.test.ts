@@ -21,7 +21,7 @@ import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import { Store } from "../../src/Store.ts"
 import * as network from "../utils/network.ts"
 
-/** A node to publish through, which listens for a data directory, and the identity of that directory. */
+/** A node to publish through, running in a data directory, and the directory's identity. */
 const setUp = Effect.gen(function*() {
   const data = yield* Effect.acquireRelease(
     Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
@@ -50,7 +50,7 @@ const captured = Effect.provide(TestConsole.layer)
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => BigInt(Math.floor(millis / 1000)))
 
 describe("publish endpoint", () => {
-  it.live("fails where the network holds a record that readers see instead, and says whose", () =>
+  it.live("fails if the network holds a record that supersedes it, and names its publisher", () =>
     Effect.gen(function*() {
       const { identity, node, publish } = yield* setUp
       const operational = network.identity("operational")
@@ -75,7 +75,7 @@ describe("publish endpoint", () => {
       assert.include(error[0], operational.address)
     }).pipe(captured))
 
-  it.live("signs over a record from a time when the clock was ahead", () =>
+  it.live("supersedes a record from a time when the clock was ahead", () =>
     Effect.gen(function*() {
       const { identity, node, publish } = yield* setUp
       const seq = 2n ** 63n

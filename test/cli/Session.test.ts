@@ -14,8 +14,8 @@ import { Routing } from "../../src/Routing.ts"
 import { SeenPeers } from "../../src/SeenPeers.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 
-describe("a command that asks the network and ends", () => {
-  it.live("is answered, and leaves nothing in the routing tables of those that it asked", () =>
+describe("a short-lived node", () => {
+  it.live("gets responses, and stays out of the routing tables of the peers that it queries", () =>
     Effect.gen(function*() {
       const nodes = yield* Effect.forEach(
         [1, 2],
@@ -50,7 +50,7 @@ describe("a command that asks the network and ends", () => {
   const hasIpv6 = Object.values(networkInterfaces()).flat().some((one) => one?.address === "::1")
 
   it.live.skipIf(!hasIpv6)(
-    "reaches a node over the family on which that listens, whatever else its name stands for",
+    "reaches a node over its address family, whatever other addresses its name has",
     () =>
       Effect.gen(function*() {
         for (const host of ["::1", "127.0.0.1"]) {

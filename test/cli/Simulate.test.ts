@@ -31,7 +31,7 @@ const temporary = Effect.acquireRelease(
 
 const small = ["--nodes", "8", "--hours", "0.5"]
 
-/** Half an hour with everything in it. */
+/** Half an hour with every kind of disturbance. */
 const all = (
   "--nodes 8 --hours 0.5 --seed 7 --schedule-seed 11 --latency 40ms --loss 0.05 --churn 0.3/h --byzantine 0.2 " +
   "--partition share=0.4,at=15m,for=300s --signatures real --lookups 5.5 --endpoints 4 --topics 2 --watch"
@@ -42,7 +42,7 @@ const hashOf = (lines: ReadonlyArray<string>) => /trace hash +([0-9a-f]{16})/.ex
 const commandOf = (lines: ReadonlyArray<string>) => /effect-dht simulate (.*)/.exec(lines.join("\n"))?.[1] ?? ""
 
 describe("effect-dht simulate", () => {
-  it.effect("prints the numbers, and the command that makes the same run again", () =>
+  it.effect("prints the figures, and the command that reproduces the run", () =>
     Effect.gen(function*() {
       const first = yield* run(small)
       assert.deepStrictEqual([first.exitCode, first.error], [0, []])
@@ -54,7 +54,7 @@ describe("effect-dht simulate", () => {
       assert.notStrictEqual(hashOf(other.out), hashOf(first.out))
     }))
 
-  it.effect("says the smallest shares and spans so that it understands them", () =>
+  it.effect("writes the smallest shares and durations so that it can parse them", () =>
     Effect.gen(function*() {
       const odd = [...small, "--loss", "0.0000001", "--partition", "at=90.5s,for=0.4s,share=0.5", "--json"]
       const first = JSON.parse((yield* run(odd)).out[0])
@@ -63,7 +63,7 @@ describe("effect-dht simulate", () => {
       assert.deepStrictEqual(JSON.parse(again.out[0]).scenario, first.scenario)
     }))
 
-  it.effect("understands all of its options, and says them in the command", () =>
+  it.effect("parses all of its options, and repeats them in the command", () =>
     Effect.gen(function*() {
       const { out } = yield* run([...all, "--json"])
       assert.strictEqual(out.length, 1)
@@ -91,7 +91,7 @@ describe("effect-dht simulate", () => {
       assert.deepStrictEqual(JSON.parse(again.out[0]), JSON.parse(out[0]))
     }))
 
-  it.effect("writes, as JSON, all that was measured", () =>
+  it.effect("writes all measurements as JSON", () =>
     Effect.gen(function*() {
       const { exitCode, out } = yield* run([...small, "--json"])
       const { command, ...measured } = JSON.parse(out[0])
@@ -100,7 +100,7 @@ describe("effect-dht simulate", () => {
       assert.deepStrictEqual(measured, yield* Simulation.run({ nodes: 8, hours: 0.5 }))
     }))
 
-  it.effect("ends with exit code 1 when something does not hold, and shows the numbers all the same", () =>
+  it.effect("exits with 1 if an expectation does not hold, and still shows the figures", () =>
     Effect.gen(function*() {
       const { error, exitCode, out } = yield* run([...small, "--latency", "2500ms"])
       assert.strictEqual(exitCode, 1)
@@ -110,7 +110,7 @@ describe("effect-dht simulate", () => {
       assert.include(error[0], "at least 99 % expected")
     }))
 
-  it.effect("says of a run that came to no end how to run it again", () =>
+  it.effect("reports how to reproduce a run that did not finish", () =>
     Effect.gen(function*() {
       const { error, exitCode } = yield* run(
         "--nodes 2 --hours 1 --latency 10000ms --topics 0 --schedule-seed 3".split(" ")
@@ -120,7 +120,7 @@ describe("effect-dht simulate", () => {
       assert.include(error[0], "again: effect-dht simulate --nodes 2 --hours 1 --seed 1 --schedule-seed 3 ")
     }))
 
-  it.effect("leaves a report where it is told to", () =>
+  it.effect("writes a report to the given file", () =>
     Effect.gen(function*() {
       const path = join(yield* temporary, "report.html")
       const { exitCode, out } = yield* run([...small, "--report", path])
@@ -131,11 +131,11 @@ describe("effect-dht simulate", () => {
       assert.include(page.replace(/<\/?span>/g, ""), commandOf(out))
     }))
 
-  it.effect("says before it begins that a report has no place", () =>
+  it.effect("fails before it starts if the report cannot be written", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       for (const path of [directory, join(directory, "none", "report.html")]) {
-        // Nobody would wait for the end of this.
+        // A run of this length would not end.
         const { error, exitCode, out } = yield* run(["--nodes", "1000", "--hours", "1000", "--report", path])
         assert.deepStrictEqual([exitCode, out, error.length], [1, [], 1])
         assert.include(error[0], path)
@@ -143,7 +143,7 @@ describe("effect-dht simulate", () => {
       assert.deepStrictEqual(Fs.readdirSync(directory), [])
     }))
 
-  it("shows how far it is, and about how long it still takes", () => {
+  it("shows its progress and the estimated remaining time", () => {
     const at = (progress: Partial<Simulation.Progress>, seconds: number) =>
       bar({ phase: "Running", joined: 10, nodes: 10, hours: 0, ofHours: 24, ...progress }, seconds)
     assert.strictEqual(
@@ -167,13 +167,13 @@ describe("the report", () => {
     partition: { atHours: 0.25, forHours: 0.1, share: 0.4 }
   })
 
-  it.effect("needs nothing from elsewhere", () =>
+  it.effect("is self-contained", () =>
     Effect.gen(function*() {
       const page = Page.page(yield* eventful, "effect-dht simulate")
       assert.notMatch(page, /\b(?:https?|wss?|ftp):|\bsrc=|\bhref=|url\(|@import|<link|fetch\(|import\(|"\/\//i)
     }))
 
-  it.effect("has a plot of each kind, and every number", () =>
+  it.effect("has a plot of each kind, and every figure", () =>
     Effect.gen(function*() {
       const measured = yield* eventful
       const page = Page.page(measured, "effect-dht simulate --seed 1")
@@ -199,7 +199,7 @@ describe("the report", () => {
       assert.include(page, ">split</text>")
     }))
 
-  it.effect("draws no value that is not there", () =>
+  it.effect("draws gaps for missing values", () =>
     Effect.gen(function*() {
       const nothing = yield* Simulation.run({ nodes: 4, hours: 0.2, endpoints: 0, topics: 0 })
       const [body] = Page.page(nothing, "").split("<script>")
@@ -207,7 +207,7 @@ describe("the report", () => {
       assert.include(body, "nothing to measure")
     }))
 
-  it.effect("draws every value inside of its plot", () =>
+  it.effect("draws every value inside its plot", () =>
     Effect.gen(function*() {
       const page = Page.page(yield* eventful, "")
       for (const [path] of page.matchAll(/ d="[^"]*"/g)) {
@@ -217,14 +217,14 @@ describe("the report", () => {
       }
     }))
 
-  it.effect("shows text as it is, whatever is in it", () =>
+  it.effect("escapes text", () =>
     Effect.gen(function*() {
       const page = Page.page(yield* eventful, "<script>\"&'</script>")
       assert.include(page, "&#60;script&#62;&#34;&#38;&#39;&#60;/script&#62;")
       assert.strictEqual(page.split("<script>").length, 2)
     }))
 
-  it("writes numbers for people", () => {
+  it("formats numbers readably", () => {
     assert.deepStrictEqual(
       [null, 0, 0.00012345, 0.5, 1.234, 12.34, 123.4, 1234.5, 1234567].map(Report.figure),
       ["–", "0", "0.0001", "0.5", "1.23", "12.3", "123", "1\u00a0235", "1\u00a0234\u00a0567"]
@@ -237,7 +237,7 @@ describe("the report", () => {
     )
   })
 
-  it("calls nothing but all 100 %, and nothing but none 0 %", () => {
+  it("shows 100 % only for all, and 0 % only for none", () => {
     for (const all of [768, 20_000, 1e6, 1e9]) {
       for (const show of [Report.percent, Report.wholePercent]) {
         assert.match(show((all - 1) / all), /^99\.\d+ %$/)
@@ -249,7 +249,7 @@ describe("the report", () => {
     assert.notInclude(bar({ ...count, hours: 23.99 }, 0), "#".repeat(24))
   })
 
-  it("says of how many it judges a share, for the page has another one of the whole run", () => {
+  it("states the total behind a judged share, which differs from that of the whole run", () => {
     const interval = (calm: boolean, asked: number, found: number) => ({
       calm,
       resolve: { asked, found },

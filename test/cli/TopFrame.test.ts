@@ -51,7 +51,7 @@ const refused = {
   overload: 0
 }
 
-/** A node with a bit of everything. */
+/** A sample with values in every part. */
 const sample: TopFrame.Sample = {
   overview: {
     at_ms: 2_000_000,
@@ -118,7 +118,7 @@ const state: TopFrame.State = { url: "http://127.0.0.1:2634", sample, previous: 
 const texts = (state: TopFrame.State, columns: number, rows: number) =>
   TopFrame.frame(state, { columns, rows }).map(({ text }) => text)
 
-/** The same with another text in the place of each. */
+/** The same sample with every text replaced. */
 const withTexts = <A>(value: A, replace: (text: string) => string): A =>
   (typeof value === "string"
     ? replace(value)
@@ -129,7 +129,7 @@ const withTexts = <A>(value: A, replace: (text: string) => string): A =>
     : value) as A
 
 describe("The frame of top", () => {
-  it("shows on 80 x 24 who the node is, its traffic, what it holds, its last lookups and its peers by bucket", () => {
+  it("shows identity, traffic, store, recent lookups and peers by bucket on 80 x 24", () => {
     const previous = {
       ...sample,
       overview: {
@@ -168,7 +168,7 @@ describe("The frame of top", () => {
     }))
   })
 
-  it("is visible ASCII, whatever strangers have written", () => {
+  it("is visible ASCII, whatever untrusted texts contain", () => {
     const nasty = fc.oneof(
       fc.string({ unit: "binary" }),
       fc.constantFrom("\u001b[2J", "\r\n", "\u009b31m", "\u202e", "\u0000", "日本", "\u0301")
@@ -179,7 +179,7 @@ describe("The frame of top", () => {
     }))
   })
 
-  it("leaves out the announcements first where rows are few, and lists everything where there is no end of them", () => {
+  it("leaves out the announcements first if rows are few, and lists everything if they are unlimited", () => {
     const titles = (rows: number) =>
       TopFrame.frame(state, { columns: 80, rows }).filter(({ style }) => style === "Title")
         .map(({ text }) => text.split(" ")[0])
@@ -200,14 +200,14 @@ describe("The frame of top", () => {
     assert.strictEqual(lines.length, 24)
   })
 
-  it("knows no rate before the second sample, and none below 0 for a node that was started anew", () => {
+  it("shows no rate before the second sample, and none below 0 after a restart", () => {
     assert.include(texts(state, 80, 24).join("\n"), "-/s received (1000)")
     const traffic = { received: 5000, sent: 5000, refused: 5000, refused_by: refused, completed: 5000, pending: 0 }
     const previous = { ...sample, overview: { ...sample.overview, at_ms: 1_999_000, traffic } }
     assert.include(texts({ ...state, previous }, 80, 24).join("\n"), "0.0/s received (1000)")
   })
 
-  it("says on top that the node does not answer any more, and how old everything is", () => {
+  it("reports at the top that the node no longer answers, and the time of the last update", () => {
     const [, line] = TopFrame.frame({ ...state, problem: "no answer" }, { columns: 80, rows: 24 })
     assert.deepStrictEqual(line, { text: "no answer; last update at 1970-01-01T00:33:20Z", style: "Alert" })
   })

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { read, root } from "./markdown.ts"
 
-/** What the `dht` package of the reference exports, in version 0.1.7. */
+/** Exported names of the reference's `dht` package, version 0.1.7. */
 const exported = `
 DefaultAlpha DefaultStagger DebugHTTPAddr DefaultMaxTotalKeys ErrNoEndpoint ErrNoMatchingRecords ErrStaleRecord
 ObservedAddr BootstrapSeed Transport Keystore OnObservedAddr RecordAuth MaxStoreKeys Logger SeenPeersPath DebugStats
@@ -16,18 +16,18 @@ PeerHealthState PeerIdentity Query Alpha Stagger NewQuery AggregateRecords FindR
 NewStore DebugRecords Get GetAll GetAllByAddress Invalidate Len Put SetMaxKeys StoreRecordDebug
 `.trim().split(/\s+/)
 
-/** Modules of Effect that the document names. */
+/** Modules of Effect that the document mentions. */
 const effects = new Set(["Logger", "References"])
 
 const rows = read("docs/api-map.md").split("\n").filter((line) => line.startsWith("| ")).map((line) => line.split("|"))
 
-/** The source of the module of that name, if there is one. */
+/** The source of the module with this name, if there is one. */
 const sourceOf = (module: string): string => {
   const path = ["", "node", "http"].map((folder) => join(root, "src", folder, `${module}.ts`)).find(existsSync)
   return path === undefined ? "" : readFileSync(path, "utf8")
 }
 
-/** What a text names as `Module.name` and the module neither exports nor has as a method. */
+/** Names of the form `Module.name` in a text that the module neither exports nor has as a method. */
 const unknown = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/`([A-Z]\w+)\.(\w+)/g)]
     .filter(([, module, name]) =>
@@ -38,12 +38,12 @@ const unknown = (text: string): ReadonlyArray<string> =>
     .map(([, module, name]) => `${module}.${name}`)
 
 describe("docs/api-map.md", () => {
-  it("has a row for all that the reference exports", () => {
+  it("has a row for every export of the reference", () => {
     const there = rows.map(([, go]) => go).join(" ")
     assert.deepStrictEqual(exported.filter((name) => !new RegExp(`\\b${name}\\b`).test(there)), [])
   })
 
-  it("names what there is here", () => {
+  it("names only existing exports", () => {
     assert.deepStrictEqual(rows.flatMap(([, , here]) => unknown(here)), [])
     assert.deepStrictEqual(unknown("`Store.nothing`, `Nothing.at`"), ["Store.nothing", "Nothing.at"])
   })

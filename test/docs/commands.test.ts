@@ -10,7 +10,7 @@ import { blocks, documents, proseOf, read, root } from "./markdown.ts"
 const scripts: { readonly [name: string]: string } =
   JSON.parse(readFileSync(join(root, "package.json"), "utf8")).scripts
 
-/** Every command line in the blocks and in the prose, with where it is. */
+/** Every command line in the code blocks and the prose, with its document. */
 const commands = [
   ...blocks.filter(({ language }) => language === "sh").map(({ code, document }) => [document, code] as const),
   ...documents.flatMap((document) =>
@@ -27,7 +27,7 @@ const commands = [
     .map((line) => ({ document, line, words: line.split(/\s+/).filter((word) => word !== "…") }))
 )
 
-/** What `--help` says of a command of effect-dht; undefined if there is no such command. */
+/** The `--help` text of an effect-dht command; undefined if there is no such command. */
 const helpOf = Effect.fnUntraced(function*(path: ReadonlyArray<string>) {
   const before = (yield* TestConsole.logLines).length
   yield* Cli.main([...path, "--help"]).pipe(Effect.provide(NodeServices.layer))
@@ -38,7 +38,7 @@ const helpOf = Effect.fnUntraced(function*(path: ReadonlyArray<string>) {
 const flagsIn = (words: ReadonlyArray<string>) =>
   words.filter((word) => word.startsWith("--") && word !== "--").map((word) => word.split("=")[0])
 
-/** What is wrong with a command line of effect-dht. */
+/** What is wrong with an effect-dht command line. */
 const wrongWithCli = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
   const path: Array<string> = []
   let help = yield* helpOf(path)
@@ -50,7 +50,7 @@ const wrongWithCli = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
   return flagsIn(args).filter((flag) => !new RegExp(`${flag}\\b(?!-)`).test(help)).map((flag) => `there is no ${flag}`)
 })
 
-/** What is wrong with a script's name, its file, or flags that its file does not know. */
+/** What is wrong with a script's name, its file, or its flags. */
 const wrongWithScript = (name: string, args: ReadonlyArray<string>) => {
   const script = scripts[name]
   if (script === undefined) return [`there is no script "${name}"`]
@@ -73,7 +73,7 @@ const wrong = ([program, ...args]: ReadonlyArray<string>): Effect.Effect<Readonl
 }
 
 describe("commands in the documents", () => {
-  it.effect("exist, with the flags they are given", () =>
+  it.effect("exist and accept their flags", () =>
     Effect.gen(function*() {
       assert.isAbove(commands.length, 20)
       const found = yield* Effect.forEach(commands, ({ document, line, words }) =>
@@ -82,7 +82,7 @@ describe("commands in the documents", () => {
       assert.deepStrictEqual(found.flat(), [])
     }))
 
-  it.effect("are found wrong where they are", () =>
+  it.effect("are reported if they are wrong", () =>
     Effect.gen(function*() {
       const lines = [
         "npm run nothing",
@@ -95,7 +95,7 @@ describe("commands in the documents", () => {
 })
 
 describe("links in the documents", () => {
-  it("lead to files that are there", () => {
+  it("lead to existing files", () => {
     const broken = documents.flatMap((document) =>
       [...read(document).matchAll(/\]\((?!https?:)([^)#]+)/g)]
         .filter(([, path]) => !existsSync(join(root, dirname(document), path)))

@@ -4,7 +4,7 @@ import { examples, examplesOf, modules, read } from "./markdown.ts"
 const comment = String.raw`(?:/\*\*(?<text>(?:[^*]|\*(?!/))*)\*/\n)?`
 const exported = String.raw`export (?:const|class|function|interface|type|abstract class) (?<name>\w+)`
 
-/** The names of the services of a module, and of their members, that no words explain. */
+/** Services of a module, and their members, without a description. */
 const wordless = (source: string): ReadonlyArray<string> =>
   [...source.matchAll(new RegExp(`${comment}${exported}`, "g"))].flatMap(({ groups, index }) => {
     const { name, text = "" } = groups as { readonly name: string; readonly text?: string }
@@ -23,7 +23,7 @@ const wordless = (source: string): ReadonlyArray<string> =>
     ]
   })
 
-/** The exported names of a module whose docstring lacks something, each with what that is. */
+/** Exported names of a module with an incomplete docstring, and what is missing. */
 const incomplete = (source: string): ReadonlyArray<string> =>
   [...source.matchAll(new RegExp(comment + exported, "g"))].flatMap(({ groups }) => {
     const { name, text = "" } = groups as { readonly name: string; readonly text?: string }
@@ -33,20 +33,20 @@ const incomplete = (source: string): ReadonlyArray<string> =>
   })
 
 describe("docstrings", () => {
-  it("tell of every module what it is for", () => {
+  it("describe every module", () => {
     const silent = modules.filter((path) => !/^\/\*\*\n \* \w(?:[^*]|\*(?!\/))*@since \d/.test(read(path)))
     assert.deepStrictEqual(silent, [])
   })
 
-  it("tell of every exported name its category, and since when it is there", () => {
+  it("give the category and the version of every exported name", () => {
     assert.deepStrictEqual(modules.flatMap((path) => incomplete(read(path)).map((what) => `${path}: ${what}`)), [])
   })
 
-  it("say of every service, of each of its members and of every layer what it is", () => {
+  it("describe every service, each of its members and every layer", () => {
     assert.deepStrictEqual(modules.flatMap((path) => wordless(read(path)).map((what) => `${path}: ${what}`)), [])
   })
 
-  it("show by an example how the modules are used that most programs begin with", () => {
+  it("have an example in the modules that most programs start with", () => {
     const shown = new Set(examples.map(({ document }) => document))
     const first = [
       "Announce",
@@ -75,7 +75,7 @@ describe("docstrings", () => {
     ])
   })
 
-  it("are missed where there are none", () => {
+  it("are reported if they are missing", () => {
     const source = `/**
  * @category models
  * @since 0.1.0

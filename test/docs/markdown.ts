@@ -3,20 +3,20 @@ import { join } from "node:path"
 
 export const root = join(import.meta.dirname, "../..")
 
-/** What a person reads; the reference in docs/api is made by a program. */
+/** Documents written by hand; the reference in docs/api is generated. */
 export const documents: ReadonlyArray<string> = ["*.md", "docs/*.md"].flatMap((pattern) =>
   globSync(pattern, { cwd: root }).map((path) => path.replaceAll("\\", "/")).sort()
 )
 
 export const read = (document: string): string => readFileSync(join(root, document), "utf8")
 
-/** A block of code, and where in its document it begins. */
+/** A block of code and its position in the document. */
 export interface Block {
   readonly document: string
-  /** Of the first line of code, from 1. */
+  /** Line of the first line of code, from 1. */
   readonly line: number
   readonly language: string
-  /** What follows the language: `run` for a program that runs by itself. */
+  /** Words after the language: `run` for a complete program. */
   readonly marks: ReadonlyArray<string>
   readonly code: string
 }
@@ -34,12 +34,12 @@ export const blocks: ReadonlyArray<Block> = documents.flatMap((document) => {
   }))
 })
 
-/** The modules that a program can import (`exports` of package.json), by their paths. */
+/** Modules that a program can import (`exports` of package.json), by path. */
 export const modules: ReadonlyArray<string> = globSync("src/{*,http/*,node/*,testing/*}.ts", { cwd: root })
   .filter((path) => !path.endsWith("bin.ts") && !path.endsWith("index.ts"))
   .sort()
 
-/** The examples in the docstrings of a module: blocks of its comments. */
+/** Examples in the docstrings of a module: code blocks in its comments. */
 export const examplesOf = (document: string, source: string): ReadonlyArray<Block> =>
   [...source.matchAll(/^( *) \* ```(\S+)(.*)\n((?:\1 \*(?! ```).*\n)*)\1 \* ```$/gm)].map((
     { 2: language, 3: marks, 4: code, index }
@@ -53,5 +53,5 @@ export const examplesOf = (document: string, source: string): ReadonlyArray<Bloc
 
 export const examples: ReadonlyArray<Block> = modules.flatMap((path) => examplesOf(path, read(path)))
 
-/** A document without its blocks. */
+/** A document without its code blocks. */
 export const proseOf = (document: string): string => read(document).replace(/^```[^]*?^```$/gm, "")

@@ -10,7 +10,7 @@ const programs = [...blocks, ...examples].filter(({ language }) => language === 
   file: `${block.document.replace(/\W/g, "-")}-${block.line}.ts`
 }))
 
-// A package of the same name, in which they find what they import.
+// A package of the same name, so that the programs can import it.
 const project = mkdtempSync(join(tmpdir(), "effect-dht-docs-"))
 afterAll(() => rmSync(project, { recursive: true }))
 copyFileSync(join(root, "package.json"), join(project, "package.json"))
@@ -20,13 +20,13 @@ writeFileSync(
   join(project, "tsconfig.json"),
   JSON.stringify({ extends: join(root, "tsconfig.json"), include: ["*.ts"], exclude: [], compilerOptions })
 )
-// Starting one process for each would take longer than all that they do.
+// One process for all: starting one each would take longer than running them.
 const together = programs.filter(({ document, marks }) => document.startsWith("src/") && marks.includes("run"))
 writeFileSync(
   join(project, "together.ts"),
   together.map(({ file }) => `await import("./${file}")\n`).join("") + "export {}\n"
 )
-// Lines have the numbers that they have in the document.
+// Keeps the line numbers of the document.
 for (const { code, file, line } of programs) writeFileSync(join(project, file), "\n".repeat(line - 1) + code)
 
 const node = (...args: ReadonlyArray<string>) =>
@@ -41,7 +41,7 @@ const node = (...args: ReadonlyArray<string>) =>
     }
   )
 
-/** What a program says it prints, in the comments beside. */
+/** The output that a program announces in its comments. */
 const expected = (code: string) => [...code.matchAll(/\/\/ => (.*)$/gm)].map(([, line]) => line)
 
 describe.concurrent("programs in the documents and docstrings", () => {
@@ -52,20 +52,20 @@ describe.concurrent("programs in the documents and docstrings", () => {
 
   for (const { code, document, file, line, marks } of programs) {
     if (!marks.includes("run") || document.startsWith("src/")) continue
-    it(`run, and print what ${document} says in line ${line}`, async () => {
+    it(`run, and print the output stated in ${document}, line ${line}`, async () => {
       const { error, stderr, stdout } = await node("--conditions=effect-dht-source", file)
       assert.deepStrictEqual({ error, stderr }, { error: null, stderr: "" })
       assert.deepStrictEqual(stdout.split("\n").filter(Boolean), expected(code))
     })
   }
 
-  it("run, and print what the docstrings say", async () => {
+  it("run, and print the output stated in the docstrings", async () => {
     const { error, stderr, stdout } = await node("--conditions=effect-dht-source", "together.ts")
     assert.deepStrictEqual({ error, stderr }, { error: null, stderr: "" })
     assert.deepStrictEqual(stdout.split("\n").filter(Boolean), together.flatMap(({ code }) => expected(code)))
   })
 
-  it("run where a document says so", () => {
+  it("run if a document marks them so", () => {
     assert.isAbove(programs.filter(({ marks }) => marks.includes("run")).length, together.length)
     assert.isAbove(together.length, 10)
   })

@@ -2,10 +2,10 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-/** Longer than any of this takes on a slow machine. */
+/** Time limit, longer than any step takes on a slow machine. */
 const timeout = "30 seconds"
 
-/** An example as a process of its own, as `npm run example` starts it; it is killed with the scope. */
+/** An example in a process of its own, started as by `npm run example` and killed with the scope. */
 export const start = (file: string, ...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -19,7 +19,7 @@ export const start = (file: string, ...args: ReadonlyArray<string>) =>
       let out = ""
       child.stdout.setEncoding("utf8").on("data", (text: string) => out += text)
 
-      /** Waits for text that the program has printed or will print, and succeeds with its groups. */
+      /** Waits for text that the program has printed or will print, and succeeds with the match's groups. */
       const prints = (pattern: RegExp) =>
         Effect.callback<ReadonlyArray<string>>((resume) => {
           const look = () => {
@@ -42,9 +42,9 @@ export const start = (file: string, ...args: ReadonlyArray<string>) =>
         child,
         closed,
         prints,
-        /** One line of the user's. */
+        /** Types one line of input. */
         type: (line: string) => Effect.sync(() => child.stdin.write(`${line}\n`)),
-        /** The user's end of input. */
+        /** Ends the input. */
         hangUp: Effect.sync(() => child.stdin.end()),
         kill: Effect.sync(() => child.kill("SIGTERM")),
         ended: Effect.promise(() => closed).pipe(

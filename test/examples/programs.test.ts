@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Program from "./program.ts"
 
-/** What a node that was interrupted says of itself. */
+/** The log line of an interrupted node. */
 const interrupted = { code: 130, error: "" }
 
 describe.concurrent("examples", () => {
@@ -59,7 +59,7 @@ describe.concurrent("examples", () => {
         const bob = yield* Program.start("mailbox-chat.ts", ...asBob)
         yield* bob.prints(/^You are/)
         yield* bob.type("hello \u001b[31mAnn")
-        // What could command her terminal is not shown.
+        // Control characters are not shown.
         yield* ann.prints(/^Bob: hello \[31mAnn\n/m)
         yield* ann.type("hello Bob")
         yield* bob.prints(/^Ann: hello Bob\n/m)

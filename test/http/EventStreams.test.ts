@@ -15,7 +15,7 @@ interface Ticked {
 
 const decoder = new TextDecoder()
 
-/** A stream, as a client gets it: what it is told, and all that arrives while the client reads. */
+/** A stream as seen by a client: its input, and everything that arrives while the client reads. */
 const stream = Effect.gen(function*() {
   const streams = Context.get(yield* Layer.build(EventStreams.layer), EventStreams.EventStreams)
   let sink: EventStreams.Sink<Ticked> | undefined
@@ -56,7 +56,7 @@ describe("EventStreams", () => {
       assert.isFalse(isOpen())
     }))
 
-  it.effect("keeps the newest events for a client that does not read, and numbers show what it missed", () =>
+  it.effect("keeps the newest events for a client that does not read, and numbers reveal the lost ones", () =>
     Effect.gen(function*() {
       const { end, source, tell } = yield* stream
       const told = 10 * EventStreams.waitingEvents
@@ -64,7 +64,7 @@ describe("EventStreams", () => {
       const reading = yield* Effect.forkChild(Stream.runForEach(source, (text) =>
         Effect.suspend(() => {
           texts.push(text)
-          // The client takes nothing more until all was told.
+          // The client reads nothing more until all events have been queued.
           if (texts.length > 1) return Effect.void
           return Effect.sleep("1 second")
         })))
@@ -80,7 +80,7 @@ describe("EventStreams", () => {
       assert.deepStrictEqual(numbers, numbers.toSorted((a, b) => a - b))
     }))
 
-  it.effect("says every 15 seconds that it is still here", () =>
+  it.effect("sends a comment every 15 seconds", () =>
     Effect.gen(function*() {
       const { end, source } = yield* stream
       const all = yield* Effect.forkChild(Stream.runCollect(source))
@@ -90,7 +90,7 @@ describe("EventStreams", () => {
       assert.deepStrictEqual(yield* Fiber.join(all), [": still here\n\n", ": still here\n\n", ": still here\n\n"])
     }))
 
-  it.effect("ends all streams at once, each after what it was told", () =>
+  it.effect("ends all streams at once, each after its queued events", () =>
     Effect.gen(function*() {
       const { isOpen, source, streams, tell } = yield* stream
       assert.strictEqual(yield* streams.endAll, 0)
@@ -103,7 +103,7 @@ describe("EventStreams", () => {
       assert.strictEqual(yield* streams.endAll, 0)
     }))
 
-  it.effect("cleans up when the client goes", () =>
+  it.effect("cleans up when the client disconnects", () =>
     Effect.gen(function*() {
       const { isOpen, source, streams } = yield* stream
       const reading = yield* Effect.forkChild(Stream.runDrain(source))

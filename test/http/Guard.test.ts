@@ -18,7 +18,7 @@ const open: Policy = {
 
 const closed: Policy = { ...open, token: digest(token) }
 
-/** What is refused of a request, as its error; undefined when it passes. */
+/** The error of a rejected request; undefined if it passes. */
 const refusal = (policy: Policy, headers: Head["headers"], options: Partial<Head> = {}) =>
   judge(policy, {
     method: "GET",
@@ -27,14 +27,14 @@ const refusal = (policy: Policy, headers: Head["headers"], options: Partial<Head
     headers: { host: "localhost:2634", ...headers }
   })?.error
 
-describe("the name a server is called by", () => {
+describe("the host name of a request", () => {
   it("is one of its own, with its port", () => {
     for (const host of ["localhost:2634", "LocalHost:2634", "127.0.0.1:2634", "[::1]:2634"]) {
       assert.isUndefined(refusal(open, { host }), host)
     }
   })
 
-  it("is not one that somebody else made to stand for it", () => {
+  it("is not another name that resolves to the server", () => {
     for (
       const host of [
         "evil.example:2634",
@@ -51,7 +51,7 @@ describe("the name a server is called by", () => {
     ) assert.strictEqual(refusal(open, { host }), "UnknownHost", host)
   })
 
-  it("may be any IP address where the server is bound to all of the machine, but no name", () => {
+  it("may be any IP address, but no other name, if the server is bound to all addresses", () => {
     const everywhere = { ...open, anyIpPort: 2634 }
     for (const host of ["192.0.2.1:2634", "[2001:db8::1]:2634"]) assert.isUndefined(refusal(everywhere, { host }), host)
     for (const host of ["192.0.2.1:80", "192.0.2.1", "evil.example:2634", "1.2.3.4.example:2634", "[x]:2634"]) {
@@ -59,26 +59,26 @@ describe("the name a server is called by", () => {
     }
   })
 
-  it("may leave out the port that HTTP has anyway", () => {
+  it("may omit the default port of HTTP", () => {
     const plain = { ...open, anyIpPort: 80 }
     assert.isUndefined(refusal(plain, { host: "192.0.2.1" }))
     assert.isUndefined(refusal(plain, { host: "192.0.2.1:80" }))
   })
 
-  it("may be any for who sends the token: a page of somebody else does not have it", () => {
+  it("may be any name with the token, which other pages do not have", () => {
     assert.isUndefined(refusal(closed, { host: "node.example", authorization: `Bearer ${token}` }))
     assert.strictEqual(refusal(closed, { host: "node.example", authorization: "Bearer x" }), "UnknownHost")
   })
 })
 
 describe("the token", () => {
-  it("lets in who sends it", () => {
+  it("admits a request that carries it", () => {
     for (const authorization of [`Bearer ${token}`, `bearer ${token}`, `BEARER  ${token}`]) {
       assert.isUndefined(refusal(closed, { authorization }), authorization)
     }
   })
 
-  it("keeps out who sends none, a wrong one, or sends it otherwise", () => {
+  it("is required: a missing, wrong or misplaced one is rejected", () => {
     const wrong = [
       undefined,
       "",
@@ -96,7 +96,7 @@ describe("the token", () => {
     assert.strictEqual(refusal(closed, {}, { path: `/debug/stats?token=${token}` }), "Unauthorized")
   })
 
-  it("is not needed for the page, its files and /health, and for nothing that looks like them", () => {
+  it("is not needed for the page, its files and /health, but for similar paths", () => {
     for (const path of ["/", "/health", "/health/live", "/health/ready", "/assets/page.js"]) {
       assert.isUndefined(refusal(closed, {}, { path }), path)
     }
@@ -108,15 +108,15 @@ describe("the token", () => {
   })
 })
 
-describe("where a request comes from", () => {
-  it("is no page, or one of the same origin", () => {
+describe("the origin of a request", () => {
+  it("is absent, or the same origin", () => {
     assert.isUndefined(refusal(open, {}))
     assert.isUndefined(refusal(open, { "sec-fetch-site": "none" }))
     assert.isUndefined(refusal(open, { "sec-fetch-site": "same-origin", origin: "http://localhost:2634" }))
     assert.isUndefined(refusal(open, { origin: "https://localhost:2634" }, { method: "POST" }))
   })
 
-  it("is not a page of another origin, not even one of another port", () => {
+  it("is not another origin, not even another port", () => {
     for (const site of ["cross-site", "same-site"]) {
       assert.strictEqual(refusal(open, { "sec-fetch-site": site }), "CrossOrigin", site)
     }
@@ -127,7 +127,7 @@ describe("where a request comes from", () => {
     assert.strictEqual(refusal(closed, foreign), "CrossOrigin")
   })
 
-  it("may be a link that somebody follows, though not a form or a frame", () => {
+  it("may be a followed link, though not a form or a frame", () => {
     const link = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" }
     assert.isUndefined(refusal(open, link, { path: "/" }))
     assert.strictEqual(refusal(open, link, { method: "POST" }), "CrossOrigin")
@@ -137,7 +137,7 @@ describe("where a request comes from", () => {
 })
 
 describe("Guard", () => {
-  it.effect("stands before every route, those that do not exist as well", () =>
+  it.effect("checks every route, including nonexistent ones", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a, { token: Redacted.make(token) })
@@ -151,7 +151,7 @@ describe("Guard", () => {
       assert.strictEqual(yield* status("/health", {}), 503)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("says what is missing, and how to send it", () =>
+  it.effect("reports what is missing, and how to send it", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const response = yield* (yield* serve(a, { token: Redacted.make(token) }))("/debug/identity")
@@ -161,7 +161,7 @@ describe("Guard", () => {
       assert.include(message, "Authorization: Bearer")
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("keeps what it serves to itself, errors as well", () =>
+  it.effect("protects every response from other origins, including errors", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a)

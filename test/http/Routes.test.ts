@@ -25,7 +25,7 @@ import { all, type Fetch, json, reader, serve, text } from "../utils/httpNode.ts
 import * as Network from "../utils/network.ts"
 import { offer, settled } from "../utils/served.ts"
 
-/** Two nodes, of which one has joined through the other. */
+/** Two nodes, one of which has joined through the other. */
 const pair = Effect.gen(function*() {
   const a = yield* Network.node("a", Network.socketOf(1))
   const b = yield* Network.node("b", Network.socketOf(2))
@@ -43,7 +43,7 @@ const paths = [
 ]
 
 describe("Routes", () => {
-  it.effect("says who the node is, its address in canonical text", () =>
+  it.effect("shows the node's identity, with its address in canonical text", () =>
     Effect.gen(function*() {
       const { a } = yield* pair
       const { address, nodeId } = Network.dht(a)
@@ -60,7 +60,7 @@ describe("Routes", () => {
       const self = Network.contactOf(a)
       const peer = Network.contactOf(b)
       yield* TestClock.adjust("62 seconds")
-      // Maintenance may have heard from the peer meanwhile.
+      // Maintenance may have contacted the peer in the meantime.
       const document = (yield* Effect.provideContext(Documents.routing, a)).peers[0]
       assert.match(document.verified_ago ?? "", /^\d+s$/)
       assert.deepStrictEqual(yield* json(yield* (yield* serve(a))("/debug/routing")), {
@@ -78,7 +78,7 @@ describe("Routes", () => {
       })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("does not say when a peer was heard from that never was", () =>
+  it.effect("has no time for a peer that was never heard from", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const { address, nodeId } = Network.identity("b")
@@ -138,7 +138,7 @@ describe("Routes", () => {
       assert.deepStrictEqual(seqs.toSorted((x, y) => x - y), Array.from({ length: count }, (_, i) => i))
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("gives the figures of the node", () =>
+  it.effect("shows the figures of the node", () =>
     Effect.gen(function*() {
       const { b } = yield* pair
       const { completed, network, received, sent } = yield* Network.dht(b).stats
@@ -160,7 +160,7 @@ describe("Routes", () => {
 
   for (const path of paths) {
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
-      it.effect(`refuses ${method} ${path} and names what is allowed`, () =>
+      it.effect(`rejects ${method} ${path} and names the allowed methods`, () =>
         Effect.gen(function*() {
           const a = yield* Network.node("a", Network.socketOf(1))
           const response = yield* (yield* serve(a))(path, { method })
@@ -169,7 +169,7 @@ describe("Routes", () => {
         }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
     }
 
-    it.effect(`answers HEAD ${path} as GET, without the document`, () =>
+    it.effect(`answers HEAD ${path} like GET, without a body`, () =>
       Effect.gen(function*() {
         const a = yield* Network.node("a", Network.socketOf(1))
         const fetch = yield* serve(a)
@@ -181,7 +181,7 @@ describe("Routes", () => {
       }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
   }
 
-  it.effect("knows no other path, and says where those are listed that it knows", () =>
+  it.effect("rejects other paths, and refers to the list of paths", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a)
@@ -193,7 +193,7 @@ describe("Routes", () => {
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
 
-/** The document at a path, which keeps to the schema. */
+/** The document at a path, checked against its schema. */
 const document = Effect.fnUntraced(function*<A, I>(
   fetch: Fetch,
   path: string,
@@ -208,8 +208,8 @@ const document = Effect.fnUntraced(function*<A, I>(
 
 const endpoint = { endpoints: ["quic://192.0.2.1:4121"], ttl: 600 }
 
-describe("the documents of a page", () => {
-  it.effect("shows the last queries: whom each asked, who told of whom, and what came of it", () =>
+describe("the documents of the dashboard", () => {
+  it.effect("shows the last queries: the peers queried, their referrers, and the outcomes", () =>
     Effect.gen(function*() {
       const nodes = yield* Network.build(4)
       const [a, b] = nodes
@@ -255,7 +255,7 @@ describe("the documents of a page", () => {
       )
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("shows what the node looks after, and who holds it", () =>
+  it.effect("shows the node's own records and their holders", () =>
     Effect.gen(function*() {
       const nodes = yield* Network.build(4)
       const [a, ...others] = nodes
@@ -311,7 +311,7 @@ describe("the documents of a page", () => {
       assert.deepStrictEqual((yield* document(fetch, "/debug/replication", Api.Replication)).records, [])
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("says who the node is, how it is reached and how large its network is", () =>
+  it.effect("shows the node's identity, reachability and network size", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair
       const overview = yield* document(yield* serve(b), "/api/overview", Api.Overview)
@@ -334,7 +334,7 @@ describe("the documents of a page", () => {
       assert.strictEqual(other.reachability.public_host, "203.0.113.9")
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("says of a node that cannot keep its state why, and of one that keeps none nothing", () =>
+  it.effect("shows why state cannot be stored, and nothing for a node without storage", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1), {
         persistence: Layer.effect(Persistence.Persistence, Persistence.makeUnavailable("the disk is gone"))
@@ -343,7 +343,7 @@ describe("the documents of a page", () => {
       assert.deepStrictEqual(persistence, { degraded: "the disk is gone", queued: 0, written: 0, dropped: 0 })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("shows each contact with how it does", () =>
+  it.effect("shows each contact with its health", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair
       const { address, nodeId } = Network.identity("unverified")
@@ -370,7 +370,7 @@ describe("the documents of a page", () => {
       })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("counts how long requests and queries took", () =>
+  it.effect("counts the durations of requests and queries", () =>
     Effect.gen(function*() {
       const { b } = yield* pair
       const { queries, requests, traffic } = yield* document(yield* serve(b), "/api/traffic", Api.TrafficReport)
@@ -384,7 +384,7 @@ describe("the documents of a page", () => {
       assert.isAbove(queries.find(({ kind }) => kind === "find_node")?.duration.count ?? 0, 0)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("lists the store, at most as much of it as is asked for, and counts the rest", () =>
+  it.effect("lists the store up to the requested number, and counts the rest", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
@@ -405,7 +405,7 @@ describe("the documents of a page", () => {
       assert.deepStrictEqual(rest, { ...whole, listed: whole.listed.slice(2) })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("says what it would have read of a record that is published in whatever way", () =>
+  it.effect("decodes a record however it was published", () =>
     Effect.gen(function*() {
       const [a, b] = yield* Network.build(2)
       const fetch = yield* serve(a)
@@ -443,8 +443,8 @@ describe("the documents of a page", () => {
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
 
-describe("a list that is longer than one answer", () => {
-  /** All parts of a list that says in each document what the next part is after. */
+describe("a list that is longer than one page", () => {
+  /** All pages of a list whose documents carry the position of the next one. */
   const parts = Effect.fnUntraced(function*<A extends { readonly next: string | null }, I>(
     fetch: Fetch,
     path: string,
@@ -457,7 +457,7 @@ describe("a list that is longer than one answer", () => {
     return parts
   })
 
-  /** All parts of a list that has the address of the next part in its header. */
+  /** All pages of a list whose headers carry the URL of the next one. */
   const linked = Effect.fnUntraced(function*(fetch: Fetch, path: string) {
     const parts: Array<unknown> = []
     const totals = new Set<string | null>()
@@ -479,7 +479,7 @@ describe("a list that is longer than one answer", () => {
     })
   const chess = offer("chess", "player")
 
-  it.effect("is listed part by part: what is held, in the store of the reference", () =>
+  it.effect("is paged: the stored records, in the reference's document", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
@@ -492,7 +492,7 @@ describe("a list that is longer than one answer", () => {
       assert.deepStrictEqual(totals, ["2500"])
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("lets other fibers run while it is made", () =>
+  it.effect("lets other fibers run while it is built", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       yield* fill(a, 5000)
@@ -507,7 +507,7 @@ describe("a list that is longer than one answer", () => {
       yield* Fiber.interrupt(other)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("is listed part by part: the routing table, the farthest first", () =>
+  it.effect("is paged: the routing table, the farthest first", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(9)
       const fetch = yield* serve(a)
@@ -525,13 +525,13 @@ describe("a list that is longer than one answer", () => {
       for (const { total_peers } of tables) assert.strictEqual(total_peers, whole.total_peers)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("is listed part by part: what is published, that with the fewest copies first", () =>
+  it.effect("is paged: the published records, those with the fewest copies first", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(12)
       const fetch = yield* serve(a)
       for (let i = 0; i < 5; i++) yield* Network.dht(a).publishTopic({ topic: `good ${i}`, name: "Ann" })
       yield* settled
-      // With nobody to ask, no copy is made.
+      // Without other nodes, no copy is made.
       yield* Network.dht(a).setPassive(true)
       for (const { contact } of Context.get(a, Routing).core.entries()) Context.get(a, Routing).core.remove(contact.id)
       for (let i = 0; i < 2; i++) yield* Network.dht(a).publishTopic({ topic: `bad ${i}`, name: "Ann" })
@@ -544,7 +544,7 @@ describe("a list that is longer than one answer", () => {
       for (const part of list) assert.deepInclude(part, { total: 7, complete: 5, uncopied: 2 })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("is listed part by part: what is kept alive", () =>
+  it.effect("is paged: the announcements", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
@@ -561,7 +561,7 @@ describe("a list that is longer than one answer", () => {
       for (const { total } of list) assert.strictEqual(total, 5)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("has no more elements at once than is said, and no place that no part has named", () =>
+  it.effect("has at most the maximum number of elements, and rejects an invalid position", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
@@ -582,7 +582,7 @@ describe("a list that is longer than one answer", () => {
 })
 
 describe("/health/live", () => {
-  it.effect("is 200 whether the node is in touch with others or not", () =>
+  it.effect("is 200 with or without contacts", () =>
     Effect.gen(function*() {
       const { b } = yield* pair
       const alone = yield* Network.node("alone", Network.socketOf(9))
@@ -594,7 +594,7 @@ describe("/health/live", () => {
 
 for (const path of ["/health/ready", "/health"]) {
   describe(path, () => {
-    it.effect("is ready where the node is in touch with others", () =>
+    it.effect("is ready if the node has contacts", () =>
       Effect.gen(function*() {
         const { b } = yield* pair
         assert.deepStrictEqual(yield* document(yield* serve(b), path, Api.Health), {
@@ -606,14 +606,14 @@ for (const path of ["/health/ready", "/health"]) {
         })
       }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-    it.effect("is live but not ready, status 503, while the node knows nobody", () =>
+    it.effect("is live but not ready, status 503, while the node has no contacts", () =>
       Effect.gen(function*() {
         const a = yield* Network.node("a", Network.socketOf(1))
         const health = yield* document(yield* serve(a), path, Api.Health, 503)
         assert.deepInclude(health, { live: true, ready: false })
       }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-    it.effect("is ready where the node is the first of its network", () =>
+    it.effect("is ready if the node is the first of its network", () =>
       Effect.gen(function*() {
         const a = yield* Network.node("a", Network.socketOf(1))
         const health = yield* document(yield* serve(a, { first: true }), path, Api.Health)
@@ -623,7 +623,7 @@ for (const path of ["/health/ready", "/health"]) {
 }
 
 describe("/metrics", () => {
-  /** A line of Prometheus text that is no comment. */
+  /** A sample line of Prometheus text. */
   const sample =
     /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|NaN|[+-]Inf)$/
 
@@ -703,12 +703,12 @@ const post = (body: unknown): RequestInit => ({
 })
 
 describe("/api/lookup", () => {
-  it.effect("streams the steps of a lookup and ends with what it found", () =>
+  it.effect("streams the steps of a lookup and ends with its result", () =>
     Effect.gen(function*() {
       const [a, b, c] = yield* Network.build(4)
       yield* Network.dht(b).publishTopic({ topic: "chess", name: "Deep <b>", protocols: ["uci"] })
       yield* settled
-      // Not the node's own copy.
+      // Excludes the node's own copy.
       yield* Context.get(a, Store).invalidate(NodeId.fromTopic("chess"), 0)
       const response = yield* (yield* serve(a))("/api/lookup", post({ kind: "topic", value: "chess" }))
       assert.strictEqual(response.status, 200)
@@ -733,7 +733,7 @@ describe("/api/lookup", () => {
       assert.strictEqual(ended.records[0].record.address, Address.format(Network.dht(b).address))
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("looks up where an address can be reached, and the nodes closest to an id", () =>
+  it.effect("looks up the endpoint of an address, and the nodes closest to an id", () =>
     Effect.gen(function*() {
       const [a, b] = yield* Network.build(3)
       yield* Network.dht(b).publishEndpoint(endpoint)
@@ -753,7 +753,7 @@ describe("/api/lookup", () => {
       )
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("says what is wrong with a request", () =>
+  it.effect("reports what is wrong with a request", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a)
@@ -774,14 +774,14 @@ describe("/api/lookup", () => {
       }
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  /** A node whose lookups never end by themselves. */
+  /** A node whose lookups never complete. */
   const lost = Effect.gen(function*() {
     const a = yield* Network.node("a", Network.socketOf(1))
     const query = Context.get(a, Query.Query)
     return Context.add(a, Query.Query, { ...query, lookup: () => Effect.never })
   })
 
-  it.effect("runs no more than four at a time, and gives each up after 15 seconds", () =>
+  it.effect("runs at most four at a time, and abandons each after 15 seconds", () =>
     Effect.gen(function*() {
       const fetch = yield* serve(yield* lost)
       const lookup = fetch("/api/lookup", post({ kind: "topic", value: "chess" }))
@@ -803,7 +803,7 @@ describe("/api/lookup", () => {
       yield* reader(again).leave
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("gives the lookup up, and its place, when the client leaves", () =>
+  it.effect("abandons the lookup and frees its place when the client disconnects", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const silent = yield* Network.puppet("silent", Network.socketOf(2))
@@ -828,14 +828,14 @@ describe("/api/lookup", () => {
 })
 
 describe("/events", () => {
-  it.effect("tells what happens as it happens", () =>
+  it.effect("reports events as they happen", () =>
     Effect.gen(function*() {
       const [a, b] = yield* Network.build(2)
       const fetch = yield* serve(a)
       const { leave, next } = reader(yield* fetch("/events"))
       yield* next
       const seen: Array<typeof Api.Event.Type> = []
-      /** Reads on until so many events of each of these types have come. */
+      /** Reads on until this many events of each of these types have arrived. */
       const told = Effect.fnUntraced(function*(types: ReadonlyArray<string>, count = 1) {
         while (!types.every((wanted) => seen.filter(({ type }) => type === wanted).length >= count)) {
           for (const { data, type } of (yield* next) ?? []) {
@@ -870,7 +870,7 @@ describe("/events", () => {
       yield* leave
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("is nobody's business when the client has gone", () =>
+  it.effect("stops when the client disconnects", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(2)
       const { leave, next } = reader(yield* (yield* serve(a))("/events"))
@@ -882,7 +882,7 @@ describe("/events", () => {
       assert.isUndefined(Context.get(a, Routing).core.watcher)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
-  it.effect("serves no more than 16 clients, and the next one once one has gone", () =>
+  it.effect("serves at most 16 clients, and another once one has disconnected", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)

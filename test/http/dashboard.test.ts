@@ -26,7 +26,7 @@ import * as Network from "../utils/network.ts"
 
 const token = "0123456789abcdef"
 
-/** What an attacker would call its offer. */
+/** An offer's name that would run as a script if it became markup. */
 const markup = {
   topic: "<img src=x onerror=\"document.title='run'\">",
   name: "<b class=\"evil\">bold</b>",
@@ -51,7 +51,7 @@ const browser = Effect.acquireRelease(
   (browser) => Effect.promise(() => browser.close())
 )
 
-/** 32 nodes that know each other, some of which publish, and the server of one of them. */
+/** 32 joined nodes, some of which publish, and the server of one of them. */
 class World extends Context.Service<World, {
   readonly browser: Chromium
   readonly nodes: ReadonlyArray<Network.Node>
@@ -83,13 +83,13 @@ const world = Effect.gen(function*() {
 
 interface Opening extends BrowserContextOptions {
   readonly url?: string
-  /** Texts of complaints that belong to the test. */
+  /** Expected error messages of the test. */
   readonly expected?: RegExp
 }
 
 /**
- * A page in a browser of its own, which fails the test where something is
- * wrong that nobody looks for: errors, failed requests, other origins.
+ * A page in a browser of its own. Fails the test on any error, failed request or
+ * request to another origin.
  */
 const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening, use: (page: Page) => Promise<void>) {
   const { browser, ...world } = yield* World
@@ -103,7 +103,7 @@ const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening
     page.on("pageerror", (error) => complaints.push(`error: ${error.message}`))
     page.on("requestfailed", (request) => {
       const why = request.failure()?.errorText
-      // The page called it off, or was loaded again; so Chromium also calls a stream that was read to its end.
+      // Cancelled by the page or a reload; Chromium also reports a stream read to its end this way.
       if (why !== "net::ERR_ABORTED") complaints.push(`failed: ${request.url()} ${why}`)
     })
     page.on("response", (response) => {
@@ -122,7 +122,7 @@ const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening
   })
 })
 
-/** Until the check holds: pages and networks need a moment. */
+/** Waits until the check passes, since pages and networks take a moment. */
 const eventually = async (check: () => Promise<void>): Promise<void> => {
   for (let left = 60;; left--) {
     try {
@@ -139,7 +139,7 @@ const read = async <S extends Schema.ConstraintDecoder<unknown>>(url: string, pa
   return Schema.decodeUnknownSync(schema)(await response.json())
 }
 
-/** The document in a page, which is not known to the types of a test. */
+/** The document in a page, untyped because the tests' types have no DOM. */
 const evaluate = (page: Page, code: string): Promise<unknown> => page.evaluate(code)
 
 const lookUp = async (page: Page, value: string): Promise<void> => {
@@ -151,10 +151,10 @@ const status = (page: Page) => page.locator("#lookup-status")
 
 const shows = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
 
-// --- What it is -----------------------------------------------------------------------
+// --- Contents -------------------------------------------------------------------------
 
 layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seconds" })("the page of a node", (it) => {
-  it.effect("has files of its own only, each with its type, and sends none twice", () =>
+  it.effect("loads only its own files, each with its content type, and sends none twice", () =>
     Effect.gen(function*() {
       const { url } = yield* World
       yield* Effect.promise(async () => {
@@ -189,7 +189,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("shows the figures that the documents have", () =>
+  it.effect("shows the figures of the documents", () =>
     Effect.gen(function*() {
       const { url } = yield* World
       yield* visit({}, async (page) => {
@@ -238,7 +238,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("lists what is held, of every type or of one", () =>
+  it.effect("lists the stored records, of every type or of one", () =>
     Effect.gen(function*() {
       const { url } = yield* World
       yield* visit({}, async (page) => {
@@ -254,7 +254,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("shows what the node announces, and who has a copy", () =>
+  it.effect("shows the node's announcements and the holders of copies", () =>
     Effect.gen(function*() {
       const { url } = yield* World
       yield* visit({}, async (page) => {
@@ -272,7 +272,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("says of a record that was published once what it says, as of one that is announced", () =>
+  it.effect("shows the contents of a record published once, like those of an announced one", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const dht = Network.dht(nodes[5])
@@ -288,7 +288,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("stays small however much the node publishes and holds, and says how much more there is", () =>
+  it.effect("shows a bounded number of records, and how many more there are", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const node = nodes[6]
@@ -316,7 +316,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("tells late answers from what was refused for other reasons", () =>
+  it.effect("distinguishes late answers from datagrams refused for other reasons", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const rpc = Context.get(nodes[0], Rpc)
@@ -359,9 +359,9 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  // --- Looking up ---------------------------------------------------------------------
+  // --- Lookups ------------------------------------------------------------------------
 
-  it.effect("finds where an address can be reached, and draws the path", () =>
+  it.effect("finds the endpoint of an address, and draws the path", () =>
     Effect.gen(function*() {
       const { nodes, url } = yield* World
       yield* visit({}, async (page) => {
@@ -369,7 +369,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await lookUp(page, Address.format(Network.dht(nodes[7]).address))
         await page.locator("#lookup-status.good").waitFor()
         await page.locator("#lookup-result h4", { hasText: "quic://203.0.113.7:4121" }).waitFor()
-        // The node looks things up by itself, too.
+        // The node also runs lookups of its own accord.
         const { queries } = await read(url, "/debug/queries", Api.Queries)
         const query = queries.find(({ target_hex }) => target_hex === Network.dht(nodes[7]).nodeId)
         assert(query !== undefined)
@@ -379,7 +379,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         assert.strictEqual(await page.locator(".ring .node.holds").count(), holding)
         const path = page.getByRole("region", { name: "Path of the lookup" }).locator("tbody tr")
         assert.strictEqual(await path.count(), query.steps.length)
-        // The list of the last lookups follows by itself, and draws another one.
+        // The list of recent lookups updates itself, and draws another one on a click.
         const recent = page.getByRole("region", { name: "Recent lookups" })
         await recent.locator("tr.chosen", { hasText: "found" }).waitFor()
         await recent.locator("tbody tr:not(.chosen)").last().getByRole("button", { name: /^Draw the path/ }).click()
@@ -402,7 +402,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("shows a lookup while it goes on", () =>
+  it.effect("shows a lookup in progress", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const run = Effect.runPromiseWith(yield* Effect.context())
@@ -458,7 +458,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("says what is wrong with nonsense, and when there is nothing", () =>
+  it.effect("reports invalid input, and empty results", () =>
     visit({ expected: /400/ }, async (page) => {
       await lookUp(page, "nobody offers this either")
       await page.locator("#lookup-steps h3", { hasText: "Path" }).waitFor()
@@ -477,7 +477,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.strictEqual(await status(page).getAttribute("aria-live"), "polite")
     }))
 
-  it.effect("shows what strangers wrote as text", () =>
+  it.effect("shows untrusted content as text", () =>
     visit({}, async (page) => {
       await lookUp(page, markup.topic)
       await page.locator("#lookup-status.good").waitFor()
@@ -488,7 +488,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.notStrictEqual(await page.title(), "run")
     }))
 
-  // --- Whoever reads it -----------------------------------------------------------------
+  // --- Accessibility --------------------------------------------------------------------
 
   it.effect("can be used with the keyboard alone", () =>
     visit({}, async (page) => {
@@ -500,7 +500,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       await page.keyboard.type("translate")
       await page.keyboard.press("Enter")
       await page.locator("#lookup-status.good").waitFor()
-      // Whatever is put in its place, the focus stays, and goes on to the end of the page.
+      // Focus survives re-rendering, and reaches the end of the page.
       const seen: Array<string> = []
       const focused = `(() => {
         const { activeElement: element } = document
@@ -511,7 +511,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       for (let i = 0; i < 200 && seen.at(-1) !== "Health"; i++) {
         await page.keyboard.press("Tab")
         const [name, isVisible] = await evaluate(page, focused) as [string, boolean]
-        assert.isTrue(isVisible, `nobody sees that ${name} has the focus`)
+        assert.isTrue(isVisible, `the focus of ${name} is invisible`)
         seen.push(name)
       }
       assert.strictEqual(seen.at(-1), "Health")
@@ -520,7 +520,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       }
     }))
 
-  it.effect("keeps the focus and what is open when something changes", () =>
+  it.effect("keeps the focus and open details on updates", () =>
     Effect.gen(function*() {
       const run = Effect.runPromiseWith(yield* Effect.context())
       const { nodes } = yield* World
@@ -528,7 +528,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await page.locator("#announcements summary").first().focus()
         await page.keyboard.press("Enter")
         await evaluate(page, "void (document.querySelector('#announcements .owns').dataset.old = 'yes')")
-        // The list is made anew when there is one more.
+        // Another record re-renders the list.
         await run(Effect.scoped(Effect.andThen(
           Network.dht(nodes[0]).announceTopic({ topic: "new", name: "Ann" }),
           Effect.promise(() => page.locator("#announcements h3", { hasText: "new" }).waitFor())
@@ -560,7 +560,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
 
   const paper = "getComputedStyle(document.body).backgroundColor"
 
-  it.effect("is light or dark as the system is, or as it is told, and remembers that", () =>
+  it.effect("is light or dark like the system or as chosen, and remembers the choice", () =>
     Effect.gen(function*() {
       const papers: Array<unknown> = []
       for (const colorScheme of ["light", "dark"] as const) {
@@ -582,7 +582,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.deepStrictEqual(papers, [light, dark, dark, light])
     }))
 
-  it.effect("fits a phone, and scrolls one way", () =>
+  it.effect("fits a phone, and scrolls vertically only", () =>
     visit({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }, async (page) => {
       await lookUp(page, markup.topic)
       await page.locator("#lookup-status.good").waitFor()
@@ -598,7 +598,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.deepStrictEqual(wide, [])
     }))
 
-  it.effect("moves nothing for those who do not want that", () =>
+  it.effect("has no animations if the system prefers reduced motion", () =>
     visit({ reducedMotion: "reduce" }, async (page) => {
       const animation = "getComputedStyle(document.querySelector('.ring .edge')).animationName"
       await lookUp(page, "translate")
@@ -608,9 +608,9 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.strictEqual(await evaluate(page, animation), "draw")
     }))
 
-  // --- When all is not well ----------------------------------------------------------------
+  // --- Failures ----------------------------------------------------------------------------
 
-  it.effect("asks for the token where there is one, and keeps it for the tab", () =>
+  it.effect("prompts for the token if there is one, and keeps it for the tab", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const url = yield* serve(nodes[1], { token: Redacted.make(token) })
@@ -633,7 +633,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("says that the node is gone, and goes on when it is back", () =>
+  it.effect("reports a lost node, and resumes when it is back", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
       const run = Effect.runPromiseWith(yield* Effect.context())
@@ -644,7 +644,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await run(Scope.close(scope, Exit.void))
         await page.getByRole("alert").filter({ hasText: "The connection to the node was lost" }).waitFor()
         await page.locator("#state", { hasText: "disconnected" }).waitFor()
-        // What was known stays to be seen.
+        // The last known state remains visible.
         await shows(page, Network.dht(nodes[2]).nodeId)
         await run(Effect.scoped(
           Effect.andThen(
@@ -658,7 +658,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("says what to do next where nobody is known and nothing is stored", () =>
+  it.effect("explains the next step for a node without contacts and records", () =>
     Effect.gen(function*() {
       const alone = yield* Network.node("alone", Network.socketOf(99))
       const url = yield* serve(alone, { first: true })

@@ -25,7 +25,7 @@ const node = (data: string, ...before: ReadonlyArray<string>) =>
 
 describe("a data directory", () => {
   it.live(
-    "belongs to one node of a process at a time, by whatever path, and is free when that ends",
+    "belongs to one node of a process at a time, by any path, and is free when that node stops",
     () =>
       Effect.gen(function*() {
         const parent = yield* temporary
@@ -54,20 +54,20 @@ describe("a data directory", () => {
     30_000
   )
 
-  it.live("is handed over by a node that is about to end", () =>
+  it.live("is handed over by a stopping node", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const ending = yield* Scope.make()
       yield* Scope.provide(take(directory), ending)
       const next = yield* Effect.forkChild(Effect.scoped(take(directory)), { startImmediately: true })
-      // Some attempts are made meanwhile.
+      // Some attempts fail in the meantime.
       yield* Effect.sleep("300 millis")
       assert.isUndefined(next.pollUnsafe())
       yield* Scope.close(ending, Exit.void)
       yield* Fiber.join(next)
     }))
 
-  it.live("is said to be in use by nobody known where that cannot be read", () =>
+  it.live("is reported in use without a holder if the holder cannot be read", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       yield* take(directory)
@@ -79,7 +79,7 @@ describe("a data directory", () => {
       }
     }), 60_000)
 
-  it.live("does without the lock where there can be none, and warns where there could be two nodes", () =>
+  it.live("works without a lock where none is possible, and warns if a second node could run there", () =>
     Effect.gen(function*() {
       const logged: Array<string> = []
       const logger = Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
@@ -93,7 +93,7 @@ describe("a data directory", () => {
     }))
 
   it.live(
-    "belongs to one of two processes that start at the same moment, and to the next when that is killed",
+    "belongs to one of two processes that start together, and to the next one after that is killed",
     () =>
       Effect.gen(function*() {
         const data = yield* temporary
@@ -123,7 +123,7 @@ describe("a data directory", () => {
   const canUnshare = spawnSync("unshare", ["--net", "true"]).status === 0
 
   it.live.skipIf(!canUnshare)(
-    "belongs to one node also where the other sees another network",
+    "belongs to one node across network namespaces",
     () =>
       Effect.gen(function*() {
         const data = yield* temporary

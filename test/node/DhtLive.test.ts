@@ -34,7 +34,7 @@ const node = (data?: string): Effect.Effect<network.Node, never, Scope.Scope> =>
   )))
 
 describe("DhtLive with a data directory", () => {
-  it.live("comes back with its records, its peers and whom it saw, and the network with it", () =>
+  it.live("restarts with its records, peers and sightings, and rejoins the network", () =>
     Effect.gen(function*() {
       const data = join(yield* temporary, "new")
       const other = yield* node()
@@ -53,7 +53,7 @@ describe("DhtLive with a data directory", () => {
       yield* Context.get(again, Persistence).flush
     }))
 
-  it.live("is the same node at each start, whose identity the directory keeps, and joins hosts by their names", () =>
+  it.live("keeps its identity across starts, and joins hosts by name", () =>
     Effect.gen(function*() {
       const data = join(yield* temporary, "new")
       const other = dht(yield* node())
@@ -74,7 +74,7 @@ describe("DhtLive with a data directory", () => {
     }))
 
   it.live(
-    "keeps its identity encrypted under a passphrase, and does not start without that",
+    "keeps its identity encrypted with a passphrase, and does not start without it",
     () =>
       Effect.gen(function*() {
         const options = { data: yield* temporary, listen: { host: "127.0.0.1", port: 0 } }
@@ -95,7 +95,7 @@ describe("DhtLive with a data directory", () => {
     30_000
   )
 
-  it.live("fails where another node has the directory, before it binds anything or makes an identity", () =>
+  it.live("fails if another node uses the directory, before it binds a socket or creates an identity", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       yield* Layer.build(DataDirectory.layer(data))
@@ -104,12 +104,12 @@ describe("DhtLive with a data directory", () => {
       assert.notInclude(Fs.readdirSync(data), "identity.ed25519")
     }))
 
-  it.live("fails where a bootstrap address is none, and starts where no node answers at one", () =>
+  it.live("fails for an invalid bootstrap address, and starts if no node answers at a valid one", () =>
     Effect.gen(function*() {
       const listen = { host: "127.0.0.1", port: 0 }
       const error = yield* Effect.flip(Layer.build(DhtLive({ listen, bootstrap: ["localhost"] })))
       assert.strictEqual(error._tag, "InvalidSocketAddress")
-      // IPv6, where this socket cannot send.
+      // IPv6, which this socket cannot reach.
       const alone = yield* Layer.build(Layer.fresh(DhtLive({ listen, bootstrap: ["[::1]:4121"] }))).pipe(
         Effect.provide(Logger.layer([]))
       )
@@ -120,7 +120,7 @@ describe("DhtLive with a data directory", () => {
       )
     }))
 
-  it.live("is the first of its network where the bootstrap addresses are its own, by name or by IP", () =>
+  it.live("is the first of its network if all bootstrap addresses are its own, by name or by IP", () =>
     Effect.gen(function*() {
       const port = yield* Effect.scoped(Effect.map(node(), (one) => dht(one).localAddress.port))
       for (const hosts of [["localhost"], ["127.0.0.1"], ["localhost", "127.0.0.2"]]) {
@@ -132,7 +132,7 @@ describe("DhtLive with a data directory", () => {
       }
     }))
 
-  it.live("says where it listens while it runs, and no longer", () =>
+  it.live("publishes its address while it runs", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       yield* Effect.scoped(Effect.gen(function*() {
@@ -142,7 +142,7 @@ describe("DhtLive with a data directory", () => {
       assert.isUndefined(yield* RunningNode.listening(data))
     }))
 
-  it.live("follows no link that lies where it writes where it listens and which process it is", () =>
+  it.live("follows no link planted at its address file or its process file", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const data = join(directory, "data")
@@ -160,7 +160,7 @@ describe("DhtLive with a data directory", () => {
       assert.strictEqual(Fs.readFileSync(elsewhere, "utf8"), "mine")
     }))
 
-  it.live("leaves alone what a node that was started later in the same directory says", () =>
+  it.live("leaves the address file of a node started later in the same directory", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       const later = { host: "127.0.0.1", port: 4121 }
@@ -171,7 +171,7 @@ describe("DhtLive with a data directory", () => {
       assert.deepStrictEqual(yield* RunningNode.listening(data), later)
     }))
 
-  it.live("reads nothing from a file that does not say where a node listens", () =>
+  it.live("ignores an invalid address file", () =>
     Effect.gen(function*() {
       const data = yield* temporary
       for (const text of ["", "nonsense\n", "127.0.0.1:4121\n".padEnd(1 << 20)]) {
@@ -182,7 +182,7 @@ describe("DhtLive with a data directory", () => {
       assert.deepStrictEqual(yield* RunningNode.listening(data), { host: "127.0.0.1", port: 4121 })
     }))
 
-  it.live("runs, and closes, where nothing can be written", () =>
+  it.live("runs and stops in a read-only directory", () =>
     Effect.gen(function*() {
       const logged: Array<string> = []
       const logger = Logger.make(({ message }) => void logged.push(String(message)))

@@ -27,7 +27,7 @@ const mode = (path: string) => Fs.statSync(path).mode & 0o777
 
 const seedOf = (identity: Identity) => Buffer.from(Redacted.value(identity.seed)).toString("hex")
 
-/** Puts a file where the identity belongs, and gives back its directory. */
+/** Writes a file at the path of the identity, and returns its directory. */
 const holding = (content: string | Uint8Array) =>
   Effect.tap(temporary, (directory) => Effect.sync(() => Fs.writeFileSync(fileIn(directory), content, { mode: 0o600 })))
 
@@ -44,7 +44,7 @@ describe("IdentityFile", () => {
         assert.deepStrictEqual(Fs.readdirSync(directory), [IdentityFile.fileName])
       }).pipe(Effect.provide(services)))
 
-    it.effect("leaves the mode of a directory that is there", () =>
+    it.effect("leaves the mode of an existing directory", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         Fs.chmodSync(directory, 0o755)
@@ -62,7 +62,7 @@ describe("IdentityFile", () => {
         assert.isFalse(loaded.encrypted)
       }).pipe(Effect.provide(services)))
 
-    it.effect("writes an encrypted file under a passphrase, which opens it again", () =>
+    it.effect("writes an encrypted file that the passphrase opens", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const made = yield* IdentityFile.create({ directory, passphrase })
@@ -94,7 +94,7 @@ describe("IdentityFile", () => {
         }).pipe(Effect.provide(services)))
     }
 
-    it.effect("never follows a link that leads nowhere", () =>
+    it.effect("never follows a dangling link", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const elsewhere = join(directory, "elsewhere")
@@ -104,7 +104,7 @@ describe("IdentityFile", () => {
         assert.isFalse(Fs.existsSync(elsewhere))
       }).pipe(Effect.provide(services)))
 
-    it.effect("lets exactly one of many at the same time win, and its identity is in the file", () =>
+    it.effect("lets exactly one of several concurrent calls win, and its identity is in the file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const results = yield* Effect.forEach(
@@ -119,7 +119,7 @@ describe("IdentityFile", () => {
         assert.deepStrictEqual(Fs.readdirSync(directory), [IdentityFile.fileName])
       }).pipe(Effect.provide(services)))
 
-    it.effect("says so when the directory is a file", () =>
+    it.effect("reports a directory that is a file", () =>
       Effect.gen(function*() {
         const directory = join(yield* temporary, "file")
         Fs.writeFileSync(directory, "mine")
@@ -129,7 +129,7 @@ describe("IdentityFile", () => {
         assert.strictEqual(Fs.readFileSync(directory, "utf8"), "mine")
       }).pipe(Effect.provide(services)))
 
-    it.effect("ends where the system makes no directories", () =>
+    it.effect("fails where the system allows no directories", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         Fs.symlinkSync("/nowhere/at/all", join(directory, "link"))
@@ -139,14 +139,14 @@ describe("IdentityFile", () => {
   })
 
   describe("load", () => {
-    it.effect("says that there is no file", () =>
+    it.effect("reports a missing file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const error = yield* Effect.flip(IdentityFile.load({ directory }))
         assert.strictEqual(error._tag, "NoIdentityFile")
       }).pipe(Effect.provide(services)))
 
-    it.effect("reads a key without its address, between comments and with the line ends of Windows", () =>
+    it.effect("reads a key without its address, between comments and with Windows line endings", () =>
       Effect.gen(function*() {
         const seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
         const directory = yield* holding(`# mine\r\n\r\n  ${seed.toUpperCase()}  \r\n# end\r\n`)
@@ -154,7 +154,7 @@ describe("IdentityFile", () => {
         assert.strictEqual(seedOf(identity), seed)
       }).pipe(Effect.provide(services)))
 
-    it.effect("reads a plain file with a passphrase too, and says that it is not encrypted", () =>
+    it.effect("reads a plain file given a passphrase, and reports that it is not encrypted", () =>
       Effect.gen(function*() {
         const directory = yield* holding("11".repeat(32))
         assert.isFalse((yield* IdentityFile.load({ directory, passphrase })).encrypted)
@@ -178,7 +178,7 @@ describe("IdentityFile", () => {
         assert.deepStrictEqual(Fs.readFileSync(path), before)
       }).pipe(Effect.provide(services)))
 
-    it.effect("refuses an encrypted file that was cut short", () =>
+    it.effect("refuses a truncated encrypted file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const { path } = yield* IdentityFile.create({ directory, passphrase })
@@ -207,7 +207,7 @@ describe("IdentityFile", () => {
         }).pipe(Effect.provide(services)))
     }
 
-    it.effect("refuses what is not a file", () =>
+    it.effect("refuses anything but a regular file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         Fs.mkdirSync(fileIn(directory))
@@ -215,7 +215,7 @@ describe("IdentityFile", () => {
         assert.strictEqual(error._tag, "DamagedIdentityFile")
       }).pipe(Effect.provide(services)))
 
-    it.effect("refuses a key that others can read or change, and says how to mend it", () =>
+    it.effect("refuses a key that other users can read or change, and tells how to fix it", () =>
       Effect.gen(function*() {
         const plain = yield* temporary
         yield* IdentityFile.create({ directory: plain })
@@ -239,7 +239,7 @@ describe("IdentityFile", () => {
         }
       }).pipe(Effect.provide(services)))
 
-    it.effect("finds any one digit of the key that changed", () =>
+    it.effect("detects a change of any single digit of the key", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const { path } = yield* IdentityFile.create({ directory })
@@ -254,7 +254,7 @@ describe("IdentityFile", () => {
         }
       }).pipe(Effect.provide(services)))
 
-    it.effect("has a typed answer for any content", () =>
+    it.effect("succeeds or fails typed for any content", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         for (const content of fc.sample(fc.uint8Array({ maxLength: 200 }), 100)) {
@@ -266,7 +266,7 @@ describe("IdentityFile", () => {
   })
 
   describe("loadOrCreate", () => {
-    it.effect("makes the identity once and reads it ever after", () =>
+    it.effect("creates the identity once and reads it thereafter", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const first = yield* IdentityFile.loadOrCreate({ directory })
@@ -276,7 +276,7 @@ describe("IdentityFile", () => {
         assert.strictEqual(second.identity.address, first.identity.address)
       }).pipe(Effect.provide(services)))
 
-    it.effect("gives all who do it at the same time the same identity", () =>
+    it.effect("gives concurrent calls the same identity", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const all = yield* Effect.forEach(
@@ -288,7 +288,7 @@ describe("IdentityFile", () => {
         assert.strictEqual(all.filter(({ created }) => created).length, 1)
       }).pipe(Effect.provide(services)))
 
-    it.effect("makes no identity over a damaged one", () =>
+    it.effect("does not replace a damaged identity", () =>
       Effect.gen(function*() {
         const directory = yield* holding("damaged")
         const error = yield* Effect.flip(IdentityFile.loadOrCreate({ directory }))
@@ -297,7 +297,7 @@ describe("IdentityFile", () => {
       }).pipe(Effect.provide(services)))
   })
 
-  it.effect("names the address in the plain file, for people", () =>
+  it.effect("includes the address in the plain file", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const { identity, path } = yield* IdentityFile.create({ directory })

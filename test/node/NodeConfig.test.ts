@@ -55,7 +55,7 @@ describe("The configuration of a node", () => {
       })
     }))
 
-  it.effect("leaves to its default what is not set, or is empty", () =>
+  it.effect("uses the default for a variable that is unset or empty", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* NodeConfig.options.pipe(under({})), nothing)
       const empty = Object.fromEntries(
@@ -76,13 +76,13 @@ describe("The configuration of a node", () => {
       assert.deepStrictEqual(yield* NodeConfig.options.pipe(under(empty)), nothing)
     }))
 
-  it.effect("says where to serve HTTP", () =>
+  it.effect("has the address of the HTTP server", () =>
     Effect.gen(function*() {
       const http = yield* NodeConfig.http.pipe(under({ DHT_HTTP: "localhost:0" }))
       assert.deepStrictEqual(http, { host: "localhost", port: 0 })
     }))
 
-  it.effect("takes no identity for one without a passphrase where that cannot be found, and does not repeat the name", () =>
+  it.effect("fails if the passphrase cannot be found, and does not repeat the name", () =>
     Effect.gen(function*() {
       for (const env of [{}, { SECRET: "" }]) {
         const { message } = yield* Effect.flip(
@@ -116,7 +116,7 @@ describe("The configuration of a node", () => {
     ["DHT_HTTP", "2634", "write host:port"]
   ]
   for (const [variable, text, says] of wrong) {
-    it.effect(`says which variable is wrong, and why: ${variable}=${text}`, () =>
+    it.effect(`reports an invalid variable by name, with the reason: ${variable}=${text}`, () =>
       Effect.gen(function*() {
         const { message } = yield* Effect.flip(
           Effect.asVoid(settings[variable] ?? NodeConfig.options).pipe(under({ [variable]: text }))
@@ -125,7 +125,7 @@ describe("The configuration of a node", () => {
       }))
   }
 
-  it.live("makes the node that it describes, where the program does not say otherwise", () =>
+  it.live("builds the node that it describes, unless the program overrides it", () =>
     Effect.gen(function*() {
       const node = yield* Layer.build(Layer.fresh(NodeConfig.layerDht({ maxKeys: undefined, passive: false }))).pipe(
         under({
@@ -142,7 +142,7 @@ describe("The configuration of a node", () => {
       assert.isFalse(yield* Ref.get(Context.get(node, NodeSettings).passive))
     }))
 
-  it.effect("makes no node of a wrong one", () =>
+  it.effect("builds no node if it is invalid", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(NodeConfig.layerDht()).pipe(under({ DHT_LISTEN: "x" })))
       assert.instanceOf(error, Config.ConfigError)

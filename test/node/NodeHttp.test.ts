@@ -13,7 +13,7 @@ import * as Transport from "../../src/Transport.ts"
 import { reader } from "../utils/httpNode.ts"
 import * as Network from "../utils/network.ts"
 
-/** The server of a node that nobody else knows, on a port that is free. */
+/** The server of an isolated node, on a free port. */
 const serve = (options: NodeHttp.Options = {}) =>
   Effect.gen(function*() {
     const node = yield* Network.node("a", Network.socketOf(1))
@@ -38,7 +38,7 @@ const get = (port: number, path: string, headers: Record<string, string> = {}) =
 const token = "0123456789abcdef"
 
 describe("NodeHttp", () => {
-  it.live("serves the node on this machine only, unless told otherwise", () =>
+  it.live("serves the node on this machine only, by default", () =>
     Effect.gen(function*() {
       const { host, node, port } = yield* serve()
       assert.strictEqual(host, "127.0.0.1")
@@ -46,7 +46,7 @@ describe("NodeHttp", () => {
       assert.include(body, Network.dht(node).nodeId)
     }))
 
-  it.live("says that its port is in use", () =>
+  it.live("reports that its port is in use", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const error = yield* Effect.flip(serve({ port }))
@@ -54,25 +54,25 @@ describe("NodeHttp", () => {
       assert.strictEqual(error.message, `Cannot serve HTTP on 127.0.0.1:${port}: the port is in use`)
     }))
 
-  it.live("says that there is no such port", () =>
+  it.live("reports an invalid port", () =>
     Effect.gen(function*() {
       for (const port of [-1, 65536, 1.5, NaN]) {
         assert.strictEqual((yield* Effect.flip(serve({ port })))._tag, "CannotServe", String(port))
       }
     }))
 
-  it.live("goes on when a connection cannot be accepted", () =>
+  it.live("continues after a connection cannot be accepted", () =>
     Effect.gen(function*() {
       const listen = vi.spyOn(Net.Server.prototype, "listen")
       const { port } = yield* serve()
       const [server] = listen.mock.contexts as Array<Net.Server>
       listen.mockRestore()
-      // Without a listener, Node throws it.
+      // Without a listener, Node would throw this.
       server.emit("error", new Error("accept EMFILE"))
       assert.strictEqual((yield* get(port, "/debug/identity")).status, 200)
     }))
 
-  it.live("serves others than this machine only with a token", () =>
+  it.live("serves other machines only with a token", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(serve({ host: "0.0.0.0" }))
       assert.strictEqual(error._tag, "TokenNeeded")
@@ -83,7 +83,7 @@ describe("NodeHttp", () => {
       assert.strictEqual((yield* get(port, "/debug/identity", { authorization: `Bearer ${token}` })).status, 200)
     }))
 
-  it.live("takes no token that can be guessed, or that no header can carry", () =>
+  it.live("rejects a token that is guessable, or cannot be sent in a header", () =>
     Effect.gen(function*() {
       for (const unusable of [token.slice(1), `${token} x`, `${token}\n`, `${token}é`]) {
         const error = yield* Effect.flip(serve({ token: Redacted.make(unusable) }))
@@ -94,10 +94,10 @@ describe("NodeHttp", () => {
       }
     }))
 
-  it.live("is called by the names it has, and by no other", () =>
+  it.live("accepts its own host names, and no others", () =>
     Effect.gen(function*() {
       const { port } = yield* serve({ host: "localhost" })
-      /** The status line of an answer to a request with this host. */
+      /** The status line of the response to a request with this host. */
       const ask = Effect.fnUntraced(function*(host: string) {
         const socket = yield* connect(port)
         socket.write(`GET /debug/identity HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
@@ -110,7 +110,7 @@ describe("NodeHttp", () => {
       assert.strictEqual(yield* ask("localhost"), "HTTP/1.1 421 Misdirected Request")
     }))
 
-  it.live("reads no long body", () =>
+  it.live("rejects a long body", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const response = yield* Effect.promise(() =>
@@ -135,7 +135,7 @@ describe("NodeHttp", () => {
       ["that says nothing", () => ""],
       ["that does not end the head of its request", (port: number) => head(port, "GET", "/debug/stats")],
       [
-        "that does not send the body it promised",
+        "that does not send its announced body",
         (port: number) => `${head(port, "POST", "/api/lookup")}Content-Length: 40\r\n\r\n{`
       ]
     ] as const
@@ -149,7 +149,7 @@ describe("NodeHttp", () => {
       }), 10_000)
   }
 
-  it.live("answers a new client however many others are connected and idle", () =>
+  it.live("serves a new client however many idle ones are connected", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const idle: Array<Net.Socket> = []
@@ -165,13 +165,13 @@ describe("NodeHttp", () => {
       for (const request of ["", head(port, "GET", "/debug/stats"), `${head(port, "GET", "/debug/stats")}\r\n`]) {
         for (let i = 0; i < NodeHttp.maxConnections / 2; i++) yield* join(request)
       }
-      // The one that has been idle for longest made room, and the one that is being answered did not.
+      // The longest idle connection made room, and the one being answered did not.
       yield* closed(first)
       for (let i = 0; i < 3; i++) assert.strictEqual((yield* get(port, "/debug/stats")).status, 200)
       assert.isFalse(answered.destroyed)
     }), 20_000)
 
-  it.live("speaks HTTP only: a wish for another protocol is passed over", () =>
+  it.live("speaks HTTP only and ignores upgrade requests", () =>
     Effect.gen(function*() {
       const { port } = yield* serve()
       const socket = yield* connect(port)
@@ -182,7 +182,7 @@ describe("NodeHttp", () => {
       }
     }))
 
-  it.live("waits for no client when its scope closes, and gives the port back", () =>
+  it.live("waits for no client when its scope closes, and frees the port", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { port } = yield* Scope.provide(serve(), scope)
@@ -195,18 +195,18 @@ describe("NodeHttp", () => {
       assert.strictEqual((yield* serve({ port })).port, port)
     }))
 
-  it.live("ends streams of events properly when its scope closes", () =>
+  it.live("ends event streams in order when its scope closes", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { port } = yield* Scope.provide(serve(), scope)
       const { next } = reader(yield* get(port, "/events"))
       yield* next
       yield* Scope.close(scope, Exit.void)
-      // A connection that broke would make the next read fail.
+      // With a broken connection, the next read would fail.
       while ((yield* next) !== undefined);
     }))
 
-  it.live("keeps little for a client that does not read, which misses events", () =>
+  it.live("queues a bounded number of events for a client that does not read", () =>
     Effect.gen(function*() {
       const { node, port } = yield* serve()
       const { core } = Context.get(node, NodeEvents)
@@ -219,7 +219,7 @@ describe("NodeHttp", () => {
         core.tell({ _tag: "PeerAdded", at: 0, contact, bucket })
         if (bucket % 500 === 0) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       }
-      // What was sent before the client stopped reading, and the newest.
+      // The events sent before the client stopped reading, and the newest.
       let received = ""
       socket.on("data", (bytes) => {
         received += bytes.toString("latin1")

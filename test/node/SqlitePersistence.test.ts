@@ -34,7 +34,7 @@ const temporary = Effect.acquireRelease(
   (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
 )
 
-/** Runs an effect on the state of a directory, which is closed afterwards, and returns what was logged as well. */
+/** Runs an effect on the state of a directory, then closes it, and returns the result with the log. */
 const on = <A, E>(
   directory: string,
   effect: Effect.Effect<A, E, Persistence.Persistence>,
@@ -58,7 +58,7 @@ const saving = (changes: ReadonlyArray<Persistence.Change>) =>
 
 const turns = (count: number) => Array.from({ length: count }, (_, n) => changesOf(n)).flat()
 
-/** The thread that was started last; only its own system can make it stop or hang. */
+/** The most recently started thread, which the test can stop or hang. */
 const startedWorker = Effect.gen(function*() {
   let started: Worker | undefined
   const listener = (message: unknown) => {
@@ -74,7 +74,7 @@ const startedWorker = Effect.gen(function*() {
   }
 })
 
-/** All that an earlier run left. */
+/** Everything left by an earlier run. */
 const kept = Persistence.Persistence.use(({ kept }) =>
   Effect.all({
     records: Stream.runCollect(kept.records),
@@ -92,7 +92,7 @@ const options = (directory: string) => ({ path: file(directory), time: "then", m
 /** Unix milliseconds. */
 const now = 1_750_000_000_000
 
-/** What stands for an entry, to compare. */
+/** A comparable representation of an entry. */
 const nameOf = ({ key, record }: Persistence.Entry): string => `${key} ${Hex.encode(record.bytes)}`
 
 const numbered: Array<string> = []
@@ -106,13 +106,13 @@ describe("SqlitePersistence", () => {
         const durable = yield* Effect.forEach(Array.from({ length: 5 }), () => killTenTimes, {
           concurrency: "unbounded"
         })
-        // Otherwise nothing was under load.
+        // Otherwise there was no load.
         assert.isAbove(Math.min(...durable), 20)
       }),
     120_000
   )
 
-  it.live("leaves to the next run what it was told", () =>
+  it.live("keeps every kind of change for the next run", () =>
     Effect.gen(function*() {
       const directory = join(yield* temporary, "new")
       const peers = [{ host: "9.0.0.1", port: 4121 }, { host: "2001:db8::1", port: 1 }]
@@ -151,7 +151,7 @@ describe("SqlitePersistence", () => {
       })
     }))
 
-  it.live("saves what is left when the node closes", () =>
+  it.live("saves the remaining changes when the node stops", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const changes = turns(1000)
@@ -161,7 +161,7 @@ describe("SqlitePersistence", () => {
       assert.lengthOf(result.records, 802)
     }))
 
-  it.live("is for the owner's eyes only", () =>
+  it.live("is private to its owner", () =>
     Effect.gen(function*() {
       const directory = join(yield* temporary, "new")
       yield* on(
@@ -179,7 +179,7 @@ describe("SqlitePersistence", () => {
       )
     }))
 
-  it.live("tells others the remembered peers while no node runs", () =>
+  it.live("lists the remembered peers while no node runs", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const peers = [{ host: "9.0.0.1", port: 4121 }]
@@ -195,7 +195,7 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(yield* SqlitePersistence.peers(directory), peers)
     }))
 
-  it.live("has its file to itself, also before other programs", () =>
+  it.live("locks its file, against other programs too", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       yield* on(
@@ -213,8 +213,8 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(result.records, [storedOf(0), storedOf(1)])
     }))
 
-  describe("keeps state in memory only, says why once, and leaves alone what is there", () => {
-    /** Runs a node's state where it cannot be kept. */
+  describe("keeps state in memory only, logs why once, and leaves the file unchanged", () => {
+    /** Runs a node's state in a place where it cannot be stored. */
     const degraded = Effect.fnUntraced(function*(directory: string, reason: RegExp) {
       const { logged, result } = yield* on(
         directory,
@@ -273,7 +273,7 @@ describe("SqlitePersistence", () => {
       }))
   })
 
-  it.live("takes over a file of an earlier version", () =>
+  it.live("migrates a file of an earlier version", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       yield* on(directory, saving(turns(3)))
@@ -394,7 +394,7 @@ describe("SqlitePersistence", () => {
       state.close()
     }))
 
-  it.live("goes on in memory when the disk is full, with one warning, and saves again when it is not", () =>
+  it.live("continues in memory with one warning when the disk is full, and saves once there is room", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const { logged, result } = yield* on(
@@ -412,13 +412,13 @@ describe("SqlitePersistence", () => {
       )
       assert.lengthOf(logged.filter((line) => line.includes("cannot be saved")), 1)
       assert.isAbove(result, 0)
-      // The disk has room again, and what was written before is there.
+      // The disk has room again, and earlier changes are there.
       const { result: { records } } = yield* on(directory, kept)
       assert.isAtLeast(records.length, result)
       assert.deepStrictEqual(records, Array.from(records, (_, n) => storedOf(n)))
     }))
 
-  it.live("makes room in a file that is full of what has expired since", () =>
+  it.live("makes room in a file full of expired records", () =>
     Effect.gen(function*() {
       const state = new StateFile({ ...options(yield* temporary), maxBytes: 1 << 18 })
       const step = (n: number): Step => ({
@@ -442,7 +442,7 @@ describe("SqlitePersistence", () => {
       state.close()
     }))
 
-  it.live("notices that its thread has died, says so once, and waits for nothing then", () =>
+  it.live("notices that its thread has died, logs it once, and no longer waits", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const worker = yield* startedWorker
@@ -468,7 +468,7 @@ describe("SqlitePersistence", () => {
       assert.deepStrictEqual(records, [storedOf(0)])
     }))
 
-  it.effect("does not ask a disk that stands still more and more", () =>
+  it.effect("limits the calls to a disk that does not respond", () =>
     Effect.gen(function*() {
       const worker = yield* startedWorker
       const { logged, result } = yield* on(
@@ -491,7 +491,7 @@ describe("SqlitePersistence", () => {
   describe("of a damaged file", () => {
     const count = 400
 
-    /** A file of some hundred records and facts, closed as by a node that ended. */
+    /** A file of some hundred records and facts, closed by a node that stopped. */
     const written = Effect.fnUntraced(function*(directory: string) {
       yield* on(
         directory,
@@ -505,7 +505,7 @@ describe("SqlitePersistence", () => {
       return Fs.readFileSync(file(directory))
     })
 
-    /** What is found in a file of these bytes, and whether anything was said of damage. */
+    /** The records found in a file of these bytes, and whether damage was logged. */
     const read = (directory: string, bytes: Uint8Array) => {
       for (const name of Fs.readdirSync(directory)) Fs.rmSync(join(directory, name))
       Fs.writeFileSync(file(directory), bytes)
@@ -513,7 +513,7 @@ describe("SqlitePersistence", () => {
       try {
         state = new StateFile(options(directory))
       } catch {
-        // It is not touched, and that is said.
+        // The file is left unchanged, and that is logged.
         assert.deepStrictEqual(Fs.readFileSync(file(directory)), Buffer.from(bytes))
         return { found: new Set<string>(), isSaid: true }
       }
@@ -541,14 +541,14 @@ describe("SqlitePersistence", () => {
 
     const check = ({ found, isSaid }: ReturnType<typeof read>, how: string) => {
       const all = genuine()
-      for (const name of found) assert.isTrue(all.has(name), `a record that nobody put after ${how}`)
+      for (const name of found) assert.isTrue(all.has(name), `a record that was never stored, after ${how}`)
       if (found.size < count) {
-        assert.isTrue(isSaid, `${count - found.size} records are gone, and nobody says so after ${how}`)
+        assert.isTrue(isSaid, `${count - found.size} records are lost without a log message, after ${how}`)
       }
       return isSaid
     }
 
-    it.live("nothing is served that nobody put, and nothing is lost in silence, whichever bits are wrong", () =>
+    it.live("no false record is returned and no loss goes unlogged, whichever bits are wrong", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const whole = yield* written(directory)
@@ -558,7 +558,7 @@ describe("SqlitePersistence", () => {
         for (let i = 0; i < 120; i++) {
           const damaged = Uint8Array.from(whole)
           const bit = random.below(8)
-          // The header and the schema as often as all the rest.
+          // The header and the schema are hit as often as all the rest.
           const at = random.below(i % 2 === 0 ? 4096 : damaged.length)
           damaged[at] ^= 1 << bit
           if (check(read(directory, damaged), `bit ${bit} of byte ${at}`)) said++
@@ -566,7 +566,7 @@ describe("SqlitePersistence", () => {
         assert.isAbove(said, 50)
       }))
 
-    it.live("the same holds of one that was cut off", () =>
+    it.live("the same holds for a truncated file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const whole = yield* written(directory)
@@ -588,7 +588,7 @@ describe("SqlitePersistence", () => {
         }
       }))
 
-    it.live("a log that is damaged loses its end at most, which is said but of the last commits", () =>
+    it.live("a damaged log loses its end at most, which is logged except for the last commits", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const target = yield* temporary
@@ -604,7 +604,7 @@ describe("SqlitePersistence", () => {
                 )
               )
             }
-            // As a process that is killed leaves them.
+            // The files as left by a killed process.
             return ["state.sqlite", "state.sqlite-wal"].map((name) =>
               [name, Fs.readFileSync(join(directory, name))] as const
             )
@@ -617,7 +617,7 @@ describe("SqlitePersistence", () => {
         for (let i = 0; i < 80; i++) {
           for (const name of Fs.readdirSync(target)) Fs.rmSync(join(target, name))
           const damage = (log: Uint8Array) => {
-            // Not at all, the last commit as if it was under way, and the header as often as anything.
+            // No damage, damage to the last commit as if incomplete, and to the header as often as anywhere.
             const at = i === 0 ? undefined : i === 1 ? log.length - 1 : random.below(i < 20 ? 32 : log.length)
             if (at !== undefined) log[at] ^= 1 << random.below(8)
             return log
@@ -642,7 +642,7 @@ describe("SqlitePersistence", () => {
         assert.isAbove(said, 20)
       }))
 
-    it.live("the node says where the file is now, and keeps its state in a new one", () =>
+    it.live("the node logs the new path, and continues in a new file", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const damaged = Uint8Array.from(yield* written(directory)).fill(0x55, 4096, 12_288)
@@ -657,7 +657,7 @@ describe("SqlitePersistence", () => {
         assert.deepStrictEqual(result.records, [storedOf(0)])
       }))
 
-    it.live("the node says what is left out", () =>
+    it.live("the node logs what is left out", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         yield* written(directory)
@@ -674,7 +674,7 @@ describe("SqlitePersistence", () => {
         assert.match(logged[1], /"seq" is damaged/)
         assert.lengthOf(result.records, count - 1)
         assert.strictEqual(result.seq, 0n)
-        // It is said once, and nothing is lost with it.
+        // It is logged once, and nothing more is lost.
         const again = yield* on(directory, kept)
         assert.deepStrictEqual(again.logged, [])
         assert.lengthOf(again.result.records, count - 1)
@@ -686,7 +686,7 @@ describe("SqlitePersistence", () => {
         then.close()
       }))
 
-    it.live("one number that is too large to be read costs no more than its record", () =>
+    it.live("a number too large to read costs only its record", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         yield* written(directory)
@@ -699,7 +699,7 @@ describe("SqlitePersistence", () => {
         assert.lengthOf(result.seen, 1)
       }))
 
-    it.live("one without its file is kept as well, when only its log is left", () =>
+    it.live("a log without its file is kept too", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         Fs.writeFileSync(`${file(directory)}-wal`, "a log")
@@ -709,7 +709,7 @@ describe("SqlitePersistence", () => {
         assert.strictEqual(Fs.readFileSync(asides(directory)[0], "utf8"), "a log")
       }))
 
-    it.live("no more than eight are kept, and the ninth stays where it is", () =>
+    it.live("at most eight are kept, and the ninth stays in place", () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         for (let n = 0; n < 8; n++) {
@@ -724,7 +724,7 @@ describe("SqlitePersistence", () => {
   })
 })
 
-/** Has writers killed in one directory, one after the other, and succeeds with how many numbers were durable. */
+/** Kills writers in one directory, one after another, and succeeds with the number of durable entries. */
 const killTenTimes = Effect.gen(function*() {
   const directory = yield* temporary
   let durable = -1
@@ -747,7 +747,7 @@ const killTenTimes = Effect.gen(function*() {
   return removed
 })
 
-/** Runs a writer for a moment and returns the last number that it called durable. */
+/** Runs a writer for a moment and returns the last number that it reported durable. */
 const killed = async (directory: string, from: number): Promise<number | undefined> => {
   const writer = spawn(process.execPath, [join(import.meta.dirname, "stateWriter.ts"), directory, String(from)], {
     stdio: ["ignore", "pipe", "inherit"]

@@ -46,7 +46,7 @@ describe("UdpTransport", () => {
       }))
   }
 
-  it.live("returns an echo probe as it is", () =>
+  it.live("returns an echo probe unchanged", () =>
     Effect.gen(function*() {
       const a = yield* open(UdpTransport.layer({ host: "127.0.0.1", port: 0 }))
       const probe = bytes(0x00, 0xec, 1, 2, 3)
@@ -60,20 +60,20 @@ describe("UdpTransport", () => {
       assert.deepStrictEqual(echo, probe)
     }))
 
-  it.live("says that a port is in use", () =>
+  it.live("reports a port in use", () =>
     Effect.gen(function*() {
       const a = yield* open(UdpTransport.layer({ host: "127.0.0.1", port: 0 }))
       const error = yield* Effect.flip(open(UdpTransport.layer(a.address)))
       assert.strictEqual(error.message, `Cannot listen on 127.0.0.1:${a.address.port}: the port is in use`)
     }))
 
-  it.live("says that an address is not this machine's", () =>
+  it.live("reports an address of another machine", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(open(UdpTransport.layer({ host: "192.0.2.1", port: 0 })))
       assert.strictEqual(error.kind, "AddressNotAvailable")
     }))
 
-  it.live("refuses destinations that no datagram can go to, and does not throw", () =>
+  it.live("rejects unreachable destinations, and does not throw", () =>
     Effect.gen(function*() {
       const a = yield* open(UdpTransport.layer({ host: "127.0.0.1", port: 0 }))
       for (
@@ -90,14 +90,14 @@ describe("UdpTransport", () => {
       }
     }))
 
-  it.live("frees its port with its scope, and then refuses to send", () =>
+  it.live("frees its port with its scope, and no longer sends", () =>
     Effect.gen(function*() {
       const closed = yield* Effect.scoped(open(UdpTransport.layer({ host: "127.0.0.1", port: 0 })))
       assert.strictEqual((yield* Effect.flip(closed.send(bytes(0xa4), closed.address)))._tag, "TransportClosed")
       yield* open(UdpTransport.layer(closed.address))
     }))
 
-  it.live("takes a smaller buffer where the kernel refuses a large one", () =>
+  it.live("takes a smaller buffer if the kernel refuses a large one", () =>
     Effect.gen(function*() {
       const { setRecvBufferSize } = Socket.prototype
       const asked: Array<number> = []
@@ -112,7 +112,7 @@ describe("UdpTransport", () => {
       assert.deepStrictEqual(asked, [1 << 21, 1 << 20])
     }))
 
-  it.live("listens with the usual buffers where the kernel gives no others, and says so in the log", () =>
+  it.live("listens with default buffers if the kernel refuses larger ones, and logs it", () =>
     Effect.gen(function*() {
       const refuse = () => {
         throw new Error("ENOBUFS")
@@ -133,7 +133,7 @@ describe("UdpTransport", () => {
       ])
     }))
 
-  it.live("fails typed and keeps no socket when something is thrown while it listens", () =>
+  it.live("fails typed and keeps no socket if listening throws", () =>
     Effect.gen(function*() {
       for (const port of [-1, 65536, 1.5, NaN]) {
         assert.instanceOf(yield* Effect.flip(open(UdpTransport.layer({ ...own, port }))), CannotBind, String(port))

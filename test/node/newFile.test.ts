@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NewFile from "../../src/node/internal/newFile.ts"
 
-/** What is in a directory after something was done in it. */
+/** Entries of a directory after an operation. */
 const after = async (work: (directory: string) => Promise<unknown>): Promise<Array<string>> => {
   const directory = Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))
   try {
@@ -16,7 +16,7 @@ const after = async (work: (directory: string) => Promise<unknown>): Promise<Arr
 }
 
 describe("newFile", () => {
-  it("appears under its name whole and for its owner only", async () => {
+  it("appears atomically and private to its owner", async () => {
     const files = await after(async (directory) => {
       const path = join(directory, "file")
       const temporaries = new Set<string>()
@@ -37,7 +37,7 @@ describe("newFile", () => {
     assert.deepStrictEqual(files, ["file"])
   })
 
-  it("leaves nothing where it cannot have its name", async () => {
+  it("leaves nothing behind if it cannot get its name", async () => {
     const files = await after(async (directory) => {
       const path = join(directory, "taken")
       Fs.mkdirSync(path)

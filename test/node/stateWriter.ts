@@ -1,6 +1,6 @@
 /**
- * A process that saves numbered records in a directory as fast as it can, from
- * a number on, and prints each number that is durable, until it is killed.
+ * A process that saves numbered records in a directory as fast as it can,
+ * starting at a given number, and prints each durable number, until killed.
  */
 import * as Effect from "effect/Effect"
 import { writeSync } from "node:fs"
@@ -15,7 +15,7 @@ await Effect.runPromise(
     const { flush, save } = yield* Persistence
     for (let n = Number(from);; n++) {
       changesOf(n).forEach(save)
-      // Some wait for others, as they do in a node.
+      // Some wait for others, as in a node.
       if (n % 7 !== 0) continue
       yield* flush
       writeSync(1, `${n}\n`)

@@ -20,14 +20,14 @@ describe("the lane between a thread and its worker", () => {
     const check = (signature: Uint8Array) =>
       new Promise<boolean>((resolve) => lane.submit(key.publicKey, message, signature, resolve))
     assert.isTrue(await check(signature))
-    // A thread that is held up between saying that there is work and waking the
-    // worker wakes it when the work is done.
+    // A thread delayed between submitting work and waking the worker wakes it
+    // after the work is done.
     for (let i = 0; i < 20; i++) {
       Atomics.notify(new Int32Array(memory), 0)
       await pause(2)
     }
     assert.strictEqual(lane.outstanding, 0)
-    // If the worker were ahead, this would get the verdict of what was there before.
+    // If the worker were ahead, this would get the result of the slot's previous check.
     for (let i = 0; i < 32; i++) assert.isFalse(await check(signature.with(40, signature[40] ^ 1)))
     await worker.terminate()
   })

@@ -1,5 +1,5 @@
-// What a stranger's program sees of the package: run.ts type-checks and runs
-// it in a project that has nothing but the tarball.
+// A program that uses the package from outside: run.ts type-checks and runs it in
+// a project that has only the tarball.
 import { Dht, NodeId } from "effect-dht"
 import type * as Node from "effect-dht/node"
 import * as Module from "effect-dht/NodeId"
@@ -15,14 +15,14 @@ assert.equal(id, Module.zero)
 const text: NodeId.NodeId = "00".repeat(32)
 assert.equal(text, id)
 
-// @ts-expect-error: the same of the Node part, whose module is no `any`.
+// @ts-expect-error: the same for the Node part, whose types must not be `any`.
 type Missing = typeof Node.thereIsNoSuchExport
 const missing: Missing | undefined = undefined
 assert.equal(missing, undefined)
 
 await import("effect-dht/node")
 
-// A network of three under virtual time: somebody announces, another finds it.
+// A network of three under virtual time, in which one node announces and another finds it.
 const found = SimWorld.runSync(
   Effect.gen(function*() {
     const world = yield* SimWorld.SimWorld

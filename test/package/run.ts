@@ -1,8 +1,8 @@
 /**
- * Uses the package as a stranger would: packs it, checks its entry points,
- * installs the tarball into an empty project, type-checks, bundles and runs a
- * program against it there, and starts a node with the installed command,
- * looks at its page and stops it.
+ * Uses the package as its users do: packs it, checks its entry points, installs
+ * the tarball into an empty project, type-checks, bundles and runs a program
+ * against it, and starts a node with the installed command, requests its page
+ * and stops it.
  */
 import assert from "node:assert/strict"
 import { execFileSync, spawn } from "node:child_process"
@@ -17,7 +17,7 @@ const root = join(import.meta.dirname, "../..")
 const temporary = mkdtempSync(join(tmpdir(), "effect-dht-package-"))
 const project = join(temporary, "project")
 
-// The command finds its interpreter on the PATH: let it be the one we run on.
+// The command takes its interpreter from the PATH: make it the running one.
 const env = { ...process.env, PATH: dirname(process.execPath) + delimiter + process.env.PATH }
 
 const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): void => {
@@ -32,7 +32,7 @@ const pack = (): string => {
   return join(temporary, tarball)
 }
 
-/** Whether its entry points resolve, types included, for all who can load modules. */
+/** Whether the entry points resolve, with types, in every module system. */
 const lint = (tarball: string): void => {
   const tool = (name: string) => join(root, "node_modules/.bin", name)
   run(root, tool("publint"), "--strict", tarball)
@@ -56,7 +56,7 @@ const useLibrary = (): void => {
   run(project, process.execPath, "consumer.ts")
 }
 
-/** Who needs one module of the library does not get the others. */
+/** A program that needs one module of the library does not bundle the others. */
 const bundle = async (): Promise<void> => {
   const input = join(project, "small.js")
   writeFileSync(input, `import { NodeId } from "effect-dht"\nconsole.log(NodeId.fromTopic("topic"))\n`)
@@ -68,7 +68,7 @@ const bundle = async (): Promise<void> => {
   }
 }
 
-/** The page of the node, and a file of each kind that it is made of. */
+/** The page of the node, and one of its files of each kind. */
 const seePage = async (http: string): Promise<void> => {
   for (const path of ["/", "/assets/main.js", "/assets/style.css", "/assets/icon.svg"]) {
     const response = await fetch(`http://${http}${path}`)

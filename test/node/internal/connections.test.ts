@@ -6,10 +6,10 @@ import { limitConnections } from "../../../src/node/internal/connections.ts"
 
 const max = 4
 
-/** More than the system keeps for a client that does not read. */
+/** Bytes beyond what the system buffers for a client that does not read. */
 const large = Buffer.alloc(32 << 20)
 
-/** A server with few places, and how to connect to it. */
+/** A server with few places, and a way to connect to it. */
 const withServer = async (
   use: (connect: (request?: string) => Promise<Net.Socket>, waiting: Map<string, ServerResponse>) => Promise<void>
 ) => {
@@ -60,7 +60,7 @@ const closed = async (socket: Net.Socket) => {
   if (!socket.destroyed) await once(socket, "close")
 }
 
-/** Whether the server still answers on the connection. */
+/** Whether the server still responds on the connection. */
 const isServed = async (socket: Net.Socket): Promise<boolean> => {
   socket.resume()
   socket.write(get("/at-once"))
@@ -71,7 +71,7 @@ const isServed = async (socket: Net.Socket): Promise<boolean> => {
 }
 
 describe("limitConnections", () => {
-  it("closes what has been idle for longest, whether it said nothing, half of a request, or had its answer", () =>
+  it("closes the connection idle longest, whether it sent nothing, half a request, or has its response", () =>
     withServer(async (connect) => {
       const half = await connect(unfinished)
       const silent = await connect()
@@ -87,7 +87,7 @@ describe("limitConnections", () => {
       assert.isTrue(await isServed(last))
     }))
 
-  it("counts a connection as idle from the end of its answer", () =>
+  it("counts a connection as idle from the end of its response", () =>
     withServer(async (connect) => {
       const first = await connect()
       const second = await connect()
@@ -99,7 +99,7 @@ describe("limitConnections", () => {
       assert.isTrue(await isServed(first))
     }))
 
-  it("closes none that is being answered while one is idle", () =>
+  it("closes none that is being served while one is idle", () =>
     withServer(async (connect, waiting) => {
       const busy = await Promise.all(["/a", "/b", "/c"].map((path) => connect(get(path))))
       for (let i = 0; i < 3 * max; i++) await connect()
@@ -110,7 +110,7 @@ describe("limitConnections", () => {
       }
     }))
 
-  it("closes one that does not read its answer before it turns a new one away", () =>
+  it("closes one that does not read its response before it rejects a new one", () =>
     withServer(async (connect) => {
       await Promise.all(["/a", "/b", "/c"].map((path) => connect(get(path))))
       const stalled = await connect(get("/large"))
@@ -119,7 +119,7 @@ describe("limitConnections", () => {
       await closed(stalled)
     }))
 
-  it("turns a new one away where all are being answered", () =>
+  it("rejects a new one if all are being served", () =>
     withServer(async (connect, waiting) => {
       const paths = ["/a", "/b", "/c", "/d"]
       const busy = await Promise.all(paths.map((path) => connect(get(path))))
