@@ -504,11 +504,11 @@ const logLevels = [...LogLevel.values, "Warning"] as const
 
 /** The log level of the environment, used without `--log-level`. */
 const logLevel = Effect.gen(function*() {
-  const said = yield* Effect.orElseSucceed(Config.String("DHT_LOG_LEVEL"), () => "")
-  if (said === "") return yield* References.MinimumLogLevel
-  const level = logLevels.find((level) => level.toLowerCase() === said.toLowerCase())
+  const text = yield* Effect.orElseSucceed(Config.String("DHT_LOG_LEVEL"), () => "")
+  if (text === "") return yield* References.MinimumLogLevel
+  const level = logLevels.find((level) => level.toLowerCase() === text.toLowerCase())
   if (level === undefined) {
-    return yield* Output.usage(`DHT_LOG_LEVEL "${said}": write ${logLevels.join(", ").toLowerCase()}`)
+    return yield* Output.usage(`DHT_LOG_LEVEL "${text}": write ${logLevels.join(", ").toLowerCase()}`)
   }
   return level === "Warning" ? "Warn" : level
 })

@@ -35,7 +35,7 @@ const parsed = <A>(load: () => Promise<Settings.Parse<A>>) => (text: string) =>
 const settings = () => import("../node/internal/settings.ts")
 
 /** A setting's text and where it was given. */
-interface Said {
+interface TextSetting {
   readonly where: string
   readonly text: string
 }
@@ -52,7 +52,7 @@ const described = (name: string, description: string, standard?: string) => <A>(
 }
 
 /** The environment variable of a flag, used if the flag is not given. An empty one counts as unset. */
-const fallback = (name: string): Config.Config<Said> =>
+const fallback = (name: string): Config.Config<TextSetting> =>
   Config.map(Config.String(variableOf(name)), (text) => ({ where: variableOf(name), text }))
 
 /** A flag with an environment variable. */
@@ -66,7 +66,7 @@ const setting = <A>(
   Flag.String(name).pipe(
     Flag.withMetavar(metavar),
     described(name, description, standard),
-    Flag.map((text): Said => ({ where: `--${name}`, text })),
+    Flag.map((text): TextSetting => ({ where: `--${name}`, text })),
     Flag.withFallbackConfig(fallback(name)),
     Flag.optional,
     Flag.mapEffect(Option.match({
@@ -80,10 +80,10 @@ const truth = (name: string, flag: (plain: Flag.Flag<boolean>) => Flag.Flag<bool
   flag(Flag.Boolean(name)).pipe(
     Flag.withFallbackConfig(fallback(name)),
     Flag.withDefault(false),
-    Flag.mapEffect((said) =>
-      typeof said === "boolean"
-        ? Effect.succeed(said)
-        : read(said.where, said.text, () => settings().then(({ truth }) => truth))
+    Flag.mapEffect((given) =>
+      typeof given === "boolean"
+        ? Effect.succeed(given)
+        : read(given.where, given.text, () => settings().then(({ truth }) => truth))
     )
   )
 
@@ -461,8 +461,8 @@ export const text = Argument.String("text").pipe(
   Argument.mapEffect((argument) =>
     Effect.gen(function*() {
       const bytes = yield* Input.bytesOf("text", argument)
-      const said = Option.getOrElse(argument, () => "-")
-      const isText = said === "-" ? Input.textOf(bytes) !== undefined : !said.includes(replacement)
+      const given = Option.getOrElse(argument, () => "-")
+      const isText = given === "-" ? Input.textOf(bytes) !== undefined : !given.includes(replacement)
       if (!isText) {
         return yield* new CliError.ValidationError({
           message: "The text is not UTF-8, which messages must be. Encode other bytes, for example in Base64"

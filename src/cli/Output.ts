@@ -140,13 +140,13 @@ export const presenter: CliOutput.Presenter = {
 }
 
 const inOneLine = (error: CliError.NonShowHelpErrors): string => {
-  const [said] = error.message.replace(/[.?]$/, "").split(/\s*Did you mean this\?\s*/)
+  const [message] = error.message.replace(/[.?]$/, "").split(/\s*Did you mean this\?\s*/)
   const near = error._tag === "UnknownSubcommand"
     ? error.suggestions.filter((name) => Help.isSlip(error.subcommand, name))
     : error._tag === "UnrecognizedOption"
     ? error.suggestions.filter((flag) => Help.isSlip(nameOf(error.option), nameOf(flag)))
     : []
-  return near.length === 0 ? said : `${said}; did you mean ${near.join(" or ")}?`
+  return near.length === 0 ? message : `${message}; did you mean ${near.join(" or ")}?`
 }
 
 const nameOf = (flag: string): string => flag.replace(/^-+|=.*$/g, "")
@@ -172,12 +172,12 @@ const help = Effect.fnUntraced(function*(doc: HelpDoc, stream: NodeJS.WriteStrea
 export const logger: Logger.Logger<unknown, void> = Logger.withConsoleError(
   Logger.make<unknown, string>(({ cause, date, fiber, logLevel, message }) => {
     const debug = LogLevel.isLessThanOrEqualTo(fiber.getRef(References.MinimumLogLevel), "Debug")
-    const said = [message].flat().map(String)
-    if (cause.reasons.length > 0 && !debug) said.push(String(Cause.squash(cause)))
+    const parts = [message].flat().map(String)
+    if (cause.reasons.length > 0 && !debug) parts.push(String(Cause.squash(cause)))
     const facts = Object.entries(fiber.getRef(References.CurrentLogAnnotations)).map(([name, value]) =>
       `${name}=${/[\s"]/.test(String(value)) ? JSON.stringify(String(value)) : String(value)}`
     )
-    const line = printable([`${date.toISOString()} ${logLevel.toUpperCase()} ${said.join(": ")}`, ...facts].join(" "))
+    const line = printable([`${date.toISOString()} ${logLevel.toUpperCase()} ${parts.join(": ")}`, ...facts].join(" "))
     return debug && cause.reasons.length > 0 ? `${line}\n${Cause.pretty(cause)}` : line
   })
 )

@@ -70,10 +70,10 @@ const refused = (status: number, error: string, message: string, more: Record<st
   HttpServerResponse.jsonUnsafe({ error, message }, { status, headers: more })
 
 const secured = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
-  const said = response.status === 404 && response.body._tag === "Empty"
+  const result = response.status === 404 && response.body._tag === "Empty"
     ? refused(404, "NotFound", `Not found; see ${Api.openApiPath} for the available paths`)
     : response
-  return HttpServerResponse.setHeaders(said, { ...headers, ...said.headers })
+  return HttpServerResponse.setHeaders(result, { ...headers, ...result.headers })
 }
 
 /** The allowed methods of each path. */

@@ -168,6 +168,6 @@ export const layerDht = (
   Config.ConfigError | Layer.Error<ReturnType<typeof DhtLive.DhtLive>>
 > =>
   Layer.unwrap(Effect.map(options, (configured) => {
-    const said = Object.entries(given).filter(([, value]) => value !== undefined)
-    return DhtLive.DhtLive({ ...configured, ...Object.fromEntries(said) })
+    const overrides = Object.entries(given).filter(([, value]) => value !== undefined)
+    return DhtLive.DhtLive({ ...configured, ...Object.fromEntries(overrides) })
   }))

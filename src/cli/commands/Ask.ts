@@ -82,7 +82,7 @@ export const resolve = Effect.fnUntraced(function*(
       )),
     Effect.provide(Session.layer(bootstrap, data))
   )
-  const said = records.map((record) => ({ record, ...Payloads.read(record) }))
+  const contents = records.map((record) => ({ record, ...Payloads.read(record) }))
   const endpoint = records.find(({ type }) => type === Record.RecordType.endpoint)
   yield* Output.print(
     json,
@@ -95,14 +95,14 @@ export const resolve = Effect.fnUntraced(function*(
         onFailure: () => ({}),
         onSuccess: Payloads.endpoint
       })),
-      records: said.map(({ json, kind, record }) => ({
+      records: contents.map(({ json, kind, record }) => ({
         ...Payloads.signed(record),
         kind,
         payload: json,
         payloadHex: Hex.encode(record.payload)
       }))
     },
-    said.flatMap(({ json, kind, record, rows }, i) => [
+    contents.flatMap(({ json, kind, record, rows }, i) => [
       ...(i === 0 ? [] : [""]),
       ...Output.table([
         ["record", json === undefined ? `type ${record.type} (${kind})` : kind],

@@ -201,7 +201,7 @@ export const demo = ({ http, json, nodes }: Options) =>
     yield* Output.print(json, { event: "joined", nodes: nodes - 1, seconds }, [
       `All have joined after ${
         seconds.toFixed(1)
-      } s. They announce where they are and what they offer, write notes and look each other up.`
+      } s. They announce endpoints and offers, send messages and look each other up.`
     ])
 
     // Sequentially: the nodes share one processor.

@@ -28,14 +28,14 @@ export const kindOf = (text) => {
 }
 
 /** @returns {LookupRequest} */
-const asked = () => {
+const formRequest = () => {
   const value = valueField.value.trim()
   const kind = /** @type {LookupRequest["kind"] | "auto"} */ (kindField.value)
   return { kind: kind === "auto" ? kindOf(value) : kind, value }
 }
 
 const showHint = () => {
-  const { kind, value } = asked()
+  const { kind, value } = formRequest()
   byId("lookup-hint").textContent = value === ""
     ? "An address finds its records, a topic the offers under it, a node id the closest nodes."
     : `Looks for the ${
@@ -280,7 +280,7 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
 }
 
 const run = async () => {
-  const request = asked()
+  const request = formRequest()
   running?.abort()
   const mine = new AbortController()
   running = mine
@@ -360,7 +360,7 @@ export const lookUp = (value) => {
 form.addEventListener("submit", (event) => {
   event.preventDefault()
   valueField.removeAttribute("aria-invalid")
-  if (asked().value !== "") void run()
+  if (formRequest().value !== "") void run()
 })
 valueField.addEventListener("input", () => {
   valueField.removeAttribute("aria-invalid")
