@@ -239,7 +239,7 @@ describe.concurrent("processes", () => {
         const [, command, ...args] = scripts.example.split(" ")
         assert.strictEqual(command, "node")
         const provider = yield* Processes.program(process.execPath, [...args, "examples/discovery-provider.ts"])
-        yield* provider.line(/translates/)
+        yield* provider.line(/offers translations/)
         yield* provider.kill("SIGHUP")
         assert.deepInclude(yield* provider.ended, { code: 130, signal: null })
       }),
