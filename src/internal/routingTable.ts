@@ -529,7 +529,7 @@ export class RoutingTable {
   /** The smallest size that any bucket with room speaks for, which nodes that come do not make larger. */
   leastSize(): number {
     const figures = this.occupied.filter(({ entries }) => entries.length < this.k)
-      .map((bucket) => figure(bucket, bucket.entries.length))
+      .map((bucket) => impliedSize(bucket, bucket.entries.length))
     return figures.length === 0 ? 0 : Math.min(...figures)
   }
 
