@@ -269,12 +269,12 @@ export const Queries = Schema.Struct({
  * @since 0.1.0
  */
 export const Replication = Schema.Struct({
-  wanted: Count.pipe(described("How many nodes shall hold a copy of each")),
-  total: Count.pipe(described("Records, those not listed included")),
-  complete: Count.pipe(described("Those with as many confirmed copies as are wanted")),
-  uncopied: Count.pipe(described("Those without a confirmed copy")),
-  full: Count.pipe(described("Those with too few copies, while nodes close to the key have no room")),
-  surrounded: Count.pipe(described("Those whose keys are surrounded more closely than chance allows")),
+  wanted: Count.pipe(described("Number of copies wanted of each record")),
+  total: Count.pipe(described("Number of records, including those not listed")),
+  complete: Count.pipe(described("Records with all wanted copies confirmed")),
+  uncopied: Count.pipe(described("Records without a confirmed copy")),
+  full: Count.pipe(described("Records with too few copies because nodes close to the key have no room")),
+  surrounded: Count.pipe(described("Records whose keys are surrounded more closely than chance allows")),
   records: Schema.Array(Schema.Struct({
     ...FoundRecord.fields,
     renews_at: Schema.NullOr(Seconds).pipe(

@@ -486,7 +486,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
   }
 })
 
-/** When an announcement of this record signs it anew, in Unix seconds. */
+/** When an announcement renews this record, in Unix seconds. */
 const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Record.renewsAt(record)))
 
 // --- Documents of the dashboard --------------------------------------------------------

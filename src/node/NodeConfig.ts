@@ -89,7 +89,7 @@ export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Sett
 export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.maxKeys)
 
 /**
- * `DHT_MAX_BYTES`: bytes of memory for the records in the store.
+ * `DHT_MAX_BYTES`: maximum bytes of memory for the records in the store.
  *
  * @category configuration
  * @since 0.1.0
@@ -97,7 +97,7 @@ export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.m
 export const maxBytes: Config.Config<number> = setting("DHT_MAX_BYTES", Settings.maxBytes)
 
 /**
- * `DHT_VERIFY_THREADS`: threads that check signatures.
+ * `DHT_VERIFY_THREADS`: threads that verify signatures.
  *
  * @category configuration
  * @since 0.1.0

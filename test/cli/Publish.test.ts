@@ -95,7 +95,7 @@ describe("publish endpoint", () => {
       assert.deepStrictEqual(endpoints, ["tcp://new"])
     }).pipe(captured))
 
-  it.live("says how many nodes have no room, once", () =>
+  it.live("reports how many nodes have no room, once", () =>
     Effect.gen(function*() {
       const { localAddress, publish } = yield* setUp
       const bootstrap = [`127.0.0.1:${localAddress.port}`]
@@ -109,7 +109,7 @@ describe("publish endpoint", () => {
       assert.include(shown.error[0], "no room")
     }).pipe(captured))
 
-  it.live("warns of a QUIC URL that v0.2 peers take for another address of the node that runs in the directory", () =>
+  it.live("warns of a QUIC URL that v0.2 peers take for another address of the running node", () =>
     Effect.gen(function*() {
       const { localAddress, publish } = yield* setUp
       const own = yield* publish(`quic://203.0.113.5:${localAddress.port}`, "--json")

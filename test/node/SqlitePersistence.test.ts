@@ -286,7 +286,7 @@ describe("SqlitePersistence", () => {
       later.close()
     }))
 
-  it.live("takes over a file from before records had a network, whose records then are the node's own", () =>
+  it.live("migrates a file from before records had a network, whose records count as the node's own", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const state = new StateFile(options(directory))
@@ -311,7 +311,7 @@ describe("SqlitePersistence", () => {
     }))
 
   it.live(
-    "keeps no more than the store, whatever flood of records makes room for itself",
+    "keeps no more than the store, under any flood of records",
     () =>
       Effect.gen(function*() {
         const directory = yield* temporary
@@ -343,19 +343,19 @@ describe("SqlitePersistence", () => {
               signature: Uint8Array.from([...publicKey, ...publicKey]),
               delegation: undefined
             })))
-            // Ever more networks: what comes from a new one takes the place of what another has several of.
+            // Ever more networks: a record from a new one evicts a record of a network with several.
             const { _tag } = admit(undefined, record, seconds, `network ${n % (1 + (n >> 4))}`)
             outcomes.set(_tag, (outcomes.get(_tag) ?? 0) + 1)
             if (n % 500 === 499) yield* flush
           }
-          // It is full, and goes on to change.
+          // The store is full and keeps changing.
           assert.isAbove(outcomes.get("Stored") ?? 0, 2 * (yield* rowsOf).length)
           return yield* rowsOf
         }))
         const { result: { records } } = yield* on(directory, kept)
         assert.sameMembers(records.map(({ record }) => record.seq), held)
         assert.isAtMost(Fs.statSync(file(directory)).size, 2 * maxBytes)
-        // Where each came from is known again, or all would count as the node's own, and none make room.
+        // The networks are restored; otherwise all records would count as the node's own, and none could be evicted.
         assert.isTrue(records.every(({ network }) => network?.startsWith("network ")))
         const { result } = yield* storing(rowsOf)
         assert.sameMembers(result, held)
@@ -363,7 +363,7 @@ describe("SqlitePersistence", () => {
     60_000
   )
 
-  it.live("lets go of what expired, and of whom was not seen for a week", () =>
+  it.live("removes expired records, and peers not seen for a week", () =>
     Effect.gen(function*() {
       const state = new StateFile(options(yield* temporary))
       const step = (table: Table, n: number): Step => {

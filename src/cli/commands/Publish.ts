@@ -60,7 +60,7 @@ export const report = Effect.fnUntraced(function*(
   const surrounded = yield* isSurrounded
   if (surrounded && !json) {
     yield* Output.warn(
-      "Warning: Nodes surround this key more closely than chance allows, as if to hide what is there. The record was " +
+      "Warning: Nodes surround this key more closely than chance allows, possibly to hide its records. The record was " +
         "copied to the whole region around it"
     )
   }

@@ -81,14 +81,14 @@ export const integer = (min: number, max: number): Parse<number> => (text) => {
 export const maxKeys: Parse<number> = integer(1, 10_000_000)
 
 /**
- * Bytes of memory that a store may be told to take: 1 MiB to 1 TiB.
+ * Maximum bytes of memory of a store: 1 MiB to 1 TiB.
  *
  * @internal
  */
 export const maxBytes: Parse<number> = integer(2 ** 20, 2 ** 40)
 
 /**
- * Threads that check signatures.
+ * Number of threads that verify signatures.
  *
  * @internal
  */

@@ -36,7 +36,7 @@ export type Step =
     readonly type: number
     readonly expires: number
     readonly bytes: Uint8Array
-    /** Network the record was received from; undefined for an unknown one. */
+    /** Network the record was received from; undefined for the node's own. */
     readonly network?: string | undefined
     /** Tag of the record that this one supersedes. */
     readonly replaces: string | undefined
