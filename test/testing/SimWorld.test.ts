@@ -485,7 +485,7 @@ describe("SimWorld", () => {
         }),
         { crypto: NodeCrypto.fastest }
       )
-    })
+    }, 180_000)
 
     it("keeps the latest entries of its trace with `keepTrace`", () => {
       run(
