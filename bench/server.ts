@@ -13,12 +13,20 @@ import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
+import { Store } from "../src/Store.ts"
 import { bytes32, contactsAround } from "./fixtures.ts"
 
 /** Messages to the parent process: first the address, then the resources used, on each request. */
 export type FromServer =
   | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
-  | { readonly _tag: "Used"; readonly cpuMicros: number }
+  | {
+    readonly _tag: "Used"
+    readonly cpuMicros: number
+    /** Bytes of the whole process, and those that its store counts. */
+    readonly residentBytes: number
+    readonly storeBytes: number
+    readonly keys: number
+  }
 
 export type ToServer = { readonly _tag: "Usage" }
 
@@ -36,15 +44,17 @@ const say = (message: FromServer): void => {
   else process.send(message)
 }
 
-process.on("message", () => {
-  // Of the whole process, including verifier threads.
-  const { system, user } = process.cpuUsage()
-  say({ _tag: "Used", cpuMicros: system + user })
-})
 process.on("disconnect", () => process.exit())
 
 const server = Effect.gen(function*() {
   const dht = yield* Dht
+  const { core } = yield* Store
+  process.on("message", () => {
+    // Of the whole process: threads that check signatures are work done as well.
+    const { system, user } = process.cpuUsage()
+    const residentBytes = process.memoryUsage.rss()
+    say({ _tag: "Used", cpuMicros: system + user, residentBytes, storeBytes: core.bytes, keys: core.size })
+  })
   for (const contact of contactsAround(dht.nodeId, Number(options.contacts))) yield* dht.addContact(contact)
   say({ _tag: "Listening", port: dht.localAddress.port, pid: process.pid })
   return yield* Effect.never

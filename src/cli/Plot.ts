@@ -36,8 +36,10 @@ export interface Span {
 export interface LinesOptions {
   /** Accessible name of the plot. */
   readonly title: string
-  /** Time of each value, in hours. */
+  /** Position of each value on the horizontal axis: hours, or what `xName` says. */
   readonly x: ReadonlyArray<number>
+  /** Name of the horizontal axis where it is not time. */
+  readonly xName?: string | undefined
   readonly lines: ReadonlyArray<Line>
   readonly format: (value: number) => string
   /** Start of the value axis, unless a smaller value extends it. */
@@ -111,14 +113,14 @@ const horizontals = (values: ReadonlyArray<number>, y: (value: number) => number
   ])
 
 /**
- * Draws lines over hours. Data attributes carry the values for the script that
- * shows them under the pointer.
+ * Draws lines over hours, or over another quantity. Data attributes carry the
+ * values for the script that shows them under the pointer.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const lines = (options: LinesOptions): string => {
-  const { format, span, title, x: hours } = options
+  const { format, span, title, x: hours, xName } = options
   const known = options.lines.flatMap(({ values }) => values.filter((value) => value !== null))
   const low = Math.min(options.from, ...known)
   const highest = options.to ?? Math.max(low, ...known)
@@ -129,7 +131,7 @@ export const lines = (options: LinesOptions): string => {
   const from = Math.floor(low / step + 1e-9) * step
   const to = options.to ?? Math.ceil(high / step - 1e-9) * step
   const end = hours.at(-1) ?? 1
-  const [unit, perHour] = end < 2 ? ["minutes", 60] : ["hours", 1]
+  const [unit, perHour] = xName !== undefined ? [xName, 1] : end < 2 ? ["minutes", 60] : ["hours", 1]
   const x = (value: number) => box.left + value / end * plot.width
   const y = (value: number) => plot.bottom - (value - from) / (to - from) * plot.height
   const paths = options.lines.map(({ values }, i) => {
@@ -155,7 +157,9 @@ export const lines = (options: LinesOptions): string => {
       }" height="${plot.height}"/>`
     ]),
     ...horizontals(ticks(from, to, 4, []), y, format),
-    ...ticks(0, end, 6, clockSteps).map((hour) => text("x", x(hour), plot.bottom + 15, at(hour * perHour))),
+    ...ticks(0, end, 6, xName === undefined ? clockSteps : []).map((hour) =>
+      text("x", x(hour), plot.bottom + 15, at(hour * perHour))
+    ),
     text("x name", middle, box.height - 4, unit),
     ...(known.length === 0 ? [text("x", middle, box.top + plot.height / 2, "nothing to measure")] : []),
     ...paths,
