@@ -116,7 +116,7 @@ describe("effect-dht simulate", () => {
         "--nodes 2 --hours 1 --latency 10000ms --topics 0 --schedule-seed 3".split(" ")
       )
       assert.strictEqual(exitCode, 1)
-      assert.include(error[0], "seed 1, schedule seed 3 ended after")
+      assert.include(error[0], "seed 1, schedule seed 3 failed after")
       assert.include(error[0], "again: effect-dht simulate --nodes 2 --hours 1 --seed 1 --schedule-seed 3 ")
     }))
 
