@@ -56,27 +56,27 @@ const atLeast = (count: number, mean: number): number => {
  */
 export const radius = (wanted: number, size: number): number => Math.min(1, wanted / size)
 
-/** Parts of the key space of which the latest lookup counts. */
+/** Number of equal parts of the key space, each with one sample. */
 const parts = 16
 
-/** Milliseconds that a lookup says something for: networks grow. */
+/** Lifetime of a sample. Networks grow, so old samples mislead. */
 const sampleMillis = 60 * 60_000
 
-/** Of fewer parts the lookups say little of the whole. */
+/** Least number of parts with a sample for an estimate of the whole. */
 const fewestParts = 3
 
 /**
- * The size of the network as lookups show it: nodes are as dense around one
- * point as around another, so each lookup's result is a sample of how many there
- * are. One lookup counts for each part of the key space and their median is what
- * is believed, so nodes that are ground to some points change nothing.
+ * An estimate of the network size from lookups. Ids are uniform, so the density
+ * around the target of each lookup is a sample of the size. The estimate is the
+ * median of the latest samples of the parts of the key space, so an attacker who
+ * generates ids near a few points cannot change it.
  *
  * @internal
  */
 export class SizeSamples {
   private readonly samples = new Map<number, { readonly size: number; readonly at: number }>()
 
-  /** Takes the nodes closest to a target, nearest first, of which `wanted` were looked for; `at` in milliseconds. */
+  /** Adds the result of a lookup of `wanted` nodes: the closest to a target, nearest first; `at` in milliseconds. */
   add(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number, at: number): void {
     const farthest = ids.at(-1)
     if (farthest === undefined) return
@@ -84,7 +84,7 @@ export class SizeSamples {
     this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), { size, at })
   }
 
-  /** Undefined unless there were lookups in several parts within an hour. */
+  /** The estimated size; undefined without recent samples from at least three parts. */
   size(now: number): number | undefined {
     const sizes = Array.from(this.samples.values()).flatMap(({ at, size }) => now - at < sampleMillis ? [size] : [])
     return sizes.length < fewestParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
@@ -92,8 +92,8 @@ export class SizeSamples {
 }
 
 /**
- * Points in parts of the key space that lie apart, and that nobody foresees:
- * one for each 32 random bytes.
+ * Unpredictable points in different parts of the key space, one for each array of
+ * 32 random bytes.
  *
  * @internal
  */
@@ -102,7 +102,7 @@ export const samplePoints = (
   random: ReadonlyArray<Uint8Array>
 ): ReadonlyArray<NodeId.NodeId> => random.map((bytes, bucket) => NodeId.inBucket(target, bucket, bytes))
 
-/** Points looked up to find the nodes of a region. */
+/** Number of points to look up to find the nodes of a region. */
 const points = 5
 
 /**

@@ -102,7 +102,7 @@ const estimateBuckets = 5
  */
 const minConfidence = 0.6
 
-/** Contacts heard from within so many milliseconds count for what is believed of the size of the network. */
+/** Contacts heard from within this time count for the estimate of the network size. */
 const estimateMillis = 30 * 60_000
 
 /** Bounds the estimate from a bucket that is deeper than any real network. */
@@ -506,31 +506,31 @@ export class RoutingTable {
     return { size: sizes[sizes.length >> 1] ?? 0, confidence: sizes.length / estimateBuckets }
   }
 
-  /** Takes note of what a lookup found: the nodes closest to a target, nearest first, of `wanted` at most. */
+  /** Adds the result of a lookup of `wanted` nodes: the closest to a target, nearest first. */
   sampled(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number, now: number): void {
     this.samples.add(target, ids, wanted, now)
   }
 
-  /** The size of the network as lookups show it; undefined until there were enough. */
+  /** The network size estimated from lookups; undefined until there were enough. */
   sampledSize(now: number): number | undefined {
     return this.samples.size(now)
   }
 
   /**
-   * The size of the network as lookups show it, or else the estimate of half an
-   * hour, which nodes with ids near to ours make as large as they like; 0 where
-   * neither is known well.
+   * The network size estimated from lookups, otherwise from the contacts of the
+   * last half hour, which an attacker with ids near ours can inflate; 0 without a
+   * confident estimate.
    */
   plausibleSize(now: number): number {
     const { confidence, size } = this.estimate(now - estimateMillis)
     return this.samples.size(now) ?? (confidence < minConfidence ? 0 : size)
   }
 
-  /** The smallest size that any bucket with room speaks for, which nodes that come do not make larger. */
+  /** The smallest network size that a bucket with room implies. New nodes in other buckets cannot inflate it. */
   leastSize(): number {
-    const figures = this.occupied.filter(({ entries }) => entries.length < this.k)
+    const sizes = this.occupied.filter(({ entries }) => entries.length < this.k)
       .map((bucket) => impliedSize(bucket, bucket.entries.length))
-    return figures.length === 0 ? 0 : Math.min(...figures)
+    return sizes.length === 0 ? 0 : Math.min(...sizes)
   }
 
   /**

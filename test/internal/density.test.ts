@@ -70,24 +70,24 @@ describe("pointsAround", () => {
   })
 })
 
-describe("the size of the network as lookups show it", () => {
+describe("the network size estimated from lookups", () => {
   const random = (n: number) => sha256(new TextEncoder().encode(`random ${n}`))
   const targets = Array.from({ length: 40 }, (_, i) => idOf(`target ${i}`))
 
   for (const size of [12, 150, 2000]) {
-    it(`is ${size} but for a factor of two, although nodes are ground to where lookups go most often`, () => {
+    it(`is ${size} within a factor of two, even with ids generated to be close to frequent targets`, () => {
       const [victim] = targets
       const ids = [...network("size", size), ...ground(victim, 12, 40)]
       const samples = new SizeSamples()
       for (const target of targets) samples.add(target, closest(target, ids), 16, 0)
       for (let i = 0; i < 100; i++) samples.add(victim, closest(victim, ids), 16, 0)
       assert.isAbove(samples.size(0) ?? NaN, size / 2)
-      // Those that were ground are nodes as well.
+      // The generated ids count as nodes as well.
       assert.isBelow(samples.size(0) ?? NaN, 2 * (size + 40))
     })
   }
 
-  it("is not known from lookups in fewer than three parts of the key space, of nothing, or of an hour ago", () => {
+  it("is undefined after lookups in fewer than three parts of the key space, without results, or an hour ago", () => {
     const samples = new SizeSamples()
     const near = Array.from({ length: 100 }, (_, i) => NodeId.inBucket(targets[0], 20, random(i)))
     for (const target of near) samples.add(target, [idOf("one")], 16, 0)
@@ -99,7 +99,7 @@ describe("the size of the network as lookups show it", () => {
     assert.isUndefined(samples.size(3_600_000))
   })
 
-  it("is sampled in parts of the key space that lie apart", () => {
+  it("is sampled in different parts of the key space", () => {
     for (const target of targets) {
       const points = samplePoints(target, [1, 2, 3, 4].map(random))
       assert.strictEqual(new Set([target, ...points].map((point) => point[0])).size, 5)

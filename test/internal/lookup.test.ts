@@ -443,7 +443,7 @@ describe("Lookup", () => {
           quorum: 3
         })
         for (let n = 1; n <= 16; n++) lookup.seed(at(n))
-        // Everybody is asked before anybody answers.
+        // All requests are sent before the first response.
         while (lookup.poll(0)._tag === "Ask");
         const answers = (n: number, holdsRecord: boolean) => lookup.answered(tiny(n), 0, { nodes: [], holdsRecord })
         for (let n = 9; n <= 12; n++) answers(n, true)
@@ -461,7 +461,7 @@ describe("Lookup", () => {
       }))
     })
 
-    it("does not take nodes for a quorum that surround the target", () => {
+    it("accepts no quorum of nodes that surround the target", () => {
       fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, quorum) => {
         const surrounded = drive(driver(w, { quorum, isSurrounded: () => true }))
         const unlimited = drive(driver(w))

@@ -1,4 +1,4 @@
-/** Worlds in which strangers use what an open network lets them write, or the ids that they can choose. */
+/** Worlds with attackers that write junk to an open network, or choose their ids. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -23,20 +23,20 @@ import * as Topic from "../../src/Topic.ts"
 import { announce, type DhtNode, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
-/** The identity of a number, of those that an attacker makes for nothing. */
+/** The `n`th identity of an attacker. */
 const madeUp = (crypto: Ed25519, n: number): Identity.Identity =>
   Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`made up ${n}`)))
 
 const secondsOf = (world: SimWorld.World) => Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000)
 
-/** A node that comes to write, in a /24 of its own, and is nobody's contact. */
+/** A client in its own /24 that only writes and is in no routing table. */
 const stranger = Effect.fnUntraced(function*(world: SimWorld.World, name: string) {
   const node = world.node(name, { dht: { client: true, passive: true } })
   yield* node.start
   return node
 })
 
-/** Gives every node every record, some at a time. */
+/** Stores every record at every node, some at a time. */
 const spread = (
   from: DhtNode,
   to: ReadonlyArray<DhtNode>,
@@ -62,14 +62,14 @@ const offerBread = (node: DhtNode) =>
     ({ key, record }): Liveness.Announced => ({ publisher: node.name, key, record })
   )
 
-/** Three hundred offers of one network under a topic that others use, between their first and their last. */
+/** An attacker in one network publishes three hundred offers for a topic, between the offers of honest nodes. */
 export const junkOffers = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
       const nodes = yield* world.startNodes(24, { app: safety.probe })
       const early = yield* Effect.forEach(nodes.slice(0, 4), offerBread)
       yield* Effect.sleep("30 seconds")
-      // As new as they may claim to be.
+      // The latest timestamp that holders accept.
       const timestamp = BigInt(secondsOf(world) + 50)
       const junk = Array.from({ length: 300 }, (_, n) => {
         const signer = madeUp(SimCrypto.simulated, n)
@@ -88,7 +88,7 @@ export const junkOffers = (): Outcome =>
     standIn
   )
 
-/** Letters of many senders to one that is away, after a hundred pieces of junk of one network and before as many. */
+/** Honest nodes send mail to an offline node; before and after, an attacker sends it a hundred junk messages. */
 export const junkLetters = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -145,10 +145,10 @@ export const junkLetters = (): Outcome =>
     realSignatures
   )
 
-/** Bytes that the stores of `filling` have: some fifty records. */
+/** Byte limit of the stores in `filling`: about fifty records. */
 const fewBytes = 64 * 1024
 
-/** A hundred networks bring what is far from the nodes where somebody's few records are, until these are full. */
+/** Attackers in a hundred networks fill the stores of a publisher's holders with records of distant keys. */
 export const filling = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -159,7 +159,7 @@ export const filling = (): Outcome =>
       yield* Effect.sleep("1 minute")
       const holders = nearest(nodes, announced.key).filter(({ name }) => name !== announced.publisher).slice(0, 16)
       const far = NodeId.flip(NodeId.flip(announced.key, 0), 1)
-      // So that they know how large the network is.
+      // These lookups give the holders an estimate of the network size.
       yield* Effect.forEach(holders, (holder) =>
         Effect.forEach([0, 1, 2, 3], (bit) =>
           holder.run(Dht.use((dht) =>
@@ -196,7 +196,7 @@ export const filling = (): Outcome =>
     { maxBytes: fewBytes }
   )
 
-/** Somebody gives everybody the first version of an endpoint, after its publisher has moved. */
+/** An attacker replays the first version of an endpoint to all nodes after its publisher has moved. */
 export const replays = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -215,7 +215,7 @@ export const replays = (): Outcome =>
     standIn
   )
 
-/** The names of machines whose ids share at least `bits` leading bits with a key. */
+/** The names of `count` machines whose ids share at least `bits` leading bits with a key. */
 const ground = (world: SimWorld.World, key: NodeId.NodeId, bits: number, count: number): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (let i = 0; found.length < count; i++) {
@@ -227,7 +227,7 @@ const ground = (world: SimWorld.World, key: NodeId.NodeId, bits: number, count: 
   return found
 }
 
-/** Twenty nodes surround a topic, that take every record and name each other; offers are made before and after. */
+/** Twenty Byzantine nodes surround a topic and name only each other; offers are made before and after. */
 export const surrounding = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {

@@ -1,4 +1,4 @@
-/** What worlds are made of. */
+/** Nodes of worlds, and common steps with them. */
 import * as Effect from "effect/Effect"
 import { Dht } from "../../src/Dht.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
@@ -23,7 +23,7 @@ export const announce = (node: DhtNode, n: number, ttl = 1200) =>
     ({ key, record }): Liveness.Announced => ({ publisher: node.name, key, record })
   )
 
-/** The newest version of what nodes announced, as they hold it themselves. */
+/** The newest version of each node's endpoint record, from its own store. */
 export const newest = (nodes: ReadonlyArray<DhtNode>) =>
   Effect.map(
     Effect.forEach(nodes, (node) =>
@@ -35,7 +35,7 @@ export const newest = (nodes: ReadonlyArray<DhtNode>) =>
     (announced) => announced.flat()
   )
 
-/** Everybody asks for all records at a key, and is told what they may not be. */
+/** Every node looks up all records at a key, which checks the properties of the results. */
 export const everybodyLooks = (nodes: ReadonlyArray<DhtNode>, key: NodeId.NodeId, type = 0) =>
   Effect.forEach(
     nodes,

@@ -65,7 +65,7 @@ export type Program = (
   safety: Safety.Safety
 ) => Effect.Effect<ReadonlyArray<Violation>, unknown, SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope>
 
-/** Runs a program in a world whose nodes are watched, to its end and that of the world. */
+/** Runs a program in a watched world until both have ended. */
 export const runProgram = (
   program: Program,
   options: SimWorld.RunOptions,

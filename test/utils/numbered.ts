@@ -8,7 +8,7 @@ import * as Record from "../../src/Record.ts"
 /** 32 bytes derived from a text. */
 const digest = (text: string): Uint8Array => sha256(new TextEncoder().encode(text))
 
-/** A record of a number, well formed and not signed, that expires long after any test. */
+/** The `n`th record: well formed, with an invalid signature, expiring long after any test. */
 export const recordOf = (n: number): Record.SignedRecord => {
   const publicKey = digest(`key ${n}`)
   return Result.getOrThrow(Record.decode(Record.encode({

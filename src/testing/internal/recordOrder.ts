@@ -47,7 +47,7 @@ export const kindOf = (type: number): Kind =>
  */
 export const most: { readonly [kind in Kind]: number } = { sovereign: 8, topic: 100, mailbox: 50 }
 
-/** Seconds that a record counts at most. */
+/** Longest lifetime of a record in seconds. */
 const longest: { readonly [kind in Kind]: number } = { sovereign: 604_800, topic: 7200, mailbox: 604_800 }
 
 /**
@@ -85,7 +85,7 @@ export const authorityOf = ({ delegation }: SignedRecord): bigint | undefined =>
 }
 
 /**
- * The last Unix second in which a record counts by its own time.
+ * The last Unix second in which a record is valid by its own timestamp and TTL.
  *
  * @internal
  */
@@ -93,7 +93,7 @@ export const ownLastSecond = ({ timestamp, ttl, type }: SignedRecord): number =>
   Number(timestamp) + Math.min(ttl, longest[kindOf(type)])
 
 /**
- * The last Unix second in which a record counts.
+ * The last Unix second in which a record and its delegation are valid.
  *
  * @internal
  */
