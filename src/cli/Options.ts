@@ -281,7 +281,7 @@ export const maxKeys = setting(
 export const maxBytes = setting(
   "max-bytes",
   "bytes",
-  "Memory for the records that the node holds, at most",
+  "Maximum memory for the records that the node stores, in bytes",
   () => settings().then(({ maxBytes }) => maxBytes),
   "67108864"
 )
