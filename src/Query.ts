@@ -30,6 +30,7 @@ import * as Density from "./internal/density.ts"
 import { Lookup } from "./internal/lookup.ts"
 import type { OngoingQuery } from "./internal/nodeEvents.ts"
 import { RecordMerge } from "./internal/recordMerge.ts"
+import { caps } from "./internal/recordSet.ts"
 import { freshMillis } from "./internal/routingTable.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
@@ -347,6 +348,9 @@ interface Answer {
   readonly listed: ReadonlyArray<Message.RecordDigest>
 }
 
+/** Records of a type that a holder keeps at one key. */
+const roomFor = (type: number): number => type === 0 ? caps.topic : caps[Record.category(type)]
+
 /** What a lookup for records has read so far. */
 class Reading {
   readonly found = new RecordMerge()
@@ -355,6 +359,8 @@ class Reading {
   readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
   answered = 0
   holders = 0
+  /** Whether a holder has as many records as it keeps of a key, so that others may have others. */
+  isOverfull = false
 
   take(record: Record.SignedRecord): void {
     this.found.put(record)
@@ -519,8 +525,14 @@ const make = Effect.gen(function*() {
     }
     const isSurrounded = Density.isSurrounded(target, ids, networkSize())
     if (find !== undefined) {
-      if (isSurrounded) yield* readRegion(reading, target, find, closest, size)
-      if (find.quorum === undefined) yield* collect(reading, target, find)
+      if (isSurrounded) yield* readAt(reading, target, find, yield* regionOf(target, closest, networkSize()))
+      if (find.quorum === undefined) {
+        const others = reading.isOverfull
+          ? Effect.flatMap(unasked(target, lookup), (contacts) => readAt(reading, target, find, contacts))
+          : Effect.void
+        yield* Effect.all([collect(reading, target, find), others], { concurrency: "unbounded", discard: true })
+        yield* collect(reading, target, find)
+      }
       heal(reading, target)
     }
     const result: LookupResult = {
@@ -555,6 +567,7 @@ const make = Effect.gen(function*() {
       if (Record.category(record.type) !== "mailbox") reading.returned.push({ contact, record })
     }
     reading.collection.lists(contact, listed)
+    if (valid.length + listed.length >= roomFor(find.type)) reading.isOverfull = true
     reading.answered++
     if (valid.length === 0 && listed.length === 0) return false
     reading.holders++
@@ -651,16 +664,24 @@ const make = Effect.gen(function*() {
       .slice(0, maxRegion)
   })
 
-  const readRegion = Effect.fnUntraced(function*(
+  /**
+   * The closest nodes that a lookup for records missed. The answers of holders of
+   * a crowded key have room for few nodes, the same ones in each.
+   */
+  const unasked = Effect.fnUntraced(function*(target: NodeId.NodeId, lookup: Lookup) {
+    const { closest } = yield* lookUp(target)
+    return closest.filter(({ id }) => lookup.step(id) === undefined)
+  })
+
+  /** Reads at nodes beside those that the lookup asked. */
+  const readAt = Effect.fnUntraced(function*(
     reading: Reading,
     target: NodeId.NodeId,
     find: Find,
-    closest: ReadonlyArray<Contact>,
-    size: number
+    contacts: ReadonlyArray<Contact>
   ) {
-    const region = yield* regionOf(target, closest, size)
     yield* Effect.forEach(
-      region,
+      contacts,
       (contact) =>
         Effect.callback<void>((resume) =>
           Effect.sync(ask(contact, target, target, find, ({ answer }) => {

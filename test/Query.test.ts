@@ -6,7 +6,8 @@ import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
 import * as Endpoint from "../src/Endpoint.ts"
-import type * as Message from "../src/Message.ts"
+import * as Features from "../src/Features.ts"
+import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Query from "../src/Query.ts"
@@ -306,6 +307,32 @@ describe("finding records", () => {
       // Every node was asked, although there were records from the first
       // response on.
       assert.isTrue(heard.every((messages) => messages.length > 0))
+    }).pipe(onNetwork))
+
+  it.effect("reads the holders of a full key that the answers of other holders have no room to name", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const puppets = yield* puppetsAt(sockets(16))
+      const paging = Features.own({ client: false })
+      const all = Array.from({ length: 110 }, (_, i) => offer("target", `agent ${i}`))
+      for (const [rank, puppet] of puppets.entries()) {
+        // The last ones have what the others have no room for.
+        const held = rank < 8 ? all.slice(0, 100) : all.slice(10)
+        yield* serve(puppet, (body, from) => {
+          if (body._tag === "FindNode") return names(puppets.slice(rank < 8 ? 0 : 8).slice(0, 15))
+          if (body._tag !== "FindValue") return helpful(puppet)(body, from)
+          const wanted = body.wanted === undefined ? undefined : new Set(body.wanted)
+          return {
+            ...found(...held.filter((record, i) => wanted?.has(Message.digest(record)) ?? i === 0).slice(0, 3)),
+            nodes: wanted === undefined ? puppets.slice(0, 4) : null,
+            listed: wanted === undefined ? held.slice(1).map(Message.digest) : undefined
+          } as Message.Body
+        }, paging)
+      }
+      for (const puppet of puppets.slice(0, 8)) yield* dht.addContact(puppet)
+      const { completeness, records } = yield* finish(query.readAll(target))
+      assert.deepStrictEqual(offers(records), offers(all))
+      assert.deepInclude(completeness, { answered: 16, holders: 16, seen: 110, held: 110 })
     }).pipe(onNetwork))
 
   it.effect("does not rest on what a stranger stored here, an old version for one", () =>

@@ -152,17 +152,13 @@ describe("a topic with more offers than a holder keeps", () => {
           ({ replicas }) => Effect.result(replicas(1, { within: "1 second" })),
           { concurrency: "unbounded" }
         )
-        // A reader misses a holder that is slow, and some offers have one holder only.
-        const seen = new Set<string>()
+        assert.isAtLeast(told.filter(Result.isSuccess).length, 150)
         for (const reader of [0, 20, 39]) {
-          const names = namesOf((yield* network.dht(byDistance[reader]).discover(topic)).offers)
-          assert.isAtLeast(names.size, 0.95 * told.filter(Result.isSuccess).length)
-          for (const name of names) seen.add(name)
-        }
-        assert.isAtLeast(seen.size, 150)
-        for (const [i, result] of told.entries()) {
-          if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "KeyFull")
-          else assert.isTrue(seen.has(`agent ${i}`))
+          const seen = namesOf((yield* network.dht(byDistance[reader]).discover(topic)).offers)
+          for (const [i, result] of told.entries()) {
+            if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "KeyFull")
+            else assert.isTrue(seen.has(`agent ${i}`))
+          }
         }
       }).pipe(Effect.scoped, onNetwork),
     240_000

@@ -163,8 +163,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "reads no more of a key than what has room in the first answers",
     file: "Query.ts",
-    text: "if (find.quorum === undefined) yield* collect(reading, target, find)",
-    replacement: "",
+    text: "const step = collection.poll()",
+    replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
     property: "MailArrivesOnce",
     world: "junkLetters"
   },
@@ -211,7 +211,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "does not read the region of a surrounded key",
     file: "Query.ts",
-    text: "if (isSurrounded) yield* readRegion(reading, target, find, closest, size)",
+    text: "if (isSurrounded) yield* readAt(reading, target, find, yield* regionOf(target, closest, networkSize()))",
     replacement: "",
     property: "AnnouncedIsFound",
     world: "surrounding"
