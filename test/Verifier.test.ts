@@ -202,7 +202,7 @@ describe("NodeVerifier", () => {
       assert.isTrue(yield* ask(verifier, good))
       assert.isFalse(yield* ask(verifier, bad))
       assert.strictEqual(warnings.length, 2)
-      assert.include(warnings[0], "cannot be started")
+      assert.include(warnings[0], "could not be started")
     }).pipe(
       // More memory than the machine has.
       Effect.provide(NodeVerifier.layerWorkers({ workers: 2, capacity: 2 ** 50 })),
