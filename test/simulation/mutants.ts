@@ -156,7 +156,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "lets who brings many records to a key push out who brings few",
     file: "internal/recordSet.ts",
     text: "counts.get(entry.network) !== most",
-    replacement: "most < 0",
+    replacement: "counts.get(entry.network) === most",
     property: "AnnouncedIsReplicated",
     world: "junkOffers"
   },
@@ -169,10 +169,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "junkLetters"
   },
   {
-    name: "lets who leaves many letters push out who leaves few",
+    name: "lets networks with many letters push out those with few",
     file: "internal/recordSet.ts",
     text: "counts.get(entry.network) !== most",
-    replacement: "most < 0",
+    replacement: "counts.get(entry.network) === most",
     property: "MailArrivesOnce",
     world: "junkLetters"
   },
