@@ -535,7 +535,7 @@ export class RecordSet {
     newcomer.shelf?.add(newcomer)
     first.forEach(take)
     let isLetIn = true
-    for (const own = this.leastRecentlyUsed(cell); isLetIn && isOver();) {
+    for (const own = this.leastRecentlyUsed(cell, held); isLetIn && isOver();) {
       const next = this.nextToLeave(newcomer, held !== undefined) ?? own.next().value
       if (next === newcomer) isLetIn = false
       else if (next === undefined) break
@@ -561,12 +561,13 @@ export class RecordSet {
     return newcomer.network === undefined ? undefined : newcomer
   }
 
-  /** The entries that are not leaving, by use of their keys; those of one cell are spared. */
-  private *leastRecentlyUsed(spared: Cell): Generator<Entry, undefined> {
+  /** The entries that are not leaving, by use of their keys, the cell in use last; without the one that is replaced. */
+  private *leastRecentlyUsed(used: Cell, replaced: Entry | undefined): Generator<Entry, undefined> {
     for (let cell = this.ring.newer; cell !== this.ring; cell = cell.newer) {
-      if (cell === spared) continue
+      if (cell === used) continue
       for (const entry of cell.entries) if (!entry.isLeaving) yield entry
     }
+    for (const entry of used.entries) if (!entry.isLeaving && entry !== replaced) yield entry
     return undefined
   }
 
