@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Answer from "../src/internal/answer.ts"
-import { RoutingTable } from "../src/internal/routingTable.ts"
+import * as Answer from "../src/core/answer.ts"
+import { RoutingTable } from "../src/core/routingTable.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { RecordSet } from "../src/internal/recordSet.ts"
+import { RecordSet } from "../src/core/recordSet.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"

@@ -15,10 +15,10 @@ import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import { InvalidDelegation, InvalidKey } from "./DhtError.ts"
-import * as Cbor from "./internal/cbor.ts"
 import * as Hex from "./internal/hex.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256 } from "./internal/sha256.ts"
+import * as Cbor from "./wire/cbor.ts"
 
 /**
  * Permission for an operational key to act for an address, signed by the master

@@ -7,11 +7,11 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { type Excess, InvalidRecord } from "./DhtError.ts"
-import * as Cbor from "./internal/cbor.ts"
-import * as Fields from "./internal/fields.ts"
-import { limits, readEndpoint } from "./internal/payload.ts"
-import * as internal from "./internal/record.ts"
 import type { SignedRecord } from "./Record.ts"
+import * as Cbor from "./wire/cbor.ts"
+import * as Fields from "./wire/fields.ts"
+import { limits, readEndpoint } from "./wire/payload.ts"
+import * as internal from "./wire/record.ts"
 
 /**
  * How the agent's network address translator treats unknown senders, in the

@@ -18,8 +18,8 @@ import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import { CannotDecrypt, InvalidRecord } from "./DhtError.ts"
 import type { Identity } from "./Identity.ts"
-import * as Cbor from "./internal/cbor.ts"
-import { tooLong } from "./internal/fields.ts"
+import * as Cbor from "./wire/cbor.ts"
+import { tooLong } from "./wire/fields.ts"
 
 /**
  * The payload of a mailbox record: recipient, sender and encrypted message.

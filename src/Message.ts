@@ -15,12 +15,12 @@ import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import { InvalidMessage, UnknownMessageType } from "./DhtError.ts"
-import * as Cbor from "./internal/cbor.ts"
 import * as Hex from "./internal/hex.ts"
-import * as MessageBody from "./internal/messageBody.ts"
-import * as MessageType from "./internal/messageType.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
+import * as Cbor from "./wire/cbor.ts"
+import * as MessageBody from "./wire/messageBody.ts"
+import * as MessageType from "./wire/messageType.ts"
 
 /**
  * The largest datagram, in bytes.

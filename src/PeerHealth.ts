@@ -11,7 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Core from "./internal/peerHealth.ts"
+import * as Core from "./core/peerHealth.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /**

@@ -10,13 +10,13 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { InvalidRecord } from "./DhtError.ts"
-import * as Cbor from "./internal/cbor.ts"
-import * as Fields from "./internal/fields.ts"
-import { limits, readProfile } from "./internal/payload.ts"
-import * as internal from "./internal/record.ts"
 import * as Text from "./internal/text.ts"
 import type { SignedRecord } from "./Record.ts"
 import type { Meta } from "./Topic.ts"
+import * as Cbor from "./wire/cbor.ts"
+import * as Fields from "./wire/fields.ts"
+import { limits, readProfile } from "./wire/payload.ts"
+import * as internal from "./wire/record.ts"
 
 /**
  * The payload of a profile record, at most 700 bytes when encoded. Empty fields

@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "./Contact.ts"
-import { AddressVotes } from "./internal/addressVotes.ts"
+import { AddressVotes } from "./core/addressVotes.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
 /**

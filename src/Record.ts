@@ -14,11 +14,11 @@ import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
 import { InvalidDelegation, InvalidRecord, RecordExpired, StaleRecord } from "./DhtError.ts"
-import type * as Cbor from "./internal/cbor.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
-import * as internal from "./internal/record.ts"
 import { sha256Hex } from "./internal/sha256.ts"
 import * as NodeId from "./NodeId.ts"
+import type * as Cbor from "./wire/cbor.ts"
+import * as internal from "./wire/record.ts"
 
 /**
  * A signed statement by an address, kept by nodes that do not know the

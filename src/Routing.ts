@@ -15,8 +15,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Contact } from "./Contact.ts"
+import * as Core from "./core/routingTable.ts"
 import { NodeIdentity } from "./Identity.ts"
-import * as Core from "./internal/routingTable.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /**

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Core from "./internal/seenPeers.ts"
+import * as Core from "./core/seenPeers.ts"
 import { Persistence } from "./Persistence.ts"
 
 /**

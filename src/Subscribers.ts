@@ -7,7 +7,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Subscriptions } from "./internal/subscriptions.ts"
+import { Subscriptions } from "./core/subscriptions.ts"
 
 /**
  * The peers that subscribed to keys with records held here.

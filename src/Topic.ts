@@ -8,13 +8,13 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { InvalidRecord, InvalidTopic } from "./DhtError.ts"
-import * as Cbor from "./internal/cbor.ts"
-import * as Fields from "./internal/fields.ts"
-import { limits, readMeta, readTopic } from "./internal/payload.ts"
-import * as internal from "./internal/record.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
+import * as Cbor from "./wire/cbor.ts"
+import * as Fields from "./wire/fields.ts"
+import { limits, readMeta, readTopic } from "./wire/payload.ts"
+import * as internal from "./wire/record.ts"
 
 /**
  * Any CBOR item. Integers beyond 2^53 are `bigint`; floating-point numbers are

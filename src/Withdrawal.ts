@@ -15,10 +15,10 @@ import * as Result from "effect/Result"
 import type { SigningKey } from "./Crypto.ts"
 import { InvalidRecord } from "./DhtError.ts"
 import * as Endpoint from "./Endpoint.ts"
-import * as internal from "./internal/record.ts"
 import * as Profile from "./Profile.ts"
 import { RecordType, type SignedRecord } from "./Record.ts"
 import * as Topic from "./Topic.ts"
+import * as internal from "./wire/record.ts"
 
 /**
  * Lifetime of a withdrawal in seconds, and how far before the present it

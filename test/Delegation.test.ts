@@ -7,9 +7,9 @@ import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import { noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
-import * as Cbor from "../src/internal/cbor.ts"
 import * as Hex from "../src/internal/hex.ts"
 import * as Record from "../src/Record.ts"
+import * as Cbor from "../src/wire/cbor.ts"
 
 const master = noble.signingKey(new Uint8Array(32).fill(1))
 const operationalPublicKey = noble.signingKey(new Uint8Array(32).fill(2)).publicKey

@@ -5,8 +5,8 @@ import * as Address from "../src/Address.ts"
 import { noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import * as Endpoint from "../src/Endpoint.ts"
-import * as Cbor from "../src/internal/cbor.ts"
 import * as Record from "../src/Record.ts"
+import * as Cbor from "../src/wire/cbor.ts"
 
 const now = 1_700_000_000
 const signer = noble.signingKey(new Uint8Array(32).fill(1))

@@ -7,9 +7,9 @@ import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import * as Identity from "../src/Identity.ts"
-import * as Cbor from "../src/internal/cbor.ts"
 import * as Mailbox from "../src/Mailbox.ts"
 import { fastest } from "../src/node/NodeCrypto.ts"
+import * as Cbor from "../src/wire/cbor.ts"
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 

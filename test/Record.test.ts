@@ -5,12 +5,12 @@ import * as Address from "../src/Address.ts"
 import { type Ed25519, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import type { InvalidRecord } from "../src/DhtError.ts"
-import * as Cbor from "../src/internal/cbor.ts"
 import * as Hex from "../src/internal/hex.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
 import * as Topic from "../src/Topic.ts"
+import * as Cbor from "../src/wire/cbor.ts"
 
 const now = 1_700_000_000
 const signer = noble.signingKey(new Uint8Array(32).fill(1))

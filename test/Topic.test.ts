@@ -3,10 +3,10 @@ import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import { noble } from "../src/Crypto.ts"
-import * as Cbor from "../src/internal/cbor.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
 import * as Topic from "../src/Topic.ts"
+import * as Cbor from "../src/wire/cbor.ts"
 
 const now = 1_700_000_000
 const signer = noble.signingKey(new Uint8Array(32).fill(1))

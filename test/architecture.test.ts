@@ -5,8 +5,8 @@ import { join, posix } from "node:path"
 /**
  * The floors of the library, from the ground up. A module imports from its own
  * floor and from those below, types included. A name that ends in `/` stands
- * for a whole directory. `internal/` has no floor of its own: a module reached
- * through it counts as imported.
+ * for a whole directory. `core/`, `wire/` and `internal/` have no floor of their
+ * own: a module reached through them counts as imported.
  */
 const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<string>]> = [
   ["names", ["Address", "NodeId", "SocketAddress", "Contact", "DhtError"]],
@@ -60,7 +60,7 @@ const floorOf = (module: string): number =>
     modules.some((name) => name.endsWith("/") ? module.startsWith(name) : module === name)
   )
 
-const isInternal = (module: string): boolean => module.startsWith("internal/")
+const isInternal = (module: string): boolean => /^(core|wire|internal)\//.test(module)
 
 /** The chains of imports that end on a higher floor than they start on. */
 const upward = (imports: Imports): ReadonlyArray<string> => {

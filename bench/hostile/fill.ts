@@ -6,8 +6,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { defaultMaxBytes } from "../../src/core/recordSet.ts"
 import type { Identity } from "../../src/Identity.ts"
-import { defaultMaxBytes } from "../../src/internal/recordSet.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import type { SocketAddress } from "../../src/SocketAddress.ts"

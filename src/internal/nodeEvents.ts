@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import type { Contact } from "../Contact.ts"
+import type { Lookup, Step } from "../core/lookup.ts"
 import type { Event, QueryEvent, QueryGoal, QueryOutcome, QueryStep, QueryTrace } from "../NodeEvents.ts"
 import type { NodeId } from "../NodeId.ts"
 import type { SignedRecord } from "../Record.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import { Histogram } from "./histogram.ts"
-import type { Lookup, Step } from "./lookup.ts"
 
 /**
  * The requests that expect a response.

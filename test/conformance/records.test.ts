@@ -4,11 +4,11 @@ import { type Address, fromPublicKey } from "../../src/Address.ts"
 import { noble } from "../../src/Crypto.ts"
 import * as Delegation from "../../src/Delegation.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
-import * as Cbor from "../../src/internal/cbor.ts"
 import * as Hex from "../../src/internal/hex.ts"
 import * as Profile from "../../src/Profile.ts"
 import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
+import * as Cbor from "../../src/wire/cbor.ts"
 import { vectors } from "./vectors.ts"
 
 interface RecordFields {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import { RoutingTable } from "../../src/internal/routingTable.ts"
+import { RoutingTable } from "../../src/core/routingTable.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { vectors } from "./vectors.ts"
 

@@ -31,7 +31,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "forgets to drop a pending call on interrupt",
-    file: "internal/requests.ts",
+    file: "core/requests.ts",
     text: `"it was not waited for any longer")
       this.forget(pending)`,
     replacement: `"it was not waited for any longer")`,
@@ -40,7 +40,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "evicts the live least recently seen entry",
-    file: "internal/routingTable.ts",
+    file: "core/routingTable.ts",
     text: "if (alive || probe.heard) {",
     replacement: "if (bucket === undefined) {",
     property: "LiveContactsStay",
@@ -56,7 +56,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "ignores expiry on read",
-    file: "internal/recordSet.ts",
+    file: "core/recordSet.ts",
     text: "return cell === undefined || cell.nextExpiry >= now || this.dropExpired(cell, now) ? cell : undefined",
     replacement: "return cell",
     property: "RecordsAreGood",
@@ -64,7 +64,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "answers with unverified unverified",
-    file: "internal/routingTable.ts",
+    file: "core/routingTable.ts",
     text: "(entry) => entry.verifiedAt > cutoff && isWell(entry), found)",
     replacement: "isWell, found)",
     property: "UnverifiedStays",
@@ -72,7 +72,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "lets a record outlive the delegation that it is signed by",
-    file: "internal/record.ts",
+    file: "wire/record.ts",
     text: ", lastSecond(delegated))",
     replacement: ")",
     property: "AuthorityEnds",
@@ -104,7 +104,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "puts one contact too many into a bucket",
-    file: "internal/routingTable.ts",
+    file: "core/routingTable.ts",
     text: "if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)",
     replacement: "if (bucket.entries.length <= this.k) return this.insert(bucket, candidate, now)",
     property: "TableIsSound",
@@ -112,7 +112,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "has room for one record too many",
-    file: "internal/recordSet.ts",
+    file: "core/recordSet.ts",
     text: "sovereign: 8,",
     replacement: "sovereign: 9,",
     property: "StoreIsBounded",
@@ -154,7 +154,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "lets who brings many records to a key push out who brings few",
-    file: "internal/recordSet.ts",
+    file: "core/recordSet.ts",
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
     property: "AnnouncedIsReplicated",
@@ -170,7 +170,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "lets networks with many letters push out those with few",
-    file: "internal/recordSet.ts",
+    file: "core/recordSet.ts",
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
     property: "MailArrivesOnce",
@@ -178,7 +178,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "keeps more bytes than it may",
-    file: "internal/recordSet.ts",
+    file: "core/recordSet.ts",
     text: "this.weight + count.weight > this.maxBytes",
     replacement: "this.weight + count.weight > 2 * this.maxBytes",
     property: "StoreIsBounded",
@@ -202,7 +202,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "takes ids that surround a key for chance",
-    file: "internal/density.ts",
+    file: "core/density.ts",
     text: "const threshold = 1e-6",
     replacement: "const threshold = -1",
     property: "SurroundedIsTold",

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Contact } from "../../src/Contact.ts"
-import { type Action, Collection } from "../../src/internal/collection.ts"
+import { type Action, Collection } from "../../src/core/collection.ts"
 import * as arbitraries from "../utils/arbitraries.ts"
 
 const contacts: ReadonlyArray<Contact> = fc.sample(arbitraries.contact, { numRuns: 6, seed: 1 })

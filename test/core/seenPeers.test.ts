@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { SeenPeers } from "../../src/internal/seenPeers.ts"
+import { SeenPeers } from "../../src/core/seenPeers.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 
 const peer = (i: number) => i.toString(16).padStart(64, "0") as NodeId

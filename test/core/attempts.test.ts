@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { Attempts, type Options } from "../../src/internal/attempts.ts"
+import { Attempts, type Options } from "../../src/core/attempts.ts"
 
 class TestAttempts extends Attempts {
   fire(): void {}

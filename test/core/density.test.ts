@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { distance, isSurrounded, pointsAround, radius, samplePoints, SizeSamples } from "../../src/internal/density.ts"
+import { distance, isSurrounded, pointsAround, radius, samplePoints, SizeSamples } from "../../src/core/density.ts"
 import { sha256, sha256Hex } from "../../src/internal/sha256.ts"
 import * as NodeId from "../../src/NodeId.ts"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Decoder, Encoder } from "cbor-x"
 import * as fc from "fast-check"
-import * as Cbor from "../../src/internal/cbor.ts"
+import * as Cbor from "../../src/wire/cbor.ts"
 
 /** An independent implementation for comparison. */
 const oracle = {

@@ -32,12 +32,12 @@
  */
 import * as Bytes from "effect/Bytes"
 import type { Address } from "../Address.ts"
+import * as Hex from "../internal/hex.ts"
+import { sha256Hex } from "../internal/sha256.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import type { Full, Place, Placed, Row, Rows, Verdict } from "../Store.ts"
-import * as Hex from "./hex.ts"
 import { slotOf } from "./recordMerge.ts"
-import { sha256Hex } from "./sha256.ts"
 import { Shares } from "./shares.ts"
 
 /**

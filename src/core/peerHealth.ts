@@ -6,9 +6,9 @@
  * @since 0.1.0
  */
 import * as Features from "../Features.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
 import type { Health, Options } from "../PeerHealth.ts"
-import { RecencyMap } from "./recencyMap.ts"
 
 /**
  * The protocol version of a peer: v0.1, which drops fields and types that it

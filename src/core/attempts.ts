@@ -7,8 +7,8 @@
  *
  * @since 0.1.0
  */
+import { Timer } from "../internal/timerQueue.ts"
 import type { TransactionId } from "../Message.ts"
-import { Timer } from "./timerQueue.ts"
 
 /** Factor by which the timeout grows with each attempt. */
 const growth = 1.5

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import { heartbeatLimits, RoutingTable } from "../../src/internal/routingTable.ts"
+import { heartbeatLimits, RoutingTable } from "../../src/core/routingTable.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
 // Small worlds: ids of 8 bits, either as the first byte of an id or as its

@@ -6,9 +6,9 @@
  *
  * @since 0.1.0
  */
+import * as Hex from "../internal/hex.ts"
+import { sha256Hex } from "../internal/sha256.ts"
 import * as Record from "../Record.ts"
-import * as Hex from "./hex.ts"
-import { sha256Hex } from "./sha256.ts"
 
 /**
  * The slot of a record within its category at its key. A slot holds one record,

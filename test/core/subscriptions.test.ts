@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Subscriber, Subscriptions } from "../../src/internal/subscriptions.ts"
+import { type Subscriber, Subscriptions } from "../../src/core/subscriptions.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 

@@ -5,13 +5,13 @@
  */
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
+import * as Hex from "../internal/hex.ts"
+import { memo } from "../internal/memo.ts"
 import type { Body } from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Cbor from "./cbor.ts"
-import * as Hex from "./hex.ts"
-import { memo } from "./memo.ts"
 import { Type } from "./messageType.ts"
 
 // --- Reading -----------------------------------------------------------------

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import { type Action, ReplicaSet } from "../../src/internal/replicaSet.ts"
+import { type Action, ReplicaSet } from "../../src/core/replicaSet.ts"
 import type * as NodeId from "../../src/NodeId.ts"
 
 const second = 1000

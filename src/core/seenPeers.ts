@@ -4,9 +4,9 @@
  *
  * @since 0.1.0
  */
+import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
 import type { Options, SeenCounts } from "../SeenPeers.ts"
-import { RecencyMap } from "./recencyMap.ts"
 
 interface Sighting {
   lastSeen: number

@@ -26,8 +26,8 @@
  * @since 0.1.0
  */
 import type { Contact } from "../Contact.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
 import * as NodeId from "../NodeId.ts"
-import { RecencyMap } from "./recencyMap.ts"
 
 /**
  * @internal

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Item, Shares } from "../../src/internal/shares.ts"
+import { type Item, Shares } from "../../src/core/shares.ts"
 
 interface Piece extends Item {
   readonly party: string

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { AddressVotes } from "../../src/internal/addressVotes.ts"
+import { AddressVotes } from "../../src/core/addressVotes.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import type { SocketAddress } from "../../src/SocketAddress.ts"
 

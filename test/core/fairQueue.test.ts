@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { FairQueue } from "../../src/internal/fairQueue.ts"
+import { FairQueue } from "../../src/core/fairQueue.ts"
 
 const operation = fc.oneof(
   { weight: 3, arbitrary: fc.record({ sender: fc.constantFrom("a", "b", "c", "d") }) },

@@ -10,9 +10,9 @@
  *
  * @since 0.1.0
  */
+import { RateLimit } from "../internal/rateLimit.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
 import * as SocketAddress from "../SocketAddress.ts"
-import { RateLimit } from "./rateLimit.ts"
-import { RecencyMap } from "./recencyMap.ts"
 
 /** Time between two probes of one address, and between two reports of a conflict with it. */
 const pauseMillis = 10 * 60_000

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import * as Lookup from "../../src/internal/lookup.ts"
+import * as Lookup from "../../src/core/lookup.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
 // ---------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { IdentityConflicts } from "../../src/internal/identityConflicts.ts"
+import { IdentityConflicts } from "../../src/core/identityConflicts.ts"
 
 const now = 1_700_000_000_000
 const minute = 60_000

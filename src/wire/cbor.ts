@@ -9,7 +9,7 @@
  *
  * @since 0.1.0
  */
-import * as Hex from "./hex.ts"
+import * as Hex from "../internal/hex.ts"
 
 /** Deepest nesting of arrays, maps and tags. */
 const maxDepth = 16

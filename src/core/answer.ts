@@ -8,8 +8,8 @@ import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import { type Body, digest, maxAnswerBody } from "../Message.ts"
 import * as Record from "../Record.ts"
-import * as Cbor from "./cbor.ts"
-import { digestLength } from "./messageBody.ts"
+import * as Cbor from "../wire/cbor.ts"
+import { digestLength } from "../wire/messageBody.ts"
 
 /** Bytes of one node in a response: its map, its four keys and their values. */
 const contactSize = (contact: Contact): number =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { PeerHealth } from "../../src/core/peerHealth.ts"
 import * as Features from "../../src/Features.ts"
-import { PeerHealth } from "../../src/internal/peerHealth.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 
 const peer = (i: number) => i.toString(16).padStart(64, "0") as NodeId
