@@ -4,7 +4,7 @@
  *
  *     npm run bench:hostile -- [attack…] [--quick] [--nodes 24,256] [--keys 1000000]
  *
- * The attacks are offers, letters, crowd, junk, fill, replay, ground and hour;
+ * The attacks are offers, mailbox, crowd, junk, fill, replay, ground and hour;
  * all of them if none is named. All is over UDP loopback in this process, but for
  * the node that is filled, which has a process of its own, and the hour, which is
  * simulated. Figures go to the terminal and into a file of bench/results.
@@ -19,7 +19,7 @@ import { fill } from "./hostile/fill.ts"
 import { ground } from "./hostile/ground.ts"
 import { hour } from "./hostile/hour.ts"
 import { junk } from "./hostile/junk.ts"
-import { letters } from "./hostile/letters.ts"
+import { mailbox } from "./hostile/mailbox.ts"
 import { offers } from "./hostile/offers.ts"
 import { replay } from "./hostile/replay.ts"
 import { isMet, save, type Section, table } from "./report.ts"
@@ -40,7 +40,7 @@ const attacks: { readonly [attack: string]: () => ReadonlyArray<Effect.Effect<Se
     (values.nodes ?? (quick ? "24" : "24,256")).split(",").map((nodes) =>
       offers({ nodes: Number(nodes), rounds: quick ? 2 : 5 })
     ),
-  letters: () => [letters({ nodes: 24, rounds: quick ? 1 : 5 })],
+  mailbox: () => [mailbox({ nodes: 24, rounds: quick ? 1 : 5 })],
   crowd: () => [
     crowd({
       nodes: quick ? 40 : 100,

@@ -12,7 +12,7 @@
  * arrived while you were away. Control-D ends it.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Address, Dht, Mailbox, SocketAddress } from "effect-dht"
+import { Address, Dht, Mail, SocketAddress } from "effect-dht"
 import { DhtLive } from "effect-dht/node"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -58,12 +58,12 @@ const chat = Effect.gen(function*() {
 
   const send = Effect.fnUntraced(function*(line: string) {
     if (other === undefined) return yield* show("No recipient: give one with --to, or wait for a message to reply to")
-    const note = yield* dht.mail.send({
+    const publication = yield* dht.mail.send({
       recipient: other,
-      type: Mailbox.MessageType.text,
+      type: Mail.MessageType.text,
       body: new TextEncoder().encode(`${flags.name}: ${line}`)
     })
-    yield* note.replicas(1, { within: "5 seconds" }).pipe(
+    yield* publication.replicas(1, { within: "5 seconds" }).pipe(
       Effect.catch(() => show("No other node has stored that line yet. Stay until it is read"))
     )
   }, Effect.catch((error) => show(`Not sent: ${error.message}`)))

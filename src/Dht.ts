@@ -115,7 +115,7 @@ export class Dht extends Context.Service<Dht, {
   readonly address: Address
   /** The node's place in the network: the SHA-256 of its address. */
   readonly nodeId: NodeId.NodeId
-  /** The address it publishes and reads mail for: `address`, or the master that delegated to its key. */
+  /** The address it publishes and reads messages for: `address`, or the master that delegated to its key. */
   readonly agent: Address
   /** Where the transport is bound. */
   readonly localAddress: SocketAddress.SocketAddress

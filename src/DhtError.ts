@@ -216,18 +216,6 @@ export class DelegationExpired extends Data.TaggedError("DelegationExpired")<{
 }
 
 /**
- * The mailbox note is for another recipient, or was modified in transit.
- *
- * @category errors
- * @since 0.1.0
- */
-export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly reason: string }> {
-  override get message() {
-    return `Cannot decrypt: ${this.reason}`
-  }
-}
-
-/**
  * The encrypted identity cannot be decrypted: the passphrase is wrong or the
  * blob is damaged, which cannot be told apart.
  *

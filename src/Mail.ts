@@ -1,7 +1,10 @@
 /**
- * Encrypted messages to one recipient, kept in the network until they are
- * fetched or expire. Only the recipient can read them. Sender and recipient are
- * visible to everyone.
+ * Encrypted messages. Each is stored in the mailbox of its recipient, at the
+ * recipient's node id, until it expires. Only the recipient can decrypt it; its
+ * sender and recipient are public.
+ *
+ * {@link Mail} sends and reads for the node's own agent. {@link seal} and
+ * {@link open} are for programs that sign or store records themselves.
  *
  * @since 0.1.0
  */
@@ -11,20 +14,25 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
 import * as Delegation from "./Delegation.ts"
-import { NodeIdentity } from "./Identity.ts"
+import { InvalidRecord } from "./DhtError.ts"
+import { type Identity, NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
-import * as Mailbox from "./Mailbox.ts"
 import * as NodeId from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
 import { type Completeness, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import type { Publication } from "./Replication.ts"
 import { Watch } from "./Watch.ts"
+import * as Cbor from "./wire/cbor.ts"
+import { tooLong } from "./wire/fields.ts"
+import * as Payload from "./wire/mailbox.ts"
+import { limits } from "./wire/payload.ts"
 
 /**
  * The recipient's key is unknown, so the message cannot be encrypted: no record
@@ -37,40 +45,93 @@ import { Watch } from "./Watch.ts"
 export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonly recipient: Address.Address }> {
   override get message() {
     return `The public key of ${Address.format(this.recipient)} is unknown: no record of its own was found. ` +
-      "It can receive mail once it publishes a profile or an endpoint"
+      "It can receive messages once it publishes a profile or an endpoint"
   }
 }
 
 /**
- * A received message, decrypted.
+ * The message is for another recipient, or was modified in transit.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly reason: string }> {
+  override get message() {
+    return `Cannot decrypt: ${this.reason}`
+  }
+}
+
+/**
+ * The types of message that the protocol defines. Programs may use others, up
+ * to 255.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as const
+
+/**
+ * The longest payload of a mailbox record, in bytes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPayload = limits.mailbox
+
+/**
+ * The longest body of a message, in bytes; one byte less for a type above 23.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxBody = 389
+
+/**
+ * A message, decrypted. `type` is one of {@link MessageType} or any other number
+ * up to 255.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Letter extends Mailbox.Message {
-  /** The record that carried it, with its time and expiry. */
+export interface Message {
+  readonly type: number
+  readonly body: Uint8Array
+  /** Authenticated by the encryption. */
+  readonly sender: Address.Address
+}
+
+export type { SealedMessage } from "./wire/mailbox.ts"
+
+/**
+ * A message and the record that it came in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReceivedMessage extends Message {
+  /** Gives the message its time and expiry. */
   readonly record: Record.SignedRecord
 }
 
 /**
- * The messages of a mailbox, oldest first, and how complete they are.
+ * The messages in a mailbox, oldest first, and how complete they are.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Letters {
-  readonly letters: ReadonlyArray<Letter>
+export interface Mailbox {
+  readonly messages: ReadonlyArray<ReceivedMessage>
   readonly completeness: Completeness
 }
 
 /**
- * A message as it arrives, and how complete the messages were when the holders
+ * A message as it arrives, and how complete the mailbox was when the holders
  * were last asked.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Arrival extends Letter {
+export interface ArrivingMessage extends ReceivedMessage {
   readonly completeness: Completeness
 }
 
@@ -79,7 +140,7 @@ export interface Arrival extends Letter {
  *
  * @example
  * ```ts
- * import { type Address, Mail, Mailbox } from "effect-dht"
+ * import { type Address, Mail } from "effect-dht"
  * import * as Effect from "effect/Effect"
  * import * as Stream from "effect/Stream"
  *
@@ -87,13 +148,13 @@ export interface Arrival extends Letter {
  *   Effect.gen(function*() {
  *     const mail = yield* Mail.Mail
  *     const body = new TextEncoder().encode("See you at noon")
- *     yield* mail.send({ recipient, type: Mailbox.MessageType.text, body, ttl: 7200 })
+ *     yield* mail.send({ recipient, type: Mail.MessageType.text, body, ttl: 7200 })
  *   }).pipe(
  *     Effect.catchTag("NoRecipientKey", ({ message }) => Effect.logWarning(message)),
  *     Effect.catchTag("InvalidRecord", ({ excess }) => Effect.logError("It does not fit", excess))
  *   )
  *
- * // Each message once, as it arrives. Its sender is authenticated.
+ * // Each message once, as it arrives.
  * const inbox = Mail.Mail.use((mail) =>
  *   Stream.runForEach(mail.messages, ({ body, sender }) => Effect.log(sender, new TextDecoder().decode(body)))
  * )
@@ -104,30 +165,29 @@ export interface Arrival extends Letter {
  */
 export class Mail extends Context.Service<Mail, {
   /**
-   * Encrypts a message of at most 389 bytes and stores it at the recipient's
-   * node id. The key it is encrypted to is the one that signs the recipient's
+   * Encrypts a message of at most {@link maxBody} bytes and stores it in the
+   * recipient's mailbox. It is encrypted to the key that signs the recipient's
    * records: its own, or one that it delegated to.
    */
   readonly send: (message: {
     readonly recipient: Address.Address
-    /** One of `Mailbox.MessageType`, or any other 8-bit number. */
+    /** One of {@link MessageType}, or any other number up to 255. */
     readonly type: number
     readonly body: Uint8Array
     /** Seconds; defaults to 3600, and no more than seven days count. */
     readonly ttl?: number | undefined
   }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
   /**
-   * Returns all messages to us that the network holds and that can be
-   * decrypted. Each holder is read until it has delivered every record it
-   * lists.
+   * Returns the messages in our mailbox that can be decrypted. Each holder is
+   * read until it has delivered every record it lists.
    */
-  readonly read: Effect.Effect<Letters>
+  readonly read: Effect.Effect<Mailbox>
   /** Streams every message to us once: first those that the network holds, then each as it arrives. */
-  readonly messages: Stream.Stream<Arrival>
+  readonly messages: Stream.Stream<ArrivingMessage>
 }>()("effect-dht/Mail") {}
 
 /** Delivered messages that are remembered so that none is delivered twice: many times what a mailbox holds. */
-const rememberedLetters = 10_000
+const rememberedMessages = 10_000
 
 /** Recipients whose keys are remembered. */
 const rememberedKeys = 1024
@@ -173,8 +233,8 @@ const make = Effect.gen(function*() {
       { concurrency: "unbounded" }
     )
     if (usual.flat().length > 0) return usual.flat()
-    // All types come last: mail at the same key can crowd the recipient's own
-    // records out of such a response.
+    // All types come last: the messages at the same key can crowd the
+    // recipient's own records out of such a response.
     const all = yield* orNone(query.aggregateRecords(key))
     return all.filter(({ type }) => Record.category(type) === "sovereign")
   })
@@ -195,7 +255,7 @@ const make = Effect.gen(function*() {
   })
 
   const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ body, recipient, ttl, type }) {
-    const payload = yield* Effect.fromResult(Mailbox.seal({
+    const payload = yield* Effect.fromResult(seal({
       sender: identity.agent,
       recipient,
       recipientPublicKey: yield* keyOf(recipient),
@@ -212,35 +272,35 @@ const make = Effect.gen(function*() {
     })
   })
 
-  /** The messages among the records of our mailbox, oldest first. */
-  const open = (records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<Letter> => {
-    const letters = records.flatMap((record): Array<Letter> => {
-      const note = Mailbox.decode(record.payload)
-      // The record must belong to the note's sender. The note must be for
+  /** Decrypts the messages among the records of our mailbox, oldest first. */
+  const openAll = (records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<ReceivedMessage> => {
+    const messages = records.flatMap((record): Array<ReceivedMessage> => {
+      const sealed = decode(record.payload)
+      // The record must belong to the message's sender. The message must be for
       // `agent`: our key may act for another address.
-      if (Result.isFailure(note) || note.success.sender !== record.address) return []
-      if (note.success.recipient !== identity.agent) return []
-      const letter = Mailbox.open({ note: note.success, identity })
-      if (Result.isFailure(letter)) return []
+      if (Result.isFailure(sealed) || sealed.success.sender !== record.address) return []
+      if (sealed.success.recipient !== identity.agent) return []
+      const message = open({ message: sealed.success, identity })
+      if (Result.isFailure(message)) return []
       remember(record.address, record)
-      return [{ ...letter.success, record }]
+      return [{ ...message.success, record }]
     })
-    return letters.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
+    return messages.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
   }
 
   const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
-    Effect.map(({ completeness, records }) => ({ letters: open(records), completeness })),
+    Effect.map(({ completeness, records }) => ({ messages: openAll(records), completeness })),
     Effect.withSpan("Mail.read")
   )
 
   const messages = watch.records(mailbox, Record.RecordType.mailbox).pipe(
     Stream.mapAccum(
-      () => new RecencyMap<string, true>(rememberedLetters),
+      () => new RecencyMap<string, true>(rememberedMessages),
       (seen, { completeness, records }) => {
         // A delivered message is not decrypted again.
         const fresh = records.filter(({ payload }) => seen.get(sha256Hex(payload)) === undefined)
         for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)
-        return [seen, open(fresh).map((letter): Arrival => ({ ...letter, completeness }))]
+        return [seen, openAll(fresh).map((message): ArrivingMessage => ({ ...message, completeness }))]
       }
     )
   )
@@ -249,7 +309,7 @@ const make = Effect.gen(function*() {
 })
 
 /**
- * Mail of the node's own identity.
+ * Sends and reads as the node's own identity.
  *
  * @category layers
  * @since 0.1.0
@@ -257,3 +317,104 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<Mail, never, NodeIdentity | Query | Publisher | Watch | SecureRandom.SecureRandom> =
   Layer
     .effect(Mail, make)
+
+// --- Programs that sign themselves ---
+
+/**
+ * Encrypts a message and returns the payload of the mailbox record that carries
+ * it. The caller gives the randomness, fresh for each message: 32 bytes of
+ * `ephemeralSeed` and 12 of `nonce`. `recipientPublicKey` is the recipient's
+ * Ed25519 key (32 bytes); `type` is at most 255. Fails if the key cannot be used
+ * or the body does not fit. Throws a `RangeError` for randomness of another
+ * length.
+ *
+ * @example
+ * ```ts run
+ * import { Crypto, Identity, Mail } from "effect-dht"
+ * import * as Result from "effect/Result"
+ *
+ * const [ann, ben] = [1, 2].map((n) => Identity.fromSeed(Crypto.noble, new Uint8Array(32).fill(n)))
+ * const payload = Mail.seal({
+ *   sender: ann.address,
+ *   recipient: ben.address,
+ *   recipientPublicKey: ben.publicKey,
+ *   type: Mail.MessageType.text,
+ *   body: new TextEncoder().encode("See you at noon"),
+ *   // Use fresh bytes from a secure source each time: these are for show.
+ *   ephemeralSeed: new Uint8Array(32).fill(3),
+ *   nonce: new Uint8Array(12)
+ * })
+ * const message = Result.getOrThrow(Result.flatMap(payload, Mail.decode))
+ * const { body } = Result.getOrThrow(Mail.open({ message, identity: ben }))
+ * console.log(new TextDecoder().decode(body)) // => See you at noon
+ * console.log(Result.isFailure(Mail.open({ message, identity: ann }))) // => true
+ * ```
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const seal = (options: {
+  readonly sender: Address.Address
+  readonly recipient: Address.Address
+  readonly recipientPublicKey: Uint8Array
+  readonly type: number
+  readonly body: Uint8Array
+  readonly ephemeralSeed: Uint8Array
+  readonly nonce: Uint8Array
+}): Result.Result<Uint8Array, InvalidRecord> => {
+  const { body, ephemeralSeed, nonce, type } = options
+  if (ephemeralSeed.length !== 32) throw new RangeError(`ephemeralSeed is 32 bytes, got ${ephemeralSeed.length}`)
+  if (nonce.length !== 12) throw new RangeError(`nonce is 12 bytes, got ${nonce.length}`)
+  if (!Number.isInteger(type) || type < 0 || type > Payload.maxType) {
+    return invalid(`${type} is not a message type: use 0 to ${Payload.maxType}`)
+  }
+  const limit = maxBody - (Cbor.uintSize(type) - 1)
+  const size = body.length
+  if (size > limit) return Result.fail(tooLong({ field: "body", size, limit, unit: "bytes" }))
+  const message = Payload.encrypt(Payload.writeContent({ type, body }), options)
+  return message === undefined
+    ? invalid("the recipient's public key cannot be used for encryption")
+    : Result.succeed(encode(message))
+}
+
+/**
+ * Decrypts a message with the recipient's private key. Both addresses are
+ * authenticated, so a message under another name does not decrypt.
+ *
+ * @category encryption
+ * @since 0.1.0
+ */
+export const open = (options: {
+  readonly message: Payload.SealedMessage
+  readonly identity: Identity
+}): Result.Result<Message, CannotDecrypt> => {
+  const { identity, message } = options
+  const plaintext = Payload.decrypt(message, Redacted.value(identity.seed))
+  const content = typeof plaintext === "string" ? plaintext : Payload.readContent(plaintext)
+  return typeof content === "string"
+    ? Result.fail(new CannotDecrypt({ reason: content }))
+    : Result.succeed({ ...content, sender: message.sender })
+}
+
+/**
+ * Decodes the payload of a mailbox record. The byte fields of the result are
+ * views of it. The ciphertext is not examined; the caller must check that the
+ * sender is the record's address.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage, InvalidRecord> => {
+  const message = Payload.read(payload)
+  return typeof message === "string" ? invalid(message) : Result.succeed(message)
+}
+
+/**
+ * Encodes the payload of a mailbox record.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encode: (message: Payload.SealedMessage) => Uint8Array = Payload.write
+
+const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))

@@ -274,8 +274,8 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<Resolved, NoEndpoint>
   /**
    * All that an address publishes about itself: the newest record of each type
-   * that it published at its own key, in the order of types. Records of others
-   * at that key (mail) do not count. They can crowd types out of a response, so
+   * that it published at its own key, in the order of types. Messages of others
+   * at that key do not count. They can crowd types out of a response, so
    * endpoint and profile are also requested by name.
    */
   readonly resolveAll: (
@@ -759,7 +759,7 @@ const make = Effect.gen(function*() {
     return { ...payload, record }
   })
 
-  /** Requested types: any, and by name those that mail must not crowd out of a response. */
+  /** Requested types: any, and by name those that messages must not crowd out of a response. */
   const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
 
   const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {

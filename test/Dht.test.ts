@@ -9,7 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
 import type * as Discovery from "../src/Discovery.ts"
 import * as Endpoint from "../src/Endpoint.ts"
-import * as Mailbox from "../src/Mailbox.ts"
+import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Profile from "../src/Profile.ts"
 import * as Query from "../src/Query.ts"
@@ -263,7 +263,7 @@ describe("Dht", () => {
   })
 
   describe("finding records", () => {
-    it.effect("finds the newest record of each type that an address published, however much mail is at its key", () =>
+    it.effect("finds the newest record of each type that an address published, however many messages are at its key", () =>
       Effect.gen(function*() {
         const nodes = yield* build(16)
         const [owner, ...writers] = nodes.map(network.dht)
@@ -433,8 +433,8 @@ describe("Dht", () => {
       }).pipe(onNetwork))
   })
 
-  describe("mail", () => {
-    const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
+  describe("messages", () => {
+    const text = (body: string) => ({ type: Mail.MessageType.text, body: new TextEncoder().encode(body) })
 
     it.effect("reaches its recipient, and only the recipient can read it", () =>
       Effect.gen(function*() {
@@ -446,17 +446,17 @@ describe("Dht", () => {
         yield* TestClock.adjust("5 seconds")
         yield* ann.mail.send({ recipient: bob.address, ...text("are you there?") })
         yield* TestClock.adjust("5 seconds")
-        const { completeness, letters } = yield* bob.mail.read
+        const { completeness, messages } = yield* bob.mail.read
         assert.deepStrictEqual(
-          letters.map(({ body, sender }) => [sender, new TextDecoder().decode(body)]),
+          messages.map(({ body, sender }) => [sender, new TextDecoder().decode(body)]),
           [[ann.address, "hello"], [ann.address, "are you there?"]]
         )
         assert.strictEqual(completeness.seen, completeness.held)
-        assert.deepStrictEqual((yield* eve.mail.read).letters, [])
+        assert.deepStrictEqual((yield* eve.mail.read).messages, [])
         // The sender of a message can be answered, with or without an endpoint.
         yield* bob.mail.send({ recipient: ann.address, ...text("yes") })
         yield* TestClock.adjust("5 seconds")
-        assert.strictEqual((yield* ann.mail.read).letters.length, 1)
+        assert.strictEqual((yield* ann.mail.read).messages.length, 1)
       }).pipe(onNetwork))
 
     it.effect("fails with NoRecipientKey if the recipient has published no key", () =>

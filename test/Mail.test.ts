@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Address } from "../src/Address.ts"
-import * as Mailbox from "../src/Mailbox.ts"
+import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
 import { Store } from "../src/Store.ts"
@@ -22,11 +22,11 @@ const settle = TestClock.adjust("5 seconds")
 
 const text = (recipient: Address, body: string) => ({
   recipient,
-  type: Mailbox.MessageType.text,
+  type: Mail.MessageType.text,
   body: new TextEncoder().encode(body)
 })
 
-const bodies = (letters: ReadonlyArray<Mailbox.Message>) => letters.map(({ body }) => new TextDecoder().decode(body))
+const bodies = (messages: ReadonlyArray<Mail.Message>) => messages.map(({ body }) => new TextDecoder().decode(body))
 
 /** Some nodes, and one more that acts for another address. */
 const withDelegate = Effect.fnUntraced(function*(options?: Parameters<typeof delegated>[1]) {
@@ -40,7 +40,7 @@ const joined = Effect.fnUntraced(function*(name: string, n: number, options?: Pa
   return node
 })
 
-describe("mail to an address that delegated to another key", () => {
+describe("a message to an address that delegated to another key", () => {
   for (const master of masters) {
     it.effect(`is at the master's key, encrypted to the operational key: ${master}`, () =>
       Effect.gen(function*() {
@@ -50,12 +50,12 @@ describe("mail to an address that delegated to another key", () => {
         const { key, record } = yield* ann.mail.send(text(delegate.agent, "hello"))
         yield* settle
         assert.strictEqual(key, NodeId.fromAddress(delegate.agent))
-        const note = Result.getOrThrow(Mailbox.decode(record.payload))
-        assert.strictEqual(note.recipient, delegate.agent)
-        assert.isTrue(Result.isSuccess(Mailbox.open({ note, identity: network.identity("delegate") })))
-        const { letters } = yield* delegate.mail.read
-        assert.deepStrictEqual(bodies(letters), ["hello"])
-        assert.strictEqual(letters[0].sender, ann.address)
+        const message = Result.getOrThrow(Mail.decode(record.payload))
+        assert.strictEqual(message.recipient, delegate.agent)
+        assert.isTrue(Result.isSuccess(Mail.open({ message, identity: network.identity("delegate") })))
+        const { messages } = yield* delegate.mail.read
+        assert.deepStrictEqual(bodies(messages), ["hello"])
+        assert.strictEqual(messages[0].sender, ann.address)
       }).pipe(Effect.scoped, onNetwork))
   }
 
@@ -80,11 +80,11 @@ describe("mail to an address that delegated to another key", () => {
       yield* settle
       yield* delegate.mail.send(text(ann.address, "hello"))
       yield* settle
-      const { letters: [letter] } = yield* ann.mail.read
-      assert.strictEqual(letter.sender, delegate.agent)
-      yield* ann.mail.send(text(letter.sender, "yes"))
+      const { messages: [message] } = yield* ann.mail.read
+      assert.strictEqual(message.sender, delegate.agent)
+      yield* ann.mail.send(text(message.sender, "yes"))
       yield* settle
-      assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["yes"])
+      assert.deepStrictEqual(bodies((yield* delegate.mail.read).messages), ["yes"])
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("goes to the key of the latest delegation, also from a sender that wrote to an earlier one", () =>
@@ -99,15 +99,15 @@ describe("mail to an address that delegated to another key", () => {
       yield* settle
       yield* ann.mail.send(text(delegate.agent, "to the second"))
       yield* settle
-      assert.deepStrictEqual(bodies((yield* next.mail.read).letters), ["to the second"])
-      assert.deepStrictEqual(bodies((yield* delegate.mail.read).letters), ["to the first"])
+      assert.deepStrictEqual(bodies((yield* next.mail.read).messages), ["to the second"])
+      assert.deepStrictEqual(bodies((yield* delegate.mail.read).messages), ["to the first"])
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("excludes notes that were written to the operational key's own address and copied there", () =>
+  it.effect("excludes messages to the operational key's own address that were copied there", () =>
     Effect.gen(function*() {
       const { ann, delegate, nodes } = yield* withDelegate()
       const own = network.identity("delegate")
-      const payload = Result.getOrThrow(Mailbox.seal({
+      const payload = Result.getOrThrow(Mail.seal({
         ...text(own.address, "to another name"),
         sender: ann.address,
         recipientPublicKey: own.publicKey,
@@ -127,7 +127,7 @@ describe("mail to an address that delegated to another key", () => {
       for (const node of nodes) {
         yield* Context.get(node, Store).put(NodeId.fromAddress(delegate.agent), record)
       }
-      assert.deepStrictEqual((yield* delegate.mail.read).letters, [])
+      assert.deepStrictEqual((yield* delegate.mail.read).messages, [])
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("is refused if the delegation of the only record has expired", () =>
@@ -142,7 +142,7 @@ describe("mail to an address that delegated to another key", () => {
     }).pipe(Effect.scoped, onNetwork))
 })
 
-describe("mail to an address without an endpoint", () => {
+describe("a message to an address without an endpoint", () => {
   it.effect("finds the key in a profile, or in any other record of the recipient", () =>
     Effect.gen(function*() {
       const [ann, bob, carol] = (yield* network.build(6)).map(network.dht)
@@ -152,11 +152,11 @@ describe("mail to an address without an endpoint", () => {
       for (const recipient of [bob, carol]) {
         yield* ann.mail.send(text(recipient.address, "hello"))
         yield* settle
-        assert.deepStrictEqual(bodies((yield* recipient.mail.read).letters), ["hello"])
+        assert.deepStrictEqual(bodies((yield* recipient.mail.read).messages), ["hello"])
       }
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("finds the key among the notes of others at the same place", () =>
+  it.effect("finds the key among the messages of others at the same place", () =>
     Effect.gen(function*() {
       const [ann, bob, carol] = (yield* network.build(6)).map(network.dht)
       yield* bob.publishProfile({ name: "Bob" })
@@ -165,7 +165,7 @@ describe("mail to an address without an endpoint", () => {
       yield* settle
       yield* ann.mail.send(text(bob.address, "hello"))
       yield* settle
-      assert.include(bodies((yield* bob.mail.read).letters), "hello")
+      assert.include(bodies((yield* bob.mail.read).messages), "hello")
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("fails and says what the recipient can do if no key is known", () =>
@@ -177,9 +177,9 @@ describe("mail to an address without an endpoint", () => {
     }).pipe(Effect.scoped, onNetwork))
 })
 
-describe("the mail of one that is away", () => {
-  /** Publishes who it is and goes away, before so many others have written as often. */
-  const away = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Node>, letters: number) {
+describe("the mailbox of a recipient that is offline", () => {
+  /** A recipient that publishes a profile and leaves, before the nodes send `messages` to it in turn. */
+  const away = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Node>, messages: number) {
     const socket = network.socketOf(200)
     const recipient = network.identity("recipient").address
     yield* Effect.scoped(Effect.gen(function*() {
@@ -188,7 +188,7 @@ describe("the mail of one that is away", () => {
       yield* node.publishProfile({ name: "Away" })
       yield* settle
     }))
-    const bodies = Array.from({ length: letters }, (_, i) => `letter ${i}`)
+    const bodies = Array.from({ length: messages }, (_, i) => `message ${i}`)
     yield* Effect.forEach(
       bodies,
       (body, i) => network.dht(nodes[i % nodes.length]).mail.send(text(recipient, body)),
@@ -203,15 +203,15 @@ describe("the mail of one that is away", () => {
     return { back, bodies }
   })
 
-  for (const [nodes, senders, letters] of [[24, 20, 50], [3, 3, 12]]) {
+  for (const [nodes, senders, messages] of [[24, 20, 50], [3, 3, 12]]) {
     it.effect(
-      `is read on return, ${letters} letters of ${senders} senders in a network of ${nodes}, once each`,
+      `is read on return, ${messages} messages of ${senders} senders in a network of ${nodes}, once each`,
       () =>
         Effect.gen(function*() {
           const all = yield* network.build(nodes)
-          const { back, bodies: written } = yield* away(all.slice(0, senders), letters)
+          const { back, bodies: written } = yield* away(all.slice(0, senders), messages)
           const node = yield* back
-          const { completeness, letters: read } = yield* node.mail.read
+          const { completeness, messages: read } = yield* node.mail.read
           assert.deepStrictEqual(bodies(read).toSorted(), written.toSorted())
           assert.strictEqual(completeness.seen, completeness.held)
         }).pipe(Effect.scoped, onNetwork),
@@ -223,14 +223,14 @@ describe("the mail of one that is away", () => {
     Effect.gen(function*() {
       const [holder] = yield* network.build(1)
       const recipient = network.identity("recipient")
-      const written = Array.from({ length: 12 }, (_, i) => `letter ${i}`)
+      const written = Array.from({ length: 12 }, (_, i) => `message ${i}`)
       for (const [i, body] of written.entries()) {
         const sender = network.identity(`sender ${i % 3}`)
         const record = Result.getOrThrow(Record.sign({
           signer: sender,
           address: sender.address,
           type: Record.RecordType.mailbox,
-          payload: Result.getOrThrow(Mailbox.seal({
+          payload: Result.getOrThrow(Mail.seal({
             ...text(recipient.address, body),
             sender: sender.address,
             recipientPublicKey: recipient.publicKey,
@@ -245,17 +245,17 @@ describe("the mail of one that is away", () => {
       }
       const node = network.dht(yield* network.node("recipient", network.socketOf(2)))
       yield* node.bootstrap([network.socketOf(1)])
-      assert.deepStrictEqual(bodies((yield* node.mail.read).letters).toSorted(), written.toSorted())
+      assert.deepStrictEqual(bodies((yield* node.mail.read).messages).toSorted(), written.toSorted())
     }).pipe(Effect.scoped, onNetwork))
 
-  it.effect("is delivered on return, each letter once, and then each as it arrives", () =>
+  it.effect("is delivered on return, each message once, and then each as it arrives", () =>
     Effect.gen(function*() {
       const all = yield* network.build(24)
       const { back, bodies: written } = yield* away(all.slice(0, 20), 48)
       const node = yield* back
       const arrived: Array<string> = []
       yield* Effect.forkChild(
-        Stream.runForEach(node.mail.messages, (letter) => Effect.sync(() => arrived.push(...bodies([letter])))),
+        Stream.runForEach(node.mail.messages, (message) => Effect.sync(() => arrived.push(...bodies([message])))),
         { startImmediately: true }
       )
       yield* TestClock.adjust("1 minute")

@@ -12,7 +12,7 @@ import * as Address from "../src/Address.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import { InvalidDelegation } from "../src/DhtError.ts"
-import * as Mailbox from "../src/Mailbox.ts"
+import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
@@ -263,31 +263,31 @@ describe("Store", () => {
         yield* store.put(foreign, record)
       }).pipe(Effect.provide(layer())))
 
-    it.effect("refuses at a mailbox what is no letter, is to another, or from another than its signer", () =>
+    it.effect("refuses in a mailbox what is no message, is to another recipient or from another sender than its signer", () =>
       Effect.gen(function*() {
         const store = yield* Store.Store
-        const letter = (sender: Address.Address, recipient: Address.Address) =>
-          Result.getOrThrow(Mailbox.seal({
+        const message = (sender: Address.Address, recipient: Address.Address) =>
+          Result.getOrThrow(Mail.seal({
             sender,
             recipient,
             recipientPublicKey: bob.publicKey,
-            type: Mailbox.MessageType.text,
+            type: Mail.MessageType.text,
             body: Uint8Array.of(1),
             ephemeralSeed: new Uint8Array(32).fill(7),
             nonce: new Uint8Array(12)
           }))
-        const good = letter(addressOf(alice), addressOf(bob))
-        const payloads = [
-          Uint8Array.of(0xa0),
-          letter(addressOf(bob), addressOf(bob)),
-          letter(
-            addressOf(alice),
-            addressOf(alice)
-          )
-        ]
-        for (const payload of payloads) {
+        const good = message(addressOf(alice), addressOf(bob))
+        const refused = [
+          [Uint8Array.of(0xa0), "the recipient is not an address"],
+          [message(addressOf(bob), addressOf(bob)), "the message is from another sender"],
+          [message(addressOf(alice), addressOf(alice)), "the message is to another recipient"]
+        ] as const
+        for (const [payload, reason] of refused) {
           const record = signed({ type: mailbox, payload })
-          assert.strictEqual(store.admit(elsewhere, record, 0, network)._tag, "Refused")
+          assert.deepStrictEqual(store.admit(elsewhere, record, 0, network), {
+            _tag: "Refused",
+            reason: { _tag: "InvalidRecord", reason }
+          })
           // What the program itself puts is the program's business.
           yield* store.put(elsewhere, record)
           yield* store.invalidate(elsewhere, 0)

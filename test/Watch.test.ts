@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Mailbox from "../src/Mailbox.ts"
+import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Rpc from "../src/Rpc.ts"
@@ -29,7 +29,7 @@ const collect = <A, E>(stream: Stream.Stream<A, E>) =>
 /** Runs everything that needs almost no time. */
 const settle = Effect.repeat(TestClock.adjust("100 millis"), { times: 20 })
 
-const text = (body: string) => ({ type: Mailbox.MessageType.text, body: new TextEncoder().encode(body) })
+const text = (body: string) => ({ type: Mail.MessageType.text, body: new TextEncoder().encode(body) })
 
 describe("watching a topic", () => {
   it.effect("reports present, new, changed and removed offers", () =>

@@ -15,7 +15,6 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Record",
     "Endpoint",
     "Topic",
-    "Mailbox",
     "Profile",
     "Withdrawal",
     "PublishHint",

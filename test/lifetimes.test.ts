@@ -199,7 +199,7 @@ describe("an interruption leaves no fiber, timer or pending request of", () => {
     ["a NAT probe", (node, peer) => network.dht(node).natProbe(peer, network.socketOf(1))],
     ["discovering", (node) => network.dht(node).discover(["one", "two"])],
     ["watching a topic", (node) => Stream.runDrain(network.dht(node).watchTopic("target"))],
-    ["waiting for mail", (node) => Stream.runDrain(network.dht(node).mail.messages)],
+    ["waiting for messages", (node) => Stream.runDrain(network.dht(node).mail.messages)],
     ["following observations", (node) => Stream.runDrain(network.dht(node).observations)],
     [
       "announcing",
@@ -228,14 +228,14 @@ describe("an interruption leaves no fiber, timer or pending request of", () => {
       ).pipe(onNetwork))
   }
 
-  for (const name of ["watching a topic", "waiting for mail"]) {
+  for (const name of ["watching a topic", "waiting for messages"]) {
     it.effect(`${name}, in the pause between two lookups`, () =>
       alive.counting((now) =>
         Effect.gen(function*() {
           const world = yield* setUp(now)
           const { mail, watchTopic } = network.dht(world.node)
           const working = yield* start(
-            name === "waiting for mail" ? Stream.runDrain(mail.messages) : Stream.runDrain(watchTopic("target"))
+            name === "waiting for messages" ? Stream.runDrain(mail.messages) : Stream.runDrain(watchTopic("target"))
           )
           yield* Effect.forEach(world.puppets, (puppet) => puppet.answer(() => found()), { concurrency: "unbounded" })
           yield* TestClock.adjust("100 millis")
@@ -379,7 +379,7 @@ const asked: ReadonlyArray<readonly [name: string, ask: Asked]> = [
       (published) => published.replicas(8, { within: "1 hour" })
     )],
   ["watching a topic", (node) => Stream.runDrain(network.dht(node).watchTopic("target"))],
-  ["waiting for mail", (node) => Stream.runDrain(network.dht(node).mail.messages)],
+  ["waiting for messages", (node) => Stream.runDrain(network.dht(node).mail.messages)],
   ["following observations", (node) => Stream.runDrain(network.dht(node).observations)]
 ]
 

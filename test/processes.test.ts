@@ -137,7 +137,7 @@ describe.concurrent("processes", () => {
       }
     }), 120_000)
 
-  it.live("publish and read mail for the address that delegated to their key", () =>
+  it.live("publish and read messages for the address that delegated to their key", () =>
     Effect.gen(function*() {
       const directory = yield* temporary
       const [master, own, other] = ["master", "own", "other"].map((name) => join(directory, name))

@@ -14,7 +14,7 @@ import type { Publication } from "../../src/Replication.ts"
 import { encodeObserved } from "../../src/SocketAddress.ts"
 import { quantile } from "../measure.ts"
 import type { Row, Section } from "../report.ts"
-import { introduced, member, read } from "./letters.ts"
+import { introduced, member, read } from "./mailbox.ts"
 import {
   contactOf,
   dhtOf,
@@ -194,7 +194,7 @@ const played = {
     )
   }),
 
-  letter: Effect.fnUntraced(function*(play: Play) {
+  message: Effect.fnUntraced(function*(play: Play) {
     const { nodes, number } = play
     const recipient = identity(`recipient ${number}`)
     const host = hostOf(600 + number)
@@ -202,10 +202,10 @@ const played = {
     const send = dhtOf(nodes[number * 7 % nodes.length]).mail.send({
       recipient: recipient.address,
       type: 3,
-      body: new TextEncoder().encode("letter")
+      body: new TextEncoder().encode("message")
     })
     yield* published(play, recipient.nodeId, send)
-    yield* timed(play.found, Effect.map(read(nodes, recipient, host), ({ texts }) => texts.has("letter")))
+    yield* timed(play.found, Effect.map(read(nodes, recipient, host), ({ texts }) => texts.has("message")))
   })
 }
 
@@ -243,7 +243,7 @@ export const ground = (options: {
     const table = yield* Effect.promise(() => reader.join(contactOf(nodes[0])))
 
     const rows: Array<Row> = []
-    for (const what of ["offer", "endpoint", "letter"] as const) {
+    for (const what of ["offer", "endpoint", "message"] as const) {
       for (const count of [0, ...options.counts]) {
         for (const isFirst of count === 0 ? [true] : [true, false]) {
           const found = empty()

@@ -9,13 +9,13 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Features from "../../src/Features.ts"
 import type { Identity } from "../../src/Identity.ts"
-import * as Mailbox from "../../src/Mailbox.ts"
+import * as Mail from "../../src/Mail.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
 import { unixSeconds } from "../fixtures.ts"
 import type { Row, Section } from "../report.ts"
-import { introduced, read, written } from "./letters.ts"
+import { introduced, read, written } from "./mailbox.ts"
 import {
   contactOf,
   discovered,
@@ -58,17 +58,17 @@ const junkOffer = (topic: string, agent: Identity): Record.SignedRecord => {
   }))
 }
 
-/** What is a letter in form, with the largest payload. */
-const junkLetter = (to: Identity, agent: Identity): Record.SignedRecord => {
-  const note = (length: number) =>
-    Mailbox.encode({
+/** A record with the form of a message and the largest payload. */
+const junkMessage = (to: Identity, agent: Identity): Record.SignedRecord => {
+  const payload = (length: number) =>
+    Mail.encode({
       recipient: to.address,
       sender: agent.address,
       ephemeralPublicKey: new Uint8Array(32).fill(9),
       ciphertext: new Uint8Array(length),
       nonce: new Uint8Array(12)
     })
-  const room = Mailbox.maxPayload - note(256).length
+  const room = Mail.maxPayload - payload(256).length
   return Result.getOrThrow(Record.sign({
     signer: agent,
     address: agent.address,
@@ -76,7 +76,7 @@ const junkLetter = (to: Identity, agent: Identity): Record.SignedRecord => {
     seq: 1n,
     timestamp: BigInt(unixSeconds() + ahead),
     ttl: 7200,
-    payload: note(256 + room)
+    payload: payload(256 + room)
   }))
 }
 
@@ -185,16 +185,16 @@ const measured = Effect.fnUntraced(function*(
   yield* introduced(nodes, away, host)
   const texts = yield* inOrder(
     test.isFirst,
-    litter(nodes, strangers, away.nodeId, agents.map((agent) => junkLetter(away, agent))),
+    litter(nodes, strangers, away.nodeId, agents.map((agent) => junkMessage(away, agent))),
     written(nodes, honestCount, honestCount, away)
   )
-  const mail = yield* read(nodes, away, host)
+  const mailbox = yield* read(nodes, away, host)
   const row: Row = {
     name,
     figures: {
       "offers found": { value: 100 * offers, unit: "%", atLeast },
       "without our bit": { value: 100 * plain, unit: "%" },
-      "letters read": { value: 100 * shareOf(texts, mail.texts), unit: "%", atLeast }
+      "messages read": { value: 100 * shareOf(texts, mailbox.texts), unit: "%", atLeast }
     }
   }
   return row
@@ -228,7 +228,7 @@ export const junk = (options: {
     }
     const section: Section = {
       title: `Junk at a topic and in a mailbox, ${options.nodes} nodes`,
-      note: `${honestCount} honest offers and letters, each of another network; junk of the largest size, ` +
+      note: `${honestCount} honest offers and messages, each of another network; junk of the largest size, ` +
         `${ahead} s from the future, at the ${targets} nodes closest to the key.`,
       rows
     }

@@ -225,7 +225,7 @@ const publishProfile = Command.make(
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
 ).pipe(
   Command.withDescription(
-    "Publish the profile of an agent, which also lets it receive mail. All fields take at most 700 bytes in total"
+    "Publish the profile of an agent, which also lets it receive messages. All fields take at most 700 bytes in total"
   ),
   Command.withShortDescription("Publish the profile of an agent"),
   Command.withExamples([{
@@ -314,7 +314,7 @@ const delegate = Command.make(
   handler(() => import("./commands/Identity.ts").then(({ delegate }) => delegate))
 ).pipe(
   Command.withDescription(
-    "Sign a delegation: it lets another key publish and read mail for the address of --data, whose own key can then " +
+    "Sign a delegation: it lets another key publish and read messages for the address of --data, whose own key can then " +
       "stay offline. A later delegation to another key replaces an earlier one"
   ),
   Command.withShortDescription("Let another key act for an address"),
@@ -336,7 +336,7 @@ const accept = Command.make(
 ).pipe(
   Command.withDescription(
     "Store a delegation in the data directory: from then on the node there and all commands with the same --data " +
-      "publish and read mail for the address that signed it"
+      "publish and read messages for the address that signed it"
   ),
   Command.withShortDescription("Act for the address of a delegation"),
   Command.withExamples([{ command: "effect-dht identity accept DELEGATION --data ./data" }])

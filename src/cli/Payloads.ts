@@ -10,7 +10,7 @@ import type * as Delegation from "../Delegation.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Hex from "../internal/hex.ts"
 import type * as Json from "../internal/json.ts"
-import * as Mailbox from "../Mailbox.ts"
+import * as Mail from "../Mail.ts"
 import * as Profile from "../Profile.ts"
 import type { PublishHint } from "../PublishHint.ts"
 import * as Record from "../Record.ts"
@@ -177,7 +177,7 @@ const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
   ...metaRows(payload.meta)
 ]
 
-const note = ({ ciphertext, ephemeralPublicKey, nonce, recipient, sender }: Mailbox.Note) => ({
+const message = ({ ciphertext, ephemeralPublicKey, nonce, recipient, sender }: Mail.SealedMessage) => ({
   recipient: Address.format(recipient),
   sender: Address.format(sender),
   ephemeralPublicKey: Hex.encode(ephemeralPublicKey),
@@ -185,7 +185,7 @@ const note = ({ ciphertext, ephemeralPublicKey, nonce, recipient, sender }: Mail
   nonce: Hex.encode(nonce)
 })
 
-const noteRows = ({ ciphertext, recipient, sender }: Mailbox.Note): Array<Row> => [
+const messageRows = ({ ciphertext, recipient, sender }: Mail.SealedMessage): Array<Row> => [
   ["recipient", Address.format(recipient)],
   ["sender", Address.format(sender)],
   ["ciphertext", Hex.encode(ciphertext)]
@@ -233,7 +233,7 @@ export const read = ({ payload, type }: Record.SignedRecord): Read => {
     case Record.RecordType.profile:
       return reading("profile", Profile.decode(payload), profile, profileRows)
     case Record.RecordType.mailbox:
-      return reading("mailbox", Mailbox.decode(payload), note, noteRows)
+      return reading("mailbox", Mail.decode(payload), message, messageRows)
     default:
       return { kind: `custom ${Record.category(type)}`, json: undefined, rows: textRows(payload) }
   }

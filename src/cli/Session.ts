@@ -137,7 +137,7 @@ const whereabouts = Effect.fnUntraced(function*(data: Option.Option<string>) {
 })
 
 /**
- * Provides publishing and mail as `identity`, through a node of another
+ * Publishes, sends and reads as `identity`, through a node of another
  * identity. `data` is where the identity's own node may be running.
  *
  * @category layers

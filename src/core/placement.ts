@@ -9,10 +9,10 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import * as Mailbox from "../Mailbox.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as Topic from "../Topic.ts"
+import * as Mailbox from "../wire/mailbox.ts"
 
 /**
  * The reason why a record does not belong at a key; undefined if it does or if
@@ -30,10 +30,10 @@ export const placementFault = (
       return Result.isSuccess(topic) && Topic.belongsTo(topic.success, key) ? undefined : "it is of another topic"
     }
     case Record.RecordType.mailbox: {
-      const note = Mailbox.decode(payload)
-      if (Result.isFailure(note)) return note.failure.message
-      if (note.success.sender !== address) return "the note is by another sender"
-      return NodeId.fromAddress(note.success.recipient) === key ? undefined : "the note is to another recipient"
+      const message = Mailbox.read(payload)
+      if (typeof message === "string") return message
+      if (message.sender !== address) return "the message is from another sender"
+      return NodeId.fromAddress(message.recipient) === key ? undefined : "the message is to another recipient"
     }
   }
 }

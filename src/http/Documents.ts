@@ -290,7 +290,7 @@ export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): ty
         })
       })
     case Record.RecordType.mailbox:
-      return { record: row, title: `note to ${key.slice(0, 8)}…` }
+      return { record: row, title: `message to ${key.slice(0, 8)}…` }
     default:
       return { record: row, title: `${row.type_name} type ${record.type}` }
   }

@@ -30,7 +30,7 @@ export const properties = {
   AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it, or as many as strangers reach",
   TablesAreConnected: "every live node reaches every one that strangers reach, along the contacts of such nodes",
   WithdrawnVanishes: "a record that nobody renews is gone when its time is over",
-  MailArrivesOnce: "every letter arrives, and once"
+  MessagesArriveOnce: "every message arrives, and once"
 } as const
 
 /**

@@ -47,7 +47,7 @@ export interface Announced {
  * @category models
  * @since 0.1.0
  */
-export interface Letter {
+export interface Message {
   readonly recipient: string
   /** What tells it from all others. */
   readonly id: string
@@ -89,10 +89,10 @@ export interface Expected {
   /** The newest versions of endpoints, to which every node is to resolve their addresses. */
   readonly resolved?: ReadonlyArray<Announced> | undefined
   readonly surroundings?: ReadonlyArray<Surroundings> | undefined
-  /** Letters that must have arrived. */
-  readonly sent?: ReadonlyArray<Letter> | undefined
+  /** Messages that must have arrived. */
+  readonly sent?: ReadonlyArray<Message> | undefined
   /** All that arrived, as often as it did. */
-  readonly received?: ReadonlyArray<Letter> | undefined
+  readonly received?: ReadonlyArray<Message> | undefined
 }
 
 const closest = 16
@@ -219,16 +219,16 @@ export const check = Effect.fnUntraced(function*(
       }), { concurrency, discard: true })
   }
 
-  // --- Letters
+  // --- Messages
 
   const times = new Map<string, number>()
   for (const { id, recipient } of received) times.set(`${recipient} ${id}`, (times.get(`${recipient} ${id}`) ?? 0) + 1)
   for (const { id, recipient } of sent) {
-    if (!times.has(`${recipient} ${id}`)) report("MailArrivesOnce", recipient, { letter: id, arrived: 0 })
+    if (!times.has(`${recipient} ${id}`)) report("MessagesArriveOnce", recipient, { message: id, arrived: 0 })
   }
-  for (const [letter, arrived] of times) {
-    const at = letter.lastIndexOf(" ")
-    if (arrived > 1) report("MailArrivesOnce", letter.slice(0, at), { letter: letter.slice(at + 1), arrived })
+  for (const [message, arrived] of times) {
+    const at = message.lastIndexOf(" ")
+    if (arrived > 1) report("MessagesArriveOnce", message.slice(0, at), { message: message.slice(at + 1), arrived })
   }
   return found
 })

@@ -5,8 +5,8 @@
  *
  * It is deterministic, has the sizes of Ed25519, and rejects another key and a
  * message or signature that was modified. Do not use it in a simulation with
- * forged records or with mail: its public keys are not points of the curve on
- * which mail is encrypted.
+ * forged records or with messages to agents: its public keys are not points of
+ * the curve on which those are encrypted.
  *
  * @since 0.1.0
  */

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Identity from "../../src/Identity.ts"
 import * as Hex from "../../src/internal/hex.ts"
-import * as Mailbox from "../../src/Mailbox.ts"
+import * as Mail from "../../src/Mail.ts"
 import { fastest } from "../../src/node/NodeCrypto.ts"
 import { vectors } from "./vectors.ts"
 
@@ -32,7 +32,7 @@ const encoded = messages.flatMap((entry) => entry.payload === undefined ? [] : [
 const sealed = (entry: Entry, body: Uint8Array) => {
   const sender = Identity.fromSeed(fastest, Hex.decode(entry.sender.seed))
   const recipient = Identity.fromSeed(fastest, Hex.decode(entry.recipient.seed))
-  return Mailbox.seal({
+  return Mail.seal({
     sender: sender.address,
     recipient: recipient.address,
     recipientPublicKey: recipient.publicKey,
@@ -60,29 +60,29 @@ describe("mailbox.json", () => {
 
   it("opens every message with the recipient's seed", () => {
     for (const entry of encoded) {
-      const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
-      assert.strictEqual(note.recipient, entry.recipient.address)
-      assert.strictEqual(note.sender, entry.sender.address)
+      const message = Result.getOrThrow(Mail.decode(Hex.decode(entry.payload)))
+      assert.strictEqual(message.recipient, entry.recipient.address)
+      assert.strictEqual(message.sender, entry.sender.address)
       const identity = Identity.fromSeed(fastest, Hex.decode(entry.recipient.seed))
       assert.strictEqual(identity.address, entry.recipient.address)
-      const message = Result.getOrThrow(Mailbox.open({ note, identity }))
-      assert.strictEqual(message.type, entry.msgType)
-      assert.strictEqual(Hex.encode(message.body), entry.body)
-      assert.strictEqual(message.sender, entry.sender.address)
+      const opened = Result.getOrThrow(Mail.open({ message, identity }))
+      assert.strictEqual(opened.type, entry.msgType)
+      assert.strictEqual(Hex.encode(opened.body), entry.body)
+      assert.strictEqual(opened.sender, entry.sender.address)
     }
   })
 
   it("encodes every decoded payload to the same bytes", () => {
     for (const entry of encoded) {
-      const note = Result.getOrThrow(Mailbox.decode(Hex.decode(entry.payload)))
-      assert.strictEqual(Hex.encode(Mailbox.encode(note)), entry.payload)
+      const message = Result.getOrThrow(Mail.decode(Hex.decode(entry.payload)))
+      assert.strictEqual(Hex.encode(Mail.encode(message)), entry.payload)
     }
   })
 
   it("seals the largest body and refuses one byte more", () => {
     for (const entry of messages) {
       const payload = Result.getOrThrow(sealed(entry, new Uint8Array(largestBody)))
-      assert.isAtMost(payload.length, Mailbox.maxPayload)
+      assert.isAtMost(payload.length, Mail.maxPayload)
       assert.isTrue(Result.isFailure(sealed(entry, new Uint8Array(largestBody + 1))))
     }
   })

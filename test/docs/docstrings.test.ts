@@ -56,7 +56,6 @@ describe("docstrings", () => {
       "Endpoint",
       "Identity",
       "Mail",
-      "Mailbox",
       "Persistence",
       "Profile",
       "Publisher",

@@ -434,7 +434,7 @@ describe("the documents of the dashboard", () => {
         ["endpoint", "quic://192.0.2.1:4121", null],
         ["topic", "chess", String(Network.now + 1800)],
         ["profile", "Ann", null],
-        ["mailbox", `note to ${recipient.slice(0, 8)}…`, null],
+        ["mailbox", `message to ${recipient.slice(0, 8)}…`, null],
         ["custom", "custom type 5", null],
         ["custom", "custom type 19", null],
         ["custom", "custom type 143", null],

@@ -41,7 +41,7 @@ describe("Properties", () => {
     assert.strictEqual(run(true), run(false))
   })
 
-  it("missing and duplicate mail is reported", () => {
+  it("missing and duplicate messages are reported", () => {
     const found = SimWorld.runSync(
       SimWorld.SimWorld.use((world) =>
         Liveness.check(world, [], {
@@ -51,9 +51,9 @@ describe("Properties", () => {
       ),
       { seed: 1 }
     )
-    assert.deepStrictEqual(found.map(({ facts, property }) => [property, facts.letter, facts.arrived]), [
-      ["MailArrivesOnce", "a", 0],
-      ["MailArrivesOnce", "b", 2]
+    assert.deepStrictEqual(found.map(({ facts, property }) => [property, facts.message, facts.arrived]), [
+      ["MessagesArriveOnce", "a", 0],
+      ["MessagesArriveOnce", "b", 2]
     ])
   })
 

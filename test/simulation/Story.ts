@@ -39,7 +39,7 @@ export type Deed =
   | { readonly do: "clock"; readonly node: NodeNumber; readonly seconds: number }
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: NodeNumber }
   | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: "bread" | "water" }
-  | { readonly do: "resolve" | "mail"; readonly node: NodeNumber; readonly whom: NodeNumber }
+  | { readonly do: "resolve" | "send"; readonly node: NodeNumber; readonly whom: NodeNumber }
   /** With a delegation that lasts for `seconds`; 0 means without expiry. */
   | { readonly do: "speak"; readonly node: NodeNumber; readonly master: Master; readonly seconds: number }
   | { readonly do: "ask"; readonly node: NodeNumber; readonly master: Master }
@@ -63,7 +63,7 @@ export interface Story {
   readonly households?: ReadonlyArray<Household> | undefined
   /** The behaviours of additional Byzantine nodes. */
   readonly liars?: ReadonlyArray<Behaviour> | undefined
-  /** Mail always uses real signatures: the stand-in has no keys for its encryption. */
+  /** Stories with messages always use real signatures: the stand-in has no keys to encrypt to. */
   readonly realSignatures?: boolean | undefined
   readonly happenings: ReadonlyArray<Happening>
 }
@@ -113,8 +113,8 @@ const describe = (deed: Deed): string => {
       return `node ${deed.node} discovers ${deed.topic}`
     case "resolve":
       return `node ${deed.node} resolves node ${deed.whom}`
-    case "mail":
-      return `node ${deed.node} sends mail to node ${deed.whom}`
+    case "send":
+      return `node ${deed.node} sends a message to node ${deed.whom}`
     case "speak":
       return `node ${deed.node} publishes an endpoint for ${deed.master} with a delegation ${
         deed.seconds === 0 ? "without expiry" : `of ${deed.seconds} s`
@@ -176,7 +176,7 @@ export const format = (story: Story): string => {
 
 export const replayCommand = (story: Story): string => `npm run soak -- --story '${JSON.stringify(story)}'`
 
-export const hasMail = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "mail")
+export const hasMessages = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "send")
 
 export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
 
@@ -197,7 +197,7 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "mail" as const), node: number, whom: number })
+    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "send" as const), node: number, whom: number })
   },
   {
     weight: 4,

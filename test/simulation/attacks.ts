@@ -7,7 +7,7 @@ import { Dht } from "../../src/Dht.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
 import * as Identity from "../../src/Identity.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
-import * as Mailbox from "../../src/Mailbox.ts"
+import * as Mail from "../../src/Mail.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import { NodeEvents } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
@@ -88,8 +88,8 @@ export const junkOffers = (): Outcome =>
     standIn
   )
 
-/** Honest nodes send mail to an offline node; before and after, an attacker sends it a hundred junk messages. */
-export const junkLetters = (): Outcome =>
+/** Honest nodes send messages to an offline node; before and after, an attacker sends it a hundred of junk. */
+export const junkMessages = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
       const nodes = yield* world.startNodes(20, { app: safety.probe })
@@ -102,7 +102,7 @@ export const junkLetters = (): Outcome =>
       const junk = (from: number) =>
         Array.from({ length: 100 }, (_, n) => {
           const signer = madeUp(NodeCrypto.fastest, from + n)
-          const note = {
+          const message = {
             recipient: address,
             sender: signer.address,
             ephemeralPublicKey: signer.publicKey,
@@ -113,7 +113,7 @@ export const junkLetters = (): Outcome =>
             signer,
             address: signer.address,
             type: Record.RecordType.mailbox,
-            payload: Mailbox.encode(note),
+            payload: Mail.encode(message),
             seq: 9n,
             timestamp: BigInt(secondsOf(world) + 50),
             ttl: 0xffffffff
@@ -122,22 +122,23 @@ export const junkLetters = (): Outcome =>
       const holders = nearest(nodes, nodeId).slice(0, 16)
       const spammer = yield* stranger(world, "spammer")
       yield* spread(spammer, holders, junk(0), nodeId)
-      const sent = Array.from({ length: 45 }, (_, i): Liveness.Letter => ({ recipient: "ann", id: `letter ${i}` }))
+      const sent = Array.from({ length: 45 }, (_, i): Liveness.Message => ({ recipient: "ann", id: `message ${i}` }))
       yield* Effect.forEach(sent, ({ id }, i) =>
         nodes[i % nodes.length].run(Dht.use(({ mail }) =>
-          mail.send({ recipient: address, type: Mailbox.MessageType.text, body: new TextEncoder().encode(id) })
+          mail.send({ recipient: address, type: Mail.MessageType.text, body: new TextEncoder().encode(id) })
         )))
       yield* Effect.sleep("1 minute")
       yield* spread(spammer, holders, junk(100), nodeId)
       yield* ann.start
-      const received: Array<Liveness.Letter> = []
+      const received: Array<Liveness.Message> = []
       yield* ann.run(Effect.forkScoped(Dht.use(({ mail }) =>
         Stream.runForEach(mail.messages, ({ body }) =>
           Effect.sync(() =>
             received.push({ recipient: "ann", id: new TextDecoder().decode(body) })
           ))
       )))
-      yield* Effect.sleep("2 minutes")
+      // Time for one lookup: the answers of several would bring the messages in turn.
+      yield* Effect.sleep("10 seconds")
       const found = yield* Liveness.check(world, nodes, { sent, received })
       yield* leaveAll([...nodes, ann])
       return found

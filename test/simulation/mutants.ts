@@ -145,11 +145,11 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "long"
   },
   {
-    name: "delivers letters again",
+    name: "delivers messages again",
     file: "Mail.ts",
     text: "for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)",
     replacement: "",
-    property: "MailArrivesOnce",
+    property: "MessagesArriveOnce",
     world: "eventful"
   },
   {
@@ -165,16 +165,16 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "Query.ts",
     text: "const step = collection.poll()",
     replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
-    property: "MailArrivesOnce",
-    world: "junkLetters"
+    property: "MessagesArriveOnce",
+    world: "junkMessages"
   },
   {
-    name: "lets networks with many letters push out those with few",
+    name: "lets networks with many messages push out those with few",
     file: "core/recordSet.ts",
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
-    property: "MailArrivesOnce",
-    world: "junkLetters"
+    property: "MessagesArriveOnce",
+    world: "junkMessages"
   },
   {
     name: "keeps more bytes than it may",

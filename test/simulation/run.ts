@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream"
 import * as Delegation from "../../src/Delegation.ts"
 import { Dht } from "../../src/Dht.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
-import * as Mailbox from "../../src/Mailbox.ts"
+import * as Mail from "../../src/Mail.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
@@ -30,7 +30,7 @@ import {
   announcedTtl,
   calmMinutes,
   type Deed,
-  hasMail,
+  hasMessages,
   type Master,
   masters,
   routers,
@@ -98,7 +98,7 @@ export const runProgram = (
 type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
 /** A message that must arrive unless its sender or recipient restarts or loses its state. */
-interface Letter {
+interface Message {
   readonly id: string
   readonly from: Resident
   readonly to: Resident
@@ -134,7 +134,7 @@ interface Speech {
   readonly isOnTime: boolean
 }
 
-const cryptoOf = (story: Story) => story.realSignatures || hasMail(story) ? NodeCrypto.fastest : SimCrypto.simulated
+const cryptoOf = (story: Story) => story.realSignatures || hasMessages(story) ? NodeCrypto.fastest : SimCrypto.simulated
 
 const settings = (story: Story): SimWorld.RunOptions => ({
   seed: story.seed,
@@ -145,7 +145,7 @@ const settings = (story: Story): SimWorld.RunOptions => ({
 })
 
 /** Most messages from one sender to one mailbox, which holds no more. */
-const lettersToOne = 4
+const messagesToOne = 4
 
 export const runStory = (story: Story): Outcome =>
   runProgram(
@@ -158,11 +158,11 @@ export const runStory = (story: Story): Outcome =>
       /** The last event in which a node published at a key. */
       const lastPublished = new Map<string, number>()
       let happening = 0
-      const sent: Array<Letter> = []
-      const received: Array<Liveness.Letter> = []
+      const sent: Array<Message> = []
+      const received: Array<Liveness.Message> = []
       const speeches: Array<Speech> = []
       const happenings = sorted(story)
-      const readsMail = hasMail(story)
+      const readsMessages = hasMessages(story)
       let version = 0
 
       const reader = (resident: () => Resident) =>
@@ -171,9 +171,9 @@ export const runStory = (story: Story): Outcome =>
           const { name } = yield* Effect.map(Effect.sync(resident), ({ node }) => node)
           const life = resident().life
           yield* mail.messages.pipe(
-            Stream.runForEach((letters) =>
+            Stream.runForEach((message) =>
               Effect.sync(() =>
-                received.push({ recipient: `${name} (${life})`, id: new TextDecoder().decode(letters.body) })
+                received.push({ recipient: `${name} (${life})`, id: new TextDecoder().decode(message.body) })
               )
             ),
             Effect.forkScoped
@@ -189,7 +189,7 @@ export const runStory = (story: Story): Outcome =>
         // After it lost its state, a node behind a router can rejoin only through these: others cannot reach it.
         const introducers = host === undefined ? openNow() : residents.filter(isOpen)
         const through = introducers.slice(0, 3).map(({ node }) => node)
-        const app = readsMail ? Layer.merge(safety.probe, reader(() => resident)) : safety.probe
+        const app = readsMessages ? Layer.merge(safety.probe, reader(() => resident)) : safety.probe
         const resident: Resident = {
           node: world.node(`node ${residents.length}`, { app, through, host }),
           life: 0,
@@ -259,20 +259,20 @@ export const runStory = (story: Story): Outcome =>
 
       const write = Effect.fnUntraced(function*(from: Resident, to: Resident) {
         const toId = to.node.identity.nodeId
-        if (sent.filter((letter) => letter.from === from && letter.toId === toId).length >= lettersToOne) return
-        const id = `letter${sent.length}`
-        const letter: Letter = { id, from, to, fromLife: from.life, toId }
+        if (sent.filter((message) => message.from === from && message.toId === toId).length >= messagesToOne) return
+        const id = `message${sent.length}`
+        const message: Message = { id, from, to, fromLife: from.life, toId }
         const publication = yield* from.node.run(Dht.use(({ mail }) =>
           mail.send({
             recipient: to.node.identity.address,
-            type: Mailbox.MessageType.text,
+            type: Mail.MessageType.text,
             body: new TextEncoder().encode(id),
             ttl: 14_400
           })
         ))
         // With a wrong clock, it may expire before it is delivered.
         const { offsetMillis } = from.node.clock
-        if (publication !== undefined && Math.abs(offsetMillis) < 60_000) sent.push(letter)
+        if (publication !== undefined && Math.abs(offsetMillis) < 60_000) sent.push(message)
       })
 
       const returned = (resident: Resident, key: NodeId.NodeId, type: number) =>
@@ -374,7 +374,7 @@ export const runStory = (story: Story): Outcome =>
               return inBackground(
                 returned(pick(deed.node), pick(deed.whom).node.identity.nodeId, Record.RecordType.endpoint)
               )
-            case "mail":
+            case "send":
               return inBackground(write(pick(deed.node), pick(deed.whom)))
             case "speak":
               return inBackground(speak(pick(deed.node), deed.master, deed.seconds))
@@ -439,7 +439,7 @@ export const runStory = (story: Story): Outcome =>
           Effect.ignore(returned(resident, keyOf(master), Record.RecordType.endpoint)), { concurrency: 8 }))
       const announced = (yield* Effect.forEach(upNow(), announcedBy)).flat()
       const seconds = Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000)
-      const isDue = ({ from, fromLife, to, toId }: Letter) =>
+      const isDue = ({ from, fromLife, to, toId }: Message) =>
         from.node.isUp && from.life === fromLife && to.node.isUp && to.node.identity.nodeId === toId
       const found = yield* Liveness.check(
         world,

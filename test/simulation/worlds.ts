@@ -12,7 +12,7 @@ import { Rpc } from "../../src/Rpc.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
 import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
-import { filling, junkLetters, junkOffers, replays, surrounding } from "./attacks.ts"
+import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import type { Deed, Story } from "./Story.ts"
@@ -40,7 +40,7 @@ export const eventful: Story = {
     at(0.1, { do: "offer", node: 2, topic: "bread" }),
     at(0.5, { do: "crash", node: 4 }),
     at(0.6, { do: "announce", node: 7 }),
-    at(0.7, { do: "mail", node: 3, whom: 1 }),
+    at(0.7, { do: "send", node: 3, whom: 1 }),
     at(1, { do: "partition", nodes: 4 }),
     at(1.2, { do: "publish", node: 1 }),
     at(1.2, { do: "discover", node: 8, topic: "bread" }),
@@ -48,8 +48,8 @@ export const eventful: Story = {
     at(2.1, { do: "restart", node: 4 }),
     at(2.2, { do: "leave", node: 5 }),
     at(2.5, { do: "join" }),
-    at(3, { do: "mail", node: 6, whom: 1 }),
-    at(3.1, { do: "mail", node: 6, whom: 1 }),
+    at(3, { do: "send", node: 6, whom: 1 }),
+    at(3.1, { do: "send", node: 6, whom: 1 }),
     at(3.2, { do: "withdraw", node: 7 }),
     at(3.3, { do: "resolve", node: 9, whom: 1 })
   ]
@@ -98,7 +98,7 @@ const clocks: Story = {
   ]
 }
 
-/** Some are behind routers, of every kind; mail goes through, and one moves. */
+/** Some are behind routers, of every kind; messages go through, and one moves. */
 export const households: Story = {
   ...quiet,
   nodes: 6,
@@ -117,8 +117,8 @@ export const households: Story = {
     at(0.3, { do: "announce", node: 10 }),
     at(0.3, { do: "announce", node: 1 }),
     at(0.5, { do: "offer", node: 11, topic: "bread" }),
-    at(0.6, { do: "mail", node: 1, whom: 10 }),
-    at(0.7, { do: "mail", node: 10, whom: 9 }),
+    at(0.6, { do: "send", node: 1, whom: 10 }),
+    at(0.7, { do: "send", node: 10, whom: 9 }),
     at(0.8, { do: "resolve", node: 8, whom: 9 }),
     at(1, { do: "crash", node: 3 }),
     at(2, { do: "leave", node: 7 }),
@@ -362,7 +362,7 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   talkative,
   interrupted,
   junkOffers,
-  junkLetters,
+  junkMessages,
   filling,
   replays,
   surrounding

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import type { Excess } from "../../src/DhtError.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
-import * as Mailbox from "../../src/Mailbox.ts"
+import * as Mail from "../../src/Mail.ts"
 import * as Profile from "../../src/Profile.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as Network from "../utils/network.ts"
@@ -83,9 +83,9 @@ describe("a payload that does not fit", () => {
       ephemeralSeed: new Uint8Array(32).fill(1),
       nonce: new Uint8Array(12)
     }
-    for (const [type, limit] of [[3, Mailbox.maxBody], [23, 389], [24, 388], [255, 388]]) {
-      const seal = (length: number) => Mailbox.seal({ ...options, type, body: new Uint8Array(length) })
-      assert.strictEqual(Result.getOrThrow(seal(limit)).length, Mailbox.maxPayload)
+    for (const [type, limit] of [[3, Mail.maxBody], [23, 389], [24, 388], [255, 388]]) {
+      const seal = (length: number) => Mail.seal({ ...options, type, body: new Uint8Array(length) })
+      assert.strictEqual(Result.getOrThrow(seal(limit)).length, Mail.maxPayload)
       const refused = seal(limit + 1)
       assert.deepStrictEqual(Result.isFailure(refused) ? refused.failure.excess : undefined, {
         field: "body",

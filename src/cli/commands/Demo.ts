@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 import type { Address } from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
 import type * as Routes from "../../http/Routes.ts"
-import { MessageType } from "../../Mailbox.ts"
+import { MessageType } from "../../Mail.ts"
 import type { Host } from "../../NameResolver.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
 import * as NodeHttp from "../../node/NodeHttp.ts"
@@ -92,7 +92,7 @@ const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others:
     const body = new TextEncoder().encode(yield* Random.choice(greetings))
     yield* dht.mail.send({ recipient, type: MessageType.text, body, ttl: 120 })
   })
-  yield* forever("Notes", write)
+  yield* forever("Messages", write)
 
   const ask = Effect.gen(function*() {
     yield* pause(pace)

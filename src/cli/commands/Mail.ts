@@ -8,7 +8,6 @@ import * as Option from "effect/Option"
 import * as Address from "../../Address.ts"
 import * as Hex from "../../internal/hex.ts"
 import * as Mail from "../../Mail.ts"
-import { MessageType } from "../../Mailbox.ts"
 import type { Host } from "../../NameResolver.ts"
 import * as Identities from "../Identities.ts"
 import * as Input from "../Input.ts"
@@ -36,7 +35,7 @@ export const send = (
     Mail.Mail.use((mail) =>
       mail.send({
         recipient: options.address,
-        type: MessageType.text,
+        type: Mail.MessageType.text,
         body: options.text,
         ttl: options.ttl
       })
@@ -55,7 +54,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
   }
   const { identity } = yield* Identities.load({ data: data.value, passphraseEnv })
   const address = Address.format(identity.agent)
-  const { completeness, letters } = yield* Mail.Mail.use((mail) => mail.read).pipe(
+  const { completeness, messages } = yield* Mail.Mail.use((mail) => mail.read).pipe(
     Effect.provide(Session.speakFor(identity, data)),
     Effect.provide(Session.layer(bootstrap, data))
   )
@@ -63,7 +62,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
     json,
     {
       address,
-      messages: letters.map(({ body, record, sender, type }) => ({
+      messages: messages.map(({ body, record, sender, type }) => ({
         sender: Address.format(sender),
         timestamp: record.timestamp,
         expiresAt: BigInt(record.expiresAt),
@@ -73,10 +72,10 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
       })),
       completeness: { ...completeness }
     },
-    letters.length === 0
+    messages.length === 0
       ? [`No messages to ${address}`]
       : [
-        ...letters.flatMap(({ body, record, sender, type }) => {
+        ...messages.flatMap(({ body, record, sender, type }) => {
           const text = Input.textOf(body) ?? `(type ${type}) ${Hex.encode(body)}`
           // Continuation lines are indented, so that untrusted text cannot imitate the start of a message.
           const [first, ...more] = text.replace(/\n$/, "").split("\n")

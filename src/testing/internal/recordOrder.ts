@@ -63,7 +63,7 @@ export const slotOf = (key: NodeId, record: SignedRecord): string => {
     case "topic":
       return `${key} topic ${signer()}`
     case "mailbox":
-      return `${key} mail ${signer()} ${record.type} ${sha256Hex(record.payload)}`
+      return `${key} mailbox ${signer()} ${record.type} ${sha256Hex(record.payload)}`
   }
 }
 

@@ -1,0 +1,214 @@
+/**
+ * The payload of a mailbox record: a message of an agent, encrypted for one
+ * recipient.
+ *
+ * Each message is encrypted with a fresh key pair. The recipient's Ed25519 key
+ * is used as an X25519 key (RFC 7748) through the birational map between the
+ * two curves. HKDF-SHA-256 (RFC 5869) turns the shared secret into the key of
+ * AES-256-GCM.
+ *
+ * @since 0.1.0
+ */
+import { gcm } from "@noble/ciphers/aes.js"
+import { ed25519, x25519 } from "@noble/curves/ed25519.js"
+import { hkdf } from "@noble/hashes/hkdf.js"
+import { sha256 } from "@noble/hashes/sha2.js"
+import * as Result from "effect/Result"
+import * as Address from "../Address.ts"
+import * as Cbor from "./cbor.ts"
+import { limits } from "./payload.ts"
+
+/**
+ * An encrypted message: the payload of a mailbox record, decoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SealedMessage {
+  readonly recipient: Address.Address
+  readonly sender: Address.Address
+  /** An X25519 key, 32 bytes. */
+  readonly ephemeralPublicKey: Uint8Array
+  /** The last 16 bytes are its tag. */
+  readonly ciphertext: Uint8Array
+  /** 12 bytes. */
+  readonly nonce: Uint8Array
+}
+
+/**
+ * What the ciphertext contains.
+ *
+ * @internal
+ */
+export interface Content {
+  readonly type: number
+  readonly body: Uint8Array
+}
+
+/**
+ * The largest type of a message.
+ *
+ * @internal
+ */
+export const maxType = 0xff
+
+const none = new Uint8Array(0)
+
+/**
+ * Reads a payload; returns the fault as text. The byte fields are views of the
+ * payload. The ciphertext is not examined.
+ *
+ * @internal
+ */
+export const read = (payload: Uint8Array): SealedMessage | string => {
+  if (payload.length > limits.mailbox) return `the message is ${payload.length} bytes, the limit is ${limits.mailbox}`
+  const reader = new Cbor.Reader(payload)
+  const fields = readFields(reader)
+  const recipient = Address.fromBytes(fields.get(1) ?? none)
+  const sender = Address.fromBytes(fields.get(2) ?? none)
+  const ephemeralPublicKey = fields.get(3) ?? none
+  const ciphertext = fields.get(4)
+  const nonce = fields.get(5) ?? none
+  const fault = reader.finish()
+  if (fault !== undefined) return fault
+  if (Result.isFailure(recipient)) return "the recipient is not an address"
+  if (Result.isFailure(sender)) return "the sender is not an address"
+  if (ephemeralPublicKey.length !== 32) return "the ephemeral key is not 32 bytes"
+  if (ciphertext === undefined) return "the ciphertext is missing"
+  if (nonce.length !== 12) return "the nonce is not 12 bytes"
+  return { recipient: recipient.success, sender: sender.success, ephemeralPublicKey, ciphertext, nonce }
+}
+
+/** Reads the byte strings of keys 1 to 5, and skips keys that later versions may add. */
+const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
+  const fields = new Map<number, Uint8Array>()
+  reader.fields((key) => {
+    if (key < 1 || key > 5) return false
+    fields.set(key, reader.byteString())
+    return true
+  })
+  return fields
+}
+
+/**
+ * Writes a payload.
+ *
+ * @internal
+ */
+export const write = (message: SealedMessage): Uint8Array => {
+  const writer = new Cbor.Writer(limits.mailbox)
+  writer.map(5)
+  writer.uint(1)
+  writer.hexString(message.recipient)
+  writer.uint(2)
+  writer.hexString(message.sender)
+  writer.uint(3)
+  writer.byteString(message.ephemeralPublicKey)
+  writer.uint(4)
+  writer.byteString(message.ciphertext)
+  writer.uint(5)
+  writer.byteString(message.nonce)
+  return writer.result()
+}
+
+/**
+ * Reads the plaintext of a message: a map of type and body. Returns the fault
+ * as text.
+ *
+ * @internal
+ */
+export const readContent = (plaintext: Uint8Array): Content | string => {
+  const reader = new Cbor.Reader(plaintext)
+  let type = -1
+  let body: Uint8Array | undefined
+  reader.fields((key) => {
+    if (key === 1) type = reader.uint(maxType)
+    // Go writes null for bytes that were never set.
+    else if (key === 2) body = reader.null() ? none : reader.byteString()
+    else return false
+    return true
+  })
+  const fault = reader.finish()
+  if (fault !== undefined) return fault
+  return type === -1 || body === undefined ? "the message lacks its type or its body" : { type, body }
+}
+
+/**
+ * Writes the plaintext of a message.
+ *
+ * @internal
+ */
+export const writeContent = ({ body, type }: Content): Uint8Array => {
+  const writer = new Cbor.Writer()
+  writer.map(2)
+  writer.uint(1)
+  writer.uint(type, maxType)
+  writer.uint(2)
+  writer.byteString(body)
+  return writer.result()
+}
+
+/**
+ * Encrypts a plaintext to a recipient's Ed25519 key (32 bytes), with fresh
+ * randomness: 32 bytes of `ephemeralSeed` and 12 of `nonce`. Undefined if the
+ * key cannot be used.
+ *
+ * @internal
+ */
+export const encrypt = (
+  plaintext: Uint8Array,
+  { ephemeralSeed, nonce, recipient, recipientPublicKey, sender }:
+    & Pick<SealedMessage, "recipient" | "sender" | "nonce">
+    & { readonly recipientPublicKey: Uint8Array; readonly ephemeralSeed: Uint8Array }
+): SealedMessage | undefined => {
+  const secret = agree(ephemeralSeed, () => ed25519.utils.toMontgomery(recipientPublicKey))
+  return secret && {
+    recipient,
+    sender,
+    ephemeralPublicKey: x25519.getPublicKey(ephemeralSeed),
+    ciphertext: gcm(keyOf(secret, { sender, recipient }), nonce).encrypt(plaintext),
+    nonce
+  }
+}
+
+/**
+ * Decrypts a message with the seed of the recipient's Ed25519 key; returns the
+ * fault as text.
+ *
+ * @internal
+ */
+export const decrypt = (message: SealedMessage, seed: Uint8Array): Uint8Array | string => {
+  const { ciphertext, ephemeralPublicKey, nonce } = message
+  const secret = agree(ed25519.utils.toMontgomerySecret(seed), () => ephemeralPublicKey)
+  if (secret === undefined) return "the ephemeral key is unusable"
+  const plaintext = orUndefined(() => gcm(keyOf(secret, message), nonce).decrypt(ciphertext))
+  return plaintext ?? "it is for another recipient, or was modified in transit"
+}
+
+const salt = new TextEncoder().encode("a2al-mailbox\0")
+
+/** The key of the cipher, to which both addresses contribute, so that neither can be replaced. */
+const keyOf = (secret: Uint8Array, { recipient, sender }: Pick<SealedMessage, "recipient" | "sender">): Uint8Array => {
+  const info = new Uint8Array(2 * Address.length)
+  info.set(Address.toBytes(sender))
+  info.set(Address.toBytes(recipient), Address.length)
+  return hkdf(sha256, secret, salt, info, 32)
+}
+
+/**
+ * Returns the shared secret of a private and a public X25519 key; undefined if
+ * the public key is invalid, or of small order and so gives everyone the same
+ * secret.
+ */
+const agree = (privateKey: Uint8Array, publicKey: () => Uint8Array): Uint8Array | undefined =>
+  orUndefined(() => x25519.getSharedSecret(privateKey, publicKey()))
+
+// The libraries throw for invalid keys and for modified ciphertext; here both
+// are values.
+const orUndefined = <A>(evaluate: () => A): A | undefined => {
+  try {
+    return evaluate()
+  } catch {
+    return undefined
+  }
+}
