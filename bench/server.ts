@@ -48,12 +48,19 @@ process.on("disconnect", () => process.exit())
 
 const server = Effect.gen(function*() {
   const dht = yield* Dht
-  const { core } = yield* Store
+  const store = yield* Store
+  const read = Effect.runSyncWith(yield* Effect.context<never>())
   process.on("message", () => {
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
     const residentBytes = process.memoryUsage.rss()
-    say({ _tag: "Used", cpuMicros: system + user, residentBytes, storeBytes: core.bytes, keys: core.size })
+    say({
+      _tag: "Used",
+      cpuMicros: system + user,
+      residentBytes,
+      storeBytes: read(store.bytes),
+      keys: read(store.size)
+    })
   })
   for (const contact of contactsAround(dht.nodeId, Number(options.contacts))) yield* dht.addContact(contact)
   say({ _tag: "Listening", port: dht.localAddress.port, pid: process.pid })

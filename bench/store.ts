@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { RecordSet } from "../src/core/recordSet.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
@@ -49,8 +50,8 @@ const rows = (full: number, rounds: number) =>
     const records = Array.from({ length: publishers }, (_, i) => topicRecord(identity(crypto, `publisher ${i}`), now))
     const record = records[0]
     const filler = keys("filler")
-    const fill = (set: RecordSet) => {
-      for (let i = 0; i < full; i++) set.put(filler(i), record, now)
+    const fill = (put: (key: NodeId.NodeId) => unknown) => {
+      for (let i = 0; i < full; i++) put(filler(i))
     }
     const result: Array<Row> = []
     const compare = (name: string, empty: Operation, filled: Operation, limit: number | undefined) => {
@@ -67,7 +68,7 @@ const rows = (full: number, rounds: number) =>
 
     // Twice as many keys as fit, so that each has been evicted when its turn comes again.
     const fullSet = new RecordSet({ maxKeys: full })
-    fill(fullSet)
+    fill((key) => fullSet.put(key, record, now))
     let emptySet = new RecordSet({ maxKeys: full })
     compare(
       "put, without verification",
@@ -80,16 +81,30 @@ const rows = (full: number, rounds: number) =>
 
     // The work for a STORE, without its datagram.
     const store = () => Effect.provide(Store.Store, Store.layer({ maxKeys: full }), { local: true })
+    const signer = identity(crypto, "application")
+    const placeable = Result.getOrThrow(Record.sign({
+      signer,
+      address: signer.address,
+      // A topic type without a key of its own.
+      type: 0x1f,
+      payload: record.payload,
+      seq: 1n,
+      timestamp: BigInt(now),
+      ttl: 7200
+    }))
     const admit = (target: Store.Store["Service"], key: NodeId.NodeId) =>
-      Record.fault(record, now) === undefined && Record.isSigned(record, crypto) &&
-      target.admit(key, record, now, "203.0.113.0/24")
+      Record.fault(placeable, now) === undefined && Record.isSigned(placeable, crypto) &&
+      target.admitUnsafe(key, placeable, now, "203.0.113.0/24")
     const fullStore = yield* store()
-    fill(fullStore.core)
+    fill((key) => fullStore.admitUnsafe(key, placeable, now, "203.0.113.0/24"))
     const emptyStore = yield* store()
+    const run = Effect.runSyncWith(yield* Effect.context<never>())
     compare(
       "put, with the record's verification",
       putting(1000, (key) => admit(emptyStore, key), keys("empty"), () => {
-        for (const { key } of Array.from(emptyStore.core.rows(now))) emptyStore.core.invalidate(key, 0)
+        for (const { key } of run(emptyStore.page({ limit: Infinity })).rows) {
+          run(emptyStore.invalidate(key, 0))
+        }
       }),
       putting(2 * full, (key) => admit(fullStore, key), keys("full")),
       1.5

@@ -12,6 +12,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberHandle from "effect/FiberHandle"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
@@ -419,16 +420,16 @@ const make = Effect.gen(function*() {
   })
 
   const candidates = (max: number) =>
-    Effect.sync(() => {
-      const rank = (contact: Contact) => healthOrder[health.core.state(contact.id)]
-      return routing.core.entries()
-        .map(({ contact }) => contact)
+    Effect.gen(function*() {
+      const found: Array<SocketAddress.SocketAddress & { readonly rank: number }> = []
+      for (const { contact: { host, id, port } } of routing.core.entries()) {
         // A peer that only ever sent us requests may have been up for a moment
         // only.
-        .filter(({ id }) => health.core.answeredAt(id) !== undefined && health.core.state(id) !== "bad")
-        .sort((a, b) => rank(a) - rank(b))
-        .slice(0, max)
-        .map(({ host, port }) => ({ host, port }))
+        if (Option.isNone(yield* health.rtt(id))) continue
+        const state = yield* health.state(id)
+        if (state !== "bad") found.push({ host, port, rank: healthOrder[state] })
+      }
+      return found.sort((a, b) => a.rank - b.rank).slice(0, max).map(({ host, port }) => ({ host, port }))
     })
 
   let saved = ""

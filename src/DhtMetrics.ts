@@ -165,12 +165,12 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const announce = Context.get(context, Announce)
   const { core: events } = Context.get(context, NodeEvents)
-  const { core: health } = Context.get(context, PeerHealth)
+  const health = Context.get(context, PeerHealth)
   const replication = Context.get(context, Replication)
   const { core: routing } = Context.get(context, Routing)
   const rpc = Context.get(context, Rpc)
-  const { core: seen } = Context.get(context, SeenPeers)
-  const { core: store } = Context.get(context, Store)
+  const seen = Context.get(context, SeenPeers)
+  const store = Context.get(context, Store)
   const { core: subscribers } = Context.get(context, Subscribers)
 
   const registered: Array<Metric.Registration> = []
@@ -227,12 +227,12 @@ const make = Effect.gen(function*() {
   }
   gauge("dht.routing.contacts", () => routing.size)
   gauge("dht.routing.verified", () => routing.countVerified(millis() - hourMillis))
-  gauge("dht.seen.nodes", () => seen.counts(millis()).hour, { "dht.window": "hour" })
-  gauge("dht.seen.nodes", () => seen.counts(millis()).day, { "dht.window": "day" })
-  gauge("dht.seen.nodes", () => seen.counts(millis()).week, { "dht.window": "week" })
+  gauge("dht.seen.nodes", () => now(seen.counts).hour, { "dht.window": "hour" })
+  gauge("dht.seen.nodes", () => now(seen.counts).day, { "dht.window": "day" })
+  gauge("dht.seen.nodes", () => now(seen.counts).week, { "dht.window": "week" })
   gauge("dht.network.size", () => routing.estimate(millis() - estimateMillis).size)
-  gauge("dht.store.keys", () => store.size)
-  gauge("dht.store.bytes", () => store.bytes)
+  gauge("dht.store.keys", () => now(store.size))
+  gauge("dht.store.bytes", () => now(store.bytes))
   gauge("dht.store.subscriptions", () => subscribers.size)
   gauge("dht.replication.records", () => now(replication.summary).records)
   for (const state of ["confirmed", "unconfirmed"] as const) {
@@ -242,7 +242,7 @@ const make = Effect.gen(function*() {
   gauge("dht.replication.surrounded", () => now(replication.summary).surrounded)
   gauge("dht.announcements", () => now(announce.announcements).length)
   counter("dht.identity.conflicts", () => events.identityConflicts)
-  gauge("dht.peers.known", () => health.size)
+  gauge("dht.peers.known", () => now(health.size))
 })
 
 /**

@@ -213,6 +213,7 @@ const make = Effect.gen(function*() {
   const store = yield* Store
   const clock = yield* Clock.Clock
 
+  let unwatch = () => {}
   const core = new Core.NodeEvents({
     keptQueries,
     now: () => clock.currentTimeMillisUnsafe(),
@@ -224,12 +225,12 @@ const make = Effect.gen(function*() {
           removed: (contact, bucket) => core.tell({ _tag: "PeerRemoved", at: core.now(), contact, bucket })
         }
         : undefined
-      store.core.watcher = isWatched
-        ? {
+      if (isWatched) {
+        unwatch = store.watchUnsafe({
           added: (key, record) => core.tell({ _tag: "RecordStored", at: core.now(), key, record }),
           removed: (key, record) => core.tell({ _tag: "RecordRemoved", at: core.now(), key, record })
-        }
-        : undefined
+        })
+      } else unwatch()
     }
   })
 

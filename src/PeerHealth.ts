@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Core from "./core/peerHealth.ts"
+import type * as Features from "./Features.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /**
@@ -35,7 +36,20 @@ export interface Options {
 }
 
 /**
+ * The protocol version of a peer: v0.1, which drops fields and types that it
+ * does not know, or a later one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Version = "v0.1" | "v0.2"
+
+/**
  * What requests have shown about peers.
+ *
+ * The members whose names end in `Unsafe` read and change the state at once,
+ * for code that runs once per packet. There `now` is in Unix milliseconds, and
+ * durations are in milliseconds.
  *
  * @category services
  * @since 0.1.0
@@ -50,12 +64,43 @@ export class PeerHealth extends Context.Service<PeerHealth, {
    * for each further one in a row, at most ten times.
    */
   readonly allowContact: (id: NodeId) => Effect.Effect<boolean>
+  /** Number of peers remembered. */
+  readonly size: Effect.Effect<number>
+
+  /** Whether the peer was silent at least twice in a row. */
+  readonly isBadUnsafe: (id: NodeId) => boolean
+  /** `allowContact` at a time. */
+  readonly allowContactUnsafe: (id: NodeId, now: number) => boolean
+  /** Whether the peer has proved that it is reachable at this host. */
+  readonly isProvedUnsafe: (id: NodeId, host: string) => boolean
+  /** Whether the peer's latest message announced a feature. */
+  readonly hasUnsafe: (id: NodeId, feature: Features.Bit) => boolean
+  /** The version that the peer announced or its behaviour implied; undefined if unknown. */
+  readonly versionUnsafe: (id: NodeId, now: number) => Version | undefined
+  /** Consecutive losses after which a peer is presumed dead, by the loss rate over all peers. */
+  readonly attemptsUnsafe: () => number
+  /** The retransmission timeout of the first attempt; without an id, that of a peer that never answered. */
+  readonly timeoutUnsafe: (id: NodeId | undefined, now: number) => number
+  /** How long to wait for the peer before another one is asked as well. */
+  readonly slowAfterUnsafe: (id: NodeId, now: number) => number
+
+  /** Records a response after `lost` lost attempts; clears earlier failures and the back-off. */
+  readonly succeededUnsafe: (id: NodeId, rttMillis: number, now: number, lost?: number) => void
+  /** Records a request whose attempts all failed. */
+  readonly failedUnsafe: (id: NodeId, now: number) => void
+  /** Records a failed maintenance probe: it counts as no failure, and halves the rest of the back-off. */
+  readonly maintenanceProbeFailedUnsafe: (id: NodeId, now: number) => void
+  /** Records a response from the queried host, which only a peer reachable there can send. */
+  readonly provedAtUnsafe: (id: NodeId, host: string) => void
+  /** Records the features in the header of a peer's latest message, which replace the earlier ones. */
+  readonly showsUnsafe: (id: NodeId, features: Features.Features) => void
   /**
-   * The synchronous state, for code that runs once per packet.
-   *
-   * @internal
+   * Records the version that a peer's behaviour implies. An announced version
+   * takes precedence, and an implied v0.2 is not replaced by v0.1.
    */
-  readonly core: Core.PeerHealth
+  readonly speaksUnsafe: (id: NodeId, version: Version, now: number) => void
+  /** Drops the announced version until the peer announces one again: it may have restarted with another one. */
+  readonly doubtVersionUnsafe: (id: NodeId) => void
 }>()("effect-dht/PeerHealth") {}
 
 /**
@@ -71,7 +116,22 @@ export const make = (options?: Options): Effect.Effect<PeerHealth["Service"]> =>
       state: (id) => Effect.sync(() => core.state(id)),
       rtt: (id) => Effect.sync(() => Option.map(Option.fromUndefinedOr(core.rtt(id)), Duration.millis)),
       allowContact: (id) => Effect.map(Clock.currentTimeMillis, (now) => core.allowContact(id, now)),
-      core
+      size: Effect.sync(() => core.size),
+      isBadUnsafe: (id) => core.isBad(id),
+      allowContactUnsafe: (id, now) => core.allowContact(id, now),
+      isProvedUnsafe: (id, host) => core.isProved(id, host),
+      hasUnsafe: (id, feature) => core.has(id, feature),
+      versionUnsafe: (id, now) => core.version(id, now),
+      attemptsUnsafe: () => core.attempts(),
+      timeoutUnsafe: (id, now) => id === undefined ? core.defaultTimeout() : core.timeout(id, now),
+      slowAfterUnsafe: (id, now) => core.slowAfter(id, now),
+      succeededUnsafe: (id, rttMillis, now, lost) => core.succeeded(id, rttMillis, now, lost),
+      failedUnsafe: (id, now) => core.failed(id, now),
+      maintenanceProbeFailedUnsafe: (id, now) => core.maintenanceProbeFailed(id, now),
+      provedAtUnsafe: (id, host) => core.provedAt(id, host),
+      showsUnsafe: (id, features) => core.shows(id, features),
+      speaksUnsafe: (id, version, now) => core.speaks(id, version, now),
+      doubtVersionUnsafe: (id) => core.doubtVersion(id)
     })
   })
 

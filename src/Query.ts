@@ -386,7 +386,7 @@ const make = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
 
   /** A peer is not waited for once its silence is longer than packet loss explains. */
-  const requestOptions = () => ({ attempts: health.core.attempts(), deadline, failFast: true })
+  const requestOptions = () => ({ attempts: health.attemptsUnsafe(), deadline, failFast: true })
 
   const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
 
@@ -461,8 +461,8 @@ const make = Effect.gen(function*() {
       awaitsSlow: find === undefined,
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
-      isBad: (id) => health.core.isBad(id) && !health.core.allowContact(id, started),
-      slowAfter: (id) => health.core.slowAfter(id, started)
+      isBad: (id) => health.isBadUnsafe(id) && !health.allowContactUnsafe(id, started),
+      slowAfter: (id) => health.slowAfterUnsafe(id, started)
     })
     ongoing.follow(lookup)
     const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
@@ -507,7 +507,7 @@ const make = Effect.gen(function*() {
         lookup.answered(contact.id, timers.now(), {
           nodes,
           holdsRecord,
-          isClient: health.core.has(contact.id, Features.Bit.client)
+          isClient: health.hasUnsafe(contact.id, Features.Bit.client)
         })
         ongoing.stepped(contact.id)
       }
@@ -731,7 +731,7 @@ const make = Effect.gen(function*() {
     const type = options?.type ?? 0
     if (options?.quorum === undefined) {
       // Records that peers left here may be outdated.
-      const own = store.core.getOwn(target, type, nowSeconds()).filter(Withdrawal.isStanding)
+      const own = (yield* store.getOwn(target, type)).filter(Withdrawal.isStanding)
       if (Arr.isReadonlyArrayNonEmpty(own)) return own
     }
     const { trace, ...result } = yield* lookUp(target, { type, quorum: options?.quorum ?? defaultQuorum })

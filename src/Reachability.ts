@@ -47,11 +47,11 @@ export class Reachability extends Context.Service<Reachability, {
   /** How our router maps our port, as far as peers see it. */
   readonly mapping: Effect.Effect<Mapping>
   /**
-   * The votes themselves, for code that runs once per packet.
-   *
-   * @internal
+   * Records the address at which a reporter observed us, in place of its
+   * earlier report, for code that runs once per packet. `reporter.host` is the
+   * host at which we reach it; `now` is in Unix milliseconds.
    */
-  readonly core: AddressVotes
+  readonly voteUnsafe: (reporter: Pick<Contact, "host" | "id">, observed: SocketAddress, now: number) => void
 }>()("effect-dht/Reachability") {}
 
 /**
@@ -72,7 +72,7 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability> =>
       publicHost: Effect.map(Clock.currentTimeMillis, (now) => declared ?? core.publicHost(now)),
       observed: Effect.map(Clock.currentTimeMillis, (now) => core.address(now)),
       mapping: Effect.map(Clock.currentTimeMillis, (now) => core.mapping(now)),
-      core
+      voteUnsafe: (reporter, observed, now) => core.vote(reporter, observed, now)
     })
   })
 

@@ -362,7 +362,7 @@ const make = Effect.gen(function*() {
   /** Looks up the record at a peer and checks the proof it shows. */
   const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     // A holder that filters shows the record, however many others it has.
-    const filters = health.core.has(peer.id, Features.Bit.paging)
+    const filters = health.hasUnsafe(peer.id, Features.Bit.paging)
     const { body } = yield* rpc.request(
       peer,
       {
@@ -425,7 +425,7 @@ const make = Effect.gen(function*() {
       : yield* query.neighbourhood(key)
     const publicHost = yield* reachability.publicHost
     const now = clock.currentTimeMillisUnsafe()
-    const isUsable = (peer: Contact) => !isHairpin(peer, publicHost) && health.core.allowContact(peer.id, now)
+    const isUsable = (peer: Contact) => !isHairpin(peer, publicHost) && health.allowContactUnsafe(peer.id, now)
     return { closest: closest.filter(isUsable), region: region.filter(isUsable), isSurrounded }
   })
 

@@ -133,13 +133,12 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
 
-  const isBad = (id: NodeId.NodeId) => health.core.isBad(id)
   const nodesFor = (target: NodeId.NodeId, requester: Contact, now: number) =>
-    routing.core.answer(target, k, now, isBad, SocketAddress.scope(requester.host))
+    routing.core.answer(target, k, now, health.isBadUnsafe, SocketAddress.scope(requester.host))
 
   /** A peer that has not shown a later version gets a v0.1 response. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
-    const isV02 = health.core.version(to.id, now) === "v0.2"
+    const isV02 = health.versionUnsafe(to.id, now) === "v0.2"
     const isHeld = outcome === "AlreadyHad" || isV02 && outcome === "Superseded"
     return {
       _tag: "StoreResponse",
@@ -147,7 +146,7 @@ const make = Effect.gen(function*() {
       // copy.
       stored: outcome === "Stored" || isHeld,
       alreadyHad: isV02 && isHeld,
-      reason: outcome === "Full" && health.core.has(to.id, Features.Bit.paging)
+      reason: outcome === "Full" && health.hasUnsafe(to.id, Features.Bit.paging)
         ? storeReason.full
         : isV02
         ? reasons[outcome]
@@ -167,9 +166,11 @@ const make = Effect.gen(function*() {
     done: (admission: Admission) => void
   ): void => {
     const decide = (isProved: boolean) =>
-      done(store.admit(key, record, Math.floor(now / 1000), isProved ? SocketAddress.network(from.host) : unproved))
-    if (health.core.isProved(from.id, from.host)) return decide(true)
-    if (!store.core.isContended(key ?? Record.ownKey(record), record.type, unproved)) return decide(false)
+      done(
+        store.admitUnsafe(key, record, Math.floor(now / 1000), isProved ? SocketAddress.network(from.host) : unproved)
+      )
+    if (health.isProvedUnsafe(from.id, from.host)) return decide(true)
+    if (!store.isContendedUnsafe(key ?? Record.ownKey(record), record.type, unproved)) return decide(false)
     prove(from, decide)
   }
 
@@ -186,9 +187,9 @@ const make = Effect.gen(function*() {
 
       case "FindValue": {
         const { publisher, recordType, subscribe, target, wanted } = request
-        const records = store.core.inTurn(target, recordType, Math.floor(now / 1000))
+        const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000))
         if (subscribe) {
-          health.core.speaks(from.id, "v0.2", now)
+          health.speaksUnsafe(from.id, "v0.2", now)
           // Only holders of the key learn of new records there.
           if (records.length > 0) subscribers.core.subscribe(target, from, now)
         }
@@ -199,9 +200,9 @@ const make = Effect.gen(function*() {
           records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
-          lists: wanted === undefined && health.core.has(from.id, Features.Bit.paging)
+          lists: wanted === undefined && health.hasUnsafe(from.id, Features.Bit.paging)
         })
-        if (!isFiltered && served < records.length) store.core.served(target, served)
+        if (!isFiltered && served < records.length) store.servedUnsafe(target, served)
         return toSender(body)
       }
 
@@ -227,7 +228,7 @@ const make = Effect.gen(function*() {
 
       case "Push": {
         const { key, record } = request
-        health.core.speaks(from.id, "v0.2", now)
+        health.speaksUnsafe(from.id, "v0.2", now)
         if (!watchedKeys.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
         watchedKeys.tell(key, record)
         return toSender({

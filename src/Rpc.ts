@@ -52,7 +52,7 @@ import { unknownType } from "./wire/messageBody.ts"
  * @since 0.1.0
  */
 export const probeOptions = (health: PeerHealth.PeerHealth["Service"]): Request.Options => ({
-  attempts: health.core.attempts(),
+  attempts: health.attemptsUnsafe(),
   deadline: 3000
 })
 
@@ -227,12 +227,12 @@ const make = Effect.gen(function*() {
     const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
     if (address === undefined || reporter.id === identity.nodeId) return
     if (!SocketAddress.isReachableFrom(address, reporter)) return
-    reachability.core.vote(reporter, address, clock.currentTimeMillisUnsafe())
+    reachability.voteUnsafe(reporter, address, clock.currentTimeMillisUnsafe())
     PubSub.publishUnsafe(observations, { reporter, address })
   }
 
   /** Whether a peer announced that it leaves soon: it would waste a place in the table. */
-  const isClient = (id: NodeId.NodeId): boolean => health.core.has(id, Features.Bit.client)
+  const isClient = (id: NodeId.NodeId): boolean => health.hasUnsafe(id, Features.Bit.client)
   routing.core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
 
   /**
@@ -258,7 +258,7 @@ const make = Effect.gen(function*() {
   const requests = new Requests({
     own: identity.nodeId,
     timers,
-    health: health.core,
+    health,
     events,
     now: () => clock.currentTimeMillisUnsafe(),
     transactionId,
@@ -357,9 +357,9 @@ const make = Effect.gen(function*() {
     const known = routing.core.get(contact.id)
     const isElsewhere = known !== undefined && (known.host !== contact.host || known.port !== contact.port)
     const isBelieved = answered || !isElsewhere
-    if (isBelieved) health.core.shows(contact.id, features)
+    if (isBelieved) health.showsUnsafe(contact.id, features)
     if (isClient(contact.id)) return routing.core.forget(contact.id)
-    seen.core.seen(contact.id, now)
+    seen.seenUnsafe(contact.id, now)
     if (!isBelieved) {
       if (!moving.has(contact.id) && moving.size < maxMoving) confirmMove(contact)
       return

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Core from "./core/seenPeers.ts"
+import type { NodeId } from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 
 /**
@@ -52,11 +53,10 @@ export class SeenPeers extends Context.Service<SeenPeers, {
   /** Adds the nodes of such a text. Comments (`#`) and damaged lines are skipped. */
   readonly parse: (text: string) => Effect.Effect<void>
   /**
-   * The synchronous state, for code that runs once per packet.
-   *
-   * @internal
+   * Records a message from a node, for code that runs once per packet. `now` is
+   * in Unix milliseconds. Repetitions within a minute are not recorded.
    */
-  readonly core: Core.SeenPeers
+  readonly seenUnsafe: (id: NodeId, now: number) => void
 }>()("effect-dht/SeenPeers") {}
 
 /** How often sightings are saved; the finest count covers an hour. */
@@ -97,7 +97,7 @@ export const make = Effect.fnUntraced(function*(
     uniqueSinceStart: Effect.sync(() => core.uniqueSinceStart),
     format: Effect.sync(() => core.format()),
     parse: (text) => Effect.map(Clock.currentTimeMillis, (now) => core.parse(text, now)),
-    core
+    seenUnsafe: (id, now) => core.seen(id, now)
   })
 })
 

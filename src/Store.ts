@@ -149,10 +149,36 @@ export interface Rows {
 }
 
 /**
+ * Number of records of a type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Count {
+  readonly type: number
+  readonly count: number
+}
+
+/**
+ * Functions for the changes of a store. A record that a newer one of its slot
+ * replaces is not removed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Watcher {
+  /** Called with a record that entered the store. */
+  readonly added: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+  /** Called with a record that left because it expired or was evicted. */
+  readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+}
+
+/**
  * Keeps signed records until they expire or are evicted.
  *
  * A record type of 0 means all types. A key that is absent or all zeros means
- * the key of the record's own address.
+ * the key of the record's own address. The members whose names end in `Unsafe`
+ * read and change the store at once, for code that runs once per packet.
  *
  * @example
  * ```ts
@@ -189,13 +215,13 @@ export class Store extends Context.Service<Store, {
     now: number
   ) => Result.Result<NodeId.NodeId, InvalidRecord | RecordExpired | InvalidDelegation>
   /**
-   * `put` for a record received from a peer, for a caller outside a fiber that
-   * has already checked the record's signature. `now` is in Unix seconds. All
+   * `put` for a record received from a peer, whose signature the caller has
+   * already checked. `now` is in Unix seconds. All
    * other checks are made, and a topic or mailbox record must be at the key
    * that its payload names. `network` is the peer's: records from one network,
    * and of one address, are evicted before those of others.
    */
-  readonly admit: (
+  readonly admitUnsafe: (
     key: NodeId.NodeId | undefined,
     record: Record.SignedRecord,
     now: number,
@@ -205,6 +231,8 @@ export class Store extends Context.Service<Store, {
   readonly getAll: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** The newest live endpoint record of a key. Counts as a use of the key. */
   readonly get: (key: NodeId.NodeId) => Effect.Effect<Record.SignedRecord | undefined>
+  /** Those of the records that this node put itself. Does not count as a use of the key. */
+  readonly getOwn: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** The live records of an address at any key. Walks the whole store. */
   readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** Drops the records at a key. */
@@ -213,6 +241,10 @@ export class Store extends Context.Service<Store, {
   readonly size: Effect.Effect<number>
   /** Memory that the records occupy, in bytes. */
   readonly bytes: Effect.Effect<number>
+  /** The limit of `bytes`. */
+  readonly maxBytes: number
+  /** Number of records of each type of which there are any. Counts expired records as `size` does. */
+  readonly counts: Effect.Effect<ReadonlyArray<Count>>
   /** All live records, one by one. Walks the whole store and yields to other fibers in between. */
   readonly rows: Effect.Effect<Array<Row>>
   /** At most `limit` live records, from the beginning or from a position on. */
@@ -225,11 +257,25 @@ export class Store extends Context.Service<Store, {
    */
   readonly changes: Stream.Stream<Placed>
   /**
-   * The state of the service, for the receive path to read without a fiber.
-   *
-   * @internal
+   * The live records of a key, of one type or of all (0), for a response that
+   * may have no room for all of them: they begin where the last response ended
+   * (`servedUnsafe`), so that each has its turn. Counts as a use of the key.
+   * `now` is in Unix seconds.
    */
-  readonly core: RecordSet
+  readonly inTurnUnsafe: (key: NodeId.NodeId, type: number, now: number) => ReadonlyArray<Record.SignedRecord>
+  /** Records how many of the records in turn a response had room for. */
+  readonly servedUnsafe: (key: NodeId.NodeId, count: number) => void
+  /**
+   * Whether a record may soon have to make room if it counts for this network:
+   * the key or the whole store is half full, or the network has much of it
+   * already. Only then is it worth knowing where its sender really is.
+   */
+  readonly isContendedUnsafe: (key: NodeId.NodeId, type: number, network: string) => boolean
+  /**
+   * Calls the functions of `watcher` with each change from now on,
+   * synchronously, until the returned function is called. They must not throw.
+   */
+  readonly watchUnsafe: (watcher: Watcher) => () => void
 }>()("effect-dht/Store") {}
 
 /** That a record without a fault is older than any of its type is kept. */
@@ -347,7 +393,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       return reason === undefined ? Result.succeed(key) : Result.fail(new InvalidRecord({ reason }))
     })
 
-  const admit: Store["Service"]["admit"] = (given, record, now, network) => {
+  const admitUnsafe: Store["Service"]["admitUnsafe"] = (given, record, now, network) => {
     const fault = Record.fault(record, now)
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
     const key = place(given, record, now)
@@ -392,9 +438,10 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   return Store.of({
     put,
     vet,
-    admit,
+    admitUnsafe,
     getAll: (key, type) => Effect.map(seconds, (now) => core.getAll(key, type, now)),
     get: (key) => Effect.map(seconds, (now) => core.get(key, now)),
+    getOwn: (key, type) => Effect.map(seconds, (now) => core.getOwn(key, type, now)),
     getAllByAddress: (address, type) => Effect.map(seconds, (now) => core.getAllByAddress(address, type, now)),
     invalidate: (key, type) =>
       Effect.sync(() => {
@@ -403,6 +450,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       }),
     size: Effect.sync(() => core.size),
     bytes: Effect.sync(() => core.bytes),
+    maxBytes: core.maxBytes,
+    counts: Effect.sync(() => core.countsByType),
     rows: Effect.gen(function*() {
       const all: Array<Row> = []
       for (const row of core.rows(yield* seconds)) {
@@ -413,7 +462,10 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     page: ({ from, limit }) => Effect.map(seconds, (now) => core.page(now, limit, from)),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
-    core
+    inTurnUnsafe: (key, type, now) => core.inTurn(key, type, now),
+    servedUnsafe: (key, count) => core.served(key, count),
+    isContendedUnsafe: (key, type, network) => core.isContended(key, type, network),
+    watchUnsafe: (watcher) => core.watch(watcher)
   })
 })
 

@@ -27,7 +27,7 @@ const setUp = Effect.gen(function*() {
   return {
     node,
     dht: network.dht(node),
-    health: Context.get(node, PeerHealth.PeerHealth).core,
+    health: Context.get(node, PeerHealth.PeerHealth),
     rpc: Context.get(node, Rpc),
     bootstrap,
     membership: SubscriptionRef.get(bootstrap.membership)
@@ -227,8 +227,8 @@ describe("addresses to remember", () => {
   it.effect("include contacts that answered, the good ones before the unknown, and exclude the bad ones", () =>
     Effect.gen(function*() {
       const { dht, health, puppets: [good, unknown, bad, alsoGood] } = yield* answered(4)
-      health.failed(unknown.id, network.now * 1000)
-      for (let i = 0; i < 2; i++) health.failed(bad.id, network.now * 1000)
+      health.failedUnsafe(unknown.id, network.now * 1000)
+      for (let i = 0; i < 2; i++) health.failedUnsafe(bad.id, network.now * 1000)
       const candidates = yield* dht.bootstrapCandidates(10)
       assert.sameDeepMembers(candidates.slice(0, 2), sockets([good, alsoGood]))
       assert.deepStrictEqual(candidates.slice(2), sockets([unknown]))
@@ -238,7 +238,7 @@ describe("addresses to remember", () => {
     Effect.gen(function*() {
       const { dht, health, puppets } = yield* answered(5)
       const unknown = puppets.slice(0, 3)
-      for (const { id } of unknown) health.failed(id, network.now * 1000)
+      for (const { id } of unknown) health.failedUnsafe(id, network.now * 1000)
       assert.sameDeepMembers([...(yield* dht.bootstrapCandidates(2))], sockets(puppets.slice(3)))
       assert.deepStrictEqual(yield* dht.bootstrapCandidates(0), [])
     }).pipe(onNetwork))

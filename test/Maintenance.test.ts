@@ -155,7 +155,7 @@ describe("Maintenance", () => {
       table(node).add(fake, undefined, now)
       yield* TestClock.adjust("1 hour")
       assert.isFalse(table(node).contains(fake.id))
-      assert.strictEqual(Context.get(node, PeerHealth.PeerHealth).core.state(fake.id), "unknown")
+      assert.strictEqual(yield* Context.get(node, PeerHealth.PeerHealth).state(fake.id), "unknown")
       assert.isTrue(yield* Context.get(node, PeerHealth.PeerHealth).allowContact(fake.id))
     }).pipe(onNetwork))
 })

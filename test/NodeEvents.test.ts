@@ -11,7 +11,7 @@ import * as Query from "../src/Query.ts"
 import * as Record from "../src/Record.ts"
 import { Routing } from "../src/Routing.ts"
 import { Rpc } from "../src/Rpc.ts"
-import { Store } from "../src/Store.ts"
+import { Store, type Watcher } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { offer, settled } from "./utils/served.ts"
@@ -207,13 +207,26 @@ describe("NodeEvents", () => {
   it.effect("does not observe the tables without listeners", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(2)
-      const watchers = () => [Context.get(a, Routing).core.watcher, Context.get(a, Store).core.watcher]
-      assert.deepStrictEqual(watchers(), [undefined, undefined])
+      let watching = 0
+      const store = Context.get(a, Store)
+      const { watchUnsafe } = store
+      Object.assign(store, {
+        watchUnsafe: (watcher: Watcher) => {
+          watching++
+          const unwatch = watchUnsafe(watcher)
+          return () => {
+            watching--
+            unwatch()
+          }
+        }
+      })
+      const isObserved = () => [Context.get(a, Routing).core.watcher !== undefined, watching > 0]
+      assert.deepStrictEqual(isObserved(), [false, false])
       yield* Effect.scoped(Effect.andThen(
         heard(a),
-        Effect.sync(() => assert.isTrue(watchers().every((watcher) => watcher !== undefined)))
+        Effect.sync(() => assert.deepStrictEqual(isObserved(), [true, true]))
       ))
-      assert.deepStrictEqual(watchers(), [undefined, undefined])
+      assert.deepStrictEqual(isObserved(), [false, false])
     }).pipe(onNetwork))
 
   it.effect("reports how publications begin, continue with a newer record, and end", () =>

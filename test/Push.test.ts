@@ -277,9 +277,9 @@ describe("a node that is pushed to", () => {
   it.effect("remembers that the peer understands v0.2", () =>
     Effect.gen(function*() {
       const { node, peer, push } = yield* setUp
-      const { core } = Context.get(node, PeerHealth.PeerHealth)
-      assert.isUndefined(core.version(peer.id, network.now * 1000))
+      const { versionUnsafe } = Context.get(node, PeerHealth.PeerHealth)
+      assert.isUndefined(versionUnsafe(peer.id, network.now * 1000))
       yield* push(offer("topic", "publisher"))
-      assert.strictEqual(core.version(peer.id, network.now * 1000), "v0.2")
+      assert.strictEqual(versionUnsafe(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 })

@@ -33,7 +33,7 @@ const setUp = Effect.gen(function*() {
     dht: network.dht(node),
     query: Context.get(node, Query.Query),
     table: Context.get(node, Routing.Routing).core,
-    health: Context.get(node, PeerHealth.PeerHealth).core
+    health: Context.get(node, PeerHealth.PeerHealth)
   }
 })
 
@@ -159,7 +159,7 @@ describe("a lookup", () => {
       const heard = yield* serve(bad, helpful(bad))
       for (const puppet of puppets) yield* dht.addContact(puppet)
       for (const puppet of puppets.slice(1)) yield* serve(puppet, helpful(puppet))
-      for (let i = 0; i < 2; i++) health.failed(bad.id, network.now * 1000)
+      for (let i = 0; i < 2; i++) health.failedUnsafe(bad.id, network.now * 1000)
       assert.notInclude(ids(yield* finish(dht.findNode(target))), bad.id)
       assert.deepStrictEqual(heard, [])
       // Two failures in a row: a minute.
@@ -173,7 +173,7 @@ describe("a lookup", () => {
       const [bad] = yield* puppetsAt(sockets(1))
       yield* serve(bad, helpful(bad))
       yield* dht.addContact(bad)
-      for (let i = 0; i < 5; i++) health.failed(bad.id, network.now * 1000)
+      for (let i = 0; i < 5; i++) health.failedUnsafe(bad.id, network.now * 1000)
       assert.deepStrictEqual(ids(yield* finish(dht.findNode(target))), [bad.id])
     }).pipe(onNetwork))
 
@@ -340,7 +340,7 @@ describe("finding records", () => {
       const old = offer("target", "ann", { seq: 1n })
       const newer = offer("target", "ann", { seq: 2n })
       const { dht, heard, node } = yield* holding([[newer], [newer], [newer], []])
-      Context.get(node, Store).admit(target, old, network.now, "203.0.113.0/24")
+      Context.get(node, Store).admitUnsafe(target, old, network.now, "203.0.113.0/24")
       assert.deepStrictEqual(offers(yield* finish(dht.findRecords(target))), offers([newer]))
       assert.isNotEmpty(heard[0])
     }).pipe(onNetwork))

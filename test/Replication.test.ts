@@ -402,8 +402,8 @@ describe("the copies of a record", () => {
   it.effect("are not stored at a peer before its back-off is over", () =>
     Effect.gen(function*() {
       const { dht, node, peers } = yield* setUp(3, { passive: true })
-      const health = Context.get(node, PeerHealth.PeerHealth).core
-      for (let i = 0; i < 3; i++) health.failed(peers[0].id, now * 1000)
+      const health = Context.get(node, PeerHealth.PeerHealth)
+      for (let i = 0; i < 3; i++) health.failedUnsafe(peers[0].id, now * 1000)
       const published = yield* dht.publishEndpoint(day)
       yield* settled
       yield* TestClock.adjust("119 seconds")

@@ -75,8 +75,8 @@ describe("PeerHealth", () => {
   it.effect("allows a silent peer to be asked again when its back-off is over", () =>
     Effect.gen(function*() {
       const health = yield* PeerHealth.PeerHealth
-      health.core.failed(id(1), 0)
-      health.core.failed(id(1), 0)
+      health.failedUnsafe(id(1), 0)
+      health.failedUnsafe(id(1), 0)
       assert.strictEqual(yield* health.state(id(1)), "bad")
       yield* TestClock.adjust("59 seconds")
       assert.isFalse(yield* health.allowContact(id(1)))
@@ -87,7 +87,7 @@ describe("PeerHealth", () => {
   it.effect("reports the round-trip time of peers that answered", () =>
     Effect.gen(function*() {
       const health = yield* PeerHealth.PeerHealth
-      health.core.succeeded(id(1), 42, 0)
+      health.succeededUnsafe(id(1), 42, 0)
       assert.deepStrictEqual(yield* health.rtt(id(1)), Option.some(Duration.millis(42)))
       assert.deepStrictEqual(yield* health.rtt(id(2)), Option.none())
     }).pipe(Effect.provide(PeerHealth.layer())))
@@ -97,7 +97,7 @@ describe("SeenPeers", () => {
   it.effect("counts back from the clock's time, across runs", () =>
     Effect.gen(function*() {
       const seen = yield* SeenPeers.SeenPeers
-      seen.core.seen(id(1), 0)
+      seen.seenUnsafe(id(1), 0)
       yield* TestClock.adjust("2 hours")
       yield* seen.parse(`${id(2)} 3601\n`)
       assert.deepStrictEqual(yield* seen.counts, { hour: 1, day: 2, week: 2 })

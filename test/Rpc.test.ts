@@ -184,14 +184,14 @@ describe("Rpc", () => {
           const asked = yield* start(Effect.flip(rpc.request(peer, ping(self))))
           yield* TestClock.adjust("15 seconds")
           yield* Fiber.join(asked)
-          assert.strictEqual(health.core.state(peer.id), expected)
+          assert.strictEqual(yield* health.state(peer.id), expected)
         }
         const asked = yield* start(rpc.request(peer, ping(self)))
         // The unanswered attempts are still in the inbox.
         for (let i = 0; i < 6; i++) yield* peer.receive
         yield* peer.answer(() => pong(peer))
         yield* Fiber.join(asked)
-        assert.strictEqual(health.core.state(peer.id), "good")
+        assert.strictEqual(yield* health.state(peer.id), "good")
       }).pipe(onNetwork))
 
     it.effect("reports how peers see us", () =>

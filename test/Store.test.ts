@@ -9,6 +9,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../src/Address.ts"
+import { RecordSet } from "../src/core/recordSet.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import { InvalidDelegation } from "../src/DhtError.ts"
@@ -109,7 +110,7 @@ describe("Store", () => {
       const foreign = Result.getOrThrow(
         Record.decode(Record.encode({ ...signed({ type: 3 }), address: addressOf(bob) }))
       )
-      const outcome = Store.Store.use((store) => Effect.succeed(store.admit(undefined, foreign, 0, network)._tag))
+      const outcome = Store.Store.use((store) => Effect.succeed(store.admitUnsafe(undefined, foreign, 0, network)._tag))
       return Effect.gen(function*() {
         assert.strictEqual(yield* Effect.provide(outcome, layer()), "Refused")
         assert.strictEqual(yield* Effect.provide(outcome, layer({ policy: Record.policyNone })), "Stored")
@@ -173,18 +174,18 @@ describe("Store", () => {
         return signed({ signer, address: addressOf(signer) })
       }
       const kept = Store.Store.use(({ rows }) => Effect.map(rows, (rows) => rows.map(({ address }) => address)))
-      yield* run(Store.Store.use(({ admit }) =>
+      yield* run(Store.Store.use(({ admitUnsafe }) =>
         Effect.sync(() => {
           for (const [n, network] of [[1, "many"], [2, "many"], [3, "few"]] as const) {
-            assert.strictEqual(admit(undefined, by(n), 0, network)._tag, "Stored")
+            assert.strictEqual(admitUnsafe(undefined, by(n), 0, network)._tag, "Stored")
           }
         })
       ))
       yield* run(Effect.gen(function*() {
-        const { admit } = yield* Store.Store
+        const { admitUnsafe } = yield* Store.Store
         assert.lengthOf(yield* kept, 3)
-        assert.strictEqual(admit(undefined, by(4), 0, "many")._tag, "Full")
-        assert.strictEqual(admit(undefined, by(5), 0, "another")._tag, "Stored")
+        assert.strictEqual(admitUnsafe(undefined, by(4), 0, "many")._tag, "Full")
+        assert.strictEqual(admitUnsafe(undefined, by(5), 0, "another")._tag, "Stored")
         assert.sameMembers(yield* kept, [1, 3, 5].map((n) => by(n).address))
       }))
     }))
@@ -201,7 +202,7 @@ describe("Store", () => {
         Effect.gen(function*() {
           const store = yield* Store.Store
           const lasting = signed({ type, ttl: 0xffff_ffff })
-          const offered = (now: number) => store.admit(home, lasting, now, network)
+          const offered = (now: number) => store.admitUnsafe(home, lasting, now, network)
           yield* TestClock.setTime(longest * 1000)
           assert.strictEqual(offered(longest)._tag, "Stored")
           assert.deepStrictEqual(yield* store.getAll(home, 0), [lasting])
@@ -217,7 +218,7 @@ describe("Store", () => {
     }
   })
 
-  describe("admit", () => {
+  describe("admitUnsafe", () => {
     it.effect("leaves the signature to its caller, and checks everything else", () => {
       const verified: Array<Uint8Array> = []
       const counting = Layer.succeed(Crypto, {
@@ -230,7 +231,7 @@ describe("Store", () => {
       return Effect.gen(function*() {
         const store = yield* Store.Store
         const outcome = (key: NodeId.NodeId | undefined, record: Record.SignedRecord, now: number) => {
-          const admission = store.admit(key, record, now, network)
+          const admission = store.admitUnsafe(key, record, now, network)
           return admission._tag === "Refused" ? admission.reason._tag : admission._tag
         }
         assert.strictEqual(outcome(undefined, signed(), 1001), "RecordExpired")
@@ -256,10 +257,10 @@ describe("Store", () => {
         }))
         const foreign = NodeId.fromTopic("wine")
         for (const key of [foreign, home, undefined]) {
-          assert.strictEqual(store.admit(key, record, 0, network)._tag, "Refused")
+          assert.strictEqual(store.admitUnsafe(key, record, 0, network)._tag, "Refused")
         }
         assert.strictEqual(yield* store.size, 0)
-        assert.strictEqual(store.admit(NodeId.fromTopic("bread"), record, 0, network)._tag, "Stored")
+        assert.strictEqual(store.admitUnsafe(NodeId.fromTopic("bread"), record, 0, network)._tag, "Stored")
         yield* store.put(foreign, record)
       }).pipe(Effect.provide(layer())))
 
@@ -284,7 +285,7 @@ describe("Store", () => {
         ] as const
         for (const [payload, reason] of refused) {
           const record = signed({ type: mailbox, payload })
-          assert.deepStrictEqual(store.admit(elsewhere, record, 0, network), {
+          assert.deepStrictEqual(store.admitUnsafe(elsewhere, record, 0, network), {
             _tag: "Refused",
             reason: { _tag: "InvalidRecord", reason }
           })
@@ -293,9 +294,9 @@ describe("Store", () => {
           yield* store.invalidate(elsewhere, 0)
         }
         const record = signed({ type: mailbox, payload: good })
-        assert.strictEqual(store.admit(home, record, 0, network)._tag, "Refused")
+        assert.strictEqual(store.admitUnsafe(home, record, 0, network)._tag, "Refused")
         assert.strictEqual(yield* store.size, 0)
-        assert.strictEqual(store.admit(elsewhere, record, 0, network)._tag, "Stored")
+        assert.strictEqual(store.admitUnsafe(elsewhere, record, 0, network)._tag, "Stored")
       }).pipe(Effect.provide(layer())))
 
     it.effect("keeps its own copy of the record's bytes, not the datagram", () =>
@@ -304,7 +305,12 @@ describe("Store", () => {
         const { bytes } = signed()
         const datagram = new Uint8Array(1200)
         datagram.set(bytes, 100)
-        store.admit(undefined, Result.getOrThrow(Record.decode(datagram.subarray(100, 100 + bytes.length))), 0, network)
+        store.admitUnsafe(
+          undefined,
+          Result.getOrThrow(Record.decode(datagram.subarray(100, 100 + bytes.length))),
+          0,
+          network
+        )
         datagram.fill(0)
         const [held] = yield* store.getAll(home, 0)
         assert.deepStrictEqual(held, signed())
@@ -347,8 +353,8 @@ describe("Store", () => {
             Record.encode({ ...signed(), type: 1, seq, payload: Uint8Array.of(0xa2, 0x01, 0x80, 0x02, 0x00) })
           )
         )
-      store.admit(undefined, endpoint(1n), 0, network)
-      store.admit(undefined, endpoint(2n), 0, network)
+      store.admitUnsafe(undefined, endpoint(1n), 0, network)
+      store.admitUnsafe(undefined, endpoint(2n), 0, network)
       assert.deepStrictEqual(yield* store.get(home), endpoint(2n))
       yield* TestClock.setTime(1_001_000)
       assert.isUndefined(yield* store.get(home))
@@ -380,7 +386,7 @@ describe("Store", () => {
         yield* store.put(undefined, signed({ seq: 2n }))
         yield* refused(undefined, signed({ seq: 1n }))
         yield* refused(undefined, tampered(signed({ seq: 3n })))
-        store.admit(undefined, signed({ seq: 3n }), 0, network)
+        store.admitUnsafe(undefined, signed({ seq: 3n }), 0, network)
         yield* store.put(elsewhere, signed({ type: mailbox }))
         assert.deepStrictEqual(yield* Fiber.join(reader), [
           { key: home, record: signed({ seq: 2n }) },
@@ -400,7 +406,7 @@ describe("Store", () => {
         )
         // No fiber runs in between.
         for (let seq = 1n; seq <= 1100n; seq++) {
-          store.admit(undefined, Result.getOrThrow(Record.decode(Record.encode({ ...base, seq }))), 0, network)
+          store.admitUnsafe(undefined, Result.getOrThrow(Record.decode(Record.encode({ ...base, seq }))), 0, network)
         }
         const seen = (yield* Fiber.join(reader)).map((change) => change.record.seq)
         assert.deepStrictEqual([seen[0], seen.at(-1)], [77n, 1100n])
@@ -439,18 +445,22 @@ describe("Store", () => {
       return Effect.gen(function*() {
         const store = yield* Store.Store
         yield* store.put(undefined, signed({ ttl: 10 }))
-        const sweep = store.core.sweep
-        store.core.sweep = () => {
+        const { sweep } = RecordSet.prototype
+        const repair = Effect.sync(() => {
+          RecordSet.prototype.sweep = sweep
+        })
+        yield* Effect.addFinalizer(() => repair)
+        RecordSet.prototype.sweep = () => {
           throw new Error("broken")
         }
         yield* TestClock.adjust("3 minutes")
         const failures = warnings.length
         assert.isAtLeast(failures, 3)
-        store.core.sweep = sweep
+        yield* repair
         yield* TestClock.adjust("1 minute")
         assert.strictEqual(yield* store.size, 0)
         assert.strictEqual(warnings.length, failures)
-      }).pipe(Effect.provide(layer()), Effect.provide(Logger.layer([logger])))
+      }).pipe(Effect.scoped, Effect.provide(layer()), Effect.provide(Logger.layer([logger])))
     })
   })
 })

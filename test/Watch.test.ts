@@ -129,7 +129,7 @@ describe("requests in both protocol versions", () => {
       node,
       peer,
       ask,
-      version: () => Context.get(node, PeerHealth.PeerHealth).core.version(peer.id, now * 1000)
+      version: () => Context.get(node, PeerHealth.PeerHealth).versionUnsafe(peer.id, now * 1000)
     }
   })
   const nothing = {
@@ -179,7 +179,7 @@ describe("requests in both protocol versions", () => {
         }
       })
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: false, reason: 0 })
-      Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "v0.2", now * 1000)
+      Context.get(node, PeerHealth.PeerHealth).speaksUnsafe(peer.id, "v0.2", now * 1000)
       assert.deepStrictEqual(yield* store, { _tag: "StoreResponse", stored: true, alreadyHad: true, reason: 0 })
     }).pipe(onNetwork))
 

@@ -62,7 +62,7 @@ const setUp = Effect.gen(function*() {
     peer,
     dht: network.dht(node),
     self: network.contactOf(node),
-    health: Context.get(node, PeerHealth.PeerHealth).core
+    health: Context.get(node, PeerHealth.PeerHealth)
   }
 })
 
@@ -170,7 +170,7 @@ describe("a v0.2 peer", () => {
   it.effect("gets the reason why a record was not stored: 1 for policy, 2 for an invalid one", () =>
     Effect.gen(function*() {
       const { health, peer, store } = yield* storing
-      health.speaks(peer.id, "v0.2", network.now * 1000)
+      health.speaksUnsafe(peer.id, "v0.2", network.now * 1000)
       const record = endpoint("owner")
       assert.deepStrictEqual(yield* store(endpoint("unwanted")), answers({ stored: false, reason: 1 }))
       const { bytes } = record
@@ -200,7 +200,7 @@ describe("a v0.2 peer", () => {
       const { health, peer, self } = yield* storing
       yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "ff".repeat(20))
       yield* peer.receive
-      assert.strictEqual(health.version(peer.id, network.now * 1000), "v0.2")
+      assert.strictEqual(health.versionUnsafe(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 
   for (
@@ -214,7 +214,7 @@ describe("a v0.2 peer", () => {
         const { dht, health, peer } = yield* storing
         yield* serve(peer, () => ({ _tag: "StoreResponse", ...answer }))
         yield* dht.storeAt(peer, endpoint("owner"))
-        assert.strictEqual(health.version(peer.id, network.now * 1000), "v0.2")
+        assert.strictEqual(health.versionUnsafe(peer.id, network.now * 1000), "v0.2")
       }).pipe(onNetwork))
   }
 
@@ -239,10 +239,10 @@ describe("a v0.2 peer", () => {
       yield* watchTopic(node)
       yield* settled
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(health.version(peer.id, (network.now + 60) * 1000), "v0.1")
+      assert.strictEqual(health.versionUnsafe(peer.id, (network.now + 60) * 1000), "v0.1")
       isOld = false
       yield* TestClock.adjust("12 minutes")
-      assert.strictEqual(health.version(peer.id, (network.now + 780) * 1000), "v0.2")
+      assert.strictEqual(health.versionUnsafe(peer.id, (network.now + 780) * 1000), "v0.2")
     }).pipe(onNetwork))
 })
 
@@ -307,7 +307,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       yield* show(v02)
       is.old = true
       yield* show(0)
-      assert.isUndefined(health.version(network.identity("peer").nodeId, network.now * 1000))
+      assert.isUndefined(health.versionUnsafe(network.identity("peer").nodeId, network.now * 1000))
       yield* watchTopic(node)
       yield* settled
       yield* TestClock.adjust("2 seconds")
@@ -323,7 +323,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       yield* settled
       yield* TestClock.adjust("1 minute")
       assert.isTrue(subscribed.includes(false))
-      assert.strictEqual(health.version(network.identity("peer").nodeId, (network.now + 60) * 1000), "v0.1")
+      assert.strictEqual(health.versionUnsafe(network.identity("peer").nodeId, (network.now + 60) * 1000), "v0.1")
     }).pipe(onNetwork))
 
   it.effect("is not recognised by messages sent in its name from elsewhere", () =>
@@ -333,7 +333,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
       const elsewhere = yield* network.puppet("peer", network.socketOf(61))
       yield* elsewhere.send(self, { _tag: "FindNode", target: key }, "dd".repeat(20), 0)
       yield* settled
-      assert.isTrue(health.has(peer.id, v02))
+      assert.isTrue(health.hasUnsafe(peer.id, v02))
     }).pipe(onNetwork))
 
   it.effect("can be a node of this library", () =>
@@ -372,7 +372,7 @@ describe("a v0.2 peer gets reason 1 (policy) for a valid record", () => {
         yield* TestClock.setTime(network.now * 1000)
         const node = yield* network.node("node", network.socketOf(1), { passive: true })
         const peer = yield* network.puppet("peer", network.socketOf(60))
-        Context.get(node, PeerHealth.PeerHealth).core.speaks(peer.id, "v0.2", network.now * 1000)
+        Context.get(node, PeerHealth.PeerHealth).speaksUnsafe(peer.id, "v0.2", network.now * 1000)
         yield* peer.send(network.contactOf(node), { _tag: "Store", record: sent, key }, "00".repeat(20))
         const { body } = (yield* peer.receive).message
         assert.deepStrictEqual(body, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 1 })

@@ -82,7 +82,7 @@ export const some = <A>(all: ReadonlyArray<A>, count: number): ReadonlyArray<A> 
 
 /** Whether a node holds this very record. */
 export const holds = (node: Node, key: NodeId.NodeId, record: Record.SignedRecord): boolean =>
-  Context.get(node, Store).core.getAll(key, record.type, fixtures.unixSeconds())
+  Effect.runSync(Context.get(node, Store).getAll(key, record.type))
     .some(({ signature }) => signature.every((byte, i) => byte === record.signature[i]))
 
 /** An agent's offer under a topic. */

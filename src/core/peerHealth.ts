@@ -8,15 +8,7 @@
 import * as Features from "../Features.ts"
 import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
-import type { Health, Options } from "../PeerHealth.ts"
-
-/**
- * The protocol version of a peer: v0.1, which drops fields and types that it
- * does not know, or a later one.
- *
- * @internal
- */
-export type Version = "v0.1" | "v0.2"
+import type { Health, Options, Version } from "../PeerHealth.ts"
 
 /** How long the guess that a peer speaks only v0.1 is kept. */
 const v01Millis = 10 * 60_000
@@ -181,17 +173,7 @@ export class PeerHealth {
 
   /** Whether the back-off permits a request now. */
   allowContact(id: NodeId, now: number): boolean {
-    return now >= this.nextTry(id)
-  }
-
-  /** When the back-off ends; 0 without one. */
-  nextTry(id: NodeId): number {
-    return this.peers.get(id)?.nextTry ?? 0
-  }
-
-  /** When the peer last answered a request; undefined if it never did. */
-  answeredAt(id: NodeId): number | undefined {
-    return this.peers.get(id)?.answeredAt
+    return now >= (this.peers.get(id)?.nextTry ?? 0)
   }
 
   /** The smoothed round-trip time in milliseconds; undefined if the peer never answered. */

@@ -36,7 +36,7 @@ import * as Hex from "../internal/hex.ts"
 import { sha256Hex } from "../internal/sha256.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
-import type { Full, Place, Placed, Row, Rows, Verdict } from "../Store.ts"
+import type { Count, Full, Place, Placed, Row, Rows, Verdict, Watcher } from "../Store.ts"
 import { slotOf } from "./recordMerge.ts"
 import { Shares } from "./shares.ts"
 
@@ -75,17 +75,6 @@ const spanSeconds = 60
 
 /** Most keys a put into a full set looks at, hoping that one has expired. */
 const sweptByPut = 8
-
-/**
- * Is told of records that came, and of those that left because they expired or
- * had to make room.
- *
- * @internal
- */
-export interface Watcher {
-  readonly added: (key: NodeId.NodeId, record: Record.SignedRecord) => void
-  readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
-}
 
 /**
  * @internal
@@ -186,7 +175,7 @@ const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
  * @internal
  */
 export class RecordSet {
-  watcher: Watcher | undefined = undefined
+  private readonly watchers = new Set<Watcher>()
   private maxKeys: number
   readonly maxBytes: number
   private readonly secret: string
@@ -218,13 +207,21 @@ export class RecordSet {
   }
 
   /** How many records there are of each type that has any, expired ones included that were not met yet. */
-  get countsByType(): ReadonlyArray<{ readonly type: number; readonly count: number }> {
+  get countsByType(): ReadonlyArray<Count> {
     return Array.from(this.counts, (count, type) => ({ type, count })).filter(({ count }) => count > 0)
   }
 
   /** Bytes that the records take up, their overhead included. */
   get bytes(): number {
     return this.weight
+  }
+
+  /** Calls the watcher with each change until the returned function is called. */
+  watch(watcher: Watcher): () => void {
+    this.watchers.add(watcher)
+    return () => {
+      this.watchers.delete(watcher)
+    }
   }
 
   /** A lower bound takes effect at the next new key. */
@@ -279,8 +276,10 @@ export class RecordSet {
       return { key: entry.cell.key, record: entry.record }
     })
     this.use(cell)
-    for (const { key, record } of evicted) this.watcher?.removed(key, record)
-    this.watcher?.added(key, record)
+    for (const watcher of this.watchers) {
+      for (const { key, record } of evicted) watcher.removed(key, record)
+      watcher.added(key, record)
+    }
     if (record.expiresAt < cell.nextExpiry) this.schedule(cell, record.expiresAt)
     return { _tag: "Stored", replaced: held?.record, evicted }
   }
@@ -472,7 +471,7 @@ export class RecordSet {
       const { record } = entry
       if (!keep(record)) {
         this.remove(entry)
-        this.watcher?.removed(cell.key, record)
+        for (const watcher of this.watchers) watcher.removed(cell.key, record)
       } else if (record.expiresAt < nextExpiry) nextExpiry = record.expiresAt
     }
     if (cell.entries.length > 0) this.schedule(cell, nextExpiry)

@@ -14,12 +14,12 @@ import * as Features from "../Features.ts"
 import type { NodeEvents } from "../internal/nodeEvents.ts"
 import * as Message from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
+import type { PeerHealth } from "../PeerHealth.ts"
 import * as Request from "../Request.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import type { Timers } from "../Timers.ts"
 import { type SendError, TransportClosed } from "../Transport.ts"
 import * as Attempts from "./attempts.ts"
-import type { PeerHealth } from "./peerHealth.ts"
 
 const responseType = {
   Ping: Message.Type.Pong,
@@ -64,7 +64,7 @@ export interface Options {
   /** Our own id. */
   readonly own: NodeId.NodeId
   readonly timers: Timers["Service"]
-  readonly health: PeerHealth
+  readonly health: PeerHealth["Service"]
   readonly events: NodeEvents
   /** Unix milliseconds. */
   readonly now: () => number
@@ -155,7 +155,7 @@ export class Requests {
       startedAt: timers.now(),
       maxAttempts: attempts,
       timeout: Duration.toMillis(deadline),
-      firstWait: peer.id === undefined ? health.defaultTimeout() : health.timeout(peer.id, now()),
+      firstWait: health.timeoutUnsafe(peer.id, now()),
       failsFast: options.failFast ?? false,
       isMaintenance: options.maintenance ?? false,
       onTimeout: this.attempt,
@@ -198,12 +198,12 @@ export class Requests {
     this.answeredCount++
     events.requestTimes[pending.body._tag].answered.add((timers.now() - startedAt) / 1000)
     events.explain?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
-    health.succeeded(from.id, rtt, now, lost)
-    if (isV02(body)) health.speaks(from.id, "v0.2", now)
+    health.succeededUnsafe(from.id, rtt, now, lost)
+    if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
     // A peer that was sent both forms shows by the one it answers which it understands.
-    else if (isV02Request(pending)) health.speaks(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
+    else if (isV02Request(pending)) health.speaksUnsafe(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
     if (from.host === peer.host && from.port === peer.port) {
-      health.provedAt(from.id, from.host)
+      health.provedAtUnsafe(from.id, from.host)
       this.options.heard(body, from)
     }
     this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
@@ -236,7 +236,7 @@ export class Requests {
     if (!pending.mayTry(now)) return this.giveUp(pending)
     const transaction = transactionId()
     const isPlain = !this.saysVersion(peer) &&
-      (attempts.size > 0 || peer.id !== undefined && health.version(peer.id, this.options.now()) === "v0.1")
+      (attempts.size > 0 || peer.id !== undefined && health.versionUnsafe(peer.id, this.options.now()) === "v0.1")
     this.byTransaction.set(transaction, pending)
     const until = pending.try(transaction, { sentAt: now, isPlain })
     this.options.events.explain?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
@@ -247,16 +247,16 @@ export class Requests {
   }
 
   private saysVersion({ id }: Request.Peer): boolean {
-    return id !== undefined && this.options.health.has(id, Features.Bit["v0.2"])
+    return id !== undefined && this.options.health.hasUnsafe(id, Features.Bit["v0.2"])
   }
 
   private giveUp(pending: PendingRequest): void {
     const { timers, events, health, now } = this.options
     const { attempts, body, isMaintenance, peer, startedAt } = pending
     if (peer.id !== undefined) {
-      if (isV02Request(pending)) health.doubtVersion(peer.id)
-      if (isMaintenance) health.maintenanceProbeFailed(peer.id, now())
-      else health.failed(peer.id, now())
+      if (isV02Request(pending)) health.doubtVersionUnsafe(peer.id)
+      if (isMaintenance) health.maintenanceProbeFailedUnsafe(peer.id, now())
+      else health.failedUnsafe(peer.id, now())
     }
     const waitedMillis = timers.now() - startedAt
     events.requestTimes[body._tag].failed.add(waitedMillis / 1000)

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
@@ -371,8 +372,7 @@ export type StoredRecord = {
   readonly payload_cbor_len: number
 }
 
-const countRecords = (store: Store.Store["Service"]): number =>
-  store.core.countsByType.reduce((sum, { count }) => sum + count, 0)
+const countRecords = (counts: ReadonlyArray<Store.Count>): number => counts.reduce((sum, { count }) => sum + count, 0)
 
 /**
  * `/debug/store` with its headers: the total number of records and the position
@@ -398,7 +398,7 @@ export const store = Effect.fnUntraced(function*({ after, limit }: Part): Effect
       ttl_seconds: row.ttl,
       payload_cbor_len: row.payloadLength
     })),
-    total: countRecords(store),
+    total: countRecords(yield* store.counts),
     next: storeNext(next)
   }
 })
@@ -507,13 +507,13 @@ export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.R
   .gen(
     function*() {
       const { core: routing } = yield* Routing.Routing
-      const { core: store } = yield* Store.Store
+      const store = yield* Store.Store
       return {
         type: "traffic",
         at_ms: yield* Clock.currentTimeMillis,
         traffic: yield* traffic,
         contacts: routing.size,
-        keys: store.size
+        keys: yield* store.size
       }
     }
   )
@@ -614,7 +614,7 @@ export const overview = Effect.fnUntraced(function*(
   const reachability = yield* Reachability
   const observed = yield* reachability.observed
   const published = yield* (yield* Replication.Replication).summary
-  const { core: store } = yield* Store.Store
+  const store = yield* Store.Store
   return {
     at_ms: yield* Clock.currentTimeMillis,
     started_at_ms: startedAt,
@@ -641,7 +641,7 @@ export const overview = Effect.fnUntraced(function*(
     traffic: yield* traffic,
     store: {
       keys: stats.keys,
-      bytes: store.bytes,
+      bytes: yield* store.bytes,
       max_bytes: store.maxBytes,
       subscriptions: yield* (yield* Subscribers).size
     },
@@ -664,30 +664,33 @@ export const overview = Effect.fnUntraced(function*(
 export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth | Routing.Routing> = Effect.gen(
   function*() {
     const { core: routing } = yield* Routing.Routing
-    const { core: health } = yield* PeerHealth
+    const health = yield* PeerHealth
     const now = yield* Clock.currentTimeMillis
-    const rttOf = (id: NodeId.NodeId): number | null => {
-      const rtt = health.rtt(id)
-      return rtt === undefined ? null : millis(rtt)
-    }
-    const contactOf = ({ addedAt, contact, learnedFrom, verifiedAt }: Routing.Entry) => ({
-      peer: peer(contact),
-      heard_ms_ago: verifiedAt === undefined ? null : Math.max(0, now - verifiedAt),
-      fresh: verifiedAt !== undefined && verifiedAt > now - freshMillis,
-      added_ms_ago: Math.max(0, now - addedAt),
-      learned_from_hex: learnedFrom ?? null,
-      health: health.state(contact.id),
-      rtt_ms: rttOf(contact.id)
+    const contactOf = Effect.fnUntraced(function*({ addedAt, contact, learnedFrom, verifiedAt }: Routing.Entry) {
+      const rtt = yield* health.rtt(contact.id)
+      return {
+        peer: peer(contact),
+        heard_ms_ago: verifiedAt === undefined ? null : Math.max(0, now - verifiedAt),
+        fresh: verifiedAt !== undefined && verifiedAt > now - freshMillis,
+        added_ms_ago: Math.max(0, now - addedAt),
+        learned_from_hex: learnedFrom ?? null,
+        health: yield* health.state(contact.id),
+        rtt_ms: Option.isNone(rtt) ? null : millis(Duration.toMillis(rtt.value))
+      }
     })
     const byBucket = Map.groupBy(routing.entries(), ({ bucket }) => bucket)
     return {
       self_node_id_hex: routing.self,
       k: routing.k,
-      buckets: Array.from(byBucket, ([bucket, entries]) => ({
-        bucket,
-        waiting: routing.pendingLength(bucket),
-        contacts: entries.map(contactOf)
-      }))
+      buckets: yield* Effect.forEach(
+        byBucket,
+        ([bucket, entries]) =>
+          Effect.map(Effect.forEach(entries, contactOf), (contacts) => ({
+            bucket,
+            waiting: routing.pendingLength(bucket),
+            contacts
+          }))
+      )
     }
   }
 )
@@ -703,10 +706,11 @@ export const storeReport = Effect.fnUntraced(function*(
 ): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store.Store> {
   const store = yield* Store.Store
   const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
+  const counts = yield* store.counts
   return {
     keys: yield* store.size,
-    records: countRecords(store),
-    by_type: store.core.countsByType.map(({ count, type }) => ({
+    records: countRecords(counts),
+    by_type: counts.map(({ count, type }) => ({
       rec_type: type,
       type_name: typeName(type),
       records: count

@@ -95,7 +95,9 @@ interface Life {
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
   readonly routing: Routing["Service"]["core"]
-  readonly store: Store["Service"]["core"]
+  readonly store: Store["Service"]
+  /** Reads an effect of the node's that completes synchronously, by the node's clock. */
+  readonly read: <A>(effect: Effect.Effect<A>) => A
   readonly pending: Effect.Effect<number>
   readonly startedAt: number
   endedAt: number | undefined
@@ -324,7 +326,7 @@ export const watch = Effect.fnUntraced(function*(
 
   /** Whether the newer record may have had to make room. */
   const isCrowded = (life: Life, key: NodeId.NodeId): boolean => {
-    if (life.store.size >= maxKeys || life.store.bytes > maxBytes / 2) return true
+    if (life.read(life.store.size) >= maxKeys || life.read(life.store.bytes) > maxBytes / 2) return true
     for (const [at, count] of countsOf(life)) {
       if (at.startsWith(key) && count >= RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]) {
         return true
@@ -333,9 +335,11 @@ export const watch = Effect.fnUntraced(function*(
     return false
   }
 
+  const rowsOf = (life: Life) => life.read(life.store.page({ limit: Infinity })).rows
+
   const countsOf = (life: Life): Map<string, number> => {
     const counts = new Map<string, number>()
-    for (const { key, type } of life.store.rows(secondsOf(life))) {
+    for (const { key, type } of rowsOf(life)) {
       const at = `${key} ${RecordOrder.kindOf(type)}`
       counts.set(at, (counts.get(at) ?? 0) + 1)
     }
@@ -398,22 +402,24 @@ export const watch = Effect.fnUntraced(function*(
 
   const lookAtStore = (life: Life): void => {
     const now = secondsOf(life)
-    if (life.store.size > maxKeys) report("StoreIsBounded", life.name, { keys: life.store.size, limit: maxKeys })
-    if (life.store.bytes > maxBytes) report("StoreIsBounded", life.name, { bytes: life.store.bytes, limit: maxBytes })
+    const keys = life.read(life.store.size)
+    const bytes = life.read(life.store.bytes)
+    if (keys > maxKeys) report("StoreIsBounded", life.name, { keys, limit: maxKeys })
+    if (bytes > maxBytes) report("StoreIsBounded", life.name, { bytes, limit: maxBytes })
     for (const [at, records] of countsOf(life)) {
       const limit = RecordOrder.most[at.slice(NodeId.length * 2 + 1) as RecordOrder.Kind]
       if (records > limit) report("StoreIsBounded", life.name, { at, records, limit })
     }
     const judged: Life["judged"] = new Map()
     let left = judgedPerSweep
-    for (const { address, key, seq, timestamp, type } of life.store.rows(now)) {
+    for (const { address, key, seq, timestamp, type } of rowsOf(life)) {
       const row = `${key} ${address} ${type} ${seq} ${timestamp}`
       const known = life.judged.get(row)
       if (known !== undefined) {
         judged.set(row, known)
       } else if (left > 0) {
         left--
-        const records = life.store.getAllByAddress(address, type, now).filter((record) =>
+        const records = life.read(life.store.getAllByAddress(address, type)).filter((record) =>
           record.seq === seq && record.timestamp === timestamp
         )
         for (const record of records) judge(life, key, record, "the store")
@@ -475,7 +481,8 @@ export const watch = Effect.fnUntraced(function*(
       clock,
       crypto: yield* Crypto,
       routing: (yield* Routing).core,
-      store: (yield* Store).core,
+      store: yield* Store,
+      read: Effect.runSyncWith(yield* Effect.context<never>()),
       pending: (yield* Rpc).pending,
       startedAt: timeline.elapsedMillis,
       endedAt: undefined,

@@ -108,8 +108,7 @@ const program = Effect.fnUntraced(function*(
       yield* Effect.sleep(zero + to * hourMillis - timeline.elapsedMillis)
       const calm = isCalm(scenario, from, to)
       const copies = new Spread()
-      const now = Math.floor(timeline.currentTimeMillisUnsafe() / 1000)
-      for (const count of Gauges.copies(population, population.announced.filter(lookups.isExpected), now)) {
+      for (const count of Gauges.copies(population, population.announced.filter(lookups.isExpected))) {
         copies.add(count)
         if (calm) copiesInCalm.add(count)
       }

@@ -43,7 +43,7 @@ describe("a short-lived node", () => {
       for (const [i, node] of nodes.entries()) {
         const contacts = Context.get(node, Routing).core.entries().map(({ contact }) => contact.address)
         assert.deepStrictEqual(contacts, [[first, second][1 - i].address])
-        assert.strictEqual(Context.get(node, SeenPeers).core.size, 1)
+        assert.strictEqual((yield* Context.get(node, SeenPeers).counts).week, 1)
       }
     }).pipe(Effect.scoped, Effect.provide(TestConsole.layer)))
 

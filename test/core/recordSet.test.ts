@@ -815,12 +815,12 @@ describe("RecordSet", () => {
           new RecordSet({ maxBytes: room * 2 ** 31, maxKeys: 12, secret: secret(1), isNear: (at) => at < key(10) })
         const [set, spared] = [make(), make()]
         let removed = 0
-        set.watcher = {
+        set.watch({
           added: () => {},
           removed: () => {
             removed++
           }
-        }
+        })
         for (const { far, key: at, n, network, size } of puts) {
           const given = { ...offer(n), bytes: { length: size } as Uint8Array }
           const where = key(far ? at + 10 : at)
@@ -857,7 +857,7 @@ describe("RecordSet", () => {
         const forget = (key: NodeId.NodeId, record: Record.SignedRecord) => {
           held = held.filter((other) => other[0] !== key || other[1] !== record)
         }
-        set.watcher = { added: (key, record) => held.push([key, record]), removed: forget }
+        set.watch({ added: (key, record) => held.push([key, record]), removed: forget })
         for (const { key: n, n: signer, network, seq, size, type, wait } of puts) {
           now += wait
           const given = {

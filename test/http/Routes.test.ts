@@ -325,8 +325,7 @@ describe("the documents of the dashboard", () => {
       })
       assert.strictEqual(overview.reachability.local_addr, "9.0.2.1:4121")
       assert.strictEqual(overview.network.contacts, 1)
-      const { core: held } = Context.get(b, Store)
-      assert.deepInclude(overview.store, { bytes: held.bytes, max_bytes: 64 * 1024 * 1024 })
+      assert.deepInclude(overview.store, { bytes: yield* Context.get(b, Store).bytes, max_bytes: 64 * 1024 * 1024 })
       const { received, refused, refusedBy, sent } = yield* Network.dht(b).stats
       assert.deepInclude(overview.traffic, { received, refused, refused_by: refusedBy, sent, pending: 0 })
       yield* Network.dht(a).setPublicHost("203.0.113.9")
@@ -471,19 +470,11 @@ describe("a list that is longer than one page", () => {
     return { parts, totals: [...totals] }
   })
 
-  const fill = (node: Network.Node, count: number) =>
-    Effect.sync(() => {
-      for (let i = 0; i < count; i++) {
-        Context.get(node, Store).core.put(NodeId.fromTopic(`topic ${i}`), chess, Network.now)
-      }
-    })
-  const chess = offer("chess", "player")
-
   it.effect("is paged: the stored records, in the reference's document", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
-      yield* fill(a, 2500)
+      Network.fill(a, 2500)
       const { parts, totals } = yield* linked(fetch, "/debug/store")
       const keys = (parts as ReadonlyArray<ReadonlyArray<{ readonly key_node_id_hex: string }>>)
         .map((part) => part.map(({ key_node_id_hex }) => key_node_id_hex))
@@ -495,7 +486,7 @@ describe("a list that is longer than one page", () => {
   it.effect("lets other fibers run while it is built", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
-      yield* fill(a, 5000)
+      Network.fill(a, 5000)
       const { rows } = Context.get(a, Store)
       let turns = 0
       const other = yield* Effect.forkChild(

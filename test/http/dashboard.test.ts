@@ -294,9 +294,8 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const node = nodes[6]
       const dht = Network.dht(node)
       for (let i = 0; i < 80; i++) yield* dht.publishTopic({ topic: `topic ${i}`, name: "Cy" })
-      const [held] = yield* Context.get(node, Store).getAll(NodeId.fromTopic("topic 0"), 0)
-      const now = Number(held.timestamp)
-      for (let i = 0; i < 3000; i++) Context.get(node, Store).core.put(NodeId.fromTopic(`held ${i}`), held, now)
+      const [{ timestamp }] = yield* Context.get(node, Store).getAll(NodeId.fromTopic("topic 0"), 0)
+      Network.fill(node, 3000, Number(timestamp))
       const url = yield* serve(node)
       yield* visit({ url }, async (page) => {
         const published = page.locator("#announcements .own")

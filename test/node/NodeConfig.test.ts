@@ -138,7 +138,7 @@ describe("The configuration of a node", () => {
       const dht = Context.get(node, Dht)
       assert.strictEqual(dht.localAddress.host, "127.0.0.1")
       assert.strictEqual(yield* dht.publicHost, "203.0.113.9")
-      assert.strictEqual(Context.get(node, Store).core.maxBytes, 8_388_608)
+      assert.strictEqual(Context.get(node, Store).maxBytes, 8_388_608)
       assert.isFalse(yield* Ref.get(Context.get(node, NodeSettings).passive))
     }))
 

@@ -326,7 +326,7 @@ describe("SqlitePersistence", () => {
           )
         const rowsOf = Store.Store.use(({ rows }) => Effect.map(rows, (rows) => rows.map(({ seq }) => seq)))
         const { result: held } = yield* storing(Effect.gen(function*() {
-          const { admit } = yield* Store.Store
+          const { admitUnsafe } = yield* Store.Store
           const { flush } = yield* Persistence.Persistence
           const seconds = Math.floor((yield* Clock.currentTimeMillis) / 1000)
           const outcomes = new Map<string, number>()
@@ -344,7 +344,7 @@ describe("SqlitePersistence", () => {
               delegation: undefined
             })))
             // Ever more networks: a record from a new one evicts a record of a network with several.
-            const { _tag } = admit(undefined, record, seconds, `network ${n % (1 + (n >> 4))}`)
+            const { _tag } = admitUnsafe(undefined, record, seconds, `network ${n % (1 + (n >> 4))}`)
             outcomes.set(_tag, (outcomes.get(_tag) ?? 0) + 1)
             if (n % 500 === 499) yield* flush
           }

@@ -195,8 +195,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "rests on what a stranger stored here",
     file: "Query.ts",
-    text: "const own = store.core.getOwn(",
-    replacement: "const own = store.core.getAll(",
+    text: "const own = (yield* store.getOwn(",
+    replacement: "const own = (yield* store.getAll(",
     property: "ResolvedIsNewest",
     world: "replays"
   },

@@ -14,7 +14,9 @@ import * as Identity from "../../src/Identity.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import * as Record from "../../src/Record.ts"
 import type { SocketAddress } from "../../src/SocketAddress.ts"
+import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Verifier from "../../src/Verifier.ts"
 import { crypto } from "./arbitraries.ts"
@@ -139,6 +141,26 @@ export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAd
   }
   return puppet
 })
+
+/** Puts an application's record at each of so many keys of a node's store; `at` is in Unix seconds. */
+export const fill = (node: Node, count: number, at = now): void => {
+  const signer = identity("application")
+  const record = Result.getOrThrow(Record.sign({
+    signer,
+    address: signer.address,
+    // A topic type without a key of its own.
+    type: 0x1f,
+    payload: new Uint8Array(0),
+    seq: 1n,
+    timestamp: BigInt(at),
+    ttl: 7200
+  }))
+  const store = Context.get(node, Store)
+  for (let i = 0; i < count; i++) {
+    const { _tag } = store.admitUnsafe(NodeId.fromTopic(`filler ${i}`), record, at, `network ${i}`)
+    if (_tag !== "Stored") throw new Error(`record ${i} is not stored: ${_tag}`)
+  }
+}
 
 /** An identity whose id shares exactly `bits` leading bits with `id`, found by trying names. */
 export const identityInBucket = (id: NodeId.NodeId, bits: number, skip = 0): Identity.Identity => {

@@ -19,19 +19,18 @@ const slotOf = ({ address, key, type }: Pick<Announced, "address" | "key" | "typ
 
 /**
  * The number of copies of each record outside its publisher, counted in one pass
- * over all stores. `now` is in Unix seconds.
+ * over all stores.
  *
  * @internal
  */
 export const copies = (
   { members }: Population,
-  records: ReadonlyArray<Announced>,
-  now: number
+  records: ReadonlyArray<Announced>
 ): ReadonlyArray<number> => {
   const counts = new Map(records.map((record) => [slotOf(record), 0]))
-  for (const { node, store } of members) {
+  for (const { node, stored } of members) {
     const own = node.identity.address
-    for (const row of store.rows(now)) {
+    for (const row of stored()) {
       const slot = slotOf(row)
       const count = counts.get(slot)
       if (count !== undefined && row.address !== own) counts.set(slot, count + 1)

@@ -11,14 +11,13 @@ import type { Address } from "../../Address.ts"
 import * as Announce from "../../Announce.ts"
 import type { CannotJoin } from "../../Bootstrap.ts"
 import type { Contact } from "../../Contact.ts"
-import type { RecordSet } from "../../core/recordSet.ts"
 import type { RoutingTable } from "../../core/routingTable.ts"
 import * as Dht from "../../Dht.ts"
 import type * as NodeId from "../../NodeId.ts"
 import * as Persistence from "../../Persistence.ts"
 import * as Record from "../../Record.ts"
 import { Routing } from "../../Routing.ts"
-import { Store } from "../../Store.ts"
+import * as Store from "../../Store.ts"
 import type { CannotBind } from "../../Transport.ts"
 import * as Byzantine from "../Byzantine.ts"
 import type { Safety } from "../PropertiesSafety.ts"
@@ -39,7 +38,8 @@ export interface Member {
   readonly slot: number
   readonly node: Node
   readonly id: NodeId.NodeId
-  readonly store: RecordSet
+  /** The records that its store holds now. */
+  readonly stored: () => ReadonlyArray<Store.Row>
   readonly table: RoutingTable
 }
 
@@ -174,8 +174,11 @@ export const make = Effect.fnUntraced(function*(
         Effect.retry({ schedule: retries, while: ({ _tag }) => _tag === "CannotJoin" })
       )
     }
-    const { routing, store } = yield* node.run(Effect.all({ routing: Routing, store: Store }))
-    const member: Member = { slot, node, id: node.identity.nodeId, store: store.core, table: routing.core }
+    const { context, routing, store } = yield* node.run(
+      Effect.all({ context: Effect.context<never>(), routing: Routing, store: Store.Store })
+    )
+    const stored = () => Effect.runSyncWith(context)(store.page({ limit: Infinity })).rows
+    const member: Member = { slot, node, id: node.identity.nodeId, stored, table: routing.core }
     members = [...members, member]
     return member
   })
