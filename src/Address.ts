@@ -6,6 +6,7 @@
  * as a `Map` key. {@link format} returns the form for people, which carries a
  * checksum: capitals chosen by a hash, as in EIP-55, or Bech32 (BIP 173).
  *
+ * @module
  * @since 0.1.0
  */
 import { keccak_256 } from "@noble/hashes/sha3.js"

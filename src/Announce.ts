@@ -7,6 +7,7 @@
  * An announcement survives the loss of every replica, a network outage and a
  * clock that jumps.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
@@ -54,7 +55,14 @@ export interface OnClose {
   readonly keepOnClose?: boolean | undefined
 }
 
-type Announcing<Method extends (options: never) => unknown> = (
+/**
+ * A method that publishes as `Method` does, and keeps the record alive until the
+ * scope closes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Announcing<Method extends (options: never) => unknown> = (
   options: Parameters<Method>[0] & OnClose
 ) => Effect.Effect<Announcement, PublishError, Scope.Scope>
 

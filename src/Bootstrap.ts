@@ -1,6 +1,7 @@
 /**
  * Joining a network from a few known addresses.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"

@@ -1,6 +1,7 @@
 /**
  * A node as its peers know it: its identity and its UDP address.
  *
+ * @module
  * @since 0.1.0
  */
 import type { Address } from "./Address.ts"

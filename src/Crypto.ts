@@ -8,6 +8,7 @@
  * canonical or has small order. The rest is verified without the cofactor, so
  * that R must be exactly the point that S and the key determine.
  *
+ * @module
  * @since 0.1.0
  */
 import { ed25519 } from "@noble/curves/ed25519.js"

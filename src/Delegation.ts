@@ -7,6 +7,7 @@
  * the fields themselves; an Ethereum or Paralism wallet signs a text that its
  * owner can read (EIP-191, Bitcoin message signing).
  *
+ * @module
  * @since 0.1.0
  */
 import { keccak_256 } from "@noble/hashes/sha3.js"

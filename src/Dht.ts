@@ -7,6 +7,7 @@
  * services that it is made of ({@link Services}) are part of the layer, for
  * programs that need more.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Arr from "effect/Array"

@@ -2,6 +2,7 @@
  * The errors of the library, each with its facts. There is one narrow error per
  * failure, so that `Effect.catchTag` names exactly what a program can handle.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

@@ -5,6 +5,7 @@
  * when Prometheus (`PrometheusMetrics` of `effect/observability`) or an OTLP
  * exporter (`OtlpMetrics`) reads it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

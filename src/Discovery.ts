@@ -1,6 +1,7 @@
 /**
  * Discovery: the agents that published an offer under a topic.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"

@@ -1,6 +1,7 @@
 /**
  * Endpoint records: the URLs at which an agent can be reached.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"

@@ -4,6 +4,7 @@
  * it. Nodes of this library recognise each other by the bits, and send
  * extensions to the reference's protocol only to a peer that has shown the bit.
  *
+ * @module
  * @since 0.1.0
  */
 

@@ -2,6 +2,7 @@
  * The node's identity: one Ed25519 key and the names derived from it, and the
  * address it publishes for, which is its own unless it has a delegation.
  *
+ * @module
  * @since 0.1.0
  */
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js"

@@ -2,6 +2,7 @@
  * Requests in flight and their outcomes, for a caller that makes many and
  * continues with the first responses. None of them costs a fiber.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

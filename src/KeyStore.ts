@@ -1,6 +1,7 @@
 /**
  * Keeps the private key of this node and signs with it, without exposing it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

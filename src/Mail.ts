@@ -6,6 +6,7 @@
  * {@link Mail} sends and reads for the node's own agent. {@link seal} and
  * {@link open} are for programs that sign or store records themselves.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

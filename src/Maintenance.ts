@@ -4,6 +4,7 @@
  * contacts are lost, and revisits the addresses that the node once joined
  * through. The work per beat is bounded and delays no response.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -8,6 +8,7 @@
  * make errors of them, because an error object costs as much as reading a
  * message.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
@@ -20,7 +21,7 @@ import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import * as Cbor from "./wire/cbor.ts"
 import * as MessageBody from "./wire/messageBody.ts"
-import * as MessageType from "./wire/messageType.ts"
+import { Type } from "./wire/messageType.ts"
 
 /**
  * The largest datagram, in bytes.
@@ -38,19 +39,7 @@ export const maxDatagram = 1200
  */
 export const maxAnswerBody = 1050
 
-/**
- * The message type numbers on the wire.
- *
- * @category constants
- * @since 0.1.0
- */
-export const Type = MessageType.Type
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type Type = MessageType.Type
+export { Type }
 
 /**
  * 20 bytes as hex text: matches a response to its request.

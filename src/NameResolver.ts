@@ -6,6 +6,7 @@
  * host with several addresses is tried at all of them in the manner of Happy
  * Eyeballs (RFC 8305): see {@link race}.
  *
+ * @module
  * @since 0.1.0
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"

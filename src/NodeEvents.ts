@@ -6,6 +6,7 @@
  * are kept only on request. Requests are always counted, which costs a few
  * additions each.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"

@@ -5,6 +5,7 @@
  * `===` and works as a `Map` key. Distance is the XOR metric of Kademlia
  * (Maymounkov and Mazières, 2002).
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Brand from "effect/Brand"

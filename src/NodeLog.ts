@@ -5,6 +5,7 @@
  *
  * If neither level is logged, nothing is listened to.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -2,6 +2,7 @@
  * The node's role in the network, and the parts of it that an application may
  * change while the node runs.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

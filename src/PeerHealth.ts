@@ -3,6 +3,7 @@
  * they take, and when to try a silent one again. Round-trip times are smoothed
  * as in RFC 6298.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

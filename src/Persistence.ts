@@ -12,6 +12,7 @@
  * that may outlive the node, and `SqlitePersistence` of `effect-dht/node` keeps
  * it on disk. {@link make} builds the service on any other {@link Medium}.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -4,6 +4,7 @@
  * records, which they store and pass on like any other without checking the
  * payload.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"

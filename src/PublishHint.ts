@@ -2,6 +2,7 @@
  * Hints about a valid record that was published: how nodes of other versions
  * treat it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

@@ -1,6 +1,7 @@
 /**
  * Publishing of own records: signs them, stores them here and replicates them.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -2,6 +2,7 @@
  * Pushes newly stored records to subscribers: one message per subscription,
  * which the acknowledgement may renew.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

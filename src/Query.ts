@@ -6,6 +6,7 @@
  * carries it out. When a query ends, in whatever way, its requests in flight
  * end with it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"

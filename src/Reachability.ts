@@ -3,6 +3,7 @@
  * that enough peers report. A single liar, or several in one subnet, cannot
  * decide it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -7,6 +7,7 @@
  * which a {@link Policy} decides. A `SignedRecord` is well formed, because only
  * {@link decode} and {@link sign} make one.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
@@ -168,8 +169,7 @@ export const decode: (bytes: Uint8Array) => Result.Result<SignedRecord, InvalidR
 /**
  * Reads one record inside a message; undefined if the reader found a fault.
  *
- * @category conversions
- * @since 0.1.0
+ * @internal
  */
 export const read: (reader: Cbor.Reader) => SignedRecord | undefined = internal.read
 

@@ -7,6 +7,7 @@
  * takes over the job. If the node's state is kept, jobs continue after a
  * restart, unless they were withdrawn.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Bytes from "effect/Bytes"

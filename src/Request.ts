@@ -1,6 +1,7 @@
 /**
  * Requests to one peer, their attempts and deadlines, and their outcomes.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Bytes from "effect/Bytes"

@@ -1,6 +1,7 @@
 /**
  * Responses of this node to verified requests.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -6,6 +6,7 @@
  * answers cannot be displaced by newcomers, and reports by others never change
  * where its datagrams go.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -4,6 +4,7 @@
  * The receive loop is a fiber in the layer's scope. It never waits for anything
  * that it would have to deliver itself.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
@@ -26,7 +27,7 @@ import { freshMillis } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
-import * as internal from "./internal/refusal.ts"
+import { type Refusal, refusals } from "./internal/refusal.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -56,31 +57,7 @@ export const probeOptions = (health: PeerHealth.PeerHealth["Service"]): Request.
   deadline: 3000
 })
 
-/**
- * Why a datagram was refused:
- *
- * - `late`: a response to a request that has ended. Requests are often
- *   repeated, or given up when other peers respond first, so a healthy node
- *   sees some.
- * - `unawaited`: a response to no request of ours, or from another peer
- * - `malformed`: not a message of the protocol
- * - `unknown_type`: a message of an unknown type
- * - `too_large`: more than {@link Message.maxDatagram} bytes
- * - `bad_signature`: not signed by its sender
- * - `overload`: more datagrams at a time than the node accepts or checks
- *
- * @category constants
- * @since 0.1.0
- */
-export const refusals: ReadonlyArray<Refusal> = internal.refusals
-
-/**
- * One of {@link refusals}.
- *
- * @category models
- * @since 0.1.0
- */
-export type Refusal = internal.Refusal
+export { type Refusal, refusals }
 
 /**
  * Counts since the start of the node.

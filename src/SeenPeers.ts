@@ -2,6 +2,7 @@
  * Counts of the different peers that this node heard from directly in the last
  * hour, day and week.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -1,6 +1,7 @@
 /**
  * Socket addresses: where a datagram goes, an IP address and a UDP port.
  *
+ * @module
  * @since 0.1.0
  */
 import * as NetAddress from "effect/net/NetAddress"

@@ -7,6 +7,7 @@
  * the same records in different orders agree (Shapiro et al., Conflict-free
  * Replicated Data Types, 2011).
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"

@@ -2,6 +2,7 @@
  * Subscriptions of peers: each requests one push of the next new record at a
  * key, within a minute.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

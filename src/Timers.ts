@@ -3,6 +3,7 @@
  * timeouts are cancelled early, so a fiber for each would cost more than the
  * wait.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
@@ -11,6 +12,8 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import { type Timer, TimerQueue } from "./internal/timerQueue.ts"
+
+export type { Timer }
 
 /** Milliseconds by which a sleep may end early because of rounding. */
 const tolerance = 0.001

@@ -2,6 +2,7 @@
  * Topic records: an agent's offer under a name that others search for. All
  * records of a topic are stored at one key, the hash of the topic.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
@@ -12,18 +13,12 @@ import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import * as Cbor from "./wire/cbor.ts"
+import type { Value } from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
 import { limits, readMeta, readTopic } from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
 
-/**
- * Any CBOR item. Integers beyond 2^53 are `bigint`; floating-point numbers are
- * wrapped to distinguish them from integers.
- *
- * @category models
- * @since 0.1.0
- */
-export type Value = Cbor.Value
+export type { Value }
 
 /**
  * Further data of the publisher.

@@ -1,6 +1,7 @@
 /**
  * Transaction ids: 20 random bytes for each request datagram.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as SecureRandom from "effect/crypto/SecureRandom"

@@ -6,6 +6,7 @@
  * share the port with another protocol: the first byte of a datagram says which
  * protocol it belongs to, see {@link Transport}.
  *
+ * @module
  * @since 0.1.0
  */
 import { isArrayNonEmpty, type NonEmptyArray } from "effect/Array"

@@ -6,6 +6,7 @@
  * instead of an effect: the overhead stays negligible, and under virtual time
  * the callback can run before the call returns.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -2,6 +2,7 @@
  * Watches the records of a key: pushed by holders that support it, and
  * otherwise looked up repeatedly.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Bytes from "effect/Bytes"

@@ -1,6 +1,7 @@
 /**
  * Keys that this node watches, and the listeners for records pushed to it.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -8,6 +8,7 @@
  * library show neither; other readers see an endpoint without URLs, or an offer
  * without a name, for half a minute.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Bytes from "effect/Bytes"

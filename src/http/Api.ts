@@ -7,6 +7,7 @@
  * tools work; the others follow the same conventions. Texts in records, and ids
  * and addresses reported by peers, are untrusted.
  *
+ * @module
  * @since 0.1.0
  */
 import * as HttpApi from "effect/http-api/HttpApi"

@@ -2,6 +2,7 @@
  * The dashboard at `/`: static files without data of the node, which the page
  * loads from the routes of `Routes`.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

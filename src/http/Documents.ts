@@ -2,6 +2,7 @@
  * Builds the documents that a node serves over HTTP from its services. Their
  * schemas are in {@link Api}.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

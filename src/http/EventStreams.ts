@@ -5,6 +5,7 @@
  * The events of a stream are numbered, which reveals lost ones. A comment every
  * 15 seconds lets both ends detect a dead connection.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"

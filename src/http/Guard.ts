@@ -7,6 +7,7 @@
  * page contain no data and need no token, so that the page can prompt for it. The
  * page reads event streams with `fetch`, which can send the header.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -5,6 +5,7 @@
  * There is no access control here: `Guard.layer` provides it, and `NodeHttp` of
  * `effect-dht/node` is a server with both.
  *
+ * @module
  * @since 0.1.0
  */
 import * as ByteSize from "effect/ByteSize"

@@ -5,7 +5,21 @@
  */
 
 /**
- * @internal
+ * Why a datagram was refused:
+ *
+ * - `late`: a response to a request that has ended. Requests are often
+ *   repeated, or given up when other peers respond first, so a healthy node
+ *   sees some.
+ * - `unawaited`: a response to no request of ours, or from another peer
+ * - `malformed`: not a message of the protocol
+ * - `unknown_type`: a message of an unknown type
+ * - `too_large`: more than {@link Message.maxDatagram} bytes
+ * - `unreachable`: from an address that cannot be answered
+ * - `bad_signature`: not signed by its sender
+ * - `overload`: more datagrams at a time than the node accepts or checks
+ *
+ * @category constants
+ * @since 0.1.0
  */
 export const refusals = [
   "late",
@@ -19,6 +33,9 @@ export const refusals = [
 ] as const
 
 /**
- * @internal
+ * One of {@link refusals}.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type Refusal = typeof refusals[number]

@@ -8,7 +8,8 @@
  * A timer that fires once. An object that needs many extends this class, which
  * saves a closure for each.
  *
- * @internal
+ * @category models
+ * @since 0.1.0
  */
 export abstract class Timer {
   /** When it fires, in milliseconds. */

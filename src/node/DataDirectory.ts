@@ -8,6 +8,7 @@
  * process. On a file system without locks, or without room for the lock file,
  * the node runs unlocked and logs the reason.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

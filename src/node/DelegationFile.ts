@@ -5,6 +5,7 @@
  * The file is text. Lines that begin with `#` are comments, and exactly one
  * line has the encoded delegation in hex digits. It contains no secrets.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

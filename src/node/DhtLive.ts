@@ -2,6 +2,7 @@
  * A complete node on Node.js: UDP, DNS, the fastest available Ed25519
  * implementation and a secure random source.
  *
+ * @module
  * @since 0.1.0
  */
 import * as SecureRandom from "effect/crypto/SecureRandom"

@@ -2,6 +2,7 @@
  * Name resolution by the operating system: its hosts file, DNS, and other
  * configured sources.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

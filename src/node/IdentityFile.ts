@@ -12,6 +12,7 @@
  * that other users can read or change. Windows has no such modes, so the check
  * is skipped there.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as SecureRandom from "effect/crypto/SecureRandom"

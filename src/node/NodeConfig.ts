@@ -7,6 +7,7 @@
  * unset. An invalid value fails with a `ConfigError` that names the variable.
  * The private key has no setting: it belongs in a file, see `IdentityFile`.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Config from "effect/Config"

@@ -3,6 +3,7 @@
  * installed and loads, otherwise Node's OpenSSL. Both apply the strict
  * verification rule of `Crypto`.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

@@ -2,6 +2,7 @@
  * An HTTP server of its own for a node's documents, events, metrics, lookups
  * and dashboard, on `node:http`.
  *
+ * @module
  * @since 0.1.0
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"

@@ -1,6 +1,7 @@
 /**
  * Signature verification in worker threads.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"

@@ -2,6 +2,7 @@
  * The address that a running node listens on, published for other programs on
  * the machine in the file `listening` of its data directory.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

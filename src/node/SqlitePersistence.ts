@@ -13,6 +13,7 @@
  * Each record has a checksum. Signatures are verified when a record arrives, and
  * not again when it is read from the file.
  *
+ * @module
  * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"

@@ -1,6 +1,7 @@
 /**
  * Transport of datagrams over UDP, on `node:dgram`.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

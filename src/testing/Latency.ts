@@ -1,6 +1,7 @@
 /**
  * Models of network latency.
  *
+ * @module
  * @since 0.1.0
  */
 

@@ -1,6 +1,7 @@
 /**
  * The measurements of a simulation and the expectations on them.
  *
+ * @module
  * @since 0.1.0
  */
 import type { Scenario } from "./Scenario.ts"

@@ -1,6 +1,7 @@
 /**
  * Behaviour of a network address translator (NAT), in the terms of RFC 4787.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"

@@ -3,6 +3,7 @@
  * not is a {@link Violation}. `PropertiesSafety` watches a world while it runs,
  * `PropertiesLiveness` looks at one in which nothing went wrong for a while.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

@@ -9,6 +9,7 @@
  * found by its records, as any other; but nobody counts on it: neither as a
  * replica, nor to lead to others.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

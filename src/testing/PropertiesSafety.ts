@@ -6,6 +6,7 @@
  * for each datagram takes the same time however many nodes and records there
  * are; what walks a store or a table is done at an interval.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

@@ -2,6 +2,7 @@
  * Scenarios of a simulation: the number of nodes, the duration, and the faults.
  * A scenario is plain data, so a run can be repeated from its report.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Data from "effect/Data"

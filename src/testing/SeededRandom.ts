@@ -2,6 +2,7 @@
  * Reproducible randomness: `Random` and `SecureRandom` from a seed and a name.
  * The streams of different names are independent. None of it is secret.
  *
+ * @module
  * @since 0.1.0
  */
 import * as SecureRandom from "effect/crypto/SecureRandom"

@@ -8,6 +8,7 @@
  * forged records or with messages to agents: its public keys are not points of
  * the curve on which those are encrypted.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"

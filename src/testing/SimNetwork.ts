@@ -7,6 +7,7 @@
  * the wire is simulated. Datagrams in flight are plain timers, so millions of them
  * are cheap.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"

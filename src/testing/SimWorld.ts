@@ -21,6 +21,7 @@
  * SimWorld.runSync(program, { seed: 1 })
  * ```
  *
+ * @module
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"

@@ -14,6 +14,7 @@
  * })
  * ```
  *
+ * @module
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"

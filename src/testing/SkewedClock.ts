@@ -2,6 +2,7 @@
  * A clock whose time of day is offset from the world's by a settable amount.
  * Monotonic time and sleeping are those of the world.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as Clock from "effect/Clock"

@@ -2,6 +2,7 @@
  * The trace of a run: a hash over every delivered datagram and every change of
  * the world. Equal hashes mean equal runs, on any machine.
  *
+ * @module
  * @since 0.1.0
  */
 import type * as SocketAddress from "../SocketAddress.ts"

@@ -8,6 +8,7 @@
  * run meanwhile, so promises never settle: a program that awaits one fails with
  * a {@link Deadlock}.
  *
+ * @module
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"

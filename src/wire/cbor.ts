@@ -365,7 +365,8 @@ const halfToNumber = (half: number): number => {
  * from floating-point numbers and JavaScript does not, so the latter are wrapped.
  * Integers beyond 2^53 are `bigint`.
  *
- * @internal
+ * @category models
+ * @since 0.1.0
  */
 export type Value =
   | number

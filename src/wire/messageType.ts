@@ -5,7 +5,10 @@
  */
 
 /**
- * @internal
+ * The message type numbers on the wire.
+ *
+ * @category constants
+ * @since 0.1.0
  */
 export const Type = {
   Ping: 0x01,
@@ -23,6 +26,9 @@ export const Type = {
 } as const
 
 /**
- * @internal
+ * One of these numbers.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type Type = (typeof Type)[keyof typeof Type]

@@ -34,7 +34,7 @@ const incomplete = (source: string): ReadonlyArray<string> =>
 
 describe("docstrings", () => {
   it("describe every module", () => {
-    const silent = modules.filter((path) => !/^\/\*\*\n \* \w(?:[^*]|\*(?!\/))*@since \d/.test(read(path)))
+    const silent = modules.filter((path) => !/^\/\*\*\n \* \w(?:[^*]|\*(?!\/))*@module\n \* @since \d/.test(read(path)))
     assert.deepStrictEqual(silent, [])
   })
 
