@@ -64,7 +64,7 @@ const asReference = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Nod
 
 describe("a topic with a hundred offers", () => {
   it.effect(
-    "is found whole by every reader, and most of it by one that asks as the reference does",
+    "is read completely by every reader, and mostly by a reader that behaves like the reference",
     () =>
       Effect.gen(function*() {
         const nodes = yield* network.build(24)
@@ -83,7 +83,7 @@ describe("a topic with a hundred offers", () => {
     60_000
   )
 
-  it.effect("is watched whole, each offer told once", () =>
+  it.effect("is watched completely, with one change for each offer", () =>
     Effect.gen(function*() {
       const nodes = yield* network.build(24)
       const told: Array<string> = []
@@ -102,7 +102,7 @@ describe("a topic with a hundred offers", () => {
     }).pipe(Effect.scoped, onNetwork), 60_000)
 
   it.effect(
-    "is kept for an hour: each publisher confirms 8 copies, and none is lost or refused without a cause",
+    "has 8 confirmed copies of each offer for an hour, none of them lost or refused without a reason",
     () =>
       Effect.gen(function*() {
         const nodes = yield* network.build(24)
@@ -137,11 +137,11 @@ describe("a topic with a hundred offers", () => {
 
 describe("a topic with more offers than a holder keeps", () => {
   it.effect(
-    "shows every reader more of them than one holder keeps, and tells each publisher what became of its own",
+    "gives every reader more offers than one holder stores, and tells each publisher whether its own was stored",
     () =>
       Effect.gen(function*() {
         const nodes = yield* network.build(40)
-        // None of the publishers is a holder, which would keep what is its own.
+        // No publisher is a holder, because a node never evicts its own records.
         const byDistance = nodes.toSorted((a, b) =>
           NodeId.compareDistance(key, network.contactOf(a).id, network.contactOf(b).id)
         )

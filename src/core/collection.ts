@@ -1,12 +1,11 @@
 /**
- * Collecting all records of a key from the nodes that hold them, each record
- * from one holder.
+ * Collects all records of a key from its holders, each record from one of them.
  *
- * Holders list the digests of what had no room in their answers. A plain state
- * machine decides which holder to ask for which of them: requests come out of
- * {@link Collection.poll}, and their outcomes go back in. What a holder lists
- * and does not deliver is asked of the others, so a liar costs a bounded number
- * of requests and hides nothing.
+ * Holders list the digests of records that did not fit into their responses. A
+ * plain state machine decides which holder to request them from: requests come
+ * out of {@link Collection.poll}, and their outcomes go back in. A record that a
+ * holder lists and does not deliver is requested from the others, so a lying
+ * holder costs a bounded number of requests and hides nothing.
  *
  * @since 0.1.0
  */
@@ -15,7 +14,7 @@ import type { RecordDigest } from "../Message.ts"
 import type { NodeId } from "../NodeId.ts"
 
 /**
- * What to do next. `Fetch`: ask this holder for these records, and report
+ * The next action. `Fetch`: request these records from this holder, then call
  * `delivered` or `failed`. `Wait`: for an outcome.
  *
  * @internal
@@ -29,26 +28,26 @@ export type Action =
  * @internal
  */
 export interface Options {
-  /** Digests in one request: about what the answer has room for, 8. */
+  /** Digests in one request, about as many as a response has room for; defaults to 8. */
   readonly perRequest?: number | undefined
-  /** Requests to one holder at the same time, 4. */
+  /** Requests in flight to one holder; defaults to 4. */
   readonly maxInFlight?: number | undefined
-  /** Requests in all, 512. */
+  /** Requests in total; defaults to 512. */
   readonly maxRequests?: number | undefined
-  /** Digests that are remembered, 4096. */
+  /** Remembered digests; defaults to 4096. */
   readonly maxDigests?: number | undefined
 }
 
 interface Holder {
   readonly contact: Contact
-  /** What it lists, and is not yet known not to have. */
+  /** Digests that it listed and has not failed to deliver. */
   readonly lists: Set<RecordDigest>
   inFlight: number
-  /** Requests in a row that brought nothing. */
+  /** Consecutive requests without a requested record. */
   failures: number
 }
 
-/** A holder is given up after so many requests in a row that brought nothing. */
+/** Consecutive requests without a requested record after which a holder is skipped. */
 const maxFailures = 3
 
 /**
@@ -60,10 +59,10 @@ export class Collection {
   private readonly maxRequests: number
   private readonly maxDigests: number
   private readonly holders = new Map<NodeId, Holder>()
-  /** All that is known to be held somewhere, and whether it is here. */
-  private readonly known = new Map<RecordDigest, "Here" | "Asked" | "Missing">()
+  /** The state of each record that a holder is known to have. */
+  private readonly known = new Map<RecordDigest, "Received" | "Requested" | "Missing">()
   private requests = 0
-  private here = 0
+  private received = 0
 
   constructor(options: Options = {}) {
     this.perRequest = options.perRequest ?? 8
@@ -72,25 +71,25 @@ export class Collection {
     this.maxDigests = options.maxDigests ?? 4096
   }
 
-  /** Records that are known to be held somewhere. */
+  /** Number of records that holders are known to have. */
   get held(): number {
     return this.known.size
   }
 
-  /** How many of them are here. */
+  /** Number of records received. */
   get seen(): number {
-    return this.here
+    return this.received
   }
 
-  /** Takes note of a record that is here. */
+  /** Registers a received record. */
   has(digest: RecordDigest): void {
     const state = this.known.get(digest)
-    if (state === "Here" || state === undefined && this.known.size >= this.maxDigests) return
-    this.known.set(digest, "Here")
-    this.here++
+    if (state === "Received" || state === undefined && this.known.size >= this.maxDigests) return
+    this.known.set(digest, "Received")
+    this.received++
   }
 
-  /** Takes note of what a holder has. */
+  /** Registers the records that a holder lists. */
   lists(contact: Contact, digests: ReadonlyArray<RecordDigest>): void {
     const holder = this.holders.get(contact.id) ??
       { contact, lists: new Set<RecordDigest>(), inFlight: 0, failures: 0 }
@@ -104,17 +103,17 @@ export class Collection {
     }
   }
 
-  /** Says what to do next. */
+  /** Returns the next action. */
   poll(): Action {
     if (this.requests < this.maxRequests) {
-      // The least busy first, so that the work is shared among the holders.
+      // The least busy first, so that holders share the work.
       const ready = Array.from(this.holders.values())
         .filter(({ failures, inFlight }) => inFlight < this.maxInFlight && failures < maxFailures)
         .sort((a, b) => a.inFlight - b.inFlight || a.lists.size - b.lists.size)
       for (const holder of ready) {
         const digests = this.missingAt(holder)
         if (digests.length === 0) continue
-        for (const digest of digests) this.known.set(digest, "Asked")
+        for (const digest of digests) this.known.set(digest, "Requested")
         holder.inFlight++
         this.requests++
         return { _tag: "Fetch", holder: holder.contact, digests }
@@ -124,28 +123,28 @@ export class Collection {
     return isWaiting ? { _tag: "Wait" } : { _tag: "Done" }
   }
 
-  /** A holder answered a request with these records; what it did not bring is asked for again. */
-  delivered(id: NodeId, asked: ReadonlyArray<RecordDigest>, brought: ReadonlyArray<RecordDigest>): void {
-    const holder = this.end(id, asked)
-    for (const digest of brought) this.has(digest)
+  /** Registers a response. Requested records that it lacks are requested again. */
+  delivered(id: NodeId, requested: ReadonlyArray<RecordDigest>, received: ReadonlyArray<RecordDigest>): void {
+    const holder = this.end(id, requested)
+    for (const digest of received) this.has(digest)
     if (holder === undefined) return
-    const isUseful = asked.some((digest) => brought.includes(digest))
+    const isUseful = requested.some((digest) => received.includes(digest))
     holder.failures = isUseful ? 0 : holder.failures + 1
-    // It has none of them any more, or never had.
-    if (!isUseful) { for (const digest of asked) holder.lists.delete(digest) }
+    // It no longer has any of them, or never had.
+    if (!isUseful) { for (const digest of requested) holder.lists.delete(digest) }
   }
 
-  /** A holder did not answer. */
-  failed(id: NodeId, asked: ReadonlyArray<RecordDigest>): void {
-    const holder = this.end(id, asked)
+  /** Registers a request without a response. */
+  failed(id: NodeId, requested: ReadonlyArray<RecordDigest>): void {
+    const holder = this.end(id, requested)
     if (holder !== undefined) holder.failures++
   }
 
-  private end(id: NodeId, asked: ReadonlyArray<RecordDigest>): Holder | undefined {
+  private end(id: NodeId, requested: ReadonlyArray<RecordDigest>): Holder | undefined {
     const holder = this.holders.get(id)
     if (holder === undefined || holder.inFlight === 0) return undefined
     holder.inFlight--
-    for (const digest of asked) if (this.known.get(digest) === "Asked") this.known.set(digest, "Missing")
+    for (const digest of requested) if (this.known.get(digest) === "Requested") this.known.set(digest, "Missing")
     return holder
   }
 
@@ -153,7 +152,7 @@ export class Collection {
     const found: Array<RecordDigest> = []
     for (const digest of holder.lists) {
       const state = this.known.get(digest)
-      if (state === "Here") holder.lists.delete(digest)
+      if (state === "Received") holder.lists.delete(digest)
       else if (state === "Missing" && found.push(digest) === this.perRequest) break
     }
     return found

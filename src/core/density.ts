@@ -14,8 +14,8 @@ const slack = 4
 /** Probability below which chance is ruled out. */
 const threshold = 1e-6
 
-/** Least number of nodes that can be judged. */
-const fewest = 4
+/** Minimum number of nodes to judge. */
+const minNodes = 4
 
 /**
  * The distance of an id from the key, as a fraction of the key space.
@@ -35,7 +35,7 @@ export const distance = (key: NodeId.NodeId, id: NodeId.NodeId): number => {
  * @internal
  */
 export const isSurrounded = (key: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, size: number): boolean =>
-  size > 0 && ids.some((id, i) => i + 1 >= fewest && atLeast(i + 1, slack * size * distance(key, id)) < threshold)
+  size > 0 && ids.some((id, i) => i + 1 >= minNodes && atLeast(i + 1, slack * size * distance(key, id)) < threshold)
 
 /** The probability of `count` or more in a Poisson distribution with this mean. */
 const atLeast = (count: number, mean: number): number => {
@@ -62,13 +62,13 @@ const parts = 16
 /** Lifetime of a sample. Networks grow, so old samples mislead. */
 const sampleMillis = 60 * 60_000
 
-/** Least number of parts with a sample for an estimate of the whole. */
-const fewestParts = 3
+/** Minimum number of parts with a sample for an estimate. */
+const minParts = 3
 
 /**
  * An estimate of the network size from lookups. Ids are uniform, so the density
  * around the target of each lookup is a sample of the size. The estimate is the
- * median of the latest samples of the parts of the key space, so an attacker who
+ * median of the latest samples of the parts of the key space, so an attacker that
  * generates ids near a few points cannot change it.
  *
  * @internal
@@ -87,7 +87,7 @@ export class SizeSamples {
   /** The estimated size; undefined without recent samples from at least three parts. */
   size(now: number): number | undefined {
     const sizes = Array.from(this.samples.values()).flatMap(({ at, size }) => now - at < sampleMillis ? [size] : [])
-    return sizes.length < fewestParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
+    return sizes.length < minParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
   }
 }
 

@@ -5,28 +5,28 @@
  * put into it. That merge is commutative, associative and idempotent, so nodes
  * that saw the same records in different orders hold the same.
  *
- * Strangers write here for free, so nothing they choose decides what stays:
+ * Peers store for free, so eviction depends on nothing that they can choose:
  *
- * - At a key that is full, the network (/24, /48) with the most records there
- *   gives up one. Among networks with equally many, a hash keyed with a secret
- *   of this node decides. Networks with fewer records lose nothing, nobody can
- *   choose where a record ranks, and each holder of a crowded key keeps a
- *   different sample of it.
- * - In a full set, records far from this node go first, where no reader looks
- *   for them. Within the far and within the near, the network or the address
- *   with the most bytes gives up its latest; a newcomer of that party is
- *   refused. A newer version of a held record is not, unless all others are this
- *   node's own.
- * - What has to go is known before anything does: a record that is refused
- *   changes nothing.
+ * - At a full key, a record of the network (/24, /48) with the most records
+ *   there is evicted. A hash keyed with a secret of this node decides between
+ *   networks with equally many. So networks with fewer records lose none, a
+ *   publisher cannot choose the rank of a record, and each holder of a crowded
+ *   key keeps a different sample of it.
+ * - In a full set, records far from this node are evicted first, because readers
+ *   do not look for them here. Among the far records, and among the near ones,
+ *   the network or address with the most bytes loses its latest; a newcomer of
+ *   that party is refused. A newer version of a held record is refused only if
+ *   all others are this node's own.
+ * - Evictions are chosen before any is carried out: a refused record changes
+ *   nothing.
  *
- * Records without a network are this node's own. They never make room for those
- * of strangers; among themselves the oldest record of a key and the least
- * recently used key go, as in the reference.
+ * Records without a network are this node's own. They are never evicted for
+ * records of peers. Among themselves, the oldest record of a key and the least
+ * recently used key are evicted, as in the reference.
  *
- * Nothing here takes longer the more keys there are, except where a method
- * says so: the order of use is a ring of links, what expires in the same minute
- * waits in one list, and shares are kept in heaps.
+ * The cost of an operation does not grow with the number of keys, unless its
+ * docstring says so: the order of use is a doubly linked ring, records that
+ * expire in the same minute share a list, and shares are kept in heaps.
  *
  * @since 0.1.0
  */
@@ -51,29 +51,29 @@ export const defaultMaxKeys = 100_000
 export const defaultMaxBytes = 64 * 1024 * 1024
 
 /**
- * Most records of one key, by category.
+ * Maximum number of records at one key, by category.
  *
  * @internal
  */
 export const caps = { sovereign: 8, topic: 100, mailbox: 50, mailboxPerSigner: 4 } as const
 
 /**
- * What a held record costs in memory beside its bytes, rounded up. Measured with
- * 66 000 records of 211 bytes, each at a key of its own, from a network and an
- * address of its own: 1660 bytes each on the heap, 1780 of the process. Where
- * records share a key, a network or an address it is up to 350 less.
+ * Memory used by a record besides its bytes, rounded up. Measured with 66 000
+ * records of 211 bytes, each with its own key, network and address: 1660 bytes
+ * each on the heap, 1780 of the process. Records that share a key, a network or
+ * an address use up to 350 less.
  *
  * @internal
  */
 export const overheadBytes = 2048
 
-/** The share of a network that does not have much. */
-const fewShare = 1 / 32
+/** Fraction of a limit above which a network counts as a large user. */
+const largeShare = 1 / 32
 
-/** Seconds: records that expire in the same span leave together. */
+/** Seconds in a span. Records that expire in the same span are removed together. */
 const spanSeconds = 60
 
-/** Most keys a put into a full set looks at, hoping that one has expired. */
+/** Maximum number of keys that a put into a full set checks for expiry. */
 const sweptByPut = 8
 
 /**
@@ -81,11 +81,11 @@ const sweptByPut = 8
  */
 export interface Options {
   readonly maxKeys?: number | undefined
-  /** For all records together: their bytes and {@link overheadBytes} each. */
+  /** Limit for all records together: their bytes plus {@link overheadBytes} each. */
   readonly maxBytes?: number | undefined
-  /** Keys the order of records; any bytes that strangers do not know. */
+  /** Key of the hash that ranks records; any bytes that peers do not know. */
   readonly secret?: Uint8Array | undefined
-  /** Whether this node may be among the closest to a key. By default it is. */
+  /** Whether this node may be among the closest to a key; defaults to always. */
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
 }
 
@@ -94,34 +94,34 @@ const none: ReadonlyArray<never> = []
 /** A record in its slot. */
 interface Entry {
   readonly cell: Cell
-  /** Counts the entries as they are made. */
+  /** Position in the order of creation. */
   readonly number: number
   readonly category: Record.Category
   readonly slot: string
   readonly record: Record.SignedRecord
-  /** The network that brought it; undefined for one of this node's own. */
+  /** The network that it came from; undefined for this node's own. */
   network: string | undefined
-  /** The records it competes with for room; undefined for one of this node's own. */
+  /** The records that it competes with for room; undefined for this node's own. */
   shelf: Shelf | undefined
-  /** Its rank among those of its key: 28 bits of a keyed hash of its slot. */
+  /** Rank at its key: 28 bits of a keyed hash of its slot. */
   readonly order: number
   readonly weight: number
-  /** Whether it is among those that shall make room. */
+  /** Whether it is chosen for eviction. */
   isLeaving: boolean
 }
 
-/** Records of strangers that make room for each other. */
+/** Records of peers that compete for room. */
 class Shelf {
   readonly networks = new Shares<Entry>()
   readonly addresses = new Shares<Entry>()
 
-  /** The latest record of the party with the most bytes, `except` left out. */
+  /** The latest record of the party with the most bytes, excluding `except`. */
   heaviest(except: Entry): Entry | undefined {
     const [network, address] = [this.networks.heaviest(except), this.addresses.heaviest(except)]
     return (network?.weight ?? 0) > (address?.weight ?? 0) ? network?.newest : address?.newest
   }
 
-  /** Whether no party has more bytes than the one that brought the entry. */
+  /** Whether no party has more bytes than that of the entry. */
   isHeaviest({ network = "", record }: Entry): boolean {
     const own = Math.max(this.networks.weight(network), this.addresses.weight(record.address))
     return own >= Math.max(this.networks.heaviest()?.weight ?? 0, this.addresses.heaviest()?.weight ?? 0)
@@ -138,23 +138,23 @@ class Shelf {
   }
 }
 
-/** A key and what it holds. Most keys hold one record, so a cell is little more than a list. */
+/** A key and its records. Most keys hold one, so a cell is little more than a list. */
 class Cell {
   readonly key: NodeId.NodeId
-  /** Counts the cells as they are made: their order in the map. */
+  /** Position in the order of creation, which is that of the map. */
   readonly number: number
-  /** By category, the one that was put last last; within one in the order they were put. Never changed in place. */
+  /** By category, the latest put category last; within one in the order of puts. Never changed in place. */
   entries: ReadonlyArray<Entry> = none
-  /** By category, and within one by rank; undefined until it is needed after a change. */
+  /** By category, and within one by rank; undefined from a change until it is needed. */
   byRank: ReadonlyArray<Entry> | undefined = undefined
-  /** No record of this cell expires before this Unix second. */
+  /** The earliest Unix second in which a record of this cell may expire. */
   nextExpiry = Infinity
-  /** The span of `nextExpiry`, and the cell's place in its list; −1 while in none. */
+  /** The span of `nextExpiry` and the cell's index in its list; −1 while in none. */
   span = -1
   place = -1
-  /** How far its records were served in turn. */
+  /** Number of records served in turn. */
   turn = 0
-  /** The neighbours in the order of use. */
+  /** Neighbours in the order of use. */
   older: Cell = this
   newer: Cell = this
 
@@ -169,8 +169,7 @@ const full = (scope: Full["scope"]): Full => ({ _tag: "Full", scope })
 const spanOf = (seconds: number): number => Math.floor(seconds / spanSeconds)
 
 /**
- * Holds records that have been verified. All times are Unix seconds, and never
- * go back by much.
+ * Holds verified records. All times are Unix seconds and never go back by much.
  *
  * @internal
  */
@@ -184,14 +183,14 @@ export class RecordSet {
   private readonly near = new Shelf()
   private readonly far = new Shelf()
   private weight = 0
-  /** Where the ring of use is closed: the next newer is the least recently used. */
+  /** The sentinel of the ring of use: its next newer cell is the least recently used. */
   private readonly ring = new Cell(NodeId.zero, 0)
   private madeCells = 0
   private madeEntries = 0
-  /** Records of each type, which has 8 bits. */
+  /** Number of records by type, which has 8 bits. */
   private readonly counts = new Uint32Array(256)
   private readonly spans = new Map<number, Array<Cell>>()
-  /** Nothing expires in a span before this one. */
+  /** No record expires in a span before this one. */
   private sweptTo = 0
 
   constructor(options: Options = {}) {
@@ -201,17 +200,17 @@ export class RecordSet {
     this.isNear = options.isNear ?? (() => true)
   }
 
-  /** Keys with at least one record, expired ones included that were not met yet. */
+  /** Number of keys with a record, including expired ones that have not been removed yet. */
   get size(): number {
     return this.cells.size
   }
 
-  /** How many records there are of each type that has any, expired ones included that were not met yet. */
+  /** Number of records of each type, including expired ones that have not been removed yet. */
   get countsByType(): ReadonlyArray<Count> {
     return Array.from(this.counts, (count, type) => ({ type, count })).filter(({ count }) => count > 0)
   }
 
-  /** Bytes that the records take up, their overhead included. */
+  /** Bytes used by the records, including their overhead. */
   get bytes(): number {
     return this.weight
   }
@@ -230,8 +229,8 @@ export class RecordSet {
   }
 
   /**
-   * Takes a record that is alive at `now`, brought by a peer of this network;
-   * without one it is this node's own.
+   * Stores a record that is alive at `now`, from a peer of `network`; without a
+   * network it is this node's own.
    */
   put(key: NodeId.NodeId, record: Record.SignedRecord, now: number, network?: string): Verdict {
     const category = Record.category(record.type)
@@ -247,7 +246,7 @@ export class RecordSet {
     if (span < this.sweptTo || this.cells.size === 0) this.sweptTo = span
 
     const cell = known ?? new Cell(key, ++this.madeCells)
-    // What is ours stays ours when a peer brings its successor.
+    // Our own record stays ours if a peer sends its successor.
     const isOurs = network === undefined || held !== undefined && held.network === undefined
     const entry: Entry = {
       cell,
@@ -261,7 +260,7 @@ export class RecordSet {
       weight: record.bytes.length + overheadBytes,
       isLeaving: false
     }
-    // A version that takes the place of an older one crowds nobody out.
+    // A newer version needs no additional place at the key.
     const crowded = held === undefined ? overflow(entry, ofCategory(cell, category)) : undefined
     if (crowded === entry) return full("Key")
     const leaving = this.roomFor(entry, held, crowded, now)
@@ -284,7 +283,7 @@ export class RecordSet {
     return { _tag: "Stored", replaced: held?.record, evicted }
   }
 
-  /** The live records of a key, of one type or of all (0), in the order they were put. */
+  /** The live records of a key, of one type or of all (0), in the order of puts. */
   getAll(key: NodeId.NodeId, type: number, now: number): Array<Record.SignedRecord> {
     const found: Array<Record.SignedRecord> = []
     const cell = this.live(key, now)
@@ -294,7 +293,7 @@ export class RecordSet {
     return found
   }
 
-  /** Those of them that are this node's own. */
+  /** This node's own live records of a key, of one type or of all (0). */
   getOwn(key: NodeId.NodeId, type: number, now: number): Array<Record.SignedRecord> {
     const found: Array<Record.SignedRecord> = []
     for (const { network, record } of this.live(key, now)?.entries ?? none) {
@@ -304,9 +303,9 @@ export class RecordSet {
   }
 
   /**
-   * The live records of a key, of one type or of all (0), for an answer that may
-   * have no room for all of them: by rank, beginning where the last one ended
-   * ({@link served}), so that each has its turn.
+   * The live records of a key, of one type or of all (0), for a response that may
+   * not have room for all of them: by rank, from where the last response ended
+   * ({@link served}), so that all are served equally often.
    */
   inTurn(key: NodeId.NodeId, type: number, now: number): ReadonlyArray<Record.SignedRecord> {
     const cell = this.live(key, now)
@@ -319,27 +318,27 @@ export class RecordSet {
     return start === 0 ? found : [...found.slice(start), ...found.slice(0, start)]
   }
 
-  /** Says how many of the records in turn were served before the first that was not. */
+  /** Reports the number of records served before the first that was omitted. */
   served(key: NodeId.NodeId, count: number): void {
     const cell = this.cells.get(key)
-    // Any large number does: it only has to be a whole one.
+    // Wraps long before the number loses precision.
     if (cell !== undefined) cell.turn = (cell.turn + count) % 0x1000_0000
   }
 
   /**
-   * Whether a record may soon have to make room if it counts for this network: the
-   * key or the whole set is half full, or the network has much of it already.
+   * Whether a record may soon be evicted if it counts for this network: the key
+   * or the whole set is half full, or the network is already a large user.
    */
   isContended(key: NodeId.NodeId, type: number, network: string): boolean {
     if (this.weight > this.maxBytes / 2 || this.cells.size > this.maxKeys / 2) return true
     const share = this.near.networks.weight(network) + this.far.networks.weight(network)
-    if (share > this.maxBytes * fewShare) return true
+    if (share > this.maxBytes * largeShare) return true
     const category = Record.category(type)
     const cell = this.cells.get(key)
     if (cell === undefined || category === "sovereign") return false
     const entries = ofCategory(cell, category)
     return entries.length >= caps[category] / 2 ||
-      entries.filter((entry) => entry.network === network).length >= caps[category] * fewShare
+      entries.filter((entry) => entry.network === network).length >= caps[category] * largeShare
   }
 
   /** The newest live endpoint record of a key. */
@@ -352,8 +351,8 @@ export class RecordSet {
   }
 
   /**
-   * The live records of an address at whatever key, of one type or of all (0).
-   * Walks all keys, and counts as a use of none.
+   * The live records of an address at any key, of one type or of all (0). Visits
+   * all keys without counting as a use.
    */
   getAllByAddress(address: Address, type: number, now: number): Array<Record.SignedRecord> {
     const found: Array<Record.SignedRecord> = []
@@ -363,15 +362,15 @@ export class RecordSet {
     return found
   }
 
-  /** Every live record. Walks all keys, and counts as a use of none. */
+  /** Every live record. Visits all keys without counting as a use. */
   *rows(now: number): Generator<Row> {
     for (const { cell: { key }, record } of this.entries(now)) yield rowOf(key, record)
   }
 
   /**
-   * Live records, at most `limit`, from the beginning or from a place on; uses
-   * no key. What is held all the while that one page after the other is read
-   * is on one of them.
+   * At most `limit` live records, from the start or from a place on. Does not
+   * count as a use. A record that is held while all pages are read is on exactly
+   * one of them.
    */
   page(now: number, limit: number, from?: Place): Rows {
     const rows: Array<Row> = []
@@ -393,8 +392,8 @@ export class RecordSet {
   }
 
   /**
-   * Removes what expired up to a minute ago, in at most `limit` steps; true
-   * when there is more to do.
+   * Removes the records of spans that are over, in at most `limit` steps; returns
+   * whether there is more to do.
    */
   sweep(now: number, limit: number): boolean {
     const current = spanOf(now)
@@ -413,7 +412,7 @@ export class RecordSet {
     }
   }
 
-  /** The rank of a slot among those of its key. */
+  /** The rank of a slot at its key. */
   private rank(slot: string): number {
     return parseInt(sha256Hex(encoder.encode(this.secret + slot)).slice(0, 7), 16)
   }
@@ -423,14 +422,14 @@ export class RecordSet {
   private insert(entry: Entry): void {
     const { category, cell } = entry
     const others = cell.entries.filter((other) => other.category !== category)
-    // What `concat` makes is no larger than it must be, and most keys hold one record.
+    // `concat` allocates no spare room, and most keys hold one record.
     setEntries(cell, others.concat(ofCategory(cell, category), entry))
     entry.shelf?.add(entry)
     this.weight += entry.weight
     this.counts[entry.record.type]++
   }
 
-  /** Takes an entry out, and leaves its cell even if that is empty now. */
+  /** Removes an entry; its cell stays, even if empty. */
   private remove(entry: Entry): void {
     setEntries(entry.cell, entry.cell.entries.filter((other) => other !== entry))
     entry.shelf?.remove(entry)
@@ -439,9 +438,9 @@ export class RecordSet {
   }
 
   /**
-   * Lets an entry count for another network that brought it as well, where that
-   * has less: otherwise a record would be worth as little as the first who
-   * repeated it.
+   * Attributes an entry to another network that sent it as well, if that has
+   * fewer bytes. Otherwise a large user could make a record easy to evict by
+   * being the first to repeat it.
    */
   private credit(entry: Entry, network: string | undefined): void {
     const { shelf } = entry
@@ -454,7 +453,7 @@ export class RecordSet {
     else shelf.add(entry)
   }
 
-  /** The cell of a key, without what has expired; none if nothing is left. */
+  /** The cell of a key after expired records were removed; undefined if none is left. */
   private live(key: NodeId.NodeId, now: number): Cell | undefined {
     const cell = this.cells.get(key)
     return cell === undefined || cell.nextExpiry >= now || this.dropExpired(cell, now) ? cell : undefined
@@ -464,7 +463,7 @@ export class RecordSet {
     return this.retain(cell, (record) => record.expiresAt >= now)
   }
 
-  /** Keeps the records of a cell that pass; false when none did and the key is forgotten. */
+  /** Keeps the records of a cell that pass; returns false if none did, and forgets the key. */
   private retain(cell: Cell, keep: (record: Record.SignedRecord) => boolean): boolean {
     let nextExpiry = Infinity
     for (const entry of cell.entries) {
@@ -495,12 +494,12 @@ export class RecordSet {
     ring.older = cell
   }
 
-  // --- Making room -----------------------------------------------------------
+  // --- Eviction --------------------------------------------------------------
 
   /**
-   * What has to go for a newcomer: the entry that it crowds out of its key, and
-   * all that the set is too small for. Undefined where the newcomer is not let
-   * in. Nothing has changed afterwards, whichever it is.
+   * The entries to evict for a newcomer: the one that it displaces at its key,
+   * and those that exceed the limits of the set. Undefined if the newcomer is
+   * refused. Changes nothing either way.
    */
   private roomFor(
     newcomer: Entry,
@@ -512,7 +511,7 @@ export class RecordSet {
     const isNew = !this.cells.has(cell.key)
     const first = crowded === undefined ? [] : [crowded]
     const count = { weight: newcomer.weight - (held?.weight ?? 0), keys: isNew ? 1 : 0 }
-    // A lower bound of keys takes effect at the next new one.
+    // A lower limit of keys takes effect at the next new key.
     const isOver = () =>
       this.weight + count.weight > this.maxBytes ||
       isNew && this.cells.size + count.keys > Math.max(this.maxKeys, 1)
@@ -549,10 +548,10 @@ export class RecordSet {
     return isLetIn ? leaving : undefined
   }
 
-  /** The newcomer where it may not stay, or a stranger's record; undefined where all others are ours, and it is too. */
+  /** The next entry to evict: a peer's, or the newcomer itself. Undefined if it and all others are our own. */
   private nextToLeave(newcomer: Entry, isRenewal: boolean): Entry | undefined {
     for (const shelf of [this.far, this.near]) {
-      // What took the place of an older version has its place.
+      // A newer version keeps the place of the older one.
       if (!isRenewal && newcomer.shelf === shelf && shelf.isHeaviest(newcomer)) return newcomer
       const found = shelf.heaviest(newcomer)
       if (found !== undefined) return found
@@ -560,7 +559,7 @@ export class RecordSet {
     return newcomer.network === undefined ? undefined : newcomer
   }
 
-  /** The entries that are not leaving, by use of their keys, the cell in use last; without the one that is replaced. */
+  /** The entries that are not being evicted, by the last use of their keys, those of `used` last; without `replaced`. */
   private *leastRecentlyUsed(used: Cell, replaced: Entry | undefined): Generator<Entry, undefined> {
     for (let cell = this.ring.newer; cell !== this.ring; cell = cell.newer) {
       if (cell === used) continue
@@ -591,7 +590,7 @@ export class RecordSet {
     const last = list?.pop()
     if (list === undefined || last === undefined) return
     if (last !== cell) {
-      // The last of the list takes the place that became free.
+      // The last cell of the list moves into the gap.
       list[cell.place] = last
       last.place = cell.place
     }
@@ -634,12 +633,12 @@ const byRank = (cell: Cell): ReadonlyArray<Entry> => {
   )
 }
 
-/** The entry that has to make room if a newcomer comes into its group, if any. */
+/** The entry to evict at the key of a newcomer, if any. */
 const overflow = (newcomer: Entry, others: ReadonlyArray<Entry>): Entry | undefined => {
   const all = [...others, newcomer]
   switch (newcomer.category) {
     case "sovereign":
-      // All of them are by the owner of the key.
+      // All are by the owner of the key.
       return earliest(all, caps.sovereign) ?? oldest(all, caps.sovereign)
     case "topic":
       return crowdedOut(all, caps.topic)
@@ -647,19 +646,18 @@ const overflow = (newcomer: Entry, others: ReadonlyArray<Entry>): Entry | undefi
       const signer = newcomer.slot.slice(0, signerLength)
       const surplus = oldest(all.filter(({ slot }) => slot.startsWith(signer)), caps.mailboxPerSigner)
       if (surplus === undefined) return crowdedOut(all, caps.mailbox)
-      // What a sender left before is not lost to what it leaves now: it is told.
+      // A sender does not lose its earlier messages to a new one: that is refused.
       return newcomer.network === undefined ? surplus : newcomer
     }
   }
 }
 
-/** Hex digits of the signing key, with which the slot of a mailbox record begins. */
+/** Hex digits of the signing key at the start of the slot of a mailbox record. */
 const signerLength = 64
 
 /**
- * Of more than `cap` entries, the one that goes: of those that the networks with
- * the most of them brought, the last in rank. Our own go, the oldest first, only
- * where there are no others.
+ * Of more than `cap` entries, the one to evict: the last in rank among those of
+ * the networks with the most entries. Only if all are our own, the oldest.
  */
 const crowdedOut = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefined => {
   if (entries.length <= cap) return undefined
@@ -679,7 +677,7 @@ const crowdedOut = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefin
   return found ?? oldest(entries, cap)
 }
 
-/** Of more than `cap` entries, the earliest put that is no endpoint. */
+/** Of more than `cap` entries, the earliest put one that is not an endpoint. */
 const earliest = (entries: ReadonlyArray<Entry>, cap: number): Entry | undefined =>
   entries.length <= cap ? undefined : entries.find(({ record }) => record.type !== Record.RecordType.endpoint)
 

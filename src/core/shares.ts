@@ -1,14 +1,14 @@
 /**
  * The share of each party in a bounded space, and the party with the largest.
  *
- * A binary heap of parties by weight: every operation takes a time logarithmic
- * in their number.
+ * The parties form a binary heap by weight, so each operation takes time
+ * logarithmic in their number.
  *
  * @since 0.1.0
  */
 
 /**
- * Something that takes up space. What came later has the higher number.
+ * An item that takes up space. A later item has a higher number.
  *
  * @internal
  */
@@ -17,11 +17,10 @@ export interface Item {
   readonly number: number
 }
 
-/** One party. */
 class Party<T> {
   readonly name: string
   weight = 0
-  /** Where it is in the heap. */
+  /** Index in the heap. */
   place: number
   /** By number. */
   items: Array<T> = []
@@ -39,7 +38,7 @@ class Party<T> {
  */
 export interface Heaviest<T> {
   readonly weight: number
-  /** What came last of all that it has. */
+  /** Its latest item. */
   readonly newest: T
 }
 
@@ -48,15 +47,15 @@ export interface Heaviest<T> {
  */
 export class Shares<T extends Item> {
   private readonly parties = new Map<string, Party<T>>()
-  /** No party is heavier than its parent, the one at half its index. */
+  /** No party is heavier than its parent at `(index - 1) >> 1`. */
   private readonly heap: Array<Party<T>> = []
 
-  /** How many parties have a share. */
+  /** Number of parties with a share. */
   get size(): number {
     return this.heap.length
   }
 
-  /** The weight of all that a party has. */
+  /** The total weight of the items of a party. */
   weight(name: string): number {
     return this.parties.get(name)?.weight ?? 0
   }
@@ -67,14 +66,14 @@ export class Shares<T extends Item> {
       party = new Party(name, this.heap.length)
       this.parties.set(name, party)
       this.heap.push(party)
-      // An array that was written down is no larger than it must be, and most parties have one item.
+      // A literal array has no spare room, and most parties have one item.
       party.items = [item]
     } else party.items.splice(placeOf(party.items, item), 0, item)
     party.weight += item.weight
     this.rise(party)
   }
 
-  /** Takes an item away from its party. */
+  /** Removes an item from its party. */
   remove(name: string, item: T): void {
     const party = this.parties.get(name)
     if (party === undefined) return
@@ -86,11 +85,11 @@ export class Shares<T extends Item> {
     this.leave(party)
   }
 
-  /** The heaviest party and what it brought last, `except` left out; undefined where there is nothing else. */
+  /** The heaviest party with an item other than `except`, and the latest such item; undefined if there is none. */
   heaviest(except?: T): Heaviest<T> | undefined {
     const [first, left, right] = this.heap
     const found = first !== undefined && newestBut(first, except) === undefined
-      // Only one party has what is left out.
+      // Only one party has the excluded item.
       ? right !== undefined && right.weight > left.weight ? right : left
       : first
     const newest = found === undefined ? undefined : newestBut(found, except)
@@ -136,7 +135,7 @@ export class Shares<T extends Item> {
 const newestBut = <T>({ items }: Party<T>, except: T | undefined): T | undefined =>
   items.at(-1) === except && except !== undefined ? items.at(-2) : items.at(-1)
 
-/** Where an item is, or belongs, among others; most belong at the end. */
+/** The index at which an item is or belongs; mostly the end. */
 const placeOf = <T extends Item>(items: ReadonlyArray<T>, { number }: T): number => {
   let [low, high] = [0, items.length]
   if (high === 0 || items[high - 1].number < number) return high

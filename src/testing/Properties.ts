@@ -1,7 +1,7 @@
 /**
- * What must hold in every world, each by its name: what is wrong when it does
- * not is a {@link Violation}. `PropertiesSafety` watches a world while it runs,
- * `PropertiesLiveness` looks at one in which nothing went wrong for a while.
+ * The properties that hold in every world, and their {@link Violation}s.
+ * `PropertiesSafety` checks a world while it runs; `PropertiesLiveness` checks
+ * one that had time to recover from its last fault.
  *
  * @module
  * @since 0.1.0
@@ -10,28 +10,29 @@ import * as Data from "effect/Data"
 import { seedsOf } from "./internal/seeds.ts"
 
 /**
- * The properties, in a sentence each.
+ * The properties by name, each as a sentence.
  *
  * @category constants
  * @since 0.1.0
  */
 export const properties = {
-  RecordsAreGood: "what a node keeps or returns is signed, alive, and its signer's to say",
-  AuthorityEnds: "a node neither keeps, lists nor returns what was signed by a key whose delegation is over",
-  NeverOlder: "a node that acknowledged a record lists no older one of its slot",
-  TableIsSound: "a bucket has at most K contacts, each once, in the bucket of its id, and never the node itself",
-  LiveContactsStay: "a contact that answers keeps its place",
-  UnverifiedStays: "a node passes on only contacts that it heard from itself",
+  RecordsAreGood: "every record that a node stores or returns is signed, alive, and within its signer's authority",
+  AuthorityEnds: "a node neither stores, lists nor returns a record whose delegation has expired",
+  NeverOlder: "a node that acknowledged a record lists no older record of the same slot",
+  TableIsSound: "a bucket has at most K contacts, each once and in the bucket of its id, and never the node itself",
+  LiveContactsStay: "a contact that responds keeps its place",
+  UnverifiedStays: "a node names only contacts that it has heard from itself",
   OneReply: "a request has at most one reply",
-  StoreIsBounded: "a store keeps to its limits, in keys, in bytes and for each key",
-  NothingIsLeft: "what is closed or given up leaves no call, no timer and no fiber",
+  StoreIsBounded: "a store stays within its limits of keys, of bytes and of records at each key",
+  NothingIsLeft: "closing and interruption leave no pending request, timer or fiber behind",
   AnnouncedIsFound: "every live node finds the newest version of every announced record",
-  ResolvedIsNewest: "no live node resolves an address to an older version than its newest",
-  SurroundedIsTold: "a publisher is told that nodes surround its key, where they do and nowhere else",
-  AnnouncedIsReplicated: "of the 16 live nodes closest to a record, 8 hold it, or as many as strangers reach",
-  TablesAreConnected: "every live node reaches every one that strangers reach, along the contacts of such nodes",
-  WithdrawnVanishes: "a record that nobody renews is gone when its time is over",
-  MessagesArriveOnce: "every message arrives, and once"
+  ResolvedIsNewest: "every live node resolves an address to the newest version of its endpoint",
+  SurroundedIsTold: "a publisher is told that its key is surrounded if, and only if, it is",
+  AnnouncedIsReplicated:
+    "8 of the 16 live nodes closest to a record hold it, or all that accept unsolicited datagrams if fewer do",
+  TablesAreConnected: "every live node reaches, through contacts, every node that accepts unsolicited datagrams",
+  WithdrawnVanishes: "a record that is no longer renewed is gone once it has expired",
+  MessagesArriveOnce: "every message arrives exactly once"
 } as const
 
 /**
@@ -41,7 +42,7 @@ export const properties = {
 export type Property = keyof typeof properties
 
 /**
- * What there is to say about a violation, by name.
+ * Details of a violation, by name.
  *
  * @category models
  * @since 0.1.0
@@ -49,15 +50,15 @@ export type Property = keyof typeof properties
 export type Facts = Readonly<{ [name: string]: string | number | bigint }>
 
 /**
- * A property that did not hold. `atMillis` is virtual time since the beginning,
- * the seeds are those of the world, by which it comes about again.
+ * A property that did not hold. `atMillis` is virtual time since the start. The
+ * seeds are those of the world; with them the violation recurs.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Violation extends Data.TaggedError("Violation")<{
   readonly property: Property
-  /** Whose fault it is; the name of the world's node. */
+  /** The name of the node at fault. */
   readonly node: string
   readonly atMillis: number
   readonly facts: Facts
@@ -72,7 +73,7 @@ export class Violation extends Data.TaggedError("Violation")<{
 }
 
 /**
- * Virtual time as `hh:mm:ss`, with milliseconds where there are some.
+ * Formats virtual time as `hh:mm:ss`, with milliseconds unless they are zero.
  *
  * @category formatting
  * @since 0.1.0

@@ -1,13 +1,12 @@
 /**
- * What must come about in the end: once nothing went wrong for as long as it
- * takes to make up for what did. How long that is depends on what went wrong;
- * announced records are back in place at the latest when they were renewed,
- * after half of their lifetime and a minute.
+ * Checks of what a network reaches once it had time to recover from its last
+ * fault. That time depends on the fault: announced records are back in place at
+ * the latest when they are renewed, after half of their lifetime, and a minute.
  *
- * These checks ask the nodes, so they take virtual time. Nodes that are down
- * are left out. Behind a router that translates addresses a node finds, and is
- * found by its records, as any other; but nobody counts on it: neither as a
- * replica, nor to lead to others.
+ * The checks send requests, so they take virtual time. Stopped nodes are left
+ * out. A node behind a router that translates addresses must find records, and
+ * its own must be found, but it counts neither as a replica nor as a way to other
+ * nodes.
  *
  * @module
  * @since 0.1.0
@@ -25,7 +24,7 @@ import { type Facts, type Property, Violation } from "./Properties.ts"
 import type { NodeServices, SimNode, World } from "./SimWorld.ts"
 
 /**
- * A node that takes part.
+ * A node to check.
  *
  * @category models
  * @since 0.1.0
@@ -33,7 +32,7 @@ import type { NodeServices, SimNode, World } from "./SimWorld.ts"
 export type Node = Pick<SimNode<NodeServices, unknown>, "name" | "identity" | "host" | "isUp" | "run">
 
 /**
- * The newest version of a record, and who keeps it alive.
+ * The newest version of a record, and the node that keeps it alive.
  *
  * @category models
  * @since 0.1.0
@@ -45,17 +44,19 @@ export interface Announced {
 }
 
 /**
+ * A message to an agent.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Message {
   readonly recipient: string
-  /** What tells it from all others. */
+  /** Unique among the messages of a check. */
   readonly id: string
 }
 
 /**
- * What a publisher was told of its key, and what is true.
+ * Whether a publisher was told that its key is surrounded, and whether it is.
  *
  * @category models
  * @since 0.1.0
@@ -68,41 +69,41 @@ export interface Surroundings {
 }
 
 /**
- * What there is to check. What is absent is not.
+ * What to check. Absent items are not checked.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Expected {
   readonly announced?: ReadonlyArray<Announced> | undefined
-  /** How many of the closest nodes hold each record; defaults to 8. Fewer when some of them lie. */
+  /** Number of the closest nodes that hold each record; defaults to 8. Fewer if some of them lie. */
   readonly replicas?: number | undefined
   /**
-   * The newest versions of records that nobody renews, but whose publishers are
-   * there. They are to be found; a lost copy may be missed only after an hour.
+   * The newest versions of records that are not renewed, but whose publishers are
+   * up. They must be found; a lost copy may be replaced only after an hour.
    */
   readonly published?: ReadonlyArray<Announced> | undefined
   /**
-   * The last records of slots that nobody says anything in any more. Those that
-   * are still alive are left out.
+   * The last records of slots that are no longer published. Those still alive are
+   * left out.
    */
   readonly withdrawn?: ReadonlyArray<Announced> | undefined
-  /** The newest versions of endpoints, to which every node is to resolve their addresses. */
+  /** The newest endpoint records, to which every node must resolve their addresses. */
   readonly resolved?: ReadonlyArray<Announced> | undefined
   readonly surroundings?: ReadonlyArray<Surroundings> | undefined
   /** Messages that must have arrived. */
   readonly sent?: ReadonlyArray<Message> | undefined
-  /** All that arrived, as often as it did. */
+  /** All messages that arrived, each as often as it did. */
   readonly received?: ReadonlyArray<Message> | undefined
 }
 
 const closest = 16
 const wanted = 8
 
-/** Requests of a check that are under way at the same time. */
+/** Requests of a check in flight. */
 const concurrency = 8
 
-/** An expired record is gone after so many seconds, whatever the latency. */
+/** Seconds after its expiry by which a record must be gone, whatever the latency. */
 const marginSeconds = 2
 
 /**
@@ -134,7 +135,7 @@ export const check = Effect.fnUntraced(function*(
     ))
   const reversed = nodes.map((): Array<number> => [])
   tables.forEach((table, i) => table.forEach((j) => reversed[j].push(i)))
-  // Whoever reaches one that reaches all, reaches all.
+  // A node that reaches the hub reaches all that the hub reaches.
   const hub = nodes.findIndex(isOpen)
   if (hub >= 0) {
     const out = reach(tables, hub)
@@ -162,7 +163,7 @@ export const check = Effect.fnUntraced(function*(
         key,
         seq: record.seq,
         wanted: least,
-        holders: holders.map(({ name }) => name).join(", ") || "nobody"
+        holders: holders.map(({ name }) => name).join(", ") || "none"
       })
     }
   }
@@ -234,11 +235,11 @@ export const check = Effect.fnUntraced(function*(
   return found
 })
 
-/** What a node says; `otherwise` when it went down meanwhile. */
+/** Runs an effect on a node; `otherwise` if it stopped meanwhile. */
 const ask = <A>(node: Node, effect: Effect.Effect<A, never, NodeServices>, otherwise: NoInfer<A>): Effect.Effect<A> =>
   Effect.orElseSucceed(node.run(effect), () => otherwise)
 
-/** All records at a key of the network, of one type. */
+/** All records of a type that a node finds at a key. */
 const recordsAt = (node: Node, key: NodeId.NodeId, type: number): Effect.Effect<ReadonlyArray<Record.SignedRecord>> =>
   ask(
     node,
@@ -248,7 +249,7 @@ const recordsAt = (node: Node, key: NodeId.NodeId, type: number): Effect.Effect<
     []
   )
 
-/** What a node itself holds of the publisher's records of that type. */
+/** The publisher's records of that type in a node's own store. */
 const heldBy = (node: Node, record: Record.SignedRecord): Effect.Effect<ReadonlyArray<Record.SignedRecord>> =>
   ask(node, Store.use((store) => store.getAllByAddress(record.address, record.type)), [])
 
@@ -263,13 +264,13 @@ const newestOf = (
     .at(-1)
 }
 
-/** Whether strangers reach it: behind a router that translates addresses only those do whom it writes to. */
+/** Whether it accepts unsolicited datagrams: a router that translates addresses passes only responses. */
 const isOpen = ({ host }: Node): boolean => host.router === undefined
 
-/** Whom one reaches from there, itself included. */
+/** The nodes reached from one, including itself. */
 const reach = (edges: ReadonlyArray<ReadonlyArray<number>>, from: number): ReadonlySet<number> => {
   const reached = new Set([from])
-  // A set that grows while it is result is result to its end.
+  // The iteration includes members that are added during it.
   for (const from of reached) for (const to of edges[from]) reached.add(to)
   return reached
 }

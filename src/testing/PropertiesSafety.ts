@@ -1,10 +1,10 @@
 /**
- * What must never happen, watched while a world runs: every datagram as it
- * arrives, and every node from time to time.
+ * Checks of invariants while a world runs: of each datagram as it arrives, and of
+ * each node at an interval.
  *
- * A node is watched when {@link Safety.probe} is installed on it. What is done
- * for each datagram takes the same time however many nodes and records there
- * are; what walks a store or a table is done at an interval.
+ * Nodes with {@link Safety.probe} are checked. The work per datagram does not
+ * grow with the number of nodes or records; stores and tables are read at the
+ * interval.
  *
  * @module
  * @since 0.1.0
@@ -41,13 +41,13 @@ import { VirtualTime } from "./VirtualTime.ts"
  * @since 0.1.0
  */
 export interface Safety {
-  /** Goes on every node that is to be watched, as its `app` or beside it. */
+  /** To be installed on each node to check, as its `app` or beside it. */
   readonly probe: Layer.Layer<never, never, Dht.Services | Machine>
   /** The violations so far, at most 100. */
   readonly violations: ReadonlyArray<Violation>
-  /** Looks at all nodes now. */
+  /** Checks all nodes now. */
   readonly sweep: () => void
-  /** Judges a record that a node returned to its application for a key. */
+  /** Checks a record that a node returned to its application for a key. */
   readonly returned: (node: string, key: NodeId.NodeId, record: Record.SignedRecord) => void
 }
 
@@ -56,13 +56,13 @@ export interface Safety {
  * @since 0.1.0
  */
 export interface Options {
-  /** How often all nodes are looked at; defaults to 30 seconds. */
+  /** Time between two checks of all nodes; defaults to 30 seconds. */
   readonly interval?: Duration.Input | undefined
-  /** Who may say what; defaults to `Record.authority`, as nodes do. */
+  /** The authority of signers; defaults to `Record.authority`, as in nodes. */
   readonly policy?: Record.Policy | undefined
-  /** Keys that a store of the world may hold; defaults to 100 000, as nodes do. */
+  /** Maximum number of keys in a store; defaults to 100 000, as in nodes. */
   readonly maxKeys?: number | undefined
-  /** Bytes that the records of a store of the world may take up; defaults to 64 MiB, as nodes do. */
+  /** Maximum bytes of the records in a store; defaults to 64 MiB, as in nodes. */
   readonly maxBytes?: number | undefined
 }
 
@@ -71,27 +71,27 @@ const maxViolations = 100
 /** Kademlia's K. */
 const k = 16
 
-/** A reply comes within this time, or its request is forgotten here. */
+/** Milliseconds for which a request is remembered. */
 const requestMillis = 60_000
 
-/** Records of which is remembered what is wrong with them. */
+/** Records whose fault is remembered. */
 const rememberedRecords = 10_000
 
-/** Stored records that are judged at each look at a node. */
+/** Stored records checked at each sweep of a node. */
 const judgedPerSweep = 16
 
-/** The pairs of an address and its id that are remembered. */
+/** Remembered pairs of an address and its id. */
 const rememberedIds = 50_000
 
-/** A way longer than this, in milliseconds, may make a node seem silent that is not. */
-const longWayMillis = 500
+/** Latency in milliseconds from which a live node may seem silent. */
+const highLatencyMillis = 500
 
-/** A node from its start to its end. */
+/** One run of a node, from start to stop. */
 interface Life {
   readonly name: string
   readonly id: NodeId.NodeId
   readonly socket: SocketAddress.SocketAddress
-  /** Whether a router translates its address, and keeps from it what others send. */
+  /** Whether it is behind a router, which translates its address and filters unsolicited datagrams. */
   readonly isTranslated: boolean
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
@@ -102,14 +102,14 @@ interface Life {
   readonly pending: Effect.Effect<number>
   readonly startedAt: number
   endedAt: number | undefined
-  /** How far its clock is ahead of the world's, in milliseconds, and since when at the latest. */
+  /** Milliseconds that its clock is ahead of the world's, and virtual time since which they are known not to have changed. */
   ahead: number
   aheadSince: number
-  /** The newest record of each slot that it said it holds. */
+  /** The newest record of each slot that it acknowledged. */
   readonly acknowledged: Map<string, Acknowledged>
-  /** What its store held when it was looked at last, with the records that a delegate signed. */
+  /** Rows of its store at the last check, with their records that have a delegation. */
   judged: Map<string, ReadonlyArray<Record.SignedRecord>>
-  /** Whom it had heard from, when it was looked at last. */
+  /** Its verified contacts at the last check. */
   contacts: ReadonlyArray<NodeId.NodeId>
 }
 
@@ -118,28 +118,28 @@ interface Acknowledged extends RecordOrder.Rank {
   readonly lastSecond: number
 }
 
-const callsOf = ({ pending }: Life): number => Effect.runSync(pending)
+const pendingOf = ({ pending }: Life): number => Effect.runSync(pending)
 
 /** A request that reached a node. */
-interface Asked {
+interface Received {
   readonly at: number
   times: number
   replies: number
-  /** What it is about, and the record that it wants stored. */
+  /** Its key, and the record to be stored. */
   readonly key: NodeId.NodeId | undefined
   readonly record: (RecordOrder.Rank & { readonly slot: string; readonly lastSecond: number }) | undefined
 }
 
-/** What tells whether the network did all it was asked to. */
-interface Weather {
+/** Counts that show whether the network delivered everything. */
+interface Conditions {
   readonly at: number
   readonly disturbances: number
-  /** Datagrams that a translating router did not let through. */
+  /** Datagrams dropped by routers that translate addresses. */
   readonly filtered: number
 }
 
 /**
- * Watches a world until the scope closes.
+ * Checks a world until the scope closes.
  *
  * @category constructors
  * @since 0.1.0
@@ -151,18 +151,18 @@ export const watch = Effect.fnUntraced(function*(
   const { maxBytes = 64 * 1024 * 1024, maxKeys = 100_000 } = options
   const { network, seed, timeline } = world
   const violations: Array<Violation> = []
-  /** Those that are up, by where they are bound. */
+  /** Running nodes by socket address. */
   const up = new Map<string, Life>()
   const byIp = new Map<string, Array<Life>>()
   const byId = new Map<NodeId.NodeId, Life>()
   let ended: Array<Life> = []
-  const asked = new Map<string, Asked>()
+  const requests = new Map<string, Received>()
   const faults = new RecencyMap<string, { readonly fault: string | undefined }>(rememberedRecords)
   const ids = new RecencyMap<Address, NodeId.NodeId>(rememberedIds)
   let policy = options.policy
   let changes = 0
-  let longestWay = 0
-  let weather: ReadonlyArray<Weather> = []
+  let highestLatency = 0
+  let history: ReadonlyArray<Conditions> = []
 
   const report = (property: Property, node: string, facts: Facts): void => {
     if (violations.length >= maxViolations) return
@@ -173,7 +173,7 @@ export const watch = Effect.fnUntraced(function*(
 
   // --- Records -----------------------------------------------------------------
 
-  /** What is wrong with a record at a key whenever it is looked at. */
+  /** The fault of a record at a key that does not depend on the time. */
   const faultOf = (life: Life, key: NodeId.NodeId, record: Record.SignedRecord): string | undefined =>
     faults.use(`${key} ${sha256Hex(record.bytes)}`, () => {
       const signedAt = Number(record.timestamp)
@@ -220,7 +220,7 @@ export const watch = Effect.fnUntraced(function*(
     return life !== undefined && sentAtMillis >= life.startedAt ? life : undefined
   }
 
-  /** Whether the node's clock was, at a moment of the world, as it is now. */
+  /** Whether the node's clock has run with that of the world since `millis` of virtual time. */
   const isSteadySince = (life: Life, millis: number): boolean => {
     const ahead = life.clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe()
     if (ahead !== life.ahead) {
@@ -232,7 +232,7 @@ export const watch = Effect.fnUntraced(function*(
 
   const request = (life: Life, frame: Message.Frame): void => {
     const id = `${SocketAddress.key(life.socket)} ${frame.transactionId}`
-    const known = asked.get(id)
+    const known = requests.get(id)
     if (known !== undefined) {
       known.times++
       return
@@ -248,17 +248,17 @@ export const watch = Effect.fnUntraced(function*(
       const { delegatedAt, seq, timestamp } = record
       const slot = RecordOrder.slotOf(key, record)
       const lastSecond = RecordOrder.lastSecond(record)
-      asked.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
+      requests.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
     } else {
-      asked.set(id, { at, times: 1, replies: 0, key: "target" in body ? body.target : undefined, record: undefined })
+      requests.set(id, { at, times: 1, replies: 0, key: "target" in body ? body.target : undefined, record: undefined })
     }
   }
 
   const reply = (life: Life, frame: Message.Frame, sentAt: number): void => {
-    const about = asked.get(`${SocketAddress.key(life.socket)} ${frame.transactionId}`)
+    const about = requests.get(`${SocketAddress.key(life.socket)} ${frame.transactionId}`)
     if (about === undefined) return
     about.replies++
-    // A copy that the network made looks like a reply of its own.
+    // A duplicate made by the network looks like another reply.
     if (about.replies > about.times * (network.counts.duplicated === 0 ? 1 : 2)) {
       report("OneReply", life.name, { transaction: frame.transactionId, requests: about.times, replies: about.replies })
     }
@@ -288,7 +288,7 @@ export const watch = Effect.fnUntraced(function*(
   const passedOn = (life: Life, { nodes }: Pick<Listing, "nodes">, sentAt: number): void => {
     for (const { id } of nodes ?? []) {
       if (life.routing.verifiedAt(id) !== undefined || life.routing.get(id) === undefined) continue
-      // It may have left the table since, and come again as unverified.
+      // It may have left the table since and returned as unverified.
       const addedAt = life.routing.entries().find(({ contact }) => contact.id === id)?.addedAt ?? Infinity
       if (isSteadySince(life, sentAt) && addedAt < timeline.startMillis + sentAt + life.ahead) {
         report("UnverifiedStays", life.name, { contact: id })
@@ -325,7 +325,7 @@ export const watch = Effect.fnUntraced(function*(
     }
   }
 
-  /** Whether the newer record may have had to make room. */
+  /** Whether the newer record may have been evicted. */
   const isCrowded = (life: Life, key: NodeId.NodeId): boolean => {
     if (life.read(life.store.size) >= maxKeys || life.read(life.store.bytes) > maxBytes / 2) return true
     for (const [at, count] of countsOf(life)) {
@@ -350,8 +350,8 @@ export const watch = Effect.fnUntraced(function*(
   const delivered = (delivery: Delivery): void => {
     const frame = Message.frame(delivery.payload)
     if (typeof frame === "string") return
-    const way = timeline.elapsedMillis - delivery.sentAtMillis
-    if (way > longestWay) longestWay = way
+    const latency = timeline.elapsedMillis - delivery.sentAtMillis
+    if (latency > highestLatency) highestLatency = latency
     if (Message.isResponse(frame.type)) {
       const life = senderOf(delivery)
       if (life !== undefined) reply(life, frame, delivery.sentAtMillis)
@@ -363,7 +363,7 @@ export const watch = Effect.fnUntraced(function*(
 
   // --- Nodes -------------------------------------------------------------------
 
-  const lookAtTable = (life: Life): void => {
+  const checkTable = (life: Life): void => {
     const counts = new Map<number, number>()
     const met = new Set<NodeId.NodeId>()
     const unsound = (facts: Facts) => report("TableIsSound", life.name, facts)
@@ -380,11 +380,11 @@ export const watch = Effect.fnUntraced(function*(
     }
   }
 
-  /** Whether since that moment everything that reached the router of a live node arrived, and soon. */
-  const isCalmSince = (moment: Weather, now: Weather): boolean =>
-    moment.disturbances === now.disturbances && longestWay < longWayMillis
+  /** Whether every datagram since that moment arrived soon, unless a router filtered it or its receiver was down. */
+  const isCalmSince = (moment: Conditions, now: Conditions): boolean =>
+    moment.disturbances === now.disturbances && highestLatency < highLatencyMillis
 
-  const lookAtContacts = (life: Life, calmSince: number | undefined, isFiltered: boolean): void => {
+  const checkContacts = (life: Life, calmSince: number | undefined, isFiltered: boolean): void => {
     if (calmSince !== undefined && life.startedAt < calmSince && isSteadySince(life, calmSince)) {
       const isHeard = (other: Life) => !isFiltered || !life.isTranslated && !other.isTranslated
       for (const id of life.contacts) {
@@ -401,7 +401,7 @@ export const watch = Effect.fnUntraced(function*(
     )
   }
 
-  const lookAtStore = (life: Life): void => {
+  const checkStore = (life: Life): void => {
     const now = secondsOf(life)
     const keys = life.read(life.store.size)
     const bytes = life.read(life.store.bytes)
@@ -432,30 +432,30 @@ export const watch = Effect.fnUntraced(function*(
     for (const [slot, { lastSecond }] of life.acknowledged) if (lastSecond < now) life.acknowledged.delete(slot)
   }
 
-  /** It is over when nothing happens any more that its end brought about. */
-  const lookAtRemains = (life: Life): void => {
-    const calls = callsOf(life)
-    if (calls > 0) report("NothingIsLeft", life.name, { calls })
+  /** Checked at a later moment than the stop, once its consequences have settled. */
+  const checkRemains = (life: Life): void => {
+    const pending = pendingOf(life)
+    if (pending > 0) report("NothingIsLeft", life.name, { pending })
   }
 
   const sweep = (): void => {
     const { blocked, filtered, lost, overflowed } = network.counts
     const now = { at: timeline.elapsedMillis, disturbances: blocked + lost + overflowed + changes, filtered }
-    const [earlier] = weather
-    const calmSince = weather.length === 2 && isCalmSince(earlier, now) ? earlier.at : undefined
+    const [earlier] = history
+    const calmSince = history.length === 2 && isCalmSince(earlier, now) ? earlier.at : undefined
     const isFiltered = calmSince !== undefined && earlier.filtered !== filtered
-    weather = [...weather, now].slice(-2)
-    longestWay = 0
+    history = [...history, now].slice(-2)
+    highestLatency = 0
     for (const life of up.values()) {
-      lookAtTable(life)
-      lookAtContacts(life, calmSince, isFiltered)
-      lookAtStore(life)
+      checkTable(life)
+      checkContacts(life, calmSince, isFiltered)
+      checkStore(life)
     }
-    ended.filter(({ endedAt }) => endedAt !== now.at).forEach(lookAtRemains)
+    ended.filter(({ endedAt }) => endedAt !== now.at).forEach(checkRemains)
     ended = ended.filter(({ endedAt }) => endedAt === now.at)
-    for (const [id, { at }] of asked) {
+    for (const [id, { at }] of requests) {
       if (at > now.at - requestMillis) break
-      asked.delete(id)
+      requests.delete(id)
     }
   }
 
@@ -539,8 +539,8 @@ export const watch = Effect.fnUntraced(function*(
 })
 
 /**
- * Runs a program that opens and closes a world, and fails where it leaves a
- * timer or a fiber behind.
+ * Runs a program that opens and closes a world, and fails if a timer or a fiber
+ * is left.
  *
  * @category running
  * @since 0.1.0

@@ -1,7 +1,7 @@
 /**
- * The record on the wire: eight or nine fields, of which the first six are
- * signed. Only the canonical encoding is read, so what was signed is found in
- * the very bytes that came in and nothing is ever encoded anew.
+ * The encoding of records: eight or nine fields, of which the first six are
+ * signed. Only the canonical encoding is accepted, so the signed bytes are those
+ * received, and no record is encoded again.
  *
  * @since 0.1.0
  */
@@ -36,8 +36,8 @@ export const maxLifetime: { readonly [category in Category]: number } = {
 }
 
 /**
- * How far another clock may be from ours, in seconds: a record may be so much
- * from the future, and its delegation over for so long.
+ * Tolerated clock difference in seconds: a record may be that far in the future,
+ * and its delegation expired for that long.
  *
  * @internal
  */
@@ -49,14 +49,14 @@ const domain = new TextEncoder().encode("a2al-rec\0")
 const signedPairs = 6
 const mapOfSix = 0xa0 | signedPairs
 
-/** Bytes of the public key's pair, then of the signature's: key, head of the byte string, content. */
+/** Encoded sizes of the pairs of public key and signature: key, head of the byte string, content. */
 const publicKeyPair = 1 + 2 + 32
 const signaturePair = 1 + 2 + 64
 
 /**
- * Reads one record out of a longer input; what is wrong becomes the reader's
- * fault. A delegation that is not in its canonical form comes out in it, so
- * that one record has one form whoever sent it.
+ * Reads one record from a longer input; undefined if the reader has a fault. A
+ * delegation in another form is converted to its canonical one, so that a record
+ * has the same bytes from every sender.
  *
  * @internal
  */
@@ -88,7 +88,8 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     delegation = reader.byteString()
   }
   if (reader.fault !== undefined) return undefined
-  // A longer head than necessary is the only freedom left, and shows in the size.
+  // All that can still differ from the canonical form is a head longer than
+  // necessary, and that shows in the size.
   const signedSize = 1 + (1 + byteStringSize(Address.length)) + (1 + Cbor.uintSize(type)) +
     (1 + byteStringSize(payload.length)) + (1 + Cbor.uintSize(Number(seq))) + (1 + Cbor.uintSize(Number(timestamp))) +
     (1 + Cbor.uintSize(ttl))
@@ -103,7 +104,7 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   if (delegated !== undefined) {
     const { signature } = Delegation.canonical(delegated)
     if (signature !== delegated.signature) {
-      // Not `slice`: on a Node Buffer that is another view.
+      // Not `slice`, which makes a view of a Node Buffer.
       const canonical = new Uint8Array(bytes.subarray(start, reader.at))
       canonical.set(signature, delegated.signature.byteOffset - bytes.byteOffset - start)
       return read(new Cbor.Reader(canonical))
@@ -125,11 +126,11 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
   }
 }
 
-/** The last second in which a delegation counts by any clock; a malformed one is for the policy to refuse. */
+/** The last second in which a delegation is valid by any clock. A malformed delegation is left to the policy. */
 const lastSecond = (delegation: Delegation.Delegation | undefined): number =>
   delegation === undefined || delegation.expiresAt === 0n ? Infinity : Number(delegation.expiresAt) - 1 + clockSkew
 
-/** Steps over the key that must come next. */
+/** Reads the key that must come next. */
 const key = (reader: Cbor.Reader, expected: number): void => {
   if (reader.at < reader.end && reader.bytes[reader.at] === expected) reader.at++
   else reader.fail(`expected field ${expected} of a record`)
@@ -192,7 +193,7 @@ export const signedBytes = (record: SignedRecord): Uint8Array => {
  * @internal
  */
 export const detach = (record: SignedRecord): SignedRecord => {
-  // Not `slice`: on a Node Buffer that is another view.
+  // Not `slice`, which makes a view of a Node Buffer.
   const bytes = new Uint8Array(record.bytes)
   const moved = (part: Uint8Array): Uint8Array => {
     const at = part.byteOffset - record.bytes.byteOffset
@@ -208,7 +209,7 @@ export const detach = (record: SignedRecord): SignedRecord => {
   }
 }
 
-/** What is wrong with the payload of a record of this type. */
+/** Returns the fault of the payload of a record of this type. */
 const payloadFault = (type: number, payload: Uint8Array): string | undefined => {
   if (type === RecordType.endpoint) return textOf(readEndpoint(payload))
   if (type === RecordType.topic) return textOf(readTopic(payload))
@@ -224,8 +225,8 @@ export const fault = (record: SignedRecord, now: number): Fault | undefined => {
   const reason = payloadFault(record.type, record.payload)
   if (reason !== undefined) return invalid(`payload: ${reason}`)
   if (record.timestamp > now + clockSkew) return invalid("it is from the future")
-  // Not `record.expiresAt`: that its delegation is over, or that it is older than
-  // we keep any, is no fault. The answer to a STORE tells them apart.
+  // Not `record.expiresAt`: an expired delegation, or an age at which no record is
+  // kept, is no fault. The response to a STORE distinguishes them.
   const expiresAt = Number(record.timestamp) + record.ttl
   if (expiresAt < now) return { _tag: "RecordExpired", expiresAt, now }
 }
@@ -251,8 +252,8 @@ export const seal = (
 }
 
 /**
- * The payload that `write` makes; a typed failure where CBOR cannot say what a
- * program wants to.
+ * Returns the payload that `write` encodes; a typed failure if a value has no
+ * CBOR form.
  *
  * @internal
  */

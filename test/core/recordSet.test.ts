@@ -236,7 +236,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(verdicts(set, drafts), ["Stored", "Stale", "Stored", "Stored"])
     })
 
-    it("tells what a newer record replaced, and which record a stale one met", () => {
+    it("returns the record that a newer one replaced, and the one that a stale record was compared with", () => {
       const set = new RecordSet()
       const [first, second] = [record({ type: 1 }), record({ type: 1, seq: 1 })]
       assert.deepStrictEqual(set.put(key(0), first, 0), {
@@ -263,14 +263,14 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(types(set), [mailbox, 3, 2, topic])
     })
 
-    it("gives up the earliest put sovereign record that is no endpoint", () => {
+    it("evicts the earliest put sovereign record that is not an endpoint", () => {
       const set = new RecordSet()
       verdicts(set, [1, 2, 3, 4, 5, 6, 7, 8].map((type) => ({ type, timestamp: 10 - type })))
       verdicts(set, [{ type: 2, seq: 1 }, { type: 9 }])
       assert.deepStrictEqual(types(set), [1, 4, 5, 6, 7, 8, 2, 9])
     })
 
-    it("gives up the endpoint of the oldest timestamp where there are only endpoints", () => {
+    it("evicts the endpoint with the oldest timestamp if there are only endpoints", () => {
       const set = new RecordSet()
       verdicts(set, [5, 3, 4, 6, 7, 8, 9, 10].map((timestamp) => ({ type: 1, address: timestamp, timestamp })))
       assert.deepStrictEqual(verdicts(set, [{ type: 1, timestamp: 11 }, { type: 2, timestamp: 12 }]), [
@@ -280,7 +280,7 @@ describe("RecordSet", () => {
       assert.notInclude(set.getAll(key(0), 0, 0).map((r) => r.timestamp), 3n)
     })
 
-    it("gives up the topic record of the oldest timestamp, even if it is the one put", () => {
+    it("evicts the topic record with the oldest timestamp, even if it is the one put", () => {
       const set = new RecordSet()
       verdicts(set, Array.from({ length: 100 }, (_, signer) => ({ type: topic, signer, timestamp: 100 + signer })))
       assert.deepStrictEqual(
@@ -291,14 +291,14 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(signers, [...Array.from({ length: 99 }, (_, i) => i + 1), 201])
     })
 
-    it("gives up a signer's own oldest mailbox record before anyone else's", () => {
+    it("evicts a signer's own oldest mailbox record before those of others", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: mailbox, signer: 1, timestamp: 1 }])
       verdicts(set, [7, 5, 6, 8, 9].map((timestamp, note) => ({ type: mailbox, note, timestamp })))
       assert.deepStrictEqual(set.getAll(key(0), 0, 0).map((r) => r.timestamp), [1n, 7n, 6n, 8n, 9n])
     })
 
-    it("gives up the oldest mailbox record of all when the key has too many", () => {
+    it("evicts the oldest of all mailbox records if the key has too many", () => {
       const set = new RecordSet()
       const notes = Array.from({ length: 50 }, (_, i) => ({
         type: mailbox,
@@ -315,7 +315,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(timestamps, [...notes.slice(1).map((note) => note.timestamp), 500])
     })
 
-    it("takes a slot whose record expired", () => {
+    it("replaces an expired record by any record of its slot", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, seq: 5, expiresAt: 10 }])
       assert.deepStrictEqual(verdicts(set, [{ type: 1, seq: 4 }], 10), ["Stale"])
@@ -342,11 +342,11 @@ describe("RecordSet", () => {
       return verdict._tag === "Stored" ? keysOf(verdict) : []
     }
 
-    it("lets the key go that was put longest ago", () => {
+    it("evicts the key that was put longest ago", () => {
       assert.deepStrictEqual(victimOf(filled()), [key(0)])
     })
 
-    it("counts a put and every read of a key as use, whatever the read finds", () => {
+    it("counts a put and every read of a key as a use, whatever the read finds", () => {
       const uses: ReadonlyArray<(set: RecordSet) => unknown> = [
         (set) => set.put(key(0), record({ type: 2 }), 0),
         (set) => set.getAll(key(0), 0, 0),
@@ -360,7 +360,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("does not count what leaves a key as it is: a stale record, a lookup of the whole set", () => {
+    it("does not count a stale put or a read of the whole set as a use", () => {
       const glances: ReadonlyArray<(set: RecordSet) => unknown> = [
         (set) => set.put(key(0), record({ type: 1 }), 0),
         (set) => set.getAllByAddress(address(0), 0, 0),
@@ -374,7 +374,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("spares live keys while there are expired ones", () => {
+    it("evicts no live key while there are expired ones", () => {
       const set = new RecordSet({ maxKeys: 3 })
       set.put(key(0), record({ type: 1 }), 0)
       set.put(key(1), record({ type: 1, expiresAt: 10 }), 0)
@@ -383,7 +383,7 @@ describe("RecordSet", () => {
       assert.strictEqual(set.getAll(key(0), 0, 1000).length, 1)
     })
 
-    it("makes a lower bound felt at the next new key only", () => {
+    it("applies a lower limit at the next new key", () => {
       const set = filled()
       set.setMaxKeys(1)
       set.put(key(1), record({ type: 2 }), 0)
@@ -392,7 +392,7 @@ describe("RecordSet", () => {
       assert.strictEqual(set.size, 1)
     })
 
-    it("never lets the new key go, and keeps to the bound", () => {
+    it("never evicts the new key, and stays within the limit", () => {
       fc.assert(
         fc.property(fc.nat(4), fc.array(fc.tuple(fc.nat(20), draft(small)), { maxLength: 60 }), (maxKeys, puts) => {
           const set = new RecordSet({ maxKeys })
@@ -409,8 +409,8 @@ describe("RecordSet", () => {
     })
   })
 
-  describe("records of strangers", () => {
-    it("fare as they do whatever time they claim to be of: nothing that makes room looks at it", () => {
+  describe("records of peers", () => {
+    it("are evicted independently of their timestamps", () => {
       interface Put {
         readonly key: number
         readonly type: number
@@ -448,7 +448,7 @@ describe("RecordSet", () => {
   })
 
   describe("reading", () => {
-    it("returns arrays that are the caller's own", () => {
+    it("returns arrays that the caller may change", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1 }, { type: 2 }])
       const taken = set.getAll(key(0), 0, 0)
@@ -456,7 +456,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(types(set), [1, 2])
     })
 
-    it("finds the newest endpoint record of a key, and nothing where there is none", () => {
+    it("finds the newest endpoint record of a key, if there is one", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, address: 1, seq: 1 }, { type: 1, address: 2, seq: 3 }, { type: 1, address: 3, seq: 2 }])
       verdicts(set, [{ type: 2, seq: 9 }])
@@ -466,7 +466,7 @@ describe("RecordSet", () => {
       assert.isUndefined(set.get(key(1), 0))
     })
 
-    it("returns a record in the last second of its life, also beside one that has expired", () => {
+    it("returns a record in its last second, also beside an expired one", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, expiresAt: 10 }, { type: 2, expiresAt: 9 }, { type: topic, expiresAt: 11 }])
       assert.deepStrictEqual(types(set, 0, 9), [1, 2, topic])
@@ -475,7 +475,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(types(set, 0, 12), [])
     })
 
-    it("never returns an expired record, however seldom the set is swept", () => {
+    it("never returns an expired record, however rarely the set is swept", () => {
       fc.assert(fc.property(work(small, 60), fc.boolean(), (operations, sweeps) => {
         const set = new RecordSet()
         let now = 0
@@ -495,7 +495,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("describes every live record in a row", () => {
+    it("has a row for every live record", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, address: 7, seq: 3, timestamp: 2, expiresAt: 90 }, { type: 2, expiresAt: 10 }])
       assert.deepStrictEqual(Array.from(set.rows(11)), [
@@ -518,7 +518,7 @@ describe("RecordSet", () => {
       return pages
     }
 
-    it("has every live record once on one of the pages, which are full but for the last", () => {
+    it("has every live record once on all pages, which are full except for the last", () => {
       fc.assert(fc.property(anyWork, fc.integer({ min: 1, max: 5 }), (operations, limit) => {
         const set = new RecordSet()
         for (const op of operations) {
@@ -532,7 +532,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("goes on where it was when the keys before and after the place are gone", () => {
+    it("continues at its place after the keys around it were removed", () => {
       const set = new RecordSet()
       for (let i = 0; i < 10; i++) set.put(key(i), record({ type: 1, seq: i, expiresAt: never }), 0)
       let removed = 0
@@ -544,7 +544,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(seen, [0, 1, 2, 4, 5, 6, 7, 8].map((i) => `${key(i)} 1 ${i}`))
     })
 
-    it("leaves out what expired", () => {
+    it("leaves out expired records", () => {
       const set = new RecordSet()
       for (let i = 0; i < 6; i++) set.put(key(i), record({ type: 1, seq: i, expiresAt: i % 2 === 0 ? 10 : never }), 0)
       const { next, rows } = set.page(11, 3)
@@ -553,7 +553,7 @@ describe("RecordSet", () => {
   })
 
   describe("bytes", () => {
-    it("are at least what the records cost in memory, each at a key and from a network and an address of its own", () => {
+    it("are at least the memory used by records that each have their own key, network and address", () => {
       setFlagsFromString("--expose-gc")
       const collect: () => void = runInNewContext("gc")
       const used = () => {
@@ -594,7 +594,7 @@ describe("RecordSet", () => {
   })
 
   describe("sweep", () => {
-    it("removes what expired over a minute ago, without anyone reading it", () => {
+    it("removes records that expired over a minute ago, although none is read", () => {
       const set = new RecordSet()
       set.put(key(0), record({ type: 1, expiresAt: 100 }), 0)
       set.put(key(1), record({ type: 1, expiresAt: 5000 }), 0)
@@ -604,14 +604,14 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(types(set, 1, 161), [1])
     })
 
-    it("has nothing to do in an empty set, whatever the time", () => {
+    it("has nothing to do in an empty set at any time", () => {
       const set = new RecordSet()
       assert.isFalse(set.sweep(2 ** 40, 1))
       set.put(key(0), record({ type: 1 }), 2 ** 40)
       assert.isFalse(set.sweep(2 ** 40 + 1, 1))
     })
 
-    it("goes on where it stopped, with no more than its limit of keys a time", () => {
+    it("continues where it stopped, with at most `limit` keys at a time", () => {
       const expiries = fc.array(fc.nat(2000), { maxLength: 40 })
       fc.assert(fc.property(expiries, fc.nat(2000), fc.integer({ min: 1, max: 5 }), (expiries, now, limit) => {
         const set = new RecordSet()
@@ -625,7 +625,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("still finds what expires when the clock was ahead for a while", () => {
+    it("finds records that expire after the clock was ahead for a while", () => {
       const set = new RecordSet()
       set.put(key(0), record({ type: 1 }), 0)
       set.sweep(100_000, Infinity)
@@ -635,7 +635,7 @@ describe("RecordSet", () => {
     })
   })
 
-  describe("what strangers bring", () => {
+  describe("a record of a peer", () => {
     const secret = (n: number) => new Uint8Array(16).fill(n)
     /** One of many topic records: `n` is its signer, its owner and its timestamp, of one size. */
     const offer = (n: number, draft: Partial<Draft> = {}) =>
@@ -650,7 +650,7 @@ describe("RecordSet", () => {
     const kept = (set: RecordSet, at = 0) => set.getAll(key(at), 0, 0)
     const costOf = (records: Iterable<Record.SignedRecord>) =>
       Array.from(records).reduce((sum, { bytes }) => sum + bytes.length + overheadBytes, 0)
-    /** All that can be told of a set without changing it. */
+    /** The observable state of a set. */
     const image = (set: RecordSet) => ({
       bytes: set.bytes,
       counts: set.countsByType,
@@ -658,7 +658,7 @@ describe("RecordSet", () => {
       keys: set.size
     })
 
-    it("at a full key takes the place of what the network with the most there brought", () => {
+    it("displaces one of the network with the most records at a full key", () => {
       for (const order of ["few first", "many first"]) {
         const set = new RecordSet({ secret: secret(1) })
         const many = offers(0, 100).map((r) => () => set.put(key(0), r, 0, "many")._tag)
@@ -670,7 +670,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("never takes a place of a network with fewer records at the key, in whatever order they come", () => {
+    it("never displaces one of a network with fewer records at the key, in any order of arrival", () => {
       const arrivals = fc.array(fc.nat(6), { minLength: 150, maxLength: 250 })
       fc.assert(
         fc.property(fc.noShrink(arrivals), (arrivals) => {
@@ -692,7 +692,7 @@ describe("RecordSet", () => {
       )
     })
 
-    it("leaves the samples that holders keep of a crowd of equals to their secrets", () => {
+    it("is kept or evicted by the secret of the holder if all networks have equally many", () => {
       const sample = (holder: number) => {
         const set = new RecordSet({ secret: secret(holder) })
         for (let n = 0; n < 1000; n++) set.put(key(0), numbered(n), 0, `network ${n}`)
@@ -704,7 +704,7 @@ describe("RecordSet", () => {
       assert.isAtLeast(new Set(samples.flat()).size, 700)
     })
 
-    it("is kept whenever it came, and whatever time it claims", () => {
+    it("is kept independently of its arrival and timestamp", () => {
       const signers = new Set<number>()
       for (const order of [1, -1]) {
         const set = new RecordSet({ secret: secret(1) })
@@ -717,7 +717,7 @@ describe("RecordSet", () => {
       assert.strictEqual(signers.size, 100)
     })
 
-    it("makes room for its network's own renewal, and is refused only as a newcomer", () => {
+    it("makes room for a renewal by its own network, and is refused only as a newcomer", () => {
       const set = new RecordSet({ secret: secret(1) })
       for (const r of offers(0, 150)) set.put(key(0), r, 0, "one")
       for (const r of kept(set)) {
@@ -727,7 +727,7 @@ describe("RecordSet", () => {
       assert.strictEqual(kept(set).length, 100)
     })
 
-    it("is renewed in a full set, larger than before and by the network with the most, within the bound", () => {
+    it("is renewed within the limit of a full set, although larger and of the network with the most bytes", () => {
       const room = 40 * (overheadBytes + 100)
       for (const isNear of [true, false]) {
         const set = new RecordSet({ maxBytes: room, isNear: () => isNear })
@@ -743,7 +743,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("never takes the place of what is this node's own, at the key or in the set", () => {
+    it("never displaces this node's own records, at the key or in the set", () => {
       const set = new RecordSet({ maxBytes: 120 * (overheadBytes + 60), secret: secret(1) })
       const own = offers(0, 60)
       for (const r of own) set.put(key(0), r, 0)
@@ -760,7 +760,7 @@ describe("RecordSet", () => {
       assert.deepStrictEqual([kept(small), types(small, 1)], [[ours], [1]])
     })
 
-    it("makes room for what is this node's own, which takes the place of its oldest where there is nothing else", () => {
+    it("is evicted for this node's own records, which displace the oldest of their own only if nothing else is left", () => {
       const set = new RecordSet({ secret: secret(1) })
       for (const r of offers(0, 100)) set.put(key(0), r, 0, `network ${r.timestamp}`)
       for (const r of offers(100, 101)) assert.strictEqual(set.put(key(0), r, 0)._tag, "Stored")
@@ -770,7 +770,7 @@ describe("RecordSet", () => {
       )
     })
 
-    it("far from this node makes room before anything near, and for nothing near is kept", () => {
+    it("is evicted before the near ones if it is far, and never displaces a near one", () => {
       const near = Array.from({ length: 10 }, (_, n) => n)
       const set = new RecordSet({
         maxBytes: 30 * (overheadBytes + 40),
@@ -784,7 +784,7 @@ describe("RecordSet", () => {
       for (const n of near) assert.deepStrictEqual(types(set, n), [1])
     })
 
-    it("of a network or an address with the most bytes makes room first", () => {
+    it("is evicted first if its network or address has the most bytes", () => {
       const room = 100 * (overheadBytes + 40)
       for (const who of ["network", "address"]) {
         const set = new RecordSet({ maxBytes: room })
@@ -802,7 +802,7 @@ describe("RecordSet", () => {
       }
     })
 
-    it("changes nothing when it is refused, neither what is there nor what goes next", () => {
+    it("changes nothing if it is refused, neither the records nor the next eviction", () => {
       // Sizes so large that no two parties weigh the same: which of equals goes is not said.
       const size = fc.integer({ min: 2 ** 30, max: 2 ** 31 })
       const puts = fc.array(
@@ -840,7 +840,7 @@ describe("RecordSet", () => {
       assert.isAbove(refused, 100)
     })
 
-    it("is counted in bytes, which are never more than the bound, and none in the end", () => {
+    it("counts in bytes, which never exceed the limit and are zero once all are removed", () => {
       const put = fc.record({
         key: fc.nat(9),
         type: fc.constantFrom(1, 2, topic, mailbox),
@@ -876,7 +876,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("counts for the network with less of those that brought it", () => {
+    it("counts for the network with fewer bytes among those that sent it", () => {
       const set = new RecordSet({ secret: secret(1) })
       const honest = offers(200, 5)
       // Copied and brought by another before its publisher comes.
@@ -887,7 +887,7 @@ describe("RecordSet", () => {
       assert.includeMembers(bytes(kept(set)), bytes(honest))
     })
 
-    it("is contended where a key or the set is half full, or its network has more than a little", () => {
+    it("is contended if the key or the set is half full, or its network is a large user", () => {
       const set = new RecordSet({ maxBytes: 400 * (overheadBytes + 40) })
       const isContended = (network: string, type = topic, at = 0) => set.isContended(key(at), type, network)
       assert.isFalse(isContended("one"))
@@ -905,7 +905,7 @@ describe("RecordSet", () => {
     })
   })
 
-  describe("the order of an answer", () => {
+  describe("the order of a response", () => {
     const fill = (sizes: ReadonlyArray<number>) => {
       const set = new RecordSet({ secret: new Uint8Array(16).fill(7) })
       sizes.forEach((size, signer) =>
@@ -931,7 +931,7 @@ describe("RecordSet", () => {
       return times
     }
 
-    it("gives every record of a crowded key its turn equally often", () => {
+    it("serves every record of a crowded key equally often", () => {
       fc.assert(fc.property(fc.integer({ min: 5, max: 100 }), fc.integer({ min: 1, max: 60 }), (count, answers) => {
         const times = rounds(fill(Array.from({ length: count }, () => 300)), answers)
         const all = Array.from({ length: count }, (_, signer) => times.get(signer) ?? 0)
@@ -939,7 +939,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("gives a large record its turn, and lets it stop no small one", () => {
+    it("serves large records too, without holding up small ones", () => {
       const sizes = fc.array(fc.constantFrom(150, 300, 600, 900), { minLength: 2, maxLength: 100 })
       fc.assert(fc.property(sizes, (sizes) => {
         const set = fill(sizes)
@@ -949,7 +949,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("cannot be foreseen without the secret, nor chosen by time or by the order of arrival", () => {
+    it("depends on the secret, and not on timestamps or the order of arrival", () => {
       const orderOf = (secret: number, timestamps: (n: number) => number) => {
         const set = new RecordSet({ secret: new Uint8Array(16).fill(secret) })
         for (let signer = 0; signer < 50; signer++) {
@@ -962,7 +962,7 @@ describe("RecordSet", () => {
     })
   })
 
-  it("does what the specification says, in every sequence of operations", () => {
+  it("agrees with the specification in every sequence of operations", () => {
     fc.assert(
       fc.property(anyWork, fc.integer({ min: 1, max: 4 }), (operations, maxKeys) => {
         const set = new RecordSet({ maxKeys })
@@ -1022,7 +1022,7 @@ describe("RecordSet", () => {
     )
   })
 
-  it("keeps every category of every key within its caps", () => {
+  it("keeps every category at every key within its cap", () => {
     fc.assert(fc.property(anyWork, (operations) => {
       const set = new RecordSet()
       for (const op of operations) {
@@ -1037,7 +1037,7 @@ describe("RecordSet", () => {
     }))
   })
 
-  it("holds on to nothing but its keys", () => {
+  it("retains nothing but its keys", () => {
     // Whatever maps the set is made of, none outgrows the keys, and all are empty in the end.
     const mapsOf = (set: RecordSet) => Object.values(set).filter((field) => field instanceof Map)
     fc.assert(fc.property(anyWork, fc.integer({ min: 1, max: 4 }), (operations, maxKeys) => {
@@ -1071,7 +1071,7 @@ describe("RecordSet", () => {
     const merge = (a: RecordSet, b: RecordSet): RecordSet =>
       holding([...a.getAll(key(0), 0, 0), ...b.getAll(key(0), 0, 0)])
 
-    it("is commutative: the order of arrival makes no difference", () => {
+    it("is commutative: the order of arrival does not matter", () => {
       const shuffled = some.chain((records) =>
         fc.tuple(fc.constant(records), fc.shuffledSubarray(records, { minLength: records.length }))
       )
@@ -1080,7 +1080,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("is associative: it makes no difference who merged with whom first", () => {
+    it("is associative: the grouping of merges does not matter", () => {
       fc.assert(fc.property(some, some, some, (a, b, c) => {
         const [x, y, z] = [holding(a), holding(b), holding(c)]
         assert.deepStrictEqual(held(merge(merge(x, y), z)), held(merge(x, merge(y, z))))
@@ -1088,7 +1088,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("is idempotent: what was seen before is stale and changes nothing", () => {
+    it("is idempotent: a known record is stale and changes nothing", () => {
       fc.assert(fc.property(some, (records) => {
         const set = holding(records)
         const before = bytes(set.getAll(key(0), 0, 0))
@@ -1097,7 +1097,7 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("keeps the newest record of every slot, and of nothing else", () => {
+    it("keeps the newest record of each slot and no other", () => {
       fc.assert(fc.property(some, (records) => {
         const newest = records.filter((r) => !records.some((other) => sameSlot(r, other) && Record.isNewer(other, r)))
         assert.deepStrictEqual(held(holding(records)), Array.from(new Set(bytes(newest))).sort())

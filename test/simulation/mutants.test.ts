@@ -86,7 +86,7 @@ describe("a run with a violation prints its seeds and the command that runs it a
 
   it.concurrent("a world of a soak, shrunk to a short story", async () => {
     const ended = await run(
-      "lets a record outlive the delegation that it is signed by",
+      "keeps a record longer than its delegation",
       "test/simulation/soak.ts",
       "--seed",
       String(seedOfDelegation)

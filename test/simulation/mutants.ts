@@ -1,6 +1,6 @@
 /**
- * Nodes that are broken on purpose: for each property one change of the source
- * that it must catch, and the world in which it does.
+ * Faults injected into the source: at least one for each property, which must
+ * detect it in the world named with it.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -8,9 +8,9 @@ import type { Property } from "../../src/testing/Properties.ts"
 
 export interface Mutant {
   readonly name: string
-  /** Below src/. */
+  /** Relative to src/. */
   readonly file: string
-  /** What is there, exactly once. */
+  /** The text to replace, which occurs exactly once. */
   readonly text: string
   readonly replacement: string
   readonly property: Property
@@ -30,7 +30,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "sameSeq"
   },
   {
-    name: "forgets to drop a pending call on interrupt",
+    name: "keeps a pending request after its interruption",
     file: "core/requests.ts",
     text: `"it was not waited for any longer")
       this.forget(pending)`,
@@ -39,7 +39,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "interrupted"
   },
   {
-    name: "evicts the live least recently seen entry",
+    name: "evicts the least recently seen contact although it is alive",
     file: "core/routingTable.ts",
     text: "if (alive || probe.heard) {",
     replacement: "if (bucket === undefined) {",
@@ -55,7 +55,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "crowd"
   },
   {
-    name: "ignores expiry on read",
+    name: "returns expired records",
     file: "core/recordSet.ts",
     text: "return cell === undefined || cell.nextExpiry >= now || this.dropExpired(cell, now) ? cell : undefined",
     replacement: "return cell",
@@ -63,7 +63,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "shortLived"
   },
   {
-    name: "answers with unverified unverified",
+    name: "names unverified contacts",
     file: "core/routingTable.ts",
     text: "(entry) => entry.verifiedAt > cutoff && isWell(entry), found)",
     replacement: "isWell, found)",
@@ -71,7 +71,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
-    name: "lets a record outlive the delegation that it is signed by",
+    name: "keeps a record longer than its delegation",
     file: "wire/record.ts",
     text: ", lastSecond(delegated))",
     replacement: ")",
@@ -87,7 +87,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "forgery"
   },
   {
-    name: "stores what is wrongly signed",
+    name: "stores records with a bad signature",
     file: "Responder.ts",
     text: `if (!valid) return refuse("Invalid", () => "its signature is bad")`,
     replacement: "",
@@ -111,7 +111,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "crowd"
   },
   {
-    name: "has room for one record too many",
+    name: "stores one record too many at a key",
     file: "core/recordSet.ts",
     text: "sovereign: 8,",
     replacement: "sovereign: 9,",
@@ -127,7 +127,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "long"
   },
   {
-    name: "learns of nobody who asks",
+    name: "does not learn requesters",
     file: "Rpc.ts",
     text: "else learn(contact, message.features, now, answered)",
     replacement: "else if (question !== undefined) learn(contact, message.features, now, answered)",
@@ -135,7 +135,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
-    name: "goes on to renew what was withdrawn",
+    name: "renews a withdrawn announcement",
     file: "Announce.ts",
     text: `"Renewal", key: current.key }),
       Effect.forkScoped`,
@@ -145,7 +145,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "long"
   },
   {
-    name: "delivers messages again",
+    name: "delivers a message more than once",
     file: "Mail.ts",
     text: "for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)",
     replacement: "",
@@ -153,7 +153,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
-    name: "lets who brings many records to a key push out who brings few",
+    name: "evicts offers of the networks with the fewest at a key",
     file: "core/recordSet.ts",
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
@@ -161,7 +161,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "junkOffers"
   },
   {
-    name: "reads no more of a key than what has room in the first answers",
+    name: "reads only the records that fit into the first responses",
     file: "Query.ts",
     text: "const step = collection.poll()",
     replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
@@ -169,7 +169,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "junkMessages"
   },
   {
-    name: "lets networks with many messages push out those with few",
+    name: "evicts messages of the networks with the fewest in a mailbox",
     file: "core/recordSet.ts",
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
@@ -177,7 +177,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "junkMessages"
   },
   {
-    name: "keeps more bytes than it may",
+    name: "exceeds the byte limit of its store",
     file: "core/recordSet.ts",
     text: "this.weight + count.weight > this.maxBytes",
     replacement: "this.weight + count.weight > 2 * this.maxBytes",
@@ -185,7 +185,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "filling"
   },
   {
-    name: "keeps what is far as long as what is near",
+    name: "keeps far records as long as near ones",
     file: "Routing.ts",
     text: "core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks",
     replacement: "key.length > 0",
@@ -193,7 +193,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "filling"
   },
   {
-    name: "rests on what a stranger stored here",
+    name: "treats records that peers stored here as its own",
     file: "Query.ts",
     text: "const own = (yield* store.getOwn(",
     replacement: "const own = (yield* store.getAll(",
@@ -201,7 +201,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "replays"
   },
   {
-    name: "takes ids that surround a key for chance",
+    name: "does not notice ids that surround a key",
     file: "core/density.ts",
     text: "const threshold = 1e-6",
     replacement: "const threshold = -1",
@@ -220,7 +220,7 @@ export const mutants: ReadonlyArray<Mutant> = [
 
 const src = join(import.meta.dirname, "../../src")
 
-/** The source of a mutant; throws when there is not exactly one place for the change. */
+/** Returns the source with the fault; throws unless its text occurs exactly once. */
 export const mutate = ({ name, replacement, text }: Mutant, source: string): string => {
   const parts = source.split(text)
   if (parts.length !== 2) {

@@ -1,6 +1,6 @@
 /**
- * The worlds that are always run. Each takes seconds at most; all that is
- * random in them comes from a seed.
+ * The worlds that every test run includes. Each takes seconds; all randomness
+ * comes from a seed.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -28,7 +28,7 @@ const quiet: Pick<Story, "seed" | "latency" | "loss" | "duplication"> = {
 
 const at = (minutes: number, deed: Deed) => ({ at: Math.round(minutes * 60), deed })
 
-/** Some of everything, on a bad network. */
+/** Events of most kinds, on a lossy network. */
 export const eventful: Story = {
   ...quiet,
   nodes: 10,
@@ -55,7 +55,7 @@ export const eventful: Story = {
   ]
 }
 
-/** What is small enough to be run under a hundred schedules. */
+/** Small enough to run under a hundred schedules. */
 export const small: Story = {
   ...quiet,
   nodes: 6,
@@ -72,7 +72,7 @@ export const small: Story = {
   ]
 }
 
-/** Long enough for records to expire that nobody renews. */
+/** Long enough for records that are no longer renewed to expire. */
 const long: Story = {
   ...quiet,
   nodes: 6,
@@ -98,7 +98,7 @@ const clocks: Story = {
   ]
 }
 
-/** Some are behind routers, of every kind; messages go through, and one moves. */
+/** Nodes behind routers of each kind exchange messages, and one changes its address. */
 export const households: Story = {
   ...quiet,
   nodes: 6,
@@ -122,13 +122,13 @@ export const households: Story = {
     at(0.8, { do: "resolve", node: 8, whom: 9 }),
     at(1, { do: "crash", node: 3 }),
     at(2, { do: "leave", node: 7 }),
-    // The router has forgotten it by then.
+    // By then its mapping in the router has expired.
     at(5, { do: "restart", node: 7 }),
     at(5, { do: "discover", node: 6, topic: "bread" })
   ]
 }
 
-/** Nodes speak in the names of others for as long as they may, and some longer. */
+/** Nodes sign under delegations, also after those have expired. */
 export const delegations: Story = {
   ...quiet,
   nodes: 8,
@@ -147,7 +147,7 @@ export const delegations: Story = {
 
 // --- Worlds --------------------------------------------------------------------
 
-/** Buckets are full, nobody comes or goes. */
+/** Full buckets, and no churn. */
 const crowd = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -162,7 +162,7 @@ const crowd = (): Outcome =>
     standIn
   )
 
-/** A hundred nodes, of which every tenth crashes and comes back, and a partition. */
+/** A hundred nodes and a partition; every tenth node crashes and returns. */
 const churn = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -209,7 +209,7 @@ const liars = (): Outcome =>
             node.run(Query.use((query) => query.findRecords(key, { type: record.type }))),
             (records) => records.forEach((found) => safety.returned(node.name, key, found))
           )))
-      // Half of the liars only pretend to hold what they are given.
+      // Half of the liars acknowledge records without storing them.
       const found = yield* Liveness.check(world, nodes, { announced, replicas: 4 })
       yield* leaveAll([...nodes, ...machines])
       return found
@@ -217,7 +217,7 @@ const liars = (): Outcome =>
     realSignatures
   )
 
-/** Somebody gives a holder the record before the one it has, with the same seq. */
+/** Holders receive an older record with the seq of the one that they hold. */
 const sameSeq = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -249,7 +249,7 @@ const sameSeq = (): Outcome =>
     realSignatures
   )
 
-/** A record lives a minute, and everybody asks for it until it is gone for long. */
+/** A record lives 75 seconds, and every node looks it up until well after its expiry. */
 const shortLived = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -271,7 +271,7 @@ const shortLived = (): Outcome =>
     realSignatures
   )
 
-/** Somebody gives everybody records that it had no right to make. */
+/** A node sends forged records to all others. */
 const forgery = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -297,7 +297,7 @@ const forgery = (): Outcome =>
     realSignatures
   )
 
-/** One address says more things than a key has room for. */
+/** An address publishes more records than a key has room for. */
 const talkative = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -313,7 +313,7 @@ const talkative = (): Outcome =>
     standIn
   )
 
-/** Whoever asks gives up before there is an answer, and nothing of the question is left. */
+/** Requests are interrupted before their response, and leave nothing behind. */
 const interrupted = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
@@ -323,15 +323,15 @@ const interrupted = (): Outcome =>
       const found: Array<Violation> = []
       for (let i = 1; i <= 20; i++) {
         yield* node.run(Dht.use((dht) => dht.ping(absent.socket))).pipe(Effect.timeoutOption(i * 37), Effect.ignore)
-        const calls = yield* node.run(Rpc.use(({ pending }) => pending))
-        if (calls === 0) continue
+        const requests = yield* node.run(Rpc.use(({ pending }) => pending))
+        if (requests === 0) continue
         const { elapsedMillis, scheduleSeed } = world.timeline
         found.push(
           new Violation({
             property: "NothingIsLeft",
             node: node.name,
             atMillis: elapsedMillis,
-            facts: { calls },
+            facts: { pending: requests },
             seed: world.seed,
             scheduleSeed
           })
@@ -345,7 +345,7 @@ const interrupted = (): Outcome =>
 
 export const replayWorld = (name: string): string => `node test/simulation/world.ts ${name}`
 
-/** By name. */
+/** The worlds by name. */
 export const worlds: { readonly [name: string]: () => Outcome } = {
   eventful: () => runStory(eventful),
   small: () => runStory(small),
