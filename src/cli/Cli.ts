@@ -13,11 +13,14 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import * as References from "effect/References"
 import type { Terminal } from "effect/Terminal"
+import { logFormats, settings } from "../node/internal/settings.ts"
+import { integer } from "../node/internal/textCodec.ts"
 import * as Options from "./Options.ts"
 import * as Output from "./Output.ts"
+import * as Parameter from "./Parameter.ts"
 import * as SimulationFlags from "./SimulationFlags.ts"
 
 /**
@@ -47,20 +50,20 @@ const handler = <Input>(
 const node = Command.make(
   "node",
   {
-    listen: Options.listen,
+    listen: Parameter.defaulted(settings.listen),
     bootstrap: Options.bootstrap,
     data: Options.data,
-    http: Options.http,
-    noHttp: Options.noHttp,
+    http: Parameter.defaulted(settings.http),
+    noHttp: Parameter.toggle(settings.noHttp),
     httpTokenEnv: Options.httpTokenEnv,
-    otlp: Options.otlp,
-    logFormat: Options.logFormat,
+    otlp: Flag.optional(Parameter.ofSetting(settings.otlp)),
+    logFormat: Parameter.defaulted(settings.logFormat, Flag.Literals("log-format", logFormats)),
     passphraseEnv: Options.newPassphraseEnv,
-    passive: Options.passive,
-    publicHost: Options.publicHost,
-    maxKeys: Options.maxKeys,
-    maxBytes: Options.maxBytes,
-    verifyThreads: Options.verifyThreads,
+    passive: Parameter.toggle(settings.passive, Flag.Boolean("passive")),
+    publicHost: Flag.optional(Parameter.ofSetting(settings.publicHost)),
+    maxKeys: Parameter.defaulted(settings.maxKeys),
+    maxBytes: Parameter.defaulted(settings.maxBytes),
+    verifyThreads: Flag.optional(Parameter.ofSetting(settings.verifyThreads)),
     json: Options.jsonEvents
   },
   handler(() => import("./commands/Node.ts").then(({ node }) => node))
@@ -368,7 +371,16 @@ const record = Command.make("record").pipe(
 
 const simulate = Command.make(
   "simulate",
-  { ...SimulationFlags.flags, json: Options.json },
+  {
+    ...SimulationFlags.flags,
+    report: Flag.String("report").pipe(
+      Flag.withMetavar("file.html"),
+      Flag.withDescription("Write an HTML report with plots to this file"),
+      Flag.filter((path) => path !== "" && path !== "-", () => "the name of a file"),
+      Flag.optional
+    ),
+    json: Options.json
+  },
   handler(() => import("./commands/Simulate.ts").then(({ simulate }) => simulate))
 ).pipe(
   Command.withDescription(
@@ -393,13 +405,16 @@ const maxDemoNodes = 256
 const demo = Command.make(
   "demo",
   {
-    nodes: Flag.Int("nodes").pipe(
-      Flag.withMetavar("number"),
-      Flag.withDescription("Number of nodes (default 32)"),
-      Flag.filter((nodes) => nodes >= 2 && nodes <= maxDemoNodes, () => `2 to ${maxDemoNodes}`),
+    nodes: Parameter.flag("nodes", "number", integer(2, maxDemoNodes), "Number of nodes (default 32)").pipe(
       Flag.withDefault(32)
     ),
-    http: Options.demoHttp,
+    http: Parameter.flag(
+      "http",
+      "host:port",
+      // Not the setting: its variable is about another node.
+      settings.http.codec,
+      "Address of the HTTP server, on this machine only; the next free port if it is in use (default 127.0.0.1:2634)"
+    ).pipe(Flag.withDefault(settings.http.standard)),
     json: Options.jsonEvents
   },
   handler(() => import("./commands/Demo.ts").then(({ demo }) => demo))
@@ -418,7 +433,7 @@ const demo = Command.make(
 const top = Command.make(
   "top",
   {
-    url: Options.url,
+    url: Parameter.defaulted(settings.url),
     httpTokenEnv: Options.httpTokenEnv,
     once: Flag.Boolean("once").pipe(
       Flag.withDescription("Print one frame and exit, as without a terminal"),
@@ -500,18 +515,14 @@ const services = Layer.mergeAll(
   Logger.layer([Output.logger])
 )
 
-const logLevels = [...LogLevel.values, "Warning"] as const
-
 /** The log level of the environment, used without `--log-level`. */
-const logLevel = Effect.gen(function*() {
-  const text = yield* Effect.orElseSucceed(Config.String("DHT_LOG_LEVEL"), () => "")
-  if (text === "") return yield* References.MinimumLogLevel
-  const level = logLevels.find((level) => level.toLowerCase() === text.toLowerCase())
-  if (level === undefined) {
-    return yield* Output.usage(`DHT_LOG_LEVEL "${text}": write ${logLevels.join(", ").toLowerCase()}`)
-  }
-  return level === "Warning" ? "Warn" : level
-})
+const logLevel = Effect.flatMap(
+  Config.option(Config.String(settings.logLevel.variable)),
+  Option.match({
+    onNone: () => References.MinimumLogLevel,
+    onSome: Parameter.decode(settings.logLevel.codec, settings.logLevel.variable)
+  })
+)
 
 /**
  * Runs a command line (without the program's name) and succeeds with the exit

@@ -50,7 +50,7 @@ const command = <Kept extends IdentityFile.Kept>(
   Effect.fnUntraced(function*(options: Options) {
     const passphrase = Option.isNone(options.passphraseEnv)
       ? undefined
-      : yield* Secrets.fromEnv("--passphrase-env", "passphrase", options.passphraseEnv.value)
+      : yield* Secrets.fromEnv("--passphrase-env", options.passphraseEnv.value)
     const kept = yield* run({ directory: options.data, passphrase }).pipe(
       Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto]),
       Effect.mapError(explain(options))

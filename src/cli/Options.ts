@@ -1,90 +1,30 @@
 /**
  * Flags and arguments shared by several commands.
  *
- * Their parsers are loaded when a value is read, so that `--help` starts fast.
+ * The parsers of records and addresses are loaded when a value is read, so that
+ * `--help` starts fast.
  *
  * @since 0.1.0
  */
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Host } from "../NameResolver.ts"
-import type * as Settings from "../node/internal/settings.ts"
-import type { SocketAddress } from "../SocketAddress.ts"
+import { nodeHost, settings } from "../node/internal/settings.ts"
+import { hinted, integer, type TextCodec } from "../node/internal/textCodec.ts"
 import * as Input from "./Input.ts"
+import * as Parameter from "./Parameter.ts"
 
-/** Parses a text with a parser loaded on demand; a message names the source of an invalid text. */
-const read = <A>(where: string, text: string, load: () => Promise<Settings.Parse<A>>) =>
-  Effect.flatMap(Effect.promise(load), (parse) =>
-    Effect.mapError(
-      Effect.fromResult(parse(text)),
-      (reason) => new CliError.ValidationError({ message: `${where} "${text}": ${reason}` })
-    ))
-
-/** Same for an argument, whose parser's message is complete. */
-const parsed = <A>(load: () => Promise<Settings.Parse<A>>) => (text: string) =>
+/** Parses an argument with a parser loaded on demand, whose message is complete. */
+const parsed = <A>(load: () => Promise<(text: string) => Result.Result<A, string>>) => (text: string) =>
   Effect.flatMap(
     Effect.promise(load),
     (parse) => Effect.mapError(Effect.fromResult(parse(text)), (message) => new CliError.ValidationError({ message }))
-  )
-
-const settings = () => import("../node/internal/settings.ts")
-
-/** A setting's text and where it was given. */
-interface TextSetting {
-  readonly where: string
-  readonly text: string
-}
-
-const variableOf = (name: string): string => `DHT_${name.toUpperCase().replaceAll("-", "_")}`
-
-/** Adds the environment variable and the default to a description. */
-const described = (name: string, description: string, standard?: string) => <A>(flag: Flag.Flag<A>): Flag.Flag<A> => {
-  const from = `environment: ${variableOf(name)}`
-  return Flag.withDescription(
-    flag,
-    `${description} (${standard === undefined ? from : `default ${standard}; ${from}`})`
-  )
-}
-
-/** The environment variable of a flag, used if the flag is not given. An empty one counts as unset. */
-const fallback = (name: string): Config.Config<TextSetting> =>
-  Config.map(Config.String(variableOf(name)), (text) => ({ where: variableOf(name), text }))
-
-/** A flag with an environment variable. */
-const setting = <A>(
-  name: string,
-  metavar: string,
-  description: string,
-  load: () => Promise<Settings.Parse<A>>,
-  standard?: string
-): Flag.Flag<Option.Option<A>> =>
-  Flag.String(name).pipe(
-    Flag.withMetavar(metavar),
-    described(name, description, standard),
-    Flag.map((text): TextSetting => ({ where: `--${name}`, text })),
-    Flag.withFallbackConfig(fallback(name)),
-    Flag.optional,
-    Flag.mapEffect(Option.match({
-      onNone: () => Effect.succeedNone,
-      onSome: ({ text, where }) => Effect.asSome(read(where, text, load))
-    }))
-  )
-
-/** A boolean flag with an environment variable. */
-const truth = (name: string, flag: (plain: Flag.Flag<boolean>) => Flag.Flag<boolean>): Flag.Flag<boolean> =>
-  flag(Flag.Boolean(name)).pipe(
-    Flag.withFallbackConfig(fallback(name)),
-    Flag.withDefault(false),
-    Flag.mapEffect((given) =>
-      typeof given === "boolean"
-        ? Effect.succeed(given)
-        : read(given.where, given.text, () => settings().then(({ truth }) => truth))
-    )
   )
 
 /**
@@ -103,10 +43,7 @@ export const json = Flag.Boolean("json").pipe(
  * @category flags
  * @since 0.1.0
  */
-export const jsonEvents = truth(
-  "json",
-  (flag) => flag.pipe(described("json", "Print JSON, one event per line"), Flag.withoutNegation)
-)
+export const jsonEvents = Parameter.toggle(settings.json)
 
 /**
  * Nodes to join through; empty if none is given.
@@ -114,191 +51,16 @@ export const jsonEvents = truth(
  * @category flags
  * @since 0.1.0
  */
-export const bootstrap = Flag.String("bootstrap").pipe(
-  Flag.withMetavar("host:port"),
-  Flag.withDescription("A node to join the network through; repeatable (environment: DHT_BOOTSTRAP, comma-separated)"),
-  Flag.atLeast(1),
-  Flag.withFallbackConfig(fallback("bootstrap")),
-  Flag.withDefault<ReadonlyArray<string>>([]),
-  Flag.mapEffect((given) =>
-    "text" in given
-      ? read(given.where, given.text, () => settings().then(({ hosts }) => hosts))
-      : Effect.forEach(given, (text) => read("--bootstrap", text, () => settings().then(({ host }) => host(1))))
-  )
-)
+export const bootstrap = Parameter.ofSetting(
+  settings.bootstrap,
+  Flag.atLeast(Parameter.flag("bootstrap", "host:port", nodeHost, settings.bootstrap.description), 1)
+).pipe(Flag.withDefault<ReadonlyArray<Host>>([]))
 
 /**
  * @category flags
  * @since 0.1.0
  */
-export const listen = setting(
-  "listen",
-  "ip:port",
-  "UDP address to listen on; port 0 takes a free port, [::] is IPv6 and IPv4",
-  () => settings().then(({ listen }) => listen),
-  "0.0.0.0:4121"
-).pipe(Flag.map(Option.getOrElse((): SocketAddress => ({ host: "0.0.0.0", port: 4121 }))))
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const http = setting(
-  "http",
-  "host:port",
-  "Address of the HTTP server: dashboard, JSON documents, metrics and health. An address that other machines " +
-    "can reach needs --http-token-env",
-  () => settings().then(({ host }) => host(0)),
-  "127.0.0.1:2634"
-).pipe(Flag.map(Option.getOrElse((): Host => ({ host: "127.0.0.1", port: 2634 }))))
-
-/**
- * Same without an environment variable, since that one is about another node.
- *
- * @category flags
- * @since 0.1.0
- */
-export const demoHttp = Flag.String("http").pipe(
-  Flag.withMetavar("host:port"),
-  Flag.withDescription(
-    "Address of the HTTP server, on this machine only; the next free port if it is in use (default 127.0.0.1:2634)"
-  ),
-  Flag.withDefault("127.0.0.1:2634"),
-  Flag.mapEffect((text) => read("--http", text, () => settings().then(({ host }) => host(0))))
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const noHttp = truth(
-  "no-http",
-  (flag) => flag.pipe(described("no-http", "Do not serve HTTP"), Flag.withoutNegation)
-)
-
-/** Any non-empty text; its user validates it. */
-const asIs = () =>
-  Promise.resolve((text: string) => text === "" ? Result.fail("the value is empty") : Result.succeed(text))
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const httpTokenEnv = setting(
-  "http-token-env",
-  "name",
-  "The environment variable that holds the token that HTTP requests must send, at least 16 characters",
-  asIs
-)
-
-/** Parses the URL of an HTTP server; the example is for the message. */
-const httpUrl = (example: string): Settings.Parse<string> => (text) =>
-  /^https?:$/.test(URL.parse(text)?.protocol ?? "")
-    ? Result.succeed(text)
-    : Result.fail(`write a URL such as ${example}`)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const otlp = setting(
-  "otlp",
-  "url",
-  "OpenTelemetry collector for traces, metrics and logs (OTLP over HTTP), such as http://127.0.0.1:4318",
-  () => Promise.resolve(httpUrl("http://127.0.0.1:4318"))
-)
-
-/**
- * URL of a node's HTTP server.
- *
- * @category flags
- * @since 0.1.0
- */
-export const url = setting(
-  "url",
-  "url",
-  "URL of the node's HTTP server",
-  () => Promise.resolve(httpUrl("http://127.0.0.1:2634")),
-  "http://127.0.0.1:2634"
-).pipe(Flag.map(Option.getOrElse(() => "http://127.0.0.1:2634")))
-
-const logFormats = ["pretty", "json", "logfmt"] as const
-
-const logFormatOf = (text: string) =>
-  Result.fromNullishOr(logFormats.find((format) => format === text), () => `write ${logFormats.join(", ")}`)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const logFormat = Flag.Literals("log-format", logFormats).pipe(
-  described("log-format", "Format of log messages, on the standard error", "pretty"),
-  Flag.withFallbackConfig(fallback("log-format")),
-  Flag.withDefault("pretty"),
-  Flag.mapEffect((given) =>
-    typeof given === "string"
-      ? Effect.succeed(given)
-      : read(given.where, given.text, () => Promise.resolve(logFormatOf))
-  )
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const passive = truth(
-  "passive",
-  (flag) => flag.pipe(described("passive", "Answer requests, but start no lookups of its own accord"))
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const publicHost = setting(
-  "public-host",
-  "ip",
-  "The node's public IP address, if known; otherwise the node accepts what enough of its peers observe",
-  () => settings().then(({ ip }) => ip)
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const maxKeys = setting(
-  "max-keys",
-  "number",
-  "Maximum number of keys that the node stores records for",
-  () => settings().then(({ maxKeys }) => maxKeys),
-  "100000"
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const maxBytes = setting(
-  "max-bytes",
-  "bytes",
-  "Maximum memory for the records that the node stores, in bytes",
-  () => settings().then(({ maxBytes }) => maxBytes),
-  "67108864"
-)
-
-/**
- * @category flags
- * @since 0.1.0
- */
-export const verifyThreads = setting(
-  "verify-threads",
-  "number",
-  "Threads that verify signatures; 0 verifies on the node's own thread",
-  () => settings().then(({ verifyThreads }) => verifyThreads),
-  "one per core, up to 4"
-)
-
-const dataFlag = (description: string, standard?: string) => setting("data", "directory", description, asIs, standard)
+export const httpTokenEnv = Flag.optional(Parameter.ofSetting(settings.httpTokenEnv))
 
 /**
  * A data directory, `./data` by default.
@@ -306,9 +68,10 @@ const dataFlag = (description: string, standard?: string) => setting("data", "di
  * @category flags
  * @since 0.1.0
  */
-export const data = dataFlag("Directory of the node's identity and state", "./data").pipe(
-  Flag.map(Option.getOrElse(() => "./data"))
-)
+export const data = Parameter.defaulted(settings.data)
+
+const otherData = (description: string) =>
+  Flag.optional(Parameter.ofSetting({ ...settings.data, standard: undefined, description }))
 
 /**
  * A data directory, for the peers in it; optional.
@@ -316,7 +79,7 @@ export const data = dataFlag("Directory of the node's identity and state", "./da
  * @category flags
  * @since 0.1.0
  */
-export const acquainted = dataFlag(
+export const acquainted = otherData(
   "The data directory of a node: without --bootstrap, the command joins through its running node and stored peers"
 )
 
@@ -326,7 +89,7 @@ export const acquainted = dataFlag(
  * @category flags
  * @since 0.1.0
  */
-export const author = dataFlag(
+export const author = otherData(
   "The data directory of the identity, which a running node may be using; without --bootstrap, the command joins " +
     "through its running node and stored peers"
 )
@@ -335,12 +98,10 @@ export const author = dataFlag(
  * @category flags
  * @since 0.1.0
  */
-export const passphraseEnv = setting(
-  "passphrase-env",
-  "name",
-  "The environment variable that holds the passphrase of an encrypted identity",
-  asIs
-)
+export const passphraseEnv = Parameter.ofSetting({
+  ...settings.passphraseEnv,
+  description: "The environment variable that holds the passphrase of an encrypted identity"
+}).pipe(Flag.optional)
 
 /**
  * Same for commands that may create an identity.
@@ -348,26 +109,16 @@ export const passphraseEnv = setting(
  * @category flags
  * @since 0.1.0
  */
-export const newPassphraseEnv = setting(
-  "passphrase-env",
-  "name",
-  "The environment variable that holds the passphrase of an encrypted identity; a new one is encrypted with it",
-  asIs
-)
+export const newPassphraseEnv = Flag.optional(Parameter.ofSetting(settings.passphraseEnv))
 
 /** Seconds, at most `max`; `bound` is what is said of longer times. */
 const ttlUpTo = (max: number, bound: string) =>
-  Flag.String("ttl").pipe(
-    Flag.withMetavar("seconds"),
-    Flag.withDescription(`Lifetime of the record (default 3600${bound})`),
-    Flag.withDefault("3600"),
-    Flag.mapEffect((text) => {
-      const ttl = /^\d+$/.test(text) ? Number(text) : 0
-      return ttl >= 1 && ttl <= max
-        ? Effect.succeed(ttl)
-        : new CliError.ValidationError({ message: `--ttl "${text}": write a number of seconds, 1 to ${max}` })
-    })
-  )
+  Parameter.flag(
+    "ttl",
+    "seconds",
+    integer(1, max, "seconds"),
+    `Lifetime of the record (default 3600${bound})`
+  ).pipe(Flag.withDefault(3600))
 
 /**
  * Lifetime of a record in seconds.
@@ -391,7 +142,7 @@ export const topicTtl = ttlUpTo(7200, ", at most 7200")
  */
 export const peer = Argument.String("host:port").pipe(
   Argument.withDescription("UDP address of a node"),
-  Argument.mapEffect((text) => read("the node", text, () => settings().then(({ host }) => host(1))))
+  Argument.mapEffect(Parameter.decode(nodeHost, "the node"))
 )
 
 /**
@@ -495,6 +246,11 @@ export const endpoint = Flag.String("endpoint").pipe(
   Flag.atLeast(1)
 )
 
+const keyFromHex: TextCodec<Uint8Array> = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i)).pipe(
+  Schema.decodeTo(Schema.Uint8ArrayFromHex),
+  hinted("write its 64 hex digits")
+)
+
 /**
  * The public key that a delegation authorizes, 32 bytes.
  *
@@ -505,13 +261,7 @@ export const publicKey = Argument.String("public-key").pipe(
   Argument.withDescription(
     "The public key to act for the address: 64 hex digits, as \"identity show\" prints it there"
   ),
-  Argument.mapEffect(parsed(async () => {
-    const { decode } = await import("../internal/hex.ts")
-    return (text) =>
-      /^[0-9a-f]{64}$/i.test(text)
-        ? Result.succeed(decode(text.toLowerCase()))
-        : Result.fail(`"${text}" is not a public key: write 64 hex digits`)
-  }))
+  Argument.mapEffect(Parameter.decode(keyFromHex, "the public key"))
 )
 
 /**
@@ -520,16 +270,12 @@ export const publicKey = Argument.String("public-key").pipe(
  * @category flags
  * @since 0.1.0
  */
-export const lifetime = Flag.String("lifetime").pipe(
-  Flag.withMetavar("seconds"),
-  Flag.withDescription("Lifetime of the delegation (default: until a later one)"),
-  Flag.mapEffect((text) =>
-    /^[1-9]\d{0,9}$/.test(text)
-      ? Effect.succeed(Number(text))
-      : new CliError.ValidationError({ message: `--lifetime "${text}": write a number of seconds, 1 to 9999999999` })
-  ),
-  Flag.optional
-)
+export const lifetime = Parameter.flag(
+  "lifetime",
+  "seconds",
+  integer(1, 9_999_999_999, "seconds"),
+  "Lifetime of the delegation (default: until a later one)"
+).pipe(Flag.optional)
 
 /**
  * A delegation as `identity delegate` prints it.
@@ -550,6 +296,20 @@ export const delegation = Argument.String("delegation").pipe(
   )
 )
 
+const hexDigits: TextCodec<Uint8Array> = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.String.check(
+      Schema.isPattern(/^[0-9a-f]+$/i, { message: "is not written in hex digits" }),
+      Schema.makeFilter(({ length }) => length % 2 === 0 || `ends in the middle of a byte: ${length} hex digits`)
+    ),
+    SchemaTransformation.transform({
+      decode: (text: string) => text.replace(/\s/g, "").replace(/^0x/i, ""),
+      encode: (digits) => digits
+    })
+  ),
+  Schema.decodeTo(Schema.Uint8ArrayFromHex)
+)
+
 /**
  * @category arguments
  * @since 0.1.0
@@ -565,19 +325,7 @@ export const hex = Argument.String("hex").pipe(
       const bytes = yield* Input.bytesOf("record", argument)
       const text = Input.textOf(bytes)
       // A record's first byte never starts a UTF-8 text.
-      return text === undefined ? bytes : yield* parsed(hexDigits)(text)
+      return text === undefined ? bytes : yield* Parameter.decode(hexDigits, "The record")(text)
     })
   )
 )
-
-const hexDigits = async () => {
-  const { decode } = await import("../internal/hex.ts")
-  return (text: string) => {
-    const digits = text.replace(/\s/g, "").replace(/^0x/i, "").toLowerCase()
-    return !/^[0-9a-f]+$/.test(digits)
-      ? Result.fail("The record is not written in hex digits")
-      : digits.length % 2 !== 0
-      ? Result.fail(`The record ends in the middle of a byte: ${digits.length} hex digits`)
-      : Result.succeed(decode(digits))
-  }
-}

@@ -4,188 +4,181 @@
  *
  * @since 0.1.0
  */
-import * as CliError from "effect/cli/CliError"
+import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import * as Record from "effect/Record"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { boolean, hinted, integer, number, oneOf, type TextCodec } from "../node/internal/textCodec.ts"
 import type { Partition, Scenario } from "../testing/Scenario.ts"
+import * as Parameter from "./Parameter.ts"
 
-/** A flag parsed by `parse`. Undefined makes a usage error, in which `hint` describes valid values. */
-const flag = <A>(
-  name: string,
-  metavar: string,
-  description: string,
-  hint: string,
-  parse: (text: string) => A | undefined
-) =>
-  Flag.String(name).pipe(
-    Flag.withMetavar(metavar),
-    Flag.withDescription(description),
-    Flag.mapEffect((text) => {
-      const value = parse(text)
-      return value === undefined
-        ? new CliError.ValidationError({ message: `--${name} "${text}": write ${hint}` })
-        : Effect.succeed(value)
-    }),
-    Flag.optional
-  )
+// --- Codecs --------------------------------------------------------------------
 
-const number = (text: string): number | undefined => /^\d+(\.\d+)?(e-?\d+)?$/.test(text) ? Number(text) : undefined
+const from = (minimum: number, maximum: number): TextCodec<number> => number(Schema.isBetween({ minimum, maximum }))
 
-const within = (min: number, max: number) => (value: number | undefined): number | undefined =>
-  value !== undefined && value >= min && value <= max ? value : undefined
+const share = number(Schema.isLessThan(1)).pipe(hinted("write a share of at least 0 and less than 1"))
 
-const integer = (min: number, max: number) => (text: string): number | undefined =>
-  /^\d+$/.test(text) ? within(min, max)(Number(text)) : undefined
+/** A number as a part of a text: the group of `pattern`. */
+const within = (pattern: RegExp, amount: TextCodec<number>, format: (digits: string) => string): TextCodec<number> =>
+  Schema.String.pipe(Schema.decodeTo(
+    amount,
+    SchemaTransformation.transform({ decode: (text: string) => pattern.exec(text)?.[1] ?? "", encode: format })
+  ))
 
-/** A share of at least 0 and less than 1. */
-const share = (text: string): number | undefined => {
-  const value = number(text)
-  return value !== undefined && value < 1 ? value : undefined
-}
+const perHour = { h: 1, m: 60, s: 3600 }
 
 /** Hours, from `2h`, `30m` or `90s`. */
-const hours = (text: string): number | undefined => {
-  const [, amount = "", unit = ""] = /^([\d.e-]+)([hms])$/.exec(text) ?? []
-  const value = number(amount)
-  return value === undefined ? undefined : value / { h: 1, m: 60, s: 3600 }[unit as "h" | "m" | "s"]
-}
+const hours: TextCodec<number> = Schema.TemplateLiteralParser([
+  number(Schema.isFinite()),
+  Schema.Literals(["h", "m", "s"])
+]).pipe(Schema.decodeTo(
+  Schema.Finite,
+  SchemaTransformation.transform({
+    decode: ([amount, unit]) => amount / perHour[unit],
+    encode: (hours) => {
+      const seconds = hours * 3600
+      return !Number.isInteger(seconds) || seconds % 3600 === 0
+        ? [hours, "h"] as const
+        : seconds % 60 === 0
+        ? [seconds / 60, "m"] as const
+        : [seconds, "s"] as const
+    }
+  })
+))
+
+const Period = Schema.Struct({
+  atHours: hours,
+  forHours: hours.check(Schema.isGreaterThan(0)),
+  share: share.check(Schema.isGreaterThan(0))
+}).pipe(Schema.encodeKeys({ atHours: "at", forHours: "for" }))
 
 /** `at=2h,for=30m,share=0.4`, in any order. */
-const partition = (text: string): Partition | undefined => {
-  const parts = new Map(
-    text.split(",").map((part) => {
-      const [name, value = ""] = part.split("=")
-      return [name, value]
-    })
-  )
-  const atHours = hours(parts.get("at") ?? "")
-  const forHours = hours(parts.get("for") ?? "")
-  const taken = share(parts.get("share") ?? "")
-  const isComplete = parts.size === 3 && atHours !== undefined && forHours !== undefined && taken !== undefined
-  return isComplete && forHours > 0 && taken > 0 ? { atHours, forHours, share: taken } : undefined
-}
+const partition: TextCodec<Partition> = Schema.String.check(Schema.isPattern(/^(,?[a-z]+=[^,=]+){3}$/)).pipe(
+  Schema.decodeTo(Schema.Record(Schema.String, Schema.String), SchemaTransformation.splitKeyValue()),
+  Schema.decodeTo(Period),
+  hinted("write at=2h,for=30m,share=0.4")
+)
+
+const nonNegative = (max: number) => from(0, max).pipe(hinted(`write a non-negative number, at most ${max}`))
 
 /** Maximum number of nodes: what fits into the memory of one process. */
 const maxNodes = 100_000
 const maxHours = 24 * 365
 
-/**
- * @category flags
- * @since 0.1.0
- */
-export const flags = {
-  nodes: flag("nodes", "number", "Number of nodes (default 100)", `2 to ${maxNodes}`, integer(2, maxNodes)),
-  hours: flag(
+// --- Flags -----------------------------------------------------------------------
+
+/** A flag that sets a field of the scenario, and how a value is written on a command line. */
+const sets = <A>(
+  name: string,
+  metavar: string,
+  codec: TextCodec<A>,
+  description: string,
+  given: Flag.Flag<A> = Parameter.flag(name, metavar, codec, description)
+) => ({
+  name,
+  flag: Flag.optional(Flag.withDescription(given, description)),
+  // A method, so that its parameter is bivariant.
+  written(value: A): string {
+    return typeof value === "boolean" ? value ? ` --${name}` : "" : ` --${name} ${Schema.encodeSync(codec)(value)}`
+  }
+})
+
+const signatures = ["real", "stand-in"] as const
+
+const fields = {
+  nodes: sets("nodes", "number", integer(2, maxNodes), "Number of nodes (default 100)"),
+  hours: sets(
     "hours",
     "number",
-    "Virtual hours to simulate after all nodes have joined (default 2)",
-    "a number of hours greater than 0",
-    (text) => within(1 / 60, maxHours)(number(text))
+    from(1 / 60, maxHours).pipe(hinted(`write a number of hours from 1/60 to ${maxHours}`)),
+    "Virtual hours to simulate after all nodes have joined (default 2)"
   ),
-  seed: flag(
+  seed: sets(
     "seed",
     "number",
-    "Seed of keys, places, delays and losses; each seed gives a different run (default 1)",
-    "a non-negative integer",
-    integer(0, Number.MAX_SAFE_INTEGER)
+    integer(0, Number.MAX_SAFE_INTEGER),
+    "Seed of keys, places, delays and losses; each seed gives a different run (default 1)"
   ),
-  scheduleSeed: flag(
+  scheduleSeed: sets(
     "schedule-seed",
     "number",
-    "Seed of the order in which runnable fibers run (default none: first in, first out)",
-    "a non-negative integer",
-    integer(0, Number.MAX_SAFE_INTEGER)
+    integer(0, Number.MAX_SAFE_INTEGER),
+    "Seed of the order in which runnable fibers run (default none: first in, first out)"
   ),
-  latency: flag(
+  latencyMillis: sets(
     "latency",
     "p50=50ms",
-    "One-way latency of a datagram: the median over all pairs of nodes (default 50ms)",
-    "milliseconds such as p50=50ms",
-    (text) => within(0, 10_000)(number(/^(?:p50=)?([\d.]+)ms$/.exec(text)?.[1] ?? ""))
+    within(/^(?:p50=)?(.*)ms$/, from(0, 10_000), (millis) => `p50=${millis}ms`).pipe(
+      hinted("write milliseconds such as p50=50ms, at most 10000")
+    ),
+    "One-way latency of a datagram: the median over all pairs of nodes (default 50ms)"
   ),
-  loss: flag("loss", "share", "Share of datagrams lost (default 0)", "a share of at least 0 and less than 1", share),
-  churn: flag(
+  loss: sets("loss", "share", share, "Share of datagrams lost (default 0)"),
+  churnPerHour: sets(
     "churn",
     "share/h",
-    "Share of nodes that crash and are replaced per hour, such as 0.3/h (default 0)",
-    "a share per hour such as 0.3/h",
-    (text) => within(0, 60)(number(text.replace(/\/h$/, "")))
+    within(/^(.*?)(?:\/h)?$/, from(0, 60), (share) => `${share}/h`).pipe(
+      hinted("write a share per hour such as 0.3/h, at most 60/h")
+    ),
+    "Share of nodes that crash and are replaced per hour, such as 0.3/h (default 0)"
   ),
-  byzantine: flag(
-    "byzantine",
-    "share",
-    "Share of nodes that lie (default 0)",
-    "a share of at least 0 and less than 1",
-    share
-  ),
-  partition: flag(
+  byzantine: sets("byzantine", "share", share, "Share of nodes that lie (default 0)"),
+  partition: sets(
     "partition",
     "at=2h,for=30m,share=0.4",
-    "A period during which a share of the nodes can reach only each other (default none)",
-    "at=2h,for=30m,share=0.4",
-    partition
+    partition,
+    "A period during which a share of the nodes can reach only each other (default none)"
   ),
-  signatures: Flag.ChoiceWithValue("signatures", [["real", "real"], ["stand-in", "stand-in"]]).pipe(
-    Flag.withDescription("Real Ed25519 signatures, or a fast stand-in of the same format (default stand-in)"),
-    Flag.withDefault("stand-in")
+  signatures: sets(
+    "signatures",
+    "choice",
+    oneOf(signatures),
+    "Real Ed25519 signatures, or a fast stand-in of the same format (default stand-in)",
+    Flag.Literals("signatures", signatures)
   ),
-  lookups: flag(
-    "lookups",
-    "number",
-    "Lookups per node and hour (default 6)",
-    "a non-negative number",
-    (text) => within(0, 3600)(number(text))
-  ),
-  endpoints: flag(
+  lookupsPerNodeHour: sets("lookups", "number", nonNegative(3600), "Lookups per node and hour (default 6)"),
+  endpoints: sets(
     "endpoints",
     "number",
-    "Number of nodes that announce an endpoint (default all, at most 200)",
-    "a non-negative integer",
-    integer(0, maxNodes)
+    integer(0, maxNodes),
+    "Number of nodes that announce an endpoint (default all, at most 200)"
   ),
-  topics: flag(
+  topics: sets(
     "topics",
     "number",
-    "Number of topics, each with offers from four nodes (default up to 20)",
-    "a non-negative integer",
-    integer(0, maxNodes)
+    integer(0, maxNodes),
+    "Number of topics, each with offers from four nodes (default up to 20)"
   ),
-  watch: Flag.Boolean("watch").pipe(
-    Flag.withDescription("Check the invariants of every honest node throughout the run; slower"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
-  report: Flag.String("report").pipe(
-    Flag.withMetavar("file.html"),
-    Flag.withDescription("Write an HTML report with plots to this file"),
-    Flag.filter((path) => path !== "" && path !== "-", () => "the name of a file"),
-    Flag.optional
+  watched: sets(
+    "watch",
+    "boolean",
+    boolean,
+    "Check the invariants of every honest node throughout the run; slower",
+    Flag.withoutNegation(Flag.Boolean("watch"))
   )
 }
 
+type Flags = { readonly [Field in keyof typeof fields]: typeof fields[Field]["flag"] }
+
 /**
- * The flags that describe the scenario, as parsed.
+ * The flags, by the field of the scenario that each sets.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const flags = Record.map<string, { readonly flag: Flag.Flag<unknown> }, unknown>(
+  fields,
+  ({ flag }) => flag
+) as Flags
+
+/**
+ * The flags as parsed.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Given {
-  readonly nodes: Option.Option<number>
-  readonly hours: Option.Option<number>
-  readonly seed: Option.Option<number>
-  readonly scheduleSeed: Option.Option<number>
-  readonly latency: Option.Option<number>
-  readonly loss: Option.Option<number>
-  readonly churn: Option.Option<number>
-  readonly byzantine: Option.Option<number>
-  readonly partition: Option.Option<Partition>
-  readonly signatures: Scenario["signatures"]
-  readonly lookups: Option.Option<number>
-  readonly endpoints: Option.Option<number>
-  readonly topics: Option.Option<number>
-  readonly watch: boolean
-}
+export type Given = Command.Command.Config.Infer<Flags>
 
 /**
  * Converts the flags to the fields of a scenario.
@@ -193,37 +186,7 @@ export interface Given {
  * @category conversions
  * @since 0.1.0
  */
-export const scenarioOf = (given: Given): Partial<Scenario> => {
-  const fields: { readonly [name in keyof Scenario]?: Option.Option<Scenario[name]> } = {
-    nodes: given.nodes,
-    hours: given.hours,
-    seed: given.seed,
-    scheduleSeed: given.scheduleSeed,
-    latencyMillis: given.latency,
-    loss: given.loss,
-    churnPerHour: given.churn,
-    byzantine: given.byzantine,
-    partition: given.partition,
-    signatures: Option.some(given.signatures),
-    lookupsPerNodeHour: given.lookups,
-    endpoints: given.endpoints,
-    topics: given.topics,
-    watched: Option.some(given.watch)
-  }
-  return Object.fromEntries(
-    Object.entries<Option.Option<unknown>>(fields).flatMap(([name, value]) =>
-      Option.toArray(value).map((given) => [name, given])
-    )
-  )
-}
-
-/** The flag of each field of a scenario, for messages. */
-const names: { readonly [name in keyof Scenario]?: string } = {
-  scheduleSeed: "schedule-seed",
-  latencyMillis: "latency",
-  churnPerHour: "churn",
-  lookupsPerNodeHour: "lookups"
-}
+export const scenarioOf = (given: Given): Partial<Scenario> => Record.getSomes<string, unknown>(given)
 
 /**
  * Describes what is wrong with a scenario, in terms of the flags.
@@ -232,7 +195,7 @@ const names: { readonly [name in keyof Scenario]?: string } = {
  * @since 0.1.0
  */
 export const mistakeOf = ({ field, reason }: { readonly field: keyof Scenario; readonly reason: string }): string =>
-  `--${names[field] ?? field} ${reason}`
+  `--${field === "intervalMinutes" ? field : fields[field].name} ${reason}`
 
 /**
  * The command that reproduces a scenario.
@@ -241,35 +204,9 @@ export const mistakeOf = ({ field, reason }: { readonly field: keyof Scenario; r
  * @since 0.1.0
  */
 export const commandOf = (scenario: Scenario): string => {
-  const { partition, scheduleSeed } = scenario
-  const options = [
-    ["nodes", scenario.nodes],
-    ["hours", scenario.hours],
-    ["seed", scenario.seed],
-    ...(scheduleSeed === null ? [] : [["schedule-seed", scheduleSeed]]),
-    ["latency", `p50=${scenario.latencyMillis}ms`],
-    ["loss", scenario.loss],
-    ["churn", `${scenario.churnPerHour}/h`],
-    ["byzantine", scenario.byzantine],
-    ...(partition === null
-      ? []
-      : [["partition", `at=${span(partition.atHours)},for=${span(partition.forHours)},share=${partition.share}`]]),
-    ["signatures", scenario.signatures],
-    ["lookups", scenario.lookupsPerNodeHour],
-    ["endpoints", scenario.endpoints],
-    ["topics", scenario.topics]
-  ]
-  return `effect-dht simulate ${options.map(([name, value]) => `--${name} ${value}`).join(" ")}${
-    scenario.watched ? " --watch" : ""
-  }`
-}
-
-/** Formats hours as written on the command line. */
-const span = (hours: number): string => {
-  const seconds = hours * 3600
-  return !Number.isInteger(seconds) || seconds % 3600 === 0
-    ? `${hours}h`
-    : seconds % 60 === 0
-    ? `${seconds / 60}m`
-    : `${seconds}s`
+  const options = Object.entries<{ written(value: unknown): string }>(fields).map(([field, { written }]) => {
+    const value = scenario[field as keyof Scenario]
+    return value === null ? "" : written(value)
+  })
+  return `effect-dht simulate${options.join("")}`
 }

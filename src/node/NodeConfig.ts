@@ -21,16 +21,19 @@ import type { SocketAddress } from "../SocketAddress.ts"
 import * as DhtLive from "./DhtLive.ts"
 import * as Settings from "./internal/settings.ts"
 
-const invalid = (variable: string, message: string): Config.ConfigError => {
-  const issue = new SchemaIssue.InvalidValue({ message })
-  return new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([variable], issue)))
-}
+const { settings } = Settings
 
-const setting = <A>(variable: string, parse: Settings.Parse<A>): Config.Config<A> =>
-  Config.mapEffect(
-    Config.String(variable),
-    (text) => Effect.mapError(Effect.fromResult(parse(text)), (reason) => invalid(variable, `"${text}": ${reason}`))
+/**
+ * A variable that is named but empty or not set is a failure, lest an
+ * unencrypted identity is created. The name is not repeated: it may be the
+ * secret itself.
+ */
+const noSecret = new Schema.SchemaError(
+  new SchemaIssue.Pointer(
+    [settings.passphraseEnv.variable],
+    new SchemaIssue.InvalidValue({ message: "the variable that it names is empty or not set" })
   )
+)
 
 /**
  * `DHT_LISTEN`: the IP address and the UDP port to listen on, such as
@@ -39,7 +42,7 @@ const setting = <A>(variable: string, parse: Settings.Parse<A>): Config.Config<A
  * @category configuration
  * @since 0.1.0
  */
-export const listen: Config.Config<SocketAddress> = setting("DHT_LISTEN", Settings.listen)
+export const listen: Config.Config<SocketAddress> = Settings.config(settings.listen)
 
 /**
  * `DHT_DATA`: the data directory.
@@ -47,7 +50,7 @@ export const listen: Config.Config<SocketAddress> = setting("DHT_LISTEN", Settin
  * @category configuration
  * @since 0.1.0
  */
-export const data: Config.Config<string> = Config.String("DHT_DATA")
+export const data: Config.Config<string> = Settings.config(settings.data)
 
 /**
  * `DHT_PASSPHRASE_ENV`: the name of the variable that holds the passphrase of
@@ -56,13 +59,9 @@ export const data: Config.Config<string> = Config.String("DHT_DATA")
  * @category configuration
  * @since 0.1.0
  */
-export const passphrase: Config.Config<Redacted.Redacted> = Config.mapEffect(
-  Config.String("DHT_PASSPHRASE_ENV"),
-  (name) =>
-    Config.Redacted(name).pipe(
-      // Fail rather than create an unencrypted identity. The name is not repeated in the message: it may be the secret itself.
-      Effect.mapError(() => invalid("DHT_PASSPHRASE_ENV", "the variable that it names is empty or not set"))
-    )
+export const passphrase: Config.Config<Redacted.Redacted> = Config.flatMap(
+  Settings.config(settings.passphraseEnv),
+  (name) => Config.orElse(Settings.secret(name), () => Config.fail(noSecret))
 )
 
 /**
@@ -71,7 +70,7 @@ export const passphrase: Config.Config<Redacted.Redacted> = Config.mapEffect(
  * @category configuration
  * @since 0.1.0
  */
-export const passive: Config.Config<boolean> = setting("DHT_PASSIVE", Settings.truth)
+export const passive: Config.Config<boolean> = Settings.config(settings.passive)
 
 /**
  * `DHT_PUBLIC_HOST`: the node's public IP address.
@@ -79,7 +78,7 @@ export const passive: Config.Config<boolean> = setting("DHT_PASSIVE", Settings.t
  * @category configuration
  * @since 0.1.0
  */
-export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Settings.ip)
+export const publicHost: Config.Config<string> = Settings.config(settings.publicHost)
 
 /**
  * `DHT_MAX_KEYS`: maximum number of keys in the store.
@@ -87,7 +86,7 @@ export const publicHost: Config.Config<string> = setting("DHT_PUBLIC_HOST", Sett
  * @category configuration
  * @since 0.1.0
  */
-export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.maxKeys)
+export const maxKeys: Config.Config<number> = Settings.config(settings.maxKeys)
 
 /**
  * `DHT_MAX_BYTES`: maximum bytes of memory for the records in the store.
@@ -95,7 +94,7 @@ export const maxKeys: Config.Config<number> = setting("DHT_MAX_KEYS", Settings.m
  * @category configuration
  * @since 0.1.0
  */
-export const maxBytes: Config.Config<number> = setting("DHT_MAX_BYTES", Settings.maxBytes)
+export const maxBytes: Config.Config<number> = Settings.config(settings.maxBytes)
 
 /**
  * `DHT_VERIFY_THREADS`: threads that verify signatures.
@@ -103,7 +102,7 @@ export const maxBytes: Config.Config<number> = setting("DHT_MAX_BYTES", Settings
  * @category configuration
  * @since 0.1.0
  */
-export const verifyThreads: Config.Config<number> = setting("DHT_VERIFY_THREADS", Settings.verifyThreads)
+export const verifyThreads: Config.Config<number> = Settings.config(settings.verifyThreads)
 
 /**
  * `DHT_BOOTSTRAP`: nodes to join through, `host:port`, comma-separated.
@@ -111,7 +110,7 @@ export const verifyThreads: Config.Config<number> = setting("DHT_VERIFY_THREADS"
  * @category configuration
  * @since 0.1.0
  */
-export const bootstrap: Config.Config<ReadonlyArray<Host>> = setting("DHT_BOOTSTRAP", Settings.hosts)
+export const bootstrap: Config.Config<ReadonlyArray<Host>> = Settings.config(settings.bootstrap)
 
 /**
  * `DHT_HTTP`: the address of the HTTP server, `host:port`, for `NodeHttp.layer`.
@@ -119,7 +118,7 @@ export const bootstrap: Config.Config<ReadonlyArray<Host>> = setting("DHT_BOOTST
  * @category configuration
  * @since 0.1.0
  */
-export const http: Config.Config<Host> = setting("DHT_HTTP", Settings.host(0))
+export const http: Config.Config<Host> = Settings.config(settings.http)
 
 const orUndefined = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
 

@@ -28,8 +28,8 @@ interface Options extends Telemetry.Options {
   readonly listen: SocketAddress.SocketAddress
   readonly passive: boolean
   readonly publicHost: Option.Option<string>
-  readonly maxKeys: Option.Option<number>
-  readonly maxBytes: Option.Option<number>
+  readonly maxKeys: number
+  readonly maxBytes: number
   readonly verifyThreads: Option.Option<number>
   readonly bootstrap: ReadonlyArray<Host>
   readonly data: string
@@ -99,7 +99,7 @@ const explain = (data: string) =>
 const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
-    : yield* Secrets.fromEnv("--http-token-env", "token", httpTokenEnv.value)
+    : yield* Secrets.fromEnv("--http-token-env", httpTokenEnv.value)
   // Loaded only if needed, since it takes time.
   const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeHttp.ts"))
   const server = yield* Layer.build(layer({ ...http, token })).pipe(
@@ -134,8 +134,8 @@ export const node = (options: Options) =>
         data: options.data,
         passive: options.passive,
         publicHost: Option.getOrUndefined(options.publicHost),
-        maxKeys: Option.getOrUndefined(options.maxKeys),
-        maxBytes: Option.getOrUndefined(options.maxBytes),
+        maxKeys: options.maxKeys,
+        maxBytes: options.maxBytes,
         verifyThreads: Option.getOrElse(options.verifyThreads, usualThreads)
       })
     ).pipe(Effect.catch(explain(options.data)))

@@ -58,7 +58,7 @@ const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaErr
 const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
-    : yield* Secrets.fromEnv("--http-token-env", "token", httpTokenEnv.value)
+    : yield* Secrets.fromEnv("--http-token-env", httpTokenEnv.value)
   const { api, debug } = yield* HttpApiClient.make(Api.Api, {
     baseUrl: url,
     transformClient: (client) =>

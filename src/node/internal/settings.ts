@@ -1,107 +1,236 @@
 /**
- * Parsers of a node's settings, as written on the command line and in the
- * environment.
+ * Settings of nodes and commands. Each is declared once: the flag, the
+ * environment variable, `--help` and the documents are derived from it.
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import * as LogLevel from "effect/LogLevel"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Host } from "../../NameResolver.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
+import { boolean, hinted, integer, nonEmpty, oneOf, parsed, type TextCodec } from "./textCodec.ts"
 
-/**
- * A parser, which fails with the reason.
- *
- * @internal
- */
-export type Parse<A> = (text: string) => Result.Result<A, string>
+// --- Codecs --------------------------------------------------------------------
 
-/**
- * The address to listen on: an IP address and a port, which may be 0.
- *
- * @internal
- */
-export const listen: Parse<SocketAddress.SocketAddress> = (text) =>
-  Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
-    Result.isSuccess(SocketAddress.splitHostPort(text))
-      ? "write an IP address of this machine, or 0.0.0.0 for all of them"
-      : reason)
+const hostAndPort = Schema.Struct({ host: Schema.String, port: Schema.Int })
 
-/**
- * A name or an IP address, and a port of at least `minPort`. Port 0 is valid for
- * listening only.
- *
- * @internal
- */
-export const host = (minPort: 0 | 1): Parse<Host> => (text) =>
+const formatHost = ({ host, port }: Host): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
+const parseHost = (minPort: 0 | 1) => (text: string): Result.Result<Host, string> =>
   Result.filterOrFail(
     Result.mapError(SocketAddress.splitHostPort(text), ({ reason }) => reason),
     ({ port }) => port >= minPort,
     () => "a node cannot have port 0"
   )
 
+/** A name or an IP address, and a port. Port 0 is valid for listening only. */
+const boundHost: TextCodec<Host> = parsed(hostAndPort, parseHost(0), formatHost)
+
 /**
- * Hosts, comma-separated.
+ * The host and port of a node.
  *
  * @internal
  */
-export const hosts: Parse<ReadonlyArray<Host>> = (text) =>
-  Result.all(
-    text.split(",").map((part) => part.trim()).filter(Boolean).map((part) =>
-      Result.mapError(host(1)(part), (reason) => part === text ? reason : `"${part}": ${reason}`)
-    )
+export const nodeHost: TextCodec<Host> = parsed(hostAndPort, parseHost(1), formatHost)
+
+const nodeHosts: TextCodec<ReadonlyArray<Host>> = parsed(
+  Schema.Array(hostAndPort),
+  (text) =>
+    Result.all(
+      text.split(",").map((part) => part.trim()).filter(Boolean).map((part) =>
+        Result.mapError(parseHost(1)(part), (reason) => part === text ? reason : `"${part}": ${reason}`)
+      )
+    ),
+  (hosts) => hosts.map(formatHost).join(",")
+)
+
+const socketAddress: TextCodec<SocketAddress.SocketAddress> = parsed(
+  hostAndPort,
+  (text) =>
+    Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
+      Result.isSuccess(SocketAddress.splitHostPort(text))
+        ? "write an IP address of this machine, or 0.0.0.0 for all of them"
+        : reason),
+  formatHost
+)
+
+const ip: TextCodec<string> = parsed(
+  Schema.String,
+  (text) => {
+    const address = SocketAddress.fromIp(text.trim(), 0)
+    return address === undefined
+      ? Result.fail(SocketAddress.zoneReason(text.trim()) ?? "write an IP address")
+      : Result.succeed(address.host)
+  },
+  (host) => host
+)
+
+const httpUrl = (example: string): TextCodec<string> =>
+  Schema.String.check(Schema.makeFilter((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""))).pipe(
+    hinted(`write a URL such as ${example}`)
+  )
+
+/** The name of an environment variable. The message does not quote it: it may be the secret itself. */
+const nameOf = (what: string): TextCodec<string> =>
+  Schema.String.check(
+    Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/, {
+      message: `takes the name of an environment variable, not the ${what}`
+    })
   )
 
 /**
- * An IP address in its canonical text.
+ * @internal
+ */
+export const logFormats = ["pretty", "json", "logfmt"] as const
+
+const logLevels: TextCodec<LogLevel.LogLevel> = parsed(
+  Schema.Literals(LogLevel.values),
+  (text) => {
+    const word = text.toLowerCase()
+    const level = word === "warning" ? "Warn" : LogLevel.values.find((level) => level.toLowerCase() === word)
+    return Result.fromNullishOr(level, () => `write ${LogLevel.values.join(", ").toLowerCase()}, warning`)
+  },
+  (level) => level.toLowerCase()
+)
+
+// --- Declarations ----------------------------------------------------------------
+
+/**
+ * A value that an operator sets, by a flag or by an environment variable.
  *
  * @internal
  */
-export const ip: Parse<string> = (text) => {
-  const address = SocketAddress.fromIp(text.trim(), 0)
-  return address === undefined
-    ? Result.fail(SocketAddress.zoneReason(text.trim()) ?? "write an IP address")
-    : Result.succeed(address.host)
+export interface Setting<A, Standard = A | undefined> {
+  /** The flag, without its dashes. */
+  readonly flag: string
+  readonly variable: string
+  /** What the value is, in a word. */
+  readonly metavar: string
+  readonly codec: TextCodec<A>
+  readonly description: string
+  /** The default of commands. */
+  readonly standard: Standard
+}
+
+function setting<A>(flag: string, metavar: string, codec: TextCodec<A>, description: string): Setting<A>
+function setting<A>(
+  flag: string,
+  metavar: string,
+  codec: TextCodec<A>,
+  description: string,
+  standard: NoInfer<A>
+): Setting<A, A>
+function setting<A>(flag: string, metavar: string, codec: TextCodec<A>, description: string, standard?: A): Setting<A> {
+  const variable = `DHT_${flag.toUpperCase().replaceAll("-", "_")}`
+  return { flag, variable, metavar, codec, description, standard }
 }
 
 /**
- * An integer without a sign.
+ * All settings. Booleans are false by default.
  *
  * @internal
  */
-export const integer = (min: number, max: number): Parse<number> => (text) => {
-  const value = /^\d{1,15}$/.test(text.trim()) ? Number(text) : -1
-  return value >= min && value <= max ? Result.succeed(value) : Result.fail(`write a number from ${min} to ${max}`)
+export const settings = {
+  listen: setting(
+    "listen",
+    "ip:port",
+    socketAddress,
+    "UDP address to listen on; port 0 takes a free port, [::] is IPv6 and IPv4",
+    { host: "0.0.0.0", port: 4121 }
+  ),
+  bootstrap: setting(
+    "bootstrap",
+    "host:port",
+    nodeHosts,
+    "A node to join the network through; repeatable, and as a variable comma-separated"
+  ),
+  data: setting("data", "directory", nonEmpty, "Directory of the node's identity and state", "./data"),
+  http: setting(
+    "http",
+    "host:port",
+    boundHost,
+    "Address of the HTTP server: dashboard, JSON documents, metrics and health. An address that other machines can " +
+      "reach needs --http-token-env",
+    { host: "127.0.0.1", port: 2634 }
+  ),
+  noHttp: setting("no-http", "boolean", boolean, "Do not serve HTTP"),
+  httpTokenEnv: setting(
+    "http-token-env",
+    "name",
+    nameOf("token"),
+    "The environment variable that holds the token that HTTP requests must send, at least 16 characters"
+  ),
+  otlp: setting(
+    "otlp",
+    "url",
+    httpUrl("http://127.0.0.1:4318"),
+    "OpenTelemetry collector for traces, metrics and logs (OTLP over HTTP), such as http://127.0.0.1:4318"
+  ),
+  logFormat: setting(
+    "log-format",
+    logFormats.join("|"),
+    oneOf(logFormats),
+    "Format of log messages, on the standard error",
+    "pretty"
+  ),
+  logLevel: setting("log-level", "level", logLevels, "Minimum level of log messages", "Info"),
+  passphraseEnv: setting(
+    "passphrase-env",
+    "name",
+    nameOf("passphrase"),
+    "The environment variable that holds the passphrase of an encrypted identity; a new one is encrypted with it"
+  ),
+  passive: setting("passive", "boolean", boolean, "Answer requests, but start no lookups of its own accord"),
+  publicHost: setting(
+    "public-host",
+    "ip",
+    ip,
+    "The node's public IP address, if known; otherwise the node accepts what enough of its peers observe"
+  ),
+  maxKeys: setting(
+    "max-keys",
+    "number",
+    integer(1, 10_000_000),
+    "Maximum number of keys that the node stores records for",
+    100_000
+  ),
+  maxBytes: setting(
+    "max-bytes",
+    "bytes",
+    integer(2 ** 20, 2 ** 40, "bytes"),
+    "Maximum memory for the records that the node stores, in bytes",
+    2 ** 26
+  ),
+  verifyThreads: setting(
+    "verify-threads",
+    "number",
+    integer(0, 64),
+    "Threads that verify signatures; 0 verifies on the node's own thread. Without it, one per core, up to 4"
+  ),
+  json: setting("json", "boolean", boolean, "Print JSON, one event per line"),
+  url: setting(
+    "url",
+    "url",
+    httpUrl("http://127.0.0.1:2634"),
+    "URL of the node's HTTP server",
+    "http://127.0.0.1:2634"
+  )
 }
 
 /**
- * Maximum number of keys of a store.
+ * Reads a setting from its environment variable; an empty one counts as unset.
  *
  * @internal
  */
-export const maxKeys: Parse<number> = integer(1, 10_000_000)
+export const config = <A>({ codec, variable }: Setting<A>): Config.Config<A> => Config.schema(codec, variable)
 
 /**
- * Maximum bytes of memory of a store: 1 MiB to 1 TiB.
+ * Reads a secret from the environment variable with this name.
  *
  * @internal
  */
-export const maxBytes: Parse<number> = integer(2 ** 20, 2 ** 40)
-
-/**
- * Number of threads that verify signatures.
- *
- * @internal
- */
-export const verifyThreads: Parse<number> = integer(0, 64)
-
-/**
- * @internal
- */
-export const truth: Parse<boolean> = (text) => {
-  const word = text.trim().toLowerCase()
-  return ["true", "yes", "on", "1"].includes(word)
-    ? Result.succeed(true)
-    : ["false", "no", "off", "0"].includes(word)
-    ? Result.succeed(false)
-    : Result.fail("write true or false")
-}
+export const secret = (name: string): Config.Config<Redacted.Redacted> =>
+  Config.schema(Schema.Redacted(Schema.NonEmptyString), name)
