@@ -13,6 +13,7 @@ import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
 import * as Delegation from "../../src/Delegation.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
+import { settings } from "../../src/node/internal/settings.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
@@ -109,6 +110,8 @@ describe("effect-dht", () => {
           const [, name] = /^ {2}--([a-z-]+)/.exec(line) ?? []
           assert.include(line, `environment: DHT_${name.toUpperCase().replaceAll("-", "_")}`)
         }
+        const top = (yield* run(["top", "--help"])).out.join("\n")
+        for (const { flag } of Object.values(settings)) assert.match(help + top, new RegExp(`^ {2}--${flag}\\b`, "m"))
       }))
 
     it.effect("has lines of at most 80 characters without a terminal", () =>
@@ -217,6 +220,16 @@ describe("effect-dht", () => {
       [["simulate", "--partition", "at=2,for=30,share=0.4"], "at=2h,for=30m,share=0.4"],
       [["simulate", "--partition", "at=2h,for=0s,share=0.4"], "at=2h,for=30m,share=0.4"],
       [["simulate", "--partition", "at=2h,for=30m,share=1"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,for=30m,share=0"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,for=30m,share=0.4,x"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h,at=3h,share=0.4"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--partition", "at=2h=3h,for=30m,share=0.4"], "at=2h,for=30m,share=0.4"],
+      [["simulate", "--hours", "Infinity"], "hours"],
+      [["simulate", "--latency", "10001ms"], "p50=50ms"],
+      [["simulate", "--latency", "0x10ms"], "p50=50ms"],
+      [["simulate", "--churn", "/h"], "0.3/h"],
+      [["simulate", "--churn", "0.3/h/h"], "0.3/h"],
+      [["simulate", "--seed", "9007199254740993"], "integer"],
       [["simulate", "--hours", "2", "--partition", "at=2h,for=30m,share=0.4"], "--partition"],
       [["simulate", "--signatures", "none"], "stand-in"],
       [["simulate", "--report", "-"], "the name of a file"],
@@ -228,6 +241,10 @@ describe("effect-dht", () => {
       [["demo", "--http", "2634"], "write host:port"],
       [["top", "--url", "127.0.0.1:2634"], "http://"],
       [["top", "--http-token-env", "NOT_SET"], "NOT_SET"],
+      [["top", "--http-token-env", "not a name"], "name of an environment variable, not the token"],
+      [["identity", "delegate", "xyz"], "64 hex digits"],
+      [["identity", "delegate", native, "--lifetime", "0"], "64 hex digits"],
+      [["identity", "delegate", NodeId.zero, "--lifetime", "0"], "1 to 9999999999"],
       [["identity", "show", "--passphrase-env", "not a name"], "name of an environment variable"],
       [["identity", "show", "--passphrase-env", "NOT_SET"], "NOT_SET"]
     ]
@@ -269,6 +286,7 @@ describe("effect-dht", () => {
       DHT_PASSIVE: "perhaps",
       DHT_PUBLIC_HOST: "x",
       DHT_MAX_KEYS: "x",
+      DHT_MAX_BYTES: "64MiB",
       DHT_VERIFY_THREADS: "x",
       DHT_JSON: "perhaps",
       DHT_LOG_LEVEL: "loud"
@@ -281,6 +299,39 @@ describe("effect-dht", () => {
           assert.include(error[0], `${name} "${text}": `)
         }))
     }
+
+    const { bootstrap, http, httpTokenEnv, listen, maxBytes, maxKeys, otlp, passphraseEnv, publicHost, verifyThreads } =
+      settings
+    const ofNode: ReadonlyArray<{ readonly flag: string; readonly variable: string }> = [
+      bootstrap,
+      http,
+      httpTokenEnv,
+      listen,
+      maxBytes,
+      maxKeys,
+      otlp,
+      passphraseEnv,
+      publicHost,
+      verifyThreads
+    ]
+    for (const { flag, variable } of ofNode) {
+      it.effect(`is explained in the same words for --${flag} and for ${variable}`, () =>
+        Effect.gen(function*() {
+          const byFlag = yield* run(["node", `--${flag}`, "?"])
+          const byVariable = yield* run(["node"], { [variable]: "?" })
+          assert.deepStrictEqual([byFlag.exitCode, byVariable.exitCode, byFlag.error.length], [2, 2, 1])
+          assert.include(byFlag.error[0], `: --${flag} `)
+          assert.deepStrictEqual(byVariable.error, [byFlag.error[0].replace(`--${flag}`, variable)])
+        }))
+    }
+
+    it.effect("is that of the flag if both are given", () =>
+      Effect.gen(function*() {
+        const { error } = yield* run(["node", "--listen", "x"], { DHT_LISTEN: "y" })
+        assert.lengthOf(error, 1)
+        assert.include(error[0], "--listen \"x\": ")
+        assert.notInclude(error[0], "DHT_LISTEN")
+      }))
   })
 
   describe("identity", () => {

@@ -47,7 +47,7 @@ export const hinted = (hint: string) => <A>(codec: TextCodec<A>): TextCodec<A> =
   parsed(
     Schema.toType(codec),
     (text) => Result.mapError(Schema.decodeResult(codec)(text), () => hint),
-    Schema.encodeSync(codec)
+    (value) => Schema.encodeSync(codec)(value)
   )
 
 /**
