@@ -324,7 +324,7 @@ const unverifiedSeeds = 16
 /** Default number of the nearest nodes that must return a record. */
 const defaultQuorum = 3
 
-/** Lookups that show the size of the network, where that is not known and a key may be surrounded. */
+/** Lookups that measure the size of the network where a key seems to be surrounded. */
 const samples = 4
 
 /** Honest nodes to be expected in the region around a surrounded key. */
@@ -424,19 +424,16 @@ const make = Effect.gen(function*() {
   const asWeKnowIt = (node: Contact): Contact =>
     routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
 
-  const lookUp: Query["Service"]["lookup"] = (target, find, watch) => lookUpFor(target, find, watch, false)
-
-  const lookUpFor = Effect.fn("Query.lookup")(function*(
+  const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(
     target: NodeId.NodeId,
-    find: Find | undefined,
-    watch: ((event: QueryEvent) => void) | undefined,
-    isSample: boolean
+    find?: Find,
+    watch?: (event: QueryEvent) => void
   ): Effect.fn.Return<LookupResult> {
     const inFlight = new InFlight<Outcome>(timers)
     const kind = find === undefined ? "FindNode" : "FindValue"
     const ongoing = events.core.query({ kind, target, type: find?.type }, timers.now(), watch)
     return yield* Effect.ensuring(
-      lookUpWith(inFlight, ongoing, target, find, isSample),
+      lookUpWith(inFlight, ongoing, target, find),
       Effect.sync(() => {
         inFlight.giveUp()
         ongoing.over(timers.now())
@@ -448,8 +445,7 @@ const make = Effect.gen(function*() {
     inFlight: InFlight<Outcome>,
     ongoing: OngoingQuery,
     target: NodeId.NodeId,
-    find: Find | undefined,
-    isSample: boolean
+    find: Find | undefined
   ) {
     const started = clock.currentTimeMillisUnsafe()
     const publicHost = yield* reachability.publicHost
@@ -517,14 +513,10 @@ const make = Effect.gen(function*() {
     const closest = lookup.closest()
     const ids = closest.map(({ id }) => id)
     // A quorum ends a lookup before it knows the closest.
-    if (find?.quorum === undefined) {
-      const now = clock.currentTimeMillisUnsafe()
-      routing.core.sampled(target, ids, k, now)
-      const isOdd = routing.core.sampledSize(now) === undefined &&
-        Density.isSurrounded(target, ids, routing.core.leastSize())
-      if (isOdd && !isSample) yield* sample(target)
-    }
-    const isSurrounded = Density.isSurrounded(target, ids, networkSize())
+    if (find?.quorum === undefined) routing.core.sampled(target, ids, k, clock.currentTimeMillisUnsafe())
+    const isSurrounded = find === undefined
+      ? Density.isSurrounded(target, ids, networkSize())
+      : yield* confirmSurrounded(target, closest)
     if (find !== undefined) {
       if (isSurrounded) yield* readAt(reading, target, find, yield* regionOf(target, closest, networkSize()))
       if (find.quorum === undefined) {
@@ -637,14 +629,29 @@ const make = Effect.gen(function*() {
 
   const networkSize = () => routing.core.plausibleSize(clock.currentTimeMillisUnsafe())
 
-  /** Looks at the network far from the target, where those that surround it are not. */
-  const sample = Effect.fnUntraced(function*(target: NodeId.NodeId) {
-    const bytes = yield* Effect.all(Array.from({ length: samples }, () => random.randomBytes(NodeId.length)))
-    yield* Effect.forEach(
-      Density.samplePoints(target, bytes),
-      (point) => lookUpFor(point, undefined, undefined, true),
-      { concurrency: "unbounded", discard: true }
-    )
+  /** Measures the size of the network afresh, by lookups of unpredictable points, at most twice a minute. */
+  const measure = yield* Effect.cachedWithTTL(
+    Effect.gen(function*() {
+      const bytes = yield* Effect.all(Array.from({ length: samples + 1 }, () => random.randomBytes(NodeId.length)))
+      const [anywhere, ...others] = bytes
+      const points = Density.samplePoints(NodeId.fromBytesUnsafe(anywhere), others)
+      const results = yield* Effect.forEach(points, (point) => lookUp(point), { concurrency: "unbounded" })
+      const now = clock.currentTimeMillisUnsafe()
+      routing.core.resampled(results.map(({ closest }, i) => [points[i], closest.map(({ id }) => id)]), k, now)
+    }),
+    "30 seconds"
+  )
+
+  /**
+   * Whether nodes surround the target. An estimate that is older than the growth
+   * of the network sees that everywhere, so the size is measured first.
+   */
+  const confirmSurrounded = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>) {
+    const ids = closest.map(({ id }) => id)
+    const size = routing.core.sampledSize(clock.currentTimeMillisUnsafe()) ?? routing.core.leastSize()
+    if (!Density.isSurrounded(target, ids, size)) return false
+    yield* measure
+    return Density.isSurrounded(target, ids, networkSize())
   })
 
   // --- Regions -----------------------------------------------------------------
@@ -695,7 +702,8 @@ const make = Effect.gen(function*() {
   })
 
   const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
-    const { closest, isSurrounded } = yield* lookUp(target)
+    const { closest } = yield* lookUp(target)
+    const isSurrounded = yield* confirmSurrounded(target, closest)
     return { closest, isSurrounded, region: isSurrounded ? yield* regionOf(target, closest, networkSize()) : [] }
   })
 

@@ -482,3 +482,21 @@ describe("asking one peer", () => {
       assert.deepStrictEqual(unasked, [])
     }).pipe(onNetwork))
 })
+
+describe("the neighbourhood of a key", () => {
+  it.effect("is not called surrounded by a node whose estimate is older than the growth of the network", () =>
+    Effect.gen(function*() {
+      const [first] = yield* network.build(4)
+      const query = Context.get(first, Query.Query)
+      const keys = Array.from({ length: 64 }, (_, i) => NodeId.fromTopic(`key ${i}`))
+      yield* Effect.forEach(keys, query.findNode, { discard: true })
+      for (let i = 0; i < 120; i++) {
+        const node = yield* network.node(`late ${i}`, network.socketOf(100 + i), { passive: true })
+        yield* Effect.forkChild(network.dht(node).bootstrapContacts([network.contactOf(first)]))
+        yield* network.dht(first).addContact(network.contactOf(node))
+      }
+      yield* settled
+      const neighbourhoods = yield* Effect.forEach(keys.slice(0, 16), query.neighbourhood)
+      assert.deepStrictEqual(neighbourhoods.filter(({ isSurrounded }) => isSurrounded), [])
+    }).pipe(Effect.scoped, onNetwork))
+})

@@ -84,6 +84,11 @@ export class SizeSamples {
     this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), { size, at })
   }
 
+  /** Forgets all samples. */
+  clear(): void {
+    this.samples.clear()
+  }
+
   /** The estimated size; undefined without recent samples from at least three parts. */
   size(now: number): number | undefined {
     const sizes = Array.from(this.samples.values()).flatMap(({ at, size }) => now - at < sampleMillis ? [size] : [])

@@ -511,6 +511,16 @@ export class RoutingTable {
     this.samples.add(target, ids, wanted, now)
   }
 
+  /** Replaces all samples of the network size by these results of lookups. */
+  resampled(
+    results: ReadonlyArray<readonly [target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>]>,
+    wanted: number,
+    now: number
+  ): void {
+    this.samples.clear()
+    for (const [target, ids] of results) this.samples.add(target, ids, wanted, now)
+  }
+
   /** The network size estimated from lookups; undefined until there were enough. */
   sampledSize(now: number): number | undefined {
     return this.samples.size(now)
