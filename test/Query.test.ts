@@ -499,4 +499,38 @@ describe("the neighbourhood of a key", () => {
       const neighbourhoods = yield* Effect.forEach(keys.slice(0, 16), query.neighbourhood)
       assert.deepStrictEqual(neighbourhoods.filter(({ isSurrounded }) => isSurrounded), [])
     }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is read where nodes surround the key: nodes farther away that hold its records are found", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      // 12 liars whose ids share 6 bits with the key, and two others that do not share the first.
+      const names = Array.from({ length: 4000 }, (_, i) => `ground ${i}`)
+      const idOf = (name: string) => network.identity(name).nodeId
+      const ground = names.filter((name) => NodeId.commonPrefixLength(idOf(name), target) >= 6).slice(0, 12)
+      const [far, farther] = names.filter((name) => NodeId.commonPrefixLength(idOf(name), target) === 0)
+      const start = (name: string, i: number) => network.puppet(name, network.socketOf(60 + i))
+      const liars = yield* Effect.forEach(ground, start)
+      const known = yield* start(far, 20)
+      const holder = yield* start(farther, 21)
+      const surround = (body: Message.Body): Message.Body | undefined =>
+        body._tag === "FindNode"
+          ? { _tag: "FindNodeResponse", nodes: liars, observed: undefined }
+          : body._tag === "FindValue"
+          ? { ...found(), nodes: liars } as Message.Body
+          : undefined
+      yield* Effect.forEach(liars, (liar) => serve(liar, surround), { discard: true })
+      yield* serve(known, (body) =>
+        body._tag === "FindNode" && NodeId.commonPrefixLength(body.target, target) === 0
+          ? { _tag: "FindNodeResponse", nodes: [holder], observed: undefined }
+          : surround(body))
+      const record = offer("target", "ann")
+      yield* serve(holder, (body, from) => body._tag === "FindValue" ? found(record) : helpful(holder)(body, from))
+      yield* dht.addContact(known)
+      const reading = yield* Effect.forkChild(query.readAll(target), { startImmediately: true })
+      for (let i = 0; i < 40; i++) {
+        yield* settled
+        yield* TestClock.adjust("100 millis")
+      }
+      assert.deepStrictEqual((yield* Fiber.join(reading)).records.map(({ seq }) => seq), [record.seq])
+    }).pipe(Effect.scoped, onNetwork))
 })

@@ -207,14 +207,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const threshold = -1",
     property: "SurroundedIsTold",
     world: "surrounding"
-  },
-  {
-    name: "does not read the region of a surrounded key",
-    file: "Query.ts",
-    text: "if (isSurrounded) yield* readAt(reading, target, find, yield* regionOf(target, closest, networkSize()))",
-    replacement: "",
-    property: "AnnouncedIsFound",
-    world: "surrounding"
   }
 ]
 
