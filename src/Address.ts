@@ -12,8 +12,8 @@
 import { keccak_256 } from "@noble/hashes/sha3.js"
 import { bech32, createBase58check } from "@scure/base"
 import type * as Brand from "effect/Brand"
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import { InvalidAddress, InvalidKey } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import { memo } from "./internal/memo.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
@@ -44,6 +44,34 @@ export const length = 21
  * @since 0.1.0
  */
 export const Version = { ed25519: 0xa0, p256: 0xa1, paralism: 0xa2, ethereum: 0xa3 } as const
+
+/**
+ * The text is not an address: it has no known form, or cannot be decoded in the
+ * form it has.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidAddress extends Data.TaggedError("InvalidAddress")<{
+  readonly text: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `"${this.text}" is not an address: ${this.reason}`
+  }
+}
+
+/**
+ * The bytes are not a key of the expected curve.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidKey extends Data.TaggedError("InvalidKey")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid key: ${this.reason}`
+  }
+}
 
 const encoder = new TextEncoder()
 
@@ -101,12 +129,12 @@ export const fromParalismPublicKey = (publicKey: Uint8Array): Result.Result<Addr
 
 const fromSecp256k1 = (
   publicKey: Uint8Array,
-  name: (key: Secp256k1.Point) => Address
+  digitsOf: (key: Secp256k1.Point) => string
 ): Result.Result<Address, InvalidKey> => {
   const key = Secp256k1.publicKey(publicKey)
   return key === undefined
     ? Result.fail(new InvalidKey({ reason: "not a secp256k1 public key of 33 or 65 bytes" }))
-    : Result.succeed(name(key))
+    : Result.succeed(digitsOf(key) as Address)
 }
 
 /**

@@ -19,7 +19,6 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Contact } from "./Contact.ts"
-import type { StaleRecord } from "./DhtError.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Publisher, type PublishError } from "./Publisher.ts"
@@ -43,7 +42,7 @@ export interface Announcement {
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | StaleRecord>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | Record.StaleRecord>
 }
 
 /**

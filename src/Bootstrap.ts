@@ -21,7 +21,6 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Contact } from "./Contact.ts"
-import type { InvalidSocketAddress } from "./DhtError.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import * as NameResolver from "./NameResolver.ts"
@@ -45,7 +44,7 @@ import * as SocketAddress from "./SocketAddress.ts"
 export class CannotJoin extends Data.TaggedError("CannotJoin")<{
   readonly failures: ReadonlyArray<{
     readonly address: SocketAddress.SocketAddress
-    readonly error: Request.RequestError | NameResolver.CannotResolve | InvalidSocketAddress
+    readonly error: Request.RequestError | NameResolver.CannotResolve | SocketAddress.InvalidSocketAddress
   }>
 }> {
   override get message() {
@@ -147,7 +146,7 @@ const maxReferrers = 3
 const healthOrder = { good: 0, unknown: 1, bad: 2 } as const
 
 /** A host as given: parsed, or the reason why it cannot be. */
-type Given = Result.Result<NameResolver.Host, InvalidSocketAddress>
+type Given = Result.Result<NameResolver.Host, SocketAddress.InvalidSocketAddress>
 
 const hostOf = (host: NameResolver.Host | string): Given =>
   typeof host === "string" ? SocketAddress.splitHostPort(host) : Result.succeed(host)

@@ -12,10 +12,10 @@
  */
 import { keccak_256 } from "@noble/hashes/sha3.js"
 import * as Bytes from "effect/Bytes"
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
-import { InvalidDelegation, InvalidKey } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256 } from "./internal/sha256.ts"
@@ -45,6 +45,19 @@ export interface Delegation {
   readonly signature: Uint8Array
   /** The text that a wallet signed; undefined for an Ed25519 master. */
   readonly message: string | undefined
+}
+
+/**
+ * The delegation is malformed, wrongly signed, expired, or for another key or
+ * address.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidDelegation extends Data.TaggedError("InvalidDelegation")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid delegation: ${this.reason}`
+  }
 }
 
 /**
@@ -296,14 +309,16 @@ export const delegateSecp256k1 = (options: {
   readonly operationalPublicKey: Uint8Array
   readonly issuedAt: bigint
   readonly expiresAt: bigint
-}): Result.Result<Delegation, InvalidKey> => {
+}): Result.Result<Delegation, Address.InvalidKey> => {
   const key = Secp256k1.publicKeyOf(options.privateKey)
-  if (key === undefined) return Result.fail(new InvalidKey({ reason: "not a secp256k1 private key of 32 bytes" }))
+  if (key === undefined) {
+    return Result.fail(new Address.InvalidKey({ reason: "not a secp256k1 private key of 32 bytes" }))
+  }
   const chain = chains[options.chain]
   const fields: Fields = {
     masterPublicKey: undefined,
     operationalPublicKey: options.operationalPublicKey,
-    agent: chain.address(key),
+    agent: chain.address(key) as Address.Address,
     issuedAt: options.issuedAt,
     expiresAt: options.expiresAt,
     scope: networkScope
@@ -415,11 +430,12 @@ const verifyEd25519 = (delegation: Delegation, crypto: Ed25519): Result.Result<v
 /** Rules of a chain's wallets for addresses and message signatures. */
 interface Chain {
   readonly name: string
-  readonly address: (key: Secp256k1.Point) => Address.Address
+  /** The 42 hex digits of an address. */
+  readonly address: (key: Secp256k1.Point) => string
   /** Returns 65 bytes. */
   readonly sign: (privateKey: Uint8Array, message: string) => Uint8Array
-  /** Recovers the address from a signature of 65 bytes; undefined if it has none. */
-  readonly signer: (signature: Uint8Array, message: string) => Address.Address | undefined
+  /** Recovers those of the signer from a signature of 65 bytes; undefined if it has none. */
+  readonly signer: (signature: Uint8Array, message: string) => string | undefined
 }
 
 const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {

@@ -23,7 +23,6 @@ import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
-import type { InvalidTopic } from "./DhtError.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Mail from "./Mail.ts"
@@ -232,7 +231,7 @@ export class Dht extends Context.Service<Dht, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Discovery.Discovered, InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers>
+  ) => Effect.Effect<Discovery.Discovered, Topic.InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers>
 
   /** Streams the offers under a topic and their changes, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]

@@ -13,7 +13,6 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
-import type { InvalidTopic } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 import { type Completeness, type NoMatchingRecords, Query } from "./Query.ts"
@@ -107,19 +106,19 @@ export class Discovery extends Context.Service<Discovery, {
   readonly discover: (
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter?: Topic.Filter
-  ) => Effect.Effect<Discovered, InvalidTopic | NoMatchingRecords | NoMatchingOffers>
+  ) => Effect.Effect<Discovered, Topic.InvalidTopic | NoMatchingRecords | NoMatchingOffers>
   /**
    * Streams the offers under a topic: first the present ones, then each change
    * as it becomes known.
    */
-  readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, InvalidTopic>
+  readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, Topic.InvalidTopic>
 }>()("effect-dht/Discovery") {}
 
 const make = Effect.gen(function*() {
   const query = yield* Query
   const watch = yield* Watch
 
-  const keyOf = (topic: string): Result.Result<NodeId.NodeId, InvalidTopic> =>
+  const keyOf = (topic: string): Result.Result<NodeId.NodeId, Topic.InvalidTopic> =>
     Result.map(Topic.parse(topic), NodeId.fromTopic)
 
   const offersOf = Effect.fnUntraced(function*(key: NodeId.NodeId) {

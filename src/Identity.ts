@@ -8,6 +8,7 @@
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -15,7 +16,6 @@ import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import { Crypto, type Ed25519 } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
-import { CannotUnlock, DelegationExpired, InvalidDelegation } from "./DhtError.ts"
 import { deriveKey } from "./internal/argon2id.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
@@ -41,6 +41,37 @@ export interface Identity {
   readonly agent: Address.Address
   /** Authorises the key to act for `agent`; undefined if that is its own address. */
   readonly delegation: Delegation.Delegation | undefined
+}
+
+/**
+ * The encrypted identity cannot be decrypted: the passphrase is wrong or the
+ * blob is damaged, which cannot be told apart.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotUnlock extends Data.TaggedError("CannotUnlock")<{}> {
+  override get message() {
+    return "The identity cannot be decrypted: the passphrase is wrong, or the file is damaged"
+  }
+}
+
+/**
+ * The delegation of this node's key has expired, so the key signs nothing more
+ * for that address. Times are Unix seconds.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DelegationExpired extends Data.TaggedError("DelegationExpired")<{
+  readonly agent: Address.Address
+  readonly expiresAt: bigint
+  readonly now: number
+}> {
+  override get message() {
+    return `The delegation from ${this.agent} expired ${BigInt(this.now) - this.expiresAt} s ago. ` +
+      "Get a new one, signed by the master key"
+  }
 }
 
 /**
@@ -93,7 +124,7 @@ export const withDelegation = (
   identity: Identity,
   delegation: Delegation.Delegation,
   crypto: Ed25519
-): Result.Result<Identity, InvalidDelegation> =>
+): Result.Result<Identity, Delegation.InvalidDelegation> =>
   Hex.encode(delegation.operationalPublicKey) === Hex.encode(identity.publicKey)
     ? Result.map(Delegation.verifyMaster(delegation, crypto), () => ({
       ...identity,
@@ -101,7 +132,7 @@ export const withDelegation = (
       delegation: Delegation.canonical(delegation)
     }))
     : Result.fail(
-      new InvalidDelegation({
+      new Delegation.InvalidDelegation({
         reason: `it is for the key ${Hex.encode(delegation.operationalPublicKey)}, this one is ${
           Hex.encode(identity.publicKey)
         }`

@@ -6,6 +6,7 @@
  */
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as KeyValueStore from "effect/persistence/KeyValueStore"
@@ -13,8 +14,32 @@ import type * as Redacted from "effect/Redacted"
 import * as Semaphore from "effect/Semaphore"
 import type { Address } from "./Address.ts"
 import type { Crypto } from "./Crypto.ts"
-import { type CannotUnlock, IdentityExists, UnknownAddress } from "./DhtError.ts"
 import * as Identity from "./Identity.ts"
+
+/**
+ * The key store has no key for the address.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownAddress extends Data.TaggedError("UnknownAddress")<{ readonly address: Address }> {
+  override get message() {
+    return `The key store has no key for ${this.address}`
+  }
+}
+
+/**
+ * The key store already holds an identity. A node has exactly one, and it is
+ * never overwritten.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IdentityExists extends Data.TaggedError("IdentityExists")<{}> {
+  override get message() {
+    return "The key store already holds an identity, and a node has exactly one"
+  }
+}
 
 /**
  * The node's keys: none until `generate` creates one and returns its address.
@@ -88,7 +113,7 @@ export const layerKeyValueStore = (options: {
   readonly key?: string | undefined
 }): Layer.Layer<
   KeyStore,
-  CannotUnlock | KeyValueStore.KeyValueStoreError,
+  Identity.CannotUnlock | KeyValueStore.KeyValueStoreError,
   Crypto | SecureRandom.SecureRandom | KeyValueStore.KeyValueStore
 > => {
   const key = options.key ?? "identity.ed25519"

@@ -20,7 +20,6 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
 import * as Delegation from "./Delegation.ts"
-import { InvalidRecord } from "./DhtError.ts"
 import { type Identity, NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
@@ -362,7 +361,7 @@ export const seal = (options: {
   readonly body: Uint8Array
   readonly ephemeralSeed: Uint8Array
   readonly nonce: Uint8Array
-}): Result.Result<Uint8Array, InvalidRecord> => {
+}): Result.Result<Uint8Array, Record.InvalidRecord> => {
   const { body, ephemeralSeed, nonce, type } = options
   if (ephemeralSeed.length !== 32) throw new RangeError(`ephemeralSeed is 32 bytes, got ${ephemeralSeed.length}`)
   if (nonce.length !== 12) throw new RangeError(`nonce is 12 bytes, got ${nonce.length}`)
@@ -405,7 +404,7 @@ export const open = (options: {
  * @category conversions
  * @since 0.1.0
  */
-export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage, InvalidRecord> => {
+export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage, Record.InvalidRecord> => {
   const message = Payload.read(payload)
   return typeof message === "string" ? invalid(message) : Result.succeed(message)
 }
@@ -418,4 +417,5 @@ export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage
  */
 export const encode: (message: Payload.SealedMessage) => Uint8Array = Payload.write
 
-const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
+const invalid = (reason: string): Result.Result<never, Record.InvalidRecord> =>
+  Result.fail(new Record.InvalidRecord({ reason }))

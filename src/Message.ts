@@ -11,11 +11,11 @@
  * @module
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
-import { InvalidMessage, UnknownMessageType } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
@@ -148,6 +148,31 @@ export interface Message {
   readonly body: Body
   readonly publicKey: Uint8Array
   readonly sender: Address.Address
+}
+
+/**
+ * A datagram is not a valid message of the protocol, or a message cannot be
+ * built from the given values.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidMessage extends Data.TaggedError("InvalidMessage")<{ readonly reason: string }> {
+  override get message() {
+    return `Invalid message: ${this.reason}`
+  }
+}
+
+/**
+ * The message has a type (8 bits) that this version does not know.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{ readonly type: number }> {
+  override get message() {
+    return `Unknown message type 0x${this.type.toString(16).padStart(2, "0")}`
+  }
 }
 
 /**

@@ -9,9 +9,9 @@
  * @since 0.1.0
  */
 import type * as Brand from "effect/Brand"
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
-import { InvalidNodeId } from "./DhtError.ts"
 import * as Hex from "./internal/hex.ts"
 import { memo } from "./internal/memo.ts"
 import { sha256Hex } from "./internal/sha256.ts"
@@ -24,6 +24,18 @@ import * as Text from "./internal/text.ts"
  * @since 0.1.0
  */
 export type NodeId = string & Brand.Brand<"effect-dht/NodeId">
+
+/**
+ * The text is not 64 hex digits.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidNodeId extends Data.TaggedError("InvalidNodeId")<{ readonly text: string }> {
+  override get message() {
+    return `"${this.text}" is not a node id: expected 64 hex digits`
+  }
+}
 
 /**
  * Length in bytes.

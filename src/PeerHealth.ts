@@ -16,34 +16,7 @@ import * as Core from "./core/peerHealth.ts"
 import type * as Features from "./Features.ts"
 import type { NodeId } from "./NodeId.ts"
 
-/**
- * `good`: answered the last request. `bad`: was silent at least twice in a row.
- * `unknown`: anything else.
- *
- * @category models
- * @since 0.1.0
- */
-export type Health = "good" | "unknown" | "bad"
-
-/**
- * Bounds of the memory.
- *
- * @category configuration
- * @since 0.1.0
- */
-export interface Options {
-  /** Maximum number of peers, by default 10 000. The one whose last request is the oldest is forgotten first. */
-  readonly capacity?: number | undefined
-}
-
-/**
- * The protocol version of a peer: v0.1, which drops fields and types that it
- * does not know, or a later one.
- *
- * @category models
- * @since 0.1.0
- */
-export type Version = "v0.1" | "v0.2"
+export type { Health, Options, Version } from "./core/peerHealth.ts"
 
 /**
  * What requests have shown about peers.
@@ -57,7 +30,7 @@ export type Version = "v0.1" | "v0.2"
  */
 export class PeerHealth extends Context.Service<PeerHealth, {
   /** Returns the recent behaviour of the peer. */
-  readonly state: (id: NodeId) => Effect.Effect<Health>
+  readonly state: (id: NodeId) => Effect.Effect<Core.Health>
   /** Returns the smoothed round-trip time; none if the peer never answered. */
   readonly rtt: (id: NodeId) => Effect.Effect<Option.Option<Duration.Duration>>
   /**
@@ -77,7 +50,7 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   /** Whether the peer's latest message announced a feature. */
   readonly hasUnsafe: (id: NodeId, feature: Features.Bit) => boolean
   /** The version that the peer announced or its behaviour implied; undefined if unknown. */
-  readonly versionUnsafe: (id: NodeId, now: number) => Version | undefined
+  readonly versionUnsafe: (id: NodeId, now: number) => Core.Version | undefined
   /** Consecutive losses after which a peer is presumed dead, by the loss rate over all peers. */
   readonly attemptsUnsafe: () => number
   /** The retransmission timeout of the first attempt; without an id, that of a peer that never answered. */
@@ -99,7 +72,7 @@ export class PeerHealth extends Context.Service<PeerHealth, {
    * Records the version that a peer's behaviour implies. An announced version
    * takes precedence, and an implied v0.2 is not replaced by v0.1.
    */
-  readonly speaksUnsafe: (id: NodeId, version: Version, now: number) => void
+  readonly speaksUnsafe: (id: NodeId, version: Core.Version, now: number) => void
   /** Drops the announced version until the peer announces one again: it may have restarted with another one. */
   readonly doubtVersionUnsafe: (id: NodeId) => void
 }>()("effect-dht/PeerHealth") {}
@@ -110,7 +83,7 @@ export class PeerHealth extends Context.Service<PeerHealth, {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Options): Effect.Effect<PeerHealth["Service"]> =>
+export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"]> =>
   Effect.sync(() => {
     const core = new Core.PeerHealth(options)
     return PeerHealth.of({
@@ -142,4 +115,4 @@ export const make = (options?: Options): Effect.Effect<PeerHealth["Service"]> =>
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<PeerHealth> => Layer.effect(PeerHealth, make(options))
+export const layer = (options?: Core.Options): Layer.Layer<PeerHealth> => Layer.effect(PeerHealth, make(options))

@@ -6,18 +6,12 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
-import {
-  type DelegationExpired,
-  type InvalidDelegation,
-  type InvalidRecord,
-  type RecordExpired,
-  RecordTooLarge,
-  type StaleRecord
-} from "./DhtError.ts"
+import type { InvalidDelegation } from "./Delegation.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Identity from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
@@ -34,17 +28,39 @@ import { Transport } from "./Transport.ts"
 import * as Withdrawal from "./Withdrawal.ts"
 
 /**
+ * The record (its size in bytes) does not fit into the 1200-byte datagram that
+ * returns it to a reader.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecordTooLarge extends Data.TaggedError("RecordTooLarge")<{
+  readonly size: number
+  readonly limit: number
+  /** The field that is too long, if known. */
+  readonly excess?: Record.Excess | undefined
+}> {
+  override get message() {
+    const { excess, limit, size } = this
+    const said = `The record is ${size} bytes, and at most ${limit} can be resolved`
+    return excess === undefined
+      ? said
+      : `${said}: ${excess.field} is too long, ${excess.size} ${excess.unit}, and at most ${excess.limit} fit`
+  }
+}
+
+/**
  * Why a record was not published.
  *
  * @category errors
  * @since 0.1.0
  */
 export type PublishError =
-  | InvalidRecord
-  | RecordExpired
-  | StaleRecord
+  | Record.InvalidRecord
+  | Record.RecordExpired
+  | Record.StaleRecord
   | InvalidDelegation
-  | DelegationExpired
+  | Identity.DelegationExpired
   | RecordTooLarge
 
 /**
@@ -118,7 +134,7 @@ export class Publisher extends Context.Service<Publisher, {
    */
   readonly withdraw: (
     publication: Publication
-  ) => Effect.Effect<Recall, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
+  ) => Effect.Effect<Recall, Record.InvalidRecord | Record.RecordExpired | Record.StaleRecord | InvalidDelegation>
 }>()("effect-dht/Publisher") {}
 
 const defaultTtl = 3600
@@ -206,7 +222,9 @@ const make = Effect.fnUntraced(function*(options: {
   })
 
   const signed = Effect.fn("Publisher.publish")(function*(
-    sign: (stamped: Effect.Success<ReturnType<typeof stamp>>) => Result.Result<Record.SignedRecord, InvalidRecord>,
+    sign: (
+      stamped: Effect.Success<ReturnType<typeof stamp>>
+    ) => Result.Result<Record.SignedRecord, Record.InvalidRecord>,
     keyOf?: () => NodeId.NodeId | undefined
   ) {
     /** Signs with a larger seq than the records held here and elsewhere. */

@@ -11,17 +11,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "./Contact.ts"
-import { AddressVotes } from "./core/addressVotes.ts"
+import { AddressVotes, type Mapping } from "./core/addressVotes.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
-/**
- * How a router in front of this node maps its port (RFC 5780): to the same
- * external port for all peers, or to another for each peer.
- *
- * @category models
- * @since 0.1.0
- */
-export type Mapping = "consistent" | "symmetric" | "unknown"
+export type { Mapping } from "./core/addressVotes.ts"
 
 /**
  * @category models

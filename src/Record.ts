@@ -10,16 +10,19 @@
  * @module
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
-import { InvalidDelegation, InvalidRecord, RecordExpired, StaleRecord } from "./DhtError.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
 import * as NodeId from "./NodeId.ts"
 import type * as Cbor from "./wire/cbor.ts"
+import { InvalidRecord } from "./wire/invalidRecord.ts"
 import * as internal from "./wire/record.ts"
+
+export { type Excess, InvalidRecord } from "./wire/invalidRecord.ts"
 
 /**
  * A signed statement by an address, kept by nodes that do not know the
@@ -67,6 +70,60 @@ export interface SignedRecord {
  * @since 0.1.0
  */
 export type Fields = Omit<SignedRecord, "bytes" | "expiresAt" | "delegatedAt">
+
+/**
+ * The record has expired. Times are Unix seconds.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecordExpired extends Data.TaggedError("RecordExpired")<{
+  readonly expiresAt: number
+  readonly now: number
+}> {
+  override get message() {
+    return `The record expired ${this.now - this.expiresAt} s ago`
+  }
+}
+
+/** The largest seq that a record can have. */
+const maxSeq = 0xffff_ffff_ffff_ffffn
+
+/**
+ * An equal or newer record is already held, here or by another node.
+ *
+ * A record signed under a later delegation is newer, whatever its seq. The
+ * largest seq, 2^64 − 1, is superseded only under a later delegation, or by the
+ * same seq with a later timestamp.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StaleRecord extends Data.TaggedError("StaleRecord")<{
+  readonly seq: bigint
+  readonly heldSeq: bigint
+  /** The address of the key that signed the held record. */
+  readonly heldSigner: Address.Address
+  /** When the delegation of the held record was issued, Unix seconds; 0 without one. */
+  readonly heldDelegatedAt: bigint
+  /** The last Unix second in which the held record is alive. */
+  readonly heldUntil: number
+}> {
+  override get message() {
+    const under = this.heldDelegatedAt === 0n ? "" : ` under a delegation issued at ${this.heldDelegatedAt}`
+    return `An equal or newer record is held: seq ${this.heldSeq}, signed by ${this.heldSigner}${under}; ` +
+      `offered was seq ${this.seq}. ${this.remedy}`
+  }
+
+  private get remedy() {
+    if (this.heldDelegatedAt !== 0n && this.heldSeq < this.seq) {
+      return "Sign under that delegation or a later one: it counts before the seq"
+    }
+    return this.heldSeq === maxSeq
+      ? `There is no larger seq: wait until it expires at ${this.heldUntil}`
+      : "Sign again with a larger seq"
+  }
+}
 
 /**
  * The types whose payload the protocol defines. The rest of 0x03 to 0x0F, 0x11
@@ -288,7 +345,7 @@ export type Policy = (
   key: NodeId.NodeId,
   record: SignedRecord,
   now: number
-) => Result.Result<void, InvalidRecord | InvalidDelegation>
+) => Result.Result<void, InvalidRecord | Delegation.InvalidDelegation>
 
 /** Number of genuine delegations that a policy remembers: checking a wallet's signature takes milliseconds. */
 const rememberedDelegations = 256
@@ -320,10 +377,12 @@ export const authority = (options: { readonly crypto: Ed25519 }): Policy => {
     if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
     const delegation = decoded.success
     if (!internal.delegates(delegation, record.address, record.publicKey)) {
-      return Result.fail(new InvalidDelegation({ reason: "it is for another address or key" }))
+      return Result.fail(new Delegation.InvalidDelegation({ reason: "it is for another address or key" }))
     }
     if (Delegation.isExpired(delegation, now - clockSkew)) {
-      return Result.fail(new InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` }))
+      return Result.fail(
+        new Delegation.InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` })
+      )
     }
     const id = sha256Hex(record.delegation)
     if (genuine.get(id) === undefined) {

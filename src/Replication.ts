@@ -26,8 +26,7 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { slotOf } from "./core/recordMerge.ts"
-import { type Action, ReplicaSet } from "./core/replicaSet.ts"
-import type { StaleRecord } from "./DhtError.ts"
+import { type Action, type Replica, ReplicaSet } from "./core/replicaSet.ts"
 import * as Features from "./Features.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -43,6 +42,8 @@ import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import { Store } from "./Store.ts"
+
+export type { Replica } from "./core/replicaSet.ts"
 
 /**
  * Number of nodes that should hold a copy.
@@ -117,7 +118,7 @@ export interface Publication {
   readonly replicas: (
     wanted: number,
     options: { readonly within: Duration.Input }
-  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | StaleRecord>
+  ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | Record.StaleRecord>
   /**
    * Whether nodes surround the key more closely than chance allows, as nodes do
    * that want to hide its records. Then the record is copied to the whole
@@ -159,13 +160,7 @@ export interface ReplicatedRecord {
   readonly key: NodeId
   readonly record: Record.SignedRecord
   /** Nearest first. */
-  readonly replicas: ReadonlyArray<{
-    readonly contact: Contact
-    /** Whether it holds the current record, as far as we know. */
-    readonly isConfirmed: boolean
-    /** Whether it failed twice in a row and has not recovered since. */
-    readonly isSuspect: boolean
-  }>
+  readonly replicas: ReadonlyArray<Replica>
   /** Nodes close to the key that have no room for it there, as far as we know; at most 32. */
   readonly full: ReadonlyArray<Contact>
   /** See {@link Publication}. */

@@ -15,28 +15,7 @@ import * as Core from "./core/seenPeers.ts"
 import type { NodeId } from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 
-/**
- * Numbers of different peers heard from within an hour, a day and a week.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SeenCounts {
-  readonly hour: number
-  readonly day: number
-  readonly week: number
-}
-
-/**
- * Bounds of the memory.
- *
- * @category configuration
- * @since 0.1.0
- */
-export interface Options {
-  /** Maximum number of node ids, by default 100 000. The one not heard from for the longest is forgotten first. */
-  readonly capacity?: number | undefined
-}
+export type { Options, SeenCounts } from "./core/seenPeers.ts"
 
 /**
  * The peers heard from over the last week.
@@ -46,7 +25,7 @@ export interface Options {
  */
 export class SeenPeers extends Context.Service<SeenPeers, {
   /** Numbers of nodes heard from, by age. */
-  readonly counts: Effect.Effect<SeenCounts>
+  readonly counts: Effect.Effect<Core.SeenCounts>
   /** Number of different nodes since the start. A node that was forgotten and came back counts again. */
   readonly uniqueSinceStart: Effect.Effect<number>
   /** A text with one line per node, most recent first: node id (64 hex digits) and Unix seconds. */
@@ -73,7 +52,7 @@ const savedTogether = 256
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
-  options?: Options
+  options?: Core.Options
 ): Effect.fn.Return<SeenPeers["Service"], never, Persistence | Scope.Scope> {
   const persistence = yield* Persistence
   const core = new Core.SeenPeers(options)
@@ -108,5 +87,5 @@ export const make = Effect.fnUntraced(function*(
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<SeenPeers, never, Persistence> =>
+export const layer = (options?: Core.Options): Layer.Layer<SeenPeers, never, Persistence> =>
   Layer.effect(SeenPeers, make(options))

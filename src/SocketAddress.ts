@@ -4,9 +4,9 @@
  * @module
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
-import { InvalidSocketAddress } from "./DhtError.ts"
 
 /**
  * An IP address and a port. `host` is in canonical text, with an IPv4-mapped
@@ -19,6 +19,21 @@ import { InvalidSocketAddress } from "./DhtError.ts"
 export interface SocketAddress {
   readonly host: string
   readonly port: number
+}
+
+/**
+ * The text is not a host and port.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidSocketAddress extends Data.TaggedError("InvalidSocketAddress")<{
+  readonly text: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `"${this.text}" is not a socket address: ${this.reason}`
+  }
 }
 
 /**

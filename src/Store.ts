@@ -21,49 +21,37 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import { placementFault } from "./core/placement.ts"
-import { RecordSet } from "./core/recordSet.ts"
+import {
+  type Count,
+  type Place,
+  type Placed,
+  RecordSet,
+  type RecordSetOptions,
+  type Row,
+  type Rows,
+  type Stored,
+  type Verdict,
+  type Watcher
+} from "./core/recordSet.ts"
 import { Crypto } from "./Crypto.ts"
-import { type InvalidDelegation, InvalidRecord, type RecordExpired, type StaleRecord } from "./DhtError.ts"
+import type { InvalidDelegation } from "./Delegation.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
 
-/**
- * The record is stored, and is new.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Stored {
-  readonly _tag: "Stored"
-  /** The older record of its slot. */
-  readonly replaced: Record.SignedRecord | undefined
-  /** The records evicted for it, at this key or elsewhere. */
-  readonly evicted: ReadonlyArray<Placed>
-}
-
-/**
- * The slot already holds this record, or another one that is as new; it stays.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Stale {
-  readonly _tag: "Stale"
-  readonly held: Record.SignedRecord
-}
-
-/**
- * The record is valid, but there is no room for it: at its key, or in the
- * store.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Full {
-  readonly _tag: "Full"
-  readonly scope: "Key" | "Store"
-}
+export type {
+  Count,
+  Full,
+  Place,
+  Placed,
+  RecordSetOptions,
+  Row,
+  Rows,
+  Stale,
+  Stored,
+  Verdict,
+  Watcher
+} from "./core/recordSet.ts"
 
 /**
  * The record does not belong at this key.
@@ -77,102 +65,12 @@ export interface Refused {
 }
 
 /**
- * Outcome for a valid record.
- *
- * @category models
- * @since 0.1.0
- */
-export type Verdict = Stored | Stale | Full
-
-/**
  * Outcome for an offered record.
  *
  * @category models
  * @since 0.1.0
  */
 export type Admission = Verdict | Refused
-
-/**
- * A record and the key where it is held.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Placed {
-  readonly key: NodeId.NodeId
-  readonly record: Record.SignedRecord
-}
-
-/**
- * A held record, for display.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Row {
-  readonly key: NodeId.NodeId
-  readonly address: Address
-  readonly type: number
-  readonly seq: bigint
-  /** Unix seconds. */
-  readonly timestamp: bigint
-  /** Seconds. */
-  readonly ttl: number
-  /** The last Unix second in which it is alive. */
-  readonly expiresAt: number
-  /** Bytes. */
-  readonly payloadLength: number
-}
-
-/**
- * Position of a record in the order of {@link Rows}.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Place {
-  /** Number of the key, in the order of arrival. */
-  readonly key: number
-  /** Number of the record at its key. */
-  readonly record: number
-}
-
-/**
- * A page of the store.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Rows {
-  readonly rows: ReadonlyArray<Row>
-  /** Position at which the next page begins, if there is more. */
-  readonly next: Place | undefined
-}
-
-/**
- * Number of records of a type.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Count {
-  readonly type: number
-  readonly count: number
-}
-
-/**
- * Functions for the changes of a store. A record that a newer one of its slot
- * replaces is not removed.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Watcher {
-  /** Called with a record that entered the store. */
-  readonly added: (key: NodeId.NodeId, record: Record.SignedRecord) => void
-  /** Called with a record that left because it expired or was evicted. */
-  readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
-}
 
 /**
  * Keeps signed records until they expire or are evicted.
@@ -203,7 +101,7 @@ export class Store extends Context.Service<Store, {
   readonly put: (
     key: NodeId.NodeId | undefined,
     record: Record.SignedRecord
-  ) => Effect.Effect<void, InvalidRecord | RecordExpired | StaleRecord | InvalidDelegation>
+  ) => Effect.Effect<void, Record.InvalidRecord | Record.RecordExpired | Record.StaleRecord | InvalidDelegation>
   /**
    * Makes all checks of a record from a peer except that it is newer, for
    * records that are only passed on: those of `put`, and that a topic or
@@ -214,7 +112,7 @@ export class Store extends Context.Service<Store, {
     key: NodeId.NodeId | undefined,
     record: Record.SignedRecord,
     now: number
-  ) => Result.Result<NodeId.NodeId, InvalidRecord | RecordExpired | InvalidDelegation>
+  ) => Result.Result<NodeId.NodeId, Record.InvalidRecord | Record.RecordExpired | InvalidDelegation>
   /**
    * `put` for a record received from a peer, whose signature the caller has
    * already checked. `now` is in Unix seconds. All
@@ -299,23 +197,14 @@ const restoredAtOnce = 1024
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => Math.floor(millis / 1000))
 
 /**
+ * Bounds of the store, and its policy.
+ *
  * @category configuration
  * @since 0.1.0
  */
-export interface Options {
-  /** Maximum number of keys; 100 000 by default. */
-  readonly maxKeys?: number | undefined
-  /**
-   * Bytes of memory for all records together, what a record costs beside its own
-   * bytes (2 KiB) included; 64 MiB by default, enough for some 29 000 records.
-   */
-  readonly maxBytes?: number | undefined
-  /** Decides who may store what where; {@link Record.authority} by default. */
+export interface Options extends RecordSetOptions {
+  /** Decides which records may be stored at a key; {@link Record.authority} by default. */
   readonly policy?: Record.Policy | undefined
-  /** Whether this node may be among the closest to a key. Records at other keys make room first. By default it always is. */
-  readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
-  /** Bytes that peers do not know: which records of a crowded key are held and told depends on them. */
-  readonly secret?: Uint8Array | undefined
 }
 
 const make = Effect.fnUntraced(function*(options: Options = {}) {
@@ -330,11 +219,11 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     given: NodeId.NodeId | undefined,
     record: Record.SignedRecord,
     now: number
-  ): Result.Result<NodeId.NodeId, InvalidRecord | InvalidDelegation> => {
+  ): Result.Result<NodeId.NodeId, Record.InvalidRecord | InvalidDelegation> => {
     const isGiven = given !== undefined && given !== NodeId.zero
     const key = isGiven && Record.category(record.type) !== "sovereign" ? given : Record.ownKey(record)
     if (isGiven && given !== key) {
-      return Result.fail(new InvalidRecord({ reason: "it belongs at the key of its own address" }))
+      return Result.fail(new Record.InvalidRecord({ reason: "it belongs at the key of its own address" }))
     }
     const allowed = policy(key, record, now)
     return Result.isFailure(allowed) ? Result.fail(allowed.failure) : Result.succeed(key)
@@ -391,7 +280,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const vet: Store["Service"]["vet"] = (given, record, now) =>
     Result.flatMap(verify(given, record, now), (key) => {
       const reason = placementFault(key, record)
-      return reason === undefined ? Result.succeed(key) : Result.fail(new InvalidRecord({ reason }))
+      return reason === undefined ? Result.succeed(key) : Result.fail(new Record.InvalidRecord({ reason }))
     })
 
   const admitUnsafe: Store["Service"]["admitUnsafe"] = (given, record, now, network) => {

@@ -5,13 +5,13 @@
  * @module
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
-import { InvalidRecord, InvalidTopic } from "./DhtError.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
-import type { SignedRecord } from "./Record.ts"
+import { InvalidRecord, type SignedRecord } from "./Record.ts"
 import * as Cbor from "./wire/cbor.ts"
 import type { Value } from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
@@ -48,6 +48,21 @@ export interface TopicPayload {
   readonly brief: string
   /** Empty for none. */
   readonly meta: Meta
+}
+
+/**
+ * The string is not a topic: it is empty or not well-formed Unicode.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidTopic extends Data.TaggedError("InvalidTopic")<{
+  readonly topic: string
+  readonly reason: string
+}> {
+  override get message() {
+    return `${JSON.stringify(this.topic)} is not a topic: ${this.reason}`
+  }
 }
 
 /**

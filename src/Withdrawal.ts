@@ -14,10 +14,9 @@
 import * as Bytes from "effect/Bytes"
 import * as Result from "effect/Result"
 import type { SigningKey } from "./Crypto.ts"
-import { InvalidRecord } from "./DhtError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Profile from "./Profile.ts"
-import { RecordType, type SignedRecord } from "./Record.ts"
+import { InvalidRecord, RecordType, type SignedRecord } from "./Record.ts"
 import * as Topic from "./Topic.ts"
 import * as internal from "./wire/record.ts"
 

@@ -9,7 +9,6 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../src/Address.ts"
 import * as Delegation from "../src/Delegation.ts"
-import type { StaleRecord } from "../src/DhtError.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
@@ -241,7 +240,7 @@ describe("a newer record in the network", () => {
     const error = yield* Effect.flip(published.replicas(1, { within: "5 seconds" }))
     assert.strictEqual(error._tag, "StaleRecord")
     assert.deepStrictEqual(yield* published.confirmed, [])
-    return error as StaleRecord
+    return error as Record.StaleRecord
   })
 
   it.effect("fails the publication of a signed record, and is reported with its signer", () =>

@@ -4,7 +4,6 @@ import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import { type Ed25519, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
-import type { InvalidRecord } from "../src/DhtError.ts"
 import * as Hex from "../src/internal/hex.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
@@ -567,7 +566,7 @@ describe("Record", () => {
 
     it("fails if the signer returns a signature of another length", () => {
       const broken = { publicKey: signer.publicKey, sign: () => new Uint8Array(63) }
-      const result: Result.Result<unknown, InvalidRecord> = Record.sign({ ...options, signer: broken })
+      const result: Result.Result<unknown, Record.InvalidRecord> = Record.sign({ ...options, signer: broken })
       assert.strictEqual(tag(result), "InvalidRecord")
     })
   })

@@ -12,7 +12,6 @@ import * as Address from "../src/Address.ts"
 import { RecordSet } from "../src/core/recordSet.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
-import { InvalidDelegation } from "../src/DhtError.ts"
 import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
@@ -121,7 +120,7 @@ describe("Store", () => {
       const asked: Array<unknown> = []
       const policy: Record.Policy = (key, record, now) => {
         asked.push([key, record, now])
-        return record.seq === 7n ? Result.fail(new InvalidDelegation({ reason: "not seven" })) : Result.void
+        return record.seq === 7n ? Result.fail(new Delegation.InvalidDelegation({ reason: "not seven" })) : Result.void
       }
       return Effect.gen(function*() {
         const store = yield* Store.Store

@@ -9,12 +9,13 @@ import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 
 /**
- * How a NAT maps our socket, in the terms of RFC 5780: "consistent" where all
- * peers see the same port (endpoint-independent mapping, or no NAT at all),
- * "symmetric" where it depends on the peer (address-dependent mapping, or
- * address and port-dependent mapping).
+ * How a router in front of this node maps its port, in the terms of RFC 5780:
+ * `consistent` if all peers see the same external port (endpoint-independent
+ * mapping, or no router that maps), `symmetric` if it depends on the peer
+ * (address-dependent mapping, or address and port-dependent mapping).
  *
- * @internal
+ * @category models
+ * @since 0.1.0
  */
 export type Mapping = "consistent" | "symmetric" | "unknown"
 

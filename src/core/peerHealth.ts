@@ -8,7 +8,35 @@
 import * as Features from "../Features.ts"
 import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
-import type { Health, Options, Version } from "../PeerHealth.ts"
+
+/**
+ * `good`: answered the last request. `bad`: was silent at least twice in a row.
+ * `unknown`: anything else.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Health = "good" | "unknown" | "bad"
+
+/**
+ * The protocol version of a peer: v0.1, which drops fields and types that it
+ * does not know, or a later one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Version = "v0.1" | "v0.2"
+
+/**
+ * Bounds of the memory.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Maximum number of peers, by default 10 000. The one whose last request is the oldest is forgotten first. */
+  readonly capacity?: number | undefined
+}
 
 /** How long the guess that a peer speaks only v0.1 is kept. */
 const v01Millis = 10 * 60_000

@@ -36,9 +36,135 @@ import * as Hex from "../internal/hex.ts"
 import { sha256Hex } from "../internal/sha256.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
-import type { Count, Full, Place, Placed, Row, Rows, Verdict, Watcher } from "../Store.ts"
 import { slotOf } from "./recordMerge.ts"
 import { Shares } from "./shares.ts"
+
+/**
+ * A record and the key where it is held.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Placed {
+  readonly key: NodeId.NodeId
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * The record is stored, and is new.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stored {
+  readonly _tag: "Stored"
+  /** The older record of its slot. */
+  readonly replaced: Record.SignedRecord | undefined
+  /** The records evicted for it, at this key or elsewhere. */
+  readonly evicted: ReadonlyArray<Placed>
+}
+
+/**
+ * The slot already holds this record, or another one that is as new; it stays.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Stale {
+  readonly _tag: "Stale"
+  readonly held: Record.SignedRecord
+}
+
+/**
+ * The record is valid, but there is no room for it: at its key, or in the
+ * store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Full {
+  readonly _tag: "Full"
+  readonly scope: "Key" | "Store"
+}
+
+/**
+ * Outcome for a valid record.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = Stored | Stale | Full
+
+/**
+ * A held record, for display.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Row {
+  readonly key: NodeId.NodeId
+  readonly address: Address
+  readonly type: number
+  readonly seq: bigint
+  /** Unix seconds. */
+  readonly timestamp: bigint
+  /** Seconds. */
+  readonly ttl: number
+  /** The last Unix second in which it is alive. */
+  readonly expiresAt: number
+  /** Bytes. */
+  readonly payloadLength: number
+}
+
+/**
+ * Position of a record in the order of {@link Rows}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  /** Number of the key, in the order of arrival. */
+  readonly key: number
+  /** Number of the record at its key. */
+  readonly record: number
+}
+
+/**
+ * A page of the store.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rows {
+  readonly rows: ReadonlyArray<Row>
+  /** Position at which the next page begins, if there is more. */
+  readonly next: Place | undefined
+}
+
+/**
+ * Number of records of a type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Count {
+  readonly type: number
+  readonly count: number
+}
+
+/**
+ * Functions for the changes of a store. A record that a newer one of its slot
+ * replaces is not removed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Watcher {
+  /** Called with a record that entered the store. */
+  readonly added: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+  /** Called with a record that left because it expired or was evicted. */
+  readonly removed: (key: NodeId.NodeId, record: Record.SignedRecord) => void
+}
 
 /**
  * @internal
@@ -77,15 +203,22 @@ const spanSeconds = 60
 const sweptByPut = 8
 
 /**
- * @internal
+ * Bounds of a set of records.
+ *
+ * @category configuration
+ * @since 0.1.0
  */
-export interface Options {
+export interface RecordSetOptions {
+  /** Maximum number of keys; 100 000 by default. */
   readonly maxKeys?: number | undefined
-  /** Limit for all records together: their bytes plus {@link overheadBytes} each. */
+  /**
+   * Bytes of memory for all records together, what a record costs beside its own
+   * bytes (2 KiB) included; 64 MiB by default, enough for some 29 000 records.
+   */
   readonly maxBytes?: number | undefined
-  /** Key of the hash that ranks records; any bytes that peers do not know. */
+  /** Bytes that peers do not know: which records of a crowded key are held and listed depends on them. */
   readonly secret?: Uint8Array | undefined
-  /** Whether this node may be among the closest to a key; defaults to always. */
+  /** Whether this node may be among the closest to a key. Records at other keys make room first. By default it always is. */
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
 }
 
@@ -193,7 +326,7 @@ export class RecordSet {
   /** No record expires in a span before this one. */
   private sweptTo = 0
 
-  constructor(options: Options = {}) {
+  constructor(options: RecordSetOptions = {}) {
     this.maxKeys = options.maxKeys ?? defaultMaxKeys
     this.maxBytes = options.maxBytes ?? defaultMaxBytes
     this.secret = Hex.encode(options.secret ?? new Uint8Array(0))

@@ -60,13 +60,14 @@ export type Action =
   | { readonly _tag: "Wait"; readonly until: number | undefined }
 
 /**
- * A node that accepted a copy of this record or of an earlier version.
+ * A node that accepted a copy of a record or of an earlier version.
  *
- * @internal
+ * @category models
+ * @since 0.1.0
  */
 export interface Replica {
   readonly contact: Contact
-  /** Whether it holds the current record as far as we know. */
+  /** Whether it holds the current record, as far as we know. */
   readonly isConfirmed: boolean
   /** Whether it failed twice in a row and has not answered since. */
   readonly isSuspect: boolean

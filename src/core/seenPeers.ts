@@ -6,7 +6,29 @@
  */
 import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
-import type { Options, SeenCounts } from "../SeenPeers.ts"
+
+/**
+ * Numbers of different peers heard from within an hour, a day and a week.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SeenCounts {
+  readonly hour: number
+  readonly day: number
+  readonly week: number
+}
+
+/**
+ * Bounds of the memory.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Maximum number of node ids, by default 100 000. The one not heard from for the longest is forgotten first. */
+  readonly capacity?: number | undefined
+}
 
 interface Sighting {
   lastSeen: number

@@ -7,7 +7,6 @@
 import { secp256k1 } from "@noble/curves/secp256k1.js"
 import { ripemd160 } from "@noble/hashes/legacy.js"
 import { keccak_256 } from "@noble/hashes/sha3.js"
-import type { Address } from "../Address.ts"
 import * as Hex from "./hex.ts"
 import { sha256 } from "./sha256.ts"
 
@@ -43,21 +42,22 @@ export const publicKeyOf = (privateKey: Uint8Array): Point | undefined =>
   orUndefined(() => secp256k1.Point.fromBytes(secp256k1.getPublicKey(privateKey)))
 
 /**
- * The Ethereum address of a key.
+ * The Ethereum address of a key, as the 42 hex digits of an `Address`.
  *
  * @internal
  */
-export const ethereumAddress = (key: Point): Address =>
-  "a3" + Hex.slice(keccak_256(key.toBytes(false).subarray(1)), 12, 32) as Address
+export const ethereumAddress = (key: Point): string =>
+  "a3" + Hex.slice(keccak_256(key.toBytes(false).subarray(1)), 12, 32)
 
 /**
- * The Paralism address of a key, by default of its compressed form; a signature
- * states which form its owner uses.
+ * The Paralism address of a key, as the 42 hex digits of an `Address`; by
+ * default of its compressed form, and a signature states which form its owner
+ * uses.
  *
  * @internal
  */
-export const paralismAddress = (key: Point, compressed = true): Address =>
-  "a2" + Hex.encode(ripemd160(sha256(key.toBytes(compressed)))) as Address
+export const paralismAddress = (key: Point, compressed = true): string =>
+  "a2" + Hex.encode(ripemd160(sha256(key.toBytes(compressed))))
 
 /**
  * Signs a 32-byte digest; returns the recovery id (one byte), r and s, 65 bytes

@@ -11,7 +11,6 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type { Crypto } from "../Crypto.ts"
 import * as Dht from "../Dht.ts"
-import type { InvalidSocketAddress } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type { CannotBind, Transport } from "../Transport.ts"
@@ -68,7 +67,7 @@ export interface Options extends Dht.Options {
  */
 export type CannotStart =
   | CannotBind
-  | InvalidSocketAddress
+  | SocketAddress.InvalidSocketAddress
   | DataDirectory.DirectoryInUse
   | IdentityFile.CannotLoad
 

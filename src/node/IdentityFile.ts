@@ -24,7 +24,6 @@ import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as Address from "../Address.ts"
 import { Crypto, type Ed25519 } from "../Crypto.ts"
-import type { CannotUnlock } from "../DhtError.ts"
 import * as Identity from "../Identity.ts"
 import * as Hex from "../internal/hex.ts"
 import * as DelegationFile from "./DelegationFile.ts"
@@ -168,7 +167,7 @@ export type CannotLoad =
   | DamagedIdentityFile
   | ExposedIdentityFile
   | PassphraseNeeded
-  | CannotUnlock
+  | Identity.CannotUnlock
   | CannotAccess
   | DelegationFile.UnusableDelegationFile
 

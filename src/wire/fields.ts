@@ -4,8 +4,8 @@
  *
  * @since 0.1.0
  */
-import { type Excess, InvalidRecord } from "../DhtError.ts"
 import * as Cbor from "./cbor.ts"
+import { type Excess, InvalidRecord } from "./invalidRecord.ts"
 
 /**
  * The fields of a payload by name, as CBOR values.

@@ -9,10 +9,10 @@ import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import type { SigningKey } from "../Crypto.ts"
 import * as Delegation from "../Delegation.ts"
-import { InvalidRecord } from "../DhtError.ts"
 import * as Hex from "../internal/hex.ts"
 import type { Category, Fault, Fields, SignedRecord } from "../Record.ts"
 import * as Cbor from "./cbor.ts"
+import { InvalidRecord } from "./invalidRecord.ts"
 import { limits, readEndpoint, readTopic } from "./payload.ts"
 
 /**

@@ -32,7 +32,10 @@ const unknown = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/`([A-Z]\w+)\.(\w+)/g)]
     .filter(([, module, name]) =>
       !effects.has(module) &&
-      !new RegExp(`export (?:const|type|class|interface) ${name}\\b|^ {2}readonly ${name}[?:]`, "m")
+      !new RegExp(
+        `export (?:const|type|class|interface) ${name}\\b|export (?:type )?\\{[^}]*\\b${name}\\b|^ {2}readonly ${name}[?:]`,
+        "m"
+      )
         .test(sourceOf(module))
     )
     .map(([, module, name]) => `${module}.${name}`)

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import type { Excess } from "../../src/DhtError.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
 import * as Mail from "../../src/Mail.ts"
 import * as Profile from "../../src/Profile.ts"
+import type { Excess } from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as Network from "../utils/network.ts"
 
