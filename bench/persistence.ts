@@ -12,6 +12,7 @@ import { join } from "node:path"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as SqlitePersistence from "../src/node/SqlitePersistence.ts"
+import * as NodeEvents from "../src/NodeEvents.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Store from "../src/Store.ts"
 import { endpointRecord, identity, nodeId, topicRecord, unixSeconds } from "./fixtures.ts"
@@ -89,7 +90,7 @@ export async function* persistence(count: number): AsyncGenerator<Section> {
     const started = performance.now()
     const size = await Effect.runPromise(
       Store.Store.use(({ size }) => size).pipe(
-        Effect.provide(Store.layer().pipe(Layer.provide([NodeCrypto.layer, Layer.fresh(sqlite)])))
+        Effect.provide(Store.layer().pipe(Layer.provide([NodeCrypto.layer, NodeEvents.layer, Layer.fresh(sqlite)])))
       )
     )
     const loading: Figure = { value: performance.now() - started, unit: "ms" }

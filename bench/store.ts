@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { RecordSet } from "../src/core/recordSet.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import * as NodeEvents from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
@@ -126,7 +127,7 @@ const rows = (full: number, rounds: number) =>
       }
     )
     return result
-  }).pipe(Effect.provide([NodeCrypto.layer, Persistence.layerNone]), Effect.scoped)
+  }).pipe(Effect.provide([NodeCrypto.layer, NodeEvents.layer, Persistence.layerNone]), Effect.scoped)
 
 export const store = async (rounds: number, full = 100_000): Promise<Section> => ({
   title: `Store, full at ${full} keys`,

@@ -117,7 +117,7 @@ const make = Effect.gen(function*() {
   const publisher = yield* Publisher
   const replication = yield* Replication
   const clock = yield* Clock.Clock
-  const { core: events } = yield* NodeEvents
+  const events = yield* NodeEvents
   const open = new Set<Announced>()
   /** Withdrawals that some holder has not answered yet. */
   const unanswered = yield* FiberSet.make<void>()
@@ -125,7 +125,7 @@ const make = Effect.gen(function*() {
   let started = 0
 
   const tell = (_tag: "AnnouncementStarted" | "AnnouncementEnded", { key, record }: Publication): void => {
-    if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
+    if (events.hasListeners) events.tellUnsafe({ _tag, at: clock.currentTimeMillisUnsafe(), key, record })
   }
 
   /** Ends an announcement once. Returns the wait for its holders. */

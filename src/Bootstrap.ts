@@ -151,6 +151,8 @@ type Given = Result.Result<NameResolver.Host, SocketAddress.InvalidSocketAddress
 const hostOf = (host: NameResolver.Host | string): Given =>
   typeof host === "string" ? SocketAddress.splitHostPort(host) : Result.succeed(host)
 
+const isVerified = ({ verifiedAt }: Routing.Entry): boolean => verifiedAt !== undefined
+
 /** Outcome of trying one host. */
 interface Outcome {
   readonly contact?: Contact
@@ -206,24 +208,25 @@ const make = Effect.gen(function*() {
 
   const findNeighbours = Effect.gen(function*() {
     const neighbours = yield* query.findNode(identity.nodeId)
-    routing.core.lookedUp(NodeId.bits, neighbours, clock.currentTimeMillisUnsafe())
+    routing.lookedUpSelfUnsafe(neighbours, clock.currentTimeMillisUnsafe())
     return neighbours
   })
 
   /** Number of verified contacts that the bucket lacks to be half full. */
-  const missing = (bucket: number): number => routing.core.k / 2 - routing.core.bucketVerified(bucket)
+  const missing = ({ entries }: Routing.Bucket): number => routing.k / 2 - entries.filter(isVerified).length
 
-  const isSparse = (bucket: number): boolean => missing(bucket) > 0
+  const isSparse = (bucket: number): boolean => missing(routing.bucketUnsafe(bucket)) > 0
 
   /**
    * Contacts to ask about a distant bucket: its unverified ones, because they
    * know that part of the network and an answer verifies them. If it has none,
    * our neighbours: their bucket for the same distance holds other contacts.
    */
-  const contactsFor = (bucket: number): ReadonlyArray<Contact> =>
-    routing.core.bucketLength(bucket) === 0
-      ? routing.core.nearest(identity.nodeId, maxReferrers)
-      : routing.core.unverified(bucket).slice(0, missing(bucket))
+  const contactsFor = (index: number): ReadonlyArray<Contact> => {
+    const bucket = routing.bucketUnsafe(index)
+    if (bucket.entries.length === 0) return routing.nearestUnsafe(identity.nodeId, maxReferrers)
+    return bucket.entries.filter((entry) => !isVerified(entry)).map(({ contact }) => contact).slice(0, missing(bucket))
+  }
 
   /**
    * The buckets that our neighbour lookup did not cover completely: those
@@ -248,17 +251,14 @@ const make = Effect.gen(function*() {
       rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
     )
     if (Result.isFailure(answer)) {
-      // A silent unverified contact makes room for another.
-      if (routing.core.verifiedAt(peer.id) === undefined) routing.core.remove(peer.id)
+      routing.unansweredUnsafe(peer.id)
       return
     }
     learn(answer.success)
   })
 
-  const learn = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void => {
-    const now = clock.currentTimeMillisUnsafe()
-    for (const contact of body.nodes ?? []) routing.core.add(contact, undefined, now, from.id)
-  }
+  const learn = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void =>
+    routing.learnedUnsafe(body.nodes ?? [], from.id, clock.currentTimeMillisUnsafe())
 
   /** The most recently given hosts. */
   const given = new RecencyMap<string, NameResolver.Host>(maxGiven)
@@ -342,7 +342,7 @@ const make = Effect.gen(function*() {
     }
     const failures = outcomes.flatMap(({ failures }) => failures)
     yield* Effect.logDebug(contacts.length > 0 ? "Network joined" : "Network not joined").pipe(
-      Effect.annotateLogs({ answered: contacts.length, failed: failures.length, contacts: routing.core.size })
+      Effect.annotateLogs({ answered: contacts.length, failed: failures.length, contacts: yield* routing.size })
     )
     return {
       contacts,
@@ -400,7 +400,7 @@ const make = Effect.gen(function*() {
   let visits = 0
 
   const revisit = Effect.gen(function*() {
-    const known = new Set(routing.core.entries().map(({ contact }) => SocketAddress.key(contact)))
+    const known = new Set((yield* routing.entries).map(({ contact }) => SocketAddress.key(contact)))
     const resolved = yield* Effect.forEach(
       Array.from(given),
       ({ value }) => Effect.orElseSucceed(addressesOf(value), () => []),
@@ -414,7 +414,7 @@ const make = Effect.gen(function*() {
 
   const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
     const now = clock.currentTimeMillisUnsafe()
-    for (const contact of contacts) routing.core.add(contact, now, now)
+    for (const contact of contacts) routing.givenUnsafe(contact, now)
     if (contacts.length > 0) yield* enter({ _tag: "Joined" })
     yield* findPlace(contacts)
   })
@@ -422,7 +422,7 @@ const make = Effect.gen(function*() {
   const candidates = (max: number) =>
     Effect.gen(function*() {
       const found: Array<SocketAddress.SocketAddress & { readonly rank: number }> = []
-      for (const { contact: { host, id, port } } of routing.core.entries()) {
+      for (const { contact: { host, id, port } } of yield* routing.entries) {
         // A peer that only ever sent us requests may have been up for a moment
         // only.
         if (Option.isNone(yield* health.rtt(id))) continue

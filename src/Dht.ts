@@ -25,6 +25,7 @@ import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
+import * as IdentityConflicts from "./IdentityConflicts.ts"
 import * as Mail from "./Mail.ts"
 import * as Maintenance from "./Maintenance.ts"
 import type { Host } from "./NameResolver.ts"
@@ -419,7 +420,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
     addContact: (contact) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         assertPort(contact)
-        routing.core.add(contact, now, now)
+        routing.givenUnsafe(contact, now)
       }),
     findNode: query.findNode,
     findRecords: query.findRecords,
@@ -470,6 +471,7 @@ export type Services =
   | Announce.Announce
   | Bootstrap.Bootstrap
   | Discovery.Discovery
+  | IdentityConflicts.IdentityConflicts
   | WatchedKeys.WatchedKeys
   | Mail.Mail
   | NodeEvents.NodeEvents
@@ -565,7 +567,6 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     WatchedKeys.layer,
     PeerHealth.layer(),
     Reachability.layer(options),
-    Layer.provideMerge(storeLayer(options), Routing.layer()),
     SeenPeers.layer(),
     Subscribers.layer
   )
@@ -573,11 +574,13 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Maintenance.layer)),
     Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer, Watch.layer)),
     Layer.provideMerge(Replication.layer),
-    Layer.provideMerge(Query.layer),
+    Layer.provideMerge(Layer.mergeAll(Query.layer, Responder.layer, IdentityConflicts.layer)),
+    Layer.provideMerge(storeLayer(options)),
+    Layer.provideMerge(Routing.layer()),
     Layer.provideMerge(Rpc.layer),
-    Layer.provide(Responder.layer),
     // Logs from before the first datagram until after the last.
-    Layer.provideMerge(Layer.provideMerge(NodeLog.layer, NodeEvents.layer)),
+    Layer.provideMerge(NodeLog.layer),
+    Layer.provideMerge(NodeEvents.layer),
     Layer.provideMerge(state),
     Layer.provideMerge(options.persistence ?? Persistence.layerNone)
   )

@@ -8,16 +8,14 @@
  * @module
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Announce } from "./Announce.ts"
+import { IdentityConflicts } from "./IdentityConflicts.ts"
 import type { Counted } from "./internal/histogram.ts"
-import { requests } from "./internal/nodeEvents.ts"
-import { NodeEvents } from "./NodeEvents.ts"
+import { NodeEvents, requests } from "./NodeEvents.ts"
 import { PeerHealth } from "./PeerHealth.ts"
 import { Replication } from "./Replication.ts"
 import { Routing } from "./Routing.ts"
@@ -150,10 +148,7 @@ export const prometheusNames = (context: Context.Context<never>): (name: string)
   return (name) => names.get(name) ?? name
 }
 
-const hourMillis = Duration.toMillis("1 hour")
-
 /** Contacts heard from within this time count for the estimate of the network's size. */
-const estimateMillis = Duration.toMillis("30 minutes")
 
 type Named<Kind extends Instrument["kind"]> = {
   [Name in keyof typeof instruments]: typeof instruments[Name]["kind"] extends Kind ? Name : never
@@ -161,14 +156,23 @@ type Named<Kind extends Instrument["kind"]> = {
 
 const make = Effect.gen(function*() {
   const context = yield* Effect.context<
-    Announce | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
+    | Announce
+    | IdentityConflicts
+    | NodeEvents
+    | PeerHealth
+    | Replication
+    | Routing
+    | Rpc
+    | SeenPeers
+    | Store
+    | Subscribers
   >()
-  const clock = yield* Clock.Clock
   const announce = Context.get(context, Announce)
-  const { core: events } = Context.get(context, NodeEvents)
+  const conflicts = Context.get(context, IdentityConflicts)
+  const events = Context.get(context, NodeEvents)
   const health = Context.get(context, PeerHealth)
   const replication = Context.get(context, Replication)
-  const { core: routing } = Context.get(context, Routing)
+  const routing = Context.get(context, Routing)
   const rpc = Context.get(context, Rpc)
   const seen = Context.get(context, SeenPeers)
   const store = Context.get(context, Store)
@@ -205,7 +209,6 @@ const make = Effect.gen(function*() {
 
   /** Reads an effect that completes synchronously. */
   const now = <A>(effect: Effect.Effect<A>): A => Effect.runSyncWith(context)(effect)
-  const millis = () => clock.currentTimeMillisUnsafe()
 
   counter("dht.datagrams.received", () => now(rpc.traffic).received)
   for (const reason of refusals) {
@@ -226,12 +229,12 @@ const make = Effect.gen(function*() {
     histogram("dht.query.duration", () => times.duration.read(), { "dht.query.kind": kind })
     histogram("dht.query.requests", () => times.requests.read(), { "dht.query.kind": kind })
   }
-  gauge("dht.routing.contacts", () => routing.size)
-  gauge("dht.routing.verified", () => routing.countVerified(millis() - hourMillis))
+  gauge("dht.routing.contacts", () => now(routing.size))
+  gauge("dht.routing.verified", () => now(routing.countVerified("1 hour")))
   gauge("dht.seen.nodes", () => now(seen.counts).hour, { "dht.window": "hour" })
   gauge("dht.seen.nodes", () => now(seen.counts).day, { "dht.window": "day" })
   gauge("dht.seen.nodes", () => now(seen.counts).week, { "dht.window": "week" })
-  gauge("dht.network.size", () => routing.estimate(millis() - estimateMillis).size)
+  gauge("dht.network.size", () => now(routing.networkSize("30 minutes")).size)
   gauge("dht.store.keys", () => now(store.size))
   gauge("dht.store.bytes", () => now(store.bytes))
   gauge("dht.store.subscriptions", () => subscribers.size)
@@ -242,7 +245,7 @@ const make = Effect.gen(function*() {
   gauge("dht.replication.full", () => now(replication.summary).full)
   gauge("dht.replication.surrounded", () => now(replication.summary).surrounded)
   gauge("dht.announcements", () => now(announce.announcements).length)
-  counter("dht.identity.conflicts", () => events.identityConflicts)
+  counter("dht.identity.conflicts", () => now(conflicts.count))
   gauge("dht.peers.known", () => now(health.size))
 })
 
@@ -257,5 +260,5 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   never,
   never,
-  Announce | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
+  Announce | IdentityConflicts | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
 > = Layer.effectDiscard(make)

@@ -18,36 +18,14 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
-import * as Core from "./internal/nodeEvents.ts"
+import type { QueryStep } from "./core/lookup.ts"
+import * as OngoingQuery from "./core/ongoingQuery.ts"
+import { type Counted, Histogram } from "./internal/histogram.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
-import { Routing } from "./Routing.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
-import { Store } from "./Store.ts"
 
-/**
- * One request of a query and its current state.
- *
- * @category models
- * @since 0.1.0
- */
-export interface QueryStep {
-  readonly contact: Contact
-  /** The node that reported the contact; undefined for one of our own. */
-  readonly learnedFrom: NodeId | undefined
-  /** 0 for a contact of our own; for a learned one, one more than its referrer's. */
-  readonly depth: number
-  /** Leading bits that the contact's id shares with the target. */
-  readonly commonPrefixLength: number
-  /** Milliseconds from the start of the query. */
-  readonly askedAfterMillis: number
-  /** Undefined while the request is in flight. */
-  readonly tookMillis: number | undefined
-  readonly outcome: "Answered" | "Failed" | "Unanswered"
-  readonly holdsRecord: boolean
-  /** Number of nodes closer to the target than itself that the contact reported. */
-  readonly closerNodes: number
-}
+export type { QueryStep } from "./core/lookup.ts"
 
 /**
  * Target of a query: nodes, or records of a type (0 for any).
@@ -170,6 +148,74 @@ export type Event =
   | { readonly _tag: "IdentityConflict"; readonly at: number; readonly address: SocketAddress }
 
 /**
+ * A detailed event for the log alone: these are too frequent for listeners.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Detail =
+  | { readonly _tag: "RequestSent"; readonly peer: Peer; readonly request: string; readonly attempt: number }
+  | {
+    readonly _tag: "RequestAnswered"
+    readonly peer: Peer
+    readonly request: string
+    readonly contact: Contact
+    readonly rttMillis: number
+  }
+  | { readonly _tag: "RequestFailed"; readonly peer: Peer; readonly request: string; readonly reason: string }
+  | { readonly _tag: "RequestReceived"; readonly contact: Contact; readonly request: string }
+  | {
+    readonly _tag: "RecordRefused"
+    readonly key: NodeId | undefined
+    readonly record: SignedRecord
+    readonly contact: Contact
+    readonly reason: string
+  }
+  | {
+    readonly _tag: "DatagramRefused"
+    readonly from: SocketAddress
+    readonly bytes: number
+    readonly reason: string
+    /** What is malformed, for a malformed datagram. */
+    readonly fault: string | undefined
+  }
+
+/** The queried peer; without an id where only the address is known. */
+type Peer = SocketAddress & { readonly id?: NodeId | undefined }
+
+/**
+ * The requests that expect a response.
+ *
+ * @internal
+ */
+export const requests = ["Ping", "FindNode", "FindValue", "Store", "Push"] as const
+
+/** Values counted so far. */
+interface Distribution {
+  readonly read: () => Counted
+}
+
+/**
+ * The durations of one kind of request, in seconds.
+ *
+ * @internal
+ */
+export interface RequestTimes {
+  readonly answered: Distribution
+  readonly failed: Distribution
+}
+
+/**
+ * The durations of one kind of query, in seconds, and the number of requests it made.
+ *
+ * @internal
+ */
+export interface QueryTimes {
+  readonly duration: Distribution
+  readonly requests: Distribution
+}
+
+/**
  * Maximum number of queries kept.
  *
  * @category constants
@@ -186,8 +232,18 @@ export const keptQueries = 64
  */
 export const waitingEvents = 256
 
+/** Bounds of request durations in seconds: from a round trip within one machine to the longest deadline. */
+const requestBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** Bounds of query durations, in seconds. */
+const queryBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+/** Bounds of the number of requests of a query. */
+const requestCountBounds = [0, 1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128]
+
 /**
- * Reports what happens in the node.
+ * Reports what happens in the node. The other services tell it; it knows none
+ * of them.
  *
  * @category services
  * @since 0.1.0
@@ -197,49 +253,99 @@ export class NodeEvents extends Context.Service<NodeEvents, {
   readonly events: Stream.Stream<Event>
   /** Calls a function with each event, synchronously, until the scope closes. It must not throw. */
   readonly listen: (listener: (event: Event) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** Calls a function with each detail, in the place of the previous one, until the scope closes. It must not throw. */
+  readonly explain: (log: (detail: Detail) => void) => Effect.Effect<void, never, Scope.Scope>
   /** Keeps the queries that end from now on: the latest 64. */
   readonly keepQueries: Effect.Effect<void>
   /** The kept queries, the latest first. */
   readonly queries: Effect.Effect<ReadonlyArray<QueryTrace>>
+  /** Whether there is a listener at this moment. Without one an event is not worth constructing. */
+  readonly hasListeners: boolean
+  /** Passes an event to every listener. */
+  readonly tellUnsafe: (event: Event) => void
+  /** Passes a detail to the log; undefined while details are not logged. */
+  readonly explainUnsafe: ((detail: Detail) => void) | undefined
+  /** Counts a request of ours that was answered, or failed, so many milliseconds after its first attempt. */
+  readonly requestEndedUnsafe: (request: typeof requests[number], isAnswered: boolean, millis: number) => void
   /**
-   * The synchronous state, for code that runs once per packet.
+   * Starts a query. Its events go to `watch` and to the listeners; `startedAt`
+   * is on the clock of its steps.
    *
    * @internal
    */
-  readonly core: Core.NodeEvents
+  readonly queryUnsafe: (
+    goal: QueryGoal,
+    startedAt: number,
+    watch: ((event: QueryEvent) => void) | undefined
+  ) => OngoingQuery.OngoingQuery
+  /**
+   * Durations of our requests, from the first attempt to the response or the failure.
+   *
+   * @internal
+   */
+  readonly requestTimes: Readonly<Record<typeof requests[number], RequestTimes>>
+  /**
+   * Durations and sizes of our queries.
+   *
+   * @internal
+   */
+  readonly queryTimes: Readonly<Record<QueryGoal["kind"], QueryTimes>>
 }>()("effect-dht/NodeEvents") {}
 
-const make = Effect.gen(function*() {
-  const routing = yield* Routing
-  const store = yield* Store
-  const clock = yield* Clock.Clock
+const requestTimes = () => ({ answered: new Histogram(requestBounds), failed: new Histogram(requestBounds) })
 
-  let unwatch = () => {}
-  const core = new Core.NodeEvents({
-    keptQueries,
-    now: () => clock.currentTimeMillisUnsafe(),
-    // The tables report their changes only while there is a listener.
-    watched: (isWatched) => {
-      routing.core.watcher = isWatched
-        ? {
-          added: (contact, bucket) => core.tell({ _tag: "PeerAdded", at: core.now(), contact, bucket }),
-          removed: (contact, bucket) => core.tell({ _tag: "PeerRemoved", at: core.now(), contact, bucket })
-        }
-        : undefined
-      if (isWatched) {
-        unwatch = store.watchUnsafe({
-          added: (key, record) => core.tell({ _tag: "RecordStored", at: core.now(), key, record }),
-          removed: (key, record) => core.tell({ _tag: "RecordRemoved", at: core.now(), key, record })
-        })
-      } else unwatch()
-    }
-  })
+const queryTimes = () => ({ duration: new Histogram(queryBounds), requests: new Histogram(requestCountBounds) })
+
+const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const timesOfRequests = {
+    Ping: requestTimes(),
+    FindNode: requestTimes(),
+    FindValue: requestTimes(),
+    Store: requestTimes(),
+    Push: requestTimes()
+  }
+  const timesOfQueries = { FindNode: queryTimes(), FindValue: queryTimes() }
+  const listeners = new Set<(event: Event) => void>()
+  const kept: Array<QueryTrace> = []
+  let isKeeping = false
+  let started = 0
+  let log: ((detail: Detail) => void) | undefined = undefined
+
+  const tellUnsafe = (event: Event): void => {
+    for (const listener of listeners) listener(event)
+  }
 
   const listen: NodeEvents["Service"]["listen"] = (listener) =>
     Effect.acquireRelease(
-      Effect.sync(() => core.add(listener)),
-      () => Effect.sync(() => core.remove(listener))
+      Effect.sync(() => listeners.add(listener)),
+      () => Effect.sync(() => listeners.delete(listener))
     )
+
+  const explain: NodeEvents["Service"]["explain"] = (next) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        log = next
+      }),
+      () =>
+        Effect.sync(() => {
+          if (log === next) log = undefined
+        })
+    )
+
+  const sink: OngoingQuery.Sink = {
+    now: () => clock.currentTimeMillisUnsafe(),
+    hasListeners: () => listeners.size > 0,
+    tell: tellUnsafe,
+    ended: ({ kind }, durationMillis, requests, trace) => {
+      const times = timesOfQueries[kind]
+      times.duration.add(durationMillis / 1000)
+      times.requests.add(requests)
+      if (!isKeeping) return
+      kept.push(trace())
+      if (kept.length > keptQueries) kept.shift()
+    }
+  }
 
   const readers = new Set<Queue.Enqueue<Event, Cause.Done>>()
   yield* Effect.addFinalizer(() => Effect.sync(() => readers.forEach((reader) => Queue.endUnsafe(reader))))
@@ -257,16 +363,33 @@ const make = Effect.gen(function*() {
       { bufferSize: waitingEvents, strategy: "sliding" }
     ),
     listen,
-    keepQueries: Effect.sync(() => core.keep()),
-    queries: Effect.sync(() => core.queries),
-    core
+    explain,
+    keepQueries: Effect.sync(() => {
+      isKeeping = true
+    }),
+    queries: Effect.sync(() => kept.toReversed()),
+    get hasListeners() {
+      return listeners.size > 0
+    },
+    tellUnsafe,
+    get explainUnsafe() {
+      return log
+    },
+    requestEndedUnsafe: (request, isAnswered, millis) => {
+      const { answered, failed } = timesOfRequests[request]
+      const times = isAnswered ? answered : failed
+      times.add(millis / 1000)
+    },
+    queryUnsafe: (goal, startedAt, watch) => new OngoingQuery.OngoingQuery(sink, goal, ++started, startedAt, watch),
+    requestTimes: timesOfRequests,
+    queryTimes: timesOfQueries
   })
 })
 
 /**
- * Events of the node with these tables.
+ * The events of one node.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<NodeEvents, never, Routing | Store> = Layer.effect(NodeEvents, make)
+export const layer: Layer.Layer<NodeEvents> = Layer.effect(NodeEvents, make)

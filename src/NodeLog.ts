@@ -16,8 +16,7 @@ import * as References from "effect/References"
 import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { NodeIdentity } from "./Identity.ts"
-import type { Detail } from "./internal/nodeEvents.ts"
-import { type Event, NodeEvents } from "./NodeEvents.ts"
+import { type Detail, type Event, NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import type { Peer } from "./Request.ts"
@@ -140,7 +139,7 @@ export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transp
     const withTrace = LogLevel.isLessThanOrEqualTo(minimum, "Trace")
     const identity = yield* NodeIdentity
     const transport = yield* Transport
-    const { core, listen } = yield* NodeEvents
+    const { explain, listen } = yield* NodeEvents
 
     yield* Effect.logDebug("Node started").pipe(Effect.annotateLogs({
       address: Address.format(identity.address),
@@ -155,12 +154,7 @@ export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transp
       if (level === "Trace" && !withTrace) return
       run((level === "Trace" ? Effect.logTrace(what) : Effect.logDebug(what)).pipe(Effect.annotateLogs(facts)))
     }
-    core.explain = (detail) => log(ofDetail(detail))
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        core.explain = undefined
-      })
-    )
+    yield* explain((detail) => log(ofDetail(detail)))
     yield* listen((event) => log(ofEvent(event)))
   })
 )

@@ -25,16 +25,15 @@ import type { Contact } from "./Contact.ts"
 import { Collection } from "./core/collection.ts"
 import * as Density from "./core/density.ts"
 import { Lookup } from "./core/lookup.ts"
+import type { OngoingQuery } from "./core/ongoingQuery.ts"
 import { RecordMerge } from "./core/recordMerge.ts"
 import { caps } from "./core/recordSet.ts"
-import { freshMillis } from "./core/routingTable.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { InFlight } from "./InFlight.ts"
-import type { OngoingQuery } from "./internal/nodeEvents.ts"
 import * as Message from "./Message.ts"
-import { NodeEvents, type QueryEvent } from "./NodeEvents.ts"
+import { NodeEvents, type QueryEvent, type QueryStep } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { isHairpin, Reachability } from "./Reachability.ts"
@@ -79,31 +78,6 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
     const what = this.type === 0 ? "record" : `record of type 0x${this.type.toString(16)}`
     return `No ${what} is at ${this.target} (${this.answered} nodes answered)`
   }
-}
-
-/**
- * One request of a lookup. Times are monotonic milliseconds with an arbitrary
- * origin.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Step {
-  readonly contact: Contact
-  /** Unanswered: the lookup ended first. */
-  readonly outcome: "Answered" | "Failed" | "Unanswered"
-  readonly askedAt: number
-  /** When it was answered or given up. */
-  readonly endedAt: number | undefined
-  readonly holdsRecord: boolean
-  /** Leading bits that the contact's id shares with the target. */
-  readonly commonPrefixLength: number
-  /** The node that reported the contact; undefined for one of our own. */
-  readonly learnedFrom: NodeId.NodeId | undefined
-  /** 0 for a contact of our own, one more than its referrer's for a learned one. */
-  readonly depth: number
-  /** Number of nodes closer to the target than itself that it reported. */
-  readonly closerNodes: number
 }
 
 /**
@@ -153,7 +127,7 @@ export interface LookupResult {
   /** Whether nodes surround the target more closely than chance allows; see {@link Neighbourhood}. */
   readonly isSurrounded: boolean
   /** The requests it sent, in order, and their outcomes. */
-  readonly trace: ReadonlyArray<Step>
+  readonly trace: ReadonlyArray<QueryStep>
 }
 
 /**
@@ -308,9 +282,6 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<LookupResult>
 }>()("effect-dht/Query") {}
 
-/** Nodes that a lookup looks for: Kademlia's K. */
-const k = 16
-
 /** What a lookup gives one peer at most. */
 const deadline = 2000
 
@@ -421,8 +392,10 @@ const make = Effect.gen(function*() {
   })
 
   /** The address where we heard from a node takes precedence over the one that others report. */
-  const asWeKnowIt = (node: Contact): Contact =>
-    routing.core.verifiedAt(node.id) === undefined ? node : routing.core.get(node.id) ?? node
+  const asWeKnowIt = (node: Contact): Contact => {
+    const entry = routing.entryUnsafe(node.id)
+    return entry?.verifiedAt === undefined ? node : entry.contact
+  }
 
   const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(
     target: NodeId.NodeId,
@@ -431,9 +404,10 @@ const make = Effect.gen(function*() {
   ): Effect.fn.Return<LookupResult> {
     const inFlight = new InFlight<Outcome>(timers)
     const kind = find === undefined ? "FindNode" : "FindValue"
-    const ongoing = events.core.query({ kind, target, type: find?.type }, timers.now(), watch)
+    const startedAt = timers.now()
+    const ongoing = events.queryUnsafe({ kind, target, type: find?.type }, startedAt, watch)
     return yield* Effect.ensuring(
-      lookUpWith(inFlight, ongoing, target, find),
+      lookUpWith(inFlight, ongoing, startedAt, target, find),
       Effect.sync(() => {
         inFlight.giveUp()
         ongoing.over(timers.now())
@@ -444,6 +418,7 @@ const make = Effect.gen(function*() {
   const lookUpWith = Effect.fnUntraced(function*(
     inFlight: InFlight<Outcome>,
     ongoing: OngoingQuery,
+    startedAt: number,
     target: NodeId.NodeId,
     find: Find | undefined
   ) {
@@ -453,6 +428,7 @@ const make = Effect.gen(function*() {
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
+      startedAt,
       quorum: find?.quorum,
       isSurrounded: (ids) => Density.isSurrounded(target, ids, size),
       awaitsSlow: find === undefined,
@@ -462,10 +438,10 @@ const make = Effect.gen(function*() {
       slowAfter: (id) => health.slowAfterUnsafe(id, started)
     })
     ongoing.follow(lookup)
-    const known = routing.core.nearestVerified(target, seeds, started - freshMillis)
+    const known = yield* routing.nearestVerified(target, seeds, Routing.freshMillis)
     // One liar can invent all unverified contacts, so they must not displace
     // verified ones.
-    for (const contact of [...known, ...routing.core.nearest(target, unverifiedSeeds)]) {
+    for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
       if (!isHairpin(contact, publicHost)) lookup.seed(contact)
     }
 
@@ -499,7 +475,7 @@ const make = Effect.gen(function*() {
         }
         const at = clock.currentTimeMillisUnsafe()
         const holdsRecord = read(reading, target, find, contact, answer)
-        for (const node of answer.nodes) routing.core.add(node, undefined, at, contact.id)
+        routing.learnedUnsafe(answer.nodes, contact.id, at)
         const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
         lookup.answered(contact.id, timers.now(), {
           nodes,
@@ -513,7 +489,7 @@ const make = Effect.gen(function*() {
     const closest = lookup.closest()
     const ids = closest.map(({ id }) => id)
     // A quorum ends a lookup before it knows the closest.
-    if (find?.quorum === undefined) routing.core.sampled(target, ids, k, clock.currentTimeMillisUnsafe())
+    if (find?.quorum === undefined) routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
     const isSurrounded = find === undefined
       ? Density.isSurrounded(target, ids, networkSize())
       : yield* confirmSurrounded(target, closest)
@@ -540,7 +516,7 @@ const make = Effect.gen(function*() {
     }
     ongoing.done(result)
     yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": lookup.requests })
-    yield* showRequests(result)
+    yield* showRequests(result, startedAt)
     return result
   })
 
@@ -627,7 +603,7 @@ const make = Effect.gen(function*() {
 
   // --- The size of the network ---------------------------------------------------
 
-  const networkSize = () => routing.core.plausibleSize(clock.currentTimeMillisUnsafe())
+  const networkSize = () => routing.plausibleSizeUnsafe(clock.currentTimeMillisUnsafe())
 
   /** Measures the size of the network afresh, by lookups of unpredictable points, at most twice a minute. */
   const measure = yield* Effect.cachedWithTTL(
@@ -636,8 +612,8 @@ const make = Effect.gen(function*() {
       const [anywhere, ...others] = bytes
       const points = Density.samplePoints(NodeId.fromBytesUnsafe(anywhere), others)
       const results = yield* Effect.forEach(points, (point) => lookUp(point), { concurrency: "unbounded" })
-      const now = clock.currentTimeMillisUnsafe()
-      routing.core.resampled(results.map(({ closest }, i) => [points[i], closest.map(({ id }) => id)]), k, now)
+      const lookups = results.map(({ closest }, i) => [points[i], closest] as const)
+      routing.measuredUnsafe(lookups, clock.currentTimeMillisUnsafe())
     }),
     "30 seconds"
   )
@@ -648,7 +624,7 @@ const make = Effect.gen(function*() {
    */
   const confirmSurrounded = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>) {
     const ids = closest.map(({ id }) => id)
-    const size = routing.core.sampledSize(clock.currentTimeMillisUnsafe()) ?? routing.core.leastSize()
+    const size = routing.robustSizeUnsafe(clock.currentTimeMillisUnsafe())
     if (!Density.isSurrounded(target, ids, size)) return false
     yield* measure
     return Density.isSurrounded(target, ids, networkSize())
@@ -708,14 +684,15 @@ const make = Effect.gen(function*() {
   })
 
   /** One span per request, as if each had a fiber of its own. */
-  const showRequests = Effect.fnUntraced(function*(result: LookupResult) {
+  const showRequests = Effect.fnUntraced(function*(result: LookupResult, startedAt: number) {
     if (!(yield* References.TracerEnabled)) return
     const parent = yield* Effect.option(Effect.currentSpan)
     if (Option.isNone(parent)) return
     const tracer = yield* Effect.tracer
     const [time, now] = [clock.currentTimeNanosUnsafe(), timers.now()]
     const nanosAt = (at: number) => time - BigInt(Math.round((now - at) * 1e6))
-    for (const { askedAt, contact, endedAt, outcome } of result.trace) {
+    for (const { askedAfterMillis, contact, outcome, tookMillis } of result.trace) {
+      const askedAt = startedAt + askedAfterMillis
       const span = tracer.span({
         name: "Rpc.request",
         parent,
@@ -728,7 +705,7 @@ const make = Effect.gen(function*() {
       })
       span.attribute("dht.peer", SocketAddress.format(contact))
       span.attribute("dht.outcome", outcome)
-      span.end(nanosAt(endedAt ?? now), Exit.void)
+      span.end(nanosAt(tookMillis === undefined ? now : askedAt + tookMillis), Exit.void)
     }
   })
 
@@ -798,7 +775,8 @@ const make = Effect.gen(function*() {
   })
 })
 
-const answeredOf = (trace: ReadonlyArray<Step>): number => trace.filter((step) => step.outcome === "Answered").length
+const answeredOf = (trace: ReadonlyArray<QueryStep>): number =>
+  trace.filter((step) => step.outcome === "Answered").length
 
 /**
  * Lookups that start from the contacts of the routing table.

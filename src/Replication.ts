@@ -348,7 +348,7 @@ const make = Effect.gen(function*() {
   const local = yield* Store
   const persistence = yield* Persistence
   const clock = yield* Clock.Clock
-  const { core: events } = yield* NodeEvents
+  const events = yield* NodeEvents
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job>()
   let begun = 0
@@ -417,7 +417,7 @@ const make = Effect.gen(function*() {
 
   const lookUp = Effect.fnUntraced(function*(key: NodeId) {
     const { closest, isSurrounded, region }: Neighbourhood = (yield* Ref.get(settings.passive))
-      ? { closest: routing.core.nearest(key, candidates), region: [], isSurrounded: false }
+      ? { closest: yield* routing.nearest(key, candidates), region: [], isSurrounded: false }
       : yield* query.neighbourhood(key)
     const publicHost = yield* reachability.publicHost
     const now = clock.currentTimeMillisUnsafe()
@@ -478,20 +478,29 @@ const make = Effect.gen(function*() {
   const report = ({ edition: { record }, key }: Job, outcome: Outcome): void => {
     if (!events.hasListeners || outcome._tag === "Woken" || outcome._tag === "Found") return
     const { _tag, contact } = outcome
-    events.tell({ _tag: "ReplicaReported", at: events.now(), key, record, contact, outcome: _tag })
+    events.tellUnsafe({
+      _tag: "ReplicaReported",
+      at: clock.currentTimeMillisUnsafe(),
+      key,
+      record,
+      contact,
+      outcome: _tag
+    })
   }
 
   const tell = (
     _tag: "PublicationStarted" | "PublicationRenewed" | "PublicationEnded",
     { edition: { record }, key }: Job
   ): void => {
-    if (events.hasListeners) events.tell({ _tag, at: events.now(), key, record })
+    if (events.hasListeners) events.tellUnsafe({ _tag, at: clock.currentTimeMillisUnsafe(), key, record })
   }
 
   const surrounded = (job: Job, isSurrounded: boolean): void => {
     job.isSurrounded = isSurrounded
     const { edition: { record }, key } = job
-    if (isSurrounded && events.hasListeners) events.tell({ _tag: "KeySurrounded", at: events.now(), key, record })
+    if (isSurrounded && events.hasListeners) {
+      events.tellUnsafe({ _tag: "KeySurrounded", at: clock.currentTimeMillisUnsafe(), key, record })
+    }
   }
 
   /** Says once of each what keeps readers from the record. */

@@ -1,10 +1,11 @@
 /**
- * Responses of this node to verified requests.
+ * Responses of this node to verified requests, from its tables. They are made
+ * synchronously, except for one check that may run on another core, so the
+ * receive loop never waits.
  *
  * @module
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,69 +17,19 @@ import { NodeIdentity } from "./Identity.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
 import { type Body, digest, type StoreReason, storeReason } from "./Message.ts"
+import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { type Admission, Store, type Stored } from "./Store.ts"
 import { Subscribers } from "./Subscribers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
 import { WatchedKeys } from "./WatchedKeys.ts"
-
-/**
- * A message to send, its destination, and its transaction (40 hex digits;
- * undefined: that of the request).
- *
- * @category models
- * @since 0.1.0
- */
-export interface Reply {
-  readonly body: Body
-  readonly to: SocketAddress.SocketAddress
-  readonly transactionId: string | undefined
-  /** The record that this node refused, and why; only if it was refused. */
-  readonly refusal?: Refusal | undefined
-}
-
-/**
- * A refused record. The reason is built on demand.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Refusal {
-  readonly key: NodeId.NodeId | undefined
-  readonly record: Record.SignedRecord
-  readonly reason: () => string
-}
-
-/**
- * Answers requests synchronously, except for one check that may run on another
- * core, so the receive loop never waits.
- *
- * @category services
- * @since 0.1.0
- */
-export class Responder extends Context.Service<Responder, {
-  /**
-   * Calls `reply` once, or never if the protocol has no response; `now` is Unix
-   * milliseconds. `prove` checks that a contact is at its source address, which
-   * a datagram alone does not show.
-   */
-  readonly answer: (
-    request: Body,
-    from: Contact,
-    now: number,
-    reply: (reply: Reply) => void,
-    prove: (contact: Contact, done: (isProved: boolean) => void) => void
-  ) => void
-}>()("effect-dht/Responder") {}
-
-/** Nodes in a response: Kademlia's K. */
-const k = 16
 
 /** Echoes sent for one source IP. */
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
@@ -123,7 +74,9 @@ const refusalOf = (admission: Exclude<Admission, Stored>): string => {
 }
 
 const make = Effect.gen(function*() {
+  const events = yield* NodeEvents
   const identity = yield* NodeIdentity
+  const rpc = yield* Rpc.Rpc
   const store = yield* Store
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
@@ -133,9 +86,6 @@ const make = Effect.gen(function*() {
   const subscribers = yield* Subscribers
   const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
-
-  const nodesFor = (target: NodeId.NodeId, requester: Contact, now: number) =>
-    routing.core.answer(target, k, now, health.isBadUnsafe, SocketAddress.scope(requester.host))
 
   /** A peer that has not shown a later version gets a v0.1 response. */
   const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
@@ -163,7 +113,6 @@ const make = Effect.gen(function*() {
     { key, record }: Extract<Body, { readonly _tag: "Store" }>,
     from: Contact,
     now: number,
-    prove: (contact: Contact, done: (isProved: boolean) => void) => void,
     done: (admission: Admission) => void
   ): void => {
     const decide = (isProved: boolean) =>
@@ -172,18 +121,21 @@ const make = Effect.gen(function*() {
       )
     if (health.isProvedUnsafe(from.id, from.host)) return decide(true)
     if (!store.isContendedUnsafe(key ?? Record.ownKey(record), record.type, unproved)) return decide(false)
-    prove(from, decide)
+    routing.proveUnsafe(from, decide)
   }
 
-  const answer: Responder["Service"]["answer"] = (request, from, now, reply, prove) => {
-    const toSender = (body: Body, refusal?: Refusal) => reply({ body, to: from, transactionId: undefined, refusal })
+  const answer: Rpc.Handler = (request, from, now, reply) => {
+    const toSender = (body: Body) => reply({ body, to: from, transactionId: undefined })
     switch (request._tag) {
       case "Ping":
         return toSender({ _tag: "Pong", address: identity.address, observed: SocketAddress.encodeObserved(from) })
 
       case "FindNode":
         return toSender(
-          Answer.findNodeResponse(nodesFor(request.target, from, now), SocketAddress.encodeObserved(from))
+          Answer.findNodeResponse(
+            routing.answerUnsafe(request.target, from.host, now),
+            SocketAddress.encodeObserved(from)
+          )
         )
 
       case "FindValue": {
@@ -197,7 +149,7 @@ const make = Effect.gen(function*() {
         const isFiltered = publisher !== undefined || wanted !== undefined
         const { body, served } = Answer.findValueResponse({
           // Filters apply only to a holder that has already been found.
-          nodes: isFiltered ? [] : nodesFor(target, from, now),
+          nodes: isFiltered ? [] : routing.answerUnsafe(target, from.host, now),
           records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
@@ -209,8 +161,10 @@ const make = Effect.gen(function*() {
 
       case "Store": {
         const { key, record } = request
-        const refuse = (outcome: Outcome, reason: () => string) =>
-          toSender(storeResponse(from, outcome, now), { key, record, reason })
+        const refuse = (outcome: Outcome, reason: () => string) => {
+          events.explainUnsafe?.({ _tag: "RecordRefused", key, record, contact: from, reason: reason() })
+          toSender(storeResponse(from, outcome, now))
+        }
         // A client leaves soon, and the record would be lost.
         if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
         // Refusal comes before the signature check wherever possible.
@@ -218,7 +172,7 @@ const make = Effect.gen(function*() {
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
-          admit(request, from, now, prove, (admission) => {
+          admit(request, from, now, (admission) => {
             const outcome = outcomeOf(record, admission)
             if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
             refuse(outcome, () => refusalOf(admission))
@@ -250,7 +204,7 @@ const make = Effect.gen(function*() {
       }
     }
   }
-  return Responder.of({ answer })
+  yield* rpc.serve(answer)
 })
 
 /** The network shared by all peers whose address is not proved. */
@@ -264,21 +218,23 @@ const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValu
 }
 
 /**
- * Responses from the tables of this node.
+ * Answers the requests that `Rpc` receives until the layer's scope closes.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer: Layer.Layer<
-  Responder,
   never,
+  never,
+  | NodeEvents
   | NodeIdentity
   | NodeSettings
   | WatchedKeys
   | Store
   | Subscribers
   | Routing.Routing
+  | Rpc.Rpc
   | PeerHealth.PeerHealth
   | Verifier
   | SecureRandom.SecureRandom
-> = Layer.effect(Responder, make)
+> = Layer.effectDiscard(make)

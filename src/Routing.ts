@@ -2,9 +2,11 @@
  * The routing table of Kademlia (Maymounkov and Mazières, 2002): 256 buckets of
  * contacts, by the number of leading bits that their ids share with ours.
  *
- * The node fills the table from the messages it receives. A contact that
- * answers cannot be displaced by newcomers, and reports by others never change
- * where its datagrams go.
+ * This module alone changes the table. It learns of peers from the messages
+ * that arrive, and sends the liveness checks that decide who stays; the rest of
+ * the node reports what it found (members in the past tense) and reads. A
+ * contact that answers cannot be displaced by newcomers, and reports by others
+ * never change where its datagrams go.
  *
  * @module
  * @since 0.1.0
@@ -15,54 +17,30 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import * as Core from "./core/routingTable.ts"
+import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
+import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import type { NodeId } from "./NodeId.ts"
+import { NodeEvents } from "./NodeEvents.ts"
+import * as NodeId from "./NodeId.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import type * as Request from "./Request.ts"
+import * as Rpc from "./Rpc.ts"
+import { SeenPeers } from "./SeenPeers.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+
+export type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 
 /**
- * An entry of the table.
+ * Milliseconds since its last message within which a contact is fresh:
+ * preferred in responses and in lookups, and not checked for a newcomer.
  *
- * @category models
+ * @category constants
  * @since 0.1.0
  */
-export interface Entry {
-  /** Number of leading bits that its id shares with ours, 0 to 255. */
-  readonly bucket: number
-  readonly contact: Contact
-  /** When it last sent a message itself, in Unix milliseconds; undefined for an unverified contact. */
-  readonly verifiedAt: number | undefined
-  /** When it entered the table, in Unix milliseconds. */
-  readonly addedAt: number
-  /** The node that reported it; undefined if it contacted us first. */
-  readonly learnedFrom: NodeId | undefined
-}
-
-/**
- * An estimate of the network's size.
- *
- * @category models
- * @since 0.1.0
- */
-export interface NetworkSize {
-  /** Number of nodes; 0 if nothing is known. */
-  readonly size: number
-  /** Confidence from 0 to 1. */
-  readonly confidence: number
-}
-
-/**
- * Bounds of the table.
- *
- * @category configuration
- * @since 0.1.0
- */
-export interface Options {
-  /** Contacts per bucket: Kademlia's K, by default 16. */
-  readonly k?: number | undefined
-  /** Contacts that wait for a place in a full bucket, by default 5. */
-  readonly pendingCapacity?: number | undefined
-}
+export const freshMillis: number = Core.freshMillis
 
 /**
  * The contacts of this node.
@@ -84,23 +62,31 @@ export interface Options {
  * @since 0.1.0
  */
 export class Routing extends Context.Service<Routing, {
+  /** Our own id. */
+  readonly self: NodeId.NodeId
+  /** Contacts per bucket. */
+  readonly k: number
+
+  // --- Reading
   /** Number of contacts in the table. */
   readonly size: Effect.Effect<number>
   /** Returns the contact with this id. */
-  readonly get: (id: NodeId) => Effect.Effect<Option.Option<Contact>>
+  readonly get: (id: NodeId.NodeId) => Effect.Effect<Option.Option<Contact>>
   /** Returns the `n` known contacts closest to `target`, nearest first, including unverified ones. */
-  readonly nearest: (target: NodeId, n: number) => Effect.Effect<ReadonlyArray<Contact>>
+  readonly nearest: (target: NodeId.NodeId, n: number) => Effect.Effect<ReadonlyArray<Contact>>
   /**
    * Returns the `n` closest verified contacts: first those heard from within
    * `window`, nearest first, then the others likewise.
    */
   readonly nearestVerified: (
-    target: NodeId,
+    target: NodeId.NodeId,
     n: number,
     window: Duration.Input
   ) => Effect.Effect<ReadonlyArray<Contact>>
   /** The whole table by bucket, each bucket with the least recently seen contact first. */
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
+  /** The contact that was heard from last. */
+  readonly freshest: Effect.Effect<Option.Option<Contact>>
   /** Number of contacts heard from directly within `window`. */
   readonly countVerified: (window: Duration.Input) => Effect.Effect<number>
   /**
@@ -113,54 +99,301 @@ export class Routing extends Context.Service<Routing, {
    * size of the network. There is a wide margin of error, and the result is
    * true if the estimate is poor.
    */
-  readonly isNearUnsafe: (key: NodeId) => boolean
+  readonly isNearUnsafe: (key: NodeId.NodeId) => boolean
   /**
    * Estimates the size as `networkSize` does, from all contacts ever heard
    * from, or from unverified ones if there are no others.
    */
   readonly networkSizeUnfiltered: Effect.Effect<number>
+  /** Returns the entry with this id. */
+  readonly entryUnsafe: (id: NodeId.NodeId) => Entry | undefined
+  /** Returns the whole table as `entries` does. */
+  readonly entriesUnsafe: () => ReadonlyArray<Entry>
+  /** Returns the bucket of this index, empty or not. */
+  readonly bucketUnsafe: (index: number) => Bucket
+  /** Returns the same contacts as `nearest`. */
+  readonly nearestUnsafe: (target: NodeId.NodeId, n: number) => ReadonlyArray<Contact>
   /**
-   * The table itself, for code that runs once per packet.
-   *
-   * @internal
+   * Returns the contacts for the response to a FIND request of the host
+   * `requester`, at most 16. Fresh ones come first. Bad peers are included only
+   * where fewer than half as many contacts would remain, unverified ones and those that
+   * the requester cannot reach never.
    */
-  readonly core: Core.RoutingTable
+  readonly answerUnsafe: (target: NodeId.NodeId, requester: string, now: number) => ReadonlyArray<Contact>
+  /**
+   * Returns the network size estimated from lookups, otherwise from the contacts
+   * of the last half hour, which an attacker with ids near ours can inflate; 0
+   * without a confident estimate.
+   */
+  readonly plausibleSizeUnsafe: (now: number) => number
+  /**
+   * Returns a network size that an attacker with ids near ours cannot inflate:
+   * estimated from lookups, otherwise the smallest that a bucket with room implies.
+   */
+  readonly robustSizeUnsafe: (now: number) => number
+
+  // --- Reporting
+  /** Reports nodes that the node `from` named. They become unverified contacts. */
+  readonly learnedUnsafe: (nodes: ReadonlyArray<Contact>, from: NodeId.NodeId, now: number) => void
+  /** Reports a contact that the program knows and trusts. It counts as heard from. */
+  readonly givenUnsafe: (contact: Contact, now: number) => void
+  /** Reports that a peer did not answer, which evicts an unverified contact: its place is for another. */
+  readonly unansweredUnsafe: (id: NodeId.NodeId) => void
+  /** Reports the nodes that a lookup found, nearest to its target first: a sample of the network's density. */
+  readonly lookedUpUnsafe: (target: NodeId.NodeId, closest: ReadonlyArray<Contact>, now: number) => void
+  /** Reports the nodes that lookups of unpredictable targets found, which replace all samples before. */
+  readonly measuredUnsafe: (
+    lookups: ReadonlyArray<readonly [target: NodeId.NodeId, closest: ReadonlyArray<Contact>]>,
+    now: number
+  ) => void
+  /** Reports the nodes that a lookup of our own id found. Buckets that it covered completely are not refilled for a while. */
+  readonly lookedUpSelfUnsafe: (closest: ReadonlyArray<Contact>, now: number) => void
+  /**
+   * Reports the nodes that a lookup of an id in a bucket found, with the bucket
+   * as it was before; none if the lookup was cut short. Returns the buckets that
+   * it covered completely.
+   */
+  readonly refilledUnsafe: (before: Bucket, closest: ReadonlyArray<Contact>, now: number) => ReadonlyArray<number>
+
+  // --- Checking
+  /**
+   * Makes the checks of a heartbeat that are due: of contacts that wait for a
+   * place, of those unverified for long, and unless `isPassive` of silent ones.
+   * Returns the buckets that are due for a refill, in ascending order; none if
+   * `isPassive`.
+   */
+  readonly maintainUnsafe: (isPassive: boolean, now: number) => ReadonlyArray<number>
+  /**
+   * Checks that a peer answers at its source address, which a datagram alone
+   * does not show. Calls `done` with the outcome, at once with false if too many
+   * are being checked.
+   */
+  readonly proveUnsafe: (contact: Contact, done: (isProved: boolean) => void) => void
 }>()("effect-dht/Routing") {}
 
 /** Three times Kademlia's K: tables differ, and the estimate is off by half at times. */
 const nearRanks = 48
 
-/**
- * An empty table for the node `self`.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const make = (self: NodeId, options?: Options): Effect.Effect<Routing["Service"]> =>
-  Clock.clockWith((clock) => {
-    const core = new Core.RoutingTable({ ...options, self })
-    const before = (window: Duration.Input) =>
-      Effect.map(Clock.currentTimeMillis, (now) => now - Duration.toMillis(window))
-    return Effect.succeed(Routing.of({
-      size: Effect.sync(() => core.size),
-      get: (id) => Effect.sync(() => Option.fromUndefinedOr(core.get(id))),
-      nearest: (target, n) => Effect.sync(() => core.nearest(target, n)),
-      nearestVerified: (target, n, window) =>
-        Effect.map(before(window), (cutoff) => core.nearestVerified(target, n, cutoff)),
-      entries: Effect.sync(() => core.entries()),
-      countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
-      networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
-      isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
-      networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
-      core
-    }))
+/** Nodes that a lookup looks for, and that a response names at most: Kademlia's K. */
+const k = 16
+
+/** Age at which an unverified contact is probed, and evicted if it is silent. */
+const staleMillis = 10 * 60_000
+
+/** Silence after which a contact is probed, while it still counts as fresh. */
+const quietMillis = 25 * 60_000
+
+/** Maximum number of contacts probed at a new address at the same time. */
+const maxMoving = 64
+
+/** Maximum number of contacts whose source address is being checked at the same time. */
+const maxProving = 64
+
+/** Maximum number of callers that wait for the same contact to prove its address. */
+const maxWaiting = 16
+
+const make = Effect.fnUntraced(function*(options?: Options) {
+  const clock = yield* Clock.Clock
+  const events = yield* NodeEvents
+  const health = yield* PeerHealth.PeerHealth
+  const identity = yield* NodeIdentity
+  const rpc = yield* Rpc.Rpc
+  const seen = yield* SeenPeers
+
+  const core = new Core.RoutingTable({ ...options, self: identity.nodeId })
+  const tell = (_tag: "PeerAdded" | "PeerRemoved") => (contact: Contact, bucket: number): void => {
+    if (events.hasListeners) events.tellUnsafe({ _tag, at: clock.currentTimeMillisUnsafe(), contact, bucket })
+  }
+  core.watcher = { added: tell("PeerAdded"), removed: tell("PeerRemoved") }
+
+  /** Whether a peer announced that it leaves soon: it would waste a place in the table. */
+  const isClient = (id: NodeId.NodeId): boolean => health.hasUnsafe(id, Features.Bit.client)
+  core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
+
+  // --- Liveness checks -----------------------------------------------------------
+
+  const ping: Request.Request = { _tag: "Ping", address: identity.address }
+
+  /** Checks in flight: each is cancelled by the function stored for it. */
+  const inFlight = new Set<() => void>()
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      for (const cancel of inFlight) cancel()
+    })
+  )
+
+  /** Reports whether a contact answers. The table has noted a response by then. */
+  const check = (contact: Contact, options: Request.Options, done: (isAlive: boolean) => void): void => {
+    let cancel: (() => void) | undefined = undefined
+    let isDone = false
+    cancel = rpc.requestUnsafe(contact, ping, { ...Rpc.probeOptions(health), ...options }, (result) => {
+      isDone = true
+      if (cancel !== undefined) inFlight.delete(cancel)
+      done(Result.isSuccess(result))
+    })
+    // A request that could not be sent has ended already.
+    if (!isDone) inFlight.add(cancel)
+  }
+
+  /** Contacts whose new address has not answered yet. */
+  const moving = new Set<NodeId.NodeId>()
+
+  const confirmMove = (contact: Contact): void => {
+    if (moving.has(contact.id) || moving.size >= maxMoving) return
+    moving.add(contact.id)
+    check(contact, {}, () => moving.delete(contact.id))
+  }
+
+  /** Contacts whose source address is being checked, and the callers that wait for the outcome. */
+  const proving = new Map<string, Array<(isProved: boolean) => void>>()
+
+  const proveUnsafe: Routing["Service"]["proveUnsafe"] = (contact, done) => {
+    const name = `${contact.id} ${SocketAddress.key(contact)}`
+    const waiting = proving.get(name)
+    if (waiting === undefined ? proving.size >= maxProving : waiting.length >= maxWaiting) return done(false)
+    if (waiting !== undefined) return void waiting.push(done)
+    const all = [done]
+    proving.set(name, all)
+    check(contact, {}, (isProved) => {
+      proving.delete(name)
+      for (const done of all) done(isProved)
+    })
+  }
+
+  // --- Contacts --------------------------------------------------------------------
+
+  /**
+   * A signed message proves that its sender exists. It may be a replay from any
+   * address, so it does not move a contact: the new address must first answer a
+   * request, as only its owner can.
+   */
+  const heard = ({ contact, features, isAnswer, now }: Rpc.Heard): void => {
+    const known = core.get(contact.id)
+    const isElsewhere = known !== undefined && (known.host !== contact.host || known.port !== contact.port)
+    const isBelieved = isAnswer || !isElsewhere
+    if (isBelieved) health.showsUnsafe(contact.id, features)
+    if (isClient(contact.id)) return core.forget(contact.id)
+    seen.seenUnsafe(contact.id, now)
+    if (isBelieved) admit(contact, now)
+    else confirmMove(contact)
+  }
+
+  /** Adds or updates a contact that counts as heard from. This is the one way for a newcomer to become verified. */
+  const admit = (contact: Contact, now: number): void => settle(contact, core.add(contact, now, now), now)
+
+  /** A newcomer gets a place in a full bucket only if the oldest contact is silent. */
+  const settle = (newcomer: Contact, outcome: Core.AddResult, now: number): void => {
+    if (outcome._tag !== "Probe") return
+    const { oldest } = outcome
+    // A contact that was heard from recently needs no check.
+    if (core.isTaken(newcomer.id, now - freshMillis)) return core.probed(oldest.id, true, now)
+    check(oldest, {}, (isAlive) => core.probed(oldest.id, isAlive, clock.currentTimeMillisUnsafe()))
+  }
+
+  // --- The heartbeat -----------------------------------------------------------------
+
+  const maintenance: Request.Options = { maintenance: true }
+
+  const checkPending = (contact: Contact): void =>
+    check(contact, maintenance, (isAlive) => {
+      if (!isAlive) return core.pendingFailed(contact.id)
+      const now = clock.currentTimeMillisUnsafe()
+      settle(contact, core.pendingVerified(contact.id, now, now), now)
+    })
+
+  const checkStale = (contact: Contact): void =>
+    check(contact, maintenance, (isAlive) => {
+      if (!isAlive) core.remove(contact.id)
+    })
+
+  /** Silent contacts, pending a check of our own connectivity. */
+  const suspects = new Set<NodeId.NodeId>()
+
+  /** While no other peer answers, the fault may be ours and not the contact's. */
+  const checkSilent = (contact: Contact): void =>
+    check(contact, maintenance, (isAlive) => {
+      const witness = core.freshest()
+      if (isAlive || witness === undefined || witness.id === contact.id) return
+      suspects.add(contact.id)
+      // One witness decides for all of them.
+      if (suspects.size > 1) return
+      check(witness, maintenance, (isAlive) => {
+        if (isAlive) { for (const id of suspects) if (id !== witness.id) core.remove(id) }
+        suspects.clear()
+      })
+    })
+
+  const maintainUnsafe: Routing["Service"]["maintainUnsafe"] = (isPassive, now) => {
+    const { heartbeatLimits } = Core
+    const limits = isPassive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
+    const work = core.maintenance(now, now - freshMillis, now - staleMillis, limits)
+    for (const contact of work.pendingToProbe) checkPending(contact)
+    for (const contact of work.staleToProbe) checkStale(contact)
+    if (!isPassive) {
+      const left = limits.staleProbes - work.staleToProbe.length
+      for (const contact of core.quiet(now, now - quietMillis, left)) checkSilent(contact)
+    }
+    return work.bucketsToRefill
+  }
+
+  yield* rpc.observe({ heard })
+
+  const before = (window: Duration.Input) =>
+    Effect.map(Clock.currentTimeMillis, (now) => now - Duration.toMillis(window))
+
+  return Routing.of({
+    self: core.self,
+    k: core.k,
+    size: Effect.sync(() => core.size),
+    get: (id) => Effect.sync(() => Option.fromUndefinedOr(core.get(id))),
+    nearest: (target, n) => Effect.sync(() => core.nearest(target, n)),
+    nearestVerified: (target, n, window) =>
+      Effect.map(before(window), (cutoff) => core.nearestVerified(target, n, cutoff)),
+    entries: Effect.sync(() => core.entries()),
+    freshest: Effect.sync(() => Option.fromUndefinedOr(core.freshest())),
+    countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
+    networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
+    isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
+    networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
+    entryUnsafe: (id) => core.entry(id),
+    entriesUnsafe: () => core.entries(),
+    bucketUnsafe: (index) => core.bucket(index),
+    nearestUnsafe: (target, n) => core.nearest(target, n),
+    answerUnsafe: (target, requester, now) =>
+      core.answer(target, k, now, health.isBadUnsafe, SocketAddress.scope(requester)),
+    plausibleSizeUnsafe: (now) => core.plausibleSize(now),
+    robustSizeUnsafe: (now) => core.sampledSize(now) ?? core.leastSize(),
+    learnedUnsafe: (nodes, from, now) => {
+      for (const node of nodes) core.add(node, undefined, now, from)
+    },
+    givenUnsafe: admit,
+    unansweredUnsafe: (id) => {
+      if (core.verifiedAt(id) === undefined) core.remove(id)
+    },
+    lookedUpUnsafe: (target, closest, now) => core.sampled(target, closest.map(({ id }) => id), k, now),
+    measuredUnsafe: (lookups, now) =>
+      core.resampled(lookups.map(([target, closest]) => [target, closest.map(({ id }) => id)]), k, now),
+    lookedUpSelfUnsafe: (closest, now) => {
+      core.lookedUp(NodeId.bits, closest, now)
+    },
+    refilledUnsafe: ({ entries, index, pending }, closest, now) => {
+      const after = core.bucket(index)
+      core.recordRefill(index, after.entries.length + after.pending > entries.length + pending)
+      return core.lookedUp(index, closest, now)
+    },
+    maintainUnsafe,
+    proveUnsafe
   })
+})
 
 /**
- * An empty table for the node's own identity.
+ * A table for the node's own identity, filled from the messages that `Rpc`
+ * receives.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Routing, never, NodeIdentity> =>
-  Layer.effect(Routing, NodeIdentity.use((identity) => make(identity.nodeId, options)))
+export const layer = (
+  options?: Options
+): Layer.Layer<Routing, never, NodeIdentity | NodeEvents | PeerHealth.PeerHealth | Rpc.Rpc | SeenPeers> =>
+  Layer.effect(Routing, make(options))

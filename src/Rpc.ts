@@ -1,6 +1,9 @@
 /**
  * Requests and responses over datagrams.
  *
+ * This module answers nothing by itself and keeps no contacts: what stands above
+ * it serves requests ({@link Rpc} `serve`) and learns of peers (`observe`).
+ *
  * The receive loop is a fiber in the layer's scope. It never waits for anything
  * that it would have to deliver itself.
  *
@@ -18,12 +21,11 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
-import { IdentityConflicts } from "./core/identityConflicts.ts"
 import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./core/requests.ts"
-import { freshMillis } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
@@ -35,9 +37,6 @@ import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
 import * as Request from "./Request.ts"
-import { Responder } from "./Responder.ts"
-import * as Routing from "./Routing.ts"
-import { SeenPeers } from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { Timers } from "./Timers.ts"
 import * as TransactionId from "./TransactionId.ts"
@@ -90,7 +89,77 @@ export interface Observation {
 }
 
 /**
- * Sends requests to peers, and responds to theirs.
+ * A message to send, its destination, and its transaction (40 hex digits;
+ * undefined: that of the request).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reply {
+  readonly body: Message.Body
+  readonly to: SocketAddress.SocketAddress
+  readonly transactionId: string | undefined
+}
+
+/**
+ * Answers a verified request: calls `reply` once, or never if the protocol has
+ * no response. `from` has the source address of the datagram, which may be
+ * forged; `now` is Unix milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handler = (request: Message.Body, from: Contact, now: number, reply: (reply: Reply) => void) => void
+
+/**
+ * A verified message of another node.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Heard {
+  /** Its sender, at the source address of the datagram. */
+  readonly contact: Contact
+  /** What its header announces. */
+  readonly features: Features.Features
+  /** Whether it answers a request of ours to that very address. Any other message may be a replay from anywhere. */
+  readonly isAnswer: boolean
+  /** Unix milliseconds. */
+  readonly now: number
+}
+
+/**
+ * A sign of another node with our own key at an address.
+ *
+ * - `Named`: a peer's response names our id there. The peer may lie.
+ * - `Signed`: a message from there has our signature. It may be a replay.
+ * - `Answered`: a request of ours was answered from there with our signature,
+ *   and not by ourselves, which proves it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OwnKey {
+  readonly evidence: "Named" | "Signed" | "Answered"
+  readonly address: SocketAddress.SocketAddress
+  /** Unix milliseconds. */
+  readonly now: number
+}
+
+/**
+ * Callbacks for what messages show, called synchronously before the message
+ * itself is handled. They must not throw.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Observer {
+  readonly heard?: ((heard: Heard) => void) | undefined
+  readonly ownKey?: ((sign: OwnKey) => void) | undefined
+}
+
+/**
+ * Sends requests to peers, and receives theirs.
  *
  * @category services
  * @since 0.1.0
@@ -119,6 +188,13 @@ export class Rpc extends Context.Service<Rpc, {
     claimed: SocketAddress.SocketAddress,
     options?: Request.Options
   ) => Effect.Effect<boolean, Transport.SendError>
+  /**
+   * Answers requests with a handler until the scope closes; requests without
+   * one go unanswered. There is one handler at a time: a second is a defect.
+   */
+  readonly serve: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
+  /** Tells an observer what messages show, until the scope closes. Observers are told in the order of their registration. */
+  readonly observe: (observer: Observer) => Effect.Effect<void, never, Scope.Scope>
   /** Our own address as responses report it, as they arrive. */
   readonly observations: Stream.Stream<Observation>
   /** Counts of datagrams and answered requests since the start. */
@@ -127,15 +203,6 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
-/** Maximum number of contacts probed at a new address at the same time. */
-const maxMoving = 64
-
-/** Maximum number of contacts whose source address is being checked at the same time. */
-const maxProving = 64
-
-/** What waits for the same contact to prove where it is. */
-const maxWaiting = 16
-
 /** Signatures of received datagrams that may be checked at the same time. */
 const maxChecking = 64
 
@@ -143,11 +210,8 @@ const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const transport = yield* Transport.Transport
   const verifier = yield* Verifier
-  const responder = yield* Responder
-  const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability
-  const seen = yield* SeenPeers
   const features = Features.own(yield* NodeSettings)
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
@@ -156,15 +220,14 @@ const make = Effect.gen(function*() {
   const run = yield* FiberSet.runtime(background)<never>()
 
   const timers = yield* Timers
-  const { core: events } = yield* NodeEvents
+  const events = yield* NodeEvents
   const transactionId = TransactionId.generator(random)
 
   const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
-  /** Contacts whose new address has not answered yet. */
-  const moving = new Set<NodeId.NodeId>()
-  const conflicts = new IdentityConflicts()
-  /** Contacts that are asked whether they are where they seem to be, and what waits for that. */
-  const proving = new Map<string, Array<(isProved: boolean) => void>>()
+  const observers: Array<Observer> = []
+  let handler: Handler | undefined
+  /** Opens with the first use: what arrives before waits in the transport until there is something to handle it. */
+  const inUse = Latch.makeUnsafe(false)
   /** Signatures being checked, and whether there is room for more. */
   let checking = 0
   const checked = Latch.makeUnsafe(true)
@@ -199,7 +262,8 @@ const make = Effect.gen(function*() {
     return error
   }
 
-  const observe = (body: Message.Body, reporter: Contact): void => {
+  /** Takes note of our address as a response reports it. */
+  const observed = (body: Message.Body, reporter: Contact): void => {
     const wire = "observed" in body ? body.observed : undefined
     const address = wire === undefined ? undefined : SocketAddress.decodeObserved(wire)
     if (address === undefined || reporter.id === identity.nodeId) return
@@ -208,9 +272,10 @@ const make = Effect.gen(function*() {
     PubSub.publishUnsafe(observations, { reporter, address })
   }
 
-  /** Whether a peer announced that it leaves soon: it would waste a place in the table. */
-  const isClient = (id: NodeId.NodeId): boolean => health.hasUnsafe(id, Features.Bit.client)
-  routing.core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
+  const tellOwnKey = (evidence: OwnKey["evidence"], { host, port }: SocketAddress.SocketAddress, now: number): void => {
+    const sign: OwnKey = { evidence, address: { host, port }, now }
+    for (const { ownKey } of observers) ownKey?.(sign)
+  }
 
   /**
    * Whether a reported node is worth adding: not one that announced that it
@@ -220,9 +285,9 @@ const make = Effect.gen(function*() {
   const isWorthKnowing = (node: Contact, from: Contact, { observed }: NodesAnswer): boolean => {
     if (!SocketAddress.isReachableFrom(node, from)) return false
     if (node.id === identity.nodeId && !isOurs(node, observed)) {
-      challenge(node, "Named", clock.currentTimeMillisUnsafe())
+      tellOwnKey("Named", node, clock.currentTimeMillisUnsafe())
     }
-    return !isClient(node.id)
+    return !health.hasUnsafe(node.id, Features.Bit.client)
   }
 
   /** Whether an address is our own, as bound or as the reporting peer sees it. */
@@ -241,7 +306,7 @@ const make = Effect.gen(function*() {
     transactionId,
     send,
     isWorthKnowing,
-    heard: observe
+    heard: observed
   })
 
   // --- Receiving ---------------------------------------------------------------
@@ -288,7 +353,7 @@ const make = Effect.gen(function*() {
 
   const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): void => {
     refused[reason]++
-    events.explain?.({ _tag: "DatagramRefused", from, bytes: payload.length, reason, fault })
+    events.explainUnsafe?.({ _tag: "DatagramRefused", from, bytes: payload.length, reason, fault })
   }
 
   const accept = (
@@ -304,51 +369,26 @@ const make = Effect.gen(function*() {
       port: from.port
     }
     const asked = pending?.peer
-    const answered = asked !== undefined && from.host === asked.host && from.port === asked.port
-    if (contact.id === identity.nodeId) recognise(message, contact, pending, now)
-    else learn(contact, message.features, now, answered)
+    if (contact.id === identity.nodeId) {
+      recognise(message, contact, pending, now)
+    } else {
+      const isAnswer = asked !== undefined && from.host === asked.host && from.port === asked.port
+      const told: Heard = { contact, features: message.features, isAnswer, now }
+      for (const { heard } of observers) heard?.(told)
+    }
     const { body } = message
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
     } else if (pending === undefined) {
-      events.explain?.({ _tag: "RequestReceived", contact, request: body._tag })
-      responder.answer(body, contact, now, (reply) => {
-        if (reply.refusal !== undefined && events.explain !== undefined) {
-          const { key, reason, record } = reply.refusal
-          events.explain({ _tag: "RecordRefused", key, record, contact, reason: reason() })
-        }
+      events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
+      handler?.(body, contact, now, (reply) => {
         send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
-      }, prove)
+      })
     } else {
       requests.answered(pending, message, contact, now)
     }
   }
-
-  /**
-   * A signed message proves that its sender exists. It may be a replay from any
-   * address, so it does not move a contact: the new address must first answer a
-   * request, as only its owner can.
-   */
-  const learn = (contact: Contact, features: Features.Features, now: number, answered: boolean): void => {
-    const known = routing.core.get(contact.id)
-    const isElsewhere = known !== undefined && (known.host !== contact.host || known.port !== contact.port)
-    const isBelieved = answered || !isElsewhere
-    if (isBelieved) health.showsUnsafe(contact.id, features)
-    if (isClient(contact.id)) return routing.core.forget(contact.id)
-    seen.seenUnsafe(contact.id, now)
-    if (!isBelieved) {
-      if (!moving.has(contact.id) && moving.size < maxMoving) confirmMove(contact)
-      return
-    }
-    const outcome = routing.core.add(contact, now, now)
-    if (outcome._tag !== "Probe") return
-    // A contact that was heard from recently needs no liveness check.
-    if (routing.core.isTaken(contact.id, now - freshMillis)) routing.core.probed(outcome.oldest.id, true, now)
-    else probe(outcome.oldest)
-  }
-
-  // --- Our own identity elsewhere ------------------------------------------------
 
   /** A message is signed with our key: it is our own, or from another node that has the key. */
   const recognise = (
@@ -357,64 +397,17 @@ const make = Effect.gen(function*() {
     pending: PendingRequest | undefined,
     now: number
   ): void => {
-    if (pending !== undefined) { if (!pending.hasReturned) conflict(from, now) }
-    else if (body._tag !== "NatProbeEcho" && !requests.returned(transactionId)) challenge(from, "Signed", now)
+    if (pending !== undefined) { if (!pending.hasReturned) tellOwnKey("Answered", from, now) }
+    else if (body._tag !== "NatProbeEcho" && !requests.returned(transactionId)) tellOwnKey("Signed", from, now)
   }
-
-  /** Checks whether another node has our identity at an address: `recognise` sees the response. */
-  const challenge = ({ host, port }: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): void => {
-    if (!conflicts.shouldAsk({ host, port }, reason, now)) return
-    requests.ask({ id: identity.nodeId, host, port }, ping, { ...probeOptions(health), maintenance: true }, () => {})
-  }
-
-  const conflict = ({ host, port }: SocketAddress.SocketAddress, now: number): void => {
-    const address = { host, port }
-    if (!conflicts.isNews(address, now)) return
-    events.identityConflicts++
-    if (events.hasListeners) events.tell({ _tag: "IdentityConflict", at: now, address })
-    run(
-      Effect.logWarning(
-        `Another node runs under this node's identity at ${SocketAddress.format(address)}, ` +
-          "so others find only one of the two: give one of them an identity of its own"
-      ).pipe(Effect.annotateLogs({ module: "effect-dht/Rpc", address: SocketAddress.format(address) }))
-    )
-  }
-
-  // --- Contacts ------------------------------------------------------------------
-
-  const confirmMove = (contact: Contact): void => {
-    moving.add(contact.id)
-    requests.ask(contact, ping, probeOptions(health), () => moving.delete(contact.id))
-  }
-
-  /** Probes the oldest entry of a full bucket: the newcomer gets a place only if that entry is silent. */
-  const probe = (oldest: Contact): void => {
-    requests.ask(oldest, ping, probeOptions(health), (result) => {
-      routing.core.probed(oldest.id, Result.isSuccess(result), clock.currentTimeMillisUnsafe())
-    })
-  }
-
-  /** Checks that a contact answers at its source address. Counts as failed if too many checks are in flight. */
-  const prove = (contact: Contact, done: (isProved: boolean) => void): void => {
-    const name = `${contact.id} ${SocketAddress.key(contact)}`
-    const waiting = proving.get(name)
-    if (waiting === undefined ? proving.size >= maxProving : waiting.length >= maxWaiting) return done(false)
-    if (waiting !== undefined) return void waiting.push(done)
-    const all = [done]
-    proving.set(name, all)
-    requests.ask(contact, ping, probeOptions(health), (result) => {
-      proving.delete(name)
-      for (const done of all) done(Result.isSuccess(result))
-    })
-  }
-
-  const ping: Request.Request = { _tag: "Ping", address: identity.address }
 
   // --- Requests ----------------------------------------------------------------
 
-  const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) =>
+  const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) => {
+    inUse.openUnsafe()
     // Only a response of the request's type reaches `done`.
-    requests.ask(peer, body, options, done as Done)
+    return requests.ask(peer, body, options, done as Done)
+  }
 
   const request: Rpc["Service"]["request"] = (peer, body, options) =>
     Effect.callback<Request.Answered<Request.Answers[typeof body["_tag"]]>, Request.RequestError>((resume) => {
@@ -434,6 +427,7 @@ const make = Effect.gen(function*() {
     const deadline = Duration.toMillis(options?.deadline ?? Request.defaultDeadline)
     const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
     echoes.set(key, echo)
+    inUse.openUnsafe()
     return yield* Effect.gen(function*() {
       for (let attempt = 0; attempt < attempts; attempt++) {
         const error = send(body, via, transactionId())
@@ -444,6 +438,32 @@ const make = Effect.gen(function*() {
       return false
     }).pipe(Effect.ensuring(Effect.sync(() => echoes.delete(key))))
   })
+
+  // --- What stands above ---------------------------------------------------------
+
+  const serve: Rpc["Service"]["serve"] = (next) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        if (handler !== undefined) throw new Error("Requests have a handler already: close its scope first")
+        handler = next
+        inUse.openUnsafe()
+      }),
+      () =>
+        Effect.sync(() => {
+          handler = undefined
+        })
+    )
+
+  const observe: Rpc["Service"]["observe"] = (observer) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        observers.push(observer)
+      }),
+      () =>
+        Effect.sync(() => {
+          observers.splice(observers.indexOf(observer), 1)
+        })
+    )
 
   // --- The loop ----------------------------------------------------------------
 
@@ -464,6 +484,7 @@ const make = Effect.gen(function*() {
     Effect.flatMap(handle),
     Effect.catchDefect((defect) => Effect.logError("A batch of datagrams was lost", defect)),
     Effect.forever({ disableYield: true }),
+    inUse.whenOpen,
     Effect.catchTag("TransportClosed", () => Effect.void),
     Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),
     Effect.forkScoped
@@ -473,6 +494,8 @@ const make = Effect.gen(function*() {
     request,
     requestUnsafe,
     natProbe,
+    serve,
+    observe,
     observations: Stream.fromPubSub(observations),
     traffic: Effect.map(transport.dropped, (dropped) => {
       // Datagrams that found the inbox full never reached this module.
@@ -504,10 +527,7 @@ export const layer: Layer.Layer<
   | NodeSettings
   | Transport.Transport
   | Verifier
-  | Responder
-  | Routing.Routing
   | PeerHealth.PeerHealth
   | Reachability
-  | SeenPeers
   | SecureRandom.SecureRandom
 > = Layer.effect(Rpc, make)

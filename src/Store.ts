@@ -30,11 +30,11 @@ import {
   type Row,
   type Rows,
   type Stored,
-  type Verdict,
-  type Watcher
+  type Verdict
 } from "./core/recordSet.ts"
 import { Crypto } from "./Crypto.ts"
 import type { InvalidDelegation } from "./Delegation.ts"
+import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
@@ -49,8 +49,7 @@ export type {
   Rows,
   Stale,
   Stored,
-  Verdict,
-  Watcher
+  Verdict
 } from "./core/recordSet.ts"
 
 /**
@@ -170,11 +169,6 @@ export class Store extends Context.Service<Store, {
    * already. Only then is it worth knowing where its sender really is.
    */
   readonly isContendedUnsafe: (key: NodeId.NodeId, type: number, network: string) => boolean
-  /**
-   * Calls the functions of `watcher` with each change from now on,
-   * synchronously, until the returned function is called. They must not throw.
-   */
-  readonly watchUnsafe: (watcher: Watcher) => () => void
 }>()("effect-dht/Store") {}
 
 /** That a record without a fault is older than any of its type is kept. */
@@ -211,7 +205,13 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   const crypto = yield* Crypto
   const policy = options.policy ?? Record.authority({ crypto })
   const persistence = yield* Persistence
+  const events = yield* NodeEvents
+  const clock = yield* Clock.Clock
   const core = new RecordSet(options)
+  const tell = (_tag: "RecordStored" | "RecordRemoved") => (key: NodeId.NodeId, record: Record.SignedRecord): void => {
+    if (events.hasListeners) events.tellUnsafe({ _tag, at: clock.currentTimeMillisUnsafe(), key, record })
+  }
+  core.watch({ added: tell("RecordStored"), removed: tell("RecordRemoved") })
   const readers = new Set<Queue.Queue<Placed, Cause.Done>>()
 
   /** The key where the record may be kept. */
@@ -354,8 +354,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     changes,
     inTurnUnsafe: (key, type, now) => core.inTurn(key, type, now),
     servedUnsafe: (key, count) => core.served(key, count),
-    isContendedUnsafe: (key, type, network) => core.isContended(key, type, network),
-    watchUnsafe: (watcher) => core.watch(watcher)
+    isContendedUnsafe: (key, type, network) => core.isContended(key, type, network)
   })
 })
 
@@ -366,5 +365,5 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Store, never, Crypto | Persistence> =>
+export const layer = (options?: Options): Layer.Layer<Store, never, Crypto | NodeEvents | Persistence> =>
   Layer.effect(Store, make(options))

@@ -86,7 +86,7 @@ describe("joining", () => {
       assert.strictEqual((yield* Effect.flip(dht.bootstrap([network.socketOf(99)]))).failures.length, 1)
       const other = yield* network.node("other", network.socketOf(2))
       assert.strictEqual((yield* network.dht(other).bootstrap([network.socketOf(1)])).length, 1)
-      assert.isTrue(Context.get(node, Routing.Routing).core.contains(network.contactOf(other).id))
+      assert.isTrue(network.tableOf(node).contains(network.contactOf(other).id))
     }).pipe(onNetwork))
 
   it.effect("looks up its own id, so that its neighbours know it", () =>
@@ -98,10 +98,10 @@ describe("joining", () => {
       const neighbours = nodes.toSorted((a, b) =>
         NodeId.compareDistance(self.id, network.contactOf(a).id, network.contactOf(b).id)
       ).slice(0, 16)
-      const table = Context.get(late, Routing.Routing).core
+      const table = network.tableOf(late)
       for (const neighbour of neighbours) {
         assert.isDefined(table.verifiedAt(network.contactOf(neighbour).id))
-        assert.isTrue(Context.get(neighbour, Routing.Routing).core.contains(self.id))
+        assert.isTrue(network.tableOf(neighbour).contains(self.id))
       }
     }).pipe(onNetwork))
 
@@ -112,12 +112,14 @@ describe("joining", () => {
       const late = yield* network.node("late", network.socketOf(200))
       yield* network.dht(late).bootstrap([network.socketOf(1)])
       const self = network.contactOf(late).id
-      const table = Context.get(late, Routing.Routing).core
+      const { bucketUnsafe } = Context.get(late, Routing.Routing)
+      const verified = (bucket: number) =>
+        bucketUnsafe(bucket).entries.filter(({ verifiedAt }) => verifiedAt !== undefined).length
       const places = nodes.map((node) => NodeId.bucketIndex(self, network.contactOf(node).id))
       const deepest = Math.max(...places)
       const thin = () =>
         Array.from({ length: deepest + 1 }, (_, bucket) => bucket).filter((bucket) =>
-          table.bucketVerified(bucket) < Math.min(places.filter((place) => place === bucket).length, 8)
+          verified(bucket) < Math.min(places.filter((place) => place === bucket).length, 8)
         )
       // Unverified contacts do not count.
       assert.isNotEmpty(thin())
@@ -160,9 +162,9 @@ describe("joining", () => {
   it.effect("replaces silent unverified contacts by others", () =>
     Effect.gen(function*() {
       const { dht, node } = yield* setUp
-      const table = Context.get(node, Routing.Routing).core
+      const table = network.tableOf(node)
       const names = Array.from({ length: 100 }, (_, i) => `peer ${i}`).filter((name) =>
-        NodeId.bucketIndex(table.self, network.identity(name).nodeId) === 0
+        NodeId.bucketIndex(network.contactOf(node).id, network.identity(name).nodeId) === 0
       )
       const peers = yield* Effect.forEach(names.slice(0, 20), (name, i) =>
         network.puppet(name, network.socketOf(300 + i)))
@@ -250,7 +252,7 @@ describe("addresses to remember", () => {
       const [asker, heardOf] = yield* seeds(2)
       yield* asker.send(network.contactOf(node), { _tag: "Ping", address: asker.address }, "00".repeat(20))
       yield* asker.receive
-      Context.get(node, Routing.Routing).core.add(heardOf, undefined, network.now * 1000)
+      network.tableOf(node).add(heardOf, undefined, network.now * 1000)
       assert.strictEqual((yield* dht.stats).contacts, 2)
       assert.deepStrictEqual(yield* dht.bootstrapCandidates(10), [])
     }).pipe(onNetwork))

@@ -19,7 +19,7 @@ import { helpful, serve } from "./utils/served.ts"
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000_000
 
-const table = (node: network.Node) => Context.get(node, Routing.Routing).core
+const table = network.tableOf
 
 /** A contact without a node. */
 const invented = (name: string): Contact => {
@@ -170,11 +170,11 @@ describe("a split network", () => {
           const parts = [nodes.slice(0, 6), nodes.slice(6)]
           /** Number of contacts that each node has in the other part. */
           const across = Effect.forEach(nodes, (node) =>
-            Effect.map(node.run(Routing.Routing), ({ core }) =>
+            Effect.map(node.run(Routing.Routing), (routing) =>
               parts.find((part) =>
                 !part.includes(node)
               )!.filter(({ identity }) =>
-                core.contains(identity.nodeId)
+                routing.entryUnsafe(identity.nodeId) !== undefined
               ).length))
           world.network.partition(parts[0].map(({ host }) => host))
           yield* Effect.sleep("1 hour")

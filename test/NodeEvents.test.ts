@@ -11,7 +11,7 @@ import * as Query from "../src/Query.ts"
 import * as Record from "../src/Record.ts"
 import { Routing } from "../src/Routing.ts"
 import { Rpc } from "../src/Rpc.ts"
-import { Store, type Watcher } from "../src/Store.ts"
+import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { offer, settled } from "./utils/served.ts"
@@ -32,16 +32,15 @@ describe("NodeEvents", () => {
     Effect.gen(function*() {
       const [a, b] = yield* network.build(2)
       const events = yield* heard(a)
-      const { core } = Context.get(a, Routing)
-      const self = network.dht(a).nodeId
-      const peer = network.contactOf(b)
-      core.remove(peer.id)
-      core.add(peer, network.now * 1000, network.now * 1000)
-      core.add(peer, network.now * 1000, network.now * 1000)
-      const bucket = NodeId.bucketIndex(self, peer.id)
+      const routing = Context.get(a, Routing)
+      const { address, nodeId } = network.identity("silent")
+      const peer = { id: nodeId, address, ...network.socketOf(3) }
+      for (let i = 0; i < 2; i++) routing.learnedUnsafe([peer], network.contactOf(b).id, network.now * 1000)
+      routing.unansweredUnsafe(peer.id)
+      const bucket = NodeId.bucketIndex(routing.self, peer.id)
       assert.deepStrictEqual(events, [
-        { _tag: "PeerRemoved", at: network.now * 1000, contact: peer, bucket },
-        { _tag: "PeerAdded", at: network.now * 1000, contact: peer, bucket }
+        { _tag: "PeerAdded", at: network.now * 1000, contact: peer, bucket },
+        { _tag: "PeerRemoved", at: network.now * 1000, contact: peer, bucket }
       ])
     }).pipe(onNetwork))
 
@@ -139,7 +138,7 @@ describe("NodeEvents", () => {
       const started = events.filter(({ _tag }) => _tag === "QueryStarted")
       assert.strictEqual(started.length, 1)
       assert.strictEqual(events.at(-1)?._tag, "QueryEnded")
-      assert.isFalse(eventsOf(a).core.hasListeners)
+      assert.isFalse(eventsOf(a).hasListeners)
     }).pipe(onNetwork))
 
   it.effect("keeps no query before that is requested, and then the latest 64", () =>
@@ -158,7 +157,7 @@ describe("NodeEvents", () => {
   it.effect("counts answered and failed requests", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(2)
-      const { requestTimes } = eventsOf(a).core
+      const { requestTimes } = eventsOf(a)
       const rpc = Context.get(a, Rpc)
       const before = requestTimes.Ping.answered.read().count
       yield* network.dht(a).ping(network.socketOf(2))
@@ -181,9 +180,9 @@ describe("NodeEvents", () => {
   it.effect("gives a slow reader of the stream the newest events that fit", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)
-      const { core, events } = eventsOf(a)
+      const events = eventsOf(a)
       const seen: Array<NodeEvents.Event> = []
-      const reading = yield* Effect.forkChild(Stream.runForEach(events, (event) =>
+      const reading = yield* Effect.forkChild(Stream.runForEach(events.events, (event) =>
         Effect.suspend(() => {
           seen.push(event)
           return seen.length === 1 ? Effect.sleep("1 second") : Effect.void
@@ -192,7 +191,7 @@ describe("NodeEvents", () => {
       const contact = network.contactOf(a)
       const told = 4 * NodeEvents.waitingEvents
       for (let bucket = 0; bucket <= told; bucket++) {
-        core.tell({ _tag: "PeerAdded", at: 0, contact, bucket })
+        events.tellUnsafe({ _tag: "PeerAdded", at: 0, contact, bucket })
         if (bucket === 0) yield* settled
       }
       yield* TestClock.adjust("1 second")
@@ -201,32 +200,15 @@ describe("NodeEvents", () => {
       assert.isAtMost(numbers.length, NodeEvents.waitingEvents + 1)
       assert.strictEqual(numbers.at(-1), told)
       yield* Fiber.interrupt(reading)
-      assert.isFalse(core.hasListeners)
+      assert.isFalse(events.hasListeners)
     }).pipe(onNetwork))
 
-  it.effect("does not observe the tables without listeners", () =>
+  it.effect("has listeners only while one listens", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(2)
-      let watching = 0
-      const store = Context.get(a, Store)
-      const { watchUnsafe } = store
-      Object.assign(store, {
-        watchUnsafe: (watcher: Watcher) => {
-          watching++
-          const unwatch = watchUnsafe(watcher)
-          return () => {
-            watching--
-            unwatch()
-          }
-        }
-      })
-      const isObserved = () => [Context.get(a, Routing).core.watcher !== undefined, watching > 0]
-      assert.deepStrictEqual(isObserved(), [false, false])
-      yield* Effect.scoped(Effect.andThen(
-        heard(a),
-        Effect.sync(() => assert.deepStrictEqual(isObserved(), [true, true]))
-      ))
-      assert.deepStrictEqual(isObserved(), [false, false])
+      assert.isFalse(eventsOf(a).hasListeners)
+      yield* Effect.scoped(Effect.andThen(heard(a), Effect.sync(() => assert.isTrue(eventsOf(a).hasListeners))))
+      assert.isFalse(eventsOf(a).hasListeners)
     }).pipe(onNetwork))
 
   it.effect("reports how publications begin, continue with a newer record, and end", () =>

@@ -142,7 +142,7 @@ describe("NodeLog", () => {
     logged("Info", (lines) =>
       Effect.gen(function*() {
         const { node } = yield* joined
-        const { core } = Context.get(node, NodeEvents)
-        assert.deepStrictEqual([core.hasListeners, core.explain, lines], [false, undefined, []])
+        const events = Context.get(node, NodeEvents)
+        assert.deepStrictEqual([events.hasListeners, events.explainUnsafe, lines], [false, undefined, []])
       }).pipe(onNetwork)))
 })

@@ -10,7 +10,6 @@ import * as Features from "../src/Features.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
-import * as Routing from "../src/Routing.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
@@ -155,7 +154,7 @@ describe("Responder", () => {
       }
       const known = named("known")
       yield* network.dht(node).addContact(known)
-      Context.get(node, Routing.Routing).core.add(named("unverified"), undefined, now * 1000, known.id)
+      network.tableOf(node).add(named("unverified"), undefined, now * 1000, known.id)
       const answer = yield* ask({ _tag: "FindNode", target: NodeId.zero })
       // The requester itself is a contact by now.
       assert.deepStrictEqual(

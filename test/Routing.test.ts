@@ -1,21 +1,27 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Address } from "../src/Address.ts"
 import type { Contact } from "../src/Contact.ts"
 import * as Crypto from "../src/Crypto.ts"
 import * as Identity from "../src/Identity.ts"
-import type { NodeId } from "../src/NodeId.ts"
+import * as NodeEvents from "../src/NodeEvents.ts"
+import { bucketIndex, type NodeId } from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Persistence from "../src/Persistence.ts"
+import type * as Request from "../src/Request.ts"
 import * as Routing from "../src/Routing.ts"
+import * as Rpc from "../src/Rpc.ts"
 import * as SeenPeers from "../src/SeenPeers.ts"
+import { TransportClosed } from "../src/Transport.ts"
+import { layerTold } from "./utils/told.ts"
 
 const id = (byte: number) => (byte.toString(16).padStart(2, "0") + "0".repeat(62)) as NodeId
-const self = id(0)
 const contact = (byte: number): Contact => ({
   id: id(byte),
   address: id(byte).slice(0, 42) as Address,
@@ -23,52 +29,171 @@ const contact = (byte: number): Contact => ({
   port: byte
 })
 
+/** A request for a liveness check, and how to end it. */
+interface Check {
+  readonly peer: Request.Peer
+  readonly done: (isAlive: boolean) => void
+  isCancelled: boolean
+}
+
+/** A table above an `Rpc` that sends nothing: the test says what was heard, and how checks end. */
+const setUp = Effect.fnUntraced(function*(
+  options?: Routing.Options,
+  events: Layer.Layer<NodeEvents.NodeEvents> = NodeEvents.layer
+) {
+  const identity = yield* Identity.NodeIdentity
+  const checks: Array<Check> = []
+  let observer: Rpc.Observer = {}
+  const rpc = Layer.mock(Rpc.Rpc, {
+    observe: (next) =>
+      Effect.sync(() => {
+        observer = next
+      }),
+    requestUnsafe: (peer, _body, _options, done) => {
+      const check: Check = {
+        peer,
+        isCancelled: false,
+        done: (isAlive) => done(isAlive ? Result.succeed({} as never) : Result.fail(new TransportClosed()))
+      }
+      checks.push(check)
+      return () => {
+        check.isCancelled = true
+      }
+    }
+  })
+  const services = yield* Layer.build(
+    Layer.fresh(Routing.layer(options)).pipe(
+      Layer.provide([rpc, events, PeerHealth.layer(), SeenPeers.layer().pipe(Layer.provide(Persistence.layerNone))])
+    )
+  )
+  /** The id of a contact in the farthest bucket. */
+  const far = (n: number) => {
+    const first = Number.parseInt(identity.nodeId[0], 16) ^ 8
+    return (first.toString(16) + n.toString(16).padStart(63, "0")) as NodeId
+  }
+  const heard = (contact: Contact, now: number, isAnswer = false) =>
+    observer.heard?.({ contact, features: 0, isAnswer, now })
+  return { routing: Context.get(services, Routing.Routing), identity, checks, heard, far }
+})
+
+const withIdentity = Effect.provide(Identity.layerSeed(new Uint8Array(32)).pipe(Layer.provide(Crypto.layerNoble)))
+
+const minute = 60_000
+
 describe("Routing", () => {
   it.effect("finds contacts by id and by distance", () =>
     Effect.gen(function*() {
-      const routing = yield* Routing.make(self)
-      for (const byte of [0x81, 0x82, 0x41]) routing.core.add(contact(byte), undefined, 0)
+      const { routing } = yield* setUp()
+      routing.learnedUnsafe([0x81, 0x82, 0x41].map(contact), id(1), 0)
       assert.strictEqual(yield* routing.size, 3)
       assert.deepStrictEqual(yield* routing.nearest(id(0x83), 2), [contact(0x82), contact(0x81)])
       assert.deepStrictEqual(yield* routing.get(id(0x41)), Option.some(contact(0x41)))
       assert.deepStrictEqual(yield* routing.get(id(0x42)), Option.none())
-      assert.deepStrictEqual((yield* routing.entries).map((entry) => entry.bucket), [0, 0, 1])
-    }))
+      const buckets = (yield* routing.entries).map((entry) => entry.bucket)
+      assert.deepStrictEqual(
+        [...buckets].sort(),
+        [0x81, 0x82, 0x41].map((byte) => bucketIndex(routing.self, id(byte))).sort()
+      )
+    }).pipe(withIdentity))
 
   it.effect("measures its windows back from the clock's time", () =>
     Effect.gen(function*() {
-      const routing = yield* Routing.make(self)
+      const { far, routing } = yield* setUp()
       yield* TestClock.adjust("1 hour")
-      routing.core.add(contact(0x81), Duration.toMillis("10 minutes"), 0)
-      routing.core.add(contact(0x82), Duration.toMillis("50 minutes"), 0)
+      const [old, young] = [1, 2].map((n): Contact => ({ ...contact(n), id: far(n) }))
+      routing.givenUnsafe(old, Duration.toMillis("10 minutes"))
+      routing.givenUnsafe(young, Duration.toMillis("50 minutes"))
       assert.strictEqual(yield* routing.countVerified("15 minutes"), 1)
       assert.strictEqual(yield* routing.countVerified("55 minutes"), 2)
       assert.deepStrictEqual(yield* routing.networkSize("15 minutes"), { size: 2, confidence: 0.2 })
       assert.deepStrictEqual(yield* routing.networkSize("55 minutes"), { size: 4, confidence: 0.2 })
-      const nearest = yield* routing.nearestVerified(id(0x81), 2, "15 minutes")
-      assert.deepStrictEqual(nearest, [contact(0x82), contact(0x81)])
-    }))
+      assert.deepStrictEqual(yield* routing.nearestVerified(old.id, 2, "15 minutes"), [young, old])
+    }).pipe(withIdentity))
 
   it.effect("is built for the node's own identity", () =>
     Effect.gen(function*() {
-      const identity = yield* Identity.NodeIdentity
-      const routing = yield* Routing.Routing
-      assert.strictEqual(routing.core.self, identity.nodeId)
-      assert.strictEqual(routing.core.k, 16)
-    }).pipe(Effect.provide(
-      Routing.layer().pipe(
-        Layer.provideMerge(Identity.layerSeed(new Uint8Array(32))),
-        Layer.provide(Crypto.layerNoble)
-      )
-    )))
+      const { identity, routing } = yield* setUp()
+      assert.strictEqual(routing.self, identity.nodeId)
+      assert.strictEqual(routing.k, 16)
+    }).pipe(withIdentity))
 
   it.effect("holds as many contacts as its options allow", () =>
     Effect.gen(function*() {
-      const routing = yield* Routing.make(self, { k: 1, pendingCapacity: 1 })
-      for (const byte of [0x81, 0x82, 0x83]) routing.core.add(contact(byte), undefined, 0)
+      const { far, routing } = yield* setUp({ k: 1, pendingCapacity: 1 })
+      routing.learnedUnsafe([1, 2, 3].map((n) => ({ ...contact(n), id: far(n) })), id(1), 0)
       assert.strictEqual(yield* routing.size, 1)
-      assert.strictEqual(routing.core.pendingLength(0), 1)
-    }))
+      assert.strictEqual(routing.bucketUnsafe(0).pending, 1)
+    }).pipe(withIdentity))
+
+  it.effect("tells which contacts enter and leave, and nothing without listeners", () =>
+    Effect.gen(function*() {
+      for (const hasListeners of [true, false]) {
+        const told: Array<NodeEvents.Event["_tag"]> = []
+        const { heard, routing } = yield* setUp({}, layerTold(hasListeners, told))
+        heard(contact(1), 0)
+        routing.learnedUnsafe([contact(2)], id(1), 0)
+        routing.unansweredUnsafe(id(2))
+        assert.deepStrictEqual(told, hasListeners ? ["PeerAdded", "PeerAdded", "PeerRemoved"] : [])
+      }
+    }).pipe(withIdentity))
+
+  it.effect("evicts an unverified contact that is reported silent, and no other", () =>
+    Effect.gen(function*() {
+      const { heard, routing } = yield* setUp()
+      heard(contact(1), 0)
+      routing.learnedUnsafe([contact(2)], id(1), 0)
+      for (const byte of [1, 2]) routing.unansweredUnsafe(id(byte))
+      assert.deepStrictEqual(routing.entriesUnsafe().map(({ contact }) => contact), [contact(1)])
+    }).pipe(withIdentity))
+
+  for (
+    const [how, add] of [
+      ["heard from", ({ heard }, contact, now) => heard(contact, now)],
+      ["given by the program", ({ routing }, contact, now) => routing.givenUnsafe(contact, now)]
+    ] as ReadonlyArray<
+      readonly [string, (world: Effect.Success<ReturnType<typeof setUp>>, contact: Contact, now: number) => void]
+    >
+  ) {
+    it.effect(`checks the oldest contact of a full bucket for a newcomer ${how}, which waits for the outcome`, () =>
+      Effect.gen(function*() {
+        for (const isAlive of [true, false]) {
+          const world = yield* setUp({ k: 1 })
+          const { checks, far, heard, routing } = world
+          const [oldest, newcomer] = [1, 2].map((n): Contact => ({ ...contact(n), id: far(n) }))
+          heard(oldest, 0)
+          add(world, newcomer, 31 * minute)
+          assert.deepStrictEqual(checks.map(({ peer }) => peer), [oldest])
+          assert.strictEqual(routing.entryUnsafe(newcomer.id), undefined)
+          checks[0].done(isAlive)
+          const [{ contact: kept }] = routing.entriesUnsafe()
+          assert.deepStrictEqual(kept, isAlive ? oldest : newcomer)
+        }
+      }).pipe(withIdentity))
+  }
+
+  it.effect("checks once whether several callers' contact is at its source address", () =>
+    Effect.gen(function*() {
+      const { checks, routing } = yield* setUp()
+      const outcomes: Array<boolean> = []
+      for (let i = 0; i < 17; i++) routing.proveUnsafe(contact(1), (isProved) => outcomes.push(isProved))
+      assert.strictEqual(checks.length, 1)
+      // One more than may wait.
+      assert.deepStrictEqual(outcomes, [false])
+      checks[0].done(true)
+      assert.deepStrictEqual(outcomes, [false, ...Array.from({ length: 16 }, () => true)])
+    }).pipe(withIdentity))
+
+  it.effect("cancels its checks when it closes", () =>
+    Effect.gen(function*() {
+      const { checks } = yield* Effect.scoped(Effect.gen(function*() {
+        const world = yield* setUp()
+        world.routing.proveUnsafe(contact(1), () => {})
+        world.heard(contact(2), 0)
+        world.heard({ ...contact(2), port: 99 }, 0)
+        return world
+      }))
+      assert.deepStrictEqual(checks.map(({ isCancelled }) => isCancelled), [true, true])
+    }).pipe(withIdentity))
 })
 
 describe("PeerHealth", () => {

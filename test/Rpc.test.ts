@@ -1,19 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
+import { Crypto } from "../src/Crypto.ts"
+import * as Identity from "../src/Identity.ts"
 import * as Message from "../src/Message.ts"
+import * as NodeEvents from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
+import * as NodeSettings from "../src/NodeSettings.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Reachability from "../src/Reachability.ts"
 import type { SignedRecord } from "../src/Record.ts"
 import * as Request from "../src/Request.ts"
-import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
-import { layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
+import * as Timers from "../src/Timers.ts"
+import { layerMemory, layerMemoryNetwork, MemoryNetwork } from "../src/Transport.ts"
+import * as Verifier from "../src/Verifier.ts"
 import * as arbitraries from "./utils/arbitraries.ts"
 import * as network from "./utils/network.ts"
 import { settled } from "./utils/served.ts"
@@ -26,6 +35,20 @@ const setUp = Effect.gen(function*() {
   const peer = yield* network.puppet("peer", network.socketOf(2))
   const rpc = Context.get(node, Rpc.Rpc)
   return { node, peer, rpc, self: network.contactOf(node) }
+})
+
+/** An `Rpc` with nothing above it, and a puppet to talk to. */
+const bare = Effect.gen(function*() {
+  const peer = yield* network.puppet("peer", network.socketOf(2))
+  const services = yield* Layer.build(
+    Layer.fresh(Rpc.layer).pipe(
+      Layer.provide([NodeEvents.layer, NodeSettings.layer(), PeerHealth.layer(), Reachability.layer(), Timers.layer]),
+      Layer.provide([layerMemory(network.socketOf(1)), Identity.layer(network.identity("node"))]),
+      Layer.provide([Verifier.layer, network.layerRandom("node")]),
+      Layer.provide(Layer.succeed(Crypto, arbitraries.crypto))
+    )
+  )
+  return { peer, rpc: Context.get(services, Rpc.Rpc), self: network.socketOf(1) }
 })
 
 const ping = (self: { readonly address: Message.Message["sender"] }) =>
@@ -313,7 +336,7 @@ describe("Rpc", () => {
         const { node, peer, self } = yield* setUp
         yield* peer.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
         yield* peer.receive
-        const { core } = Context.get(node, Routing.Routing)
+        const core = network.tableOf(node)
         assert.deepStrictEqual(core.get(peer.id), {
           id: peer.id,
           address: peer.address,
@@ -326,7 +349,7 @@ describe("Rpc", () => {
     it.effect("moves a contact to a new address once that address has answered", () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
-        const { core } = Context.get(node, Routing.Routing)
+        const core = network.tableOf(node)
         yield* peer.send(self, ping(peer), "00".repeat(20))
         yield* peer.receive
         const moved = yield* network.puppet("peer", network.socketOf(3))
@@ -343,7 +366,7 @@ describe("Rpc", () => {
     it.effect("does not move a contact because its response came from another address", () =>
       Effect.gen(function*() {
         const { node, peer, rpc, self } = yield* setUp
-        const { core } = Context.get(node, Routing.Routing)
+        const core = network.tableOf(node)
         yield* network.dht(node).addContact(peer)
         const asked = yield* start(rpc.request(peer, ping(self)))
         const { message } = yield* peer.receive
@@ -356,7 +379,7 @@ describe("Rpc", () => {
     it.effect("does not move a contact whose request is replayed from another address", () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
-        const { core } = Context.get(node, Routing.Routing)
+        const core = network.tableOf(node)
         yield* peer.send(self, ping(peer), "00".repeat(20))
         yield* peer.receive
         // A message once signed by the peer, from the attacker's address.
@@ -369,7 +392,7 @@ describe("Rpc", () => {
     it.effect("gives a place in a full bucket to a newcomer only if the oldest contact is silent", () =>
       Effect.gen(function*() {
         const { node, rpc, self } = yield* setUp
-        const { core } = Context.get(node, Routing.Routing)
+        const core = network.tableOf(node)
         // The peers of the farthest bucket, one more than it has room for.
         const inBucket: Array<network.Puppet> = []
         for (let i = 0; inBucket.length < 18; i++) {
@@ -418,6 +441,92 @@ describe("Rpc", () => {
         // No time passes, and the probe stays unanswered.
         yield* peer.send(self, ping(peer), "00".repeat(20))
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+      }).pipe(onNetwork))
+  })
+
+  describe("what stands above", () => {
+    const answering = (rpc: Rpc.Rpc["Service"], text: string) =>
+      rpc.serve((_, to, _now, reply) =>
+        reply({
+          body: { _tag: "StoreResponse", stored: text === "stored", alreadyHad: false, reason: 0 },
+          to,
+          transactionId: undefined
+        })
+      )
+
+    it.effect("answers what arrived before its handler was there", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* settled
+        assert.strictEqual((yield* rpc.traffic).received, 0)
+        yield* answering(rpc, "stored")
+        assert.deepInclude((yield* peer.receive).message, { transactionId: "00".repeat(20) })
+      }).pipe(onNetwork))
+
+    it.effect("answers requests until its scope closes, after which another handler may", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        yield* Effect.scoped(answering(rpc, "stored"))
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* settled
+        assert.deepInclude(yield* rpc.traffic, { received: 1, sent: 0 })
+        yield* answering(rpc, "refused")
+        yield* peer.send(self, ping(peer), "01".repeat(20))
+        const { message } = yield* peer.receive
+        assert.deepInclude(message, { transactionId: "01".repeat(20) })
+        assert.deepInclude(message.body, { stored: false })
+      }).pipe(onNetwork))
+
+    it.effect("cannot register a second handler beside the first, which stays", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        yield* answering(rpc, "stored")
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(Effect.scoped(answering(rpc, "refused")))))
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        assert.deepInclude((yield* peer.receive).message.body, { stored: true })
+      }).pipe(onNetwork))
+
+    it.effect("is told who was heard from before the message is handled, in the order of registration, until the scope closes", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        const told: Array<unknown> = []
+        const observing = (name: string) =>
+          rpc.observe({
+            heard: ({ contact: { host, id, port }, isAnswer }) => told.push({ name, id, host, port, isAnswer })
+          })
+        yield* observing("first")
+        const leave = yield* Scope.make()
+        yield* Scope.provide(observing("second"), leave)
+        yield* rpc.serve(() => told.push("request"))
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* settled
+        const of = (name: string, isAnswer: boolean) => ({
+          name,
+          id: peer.id,
+          host: peer.host,
+          port: peer.port,
+          isAnswer
+        })
+        assert.deepStrictEqual(told.splice(0), [of("first", false), of("second", false), "request"])
+        yield* Scope.close(leave, Exit.void)
+        const asked = yield* start(rpc.request(peer, ping(network.identity("node"))))
+        yield* peer.answer(() => pong(peer))
+        yield* Fiber.join(asked)
+        assert.deepStrictEqual(told, [of("first", true)])
+      }).pipe(onNetwork))
+
+    it.effect("is told of a response from elsewhere than the queried address as of any message", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        const answers: Array<boolean> = []
+        yield* rpc.observe({ heard: ({ isAnswer }) => answers.push(isAnswer) })
+        const asked = yield* start(rpc.request(peer, ping(network.identity("node"))))
+        const { message } = yield* peer.receive
+        const elsewhere = yield* network.puppet("peer", network.socketOf(3))
+        yield* elsewhere.send(self, pong(peer), message.transactionId)
+        yield* Fiber.join(asked)
+        assert.deepStrictEqual(answers, [false])
       }).pipe(onNetwork))
   })
 })

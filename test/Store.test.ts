@@ -13,11 +13,13 @@ import { RecordSet } from "../src/core/recordSet.ts"
 import { Crypto, layerNoble, noble } from "../src/Crypto.ts"
 import * as Delegation from "../src/Delegation.ts"
 import * as Mail from "../src/Mail.ts"
+import * as NodeEvents from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Record from "../src/Record.ts"
 import * as Store from "../src/Store.ts"
 import * as Topic from "../src/Topic.ts"
+import { layerTold } from "./utils/told.ts"
 
 const profile = Record.RecordType.profile
 const mailbox = Record.RecordType.mailbox
@@ -52,7 +54,7 @@ const tampered = (record: Record.SignedRecord): Record.SignedRecord => {
 }
 
 const layer = (options?: Parameters<typeof Store.layer>[0]): Layer.Layer<Store.Store> =>
-  Store.layer(options).pipe(Layer.provide([layerNoble, Persistence.layerNone]))
+  Store.layer(options).pipe(Layer.provide([layerNoble, NodeEvents.layer, Persistence.layerNone]))
 
 const refused = (key: NodeId.NodeId | undefined, record: Record.SignedRecord) =>
   Store.Store.use((store) => Effect.flip(store.put(key, record)))
@@ -157,6 +159,25 @@ describe("Store", () => {
       }).pipe(Effect.provide(layer())))
   })
 
+  it.effect("tells which records come and leave, and nothing without listeners", () =>
+    Effect.gen(function*() {
+      for (const hasListeners of [true, false]) {
+        const told: Array<NodeEvents.Event["_tag"]> = []
+        yield* Effect.gen(function*() {
+          const store = yield* Store.Store
+          yield* store.put(undefined, signed())
+          yield* store.put(undefined, signed({ signer: bob, address: addressOf(bob) }))
+        }).pipe(
+          Effect.provide(
+            Layer.fresh(Store.layer({ maxKeys: 1 })).pipe(
+              Layer.provide([layerNoble, layerTold(hasListeners, told), Persistence.layerNone])
+            )
+          )
+        )
+        assert.deepStrictEqual(told, hasListeners ? ["RecordStored", "RecordRemoved", "RecordStored"] : [])
+      }
+    }))
+
   it.effect("knows after a restart which network brought a record, and makes room as before", () =>
     Effect.gen(function*() {
       const memory = Persistence.makeMemory()
@@ -164,7 +185,7 @@ describe("Store", () => {
         effect.pipe(
           Effect.provide(
             Layer.fresh(Store.layer({ maxBytes: 8000 })).pipe(
-              Layer.provide([layerNoble, Layer.fresh(Persistence.layerMemory(memory))])
+              Layer.provide([layerNoble, NodeEvents.layer, Layer.fresh(Persistence.layerMemory(memory))])
             )
           )
         )
@@ -240,7 +261,7 @@ describe("Store", () => {
         assert.strictEqual(outcome(NodeId.zero, signed(), 0), "Stored")
         assert.strictEqual(outcome(home, signed(), 0), "Stale")
         assert.deepStrictEqual(verified, [])
-      }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([counting, Persistence.layerNone]))))
+      }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([counting, NodeEvents.layer, Persistence.layerNone]))))
     })
 
     it.effect("refuses a topic record at the key of another topic, which its publisher may put there", () =>
@@ -494,5 +515,5 @@ describe("a record under a delegation", () => {
       yield* TestClock.setTime((now + 60) * 1000)
       assert.strictEqual(yield* held, 0)
       assert.strictEqual((yield* Effect.flip(store.put(undefined, record)))._tag, "InvalidDelegation")
-    }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([layerNoble, Persistence.layerNone])))))
+    }).pipe(Effect.provide(Store.layer().pipe(Layer.provide([layerNoble, NodeEvents.layer, Persistence.layerNone])))))
 })

@@ -28,15 +28,16 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "PeerHealth",
     "Persistence",
     "SeenPeers",
-    "Routing",
-    "Store",
     "NodeEvents",
+    "Store",
     "WatchedKeys",
     "Subscribers",
     "Reachability",
     "NodeSettings"
   ]],
-  ["conversations", ["InFlight", "Request", "Responder", "Rpc", "Query"]],
+  ["requests", ["Request", "Rpc"]],
+  ["contacts", ["Routing"]],
+  ["conversations", ["InFlight", "Responder", "IdentityConflicts", "Query"]],
   ["maintenance", ["Bootstrap", "Push", "Replication", "Maintenance"]],
   ["intentions", ["Publisher", "Announce", "Watch", "Discovery", "Mail"]],
   ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
@@ -101,6 +102,11 @@ describe("architecture", () => {
     assert.deepStrictEqual(upward(imports), [])
   })
 
+  it("lets one module alone change the routing table", () => {
+    const writers = [...imports].filter(([, names]) => names.includes("core/routingTable")).map(([module]) => module)
+    assert.deepStrictEqual(writers, ["Routing"], "report to Routing, or read from it")
+  })
+
   it("imports no barrel", () => {
     const importers = [...imports].filter(([, names]) => names.some((name) => posix.basename(name) === "index"))
     assert.deepStrictEqual(importers.map(([module]) => module), [], "import the module, not the barrel")
@@ -133,7 +139,7 @@ const later = () => import("./F.ts")
       ["internal/b", ["internal/a", "Rpc"]]
     ])
     assert.deepStrictEqual(upward(house), [
-      "src/Record.ts (what is said) -> src/internal/a.ts -> src/internal/b.ts -> src/Rpc.ts (conversations)"
+      "src/Record.ts (what is said) -> src/internal/a.ts -> src/internal/b.ts -> src/Rpc.ts (requests)"
     ])
   })
 })

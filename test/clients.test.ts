@@ -7,7 +7,6 @@ import * as Endpoint from "../src/Endpoint.ts"
 import * as Features from "../src/Features.ts"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
-import * as Routing from "../src/Routing.ts"
 import { SeenPeers } from "../src/SeenPeers.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
@@ -22,10 +21,8 @@ const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(network.now * 1000)
   const node = yield* network.node("node", network.socketOf(1), { passive: true })
   const peer = yield* network.puppet("peer", network.socketOf(60))
-  return { node, peer, dht: network.dht(node), self: network.contactOf(node), table: tableOf(node) }
+  return { node, peer, dht: network.dht(node), self: network.contactOf(node), table: network.tableOf(node) }
 })
-
-const tableOf = (node: network.Node) => Context.get(node, Routing.Routing).core
 
 const endpoint = (owner: string) => {
   const signer = network.identity(owner)
@@ -188,7 +185,7 @@ describe("a node that is a client", () => {
           yield* visitor.findNode(NodeId.zero)
         }))
       }
-      const known = new Set(nodes.flatMap((node) => tableOf(node).entries().map(({ contact }) => contact.id)))
+      const known = new Set(nodes.flatMap((node) => network.tableOf(node).entries().map(({ contact }) => contact.id)))
       assert.deepStrictEqual(
         [...known].toSorted(),
         nodes.map((node) => network.contactOf(node).id).toSorted()

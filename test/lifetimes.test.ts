@@ -12,7 +12,6 @@ import type * as Dht from "../src/Dht.ts"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Query from "../src/Query.ts"
-import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as Transport from "../src/Transport.ts"
 import * as alive from "./utils/alive.ts"
@@ -290,8 +289,8 @@ describe("closing a node leaves no fiber, timer or pending request of it", () =>
       })],
     ["in a heartbeat that probes and refills", (world) =>
       Effect.gen(function*() {
-        const { core } = Context.get(world.node, Routing.Routing)
-        for (const peer of world.peers) core.add(peer, undefined, network.now * 1000 - 3_600_000)
+        const table = network.tableOf(world.node)
+        for (const peer of world.peers) table.add(peer, undefined, network.now * 1000 - 3_600_000)
         while ((yield* Context.get(world.node, Rpc.Rpc).pending) === 0) yield* TestClock.adjust("1 second")
       })],
     ["while it asks whether a contact moved", (world) =>

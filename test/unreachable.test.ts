@@ -6,7 +6,6 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
-import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import { Subscribers } from "../src/Subscribers.ts"
@@ -25,7 +24,7 @@ const setUp = (at: SocketAddress.SocketAddress = network.socketOf(1)) =>
       dht: network.dht(node),
       rpc: Context.get(node, Rpc.Rpc),
       self: network.contactOf(node),
-      table: Context.get(node, Routing.Routing).core
+      table: network.tableOf(node)
     }
   })
 

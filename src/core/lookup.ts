@@ -29,6 +29,8 @@ export interface Options {
   /** Never a candidate. */
   readonly self: NodeId.NodeId
   readonly target: NodeId.NodeId
+  /** When the lookup began; its steps count from there. */
+  readonly startedAt: number
   /** The subnet of a host, whose hosts may all belong to one operator; `undefined` for a host that is exempt. */
   readonly subnet: (host: string) => string | undefined
   /** Whether a node failed recently: it is asked only if fewer than `k` would answer otherwise. */
@@ -93,24 +95,28 @@ export interface Answer {
 }
 
 /**
- * One request and its outcome. Times are in milliseconds.
+ * One request of a lookup and its current state.
  *
- * @internal
+ * @category models
+ * @since 0.1.0
  */
-export interface Step {
+export interface QueryStep {
   readonly contact: Contact
-  /** `Unanswered`: the lookup ended first. */
-  readonly outcome: "Answered" | "Failed" | "Unanswered"
-  readonly askedAt: number
-  readonly endedAt: number | undefined
-  readonly holdsRecord: boolean
-  /** Number of leading bits that the node's id and the target share. */
-  readonly commonPrefixLength: number
-  /** The referrer; undefined for our own contacts. */
+  /** The node that reported the contact; undefined for one of our own. */
   readonly learnedFrom: NodeId.NodeId | undefined
-  /** 0 for our own contacts; otherwise the referrer's depth plus one. */
+  /** 0 for a contact of our own; for a learned one, one more than its referrer's. */
   readonly depth: number
-  /** Number of nodes it named that were new to the lookup and closer to the target than itself. */
+  /** Leading bits that the contact's id shares with the target. */
+  readonly commonPrefixLength: number
+  /** Milliseconds from the start of the lookup. */
+  readonly askedAfterMillis: number
+  /** Until it was answered or given up; undefined while the request is in flight. */
+  readonly tookMillis: number | undefined
+  /** Unanswered: it is in flight, or the lookup ended first. */
+  readonly outcome: "Answered" | "Failed" | "Unanswered"
+  /** Whether the response contained a valid record of the wanted type. */
+  readonly holdsRecord: boolean
+  /** Number of nodes that the contact reported, new to the lookup and closer to the target than itself. */
   readonly closerNodes: number
 }
 
@@ -256,7 +262,7 @@ export class Lookup {
   }
 
   /** The requests made, in order. */
-  get trace(): ReadonlyArray<Step> {
+  get trace(): ReadonlyArray<QueryStep> {
     return this.asked.map((candidate) => this.stepOf(candidate))
   }
 
@@ -266,17 +272,17 @@ export class Lookup {
   }
 
   /** The last request made to a node. */
-  step(id: NodeId.NodeId): Step | undefined {
+  step(id: NodeId.NodeId): QueryStep | undefined {
     const candidate = this.asked.findLast(({ contact }) => contact.id === id)
     return candidate === undefined ? undefined : this.stepOf(candidate)
   }
 
-  private stepOf(candidate: Candidate): Step {
+  private stepOf(candidate: Candidate): QueryStep {
     return {
       contact: candidate.contact,
       outcome: candidate.state === "Answered" || candidate.state === "Failed" ? candidate.state : "Unanswered",
-      askedAt: candidate.askedAt,
-      endedAt: candidate.endedAt,
+      askedAfterMillis: candidate.askedAt - this.options.startedAt,
+      tookMillis: candidate.endedAt === undefined ? undefined : candidate.endedAt - candidate.askedAt,
       holdsRecord: candidate.holdsRecord,
       commonPrefixLength: NodeId.commonPrefixLength(this.options.target, candidate.contact.id),
       learnedFrom: candidate.referrer?.contact.id,

@@ -153,11 +153,10 @@ export interface Count {
 }
 
 /**
- * Functions for the changes of a store. A record that a newer one of its slot
- * replaces is not removed.
+ * Functions for the changes of a set. A record that a newer one of its slot
+ * replaces is not removed. They must not throw.
  *
- * @category models
- * @since 0.1.0
+ * @internal
  */
 export interface Watcher {
   /** Called with a record that entered the store. */

@@ -11,8 +11,8 @@ import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import * as Features from "../Features.ts"
-import type { NodeEvents } from "../internal/nodeEvents.ts"
 import * as Message from "../Message.ts"
+import type { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import type { PeerHealth } from "../PeerHealth.ts"
 import * as Request from "../Request.ts"
@@ -65,7 +65,7 @@ export interface Options {
   readonly own: NodeId.NodeId
   readonly timers: Timers["Service"]
   readonly health: PeerHealth["Service"]
-  readonly events: NodeEvents
+  readonly events: NodeEvents["Service"]
   /** Unix milliseconds. */
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
@@ -196,8 +196,8 @@ export class Requests {
     const rtt = timers.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
-    events.requestTimes[pending.body._tag].answered.add((timers.now() - startedAt) / 1000)
-    events.explain?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
+    events.requestEndedUnsafe(pending.body._tag, true, timers.now() - startedAt)
+    events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
     health.succeededUnsafe(from.id, rtt, now, lost)
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
     // A peer that was sent both forms shows by the one it answers which it understands.
@@ -239,7 +239,7 @@ export class Requests {
       (attempts.size > 0 || peer.id !== undefined && health.versionUnsafe(peer.id, this.options.now()) === "v0.1")
     this.byTransaction.set(transaction, pending)
     const until = pending.try(transaction, { sentAt: now, isPlain })
-    this.options.events.explain?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
+    this.options.events.explainUnsafe?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction)
     if (error !== undefined) return this.end(pending, Result.fail(error))
     // Within one process the response may have arrived during `send`.
@@ -259,7 +259,7 @@ export class Requests {
       else health.failedUnsafe(peer.id, now())
     }
     const waitedMillis = timers.now() - startedAt
-    events.requestTimes[body._tag].failed.add(waitedMillis / 1000)
+    events.requestEndedUnsafe(body._tag, false, waitedMillis)
     const error = new Request.NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })
     this.end(pending, Result.fail(error))
   }
@@ -271,7 +271,7 @@ export class Requests {
   }
 
   private explainFailure({ body, peer }: PendingRequest, reason: string): void {
-    this.options.events.explain?.({ _tag: "RequestFailed", peer, request: body._tag, reason })
+    this.options.events.explainUnsafe?.({ _tag: "RequestFailed", peer, request: body._tag, reason })
   }
 
   private forget(pending: PendingRequest): void {

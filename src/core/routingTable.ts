@@ -12,9 +12,67 @@
  */
 import type { Contact } from "../Contact.ts"
 import * as NodeId from "../NodeId.ts"
-import type * as Routing from "../Routing.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Density from "./density.ts"
+
+/**
+ * An entry of the table.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry {
+  /** Number of leading bits that its id shares with ours, 0 to 255. */
+  readonly bucket: number
+  readonly contact: Contact
+  /** When it last sent a message itself, in Unix milliseconds; undefined for an unverified contact. */
+  readonly verifiedAt: number | undefined
+  /** When it entered the table, in Unix milliseconds. */
+  readonly addedAt: number
+  /** The node that reported it; undefined if it contacted us first. */
+  readonly learnedFrom: NodeId.NodeId | undefined
+}
+
+/**
+ * A bucket at one moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bucket {
+  /** Number of leading bits that the ids of its contacts share with ours, 0 to 255. */
+  readonly index: number
+  /** The least recently seen first. */
+  readonly entries: ReadonlyArray<Entry>
+  /** Number of contacts that wait for a place. */
+  readonly pending: number
+}
+
+/**
+ * An estimate of the network's size.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NetworkSize {
+  /** Number of nodes; 0 if nothing is known. */
+  readonly size: number
+  /** Confidence from 0 to 1. */
+  readonly confidence: number
+}
+
+/**
+ * Bounds of the table.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Contacts per bucket: Kademlia's K, by default 16. */
+  readonly k?: number | undefined
+  /** Contacts that wait for a place in a full bucket, by default 5. */
+  readonly pendingCapacity?: number | undefined
+}
 
 /**
  * The outcome of adding a contact.
@@ -110,11 +168,11 @@ const maxEstimateExponent = 62
 
 const never = -Infinity
 
-class Entry {
+class TableEntry {
   readonly id: NodeId.NodeId
   /** The first 32 bits of the id, which nearly always decide which of two is closer. */
   readonly prefix: number
-  readonly bucket: Bucket
+  readonly bucket: TableBucket
   readonly learnedFrom: NodeId.NodeId | undefined
   contact: Contact
   scope: SocketAddress.Scope
@@ -123,7 +181,7 @@ class Entry {
   /** When it was last handed out to be probed for its silence. */
   probedAt = never
 
-  constructor(bucket: Bucket, candidate: Candidate, addedAt: number) {
+  constructor(bucket: TableBucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
     this.prefix = NodeId.prefix(this.id)
     this.bucket = bucket
@@ -153,17 +211,17 @@ interface Pending {
 }
 
 interface Probe {
-  readonly oldest: Entry
+  readonly oldest: TableEntry
   /** The contact that gets the place if the oldest is silent. */
   readonly newcomer: Candidate
   /** Whether the oldest was heard from while the probe was in flight. */
   heard: boolean
 }
 
-interface Bucket {
+interface TableBucket {
   readonly index: number
   /** Least recently seen first. */
-  readonly entries: Array<Entry>
+  readonly entries: Array<TableEntry>
   /** First in, first out. */
   readonly pending: Array<Pending>
   /** The one probe in flight. */
@@ -218,16 +276,16 @@ export class RoutingTable {
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
-  private readonly buckets: Array<Bucket | undefined> = Array.from({ length: 256 }, () => undefined)
+  private readonly buckets: Array<TableBucket | undefined> = Array.from({ length: 256 }, () => undefined)
   /** The buckets that were created, in ascending order. */
-  private readonly existing: Array<Bucket> = []
+  private readonly existing: Array<TableBucket> = []
   /** The buckets that have entries, in ascending order. */
-  private readonly occupied: Array<Bucket> = []
+  private readonly occupied: Array<TableBucket> = []
   private readonly samples = new Density.SizeSamples()
-  private readonly entriesById = new Map<NodeId.NodeId, Entry>()
+  private readonly entriesById = new Map<NodeId.NodeId, TableEntry>()
   private maintainedAt = never
 
-  constructor(options: Routing.Options & { readonly self: NodeId.NodeId }) {
+  constructor(options: Options & { readonly self: NodeId.NodeId }) {
     this.self = options.self
     this.k = options.k ?? 16
     this.pendingCapacity = options.pendingCapacity ?? 5
@@ -254,7 +312,7 @@ export class RoutingTable {
       : this.challenge(bucket, candidate, now)
   }
 
-  private update(entry: Entry, contact: Contact, verifiedAt: number | undefined): AddResult {
+  private update(entry: TableEntry, contact: Contact, verifiedAt: number | undefined): AddResult {
     const { bucket } = entry
     const { entries } = bucket
     const last = entries.length - 1
@@ -271,9 +329,9 @@ export class RoutingTable {
     return updated
   }
 
-  private insert(bucket: Bucket, candidate: Candidate, now: number): AddResult {
+  private insert(bucket: TableBucket, candidate: Candidate, now: number): AddResult {
     this.dropPending(bucket, candidate.contact.id)
-    const entry = new Entry(bucket, candidate, now)
+    const entry = new TableEntry(bucket, candidate, now)
     this.entriesById.set(entry.id, entry)
     bucket.summary = undefined
     if (bucket.entries.push(entry) === 1) {
@@ -284,7 +342,7 @@ export class RoutingTable {
     return inserted
   }
 
-  private queue(bucket: Bucket, pending: Pending): AddResult {
+  private queue(bucket: TableBucket, pending: Pending): AddResult {
     if (!bucket.pending.some((other) => other.contact.id === pending.contact.id)) {
       bucket.pending.push(pending)
       if (bucket.pending.length > this.pendingCapacity) bucket.pending.shift()
@@ -293,7 +351,7 @@ export class RoutingTable {
   }
 
   /** Requests a probe of the oldest contact. New identities cost nothing, so they never replace a live one. */
-  private challenge(bucket: Bucket, newcomer: Candidate, now: number): AddResult {
+  private challenge(bucket: TableBucket, newcomer: Candidate, now: number): AddResult {
     if (now < bucket.noProbeBefore) return bucketFull
     const oldest = bucket.entries[0]
     bucket.probe = { oldest, newcomer, heard: false }
@@ -379,18 +437,6 @@ export class RoutingTable {
     return this.buckets[index]?.entries.length ?? 0
   }
 
-  /** Number of verified contacts in a bucket. */
-  bucketVerified(index: number): number {
-    const bucket = this.buckets[index]
-    return bucket === undefined ? 0 : countVerifiedIn(bucket, never)
-  }
-
-  /** The unverified contacts of a bucket, the least recently reported first. */
-  unverified(index: number): ReadonlyArray<Contact> {
-    const entries = this.buckets[index]?.entries ?? []
-    return entries.filter(({ verifiedAt }) => verifiedAt === never).map(({ contact }) => contact)
-  }
-
   pendingLength(index: number): number {
     return this.buckets[index]?.pending.length ?? 0
   }
@@ -400,16 +446,18 @@ export class RoutingTable {
   }
 
   /** All entries by bucket, least recently seen first. */
-  entries(): ReadonlyArray<Routing.Entry> {
-    return this.occupied.flatMap((bucket) =>
-      bucket.entries.map((entry) => ({
-        bucket: bucket.index,
-        contact: entry.contact,
-        verifiedAt: verifiedTime(entry),
-        addedAt: entry.addedAt,
-        learnedFrom: entry.learnedFrom
-      }))
-    )
+  entries(): ReadonlyArray<Entry> {
+    return this.occupied.flatMap(({ entries }) => entries.map(entryOf))
+  }
+
+  entry(id: NodeId.NodeId): Entry | undefined {
+    const entry = this.entriesById.get(id)
+    return entry === undefined ? undefined : entryOf(entry)
+  }
+
+  bucket(index: number): Bucket {
+    const bucket = this.buckets[index]
+    return { index, entries: bucket?.entries.map(entryOf) ?? [], pending: bucket?.pending.length ?? 0 }
   }
 
   /** The `n` contacts closest to `target`, the closest first. */
@@ -443,8 +491,8 @@ export class RoutingTable {
   ): Array<Contact> {
     const cutoff = now - freshMillis
     const found: Array<Contact> = []
-    const isShareable = (entry: Entry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
-    const isWell = (entry: Entry) => isShareable(entry) && !isBad(entry.id)
+    const isShareable = (entry: TableEntry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
+    const isWell = (entry: TableEntry) => isShareable(entry) && !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
     this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)
     if (found.length < Math.min(n, this.k / 2)) {
@@ -464,7 +512,7 @@ export class RoutingTable {
   private collect(
     target: NodeId.NodeId,
     n: number,
-    wanted: (entry: Entry) => boolean,
+    wanted: (entry: TableEntry) => boolean,
     found: Array<Contact>
   ): void {
     const { occupied } = this
@@ -486,16 +534,11 @@ export class RoutingTable {
     return count
   }
 
-  /** Whether any contact was heard from after `cutoff`. */
-  hasVerified(cutoff: number): boolean {
-    return this.occupied.some(({ entries }) => entries.some(({ verifiedAt }) => verifiedAt > cutoff))
-  }
-
   /**
    * Estimates the number of nodes in the network from the number of contacts in
    * the deepest buckets that were heard from after `cutoff`.
    */
-  estimate(cutoff: number): Routing.NetworkSize {
+  estimate(cutoff: number): NetworkSize {
     const sizes: Array<number> = []
     for (let i = this.occupied.length - 1; i >= 0 && sizes.length < estimateBuckets; i--) {
       const bucket = this.occupied[i]
@@ -569,7 +612,7 @@ export class RoutingTable {
     this.maintainedAt = now
     const pendingToProbe: Array<Contact> = []
     const staleToProbe: Array<Contact> = []
-    const due: Array<Bucket> = []
+    const due: Array<TableBucket> = []
     for (const bucket of this.existing) {
       const { entries, pending } = bucket
       // They are in order of age, so the expired ones come first.
@@ -606,12 +649,12 @@ export class RoutingTable {
    * needs their place. None is returned again within five minutes.
    */
   quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
-    const chosen: Array<Entry> = []
+    const chosen: Array<TableEntry> = []
     for (const bucket of this.occupied) {
       const { entries } = bucket
       const { allSince } = bucket.summary ?? this.summarize(bucket)
       if (allSince > cutoff || this.summarize(bucket).allSince > cutoff) continue
-      const quiet: Array<Entry> = []
+      const quiet: Array<TableEntry> = []
       let heard = 0
       for (const entry of entries) {
         if (entry.verifiedAt > cutoff) heard++
@@ -641,7 +684,7 @@ export class RoutingTable {
     }
   }
 
-  private summarize(bucket: Bucket): Summary {
+  private summarize(bucket: TableBucket): Summary {
     const times: Array<number> = []
     let unverifiedSince = Infinity
     for (const { addedAt, verifiedAt } of bucket.entries) {
@@ -659,7 +702,7 @@ export class RoutingTable {
 
   /** The contact that was heard from last. */
   freshest(): Contact | undefined {
-    let freshest: Entry | undefined
+    let freshest: TableEntry | undefined
     for (const entry of this.entriesById.values()) {
       if (entry.verifiedAt > (freshest?.verifiedAt ?? never)) freshest = entry
     }
@@ -707,23 +750,23 @@ export class RoutingTable {
     return bucket !== undefined && this.isTakenIn(bucket, cutoff)
   }
 
-  private isTakenIn({ entries }: Bucket, cutoff: number): boolean {
+  private isTakenIn({ entries }: TableBucket, cutoff: number): boolean {
     return entries.length >= this.k && entries[0].verifiedAt > cutoff
   }
 
   // --- Buckets ---------------------------------------------------------------
 
-  private existingBucket(id: NodeId.NodeId): Bucket | undefined {
+  private existingBucket(id: NodeId.NodeId): TableBucket | undefined {
     return this.buckets[NodeId.bucketIndex(this.self, id)]
   }
 
-  private bucketFor(id: NodeId.NodeId): Bucket {
+  private bucketFor(id: NodeId.NodeId): TableBucket {
     const index = NodeId.bucketIndex(this.self, id)
     return this.buckets[index] ?? this.makeBucket(index)
   }
 
-  private makeBucket(index: number): Bucket {
-    const bucket: Bucket = {
+  private makeBucket(index: number): TableBucket {
+    const bucket: TableBucket = {
       index,
       entries: [],
       pending: [],
@@ -740,13 +783,13 @@ export class RoutingTable {
   }
 
   /** Removes and returns a pending contact; undefined if it was not pending. */
-  private dropPending(bucket: Bucket, id: NodeId.NodeId): Pending | undefined {
+  private dropPending(bucket: TableBucket, id: NodeId.NodeId): Pending | undefined {
     const at = bucket.pending.findIndex((pending) => pending.contact.id === id)
     return at === -1 ? undefined : bucket.pending.splice(at, 1)[0]
   }
 
   /** Removes an entry; does nothing if it was removed before. */
-  private removeEntry(entry: Entry): void {
+  private removeEntry(entry: TableEntry): void {
     if (this.entriesById.get(entry.id) !== entry) return
     this.entriesById.delete(entry.id)
     const { bucket } = entry
@@ -758,7 +801,7 @@ export class RoutingTable {
 }
 
 /** Raises the time of the last direct contact. */
-const heardFrom = (entry: Entry, at: number): void => {
+const heardFrom = (entry: TableEntry, at: number): void => {
   if (at <= entry.verifiedAt) return
   if (entry.verifiedAt === never) entry.bucket.summary = undefined
   entry.verifiedAt = at
@@ -766,20 +809,29 @@ const heardFrom = (entry: Entry, at: number): void => {
 
 const latestFirst = (a: number, b: number): number => b - a
 
-const bySilence = (a: Entry, b: Entry): number => a.verifiedAt - b.verifiedAt
+const bySilence = (a: TableEntry, b: TableEntry): number => a.verifiedAt - b.verifiedAt
 
 const always = (): boolean => true
 
-const verifiedTime = (entry: Entry): number | undefined => entry.verifiedAt === never ? undefined : entry.verifiedAt
+const verifiedTime = (entry: TableEntry): number | undefined =>
+  entry.verifiedAt === never ? undefined : entry.verifiedAt
 
-const countVerifiedIn = (bucket: Bucket, cutoff: number): number => {
+const entryOf = (entry: TableEntry): Entry => ({
+  bucket: entry.bucket.index,
+  contact: entry.contact,
+  verifiedAt: verifiedTime(entry),
+  addedAt: entry.addedAt,
+  learnedFrom: entry.learnedFrom
+})
+
+const countVerifiedIn = (bucket: TableBucket, cutoff: number): number => {
   let count = 0
   for (const entry of bucket.entries) if (entry.verifiedAt > cutoff) count++
   return count
 }
 
 /** The network size that `count` contacts in a bucket imply. */
-const impliedSize = (bucket: Bucket, count: number): number =>
+const impliedSize = (bucket: TableBucket, count: number): number =>
   count * 2 ** Math.min(bucket.index + 1, maxEstimateExponent)
 
 /** Whether two ids differ in bit `index`, counted from the most significant. */
@@ -790,14 +842,14 @@ const digit = (code: number): number => code < 58 ? code - 48 : code - 87
 
 /** Appends the wanted contacts of one bucket by distance until there are `n`. */
 const nearestOf = (
-  bucket: Bucket,
+  bucket: TableBucket,
   target: NodeId.NodeId,
   prefix: number,
   n: number,
-  wanted: (entry: Entry) => boolean,
+  wanted: (entry: TableEntry) => boolean,
   found: Array<Contact>
 ): void => {
-  const sorted: Array<Entry> = []
+  const sorted: Array<TableEntry> = []
   for (const entry of bucket.entries) {
     if (!wanted(entry)) continue
     let at = sorted.length
@@ -811,7 +863,7 @@ const nearestOf = (
 }
 
 // Two ids of one bucket share their first bit, so the sign of the XOR does not matter.
-const closer = (a: Entry, b: Entry, target: NodeId.NodeId, prefix: number): boolean =>
+const closer = (a: TableEntry, b: TableEntry, target: NodeId.NodeId, prefix: number): boolean =>
   a.prefix === b.prefix
     ? NodeId.compareDistance(target, a.id, b.id) < 0
     : (a.prefix ^ prefix) < (b.prefix ^ prefix)

@@ -16,11 +16,9 @@ import * as Address from "../Address.ts"
 import { Announce } from "../Announce.ts"
 import { Bootstrap } from "../Bootstrap.ts"
 import type { Contact } from "../Contact.ts"
-import { freshMillis } from "../core/routingTable.ts"
 import { Dht } from "../Dht.ts"
 import * as Endpoint from "../Endpoint.ts"
 import type { Counted } from "../internal/histogram.ts"
-import { requests } from "../internal/nodeEvents.ts"
 import * as NodeEvents from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
@@ -507,13 +505,13 @@ const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(f
 export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.Routing | Rpc | Store.Store> = Effect
   .gen(
     function*() {
-      const { core: routing } = yield* Routing.Routing
+      const routing = yield* Routing.Routing
       const store = yield* Store.Store
       return {
         type: "traffic",
         at_ms: yield* Clock.currentTimeMillis,
         traffic: yield* traffic,
-        contacts: routing.size,
+        contacts: yield* routing.size,
         keys: yield* store.size
       }
     }
@@ -527,19 +525,19 @@ export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.R
  */
 export const trafficReport: Effect.Effect<typeof Api.TrafficReport.Type, never, NodeEvents.NodeEvents | Rpc> = Effect
   .gen(function*() {
-    const { core } = yield* NodeEvents.NodeEvents
+    const { queryTimes, requestTimes } = yield* NodeEvents.NodeEvents
     return {
       at_ms: yield* Clock.currentTimeMillis,
       traffic: yield* traffic,
-      requests: requests.map((request) => ({
+      requests: NodeEvents.requests.map((request) => ({
         request,
-        answered: histogram(core.requestTimes[request].answered.read()),
-        failed: histogram(core.requestTimes[request].failed.read())
+        answered: histogram(requestTimes[request].answered.read()),
+        failed: histogram(requestTimes[request].failed.read())
       })),
       queries: (["FindNode", "FindValue"] as const).map((kind) => ({
         kind: kinds[kind],
-        duration: histogram(core.queryTimes[kind].duration.read()),
-        requests: histogram(core.queryTimes[kind].requests.read())
+        duration: histogram(queryTimes[kind].duration.read()),
+        requests: histogram(queryTimes[kind].requests.read())
       }))
     }
   })
@@ -664,7 +662,7 @@ export const overview = Effect.fnUntraced(function*(
  */
 export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth | Routing.Routing> = Effect.gen(
   function*() {
-    const { core: routing } = yield* Routing.Routing
+    const routing = yield* Routing.Routing
     const health = yield* PeerHealth
     const now = yield* Clock.currentTimeMillis
     const contactOf = Effect.fnUntraced(function*({ addedAt, contact, learnedFrom, verifiedAt }: Routing.Entry) {
@@ -672,14 +670,14 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
       return {
         peer: peer(contact),
         heard_ms_ago: verifiedAt === undefined ? null : Math.max(0, now - verifiedAt),
-        fresh: verifiedAt !== undefined && verifiedAt > now - freshMillis,
+        fresh: verifiedAt !== undefined && verifiedAt > now - Routing.freshMillis,
         added_ms_ago: Math.max(0, now - addedAt),
         learned_from_hex: learnedFrom ?? null,
         health: yield* health.state(contact.id),
         rtt_ms: Option.isNone(rtt) ? null : millis(Duration.toMillis(rtt.value))
       }
     })
-    const byBucket = Map.groupBy(routing.entries(), ({ bucket }) => bucket)
+    const byBucket = Map.groupBy(yield* routing.entries, ({ bucket }) => bucket)
     return {
       self_node_id_hex: routing.self,
       k: routing.k,
@@ -688,7 +686,7 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
         ([bucket, entries]) =>
           Effect.map(Effect.forEach(entries, contactOf), (contacts) => ({
             bucket,
-            waiting: routing.pendingLength(bucket),
+            waiting: routing.bucketUnsafe(bucket).pending,
             contacts
           }))
       )

@@ -29,6 +29,7 @@ import type { Announce } from "../Announce.ts"
 import type { Bootstrap } from "../Bootstrap.ts"
 import type { Dht } from "../Dht.ts"
 import * as DhtMetrics from "../DhtMetrics.ts"
+import type { IdentityConflicts } from "../IdentityConflicts.ts"
 import * as Json from "../internal/json.ts"
 import { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
@@ -70,6 +71,7 @@ export type Services =
   | Announce
   | Bootstrap
   | Dht
+  | IdentityConflicts
   | NodeEvents
   | NodeSettings
   | PeerHealth

@@ -239,7 +239,7 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
   const transactionId = TransactionId.generator(random)
   yield* Effect.gen(function*() {
     yield* Effect.sleep(1000 / rate)
-    const known = routing.core.entries()
+    const known = yield* routing.entries
     if (known.length === 0) return
     const { contact } = known[yield* Random.nextIntBetween(0, known.length - 1)]
     const garbage = yield* random.randomBytes(32 + (yield* Random.nextIntBetween(0, 1100)))

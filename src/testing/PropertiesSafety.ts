@@ -95,7 +95,7 @@ interface Life {
   readonly isTranslated: boolean
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
-  readonly routing: Routing["Service"]["core"]
+  readonly routing: Routing["Service"]
   readonly store: Store["Service"]
   /** Reads an effect of the node's that completes synchronously, by the node's clock. */
   readonly read: <A>(effect: Effect.Effect<A>) => A
@@ -287,10 +287,10 @@ export const watch = Effect.fnUntraced(function*(
 
   const passedOn = (life: Life, { nodes }: Pick<Listing, "nodes">, sentAt: number): void => {
     for (const { id } of nodes ?? []) {
-      if (life.routing.verifiedAt(id) !== undefined || life.routing.get(id) === undefined) continue
+      const entry = life.routing.entryUnsafe(id)
+      if (entry === undefined || entry.verifiedAt !== undefined) continue
       // It may have left the table since and returned as unverified.
-      const addedAt = life.routing.entries().find(({ contact }) => contact.id === id)?.addedAt ?? Infinity
-      if (isSteadySince(life, sentAt) && addedAt < timeline.startMillis + sentAt + life.ahead) {
+      if (isSteadySince(life, sentAt) && entry.addedAt < timeline.startMillis + sentAt + life.ahead) {
         report("UnverifiedStays", life.name, { contact: id })
       }
     }
@@ -367,7 +367,7 @@ export const watch = Effect.fnUntraced(function*(
     const counts = new Map<number, number>()
     const met = new Set<NodeId.NodeId>()
     const unsound = (facts: Facts) => report("TableIsSound", life.name, facts)
-    for (const { bucket, contact } of life.routing.entries()) {
+    for (const { bucket, contact } of life.routing.entriesUnsafe()) {
       const { address, id } = contact
       const count = (counts.get(bucket) ?? 0) + 1
       counts.set(bucket, count)
@@ -390,13 +390,14 @@ export const watch = Effect.fnUntraced(function*(
       for (const id of life.contacts) {
         const other = byId.get(id)
         if (
-          life.routing.get(id) === undefined && other !== undefined && other.startedAt < calmSince && isHeard(other)
+          life.routing.entryUnsafe(id) === undefined && other !== undefined && other.startedAt < calmSince &&
+          isHeard(other)
         ) {
           report("LiveContactsStay", life.name, { gone: other.name, id })
         }
       }
     }
-    life.contacts = life.routing.entries().flatMap(({ contact, verifiedAt }) =>
+    life.contacts = life.routing.entriesUnsafe().flatMap(({ contact, verifiedAt }) =>
       verifiedAt === undefined ? [] : [contact.id]
     )
   }
@@ -481,7 +482,7 @@ export const watch = Effect.fnUntraced(function*(
       isTranslated: hostAt(socket.host)?.router !== undefined,
       clock,
       crypto: yield* Crypto,
-      routing: (yield* Routing).core,
+      routing: yield* Routing,
       store: yield* Store,
       read: Effect.runSyncWith(yield* Effect.context<never>()),
       pending: (yield* Rpc).pending,

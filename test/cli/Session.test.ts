@@ -41,7 +41,7 @@ describe("a short-lived node", () => {
         assert.strictEqual(exitCode, 0, `${command.join(" ")}: ${(yield* TestConsole.errorLines).join("\n")}`)
       }
       for (const [i, node] of nodes.entries()) {
-        const contacts = Context.get(node, Routing).core.entries().map(({ contact }) => contact.address)
+        const contacts = (yield* Context.get(node, Routing).entries).map(({ contact }) => contact.address)
         assert.deepStrictEqual(contacts, [[first, second][1 - i].address])
         assert.strictEqual((yield* Context.get(node, SeenPeers).counts).week, 1)
       }

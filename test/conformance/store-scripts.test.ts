@@ -7,6 +7,7 @@ import type { Address } from "../../src/Address.ts"
 import { defaultMaxKeys } from "../../src/core/recordSet.ts"
 import { layerNoble } from "../../src/Crypto.ts"
 import * as Hex from "../../src/internal/hex.ts"
+import * as NodeEvents from "../../src/NodeEvents.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import { layerNone } from "../../src/Persistence.ts"
 import * as Record from "../../src/Record.ts"
@@ -87,7 +88,9 @@ describe("store-scripts.json", () => {
   it.effect("gives the recorded result of every operation of every script", () =>
     Effect.gen(function*() {
       for (const script of vectors<{ readonly scripts: ReadonlyArray<Script> }>("store-scripts.json").scripts) {
-        const store = Store.layer({ maxKeys: bound(script.maxKeys) }).pipe(Layer.provide([layerNoble, layerNone]))
+        const store = Store.layer({ maxKeys: bound(script.maxKeys) }).pipe(
+          Layer.provide([layerNoble, NodeEvents.layer, layerNone])
+        )
         yield* Effect.gen(function*() {
           // Before the store starts to sweep by the minute.
           yield* TestClock.setTime((script.ops[0]?.now ?? 0) * 1000)

@@ -3,6 +3,7 @@ import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
 import * as Lookup from "../../src/core/lookup.ts"
+import type { QueryStep } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
 // ---------------------------------------------------------------------------
@@ -54,7 +55,7 @@ interface Driver {
 }
 
 const make = (options: Driver["options"]) =>
-  new Lookup.Lookup({ subnet: subnetOf, isBad: () => false, slowAfter: () => rtt, ...options })
+  new Lookup.Lookup({ startedAt: 0, subnet: subnetOf, isBad: () => false, slowAfter: () => rtt, ...options })
 
 /** Hosts are written `subnet/name`, or `name` without a subnet. */
 const subnetOf = (host: string): string | undefined => host.includes("/") ? host.split("/")[0] : undefined
@@ -436,6 +437,7 @@ describe("Lookup", () => {
         const lookup = new Lookup.Lookup({
           self: tiny(255),
           target: tiny(0),
+          startedAt: 0,
           subnet: () => undefined,
           isBad: () => false,
           slowAfter: () => 1000,
@@ -527,16 +529,16 @@ describe("Lookup", () => {
     it("traces every request with its outcome", () => {
       holds((w, { abandoned, answered, failed, lookup, requests }) => {
         assert.deepStrictEqual(
-          lookup.trace.map(({ askedAt, contact }) => ({ contact, at: askedAt })),
+          lookup.trace.map(({ askedAfterMillis, contact }) => ({ contact, at: askedAfterMillis })),
           requests.map(({ at, contact }) => ({ contact, at }))
         )
-        const withOutcome = (outcome: Lookup.Step["outcome"]) =>
+        const withOutcome = (outcome: QueryStep["outcome"]) =>
           lookup.trace.filter((step) => step.outcome === outcome).map(({ contact }) => contact.id).sort()
         assert.deepStrictEqual(withOutcome("Answered"), [...answered].sort())
         assert.deepStrictEqual(withOutcome("Failed"), [...failed].sort())
         assert.deepStrictEqual(withOutcome("Unanswered"), abandoned.map(({ contact }) => contact.id).sort())
         for (const step of lookup.trace) {
-          assert.strictEqual(step.endedAt === undefined, step.outcome === "Unanswered")
+          assert.strictEqual(step.tookMillis === undefined, step.outcome === "Unanswered")
           assert.strictEqual(step.holdsRecord, step.outcome === "Answered" && peerOf(w, step.contact.id).holdsRecord)
         }
       })

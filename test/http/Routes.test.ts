@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
@@ -17,7 +19,6 @@ import * as Persistence from "../../src/Persistence.ts"
 import * as Query from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import { Replication } from "../../src/Replication.ts"
-import { Routing } from "../../src/Routing.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
@@ -82,7 +83,7 @@ describe("Routes", () => {
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const { address, nodeId } = Network.identity("b")
-      Context.get(a, Routing).core.add({ id: nodeId, address, ...Network.socketOf(2) }, undefined, 0)
+      Network.tableOf(a).add({ id: nodeId, address, ...Network.socketOf(2) }, undefined, 0)
       const body = yield* text(yield* (yield* serve(a))("/debug/routing"))
       assert.include(body, nodeId)
       assert.notInclude(body, "verified_ago")
@@ -347,7 +348,7 @@ describe("the documents of the dashboard", () => {
       const { a, b } = yield* pair
       const { address, nodeId } = Network.identity("unverified")
       const contact = { id: nodeId, address, ...Network.socketOf(3) }
-      Context.get(b, Routing).core.add(contact, undefined, 0, Network.contactOf(a).id)
+      Network.tableOf(b).add(contact, undefined, 0, Network.contactOf(a).id)
       const { buckets, k, self_node_id_hex } = yield* document(yield* serve(b), "/api/buckets", Api.Buckets)
       const self = Network.dht(b).nodeId
       assert.strictEqual(self_node_id_hex, self)
@@ -518,13 +519,19 @@ describe("a list that is longer than one page", () => {
 
   it.effect("is paged: the published records, those with the fewest copies first", () =>
     Effect.gen(function*() {
-      const [a] = yield* Network.build(12)
+      yield* TestClock.setTime(Network.now * 1000)
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const others = yield* Scope.make()
+      for (let i = 2; i <= 12; i++) {
+        const other = yield* Scope.provide(Network.node(`${i}`, Network.socketOf(i)), others)
+        yield* Network.dht(other).bootstrap([Network.socketOf(1)])
+      }
       const fetch = yield* serve(a)
       for (let i = 0; i < 5; i++) yield* Network.dht(a).publishTopic({ topic: `good ${i}`, name: "Ann" })
       yield* settled
       // Without other nodes, no copy is made.
       yield* Network.dht(a).setPassive(true)
-      for (const { contact } of Context.get(a, Routing).core.entries()) Context.get(a, Routing).core.remove(contact.id)
+      yield* Scope.close(others, Exit.void)
       for (let i = 0; i < 2; i++) yield* Network.dht(a).publishTopic({ topic: `bad ${i}`, name: "Ann" })
       const list = yield* parts(fetch, "/debug/replication?limit=3", Api.Replication)
       assert.deepStrictEqual(list.map(({ records }) => records.map(({ title }) => title)), [
@@ -866,11 +873,10 @@ describe("/events", () => {
       const [a] = yield* Network.build(2)
       const { leave, next } = reader(yield* (yield* serve(a))("/events"))
       yield* next
-      assert.isTrue(Context.get(a, NodeEvents).core.hasListeners)
+      assert.isTrue(Context.get(a, NodeEvents).hasListeners)
       yield* leave
       yield* settled
-      assert.isFalse(Context.get(a, NodeEvents).core.hasListeners)
-      assert.isUndefined(Context.get(a, Routing).core.watcher)
+      assert.isFalse(Context.get(a, NodeEvents).hasListeners)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
   it.effect("serves at most 16 clients, and another once one has disconnected", () =>

@@ -22,6 +22,7 @@ import { sha256 } from "../../src/internal/sha256.ts"
 import { migrations, type Page, StateFile, type Step, type Table } from "../../src/node/internal/stateFile.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
+import * as NodeEvents from "../../src/NodeEvents.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import * as Record from "../../src/Record.ts"
 import * as Store from "../../src/Store.ts"
@@ -321,7 +322,9 @@ describe("SqlitePersistence", () => {
             directory,
             Effect.provide(
               effect,
-              Layer.fresh(Store.layer({ maxBytes, policy: Record.policyNone })).pipe(Layer.provide(NodeCrypto.layer))
+              Layer.fresh(Store.layer({ maxBytes, policy: Record.policyNone })).pipe(
+                Layer.provide([NodeCrypto.layer, NodeEvents.layer])
+              )
             )
           )
         const rowsOf = Store.Store.use(({ rows }) => Effect.map(rows, (rows) => rows.map(({ seq }) => seq)))

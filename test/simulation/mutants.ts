@@ -128,9 +128,10 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "does not learn requesters",
-    file: "Rpc.ts",
-    text: "else learn(contact, message.features, now, answered)",
-    replacement: "else if (question !== undefined) learn(contact, message.features, now, answered)",
+    file: "Routing.ts",
+    text: `if (isBelieved) admit(contact, now)
+    else confirmMove(contact)`,
+    replacement: "if (isAnswer) admit(contact, now)",
     property: "TablesAreConnected",
     world: "eventful"
   },

@@ -15,6 +15,7 @@ import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
+import * as Routing from "../../src/Routing.ts"
 import type { SocketAddress } from "../../src/SocketAddress.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
@@ -81,6 +82,26 @@ export const dht = (node: Node) => Context.get(node, Dht.Dht)
 export const contactOf = (node: Node): Contact => {
   const { address, nodeId } = Context.get(node, Identity.NodeIdentity)
   return { id: nodeId, address, ...Context.get(node, Transport.Transport).address }
+}
+
+/** The routing table of a node: what tests read of it, and a way to add contacts. */
+export const tableOf = (node: Node) => {
+  const routing = Context.get(node, Routing.Routing)
+  return {
+    get size() {
+      return routing.entriesUnsafe().length
+    },
+    entries: routing.entriesUnsafe,
+    contains: (id: NodeId.NodeId) => routing.entryUnsafe(id) !== undefined,
+    get: (id: NodeId.NodeId) => routing.entryUnsafe(id)?.contact,
+    verifiedAt: (id: NodeId.NodeId) => routing.entryUnsafe(id)?.verifiedAt,
+    pendingLength: (bucket: number) => routing.bucketUnsafe(bucket).pending,
+    /** Adds a contact that was heard from at a time, or one that `from` reports now. */
+    add: (contact: Contact, verifiedAt: number | undefined, now: number, from: NodeId.NodeId = NodeId.zero) =>
+      verifiedAt === undefined
+        ? routing.learnedUnsafe([contact], from, now)
+        : routing.givenUnsafe(contact, verifiedAt)
+  }
 }
 
 /** The start of virtual time, in Unix seconds. */

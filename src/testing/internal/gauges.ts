@@ -50,19 +50,19 @@ export const tables = (population: Population, samples: Prng): Tables => {
   const contacts = new Spread()
   const live = new Spread()
   const filled = new Spread()
-  for (const { id, table } of pick(samples, members, Math.min(tablesAtOnce, members.length))) {
-    const entries = table.entries()
+  for (const { id, routing } of pick(samples, members, Math.min(tablesAtOnce, members.length))) {
+    const entries = routing.entriesUnsafe()
     contacts.add(entries.length)
     live.add(entries.filter(({ contact }) => isUp(contact)).length / entries.length, entries.length)
     const possible = new Map<number, number>()
     for (const other of ids) {
       if (other === id) continue
       const bucket = NodeId.commonPrefixLength(id, other)
-      possible.set(bucket, Math.min(table.k, (possible.get(bucket) ?? 0) + 1))
+      possible.set(bucket, Math.min(routing.k, (possible.get(bucket) ?? 0) + 1))
     }
     const most = Array.from(possible.values()).reduce((sum, count) => sum + count, 0)
     const held = Array.from(possible).reduce(
-      (sum, [bucket, count]) => sum + Math.min(count, table.bucketLength(bucket)),
+      (sum, [bucket, count]) => sum + Math.min(count, routing.bucketUnsafe(bucket).entries.length),
       0
     )
     filled.add(held / most, most)

@@ -11,7 +11,6 @@ import type { Address } from "../../Address.ts"
 import * as Announce from "../../Announce.ts"
 import type { CannotJoin } from "../../Bootstrap.ts"
 import type { Contact } from "../../Contact.ts"
-import type { RoutingTable } from "../../core/routingTable.ts"
 import * as Dht from "../../Dht.ts"
 import type * as NodeId from "../../NodeId.ts"
 import * as Persistence from "../../Persistence.ts"
@@ -40,7 +39,7 @@ export interface Member {
   readonly id: NodeId.NodeId
   /** The records that its store holds now. */
   readonly stored: () => ReadonlyArray<Store.Row>
-  readonly table: RoutingTable
+  readonly routing: Routing["Service"]
 }
 
 /**
@@ -178,7 +177,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.all({ context: Effect.context<never>(), routing: Routing, store: Store.Store })
     )
     const stored = () => Effect.runSyncWith(context)(store.page({ limit: Infinity })).rows
-    const member: Member = { slot, node, id: node.identity.nodeId, stored, table: routing.core }
+    const member: Member = { slot, node, id: node.identity.nodeId, stored, routing }
     members = [...members, member]
     return member
   })

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import { IdentityConflicts } from "../src/IdentityConflicts.ts"
 import { NodeEvents } from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import { SeenPeers } from "../src/SeenPeers.ts"
@@ -35,7 +36,7 @@ const conflicts = Effect.fnUntraced(function*(node: network.Node) {
   return addresses
 })
 
-const counted = (node: network.Node) => Context.get(node, NodeEvents).core.identityConflicts
+const counted = (node: network.Node) => Effect.runSync(Context.get(node, IdentityConflicts).count)
 
 const at = (n: number) => SocketAddress.format(network.socketOf(n))
 
