@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { examples, examplesOf, modules, read } from "./markdown.ts"
+import { examples, examplesOf, modules, read, sources } from "./markdown.ts"
 
 const comment = String.raw`(?:/\*\*(?<text>(?:[^*]|\*(?!/))*)\*/\n)?`
 const exported = String.raw`export (?:const|class|function|interface|type|abstract class) (?<name>\w+)`
@@ -39,11 +39,11 @@ describe("docstrings", () => {
   })
 
   it("give the category and the version of every exported name", () => {
-    assert.deepStrictEqual(modules.flatMap((path) => incomplete(read(path)).map((what) => `${path}: ${what}`)), [])
+    assert.deepStrictEqual(sources.flatMap((path) => incomplete(read(path)).map((what) => `${path}: ${what}`)), [])
   })
 
   it("describe every service, each of its members and every layer", () => {
-    assert.deepStrictEqual(modules.flatMap((path) => wordless(read(path)).map((what) => `${path}: ${what}`)), [])
+    assert.deepStrictEqual(sources.flatMap((path) => wordless(read(path)).map((what) => `${path}: ${what}`)), [])
   })
 
   it("have an example in the modules that most programs start with", () => {

@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { modules as importable } from "../utils/exports.ts"
 
 export const root = join(import.meta.dirname, "../..")
 
@@ -35,9 +36,15 @@ export const blocks: ReadonlyArray<Block> = documents.flatMap((document) => {
 })
 
 /** Modules that a program can import (`exports` of package.json), by path. */
-export const modules: ReadonlyArray<string> = globSync("src/{*,http/*,node/*,testing/*}.ts", { cwd: root })
-  .filter((path) => !path.endsWith("bin.ts") && !path.endsWith("index.ts"))
-  .sort()
+export const modules: ReadonlyArray<string> = importable.map((module) => `src/${module}.ts`)
+
+/** These, and the modules that they are made of. */
+export const sources: ReadonlyArray<string> = [
+  ...modules,
+  ...globSync("src/{InFlight,TransactionId,core/*,http/*,internal/*,wire/*}.ts", { cwd: root }).map((path) =>
+    path.replaceAll("\\", "/")
+  )
+]
 
 /** Examples in the docstrings of a module: code blocks in its comments. */
 export const examplesOf = (document: string, source: string): ReadonlyArray<Block> =>

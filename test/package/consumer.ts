@@ -34,7 +34,15 @@ const found = SimWorld.runSync(
 )
 assert.deepEqual(found.endpoints, ["tcp://192.0.2.1:4433"])
 
-const hidden = ["index", "bin", "cli/Cli", "internal/hex", "node/internal/nativeEd25519", "testing/internal/prng"]
+const hidden = [
+  "index",
+  "bin",
+  "cli/Cli",
+  "http/Documents",
+  "internal/hex",
+  "node/internal/nativeEd25519",
+  "testing/internal/prng"
+]
 for (const name of hidden) {
   await assert.rejects(import(`effect-dht/${name}`), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
 }
