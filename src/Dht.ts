@@ -36,7 +36,6 @@ import * as NodeSettings from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import * as Persistence from "./Persistence.ts"
 import * as Publisher from "./Publisher.ts"
-import * as Push from "./Push.ts"
 import * as Query from "./Query.ts"
 import * as Reachability from "./Reachability.ts"
 import type * as Record from "./Record.ts"
@@ -48,13 +47,12 @@ import * as Rpc from "./Rpc.ts"
 import * as SeenPeers from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as Store from "./Store.ts"
-import * as Subscribers from "./Subscribers.ts"
+import * as Subscriptions from "./Subscriptions.ts"
 import * as Timers from "./Timers.ts"
 import type * as Topic from "./Topic.ts"
 import { Transport } from "./Transport.ts"
 import type { Verifier } from "./Verifier.ts"
 import * as Watch from "./Watch.ts"
-import * as WatchedKeys from "./WatchedKeys.ts"
 
 /**
  * Response to a ping.
@@ -472,7 +470,6 @@ export type Services =
   | Bootstrap.Bootstrap
   | Discovery.Discovery
   | IdentityConflicts.IdentityConflicts
-  | WatchedKeys.WatchedKeys
   | Mail.Mail
   | NodeEvents.NodeEvents
   | NodeSettings.NodeSettings
@@ -486,7 +483,7 @@ export type Services =
   | Rpc.Rpc
   | SeenPeers.SeenPeers
   | Store.Store
-  | Subscribers.Subscribers
+  | Subscriptions.Subscriptions
   | Watch.Watch
 
 /**
@@ -564,17 +561,17 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
   const state = Layer.mergeAll(
     Timers.layer,
     NodeSettings.layer(options),
-    WatchedKeys.layer,
     PeerHealth.layer(),
     Reachability.layer(options),
-    SeenPeers.layer(),
-    Subscribers.layer
+    SeenPeers.layer()
   )
   return Layer.effect(Dht, make(options)).pipe(
-    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Push.layer, Maintenance.layer)),
-    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer, Watch.layer)),
+    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Maintenance.layer)),
+    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
     Layer.provideMerge(Replication.layer),
-    Layer.provideMerge(Layer.mergeAll(Query.layer, Responder.layer, IdentityConflicts.layer)),
+    Layer.provideMerge(Layer.mergeAll(Responder.layer, IdentityConflicts.layer)),
+    Layer.provideMerge(Layer.mergeAll(Subscriptions.layer, Watch.layer)),
+    Layer.provideMerge(Query.layer),
     Layer.provideMerge(storeLayer(options)),
     Layer.provideMerge(Routing.layer()),
     Layer.provideMerge(Rpc.layer),

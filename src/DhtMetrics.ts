@@ -22,7 +22,7 @@ import { Routing } from "./Routing.ts"
 import { refusals, Rpc } from "./Rpc.ts"
 import { SeenPeers } from "./SeenPeers.ts"
 import { Store } from "./Store.ts"
-import { Subscribers } from "./Subscribers.ts"
+import { Subscriptions } from "./Subscriptions.ts"
 
 /**
  * Description of a series: a `counter` only grows, a `gauge` goes up and down,
@@ -165,7 +165,7 @@ const make = Effect.gen(function*() {
     | Rpc
     | SeenPeers
     | Store
-    | Subscribers
+    | Subscriptions
   >()
   const announce = Context.get(context, Announce)
   const conflicts = Context.get(context, IdentityConflicts)
@@ -176,7 +176,7 @@ const make = Effect.gen(function*() {
   const rpc = Context.get(context, Rpc)
   const seen = Context.get(context, SeenPeers)
   const store = Context.get(context, Store)
-  const { core: subscribers } = Context.get(context, Subscribers)
+  const subscriptions = Context.get(context, Subscriptions)
 
   const registered: Array<Metric.Registration> = []
   yield* Effect.addFinalizer(() => Effect.sync(() => registered.forEach((series) => series.remove())))
@@ -237,7 +237,7 @@ const make = Effect.gen(function*() {
   gauge("dht.network.size", () => now(routing.networkSize("30 minutes")).size)
   gauge("dht.store.keys", () => now(store.size))
   gauge("dht.store.bytes", () => now(store.bytes))
-  gauge("dht.store.subscriptions", () => subscribers.size)
+  gauge("dht.store.subscriptions", () => now(subscriptions.size))
   gauge("dht.replication.records", () => now(replication.summary).records)
   for (const state of ["confirmed", "unconfirmed"] as const) {
     gauge("dht.replication.replicas", () => now(replication.summary)[state], { "dht.replica.state": state })
@@ -260,5 +260,14 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   never,
   never,
-  Announce | IdentityConflicts | NodeEvents | PeerHealth | Replication | Routing | Rpc | SeenPeers | Store | Subscribers
+  | Announce
+  | IdentityConflicts
+  | NodeEvents
+  | PeerHealth
+  | Replication
+  | Routing
+  | Rpc
+  | SeenPeers
+  | Store
+  | Subscriptions
 > = Layer.effectDiscard(make)

@@ -9,7 +9,6 @@
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import * as Answer from "./core/answer.ts"
 import * as Features from "./Features.ts"
@@ -26,10 +25,10 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { type Admission, Store, type Stored } from "./Store.ts"
-import { Subscribers } from "./Subscribers.ts"
+import { Subscriptions } from "./Subscriptions.ts"
 import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
-import { WatchedKeys } from "./WatchedKeys.ts"
+import { Watch } from "./Watch.ts"
 
 /** Echoes sent for one source IP. */
 const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
@@ -82,8 +81,8 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
   const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
-  const watchedKeys = yield* WatchedKeys
-  const subscribers = yield* Subscribers
+  const watch = yield* Watch
+  const subscriptions = yield* Subscriptions
   const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
 
@@ -144,7 +143,7 @@ const make = Effect.gen(function*() {
         if (subscribe) {
           health.speaksUnsafe(from.id, "v0.2", now)
           // Only holders of the key learn of new records there.
-          if (records.length > 0) subscribers.core.subscribe(target, from, now)
+          if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
         }
         const isFiltered = publisher !== undefined || wanted !== undefined
         const { body, served } = Answer.findValueResponse({
@@ -184,8 +183,7 @@ const make = Effect.gen(function*() {
       case "Push": {
         const { key, record } = request
         health.speaksUnsafe(from.id, "v0.2", now)
-        if (!watchedKeys.has(key) || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
-        watchedKeys.tell(key, record)
+        if (!watch.deliverUnsafe(key, record, now)) return
         return toSender({
           _tag: "PushAck",
           key,
@@ -229,12 +227,12 @@ export const layer: Layer.Layer<
   | NodeEvents
   | NodeIdentity
   | NodeSettings
-  | WatchedKeys
   | Store
-  | Subscribers
+  | Subscriptions
   | Routing.Routing
   | Rpc.Rpc
   | PeerHealth.PeerHealth
   | Verifier
+  | Watch
   | SecureRandom.SecureRandom
 > = Layer.effectDiscard(make)

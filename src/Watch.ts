@@ -11,13 +11,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { RecordMerge } from "./core/recordMerge.ts"
 import type { NodeId } from "./NodeId.ts"
 import { type Completeness, Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
 import { Store } from "./Store.ts"
-import { WatchedKeys } from "./WatchedKeys.ts"
 import { isStanding } from "./Withdrawal.ts"
 
 /**
@@ -33,7 +33,7 @@ export interface Snapshot {
 }
 
 /**
- * Streams of the records at a key.
+ * Streams of the records at a key, and the delivery of records pushed for them.
  *
  * @category services
  * @since 0.1.0
@@ -44,6 +44,12 @@ export class Watch extends Context.Service<Watch, {
    * until the stream ends. A slow reader misses versions, but never the latest.
    */
   readonly records: (key: NodeId, type: number) => Stream.Stream<Snapshot>
+  /**
+   * Delivers a record that a peer pushed to the watches of its key. Returns
+   * whether the key is watched and the record is valid there at `now`, in Unix
+   * milliseconds. For code that runs once per packet.
+   */
+  readonly deliverUnsafe: (key: NodeId, record: SignedRecord, now: number) => boolean
 }>()("effect-dht/Watch") {}
 
 /** Milliseconds before the holders are asked again after a change. */
@@ -54,8 +60,33 @@ const maxPauseMillis = 50_000
 
 const make = Effect.gen(function*() {
   const query = yield* Query
-  const watchedKeys = yield* WatchedKeys
   const store = yield* Store
+  /** Queues of the records pushed for each watched key. */
+  const watches = new Map<NodeId, Set<Queue.Queue<SignedRecord>>>()
+
+  /** A queue of the records pushed for a key until the scope closes. */
+  const pushedTo = (key: NodeId) =>
+    Effect.acquireRelease(
+      Effect.tap(Queue.dropping<SignedRecord>(maxPushed), (queue) =>
+        Effect.sync(() => {
+          const queues = watches.get(key)
+          if (queues === undefined) watches.set(key, new Set([queue]))
+          else queues.add(queue)
+        })),
+      (queue) =>
+        Effect.sync(() => {
+          const queues = watches.get(key)
+          queues?.delete(queue)
+          if (queues?.size === 0) watches.delete(key)
+        })
+    )
+
+  const deliverUnsafe: Watch["Service"]["deliverUnsafe"] = (key, record, now) => {
+    const queues = watches.get(key)
+    if (queues === undefined || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return false
+    for (const queue of queues) Queue.offerUnsafe(queue, record)
+    return true
+  }
 
   const records: Watch["Service"]["records"] = (key, type) =>
     Stream.callback((queue) =>
@@ -77,8 +108,7 @@ const make = Effect.gen(function*() {
             return true
           })
 
-        const pushed = yield* Queue.dropping<SignedRecord>(maxPushed)
-        yield* watchedKeys.watch(key, (record) => Queue.offerUnsafe(pushed, record))
+        const pushed = yield* pushedTo(key)
         yield* Queue.takeAll(pushed).pipe(Effect.flatMap(learn), Effect.forever, Effect.forkScoped)
 
         // A record stored here was not pushed to us: this node is its holder.
@@ -100,7 +130,7 @@ const make = Effect.gen(function*() {
         }
       }), { bufferSize: 1, strategy: "sliding" })
 
-  return Watch.of({ records })
+  return Watch.of({ records, deliverUnsafe })
 })
 
 /** Maximum number of pushed records in the queue. */
@@ -118,4 +148,4 @@ const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Watch, never, Query | WatchedKeys | Store> = Layer.effect(Watch, make)
+export const layer: Layer.Layer<Watch, never, Query | Store> = Layer.effect(Watch, make)

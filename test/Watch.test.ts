@@ -1,16 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { sha256 } from "../src/internal/sha256.ts"
 import * as Mail from "../src/Mail.ts"
+import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Record from "../src/Record.ts"
 import * as Rpc from "../src/Rpc.ts"
-import { Subscribers } from "../src/Subscribers.ts"
+import { Store } from "../src/Store.ts"
+import { Subscriptions } from "../src/Subscriptions.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { settled } from "./utils/served.ts"
+import { offer, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
@@ -86,13 +91,12 @@ describe("watching a topic", () => {
       yield* ann.publishTopic({ topic: "translate", name: "Ann", ttl: 3600 })
       yield* TestClock.adjust("5 seconds")
       yield* Stream.runHead(watcher.watchTopic("translate"))
-      const key = NodeId.fromTopic("translate")
-      const subscriptions = (at: number) =>
-        nodes.flatMap((node) => Context.get(node, Subscribers).core.take(key, at * 1000))
-      assert.isNotEmpty(yield* Effect.map(TestClock.adjust("1 second"), () => subscriptions(now + 6)))
+      const subscriptions = Effect.forEach(nodes, (node) => Context.get(node, Subscriptions).size)
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* subscriptions, 1)
       yield* Stream.runHead(watcher.watchTopic("translate"))
       yield* TestClock.adjust("61 seconds")
-      assert.isEmpty(subscriptions(now + 68))
+      assert.deepStrictEqual(yield* subscriptions, [0, 0, 0, 0])
     }).pipe(onNetwork))
 })
 
@@ -191,7 +195,82 @@ describe("requests in both protocol versions", () => {
       for (const [target, expected] of [[NodeId.fromTopic("empty"), 0], [key, 1]] as const) {
         yield* peer.send(self, { _tag: "FindValue", target, recordType: 0, subscribe: true }, "0b".repeat(20))
         yield* TestClock.adjust(1)
-        assert.strictEqual(yield* Context.get(node, Subscribers).size, expected)
+        assert.strictEqual(yield* Context.get(node, Subscriptions).size, expected)
       }
+    }).pipe(onNetwork))
+})
+
+describe("a node that is pushed to", () => {
+  const key = NodeId.fromTopic("topic")
+  const messageId = (record: Record.SignedRecord) => NodeId.fromBytesUnsafe(sha256(record.payload))
+  /** A moment for effects that need no time. */
+  const moment = TestClock.adjust(10)
+
+  const setUp = Effect.gen(function*() {
+    yield* TestClock.setTime(network.now * 1000)
+    const node = yield* network.node("node", network.socketOf(1), { passive: true })
+    const peer = yield* network.puppet("peer", network.socketOf(60))
+    const acks: Array<Message.Body> = []
+    yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+      const { body } = (yield* peer.receive).message
+      if (body._tag === "PushAck") acks.push(body)
+    })))
+    const push = (record: Record.SignedRecord, at = key) =>
+      Effect.andThen(
+        peer.send(network.contactOf(node), { _tag: "Push", key: at, record }, "00".repeat(20)),
+        moment
+      )
+    const names: Array<string> = []
+    const watch = Effect.andThen(
+      Effect.forkScoped(
+        Stream.runForEach(
+          network.dht(node).watchTopic("topic"),
+          ({ offer }) => Effect.sync(() => names.push(offer.name))
+        ),
+        { startImmediately: true }
+      ),
+      moment
+    )
+    return { node, peer, push, acks, names, watch }
+  })
+
+  it.effect("acknowledges a watched key with the SHA-256 of the payload, and renews the subscription", () =>
+    Effect.gen(function*() {
+      const { acks, names, push, watch } = yield* setUp
+      yield* watch
+      const record = offer("topic", "publisher")
+      yield* push(record)
+      assert.deepStrictEqual(names, ["publisher 1"])
+      assert.deepStrictEqual(acks, [{ _tag: "PushAck", key, messageId: messageId(record), subscribe: true }])
+    }).pipe(onNetwork))
+
+  it.effect("ignores keys that it does not watch, and does not respond", () =>
+    Effect.gen(function*() {
+      const { acks, names, node, push, watch } = yield* setUp
+      yield* push(offer("topic", "publisher"))
+      yield* watch
+      yield* push(offer("other", "publisher"), NodeId.fromTopic("other"))
+      assert.deepStrictEqual([acks, names], [[], []])
+      assert.strictEqual(yield* Context.get(node, Store).size, 0)
+    }).pipe(onNetwork))
+
+  it.effect("ignores records that are invalid at the key", () =>
+    Effect.gen(function*() {
+      const { acks, names, push, watch } = yield* setUp
+      yield* watch
+      yield* TestClock.adjust("5 minutes")
+      yield* push(offer("topic", "expired", { ttl: 60 }))
+      const { bytes } = offer("topic", "forged")
+      yield* push(Result.getOrThrow(Record.decode(bytes.with(bytes.length - 1, bytes[bytes.length - 1] ^ 1))))
+      assert.deepStrictEqual([acks, names], [[], []])
+    }).pipe(onNetwork))
+
+  it.effect("remembers that the peer understands v0.2", () =>
+    Effect.gen(function*() {
+      const { node, peer, push } = yield* setUp
+      const { versionUnsafe } = Context.get(node, PeerHealth.PeerHealth)
+      assert.isUndefined(versionUnsafe(peer.id, network.now * 1000))
+      yield* push(offer("topic", "publisher"))
+      assert.strictEqual(versionUnsafe(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 })

@@ -8,7 +8,7 @@ import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
-import { Subscribers } from "../src/Subscribers.ts"
+import { Subscriptions } from "../src/Subscriptions.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { helpful, serve, settled } from "./utils/served.ts"
@@ -124,7 +124,7 @@ describe("an unreachable address", () => {
       const peer = yield* network.puppet("peer", { host: "9.9.9.9", port: 0 })
       yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "00".repeat(20))
       yield* settled
-      assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
+      assert.strictEqual(yield* Context.get(node, Subscriptions).size, 0)
     }).pipe(onNetwork))
 
   it.effect("is not where a NAT probe is echoed", () =>

@@ -116,9 +116,15 @@ export class Subscriptions {
     this.capacity = options?.capacity ?? 4096
   }
 
-  /** Number of subscriptions; expired ones count until the next call of {@link subscribe}. */
+  /** Number of subscriptions; expired ones count until a call of {@link subscribe} or {@link live}. */
   get size(): number {
     return this.byAge.size
+  }
+
+  /** Removes expired subscriptions and returns the number of the others. */
+  live(now: number): number {
+    this.forgetExpired(now)
+    return this.size
   }
 
   /** Number of keys with a subscription. */

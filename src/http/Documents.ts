@@ -33,7 +33,7 @@ import { Rpc } from "../Rpc.ts"
 import { SeenPeers } from "../SeenPeers.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Store from "../Store.ts"
-import { Subscribers } from "../Subscribers.ts"
+import { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
 import type * as Api from "./Api.ts"
 
@@ -606,7 +606,7 @@ export const overview = Effect.fnUntraced(function*(
   | Rpc
   | SeenPeers
   | Store.Store
-  | Subscribers
+  | Subscriptions
 > {
   const dht = yield* Dht
   const stats = yield* dht.stats
@@ -642,7 +642,7 @@ export const overview = Effect.fnUntraced(function*(
       keys: stats.keys,
       bytes: yield* store.bytes,
       max_bytes: store.maxBytes,
-      subscriptions: yield* (yield* Subscribers).size
+      subscriptions: yield* (yield* Subscriptions).size
     },
     publishing: {
       announcements: (yield* (yield* Announce).announcements).length,

@@ -43,7 +43,7 @@ import type { Routing } from "../Routing.ts"
 import type { Rpc } from "../Rpc.ts"
 import type { SeenPeers } from "../SeenPeers.ts"
 import type { Store } from "../Store.ts"
-import type { Subscribers } from "../Subscribers.ts"
+import type { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
 import * as Documents from "./Documents.ts"
@@ -82,7 +82,7 @@ export type Services =
   | Rpc
   | SeenPeers
   | Store
-  | Subscribers
+  | Subscriptions
 
 /**
  * Maximum number of concurrent event streams.

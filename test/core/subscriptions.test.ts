@@ -48,6 +48,15 @@ describe("Subscriptions", () => {
     }
   })
 
+  it("counts only live subscriptions, and removes the others", () => {
+    const subscriptions = new Subscriptions()
+    subscriptions.subscribe(key(1), subscriber(1), now)
+    subscriptions.subscribe(key(2), subscriber(1), now + 1)
+    assert.strictEqual(subscriptions.live(now + 59_999), 2)
+    assert.strictEqual(subscriptions.live(now + 60_000), 1)
+    assert.strictEqual(subscriptions.size, 1)
+  })
+
   it("keeps a subscription for 60 seconds from the last request", () => {
     const subscriptions = new Subscriptions()
     for (const k of [1, 2, 3, 4]) subscriptions.subscribe(key(k), subscriber(1), now)

@@ -1,17 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
-import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { sha256 } from "../src/internal/sha256.ts"
 import type * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
-import * as PeerHealth from "../src/PeerHealth.ts"
-import * as Record from "../src/Record.ts"
+import type * as Record from "../src/Record.ts"
 import * as Rpc from "../src/Rpc.ts"
 import { Store } from "../src/Store.ts"
-import { Subscribers } from "../src/Subscribers.ts"
+import { Subscriptions } from "../src/Subscriptions.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { offer, serve } from "./utils/served.ts"
@@ -127,7 +124,7 @@ describe("a holder of a key", () => {
       assert.strictEqual(yield* pending, 0)
       yield* put(offer("topic", "third"))
       assert.deepStrictEqual(pushed(), of("second"))
-      assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
+      assert.strictEqual(yield* Context.get(node, Subscriptions).size, 0)
     }).pipe(onNetwork))
 
   for (const [name, millis, expected] of [["renews", 1900, 1], ["does not renew", 2100, 0]] as const) {
@@ -153,7 +150,7 @@ describe("a holder of a key", () => {
           message.transactionId
         )
         yield* moment
-        assert.strictEqual(yield* Context.get(node, Subscribers).size, expected)
+        assert.strictEqual(yield* Context.get(node, Subscriptions).size, expected)
       }).pipe(onNetwork))
   }
 
@@ -176,7 +173,7 @@ describe("a holder of a key", () => {
         message.transactionId
       )
       yield* moment
-      assert.strictEqual(yield* Context.get(node, Subscribers).size, 0)
+      assert.strictEqual(yield* Context.get(node, Subscriptions).size, 0)
     }).pipe(onNetwork))
 
   it.effect("never pushes to a peer without a subscription", () =>
@@ -211,75 +208,5 @@ describe("a holder of a key", () => {
       assert.strictEqual(told.length, 32)
       // All at once: no subscriber waits for the acknowledgement of another.
       assert.isAtLeast(yield* Context.get(node, Rpc.Rpc).pending, 32)
-    }).pipe(onNetwork))
-})
-
-describe("a node that is pushed to", () => {
-  const setUp = Effect.gen(function*() {
-    yield* TestClock.setTime(network.now * 1000)
-    const node = yield* network.node("node", network.socketOf(1), { passive: true })
-    const peer = yield* network.puppet("peer", network.socketOf(60))
-    const acks: Array<Message.Body> = []
-    yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
-      const { body } = (yield* peer.receive).message
-      if (body._tag === "PushAck") acks.push(body)
-    })))
-    const push = (record: Record.SignedRecord, at = key) =>
-      Effect.andThen(
-        peer.send(network.contactOf(node), { _tag: "Push", key: at, record }, "00".repeat(20)),
-        moment
-      )
-    const names: Array<string> = []
-    const watch = Effect.andThen(
-      Effect.forkScoped(
-        Stream.runForEach(
-          network.dht(node).watchTopic("topic"),
-          ({ offer }) => Effect.sync(() => names.push(offer.name))
-        ),
-        { startImmediately: true }
-      ),
-      moment
-    )
-    return { node, peer, push, acks, names, watch }
-  })
-
-  it.effect("acknowledges a watched key with the SHA-256 of the payload, and renews the subscription", () =>
-    Effect.gen(function*() {
-      const { acks, names, push, watch } = yield* setUp
-      yield* watch
-      const record = offer("topic", "publisher")
-      yield* push(record)
-      assert.deepStrictEqual(names, ["publisher 1"])
-      assert.deepStrictEqual(acks, [{ _tag: "PushAck", key, messageId: messageId(record), subscribe: true }])
-    }).pipe(onNetwork))
-
-  it.effect("ignores keys that it does not watch, and does not respond", () =>
-    Effect.gen(function*() {
-      const { acks, names, node, push, watch } = yield* setUp
-      yield* push(offer("topic", "publisher"))
-      yield* watch
-      yield* push(offer("other", "publisher"), NodeId.fromTopic("other"))
-      assert.deepStrictEqual([acks, names], [[], []])
-      assert.strictEqual(yield* Context.get(node, Store).size, 0)
-    }).pipe(onNetwork))
-
-  it.effect("ignores records that are invalid at the key", () =>
-    Effect.gen(function*() {
-      const { acks, names, push, watch } = yield* setUp
-      yield* watch
-      yield* TestClock.adjust("5 minutes")
-      yield* push(offer("topic", "expired", { ttl: 60 }))
-      const { bytes } = offer("topic", "forged")
-      yield* push(Result.getOrThrow(Record.decode(bytes.with(bytes.length - 1, bytes[bytes.length - 1] ^ 1))))
-      assert.deepStrictEqual([acks, names], [[], []])
-    }).pipe(onNetwork))
-
-  it.effect("remembers that the peer understands v0.2", () =>
-    Effect.gen(function*() {
-      const { node, peer, push } = yield* setUp
-      const { versionUnsafe } = Context.get(node, PeerHealth.PeerHealth)
-      assert.isUndefined(versionUnsafe(peer.id, network.now * 1000))
-      yield* push(offer("topic", "publisher"))
-      assert.strictEqual(versionUnsafe(peer.id, network.now * 1000), "v0.2")
     }).pipe(onNetwork))
 })

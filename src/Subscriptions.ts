@@ -1,0 +1,87 @@
+/**
+ * Subscriptions of peers to keys with records held here, and the pushes of new
+ * records to them. A subscription lasts a minute and covers one new record; the
+ * acknowledgement of its push may renew it.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { Contact } from "./Contact.ts"
+import * as Core from "./core/subscriptions.ts"
+import type { NodeId } from "./NodeId.ts"
+import type { SignedRecord } from "./Record.ts"
+import * as Rpc from "./Rpc.ts"
+import { Store } from "./Store.ts"
+
+/**
+ * The subscriptions of peers.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Subscriptions extends Context.Service<Subscriptions, {
+  /** Number of live subscriptions. */
+  readonly size: Effect.Effect<number>
+  /**
+   * Subscribes a peer to the next new record at `key` for 60 seconds from `now`,
+   * in Unix milliseconds, if there is room. Subscribing again from the same socket
+   * address renews the subscription. For code that runs once per packet.
+   */
+  readonly subscribeUnsafe: (key: NodeId, subscriber: Contact, now: number) => void
+}>()("effect-dht/Subscriptions") {}
+
+/** Attempts and deadline of a push. */
+const requestOptions = { attempts: 3, deadline: "2 seconds" } as const
+
+/** Maximum number of pushes in flight. Records beyond it are not pushed; subscribers find them by lookup. */
+const maxPushing = 256
+
+const make = Effect.gen(function*() {
+  const rpc = yield* Rpc.Rpc
+  const store = yield* Store
+  const core = new Core.Subscriptions()
+  const pushing = yield* FiberSet.make()
+
+  const push = Effect.fnUntraced(function*(subscriber: Core.Subscriber, key: NodeId, record: SignedRecord) {
+    // The acknowledgement must come from the address of the subscription, under
+    // any id.
+    const { host, port } = subscriber
+    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, requestOptions)
+    if (body.subscribe) core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)
+  }, (pushed) => Effect.ignore(pushed))
+
+  yield* store.changes.pipe(
+    Stream.runForEach(({ key, record }) =>
+      Effect.gen(function*() {
+        for (const subscriber of core.take(key, yield* Clock.currentTimeMillis)) {
+          if ((yield* FiberSet.size(pushing)) >= maxPushing) return
+          yield* FiberSet.run(pushing, push(subscriber, key, record))
+        }
+      })
+    ),
+    Effect.catchCause((cause) => Effect.logWarning("Pushing stopped", cause)),
+    Effect.annotateLogs({ module: "effect-dht/Subscriptions", fiber: "Changes" }),
+    Effect.forkScoped({ startImmediately: true })
+  )
+
+  return Subscriptions.of({
+    size: Effect.map(Clock.currentTimeMillis, (now) => core.live(now)),
+    subscribeUnsafe: (key, subscriber, now) => {
+      core.subscribe(key, subscriber, now)
+    }
+  })
+})
+
+/**
+ * Starts without subscriptions, and pushes until the layer's scope closes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Subscriptions, never, Rpc.Rpc | Store> = Layer.effect(Subscriptions, make)
