@@ -139,16 +139,18 @@ const make = Effect.gen(function*() {
 
       case "FindValue": {
         const { publisher, recordType, subscribe, target, wanted } = request
-        const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000))
+        const isFiltered = publisher !== undefined || wanted !== undefined
+        // Filters apply only to a holder that has already been found.
+        const nodes = isFiltered ? [] : routing.answerUnsafe(target, from.host, now)
+        const rank = nodes.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
+        const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
         if (subscribe) {
           health.speaksUnsafe(from.id, "v0.2", now)
           // Only holders of the key learn of new records there.
           if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
         }
-        const isFiltered = publisher !== undefined || wanted !== undefined
         const { body, served } = Answer.findValueResponse({
-          // Filters apply only to a holder that has already been found.
-          nodes: isFiltered ? [] : routing.answerUnsafe(target, from.host, now),
+          nodes,
           records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint,

@@ -157,10 +157,16 @@ export class Store extends Context.Service<Store, {
   /**
    * The live records of a key, of one type or of all (0), for a response that
    * may have no room for all of them: they begin where the last response ended
-   * (`servedUnsafe`), so that each has its turn. Counts as a use of the key.
-   * `now` is in Unix seconds.
+   * (`servedUnsafe`), so that each has its turn. `rank` is this node's among the
+   * holders of the key, 0 for the nearest: each begins with other records. Counts
+   * as a use of the key. `now` is in Unix seconds.
    */
-  readonly inTurnUnsafe: (key: NodeId.NodeId, type: number, now: number) => ReadonlyArray<Record.SignedRecord>
+  readonly inTurnUnsafe: (
+    key: NodeId.NodeId,
+    type: number,
+    now: number,
+    rank: number
+  ) => ReadonlyArray<Record.SignedRecord>
   /** Records how many of the records in turn a response had room for. */
   readonly servedUnsafe: (key: NodeId.NodeId, count: number) => void
   /**
@@ -352,7 +358,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     page: ({ from, limit }) => Effect.map(seconds, (now) => core.page(now, limit, from)),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
-    inTurnUnsafe: (key, type, now) => core.inTurn(key, type, now),
+    inTurnUnsafe: (key, type, now, rank) => core.inTurn(key, type, now, rank),
     servedUnsafe: (key, count) => core.served(key, count),
     isContendedUnsafe: (key, type, network) => core.isContended(key, type, network)
   })

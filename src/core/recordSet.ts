@@ -221,6 +221,10 @@ export interface RecordSetOptions {
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
 }
 
+/** Time after which a holder begins its responses elsewhere, and by how much of the ring. */
+const turnSeconds = 3600
+const goldenRatio = (Math.sqrt(5) - 1) / 2
+
 const none: ReadonlyArray<never> = []
 
 /** A record in its slot. */
@@ -235,8 +239,10 @@ interface Entry {
   network: string | undefined
   /** The records that it competes with for room; undefined for this node's own. */
   shelf: Shelf | undefined
-  /** Rank at its key: 28 bits of a keyed hash of its slot. */
+  /** Rank for eviction at its key: 28 bits of a keyed hash of its slot. */
   readonly order: number
+  /** Place on the ring in which records are served, from 0 to 1: the first bits of its signature. */
+  readonly angle: number
   readonly weight: number
   /** Whether it is chosen for eviction. */
   isLeaving: boolean
@@ -277,8 +283,8 @@ class Cell {
   readonly number: number
   /** By category, the latest put category last; within one in the order of puts. Never changed in place. */
   entries: ReadonlyArray<Entry> = none
-  /** By category, and within one by rank; undefined from a change until it is needed. */
-  byRank: ReadonlyArray<Entry> | undefined = undefined
+  /** By category, and within one by angle; undefined from a change until it is needed. */
+  byAngle: ReadonlyArray<Entry> | undefined = undefined
   /** The earliest Unix second in which a record of this cell may expire. */
   nextExpiry = Infinity
   /** The span of `nextExpiry` and the cell's index in its list; −1 while in none. */
@@ -389,6 +395,7 @@ export class RecordSet {
       network: isOurs ? undefined : network,
       shelf: isOurs ? undefined : this.isNear(key) ? this.near : this.far,
       order: category === "sovereign" ? 0 : this.rank(slot),
+      angle: angleOf(record),
       weight: record.bytes.length + overheadBytes,
       isLeaving: false
     }
@@ -436,18 +443,25 @@ export class RecordSet {
 
   /**
    * The live records of a key, of one type or of all (0), for a response that may
-   * not have room for all of them: by rank, from where the last response ended
+   * not have room for all of them, from where the last response ended
    * ({@link served}), so that all are served equally often.
+   *
+   * All holders have the records on the same ring, and each begins where the
+   * others do not: `rank` is this node's among the holders, 0 for the nearest. So
+   * a requester that reads a few records from each sees few of them twice. The
+   * beginning moves every hour, because signatures can be ground to be first.
    */
-  inTurn(key: NodeId.NodeId, type: number, now: number): ReadonlyArray<Record.SignedRecord> {
+  inTurn(key: NodeId.NodeId, type: number, now: number, rank = 0): ReadonlyArray<Record.SignedRecord> {
     const cell = this.live(key, now)
     if (cell === undefined) return none
     this.use(cell)
-    const found: Array<Record.SignedRecord> = []
-    for (const { record } of byRank(cell)) if (type === 0 || record.type === type) found.push(record)
-    if (found.length < 2) return found
-    const start = cell.turn % found.length
-    return start === 0 ? found : [...found.slice(start), ...found.slice(0, start)]
+    const found = byAngle(cell).filter(({ record }) => type === 0 || record.type === type)
+    const records = found.map(({ record }) => record)
+    if (records.length < 2) return records
+    const angle = (radicalInverse(rank) + Math.floor(now / turnSeconds) * goldenRatio) % 1
+    const first = found.findIndex((entry) => entry.angle >= angle)
+    const start = (Math.max(first, 0) + cell.turn) % records.length
+    return start === 0 ? records : [...records.slice(start), ...records.slice(0, start)]
   }
 
   /** Reports the number of records served before the first that was omitted. */
@@ -751,18 +765,27 @@ const unlink = (cell: Cell): void => {
 
 const setEntries = (cell: Cell, entries: ReadonlyArray<Entry>): void => {
   cell.entries = entries
-  cell.byRank = undefined
+  cell.byAngle = undefined
 }
 
 const ofCategory = (cell: Cell, category: Record.Category): ReadonlyArray<Entry> =>
   cell.entries.filter((entry) => entry.category === category)
 
-/** The entries of a cell by category, and within one by rank. */
-const byRank = (cell: Cell): ReadonlyArray<Entry> => {
+/** The entries of a cell by category, and within one by angle. */
+const byAngle = (cell: Cell): ReadonlyArray<Entry> => {
   if (cell.entries.length < 2) return cell.entries
-  return cell.byRank ??= Array.from(new Set(cell.entries.map(({ category }) => category))).flatMap((category) =>
-    ofCategory(cell, category).toSorted((a, b) => a.order - b.order)
+  return cell.byAngle ??= Array.from(new Set(cell.entries.map(({ category }) => category))).flatMap((category) =>
+    ofCategory(cell, category).toSorted((a, b) => a.angle - b.angle)
   )
+}
+
+const angleOf = ({ signature: [a, b, c] }: Record.SignedRecord): number => (a << 16 | b << 8 | c) / 2 ** 24
+
+/** The fraction with the mirrored bits of `n`: as evenly spread as any first few of them can be (van der Corput, 1935). */
+const radicalInverse = (n: number): number => {
+  let fraction = 0
+  for (let half = 0.5; n > 0; n >>>= 1, half /= 2) if ((n & 1) === 1) fraction += half
+  return fraction
 }
 
 /** The entry to evict at the key of a newcomer, if any. */

@@ -949,16 +949,42 @@ describe("RecordSet", () => {
       }))
     })
 
-    it("depends on the secret, and not on timestamps or the order of arrival", () => {
-      const orderOf = (secret: number, timestamps: (n: number) => number) => {
-        const set = new RecordSet({ secret: new Uint8Array(16).fill(secret) })
-        for (let signer = 0; signer < 50; signer++) {
-          set.put(key(0), record({ type: topic, signer, timestamp: timestamps(signer) }), 0, "one")
+    /** The same hundred records at each of the holders of a key, by rank. */
+    const holdersOf = (ranks: number, timestamps: (n: number) => number = (n) => n) =>
+      Array.from({ length: ranks }, (_, rank) => {
+        const set = new RecordSet({ secret: new Uint8Array(16).fill(rank) })
+        for (let signer = 0; signer < 100; signer++) {
+          const signature = new Uint8Array(64).fill(signer * 101 & 255)
+          const given = { ...record({ type: topic, signer, timestamp: timestamps(signer) }), signature }
+          set.put(key(0), given, 0, "one")
         }
-        return set.inTurn(key(0), 0, 0).map(({ publicKey }) => publicKey[0])
+        return set
+      })
+    const signersOf = (records: ReadonlyArray<Record.SignedRecord>) => records.map(({ publicKey: [signer] }) => signer)
+
+    it("shows a reader that takes a few records from each holder few of them twice", () => {
+      for (const ranks of [8, 16]) {
+        const seen = new Set<number>()
+        const holders = holdersOf(ranks)
+        for (let tries = 1; tries <= 3; tries++) {
+          for (const [rank, set] of holders.entries()) {
+            for (const signer of signersOf(set.inTurn(key(0), 0, 0, rank)).slice(0, 4)) seen.add(signer)
+            set.served(key(0), 4)
+          }
+          assert.isAtLeast(seen.size, Math.min(3.5 * ranks * tries, 95))
+        }
       }
-      assert.deepStrictEqual(orderOf(1, (n) => n), orderOf(1, (n) => 100 - n))
-      assert.notDeepEqual(orderOf(1, (n) => n), orderOf(2, (n) => n))
+    })
+
+    it("does not depend on timestamps or the order of arrival, and begins with other records every hour", () => {
+      const [set] = holdersOf(1)
+      const [other] = holdersOf(1, (n) => 100 - n)
+      const starts = Array.from({ length: 24 }, (_, hour) => {
+        const order = signersOf(set.inTurn(key(0), 0, hour * 3600, 0))
+        assert.deepStrictEqual(order, signersOf(other.inTurn(key(0), 0, hour * 3600, 0)))
+        return order[0]
+      })
+      assert.isAtLeast(new Set(starts).size, 20)
     })
   })
 
