@@ -382,7 +382,7 @@ describe("Record", () => {
       assert.strictEqual(tag(policy(Record.ownKey(record), record, now)), "InvalidRecord")
     })
 
-    it("refuses a sovereign or reserved record at a foreign key, and accepts topics and notes at any", () => {
+    it("refuses a sovereign or reserved record at a foreign key, and accepts topics and messages at any", () => {
       const at = (type: number) => {
         const record = Result.getOrThrow(Record.decode(Record.encode({ ...plain, type })))
         return tag(policy(foreign, record, now))

@@ -213,7 +213,7 @@ describe("Store", () => {
   describe("a ttl beyond what the type is kept", () => {
     for (
       const [kind, type, longest] of [["profile", profile, 604_800], ["custom topic record", 0x11, 7200], [
-        "note",
+        "custom mailbox record",
         0x81,
         604_800
       ]] as const
@@ -343,15 +343,15 @@ describe("Store", () => {
   it.effect("reads by key, by type and by address, and drops records on request", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
-      const [mine, note, custom] = [signed(), signed({ type: mailbox }), signed({ type: 3 })]
+      const [mine, message, custom] = [signed(), signed({ type: mailbox }), signed({ type: 3 })]
       yield* store.put(undefined, mine)
       yield* store.put(undefined, custom)
-      yield* store.put(elsewhere, note)
+      yield* store.put(elsewhere, message)
       assert.deepStrictEqual(yield* store.getAll(home, 0), [mine, custom])
       assert.deepStrictEqual(yield* store.getAll(home, 3), [custom])
       assert.isUndefined(yield* store.get(home))
-      assert.sameDeepMembers(yield* store.getAllByAddress(addressOf(alice), 0), [mine, custom, note])
-      assert.deepStrictEqual(yield* store.getAllByAddress(addressOf(alice), mailbox), [note])
+      assert.sameDeepMembers(yield* store.getAllByAddress(addressOf(alice), 0), [mine, custom, message])
+      assert.deepStrictEqual(yield* store.getAllByAddress(addressOf(alice), mailbox), [message])
       assert.sameDeepMembers((yield* store.rows).map(({ key, type }) => [key, type]), [
         [home, profile],
         [home, 3],
@@ -383,13 +383,13 @@ describe("Store", () => {
   it.effect("respects its limit of keys, and a new limit from the next new key on", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
-      const note = signed({ type: mailbox })
+      const message = signed({ type: mailbox })
       const key = (digit: string) => digit.repeat(64) as NodeId.NodeId
-      for (const digit of ["1", "2", "3"]) yield* store.put(key(digit), note)
+      for (const digit of ["1", "2", "3"]) yield* store.put(key(digit), message)
       assert.strictEqual(yield* store.size, 2)
       yield* store.setMaxKeys(1)
       assert.strictEqual(yield* store.size, 2)
-      yield* store.put(key("4"), note)
+      yield* store.put(key("4"), message)
       assert.deepStrictEqual((yield* store.rows).map((row) => row.key), [key("4")])
     }).pipe(Effect.provide(layer({ maxKeys: 2 }))))
 
