@@ -14,7 +14,6 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Announce } from "./Announce.ts"
 import { IdentityConflicts } from "./IdentityConflicts.ts"
-import type { Counted } from "./internal/histogram.ts"
 import { NodeEvents, requests } from "./NodeEvents.ts"
 import { PeerHealth } from "./PeerHealth.ts"
 import { Replication } from "./Replication.ts"
@@ -203,7 +202,7 @@ const make = Effect.gen(function*() {
 
   const histogram = (
     name: Named<"histogram">,
-    read: () => Counted,
+    read: () => Metric.HistogramState,
     attributes: Metric.Metric.AttributeSet
   ): void => register(Metric.histogram(name, { ...options(name, attributes), boundaries: [] }), read)
 

@@ -14,13 +14,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
 import type { QueryStep } from "./core/lookup.ts"
 import * as OngoingQuery from "./core/ongoingQuery.ts"
-import { type Counted, Histogram } from "./internal/histogram.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
@@ -192,7 +192,7 @@ export const requests = ["Ping", "FindNode", "FindValue", "Store", "Push"] as co
 
 /** Values counted so far. */
 interface Distribution {
-  readonly read: () => Counted
+  readonly read: () => Metric.HistogramState
 }
 
 /**
@@ -292,20 +292,37 @@ export class NodeEvents extends Context.Service<NodeEvents, {
   readonly queryTimes: Readonly<Record<QueryGoal["kind"], QueryTimes>>
 }>()("effect-dht/NodeEvents") {}
 
-const requestTimes = () => ({ answered: new Histogram(requestBounds), failed: new Histogram(requestBounds) })
-
-const queryTimes = () => ({ duration: new Histogram(queryBounds), requests: new Histogram(requestCountBounds) })
-
 const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
-  const timesOfRequests = {
-    Ping: requestTimes(),
-    FindNode: requestTimes(),
-    FindValue: requestTimes(),
-    Store: requestTimes(),
-    Push: requestTimes()
+  // Apart from the context, whose registry the nodes of one process may share.
+  const series = Metric.MetricRegistry.context(new Map())
+  const histogram = (name: string, boundaries: ReadonlyArray<number>) => {
+    const metric = Metric.histogram(name, { boundaries })
+    return {
+      add: (value: number): void => metric.updateUnsafe(value, series),
+      read: (): Metric.HistogramState => {
+        const state = metric.valueUnsafe(series)
+        // Without values, Effect has the largest number as the least value.
+        return state.count === 0 ? { ...state, min: 0, max: 0 } : state
+      }
+    }
   }
-  const timesOfQueries = { FindNode: queryTimes(), FindValue: queryTimes() }
+  const timesOfRequest = (request: typeof requests[number]) => ({
+    answered: histogram(`${request} answered`, requestBounds),
+    failed: histogram(`${request} failed`, requestBounds)
+  })
+  const timesOfQuery = (kind: QueryGoal["kind"]) => ({
+    duration: histogram(`${kind} duration`, queryBounds),
+    requests: histogram(`${kind} requests`, requestCountBounds)
+  })
+  const timesOfRequests = {
+    Ping: timesOfRequest("Ping"),
+    FindNode: timesOfRequest("FindNode"),
+    FindValue: timesOfRequest("FindValue"),
+    Store: timesOfRequest("Store"),
+    Push: timesOfRequest("Push")
+  }
+  const timesOfQueries = { FindNode: timesOfQuery("FindNode"), FindValue: timesOfQuery("FindValue") }
   const listeners = new Set<(event: Event) => void>()
   const kept: Array<QueryTrace> = []
   let isKeeping = false

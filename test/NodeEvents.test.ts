@@ -177,6 +177,21 @@ describe("NodeEvents", () => {
       assert.isAbove(failed.max, 0)
     }).pipe(onNetwork))
 
+  it.effect("keeps the histograms of the nodes of one process apart; one without values is all zeros", () =>
+    Effect.gen(function*() {
+      const [a, b] = yield* network.build(2)
+      const [ours, theirs] = [a, b].map((node) => eventsOf(node).requestTimes.Ping)
+      const before = theirs.answered.read().count
+      yield* network.dht(a).ping(network.socketOf(2))
+      const answered = ours.answered.read()
+      assert.deepStrictEqual(answered.buckets.at(-1), [10, answered.count])
+      assert.isAbove(answered.count, 0)
+      assert.strictEqual(theirs.answered.read().count, before)
+      const { buckets, ...failed } = ours.failed.read()
+      assert.deepStrictEqual(failed, { count: 0, min: 0, max: 0, sum: 0 })
+      assert.isTrue(buckets.every(([, count]) => count === 0))
+    }).pipe(onNetwork))
+
   it.effect("gives a slow reader of the stream the newest events that fit", () =>
     Effect.gen(function*() {
       const [a] = yield* network.build(1)

@@ -8,6 +8,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
@@ -18,7 +19,6 @@ import { Bootstrap } from "../Bootstrap.ts"
 import type { Contact } from "../Contact.ts"
 import { Dht } from "../Dht.ts"
 import * as Endpoint from "../Endpoint.ts"
-import type { Counted } from "../internal/histogram.ts"
 import * as NodeEvents from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
@@ -296,7 +296,7 @@ export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): ty
   }
 }
 
-const histogram = ({ buckets, count, max, min, sum }: Counted): typeof Api.Histogram.Type => {
+const histogram = ({ buckets, count, max, min, sum }: Metric.HistogramState): typeof Api.Histogram.Type => {
   const upTo = [...buckets.map(([, count]) => count), count]
   return {
     bounds: buckets.map(([bound]) => bound),
