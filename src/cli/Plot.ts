@@ -2,6 +2,9 @@
  * Plots as SVG text: lines over time, and bars. Colors and fonts come from the
  * style sheet of the page, by class.
  *
+ * Plotting libraries draw into a DOM or on a canvas: these two kinds of plot would
+ * cost the command a DOM and some sixty packages, or the page its text.
+ *
  * @since 0.1.0
  */
 import { percent, wholePercent } from "./SimulationReport.ts"

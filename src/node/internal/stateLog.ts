@@ -7,6 +7,9 @@
  * invalid frame were durable, and SQLite would silently drop them. Damage to the
  * last commits, or a truncated log, cannot be told apart from a crash.
  *
+ * SQLite does not tell: `integrity_check` passes without the lost commits, and
+ * `wal_checkpoint` counts the valid frames, not what follows them.
+ *
  * Format: https://sqlite.org/fileformat2.html#the_write_ahead_log
  *
  * @since 0.1.0
