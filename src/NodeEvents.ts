@@ -180,8 +180,13 @@ export type Detail =
     readonly fault: string | undefined
   }
 
-/** The queried peer; without an id where only the address is known. */
-type Peer = SocketAddress & { readonly id?: NodeId | undefined }
+/**
+ * A queried peer; without an id where only the address is known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Peer = SocketAddress & { readonly id?: NodeId | undefined }
 
 /**
  * The requests that expect a response.
