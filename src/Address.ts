@@ -81,12 +81,23 @@ const encoder = new TextEncoder()
  * @category constructors
  * @since 0.1.0
  */
-export const fromBytes = (bytes: Uint8Array): Result.Result<Address, InvalidAddress> =>
+export const fromBytes = (bytes: Uint8Array): Result.Result<Address, InvalidAddress> => {
+  const fault = faultOf(bytes)
+  return fault === undefined ? Result.succeed(fromBytesUnsafe(bytes)) : invalid(Hex.encode(bytes), fault)
+}
+
+/**
+ * Returns why bytes are not an address, for readers of bytes from strangers: an
+ * error costs more than the check.
+ *
+ * @internal
+ */
+export const faultOf = (bytes: Uint8Array): string | undefined =>
   bytes.length !== length
-    ? invalid(Hex.encode(bytes), `expected ${length} bytes, got ${bytes.length}`)
+    ? `expected ${length} bytes, got ${bytes.length}`
     : bytes[0] >> 4 !== 0xa
-    ? invalid(Hex.encode(bytes), `unknown version 0x${Hex.slice(bytes, 0, 1)}, expected 0xa0 to 0xaf`)
-    : Result.succeed(fromBytesUnsafe(bytes))
+    ? `unknown version 0x${Hex.slice(bytes, 0, 1)}, expected 0xa0 to 0xaf`
+    : undefined
 
 /**
  * Converts 21 trusted bytes: the caller has checked length and version.

@@ -20,6 +20,7 @@ import * as Hex from "./internal/hex.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
 import { sha256 } from "./internal/sha256.ts"
 import * as Cbor from "./wire/cbor.ts"
+import { bytes, type Codec, fixedBytes, optional, required, Struct, text, uint64, uint8 } from "./wire/struct.ts"
 
 /**
  * Permission for an operational key to act for an address, signed by the master
@@ -68,16 +69,60 @@ export class InvalidDelegation extends Data.TaggedError("InvalidDelegation")<{ r
  */
 export const networkScope = 1
 
-const Key = {
-  masterPublicKey: 1,
-  operationalPublicKey: 2,
-  agent: 3,
-  issuedAt: 4,
-  expiresAt: 5,
-  scope: 6,
-  signature: 7,
-  message: 8
+const agent: Codec<Address.Address> = {
+  read: (reader) => {
+    const bytes = fixedBytes(Address.length).read(reader)
+    const fault = Address.faultOf(bytes)
+    if (fault !== undefined) reader.fail(fault)
+    return Address.fromBytesUnsafe(bytes)
+  },
+  write: (writer, address) => writer.hexString(address)
+}
+
+const signature: Codec<Uint8Array> = {
+  ...bytes,
+  read: (reader) => {
+    const signature = reader.byteString()
+    if (signature.length !== 64 && signature.length !== 65) reader.fail("expected a signature of 64 or 65 bytes")
+    return signature
+  }
+}
+
+/** The fields that the master signs. */
+const signedFields = {
+  masterPublicKey: optional(1, fixedBytes(32), undefined),
+  operationalPublicKey: required(2, fixedBytes(32)),
+  agent: required(3, agent),
+  issuedAt: required(4, uint64),
+  expiresAt: required(5, uint64),
+  scope: required(6, uint8)
 } as const
+
+const signedMap = new Struct(signedFields)
+
+const map = new Struct({
+  ...signedFields,
+  signature: required(7, signature),
+  message: optional(8, text, undefined)
+})
+
+/** The map, and each field's key and value. */
+const maxItems = 1 + 2 * 8
+
+/**
+ * Reads a delegation as {@link decode} does. Returns a text if it is malformed:
+ * records of strangers carry such, and an error costs more than reading one.
+ *
+ * @internal
+ */
+export const read = (bytes: Uint8Array): Delegation | string => {
+  const reader = new Cbor.Reader(bytes, 0, bytes.length, maxItems)
+  const delegation = map.readKnown(reader)
+  if (reader.fault !== undefined) return reader.fault
+  // A delegation has exactly one encoding: no signature covers its bytes, so a
+  // copy could otherwise differ from the original.
+  return Bytes.Equivalence(encode(delegation), bytes) ? delegation : "not canonical CBOR"
+}
 
 /**
  * Reads canonical CBOR: exactly the bytes {@link encode} writes. The keys and
@@ -87,67 +132,8 @@ const Key = {
  * @since 0.1.0
  */
 export const decode = (bytes: Uint8Array): Result.Result<Delegation, InvalidDelegation> => {
-  const reader = new Cbor.Reader(bytes)
-  let masterPublicKey: Uint8Array | undefined
-  let operationalPublicKey: Uint8Array | undefined
-  let agent: Address.Address | undefined
-  let issuedAt: bigint | undefined
-  let expiresAt: bigint | undefined
-  let scope: number | undefined
-  let signature: Uint8Array | undefined
-  let message: string | undefined
-  for (let pairs = reader.mapLength(); pairs > 0 && reader.fault === undefined; pairs--) {
-    switch (reader.uint(Key.message)) {
-      case Key.masterPublicKey:
-        masterPublicKey = fixed(reader, 32)
-        break
-      case Key.operationalPublicKey:
-        operationalPublicKey = fixed(reader, 32)
-        break
-      case Key.agent: {
-        const address = Address.fromBytes(fixed(reader, Address.length))
-        if (Result.isSuccess(address)) agent = address.success
-        else reader.fail(address.failure.reason)
-        break
-      }
-      case Key.issuedAt:
-        issuedAt = reader.uint64()
-        break
-      case Key.expiresAt:
-        expiresAt = reader.uint64()
-        break
-      case Key.scope:
-        scope = reader.uint(255)
-        break
-      case Key.signature:
-        signature = reader.byteString()
-        if (signature.length !== 64 && signature.length !== 65) reader.fail("expected a signature of 64 or 65 bytes")
-        break
-      case Key.message:
-        message = reader.text()
-        break
-      default:
-        reader.fail("unknown field")
-    }
-  }
-  if (reader.fault !== undefined) return invalid(reader.fault)
-  if (
-    operationalPublicKey === undefined || agent === undefined || issuedAt === undefined ||
-    expiresAt === undefined || scope === undefined || signature === undefined
-  ) return invalid("a field is missing")
-  const delegation: Delegation = {
-    masterPublicKey,
-    operationalPublicKey,
-    agent,
-    issuedAt,
-    expiresAt,
-    scope,
-    signature,
-    message
-  }
-  // A delegation has exactly one encoding: no signature covers its bytes, so a
-  // copy could otherwise differ from the original.
-  return Bytes.Equivalence(encode(delegation), bytes) ? Result.succeed(delegation) : invalid("not canonical CBOR")
+  const delegation = read(bytes)
+  return typeof delegation === "string" ? invalid(delegation) : Result.succeed(delegation)
 }
 
 /**
@@ -175,16 +161,8 @@ export const canonical = (delegation: Delegation): Delegation => {
 export const encode = (delegation: Delegation): Uint8Array => {
   const { length } = delegation.signature
   if (length !== 64 && length !== 65) throw new RangeError(`a signature is 64 or 65 bytes, got ${length}`)
-  const writer = new Cbor.Writer(512)
-  writer.map(6 + (delegation.masterPublicKey === undefined ? 0 : 1) + (delegation.message === undefined ? 0 : 1))
-  writeFields(writer, delegation)
-  writer.uint(Key.signature)
-  writer.byteString(delegation.signature)
-  if (delegation.message !== undefined) {
-    writer.uint(Key.message)
-    writer.text(delegation.message)
-  }
-  return writer.result()
+  assertFields(delegation)
+  return map.encode(delegation)
 }
 
 /**
@@ -376,29 +354,6 @@ const assertFields = (fields: Fields): void => {
 const invalid = (reason: string): Result.Result<never, InvalidDelegation> =>
   Result.fail(new InvalidDelegation({ reason }))
 
-const fixed = (reader: Cbor.Reader, length: number): Uint8Array => {
-  const at = reader.fixedBytes(length)
-  return reader.bytes.subarray(at, at + length)
-}
-
-const writeFields = (writer: Cbor.Writer, fields: Fields): void => {
-  assertFields(fields)
-  if (fields.masterPublicKey !== undefined) {
-    writer.uint(Key.masterPublicKey)
-    writer.byteString(fields.masterPublicKey)
-  }
-  writer.uint(Key.operationalPublicKey)
-  writer.byteString(fields.operationalPublicKey)
-  writer.uint(Key.agent)
-  writer.hexString(fields.agent)
-  writer.uint(Key.issuedAt)
-  writer.uint(fields.issuedAt)
-  writer.uint(Key.expiresAt)
-  writer.uint(fields.expiresAt)
-  writer.uint(Key.scope)
-  writer.uint(fields.scope)
-}
-
 const encoder = new TextEncoder()
 
 // --- Ed25519 masters ---
@@ -406,10 +361,10 @@ const encoder = new TextEncoder()
 const domain = encoder.encode("a2al-del\0")
 
 const signedBytes = (fields: Fields): Uint8Array => {
+  assertFields(fields)
   const writer = new Cbor.Writer()
   writer.raw(domain)
-  writer.map(6)
-  writeFields(writer, fields)
+  signedMap.write(writer, fields)
   return writer.result()
 }
 

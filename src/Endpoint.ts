@@ -8,9 +8,8 @@ import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
 import { type Excess, InvalidRecord, type SignedRecord } from "./Record.ts"
-import * as Cbor from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
-import { limits, readEndpoint } from "./wire/payload.ts"
+import * as Payload from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
 
 /**
@@ -107,7 +106,7 @@ export const parse = (options: Parameters<typeof make>[0]): Result.Result<Endpoi
  * @since 0.1.0
  */
 export const decode = (payload: Uint8Array): Result.Result<EndpointPayload, InvalidRecord> => {
-  const read = readEndpoint(payload)
+  const read = Payload.endpoint.decode(payload)
   return typeof read === "string"
     ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
     : Result.succeed(read)
@@ -121,28 +120,7 @@ export const decode = (payload: Uint8Array): Result.Result<EndpointPayload, Inva
  * @category conversions
  * @since 0.1.0
  */
-export const encode = (payload: EndpointPayload): Uint8Array => {
-  const { endpoints, natType, signal, signals, turns } = payload
-  const writer = new Cbor.Writer()
-  writer.map(2 + (signal === "" ? 0 : 1) + (turns.length === 0 ? 0 : 1) + (signals.length === 0 ? 0 : 1))
-  writer.uint(1)
-  writer.texts(endpoints ?? undefined)
-  writer.uint(2)
-  writer.uint(natType, 0xff)
-  if (signal !== "") {
-    writer.uint(3)
-    writer.text(signal)
-  }
-  if (turns.length > 0) {
-    writer.uint(4)
-    writer.texts(turns)
-  }
-  if (signals.length > 0) {
-    writer.uint(5)
-    writer.texts(signals)
-  }
-  return writer.result()
-}
+export const encode = (payload: EndpointPayload): Uint8Array => Payload.endpoint.encode(payload)
 
 /**
  * Signs an endpoint record. `timestamp` is in Unix seconds, `ttl` in seconds
@@ -187,6 +165,8 @@ export const sign = (options: {
     )
     : Result.fail(tooLong)
 }
+
+const { limits } = Payload
 
 const fault = ({ signal, signals, turns }: EndpointPayload): InvalidRecord | undefined => {
   const { atMostBytes, atMostEntries } = Fields

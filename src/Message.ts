@@ -22,6 +22,7 @@ import type { SignedRecord } from "./Record.ts"
 import * as Cbor from "./wire/cbor.ts"
 import * as MessageBody from "./wire/messageBody.ts"
 import { Type } from "./wire/messageType.ts"
+import { hex, required, Struct, uint16, uint8 } from "./wire/struct.ts"
 
 /**
  * The largest datagram, in bytes.
@@ -40,6 +41,13 @@ export const maxDatagram = 1200
 export const maxAnswerBody = 1050
 
 export { Type }
+
+/**
+ * The most CBOR items of a datagram, those of unknown fields included. The
+ * largest message of the protocol has about 180. The bound keeps the time to
+ * read a datagram of many tiny items far below that of a signature check.
+ */
+const maxItems = 512
 
 /**
  * 20 bytes as hex text: matches a response to its request.
@@ -209,7 +217,12 @@ export const isResponse = (type: number): boolean =>
 
 // --- Reading -----------------------------------------------------------------
 
-const transactionIdLength = 20
+const header = new Struct({
+  version: required(1, uint8),
+  features: required(2, uint16),
+  type: required(3, uint8),
+  transactionId: required(4, hex<TransactionId>(20))
+}, { lacking: "the header lacks a field" })
 
 /**
  * Reads the framing and the header. Returns a text if they are malformed.
@@ -218,34 +231,12 @@ const transactionIdLength = 20
  * @since 0.1.0
  */
 export const frame = (bytes: Uint8Array): Frame | string => {
-  const reader = new Cbor.Reader(bytes)
+  const reader = new Cbor.Reader(bytes, 0, bytes.length, maxItems)
   if (reader.mapLength() !== 4) return reader.fault ?? "expected a map of 4"
   outerKey(reader, 1)
   const headerStart = reader.at
-  let version = -1
-  let features = -1
-  let type = -1
-  let transactionAt = -1
-  reader.fields((key) => {
-    switch (key) {
-      case 1:
-        version = reader.uint(0xff)
-        return true
-      case 2:
-        features = reader.uint(0xffff)
-        return true
-      case 3:
-        type = reader.uint(0xff)
-        return true
-      case 4:
-        transactionAt = reader.fixedBytes(transactionIdLength)
-        return true
-      default:
-        return false
-    }
-  })
+  const { features, transactionId, type, version } = header.read(reader)
   const headerEnd = reader.at
-  if (version < 0 || features < 0 || type < 0 || transactionAt < 0) reader.fail("the header lacks a field")
   outerKey(reader, 2)
   const bodyStart = reader.at
   reader.skip()
@@ -261,7 +252,7 @@ export const frame = (bytes: Uint8Array): Frame | string => {
     version,
     features,
     type,
-    transactionId: Hex.slice(bytes, transactionAt, transactionAt + transactionIdLength),
+    transactionId,
     publicKey: bytes.subarray(keyAt, keyAt + 32),
     signature: bytes.subarray(signatureAt, signatureAt + 64),
     headerStart,
@@ -282,7 +273,7 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
  * @since 0.1.0
  */
 export const readBody = (frame: Frame): Body | string => {
-  const reader = new Cbor.Reader(frame.bytes, frame.bodyStart, frame.bodyEnd)
+  const reader = new Cbor.Reader(frame.bytes, frame.bodyStart, frame.bodyEnd, maxItems)
   const body = MessageBody.read(frame.type, reader)
   return reader.fault ?? body
 }
@@ -402,15 +393,8 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   const writer = scratch
   writer.clear()
   writer.raw(prefix)
-  writer.map(4)
-  writer.uint(1)
-  writer.uint(envelope.version ?? 1, 0xff)
-  writer.uint(2)
-  writer.uint(envelope.features ?? 0, 0xffff)
-  writer.uint(3)
-  writer.uint(Type[body._tag])
-  writer.uint(4)
-  writer.hexString(envelope.transactionId)
+  const { features = 0, transactionId, version = 1 } = envelope
+  header.write(writer, { version, features, type: Type[body._tag], transactionId })
   const headerEnd = writer.at
   MessageBody.write(writer, body)
   const signed = writer.result()

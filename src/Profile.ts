@@ -13,9 +13,8 @@ import type { SigningKey } from "./Crypto.ts"
 import * as Text from "./internal/text.ts"
 import { InvalidRecord, type SignedRecord } from "./Record.ts"
 import type { Meta } from "./Topic.ts"
-import * as Cbor from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
-import { limits, readProfile } from "./wire/payload.ts"
+import * as Payload from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
 
 /**
@@ -74,7 +73,7 @@ export const make = (
  * @since 0.1.0
  */
 export const decode = (payload: Uint8Array): Result.Result<ProfilePayload, InvalidRecord> => {
-  const read = readProfile(payload)
+  const read = Payload.profile.decode(payload)
   return typeof read === "string"
     ? Result.fail(new InvalidRecord({ reason: `payload: ${read}` }))
     : Result.succeed(read)
@@ -88,18 +87,7 @@ export const decode = (payload: Uint8Array): Result.Result<ProfilePayload, Inval
  * @category conversions
  * @since 0.1.0
  */
-export const encode = (payload: ProfilePayload): Uint8Array => {
-  const { brief, cardHash, meta, modalities, name, protocols, skills, version } = payload
-  const fields = new Map<number, Cbor.Value>([[1, version]])
-  if (name !== "") fields.set(2, name)
-  if (brief !== "") fields.set(3, brief)
-  if (protocols.length > 0) fields.set(4, protocols)
-  if (skills.length > 0) fields.set(5, skills)
-  if (cardHash.length > 0) fields.set(6, cardHash)
-  if (modalities.length > 0) fields.set(8, modalities)
-  if (meta.size > 0) fields.set(9, meta)
-  return Cbor.encode(fields)
-}
+export const encode = (payload: ProfilePayload): Uint8Array => Payload.profile.encode(payload)
 
 /**
  * Signs a profile record. `timestamp` is in Unix seconds, `ttl` in seconds and
@@ -138,7 +126,7 @@ export const sign = (options: {
   const payload = internal.written(() => encode(options.payload))
   if (Result.isFailure(payload)) return Result.fail(payload.failure)
   const { version: _, ...fields } = options.payload
-  const tooLong = Fields.fit(fields, payload.success.length, limits.profile)
+  const tooLong = Fields.fit(fields, payload.success.length, Payload.limits.profile)
   if (tooLong !== undefined) return Result.fail(tooLong)
   // No holder checks a profile, so its signer does.
   const read = decode(payload.success)

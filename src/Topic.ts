@@ -12,10 +12,9 @@ import type { SigningKey } from "./Crypto.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import { InvalidRecord, type SignedRecord } from "./Record.ts"
-import * as Cbor from "./wire/cbor.ts"
 import type { Value } from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
-import { limits, readMeta, readTopic } from "./wire/payload.ts"
+import * as Payload from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
 
 export type { Value }
@@ -127,11 +126,10 @@ export const make = (options: {
  * @since 0.1.0
  */
 export const decode = (payload: Uint8Array): Result.Result<TopicPayload, InvalidRecord> => {
-  const read = readTopic(payload)
+  const read = Payload.topic.decode(payload)
   if (typeof read === "string") return invalid(`payload: ${read}`)
-  const reader = new Cbor.Reader(read.meta)
-  const meta = readMeta(reader)
-  return reader.fault === undefined ? Result.succeed({ ...read, meta }) : invalid(`payload: ${reader.fault}`)
+  const meta = Payload.decodeMeta(read.meta)
+  return typeof meta === "string" ? invalid(`payload: ${meta}`) : Result.succeed({ ...read, meta })
 }
 
 const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.fail(new InvalidRecord({ reason }))
@@ -144,28 +142,7 @@ const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.
  * @category conversions
  * @since 0.1.0
  */
-export const encode = (payload: TopicPayload): Uint8Array => {
-  const { brief, meta, name, protocols, tags, topic, version } = payload
-  const writer = new Cbor.Writer()
-  writer.map(meta.size === 0 ? 6 : 7)
-  writer.uint(1)
-  writer.uint(version, 0xff)
-  writer.uint(2)
-  writer.text(topic)
-  writer.uint(3)
-  writer.text(name)
-  writer.uint(4)
-  writer.texts(protocols ?? undefined)
-  writer.uint(5)
-  writer.texts(tags ?? undefined)
-  writer.uint(6)
-  writer.text(brief)
-  if (meta.size > 0) {
-    writer.uint(7)
-    writer.value(meta)
-  }
-  return writer.result()
-}
+export const encode = (payload: TopicPayload): Uint8Array => Payload.topic.encode(payload)
 
 /**
  * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to
@@ -218,8 +195,8 @@ export const sign = (options: {
 }
 
 const excess = ({ version: _, ...fields }: TopicPayload, size: number): InvalidRecord | undefined =>
-  Fields.atMostCharacters("brief", fields.brief, limits.briefCodePoints) ??
-    Fields.fit(fields, size, limits.topic)
+  Fields.atMostCharacters("brief", fields.brief, Payload.limits.briefCodePoints) ??
+    Fields.fit(fields, size, Payload.limits.topic)
 
 /**
  * Whether the payload's topic is the one whose records are stored at `key`. Any

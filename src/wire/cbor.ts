@@ -26,22 +26,30 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 const empty = new Uint8Array(0)
 
+/** Text up to this many bytes is decoded here: the decoder's call costs more. */
+const shortText = 8
+
 /**
- * Reads CBOR from `bytes[start, end)`.
+ * Reads CBOR from `bytes[start, end)`. More than `maxItems` items are a fault; by
+ * default only the length of the input bounds them, as an item takes a byte at least.
  *
  * @internal
  */
 export class Reader {
   readonly bytes: Uint8Array
   readonly end: number
+  readonly maxItems: number
   at: number
+  /** Items read or skipped, those within others included. */
+  items = 0
   /** The first fault; undefined without one. */
   fault: string | undefined = undefined
 
-  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length, maxItems = bytes.length) {
     this.bytes = bytes
     this.at = start
     this.end = end
+    this.maxItems = maxItems
   }
 
   fail(reason: string): void {
@@ -52,11 +60,18 @@ export class Reader {
 
   /** Whether the next item is null; consumes it if so. */
   null(): boolean {
-    if (this.at < this.end && this.bytes[this.at] === NULL) {
-      this.at++
-      return true
-    }
-    return false
+    if (this.at >= this.end || this.bytes[this.at] !== NULL) return false
+    this.at++
+    this.count()
+    return true
+  }
+
+  /** Whether the next item is the integer `expected`, below 24; consumes it if so. */
+  key(expected: number): boolean {
+    if (this.at >= this.end || this.bytes[this.at] !== expected) return false
+    this.at++
+    this.count()
+    return true
   }
 
   /** The major type of the next item, or −1 at the end. */
@@ -77,6 +92,7 @@ export class Reader {
       const high = (b[at] * 0x1000000) + (b[at + 1] << 16 | b[at + 2] << 8 | b[at + 3])
       const low = (b[at + 4] * 0x1000000) + (b[at + 5] << 16 | b[at + 6] << 8 | b[at + 7])
       this.at += 9
+      this.count()
       return high < 0x200000 ? BigInt(high * 0x100000000 + low) : BigInt(high) << 32n | BigInt(low)
     }
     return BigInt(this.uint(Number.MAX_SAFE_INTEGER))
@@ -85,6 +101,7 @@ export class Reader {
   boolean(): boolean {
     const first = this.at < this.end ? this.bytes[this.at++] : 0
     if (first !== 0xf4 && first !== 0xf5) this.fail("expected a boolean")
+    this.count()
     return first === 0xf5
   }
 
@@ -123,18 +140,20 @@ export class Reader {
   }
 
   text(): string {
+    const start = this.skipText()
+    return this.fault === undefined ? textOf(this.bytes, start, this.at) : ""
+  }
+
+  /** Skips text and returns its start; it ends at `at`. */
+  skipText(): number {
     const length = this.length(Major.text, this.end)
     if (this.fault !== undefined || length > this.end - this.at) {
       this.fail("truncated text")
-      return ""
+      return this.at
     }
     this.at += length
-    try {
-      return decoder.decode(this.bytes.subarray(this.at - length, this.at))
-    } catch {
-      this.fail("text is not UTF-8")
-      return ""
-    }
+    if (!isUtf8(this.bytes, this.at - length, this.at)) this.fail("text is not UTF-8")
+    return this.at - length
   }
 
   /** The number of items of an array. */
@@ -204,7 +223,7 @@ export class Reader {
         this.skipBytes()
         return
       case Major.text:
-        this.text()
+        this.skipText()
         return
       case Major.array:
         for (let n = this.arrayLength(); n > 0 && this.fault === undefined; n--) this.skip(depth + 1)
@@ -222,6 +241,7 @@ export class Reader {
         if (size === 0 || this.at + size > this.end) return this.fail("malformed simple value")
         if (info === 24 && this.bytes[this.at + 1] < 32) return this.fail("malformed simple value")
         this.at += size
+        this.count()
       }
     }
   }
@@ -315,14 +335,25 @@ export class Reader {
       this.fail("truncated")
       return 0n
     }
+    const at = this.at + 1
     this.at += 9
-    return view(this.bytes).getBigUint64(this.at - 8)
+    this.count()
+    return view(this.bytes).getBigUint64(at)
+  }
+
+  /** Counts an item whose head was read: the bound on the work that an input can cause. */
+  private count(): void {
+    if (++this.items > this.maxItems) this.fail(tooMany(this.maxItems))
   }
 
   /** Reads an item's argument; one beyond 2^53 is inexact, and is rejected by every range check. */
   private argument(): number {
     const b = this.bytes
     const at = this.at
+    if (++this.items > this.maxItems) {
+      this.fail(tooMany(this.maxItems))
+      return 0
+    }
     const info = b[at] & 31
     if (info < 24) {
       this.at = at + 1
@@ -342,6 +373,39 @@ export class Reader {
     for (let i = at + 1; i <= at + size; i++) value = value * 256 + b[i]
     return value
   }
+}
+
+const tooMany = (maxItems: number): string => `more than ${maxItems} items`
+
+/**
+ * Whether `bytes[at, end)` is UTF-8 (RFC 3629). A decoder that throws tells it as
+ * well, at several times the cost for each of many short texts.
+ */
+const isUtf8 = (bytes: Uint8Array, at: number, end: number): boolean => {
+  while (at < end) {
+    const first = bytes[at++]
+    if (first < 0x80) continue
+    if (first < 0xc2 || first > 0xf4) return false
+    const last = at + (first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3)
+    if (last > end) return false
+    // These exclude longer forms than necessary, surrogates, and what is beyond U+10FFFF.
+    const lowest = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80
+    const highest = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf
+    if (bytes[at] < lowest || bytes[at] > highest) return false
+    for (at++; at < last; at++) if (bytes[at] >> 6 !== 2) return false
+  }
+  return true
+}
+
+/** The text of `bytes[start, end)`, which is UTF-8. */
+const textOf = (bytes: Uint8Array, start: number, end: number): string => {
+  if (end - start > shortText) return decoder.decode(bytes.subarray(start, end))
+  let text = ""
+  for (let at = start; at < end; at++) {
+    if (bytes[at] > 0x7f) return decoder.decode(bytes.subarray(start, end))
+    text += String.fromCharCode(bytes[at])
+  }
+  return text
 }
 
 const names = ["an integer", "a negative integer", "a byte string", "text", "an array", "a map", "a tag", "a value"]

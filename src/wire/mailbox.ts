@@ -13,10 +13,10 @@ import { gcm } from "@noble/ciphers/aes.js"
 import { ed25519, x25519 } from "@noble/curves/ed25519.js"
 import { hkdf } from "@noble/hashes/hkdf.js"
 import { sha256 } from "@noble/hashes/sha2.js"
-import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import * as Cbor from "./cbor.ts"
 import { limits } from "./payload.ts"
+import { bytes, type Codec, expected, Struct, uint } from "./struct.ts"
 
 /**
  * An encrypted message: the payload of a mailbox record, decoded.
@@ -54,6 +54,20 @@ export const maxType = 0xff
 
 const none = new Uint8Array(0)
 
+/** An address, whose form is checked after all fields. */
+const addressBytes: Codec<Uint8Array, Address.Address> = {
+  read: bytes.read,
+  write: (writer, address) => writer.hexString(address)
+}
+
+const fields = new Struct({
+  recipient: expected(1, addressBytes, none),
+  sender: expected(2, addressBytes, none),
+  ephemeralPublicKey: expected(3, bytes, none),
+  ciphertext: expected(4, bytes, undefined),
+  nonce: expected(5, bytes, none)
+})
+
 /**
  * Reads a payload; returns the fault as text. The byte fields are views of the
  * payload. The ciphertext is not examined.
@@ -63,31 +77,21 @@ const none = new Uint8Array(0)
 export const read = (payload: Uint8Array): SealedMessage | string => {
   if (payload.length > limits.mailbox) return `the message is ${payload.length} bytes, the limit is ${limits.mailbox}`
   const reader = new Cbor.Reader(payload)
-  const fields = readFields(reader)
-  const recipient = Address.fromBytes(fields.get(1) ?? none)
-  const sender = Address.fromBytes(fields.get(2) ?? none)
-  const ephemeralPublicKey = fields.get(3) ?? none
-  const ciphertext = fields.get(4)
-  const nonce = fields.get(5) ?? none
+  const { ciphertext, ephemeralPublicKey, nonce, recipient, sender } = fields.read(reader)
   const fault = reader.finish()
   if (fault !== undefined) return fault
-  if (Result.isFailure(recipient)) return "the recipient is not an address"
-  if (Result.isFailure(sender)) return "the sender is not an address"
+  if (Address.faultOf(recipient) !== undefined) return "the recipient is not an address"
+  if (Address.faultOf(sender) !== undefined) return "the sender is not an address"
   if (ephemeralPublicKey.length !== 32) return "the ephemeral key is not 32 bytes"
   if (ciphertext === undefined) return "the ciphertext is missing"
   if (nonce.length !== 12) return "the nonce is not 12 bytes"
-  return { recipient: recipient.success, sender: sender.success, ephemeralPublicKey, ciphertext, nonce }
-}
-
-/** Reads the byte strings of keys 1 to 5, and skips keys that later versions may add. */
-const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
-  const fields = new Map<number, Uint8Array>()
-  reader.fields((key) => {
-    if (key < 1 || key > 5) return false
-    fields.set(key, reader.byteString())
-    return true
-  })
-  return fields
+  return {
+    recipient: Address.fromBytesUnsafe(recipient),
+    sender: Address.fromBytesUnsafe(sender),
+    ephemeralPublicKey,
+    ciphertext,
+    nonce
+  }
 }
 
 /**
@@ -95,21 +99,13 @@ const readFields = (reader: Cbor.Reader): ReadonlyMap<number, Uint8Array> => {
  *
  * @internal
  */
-export const write = (message: SealedMessage): Uint8Array => {
-  const writer = new Cbor.Writer(limits.mailbox)
-  writer.map(5)
-  writer.uint(1)
-  writer.hexString(message.recipient)
-  writer.uint(2)
-  writer.hexString(message.sender)
-  writer.uint(3)
-  writer.byteString(message.ephemeralPublicKey)
-  writer.uint(4)
-  writer.byteString(message.ciphertext)
-  writer.uint(5)
-  writer.byteString(message.nonce)
-  return writer.result()
-}
+export const write = (message: SealedMessage): Uint8Array => fields.encode(message)
+
+const content = new Struct({
+  type: expected(1, uint(maxType), undefined),
+  // Go writes null for bytes that were never set.
+  body: expected(2, { ...bytes, read: (reader) => reader.null() ? none : reader.byteString() }, undefined)
+})
 
 /**
  * Reads the plaintext of a message: a map of type and body. Returns the fault
@@ -119,18 +115,10 @@ export const write = (message: SealedMessage): Uint8Array => {
  */
 export const readContent = (plaintext: Uint8Array): Content | string => {
   const reader = new Cbor.Reader(plaintext)
-  let type = -1
-  let body: Uint8Array | undefined
-  reader.fields((key) => {
-    if (key === 1) type = reader.uint(maxType)
-    // Go writes null for bytes that were never set.
-    else if (key === 2) body = reader.null() ? none : reader.byteString()
-    else return false
-    return true
-  })
+  const { body, type } = content.read(reader)
   const fault = reader.finish()
   if (fault !== undefined) return fault
-  return type === -1 || body === undefined ? "the message lacks its type or its body" : { type, body }
+  return type === undefined || body === undefined ? "the message lacks its type or its body" : { type, body }
 }
 
 /**
@@ -138,15 +126,7 @@ export const readContent = (plaintext: Uint8Array): Content | string => {
  *
  * @internal
  */
-export const writeContent = ({ body, type }: Content): Uint8Array => {
-  const writer = new Cbor.Writer()
-  writer.map(2)
-  writer.uint(1)
-  writer.uint(type, maxType)
-  writer.uint(2)
-  writer.byteString(body)
-  return writer.result()
-}
+export const writeContent = (message: Content): Uint8Array => content.encode(message)
 
 /**
  * Encrypts a plaintext to a recipient's Ed25519 key (32 bytes), with fresh

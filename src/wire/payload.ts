@@ -1,17 +1,15 @@
 /**
- * Readers of the payloads whose shape every holder of a record checks. One reader
- * per kind serves both the check and the decoding, so the two cannot differ. It
- * returns the payload, or the fault as text.
+ * The payloads of records, as CBOR maps. One reader per kind serves both the
+ * check that every holder of a record makes and the decoding, so the two cannot
+ * differ. It returns the payload, or the fault as text.
  *
  * Keys may be missing, unknown or in any order, so that later versions can add
  * some.
  *
  * @since 0.1.0
  */
-import type { EndpointPayload, NatType } from "../Endpoint.ts"
-import type { ProfilePayload } from "../Profile.ts"
-import type { Meta, TopicPayload } from "../Topic.ts"
 import * as Cbor from "./cbor.ts"
+import { bytes, type Codec, expected, type Fields, optional, Struct, text, uint8 } from "./struct.ts"
 
 /**
  * The limits of the fields, in bytes of UTF-8 or of the payload unless their name
@@ -30,192 +28,191 @@ export const limits = {
   profile: 700
 } as const
 
+// --- Forms -------------------------------------------------------------------
+
+type Texts = ReadonlyArray<string>
+
+const isEmpty = (list: { readonly length: number }): boolean => list.length === 0
+
 const encoder = new TextEncoder()
 
 /** Whether text is longer than `max` bytes of UTF-8, which needs one to three bytes per UTF-16 unit. */
 const isLonger = (text: string, max: number): boolean =>
   text.length > max || (text.length * 3 > max && encoder.encode(text).length > max)
 
-const boundedText = (reader: Cbor.Reader, max: number): string => {
-  const text = reader.text()
-  if (isLonger(text, max)) reader.fail(`a text is longer than ${max} bytes`)
-  return text
+const boundedText = (max: number): Codec<string> => ({
+  ...text,
+  read: (reader) => {
+    const text = reader.text()
+    if (isLonger(text, max)) reader.fail(`a text is longer than ${max} bytes`)
+    return text
+  }
+})
+
+const none: Texts = []
+
+/** A list of texts; others write null for an empty one. */
+const texts: Codec<Texts> = {
+  read: (reader) => reader.texts() ?? none,
+  write: (writer, texts) => writer.texts(texts)
 }
 
-const boundedTexts = (reader: Cbor.Reader, count: number, max: number): ReadonlyArray<string> => {
-  const texts = reader.texts() ?? []
-  if (texts.length > count) reader.fail(`a list has more than ${count} entries`)
-  for (const text of texts) if (isLonger(text, max)) reader.fail(`an entry is longer than ${max} bytes`)
-  return texts
+const boundedTexts = (count: number, max: number): Codec<Texts> => ({
+  ...texts,
+  read: (reader) => {
+    const list = texts.read(reader)
+    if (list.length > count) reader.fail(`a list has more than ${count} entries`)
+    for (const text of list) if (isLonger(text, max)) reader.fail(`an entry is longer than ${max} bytes`)
+    return list
+  }
+})
+
+/** A list of texts, or null. */
+const textsOrNull: Codec<Texts | null> = {
+  read: (reader) => reader.texts() ?? null,
+  write: (writer, texts) => writer.texts(texts ?? undefined)
+}
+
+type Meta = ReadonlyMap<string, Cbor.Value>
+
+const noMeta: Meta = new Map()
+
+const meta: Codec<Meta> = {
+  read: (reader) => {
+    if (reader.null()) return noMeta
+    const meta = new Map<string, Cbor.Value>()
+    for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+      const key = reader.text()
+      if (meta.has(key)) reader.fail("a key occurs twice")
+      meta.set(key, reader.value(1))
+    }
+    return meta
+  },
+  write: (writer, meta) => writer.value(meta)
+}
+
+const nullItem = Cbor.encode(null)
+
+/** A map with text keys, or null: read as undecoded CBOR. */
+const rawMeta: Codec<Uint8Array, Meta> = {
+  ...meta,
+  read: (reader) => {
+    const start = reader.at
+    if (reader.null()) return nullItem
+    for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
+      reader.skipText()
+      reader.skip(1)
+    }
+    return reader.bytes.subarray(start, reader.at)
+  }
+}
+
+const hasNoMeta = (meta: Meta): boolean => meta.size === 0
+
+// --- Kinds -------------------------------------------------------------------
+
+/**
+ * A kind of payload: its fields, the most bytes of it, and what is checked of
+ * its fields together. `encode` checks no limits.
+ */
+const kind = <F extends Fields>(struct: Struct<F>, options: {
+  readonly maxBytes?: number
+  readonly faultOf?: (fields: ReturnType<Struct<F>["read"]>) => string | undefined
+} = {}) => {
+  const { faultOf = () => undefined, maxBytes = Infinity } = options
+  return {
+    decode: (payload: Uint8Array): ReturnType<Struct<F>["read"]> | string => {
+      if (payload.length > maxBytes) return `longer than ${maxBytes} bytes`
+      const reader = new Cbor.Reader(payload)
+      const fields = struct.read(reader)
+      return reader.fault ?? faultOf(fields) ?? reader.finish() ?? fields
+    },
+    encode: struct.encode
+  }
+}
+
+type NatType = 0 | 1 | 2 | 3 | 4
+
+const natType: Codec<NatType> = {
+  read: (reader) => reader.uint(4) as NatType,
+  write: uint8.write
 }
 
 /**
  * @internal
  */
-export const readEndpoint = (payload: Uint8Array): EndpointPayload | string => {
-  const reader = new Cbor.Reader(payload)
-  let endpoints: ReadonlyArray<string> | null = null
-  let natType = 0
-  let signal = ""
-  let turns: ReadonlyArray<string> = []
-  let signals: ReadonlyArray<string> = []
-  reader.fields((key) => {
-    switch (key) {
-      case 1:
-        endpoints = reader.texts() ?? null
-        return true
-      case 2:
-        natType = reader.uint(4)
-        return true
-      case 3:
-        signal = boundedText(reader, limits.signal)
-        return true
-      case 4:
-        turns = boundedTexts(reader, limits.turns, limits.turn)
-        return true
-      case 5:
-        signals = boundedTexts(reader, limits.signals, limits.signal)
-        return true
-      default:
-        return false
-    }
+export const endpoint = kind(
+  new Struct({
+    endpoints: expected(1, textsOrNull, null),
+    natType: expected(2, natType, 0),
+    signal: optional(3, boundedText(limits.signal), ""),
+    turns: optional(4, boundedTexts(limits.turns, limits.turn), none, isEmpty),
+    signals: optional(5, boundedTexts(limits.signals, limits.signal), none, isEmpty)
   })
-  return reader.finish() ?? { endpoints, natType: natType as NatType, signal, turns, signals }
-}
+)
 
 /**
- * The fields of a topic payload, with `meta` as undecoded CBOR (null if absent).
- * A holder has no use for it, and must not refuse a record because `meta`
- * contains an item that this library cannot represent.
+ * Decodes to a payload with `meta` as undecoded CBOR (null if absent). A holder
+ * has no use for it, and must not refuse a record because `meta` contains an
+ * item that this library cannot represent. See {@link decodeMeta}.
  *
  * @internal
  */
-export interface TopicFields extends Omit<TopicPayload, "meta"> {
-  readonly meta: Uint8Array
+export const topic = kind(
+  new Struct({
+    version: expected(1, uint8, 0),
+    topic: expected(2, text, ""),
+    name: expected(3, text, ""),
+    protocols: expected(4, textsOrNull, null),
+    tags: expected(5, textsOrNull, null),
+    brief: expected(6, text, ""),
+    meta: optional(7, rawMeta, nullItem, hasNoMeta)
+  }),
+  {
+    maxBytes: limits.topic,
+    faultOf: ({ brief, topic }) =>
+      topic === ""
+        ? "the topic is empty"
+        : codePoints(brief) > limits.briefCodePoints
+        ? `the brief is longer than ${limits.briefCodePoints} characters`
+        : undefined
+  }
+)
+
+/**
+ * Decodes the `meta` of a topic. Returns a text if it contains an item that this
+ * library cannot represent.
+ *
+ * @internal
+ */
+export const decodeMeta = (bytes: Uint8Array): Meta | string => {
+  const reader = new Cbor.Reader(bytes)
+  const decoded = meta.read(reader)
+  return reader.fault ?? decoded
+}
+
+/** The signer of a profile reads it again, which refuses a number of more than 8 bits. */
+const profileVersion: Codec<number> = {
+  read: uint8.read,
+  write: (writer, version) => writer.value(version)
 }
 
 /**
  * @internal
  */
-export const readTopic = (payload: Uint8Array): TopicFields | string => {
-  if (payload.length > limits.topic) return `longer than ${limits.topic} bytes`
-  const reader = new Cbor.Reader(payload)
-  let version = 0
-  let topic = ""
-  let name = ""
-  let protocols: ReadonlyArray<string> | null = null
-  let tags: ReadonlyArray<string> | null = null
-  let brief = ""
-  let meta = nullItem
-  reader.fields((key) => {
-    switch (key) {
-      case 1:
-        version = reader.uint(0xff)
-        return true
-      case 2:
-        topic = reader.text()
-        return true
-      case 3:
-        name = reader.text()
-        return true
-      case 4:
-        protocols = reader.texts() ?? null
-        return true
-      case 5:
-        tags = reader.texts() ?? null
-        return true
-      case 6:
-        brief = reader.text()
-        return true
-      case 7:
-        meta = rawMeta(reader)
-        return true
-      default:
-        return false
-    }
-  })
-  if (topic === "") reader.fail("the topic is empty")
-  if (codePoints(brief) > limits.briefCodePoints) {
-    reader.fail(`the brief is longer than ${limits.briefCodePoints} characters`)
-  }
-  return reader.finish() ?? { version, topic, name, protocols, tags, brief, meta }
-}
-
-/**
- * @internal
- */
-export const readProfile = (payload: Uint8Array): ProfilePayload | string => {
-  if (payload.length > limits.profile) return `longer than ${limits.profile} bytes`
-  const reader = new Cbor.Reader(payload)
-  let version = 0
-  let name = ""
-  let brief = ""
-  let protocols: ReadonlyArray<string> = []
-  let skills: ReadonlyArray<string> = []
-  let cardHash: Uint8Array = noBytes
-  let modalities: ReadonlyArray<string> = []
-  let meta: Meta = noMeta
-  reader.fields((key) => {
-    switch (key) {
-      case 1:
-        version = reader.uint(0xff)
-        return true
-      case 2:
-        name = reader.text()
-        return true
-      case 3:
-        brief = reader.text()
-        return true
-      case 4:
-        protocols = reader.texts() ?? []
-        return true
-      case 5:
-        skills = reader.texts() ?? []
-        return true
-      case 6:
-        cardHash = reader.byteString()
-        return true
-      case 8:
-        modalities = reader.texts() ?? []
-        return true
-      case 9:
-        meta = readMeta(reader)
-        return true
-      default:
-        return false
-    }
-  })
-  return reader.finish() ?? { version, name, brief, protocols, skills, cardHash, modalities, meta }
-}
-
-const noBytes = new Uint8Array(0)
-const noMeta: Meta = new Map()
-const nullItem = Cbor.encode(null)
-
-/** Skips a map with text keys, or null, and returns its bytes. */
-const rawMeta = (reader: Cbor.Reader): Uint8Array => {
-  const start = reader.at
-  if (reader.null()) return nullItem
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    reader.text()
-    reader.skip(1)
-  }
-  return reader.bytes.subarray(start, reader.at)
-}
-
-/**
- * @internal
- */
-export const readMeta = (reader: Cbor.Reader): Meta => {
-  if (reader.null()) return noMeta
-  const meta = new Map<string, Cbor.Value>()
-  for (let n = reader.mapLength(); n > 0 && reader.fault === undefined; n--) {
-    const key = reader.text()
-    if (meta.has(key)) reader.fail("a key occurs twice")
-    meta.set(key, reader.value(1))
-  }
-  return meta
-}
+export const profile = kind(
+  new Struct({
+    version: expected(1, profileVersion, 0),
+    name: optional(2, text, ""),
+    brief: optional(3, text, ""),
+    protocols: optional(4, texts, none, isEmpty),
+    skills: optional(5, texts, none, isEmpty),
+    cardHash: optional(6, bytes, new Uint8Array(0), isEmpty),
+    modalities: optional(8, texts, none, isEmpty),
+    meta: optional(9, meta, noMeta, hasNoMeta)
+  }),
+  { maxBytes: limits.profile }
+)
 
 const codePoints = (text: string): number => {
   let count = 0

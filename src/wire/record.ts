@@ -10,10 +10,10 @@ import * as Address from "../Address.ts"
 import type { SigningKey } from "../Crypto.ts"
 import * as Delegation from "../Delegation.ts"
 import * as Hex from "../internal/hex.ts"
-import type { Category, Fault, Fields, SignedRecord } from "../Record.ts"
 import * as Cbor from "./cbor.ts"
 import { InvalidRecord } from "./invalidRecord.ts"
-import { limits, readEndpoint, readTopic } from "./payload.ts"
+import * as Payload from "./payload.ts"
+import { bytes, fixedBytes, hex, optional, required, Struct, uint32, uint64, uint8 } from "./struct.ts"
 
 /**
  * @internal
@@ -23,17 +23,17 @@ export const RecordType = { endpoint: 0x01, profile: 0x02, topic: 0x10, mailbox:
 /**
  * @internal
  */
-export const category = (type: number): Category =>
+export const category = (type: number) =>
   type >= 0x10 && type <= 0x1f ? "topic" : type >= 0x80 && type <= 0x8f ? "mailbox" : "sovereign"
 
 /**
  * @internal
  */
-export const maxLifetime: { readonly [category in Category]: number } = {
+export const maxLifetime = {
   sovereign: 7 * 86_400,
   topic: 7200,
   mailbox: 7 * 86_400
-}
+} as const satisfies { readonly [category in ReturnType<typeof category>]: number }
 
 /**
  * Tolerated clock difference in seconds: a record may be that far in the future,
@@ -46,12 +46,47 @@ export const clockSkew = 60
 const maxUint32 = 0xffff_ffff
 
 const domain = new TextEncoder().encode("a2al-rec\0")
+
+// --- The map -----------------------------------------------------------------
+
+const signedFields = new Struct({
+  address: required(1, hex<Address.Address>(Address.length)),
+  type: required(2, uint8),
+  payload: required(3, bytes),
+  seq: required(4, uint64),
+  timestamp: required(5, uint64),
+  ttl: required(6, uint32)
+})
+
 const signedPairs = 6
 const mapOfSix = 0xa0 | signedPairs
+
+const proofFields = new Struct({
+  publicKey: required(7, fixedBytes(32)),
+  signature: required(8, fixedBytes(64)),
+  delegation: optional(9, bytes, undefined)
+})
 
 /** Encoded sizes of the pairs of public key and signature: key, head of the byte string, content. */
 const publicKeyPair = 1 + 2 + 32
 const signaturePair = 1 + 2 + 64
+
+const lacks = (key: number): string => `expected field ${key} of a record`
+
+/**
+ * A signed statement: its fields, its bytes, and what follows from them. `Record.SignedRecord` says what each is.
+ *
+ * @internal
+ */
+export interface SignedRecord extends Fields {
+  readonly bytes: Uint8Array
+  readonly expiresAt: number
+  readonly delegatedAt: bigint
+}
+
+type SignedFields = ReturnType<typeof signedFields.read>
+
+type Fields = SignedFields & ReturnType<typeof proofFields.read>
 
 /**
  * Reads one record from a longer input; undefined if the reader has a fault. A
@@ -61,33 +96,15 @@ const signaturePair = 1 + 2 + 64
  * @internal
  */
 export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
-  const { bytes } = reader
   const start = reader.at
   const pairs = reader.mapLength()
   if (pairs !== 8 && pairs !== 9) reader.fail("a record has 8 or 9 fields")
-  key(reader, 1)
-  const addressAt = reader.fixedBytes(Address.length)
-  key(reader, 2)
-  const type = reader.uint(0xff)
-  key(reader, 3)
-  const payload = reader.byteString()
-  key(reader, 4)
-  const seq = reader.uint64()
-  key(reader, 5)
-  const timestamp = reader.uint64()
-  key(reader, 6)
-  const ttl = reader.uint(maxUint32)
+  const signed = signedFields.readInOrder(reader, signedPairs, lacks)
   const signedEnd = reader.at
-  key(reader, 7)
-  const publicKeyAt = reader.fixedBytes(32)
-  key(reader, 8)
-  const signatureAt = reader.fixedBytes(64)
-  let delegation: Uint8Array | undefined
-  if (pairs === 9) {
-    key(reader, 9)
-    delegation = reader.byteString()
-  }
+  const proof = proofFields.readInOrder(reader, pairs - signedPairs, lacks)
   if (reader.fault !== undefined) return undefined
+  const { payload, seq, timestamp, ttl, type } = signed
+  const { delegation } = proof
   // All that can still differ from the canonical form is a head longer than
   // necessary, and that shows in the size.
   const signedSize = 1 + (1 + byteStringSize(Address.length)) + (1 + Cbor.uintSize(type)) +
@@ -100,41 +117,33 @@ export const read = (reader: Cbor.Reader): SignedRecord | undefined => {
     reader.fail("a record that is not in canonical form")
     return undefined
   }
-  const delegated = delegation === undefined ? undefined : Result.getOrUndefined(Delegation.decode(delegation))
-  if (delegated !== undefined) {
-    const { signature } = Delegation.canonical(delegated)
-    if (signature !== delegated.signature) {
-      // Not `slice`, which makes a view of a Node Buffer.
-      const canonical = new Uint8Array(bytes.subarray(start, reader.at))
-      canonical.set(signature, delegated.signature.byteOffset - bytes.byteOffset - start)
-      return read(new Cbor.Reader(canonical))
-    }
-  }
-  return {
-    bytes: bytes.subarray(start, reader.at),
-    address: Hex.slice(bytes, addressAt, addressAt + Address.length) as Address.Address,
+  const read = delegation === undefined ? undefined : Delegation.read(delegation)
+  const delegated = typeof read === "string" ? undefined : read
+  const record: SignedRecord = {
+    bytes: reader.bytes.subarray(start, reader.at),
+    address: signed.address,
     type,
     payload,
     seq,
     timestamp,
     ttl,
     expiresAt: Math.min(Number(timestamp) + Math.min(ttl, maxLifetime[category(type)]), lastSecond(delegated)),
-    publicKey: bytes.subarray(publicKeyAt, publicKeyAt + 32),
-    signature: bytes.subarray(signatureAt, signatureAt + 64),
+    publicKey: proof.publicKey,
+    signature: proof.signature,
     delegation,
     delegatedAt: delegated?.issuedAt ?? 0n
   }
+  if (delegated === undefined) return record
+  const { signature } = Delegation.canonical(delegated)
+  if (signature === delegated.signature) return record
+  const canonical = detach(record)
+  canonical.bytes.set(signature, delegated.signature.byteOffset - record.bytes.byteOffset)
+  return canonical
 }
 
 /** The last second in which a delegation is valid by any clock. A malformed delegation is left to the policy. */
 const lastSecond = (delegation: Delegation.Delegation | undefined): number =>
   delegation === undefined || delegation.expiresAt === 0n ? Infinity : Number(delegation.expiresAt) - 1 + clockSkew
-
-/** Reads the key that must come next. */
-const key = (reader: Cbor.Reader, expected: number): void => {
-  if (reader.at < reader.end && reader.bytes[reader.at] === expected) reader.at++
-  else reader.fail(`expected field ${expected} of a record`)
-}
 
 const byteStringSize = (length: number): number => Cbor.uintSize(length) + length
 
@@ -147,33 +156,9 @@ const delegationSize = (delegation: Uint8Array | undefined): number =>
 export const encode = (fields: Fields): Uint8Array => {
   const writer = new Cbor.Writer(256 + fields.payload.length)
   writer.map(fields.delegation === undefined ? 8 : 9)
-  writeSigned(writer, fields)
-  writer.uint(7)
-  writer.byteString(fields.publicKey)
-  writer.uint(8)
-  writer.byteString(fields.signature)
-  if (fields.delegation !== undefined) {
-    writer.uint(9)
-    writer.byteString(fields.delegation)
-  }
+  signedFields.writePairs(writer, fields)
+  proofFields.writePairs(writer, fields)
   return writer.result().slice()
-}
-
-type SignedFields = Pick<Fields, "address" | "type" | "payload" | "seq" | "timestamp" | "ttl">
-
-const writeSigned = (writer: Cbor.Writer, fields: SignedFields): void => {
-  writer.uint(1)
-  writer.hexString(fields.address)
-  writer.uint(2)
-  writer.uint(fields.type, 0xff)
-  writer.uint(3)
-  writer.byteString(fields.payload)
-  writer.uint(4)
-  writer.uint(fields.seq)
-  writer.uint(5)
-  writer.uint(fields.timestamp)
-  writer.uint(6)
-  writer.uint(fields.ttl, maxUint32)
 }
 
 /**
@@ -209,11 +194,13 @@ export const detach = (record: SignedRecord): SignedRecord => {
   }
 }
 
+const { mailbox } = Payload.limits
+
 /** Returns the fault of the payload of a record of this type. */
 const payloadFault = (type: number, payload: Uint8Array): string | undefined => {
-  if (type === RecordType.endpoint) return textOf(readEndpoint(payload))
-  if (type === RecordType.topic) return textOf(readTopic(payload))
-  if (category(type) === "mailbox" && payload.length > limits.mailbox) return `longer than ${limits.mailbox} bytes`
+  if (type === RecordType.endpoint) return textOf(Payload.endpoint.decode(payload))
+  if (type === RecordType.topic) return textOf(Payload.topic.decode(payload))
+  if (category(type) === "mailbox" && payload.length > mailbox) return `longer than ${mailbox} bytes`
 }
 
 const textOf = (read: object | string): string | undefined => typeof read === "string" ? read : undefined
@@ -221,17 +208,17 @@ const textOf = (read: object | string): string | undefined => typeof read === "s
 /**
  * @internal
  */
-export const fault = (record: SignedRecord, now: number): Fault | undefined => {
+export const fault = (record: SignedRecord, now: number) => {
   const reason = payloadFault(record.type, record.payload)
   if (reason !== undefined) return invalid(`payload: ${reason}`)
   if (record.timestamp > now + clockSkew) return invalid("it is from the future")
   // Not `record.expiresAt`: an expired delegation, or an age at which no record is
   // kept, is no fault. The response to a STORE distinguishes them.
   const expiresAt = Number(record.timestamp) + record.ttl
-  if (expiresAt < now) return { _tag: "RecordExpired", expiresAt, now }
+  if (expiresAt < now) return { _tag: "RecordExpired", expiresAt, now } as const
 }
 
-const invalid = (reason: string): Fault => ({ _tag: "InvalidRecord", reason })
+const invalid = (reason: string) => ({ _tag: "InvalidRecord", reason }) as const
 
 /**
  * Signs a record of any type.
@@ -245,8 +232,7 @@ export const seal = (
   if (reason !== undefined) return Result.fail(new InvalidRecord({ reason }))
   const writer = new Cbor.Writer(256 + options.payload.length)
   writer.raw(domain)
-  writer.map(signedPairs)
-  writeSigned(writer, options)
+  signedFields.write(writer, options)
   const signature = options.signer.sign(writer.result())
   return decode(encode({ ...options, publicKey: options.signer.publicKey, signature, delegation: options.delegation }))
 }
