@@ -2,11 +2,11 @@
  * The messages of the protocol: signed CBOR, one per datagram.
  *
  * A datagram is read in steps, the cheap ones first, so that a receiver can
- * stop early: {@link frame} reads the framing and the header, {@link readBody}
- * the body, and only then the costly signature is checked. {@link decode} does
- * all three. Internal steps report faults as text, and the public functions
- * make errors of them, because an error object costs as much as reading a
- * message.
+ * stop early: {@link header} reads the header, {@link frame} the framing,
+ * {@link readBody} the body, and only then the costly signature is checked.
+ * {@link decode} does all of it. Internal steps report faults as text, and the
+ * public functions make errors of them, because an error object costs as much as
+ * reading a message.
  *
  * @module
  * @since 0.1.0
@@ -43,11 +43,12 @@ export const maxAnswerBody = 1050
 export { Type }
 
 /**
- * The most CBOR items of a datagram, those of unknown fields included. The
- * largest message of the protocol has about 180. The bound keeps the time to
- * read a datagram of many tiny items far below that of a signature check.
+ * The most CBOR items that a step of reading may find in a datagram, those of
+ * unknown fields included. The largest message of the protocol has about 180. The
+ * bound keeps the time to read many tiny items far below that of a signature
+ * check.
  */
-const maxItems = 512
+const maxItems = 400
 
 /**
  * 20 bytes as hex text: matches a response to its request.
@@ -184,23 +185,32 @@ export class UnknownMessageType extends Data.TaggedError("UnknownMessageType")<{
 }
 
 /**
+ * The header of a datagram. Nothing after it is read yet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Header {
+  readonly version: number
+  readonly features: number
+  /** Any 8-bit number; {@link readBody} reports an unknown one. */
+  readonly type: number
+  readonly transactionId: TransactionId
+  readonly headerStart: number
+  readonly headerEnd: number
+}
+
+/**
  * A datagram with sound framing and header, whose body and signature are not
  * checked yet.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Frame {
+export interface Frame extends Header {
   readonly bytes: Uint8Array
-  readonly version: number
-  readonly features: number
-  /** Any 8-bit number; {@link readBody} reports an unknown one. */
-  readonly type: number
-  readonly transactionId: TransactionId
   readonly publicKey: Uint8Array
   readonly signature: Uint8Array
-  readonly headerStart: number
-  readonly headerEnd: number
   readonly bodyStart: number
   readonly bodyEnd: number
 }
@@ -217,7 +227,7 @@ export const isResponse = (type: number): boolean =>
 
 // --- Reading -----------------------------------------------------------------
 
-const header = new Struct({
+const headerFields = new Struct({
   version: required(1, uint8),
   features: required(2, uint16),
   type: required(3, uint8),
@@ -225,18 +235,32 @@ const header = new Struct({
 }, { lacking: "the header lacks a field" })
 
 /**
- * Reads the framing and the header. Returns a text if they are malformed.
+ * Reads the header of a datagram. Returns a text if it is malformed. What comes
+ * after it may still be anything.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const frame = (bytes: Uint8Array): Frame | string => {
+export const header = (bytes: Uint8Array): Header | string => {
   const reader = new Cbor.Reader(bytes, 0, bytes.length, maxItems)
   if (reader.mapLength() !== 4) return reader.fault ?? "expected a map of 4"
   outerKey(reader, 1)
   const headerStart = reader.at
-  const { features, transactionId, type, version } = header.read(reader)
-  const headerEnd = reader.at
+  const { features, transactionId, type, version } = headerFields.read(reader)
+  return reader.fault ?? { version, features, type, transactionId, headerStart, headerEnd: reader.at }
+}
+
+/**
+ * Reads the framing of a datagram around its header, which `known` spares from
+ * being read again. Returns a text if either is malformed.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const frame = (bytes: Uint8Array, known: Header | string = header(bytes)): Frame | string => {
+  if (typeof known === "string") return known
+  const { features, headerEnd, headerStart, transactionId, type, version } = known
+  const reader = new Cbor.Reader(bytes, headerEnd, bytes.length, maxItems)
   outerKey(reader, 2)
   const bodyStart = reader.at
   reader.skip()
@@ -394,7 +418,7 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   writer.clear()
   writer.raw(prefix)
   const { features = 0, transactionId, version = 1 } = envelope
-  header.write(writer, { version, features, type: Type[body._tag], transactionId })
+  headerFields.write(writer, { version, features, type: Type[body._tag], transactionId })
   const headerEnd = writer.at
   MessageBody.write(writer, body)
   const signed = writer.result()

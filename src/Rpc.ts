@@ -315,14 +315,18 @@ const make = Effect.gen(function*() {
     if (datagram.payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
     // A sender that we cannot answer does not become a contact.
     if (!SocketAddress.isReachable(datagram.from)) return refuse(datagram, "unreachable")
-    const frame = Message.frame(datagram.payload)
-    if (typeof frame === "string") return refuse(datagram, "malformed", frame)
-    const pending = Message.isResponse(frame.type) ? requests.awaiting(frame, datagram.from) : undefined
-    // An unawaited response is not worth a signature check.
-    const isAwaited = frame.type === Message.Type.NatProbeEcho ? echoes.size > 0 : pending !== undefined
-    if (Message.isResponse(frame.type) && !isAwaited) {
-      return refuse(datagram, requests.isOver(frame.transactionId) ? "late" : "unawaited")
+    const header = Message.header(datagram.payload)
+    if (typeof header === "string") return refuse(datagram, "malformed", header)
+    const isEcho = header.type === Message.Type.NatProbeEcho
+    const isResponse = Message.isResponse(header.type) && !isEcho
+    // An unawaited response is not worth a look at its body.
+    if (isEcho && echoes.size === 0 || isResponse && !requests.isPending(header)) {
+      return refuseUnawaited(datagram, header)
     }
+    const frame = Message.frame(datagram.payload, header)
+    if (typeof frame === "string") return refuse(datagram, "malformed", frame)
+    const pending = isResponse ? requests.awaiting(frame, datagram.from) : undefined
+    if (isResponse && pending === undefined) return refuseUnawaited(datagram, header)
     const body = Message.readBody(frame)
     if (typeof body === "string") return refuse(datagram, body === unknownType ? "unknown_type" : "malformed", body)
     if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse(datagram, "unawaited")
@@ -350,6 +354,9 @@ const make = Effect.gen(function*() {
       }
     }
   }
+
+  const refuseUnawaited = (datagram: Transport.Datagram, { transactionId }: Message.Header): void =>
+    refuse(datagram, requests.isOver(transactionId) ? "late" : "unawaited")
 
   const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): void => {
     refused[reason]++

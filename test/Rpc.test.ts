@@ -233,6 +233,14 @@ describe("Rpc", () => {
   })
 
   describe("receiving", () => {
+    /** The refused datagrams and the reasons. */
+    const refusedBy = (rpc: Rpc.Rpc["Service"]) =>
+      Effect.map(rpc.traffic, ({ refused, refusedBy }) => {
+        const counts = Object.entries(refusedBy).filter(([, count]) => count > 0)
+        assert.strictEqual(refused, counts.reduce((sum, [, count]) => sum + count, 0))
+        return Object.fromEntries(counts)
+      })
+
     it.effect("drops unawaited responses before the signature check", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
@@ -240,6 +248,20 @@ describe("Rpc", () => {
         yield* TestClock.adjust(1)
         const { received, refused } = yield* rpc.traffic
         assert.deepStrictEqual({ received, refused }, { received: 0, refused: 1 })
+      }).pipe(onNetwork))
+
+    it.effect("reads no more than the header of an unawaited response", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
+        const encoded = Message.encode(pong(peer), { signer: peer.identity, transactionId: "00".repeat(20) })
+        const frame = Message.frame(encoded)
+        if (typeof frame === "string") return assert.fail(frame)
+        // Anything after the header would be malformed.
+        yield* raw.send(encoded.slice(0, frame.headerEnd), self)
+        yield* raw.send(encoded.slice().fill(0xff, frame.headerEnd), self)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* refusedBy(rpc), { unawaited: 2 })
       }).pipe(onNetwork))
 
     it.effect("drops datagrams that are not messages, and continues", () =>
@@ -254,14 +276,6 @@ describe("Rpc", () => {
         yield* TestClock.adjust(1)
         assert.strictEqual((yield* rpc.traffic).refused, 4)
       }).pipe(onNetwork))
-
-    /** The refused datagrams and the reasons. */
-    const refusedBy = (rpc: Rpc.Rpc["Service"]) =>
-      Effect.map(rpc.traffic, ({ refused, refusedBy }) => {
-        const counts = Object.entries(refusedBy).filter(([, count]) => count > 0)
-        assert.strictEqual(refused, counts.reduce((sum, [, count]) => sum + count, 0))
-        return Object.fromEntries(counts)
-      })
 
     it.effect("distinguishes a late or repeated response from an unawaited one", () =>
       Effect.gen(function*() {

@@ -105,6 +105,13 @@ describe("architecture", () => {
     assert.deepStrictEqual(writers, ["Routing"], "report to Routing, or read from it")
   })
 
+  it("imports wire modules one way only, types included", () => {
+    const reaches = (from: string, to: string, seen = new Set<string>()): boolean =>
+      (imports.get(from) ?? []).some((next) => next === to || !seen.has(next) && reaches(next, to, seen.add(next)))
+    const circular = [...imports.keys()].filter((module) => module.startsWith("wire/") && reaches(module, module))
+    assert.deepStrictEqual(circular, [])
+  })
+
   it("imports no barrel", () => {
     const importers = [...imports].filter(([, names]) => names.some((name) => posix.basename(name) === "index"))
     assert.deepStrictEqual(importers.map(([module]) => module), [], "import the module, not the barrel")

@@ -169,6 +169,12 @@ export class Requests {
     }
   }
 
+  /** Whether a pending request waits for a response with this header, from whichever peer. */
+  isPending({ transactionId, type }: Message.Header): boolean {
+    const pending = this.byTransaction.get(transactionId)
+    return pending !== undefined && responseType[pending.body._tag] === type
+  }
+
   /** The pending request that a message answers; undefined if there is none or its sender may not answer it. */
   awaiting(frame: Message.Frame, from: SocketAddress): PendingRequest | undefined {
     const pending = this.byTransaction.get(frame.transactionId)

@@ -40,8 +40,8 @@ export class Reader {
   readonly end: number
   readonly maxItems: number
   at: number
-  /** Items read or skipped, those within others included. */
-  items = 0
+  /** Items that may still be read or skipped, those within others included. */
+  itemsLeft: number
   /** The first fault; undefined without one. */
   fault: string | undefined = undefined
 
@@ -50,6 +50,7 @@ export class Reader {
     this.at = start
     this.end = end
     this.maxItems = maxItems
+    this.itemsLeft = maxItems
   }
 
   fail(reason: string): void {
@@ -343,14 +344,14 @@ export class Reader {
 
   /** Counts an item whose head was read: the bound on the work that an input can cause. */
   private count(): void {
-    if (++this.items > this.maxItems) this.fail(tooMany(this.maxItems))
+    if (--this.itemsLeft < 0) this.fail(tooMany(this.maxItems))
   }
 
   /** Reads an item's argument; one beyond 2^53 is inexact, and is rejected by every range check. */
   private argument(): number {
     const b = this.bytes
     const at = this.at
-    if (++this.items > this.maxItems) {
+    if (--this.itemsLeft < 0) {
       this.fail(tooMany(this.maxItems))
       return 0
     }

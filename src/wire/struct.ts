@@ -118,17 +118,32 @@ type WrittenOf<F extends Fields> =
   & { readonly [K in Exclude<keyof F, NamesOf<F, "extension">>]: WrittenField<F[K]> }
   & { readonly [K in NamesOf<F, "extension">]?: WrittenField<F[K]> }
 
-/** A field as the class knows it, which has forgotten the types. */
-interface Entry extends Field<unknown, unknown> {
+/** A field as the struct knows it, which has forgotten the types. A class, so that all have one shape. */
+class Entry {
   readonly name: string
-  /** 1 shifted by the index of the field. */
-  readonly bit: number
+  readonly key: number
+  readonly read: (reader: Cbor.Reader) => unknown
+  readonly write: (writer: Cbor.Writer, value: unknown) => void
+  readonly omits: (value: unknown) => boolean
+  readonly isExtension: boolean
+
+  constructor(name: string, field: Field<unknown, unknown>) {
+    this.name = name
+    this.key = field.key
+    this.read = field.read
+    this.write = field.write
+    this.omits = field.omits
+    this.isExtension = field.presence === "extension"
+  }
 }
 
 /** Values by the names of their fields. */
 interface Values {
   [name: string]: unknown
 }
+
+/** Keys of fields are below this, so that a number has a bit for each. */
+const maxKeys = 32
 
 /**
  * A map with the given fields.
@@ -142,6 +157,7 @@ export class Struct<const F extends Fields, const Constants extends object = obj
   private readonly byKey: ReadonlyArray<Entry | undefined>
   private readonly plain: Values
   private readonly extensions: Values = {}
+  /** The bits of the required keys. */
   private readonly required: number
   private readonly lacking: string
 
@@ -150,16 +166,17 @@ export class Struct<const F extends Fields, const Constants extends object = obj
    * properties of what is read.
    */
   constructor(fields: F, options: { readonly lacking?: string; readonly constants?: Constants } = {}) {
-    const entries = (Object.entries(fields) as Array<[string, Field<unknown, unknown>]>)
-      .map(([name, field], i): Entry => ({ ...field, name, bit: 1 << i }))
-    const byKey: Array<Entry | undefined> = Array.from({ length: entries[entries.length - 1].key + 1 })
+    const byKey = Array.from<Entry | undefined>({ length: maxKeys })
     const plain: Values = { ...options.constants }
+    const entries: Array<Entry> = []
     let required = 0
-    for (const entry of entries) {
+    for (const [name, field] of Object.entries(fields) as Array<[string, Field<unknown, unknown>]>) {
+      const entry = new Entry(name, field)
+      entries.push(entry)
       byKey[entry.key] = entry
-      if (entry.presence === "required") required |= entry.bit
-      if (entry.presence === "extension") this.extensions[entry.name] = undefined
-      else plain[entry.name] = entry.absent
+      if (field.presence === "required") required |= 1 << entry.key
+      if (entry.isExtension) this.extensions[name] = undefined
+      else plain[name] = field.absent
     }
     this.entries = entries
     this.byKey = byKey
@@ -168,27 +185,39 @@ export class Struct<const F extends Fields, const Constants extends object = obj
     this.lacking = options.lacking ?? "a field is missing"
   }
 
-  /** Reads a map with its keys in any order. Skips unknown ones, which later versions may add. */
+  /**
+   * Reads a map with its keys in any order. Skips the values of unknown keys,
+   * which later versions may add. A duplicate key is a fault.
+   */
   readonly read = (reader: Cbor.Reader): Constants & ReadOf<F> => {
-    const values: Values = { ...this.plain }
+    let values: Values = { ...this.plain }
     let seen = 0
+    let isExtended = false
     reader.fields((key) => {
-      const bit = this.readField(reader, key, values)
-      seen |= bit
-      return bit !== 0
+      const entry = key < maxKeys ? this.byKey[key] : undefined
+      if (entry === undefined) return false
+      if (entry.isExtension && !isExtended) {
+        values = { ...values, ...this.extensions }
+        isExtended = true
+      }
+      values[entry.name] = entry.read(reader)
+      seen |= 1 << key
+      return true
     })
     return this.complete(reader, values, seen)
   }
 
-  /** Reads a map of known keys, in any order. Does not notice a key that occurs twice. */
+  /** Reads a map of known keys, in any order. Does not notice a duplicate key. */
   readonly readKnown = (reader: Cbor.Reader): Constants & ReadOf<F> => {
-    const values: Values = { ...this.plain }
-    const last = this.byKey.length - 1
+    const values: Values = { ...this.plain, ...this.extensions }
+    const last = this.entries[this.entries.length - 1].key
     let seen = 0
     for (let left = reader.mapLength(); left > 0 && reader.fault === undefined; left--) {
-      const bit = this.readField(reader, reader.uint(last), values)
-      if (bit === 0) reader.fail("unknown field")
-      seen |= bit
+      const key = reader.uint(last)
+      seen |= 1 << key
+      const entry = this.byKey[key]
+      if (entry === undefined) reader.fail("unknown field")
+      else values[entry.name] = entry.read(reader)
     }
     return this.complete(reader, values, seen)
   }
@@ -229,15 +258,6 @@ export class Struct<const F extends Fields, const Constants extends object = obj
     const writer = new Cbor.Writer()
     this.write(writer, value)
     return writer.result()
-  }
-
-  /** Reads the value of a key. Returns the bit of its field; 0 for an unknown key. */
-  private readField(reader: Cbor.Reader, key: number, values: Values): number {
-    const entry = key < this.byKey.length ? this.byKey[key] : undefined
-    if (entry === undefined) return 0
-    if (entry.presence === "extension" && !(entry.name in values)) Object.assign(values, this.extensions)
-    values[entry.name] = entry.read(reader)
-    return entry.bit
   }
 
   private complete(reader: Cbor.Reader, values: Values, seen: number): Constants & ReadOf<F> {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Decoder, Encoder } from "cbor-x"
 import * as fc from "fast-check"
+import * as Hex from "../../src/internal/hex.ts"
 import * as Cbor from "../../src/wire/cbor.ts"
 
 /** An independent implementation for comparison. */
@@ -149,6 +150,54 @@ describe("Reader", () => {
       reader.skip()
       assert.strictEqual(reader.fault, undefined)
       assert.strictEqual(reader.at, bytes.length)
+    }))
+  })
+
+  it("reads and skips exactly the texts that are UTF-8", () => {
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+    const expected = (bytes: Uint8Array): string | undefined => {
+      try {
+        return decoder.decode(bytes)
+      } catch {
+        return undefined
+      }
+    }
+    // Bytes at the edges of what may follow each other.
+    const edge = fc.constantFrom(...Hex.decode("00417f808f909fa0bbbfc0c1c2dfe0e1ecedeeeff0f1f3f4f5ff"))
+    const prefix = fc.constantFrom("", "a", "é", "€", "🙂", "\ufeff", "twelve bytes")
+    fc.assert(
+      fc.property(prefix, fc.array(edge, { maxLength: 5 }), (prefix, tail) => {
+        const bytes = Uint8Array.from([...new TextEncoder().encode(prefix), ...tail])
+        const item = Uint8Array.from([0x60 | bytes.length, ...bytes])
+        const reader = new Cbor.Reader(item)
+        const text = reader.text()
+        assert.strictEqual(reader.fault === undefined ? text : undefined, expected(bytes))
+        const skipping = new Cbor.Reader(item)
+        skipping.skip()
+        assert.strictEqual(skipping.fault, reader.fault)
+        assert.strictEqual(skipping.at, item.length)
+      }),
+      { numRuns: 5000 }
+    )
+  })
+
+  it("refuses more than its limit of items, read or skipped, on any level", () => {
+    const items = (value: Cbor.Value): number =>
+      value instanceof Map
+        ? [...value].reduce((sum, [key, item]) => sum + items(key) + items(item), 1)
+        : Array.isArray(value)
+        ? value.reduce<number>((sum, item) => sum + items(item), 1)
+        : 1
+    fc.assert(fc.property(value, fc.constantFrom("value", "skip"), (value, how) => {
+      const bytes = Cbor.encode(value)
+      const count = items(value)
+      const faultOf = (maxItems: number) => {
+        const reader = new Cbor.Reader(bytes, 0, bytes.length, maxItems)
+        reader[how]()
+        return reader.fault
+      }
+      assert.strictEqual(faultOf(count), undefined)
+      assert.strictEqual(faultOf(count - 1), `more than ${count - 1} items`)
     }))
   })
 
