@@ -19,11 +19,13 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Contact } from "./Contact.ts"
+import type { InvalidPayload } from "./Custom.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
-import { Publisher, type PublishError } from "./Publisher.ts"
+import { type CustomBytes, type CustomValue, Publisher, type PublishError } from "./Publisher.ts"
 import * as Record from "./Record.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
+import * as Withdrawal from "./Withdrawal.ts"
 
 /**
  * A record that this node keeps alive.
@@ -93,6 +95,15 @@ export class Announce extends Context.Service<Announce, {
   readonly announceTopic: Announcing<Publisher["Service"]["publishTopic"]>
   /** Announces the agent's profile, until the scope closes. */
   readonly announceProfile: Announcing<Publisher["Service"]["publishProfile"]>
+  /**
+   * Announces a value, or any bytes, under a type that is left to applications,
+   * until the scope closes. One of a mailbox type is not withdrawn then, but
+   * left to expire.
+   */
+  readonly announceCustom: {
+    <A>(record: CustomValue<A> & OnClose): Effect.Effect<Announcement, PublishError | InvalidPayload, Scope.Scope>
+    (record: CustomBytes & OnClose): Effect.Effect<Announcement, PublishError, Scope.Scope>
+  }
   /** All open announcements. */
   readonly announcements: Effect.Effect<ReadonlyArray<Announcement>>
 }>()("effect-dht/Announce") {}
@@ -133,7 +144,8 @@ const make = Effect.gen(function*() {
     if (!open.delete(announced)) return
     const { current, keepOnClose } = announced
     tell("AnnouncementEnded", current)
-    if (keepOnClose) return yield* replication.withdraw(current)
+    const isLeft = keepOnClose || !Withdrawal.isPossible(yield* current.current)
+    if (isLeft) return yield* replication.withdraw(current)
     const { answered } = yield* publisher.withdraw(current)
     return yield* FiberSet.run(unanswered, answered, { startImmediately: true })
   }, (ending, { current }) =>
@@ -166,8 +178,8 @@ const make = Effect.gen(function*() {
     )
   )
 
-  const announce = Effect.fn("Announce.announce")(function*(
-    publish: Effect.Effect<Publication, PublishError>,
+  const announce = Effect.fn("Announce.announce")(function*<E extends PublishError | InvalidPayload>(
+    publish: Effect.Effect<Publication, E>,
     { keepOnClose = false }: OnClose
   ) {
     const announced = yield* Effect.acquireRelease(
@@ -207,10 +219,24 @@ const make = Effect.gen(function*() {
     return announced.announcement
   })
 
+  function announceCustom<A>(
+    record: CustomValue<A> & OnClose
+  ): Effect.Effect<Announcement, PublishError | InvalidPayload, Scope.Scope>
+  function announceCustom(
+    record: CustomBytes & OnClose
+  ): Effect.Effect<Announcement, PublishError, Scope.Scope>
+  function announceCustom<A>({ keepOnClose, ...record }: (CustomValue<A> | CustomBytes) & OnClose) {
+    return announce(
+      "payload" in record ? publisher.publishCustom(record) : publisher.publishCustom(record),
+      { keepOnClose }
+    )
+  }
+
   return Announce.of({
     announceEndpoint: ({ keepOnClose, ...endpoint }) => announce(publisher.publishEndpoint(endpoint), { keepOnClose }),
     announceTopic: ({ keepOnClose, ...topic }) => announce(publisher.publishTopic(topic), { keepOnClose }),
     announceProfile: ({ keepOnClose, ...profile }) => announce(publisher.publishProfile(profile), { keepOnClose }),
+    announceCustom,
     announcements: Effect.sync(() => Array.from(open, ({ announcement }) => announcement))
   })
 })

@@ -232,6 +232,30 @@ export class Dht extends Context.Service<Dht, {
     filter?: Topic.Filter
   ) => Effect.Effect<Discovery.Discovered, Topic.InvalidTopic | Query.NoMatchingRecords | Discovery.NoMatchingOffers>
 
+  /**
+   * The custom records of one type that an address published, or that are at a
+   * key, each as a value of its schema or as the reason why it is none. Fails
+   * if there are none.
+   *
+   * @example
+   * ```ts
+   * import { type Address, Custom, Dht } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   * import * as Schema from "effect/Schema"
+   *
+   * const Load = Custom.make({ type: 0x07, schema: Schema.Struct({ jobs: Schema.Int }) })
+   *
+   * const jobsOf = (address: Address.Address) =>
+   *   Effect.gen(function*() {
+   *     const dht = yield* Dht.Dht
+   *     const { found, refused } = yield* dht.findCustom(Load, { address })
+   *     for (const { error } of refused) yield* Effect.logWarning(error.message)
+   *     return found[0]?.value.jobs
+   *   }).pipe(Effect.catchTag("NoMatchingRecords", () => Effect.undefined))
+   * ```
+   */
+  readonly findCustom: Discovery.Discovery["Service"]["findCustom"]
+
   /** Streams the offers under a topic and their changes, from now on. */
   readonly watchTopic: Discovery.Discovery["Service"]["watchTopic"]
 
@@ -291,20 +315,26 @@ export class Dht extends Context.Service<Dht, {
   /** Signs and publishes the agent's profile, for `ttl` seconds (an hour by default). */
   readonly publishProfile: Publisher.Publisher["Service"]["publishProfile"]
   /**
-   * Signs and publishes any payload under a type that is free for applications,
-   * at the key of the agent, or at the given one if the type allows that.
+   * Signs and publishes a value under a type that is left to applications, at
+   * the key of the agent, or at the given one if the type allows that; see
+   * `Custom`. Any bytes are published with `type` and `payload` in place of
+   * `custom` and `value`.
    *
    * @example
    * ```ts
-   * import { Dht } from "effect-dht"
+   * import { Custom, Dht } from "effect-dht"
    * import * as Effect from "effect/Effect"
+   * import * as Schema from "effect/Schema"
    *
-   * const setStatus = (text: string) =>
-   *   Effect.gen(function*() {
-   *     const dht = yield* Dht.Dht
-   *     yield* dht.publishCustom({ type: 0x07, payload: new TextEncoder().encode(text) })
-   *     return yield* dht.findRecords(dht.nodeId, { type: 0x07 })
-   *   })
+   * const Load = Custom.make({ type: 0x07, schema: Schema.Struct({ jobs: Schema.Int }) })
+   *
+   * const program = Effect.gen(function*() {
+   *   const dht = yield* Dht.Dht
+   *   yield* dht.publishCustom({ custom: Load, value: { jobs: 3 }, ttl: 600 })
+   *   yield* dht.publishCustom({ type: 0x08, payload: new TextEncoder().encode("open until noon") })
+   * }).pipe(
+   *   Effect.catchTag("InvalidPayload", ({ reason }) => Effect.logError(reason))
+   * )
    * ```
    */
   readonly publishCustom: Publisher.Publisher["Service"]["publishCustom"]
@@ -334,6 +364,8 @@ export class Dht extends Context.Service<Dht, {
   readonly announceTopic: Announce.Announce["Service"]["announceTopic"]
   /** Keeps a profile alive in the same way. */
   readonly announceProfile: Announce.Announce["Service"]["announceProfile"]
+  /** Keeps a custom record alive in the same way; one of a mailbox type is left to expire. */
+  readonly announceCustom: Announce.Announce["Service"]["announceCustom"]
   /** Stops maintaining the copies of the records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** Encrypted messages of at most 389 bytes, from and to the agent. */
@@ -426,6 +458,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
     resolve: (address, options) => query.resolve(NodeId.fromAddress(address), options),
     resolveAll: query.resolveAll,
     discover: discovery.discover,
+    findCustom: discovery.findCustom,
     watchTopic: discovery.watchTopic,
     ping,
     findNodeAt: (peer, target) =>
@@ -447,6 +480,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
     announceEndpoint: announce.announceEndpoint,
     announceTopic: announce.announceTopic,
     announceProfile: announce.announceProfile,
+    announceCustom: announce.announceCustom,
     forget: replication.forget,
     mail,
     setPassive: (passive) => Ref.set(settings.passive, passive),

@@ -1,5 +1,6 @@
 /**
- * Discovery: the agents that published an offer under a topic.
+ * Discovery: the agents that published an offer under a topic, and the values of
+ * custom records.
  *
  * @module
  * @since 0.1.0
@@ -13,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
+import type { Custom, InvalidPayload } from "./Custom.ts"
 import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 import { type Completeness, type NoMatchingRecords, Query } from "./Query.ts"
@@ -42,6 +44,42 @@ export interface Offer extends Topic.TopicPayload {
  */
 export interface Discovered {
   readonly offers: Arr.NonEmptyReadonlyArray<Offer>
+  readonly completeness: Completeness
+}
+
+/**
+ * A value of a custom record, and the record that carries it, with its address,
+ * times and signature.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CustomFound<A> {
+  readonly value: A
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * A custom record that is not a value of its schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CustomRefused {
+  readonly error: InvalidPayload
+  readonly record: Record.SignedRecord
+}
+
+/**
+ * The custom records at a key, and how complete they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CustomRecords<A> {
+  readonly found: ReadonlyArray<CustomFound<A>>
+  /** Anyone can publish under the types that are stored at any key. */
+  readonly refused: ReadonlyArray<CustomRefused>
   readonly completeness: Completeness
 }
 
@@ -78,7 +116,7 @@ export interface Change {
 }
 
 /**
- * Finds the offers under topics.
+ * Finds the offers under topics and the values of custom records.
  *
  * @example
  * ```ts
@@ -112,6 +150,14 @@ export class Discovery extends Context.Service<Discovery, {
    * as it becomes known.
    */
   readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, Topic.InvalidTopic>
+  /**
+   * Returns all custom records of one type, at the key of the address that
+   * published them or at the given key. Fails if there are none.
+   */
+  readonly findCustom: <A>(
+    custom: Custom<A>,
+    at: { readonly address: Address } | { readonly key: NodeId.NodeId }
+  ) => Effect.Effect<CustomRecords<A>, NoMatchingRecords>
 }>()("effect-dht/Discovery") {}
 
 const make = Effect.gen(function*() {
@@ -158,7 +204,24 @@ const make = Effect.gen(function*() {
       : yield* new NoMatchingOffers({ topics: wanted, found: byTopic.flatMap(({ offers }) => offers).length })
   })
 
-  return Discovery.of({ discover, watchTopic })
+  const findCustom = Effect.fn("Discovery.findCustom")(function*<A>(
+    custom: Custom<A>,
+    at: { readonly address: Address } | { readonly key: NodeId.NodeId }
+  ) {
+    const key = "key" in at ? at.key : NodeId.fromAddress(at.address)
+    const { completeness, records } = yield* query.readAll(key, custom.type)
+    const found: Array<CustomFound<A>> = []
+    const refused: Array<CustomRefused> = []
+    for (const record of records) {
+      Result.match(custom.decode(record), {
+        onFailure: (error) => refused.push({ error, record }),
+        onSuccess: (value) => found.push({ value, record })
+      })
+    }
+    return { found, refused, completeness }
+  })
+
+  return Discovery.of({ discover, watchTopic, findCustom })
 })
 
 /** The offers among the records of a topic. Records stored under another topic's key are ignored. */

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
+import type { Custom, InvalidPayload } from "./Custom.ts"
 import type { InvalidDelegation } from "./Delegation.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Identity from "./Identity.ts"
@@ -75,6 +76,30 @@ export interface Lifetime {
 }
 
 /**
+ * A custom record as bytes, at our own key or at the given one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CustomBytes extends Lifetime {
+  readonly type: number
+  readonly payload: Uint8Array
+  readonly key?: NodeId.NodeId | undefined
+}
+
+/**
+ * A custom record as a value, at our own key or at the given one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CustomValue<A> extends Lifetime {
+  readonly custom: Custom<A>
+  readonly value: A
+  readonly key?: NodeId.NodeId | undefined
+}
+
+/**
  * Signs records with the node's identity and publishes them. Each gets a larger
  * `seq` than the record that is held in its slot, here or in the network.
  *
@@ -123,14 +148,15 @@ export class Publisher extends Context.Service<Publisher, {
   readonly publishProfile: (
     profile: Parameters<typeof Profile.make>[0] & Lifetime
   ) => Effect.Effect<Publication, PublishError>
-  /** Publishes any payload under any type that is free for applications, at our own key or at the given one. */
-  readonly publishCustom: (
-    record: { readonly type: number; readonly payload: Uint8Array; readonly key?: NodeId.NodeId | undefined } & Lifetime
-  ) => Effect.Effect<Publication, PublishError>
+  /** Publishes a value, or any bytes, under a type that is left to applications. */
+  readonly publishCustom: {
+    <A>(record: CustomValue<A>): Effect.Effect<Publication, PublishError | InvalidPayload>
+    (record: CustomBytes): Effect.Effect<Publication, PublishError>
+  }
   /**
-   * Withdraws a published endpoint, topic or profile: readers that see the
-   * withdrawal no longer see the record. A record published in its place since
-   * then stays. Returns at once.
+   * Withdraws a publication other than mail: readers that see the withdrawal no
+   * longer see the record. A record published in its place since then stays.
+   * Returns at once.
    */
   readonly withdraw: (
     publication: Publication
@@ -260,6 +286,22 @@ const make = Effect.fnUntraced(function*(options: {
     return yield* replication.recall(publication.key, withdrawal)
   })
 
+  function publishCustom<A>(
+    record: CustomValue<A>
+  ): Effect.Effect<Publication, PublishError | InvalidPayload>
+  function publishCustom(record: CustomBytes): Effect.Effect<Publication, PublishError>
+  function publishCustom<A>(record: CustomValue<A> | CustomBytes) {
+    const { key, ttl = defaultTtl } = record
+    const put = (type: number, payload: Uint8Array) =>
+      signed((stamped) => Record.sign({ ...stamped, ttl, type, payload }), () => key)
+    return "payload" in record
+      ? put(record.type, record.payload)
+      : Effect.flatMap(
+        Effect.suspend(() => Effect.fromResult(record.custom.encode(record.value))),
+        (payload) => put(record.custom.type, payload)
+      )
+  }
+
   return Publisher.of({
     publish,
     publishEndpoint: ({ ttl = defaultTtl, ...endpoint }) =>
@@ -284,8 +326,7 @@ const make = Effect.fnUntraced(function*(options: {
       ),
     publishProfile: ({ ttl = defaultTtl, ...profile }) =>
       signed((stamped) => Profile.sign({ ...stamped, ttl, payload: Profile.make(profile) })),
-    publishCustom: ({ key, payload, ttl = defaultTtl, type }) =>
-      signed((stamped) => Record.sign({ ...stamped, ttl, type, payload }), () => key),
+    publishCustom,
     withdraw
   })
 })

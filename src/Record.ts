@@ -184,6 +184,19 @@ export const category: (type: number) => Category = internal.category
  */
 export const isReserved = (type: number): boolean => type < 0x01 || type > 0x0f && category(type) === "sovereign"
 
+const defined: ReadonlyArray<number> = Object.values(RecordType)
+
+/**
+ * Whether records of this type are left to applications: 0x03 to 0x0F at the key
+ * of their address, 0x11 to 0x1F at any key like topics, 0x81 to 0x8F at any key
+ * like mail.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isCustom = (type: number): boolean =>
+  Number.isInteger(type) && !isReserved(type) && !defined.includes(type)
+
 /**
  * Returns the key of the record's address, the only one at which a sovereign
  * record may be stored.

@@ -7,8 +7,10 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import type { Address } from "./Address.ts"
 import type { SigningKey } from "./Crypto.ts"
+import { InvalidPayload, type Value as CustomValue } from "./Custom.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import { InvalidRecord, type SignedRecord } from "./Record.ts"
@@ -16,6 +18,7 @@ import type { Value } from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
 import * as Payload from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
+import * as Values from "./wire/value.ts"
 
 export type { Value }
 
@@ -143,6 +146,61 @@ const invalid = (reason: string): Result.Result<never, InvalidRecord> => Result.
  * @since 0.1.0
  */
 export const encode = (payload: TopicPayload): Uint8Array => Payload.topic.encode(payload)
+
+/**
+ * Converts between `meta` and the values of a schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MetaCodec<A> {
+  /** Fails for a value that does not fit the schema or CBOR. */
+  readonly encode: (value: A) => Result.Result<Meta, InvalidPayload>
+  /** Fails for a `meta` that does not fit the schema. */
+  readonly decode: (meta: Meta) => Result.Result<A, InvalidPayload>
+}
+
+/**
+ * Gives the `meta` of offers and profiles a schema, which encodes to an object.
+ * Values are carried as in custom records, see `Custom.Value`.
+ *
+ * @example
+ * ```ts run
+ * import { Topic } from "effect-dht"
+ * import * as Result from "effect/Result"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Price = Topic.meta(Schema.Struct({ amount: Schema.Finite, currency: Schema.String }))
+ *
+ * const meta = Result.getOrThrow(Price.encode({ amount: 1.5, currency: "EUR" }))
+ * const offer = Topic.make({ topic: "translate", meta })
+ * console.log(Result.getOrThrow(Price.decode(offer.meta)).amount) // => 1.5
+ * console.log(Result.isFailure(Price.decode(new Map([["amount", 1]])))) // => true
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const meta = <A>(
+  schema: Schema.Codec<A, { readonly [name: string]: CustomValue | undefined }>
+): MetaCodec<A> => {
+  // A profile has room for more than an offer; signing checks the whole payload.
+  const codec = Values.codec(schema, limits.profile)
+  const refused = (reason: string) => new InvalidPayload({ type: undefined, reason })
+  return {
+    encode: (value) =>
+      Result.flatMap(Result.mapError(codec.encode(value), refused), (bytes) => {
+        const reader = new Cbor.Reader(bytes)
+        const meta = readMeta(reader)
+        return reader.fault === undefined ? Result.succeed(meta) : Result.fail(refused(reader.fault))
+      }),
+    decode: (meta) =>
+      Result.flatMap(
+        Result.mapError(internal.written(() => Cbor.encode(meta)), ({ reason }) => refused(reason)),
+        (bytes) => Result.mapError(codec.decode(bytes), refused)
+      )
+  }
+}
 
 /**
  * Signs a topic record. `timestamp` is in Unix seconds, `ttl` in seconds, 1 to

@@ -1,12 +1,13 @@
 /**
- * Withdrawals: records that revoke an endpoint, an offer or a profile.
+ * Withdrawals: records that revoke an endpoint, an offer, a profile or a custom
+ * record.
  *
  * The protocol has no message to delete a record, which stays until it expires.
  * So a withdrawal is an ordinary record of the same slot, newer than the one it
  * withdraws, with an empty payload and a lifetime that marks it as a
  * withdrawal. Any node stores it in place of the other record. Readers of this
- * library show neither; other readers see an endpoint without URLs, or an offer
- * without a name, for half a minute.
+ * library show neither; other readers see an endpoint without URLs, an offer
+ * without a name, or a custom payload of no bytes, for half a minute.
  *
  * @module
  * @since 0.1.0
@@ -16,7 +17,7 @@ import * as Result from "effect/Result"
 import type { SigningKey } from "./Crypto.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Profile from "./Profile.ts"
-import { InvalidRecord, RecordType, type SignedRecord } from "./Record.ts"
+import { category, InvalidRecord, isCustom, RecordType, type SignedRecord } from "./Record.ts"
 import * as Topic from "./Topic.ts"
 import * as internal from "./wire/record.ts"
 
@@ -31,6 +32,8 @@ import * as internal from "./wire/record.ts"
  */
 export const ttl = 61
 const backdated = 30
+
+const noBytes = new Uint8Array(0)
 
 /** The empty payload for a record's type; undefined for types that cannot be withdrawn. */
 const emptied = ({ payload, type }: SignedRecord): Uint8Array | undefined => {
@@ -47,9 +50,18 @@ const emptied = ({ payload, type }: SignedRecord): Uint8Array | undefined => {
       return Topic.encode({ ...Topic.make({ topic }), topic })
     }
     default:
-      return undefined
+      // The payload is part of a letter's slot, so another one does not supersede it.
+      return isCustom(type) && category(type) !== "mailbox" ? noBytes : undefined
   }
 }
+
+/**
+ * Whether a withdrawal can take the slot of the record.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isPossible = (record: SignedRecord): boolean => emptied(record) !== undefined
 
 /**
  * Whether the record withdraws the one in its slot.
@@ -74,7 +86,8 @@ export const isStanding = (record: SignedRecord): boolean => !isWithdrawal(recor
 /**
  * Signs the withdrawal of a record. Its seq is the next one, so it withdraws no
  * newer record. `now` is in Unix seconds. Only the key that signed the record
- * can withdraw it, and only endpoints, topics and profiles can be withdrawn.
+ * can withdraw it. Letters and other records of the category `mailbox` cannot be
+ * withdrawn.
  *
  * @category constructors
  * @since 0.1.0

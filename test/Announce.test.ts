@@ -5,9 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { Announce } from "../src/Announce.ts"
+import * as Custom from "../src/Custom.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import { RecordType } from "../src/Record.ts"
@@ -21,6 +24,8 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 const { build, now } = network
 
 const key = NodeId.fromTopic("translate")
+
+const Load = Custom.make({ type: 0x07, schema: Schema.Struct({ jobs: Schema.Int }) })
 
 const endpoint = { endpoints: ["tcp://192.0.2.1:4121"], ttl: 600 }
 
@@ -70,6 +75,52 @@ describe("Announce", () => {
       yield* Scope.close(scope, Exit.void)
       yield* TestClock.adjust("11 minutes")
       assert.strictEqual((yield* Effect.flip(other.discover("translate")))._tag, "NoMatchingRecords")
+    }).pipe(onNetwork))
+
+  it.effect("keeps a custom record alive, and withdraws it when its scope closes", () =>
+    Effect.gen(function*() {
+      const [owner, other] = (yield* build(4)).map(network.dht)
+      const scope = yield* Scope.make()
+      const value = { jobs: 3 }
+      yield* Scope.provide(owner.announceCustom({ custom: Load, value, ttl: 600 }), scope)
+      yield* TestClock.adjust("20 minutes")
+      assert.deepStrictEqual((yield* other.findCustom(Load, owner)).found.map(({ value }) => value), [value])
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Effect.flip(other.findCustom(Load, owner)))._tag, "NoMatchingRecords")
+    }).pipe(onNetwork))
+
+  it.effect("keeps bytes under a custom type alive, and leaves those like mail to expire", () =>
+    Effect.gen(function*() {
+      const [owner, other] = (yield* build(4)).map(network.dht)
+      const scope = yield* Scope.make()
+      const payload = Uint8Array.of(1)
+      yield* Scope.provide(owner.announceCustom({ type: 0x11, payload, key, ttl: 600 }), scope)
+      yield* Scope.provide(owner.announceCustom({ type: 0x81, payload, key, ttl: 600 }), scope)
+      yield* TestClock.adjust("20 minutes")
+      const typesAt = Effect.map(
+        Effect.orElseSucceed(other.aggregateRecords(key), () => []),
+        (records): Array<number> => records.map(({ type }) => type)
+      )
+      assert.sameMembers(yield* typesAt, [0x11, 0x81])
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* typesAt, [0x81])
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* typesAt, [])
+    }).pipe(onNetwork))
+
+  it.effect("fails with the reason for a value that cannot be published, and announces nothing", () =>
+    Effect.gen(function*() {
+      const [node] = yield* build(1)
+      const error = yield* Effect.flip(Effect.scoped(
+        network.dht(node).announceCustom({
+          custom: Load,
+          value: { jobs: 1.5 }
+        })
+      ))
+      assert.strictEqual(error._tag, "InvalidPayload")
+      assert.deepStrictEqual(yield* Context.get(node, Announce).announcements, [])
     }).pipe(onNetwork))
 
   it.effect("outlives the loss of every replica", () =>

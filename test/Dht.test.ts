@@ -4,9 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
+import * as Custom from "../src/Custom.ts"
 import type * as Discovery from "../src/Discovery.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Mail from "../src/Mail.ts"
@@ -259,6 +261,53 @@ describe("Dht", () => {
         const found = yield* network.dht(nodes[9]).aggregateRecords(owner.nodeId)
         assert.deepStrictEqual(found.map(({ type }) => type).toSorted(), [Record.RecordType.profile, 0x07])
         assert.strictEqual((yield* network.dht(nodes[8]).findRecords(key))[0].type, 0x11)
+      }).pipe(onNetwork))
+
+    it.effect("publishes the values of a custom type, and finds them at an address or a key", () =>
+      Effect.gen(function*() {
+        const nodes = yield* build(10)
+        const [ann, ben, asker] = nodes.map(network.dht)
+        const key = NodeId.fromTopic("notes")
+        const Load = Custom.make({ type: 0x07, schema: Schema.Struct({ jobs: Schema.Int }) })
+        const Note = Custom.make({ type: 0x11, schema: Schema.String })
+        yield* ann.publishCustom({ custom: Load, value: { jobs: 2 } })
+        yield* ann.publishCustom({ custom: Load, value: { jobs: 3 } })
+        yield* ann.publishCustom({ custom: Note, value: "from Ann", key })
+        // The first byte of a text that is missing.
+        yield* ben.publishCustom({ type: 0x11, payload: Uint8Array.of(0x61), key })
+        yield* TestClock.adjust("1 second")
+        const { found: [load] } = yield* asker.findCustom(Load, { address: ann.address })
+        assert.deepStrictEqual(load.value, { jobs: 3 })
+        assert.strictEqual(load.record.address, ann.address)
+        const notes = yield* asker.findCustom(Note, { key })
+        assert.deepStrictEqual(notes.found.map(({ value }) => value), ["from Ann"])
+        assert.deepStrictEqual(notes.refused.map(({ record }) => record.address), [ben.address])
+        assert.strictEqual(notes.refused[0].error._tag, "InvalidPayload")
+        assert.strictEqual(notes.completeness.answered, 9)
+        const error = yield* Effect.flip(asker.findCustom(Load, ben))
+        assert.strictEqual(error._tag, "NoMatchingRecords")
+      }).pipe(onNetwork))
+
+    it.effect("fails with the reason for a value that does not fit its schema, and publishes nothing", () =>
+      Effect.gen(function*() {
+        const [node] = yield* build(1)
+        const dht = network.dht(node)
+        const Load = Custom.make({ type: 0x07, schema: Schema.Struct({ jobs: Schema.Int }) })
+        const error = yield* Effect.flip(dht.publishCustom({ custom: Load, value: { jobs: 1.5 } }))
+        assert.strictEqual(error._tag, "InvalidPayload")
+        assert.strictEqual((yield* dht.stats).keys, 0)
+      }).pipe(onNetwork))
+
+    it.effect("withdraws a custom record", () =>
+      Effect.gen(function*() {
+        const [ann, asker] = (yield* build(4)).map(network.dht)
+        const publication = yield* ann.publishCustom({ type: 0x07, payload: Uint8Array.of(1) })
+        yield* TestClock.adjust("1 second")
+        yield* asker.findRecords(ann.nodeId, { type: 0x07 })
+        yield* ann.withdraw(publication)
+        yield* TestClock.adjust("1 second")
+        const error = yield* Effect.flip(asker.findRecords(ann.nodeId, { type: 0x07 }))
+        assert.strictEqual(error._tag, "NoMatchingRecords")
       }).pipe(onNetwork))
   })
 

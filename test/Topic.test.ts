@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import { noble } from "../src/Crypto.ts"
@@ -93,6 +94,29 @@ describe("Topic", () => {
       assert.isTrue(accepts({ brief: "ü".repeat(140) }))
       assert.isTrue(accepts({ brief: "u".repeat(80) + "😀".repeat(60) }))
       assert.isFalse(accepts({ brief: "u".repeat(81) + "😀".repeat(60) }))
+    })
+
+    it("has meta of a schema, which comes back as it was in the same form as any other meta", () => {
+      const Price = Topic.meta(Schema.Struct({
+        amount: Schema.Finite,
+        per: Schema.optionalKey(Schema.String),
+        limits: Schema.Record(Schema.String, Schema.Int),
+        key: Schema.Uint8Array
+      }))
+      fc.assert(
+        fc.property(fc.double({ noDefaultInfinity: true, noNaN: true }), text, fc.maxSafeInteger(), (a, b, c) => {
+          const value = { amount: a + 0, per: b, limits: { day: c + 0 }, key: Uint8Array.of(1) }
+          fc.pre(b.isWellFormed())
+          const meta = Result.getOrThrow(Price.encode(value))
+          const payload = { ...minimal, meta }
+          assert.deepStrictEqual(Topic.decode(Topic.encode(payload)), Result.succeed(payload))
+          assert.deepStrictEqual(Price.decode(meta), Result.succeed(value))
+        })
+      )
+      const wrong = Price.decode(new Map<string, Topic.Value>([["amount", "1"]]))
+      assert.strictEqual(Result.getOrThrow(Result.flip(wrong)).message, "Invalid meta: Expected number at [\"amount\"]")
+      assert.isTrue(Result.isFailure(Price.decode(new Map([["amount", 2n ** 64n]]))))
+      assert.isTrue(Result.isFailure(Topic.meta(Schema.Any).encode([1])))
     })
 
     it("treats a missing field as empty and ignores an unknown one", () => {

@@ -18,7 +18,9 @@ const records = {
     Endpoint.sign({ ...stamp, payload: Endpoint.make({ endpoints: ["tcp://192.0.2.1:1"] }) })
   ),
   topic: Result.getOrThrow(Topic.sign({ ...stamp, payload: Topic.make({ topic: "translate", name: "Ann" }) })),
-  profile: Result.getOrThrow(Profile.sign({ ...stamp, payload: Profile.make({ name: "Ann" }) }))
+  profile: Result.getOrThrow(Profile.sign({ ...stamp, payload: Profile.make({ name: "Ann" }) })),
+  "a custom type": Result.getOrThrow(Record.sign({ ...stamp, type: 0x05, payload: new Uint8Array([1]) })),
+  "a custom type like topics": Result.getOrThrow(Record.sign({ ...stamp, type: 0x11, payload: new Uint8Array([1]) }))
 }
 
 const withdraw = (record: Record.SignedRecord) => Withdrawal.sign({ signer, record, now })
@@ -54,12 +56,19 @@ describe("Withdrawal", () => {
     const sign = (options: { readonly ttl: number; readonly endpoints: ReadonlyArray<string> }) =>
       Result.getOrThrow(Endpoint.sign({ ...stamp, ttl: options.ttl, payload: Endpoint.make(options) }))
     assert.isFalse(Withdrawal.isWithdrawal(sign({ ttl: Withdrawal.ttl, endpoints: ["tcp://192.0.2.1:1"] })))
+    const custom = { ...stamp, type: 0x05, ttl: Withdrawal.ttl }
+    for (const payload of [Uint8Array.of(0xa0), Uint8Array.of(0xf6)]) {
+      assert.isFalse(Withdrawal.isWithdrawal(Result.getOrThrow(Record.sign({ ...custom, payload }))))
+    }
     for (const ttl of [1, 30, 60, 120, 3600]) assert.isFalse(Withdrawal.isWithdrawal(sign({ ttl, endpoints: [] })))
   })
 
-  it("is not signed for a record of another type, or by another key", () => {
-    const custom = Result.getOrThrow(Record.sign({ ...stamp, type: 0x05, payload: new Uint8Array([1]) }))
-    assert.isTrue(Result.isFailure(withdraw(custom)))
+  it("is not signed for mail or a reserved type, or by another key", () => {
+    const custom = Result.getOrThrow(Record.sign({ ...stamp, type: 0x85, payload: new Uint8Array([1]) }))
+    for (const type of [0x80, 0x85, 0x00, 0x42, 0xff]) {
+      assert.isTrue(Result.isFailure(withdraw({ ...custom, type })))
+      assert.isFalse(Withdrawal.isPossible({ ...custom, type }))
+    }
     const stranger = network.identity("stranger")
     assert.isTrue(Result.isFailure(Withdrawal.sign({ signer: stranger, record: records.topic, now })))
   })

@@ -16,6 +16,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Endpoint",
     "Topic",
     "Profile",
+    "Custom",
     "Withdrawal",
     "PublishHint",
     "Features",

@@ -236,6 +236,24 @@ const publishProfile = Command.make(
   }])
 )
 
+const publishCustom = Command.make(
+  "custom",
+  { type: Options.customType, value: Options.value, key: Options.key, ...common },
+  handler(() => import("./commands/Publish.ts").then(({ custom }) => custom))
+).pipe(
+  Command.withDescription(
+    "Publish a value under a record type that is left to applications. The value takes at most about 850 bytes"
+  ),
+  Command.withShortDescription("Publish a value of an application"),
+  Command.withExamples([
+    { command: "effect-dht publish custom 0x07 '{\"jobs\": 3}' --data ./data" },
+    {
+      command: "cat note.json | effect-dht publish custom 0x11 - --key a0… --data ./data",
+      description: "At a key that is not the publisher's"
+    }
+  ])
+)
+
 const publish = Command.make("publish").pipe(
   Command.withDescription(
     "Sign a record with the identity of --data and store it on up to 8 nodes, where it expires after --ttl seconds. It " +
@@ -243,7 +261,7 @@ const publish = Command.make("publish").pipe(
       "--data at the same time: the command joins the network under another identity"
   ),
   Command.withShortDescription("Publish a record"),
-  Command.withSubcommands([publishEndpoint, publishTopic, publishProfile])
+  Command.withSubcommands([publishEndpoint, publishTopic, publishProfile, publishCustom])
 )
 
 const send = Command.make(

@@ -157,6 +157,20 @@ export const address = Argument.String("address").pipe(
   }))
 )
 
+const nodeIdOrAddress = parsed(async () => {
+  const Address = await import("../Address.ts")
+  const NodeId = await import("../NodeId.ts")
+  return (text) =>
+    Result.orElse(
+      NodeId.fromString(text),
+      () =>
+        Result.mapBoth(Address.fromString(text), {
+          onFailure: ({ reason }) => `"${text}" is neither a node id (64 hex digits) nor an address: ${reason}`,
+          onSuccess: NodeId.fromAddress
+        })
+    )
+})
+
 /**
  * A node id, given as such or by the address that it is derived from.
  *
@@ -165,19 +179,60 @@ export const address = Argument.String("address").pipe(
  */
 export const target = Argument.String("target").pipe(
   Argument.withDescription("A node id (64 hex digits) or an address"),
+  Argument.mapEffect(nodeIdOrAddress)
+)
+
+/**
+ * The key of a record that need not be at its publisher's.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const key = Flag.String("key").pipe(
+  Flag.withDescription(
+    "Key of the record: a node id (64 hex digits) or an address, for the types 0x11 to 0x1f and 0x81 to 0x8f; by default " +
+      "the publisher's own"
+  ),
+  Flag.mapEffect(nodeIdOrAddress),
+  Flag.optional
+)
+
+/**
+ * A record type that is left to applications.
+ *
+ * @category arguments
+ * @since 0.1.0
+ */
+export const customType = Argument.String("type").pipe(
+  Argument.withDescription("The record type: 0x03 to 0x0f, 0x11 to 0x1f or 0x81 to 0x8f"),
   Argument.mapEffect(parsed(async () => {
-    const Address = await import("../Address.ts")
-    const NodeId = await import("../NodeId.ts")
-    return (text) =>
-      Result.orElse(
-        NodeId.fromString(text),
-        () =>
-          Result.mapBoth(Address.fromString(text), {
-            onFailure: ({ reason }) => `"${text}" is neither a node id (64 hex digits) nor an address: ${reason}`,
-            onSuccess: NodeId.fromAddress
-          })
-      )
+    const { isCustom } = await import("../Record.ts")
+    return (text) => {
+      const type = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : NaN
+      return isCustom(type)
+        ? Result.succeed(type)
+        : Result.fail(`"${text}" is not a type of custom records: write 0x03 to 0x0f, 0x11 to 0x1f or 0x81 to 0x8f`)
+    }
   }))
+)
+
+/**
+ * A value as JSON.
+ *
+ * @category arguments
+ * @since 0.1.0
+ */
+export const value = Argument.String("value").pipe(
+  Argument.withDescription("The value, as JSON; - or nothing reads it from the standard input"),
+  Argument.optional,
+  Argument.mapEffect((argument) =>
+    Effect.flatMap(Input.bytesOf("value", argument), (bytes) =>
+      parsed(async () => {
+        const Schema = await import("effect/Schema")
+        const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Json))
+        return (text) => Result.mapError(decode(text), () => "The value is not JSON")
+      })(Input.textOf(bytes) ?? ""))
+  )
 )
 
 /**

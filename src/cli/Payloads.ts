@@ -16,6 +16,8 @@ import type { PublishHint } from "../PublishHint.ts"
 import * as Record from "../Record.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import * as Topic from "../Topic.ts"
+import * as Cbor from "../wire/cbor.ts"
+import * as Values from "../wire/value.ts"
 import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 
@@ -140,7 +142,7 @@ export const topic = ({ brief, meta, name, protocols, tags, topic, version }: To
   protocols: protocols ?? [],
   tags: tags ?? [],
   brief,
-  meta: plain(meta)
+  meta: metaJson(meta)
 })
 
 /**
@@ -164,7 +166,7 @@ const profile = ({ brief, cardHash, meta, modalities, name, protocols, skills, v
   skills,
   cardHash: Hex.encode(cardHash),
   modalities,
-  meta: plain(meta)
+  meta: metaJson(meta)
 })
 
 const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
@@ -191,19 +193,14 @@ const messageRows = ({ ciphertext, recipient, sender }: Mail.SealedMessage): Arr
   ["ciphertext", Hex.encode(ciphertext)]
 ]
 
+/** A record's `meta` as JSON; it came out of CBOR, so it has a form there. */
+const metaJson = (meta: Topic.Meta): { readonly [name: string]: Json.Json } =>
+  Object.fromEntries(
+    Array.from(meta, ([name, value]) => [name, Values.toJson(Cbor.encode(value), Record.maxResolvableSize) ?? null])
+  )
+
 const metaRows = (meta: Topic.Meta): Array<Row> =>
-  Array.from(meta, ([name, value]): Row => ["meta", `${name}: ${JSON.stringify(plain(value), bigints)}`])
-
-const bigints = (_name: string, value: unknown): unknown => typeof value === "bigint" ? String(value) : value
-
-/** Converts a value to JSON: bytes to hex digits, and values without a JSON form to text. */
-const plain = (value: Topic.Value): Json.Json => {
-  if (typeof value !== "object" || value === null) return value
-  if (value instanceof Uint8Array) return Hex.encode(value)
-  if (value instanceof Map) return Object.fromEntries(Array.from(value, ([k, v]) => [String(plain(k)), plain(v)]))
-  if ("float" in value) return Number.isFinite(value.float) ? value.float : String(value.float)
-  return Array.from(value as ReadonlyArray<Topic.Value>, plain)
-}
+  Object.entries(metaJson(meta)).map(([name, value]): Row => ["meta", `${name}: ${JSON.stringify(value)}`])
 
 /**
  * A payload as JSON and text.
@@ -213,7 +210,7 @@ const plain = (value: Topic.Value): Json.Json => {
  */
 export interface Read {
   readonly kind: string
-  /** Undefined for a custom type, and for a payload that cannot be decoded. */
+  /** Undefined for a payload that cannot be decoded. */
   readonly json: Json.Json | undefined
   readonly rows: ReadonlyArray<Row>
 }
@@ -235,12 +232,22 @@ export const read = ({ payload, type }: Record.SignedRecord): Read => {
     case Record.RecordType.mailbox:
       return reading("mailbox", Mail.decode(payload), message, messageRows)
     default:
-      return { kind: `custom ${Record.category(type)}`, json: undefined, rows: textRows(payload) }
+      return custom(type, payload)
   }
 }
 
-/** The payload of a custom type, if it is text. */
-const textRows = (payload: Uint8Array): Array<Row> => unlessEmpty("text", Input.textOf(payload) ?? "")
+/** Short bytes may be both a value and text. */
+const custom = (type: number, payload: Uint8Array): Read => {
+  const json = Values.toJson(payload, Record.maxResolvableSize)
+  return {
+    kind: `custom ${Record.category(type)}`,
+    json,
+    rows: [
+      ...(json === undefined ? [] : [["value", JSON.stringify(json)] as const]),
+      ...unlessEmpty("text", Input.textOf(payload) ?? "")
+    ]
+  }
+}
 
 const reading = <A>(
   kind: string,

@@ -197,7 +197,13 @@ export const FoundRecord = Schema.Struct({
   brief: Schema.optionalKey(Schema.String),
   protocols: Schema.optionalKey(Texts),
   tags: Schema.optionalKey(Texts),
-  skills: Schema.optionalKey(Texts)
+  skills: Schema.optionalKey(Texts),
+  value: Schema.optionalKey(Schema.Json).pipe(
+    described(
+      "Of a custom record, if the payload is one value in CBOR: bytes as hex digits, integers beyond 2^53 as text"
+    )
+  ),
+  payload_hex: Schema.optionalKey(Schema.String).pipe(described("Of any other custom record"))
 })
 
 /**

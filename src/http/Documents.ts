@@ -19,6 +19,7 @@ import { Bootstrap } from "../Bootstrap.ts"
 import type { Contact } from "../Contact.ts"
 import { Dht } from "../Dht.ts"
 import * as Endpoint from "../Endpoint.ts"
+import * as Hex from "../internal/hex.ts"
 import * as NodeEvents from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
@@ -35,6 +36,7 @@ import * as SocketAddress from "../SocketAddress.ts"
 import * as Store from "../Store.ts"
 import { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
+import * as Values from "../wire/value.ts"
 import type * as Api from "./Api.ts"
 
 // --- Paging ----------------------------------------------------------------------
@@ -292,8 +294,14 @@ export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): ty
     case Record.RecordType.mailbox:
       return { record: row, title: `message to ${key.slice(0, 8)}…` }
     default:
-      return { record: row, title: `${row.type_name} type ${record.type}` }
+      return { record: row, title: `${row.type_name} type ${record.type}`, ...contents(record.payload) }
   }
+}
+
+/** A payload of any form. */
+const contents = (payload: Uint8Array): Pick<typeof Api.FoundRecord.Type, "value" | "payload_hex"> => {
+  const value = Values.toJson(payload, Record.maxResolvableSize)
+  return value === undefined ? { payload_hex: Hex.encode(payload) } : { value }
 }
 
 const histogram = ({ buckets, count, max, min, sum }: Metric.HistogramState): typeof Api.Histogram.Type => {

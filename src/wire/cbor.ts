@@ -11,8 +11,12 @@
  */
 import * as Hex from "../internal/hex.ts"
 
-/** Deepest nesting of arrays, maps and tags. */
-const maxDepth = 16
+/**
+ * Deepest nesting of arrays, maps and tags.
+ *
+ * @internal
+ */
+export const maxDepth = 16
 
 /**
  * CBOR major types.
@@ -247,6 +251,56 @@ export class Reader {
     }
   }
 
+  /**
+   * Steps over one item and checks that every decoder reads it alike: it has no
+   * tags, no repeated keys and no unassigned simple values, its integers and
+   * lengths are in their shortest form, and its keys are text, integers or
+   * booleans. Floating-point numbers may have any width.
+   */
+  check(depth = 0): void {
+    if (this.fault !== undefined) return
+    if (depth > maxDepth) return this.fail("nested too deep")
+    const major = this.peekMajor()
+    if (major === Major.tag) return this.fail("unsupported item")
+    if (major === Major.simple) {
+      this.simple()
+      return
+    }
+    if (!this.hasShortestHead()) return this.fail("an integer or a length that is not in its shortest form")
+    if (major === Major.array) {
+      for (let n = this.arrayLength(); n > 0 && this.fault === undefined; n--) this.check(depth + 1)
+    } else if (major === Major.map) this.checkMap(depth)
+    else this.skip(depth)
+  }
+
+  private checkMap(depth: number): void {
+    const keys = new Set<Value>()
+    for (let n = this.mapLength(); n > 0 && this.fault === undefined; n--) {
+      if (!this.hasShortestHead()) return this.fail("a map key that is not in its shortest form")
+      keys.add(this.key(keys, depth))
+      this.check(depth + 1)
+    }
+  }
+
+  /** Reads a map key that is not among `keys`. */
+  private key(keys: { readonly has: (key: Value) => boolean }, depth: number): Value {
+    const key = this.value(depth + 1)
+    if (typeof key === "object") this.fail("a map key is neither a number nor text")
+    if (keys.has(key)) this.fail("duplicate map key")
+    return key
+  }
+
+  /** Whether no shorter head says the same as that of the next item. */
+  private hasShortestHead(): boolean {
+    const info = this.bytes[this.at] & 31
+    if (info < 24 || info > 27) return true
+    if (info === 24) return this.bytes[this.at + 1] >= 24
+    // The upper half of the argument is not zero.
+    const half = 1 << info - 25
+    for (let i = this.at + 1; i <= this.at + half; i++) if (this.bytes[i] !== 0) return true
+    return false
+  }
+
   /** One item of any kind as a JavaScript value, see {@link Value}. */
   value(depth = 0): Value {
     if (this.fault !== undefined) return null
@@ -275,9 +329,7 @@ export class Reader {
       case Major.map: {
         const out = new Map<Value, Value>()
         for (let n = this.mapLength(); n > 0 && this.fault === undefined; n--) {
-          const key = this.value(depth + 1)
-          if (typeof key === "object") this.fail("a map key is neither a number nor text")
-          if (out.has(key)) this.fail("duplicate map key")
+          const key = this.key(out, depth)
           out.set(key, this.value(depth + 1))
         }
         return out
@@ -568,16 +620,11 @@ export class Writer {
   }
 
   private sortedMap(entries: ReadonlyMap<Value, Value>): void {
-    const pairs = Array.from(entries, ([key, value]) => ({ key: encode(key), value }))
-    pairs.sort((a, b) => a.key.length - b.key.length || compareBytes(a.key, b.key))
-    this.map(pairs.length)
-    for (const [i, pair] of pairs.entries()) {
-      // 1 and 1n are different keys of a Map, but the same in CBOR.
-      if (i > 0 && compareBytes(pairs[i - 1].key, pair.key) === 0) {
-        throw new RangeError("two keys of a map are the same")
-      }
-      this.raw(pair.key)
-      this.value(pair.value)
+    const sorted = sortEntries(entries)
+    this.map(sorted.length)
+    for (const { encodedKey, value } of sorted) {
+      this.raw(encodedKey)
+      this.value(value)
     }
   }
 
@@ -653,6 +700,24 @@ const numberToHalf = (value: number): number | undefined => {
   if (exponent > 15 || !Number.isInteger(fraction)) return undefined
   const biased = fraction < 1024 ? 0 : exponent + 15
   return sign | biased << 10 | fraction & 0x3ff
+}
+
+/**
+ * The entries of a map in canonical order: shorter encoded keys first, those of
+ * one length bytewise. Throws a `RangeError` for two keys that are the same in
+ * CBOR, as 1 and 1n are.
+ *
+ * @internal
+ */
+export const sortEntries = <Key extends Value, A>(entries: Iterable<readonly [Key, A]>) => {
+  const sorted = Array.from(entries, ([key, value]) => ({ encodedKey: encode(key), key, value }))
+  sorted.sort((a, b) => a.encodedKey.length - b.encodedKey.length || compareBytes(a.encodedKey, b.encodedKey))
+  for (let i = 1; i < sorted.length; i++) {
+    if (compareBytes(sorted[i - 1].encodedKey, sorted[i].encodedKey) === 0) {
+      throw new RangeError("two keys of a map are the same")
+    }
+  }
+  return sorted
 }
 
 const compareBytes = (a: Uint8Array, b: Uint8Array): number => {

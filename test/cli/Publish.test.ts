@@ -7,17 +7,20 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Cli from "../../src/cli/Cli.ts"
+import * as Custom from "../../src/Custom.ts"
 import * as Delegation from "../../src/Delegation.ts"
 import * as Dht from "../../src/Dht.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
 import { DhtLive } from "../../src/node/DhtLive.ts"
 import * as IdentityFile from "../../src/node/IdentityFile.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
+import * as NodeId from "../../src/NodeId.ts"
 import { Store } from "../../src/Store.ts"
 import * as network from "../utils/network.ts"
 
@@ -32,9 +35,9 @@ const setUp = Effect.gen(function*() {
   )
   const node = yield* Layer.build(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, data }))
   const { localAddress } = Context.get(node, Dht.Dht)
-  const publish = Effect.fnUntraced(function*(url: string, ...options: ReadonlyArray<string>) {
+  const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
     const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-    const exitCode = yield* Cli.main(["publish", "endpoint", "--endpoint", url, "--data", data, ...options]).pipe(
+    const exitCode = yield* Cli.main([...args, "--data", data]).pipe(
       Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
     )
     return {
@@ -43,7 +46,9 @@ const setUp = Effect.gen(function*() {
       error: (yield* TestConsole.errorLines).slice(before[1]).map(String)
     }
   })
-  return { identity, node, localAddress, publish }
+  const publish = (url: string, ...options: ReadonlyArray<string>) =>
+    run("publish", "endpoint", "--endpoint", url, ...options)
+  return { identity, node, localAddress, publish, run }
 })
 
 const captured = Effect.provide(TestConsole.layer)
@@ -124,5 +129,56 @@ describe("publish endpoint", () => {
       assert.lengthOf(shown.error, 1)
       assert.include(shown.error[0], url)
       assert.include(shown.error[0], String(localAddress.port))
+    }).pipe(captured))
+})
+
+describe("publish custom", () => {
+  it.live("publishes a value, which resolve shows as it was written", () =>
+    Effect.gen(function*() {
+      const { identity, node, run } = yield* setUp
+      const value = { jobs: [1, 2.5, 4294967296], name: "ü", none: null }
+      const published = yield* run("publish", "custom", "0x07", JSON.stringify(value), "--json")
+      assert.deepStrictEqual([published.exitCode, published.error], [0, []])
+      const dht = Context.get(node, Dht.Dht)
+      yield* dht.publishCustom({ type: 0x08, payload: Uint8Array.of(0xa0, 0xff) })
+      const { out: [json] } = yield* run("resolve", identity.address, "--json")
+      const { records: [seventh, eighth] } = JSON.parse(json)
+      assert.deepInclude(seventh, { type: 7, payload: value })
+      assert.deepInclude(eighth, { type: 8, payloadHex: "a0ff" })
+      assert.notProperty(eighth, "payload")
+      const { out } = yield* run("resolve", identity.address)
+      const text = out.join("\n")
+      assert.match(text, /record +type 7 \(custom sovereign\)\n *value +\{"jobs":\[1,2\.5,4294967296\],/)
+      assert.match(text, /record +type 8 \(custom sovereign\)\n *payload +a0ff/)
+    }).pipe(captured))
+
+  it.live("publishes at another key under a type that allows it", () =>
+    Effect.gen(function*() {
+      const { identity, node, run } = yield* setUp
+      const key = NodeId.fromTopic("notes")
+      const { exitCode } = yield* run("publish", "custom", "17", "\"a note\"", "--key", key)
+      assert.strictEqual(exitCode, 0)
+      const Note = Custom.make({ type: 0x11, schema: Schema.String })
+      const { found: [note] } = yield* Context.get(node, Dht.Dht).findCustom(Note, { key })
+      assert.deepStrictEqual([note.value, note.record.address], ["a note", identity.address])
+    }).pipe(captured))
+
+  it.live("refuses another type, text that is not JSON, and a value that does not fit", () =>
+    Effect.gen(function*() {
+      const { run } = yield* setUp
+      const long = JSON.stringify("a".repeat(1100))
+      const medium = JSON.stringify("a".repeat(1000))
+      const wrong: ReadonlyArray<readonly [string, string, RegExp]> = [
+        ["0x10", "1", /"0x10" is not a type of custom records/],
+        ["seven", "1", /"seven" is not a type of custom records/],
+        ["0x07", "{jobs: 3}", /The value is not JSON/],
+        ["0x07", long, /longer than 1025 bytes/],
+        ["0x07", medium, /at most 1025 can be resolved/]
+      ]
+      for (const [type, value, reason] of wrong) {
+        const { error, exitCode, out } = yield* run("publish", "custom", type, value)
+        assert.deepStrictEqual([exitCode, out], [2, []], value)
+        assert.match(error.join("\n"), reason)
+      }
     }).pipe(captured))
 })

@@ -425,6 +425,8 @@ describe("the documents of the dashboard", () => {
         timestamp: BigInt(Network.now),
         ttl: 600
       }))
+      const later = { ...custom, type: 0x04, payload: Uint8Array.of(0xa0, 0xff) }
+      yield* Context.get(a, Replication).replicate(recipient, later)
       for (const type of [0x05, 0x13, 0x42, 0x80, 0x8f]) {
         yield* Context.get(a, Replication).replicate(recipient, { ...custom, type })
       }
@@ -434,11 +436,22 @@ describe("the documents of the dashboard", () => {
         ["endpoint", "quic://192.0.2.1:4121", null],
         ["topic", "chess", String(Network.now + 1800)],
         ["profile", "Ann", null],
+        ["custom", "custom type 4", null],
         ["mailbox", `message to ${recipient.slice(0, 8)}…`, null],
         ["custom", "custom type 5", null],
         ["custom", "custom type 19", null],
         ["custom", "custom type 143", null],
         ["reserved", "reserved type 66", null]
+      ])
+      // {}, and {} with a byte after it.
+      const contents = records.flatMap(({ payload_hex, record, value }) =>
+        record.type_name === "custom" ? [[record.rec_type, value, payload_hex]] : []
+      )
+      assert.sameDeepMembers(contents, [
+        [0x04, undefined, "a0ff"],
+        [0x05, {}, undefined],
+        [0x13, {}, undefined],
+        [0x8f, {}, undefined]
       ])
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })

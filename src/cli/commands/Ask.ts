@@ -66,6 +66,9 @@ export const ping = Effect.fnUntraced(
   }
 )
 
+/** Whether the name of the kind says which type it is. */
+const isNamed = (type: number): boolean => Object.values<number>(Record.RecordType).includes(type)
+
 /**
  * @category commands
  * @since 0.1.0
@@ -105,7 +108,7 @@ export const resolve = Effect.fnUntraced(function*(
     contents.flatMap(({ json, kind, record, rows }, i) => [
       ...(i === 0 ? [] : [""]),
       ...Output.table([
-        ["record", json === undefined ? `type ${record.type} (${kind})` : kind],
+        ["record", json !== undefined && isNamed(record.type) ? kind : `type ${record.type} (${kind})`],
         ...rows,
         ...(json === undefined ? [["payload", Hex.encode(record.payload)] as const] : []),
         ...Payloads.signedRows(record)

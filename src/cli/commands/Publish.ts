@@ -1,14 +1,18 @@
 /**
- * Publishing: `publish endpoint`, `publish topic` and `publish profile`.
+ * Publishing: `publish endpoint`, `publish topic`, `publish profile` and `publish
+ * custom`.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Address from "../../Address.ts"
+import * as Custom from "../../Custom.ts"
 import { Dht } from "../../Dht.ts"
 import { NatType } from "../../Endpoint.ts"
 import type { Host } from "../../NameResolver.ts"
+import type { NodeId } from "../../NodeId.ts"
 import { Publisher, type PublishError } from "../../Publisher.ts"
 import * as Replication from "../../Replication.ts"
 import * as Identities from "../Identities.ts"
@@ -185,4 +189,24 @@ export const profile = (options: Common & About & { readonly skill: ReadonlyArra
         ttl: options.ttl
       })
     )
+  )
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const custom = (
+  options: Common & { readonly type: number; readonly value: Schema.Json; readonly key: Option.Option<NodeId> }
+) =>
+  publish(
+    options,
+    `a record of type 0x${options.type.toString(16).padStart(2, "0")}`,
+    Publisher.use((publisher) =>
+      publisher.publishCustom({
+        custom: Custom.make({ type: options.type, schema: Schema.Json }),
+        value: options.value,
+        key: Option.getOrUndefined(options.key),
+        ttl: options.ttl
+      })
+    ).pipe(Effect.catchTag("InvalidPayload", ({ message }) => Output.usage(message)))
   )

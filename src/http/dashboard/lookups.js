@@ -217,6 +217,8 @@ const recordCard = (found) => {
     found.brief !== undefined && found.brief !== "" && h("p", {}, found.brief),
     record.type_name === "topic" && found.topic !== undefined &&
       h("p", { class: "soft" }, "under ", h("b", {}, found.topic)),
+    found.value !== undefined && h("p", {}, h("code", {}, JSON.stringify(found.value))),
+    found.payload_hex !== undefined && h("p", {}, h("code", {}, found.payload_hex)),
     chips([...(found.protocols ?? []), ...(found.skills ?? []), ...(found.tags ?? [])]),
     h(
       "p",
