@@ -14,7 +14,7 @@ import { InvalidPayload, type Value as CustomValue } from "./Custom.ts"
 import * as Text from "./internal/text.ts"
 import * as NodeId from "./NodeId.ts"
 import { InvalidRecord, type SignedRecord } from "./Record.ts"
-import type { Value } from "./wire/cbor.ts"
+import { encode as encodeItem, type Value } from "./wire/cbor.ts"
 import * as Fields from "./wire/fields.ts"
 import * as Payload from "./wire/payload.ts"
 import * as internal from "./wire/record.ts"
@@ -185,18 +185,17 @@ export const meta = <A>(
   schema: Schema.Codec<A, { readonly [name: string]: CustomValue | undefined }>
 ): MetaCodec<A> => {
   // A profile has room for more than an offer; signing checks the whole payload.
-  const codec = Values.codec(schema, limits.profile)
+  const codec = Values.codec(schema, Payload.limits.profile)
   const refused = (reason: string) => new InvalidPayload({ type: undefined, reason })
   return {
     encode: (value) =>
       Result.flatMap(Result.mapError(codec.encode(value), refused), (bytes) => {
-        const reader = new Cbor.Reader(bytes)
-        const meta = readMeta(reader)
-        return reader.fault === undefined ? Result.succeed(meta) : Result.fail(refused(reader.fault))
+        const meta = Payload.decodeMeta(bytes)
+        return typeof meta === "string" ? Result.fail(refused(meta)) : Result.succeed(meta)
       }),
     decode: (meta) =>
       Result.flatMap(
-        Result.mapError(internal.written(() => Cbor.encode(meta)), ({ reason }) => refused(reason)),
+        Result.mapError(internal.written(() => encodeItem(meta)), ({ reason }) => refused(reason)),
         (bytes) => Result.mapError(codec.decode(bytes), refused)
       )
   }

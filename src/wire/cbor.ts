@@ -277,13 +277,13 @@ export class Reader {
     const keys = new Set<Value>()
     for (let n = this.mapLength(); n > 0 && this.fault === undefined; n--) {
       if (!this.hasShortestHead()) return this.fail("a map key that is not in its shortest form")
-      keys.add(this.key(keys, depth))
+      keys.add(this.mapKey(keys, depth))
       this.check(depth + 1)
     }
   }
 
   /** Reads a map key that is not among `keys`. */
-  private key(keys: { readonly has: (key: Value) => boolean }, depth: number): Value {
+  private mapKey(keys: { readonly has: (key: Value) => boolean }, depth: number): Value {
     const key = this.value(depth + 1)
     if (typeof key === "object") this.fail("a map key is neither a number nor text")
     if (keys.has(key)) this.fail("duplicate map key")
@@ -329,7 +329,7 @@ export class Reader {
       case Major.map: {
         const out = new Map<Value, Value>()
         for (let n = this.mapLength(); n > 0 && this.fault === undefined; n--) {
-          const key = this.key(out, depth)
+          const key = this.mapKey(out, depth)
           out.set(key, this.value(depth + 1))
         }
         return out
