@@ -392,7 +392,7 @@ const assertPort = ({ port }: Contact): void => {
   if (!SocketAddress.isPort(port)) throw new RangeError(`${port} is not a port from 0 to 65535`)
 }
 
-const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Options) {
+const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Pick<Options, "bootstrap">) {
   const identity = yield* NodeIdentity
   const transport = yield* Transport
   const announce = yield* Announce.Announce
@@ -544,12 +544,86 @@ export interface Options
    * `Bootstrap.keepJoining`. By default a node waits for `Dht.bootstrap`.
    */
   readonly bootstrap?: ReadonlyArray<Host | string> | undefined
-  /** Keeps the node's state across restarts; defaults to `Persistence.layerNone`, which keeps nothing. */
-  readonly persistence?: Layer.Layer<Persistence.Persistence> | undefined
+  /** Layers that replace the node's own services. */
+  readonly services?: Replacements | undefined
 }
 
-/** A store that knows which keys are near, and whose evictions cannot be predicted. */
-const storeLayer = (options: Options) =>
+/**
+ * The services that each service of a node can use: those below it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Below {
+  readonly persistence: Requirements
+  readonly state: Below["persistence"] | Persistence.Persistence
+  readonly rpc:
+    | Below["state"]
+    | NodeEvents.NodeEvents
+    | NodeSettings.NodeSettings
+    | PeerHealth.PeerHealth
+    | Reachability.Reachability
+    | SeenPeers.SeenPeers
+    | Timers.Timers
+  readonly routing: Below["rpc"] | Rpc.Rpc
+  readonly store: Below["routing"] | Routing.Routing
+  readonly query: Below["store"] | Store.Store
+  readonly subscriptions: Below["query"] | Query.Query
+  readonly replication:
+    | Below["subscriptions"]
+    | IdentityConflicts.IdentityConflicts
+    | Subscriptions.Subscriptions
+    | Watch.Watch
+  readonly maintenance: Below["replication"] | Replication.Replication
+  readonly intentions: Below["maintenance"] | Bootstrap.Bootstrap | Publisher.Publisher
+}
+
+/**
+ * Layers that replace services of a node, for example `{ store: MyStore.layer }`.
+ *
+ * A replacement is provided with the services below it: those of the node, or
+ * their replacements ({@link Below}). All services above use the replacement,
+ * and the node does not build its own.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replacements {
+  /** Keeps the node's state across restarts; `Persistence.layerNone`, which keeps nothing, by default. */
+  readonly persistence?: Layer.Layer<Persistence.Persistence, never, Below["persistence"]> | undefined
+  readonly timers?: Layer.Layer<Timers.Timers, never, Below["state"]> | undefined
+  readonly peerHealth?: Layer.Layer<PeerHealth.PeerHealth, never, Below["state"]> | undefined
+  readonly reachability?: Layer.Layer<Reachability.Reachability, never, Below["state"]> | undefined
+  readonly seenPeers?: Layer.Layer<SeenPeers.SeenPeers, never, Below["state"]> | undefined
+  readonly rpc?: Layer.Layer<Rpc.Rpc, never, Below["rpc"]> | undefined
+  readonly routing?: Layer.Layer<Routing.Routing, never, Below["routing"]> | undefined
+  /** {@link layerStore} by default. */
+  readonly store?: Layer.Layer<Store.Store, never, Below["store"]> | undefined
+  readonly query?: Layer.Layer<Query.Query, never, Below["query"]> | undefined
+  readonly subscriptions?: Layer.Layer<Subscriptions.Subscriptions, never, Below["subscriptions"]> | undefined
+  readonly watch?: Layer.Layer<Watch.Watch, never, Below["subscriptions"]> | undefined
+  readonly replication?: Layer.Layer<Replication.Replication, never, Below["replication"]> | undefined
+  readonly bootstrap?: Layer.Layer<Bootstrap.Bootstrap, never, Below["maintenance"]> | undefined
+  readonly publisher?: Layer.Layer<Publisher.Publisher, never, Below["maintenance"]> | undefined
+  readonly announce?: Layer.Layer<Announce.Announce, never, Below["intentions"]> | undefined
+  readonly discovery?: Layer.Layer<Discovery.Discovery, never, Below["intentions"]> | undefined
+  readonly mail?: Layer.Layer<Mail.Mail, never, Below["intentions"]> | undefined
+}
+
+/**
+ * The store of a node, for a replacement that builds on it. It knows which keys
+ * are near the node, and its evictions cannot be predicted by peers.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerStore = (
+  options: Pick<Store.Options, "maxKeys" | "maxBytes" | "policy"> = {}
+): Layer.Layer<
+  Store.Store,
+  never,
+  Crypto | NodeEvents.NodeEvents | Persistence.Persistence | Routing.Routing | SecureRandom.SecureRandom
+> =>
   Layer.unwrap(Effect.gen(function*() {
     const { isNearUnsafe } = yield* Routing.Routing
     const secret = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(16))
@@ -592,27 +666,69 @@ const storeLayer = (options: Options) =>
  * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
+  const { services = {} } = options
   const state = Layer.mergeAll(
-    Timers.layer,
+    services.timers ?? Timers.layer,
     NodeSettings.layer(options),
-    PeerHealth.layer(),
-    Reachability.layer(options),
-    SeenPeers.layer()
+    services.peerHealth ?? PeerHealth.layer(),
+    services.reachability ?? Reachability.layer(options),
+    services.seenPeers ?? SeenPeers.layer()
   )
-  return Layer.effect(Dht, make(options)).pipe(
-    Layer.provideMerge(Layer.mergeAll(Announce.layer, Discovery.layer, Mail.layer, Maintenance.layer)),
-    Layer.provideMerge(Layer.mergeAll(Bootstrap.layer, Publisher.layer)),
-    Layer.provideMerge(Replication.layer),
+  const intentions = Layer.mergeAll(
+    services.announce ?? Announce.layer,
+    services.discovery ?? Discovery.layer,
+    services.mail ?? Mail.layer,
+    Maintenance.layer
+  )
+  const maintenance = Layer.mergeAll(
+    services.bootstrap ?? Bootstrap.layer,
+    services.publisher ?? Publisher.layer
+  )
+  return layerNoServices(options).pipe(
+    Layer.provideMerge(intentions),
+    Layer.provideMerge(maintenance),
+    Layer.provideMerge(services.replication ?? Replication.layer),
     Layer.provideMerge(Layer.mergeAll(Responder.layer, IdentityConflicts.layer)),
-    Layer.provideMerge(Layer.mergeAll(Subscriptions.layer, Watch.layer)),
-    Layer.provideMerge(Query.layer),
-    Layer.provideMerge(storeLayer(options)),
-    Layer.provideMerge(Routing.layer()),
-    Layer.provideMerge(Rpc.layer),
+    Layer.provideMerge(
+      Layer.mergeAll(services.subscriptions ?? Subscriptions.layer, services.watch ?? Watch.layer)
+    ),
+    Layer.provideMerge(services.query ?? Query.layer),
+    Layer.provideMerge(services.store ?? layerStore(options)),
+    Layer.provideMerge(services.routing ?? Routing.layer()),
+    Layer.provideMerge(services.rpc ?? Rpc.layer),
     // Logs from before the first datagram until after the last.
     Layer.provideMerge(NodeLog.layer),
     Layer.provideMerge(NodeEvents.layer),
     Layer.provideMerge(state),
-    Layer.provideMerge(options.persistence ?? Persistence.layerNone)
+    Layer.provideMerge(services.persistence ?? Persistence.layerNone)
   )
 }
+
+/**
+ * The facade alone, over services that the program builds itself. `layer` with
+ * `services` is for all but programs that compose a node of their own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerNoServices = (
+  options: Pick<Options, "bootstrap"> = {}
+): Layer.Layer<
+  Dht,
+  never,
+  | Announce.Announce
+  | Bootstrap.Bootstrap
+  | Discovery.Discovery
+  | Mail.Mail
+  | NodeIdentity
+  | NodeSettings.NodeSettings
+  | Publisher.Publisher
+  | Query.Query
+  | Reachability.Reachability
+  | Replication.Replication
+  | Routing.Routing
+  | Rpc.Rpc
+  | SeenPeers.SeenPeers
+  | Store.Store
+  | Transport
+> => Layer.effect(Dht, make(options))

@@ -382,7 +382,7 @@ describe("an announcement whose scope closes", () => {
       const medium = Persistence.makeMemory()
       const run = Effect.fnUntraced(function*(work: (node: network.Node) => Effect.Effect<void, unknown, Scope.Scope>) {
         const node = yield* network.node("owner", network.socketOf(50), {
-          persistence: Layer.fresh(Persistence.layerMemory(medium))
+          services: { persistence: Layer.fresh(Persistence.layerMemory(medium)) }
         })
         yield* network.dht(node).bootstrap([network.socketOf(1)])
         yield* work(node)

@@ -324,7 +324,7 @@ describe("the seq of a record", () => {
       for (const run of [1, 2]) {
         yield* Effect.scoped(Effect.gen(function*() {
           const node = yield* network.node("owner", network.socketOf(50), {
-            persistence: Layer.fresh(Persistence.layerMemory(medium))
+            services: { persistence: Layer.fresh(Persistence.layerMemory(medium)) }
           })
           const dht = network.dht(node)
           yield* dht.bootstrap([network.socketOf(1)])
@@ -375,7 +375,7 @@ describe("the seq of a record", () => {
       const scope = yield* Scope.make()
       yield* medium.write([{ _tag: "Signed", seq: ahead }], now * 1000)
       const node = yield* network.node("owner", network.socketOf(1), {
-        persistence: Layer.fresh(Persistence.layerMemory(medium))
+        services: { persistence: Layer.fresh(Persistence.layerMemory(medium)) }
       }).pipe(Scope.provide(scope))
       const { record } = yield* network.dht(node).publishEndpoint({ endpoints: [] })
       assert.strictEqual(record.seq, BigInt(now) * 1_000_000_000n)

@@ -43,7 +43,11 @@ const machine = (options: Dht.Options = {}) => {
     start: Effect.fnUntraced(function*(changed: Dht.Options = {}) {
       const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       const node = yield* Scope.provide(
-        network.node("restarted", socket, { ...options, ...changed, persistence: Persistence.layerMemory(disk) }),
+        network.node("restarted", socket, {
+          ...options,
+          ...changed,
+          services: { persistence: Persistence.layerMemory(disk) }
+        }),
         scope
       )
       return { node, close: Scope.close(scope, Exit.void), scope }
@@ -161,7 +165,7 @@ describe("a node that starts again", () => {
       yield* store(first.node).setMaxKeys(2)
       yield* first.close
       const persistence = Persistence.layerMemory(memory)
-      const small = network.node("restarted", socket, { persistence, maxKeys: 2 })
+      const small = network.node("restarted", socket, { services: { persistence }, maxKeys: 2 })
       yield* Effect.scoped(Effect.gen(function*() {
         assert.strictEqual(yield* store(yield* small).size, 2)
       }))

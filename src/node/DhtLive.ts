@@ -31,6 +31,8 @@ import * as UdpTransport from "./UdpTransport.ts"
  * @since 0.1.0
  */
 export interface Options extends Dht.Options {
+  /** Layers that replace the node's own services, those of the host included. */
+  readonly services?: Replacements | undefined
   /**
    * Address to listen on; defaults to every IPv4 address and a free port. `::`
    * is every address of both families.
@@ -55,6 +57,21 @@ export interface Options extends Dht.Options {
    * verifies them, which costs less up to some thousand requests a second.
    */
   readonly verifyThreads?: number | undefined
+}
+
+/**
+ * Layers that replace services of a node on Node.js.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replacements extends Dht.Replacements {
+  /** UDP at `listen` by default. */
+  readonly transport?: Layer.Layer<Transport, CannotBind, Identity.NodeIdentity | Crypto> | undefined
+  /** The fastest that is installed by default, {@link NodeCrypto}. */
+  readonly crypto?: Layer.Layer<Crypto> | undefined
+  /** As `verifyThreads` says by default. */
+  readonly verifier?: Layer.Layer<Verifier.Verifier, never, Crypto> | undefined
 }
 
 /**
@@ -115,8 +132,12 @@ export const DhtLive = (
       ? node(given, identityOf(options), Layer.empty)
       : Layer.unwrap(Effect.map(DataDirectory.DataDirectory, (directory) => {
         const layerDirectory = Layer.succeed(DataDirectory.DataDirectory, directory)
-        const persistence = options.persistence ?? Layer.provide(SqlitePersistence.layerIn(), layerDirectory)
-        return node({ ...given, persistence }, identityOf(options), RunningNode.layer(data))
+        const persistence = Layer.provide(SqlitePersistence.layerIn(), layerDirectory)
+        return node(
+          { ...given, services: { ...options.services, persistence: options.services?.persistence ?? persistence } },
+          identityOf(options),
+          RunningNode.layer(data)
+        )
       })).pipe(
         // The lock comes first, before any file in the directory is touched.
         Layer.provide(DataDirectory.layer(data))
@@ -138,13 +159,14 @@ const node = <E, R>(
   identity: Layer.Layer<Identity.NodeIdentity, E, R>,
   running: Layer.Layer<never, never, Transport>
 ) => {
-  const threads = options.verifyThreads ?? 0
+  const { listen = { host: "0.0.0.0", port: 0 }, services = {}, verifyThreads = 0 } = options
+  const verifier = verifyThreads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: verifyThreads })
   return Dht.layer(options).pipe(
     Layer.merge(running),
-    Layer.provideMerge(UdpTransport.layer(options.listen ?? { host: "0.0.0.0", port: 0 })),
+    Layer.provideMerge(services.transport ?? UdpTransport.layer(listen)),
     Layer.provideMerge(identity),
-    Layer.provide(threads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: threads })),
-    Layer.provideMerge(NodeCrypto.layer),
+    Layer.provide(services.verifier ?? verifier),
+    Layer.provideMerge(services.crypto ?? NodeCrypto.layer),
     Layer.provide(SecureRandom.layerWebCrypto),
     Layer.provide(DnsResolver.layer)
   )

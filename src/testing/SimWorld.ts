@@ -389,7 +389,11 @@ export const make = Effect.fnUntraced(function*(
     const installed = app ?? (Layer.empty as Layer.Layer<never> as Layer.Layer<A>)
     return install<A | Dht.Services, E, CannotJoin>(
       name,
-      (disk) => Layer.provideMerge(installed, Dht.layer({ persistence: Persistence.layerMemory(disk), ...dht })),
+      (disk) =>
+        Layer.provideMerge(
+          installed,
+          Dht.layer({ ...dht, services: { persistence: Persistence.layerMemory(disk), ...dht?.services } })
+        ),
       Dht.Dht.use((dht) => Effect.asVoid(dht.bootstrap(through.map(({ socket }) => socket)))),
       options
     )

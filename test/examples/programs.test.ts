@@ -21,6 +21,13 @@ describe.concurrent("examples", () => {
       assert.deepStrictEqual(yield* first.ended, interrupted)
     }), 90_000)
 
+  it.live("counting store: a node with a store of its own counts what it stores", () =>
+    Effect.gen(function*() {
+      const counting = yield* Program.start("counting-store.ts")
+      yield* counting.prints(/^1 record of its own, 1 of a peer$/m)
+      assert.deepStrictEqual(yield* counting.ended, { code: 0, error: "" })
+    }), 90_000)
+
   it.live(
     "discovery: a consumer sees current and new providers, and no others",
     () =>

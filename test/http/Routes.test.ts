@@ -337,7 +337,9 @@ describe("the documents of the dashboard", () => {
   it.effect("shows why state cannot be stored, and nothing for a node without storage", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1), {
-        persistence: Layer.effect(Persistence.Persistence, Persistence.makeUnavailable("the disk is gone"))
+        services: {
+          persistence: Layer.effect(Persistence.Persistence, Persistence.makeUnavailable("the disk is gone"))
+        }
       })
       const { persistence } = yield* document(yield* serve(a), "/api/overview", Api.Overview)
       assert.deepStrictEqual(persistence, { degraded: "the disk is gone", queued: 0, written: 0, dropped: 0 })

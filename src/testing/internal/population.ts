@@ -158,7 +158,7 @@ export const make = Effect.fnUntraced(function*(
     // A crashed node is replaced and never restarts, so nothing persisted would be read.
     const node: Node = world.node(`node ${started++}`, {
       app: safety?.probe,
-      dht: { persistence: Persistence.layerNone }
+      dht: { services: { persistence: Persistence.layerNone } }
     })
     yield* node.start
     up.set(node.identity.nodeId, node.socket.host)
