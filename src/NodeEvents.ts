@@ -19,68 +19,14 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
-import type { QueryStep } from "./core/lookup.ts"
 import * as OngoingQuery from "./core/ongoingQuery.ts"
+import type { QueryEvent, QueryGoal, QueryTrace } from "./core/ongoingQuery.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import type { SocketAddress } from "./SocketAddress.ts"
 
 export type { QueryStep } from "./core/lookup.ts"
-
-/**
- * Target of a query: nodes, or records of a type (0 for any).
- *
- * @category models
- * @since 0.1.0
- */
-export interface QueryGoal {
-  readonly kind: "FindNode" | "FindValue"
-  readonly target: NodeId
-  /** Undefined for a query for nodes. */
-  readonly type: number | undefined
-}
-
-/**
- * How a query ended. `Done`: a lookup of nodes has finished. `GivenUp`: the
- * caller did not wait for the end.
- *
- * @category models
- * @since 0.1.0
- */
-export type QueryOutcome = "Done" | "Found" | "NotFound" | "GivenUp"
-
-/**
- * A query that ended.
- *
- * @category models
- * @since 0.1.0
- */
-export interface QueryTrace extends QueryGoal {
-  /** Number of this query, counted from the start of the node. */
-  readonly query: number
-  /** Unix milliseconds. */
-  readonly startedAt: number
-  readonly durationMillis: number
-  readonly outcome: QueryOutcome
-  /** Number of valid records found, including the node's own. */
-  readonly records: number
-  /** The closest live nodes, nearest first; empty if the query was given up. */
-  readonly closest: ReadonlyArray<Contact>
-  /** The contacts it sent requests to, in order. */
-  readonly steps: ReadonlyArray<QueryStep>
-}
-
-/**
- * Progress of one query. A step is reported when its request is sent, and again
- * when the request ends.
- *
- * @category models
- * @since 0.1.0
- */
-export type QueryEvent =
-  | QueryGoal & { readonly _tag: "QueryStarted"; readonly at: number; readonly query: number }
-  | { readonly _tag: "QueryStepped"; readonly at: number; readonly query: number; readonly step: QueryStep }
-  | { readonly _tag: "QueryEnded"; readonly at: number; readonly trace: QueryTrace }
+export type { QueryEvent, QueryGoal, QueryOutcome, QueryTrace } from "./core/ongoingQuery.ts"
 
 /**
  * Outcome of a request to store or to show a copy of a record: `Stored` and

@@ -5,8 +5,63 @@
  * @since 0.1.0
  */
 import type { Contact } from "../Contact.ts"
-import type { QueryEvent, QueryGoal, QueryOutcome, QueryTrace } from "../NodeEvents.ts"
-import type { Lookup } from "./lookup.ts"
+import type { NodeId } from "../NodeId.ts"
+import type { Lookup, QueryStep } from "./lookup.ts"
+
+/**
+ * Target of a query: nodes, or records of a type (0 for any).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface QueryGoal {
+  readonly kind: "FindNode" | "FindValue"
+  readonly target: NodeId
+  /** Undefined for a query for nodes. */
+  readonly type: number | undefined
+}
+
+/**
+ * How a query ended. `Done`: a lookup of nodes has finished. `GivenUp`: the
+ * caller did not wait for the end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type QueryOutcome = "Done" | "Found" | "NotFound" | "GivenUp"
+
+/**
+ * A query that ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface QueryTrace extends QueryGoal {
+  /** Number of this query, counted from the start of the node. */
+  readonly query: number
+  /** Unix milliseconds. */
+  readonly startedAt: number
+  readonly durationMillis: number
+  readonly outcome: QueryOutcome
+  /** Number of valid records found, including the node's own. */
+  readonly records: number
+  /** The closest live nodes, nearest first; empty if the query was given up. */
+  readonly closest: ReadonlyArray<Contact>
+  /** The contacts it sent requests to, in order. */
+  readonly steps: ReadonlyArray<QueryStep>
+}
+
+/**
+ * Progress of one query. A step is reported when its request is sent, and again
+ * when the request ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type QueryEvent =
+  | QueryGoal & { readonly _tag: "QueryStarted"; readonly at: number; readonly query: number }
+  | { readonly _tag: "QueryStepped"; readonly at: number; readonly query: number; readonly step: QueryStep }
+  | { readonly _tag: "QueryEnded"; readonly at: number; readonly trace: QueryTrace }
 
 /**
  * Where queries are reported.
