@@ -17,6 +17,7 @@ import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Hex from "./internal/hex.ts"
+import * as Network from "./Network.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
 import * as Cbor from "./wire/cbor.ts"
@@ -303,22 +304,20 @@ export const readBody = (frame: Frame): Body | string => {
 }
 
 /**
- * Returns the bytes that the sender signed: the header and the body as
- * received. The next call overwrites them.
+ * Returns the bytes that the sender signed: the network's prefix, and the header
+ * and the body as received. The next call overwrites them.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const signedBytes = (frame: Frame): Uint8Array => {
+export const signedBytes = (frame: Frame, network: Network.Network = Network.open): Uint8Array => {
   const writer = signed
   writer.clear()
-  writer.raw(prefix)
+  writer.raw(network.prefix)
   writer.raw(frame.bytes.subarray(frame.headerStart, frame.headerEnd))
   writer.raw(frame.bytes.subarray(frame.bodyStart, frame.bodyEnd))
   return writer.result()
 }
-
-const prefix = new TextEncoder().encode("a2al-msg\0")
 
 /**
  * Combines a frame and its body. Returns a text if the address in a PING or
@@ -343,14 +342,15 @@ export const assemble = (frame: Frame, body: Body): Message | string => {
 }
 
 /**
- * Decodes one datagram and checks its signature.
+ * Decodes one datagram of a network and checks its signature.
  *
  * @category decoding
  * @since 0.1.0
  */
 export const decode = (
   bytes: Uint8Array,
-  crypto: Ed25519
+  crypto: Ed25519,
+  network: Network.Network = Network.open
 ): Result.Result<Message, InvalidMessage | UnknownMessageType> => {
   const framed = frame(bytes)
   if (typeof framed === "string") return invalid(framed)
@@ -359,7 +359,7 @@ export const decode = (
   if (typeof body === "string") return invalid(body)
   const message = assemble(framed, body)
   if (typeof message === "string") return invalid(message)
-  return crypto.verify(framed.publicKey, signedBytes(framed), framed.signature)
+  return crypto.verify(framed.publicKey, signedBytes(framed, network), framed.signature)
     ? Result.succeed(message)
     : invalid("bad signature")
 }
@@ -381,6 +381,8 @@ export interface Envelope {
   readonly version?: number | undefined
   /** Defaults to 0. */
   readonly features?: number | undefined
+  /** Defaults to the open one. */
+  readonly network?: Network.Network | undefined
 }
 
 /** One for all messages: writing is synchronous, so no two messages are written at once. */
@@ -416,8 +418,8 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   // are written next to each other first.
   const writer = scratch
   writer.clear()
+  const { features = 0, network: { prefix } = Network.open, transactionId, version = 1 } = envelope
   writer.raw(prefix)
-  const { features = 0, transactionId, version = 1 } = envelope
   headerFields.write(writer, { version, features, type: Type[body._tag], transactionId })
   const headerEnd = writer.at
   MessageBody.write(writer, body)

@@ -1,6 +1,6 @@
 /**
- * The node's role in the network, and the parts of it that an application may
- * change while the node runs.
+ * The node's network and its role there, and the parts of it that an application
+ * may change while the node runs.
  *
  * @module
  * @since 0.1.0
@@ -8,12 +8,13 @@
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import * as Network from "./Network.ts"
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends Network.Options {
   /** A passive node answers, but starts no lookup of its own accord. Defaults to the value of `client`. */
   readonly passive?: boolean | undefined
   /**
@@ -35,10 +36,13 @@ export class NodeSettings extends Context.Service<NodeSettings, {
   readonly passive: Ref.Ref<boolean>
   /** Whether the node announces that it leaves soon. */
   readonly client: boolean
+  /** The network that the node belongs to. */
+  readonly network: Network.Network
 }>()("effect-dht/NodeSettings") {}
 
 /**
- * Settings with the given values, or their defaults.
+ * Settings with the given values, or their defaults. A network that cannot exist
+ * (`Network.make`) is a defect.
  *
  * @category layers
  * @since 0.1.0
@@ -46,5 +50,5 @@ export class NodeSettings extends Context.Service<NodeSettings, {
 export const layer = (options: Options = {}): Layer.Layer<NodeSettings> =>
   Layer.sync(NodeSettings, () => {
     const client = options.client ?? false
-    return { client, passive: Ref.makeUnsafe(options.passive ?? client) }
+    return { client, network: Network.make(options), passive: Ref.makeUnsafe(options.passive ?? client) }
   })

@@ -212,7 +212,9 @@ const make = Effect.gen(function*() {
   const verifier = yield* Verifier
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability
-  const features = Features.own(yield* NodeSettings)
+  const settings = yield* NodeSettings
+  const features = Features.own(settings)
+  const { network } = settings
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
   const observations = yield* PubSub.sliding<Observation>(64)
@@ -257,7 +259,7 @@ const make = Effect.gen(function*() {
   const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
     if (closed) return new Transport.TransportClosed()
     if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to })
-    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId, features }), to)
+    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId, features, network }), to)
     if (error === undefined) traffic.sent++
     return error
   }
@@ -335,7 +337,7 @@ const make = Effect.gen(function*() {
     checking++
     let queued = false
     try {
-      queued = verifier.check(frame.publicKey, Message.signedBytes(frame), frame.signature, (valid) => {
+      queued = verifier.check(frame.publicKey, Message.signedBytes(frame, network), frame.signature, (valid) => {
         if (--checking < maxChecking) checked.openUnsafe()
         if (!valid) return refuse(datagram, "bad_signature")
         traffic.received++

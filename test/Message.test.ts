@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Address from "../src/Address.ts"
 import * as Hex from "../src/internal/hex.ts"
 import * as Message from "../src/Message.ts"
+import * as Network from "../src/Network.ts"
 import * as Cbor from "../src/wire/cbor.ts"
 import * as arbitraries from "./utils/arbitraries.ts"
 
@@ -80,6 +82,32 @@ describe("Message", () => {
       const bytes = Message.encode({ ...body, nodes: [{ ...nodes[0], id: lie }, ...nodes] }, { signer, transactionId })
       assert.deepStrictEqual(Result.getOrThrow(Message.decode(bytes, crypto)).body, { ...body, nodes })
     }))
+  })
+
+  it("is one with a bad signature in every network but its own", () => {
+    const networks = [
+      Network.open,
+      Network.make({ network: "acme" }),
+      Network.make({ network: "other" }),
+      Network.make({ network: "acme", networkKey: Redacted.make("secret") })
+    ]
+    fc.assert(
+      fc.property(arbitraries.body, arbitraries.signingKey, (body, signer) => {
+        for (const network of networks) {
+          const bytes = Message.encode(body, { signer, transactionId, network })
+          assert.lengthOf(bytes, Message.encode(body, { signer, transactionId }).length)
+          for (const other of networks) {
+            const decoded = Message.decode(bytes, crypto, other)
+            if (other === network) assert.deepStrictEqual(Result.getOrThrow(decoded).body, body)
+            else {assert.strictEqual(
+                Result.isFailure(decoded) && decoded.failure.message,
+                "Invalid message: bad signature"
+              )}
+          }
+        }
+      }),
+      { numRuns: 20 }
+    )
   })
 
   it("reports what is wrong", () => {

@@ -19,6 +19,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Custom",
     "Withdrawal",
     "PublishHint",
+    "Network",
     "Features",
     "Message",
     "TransactionId"

@@ -51,7 +51,7 @@ const node = Command.make(
   "node",
   {
     listen: Parameter.defaulted(settings.listen),
-    bootstrap: Options.bootstrap,
+    ...Options.joining,
     data: Options.data,
     http: Parameter.defaulted(settings.http),
     noHttp: Parameter.toggle(settings.noHttp),
@@ -87,7 +87,7 @@ const node = Command.make(
 
 const ping = Command.make(
   "ping",
-  { peer: Options.peer, json: Options.json },
+  { peer: Options.peer, ...Options.network, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ ping }) => ping))
 ).pipe(
   Command.withDescription("Ask a node for its identity and the address at which it sees us"),
@@ -97,7 +97,7 @@ const ping = Command.make(
 
 const resolve = Command.make(
   "resolve",
-  { address: Options.address, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
+  { address: Options.address, ...Options.joining, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
   Command.withDescription(
@@ -112,7 +112,7 @@ const resolve = Command.make(
 
 const findNode = Command.make(
   "find-node",
-  { target: Options.target, bootstrap: Options.bootstrap, data: Options.acquainted, json: Options.json },
+  { target: Options.target, ...Options.joining, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ findNode }) => findNode))
 ).pipe(
   Command.withDescription("Find the live nodes closest to a node id"),
@@ -131,7 +131,7 @@ const discover = Command.make(
       Flag.withDescription("Only agents with this tag; repeatable, all of them must match"),
       Flag.atLeast(0)
     ),
-    bootstrap: Options.bootstrap,
+    ...Options.joining,
     data: Options.acquainted,
     json: Options.json
   },
@@ -151,7 +151,7 @@ const discover = Command.make(
 
 const common = {
   ttl: Options.ttl,
-  bootstrap: Options.bootstrap,
+  ...Options.joining,
   data: Options.author,
   passphraseEnv: Options.passphraseEnv,
   json: Options.json
@@ -285,7 +285,7 @@ const send = Command.make(
 
 const read = Command.make(
   "read",
-  { bootstrap: Options.bootstrap, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  { ...Options.joining, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
   handler(() => import("./commands/Mail.ts").then(({ read }) => read))
 ).pipe(
   Command.withDescription("Show the messages to the identity of --data, which are stored until they expire"),

@@ -57,6 +57,25 @@ export const bootstrap = Parameter.ofSetting(
 ).pipe(Flag.withDefault<ReadonlyArray<Host>>([]))
 
 /**
+ * The network that a command or a node takes part in.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const network = {
+  network: Flag.optional(Parameter.ofSetting(settings.network)),
+  networkKeyEnv: Flag.optional(Parameter.ofSetting(settings.networkKeyEnv))
+}
+
+/**
+ * Where a command joins: nodes to join through, and their network.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const joining = { bootstrap, ...network }
+
+/**
  * @category flags
  * @since 0.1.0
  */

@@ -27,6 +27,7 @@ import * as SocketAddress from "../SocketAddress.ts"
 import type { Store } from "../Store.ts"
 import type { Watch } from "../Watch.ts"
 import * as Output from "./Output.ts"
+import * as Secrets from "./Secrets.ts"
 
 /**
  * Why a node did not answer, as text.
@@ -69,19 +70,41 @@ export const list = (failures: CannotJoin["failures"]): string =>
   reasons(failures).map(({ address, reason }) => `${address}: ${reason}`).join("; ")
 
 /**
+ * Where a command joins: nodes to join through, and their network.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Joining extends Secrets.NetworkFlags {
+  readonly bootstrap: ReadonlyArray<Host>
+}
+
+/**
+ * What to check if no node answers.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const unanswered = "Check that a node is running there, that UDP is not blocked, and that --network and " +
+  "--network-key-env are those of its network"
+
+/**
  * A short-lived client node, over IPv4 and IPv6 where the machine has both. It
  * skips the lookup of its neighbors, since it need not be found by others.
  *
  * @category layers
  * @since 0.1.0
  */
-export const visitor: Layer.Layer<Layer.Success<ReturnType<typeof DhtLive>>, Output.Failure> = DhtLive({
-  listen: { host: "::", port: 0 },
-  client: true
-}).pipe(
-  Layer.catchTag("CannotBind", () => DhtLive({ listen: { host: "0.0.0.0", port: 0 }, client: true })),
-  Layer.catch(({ message }) => Layer.effectContext(Effect.fail(Output.failed(message))))
-)
+export const visitor = (
+  flags: Secrets.NetworkFlags
+): Layer.Layer<Layer.Success<ReturnType<typeof DhtLive>>, Output.Failure> =>
+  Layer.unwrap(Effect.map(Secrets.networkOf(flags), (network) => {
+    const listeningOn = (host: string) => DhtLive({ ...network, listen: { host, port: 0 }, client: true })
+    return listeningOn("::").pipe(
+      Layer.catchTag("CannotBind", () => listeningOn("0.0.0.0")),
+      Layer.catch(({ message }) => Layer.effectContext(Effect.fail(Output.failed(message))))
+    )
+  }))
 
 /** Addresses known from a data directory: its running node, and the peers it remembers. */
 const knownPeers = (directory: string): Effect.Effect<ReadonlyArray<Host>> =>
@@ -98,10 +121,11 @@ const knownPeers = (directory: string): Effect.Effect<ReadonlyArray<Host>> =>
  * @since 0.1.0
  */
 export const layer = (
-  given: ReadonlyArray<Host>,
+  joining: Joining,
   data: Option.Option<string>
 ): Layer.Layer<Dht.Services, Output.Failure> =>
   Layer.unwrap(Effect.gen(function*() {
+    const given = joining.bootstrap
     const bootstrap = given.length === 0 && Option.isSome(data) ? yield* knownPeers(data.value) : given
     if (bootstrap.length === 0) {
       return yield* Output.usage(
@@ -117,10 +141,8 @@ export const layer = (
     }
     // One answer is enough, so unreachable nodes do not delay the others.
     const join = Effect.mapError(Dht.Dht.use((dht) => dht.bootstrap(bootstrap)), ({ failures }) =>
-      Output.failed(
-        `No bootstrap node answered: ${list(failures)}. Check that a node is running there and that UDP is not blocked`
-      ))
-    return Layer.effectDiscard(join).pipe(Layer.provideMerge(visitor))
+      Output.failed(`No bootstrap node answered: ${list(failures)}. ${unanswered}`))
+    return Layer.effectDiscard(join).pipe(Layer.provideMerge(visitor(joining)))
   }))
 
 /** The address of the running node of a data directory, if any. */

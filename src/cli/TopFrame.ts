@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import type * as Api from "../http/Api.ts"
+import * as Network from "../Network.ts"
 import * as Output from "./Output.ts"
 
 /**
@@ -95,7 +96,8 @@ const median = (values: ReadonlyArray<number>): number | undefined =>
 
 const headOf = ({ problem, sample: { overview }, url }: State): ReadonlyArray<Line> => {
   const { identity, network, reachability } = overview
-  const { confidence, contacts, estimated_size, verified_contacts_1h } = network
+  const { confidence, contacts, estimated_size, has_key: hasKey, name, verified_contacts_1h } = network
+  const isPrivate = hasKey || name !== null
   const state = overview.ready ? "ready" : "NOT READY, no contacts"
   const passive = overview.passive ? ", passive" : ""
   const seen = reachability.observed_addr ?? reachability.public_host ??
@@ -108,7 +110,9 @@ const headOf = ({ problem, sample: { overview }, url }: State): ReadonlyArray<Li
     plain(`node     ${identity.address} at ${reachability.local_addr}`),
     plain(`seen     ${seen}, mapping ${reachability.mapping}`),
     plain(
-      `network  about ${counted(estimated_size, "node")} (confidence ${confidence.toFixed(2)}), ` +
+      `network  ${isPrivate ? `${Network.format({ hasKey, name: name ?? undefined })}: ` : ""}about ${
+        counted(estimated_size, "node")
+      } (confidence ${confidence.toFixed(2)}), ` +
         `${counted(contacts, "contact")}, ${verified_contacts_1h} in the last hour`
     )
   ]

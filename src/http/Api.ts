@@ -320,6 +320,11 @@ export const Traffic = Schema.Struct({
   pending: Count.pipe(described("Our requests in flight"))
 })
 
+const privacy = {
+  name: Schema.NullOr(Schema.String).pipe(described("Name of the private network that the node belongs to")),
+  has_key: Schema.Boolean.pipe(described("Whether it takes a secret key to belong to the network"))
+}
+
 /**
  * `/api/overview`: the node at a glance.
  *
@@ -344,6 +349,7 @@ export const Overview = Schema.Struct({
   }),
   passive: Schema.Boolean,
   network: Schema.Struct({
+    ...privacy,
     estimated_size: Schema.Finite,
     confidence: Schema.Finite.pipe(described("0 to 1")),
     contacts: Count,
@@ -497,6 +503,7 @@ export const Health = Schema.Struct({
   first: Schema.Boolean.pipe(
     described("Whether this is the first node of its network, which is ready without contacts")
   ),
+  network: Schema.Struct(privacy),
   verified_contacts_1h: Count
 })
 

@@ -558,6 +558,8 @@ export const trafficReport: Effect.Effect<typeof Api.TrafficReport.Type, never, 
  */
 export const live: typeof Api.Live.Type = { live: true }
 
+const privacyOf = ({ network: { hasKey, name } }: NodeSettings["Service"]) => ({ name: name ?? null, has_key: hasKey })
+
 /**
  * `/health/ready` and `/health`. `first`: whether the node is the first of its
  * network, and so is ready without contacts; undefined derives it from the
@@ -569,7 +571,7 @@ export const live: typeof Api.Live.Type = { live: true }
 export const health = Effect.fnUntraced(
   function*(
     first: boolean | undefined
-  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | Routing.Routing> {
+  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | NodeSettings | Routing.Routing> {
     const { membership } = yield* Bootstrap
     const isFirst = first ?? SubscriptionRef.getUnsafe(membership)._tag === "First"
     const verified = yield* Routing.Routing.use((routing) => routing.countVerified("1 hour"))
@@ -579,6 +581,7 @@ export const health = Effect.fnUntraced(
       // Always true: a node exists only once its transport is bound.
       bound: true,
       first: isFirst,
+      network: privacyOf(yield* NodeSettings),
       verified_contacts_1h: verified
     }
   }
@@ -622,6 +625,7 @@ export const overview = Effect.fnUntraced(function*(
   const observed = yield* reachability.observed
   const published = yield* (yield* Replication.Replication).summary
   const store = yield* Store.Store
+  const settings = yield* NodeSettings
   return {
     at_ms: yield* Clock.currentTimeMillis,
     started_at_ms: startedAt,
@@ -634,8 +638,9 @@ export const overview = Effect.fnUntraced(function*(
       observed_addr: observed === undefined ? null : SocketAddress.format(observed),
       mapping: yield* reachability.mapping
     },
-    passive: yield* Ref.get((yield* NodeSettings).passive),
+    passive: yield* Ref.get(settings.passive),
     network: {
+      ...privacyOf(settings),
       estimated_size: stats.network.size,
       confidence: stats.network.confidence,
       contacts: stats.contacts,

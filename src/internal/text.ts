@@ -17,6 +17,23 @@ export const normal = (text: string): string => text.normalize("NFC")
  */
 export const normalAll = (texts: ReadonlyArray<string>): ReadonlyArray<string> => texts.map(normal)
 
+/** Maximum characters of a network's name. */
+const maxNetworkName = 64
+
+/**
+ * The reason why a string cannot name a private network; undefined if it can.
+ *
+ * @internal
+ */
+export const networkFault = (name: string): string | undefined =>
+  name === ""
+    ? "it is empty"
+    : !name.isWellFormed() || /\p{Cc}/u.test(name)
+    ? "it has a control character or is not valid text"
+    : normal(name).length > maxNetworkName
+    ? `it is longer than ${maxNetworkName} characters`
+    : undefined
+
 /**
  * The reason why a string is not a valid topic; undefined if it is.
  *

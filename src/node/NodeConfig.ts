@@ -24,16 +24,24 @@ import * as Settings from "./internal/settings.ts"
 const { settings } = Settings
 
 /**
- * A variable that is named but empty or not set is a failure, lest an
- * unencrypted identity is created. The name is not repeated: it may be the
- * secret itself.
+ * The secret in the variable that a setting names. If that is empty or not set,
+ * this is a failure, lest an unencrypted identity is created or an open network
+ * joined. The name is not repeated: it may be the secret itself.
  */
-const noSecret = new Schema.SchemaError(
-  new SchemaIssue.Pointer(
-    [settings.passphraseEnv.variable],
-    new SchemaIssue.InvalidValue({ message: "the variable that it names is empty or not set" })
+const secretOf = (setting: Settings.Setting<string>): Config.Config<Redacted.Redacted> =>
+  Config.flatMap(
+    Settings.config(setting),
+    (name) =>
+      Config.orElse(Settings.secret(name), () =>
+        Config.fail(
+          new Schema.SchemaError(
+            new SchemaIssue.Pointer(
+              [setting.variable],
+              new SchemaIssue.InvalidValue({ message: "the variable that it names is empty or not set" })
+            )
+          )
+        ))
   )
-)
 
 /**
  * `DHT_LISTEN`: the IP address and the UDP port to listen on, such as
@@ -59,10 +67,24 @@ export const data: Config.Config<string> = Settings.config(settings.data)
  * @category configuration
  * @since 0.1.0
  */
-export const passphrase: Config.Config<Redacted.Redacted> = Config.flatMap(
-  Settings.config(settings.passphraseEnv),
-  (name) => Config.orElse(Settings.secret(name), () => Config.fail(noSecret))
-)
+export const passphrase: Config.Config<Redacted.Redacted> = secretOf(settings.passphraseEnv)
+
+/**
+ * `DHT_NETWORK`: the name of a private network.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const network: Config.Config<string> = Settings.config(settings.network)
+
+/**
+ * `DHT_NETWORK_KEY_ENV`: the name of the variable that holds the secret key of a
+ * private network.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const networkKey: Config.Config<Redacted.Redacted> = secretOf(settings.networkKeyEnv)
 
 /**
  * `DHT_PASSIVE`: `true` for a node that starts no lookups of its own accord.
@@ -134,6 +156,8 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
   data: orUndefined(data),
   passphrase: orUndefined(passphrase),
   bootstrap: orUndefined(bootstrap),
+  network: orUndefined(network),
+  networkKey: orUndefined(networkKey),
   passive: orUndefined(passive),
   publicHost: orUndefined(publicHost),
   maxKeys: orUndefined(maxKeys),

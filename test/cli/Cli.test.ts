@@ -288,6 +288,7 @@ describe("effect-dht", () => {
       DHT_MAX_KEYS: "x",
       DHT_MAX_BYTES: "64MiB",
       DHT_VERIFY_THREADS: "x",
+      DHT_NETWORK: "n".repeat(65),
       DHT_JSON: "perhaps",
       DHT_LOG_LEVEL: "loud"
     }
@@ -300,8 +301,19 @@ describe("effect-dht", () => {
         }))
     }
 
-    const { bootstrap, http, httpTokenEnv, listen, maxBytes, maxKeys, otlp, passphraseEnv, publicHost, verifyThreads } =
-      settings
+    const {
+      bootstrap,
+      http,
+      httpTokenEnv,
+      listen,
+      maxBytes,
+      maxKeys,
+      networkKeyEnv,
+      otlp,
+      passphraseEnv,
+      publicHost,
+      verifyThreads
+    } = settings
     const ofNode: ReadonlyArray<{ readonly flag: string; readonly variable: string }> = [
       bootstrap,
       http,
@@ -309,6 +321,7 @@ describe("effect-dht", () => {
       listen,
       maxBytes,
       maxKeys,
+      networkKeyEnv,
       otlp,
       passphraseEnv,
       publicHost,

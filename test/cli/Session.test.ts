@@ -4,6 +4,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as TestConsole from "effect/testing/TestConsole"
 import { networkInterfaces } from "node:os"
 import * as Address from "../../src/Address.ts"
@@ -46,6 +47,33 @@ describe("a short-lived node", () => {
         assert.strictEqual((yield* Context.get(node, SeenPeers).counts).week, 1)
       }
     }).pipe(Effect.scoped, Effect.provide(TestConsole.layer)))
+
+  it.live("reaches the nodes of its own network, and no others", () =>
+    Effect.gen(function*() {
+      const key = { NETWORK_KEY: "correct horse" }
+      const node = yield* Layer.build(
+        Layer.fresh(DhtLive({
+          listen: { host: "127.0.0.1", port: 0 },
+          network: "acme",
+          networkKey: Redacted.make(key.NETWORK_KEY)
+        }))
+      )
+      const { address, localAddress } = Context.get(node, Dht)
+      const at = SocketAddress.format(localAddress)
+      const run = (command: ReadonlyArray<string>, env: { readonly [name: string]: string }) =>
+        Cli.main(command).pipe(
+          Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env }))])
+        )
+      const inside = ["--network", "acme", "--network-key-env", "NETWORK_KEY"]
+      for (const command of [["ping", at], ["find-node", Address.format(address), "--bootstrap", at]]) {
+        assert.strictEqual(yield* run([...command, ...inside], key), 0)
+        const variables = { ...key, DHT_NETWORK: "acme", DHT_NETWORK_KEY_ENV: "NETWORK_KEY" }
+        assert.strictEqual(yield* run(command, variables), 0)
+      }
+      assert.strictEqual(yield* run(["ping", at, "--network", "acme"], key), 1)
+      assert.include((yield* TestConsole.errorLines).join("\n"), "that --network and --network-key-env are those")
+      assert.strictEqual(yield* run(["ping", at, ...inside], {}), 2)
+    }).pipe(Effect.scoped, Effect.provide(TestConsole.layer)), 60_000)
 
   const hasIpv6 = Object.values(networkInterfaces()).flat().some((one) => one?.address === "::1")
 

@@ -67,6 +67,8 @@ const sample: TopFrame.Sample = {
     },
     passive: false,
     network: {
+      name: null,
+      has_key: false,
       estimated_size: 1234,
       confidence: 0.5,
       contacts: 7,
@@ -158,6 +160,12 @@ describe("The frame of top", () => {
       "bucket  # good  + unknown  x bad  waiting  median round trip",
       ...["0", "1", "2", "3", "4"].map((i) => `     ${i}  ##+x                            5  2.0 ms`)
     ])
+  })
+
+  it("shows which private network the node belongs to", () => {
+    const overview = { ...sample.overview, network: { ...sample.overview.network, name: "acme", has_key: true } }
+    const lines = texts({ ...state, sample: { ...sample, overview } }, 120, 24)
+    assert.include(lines[3], "network  acme, with a key: about 1234 nodes")
   })
 
   it("fits into a terminal of any size", () => {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -7,6 +8,7 @@ import type { Contact } from "../../src/Contact.ts"
 import { noble } from "../../src/Crypto.ts"
 import * as Hex from "../../src/internal/hex.ts"
 import * as Message from "../../src/Message.ts"
+import * as Network from "../../src/Network.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 
@@ -29,6 +31,8 @@ interface BodyJson {
 
 interface MessageJson {
   readonly name: string
+  readonly network?: string
+  readonly networkKey?: string
   readonly header: {
     readonly version: number
     readonly features: number
@@ -85,19 +89,24 @@ describe("extensions.json", () => {
   for (const entry of extensions.messages) {
     const { features, txId: transactionId, version } = entry.header
     const signer = noble.signingKey(Hex.decode(entry.seed))
+    const network = Network.make({
+      network: entry.network,
+      networkKey: entry.networkKey === undefined ? undefined : Redacted.make(entry.networkKey)
+    })
+    const envelope = { signer, transactionId, features, version, network }
 
     it(`${entry.name} encodes to its bytes`, () => {
       const body = bodyOf(entry)
       assert.strictEqual(Hex.encode(Message.encodeBody(body)), entry.bodyCbor)
-      assert.strictEqual(Hex.encode(Message.encode(body, { signer, transactionId, features, version })), entry.raw)
+      assert.strictEqual(Hex.encode(Message.encode(body, envelope)), entry.raw)
     })
 
     it(`${entry.name} decodes to its values, and is written again as it was`, () => {
-      const message = Result.getOrThrow(Message.decode(Hex.decode(entry.raw), noble))
+      const message = Result.getOrThrow(Message.decode(Hex.decode(entry.raw), noble, network))
       assert.deepStrictEqual(message.body, bodyOf(entry))
       assert.deepInclude(message, { features, version, transactionId, sender: entry.senderAddress })
       assert.strictEqual(
-        Hex.encode(Message.encode(message.body, { ...message, signer })),
+        Hex.encode(Message.encode(message.body, { ...message, signer, network })),
         entry.raw
       )
     })

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -334,6 +335,20 @@ describe("the documents of the dashboard", () => {
       assert.strictEqual(other.reachability.public_host, "203.0.113.9")
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
+  it.effect("shows which network the node belongs to, and never its key", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1), {
+        network: "acme",
+        networkKey: Redacted.make("open sesame")
+      })
+      const fetch = yield* serve(a)
+      const overview = yield* document(fetch, "/api/overview", Api.Overview)
+      assert.deepInclude(overview.network, { name: "acme", has_key: true })
+      const health = yield* document(fetch, "/health", Api.Health, 503)
+      assert.deepStrictEqual(health.network, { name: "acme", has_key: true })
+      assert.notInclude(JSON.stringify([overview, health]), "open sesame")
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
   it.effect("shows why state cannot be stored, and nothing for a node without storage", () =>
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1), {
@@ -615,6 +630,7 @@ for (const path of ["/health/ready", "/health"]) {
           ready: true,
           bound: true,
           first: false,
+          network: { name: null, has_key: false },
           verified_contacts_1h: 1
         })
       }).pipe(Effect.provide(Transport.layerMemoryNetwork)))

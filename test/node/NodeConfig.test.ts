@@ -20,6 +20,8 @@ const nothing = {
   data: undefined,
   passphrase: undefined,
   bootstrap: undefined,
+  network: undefined,
+  networkKey: undefined,
   passive: undefined,
   publicHost: undefined,
   maxKeys: undefined,
@@ -34,6 +36,9 @@ describe("The configuration of a node", () => {
         DHT_LISTEN: "[::]:4121",
         DHT_DATA: "/var/lib/dht",
         DHT_BOOTSTRAP: "a.example:1, 192.0.2.1:2,",
+        DHT_NETWORK: "acme",
+        DHT_NETWORK_KEY_ENV: "OTHER_SECRET",
+        OTHER_SECRET: "battery staple",
         DHT_PASSPHRASE_ENV: "SECRET",
         SECRET: "correct horse",
         DHT_PASSIVE: "true",
@@ -46,6 +51,8 @@ describe("The configuration of a node", () => {
         listen: { host: "::", port: 4121 },
         data: "/var/lib/dht",
         bootstrap: [{ host: "a.example", port: 1 }, { host: "192.0.2.1", port: 2 }],
+        network: "acme",
+        networkKey: Redacted.make("battery staple"),
         passphrase: Redacted.make("correct horse"),
         passive: true,
         publicHost: "2001:db8::1",
@@ -63,6 +70,8 @@ describe("The configuration of a node", () => {
           "LISTEN",
           "DATA",
           "BOOTSTRAP",
+          "NETWORK",
+          "NETWORK_KEY_ENV",
           "PASSPHRASE_ENV",
           "PASSIVE",
           "PUBLIC_HOST",
@@ -82,14 +91,16 @@ describe("The configuration of a node", () => {
       assert.deepStrictEqual(http, { host: "localhost", port: 0 })
     }))
 
-  it.effect("fails if the passphrase cannot be found, and does not repeat the name", () =>
+  it.effect("fails if a secret cannot be found, and does not repeat the name", () =>
     Effect.gen(function*() {
-      for (const env of [{}, { SECRET: "" }]) {
-        const { message } = yield* Effect.flip(
-          Effect.asVoid(NodeConfig.options).pipe(under({ ...env, DHT_PASSPHRASE_ENV: "SECRET" }))
-        )
-        assert.include(message, "DHT_PASSPHRASE_ENV")
-        assert.notInclude(message, "SECRET")
+      for (const setting of ["DHT_PASSPHRASE_ENV", "DHT_NETWORK_KEY_ENV"]) {
+        for (const env of [{}, { SECRET: "" }]) {
+          const { message } = yield* Effect.flip(
+            Effect.asVoid(NodeConfig.options).pipe(under({ ...env, [setting]: "SECRET" }))
+          )
+          assert.include(message, setting)
+          assert.notInclude(message, "SECRET")
+        }
       }
     }))
 
@@ -111,6 +122,7 @@ describe("The configuration of a node", () => {
     ["DHT_MAX_BYTES", "1048575", "1048576 to"],
     ["DHT_MAX_BYTES", "64MiB", "1048576 to"],
     ["DHT_VERIFY_THREADS", "-1", "0 to 64"],
+    ["DHT_NETWORK", "n".repeat(65), "longer than 64 characters"],
     ["DHT_BOOTSTRAP", "a:1,b", "\"b\""],
     ["DHT_BOOTSTRAP", "a:0", "port 0"],
     ["DHT_HTTP", "2634", "write host:port"]

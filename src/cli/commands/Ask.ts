@@ -18,10 +18,10 @@ import * as Record from "../../Record.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
+import type * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
 
-interface Common {
-  readonly bootstrap: ReadonlyArray<NameResolver.Host>
+interface Common extends Session.Joining {
   readonly data: Option.Option<string>
   readonly json: boolean
 }
@@ -31,11 +31,10 @@ interface Common {
  * @since 0.1.0
  */
 export const ping = Effect.fnUntraced(
-  function*({ json, peer }: { readonly peer: NameResolver.Host; readonly json: boolean }) {
-    const failed = (reason: string) =>
-      Output.failed(
-        `${SocketAddress.format(peer)}: ${reason}. Check that a node is running there and that UDP is not blocked`
-      )
+  function*(
+    { json, peer, ...network }: Secrets.NetworkFlags & { readonly peer: NameResolver.Host; readonly json: boolean }
+  ) {
+    const failed = (reason: string) => Output.failed(`${SocketAddress.format(peer)}: ${reason}. ${Session.unanswered}`)
     const { contact, observed, rtt } = yield* NameResolver.addressesOf(peer).pipe(
       Effect.mapError((error) => Output.failed(`${SocketAddress.format(peer)}: ${Session.reasonOf(error)}`)),
       Effect.flatMap((addresses) =>
@@ -49,7 +48,7 @@ export const ping = Effect.fnUntraced(
           )
         )
       ),
-      Effect.provide([DnsResolver.layer, Session.visitor])
+      Effect.provide([DnsResolver.layer, Session.visitor(network)])
     )
     const seen = observed === undefined ? undefined : SocketAddress.format(observed)
     yield* Output.print(
@@ -74,7 +73,7 @@ const isNamed = (type: number): boolean => Object.values<number>(Record.RecordTy
  * @since 0.1.0
  */
 export const resolve = Effect.fnUntraced(function*(
-  { address, bootstrap, data, json }: Common & { readonly address: Address.Address }
+  { address, data, json, ...joining }: Common & { readonly address: Address.Address }
 ) {
   const records = yield* Dht.use((dht) => dht.resolveAll(address)).pipe(
     Effect.catchTag("NoMatchingRecords", ({ answered }) =>
@@ -83,7 +82,7 @@ export const resolve = Effect.fnUntraced(function*(
           nodes(answered)
         } answered and had none`
       )),
-    Effect.provide(Session.layer(bootstrap, data))
+    Effect.provide(Session.layer(joining, data))
   )
   const contents = records.map((record) => ({ record, ...Payloads.read(record) }))
   const endpoint = records.find(({ type }) => type === Record.RecordType.endpoint)
@@ -122,9 +121,9 @@ export const resolve = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const findNode = Effect.fnUntraced(function*(
-  { bootstrap, data, json, target }: Common & { readonly target: NodeId }
+  { data, json, target, ...joining }: Common & { readonly target: NodeId }
 ) {
-  const contacts = yield* Effect.provide(Dht.use((dht) => dht.findNode(target)), Session.layer(bootstrap, data))
+  const contacts = yield* Effect.provide(Dht.use((dht) => dht.findNode(target)), Session.layer(joining, data))
   if (contacts.length === 0) return yield* Output.failed("No node answered")
   yield* Output.print(
     json,
@@ -138,7 +137,7 @@ export const findNode = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const discover = Effect.fnUntraced(function*(
-  { bootstrap, data, json, protocol, tag, topic }: Common & {
+  { data, json, protocol, tag, topic, ...joining }: Common & {
     readonly topic: string
     readonly protocol: ReadonlyArray<string>
     readonly tag: ReadonlyArray<string>
@@ -151,7 +150,7 @@ export const discover = Effect.fnUntraced(function*(
         NoMatchingOffers: ({ found }) =>
           Output.failed(`None of ${found} offers under the topic "${topic}" matches --protocol and --tag`)
       }),
-      Effect.provide(Session.layer(bootstrap, data))
+      Effect.provide(Session.layer(joining, data))
     )
   yield* Output.print(
     json,

@@ -8,15 +8,13 @@ import * as Option from "effect/Option"
 import * as Address from "../../Address.ts"
 import * as Hex from "../../internal/hex.ts"
 import * as Mail from "../../Mail.ts"
-import type { Host } from "../../NameResolver.ts"
 import * as Identities from "../Identities.ts"
 import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Session from "../Session.ts"
 import { publish } from "./Publish.ts"
 
-interface Common {
-  readonly bootstrap: ReadonlyArray<Host>
+interface Common extends Session.Joining {
   readonly data: Option.Option<string>
   readonly passphraseEnv: Option.Option<string>
   readonly json: boolean
@@ -48,7 +46,7 @@ export const send = (
  * @category commands
  * @since 0.1.0
  */
-export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphraseEnv }: Common) {
+export const read = Effect.fnUntraced(function*({ data, json, passphraseEnv, ...joining }: Common) {
   if (Option.isNone(data)) {
     return yield* Output.usage("The recipient is missing. Give its data directory with --data (or set DHT_DATA)")
   }
@@ -56,7 +54,7 @@ export const read = Effect.fnUntraced(function*({ bootstrap, data, json, passphr
   const address = Address.format(identity.agent)
   const { completeness, messages } = yield* Mail.Mail.use((mail) => mail.read).pipe(
     Effect.provide(Session.speakFor(identity, data)),
-    Effect.provide(Session.layer(bootstrap, data))
+    Effect.provide(Session.layer(joining, data))
   )
   yield* Output.print(
     json,

@@ -15,8 +15,10 @@ import { Bootstrap } from "../../Bootstrap.ts"
 import { Dht } from "../../Dht.ts"
 import * as DhtMetrics from "../../DhtMetrics.ts"
 import type { Host } from "../../NameResolver.ts"
+import * as Network from "../../Network.ts"
 import { type CannotStart, DhtLive } from "../../node/DhtLive.ts"
 import * as RunningNode from "../../node/RunningNode.ts"
+import { NodeSettings } from "../../NodeSettings.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
@@ -24,14 +26,13 @@ import * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
 import type * as Telemetry from "../Telemetry.ts"
 
-interface Options extends Telemetry.Options {
+interface Options extends Telemetry.Options, Session.Joining {
   readonly listen: SocketAddress.SocketAddress
   readonly passive: boolean
   readonly publicHost: Option.Option<string>
   readonly maxKeys: number
   readonly maxBytes: number
   readonly verifyThreads: Option.Option<number>
-  readonly bootstrap: ReadonlyArray<Host>
   readonly data: string
   readonly http: Host
   readonly noHttp: boolean
@@ -127,8 +128,10 @@ const telemetry = (options: Options): Layer.Layer<never> =>
 export const node = (options: Options) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
+    const network = yield* Secrets.networkOf(options)
     const services = yield* Layer.build(
       DhtLive({
+        ...network,
         listen: options.listen,
         identity,
         data: options.data,
@@ -147,14 +150,16 @@ export const node = (options: Options) =>
     if (Option.isSome(options.otlp)) yield* Effect.provideContext(Layer.build(DhtMetrics.layer), services)
     const address = Address.format(dht.address)
     const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)
+    const { hasKey, name } = Context.get(services, NodeSettings).network
     const listen = SocketAddress.format(dht.localAddress)
     yield* Output.print(
       options.json,
-      { event: "ready", address, agent, nodeId: dht.nodeId, listen, http },
+      { event: "ready", address, agent, nodeId: dht.nodeId, network: { name: name ?? null, hasKey }, listen, http },
       Output.table([
         ["address", address],
         ...(agent === undefined ? [] : [["acts for", agent] as const]),
         ["node id", dht.nodeId],
+        ["network", Network.format({ hasKey, name })],
         ["identity", created ? `${path} (new)` : path],
         ["listens on", `${listen} (UDP)`],
         ["HTTP", http === null ? "none" : `http://${http}/`]

@@ -11,7 +11,6 @@ import * as Address from "../../Address.ts"
 import * as Custom from "../../Custom.ts"
 import { Dht } from "../../Dht.ts"
 import { NatType } from "../../Endpoint.ts"
-import type { Host } from "../../NameResolver.ts"
 import type { NodeId } from "../../NodeId.ts"
 import { Publisher, type PublishError } from "../../Publisher.ts"
 import * as Replication from "../../Replication.ts"
@@ -20,9 +19,8 @@ import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
 import * as Session from "../Session.ts"
 
-interface Common {
+interface Common extends Session.Joining {
   readonly ttl: number
-  readonly bootstrap: ReadonlyArray<Host>
   readonly data: Option.Option<string>
   readonly passphraseEnv: Option.Option<string>
   readonly json: boolean
@@ -129,7 +127,7 @@ export const publish = Effect.fnUntraced(function*<E extends Output.Failure, R>(
     yield* report(options.json, what, publication)
   }).pipe(
     Effect.provide(Session.speakFor(author, options.data)),
-    Effect.provide(Session.layer(options.bootstrap, options.data))
+    Effect.provide(Session.layer(options, options.data))
   )
 })
 

@@ -112,7 +112,14 @@ export const show = (overview, perSecond) => {
       `since ${Format.moment(overview.started_at_ms)}`
     )
   )
-  const facts = JSON.stringify([identity, reachability, overview.passive, persistence?.degraded])
+  const facts = JSON.stringify([
+    identity,
+    reachability,
+    network.name,
+    network.has_key,
+    overview.passive,
+    persistence?.degraded
+  ])
   if (facts === shown) return
   shown = facts
   render(
@@ -122,6 +129,9 @@ export const show = (overview, perSecond) => {
       { class: "facts" },
       fact("Address", identity.address, { copy: true }),
       fact("Node id", identity.node_id_hex, { copy: true }),
+      fact("Network", network.name ?? (network.has_key ? "private" : "open"), {
+        note: network.has_key ? "only for nodes with its key" : undefined
+      }),
       fact("Listens on", `${reachability.local_addr} (UDP)`),
       fact("Public host", reachability.public_host ?? "not known", {
         note: reachability.public_host === null ? "not configured, and too few peers agree" : undefined

@@ -9,6 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { networkFault } from "../../internal/text.ts"
 import type { Host } from "../../NameResolver.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import { boolean, hinted, integer, nonEmpty, oneOf, parsed, type TextCodec } from "./textCodec.ts"
@@ -72,6 +73,15 @@ const httpUrl = (example: string): TextCodec<string> =>
   Schema.String.check(Schema.makeFilter((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""))).pipe(
     hinted(`write a URL such as ${example}`)
   )
+
+const networkName: TextCodec<string> = parsed(
+  Schema.String,
+  (text) => {
+    const fault = networkFault(text)
+    return fault === undefined ? Result.succeed(text) : Result.fail(fault)
+  },
+  (name) => name
+)
 
 /** The name of an environment variable. The message does not quote it: it may be the secret itself. */
 const nameOf = (what: string): TextCodec<string> =>
@@ -146,6 +156,18 @@ export const settings = {
     "host:port",
     nodeHosts,
     "A node to join the network through; repeatable, and as a variable comma-separated"
+  ),
+  network: setting(
+    "network",
+    "name",
+    networkName,
+    "Name of a private network, whose nodes and those of other networks refuse each other's messages"
+  ),
+  networkKeyEnv: setting(
+    "network-key-env",
+    "name",
+    nameOf("key"),
+    "The environment variable that holds the secret key of a private network, the same on all of its nodes"
   ),
   data: setting("data", "directory", nonEmpty, "Directory of the node's identity and state", "./data"),
   http: setting(

@@ -44,7 +44,7 @@ describe("Settings", () => {
   })
 
   it("name variables of secrets, and do not repeat what may be a secret itself", () => {
-    for (const { codec } of [settings.passphraseEnv, settings.httpTokenEnv]) {
+    for (const { codec } of [settings.passphraseEnv, settings.httpTokenEnv, settings.networkKeyEnv]) {
       for (const name of ["SECRET", "_s3"]) assert.strictEqual(Schema.decodeSync(codec)(name), name)
       for (const text of ["", "correct horse", "3x", "a-b"]) {
         const read = Schema.decodeResult(codec)(text)
