@@ -84,6 +84,25 @@ const upward = (imports: Imports): ReadonlyArray<string> => {
   return found
 }
 
+/** A chain of imports from each module back to itself, if there is one, types included. */
+const circles = (imports: Imports): ReadonlyArray<string> => {
+  const back = (start: string): ReadonlyArray<string> | undefined => {
+    const seen = new Set<string>()
+    const follow = (chain: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
+      for (const module of imports.get(chain[chain.length - 1]) ?? []) {
+        if (module === start) return [...chain, module]
+        if (seen.has(module)) continue
+        seen.add(module)
+        const found = follow([...chain, module])
+        if (found !== undefined) return found
+      }
+      return undefined
+    }
+    return follow([start])
+  }
+  return [...imports.keys()].flatMap((module) => back(module)?.join(" -> ") ?? [])
+}
+
 const src = join(import.meta.dirname, "../src")
 const imports: Imports = new Map(
   globSync("**/*.ts", { cwd: src }).sort().map((path) => {
@@ -112,6 +131,16 @@ describe("architecture", () => {
       (imports.get(from) ?? []).some((next) => next === to || !seen.has(next) && reaches(next, to, seen.add(next)))
     const circular = [...imports.keys()].filter((module) => module.startsWith("wire/") && reaches(module, module))
     assert.deepStrictEqual(circular, [])
+  })
+
+  it("imports in no circle, types included", () => {
+    assert.deepStrictEqual(circles(imports), [])
+    const house: Imports = new Map([["A", ["B", "C"]], ["B", []], ["C", ["core/c"]], ["core/c", ["B", "A"]]])
+    assert.deepStrictEqual(circles(house), [
+      "A -> C -> core/c -> A",
+      "C -> core/c -> A -> C",
+      "core/c -> A -> C -> core/c"
+    ])
   })
 
   it("imports no barrel", () => {
