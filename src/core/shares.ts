@@ -85,12 +85,12 @@ export class Shares<T extends Item> {
     this.leave(party)
   }
 
-  /** The heaviest party with an item other than `except`, and the latest such item; undefined if there is none. */
+  /** The heaviest party with an item other than `except`, of equal ones the latest, and its latest such item; undefined if there is none. */
   heaviest(except?: T): Heaviest<T> | undefined {
     const [first, left, right] = this.heap
     const found = first !== undefined && newestBut(first, except) === undefined
       // Only one party has the excluded item.
-      ? right !== undefined && right.weight > left.weight ? right : left
+      ? right !== undefined && isHeavier(right, left) ? right : left
       : first
     const newest = found === undefined ? undefined : newestBut(found, except)
     return newest === undefined ? undefined : { weight: found.weight, newest }
@@ -108,7 +108,7 @@ export class Shares<T extends Item> {
   private rise(party: Party<T>): void {
     while (party.place > 0) {
       const parent = this.heap[(party.place - 1) >> 1]
-      if (parent.weight >= party.weight) return
+      if (!isHeavier(party, parent)) return
       this.swap(party, parent)
     }
   }
@@ -117,8 +117,8 @@ export class Shares<T extends Item> {
     while (true) {
       const left = this.heap.at(2 * party.place + 1)
       const right = this.heap.at(2 * party.place + 2)
-      const child = right !== undefined && left !== undefined && right.weight > left.weight ? right : left
-      if (child === undefined || child.weight <= party.weight) return
+      const child = right !== undefined && left !== undefined && isHeavier(right, left) ? right : left
+      if (child === undefined || !isHeavier(child, party)) return
       this.swap(party, child)
     }
   }
@@ -131,6 +131,12 @@ export class Shares<T extends Item> {
     this.heap[b.place] = b
   }
 }
+
+/** Whether a party goes before another. Of equal ones that is the one with the latest item, whatever the history of the heap. */
+const isHeavier = <T extends Item>(a: Party<T>, b: Party<T>): boolean =>
+  a.weight > b.weight || a.weight === b.weight && latest(a) > latest(b)
+
+const latest = <T extends Item>({ items }: Party<T>): number => items.at(-1)?.number ?? 0
 
 const newestBut = <T>({ items }: Party<T>, except: T | undefined): T | undefined =>
   items.at(-1) === except && except !== undefined ? items.at(-2) : items.at(-1)
