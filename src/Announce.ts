@@ -1,8 +1,8 @@
 /**
- * Records that stay alive: an announcement is published, signed anew at half
- * the time that it is alive, and kept on its replicas until its scope closes. Then it is
- * withdrawn, so that nobody is sent to what is no longer there; a crash leaves
- * it to expire.
+ * Records that stay alive: an announcement is published, signed again at half
+ * its lifetime, and kept on its replicas until its scope closes. Then it is
+ * withdrawn, so that readers are not sent to an agent that is gone; after a
+ * crash it expires.
  *
  * An announcement survives the loss of every replica, a network outage and a
  * clock that jumps.

@@ -91,7 +91,7 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   /**
    * Joins, and if no node answers keeps trying in the background until the
    * scope closes, with pauses that grow from 2 seconds to 5 minutes. Succeeds
-   * when the first attempt is over, which takes about ten seconds if every host
+   * when the first attempt has ended, which takes about ten seconds if every host
    * is silent. The first failure is logged as a warning.
    */
   readonly keepJoining: (

@@ -705,8 +705,8 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
 }
 
 /**
- * The facade alone, over services that the program builds itself. `layer` with
- * `services` is for all but programs that compose a node of their own.
+ * The facade alone, over services that the program builds itself. To replace
+ * single services, use `layer` with `services` instead.
  *
  * @category layers
  * @since 0.1.0

@@ -174,7 +174,7 @@ export class Mail extends Context.Service<Mail, {
     /** One of {@link MessageType}, or any other number up to 255. */
     readonly type: number
     readonly body: Uint8Array
-    /** Seconds; defaults to 3600, and no more than seven days count. */
+    /** Seconds, by default 3600; more than seven days count as seven days. */
     readonly ttl?: number | undefined
   }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
   /**
@@ -186,7 +186,7 @@ export class Mail extends Context.Service<Mail, {
   readonly messages: Stream.Stream<ArrivingMessage>
 }>()("effect-dht/Mail") {}
 
-/** Delivered messages that are remembered so that none is delivered twice: many times what a mailbox holds. */
+/** Messages remembered so that none is delivered twice: many times the capacity of a mailbox. */
 const rememberedMessages = 10_000
 
 /** Recipients whose keys are remembered. */

@@ -88,7 +88,7 @@ export type StoreReason = number
 /**
  * The defined reasons: the receiver's policy is against the record, the record
  * is invalid, or there is no room for it (sent to peers with the `paging`
- * feature; others are told of a policy).
+ * feature; others get the reason policy).
  *
  * @category constants
  * @since 0.1.0

@@ -193,8 +193,8 @@ const queryBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const requestCountBounds = [0, 1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128]
 
 /**
- * Reports what happens in the node. The other services tell it; it knows none
- * of them.
+ * Reports what happens in the node. The other services report to it; it uses
+ * none of them.
  *
  * @category services
  * @since 0.1.0
@@ -216,7 +216,7 @@ export class NodeEvents extends Context.Service<NodeEvents, {
   readonly tellUnsafe: (event: Event) => void
   /** Passes a detail to the log; undefined while details are not logged. */
   readonly explainUnsafe: ((detail: Detail) => void) | undefined
-  /** Counts a request of ours that was answered, or failed, so many milliseconds after its first attempt. */
+  /** Counts a request of ours that was answered, or failed, `millis` milliseconds after its first attempt. */
   readonly requestEndedUnsafe: (request: typeof requests[number], isAnswered: boolean, millis: number) => void
   /**
    * Starts a query. Its events go to `watch` and to the listeners; `startedAt`

@@ -3,7 +3,7 @@
  * address, joining, lookups, records and copies, refusals with their reasons),
  * at `Trace` every request as well.
  *
- * If neither level is logged, nothing is listened to.
+ * If neither level is logged, it listens to nothing.
  *
  * @module
  * @since 0.1.0

@@ -156,7 +156,7 @@ export interface Medium extends Kept {
  * @since 0.1.0
  */
 export interface Status {
-  /** Why nothing is written at the moment; undefined if all is well. */
+  /** Why nothing is written at the moment; undefined while writing works. */
   readonly degraded: string | undefined
   /** Number of changes that wait to be written. */
   readonly queued: number

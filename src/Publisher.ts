@@ -71,7 +71,7 @@ export type PublishError =
  * @since 0.1.0
  */
 export interface Lifetime {
-  /** Seconds; defaults to 3600, and no more than `Record.maxLifetime` counts. */
+  /** Seconds, by default 3600; more than `Record.maxLifetime` counts as that. */
   readonly ttl?: number | undefined
 }
 

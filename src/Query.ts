@@ -488,7 +488,7 @@ const make = Effect.gen(function*() {
 
     const closest = lookup.closest()
     const ids = closest.map(({ id }) => id)
-    // A quorum ends a lookup before it knows the closest.
+    // A lookup that a quorum ends has not found all of the closest.
     if (find?.quorum === undefined) routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
     const isSurrounded = find === undefined
       ? Density.isSurrounded(target, ids, networkSize())
@@ -657,7 +657,7 @@ const make = Effect.gen(function*() {
     return closest.filter(({ id }) => lookup.step(id) === undefined)
   })
 
-  /** Reads at nodes beside those that the lookup asked. */
+  /** Reads the records from further nodes, which the lookup did not ask. */
   const readAt = Effect.fnUntraced(function*(
     reading: Reading,
     target: NodeId.NodeId,

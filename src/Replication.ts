@@ -503,9 +503,9 @@ const make = Effect.gen(function*() {
     }
   }
 
-  /** Says once of each what keeps readers from the record. */
+  /** Logs each obstacle between readers and the record once. */
   const warn = Effect.fnUntraced(function*({ edition: { isWithdrawal }, full, isSurrounded, key, set, warned }: Job) {
-    // What runs on a client waits for the outcome, and is told by that.
+    // Programs on a client wait for the outcome, which reports the same.
     if (isWithdrawal || settings.client) return
     if (isSurrounded && !warned.has("Surrounded")) {
       warned.add("Surrounded")
@@ -528,7 +528,7 @@ const make = Effect.gen(function*() {
     persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
     job.edition.record = record
     job.full.clear()
-    // At once, so that nobody takes a copy of the old record for one of the new.
+    // At once, so that copies of the old record do not count as copies of the new one.
     job.set.renew(clock.currentTimeMillisUnsafe())
     tell("PublicationRenewed", job)
   }

@@ -1,11 +1,11 @@
 /**
  * Requests and responses over datagrams.
  *
- * This module answers nothing by itself and keeps no contacts: what stands above
- * it serves requests ({@link Rpc} `serve`) and learns of peers (`observe`).
+ * This module answers nothing by itself and keeps no contacts: services above
+ * it serve requests ({@link Rpc} `serve`) and learn of peers (`observe`).
  *
- * The receive loop is a fiber in the layer's scope. It never waits for anything
- * that it would have to deliver itself.
+ * The receive loop is a fiber in the layer's scope. It never waits for a
+ * response, because only the loop itself could deliver it.
  *
  * @module
  * @since 0.1.0
@@ -193,7 +193,7 @@ export class Rpc extends Context.Service<Rpc, {
    * one go unanswered. There is one handler at a time: a second is a defect.
    */
   readonly serve: (handler: Handler) => Effect.Effect<void, never, Scope.Scope>
-  /** Tells an observer what messages show, until the scope closes. Observers are told in the order of their registration. */
+  /** Reports to an observer what messages show about peers, until the scope closes. Observers are called in the order of registration. */
   readonly observe: (observer: Observer) => Effect.Effect<void, never, Scope.Scope>
   /** Our own address as responses report it, as they arrive. */
   readonly observations: Stream.Stream<Observation>
@@ -448,7 +448,7 @@ const make = Effect.gen(function*() {
     }).pipe(Effect.ensuring(Effect.sync(() => echoes.delete(key))))
   })
 
-  // --- What stands above ---------------------------------------------------------
+  // --- Services above ------------------------------------------------------------
 
   const serve: Rpc["Service"]["serve"] = (next) =>
     Effect.acquireRelease(

@@ -274,7 +274,7 @@ export const isReachable = (address: SocketAddress): boolean => {
 /**
  * Whether an address is reachable, and means the same to a node at `other`.
  * Addresses of a narrower scope than the one shared with a peer are not
- * believed from that peer, nor told to it.
+ * accepted from that peer, nor sent to it.
  *
  * @category predicates
  * @since 0.1.0

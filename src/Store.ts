@@ -129,9 +129,9 @@ export class Store extends Context.Service<Store, {
   readonly getAll: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** The newest live endpoint record of a key. Counts as a use of the key. */
   readonly get: (key: NodeId.NodeId) => Effect.Effect<Record.SignedRecord | undefined>
-  /** Those of the records that this node put itself. Does not count as a use of the key. */
+  /** The live records of a key that this node put itself. Does not count as a use of the key. */
   readonly getOwn: (key: NodeId.NodeId, type: number) => Effect.Effect<Array<Record.SignedRecord>>
-  /** The live records of an address at any key. Walks the whole store. */
+  /** The live records of an address at any key. Visits the whole store. */
   readonly getAllByAddress: (address: Address, type: number) => Effect.Effect<Array<Record.SignedRecord>>
   /** Drops the records at a key. */
   readonly invalidate: (key: NodeId.NodeId, type: number) => Effect.Effect<void>
@@ -143,7 +143,7 @@ export class Store extends Context.Service<Store, {
   readonly maxBytes: number
   /** Number of records of each type of which there are any. Counts expired records as `size` does. */
   readonly counts: Effect.Effect<ReadonlyArray<Count>>
-  /** All live records, one by one. Walks the whole store and yields to other fibers in between. */
+  /** All live records, one by one. Visits the whole store and yields to other fibers in between. */
   readonly rows: Effect.Effect<Array<Row>>
   /** At most `limit` live records, from the beginning or from a position on. */
   readonly page: (options: { readonly limit: number; readonly from?: Place | undefined }) => Effect.Effect<Rows>

@@ -130,7 +130,7 @@ export const passphraseEnv = Parameter.ofSetting({
  */
 export const newPassphraseEnv = Flag.optional(Parameter.ofSetting(settings.passphraseEnv))
 
-/** Seconds, at most `max`; `bound` is what is said of longer times. */
+/** Seconds, at most `max`; `bound` is the part of the description about longer times. */
 const ttlUpTo = (max: number, bound: string) =>
   Parameter.flag(
     "ttl",

@@ -61,7 +61,7 @@ export const reasons = (
   failures.map(({ address, error }) => ({ address: SocketAddress.format(address), reason: reasonOf(error) }))
 
 /**
- * Same as one line.
+ * Returns {@link reasons} as one line.
  *
  * @category conversions
  * @since 0.1.0

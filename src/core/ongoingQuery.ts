@@ -1,6 +1,6 @@
 /**
- * A query in progress: it reports its steps as they happen, and the whole of it at
- * its end.
+ * A query in progress: it reports its steps as they happen, and all of them
+ * when it ends.
  *
  * @since 0.1.0
  */

@@ -211,8 +211,8 @@ export interface RecordSetOptions {
   /** Maximum number of keys; 100 000 by default. */
   readonly maxKeys?: number | undefined
   /**
-   * Bytes of memory for all records together, what a record costs beside its own
-   * bytes (2 KiB) included; 64 MiB by default, enough for some 29 000 records.
+   * Bytes of memory for all records together, including an overhead of 2 KiB for
+   * each; 64 MiB by default, enough for some 29 000 records.
    */
   readonly maxBytes?: number | undefined
   /** Bytes that peers do not know: which records of a crowded key are held and listed depends on them. */
@@ -221,7 +221,7 @@ export interface RecordSetOptions {
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined
 }
 
-/** Time after which a holder begins its responses elsewhere, and by how much of the ring. */
+/** Seconds after which the start of a holder's responses moves, by the golden ratio of the ring. */
 const turnSeconds = 3600
 const goldenRatio = (Math.sqrt(5) - 1) / 2
 

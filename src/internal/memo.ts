@@ -10,7 +10,7 @@ const capacity = 1 << 14
 
 /**
  * Returns the function with its results remembered. It forgets all of them once
- * it is full, so a stream of new keys costs no more than without it.
+ * it is full, so a stream of new keys costs the same as without it.
  *
  * @internal
  */

@@ -113,7 +113,7 @@ const startWorker = Effect.fnUntraced(
       worker.once("message", () => {
         lanes.push(lane)
         worker.on("message", () => lane.take())
-        // Only now: until the worker is ready it may be all that keeps the process alive.
+        // Only now: until then the worker may be the only thing that keeps the process alive.
         worker.unref()
         resume(Effect.void)
       })

@@ -1,6 +1,6 @@
 /**
- * Checks of what a network reaches once it had time to recover from its last
- * fault. That time depends on the fault: announced records are back in place at
+ * Checks of the state that a network reaches after it had time to recover from
+ * its last fault. That time depends on the fault: announced records are back in place at
  * the latest when they are renewed, after half of their lifetime, and a minute.
  *
  * The checks send requests, so they take virtual time. Stopped nodes are left

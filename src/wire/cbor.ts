@@ -290,7 +290,7 @@ export class Reader {
     return key
   }
 
-  /** Whether no shorter head says the same as that of the next item. */
+  /** Whether the head of the next item is in its shortest form. */
   private hasShortestHead(): boolean {
     const info = this.bytes[this.at] & 31
     if (info < 24 || info > 27) return true
@@ -431,8 +431,8 @@ export class Reader {
 const tooMany = (maxItems: number): string => `more than ${maxItems} items`
 
 /**
- * Whether `bytes[at, end)` is UTF-8 (RFC 3629). A decoder that throws tells it as
- * well, at several times the cost for each of many short texts.
+ * Whether `bytes[at, end)` is UTF-8 (RFC 3629). A `TextDecoder` with `fatal`
+ * decides the same, at several times the cost for short texts.
  */
 const isUtf8 = (bytes: Uint8Array, at: number, end: number): boolean => {
   while (at < end) {

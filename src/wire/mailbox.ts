@@ -177,8 +177,8 @@ const keyOf = (secret: Uint8Array, { recipient, sender }: Pick<SealedMessage, "r
 
 /**
  * Returns the shared secret of a private and a public X25519 key; undefined if
- * the public key is invalid, or of small order and so gives everyone the same
- * secret.
+ * the public key is invalid, or of small order, so that the secret would be the
+ * same for every private key.
  */
 const agree = (privateKey: Uint8Array, publicKey: () => Uint8Array): Uint8Array | undefined =>
   orUndefined(() => x25519.getSharedSecret(privateKey, publicKey()))

@@ -112,8 +112,8 @@ const hasNoMeta = (meta: Meta): boolean => meta.size === 0
 // --- Kinds -------------------------------------------------------------------
 
 /**
- * A kind of payload: its fields, the most bytes of it, and what is checked of
- * its fields together. `encode` checks no limits.
+ * A kind of payload: its fields, its maximum size, and the check of its fields
+ * together. `encode` checks no limits.
  */
 const kind = <F extends Fields>(struct: Struct<F>, options: {
   readonly maxBytes?: number

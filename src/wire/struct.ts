@@ -1,7 +1,7 @@
 /**
- * Maps with small integer keys: headers, bodies, nodes, payloads. A table says
- * of each field its key, its form and what stands for its absence, and both the
- * reader and the writer follow it.
+ * Maps with small integer keys: headers, bodies, nodes, payloads. A table
+ * states the key, the form and the default of each field, and both the reader
+ * and the writer follow it.
  *
  * @since 0.1.0
  */
@@ -63,7 +63,7 @@ export const expected = <R, W, const A>(key: number, codec: Codec<R, W>, absent:
 })
 
 /**
- * A field that is not written if its value says no more than its absence does.
+ * A field that is not written if its value means the same as its absence.
  *
  * @internal
  */
@@ -163,7 +163,7 @@ export class Struct<const F extends Fields, const Constants extends object = obj
 
   /**
    * `lacking` is the fault of a map without a required field; `constants` are
-   * properties of what is read.
+   * added to each map that is read.
    */
   constructor(fields: F, options: { readonly lacking?: string; readonly constants?: Constants } = {}) {
     const byKey = Array.from<Entry | undefined>({ length: maxKeys })

@@ -1,7 +1,7 @@
 /**
  * Values of an application as CBOR. cbor-x converts them, between two checks: it
- * is given only what it writes in one way, and reads only what the strict reader
- * has checked. Neither direction throws.
+ * gets only values that it writes in one way, and reads only bytes that the
+ * strict reader has checked. Neither direction throws.
  *
  * A JavaScript number that is an integer is a CBOR integer, any other a
  * floating-point number of 64 bits; −0 is 0. A `bigint` is an integer, too, and

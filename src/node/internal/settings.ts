@@ -117,7 +117,7 @@ export interface Setting<A, Standard = A | undefined> {
   /** The flag, without its dashes. */
   readonly flag: string
   readonly variable: string
-  /** What the value is, in a word. */
+  /** The placeholder of the value in help and usage, such as `host:port`. */
   readonly metavar: string
   readonly codec: TextCodec<A>
   readonly description: string
