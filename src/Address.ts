@@ -87,8 +87,8 @@ export const fromBytes = (bytes: Uint8Array): Result.Result<Address, InvalidAddr
 }
 
 /**
- * Returns why bytes are not an address, for readers of bytes from strangers: an
- * error costs more than the check.
+ * Returns why bytes are not an address, as text for readers of untrusted bytes:
+ * an error costs more than the check.
  *
  * @internal
  */

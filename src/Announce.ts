@@ -112,8 +112,8 @@ export class Announce extends Context.Service<Announce, {
 const clockCheckMillis = 60_000
 
 /**
- * Milliseconds that closing waits for holders to take all withdrawals together:
- * a process told to end has no more time.
+ * Milliseconds that closing waits for holders to accept all withdrawals together:
+ * a process that received a signal to end may not have more time.
  */
 const closingMillis = 1000
 

@@ -381,7 +381,7 @@ const make = Effect.gen(function*() {
         if (contacts.length > 0 || failures.length === 0) return Effect.void
         const reasons = failures.map(({ error }) => error.message).join("; ")
         const line = `No bootstrap node answers yet (${reasons}); this node stays up and tries again`
-        // The operator cannot help it if remembered peers are gone.
+        // An operator can do nothing about remembered peers that are gone.
         const log = isWarned || !isNamedSilent ? Effect.logDebug(line) : Effect.logWarning(line)
         isWarned ||= isNamedSilent
         return Effect.andThen(log, new CannotJoin({ failures }))

@@ -99,9 +99,9 @@ export interface Custom<A> {
   readonly encode: (value: A) => Result.Result<Uint8Array, InvalidPayload>
   /**
    * Decodes the payload of a record. Fails for a record of another type, and for
-   * a payload that is too long, is not CBOR as `encode` writes it but for the
-   * order of map keys and the width of floating-point numbers, or does not fit
-   * the schema.
+   * a payload that is too long, does not fit the schema, or is not CBOR as
+   * `encode` writes it, except for the order of map keys and the width of
+   * floating-point numbers.
    */
   readonly decode: (record: Pick<SignedRecord, "type" | "payload">) => Result.Result<A, InvalidPayload>
 }

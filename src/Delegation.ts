@@ -110,8 +110,8 @@ const map = new Struct({
 const maxItems = 1 + 2 * 8
 
 /**
- * Reads a delegation as {@link decode} does. Returns a text if it is malformed:
- * records of strangers carry such, and an error costs more than reading one.
+ * Reads a delegation as {@link decode} does. Returns a text if it is malformed,
+ * because peers can send many such and an error costs more than reading one.
  *
  * @internal
  */

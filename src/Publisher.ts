@@ -173,7 +173,7 @@ const maxSeq = 0xffff_ffff_ffff_ffffn
 /** Nanoseconds by which the clock may have been ahead when the last seq was signed: a day. */
 const maxAhead = 86_400_000_000_000n
 
-/** Attempts to sign a record whose slot is being taken meanwhile. */
+/** Attempts to sign a record whose slot other records keep taking. */
 const maxSigned = 4
 
 /** Hints remembered so that a renewed record does not log them again. */
@@ -356,7 +356,7 @@ export const layer: Layer.Layer<
 
 /**
  * Publishes for an identity whose node runs elsewhere; `node` is what is known
- * about its address, if there is one.
+ * about that node's address, if there is such a node.
  *
  * @category layers
  * @since 0.1.0

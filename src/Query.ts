@@ -331,7 +331,7 @@ class Reading {
   readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
   answered = 0
   holders = 0
-  /** Whether a holder has as many records as it keeps of a key, so that others may have others. */
+  /** Whether a holder has reached its limit for the key, so that other holders may have records that it lacks. */
   isOverfull = false
 
   take(record: Record.SignedRecord): void {
@@ -357,7 +357,7 @@ const make = Effect.gen(function*() {
   const events = yield* NodeEvents
   const random = yield* SecureRandom.SecureRandom
 
-  /** A peer is not waited for once its silence is longer than packet loss explains. */
+  /** A request fails early once packet loss no longer explains the silence of the peer. */
   const requestOptions = () => ({ attempts: health.attemptsUnsafe(), deadline, failFast: true })
 
   const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
@@ -619,8 +619,9 @@ const make = Effect.gen(function*() {
   )
 
   /**
-   * Whether nodes surround the target. An estimate that is older than the growth
-   * of the network sees that everywhere, so the size is measured first.
+   * Whether nodes surround the target. If they seem to, the size is measured and
+   * they are judged again: with an estimate from before the network grew, every
+   * key would look surrounded.
    */
   const confirmSurrounded = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>) {
     const ids = closest.map(({ id }) => id)

@@ -264,8 +264,8 @@ export const detach: (record: SignedRecord) => SignedRecord = internal.detach
 // --- Integrity ---
 
 /**
- * What is wrong with a record, as a plain value: records of strangers are
- * refused by the thousand, and an `Error` with its stack costs more than the
+ * What is wrong with a record, as a plain value: peers can send many
+ * such records, and an `Error` with its stack costs more than the
  * check. {@link toError} converts it.
  *
  * @category models
@@ -477,7 +477,7 @@ export const stale = (record: SignedRecord, held: SignedRecord): StaleRecord =>
   })
 
 /**
- * When a record that stays alive is signed anew, in Unix seconds: halfway
+ * When a record that stays alive is signed again, in Unix seconds: halfway
  * between its timestamp and its last second.
  *
  * @category ordering

@@ -120,8 +120,8 @@ export interface Publication {
     options: { readonly within: Duration.Input }
   ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | Record.StaleRecord>
   /**
-   * Whether nodes surround the key more closely than chance allows, as nodes do
-   * that want to hide its records. Then the record is copied to the whole
+   * Whether nodes surround the key more closely than chance allows, possibly to
+   * hide its records. Then the record is copied to the whole
    * region around the key, see `Query.neighbourhood`.
    */
   readonly isSurrounded: Effect.Effect<boolean>
@@ -300,7 +300,7 @@ type Shown = "Same" | "Other" | "Nothing" | "Unclear" | Record.SignedRecord
 interface Edition {
   record: Record.SignedRecord
   readonly options: ReplicateOptions
-  /** Whether it was ever placed completely; a newer record found after that is a later one. */
+  /** Whether it was ever placed completely; a newer record found after that was published later. */
   isPlaced: boolean
   signedOver: number
   /** A newer record that readers see instead. */
@@ -329,7 +329,7 @@ interface Job {
   /** Nodes without room for the record. */
   readonly full: Map<NodeId, Contact>
   isSurrounded: boolean
-  /** What was warned of, and is not again. */
+  /** The warnings that were logged, so that none is repeated. */
   readonly warned: Set<"Full" | "Surrounded">
   /** Answers that have to be checked before they count. */
   checking: number
@@ -542,7 +542,7 @@ const make = Effect.gen(function*() {
     const { edition, key, set } = job
     const now = clock.currentTimeMillisUnsafe()
     if (!Record.isNewer(held, edition.record)) {
-      // Our record has become the newer one meanwhile.
+      // In the meantime our record has become the newer one.
       return isSame(held, edition.record) ? set.stored(contact.id, now) : set.superseded(contact.id, now)
     }
     const { signOver } = edition.options
@@ -705,7 +705,7 @@ const make = Effect.gen(function*() {
     if (running === undefined || !Record.isNewer(withdrawal, running.edition.record)) {
       return { answered: Effect.void }
     }
-    // The next run knows of no node that holds a copy.
+    // A later run must not resume the job: it would not know the nodes that hold a copy.
     persistence.save({ _tag: "Withdrawn", key, record: running.edition.record })
     for (const peer of running.set.withdraw(clock.currentTimeMillisUnsafe())) {
       // The withdrawal is not awaited.

@@ -170,9 +170,9 @@ export class Store extends Context.Service<Store, {
   /** Records how many of the records in turn a response had room for. */
   readonly servedUnsafe: (key: NodeId.NodeId, count: number) => void
   /**
-   * Whether a record may soon have to make room if it counts for this network:
-   * the key or the whole store is half full, or the network has much of it
-   * already. Only then is it worth knowing where its sender really is.
+   * Whether a record may soon be evicted if it counts for this network: the key
+   * or the whole store is half full, or the network already uses much of it.
+   * Only then does the sender have to prove its address.
    */
   readonly isContendedUnsafe: (key: NodeId.NodeId, type: number, network: string) => boolean
 }>()("effect-dht/Store") {}

@@ -206,7 +206,7 @@ export class Requests {
     events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
     health.succeededUnsafe(from.id, rtt, now, lost)
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
-    // A peer that was sent both forms shows by the one it answers which it understands.
+    // If both forms were sent, the one that was answered shows which version the peer understands.
     else if (isV02Request(pending)) health.speaksUnsafe(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
     if (from.host === peer.host && from.port === peer.port) {
       health.provedAtUnsafe(from.id, from.host)
@@ -222,7 +222,7 @@ export class Requests {
     return pending !== undefined
   }
 
-  /** The response with only the nodes that are worth keeping. */
+  /** The response without the nodes that are not to be kept. */
   private withNodes(body: Message.Body, from: Contact): Message.Body {
     if (body._tag !== "FindNodeResponse" && body._tag !== "FindValueResponse") return body
     const nodes = body.nodes?.filter((node) => this.options.isWorthKnowing(node, from, body))

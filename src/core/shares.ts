@@ -85,7 +85,7 @@ export class Shares<T extends Item> {
     this.leave(party)
   }
 
-  /** The heaviest party with an item other than `except`, of equal ones the latest, and its latest such item; undefined if there is none. */
+  /** The heaviest party with an item other than `except`, and its latest such item; of equal parties the latest. Undefined if there is none. */
   heaviest(except?: T): Heaviest<T> | undefined {
     const [first, left, right] = this.heap
     const found = first !== undefined && newestBut(first, except) === undefined

@@ -27,7 +27,7 @@ export interface Options {
 /** Received datagrams waiting for the receive loop: about a tenth of a second of work at most. */
 const inbox = { capacity: 1024, perSender: 256 }
 
-/** Bytes of kernel buffer to ask for, so that datagrams are kept while the process is busy, and the least worth asking for. */
+/** Bytes of kernel buffer to request, so that datagrams are kept while the process is busy: first `most`, at last `least`. */
 const kernelBuffer = { most: 1 << 21, least: 1 << 18 }
 
 const mapped = "::ffff:"

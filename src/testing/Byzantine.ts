@@ -92,7 +92,7 @@ export type Lie = (body: Message.Body) => Message.Body | undefined
 
 type Answer = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
 
-/** What a lie can use of its node. */
+/** The parts of its node that a falsified message can use. */
 interface LieContext {
   readonly identity: Identity
   readonly self: Contact

@@ -74,7 +74,7 @@ const signaturePair = 1 + 2 + 64
 const lacks = (key: number): string => `expected field ${key} of a record`
 
 /**
- * A signed statement: its fields, its bytes, and what follows from them. `Record.SignedRecord` says what each is.
+ * A signed statement: its fields, its bytes, and values derived from them. `Record.SignedRecord` describes each.
  *
  * @internal
  */

@@ -188,9 +188,9 @@ export interface Codec<A> {
 }
 
 /**
- * The codec of a schema for at most `maxBytes` bytes. What the schema throws is a
- * failure as well: bytes from strangers may reach what its author did not think
- * of.
+ * The codec of a schema for at most `maxBytes` bytes. An exception of the
+ * schema is a failure as well: untrusted bytes may reach cases that its author
+ * did not expect.
  *
  * @internal
  */

@@ -65,7 +65,7 @@ export const ping = Effect.fnUntraced(
   }
 )
 
-/** Whether the name of the kind says which type it is. */
+/** Whether the type has a name of its own; of others the number is shown as well. */
 const isNamed = (type: number): boolean => Object.values<number>(Record.RecordType).includes(type)
 
 /**

@@ -130,7 +130,7 @@ const cleanMillis = 60_000
 const sightingMillis = 7 * 24 * 3_600_000
 const maxSightings = 100_000
 
-/** The file is damaged; the message tells how. */
+/** The file is damaged; the message describes the damage. */
 class Damage extends Error {}
 
 // Result codes of SQLite, https://sqlite.org/rescode.html
