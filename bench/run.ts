@@ -18,6 +18,7 @@ import { flood } from "./flood.ts"
 import { inTurns, median, used } from "./measure.ts"
 import { memory } from "./memory.ts"
 import { messages, refusals } from "./messages.ts"
+import { overload } from "./overload.ts"
 import { persistence } from "./persistence.ts"
 import { isMet, save, type Section, table } from "./report.ts"
 import { routing } from "./routing.ts"
@@ -64,6 +65,7 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
   },
   async *flood() {
     yield await flood({ turns: quick ? 2 : 4, turnMillis: quick ? 1000 : 2000 })
+    for (const verifyThreads of [0, 1]) yield await overload({ millis: quick ? 2000 : 5000, verifyThreads })
   },
   async *memory() {
     yield await memory(50)

@@ -11,13 +11,15 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import type { Contact } from "../src/Contact.ts"
 import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
 import { Store } from "../src/Store.ts"
 import { bytes32, contactsAround } from "./fixtures.ts"
 
-/** Messages to the parent process: first the address, then the resources used, on each request. */
+/** Messages to the parent process: first the address, then a reply to each command. */
 export type FromServer =
+  | { readonly _tag: "Pinged"; readonly isAlive: boolean }
   | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
   | {
     readonly _tag: "Used"
@@ -28,7 +30,9 @@ export type FromServer =
     readonly keys: number
   }
 
-export type ToServer = { readonly _tag: "Usage" }
+export type ToServer =
+  | { readonly _tag: "Usage" }
+  | { readonly _tag: "Ping"; readonly contact: Contact }
 
 const { values: options } = parseArgs({
   options: {
@@ -49,8 +53,15 @@ process.on("disconnect", () => process.exit())
 const server = Effect.gen(function*() {
   const dht = yield* Dht
   const store = yield* Store
-  const read = Effect.runSyncWith(yield* Effect.context<never>())
-  process.on("message", () => {
+  const context = yield* Effect.context<never>()
+  const read = Effect.runSyncWith(context)
+  const fork = Effect.runForkWith(context)
+  process.on("message", (command: ToServer) => {
+    if (command._tag === "Ping") {
+      const ping = Effect.andThen(dht.addContact(command.contact), dht.ping(command.contact))
+      fork(Effect.map(Effect.exit(ping), ({ _tag }) => say({ _tag: "Pinged", isAlive: _tag === "Success" })))
+      return
+    }
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
     const residentBytes = process.memoryUsage.rss()

@@ -292,6 +292,19 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
 }
 
 /**
+ * Returns the 32 bytes that are the sender's public key if the framing is
+ * sound, without a check; fewer of a datagram that is too short.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const claimedKey = (bytes: Uint8Array): Uint8Array => {
+  // Before the signature of 64 bytes, its key and its length.
+  const end = Math.max(bytes.length - 67, 0)
+  return bytes.subarray(Math.max(end - 32, 0), end)
+}
+
+/**
  * Reads the body of a frame. Returns a text if it is malformed.
  *
  * @category decoding

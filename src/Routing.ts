@@ -336,7 +336,10 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     return work.bucketsToRefill
   }
 
-  yield* rpc.observe({ heard })
+  const knows = (from: SocketAddress.SocketAddress): boolean =>
+    core.hasAt(from, (id) => health.isProvedUnsafe(id, from.host))
+
+  yield* rpc.observe({ heard, knows })
 
   const before = (window: Duration.Input) =>
     Effect.map(Clock.currentTimeMillis, (now) => now - Duration.toMillis(window))

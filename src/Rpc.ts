@@ -25,6 +25,8 @@ import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
+import { FailedSignatures } from "./core/failedSignatures.ts"
+import { ReceiveQueue, Standing } from "./core/receiveQueue.ts"
 import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./core/requests.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
@@ -148,7 +150,8 @@ export interface OwnKey {
 
 /**
  * Callbacks for what messages show, called synchronously before the message
- * itself is handled. They must not throw.
+ * itself is handled, and one that says which messages to serve first. They must
+ * not throw.
  *
  * @category models
  * @since 0.1.0
@@ -156,6 +159,11 @@ export interface OwnKey {
 export interface Observer {
   readonly heard?: ((heard: Heard) => void) | undefined
   readonly ownKey?: ((sign: OwnKey) => void) | undefined
+  /**
+   * Whether a contact has answered at this address. What comes from there is
+   * served before the datagrams of strangers, unless the address is forged.
+   */
+  readonly knows?: ((from: SocketAddress.SocketAddress) => boolean) | undefined
 }
 
 /**
@@ -203,8 +211,32 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
-/** Signatures of received datagrams that may be checked at the same time. */
+/** Signatures of received datagrams that may be checked at the same time, and of which strangers may use these. */
 const maxChecking = 64
+const maxCheckingStrangers = 48
+
+/**
+ * Signature checks of one turn of the receive loop; of a turn before which at
+ * least `fullRead` datagrams arrived; and those of suspects.
+ *
+ * Datagrams arrive between turns, from Node at most 32 at a time. If there were
+ * so many, the kernel probably holds more, and when its buffer is full it drops
+ * them without regard to their source. Only here can friends be told from a
+ * flood, so reading comes first: 32 take as long as five checks.
+ */
+const checksPerTurn = 8
+const checksPerBusyTurn = 2
+const suspectsPerTurn = 1
+const fullRead = 32
+
+/** Datagrams of one turn: those that cost no check cost little, but not nothing. */
+const datagramsPerTurn = 64
+
+/** A datagram in the queue, of which only the header is read. */
+interface Received extends Transport.Datagram {
+  readonly header: Message.Header | string
+  readonly standing: Standing
+}
 
 const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
@@ -225,14 +257,20 @@ const make = Effect.gen(function*() {
   const events = yield* NodeEvents
   const transactionId = TransactionId.generator(random)
 
+  const waiting = new ReceiveQueue<Received>()
+  const failures = new FailedSignatures()
+  /** Datagrams that arrived since the last turn. */
+  let arrived = 0
+  /** Opens when there may be something to serve. */
+  const ready = Latch.makeUnsafe(false)
   const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
   const observers: Array<Observer> = []
   let handler: Handler | undefined
-  /** Opens with the first use: what arrives before waits in the transport until there is something to handle it. */
+  /** Opens with the first use: what arrives before waits until there is something to handle it. */
   const inUse = Latch.makeUnsafe(false)
-  /** Signatures being checked, and whether there is room for more. */
+  /** Signatures being checked, and those of strangers among them. */
   let checking = 0
-  const checked = Latch.makeUnsafe(true)
+  let checkingStrangers = 0
   const traffic = { received: 0, sent: 0 }
   const refused: Record<Refusal, number> = {
     late: 0,
@@ -313,56 +351,97 @@ const make = Effect.gen(function*() {
 
   // --- Receiving ---------------------------------------------------------------
 
-  const receive = (datagram: Transport.Datagram, now: number): void => {
-    if (datagram.payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
+  /** Queues a datagram, or refuses it where its header is enough for that. Returns false if there is no room for it. */
+  const receive: Transport.Deliver = (payload, from) => {
+    const datagram: Transport.Datagram = { payload, from }
+    arrived++
+    if (payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
     // A sender that we cannot answer does not become a contact.
-    if (!SocketAddress.isReachable(datagram.from)) return refuse(datagram, "unreachable")
-    const header = Message.header(datagram.payload)
-    if (typeof header === "string") return refuse(datagram, "malformed", header)
-    const isEcho = header.type === Message.Type.NatProbeEcho
-    const isResponse = Message.isResponse(header.type) && !isEcho
-    // An unawaited response is not worth a look at its body.
-    if (isEcho && echoes.size === 0 || isResponse && !requests.isPending(header)) {
+    if (!SocketAddress.isReachable(from)) return refuse(datagram, "unreachable")
+    const header = Message.header(payload)
+    // An unawaited response is not worth a look at its body, nor a place in the queue.
+    if (typeof header !== "string" && Message.isResponse(header.type) && !mayBeAwaited(header)) {
       return refuseUnawaited(datagram, header)
     }
-    const frame = Message.frame(datagram.payload, header)
-    if (typeof frame === "string") return refuse(datagram, "malformed", frame)
-    const pending = isResponse ? requests.awaiting(frame, datagram.from) : undefined
-    if (isResponse && pending === undefined) return refuseUnawaited(datagram, header)
+    const received = { payload, from, header, standing: standingOf(datagram, header) }
+    const lost = waiting.offer(received.standing, from, received)
+    if (lost !== undefined) refuse(lost, "overload")
+    if (lost === received) return false
+    ready.openUnsafe()
+    return true
+  }
+
+  /** Whether a response is worth framing. */
+  const mayBeAwaited = (header: Message.Header): boolean =>
+    header.type === Message.Type.NatProbeEcho ? echoes.size > 0 : requests.isPending(header)
+
+  const standingOf = ({ from, payload }: Transport.Datagram, header: Message.Header | string): Standing => {
+    if (typeof header === "string") return Standing.suspect
+    // An echo is not matched by its transaction, so anyone can send one meanwhile.
+    if (Message.isResponse(header.type) && header.type !== Message.Type.NatProbeEcho) return Standing.awaited
+    if (observers.some(({ knows }) => knows?.(from) === true)) return Standing.known
+    return failures.isSuspect(Message.claimedKey(payload), from.host, clock.currentTimeMillisUnsafe())
+      ? Standing.suspect
+      : Standing.stranger
+  }
+
+  /** Handles a datagram. Returns whether that takes a signature check. */
+  const serveOne = (datagram: Received, now: number): boolean => {
+    const { from, header, payload, standing } = datagram
+    const frame = Message.frame(payload, header)
+    if (typeof frame === "string") return !refuse(datagram, "malformed", frame)
+    const isResponse = Message.isResponse(frame.type) && frame.type !== Message.Type.NatProbeEcho
+    const pending = isResponse ? requests.awaiting(frame, from) : undefined
+    if (isResponse && pending === undefined) return !refuseUnawaited(datagram, frame)
     const body = Message.readBody(frame)
-    if (typeof body === "string") return refuse(datagram, body === unknownType ? "unknown_type" : "malformed", body)
-    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refuse(datagram, "unawaited")
+    if (typeof body === "string") {
+      return !refuse(datagram, body === unknownType ? "unknown_type" : "malformed", body)
+    }
+    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return !refuse(datagram, "unawaited")
     const message = Message.assemble(frame, body)
-    if (typeof message === "string") return refuse(datagram, "malformed", message)
-    checking++
+    if (typeof message === "string") return !refuse(datagram, "malformed", message)
+    const isStranger = standing >= Standing.stranger
+    const count = (by: 1 | -1): void => {
+      checking += by
+      if (isStranger) checkingStrangers += by
+    }
+    count(1)
     let queued = false
     try {
       queued = verifier.check(frame.publicKey, Message.signedBytes(frame, network), frame.signature, (valid) => {
-        if (--checking < maxChecking) checked.openUnsafe()
-        if (!valid) return refuse(datagram, "bad_signature")
-        traffic.received++
+        count(-1)
         // The verifier may call from outside any fiber, where a defect would
         // end the process.
         try {
-          accept(message, datagram.from, pending, now)
+          if (valid) {
+            failures.succeeded(frame.publicKey, from.host)
+            traffic.received++
+            accept(message, from, pending, now)
+          } else {
+            failures.failed(frame.publicKey, from.host, now)
+            refuse(datagram, "bad_signature")
+          }
         } catch (defect) {
           run(Effect.logError("A message could not be handled", defect))
         }
+        if (waiting.size > 0) ready.openUnsafe()
       })
     } finally {
       if (!queued) {
-        checking--
+        count(-1)
         refuse(datagram, "overload")
       }
     }
+    return true
   }
 
-  const refuseUnawaited = (datagram: Transport.Datagram, { transactionId }: Message.Header): void =>
+  const refuseUnawaited = (datagram: Transport.Datagram, { transactionId }: Message.Header): true =>
     refuse(datagram, requests.isOver(transactionId) ? "late" : "unawaited")
 
-  const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): void => {
+  const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): true => {
     refused[reason]++
     events.explainUnsafe?.({ _tag: "DatagramRefused", from, bytes: payload.length, reason, fault })
+    return true
   }
 
   const accept = (
@@ -476,25 +555,47 @@ const make = Effect.gen(function*() {
 
   // --- The loop ----------------------------------------------------------------
 
-  const handle = (datagrams: ReadonlyArray<Transport.Datagram>): Effect.Effect<void> => {
+  /** The worst standing of which another check may start; undefined if there are enough. */
+  const worstServed = (suspects: number): Standing | undefined =>
+    checking >= maxChecking
+      ? undefined
+      : checkingStrangers >= maxCheckingStrangers
+      ? Standing.known
+      : suspects >= suspectsPerTurn
+      ? Standing.stranger
+      : Standing.suspect
+
+  /** Serves some of the datagrams that wait. */
+  const serveSome = (): void => {
     const now = clock.currentTimeMillisUnsafe()
-    for (const datagram of datagrams) receive(datagram, now)
-    // Datagrams wait in the inbox, which is fair to senders. Only this many may
-    // wait behind it.
-    if (checking >= maxChecking) {
-      checked.closeUnsafe()
-      return checked.await
+    const maxChecks = arrived >= fullRead ? checksPerBusyTurn : checksPerTurn
+    let checks = 0
+    let suspects = 0
+    arrived = 0
+    for (let taken = 0; taken < datagramsPerTurn && checks < maxChecks; taken++) {
+      const worst = worstServed(suspects)
+      const datagram = worst === undefined ? undefined : waiting.take(worst)
+      if (datagram === undefined) {
+        // Suspects that have had their share wait for the next turn.
+        if (suspects < suspectsPerTurn || waiting.size === 0) ready.closeUnsafe()
+        return
+      }
+      if (!serveOne(datagram, now)) continue
+      checks++
+      if (datagram.standing === Standing.suspect) suspects++
     }
-    // If the inbox is empty now, the next turn waits anyway.
-    return datagrams.length === Transport.batch ? Effect.yieldNow : Effect.void
   }
 
-  yield* transport.receive.pipe(
-    Effect.flatMap(handle),
-    Effect.catchDefect((defect) => Effect.logError("A batch of datagrams was lost", defect)),
+  yield* transport.deliverTo(receive)
+
+  yield* Effect.sync(serveSome).pipe(
+    Effect.catchDefect((defect) => Effect.logError("A datagram could not be handled", defect)),
+    // The network is read before the next turn, also when nothing is left to serve:
+    // otherwise each datagram would be served as it arrives, in the order of arrival.
+    Effect.andThen(Effect.yieldNow),
+    ready.whenOpen,
     Effect.forever({ disableYield: true }),
     inUse.whenOpen,
-    Effect.catchTag("TransportClosed", () => Effect.void),
     Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),
     Effect.forkScoped
   )
@@ -507,7 +608,7 @@ const make = Effect.gen(function*() {
     observe,
     observations: Stream.fromPubSub(observations),
     traffic: Effect.map(transport.dropped, (dropped) => {
-      // Datagrams that found the inbox full never reached this module.
+      // Datagrams that found the transport's inbox full never reached this module.
       const refusedBy = { ...refused, overload: refused.overload + dropped }
       return {
         ...traffic,

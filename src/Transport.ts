@@ -53,14 +53,21 @@ export class Transport extends Context.Service<Transport, {
   readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
   /** Sends for a caller outside a fiber: returns the error. */
   readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
-  /** Returns the next DHT datagrams, at most 32, or waits for one. Senders are served in turn. */
+  /** Returns the next DHT datagrams, at most 32, or waits for one. Networks, hosts and ports are served in turn. */
   readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
+  /**
+   * Passes DHT datagrams to a receiver as they arrive, instead of queueing them
+   * for `receive`, until the scope closes: first those that wait. For a reader
+   * with a queue of its own. There is one receiver at a time: a second is a
+   * defect.
+   */
+  readonly deliverTo: (receiver: Deliver) => Effect.Effect<void, never, Scope.Scope>
   /** The protocol that shares the port. */
   readonly foreign: {
     readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
     readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   }
-  /** Number of DHT datagrams lost because the inbox was full. */
+  /** Number of DHT datagrams lost because the inbox of `receive` was full. */
   readonly dropped: Effect.Effect<number>
 }>()("effect-dht/Transport") {}
 
@@ -189,7 +196,7 @@ export interface Socket {
 }
 
 /**
- * Receives a datagram from the network. Returns false if the inbox was full.
+ * Receives a datagram. Returns false if there was no room for it.
  *
  * @category models
  * @since 0.1.0
@@ -197,7 +204,7 @@ export interface Socket {
 export type Deliver = (payload: Uint8Array, from: SocketAddress.SocketAddress) => boolean
 
 /**
- * Bounds on waiting datagrams: in all, and from one sender.
+ * Bounds on waiting datagrams: in all, and from one host and port.
  *
  * @category models
  * @since 0.1.0
@@ -228,6 +235,7 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
   const echoes = new RateLimit(echoLimit)
   let dropped = 0
   let closed = false
+  let receiver: Deliver | undefined
   // Undefined while the socket opens: it may deliver before `open` returns.
   let bound: Socket | undefined
 
@@ -236,11 +244,25 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
       if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
       return true
     }
-    if ((payload[0] & 0x40) !== 0) return foreign.offer({ payload, from })
-    if (inbox.offer({ payload, from })) return true
-    dropped++
-    return false
+    const datagram = { payload, from }
+    if ((payload[0] & 0x40) !== 0) return foreign.offer(datagram) !== datagram
+    if (receiver !== undefined) return receiver(payload, from)
+    const lost = inbox.offer(datagram)
+    if (lost !== undefined) dropped++
+    return lost !== datagram
   }
+  const deliverTo = (next: Deliver) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        if (receiver !== undefined) throw new Error("Datagrams have a receiver already: close its scope first")
+        receiver = next
+        for (const { from, payload } of inbox.takeAll()) next(payload, from)
+      }),
+      () =>
+        Effect.sync(() => {
+          receiver = undefined
+        })
+    )
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
@@ -266,23 +288,18 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
     send: asEffect(sendUnsafe),
     sendUnsafe,
     receive: inbox.receive,
+    deliverTo,
     foreign: { send: asEffect(transmit), receive: foreign.receive },
     dropped: Effect.sync(() => dropped)
   })
 })
 
-/**
- * Maximum number of datagrams that `receive` returns at once. A smaller batch
- * has emptied the inbox.
- *
- * @category constants
- * @since 0.1.0
- */
-export const batch = 32
+/** Maximum number of datagrams that `receive` returns at once. */
+const batch = 32
 
 /** Datagrams that wait for a reader, which fails when the scope ends. */
 const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
-  const waiting = new FairQueue<Datagram>(options)
+  const waiting = new FairQueue<Datagram>({ capacity: options.capacity, perSource: options.perSender })
   const filled = Latch.makeUnsafe()
   let closed = false
   yield* Effect.addFinalizer(() =>
@@ -301,10 +318,12 @@ const makeInbox = Effect.fnUntraced(function*(options: InboxOptions) {
   })
   return {
     receive,
-    offer: (datagram: Datagram): boolean => {
-      const accepted = waiting.offer(SocketAddress.key(datagram.from), datagram)
-      if (accepted) filled.openUnsafe()
-      return accepted
+    takeAll: (): ReadonlyArray<Datagram> => waiting.take(waiting.size),
+    /** Queues a datagram and returns the one that is lost for it. */
+    offer: (datagram: Datagram): Datagram | undefined => {
+      const lost = waiting.offer(datagram.from, datagram)
+      if (lost !== datagram) filled.openUnsafe()
+      return lost
     }
   }
 })

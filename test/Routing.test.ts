@@ -9,6 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Address } from "../src/Address.ts"
 import type { Contact } from "../src/Contact.ts"
 import * as Crypto from "../src/Crypto.ts"
+import * as Features from "../src/Features.ts"
 import * as Identity from "../src/Identity.ts"
 import * as NodeEvents from "../src/NodeEvents.ts"
 import { bucketIndex, type NodeId } from "../src/NodeId.ts"
@@ -18,6 +19,7 @@ import type * as Request from "../src/Request.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SeenPeers from "../src/SeenPeers.ts"
+import type { SocketAddress } from "../src/SocketAddress.ts"
 import { TransportClosed } from "../src/Transport.ts"
 import { layerTold } from "./utils/told.ts"
 
@@ -63,7 +65,8 @@ const setUp = Effect.fnUntraced(function*(
   })
   const services = yield* Layer.build(
     Layer.fresh(Routing.layer(options)).pipe(
-      Layer.provide([rpc, events, PeerHealth.layer(), SeenPeers.layer().pipe(Layer.provide(Persistence.layerNone))])
+      Layer.provideMerge(PeerHealth.layer()),
+      Layer.provide([rpc, events, SeenPeers.layer().pipe(Layer.provide(Persistence.layerNone))])
     )
   )
   /** The id of a contact in the farthest bucket. */
@@ -71,9 +74,12 @@ const setUp = Effect.fnUntraced(function*(
     const first = Number.parseInt(identity.nodeId[0], 16) ^ 8
     return (first.toString(16) + n.toString(16).padStart(63, "0")) as NodeId
   }
-  const heard = (contact: Contact, now: number, isAnswer = false) =>
-    observer.heard?.({ contact, features: 0, isAnswer, now })
-  return { routing: Context.get(services, Routing.Routing), identity, checks, heard, far }
+  const heard = (contact: Contact, now: number, isAnswer = false, features: Features.Features = 0) =>
+    observer.heard?.({ contact, features, isAnswer, now })
+  const knows = (address: SocketAddress) => observer.knows?.(address) ?? false
+  const routing = Context.get(services, Routing.Routing)
+  const health = Context.get(services, PeerHealth.PeerHealth)
+  return { routing, identity, checks, health, heard, knows, far }
 })
 
 const withIdentity = Effect.provide(Identity.layerSeed(new Uint8Array(32)).pipe(Layer.provide(Crypto.layerNoble)))
@@ -108,6 +114,29 @@ describe("Routing", () => {
       assert.deepStrictEqual(yield* routing.networkSize("15 minutes"), { size: 2, confidence: 0.2 })
       assert.deepStrictEqual(yield* routing.networkSize("55 minutes"), { size: 4, confidence: 0.2 })
       assert.deepStrictEqual(yield* routing.nearestVerified(old.id, 2, "15 minutes"), [young, old])
+    }).pipe(withIdentity))
+
+  it.effect("knows the address of a contact that answered there, while it is in the table", () =>
+    Effect.gen(function*() {
+      const { health, heard, knows, routing } = yield* setUp()
+      const { host, port } = contact(1)
+      assert.isFalse(knows({ host, port }))
+      // A message may be a replay from anywhere.
+      heard(contact(1), 0)
+      assert.isFalse(knows({ host, port }))
+      health.provedAtUnsafe(id(1), host)
+      assert.isTrue(knows({ host, port }))
+      for (const other of [{ host, port: 2 }, { host: "192.0.2.2", port }]) assert.isFalse(knows(other))
+      heard({ ...contact(1), port: 2 }, 0, true)
+      assert.deepStrictEqual([1, 2].map((port) => knows({ host, port })), [false, true])
+      heard({ ...contact(1), host: "192.0.2.2" }, 0, true)
+      // Its answer there is not recorded yet.
+      assert.isFalse(knows({ host: "192.0.2.2", port: 1 }))
+      health.provedAtUnsafe(id(1), "192.0.2.2")
+      assert.isTrue(knows({ host: "192.0.2.2", port: 1 }))
+      heard({ ...contact(1), host: "192.0.2.2" }, 0, true, Features.Bit.client)
+      assert.strictEqual(yield* routing.size, 0)
+      assert.isFalse(knows({ host: "192.0.2.2", port: 1 }))
     }).pipe(withIdentity))
 
   it.effect("is built for the node's own identity", () =>

@@ -37,18 +37,23 @@ const setUp = Effect.gen(function*() {
   return { node, peer, rpc, self: network.contactOf(node) }
 })
 
-/** An `Rpc` with nothing above it, and a puppet to talk to. */
-const bare = Effect.gen(function*() {
-  const peer = yield* network.puppet("peer", network.socketOf(2))
+/** An `Rpc` with nothing above it. */
+const bareWith = Effect.fnUntraced(function*(verifier: Layer.Layer<Verifier.Verifier, never, Crypto>) {
   const services = yield* Layer.build(
     Layer.fresh(Rpc.layer).pipe(
       Layer.provide([NodeEvents.layer, NodeSettings.layer(), PeerHealth.layer(), Reachability.layer(), Timers.layer]),
       Layer.provide([layerMemory(network.socketOf(1)), Identity.layer(network.identity("node"))]),
-      Layer.provide([Verifier.layer, network.layerRandom("node")]),
+      Layer.provide([verifier, network.layerRandom("node")]),
       Layer.provide(Layer.succeed(Crypto, arbitraries.crypto))
     )
   )
-  return { peer, rpc: Context.get(services, Rpc.Rpc), self: network.socketOf(1) }
+  return { rpc: Context.get(services, Rpc.Rpc), self: network.socketOf(1) }
+})
+
+/** An `Rpc` with nothing above it, and a puppet to talk to. */
+const bare = Effect.gen(function*() {
+  const peer = yield* network.puppet("peer", network.socketOf(2))
+  return { peer, ...(yield* bareWith(Verifier.layer)) }
 })
 
 const ping = (self: { readonly address: Message.Message["sender"] }) =>
@@ -455,6 +460,151 @@ describe("Rpc", () => {
         // No time passes, and the probe stays unanswered.
         yield* peer.send(self, ping(peer), "00".repeat(20))
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
+      }).pipe(onNetwork))
+  })
+
+  describe("under a flood", () => {
+    const signer = network.identity("signer")
+    const request = (transaction = 0, key = signer) =>
+      Message.encode(ping(key), { signer: key, transactionId: transaction.toString(16).padStart(40, "0") })
+    const forged = (key = signer) => {
+      const bytes = request(0, key).slice()
+      bytes[bytes.length - 1] ^= 1
+      return bytes
+    }
+    const joined = (address: SocketAddress.SocketAddress) => MemoryNetwork.use((memory) => memory.join(address))
+    /** Sends from an address that is free afterwards, also where there is no room. */
+    const sending =
+      (to: SocketAddress.SocketAddress) =>
+      (from: SocketAddress.SocketAddress, ...datagrams: ReadonlyArray<Uint8Array>) =>
+        Effect.scoped(
+          Effect.flatMap(joined(from), (raw) =>
+            Effect.forEach(datagrams, (bytes) => Effect.ignore(raw.send(bytes, to)), { discard: true }))
+        )
+    /** The numbers of the networks whose requests were handled, in order. */
+    const handling = Effect.fnUntraced(function*(rpc: Rpc.Rpc["Service"]) {
+      const handled: Array<number> = []
+      yield* rpc.serve((_, { host }) => handled.push(Number(host.split(".")[2])))
+      return handled
+    })
+
+    it.effect("keeps no unawaited response, so that none takes the place of a request", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        const answer = Message.encode(pong(peer), { signer: peer.identity, transactionId: "00".repeat(20) })
+        const raw = yield* joined(network.socketOf(3))
+        for (let i = 0; i < 3000; i++) yield* raw.send(answer, self)
+        yield* raw.send(request(), self)
+        const handled = yield* handling(rpc)
+        yield* settled
+        assert.deepStrictEqual(handled, [3])
+        assert.deepInclude((yield* rpc.traffic).refusedBy, { unawaited: 3000, overload: 0 })
+      }).pipe(onNetwork))
+
+    it.effect("serves the awaited response first, then the requests of contacts, then those of strangers", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* bare
+        yield* rpc.observe({ knows: ({ host }) => host === network.socketOf(50).host })
+        const handled = yield* handling(rpc)
+        const asked = yield* start(rpc.request(peer, ping(network.identity("node"))))
+        const { message } = yield* peer.receive
+        const answers: Array<number> = []
+        yield* rpc.observe({ heard: ({ isAnswer }) => void (isAnswer && answers.push(handled.length)) })
+        yield* settled
+        // The first is served as it arrives, and the others wait meanwhile.
+        for (const n of [10, 11, 12, 13]) yield* sending(self)(network.socketOf(n), request())
+        yield* sending(self)(network.socketOf(50), request())
+        yield* peer.send(self, pong(peer), message.transactionId)
+        yield* Fiber.join(asked)
+        yield* settled
+        assert.deepStrictEqual(answers, [1])
+        assert.deepStrictEqual(handled, [10, 50, 11, 12, 13])
+      }).pipe(onNetwork))
+
+    it.effect("serves a contact and a stranger in spite of full queues of strangers", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        yield* rpc.observe({ knows: ({ host }) => host === network.socketOf(50).host })
+        const send = sending(self)
+        for (let port = 1; port <= 6; port++) {
+          yield* send({ ...network.socketOf(3), port }, ...Array.from({ length: 300 }, () => forged()))
+        }
+        yield* send(network.socketOf(50), request())
+        yield* send(network.socketOf(51), request())
+        const handled = yield* handling(rpc)
+        const last = yield* rpc.traffic
+        yield* settled
+        assert.deepStrictEqual(handled, [50, 51])
+        // One host is one line: two turns went by before the stranger's.
+        assert.isAtMost(last.refusedBy.bad_signature, 8)
+      }).pipe(onNetwork))
+
+    it.effect("serves a signer whose signature failed after all others, and as before once it is good", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        const send = sending(self)
+        const handled = yield* handling(rpc)
+        yield* send(network.socketOf(3), forged())
+        yield* settled
+        for (const order of [[9, 4, 5, 3], [9, 3, 4, 5]]) {
+          for (const n of [9, 3, 4, 5]) yield* send(network.socketOf(n), request())
+          yield* settled
+          assert.deepStrictEqual(handled.splice(0), order)
+        }
+      }).pipe(onNetwork))
+
+    it.effect("serves a host whose signatures failed under two keys after all others", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        const send = sending(self)
+        const handled = yield* handling(rpc)
+        for (const name of ["a", "b"]) yield* send(network.socketOf(3), forged(network.identity(name)))
+        yield* settled
+        for (const n of [9, 3, 4]) yield* send({ ...network.socketOf(n), port: 77 }, request())
+        yield* settled
+        assert.deepStrictEqual(handled, [9, 4, 3])
+      }).pipe(onNetwork))
+
+    it.effect("starts the check of a contact's signature while those of strangers are in flight", () =>
+      Effect.gen(function*() {
+        const checks: Array<(valid: boolean) => void> = []
+        const { rpc, self } = yield* bareWith(Layer.succeed(Verifier.Verifier, {
+          check: (_key, _message, _signature, done) => checks.push(done) > 0
+        }))
+        yield* rpc.observe({ knows: ({ host }) => host === network.socketOf(150).host })
+        const handled = yield* handling(rpc)
+        const send = sending(self)
+        for (let n = 10; n < 110; n++) yield* send(network.socketOf(n), request())
+        yield* settled
+        assert.strictEqual(checks.length, 48)
+        yield* send(network.socketOf(150), ...Array.from({ length: 20 }, (_, i) => request(i)))
+        yield* settled
+        assert.strictEqual(checks.length, 64)
+        // The result of a contact's makes room for any contact, that of a stranger's not yet for a stranger.
+        checks[48](true)
+        yield* settled
+        assert.strictEqual(checks.length, 65)
+        assert.deepStrictEqual(handled, [150])
+        for (const done of checks.splice(0)) done(false)
+        yield* settled
+        // The last of the contacts, and as many strangers as before.
+        assert.strictEqual(checks.length, 3 + 48)
+      }).pipe(onNetwork))
+
+    it.effect("still serves a contact whose address is forged, and another contact undiminished", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        yield* rpc.observe({ knows: () => true })
+        const handled = yield* handling(rpc)
+        const send = sending(self)
+        for (let round = 0; round < 50; round++) {
+          yield* send(network.socketOf(3), ...Array.from({ length: 20 }, () => forged()), request(round))
+          yield* send(network.socketOf(4), request(round))
+          yield* Effect.yieldNow
+        }
+        yield* settled
+        assert.strictEqual(handled.filter((n) => n === 4).length, 50)
+        assert.isAbove(handled.filter((n) => n === 3).length, 0)
       }).pipe(onNetwork))
   })
 

@@ -111,6 +111,59 @@ describe("Transport", () => {
       }).pipe(onNetwork))
   })
 
+  describe("a receiver", () => {
+    const receiver = () => {
+      const got: Array<number> = []
+      return { got, deliver: (payload: Uint8Array) => got.push(payload[1]) < 4 }
+    }
+
+    it.effect("gets what waits and then each datagram as it arrives, until its scope closes", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        yield* a.send(bytes(0xa4, 1), bob)
+        const { deliver, got } = receiver()
+        yield* Effect.scoped(Effect.andThen(b.deliverTo(deliver), a.send(bytes(0xa4, 2), bob)))
+        yield* a.send(bytes(0xa4, 3), bob)
+        assert.deepStrictEqual(got, [1, 2])
+        assert.deepStrictEqual(yield* b.receive, [{ payload: bytes(0xa4, 3), from: alice }])
+      }).pipe(onNetwork))
+
+    it.effect("does not get what belongs to the protocol that shares the port", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        const { deliver, got } = receiver()
+        yield* b.deliverTo(deliver)
+        yield* a.foreign.send(bytes(0x40, 1), bob)
+        yield* a.send(bytes(0x00, 0xec), bob)
+        assert.deepStrictEqual(got, [])
+        assert.strictEqual((yield* b.foreign.receive).length, 1)
+      }).pipe(onNetwork))
+
+    it.effect("says where it has no room, which fails the sending with InboxFull", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        yield* b.deliverTo(receiver().deliver)
+        for (let i = 0; i < 3; i++) yield* a.send(bytes(0xa4, i), bob)
+        assert.strictEqual((yield* Effect.flip(a.send(bytes(0xa4, 3), bob)))._tag, "InboxFull")
+        // The receiver counts what it loses.
+        assert.strictEqual(yield* b.dropped, 0)
+      }).pipe(onNetwork))
+
+    it.effect("cannot be registered beside another, which stays", () =>
+      Effect.gen(function*() {
+        const a = yield* join(alice)
+        const b = yield* join(bob)
+        const first = receiver()
+        yield* b.deliverTo(first.deliver)
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(Effect.scoped(b.deliverTo(receiver().deliver)))))
+        yield* a.send(bytes(0xa4, 1), bob)
+        assert.deepStrictEqual(first.got, [1])
+      }).pipe(onNetwork))
+  })
+
   describe("port sharing", () => {
     it.effect("passes datagrams whose first byte has bit 0x40 to the other protocol", () =>
       Effect.gen(function*() {

@@ -1,81 +1,218 @@
 /**
- * A bounded queue that serves its senders in turn (fair queueing, Nagle 1985,
- * RFC 970): a sender with many items delays only its own.
+ * A bounded queue that serves networks in turn, within a network its hosts,
+ * and within a host its ports (fair queueing, Nagle 1985, RFC 970): a source
+ * with many items delays only its own. When the queue is full, the longest line
+ * loses its last item (McKenney, Stochastic fairness queueing, 1990), so a flood
+ * displaces only itself. Ports cost nothing, so all those of a host share one
+ * line, and addresses cost little within a network, which is a line likewise.
+ *
+ * Each operation takes constant time, however many sources there are.
  *
  * @since 0.1.0
  */
+import * as SocketAddress from "../SocketAddress.ts"
 
-/** The items of one sender, oldest first. */
-interface SenderQueue<A> {
-  readonly sender: string
-  readonly items: Array<A>
+/** A place in a {@link List}. */
+class Link<A> {
+  readonly value: A
+  list: List<A> | undefined = undefined
+  before: Link<A> | undefined = undefined
+  after: Link<A> | undefined = undefined
+
+  constructor(value: A) {
+    this.value = value
+  }
+
+  leave(): void {
+    const { after, before, list } = this
+    if (list === undefined) return
+    if (before === undefined) list.first = after
+    else before.after = after
+    if (after === undefined) list.last = before
+    else after.before = before
+    this.list = this.before = this.after = undefined
+  }
+}
+
+/** A list that its elements can leave from anywhere. */
+class List<A> {
+  first: Link<A> | undefined = undefined
+  last: Link<A> | undefined = undefined
+
+  /** Moves an element to the end, from this list or from another. */
+  append(link: Link<A>): void {
+    link.leave()
+    link.list = this
+    link.before = this.last
+    if (this.last === undefined) this.first = link
+    else this.last.after = link
+    this.last = link
+  }
+}
+
+type Line<A> = Group<A> | Source<A>
+
+/** The items of one host and port, oldest first. */
+class Source<A> {
+  readonly name: string | number
+  readonly parent: Group<A>
+  readonly items: Array<A> = []
+  readonly turn = new Link<Line<A>>(this)
+  readonly rank = new Link<Line<A>>(this)
+
+  constructor(name: string | number, parent: Group<A>) {
+    this.name = name
+    this.parent = parent
+  }
+
+  get size(): number {
+    return this.items.length
+  }
+}
+
+/** Lines that share one line: the hosts of a network, or the ports of a host. */
+class Group<A> {
+  readonly name: string | number
+  readonly parent: Group<A> | undefined
+  readonly turn = new Link<Line<A>>(this)
+  readonly rank = new Link<Line<A>>(this)
+  /** Number of items in all lines. */
+  size = 0
+  private readonly lines = new Map<string | number, Line<A>>()
+  /** All lines, the one to serve next first. */
+  private readonly turns = new List<Line<A>>()
+  /** The lines by their size; those of one size in the order in which they reached it. */
+  private readonly bySize: Array<List<Line<A>>> = []
+  private largest = 0
+
+  constructor(name: string | number, parent?: Group<A>) {
+    this.name = name
+    this.parent = parent
+  }
+
+  group(name: string): Group<A> {
+    const line = this.lines.get(name)
+    return line instanceof Group ? line : this.open(new Group<A>(name, this))
+  }
+
+  source(name: number): Source<A> {
+    const line = this.lines.get(name)
+    return line instanceof Source ? line : this.open(new Source<A>(name, this))
+  }
+
+  private open<L extends Line<A>>(line: L): L {
+    this.lines.set(line.name, line)
+    this.turns.append(line.turn)
+    return line
+  }
+
+  /** Takes account of a line that grew or shrank by one item. */
+  resized(line: Line<A>): void {
+    const { size } = line
+    if (size === 0) {
+      line.rank.leave()
+      line.turn.leave()
+      this.lines.delete(line.name)
+    } else {
+      const list = this.bySize[size] ??= new List()
+      list.append(line.rank)
+    }
+    if (size > this.largest) this.largest = size
+    else if (this.largest > 0 && this.bySize[this.largest]?.first === undefined) this.largest--
+  }
+
+  /** The line whose turn it is; its next turn comes after those of all others. */
+  next(): Line<A> | undefined {
+    const { first } = this.turns
+    if (first !== undefined) this.turns.append(first)
+    return first?.value
+  }
+
+  /** The line with the most items; among equals the one that has been so long for the longest time. */
+  longest(): Line<A> | undefined {
+    return this.bySize[this.largest]?.first?.value
+  }
+}
+
+/**
+ * @internal
+ */
+export interface FairQueueOptions {
+  /** Most items in all. */
+  readonly capacity: number
+  /** Most items of one host and port. */
+  readonly perSource: number
 }
 
 /**
  * @internal
  */
 export class FairQueue<A> {
-  private readonly queues = new Map<string, SenderQueue<A>>()
-  /** The senders with items, in the order of their turns. */
-  private turns: Array<SenderQueue<A>> = []
+  private all = new Group<A>("")
   private readonly capacity: number
-  private readonly perSender: number
-  size = 0
+  private readonly perSource: number
 
-  constructor(options: {
-    /** Most items in all. */
-    readonly capacity: number
-    /** Most items of one sender. */
-    readonly perSender: number
-  }) {
-    this.capacity = options.capacity
-    this.perSender = options.perSender
+  constructor({ capacity, perSource }: FairQueueOptions) {
+    this.capacity = capacity
+    this.perSource = perSource
   }
 
-  /** Queues an item; returns false if there is no room for it. */
-  offer(sender: string, item: A): boolean {
-    if (this.size >= this.capacity) return false
-    const queue = this.queues.get(sender)
-    if (queue === undefined) {
-      const opened = { sender, items: [item] }
-      this.queues.set(sender, opened)
-      this.turns.push(opened)
-    } else {
-      if (queue.items.length >= this.perSender) return false
-      queue.items.push(item)
-    }
-    this.size++
-    return true
+  get size(): number {
+    return this.all.size
   }
 
-  /** Takes at most `n` items, one of each sender in turn. */
+  /**
+   * Queues an item. Returns the item that is lost for it, which may be the item
+   * itself; undefined if there is room for all. The item of a source with nothing
+   * waiting is never lost itself.
+   */
+  offer({ host, port }: SocketAddress.SocketAddress, item: A): A | undefined {
+    const source = this.all.group(SocketAddress.network(host)).group(host).source(port)
+    if (source.size >= this.perSource) return item
+    source.items.push(item)
+    resize(source, 1)
+    return this.size > this.capacity ? this.displace() : undefined
+  }
+
+  /** Takes the next item in turn. */
+  takeOne(): A | undefined {
+    let line = this.all.next()
+    while (line instanceof Group) line = line.next()
+    const item = line?.items.shift()
+    if (line !== undefined) resize(line, -1)
+    return item
+  }
+
+  /** Takes at most `n` items in turn. */
   take(n: number): Array<A> {
-    // The usual case is one sender with one item.
-    if (this.size === 1 && n > 0) {
-      const [{ items }] = this.turns
-      this.clear()
-      return items
-    }
     const taken: Array<A> = []
-    while (taken.length < n && this.turns.length > 0) {
-      const again: Array<SenderQueue<A>> = []
-      let at = 0
-      for (; at < this.turns.length && taken.length < n; at++) {
-        const queue = this.turns[at]
-        const item = queue.items.shift()
-        if (item !== undefined) taken.push(item)
-        if (queue.items.length > 0) again.push(queue)
-        else this.queues.delete(queue.sender)
-      }
-      this.turns = this.turns.slice(at).concat(again)
+    while (taken.length < n && this.size > 0) {
+      const item = this.takeOne()
+      if (item !== undefined) taken.push(item)
     }
-    this.size -= taken.length
     return taken
   }
 
   clear(): void {
-    this.queues.clear()
-    this.turns = []
-    this.size = 0
+    this.all = new Group<A>("")
+  }
+
+  /** Removes the last item of the longest line. */
+  private displace(): A | undefined {
+    let line = this.all.longest()
+    while (line instanceof Group) line = line.longest()
+    const item = line?.items.pop()
+    if (line !== undefined) resize(line, -1)
+    return item
+  }
+}
+
+/** Takes account of an item that came to a source or left it, in the lines around it. */
+const resize = <A>(source: Source<A>, by: 1 | -1): void => {
+  let line: Line<A> = source
+  while (line.parent !== undefined) {
+    line.parent.resized(line)
+    line.parent.size += by
+    line = line.parent
   }
 }

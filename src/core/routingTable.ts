@@ -283,6 +283,8 @@ export class RoutingTable {
   private readonly occupied: Array<TableBucket> = []
   private readonly samples = new Density.SizeSamples()
   private readonly entriesById = new Map<NodeId.NodeId, TableEntry>()
+  /** The entries at each socket address. They are several where nodes share one, or claim to. */
+  private readonly entriesByAddress = new Map<string, Set<TableEntry>>()
   private maintainedAt = never
 
   constructor(options: Options & { readonly self: NodeId.NodeId }) {
@@ -323,7 +325,11 @@ export class RoutingTable {
     if (verifiedAt !== undefined) {
       heardFrom(entry, verifiedAt)
       // A report by others must never change an address: one lying peer could redirect us.
-      if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) entry.moveTo(contact)
+      if (contact.host !== entry.contact.host || contact.port !== entry.contact.port) {
+        this.leave(entry)
+        entry.moveTo(contact)
+        this.arrive(entry)
+      }
       if (bucket.probe?.oldest === entry) bucket.probe.heard = true
     }
     return updated
@@ -333,6 +339,7 @@ export class RoutingTable {
     this.dropPending(bucket, candidate.contact.id)
     const entry = new TableEntry(bucket, candidate, now)
     this.entriesById.set(entry.id, entry)
+    this.arrive(entry)
     bucket.summary = undefined
     if (bucket.entries.push(entry) === 1) {
       const at = this.occupied.findIndex((other) => other.index > bucket.index)
@@ -425,6 +432,12 @@ export class RoutingTable {
 
   get(id: NodeId.NodeId): Contact | undefined {
     return this.entriesById.get(id)?.contact
+  }
+
+  /** Whether a contact with this socket address satisfies a condition. */
+  hasAt(address: SocketAddress.SocketAddress, wanted: (id: NodeId.NodeId) => boolean): boolean {
+    for (const { id } of this.entriesByAddress.get(SocketAddress.key(address)) ?? []) if (wanted(id)) return true
+    return false
   }
 
   /** The time of the last direct contact; undefined for unverified and unknown peers. */
@@ -792,11 +805,26 @@ export class RoutingTable {
   private removeEntry(entry: TableEntry): void {
     if (this.entriesById.get(entry.id) !== entry) return
     this.entriesById.delete(entry.id)
+    this.leave(entry)
     const { bucket } = entry
     bucket.summary = undefined
     bucket.entries.splice(bucket.entries.indexOf(entry), 1)
     if (bucket.entries.length === 0) this.occupied.splice(this.occupied.indexOf(bucket), 1)
     this.watcher?.removed(entry.contact, bucket.index)
+  }
+
+  /** Indexes an entry by its socket address. */
+  private arrive(entry: TableEntry): void {
+    const address = SocketAddress.key(entry.contact)
+    const there = this.entriesByAddress.get(address)
+    if (there === undefined) this.entriesByAddress.set(address, new Set([entry]))
+    else there.add(entry)
+  }
+
+  private leave(entry: TableEntry): void {
+    const address = SocketAddress.key(entry.contact)
+    const there = this.entriesByAddress.get(address)
+    if (there?.delete(entry) === true && there.size === 0) this.entriesByAddress.delete(address)
   }
 }
 

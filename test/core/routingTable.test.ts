@@ -702,6 +702,23 @@ describe("RoutingTable", () => {
       }))
     })
 
+    it("finds a contact by its present address, and none by another", () => {
+      const hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+      fc.assert(fc.property(historyArb, (history) => {
+        replay(history, (table, step) => {
+          step()
+          for (const host of hosts) {
+            const found: Array<NodeId.NodeId> = []
+            assert.isFalse(table.hasAt({ host, port: 4001 }, (id) => found.push(id) === 0))
+            const there = allContacts(table).filter((contact) => contact.host === host)
+            assert.sameMembers(found, ids(there))
+            assert.strictEqual(table.hasAt({ host, port: 4001 }, () => true), there.length > 0)
+            assert.isFalse(table.hasAt({ host, port: 4002 }, () => true))
+          }
+        })
+      }))
+    })
+
     it("drops a contact only when it is removed or was silent when probed", () => {
       fc.assert(fc.property(historyArb, (history) => {
         replay(history, (table, step, op) => {
