@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import { createHash } from "node:crypto"
 import * as Address from "../src/Address.ts"
 import type { Contact } from "../src/Contact.ts"
-import type { Ed25519 } from "../src/Crypto.ts"
+import type { Provider } from "../src/Crypto.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Identity from "../src/Identity.ts"
 import * as NodeId from "../src/NodeId.ts"
@@ -24,7 +24,7 @@ export const nodeId = (name: string): NodeId.NodeId => NodeId.fromBytesUnsafe(by
 export const transactionId = (index: number): string =>
   index.toString(16).padStart(8, "0") + nodeId(`transaction ${index}`).slice(0, 32)
 
-export const identity = (crypto: Ed25519, name: string): Identity.Identity => Identity.fromSeed(crypto, bytes32(name))
+export const identity = (crypto: Provider, name: string): Identity.Identity => Identity.fromSeed(crypto, bytes32(name))
 
 export const unixSeconds = (): number => Math.floor((performance.timeOrigin + performance.now()) / 1000)
 

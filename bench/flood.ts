@@ -35,13 +35,14 @@ const neighbours = (kind: string, count: number): Array<Identity> => {
 }
 
 let serial = 0
-const ping = (from: Identity): Uint8Array =>
+
+export const ping = (from: Identity): Uint8Array =>
   Message.encode({ _tag: "Ping", address: from.address }, { signer: from, transactionId: transactionId(serial++) })
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 /** A socket that responds like a live node, and passes on every other message. */
-class Peer {
+export class Peer {
   readonly identity: Identity
   readonly socket: Socket
   onAnswer: (frame: Message.Frame) => void = () => {}
@@ -85,7 +86,7 @@ class Peer {
 }
 
 /** Milliseconds to the responses of PINGs, in sending order; infinite for a lost one. */
-const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>> => {
+export const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>> => {
   const packets = Array.from({ length: Math.floor(millis / paceMillis) }, () => ping(peer.identity))
   const first = serial - packets.length
   const sentAt: Array<number> = []

@@ -7,7 +7,7 @@
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Ed25519 } from "../src/Crypto.ts"
+import type { Provider } from "../src/Crypto.ts"
 import * as Dht from "../src/Dht.ts"
 import * as Identity from "../src/Identity.ts"
 import * as Message from "../src/Message.ts"
@@ -37,7 +37,7 @@ const bodies: { readonly [name: string]: (sender: Identity.Identity) => Message.
   "STORE": (sender) => ({ _tag: "Store", record: endpointRecord(sender, unixSeconds()), key: undefined })
 }
 
-const rowsOf = (crypto: Ed25519, rounds: number): ReadonlyArray<Row> => {
+const rowsOf = (crypto: Provider, rounds: number): ReadonlyArray<Row> => {
   const signers = Array.from({ length: senders }, (_, i) => identity(crypto, `sender ${i}`))
   const messages = Object.entries(bodies).map(([name, bodyOf]): Row => {
     const prepared = signers.map((signer, i) => {

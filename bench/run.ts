@@ -4,7 +4,7 @@
  *     npm run bench -- [part…] [--quick]
  *
  * The parts are signatures, messages, store, routing (together: micro), server,
- * persistence, flood and memory; the default is all. Results are printed and
+ * persistence, flood, dear and memory; the default is all. Results are printed and
  * written to a file in bench/results. A missed goal is marked, but is not an
  * error.
  *
@@ -13,6 +13,7 @@
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import { dear } from "./dear.ts"
 import { identity } from "./fixtures.ts"
 import { flood } from "./flood.ts"
 import { inTurns, median, used } from "./measure.ts"
@@ -66,6 +67,9 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
   async *flood() {
     yield await flood({ turns: quick ? 2 : 4, turnMillis: quick ? 1000 : 2000 })
     for (const verifyThreads of [0, 1]) yield await overload({ millis: quick ? 2000 : 5000, verifyThreads })
+  },
+  async *dear() {
+    for (const verifyThreads of [0, 1]) yield await dear({ verifyThreads, millis: quick ? 2000 : 6000 })
   },
   async *memory() {
     yield await memory(50)

@@ -10,6 +10,8 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { parseArgs } from "node:util"
 import type { Contact } from "../src/Contact.ts"
 import { Dht } from "../src/Dht.ts"
@@ -28,10 +30,17 @@ export type FromServer =
     readonly residentBytes: number
     readonly storeBytes: number
     readonly keys: number
+    /** The longest delay of the event loop since the last request, in milliseconds. */
+    readonly maxDelayMillis: number
+    /** The most processor time of the main thread between two ticks of a timer of 1 ms: the delay without what other processes cause. */
+    readonly maxTurnMillis: number
+    /** Messages that were read. */
+    readonly messages: number
   }
 
+/** Commands of the parent process. */
 export type ToServer =
-  | { readonly _tag: "Usage" }
+  | { readonly _tag: "Usage" | "ReadMail" }
   | { readonly _tag: "Ping"; readonly contact: Contact }
 
 const { values: options } = parseArgs({
@@ -56,12 +65,24 @@ const server = Effect.gen(function*() {
   const context = yield* Effect.context<never>()
   const read = Effect.runSyncWith(context)
   const fork = Effect.runForkWith(context)
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  let maxTurnMicros = 0
+  let usedMicros = 0
+  setInterval(() => {
+    const { system, user } = process.threadCpuUsage()
+    maxTurnMicros = Math.max(maxTurnMicros, system + user - usedMicros)
+    usedMicros = system + user
+  }, 1)
+  let messages = 0
+  const readMail = Stream.runForEach(dht.mail.messages, () => Effect.sync(() => messages++))
   process.on("message", (command: ToServer) => {
     if (command._tag === "Ping") {
       const ping = Effect.andThen(dht.addContact(command.contact), dht.ping(command.contact))
       fork(Effect.map(Effect.exit(ping), ({ _tag }) => say({ _tag: "Pinged", isAlive: _tag === "Success" })))
       return
     }
+    if (command._tag === "ReadMail") fork(readMail)
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
     const residentBytes = process.memoryUsage.rss()
@@ -70,8 +91,13 @@ const server = Effect.gen(function*() {
       cpuMicros: system + user,
       residentBytes,
       storeBytes: read(store.bytes),
-      keys: read(store.size)
+      keys: read(store.size),
+      maxDelayMillis: delay.max / 1e6,
+      maxTurnMillis: maxTurnMicros / 1000,
+      messages
     })
+    delay.reset()
+    maxTurnMicros = 0
   })
   for (const contact of contactsAround(dht.nodeId, Number(options.contacts))) yield* dht.addContact(contact)
   say({ _tag: "Listening", port: dht.localAddress.port, pid: process.pid })

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type Ed25519, noble } from "../src/Crypto.ts"
+import { noble, type Provider } from "../src/Crypto.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import { identity } from "./fixtures.ts"
 import { inTurns, median, used } from "./measure.ts"
@@ -13,7 +13,7 @@ import type { Figure, Section } from "./report.ts"
 /** Sizes of a PING, and of a response with nine nodes. */
 const lengths = [150, 766]
 
-export const providers: ReadonlyArray<Ed25519> = [
+export const providers: ReadonlyArray<Provider> = [
   ...(NodeCrypto.sodium === undefined ? [] : [NodeCrypto.sodium]),
   NodeCrypto.openssl,
   noble

@@ -10,7 +10,6 @@
  * @module
  * @since 0.1.0
  */
-import { keccak_256 } from "@noble/hashes/sha3.js"
 import * as Bytes from "effect/Bytes"
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
@@ -18,7 +17,7 @@ import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Hex from "./internal/hex.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
-import { sha256 } from "./internal/sha256.ts"
+import * as Wallets from "./internal/wallets.ts"
 import * as Cbor from "./wire/cbor.ts"
 import { bytes, type Codec, fixedBytes, optional, required, Struct, text, uint64, uint8 } from "./wire/struct.ts"
 
@@ -203,24 +202,56 @@ export const verify = (
     : verifyMaster(delegation, options.crypto)
 
 /**
- * Checks that the master signed the delegation, whatever the time.
+ * Checks that the master signed the delegation, whatever the time. A wallet's
+ * signature takes a millisecond or two.
  *
  * @category verification
  * @since 0.1.0
  */
-export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Result<void, InvalidDelegation> => {
+export const verifyMaster = (delegation: Delegation, crypto: Ed25519): Result.Result<void, InvalidDelegation> =>
+  Result.flatMap(proofOf(delegation), (proof) => isProven(proof, crypto) ? Result.void : badSignature)
+
+/**
+ * The signature that proves a delegation, to be checked by the caller: that of
+ * an Ed25519 key, or that of the wallet of an address (21 bytes).
+ *
+ * @internal
+ */
+export type Proof =
+  & { readonly message: Uint8Array; readonly signature: Uint8Array }
+  & (
+    | { readonly _tag: "Ed25519"; readonly publicKey: Uint8Array }
+    | { readonly _tag: "Wallet"; readonly address: Uint8Array }
+  )
+
+/**
+ * Makes all checks of a delegation's own but that of its signature, whatever
+ * the time, and returns what remains.
+ *
+ * @internal
+ */
+export const proofOf = (delegation: Delegation): Result.Result<Proof, InvalidDelegation> => {
   if (delegation.scope !== networkScope) return invalid(`unknown scope ${delegation.scope}`)
   switch (Address.version(delegation.agent)) {
     case Address.Version.ed25519:
-      return verifyEd25519(delegation, crypto)
+      return proofOfEd25519(delegation)
     case Address.Version.ethereum:
-      return verifyWallet(delegation, chains.ethereum)
     case Address.Version.paralism:
-      return verifyWallet(delegation, chains.paralism)
+      return proofOfWallet(delegation)
     default:
       return invalid("no key can sign for this version of address")
   }
 }
+
+/**
+ * Checks the signature of a proof.
+ *
+ * @internal
+ */
+export const isProven = (proof: Proof, crypto: Ed25519): boolean =>
+  proof._tag === "Ed25519"
+    ? crypto.verify(proof.publicKey, proof.message, proof.signature)
+    : Wallets.isSigned(proof.address, proof.message, proof.signature)
 
 /**
  * Authorises the key `operationalPublicKey` (32 bytes) to act for the address
@@ -292,7 +323,7 @@ export const delegateSecp256k1 = (options: {
   if (key === undefined) {
     return Result.fail(new Address.InvalidKey({ reason: "not a secp256k1 private key of 32 bytes" }))
   }
-  const chain = chains[options.chain]
+  const chain = Wallets.chains[options.chain]
   const fields: Fields = {
     masterPublicKey: undefined,
     operationalPublicKey: options.operationalPublicKey,
@@ -303,7 +334,7 @@ export const delegateSecp256k1 = (options: {
   }
   assertFields(fields)
   const message = messageOf(chain, fields)
-  return Result.succeed({ ...fields, signature: chain.sign(options.privateKey, message), message })
+  return Result.succeed({ ...fields, signature: chain.sign(options.privateKey, encoder.encode(message)), message })
 }
 
 /**
@@ -325,9 +356,9 @@ export const authorizationMessage = (options: {
   if (fault !== undefined) return invalid(fault)
   switch (Address.version(options.agent)) {
     case Address.Version.ethereum:
-      return Result.succeed(messageOf(chains.ethereum, fields))
+      return Result.succeed(messageOf(Wallets.chains.ethereum, fields))
     case Address.Version.paralism:
-      return Result.succeed(messageOf(chains.paralism, fields))
+      return Result.succeed(messageOf(Wallets.chains.paralism, fields))
     default:
       return invalid(`${Address.format(options.agent)} is not an address of Ethereum or Paralism`)
   }
@@ -354,6 +385,13 @@ const assertFields = (fields: Fields): void => {
 const invalid = (reason: string): Result.Result<never, InvalidDelegation> =>
   Result.fail(new InvalidDelegation({ reason }))
 
+/**
+ * The verdict on a {@link Proof} that does not hold.
+ *
+ * @internal
+ */
+export const badSignature: Result.Result<never, InvalidDelegation> = invalid("bad signature")
+
 const encoder = new TextEncoder()
 
 // --- Ed25519 masters ---
@@ -368,94 +406,20 @@ const signedBytes = (fields: Fields): Uint8Array => {
   return writer.result()
 }
 
-const verifyEd25519 = (delegation: Delegation, crypto: Ed25519): Result.Result<void, InvalidDelegation> => {
+const proofOfEd25519 = (delegation: Delegation): Result.Result<Proof, InvalidDelegation> => {
   const { masterPublicKey } = delegation
   if (masterPublicKey === undefined) return invalid("the master key is missing")
   if (delegation.message !== undefined) return invalid("an Ed25519 master signs no message")
   if (Address.fromPublicKey(masterPublicKey) !== delegation.agent) {
     return invalid("the address is not that of the master key")
   }
-  return crypto.verify(masterPublicKey, signedBytes(delegation), delegation.signature)
-    ? Result.void
-    : invalid("bad signature")
+  const { signature } = delegation
+  return Result.succeed({ _tag: "Ed25519", publicKey: masterPublicKey, message: signedBytes(delegation), signature })
 }
 
 // --- Wallets ---
 
-/** Rules of a chain's wallets for addresses and message signatures. */
-interface Chain {
-  readonly name: string
-  /** The 42 hex digits of an address. */
-  readonly address: (key: Secp256k1.Point) => string
-  /** Returns 65 bytes. */
-  readonly sign: (privateKey: Uint8Array, message: string) => Uint8Array
-  /** Recovers those of the signer from a signature of 65 bytes; undefined if it has none. */
-  readonly signer: (signature: Uint8Array, message: string) => string | undefined
-}
-
-const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const writer = new Cbor.Writer()
-  for (const part of parts) writer.raw(part)
-  return writer.result()
-}
-
-const ethereumDigest = (message: string): Uint8Array => {
-  const text = encoder.encode(message)
-  return keccak_256(concat(encoder.encode(`\x19Ethereum Signed Message:\n${text.length}`), text))
-}
-
-/** Bitcoin's length-prefixed string. */
-const varstr = (text: string): Uint8Array => {
-  const bytes = encoder.encode(text)
-  const { length } = bytes
-  const prefix = length < 0xfd
-    ? [length]
-    : length <= 0xffff
-    ? [0xfd, length & 0xff, length >> 8]
-    : [0xfe, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >>> 24]
-  return concat(Uint8Array.from(prefix), bytes)
-}
-
-const paralismDigest = (message: string): Uint8Array =>
-  sha256(sha256(concat(varstr("Bitcoin Signed Message:\n"), varstr(message))))
-
-const chains: { readonly ethereum: Chain; readonly paralism: Chain } = {
-  // r, s, then the recovery id, to which most wallets add 27.
-  ethereum: {
-    name: "Ethereum",
-    address: Secp256k1.ethereumAddress,
-    sign: (privateKey, message) => {
-      const signature = Secp256k1.sign(privateKey, ethereumDigest(message))
-      return concat(signature.subarray(1), Uint8Array.of(27 + signature[0]))
-    },
-    signer: (signature, message) => {
-      const v = signature[64]
-      const recovery = v < 27 ? v : v - 27
-      if (recovery > 1) return undefined
-      const key = Secp256k1.recover(recovery, signature.subarray(0, 64), ethereumDigest(message))
-      return key && Secp256k1.ethereumAddress(key)
-    }
-  },
-  // 27, plus the recovery id, plus 4 if the address is that of the compressed
-  // key; then r, s.
-  paralism: {
-    name: "Paralism",
-    address: Secp256k1.paralismAddress,
-    sign: (privateKey, message) => {
-      const signature = Secp256k1.sign(privateKey, paralismDigest(message))
-      signature[0] += 31
-      return signature
-    },
-    signer: (signature, message) => {
-      const header = signature[0] - 27
-      if (header < 0 || header > 7) return undefined
-      const key = Secp256k1.recover(header & 3, signature.subarray(1), paralismDigest(message))
-      return key && Secp256k1.paralismAddress(key, (header & 4) !== 0)
-    }
-  }
-}
-
-const messageOf = (chain: Chain, fields: Fields): string =>
+const messageOf = (chain: Wallets.Chain, fields: Fields): string =>
   `A2AL Delegation Authorization
 Authorize this Ed25519 key to operate on behalf of your ${chain.name} address.
 
@@ -466,7 +430,7 @@ issued_at:${fields.issuedAt}
 expires_at:${fields.expiresAt}
 `
 
-const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void, InvalidDelegation> => {
+const proofOfWallet = (delegation: Delegation): Result.Result<Proof, InvalidDelegation> => {
   const { message, signature } = delegation
   if (delegation.masterPublicKey !== undefined) return invalid("only an Ed25519 master has its key in the delegation")
   if (message === undefined) return invalid("the signed message is missing")
@@ -483,9 +447,8 @@ const verifyWallet = (delegation: Delegation, chain: Chain): Result.Result<void,
     unsaid.delete(name)
   }
   if (unsaid.size > 0) return invalid(`the signed message lacks ${Array.from(unsaid).join(", ")}`)
-  return chain.signer(signature, message) === delegation.agent
-    ? Result.void
-    : invalid("bad signature")
+  const address = Address.toBytes(delegation.agent)
+  return Result.succeed({ _tag: "Wallet", address, message: encoder.encode(message), signature })
 }
 
 /** Whether a line of the message agrees with the delegation; undefined for a line about something else. */

@@ -23,6 +23,7 @@ import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
 import type { Crypto } from "./Crypto.ts"
+import * as DelegationChecks from "./DelegationChecks.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as IdentityConflicts from "./IdentityConflicts.ts"
@@ -502,6 +503,7 @@ export type Services =
   | Timers.Timers
   | Announce.Announce
   | Bootstrap.Bootstrap
+  | DelegationChecks.DelegationChecks
   | Discovery.Discovery
   | IdentityConflicts.IdentityConflicts
   | Mail.Mail
@@ -559,6 +561,7 @@ export interface Below {
   readonly state: Below["persistence"] | Persistence.Persistence
   readonly rpc:
     | Below["state"]
+    | DelegationChecks.DelegationChecks
     | NodeEvents.NodeEvents
     | NodeSettings.NodeSettings
     | PeerHealth.PeerHealth
@@ -591,6 +594,7 @@ export interface Below {
 export interface Replacements {
   /** Keeps the node's state across restarts; `Persistence.layerNone`, which keeps nothing, by default. */
   readonly persistence?: Layer.Layer<Persistence.Persistence, never, Below["persistence"]> | undefined
+  readonly delegationChecks?: Layer.Layer<DelegationChecks.DelegationChecks, never, Below["state"]> | undefined
   readonly timers?: Layer.Layer<Timers.Timers, never, Below["state"]> | undefined
   readonly peerHealth?: Layer.Layer<PeerHealth.PeerHealth, never, Below["state"]> | undefined
   readonly reachability?: Layer.Layer<Reachability.Reachability, never, Below["state"]> | undefined
@@ -668,6 +672,7 @@ export const layerStore = (
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
   const { services = {} } = options
   const state = Layer.mergeAll(
+    services.delegationChecks ?? DelegationChecks.layer(options),
     services.timers ?? Timers.layer,
     NodeSettings.layer(options),
     services.peerHealth ?? PeerHealth.layer(),

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
-import { Crypto, type Ed25519 } from "./Crypto.ts"
+import { Crypto, type Ed25519, type ExchangeKey, type Provider } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
 import { deriveKey } from "./internal/argon2id.ts"
 import * as Hex from "./internal/hex.ts"
@@ -37,6 +37,8 @@ export interface Identity {
   readonly publicKey: Uint8Array
   readonly seed: Redacted.Redacted<Uint8Array>
   readonly sign: (bytes: Uint8Array) => Uint8Array
+  /** The same key for encryption: messages to this node are encrypted to it. */
+  readonly exchangeKey: ExchangeKey
   /** The address that the key acts for: `address`, or the master of the delegation. */
   readonly agent: Address.Address
   /** Authorises the key to act for `agent`; undefined if that is its own address. */
@@ -98,8 +100,8 @@ export class NodeIdentity extends Context.Service<NodeIdentity, Identity>()("eff
  * @category constructors
  * @since 0.1.0
  */
-export const fromSeed = (crypto: Ed25519, seed: Uint8Array): Identity => {
-  const { publicKey, sign } = crypto.signingKey(seed)
+export const fromSeed = (crypto: Provider, seed: Uint8Array): Identity => {
+  const { exchangeKey, publicKey, sign } = crypto.signingKey(seed)
   const address = Address.fromPublicKey(publicKey)
   return {
     address,
@@ -107,6 +109,7 @@ export const fromSeed = (crypto: Ed25519, seed: Uint8Array): Identity => {
     publicKey,
     seed: Redacted.make(seed.slice()),
     sign,
+    exchangeKey,
     agent: address,
     delegation: undefined
   }

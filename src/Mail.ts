@@ -15,10 +15,10 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
+import { Crypto, noble, type Provider } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
 import { type Identity, NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
@@ -189,6 +189,18 @@ export class Mail extends Context.Service<Mail, {
 /** Messages remembered so that none is delivered twice: many times the capacity of a mailbox. */
 const rememberedMessages = 10_000
 
+/** Messages decrypted without a pause: each takes some 3 ms where the crypto is not native. */
+const openedAtOnce = 4
+
+const payloadIds = new WeakMap<Record.SignedRecord, string>()
+
+/** The hash of a record's payload. Each version of a mailbox has mostly the records of the last one. */
+const payloadId = (record: Record.SignedRecord): string => {
+  let id = payloadIds.get(record)
+  if (id === undefined) payloadIds.set(record, id = sha256Hex(record.payload))
+  return id
+}
+
 /** Recipients whose keys are remembered. */
 const rememberedKeys = 1024
 
@@ -207,6 +219,7 @@ const isExpired = ({ delegation }: Shown, now: number): boolean =>
   })
 
 const make = Effect.gen(function*() {
+  const crypto = yield* Crypto
   const identity = yield* NodeIdentity
   const mailbox = NodeId.fromAddress(identity.agent)
   const query = yield* Query
@@ -256,6 +269,7 @@ const make = Effect.gen(function*() {
 
   const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ body, recipient, ttl, type }) {
     const payload = yield* Effect.fromResult(seal({
+      crypto,
       sender: identity.agent,
       recipient,
       recipientPublicKey: yield* keyOf(recipient),
@@ -272,35 +286,49 @@ const make = Effect.gen(function*() {
     })
   })
 
-  /** Decrypts the messages among the records of our mailbox, oldest first. */
-  const openAll = (records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<ReceivedMessage> => {
-    const messages = records.flatMap((record): Array<ReceivedMessage> => {
-      const sealed = decode(record.payload)
-      // The record must belong to the message's sender. The message must be for
-      // `agent`: our key may act for another address.
-      if (Result.isFailure(sealed) || sealed.success.sender !== record.address) return []
-      if (sealed.success.recipient !== identity.agent) return []
-      const message = open({ message: sealed.success, identity })
-      if (Result.isFailure(message)) return []
-      remember(record.address, record)
-      return [{ ...message.success, record }]
-    })
-    return messages.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
+  const openOne = (record: Record.SignedRecord): ReceivedMessage | undefined => {
+    const sealed = decode(record.payload)
+    // The record must belong to the message's sender. The message must be for
+    // `agent`: our key may act for another address.
+    if (Result.isFailure(sealed) || sealed.success.sender !== record.address) return undefined
+    if (sealed.success.recipient !== identity.agent) return undefined
+    const message = open({ message: sealed.success, identity, crypto })
+    if (Result.isFailure(message)) return undefined
+    remember(record.address, record)
+    return { ...message.success, record }
   }
 
+  /** Decrypts the messages among the records of our mailbox, oldest first. A turn decrypts a few only. */
+  const openAll = Effect.fnUntraced(function*(records: ReadonlyArray<Record.SignedRecord>) {
+    const messages: Array<ReceivedMessage> = []
+    for (let at = 0; at < records.length; at += openedAtOnce) {
+      if (at > 0) yield* Effect.yieldNow
+      for (const record of records.slice(at, at + openedAtOnce)) {
+        const message = openOne(record)
+        if (message !== undefined) messages.push(message)
+      }
+    }
+    return messages.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
+  })
+
   const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
-    Effect.map(({ completeness, records }) => ({ messages: openAll(records), completeness })),
+    Effect.flatMap(({ completeness, records }) =>
+      Effect.map(openAll(records), (messages) => ({ messages, completeness }))
+    ),
     Effect.withSpan("Mail.read")
   )
 
   const messages = watch.records(mailbox, Record.RecordType.mailbox).pipe(
-    Stream.mapAccum(
+    Stream.mapAccumEffect(
       () => new RecencyMap<string, true>(rememberedMessages),
       (seen, { completeness, records }) => {
         // A delivered message is not decrypted again.
-        const fresh = records.filter(({ payload }) => seen.get(sha256Hex(payload)) === undefined)
-        for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)
-        return [seen, openAll(fresh).map((message): ArrivingMessage => ({ ...message, completeness }))]
+        const fresh = records.filter((record) => seen.get(payloadId(record)) === undefined)
+        for (const record of fresh) seen.use(payloadId(record), () => true)
+        return Effect.map(
+          openAll(fresh),
+          (opened) => [seen, opened.map((message): ArrivingMessage => ({ ...message, completeness }))] as const
+        )
       }
     )
   )
@@ -314,9 +342,12 @@ const make = Effect.gen(function*() {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Mail, never, NodeIdentity | Query | Publisher | Watch | SecureRandom.SecureRandom> =
-  Layer
-    .effect(Mail, make)
+export const layer: Layer.Layer<
+  Mail,
+  never,
+  Crypto | NodeIdentity | Query | Publisher | Watch | SecureRandom.SecureRandom
+> = Layer
+  .effect(Mail, make)
 
 // --- Programs that sign themselves ---
 
@@ -354,6 +385,8 @@ export const layer: Layer.Layer<Mail, never, NodeIdentity | Query | Publisher | 
  * @since 0.1.0
  */
 export const seal = (options: {
+  /** Default: `Crypto.noble`, which is portable. */
+  readonly crypto?: Provider | undefined
   readonly sender: Address.Address
   readonly recipient: Address.Address
   readonly recipientPublicKey: Uint8Array
@@ -371,7 +404,7 @@ export const seal = (options: {
   const limit = maxBody - (Cbor.uintSize(type) - 1)
   const size = body.length
   if (size > limit) return Result.fail(tooLong({ field: "body", size, limit, unit: "bytes" }))
-  const message = Payload.encrypt(Payload.writeContent({ type, body }), options)
+  const message = Payload.encrypt(Payload.writeContent({ type, body }), { ...options, crypto: options.crypto ?? noble })
   return message === undefined
     ? invalid("the recipient's public key cannot be used for encryption")
     : Result.succeed(encode(message))
@@ -387,9 +420,11 @@ export const seal = (options: {
 export const open = (options: {
   readonly message: Payload.SealedMessage
   readonly identity: Identity
+  /** Default: `Crypto.noble`, which is portable. */
+  readonly crypto?: Provider | undefined
 }): Result.Result<Message, CannotDecrypt> => {
-  const { identity, message } = options
-  const plaintext = Payload.decrypt(message, Redacted.value(identity.seed))
+  const { crypto = noble, identity, message } = options
+  const plaintext = Payload.decrypt(message, identity.exchangeKey, crypto)
   const content = typeof plaintext === "string" ? plaintext : Payload.readContent(plaintext)
   return typeof content === "string"
     ? Result.fail(new CannotDecrypt({ reason: content }))

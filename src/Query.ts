@@ -28,6 +28,7 @@ import { Lookup } from "./core/lookup.ts"
 import type { OngoingQuery } from "./core/ongoingQuery.ts"
 import { RecordMerge } from "./core/recordMerge.ts"
 import { caps } from "./core/recordSet.ts"
+import { DelegationChecks } from "./DelegationChecks.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
@@ -352,6 +353,7 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability
   const store = yield* Store
+  const checks = yield* DelegationChecks
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
@@ -382,14 +384,23 @@ const make = Effect.gen(function*() {
         contact,
         { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
         requestOptions(),
-        (result) => done({ contact, answer: Result.isSuccess(result) ? answerOf(result.success.body) : undefined })
+        (result) => {
+          if (Result.isFailure(result)) return done({ contact, answer: undefined })
+          const { listed, nodes } = result.success.body
+          prepare(contact, result.success.body, (records) =>
+            done({ contact, answer: { nodes: nodes ?? [], records, listed: listed ?? [] } }))
+        }
       )
 
-  const answerOf = (body: Request.Answers["FindValue"]): Answer => ({
-    nodes: body.nodes ?? [],
-    records: Request.recordsOf(body),
-    listed: body.listed ?? []
-  })
+  /** Calls back with the records of a response that can be checked without delay. */
+  const prepare = (
+    { host }: Contact,
+    body: Request.Answers["FindValue"],
+    done: (records: ReadonlyArray<Record.SignedRecord>) => void
+  ): void => {
+    const origin = { network: SocketAddress.network(host), isAwaited: true }
+    checks.prepareUnsafe(Request.recordsOf(body), origin, done)
+  }
 
   /** The address where we heard from a node takes precedence over the one that others report. */
   const asWeKnowIt = (node: Contact): Contact => {
@@ -560,12 +571,10 @@ const make = Effect.gen(function*() {
           holder,
           { _tag: "FindValue", target, recordType: find.type, subscribe: false, wanted: digests },
           requestOptions(),
-          (result) =>
-            done({
-              holder,
-              digests,
-              records: Result.isSuccess(result) ? Request.recordsOf(result.success.body) : undefined
-            })
+          (result) => {
+            if (Result.isFailure(result)) return done({ holder, digests, records: undefined })
+            prepare(holder, result.success.body, (records) => done({ holder, digests, records }))
+          }
         )
       )
     yield* Effect.gen(function*() {
@@ -788,6 +797,7 @@ const answeredOf = (trace: ReadonlyArray<QueryStep>): number =>
 export const layer: Layer.Layer<
   Query,
   never,
+  | DelegationChecks
   | Timers
   | NodeEvents
   | NodeIdentity

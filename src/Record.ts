@@ -15,8 +15,8 @@ import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Delegation from "./Delegation.ts"
-import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
+import { Verdicts } from "./internal/verdicts.ts"
 import * as NodeId from "./NodeId.ts"
 import type * as Cbor from "./wire/cbor.ts"
 import { InvalidRecord } from "./wire/invalidRecord.ts"
@@ -360,8 +360,16 @@ export type Policy = (
   now: number
 ) => Result.Result<void, InvalidRecord | Delegation.InvalidDelegation>
 
-/** Number of genuine delegations that a policy remembers: checking a wallet's signature takes milliseconds. */
-const rememberedDelegations = 256
+/**
+ * Delegations to remember, because checking a wallet's signature takes
+ * milliseconds: those that hold, and those that a wallet did not sign.
+ *
+ * @internal
+ */
+export const rememberedDelegations = { valid: 512, invalid: 4096 }
+
+/** Verdicts on the delegations of records that were checked ahead of the policy. */
+const settled = new WeakMap<SignedRecord, boolean>()
 
 /**
  * Makes the usual policy. The signing key must be the address's own, or one
@@ -376,35 +384,72 @@ const rememberedDelegations = 256
  * @since 0.1.0
  */
 export const authority = (options: { readonly crypto: Ed25519 }): Policy => {
-  const genuine = new RecencyMap<string, true>(rememberedDelegations)
+  const verdicts = new Verdicts(rememberedDelegations)
   return (key, record, now) => {
     if (category(record.type) === "sovereign" && key !== ownKey(record)) {
       return invalid("it belongs at the key of its own address")
     }
-    if (record.delegation === undefined) {
-      return Address.fromPublicKey(record.publicKey) === record.address
-        ? Result.void
-        : invalid("the key is not the address's, and there is no delegation")
+    const claimed = claim(record, now)
+    if (Result.isFailure(claimed)) return Result.fail(claimed.failure)
+    if (claimed.success === undefined) return Result.void
+    const { id, proof } = claimed.success
+    let valid = settled.get(record) ?? verdicts.of(id)
+    if (valid === undefined) {
+      valid = Delegation.isProven(proof, options.crypto)
+      // Another Ed25519 check costs no more than the record's own.
+      if (valid || proof._tag === "Wallet") verdicts.remember(id, valid)
     }
-    const decoded = Delegation.decode(record.delegation)
-    if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
-    const delegation = decoded.success
-    if (!internal.delegates(delegation, record.address, record.publicKey)) {
-      return Result.fail(new Delegation.InvalidDelegation({ reason: "it is for another address or key" }))
-    }
-    if (Delegation.isExpired(delegation, now - clockSkew)) {
-      return Result.fail(
-        new Delegation.InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` })
-      )
-    }
-    const id = sha256Hex(record.delegation)
-    if (genuine.get(id) === undefined) {
-      const verified = Delegation.verifyMaster(delegation, options.crypto)
-      if (Result.isFailure(verified)) return Result.fail(verified.failure)
-    }
-    genuine.use(id, () => true)
-    return Result.void
+    return valid ? Result.void : Delegation.badSignature
   }
+}
+
+/**
+ * The delegation of a record: the hash of its bytes, and the proof to be checked.
+ *
+ * @internal
+ */
+export interface Claim {
+  readonly id: string
+  readonly proof: Delegation.Proof
+}
+
+/**
+ * Makes all quick checks of a record's authority at `now`, in Unix seconds.
+ * Returns what remains, if it has a delegation.
+ *
+ * @internal
+ */
+export const claim = (
+  record: SignedRecord,
+  now: number
+): Result.Result<Claim | undefined, InvalidRecord | Delegation.InvalidDelegation> => {
+  if (record.delegation === undefined) {
+    return Address.fromPublicKey(record.publicKey) === record.address
+      ? Result.succeed(undefined)
+      : invalid("the key is not the address's, and there is no delegation")
+  }
+  const decoded = Delegation.decode(record.delegation)
+  if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
+  const delegation = decoded.success
+  if (!internal.delegates(delegation, record.address, record.publicKey)) {
+    return Result.fail(new Delegation.InvalidDelegation({ reason: "it is for another address or key" }))
+  }
+  if (Delegation.isExpired(delegation, now - clockSkew)) {
+    return Result.fail(
+      new Delegation.InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` })
+    )
+  }
+  const id = sha256Hex(record.delegation)
+  return Result.map(Delegation.proofOf(delegation), (proof) => ({ id, proof }))
+}
+
+/**
+ * Tells policies the verdict on the proof of this very record's delegation.
+ *
+ * @internal
+ */
+export const settle = (record: SignedRecord, valid: boolean): void => {
+  settled.set(record, valid)
 }
 
 /**

@@ -27,6 +27,7 @@ import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { slotOf } from "./core/recordMerge.ts"
 import { type Action, type Replica, ReplicaSet } from "./core/replicaSet.ts"
+import { DelegationChecks } from "./DelegationChecks.ts"
 import * as Features from "./Features.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -41,6 +42,7 @@ import * as Record from "./Record.ts"
 import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
 
 export type { Replica } from "./core/replicaSet.ts"
@@ -346,6 +348,7 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings
   const reachability = yield* Reachability
   const local = yield* Store
+  const checks = yield* DelegationChecks
   const persistence = yield* Persistence
   const clock = yield* Clock.Clock
   const events = yield* NodeEvents
@@ -377,8 +380,15 @@ const make = Effect.gen(function*() {
     const now = clock.currentTimeMillisUnsafe() / 1000
     // A record from the future by our clock still supersedes ours: the clock of
     // its holder may be ahead.
-    const newer = rivals.filter((other) =>
-      Record.isNewer(other, record) &&
+    const candidates = rivals.filter((other) => Record.isNewer(other, record))
+    const ready = yield* Effect.callback<ReadonlyArray<Record.SignedRecord>>((resume) =>
+      checks.prepareUnsafe(
+        candidates,
+        { network: SocketAddress.network(peer.host), isAwaited: true },
+        (ready) => resume(Effect.succeed(ready))
+      )
+    )
+    const newer = ready.filter((other) =>
       Result.isSuccess(local.vet(key, other, Math.floor(Math.max(now, Number(other.timestamp)))))
     )
     if (newer.length > 0) return newer.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
@@ -810,6 +820,7 @@ const isSame = (a: Record.SignedRecord, b: Record.SignedRecord): boolean => Byte
 export const layer: Layer.Layer<
   Replication,
   never,
+  | DelegationChecks
   | NodeEvents
   | Rpc.Rpc
   | Query

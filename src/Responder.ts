@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "./Contact.ts"
 import * as Answer from "./core/answer.ts"
+import { DelegationChecks } from "./DelegationChecks.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
@@ -77,6 +78,7 @@ const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
   const store = yield* Store
+  const checks = yield* DelegationChecks
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
@@ -102,6 +104,26 @@ const make = Effect.gen(function*() {
         ? reasons[outcome]
         : 0
     }
+  }
+
+  /**
+   * Has a record's delegation checked, on the account of the sender's network,
+   * for which the sender's address must be proved. Calls back with whether the
+   * record is ready.
+   */
+  const prepare = (
+    record: Record.SignedRecord,
+    from: Contact,
+    done: (isReady: boolean) => void
+  ): void => {
+    const prepareAs = (network: string, done: (isReady: boolean) => void) =>
+      checks.prepareUnsafe([record], { network, isAwaited: false }, (ready) => done(ready.length > 0))
+    const network = SocketAddress.network(from.host)
+    if (health.isProvedUnsafe(from.id, from.host)) return prepareAs(network, done)
+    prepareAs(unproved, (isReady) => {
+      if (isReady) return done(true)
+      routing.proveUnsafe(from, (isProved) => isProved ? prepareAs(network, done) : done(false))
+    })
   }
 
   /**
@@ -162,8 +184,10 @@ const make = Effect.gen(function*() {
 
       case "Store": {
         const { key, record } = request
-        const refuse = (outcome: Outcome, reason: () => string) => {
+        const explain = (reason: () => string) =>
           events.explainUnsafe?.({ _tag: "RecordRefused", key, record, contact: from, reason: reason() })
+        const refuse = (outcome: Outcome, reason: () => string) => {
+          explain(reason)
           toSender(storeResponse(from, outcome, now))
         }
         // A client leaves soon, and the record would be lost.
@@ -173,10 +197,15 @@ const make = Effect.gen(function*() {
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
         verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
-          admit(request, from, now, (admission) => {
-            const outcome = outcomeOf(record, admission)
-            if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
-            refuse(outcome, () => refusalOf(admission))
+          prepare(record, from, (isReady) => {
+            // A publisher takes a refusal for lasting, and repeats a request
+            // without a response.
+            if (!isReady) return explain(() => "too many delegations by wallets are being checked")
+            admit(request, from, now, (admission) => {
+              const outcome = outcomeOf(record, admission)
+              if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
+              refuse(outcome, () => refusalOf(admission))
+            })
           })
         })
         return
@@ -185,13 +214,13 @@ const make = Effect.gen(function*() {
       case "Push": {
         const { key, record } = request
         health.speaksUnsafe(from.id, "v0.2", now)
-        if (!watch.deliverUnsafe(key, record, now)) return
-        return toSender({
-          _tag: "PushAck",
-          key,
-          messageId: NodeId.fromBytesUnsafe(sha256(record.payload)),
-          subscribe: true
-        })
+        return watch.deliverUnsafe(key, record, SocketAddress.network(from.host), now, () =>
+          toSender({
+            _tag: "PushAck",
+            key,
+            messageId: NodeId.fromBytesUnsafe(sha256(record.payload)),
+            subscribe: true
+          }))
       }
 
       case "NatProbe": {
@@ -226,6 +255,7 @@ const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValu
 export const layer: Layer.Layer<
   never,
   never,
+  | DelegationChecks
   | NodeEvents
   | NodeIdentity
   | NodeSettings

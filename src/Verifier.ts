@@ -13,27 +13,35 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Crypto } from "./Crypto.ts"
+import * as Wallets from "./internal/wallets.ts"
 
 /**
- * Checks Ed25519 signatures, in any order.
+ * Checks signatures, in any order.
  *
- * `check` takes a public key (32 bytes), a message and a signature (64 bytes)
- * and calls `done` once, before or after it returns. It has read the bytes when
- * it returns, so they may be reused. If too many checks are outstanding it
- * returns false and never calls `done`; the caller then drops the message. A
- * key or signature of the wrong length is not valid.
+ * A check calls `done` with whether the signature is valid once, before or after
+ * it returns. It has read the bytes when it returns, so they may be reused. If
+ * too many checks are outstanding it returns false and never calls `done`; the
+ * caller then drops the message. Bytes of the wrong length are not valid.
  *
  * @category services
  * @since 0.1.0
  */
 export class Verifier extends Context.Service<Verifier, {
-  /**
-   * Calls `done` with whether the signature is valid, once, now or later.
-   * Returns false, and never calls `done`, if too many checks are waiting.
-   */
+  /** Checks the Ed25519 signature (64 bytes) of a public key (32 bytes). */
   readonly check: (
     publicKey: Uint8Array,
     message: Uint8Array,
+    signature: Uint8Array,
+    done: (valid: boolean) => void
+  ) => boolean
+  /**
+   * Checks the signature (65 bytes) of a text by the wallet of an Ethereum or
+   * Paralism address (21 bytes). Takes a millisecond or two: `DelegationChecks`
+   * limits how many there are.
+   */
+  readonly checkWallet: (
+    address: Uint8Array,
+    text: Uint8Array,
     signature: Uint8Array,
     done: (valid: boolean) => void
   ) => boolean
@@ -51,6 +59,10 @@ export const layer: Layer.Layer<Verifier, never, Crypto> = Layer.effect(
     Verifier.of({
       check: (publicKey, message, signature, done) => {
         done(crypto.verify(publicKey, message, signature))
+        return true
+      },
+      checkWallet: (address, text, signature, done) => {
+        done(Wallets.isSigned(address, text, signature))
         return true
       }
     }))

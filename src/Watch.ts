@@ -14,6 +14,8 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { RecordMerge } from "./core/recordMerge.ts"
+import { DelegationChecks } from "./DelegationChecks.ts"
+import { Allowance } from "./internal/rateLimit.ts"
 import type { NodeId } from "./NodeId.ts"
 import { type Completeness, Query } from "./Query.ts"
 import type { SignedRecord } from "./Record.ts"
@@ -45,12 +47,22 @@ export class Watch extends Context.Service<Watch, {
    */
   readonly records: (key: NodeId, type: number) => Stream.Stream<Snapshot>
   /**
-   * Delivers a record that a peer pushed to the watches of its key. Returns
-   * whether the key is watched and the record is valid there at `now`, in Unix
-   * milliseconds. For code that runs once per packet.
+   * Delivers a record that a peer of `network` pushed to the watches of its key.
+   * Calls `delivered` once, now or later, if the key is watched and the record is
+   * valid there at `now`, in Unix milliseconds; never if the network has pushed
+   * too many: the next lookup finds them. For code that runs once per packet.
    */
-  readonly deliverUnsafe: (key: NodeId, record: SignedRecord, now: number) => boolean
+  readonly deliverUnsafe: (
+    key: NodeId,
+    record: SignedRecord,
+    network: string,
+    now: number,
+    delivered: () => void
+  ) => void
 }>()("effect-dht/Watch") {}
+
+/** Records that peers may push in a second: each is checked as a stored one is. */
+const pushAllowance = { perSource: 64, inAll: 256, windowMillis: 1000 }
 
 /** Milliseconds before the holders are asked again after a change. */
 const minPauseMillis = 5000
@@ -61,6 +73,8 @@ const maxPauseMillis = 50_000
 const make = Effect.gen(function*() {
   const query = yield* Query
   const store = yield* Store
+  const checks = yield* DelegationChecks
+  const pushes = new Allowance(pushAllowance)
   /** Queues of the records pushed for each watched key. */
   const watches = new Map<NodeId, Set<Queue.Queue<SignedRecord>>>()
 
@@ -81,11 +95,15 @@ const make = Effect.gen(function*() {
         })
     )
 
-  const deliverUnsafe: Watch["Service"]["deliverUnsafe"] = (key, record, now) => {
-    const queues = watches.get(key)
-    if (queues === undefined || Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return false
-    for (const queue of queues) Queue.offerUnsafe(queue, record)
-    return true
+  const deliverUnsafe: Watch["Service"]["deliverUnsafe"] = (key, record, network, now, delivered) => {
+    if (!watches.has(key) || !pushes.allow(network, now)) return
+    checks.prepareUnsafe([record], { network, isAwaited: false }, ([ready]) => {
+      const queues = watches.get(key)
+      if (queues === undefined || ready === undefined) return
+      if (Result.isFailure(store.vet(key, record, Math.floor(now / 1000)))) return
+      for (const queue of queues) Queue.offerUnsafe(queue, record)
+      delivered()
+    })
   }
 
   const records: Watch["Service"]["records"] = (key, type) =>
@@ -148,4 +166,4 @@ const isSame = (a: SignedRecord, b: SignedRecord): boolean => Bytes.Equivalence(
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Watch, never, Query | Store> = Layer.effect(Watch, make)
+export const layer: Layer.Layer<Watch, never, DelegationChecks | Query | Store> = Layer.effect(Watch, make)

@@ -303,6 +303,90 @@ describe("NodeCrypto", () => {
     }))
 })
 
+describe("encryption", () => {
+  const pair = (crypto: Crypto.Provider, seed: Uint8Array) => {
+    const { exchangeKey, publicKey } = crypto.signingKey(seed)
+    return { exchangeKey, publicKey }
+  }
+
+  for (const crypto of providers) {
+    describe(crypto.name, () => {
+      it("agrees on secrets as in RFC 7748", () => {
+        for (const [privateKey, publicKey, secret] of rfc7748) {
+          assert.deepStrictEqual(crypto.exchangeKey(hex(privateKey)).agree(hex(publicKey)), hex(secret))
+        }
+        const [alice, bob] = diffieHellman.map(({ privateKey }) => crypto.exchangeKey(hex(privateKey)))
+        assert.deepStrictEqual(
+          [alice, bob].map(({ publicKey }) => publicKey),
+          diffieHellman.map((k) => hex(k.publicKey))
+        )
+        assert.deepStrictEqual(alice.agree(bob.publicKey), hex(diffieHellmanSecret))
+        assert.deepStrictEqual(bob.agree(alice.publicKey), hex(diffieHellmanSecret))
+      })
+
+      it("refuses public keys of small order, which would give everyone the same secret, and of another length", () => {
+        const key = crypto.exchangeKey(bytesOf(1))
+        for (const publicKey of smallOrderKeys) assert.isUndefined(key.agree(publicKey))
+        for (const length of [0, 31, 33]) assert.isUndefined(key.agree(new Uint8Array(length).fill(9)))
+        assert.throws(() => crypto.exchangeKey(new Uint8Array(31)), RangeError)
+      })
+
+      it("converts a signing key and its public key to the two halves of one exchange key", () => {
+        fc.assert(
+          fc.property(bytes(32), bytes(32), (a, b) => {
+            const [ann, ben] = [pair(crypto, a), pair(crypto, b)]
+            const converted = crypto.toExchangeKey(ben.publicKey)
+            assert.deepStrictEqual(converted, ben.exchangeKey.publicKey)
+            assert.deepStrictEqual(
+              ann.exchangeKey.agree(ben.exchangeKey.publicKey),
+              ben.exchangeKey.agree(ann.exchangeKey.publicKey)
+            )
+          }),
+          { numRuns: 10 }
+        )
+        assert.isUndefined(crypto.toExchangeKey(new Uint8Array(31)))
+        assert.isUndefined(crypto.toExchangeKey(bytesOf(0xff)))
+      })
+
+      it("decrypts what it encrypted and nothing that differs from it in one bit or is shorter", () => {
+        fc.assert(
+          fc.property(bytes(32), bytes(12), fc.uint8Array({ maxLength: 400 }), fc.nat(), (key, nonce, text, at) => {
+            const ciphertext = crypto.encrypt(key, nonce, text)
+            assert.strictEqual(ciphertext.length, text.length + 16)
+            assert.deepStrictEqual(crypto.decrypt(key, nonce, ciphertext), text)
+            const index = at % (ciphertext.length * 8)
+            const changed = ciphertext.slice()
+            changed[index >> 3] ^= 1 << (index & 7)
+            assert.isUndefined(crypto.decrypt(key, nonce, changed))
+            assert.isUndefined(crypto.decrypt(key, nonce, ciphertext.subarray(0, at % ciphertext.length)))
+          }),
+          { numRuns: 30 }
+        )
+      })
+
+      it("agrees with the portable provider about every secret, key and ciphertext", () => {
+        fc.assert(
+          fc.property(bytes(32), bytes(32), bytes(12), fc.uint8Array({ maxLength: 400 }), (a, b, nonce, text) => {
+            // Any 32 bytes are an X25519 public key, reduced or not, whatever their highest bit.
+            const secret = crypto.exchangeKey(a).agree(b)
+            assert.deepStrictEqual(secret, Crypto.noble.exchangeKey(a).agree(b))
+            assert.deepStrictEqual(crypto.deriveKey(a, text, nonce), Crypto.noble.deriveKey(a, text, nonce))
+            assert.deepStrictEqual(crypto.encrypt(a, nonce, text), Crypto.noble.encrypt(a, nonce, text))
+            assert.deepStrictEqual(crypto.toExchangeKey(b), Crypto.noble.toExchangeKey(b))
+          }),
+          { numRuns: 30 }
+        )
+        for (const publicKey of unreducedKeys) {
+          assert.deepStrictEqual(
+            crypto.exchangeKey(bytesOf(1)).agree(publicKey),
+            Crypto.noble.exchangeKey(bytesOf(1)).agree(publicKey)
+          )
+        }
+      })
+    })
+  }
+})
+
 const bytesOf = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
 
 /** RFC 8032 §7.1: seed, public key, message, signature. */
@@ -332,3 +416,50 @@ const rfc8032 = [
     "dc2a4459e7369633a52b1bf277839a00201009a3efbf3ecb69bea2186c26b58909351fc9ac90b3ecfdfbc7c66431e0303dca179c138ac17ad9bef1177331a704"
   ]
 ] as const
+
+/** RFC 7748 §5.2: private key, public key, secret. */
+const rfc7748 = [
+  [
+    "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+    "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+    "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"
+  ],
+  [
+    "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+    "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+    "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"
+  ]
+] as const
+
+/** RFC 7748 §6.1. */
+const diffieHellman = [
+  {
+    privateKey: "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+    publicKey: "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
+  },
+  {
+    privateKey: "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+    publicKey: "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
+  }
+]
+
+const diffieHellmanSecret = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
+
+/** Little-endian u of the points of small order, reduced or not. */
+const smallOrderKeys = [
+  "0000000000000000000000000000000000000000000000000000000000000000",
+  "0100000000000000000000000000000000000000000000000000000000000000",
+  "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+].map(hex)
+
+/** Other u at or above the field's prime, or with the bit that is ignored. */
+const unreducedKeys = [
+  "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+  "0900000000000000000000000000000000000000000000000000000000000080"
+].map(hex)

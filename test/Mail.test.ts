@@ -2,15 +2,21 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Address } from "../src/Address.ts"
+import * as Crypto from "../src/Crypto.ts"
+import * as Identity from "../src/Identity.ts"
 import * as Mail from "../src/Mail.ts"
 import * as NodeId from "../src/NodeId.ts"
+import { Publisher } from "../src/Publisher.ts"
+import { Query } from "../src/Query.ts"
 import * as Record from "../src/Record.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
+import { Watch } from "../src/Watch.ts"
 import { delegated, masters } from "./utils/delegated.ts"
 import * as network from "./utils/network.ts"
 
@@ -264,4 +270,64 @@ describe("the mailbox of a recipient that is offline", () => {
       yield* TestClock.adjust("2 minutes")
       assert.deepStrictEqual(arrived.slice(written.length), ["late"])
     }).pipe(Effect.scoped, onNetwork), 60_000)
+})
+
+describe("a mailbox of many messages", () => {
+  it.effect("is decrypted four messages a turn, so that a flood of them does not hold up the node", () =>
+    Effect.gen(function*() {
+      const reader = network.identity("reader")
+      const records = Array.from({ length: 30 }, (_, i) => {
+        const sender = network.identity(`sender ${i}`)
+        const payload = Mail.seal({
+          sender: sender.address,
+          recipient: reader.address,
+          recipientPublicKey: reader.publicKey,
+          type: Mail.MessageType.text,
+          body: Uint8Array.of(i),
+          ephemeralSeed: new Uint8Array(32).fill(i + 1),
+          nonce: new Uint8Array(12)
+        })
+        return Result.getOrThrow(Record.sign({
+          signer: sender,
+          address: sender.address,
+          type: Record.RecordType.mailbox,
+          payload: Result.getOrThrow(payload),
+          seq: 1n,
+          timestamp: BigInt(i),
+          ttl: 3600
+        }))
+      })
+      let inThisTurn = 0
+      let most = 0
+      const counting: Crypto.Provider = {
+        ...Crypto.noble,
+        decrypt: (...args) => {
+          most = Math.max(most, ++inThisTurn)
+          return Crypto.noble.decrypt(...args)
+        }
+      }
+      const completeness = { answered: 0, holders: 0, seen: 0, held: 0 }
+      const mail = yield* Layer.build(Mail.layer.pipe(Layer.provide([
+        Layer.mock(Query)({
+          lookup: () => Effect.succeed({ records, completeness, closest: [], isSurrounded: false, trace: [] })
+        }),
+        Layer.mock(Publisher)({}),
+        Layer.mock(Watch)({
+          records: () => Stream.make({ records, completeness }),
+          deliverUnsafe: () => assert.fail()
+        }),
+        Identity.layer(reader),
+        network.layerRandom("reader"),
+        Layer.succeed(Crypto.Crypto, counting)
+      ])))
+      const { messages, read } = Context.get(mail, Mail.Mail)
+      yield* Effect.forkScoped(Effect.forever(Effect.sync(() => {
+        inThisTurn = 0
+      })))
+      const expected = records.map((_, i) => i)
+      assert.deepStrictEqual((yield* read).messages.map(({ body }) => body[0]), expected)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual((yield* Stream.runCollect(messages)).map(({ body }) => body[0]), expected)
+      assert.strictEqual(most, 4)
+    }))
 })

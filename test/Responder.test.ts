@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
+import type { Contact } from "../src/Contact.ts"
 import type * as Dht from "../src/Dht.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Features from "../src/Features.ts"
@@ -15,7 +16,8 @@ import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as Cbor from "../src/wire/cbor.ts"
 import * as network from "./utils/network.ts"
-import { offer } from "./utils/served.ts"
+import { offer, settled } from "./utils/served.ts"
+import { byWallet } from "./utils/wallets.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
@@ -251,6 +253,52 @@ describe("Responder", () => {
       yield* peer.send(self, { _tag: "NatProbe", token: new Uint8Array(8), claimed }, "00".repeat(20))
       yield* victim.send(self, { _tag: "Ping", address: victim.address }, "01".repeat(20))
       assert.strictEqual((yield* victim.receive).message.body._tag, "Pong")
+    }).pipe(onNetwork))
+})
+
+describe("a flood of STOREs with forged delegations of wallets", () => {
+  /** Sends STOREs and answers no PING. Returns how many responses come. */
+  const flood = Effect.fnUntraced(function*(peer: network.Puppet, self: Contact, count: number) {
+    let responses = 0
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.map(peer.receive, ({ message }) => {
+        if (message.body._tag === "StoreResponse") responses++
+      }))
+    )
+    for (let i = 1; i <= count; i++) {
+      const record = byWallet({ seq: 1n, forgery: i })
+      yield* peer.send(self, { _tag: "Store", record, key: undefined }, i.toString(16).padStart(40, "0"))
+    }
+    yield* settled
+    return () => responses
+  })
+
+  it.effect("is answered as far as the allowance goes, and the rest waits for its sender to repeat it", () =>
+    Effect.gen(function*() {
+      const { node, peer, self } = yield* setUp
+      const responses = yield* flood(peer, self, 100)
+      assert.strictEqual(responses(), 16)
+      assert.strictEqual(yield* Context.get(node, Store).size, 0)
+    }).pipe(onNetwork))
+
+  it.effect("keeps no publisher with a wallet from storing that answers at its address", () =>
+    Effect.gen(function*() {
+      const { askAs, node, peer, self } = yield* setUp
+      yield* flood(peer, self, 60)
+      const publisher = yield* network.puppet("publisher", network.socketOf(90))
+      const record = byWallet({ seq: 1n, forgery: 0 })
+      const response = yield* askAs(publisher, { _tag: "Store", record, key: undefined })
+      assert.deepStrictEqual(response, stored(true))
+      assert.strictEqual(yield* Context.get(node, Store).size, 1)
+    }).pipe(onNetwork))
+
+  it.effect("costs one check and is refused whole if it is always the same delegation", () =>
+    Effect.gen(function*() {
+      const { ask } = yield* setUp
+      for (let seq = 1n; seq <= 40n; seq++) {
+        const record = byWallet({ seq, forgery: 1 })
+        assert.deepStrictEqual(yield* ask({ _tag: "Store", record, key: undefined }), stored(false))
+      }
     }).pipe(onNetwork))
 })
 

@@ -569,7 +569,8 @@ describe("Rpc", () => {
       Effect.gen(function*() {
         const checks: Array<(valid: boolean) => void> = []
         const { rpc, self } = yield* bareWith(Layer.succeed(Verifier.Verifier, {
-          check: (_key, _message, _signature, done) => checks.push(done) > 0
+          check: (_key, _message, _signature, done) => checks.push(done) > 0,
+          checkWallet: () => false
         }))
         yield* rpc.observe({ knows: ({ host }) => host === network.socketOf(150).host })
         const handled = yield* handling(rpc)

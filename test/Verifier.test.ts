@@ -2,9 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import { execFile } from "node:child_process"
 import type { Worker } from "node:worker_threads"
+import * as Address from "../src/Address.ts"
+import * as Delegation from "../src/Delegation.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeVerifier from "../src/node/NodeVerifier.ts"
 import * as Verifier from "../src/Verifier.ts"
@@ -15,6 +18,18 @@ const layers = {
   "on one worker": NodeVerifier.layerWorkers({ workers: 1, capacity: 16 }),
   "on two workers": NodeVerifier.layerWorkers({ workers: 2, capacity: 16 })
 }
+
+/** Texts signed by the wallet of an Ethereum and of a Paralism address, as delegations carry them. */
+const byWallets = (["ethereum", "paralism"] as const).map((chain) => {
+  const { agent, message, signature } = Result.getOrThrow(Delegation.delegateSecp256k1({
+    chain,
+    privateKey: new Uint8Array(32).fill(3),
+    operationalPublicKey: new Uint8Array(32),
+    issuedAt: 0n,
+    expiresAt: 0n
+  }))
+  return { address: Address.toBytes(agent), text: new TextEncoder().encode(message), signature }
+})
 
 interface Check {
   readonly publicKey: Uint8Array
@@ -96,6 +111,28 @@ describe("Verifier", () => {
             const expected = checks.map((check) => crypto.verify(check.publicKey, check.message, check.signature))
             assert.deepStrictEqual(yield* askAll(verifier, checks), expected)
           }
+        }).pipe(Effect.provide(layer)))
+
+      it.effect("checks the signatures of wallets beside those of keys", () =>
+        Effect.gen(function*() {
+          const verifier = yield* Verifier.Verifier
+          const askWallet = ({ address, signature, text }: (typeof byWallets)[number]) =>
+            Effect.callback<boolean>((resume) => {
+              assert.isTrue(verifier.checkWallet(address, text, signature, (valid) => resume(Effect.succeed(valid))))
+            })
+          const [ethereum, paralism] = byWallets
+          const answers = yield* Effect.all([
+            askWallet(ethereum),
+            ask(verifier, good),
+            askWallet(paralism),
+            askWallet({ ...ethereum, address: paralism.address }),
+            askWallet({ ...ethereum, text: ethereum.text.with(0, 0) }),
+            askWallet({ ...paralism, signature: paralism.signature.with(40, paralism.signature[40] ^ 1) }),
+            askWallet({ ...paralism, signature: paralism.signature.subarray(1) }),
+            askWallet({ ...ethereum, address: ethereum.address.with(0, 0xa0) }),
+            ask(verifier, bad)
+          ], { concurrency: "unbounded" })
+          assert.deepStrictEqual(answers, [true, true, true, false, false, false, false, false, false])
         }).pipe(Effect.provide(layer)))
 
       it.effect("answers checks that are started by the result of another", () =>

@@ -244,6 +244,24 @@ describe("a node that is pushed to", () => {
       assert.deepStrictEqual(acks, [{ _tag: "PushAck", key, messageId: messageId(record), subscribe: true }])
     }).pipe(onNetwork))
 
+  it.effect("takes 64 records a second from one network, and those of others meanwhile", () =>
+    Effect.gen(function*() {
+      const { acks, names, node, peer, watch } = yield* setUp
+      yield* watch
+      const pushFrom = (peer: network.Puppet, record: Record.SignedRecord) =>
+        peer.send(network.contactOf(node), { _tag: "Push", key, record }, "00".repeat(20))
+      for (let i = 0; i < 100; i++) yield* pushFrom(peer, offer("topic", `junk ${i}`))
+      yield* settled
+      assert.strictEqual(acks.length, 64)
+      yield* pushFrom(yield* network.puppet("other", network.socketOf(61)), offer("topic", "honest"))
+      yield* settled
+      assert.strictEqual(names.length, 65)
+      yield* TestClock.adjust("1 second")
+      yield* pushFrom(peer, offer("topic", "later"))
+      yield* settled
+      assert.strictEqual(names.length, 66)
+    }).pipe(onNetwork))
+
   it.effect("ignores keys that it does not watch, and does not respond", () =>
     Effect.gen(function*() {
       const { acks, names, node, push, watch } = yield* setUp

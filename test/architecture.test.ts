@@ -32,6 +32,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "SeenPeers",
     "NodeEvents",
     "Store",
+    "DelegationChecks",
     "Reachability",
     "NodeSettings"
   ]],

@@ -17,6 +17,7 @@ import * as Identity from "../Identity.ts"
 import * as Mail from "../Mail.ts"
 import type { Host } from "../NameResolver.ts"
 import { DhtLive } from "../node/DhtLive.ts"
+import * as NodeCrypto from "../node/NodeCrypto.ts"
 import * as RunningNode from "../node/RunningNode.ts"
 import * as SqlitePersistence from "../node/SqlitePersistence.ts"
 import type { Persistence } from "../Persistence.ts"
@@ -176,5 +177,5 @@ export const speakFor = (
   Layer.fresh(Mail.layer).pipe(
     Layer.provideMerge(Layer.unwrap(Effect.map(whereabouts(data), Publisher.layerFor))),
     Layer.provideMerge(Identity.layer(identity)),
-    Layer.provide(SecureRandom.layerWebCrypto)
+    Layer.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
   )

@@ -28,8 +28,9 @@ export const slotOf = (category: Record.Category, record: Record.SignedRecord): 
 }
 
 /**
- * Most records that a reader merges; further slots are ignored. A key has at
- * most 16 holders with 158 records each.
+ * Most records that a reader merges. A key has at most 16 holders with 158
+ * records each. A new slot beyond that is ignored, except that a message takes
+ * the place of the oldest one: its reader has had that.
  */
 const maxRecords = 4096
 
@@ -55,9 +56,20 @@ export class RecordMerge {
   put(record: Record.SignedRecord): boolean {
     const slot = nameOf(record)
     const held = this.slots.get(slot)
-    if (held === undefined ? this.slots.size >= maxRecords : !Record.isNewer(record, held)) return false
+    if (held === undefined ? !this.makesRoom(record) : !Record.isNewer(record, held)) return false
     this.slots.set(slot, record)
     return true
+  }
+
+  private makesRoom(record: Record.SignedRecord): boolean {
+    if (this.slots.size < maxRecords) return true
+    if (Record.category(record.type) !== "mailbox") return false
+    for (const [slot, { type }] of this.slots) {
+      if (Record.category(type) !== "mailbox") continue
+      this.slots.delete(slot)
+      return true
+    }
+    return false
   }
 
   /** The newest record in the slot of a record. */

@@ -38,3 +38,28 @@ export class RateLimit {
     return true
   }
 }
+
+/**
+ * A rate limit per source, and one for all sources together. A source over its
+ * own uses up nothing of the other.
+ *
+ * @internal
+ */
+export class Allowance {
+  private readonly perSource: RateLimit
+  private readonly inAll: RateLimit
+
+  constructor(options: { readonly perSource: number; readonly inAll: number; readonly windowMillis: number }) {
+    const { windowMillis } = options
+    this.perSource = new RateLimit({ limit: options.perSource, windowMillis, capacity: rememberedSources })
+    this.inAll = new RateLimit({ limit: options.inAll, windowMillis, capacity: 1 })
+  }
+
+  /** Counts one event of a source and returns whether it is within both limits. */
+  allow(source: string, now: number): boolean {
+    return this.perSource.allow(source, now) && this.inAll.allow("all", now)
+  }
+}
+
+/** Sources whose counts are remembered. */
+const rememberedSources = 4096

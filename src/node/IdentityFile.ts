@@ -23,7 +23,7 @@ import * as Result from "effect/Result"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as Address from "../Address.ts"
-import { Crypto, type Ed25519 } from "../Crypto.ts"
+import { Crypto, type Provider } from "../Crypto.ts"
 import * as Identity from "../Identity.ts"
 import * as Hex from "../internal/hex.ts"
 import * as DelegationFile from "./DelegationFile.ts"
@@ -238,7 +238,7 @@ const read = async (path: string): Promise<Effect.Effect<Found, NoIdentityFile |
 const isSealed = (bytes: Uint8Array): boolean => new TextDecoder().decode(bytes.subarray(0, 7)) === "a2al-k1"
 
 /** Returns the identity in the text, or the reason why there is none. */
-const parse = (crypto: Ed25519, bytes: Uint8Array): Identity.Identity | string => {
+const parse = (crypto: Provider, bytes: Uint8Array): Identity.Identity | string => {
   const lines = new TextDecoder().decode(bytes).split("\n").map((line) => line.trim())
   const [line, ...more] = lines.filter((line) => line !== "" && !line.startsWith("#"))
   if (line === undefined) return "it contains no key"

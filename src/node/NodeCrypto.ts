@@ -1,7 +1,7 @@
 /**
- * Ed25519 in native code: libsodium if the optional package `sodium-native` is
- * installed and loads, otherwise Node's OpenSSL. Both apply the strict
- * verification rule of `Crypto`.
+ * The primitives in native code: libsodium if the optional package
+ * `sodium-native` is installed and loads, otherwise Node's OpenSSL. Both apply
+ * the strict verification rule of `Crypto`.
  *
  * @module
  * @since 0.1.0
@@ -9,17 +9,17 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Crypto, type Ed25519 } from "../Crypto.ts"
-import * as Native from "./internal/nativeEd25519.ts"
+import { Crypto, type Provider } from "../Crypto.ts"
+import * as Native from "./internal/nativeCrypto.ts"
 
 /**
- * libsodium, the fastest implementation; undefined if `sodium-native` is not
- * installed or does not load on this machine.
+ * libsodium, the fastest implementation (AES and HKDF are OpenSSL's); undefined
+ * if `sodium-native` is not installed or does not load on this machine.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const sodium: Ed25519 | undefined = Native.sodium
+export const sodium: Provider | undefined = Native.sodium
 
 /**
  * OpenSSL through `node:crypto`, always available. It verifies half as fast as
@@ -28,7 +28,7 @@ export const sodium: Ed25519 | undefined = Native.sodium
  * @category constructors
  * @since 0.1.0
  */
-export const openssl: Ed25519 = Native.openssl
+export const openssl: Provider = Native.openssl
 
 /**
  * {@link sodium} if available, otherwise {@link openssl}.
@@ -36,7 +36,7 @@ export const openssl: Ed25519 = Native.openssl
  * @category constructors
  * @since 0.1.0
  */
-export const fastest: Ed25519 = Native.fastest
+export const fastest: Provider = Native.fastest
 
 /**
  * Provides `Crypto` by the fastest available implementation.

@@ -11,8 +11,8 @@ import type * as Scope from "effect/Scope"
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
 import { Verifier } from "../Verifier.ts"
-import { allocate, Lane, maxMessage } from "./internal/verifyLane.ts"
-import { fastest } from "./NodeCrypto.ts"
+import { verify } from "./internal/verify.ts"
+import { allocate, fits, type Kind, Lane } from "./internal/verifyLane.ts"
 
 /**
  * A verifier that runs `NodeCrypto.fastest` in worker threads.
@@ -54,27 +54,35 @@ const make = Effect.fnUntraced(function*(workers: number, laneSize: number) {
     })
   )
 
-  return Verifier.of({
-    check: (publicKey, message, signature, done) => {
-      if (isClosed) return false
-      const fits = publicKey.length === 32 && signature.length === 64 && message.length <= maxMessage
-      if (!fits || lanes.length === 0) {
-        done(fastest.verify(publicKey, message, signature))
-        return true
-      }
-      const lane = leastBusy(lanes)
-      if (lane.isFull) return false
-      lane.submit(publicKey, message, signature, (valid) => {
-        // Called outside of any fiber: an error thrown by the caller's callback
-        // would end the process and leave the other results undelivered.
-        try {
-          done(valid)
-        } catch (defect) {
-          runFork(Effect.logError("The callback of a signature check failed", defect))
-        }
-      })
+  const check = (
+    kind: Kind,
+    signer: Uint8Array,
+    message: Uint8Array,
+    signature: Uint8Array,
+    done: (valid: boolean) => void
+  ): boolean => {
+    if (isClosed) return false
+    if (!fits(kind, signer, message, signature) || lanes.length === 0) {
+      done(verify(kind, signer, message, signature))
       return true
     }
+    const lane = leastBusy(lanes)
+    if (lane.isFull) return false
+    lane.submit(kind, signer, message, signature, (valid) => {
+      // Called outside of any fiber: an error thrown by the caller's callback
+      // would end the process and leave the other results undelivered.
+      try {
+        done(valid)
+      } catch (defect) {
+        runFork(Effect.logError("The callback of a signature check failed", defect))
+      }
+    })
+    return true
+  }
+
+  return Verifier.of({
+    check: (...args) => check("Ed25519", ...args),
+    checkWallet: (...args) => check("Wallet", ...args)
   })
 })
 
@@ -126,7 +134,7 @@ const startWorker = Effect.fnUntraced(
         resume(Effect.void)
         if (isStopping) return
         runFork(Effect.logWarning("A verifier thread died and was replaced by the remaining threads", reason))
-        lane.takeOver(fastest.verify)
+        lane.takeOver(verify)
       })
     })
   },

@@ -1,18 +1,18 @@
 /**
- * A stand-in for signatures that offers **no security**: it is computed from the
- * public key alone, so anyone can sign for any key. It exists because real
- * signatures take most of the computing time of a large simulation.
+ * A stand-in for signatures and encryption that offers **no security**: all is
+ * computed from public keys alone, so anyone can sign for any key and read any
+ * message. It exists because real signatures take most of the computing time of
+ * a large simulation.
  *
- * It is deterministic, has the sizes of Ed25519, and rejects another key and a
- * message or signature that was modified. Do not use it in a simulation with
- * forged records or with messages to agents: its public keys are not points of
- * the curve on which those are encrypted.
+ * It is deterministic, has the sizes of the real primitives, and rejects another
+ * key and a message, signature or ciphertext that was modified. Do not use it in
+ * a simulation with forged records.
  *
  * @module
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import { Crypto, type Ed25519 } from "../Crypto.ts"
+import { Crypto, type Encryption, type Provider } from "../Crypto.ts"
 
 /** Fills `out` with a 64-bit hash of the key and the message. */
 const mark = (publicKey: Uint8Array, message: Uint8Array, out: Uint8Array): void => {
@@ -51,13 +51,73 @@ const nothing = new Uint8Array(0)
 /** Buffer for the expected signature; verification is synchronous, so one is enough. */
 const expected = new Uint8Array(64)
 
+const concat = (a: Uint8Array, b: Uint8Array): Uint8Array => {
+  const all = new Uint8Array(a.length + b.length)
+  all.set(a)
+  all.set(b, a.length)
+  return all
+}
+
+const compare = (a: Uint8Array, b: Uint8Array): number => {
+  const at = a.findIndex((byte, i) => byte !== b[i])
+  return at === -1 ? 0 : a[at] - b[at]
+}
+
+/** 32 bytes that both owners of two public keys compute alike. */
+const exchangeKeyOf = (publicKey: Uint8Array) => ({
+  publicKey,
+  agree: (other: Uint8Array): Uint8Array | undefined => {
+    if (other.length !== 32) return undefined
+    const [first, second] = [publicKey, other].sort(compare)
+    const secret = new Uint8Array(32)
+    mark(first, second, secret)
+    return secret
+  }
+})
+
+/** The text under a stream of marks of the key and the nonce. */
+const masked = (key: Uint8Array, nonce: Uint8Array, text: Uint8Array): Uint8Array => {
+  const stream = new Uint8Array((text.length + 3) & ~3)
+  mark(key, nonce, stream)
+  return text.map((byte, i) => byte ^ stream[i])
+}
+
+const tagOf = (key: Uint8Array, nonce: Uint8Array, text: Uint8Array): Uint8Array => {
+  const tag = new Uint8Array(16)
+  mark(key, concat(nonce, text), tag)
+  return tag
+}
+
+const encryption: Encryption = {
+  exchangeKey: (privateKey) => {
+    if (privateKey.length !== 32) throw new RangeError(`an X25519 private key is 32 bytes, got ${privateKey.length}`)
+    const publicKey = new Uint8Array(32)
+    mark(privateKey, nothing, publicKey)
+    return exchangeKeyOf(publicKey)
+  },
+  toExchangeKey: (publicKey) => publicKey.length === 32 ? publicKey.slice() : undefined,
+  deriveKey: (secret, salt, info) => {
+    const key = new Uint8Array(32)
+    mark(secret, concat(salt, info), key)
+    return key
+  },
+  encrypt: (key, nonce, plaintext) => concat(masked(key, nonce, plaintext), tagOf(key, nonce, plaintext)),
+  decrypt: (key, nonce, ciphertext) => {
+    if (ciphertext.length < 16) return undefined
+    const plaintext = masked(key, nonce, ciphertext.subarray(0, -16))
+    const tag = tagOf(key, nonce, plaintext)
+    return tag.every((byte, i) => byte === ciphertext[ciphertext.length - 16 + i]) ? plaintext : undefined
+  }
+}
+
 /**
- * The stand-in for Ed25519.
+ * The stand-in for the primitives.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const simulated: Ed25519 = {
+export const simulated: Provider = {
+  ...encryption,
   name: "simulated",
   signingKey: (seed) => {
     if (seed.length !== 32) throw new RangeError(`an Ed25519 seed is 32 bytes, got ${seed.length}`)
@@ -69,7 +129,8 @@ export const simulated: Ed25519 = {
         const signature = new Uint8Array(64)
         mark(publicKey, message, signature)
         return signature
-      }
+      },
+      exchangeKey: exchangeKeyOf(publicKey)
     }
   },
   verify: (publicKey, message, signature) => {

@@ -211,7 +211,7 @@ export interface Options {
   readonly seed: number | string
   readonly network?: Omit<SimNetwork.Options, "seed"> | undefined
   /** The signatures. Default: real ones in portable code; `NodeCrypto.fastest` gives the same run faster. */
-  readonly crypto?: Crypto.Ed25519 | undefined
+  readonly crypto?: Crypto.Provider | undefined
   /** Number of latest entries of the trace to keep. Default 0. */
   readonly keepTrace?: number | undefined
 }

@@ -235,7 +235,7 @@ export interface Progress {
  */
 export interface RunOptions {
   /** The implementation of real signatures. Default `Crypto.noble`, which is portable. */
-  readonly crypto?: Crypto.Ed25519 | undefined
+  readonly crypto?: Crypto.Provider | undefined
   /** Called with the progress a few times per second of real time. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }

@@ -9,11 +9,8 @@
  *
  * @since 0.1.0
  */
-import { gcm } from "@noble/ciphers/aes.js"
-import { ed25519, x25519 } from "@noble/curves/ed25519.js"
-import { hkdf } from "@noble/hashes/hkdf.js"
-import { sha256 } from "@noble/hashes/sha2.js"
 import * as Address from "../Address.ts"
+import type { Encryption, ExchangeKey } from "../Crypto.ts"
 import * as Cbor from "./cbor.ts"
 import { limits } from "./payload.ts"
 import { bytes, type Codec, expected, Struct, uint } from "./struct.ts"
@@ -137,58 +134,45 @@ export const writeContent = (message: Content): Uint8Array => content.encode(mes
  */
 export const encrypt = (
   plaintext: Uint8Array,
-  { ephemeralSeed, nonce, recipient, recipientPublicKey, sender }:
+  { crypto, ephemeralSeed, nonce, recipient, recipientPublicKey, sender }:
     & Pick<SealedMessage, "recipient" | "sender" | "nonce">
-    & { readonly recipientPublicKey: Uint8Array; readonly ephemeralSeed: Uint8Array }
+    & { readonly crypto: Encryption; readonly recipientPublicKey: Uint8Array; readonly ephemeralSeed: Uint8Array }
 ): SealedMessage | undefined => {
-  const secret = agree(ephemeralSeed, () => ed25519.utils.toMontgomery(recipientPublicKey))
+  const exchangeKey = crypto.toExchangeKey(recipientPublicKey)
+  const ephemeral = crypto.exchangeKey(ephemeralSeed)
+  const secret = exchangeKey && ephemeral.agree(exchangeKey)
   return secret && {
     recipient,
     sender,
-    ephemeralPublicKey: x25519.getPublicKey(ephemeralSeed),
-    ciphertext: gcm(keyOf(secret, { sender, recipient }), nonce).encrypt(plaintext),
+    ephemeralPublicKey: ephemeral.publicKey,
+    ciphertext: crypto.encrypt(keyOf(crypto, secret, { sender, recipient }), nonce, plaintext),
     nonce
   }
 }
 
 /**
- * Decrypts a message with the seed of the recipient's Ed25519 key; returns the
- * fault as text.
+ * Decrypts a message with the recipient's key; returns the fault as text.
  *
  * @internal
  */
-export const decrypt = (message: SealedMessage, seed: Uint8Array): Uint8Array | string => {
+export const decrypt = (message: SealedMessage, key: ExchangeKey, crypto: Encryption): Uint8Array | string => {
   const { ciphertext, ephemeralPublicKey, nonce } = message
-  const secret = agree(ed25519.utils.toMontgomerySecret(seed), () => ephemeralPublicKey)
+  const secret = key.agree(ephemeralPublicKey)
   if (secret === undefined) return "the ephemeral key is unusable"
-  const plaintext = orUndefined(() => gcm(keyOf(secret, message), nonce).decrypt(ciphertext))
+  const plaintext = crypto.decrypt(keyOf(crypto, secret, message), nonce, ciphertext)
   return plaintext ?? "it is for another recipient, or was modified in transit"
 }
 
 const salt = new TextEncoder().encode("a2al-mailbox\0")
 
 /** The key of the cipher, to which both addresses contribute, so that neither can be replaced. */
-const keyOf = (secret: Uint8Array, { recipient, sender }: Pick<SealedMessage, "recipient" | "sender">): Uint8Array => {
+const keyOf = (
+  crypto: Encryption,
+  secret: Uint8Array,
+  { recipient, sender }: Pick<SealedMessage, "recipient" | "sender">
+): Uint8Array => {
   const info = new Uint8Array(2 * Address.length)
   info.set(Address.toBytes(sender))
   info.set(Address.toBytes(recipient), Address.length)
-  return hkdf(sha256, secret, salt, info, 32)
-}
-
-/**
- * Returns the shared secret of a private and a public X25519 key; undefined if
- * the public key is invalid, or of small order, so that the secret would be the
- * same for every private key.
- */
-const agree = (privateKey: Uint8Array, publicKey: () => Uint8Array): Uint8Array | undefined =>
-  orUndefined(() => x25519.getSharedSecret(privateKey, publicKey()))
-
-// The libraries throw for invalid keys and for modified ciphertext; here both
-// are values.
-const orUndefined = <A>(evaluate: () => A): A | undefined => {
-  try {
-    return evaluate()
-  } catch {
-    return undefined
-  }
+  return crypto.deriveKey(secret, salt, info)
 }

@@ -18,7 +18,7 @@ describe("the lane between a thread and its worker", () => {
     const message = new Uint8Array(100)
     const signature = key.sign(message)
     const check = (signature: Uint8Array) =>
-      new Promise<boolean>((resolve) => lane.submit(key.publicKey, message, signature, resolve))
+      new Promise<boolean>((resolve) => lane.submit("Ed25519", key.publicKey, message, signature, resolve))
     assert.isTrue(await check(signature))
     // A thread delayed between submitting work and waking the worker wakes it
     // after the work is done.

@@ -40,7 +40,7 @@ const hidden = [
   "cli/Cli",
   "http/Documents",
   "internal/hex",
-  "node/internal/nativeEd25519",
+  "node/internal/nativeCrypto",
   "testing/internal/prng"
 ]
 for (const name of hidden) {

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { Ed25519 } from "../../src/Crypto.ts"
+import type { Provider } from "../../src/Crypto.ts"
 import { Dht } from "../../src/Dht.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
 import * as Identity from "../../src/Identity.ts"
@@ -24,7 +24,7 @@ import { announce, type DhtNode, leaveAll, newest, realSignatures, standIn } fro
 import { type Outcome, runProgram } from "./run.ts"
 
 /** The `n`th identity of an attacker. */
-const madeUp = (crypto: Ed25519, n: number): Identity.Identity =>
+const madeUp = (crypto: Provider, n: number): Identity.Identity =>
   Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`made up ${n}`)))
 
 const secondsOf = (world: SimWorld.World) => Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000)

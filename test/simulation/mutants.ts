@@ -148,7 +148,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "delivers a message more than once",
     file: "Mail.ts",
-    text: "for (const { payload } of fresh) seen.use(sha256Hex(payload), () => true)",
+    text: "for (const record of fresh) seen.use(payloadId(record), () => true)",
     replacement: "",
     property: "MessagesArriveOnce",
     world: "eventful"

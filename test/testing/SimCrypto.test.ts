@@ -46,6 +46,26 @@ describe("SimCrypto", () => {
     assert.throws(() => simulated.signingKey(new Uint8Array(31)), RangeError)
   })
 
+  it("encrypts to a public key what its owner alone decrypts, and nothing modified", () => {
+    const [ann, ben, eve] = [1, 2, 3].map((n) => simulated.signingKey(new Uint8Array(32).fill(n)))
+    const toBen = simulated.toExchangeKey(ben.publicKey) ?? assert.fail()
+    assert.deepStrictEqual(toBen, ben.exchangeKey.publicKey)
+    const ephemeral = simulated.exchangeKey(new Uint8Array(32).fill(9))
+    const secret = ephemeral.agree(toBen) ?? assert.fail()
+    assert.deepStrictEqual(ben.exchangeKey.agree(ephemeral.publicKey), secret)
+    assert.notDeepEqual(eve.exchangeKey.agree(ephemeral.publicKey), secret)
+    assert.notDeepEqual(ann.exchangeKey.agree(toBen), secret)
+    const none = new Uint8Array(0)
+    const key = simulated.deriveKey(secret, none, none)
+    const nonce = new Uint8Array(12)
+    const text = new TextEncoder().encode("See you at noon")
+    const ciphertext = simulated.encrypt(key, nonce, text)
+    assert.deepStrictEqual(simulated.decrypt(key, nonce, ciphertext), text)
+    assert.isUndefined(simulated.decrypt(key, nonce, ciphertext.with(9, ciphertext[9] ^ 1)))
+    assert.isUndefined(simulated.decrypt(key, nonce, ciphertext.subarray(0, 15)))
+    assert.isUndefined(ephemeral.agree(new Uint8Array(31)))
+  })
+
   it("is imported only by the testing modules and the command line", () => {
     const src = join(import.meta.dirname, "../../src")
     const importers = globSync("**/*.ts", { cwd: src }).filter((path) =>

@@ -8,7 +8,36 @@
  *
  * @since 0.1.0
  */
-import type { Ed25519 } from "../../Crypto.ts"
+/**
+ * A kind of check: who signed is a public key of Ed25519 (32 bytes, a signature
+ * has 64) or the address of a wallet (21 bytes, a signature has 65).
+ *
+ * @internal
+ */
+export type Kind = "Ed25519" | "Wallet"
+
+const kinds: ReadonlyArray<Kind> = ["Ed25519", "Wallet"]
+
+/** Lengths of the signer and of the signature, in bytes. */
+const lengths: { readonly [kind in Kind]: readonly [signer: number, signature: number] } = {
+  Ed25519: [32, 64],
+  Wallet: [21, 65]
+}
+
+/**
+ * Checks a signature of its kind.
+ *
+ * @internal
+ */
+export type Verify = (kind: Kind, signer: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+
+/**
+ * Whether a check has the lengths of its kind and fits into a slot.
+ *
+ * @internal
+ */
+export const fits: Verify = (kind, signer, message, signature) =>
+  signer.length === lengths[kind][0] && signature.length === lengths[kind][1] && message.length <= maxMessage
 
 /**
  * Maximum message length of a slot, in bytes: the longest datagram.
@@ -18,12 +47,13 @@ import type { Ed25519 } from "../../Crypto.ts"
 export const maxMessage = 1200
 
 // Layout of a slot.
-const keyAt = 0
+const signerAt = 0
 const signatureAt = 32
-const messageAt = 96
+const messageAt = 97
 const lengthAt = messageAt + maxMessage
-const verdictAt = lengthAt + 2
-const slotSize = verdictAt + 2
+const kindAt = lengthAt + 2
+const verdictAt = kindAt + 1
+const slotSize = verdictAt + 1
 
 // Layout of the header: 32-bit counters, each in a cache line of its own
 // because two threads write them.
@@ -73,16 +103,23 @@ export class Lane {
     return this.outstanding > this.mask
   }
 
-  /** Submits a check. The caller has validated the lengths and that the lane is not full. */
-  submit(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array, done: (valid: boolean) => void): void {
+  /** Submits a check that fits. The caller has made sure that the lane is not full. */
+  submit(
+    kind: Kind,
+    signer: Uint8Array,
+    message: Uint8Array,
+    signature: Uint8Array,
+    done: (valid: boolean) => void
+  ): void {
     const index = this.submitted & this.mask
     const at = index * slotSize
     const slots = this.slots
-    slots.set(publicKey, at + keyAt)
+    slots.set(signer, at + signerAt)
     slots.set(signature, at + signatureAt)
     slots.set(message, at + messageAt)
     slots[at + lengthAt] = message.length
     slots[at + lengthAt + 1] = message.length >> 8
+    slots[at + kindAt] = kinds.indexOf(kind)
     this.callbacks[index] = done
     this.submitted = this.submitted + 1 | 0
     Atomics.store(this.counters, submittedAt, this.submitted)
@@ -100,7 +137,7 @@ export class Lane {
   }
 
   /** Delivers the answers of a terminated worker, and computes the missing ones with `verify`. */
-  takeOver(verify: Ed25519["verify"]): void {
+  takeOver(verify: Verify): void {
     const slot = new Slot(this.slots)
     const answered = Atomics.load(this.counters, answeredAt)
     for (let i = answered; i !== this.submitted; i = i + 1 | 0) slot.answer(i & this.mask, verify)
@@ -123,8 +160,8 @@ const noop = (): void => {}
 /** A view of one slot at a time, copied out of shared memory because native code may not accept shared buffers. */
 class Slot {
   private readonly slots: Uint8Array
-  private readonly publicKey = new Uint8Array(32)
-  private readonly signature = new Uint8Array(64)
+  private readonly signer = new Uint8Array(32)
+  private readonly signature = new Uint8Array(65)
   private readonly message = new Uint8Array(maxMessage)
 
   constructor(slots: Uint8Array) {
@@ -132,14 +169,22 @@ class Slot {
   }
 
   /** Verifies the check in a slot and writes the result into it. */
-  answer(index: number, verify: Ed25519["verify"]): void {
+  answer(index: number, verify: Verify): void {
     const slots = this.slots
     const at = index * slotSize
     const length = slots[at + lengthAt] | slots[at + lengthAt + 1] << 8
-    this.publicKey.set(slots.subarray(at + keyAt, at + signatureAt))
+    const kind = kinds[slots[at + kindAt]]
+    const [signerLength, signatureLength] = lengths[kind]
+    this.signer.set(slots.subarray(at + signerAt, at + signatureAt))
     this.signature.set(slots.subarray(at + signatureAt, at + messageAt))
     this.message.set(slots.subarray(at + messageAt, at + messageAt + length))
-    slots[at + verdictAt] = verify(this.publicKey, this.message.subarray(0, length), this.signature) ? 1 : 0
+    const valid = verify(
+      kind,
+      this.signer.subarray(0, signerLength),
+      this.message.subarray(0, length),
+      this.signature.subarray(0, signatureLength)
+    )
+    slots[at + verdictAt] = valid ? 1 : 0
   }
 }
 
@@ -150,7 +195,7 @@ class Slot {
  *
  * @internal
  */
-export const serve = (memory: SharedArrayBuffer, verify: Ed25519["verify"], tell: () => void): never => {
+export const serve = (memory: SharedArrayBuffer, verify: Verify, tell: () => void): never => {
   const lane = new Int32Array(memory, 0, counters)
   const slots = new Uint8Array(memory, slotsAt)
   const mask = slots.length / slotSize - 1

@@ -5,10 +5,10 @@
  * @since 0.1.0
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { fastest } from "./nativeEd25519.ts"
+import { verify } from "./verify.ts"
 import { serve } from "./verifyLane.ts"
 
 const tell = (): void => parentPort?.postMessage(null)
 
 tell()
-serve(workerData, fastest.verify, tell)
+serve(workerData, verify, tell)
