@@ -72,9 +72,10 @@ const figure = (values: ReadonlyArray<number>): Figure => {
 
 const timed = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.gen(function*() {
-    const started = performance.now()
+    const [started, used] = [performance.now(), process.cpuUsage()]
     const exit = yield* Effect.exit(effect)
-    return { exit, millis: performance.now() - started }
+    const { system, user } = process.cpuUsage(used)
+    return { exit, millis: performance.now() - started, cpuMillis: (system + user) / 1000 }
   })
 
 /** Resident memory, and the part in use; needs `--expose-gc`. */
@@ -109,13 +110,20 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
     // nodes repeat them in the seconds after.
     yield* Effect.sleep("15 seconds")
 
-    const findNode = { millis: Array.of<number>(), requests: Array.of<number>(), found: 0, wanted: 0 }
+    const findNode = {
+      millis: Array.of<number>(),
+      cpuMillis: Array.of<number>(),
+      requests: Array.of<number>(),
+      found: 0,
+      wanted: 0
+    }
     for (let i = 0; i < operations; i++) {
       const target = NodeId.fromTopic(`target ${i}`)
       const asker = pick(i)
-      const { exit, millis } = yield* timed(Context.get(nodes[asker], Query).lookup(target))
+      const { cpuMillis, exit, millis } = yield* timed(Context.get(nodes[asker], Query).lookup(target))
       if (!Exit.isSuccess(exit)) continue
       findNode.millis.push(millis)
+      findNode.cpuMillis.push(cpuMillis)
       findNode.requests.push(exit.value.trace.length)
       const others = dhts.filter((_, at) => at !== asker).map(({ nodeId }) => nodeId)
       const truth = new Set(others.toSorted((a, b) => NodeId.compareDistance(target, a, b)).slice(0, 16))
@@ -124,7 +132,7 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
     }
 
     const published = { firstResolve: Array.of<number>(), replicas: Array.of<number>(), tooFew: 0 }
-    const resolve = { millis: Array.of<number>(), failed: 0 }
+    const resolve = { millis: Array.of<number>(), cpuMillis: Array.of<number>(), failed: 0 }
     const absent: Array<number> = []
     for (let i = 0; i < operations; i++) {
       const owner = dhts[pick(i)]
@@ -138,8 +146,12 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       else published.tooFew++
 
       const resolved = yield* timed(dhts[pick(i + 3)].resolve(owner.address))
-      if (Exit.isSuccess(resolved.exit)) resolve.millis.push(resolved.millis)
-      else resolve.failed++
+      if (Exit.isSuccess(resolved.exit)) {
+        resolve.millis.push(resolved.millis)
+        resolve.cpuMillis.push(resolved.cpuMillis)
+      } else {
+        resolve.failed++
+      }
       absent.push((yield* timed(elsewhere.resolve(Address.fromPublicKey(bytes32(`nobody ${i}`))))).millis)
     }
 
@@ -159,9 +171,11 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       condition: condition.name,
       bootstrap,
       findNode: figure(findNode.millis),
+      findNodeCpu: figure(findNode.cpuMillis),
       requests: figure(findNode.requests),
       recall: findNode.found / findNode.wanted,
       resolve: { ...figure(resolve.millis), failed: resolve.failed },
+      resolveCpu: figure(resolve.cpuMillis),
       absent: figure(absent),
       firstResolve: figure(published.firstResolve),
       replicas: { ...figure(published.replicas), tooFew: published.tooFew },
@@ -207,9 +221,11 @@ const print = (measured: Measured): void => {
       theirs.bootstrap
     ],
     ["findNode, ms", both(measured.findNode), theirs.findNode],
+    ["CPU of all nodes per findNode, ms", both(measured.findNodeCpu), undefined],
     ["requests per findNode", both(measured.requests), theirs.requests],
     ["recall of the 16 closest", `${(measured.recall * 100).toFixed(1)} %`, theirs.recall],
     ["resolve, ms", `${both(measured.resolve)} (${measured.resolve.failed} failed)`, theirs.resolve],
+    ["CPU of all nodes per resolve, ms", both(measured.resolveCpu), undefined],
     ["absent key, ms", both(measured.absent), theirs.absent],
     ["publish to first resolve elsewhere, ms", both(measured.firstResolve), theirs.firstResolve],
     ["8 replicas, ms", `${both(measured.replicas)} (${measured.replicas.tooFew} had fewer)`, theirs.replicas],

@@ -19,6 +19,7 @@ import * as Result from "effect/Result"
 import { type Check, type Origin, WalletChecks } from "./core/walletChecks.ts"
 import { Verdicts } from "./internal/verdicts.ts"
 import * as Record from "./Record.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 import type { Options as StoreOptions } from "./Store.ts"
 import { Verifier } from "./Verifier.ts"
 
@@ -42,6 +43,11 @@ export class DelegationChecks extends Context.Service<DelegationChecks, {
     origin: Origin,
     done: (ready: ReadonlyArray<Record.SignedRecord>) => void
   ) => void
+  /** Does the same for the records of a response that a host sent to a request of ours. */
+  readonly prepareResponse: (
+    records: ReadonlyArray<Record.SignedRecord>,
+    host: string
+  ) => Effect.Effect<ReadonlyArray<Record.SignedRecord>>
 }>()("effect-dht/DelegationChecks") {}
 
 const make = Effect.fnUntraced(function*(options: Pick<StoreOptions, "policy"> = {}) {
@@ -100,7 +106,17 @@ const make = Effect.fnUntraced(function*(options: Pick<StoreOptions, "policy"> =
     Effect.forkScoped
   )
 
-  return DelegationChecks.of({ prepareUnsafe })
+  return DelegationChecks.of({
+    prepareUnsafe,
+    prepareResponse: (records, host) =>
+      Effect.callback((resume) =>
+        prepareUnsafe(
+          records,
+          { network: SocketAddress.network(host), isAwaited: true },
+          (ready) => resume(Effect.succeed(ready))
+        )
+      )
+  })
 })
 
 /**

@@ -40,12 +40,10 @@ const make = Effect.gen(function*() {
 
   /** Asks the node at an address: its response is the proof, and arrives as `Answered`. */
   const challenge = (address: SocketAddress.SocketAddress): void => {
-    rpc.requestUnsafe(
-      { id: identity.nodeId, ...address },
-      { _tag: "Ping", address: identity.address },
-      { ...Rpc.probeOptions(health), maintenance: true },
-      () => {}
-    )
+    const options = { ...Rpc.probeOptions(health), maintenance: true }
+    run(Effect.ignore(
+      rpc.request({ id: identity.nodeId, ...address }, { _tag: "Ping", address: identity.address }, options)
+    ))
   }
 
   const report = (address: SocketAddress.SocketAddress, now: number): void => {

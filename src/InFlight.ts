@@ -1,85 +1,61 @@
 /**
- * Requests in flight and their outcomes, for a caller that makes many and
- * continues with the first responses. None of them costs a fiber.
+ * Effects in flight and their outcomes, for a loop that starts many and
+ * continues with the first outcomes.
+ *
+ * Each effect has a fiber of its own, so its span is real, and the scope
+ * interrupts what is still in flight. A request costs about 4 µs of CPU time more
+ * than with a callback, where its signatures cost 200 µs.
  *
  * @module
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { Timer } from "./internal/timerQueue.ts"
-import type { Timers } from "./Timers.ts"
-
-interface PendingRequest {
-  giveUp: () => void
-}
-
-class CallbackTimer extends Timer {
-  private readonly ring: () => void
-
-  constructor(ring: () => void) {
-    super()
-    this.ring = ring
-  }
-
-  override fire(): void {
-    this.ring()
-  }
-}
+import * as FiberSet from "effect/FiberSet"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 
 /**
  * @internal
  */
-export class InFlight<A> {
-  private readonly timers: Timers["Service"]
-  private readonly pending = new Set<PendingRequest>()
-  private outcomes: Array<A> = []
-  private onOutcome: (() => void) | undefined = undefined
-
-  constructor(timers: Timers["Service"]) {
-    this.timers = timers
-  }
-
-  /** Starts a request. `ask` reports the outcome once, and returns a function that cancels it. */
-  start(ask: (done: (outcome: A) => void) => () => void): void {
-    const request: PendingRequest = { giveUp: () => {} }
-    this.pending.add(request)
-    // The outcome may arrive before `ask` returns, when there is nothing to
-    // cancel yet.
-    request.giveUp = ask((outcome) => {
-      this.pending.delete(request)
-      this.outcomes.push(outcome)
-      this.onOutcome?.()
-    })
-  }
-
-  /** Returns the outcomes since the last call, or waits for the next ones; none if the given time comes first. */
-  take(until: number | undefined): Effect.Effect<ReadonlyArray<A>> {
-    return Effect.callback<ReadonlyArray<A>>((resume) => {
-      if (this.outcomes.length > 0) return resume(Effect.succeed(this.takeAll()))
-      const stop = () => {
-        this.onOutcome = undefined
-        this.timers.cancel(timer)
-      }
-      const go = () => {
-        stop()
-        resume(Effect.succeed(this.takeAll()))
-      }
-      const timer = new CallbackTimer(go)
-      this.onOutcome = go
-      if (until !== undefined) this.timers.set(timer, until)
-      return Effect.sync(stop)
-    })
-  }
-
-  takeAll(): ReadonlyArray<A> {
-    const outcomes = this.outcomes
-    this.outcomes = []
-    return outcomes
-  }
-
-  /** Cancels all requests in flight. */
-  giveUp(): void {
-    for (const { giveUp } of this.pending) giveUp()
-    this.pending.clear()
-  }
+export interface InFlight<A> {
+  /** Starts an effect. Its defect becomes one of `take`. */
+  readonly start: (effect: Effect.Effect<A>) => Effect.Effect<void>
+  /** Adds an outcome of something else. */
+  readonly offerUnsafe: (outcome: A) => void
+  /** Returns the outcomes since the last call, or waits for the next ones; none once so many milliseconds have passed. */
+  readonly take: (millis?: number) => Effect.Effect<ReadonlyArray<A>>
+  /** Returns the outcomes since the last call. */
+  readonly takeAll: Effect.Effect<ReadonlyArray<A>>
 }
+
+/**
+ * Creates an `InFlight`, whose effects are interrupted when the scope closes.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*<A>(): Effect.fn.Return<InFlight<A>, never, Scope.Scope> {
+  const outcomes = yield* Queue.unbounded<A>()
+  const fibers = yield* FiberSet.make()
+  const takeAll = Queue.clear(outcomes)
+  // A wait that takes could lose an outcome that arrives at its deadline.
+  const wait = Effect.asVoid(Queue.peek(outcomes))
+  return {
+    start: (effect) =>
+      Effect.asVoid(FiberSet.run(
+        fibers,
+        Effect.matchCause(effect, {
+          onFailure: (cause) => Queue.failCauseUnsafe(outcomes, cause),
+          onSuccess: (outcome) => Queue.offerUnsafe(outcomes, outcome)
+        })
+      )),
+    offerUnsafe: (outcome) => {
+      Queue.offerUnsafe(outcomes, outcome)
+    },
+    take: (millis) =>
+      Effect.andThen(
+        millis === undefined ? wait : Effect.asVoid(Effect.timeoutOption(wait, Math.max(0, millis))),
+        takeAll
+      ),
+    takeAll
+  }
+})

@@ -2,9 +2,9 @@
  * Lookups through the network, from the closest known nodes to the closest live
  * ones, as in Kademlia (Maymounkov and Mazières, 2002).
  *
- * A state machine decides which node to ask next and when to stop; this module
- * carries it out. When a query ends, in whatever way, its requests in flight
- * end with it.
+ * `query/lookups.ts` carries out a lookup, `query/reader.ts` reads the records of
+ * a key, and `query/surroundings.ts` judges whether a key is surrounded. When a
+ * query ends, in whatever way, its requests in flight end with it.
  *
  * @module
  * @since 0.1.0
@@ -12,40 +12,33 @@
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as References from "effect/References"
-import * as Result from "effect/Result"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
-import { Collection } from "./core/collection.ts"
-import * as Density from "./core/density.ts"
-import { Lookup } from "./core/lookup.ts"
+import type { Lookup } from "./core/lookup.ts"
 import type { OngoingQuery } from "./core/ongoingQuery.ts"
-import { RecordMerge } from "./core/recordMerge.ts"
-import { caps } from "./core/recordSet.ts"
-import { DelegationChecks } from "./DelegationChecks.ts"
+import type { DelegationChecks } from "./DelegationChecks.ts"
 import * as Endpoint from "./Endpoint.ts"
-import * as Features from "./Features.ts"
-import { NodeIdentity } from "./Identity.ts"
-import { InFlight } from "./InFlight.ts"
-import * as Message from "./Message.ts"
+import type { NodeIdentity } from "./Identity.ts"
 import { NodeEvents, type QueryEvent, type QueryStep } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
-import { isHairpin, Reachability } from "./Reachability.ts"
+import * as Lookups from "./query/lookups.ts"
+import type { Completeness, Find } from "./query/reader.ts"
+import * as Reader from "./query/reader.ts"
+import * as Surroundings from "./query/surroundings.ts"
+import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
-import * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
-import * as SocketAddress from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
 import { Timers } from "./Timers.ts"
 import * as Withdrawal from "./Withdrawal.ts"
+
+export type { Completeness, Find } from "./query/reader.ts"
 
 /**
  * No endpoint record of the address is known, here or in the network.
@@ -79,27 +72,6 @@ export class NoMatchingRecords extends Data.TaggedError("NoMatchingRecords")<{
     const what = this.type === 0 ? "record" : `record of type 0x${this.type.toString(16)}`
     return `No ${what} is at ${this.target} (${this.answered} nodes answered)`
   }
-}
-
-/**
- * How complete the records of a key are.
- *
- * Holders running this library list all their records, so records that they
- * hold and did not deliver are counted. The reference's holders list no more
- * than fits one response.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Completeness {
-  /** Nodes that answered, with records or without. */
-  readonly answered: number
-  /** Nodes that answered that they hold records. */
-  readonly holders: number
-  /** Different records read, older versions included. */
-  readonly seen: number
-  /** Different records that holders claim to hold. */
-  readonly held: number
 }
 
 /**
@@ -147,23 +119,6 @@ export interface FindOptions {
    * once.
    */
   readonly quorum?: number | undefined
-}
-
-/**
- * What a lookup searches for at its target.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Find {
-  /** 0 for any. */
-  readonly type: number
-  /** Ends the lookup once this many nodes have returned a record; otherwise all of the closest are asked. */
-  readonly quorum?: number | undefined
-  /** Subscribes at the holders to new records, for a minute. */
-  readonly subscribe?: boolean | undefined
-  /** Valid records that need not be read again. */
-  readonly known?: ReadonlyArray<Record.SignedRecord> | undefined
 }
 
 /**
@@ -283,445 +238,123 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<LookupResult>
 }>()("effect-dht/Query") {}
 
-/** What a lookup gives one peer at most. */
-const deadline = 2000
-
-/** Milliseconds to drain queued responses before calling a peer slow. */
-const turnMillis = 1
-
-/** Maximum number of verified seeds, then of unverified ones. */
-const seeds = 32
-const unverifiedSeeds = 16
-
 /** Default number of the nearest nodes that must return a record. */
 const defaultQuorum = 3
 
-/** Lookups that measure the size of the network where a key seems to be surrounded. */
-const samples = 4
-
-/** Honest nodes to be expected in the region around a surrounded key. */
-const regionNodes = 24
-
-/** Maximum number of nodes of a region to ask besides the closest. */
-const maxRegion = 48
-
-/** Maximum number of holders per lookup that are given a newer version than they returned. */
-const maxHealed = 8
-
-/** Outcome of a request to one peer; no answer if it failed. */
-interface Outcome {
-  readonly contact: Contact
-  readonly answer: Answer | undefined
-}
-
-interface Answer {
-  readonly nodes: ReadonlyArray<Contact>
-  readonly records: ReadonlyArray<Record.SignedRecord>
-  /** Digests of further records that it holds. */
-  readonly listed: ReadonlyArray<Message.RecordDigest>
-}
-
-/** Records of a type that a holder keeps at one key. */
-const roomFor = (type: number): number => type === 0 ? caps.topic : caps[Record.category(type)]
-
-/** What a lookup for records has read so far. */
-class Reading {
-  readonly found = new RecordMerge()
-  readonly collection = new Collection()
-  /** Versions returned by each holder, some of which may be outdated. */
-  readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
-  answered = 0
-  holders = 0
-  /** Whether a holder has reached its limit for the key, so that other holders may have records that it lacks. */
-  isOverfull = false
-
-  take(record: Record.SignedRecord): void {
-    this.found.put(record)
-    this.collection.has(Message.digest(record))
-  }
-
-  get completeness(): Completeness {
-    const { answered, collection: { held, seen }, holders } = this
-    return { answered, holders, seen, held }
-  }
-}
-
 const make = Effect.gen(function*() {
-  const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
-  const reachability = yield* Reachability
   const store = yield* Store
-  const checks = yield* DelegationChecks
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
-  const random = yield* SecureRandom.SecureRandom
-
-  /** A request fails early once packet loss no longer explains the silence of the peer. */
-  const requestOptions = () => ({ attempts: health.attemptsUnsafe(), deadline, failFast: true })
-
-  const nowSeconds = () => Math.floor(clock.currentTimeMillisUnsafe() / 1000)
-
-  /** Asks one peer; returns how to give it up. */
-  const ask = (
-    contact: Contact,
-    about: NodeId.NodeId,
-    target: NodeId.NodeId,
-    find: Find | undefined,
-    done: (outcome: Outcome) => void
-  ): () => void =>
-    find === undefined
-      ? rpc.requestUnsafe(contact, { _tag: "FindNode", target: about }, requestOptions(), (result) =>
-        done({
-          contact,
-          answer: Result.isSuccess(result)
-            ? { nodes: result.success.body.nodes ?? [], records: [], listed: [] }
-            : undefined
-        }))
-      : rpc.requestUnsafe(
-        contact,
-        { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
-        requestOptions(),
-        (result) => {
-          if (Result.isFailure(result)) return done({ contact, answer: undefined })
-          const { listed, nodes } = result.success.body
-          prepare(contact, result.success.body, (records) =>
-            done({ contact, answer: { nodes: nodes ?? [], records, listed: listed ?? [] } }))
-        }
-      )
-
-  /** Calls back with the records of a response that can be checked without delay. */
-  const prepare = (
-    { host }: Contact,
-    body: Request.Answers["FindValue"],
-    done: (records: ReadonlyArray<Record.SignedRecord>) => void
-  ): void => {
-    const origin = { network: SocketAddress.network(host), isAwaited: true }
-    checks.prepareUnsafe(Request.recordsOf(body), origin, done)
-  }
-
-  /** The address where we heard from a node takes precedence over the one that others report. */
-  const asWeKnowIt = (node: Contact): Contact => {
-    const entry = routing.entryUnsafe(node.id)
-    return entry?.verifiedAt === undefined ? node : entry.contact
-  }
+  const run = yield* Lookups.make
+  const reader = yield* Reader.make
 
   const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(
     target: NodeId.NodeId,
     find?: Find,
     watch?: (event: QueryEvent) => void
   ): Effect.fn.Return<LookupResult> {
-    const inFlight = new InFlight<Outcome>(timers)
-    const kind = find === undefined ? "FindNode" : "FindValue"
     const startedAt = timers.now()
-    const ongoing = events.queryUnsafe({ kind, target, type: find?.type }, startedAt, watch)
-    return yield* Effect.ensuring(
-      lookUpWith(inFlight, ongoing, startedAt, target, find),
-      Effect.sync(() => {
-        inFlight.giveUp()
-        ongoing.over(timers.now())
-      })
-    )
-  })
-
-  const lookUpWith = Effect.fnUntraced(function*(
-    inFlight: InFlight<Outcome>,
-    ongoing: OngoingQuery,
-    startedAt: number,
-    target: NodeId.NodeId,
-    find: Find | undefined
-  ) {
-    const started = clock.currentTimeMillisUnsafe()
-    const publicHost = yield* reachability.publicHost
-    const size = networkSize()
-    const lookup = new Lookup({
-      self: identity.nodeId,
-      target,
+    const ongoing = events.queryUnsafe(
+      { kind: find === undefined ? "FindNode" : "FindValue", target, type: find?.type },
       startedAt,
-      quorum: find?.quorum,
-      isSurrounded: (ids) => Density.isSurrounded(target, ids, size),
-      awaitsSlow: find === undefined,
-      subnet: SocketAddress.subnet,
-      // Once its back-off is over, a bad peer deserves another try.
-      isBad: (id) => health.isBadUnsafe(id) && !health.allowContactUnsafe(id, started),
-      slowAfter: (id) => health.slowAfterUnsafe(id, started)
-    })
-    ongoing.follow(lookup)
-    const known = yield* routing.nearestVerified(target, seeds, Routing.freshMillis)
-    // One liar can invent all unverified contacts, so they must not displace
-    // verified ones.
-    for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
-      if (!isHairpin(contact, publicHost)) lookup.seed(contact)
-    }
-
-    const reading = new Reading()
-    if (find !== undefined) {
-      for (const record of [...find.known ?? [], ...(yield* store.getAll(target, find.type))]) reading.take(record)
-    }
-
-    while (true) {
-      const now = timers.now()
-      const step = lookup.poll(now)
-      if (step._tag === "Done") break
-      if (step._tag === "Ask") {
-        const { about, contact } = step
-        ongoing.stepped(contact.id)
-        inFlight.start((done) => ask(contact, about, target, find, done))
-        continue
-      }
-      let batch = yield* inFlight.take(step.until)
-      if (batch.length === 0) {
-        // The pause may have been ours and not the peer's: read the responses
-        // that have arrived first.
-        yield* Effect.sleep(turnMillis)
-        batch = inFlight.takeAll()
-      }
-      for (const { answer, contact } of batch) {
-        if (answer === undefined) {
-          lookup.failed(contact.id, timers.now())
-          ongoing.stepped(contact.id)
-          continue
-        }
-        const at = clock.currentTimeMillisUnsafe()
-        const holdsRecord = read(reading, target, find, contact, answer)
-        routing.learnedUnsafe(answer.nodes, contact.id, at)
-        const nodes = answer.nodes.map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
-        lookup.answered(contact.id, timers.now(), {
-          nodes,
-          holdsRecord,
-          isClient: health.hasUnsafe(contact.id, Features.Bit.client)
-        })
-        ongoing.stepped(contact.id)
-      }
-    }
-
-    const closest = lookup.closest()
-    const ids = closest.map(({ id }) => id)
-    // A lookup that a quorum ends has not found all of the closest.
-    if (find?.quorum === undefined) routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
-    const isSurrounded = find === undefined
-      ? Density.isSurrounded(target, ids, networkSize())
-      : yield* confirmSurrounded(target, closest)
-    if (find !== undefined) {
-      if (isSurrounded) yield* readAt(reading, target, find, yield* regionOf(target, closest, networkSize()))
-      if (find.quorum === undefined) {
-        const others = reading.isOverfull
-          ? Effect.flatMap(unasked(target, lookup), (contacts) => readAt(reading, target, find, contacts))
-          : Effect.void
-        yield* Effect.all([collect(reading, target, find), others], { concurrency: "unbounded", discard: true })
-        yield* collect(reading, target, find)
-      }
-      heal(reading, target)
-    }
-    const result: LookupResult = {
-      closest,
-      records: reading.found.live(nowSeconds()),
-      completeness: reading.completeness,
-      isSurrounded,
-      // The requests are converted on access, because few callers read them.
-      get trace() {
-        return lookup.trace
-      }
-    }
-    ongoing.done(result)
-    yield* Effect.annotateCurrentSpan({ "dht.target": target, "dht.asked": lookup.requests })
-    yield* showRequests(result, startedAt)
-    return result
-  })
-
-  /** Takes the valid records of a response. Returns whether there are any. */
-  const read = (
-    reading: Reading,
-    target: NodeId.NodeId,
-    find: Find | undefined,
-    contact: Contact,
-    { listed, records }: Answer
-  ): boolean => {
-    if (find === undefined) return false
-    const now = clock.currentTimeMillisUnsafe()
-    const valid = records.filter((record) => isWanted(target, find.type, record, now))
-    for (const record of valid) {
-      reading.take(record)
-      if (Record.category(record.type) !== "mailbox") reading.returned.push({ contact, record })
-    }
-    reading.collection.lists(contact, listed)
-    if (valid.length + listed.length >= roomFor(find.type)) reading.isOverfull = true
-    reading.answered++
-    if (valid.length === 0 && listed.length === 0) return false
-    reading.holders++
-    return true
-  }
-
-  // --- Complete reads ----------------------------------------------------------
-
-  /** Fetches records that holders listed but could not fit into their responses. */
-  const collect = Effect.fnUntraced(function*(reading: Reading, target: NodeId.NodeId, find: Find) {
-    interface Fetched {
-      readonly holder: Contact
-      readonly digests: ReadonlyArray<Message.RecordDigest>
-      readonly records: ReadonlyArray<Record.SignedRecord> | undefined
-    }
-    const { collection } = reading
-    const inFlight = new InFlight<Fetched>(timers)
-    const fetch = ({ digests, holder }: Extract<ReturnType<typeof collection.poll>, { _tag: "Fetch" }>) =>
-      inFlight.start((done) =>
-        rpc.requestUnsafe(
-          holder,
-          { _tag: "FindValue", target, recordType: find.type, subscribe: false, wanted: digests },
-          requestOptions(),
-          (result) => {
-            if (Result.isFailure(result)) return done({ holder, digests, records: undefined })
-            prepare(holder, result.success.body, (records) => done({ holder, digests, records }))
-          }
-        )
-      )
-    yield* Effect.gen(function*() {
-      while (true) {
-        const step = collection.poll()
-        if (step._tag === "Done") return
-        if (step._tag === "Fetch") {
-          fetch(step)
-          continue
-        }
-        for (const { digests, holder, records } of yield* inFlight.take(undefined)) {
-          if (records === undefined) {
-            collection.failed(holder.id, digests)
-            continue
-          }
-          const now = clock.currentTimeMillisUnsafe()
-          const valid = records.filter((record) => isWanted(target, find.type, record, now))
-          for (const record of valid) reading.take(record)
-          collection.delivered(holder.id, digests, valid.map(Message.digest))
-        }
-      }
-    }).pipe(Effect.ensuring(Effect.sync(() => inFlight.giveUp())))
-  })
-
-  /** Stores the newest version at holders that returned an older one, which repairs a rollback. */
-  const heal = ({ found, returned }: Reading, target: NodeId.NodeId): void => {
-    let healed = 0
-    for (const { contact, record } of returned) {
-      const newest = found.newest(record)
-      if (newest === undefined || !Record.isNewer(newest, record)) continue
-      rpc.requestUnsafe(contact, { _tag: "Store", record: newest, key: target }, { attempts: 1, deadline }, () => {})
-      if (++healed === maxHealed) return
-    }
-  }
-
-  // --- The size of the network ---------------------------------------------------
-
-  const networkSize = () => routing.plausibleSizeUnsafe(clock.currentTimeMillisUnsafe())
-
-  /** Measures the size of the network afresh, by lookups of unpredictable points, at most twice a minute. */
-  const measure = yield* Effect.cachedWithTTL(
-    Effect.gen(function*() {
-      const bytes = yield* Effect.all(Array.from({ length: samples + 1 }, () => random.randomBytes(NodeId.length)))
-      const [anywhere, ...others] = bytes
-      const points = Density.samplePoints(NodeId.fromBytesUnsafe(anywhere), others)
-      const results = yield* Effect.forEach(points, (point) => lookUp(point), { concurrency: "unbounded" })
-      const lookups = results.map(({ closest }, i) => [points[i], closest] as const)
-      routing.measuredUnsafe(lookups, clock.currentTimeMillisUnsafe())
-    }),
-    "30 seconds"
-  )
-
-  /**
-   * Whether nodes surround the target. If they seem to, the size is measured and
-   * they are judged again: with an estimate from before the network grew, every
-   * key would look surrounded.
-   */
-  const confirmSurrounded = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>) {
-    const ids = closest.map(({ id }) => id)
-    const size = routing.robustSizeUnsafe(clock.currentTimeMillisUnsafe())
-    if (!Density.isSurrounded(target, ids, size)) return false
-    yield* measure
-    return Density.isSurrounded(target, ids, networkSize())
-  })
-
-  // --- Regions -----------------------------------------------------------------
-
-  /** Live nodes around a surrounded key, nearest first, without those given. */
-  const regionOf = Effect.fnUntraced(function*(target: NodeId.NodeId, closest: ReadonlyArray<Contact>, size: number) {
-    const radius = Density.radius(regionNodes, size)
-    const lookups = yield* Effect.forEach(
-      Density.pointsAround(target, radius),
-      (point) => lookUp(point),
-      { concurrency: "unbounded" }
+      watch
     )
-    const known = new Set(closest.map(({ id }) => id))
-    const found = new Map(lookups.flatMap((result) => result.closest).map((contact) => [contact.id, contact]))
-    return Array.from(found.values())
-      .filter(({ id }) => !known.has(id) && Density.distance(target, id) <= radius)
-      .sort((a, b) => NodeId.compareDistance(target, a.id, b.id))
-      .slice(0, maxRegion)
+    const finding = find === undefined
+      ? lookUpNodes(target, ongoing, startedAt)
+      : lookUpRecords(target, find, ongoing, startedAt)
+    return yield* Effect.ensuring(
+      Effect.tap(finding, (result) => Effect.sync(() => ongoing.done(result))),
+      Effect.sync(() => ongoing.over(timers.now()))
+    )
+  })
+
+  const findNode = (target: NodeId.NodeId) => Effect.map(lookUp(target), ({ closest }) => closest)
+
+  const surroundings = yield* Surroundings.make(findNode)
+
+  const lookUpNodes = Effect.fnUntraced(function*(target: NodeId.NodeId, ongoing: OngoingQuery, startedAt: number) {
+    const lookup = yield* run(
+      {
+        target,
+        awaitsSlow: true,
+        ask: (contact, about) =>
+          Effect.map(
+            rpc.request(contact, { _tag: "FindNode", target: about }, Lookups.requestOptions(health)),
+            ({ body }) => body
+          ),
+        read: () => false
+      },
+      ongoing,
+      startedAt
+    )
+    const closest = lookup.closest()
+    routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
+    const isSurrounded = surroundings.isDense(target, closest.map(({ id }) => id))
+    return resultOf(lookup, isSurrounded, undefined)
+  })
+
+  const lookUpRecords = Effect.fnUntraced(function*(
+    target: NodeId.NodeId,
+    find: Find,
+    ongoing: OngoingQuery,
+    startedAt: number
+  ) {
+    const reading = yield* reader.begin(target, find)
+    const lookup = yield* run(
+      {
+        target,
+        quorum: find.quorum,
+        awaitsSlow: false,
+        isSurrounded: (ids) => surroundings.isDense(target, ids),
+        ask: (contact) => reader.ask(reading, contact),
+        read: (contact, answer) => reader.read(reading, contact, answer)
+      },
+      ongoing,
+      startedAt
+    )
+    const closest = lookup.closest()
+    // A lookup that a quorum ends has not found all of the closest.
+    if (find.quorum === undefined) routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
+    const isSurrounded = yield* surroundings.isSurrounded(target, closest)
+    if (isSurrounded) yield* reader.readAt(reading, yield* surroundings.region(target, closest))
+    if (find.quorum === undefined) {
+      const others = reading.isOverfull
+        ? Effect.flatMap(unasked(target, lookup), (contacts) => reader.readAt(reading, contacts))
+        : Effect.void
+      yield* Effect.all([reader.collect(reading), others], { concurrency: "unbounded", discard: true })
+      yield* reader.collect(reading)
+    }
+    yield* reader.heal(reading)
+    return resultOf(lookup, isSurrounded, reading)
   })
 
   /**
    * The closest nodes that a lookup for records missed. The answers of holders of
    * a crowded key have room for few nodes, the same ones in each.
    */
-  const unasked = Effect.fnUntraced(function*(target: NodeId.NodeId, lookup: Lookup) {
-    const { closest } = yield* lookUp(target)
-    return closest.filter(({ id }) => lookup.step(id) === undefined)
-  })
+  const unasked = (target: NodeId.NodeId, lookup: Lookup) =>
+    Effect.map(findNode(target), (closest) => closest.filter(({ id }) => lookup.step(id) === undefined))
 
-  /** Reads the records from further nodes, which the lookup did not ask. */
-  const readAt = Effect.fnUntraced(function*(
-    reading: Reading,
-    target: NodeId.NodeId,
-    find: Find,
-    contacts: ReadonlyArray<Contact>
-  ) {
-    yield* Effect.forEach(
-      contacts,
-      (contact) =>
-        Effect.callback<void>((resume) =>
-          Effect.sync(ask(contact, target, target, find, ({ answer }) => {
-            if (answer !== undefined) read(reading, target, find, contact, answer)
-            resume(Effect.void)
-          }))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
-  })
-
-  const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
-    const { closest } = yield* lookUp(target)
-    const isSurrounded = yield* confirmSurrounded(target, closest)
-    return { closest, isSurrounded, region: isSurrounded ? yield* regionOf(target, closest, networkSize()) : [] }
-  })
-
-  /** One span per request, as if each had a fiber of its own. */
-  const showRequests = Effect.fnUntraced(function*(result: LookupResult, startedAt: number) {
-    if (!(yield* References.TracerEnabled)) return
-    const parent = yield* Effect.option(Effect.currentSpan)
-    if (Option.isNone(parent)) return
-    const tracer = yield* Effect.tracer
-    const [time, now] = [clock.currentTimeNanosUnsafe(), timers.now()]
-    const nanosAt = (at: number) => time - BigInt(Math.round((now - at) * 1e6))
-    for (const { askedAfterMillis, contact, outcome, tookMillis } of result.trace) {
-      const askedAt = startedAt + askedAfterMillis
-      const span = tracer.span({
-        name: "Rpc.request",
-        parent,
-        annotations: Context.empty(),
-        links: [],
-        startTime: nanosAt(askedAt),
-        kind: "client",
-        root: false,
-        sampled: parent.value.sampled
-      })
-      span.attribute("dht.peer", SocketAddress.format(contact))
-      span.attribute("dht.outcome", outcome)
-      span.end(nanosAt(tookMillis === undefined ? now : askedAt + tookMillis), Exit.void)
+  const resultOf = (lookup: Lookup, isSurrounded: boolean, reading: Reader.Reading | undefined): LookupResult => ({
+    closest: lookup.closest(),
+    records: reading?.found.live(Math.floor(clock.currentTimeMillisUnsafe() / 1000)) ?? [],
+    completeness: reading?.completeness ?? { answered: 0, holders: 0, seen: 0, held: 0 },
+    isSurrounded,
+    // The requests are converted on access, because few callers read them.
+    get trace() {
+      return lookup.trace
     }
   })
 
-  /** Every record from the network passes integrity and authority before it counts. */
-  const isWanted = (target: NodeId.NodeId, type: number, record: Record.SignedRecord, now: number): boolean =>
-    (type === 0 || record.type === type) && Result.isSuccess(store.vet(target, record, Math.floor(now / 1000)))
+  const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
+    const closest = yield* findNode(target)
+    const isSurrounded = yield* surroundings.isSurrounded(target, closest)
+    return { closest, isSurrounded, region: isSurrounded ? yield* surroundings.region(target, closest) : [] }
+  })
 
   const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId.NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
@@ -774,7 +407,7 @@ const make = Effect.gen(function*() {
   })
 
   return Query.of({
-    findNode: (target) => Effect.map(lookUp(target), ({ closest }) => closest),
+    findNode,
     neighbourhood,
     findRecords,
     readAll,

@@ -15,9 +15,9 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import type { Contact } from "./Contact.ts"
 import * as Core from "./core/routingTable.ts"
 import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
@@ -214,25 +214,20 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   const ping: Request.Request = { _tag: "Ping", address: identity.address }
 
-  /** Checks in flight: each is cancelled by the function stored for it. */
-  const inFlight = new Set<() => void>()
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      for (const cancel of inFlight) cancel()
+  /** Whether a contact answers. The table has noted a response by then. */
+  const check = (contact: Contact, options?: Request.Options): Effect.Effect<boolean> =>
+    Effect.match(rpc.request(contact, ping, { ...Rpc.probeOptions(health), ...options }), {
+      onFailure: () => false,
+      onSuccess: () => true
     })
-  )
 
-  /** Reports whether a contact answers. The table has noted a response by then. */
-  const check = (contact: Contact, options: Request.Options, done: (isAlive: boolean) => void): void => {
-    let cancel: (() => void) | undefined = undefined
-    let isDone = false
-    cancel = rpc.requestUnsafe(contact, ping, { ...Rpc.probeOptions(health), ...options }, (result) => {
-      isDone = true
-      if (cancel !== undefined) inFlight.delete(cancel)
-      done(Result.isSuccess(result))
-    })
-    // A request that could not be sent has ended already.
-    if (!isDone) inFlight.add(cancel)
+  // What is heard and given arrives outside of any fiber.
+  const run = yield* FiberSet.makeRuntime<never>()
+  const inBackground = (checking: Effect.Effect<void>): void => {
+    run(checking.pipe(
+      Effect.catchDefect((defect) => Effect.logError("A liveness check failed", defect)),
+      Effect.annotateLogs({ module: "effect-dht/Routing", fiber: "Liveness check" })
+    ))
   }
 
   /** Contacts whose new address has not answered yet. */
@@ -241,7 +236,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const confirmMove = (contact: Contact): void => {
     if (moving.has(contact.id) || moving.size >= maxMoving) return
     moving.add(contact.id)
-    check(contact, {}, () => moving.delete(contact.id))
+    inBackground(Effect.map(check(contact), () => {
+      moving.delete(contact.id)
+    }))
   }
 
   /** Contacts whose source address is being checked, and the callers that wait for the outcome. */
@@ -254,10 +251,10 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     if (waiting !== undefined) return void waiting.push(done)
     const all = [done]
     proving.set(name, all)
-    check(contact, {}, (isProved) => {
+    inBackground(Effect.map(check(contact), (isProved) => {
       proving.delete(name)
       for (const done of all) done(isProved)
-    })
+    }))
   }
 
   // --- Contacts --------------------------------------------------------------------
@@ -287,51 +284,51 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     const { oldest } = outcome
     // A contact that was heard from recently needs no check.
     if (core.isTaken(newcomer.id, now - freshMillis)) return core.probed(oldest.id, true, now)
-    check(oldest, {}, (isAlive) => core.probed(oldest.id, isAlive, clock.currentTimeMillisUnsafe()))
+    inBackground(
+      Effect.map(check(oldest), (isAlive) => core.probed(oldest.id, isAlive, clock.currentTimeMillisUnsafe()))
+    )
   }
 
   // --- The heartbeat -----------------------------------------------------------------
 
   const maintenance: Request.Options = { maintenance: true }
 
-  const checkPending = (contact: Contact): void =>
-    check(contact, maintenance, (isAlive) => {
-      if (!isAlive) return core.pendingFailed(contact.id)
-      const now = clock.currentTimeMillisUnsafe()
-      settle(contact, core.pendingVerified(contact.id, now, now), now)
-    })
+  const checkPending = Effect.fnUntraced(function*(contact: Contact) {
+    if (!(yield* check(contact, maintenance))) return core.pendingFailed(contact.id)
+    const now = clock.currentTimeMillisUnsafe()
+    settle(contact, core.pendingVerified(contact.id, now, now), now)
+  })
 
-  const checkStale = (contact: Contact): void =>
-    check(contact, maintenance, (isAlive) => {
-      if (!isAlive) core.remove(contact.id)
-    })
+  const checkStale = Effect.fnUntraced(function*(contact: Contact) {
+    if (!(yield* check(contact, maintenance))) core.remove(contact.id)
+  })
 
   /** Silent contacts, pending a check of our own connectivity. */
   const suspects = new Set<NodeId.NodeId>()
 
   /** While no other peer answers, the fault may be ours and not the contact's. */
-  const checkSilent = (contact: Contact): void =>
-    check(contact, maintenance, (isAlive) => {
-      const witness = core.freshest()
-      if (isAlive || witness === undefined || witness.id === contact.id) return
-      suspects.add(contact.id)
-      // One witness decides for all of them.
-      if (suspects.size > 1) return
-      check(witness, maintenance, (isAlive) => {
-        if (isAlive) { for (const id of suspects) if (id !== witness.id) core.remove(id) }
-        suspects.clear()
-      })
-    })
+  const checkSilent = Effect.fnUntraced(function*(contact: Contact) {
+    const isAlive = yield* check(contact, maintenance)
+    const witness = core.freshest()
+    if (isAlive || witness === undefined || witness.id === contact.id) return
+    suspects.add(contact.id)
+    // One witness decides for all of them.
+    if (suspects.size > 1) return
+    if (yield* check(witness, maintenance)) {
+      for (const id of suspects) if (id !== witness.id) core.remove(id)
+    }
+    suspects.clear()
+  })
 
   const maintainUnsafe: Routing["Service"]["maintainUnsafe"] = (isPassive, now) => {
     const { heartbeatLimits } = Core
     const limits = isPassive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
     const work = core.maintenance(now, now - freshMillis, now - staleMillis, limits)
-    for (const contact of work.pendingToProbe) checkPending(contact)
-    for (const contact of work.staleToProbe) checkStale(contact)
+    for (const contact of work.pendingToProbe) inBackground(checkPending(contact))
+    for (const contact of work.staleToProbe) inBackground(checkStale(contact))
     if (!isPassive) {
       const left = limits.staleProbes - work.staleToProbe.length
-      for (const contact of core.quiet(now, now - quietMillis, left)) checkSilent(contact)
+      for (const contact of core.quiet(now, now - quietMillis, left)) inBackground(checkSilent(contact))
     }
     return work.bucketsToRefill
   }

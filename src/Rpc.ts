@@ -21,7 +21,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import type * as Result from "effect/Result"
+import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
@@ -179,17 +179,6 @@ export class Rpc extends Context.Service<Rpc, {
     body: R,
     options?: Request.Options
   ) => Effect.Effect<Request.Answered<Request.Answers[R["_tag"]]>, Request.RequestError>
-  /**
-   * Sends a request for a caller outside a fiber. Calls `done` with the
-   * outcome, once. The returned function cancels the request, after which
-   * `done` is not called.
-   */
-  readonly requestUnsafe: <R extends Request.Request>(
-    peer: Request.Peer,
-    body: R,
-    options: Request.Options,
-    done: (result: Result.Result<Request.Answered<Request.Answers[R["_tag"]]>, Request.RequestError>) => void
-  ) => () => void
   /** Asks `via` to send an echo to `claimed`. Succeeds with whether one arrived in time. */
   readonly natProbe: (
     via: Request.Peer,
@@ -491,21 +480,22 @@ const make = Effect.gen(function*() {
 
   // --- Requests ----------------------------------------------------------------
 
-  const requestUnsafe: Rpc["Service"]["requestUnsafe"] = (peer, body, options, done) => {
-    inUse.openUnsafe()
-    // Only a response of the request's type reaches `done`.
-    return requests.ask(peer, body, options, done as Done)
+  const request: Rpc["Service"]["request"] = (peer, body, options) => {
+    type Answered = Request.Answered<Request.Answers[typeof body["_tag"]]>
+    const answered = Effect.callback<Answered, Request.RequestError>((resume) => {
+      inUse.openUnsafe()
+      // Only a response of the request's type ends it.
+      const done = (result: Parameters<Done>[0]) => resume(Effect.fromResult(result) as never)
+      return Effect.sync(requests.ask(peer, body, options ?? {}, done))
+    })
+    const spanned = () =>
+      Effect.withSpan(answered, "Rpc.request", {
+        attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) },
+        captureStackTrace: false
+      })
+    // A span that is disabled costs as much as the fiber of a request.
+    return Effect.flatMap(References.TracerEnabled, (isTraced) => isTraced ? spanned() : answered)
   }
-
-  const request: Rpc["Service"]["request"] = (peer, body, options) =>
-    Effect.callback<Request.Answered<Request.Answers[typeof body["_tag"]]>, Request.RequestError>((resume) => {
-      const forget = requestUnsafe(peer, body, options ?? {}, (result) => resume(Effect.fromResult(result)))
-      return Effect.sync(forget)
-    }).pipe(
-      Effect.withSpan("Rpc.request", {
-        attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) }
-      }, { captureStackTrace: false })
-    )
 
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
@@ -602,7 +592,6 @@ const make = Effect.gen(function*() {
 
   return Rpc.of({
     request,
-    requestUnsafe,
     natProbe,
     serve,
     observe,

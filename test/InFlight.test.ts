@@ -1,125 +1,153 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { InFlight } from "../src/InFlight.ts"
-import * as Timers from "../src/Timers.ts"
+import * as InFlight from "../src/InFlight.ts"
 import * as alive from "./utils/alive.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
-/** Requests by name: the test completes them, and sees which were given up. */
+/** Effects by name: the test completes them, and sees which were interrupted. */
 const setUp = Effect.gen(function*() {
-  const inFlight = new InFlight<string>(yield* Timers.Timers)
-  const asked = new Map<string, (outcome: string) => void>()
-  const givenUp: Array<string> = []
+  const inFlight = yield* InFlight.make<string>()
+  const asked = new Map<string, Deferred.Deferred<string>>()
+  const interrupted: Array<string> = []
   return {
     inFlight,
-    givenUp,
-    ask: (name: string) =>
-      inFlight.start((done) => {
-        asked.set(name, done)
-        return () => givenUp.push(name)
-      }),
+    interrupted,
+    ask: (name: string) => {
+      const outcome = Deferred.makeUnsafe<string>()
+      asked.set(name, outcome)
+      return inFlight.start(
+        Effect.onInterrupt(Deferred.await(outcome), () => Effect.sync(() => interrupted.push(name)))
+      )
+    },
     /** Its outcome is its name. */
-    done: (name: string) => asked.get(name)?.(name)
+    done: (...names: ReadonlyArray<string>) =>
+      Effect.sync(() => {
+        for (const name of names) Deferred.doneUnsafe(asked.get(name)!, Effect.succeed(name))
+      })
   }
 })
 
-const withTimers = Effect.provide(Timers.layer)
-
-/** The number of sleeping timer fibers that a test has started. */
-const countingSleeps = <A, E>(test: (sleeps: () => number) => Effect.Effect<A, E, Timers.Timers>) =>
-  alive.counting((now) => withTimers(test(() => now().sleeps)))
-
 describe("InFlight", () => {
+  describe("start", () => {
+    it.effect("begins the effect at once", () =>
+      Effect.gen(function*() {
+        const { inFlight } = yield* setUp
+        let hasBegun = false
+        yield* inFlight.start(Effect.sync(() => {
+          hasBegun = true
+          return "a"
+        }))
+        assert.isTrue(hasBegun)
+        assert.deepStrictEqual(yield* inFlight.take(), ["a"])
+      }))
+
+    it.effect("gives the effect the span of the caller as its parent", () =>
+      Effect.gen(function*() {
+        const { inFlight } = yield* setUp
+        yield* Effect.withSpan(
+          inFlight.start(Effect.orDie(Effect.map(Effect.currentSpan, ({ name }) => name))),
+          "Lookup"
+        )
+        assert.deepStrictEqual(yield* inFlight.take(), ["Lookup"])
+      }))
+  })
+
   describe("take", () => {
     it.effect("returns earlier outcomes at once, in order, and once", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
-        for (const name of ["a", "b", "c"]) ask(name)
-        done("c")
-        done("a")
-        const taking = yield* start(inFlight.take(undefined))
+        for (const name of ["a", "b", "c"]) yield* ask(name)
+        yield* done("c", "a")
+        yield* Effect.yieldNow
+        const taking = yield* start(inFlight.take())
         assert.deepStrictEqual(yield* Fiber.join(taking), ["c", "a"])
-        done("b")
-        assert.deepStrictEqual(yield* inFlight.take(undefined), ["b"])
-      }).pipe(withTimers))
+        yield* done("b")
+        assert.deepStrictEqual(yield* inFlight.take(), ["b"])
+      }))
 
     it.effect("sets no timer if an outcome is waiting", () =>
-      countingSleeps((sleeps) =>
+      alive.counting((now) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
-          ask("a")
-          done("a")
+          yield* ask("a")
+          yield* done("a")
+          yield* Effect.yieldNow
           assert.deepStrictEqual(yield* inFlight.take(100), ["a"])
-          assert.strictEqual(sleeps(), 0)
+          assert.strictEqual(now().sleeps, 0)
         })
       ))
 
     it.effect("waits for the next outcome if there is none", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
-        ask("a")
-        const taking = yield* start(inFlight.take(undefined))
+        yield* ask("a")
+        const taking = yield* start(inFlight.take())
         yield* TestClock.adjust("1 hour")
         assert.isUndefined(taking.pollUnsafe())
-        done("a")
+        yield* done("a")
         assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
-      }).pipe(withTimers))
+      }))
 
-    it.effect("returns an outcome that arrives while the request starts", () =>
+    it.effect("returns an outcome of something else", () =>
       Effect.gen(function*() {
-        const { inFlight } = yield* setUp
-        inFlight.start((done) => {
-          done("at once")
-          return () => {}
-        })
-        assert.deepStrictEqual(yield* inFlight.take(undefined), ["at once"])
-        const taking = yield* start(inFlight.take(undefined))
-        inFlight.start((done) => {
-          done("at once again")
-          return () => {}
-        })
-        assert.deepStrictEqual(yield* Fiber.join(taking), ["at once again"])
-      }).pipe(withTimers))
+        const { ask, inFlight } = yield* setUp
+        yield* ask("a")
+        const taking = yield* start(inFlight.take())
+        inFlight.offerUnsafe("b")
+        assert.deepStrictEqual(yield* Fiber.join(taking), ["b"])
+      }))
 
-    it.effect("returns none at the given time, and not before", () =>
+    it.effect("returns none once the given time has passed, and not before", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
-        ask("a")
+        yield* ask("a")
         const taking = yield* start(inFlight.take(100))
         yield* TestClock.adjust(99)
         assert.isUndefined(taking.pollUnsafe())
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
-        done("a")
-        assert.deepStrictEqual(yield* inFlight.take(200), ["a"])
-      }).pipe(withTimers))
+        yield* done("a")
+        assert.deepStrictEqual(yield* inFlight.take(100), ["a"])
+      }))
 
     it.effect("returns none at once if the given time is past", () =>
       Effect.gen(function*() {
         const { ask, inFlight } = yield* setUp
-        ask("a")
-        yield* TestClock.adjust(100)
-        const taking = yield* start(inFlight.take(50))
+        yield* ask("a")
+        const taking = yield* start(inFlight.take(-50))
         yield* TestClock.adjust(0)
         assert.deepStrictEqual(taking.pollUnsafe()?._tag, "Success")
         assert.deepStrictEqual(yield* Fiber.join(taking), [])
-      }).pipe(withTimers))
+      }))
+
+    it.effect("returns an outcome that arrives at the deadline, at once or next", () =>
+      Effect.gen(function*() {
+        const { inFlight } = yield* setUp
+        yield* inFlight.start(Effect.as(Effect.sleep(100), "a"))
+        const taking = yield* start(inFlight.take(100))
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual([...yield* Fiber.join(taking), ...yield* inFlight.takeAll], ["a"])
+      }))
 
     it.effect("leaves no timer when an outcome arrives in time", () =>
-      countingSleeps((sleeps) =>
+      alive.counting((now) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
-          ask("a")
-          ask("b")
+          yield* ask("a")
+          yield* ask("b")
           const taking = yield* start(inFlight.take(100))
-          assert.strictEqual(sleeps(), 1)
-          done("a")
+          assert.strictEqual(now().sleeps, 1)
+          yield* done("a")
           assert.deepStrictEqual(yield* Fiber.join(taking), ["a"])
-          assert.strictEqual(sleeps(), 0)
-          const next = yield* start(inFlight.take(undefined))
+          assert.strictEqual(now().sleeps, 0)
+          const next = yield* start(inFlight.take())
           yield* TestClock.adjust(200)
           assert.isUndefined(next.pollUnsafe())
           yield* Fiber.interrupt(next)
@@ -127,73 +155,77 @@ describe("InFlight", () => {
       ))
 
     it.effect("leaves no timer and loses no outcome when it is interrupted", () =>
-      countingSleeps((sleeps) =>
+      alive.counting((now) =>
         Effect.gen(function*() {
           const { ask, done, inFlight } = yield* setUp
-          ask("a")
+          yield* ask("a")
           const taking = yield* start(inFlight.take(100))
-          assert.strictEqual(sleeps(), 1)
+          assert.strictEqual(now().sleeps, 1)
           yield* Fiber.interrupt(taking)
-          assert.strictEqual(sleeps(), 0)
-          done("a")
+          assert.strictEqual(now().sleeps, 0)
+          yield* done("a")
           assert.deepStrictEqual(yield* inFlight.take(100), ["a"])
         })
       ))
+
+    it.effect("fails with the defect of an effect, after the outcomes before it", () =>
+      Effect.gen(function*() {
+        const { ask, done, inFlight } = yield* setUp
+        yield* ask("a")
+        yield* ask("never")
+        yield* done("a")
+        yield* inFlight.start(Effect.die("broken"))
+        assert.deepStrictEqual(yield* inFlight.take(), ["a"])
+        const exit = yield* Effect.exit(inFlight.take())
+        assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === "broken")
+      }))
   })
 
   describe("takeAll", () => {
     it.effect("returns the outcomes so far, possibly none, and once", () =>
       Effect.gen(function*() {
         const { ask, done, inFlight } = yield* setUp
-        ask("a")
-        ask("b")
-        assert.deepStrictEqual(inFlight.takeAll(), [])
-        done("b")
-        done("a")
-        assert.deepStrictEqual(inFlight.takeAll(), ["b", "a"])
-        assert.deepStrictEqual(inFlight.takeAll(), [])
-      }).pipe(withTimers))
+        yield* ask("a")
+        yield* ask("b")
+        assert.deepStrictEqual(yield* inFlight.takeAll, [])
+        yield* done("b", "a")
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(yield* inFlight.takeAll, ["b", "a"])
+        assert.deepStrictEqual(yield* inFlight.takeAll, [])
+      }))
   })
 
-  describe("giveUp", () => {
-    it.effect("cancels each request in flight, once", () =>
+  describe("the end of the scope", () => {
+    it.effect("interrupts the effects in flight, and no others", () =>
       Effect.gen(function*() {
-        const { ask, givenUp, inFlight } = yield* setUp
-        for (const name of ["a", "b", "c"]) ask(name)
-        inFlight.giveUp()
-        assert.deepStrictEqual(givenUp, ["a", "b", "c"])
-        inFlight.giveUp()
-        assert.strictEqual(givenUp.length, 3)
-        ask("d")
-        inFlight.giveUp()
-        assert.deepStrictEqual(givenUp, ["a", "b", "c", "d"])
-      }).pipe(withTimers))
+        const scope = yield* Scope.make()
+        const { ask, done, inFlight, interrupted } = yield* Scope.provide(setUp, scope)
+        for (const name of ["taken", "waiting", "in flight"]) yield* ask(name)
+        yield* done("taken")
+        assert.deepStrictEqual(yield* inFlight.take(), ["taken"])
+        yield* done("waiting")
+        yield* Effect.yieldNow
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(interrupted, ["in flight"])
+        yield* ask("too late")
+        assert.deepStrictEqual(interrupted, ["in flight"])
+      }))
 
-    it.effect("does not cancel a request that has an outcome, taken or not", () =>
-      Effect.gen(function*() {
-        const { ask, done, givenUp, inFlight } = yield* setUp
-        for (const name of ["taken", "waiting", "in flight"]) ask(name)
-        done("taken")
-        assert.deepStrictEqual(yield* inFlight.take(undefined), ["taken"])
-        done("waiting")
-        inFlight.start((done) => {
-          done("at once")
-          return () => givenUp.push("at once")
+    it.effect("leaves no fiber", () =>
+      alive.counting((now) =>
+        Effect.gen(function*() {
+          const before = now()
+          const scope = yield* Scope.make()
+          const { ask, done, inFlight } = yield* Scope.provide(setUp, scope)
+          yield* ask("a")
+          yield* ask("b")
+          const taking = yield* start(inFlight.take(100))
+          yield* done("a")
+          yield* Fiber.join(taking)
+          assert.isAbove(now().fibers, before.fibers)
+          yield* Scope.close(scope, Exit.void)
+          assert.deepStrictEqual(now(), before)
         })
-        inFlight.giveUp()
-        assert.deepStrictEqual(givenUp, ["in flight"])
-      }).pipe(withTimers))
-
-    it.effect("resumes no caller: a later take waits until the given time", () =>
-      Effect.gen(function*() {
-        const { ask, inFlight } = yield* setUp
-        ask("a")
-        const taking = yield* start(inFlight.take(100))
-        inFlight.giveUp()
-        yield* TestClock.adjust(99)
-        assert.isUndefined(taking.pollUnsafe())
-        yield* TestClock.adjust(1)
-        assert.deepStrictEqual(yield* Fiber.join(taking), [])
-      }).pipe(withTimers))
+      ))
   })
 })

@@ -4,7 +4,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Address } from "../src/Address.ts"
 import type { Contact } from "../src/Contact.ts"
@@ -51,17 +50,18 @@ const setUp = Effect.fnUntraced(function*(
       Effect.sync(() => {
         observer = next
       }),
-    requestUnsafe: (peer, _body, _options, done) => {
-      const check: Check = {
-        peer,
-        isCancelled: false,
-        done: (isAlive) => done(isAlive ? Result.succeed({} as never) : Result.fail(new TransportClosed()))
-      }
-      checks.push(check)
-      return () => {
-        check.isCancelled = true
-      }
-    }
+    request: (peer) =>
+      Effect.callback((resume) => {
+        const check: Check = {
+          peer,
+          isCancelled: false,
+          done: (isAlive) => resume(isAlive ? Effect.succeed({} as never) : Effect.fail(new TransportClosed()))
+        }
+        checks.push(check)
+        return Effect.sync(() => {
+          check.isCancelled = true
+        })
+      })
   })
   const services = yield* Layer.build(
     Layer.fresh(Routing.layer(options)).pipe(

@@ -48,7 +48,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "replicates to 7",
-    file: "Replication.ts",
+    file: "replication/job.ts",
     text: "export const replicas = 8",
     replacement: "export const replicas = 7",
     property: "AnnouncedIsReplicated",
@@ -163,7 +163,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "reads only the records that fit into the first responses",
-    file: "Query.ts",
+    file: "query/reader.ts",
     text: "const step = collection.poll()",
     replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
     property: "MessagesArriveOnce",

@@ -1,0 +1,142 @@
+/**
+ * The requests of a replication job: lookups of the nodes close to a key, and
+ * storing and probing a copy at one of them.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
+import type { Contact } from "../Contact.ts"
+import type { Action } from "../core/replicaSet.ts"
+import { DelegationChecks } from "../DelegationChecks.ts"
+import * as Features from "../Features.ts"
+import * as Message from "../Message.ts"
+import type { NodeId } from "../NodeId.ts"
+import { NodeSettings } from "../NodeSettings.ts"
+import * as PeerHealth from "../PeerHealth.ts"
+import { type Neighbourhood, Query } from "../Query.ts"
+import { isHairpin, Reachability } from "../Reachability.ts"
+import * as Record from "../Record.ts"
+import * as Request from "../Request.ts"
+import { Routing } from "../Routing.ts"
+import { Rpc } from "../Rpc.ts"
+import { Store } from "../Store.ts"
+import { isSame, type Job, type Outcome, slotAt } from "./job.ts"
+
+/** Nodes that may be asked to hold a copy: Kademlia's K. */
+const candidates = 16
+
+/** Maximum time for one node to take a copy, or to show it. */
+const requestOptions = { attempts: 6, deadline: 5000 }
+
+/**
+ * What a node shows of a record's slot: the same record, a newer valid one,
+ * `Other`, or nothing. `Unclear` is nothing when records of other slots fill
+ * the response.
+ */
+type Shown = "Same" | "Other" | "Nothing" | "Unclear" | Record.SignedRecord
+
+/**
+ * Returns a function that carries out what a set of replicas decides on.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
+  const rpc = yield* Rpc
+  const query = yield* Query
+  const routing = yield* Routing
+  const health = yield* PeerHealth.PeerHealth
+  const settings = yield* NodeSettings
+  const reachability = yield* Reachability
+  const local = yield* Store
+  const checks = yield* DelegationChecks
+  const clock = yield* Clock.Clock
+
+  /** Looks up the record at a peer and checks the proof it shows. */
+  const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    // A holder that filters shows the record, however many others it has.
+    const filters = health.hasUnsafe(peer.id, Features.Bit.paging)
+    const { body } = yield* rpc.request(
+      peer,
+      {
+        _tag: "FindValue",
+        target: key,
+        recordType: record.type,
+        subscribe: false,
+        publisher: filters ? record.address : undefined
+      },
+      { ...requestOptions, maintenance: true }
+    )
+    const slot = slotAt(key, record)
+    const records = Request.recordsOf(body)
+    const rivals = records.filter((other) => slotAt(key, other) === slot)
+    if (rivals.some((other) => isSame(other, record)) || body.listed?.includes(Message.digest(record))) return "Same"
+    const now = clock.currentTimeMillisUnsafe() / 1000
+    // A record from the future by our clock still supersedes ours: the clock of
+    // its holder may be ahead.
+    const candidates = rivals.filter((other) => Record.isNewer(other, record))
+    const newer = (yield* checks.prepareResponse(candidates, peer.host)).filter((other) =>
+      Result.isSuccess(local.vet(key, other, Math.floor(Math.max(now, Number(other.timestamp)))))
+    )
+    if (newer.length > 0) return newer.reduce((newest, other) => Record.isNewer(other, newest) ? other : newest)
+    if (rivals.length > 0) return "Other"
+    if (filters) return "Nothing"
+    const room = Record.maxResolvableSize - record.bytes.length
+    return records.reduce((size, other) => size + other.bytes.length, 0) > room ? "Unclear" : "Nothing"
+  }, Effect.map((shown): Shown => shown))
+
+  const store = Effect.fnUntraced(function*(peer: Contact, job: Job, record: Record.SignedRecord) {
+    const { key } = job
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions)
+    if (body.stored && !body.alreadyHad) return "Stored"
+    // Only v0.2 gives a reason. A policy is permanent; an invalid record may be
+    // due to a wrong clock, ours or the peer's.
+    if (body.reason === Message.storeReason.policy) return "Unwanted"
+    if (body.reason === Message.storeReason.full) return "Full"
+    if (body.reason !== 0) return "Refused"
+    // The peer claims to hold an equal or a newer record, and a newer one is
+    // not a copy of ours. v0.1 answers false, whatever the reason.
+    job.checking++
+    const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => job.checking--))
+    if (typeof shown !== "string") return shown
+    return shown === "Same" || shown !== "Other" && body.alreadyHad ? "Stored" : "Refused"
+  })
+
+  const probe = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+    const shown = yield* look(peer, key, record)
+    if (typeof shown !== "string") return shown
+    if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
+    // A record that did not fit into the response may still be held. After
+    // storing it again it is held, unless it is refused for a reason.
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...requestOptions, maintenance: true })
+    return body.reason === 0 ? "Kept" : "Lost"
+  })
+
+  const lookUp = Effect.fnUntraced(function*(key: NodeId) {
+    const { closest, isSurrounded, region }: Neighbourhood = (yield* Ref.get(settings.passive))
+      ? { closest: yield* routing.nearest(key, candidates), region: [], isSurrounded: false }
+      : yield* query.neighbourhood(key)
+    const publicHost = yield* reachability.publicHost
+    const now = clock.currentTimeMillisUnsafe()
+    const isUsable = (peer: Contact) => !isHairpin(peer, publicHost) && health.allowContactUnsafe(peer.id, now)
+    return { closest: closest.filter(isUsable), region: region.filter(isUsable), isSurrounded }
+  })
+
+  return (
+    action: Exclude<Action, { readonly _tag: "Wait" }>,
+    job: Job,
+    record: Record.SignedRecord
+  ): Effect.Effect<Outcome> => {
+    if (action._tag === "Lookup") {
+      return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood }))
+    }
+    const { _tag: by, contact } = action
+    return Effect.match(by === "Store" ? store(contact, job, record) : probe(contact, job.key, record), {
+      onFailure: (): Outcome => ({ _tag: "Failed", contact }),
+      onSuccess: (outcome): Outcome =>
+        typeof outcome === "string" ? { _tag: outcome, contact } : { _tag: "Superseded", contact, held: outcome, by }
+    })
+  }
+})
