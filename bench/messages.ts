@@ -102,8 +102,8 @@ export const messages = (rounds: number): Section => ({
 
 // --- Rejections ----------------------------------------------------------------
 
-/** The capacity of a transport's inbox. */
-const batch = 512
+/** Datagrams of a round, fewer than may wait of one source. */
+const batch = 128
 
 /** A node whose socket is a pair of functions. */
 const refusalTimes = (datagrams: { readonly [name: string]: Uint8Array }, rounds: number) =>

@@ -89,6 +89,14 @@ describe("FairQueue", () => {
     assert.strictEqual(queue.take(1000).indexOf("!"), 1)
   })
 
+  it("serves the ports of a host as one line within its network as well", () => {
+    const queue = new FairQueue<string>({ capacity: 1000, perSource: 500 })
+    for (let i = 0; i < 900; i++) queue.offer(at("1.1", i), "x")
+    queue.offer(at("1.2"), "neighbour")
+    queue.offer(at("honest"), "!")
+    assert.deepStrictEqual(queue.take(4), ["x", "!", "neighbour", "x"])
+  })
+
   it("serves a network as one line, however many hosts it has, and each of them in turn", () => {
     const queue = new FairQueue<string>({ capacity: 1000, perSource: 500 })
     for (let i = 0; i < 250; i++) queue.offer(at(`1.${i}`), "x")
