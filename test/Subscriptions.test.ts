@@ -202,7 +202,8 @@ describe("a holder of a key", () => {
           "00".repeat(20)
         )
       }
-      yield* moment
+      // The receive loop checks a few signatures a turn.
+      yield* Effect.repeat(moment, { times: 10 })
       yield* put(offer("topic", "second"))
       const told = heard.filter((messages) => messages.some(({ body }) => body._tag === "Push"))
       assert.strictEqual(told.length, 32)
