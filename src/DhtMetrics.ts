@@ -147,8 +147,6 @@ export const prometheusNames = (context: Context.Context<never>): (name: string)
   return (name) => names.get(name) ?? name
 }
 
-/** Contacts heard from within this time count for the estimate of the network's size. */
-
 type Named<Kind extends Instrument["kind"]> = {
   [Name in keyof typeof instruments]: typeof instruments[Name]["kind"] extends Kind ? Name : never
 }[keyof typeof instruments]

@@ -215,7 +215,7 @@ export interface RecordSetOptions {
    * each; 64 MiB by default, enough for some 29 000 records.
    */
   readonly maxBytes?: number | undefined
-  /** Bytes that peers do not know: which records of a crowded key are held and listed depends on them. */
+  /** Bytes that peers do not know: which records of a crowded key are held depends on them. */
   readonly secret?: Uint8Array | undefined
   /** Whether this node may be among the closest to a key. Records at other keys make room first. By default it always is. */
   readonly isNear?: ((key: NodeId.NodeId) => boolean) | undefined

@@ -87,7 +87,7 @@ export class WalletChecks {
 
   /** Runs the next check, if there is one. Requests and responses take turns. */
   next(): void {
-    const [check] = this.wasResponse
+    const check = this.wasResponse
       ? this.take(this.requests, this.responses)
       : this.take(this.responses, this.requests)
     this.isBusy = check !== undefined
@@ -106,9 +106,9 @@ export class WalletChecks {
     for (const done of callers) done(valid)
   }
 
-  private take(first: FairQueue<Check>, second: FairQueue<Check>): ReadonlyArray<Check> {
+  private take(first: FairQueue<Check>, second: FairQueue<Check>): Check | undefined {
     const queue = first.size > 0 ? first : second
     this.wasResponse = queue === this.responses
-    return queue.take(1)
+    return queue.takeOne()
   }
 }

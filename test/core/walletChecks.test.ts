@@ -100,7 +100,7 @@ describe("the checks of wallets' signatures", () => {
     assert.strictEqual(refused().length, 300 - 257)
   })
 
-  it("are made once for callers that wait for the same, of whom there is a bounded number", () => {
+  it("are made once for all callers that wait for the same one, up to a bounded number of callers", () => {
     const { check, started, turn, verdicts } = setUp()
     for (let i = 0; i < 100; i++) check("same", request("net"))
     assert.deepStrictEqual(started, ["same"])

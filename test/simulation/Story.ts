@@ -39,7 +39,7 @@ export type Deed =
   | { readonly do: "clock"; readonly node: NodeNumber; readonly seconds: number }
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: NodeNumber }
   | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: "bread" | "water" }
-  | { readonly do: "resolve" | "send"; readonly node: NodeNumber; readonly whom: NodeNumber }
+  | { readonly do: "resolve" | "send"; readonly node: NodeNumber; readonly peer: NodeNumber }
   /** With a delegation that lasts for `seconds`; 0 means without expiry. */
   | { readonly do: "speak"; readonly node: NodeNumber; readonly master: Master; readonly seconds: number }
   | { readonly do: "ask"; readonly node: NodeNumber; readonly master: Master }
@@ -112,9 +112,9 @@ const describe = (deed: Deed): string => {
     case "discover":
       return `node ${deed.node} discovers ${deed.topic}`
     case "resolve":
-      return `node ${deed.node} resolves node ${deed.whom}`
+      return `node ${deed.node} resolves node ${deed.peer}`
     case "send":
-      return `node ${deed.node} sends a message to node ${deed.whom}`
+      return `node ${deed.node} sends a message to node ${deed.peer}`
     case "speak":
       return `node ${deed.node} publishes an endpoint for ${deed.master} with a delegation ${
         deed.seconds === 0 ? "without expiry" : `of ${deed.seconds} s`
@@ -136,7 +136,7 @@ const named = (story: Story): ReadonlyArray<Happening> => {
   let count = populationOf(story)
   return inOrder(story.happenings).map(({ at, deed }) => {
     const whole: { readonly [field: string]: unknown } = deed
-    const numbers = ["node", "whom", "from", "to"].flatMap((field) => {
+    const numbers = ["node", "peer", "from", "to"].flatMap((field) => {
       const number = whole[field]
       return typeof number === "number" ? [[field, number % count]] : []
     })
@@ -197,7 +197,7 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "send" as const), node: number, whom: number })
+    arbitrary: fc.record({ do: fc.constantFrom("resolve" as const, "send" as const), node: number, peer: number })
   },
   {
     weight: 4,

@@ -372,10 +372,10 @@ export const runStory = (story: Story): Outcome =>
               return inBackground(returned(pick(deed.node), NodeId.fromTopic(deed.topic), Record.RecordType.topic))
             case "resolve":
               return inBackground(
-                returned(pick(deed.node), pick(deed.whom).node.identity.nodeId, Record.RecordType.endpoint)
+                returned(pick(deed.node), pick(deed.peer).node.identity.nodeId, Record.RecordType.endpoint)
               )
             case "send":
-              return inBackground(write(pick(deed.node), pick(deed.whom)))
+              return inBackground(write(pick(deed.node), pick(deed.peer)))
             case "speak":
               return inBackground(speak(pick(deed.node), deed.master, deed.seconds))
             case "ask":

@@ -40,7 +40,7 @@ export const eventful: Story = {
     at(0.1, { do: "offer", node: 2, topic: "bread" }),
     at(0.5, { do: "crash", node: 4 }),
     at(0.6, { do: "announce", node: 7 }),
-    at(0.7, { do: "send", node: 3, whom: 1 }),
+    at(0.7, { do: "send", node: 3, peer: 1 }),
     at(1, { do: "partition", nodes: 4 }),
     at(1.2, { do: "publish", node: 1 }),
     at(1.2, { do: "discover", node: 8, topic: "bread" }),
@@ -48,10 +48,10 @@ export const eventful: Story = {
     at(2.1, { do: "restart", node: 4 }),
     at(2.2, { do: "leave", node: 5 }),
     at(2.5, { do: "join" }),
-    at(3, { do: "send", node: 6, whom: 1 }),
-    at(3.1, { do: "send", node: 6, whom: 1 }),
+    at(3, { do: "send", node: 6, peer: 1 }),
+    at(3.1, { do: "send", node: 6, peer: 1 }),
     at(3.2, { do: "withdraw", node: 7 }),
-    at(3.3, { do: "resolve", node: 9, whom: 1 })
+    at(3.3, { do: "resolve", node: 9, peer: 1 })
   ]
 }
 
@@ -62,7 +62,7 @@ export const small: Story = {
   loss: 0.05,
   happenings: [
     at(0.1, { do: "announce", node: 1 }),
-    at(0.1, { do: "resolve", node: 2, whom: 1 }),
+    at(0.1, { do: "resolve", node: 2, peer: 1 }),
     at(0.2, { do: "offer", node: 2, topic: "bread" }),
     at(0.5, { do: "crash", node: 3 }),
     at(0.5, { do: "discover", node: 4, topic: "bread" }),
@@ -117,9 +117,9 @@ export const households: Story = {
     at(0.3, { do: "announce", node: 10 }),
     at(0.3, { do: "announce", node: 1 }),
     at(0.5, { do: "offer", node: 11, topic: "bread" }),
-    at(0.6, { do: "send", node: 1, whom: 10 }),
-    at(0.7, { do: "send", node: 10, whom: 9 }),
-    at(0.8, { do: "resolve", node: 8, whom: 9 }),
+    at(0.6, { do: "send", node: 1, peer: 10 }),
+    at(0.7, { do: "send", node: 10, peer: 9 }),
+    at(0.8, { do: "resolve", node: 8, peer: 9 }),
     at(1, { do: "crash", node: 3 }),
     at(2, { do: "leave", node: 7 }),
     // By then its mapping in the router has expired.
