@@ -148,6 +148,8 @@ export interface FairQueueOptions {
  * @internal
  */
 export class FairQueue<A> {
+  /** The only item, which waits outside of the lines: making and removing them costs more than all else. */
+  private only: { readonly from: SocketAddress.SocketAddress; readonly item: A } | undefined
   private all = new Group<A>("")
   private readonly capacity: number
   private readonly perSource: number
@@ -158,7 +160,7 @@ export class FairQueue<A> {
   }
 
   get size(): number {
-    return this.all.size
+    return this.only === undefined ? this.all.size : 1
   }
 
   /**
@@ -166,7 +168,20 @@ export class FairQueue<A> {
    * itself; undefined if there is room for all. The item of a source with nothing
    * waiting is never lost itself.
    */
-  offer({ host, port }: SocketAddress.SocketAddress, item: A): A | undefined {
+  offer(from: SocketAddress.SocketAddress, item: A): A | undefined {
+    if (this.size === 0) {
+      this.only = { from, item }
+      return undefined
+    }
+    const { only } = this
+    if (only !== undefined) {
+      this.only = undefined
+      this.enqueue(only.from, only.item)
+    }
+    return this.enqueue(from, item)
+  }
+
+  private enqueue({ host, port }: SocketAddress.SocketAddress, item: A): A | undefined {
     const source = this.all.group(SocketAddress.network(host)).group(host).source(port)
     if (source.size >= this.perSource) return item
     source.items.push(item)
@@ -176,6 +191,11 @@ export class FairQueue<A> {
 
   /** Takes the next item in turn. */
   takeOne(): A | undefined {
+    const { only } = this
+    if (only !== undefined) {
+      this.only = undefined
+      return only.item
+    }
     let line = this.all.next()
     while (line instanceof Group) line = line.next()
     const item = line?.items.shift()
@@ -194,6 +214,7 @@ export class FairQueue<A> {
   }
 
   clear(): void {
+    this.only = undefined
     this.all = new Group<A>("")
   }
 

@@ -284,7 +284,7 @@ export class RoutingTable {
   private readonly samples = new Density.SizeSamples()
   private readonly entriesById = new Map<NodeId.NodeId, TableEntry>()
   /** The entries at each socket address. They are several where nodes share one, or claim to. */
-  private readonly entriesByAddress = new Map<string, Set<TableEntry>>()
+  private readonly entriesByAddress = new Map<string, Array<TableEntry>>()
   private maintainedAt = never
 
   constructor(options: Options & { readonly self: NodeId.NodeId }) {
@@ -817,14 +817,16 @@ export class RoutingTable {
   private arrive(entry: TableEntry): void {
     const address = SocketAddress.key(entry.contact)
     const there = this.entriesByAddress.get(address)
-    if (there === undefined) this.entriesByAddress.set(address, new Set([entry]))
-    else there.add(entry)
+    if (there === undefined) this.entriesByAddress.set(address, [entry])
+    else there.push(entry)
   }
 
   private leave(entry: TableEntry): void {
     const address = SocketAddress.key(entry.contact)
     const there = this.entriesByAddress.get(address)
-    if (there?.delete(entry) === true && there.size === 0) this.entriesByAddress.delete(address)
+    if (there === undefined) return
+    if (there.length === 1) this.entriesByAddress.delete(address)
+    else there.splice(there.indexOf(entry), 1)
   }
 }
 
