@@ -8,11 +8,15 @@
  */
 import * as Result from "effect/Result"
 import { createSocket, type Socket } from "node:dgram"
+import { type Keys, senderOf } from "../src/core/sessions.ts"
+import * as Features from "../src/Features.ts"
 import type { Identity } from "../src/Identity.ts"
 import * as Message from "../src/Message.ts"
+import * as Network from "../src/Network.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
+import * as SessionKeys from "../src/wire/sessionKeys.ts"
 import { endpointRecord, identity, nodeId, topic, topicRecord, transactionId, unixSeconds } from "./fixtures.ts"
 import { quantile } from "./measure.ts"
 
@@ -26,9 +30,18 @@ export const kinds = [
 ] as const
 export type Kind = typeof kinds[number]
 
+/** How a request, and so its response, is authenticated. */
+export type Form = "signed" | "session"
+
 /** Commands to the generator: first what to prepare, then to send the next `count` of it. */
 export type ToLoad =
-  | { readonly _tag: "Prepare"; readonly port: number; readonly kind: Kind; readonly count: number }
+  | {
+    readonly _tag: "Prepare"
+    readonly port: number
+    readonly kind: Kind
+    readonly form: Form
+    readonly count: number
+  }
   | { readonly _tag: "Run"; readonly window: number; readonly count: number }
 
 export interface Outcome {
@@ -56,6 +69,8 @@ const transactionAt = 11
 interface Source {
   readonly identity: Identity
   readonly socket: Socket
+  /** Keys shared with the node under test. */
+  keys: Keys | undefined
 }
 
 const openSource = (name: string, port: number): Promise<Source> =>
@@ -64,12 +79,27 @@ const openSource = (name: string, port: number): Promise<Source> =>
     socket.once("error", reject)
     socket.bind(0, "127.0.0.1", () =>
       socket.connect(port, "127.0.0.1", () =>
-        resolve({ identity: identity(crypto, name), socket })))
+        resolve({ identity: identity(crypto, name), socket, keys: undefined })))
   })
 
 let serial = 0
-const encode = (source: Source, body: Message.Body): Uint8Array =>
-  Message.encode(body, { signer: source.identity, transactionId: transactionId(serial++) })
+const encode = ({ identity, keys }: Source, body: Message.Body): Uint8Array => {
+  const header = { transactionId: transactionId(serial++), features: Features.Bit.sessions }
+  return keys === undefined
+    ? Message.encode(body, { ...header, signer: identity })
+    : Message.seal(body, { ...header, sender: senderOf(identity.nodeId), key: keys.send })
+}
+
+/** The body of a response, whose signature or MAC is good. */
+const decode = (bytes: Uint8Array): Message.Body => {
+  const frame = Message.frame(bytes)
+  if (typeof frame === "string") throw new Error(frame)
+  if (frame._tag === "Signed") return Result.getOrThrow(Message.decode(bytes, crypto)).body
+  const isAuthentic = sources.some(({ keys }) => keys !== undefined && Message.isAuthentic(frame, keys.receive))
+  const body = Message.readBody(frame)
+  if (!isAuthentic || typeof body === "string") throw new Error("a response with a wrong MAC")
+  return body
+}
 
 // --- Requests ----------------------------------------------------------------
 
@@ -223,10 +253,22 @@ const packetsOf = (count: number, bodyOf: (source: Source, i: number) => Message
     return { source, bytes: encode(source, bodyOf(source, i)) }
   })
 
-const prepare = async (port: number, count: number): Promise<void> => {
+/** Signs a request of each source, whose response has the key of the node. */
+const meet = async (): Promise<void> => {
+  for (const source of sources) source.keys = undefined
+  const { answers } = await exchange(sources, packetsOf(sources.length, requestOf("PING")), sources.length)
+  const { publicKey } = Result.getOrThrow(Message.decode(answers[0], crypto))
+  for (const source of sources) {
+    source.keys = SessionKeys.deriver({ identity: source.identity, network: Network.open, crypto })(publicKey)
+  }
+}
+
+const prepare = async (port: number, form: Form, count: number): Promise<void> => {
   if (sources.length === 0) {
     sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`source ${i}`, port)))
   }
+  if (form === "session") await meet()
+  else for (const source of sources) source.keys = undefined
   const records = toStore(kind)
   if (records.length > 0) await exchange(sources, packetsOf(records.length, (_, i) => records[i]), 32)
   const warmUp = Math.ceil(count / 10)
@@ -237,9 +279,8 @@ const prepare = async (port: number, count: number): Promise<void> => {
 const run = async (window: number, count: number): Promise<Outcome> => {
   const { answers, ...outcome } = await exchange(sources, packets.splice(0, count), window)
   for (const bytes of answers) {
-    const answer = Message.decode(bytes, crypto)
-    if (Result.isFailure(answer)) throw answer.failure
-    if (!isRight(kind, answer.success.body)) throw new Error(`${kind} was answered with ${answer.success.body._tag}`)
+    const body = decode(bytes)
+    if (!isRight(kind, body)) throw new Error(`${kind} was answered with ${body._tag}`)
   }
   return outcome
 }
@@ -251,7 +292,7 @@ const say = (message: FromLoad): void => {
 process.on("message", async (message: ToLoad) => {
   if (message._tag === "Prepare") {
     kind = message.kind
-    await prepare(message.port, message.count)
+    await prepare(message.port, message.form, message.count)
     say({ _tag: "Prepared" })
   } else {
     say({ _tag: "Done", ...await run(message.window, message.count) })

@@ -45,7 +45,7 @@ const rowsOf = (crypto: Provider, rounds: number): ReadonlyArray<Row> => {
       const envelope = { signer, transactionId: transactionId(i) }
       const datagram = Message.encode(body, envelope)
       const frame = Message.frame(datagram)
-      if (typeof frame === "string") throw new Error(frame)
+      if (typeof frame === "string" || frame._tag !== "Signed") throw new Error("not a signed message")
       const { publicKey, signature } = frame
       return { body, datagram, envelope, publicKey, signature, signed: Message.signedBytes(frame).slice() }
     })

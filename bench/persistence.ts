@@ -60,7 +60,7 @@ const stores = async (args: ReadonlyArray<string>, count: number): Promise<Row["
   const load = new Process<ToLoad, FromLoad>("load.ts")
   const listening = await server.next()
   if (listening._tag !== "Listening") throw new Error("the server did not start")
-  await load.ask({ _tag: "Prepare", port: listening.port, kind: "STORE", count })
+  await load.ask({ _tag: "Prepare", port: listening.port, kind: "STORE", form: "signed", count })
   const done = await load.ask({ _tag: "Run", window: 32, count })
   await Promise.all([load.end(), server.end()])
   if (done._tag !== "Done") throw new Error("the load was not run")

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type FromLoad, type Kind, kinds, type Outcome, type ToLoad } from "./load.ts"
+import { type Form, type FromLoad, type Kind, kinds, type Outcome, type ToLoad } from "./load.ts"
 import { Process } from "./process.ts"
 import type { Figure, Row, Section } from "./report.ts"
 import type { FromServer, ToServer } from "./server.ts"
@@ -26,6 +26,10 @@ const goals: { readonly [kind in Kind]: { readonly perSecond?: number; readonly 
 }
 const verifyMicrosOfGoals = 51
 
+/** What the node answers in a session is measured for these. */
+const formsOf = (kind: Kind): ReadonlyArray<Form> =>
+  kind === "PING" || kind === "FIND_NODE" || kind === "FIND_VALUE hit" ? ["signed", "session"] : ["signed"]
+
 const measured = (outcome: Outcome, cpuMicros: number, kind: Kind, window: number, slowness: number): Row => {
   const goal = window === 32 ? goals[kind] : undefined
   const figures: { [column: string]: Figure } = {
@@ -40,6 +44,24 @@ const measured = (outcome: Outcome, cpuMicros: number, kind: Kind, window: numbe
     "lost": { value: outcome.lost, unit: "" }
   }
   return { name: `${kind}, ${window} outstanding`, figures }
+}
+
+/** The row of a session beside the one of signed messages, from the same run. */
+const inSession = ({ figures, name }: Row, signed: Row | undefined): Row => {
+  const { "server CPU": cpu, p50, p99, lost, requests } = figures
+  const before = signed?.figures
+  return {
+    name: `${name}, in a session`,
+    figures: {
+      requests: { value: requests.value, unit: requests.unit },
+      p50,
+      p99: { value: p99.value, unit: p99.unit },
+      "server CPU": cpu,
+      lost,
+      "CPU of signed": { value: cpu.value / (before?.["server CPU"].value ?? NaN), unit: "×", atMost: 1 / 3 },
+      "requests of signed": { value: requests.value / (before?.requests.value ?? NaN), unit: "×" }
+    }
+  }
 }
 
 export const throughput = async (options: {
@@ -62,12 +84,18 @@ export const throughput = async (options: {
   for (const kind of kinds) {
     // A STORE costs two verifications, and more to prepare.
     const count = kind === "STORE" ? Math.ceil(options.count / 2) : options.count
-    await load.ask({ _tag: "Prepare", port: listening.port, kind, count: count * windows.length })
-    for (const window of windows) {
-      const before = await used()
-      const done = await load.ask({ _tag: "Run", window, count })
-      const cpuMicros = await used() - before
-      if (done._tag === "Done") rows.push(measured(done, cpuMicros, kind, window, slowness))
+    const signed = new Map<number, Row>()
+    for (const form of formsOf(kind)) {
+      await load.ask({ _tag: "Prepare", port: listening.port, kind, form, count: count * windows.length })
+      for (const window of windows) {
+        const before = await used()
+        const done = await load.ask({ _tag: "Run", window, count })
+        const cpuMicros = await used() - before
+        if (done._tag !== "Done") continue
+        const row = measured(done, cpuMicros, kind, window, slowness)
+        rows.push(form === "signed" ? row : inSession(row, signed.get(window)))
+        signed.set(window, row)
+      }
     }
   }
   await Promise.all([load.end(), server.end()])

@@ -28,7 +28,7 @@ export type Features = number
  * - `dual`: is reachable over IPv4 and over IPv6.
  * - `rendezvous`: helps two nodes behind routers to connect, and connects so.
  *
- * The last three are reserved.
+ * The last two are reserved.
  *
  * @category constants
  * @since 0.1.0
@@ -62,5 +62,5 @@ export const has = (features: Features, bit: Bit): boolean => (features & bit) !
  * @category constructors
  * @since 0.1.0
  */
-export const own = (options: { readonly client: boolean }): Features =>
-  Bit["v0.2"] | Bit.paging | (options.client ? Bit.client : 0)
+export const own = (options: { readonly client: boolean; readonly sessions: boolean }): Features =>
+  Bit["v0.2"] | Bit.paging | (options.client ? Bit.client : 0) | (options.sessions ? Bit.sessions : 0)

@@ -17,6 +17,7 @@ import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import type { Ed25519, SigningKey } from "./Crypto.ts"
 import * as Hex from "./internal/hex.ts"
+import * as Hmac from "./internal/hmac.ts"
 import * as Network from "./Network.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { SignedRecord } from "./Record.ts"
@@ -201,20 +202,47 @@ export interface Header {
   readonly headerEnd: number
 }
 
+interface Framing extends Header {
+  readonly bytes: Uint8Array
+  readonly bodyStart: number
+  readonly bodyEnd: number
+}
+
 /**
- * A datagram with sound framing and header, whose body and signature are not
- * checked yet.
+ * A signed datagram with sound framing and header, whose body and signature are
+ * not checked yet.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Frame extends Header {
-  readonly bytes: Uint8Array
+export interface SignedFrame extends Framing {
+  readonly _tag: "Signed"
   readonly publicKey: Uint8Array
   readonly signature: Uint8Array
-  readonly bodyStart: number
-  readonly bodyEnd: number
 }
+
+/**
+ * A datagram of a session with sound framing and header, whose body and MAC are
+ * not checked yet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionFrame extends Framing {
+  readonly _tag: "Session"
+  /** The first 8 bytes of the sender's node id, as hex. */
+  readonly sender: string
+  /** 16 bytes, as hex. */
+  readonly mac: string
+}
+
+/**
+ * A datagram in one of its two forms.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Frame = SignedFrame | SessionFrame
 
 /**
  * Whether a message of this type is a response.
@@ -267,25 +295,24 @@ export const frame = (bytes: Uint8Array, known: Header | string = header(bytes))
   reader.skip()
   const bodyEnd = reader.at
   outerKey(reader, 3)
-  const keyAt = reader.fixedBytes(32)
+  const sender = reader.byteString()
   outerKey(reader, 4)
-  const signatureAt = reader.fixedBytes(64)
+  const proof = reader.byteString()
   const fault = reader.finish()
   if (fault !== undefined) return fault
-  return {
-    bytes,
-    version,
-    features,
-    type,
-    transactionId,
-    publicKey: bytes.subarray(keyAt, keyAt + 32),
-    signature: bytes.subarray(signatureAt, signatureAt + 64),
-    headerStart,
-    headerEnd,
-    bodyStart,
-    bodyEnd
+  const framing = { bytes, version, features, type, transactionId, headerStart, headerEnd, bodyStart, bodyEnd }
+  if (sender.length === 32 && proof.length === 64) {
+    return { _tag: "Signed", ...framing, publicKey: sender, signature: proof }
   }
+  if (sender.length === senderLength && proof.length === macLength) {
+    return { _tag: "Session", ...framing, sender: Hex.encode(sender), mac: Hex.encode(proof) }
+  }
+  return `a sender of ${sender.length} bytes with a proof of ${proof.length}`
 }
+
+/** Bytes that name the sender of a message in a session, and of its MAC. */
+const senderLength = 8
+const macLength = 16
 
 const outerKey = (reader: Cbor.Reader, key: number): void => {
   if (reader.uint(4) !== key) reader.fail(`expected field ${key} of the message`)
@@ -323,7 +350,7 @@ export const readBody = (frame: Frame): Body | string => {
  * @category decoding
  * @since 0.1.0
  */
-export const signedBytes = (frame: Frame, network: Network.Network = Network.open): Uint8Array => {
+export const signedBytes = (frame: SignedFrame, network: Network.Network = Network.open): Uint8Array => {
   const writer = signed
   writer.clear()
   writer.raw(network.prefix)
@@ -333,14 +360,28 @@ export const signedBytes = (frame: Frame, network: Network.Network = Network.ope
 }
 
 /**
- * Combines a frame and its body. Returns a text if the address in a PING or
+ * Whether a datagram of a session was made with the key.
+ *
+ * @internal
+ */
+export const isAuthentic = (frame: SessionFrame, key: Hmac.HmacKey): boolean => {
+  const writer = signed
+  writer.clear()
+  writer.raw(key.inner)
+  writer.raw(frame.bytes.subarray(frame.headerStart, frame.headerEnd))
+  writer.raw(frame.bytes.subarray(frame.bodyStart, frame.bodyEnd))
+  return Hmac.isEqual(Hmac.mac(key, writer.result()), frame.mac)
+}
+
+/**
+ * Combines a frame, its body and its sender's key. Returns a text if the address in a PING or
  * PONG is not the sender's, the last thing that can be wrong.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const assemble = (frame: Frame, body: Body): Message | string => {
-  const sender = Address.fromPublicKey(frame.publicKey)
+export const assemble = (frame: Frame, body: Body, publicKey: Uint8Array): Message | string => {
+  const sender = Address.fromPublicKey(publicKey)
   if ((body._tag === "Ping" || body._tag === "Pong") && body.address !== sender) {
     return "the address is not the sender's"
   }
@@ -349,13 +390,13 @@ export const assemble = (frame: Frame, body: Body): Message | string => {
     features: frame.features,
     transactionId: frame.transactionId,
     body,
-    publicKey: frame.publicKey,
+    publicKey,
     sender
   }
 }
 
 /**
- * Decodes one datagram of a network and checks its signature.
+ * Decodes one signed datagram of a network and checks its signature.
  *
  * @category decoding
  * @since 0.1.0
@@ -367,10 +408,11 @@ export const decode = (
 ): Result.Result<Message, InvalidMessage | UnknownMessageType> => {
   const framed = frame(bytes)
   if (typeof framed === "string") return invalid(framed)
+  if (framed._tag === "Session") return invalid("it belongs to a session and has no signature")
   const body = readBody(framed)
   if (body === MessageBody.unknownType) return Result.fail(new UnknownMessageType({ type: framed.type }))
   if (typeof body === "string") return invalid(body)
-  const message = assemble(framed, body)
+  const message = assemble(framed, body, framed.publicKey)
   if (typeof message === "string") return invalid(message)
   return crypto.verify(framed.publicKey, signedBytes(framed, network), framed.signature)
     ? Result.succeed(message)
@@ -438,15 +480,8 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   MessageBody.write(writer, body)
   const signed = writer.result()
   const signature = envelope.signer.sign(signed)
-  const headerLength = headerEnd - prefix.length
   const out = allocate(3 + signed.length - prefix.length + 3 + 32 + 3 + 64)
-  out[0] = 0xa4
-  out[1] = 1
-  out.set(signed.subarray(prefix.length, headerEnd), 2)
-  let at = 2 + headerLength
-  out[at++] = 2
-  out.set(signed.subarray(headerEnd), at)
-  at += signed.length - headerEnd
+  let at = frameUp(out, signed, prefix.length, headerEnd)
   out[at++] = 3
   out[at++] = 0x58
   out[at++] = 32
@@ -457,6 +492,85 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   out[at++] = 64
   out.set(signature, at)
   return out
+}
+
+/** Writes the header and the body, which stand side by side, into a datagram. Returns where it goes on. */
+const frameUp = (out: Uint8Array, written: Uint8Array, headerStart: number, headerEnd: number): number => {
+  out[0] = 0xa4
+  out[1] = 1
+  out.set(written.subarray(headerStart, headerEnd), 2)
+  const at = 2 + headerEnd - headerStart
+  out[at] = 2
+  out.set(written.subarray(headerEnd), at + 1)
+  return at + 1 + written.length - headerEnd
+}
+
+/**
+ * Parts of a message in a session besides its body.
+ *
+ * @internal
+ */
+export interface SessionEnvelope extends Pick<Envelope, "transactionId" | "version" | "features"> {
+  /** The first 8 bytes of our node id, as hex. */
+  readonly sender: string
+  readonly key: Hmac.HmacKey
+}
+
+/**
+ * Encodes a message of a session, with a MAC in place of the signature.
+ *
+ * @internal
+ */
+export const seal = (body: Body, { features = 0, key, sender, transactionId, version = 1 }: SessionEnvelope) => {
+  const writer = scratch
+  writer.clear()
+  writer.raw(key.inner)
+  headerFields.write(writer, { version, features, type: Type[body._tag], transactionId })
+  const headerEnd = writer.at
+  MessageBody.write(writer, body)
+  const written = writer.result()
+  const mac = Hmac.mac(key, written)
+  const out = allocate(3 + written.length - key.inner.length + 2 + senderLength + 2 + macLength)
+  let at = frameUp(out, written, key.inner.length, headerEnd)
+  out[at++] = 3
+  out[at++] = 0x40 + senderLength
+  Hex.write(out, sender, at)
+  at += senderLength
+  out[at++] = 4
+  out[at++] = 0x40 + macLength
+  Hex.write(out, mac, at)
+  return out
+}
+
+// --- Notices -------------------------------------------------------------------
+
+/** A map of the header alone, with version 1, no features and a type of its own. */
+const noticeStart = Hex.decode("a101a4010102000318700454")
+
+const noticeLength = noticeStart.length + 20
+
+/**
+ * Encodes a notice: the request of this transaction came in a session that we
+ * have no key for. It is smaller than any message.
+ *
+ * @internal
+ */
+export const notice = (transactionId: TransactionId): Uint8Array => {
+  const out = allocate(noticeLength)
+  out.set(noticeStart)
+  Hex.write(out, transactionId, noticeStart.length)
+  return out
+}
+
+/**
+ * The transaction that a notice is about; undefined if the datagram is none.
+ *
+ * @internal
+ */
+export const noticed = (bytes: Uint8Array): TransactionId | undefined => {
+  if (bytes.length !== noticeLength) return undefined
+  for (let i = 0; i < noticeStart.length; i++) if (bytes[i] !== noticeStart[i]) return undefined
+  return Hex.slice(bytes, noticeStart.length, noticeLength)
 }
 
 /**

@@ -23,6 +23,11 @@ export interface Options extends Network.Options {
    * to hold. Defaults to false.
    */
   readonly client?: boolean | undefined
+  /**
+   * Whether the node and a peer that both allow it authenticate messages to each
+   * other by a MAC instead of signing them. Defaults to true.
+   */
+  readonly sessions?: boolean | undefined
 }
 
 /**
@@ -36,6 +41,8 @@ export class NodeSettings extends Context.Service<NodeSettings, {
   readonly passive: Ref.Ref<boolean>
   /** Whether the node announces that it leaves soon. */
   readonly client: boolean
+  /** Whether the node takes part in sessions. */
+  readonly sessions: boolean
   /** The network that the node belongs to. */
   readonly network: Network.Network
 }>()("effect-dht/NodeSettings") {}
@@ -50,5 +57,10 @@ export class NodeSettings extends Context.Service<NodeSettings, {
 export const layer = (options: Options = {}): Layer.Layer<NodeSettings> =>
   Layer.sync(NodeSettings, () => {
     const client = options.client ?? false
-    return { client, network: Network.make(options), passive: Ref.makeUnsafe(options.passive ?? client) }
+    return {
+      client,
+      network: Network.make(options),
+      sessions: options.sessions ?? true,
+      passive: Ref.makeUnsafe(options.passive ?? client)
+    }
   })

@@ -28,9 +28,12 @@ import type { Contact } from "./Contact.ts"
 import { FailedSignatures } from "./core/failedSignatures.ts"
 import { ReceiveQueue, Standing } from "./core/receiveQueue.ts"
 import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./core/requests.ts"
+import { senderOf, type Session, Sessions } from "./core/sessions.ts"
+import { Crypto } from "./Crypto.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
+import { RateLimit } from "./internal/rateLimit.ts"
 import { type Refusal, refusals } from "./internal/refusal.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -45,6 +48,7 @@ import * as TransactionId from "./TransactionId.ts"
 import * as Transport from "./Transport.ts"
 import { Verifier } from "./Verifier.ts"
 import { unknownType } from "./wire/messageBody.ts"
+import * as SessionKeys from "./wire/sessionKeys.ts"
 
 /**
  * Options of a liveness check: attempts and a deadline that let a peer survive
@@ -67,8 +71,10 @@ export { type Refusal, refusals }
  * @since 0.1.0
  */
 export interface Traffic {
-  /** Datagrams received with a valid signature. */
+  /** Datagrams received with a valid signature or MAC. */
   readonly received: number
+  /** Those of them with a MAC. */
+  readonly inSessions: number
   /** Datagrams sent. */
   readonly sent: number
   /** Own requests that were answered. */
@@ -200,6 +206,9 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
+/** Notices sent to one network in 10 seconds: after a restart all peers behind a router get one. */
+const noticeLimit = { limit: 64, windowMillis: 10_000, capacity: 4096 }
+
 /** Signatures of received datagrams that may be checked at the same time, and of which strangers may use these. */
 const maxChecking = 64
 const maxCheckingStrangers = 48
@@ -236,6 +245,9 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings
   const features = Features.own(settings)
   const { network } = settings
+  const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
+  const sessions = new Sessions({ own: identity.nodeId, derive })
+  const notices = new RateLimit(noticeLimit)
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
   const observations = yield* PubSub.sliding<Observation>(64)
@@ -260,7 +272,7 @@ const make = Effect.gen(function*() {
   /** Signatures being checked, and those of strangers among them. */
   let checking = 0
   let checkingStrangers = 0
-  const traffic = { received: 0, sent: 0 }
+  const traffic = { received: 0, inSessions: 0, sent: 0 }
   const refused: Record<Refusal, number> = {
     late: 0,
     unawaited: 0,
@@ -268,6 +280,7 @@ const make = Effect.gen(function*() {
     unknown_type: 0,
     too_large: 0,
     bad_signature: 0,
+    bad_mac: 0,
     unreachable: 0,
     overload: 0
   }
@@ -283,12 +296,30 @@ const make = Effect.gen(function*() {
     return PubSub.shutdown(observations)
   })
 
-  const send = (body: Message.Body, to: SocketAddress.SocketAddress, transactionId: Message.TransactionId) => {
-    if (closed) return new Transport.TransportClosed()
-    if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to })
-    const error = transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId, features, network }), to)
+  const transmit = (datagram: Uint8Array, to: SocketAddress.SocketAddress) => {
+    const error = transport.sendUnsafe(datagram, to)
     if (error === undefined) traffic.sent++
     return error
+  }
+
+  const sender = senderOf(identity.nodeId)
+
+  /** Sends a message in a session, or signed. */
+  const send = (
+    body: Message.Body,
+    to: SocketAddress.SocketAddress,
+    transactionId: Message.TransactionId,
+    session?: Session
+  ) => {
+    if (closed) return new Transport.TransportClosed()
+    if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to })
+    const key = session?.keys?.send
+    return transmit(
+      key === undefined
+        ? Message.encode(body, { signer: identity, transactionId, features, network })
+        : Message.seal(body, { sender, key, transactionId, features }),
+      to
+    )
   }
 
   /** Takes note of our address as a response reports it. */
@@ -333,6 +364,7 @@ const make = Effect.gen(function*() {
     events,
     now: () => clock.currentTimeMillisUnsafe(),
     transactionId,
+    sessions,
     send,
     isWorthKnowing,
     heard: observed
@@ -347,10 +379,12 @@ const make = Effect.gen(function*() {
     if (payload.length > Message.maxDatagram) return refuse(datagram, "too_large")
     // A sender that we cannot answer does not become a contact.
     if (!SocketAddress.isReachable(from)) return refuse(datagram, "unreachable")
+    const noticed = Message.noticed(payload)
+    if (noticed !== undefined) return requests.noticed(noticed, from) || refuseUnawaited(datagram, noticed)
     const header = Message.header(payload)
     // An unawaited response is not worth a look at its body, nor a place in the queue.
     if (typeof header !== "string" && Message.isResponse(header.type) && !mayBeAwaited(header)) {
-      return refuseUnawaited(datagram, header)
+      return refuseUnawaited(datagram, header.transactionId)
     }
     const received = { payload, from, header, standing: standingOf(datagram, header) }
     const lost = waiting.offer(received.standing, from, received)
@@ -376,19 +410,62 @@ const make = Effect.gen(function*() {
 
   /** Handles a datagram. Returns whether that takes a signature check. */
   const serveOne = (datagram: Received, now: number): boolean => {
-    const { from, header, payload, standing } = datagram
+    const { header, payload, standing } = datagram
     const frame = Message.frame(payload, header)
     if (typeof frame === "string") return !refuse(datagram, "malformed", frame)
+    if (frame._tag === "Session") serveInSession(datagram, frame, now)
+    else return serveSigned(datagram, frame, standing, now)
+    return false
+  }
+
+  /** What a frame says and the request that it answers; undefined if the datagram was refused. Nothing is verified. */
+  const read = (datagram: Transport.Datagram, frame: Message.Frame, publicKey: Uint8Array) => {
     const isResponse = Message.isResponse(frame.type) && frame.type !== Message.Type.NatProbeEcho
-    const pending = isResponse ? requests.awaiting(frame, from) : undefined
-    if (isResponse && pending === undefined) return !refuseUnawaited(datagram, frame)
+    const pending = isResponse ? requests.awaiting(frame, publicKey, datagram.from) : undefined
+    const refused = (reason: Refusal, fault?: string) => void refuse(datagram, reason, fault)
+    if (isResponse && pending === undefined) return void refuseUnawaited(datagram, frame.transactionId)
     const body = Message.readBody(frame)
-    if (typeof body === "string") {
-      return !refuse(datagram, body === unknownType ? "unknown_type" : "malformed", body)
+    if (typeof body === "string") return refused(body === unknownType ? "unknown_type" : "malformed", body)
+    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refused("unawaited")
+    const message = Message.assemble(frame, body, publicKey)
+    return typeof message === "string" ? refused("malformed", message) : { message, pending }
+  }
+
+  const serveInSession = (datagram: Transport.Datagram, frame: Message.SessionFrame, now: number): void => {
+    const session = sessions.from(frame.sender)
+    const key = session?.keys?.receive
+    // The MAC costs less than reading the body.
+    if (session === undefined || key === undefined || !Message.isAuthentic(frame, key)) {
+      return refuseMac(datagram, frame, now)
     }
-    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return !refuse(datagram, "unawaited")
-    const message = Message.assemble(frame, body)
-    if (typeof message === "string") return !refuse(datagram, "malformed", message)
+    const said = read(datagram, frame, session.publicKey)
+    if (said === undefined) return
+    traffic.received++
+    traffic.inSessions++
+    accept(said.message, datagram.from, said.pending, session, now)
+  }
+
+  /** A requester cannot know why it gets no response if this node has restarted, so it is told. */
+  const refuseMac = (
+    datagram: Transport.Datagram,
+    { transactionId, type }: Message.SessionFrame,
+    now: number
+  ): void => {
+    refuse(datagram, "bad_mac")
+    if (Message.isResponse(type) || !notices.allow(SocketAddress.network(datagram.from.host), now)) return
+    transmit(Message.notice(transactionId), datagram.from)
+  }
+
+  /** Returns whether the datagram takes a signature check. */
+  const serveSigned = (
+    datagram: Transport.Datagram,
+    frame: Message.SignedFrame,
+    standing: Standing,
+    now: number
+  ): boolean => {
+    const { from } = datagram
+    const said = read(datagram, frame, frame.publicKey)
+    if (said === undefined) return false
     const isStranger = standing >= Standing.stranger
     const count = (by: 1 | -1): void => {
       checking += by
@@ -405,7 +482,7 @@ const make = Effect.gen(function*() {
           if (valid) {
             failures.succeeded(frame.publicKey, from.host)
             traffic.received++
-            accept(message, from, pending, now)
+            accept(said.message, from, said.pending, undefined, now)
           } else {
             failures.failed(frame.publicKey, from.host, now)
             refuse(datagram, "bad_signature")
@@ -424,8 +501,8 @@ const make = Effect.gen(function*() {
     return true
   }
 
-  const refuseUnawaited = (datagram: Transport.Datagram, { transactionId }: Message.Header): true =>
-    refuse(datagram, requests.isOver(transactionId) ? "late" : "unawaited")
+  const refuseUnawaited = (datagram: Transport.Datagram, transaction: Message.TransactionId): true =>
+    refuse(datagram, requests.isOver(transaction) ? "late" : "unawaited")
 
   const refuse = ({ from, payload }: Transport.Datagram, reason: Refusal, fault?: string): true => {
     refused[reason]++
@@ -437,6 +514,7 @@ const make = Effect.gen(function*() {
     message: Message.Message,
     from: SocketAddress.SocketAddress,
     pending: PendingRequest | undefined,
+    session: Session | undefined,
     now: number
   ): void => {
     const contact: Contact = {
@@ -450,6 +528,8 @@ const make = Effect.gen(function*() {
       recognise(message, contact, pending, now)
     } else {
       const isAnswer = asked !== undefined && from.host === asked.host && from.port === asked.port
+      const isAnnounced = settings.sessions && Features.has(message.features, Features.Bit.sessions)
+      sessions.heard(contact.id, message.publicKey, isAnnounced, isAnswer ? from : undefined)
       const told: Heard = { contact, features: message.features, isAnswer, now }
       for (const { heard } of observers) heard?.(told)
     }
@@ -460,7 +540,9 @@ const make = Effect.gen(function*() {
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       handler?.(body, contact, now, (reply) => {
-        send(reply.body, reply.to, reply.transactionId ?? message.transactionId)
+        // A requester in a session has its key. Another receiver of a message may not.
+        if (reply.transactionId === undefined) send(reply.body, reply.to, message.transactionId, session)
+        else send(reply.body, reply.to, reply.transactionId)
       })
     } else {
       requests.answered(pending, message, contact, now)
@@ -621,6 +703,7 @@ export const layer: Layer.Layer<
   Rpc,
   never,
   | Timers
+  | Crypto
   | NodeEvents
   | NodeIdentity
   | NodeSettings

@@ -20,7 +20,7 @@ describe("Features", () => {
   })
 
   it("announces v0.2 and paging for a node, and client as well for a client", () => {
-    assert.strictEqual(Features.own({ client: false }), 5)
-    assert.strictEqual(Features.own({ client: true }), 7)
+    assert.strictEqual(Features.own({ client: false, sessions: false }), 5)
+    assert.strictEqual(Features.own({ client: true, sessions: true }), 15)
   })
 })

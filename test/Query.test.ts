@@ -312,7 +312,7 @@ describe("finding records", () => {
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const puppets = yield* puppetsAt(sockets(16))
-      const paging = Features.own({ client: false })
+      const paging = Features.own({ client: false, sessions: false })
       const all = Array.from({ length: 110 }, (_, i) => offer("target", `agent ${i}`))
       for (const [rank, puppet] of puppets.entries()) {
         // The last ones have what the others have no room for.

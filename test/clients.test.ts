@@ -14,8 +14,8 @@ import * as network from "./utils/network.ts"
 import { found, helpful, serve, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
-const ours = Features.own({ client: false })
-const client = Features.own({ client: true })
+const ours = Features.own({ client: false, sessions: false })
+const client = Features.own({ client: true, sessions: false })
 
 const setUp = Effect.gen(function*() {
   yield* TestClock.setTime(network.now * 1000)
@@ -134,9 +134,9 @@ describe("a node that is a client", () => {
     Effect.gen(function*() {
       const { dht, peer, self } = yield* setUpClient
       yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
-      assert.strictEqual((yield* peer.receive).message.features, client)
+      assert.strictEqual((yield* peer.receive).message.features, client | Features.Bit.sessions)
       yield* peer.send(self, { _tag: "Ping", address: peer.address }, "00".repeat(20))
-      assert.strictEqual((yield* peer.receive).message.features, client)
+      assert.strictEqual((yield* peer.receive).message.features, client | Features.Bit.sessions)
     }).pipe(onNetwork))
 
   for (

@@ -23,6 +23,7 @@ describe("the statistics of a node", () => {
       const { dht } = yield* setUp
       assert.deepStrictEqual(yield* dht.stats, {
         received: 0,
+        inSessions: 0,
         sent: 0,
         completed: 0,
         refused: 0,

@@ -60,6 +60,7 @@ const node = Command.make(
     logFormat: Parameter.defaulted(settings.logFormat, Flag.Literals("log-format", logFormats)),
     passphraseEnv: Options.newPassphraseEnv,
     passive: Parameter.toggle(settings.passive, Flag.Boolean("passive")),
+    noSessions: Parameter.toggle(settings.noSessions),
     publicHost: Flag.optional(Parameter.ofSetting(settings.publicHost)),
     maxKeys: Parameter.defaulted(settings.maxKeys),
     maxBytes: Parameter.defaulted(settings.maxBytes),

@@ -9,6 +9,7 @@
  */
 import { Timer } from "../internal/timerQueue.ts"
 import type { TransactionId } from "../Message.ts"
+import type { Session } from "./sessions.ts"
 
 /** Factor by which the timeout grows with each attempt. */
 const growth = 1.5
@@ -36,13 +37,15 @@ export interface Options {
 }
 
 /**
- * One datagram of a request, and whether it is in the form of v0.1.
+ * One datagram of a request: whether it is in the form of v0.1, and the session
+ * that it belongs to if it is not signed.
  *
  * @internal
  */
 export interface Attempt {
   readonly sentAt: number
   readonly isPlain: boolean
+  readonly session: Session | undefined
 }
 
 /**
@@ -53,7 +56,7 @@ export interface Attempt {
 export abstract class Attempts extends Timer {
   readonly startedAt: number
   readonly attempts = new Map<TransactionId, Attempt>()
-  private readonly maxAttempts: number
+  readonly maxAttempts: number
   private readonly deadline: number
   private readonly failsFast: boolean
   private wait: number

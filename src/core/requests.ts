@@ -20,6 +20,7 @@ import type { SocketAddress } from "../SocketAddress.ts"
 import type { Timers } from "../Timers.ts"
 import { type SendError, TransportClosed } from "../Transport.ts"
 import * as Attempts from "./attempts.ts"
+import type { Session, Sessions } from "./sessions.ts"
 
 const responseType = {
   Ping: Message.Type.Pong,
@@ -69,7 +70,14 @@ export interface Options {
   /** Unix milliseconds. */
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
-  readonly send: (body: Message.Body, to: SocketAddress, transactionId: Message.TransactionId) => SendError | undefined
+  readonly sessions: Sessions
+  /** Sends a message in a session, or signed. */
+  readonly send: (
+    body: Message.Body,
+    to: SocketAddress,
+    transactionId: Message.TransactionId,
+    session: Session | undefined
+  ) => SendError | undefined
   /** Whether to keep a node that the response of `from` names. */
   readonly isWorthKnowing: (node: Contact, from: Contact, answer: NodesAnswer) => boolean
   /** Called for a response from the queried address. One from elsewhere may be a replay. */
@@ -81,6 +89,8 @@ const maxEnded = 1024
 
 /** The first 31 bits of a transaction id plus 1, so that 0 marks an empty slot; the ids are random. */
 const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
+
+const isAt = (peer: SocketAddress, { host, port }: SocketAddress): boolean => peer.host === host && peer.port === port
 
 interface PendingRequestOptions extends Attempts.Options {
   readonly body: Request.Request
@@ -175,13 +185,16 @@ export class Requests {
     return pending !== undefined && responseType[pending.body._tag] === type
   }
 
-  /** The pending request that a message answers; undefined if there is none or its sender may not answer it. */
-  awaiting(frame: Message.Frame, from: SocketAddress): PendingRequest | undefined {
-    const pending = this.byTransaction.get(frame.transactionId)
-    if (pending === undefined || responseType[pending.body._tag] !== frame.type) return undefined
+  /**
+   * The pending request that a message answers, if its sender has this public
+   * key; undefined if there is none or the sender may not answer it.
+   */
+  awaiting(header: Message.Header, publicKey: Uint8Array, from: SocketAddress): PendingRequest | undefined {
+    const pending = this.byTransaction.get(header.transactionId)
+    if (pending === undefined || responseType[pending.body._tag] !== header.type) return undefined
     const { peer } = pending
-    if (peer.id === undefined && from.host === peer.host && from.port === peer.port) return pending
-    const id = NodeId.fromAddress(Address.fromPublicKey(frame.publicKey))
+    if (peer.id === undefined && isAt(peer, from)) return pending
+    const id = NodeId.fromAddress(Address.fromPublicKey(publicKey))
     // On a host with several addresses, the system chooses which one a response to ourselves comes from.
     return id === (peer.id ?? this.options.own) ? pending : undefined
   }
@@ -198,21 +211,39 @@ export class Requests {
     // retransmitted request measures the round trip exactly.
     const sent = attempts.get(transactionId)
     if (sent === undefined || !this.pending.has(pending)) return
-    const { timers, events, health } = this.options
+    const { timers, events, health, sessions } = this.options
     const rtt = timers.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
     events.requestEndedUnsafe(pending.body._tag, true, timers.now() - startedAt)
     events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
     health.succeededUnsafe(from.id, rtt, now, lost)
+    if (sent.session !== undefined) sessions.answered(sent.session)
+    else for (const { session } of attempts.values()) if (session !== undefined) sessions.unanswered(session, now)
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
     // If both forms were sent, the one that was answered shows which version the peer understands.
     else if (isV02Request(pending)) health.speaksUnsafe(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
-    if (from.host === peer.host && from.port === peer.port) {
+    if (isAt(peer, from)) {
       health.provedAtUnsafe(from.id, from.host)
       this.options.heard(body, from)
     }
     this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
+  }
+
+  /**
+   * Repeats a request with a signature at once, because its peer has no key for
+   * our session. The attempt counts as not made. Returns whether the notice is
+   * about such an attempt and came from where that was sent to.
+   */
+  noticed(transaction: Message.TransactionId, from: SocketAddress): boolean {
+    const pending = this.byTransaction.get(transaction)
+    const session = pending?.attempts.get(transaction)?.session
+    if (pending === undefined || session === undefined || !isAt(pending.peer, from)) return false
+    this.options.sessions.pause(session, this.options.now())
+    pending.attempts.delete(transaction)
+    this.endTransaction(transaction)
+    this.attempt(pending)
+    return true
   }
 
   /** Records that a request arrived at our own node; returns whether it is one of our pending ones. */
@@ -236,17 +267,19 @@ export class Requests {
 
   /** Sends the next attempt, or gives up if there is none left. */
   private readonly attempt = (pending: PendingRequest): void => {
-    const { timers, health, send, transactionId } = this.options
-    const { attempts, body, peer } = pending
+    const { timers, health, send, sessions, transactionId } = this.options
+    const { attempts, body, maxAttempts, peer } = pending
     const now = timers.now()
     if (!pending.mayTry(now)) return this.giveUp(pending)
     const transaction = transactionId()
     const isPlain = !this.saysVersion(peer) &&
       (attempts.size > 0 || peer.id !== undefined && health.versionUnsafe(peer.id, this.options.now()) === "v0.1")
     this.byTransaction.set(transaction, pending)
-    const until = pending.try(transaction, { sentAt: now, isPlain })
+    // A peer without the session's key is silent or sends a notice, so a signed attempt must remain.
+    const session = attempts.size === 0 && maxAttempts > 1 ? sessions.forRequest(peer, this.options.now()) : undefined
+    const until = pending.try(transaction, { sentAt: now, isPlain, session })
     this.options.events.explainUnsafe?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
-    const error = send(isPlain ? plain(body) : body, peer, transaction)
+    const error = send(isPlain ? plain(body) : body, peer, transaction, session)
     if (error !== undefined) return this.end(pending, Result.fail(error))
     // Within one process the response may have arrived during `send`.
     if (this.pending.has(pending)) timers.set(pending, until)
@@ -257,8 +290,9 @@ export class Requests {
   }
 
   private giveUp(pending: PendingRequest): void {
-    const { timers, events, health, now } = this.options
+    const { timers, events, health, now, sessions } = this.options
     const { attempts, body, isMaintenance, peer, startedAt } = pending
+    for (const { session } of attempts.values()) if (session !== undefined) sessions.pause(session, now())
     if (peer.id !== undefined) {
       if (isV02Request(pending)) health.doubtVersionUnsafe(peer.id)
       if (isMaintenance) health.maintenanceProbeFailedUnsafe(peer.id, now())
@@ -283,10 +317,12 @@ export class Requests {
   private forget(pending: PendingRequest): void {
     if (!this.pending.delete(pending)) return
     this.options.timers.cancel(pending)
-    for (const transaction of pending.attempts.keys()) {
-      this.byTransaction.delete(transaction)
-      this.ended[this.endedAt] = tagOf(transaction)
-      this.endedAt = (this.endedAt + 1) % maxEnded
-    }
+    for (const transaction of pending.attempts.keys()) this.endTransaction(transaction)
+  }
+
+  private endTransaction(transaction: Message.TransactionId): void {
+    this.byTransaction.delete(transaction)
+    this.ended[this.endedAt] = tagOf(transaction)
+    this.endedAt = (this.endedAt + 1) % maxEnded
   }
 }

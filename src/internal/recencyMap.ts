@@ -70,10 +70,14 @@ export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
   }
 
   dropOldest(): void {
-    const link = this.oldestLink
+    if (this.oldestLink !== undefined) this.delete(this.oldestLink.key)
+  }
+
+  delete(key: K): void {
+    const link = this.links.get(key)
     if (link === undefined) return
     this.unlink(link)
-    this.links.delete(link.key)
+    this.links.delete(key)
   }
 
   clear(): void {

@@ -16,6 +16,8 @@
  * - `too_large`: more than {@link Message.maxDatagram} bytes
  * - `unreachable`: from an address that cannot be answered
  * - `bad_signature`: not signed by its sender
+ * - `bad_mac`: its MAC is wrong, or there is no key to check it. A peer whose
+ *   session this node has forgotten, as after a restart, sends some.
  * - `overload`: more datagrams at a time than the node accepts or checks
  *
  * @category constants
@@ -29,6 +31,7 @@ export const refusals = [
   "too_large",
   "unreachable",
   "bad_signature",
+  "bad_mac",
   "overload"
 ] as const
 

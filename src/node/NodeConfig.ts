@@ -95,6 +95,17 @@ export const networkKey: Config.Config<Redacted.Redacted> = secretOf(settings.ne
 export const passive: Config.Config<boolean> = Settings.config(settings.passive)
 
 /**
+ * `DHT_NO_SESSIONS`: `true` for a node that signs every message.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const sessions: Config.Config<boolean> = Config.map(
+  Settings.config(settings.noSessions),
+  (noSessions) => !noSessions
+)
+
+/**
  * `DHT_PUBLIC_HOST`: the node's public IP address.
  *
  * @category configuration
@@ -159,6 +170,7 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
   network: orUndefined(network),
   networkKey: orUndefined(networkKey),
   passive: orUndefined(passive),
+  sessions: orUndefined(sessions),
   publicHost: orUndefined(publicHost),
   maxKeys: orUndefined(maxKeys),
   maxBytes: orUndefined(maxBytes),

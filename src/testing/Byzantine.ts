@@ -247,7 +247,11 @@ const flood = Effect.fnUntraced(function*(isGarbage: boolean, rate: number) {
     // Bit 0x40 of the first byte would mark a datagram of another protocol.
     garbage[0] &= 0xbf
     const request: Message.Body = { _tag: "FindNode", target }
-    const header = { signer: identity, transactionId: transactionId(), features: Features.own({ client: false }) }
+    const header = {
+      signer: identity,
+      transactionId: transactionId(),
+      features: Features.own({ client: false, sessions: false })
+    }
     transport.sendUnsafe(isGarbage ? garbage : Message.encode(request, header), contact)
   }).pipe(
     Effect.forever,

@@ -48,6 +48,7 @@ const refused = {
   too_large: 0,
   unreachable: 0,
   bad_signature: 1,
+  bad_mac: 0,
   overload: 0
 }
 

@@ -5,12 +5,17 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
+import { senderOf } from "../../src/core/sessions.ts"
 import { noble } from "../../src/Crypto.ts"
+import * as Identity from "../../src/Identity.ts"
 import * as Hex from "../../src/internal/hex.ts"
+import * as Hmac from "../../src/internal/hmac.ts"
 import * as Message from "../../src/Message.ts"
 import * as Network from "../../src/Network.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
+import * as SessionKeys from "../../src/wire/sessionKeys.ts"
 
 interface BodyJson {
   readonly address?: Address
@@ -46,9 +51,17 @@ interface MessageJson {
   readonly senderAddress: Address
 }
 
+interface SessionJson extends MessageJson {
+  readonly peerSeed: string
+  /** Of the direction of the message. */
+  readonly key: string
+}
+
 /** Not the reference's, which has no extensions: these belong to this library, wherever its own are. */
 const extensions: {
   readonly messages: ReadonlyArray<MessageJson>
+  readonly sessions: ReadonlyArray<SessionJson>
+  readonly notice: { readonly txId: string; readonly raw: string }
   readonly records: ReadonlyArray<{ readonly cbor: string; readonly digest: string }>
   readonly odd: ReadonlyArray<{ readonly name: string; readonly raw: string }>
 } = JSON.parse(readFileSync(join(import.meta.dirname, "../vectors/extensions.json"), "utf8"))
@@ -63,6 +76,9 @@ const contactOf = (
   host: Hex.decode(node.ip).join("."),
   port: node.port
 })
+
+const networkOf = ({ network, networkKey }: MessageJson): Network.Network =>
+  Network.make({ network, networkKey: networkKey === undefined ? undefined : Redacted.make(networkKey) })
 
 /** The body that an entry's values describe. */
 const bodyOf = ({ body, header }: MessageJson): Message.Body => {
@@ -89,10 +105,7 @@ describe("extensions.json", () => {
   for (const entry of extensions.messages) {
     const { features, txId: transactionId, version } = entry.header
     const signer = noble.signingKey(Hex.decode(entry.seed))
-    const network = Network.make({
-      network: entry.network,
-      networkKey: entry.networkKey === undefined ? undefined : Redacted.make(entry.networkKey)
-    })
+    const network = networkOf(entry)
     const envelope = { signer, transactionId, features, version, network }
 
     it(`${entry.name} encodes to its bytes`, () => {
@@ -111,6 +124,60 @@ describe("extensions.json", () => {
       )
     })
   }
+
+  for (const entry of extensions.sessions) {
+    const network = networkOf(entry)
+    const signer = Identity.fromSeed(noble, Hex.decode(entry.seed))
+    const { features, txId: transactionId, version } = entry.header
+
+    it(`${entry.name} encodes to its bytes, with the key that both sides derive`, () => {
+      for (
+        const crypto of [noble, NodeCrypto.openssl, ...(NodeCrypto.sodium === undefined ? [] : [NodeCrypto.sodium])]
+      ) {
+        const identityOf = (seed: string) => Identity.fromSeed(crypto, Hex.decode(seed))
+        const keysOf = (seed: string, other: string) =>
+          SessionKeys.deriver({ identity: identityOf(seed), network, crypto })(identityOf(other).publicKey)
+        const key = keysOf(entry.seed, entry.peerSeed)?.send ?? assert.fail("no key")
+        assert.deepStrictEqual(key, Hmac.prepare(Hex.decode(entry.key)), crypto.name)
+        assert.deepStrictEqual(keysOf(entry.peerSeed, entry.seed)?.receive, key, crypto.name)
+      }
+      const key = Hmac.prepare(Hex.decode(entry.key))
+      const sender = senderOf(signer.nodeId)
+      assert.strictEqual(
+        Hex.encode(Message.seal(bodyOf(entry), { sender, key, transactionId, features, version })),
+        entry.raw
+      )
+    })
+
+    it(`${entry.name} is read and has the right MAC, of which no bit is another`, () => {
+      const key = Hmac.prepare(Hex.decode(entry.key))
+      const read = (bytes: Uint8Array) => {
+        const frame = Message.frame(bytes)
+        return typeof frame === "string" || frame._tag !== "Session" || !Message.isAuthentic(frame, key)
+          ? undefined
+          : { frame, body: Message.readBody(frame) }
+      }
+      const raw = Hex.decode(entry.raw)
+      const { body, frame } = read(raw) ?? assert.fail("not authentic")
+      assert.deepStrictEqual(body, bodyOf(entry))
+      assert.deepInclude(frame, { features, version, transactionId, sender: senderOf(signer.nodeId) })
+      const senderAt = raw.length - 18 - 8
+      for (let bit = 0; bit < 8 * raw.length; bit++) {
+        // The id only selects the key.
+        if (bit >> 3 >= senderAt && bit >> 3 < senderAt + 8) continue
+        const flipped = raw.slice()
+        flipped[bit >> 3] ^= 1 << (bit & 7)
+        assert.isUndefined(read(flipped), `bit ${bit}`)
+      }
+    })
+  }
+
+  it("has the notice of a lost session, which is no message", () => {
+    const { raw, txId } = extensions.notice
+    assert.strictEqual(Hex.encode(Message.notice(txId)), raw)
+    assert.strictEqual(Message.noticed(Hex.decode(raw)), txId)
+    assert.isString(Message.frame(Hex.decode(raw)))
+  })
 
   it("has a digest for each record: the first six bytes of its signature", () => {
     for (const { cbor, digest } of extensions.records) {

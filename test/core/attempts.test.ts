@@ -20,7 +20,7 @@ const waits = (options: Partial<Options>): Array<number> => {
   const waits: Array<number> = []
   let now = attempts.startedAt
   while (attempts.mayTry(now)) {
-    const until = attempts.try(`${waits.length}`, { sentAt: now, isPlain: false })
+    const until = attempts.try(`${waits.length}`, { sentAt: now, isPlain: false, session: undefined })
     waits.push(until - now)
     now = until
   }
@@ -65,16 +65,16 @@ describe("attempts", () => {
 
   it("measures the wait of an attempt from when it was sent, however late", () => {
     const attempts = new TestAttempts(defaults)
-    assert.strictEqual(attempts.try("a", { sentAt: 1000, isPlain: false }), 1400)
-    assert.strictEqual(attempts.try("b", { sentAt: 9000, isPlain: false }), 9600)
-    assert.strictEqual(attempts.try("c", { sentAt: 15_500, isPlain: false }), 16_000)
+    assert.strictEqual(attempts.try("a", { sentAt: 1000, isPlain: false, session: undefined }), 1400)
+    assert.strictEqual(attempts.try("b", { sentAt: 9000, isPlain: false, session: undefined }), 9600)
+    assert.strictEqual(attempts.try("c", { sentAt: 15_500, isPlain: false, session: undefined }), 16_000)
   })
 
   it("makes no further attempt when all are used", () => {
     const attempts = new TestAttempts({ ...defaults, maxAttempts: 2 })
-    attempts.try("a", { sentAt: 1000, isPlain: false })
+    attempts.try("a", { sentAt: 1000, isPlain: false, session: undefined })
     assert.isTrue(attempts.mayTry(1000))
-    attempts.try("b", { sentAt: 1000, isPlain: false })
+    attempts.try("b", { sentAt: 1000, isPlain: false, session: undefined })
     assert.isFalse(attempts.mayTry(1000))
   })
 
@@ -88,11 +88,11 @@ describe("attempts", () => {
 
   it("remembers each attempt under its transaction", () => {
     const attempts = new TestAttempts(defaults)
-    attempts.try("a", { sentAt: 1000, isPlain: false })
-    attempts.try("b", { sentAt: 1400, isPlain: true })
+    attempts.try("a", { sentAt: 1000, isPlain: false, session: undefined })
+    attempts.try("b", { sentAt: 1400, isPlain: true, session: undefined })
     assert.deepStrictEqual([...attempts.attempts], [
-      ["a", { sentAt: 1000, isPlain: false }],
-      ["b", { sentAt: 1400, isPlain: true }]
+      ["a", { sentAt: 1000, isPlain: false, session: undefined }],
+      ["b", { sentAt: 1400, isPlain: true, session: undefined }]
     ])
   })
 

@@ -29,6 +29,7 @@ import type * as Telemetry from "../Telemetry.ts"
 interface Options extends Telemetry.Options, Session.Joining {
   readonly listen: SocketAddress.SocketAddress
   readonly passive: boolean
+  readonly noSessions: boolean
   readonly publicHost: Option.Option<string>
   readonly maxKeys: number
   readonly maxBytes: number
@@ -136,6 +137,7 @@ export const node = (options: Options) =>
         identity,
         data: options.data,
         passive: options.passive,
+        sessions: !options.noSessions,
         publicHost: Option.getOrUndefined(options.publicHost),
         maxKeys: options.maxKeys,
         maxBytes: options.maxBytes,

@@ -56,6 +56,7 @@ const reasons = {
   too_large: ["Too large", "larger than the protocol's maximum datagram"],
   unreachable: ["Unreachable sender", "from an address that cannot be sent to"],
   bad_signature: ["Bad signature", "not signed by the claimed sender"],
+  bad_mac: ["Bad MAC", "of a session that this node has no key for, as after a restart, or wrong"],
   overload: ["Overload", "more datagrams at a time than the node accepts"]
 }
 

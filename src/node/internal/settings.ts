@@ -206,6 +206,12 @@ export const settings = {
     "The environment variable that holds the passphrase of an encrypted identity; a new one is encrypted with it"
   ),
   passive: setting("passive", "boolean", boolean, "Answer requests, but start no lookups of its own accord"),
+  noSessions: setting(
+    "no-sessions",
+    "boolean",
+    boolean,
+    "Sign every message, also to peers that would accept a MAC in its place"
+  ),
   publicHost: setting(
     "public-host",
     "ip",
