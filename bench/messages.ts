@@ -7,15 +7,19 @@
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { senderOf } from "../src/core/sessions.ts"
 import type { Provider } from "../src/Crypto.ts"
 import * as Dht from "../src/Dht.ts"
+import * as Features from "../src/Features.ts"
 import * as Identity from "../src/Identity.ts"
 import * as Message from "../src/Message.ts"
+import * as Network from "../src/Network.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as Record from "../src/Record.ts"
 import { Rpc } from "../src/Rpc.ts"
 import * as Transport from "../src/Transport.ts"
 import * as Verifier from "../src/Verifier.ts"
+import * as SessionKeys from "../src/wire/sessionKeys.ts"
 import { bytes32, contactsAround, endpointRecord, identity, nodeId, transactionId, unixSeconds } from "./fixtures.ts"
 import { inTurns, median, ratio, used } from "./measure.ts"
 import type { Row, Section } from "./report.ts"
@@ -106,7 +110,11 @@ export const messages = (rounds: number): Section => ({
 const batch = 128
 
 /** A node whose socket is a pair of functions. */
-const refusalTimes = (datagrams: { readonly [name: string]: Uint8Array }, rounds: number) =>
+const refusalTimes = (
+  accepted: ReadonlyArray<Uint8Array>,
+  datagrams: { readonly [name: string]: Uint8Array },
+  rounds: number
+) =>
   Effect.gen(function*() {
     let deliver: Transport.Deliver | undefined
     const layerTransport = Layer.effect(
@@ -124,6 +132,10 @@ const refusalTimes = (datagrams: { readonly [name: string]: Uint8Array }, rounds
       )
     )
     const rpc = yield* Effect.provide(Rpc, node)
+    for (const [i, datagram] of accepted.entries()) {
+      deliver?.(datagram, from)
+      while ((yield* rpc.traffic).received <= i) yield* Effect.yieldNow
+    }
     const names = Object.keys(datagrams)
     const times = names.map((): Array<number> => [])
     for (let round = 0; round < 2 * rounds; round++) {
@@ -141,16 +153,27 @@ const refusalTimes = (datagrams: { readonly [name: string]: Uint8Array }, rounds
 
 export const refusals = async (rounds: number): Promise<Section> => {
   const signer = identity(NodeCrypto.fastest, "stranger")
-  const envelope = { signer, transactionId: transactionId(0) }
+  const envelope = { signer, transactionId: transactionId(0), features: Features.Bit.sessions }
+  const { publicKey } = identity(NodeCrypto.fastest, "server")
+  const keys = SessionKeys.deriver({ identity: signer, network: Network.open, crypto: NodeCrypto.fastest })(publicKey)
+  if (keys === undefined) throw new Error("no keys")
+  const sealed = Message.seal({ _tag: "Ping", address: signer.address }, {
+    ...envelope,
+    sender: senderOf(signer.nodeId),
+    key: keys.send
+  })
+  const wrongMac = sealed.slice()
+  wrongMac[wrongMac.length - 1] ^= 1
   const ping = Message.encode({ _tag: "Ping", address: signer.address }, envelope)
   const nodes = contactsAround(nodeId("server"), 9)
   const garbage = Uint8Array.from({ length: 200 }, (_, i) => bytes32(`garbage ${i >> 5}`)[i & 31])
   // Messages on the DHT's share of the port.
   garbage[0] = 0x85
-  const times = await Effect.runPromise(refusalTimes({
+  const times = await Effect.runPromise(refusalTimes([ping, sealed], {
     "200 bytes of garbage": garbage,
     "a truncated PING": ping.subarray(0, ping.length - 10),
-    "an unsolicited response": Message.encode({ _tag: "FindNodeResponse", nodes, observed }, envelope)
+    "an unsolicited response": Message.encode({ _tag: "FindNodeResponse", nodes, observed }, envelope),
+    "a PING with a wrong MAC": wrongMac
   }, rounds))
   return {
     title: "Datagrams refused before their signature",

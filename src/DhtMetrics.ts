@@ -50,7 +50,7 @@ export const instruments = {
   "dht.datagrams.received": {
     kind: "counter",
     unit: "{datagram}",
-    description: "Datagrams received with a valid signature"
+    description: "Datagrams received with a valid signature or MAC"
   },
   "dht.datagrams.refused": {
     kind: "counter",

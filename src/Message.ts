@@ -310,9 +310,11 @@ export const frame = (bytes: Uint8Array, known: Header | string = header(bytes))
   return `a sender of ${sender.length} bytes with a proof of ${proof.length}`
 }
 
-/** Bytes that name the sender of a message in a session, and of its MAC. */
+/** Bytes that name the sender of a message in a session, bytes of its MAC, and the heads of both in CBOR. */
 const senderLength = 8
 const macLength = 16
+const senderHead = 0x40 + senderLength
+const macHead = 0x40 + macLength
 
 const outerKey = (reader: Cbor.Reader, key: number): void => {
   if (reader.uint(4) !== key) reader.fail(`expected field ${key} of the message`)
@@ -329,6 +331,22 @@ export const claimedKey = (bytes: Uint8Array): Uint8Array => {
   // Before the signature of 64 bytes, its key and its length.
   const end = Math.max(bytes.length - 67, 0)
   return bytes.subarray(Math.max(end - 32, 0), end)
+}
+
+/**
+ * Returns the sender that a datagram of a session names if its framing is sound,
+ * as 16 hex digits, without a check; undefined if the datagram does not end like
+ * one. A signature ends so once in 2^32.
+ *
+ * @internal
+ */
+export const claimedSender = (bytes: Uint8Array): string | undefined => {
+  const macAt = bytes.length - macLength
+  const senderAt = macAt - 2 - senderLength
+  return bytes[senderAt - 2] === 3 && bytes[senderAt - 1] === senderHead && bytes[macAt - 2] === 4 &&
+      bytes[macAt - 1] === macHead
+    ? Hex.slice(bytes, senderAt, macAt - 2)
+    : undefined
 }
 
 /**
@@ -374,8 +392,8 @@ export const isAuthentic = (frame: SessionFrame, key: Hmac.HmacKey): boolean => 
 }
 
 /**
- * Combines a frame, its body and its sender's key. Returns a text if the address in a PING or
- * PONG is not the sender's, the last thing that can be wrong.
+ * Combines a frame, its body and its sender's key. Returns a text if the address
+ * in a PING or PONG is not the sender's, the last thing that can be wrong.
  *
  * @category decoding
  * @since 0.1.0
@@ -481,7 +499,7 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   const signed = writer.result()
   const signature = envelope.signer.sign(signed)
   const out = allocate(3 + signed.length - prefix.length + 3 + 32 + 3 + 64)
-  let at = frameUp(out, signed, prefix.length, headerEnd)
+  let at = writeFrame(out, signed, prefix.length, headerEnd)
   out[at++] = 3
   out[at++] = 0x58
   out[at++] = 32
@@ -494,8 +512,8 @@ export const encode = (body: Body, envelope: Envelope): Uint8Array => {
   return out
 }
 
-/** Writes the header and the body, which stand side by side, into a datagram. Returns where it goes on. */
-const frameUp = (out: Uint8Array, written: Uint8Array, headerStart: number, headerEnd: number): number => {
+/** Writes the header and the body, which are next to each other, into a datagram. Returns the offset behind them. */
+const writeFrame = (out: Uint8Array, written: Uint8Array, headerStart: number, headerEnd: number): number => {
   out[0] = 0xa4
   out[1] = 1
   out.set(written.subarray(headerStart, headerEnd), 2)
@@ -521,7 +539,10 @@ export interface SessionEnvelope extends Pick<Envelope, "transactionId" | "versi
  *
  * @internal
  */
-export const seal = (body: Body, { features = 0, key, sender, transactionId, version = 1 }: SessionEnvelope) => {
+export const seal = (
+  body: Body,
+  { features = 0, key, sender, transactionId, version = 1 }: SessionEnvelope
+): Uint8Array => {
   const writer = scratch
   writer.clear()
   writer.raw(key.inner)
@@ -531,13 +552,13 @@ export const seal = (body: Body, { features = 0, key, sender, transactionId, ver
   const written = writer.result()
   const mac = Hmac.mac(key, written)
   const out = allocate(3 + written.length - key.inner.length + 2 + senderLength + 2 + macLength)
-  let at = frameUp(out, written, key.inner.length, headerEnd)
+  let at = writeFrame(out, written, key.inner.length, headerEnd)
   out[at++] = 3
-  out[at++] = 0x40 + senderLength
+  out[at++] = senderHead
   Hex.write(out, sender, at)
   at += senderLength
   out[at++] = 4
-  out[at++] = 0x40 + macLength
+  out[at++] = macHead
   Hex.write(out, mac, at)
   return out
 }

@@ -33,7 +33,7 @@ import { Crypto } from "./Crypto.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
-import { RateLimit } from "./internal/rateLimit.ts"
+import { Allowance } from "./internal/rateLimit.ts"
 import { type Refusal, refusals } from "./internal/refusal.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -206,8 +206,8 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
 }>()("effect-dht/Rpc") {}
 
-/** Notices sent to one network in 10 seconds: after a restart all peers behind a router get one. */
-const noticeLimit = { limit: 64, windowMillis: 10_000, capacity: 4096 }
+/** Notices to one network, and to all, in 10 seconds: after a restart each peer gets one. */
+const noticeLimits = { perSource: 64, inAll: 2048, windowMillis: 10_000 }
 
 /** Signatures of received datagrams that may be checked at the same time, and of which strangers may use these. */
 const maxChecking = 64
@@ -230,10 +230,17 @@ const fullRead = 32
 /** Datagrams of one turn: those that cost no check cost little, but not nothing. */
 const datagramsPerTurn = 64
 
-/** A datagram in the queue, of which only the header is read. */
+/** A datagram in the queue, of which only the header is read unless it is already verified. */
 interface Received extends Transport.Datagram {
   readonly header: Message.Header | string
+  readonly verified: Verified | undefined
   readonly standing: Standing
+}
+
+/** The frame of a datagram whose MAC is right. */
+interface Verified {
+  readonly frame: Message.SessionFrame
+  readonly session: Session
 }
 
 const make = Effect.gen(function*() {
@@ -247,7 +254,7 @@ const make = Effect.gen(function*() {
   const { network } = settings
   const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
   const sessions = new Sessions({ own: identity.nodeId, derive })
-  const notices = new RateLimit(noticeLimit)
+  const notices = new Allowance(noticeLimits)
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
   const observations = yield* PubSub.sliding<Observation>(64)
@@ -386,8 +393,15 @@ const make = Effect.gen(function*() {
     if (typeof header !== "string" && Message.isResponse(header.type) && !mayBeAwaited(header)) {
       return refuseUnawaited(datagram, header.transactionId)
     }
-    const received = { payload, from, header, standing: standingOf(datagram, header) }
-    const lost = waiting.offer(received.standing, from, received)
+    const sender = typeof header === "string" ? undefined : Message.claimedSender(payload)
+    const session = sender === undefined ? undefined : sessions.of(sender)
+    if (sender !== undefined && session === undefined) return refuseUnknown(datagram, header)
+    // A MAC costs as little as a place in the queue.
+    const verified = session?.isReady ? authenticate(session, payload, header) : undefined
+    if (session?.isReady && verified === undefined) return refuse(datagram, "bad_mac")
+    const standing = standingOf(datagram, header, verified)
+    const received: Received = { payload, from, header, verified, standing }
+    const lost = waiting.offer(standing, from, received)
     if (lost !== undefined) refuse(lost, "overload")
     if (lost === received) return false
     ready.openUnsafe()
@@ -398,24 +412,52 @@ const make = Effect.gen(function*() {
   const mayBeAwaited = (header: Message.Header): boolean =>
     header.type === Message.Type.NatProbeEcho ? echoes.size > 0 : requests.isPending(header)
 
-  const standingOf = ({ from, payload }: Transport.Datagram, header: Message.Header | string): Standing => {
+  const standingOf = (
+    { from, payload }: Transport.Datagram,
+    header: Message.Header | string,
+    verified: Verified | undefined
+  ): Standing => {
     if (typeof header === "string") return Standing.suspect
     // An echo is not matched by its transaction, so anyone can send one meanwhile.
     if (Message.isResponse(header.type) && header.type !== Message.Type.NatProbeEcho) return Standing.awaited
+    if (verified?.session.isProvedAt(from)) return Standing.session
     if (observers.some(({ knows }) => knows?.(from) === true)) return Standing.known
     return failures.isSuspect(Message.claimedKey(payload), from.host, clock.currentTimeMillisUnsafe())
       ? Standing.suspect
       : Standing.stranger
   }
 
-  /** Handles a datagram. Returns whether that takes a signature check. */
+  /** Returns the frame of a datagram of a session, or undefined if its MAC is wrong. */
+  const authenticate = (
+    session: Session,
+    payload: Uint8Array,
+    header: Message.Header | string
+  ): Verified | undefined => {
+    const frame = Message.frame(payload, header)
+    const key = session.keys?.receive
+    return typeof frame !== "string" && frame._tag === "Session" && key !== undefined &&
+        Message.isAuthentic(frame, key)
+      ? { frame, session }
+      : undefined
+  }
+
+  /** Handles a datagram. Returns whether that takes a signature check, or as long as one. */
   const serveOne = (datagram: Received, now: number): boolean => {
-    const { header, payload, standing } = datagram
+    const { header, payload } = datagram
+    if (datagram.verified !== undefined) {
+      serveInSession(datagram, datagram.verified, now)
+      return false
+    }
     const frame = Message.frame(payload, header)
     if (typeof frame === "string") return !refuse(datagram, "malformed", frame)
-    if (frame._tag === "Session") serveInSession(datagram, frame, now)
-    else return serveSigned(datagram, frame, standing, now)
-    return false
+    if (frame._tag === "Signed") return serveSigned(datagram, frame, now)
+    // The first datagram of a session, for which its keys have to be derived.
+    const session = sessions.of(frame.sender)
+    if (session === undefined) return !refuseUnknown(datagram, frame)
+    const verified = authenticate(session, payload, header)
+    if (verified === undefined) refuse(datagram, "bad_mac")
+    else serveInSession(datagram, verified, now)
+    return true
   }
 
   /** What a frame says and the request that it answers; undefined if the datagram was refused. Nothing is verified. */
@@ -431,13 +473,7 @@ const make = Effect.gen(function*() {
     return typeof message === "string" ? refused("malformed", message) : { message, pending }
   }
 
-  const serveInSession = (datagram: Transport.Datagram, frame: Message.SessionFrame, now: number): void => {
-    const session = sessions.from(frame.sender)
-    const key = session?.keys?.receive
-    // The MAC costs less than reading the body.
-    if (session === undefined || key === undefined || !Message.isAuthentic(frame, key)) {
-      return refuseMac(datagram, frame, now)
-    }
+  const serveInSession = (datagram: Transport.Datagram, { frame, session }: Verified, now: number): void => {
     const said = read(datagram, frame, session.publicKey)
     if (said === undefined) return
     traffic.received++
@@ -445,25 +481,19 @@ const make = Effect.gen(function*() {
     accept(said.message, datagram.from, said.pending, session, now)
   }
 
-  /** A requester cannot know why it gets no response if this node has restarted, so it is told. */
-  const refuseMac = (
-    datagram: Transport.Datagram,
-    { transactionId, type }: Message.SessionFrame,
-    now: number
-  ): void => {
-    refuse(datagram, "bad_mac")
-    if (Message.isResponse(type) || !notices.allow(SocketAddress.network(datagram.from.host), now)) return
-    transmit(Message.notice(transactionId), datagram.from)
+  /** A requester cannot know that this node has lost their session, for instance in a restart, so it is told. */
+  const refuseUnknown = (datagram: Transport.Datagram, header: Message.Header | string): true => {
+    const { from } = datagram
+    const isRequest = typeof header !== "string" && !Message.isResponse(header.type)
+    if (isRequest && notices.allow(SocketAddress.network(from.host), clock.currentTimeMillisUnsafe())) {
+      transmit(Message.notice(header.transactionId), from)
+    }
+    return refuse(datagram, "bad_mac")
   }
 
   /** Returns whether the datagram takes a signature check. */
-  const serveSigned = (
-    datagram: Transport.Datagram,
-    frame: Message.SignedFrame,
-    standing: Standing,
-    now: number
-  ): boolean => {
-    const { from } = datagram
+  const serveSigned = (datagram: Received, frame: Message.SignedFrame, now: number): boolean => {
+    const { from, standing } = datagram
     const said = read(datagram, frame, frame.publicKey)
     if (said === undefined) return false
     const isStranger = standing >= Standing.stranger

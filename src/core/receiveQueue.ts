@@ -13,13 +13,15 @@ import { FairQueue } from "./fairQueue.ts"
  *
  * - `awaited`: it has the transaction of a pending request, which only the
  *   requested peer and observers on the path know.
+ * - `session`: its MAC shows that it is from a peer that answered at its source
+ *   address. No one else can send one.
  * - `known`: its source address is that of a contact that answered there.
  * - `stranger`: anything else.
  * - `suspect`: signatures from its source have failed, or its header is malformed.
  *
  * @internal
  */
-export const Standing = { awaited: 0, known: 1, stranger: 2, suspect: 3 } as const
+export const Standing = { awaited: 0, session: 1, known: 2, stranger: 3, suspect: 4 } as const
 
 /**
  * @internal
@@ -28,12 +30,12 @@ export type Standing = typeof Standing[keyof typeof Standing]
 
 /**
  * Turns after which a standing is served at the latest, while better ones wait:
- * known contacts get a third, strangers an eighth and suspects a sixteenth of the
- * turns, whatever else is sent. Known contacts cannot starve strangers, because
+ * peers in sessions get a quarter, other known contacts a third, strangers an
+ * eighth and suspects a sixteenth of the turns, whatever else is sent. Known contacts cannot starve strangers, because
  * every contact was a stranger once: a newcomer comes in while the contacts of a
  * whole table flood.
  */
-const every = [1, 3, 8, 16]
+const every = [1, 3, 3, 8, 16]
 
 /**
  * Bounds on waiting items. A few hundredths of a second of work wait in each
@@ -41,6 +43,7 @@ const every = [1, 3, 8, 16]
  * and so a short queue.
  */
 const limits = [
+  { capacity: 1024, perSource: 256 },
   { capacity: 1024, perSource: 256 },
   { capacity: 1024, perSource: 256 },
   { capacity: 1024, perSource: 256 },

@@ -69,7 +69,8 @@ export class Session {
   private derived: Keys | undefined
   private isDerived = false
   /** The address at which it answered last and announced the feature. */
-  address: string | undefined = undefined
+  provedAt: string | undefined = undefined
+  /** Requests in a row that were answered only when they were repeated with a signature. */
   unanswered = 0
   pausedUntil = 0
 
@@ -80,6 +81,7 @@ export class Session {
     this.derive = derive
   }
 
+  /** The keys; undefined if the peer's public key is unusable. The first use takes longer than a signature check. */
   get keys(): Keys | undefined {
     if (!this.isDerived) {
       this.isDerived = true
@@ -88,8 +90,14 @@ export class Session {
     return this.derived
   }
 
-  get hasKeys(): boolean {
-    return this.derived !== undefined
+  /** Whether the keys need not be derived any more. */
+  get isReady(): boolean {
+    return this.isDerived
+  }
+
+  /** Whether the peer has answered at this address and announced the feature there. */
+  isProvedAt(from: SocketAddress.SocketAddress): boolean {
+    return this.provedAt === SocketAddress.key(from)
   }
 }
 
@@ -107,13 +115,6 @@ export class Sessions {
     this.derive = options.derive
     this.proved = new RecencyMap(options.proved ?? 2048)
     this.strangers = new RecencyMap(options.strangers ?? 1024)
-  }
-
-  /** Number of peers with derived keys. */
-  get size(): number {
-    let size = 0
-    for (const table of [this.proved, this.strangers]) for (const { value } of table) if (value.hasKeys) size++
-    return size
   }
 
   /**
@@ -138,11 +139,11 @@ export class Sessions {
     const known = this.of(sender)
     const session = known?.id === id ? known : new Session(id, publicKey, this.derive)
     if (answered !== undefined) {
-      session.address = SocketAddress.key(answered)
+      session.provedAt = SocketAddress.key(answered)
       this.strangers.delete(sender)
       this.put(this.proved, sender, session)
     } else {
-      this.put(session.address === undefined ? this.strangers : this.proved, sender, session)
+      this.put(session.provedAt === undefined ? this.strangers : this.proved, sender, session)
     }
   }
 
@@ -152,14 +153,9 @@ export class Sessions {
     table.use(sender, () => session)
   }
 
-  private of(sender: string): Session | undefined {
+  /** The session to which a datagram of this sender belongs, if the sender is known. */
+  of(sender: string): Session | undefined {
     return this.proved.get(sender) ?? this.strangers.get(sender)
-  }
-
-  /** The session whose key checks a received MAC, if the sender is known. */
-  from(sender: string): Session | undefined {
-    const session = this.of(sender)
-    return session?.keys === undefined ? undefined : session
   }
 
   /** The session for a request to a peer; undefined if the request is to be signed. */
@@ -170,7 +166,7 @@ export class Sessions {
     if (peer.id === undefined) return undefined
     const session = this.proved.get(senderOf(peer.id))
     return session === undefined || session.id !== peer.id || now < session.pausedUntil ||
-        session.address !== SocketAddress.key(peer) || session.keys === undefined
+        !session.isProvedAt(peer) || session.keys === undefined
       ? undefined
       : session
   }

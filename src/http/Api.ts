@@ -306,14 +306,15 @@ export const Replication = Schema.Struct({
  * @since 0.1.0
  */
 export const Traffic = Schema.Struct({
-  received: Count.pipe(described("Datagrams with a valid signature")),
+  received: Count.pipe(described("Datagrams with a valid signature or MAC")),
+  in_sessions: Count.pipe(described("Those of them with a MAC")),
   sent: Count,
   refused: Count.pipe(described("Datagrams rejected")),
   refused_by: Schema.Record(Schema.Literals(refusals), Count).pipe(
     described(
       "Rejected datagrams by reason: a late or repeated response, an unsolicited response, a malformed message, a message " +
-        "of an unknown type, an oversized datagram, an unreachable source address, an invalid signature, or overload: more " +
-        "datagrams at a time than the node accepts"
+        "of an unknown type, an oversized datagram, an unreachable source address, an invalid signature, an invalid MAC, " +
+        "or overload: more datagrams at a time than the node accepts"
     )
   ),
   completed: Count.pipe(described("Our requests that were answered")),

@@ -500,8 +500,8 @@ const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Reco
 
 const traffic: Effect.Effect<typeof Api.Traffic.Type, never, Rpc> = Effect.gen(function*() {
   const rpc = yield* Rpc
-  const { refusedBy, ...counts } = yield* rpc.traffic
-  return { ...counts, refused_by: refusedBy, pending: yield* rpc.pending }
+  const { inSessions, refusedBy, ...counts } = yield* rpc.traffic
+  return { ...counts, in_sessions: inSessions, refused_by: refusedBy, pending: yield* rpc.pending }
 })
 
 /**

@@ -32,7 +32,13 @@ export const properties = {
     "8 of the 16 live nodes closest to a record hold it, or all that accept unsolicited datagrams if fewer do",
   TablesAreConnected: "every live node reaches, through contacts, every node that accepts unsolicited datagrams",
   WithdrawnVanishes: "a record that is no longer renewed is gone once it has expired",
-  MessagesArriveOnce: "every message arrives exactly once"
+  MessagesArriveOnce: "every message arrives exactly once",
+  MacsAreChecked: "a message with a MAC is answered only if its sender made it",
+  OnlyThePeerResponds: "a request gets its response from the id that it was sent to",
+  SessionsAreMutual: "nodes use a MAC only if both announce sessions",
+  SessionsLast: "requests between nodes with a session need no signature while both have its key, whatever others send",
+  SessionsResume: "a peer that has lost a session is asked again at once, and in a session after two minutes",
+  NoticesAreFew: "a notice of a lost session answers one request, and is smaller"
 } as const
 
 /**

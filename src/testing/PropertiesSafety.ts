@@ -24,6 +24,7 @@ import { RecencyMap } from "../internal/recencyMap.ts"
 import { sha256Hex } from "../internal/sha256.ts"
 import * as Message from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
+import { NodeSettings } from "../NodeSettings.ts"
 import * as Record from "../Record.ts"
 import { Routing } from "../Routing.ts"
 import { Rpc } from "../Rpc.ts"
@@ -100,6 +101,8 @@ interface Life {
   /** Reads an effect of the node's that completes synchronously, by the node's clock. */
   readonly read: <A>(effect: Effect.Effect<A>) => A
   readonly pending: Effect.Effect<number>
+  /** Whether it announces sessions. */
+  readonly hasSessions: boolean
   readonly startedAt: number
   endedAt: number | undefined
   /** Milliseconds that its clock is ahead of the world's, and virtual time since which they are known not to have changed. */
@@ -123,8 +126,11 @@ const pendingOf = ({ pending }: Life): number => Effect.runSync(pending)
 /** A request that reached a node. */
 interface Received {
   readonly at: number
+  /** Of its datagram. */
+  readonly bytes: number
   times: number
   replies: number
+  notices: number
   /** Its key, and the record to be stored. */
   readonly key: NodeId.NodeId | undefined
   readonly record: (RecordOrder.Rank & { readonly slot: string; readonly lastSecond: number }) | undefined
@@ -238,9 +244,10 @@ export const watch = Effect.fnUntraced(function*(
       return
     }
     const body = Message.readBody(frame)
-    if (typeof body === "string") return
-    const at = timeline.elapsedMillis
-    if (body._tag === "Store") {
+    const received = { at: timeline.elapsedMillis, bytes: frame.bytes.length, times: 1, replies: 0, notices: 0 }
+    if (typeof body === "string") {
+      requests.set(id, { ...received, key: undefined, record: undefined })
+    } else if (body._tag === "Store") {
       const { record } = body
       const isOwn = body.key === undefined || body.key === NodeId.zero ||
         RecordOrder.kindOf(record.type) === "sovereign"
@@ -248,9 +255,9 @@ export const watch = Effect.fnUntraced(function*(
       const { delegatedAt, seq, timestamp } = record
       const slot = RecordOrder.slotOf(key, record)
       const lastSecond = RecordOrder.lastSecond(record)
-      requests.set(id, { at, times: 1, replies: 0, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
+      requests.set(id, { ...received, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
     } else {
-      requests.set(id, { at, times: 1, replies: 0, key: "target" in body ? body.target : undefined, record: undefined })
+      requests.set(id, { ...received, key: "target" in body ? body.target : undefined, record: undefined })
     }
   }
 
@@ -347,9 +354,35 @@ export const watch = Effect.fnUntraced(function*(
     return counts
   }
 
+  const noticed = (life: Life, transaction: Message.TransactionId, bytes: number): void => {
+    const about = requests.get(`${SocketAddress.key(life.socket)} ${transaction}`)
+    if (about !== undefined) about.notices++
+    const most = about === undefined ? 0 : about.times * (network.counts.duplicated === 0 ? 1 : 2)
+    if (about !== undefined && about.notices <= most && bytes <= about.bytes) return
+    report("NoticesAreFew", life.name, {
+      transaction,
+      requests: about?.times ?? 0,
+      notices: about?.notices ?? 1,
+      bytes
+    })
+  }
+
   const delivered = (delivery: Delivery): void => {
+    const transaction = Message.noticed(delivery.payload)
+    if (transaction !== undefined) {
+      const life = senderOf(delivery)
+      if (life !== undefined) noticed(life, transaction, delivery.payload.length)
+      return
+    }
     const frame = Message.frame(delivery.payload)
     if (typeof frame === "string") return
+    if (frame._tag === "Session") {
+      const life = senderOf(delivery)
+      const peer = up.get(SocketAddress.key(delivery.to))
+      if (life !== undefined && peer !== undefined && !(life.hasSessions && peer.hasSessions)) {
+        report("SessionsAreMutual", life.name, { peer: peer.name })
+      }
+    }
     const latency = timeline.elapsedMillis - delivery.sentAtMillis
     if (latency > highestLatency) highestLatency = latency
     if (Message.isResponse(frame.type)) {
@@ -486,6 +519,7 @@ export const watch = Effect.fnUntraced(function*(
       store: yield* Store,
       read: Effect.runSyncWith(yield* Effect.context<never>()),
       pending: (yield* Rpc).pending,
+      hasSessions: (yield* NodeSettings).sessions,
       startedAt: timeline.elapsedMillis,
       endedAt: undefined,
       ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),

@@ -79,7 +79,15 @@ const sample: TopFrame.Sample = {
       reach_7d: 9,
       unique_since_start: 10
     },
-    traffic: { received: 1000, sent: 900, refused: 8, refused_by: { ...refused, late: 7 }, completed: 500, pending: 3 },
+    traffic: {
+      received: 1000,
+      in_sessions: 600,
+      sent: 900,
+      refused: 8,
+      refused_by: { ...refused, late: 7 },
+      completed: 500,
+      pending: 3
+    },
     store: { keys: 4, bytes: 9000, max_bytes: 67_108_864, subscriptions: 2 },
     publishing: { announcements: 2, records: 3, confirmed_replicas: 20, wanted_replicas: 24 },
     persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
@@ -211,7 +219,15 @@ describe("The frame of top", () => {
 
   it("shows no rate before the second sample, and none below 0 after a restart", () => {
     assert.include(texts(state, 80, 24).join("\n"), "-/s received (1000)")
-    const traffic = { received: 5000, sent: 5000, refused: 5000, refused_by: refused, completed: 5000, pending: 0 }
+    const traffic = {
+      received: 5000,
+      in_sessions: 0,
+      sent: 5000,
+      refused: 5000,
+      refused_by: refused,
+      completed: 5000,
+      pending: 0
+    }
     const previous = { ...sample, overview: { ...sample.overview, at_ms: 1_999_000, traffic } }
     assert.include(texts({ ...state, previous }, 80, 24).join("\n"), "0.0/s received (1000)")
   })

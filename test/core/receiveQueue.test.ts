@@ -25,22 +25,36 @@ const waiting = fc.tuple(...standings.map(() => fc.integer({ min: 0, max: 40 }))
 
 describe("ReceiveQueue", () => {
   it("serves the best standing first while others have not waited for long", () => {
-    const taken = takeAll(filled([1, 1, 2, 3]))
-    assert.deepStrictEqual(taken, [0, 1, 2, 2, 3, 3, 3])
+    const taken = takeAll(filled([1, 1, 1, 2, 3]))
+    assert.deepStrictEqual(taken, [0, 1, 2, 3, 3, 4, 4, 4])
   })
 
-  it("gives contacts a third of the turns, strangers an eighth and suspects a sixteenth while all wait", () => {
-    const taken = takeAll(filled([400, 400, 400, 200]), 480)
+  it("gives sessions a quarter of the turns, contacts a third, strangers an eighth and suspects a sixteenth while all wait", () => {
+    const taken = takeAll(filled([400, 400, 400, 400, 200]), 480)
     const counts = standings.map((standing) => taken.filter((other) => other === standing).length)
-    for (const [standing, share] of [[Standing.known, 1 / 3], [Standing.stranger, 1 / 8], [Standing.suspect, 1 / 16]]) {
+    for (
+      const [standing, share] of [
+        [Standing.session, 1 / 4],
+        [Standing.known, 1 / 3],
+        [Standing.stranger, 1 / 8],
+        [Standing.suspect, 1 / 16]
+      ]
+    ) {
       assert.closeTo(counts[standing] / 480, share, 0.04)
     }
   })
 
-  it("serves a contact within 5 turns, a stranger within 10, and a suspect within 16, whatever else waits", () => {
+  it("serves a session within 7 turns, a contact within 5, a stranger within 10, and a suspect within 16, whatever else waits", () => {
     fc.assert(fc.property(waiting, (counts) => {
       const taken = takeAll(filled(counts))
-      for (const [standing, most] of [[Standing.known, 5], [Standing.stranger, 10], [Standing.suspect, 16]] as const) {
+      for (
+        const [standing, most] of [
+          [Standing.session, 7],
+          [Standing.known, 5],
+          [Standing.stranger, 10],
+          [Standing.suspect, 16]
+        ] as const
+      ) {
         let last = -1
         for (const [i, served] of taken.entries()) {
           if (served !== standing) continue
@@ -78,7 +92,7 @@ describe("ReceiveQueue", () => {
         const lost = queue.offer(flood, from(i), flood)
         if (lost !== undefined) assert.strictEqual(lost, flood)
       }
-      assert.isAtMost(queue.size, 3 * 40 + 1024)
+      assert.isAtMost(queue.size, 4 * 40 + 1024)
       const taken = takeAll(queue)
       for (const standing of standings) {
         if (standing !== flood) assert.strictEqual(taken.filter((other) => other === standing).length, 40)

@@ -38,12 +38,14 @@ describe("Sessions", () => {
     const { answered, derived, senderOf, sessions } = make()
     answered(1)
     answered(1)
-    assert.deepStrictEqual([derived, sessions.size], [[], 0])
+    assert.isFalse(some(sessions.of(senderOf(1))).isReady)
+    assert.deepStrictEqual(derived, [])
     sessions.forRequest(peer(1), 0)
-    sessions.from(senderOf(1))
     answered(1)
     sessions.forRequest(peer(1), 0)
-    assert.deepStrictEqual([derived, sessions.size], [[1], 1])
+    assert.isTrue(some(sessions.of(senderOf(1))).isReady)
+    assert.strictEqual(some(sessions.of(senderOf(1))).keys, keys)
+    assert.deepStrictEqual(derived, [1])
   })
 
   it("are used for requests to a peer that answered at that address, and for no other", () => {
@@ -57,11 +59,24 @@ describe("Sessions", () => {
     assert.isUndefined(sessions.forRequest({ ...at(1), id: idOf(2) }, 0))
   })
 
+  it("know at which address a peer has proved itself: where it answered last", () => {
+    const { answered, heard, senderOf, sessions } = make()
+    heard(1)
+    const session = some(sessions.of(senderOf(1)))
+    assert.isFalse(session.isProvedAt(at(1)))
+    answered(1)
+    assert.isTrue(session.isProvedAt(at(1)))
+    assert.isFalse(session.isProvedAt(at(2)))
+    sessions.heard(idOf(1), keyOf(1), true, at(2))
+    assert.isTrue(session.isProvedAt(at(2)))
+    assert.isFalse(session.isProvedAt(at(1)))
+  })
+
   it("check the messages of each peer whose key is known, by the start of its id", () => {
     const { heard, senderOf, sessions } = make()
     heard(1)
-    assert.strictEqual(some(sessions.from(senderOf(1))).id, idOf(1))
-    assert.isUndefined(sessions.from(senderOf(2)))
+    assert.strictEqual(some(sessions.of(senderOf(1))).id, idOf(1))
+    assert.isUndefined(sessions.of(senderOf(2)))
   })
 
   it("end with a message that does not announce the feature, from wherever it comes", () => {
@@ -69,7 +84,7 @@ describe("Sessions", () => {
     answered(1)
     heard(1, false)
     assert.isUndefined(sessions.forRequest(peer(1), 0))
-    assert.isUndefined(sessions.from(senderOf(1)))
+    assert.isUndefined(sessions.of(senderOf(1)))
     heard(1)
     assert.isUndefined(sessions.forRequest(peer(1), 0))
     answered(1)
@@ -80,11 +95,11 @@ describe("Sessions", () => {
     const { answered, derived, senderOf, sessions } = make()
     for (let i = 0; i < 3; i++) answered(0xff)
     for (let i = 0; i < 3; i++) assert.isUndefined(sessions.forRequest(peer(0xff), 0))
-    assert.isUndefined(sessions.from(senderOf(0xff)))
+    assert.isUndefined(some(sessions.of(senderOf(0xff))).keys)
     assert.deepStrictEqual(derived, [0xff])
     answered(0)
     assert.isUndefined(sessions.forRequest(peer(0), 0))
-    assert.isUndefined(sessions.from(senderOf(0)))
+    assert.isUndefined(sessions.of(senderOf(0)))
   })
 
   it("pause for a minute with a peer that has lost its key", () => {
@@ -136,21 +151,22 @@ describe("Sessions", () => {
     fc.assert(fc.property(fc.array(event, { maxLength: 200 }), (events) => {
       const { answered, derived, heard, senderOf, sessions } = make({ proved: 3, strangers: 2 })
       const announced = new Map<number, boolean>()
+      const peers = Array.from({ length: 12 }, (_, i) => i + 1)
       let verified = 0
       for (const { do: kind, has, peer: n } of events) {
         if (kind === "request") {
           const session = sessions.forRequest(peer(n), 0)
           if (session !== undefined) assert.isTrue(announced.get(n), "used although the last message denied it")
         } else if (kind === "receive") {
-          const session = sessions.from(senderOf(n))
-          if (session !== undefined) assert.deepStrictEqual(session.publicKey, keyOf(n))
+          const session = sessions.of(senderOf(n))
+          if (session?.keys !== undefined) assert.deepStrictEqual(session.publicKey, keyOf(n))
         } else {
           verified++
           announced.set(n, has)
           if (kind === "answered") answered(n, has)
           else heard(n, has)
         }
-        assert.isAtMost(sessions.size, 5)
+        assert.isAtMost(peers.filter((n) => sessions.of(senderOf(n)) !== undefined).length, 5)
         assert.isAtMost(derived.length, verified)
       }
     }))

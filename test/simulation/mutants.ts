@@ -97,8 +97,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "replies twice",
     file: "Rpc.ts",
-    text: "send(reply.body, reply.to, reply.transactionId ?? message.transactionId)",
-    replacement: "for (let i = 0; i < 2; i++) send(reply.body, reply.to, reply.transactionId ?? message.transactionId)",
+    text: "send(reply.body, reply.to, message.transactionId, session)",
+    replacement: "for (let i = 0; i < 2; i++) send(reply.body, reply.to, message.transactionId, session)",
     property: "OneReply",
     world: "small"
   },
@@ -208,6 +208,102 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const threshold = -1",
     property: "SurroundedIsTold",
     world: "surrounding"
+  },
+  {
+    name: "accepts a wrong MAC",
+    file: "Message.ts",
+    text: "return Hmac.isEqual(Hmac.mac(key, writer.result()), frame.mac)",
+    replacement: "return true",
+    property: "MacsAreChecked",
+    world: "sessions"
+  },
+  {
+    name: "uses the same key in both directions",
+    file: "wire/sessionKeys.ts",
+    text: "concat(from, to)))",
+    replacement: "concat(from, to).sort()))",
+    property: "MacsAreChecked",
+    world: "sessions"
+  },
+  {
+    name: "derives the same key for what it sends as its peer does",
+    file: "wire/sessionKeys.ts",
+    text: "receive: key(publicKey, identity.publicKey)",
+    replacement: "receive: key(identity.publicKey, publicKey)",
+    property: "SessionsResume",
+    world: "sessions"
+  },
+  {
+    name: "accepts a response of any id",
+    file: "core/requests.ts",
+    text: "return id === (peer.id ?? this.options.own) ? pending : undefined",
+    replacement: "return id === this.options.own ? undefined : pending",
+    property: "OnlyThePeerResponds",
+    world: "sessions"
+  },
+  {
+    name: "uses a MAC with peers that do not announce sessions",
+    file: "core/sessions.ts",
+    text: "if (!isAnnounced) {",
+    replacement: "if (sender.length === 0 && !isAnnounced) {",
+    property: "SessionsAreMutual",
+    world: "sessions"
+  },
+  {
+    name: "takes notices from any address",
+    file: "core/requests.ts",
+    text: "if (pending === undefined || session === undefined || !isAt(pending.peer, from)) return false",
+    replacement: "if (pending === undefined || session === undefined) return false",
+    property: "SessionsLast",
+    world: "sessions"
+  },
+  {
+    name: "believes that a peer is where its repeated messages come from",
+    file: "Rpc.ts",
+    text: "isAnnounced, isAnswer ? from : undefined)",
+    replacement: "isAnnounced, from)",
+    property: "SessionsLast",
+    world: "sessions"
+  },
+  {
+    name: "gives a session up when a datagram is lost",
+    file: "core/sessions.ts",
+    text: "const maxUnanswered = 2",
+    replacement: "const maxUnanswered = 1",
+    property: "SessionsLast",
+    world: "sessions"
+  },
+  {
+    name: "ignores notices",
+    file: "core/requests.ts",
+    text: "    this.options.sessions.pause(session, this.options.now())\n    pending.attempts.delete(transaction)",
+    replacement: "    if (session.id.length > 0) return true\n    pending.attempts.delete(transaction)",
+    property: "SessionsResume",
+    world: "sessions"
+  },
+  {
+    name: "never resumes a lost session",
+    file: "core/sessions.ts",
+    text: "session.pausedUntil = now + pauseMillis",
+    replacement: "session.pausedUntil = Infinity",
+    property: "SessionsResume",
+    world: "sessions"
+  },
+  {
+    name: "forgets a session as soon as another peer is heard from",
+    file: "core/sessions.ts",
+    text: "new RecencyMap(options.proved ?? 2048)",
+    replacement: "new RecencyMap(options.proved ?? 1)",
+    property: "SessionsResume",
+    world: "sessions"
+  },
+  {
+    name: "sends three notices for one",
+    file: "Rpc.ts",
+    text: "transmit(Message.notice(header.transactionId), from)",
+    replacement: "for (let i = 0; i < 3; i++) transmit(Message.notice(header.transactionId), from)",
+    property: "NoticesAreFew",
+    world: "sessions"
   }
 ]
 

@@ -15,6 +15,7 @@ import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
+import { sessions } from "./sessions.ts"
 import type { Deed, Story } from "./Story.ts"
 
 // --- Stories -------------------------------------------------------------------
@@ -365,5 +366,6 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   junkMessages,
   filling,
   replays,
-  surrounding
+  surrounding,
+  sessions
 }
