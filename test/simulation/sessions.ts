@@ -170,17 +170,19 @@ export const sessions = (): Outcome =>
       const before = { identity: forgetful.identity, name: forgetful.name, socket: forgetful.socket }
       for (const [node, state] of [[restarting, "Kept"], [forgetful, "Lost"]] as const) {
         yield* node.crash({ state })
-        yield* node.start
-        for (const other of others) {
-          const { forms, waited } = yield* ask(other, node)
-          // A session, the notice, the signed request, and its response.
+        // They ask before it has met them again.
+        const started = yield* Effect.forkScoped(node.start, { startImmediately: true })
+        for (const asked of yield* Effect.forEach(others, (other) => ask(other, node), { concurrency: "unbounded" })) {
+          const { forms, from, waited } = asked
+          // A request in a session, the notice, the signed request, and its response.
           if (waited !== undefined && waited <= 4 * latency) continue
-          report("SessionsResume", other.name, {
+          report("SessionsResume", from.name, {
             peer: node.name,
             attempts: forms.join(" "),
             waited: waited ?? "in vain"
           })
         }
+        yield* Fiber.join(started)
       }
       for (const other of others) {
         const { waited } = yield* ask(other, before)
