@@ -25,6 +25,7 @@ import type { NodeId } from "./NodeId.ts"
 import { type CustomBytes, type CustomValue, Publisher, type PublishError } from "./Publisher.ts"
 import * as Record from "./Record.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
+import * as Job from "./replication/job.ts"
 import * as Withdrawal from "./Withdrawal.ts"
 
 /**
@@ -45,6 +46,8 @@ export interface Announcement {
     wanted: number,
     options: { readonly within: Duration.Input }
   ) => Effect.Effect<ReadonlyArray<Contact>, NotEnoughReplicas | KeyFull | Record.StaleRecord>
+  /** Withdraws the record now, whatever `keepOnClose` says. It is not renewed any more. Returns at once. */
+  readonly withdraw: Effect.Effect<void>
 }
 
 /**
@@ -122,6 +125,8 @@ interface Announced {
   readonly announcement: Announcement
   current: Publication
   readonly keepOnClose: boolean
+  /** Signs the record again when it is due; undefined until it has started. */
+  renewal: Fiber.Fiber<void> | undefined
 }
 
 const make = Effect.gen(function*() {
@@ -139,13 +144,24 @@ const make = Effect.gen(function*() {
     if (events.hasListeners) events.tellUnsafe({ _tag, at: clock.currentTimeMillisUnsafe(), key, record })
   }
 
+  /** Whether another announcement has published in the slot of this one. */
+  const isTakenOver = ({ current }: Announced): boolean => {
+    const slot = slotOf(current)
+    for (const other of open) if (slotOf(other.current) === slot) return true
+    return false
+  }
+
   /** Ends an announcement once. Returns the wait for its holders. */
-  const end = Effect.fnUntraced(function*(announced: Announced) {
+  const end = Effect.fnUntraced(function*(announced: Announced, keep: boolean) {
     if (!open.delete(announced)) return
-    const { current, keepOnClose } = announced
+    const { current } = announced
     tell("AnnouncementEnded", current)
-    const isLeft = keepOnClose || !Withdrawal.isPossible(yield* current.current)
-    if (isLeft) return yield* replication.withdraw(current)
+    const isLeft = keep || !Withdrawal.isPossible(yield* current.current)
+    if (isLeft) {
+      // The copies in the slot are those of the other's record by now.
+      if (!isTakenOver(announced)) yield* replication.withdraw(current)
+      return
+    }
     const { answered } = yield* publisher.withdraw(current)
     return yield* FiberSet.run(unanswered, answered, { startImmediately: true })
   }, (ending, { current }) =>
@@ -165,15 +181,21 @@ const make = Effect.gen(function*() {
   }
 
   const close = Effect.fnUntraced(function*(announced: Announced) {
-    const withdrawal = yield* end(announced)
+    const withdrawal = yield* end(announced, announced.keepOnClose)
     if (withdrawal === undefined) return
     const millis = remainingMillis()
     if (millis > 0) yield* Effect.timeoutOption(Fiber.await(withdrawal), millis)
   })
 
+  const withdraw = Effect.fnUntraced(function*(announced: Announced) {
+    // A renewal under way would publish the record again.
+    if (announced.renewal !== undefined) yield* Fiber.interrupt(announced.renewal)
+    yield* end(announced, false)
+  }, Effect.uninterruptible)
+
   // The node may close before the scopes of its announcements do.
   yield* Effect.addFinalizer(() =>
-    Effect.forEach(Array.from(open), end, { discard: true }).pipe(
+    Effect.forEach(Array.from(open), (announced) => end(announced, announced.keepOnClose), { discard: true }).pipe(
       Effect.andThen(Effect.timeoutOption(FiberSet.awaitEmpty(unanswered), closingMillis))
     )
   )
@@ -189,10 +211,12 @@ const make = Effect.gen(function*() {
             number: ++started,
             key: current.key,
             current: Effect.sync(() => announced.current),
-            replicas: (wanted, options) => Effect.suspend(() => announced.current.replicas(wanted, options))
+            replicas: (wanted, options) => Effect.suspend(() => announced.current.replicas(wanted, options)),
+            withdraw: Effect.suspend(() => withdraw(announced))
           },
           current,
-          keepOnClose
+          keepOnClose,
+          renewal: undefined
         }
         open.add(announced)
         tell("AnnouncementStarted", current)
@@ -208,7 +232,7 @@ const make = Effect.gen(function*() {
         announced.current = renewed
       }))
     })
-    yield* renew.pipe(
+    announced.renewal = yield* renew.pipe(
       Effect.catchCause((cause) =>
         Effect.andThen(Effect.logWarning("An announcement could not be renewed", cause), Effect.sleep(clockCheckMillis))
       ),
@@ -240,6 +264,8 @@ const make = Effect.gen(function*() {
     announcements: Effect.sync(() => Array.from(open, ({ announcement }) => announcement))
   })
 })
+
+const slotOf = ({ key, record }: Publication): string => Job.slotAt(key, record)
 
 /** Waits until the record is due for renewal, or until the clock was set back to before it was signed. */
 const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {

@@ -47,6 +47,7 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SeenPeers from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import * as StandingAnnouncements from "./StandingAnnouncements.ts"
 import * as Store from "./Store.ts"
 import * as Subscriptions from "./Subscriptions.ts"
 import * as Timers from "./Timers.ts"
@@ -518,6 +519,7 @@ export type Services =
   | Routing.Routing
   | Rpc.Rpc
   | SeenPeers.SeenPeers
+  | StandingAnnouncements.StandingAnnouncements
   | Store.Store
   | Subscriptions.Subscriptions
   | Watch.Watch
@@ -690,6 +692,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     services.publisher ?? Publisher.layer
   )
   return layerNoServices(options).pipe(
+    Layer.merge(StandingAnnouncements.layer),
     Layer.provideMerge(intentions),
     Layer.provideMerge(maintenance),
     Layer.provideMerge(services.replication ?? Replication.layer),

@@ -48,6 +48,18 @@ export interface Discovered {
 }
 
 /**
+ * The offers under a topic at one time, possibly none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offers {
+  readonly offers: ReadonlyArray<Offer>
+  /** How complete the offers were when the holders were last asked. */
+  readonly completeness: Completeness
+}
+
+/**
  * A value of a custom record, and the record that carries it, with its address,
  * times and signature.
  *
@@ -151,6 +163,12 @@ export class Discovery extends Context.Service<Discovery, {
    */
   readonly watchTopic: (topic: string, filter?: Topic.Filter) => Stream.Stream<Change, Topic.InvalidTopic>
   /**
+   * Streams all offers under a topic: the present ones once they were looked up,
+   * then all again whenever they change. A slow reader misses versions, but
+   * never the latest.
+   */
+  readonly watchOffers: (topic: string) => Stream.Stream<Offers, Topic.InvalidTopic>
+  /**
    * Returns all custom records of one type, at the key of the address that
    * published them or at the given key. Fails if there are none.
    */
@@ -172,19 +190,21 @@ const make = Effect.gen(function*() {
     return { offers: read(key, records), completeness }
   })
 
-  const watchTopic: Discovery["Service"]["watchTopic"] = (topic, filter = {}) =>
-    Stream.unwrap(Effect.map(Effect.fromResult(keyOf(topic)), (key) => changesAt(key, filter)))
+  const watchOffers: Discovery["Service"]["watchOffers"] = (topic) =>
+    Stream.unwrap(Effect.map(Effect.fromResult(keyOf(topic)), (key) =>
+      Stream.map(
+        watch.records(key, Record.RecordType.topic),
+        ({ completeness, records }) => ({ offers: read(key, records), completeness })
+      )))
 
-  const changesAt = (key: NodeId.NodeId, filter: Topic.Filter): Stream.Stream<Change> =>
-    watch.records(key, Record.RecordType.topic).pipe(
-      Stream.mapAccum(
-        (): ReadonlyMap<string, Offer> => new Map(),
-        (before, { completeness, records }) => {
-          const offers = read(key, records).filter((offer) => Topic.matches(offer, filter))
-          const after = new Map(offers.map((offer) => [signerOf(offer), offer]))
-          return [after, changes(before, after).map((change) => ({ ...change, completeness }))]
-        }
-      )
+  const watchTopic: Discovery["Service"]["watchTopic"] = (topic, filter = {}) =>
+    Stream.mapAccum(
+      watchOffers(topic),
+      (): BySigner => new Map(),
+      (before, { completeness, offers }) => {
+        const after = bySigner(offers.filter((offer) => Topic.matches(offer, filter)))
+        return [after, changes(before, after).map(({ _tag, offer }) => ({ _tag, offer, completeness }))]
+      }
     )
 
   const discover = Effect.fn("Discovery.discover")(function*(
@@ -221,7 +241,7 @@ const make = Effect.gen(function*() {
     return { found, refused, completeness }
   })
 
-  return Discovery.of({ discover, watchTopic, findCustom })
+  return Discovery.of({ discover, watchTopic, watchOffers, findCustom })
 })
 
 /** The offers among the records of a topic. Records stored under another topic's key are ignored. */
@@ -240,21 +260,42 @@ const both = (a: Completeness, b: Completeness): Completeness => ({
   held: a.held + b.held
 })
 
-/** Identifies an offer: a topic has one slot per address and signing key. */
-const signerOf = ({ record }: Offer): string => Hex.encode(record.publicKey)
+/**
+ * Offers by the key that signed them: a topic has one slot per address and
+ * signing key.
+ *
+ * @internal
+ */
+export type BySigner = ReadonlyMap<string, Offer>
 
-const changes = (
-  before: ReadonlyMap<string, Offer>,
-  after: ReadonlyMap<string, Offer>
-): Array<Omit<Change, "completeness">> => {
-  const found: Array<Omit<Change, "completeness">> = []
+/**
+ * @internal
+ */
+export const bySigner = (offers: ReadonlyArray<Offer>): BySigner =>
+  new Map(offers.map((offer) => [Hex.encode(offer.record.publicKey), offer]))
+
+/**
+ * Returns how one set of offers differs from an earlier one. `before` is the
+ * offer that a changed one replaces.
+ *
+ * @internal
+ */
+export const changes = (
+  before: BySigner,
+  after: BySigner
+): Array<{ readonly _tag: Change["_tag"]; readonly offer: Offer; readonly before: Offer | undefined }> => {
+  const found: ReturnType<typeof changes> = []
   for (const [signer, offer] of after) {
     const known = before.get(signer)
-    if (known === undefined) found.push({ _tag: "Appeared", offer })
+    if (known === undefined) found.push({ _tag: "Appeared", offer, before: undefined })
     // A record that was only signed again brings no change.
-    else if (!Bytes.Equivalence(known.record.payload, offer.record.payload)) found.push({ _tag: "Changed", offer })
+    else if (!Bytes.Equivalence(known.record.payload, offer.record.payload)) {
+      found.push({ _tag: "Changed", offer, before: known })
+    }
   }
-  for (const [signer, offer] of before) if (!after.has(signer)) found.push({ _tag: "Gone", offer })
+  for (const [signer, offer] of before) {
+    if (!after.has(signer)) found.push({ _tag: "Gone", offer, before: undefined })
+  }
   return found
 }
 

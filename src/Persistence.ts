@@ -1,6 +1,6 @@
 /**
- * State that survives a restart: stored and published records, peers and when
- * they were seen, and the last seq signed.
+ * State that survives a restart: stored and published records, standing
+ * announcements, peers and when they were seen, and the last seq signed.
  *
  * Each owner of such state restores what an earlier run left (`kept`) and
  * reports every change (`save`). Saving is cheap: changes wait in a bounded
@@ -77,6 +77,7 @@ export interface Sighting {
  * - `Signed`: the largest seq so far.
  * - `Peers`: all addresses to try at the next start, the best first.
  * - `Seen`: nodes were heard from.
+ * - `Announced`: all standing announcements, as their owner writes them.
  *
  * Expiry needs no change.
  *
@@ -91,6 +92,7 @@ export type Change =
   | { readonly _tag: "Signed"; readonly seq: bigint }
   | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
+  | { readonly _tag: "Announced"; readonly announcements: string }
 
 /**
  * State that an earlier run left; it may include expired records. Each part is
@@ -108,6 +110,8 @@ export interface Kept {
   readonly peers: Effect.Effect<ReadonlyArray<SocketAddress>>
   /** The nodes seen longest ago come first. */
   readonly seen: Effect.Effect<ReadonlyArray<Sighting>>
+  /** The text of the last `Announced`; empty if there was none. */
+  readonly announcements: Effect.Effect<string>
 }
 
 /**
@@ -404,7 +408,8 @@ const keptNothing: Kept = {
   publications: Effect.succeed([]),
   seq: Effect.succeed(0n),
   peers: Effect.succeed([]),
-  seen: Effect.succeed([])
+  seen: Effect.succeed([]),
+  announcements: Effect.succeed("")
 }
 
 const makeNothing = (reason: string, degraded: string | undefined): Persistence["Service"] => ({
@@ -437,6 +442,7 @@ export const makeMemory = (): Medium => {
   const sightings = new Map<NodeId, number>()
   let seq = 0n
   let peers: ReadonlyArray<SocketAddress> = []
+  let announcements = ""
 
   const put = <E extends Entry>(entries: Map<string, E>, entry: E, replaced: SignedRecord | undefined) => {
     const { key, record } = entry
@@ -469,6 +475,9 @@ export const makeMemory = (): Medium => {
       case "Peers":
         peers = change.peers
         return
+      case "Announced":
+        announcements = change.announcements
+        return
       case "Seen":
         for (const { id, lastSeen } of change.sightings) {
           sightings.delete(id)
@@ -491,6 +500,7 @@ export const makeMemory = (): Medium => {
     seq: Effect.sync(() => seq),
     peers: Effect.sync(() => peers),
     seen: Effect.sync(() => Array.from(sightings, ([id, lastSeen]) => ({ id, lastSeen }))),
+    announcements: Effect.sync(() => announcements),
     write: (batch, now) =>
       Effect.sync(() => {
         for (const change of batch) apply(change)

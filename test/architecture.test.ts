@@ -40,7 +40,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["contacts", ["Routing"]],
   ["conversations", ["InFlight", "IdentityConflicts", "query/", "Query", "Subscriptions", "Watch", "Responder"]],
   ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance"]],
-  ["intentions", ["Publisher", "Announce", "Discovery", "Mail"]],
+  ["intentions", ["Publisher", "Announce", "StandingAnnouncements", "Discovery", "Mail"]],
   ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
   ["http", ["http/"]],
   ["library", ["index"]],

@@ -56,6 +56,8 @@ const node = Command.make(
     http: Parameter.defaulted(settings.http),
     noHttp: Parameter.toggle(settings.noHttp),
     httpTokenEnv: Options.httpTokenEnv,
+    httpOpen: Parameter.toggle(settings.httpOpen),
+    httpOrigin: Options.httpOrigin,
     otlp: Flag.optional(Parameter.ofSetting(settings.otlp)),
     logFormat: Parameter.defaulted(settings.logFormat, Flag.Literals("log-format", logFormats)),
     passphraseEnv: Options.newPassphraseEnv,

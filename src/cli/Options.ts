@@ -82,6 +82,23 @@ export const joining = { bootstrap, ...network }
 export const httpTokenEnv = Flag.optional(Parameter.ofSetting(settings.httpTokenEnv))
 
 /**
+ * Origins whose pages may send HTTP requests; empty if none is given.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const httpOrigin = Parameter.ofSetting(
+  settings.httpOrigin,
+  Flag.map(
+    Flag.atLeast(
+      Parameter.flag("http-origin", "origin", settings.httpOrigin.codec, settings.httpOrigin.description),
+      1
+    ),
+    (origins) => origins.flat()
+  )
+).pipe(Flag.withDefault<ReadonlyArray<string>>([]))
+
+/**
  * A data directory, `./data` by default.
  *
  * @category flags

@@ -13,39 +13,47 @@
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
-import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { refusals } from "../internal/refusal.ts"
+import { Explained } from "./Checks.ts"
+import * as GatewayApi from "./GatewayApi.ts"
+import {
+  Count,
+  described,
+  FoundRecord,
+  limitOf,
+  maxListed,
+  Millis,
+  Next,
+  partOf,
+  Peer,
+  RecordRow,
+  Seconds,
+  Uint64
+} from "./Parts.ts"
+import { problems } from "./Problem.ts"
 
-const described = (description: string) => <S extends Schema.Top>(self: S): S["Rebuild"] =>
-  self.annotate({ description })
+export {
+  Agent,
+  Announcement,
+  Announcements,
+  Letter,
+  Mailbox,
+  Network,
+  Note,
+  NoteEvent,
+  Offer,
+  Published,
+  Records,
+  SignedRecord,
+  Topic,
+  TopicEvent
+} from "./GatewayApi.ts"
+export { FoundRecord, maxListed, Peer, RecordRow } from "./Parts.ts"
 
 // --- Paging ----------------------------------------------------------------------
-
-/**
- * Maximum number of elements in one response. Further requests get the rest.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maxListed = 1000
-
-const limitOf = (byDefault: number) =>
-  Schema.optional(
-    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: maxListed }))
-  ).pipe(described(`Maximum number of elements; defaults to ${byDefault}`))
-
-/** Query parameters of a paged list. The `next` of a page is the `after` of the one that follows. */
-const partOf = (byDefault: number, place: RegExp) => ({
-  limit: limitOf(byDefault),
-  after: Schema.optional(Schema.String.check(Schema.isPattern(place))).pipe(
-    described("Starts after this position, the `next` of the previous page")
-  )
-})
-
-const Next = Schema.NullOr(Schema.String).pipe(described("The `after` of the next page; null on the last page"))
 
 /**
  * Default number of elements of each list.
@@ -58,18 +66,8 @@ export const listed = {
   debugStore: maxListed,
   queries: 64,
   replication: 100,
-  store: 500,
-  announcements: 100
+  store: 500
 } as const
-
-const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
-const Count = Schema.Int
-
-/** A 64-bit integer in decimal digits: most JSON parsers round numbers above 2^53. */
-const Uint64 = Schema.String.check(Schema.isPattern(/^[0-9]{1,20}$/)).pipe(
-  described("A 64-bit integer in decimal digits")
-)
-const Seconds = Uint64.pipe(described("Unix seconds, a 64-bit integer in decimal digits"))
 
 // --- The documents of the reference --------------------------------------------
 
@@ -145,65 +143,6 @@ export const Stats = Schema.Struct({
   estimate_confidence: Schema.Finite.pipe(described("0 to 1")),
   verified_peers_1h: Count,
   unique_nodes_since_start: Count
-})
-
-// --- Parts of the other documents --------------------------------------------------
-
-/**
- * The id, address and location of a node.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Peer = Schema.Struct({
-  node_id_hex: Schema.String,
-  address: Schema.String.pipe(described("Canonical text")),
-  ip: Schema.String,
-  port: Count
-})
-
-/**
- * A record, without its payload.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const RecordRow = Schema.Struct({
-  key_node_id_hex: Schema.String,
-  address: Schema.String.pipe(described("Address of the publisher, canonical text")),
-  rec_type: Count,
-  type_name: Schema.Literals(["endpoint", "profile", "topic", "mailbox", "custom", "reserved"]),
-  seq: Uint64,
-  timestamp: Seconds,
-  ttl_seconds: Count,
-  expires_at: Seconds,
-  payload_cbor_len: Count
-})
-
-const Texts = Schema.Array(Schema.String)
-
-/**
- * A record with its contents, as far as this node can decode them.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const FoundRecord = Schema.Struct({
-  record: RecordRow,
-  title: Schema.String.pipe(described("One-line summary of the contents")),
-  endpoints: Schema.optionalKey(Texts),
-  topic: Schema.optionalKey(Schema.String),
-  name: Schema.optionalKey(Schema.String),
-  brief: Schema.optionalKey(Schema.String),
-  protocols: Schema.optionalKey(Texts),
-  tags: Schema.optionalKey(Texts),
-  skills: Schema.optionalKey(Texts),
-  value: Schema.optionalKey(Schema.Json).pipe(
-    described(
-      "Of a custom record, if the payload is one value in CBOR: bytes as hex digits, integers beyond 2^53 as text"
-    )
-  ),
-  payload_hex: Schema.optionalKey(Schema.String).pipe(described("Of any other custom record"))
 })
 
 /**
@@ -327,7 +266,7 @@ const privacy = {
 }
 
 /**
- * `/api/overview`: the node at a glance.
+ * `/v1/overview`: the node at a glance.
  *
  * @category schemas
  * @since 0.1.0
@@ -382,7 +321,7 @@ export const Overview = Schema.Struct({
 })
 
 /**
- * `/api/buckets`: the non-empty buckets of the routing table, out of 256.
+ * `/v1/buckets`: the non-empty buckets of the routing table, out of 256.
  *
  * @category schemas
  * @since 0.1.0
@@ -423,7 +362,7 @@ export const Histogram = Schema.Struct({
 })
 
 /**
- * `/api/traffic`: datagrams and requests, with latencies. Durations are in
+ * `/v1/traffic`: datagrams and requests, with latencies. Durations are in
  * seconds.
  *
  * @category schemas
@@ -445,7 +384,7 @@ export const TrafficReport = Schema.Struct({
 })
 
 /**
- * `/api/store`: the stored records by key.
+ * `/v1/store`: the stored records by key.
  *
  * @category schemas
  * @since 0.1.0
@@ -461,23 +400,6 @@ export const StoreReport = Schema.Struct({
     records: Count
   })),
   listed: Schema.Array(RecordRow),
-  next: Next
-})
-
-/**
- * `/api/announcements`: the records that the node keeps alive.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Announcements = Schema.Struct({
-  wanted: Count.pipe(described("Number of copies wanted of each record")),
-  total: Count.pipe(described("Includes those not listed")),
-  announcements: Schema.Array(Schema.Struct({
-    ...FoundRecord.fields,
-    renews_at: Seconds,
-    confirmed: Schema.Array(Peer).pipe(described("Confirmed holders, nearest first"))
-  })),
   next: Next
 })
 
@@ -527,7 +449,7 @@ export const QueryEvent = Schema.Union([
 ])
 
 /**
- * An event of `/events`.
+ * An event of `/v1/events`.
  *
  * @category schemas
  * @since 0.1.0
@@ -583,37 +505,6 @@ export const LookupEvent = Schema.Union([
   })
 ])
 
-// --- Errors ------------------------------------------------------------------
-
-const refusal = <const Error extends string>(error: Error, status: number) =>
-  Schema.Struct({ error: Schema.Literal(error), message: Schema.String }).pipe(HttpApiSchema.status(status))
-
-/**
- * The request is malformed.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const BadRequest = refusal("BadRequest", 400)
-
-/**
- * The limit of concurrent requests of this kind is reached.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const TooMany = refusal("TooMany", 503)
-
-/**
- * Describes why a request does not match its schema.
- *
- * @category services
- * @since 0.1.0
- */
-export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dht/http/Api/Explained", {
-  error: BadRequest
-}) {}
-
 // --- Routes ------------------------------------------------------------------------
 
 /** The reference's documents have no field for the next page. */
@@ -657,26 +548,22 @@ export class DebugGroup extends HttpApiGroup.make("debug").add(
  * @category routes
  * @since 0.1.0
  */
-export class PageGroup extends HttpApiGroup.make("api").add(
-  HttpApiEndpoint.get("overview", "/api/overview", { success: Overview }),
-  HttpApiEndpoint.get("buckets", "/api/buckets", { success: Buckets }),
-  HttpApiEndpoint.get("traffic", "/api/traffic", { success: TrafficReport }),
-  HttpApiEndpoint.get("store", "/api/store", {
+export class PageGroup extends HttpApiGroup.make("node").add(
+  HttpApiEndpoint.get("overview", "/v1/overview", { success: Overview }),
+  HttpApiEndpoint.get("buckets", "/v1/buckets", { success: Buckets }),
+  HttpApiEndpoint.get("traffic", "/v1/traffic", { success: TrafficReport }),
+  HttpApiEndpoint.get("store", "/v1/store", {
     query: partOf(listed.store, storePlace),
     success: StoreReport
   }),
-  HttpApiEndpoint.get("announcements", "/api/announcements", {
-    query: partOf(listed.announcements, /^\d{1,15}$/),
-    success: Announcements
-  }),
-  HttpApiEndpoint.post("lookup", "/api/lookup", {
+  HttpApiEndpoint.post("lookup", "/v1/lookup", {
     payload: LookupRequest,
     success: HttpApiSchema.StreamSse({ data: LookupEvent }),
-    error: [BadRequest, TooMany]
+    error: [problems.BadRequest, problems.TooMany]
   }),
-  HttpApiEndpoint.get("events", "/events", {
+  HttpApiEndpoint.get("events", "/v1/events", {
     success: HttpApiSchema.StreamSse({ data: Event }),
-    error: TooMany
+    error: problems.TooMany
   })
 ).middleware(Explained) {}
 
@@ -717,11 +604,16 @@ export class Api extends HttpApi.make("effect-dht")
   .add(DebugGroup)
   .add(PageGroup)
   .add(OperationsGroup)
+  .add(GatewayApi.NetworkGroup)
+  .add(GatewayApi.AnnouncementsGroup)
+  .add(GatewayApi.ExchangeGroup)
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
     version: "0.1.0",
-    description: "The state of a running node. If the node has a token, every request except those below " +
-      "/health needs it: Authorization: Bearer …"
+    description:
+      "The network through a running node, and the state of that node. Requests that act for the node need " +
+      "its token: Authorization: Bearer …. If others can reach the node, every request except those below /health does. " +
+      "Errors are problem documents (RFC 9457)"
   }))
 {}
 

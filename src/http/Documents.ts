@@ -38,6 +38,8 @@ import { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
 import * as Values from "../wire/value.ts"
 import type * as Api from "./Api.ts"
+import type * as GatewayApi from "./GatewayApi.ts"
+import type * as Parts from "./Parts.ts"
 
 // --- Paging ----------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ const replicationNext = (next: Replication.Place | undefined): string | null =>
  * @category conversions
  * @since 0.1.0
  */
-export const peer = ({ address, host, id, port }: Contact): typeof Api.Peer.Type => ({
+export const peer = ({ address, host, id, port }: Contact): typeof Parts.Peer.Type => ({
   node_id_hex: id,
   address: Address.format(address),
   ip: host,
@@ -108,7 +110,7 @@ const typeNames = {
   [Record.RecordType.mailbox]: "mailbox"
 } as const
 
-const typeName = (type: number): typeof Api.RecordRow.Type["type_name"] => {
+const typeName = (type: number): typeof Parts.RecordRow.Type["type_name"] => {
   if (type in typeNames) return typeNames[type as keyof typeof typeNames]
   return Record.isReserved(type) ? "reserved" : "custom"
 }
@@ -124,7 +126,7 @@ const row = (
     readonly expiresAt: number
   },
   payloadLength: number
-): typeof Api.RecordRow.Type => ({
+): typeof Parts.RecordRow.Type => ({
   key_node_id_hex: key,
   address: Address.format(record.address),
   rec_type: record.type,
@@ -140,7 +142,7 @@ const row = (
  * @category conversions
  * @since 0.1.0
  */
-export const recordRow = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.RecordRow.Type =>
+export const recordRow = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Parts.RecordRow.Type =>
   row(key, record, record.payload.length)
 
 const kinds = { FindNode: "find_node", FindValue: "find_value" } as const
@@ -254,7 +256,7 @@ export const event = (event: NodeEvents.Event): typeof Api.Event.Type => {
  * @category conversions
  * @since 0.1.0
  */
-export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Api.FoundRecord.Type => {
+export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): typeof Parts.FoundRecord.Type => {
   const row = recordRow(key, record)
   const unreadable = { record: row, title: `undecodable ${row.type_name}` }
   switch (record.type) {
@@ -298,8 +300,13 @@ export const foundRecord = (key: NodeId.NodeId, record: Record.SignedRecord): ty
   }
 }
 
-/** A payload of any form. */
-const contents = (payload: Uint8Array): Pick<typeof Api.FoundRecord.Type, "value" | "payload_hex"> => {
+/**
+ * A payload of any form.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const contents = (payload: Uint8Array): Pick<typeof Parts.FoundRecord.Type, "value" | "payload_hex"> => {
   const value = Values.toJson(payload, Record.maxResolvableSize)
   return value === undefined ? { payload_hex: Hex.encode(payload) } : { value }
 }
@@ -493,8 +500,13 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
   }
 })
 
-/** When an announcement renews this record, in Unix seconds. */
-const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Record.renewsAt(record)))
+/**
+ * When an announcement renews this record, in Unix seconds.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const renewsAt = (record: Record.SignedRecord): string => String(Math.floor(Record.renewsAt(record)))
 
 // --- Documents of the dashboard --------------------------------------------------------
 
@@ -526,7 +538,7 @@ export const trafficEvent: Effect.Effect<typeof Api.Event.Type, never, Routing.R
   )
 
 /**
- * `/api/traffic`.
+ * `/v1/traffic`.
  *
  * @category documents
  * @since 0.1.0
@@ -597,7 +609,52 @@ const persistence = Effect.gen(function*() {
 })
 
 /**
- * `/api/overview`.
+ * `/v1/network`.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const network = Effect.fnUntraced(
+  function*(): Effect.fn.Return<
+    typeof GatewayApi.Network.Type,
+    never,
+    Bootstrap | Dht | NodeSettings | Reachability
+  > {
+    const dht = yield* Dht
+    const { membership } = yield* Bootstrap
+    const reachability = yield* Reachability
+    const stats = yield* dht.stats
+    const state = SubscriptionRef.getUnsafe(membership)
+    const declared = yield* reachability.publicHost
+    const observed = yield* reachability.observed
+    const host = declared ?? observed?.host
+    return {
+      at_ms: yield* Clock.currentTimeMillis,
+      ...privacyOf(yield* NodeSettings),
+      membership: memberships[state._tag],
+      failures: state._tag === "Alone"
+        ? state.failures.map(({ address, error }) => ({
+          address: SocketAddress.format(address),
+          reason: error.message
+        }))
+        : [],
+      estimated_size: stats.network.size,
+      confidence: stats.network.confidence,
+      contacts: stats.contacts,
+      verified_contacts_1h: stats.verifiedContacts,
+      local_addr: SocketAddress.format(dht.localAddress),
+      reachable_at: host === undefined
+        ? null
+        : SocketAddress.format({ host, port: observed?.port ?? dht.localAddress.port }),
+      mapping: yield* reachability.mapping
+    }
+  }
+)
+
+const memberships = { Alone: "alone", First: "first", Joined: "joined" } as const
+
+/**
+ * `/v1/overview`.
  *
  * @category documents
  * @since 0.1.0
@@ -668,7 +725,7 @@ export const overview = Effect.fnUntraced(function*(
 })
 
 /**
- * `/api/buckets`.
+ * `/v1/buckets`.
  *
  * @category documents
  * @since 0.1.0
@@ -708,7 +765,7 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
 )
 
 /**
- * `/api/store`.
+ * `/v1/store`.
  *
  * @category documents
  * @since 0.1.0
@@ -729,37 +786,5 @@ export const storeReport = Effect.fnUntraced(function*(
     })),
     listed: yield* inSteps(rows, (held) => row(held.key, held, held.payloadLength)),
     next: storeNext(next)
-  }
-})
-
-/**
- * `/api/announcements`.
- *
- * @category documents
- * @since 0.1.0
- */
-export const announcements = Effect.fnUntraced(function*(
-  { after, limit }: Part
-): Effect.fn.Return<typeof Api.Announcements.Type, never, Announce> {
-  const all = yield* (yield* Announce).announcements
-  const found = after === undefined ? all : all.filter(({ number }) => number > Number(after))
-  const shown = found.slice(0, limit)
-  const announcements = yield* Effect.forEach(
-    shown,
-    Effect.fnUntraced(function*({ current }) {
-      const { confirmed, key, record } = yield* current
-      return {
-        ...foundRecord(key, record),
-        renews_at: renewsAt(record),
-        confirmed: (yield* confirmed).map(peer)
-      }
-    })
-  )
-  const last = shown.at(-1)
-  return {
-    wanted: Replication.replicas,
-    total: all.length,
-    announcements,
-    next: last === undefined || shown.length === found.length ? null : String(last.number)
   }
 })

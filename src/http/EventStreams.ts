@@ -1,9 +1,10 @@
 /**
- * Streams of server-sent events. Each client has a bounded queue, and a slow
- * client loses the oldest events.
+ * Streams of server-sent events, with a bounded queue for each client.
  *
- * The events of a stream are numbered, which reveals lost ones. A comment every
- * 15 seconds lets both ends detect a dead connection.
+ * There are two kinds. A client of `response` that reads too slowly loses the
+ * oldest events; they are numbered, which reveals lost ones. A client of
+ * `resumable` is disconnected instead, and continues after the last event that
+ * it read. A comment every 15 seconds lets both ends detect a dead connection.
  *
  * @module
  * @since 0.1.0
@@ -42,13 +43,26 @@ export interface Sink<A> {
   readonly end: () => void
 }
 
+/**
+ * The input of a resumable stream. Neither method blocks.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ResumableSink<A> {
+  /** Queues an event with the id that a client continues after. */
+  readonly tell: (id: string, event: () => A) => void
+  /** Ends the stream after the queued events. */
+  readonly end: () => void
+}
+
 /** A queued event; undefined stands for a comment. */
-type Frame<A> = { readonly id: number; readonly event: () => A } | undefined
+type Frame<A> = { readonly id: string; readonly event: () => A } | undefined
 
 const textOf = <A extends { readonly type: string }>(frame: Frame<A>): string => {
   if (frame === undefined) return ": still here\n\n"
   const event = frame.event()
-  return Sse.encoder.write({ _tag: "Event", event: event.type, id: String(frame.id), data: JSON.stringify(event) })
+  return Sse.encoder.write({ _tag: "Event", event: event.type, id: frame.id, data: JSON.stringify(event) })
 }
 
 /**
@@ -65,33 +79,37 @@ export class EventStreams extends Context.Service<EventStreams, {
   readonly response: <A extends { readonly type: string }>(
     open: (sink: Sink<A>) => Effect.Effect<void, never, Scope.Scope>
   ) => HttpServerResponse.HttpServerResponse
+  /** The same for a stream of which no client misses an event. */
+  readonly resumable: <A extends { readonly type: string }>(
+    open: (sink: ResumableSink<A>) => Effect.Effect<void, never, Scope.Scope>
+  ) => HttpServerResponse.HttpServerResponse
   /** Ends all streams in order, rather than by closing the connection, and succeeds with their number. */
   readonly endAll: Effect.Effect<number>
 }>()("effect-dht/http/EventStreams") {}
 
 const make = Effect.sync(() => {
-  const sinks = new Set<Sink<never>>()
+  const open = new Set<() => void>()
 
-  const response: EventStreams["Service"]["response"] = <A extends { readonly type: string }>(
-    open: (sink: Sink<A>) => Effect.Effect<void, never, Scope.Scope>
+  const stream = <A extends { readonly type: string }>(
+    strategy: "sliding" | "dropping",
+    start: (
+      offer: (id: string, event: () => A) => boolean,
+      end: () => void
+    ) => Effect.Effect<void, never, Scope.Scope>
   ) => {
     const frames = Stream.callback<Frame<A>>(
       Effect.fnUntraced(function*(queue: Queue.Queue<Frame<A>, Cause.Done>) {
-        let id = 0
-        const sink: Sink<A> = {
-          tell: (event) => Queue.offerUnsafe(queue, { id: ++id, event }),
-          end: () => Queue.endUnsafe(queue)
-        }
+        const end = () => void Queue.endUnsafe(queue)
         yield* Effect.acquireRelease(
-          Effect.sync(() => sinks.add(sink)),
-          () => Effect.sync(() => sinks.delete(sink))
+          Effect.sync(() => open.add(end)),
+          () => Effect.sync(() => open.delete(end))
         )
         const beat = Effect.sync(() => Queue.offerUnsafe(queue, undefined))
         // The first comment goes out at once, so that the client knows that it is connected.
         yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(heartbeatInterval)))
-        yield* open(sink)
+        yield* start((id, event) => Queue.offerUnsafe(queue, { id, event }), end)
       }),
-      { bufferSize: waitingEvents, strategy: "sliding" }
+      { bufferSize: waitingEvents, strategy }
     )
     return HttpServerResponse.stream(Stream.encodeText(Stream.map(frames, textOf)), {
       contentType: "text/event-stream",
@@ -100,10 +118,22 @@ const make = Effect.sync(() => {
   }
 
   return EventStreams.of({
-    response,
+    response: (start) =>
+      stream("sliding", (offer, end) => {
+        let id = 0
+        return start({ tell: (event) => void offer(String(++id), event), end })
+      }),
+    resumable: (start) =>
+      stream("dropping", (offer, end) =>
+        start({
+          tell: (id, event) => {
+            if (!offer(id, event)) end()
+          },
+          end
+        })),
     endAll: Effect.sync(() => {
-      for (const sink of sinks) sink.end()
-      return sinks.size
+      for (const end of open) end()
+      return open.size
     })
   })
 })

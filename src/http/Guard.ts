@@ -2,6 +2,7 @@
  * Checks before every route: access, allowed methods, and security headers that
  * protect the page and its data.
  *
+ * Pages of other origins are served only if their origin is named.
  * Authentication is by `Authorization: Bearer …`. There are no cookies, and no
  * tokens in URLs, which end up in logs and histories. The static files of the
  * page contain no data and need no token, so that the page can prompt for it. The
@@ -19,8 +20,10 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { digest, hostHeader, judge, type Policy } from "../internal/httpGuard.ts"
+import { digest, type Head, hostHeader, isNamedOrigin, isPreflight, judge, type Policy } from "../internal/httpGuard.ts"
 import * as Api from "./Api.ts"
+import * as Limits from "./Limits.ts"
+import * as Problem from "./Problem.ts"
 
 /**
  * @category models
@@ -34,6 +37,10 @@ export interface Options {
   readonly port: number
   /** Token that requests must send; without one, every client that reaches the server is allowed. */
   readonly token?: Redacted.Redacted<string> | undefined
+  /** Whether requests pass without the token as well, to routes that do not need it. Defaults to false. */
+  readonly readable?: boolean | undefined
+  /** Origins whose pages may send requests (CORS), such as `https://app.example`; none by default. */
+  readonly origins?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -67,33 +74,62 @@ const headers = {
   "x-frame-options": "DENY"
 }
 
-const refused = (status: number, error: string, message: string, more: Record<string, string> = {}) =>
-  HttpServerResponse.jsonUnsafe({ error, message }, { status, headers: more })
-
-const secured = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
-  const result = response.status === 404 && response.body._tag === "Empty"
-    ? refused(404, "NotFound", `Not found; see ${Api.openApiPath} for the available paths`)
-    : response
-  return HttpServerResponse.setHeaders(result, { ...headers, ...result.headers })
+/** The problem behind a response without a document. */
+const explained = ({ status }: HttpServerResponse.HttpServerResponse): Problem.Problem | undefined => {
+  switch (status) {
+    case 404:
+      return Problem.make("NotFound", `Not found; see ${Api.openApiPath} for the available paths`)
+    case 413:
+      return Problem.make("TooLarge", "The request body is larger than the server reads")
+    case 415:
+      return Problem.make("UnsupportedMediaType", "Send JSON, with Content-Type: application/json")
+    case 500:
+      return Problem.make("Internal", "The node failed to handle the request; its log has the reason")
+  }
 }
 
-/** The allowed methods of each path. */
-const methods: ReadonlyMap<string, ReadonlySet<string>> = (() => {
-  const found = new Map<string, Set<string>>([[Api.openApiPath, new Set(["GET"])]])
+const secured = (
+  response: HttpServerResponse.HttpServerResponse,
+  more: Record<string, string>
+): HttpServerResponse.HttpServerResponse => {
+  const isBare = response.body._tag === "Empty" || response.status === 415
+  const problem = isBare ? explained(response) : undefined
+  const result = problem === undefined ? response : Problem.toResponse(problem)
+  const retry = result.status === 429 ? { "retry-after": String(Limits.windowSeconds) } : {}
+  return HttpServerResponse.setHeaders(result, { ...headers, ...retry, ...more, ...result.headers })
+}
+
+/** The allowed methods of each path, and of each pattern of paths with parameters. */
+const methods: {
+  readonly byPath: ReadonlyMap<string, ReadonlySet<string>>
+  readonly byPattern: ReadonlyArray<readonly [pattern: RegExp, methods: ReadonlySet<string>]>
+} = (() => {
+  const byPath = new Map<string, Set<string>>([[Api.openApiPath, new Set(["GET"])]])
   HttpApi.reflect(Api.Api, {
     onGroup: () => {},
     onEndpoint: ({ endpoint: { method, path } }) => {
-      found.set(path, (found.get(path) ?? new Set<string>()).add(method))
+      byPath.set(path, (byPath.get(path) ?? new Set<string>()).add(method))
     }
   })
-  return found
+  const patterns = Array.from(byPath).filter(([path]) => path.includes(":"))
+  return {
+    byPath,
+    byPattern: patterns.map(([path, allowed]) => [new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`), allowed])
+  }
 })()
 
-const policyOf = ({ anyIp = false, hosts = [], port, token }: Options): Policy => ({
+const methodsOf = (path: string): ReadonlySet<string> | undefined =>
+  methods.byPath.get(path) ?? methods.byPattern.find(([pattern]) => pattern.test(path))?.[1]
+
+/** Seconds for which a browser remembers which requests a page may send. */
+const preflightSeconds = 600
+
+const policyOf = ({ anyIp = false, hosts = [], origins = [], port, readable = false, token }: Options): Policy => ({
   hosts: new Set(["localhost", "127.0.0.1", "::1", ...hosts].map((host) => hostHeader(host, port))),
   anyIpPort: anyIp ? port : undefined,
   token: token === undefined ? undefined : digest(Redacted.value(token)),
-  isOpen
+  isOpen: readable ? () => true : isOpen,
+  origins: new Set(origins)
 })
 
 /**
@@ -106,26 +142,53 @@ const policyOf = ({ anyIp = false, hosts = [], port, token }: Options): Policy =
  */
 export const layer = (options: Options): Layer.Layer<never, never, HttpRouter> => {
   const policy = policyOf(options)
-  const check = ({ headers, method, url }: HttpServerRequest): HttpServerResponse.HttpServerResponse | undefined => {
-    const path = url.split(/[?#]/, 1)[0]
-    const refusal = judge(policy, { method, path, headers })
+
+  const check = (head: Head): HttpServerResponse.HttpServerResponse | undefined => {
+    const { method, path } = head
+    const refusal = judge(policy, head)
     if (refusal !== undefined) {
       const more: Record<string, string> = refusal.status === 401 ? { "www-authenticate": "Bearer" } : {}
-      return refused(refusal.status, refusal.error, refusal.message, more)
+      return Problem.toResponse(Problem.make(refusal.error, refusal.message), more)
     }
-    const allowed = methods.get(path)
+    const allowed = methodsOf(path)
     if (allowed === undefined || allowed.has(method === "HEAD" ? "GET" : method)) return undefined
     const allow = Array.from(allowed).join(", ")
-    return refused(405, "MethodNotAllowed", `Method not allowed; this path allows ${allow}`, { allow })
+    return isPreflight(head) && isNamedOrigin(policy, head)
+      ? HttpServerResponse.empty({
+        status: 204,
+        headers: {
+          "access-control-allow-methods": allow,
+          "access-control-allow-headers": "authorization, content-type, last-event-id",
+          "access-control-max-age": String(preflightSeconds)
+        }
+      })
+      : Problem.toResponse(
+        Problem.make("MethodNotAllowed", `Method not allowed; this path allows ${allow}`),
+        { allow }
+      )
   }
+
+  /** Lets a page of a named origin read the response. */
+  const sharedWith = (head: Head): Record<string, string> =>
+    isNamedOrigin(policy, head)
+      ? {
+        "access-control-allow-origin": head.headers.origin ?? "",
+        "access-control-expose-headers": "link, retry-after, x-total-count",
+        "cross-origin-resource-policy": "cross-origin",
+        vary: "origin"
+      }
+      : {}
+
   return Router.middleware(
     (handled) =>
-      HttpServerRequest.use((request) => {
-        const refusal = check(request)
+      HttpServerRequest.use(({ headers, method, url }) => {
+        const head = { method, path: url.split(/[?#]/, 1)[0], headers }
+        const refusal = check(head)
+        const shared = sharedWith(head)
         // Headers are added to every response, including errors.
         return HttpEffect.withPreResponseHandler(
           refusal === undefined ? handled : Effect.succeed(refusal),
-          (_, response) => Effect.succeed(secured(response))
+          (_, response) => Effect.succeed(secured(response, shared))
         )
       }),
     { global: true }

@@ -2,18 +2,16 @@
  * The HTTP routes of a node, to be mounted on a router: the documents, events,
  * metrics and lookups of {@link Api}.
  *
- * There is no access control here: `Guard.layer` provides it, and `NodeHttp` of
- * `effect-dht/node` is a server with both.
+ * What acts for the node needs its token here. Everything else about access is
+ * up to `Guard.layer`, and `NodeHttp` of `effect-dht/node` is a server with both.
  *
  * @module
  * @since 0.1.0
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import type { HttpRouter } from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
@@ -23,18 +21,21 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Address from "../Address.ts"
 import type { Announce } from "../Announce.ts"
 import type { Bootstrap } from "../Bootstrap.ts"
 import type { Dht } from "../Dht.ts"
 import * as DhtMetrics from "../DhtMetrics.ts"
+import type { Discovery } from "../Discovery.ts"
 import type { IdentityConflicts } from "../IdentityConflicts.ts"
 import * as Json from "../internal/json.ts"
+import type { Mail } from "../Mail.ts"
 import { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import type { NodeSettings } from "../NodeSettings.ts"
 import type { PeerHealth } from "../PeerHealth.ts"
+import type { Publisher } from "../Publisher.ts"
 import * as Query from "../Query.ts"
 import type { Reachability } from "../Reachability.ts"
 import * as Record from "../Record.ts"
@@ -42,18 +43,26 @@ import type { Replication } from "../Replication.ts"
 import type { Routing } from "../Routing.ts"
 import type { Rpc } from "../Rpc.ts"
 import type { SeenPeers } from "../SeenPeers.ts"
+import type { StandingAnnouncements } from "../StandingAnnouncements.ts"
 import type { Store } from "../Store.ts"
 import type { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
+import * as Checks from "./Checks.ts"
 import * as Documents from "./Documents.ts"
 import * as EventStreams from "./EventStreams.ts"
+import * as Gateway from "./Gateway.ts"
+import * as Limits from "./Limits.ts"
+import * as MailLog from "./MailLog.ts"
+import * as Problem from "./Problem.ts"
+import { servicesOf } from "./servicesOf.ts"
+import * as TopicFeeds from "./TopicFeeds.ts"
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends Checks.Options {
   /**
    * Whether the node is the first of its network, and so is ready without
    * contacts. Defaults to the state of `Bootstrap.membership`.
@@ -71,16 +80,20 @@ export type Services =
   | Announce
   | Bootstrap
   | Dht
+  | Discovery
   | IdentityConflicts
+  | Mail
   | NodeEvents
   | NodeSettings
   | PeerHealth
+  | Publisher
   | Query.Query
   | Reachability
   | Replication
   | Routing
   | Rpc
   | SeenPeers
+  | StandingAnnouncements
   | Store
   | Subscriptions
 
@@ -106,36 +119,16 @@ const lookupTime = "15 seconds"
 /** Maximum size of a request body. */
 const maxBody = ByteSize.kibibytes(4)
 
-// --- Limits ------------------------------------------------------------------
-
-/** Limits concurrent requests: each holds a place for its scope, and fails with `TooMany` if none is free. */
-const places = (what: string, max: number): Effect.Effect<void, typeof Api.TooMany.Type, Scope.Scope> => {
-  let taken = 0
-  return Effect.suspend(() =>
-    taken >= max
-      ? Effect.fail({ error: "TooMany" as const, message: `the limit of ${max} ${what} is reached; try again later` })
-      : Effect.acquireRelease(
-        Effect.sync(() => {
-          taken++
-        }),
-        () =>
-          Effect.sync(() => {
-            taken--
-          })
-      )
-  )
-}
+/**
+ * Options of the router that the routes are mounted on: a topic is up to 512
+ * bytes of text in a path.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const routerConfig = { maxParamLength: 2048 } as const
 
 // --- Documents -----------------------------------------------------------------
-
-/** The node's services, for work on behalf of a request, with a scope of its own. */
-const node = Effect.map(Effect.context<Services>(), (context) => {
-  const services = Context.omit(Scope.Scope)(context)
-  return {
-    context: services,
-    of: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provideContext(effect, services)
-  }
-})
 
 /** The requested page of a list. */
 const partOf = (
@@ -205,7 +198,7 @@ const debug = HttpApiBuilder.group(
   Api.Api,
   "debug",
   Effect.fnUntraced(function*(handlers) {
-    const { of } = yield* node
+    const of = yield* servicesOf<Services>()
     return handlers.handleAll({
       identity: () => of(Documents.identity),
       routing: ({ query }) => of(routingResponse(partOf(query, Api.listed.routing))),
@@ -231,7 +224,8 @@ const operations = (first: boolean | undefined) =>
     Api.Api,
     "operations",
     Effect.fnUntraced(function*(handlers) {
-      const { context, of } = yield* node
+      const context = yield* Effect.context<Services>()
+      const of = yield* servicesOf<Services>()
       const health = Effect.filterOrFail(of(Documents.health(first)), ({ ready }) => ready, (health) => health)
       return handlers.handleAll({
         live: () => Effect.succeed(Documents.live),
@@ -312,13 +306,13 @@ const lookup = ({ find, target }: Goal) =>
 const page = (options: { readonly first: boolean | undefined }) =>
   HttpApiBuilder.group(
     Api.Api,
-    "api",
+    "node",
     Effect.fnUntraced(function*(handlers) {
-      const { of } = yield* node
+      const of = yield* servicesOf<Services>()
       const { response } = yield* EventStreams.EventStreams
       const startedAt = yield* Clock.currentTimeMillis
-      const streamPlace = places("event streams", maxEventStreams)
-      const lookupPlace = places("lookups", maxLookups)
+      const streamPlace = Limits.places("event streams", maxEventStreams)
+      const lookupPlace = Limits.places("lookups", maxLookups)
       const stream = <A extends { readonly type: string }>(
         open: (sink: EventStreams.Sink<A>) => Effect.Effect<void, never, Scope.Scope | Services>
       ) => response<A>((sink) => of(open(sink)))
@@ -331,14 +325,9 @@ const page = (options: { readonly first: boolean | undefined }) =>
             Documents.storeReport(partOf(query, Api.listed.store)),
             (document) => listResponse(document, "listed")
           )),
-        announcements: ({ query }) =>
-          of(Effect.flatMap(
-            Documents.announcements(partOf(query, Api.listed.announcements)),
-            (document) => listResponse(document, "announcements")
-          )),
         lookup: ({ payload }) =>
           Effect.fromResult(goalOf(payload)).pipe(
-            Effect.mapError(({ message }) => ({ error: "BadRequest" as const, message })),
+            Effect.mapError(({ message }) => Problem.make("BadRequest", message)),
             Effect.tap(() => lookupPlace),
             Effect.map((goal) => stream(lookup(goal)))
           ),
@@ -348,14 +337,6 @@ const page = (options: { readonly first: boolean | undefined }) =>
   )
 
 // --- All -------------------------------------------------------------------------
-
-const explained = HttpApiMiddleware.layerSchemaErrorTransform(
-  Api.Explained,
-  (failure) =>
-    failure.kind === "Body" || failure.kind === "ResponseHeaders"
-      ? Effect.fail(failure)
-      : Effect.fail({ error: "BadRequest" as const, message: failure.cause.message })
-)
 
 /**
  * All routes of {@link Api}, and the OpenAPI document that lists them. From then
@@ -370,8 +351,15 @@ export const layer = (
 ): Layer.Layer<EventStreams.EventStreams, never, HttpRouter | Services> => {
   const { first } = options
   return HttpApiBuilder.layer(Api.Api, { openapiPath: Api.openApiPath }).pipe(
-    Layer.provide([debug, operations(first), page({ first })]),
-    Layer.provide(explained),
+    Layer.provide([
+      debug,
+      operations(first),
+      page({ first }),
+      Gateway.network,
+      Gateway.announcements,
+      Gateway.exchange
+    ]),
+    Layer.provide([TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
     Layer.provideMerge(EventStreams.layer),
     Layer.provide(HttpServer.layerServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),

@@ -20,6 +20,8 @@ export interface Policy {
   readonly anyIpPort: number | undefined
   /** SHA-256 of the token; undefined without one. */
   readonly token: Uint8Array | undefined
+  /** Origins whose pages may send requests (CORS); none by default. */
+  readonly origins?: ReadonlySet<string> | undefined
   /** Whether a path is open without the token. */
   readonly isOpen: (path: string) => boolean
 }
@@ -51,6 +53,13 @@ const encoder = new TextEncoder()
  * @internal
  */
 export const digest = (token: string): Uint8Array => sha256(encoder.encode(token))
+
+/**
+ * Whether the text is the token with this digest; takes as long for every text.
+ *
+ * @internal
+ */
+export const isToken = (wanted: Uint8Array, text: string): boolean => timingSafeEqual(wanted, digest(text))
 
 /**
  * The `Host` header as browsers send it: in lower case and without the default port 80.
@@ -113,12 +122,30 @@ const isSameOrigin = (host: string, { headers, method }: Head): boolean => {
 export const judge = (policy: Policy, head: Head): Refusal | undefined => {
   const host = head.headers.host?.toLowerCase() ?? ""
   const bearer = /^bearer +(\S+)$/i.exec(head.headers.authorization ?? "")?.[1]
-  const isTrusted = policy.token !== undefined && bearer !== undefined && timingSafeEqual(policy.token, digest(bearer))
+  const isTrusted = policy.token !== undefined && bearer !== undefined && isToken(policy.token, bearer)
   if (!isTrusted) {
     const isKnown = policy.hosts.has(host) ||
       policy.anyIpPort !== undefined && isCalledByIp(host, policy.anyIpPort)
     if (!isKnown) return unknownHost
-    if (policy.token !== undefined && !policy.isOpen(head.path)) return unauthorized
+    const isQuestion = isPreflight(head) && isNamedOrigin(policy, head)
+    if (policy.token !== undefined && !policy.isOpen(head.path) && !isQuestion) return unauthorized
   }
-  return isSameOrigin(host, head) ? undefined : crossOrigin
+  return isNamedOrigin(policy, head) || isSameOrigin(host, head) ? undefined : crossOrigin
 }
+
+/**
+ * Whether the request comes from a page of an origin that is named.
+ *
+ * @internal
+ */
+export const isNamedOrigin = ({ origins }: Policy, { headers }: Head): boolean =>
+  headers.origin !== undefined && origins?.has(headers.origin) === true
+
+/**
+ * Whether a browser asks on behalf of a page which requests it may send. Such a
+ * question carries no token.
+ *
+ * @internal
+ */
+export const isPreflight = ({ headers, method }: Head): boolean =>
+  method === "OPTIONS" && headers.origin !== undefined && headers["access-control-request-method"] !== undefined

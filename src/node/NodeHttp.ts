@@ -34,12 +34,16 @@ import { limitConnections } from "./internal/connections.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Routes.Options {
+export interface Options extends Routes.Options, Pick<Guard.Options, "readable" | "origins"> {
   /** Defaults to 127.0.0.1, reachable from this machine only. */
   readonly host?: string | undefined
   /** Defaults to 2634. */
   readonly port?: number | undefined
-  /** Token that requests send as `Authorization: Bearer …`; required unless the address is a loopback address. */
+  /**
+   * Token that requests send as `Authorization: Bearer …`; required unless the
+   * address is a loopback address. With `readable` only what acts for the node
+   * needs it. Without a token nothing acts for the node, unless it is `open`.
+   */
   readonly token?: Redacted.Redacted<string> | undefined
   /** Time for a client to send a complete request, from its first byte or from connecting. Defaults to 10 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
@@ -130,10 +134,11 @@ const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "
 export const layer = (
   options: Options = {}
 ): Layer.Layer<HttpServer | EventStreams, CannotServe | TokenNeeded, Routes.Services> => {
-  const { host = "127.0.0.1", port = 2634, requestTimeout = "10 seconds", token } = options
+  const { host = "127.0.0.1", open = false, origins, port = 2634, readable, requestTimeout = "10 seconds", token } =
+    options
   const guarded = Layer.unwrap(Effect.gen(function*() {
     const bound = yield* localAddress
-    if (token === undefined && !isLoopback(bound.host)) {
+    if ((token === undefined || readable || open) && !isLoopback(bound.host)) {
       return yield* new TokenNeeded({ address: bound, reason: "Missing" })
     }
     if (token !== undefined && !isUsable(Redacted.value(token))) {
@@ -142,7 +147,14 @@ export const layer = (
     return Layer.mergeAll(
       Routes.layer(options),
       Layer.provide(Dashboard.layer, [NodeFileSystem.layer, NodePath.layer]),
-      Guard.layer({ hosts: [host, bound.host], anyIp: isEverywhere(bound.host), port: bound.port, token })
+      Guard.layer({
+        hosts: [host, bound.host],
+        anyIp: isEverywhere(bound.host),
+        port: bound.port,
+        token,
+        readable: readable || open,
+        origins
+      })
     )
   }))
   return Layer.unwrap(Effect.gen(function*() {
@@ -179,7 +191,11 @@ export const layer = (
       )
     }))
     return hangUp.pipe(
-      Layer.provideMerge(HttpRouter.serve(guarded, { disableLogger: true, disableListenLog: true })),
+      Layer.provideMerge(HttpRouter.serve(guarded, {
+        disableLogger: true,
+        disableListenLog: true,
+        routerConfig: Routes.routerConfig
+      })),
       // Telemetry traces the node's work, not requests to this server.
       Layer.provide(Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true)),
       Layer.provideMerge(NodeHttpServer.layerServer(() => server, { host, port })),

@@ -1,6 +1,7 @@
 /**
- * The address that a running node listens on, published for other programs on
- * the machine in the file `listening` of its data directory.
+ * The addresses that a running node listens on, published for other programs on
+ * the machine in files of its data directory: `listening` for UDP, `serving` for
+ * HTTP.
  *
  * @module
  * @since 0.1.0
@@ -8,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as SocketAddress from "../SocketAddress.ts"
@@ -25,7 +27,20 @@ const maxLength = 256
  * @since 0.1.0
  */
 export const listening = (directory: string): Effect.Effect<SocketAddress.SocketAddress | undefined> =>
-  Effect.map(read(fileIn(directory)), (text) => {
+  published(Path.join(directory, "listening"))
+
+/**
+ * The address of the HTTP server of the node that runs in this data directory;
+ * undefined if there is none. Stale after a crash, until the next start.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const serving = (directory: string): Effect.Effect<SocketAddress.SocketAddress | undefined> =>
+  published(Path.join(directory, "serving"))
+
+const published = (path: string): Effect.Effect<SocketAddress.SocketAddress | undefined> =>
+  Effect.map(read(path), (text) => {
     const address = SocketAddress.fromString(text.trim())
     if (Result.isFailure(address)) return undefined
     const { host, port } = address.success
@@ -41,21 +56,33 @@ export const listening = (directory: string): Effect.Effect<SocketAddress.Socket
  * @since 0.1.0
  */
 export const layer = (directory: string): Layer.Layer<never, never, Transport> =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const { address } = yield* Transport
-    const path = fileIn(directory)
-    const text = `${SocketAddress.format(address)}\n`
-    yield* Effect.acquireRelease(
-      Effect.ignore(write(path, text)),
-      () =>
-        Effect.gen(function*() {
-          // Another node may have been started in the same directory and replaced the file.
-          if ((yield* read(path)) === text) yield* Effect.ignore(Effect.tryPromise(() => Fs.rm(path, { force: true })))
-        })
-    )
-  }))
+  Layer.effectDiscard(
+    Effect.flatMap(Transport, ({ address }) => publish(Path.join(directory, "listening"), address))
+  )
 
-const fileIn = (directory: string): string => Path.join(directory, "listening")
+/**
+ * Publishes the address of the HTTP server until the scope closes. Does nothing
+ * if the directory cannot be written to.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const publishServing = (
+  directory: string,
+  address: SocketAddress.SocketAddress
+): Effect.Effect<void, never, Scope.Scope> => publish(Path.join(directory, "serving"), address)
+
+const publish = Effect.fnUntraced(function*(path: string, address: SocketAddress.SocketAddress) {
+  const text = `${SocketAddress.format(address)}\n`
+  yield* Effect.acquireRelease(
+    Effect.ignore(write(path, text)),
+    () =>
+      Effect.gen(function*() {
+        // Another node may have been started in the same directory and replaced the file.
+        if ((yield* read(path)) === text) yield* Effect.ignore(Effect.tryPromise(() => Fs.rm(path, { force: true })))
+      })
+  )
+})
 
 /** The text of a file; empty if it cannot be read. */
 const read = (path: string): Effect.Effect<string> =>

@@ -92,6 +92,8 @@ const stepOf = (change: Persistence.Change): Step => {
       return { _tag: "Fact", name: "peers", value: change.peers.map(SocketAddress.format).join("\n") }
     case "Seen":
       return { _tag: "Seen", sightings: change.sightings }
+    case "Announced":
+      return { _tag: "Fact", name: "announcements", value: change.announcements }
   }
 }
 
@@ -147,6 +149,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       read(call("seen"), []),
       (rows) => rows.map(({ id, lastSeen }) => ({ id: id as NodeId, lastSeen }))
     ),
+    announcements: Effect.map(read(call("fact", "announcements"), undefined), (text) => text ?? ""),
     write: (batch, now) =>
       call("write", batch.map(stepOf), now).pipe(
         inTime(timeout),

@@ -105,13 +105,17 @@ const sample: TopFrame.Sample = {
   announcements: {
     wanted: 8,
     total: 6,
+    unpublished: [],
     next: null,
     announcements: Array.from({ length: 6 }, (_, i) => ({
       record,
       title: `topic ${i}`,
       topic: `topic ${i}`,
       name: "Ann",
+      standing: true,
+      durable: true,
       renews_at: "2600",
+      wanted: 8,
       confirmed: [peer, peer]
     }))
   },

@@ -101,7 +101,16 @@ describe("the token", () => {
       assert.isUndefined(refusal(closed, {}, { path }), path)
     }
     for (
-      const path of ["//", "/health/", "/health/other", "/healthy", "/assets", "/debug/assets/x", "/metrics", "/events"]
+      const path of [
+        "//",
+        "/health/",
+        "/health/other",
+        "/healthy",
+        "/assets",
+        "/debug/assets/x",
+        "/metrics",
+        "/v1/events"
+      ]
     ) {
       assert.strictEqual(refusal(closed, {}, { path }), "Unauthorized", path)
     }
@@ -143,7 +152,7 @@ describe("Guard", () => {
       const fetch = yield* serve(a, { token: Redacted.make(token) })
       const status = (path: string, headers: Record<string, string>) =>
         Effect.map(fetch(path, { headers }), ({ status }) => status)
-      for (const path of ["/debug/identity", "/api/overview", "/events", "/metrics", "/openapi.json", "/x"]) {
+      for (const path of ["/debug/identity", "/v1/overview", "/v1/events", "/metrics", "/openapi.json", "/x"]) {
         assert.strictEqual(yield* status(path, {}), 401, path)
         assert.strictEqual(yield* status(path, { host: "evil.example" }), 421, path)
       }
@@ -156,9 +165,9 @@ describe("Guard", () => {
       const a = yield* Network.node("a", Network.socketOf(1))
       const response = yield* (yield* serve(a, { token: Redacted.make(token) }))("/debug/identity")
       assert.strictEqual(response.headers.get("www-authenticate"), "Bearer")
-      const { error, message } = (yield* json(response)) as { readonly error: string; readonly message: string }
-      assert.strictEqual(error, "Unauthorized")
-      assert.include(message, "Authorization: Bearer")
+      const { _tag, detail } = (yield* json(response)) as { readonly _tag: string; readonly detail: string }
+      assert.strictEqual(_tag, "Unauthorized")
+      assert.include(detail, "Authorization: Bearer")
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
   it.effect("protects every response from other origins, including errors", () =>
@@ -169,7 +178,7 @@ describe("Guard", () => {
         yield* fetch("/debug/identity"),
         yield* fetch("/x"),
         yield* fetch("/debug/identity", { method: "POST" }),
-        yield* fetch("/api/store?limit=x"),
+        yield* fetch("/v1/store?limit=x"),
         yield* fetch("/debug/identity", { headers: { host: "evil.example" } })
       ]
       assert.deepStrictEqual(answers.map(({ status }) => status), [200, 404, 405, 400, 421])

@@ -187,7 +187,7 @@ describe("Routes", () => {
     Effect.gen(function*() {
       const a = yield* Network.node("a", Network.socketOf(1))
       const fetch = yield* serve(a)
-      for (const path of ["/debug", "/debug/", "/debug/store/x", "/api", "/assets/x"]) {
+      for (const path of ["/debug", "/debug/", "/debug/store/x", "/api", "/v1", "/v1/topics", "/assets/x"]) {
         const response = yield* fetch(path)
         assert.strictEqual(response.status, 404, path)
         assert.include(yield* text(response), "/openapi.json")
@@ -278,12 +278,12 @@ describe("the documents of the dashboard", () => {
         records[0].replicas.map(({ peer, state }) => ({ id: peer.node_id_hex, state })),
         others.map((node) => ({ id: Network.contactOf(node).id, state: "confirmed" as const }))
       )
-      const { announcements } = yield* document(fetch, "/api/announcements", Api.Announcements)
+      const { announcements } = yield* document(fetch, "/v1/announcements", Api.Announcements)
       assert.strictEqual(announcements.length, 1)
       assert.deepStrictEqual(announcements[0].record, records[0].record)
       assert.strictEqual(announcements[0].renews_at, String(Network.now + 300))
       assert.strictEqual(announcements[0].confirmed.length, 3)
-      const { publishing } = yield* document(fetch, "/api/overview", Api.Overview)
+      const { publishing } = yield* document(fetch, "/v1/overview", Api.Overview)
       assert.deepStrictEqual(publishing, {
         announcements: 1,
         records: 1,
@@ -309,14 +309,14 @@ describe("the documents of the dashboard", () => {
       const [a] = yield* Network.build(2)
       const fetch = yield* serve(a)
       yield* Effect.scoped(Network.dht(a).announceEndpoint(endpoint))
-      assert.deepStrictEqual((yield* document(fetch, "/api/announcements", Api.Announcements)).announcements, [])
+      assert.deepStrictEqual((yield* document(fetch, "/v1/announcements", Api.Announcements)).announcements, [])
       assert.deepStrictEqual((yield* document(fetch, "/debug/replication", Api.Replication)).records, [])
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
   it.effect("shows the node's identity, reachability and network size", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair
-      const overview = yield* document(yield* serve(b), "/api/overview", Api.Overview)
+      const overview = yield* document(yield* serve(b), "/v1/overview", Api.Overview)
       const { address, nodeId } = Network.dht(b)
       assert.deepInclude(overview, {
         ready: true,
@@ -331,7 +331,7 @@ describe("the documents of the dashboard", () => {
       const { received, refused, refusedBy, sent } = yield* Network.dht(b).stats
       assert.deepInclude(overview.traffic, { received, refused, refused_by: refusedBy, sent, pending: 0 })
       yield* Network.dht(a).setPublicHost("203.0.113.9")
-      const other = yield* document(yield* serve(a), "/api/overview", Api.Overview)
+      const other = yield* document(yield* serve(a), "/v1/overview", Api.Overview)
       assert.strictEqual(other.reachability.public_host, "203.0.113.9")
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -342,7 +342,7 @@ describe("the documents of the dashboard", () => {
         networkKey: Redacted.make("open sesame")
       })
       const fetch = yield* serve(a)
-      const overview = yield* document(fetch, "/api/overview", Api.Overview)
+      const overview = yield* document(fetch, "/v1/overview", Api.Overview)
       assert.deepInclude(overview.network, { name: "acme", has_key: true })
       const health = yield* document(fetch, "/health", Api.Health, 503)
       assert.deepStrictEqual(health.network, { name: "acme", has_key: true })
@@ -356,7 +356,7 @@ describe("the documents of the dashboard", () => {
           persistence: Layer.effect(Persistence.Persistence, Persistence.makeUnavailable("the disk is gone"))
         }
       })
-      const { persistence } = yield* document(yield* serve(a), "/api/overview", Api.Overview)
+      const { persistence } = yield* document(yield* serve(a), "/v1/overview", Api.Overview)
       assert.deepStrictEqual(persistence, { degraded: "the disk is gone", queued: 0, written: 0, dropped: 0 })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -366,7 +366,7 @@ describe("the documents of the dashboard", () => {
       const { address, nodeId } = Network.identity("unverified")
       const contact = { id: nodeId, address, ...Network.socketOf(3) }
       Network.tableOf(b).add(contact, undefined, 0, Network.contactOf(a).id)
-      const { buckets, k, self_node_id_hex } = yield* document(yield* serve(b), "/api/buckets", Api.Buckets)
+      const { buckets, k, self_node_id_hex } = yield* document(yield* serve(b), "/v1/buckets", Api.Buckets)
       const self = Network.dht(b).nodeId
       assert.strictEqual(self_node_id_hex, self)
       assert.strictEqual(k, 16)
@@ -390,7 +390,7 @@ describe("the documents of the dashboard", () => {
   it.effect("counts the durations of requests and queries", () =>
     Effect.gen(function*() {
       const { b } = yield* pair
-      const { queries, requests, traffic } = yield* document(yield* serve(b), "/api/traffic", Api.TrafficReport)
+      const { queries, requests, traffic } = yield* document(yield* serve(b), "/v1/traffic", Api.TrafficReport)
       const answered = requests.map(({ answered }) => answered.count).reduce((sum, count) => sum + count)
       assert.strictEqual(answered, traffic.completed)
       assert.isAbove(traffic.completed, 0)
@@ -408,7 +408,7 @@ describe("the documents of the dashboard", () => {
       for (let i = 0; i < 5; i++) {
         yield* Context.get(a, Store).put(NodeId.fromTopic("chess"), offer("chess", `player ${i}`))
       }
-      const whole = yield* document(fetch, "/api/store", Api.StoreReport)
+      const whole = yield* document(fetch, "/v1/store", Api.StoreReport)
       assert.deepInclude(whole, {
         keys: 1,
         records: 5,
@@ -416,9 +416,9 @@ describe("the documents of the dashboard", () => {
       })
       assert.strictEqual(whole.listed.length, 5)
       assert.isNull(whole.next)
-      const part = yield* document(fetch, "/api/store?limit=2", Api.StoreReport)
+      const part = yield* document(fetch, "/v1/store?limit=2", Api.StoreReport)
       assert.deepStrictEqual(part, { ...whole, listed: whole.listed.slice(0, 2), next: part.next })
-      const rest = yield* document(fetch, `/api/store?after=${part.next}`, Api.StoreReport)
+      const rest = yield* document(fetch, `/v1/store?after=${part.next}`, Api.StoreReport)
       assert.deepStrictEqual(rest, { ...whole, listed: whole.listed.slice(2) })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -580,7 +580,7 @@ describe("a list that is longer than one page", () => {
         if (i === 2) yield* Effect.scoped(Network.dht(a).announceTopic({ topic: "over", name: "Ann" }))
         yield* Network.dht(a).announceTopic({ topic: `topic ${i}`, name: "Ann" })
       }
-      const list = yield* parts(fetch, "/api/announcements?limit=2", Api.Announcements)
+      const list = yield* parts(fetch, "/v1/announcements?limit=2", Api.Announcements)
       assert.deepStrictEqual(list.map(({ announcements }) => announcements.map(({ title }) => title)), [
         ["topic 0", "topic 1"],
         ["topic 2", "topic 3"],
@@ -593,7 +593,7 @@ describe("a list that is longer than one page", () => {
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
-      const lists = ["/debug/routing", "/debug/store", "/debug/replication", "/api/store", "/api/announcements"]
+      const lists = ["/debug/routing", "/debug/store", "/debug/replication", "/v1/store", "/v1/announcements"]
       for (const path of [...lists, "/debug/queries"]) {
         for (const limit of ["-1", "1001", "1.5", "x"]) {
           const response = yield* fetch(`${path}?limit=${limit}`)
@@ -703,23 +703,33 @@ describe("/openapi.json", () => {
       assert.deepStrictEqual(
         Object.entries(paths).map(([path, methods]) => `${Object.keys(methods).join()} ${path}`).sort(),
         [
-          "get /api/announcements",
-          "get /api/buckets",
-          "get /api/overview",
-          "get /api/store",
-          "get /api/traffic",
           "get /debug/identity",
           "get /debug/queries",
           "get /debug/replication",
           "get /debug/routing",
           "get /debug/stats",
           "get /debug/store",
-          "get /events",
           "get /health",
           "get /health/live",
           "get /health/ready",
           "get /metrics",
-          "post /api/lookup"
+          "get /v1/agents/{address}",
+          "get /v1/announcements",
+          "get /v1/buckets",
+          "get /v1/events",
+          "get /v1/network",
+          "get /v1/overview",
+          "get /v1/records/{key}",
+          "get /v1/store",
+          "get /v1/topics/{topic}",
+          "get /v1/topics/{topic}/events",
+          "get /v1/traffic",
+          "get,post /v1/mail",
+          "get,put,delete /v1/announcements/endpoint",
+          "get,put,delete /v1/announcements/profile",
+          "get,put,delete /v1/announcements/topics/{topic}",
+          "post /v1/lookup",
+          "post /v1/records"
         ]
       )
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
@@ -731,7 +741,7 @@ const post = (body: unknown): RequestInit => ({
   body: JSON.stringify(body)
 })
 
-describe("/api/lookup", () => {
+describe("/v1/lookup", () => {
   it.effect("streams the steps of a lookup and ends with its result", () =>
     Effect.gen(function*() {
       const [a, b, c] = yield* Network.build(4)
@@ -739,7 +749,7 @@ describe("/api/lookup", () => {
       yield* settled
       // Excludes the node's own copy.
       yield* Context.get(a, Store).invalidate(NodeId.fromTopic("chess"), 0)
-      const response = yield* (yield* serve(a))("/api/lookup", post({ kind: "topic", value: "chess" }))
+      const response = yield* (yield* serve(a))("/v1/lookup", post({ kind: "topic", value: "chess" }))
       assert.strictEqual(response.status, 200)
       assert.strictEqual(response.headers.get("content-type"), "text/event-stream")
       const events = yield* all(response)
@@ -769,7 +779,7 @@ describe("/api/lookup", () => {
       yield* settled
       const fetch = yield* serve(a)
       const last = (body: unknown) =>
-        Effect.flatMap(Effect.flatMap(fetch("/api/lookup", post(body)), all), (events) =>
+        Effect.flatMap(Effect.flatMap(fetch("/v1/lookup", post(body)), all), (events) =>
           Schema.decodeUnknownEffect(Api.LookupEvent)(events.at(-1)?.data))
       const reached = yield* last({ kind: "address", value: Address.format(Network.dht(b).address) })
       assert.deepInclude(reached.type === "lookup-ended" ? reached.records[0] : undefined, {
@@ -795,11 +805,12 @@ describe("/api/lookup", () => {
         [[], "object"]
       ]
       for (const [body, said] of wrong) {
-        const response = yield* fetch("/api/lookup", post(body))
+        const response = yield* fetch("/v1/lookup", post(body))
         assert.strictEqual(response.status, 400)
-        const { error, message } = (yield* json(response)) as { readonly error: string; readonly message: string }
-        assert.strictEqual(error, "BadRequest")
-        assert.include(message, said)
+        assert.strictEqual(response.headers.get("content-type"), "application/problem+json")
+        const { _tag, detail } = (yield* json(response)) as { readonly _tag: string; readonly detail: string }
+        assert.strictEqual(_tag, "BadRequest")
+        assert.include(detail, said)
       }
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
@@ -813,7 +824,7 @@ describe("/api/lookup", () => {
   it.effect("runs at most four at a time, and abandons each after 15 seconds", () =>
     Effect.gen(function*() {
       const fetch = yield* serve(yield* lost)
-      const lookup = fetch("/api/lookup", post({ kind: "topic", value: "chess" }))
+      const lookup = fetch("/v1/lookup", post({ kind: "topic", value: "chess" }))
       const running = yield* Effect.forEach(
         Array.from({ length: Routes.maxLookups }),
         () => Effect.flatMap(lookup, (response) => Effect.forkChild(all(response)))
@@ -839,7 +850,7 @@ describe("/api/lookup", () => {
       yield* Network.dht(a).addContact(silent)
       const fetch = yield* serve(a)
       for (let i = 0; i < 2 * Routes.maxLookups; i++) {
-        const response = yield* fetch("/api/lookup", post({ kind: "topic", value: "chess" }))
+        const response = yield* fetch("/v1/lookup", post({ kind: "topic", value: "chess" }))
         assert.strictEqual(response.status, 200)
         const { leave, next } = reader(response)
         yield* next
@@ -856,12 +867,12 @@ describe("/api/lookup", () => {
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
 
-describe("/events", () => {
+describe("/v1/events", () => {
   it.effect("reports events as they happen", () =>
     Effect.gen(function*() {
       const [a, b] = yield* Network.build(2)
       const fetch = yield* serve(a)
-      const { leave, next } = reader(yield* fetch("/events"))
+      const { leave, next } = reader(yield* fetch("/v1/events"))
       yield* next
       const seen: Array<typeof Api.Event.Type> = []
       /** Reads on until this many events of each of these types have arrived. */
@@ -902,7 +913,7 @@ describe("/events", () => {
   it.effect("stops when the client disconnects", () =>
     Effect.gen(function*() {
       const [a] = yield* Network.build(2)
-      const { leave, next } = reader(yield* (yield* serve(a))("/events"))
+      const { leave, next } = reader(yield* (yield* serve(a))("/v1/events"))
       yield* next
       assert.isTrue(Context.get(a, NodeEvents).hasListeners)
       yield* leave
@@ -914,12 +925,12 @@ describe("/events", () => {
     Effect.gen(function*() {
       const [a] = yield* Network.build(1)
       const fetch = yield* serve(a)
-      const open = Effect.map(fetch("/events"), reader)
+      const open = Effect.map(fetch("/v1/events"), reader)
       const clients = yield* Effect.forEach(Array.from({ length: Routes.maxEventStreams }), () => open)
       yield* Effect.forEach(clients, ({ next }) => next, { discard: true })
-      assert.strictEqual((yield* fetch("/events")).status, 503)
+      assert.strictEqual((yield* fetch("/v1/events")).status, 503)
       yield* clients[0].leave
       yield* settled
-      assert.strictEqual((yield* fetch("/events")).status, 200)
+      assert.strictEqual((yield* fetch("/v1/events")).status, 200)
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })

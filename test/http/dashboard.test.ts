@@ -195,7 +195,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({}, async (page) => {
         const tile = (name: string) => page.locator(".tile", { hasText: name }).locator("dd")
         await eventually(async () => {
-          const overview = await read(url, "/api/overview", Api.Overview)
+          const overview = await read(url, "/v1/overview", Api.Overview)
           const { network, publishing, store } = overview
           const identity = await page.locator("#identity").innerText()
           assert.include(identity, overview.identity.address)
@@ -222,7 +222,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({}, async (page) => {
         await page.getByText(/^All \d+ contacts$/).click()
         await eventually(async () => {
-          const { buckets, k } = await read(url, "/api/buckets", Api.Buckets)
+          const { buckets, k } = await read(url, "/v1/buckets", Api.Buckets)
           assert.strictEqual(await page.locator(".bucket-map .cell").count(), 256)
           const rows = page.getByRole("region", { name: "Non-empty buckets" }).locator("tbody tr")
           const fresh = buckets.map(({ bucket, contacts }) => [
@@ -244,7 +244,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({}, async (page) => {
         const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
         await eventually(async () => {
-          const { by_type, records } = await read(url, "/api/store", Api.StoreReport)
+          const { by_type, records } = await read(url, "/v1/store", Api.StoreReport)
           const held = by_type.find(({ type_name }) => type_name === "topic")?.records ?? 0
           assert.strictEqual(await rows.count(), Math.min(records, 25))
           await page.getByRole("button", { name: `topic ${held}` }).click()
@@ -261,7 +261,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         const card = page.locator("#announcements .own", { hasText: "translate" })
         await card.getByText("Holders of copies").click()
         await eventually(async () => {
-          const { announcements } = await read(url, "/api/announcements", Api.Announcements)
+          const { announcements } = await read(url, "/v1/announcements", Api.Announcements)
           assert.strictEqual(await page.locator("#announcements .own").count(), announcements.length)
           const announced = announcements.find(({ topic }) => topic === "translate")
           const copies = announced?.confirmed.length ?? -1
@@ -349,7 +349,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await page.locator("#plot-traffic .line.s0").last().waitFor({ state: "attached" })
         await page.locator("#plot-latency .line.s0").last().waitFor({ state: "attached" })
         await eventually(async () => {
-          const { requests } = await read(url, "/api/traffic", Api.TrafficReport)
+          const { requests } = await read(url, "/v1/traffic", Api.TrafficReport)
           const rows = await page.getByRole("region", { name: "Requests by kind" }).locator("tbody tr").allInnerTexts()
           assert.deepStrictEqual(
             rows.map((row) => row.split("\t").slice(0, 2)),

@@ -83,6 +83,23 @@ describe("NodeHttp", () => {
       assert.strictEqual((yield* get(port, "/debug/identity", { authorization: `Bearer ${token}` })).status, 200)
     }))
 
+  it.live("serves other machines with a token for every request only", () =>
+    Effect.gen(function*() {
+      for (const options of [{ token: Redacted.make(token), readable: true }, { open: true }]) {
+        assert.strictEqual((yield* Effect.flip(serve({ host: "0.0.0.0", ...options })))._tag, "TokenNeeded")
+      }
+    }))
+
+  it.live("needs the token for what acts for the node, and for all else if it is not readable", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ token: Redacted.make(token), readable: true })
+      assert.strictEqual((yield* get(port, "/debug/identity")).status, 200)
+      assert.strictEqual((yield* get(port, "/v1/mail")).status, 401)
+      assert.strictEqual((yield* get(port, "/v1/mail", { authorization: `Bearer ${token}` })).status, 200)
+      const open = yield* serve({ open: true })
+      assert.strictEqual((yield* get(open.port, "/v1/mail")).status, 200)
+    }))
+
   it.live("rejects a token that is guessable, or cannot be sent in a header", () =>
     Effect.gen(function*() {
       for (const unusable of [token.slice(1), `${token} x`, `${token}\n`, `${token}é`]) {
@@ -114,7 +131,7 @@ describe("NodeHttp", () => {
     Effect.gen(function*() {
       const { port } = yield* serve()
       const response = yield* Effect.promise(() =>
-        fetch(`http://127.0.0.1:${port}/api/lookup`, {
+        fetch(`http://127.0.0.1:${port}/v1/lookup`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ kind: "topic", value: "x".repeat(5000) })
@@ -136,7 +153,7 @@ describe("NodeHttp", () => {
       ["that does not end the head of its request", (port: number) => head(port, "GET", "/debug/stats")],
       [
         "that does not send its announced body",
-        (port: number) => `${head(port, "POST", "/api/lookup")}Content-Length: 40\r\n\r\n{`
+        (port: number) => `${head(port, "POST", "/v1/lookup")}Content-Length: 40\r\n\r\n{`
       ]
     ] as const
   ) {
@@ -160,7 +177,7 @@ describe("NodeHttp", () => {
         return socket
       })
       const first = yield* join("")
-      const answered = yield* join(`${head(port, "GET", "/events")}\r\n`)
+      const answered = yield* join(`${head(port, "GET", "/v1/events")}\r\n`)
       yield* Effect.promise(() => once(answered, "data"))
       for (const request of ["", head(port, "GET", "/debug/stats"), `${head(port, "GET", "/debug/stats")}\r\n`]) {
         for (let i = 0; i < NodeHttp.maxConnections / 2; i++) yield* join(request)
@@ -199,7 +216,7 @@ describe("NodeHttp", () => {
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { port } = yield* Scope.provide(serve(), scope)
-      const { next } = reader(yield* get(port, "/events"))
+      const { next } = reader(yield* get(port, "/v1/events"))
       yield* next
       yield* Scope.close(scope, Exit.void)
       // With a broken connection, the next read would fail.
@@ -211,7 +228,7 @@ describe("NodeHttp", () => {
       const { node, port } = yield* serve()
       const events = Context.get(node, NodeEvents)
       const socket = yield* connect(port)
-      socket.write(`GET /events HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`)
+      socket.write(`GET /v1/events HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`)
       yield* Effect.promise(() => once(socket, "readable"))
       const contact = Network.contactOf(node)
       const told = 200_000

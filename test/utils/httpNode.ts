@@ -30,7 +30,7 @@ export const serve = Effect.fnUntraced(function*(
     Layer.provideMerge(Layer.succeed(Clock.Clock, yield* Clock.Clock))
   )
   const { handler } = yield* Effect.acquireRelease(
-    Effect.sync(() => HttpRouter.toWebHandler(routes, { disableLogger: true })),
+    Effect.sync(() => HttpRouter.toWebHandler(routes, { disableLogger: true, routerConfig: Routes.routerConfig })),
     ({ dispose }) => Effect.promise(dispose)
   )
   // Contains the clock of the test.

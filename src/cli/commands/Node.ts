@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -17,6 +18,7 @@ import * as DhtMetrics from "../../DhtMetrics.ts"
 import type { Host } from "../../NameResolver.ts"
 import * as Network from "../../Network.ts"
 import { type CannotStart, DhtLive } from "../../node/DhtLive.ts"
+import * as HttpToken from "../../node/HttpToken.ts"
 import * as RunningNode from "../../node/RunningNode.ts"
 import { NodeSettings } from "../../NodeSettings.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
@@ -39,6 +41,8 @@ interface Options extends Telemetry.Options, Session.Joining {
   readonly noHttp: boolean
   /** The name of an environment variable. */
   readonly httpTokenEnv: Option.Option<string>
+  readonly httpOpen: boolean
+  readonly httpOrigin: ReadonlyArray<string>
   readonly passphraseEnv: Option.Option<string>
   readonly json: boolean
 }
@@ -97,21 +101,38 @@ const explain = (data: string) =>
     }
   })
 
-/** Starts the HTTP server and succeeds with its address. */
-const serve = Effect.fnUntraced(function*({ http, httpTokenEnv }: Options) {
-  const token = Option.isNone(httpTokenEnv)
-    ? undefined
-    : yield* Secrets.fromEnv("--http-token-env", httpTokenEnv.value)
+/** How requests to the HTTP server are admitted: by the given token, by the one of the data directory, or all. */
+const accessOf = Effect.fnUntraced(function*({ data, httpOpen, httpTokenEnv }: Options) {
+  if (Option.isSome(httpTokenEnv)) {
+    if (httpOpen) {
+      return yield* Output.usage("--http-open and --http-token-env exclude each other: give one of them")
+    }
+    return { token: yield* Secrets.fromEnv("--http-token-env", httpTokenEnv.value), path: undefined }
+  }
+  if (httpOpen) return { open: true, path: undefined }
+  const { path, token } = yield* HttpToken.loadOrCreate(data).pipe(
+    Effect.mapError(({ message }) => Output.failed(message)),
+    Effect.provide(SecureRandom.layerWebCrypto)
+  )
+  return { token, readable: true, path }
+})
+
+/** Starts the HTTP server and succeeds with its address, and the path of the token file. */
+const serve = Effect.fnUntraced(function*(options: Options) {
+  const { data, http, httpOrigin } = options
+  const { path, ...access } = yield* accessOf(options)
   // Loaded only if needed, since it takes time.
   const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeHttp.ts"))
-  const server = yield* Layer.build(layer({ ...http, token })).pipe(
+  const server = yield* Layer.build(layer({ ...http, ...access, origins: httpOrigin })).pipe(
     Effect.mapError((error) =>
       error._tag === "TokenNeeded"
         ? Output.usage(`${error.message}; --http-token-env names the variable that holds one`)
         : Output.failed(`${error.message}; choose another with --http, or --no-http`)
     )
   )
-  return SocketAddress.format(yield* Effect.provideContext(localAddress, server))
+  const address = yield* Effect.provideContext(localAddress, server)
+  yield* RunningNode.publishServing(data, address)
+  return { address: SocketAddress.format(address), path }
 })
 
 /** Logs and telemetry, loaded only if they differ from the default. */
@@ -156,7 +177,16 @@ export const node = (options: Options) =>
     const listen = SocketAddress.format(dht.localAddress)
     yield* Output.print(
       options.json,
-      { event: "ready", address, agent, nodeId: dht.nodeId, network: { name: name ?? null, hasKey }, listen, http },
+      {
+        event: "ready",
+        address,
+        agent,
+        nodeId: dht.nodeId,
+        network: { name: name ?? null, hasKey },
+        listen,
+        http: http?.address ?? null,
+        httpToken: http?.path
+      },
       Output.table([
         ["address", address],
         ...(agent === undefined ? [] : [["acts for", agent] as const]),
@@ -164,7 +194,8 @@ export const node = (options: Options) =>
         ["network", Network.format({ hasKey, name })],
         ["identity", created ? `${path} (new)` : path],
         ["listens on", `${listen} (UDP)`],
-        ["HTTP", http === null ? "none" : `http://${http}/`]
+        ["HTTP", http === null ? "none" : `http://${http.address}/`],
+        ...(http?.path === undefined ? [] : [["HTTP token", http.path] as const])
       ])
     )
     yield* Effect.forkScoped(Effect.provideContext(tell(options), services))

@@ -7,16 +7,14 @@ import type * as Cause from "effect/Cause"
 import { TerminalCapabilities } from "effect/cli/TerminalCapabilities"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as HttpApiClient from "effect/http-api/HttpApiClient"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Schema from "effect/Schema"
 import * as Terminal from "effect/Terminal"
-import * as Api from "../../http/Api.ts"
+import * as Client from "../../http/Client.ts"
+import type { Problem } from "../../http/Problem.ts"
 import * as Output from "../Output.ts"
 import * as Secrets from "../Secrets.ts"
 import * as TopFrame from "../TopFrame.ts"
@@ -38,19 +36,20 @@ const interval = "1 second"
 const otherVersion = "the server there is not a node of this version"
 
 /** Why there is no sample, as text. */
-const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | typeof Api.BadRequest.Type) => {
-  if ("error" in error) return error.message
-  if (error._tag === "TimeoutError") return `no answer in ${timeout}`
-  if (error._tag === "SchemaError") return otherVersion
-  switch (error.response?.status) {
-    case undefined:
-      return "no server answers there"
-    case 401:
+const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | Problem) => {
+  switch (error._tag) {
+    case "TimeoutError":
+      return `no answer in ${timeout}`
+    case "SchemaError":
+      return otherVersion
+    case "HttpClientError":
+      return error.response === undefined ? "no server answers there" : otherVersion
+    case "Unauthorized":
       return "the token is missing or wrong; give the name of its variable with --http-token-env"
-    case 421:
+    case "UnknownHost":
       return "the server does not accept that host name"
     default:
-      return otherVersion
+      return error.detail
   }
 }
 
@@ -59,17 +58,13 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
   const token = Option.isNone(httpTokenEnv)
     ? undefined
     : yield* Secrets.fromEnv("--http-token-env", httpTokenEnv.value)
-  const { api, debug } = yield* HttpApiClient.make(Api.Api, {
-    baseUrl: url,
-    transformClient: (client) =>
-      token === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(token))
-  })
+  const { announcements, debug, node } = yield* Client.make({ url, token })
   const sample = Effect.all({
-    overview: api.overview(),
-    buckets: api.buckets(),
+    overview: node.overview(),
+    buckets: node.buckets(),
     queries: debug.queries({ query: {} }),
-    announcements: api.announcements({ query: {} }),
-    store: api.store({ query: { limit: 0 } })
+    announcements: announcements.list({ query: {} }),
+    store: node.store({ query: { limit: 0 } })
   }, { concurrency: "unbounded" }).pipe(
     Effect.timeout(timeout),
     Effect.mapError(reasonOf)

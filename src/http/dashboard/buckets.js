@@ -178,7 +178,7 @@ export const show = (document, lookUp) => {
           key: "buckets more",
           total: buckets.length,
           noun: "bucket",
-          all: "/api/buckets",
+          all: "/v1/buckets",
           more: again
         })
       )

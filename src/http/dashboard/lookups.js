@@ -275,7 +275,7 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
           { class: "owns", tabindex: 0, "aria-label": "Records found" },
           ...records.slice(0, bounds.shown).map(recordCard)
         ),
-      bounds.rest({ key: "found more", total: records.length, noun: "record", all: "/api/lookup", more: showRecords }),
+      bounds.rest({ key: "found more", total: records.length, noun: "record", all: "/v1/lookup", more: showRecords }),
       list
     )
   showRecords()
@@ -296,7 +296,7 @@ const run = async () => {
   /** @type {number | undefined} */
   let frame = undefined
   try {
-    await Node.stream("/api/lookup", {
+    await Node.stream("/v1/lookup", {
       body: request,
       signal: mine.signal,
       event: (/** @type {LookupEvent} */ event) => {

@@ -19,7 +19,7 @@ const parts = {
     every: 5000,
     load: async () => {
       /** @type {Types.Overview} */
-      const overview = await Node.read("/api/overview")
+      const overview = await Node.read("/v1/overview")
       document.title = `${Format.short(overview.identity.address)} · effect-dht`
       const state = byId("state")
       state.textContent = overview.ready ? "ready" : "not ready"
@@ -34,7 +34,7 @@ const parts = {
     every: 10_000,
     load: async () => {
       /** @type {Types.Buckets} */
-      const buckets = await Node.read("/api/buckets")
+      const buckets = await Node.read("/v1/buckets")
       Lookups.knowContacts(buckets)
       Buckets.show(buckets, Lookups.lookUp)
     }
@@ -51,7 +51,7 @@ const parts = {
     every: 2000,
     load: async () => {
       /** @type {Types.TrafficReport} */
-      const report = await Node.read("/api/traffic")
+      const report = await Node.read("/v1/traffic")
       Traffic.show(report)
     }
   },
@@ -67,7 +67,7 @@ const parts = {
     every: 15_000,
     load: async () => {
       /** @type {Types.StoreReport} */
-      const report = await Node.read(`/api/store?limit=${Store.loaded}`)
+      const report = await Node.read(`/v1/store?limit=${Store.loaded}`)
       Store.show(report, Lookups.lookUp)
     }
   }
@@ -164,7 +164,7 @@ const follow = async () => {
   for (let failures = 0;;) {
     let reason = "The connection to the node was lost."
     try {
-      await Node.stream("/events", {
+      await Node.stream("/v1/events", {
         opened: () => {
           failures = 0
           isConnected = true

@@ -45,7 +45,7 @@ const request = async (path, options = {}) => {
   const response = await fetch(path, { ...options, headers, cache: "no-store" })
   if (response.ok) return response
   const body = await response.json().catch(() => ({}))
-  const message = typeof body.message === "string" ? body.message : `The node responded with status ${response.status}`
+  const message = typeof body.detail === "string" ? body.detail : `The node responded with status ${response.status}`
   throw response.status === 401 ? new Unauthorized(message) : new Refused(message)
 }
 

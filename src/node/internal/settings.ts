@@ -74,6 +74,22 @@ const httpUrl = (example: string): TextCodec<string> =>
     hinted(`write a URL such as ${example}`)
   )
 
+const origins: TextCodec<ReadonlyArray<string>> = parsed(
+  Schema.Array(Schema.String),
+  (text) => {
+    const parts = text.split(",").map((part) => part.trim()).filter(Boolean)
+    const wrong = parts.find((part) =>
+      !/^https?:$/.test(URL.parse(part)?.protocol ?? "") || URL.parse(part)?.origin !== part
+    )
+    return wrong === undefined
+      ? Result.succeed(parts)
+      : Result.fail(
+        `"${wrong}" is not an origin: write a scheme and a host such as https://app.example, without a path`
+      )
+  },
+  (parts) => parts.join(",")
+)
+
 const networkName: TextCodec<string> = parsed(
   Schema.String,
   (text) => {
@@ -183,7 +199,21 @@ export const settings = {
     "http-token-env",
     "name",
     nameOf("token"),
-    "The environment variable that holds the token that HTTP requests must send, at least 16 characters"
+    "The environment variable that holds the token that HTTP requests must send, at least 16 characters. Without it, on " +
+      "this machine, only requests that act for the node need a token, the one in the file http-token of --data"
+  ),
+  httpOpen: setting(
+    "http-open",
+    "boolean",
+    boolean,
+    "Let every program on this machine act for the node over HTTP, without a token"
+  ),
+  httpOrigin: setting(
+    "http-origin",
+    "origin",
+    origins,
+    "An origin, such as https://app.example, whose pages may send HTTP requests; repeatable, and as a variable " +
+      "comma-separated"
   ),
   otlp: setting(
     "otlp",

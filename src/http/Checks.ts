@@ -1,0 +1,95 @@
+/**
+ * Checks that the routes of the HTTP interface declare: a request matches its
+ * schema, and comes from the owner of the node where it needs to.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { digest, isToken } from "../internal/httpGuard.ts"
+import * as Problem from "./Problem.ts"
+
+/**
+ * Explains why a request does not match its schema. It declares the problems
+ * that every request can have, so that clients can read them.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Explained extends HttpApiMiddleware.Service<Explained>()("effect-dht/http/Checks/Explained", {
+  error: [
+    Problem.problems.BadRequest,
+    Problem.problems.Unauthorized,
+    Problem.problems.CrossOrigin,
+    Problem.problems.TooLarge,
+    Problem.problems.UnsupportedMediaType,
+    Problem.problems.UnknownHost,
+    Problem.problems.RateLimited,
+    Problem.problems.Internal,
+    Problem.problems.TooMany
+  ]
+}) {}
+
+/**
+ * Admits the owner of the node only, who has its token: for routes that act for
+ * the node's agent, or show what is private to it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Owner extends HttpApiMiddleware.Service<Owner>()("effect-dht/http/Checks/Owner", {
+  error: Problem.problems.Unauthorized,
+  security: { token: HttpApiSecurity.bearer }
+}) {}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Token of the node's owner. Without one, and unless `open`, no request acts for the node. */
+  readonly token?: Redacted.Redacted<string> | undefined
+  /** Whether every client may act for the node. Defaults to false. */
+  readonly open?: boolean | undefined
+}
+
+const noToken =
+  "This request acts for the node, which has no token that would allow it. Start the node with one, or open"
+
+const wrongToken = "This request acts for the node and needs its token. Send it as Authorization: Bearer …"
+
+const asked = { "www-authenticate": "Bearer" }
+
+/**
+ * Both checks.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = ({ open = false, token }: Options): Layer.Layer<Explained | Owner> => {
+  const wanted = token === undefined ? undefined : digest(Redacted.value(token))
+  const refused = Effect.succeed(
+    HttpServerResponse.setHeaders(
+      Problem.toResponse(Problem.make("Unauthorized", wanted === undefined ? noToken : wrongToken)),
+      asked
+    )
+  )
+  return Layer.merge(
+    HttpApiMiddleware.layerSchemaErrorTransform(
+      Explained,
+      (failure) =>
+        failure.kind === "Body" || failure.kind === "ResponseHeaders"
+          ? Effect.fail(failure)
+          : Effect.fail(Problem.make("BadRequest", failure.cause.message))
+    ),
+    Layer.succeed(Owner, {
+      token: (handled, { credential }) =>
+        open || wanted !== undefined && isToken(wanted, Redacted.value(credential)) ? handled : refused
+    })
+  )
+}

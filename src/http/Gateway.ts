@@ -1,0 +1,392 @@
+/**
+ * The routes through which programs in any language use the network, see
+ * {@link GatewayApi}.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Result from "effect/Result"
+import * as Address from "../Address.ts"
+import { Announce } from "../Announce.ts"
+import type { Bootstrap } from "../Bootstrap.ts"
+import type { Dht } from "../Dht.ts"
+import * as Discovery from "../Discovery.ts"
+import * as Hex from "../internal/hex.ts"
+import * as Mail from "../Mail.ts"
+import * as NodeId from "../NodeId.ts"
+import type { NodeSettings } from "../NodeSettings.ts"
+import { Publisher } from "../Publisher.ts"
+import { Query } from "../Query.ts"
+import type { Reachability } from "../Reachability.ts"
+import * as Record from "../Record.ts"
+import * as Replication from "../Replication.ts"
+import * as StandingAnnouncements from "../StandingAnnouncements.ts"
+import { Store } from "../Store.ts"
+import * as Topic from "../Topic.ts"
+import * as Api from "./Api.ts"
+import * as Documents from "./Documents.ts"
+import { EventStreams } from "./EventStreams.ts"
+import * as GatewayApi from "./GatewayApi.ts"
+import * as GatewayDocuments from "./GatewayDocuments.ts"
+import * as Limits from "./Limits.ts"
+import { MailLog } from "./MailLog.ts"
+import * as Problem from "./Problem.ts"
+import { servicesOf } from "./servicesOf.ts"
+import * as TopicFeeds from "./TopicFeeds.ts"
+
+/**
+ * Maximum number of concurrent lookups for clients of the gateway.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxLookups = 64
+
+/**
+ * Maximum number of streams of topics and messages at a time.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxStreams = 128
+
+/**
+ * Maximum number of records whose copies the node maintains, beyond which it
+ * takes no messages and no records that clients have signed.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxPublications = 4096
+
+/** Time limit of a lookup. */
+const lookupTime = "15 seconds"
+
+type Services = Bootstrap | Dht | NodeSettings | Reachability
+
+// --- Parsing -----------------------------------------------------------------------
+
+const parsed = <A>(result: Result.Result<A, { readonly message: string }>) =>
+  Effect.mapError(Effect.fromResult(result), ({ message }) => Problem.make("BadRequest", message))
+
+const partOf = (
+  { after, limit }: { readonly limit?: number | undefined; readonly after?: string | undefined },
+  byDefault: number
+): Documents.Part => ({ limit: limit ?? byDefault, after })
+
+const hasProof = ({ proof }: { readonly proof?: "true" | "false" | undefined }): boolean => proof === "true"
+
+interface Wait {
+  readonly replicas?: number | undefined
+  readonly within?: string | undefined
+}
+
+/** Waits for the copies that the request wants, if any. */
+const waitFor = (
+  { replicas, within = "10s" }: Wait,
+  publication: Pick<Replication.Publication, "replicas">
+) =>
+  replicas === undefined
+    ? Effect.void
+    : Effect.mapError(publication.replicas(replicas, { within: millisOf(within) }), Problem.ofReplicas)
+
+const millisOf = (within: string): number =>
+  within.endsWith("ms") ? Number(within.slice(0, -2)) : Number(within.slice(0, -1)) * 1000
+
+const inTime = <A, E, R>(lookup: Effect.Effect<A, E, R>) =>
+  Effect.timeoutOrElse(lookup, {
+    duration: lookupTime,
+    orElse: () => Effect.fail(Problem.make("TimedOut", `The lookup did not end within ${lookupTime}`))
+  })
+
+const noRecords = Effect.mapError(({ answered, message }: { readonly answered: number; readonly message: string }) =>
+  Problem.make("NoMatchingRecords", message, { answered })
+)
+
+/** Whether the client wants a stream rather than one document. */
+const wantsStream = (accept: string | undefined): boolean => /\btext\/event-stream\b/i.test(accept ?? "")
+
+// --- What agents publish -----------------------------------------------------------
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const network = HttpApiBuilder.group(
+  Api.Api,
+  "network",
+  Effect.fnUntraced(function*(handlers) {
+    const of = yield* servicesOf<Services>()
+    const query = yield* Query
+    const discovery = yield* Discovery.Discovery
+    const { resumable } = yield* EventStreams
+    const feeds = yield* TopicFeeds.TopicFeeds
+    const rate = Limits.rate("lookups")
+    const lookupPlace = Limits.places("lookups", maxLookups)
+    const streamPlace = Limits.places("streams", maxStreams)
+
+    /** Runs a lookup within the limits. */
+    const limited = <A, E, R>(request: HttpServerRequest, lookup: Effect.Effect<A, E, R>) =>
+      Effect.andThen(rate(request), Effect.scoped(Effect.andThen(lookupPlace, inTime(lookup))))
+
+    return handlers.handleAll({
+      agent: ({ params, query: options, request }) =>
+        Effect.gen(function*() {
+          const address = yield* parsed(Address.fromString(params.address))
+          const records = yield* limited(request, noRecords(query.resolveAll(address)))
+          return GatewayDocuments.agent(address, records, hasProof(options))
+        }),
+      topic: ({ params, query: options, request }) =>
+        Effect.gen(function*() {
+          const topic = yield* parsed(Topic.parse(params.topic))
+          const found = yield* limited(
+            request,
+            discovery.discover(topic, { protocols: options.protocol, tags: options.tag })
+          ).pipe(
+            Effect.catchTag("InvalidTopic", Effect.die),
+            // That there are no offers is a result like others.
+            Effect.catchTag(["NoMatchingRecords", "NoMatchingOffers"], () => Effect.undefined)
+          )
+          const offers = found?.offers ?? []
+          const part = partOf(options, GatewayApi.listed.offers)
+          const { next, shown } = GatewayDocuments.pageOf(offers, ({ record }) => record, part)
+          const key = NodeId.fromTopic(topic)
+          return {
+            topic,
+            total: offers.length,
+            offers: shown.map((offer) => GatewayDocuments.offer(key, offer, hasProof(options))),
+            completeness: { answered: 0, holders: 0, seen: 0, held: 0, ...found?.completeness },
+            next
+          }
+        }),
+      topicEvents: ({ headers, params, query: options, request }) =>
+        Effect.gen(function*() {
+          const topic = yield* parsed(Topic.parse(params.topic))
+          yield* rate(request)
+          yield* streamPlace
+          const feed = yield* Effect.mapError(
+            feeds.feed(topic),
+            () => Limits.tooMany("watched topics", TopicFeeds.maxTopics)
+          )
+          const key = NodeId.fromTopic(topic)
+          const following = {
+            filter: { protocols: options.protocol, tags: options.tag },
+            cursor: headers["last-event-id"]
+          }
+          return resumable<typeof GatewayApi.TopicEvent.Type>((sink) =>
+            feed.listen(following, (event) =>
+              sink.tell(event.cursor, () => GatewayDocuments.topicEvent(key, event, hasProof(options))))
+          )
+        }),
+      network: () => of(Documents.network()),
+      records: ({ params, query: options, request }) =>
+        Effect.gen(function*() {
+          const key = yield* parsed(NodeId.fromString(params.key))
+          const { completeness, records } = yield* limited(request, noRecords(query.readAll(key, options.type)))
+          const part = partOf(options, GatewayApi.listed.records)
+          const { next, shown } = GatewayDocuments.pageOf(records, (record) => record, part)
+          return {
+            key_node_id_hex: key,
+            total: records.length,
+            records: shown.map((record) => GatewayDocuments.record(key, record)),
+            completeness: { ...completeness },
+            next
+          }
+        })
+    })
+  })
+)
+
+// --- Announcements -----------------------------------------------------------------
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const announcements = HttpApiBuilder.group(
+  Api.Api,
+  "announcements",
+  Effect.fnUntraced(function*(handlers) {
+    const announce = yield* Announce
+    const standing = yield* StandingAnnouncements.StandingAnnouncements
+    const rate = Limits.rate("writes")
+
+    const put = Effect.fnUntraced(function*(
+      request: HttpServerRequest,
+      content: StandingAnnouncements.Content,
+      wait: Wait
+    ) {
+      yield* rate(request)
+      const placed = yield* Effect.mapError(standing.put(content), (error) => {
+        switch (error._tag) {
+          case "InvalidTopic":
+            return Problem.make("BadRequest", error.message)
+          case "TooManyAnnouncements":
+            return Problem.make("TooManyAnnouncements", error.message, { limit: error.limit })
+          default:
+            return Problem.ofPublishing(error)
+        }
+      })
+      // It is published, or `put` would have failed.
+      if (placed.announcement !== undefined) yield* waitFor(wait, placed.announcement)
+      return yield* shown(placed)
+    })
+
+    const notPublished = (reason: string | undefined) =>
+      Problem.make("NotPublished", reason ?? "The announcement of the last run has not been published yet")
+
+    const shown = (placed: StandingAnnouncements.Standing) =>
+      placed.announcement === undefined
+        ? Effect.fail(notPublished(placed.problem?.message))
+        : GatewayDocuments.announcement(placed.announcement, placed)
+
+    const notAnnounced = Effect.mapError((error: StandingAnnouncements.NotAnnounced | Topic.InvalidTopic) =>
+      error._tag === "NotAnnounced"
+        ? Problem.make("NotAnnounced", error.message)
+        : Problem.make("BadRequest", error.message)
+    )
+
+    const get = (slot: StandingAnnouncements.Slot) => Effect.flatMap(notAnnounced(standing.get(slot)), shown)
+
+    const remove = (request: HttpServerRequest, slot: StandingAnnouncements.Slot) =>
+      Effect.andThen(rate(request), notAnnounced(standing.delete(slot)))
+
+    return handlers.handleAll({
+      list: ({ query }) =>
+        Effect.flatMap(
+          Effect.all([announce.announcements, standing.all]),
+          ([all, kept]) => GatewayDocuments.announcements(all, kept, partOf(query, GatewayApi.listed.announcements))
+        ),
+      endpoint: () => get({ _tag: "Endpoint" }),
+      announceEndpoint: ({ payload: { nat_type, ...content }, query, request }) =>
+        put(request, {
+          _tag: "Endpoint",
+          ...content,
+          natType: nat_type === undefined ? undefined : natTypeOf(nat_type)
+        }, query),
+      withdrawEndpoint: ({ request }) => remove(request, { _tag: "Endpoint" }),
+      profile: () => get({ _tag: "Profile" }),
+      announceProfile: ({ payload, query, request }) => put(request, { _tag: "Profile", ...payload }, query),
+      withdrawProfile: ({ request }) => remove(request, { _tag: "Profile" }),
+      topic: ({ params: { topic } }) => get({ _tag: "Topic", topic }),
+      announceTopic: ({ params: { topic }, payload, query, request }) =>
+        put(request, { _tag: "Topic", topic, ...payload }, query),
+      withdrawTopic: ({ params: { topic }, request }) => remove(request, { _tag: "Topic", topic })
+    })
+  })
+)
+
+const natTypeOf = (name: typeof GatewayApi.natTypes[number]) => GatewayApi.natTypes.indexOf(name) as 0 | 1 | 2 | 3 | 4
+
+// --- Mail and records --------------------------------------------------------------
+
+const encoder = new TextEncoder()
+
+/** The bytes of a message; a failure if there is not exactly one of text and bytes. */
+const bodyOf = ({ body_hex, text }: typeof GatewayApi.Letter.Type): Result.Result<Uint8Array, { message: string }> => {
+  if (text !== undefined && body_hex === undefined) return Result.succeed(encoder.encode(text))
+  if (body_hex !== undefined && text === undefined) return Result.succeed(Hex.decode(body_hex.toLowerCase()))
+  return Result.fail({ message: "Write the message either as text or as body_hex" })
+}
+
+/** The key that a record belongs at, as far as the record says so. */
+const keyOf = (record: Record.SignedRecord): NodeId.NodeId | undefined => {
+  switch (record.type) {
+    case Record.RecordType.topic:
+      return Result.match(Topic.decode(record.payload), {
+        onFailure: () => undefined,
+        onSuccess: ({ topic }) => NodeId.fromTopic(topic)
+      })
+    case Record.RecordType.mailbox:
+      return Result.match(Mail.decode(record.payload), {
+        onFailure: () => undefined,
+        onSuccess: ({ recipient }) => NodeId.fromAddress(recipient)
+      })
+    default:
+      return undefined
+  }
+}
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const exchange = HttpApiBuilder.group(
+  Api.Api,
+  "exchange",
+  Effect.fnUntraced(function*(handlers) {
+    const mail = yield* Mail.Mail
+    const log = yield* MailLog
+    const publisher = yield* Publisher
+    const replication = yield* Replication.Replication
+    const store = yield* Store
+    const { resumable } = yield* EventStreams
+    const writeRate = Limits.rate("writes")
+    const lookupRate = Limits.rate("lookups")
+    const lookupPlace = Limits.places("lookups", maxLookups)
+    const streamPlace = Limits.places("streams", maxStreams)
+
+    /** Publishes within the limits, and waits for the copies that the request wants. */
+    const publish = Effect.fnUntraced(function*<E, R>(
+      request: HttpServerRequest,
+      wait: Wait,
+      publishing: Effect.Effect<Replication.Publication, E, R>
+    ) {
+      yield* writeRate(request)
+      const { records } = yield* replication.summary
+      if (records >= maxPublications) return yield* Effect.fail(Limits.tooMany("published records", maxPublications))
+      const publication = yield* publishing
+      yield* waitFor(wait, publication)
+      return yield* GatewayDocuments.published(publication)
+    })
+
+    return handlers.handleAll({
+      readMail: ({ headers, query, request }) =>
+        Effect.gen(function*() {
+          const cursor = headers["last-event-id"]
+          yield* lookupRate(request)
+          if (wantsStream(headers.accept)) {
+            yield* streamPlace
+            return resumable<typeof GatewayApi.NoteEvent.Type>((sink) =>
+              log.listen(cursor, (note) =>
+                sink.tell(note.cursor, () => ({ type: "note", note: GatewayDocuments.note(note) })))
+            )
+          }
+          const reading = inTime(log.read(cursor, query.limit ?? GatewayApi.listed.notes))
+          const page = yield* Effect.scoped(Effect.andThen(lookupPlace, reading))
+          return { ...page, notes: page.notes.map(GatewayDocuments.note), completeness: { ...page.completeness } }
+        }),
+      sendMail: ({ payload, query, request }) =>
+        Effect.gen(function*() {
+          const recipient = yield* parsed(Address.fromString(payload.to))
+          const body = yield* parsed(bodyOf(payload))
+          const { ttl, type = Mail.MessageType.text } = payload
+          const sending = Effect.mapError(mail.send({ recipient, type, body, ttl }), (error) =>
+            error._tag === "NoRecipientKey"
+              ? Problem.make("NoRecipientKey", error.message)
+              : Problem.ofPublishing(error))
+          return yield* publish(request, query, sending)
+        }),
+      publishRecord: ({ payload, query, request }) =>
+        Effect.gen(function*() {
+          const publishing = Effect.gen(function*() {
+            const record = yield* Effect.fromResult(Record.decode(Hex.decode(payload.signed_hex.toLowerCase())))
+            const given = payload.key === undefined ? undefined : yield* parsed(NodeId.fromString(payload.key))
+            const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+            // A peer would refuse the record for the same reasons.
+            const key = yield* Effect.fromResult(store.vet(given ?? keyOf(record), record, now))
+            return yield* publisher.publish(record, key)
+          })
+          return yield* publish(
+            request,
+            query,
+            Effect.mapError(publishing, (error) => error._tag === "BadRequest" ? error : Problem.ofPublishing(error))
+          )
+        })
+    })
+  })
+)
