@@ -14,6 +14,7 @@ import * as Custom from "../src/Custom.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import { RecordType } from "../src/Record.ts"
+import { Replication } from "../src/Replication.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import { isWithdrawal } from "../src/Withdrawal.ts"
@@ -74,6 +75,33 @@ describe("Announce", () => {
       assert.strictEqual((yield* other.discover("translate")).offers[0].name, "Ann")
       yield* Scope.close(scope, Exit.void)
       yield* TestClock.adjust("11 minutes")
+      assert.strictEqual((yield* Effect.flip(other.discover("translate")))._tag, "NoMatchingRecords")
+    }).pipe(onNetwork))
+
+  it.effect("leaves the copies of a later announcement in its slot alone when its scope closes", () =>
+    Effect.gen(function*() {
+      const nodes = yield* build(4)
+      const owner = network.dht(nodes[0])
+      for (const [i, keepOnClose] of [true, false].entries()) {
+        const topic = `topic ${i}`
+        const earlier = yield* Scope.make()
+        yield* Scope.provide(owner.announceTopic({ topic, name: "earlier", ttl: 600, keepOnClose }), earlier)
+        yield* owner.announceTopic({ topic, name: "later", ttl: 600, keepOnClose })
+        yield* Scope.close(earlier, Exit.void)
+        const summary = yield* Context.get(nodes[0], Replication).summary
+        assert.strictEqual(summary.records, 1 + i)
+      }
+    }).pipe(onNetwork))
+
+  it.effect("is withdrawn on request, even if it would be left when its scope closes, and not renewed", () =>
+    Effect.gen(function*() {
+      const [owner, other] = (yield* build(4)).map(network.dht)
+      const announcement = yield* owner.announceTopic({ topic: "translate", ttl: 600, keepOnClose: true })
+      assert.strictEqual((yield* other.discover("translate")).offers.length, 1)
+      yield* announcement.withdraw
+      yield* settled
+      assert.strictEqual((yield* Effect.flip(other.discover("translate")))._tag, "NoMatchingRecords")
+      yield* TestClock.adjust("10 minutes")
       assert.strictEqual((yield* Effect.flip(other.discover("translate")))._tag, "NoMatchingRecords")
     }).pipe(onNetwork))
 
