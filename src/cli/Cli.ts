@@ -45,6 +45,9 @@ const handler = <Input>(
     )
   )
 
+const toggle = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
+
 // --- A long-running node -----------------------------------------------------
 
 const node = Command.make(
@@ -134,6 +137,8 @@ const discover = Command.make(
       Flag.withDescription("Only agents with this tag; repeatable, all of them must match"),
       Flag.atLeast(0)
     ),
+    resolve: toggle("resolve", "Look up the endpoints of each agent as well"),
+    watch: toggle("watch", "Show each change, until Ctrl-C"),
     ...Options.joining,
     data: Options.acquainted,
     json: Options.json
@@ -146,7 +151,26 @@ const discover = Command.make(
     {
       command: "effect-dht discover translate --protocol a2a --tag de --tag fr --data ./data",
       description: "With filters, through the local node"
+    },
+    {
+      command: "effect-dht discover translate --resolve --watch --json --data ./data",
+      description: "Each change with the agent's endpoints, one per line"
     }
+  ])
+)
+
+const network = Command.make(
+  "network",
+  { ...Options.joining, data: Options.acquainted, httpTokenEnv: Options.nodeTokenEnv, json: Options.json },
+  handler(() => import("./commands/Ask.ts").then(({ network }) => network))
+).pipe(
+  Command.withDescription(
+    "Show the size of the network; of the running node of --data also how it belongs to it and where it can be reached"
+  ),
+  Command.withShortDescription("Show the network and its size"),
+  Command.withExamples([
+    { command: "effect-dht network --data ./data" },
+    { command: "effect-dht network --bootstrap dht.example.net:4121" }
   ])
 )
 
@@ -173,22 +197,34 @@ const about = (bound: string) => ({
   )
 })
 
+const endpointFlags = {
+  endpoint: Options.endpoint,
+  natType: Flag.ChoiceWithValue("nat-type", [
+    ["unknown", "unknown"],
+    ["full-cone", "fullCone"],
+    ["restricted", "restricted"],
+    ["port-restricted", "portRestricted"],
+    ["symmetric", "symmetric"]
+  ]).pipe(
+    Flag.withDescription("NAT type of the agent's router"),
+    Flag.withDefault("unknown")
+  )
+}
+
+const topicFlags = {
+  topic: Options.topic,
+  ...about(", at most 140 characters"),
+  tag: Flag.String("tag").pipe(Flag.withDescription("Tag to filter by; repeatable"), Flag.atLeast(0))
+}
+
+const profileFlags = {
+  ...about(""),
+  skill: Flag.String("skill").pipe(Flag.withDescription("Skill of the agent; repeatable"), Flag.atLeast(0))
+}
+
 const publishEndpoint = Command.make(
   "endpoint",
-  {
-    endpoint: Options.endpoint,
-    natType: Flag.ChoiceWithValue("nat-type", [
-      ["unknown", "unknown"],
-      ["full-cone", "fullCone"],
-      ["restricted", "restricted"],
-      ["port-restricted", "portRestricted"],
-      ["symmetric", "symmetric"]
-    ]).pipe(
-      Flag.withDescription("NAT type of the agent's router"),
-      Flag.withDefault("unknown")
-    ),
-    ...common
-  },
+  { ...endpointFlags, ...common },
   handler(() => import("./commands/Publish.ts").then(({ endpoint }) => endpoint))
 ).pipe(
   Command.withDescription(
@@ -203,13 +239,7 @@ const publishEndpoint = Command.make(
 
 const publishTopic = Command.make(
   "topic",
-  {
-    topic: Options.topic,
-    ...about(", at most 140 characters"),
-    tag: Flag.String("tag").pipe(Flag.withDescription("Tag to filter by; repeatable"), Flag.atLeast(0)),
-    ...common,
-    ttl: Options.topicTtl
-  },
+  { ...topicFlags, ...common, ttl: Options.topicTtl },
   handler(() => import("./commands/Publish.ts").then(({ topic }) => topic))
 ).pipe(
   Command.withDescription(
@@ -223,11 +253,7 @@ const publishTopic = Command.make(
 
 const publishProfile = Command.make(
   "profile",
-  {
-    ...about(""),
-    skill: Flag.String("skill").pipe(Flag.withDescription("Skill of the agent; repeatable"), Flag.atLeast(0)),
-    ...common
-  },
+  { ...profileFlags, ...common },
   handler(() => import("./commands/Publish.ts").then(({ profile }) => profile))
 ).pipe(
   Command.withDescription(
@@ -267,6 +293,98 @@ const publish = Command.make("publish").pipe(
   Command.withSubcommands([publishEndpoint, publishTopic, publishProfile, publishCustom])
 )
 
+// --- Announcements ------------------------------------------------------------
+
+const kept = { ...common, httpTokenEnv: Options.nodeTokenEnv }
+
+const announceEndpoint = Command.make(
+  "endpoint",
+  { ...endpointFlags, ...kept },
+  handler(() => import("./commands/Announce.ts").then(({ endpoint }) => endpoint))
+).pipe(
+  Command.withDescription("Announce the endpoints of an agent"),
+  Command.withExamples([{ command: "effect-dht announce endpoint --endpoint tcp://203.0.113.5:8080 --data ./data" }])
+)
+
+const announceTopic = Command.make(
+  "topic",
+  { ...topicFlags, ...kept, ttl: Options.topicTtl },
+  handler(() => import("./commands/Announce.ts").then(({ topic }) => topic))
+).pipe(
+  Command.withDescription("Announce an agent's offer under a topic"),
+  Command.withExamples([
+    { command: "effect-dht announce topic translate --name Ann --protocol a2a --data ./data" },
+    {
+      command: "effect-dht announce topic translate --name Ann --bootstrap dht.example.net:4121",
+      description: "Until Ctrl-C, under a temporary identity"
+    }
+  ])
+)
+
+const announceProfile = Command.make(
+  "profile",
+  { ...profileFlags, ...kept },
+  handler(() => import("./commands/Announce.ts").then(({ profile }) => profile))
+).pipe(
+  Command.withDescription("Announce the profile of an agent, which also lets it receive messages"),
+  Command.withExamples([{ command: "effect-dht announce profile --name Ann --skill translation --data ./data" }])
+)
+
+const announce = Command.make("announce").pipe(
+  Command.withDescription(
+    "Keep a record alive: it is renewed, and copied to 8 nodes. If a node that serves HTTP runs in --data, it keeps the " +
+      "announcement until \"effect-dht withdraw\", also over its restarts. Otherwise the command itself does, until Ctrl-C, " +
+      "with the identity of --data or a temporary one"
+  ),
+  Command.withShortDescription("Keep a record alive"),
+  Command.withSubcommands([announceEndpoint, announceTopic, announceProfile])
+)
+
+const through = { data: Options.data, httpTokenEnv: Options.nodeTokenEnv, json: Options.json }
+
+const announcements = Command.make(
+  "announcements",
+  through,
+  handler(() => import("./commands/Announce.ts").then(({ list }) => list))
+).pipe(
+  Command.withDescription("List the records that the running node of --data keeps alive, with their copies"),
+  Command.withShortDescription("List the announcements of a running node"),
+  Command.withExamples([{ command: "effect-dht announcements --data ./data" }])
+)
+
+const withdraw = Command.make("withdraw").pipe(
+  Command.withDescription("Withdraw an announcement that the running node of --data keeps"),
+  Command.withShortDescription("Withdraw an announcement of a running node"),
+  Command.withSubcommands([
+    Command.make(
+      "endpoint",
+      through,
+      handler(() => import("./commands/Announce.ts").then(({ withdrawEndpoint }) => withdrawEndpoint))
+    ).pipe(
+      Command.withDescription("Withdraw the endpoints"),
+      Command.withExamples([{ command: "effect-dht withdraw endpoint --data ./data" }])
+    ),
+    Command.make(
+      "topic",
+      { topic: Options.topic, ...through },
+      handler(() => import("./commands/Announce.ts").then(({ withdrawTopic }) => withdrawTopic))
+    ).pipe(
+      Command.withDescription("Withdraw the offer under a topic"),
+      Command.withExamples([{ command: "effect-dht withdraw topic translate --data ./data" }])
+    ),
+    Command.make(
+      "profile",
+      through,
+      handler(() => import("./commands/Announce.ts").then(({ withdrawProfile }) => withdrawProfile))
+    ).pipe(
+      Command.withDescription("Withdraw the profile"),
+      Command.withExamples([{ command: "effect-dht withdraw profile --data ./data" }])
+    )
+  ])
+)
+
+// --- Messages ------------------------------------------------------------------
+
 const send = Command.make(
   "send",
   {
@@ -288,11 +406,20 @@ const send = Command.make(
 
 const read = Command.make(
   "read",
-  { ...Options.joining, data: Options.author, passphraseEnv: Options.passphraseEnv, json: Options.json },
+  {
+    watch: toggle("watch", "Show each message as it arrives, until Ctrl-C"),
+    ...Options.joining,
+    data: Options.author,
+    passphraseEnv: Options.passphraseEnv,
+    json: Options.json
+  },
   handler(() => import("./commands/Mail.ts").then(({ read }) => read))
 ).pipe(
   Command.withDescription("Show the messages to the identity of --data, which are stored until they expire"),
-  Command.withExamples([{ command: "effect-dht mailbox read --data ./data" }])
+  Command.withExamples([
+    { command: "effect-dht mailbox read --data ./data" },
+    { command: "effect-dht mailbox read --watch --json --data ./data", description: "Each message as it arrives" }
+  ])
 )
 
 const mailbox = Command.make("mailbox").pipe(
@@ -456,11 +583,7 @@ const top = Command.make(
   {
     url: Parameter.defaulted(settings.url),
     httpTokenEnv: Options.httpTokenEnv,
-    once: Flag.Boolean("once").pipe(
-      Flag.withDescription("Print one frame and exit, as without a terminal"),
-      Flag.withoutNegation,
-      Flag.withDefault(false)
-    ),
+    once: toggle("once", "Print one frame and exit, as without a terminal"),
     json: Options.json
   },
   handler(() => import("./commands/Top.ts").then(({ top }) => top))
@@ -501,8 +624,12 @@ export const command = Command.make("effect-dht").pipe(
     ping,
     resolve,
     findNode,
+    network,
     discover,
     publish,
+    announce,
+    announcements,
+    withdraw,
     mailbox,
     identity,
     record,

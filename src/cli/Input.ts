@@ -72,17 +72,3 @@ export const bytesOf = (
     const { stdinIsTerminal } = yield* Stdio
     return (yield* stdinIsTerminal) ? yield* missing(what) : yield* read(what, false)
   })
-
-/**
- * Decodes UTF-8; undefined if the bytes are not UTF-8.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const textOf = (bytes: Uint8Array): string | undefined => {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    return undefined
-  }
-}

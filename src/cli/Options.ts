@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { decodeUtf8 } from "../internal/text.ts"
 import type { Host } from "../NameResolver.ts"
 import { nodeHost, settings } from "../node/internal/settings.ts"
 import { hinted, integer, type TextCodec } from "../node/internal/textCodec.ts"
@@ -80,6 +81,19 @@ export const joining = { bootstrap, ...network }
  * @since 0.1.0
  */
 export const httpTokenEnv = Flag.optional(Parameter.ofSetting(settings.httpTokenEnv))
+
+/**
+ * The token of a running node that a command acts through.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const nodeTokenEnv = Flag.optional(Parameter.ofSetting({
+  ...settings.httpTokenEnv,
+  description:
+    "The environment variable that holds the token of the running node's HTTP server; without it, the one in " +
+    "the file http-token of --data"
+}))
 
 /**
  * Origins whose pages may send HTTP requests; empty if none is given.
@@ -267,7 +281,7 @@ export const value = Argument.String("value").pipe(
         const Schema = await import("effect/Schema")
         const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Json))
         return (text) => Result.mapError(decode(text), () => "The value is not JSON")
-      })(Input.textOf(bytes) ?? ""))
+      })(decodeUtf8(bytes) ?? ""))
   )
 )
 
@@ -304,7 +318,7 @@ export const text = Argument.String("text").pipe(
     Effect.gen(function*() {
       const bytes = yield* Input.bytesOf("text", argument)
       const given = Option.getOrElse(argument, () => "-")
-      const isText = given === "-" ? Input.textOf(bytes) !== undefined : !given.includes(replacement)
+      const isText = given === "-" ? decodeUtf8(bytes) !== undefined : !given.includes(replacement)
       if (!isText) {
         return yield* new CliError.ValidationError({
           message: "The text is not UTF-8, which messages must be. Encode other bytes, for example in Base64"
@@ -382,7 +396,7 @@ export const delegation = Argument.String("delegation").pipe(
   Argument.mapEffect((argument) =>
     Effect.flatMap(
       Input.bytesOf("delegation", argument),
-      (bytes) => parsed(async () => (await import("../node/DelegationFile.ts")).parse)(Input.textOf(bytes) ?? "")
+      (bytes) => parsed(async () => (await import("../node/DelegationFile.ts")).parse)(decodeUtf8(bytes) ?? "")
     )
   )
 )
@@ -414,7 +428,7 @@ export const hex = Argument.String("hex").pipe(
   Argument.mapEffect((argument) =>
     Effect.gen(function*() {
       const bytes = yield* Input.bytesOf("record", argument)
-      const text = Input.textOf(bytes)
+      const text = decodeUtf8(bytes)
       // A record's first byte never starts a UTF-8 text.
       return text === undefined ? bytes : yield* Parameter.decode(hexDigits, "The record")(text)
     })

@@ -10,6 +10,7 @@ import type * as Delegation from "../Delegation.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Hex from "../internal/hex.ts"
 import type * as Json from "../internal/json.ts"
+import { decodeUtf8 } from "../internal/text.ts"
 import * as Mail from "../Mail.ts"
 import * as Profile from "../Profile.ts"
 import type { PublishHint } from "../PublishHint.ts"
@@ -18,7 +19,6 @@ import * as SocketAddress from "../SocketAddress.ts"
 import * as Topic from "../Topic.ts"
 import * as Cbor from "../wire/cbor.ts"
 import * as Values from "../wire/value.ts"
-import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
 
 /**
@@ -244,7 +244,7 @@ const custom = (type: number, payload: Uint8Array): Read => {
     json,
     rows: [
       ...(json === undefined ? [] : [["value", JSON.stringify(json)] as const]),
-      ...unlessEmpty("text", Input.textOf(payload) ?? "")
+      ...unlessEmpty("text", decodeUtf8(payload) ?? "")
     ]
   }
 }

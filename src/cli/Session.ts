@@ -179,3 +179,15 @@ export const speakFor = (
     Layer.provideMerge(Identity.layer(identity)),
     Layer.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
   )
+
+/**
+ * Runs a command that ends by Ctrl-C, which counts as success.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const untilInterrupted = <A, E, R>(running: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onInterrupt(running, () =>
+    Effect.sync(() => {
+      process.exitCode = 0
+    }))

@@ -12,6 +12,7 @@ import type { Announcement } from "../Announce.ts"
 import type { Offer } from "../Discovery.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Hex from "../internal/hex.ts"
+import { decodeUtf8 } from "../internal/text.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Profile from "../Profile.ts"
 import * as Record from "../Record.ts"
@@ -144,21 +145,11 @@ export const note = ({ cursor, id, message }: MailLog.Note): typeof GatewayApi.N
   cursor,
   from: Address.format(message.sender),
   type: message.type,
-  text: textOf(message.body),
+  text: decodeUtf8(message.body) ?? null,
   body_hex: Hex.encode(message.body),
   timestamp: String(message.record.timestamp),
   expires_at: String(message.record.expiresAt)
 })
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-
-const textOf = (bytes: Uint8Array): string | null => {
-  try {
-    return decoder.decode(bytes)
-  } catch {
-    return null
-  }
-}
 
 /**
  * A published record and its holders.

@@ -41,3 +41,16 @@ export const networkFault = (name: string): string | undefined =>
  */
 export const topicFault = (topic: string): string | undefined =>
   topic === "" ? "it is empty" : topic.isWellFormed() ? undefined : "it has a lone surrogate and is not valid text"
+
+/**
+ * Decodes UTF-8; undefined if the bytes are not UTF-8.
+ *
+ * @internal
+ */
+export const decodeUtf8 = (bytes: Uint8Array): string | undefined => {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}

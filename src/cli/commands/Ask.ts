@@ -1,19 +1,23 @@
 /**
- * Queries to the network: `ping`, `resolve`, `find-node` and `discover`.
+ * Queries to the network: `ping`, `resolve`, `find-node`, `discover` and `network`.
  *
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import * as Address from "../../Address.ts"
 import { Dht } from "../../Dht.ts"
+import type { Offer } from "../../Discovery.ts"
 import * as Endpoint from "../../Endpoint.ts"
 import * as Hex from "../../internal/hex.ts"
 import * as NameResolver from "../../NameResolver.ts"
+import * as Network from "../../Network.ts"
 import * as DnsResolver from "../../node/DnsResolver.ts"
 import type { NodeId } from "../../NodeId.ts"
+import { NodeSettings } from "../../NodeSettings.ts"
 import * as Record from "../../Record.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import * as Output from "../Output.ts"
@@ -132,41 +136,139 @@ export const findNode = Effect.fnUntraced(function*(
   )
 })
 
+/** An offer as JSON and as lines, with the agent's endpoints if they are wanted: null if it has none. */
+const offerOf = Effect.fnUntraced(function*(offer: Offer, resolve: boolean) {
+  const endpoints = resolve
+    ? yield* Dht.use((dht) => dht.resolve(offer.address)).pipe(
+      Effect.match({ onFailure: () => null, onSuccess: ({ endpoints }) => endpoints ?? [] })
+    )
+    : undefined
+  return {
+    json: { ...Payloads.signed(offer.record), ...Payloads.topic(offer), endpoints },
+    rows: [
+      ["address", Address.format(offer.address)] as const,
+      ...Payloads.topicRows(offer),
+      ...(endpoints ?? []).map((endpoint) => ["endpoint", endpoint] as const)
+    ]
+  }
+})
+
 /**
  * @category commands
  * @since 0.1.0
  */
 export const discover = Effect.fnUntraced(function*(
-  { data, json, protocol, tag, topic, ...joining }: Common & {
+  { data, json, protocol, resolve, tag, topic, watch, ...joining }: Common & {
     readonly topic: string
     readonly protocol: ReadonlyArray<string>
     readonly tag: ReadonlyArray<string>
+    readonly resolve: boolean
+    readonly watch: boolean
   }
 ) {
-  const { completeness, offers } = yield* Dht.use((dht) => dht.discover(topic, { protocols: protocol, tags: tag }))
-    .pipe(
-      Effect.catchTags({
-        NoMatchingRecords: () => Output.failed(`No agent has published under the topic "${topic}"`),
-        NoMatchingOffers: ({ found }) =>
-          Output.failed(`None of ${found} offers under the topic "${topic}" matches --protocol and --tag`)
-      }),
-      Effect.provide(Session.layer(joining, data))
+  const filter = { protocols: protocol, tags: tag }
+  const session = Session.layer(joining, data)
+  if (watch) {
+    return yield* Session.untilInterrupted(
+      Dht.use((dht) =>
+        Stream.runForEach(
+          dht.watchTopic(topic, filter),
+          ({ _tag, offer }) =>
+            Effect.flatMap(offerOf(offer, resolve && _tag !== "Gone"), ({ json: document, rows }) =>
+              Output.print(json, { event: _tag.toLowerCase(), ...document }, [
+                ...Output.table([["event", _tag.toLowerCase()], ...rows]),
+                ""
+              ]))
+        )
+      ).pipe(
+        Effect.catchTag("InvalidTopic", ({ message }) => Output.usage(message)),
+        Effect.provide(session)
+      )
     )
-  yield* Output.print(
-    json,
-    {
-      topic,
-      offers: offers.map((offer) => ({ ...Payloads.signed(offer.record), ...Payloads.topic(offer) })),
-      completeness: { ...completeness }
-    },
-    [
-      ...offers.flatMap((offer) => [
-        ...Output.table([["address", Address.format(offer.address)], ...Payloads.topicRows(offer)]),
-        ""
-      ]),
-      Output.completeness(completeness)
-    ]
-  )
+  }
+  yield* Effect.gen(function*() {
+    const dht = yield* Dht
+    const { completeness, offers } = yield* Effect.catchTags(dht.discover(topic, filter), {
+      NoMatchingRecords: () => Output.failed(`No agent has published under the topic "${topic}"`),
+      NoMatchingOffers: ({ found }) =>
+        Output.failed(`None of ${found} offers under the topic "${topic}" matches --protocol and --tag`)
+    })
+    const shown = yield* Effect.forEach(offers, (offer) => offerOf(offer, resolve), { concurrency: resolvedAtOnce })
+    yield* Output.print(
+      json,
+      { topic, offers: shown.map(({ json }) => json), completeness: { ...completeness } },
+      [
+        ...shown.flatMap(({ rows }) => [...Output.table(rows), ""]),
+        Output.completeness(completeness)
+      ]
+    )
+  }).pipe(Effect.provide(session))
 })
+
+/** Agents whose endpoints are looked up at a time. */
+const resolvedAtOnce = 8
+
+/**
+ * The network as the running node of the data directory sees it, or as it looks
+ * to a node that joins.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const network = Effect.fnUntraced(function*(
+  { data, httpTokenEnv, json, ...joining }: Common & { readonly httpTokenEnv: Option.Option<string> }
+) {
+  const client = Option.isNone(data) || joining.bootstrap.length > 0
+    ? undefined
+    : yield* Effect.promise(() => import("../Gateway.ts")).pipe(
+      Effect.flatMap(({ find }) => find({ data: data.value, httpTokenEnv }))
+    )
+  if (client !== undefined) {
+    const { failureOf } = yield* Effect.promise(() => import("../Gateway.ts"))
+    const { at_ms: _, ...seen } = yield* Effect.mapError(client.network.network(), failureOf)
+    return yield* Output.print(
+      json,
+      {
+        network: { name: seen.name, hasKey: seen.has_key },
+        membership: seen.membership,
+        failures: seen.failures.map(({ address, reason }) => ({ address, reason })),
+        estimatedSize: seen.estimated_size,
+        confidence: seen.confidence,
+        contacts: seen.contacts,
+        listen: seen.local_addr,
+        reachableAt: seen.reachable_at
+      },
+      Output.table([
+        ["network", Network.format({ hasKey: seen.has_key, name: seen.name ?? undefined })],
+        ["membership", seen.membership],
+        ["nodes", sizeOf(seen.estimated_size, seen.confidence)],
+        ["contacts", String(seen.contacts)],
+        ["listens on", `${seen.local_addr} (UDP)`],
+        ["reachable at", seen.reachable_at ?? "not known: too few peers agree on an address"],
+        ...seen.failures.map(({ address, reason }) => ["no answer", `${address}: ${reason}`] as const)
+      ])
+    )
+  }
+  yield* Effect.gen(function*() {
+    const dht = yield* Dht
+    // The nodes around our own id tell how dense the network is.
+    yield* dht.setPassive(false)
+    yield* dht.findNode(dht.nodeId)
+    const { contacts, network: { confidence, size } } = yield* dht.stats
+    const { hasKey, name } = (yield* NodeSettings).network
+    yield* Output.print(
+      json,
+      { network: { name: name ?? null, hasKey }, estimatedSize: size, confidence, contacts },
+      Output.table([
+        ["network", Network.format({ hasKey, name })],
+        ["nodes", sizeOf(size, confidence)],
+        ["contacts", String(contacts)]
+      ])
+    )
+  }).pipe(Effect.provide(Session.layer(joining, data)))
+})
+
+const sizeOf = (size: number, confidence: number): string =>
+  `about ${Math.round(size)} (confidence ${Math.round(confidence * 100)} %)`
 
 const nodes = (count: number): string => count === 1 ? "1 node" : `${count} nodes`

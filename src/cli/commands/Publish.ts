@@ -17,6 +17,7 @@ import * as Replication from "../../Replication.ts"
 import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
+import { refused } from "../Refusal.ts"
 import * as Session from "../Session.ts"
 
 interface Common extends Session.Joining {
@@ -26,7 +27,13 @@ interface Common extends Session.Joining {
   readonly json: boolean
 }
 
-interface About {
+/**
+ * Flags that describe an agent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface About {
   readonly name: string
   readonly brief: string
   readonly protocol: ReadonlyArray<string>
@@ -87,26 +94,6 @@ export const report = Effect.fnUntraced(function*(
     ])
   )
 })
-
-/** The option or argument of each field of a payload. */
-const given: { readonly [field: string]: string } = {
-  endpoints: "--endpoint",
-  topic: "the topic",
-  name: "--name",
-  brief: "--brief",
-  protocols: "--protocol",
-  tags: "--tag",
-  skills: "--skill",
-  body: "the text"
-}
-
-/** Maps an error; a record that the arguments make invalid is a usage error. */
-const refused = (error: PublishError): Output.Failure => {
-  if (error._tag !== "InvalidRecord" && error._tag !== "RecordTooLarge") return Output.failed(error.message)
-  if (error.excess === undefined) return Output.usage(error.message)
-  const { field, limit, size, unit } = error.excess
-  return Output.usage(`${given[field] ?? field} is too long: ${size} ${unit}, and at most ${limit} fit into the record`)
-}
 
 /**
  * Publishes under the identity that the options select.

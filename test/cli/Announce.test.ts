@@ -1,0 +1,187 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as TestConsole from "effect/testing/TestConsole"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Address from "../../src/Address.ts"
+import * as Cli from "../../src/cli/Cli.ts"
+import * as Dht from "../../src/Dht.ts"
+import { DhtLive } from "../../src/node/DhtLive.ts"
+import * as HttpToken from "../../src/node/HttpToken.ts"
+import * as IdentityFile from "../../src/node/IdentityFile.ts"
+import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
+import * as NodeHttp from "../../src/node/NodeHttp.ts"
+import * as RunningNode from "../../src/node/RunningNode.ts"
+import * as SocketAddress from "../../src/SocketAddress.ts"
+
+const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
+  const exitCode = yield* Cli.main(args).pipe(
+    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
+  )
+  return {
+    exitCode,
+    out: (yield* TestConsole.logLines).slice(before[0]).map(String),
+    error: (yield* TestConsole.errorLines).slice(before[1]).map(String)
+  }
+})
+
+/** A data directory with an identity. */
+const directory = Effect.gen(function*() {
+  const data = yield* Effect.acquireRelease(
+    Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
+    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+  )
+  const { identity } = yield* IdentityFile.create({ directory: data, passphrase: undefined }).pipe(
+    Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
+  )
+  return { data, address: Address.format(identity.address) }
+})
+
+const node = (options: Parameters<typeof DhtLive>[0] = {}) =>
+  Layer.build(Layer.fresh(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, ...options })))
+
+/** A node with a peer, which serves HTTP as `effect-dht node` does. */
+const running = Effect.gen(function*() {
+  const { address, data } = yield* directory
+  const peer = yield* node()
+  const { localAddress } = Context.get(peer, Dht.Dht)
+  const services = yield* node({ data, bootstrap: [localAddress] })
+  const { token } = yield* Effect.provide(HttpToken.loadOrCreate(data), SecureRandom.layerWebCrypto)
+  const server = yield* Effect.provideContext(
+    Layer.build(Layer.fresh(NodeHttp.layer({ port: 0, token, readable: true }))),
+    services
+  )
+  yield* RunningNode.publishServing(data, yield* Effect.provideContext(NodeHttp.localAddress, server))
+  return { address, data, peer: Context.get(peer, Dht.Dht) }
+})
+
+/** Between two looks at what another process does in real time. */
+const pause = Schedule.spaced("50 millis")
+
+const captured = Effect.provide(TestConsole.layer)
+
+const said = ({ error, exitCode, out }: Effect.Success<ReturnType<typeof run>>) => {
+  assert.deepStrictEqual({ exitCode, error }, { exitCode: 0, error: [] })
+  return JSON.parse(out.join())
+}
+
+describe("announce", () => {
+  it.live("leaves the announcement to the running node, where it is listed and withdrawn", () =>
+    Effect.gen(function*() {
+      const { address, data, peer } = yield* running
+      const announced = said(yield* run("announce", "topic", "translate", "--name", "Ann", "--json", "--data", data))
+      assert.include(announced, {
+        title: "translate",
+        address,
+        keptBy: "node",
+        standing: true,
+        durable: true,
+        copies: 1
+      })
+      assert.deepStrictEqual((yield* peer.discover("translate")).offers.map(({ name }) => name), ["Ann"])
+      yield* run("announce", "endpoint", "--endpoint", "tcp://203.0.113.5:80", "--data", data)
+      yield* run("announce", "profile", "--name", "Ann", "--data", data)
+      const { announcements } = said(yield* run("announcements", "--json", "--data", data))
+      assert.deepStrictEqual(
+        announcements.map(({ title }: { readonly title: string }) => title).sort(),
+        ["Ann", "tcp://203.0.113.5:80", "translate"]
+      )
+
+      for (const slot of [["topic", "translate"], ["endpoint"], ["profile"]]) {
+        assert.strictEqual((yield* run("withdraw", ...slot, "--data", data)).exitCode, 0)
+      }
+      assert.deepStrictEqual((yield* run("announcements", "--data", data)).out, ["No announcements"])
+      const again = yield* run("withdraw", "topic", "translate", "--data", data)
+      assert.deepStrictEqual([again.exitCode, again.error], [
+        1,
+        ["effect-dht: Nothing is announced under the topic \"translate\""]
+      ])
+    }).pipe(captured))
+
+  it.live("names the option that does not fit, also through the node", () =>
+    Effect.gen(function*() {
+      const { data } = yield* running
+      const { error, exitCode } = yield* run(
+        "announce",
+        "topic",
+        "translate",
+        "--name",
+        "A".repeat(600),
+        "--data",
+        data
+      )
+      assert.strictEqual(exitCode, 2)
+      assert.match(error.join(), /^effect-dht: --name is too long: 600 bytes, and at most \d+ fit into the record$/)
+    }).pipe(captured))
+
+  it.live("keeps the record alive itself if no node runs in the directory, until it is interrupted", () =>
+    Effect.gen(function*() {
+      const peer = Context.get(yield* node(), Dht.Dht)
+      const { address, data } = yield* directory
+      // The address of a node that has crashed.
+      yield* RunningNode.publishServing(data, { host: "127.0.0.1", port: 9 })
+      const at = SocketAddress.format(peer.localAddress)
+      const command = yield* Effect.forkScoped(
+        run("announce", "topic", "translate", "--name", "Ann", "--data", data, "--bootstrap", at)
+      )
+      const found = yield* Effect.retry(peer.discover("translate"), { times: 200, schedule: pause })
+      assert.deepStrictEqual(found.offers.map((offer) => Address.format(offer.address)), [address])
+      const exitCode = process.exitCode
+      yield* Fiber.interrupt(command)
+      process.exitCode = exitCode
+      const gone = yield* Effect.flip(peer.discover("translate"))
+      assert.strictEqual(gone._tag, "NoMatchingRecords")
+    }).pipe(captured))
+
+  it.live("needs a running node to list and to withdraw", () =>
+    Effect.gen(function*() {
+      const { data } = yield* directory
+      for (const command of [["announcements"], ["withdraw", "endpoint"]]) {
+        const { error, exitCode } = yield* run(...command, "--data", data)
+        assert.strictEqual(exitCode, 1)
+        assert.include(error.join(), `No node that serves HTTP runs in ${data}`)
+      }
+    }).pipe(captured))
+})
+
+describe("network", () => {
+  it.live("shows the network as the running node sees it, or as a new one finds it", () =>
+    Effect.gen(function*() {
+      const { data, peer } = yield* running
+      const seen = said(yield* run("network", "--json", "--data", data))
+      assert.include(seen, { membership: "joined", contacts: 1 })
+      const at = SocketAddress.format(peer.localAddress)
+      assert.isAtLeast(said(yield* run("network", "--json", "--bootstrap", at)).contacts, 1)
+    }).pipe(captured))
+})
+
+describe("discover", () => {
+  it.live("shows the endpoints of each agent with --resolve, and each change with --watch", () =>
+    Effect.gen(function*() {
+      const { address, data, peer } = yield* running
+      yield* run("announce", "topic", "translate", "--name", "Ann", "--data", data)
+      yield* run("announce", "endpoint", "--endpoint", "tcp://203.0.113.5:80", "--data", data)
+      const at = SocketAddress.format(peer.localAddress)
+      const { offers } = said(yield* run("discover", "translate", "--resolve", "--json", "--bootstrap", at))
+      assert.deepStrictEqual(offers.map((offer: typeof offers) => [offer.address, offer.endpoints]), [
+        [address, ["tcp://203.0.113.5:80"]]
+      ])
+      const before = (yield* TestConsole.logLines).length
+      const watching = yield* Effect.forkScoped(run("discover", "translate", "--watch", "--json", "--bootstrap", at))
+      const lines = Effect.map(TestConsole.logLines, (lines) => lines.slice(before).map(String))
+      const events = yield* Effect.repeat(lines, { until: (lines) => lines.length > 0, schedule: pause })
+      assert.include(JSON.parse(events[0]), { event: "appeared", name: "Ann", address })
+      const exitCode = process.exitCode
+      yield* Fiber.interrupt(watching)
+      process.exitCode = exitCode
+    }).pipe(captured))
+})
