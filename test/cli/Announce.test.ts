@@ -2,25 +2,16 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as TestConsole from "effect/testing/TestConsole"
-import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
 import * as Dht from "../../src/Dht.ts"
-import { DhtLive } from "../../src/node/DhtLive.ts"
-import * as HttpToken from "../../src/node/HttpToken.ts"
-import * as IdentityFile from "../../src/node/IdentityFile.ts"
-import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
-import * as NodeHttp from "../../src/node/NodeHttp.ts"
 import * as RunningNode from "../../src/node/RunningNode.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
+import { directory, running, startNode } from "../utils/runningNode.ts"
 
 const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
@@ -32,36 +23,6 @@ const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
     out: (yield* TestConsole.logLines).slice(before[0]).map(String),
     error: (yield* TestConsole.errorLines).slice(before[1]).map(String)
   }
-})
-
-/** A data directory with an identity. */
-const directory = Effect.gen(function*() {
-  const data = yield* Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
-  )
-  const { identity } = yield* IdentityFile.create({ directory: data, passphrase: undefined }).pipe(
-    Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
-  )
-  return { data, address: Address.format(identity.address) }
-})
-
-const node = (options: Parameters<typeof DhtLive>[0] = {}) =>
-  Layer.build(Layer.fresh(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, ...options })))
-
-/** A node with a peer, which serves HTTP as `effect-dht node` does. */
-const running = Effect.gen(function*() {
-  const { address, data } = yield* directory
-  const peer = yield* node()
-  const { localAddress } = Context.get(peer, Dht.Dht)
-  const services = yield* node({ data, bootstrap: [localAddress] })
-  const { token } = yield* Effect.provide(HttpToken.loadOrCreate(data), SecureRandom.layerWebCrypto)
-  const server = yield* Effect.provideContext(
-    Layer.build(Layer.fresh(NodeHttp.layer({ port: 0, token, readable: true }))),
-    services
-  )
-  yield* RunningNode.publishServing(data, yield* Effect.provideContext(NodeHttp.localAddress, server))
-  return { address, data, peer: Context.get(peer, Dht.Dht) }
 })
 
 /** Between two looks at what another process does in real time. */
@@ -125,7 +86,7 @@ describe("announce", () => {
 
   it.live("keeps the record alive itself if no node runs in the directory, until it is interrupted", () =>
     Effect.gen(function*() {
-      const peer = Context.get(yield* node(), Dht.Dht)
+      const peer = Context.get(yield* startNode(), Dht.Dht)
       const { address, data } = yield* directory
       // The address of a node that has crashed.
       yield* RunningNode.publishServing(data, { host: "127.0.0.1", port: 9 })
