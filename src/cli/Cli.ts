@@ -453,6 +453,62 @@ const create = Command.make(
   ])
 )
 
+const moving = {
+  data: Options.data,
+  passphraseEnv: Options.passphraseEnv,
+  newPassphraseEnv: Options.rewrittenPassphraseEnv,
+  json: Options.json
+}
+
+const exportTo = Command.make(
+  "export",
+  { file: Options.identityFile, ...moving },
+  handler(() => import("./commands/Identity.ts").then(({ exportTo }) => exportTo))
+).pipe(
+  Command.withDescription(
+    "Copy the identity of a data directory to a new file, encrypted with --new-passphrase-env. A copy is enough to " +
+      "act as the node: keep it as safe as the directory"
+  ),
+  Command.withShortDescription("Copy an identity to a file"),
+  Command.withExamples([{
+    command: "DHT_BACKUP=… effect-dht identity export ann.identity --data ./data --new-passphrase-env DHT_BACKUP"
+  }])
+)
+
+const importFrom = Command.make(
+  "import",
+  { file: Options.identityFile, ...moving },
+  handler(() => import("./commands/Identity.ts").then(({ importFrom }) => importFrom))
+).pipe(
+  Command.withDescription(
+    "Give a data directory that has no identity the one in a file, whose passphrase is in --passphrase-env. Only one node " +
+      "of an identity can run at a time"
+  ),
+  Command.withShortDescription("Take an identity from a file"),
+  Command.withExamples([{
+    command: "DHT_BACKUP=… effect-dht identity import ann.identity --data ./new --passphrase-env DHT_BACKUP " +
+      "--new-passphrase-env DHT_BACKUP"
+  }])
+)
+
+const passphrase = Command.make(
+  "passphrase",
+  { ...moving, none: toggle("none", "Store the identity without encryption") },
+  handler(() => import("./commands/Identity.ts").then(({ passphrase }) => passphrase))
+).pipe(
+  Command.withDescription(
+    "Encrypt the identity of a data directory with another passphrase, or the first one. A running node is not affected"
+  ),
+  Command.withShortDescription("Change the passphrase of an identity"),
+  Command.withExamples([
+    {
+      command: "effect-dht identity passphrase --data ./data --passphrase-env OLD --new-passphrase-env NEW",
+      description: "Both variables hold a passphrase"
+    },
+    { command: "effect-dht identity passphrase --data ./data --passphrase-env OLD --none" }
+  ])
+)
+
 const delegate = Command.make(
   "delegate",
   {
@@ -494,8 +550,8 @@ const accept = Command.make(
 )
 
 const identity = Command.make("identity").pipe(
-  Command.withDescription("Show or create the identity of a node, and let it act for another address"),
-  Command.withSubcommands([show, create, delegate, accept])
+  Command.withDescription("Show, create, move or encrypt the identity of a node, and let it act for another address"),
+  Command.withSubcommands([show, create, exportTo, importFrom, passphrase, delegate, accept])
 )
 
 const decode = Command.make(

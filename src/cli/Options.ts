@@ -161,6 +161,30 @@ export const passphraseEnv = Parameter.ofSetting({
  */
 export const newPassphraseEnv = Flag.optional(Parameter.ofSetting(settings.passphraseEnv))
 
+/**
+ * The passphrase of an identity file that a command writes.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const rewrittenPassphraseEnv = Flag.optional(
+  Parameter.flag(
+    "new-passphrase-env",
+    "name",
+    settings.passphraseEnv.codec,
+    "The environment variable that holds the passphrase of the file that is written"
+  )
+)
+
+/**
+ * @category arguments
+ * @since 0.1.0
+ */
+export const identityFile = Argument.String("file").pipe(
+  Argument.withDescription("Path of an identity file"),
+  Argument.filter((path) => path !== "" && path !== "-", () => "Write the path of a file")
+)
+
 /** Seconds, at most `max`; `bound` is the part of the description about longer times. */
 const ttlUpTo = (max: number, bound: string) =>
   Parameter.flag(

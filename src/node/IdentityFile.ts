@@ -198,15 +198,26 @@ export const load = (options: Options): Effect.Effect<Kept, NoIdentityFile | Can
 export const loadKey = (
   options: Options
 ): Effect.Effect<Kept, NoIdentityFile | Exclude<CannotLoad, DelegationFile.UnusableDelegationFile>, Crypto> =>
+  readFrom(Path.join(options.directory, fileName), options.passphrase)
+
+/**
+ * Reads an identity file at any path, such as one that {@link exportTo} wrote.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const readFrom = (
+  path: string,
+  passphrase: Redacted.Redacted | undefined
+): Effect.Effect<Kept, NoIdentityFile | Exclude<CannotLoad, DelegationFile.UnusableDelegationFile>, Crypto> =>
   Effect.gen(function*() {
-    const path = Path.join(options.directory, fileName)
     const { bytes, mode } = yield* Effect.flatten(attempt(path, () => read(path)))
     const parsed = isSealed(bytes) ? undefined : parse(yield* Crypto, bytes)
     if (typeof parsed === "string") return yield* new DamagedIdentityFile({ path, reason: parsed })
     if ((mode & 0o077) !== 0) return yield* new ExposedIdentityFile({ path, mode })
     if (parsed !== undefined) return { identity: parsed, path, encrypted: false }
-    if (options.passphrase === undefined) return yield* new PassphraseNeeded({ path })
-    return { identity: yield* Identity.unseal(bytes, options.passphrase), path, encrypted: true }
+    if (passphrase === undefined) return yield* new PassphraseNeeded({ path })
+    return { identity: yield* Identity.unseal(bytes, passphrase), path, encrypted: true }
   })
 
 /** Maximum bytes of the file, comments included. */
@@ -265,19 +276,78 @@ const parse = (crypto: Provider, bytes: Uint8Array): Identity.Identity | string 
 export const create = (
   options: Options
 ): Effect.Effect<Kept, IdentityFileExists | CannotAccess, Crypto | SecureRandom.SecureRandom> =>
+  save(options, Identity.generate)
+
+/**
+ * Gives a data directory an existing identity. Fails with `IdentityFileExists`
+ * if it has one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const importInto = (
+  options: Options,
+  identity: Identity.Identity
+): Effect.Effect<Kept, IdentityFileExists | CannotAccess, SecureRandom.SecureRandom> =>
+  save(options, Effect.succeed(identity))
+
+const save = <R>({ directory, passphrase }: Options, making: Effect.Effect<Identity.Identity, never, R>) =>
   Effect.gen(function*() {
-    const { directory, passphrase } = options
     const path = Path.join(directory, fileName)
     yield* attempt(directory, () => makeDirectory(directory))
     // Check before encrypting, which is slow.
     if (yield* attempt(path, () => exists(path))) return yield* new IdentityFileExists({ path })
-    const identity = yield* Identity.generate
-    const content = passphrase === undefined ? format(identity) : yield* Identity.seal(identity, passphrase)
-    const written = yield* attempt(path, () => write(directory, path, content))
+    return yield* exportTo(path, yield* making, passphrase)
+  })
+
+/**
+ * Writes an identity to a new file at any path, encrypted if there is a
+ * passphrase. Fails with `IdentityFileExists` if the file exists.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const exportTo = (
+  path: string,
+  identity: Identity.Identity,
+  passphrase: Redacted.Redacted | undefined
+): Effect.Effect<Kept, IdentityFileExists | CannotAccess, SecureRandom.SecureRandom> =>
+  Effect.gen(function*() {
+    const content = yield* contentOf(identity, passphrase)
+    const written = yield* attempt(path, () => write(Path.dirname(path), path, content))
     return written
       ? { identity, path, encrypted: passphrase !== undefined }
       : yield* new IdentityFileExists({ path })
   })
+
+/**
+ * Writes the identity of a data directory again, encrypted with another
+ * passphrase, or without one as plain text. A crash leaves the old file or the
+ * new one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const changePassphrase = (
+  directory: string,
+  identity: Identity.Identity,
+  passphrase: Redacted.Redacted | undefined
+): Effect.Effect<Kept, CannotAccess, SecureRandom.SecureRandom> =>
+  Effect.gen(function*() {
+    const path = Path.join(directory, fileName)
+    const content = yield* contentOf(identity, passphrase)
+    yield* attempt(path, async () => {
+      await NewFile.write(path, content, (temporary) => Fs.rename(temporary, path))
+      await syncDirectory(directory)
+    })
+    return { identity, path, encrypted: passphrase !== undefined }
+  })
+
+const contentOf = (
+  identity: Identity.Identity,
+  passphrase: Redacted.Redacted | undefined
+): Effect.Effect<Uint8Array | string, never, SecureRandom.SecureRandom> =>
+  passphrase === undefined ? Effect.succeed(format(identity)) : Identity.seal(identity, passphrase)
 
 /**
  * Reads the identity of a data directory, or creates one if there is none.

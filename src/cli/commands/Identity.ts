@@ -1,6 +1,6 @@
 /**
- * The identity of a data directory: `identity show`, `new`, `delegate` and
- * `accept`.
+ * The identity of a data directory: `identity show`, `new`, `export`, `import`,
+ * `passphrase`, `delegate` and `accept`.
  *
  * @since 0.1.0
  */
@@ -56,6 +56,29 @@ export const show = (options: Options) => Effect.flatMap(Identities.load(options
  */
 export const create = (options: Options) =>
   Effect.flatMap(Identities.create(options), (kept) => print(options.json, kept))
+
+type Moving = Options & Identities.NewPassphrase
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const exportTo = (options: Moving & { readonly file: string }) =>
+  Effect.flatMap(Identities.exportTo(options), (kept) => print(options.json, kept))
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const importFrom = (options: Moving & { readonly file: string }) =>
+  Effect.flatMap(Identities.importFrom(options), (kept) => print(options.json, kept))
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const passphrase = (options: Moving & { readonly none: boolean }) =>
+  Effect.flatMap(Identities.changePassphrase(options), (kept) => print(options.json, kept))
 
 /**
  * Lets another key act for the identity of the data directory.
