@@ -26,8 +26,10 @@ export type FromServer =
   | {
     readonly _tag: "Used"
     readonly cpuMicros: number
-    /** Bytes of the whole process, and those that its store counts. */
+    /** Bytes of the whole process, what V8 has of them for objects and for buffers, and those that its store counts. */
     readonly residentBytes: number
+    readonly heapBytes: number
+    readonly bufferBytes: number
     readonly storeBytes: number
     readonly keys: number
     /** The longest delay of the event loop since the last request, in milliseconds. */
@@ -85,11 +87,13 @@ const server = Effect.gen(function*() {
     if (command._tag === "ReadMail") fork(readMail)
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
-    const residentBytes = process.memoryUsage.rss()
+    const { arrayBuffers, heapTotal, rss } = process.memoryUsage()
     say({
       _tag: "Used",
       cpuMicros: system + user,
-      residentBytes,
+      residentBytes: rss,
+      heapBytes: heapTotal,
+      bufferBytes: arrayBuffers,
       storeBytes: read(store.bytes),
       keys: read(store.size),
       maxDelayMillis: delay.max / 1e6,

@@ -255,6 +255,20 @@ describe.concurrent("processes", () => {
     assert.deepStrictEqual({ status, stderr: stderr.toString() }, { status: 0, stderr: "" })
   })
 
+  it("keep the young generation of the heap small, except for networks in one process", () => {
+    const atEnd = `import { getHeapSpaceStatistics } from "node:v8"
+      process.on("exit", () => {
+        const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space")
+        process.stderr.write(String(young.space_size))
+      })`
+    const youngMiB = (...args: ReadonlyArray<string>) => {
+      const watched = ["--import", `data:text/javascript,${encodeURIComponent(atEnd)}`, "src/bin.ts", ...args]
+      return Number(spawnSync(process.execPath, watched).stderr.toString()) / 2 ** 20
+    }
+    assert.isAtMost(youngMiB("node", "--help"), 4)
+    assert.isAbove(youngMiB("simulate", "--nodes", "20", "--hours", "0.02", "--json"), 4)
+  })
+
   it.live("keep their identity across restarts", () =>
     Effect.gen(function*() {
       const data = yield* temporary

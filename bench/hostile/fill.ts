@@ -21,6 +21,9 @@ import { inParallel, Stranger } from "./Stranger.ts"
 
 /** MiB of JavaScript heap that the node has. */
 const heapMiB = 256
+
+/** The second is what the command `node` sets itself. */
+const nodeOptions = [`--max-old-space-size=${heapMiB}`, "--semi-space-growth-factor=1"]
 const honestCount = 1000
 const outstanding = 64
 const mib = 1024 * 1024
@@ -68,7 +71,7 @@ const has = async (asker: Stranger, server: SocketAddress, key: NodeId.NodeId, {
 }
 
 const flooded = async (flood: Flood): Promise<Row> => {
-  const server = new Process<ToServer, FromServer>("server.ts", [], [`--max-old-space-size=${heapMiB}`])
+  const server = new Process<ToServer, FromServer>("server.ts", [], nodeOptions)
   const listening = await server.next()
   if (listening._tag !== "Listening") throw new Error("the server did not start")
   const address = { host: "127.0.0.1", port: listening.port }
@@ -127,8 +130,10 @@ const flooded = async (flood: Flood): Promise<Row> => {
       "junk taken": { value: 100 * taken / flood.count, unit: "%" },
       "store": { value: after.storeBytes / mib, unit: "MiB", atMost: defaultMaxBytes / mib },
       "keys": { value: after.keys, unit: "" },
-      "RSS before": { value: before.residentBytes / mib, unit: "MiB" },
+      "RSS idle": { value: before.residentBytes / mib, unit: "MiB" },
       "RSS grew by": { value: (most - before.residentBytes) / mib, unit: "MiB", atMost: 1.2 * defaultMaxBytes / mib },
+      "of it heap": { value: (after.heapBytes - before.heapBytes) / mib, unit: "MiB" },
+      "buffers": { value: (after.bufferBytes - before.bufferBytes) / mib, unit: "MiB" },
       "STOREs": { value: flood.count / seconds, unit: "/s" }
     }
   }

@@ -19,6 +19,7 @@ import type * as Routes from "../../http/Routes.ts"
 import { MessageType } from "../../Mail.ts"
 import type { Host } from "../../NameResolver.ts"
 import { DhtLive } from "../../node/DhtLive.ts"
+import * as YoungGeneration from "../../node/internal/youngGeneration.ts"
 import * as NodeHttp from "../../node/NodeHttp.ts"
 import * as NodeId from "../../NodeId.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
@@ -182,6 +183,7 @@ const wander = Effect.fnUntraced(function*(
  */
 export const demo = ({ http, json, nodes }: Options) =>
   Effect.gen(function*() {
+    YoungGeneration.letGrow()
     const first = yield* node()
     const door = Context.get(first, Dht).localAddress
     const url = yield* serve(first, http)

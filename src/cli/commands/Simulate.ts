@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
+import * as YoungGeneration from "../../node/internal/youngGeneration.ts"
 import * as NodeCrypto from "../../node/NodeCrypto.ts"
 import * as Simulation from "../../testing/Simulation.ts"
 import * as Output from "../Output.ts"
@@ -102,6 +103,7 @@ export const simulate = Effect.fnUntraced(
   function*({ json, report, ...given }: Options) {
     const path = Option.getOrUndefined(report)
     if (path !== undefined) yield* prepare(path)
+    YoungGeneration.letGrow()
     const measured = yield* Simulation.run(Flags.scenarioOf(given), {
       crypto: NodeCrypto.fastest,
       onProgress: yield* onTerminal()
