@@ -335,11 +335,41 @@ export const checkForm = (record: SignedRecord, now: number): Result.Result<void
 export const verify = (
   record: SignedRecord,
   options: { readonly crypto: Ed25519; readonly now: number }
+): Result.Result<void, InvalidRecord | RecordExpired> =>
+  judge(record, options.now, () => isSigned(record, options.crypto))
+
+const judge = (
+  record: SignedRecord,
+  now: number,
+  isGenuine: () => boolean
 ): Result.Result<void, InvalidRecord | RecordExpired> => {
-  const found = fault(record, options.now)
-  return found?._tag !== "InvalidRecord" && !isSigned(record, options.crypto)
-    ? invalid("bad signature")
-    : toResult(found)
+  const found = fault(record, now)
+  return found?._tag !== "InvalidRecord" && !isGenuine() ? invalid("bad signature") : toResult(found)
+}
+
+/**
+ * Signatures of records to remember: valid ones as many as a reader merges, and
+ * a few of those that a lying holder may repeat.
+ */
+const rememberedSignatures = { valid: 4096, invalid: 256 }
+
+/**
+ * Returns {@link verify} with a memory: the signature of the same bytes is
+ * checked once, however many holders return or push the record.
+ *
+ * @internal
+ */
+export const verifier = (options: { readonly crypto: Ed25519 }) => {
+  const verdicts = new Verdicts(rememberedSignatures)
+  return (record: SignedRecord, now: number): ReturnType<typeof verify> =>
+    judge(record, now, () => {
+      const id = sha256Hex(record.bytes)
+      const known = verdicts.of(id)
+      if (known !== undefined) return known
+      const valid = isSigned(record, options.crypto)
+      verdicts.remember(id, valid)
+      return valid
+    })
 }
 
 const toResult = (found: Fault | undefined): Result.Result<void, InvalidRecord | RecordExpired> =>

@@ -210,6 +210,7 @@ export interface Options extends RecordSetOptions {
 const make = Effect.fnUntraced(function*(options: Options = {}) {
   const crypto = yield* Crypto
   const policy = options.policy ?? Record.authority({ crypto })
+  const verifyOnce = Record.verifier({ crypto })
   const persistence = yield* Persistence
   const events = yield* NodeEvents
   const clock = yield* Clock.Clock
@@ -276,7 +277,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   })
 
   const verify: Store["Service"]["vet"] = (given, record, now) => {
-    const verified = Record.verify(record, { crypto, now })
+    const verified = verifyOnce(record, now)
     if (Result.isFailure(verified)) return Result.fail(verified.failure)
     const key = place(given, record, now)
     const ended = Result.isSuccess(key) ? endOf(record, now) : undefined

@@ -157,6 +157,42 @@ describe("Store", () => {
         assert.deepStrictEqual(verdicts, ["ok", "InvalidRecord", "InvalidRecord", "RecordExpired"])
         assert.strictEqual(yield* store.size, 0)
       }).pipe(Effect.provide(layer())))
+
+    it.effect("checks the signature of the same bytes once, and always that they are alive", () => {
+      let checks = 0
+      const counting = {
+        ...noble,
+        verify: (...args: Parameters<typeof noble.verify>) => {
+          checks++
+          return noble.verify(...args)
+        }
+      }
+      return Effect.gen(function*() {
+        const store = yield* Store.Store
+        const again = (record: Record.SignedRecord) => Result.getOrThrow(Record.decode(record.bytes.slice()))
+        for (const [record, isValid] of [[signed(), true], [tampered(signed()), false]] as const) {
+          checks = 0
+          for (let holder = 0; holder < 8; holder++) {
+            assert.strictEqual(Result.isSuccess(store.vet(home, again(record), 0)), isValid)
+          }
+          assert.strictEqual(checks, 1)
+        }
+        const expired = store.vet(home, again(signed()), 1001)
+        assert.strictEqual(Result.isFailure(expired) ? expired.failure._tag : "ok", "RecordExpired")
+        // The same signature beside another delegation is another record.
+        const delegation = Delegation.encode(
+          Delegation.delegate({ master: bob, operationalPublicKey: alice.publicKey, issuedAt: 1n, expiresAt: 0n })
+        )
+        const disguised = Result.getOrThrow(Record.decode(Record.encode({ ...signed(), delegation })))
+        assert.isTrue(Result.isFailure(store.vet(home, disguised, 0)))
+      }).pipe(
+        Effect.provide(
+          Store.layer().pipe(
+            Layer.provide([Layer.succeed(Crypto, counting), NodeEvents.layer, Persistence.layerNone])
+          )
+        )
+      )
+    })
   })
 
   it.effect("tells which records come and leave, and nothing without listeners", () =>
