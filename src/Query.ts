@@ -249,7 +249,7 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
-  const run = yield* Lookups.make
+  const { missed, run } = yield* Lookups.make
   const reader = yield* Reader.make
 
   const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(
@@ -323,7 +323,7 @@ const make = Effect.gen(function*() {
     if (isSurrounded) yield* reader.readAt(reading, yield* surroundings.region(target, closest))
     if (find.quorum === undefined) {
       const others = reading.isOverfull
-        ? Effect.flatMap(unasked(target, lookup), (contacts) => reader.readAt(reading, contacts))
+        ? Effect.flatMap(missed(target, lookup), (contacts) => reader.readAt(reading, contacts))
         : Effect.void
       yield* Effect.all([reader.collect(reading), others], { concurrency: "unbounded", discard: true })
       yield* reader.collect(reading)
@@ -331,13 +331,6 @@ const make = Effect.gen(function*() {
     yield* reader.heal(reading)
     return resultOf(lookup, isSurrounded, reading)
   })
-
-  /**
-   * The closest nodes that a lookup for records missed. The answers of holders of
-   * a crowded key have room for few nodes, the same ones in each.
-   */
-  const unasked = (target: NodeId.NodeId, lookup: Lookup) =>
-    Effect.map(findNode(target), (closest) => closest.filter(({ id }) => lookup.step(id) === undefined))
 
   const resultOf = (lookup: Lookup, isSurrounded: boolean, reading: Reader.Reading | undefined): LookupResult => ({
     closest: lookup.closest(),
