@@ -107,8 +107,12 @@ export const samplePoints = (
   random: ReadonlyArray<Uint8Array>
 ): ReadonlyArray<NodeId.NodeId> => random.map((bytes, bucket) => NodeId.inBucket(target, bucket, bytes))
 
-/** Number of points to look up to find the nodes of a region. */
-const points = 5
+/**
+ * Number of points to look up to find the nodes of a region. Under load, lookups
+ * find nodes farther away, and the size is underestimated: with five points, one
+ * reader in ten would then find none of the nodes closest to the key.
+ */
+const points = 7
 
 /**
  * Points spread over the region around the key. Each differs from the key in one

@@ -70,6 +70,23 @@ describe("pointsAround", () => {
   })
 })
 
+describe("the region around a surrounded key", () => {
+  for (const [size, bits] of [[150, 12], [1000, 15]] as const) {
+    for (const count of [20, 40]) {
+      it(`has three of the 8 nodes closest of ${size}, beside ${count} generated ids and a size that is too small by four`, () => {
+        for (let i = 0; i < 100; i++) {
+          const [key, honest] = [idOf(`key ${i}`), network(`${i}`, size)]
+          const all = [...honest, ...ground(key, bits, count)]
+          const around = radius(24, size / 4)
+          const found = new Set([key, ...pointsAround(key, around)].flatMap((point) => closest(point, all)))
+          const holders = closest(key, honest).slice(0, 8)
+          assert.isAtLeast(holders.filter((id) => found.has(id) && distance(key, id) <= around).length, 3)
+        }
+      })
+    }
+  }
+})
+
 describe("the network size estimated from lookups", () => {
   const random = (n: number) => sha256(new TextEncoder().encode(`random ${n}`))
   const targets = Array.from({ length: 40 }, (_, i) => idOf(`target ${i}`))
