@@ -79,6 +79,18 @@ export type RecordDigest = string
 export const digest = ({ signature }: SignedRecord): RecordDigest => Hex.slice(signature, 0, MessageBody.digestLength)
 
 /**
+ * Returns a function that tells which records have one of the digests. It
+ * compares numbers, because a holder tests each of its records for each request.
+ *
+ * @internal
+ */
+export const hasDigestIn = (digests: ReadonlyArray<RecordDigest>): (record: SignedRecord) => boolean => {
+  const numbers = new Set(digests.map((digest) => Number.parseInt(digest, 16)))
+  return ({ signature: s }) =>
+    numbers.has((s[0] << 16 | s[1] << 8 | s[2]) * 0x1000000 + (s[3] << 16 | s[4] << 8 | s[5]))
+}
+
+/**
  * Why a STORE was refused; 0 if no reason was given.
  *
  * @category models

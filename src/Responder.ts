@@ -16,7 +16,7 @@ import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
-import { type Body, digest, type StoreReason, storeReason } from "./Message.ts"
+import { type Body, digest, hasDigestIn, type StoreReason, storeReason } from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
@@ -241,9 +241,9 @@ const unproved = "unproved"
 
 /** Whether a record matches the criteria of a FIND_VALUE. */
 const passing = ({ publisher, wanted }: Extract<Body, { readonly _tag: "FindValue" }>) => {
-  const digests = wanted === undefined ? undefined : new Set(wanted)
+  const isWanted = wanted === undefined ? undefined : hasDigestIn(wanted)
   return (record: Record.SignedRecord): boolean =>
-    (publisher === undefined || record.address === publisher) && (digests?.has(digest(record)) ?? true)
+    (publisher === undefined || record.address === publisher) && (isWanted?.(record) ?? true)
 }
 
 /**

@@ -455,12 +455,16 @@ export class RecordSet {
     const cell = this.live(key, now)
     if (cell === undefined) return none
     this.use(cell)
-    const found = byAngle(cell).filter(({ record }) => type === 0 || record.type === type)
-    const records = found.map(({ record }) => record)
-    if (records.length < 2) return records
     const angle = (radicalInverse(rank) + Math.floor(now / turnSeconds) * goldenRatio) % 1
-    const first = found.findIndex((entry) => entry.angle >= angle)
-    const start = (Math.max(first, 0) + cell.turn) % records.length
+    const records: Array<Record.SignedRecord> = []
+    let first = 0
+    for (const entry of byAngle(cell)) {
+      if (type !== 0 && entry.record.type !== type) continue
+      if (first === records.length && entry.angle < angle) first++
+      records.push(entry.record)
+    }
+    if (records.length < 2) return records
+    const start = (first + cell.turn) % records.length
     return start === 0 ? records : [...records.slice(start), ...records.slice(0, start)]
   }
 
