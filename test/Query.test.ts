@@ -308,17 +308,21 @@ describe("finding records", () => {
       assert.isTrue(heard.every((messages) => messages.length > 0))
     }).pipe(onNetwork))
 
-  it.effect("reads the holders of a full key that the answers of other holders have no room to name", () =>
+  it.effect("reads the holders of a full key that the answers of other holders have no room to name, without another lookup", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp
       const puppets = yield* puppetsAt(sockets(16))
+      let asked = 0
       const paging = Features.own({ client: false, sessions: false })
       const all = Array.from({ length: 110 }, (_, i) => offer("target", `agent ${i}`))
       for (const [rank, puppet] of puppets.entries()) {
         // The last ones have what the others have no room for.
         const held = rank < 8 ? all.slice(0, 100) : all.slice(10)
         yield* serve(puppet, (body, from) => {
-          if (body._tag === "FindNode") return names(puppets.slice(rank < 8 ? 0 : 8).slice(0, 15))
+          if (body._tag === "FindNode") {
+            asked++
+            return names(puppets.slice(rank < 8 ? 0 : 8).slice(0, 15))
+          }
           if (body._tag !== "FindValue") return helpful(puppet)(body, from)
           const wanted = body.wanted === undefined ? undefined : new Set(body.wanted)
           return {
@@ -332,6 +336,7 @@ describe("finding records", () => {
       const { completeness, records } = yield* finish(query.readAll(target))
       assert.deepStrictEqual(offers(records), offers(all))
       assert.deepInclude(completeness, { answered: 16, holders: 16, seen: 110, held: 110 })
+      assert.isAtMost(asked, puppets.length / 2)
     }).pipe(onNetwork))
 
   it.effect("does not rest on what a stranger stored here, an old version for one", () =>
