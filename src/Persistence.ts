@@ -4,7 +4,8 @@
  *
  * Each owner of such state restores what an earlier run left (`kept`) and
  * reports every change (`save`). Saving is cheap: changes wait in a bounded
- * queue and a fiber writes them in batches. A disk that is slow, full or gone
+ * queue and a fiber writes them in batches, those that peers cause after a
+ * quarter of a second. A disk that is slow, full or gone
  * delays nothing. The node then works from memory, after one warning in the
  * log, and writes the changes once the disk works again.
  *
@@ -22,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { ChangeQueue } from "./internal/changeQueue.ts"
@@ -254,10 +256,15 @@ export const isDegraded = Metric.gauge("dht.persistence.degraded", {
 const capacity = 8192
 
 /** Maximum number of changes in one batch. */
-const maxBatch = 256
+const maxBatch = 1024
 
-/** How long a change waits for others, unless a caller waits for it. */
+/**
+ * How long a change waits for others, unless a caller waits for it: of our own,
+ * and of peers. A batch of hundreds costs a third as much per change as one of a
+ * few, and the records of peers have other holders.
+ */
 const batchDelay = "10 millis"
+const batchDelayOfPeers = "250 millis"
 
 /** Pause after a failed write. */
 const retryDelay = "10 seconds"
@@ -288,6 +295,9 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Persistence["Service"], never, Scope.Scope> {
   const queue = new ChangeQueue({ capacity, isImportant })
   const work = Latch.makeUnsafe()
+  /** Opens for a change of our own, and for a full batch. */
+  const urgent = Latch.makeUnsafe()
+  /** Opens for a caller that waits. */
   const hurry = Latch.makeUnsafe()
   const waiters = new Set<Waiter>()
   let degraded: string | undefined
@@ -364,7 +374,9 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.gen(function*() {
     while (true) {
       yield* work.await
-      yield* Effect.timeoutOption(hurry.await, batchDelay)
+      const isUrgent = Option.isSome(yield* Effect.timeoutOption(urgent.await, batchDelayOfPeers))
+      if (isUrgent) yield* Effect.timeoutOption(hurry.await, batchDelay)
+      urgent.closeUnsafe()
       hurry.closeUnsafe()
       while (queue.hasWaiting) {
         if (!(yield* writeSome)) yield* Effect.sleep(retryDelay)
@@ -386,11 +398,13 @@ export const make = Effect.fnUntraced(function*(
     save: (change) => {
       queue.offer(change)
       if (queue.length === 1) work.openUnsafe()
+      if (isImportant(change) || queue.length >= maxBatch) urgent.openUnsafe()
     },
     flush: Effect.callback<void, NotDurable>((resume) => {
       const waiter: Waiter = { offered: queue.offered, resume }
       waiters.add(waiter)
       tell()
+      urgent.openUnsafe()
       hurry.openUnsafe()
       return Effect.sync(() => waiters.delete(waiter))
     }),

@@ -61,6 +61,31 @@ describe("Persistence", () => {
       assert.deepStrictEqual(batches[1], [signed(3)])
     }))
 
+  it.effect("writes changes that peers cause after 250 ms, or with one of our own", () =>
+    Effect.gen(function*() {
+      const { batches, save } = yield* setUp
+      save(stored(1))
+      yield* TestClock.adjust("240 millis")
+      save(stored(2))
+      yield* TestClock.adjust("9 millis")
+      assert.lengthOf(batches, 0)
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(batches, [[stored(1), stored(2)]])
+      save(stored(3))
+      yield* settled
+      save(signed(1))
+      yield* TestClock.adjust("10 millis")
+      assert.deepStrictEqual(batches[1], [stored(3), signed(1)])
+    }))
+
+  it.effect("writes changes that peers cause at once when they are many", () =>
+    Effect.gen(function*() {
+      const { batches, save } = yield* setUp
+      for (let n = 0; n < 1500; n++) save(stored(n))
+      yield* TestClock.adjust("10 millis")
+      assert.strictEqual(batches.flat().length, 1500)
+    }))
+
   it.effect("reports durability when everything is written, and not before", () =>
     Effect.gen(function*() {
       const { flush, gate, memory, save } = yield* setUp
