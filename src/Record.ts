@@ -304,7 +304,14 @@ export const fault: (record: SignedRecord, now: number) => Fault | undefined = i
  * @category verification
  * @since 0.1.0
  */
-export const signedBytes: (record: SignedRecord) => Uint8Array = internal.signedBytes
+export const signedBytes = (record: SignedRecord): Uint8Array => signedView(record).slice()
+
+/**
+ * Returns the same bytes in a buffer that the next call overwrites.
+ *
+ * @internal
+ */
+export const signedView: (record: SignedRecord) => Uint8Array = internal.signedView
 
 /**
  * Whether the record's own key signed it.
@@ -313,7 +320,7 @@ export const signedBytes: (record: SignedRecord) => Uint8Array = internal.signed
  * @since 0.1.0
  */
 export const isSigned = (record: SignedRecord, crypto: Ed25519): boolean =>
-  crypto.verify(record.publicKey, signedBytes(record), record.signature)
+  crypto.verify(record.publicKey, signedView(record), record.signature)
 
 /**
  * Checks what {@link fault} checks, with a typed error.

@@ -106,6 +106,16 @@ const make = Effect.gen(function*() {
     }
   }
 
+  /** Checks a record's signature, except that of a held record, which was checked when it came. */
+  const isSigned = (
+    key: NodeId.NodeId | undefined,
+    record: Record.SignedRecord,
+    done: (valid: boolean) => void
+  ): void => {
+    if (store.holdsUnsafe(key, record)) done(true)
+    else verifier.check(record.publicKey, Record.signedView(record), record.signature, done)
+  }
+
   /**
    * Has a record's delegation checked, on the account of the sender's network,
    * for which the sender's address must be proved. Calls back with whether the
@@ -195,7 +205,7 @@ const make = Effect.gen(function*() {
         // Refusal comes before the signature check wherever possible.
         const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
-        verifier.check(record.publicKey, Record.signedBytes(record), record.signature, (valid) => {
+        isSigned(key, record, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
           prepare(record, from, (isReady) => {
             // A publisher takes a refusal for lasting, and repeats a request

@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import { placementFault } from "./core/placement.ts"
@@ -155,6 +156,16 @@ export class Store extends Context.Service<Store, {
    */
   readonly changes: Stream.Stream<Placed>
   /**
+   * Calls an observer with each record that is new to the store, at once, until
+   * the scope closes. It must not throw.
+   */
+  readonly observe: (observer: (placed: Placed) => void) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Whether the store holds this very record under the key, so that its signature
+   * need not be checked again. Does not count as a use of the key.
+   */
+  readonly holdsUnsafe: (key: NodeId.NodeId | undefined, record: Record.SignedRecord) => boolean
+  /**
    * The live records of a key, of one type or of all (0), for a response that
    * may have no room for all of them: they begin where the last response ended
    * (`servedUnsafe`), so that each has its turn. `rank` is this node's among the
@@ -220,6 +231,10 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   }
   core.watch({ added: tell("RecordStored"), removed: tell("RecordRemoved") })
   const readers = new Set<Queue.Queue<Placed, Cause.Done>>()
+  const observers = new Set<(placed: Placed) => void>()
+
+  /** Whether a key is meant, and not the key of the record's address. */
+  const isGiven = (key: NodeId.NodeId | undefined): key is NodeId.NodeId => key !== undefined && key !== NodeId.zero
 
   /** The key where the record may be kept. */
   const place = (
@@ -227,9 +242,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     record: Record.SignedRecord,
     now: number
   ): Result.Result<NodeId.NodeId, Record.InvalidRecord | InvalidDelegation> => {
-    const isGiven = given !== undefined && given !== NodeId.zero
-    const key = isGiven && Record.category(record.type) !== "sovereign" ? given : Record.ownKey(record)
-    if (isGiven && given !== key) {
+    const key = isGiven(given) && Record.category(record.type) !== "sovereign" ? given : Record.ownKey(record)
+    if (isGiven(given) && given !== key) {
       return Result.fail(new Record.InvalidRecord({ reason: "it belongs at the key of its own address" }))
     }
     const allowed = policy(key, record, now)
@@ -240,7 +254,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     const record = Record.detach(given)
     const verdict = core.put(key, record, now, network)
     if (verdict._tag === "Stored") {
-      for (const reader of readers) Queue.offerUnsafe(reader, { key, record })
+      for (const observer of observers) observer({ key, record })
       if (persistence.isLasting) {
         persistence.save({ _tag: "Stored", key, record, network, replaced: verdict.replaced })
         saveEvicted(verdict)
@@ -309,11 +323,22 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     if (verdict._tag === "Stale") return yield* Record.stale(record, verdict.held)
   })
 
+  const observe: Store["Service"]["observe"] = (observer) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        observers.add(observer)
+      }),
+      () => Effect.sync(() => observers.delete(observer))
+    )
+
   const changes = Stream.callback<Placed>(
     (reader) =>
-      Effect.acquireRelease(
-        Effect.sync(() => readers.add(reader)),
-        () => Effect.sync(() => readers.delete(reader))
+      Effect.andThen(
+        observe((placed) => Queue.offerUnsafe(reader, placed)),
+        Effect.acquireRelease(
+          Effect.sync(() => readers.add(reader)),
+          () => Effect.sync(() => readers.delete(reader))
+        )
       ),
     { bufferSize: changesCapacity, strategy: "sliding" }
   )
@@ -359,6 +384,8 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     page: ({ from, limit }) => Effect.map(seconds, (now) => core.page(now, limit, from)),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
+    observe,
+    holdsUnsafe: (key, record) => core.holds(isGiven(key) ? key : Record.ownKey(record), record),
     inTurnUnsafe: (key, type, now, rank) => core.inTurn(key, type, now, rank),
     servedUnsafe: (key, count) => core.served(key, count),
     isContendedUnsafe: (key, type, network) => core.isContended(key, type, network)

@@ -11,7 +11,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
 import * as Core from "./core/subscriptions.ts"
 import type { NodeId } from "./NodeId.ts"
@@ -45,30 +44,33 @@ const maxPushing = 256
 const make = Effect.gen(function*() {
   const rpc = yield* Rpc.Rpc
   const store = yield* Store
+  const clock = yield* Clock.Clock
   const core = new Core.Subscriptions()
-  const pushing = yield* FiberSet.make()
+  const run = yield* FiberSet.makeRuntime<never>()
+  let pushing = 0
 
   const push = Effect.fnUntraced(function*(subscriber: Core.Subscriber, key: NodeId, record: SignedRecord) {
+    pushing++
     // The acknowledgement must come from the address of the subscription, under
     // any id.
     const { host, port } = subscriber
     const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, requestOptions)
     if (body.subscribe) core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)
-  }, (pushed) => Effect.ignore(pushed))
+  }, (pushed) =>
+    pushed.pipe(
+      Effect.ignore,
+      Effect.ensuring(Effect.sync(() => pushing--)),
+      Effect.catchDefect((defect) => Effect.logError("A record could not be pushed", defect)),
+      Effect.annotateLogs({ module: "effect-dht/Subscriptions", fiber: "Push" })
+    ))
 
-  yield* store.changes.pipe(
-    Stream.runForEach(({ key, record }) =>
-      Effect.gen(function*() {
-        for (const subscriber of core.take(key, yield* Clock.currentTimeMillis)) {
-          if ((yield* FiberSet.size(pushing)) >= maxPushing) return
-          yield* FiberSet.run(pushing, push(subscriber, key, record))
-        }
-      })
-    ),
-    Effect.catchCause((cause) => Effect.logWarning("Pushing stopped", cause)),
-    Effect.annotateLogs({ module: "effect-dht/Subscriptions", fiber: "Changes" }),
-    Effect.forkScoped({ startImmediately: true })
-  )
+  // No stream of changes: most records have no subscribers, and are not worth the turn of a fiber.
+  yield* store.observe(({ key, record }) => {
+    for (const subscriber of core.take(key, clock.currentTimeMillisUnsafe())) {
+      if (pushing >= maxPushing) return
+      run(push(subscriber, key, record))
+    }
+  })
 
   return Subscriptions.of({
     size: Effect.map(Clock.currentTimeMillis, (now) => core.live(now)),

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,6 +8,7 @@ import type { Contact } from "../src/Contact.ts"
 import type * as Dht from "../src/Dht.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Features from "../src/Features.ts"
+import * as Hex from "../src/internal/hex.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
@@ -15,6 +16,7 @@ import * as SocketAddress from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as Cbor from "../src/wire/cbor.ts"
+import { crypto } from "./utils/arbitraries.ts"
 import * as network from "./utils/network.ts"
 import { offer, settled } from "./utils/served.ts"
 import { byWallet } from "./utils/wallets.ts"
@@ -173,6 +175,33 @@ describe("Responder", () => {
       assert.deepStrictEqual(yield* ask({ _tag: "Store", record, key: undefined }), stored(true))
       const held = yield* Context.get(node, Store).getAll(Record.ownKey(record), 0)
       assert.deepStrictEqual(held.map(({ seq }) => seq), [1n])
+    }).pipe(onNetwork))
+
+  it.effect("checks the signature of a record once, however often it comes while it is held", () =>
+    Effect.gen(function*() {
+      const { ask, node } = yield* setUp
+      const [record, next] = [endpoint("owner"), endpoint("owner", { seq: 2n })]
+      const messages: Array<string> = []
+      const verify = crypto.verify
+      const spy = vi.spyOn(crypto, "verify").mockImplementation((publicKey, message, signature) => {
+        messages.push(Hex.encode(message))
+        return verify(publicKey, message, signature)
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => spy.mockRestore()))
+      const checks = (record: Record.SignedRecord) => {
+        const signed = Hex.encode(Record.signedBytes(record))
+        return messages.filter((message) => message === signed).length
+      }
+      const store = (record: Record.SignedRecord) => ask({ _tag: "Store", record, key: undefined })
+      for (let i = 0; i < 3; i++) assert.deepStrictEqual(yield* store(record), stored(true))
+      assert.strictEqual(checks(record), 1)
+      assert.deepStrictEqual(yield* store(next), stored(true))
+      assert.strictEqual(checks(next), 1)
+      yield* store(record)
+      assert.strictEqual(checks(record), 2)
+      yield* Context.get(node, Store).invalidate(Record.ownKey(next), 0)
+      yield* store(next)
+      assert.strictEqual(checks(next), 2)
     }).pipe(onNetwork))
 
   it.effect("does not store a record that is wrongly signed, expired, at a foreign key, or another address's", () =>

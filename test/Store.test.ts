@@ -195,6 +195,19 @@ describe("Store", () => {
     })
   })
 
+  it.effect("holds a record under the key where it was put, the absent and the all-zero key standing for its own", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const [own, message] = [signed(), signed({ type: mailbox })]
+      yield* store.put(undefined, own)
+      yield* store.put(elsewhere, message)
+      for (const key of [undefined, NodeId.zero, home]) assert.isTrue(store.holdsUnsafe(key, own))
+      assert.isTrue(store.holdsUnsafe(elsewhere, message))
+      assert.isFalse(store.holdsUnsafe(elsewhere, own))
+      assert.isFalse(store.holdsUnsafe(home, message))
+      assert.isFalse(store.holdsUnsafe(home, tampered(own)))
+    }).pipe(Effect.provide(layer())))
+
   it.effect("tells which records come and leave, and nothing without listeners", () =>
     Effect.gen(function*() {
       for (const hasListeners of [true, false]) {
@@ -449,6 +462,21 @@ describe("Store", () => {
           { key: home, record: signed({ seq: 3n }) },
           { key: elsewhere, record: signed({ type: mailbox }) }
         ])
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("reach an observer at once, until its scope closes", () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const seen: Array<Store.Placed> = []
+        const scope = yield* Scope.make()
+        yield* Scope.provide(store.observe((placed) => seen.push(placed)), scope)
+        store.admitUnsafe(undefined, signed(), 0, network)
+        assert.deepStrictEqual(seen, [{ key: home, record: signed() }])
+        store.admitUnsafe(undefined, signed(), 0, network)
+        yield* store.put(undefined, signed({ seq: 2n }))
+        yield* Scope.close(scope, Exit.void)
+        yield* store.put(undefined, signed({ seq: 3n }))
+        assert.deepStrictEqual(seen.map(({ record }) => record.seq), [1n, 2n])
       }).pipe(Effect.provide(layer())))
 
     it.effect("drops the oldest for a slow reader, and delays no writer", () =>

@@ -45,6 +45,8 @@ describe("a replacement", () => {
           inTurnUnsafe: () => [],
           servedUnsafe: () => {},
           isContendedUnsafe: () => false,
+          observe: () => Effect.void,
+          holdsUnsafe: () => false,
           admitUnsafe: (_key, record) => {
             admitted.push(record.address)
             return { _tag: "Full", scope: "Store" }

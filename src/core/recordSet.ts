@@ -493,6 +493,11 @@ export class RecordSet {
       entries.filter((entry) => entry.network === network).length >= caps[category] * largeShare
   }
 
+  /** Whether this very record is held under a key. */
+  holds(key: NodeId.NodeId, record: Record.SignedRecord): boolean {
+    return this.cells.get(key)?.entries.some((held) => Bytes.Equivalence(held.record.bytes, record.bytes)) ?? false
+  }
+
   /** The newest live endpoint record of a key. */
   get(key: NodeId.NodeId, now: number): Record.SignedRecord | undefined {
     let newest: Record.SignedRecord | undefined

@@ -1,8 +1,8 @@
 /**
  * The share of each party in a bounded space, and the party with the largest.
  *
- * The parties form a binary heap by weight, so each operation takes time
- * logarithmic in their number.
+ * The parties form a heap by weight, so each operation takes time logarithmic in
+ * their number.
  *
  * @since 0.1.0
  */
@@ -16,6 +16,13 @@ export interface Item {
   readonly weight: number
   readonly number: number
 }
+
+/**
+ * A party has four children in the heap: a newcomer, which mostly rises to the
+ * top of many equals, passes half as many as in a binary one.
+ */
+const arityBits = 2
+const arity = 1 << arityBits
 
 class Party<T> {
   readonly name: string
@@ -47,7 +54,7 @@ export interface Heaviest<T> {
  */
 export class Shares<T extends Item> {
   private readonly parties = new Map<string, Party<T>>()
-  /** No party is heavier than its parent at `(index - 1) >> 1`. */
+  /** No party is heavier than its parent at `(index - 1) >> arityBits`. */
   private readonly heap: Array<Party<T>> = []
 
   /** Number of parties with a share. */
@@ -68,7 +75,12 @@ export class Shares<T extends Item> {
       this.heap.push(party)
       // A literal array has no spare room, and most parties have one item.
       party.items = [item]
-    } else party.items.splice(placeOf(party.items, item), 0, item)
+    } else {
+      const place = placeOf(party.items, item)
+      // A splice would copy the whole list.
+      if (place === party.items.length) party.items.push(item)
+      else party.items.splice(place, 0, item)
+    }
     party.weight += item.weight
     this.rise(party)
   }
@@ -87,13 +99,11 @@ export class Shares<T extends Item> {
 
   /** The heaviest party with an item other than `except`, and its latest such item; of equal parties the latest. Undefined if there is none. */
   heaviest(except?: T): Heaviest<T> | undefined {
-    const [first, left, right] = this.heap
-    const found = first !== undefined && newestBut(first, except) === undefined
-      // Only one party has the excluded item.
-      ? right !== undefined && isHeavier(right, left) ? right : left
-      : first
-    const newest = found === undefined ? undefined : newestBut(found, except)
-    return newest === undefined ? undefined : { weight: found.weight, newest }
+    const [first] = this.heap
+    // Only one party has the excluded item.
+    const found = first !== undefined && newestBut(first, except) === undefined ? this.heaviestChild(0) : first
+    const newest = found && newestBut(found, except)
+    return found === undefined || newest === undefined ? undefined : { weight: found.weight, newest }
   }
 
   private leave(party: Party<T>): void {
@@ -105,9 +115,20 @@ export class Shares<T extends Item> {
     this.sink(last)
   }
 
+  /** The heaviest child of the party at a place. */
+  private heaviestChild(place: number): Party<T> | undefined {
+    const first = (place << arityBits) + 1
+    let heaviest: Party<T> | undefined
+    for (let i = first; i < first + arity && i < this.heap.length; i++) {
+      const child = this.heap[i]
+      if (heaviest === undefined || isHeavier(child, heaviest)) heaviest = child
+    }
+    return heaviest
+  }
+
   private rise(party: Party<T>): void {
     while (party.place > 0) {
-      const parent = this.heap[(party.place - 1) >> 1]
+      const parent = this.heap[(party.place - 1) >> arityBits]
       if (!isHeavier(party, parent)) return
       this.swap(party, parent)
     }
@@ -115,9 +136,7 @@ export class Shares<T extends Item> {
 
   private sink(party: Party<T>): void {
     while (true) {
-      const left = this.heap.at(2 * party.place + 1)
-      const right = this.heap.at(2 * party.place + 2)
-      const child = right !== undefined && left !== undefined && isHeavier(right, left) ? right : left
+      const child = this.heaviestChild(party.place)
       if (child === undefined || !isHeavier(child, party)) return
       this.swap(party, child)
     }

@@ -161,17 +161,22 @@ export const encode = (fields: Fields): Uint8Array => {
   return writer.result().slice()
 }
 
+/** The buffer for the signed bytes of records that are checked. */
+const signed = new Cbor.Writer(1200)
+
 /**
+ * Returns the bytes that the signature covers. The next call overwrites them.
+ *
  * @internal
  */
-export const signedBytes = (record: SignedRecord): Uint8Array => {
+export const signedView = (record: SignedRecord): Uint8Array => {
   const { bytes } = record
-  const end = bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation)
-  const message = new Uint8Array(domain.length + end)
-  message.set(domain)
-  message.set(bytes.subarray(0, end), domain.length)
-  message[domain.length] = mapOfSix
-  return message
+  signed.clear()
+  signed.raw(domain)
+  signed.raw(bytes.subarray(0, bytes.length - publicKeyPair - signaturePair - delegationSize(record.delegation)))
+  const view = signed.result()
+  view[domain.length] = mapOfSix
+  return view
 }
 
 /**

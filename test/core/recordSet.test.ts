@@ -456,6 +456,23 @@ describe("RecordSet", () => {
       assert.deepStrictEqual(types(set), [1, 2])
     })
 
+    it("holds a record under its key until a newer one replaces it or it is removed", () => {
+      const set = new RecordSet()
+      const [old, other, next] = [{ type: 1 }, { type: 2 }, { type: 1, seq: 1 }].map(record)
+      const held = () => [old, other, next].map((record) => set.holds(key(0), record))
+      assert.deepStrictEqual(held(), [false, false, false])
+      set.put(key(0), old, 0)
+      set.put(key(0), other, 0)
+      assert.deepStrictEqual(held(), [true, true, false])
+      assert.isFalse(set.holds(key(1), old))
+      set.put(key(0), next, 0)
+      assert.deepStrictEqual(held(), [false, true, true])
+      // The same but for one byte.
+      assert.isFalse(set.holds(key(0), { ...next, bytes: next.bytes.with(0, next.bytes[0] ^ 1) }))
+      set.invalidate(key(0), 0)
+      assert.deepStrictEqual(held(), [false, false, false])
+    })
+
     it("finds the newest endpoint record of a key, if there is one", () => {
       const set = new RecordSet()
       verdicts(set, [{ type: 1, address: 1, seq: 1 }, { type: 1, address: 2, seq: 3 }, { type: 1, address: 3, seq: 2 }])

@@ -7,7 +7,7 @@ interface Piece extends Item {
 }
 
 const steps = fc.array(
-  fc.record({ party: fc.nat(5).map(String), weight: fc.integer({ min: 1, max: 9 }), removed: fc.array(fc.nat(9)) }),
+  fc.record({ party: fc.nat(11).map(String), weight: fc.integer({ min: 1, max: 9 }), removed: fc.array(fc.nat(9)) }),
   { maxLength: 60 }
 )
 
