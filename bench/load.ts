@@ -16,6 +16,7 @@ import * as Network from "../src/Network.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
 import * as SessionKeys from "../src/wire/sessionKeys.ts"
 import { endpointRecord, identity, nodeId, topic, topicRecord, transactionId, unixSeconds } from "./fixtures.ts"
 import { quantile } from "./measure.ts"
@@ -26,7 +27,8 @@ export const kinds = [
   "FIND_VALUE hit",
   "FIND_VALUE miss",
   "FIND_VALUE topic",
-  "STORE"
+  "STORE",
+  "STORE again"
 ] as const
 export type Kind = typeof kinds[number]
 
@@ -73,14 +75,28 @@ interface Source {
   keys: Keys | undefined
 }
 
+/** Takes the responses of the current run; returns whether it was one. */
+let take: (bytes: Uint8Array) => boolean = () => false
+
 const openSource = (name: string, port: number): Promise<Source> =>
   new Promise((resolve, reject) => {
     const socket = createSocket({ type: "udp4", recvBufferSize: 1 << 21, sendBufferSize: 1 << 21 })
+    const source: Source = { identity: identity(crypto, name), socket, keys: undefined }
     socket.once("error", reject)
-    socket.bind(0, "127.0.0.1", () =>
-      socket.connect(port, "127.0.0.1", () =>
-        resolve({ identity: identity(crypto, name), socket, keys: undefined })))
+    socket.on("message", (bytes) => {
+      if (!take(bytes)) answer(source, bytes, port)
+    })
+    socket.bind(0, "127.0.0.1", () => socket.connect(port, "127.0.0.1", () => resolve(source)))
   })
+
+/** Answers a PING of the node, which verifies its sources. */
+const answer = ({ identity: signer, socket }: Source, bytes: Uint8Array, port: number): void => {
+  const header = Message.header(bytes)
+  if (typeof header === "string" || header.type !== Message.Type.Ping) return
+  const observed = SocketAddress.encodeObserved({ host: "127.0.0.1", port })
+  const envelope = { signer, transactionId: header.transactionId, features: Features.Bit.sessions }
+  socket.send(Message.encode({ _tag: "Pong", address: signer.address, observed }, envelope))
+}
 
 let serial = 0
 const encode = ({ identity, keys }: Source, body: Message.Body): Uint8Array => {
@@ -134,15 +150,26 @@ const requestOf = (kind: Kind): (source: Source, i: number) => Message.Body => {
       const seconds = unixSeconds()
       return (_, i) => store(endpointRecord(owner(heldRecords + i), seconds))
     }
+    case "STORE again": {
+      const records = held()
+      return (_, i) => records[i % heldRecords]
+    }
   }
 }
+
+/** Records that the node holds. */
+const held = (): ReadonlyArray<Message.Body> => {
+  heldSince ??= unixSeconds()
+  return Array.from({ length: heldRecords }, (_, i) => store(endpointRecord(owner(i), heldSince ?? 0)))
+}
+let heldSince: number | undefined
 
 /** The records that the node must hold before the run. */
 const toStore = (kind: Kind): ReadonlyArray<Message.Body> => {
   const seconds = unixSeconds()
   const key = NodeId.fromTopic(topic)
-  return kind === "FIND_VALUE hit"
-    ? Array.from({ length: heldRecords }, (_, i) => store(endpointRecord(owner(i), seconds)))
+  return kind === "FIND_VALUE hit" || kind === "STORE again"
+    ? held()
     : kind === "FIND_VALUE topic"
     ? Array.from({ length: publishers }, (_, i) => store(topicRecord(owner(i), seconds), key))
     : []
@@ -162,6 +189,8 @@ const isRight = (kind: Kind, body: Message.Body): boolean => {
       return body._tag === "FindValueResponse" && body.records !== undefined && body.records.length > 0
     case "STORE":
       return body._tag === "StoreResponse" && body.stored
+    case "STORE again":
+      return body._tag === "StoreResponse"
   }
 }
 
@@ -173,7 +202,6 @@ interface Packet {
 }
 
 const exchange = (
-  sources: ReadonlyArray<Source>,
   packets: ReadonlyArray<Packet>,
   window: number
 ): Promise<Outcome & { readonly answers: ReadonlyArray<Uint8Array> }> =>
@@ -202,16 +230,16 @@ const exchange = (
       isSettled[i] = 1
       outstanding--
     }
-    const onMessage = (bytes: Uint8Array) => {
+    take = (bytes) => {
       const now = performance.now()
       const i = bytes.length < transactionAt + 4 ? -1 : serialOf(bytes) - first
-      // The node also sends requests, to verify the sources.
-      if (!(i >= 0 && i < next) || isSettled[i] === 1) return
+      if (!(i >= 0 && i < next) || isSettled[i] === 1) return false
       settle(i)
       latencies[i] = now - sentAt[i]
       if (answers.length < sampled) answers.push(bytes)
       fill()
       if (outstanding === 0) finish()
+      return true
     }
     const expiry = setInterval(() => {
       const limit = performance.now() - lostAfterMillis
@@ -225,7 +253,7 @@ const exchange = (
     }, 50)
     const finish = () => {
       clearInterval(expiry)
-      for (const { socket } of sources) socket.off("message", onMessage)
+      take = () => false
       const known = Array.from(latencies).filter((latency) => !Number.isNaN(latency))
       resolve({
         answers,
@@ -236,7 +264,6 @@ const exchange = (
         p99Millis: quantile(known, 0.99)
       })
     }
-    for (const { socket } of sources) socket.on("message", onMessage)
     const started = performance.now()
     fill()
   })
@@ -256,7 +283,7 @@ const packetsOf = (count: number, bodyOf: (source: Source, i: number) => Message
 /** Signs a request of each source, whose response has the key of the node. */
 const meet = async (): Promise<void> => {
   for (const source of sources) source.keys = undefined
-  const { answers } = await exchange(sources, packetsOf(sources.length, requestOf("PING")), sources.length)
+  const { answers } = await exchange(packetsOf(sources.length, requestOf("PING")), sources.length)
   const { publicKey } = Result.getOrThrow(Message.decode(answers[0], crypto))
   for (const source of sources) {
     source.keys = SessionKeys.deriver({ identity: source.identity, network: Network.open, crypto })(publicKey)
@@ -265,19 +292,19 @@ const meet = async (): Promise<void> => {
 
 const prepare = async (port: number, form: Form, count: number): Promise<void> => {
   if (sources.length === 0) {
-    sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`source ${i}`, port)))
+    sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`${kind} ${i}`, port)))
   }
   if (form === "session") await meet()
   else for (const source of sources) source.keys = undefined
   const records = toStore(kind)
-  if (records.length > 0) await exchange(sources, packetsOf(records.length, (_, i) => records[i]), 32)
+  if (records.length > 0) await exchange(packetsOf(records.length, (_, i) => records[i]), 32)
   const warmUp = Math.ceil(count / 10)
   packets = packetsOf(count + warmUp, requestOf(kind))
-  await exchange(sources, packets.splice(0, warmUp), 32)
+  await exchange(packets.splice(0, warmUp), 32)
 }
 
 const run = async (window: number, count: number): Promise<Outcome> => {
-  const { answers, ...outcome } = await exchange(sources, packets.splice(0, count), window)
+  const { answers, ...outcome } = await exchange(packets.splice(0, count), window)
   for (const bytes of answers) {
     const body = decode(bytes)
     if (!isRight(kind, body)) throw new Error(`${kind} was answered with ${body._tag}`)

@@ -1,5 +1,5 @@
 /**
- * What contacts and strangers notice of a flood of bad signatures.
+ * What contacts and strangers notice of floods over UDP.
  *
  * @since 0.1.0
  */
@@ -9,41 +9,28 @@ import * as Message from "../src/Message.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import type { FromAttacker, ToAttacker } from "./attacker.ts"
+import {
+  attackPerSecond,
+  attacks,
+  figuresOf,
+  headStartMillis,
+  honestHost,
+  honestPerSecond,
+  maxStallMillis,
+  nameOf,
+  type Noticed,
+  peersOfKind
+} from "./attacks.ts"
 import { identity, transactionId } from "./fixtures.ts"
-import { quantile } from "./measure.ts"
 import { Process } from "./process.ts"
-import type { Figure, Row, Section } from "./report.ts"
+import type { Row, Section } from "./report.ts"
 import type { FromServer, ToServer } from "./server.ts"
 
 const crypto = NodeCrypto.fastest
-const attackPerSecond = 20_000
-/** Of the peers of each kind together. */
-const honestPerSecond = 250
-const peersOfKind = 8
-/** Milliseconds of the attack before the measurement. */
-const headStartMillis = 1500
 /** A response that takes longer is lost. */
 const lostAfterMillis = 2000
-
-interface Attack {
-  readonly name: string
-  readonly sources: number
-  readonly kind: "networks" | "ports"
-  /** Highest share of losses in percent, and the highest p99. */
-  readonly contacts?: { readonly lost: number; readonly p99: number | undefined }
-  readonly strangers?: { readonly lost: number }
-}
-
-const few = { contacts: { lost: 1, p99: 100 }, strangers: { lost: 10 } }
-const attacks: ReadonlyArray<Attack> = [
-  { name: "no attack", sources: 0, kind: "networks" },
-  { name: "1 source", sources: 1, kind: "networks", ...few },
-  { name: "16 ports of a host", sources: 16, kind: "ports", ...few },
-  { name: "5 sources", sources: 5, kind: "networks", ...few },
-  { name: "16 sources", sources: 16, kind: "networks", ...few },
-  { name: "1 000 sources", sources: 1000, kind: "networks", contacts: { lost: 10, p99: undefined } },
-  { name: "10 000 sources", sources: 10_000, kind: "networks", contacts: { lost: 10, p99: undefined } }
-]
+/** Milliseconds of the measurement without an attack that precedes each. */
+const peaceMillis = 2000
 
 let serial = 0
 
@@ -97,24 +84,27 @@ const open = (kind: "contact" | "stranger", port: number): Promise<ReadonlyArray
     new Promise<Pinger>((resolve) => {
       const socket = createSocket({ type: "udp4", recvBufferSize: 1 << 21 })
       const pinger = new Pinger(identity(crypto, `${kind} ${i}`), socket, port, kind === "contact")
-      socket.bind(0, `127.${kind === "contact" ? 1 : 2}.${i}.1`, () => resolve(pinger))
+      socket.bind(0, honestHost(kind, i), () => resolve(pinger))
     })))
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
-const figures = (
-  kind: string,
-  pingers: ReadonlyArray<Pinger>,
-  lost: number | undefined,
-  p99: number | undefined
-): { readonly [column: string]: Figure } => {
-  const sent = pingers.reduce((sum, pinger) => sum + pinger.sent, 0)
-  const latencies = pingers.flatMap((pinger) => pinger.latencies)
-  return {
-    [`${kind} lost`]: { value: 100 * (1 - latencies.length / sent), unit: "%", atMost: lost },
-    [`${kind} p50`]: { value: quantile(latencies, 0.5), unit: "ms" },
-    [`${kind} p99`]: { value: quantile(latencies, 0.99), unit: "ms", atMost: p99 }
+const noticed = (pingers: ReadonlyArray<Pinger>): Noticed => ({
+  sent: pingers.reduce((sum, pinger) => sum + pinger.sent, 0),
+  latencies: pingers.flatMap((pinger) => pinger.latencies)
+})
+
+/** The PINGs of contacts and of strangers for a time. */
+const watch = async (contacts: ReadonlyArray<Pinger>, strangers: ReadonlyArray<Pinger>, millis: number) => {
+  const all = contacts.flatMap((contact, i) => [contact, strangers[i]])
+  for (const pinger of all) pinger.restart()
+  const started = performance.now()
+  let sent = 0
+  for (let elapsed = 0; elapsed < millis; elapsed = performance.now() - started) {
+    while (sent < elapsed * 2 * honestPerSecond / 1000) all[sent++ % all.length].ping()
+    await pause(1)
   }
+  return () => ({ contacts: noticed(contacts), strangers: noticed(strangers) })
 }
 
 export const overload = async (options: {
@@ -138,31 +128,30 @@ export const overload = async (options: {
     const { address: host, port } = socket.address()
     await server.ask({ _tag: "Ping", contact: { id: identity.nodeId, address: identity.address, host, port } })
   }
+  await server.ask({ _tag: "ReadMail" })
+  await watch(contacts, strangers, peaceMillis)
   const rows: Array<Row> = []
   for (const attack of attacks) {
-    let flood: Promise<FromAttacker> | undefined
-    if (attack.sources > 0) {
-      await attacker.ask({ _tag: "Prepare", port, sources: attack.sources, kind: attack.kind })
-      flood = attacker.ask({ _tag: "Run", perSecond: attackPerSecond, millis: headStartMillis + options.millis })
-      await pause(headStartMillis)
-    }
-    const all = contacts.flatMap((contact, i) => [contact, strangers[i]])
-    for (const pinger of all) pinger.restart()
-    const started = performance.now()
-    let sent = 0
-    for (let elapsed = 0; elapsed < options.millis; elapsed = performance.now() - started) {
-      while (sent < elapsed * 2 * honestPerSecond / 1000) all[sent++ % all.length].ping()
-      await pause(1)
-    }
+    const { isOneHost, kind, sources } = attack
+    await attacker.ask({ _tag: "Prepare", port, kind, sources, isOneHost })
+    const calm = await watch(contacts, strangers, peaceMillis)
+    await pause(lostAfterMillis)
+    const peace = calm()
+    await server.ask({ _tag: "Usage" })
+    const millis = headStartMillis + options.millis
+    const flood = attacker.ask({ _tag: "Run", perSecond: attackPerSecond, millis })
+    await pause(headStartMillis)
+    const busy = await watch(contacts, strangers, options.millis)
     const done = await flood
     await pause(lostAfterMillis)
-    const perSecond = done?._tag === "Done" ? done.sent * 1000 / (headStartMillis + options.millis) : 0
+    const used = await server.ask({ _tag: "Usage" })
+    if (done._tag !== "Done" || used._tag !== "Used") throw new Error("a process did not report")
     rows.push({
-      name: attack.name,
+      name: nameOf(attack),
       figures: {
-        "sent": { value: Math.round(perSecond), unit: "/s" },
-        ...figures("contacts", contacts, attack.contacts?.lost, attack.contacts?.p99),
-        ...figures("strangers", strangers, attack.strangers?.lost, undefined)
+        "sent": { value: Math.round(done.sent * 1000 / millis), unit: "/s" },
+        ...figuresOf(attack, peace, busy()),
+        "longest stall": { value: used.maxTurnMillis, unit: "ms", atMost: maxStallMillis }
       }
     })
   }
@@ -170,10 +159,11 @@ export const overload = async (options: {
   await attacker.end()
   await server.end()
   return {
-    title: `A flood of bad signatures, ${options.verifyThreads} verifier threads`,
+    title: `Floods, ${options.verifyThreads} threads for signatures`,
     note:
       `${attackPerSecond} a second wanted, beside PINGs of ${peersOfKind} contacts and of ${peersOfKind} strangers, ` +
-      `${honestPerSecond} a second each. Every source is in a network of its own, or they are ports of one host.`,
+      `${honestPerSecond} a second each. Every source is in a network of its own, or they are ports of one host. ` +
+      "Stalls of the event loop are in processor time of its thread. In peace: the contacts, just before.",
     rows
   }
 }

@@ -4,8 +4,8 @@
  *     npm run bench -- [part…] [--quick]
  *
  * The parts are signatures, messages, store, routing (together: micro), server,
- * persistence, flood, dear and memory; the default is all. Results are printed and
- * written to a file in bench/results. A missed goal is marked, but is not an
+ * cost, persistence, flood and memory; the default is all. Results are printed
+ * and written to a file in bench/results. A missed goal is marked, but is not an
  * error.
  *
  * @since 0.1.0
@@ -13,12 +13,13 @@
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
-import { dear } from "./dear.ts"
+import { cost } from "./cost.ts"
 import { identity } from "./fixtures.ts"
 import { flood } from "./flood.ts"
 import { inTurns, median, used } from "./measure.ts"
 import { memory } from "./memory.ts"
 import { messages, refusals } from "./messages.ts"
+import { modelledFlood } from "./modelledFlood.ts"
 import { overload } from "./overload.ts"
 import { persistence } from "./persistence.ts"
 import { isMet, save, type Section, table } from "./report.ts"
@@ -61,15 +62,18 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
       yield await throughput({ verifyThreads, count: quick ? 4000 : 12_000, verifyMicros: verifyMicros() })
     }
   },
+  async *cost() {
+    for (const verifyThreads of [0, 1]) {
+      yield await cost({ verifyThreads, rounds: quick ? 5 : 15, count: quick ? 500 : 1000 })
+    }
+  },
   async *persistence() {
     yield* persistence(quick ? 10_000 : 100_000)
   },
   async *flood() {
     yield await flood({ turns: quick ? 2 : 4, turnMillis: quick ? 1000 : 2000 })
+    yield await modelledFlood({ millis: quick ? 1000 : 4000 })
     for (const verifyThreads of [0, 1]) yield await overload({ millis: quick ? 2000 : 5000, verifyThreads })
-  },
-  async *dear() {
-    for (const verifyThreads of [0, 1]) yield await dear({ verifyThreads, millis: quick ? 2000 : 6000 })
   },
   async *memory() {
     yield await memory(50)
