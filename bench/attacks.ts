@@ -24,16 +24,19 @@ const count = 4099
 
 // --- Datagrams ---------------------------------------------------------------
 
+/** The transaction of a datagram, which none of the honest peers has. */
+const transactionOf = (i: number): string => transactionId(1 << 24 | i)
+
 const find = (i: number): Uint8Array =>
   Message.encode(
     { _tag: "FindNode", target: nodeId(`target ${i}`) },
-    { signer: identity(crypto, `attacker ${i}`), transactionId: transactionId(i) }
+    { signer: identity(crypto, `attacker ${i}`), transactionId: transactionOf(i) }
   )
 
 const storing = (record: Record.SignedRecord, i: number): Uint8Array =>
   Message.encode(
     { _tag: "Store", record, key: Record.category(record.type) === "mailbox" ? server.nodeId : undefined },
-    { signer: flooder, transactionId: transactionId(i) }
+    { signer: flooder, transactionId: transactionOf(i) }
   )
 
 /** A request whose signature fails only after the whole computation, under a key of its own. */

@@ -137,7 +137,7 @@ export const overload = async (options: {
     const calm = await watch(contacts, strangers, peaceMillis)
     await pause(lostAfterMillis)
     const peace = calm()
-    await server.ask({ _tag: "Usage" })
+    const before = await server.ask({ _tag: "Usage" })
     const millis = headStartMillis + options.millis
     const flood = attacker.ask({ _tag: "Run", perSecond: attackPerSecond, millis })
     await pause(headStartMillis)
@@ -145,12 +145,17 @@ export const overload = async (options: {
     const done = await flood
     await pause(lostAfterMillis)
     const used = await server.ask({ _tag: "Usage" })
-    if (done._tag !== "Done" || used._tag !== "Used") throw new Error("a process did not report")
+    if (done._tag !== "Done" || before._tag !== "Used" || used._tag !== "Used") {
+      throw new Error("a process did not report")
+    }
+    const noticed = busy()
+    const pings = noticed.contacts.sent + noticed.strangers.sent
     rows.push({
       name: nameOf(attack),
       figures: {
         "sent": { value: Math.round(done.sent * 1000 / millis), unit: "/s" },
-        ...figuresOf(attack, peace, busy()),
+        ...figuresOf(attack, peace, noticed),
+        "not read": { value: 100 * (1 - (used.datagrams - before.datagrams) / (done.sent + pings)), unit: "%" },
         "longest stall": { value: used.maxTurnMillis, unit: "ms", atMost: maxStallMillis }
       }
     })
@@ -163,7 +168,7 @@ export const overload = async (options: {
     note:
       `${attackPerSecond} a second wanted, beside PINGs of ${peersOfKind} contacts and of ${peersOfKind} strangers, ` +
       `${honestPerSecond} a second each. Every source is in a network of its own, or they are ports of one host. ` +
-      "Stalls of the event loop are in processor time of its thread. In peace: the contacts, just before.",
+      "What was not read overflowed the kernel's buffer. Stalls of the event loop are in processor time of its thread. In peace: the contacts, just before.",
     rows
   }
 }

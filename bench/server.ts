@@ -16,6 +16,7 @@ import { parseArgs } from "node:util"
 import type { Contact } from "../src/Contact.ts"
 import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
+import { Rpc } from "../src/Rpc.ts"
 import { Store } from "../src/Store.ts"
 import { bytes32, contactsAround } from "./fixtures.ts"
 
@@ -38,6 +39,8 @@ export type FromServer =
     readonly maxTurnMillis: number
     /** Messages that were read. */
     readonly messages: number
+    /** Datagrams that were read from the socket, refused ones included. */
+    readonly datagrams: number
   }
 
 /** Commands of the parent process. */
@@ -63,6 +66,7 @@ process.on("disconnect", () => process.exit())
 
 const server = Effect.gen(function*() {
   const dht = yield* Dht
+  const rpc = yield* Rpc
   const store = yield* Store
   const context = yield* Effect.context<never>()
   const read = Effect.runSyncWith(context)
@@ -88,6 +92,7 @@ const server = Effect.gen(function*() {
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
     const { arrayBuffers, heapTotal, rss } = process.memoryUsage()
+    const { received, refused } = read(rpc.traffic)
     say({
       _tag: "Used",
       cpuMicros: system + user,
@@ -98,7 +103,8 @@ const server = Effect.gen(function*() {
       keys: read(store.size),
       maxDelayMillis: delay.max / 1e6,
       maxTurnMillis: maxTurnMicros / 1000,
-      messages
+      messages,
+      datagrams: received + refused
     })
     delay.reset()
     maxTurnMicros = 0

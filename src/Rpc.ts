@@ -227,6 +227,9 @@ const checksPerBusyTurn = 2
 const suspectsPerTurn = 1
 const fullRead = 32
 
+/** Time after which a turn ends: what a datagram leads to, such as the check of a record, may cost more than itself. */
+const turnNanos = 2_000_000n
+
 /** Datagrams of one turn: those that cost no check cost little, but not nothing. */
 const datagramsPerTurn = 64
 
@@ -670,6 +673,7 @@ const make = Effect.gen(function*() {
   /** Serves some of the datagrams that wait. */
   const serveSome = (): void => {
     const now = clock.currentTimeMillisUnsafe()
+    const until = clock.monotonicTimeNanosUnsafe() + turnNanos
     const maxChecks = arrived >= fullRead ? checksPerBusyTurn : checksPerTurn
     let checks = 0
     let suspects = 0
@@ -682,9 +686,11 @@ const make = Effect.gen(function*() {
         if (suspects < suspectsPerTurn || waiting.size === 0) ready.closeUnsafe()
         return
       }
-      if (!serveOne(datagram, now)) continue
-      checks++
-      if (datagram.standing === Standing.suspect) suspects++
+      if (serveOne(datagram, now)) {
+        checks++
+        if (datagram.standing === Standing.suspect) suspects++
+      }
+      if (clock.monotonicTimeNanosUnsafe() >= until) return
     }
   }
 

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -537,6 +538,29 @@ describe("Rpc", () => {
         assert.deepStrictEqual(handled, [50, 51])
         // One host is one line: two turns went by before the stranger's.
         assert.isAtMost(last.refusedBy.bad_signature, 8)
+      }).pipe(onNetwork))
+
+    it.effect("reads the network again after two milliseconds of requests, however few those are", () =>
+      Effect.gen(function*() {
+        const clock = yield* Clock.Clock
+        let spent = 0n
+        const slow: Clock.Clock = Object.create(clock, {
+          monotonicTimeNanosUnsafe: { value: () => clock.monotonicTimeNanosUnsafe() + spent }
+        })
+        const { rpc, self } = yield* Effect.provideService(bareWith(Verifier.layer), Clock.Clock, slow)
+        for (let n = 10; n < 16; n++) yield* sending(self)(network.socketOf(n), request())
+        let handled = 0
+        yield* rpc.serve(() => {
+          handled++
+          spent += 1_500_000n
+        })
+        const turns: Array<number> = []
+        for (let before = handled; turns.length < 8; before = handled) {
+          yield* Effect.yieldNow
+          turns.push(handled - before)
+        }
+        assert.strictEqual(handled, 6)
+        assert.deepStrictEqual(turns.filter((served) => served > 0), [2, 2, 2])
       }).pipe(onNetwork))
 
     it.effect("serves a signer whose signature failed after all others, and as before once it is good", () =>
