@@ -66,12 +66,14 @@ export const find = (options: Options): Effect.Effect<Client.Client | undefined,
  * @since 0.1.0
  */
 export const get = (options: Options): Effect.Effect<Client.Client, Output.Failure> =>
-  Effect.flatMap(find(options), (client) =>
-    client === undefined
-      ? Effect.fail(Output.failed(
+  Effect.filterOrFail(
+    find(options),
+    (client) => client !== undefined,
+    () =>
+      Output.failed(
         `No node that serves HTTP runs in ${options.data}. Start one with: effect-dht node --data ${options.data}`
-      ))
-      : Effect.succeed(client))
+      )
+  )
 
 /**
  * Why a request to the node failed, as the failure of a command.

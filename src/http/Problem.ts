@@ -114,7 +114,14 @@ export type Tag = keyof typeof problems
  */
 export type Problem<T extends Tag = Tag> = typeof problems[T]["Type"]
 
-type Facts<T extends Tag> = Omit<Problem<T>, "type" | "_tag" | "title" | "status" | "detail">
+/**
+ * The members of a problem that differ from one to the next of its tag, besides
+ * `detail`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Facts<T extends Tag> = Omit<Problem<T>, "type" | "_tag" | "title" | "status" | "detail">
 
 const fixed = Object.fromEntries(
   Object.entries(problems).map(([tag, { ast, fields }]) => [

@@ -82,7 +82,8 @@ const kept = Persistence.Persistence.use(({ kept }) =>
     publications: kept.publications,
     seq: kept.seq,
     peers: kept.peers,
-    seen: kept.seen
+    seen: kept.seen,
+    announcements: kept.announcements
   })
 )
 
@@ -138,7 +139,9 @@ describe("SqlitePersistence", () => {
           { _tag: "Signed", seq: 2n ** 64n - 1n },
           { _tag: "Peers", peers: [{ host: "9.9.9.9", port: 9 }] },
           { _tag: "Peers", peers },
-          { _tag: "Seen", sightings }
+          { _tag: "Seen", sightings },
+          { _tag: "Announced", announcements: "[]" },
+          { _tag: "Announced", announcements: "[\"ä\"]" }
         ])
       )
       const { logged, result } = yield* on(directory, kept)
@@ -148,7 +151,8 @@ describe("SqlitePersistence", () => {
         publications: [entryOf(7)],
         seq: 2n ** 64n - 1n,
         peers,
-        seen: sightings
+        seen: sightings,
+        announcements: "[\"ä\"]"
       })
     }))
 

@@ -12,7 +12,9 @@ const named = (directory: string): ReadonlyArray<string> =>
 
 describe("the package", () => {
   it("lets programs import the modules that its entry points name, those that serve HTTP, and no others", () => {
-    const http = ["Api", "Client", "Dashboard", "EventStreams", "Guard", "Routes"].map((name) => `http/${name}`)
+    const http = ["Api", "Checks", "Client", "Dashboard", "EventStreams", "Guard", "Problem", "Routes"].map((name) =>
+      `http/${name}`
+    )
     assert.deepStrictEqual(modules, [...["", "node/", "testing/"].flatMap(named), ...http].toSorted())
   })
 })

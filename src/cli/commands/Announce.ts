@@ -103,7 +103,7 @@ const throughNode = Effect.fnUntraced(function*(
 const byItself = (options: Common, { byCommand, what }: Ways) =>
   Effect.gen(function*() {
     const author = yield* Identities.loadOrForget(options)
-    yield* Effect.gen(function*() {
+    return yield* Effect.gen(function*() {
       // Publishing needs a lookup of the nodes closest to the key.
       yield* Dht.use((dht) => dht.setPassive(false))
       const announcement = yield* Effect.mapError(Announce.Announce.use(byCommand), refused)
