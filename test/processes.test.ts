@@ -282,6 +282,38 @@ describe.concurrent("processes", () => {
     }), 120_000)
 
   it.live(
+    "keep what is announced over HTTP with the token of their data directory, also after they were killed",
+    () =>
+      Effect.gen(function*() {
+        const data = yield* temporary
+        const withHttp = node(data, "--http", "127.0.0.1:0")
+        const request = (http: string, method: string) =>
+          Effect.promise(async () => {
+            const token = Fs.readFileSync(join(data, "http-token"), "utf8").trim()
+            const response = await fetch(`http://${http}/v1/announcements/topics/translate`, {
+              method,
+              headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+              ...(method === "PUT" ? { body: JSON.stringify({ name: "Ann" }) } : {})
+            })
+            const { durable, name } = await response.json() as { readonly durable: boolean; readonly name: string }
+            return { status: response.status, durable, name }
+          })
+        const announced = { status: 200, durable: true, name: "Ann" }
+        const first = yield* withHttp
+        assert.strictEqual(Fs.readFileSync(join(data, "serving"), "utf8").trim(), first.http)
+        assert.deepStrictEqual(yield* request(first.http, "PUT"), announced)
+        yield* first.process.kill("SIGKILL")
+        yield* first.process.ended
+        const second = yield* withHttp
+        assert.deepStrictEqual(yield* request(second.http, "GET"), announced)
+        yield* second.process.kill("SIGTERM")
+        yield* second.process.ended
+        assert.isFalse(Fs.existsSync(join(data, "serving")))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live(
     "end with one line and without a stack if a port is in use or an address is invalid",
     () =>
       Effect.gen(function*() {

@@ -80,6 +80,34 @@ describe("EventStreams", () => {
       assert.deepStrictEqual(numbers, numbers.toSorted((a, b) => a - b))
     }))
 
+  it.effect("disconnects a client of a resumable stream that does not read, after the last event before a lost one", () =>
+    Effect.gen(function*() {
+      const { resumable } = yield* Effect.map(
+        Layer.build(EventStreams.layer),
+        (context) => Context.get(context, EventStreams.EventStreams)
+      )
+      let sink: EventStreams.ResumableSink<Ticked> | undefined
+      const { body } = resumable<Ticked>((opened) =>
+        Effect.sync(() => {
+          sink = opened
+        })
+      )
+      const texts: Array<string> = []
+      const source = body._tag === "Stream" ? body.stream : Stream.empty
+      const reading = yield* Effect.forkChild(Stream.runForEach(source, (bytes) =>
+        Effect.suspend(() => {
+          texts.push(decoder.decode(bytes))
+          return texts.length > 1 ? Effect.void : Effect.sleep("1 second")
+        })))
+      yield* settled
+      for (let n = 1; n <= 10 * EventStreams.waitingEvents; n++) sink?.tell(`e.${n}`, () => ({ type: "tick", n }))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(reading)
+      const numbers = texts.slice(1).map((text) => Number(/^id: e\.(\d+)/.exec(text)?.[1]))
+      assert.isAtLeast(numbers.length, EventStreams.waitingEvents)
+      assert.deepStrictEqual(numbers, Array.from(numbers, (_, i) => i + 1))
+    }))
+
   it.effect("sends a comment every 15 seconds", () =>
     Effect.gen(function*() {
       const { end, source } = yield* stream

@@ -9,6 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as Limits from "../../src/http/Limits.ts"
+import { maxTopics } from "../../src/http/TopicFeeds.ts"
 import * as Hex from "../../src/internal/hex.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Query from "../../src/Query.ts"
@@ -221,6 +222,24 @@ describe("/v1/topics/{topic}/events", () => {
       const late = reader(yield* fetch("/v1/topics/chess/events", { headers }))
       assert.deepStrictEqual((yield* take(late, 1)).map(({ data }) => data.type), ["present"])
       yield* late.leave
+    }).pipe(onNetwork))
+
+  it.effect("watches at most 64 topics, each once for all of its clients", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      const streams = []
+      for (let i = 0; i < maxTopics; i++) {
+        streams.push(reader(yield* fetch(`/v1/topics/${i}/events`)), reader(yield* fetch(`/v1/topics/${i}/events`)))
+      }
+      const refused = yield* problem(yield* fetch("/v1/topics/another/events"))
+      assert.deepStrictEqual([refused.status, refused._tag], [503, "TooMany"])
+      for (const { leave } of streams) yield* leave
+      // A minute after the last client of a topic left, there is room for another.
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      const stream = reader(yield* fetch("/v1/topics/another/events"))
+      assert.strictEqual((yield* take(stream, 1))[0].data.type, "present")
+      yield* stream.leave
     }).pipe(onNetwork))
 
   it.effect("tells a client with a filter when an offer enters or leaves it", () =>
