@@ -49,17 +49,33 @@ const commands = [
   ["ping"],
   ["resolve"],
   ["find-node"],
+  ["network"],
   ["discover"],
   ["publish"],
   ["publish", "endpoint"],
   ["publish", "topic"],
   ["publish", "profile"],
+  ["publish", "custom"],
+  ["announce"],
+  ["announce", "endpoint"],
+  ["announce", "topic"],
+  ["announce", "profile"],
+  ["announcements"],
+  ["withdraw"],
+  ["withdraw", "endpoint"],
+  ["withdraw", "topic"],
+  ["withdraw", "profile"],
   ["mailbox"],
   ["mailbox", "send"],
   ["mailbox", "read"],
   ["identity"],
   ["identity", "show"],
   ["identity", "new"],
+  ["identity", "export"],
+  ["identity", "import"],
+  ["identity", "passphrase"],
+  ["identity", "delegate"],
+  ["identity", "accept"],
   ["record"],
   ["record", "decode"],
   ["simulate"],
@@ -93,7 +109,7 @@ describe("effect-dht", () => {
 
     it.effect("has an example for each command without subcommands", () =>
       Effect.gen(function*() {
-        const groups = new Set(["publish", "mailbox", "identity", "record"])
+        const groups = new Set(["publish", "announce", "withdraw", "mailbox", "identity", "record"])
         for (const command of commands.filter((path) => path.length > 1 || !groups.has(path[0]))) {
           const { out } = yield* run([...command, "--help"])
           assert.include(out.join("\n").split("EXAMPLES")[1], ["effect-dht", ...command].join(" "))
@@ -173,6 +189,14 @@ describe("effect-dht", () => {
       [["node", "--bootstrap", "example.net:0"], "port 0"],
       [["node", "--bootstrap", "a:1", "--bootstrap", "b"], "\"b\""],
       [["node", "--http", "2634"], "write host:port"],
+      [["node", "--http-origin", "app.example"], "https://app.example"],
+      [["node", "--http-origin", "https://app.example/page"], "without a path"],
+      [["node", "--http-origin", "*"], "is not an origin"],
+      [["withdraw", "topic", ""], "is not a topic"],
+      [["announce", "endpoint"], "--endpoint"],
+      [["announce", "topic", "t", "--ttl", "7201", ...via], "1 to 7200"],
+      [["identity", "export", "-"], "the path of a file"],
+      [["identity", "passphrase", "--new-passphrase-env", "not a name"], "name of an environment variable"],
       [["ping"], "host:port"],
       [["ping", "example.net"], "write host:port"],
       [["ping", "example.net:1", "example.org:1"], "example.org:1"],

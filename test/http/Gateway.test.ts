@@ -217,7 +217,7 @@ describe("/v1/topics/{topic}/events", () => {
       assert.deepStrictEqual((yield* take(again, 1)).map(named), [["changed", "ann 3"]])
       yield* again.leave
 
-      // Nobody watched for longer than the node remembers: everything is told again.
+      // Without clients for longer than the node remembers: everything is told again.
       yield* TestClock.adjust("2 minutes")
       const late = reader(yield* fetch("/v1/topics/chess/events", { headers }))
       assert.deepStrictEqual((yield* take(late, 1)).map(({ data }) => data.type), ["present"])
