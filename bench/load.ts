@@ -111,7 +111,7 @@ const decode = (bytes: Uint8Array): Message.Body => {
   const frame = Message.frame(bytes)
   if (typeof frame === "string") throw new Error(frame)
   if (frame._tag === "Signed") return Result.getOrThrow(Message.decode(bytes, crypto)).body
-  const isAuthentic = sources.some(({ keys }) => keys !== undefined && Message.isAuthentic(frame, keys.receive))
+  const isAuthentic = sources.some(({ keys }) => keys !== undefined && Message.isAuthentic(bytes, frame, keys.receive))
   const body = Message.readBody(frame)
   if (!isAuthentic || typeof body === "string") throw new Error("a response with a wrong MAC")
   return body

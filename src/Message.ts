@@ -244,8 +244,6 @@ export interface SessionFrame extends Framing {
   readonly _tag: "Session"
   /** The first 8 bytes of the sender's node id, as hex. */
   readonly sender: string
-  /** 16 bytes, as hex. */
-  readonly mac: string
 }
 
 /**
@@ -317,7 +315,7 @@ export const frame = (bytes: Uint8Array, known: Header | string = header(bytes))
     return { _tag: "Signed", ...framing, publicKey: sender, signature: proof }
   }
   if (sender.length === senderLength && proof.length === macLength) {
-    return { _tag: "Session", ...framing, sender: Hex.encode(sender), mac: Hex.encode(proof) }
+    return { _tag: "Session", ...framing, sender: Hex.encode(sender) }
   }
   return `a sender of ${sender.length} bytes with a proof of ${proof.length}`
 }
@@ -327,6 +325,9 @@ const senderLength = 8
 const macLength = 16
 const senderHead = 0x40 + senderLength
 const macHead = 0x40 + macLength
+
+/** Bytes of a datagram of a session behind its body. */
+const sessionEnd = 2 + senderLength + 2 + macLength
 
 const outerKey = (reader: Cbor.Reader, key: number): void => {
   if (reader.uint(4) !== key) reader.fail(`expected field ${key} of the message`)
@@ -390,17 +391,23 @@ export const signedBytes = (frame: SignedFrame, network: Network.Network = Netwo
 }
 
 /**
- * Whether a datagram of a session was made with the key.
+ * Whether a datagram that ends like one of a session ({@link claimedSender}) was
+ * made with the key. Nothing after its header need be read before.
  *
  * @internal
  */
-export const isAuthentic = (frame: SessionFrame, key: Hmac.HmacKey): boolean => {
+export const isAuthentic = (
+  bytes: Uint8Array,
+  { headerEnd, headerStart }: Pick<Header, "headerStart" | "headerEnd">,
+  key: Hmac.HmacKey
+): boolean => {
   const writer = signed
   writer.clear()
   writer.raw(key.inner)
-  writer.raw(frame.bytes.subarray(frame.headerStart, frame.headerEnd))
-  writer.raw(frame.bytes.subarray(frame.bodyStart, frame.bodyEnd))
-  return Hmac.isEqual(Hmac.mac(key, writer.result()), frame.mac)
+  writer.raw(bytes.subarray(headerStart, headerEnd))
+  // Between the body's key in the map and the sender's.
+  writer.raw(bytes.subarray(headerEnd + 1, Math.max(bytes.length - sessionEnd, headerEnd + 1)))
+  return Hmac.isEqual(Hmac.mac(key, writer.result()), Hex.slice(bytes, bytes.length - macLength, bytes.length))
 }
 
 /**
@@ -563,7 +570,7 @@ export const seal = (
   MessageBody.write(writer, body)
   const written = writer.result()
   const mac = Hmac.mac(key, written)
-  const out = allocate(3 + written.length - key.inner.length + 2 + senderLength + 2 + macLength)
+  const out = allocate(3 + written.length - key.inner.length + sessionEnd)
   let at = writeFrame(out, written, key.inner.length, headerEnd)
   out[at++] = 3
   out[at++] = senderHead

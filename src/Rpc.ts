@@ -425,23 +425,22 @@ const make = Effect.gen(function*() {
     if (Message.isResponse(header.type) && header.type !== Message.Type.NatProbeEcho) return Standing.awaited
     if (verified?.session.isProvedAt(from)) return Standing.session
     if (observers.some(({ knows }) => knows?.(from) === true)) return Standing.known
+    if (verified !== undefined) return Standing.stranger
     return failures.isSuspect(Message.claimedKey(payload), from.host, clock.currentTimeMillisUnsafe())
       ? Standing.suspect
       : Standing.stranger
   }
 
-  /** Returns the frame of a datagram of a session, or undefined if its MAC is wrong. */
+  /** Returns the frame of a datagram of a session, or undefined if its MAC is wrong, which is computed before anything else is read. */
   const authenticate = (
     session: Session,
     payload: Uint8Array,
     header: Message.Header | string
   ): Verified | undefined => {
-    const frame = Message.frame(payload, header)
     const key = session.keys?.receive
-    return typeof frame !== "string" && frame._tag === "Session" && key !== undefined &&
-        Message.isAuthentic(frame, key)
-      ? { frame, session }
-      : undefined
+    if (typeof header === "string" || key === undefined || !Message.isAuthentic(payload, header, key)) return undefined
+    const frame = Message.frame(payload, header)
+    return typeof frame !== "string" && frame._tag === "Session" ? { frame, session } : undefined
   }
 
   /** Handles a datagram. Returns whether that takes a signature check, or as long as one. */

@@ -153,7 +153,7 @@ describe("extensions.json", () => {
       const key = Hmac.prepare(Hex.decode(entry.key))
       const read = (bytes: Uint8Array) => {
         const frame = Message.frame(bytes)
-        return typeof frame === "string" || frame._tag !== "Session" || !Message.isAuthentic(frame, key)
+        return typeof frame === "string" || frame._tag !== "Session" || !Message.isAuthentic(bytes, frame, key)
           ? undefined
           : { frame, body: Message.readBody(frame) }
       }
