@@ -22,8 +22,8 @@ import { inParallel, Stranger } from "./Stranger.ts"
 /** MiB of JavaScript heap that the node has. */
 const heapMiB = 256
 
-/** The second is what the command `node` sets itself. */
-const nodeOptions = [`--max-old-space-size=${heapMiB}`, "--semi-space-growth-factor=1"]
+/** With a young generation as small as the command `node` keeps it. */
+const nodeOptions = [`--max-old-space-size=${heapMiB}`, "--max-semi-space-size=2"]
 const honestCount = 1000
 const outstanding = 64
 const mib = 1024 * 1024

@@ -214,7 +214,7 @@ export interface RecordSetOptions {
    * Bytes of memory for all records together, including an overhead of 2 KiB for
    * each; 64 MiB by default, enough for some 29 000 records. Filling the store
    * makes the process grow by that much at most, unless V8's young generation may
-   * grow as well: by 128 MiB more, see `--semi-space-growth-factor` of Node.
+   * grow as well: by 128 MiB more, see Node's `--max-semi-space-size`.
    */
   readonly maxBytes?: number | undefined
   /** Bytes that peers do not know: which records of a crowded key are held depends on them. */

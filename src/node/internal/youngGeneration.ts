@@ -12,7 +12,10 @@ import { setFlagsFromString } from "node:v8"
 /** V8's own factor. */
 const usualGrowth = 2
 
-/** The flag is read whenever the generation might grow, so it can be set at any time. Other runtimes refuse it. */
+/**
+ * The flag is read whenever the generation might grow, so it can be set at any
+ * time; V8 ignores it among the options of Node. Other runtimes refuse it.
+ */
 const setGrowth = (factor: number): void => {
   if (process.versions.deno !== undefined || process.versions.bun !== undefined) return
   setFlagsFromString(`--semi-space-growth-factor=${factor}`)
