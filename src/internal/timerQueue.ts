@@ -16,7 +16,8 @@ export abstract class Timer {
   at = 0
   /** Breaks ties between timers of the same instant, lower first. */
   order = 0
-  state: "idle" | "queued" | "cancelled" = "idle"
+  /** A timer is due between its removal from the queue and its firing, if it does not fire at once. */
+  state: "idle" | "queued" | "cancelled" | "due" = "idle"
 
   abstract fire(): void
 }
@@ -72,8 +73,9 @@ export class TimerQueue {
     return timer
   }
 
-  /** Does nothing unless the timer is queued. */
+  /** Does nothing unless the timer is queued or due. */
   cancel(timer: Timer): void {
+    if (timer.state === "due") timer.state = "idle"
     if (timer.state !== "queued") return
     timer.state = "cancelled"
     this.cancelled++

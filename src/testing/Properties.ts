@@ -69,7 +69,7 @@ export class Violation extends Data.TaggedError("Violation")<{
   readonly atMillis: number
   readonly facts: Facts
   readonly seed: number | string
-  readonly scheduleSeed: number | undefined
+  readonly scheduleSeed: number | string | undefined
 }> {
   override get message() {
     const facts = Object.entries(this.facts).map(([name, value]) => `${name} ${value}`).join(", ")

@@ -479,7 +479,9 @@ export class SimNetwork {
     const now = this.timeline.elapsedMillis
     const { router } = source
     let from = bound
+    if (gate instanceof Router) this.timeline.accesses(gate)
     if (router !== undefined && local === undefined) {
+      this.timeline.accesses(router)
       const external = router.table.outbound(source.insides.get(bound.port)!, to, now)
       if (external === undefined) {
         this.tally.filtered++
@@ -526,8 +528,14 @@ export class SimNetwork {
     return undefined
   }
 
+  /** A random number. The order of draws is state that all hosts share. */
+  private random(): number {
+    this.timeline.accesses(this)
+    return this.chance.double()
+  }
+
   private happens(share: number): boolean {
-    return share > 0 && this.chance.double() < share
+    return share > 0 && this.random() < share
   }
 
   private launch(
@@ -558,13 +566,15 @@ export class SimNetwork {
   private jitter(): number {
     const { jitterMillis } = this.conditions
     if (jitterMillis === 0) return 0
-    const u = this.chance.double()
+    const u = this.random()
     return 5 * jitterMillis * u * u * u * u
   }
 
   /** @internal */
   arrive(packet: Packet): void {
     const { from, payload, port, target, through } = packet
+    this.timeline.accesses(target)
+    if (target.router !== undefined) this.timeline.accesses(target.router)
     if (!target.isUp) {
       this.tally.blocked++
       return

@@ -34,6 +34,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import type { CannotJoin } from "../Bootstrap.ts"
@@ -44,6 +45,7 @@ import * as Persistence from "../Persistence.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import type * as Transport from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
+import { Domain } from "./internal/control.ts"
 import { Prng } from "./internal/prng.ts"
 import { seedsOf } from "./internal/seeds.ts"
 import * as SeededRandom from "./SeededRandom.ts"
@@ -304,7 +306,8 @@ export const make = Effect.fnUntraced(function*(
     const boot = Effect.fnUntraced(function*(own: Running<A | Machine>) {
       const random = `${name} ${boots++}`
       const references = Context.make(Clock.Clock, clock).pipe(
-        Context.add(Random.Random, SeededRandom.make(seed, random))
+        Context.add(Random.Random, SeededRandom.make(seed, random)),
+        Context.add(Domain, host)
       )
       const machine = Layer.mergeAll(
         layerCrypto,
@@ -451,13 +454,33 @@ export const make = Effect.fnUntraced(function*(
 export class SimWorld extends Context.Service<SimWorld, World>()("effect-dht/testing/SimWorld") {}
 
 /**
- * Provides a world on the current timeline.
+ * Provides a world: on the timeline that the program runs on or, in a test whose
+ * runtime has none, such as `it.effect`, on one of its own (`VirtualTime.layer`).
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<SimWorld, never, VirtualTime.VirtualTime> =>
-  Layer.effect(SimWorld, make(options))
+export const layer = (options: RunOptions): Layer.Layer<SimWorld | VirtualTime.VirtualTime> =>
+  Layer.unwrap(Effect.map(
+    Effect.serviceOption(VirtualTime.VirtualTime),
+    (timeline) =>
+      Layer.provideMerge(
+        Layer.effect(SimWorld, makeEnding(options)),
+        Option.isSome(timeline)
+          ? Layer.succeed(VirtualTime.VirtualTime, timeline.value)
+          : VirtualTime.layer(options)
+      )
+  ))
+
+/** A world that tells its timeline before its nodes are stopped. */
+const makeEnding = Effect.fnUntraced(function*(options: Options) {
+  const timeline = yield* VirtualTime.VirtualTime
+  const scope = yield* Effect.acquireRelease(
+    Scope.make(),
+    (scope, exit) => Effect.andThen(Effect.sync(() => timeline.end()), Scope.close(scope, exit))
+  )
+  return yield* Scope.provide(make(options), scope)
+})
 
 // --- Running -------------------------------------------------------------------
 
@@ -469,7 +492,7 @@ export const layer = (options: Options): Layer.Layer<SimWorld, never, VirtualTim
  */
 export class RunFailed extends Data.TaggedError("RunFailed")<{
   readonly seed: number | string
-  readonly scheduleSeed: number | undefined
+  readonly scheduleSeed: number | string | undefined
   /** The message of the cause. */
   readonly reason: string
   readonly cause: unknown
@@ -533,10 +556,36 @@ export const runSync = <A, E>(
 ): A => {
   const exit = runSyncExit(program, options)
   if (Exit.isSuccess(exit)) return exit.value
-  const cause = Cause.squash(exit.cause)
-  throw new RunFailed({
-    seed: options.seed,
-    scheduleSeed: options.scheduleSeed,
+  throw runFailed(exit.cause, options)
+}
+
+/**
+ * Runs a program in a new world as a part of another program, such as a test with
+ * `it.effect`, which can interrupt it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <A, E>(
+  program: Effect.Effect<A, E, SimWorld | VirtualTime.VirtualTime | Scope.Scope>,
+  options: RunOptions
+): Effect.Effect<A, RunFailed> =>
+  VirtualTime.run(Effect.scoped(Effect.provide(program, layer(options))), options).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : runFailed(cause, options)
+    )
+  )
+
+/**
+ * The error of a run that ended with a cause.
+ *
+ * @internal
+ */
+export const runFailed = (failure: Cause.Cause<unknown>, { scheduleSeed, seed }: RunOptions): RunFailed => {
+  const cause = Cause.squash(failure)
+  return new RunFailed({
+    seed,
+    scheduleSeed,
     reason: cause instanceof Error ? cause.message : String(cause),
     cause
   })

@@ -6,6 +6,8 @@
  * @since 0.1.0
  */
 export * as Byzantine from "./Byzantine.ts"
+export * as Fault from "./Fault.ts"
+export * as Interleavings from "./Interleavings.ts"
 export * as Latency from "./Latency.ts"
 export * as Measurement from "./Measurement.ts"
 export * as Nat from "./Nat.ts"
@@ -16,6 +18,7 @@ export * as Scenario from "./Scenario.ts"
 export * as SeededRandom from "./SeededRandom.ts"
 export * as SimCrypto from "./SimCrypto.ts"
 export * as SimNetwork from "./SimNetwork.ts"
+export * as SimTest from "./SimTest.ts"
 export * as Simulation from "./Simulation.ts"
 export * as SimWorld from "./SimWorld.ts"
 export * as SkewedClock from "./SkewedClock.ts"

@@ -1,0 +1,438 @@
+/**
+ * Tests of an application in simulated worlds, for vitest and other runners with
+ * the same `it`. All time and randomness in a test is that of its world.
+ *
+ * ```ts
+ * import { Dht, NodeId } from "effect-dht"
+ * import { NodeCrypto } from "effect-dht/node"
+ * import { SimTest } from "effect-dht/testing"
+ * import * as Effect from "effect/Effect"
+ * import * as vitest from "vitest"
+ *
+ * const { it, prop } = SimTest.make(vitest.it, { crypto: NodeCrypto.fastest })
+ *
+ * it("starts", (world) => world.startNodes(8), { worlds: 3 })
+ *
+ * prop("lookups end", {
+ *   operations: {
+ *     find: ({ node }) => node.run(Effect.timeout(Dht.Dht.use((dht) => dht.findNode(NodeId.zero)), "1 minute"))
+ *   }
+ * })
+ * ```
+ *
+ * The message of a failure has the seeds or the story, and the command that runs
+ * it again.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as Dht from "../Dht.ts"
+import * as Fault from "./Fault.ts"
+import { Prng } from "./internal/prng.ts"
+import { seedsOf } from "./internal/seeds.ts"
+import { fewer, lower, smallest } from "./internal/shrink.ts"
+import * as Latency from "./Latency.ts"
+import { clockTime } from "./Properties.ts"
+import * as SimWorld from "./SimWorld.ts"
+import type * as VirtualTime from "./VirtualTime.ts"
+
+// --- Models ------------------------------------------------------------------
+
+/**
+ * The function of a test runner that registers a test, such as `it` of vitest.
+ * `timeout` is in milliseconds of real time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Register {
+  (
+    name: string,
+    options: { readonly timeout: number },
+    run: (context: { readonly signal?: AbortSignal | undefined }) => Promise<void>
+  ): unknown
+}
+
+/**
+ * Options of a test.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Omit<SimWorld.RunOptions, "seed" | "keepTrace"> {
+  /** Seed of the first world; the following count up. Default 1. */
+  readonly seed?: number | undefined
+  /** Number of worlds. Default 1, of stories 20. */
+  readonly worlds?: number | undefined
+  /** Milliseconds of real time for all worlds. Default 60 000. */
+  readonly timeout?: number | undefined
+}
+
+/**
+ * Services that a test can use.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope
+
+/** A node with the application. */
+type Node<A> = SimWorld.SimNode<SimWorld.NodeServices | A, unknown>
+
+/**
+ * What an operation of a story is given. `number` is an integer from 0 to 15, to
+ * choose among variants.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Given<A> {
+  readonly node: Node<A>
+  readonly peer: Node<A>
+  readonly number: number
+  readonly nodes: ReadonlyArray<Node<A>>
+  readonly world: SimWorld.World
+}
+
+/**
+ * An application whose nodes are subject to faults while operations run on them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Subject<A, E> {
+  /** Most nodes; each story has from 3 to this many. Default 8. */
+  readonly nodes?: number | undefined
+  readonly app?: Layer.Layer<A, E, Dht.Services | SimWorld.Machine> | undefined
+  /**
+   * Operations of users. They run at random times on random nodes, in the
+   * background. An operation fails the test if it fails, unless its node went down.
+   */
+  readonly operations?: { readonly [name: string]: (given: Given<A>) => Effect.Effect<unknown, unknown, Scope.Scope> }
+  /** The faults that stories have. Default: all. */
+  readonly faults?: ReadonlyArray<Fault.Kind> | undefined
+  /** Most faults and operations of a story. Default 14. */
+  readonly steps?: number | undefined
+  /** Time over which the steps are spread. Default 5 minutes. */
+  readonly during?: Duration.Input | undefined
+  /** Time for the network to recover between the last fault and the check. Default 10 minutes. */
+  readonly recovery?: Duration.Input | undefined
+  /** Checks what must hold after the recovery, when all nodes are up. Fails if it does not. */
+  readonly check?:
+    | ((nodes: ReadonlyArray<Node<A>>, world: SimWorld.World) => Effect.Effect<unknown, unknown, Scope.Scope>)
+    | undefined
+}
+
+/**
+ * An operation of the application, as a step of a story.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Operation {
+  readonly do: string
+  readonly node: number
+  readonly peer: number
+  readonly number: number
+}
+
+/**
+ * A world with its faults, operations and schedule, as data.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Story {
+  readonly seed: number
+  readonly scheduleSeed?: number | string | undefined
+  readonly nodes: number
+  /** Median one-way latency in milliseconds. */
+  readonly latency: number
+  /** Share of the datagrams lost, 0 to 1, until the recovery. */
+  readonly loss: number
+  /** In order of `at`, seconds since all nodes have started. */
+  readonly steps: ReadonlyArray<{ readonly at: number; readonly deed: Fault.Fault | Operation }>
+}
+
+/**
+ * The seeds of a run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Seeds = Pick<Story, "seed" | "scheduleSeed">
+
+/**
+ * A world in which a test fails. Its message has the seeds or the story, line by
+ * line, and the command that runs it again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TestFailed extends Data.TaggedError("TestFailed")<{
+  readonly test: string
+  /** The story, or the seeds alone. */
+  readonly run: Story | Seeds
+  /** The message of the cause. */
+  readonly reason: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    const { reason, run, test } = this
+    return [
+      reason,
+      "steps" in run ? format(run) : seedsOf(run),
+      `run it again: ${variable}='${JSON.stringify(run).replaceAll("'", "'\\''")}' npx vitest run -t '${test}'`
+    ].join("\n")
+  }
+}
+
+// --- Stories -------------------------------------------------------------------
+
+/**
+ * The text of a story, a line per step.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const format = (story: Story): string =>
+  [
+    `${seedsOf(story)}: ${story.nodes} nodes, ${story.latency} ms apart, ${Math.round(story.loss * 100)} % lost`,
+    ...story.steps.map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${describe(deed, story.nodes)}`)
+  ].join("\n")
+
+const describe = (deed: Fault.Fault | Operation, nodes: number): string =>
+  Fault.isFault(deed)
+    ? Fault.describe(deed)
+    : `node ${deed.node % nodes}: ${deed.do} (peer ${deed.peer % nodes}, number ${deed.number})`
+
+const secondsOf = (duration: Duration.Input): number => Duration.toMillis(duration) / 1000
+
+/** Draws a story. Each has some of the faults only, so that rare combinations occur (swarm testing). */
+const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
+  const { during = "5 minutes", faults = Fault.kinds, nodes: maxNodes = 8, operations = {}, steps = 14 } = subject
+  const random = new Prng(seed, "story")
+  const nodes = 3 + random.below(Math.max(1, maxNodes - 2))
+  const some = faults.filter(() => random.below(2) === 0)
+  const names = Object.keys(operations)
+  const deeds: Array<() => Fault.Fault | Operation> = [
+    ...(some.length === 0 ? [] : [() => Fault.draw(random, some, nodes)]),
+    ...(names.length === 0 ? [] : [() => ({
+      do: names[random.below(names.length)],
+      node: random.below(nodes),
+      peer: random.below(nodes),
+      number: random.below(16)
+    })])
+  ]
+  const count = deeds.length === 0 ? 0 : random.below(steps + 1)
+  return {
+    seed,
+    scheduleSeed: random.below(2) === 0 ? undefined : random.below(1_000_000),
+    nodes,
+    latency: [1, 20, 100][random.below(3)],
+    loss: random.below(2) === 0 ? 0 : random.below(20) / 100,
+    steps: Array.from({ length: count }, () => ({
+      at: random.below(secondsOf(during) + 1),
+      deed: deeds[random.below(deeds.length)]()
+    })).sort((a, b) => a.at - b.at)
+  }
+}
+
+/** Simpler stories, the simplest first. */
+function* simpler(story: Story): Iterable<Story> {
+  for (const steps of fewer(story.steps)) yield { ...story, steps }
+  if (story.scheduleSeed !== undefined) yield { ...story, scheduleSeed: undefined }
+  if (story.loss > 0) yield { ...story, loss: 0 }
+  for (const nodes of lower(story.nodes, 3)) yield { ...story, nodes }
+  if (story.latency !== 20) yield { ...story, latency: 20 }
+  for (const [i, { at, deed }] of story.steps.entries()) {
+    const replaced = (step: Story["steps"][number]): Story => ({ ...story, steps: story.steps.with(i, step) })
+    for (const earlier of lower(at, story.steps[i - 1]?.at ?? 0)) yield replaced({ at: earlier, deed })
+    if (Fault.isFault(deed)) continue
+    for (const number of lower(deed.number)) yield replaced({ at, deed: { ...deed, number } })
+  }
+}
+
+const minute = 60_000
+
+/** Runs a story to its check; fails if an operation or the check does. */
+const tell = Effect.fnUntraced(function*<A, E>(subject: Subject<A, E>, story: Story) {
+  const { check, operations = {}, recovery = "10 minutes" } = subject
+  const world = yield* SimWorld.SimWorld
+  const nodes: ReadonlyArray<Node<A>> = yield* world.startNodes(story.nodes, { app: subject.app })
+  const failed = yield* Deferred.make<never, unknown>()
+  world.network.conditions.loss = story.loss
+
+  const perform = (deed: Fault.Fault | Operation): Effect.Effect<void, never, Scope.Scope> => {
+    if (Fault.isFault(deed)) return Fault.inject(world, nodes, deed)
+    const pick = (number: number) => nodes[number % nodes.length]
+    const operation = operations[deed.do]
+    if (operation === undefined) return Effect.die(new Error(`The story has an unknown operation: ${deed.do}`))
+    return operation({ node: pick(deed.node), peer: pick(deed.peer), number: deed.number, nodes, world }).pipe(
+      Effect.catchCause((cause) => isDown(cause) ? Effect.void : Deferred.failCause(failed, cause)),
+      Effect.forkScoped,
+      Effect.asVoid
+    )
+  }
+
+  const startedAt = world.timeline.elapsedMillis
+  const whole = Effect.gen(function*() {
+    for (const { at, deed } of story.steps) {
+      yield* Effect.sleep(Math.max(0, startedAt + at * 1000 - world.timeline.elapsedMillis))
+      yield* perform(deed)
+    }
+    yield* Effect.sleep(minute)
+    world.network.heal()
+    world.network.conditions.loss = 0
+    for (const node of nodes) {
+      if (node.clock.offsetMillis !== 0) yield* node.setClock(0)
+      yield* Effect.ignore(node.start)
+    }
+    yield* Effect.sleep(recovery)
+    if (check !== undefined) yield* check(nodes, world)
+  })
+  yield* Effect.raceFirst(whole, Deferred.await(failed))
+})
+
+const isDown = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Cause.squash(cause)
+  return Cause.hasInterruptsOnly(cause) || error instanceof SimWorld.NodeDown
+}
+
+// --- Replaying -------------------------------------------------------------------
+
+/** The variable with the story or the seeds of the run to repeat. */
+const variable = "SIM_REPLAY"
+
+/** What to repeat, instead of the worlds that the test would have. */
+const replayed: Effect.Effect<Option.Option<Partial<Story>>> = Effect.suspend(() =>
+  Config.String(variable).pipe(
+    Config.option,
+    Effect.map(Option.map((text) => JSON.parse(text))),
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv()),
+    Effect.orDie
+  )
+)
+
+// --- Tests -----------------------------------------------------------------------
+
+/**
+ * The two kinds of tests.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SimTest {
+  /** Registers a test that runs a program in one or more worlds. */
+  readonly it: (
+    name: string,
+    program: (world: SimWorld.World) => Effect.Effect<unknown, unknown, Services>,
+    options?: Options
+  ) => void
+  /**
+   * Registers a test that runs an application in stories: worlds with random nodes,
+   * faults, operations and schedules. A story that fails is shrunk.
+   */
+  readonly prop: <A = never, E = never>(name: string, subject: Subject<A, E>, options?: Options) => void
+}
+
+/** Milliseconds of real time for shrinking. */
+const shrinkMillis = 20_000
+
+/**
+ * Creates the functions that register tests with a test runner.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (register: Register, defaults: Options = {}): SimTest => {
+  const test = (name: string, options: Options, effect: Effect.Effect<unknown, unknown>): void => {
+    const { timeout = 60_000 } = options
+    register(name, { timeout }, ({ signal }) => Effect.runPromise(Effect.asVoid(effect), { signal }))
+  }
+
+  return {
+    it: (name, program, given) => {
+      const options = { ...defaults, ...given }
+      const { scheduleSeed, seed = 1, worlds = 1 } = options
+      const runOne = (run: Seeds) =>
+        SimWorld.run(Effect.flatMap(SimWorld.SimWorld, program), { ...options, ...run }).pipe(
+          Effect.mapError(({ cause, reason }) => new TestFailed({ test: name, run, reason, cause }))
+        )
+      test(
+        name,
+        options,
+        Effect.flatMap(replayed, (again) =>
+          Option.isSome(again)
+            ? runOne({ seed, ...again.value })
+            : Effect.forEach(Array.from({ length: worlds }, (_, i) => seed + i), (seed) =>
+              runOne({ seed, scheduleSeed }), { discard: true }))
+      )
+    },
+    prop: (name, subject, given) => {
+      const options = { ...defaults, ...given }
+      const { seed = 1, worlds = 20 } = options
+      const settings = (story: Story): SimWorld.RunOptions => ({
+        ...options,
+        network: { latency: Latency.plane({ medianMillis: story.latency }), ...options.network },
+        seed: story.seed,
+        scheduleSeed: story.scheduleSeed
+      })
+      const failed = (story: Story, { cause, reason }: SimWorld.RunFailed) =>
+        new TestFailed({ test: name, run: story, reason, cause })
+      const runOne = (story: Story) => SimWorld.run(tell(subject, story), settings(story))
+      const shrunk = Effect.fnUntraced(function*(story: Story, failure: SimWorld.RunFailed) {
+        const clock = yield* Clock.Clock
+        const until = clock.currentTimeMillisUnsafe() + shrinkMillis
+        let least = failed(story, failure)
+        smallest(story, {
+          simpler,
+          fails: (story) => {
+            const exit = SimWorld.runSyncExit(tell(subject, story), settings(story))
+            if (Exit.isSuccess(exit)) return false
+            const found = failed(story, SimWorld.runFailed(exit.cause, settings(story)))
+            if (kindOf(found) !== kindOf(failure)) return false
+            least = found
+            return true
+          },
+          isOver: () => clock.currentTimeMillisUnsafe() > until
+        })
+        return yield* least
+      })
+      test(
+        name,
+        options,
+        Effect.flatMap(replayed, (again) => {
+          if (Option.isSome(again)) {
+            const drawn = draw(subject, again.value.seed ?? seed)
+            const story: Story = again.value.steps === undefined
+              ? drawn
+              : { ...drawn, scheduleSeed: undefined, ...again.value }
+            return Effect.mapError(runOne(story), (failure) => failed(story, failure))
+          }
+          return Effect.forEach(
+            Array.from({ length: worlds }, (_, i) => draw(subject, seed + i)),
+            (story) => Effect.catch(runOne(story), (failure) => shrunk(story, failure)),
+            { discard: true }
+          )
+        })
+      )
+    }
+  }
+}
+
+/** What distinguishes a failure from others, without the facts of the run. */
+const kindOf = ({ cause, reason }: Pick<TestFailed, "cause" | "reason">): string =>
+  typeof cause === "object" && cause !== null && "_tag" in cause ? String(cause._tag) : reason.replaceAll(/[\d.]+/g, "")

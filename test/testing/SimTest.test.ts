@@ -1,0 +1,220 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as vitest from "vitest"
+import { Dht } from "../../src/Dht.ts"
+import * as SimCrypto from "../../src/testing/SimCrypto.ts"
+import * as SimTest from "../../src/testing/SimTest.ts"
+import * as SimWorld from "../../src/testing/SimWorld.ts"
+
+const crypto = SimCrypto.simulated
+
+/** Runs the test that `define` registers. */
+const registered = (define: (test: SimTest.SimTest) => void): Promise<void> => {
+  let run: (() => Promise<void>) | undefined
+  define(SimTest.make((_name, _options, test) => {
+    run = () => test({})
+  }, { crypto }))
+  return run!()
+}
+
+const failure = async (define: (test: SimTest.SimTest) => void): Promise<SimTest.TestFailed> => {
+  const error: unknown = await registered(define).then(() => undefined, (error: unknown) => error)
+  assert.instanceOf(error, SimTest.TestFailed)
+  return error
+}
+
+/** Runs with the story or the seeds of a failure in the environment. */
+const replaying = async <A>(run: object, then: () => Promise<A>): Promise<A> => {
+  vitest.vi.stubEnv("SIM_REPLAY", JSON.stringify(run))
+  try {
+    return await then()
+  } finally {
+    vitest.vi.unstubAllEnvs()
+  }
+}
+
+describe("SimTest", () => {
+  describe("it", () => {
+    SimTest.make(vitest.it, { crypto }).it("registers with the `it` of vitest", (world) => world.startNodes(3))
+    SimTest.make(it, { crypto }).it("registers with the `it` of @effect/vitest", (world) => world.startNodes(3))
+
+    vitest.it("runs the program in each world, with its time and randomness", async () => {
+      const seen: Array<unknown> = []
+      const record = (test: SimTest.SimTest) =>
+        test.it("records", (world) =>
+          Effect.gen(function*() {
+            yield* Effect.sleep("1 day").pipe(Effect.timeoutOption("10 hours"))
+            seen.push([world.seed, yield* Random.next, yield* Clock.currentTimeMillis])
+          }), { seed: 5, worlds: 3 })
+      await registered(record)
+      const first = seen.splice(0)
+      assert.deepStrictEqual(first.map((entry) => (entry as Array<unknown>)[0]), [5, 6, 7])
+      assert.strictEqual(new Set(first.map((entry) => (entry as Array<unknown>)[1])).size, 3)
+      await registered(record)
+      assert.deepStrictEqual(seen, first)
+    })
+
+    vitest.it("fails with the seeds and the command that runs it again, which does", async () => {
+      const seeds: Array<unknown> = []
+      const define = (test: SimTest.SimTest) =>
+        test.it("odd worlds only", ({ seed }) => {
+          seeds.push(seed)
+          return seed === 4 ? Effect.fail("even") : Effect.void
+        }, { seed: 3, worlds: 5, scheduleSeed: 7 })
+      const { message, run } = await failure(define)
+      assert.strictEqual(
+        message,
+        "even\nseed 4, schedule seed 7\n" +
+          `run it again: SIM_REPLAY='{"seed":4,"scheduleSeed":7}' npx vitest run -t 'odd worlds only'`
+      )
+      assert.deepStrictEqual(seeds, [3, 4])
+      const again = await replaying(run, () => failure(define))
+      assert.strictEqual(again.message, message)
+      assert.deepStrictEqual(seeds, [3, 4, 4])
+    })
+
+    vitest.it("fails at once if the program awaits a promise, and says so", async () => {
+      const { message } = await failure((test) =>
+        test.it("waits", (world) =>
+          Effect.andThen(world.startNodes(3), Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))))
+      )
+      assert.match(message, /resumed from outside .* awaited a promise/)
+    })
+
+    vitest.it("ends with its nodes if the runner gives up", async () => {
+      const controller = new AbortController()
+      let ended = false
+      let run: Promise<void> | undefined
+      SimTest.make((_name, _options, test) => {
+        run = test({ signal: controller.signal })
+      }, { crypto }).it("endless", (world) =>
+        Effect.andThen(world.startNodes(3), Effect.never).pipe(
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              ended = true
+            })
+          )
+        ))
+      setTimeout(() => controller.abort(), 20)
+      await run!.then(() => assert.fail("it ended"), () => undefined)
+      assert.isTrue(ended)
+    })
+  })
+
+  describe("prop", () => {
+    const endpoints = ["https://ann.example"]
+    const subject: SimTest.Subject<never, never> = {
+      nodes: 6,
+      during: "2 minutes",
+      operations: {
+        publish: ({ node }) => node.run(Dht.use((dht) => dht.publishEndpoint({ endpoints }))),
+        resolve: ({ node, peer }) => Effect.ignore(node.run(Dht.use((dht) => dht.resolve(peer.identity.address))))
+      }
+    }
+
+    vitest.it("runs an application in stories, and checks it after all nodes are back", async () => {
+      const seen = new Set<number>()
+      await registered((test) =>
+        test.prop("all are up", {
+          ...subject,
+          check: (nodes) =>
+            Effect.sync(() => {
+              seen.add(nodes.length)
+              assert.isTrue(nodes.every(({ isUp }) => isUp))
+            })
+        }, { worlds: 10 })
+      )
+      assert.isAbove(seen.size, 1)
+    })
+
+    vitest.it("shrinks a story that fails to the steps that make it fail, and repeats it", async () => {
+      const define = (test: SimTest.SimTest) =>
+        test.prop("nothing is published after a crash", {
+          ...subject,
+          operations: {
+            ...subject.operations,
+            publish: ({ nodes }) =>
+              nodes.every(({ isUp }) => isUp) ? Effect.void : Effect.fail("published while a node was down")
+          }
+        }, { worlds: 100 })
+      const { message, run } = await failure(define)
+      assert.match(message, /^published while a node was down\nseed \d+: 3 nodes, 20 ms apart, 0 % lost\n/)
+      assert.strictEqual("steps" in run ? run.steps.length : 0, 2)
+      assert.match(message, /\n {2}at 00:00:00 node \d (crashes|leaves|crashes and loses its state)\n/)
+      assert.match(message, /\n {2}at 00:00:00 node \d: publish \(peer \d, number 0\)\n/)
+      assert.strictEqual((await replaying(run, () => failure(define))).message, message)
+    })
+
+    vitest.it("does not fail if an operation ends because its node goes down", async () => {
+      await registered((test) =>
+        test.prop("sleeps", {
+          nodes: 4,
+          faults: ["crash", "restart"],
+          operations: { sleep: ({ node }) => node.run(Effect.sleep("1 hour")) }
+        }, { worlds: 10 })
+      )
+    })
+  })
+
+  describe("SimWorld.layer", () => {
+    it.effect("gives a test with `it.effect` a world with time of its own", () =>
+      Effect.gen(function*() {
+        const world = yield* SimWorld.SimWorld
+        const nodes = yield* world.startNodes(5)
+        yield* nodes[0].run(Dht.use((dht) => dht.publishEndpoint({ endpoints: ["https://ann.example"] })))
+        yield* Effect.sleep("10 minutes")
+        const found = yield* nodes[4].run(Dht.use((dht) => dht.resolve(nodes[0].identity.address)))
+        assert.deepStrictEqual(found.endpoints, ["https://ann.example"])
+        assert.isAtLeast(world.timeline.elapsedMillis, 600_000)
+      }).pipe(Effect.provide(SimWorld.layer({ seed: 1, crypto }))))
+
+    it.effect("runs the same way each time", () =>
+      Effect.gen(function*() {
+        const run = Effect.gen(function*() {
+          const world = yield* SimWorld.SimWorld
+          yield* world.startNodes(5)
+          yield* Effect.sleep("10 minutes")
+          return [world.trace.hash, yield* Random.next]
+        })
+        const [a, b] = yield* Effect.forEach([1, 1], (seed) => Effect.provide(run, SimWorld.layer({ seed, crypto })))
+        assert.deepStrictEqual(a, b)
+        assert.deepStrictEqual(a, SimWorld.runSync(run, { seed: 1, crypto }))
+      }))
+
+    it.effect("fails with the reason if the program awaits a promise, or what never comes", () =>
+      Effect.gen(function*() {
+        const stuck = (program: Effect.Effect<unknown, unknown, SimWorld.SimWorld>, within?: Duration.Input) =>
+          Effect.provide(program, SimWorld.layer({ seed: 1, crypto, within })).pipe(
+            Effect.forkChild,
+            Effect.flatMap(Fiber.await),
+            Effect.map(String)
+          )
+        const nodes = SimWorld.SimWorld.use((world) => world.startNodes(2))
+        const promise = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+        assert.match(yield* stuck(Effect.never), /Deadlock/)
+        assert.match(yield* stuck(Effect.andThen(Effect.yieldNow, promise)), /Deadlock/)
+        assert.match(yield* stuck(Effect.andThen(nodes, promise)), /ResumedFromOutside/)
+        assert.match(yield* stuck(Effect.andThen(nodes, Effect.never), "1 hour"), /NotFinished/)
+      }))
+
+    it.layer(SimWorld.layer({ seed: 1, crypto }))("of a suite", (it) => {
+      it.effect("is shared by its tests", () =>
+        Effect.gen(function*() {
+          const world = yield* SimWorld.SimWorld
+          yield* world.startNodes(3)
+          yield* Effect.sleep("1 minute")
+        }))
+
+      it.effect("keeps its nodes from one test to the next", () =>
+        Effect.gen(function*() {
+          const world = yield* SimWorld.SimWorld
+          assert.strictEqual(world.network.hosts.length, 3)
+          yield* Effect.sleep("1 minute")
+        }))
+    })
+  })
+})
