@@ -15,9 +15,10 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+import * as Schema from "effect/Schema"
 import type { Terminal } from "effect/Terminal"
 import { logFormats, settings } from "../node/internal/settings.ts"
-import { integer } from "../node/internal/textCodec.ts"
+import { hinted, integer, number } from "../node/internal/textCodec.ts"
 import * as Options from "./Options.ts"
 import * as Output from "./Output.ts"
 import * as Parameter from "./Parameter.ts"
@@ -573,6 +574,10 @@ const record = Command.make("record").pipe(
 
 // --- Simulation --------------------------------------------------------------
 
+const maxSoakMinutes = 60 * 24 * 365
+const maxWorkers = 1024
+const maxSeed = Number.MAX_SAFE_INTEGER - 1_000_000_000
+
 const simulate = Command.make(
   "simulate",
   {
@@ -598,6 +603,65 @@ const simulate = Command.make(
       command: "effect-dht simulate --nodes 1000 --hours 24 --loss 0.05 --churn 0.3/h --byzantine 0.1 " +
         "--partition at=2h,for=30m,share=0.4 --report report.html",
       description: "With loss, churn, lying nodes and a partition"
+    }
+  ])
+)
+
+const soak = Command.make(
+  "soak",
+  {
+    minutes: Parameter.flag(
+      "minutes",
+      "number",
+      number(Schema.isBetween({ minimum: 0, maximum: maxSoakMinutes })).pipe(
+        hinted(`write a number of minutes up to ${maxSoakMinutes}`)
+      ),
+      "Minutes after which no further world starts (default 1)"
+    ).pipe(Flag.withDefault(1)),
+    worlds: Flag.optional(Parameter.flag(
+      "worlds",
+      "number",
+      integer(1, Number.MAX_SAFE_INTEGER),
+      "Most worlds (default no limit). Give each of several machines a range of its own with --from"
+    )),
+    workers: Flag.optional(
+      Parameter.flag("workers", "number", integer(1, maxWorkers), "Number of threads (default one per core)")
+    ),
+    from: Flag.optional(
+      Parameter.flag("from", "number", integer(0, maxSeed), "First seed; the following count up (default random)")
+    ),
+    seed: Flag.optional(Parameter.flag("seed", "number", integer(0, maxSeed), "Run only the world of this seed")),
+    story: Flag.optional(
+      Flag.String("story").pipe(Flag.withMetavar("json"), Flag.withDescription("Run only this story, as printed"))
+    ),
+    all: Flag.Boolean("all").pipe(
+      Flag.withoutNegation,
+      Flag.withDescription("Continue after a failure, and collect failures by kind"),
+      Flag.withDefault(false)
+    ),
+    state: Flag.optional(
+      Flag.String("state").pipe(
+        Flag.withMetavar("file"),
+        Flag.withDescription("Save the progress in this file, and continue from it the next time")
+      )
+    ),
+    junit: Flag.optional(
+      Flag.String("junit").pipe(Flag.withMetavar("file.xml"), Flag.withDescription("Write a JUnit report to this file"))
+    ),
+    json: Options.json
+  },
+  handler(() => import("./commands/Soak.ts").then(({ soak }) => soak))
+).pipe(
+  Command.withDescription(
+    "Run random worlds of a few nodes with faults, on all cores, and check that every property holds. A world that " +
+      "fails is shortened to a story of a few lines, with the command that runs it again. Exit code 1 if a world fails"
+  ),
+  Command.withShortDescription("Search for failures in random worlds"),
+  Command.withExamples([
+    { command: "effect-dht soak --minutes 10", description: "Until a world fails, for at most ten minutes" },
+    {
+      command: "effect-dht soak --all --minutes 480 --state soak.json --junit soak.xml",
+      description: "One night; the next continues where it ended"
     }
   ])
 )
@@ -690,6 +754,7 @@ export const command = Command.make("effect-dht").pipe(
     identity,
     record,
     simulate,
+    soak,
     demo,
     top
   ])

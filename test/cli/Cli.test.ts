@@ -79,6 +79,7 @@ const commands = [
   ["record"],
   ["record", "decode"],
   ["simulate"],
+  ["soak"],
   ["demo"],
   ["top"]
 ]

@@ -86,7 +86,7 @@ describe("commands in the documents", () => {
     Effect.gen(function*() {
       const lines = [
         "npm run nothing",
-        "npm run soak -- --nothing",
+        "npm run bench -- --nothing",
         "npm run dht -- nothing",
         "effect-dht node --nothing"
       ]

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { join } from "node:path"
+import { replayCommand } from "../../src/testing/internal/story.ts"
 import { properties } from "../../src/testing/Properties.ts"
 import { type Mutant, mutants, mutate, sourceOf } from "./mutants.ts"
-import { replayCommand } from "./Story.ts"
 import { small, worlds } from "./worlds.ts"
 
 interface Ended {
@@ -78,7 +78,7 @@ describe("a run with a violation prints its seeds and the command that runs it a
 
   it.concurrent("a story", async () => {
     const story = { ...small, seed: 3, scheduleSeed: 7 }
-    const ended = await run(chatty, "test/simulation/soak.ts", "--story", JSON.stringify(story))
+    const ended = await run(chatty, "src/bin.ts", "soak", "--story", JSON.stringify(story))
     assert.strictEqual(ended.code, 1, ended.stderr)
     assert.match(ended.stdout, /OneReply.* \(seed 3, schedule seed 7\)/)
     assert.include(ended.stdout, `run it again: ${replayCommand(story)}`)
@@ -87,15 +87,16 @@ describe("a run with a violation prints its seeds and the command that runs it a
   it.concurrent("a world of a soak, shrunk to a short story", async () => {
     const ended = await run(
       "keeps a record longer than its delegation",
-      "test/simulation/soak.ts",
+      "src/bin.ts",
+      "soak",
       "--seed",
       String(seedOfDelegation)
     )
     assert.strictEqual(ended.code, 1, ended.stderr)
-    assert.include(ended.stdout, `run it again: npm run soak -- --seed ${seedOfDelegation}`)
+    assert.include(ended.stdout, `seed ${seedOfDelegation}: `)
     assert.match(
       ended.stdout,
-      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* for (Ann|Eve) with a delegation of \d+ s\nrun it again: npm run soak -- --story/
+      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* for (Ann|Eve) with a delegation of \d+ s\nrun it again: effect-dht soak --story/
     )
     assert.match(ended.stdout, /AuthorityEnds.* \(seed \d+\)/)
   })

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { describeFailure, explore } from "./explore.ts"
+import { describe as describeFailure, type Failure } from "../../src/testing/internal/campaign.ts"
+import { format, replayCommand, type Story } from "../../src/testing/internal/story.ts"
+import { explore } from "./explore.ts"
 import { type Outcome, problemsOf, report, runStory } from "./run.ts"
-import { format, replayCommand, type Story } from "./Story.ts"
 import { eventful, replayWorld, small, worlds } from "./worlds.ts"
 
 /** Fails with the problems of a run and the command that reproduces them. */
@@ -41,11 +42,13 @@ describe("worlds", () => {
 
 describe("a story", () => {
   /** A property that fails for stories with both a crash and an announcement. */
-  const forbidden = ({ happenings }: Story) =>
-    ["crash", "announce"].every((what) => happenings.some(({ deed }) => deed.do === what)) ? ["violated"] : []
+  const forbidden = (story: Story): Failure | undefined =>
+    ["crash", "announce"].every((what) => story.happenings.some(({ deed }) => deed.do === what))
+      ? { story, kind: "violated", problems: ["violated"] }
+      : undefined
 
   it("that fails is shrunk to the shortest that fails", () => {
-    const failure = explore({ seed: 1, runs: 1000, problems: forbidden })
+    const failure = explore({ seed: 1, runs: 1000, failureOf: forbidden })
     assert.isDefined(failure)
     assert.strictEqual(failure.story.happenings.length, 2)
     assert.strictEqual(failure.story.nodes, 3)
@@ -83,7 +86,7 @@ describe("a story", () => {
         "  at 00:03:10 node 2 crashes\n" +
         "  at 00:03:20 a new node joins\n" +
         "  at 00:03:21 datagrams from node 1 to node 6 are blocked\n" +
-        `run it again: npm run soak -- --story '${JSON.stringify(story)}'`
+        `run it again: effect-dht soak --story '${JSON.stringify(story)}'`
     )
   })
 })

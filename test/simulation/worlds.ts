@@ -10,13 +10,13 @@ import { Query } from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
+import type { Deed, Story } from "../../src/testing/internal/story.ts"
 import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
-import type { Deed, Story } from "./Story.ts"
 
 // --- Stories -------------------------------------------------------------------
 

@@ -1,0 +1,186 @@
+/**
+ * Random simulated worlds, on all cores: `soak`.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Fs from "node:fs/promises"
+import { availableParallelism } from "node:os"
+import { Worker } from "node:worker_threads"
+import * as NodeCrypto from "../../node/NodeCrypto.ts"
+import * as Campaign from "../../testing/internal/campaign.ts"
+import * as Story from "../../testing/internal/story.ts"
+import { runStory } from "../../testing/internal/storyRun.ts"
+import * as Output from "../Output.ts"
+
+interface Options {
+  readonly minutes: number
+  readonly worlds: Option.Option<number>
+  readonly workers: Option.Option<number>
+  readonly from: Option.Option<number>
+  readonly seed: Option.Option<number>
+  readonly story: Option.Option<string>
+  readonly all: boolean
+  readonly state: Option.Option<string>
+  readonly junit: Option.Option<string>
+  readonly json: boolean
+}
+
+// --- One story -------------------------------------------------------------------
+
+/** The problems of one story, and the hash of its trace. */
+const replay = Effect.fnUntraced(function*(text: string, json: boolean) {
+  const parsed = Story.parse(text)
+  if (Result.isFailure(parsed)) return yield* Output.usage(`--story ${parsed.failure}`)
+  const story = parsed.success
+  const { failure, hash } = Campaign.judge(story, (story) => runStory(story, NodeCrypto.fastest))
+  const problems = failure?.problems ?? []
+  yield* Output.print(json, { story: JSON.stringify(story), problems, hash: hash ?? null }, [
+    ...Story.format(story).split("\n"),
+    ...problems.flatMap((problem) => problem.split("\n")).map((line) => `  ${line}`),
+    ...(hash === undefined ? [] : [`trace ${hash}`]),
+    ...(failure === undefined ? ["passes"] : [])
+  ])
+  if (failure !== undefined) return yield* Output.failed(`The story fails: ${failure.kind}`)
+})
+
+// --- Workers ---------------------------------------------------------------------
+
+// The file is TypeScript in the source tree and JavaScript in the package.
+const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js"
+const program = new URL(`../SoakWorker${extension}`, import.meta.url)
+
+const startWorker: Effect.Effect<Worker, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => new Worker(program, { name: "effect-dht soak" })),
+  (worker) => Effect.promise(() => worker.terminate())
+)
+
+/** Runs the story of a seed on a worker. */
+const ask = (worker: Worker, seed: number): Effect.Effect<Campaign.Result, Output.Failure> =>
+  Effect.callback<Campaign.Result, Output.Failure>((resume) => {
+    const died = (reason: string) =>
+      resume(
+        Effect.fail(
+          Output.failed(`The worker died in the world of seed ${seed}: ${reason}. Run it with --seed ${seed}`)
+        )
+      )
+    const onError = (error: unknown) => died(error instanceof Error ? error.stack ?? error.message : String(error))
+    const onExit = (code: number) => died(`exit code ${code}`)
+    const onMessage = (result: Campaign.Result) => resume(Effect.succeed(result))
+    worker.once("message", onMessage).once("error", onError).once("exit", onExit)
+    worker.postMessage(seed)
+    return Effect.sync(() => worker.off("message", onMessage).off("error", onError).off("exit", onExit))
+  }).pipe(Effect.ensuring(Effect.sync(() => worker.removeAllListeners())))
+
+// --- State -----------------------------------------------------------------------
+
+const State = Schema.fromJsonString(Campaign.schema)
+
+const attempt = <A>(path: string, action: () => Promise<A>) =>
+  Effect.tryPromise({
+    try: action,
+    catch: (error) => Output.failed(`${path}: ${error instanceof Error ? error.message : String(error)}`)
+  })
+
+/** The campaign of a file that an earlier run saved, or undefined. */
+const load = Effect.fnUntraced(function*(path: string) {
+  const text = yield* attempt(path, () =>
+    Fs.readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined
+      throw error
+    }))
+  if (text === undefined) return undefined
+  return yield* Effect.mapError(
+    Schema.decodeEffect(State)(text),
+    () => Output.failed(`${path} is not the state of a soak. Name another file with --state`)
+  )
+})
+
+const save = (path: string, campaign: Campaign.Campaign) =>
+  attempt(path, async () => {
+    await Fs.writeFile(`${path}.new`, Schema.encodeSync(State)(campaign))
+    await Fs.rename(`${path}.new`, path)
+  })
+
+// --- The campaign ------------------------------------------------------------------
+
+/** Results between two saves of the state. */
+const savedEvery = 100
+
+const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campaign) {
+  const clock = yield* Clock.Clock
+  const until = clock.currentTimeMillisUnsafe() + options.minutes * 60_000
+  const limit = Option.getOrElse(options.worlds, () => Infinity)
+  const state = Option.getOrUndefined(options.state)
+  const seeds = Campaign.seedsOf(start)
+  let campaign = start
+  let handedOut = 0
+  const isOver = () =>
+    handedOut >= limit || clock.currentTimeMillisUnsafe() >= until || (!options.all && campaign.kinds.length > 0)
+
+  const work = Effect.gen(function*() {
+    const worker = yield* startWorker
+    while (!isOver()) {
+      handedOut++
+      const result = yield* ask(worker, seeds.next().value)
+      const known = campaign.kinds.length
+      campaign = Campaign.add(campaign, result)
+      if (campaign.kinds.length > known && !options.json) {
+        yield* Console.log(`seed ${result.seed}: ${Campaign.describe(campaign.kinds[known].failure)}\n`)
+      }
+      if (state !== undefined && Campaign.worldsOf(campaign) % savedEvery === 0) yield* save(state, campaign)
+    }
+  }).pipe(Effect.scoped)
+
+  const report = Effect.gen(function*() {
+    if (state !== undefined) yield* save(state, campaign)
+    if (Option.isSome(options.junit)) {
+      const path = options.junit.value
+      yield* attempt(path, () => Fs.writeFile(path, Campaign.junit(campaign)))
+    }
+    const failed = campaign.kinds.reduce((sum, { count }) => sum + count, 0)
+    yield* Output.print(options.json, Campaign.document(campaign), [
+      `${Campaign.worldsOf(campaign)} worlds from seed ${campaign.from} on: ${failed} failed` +
+      (failed === 0 ? "" : `, in ${campaign.kinds.length} kinds`),
+      ...Campaign.coverage(campaign)
+    ])
+  })
+
+  const workers = Option.getOrElse(options.workers, availableParallelism)
+  yield* Effect.all(Array.from({ length: Math.min(workers, limit) }, () => work), {
+    concurrency: "unbounded",
+    discard: true
+  }).pipe(Effect.onExit(() => Effect.orDie(report)))
+  if (campaign.kinds.length > 0) {
+    return yield* Output.failed(`Worlds fail: ${campaign.kinds.map(({ failure }) => failure.kind).join(", ")}`)
+  }
+})
+
+/**
+ * Runs random worlds, or one, and prints those that fail. Fails if one does.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const soak = Effect.fnUntraced(function*(options: Options) {
+  const { from, seed, state, story } = options
+  if (Option.isSome(story)) return yield* replay(story.value, options.json)
+  if (Option.isSome(seed)) {
+    return yield* run({ ...options, worlds: Option.some(1) }, Campaign.make(seed.value))
+  }
+  const saved = Option.isSome(state) ? yield* load(state.value) : undefined
+  if (saved !== undefined && Option.isSome(from) && from.value !== saved.from) {
+    return yield* Output.usage(
+      `--from ${from.value} is not the first seed of ${Option.getOrThrow(state)}, ${saved.from}`
+    )
+  }
+  const first = Option.isSome(from) ? from.value : yield* Random.nextIntBetween(0, 1_000_000_000)
+  return yield* run(options, saved ?? Campaign.make(first))
+})

@@ -1,0 +1,84 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as TestConsole from "effect/testing/TestConsole"
+import * as Fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Cli from "../../src/cli/Cli.ts"
+
+const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
+  const exitCode = yield* Cli.main(["soak", ...args]).pipe(
+    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
+  )
+  const out = (yield* TestConsole.logLines).slice(before[0]).map(String)
+  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String)
+  return { exitCode, out, error }
+})
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
+)
+
+const story = {
+  seed: 1,
+  scheduleSeed: "pct:2:3:5000",
+  nodes: 3,
+  latency: 20,
+  loss: 0,
+  duplication: 0,
+  happenings: [{ at: 1, deed: { do: "crash", node: 4 } }]
+}
+
+describe("effect-dht soak", () => {
+  it.effect("repeats a story from its text alone, with the same trace", () =>
+    Effect.gen(function*() {
+      const first = yield* run("--story", JSON.stringify(story))
+      assert.deepStrictEqual([first.exitCode, first.error], [0, []])
+      assert.strictEqual(first.out[0], "seed 1, schedule pct:2:3:5000: 3 nodes, 20 ms apart, 0 % lost, 0 % twice")
+      assert.strictEqual(first.out[1], "  at 00:00:01 node 1 crashes")
+      assert.match(first.out.slice(-2).join(), /^trace [0-9a-f]{16,},passes$/)
+      assert.deepStrictEqual((yield* run("--story", JSON.stringify(story))).out, first.out)
+      const other = yield* run("--story", JSON.stringify({ ...story, scheduleSeed: undefined }))
+      assert.notStrictEqual(other.out.at(-2), first.out.at(-2))
+    }))
+
+  it.effect(
+    "runs the worlds of consecutive seeds on threads, and continues from its state",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const [state, junit] = [join(directory, "state.json"), join(directory, "junit.xml")]
+        const limits = ["--worlds", "2", "--workers", "2", "--minutes", "60", "--state", state]
+        const first = yield* run("--from", "5", ...limits, "--junit", junit)
+        assert.deepStrictEqual([first.exitCode, first.error], [0, []])
+        assert.strictEqual(first.out[0], "2 worlds from seed 5 on: 0 failed")
+        assert.match(first.out.join("\n"), /\nnetwork: .*delivered 2/)
+        assert.include(Fs.readFileSync(junit, "utf8"), "2 of 2 worlds from seed 5 pass")
+        const then = JSON.parse((yield* run(...limits, "--json")).out[0])
+        assert.deepStrictEqual([then.from, then.worlds, then.kinds], [5, 4, []])
+        const other = yield* run("--from", "6", ...limits)
+        assert.strictEqual(other.exitCode, 2)
+        assert.include(other.error.join(), "--from 6 is not the first seed")
+      }),
+    180_000
+  )
+
+  it.effect("rejects what is not a story, and a file that is not its state", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      for (const text of ["", "{}", JSON.stringify({ ...story, nodes: 0 })]) {
+        const { error, exitCode } = yield* run("--story", text)
+        assert.strictEqual(exitCode, 2, text)
+        assert.match(error.join(), /--story/)
+      }
+      const state = join(directory, "state.json")
+      Fs.writeFileSync(state, "{}")
+      const { error, exitCode } = yield* run("--state", state)
+      assert.strictEqual(exitCode, 1)
+      assert.include(error.join(), "is not the state of a soak")
+    }))
+})

@@ -1,0 +1,58 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import { draw, format, parse, simpler, type Story } from "../../../src/testing/internal/story.ts"
+
+const seeds = Array.from({ length: 500 }, (_, seed) => seed)
+
+const kinds = ({ happenings }: Story) => new Set(happenings.map(({ deed }) => deed.do))
+
+describe("story", () => {
+  it("is a function of its seed", () => {
+    assert.deepStrictEqual(seeds.map(draw), seeds.map(draw))
+    assert.strictEqual(new Set(seeds.map((seed) => JSON.stringify({ ...draw(seed), seed: 0 }))).size, seeds.length)
+  })
+
+  it("has each kind of event, router, liar and schedule in some worlds, and lacks each in others", () => {
+    const features = (story: Story): ReadonlyArray<string> => [
+      ...kinds(story),
+      ...(story.households ?? []).map(({ router }) => router),
+      ...(story.liars ?? []),
+      `${story.scheduleSeed}`.replace(/:.*|\d+$/, "")
+    ]
+    const counts = new Map<string, number>()
+    for (const seed of seeds) {
+      for (const what of new Set(features(draw(seed)))) counts.set(what, (counts.get(what) ?? 0) + 1)
+    }
+    assert.isAtLeast(counts.size, 18 + 4 + 3)
+    for (const [what, count] of counts) assert.isTrue(count > 5 && count < 450, `${what}: ${count}`)
+  })
+
+  it("is the same after it was written and parsed", () => {
+    for (const seed of seeds) {
+      const story = draw(seed)
+      assert.deepStrictEqual(parse(JSON.stringify(story)), Result.succeed(JSON.parse(JSON.stringify(story))))
+    }
+  })
+
+  it("is not parsed from other JSON", () => {
+    const story = JSON.stringify({ ...draw(1), happenings: [{ at: 1, deed: { do: "crash", node: 1 } }] })
+    for (const text of ["", "{}", story.replace("crash", "sing"), story.replace(`"at":1`, `"at":-1`)]) {
+      assert.isTrue(Result.isFailure(parse(text)), text)
+    }
+  })
+
+  it("has simpler ones, of which each can be parsed and none is equal", () => {
+    for (const seed of seeds.slice(0, 50)) {
+      const story = draw(seed)
+      for (const candidate of simpler(story)) {
+        assert.notStrictEqual(JSON.stringify(candidate), JSON.stringify(story))
+        assert.isTrue(Result.isSuccess(parse(JSON.stringify(candidate))))
+        assert.isAtLeast(candidate.nodes, 3)
+      }
+    }
+  })
+
+  it("is at most eighteen lines", () => {
+    for (const seed of seeds) assert.isAtMost(format(draw(seed)).split("\n").length, 18)
+  })
+})
