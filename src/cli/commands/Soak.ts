@@ -65,19 +65,27 @@ const startWorker: Effect.Effect<Worker, never, Scope.Scope> = Effect.acquireRel
 /** Runs the story of a seed on a worker. */
 const ask = (worker: Worker, seed: number): Effect.Effect<Campaign.Result, Output.Failure> =>
   Effect.callback<Campaign.Result, Output.Failure>((resume) => {
-    const died = (reason: string) =>
+    const stopListening = () => {
+      worker.off("message", onMessage).off("error", onError).off("exit", onExit)
+    }
+    const died = (reason: string) => {
+      stopListening()
       resume(
         Effect.fail(
           Output.failed(`The worker died in the world of seed ${seed}: ${reason}. Run it with --seed ${seed}`)
         )
       )
+    }
     const onError = (error: unknown) => died(error instanceof Error ? error.stack ?? error.message : String(error))
     const onExit = (code: number) => died(`exit code ${code}`)
-    const onMessage = (result: Campaign.Result) => resume(Effect.succeed(result))
-    worker.once("message", onMessage).once("error", onError).once("exit", onExit)
+    const onMessage = (result: Campaign.Result) => {
+      stopListening()
+      resume(Effect.succeed(result))
+    }
+    worker.on("message", onMessage).on("error", onError).on("exit", onExit)
     worker.postMessage(seed)
-    return Effect.sync(() => worker.off("message", onMessage).off("error", onError).off("exit", onExit))
-  }).pipe(Effect.ensuring(Effect.sync(() => worker.removeAllListeners())))
+    return Effect.sync(stopListening)
+  })
 
 // --- State -----------------------------------------------------------------------
 

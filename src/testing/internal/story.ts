@@ -313,12 +313,16 @@ export const schema: Schema.Codec<Story> = Schema.Struct({
 })
 
 /**
- * Parses the JSON of a story; fails with what is wrong with it.
+ * Parses the JSON of a story, whose fields keep their order; fails with what is
+ * wrong with it.
  *
  * @internal
  */
 export const parse = (text: string): Result.Result<Story, string> =>
-  Result.mapError(Schema.decodeResult(Schema.fromJsonString(schema))(text), ({ message }) => message)
+  Result.mapBoth(Schema.decodeResult(Schema.fromJsonString(schema))(text), {
+    onSuccess: (): Story => JSON.parse(text),
+    onFailure: ({ message }) => message
+  })
 
 // --- Shrinking -----------------------------------------------------------------
 

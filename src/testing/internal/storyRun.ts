@@ -111,6 +111,13 @@ export const runProgram = (
   })
 }
 
+const scheduleOf = ({ scheduleSeed }: Story): string =>
+  scheduleSeed === undefined
+    ? "in order"
+    : typeof scheduleSeed === "number"
+    ? "random"
+    : /^[a-z]+(:\d)?/.exec(scheduleSeed)?.[0] ?? scheduleSeed
+
 type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
 /** A message that must arrive unless its sender or recipient restarts or loses its state. */
@@ -434,7 +441,7 @@ export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
         liars.push(liar)
       }
       network.conditions.loss = story.loss
-      reached.add(`schedule: ${/^[a-z]+(:\d+)?/.exec(`${story.scheduleSeed ?? "in order"}`)?.[0] ?? "random"}`)
+      reached.add(`schedule: ${scheduleOf(story)}`)
       for (const { router } of story.households ?? []) reached.add(`router: ${router}`)
       for (const liar of story.liars ?? []) reached.add(`liar: ${liar}`)
 
