@@ -84,6 +84,9 @@ const judgedPerSweep = 16
 /** Remembered pairs of an address and its id. */
 const rememberedIds = 50_000
 
+/** Milliseconds in which a node that stops ends its requests: the services below its application close one by one. */
+const closingMillis = 1000
+
 /** Latency in milliseconds from which a live node may seem silent. */
 const highLatencyMillis = 500
 
@@ -466,7 +469,7 @@ export const watch = Effect.fnUntraced(function*(
     for (const [slot, { lastSecond }] of life.acknowledged) if (lastSecond < now) life.acknowledged.delete(slot)
   }
 
-  /** Checked at a later moment than the stop, once its consequences have settled. */
+  /** Checked once the node has closed. */
   const checkRemains = (life: Life): void => {
     const pending = pendingOf(life)
     if (pending > 0) report("NothingIsLeft", life.name, { pending })
@@ -485,8 +488,9 @@ export const watch = Effect.fnUntraced(function*(
       checkContacts(life, calmSince, isFiltered)
       checkStore(life)
     }
-    ended.filter(({ endedAt }) => endedAt !== now.at).forEach(checkRemains)
-    ended = ended.filter(({ endedAt }) => endedAt === now.at)
+    const isClosing = ({ endedAt = 0 }: Life) => now.at - endedAt < closingMillis
+    ended.filter((life) => !isClosing(life)).forEach(checkRemains)
+    ended = ended.filter(isClosing)
     for (const [id, { at }] of requests) {
       if (at > now.at - requestMillis) break
       requests.delete(id)

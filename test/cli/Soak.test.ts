@@ -52,13 +52,15 @@ describe("effect-dht soak", () => {
       Effect.gen(function*() {
         const directory = yield* temporary
         const [state, junit] = [join(directory, "state.json"), join(directory, "junit.xml")]
-        const limits = ["--worlds", "3", "--workers", "2", "--minutes", "60", "--state", state]
-        const first = yield* run("--from", "5", ...limits, "--junit", junit)
+        const limits = ["--workers", "2", "--minutes", "60", "--state", state]
+        const first = yield* run("--from", "5", "--worlds", "3", ...limits, "--junit", junit)
         assert.deepStrictEqual([first.exitCode, first.error], [0, []])
         assert.strictEqual(first.out[0], "3 worlds from seed 5 on: 0 failed")
         assert.match(first.out.join("\n"), /\nnetwork: .*delivered 3/)
         assert.include(Fs.readFileSync(junit, "utf8"), "3 of 3 worlds from seed 5 pass")
-        const then = JSON.parse((yield* run("--worlds", "1", ...limits, "--json")).out[0])
+        const second = yield* run("--worlds", "1", ...limits, "--json")
+        assert.deepStrictEqual([second.exitCode, second.error], [0, []])
+        const then = JSON.parse(second.out[0])
         assert.deepStrictEqual([then.from, then.worlds, then.kinds], [5, 4, []])
         const other = yield* run("--from", "6", ...limits)
         assert.strictEqual(other.exitCode, 2)

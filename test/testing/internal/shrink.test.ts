@@ -18,14 +18,14 @@ describe("shrink", () => {
   it("finds the lowest number that matters", () => {
     for (const limit of [0, 1, 7, 500, 999, 1000]) {
       const fails = (number: number) => number >= limit
-      assert.strictEqual(smallest(1000, { simpler: (number) => lower(number), fails, isOver: never }), limit)
+      assert.strictEqual(smallest<number>(1000, { simpler: (number) => lower(number), fails, isOver: never }), limit)
     }
     assert.deepStrictEqual([...lower(3, 3)], [])
   })
 
   it("stops with the best so far when its time is over", () => {
     let left = 3
-    const found = smallest(1000, { simpler: (n) => [n - 1], fails: () => true, isOver: () => left-- === 0 })
+    const found = smallest<number>(1000, { simpler: (n) => [n - 1], fails: () => true, isOver: () => left-- === 0 })
     assert.strictEqual(found, 997)
   })
 
