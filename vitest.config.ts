@@ -22,6 +22,8 @@ export default defineConfig({
     exclude: ["test/simulation/**"],
     // Hours of virtual time and real signatures take a while on a busy machine.
     testTimeout: 60_000,
+    // By default a machine with two cores has one worker.
+    maxWorkers: 2,
     reporters: ["default", tally]
   }
 })
