@@ -88,8 +88,13 @@ export interface Options extends Omit<SimWorld.RunOptions, "seed" | "keepTrace">
  */
 export type Services = SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope
 
-/** A node with the application. */
-type Node<A> = SimWorld.SimNode<SimWorld.NodeServices | A, unknown>
+/**
+ * A node with the application.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Node<A> = SimWorld.SimNode<SimWorld.NodeServices | A, unknown>
 
 /**
  * What an operation of a story is given. `number` is an integer from 0 to 15, to

@@ -256,7 +256,12 @@ export class Timeline implements Clock.Clock, Scheduler.Scheduler, Scheduler.Sch
   private instantSteps = 0
   private guard: Guard | undefined
 
-  constructor(options: Options & { readonly strategy?: Strategy | undefined } = {}) {
+  constructor(
+    options: Options & {
+      /** @internal */
+      readonly strategy?: Strategy | undefined
+    } = {}
+  ) {
     const { scheduleSeed, startMillis, strategy } = options
     this.startMillis = startMillis ?? defaultStartMillis
     this.scheduleSeed = scheduleSeed
