@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import type * as Api from "../../src/http/Api.ts"
+import * as Problem from "../../src/http/Problem.ts"
 import { run, start } from "../utils/processes.ts"
 
 const demo = (http: string) => start("demo", "--nodes", "4", "--http", http, "--json")
 
 const overviewAt = (url: string) =>
   Effect.promise(async () => {
-    const response = await fetch(`${url}api/overview`)
+    const response = await fetch(`${url}v1/overview`)
     return await response.json() as typeof Api.Overview.Type
   })
 
@@ -52,12 +53,12 @@ describe("effect-dht demo", () => {
     }), 60_000)
 })
 
-/** Answers every request with this status, until the scope closes. */
-const answering = (status: number) =>
+/** Answers every request with this status and document, until the scope closes. */
+const answering = (status: number, document = "{}") =>
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(async () => {
-        const server = createServer((_, response) => response.writeHead(status).end("{}"))
+        const server = createServer((_, response) => response.writeHead(status).end(document))
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
         return server
       }),
@@ -66,10 +67,13 @@ const answering = (status: number) =>
     (server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   )
 
+const wantsToken = Problem.make("Unauthorized", "This request needs the token")
+
 describe("effect-dht top", () => {
   const failing: ReadonlyArray<readonly [what: string, url: ReturnType<typeof answering>, says: string]> = [
     ["no server answers", Effect.succeed("http://127.0.0.1:1"), "no server answers there"],
-    ["a token is wanted", answering(401), "--http-token-env"],
+    ["a token is wanted", answering(401, JSON.stringify(wantsToken)), "--http-token-env"],
+    ["a proxy wants one", answering(401, "<h1>Unauthorized</h1>"), "--http-token-env"],
     ["something else answers", answering(404), "not a node of this version"],
     ["something else answers in JSON", answering(200), "not a node of this version"]
   ]

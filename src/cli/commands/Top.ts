@@ -35,6 +35,8 @@ const interval = "1 second"
 
 const otherVersion = "the server there is not a node of this version"
 
+const noToken = "the token is missing or wrong; give the name of its variable with --http-token-env"
+
 /** Why there is no sample, as text. */
 const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | Problem) => {
   switch (error._tag) {
@@ -43,9 +45,14 @@ const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaErr
     case "SchemaError":
       return otherVersion
     case "HttpClientError":
-      return error.response === undefined ? "no server answers there" : otherVersion
+      // A proxy before the node has documents of its own.
+      return error.response === undefined
+        ? "no server answers there"
+        : error.response.status === 401
+        ? noToken
+        : otherVersion
     case "Unauthorized":
-      return "the token is missing or wrong; give the name of its variable with --http-token-env"
+      return noToken
     case "UnknownHost":
       return "the server does not accept that host name"
     default:
