@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
+import { caps } from "./core/recordSet.ts"
 import { ReplicaSet } from "./core/replicaSet.ts"
 import type { DelegationChecks } from "./DelegationChecks.ts"
 import * as InFlight from "./InFlight.ts"
@@ -66,21 +67,29 @@ export class NotEnoughReplicas extends Data.TaggedError("NotEnoughReplicas")<{
 /**
  * Too few nodes hold a copy, because those closest to the key have no room for
  * another record there. Use a more specific topic, which has a key of its own,
- * or try again when other records have expired.
+ * or try again when other records have expired. A mailbox has room only then.
  *
  * @category errors
  * @since 0.1.0
  */
 export class KeyFull extends Data.TaggedError("KeyFull")<{
   readonly key: NodeId
+  readonly record: Record.SignedRecord
   readonly wanted: number
   readonly confirmed: ReadonlyArray<Contact>
   /** Nodes that have no room for the record. */
   readonly full: ReadonlyArray<Contact>
 }> {
   override get message() {
-    return `${this.full.length} nodes have no room for another record at ${this.key}, and ` +
-      `${this.confirmed.length} of ${this.wanted} hold a copy: publish under another key, or try again later`
+    const isMessage = Record.category(this.record.type) === "mailbox"
+    return `${this.full.length} nodes have no room for another ${
+      isMessage ? "message" : "record"
+    } at ${this.key}, and ` +
+      `${this.confirmed.length} of ${this.wanted} hold a copy: ` +
+      (isMessage
+        ? `a node holds at most ${caps.mailboxPerSigner} messages of one sender and ${caps.mailbox} in all for a ` +
+          "recipient, until they expire. Try again later"
+        : "publish under another key, or try again later")
   }
 }
 
@@ -209,7 +218,7 @@ const make = Effect.gen(function*() {
 
   /** Logs each obstacle between readers and the record once. */
   const warn = Effect.fnUntraced(
-    function*({ edition: { isWithdrawal }, full, isSurrounded, key, set, warned }: Job.Job) {
+    function*({ edition: { isWithdrawal, record }, full, isSurrounded, key, set, warned }: Job.Job) {
       // Programs on a client wait for the outcome, which reports the same.
       if (isWithdrawal || settings.client) return
       if (isSurrounded && !warned.has("Surrounded")) {
@@ -221,7 +230,7 @@ const make = Effect.gen(function*() {
       }
       if (full.size > 0 && set.confirmedCount < Job.replicas && !warned.has("Full")) {
         warned.add("Full")
-        const facts = { key, wanted: Job.replicas, confirmed: set.confirmed, full: Array.from(full.values()) }
+        const facts = { key, record, wanted: Job.replicas, confirmed: set.confirmed, full: Array.from(full.values()) }
         yield* Effect.logWarning(new KeyFull(facts).message)
       }
     }
@@ -396,7 +405,7 @@ const make = Effect.gen(function*() {
         if (confirmed.length >= wanted) return confirmed
         const full = Array.from(job.full.values())
         return full.length > 0
-          ? yield* new KeyFull({ key, wanted, confirmed, full })
+          ? yield* new KeyFull({ key, record, wanted, confirmed, full })
           : yield* new NotEnoughReplicas({ key, wanted, confirmed })
       }),
       isSurrounded: Effect.sync(() => job.isSurrounded)

@@ -208,11 +208,14 @@ interface Entry {
 
 const metaCodec = Topic.meta(Meta)
 
-/** The options of the publisher for a content. */
-const decodeMeta = (
-  meta: typeof Meta.Type | undefined
-): Result.Result<Topic.Meta | undefined, InvalidPayload> =>
-  meta === undefined ? Result.succeed(undefined) : metaCodec.encode(meta)
+/** A content with its `meta` as a record has it. */
+const withMeta = <A extends { readonly meta?: typeof Meta.Type | undefined }>(
+  content: A
+): Effect.Effect<Omit<A, "meta"> & { readonly meta: Topic.Meta | undefined }, InvalidPayload> =>
+  Effect.map(
+    content.meta === undefined ? Effect.undefined : Effect.fromResult(metaCodec.encode(content.meta)),
+    (meta) => ({ ...content, meta })
+  )
 
 const Saved = Schema.fromJsonString(Schema.Array(Content))
 
@@ -234,15 +237,9 @@ const make = Effect.gen(function*() {
       case "Endpoint":
         return announce.announceEndpoint({ ...content, keepOnClose })
       case "Profile":
-        return Effect.flatMap(
-          Effect.fromResult(decodeMeta(content.meta)),
-          (meta) => announce.announceProfile({ ...content, meta, keepOnClose })
-        )
+        return Effect.flatMap(withMeta(content), (profile) => announce.announceProfile({ ...profile, keepOnClose }))
       case "Topic":
-        return Effect.flatMap(
-          Effect.fromResult(decodeMeta(content.meta)),
-          (meta) => announce.announceTopic({ ...content, meta, keepOnClose })
-        )
+        return Effect.flatMap(withMeta(content), (offer) => announce.announceTopic({ ...offer, keepOnClose }))
     }
   }
 

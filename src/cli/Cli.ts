@@ -296,11 +296,11 @@ const publish = Command.make("publish").pipe(
 
 // --- Announcements ------------------------------------------------------------
 
-const kept = { ...common, httpTokenEnv: Options.nodeTokenEnv }
+const announceFlags = { ...common, httpTokenEnv: Options.nodeTokenEnv }
 
 const announceEndpoint = Command.make(
   "endpoint",
-  { ...endpointFlags, ...kept },
+  { ...endpointFlags, ...announceFlags },
   handler(() => import("./commands/Announce.ts").then(({ endpoint }) => endpoint))
 ).pipe(
   Command.withDescription("Announce the endpoints of an agent"),
@@ -309,7 +309,7 @@ const announceEndpoint = Command.make(
 
 const announceTopic = Command.make(
   "topic",
-  { ...topicFlags, ...kept, ttl: Options.topicTtl },
+  { ...topicFlags, ...announceFlags, ttl: Options.topicTtl },
   handler(() => import("./commands/Announce.ts").then(({ topic }) => topic))
 ).pipe(
   Command.withDescription("Announce an agent's offer under a topic"),
@@ -324,7 +324,7 @@ const announceTopic = Command.make(
 
 const announceProfile = Command.make(
   "profile",
-  { ...profileFlags, ...kept },
+  { ...profileFlags, ...announceFlags },
   handler(() => import("./commands/Announce.ts").then(({ profile }) => profile))
 ).pipe(
   Command.withDescription("Announce the profile of an agent, which also lets it receive messages"),
@@ -341,11 +341,11 @@ const announce = Command.make("announce").pipe(
   Command.withSubcommands([announceEndpoint, announceTopic, announceProfile])
 )
 
-const through = { data: Options.data, httpTokenEnv: Options.nodeTokenEnv, json: Options.json }
+const nodeFlags = { data: Options.data, httpTokenEnv: Options.nodeTokenEnv, json: Options.json }
 
 const announcements = Command.make(
   "announcements",
-  through,
+  nodeFlags,
   handler(() => import("./commands/Announce.ts").then(({ list }) => list))
 ).pipe(
   Command.withDescription("List the records that the running node of --data keeps alive, with their copies"),
@@ -359,7 +359,7 @@ const withdraw = Command.make("withdraw").pipe(
   Command.withSubcommands([
     Command.make(
       "endpoint",
-      through,
+      nodeFlags,
       handler(() => import("./commands/Announce.ts").then(({ withdrawEndpoint }) => withdrawEndpoint))
     ).pipe(
       Command.withDescription("Withdraw the endpoints"),
@@ -367,7 +367,7 @@ const withdraw = Command.make("withdraw").pipe(
     ),
     Command.make(
       "topic",
-      { topic: Options.topic, ...through },
+      { topic: Options.topic, ...nodeFlags },
       handler(() => import("./commands/Announce.ts").then(({ withdrawTopic }) => withdrawTopic))
     ).pipe(
       Command.withDescription("Withdraw the offer under a topic"),
@@ -375,7 +375,7 @@ const withdraw = Command.make("withdraw").pipe(
     ),
     Command.make(
       "profile",
-      through,
+      nodeFlags,
       handler(() => import("./commands/Announce.ts").then(({ withdrawProfile }) => withdrawProfile))
     ).pipe(
       Command.withDescription("Withdraw the profile"),
@@ -454,7 +454,7 @@ const create = Command.make(
   ])
 )
 
-const moving = {
+const identityFileFlags = {
   data: Options.data,
   passphraseEnv: Options.passphraseEnv,
   newPassphraseEnv: Options.rewrittenPassphraseEnv,
@@ -463,7 +463,7 @@ const moving = {
 
 const exportTo = Command.make(
   "export",
-  { file: Options.identityFile, ...moving },
+  { file: Options.identityFile, ...identityFileFlags },
   handler(() => import("./commands/Identity.ts").then(({ exportTo }) => exportTo))
 ).pipe(
   Command.withDescription(
@@ -478,7 +478,7 @@ const exportTo = Command.make(
 
 const importFrom = Command.make(
   "import",
-  { file: Options.identityFile, ...moving },
+  { file: Options.identityFile, ...identityFileFlags },
   handler(() => import("./commands/Identity.ts").then(({ importFrom }) => importFrom))
 ).pipe(
   Command.withDescription(
@@ -494,7 +494,7 @@ const importFrom = Command.make(
 
 const passphrase = Command.make(
   "passphrase",
-  { ...moving, none: toggle("none", "Store the identity without encryption") },
+  { ...identityFileFlags, none: toggle("none", "Store the identity without encryption") },
   handler(() => import("./commands/Identity.ts").then(({ passphrase }) => passphrase))
 ).pipe(
   Command.withDescription(
@@ -634,11 +634,7 @@ const soak = Command.make(
     story: Flag.optional(
       Flag.String("story").pipe(Flag.withMetavar("json"), Flag.withDescription("Run only this story, as printed"))
     ),
-    all: Flag.Boolean("all").pipe(
-      Flag.withoutNegation,
-      Flag.withDescription("Continue after a failure, and collect failures by kind"),
-      Flag.withDefault(false)
-    ),
+    all: toggle("all", "Continue after a failure, and collect failures by kind"),
     state: Flag.optional(
       Flag.String("state").pipe(
         Flag.withMetavar("file"),

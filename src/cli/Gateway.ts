@@ -71,7 +71,8 @@ export const get = (options: Options): Effect.Effect<Client.Client, Output.Failu
     (client) => client !== undefined,
     () =>
       Output.failed(
-        `No node that serves HTTP runs in ${options.data}. Start one with: effect-dht node --data ${options.data}`
+        `No node that serves HTTP runs in ${options.data}. Start one with: ` +
+          Output.command("node", "--data", options.data)
       )
   )
 
@@ -87,7 +88,7 @@ export const failureOf = (error: Problem | HttpClientError | Schema.SchemaError)
     case "SchemaError":
       return Output.failed(`The running node did not answer as expected: ${error.message}`)
     case "Unauthorized":
-      return Output.failed("The token is missing or wrong; give the name of its variable with --http-token-env")
+      return Output.failed(`The running node refused the request: ${Secrets.noToken}`)
     case "InvalidRecord":
     case "RecordTooLarge":
       return error.excess === undefined ? Output.usage(error.detail) : tooLong(error.excess)

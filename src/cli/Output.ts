@@ -96,6 +96,18 @@ export const table = (rows: ReadonlyArray<readonly [name: string, value: string 
 }
 
 /**
+ * A command line of `effect-dht` to be copied into a shell.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const command = (...args: ReadonlyArray<string>): string => ["effect-dht", ...args].map(quoted).join(" ")
+
+/** Single quotes keep every character but themselves. */
+const quoted = (argument: string): string =>
+  /^[\w./:=@%+,-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`
+
+/**
  * Prints one line on the standard error.
  *
  * @category output

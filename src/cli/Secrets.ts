@@ -21,6 +21,14 @@ export const fromEnv = (flag: string, name: string): Effect.Effect<Redacted.Reda
   Effect.mapError(secret(name), () => Output.usage(`${flag}: the environment variable ${name} is empty or not set`))
 
 /**
+ * Why an HTTP server refuses the token, or its absence.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const noToken = "the token is missing or wrong; give the name of its variable with --http-token-env"
+
+/**
  * Flags that select a network, see `Options.network`.
  *
  * @category models

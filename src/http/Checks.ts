@@ -8,7 +8,6 @@
 import * as Effect from "effect/Effect"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { digest, isToken } from "../internal/httpGuard.ts"
@@ -63,8 +62,6 @@ const noToken =
 
 const wrongToken = "This request acts for the node and needs its token. Send it as Authorization: Bearer …"
 
-const asked = { "www-authenticate": "Bearer" }
-
 /**
  * Both checks.
  *
@@ -73,12 +70,7 @@ const asked = { "www-authenticate": "Bearer" }
  */
 export const layer = ({ open = false, token }: Options): Layer.Layer<Explained | Owner> => {
   const wanted = token === undefined ? undefined : digest(Redacted.value(token))
-  const refused = Effect.succeed(
-    HttpServerResponse.setHeaders(
-      Problem.toResponse(Problem.make("Unauthorized", wanted === undefined ? noToken : wrongToken)),
-      asked
-    )
-  )
+  const refused = Effect.fail(Problem.make("Unauthorized", wanted === undefined ? noToken : wrongToken))
   return Layer.merge(
     HttpApiMiddleware.layerSchemaErrorTransform(
       Explained,

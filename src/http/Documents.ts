@@ -39,32 +39,10 @@ import * as Topic from "../Topic.ts"
 import * as Values from "../wire/value.ts"
 import type * as Api from "./Api.ts"
 import type * as GatewayApi from "./GatewayApi.ts"
+import * as Lists from "./Lists.ts"
 import type * as Parts from "./Parts.ts"
 
 // --- Paging ----------------------------------------------------------------------
-
-/**
- * A page of a list: at most `limit` elements after a position.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Part {
-  readonly limit: number
-  readonly after: string | undefined
-}
-
-/** Elements converted before other fibers run. */
-const atOnce = 32
-
-/** Maps the elements in batches, between which other fibers run. */
-const inSteps = Effect.fnUntraced(function*<A, B>(elements: ReadonlyArray<A>, make: (element: A) => B) {
-  const made: Array<B> = []
-  for (const element of elements) {
-    if (made.push(make(element)) % atOnce === 0) yield* Effect.yieldNow
-  }
-  return made
-})
 
 /** Parses the two numbers of a position. */
 const pairOf = (place: string): readonly [number, number] => {
@@ -351,7 +329,7 @@ export const routing: Effect.Effect<typeof Api.RoutingTable.Type, never, Dht | R
     const { nodeId } = yield* Dht
     const entries = yield* (yield* Routing.Routing).entries
     const now = yield* Clock.currentTimeMillis
-    const peers = yield* inSteps(entries, ({ bucket, contact, verifiedAt }) => ({
+    const peers = yield* Lists.inSteps(entries, ({ bucket, contact, verifiedAt }) => ({
       bucket,
       xor_distance_to_self_hex: NodeId.distance(nodeId, contact.id),
       address_hex: contact.address,
@@ -395,7 +373,7 @@ const countRecords = (counts: ReadonlyArray<Store.Count>): number => counts.redu
  * @category documents
  * @since 0.1.0
  */
-export const store = Effect.fnUntraced(function*({ after, limit }: Part): Effect.fn.Return<
+export const store = Effect.fnUntraced(function*({ after, limit }: Lists.Part): Effect.fn.Return<
   { readonly records: ReadonlyArray<StoredRecord>; readonly total: number; readonly next: string | null },
   never,
   Store.Store
@@ -403,7 +381,7 @@ export const store = Effect.fnUntraced(function*({ after, limit }: Part): Effect
   const store = yield* Store.Store
   const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
   return {
-    records: yield* inSteps(rows, (row) => ({
+    records: yield* Lists.inSteps(rows, (row) => ({
       key_node_id_hex: row.key,
       address_hex: row.address,
       rec_type: row.type,
@@ -454,7 +432,7 @@ export const queries = Effect.fnUntraced(function*(
   return {
     kept: NodeEvents.keptQueries,
     total: queries.length,
-    queries: yield* inSteps(queries.slice(0, limit), (trace) => ({
+    queries: yield* Lists.inSteps(queries.slice(0, limit), (trace) => ({
       ...goal(trace.query, trace),
       started_at_ms: trace.startedAt,
       ...ending(trace),
@@ -469,7 +447,7 @@ export const queries = Effect.fnUntraced(function*(
  * @category documents
  * @since 0.1.0
  */
-export const replication = Effect.fnUntraced(function*({ after, limit }: Part): Effect.fn.Return<
+export const replication = Effect.fnUntraced(function*({ after, limit }: Lists.Part): Effect.fn.Return<
   typeof Api.Replication.Type,
   never,
   Announce | Replication.Replication
@@ -486,7 +464,7 @@ export const replication = Effect.fnUntraced(function*({ after, limit }: Part): 
     uncopied,
     full,
     surrounded,
-    records: yield* inSteps(replicated, ({ full, isSurrounded, key, record, replicas }) => ({
+    records: yield* Lists.inSteps(replicated, ({ full, isSurrounded, key, record, replicas }) => ({
       ...foundRecord(key, record),
       renews_at: renewed.has(record) ? renewsAt(record) : null,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
@@ -771,7 +749,7 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
  * @since 0.1.0
  */
 export const storeReport = Effect.fnUntraced(function*(
-  { after, limit }: Part
+  { after, limit }: Lists.Part
 ): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store.Store> {
   const store = yield* Store.Store
   const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
@@ -784,7 +762,7 @@ export const storeReport = Effect.fnUntraced(function*(
       type_name: typeName(type),
       records: count
     })),
-    listed: yield* inSteps(rows, (held) => row(held.key, held, held.payloadLength)),
+    listed: yield* Lists.inSteps(rows, (held) => row(held.key, held, held.payloadLength)),
     next: storeNext(next)
   }
 })

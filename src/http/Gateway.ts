@@ -32,27 +32,13 @@ import * as Documents from "./Documents.ts"
 import { EventStreams } from "./EventStreams.ts"
 import * as GatewayApi from "./GatewayApi.ts"
 import * as GatewayDocuments from "./GatewayDocuments.ts"
+import { GatewayLimits } from "./GatewayLimits.ts"
 import * as Limits from "./Limits.ts"
+import * as Lists from "./Lists.ts"
 import { MailLog } from "./MailLog.ts"
 import * as Problem from "./Problem.ts"
 import { servicesOf } from "./servicesOf.ts"
 import * as TopicFeeds from "./TopicFeeds.ts"
-
-/**
- * Maximum number of concurrent lookups for clients of the gateway.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maxLookups = 64
-
-/**
- * Maximum number of streams of topics and messages at a time.
- *
- * @category constants
- * @since 0.1.0
- */
-export const maxStreams = 128
 
 /**
  * Maximum number of records whose copies the node maintains, beyond which it
@@ -63,20 +49,12 @@ export const maxStreams = 128
  */
 export const maxPublications = 4096
 
-/** Time limit of a lookup. */
-const lookupTime = "15 seconds"
-
 type Services = Bootstrap | Dht | NodeSettings | Reachability
 
 // --- Parsing -----------------------------------------------------------------------
 
 const parsed = <A>(result: Result.Result<A, { readonly message: string }>) =>
   Effect.mapError(Effect.fromResult(result), ({ message }) => Problem.make("BadRequest", message))
-
-const partOf = (
-  { after, limit }: { readonly limit?: number | undefined; readonly after?: string | undefined },
-  byDefault: number
-): Documents.Part => ({ limit: limit ?? byDefault, after })
 
 const hasProof = ({ proof }: { readonly proof?: "true" | "false" | undefined }): boolean => proof === "true"
 
@@ -99,8 +77,8 @@ const millisOf = (within: string): number =>
 
 const inTime = <A, E, R>(lookup: Effect.Effect<A, E, R>) =>
   Effect.timeoutOrElse(lookup, {
-    duration: lookupTime,
-    orElse: () => Effect.fail(Problem.make("TimedOut", `The lookup did not end within ${lookupTime}`))
+    duration: Limits.lookupTime,
+    orElse: () => Effect.fail(Problem.make("TimedOut", `The lookup did not end within ${Limits.lookupTime}`))
   })
 
 const noRecords = Effect.mapError(({ answered, message }: { readonly answered: number; readonly message: string }) =>
@@ -125,13 +103,11 @@ export const network = HttpApiBuilder.group(
     const discovery = yield* Discovery.Discovery
     const { resumable } = yield* EventStreams
     const feeds = yield* TopicFeeds.TopicFeeds
-    const rate = Limits.rate("lookups")
-    const lookupPlace = Limits.places("lookups", maxLookups)
-    const streamPlace = Limits.places("streams", maxStreams)
+    const { lookupPlace, lookupRate, streamPlace } = yield* GatewayLimits
 
     /** Runs a lookup within the limits. */
     const limited = <A, E, R>(request: HttpServerRequest, lookup: Effect.Effect<A, E, R>) =>
-      Effect.andThen(rate(request), Effect.scoped(Effect.andThen(lookupPlace, inTime(lookup))))
+      Effect.andThen(lookupRate(request), Effect.scoped(Effect.andThen(lookupPlace, inTime(lookup))))
 
     return handlers.handleAll({
       agent: ({ params, query: options, request }) =>
@@ -152,21 +128,22 @@ export const network = HttpApiBuilder.group(
             Effect.catchTag(["NoMatchingRecords", "NoMatchingOffers"], () => Effect.undefined)
           )
           const offers = found?.offers ?? []
-          const part = partOf(options, GatewayApi.listed.offers)
+          const part = Lists.partOf(options, GatewayApi.listed.offers)
           const { next, shown } = GatewayDocuments.pageOf(offers, ({ record }) => record, part)
           const key = NodeId.fromTopic(topic)
-          return {
+          const document: typeof GatewayApi.Topic.Type = {
             topic,
             total: offers.length,
-            offers: shown.map((offer) => GatewayDocuments.offer(key, offer, hasProof(options))),
+            offers: yield* Lists.inSteps(shown, (offer) => GatewayDocuments.offer(key, offer, hasProof(options))),
             completeness: { answered: 0, holders: 0, seen: 0, held: 0, ...found?.completeness },
             next
           }
+          return yield* Lists.listResponse(document, "offers")
         }),
       topicEvents: ({ headers, params, query: options, request }) =>
         Effect.gen(function*() {
           const topic = yield* parsed(Topic.parse(params.topic))
-          yield* rate(request)
+          yield* lookupRate(request)
           yield* streamPlace
           const feed = yield* Effect.mapError(
             feeds.feed(topic),
@@ -187,15 +164,16 @@ export const network = HttpApiBuilder.group(
         Effect.gen(function*() {
           const key = yield* parsed(NodeId.fromString(params.key))
           const { completeness, records } = yield* limited(request, noRecords(query.readAll(key, options.type)))
-          const part = partOf(options, GatewayApi.listed.records)
+          const part = Lists.partOf(options, GatewayApi.listed.records)
           const { next, shown } = GatewayDocuments.pageOf(records, (record) => record, part)
-          return {
+          const document: typeof GatewayApi.Records.Type = {
             key_node_id_hex: key,
             total: records.length,
-            records: shown.map((record) => GatewayDocuments.record(key, record)),
+            records: yield* Lists.inSteps(shown, (record) => GatewayDocuments.record(key, record)),
             completeness: { ...completeness },
             next
           }
+          return yield* Lists.listResponse(document, "records")
         })
     })
   })
@@ -213,14 +191,14 @@ export const announcements = HttpApiBuilder.group(
   Effect.fnUntraced(function*(handlers) {
     const announce = yield* Announce
     const standing = yield* StandingAnnouncements.StandingAnnouncements
-    const rate = Limits.rate("writes")
+    const { writeRate } = yield* GatewayLimits
 
     const put = Effect.fnUntraced(function*(
       request: HttpServerRequest,
       content: StandingAnnouncements.Content,
       wait: Wait
     ) {
-      yield* rate(request)
+      yield* writeRate(request)
       const placed = yield* Effect.mapError(standing.put(content), (error) => {
         switch (error._tag) {
           case "InvalidTopic":
@@ -253,13 +231,15 @@ export const announcements = HttpApiBuilder.group(
     const get = (slot: StandingAnnouncements.Slot) => Effect.flatMap(notAnnounced(standing.get(slot)), shown)
 
     const remove = (request: HttpServerRequest, slot: StandingAnnouncements.Slot) =>
-      Effect.andThen(rate(request), notAnnounced(standing.delete(slot)))
+      Effect.andThen(writeRate(request), notAnnounced(standing.delete(slot)))
 
     return handlers.handleAll({
       list: ({ query }) =>
-        Effect.flatMap(
-          Effect.all([announce.announcements, standing.all]),
-          ([all, kept]) => GatewayDocuments.announcements(all, kept, partOf(query, GatewayApi.listed.announcements))
+        Effect.all([announce.announcements, standing.all]).pipe(
+          Effect.flatMap(([all, kept]) =>
+            GatewayDocuments.announcements(all, kept, Lists.partOf(query, GatewayApi.listed.announcements))
+          ),
+          Effect.flatMap((document) => Lists.listResponse(document, "announcements"))
         ),
       endpoint: () => get({ _tag: "Endpoint" }),
       announceEndpoint: ({ payload: { nat_type, ...content }, query, request }) =>
@@ -325,10 +305,7 @@ export const exchange = HttpApiBuilder.group(
     const replication = yield* Replication.Replication
     const store = yield* Store
     const { resumable } = yield* EventStreams
-    const writeRate = Limits.rate("writes")
-    const lookupRate = Limits.rate("lookups")
-    const lookupPlace = Limits.places("lookups", maxLookups)
-    const streamPlace = Limits.places("streams", maxStreams)
+    const { lookupPlace, lookupRate, streamPlace, writeRate } = yield* GatewayLimits
 
     /** Publishes within the limits, and waits for the copies that the request wants. */
     const publish = Effect.fnUntraced(function*<E, R>(
@@ -358,7 +335,12 @@ export const exchange = HttpApiBuilder.group(
           }
           const reading = inTime(log.read(cursor, query.limit ?? GatewayApi.listed.notes))
           const page = yield* Effect.scoped(Effect.andThen(lookupPlace, reading))
-          return { ...page, notes: page.notes.map(GatewayDocuments.note), completeness: { ...page.completeness } }
+          const document: typeof GatewayApi.Mailbox.Type = {
+            ...page,
+            notes: yield* Lists.inSteps(page.notes, GatewayDocuments.note),
+            completeness: { ...page.completeness }
+          }
+          return yield* Lists.listResponse(document, "notes")
         }),
       sendMail: ({ payload, query, request }) =>
         Effect.gen(function*() {

@@ -41,7 +41,8 @@ export const listed = { announcements: 100, offers: 100, records: 100, notes: 10
 
 /**
  * Number of nodes that should hold a copy of a record, and the most that a
- * request can wait for.
+ * request can wait for. It is `Replication.replicas`, which a client would load
+ * a node for.
  *
  * @category constants
  * @since 0.1.0
@@ -455,7 +456,12 @@ const putErrors = [
   problems.KeyFull
 ] as const
 
-const findErrors = [problems.NotAnnounced, problems.NotPublished] as const
+/** Options of the routes of one announcement. */
+const reading = { success: Announcement, error: [problems.NotAnnounced, problems.NotPublished] } as const
+
+const writing = { query: waiting, success: Announcement, error: putErrors } as const
+
+const withdrawing = { error: problems.NotAnnounced } as const
 
 const announced =
   "The record is renewed and copied to the nodes closest to its key until it is deleted, also after a " +
@@ -472,39 +478,32 @@ export class AnnouncementsGroup extends HttpApiGroup.make("announcements").add(
     query: partOf(listed.announcements, /^\d{1,15}$/),
     success: Announcements
   }),
-  HttpApiEndpoint.get("endpoint", "/v1/announcements/endpoint", { success: Announcement, error: findErrors }),
+  HttpApiEndpoint.get("endpoint", "/v1/announcements/endpoint", reading),
   HttpApiEndpoint.put("announceEndpoint", "/v1/announcements/endpoint", {
-    query: waiting,
-    payload: contents.endpoint,
-    success: Announcement,
-    error: putErrors
+    ...writing,
+    payload: contents.endpoint
   }).annotate(OpenApi.Description, announced).middleware(Owner),
-  HttpApiEndpoint.delete("withdrawEndpoint", "/v1/announcements/endpoint", { error: problems.NotAnnounced })
+  HttpApiEndpoint.delete("withdrawEndpoint", "/v1/announcements/endpoint", withdrawing)
     .middleware(Owner),
-  HttpApiEndpoint.get("profile", "/v1/announcements/profile", { success: Announcement, error: findErrors }),
+  HttpApiEndpoint.get("profile", "/v1/announcements/profile", reading),
   HttpApiEndpoint.put("announceProfile", "/v1/announcements/profile", {
-    query: waiting,
-    payload: contents.profile,
-    success: Announcement,
-    error: putErrors
+    ...writing,
+    payload: contents.profile
   }).annotate(OpenApi.Description, announced).middleware(Owner),
-  HttpApiEndpoint.delete("withdrawProfile", "/v1/announcements/profile", { error: problems.NotAnnounced })
+  HttpApiEndpoint.delete("withdrawProfile", "/v1/announcements/profile", withdrawing)
     .middleware(Owner),
   HttpApiEndpoint.get("topic", "/v1/announcements/topics/:topic", {
     params: { topic: TopicName },
-    success: Announcement,
-    error: findErrors
+    ...reading
   }),
   HttpApiEndpoint.put("announceTopic", "/v1/announcements/topics/:topic", {
     params: { topic: TopicName },
-    query: waiting,
-    payload: contents.topic,
-    success: Announcement,
-    error: putErrors
+    ...writing,
+    payload: contents.topic
   }).annotate(OpenApi.Description, announced).middleware(Owner),
   HttpApiEndpoint.delete("withdrawTopic", "/v1/announcements/topics/:topic", {
     params: { topic: TopicName },
-    error: problems.NotAnnounced
+    ...withdrawing
   }).middleware(Owner)
 ).middleware(Explained) {}
 

@@ -24,6 +24,7 @@ import * as Cbor from "../wire/cbor.ts"
 import * as Values from "../wire/value.ts"
 import * as Documents from "./Documents.ts"
 import * as GatewayApi from "./GatewayApi.ts"
+import type * as Lists from "./Lists.ts"
 import type * as MailLog from "./MailLog.ts"
 import type * as TopicFeeds from "./TopicFeeds.ts"
 
@@ -197,7 +198,7 @@ export const announcement = Effect.fnUntraced(function*(
 export const announcements = Effect.fnUntraced(function*(
   all: ReadonlyArray<Announcement>,
   standing: ReadonlyArray<Standing>,
-  { after, limit }: Documents.Part
+  { after, limit }: Lists.Part
 ): Effect.fn.Return<typeof GatewayApi.Announcements.Type> {
   const found = after === undefined ? all : all.filter(({ number }) => number > Number(after))
   const shown = found.slice(0, limit)
@@ -229,7 +230,7 @@ const kinds = { Endpoint: "endpoint", Profile: "profile", Topic: "topic" } as co
 export const pageOf = <A>(
   elements: ReadonlyArray<A>,
   recordOf: (element: A) => Record.SignedRecord,
-  { after, limit }: Documents.Part
+  { after, limit }: Lists.Part
 ): { readonly shown: ReadonlyArray<A>; readonly next: string | null } => {
   const placed = elements.map((element) => ({ element, place: orderOf(recordOf(element)) }))
   const start = after === undefined ? "" : padded(after)

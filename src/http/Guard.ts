@@ -95,8 +95,13 @@ const secured = (
   const isBare = response.body._tag === "Empty" || response.status === 415
   const problem = isBare ? explained(response) : undefined
   const result = problem === undefined ? response : Problem.toResponse(problem)
-  const retry = result.status === 429 ? { "retry-after": String(Limits.windowSeconds) } : {}
-  return HttpServerResponse.setHeaders(result, { ...headers, ...retry, ...more, ...result.headers })
+  return HttpServerResponse.setHeaders(result, { ...headers, ...advice[result.status], ...more, ...result.headers })
+}
+
+/** What a client has to know to repeat a request, by the status of its response. */
+const advice: { readonly [status: number]: Record<string, string> } = {
+  401: { "www-authenticate": "Bearer" },
+  429: { "retry-after": String(Limits.windowSeconds) }
 }
 
 /** The allowed methods of each path, and of each pattern of paths with parameters. */
@@ -146,10 +151,7 @@ export const layer = (options: Options): Layer.Layer<never, never, HttpRouter> =
   const check = (head: Head): HttpServerResponse.HttpServerResponse | undefined => {
     const { method, path } = head
     const refusal = judge(policy, head)
-    if (refusal !== undefined) {
-      const more: Record<string, string> = refusal.status === 401 ? { "www-authenticate": "Bearer" } : {}
-      return Problem.toResponse(Problem.make(refusal.error, refusal.message), more)
-    }
+    if (refusal !== undefined) return Problem.toResponse(Problem.make(refusal.error, refusal.message))
     const allowed = methodsOf(path)
     if (allowed === undefined || allowed.has(method === "HEAD" ? "GET" : method)) return undefined
     const allow = Array.from(allowed).join(", ")

@@ -37,6 +37,14 @@ export const rates = {
 } as const
 
 /**
+ * Time limit of a lookup for a client.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const lookupTime = "15 seconds"
+
+/**
  * Limits concurrent requests: each holds a place for its scope, and fails if
  * none is free.
  *

@@ -1,7 +1,7 @@
 /**
  * The messages to the node's agent in the order in which they became known
  * here, so that an HTTP client that returns with a cursor gets each message
- * once.
+ * once, as long as it has not expired.
  *
  * The order is kept in memory: after a restart of the node all messages that
  * the network still holds are listed again, under a new cursor.
@@ -20,6 +20,7 @@ import { RecencyMap } from "../internal/recencyMap.ts"
 import { sha256Hex } from "../internal/sha256.ts"
 import * as Mail from "../Mail.ts"
 import type { Completeness } from "../Query.ts"
+import { Cursors } from "./Cursors.ts"
 
 /**
  * A message and its place in the log.
@@ -49,7 +50,8 @@ export interface Page {
 }
 
 /**
- * Maximum number of messages in the log; the oldest are dropped first.
+ * Maximum number of messages in the log; expired ones are dropped first, then
+ * the oldest.
  *
  * @category constants
  * @since 0.1.0
@@ -59,61 +61,59 @@ export const maxNotes = 4096
 /** How long the mailbox is watched after the last client left. */
 const linger = "1 minute"
 
+interface Entry {
+  readonly id: string
+  readonly number: number
+  readonly message: Mail.ReceivedMessage
+}
+
+/** The rule of the store; `now` is in Unix milliseconds. */
+const isHeld = ({ message }: Entry, now: number): boolean => message.record.expiresAt >= Math.floor(now / 1000)
+
 /** Messages in the order in which they became known. */
 class Log {
-  private readonly epoch: string
+  private readonly cursors: Cursors
   private readonly known = new RecencyMap<string, true>(2 * maxNotes)
-  private notes: Array<Note> = []
-  private number = 0
+  private entries: Array<Entry> = []
 
-  constructor(epoch: string) {
-    this.epoch = epoch
+  constructor(startedAt: number) {
+    this.cursors = new Cursors(startedAt)
   }
 
-  /** Adds the messages that are new, and returns them. Expired ones make room. */
+  /** Adds the messages that are new, and returns them. */
   learn(messages: ReadonlyArray<Mail.ReceivedMessage>, now: number): ReadonlyArray<Note> {
     const added: Array<Note> = []
     for (const message of messages) {
       const id = sha256Hex(message.record.payload)
       if (this.known.get(id) !== undefined) continue
       this.known.use(id, () => true)
-      added.push({ id, cursor: this.cursorOf(++this.number), message })
+      const entry = { id, number: this.cursors.next(), message }
+      this.entries.push(entry)
+      added.push(this.noteOf(entry))
     }
-    if (added.length > 0) {
-      this.notes = [...this.notes, ...added].filter(({ message }) => message.record.expiresAt * 1000 >= now)
-        .slice(-maxNotes)
+    // Expired messages make room before any other.
+    if (this.entries.length > maxNotes) {
+      this.entries = this.entries.filter((entry) => isHeld(entry, now)).slice(-maxNotes)
     }
     return added
   }
 
-  page(cursor: string | undefined, limit: number): Page {
-    const after = cursor === undefined ? 0 : this.numberOf(cursor)
-    const waiting = after === undefined ? this.notes : this.notes.filter((note) => this.place(note) > after)
-    const notes = waiting.slice(0, limit)
-    const last = notes.at(-1)
+  /** At most `limit` messages after the cursor that have not expired. */
+  page(cursor: string | undefined, limit: number, now: number): Page {
+    const after = cursor === undefined ? 0 : this.cursors.parse(cursor)
+    const start = after ?? 0
+    const waiting = this.entries.filter((entry) => entry.number > start && isHeld(entry, now))
+    const shown = waiting.slice(0, limit)
     return {
-      notes,
-      cursor: last?.cursor ?? (after === undefined ? this.cursorOf(0) : this.cursorOf(after)),
+      notes: shown.map((entry) => this.noteOf(entry)),
+      cursor: this.cursors.format(shown.at(-1)?.number ?? start),
       reset: after === undefined,
-      more: notes.length < waiting.length
+      more: shown.length < waiting.length
     }
   }
 
-  private cursorOf(number: number): string {
-    return `${this.epoch}.${number}`
-  }
-
-  private place({ cursor }: Note): number {
-    return Number(cursor.split(".")[1])
-  }
-
-  /** The number in a cursor; undefined if this log did not give it. */
-  private numberOf(cursor: string): number | undefined {
-    const [epoch, text] = cursor.split(".")
-    const number = Number(text)
-    return epoch === this.epoch && Number.isInteger(number) && number >= 0 && number <= this.number
-      ? number
-      : undefined
+  private noteOf({ id, message, number }: Entry): Note {
+    return { id, cursor: this.cursors.format(number), message }
   }
 }
 
@@ -138,7 +138,7 @@ export class MailLog extends Context.Service<MailLog, {
 
 const make = Effect.gen(function*() {
   const mail = yield* Mail.Mail
-  const log = new Log((yield* Clock.currentTimeMillis).toString(36))
+  const log = new Log(yield* Clock.currentTimeMillis)
   const listeners = new Set<(note: Note) => void>()
 
   const learn = (messages: ReadonlyArray<Mail.ReceivedMessage>) =>
@@ -149,7 +149,7 @@ const make = Effect.gen(function*() {
   /** One watch of the mailbox for all clients. */
   const watch = yield* RcRef.make({
     idleTimeToLive: linger,
-    acquire: Stream.runForEach(mail.messages, (message) => learn([message])).pipe(
+    acquire: Stream.runForEachArray(mail.messages, learn).pipe(
       Effect.catchCause((cause) => Effect.logWarning("Watching the mailbox for clients failed", cause)),
       Effect.annotateLogs({ module: "effect-dht/http/MailLog", fiber: "Watch" }),
       Effect.forkScoped
@@ -160,14 +160,15 @@ const make = Effect.gen(function*() {
     read: Effect.fn("MailLog.read")(function*(cursor, limit) {
       const { completeness, messages } = yield* mail.read
       yield* learn(messages)
-      return { ...log.page(cursor, limit), completeness }
+      return { ...log.page(cursor, limit, yield* Clock.currentTimeMillis), completeness }
     }),
     listen: Effect.fnUntraced(function*(cursor, listener) {
       yield* RcRef.get(watch)
+      const now = yield* Clock.currentTimeMillis
       // Without a pause in between, so that no message is missed or told twice.
       yield* Effect.acquireRelease(
         Effect.sync(() => {
-          for (const note of log.page(cursor, maxNotes).notes) listener(note)
+          for (const note of log.page(cursor, maxNotes, now).notes) listener(note)
           listeners.add(listener)
         }),
         () => Effect.sync(() => listeners.delete(listener))

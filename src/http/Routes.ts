@@ -15,7 +15,6 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import type { HttpRouter } from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
@@ -29,7 +28,6 @@ import type { Dht } from "../Dht.ts"
 import * as DhtMetrics from "../DhtMetrics.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { IdentityConflicts } from "../IdentityConflicts.ts"
-import * as Json from "../internal/json.ts"
 import type { Mail } from "../Mail.ts"
 import { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
@@ -52,7 +50,9 @@ import * as Checks from "./Checks.ts"
 import * as Documents from "./Documents.ts"
 import * as EventStreams from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
+import * as GatewayLimits from "./GatewayLimits.ts"
 import * as Limits from "./Limits.ts"
+import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
 import * as Problem from "./Problem.ts"
 import { servicesOf } from "./servicesOf.ts"
@@ -113,9 +113,6 @@ export const maxEventStreams = 16
  */
 export const maxLookups = 4
 
-/** Time limit of a lookup for a client. */
-const lookupTime = "15 seconds"
-
 /** Maximum size of a request body. */
 const maxBody = ByteSize.kibibytes(4)
 
@@ -130,51 +127,11 @@ export const routerConfig = { maxParamLength: 2048 } as const
 
 // --- Documents -----------------------------------------------------------------
 
-/** The requested page of a list. */
-const partOf = (
-  query: { readonly limit?: number | undefined; readonly after?: string | undefined },
-  byDefault: number
-): Documents.Part => ({ limit: query.limit ?? byDefault, after: query.after })
-
-/** Characters of JSON written before other fibers run. */
-const writtenAtOnce = 16_384
-
-/** Serializes elements to JSON in batches, between which other fibers run. */
-const arrayText = Effect.fnUntraced(function*(elements: ReadonlyArray<Json.Json>) {
-  let text = ""
-  let written = 0
-  for (const element of elements) {
-    text += `${text === "" ? "" : ","}${Json.stringify(element)}`
-    if (text.length - written < writtenAtOnce) continue
-    written = text.length
-    yield* Effect.yieldNow
-  }
-  return `[${text}]`
-})
-
-const jsonResponse = (text: string, headers: Record<string, string> = {}) =>
-  HttpServerResponse.text(text, { contentType: "application/json", headers })
-
-/**
- * A document with a potentially long list, which is serialized in batches.
- * Encoding it with its schema would block for the whole list.
- */
-const listResponse = Effect.fnUntraced(function*<const Name extends string>(
-  document: { readonly [name: string]: Json.Json | undefined } & { readonly [name in Name]: ReadonlyArray<Json.Json> },
-  name: Name,
-  headers?: Record<string, string>
-) {
-  const { [name]: elements, ...rest } = document
-  const list = `${JSON.stringify(name)}:${yield* arrayText(elements)}`
-  const others = Json.stringify(rest).slice(1, -1)
-  return jsonResponse(`{${others}${others === "" ? "" : ","}${list}}`, headers)
-})
-
 /** The Link header of the next page; `path` is that of the list. */
-const linkTo = (path: string, { limit }: Documents.Part, next: string | null): Record<string, string> =>
+const linkTo = (path: string, { limit }: Lists.Part, next: string | null): Record<string, string> =>
   next === null ? {} : { link: `<${path}?limit=${limit}&after=${next}>; rel="next"` }
 
-const routingResponse = Effect.fnUntraced(function*(part: Documents.Part) {
+const routingResponse = Effect.fnUntraced(function*(part: Lists.Part) {
   const document = yield* Documents.routing
   const { peers, self_node_id_hex: self } = document
   const last = part.after === undefined
@@ -183,12 +140,12 @@ const routingResponse = Effect.fnUntraced(function*(part: Documents.Part) {
   const found = last === undefined ? peers : peers.filter((peer) => peer.xor_distance_to_self_hex < last)
   const shown = found.slice(0, part.limit)
   const next = shown.length < found.length ? shown.at(-1)?.node_id_hex ?? null : null
-  return yield* listResponse({ ...document, peers: shown }, "peers", linkTo("/debug/routing", part, next))
+  return yield* Lists.listResponse({ ...document, peers: shown }, "peers", linkTo("/debug/routing", part, next))
 })
 
-const storeResponse = Effect.fnUntraced(function*(part: Documents.Part) {
+const storeResponse = Effect.fnUntraced(function*(part: Lists.Part) {
   const { next, records, total } = yield* Documents.store(part)
-  return jsonResponse(yield* arrayText(records), {
+  return Lists.jsonResponse(yield* Lists.arrayText(records), {
     "x-total-count": String(total),
     ...linkTo("/debug/store", part, next)
   })
@@ -201,19 +158,19 @@ const debug = HttpApiBuilder.group(
     const of = yield* servicesOf<Services>()
     return handlers.handleAll({
       identity: () => of(Documents.identity),
-      routing: ({ query }) => of(routingResponse(partOf(query, Api.listed.routing))),
+      routing: ({ query }) => of(routingResponse(Lists.partOf(query, Api.listed.routing))),
       // Bypasses the schema, which would encode a large store in one go.
-      store: ({ query }) => of(storeResponse(partOf(query, Api.listed.debugStore))),
+      store: ({ query }) => of(storeResponse(Lists.partOf(query, Api.listed.debugStore))),
       stats: () => of(Documents.stats),
       queries: ({ query }) =>
         of(Effect.flatMap(
           Documents.queries(query.limit ?? Api.listed.queries),
-          (document) => listResponse(document, "queries")
+          (document) => Lists.listResponse(document, "queries")
         )),
       replication: ({ query }) =>
         of(Effect.flatMap(
-          Documents.replication(partOf(query, Api.listed.replication)),
-          (document) => listResponse(document, "records")
+          Documents.replication(Lists.partOf(query, Api.listed.replication)),
+          (document) => Lists.listResponse(document, "records")
         ))
     })
   })
@@ -282,7 +239,7 @@ const lookup = ({ find, target }: Goal) =>
   Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.LookupEvent.Type>) {
     const query = yield* Query.Query
     yield* query.lookup(target, find, (event) => sink.tell(() => Documents.queryEvent(event))).pipe(
-      Effect.timeoutOption(lookupTime),
+      Effect.timeoutOption(Limits.lookupTime),
       Effect.map(Option.getOrUndefined),
       Effect.flatMap((result) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -318,12 +275,12 @@ const page = (options: { readonly first: boolean | undefined }) =>
       ) => response<A>((sink) => of(open(sink)))
       return handlers.handleAll({
         overview: () => of(Documents.overview({ ...options, startedAt })),
-        buckets: () => of(Effect.flatMap(Documents.buckets, (document) => listResponse(document, "buckets"))),
+        buckets: () => of(Effect.flatMap(Documents.buckets, (document) => Lists.listResponse(document, "buckets"))),
         traffic: () => of(Documents.trafficReport),
         store: ({ query }) =>
           of(Effect.flatMap(
-            Documents.storeReport(partOf(query, Api.listed.store)),
-            (document) => listResponse(document, "listed")
+            Documents.storeReport(Lists.partOf(query, Api.listed.store)),
+            (document) => Lists.listResponse(document, "listed")
           )),
         lookup: ({ payload }) =>
           Effect.fromResult(goalOf(payload)).pipe(
@@ -359,7 +316,7 @@ export const layer = (
       Gateway.announcements,
       Gateway.exchange
     ]),
-    Layer.provide([TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
+    Layer.provide([GatewayLimits.layer, TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
     Layer.provideMerge(EventStreams.layer),
     Layer.provide(HttpServer.layerServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),

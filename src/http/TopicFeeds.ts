@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Discovery from "../Discovery.ts"
 import type { Completeness } from "../Query.ts"
 import * as Topic from "../Topic.ts"
+import { Cursors } from "./Cursors.ts"
 
 /**
  * An event for one client. `Present` has all offers; the others are changes
@@ -56,22 +57,20 @@ interface Kept {
 
 /** What has happened under a topic since its watch began. */
 class Log {
-  /** Distinguishes the numbers of this log from those of an earlier one. */
-  private readonly epoch: string
+  private readonly cursors: Cursors
   private changes: Array<Kept> = []
-  private number = 0
   private present: Discovery.BySigner = new Map()
   private completeness: Completeness = { answered: 0, holders: 0, seen: 0, held: 0 }
 
-  constructor(epoch: string) {
-    this.epoch = epoch
+  constructor(startedAt: number) {
+    this.cursors = new Cursors(startedAt)
   }
 
   /** Takes the offers as they are now, and returns the changes. */
   learn({ completeness, offers }: Discovery.Offers, at: number): ReadonlyArray<Kept> {
     const present = Discovery.bySigner(offers)
     const changes = Discovery.changes(this.present, present).map(({ _tag, before, offer }): Kept => ({
-      number: ++this.number,
+      number: this.cursors.next(),
       at,
       before: _tag === "Gone" ? offer : before,
       after: _tag === "Gone" ? undefined : offer
@@ -84,31 +83,31 @@ class Log {
 
   /** The changes after a cursor; undefined if they are not known. */
   since(cursor: string): ReadonlyArray<Kept> | undefined {
-    const [epoch, text] = cursor.split(".")
-    const number = Number(text)
-    if (epoch !== this.epoch || !Number.isInteger(number) || number > this.number) return undefined
-    const oldest = this.number - this.changes.length
-    return number < oldest ? undefined : this.changes.slice(number - oldest)
+    const number = this.cursors.parse(cursor)
+    const oldest = this.cursors.last - this.changes.length
+    return number === undefined || number < oldest ? undefined : this.changes.slice(number - oldest)
   }
 
   /** All offers that match. */
   all(filter: Topic.Filter, at: number): Event {
     const offers = Array.from(this.present.values()).filter((offer) => Topic.matches(offer, filter))
-    return { _tag: "Present", cursor: this.cursorOf(this.number), at, offers, completeness: this.completeness }
+    return {
+      _tag: "Present",
+      cursor: this.cursors.format(this.cursors.last),
+      at,
+      offers,
+      completeness: this.completeness
+    }
   }
 
   /** A change as a client with this filter sees it; undefined if it does not. */
   seen({ after, at, before, number }: Kept, filter: Topic.Filter): Event | undefined {
     const was = before !== undefined && Topic.matches(before, filter)
-    const cursor = this.cursorOf(number)
+    const cursor = this.cursors.format(number)
     if (after !== undefined && Topic.matches(after, filter)) {
       return { _tag: was ? "Changed" : "Appeared", cursor, at, offer: after }
     }
     return was ? { _tag: "Gone", cursor, at, offer: after ?? before } : undefined
-  }
-
-  private cursorOf(number: number): string {
-    return `${this.epoch}.${number}`
   }
 }
 
@@ -145,7 +144,7 @@ export class TopicFeeds extends Context.Service<TopicFeeds, {
 }>()("effect-dht/http/TopicFeeds") {}
 
 const makeFeed = Effect.fnUntraced(function*(offers: Stream.Stream<Discovery.Offers, Topic.InvalidTopic>) {
-  const log = new Log((yield* Clock.currentTimeMillis).toString(36))
+  const log = new Log(yield* Clock.currentTimeMillis)
   const ready = yield* Latch.make()
   const listeners = new Set<(changes: ReadonlyArray<Kept>) => void>()
 

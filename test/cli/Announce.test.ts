@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as TestConsole from "effect/testing/TestConsole"
+import { createSocket } from "node:dgram"
 import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
 import * as Dht from "../../src/Dht.ts"
@@ -98,9 +99,40 @@ describe("announce", () => {
       assert.deepStrictEqual(found.offers.map((offer) => Address.format(offer.address)), [address])
       const exitCode = process.exitCode
       yield* Fiber.interrupt(command)
+      assert.strictEqual(process.exitCode, 0)
       process.exitCode = exitCode
+      assert.strictEqual((yield* TestConsole.logLines).at(-1), "Withdrawn")
       const gone = yield* Effect.flip(peer.discover("translate"))
       assert.strictEqual(gone._tag, "NoMatchingRecords")
+    }).pipe(captured))
+
+  it.live("withdraws nothing if it is interrupted before it has announced anything", () =>
+    Effect.gen(function*() {
+      const silent = yield* Effect.acquireRelease(
+        Effect.sync(() => createSocket("udp4")),
+        (socket) => Effect.promise(() => new Promise<void>((resolve) => socket.close(resolve)))
+      )
+      const arrival = new Promise((resolve) => silent.once("message", resolve))
+      yield* Effect.promise(() => new Promise<void>((resolve) => silent.bind(0, "127.0.0.1", resolve)))
+      const at = `127.0.0.1:${silent.address().port}`
+      const command = yield* Effect.forkScoped(
+        run("announce", "topic", "translate", "--name", "Ann", "--bootstrap", at)
+      )
+      yield* Effect.promise(() => arrival)
+      const exitCode = process.exitCode
+      yield* Fiber.interrupt(command)
+      assert.strictEqual(process.exitCode, exitCode)
+      assert.deepStrictEqual(yield* TestConsole.logLines, [])
+    }).pipe(captured))
+
+  it.live("shows the command that withdraws it as a shell reads it", () =>
+    Effect.gen(function*() {
+      const { data } = yield* running
+      const { out } = yield* run("announce", "topic", "it's $HOME", "--name", "Ann", "--data", data)
+      assert.strictEqual(
+        out.join("\n").split("\n").at(-1),
+        `It ends with: effect-dht withdraw topic 'it'\\''s $HOME' --data ${data}`
+      )
     }).pipe(captured))
 
   it.live("needs a running node to list and to withdraw", () =>

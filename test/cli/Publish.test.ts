@@ -12,6 +12,7 @@ import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
 import * as Custom from "../../src/Custom.ts"
 import * as Delegation from "../../src/Delegation.ts"
@@ -130,6 +131,23 @@ describe("publish endpoint", () => {
       assert.include(shown.error[0], url)
       assert.include(shown.error[0], String(localAddress.port))
     }).pipe(captured))
+})
+
+describe("mailbox send", () => {
+  it.live("tells how many messages of one sender nodes hold for a recipient", () =>
+    Effect.gen(function*() {
+      const { identity, run } = yield* setUp
+      yield* run("publish", "profile", "--name", "Ann")
+      const send = (text: string) => run("mailbox", "send", Address.format(identity.address), text)
+      for (let i = 0; i < 4; i++) assert.strictEqual((yield* send(`message ${i}`)).exitCode, 0)
+      const { error, exitCode, out } = yield* send("one too many")
+      assert.deepStrictEqual({ exitCode, lines: error.length, out }, { exitCode: 1, lines: 1, out: [] })
+      assert.include(
+        error[0],
+        "a node holds at most 4 messages of one sender and 50 in all for a recipient, until they expire. Try again later"
+      )
+      assert.notInclude(error[0], "another key")
+    }).pipe(captured), 120_000)
 })
 
 describe("publish custom", () => {

@@ -2,6 +2,8 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
@@ -67,6 +69,44 @@ describe("effect-dht soak", () => {
         assert.include(other.error.join(), "--from 6 is not the first seed")
       }),
     180_000
+  )
+
+  it.effect("fails with one line before any world runs if a file cannot be written", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const path = join(directory, "none", "file")
+      for (const [flag, what] of [["--state", "state"], ["--junit", "JUnit report"]]) {
+        const { error, exitCode, out } = yield* run("--minutes", "60", flag, path)
+        assert.deepStrictEqual({ error, exitCode, out }, {
+          error: [`effect-dht: The ${what} cannot be written to ${path}: the directory does not exist`],
+          exitCode: 1,
+          out: []
+        })
+      }
+      assert.deepStrictEqual(Fs.readdirSync(directory), [])
+    }))
+
+  it.live(
+    "prints the results even if the state can no longer be written",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* temporary
+        const inside = join(directory, "inside")
+        Fs.mkdirSync(inside)
+        const state = join(inside, "state.json")
+        const soaking = yield* Effect.forkChild(run("--workers", "1", "--worlds", "1", "--from", "5", "--state", state))
+        yield* Effect.suspend(() => Fs.existsSync(state) ? Effect.void : Effect.fail("not yet")).pipe(
+          Effect.retry({ times: 200, schedule: Schedule.spaced("10 millis") })
+        )
+        Fs.rmSync(inside, { recursive: true })
+        const { error, exitCode, out } = yield* Fiber.join(soaking)
+        assert.strictEqual(exitCode, 1)
+        assert.deepStrictEqual(error, [
+          `effect-dht: The state cannot be written to ${state}: the directory does not exist`
+        ])
+        assert.strictEqual(out[0], "1 worlds from seed 5 on: 0 failed")
+      }).pipe(Effect.provide(TestConsole.layer)),
+    120_000
   )
 
   it.effect("rejects what is not a story, and a file that is not its state", () =>

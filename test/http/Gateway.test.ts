@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,12 +9,15 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
+import { maxReplicas } from "../../src/http/GatewayApi.ts"
+import { maxLookups, maxStreams } from "../../src/http/GatewayLimits.ts"
 import * as Limits from "../../src/http/Limits.ts"
 import { maxTopics } from "../../src/http/TopicFeeds.ts"
 import * as Hex from "../../src/internal/hex.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Query from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
+import { replicas } from "../../src/Replication.ts"
 import { Store } from "../../src/Store.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as Transport from "../../src/Transport.ts"
@@ -313,6 +317,8 @@ describe("/v1/announcements", () => {
       assert.deepStrictEqual([agent.endpoint?.nat_type, agent.profile?.name], ["full_cone", "Ann"])
     }).pipe(onNetwork))
 
+  it("can wait for as many copies as a record has", () => assert.strictEqual(maxReplicas, replicas))
+
   it.effect("says in a problem how many copies there are, and keeps the announcement", () =>
     Effect.gen(function*() {
       const { fetch } = yield* pair
@@ -382,6 +388,7 @@ describe("what acts for the node", () => {
         for (const ask of [fetch, closed] satisfies ReadonlyArray<Fetch>) {
           const response = yield* ask(path, body(method))
           assert.strictEqual(response.status, 401, `${method} ${path}`)
+          assert.strictEqual(response.headers.get("www-authenticate"), "Bearer")
           assert.strictEqual((yield* problem(response))._tag, "Unauthorized")
         }
       }
@@ -461,12 +468,13 @@ describe("/v1/mail", () => {
     yield* network.dht(nodes.a).publishProfile({ name: "Ann" })
     yield* network.dht(nodes.b).publishProfile({ name: "Ben" })
     yield* settled
-    const write = (text: string) =>
+    const write = (text: string, ttl?: number) =>
       Effect.andThen(
         network.dht(nodes.a).mail.send({
           recipient: network.dht(nodes.b).agent,
           type: 3,
-          body: new TextEncoder().encode(text)
+          body: new TextEncoder().encode(text),
+          ttl
         }),
         settled
       )
@@ -538,6 +546,23 @@ describe("/v1/mail", () => {
       assert.deepStrictEqual([textsOf(reset), reset.reset], [["one", "two", "three"], true])
     }).pipe(onNetwork))
 
+  it.effect("lists no message that has expired, on a quiet mailbox either", () =>
+    Effect.gen(function*() {
+      const { fetch, read, write } = yield* correspondents
+      yield* write("one", 60)
+      yield* write("two")
+      const first = yield* read(undefined, 1)
+      assert.deepStrictEqual([textsOf(first), first.more], [["one"], true])
+      yield* TestClock.adjust("62 seconds")
+      const all = yield* read()
+      assert.deepStrictEqual([textsOf(all), all.more], [["two"], false])
+      assert.deepStrictEqual(textsOf(yield* read(first.cursor)), ["two"])
+      const stream = reader(yield* fetch("/v1/mail", { headers: { authorization, accept: "text/event-stream" } }))
+      const [event] = yield* take(stream, 1)
+      assert.strictEqual((event.data.note as typeof Api.Note.Type).text, "two")
+      yield* stream.leave
+    }).pipe(onNetwork))
+
   it.effect("streams messages as they arrive, each once for a cursor", () =>
     Effect.gen(function*() {
       const { fetch, write } = yield* correspondents
@@ -564,6 +589,65 @@ describe("/v1/mail", () => {
       const again = yield* stream(noteOf(one).cursor)
       assert.deepStrictEqual((yield* take(again, 1)).map((event) => noteOf(event).text), ["two"])
       yield* again.leave
+    }).pipe(onNetwork))
+})
+
+describe("the limits of the gateway", () => {
+  const streaming: RequestInit = { headers: { authorization, accept: "text/event-stream" } }
+
+  const refusedBy = Effect.fnUntraced(function*(response: Response) {
+    const { _tag, status } = yield* problem(response)
+    return [status, _tag]
+  })
+
+  it.effect("count lookups of all routes together", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      for (let i = 0; i < Limits.rates.lookups.perNetwork; i++) yield* fetch("/v1/topics/none")
+      assert.deepStrictEqual(yield* refusedBy(yield* fetch("/v1/mail", { headers: { authorization } })), [
+        429,
+        "RateLimited"
+      ])
+    }).pipe(onNetwork))
+
+  it.effect("count writes of all routes together", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      const path = "/v1/announcements/profile"
+      for (let i = 0; i < Limits.rates.writes.perNetwork; i++) yield* fetch(path, sending("DELETE"))
+      assert.deepStrictEqual(yield* refusedBy(yield* fetch("/v1/records", sending("POST", { signed_hex: "00" }))), [
+        429,
+        "RateLimited"
+      ])
+    }).pipe(onNetwork))
+
+  it.effect("hold for the concurrent lookups of all routes together", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const query = Context.get(b, Query.Query)
+      const fetch = yield* serve(
+        Context.add(b, Query.Query, { ...query, resolveAll: () => Effect.never }),
+        { token: Redacted.make(token), readable: true }
+      )
+      for (let i = 0; i < maxLookups; i++) yield* Effect.forkScoped(fetch(agentPath(b)))
+      yield* settled
+      const read = fetch("/v1/mail", { headers: { authorization } })
+      assert.deepStrictEqual(yield* refusedBy(yield* read), [503, "TooMany"])
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual((yield* read).status, 200)
+    }).pipe(onNetwork))
+
+  it.effect("hold for the streams of all routes together", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      const streams = []
+      for (let i = 0; i < maxStreams; i++) streams.push(reader(yield* fetch("/v1/topics/none/events", streaming)))
+      assert.deepStrictEqual(yield* refusedBy(yield* fetch("/v1/mail", streaming)), [503, "TooMany"])
+      yield* Effect.forEach(streams, ({ leave }) => leave, { discard: true })
+      yield* settled
+      const response = yield* fetch("/v1/mail", streaming)
+      assert.strictEqual(response.status, 200)
+      yield* reader(response).leave
     }).pipe(onNetwork))
 })
 
@@ -596,6 +680,28 @@ describe("/v1/records", () => {
       assert.strictEqual((yield* fetch(`/v1/records/${signer.nodeId}?type=7`)).status, 200)
       const none = yield* problem(yield* fetch(`/v1/records/${signer.nodeId}?type=8`))
       assert.deepStrictEqual([none.status, none._tag], [404, "NoMatchingRecords"])
+    }).pipe(onNetwork))
+
+  it.effect("lets other fibers run while a long list of records is built", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const record = sign()
+      const query = Context.get(b, Query.Query)
+      const records = Arr.makeBy(1000, (i) => ({ ...record, seq: BigInt(i) }))
+      const completeness = { answered: 1, holders: 1, seen: 1000, held: 1000 }
+      const readAll = () => Effect.succeed({ records, completeness })
+      const fetch = yield* serve(Context.add(b, Query.Query, { ...query, readAll }))
+      let turns = 0
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sync(() => turns++), Effect.yieldNow)))
+      const turnsOf = Effect.fnUntraced(function*(limit: number) {
+        const before = turns
+        const { records } = yield* document(yield* fetch(`/v1/records/${signer.nodeId}?limit=${limit}`), Api.Records)
+        assert.strictEqual(records.length, limit)
+        return turns - before
+      })
+      // Nothing but the length of the list differs.
+      const ofShort = yield* turnsOf(1)
+      assert.isAbove((yield* turnsOf(1000)) - ofShort, 20)
     }).pipe(onNetwork))
 
   it.effect("puts an offer at the key of its topic", () =>

@@ -40,8 +40,8 @@ type Failing = Parameters<typeof Gateway.failureOf>[0]
 
 /** An announcement made by the node, and by the command itself. */
 interface Ways {
-  /** As the command that withdraws it names it. */
-  readonly slot: string
+  /** Arguments of the command that withdraws it. */
+  readonly slot: ReadonlyArray<string>
   readonly what: string
   readonly byNode: (client: Client) => Effect.Effect<Announcement, Failing>
   readonly get: (client: Client) => Effect.Effect<Announcement, Failing>
@@ -75,7 +75,7 @@ const jsonOf = ({ confirmed, durable, record, renews_at, standing, title }: Anno
 
 /** Leaves the announcement to the running node. */
 const throughNode = Effect.fnUntraced(function*(
-  { data, json }: Common,
+  { data, json }: { readonly data: string; readonly json: boolean },
   client: Client,
   { byNode, get, slot, what }: Ways
 ) {
@@ -88,45 +88,48 @@ const throughNode = Effect.fnUntraced(function*(
     ),
     Effect.mapError(Gateway.failureOf)
   )
-  const directory = Option.getOrElse(data, () => "")
   yield* Output.print(json, { ...jsonOf(announcement), keptBy: "node" }, [
     ...Output.table([
       ["announced", what],
       ...rows(announcement),
       ["kept", announcement.durable ? "by the running node, also over its restarts" : "by the node while it runs"]
     ]),
-    `It ends with: effect-dht withdraw ${slot} --data ${directory}`
+    `It ends with: ${Output.command("withdraw", ...slot, "--data", data)}`
   ])
 })
 
 /** Keeps the announcement alive until it is interrupted. */
-const byItself = (options: Common, { byCommand, what }: Ways) =>
-  Effect.gen(function*() {
-    const author = yield* Identities.loadOrForget(options)
-    return yield* Effect.gen(function*() {
-      // Publishing needs a lookup of the nodes closest to the key.
-      yield* Dht.use((dht) => dht.setPassive(false))
-      const announcement = yield* Effect.mapError(Announce.Announce.use(byCommand), refused)
+const byItself = Effect.fnUntraced(function*(options: Common, { byCommand, what }: Ways) {
+  const author = yield* Identities.loadOrForget(options)
+  let isAnnounced = false
+  return yield* Effect.gen(function*() {
+    // Publishing needs a lookup of the nodes closest to the key.
+    yield* Dht.use((dht) => dht.setPassive(false))
+    const announcement = yield* Effect.mapError(Announce.Announce.use(byCommand), refused)
+    isAnnounced = true
+    return yield* Session.untilInterrupted(Effect.gen(function*() {
       yield* report(options.json, what, yield* announcement.current)
       yield* Output.print(options.json, { event: "keeping" }, ["Kept alive until Ctrl-C, which withdraws it"])
       return yield* Effect.never
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(Layer.fresh(Announce.layer)),
-      Effect.provide(Session.speakFor(author, options.data)),
-      Effect.provide(Session.layer(options, options.data))
-    )
+    }))
   }).pipe(
-    Effect.onInterrupt(() => {
-      process.exitCode = 0
-      return Output.print(options.json, { event: "withdrawn" }, ["Withdrawn"])
-    })
+    Effect.scoped,
+    Effect.provide(Layer.fresh(Announce.layer)),
+    Effect.provide(Session.speakFor(author, options.data)),
+    Effect.provide(Session.layer(options, options.data)),
+    Effect.onInterrupt(() =>
+      isAnnounced ? Output.print(options.json, { event: "withdrawn" }, ["Withdrawn"]) : Effect.void
+    )
   )
+})
 
 const announce = Effect.fnUntraced(function*(options: Common, ways: Ways) {
-  const { data, httpTokenEnv } = options
-  const client = Option.isNone(data) ? undefined : yield* Gateway.find({ data: data.value, httpTokenEnv })
-  return yield* client === undefined ? byItself(options, ways) : throughNode(options, client, ways)
+  const { httpTokenEnv, json } = options
+  const data = Option.getOrUndefined(options.data)
+  const client = data === undefined ? undefined : yield* Gateway.find({ data, httpTokenEnv })
+  return yield* data === undefined || client === undefined
+    ? byItself(options, ways)
+    : throughNode({ data, json }, client, ways)
 })
 
 /**
@@ -139,7 +142,7 @@ export const endpoint = (
   const { endpoint: endpoints, ttl } = options
   const natType = NatType[options.natType]
   return announce(options, {
-    slot: "endpoint",
+    slot: ["endpoint"],
     what: "an endpoint",
     byNode: ({ announcements }) =>
       announcements.announceEndpoint({ query, payload: { endpoints, nat_type: natTypes[natType], ttl } }),
@@ -156,7 +159,7 @@ export const topic = (options: Common & About & { readonly topic: string; readon
   const { brief, name, protocol: protocols, tag: tags, topic, ttl } = options
   const params = { topic }
   return announce(options, {
-    slot: `topic ${topic}`,
+    slot: ["topic", topic],
     what: `an offer under the topic "${topic}"`,
     byNode: ({ announcements }) =>
       announcements.announceTopic({ params, query, payload: { name, brief, protocols, tags, ttl } }),
@@ -172,7 +175,7 @@ export const topic = (options: Common & About & { readonly topic: string; readon
 export const profile = (options: Common & About & { readonly skill: ReadonlyArray<string> }) => {
   const { brief, name, protocol: protocols, skill: skills, ttl } = options
   return announce(options, {
-    slot: "profile",
+    slot: ["profile"],
     what: "a profile",
     byNode: ({ announcements }) =>
       announcements.announceProfile({ query, payload: { name, brief, protocols, skills, ttl } }),

@@ -20,6 +20,7 @@ import type { NodeId } from "../../NodeId.ts"
 import { NodeSettings } from "../../NodeSettings.ts"
 import * as Record from "../../Record.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
+import type * as Gateway from "../Gateway.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
 import type * as Secrets from "../Secrets.ts"
@@ -208,6 +209,13 @@ export const discover = Effect.fnUntraced(function*(
 /** Agents whose endpoints are looked up at a time. */
 const resolvedAtOnce = 8
 
+/** The network as the node sees it that runs in a data directory, if one does. */
+const seenByNode = Effect.fnUntraced(function*(options: Gateway.Options) {
+  const { failureOf, find } = yield* Effect.promise(() => import("../Gateway.ts"))
+  const client = yield* find(options)
+  return client === undefined ? undefined : yield* Effect.mapError(client.network.network(), failureOf)
+})
+
 /**
  * The network as the running node of the data directory sees it, or as it looks
  * to a node that joins.
@@ -218,14 +226,11 @@ const resolvedAtOnce = 8
 export const network = Effect.fnUntraced(function*(
   { data, httpTokenEnv, json, ...joining }: Common & { readonly httpTokenEnv: Option.Option<string> }
 ) {
-  const client = Option.isNone(data) || joining.bootstrap.length > 0
+  const found = Option.isNone(data) || joining.bootstrap.length > 0
     ? undefined
-    : yield* Effect.promise(() => import("../Gateway.ts")).pipe(
-      Effect.flatMap(({ find }) => find({ data: data.value, httpTokenEnv }))
-    )
-  if (client !== undefined) {
-    const { failureOf } = yield* Effect.promise(() => import("../Gateway.ts"))
-    const { at_ms: _, ...seen } = yield* Effect.mapError(client.network.network(), failureOf)
+    : yield* seenByNode({ data: data.value, httpTokenEnv })
+  if (found !== undefined) {
+    const { at_ms: _, ...seen } = found
     return yield* Output.print(
       json,
       {

@@ -6,12 +6,12 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as YoungGeneration from "../../node/internal/youngGeneration.ts"
 import * as NodeCrypto from "../../node/NodeCrypto.ts"
 import * as Simulation from "../../testing/Simulation.ts"
 import * as Output from "../Output.ts"
+import * as OutputFile from "../OutputFile.ts"
 import * as Flags from "../SimulationFlags.ts"
 import * as Page from "../SimulationPage.ts"
 import * as Report from "../SimulationReport.ts"
@@ -63,35 +63,6 @@ const onTerminal = Effect.fnUntraced(function*() {
     })
 })
 
-// --- The report file -------------------------------------------------------------
-
-const reasons: { readonly [code: string]: string } = {
-  ENOENT: "the directory does not exist",
-  ENOTDIR: "a part of the path is not a directory",
-  EISDIR: "it is a directory",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EROFS: "the file system is read-only",
-  ENOSPC: "the disk is full"
-}
-
-const attempt = <A>(path: string, action: () => Promise<A>) =>
-  Effect.tryPromise({
-    try: action,
-    catch: (error) => {
-      const { code = "", message } = error as NodeJS.ErrnoException
-      return Output.failed(`The report cannot be written to ${path}: ${reasons[code] ?? message}`)
-    }
-  })
-
-/** Fails early if the report could not be written, rather than after hours of work. */
-const prepare = (path: string) =>
-  attempt(path, async () => {
-    const known = await Fs.stat(path).catch(() => undefined)
-    if (known?.isDirectory() === true) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
-    await Fs.access(known === undefined ? Path.dirname(path) : path, Fs.constants.W_OK)
-  })
-
 /**
  * Runs the scenario and prints the results; fails if an expectation of every run
  * does not hold.
@@ -102,7 +73,7 @@ const prepare = (path: string) =>
 export const simulate = Effect.fnUntraced(
   function*({ json, report, ...given }: Options) {
     const path = Option.getOrUndefined(report)
-    if (path !== undefined) yield* prepare(path)
+    if (path !== undefined) yield* OutputFile.prepare("report", path)
     YoungGeneration.letGrow()
     const measured = yield* Simulation.run(Flags.scenarioOf(given), {
       crypto: NodeCrypto.fastest,
@@ -114,7 +85,7 @@ export const simulate = Effect.fnUntraced(
       })
     )
     const command = Flags.commandOf(measured.scenario)
-    if (path !== undefined) yield* attempt(path, () => Fs.writeFile(path, Page.page(measured, command)))
+    if (path !== undefined) yield* OutputFile.write("report", path, Page.page(measured, command))
     yield* Output.print(json, Report.document(measured, command), [
       ...Report.lines(measured),
       "",

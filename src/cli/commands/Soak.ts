@@ -14,11 +14,13 @@ import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
+import * as YoungGeneration from "../../node/internal/youngGeneration.ts"
 import * as NodeCrypto from "../../node/NodeCrypto.ts"
 import * as Campaign from "../../testing/internal/campaign.ts"
 import * as Story from "../../testing/internal/story.ts"
 import { runStory } from "../../testing/internal/storyRun.ts"
 import * as Output from "../Output.ts"
+import * as OutputFile from "../OutputFile.ts"
 
 interface Options {
   readonly minutes: number
@@ -91,19 +93,16 @@ const ask = (worker: Worker, seed: number): Effect.Effect<Campaign.Result, Outpu
 
 const State = Schema.fromJsonString(Campaign.schema)
 
-const attempt = <A>(path: string, action: () => Promise<A>) =>
-  Effect.tryPromise({
-    try: action,
-    catch: (error) => Output.failed(`${path}: ${error instanceof Error ? error.message : String(error)}`)
-  })
-
 /** The campaign of a file that an earlier run saved, or undefined. */
 const load = Effect.fnUntraced(function*(path: string) {
-  const text = yield* attempt(path, () =>
-    Fs.readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined
-      throw error
-    }))
+  const text = yield* Effect.tryPromise({
+    try: () =>
+      Fs.readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined
+        throw error
+      }),
+    catch: (error) => Output.failed(`The state cannot be read: ${(error as Error).message}`)
+  })
   if (text === undefined) return undefined
   return yield* Effect.mapError(
     Schema.decodeEffect(State)(text),
@@ -112,10 +111,7 @@ const load = Effect.fnUntraced(function*(path: string) {
 })
 
 const save = (path: string, campaign: Campaign.Campaign) =>
-  attempt(path, async () => {
-    await Fs.writeFile(`${path}.new`, Schema.encodeSync(State)(campaign))
-    await Fs.rename(`${path}.new`, path)
-  })
+  OutputFile.replace("state", path, Schema.encodeSync(State)(campaign))
 
 // --- The campaign ------------------------------------------------------------------
 
@@ -127,6 +123,9 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
   const until = clock.currentTimeMillisUnsafe() + options.minutes * 60_000
   const limit = Option.getOrElse(options.worlds, () => Infinity)
   const state = Option.getOrUndefined(options.state)
+  const junit = Option.getOrUndefined(options.junit)
+  if (state !== undefined) yield* save(state, start)
+  if (junit !== undefined) yield* OutputFile.prepare("JUnit report", junit)
   const seeds = Campaign.seedsOf(start)
   let campaign = start
   let handedOut = 0
@@ -147,25 +146,23 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
     }
   }).pipe(Effect.scoped)
 
+  // The results are printed first, so that they are not lost with a file.
   const report = Effect.gen(function*() {
-    if (state !== undefined) yield* save(state, campaign)
-    if (Option.isSome(options.junit)) {
-      const path = options.junit.value
-      yield* attempt(path, () => Fs.writeFile(path, Campaign.junit(campaign)))
-    }
     const failed = campaign.kinds.reduce((sum, { count }) => sum + count, 0)
     yield* Output.print(options.json, Campaign.document(campaign), [
       `${Campaign.worldsOf(campaign)} worlds from seed ${campaign.from} on: ${failed} failed` +
       (failed === 0 ? "" : `, in ${campaign.kinds.length} kinds`),
       ...Campaign.coverage(campaign)
     ])
+    if (state !== undefined) yield* save(state, campaign)
+    if (junit !== undefined) yield* OutputFile.write("JUnit report", junit, Campaign.junit(campaign))
   })
 
   const workers = Option.getOrElse(options.workers, availableParallelism)
   yield* Effect.all(Array.from({ length: Math.min(workers, limit) }, () => work), {
     concurrency: "unbounded",
     discard: true
-  }).pipe(Effect.onExit(() => Effect.orDie(report)))
+  }).pipe(Effect.onExit(() => report))
   if (campaign.kinds.length > 0) {
     return yield* Output.failed(`Worlds fail: ${campaign.kinds.map(({ failure }) => failure.kind).join(", ")}`)
   }
@@ -179,6 +176,7 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
  */
 export const soak = Effect.fnUntraced(function*(options: Options) {
   const { from, seed, state, story } = options
+  YoungGeneration.letGrow()
   if (Option.isSome(story)) return yield* replay(story.value, options.json)
   if (Option.isSome(seed)) {
     return yield* run({ ...options, worlds: Option.some(1) }, Campaign.make(seed.value))

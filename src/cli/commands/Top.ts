@@ -35,8 +35,6 @@ const interval = "1 second"
 
 const otherVersion = "the server there is not a node of this version"
 
-const noToken = "the token is missing or wrong; give the name of its variable with --http-token-env"
-
 /** Why there is no sample, as text. */
 const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaError | Problem) => {
   switch (error._tag) {
@@ -49,10 +47,10 @@ const reasonOf = (error: HttpClientError | Cause.TimeoutError | Schema.SchemaErr
       return error.response === undefined
         ? "no server answers there"
         : error.response.status === 401
-        ? noToken
+        ? Secrets.noToken
         : otherVersion
     case "Unauthorized":
-      return noToken
+      return Secrets.noToken
     case "UnknownHost":
       return "the server does not accept that host name"
     default:
