@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 import type { Reporter } from "vitest/node"
 
@@ -9,7 +10,9 @@ const tally: Reporter = {
     // What does not load or cannot be set up has no tests to fail, and must not pass for it.
     const suites = modules.flatMap((module) => [module, ...module.children.allSuites()])
     const broken = suites.flatMap((suite) => suite.errors()).length + unhandledErrors.length
-    console.log(`${count("passed")} passed, ${count("failed") + broken} failed`)
+    const skipped = count("skipped")
+    const suffix = skipped > 0 ? `, ${skipped} skipped` : ""
+    console.log(`${count("passed")} passed, ${count("failed") + broken} failed${suffix}`)
   }
 }
 
@@ -23,7 +26,7 @@ export default defineConfig({
     // Hours of virtual time and real signatures take a while on a busy machine.
     testTimeout: 60_000,
     // By default a machine with two cores has one worker.
-    maxWorkers: 2,
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", tally]
   }
 })

@@ -6,12 +6,11 @@
  */
 import * as Result from "effect/Result"
 import * as Delegation from "../src/Delegation.ts"
-import * as Endpoint from "../src/Endpoint.ts"
 import * as Mail from "../src/Mail.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as Record from "../src/Record.ts"
-import { bytes32, identity, nodeId, transactionId, unixSeconds } from "./fixtures.ts"
+import { bytes32, endpointRecord, identity, nodeId, transactionId, unixSeconds } from "./fixtures.ts"
 import { quantile } from "./measure.ts"
 import type { Figure } from "./report.ts"
 
@@ -63,18 +62,9 @@ const slow = (i: number): Uint8Array => {
 
 /** A record under a wallet's delegation that the wallet did not sign. */
 const forged = (nth: number): Record.SignedRecord => {
-  const now = BigInt(unixSeconds())
   const signature = wallets.signature.slice()
   new DataView(signature.buffer).setUint32(36, nth)
-  return Result.getOrThrow(Endpoint.sign({
-    signer: flooder,
-    address: wallets.agent,
-    payload: Endpoint.make({ endpoints: ["quic://203.0.113.7:4121"] }),
-    seq: 1n,
-    timestamp: now,
-    ttl: 3600,
-    delegation: Delegation.encode({ ...wallets, signature })
-  }))
+  return endpointRecord(flooder, unixSeconds(), { ...wallets, signature })
 }
 
 const wallets = Result.getOrThrow(Delegation.delegateSecp256k1({

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto"
 import * as Address from "../src/Address.ts"
 import type { Contact } from "../src/Contact.ts"
 import type { Provider } from "../src/Crypto.ts"
+import * as Delegation from "../src/Delegation.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Identity from "../src/Identity.ts"
 import * as NodeId from "../src/NodeId.ts"
@@ -28,15 +29,20 @@ export const identity = (crypto: Provider, name: string): Identity.Identity => I
 
 export const unixSeconds = (): number => Math.floor((performance.timeOrigin + performance.now()) / 1000)
 
-/** An endpoint record by the signer. */
-export const endpointRecord = (signer: Identity.Identity, seconds: number): SignedRecord =>
+/** An endpoint record by the signer, for the agent that delegated to it or for itself. */
+export const endpointRecord = (
+  signer: Identity.Identity,
+  seconds: number,
+  delegation?: Delegation.Delegation
+): SignedRecord =>
   Result.getOrThrow(Endpoint.sign({
     signer,
-    address: signer.address,
+    address: delegation?.agent ?? signer.address,
     payload: Endpoint.make({ endpoints: ["quic://203.0.113.7:4121"] }),
     seq: 1n,
     timestamp: BigInt(seconds),
-    ttl: 3600
+    ttl: 3600,
+    delegation: delegation && Delegation.encode(delegation)
   }))
 
 export const topic = "bench/topic"

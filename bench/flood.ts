@@ -36,13 +36,13 @@ const neighbours = (kind: string, count: number): Array<Identity> => {
 
 let serial = 0
 
-export const ping = (from: Identity): Uint8Array =>
+const ping = (from: Identity): Uint8Array =>
   Message.encode({ _tag: "Ping", address: from.address }, { signer: from, transactionId: transactionId(serial++) })
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 /** A socket that responds like a live node, and passes on every other message. */
-export class Peer {
+class Peer {
   readonly identity: Identity
   readonly socket: Socket
   onAnswer: (frame: Message.Frame) => void = () => {}
@@ -86,7 +86,7 @@ export class Peer {
 }
 
 /** Milliseconds to the responses of PINGs, in sending order; infinite for a lost one. */
-export const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>> => {
+const watch = async (peer: Peer, millis: number): Promise<ReadonlyArray<number>> => {
   const packets = Array.from({ length: Math.floor(millis / paceMillis) }, () => ping(peer.identity))
   const first = serial - packets.length
   const sentAt: Array<number> = []

@@ -47,6 +47,9 @@ const readsPerTurn = 32
 /** Milliseconds of the measurement without an attack that precedes each. */
 const peaceMillis = 1000
 
+/** A response that takes longer is lost. */
+const lostAfterMillis = 2000
+
 /** Small datagrams that a kernel buffer of 2 MiB holds. */
 const bufferCapacity = 2700
 
@@ -134,6 +137,8 @@ class Model {
       host: attackerHost(attack ?? { isOneHost: false }, i),
       port: 1000 + i
     }))
+    // What earlier runs count as lost may still be answered.
+    this.sentAt.clear()
     this.latencies = new Map([[true, []], [false, []]])
     this.longestTurn = 0
     const started = this.now()
@@ -143,7 +148,7 @@ class Model {
     let honest = 0
     let counted = 0
     // After the end it waits for the last responses.
-    for (let now = 0; now < end + 500_000; now = this.now() - started) {
+    for (let now = 0; now < end + lostAfterMillis * 1000; now = this.now() - started) {
       this.free(() => {
         const until = Math.min(now, end)
         for (;;) {

@@ -112,6 +112,7 @@ export const overload = async (options: {
   readonly verifyThreads: number
 }): Promise<Section> => {
   const server = new Process<ToServer, FromServer>("server.ts", [
+    "--turns",
     "--contacts",
     "0",
     "--verify-threads",

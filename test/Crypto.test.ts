@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import * as Crypto from "../src/Crypto.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import { smallOrderKeys } from "./utils/smallOrderKeys.ts"
 
 const native = NodeCrypto.sodium === undefined ? [NodeCrypto.openssl] : [NodeCrypto.sodium, NodeCrypto.openssl]
 const providers = [...native, Crypto.noble]
@@ -444,18 +445,6 @@ const diffieHellman = [
 ]
 
 const diffieHellmanSecret = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
-
-/** Little-endian u of the points of small order, reduced or not. */
-const smallOrderKeys = [
-  "0000000000000000000000000000000000000000000000000000000000000000",
-  "0100000000000000000000000000000000000000000000000000000000000000",
-  "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
-].map(hex)
 
 /** Other u at or above the field's prime, or with the bit that is ignored. */
 const unreducedKeys = [

@@ -19,8 +19,10 @@ describe("Features", () => {
     assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
   })
 
-  it("announces v0.2 and paging for a node, and client as well for a client", () => {
+  it("announces v0.2 and paging for a node, and client and sessions as well for what has them", () => {
     assert.strictEqual(Features.own({ client: false, sessions: false }), 5)
+    assert.strictEqual(Features.own({ client: true, sessions: false }), 7)
+    assert.strictEqual(Features.own({ client: false, sessions: true }), 13)
     assert.strictEqual(Features.own({ client: true, sessions: true }), 15)
   })
 })

@@ -207,7 +207,13 @@ describe("InFlight", () => {
         yield* Effect.yieldNow
         yield* Scope.close(scope, Exit.void)
         assert.deepStrictEqual(interrupted, ["in flight"])
-        yield* ask("too late")
+        let hasBegun = false
+        yield* inFlight.start(Effect.sync(() => {
+          hasBegun = true
+          return "too late"
+        }))
+        yield* Effect.yieldNow
+        assert.isFalse(hasBegun)
         assert.deepStrictEqual(interrupted, ["in flight"])
       }))
 

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
@@ -429,46 +430,76 @@ describe("An attacker of a session", () => {
       assert.deepStrictEqual(formsOf(ann), ["Signed", "Session"])
     }).pipe(onNetwork, Effect.scoped))
 
-  it.effect("with the bit in a signed message from elsewhere gets no requests in a session", () =>
-    Effect.gen(function*() {
-      const { ann } = yield* pair()
-      const peer = yield* network.puppet("peer", network.socketOf(5))
-      const bits = Features.own({ client: false, sessions: true })
-      yield* peer.send(ann.contact, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20), bits)
-      yield* settled
-      yield* Effect.forkScoped(
-        Context.get(ann.node, Rpc.Rpc).request(peer, { _tag: "FindNode", target: NodeId.zero }),
-        { startImmediately: true }
-      )
-      assert.isTrue(formsOf(ann).every((form) => form === "Signed"))
-    }).pipe(onNetwork, Effect.scoped))
+  for (const [who, name] of [["an unknown peer", "cat"], ["the peer", "ben"]] as const) {
+    it.effect(`with a signed message of ${who} that has the bit, sent from elsewhere, gets no requests in a session`, () =>
+      Effect.gen(function*() {
+        const { ann, ben } = yield* inSession
+        const signer = network.identity(name)
+        const features = Features.own({ client: false, sessions: true })
+        const signed = Message.encode({ _tag: "FindNode", target: NodeId.zero }, {
+          signer,
+          transactionId: "00".repeat(20),
+          features
+        })
+        const elsewhere = network.socketOf(66)
+        const mallory = yield* attacker
+        ann.sent.length = 0
+        yield* mallory.send(signed, ann.contact)
+        yield* settled
+        // The message is answered where it came from, and a peer that may have moved is probed there.
+        assert.deepStrictEqual(new Set(ann.sent.map(({ to: { host } }) => host)), new Set([elsewhere.host]))
+        assert.deepStrictEqual(new Set(formsOf(ann)), new Set(["Signed"]))
+        const moved = { id: signer.nodeId, address: signer.address, ...elsewhere }
+        yield* Effect.forkScoped(
+          Context.get(ann.node, Rpc.Rpc).request(moved, { _tag: "FindNode", target: NodeId.zero }),
+          { startImmediately: true }
+        )
+        assert.deepStrictEqual(ann.sent.map(({ to: { host } }) => host), [elsewhere.host])
+        assert.deepStrictEqual(formsOf(ann), ["Signed"])
+        // The session with the peer is unharmed.
+        yield* ask(ann, ben)
+        assert.deepStrictEqual(formsOf(ann), ["Session"])
+      }).pipe(onNetwork, Effect.scoped))
+  }
 })
 
 describe("A datagram of a session", () => {
+  const signer = arbitraries.crypto.signingKey(new Uint8Array(32).fill(1))
+  const key = Hmac.prepare(new Uint8Array(32))
+  const header = { transactionId: "00".repeat(20), sender: "0123456789abcdef", key }
+
   it("is no signed message, and a signed message is none", () => {
-    const signer = arbitraries.crypto.signingKey(new Uint8Array(32).fill(1))
-    const signed = Message.encode({ _tag: "NatProbeEcho", token: new Uint8Array(8) }, {
-      signer,
-      transactionId: "00".repeat(20)
-    })
-    const frame = Message.frame(signed)
-    assert.strictEqual(typeof frame === "string" ? frame : frame._tag, "Signed")
-    assert.isUndefined(Message.noticed(signed))
+    fc.assert(fc.property(arbitraries.body, (body) => {
+      const sealed = Message.seal(body, header)
+      const decoded = Message.decode(sealed, arbitraries.crypto)
+      assert.deepStrictEqual(
+        decoded,
+        Result.fail(new Message.InvalidMessage({ reason: "it belongs to a session and has no signature" }))
+      )
+      const signed = Message.encode(body, { signer, ...header })
+      const frame = Message.frame(signed)
+      assert.strictEqual(typeof frame === "string" ? frame : frame._tag, "Signed")
+      assert.isTrue(Result.isSuccess(Message.decode(signed, arbitraries.crypto)))
+    }))
+  })
+
+  it("is no notice, nor is a signed message, and a notice of 32 bytes is neither", () => {
+    const body = { _tag: "NatProbeEcho", token: new Uint8Array(8) } as const
+    assert.isUndefined(Message.noticed(Message.seal(body, header)))
+    assert.isUndefined(Message.noticed(Message.encode(body, { signer, ...header })))
     assert.strictEqual(Hex.encode(Message.notice("01".repeat(20))).length / 2, 32)
     assert.strictEqual(Message.noticed(Message.notice("01".repeat(20))), "01".repeat(20))
     assert.isString(Message.header(Message.notice("01".repeat(20))))
+    assert.isString(Message.frame(Message.notice("01".repeat(20))))
   })
 
   it("names its sender where that can be read before its framing", () => {
-    const key = Hmac.prepare(new Uint8Array(32))
-    const header = { transactionId: "00".repeat(20), sender: "0123456789abcdef", key }
     fc.assert(fc.property(arbitraries.body, (body) => {
       const bytes = Message.seal(body, header)
       assert.strictEqual(Message.claimedSender(bytes), header.sender)
       const frame = Message.frame(bytes)
       assert.isTrue(typeof frame !== "string" && frame._tag === "Session" && frame.sender === header.sender)
     }))
-    const signer = arbitraries.crypto.signingKey(new Uint8Array(32).fill(1))
     const signed = Message.encode({ _tag: "NatProbeEcho", token: new Uint8Array(8) }, { signer, ...header })
     assert.isUndefined(Message.claimedSender(signed))
     for (let length = 0; length < 40; length++) Message.claimedSender(signed.subarray(0, length))

@@ -96,7 +96,10 @@ def ask(node, options):
         sys.exit("No agent offers " + options.topic)
     offer = found["offers"][0]
     agent = node.call("GET", "/v1/agents/" + offer["address"])
-    print("asking", offer["name"], offer["address"], "of profile", agent["profile"]["name"], flush=True)
+    # An agent can have offers and no profile.
+    profile = agent["profile"]
+    name = profile["name"] if profile is not None else None
+    print("asking", offer["name"], offer["address"], "of profile", name, flush=True)
     node.call("POST", "/v1/mail?replicas=1", {"to": offer["address"], "text": options.text})
     for event in node.events("/v1/mail", cursor):
         if event["note"]["from"] == offer["address"]:

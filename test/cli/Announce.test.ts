@@ -1,6 +1,4 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,30 +6,20 @@ import * as Schedule from "effect/Schedule"
 import * as TestConsole from "effect/testing/TestConsole"
 import { createSocket } from "node:dgram"
 import * as Address from "../../src/Address.ts"
-import * as Cli from "../../src/cli/Cli.ts"
 import * as Dht from "../../src/Dht.ts"
 import * as RunningNode from "../../src/node/RunningNode.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
+import * as commandLine from "../utils/commandLine.ts"
 import { directory, running, startNode } from "../utils/runningNode.ts"
 
-const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-  const exitCode = yield* Cli.main(args).pipe(
-    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
-  )
-  return {
-    exitCode,
-    out: (yield* TestConsole.logLines).slice(before[0]).map(String),
-    error: (yield* TestConsole.errorLines).slice(before[1]).map(String)
-  }
-})
+const run = (...args: ReadonlyArray<string>) => commandLine.run(args)
 
 /** Between two looks at what another process does in real time. */
 const pause = Schedule.spaced("50 millis")
 
 const captured = Effect.provide(TestConsole.layer)
 
-const said = ({ error, exitCode, out }: Effect.Success<ReturnType<typeof run>>) => {
+const said = ({ error, exitCode, out }: commandLine.Ran) => {
   assert.deepStrictEqual({ exitCode, error }, { exitCode: 0, error: [] })
   return JSON.parse(out.join())
 }
@@ -170,9 +158,15 @@ describe("discover", () => {
       ])
       const before = (yield* TestConsole.logLines).length
       const watching = yield* Effect.forkScoped(run("discover", "translate", "--watch", "--json", "--bootstrap", at))
-      const lines = Effect.map(TestConsole.logLines, (lines) => lines.slice(before).map(String))
-      const events = yield* Effect.repeat(lines, { until: (lines) => lines.length > 0, schedule: pause })
-      assert.include(JSON.parse(events[0]), { event: "appeared", name: "Ann", address })
+      const events = Effect.map(
+        TestConsole.logLines,
+        (lines) => lines.slice(before).map(String).filter((line) => line.startsWith("{\"event\""))
+      )
+      const until = (count: number) =>
+        Effect.repeat(events, { until: (events) => events.length >= count, schedule: pause })
+      assert.include(JSON.parse((yield* until(1))[0]), { event: "appeared", name: "Ann", address })
+      yield* run("withdraw", "topic", "translate", "--data", data)
+      assert.include(JSON.parse((yield* until(2))[1]), { event: "gone", name: "Ann", address })
       const exitCode = process.exitCode
       yield* Fiber.interrupt(watching)
       process.exitCode = exitCode

@@ -1,13 +1,9 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
-import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Address from "../../src/Address.ts"
 import * as Cli from "../../src/cli/Cli.ts"
@@ -17,29 +13,15 @@ import { settings } from "../../src/node/internal/settings.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
+import { type Ran, run } from "../utils/commandLine.ts"
 import * as Network from "../utils/network.ts"
-
-/** Runs a command line with these environment variables, and returns only what it printed itself. */
-const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: { readonly [name: string]: string } = {}) {
-  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-  const exitCode = yield* Cli.main(args).pipe(
-    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env }))])
-  )
-  const out = (yield* TestConsole.logLines).slice(before[0]).map(String)
-  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String)
-  return { exitCode, out, error }
-})
+import { temporary } from "../utils/temporary.ts"
 
 /** The line of JSON that a command printed. */
-const document = ({ error, exitCode, out }: Effect.Success<ReturnType<typeof run>>) => {
+const document = ({ error, exitCode, out }: Ran) => {
   assert.deepStrictEqual({ exitCode, error, lines: out.length }, { exitCode: 0, error: [], lines: 1 })
   return JSON.parse(out[0])
 }
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
-)
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 

@@ -1,30 +1,18 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Cli from "../../src/cli/Cli.ts"
+import { run } from "../utils/commandLine.ts"
+import { temporary } from "../utils/temporary.ts"
 
 const env = { OLD: "correct horse", NEW: "battery staple" }
 
 /** Runs a command of `identity` with `--json` and both passphrases in the environment. */
 const identity = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-  const exitCode = yield* Cli.main(["identity", ...args, "--json"]).pipe(
-    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env }))])
-  )
-  const [out] = (yield* TestConsole.logLines).slice(before[0]).map(String)
-  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String).join()
-  return { exitCode, error, shown: out === undefined ? undefined : JSON.parse(out) }
+  const { error, exitCode, out: [out] } = yield* run(["identity", ...args, "--json"], env)
+  return { exitCode, error: error.join(), shown: out === undefined ? undefined : JSON.parse(out) }
 })
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-  (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true }))
-)
 
 const captured = Effect.provide(TestConsole.layer)
 

@@ -1,7 +1,5 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -9,11 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as TestConsole from "effect/testing/TestConsole"
-import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Address from "../../src/Address.ts"
-import * as Cli from "../../src/cli/Cli.ts"
 import * as Custom from "../../src/Custom.ts"
 import * as Delegation from "../../src/Delegation.ts"
 import * as Dht from "../../src/Dht.ts"
@@ -23,30 +17,19 @@ import * as IdentityFile from "../../src/node/IdentityFile.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Store } from "../../src/Store.ts"
+import * as commandLine from "../utils/commandLine.ts"
 import * as network from "../utils/network.ts"
+import { temporary } from "../utils/temporary.ts"
 
 /** A node to publish through, running in a data directory, and the directory's identity. */
 const setUp = Effect.gen(function*() {
-  const data = yield* Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
-  )
+  const data = yield* temporary
   const { identity } = yield* IdentityFile.create({ directory: data, passphrase: undefined }).pipe(
     Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
   )
   const node = yield* Layer.build(DhtLive({ listen: { host: "127.0.0.1", port: 0 }, data }))
   const { localAddress } = Context.get(node, Dht.Dht)
-  const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-    const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-    const exitCode = yield* Cli.main([...args, "--data", data]).pipe(
-      Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
-    )
-    return {
-      exitCode,
-      out: (yield* TestConsole.logLines).slice(before[0]).map(String),
-      error: (yield* TestConsole.errorLines).slice(before[1]).map(String)
-    }
-  })
+  const run = (...args: ReadonlyArray<string>) => commandLine.run([...args, "--data", data])
   const publish = (url: string, ...options: ReadonlyArray<string>) =>
     run("publish", "endpoint", "--endpoint", url, ...options)
   return { identity, node, localAddress, publish, run }

@@ -1,29 +1,14 @@
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Cli from "../../src/cli/Cli.ts"
+import * as commandLine from "../utils/commandLine.ts"
+import { temporary } from "../utils/temporary.ts"
 
-const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-  const before = [(yield* TestConsole.logLines).length, (yield* TestConsole.errorLines).length]
-  const exitCode = yield* Cli.main(["soak", ...args]).pipe(
-    Effect.provide([NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))])
-  )
-  const out = (yield* TestConsole.logLines).slice(before[0]).map(String)
-  const error = (yield* TestConsole.errorLines).slice(before[1]).map(String)
-  return { exitCode, out, error }
-})
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
-)
+const run = (...args: ReadonlyArray<string>) => commandLine.run(["soak", ...args])
 
 const story = {
   seed: 1,

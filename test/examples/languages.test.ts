@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
+import * as Address from "../../src/Address.ts"
 import { program } from "../utils/processes.ts"
 import { joined, running, startNode } from "../utils/runningNode.ts"
 
@@ -29,6 +31,22 @@ describe("examples in other languages", () => {
         yield* serving.line(new RegExp(`^from ${ben.address}: Good morning$`))
         const none = yield* Effect.flatMap(python(ben, "ask", "--topic", "none", "x"), ({ ended }) => ended)
         assert.deepStrictEqual([none.code, none.error], [1, ["No agent offers none"]])
+      }),
+    90_000
+  )
+
+  it.live.skipIf(!has("python3"))(
+    "Python: an agent with an endpoint and no profile is asked as well",
+    () =>
+      Effect.gen(function*() {
+        const { address, data, peer, url } = yield* running
+        yield* peer.publishEndpoint({ endpoints: ["tcp://203.0.113.5:80"] })
+        yield* peer.publishTopic({ topic: "translate", name: "Ann", protocols: ["note"] })
+        const args = ["--url", url, "--data", data, "ask", "--topic", "translate", "Good morning"]
+        const asking = yield* program("python3", [`${folder}/agent.py`, ...args])
+        yield* asking.line(new RegExp(`^asking Ann ${Address.format(peer.agent)} of profile None$`))
+        const [message] = yield* Stream.runCollect(Stream.take(peer.mail.messages, 1))
+        assert.strictEqual(Address.format(message.sender), address)
       }),
     90_000
   )

@@ -88,14 +88,14 @@ export const sessions = (): Outcome =>
 
       const expectSession = (property: Property, { forms, from, to, waited }: Asked) => {
         if (forms.join() === "Session" && waited !== undefined) return
-        report(property, from.name, { peer: to.name, attempts: forms.join(" "), waited: waited ?? "in vain" })
+        report(property, from.name, { peer: to.name, attempts: forms.join(" "), waited: waited ?? "no response" })
       }
 
       // --- The attacker
 
       const transport = yield* attacker.run(Transport.use(Effect.succeed))
       let isAttacking = false
-      /** The transactions in messages that nobody made, with the nodes that got them. */
+      /** Transactions of forged messages, with the nodes that received them. */
       const forged = new Set<string>()
       const forge = (payload: Uint8Array, to: Delivery["to"]) => {
         const header = Message.header(payload)
@@ -111,7 +111,7 @@ export const sessions = (): Outcome =>
         const recipient = nodes.find(({ host }) => host === target)
         if (isResponse || recipient === undefined) return
         forge(inTheNameOf(recipient.identity, payload), from)
-        // Of a sender that no one knows.
+        // Of an unknown sender.
         forge(altered(altered(payload, payload.length - 26), frame.headerEnd - 2), to)
       }
 
@@ -157,10 +157,10 @@ export const sessions = (): Outcome =>
       // The attacker has all the time for its notice, since no response arrives.
       const [ann, ben, restarting, forgetful] = nodes
       network.cut(ben.host, ann.host)
-      const inVain = yield* Effect.forkScoped(ask(ann, ben))
+      const unanswered = yield* Effect.forkScoped(ask(ann, ben))
       yield* Effect.sleep(3 * latency)
       network.heal()
-      yield* Fiber.join(inVain)
+      yield* Fiber.join(unanswered)
       expectSession("SessionsLast", yield* ask(ann, ben))
       isAttacking = false
 
@@ -179,7 +179,7 @@ export const sessions = (): Outcome =>
           report("SessionsResume", from.name, {
             peer: node.name,
             attempts: forms.join(" "),
-            waited: waited ?? "in vain"
+            waited: waited ?? "no response"
           })
         }
         yield* Fiber.join(started)

@@ -2,9 +2,6 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Fs from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Address from "../../src/Address.ts"
 import * as Dht from "../../src/Dht.ts"
 import { DhtLive } from "../../src/node/DhtLive.ts"
@@ -14,13 +11,11 @@ import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as NodeHttp from "../../src/node/NodeHttp.ts"
 import * as RunningNode from "../../src/node/RunningNode.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
+import { temporary } from "./temporary.ts"
 
 /** A data directory with an identity. */
 export const directory = Effect.gen(function*() {
-  const data = yield* Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-dht-"))),
-    (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true }))
-  )
+  const data = yield* temporary
   const { identity } = yield* IdentityFile.create({ directory: data, passphrase: undefined }).pipe(
     Effect.provide([NodeCrypto.layer, SecureRandom.layerWebCrypto])
   )

@@ -10,6 +10,7 @@ import * as Identity from "../../src/Identity.ts"
 import * as Mail from "../../src/Mail.ts"
 import { fastest } from "../../src/node/NodeCrypto.ts"
 import * as Cbor from "../../src/wire/cbor.ts"
+import { smallOrderKeys } from "../utils/smallOrderKeys.ts"
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 
@@ -53,17 +54,6 @@ const encrypt = (plaintext: Uint8Array, secret: Uint8Array): Uint8Array => {
   const salt = new TextEncoder().encode("a2al-mailbox\0")
   return gcm(hkdf(sha256, secret, salt, info, 32), message.nonce).encrypt(plaintext)
 }
-
-/** Little-endian u of the X25519 public keys that give everyone the same secret, reduced or not. */
-const smallOrderKeys = [
-  "0000000000000000000000000000000000000000000000000000000000000000",
-  "0100000000000000000000000000000000000000000000000000000000000000",
-  "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-  "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"
-].map((text) => new Uint8Array(Buffer.from(text, "hex")))
 
 describe("mailbox payload", () => {
   describe("seal and open", () => {

@@ -259,7 +259,7 @@ export const settings = {
     "max-bytes",
     "bytes",
     integer(2 ** 20, 2 ** 40, "bytes"),
-    "Maximum memory for the records that the node stores, in bytes; an idle node takes 90 to 170 MiB besides",
+    "Maximum memory for the records that the node stores, in bytes; an idle node takes 120 to 170 MiB besides",
     2 ** 26
   ),
   verifyThreads: setting(
