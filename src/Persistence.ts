@@ -141,6 +141,30 @@ export class NotDurable extends Data.TaggedError("NotDurable")<{ readonly reason
 }
 
 /**
+ * The state cannot be copied.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CannotBackUp extends Data.TaggedError("CannotBackUp")<{ readonly reason: string }> {
+  override get message() {
+    return `The state cannot be backed up: ${this.reason}`
+  }
+}
+
+/**
+ * A copy of the whole state, in the format of its medium.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Backup {
+  /** Bytes. */
+  readonly size: number
+  readonly content: Stream.Stream<Uint8Array, CannotBackUp>
+}
+
+/**
  * Storage for the state.
  *
  * @category models
@@ -153,6 +177,8 @@ export interface Medium extends Kept {
    * once. `now` is Unix milliseconds.
    */
   readonly write: (batch: ReadonlyArray<Change>, now: number) => Effect.Effect<void, WriteFailed>
+  /** A copy of what is written, as of one moment, until the scope closes. Writing continues meanwhile. */
+  readonly backup: Effect.Effect<Backup, CannotBackUp, Scope.Scope>
 }
 
 /**
@@ -206,6 +232,8 @@ export class Persistence extends Context.Service<Persistence, {
   readonly flush: Effect.Effect<void, NotDurable>
   /** Current progress of saving. */
   readonly status: Effect.Effect<Status>
+  /** A copy of the state, with every change saved so far that could be written. It lasts until the scope closes. */
+  readonly backup: Effect.Effect<Backup, CannotBackUp, Scope.Scope>
 }>()("effect-dht/Persistence") {}
 
 // --- Metrics -------------------------------------------------------------------
@@ -333,6 +361,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   // Registered from the start, so that metric readers see a zero.
+  yield* Metric.update(queueLength, 0)
+  yield* Metric.update(changesWritten, 0)
   yield* Metric.update(changesDropped, 0)
   yield* Metric.update(isDegraded, 0)
 
@@ -392,6 +422,15 @@ export const make = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
 
+  const flush = Effect.callback<void, NotDurable>((resume) => {
+    const waiter: Waiter = { offered: queue.offered, resume }
+    waiters.add(waiter)
+    tell()
+    urgent.openUnsafe()
+    hurry.openUnsafe()
+    return Effect.sync(() => waiters.delete(waiter))
+  })
+
   return Persistence.of({
     isLasting: true,
     kept: medium,
@@ -400,14 +439,9 @@ export const make = Effect.fnUntraced(function*(
       if (queue.length === 1) work.openUnsafe()
       if (isImportant(change) || queue.length >= maxBatch) urgent.openUnsafe()
     },
-    flush: Effect.callback<void, NotDurable>((resume) => {
-      const waiter: Waiter = { offered: queue.offered, resume }
-      waiters.add(waiter)
-      tell()
-      urgent.openUnsafe()
-      hurry.openUnsafe()
-      return Effect.sync(() => waiters.delete(waiter))
-    }),
+    flush,
+    // What cannot be written is missing in the copy as it would be after a restart.
+    backup: Effect.andThen(Effect.ignore(flush), medium.backup),
     status: Effect.sync(() => ({
       degraded,
       queued: queue.length,
@@ -431,7 +465,8 @@ const makeNothing = (reason: string, degraded: string | undefined): Persistence[
   kept: keptNothing,
   save: () => {},
   flush: Effect.suspend(() => new NotDurable({ reason })),
-  status: Effect.succeed({ degraded, queued: 0, written: 0, dropped: 0 })
+  status: Effect.succeed({ degraded, queued: 0, written: 0, dropped: 0 }),
+  backup: Effect.suspend(() => new CannotBackUp({ reason }))
 })
 
 /**
@@ -515,6 +550,7 @@ export const makeMemory = (): Medium => {
     peers: Effect.sync(() => peers),
     seen: Effect.sync(() => Array.from(sightings, ([id, lastSeen]) => ({ id, lastSeen }))),
     announcements: Effect.sync(() => announcements),
+    backup: Effect.suspend(() => new CannotBackUp({ reason: "it is in memory" })),
     write: (batch, now) =>
       Effect.sync(() => {
         for (const change of batch) apply(change)

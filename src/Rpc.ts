@@ -292,6 +292,7 @@ const make = Effect.gen(function*() {
     bad_signature: 0,
     bad_mac: 0,
     unreachable: 0,
+    denied: 0,
     overload: 0
   }
 
@@ -322,7 +323,7 @@ const make = Effect.gen(function*() {
     session?: Session
   ) => {
     if (closed) return new Transport.TransportClosed()
-    if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to })
+    if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to, reason: "Address" })
     const key = session?.keys?.send
     return transmit(
       key === undefined
@@ -713,9 +714,9 @@ const make = Effect.gen(function*() {
     serve,
     observe,
     observations: Stream.fromPubSub(observations),
-    traffic: Effect.map(transport.dropped, (dropped) => {
-      // Datagrams that found the transport's inbox full never reached this module.
-      const refusedBy = { ...refused, overload: refused.overload + dropped }
+    traffic: Effect.map(Effect.all([transport.dropped, transport.denied]), ([dropped, denied]) => {
+      // What the transport drops never reaches this module.
+      const refusedBy = { ...refused, denied, overload: refused.overload + dropped }
       return {
         ...traffic,
         completed: requests.completed,

@@ -306,7 +306,13 @@ export const network = (host: string): string => {
  */
 export const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 0xffff
 
-const withoutZone = (host: string): string => {
+/**
+ * Returns a host without its zone id: `fe80::1` for `fe80::1%eth0` (RFC 4007).
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const withoutZone = (host: string): string => {
   const at = host.indexOf("%")
   return at < 0 || !host.includes(":") ? host : host.slice(0, at)
 }

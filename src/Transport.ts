@@ -18,9 +18,12 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { FairQueue } from "./core/fairQueue.ts"
+import { NetworkFilter, type NetworkRules } from "./core/networkFilter.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { maxDatagram } from "./Message.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+
+export type { NetworkRules } from "./core/networkFilter.ts"
 
 /**
  * A received datagram and its sender. The receiver owns the payload.
@@ -69,6 +72,8 @@ export class Transport extends Context.Service<Transport, {
   }
   /** Number of DHT datagrams lost because the inbox of `receive` was full. */
   readonly dropped: Effect.Effect<number>
+  /** Number of datagrams dropped because of the network that they came from. */
+  readonly denied: Effect.Effect<number>
 }>()("effect-dht/Transport") {}
 
 // --- Errors ------------------------------------------------------------------
@@ -150,14 +155,21 @@ export class DatagramTooLarge extends Data.TaggedError("DatagramTooLarge")<{
 
 /**
  * The destination is not an IP address with a port, or of an address family
- * that the socket cannot send to.
+ * that the socket cannot send to (`Address`), or its network is excluded
+ * (`Network`).
  *
  * @category errors
  * @since 0.1.0
  */
-export class Unroutable extends Data.TaggedError("Unroutable")<{ readonly to: SocketAddress.SocketAddress }> {
+export class Unroutable extends Data.TaggedError("Unroutable")<{
+  readonly to: SocketAddress.SocketAddress
+  readonly reason: "Address" | "Network"
+}> {
   override get message() {
-    return `No datagram can go to ${SocketAddress.format(this.to)} from here`
+    const to = SocketAddress.format(this.to)
+    return this.reason === "Address"
+      ? `No datagram can go to ${to} from here`
+      : `No datagram goes to ${to}, whose network is excluded`
   }
 }
 
@@ -219,27 +231,35 @@ const echoLimit = { limit: 10, windowMillis: 10_000, capacity: 1024 }
 
 /**
  * Makes a transport from a socket: one bounded inbox for the DHT and one for
- * the protocol that shares the port. Echo probes are answered at once. Both
- * inboxes close with the scope; the caller closes the socket.
+ * the protocol that shares the port. Echo probes are answered at once. Datagrams
+ * from and to networks that the rules exclude are dropped, whatever they are.
+ * Both inboxes close with the scope; the caller closes the socket.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromSocket = Effect.fnUntraced(function*<E>(
   open: (deliver: Deliver) => Effect.Effect<Socket, E, Scope.Scope>,
-  options: InboxOptions
+  options: InboxOptions,
+  rules: NetworkRules = {}
 ) {
   const clock = yield* Clock.Clock
   const inbox = yield* makeInbox(options)
   const foreign = yield* makeInbox(options)
   const echoes = new RateLimit(echoLimit)
+  const filter = new NetworkFilter(rules)
   let dropped = 0
+  let denied = 0
   let closed = false
   let receiver: Deliver | undefined
   // Undefined while the socket opens: it may deliver before `open` returns.
   let bound: Socket | undefined
 
   const deliver: Deliver = (payload, from) => {
+    if (!filter.admits(from.host)) {
+      denied++
+      return true
+    }
     if (payload.length > 1 && payload[0] === 0x00 && payload[1] === 0xec) {
       if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
       return true
@@ -272,7 +292,11 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
   bound = socket
 
   const transmit = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
-    closed ? new TransportClosed() : socket.transmit(payload, to)
+    closed
+      ? new TransportClosed()
+      : filter.admits(to.host)
+      ? socket.transmit(payload, to)
+      : new Unroutable({ to, reason: "Network" })
   const sendUnsafe = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
     payload.length > maxDatagram
       ? new DatagramTooLarge({ size: payload.length, limit: maxDatagram })
@@ -290,7 +314,8 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
     receive: inbox.receive,
     deliverTo,
     foreign: { send: asEffect(transmit), receive: foreign.receive },
-    dropped: Effect.sync(() => dropped)
+    dropped: Effect.sync(() => dropped),
+    denied: Effect.sync(() => denied)
   })
 })
 

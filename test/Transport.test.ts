@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as IpNetwork from "effect/net/IpNetwork"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Transport from "../src/Transport.ts"
@@ -186,5 +187,61 @@ describe("Transport", () => {
         yield* TestClock.adjust("10 seconds")
         yield* a.send(bytes(0x00, 0xec), bob)
       }).pipe(onNetwork))
+  })
+
+  describe("with rules for networks", () => {
+    const from = (host: string) => ({ host, port: 4121 })
+
+    /** A transport that admits 192.0.2.0/24 except 192.0.2.128/25, what arrives there, and what it sends. */
+    const ruled = Effect.gen(function*() {
+      const sent: Array<string> = []
+      let arrive: Transport.Deliver = () => false
+      const transport = yield* Transport.fromSocket(
+        (deliver) =>
+          Effect.sync((): Transport.Socket => {
+            arrive = deliver
+            return {
+              address: from("192.0.2.1"),
+              transmit: (_, { host }) => {
+                sent.push(host)
+                return undefined
+              }
+            }
+          }),
+        { capacity: 8, perSender: 8 },
+        {
+          allowFrom: [IpNetwork.fromStringUnsafe("192.0.2.0/24")],
+          denyFrom: [IpNetwork.fromStringUnsafe("192.0.2.128/25")]
+        }
+      )
+      return { transport, sent, arrive }
+    })
+
+    it.effect("drops and counts datagrams of other networks, whatever protocol they are of", () =>
+      Effect.gen(function*() {
+        const { arrive, sent, transport } = yield* ruled
+        for (const payload of [bytes(0xa4, 1), bytes(0x00, 0xec), bytes(0x40), bytes()]) {
+          for (const host of ["198.51.100.1", "192.0.2.200", "2001:db8::1"]) arrive(payload, from(host))
+        }
+        assert.strictEqual(yield* transport.denied, 12)
+        arrive(bytes(0xa4, 2), from("192.0.2.2"))
+        arrive(bytes(0x40, 2), from("192.0.2.2"))
+        assert.deepStrictEqual((yield* transport.receive).map(({ payload }) => payload[1]), [2])
+        assert.deepStrictEqual((yield* transport.foreign.receive).map(({ payload }) => payload[1]), [2])
+        assert.deepStrictEqual(sent, [])
+        assert.deepStrictEqual([yield* transport.denied, yield* transport.dropped], [12, 0])
+      }))
+
+    it.effect("sends nothing there", () =>
+      Effect.gen(function*() {
+        const { sent, transport } = yield* ruled
+        for (const send of [transport.send, transport.foreign.send]) {
+          const error = yield* Effect.flip(send(bytes(0xa4), from("198.51.100.1")))
+          assert.deepInclude(error, { _tag: "Unroutable", reason: "Network" })
+          assert.strictEqual(error.message, "No datagram goes to 198.51.100.1:4121, whose network is excluded")
+          yield* send(bytes(0xa4), from("192.0.2.2"))
+        }
+        assert.deepStrictEqual(sent, ["192.0.2.2", "192.0.2.2"])
+      }))
   })
 })

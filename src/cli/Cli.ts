@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Argument from "effect/cli/Argument"
 import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
@@ -17,18 +18,13 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type { Terminal } from "effect/Terminal"
+import { version } from "../internal/version.ts"
 import { logFormats, settings } from "../node/internal/settings.ts"
 import { hinted, integer, number } from "../node/internal/textCodec.ts"
 import * as Options from "./Options.ts"
 import * as Output from "./Output.ts"
 import * as Parameter from "./Parameter.ts"
 import * as SimulationFlags from "./SimulationFlags.ts"
-
-/**
- * @category constants
- * @since 0.1.0
- */
-export const version = "0.1.0"
 
 /** Defers loading a command's implementation until the command runs. */
 const handler = <Input>(
@@ -68,6 +64,7 @@ const node = Command.make(
     passive: Parameter.toggle(settings.passive, Flag.Boolean("passive")),
     noSessions: Parameter.toggle(settings.noSessions),
     publicHost: Flag.optional(Parameter.ofSetting(settings.publicHost)),
+    ...Options.networks,
     maxKeys: Parameter.defaulted(settings.maxKeys),
     maxBytes: Parameter.defaulted(settings.maxBytes),
     verifyThreads: Flag.optional(Parameter.ofSetting(settings.verifyThreads)),
@@ -694,6 +691,30 @@ const demo = Command.make(
   ])
 )
 
+const backup = Command.make(
+  "backup",
+  {
+    file: Argument.String("file").pipe(
+      Argument.withDescription("Path of the copy, which must not exist yet"),
+      Argument.filter((path) => path !== "" && path !== "-", () => "Write the path of a file")
+    ),
+    data: Options.data,
+    httpTokenEnv: Options.nodeTokenEnv,
+    json: Options.json
+  },
+  handler(() => import("./commands/Backup.ts").then(({ backup }) => backup))
+).pipe(
+  Command.withDescription(
+    "Copy the state of the node that runs in --data to a file, while it runs: records, publications, announcements and " +
+      "peers, as of one moment. To restore it, put it into a data directory as state.sqlite, beside the identity, before " +
+      "the node starts there. The key is not in it; \"identity export\" copies that"
+  ),
+  Command.withShortDescription("Copy the state of a running node to a file"),
+  Command.withExamples([
+    { command: "effect-dht backup state-monday.sqlite --data ./data" }
+  ])
+)
+
 const top = Command.make(
   "top",
   {
@@ -748,6 +769,7 @@ export const command = Command.make("effect-dht").pipe(
     withdraw,
     mailbox,
     identity,
+    backup,
     record,
     simulate,
     soak,

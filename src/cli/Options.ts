@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { Host } from "../NameResolver.ts"
-import { nodeHost, settings } from "../node/internal/settings.ts"
+import { nodeHost, type Setting, settings } from "../node/internal/settings.ts"
 import { hinted, integer, type TextCodec } from "../node/internal/textCodec.ts"
 import * as Input from "./Input.ts"
 import * as Parameter from "./Parameter.ts"
@@ -27,6 +27,16 @@ const parsed = <A>(load: () => Promise<(text: string) => Result.Result<A, string
     Effect.promise(load),
     (parse) => Effect.mapError(Effect.fromResult(parse(text)), (message) => new CliError.ValidationError({ message }))
   )
+
+/** A setting with a list, each occurrence of whose flag adds to it; empty if it is not given. */
+const repeated = <A>(setting: Setting<ReadonlyArray<A>>): Flag.Flag<ReadonlyArray<A>> =>
+  Parameter.ofSetting(
+    setting,
+    Flag.map(
+      Flag.atLeast(Parameter.flag(setting.flag, setting.metavar, setting.codec, setting.description), 1),
+      (lists) => lists.flat()
+    )
+  ).pipe(Flag.withDefault<ReadonlyArray<A>>([]))
 
 /**
  * @category flags
@@ -101,16 +111,16 @@ export const nodeTokenEnv = Flag.optional(Parameter.ofSetting({
  * @category flags
  * @since 0.1.0
  */
-export const httpOrigin = Parameter.ofSetting(
-  settings.httpOrigin,
-  Flag.map(
-    Flag.atLeast(
-      Parameter.flag("http-origin", "origin", settings.httpOrigin.codec, settings.httpOrigin.description),
-      1
-    ),
-    (origins) => origins.flat()
-  )
-).pipe(Flag.withDefault<ReadonlyArray<string>>([]))
+export const httpOrigin = repeated(settings.httpOrigin)
+
+/**
+ * Networks to exchange datagrams with, and those to exchange none with; empty if
+ * none is given.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const networks = { allowFrom: repeated(settings.allowFrom), denyFrom: repeated(settings.denyFrom) }
 
 /**
  * A data directory, `./data` by default.

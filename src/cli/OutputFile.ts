@@ -4,12 +4,14 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as NewFile from "../node/internal/newFile.ts"
 import * as Output from "./Output.ts"
 
 const reasons: { readonly [code: string]: string } = {
+  EEXIST: "the file exists already",
   ENOENT: "the directory does not exist",
   ENOTDIR: "a part of the path is not a directory",
   EISDIR: "it is a directory",
@@ -43,6 +45,19 @@ export const prepare = (what: string, path: string): Effect.Effect<void, Output.
   })
 
 /**
+ * Same for a file that must not exist yet.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const prepareNew = (what: string, path: string): Effect.Effect<void, Output.Failure> =>
+  attempt(what, path, async () => {
+    const isThere = await Fs.lstat(path).then(() => true, () => false)
+    if (isThere) throw Object.assign(new Error("it exists"), { code: "EEXIST" })
+    await Fs.access(Path.dirname(path), Fs.constants.W_OK)
+  })
+
+/**
  * Writes the file, also where it is a pipe or a device.
  *
  * @category running
@@ -61,4 +76,23 @@ export const write = (what: string, path: string, content: string): Effect.Effec
 export const replace = (what: string, path: string, content: string): Effect.Effect<void, Output.Failure> =>
   Effect.uninterruptible(
     attempt(what, path, () => NewFile.write(path, content, (temporary) => Fs.rename(temporary, path)))
+  )
+
+/**
+ * Writes a new file, private to its owner, which appears only when it is
+ * complete; fails if there is one. It is not interrupted, so that no temporary
+ * file is left behind.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const create = <E>(
+  what: string,
+  path: string,
+  content: Stream.Stream<Uint8Array, E>
+): Effect.Effect<void, Output.Failure> =>
+  Effect.uninterruptible(
+    attempt(what, path, () =>
+      NewFile.write(path, Stream.toAsyncIterable(content), (temporary) =>
+        Fs.link(temporary, path)))
   )

@@ -41,7 +41,9 @@ export const reasonOf = (error: CannotJoin["failures"][number]["error"]): string
     case "NoAnswer":
       return `no answer in ${Math.round(error.waitedMillis / 1000)} s`
     case "Unroutable":
-      return "it cannot be reached from the address that this command listens on"
+      return error.reason === "Address"
+        ? "it cannot be reached from the address that this command listens on"
+        : "its network is excluded by --allow-from or --deny-from"
     case "CannotResolve":
     case "InvalidSocketAddress":
       return error.reason

@@ -17,7 +17,8 @@ import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { refusals } from "../internal/refusal.ts"
-import { Explained } from "./Checks.ts"
+import { version } from "../internal/version.ts"
+import { Explained, Owner } from "./Checks.ts"
 import * as GatewayApi from "./GatewayApi.ts"
 import {
   Count,
@@ -253,7 +254,7 @@ export const Traffic = Schema.Struct({
     described(
       "Rejected datagrams by reason: a late or repeated response, an unsolicited response, a malformed message, a message " +
         "of an unknown type, an oversized datagram, an unreachable source address, an invalid signature, an invalid MAC, " +
-        "or overload: more datagrams at a time than the node accepts"
+        "a source in an excluded network, or overload: more datagrams at a time than the node accepts"
     )
   ),
   completed: Count.pipe(described("Our requests that were answered")),
@@ -543,7 +544,8 @@ export class DebugGroup extends HttpApiGroup.make("debug").add(
 ).middleware(Explained) {}
 
 /**
- * The documents, events and lookups behind the dashboard.
+ * The documents, events and lookups behind the dashboard, and a copy of the
+ * node's state.
  *
  * @category routes
  * @since 0.1.0
@@ -564,7 +566,15 @@ export class PageGroup extends HttpApiGroup.make("node").add(
   HttpApiEndpoint.get("events", "/v1/events", {
     success: HttpApiSchema.StreamSse({ data: Event }),
     error: problems.TooMany
-  })
+  }),
+  HttpApiEndpoint.get("backup", "/v1/backup", {
+    success: HttpApiSchema.StreamUint8Array({ contentType: "application/vnd.sqlite3" }),
+    error: [problems.TooMany, problems.CannotBackUp]
+  }).annotate(
+    OpenApi.Description,
+    "A copy of the node's state as of one moment, in the format of its file: what has to be in its data directory, " +
+      "besides the key, for another start"
+  ).middleware(Owner)
 ).middleware(Explained) {}
 
 const readiness = { success: Health, error: Health.pipe(HttpApiSchema.status(503)) }
@@ -609,7 +619,7 @@ export class Api extends HttpApi.make("effect-dht")
   .add(GatewayApi.ExchangeGroup)
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
-    version: "0.1.0",
+    version,
     description:
       "The network through a running node, and the state of that node. Requests that act for the node need " +
       "its token: Authorization: Bearer …. If others can reach the node, every request except those below /health does. " +

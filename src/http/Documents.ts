@@ -578,11 +578,10 @@ export const health = Effect.fnUntraced(
 )
 
 const persistence = Effect.gen(function*() {
-  const persistence = yield* Effect.serviceOption(Persistence)
-  if (Option.isNone(persistence)) return null
-  const { degraded, dropped, queued, written } = yield* persistence.value.status
+  const { isLasting, status } = yield* Persistence
+  const { degraded, dropped, queued, written } = yield* status
   // Degraded persistence is reported, unlike persistence that is not configured.
-  if (!persistence.value.isLasting && degraded === undefined) return null
+  if (!isLasting && degraded === undefined) return null
   return { degraded: degraded ?? null, queued, written, dropped }
 })
 
@@ -646,6 +645,7 @@ export const overview = Effect.fnUntraced(function*(
   | Bootstrap
   | Dht
   | NodeSettings
+  | Persistence
   | Reachability
   | Replication.Replication
   | Routing.Routing

@@ -91,6 +91,7 @@ export const problems = {
   }),
   Internal: problem("Internal", 500, "The node failed"),
   TooMany: problem("TooMany", 503, "Too many requests at a time", { limit: Count }),
+  CannotBackUp: problem("CannotBackUp", 503, "The state cannot be copied"),
   NotPublished: problem("NotPublished", 503, "The announcement is kept, but cannot be published now"),
   NotEnoughReplicas: problem("NotEnoughReplicas", 504, "Too few nodes hold a copy", confirmed),
   TimedOut: problem("TimedOut", 504, "The lookup took too long"),

@@ -15,6 +15,7 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import type { HttpRouter } from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Option from "effect/Option"
@@ -33,6 +34,7 @@ import { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import type { NodeSettings } from "../NodeSettings.ts"
 import type { PeerHealth } from "../PeerHealth.ts"
+import { Persistence } from "../Persistence.ts"
 import type { Publisher } from "../Publisher.ts"
 import * as Query from "../Query.ts"
 import type { Reachability } from "../Reachability.ts"
@@ -86,6 +88,7 @@ export type Services =
   | NodeEvents
   | NodeSettings
   | PeerHealth
+  | Persistence
   | Publisher
   | Query.Query
   | Reachability
@@ -112,6 +115,15 @@ export const maxEventStreams = 16
  * @since 0.1.0
  */
 export const maxLookups = 4
+
+/**
+ * Maximum number of concurrent backups, each of which takes as much room on the
+ * disk as the state.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxBackups = 1
 
 /** Maximum size of a request body. */
 const maxBody = ByteSize.kibibytes(4)
@@ -270,6 +282,8 @@ const page = (options: { readonly first: boolean | undefined }) =>
       const startedAt = yield* Clock.currentTimeMillis
       const streamPlace = Limits.places("event streams", maxEventStreams)
       const lookupPlace = Limits.places("lookups", maxLookups)
+      const backupPlace = Limits.places("backups", maxBackups)
+      const { backup } = yield* Persistence
       const stream = <A extends { readonly type: string }>(
         open: (sink: EventStreams.Sink<A>) => Effect.Effect<void, never, Scope.Scope | Services>
       ) => response<A>((sink) => of(open(sink)))
@@ -288,7 +302,16 @@ const page = (options: { readonly first: boolean | undefined }) =>
             Effect.tap(() => lookupPlace),
             Effect.map((goal) => stream(lookup(goal)))
           ),
-        events: () => Effect.as(streamPlace, stream(events))
+        events: () => Effect.as(streamPlace, stream(events)),
+        backup: () =>
+          Effect.andThen(
+            backupPlace,
+            Effect.mapBoth(backup, {
+              onFailure: ({ message }) => Problem.make("CannotBackUp", message),
+              onSuccess: ({ content, size }) =>
+                HttpServerResponse.stream(content, { contentType: "application/vnd.sqlite3", contentLength: size })
+            })
+          )
       })
     })
   )

@@ -18,6 +18,7 @@
  * - `bad_signature`: not signed by its sender
  * - `bad_mac`: its MAC is wrong, or there is no key to check it. A peer whose
  *   session this node has forgotten, as after a restart, sends some.
+ * - `denied`: from a network that the node excludes
  * - `overload`: more datagrams at a time than the node accepts or checks
  *
  * @category constants
@@ -32,6 +33,7 @@ export const refusals = [
   "unreachable",
   "bad_signature",
   "bad_mac",
+  "denied",
   "overload"
 ] as const
 

@@ -13,7 +13,7 @@ import type { Crypto } from "../Crypto.ts"
 import * as Dht from "../Dht.ts"
 import * as Identity from "../Identity.ts"
 import * as SocketAddress from "../SocketAddress.ts"
-import type { CannotBind, Transport } from "../Transport.ts"
+import type { CannotBind, NetworkRules, Transport } from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
 import * as DataDirectory from "./DataDirectory.ts"
 import * as DnsResolver from "./DnsResolver.ts"
@@ -30,7 +30,7 @@ import * as UdpTransport from "./UdpTransport.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options extends Dht.Options {
+export interface Options extends Dht.Options, NetworkRules {
   /** Layers that replace the node's own services, those of the host included. */
   readonly services?: Replacements | undefined
   /**
@@ -66,7 +66,7 @@ export interface Options extends Dht.Options {
  * @since 0.1.0
  */
 export interface Replacements extends Dht.Replacements {
-  /** UDP at `listen` by default. */
+  /** UDP at `listen` by default, with the networks of `allowFrom` and `denyFrom`, which another one has to exclude itself. */
   readonly transport?: Layer.Layer<Transport, CannotBind, Identity.NodeIdentity | Crypto> | undefined
   /** The fastest that is installed by default, {@link NodeCrypto}. */
   readonly crypto?: Layer.Layer<Crypto> | undefined
@@ -159,11 +159,11 @@ const node = <E, R>(
   identity: Layer.Layer<Identity.NodeIdentity, E, R>,
   running: Layer.Layer<never, never, Transport>
 ) => {
-  const { listen = { host: "0.0.0.0", port: 0 }, services = {}, verifyThreads = 0 } = options
+  const { allowFrom, denyFrom, listen = { host: "0.0.0.0", port: 0 }, services = {}, verifyThreads = 0 } = options
   const verifier = verifyThreads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: verifyThreads })
   return Dht.layer(options).pipe(
     Layer.merge(running),
-    Layer.provideMerge(services.transport ?? UdpTransport.layer(listen)),
+    Layer.provideMerge(services.transport ?? UdpTransport.layer(listen, { allowFrom, denyFrom })),
     Layer.provideMerge(identity),
     Layer.provide(services.verifier ?? verifier),
     Layer.provideMerge(services.crypto ?? NodeCrypto.layer),

@@ -13,6 +13,7 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { IpNetwork } from "effect/net/IpNetwork"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -114,6 +115,23 @@ export const sessions: Config.Config<boolean> = Config.map(
 export const publicHost: Config.Config<string> = Settings.config(settings.publicHost)
 
 /**
+ * `DHT_ALLOW_FROM`: networks to exchange datagrams with, such as
+ * `203.0.113.0/24`, comma-separated.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const allowFrom: Config.Config<ReadonlyArray<IpNetwork>> = Settings.config(settings.allowFrom)
+
+/**
+ * `DHT_DENY_FROM`: networks to exchange no datagrams with, comma-separated.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const denyFrom: Config.Config<ReadonlyArray<IpNetwork>> = Settings.config(settings.denyFrom)
+
+/**
  * `DHT_MAX_KEYS`: maximum number of keys in the store.
  *
  * @category configuration
@@ -172,6 +190,8 @@ export const options: Config.Config<DhtLive.Options> = Config.all({
   passive: orUndefined(passive),
   sessions: orUndefined(sessions),
   publicHost: orUndefined(publicHost),
+  allowFrom: orUndefined(allowFrom),
+  denyFrom: orUndefined(denyFrom),
   maxKeys: orUndefined(maxKeys),
   maxBytes: orUndefined(maxBytes),
   verifyThreads: orUndefined(verifyThreads)

@@ -26,6 +26,7 @@ import * as Guard from "../http/Guard.ts"
 import * as Routes from "../http/Routes.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import { limitConnections } from "./internal/connections.ts"
+import * as ProcessMetrics from "./ProcessMetrics.ts"
 
 /**
  * Address, access and limits of the server. A host name stands for the first
@@ -125,8 +126,9 @@ const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "
 
 /**
  * Serves {@link Routes} and {@link Dashboard} behind a {@link Guard} until the
- * layer's scope closes, which ends open connections at once. See
- * {@link localAddress} for the port in use.
+ * layer's scope closes, which ends open connections at once. From then on
+ * {@link ProcessMetrics} are registered. See {@link localAddress} for the port in
+ * use.
  *
  * @category layers
  * @since 0.1.0
@@ -146,6 +148,7 @@ export const layer = (
     }
     return Layer.mergeAll(
       Routes.layer(options),
+      ProcessMetrics.layer,
       Layer.provide(Dashboard.layer, [NodeFileSystem.layer, NodePath.layer]),
       Guard.layer({
         hosts: [host, bound.host],

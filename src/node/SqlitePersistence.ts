@@ -22,7 +22,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import { createReadStream } from "node:fs"
+import * as Fs from "node:fs/promises"
 import { join } from "node:path"
 import * as Hex from "../internal/hex.ts"
 import type { NodeId } from "../NodeId.ts"
@@ -42,9 +45,10 @@ export interface Options {
   readonly maxBytes?: number | undefined
 }
 
-/** Time limit for a write, and for opening and checking a file, after which the disk counts as failed. */
+/** Time limit for a write, and for opening and checking a file or copying it, after which the disk counts as failed. */
 const timeout = "30 seconds"
 const openTimeout = "2 minutes"
+const backupTimeout = "2 minutes"
 
 /** Time limit for closing the file. Everything written is durable without it. */
 const closeTimeout = "5 seconds"
@@ -113,6 +117,17 @@ const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAd
 
 const seqOf = (text: string | undefined): bigint => text !== undefined && /^\d{1,20}$/.test(text) ? BigInt(text) : 0n
 
+const cannotBackUp = (path: string, error: unknown): Persistence.CannotBackUp =>
+  new Persistence.CannotBackUp({ reason: `${path}: ${error instanceof Error ? error.message : String(error)}` })
+
+const contentOf = (path: string): Stream.Stream<Uint8Array, Persistence.CannotBackUp> =>
+  Stream.suspend(() =>
+    Stream.fromAsyncIterable<Uint8Array, Persistence.CannotBackUp>(
+      createReadStream(path),
+      (error) => cannotBackUp(path, error)
+    )
+  )
+
 const makeMedium = (call: Caller, path: string): Persistence.Medium => {
   /** Reads, or logs the failure and returns `nothing`. */
   const read = <A>(reading: Effect.Effect<A, CallFailed>, nothing: A): Effect.Effect<A> =>
@@ -140,6 +155,9 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
         return [entriesOf(page), Option.fromUndefinedOr(page.next)] as const
       }))
 
+  /** One copy at a time: each takes as much room on the disk as the state. */
+  const turn = Semaphore.makeUnsafe(1)
+
   return {
     records: entries("record"),
     publications: Stream.runCollect(Stream.map(entries("publication"), ({ key, record }) => ({ key, record }))),
@@ -154,7 +172,17 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       call("write", batch.map(stepOf), now).pipe(
         inTime(timeout),
         Effect.mapError(({ reason }) => new Persistence.WriteFailed({ reason: `${path}: ${reason}` }))
+      ),
+    backup: Effect.gen(function*() {
+      yield* Effect.acquireRelease(turn.take(1), () => turn.release(1), { interruptible: true })
+      const copy = yield* Effect.acquireRelease(
+        inTime(backupTimeout)(call("backup")),
+        (copy) => Effect.ignore(Effect.tryPromise(() => Fs.rm(copy, { force: true }))),
+        { interruptible: true }
       )
+      const { size } = yield* Effect.tryPromise(() => Fs.stat(copy))
+      return { size, content: contentOf(copy) }
+    }).pipe(Effect.mapError((error) => cannotBackUp(path, error)))
   }
 }
 

@@ -13,12 +13,13 @@ import type { SocketAddress } from "../SocketAddress.ts"
 import * as Transport from "../Transport.ts"
 
 /**
- * Where to listen. Port 0 lets the system choose a free one.
+ * Where to listen, and the networks to exchange datagrams with. Port 0 lets the
+ * system choose a free one.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends Transport.NetworkRules {
   /** Defaults to every address of the family. */
   readonly host?: string | undefined
   readonly port: number
@@ -51,9 +52,10 @@ const destination = (family: Family, host: string): string | undefined => {
 
 const make = (
   family: Family,
-  local: SocketAddress
+  host: string,
+  { port, ...rules }: Options
 ): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> =>
-  Transport.fromSocket((deliver) => open(family, local, deliver), inbox)
+  Transport.fromSocket((deliver) => open(family, { host, port }, deliver), inbox, rules)
 
 const open = (
   family: Family,
@@ -67,7 +69,9 @@ const open = (
         address: { host: unmap(address), port },
         transmit: (payload, to) => {
           const host = destination(family, to.host)
-          if (host === undefined || !(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to })
+          if (host === undefined || !(to.port > 0 && to.port < 0x10000)) {
+            return new Transport.Unroutable({ to, reason: "Address" })
+          }
           try {
             // No callback: `send` does not wait for the datagram. Later
             // failures arrive as the socket's `error` event.
@@ -173,7 +177,7 @@ const kindOf = (cause: unknown): Transport.CannotBind["kind"] => {
  * @since 0.1.0
  */
 export const layerIpv4 = (options: Options): Layer.Layer<Transport.Transport, Transport.CannotBind> =>
-  Layer.effect(Transport.Transport, make("ipv4", { host: options.host ?? "0.0.0.0", port: options.port }))
+  Layer.effect(Transport.Transport, make("ipv4", options.host ?? "0.0.0.0", options))
 
 /**
  * A transport over IPv6 only.
@@ -182,7 +186,7 @@ export const layerIpv4 = (options: Options): Layer.Layer<Transport.Transport, Tr
  * @since 0.1.0
  */
 export const layerIpv6 = (options: Options): Layer.Layer<Transport.Transport, Transport.CannotBind> =>
-  Layer.effect(Transport.Transport, make("ipv6", { host: options.host ?? "::", port: options.port }))
+  Layer.effect(Transport.Transport, make("ipv6", options.host ?? "::", options))
 
 /**
  * A transport over IPv4 and IPv6 on one socket. IPv4 peers appear under their
@@ -191,8 +195,10 @@ export const layerIpv6 = (options: Options): Layer.Layer<Transport.Transport, Tr
  * @category layers
  * @since 0.1.0
  */
-export const layerDual = (options: { readonly port: number }): Layer.Layer<Transport.Transport, Transport.CannotBind> =>
-  Layer.effect(Transport.Transport, make("dual", { host: "::", port: options.port }))
+export const layerDual = (
+  options: Omit<Options, "host">
+): Layer.Layer<Transport.Transport, Transport.CannotBind> =>
+  Layer.effect(Transport.Transport, make("dual", "::", options))
 
 /**
  * A transport for the family of the address: `::` is dual, any other IPv6
@@ -201,5 +207,10 @@ export const layerDual = (options: { readonly port: number }): Layer.Layer<Trans
  * @category layers
  * @since 0.1.0
  */
-export const layer = (local: SocketAddress): Layer.Layer<Transport.Transport, Transport.CannotBind> =>
-  local.host === "::" ? layerDual(local) : Net.isIPv6(local.host) ? layerIpv6(local) : layerIpv4(local)
+export const layer = (
+  { host, port }: SocketAddress,
+  rules: Transport.NetworkRules = {}
+): Layer.Layer<Transport.Transport, Transport.CannotBind> => {
+  const options = { ...rules, host, port }
+  return host === "::" ? layerDual(options) : Net.isIPv6(host) ? layerIpv6(options) : layerIpv4(options)
+}

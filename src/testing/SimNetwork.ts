@@ -469,8 +469,10 @@ export class SimNetwork {
     if (this.closed) return new Transport.TransportClosed()
     const local = to.host === source.ip ? source : source.router?.lan.get(to.host)
     const gate = local ?? this.addresses.get(to.host)
-    if (!(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to })
-    if (gate === undefined && SocketAddress.ipBytes(to.host) === undefined) return new Transport.Unroutable({ to })
+    if (!(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to, reason: "Address" })
+    if (gate === undefined && SocketAddress.ipBytes(to.host) === undefined) {
+      return new Transport.Unroutable({ to, reason: "Address" })
+    }
     this.tally.sent++
     if (!source.isUp) {
       this.tally.blocked++

@@ -49,6 +49,7 @@ const refused = {
   unreachable: 0,
   bad_signature: 1,
   bad_mac: 0,
+  denied: 0,
   overload: 0
 }
 

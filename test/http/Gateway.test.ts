@@ -368,6 +368,7 @@ describe("what acts for the node", () => {
     ["DELETE", "/v1/announcements/profile"],
     ["PUT", "/v1/announcements/topics/x"],
     ["DELETE", "/v1/announcements/topics/x"],
+    ["GET", "/v1/backup"],
     ["GET", "/v1/mail"],
     ["POST", "/v1/mail"],
     ["POST", "/v1/records"],

@@ -3,11 +3,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
@@ -715,6 +717,7 @@ describe("/openapi.json", () => {
           "get /metrics",
           "get /v1/agents/{address}",
           "get /v1/announcements",
+          "get /v1/backup",
           "get /v1/buckets",
           "get /v1/events",
           "get /v1/network",
@@ -732,6 +735,65 @@ describe("/openapi.json", () => {
           "post /v1/records"
         ]
       )
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+})
+
+describe("/v1/backup", () => {
+  const token = "0123456789abcdef"
+  const authorized: RequestInit = { headers: { authorization: `Bearer ${token}` } }
+
+  /** A node whose backup is as given, and its server. */
+  const serving = Effect.fnUntraced(function*(backup: Persistence.Persistence["Service"]["backup"]) {
+    const a = yield* Network.node("a", Network.socketOf(1))
+    const persistence = { ...Context.get(a, Persistence.Persistence), backup }
+    return yield* serve(Context.add(a, Persistence.Persistence, persistence), {
+      token: Redacted.make(token),
+      readable: true
+    })
+  })
+
+  it.effect("is the copy of the state, for the owner of the token, one at a time", () =>
+    Effect.gen(function*() {
+      let open = 0
+      const filled = Latch.makeUnsafe()
+      const fetch = yield* serving(Effect.acquireRelease(
+        Effect.sync(() => {
+          open++
+          const content = Stream.make(Uint8Array.of(1, 2), Uint8Array.of(3)).pipe(
+            Stream.mapEffect((chunk) => Effect.as(filled.await, chunk))
+          )
+          return { size: 3, content }
+        }),
+        () => Effect.sync(() => open--)
+      ))
+      assert.strictEqual((yield* fetch("/v1/backup")).status, 401)
+      const response = yield* fetch("/v1/backup", authorized)
+      assert.deepStrictEqual(
+        [response.status, response.headers.get("content-type"), response.headers.get("content-length")],
+        [200, "application/vnd.sqlite3", "3"]
+      )
+      const second = yield* fetch("/v1/backup", authorized)
+      assert.deepStrictEqual([second.status, ((yield* json(second)) as { readonly _tag: string })._tag], [
+        503,
+        "TooMany"
+      ])
+      filled.openUnsafe()
+      const bytes = yield* Effect.promise(() => response.arrayBuffer())
+      assert.deepStrictEqual(Array.from(new Uint8Array(bytes)), [1, 2, 3])
+      yield* settled
+      assert.strictEqual(open, 0)
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("is a problem with the reason if the state cannot be copied", () =>
+    Effect.gen(function*() {
+      const a = yield* Network.node("a", Network.socketOf(1))
+      const fetch = yield* serve(a, { token: Redacted.make(token), readable: true })
+      const response = yield* fetch("/v1/backup", authorized)
+      assert.strictEqual(response.status, 503)
+      assert.deepInclude(yield* json(response), {
+        _tag: "CannotBackUp",
+        detail: "The state cannot be backed up: this node keeps its state in memory only"
+      })
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 })
 

@@ -328,6 +328,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         unreachable: 0,
         bad_signature: 0,
         bad_mac: 0,
+        denied: 0,
         overload: 0
       }
       const traffic = Effect.map(rpc.traffic, (traffic) => ({ ...traffic, refused: 1186, refusedBy: counts }))

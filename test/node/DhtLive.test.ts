@@ -3,7 +3,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as IpNetwork from "effect/net/IpNetwork"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Fs from "node:fs"
@@ -18,6 +20,7 @@ import * as RunningNode from "../../src/node/RunningNode.ts"
 import * as SqlitePersistence from "../../src/node/SqlitePersistence.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Persistence } from "../../src/Persistence.ts"
+import { Rpc } from "../../src/Rpc.ts"
 import { SeenPeers } from "../../src/SeenPeers.ts"
 import { Store } from "../../src/Store.ts"
 import type * as network from "../utils/network.ts"
@@ -193,5 +196,27 @@ describe("DhtLive with a data directory", () => {
       })).pipe(Effect.provide(Logger.layer([logger])))
       assert.lengthOf(logged, 1)
       assert.include(logged[0], "in memory only")
+    }))
+})
+
+describe("DhtLive with rules for networks", () => {
+  it.live("refuses the datagrams of denied ones unread, and says so", () =>
+    Effect.gen(function*() {
+      const listen = { host: "127.0.0.1", port: 0 }
+      const denyFrom = [IpNetwork.fromStringUnsafe("127.0.0.0/8")]
+      const closed = yield* Layer.build(Layer.fresh(DhtLive({ listen, denyFrom })))
+      const { localAddress } = dht(closed)
+      const { traffic } = Context.get(closed, Rpc)
+      const other = yield* node()
+      yield* Effect.forkScoped(Effect.exit(dht(other).bootstrap([localAddress])))
+      const { received, refusedBy } = yield* Effect.repeat(traffic, {
+        until: ({ refusedBy }) => refusedBy.denied > 0,
+        schedule: Schedule.spaced("20 millis"),
+        times: 500
+      })
+      assert.isAbove(refusedBy.denied, 0)
+      assert.strictEqual(received, 0)
+      const { failures } = yield* Effect.flip(dht(closed).bootstrap([dht(other).localAddress]))
+      assert.deepStrictEqual(failures.map(({ error }) => error._tag), ["Unroutable"])
     }))
 })

@@ -4,6 +4,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as IpNetwork from "effect/net/IpNetwork"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import { Dht } from "../../src/Dht.ts"
@@ -25,6 +26,8 @@ const nothing = {
   passive: undefined,
   sessions: undefined,
   publicHost: undefined,
+  allowFrom: undefined,
+  denyFrom: undefined,
   maxKeys: undefined,
   maxBytes: undefined,
   verifyThreads: undefined
@@ -45,6 +48,8 @@ describe("The configuration of a node", () => {
         DHT_PASSIVE: "true",
         DHT_NO_SESSIONS: "true",
         DHT_PUBLIC_HOST: "2001:DB8:0::1",
+        DHT_ALLOW_FROM: "203.0.113.0/24, 2001:DB8::/32,",
+        DHT_DENY_FROM: "203.0.113.7",
         DHT_MAX_KEYS: "5000",
         DHT_MAX_BYTES: "8388608",
         DHT_VERIFY_THREADS: "0"
@@ -59,6 +64,8 @@ describe("The configuration of a node", () => {
         passive: true,
         sessions: false,
         publicHost: "2001:db8::1",
+        allowFrom: ["203.0.113.0/24", "2001:db8::/32"].map(IpNetwork.fromStringUnsafe),
+        denyFrom: [IpNetwork.fromStringUnsafe("203.0.113.7/32")],
         maxKeys: 5000,
         maxBytes: 8_388_608,
         verifyThreads: 0
@@ -79,6 +86,8 @@ describe("The configuration of a node", () => {
           "PASSIVE",
           "NO_SESSIONS",
           "PUBLIC_HOST",
+          "ALLOW_FROM",
+          "DENY_FROM",
           "MAX_KEYS",
           "MAX_BYTES",
           "VERIFY_THREADS"
@@ -119,6 +128,14 @@ describe("The configuration of a node", () => {
     ["DHT_PASSIVE", "maybe", "true or false"],
     ["DHT_PUBLIC_HOST", "example.net", "IP address"],
     ["DHT_PUBLIC_HOST", "fe80::1%lo", "zone ids are not supported"],
+    ["DHT_ALLOW_FROM", "example.net", "write a network such as"],
+    ["DHT_ALLOW_FROM", ",", "write a network such as"],
+    ["DHT_ALLOW_FROM", "203.0.113.0/33", "write a network such as"],
+    ["DHT_ALLOW_FROM", "203.0.113.7/24", "write 203.0.113.0/24"],
+    ["DHT_DENY_FROM", "2001:db8::1/32", "write 2001:db8::/32"],
+    ["DHT_DENY_FROM", "10.0.0.0/8,x", "\"x\""],
+    ["DHT_DENY_FROM", "::ffff:203.0.113.0/120", "IPv4 in its own form"],
+    ["DHT_DENY_FROM", "fe80::1%lo", "zone ids are not supported"],
     ["DHT_LISTEN", "[fe80::1%lo]:4121", "zone ids are not supported"],
     ["DHT_BOOTSTRAP", "fe80::1%lo:4121", "zone ids are not supported"],
     ["DHT_MAX_KEYS", "0", "1 to"],

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
@@ -113,6 +114,83 @@ describe("SqlitePersistence", () => {
       }),
     120_000
   )
+
+  it.live("copies the state with every change saved so far, while further ones are written", () =>
+    Effect.gen(function*() {
+      const [directory, restored] = [yield* temporary, yield* temporary]
+      const { logged, result } = yield* on(
+        directory,
+        Effect.gen(function*() {
+          const { backup, flush, save } = yield* Persistence.Persistence
+          turns(40).forEach(save)
+          return yield* Effect.scoped(Effect.gen(function*() {
+            const { content, size } = yield* backup
+            turns(80).slice(turns(40).length).forEach(save)
+            yield* flush
+            const chunks = yield* Stream.runCollect(content)
+            Fs.writeFileSync(file(restored), Buffer.concat(chunks))
+            return { size, names: Fs.readdirSync(directory) }
+          }))
+        })
+      )
+      assert.deepStrictEqual(logged, [])
+      assert.strictEqual(Fs.statSync(file(restored)).size, result.size)
+      assert.include(result.names, "state.sqlite.backup")
+      assert.notInclude(Fs.readdirSync(directory).join(), "backup")
+      const expected = yield* temporary
+      yield* on(expected, saving(turns(40)))
+      const named = ({ publications, records, ...rest }: Effect.Success<typeof kept>) => ({
+        records: records.map(nameOf),
+        publications: publications.map(nameOf),
+        ...rest
+      })
+      const found = yield* on(restored, kept)
+      assert.deepStrictEqual(found.logged, [])
+      assert.deepStrictEqual(named(found.result), named((yield* on(expected, kept)).result))
+      assert.isNotEmpty(found.result.records)
+      assert.notDeepEqual(named(found.result), named((yield* on(directory, kept)).result))
+    }))
+
+  it.live("makes one copy at a time, and leaves none if its reader ends early", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      const { result } = yield* on(
+        directory,
+        Effect.gen(function*() {
+          const { backup, save } = yield* Persistence.Persistence
+          turns(40).forEach(save)
+          const reading = yield* Effect.forkChild(Effect.scoped(Effect.andThen(backup, Effect.never)))
+          while (!Fs.existsSync(`${file(directory)}.backup`)) yield* Effect.sleep("5 millis")
+          const second = yield* Effect.forkChild(Effect.scoped(Effect.map(backup, ({ size }) => size)))
+          yield* Effect.sleep("50 millis")
+          const isWaiting = second.pollUnsafe() === undefined
+          yield* Fiber.interrupt(reading)
+          return { isWaiting, size: yield* Fiber.join(second) }
+        })
+      )
+      assert.isTrue(result.isWaiting)
+      assert.isAbove(result.size, 4096)
+      assert.notInclude(Fs.readdirSync(directory).join(), "backup")
+    }))
+
+  it.live("says why the state cannot be copied", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporary
+      Fs.mkdirSync(join(directory, "state.sqlite.backup", "full"), { recursive: true })
+      const { result } = yield* on(
+        directory,
+        Effect.flip(Effect.scoped(Persistence.Persistence.use(({ backup }) => backup)))
+      )
+      assert.strictEqual(result._tag, "CannotBackUp")
+      assert.match(result.message, /^The state cannot be backed up: .*state\.sqlite: .*state\.sqlite\.backup/)
+      const error = yield* Persistence.Persistence.use(({ backup }) => Effect.flip(Effect.scoped(backup))).pipe(
+        Effect.provide(Persistence.layerNone)
+      )
+      assert.strictEqual(
+        error.message,
+        "The state cannot be backed up: this node keeps its state in memory only"
+      )
+    }))
 
   it.live("keeps every kind of change for the next run", () =>
     Effect.gen(function*() {

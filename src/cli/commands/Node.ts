@@ -19,16 +19,18 @@ import type { Host } from "../../NameResolver.ts"
 import * as Network from "../../Network.ts"
 import { type CannotStart, DhtLive } from "../../node/DhtLive.ts"
 import * as HttpToken from "../../node/HttpToken.ts"
+import * as ProcessMetrics from "../../node/ProcessMetrics.ts"
 import * as RunningNode from "../../node/RunningNode.ts"
 import { NodeSettings } from "../../NodeSettings.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
+import type { NetworkRules } from "../../Transport.ts"
 import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
 import * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
 import type * as Telemetry from "../Telemetry.ts"
 
-interface Options extends Telemetry.Options, Session.Joining {
+interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
   readonly listen: SocketAddress.SocketAddress
   readonly passive: boolean
   readonly noSessions: boolean
@@ -160,6 +162,8 @@ export const node = (options: Options) =>
         passive: options.passive,
         sessions: !options.noSessions,
         publicHost: Option.getOrUndefined(options.publicHost),
+        allowFrom: options.allowFrom,
+        denyFrom: options.denyFrom,
         maxKeys: options.maxKeys,
         maxBytes: options.maxBytes,
         verifyThreads: Option.getOrElse(options.verifyThreads, usualThreads)
@@ -170,7 +174,9 @@ export const node = (options: Options) =>
       Effect.forkScoped({ startImmediately: true })
     )
     const http = options.noHttp ? null : yield* Effect.provideContext(serve(options), services)
-    if (Option.isSome(options.otlp)) yield* Effect.provideContext(Layer.build(DhtMetrics.layer), services)
+    if (Option.isSome(options.otlp)) {
+      yield* Effect.provideContext(Layer.build(Layer.merge(DhtMetrics.layer, ProcessMetrics.layer)), services)
+    }
     const address = Address.format(dht.address)
     const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)
     const { hasKey, name } = Context.get(services, NodeSettings).network

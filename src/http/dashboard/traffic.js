@@ -57,6 +57,7 @@ const reasons = {
   unreachable: ["Unreachable sender", "from an address that cannot be sent to"],
   bad_signature: ["Bad signature", "not signed by the claimed sender"],
   bad_mac: ["Bad MAC", "of a session that this node has no key for, as after a restart, or wrong"],
+  denied: ["Excluded network", "from a network that --allow-from or --deny-from excludes"],
   overload: ["Overload", "more datagrams at a time than the node accepts"]
 }
 

@@ -23,7 +23,7 @@ const mode = 0o600
  */
 export const write = async <A>(
   path: string,
-  content: Uint8Array | string,
+  content: Uint8Array | string | AsyncIterable<Uint8Array>,
   place: (temporary: string) => Promise<A>
 ): Promise<A> => {
   const temporary = temporaryFor(path)

@@ -6,6 +6,9 @@
  */
 import * as Config from "effect/Config"
 import * as LogLevel from "effect/LogLevel"
+import * as IpInterface from "effect/net/IpInterface"
+import * as IpNetwork from "effect/net/IpNetwork"
+import * as NetAddress from "effect/net/NetAddress"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -67,6 +70,40 @@ const ip: TextCodec<string> = parsed(
       : Result.succeed(address.host)
   },
   (host) => host
+)
+
+const networkHint = "write a network such as 203.0.113.0/24 or 2001:db8::/32, or an IP address"
+
+/** A network, or one host as the network of itself. */
+const parseNetwork = (text: string): Result.Result<IpNetwork.IpNetwork, string> => {
+  const zone = SocketAddress.zoneReason(text)
+  if (zone !== undefined) return Result.fail(zone)
+  const parsed = IpInterface.fromString(text)
+  if (Result.isFailure(parsed)) return Result.fail(networkHint)
+  const { address, prefixLength } = parsed.success
+  const network = IpNetwork.fromInterface(parsed.success)
+  // Senders over IPv4 have their own form of address on every socket.
+  if (SocketAddress.ipBytes(NetAddress.formatIp(address))?.length === 4 && NetAddress.isIpv6Address(address)) {
+    return Result.fail("write a network of IPv4 in its own form, such as 203.0.113.0/24")
+  }
+  return NetAddress.formatIp(network.address) === NetAddress.formatIp(address)
+    ? Result.succeed(network)
+    : Result.fail(`only the first ${prefixLength} bits may be set; write ${IpNetwork.format(network)}`)
+}
+
+const networks: TextCodec<ReadonlyArray<IpNetwork.IpNetwork>> = parsed(
+  Schema.Array(Schema.declare(IpNetwork.isIpNetwork)),
+  (text) => {
+    const parts = text.split(",").map((part) => part.trim()).filter(Boolean)
+    // Without a network, all would be allowed.
+    if (parts.length === 0) return Result.fail(networkHint)
+    return Result.all(
+      parts.map((part) =>
+        Result.mapError(parseNetwork(part), (reason) => part === text ? reason : `"${part}": ${reason}`)
+      )
+    )
+  },
+  (networks) => networks.map(IpNetwork.format).join(",")
 )
 
 const httpUrl = (example: string): TextCodec<string> =>
@@ -247,6 +284,20 @@ export const settings = {
     "ip",
     ip,
     "The node's public IP address, if known; otherwise the node accepts what enough of its peers observe"
+  ),
+  allowFrom: setting(
+    "allow-from",
+    "network",
+    networks,
+    "A network, such as 203.0.113.0/24, to exchange datagrams with, and with no other; repeatable, and as a variable " +
+      "comma-separated"
+  ),
+  denyFrom: setting(
+    "deny-from",
+    "network",
+    networks,
+    "A network to exchange no datagrams with, also as a part of an allowed one; repeatable, and as a variable " +
+      "comma-separated"
   ),
   maxKeys: setting(
     "max-keys",

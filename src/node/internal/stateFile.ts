@@ -292,6 +292,14 @@ export class StateFile {
     )
   }
 
+  /** Copies the state to a file beside it, in place of an earlier copy, and returns its path. */
+  backup(): string {
+    const target = `${this.options.path}.backup`
+    Fs.rmSync(target, { force: true })
+    this.copyTo(target)
+    return target
+  }
+
   close(): void {
     this.db.close()
   }
@@ -315,7 +323,7 @@ export class StateFile {
    */
   private dropDamaged(drop: () => void): string | undefined {
     try {
-      this.copied ??= this.copy()
+      this.copied ??= this.setCopyAside()
       this.transact(drop)
       return this.copied
     } catch {
@@ -323,9 +331,14 @@ export class StateFile {
     }
   }
 
-  /** Copies with SQLite: opening and closing the file in any other way would drop the process's lock (fcntl, POSIX). */
-  private copy(): string {
+  private setCopyAside(): string {
     const target = placeAside(this.options)
+    this.copyTo(target)
+    return target
+  }
+
+  /** Copies with SQLite: opening and closing the file in any other way would drop the process's lock (fcntl, POSIX). */
+  private copyTo(target: string): void {
     Fs.closeSync(Fs.openSync(target, "wx", 0o600))
     try {
       this.db.prepare("VACUUM INTO ?").run(target)
@@ -333,7 +346,6 @@ export class StateFile {
       Fs.rmSync(target)
       throw error
     }
-    return target
   }
 
   private apply(step: Step): void {

@@ -30,6 +30,7 @@ export interface Calls {
   readonly fact: (name: string) => string | undefined
   readonly seen: () => ReturnType<StateFile["seen"]>
   readonly write: (steps: ReadonlyArray<Step>, now: number) => void
+  readonly backup: () => string
   readonly close: () => void
   readonly peek: (path: string, name: string) => string | undefined
 }
@@ -78,6 +79,7 @@ const calls: Calls = {
   fact: (...args) => opened().fact(...args),
   seen: () => opened().seen(),
   write: (...args) => opened().write(...args),
+  backup: () => opened().backup(),
   close: () => file?.close(),
   peek
 }
