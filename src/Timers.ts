@@ -33,7 +33,7 @@ interface Sleeper {
 export class Timers extends Context.Service<Timers, {
   /** Monotonic milliseconds with an arbitrary origin: the time base of all timers. */
   readonly now: () => number
-  /** Fires the timer at the given time, unless it is cancelled before. A cancelled timer cannot be set again. */
+  /** Fires the timer at the given time, instead of the one it was set to, unless it is cancelled before. */
   readonly set: (timer: Timer, at: number) => void
   /** Cancels the timer; does nothing if it is not set. */
   readonly cancel: (timer: Timer) => void

@@ -183,6 +183,9 @@ describe("A session that one side has lost", () => {
       yield* ask(ann, ben)
       assert.deepStrictEqual(formsOf(ann), ["Session", "Signed"])
       assert.deepStrictEqual(formsOf(ben), ["notice", "Signed"])
+      // The timeout of the attempt that came to nothing ends with it.
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(formsOf(ann), [])
     }).pipe(onNetwork, Effect.scoped))
 
   it.effect("is continued a minute later", () =>

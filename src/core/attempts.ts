@@ -59,7 +59,7 @@ export abstract class Attempts extends Timer {
   readonly maxAttempts: number
   private readonly deadline: number
   private readonly failsFast: boolean
-  private wait: number
+  private readonly firstWait: number
 
   constructor(options: Options) {
     super()
@@ -68,7 +68,7 @@ export abstract class Attempts extends Timer {
     this.maxAttempts = maxAttempts
     this.deadline = startedAt + timeout
     this.failsFast = failsFast
-    this.wait = Math.min(firstWait, timeout / minAttempts)
+    this.firstWait = Math.min(firstWait, timeout / minAttempts)
   }
 
   /** Whether there are attempts and time left. */
@@ -78,9 +78,10 @@ export abstract class Attempts extends Timer {
 
   /** Records an attempt and returns until when to wait for a response to any attempt. */
   try(transaction: TransactionId, attempt: Attempt): number {
+    const wait = this.attempts.size === 0
+      ? this.firstWait
+      : Math.min(this.firstWait * growth ** this.attempts.size, maxAttemptMillis)
     this.attempts.set(transaction, attempt)
-    const wait = this.wait
-    this.wait = Math.min(wait * growth, maxAttemptMillis)
     const hasRest = this.attempts.size === this.maxAttempts && !this.failsFast
     return Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
   }

@@ -46,7 +46,9 @@ export class TimerQueue {
     return this.heap.length
   }
 
+  /** Queues a timer, or moves one that is in the heap already. */
   push(timer: Timer, at: number, order: number): void {
+    if (timer.state === "queued" || timer.state === "cancelled") this.removeWhere((other) => other === timer)
     timer.at = at
     timer.order = order
     timer.state = "queued"

@@ -18,10 +18,15 @@ const drain = (queue: TimerQueue): Array<number> => {
 }
 
 describe("timerQueue", () => {
-  it("returns timers that were not cancelled by time, then by order", () => {
+  it("returns each timer that was not cancelled once, by time, then by order", () => {
     const steps = fc.array(
       fc.oneof(
         fc.record({ _tag: fc.constant("push" as const), at: fc.integer({ min: 0, max: 20 }) }),
+        fc.record({
+          _tag: fc.constant("push again" as const),
+          which: fc.nat(200),
+          at: fc.integer({ min: 0, max: 20 })
+        }),
         fc.record({ _tag: fc.constant("cancel" as const), which: fc.nat(200) }),
         fc.record({ _tag: fc.constant("pop" as const) }),
         fc.record({ _tag: fc.constant("remove" as const), at: fc.integer({ min: 0, max: 20 }) })
@@ -32,13 +37,18 @@ describe("timerQueue", () => {
       const queue = new TimerQueue()
       const all: Array<Numbered> = []
       let model: Array<Numbered> = []
+      let order = 0
       const sort = () => model.sort((a, b) => a.at - b.at || a.order - b.order)
       for (const step of steps) {
         if (step._tag === "push") {
           const event = new Numbered(all.length)
-          queue.push(event, step.at, all.length)
+          queue.push(event, step.at, order++)
           all.push(event)
           model.push(event)
+        } else if (step._tag === "push again" && all.length > 0) {
+          const event = all[step.which % all.length]
+          queue.push(event, step.at, order++)
+          model = [...model.filter((other) => other !== event), event]
         } else if (step._tag === "cancel" && all.length > 0) {
           const event = all[step.which % all.length]
           queue.cancel(event)
