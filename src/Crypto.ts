@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import { assertSeed, isStrict } from "./internal/ed25519Strict.ts"
 import * as ExchangeKeys from "./internal/exchangeKeys.ts"
 import type { ExchangeKey } from "./internal/exchangeKeys.ts"
+import { orUndefined } from "./internal/orUndefined.ts"
 
 /**
  * A private key that is ready for signing.
@@ -104,16 +105,6 @@ const exchangeKey: Encryption["exchangeKey"] = ExchangeKeys.make((privateKey) =>
   publicKey: () => x25519.getPublicKey(privateKey),
   agree: (publicKey) => orUndefined(() => x25519.getSharedSecret(privateKey, publicKey))
 }))
-
-// The library throws for unusable keys and for modified ciphertext; here both
-// are values.
-const orUndefined = <A>(evaluate: () => A): A | undefined => {
-  try {
-    return evaluate()
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * `@noble/curves`: runs anywhere, about twenty times slower than native code,

@@ -349,7 +349,7 @@ export const claimedKey = (bytes: Uint8Array): Uint8Array => {
 /**
  * Returns the sender that a datagram of a session names if its framing is sound,
  * as 16 hex digits, without a check; undefined if the datagram does not end like
- * one. A signature ends so once in 2^32.
+ * one. One signed datagram in 2^32 looks like this by chance.
  *
  * @internal
  */

@@ -294,7 +294,7 @@ const make = Effect.gen(function*() {
     const closest = lookup.closest()
     routing.lookedUpUnsafe(target, closest, clock.currentTimeMillisUnsafe())
     const isSurrounded = surroundings.isDense(target, closest.map(({ id }) => id))
-    return resultOf(lookup, isSurrounded, undefined)
+    return resultOf(lookup, closest, isSurrounded, undefined)
   })
 
   const lookUpRecords = Effect.fnUntraced(function*(
@@ -329,11 +329,16 @@ const make = Effect.gen(function*() {
       yield* reader.collect(reading)
     }
     yield* reader.heal(reading)
-    return resultOf(lookup, isSurrounded, reading)
+    return resultOf(lookup, closest, isSurrounded, reading)
   })
 
-  const resultOf = (lookup: Lookup, isSurrounded: boolean, reading: Reader.Reading | undefined): LookupResult => ({
-    closest: lookup.closest(),
+  const resultOf = (
+    lookup: Lookup,
+    closest: ReadonlyArray<Contact>,
+    isSurrounded: boolean,
+    reading: Reader.Reading | undefined
+  ): LookupResult => ({
+    closest,
     records: reading?.found.live(Math.floor(clock.currentTimeMillisUnsafe() / 1000)) ?? [],
     completeness: reading?.completeness ?? { answered: 0, holders: 0, seen: 0, held: 0 },
     isSurrounded,

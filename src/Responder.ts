@@ -208,8 +208,8 @@ const make = Effect.gen(function*() {
         isSigned(key, record, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
           prepare(record, from, (isReady) => {
-            // A publisher takes a refusal for lasting, and repeats a request
-            // without a response.
+            // No response: a publisher would take a refusal as permanent, but
+            // retransmits when it hears nothing.
             if (!isReady) return explain(() => "too many delegations by wallets are being checked")
             admit(request, from, now, (admission) => {
               const outcome = outcomeOf(record, admission)

@@ -236,9 +236,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const confirmMove = (contact: Contact): void => {
     if (moving.has(contact.id) || moving.size >= maxMoving) return
     moving.add(contact.id)
-    inBackground(Effect.map(check(contact), () => {
-      moving.delete(contact.id)
-    }))
+    inBackground(Effect.ensuring(check(contact), Effect.sync(() => moving.delete(contact.id))))
   }
 
   /** Contacts whose source address is being checked, and the callers that wait for the outcome. */
@@ -251,10 +249,16 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     if (waiting !== undefined) return void waiting.push(done)
     const all = [done]
     proving.set(name, all)
-    inBackground(Effect.map(check(contact), (isProved) => {
-      proving.delete(name)
-      for (const done of all) done(isProved)
-    }))
+    let isProved = false
+    inBackground(Effect.ensuring(
+      Effect.map(check(contact), (isAlive) => {
+        isProved = isAlive
+      }),
+      Effect.sync(() => {
+        proving.delete(name)
+        for (const done of all) done(isProved)
+      })
+    ))
   }
 
   // --- Contacts --------------------------------------------------------------------
@@ -314,10 +318,12 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     suspects.add(contact.id)
     // One witness decides for all of them.
     if (suspects.size > 1) return
-    if (yield* check(witness, maintenance)) {
-      for (const id of suspects) if (id !== witness.id) core.remove(id)
-    }
-    suspects.clear()
+    yield* Effect.ensuring(
+      Effect.map(check(witness, maintenance), (isConnected) => {
+        if (isConnected) { for (const id of suspects) if (id !== witness.id) core.remove(id) }
+      }),
+      Effect.sync(() => suspects.clear())
+    )
   })
 
   const maintainUnsafe: Routing["Service"]["maintainUnsafe"] = (isPassive, now) => {

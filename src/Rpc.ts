@@ -560,7 +560,7 @@ const make = Effect.gen(function*() {
     if (contact.id === identity.nodeId) {
       recognise(message, contact, pending, now)
     } else {
-      const isAnswer = asked !== undefined && from.host === asked.host && from.port === asked.port
+      const isAnswer = asked !== undefined && SocketAddress.isSame(from, asked)
       const isAnnounced = settings.sessions && Features.has(message.features, Features.Bit.sessions)
       sessions.heard(contact.id, message.publicKey, isAnnounced, isAnswer ? from : undefined)
       const told: Heard = { contact, features: message.features, isAnswer, now }

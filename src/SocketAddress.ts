@@ -148,6 +148,14 @@ export const format = (address: SocketAddress): string =>
 export const key = (address: SocketAddress): string => `${address.host}:${address.port}`
 
 /**
+ * Whether two socket addresses are the same.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSame = (a: SocketAddress, b: SocketAddress): boolean => a.host === b.host && a.port === b.port
+
+/**
  * Returns the 4 or 16 bytes of an IP address, of an IPv4-mapped one 4;
  * undefined for a name. An IPv6 address with a zone counts as a name, because
  * it is meaningful on one machine only.

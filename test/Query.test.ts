@@ -2,20 +2,24 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
+import { DelegationChecks } from "../src/DelegationChecks.ts"
 import * as Endpoint from "../src/Endpoint.ts"
 import * as Features from "../src/Features.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Query from "../src/Query.ts"
+import type * as Record from "../src/Record.ts"
 import type { SocketAddress } from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { found, helpful, offer, serve, settled } from "./utils/served.ts"
+import { byWallet } from "./utils/wallets.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
@@ -421,6 +425,32 @@ describe("finding records", () => {
       yield* TestClock.adjust("1 minute")
       assert.strictEqual((yield* finish(Effect.flip(dht.findRecords(target)))).answered, 2)
       assert.strictEqual((yield* finish(Effect.flip(dht.aggregateRecords(target, 0x10)))).answered, 2)
+    }).pipe(onNetwork))
+
+  it.effect("has no delegations checked but those of the type that it looks for", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(network.now * 1000)
+      const prepared: Array<Record.SignedRecord> = []
+      const node = yield* network.node("node", network.socketOf(1), {
+        passive: true,
+        services: {
+          delegationChecks: Layer.mock(DelegationChecks)({
+            prepareUnsafe: () => assert.fail("no record came with a request"),
+            prepareResponse: (records) => {
+              prepared.push(...records)
+              return Effect.succeed(records)
+            }
+          })
+        }
+      })
+      const [puppet] = yield* puppetsAt(sockets(1))
+      const wanted = offer("target", "ann")
+      yield* serve(puppet, () => found(byWallet({ seq: 1n, forgery: 1 }), wanted))
+      const dht = network.dht(node)
+      yield* dht.addContact(puppet)
+      const records = yield* finish(dht.aggregateRecords(target, wanted.type))
+      assert.deepStrictEqual(offers(records), offers([wanted]))
+      assert.deepStrictEqual(offers(prepared), offers([wanted]))
     }).pipe(onNetwork))
 
   it.effect("counts each holder once for a quorum, and a holder without a valid record not at all", () =>

@@ -30,7 +30,7 @@ export const slotOf = (category: Record.Category, record: Record.SignedRecord): 
 /**
  * Most records that a reader merges. A key has at most 16 holders with 158
  * records each. A new slot beyond that is ignored, except that a message takes
- * the place of the oldest one: its reader has had that.
+ * the place of the oldest one: the reader has already been given it.
  */
 const maxRecords = 4096
 

@@ -16,7 +16,7 @@ import type { NodeEvents } from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import type { PeerHealth } from "../PeerHealth.ts"
 import * as Request from "../Request.ts"
-import type { SocketAddress } from "../SocketAddress.ts"
+import * as SocketAddress from "../SocketAddress.ts"
 import type { Timers } from "../Timers.ts"
 import { type SendError, TransportClosed } from "../Transport.ts"
 import * as Attempts from "./attempts.ts"
@@ -74,7 +74,7 @@ export interface Options {
   /** Sends a message in a session, or signed. */
   readonly send: (
     body: Message.Body,
-    to: SocketAddress,
+    to: SocketAddress.SocketAddress,
     transactionId: Message.TransactionId,
     session: Session | undefined
   ) => SendError | undefined
@@ -89,8 +89,6 @@ const maxEnded = 1024
 
 /** The first 31 bits of a transaction id plus 1, so that 0 marks an empty slot; the ids are random. */
 const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
-
-const isAt = (peer: SocketAddress, { host, port }: SocketAddress): boolean => peer.host === host && peer.port === port
 
 interface PendingRequestOptions extends Attempts.Options {
   readonly body: Request.Request
@@ -189,11 +187,15 @@ export class Requests {
    * The pending request that a message answers, if its sender has this public
    * key; undefined if there is none or the sender may not answer it.
    */
-  awaiting(header: Message.Header, publicKey: Uint8Array, from: SocketAddress): PendingRequest | undefined {
+  awaiting(
+    header: Message.Header,
+    publicKey: Uint8Array,
+    from: SocketAddress.SocketAddress
+  ): PendingRequest | undefined {
     const pending = this.byTransaction.get(header.transactionId)
     if (pending === undefined || responseType[pending.body._tag] !== header.type) return undefined
     const { peer } = pending
-    if (peer.id === undefined && isAt(peer, from)) return pending
+    if (peer.id === undefined && SocketAddress.isSame(peer, from)) return pending
     const id = NodeId.fromAddress(Address.fromPublicKey(publicKey))
     // On a host with several addresses, the system chooses which one a response to ourselves comes from.
     return id === (peer.id ?? this.options.own) ? pending : undefined
@@ -223,7 +225,7 @@ export class Requests {
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
     // If both forms were sent, the one that was answered shows which version the peer understands.
     else if (isV02Request(pending)) health.speaksUnsafe(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
-    if (isAt(peer, from)) {
+    if (SocketAddress.isSame(peer, from)) {
       health.provedAtUnsafe(from.id, from.host)
       this.options.heard(body, from)
     }
@@ -235,10 +237,10 @@ export class Requests {
    * our session. The attempt counts as not made. Returns whether the notice is
    * about such an attempt and came from where that was sent to.
    */
-  noticed(transaction: Message.TransactionId, from: SocketAddress): boolean {
+  noticed(transaction: Message.TransactionId, from: SocketAddress.SocketAddress): boolean {
     const pending = this.byTransaction.get(transaction)
     const session = pending?.attempts.get(transaction)?.session
-    if (pending === undefined || session === undefined || !isAt(pending.peer, from)) return false
+    if (pending === undefined || session === undefined || !SocketAddress.isSame(pending.peer, from)) return false
     this.options.sessions.pause(session, this.options.now())
     pending.attempts.delete(transaction)
     this.endTransaction(transaction)

@@ -301,7 +301,7 @@ export class RoutingTable {
    */
   add(contact: Contact, verifiedAt: number | undefined, now: number, learnedFrom?: NodeId.NodeId): AddResult {
     const known = this.entriesById.get(contact.id)
-    const isThere = known !== undefined && known.contact.host === contact.host && known.contact.port === contact.port
+    const isThere = known !== undefined && SocketAddress.isSame(known.contact, contact)
     if (!isThere && !this.admits(contact)) return notAdmitted
     if (known !== undefined) return this.update(known, contact, verifiedAt)
     if (contact.id === this.self) return ownId

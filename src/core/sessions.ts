@@ -69,7 +69,7 @@ export class Session {
   private derived: Keys | undefined
   private isDerived = false
   /** The address at which it answered last and announced the feature. */
-  provedAt: string | undefined = undefined
+  provedAt: SocketAddress.SocketAddress | undefined = undefined
   /** Requests in a row that were answered only when they were repeated with a signature. */
   unanswered = 0
   pausedUntil = 0
@@ -97,7 +97,7 @@ export class Session {
 
   /** Whether the peer has answered at this address and announced the feature there. */
   isProvedAt(from: SocketAddress.SocketAddress): boolean {
-    return this.provedAt === SocketAddress.key(from)
+    return this.provedAt !== undefined && SocketAddress.isSame(this.provedAt, from)
   }
 }
 
@@ -139,7 +139,7 @@ export class Sessions {
     const known = this.of(sender)
     const session = known?.id === id ? known : new Session(id, publicKey, this.derive)
     if (answered !== undefined) {
-      session.provedAt = SocketAddress.key(answered)
+      session.provedAt = answered
       this.strangers.delete(sender)
       this.put(this.proved, sender, session)
     } else {

@@ -7,6 +7,7 @@
 import { ed25519 } from "@noble/curves/ed25519.js"
 import { sha512 } from "@noble/hashes/sha2.js"
 import * as Hex from "./hex.ts"
+import { orUndefined } from "./orUndefined.ts"
 import { RecencyMap } from "./recencyMap.ts"
 
 /**
@@ -71,13 +72,6 @@ const known = new RecencyMap<string, { readonly publicKey: Uint8Array | undefine
  */
 export const publicKeyOf = (publicKey: Uint8Array): Uint8Array | undefined =>
   publicKey.length === 32
-    ? known.use(Hex.encode(publicKey), () => ({ publicKey: converted(publicKey) })).publicKey
+    ? known.use(Hex.encode(publicKey), () => ({ publicKey: orUndefined(() => ed25519.utils.toMontgomery(publicKey)) }))
+      .publicKey
     : undefined
-
-const converted = (publicKey: Uint8Array): Uint8Array | undefined => {
-  try {
-    return ed25519.utils.toMontgomery(publicKey)
-  } catch {
-    return undefined
-  }
-}

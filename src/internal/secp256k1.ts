@@ -8,6 +8,7 @@ import { secp256k1 } from "@noble/curves/secp256k1.js"
 import { ripemd160 } from "@noble/hashes/legacy.js"
 import { keccak_256 } from "@noble/hashes/sha3.js"
 import * as Hex from "./hex.ts"
+import { orUndefined } from "./orUndefined.ts"
 import { sha256 } from "./sha256.ts"
 
 /**
@@ -16,15 +17,6 @@ import { sha256 } from "./sha256.ts"
  * @internal
  */
 export type Point = InstanceType<typeof secp256k1.Point>
-
-// The library throws for bytes that are not a key; here the result is undefined.
-const orUndefined = <A>(evaluate: () => A): A | undefined => {
-  try {
-    return evaluate()
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * Reads a public key, compressed (33 bytes) or not (65).

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { orUndefined } from "./orUndefined.ts"
 
 /**
  * The text in Unicode's composed form (NFC), so that "é" as one character equals
@@ -47,10 +48,6 @@ export const topicFault = (topic: string): string | undefined =>
  *
  * @internal
  */
-export const decodeUtf8 = (bytes: Uint8Array): string | undefined => {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    return undefined
-  }
-}
+export const decodeUtf8 = (bytes: Uint8Array): string | undefined => orUndefined(() => decoder.decode(bytes))
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

@@ -1,6 +1,6 @@
 /**
- * Verdicts on what is dear to check and never changes, such as the signature of
- * some bytes, by the hash of all that was checked.
+ * Verdicts of checks that are expensive and whose result never changes, such as
+ * that of a signature, by the hash of all that was checked.
  *
  * @since 0.1.0
  */

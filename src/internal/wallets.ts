@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import { keccak_256 } from "@noble/hashes/sha3.js"
+import * as Bytes from "effect/Bytes"
 import * as Hex from "./hex.ts"
 import * as Secp256k1 from "./secp256k1.ts"
 import { sha256 } from "./sha256.ts"
@@ -27,18 +28,8 @@ export interface Chain {
   readonly signer: (signature: Uint8Array, text: Uint8Array) => string | undefined
 }
 
-const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
-}
-
 const ethereumDigest = (text: Uint8Array): Uint8Array =>
-  keccak_256(concat(encoder.encode(`\x19Ethereum Signed Message:\n${text.length}`), text))
+  keccak_256(Bytes.concat([encoder.encode(`\x19Ethereum Signed Message:\n${text.length}`), text]))
 
 /** Bitcoin's length-prefixed string. */
 const varstr = (bytes: Uint8Array): Uint8Array => {
@@ -48,11 +39,11 @@ const varstr = (bytes: Uint8Array): Uint8Array => {
     : length <= 0xffff
     ? [0xfd, length & 0xff, length >> 8]
     : [0xfe, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >>> 24]
-  return concat(Uint8Array.from(prefix), bytes)
+  return Bytes.concat([Uint8Array.from(prefix), bytes])
 }
 
 const paralismDigest = (text: Uint8Array): Uint8Array =>
-  sha256(sha256(concat(varstr(encoder.encode("Bitcoin Signed Message:\n")), varstr(text))))
+  sha256(sha256(Bytes.concat([varstr(encoder.encode("Bitcoin Signed Message:\n")), varstr(text)])))
 
 /**
  * @internal
@@ -64,7 +55,7 @@ export const chains: { readonly ethereum: Chain; readonly paralism: Chain } = {
     address: Secp256k1.ethereumAddress,
     sign: (privateKey, text) => {
       const signature = Secp256k1.sign(privateKey, ethereumDigest(text))
-      return concat(signature.subarray(1), Uint8Array.of(27 + signature[0]))
+      return Bytes.concat([signature.subarray(1), Uint8Array.of(27 + signature[0])])
     },
     signer: (signature, text) => {
       const v = signature[64]

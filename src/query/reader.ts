@@ -149,12 +149,17 @@ export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const healing = yield* FiberSet.make()
 
-  /** Every record from the network passes integrity and authority before it counts. */
-  const validOf = ({ find, target }: Reading, records: ReadonlyArray<Record.SignedRecord>) => {
-    const now = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
-    return records.filter((record) =>
-      (find.type === 0 || record.type === find.type) && Result.isSuccess(store.vet(target, record, now))
+  /** The records of a response that may count: those of the type looked for whose delegations are checked, if that takes long. */
+  const prepared = ({ find }: Reading, body: Parameters<typeof Request.recordsOf>[0], holder: Contact) =>
+    checks.prepareResponse(
+      Request.recordsOf(body).filter(({ type }) => find.type === 0 || type === find.type),
+      holder.host
     )
+
+  /** Every record from the network passes integrity and authority before it counts. */
+  const validOf = ({ target }: Reading, records: ReadonlyArray<Record.SignedRecord>) => {
+    const now = Math.floor(clock.currentTimeMillisUnsafe() / 1000)
+    return records.filter((record) => Result.isSuccess(store.vet(target, record, now)))
   }
 
   /** Starts to read a key, with what is here already. */
@@ -165,16 +170,21 @@ export const make = Effect.gen(function*() {
   })
 
   /** Asks one node for its records and for nodes closer to the key. */
-  const ask = ({ find, target }: Reading, contact: Contact) =>
+  const ask = (reading: Reading, contact: Contact) =>
     Effect.flatMap(
       rpc.request(
         contact,
-        { _tag: "FindValue", target, recordType: find.type, subscribe: find.subscribe ?? false },
+        {
+          _tag: "FindValue",
+          target: reading.target,
+          recordType: reading.find.type,
+          subscribe: reading.find.subscribe ?? false
+        },
         requestOptions(health)
       ),
       ({ body }) =>
         Effect.map(
-          checks.prepareResponse(Request.recordsOf(body), contact.host),
+          prepared(reading, body, contact),
           (records): Answer => ({ nodes: body.nodes, records, listed: body.listed ?? [] })
         )
     )
@@ -191,13 +201,19 @@ export const make = Effect.gen(function*() {
       { concurrency: "unbounded", discard: true }
     )
 
-  const fetch = ({ find, target }: Reading, { digests, holder }: Extract<Action, { _tag: "Fetch" }>) =>
+  const fetch = (reading: Reading, { digests, holder }: Extract<Action, { _tag: "Fetch" }>) =>
     rpc.request(
       holder,
-      { _tag: "FindValue", target, recordType: find.type, subscribe: false, wanted: digests },
+      {
+        _tag: "FindValue",
+        target: reading.target,
+        recordType: reading.find.type,
+        subscribe: false,
+        wanted: digests
+      },
       requestOptions(health)
     ).pipe(
-      Effect.flatMap(({ body }) => checks.prepareResponse(Request.recordsOf(body), holder.host)),
+      Effect.flatMap(({ body }) => prepared(reading, body, holder)),
       Effect.match({
         onFailure: (): Fetched => ({ holder, digests, records: undefined }),
         onSuccess: (records): Fetched => ({ holder, digests, records })

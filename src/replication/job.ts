@@ -116,7 +116,7 @@ export interface Job {
  *
  * @internal
  */
-export const apply = (job: Job, outcome: Outcome, now: number): void => {
+export const apply = (job: Job, outcome: Exclude<Outcome, { readonly _tag: "Superseded" }>, now: number): void => {
   const { full, set } = job
   switch (outcome._tag) {
     case "Woken":
@@ -142,8 +142,6 @@ export const apply = (job: Job, outcome: Outcome, now: number): void => {
       return set.kept(outcome.contact.id, now)
     case "Lost":
       return set.lost(outcome.contact.id, now)
-    case "Superseded":
-      return set.superseded(outcome.contact.id, now)
     case "Failed":
       return set.failed(outcome.contact.id, now)
   }

@@ -11,6 +11,7 @@
  * @module
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import * as Layer from "effect/Layer"
 import { Crypto, type Encryption, type Provider } from "../Crypto.ts"
 
@@ -51,13 +52,6 @@ const nothing = new Uint8Array(0)
 /** Buffer for the expected signature; verification is synchronous, so one is enough. */
 const expected = new Uint8Array(64)
 
-const concat = (a: Uint8Array, b: Uint8Array): Uint8Array => {
-  const all = new Uint8Array(a.length + b.length)
-  all.set(a)
-  all.set(b, a.length)
-  return all
-}
-
 const compare = (a: Uint8Array, b: Uint8Array): number => {
   const at = a.findIndex((byte, i) => byte !== b[i])
   return at === -1 ? 0 : a[at] - b[at]
@@ -84,7 +78,7 @@ const masked = (key: Uint8Array, nonce: Uint8Array, text: Uint8Array): Uint8Arra
 
 const tagOf = (key: Uint8Array, nonce: Uint8Array, text: Uint8Array): Uint8Array => {
   const tag = new Uint8Array(16)
-  mark(key, concat(nonce, text), tag)
+  mark(key, Bytes.concat([nonce, text]), tag)
   return tag
 }
 
@@ -98,10 +92,10 @@ const encryption: Encryption = {
   toExchangeKey: (publicKey) => publicKey.length === 32 ? publicKey.slice() : undefined,
   deriveKey: (secret, salt, info) => {
     const key = new Uint8Array(32)
-    mark(secret, concat(salt, info), key)
+    mark(secret, Bytes.concat([salt, info]), key)
     return key
   },
-  encrypt: (key, nonce, plaintext) => concat(masked(key, nonce, plaintext), tagOf(key, nonce, plaintext)),
+  encrypt: (key, nonce, plaintext) => Bytes.concat([masked(key, nonce, plaintext), tagOf(key, nonce, plaintext)]),
   decrypt: (key, nonce, ciphertext) => {
     if (ciphertext.length < 16) return undefined
     const plaintext = masked(key, nonce, ciphertext.subarray(0, -16))

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import type { Keys } from "../core/sessions.ts"
 import type { Encryption } from "../Crypto.ts"
 import type { Identity } from "../Identity.ts"
@@ -11,13 +12,6 @@ import * as Hmac from "../internal/hmac.ts"
 import type { Network } from "../Network.ts"
 
 const label = new TextEncoder().encode("effect-dht session\0")
-
-const concat = (a: Uint8Array, b: Uint8Array): Uint8Array => {
-  const both = new Uint8Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
-}
 
 /**
  * Derives the keys that an identity shares with the owner of an Ed25519 public
@@ -32,12 +26,13 @@ export const deriver = ({ crypto, identity, network }: {
   readonly network: Network
   readonly crypto: Pick<Encryption, "toExchangeKey" | "deriveKey">
 }): (publicKey: Uint8Array) => Keys | undefined => {
-  const salt = concat(label, network.hash)
+  const salt = Bytes.concat([label, network.hash])
   return (publicKey) => {
     const other = crypto.toExchangeKey(publicKey)
     const secret = other && identity.exchangeKey.agree(other)
     if (secret === undefined) return undefined
-    const key = (from: Uint8Array, to: Uint8Array) => Hmac.prepare(crypto.deriveKey(secret, salt, concat(from, to)))
+    const key = (from: Uint8Array, to: Uint8Array) =>
+      Hmac.prepare(crypto.deriveKey(secret, salt, Bytes.concat([from, to])))
     return { send: key(identity.publicKey, publicKey), receive: key(publicKey, identity.publicKey) }
   }
 }

@@ -10,6 +10,7 @@ import type { Encryption, Provider } from "../../Crypto.ts"
 import { assertSeed, isStrict } from "../../internal/ed25519Strict.ts"
 import * as ExchangeKeys from "../../internal/exchangeKeys.ts"
 import * as Hex from "../../internal/hex.ts"
+import { orUndefined } from "../../internal/orUndefined.ts"
 import { RecencyMap } from "../../internal/recencyMap.ts"
 
 // --- Encryption ----------------------------------------------------------------
@@ -36,16 +37,6 @@ const cipher: Pick<Encryption, "toExchangeKey" | "deriveKey" | "encrypt" | "decr
 
 /** Bytes of the tag that ends a ciphertext. */
 const tagLength = 16
-
-// The libraries throw for unusable keys and for modified ciphertext; here both
-// are values.
-const orUndefined = <A>(evaluate: () => A): A | undefined => {
-  try {
-    return evaluate()
-  } catch {
-    return undefined
-  }
-}
 
 // --- libsodium ---------------------------------------------------------------
 
