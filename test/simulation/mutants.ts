@@ -221,8 +221,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "uses the same key in both directions",
     file: "wire/sessionKeys.ts",
-    text: "concat(from, to)))",
-    replacement: "concat(from, to).sort()))",
+    text: "Bytes.concat([from, to])))",
+    replacement: "Bytes.concat([from, to]).sort()))",
     property: "MacsAreChecked",
     world: "sessions"
   },
@@ -253,7 +253,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "takes notices from any address",
     file: "core/requests.ts",
-    text: "if (pending === undefined || session === undefined || !isAt(pending.peer, from)) return false",
+    text:
+      "if (pending === undefined || session === undefined || !SocketAddress.isSame(pending.peer, from)) return false",
     replacement: "if (pending === undefined || session === undefined) return false",
     property: "SessionsLast",
     world: "sessions"
