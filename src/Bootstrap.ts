@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberHandle from "effect/FiberHandle"
 import * as Layer from "effect/Layer"
@@ -71,6 +72,26 @@ export type Membership =
   | { readonly _tag: "Joined" }
 
 /**
+ * An attempt to join. Times are Unix milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Attempt {
+  /** 1 for the first since the start of the node. */
+  readonly number: number
+  /** The hosts as they were given. */
+  readonly hosts: ReadonlyArray<string>
+  /** How many addresses remembered from the last run are tried as well. */
+  readonly remembered: number
+  readonly startedAt: number
+  /** Undefined while the attempt is in progress. */
+  readonly endedAt: number | undefined
+  /** When the next attempt begins; undefined if none is planned. */
+  readonly nextAt: number | undefined
+}
+
+/**
  * Joins the network, and joins it again after its contacts are lost.
  *
  * @category services
@@ -99,6 +120,8 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   ) => Effect.Effect<void, never, Scope.Scope>
   /** Whether the node belongs to a network, and changes of that. */
   readonly membership: SubscriptionRef.SubscriptionRef<Membership>
+  /** The last attempt to join, which may be in progress; undefined before the first. */
+  readonly lastAttempt: Effect.Effect<Attempt | undefined>
   /** Joins once more through the hosts given before or remembered, if there are any. */
   readonly rejoin: Effect.Effect<void>
   /**
@@ -307,9 +330,35 @@ const make = Effect.gen(function*() {
     }
   })
 
+  let lastAttempt: Attempt | undefined
+
+  const attemptStarted = (hosts: ReadonlyArray<Given>): void => {
+    lastAttempt = {
+      number: (lastAttempt?.number ?? 0) + 1,
+      hosts: hosts.map((host) =>
+        Result.match(host, { onFailure: ({ text }) => text, onSuccess: SocketAddress.format })
+      ),
+      remembered: remembered.length,
+      startedAt: clock.currentTimeMillisUnsafe(),
+      endedAt: undefined,
+      nextAt: undefined
+    }
+  }
+
+  const attemptEnded = Effect.sync(() => {
+    lastAttempt = lastAttempt && { ...lastAttempt, endedAt: clock.currentTimeMillisUnsafe() }
+  })
+
+  const nextPlanned = (pause: Duration.Duration) =>
+    Effect.sync(() => {
+      const nextAt = clock.currentTimeMillisUnsafe() + Duration.toMillis(pause)
+      lastAttempt = lastAttempt && { ...lastAttempt, nextAt }
+    })
+
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     const named = hosts.map(hostOf)
+    attemptStarted(named)
     yield* Effect.logDebug("Joining started").pipe(
       Effect.annotateLogs({ given: named.length, remembered: remembered.length })
     )
@@ -352,7 +401,7 @@ const make = Effect.gen(function*() {
       isNamedSilent: contacts.length === 0 && failures.length > 0 &&
         outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
     }
-  })
+  }, Effect.ensuring(attemptEnded))
 
   const enter = (next: Membership): Effect.Effect<void> => {
     const { _tag } = SubscriptionRef.getUnsafe(membership)
@@ -387,7 +436,7 @@ const make = Effect.gen(function*() {
         return Effect.andThen(log, new CannotJoin({ failures }))
       }),
       Effect.ensuring(Deferred.succeed(tried, undefined)),
-      Effect.retry(retries),
+      Effect.retry(Schedule.tap(retries, ({ duration }) => nextPlanned(duration))),
       Effect.catchCause((cause) => Effect.logWarning("Joining failed", cause)),
       Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Joining" }),
       Effect.forkScoped({ startImmediately: true })
@@ -452,7 +501,16 @@ const make = Effect.gen(function*() {
     )
   }
 
-  return Bootstrap.of({ join, keepJoining, membership, rejoin, revisit, joinContacts, candidates })
+  return Bootstrap.of({
+    join,
+    keepJoining,
+    membership,
+    lastAttempt: Effect.sync(() => lastAttempt),
+    rejoin,
+    revisit,
+    joinContacts,
+    candidates
+  })
 })
 
 /**

@@ -38,7 +38,7 @@ import * as Record from "./Record.ts"
 import * as Copies from "./replication/copies.ts"
 import type { ReplicateOptions } from "./replication/job.ts"
 import * as Job from "./replication/job.ts"
-import type { Place, ReplicatedPage, ReplicatedRecord, Summary } from "./replication/overview.ts"
+import type { PageOptions, ReplicatedPage, ReplicatedRecord, Summary } from "./replication/overview.ts"
 import * as Overview from "./replication/overview.ts"
 import type * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -46,7 +46,7 @@ import { Store } from "./Store.ts"
 
 export type { Replica } from "./core/replicaSet.ts"
 export { replicas, type ReplicateOptions } from "./replication/job.ts"
-export type { Place, ReplicatedPage, ReplicatedRecord, Summary } from "./replication/overview.ts"
+export type { PageOptions, Place, ReplicatedPage, ReplicatedRecord, Summary } from "./replication/overview.ts"
 
 /**
  * Fewer nodes than requested confirmed a copy in the given time.
@@ -169,9 +169,7 @@ export class Replication extends Context.Service<Replication, {
   /** Statistics of the maintained records. */
   readonly summary: Effect.Effect<Summary>
   /** At most `limit` maintained records, those with the fewest copies first. */
-  readonly page: (
-    options: { readonly limit: number; readonly after?: Place | undefined }
-  ) => Effect.Effect<ReplicatedPage>
+  readonly page: (options: PageOptions) => Effect.Effect<ReplicatedPage>
 }>()("effect-dht/Replication") {}
 
 /** Longest sleep of a job. */

@@ -146,8 +146,10 @@ export class Store extends Context.Service<Store, {
   readonly counts: Effect.Effect<ReadonlyArray<Count>>
   /** All live records, one by one. Visits the whole store and yields to other fibers in between. */
   readonly rows: Effect.Effect<Array<Row>>
-  /** At most `limit` live records, from the beginning or from a position on. */
-  readonly page: (options: { readonly limit: number; readonly from?: Place | undefined }) => Effect.Effect<Rows>
+  /** At most `limit` live records, from the beginning or from a position on, of one type or of all. */
+  readonly page: (
+    options: { readonly limit: number; readonly from?: Place | undefined; readonly type?: number | undefined }
+  ) => Effect.Effect<Rows>
   /** Changes the limit of keys; a lower limit takes effect at the next new key. */
   readonly setMaxKeys: (maxKeys: number) => Effect.Effect<void>
   /**
@@ -381,7 +383,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
       }
       return all
     }),
-    page: ({ from, limit }) => Effect.map(seconds, (now) => core.page(now, limit, from)),
+    page: ({ from, limit, type }) => Effect.map(seconds, (now) => core.page(now, limit, from, type)),
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
     observe,

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -386,6 +387,31 @@ describe("membership", () => {
         yield* settled
       }
       assert.strictEqual((yield* membership)._tag, "Joined")
+    }).pipe(Effect.scoped, onNetwork))
+
+  it.effect("is pursued by attempts that tell what they try, when they ended, and when the next begins", () =>
+    Effect.gen(function*() {
+      const { bootstrap } = yield* setUp
+      assert.isUndefined(yield* bootstrap.lastAttempt)
+      const [seed] = yield* seeds(1)
+      const startedAt = yield* Clock.currentTimeMillis
+      yield* Effect.forkChild(bootstrap.keepJoining([seed, "not a host"]), { startImmediately: true })
+      const first = {
+        number: 1,
+        hosts: [`${seed.host}:${seed.port}`, "not a host"],
+        remembered: 0,
+        startedAt,
+        endedAt: undefined,
+        nextAt: undefined
+      }
+      assert.deepStrictEqual(yield* bootstrap.lastAttempt, first)
+      yield* TestClock.adjust("10 seconds")
+      const ended = yield* bootstrap.lastAttempt
+      assert(ended?.nextAt !== undefined)
+      assert.deepStrictEqual(ended, { ...first, endedAt: startedAt + 10_000, nextAt: ended.nextAt })
+      assert.isAbove(ended.nextAt, startedAt + 10_000)
+      yield* TestClock.setTime(ended.nextAt)
+      assert.deepStrictEqual(yield* bootstrap.lastAttempt, { ...first, number: 2, startedAt: ended.nextAt })
     }).pipe(Effect.scoped, onNetwork))
 
   it.effect("is not pursued after the scope closes", () =>

@@ -529,12 +529,13 @@ export class RecordSet {
    * count as a use. A record that is held while all pages are read is on exactly
    * one of them.
    */
-  page(now: number, limit: number, from?: Place): Rows {
+  page(now: number, limit: number, from?: Place, type?: number): Rows {
     const rows: Array<Row> = []
     for (const { entries, key, number } of this.cells.values()) {
       if (from !== undefined && number < from.key) continue
       for (const [i, { record }] of entries.entries()) {
         if (record.expiresAt < now || from?.key === number && i < from.record) continue
+        if (type !== undefined && record.type !== type) continue
         if (rows.length === limit) return { rows, next: { key: number, record: i } }
         rows.push(rowOf(key, record))
       }

@@ -220,6 +220,7 @@ export const Replication = Schema.Struct({
   total: Count.pipe(described("Number of records, including those not listed")),
   complete: Count.pipe(described("Records with all wanted copies confirmed")),
   uncopied: Count.pipe(described("Records without a confirmed copy")),
+  messages: Schema.Struct({ total: Count, complete: Count }).pipe(described("Those of the records that are messages")),
   full: Count.pipe(described("Records with too few copies because nodes close to the key have no room")),
   surrounded: Count.pipe(described("Records whose keys are surrounded more closely than chance allows")),
   records: Schema.Array(Schema.Struct({
@@ -227,6 +228,7 @@ export const Replication = Schema.Struct({
     renews_at: Schema.NullOr(Seconds).pipe(
       described("Unix seconds; null for a record that is published once and not renewed")
     ),
+    standing: Schema.Boolean.pipe(described("Whether it is announced over HTTP, where it can be withdrawn")),
     replicas: Schema.Array(Schema.Struct({
       peer: Peer,
       state: Schema.Literals(["confirmed", "unconfirmed", "suspect"])
@@ -280,6 +282,13 @@ export const Overview = Schema.Struct({
   agent: Schema.String.pipe(
     described("Address that the node publishes for: its own, or the one that delegated to its key")
   ),
+  name: Schema.NullOr(Schema.String).pipe(described("Name in the profile that the agent announces; null without one")),
+  writes: Schema.Literals(["open", "token", "closed"]).pipe(
+    described("Which requests may act for the node: all, those with its token, or none, since it has no token")
+  ),
+  pages: Schema.Array(Schema.Struct({ name: Schema.String, url: Schema.String })).pipe(
+    described("Pages of the nodes in the same process, this one included; empty unless there are several")
+  ),
   reachability: Schema.Struct({
     local_addr: Schema.String.pipe(described("Bound address of the transport, host:port")),
     public_host: Schema.NullOr(Schema.String),
@@ -310,6 +319,8 @@ export const Overview = Schema.Struct({
   publishing: Schema.Struct({
     announcements: Count,
     records: Count,
+    messages: Count.pipe(described("Number of these records that are messages")),
+    complete: Count.pipe(described("Records with all wanted copies confirmed")),
     confirmed_replicas: Count,
     wanted_replicas: Count.pipe(described("Total over all records"))
   }),
@@ -359,7 +370,9 @@ export const Histogram = Schema.Struct({
   count: Count,
   sum: Schema.Finite,
   min: Schema.Finite,
-  max: Schema.Finite
+  max: Schema.Finite,
+  p50: Schema.NullOr(Schema.Finite).pipe(described("The median, interpolated within its class; null without values")),
+  p95: Schema.NullOr(Schema.Finite)
 })
 
 /**
@@ -382,6 +395,40 @@ export const TrafficReport = Schema.Struct({
     duration: Histogram,
     requests: Histogram.pipe(described("Requests per query"))
   }))
+})
+
+const figures = {
+  received_per_s: Schema.Finite.pipe(described("Datagrams per second since the sample before")),
+  sent_per_s: Schema.Finite,
+  refused_per_s: Schema.Finite.pipe(described("Without late responses")),
+  p50_ms: Schema.NullOr(Schema.Finite).pipe(
+    described("Median response time of the requests of the last half minute; null if none was answered")
+  ),
+  p95_ms: Schema.NullOr(Schema.Finite),
+  contacts: Count,
+  estimated_size: Schema.Finite.pipe(described("Estimated number of nodes in the network")),
+  keys: Count
+}
+
+/**
+ * A moment of `/v1/history`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Sample = Schema.Struct({ at_ms: Millis, ...figures })
+
+/**
+ * `/v1/history`: the last hour, oldest first. The event `sampled` of
+ * `/v1/events` continues it.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const History = Schema.Struct({
+  interval_ms: Count,
+  kept_ms: Count,
+  samples: Schema.Array(Sample)
 })
 
 /**
@@ -473,7 +520,8 @@ export const Event = Schema.Union([
   event("announcement-started", { record: RecordRow }),
   event("announcement-ended", { record: RecordRow }),
   event("identity-conflict", { ip: Schema.String, port: Count }),
-  event("traffic", { traffic: Traffic, contacts: Count, keys: Count })
+  event("traffic", { traffic: Traffic, contacts: Count, keys: Count }),
+  event("sampled", figures)
 ])
 
 /**
@@ -538,7 +586,12 @@ export class DebugGroup extends HttpApiGroup.make("debug").add(
     success: Queries
   }),
   HttpApiEndpoint.get("replication", "/debug/replication", {
-    query: partOf(listed.replication, /^\d\.\d{1,15}$/),
+    query: {
+      ...partOf(listed.replication, /^\d\.\d{1,15}$/),
+      messages: Schema.optional(Schema.Literals(["only", "none"])).pipe(
+        described("Lists only messages, or only other records; all by default")
+      )
+    },
     success: Replication
   })
 ).middleware(Explained) {}
@@ -554,8 +607,14 @@ export class PageGroup extends HttpApiGroup.make("node").add(
   HttpApiEndpoint.get("overview", "/v1/overview", { success: Overview }),
   HttpApiEndpoint.get("buckets", "/v1/buckets", { success: Buckets }),
   HttpApiEndpoint.get("traffic", "/v1/traffic", { success: TrafficReport }),
+  HttpApiEndpoint.get("history", "/v1/history", { success: History }),
   HttpApiEndpoint.get("store", "/v1/store", {
-    query: partOf(listed.store, storePlace),
+    query: {
+      ...partOf(listed.store, storePlace),
+      type: Schema.optional(
+        Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 255 }))
+      ).pipe(described("Lists only records of this type"))
+    },
     success: StoreReport
   }),
   HttpApiEndpoint.post("lookup", "/v1/lookup", {

@@ -14,12 +14,13 @@ import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Address from "../Address.ts"
-import { Announce } from "../Announce.ts"
+import { Announce, type Announcement } from "../Announce.ts"
 import { Bootstrap } from "../Bootstrap.ts"
 import type { Contact } from "../Contact.ts"
 import { Dht } from "../Dht.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Hex from "../internal/hex.ts"
+import { type Classes, quantile } from "../internal/quantile.ts"
 import * as NodeEvents from "../NodeEvents.ts"
 import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
@@ -33,6 +34,7 @@ import * as Routing from "../Routing.ts"
 import { Rpc } from "../Rpc.ts"
 import { SeenPeers } from "../SeenPeers.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import { StandingAnnouncements } from "../StandingAnnouncements.ts"
 import * as Store from "../Store.ts"
 import { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
@@ -289,16 +291,26 @@ export const contents = (payload: Uint8Array): Pick<typeof Parts.FoundRecord.Typ
   return value === undefined ? { payload_hex: Hex.encode(payload) } : { value }
 }
 
-const histogram = ({ buckets, count, max, min, sum }: Metric.HistogramState): typeof Api.Histogram.Type => {
+/**
+ * The classes of a histogram, each without those below.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const classes = ({ buckets, count, max }: Metric.HistogramState): Classes => {
   const upTo = [...buckets.map(([, count]) => count), count]
   return {
     bounds: buckets.map(([bound]) => bound),
     counts: upTo.map((count, i) => i === 0 ? count : count - upTo[i - 1]),
-    count,
-    sum,
-    min,
     max
   }
+}
+
+const histogram = (state: Metric.HistogramState): typeof Api.Histogram.Type => {
+  const { count, min, sum } = state
+  const values = classes(state)
+  const at = (q: number) => quantile(values, q) ?? null
+  return { ...values, count, sum, min, p50: at(0.5), p95: at(0.95) }
 }
 
 // --- The documents of the reference --------------------------------------------------
@@ -447,26 +459,34 @@ export const queries = Effect.fnUntraced(function*(
  * @category documents
  * @since 0.1.0
  */
-export const replication = Effect.fnUntraced(function*({ after, limit }: Lists.Part): Effect.fn.Return<
+export const replication = Effect.fnUntraced(function*(
+  { after, limit, messages: which }: Lists.Part & Pick<Replication.PageOptions, "messages">
+): Effect.fn.Return<
   typeof Api.Replication.Type,
   never,
-  Announce | Replication.Replication
+  Announce | Replication.Replication | StandingAnnouncements
 > {
   const replication = yield* Replication.Replication
-  const { complete, full, records: total, surrounded, uncopied } = yield* replication.summary
-  const { next, replicated } = yield* replication.page({ limit, after: replicationPlaceOf(after) })
-  const renewed = new Set<Record.SignedRecord>()
-  for (const { current } of yield* (yield* Announce).announcements) renewed.add((yield* current).record)
+  const { complete, full, messages, records: total, surrounded, uncopied } = yield* replication.summary
+  const { next, replicated } = yield* replication.page({ limit, after: replicationPlaceOf(after), messages: which })
+  const kept = new Set((yield* (yield* StandingAnnouncements).all).map(({ announcement }) => announcement))
+  // The records that are renewed, and whether they are announced over HTTP.
+  const renewed = new Map<Record.SignedRecord, boolean>()
+  for (const announcement of yield* (yield* Announce).announcements) {
+    renewed.set((yield* announcement.current).record, kept.has(announcement))
+  }
   return {
     wanted: Replication.replicas,
     total,
     complete,
     uncopied,
+    messages: { total: messages.records, complete: messages.complete },
     full,
     surrounded,
     records: yield* Lists.inSteps(replicated, ({ full, isSurrounded, key, record, replicas }) => ({
       ...foundRecord(key, record),
       renews_at: renewed.has(record) ? renewsAt(record) : null,
+      standing: renewed.get(record) ?? false,
       replicas: replicas.map(({ contact, isConfirmed, isSuspect }) => ({
         peer: peer(contact),
         state: isSuspect ? "suspect" as const : isConfirmed ? "confirmed" as const : "unconfirmed" as const
@@ -598,7 +618,8 @@ export const network = Effect.fnUntraced(
     Bootstrap | Dht | NodeSettings | Reachability
   > {
     const dht = yield* Dht
-    const { membership } = yield* Bootstrap
+    const { lastAttempt, membership } = yield* Bootstrap
+    const attempt = yield* lastAttempt
     const reachability = yield* Reachability
     const stats = yield* dht.stats
     const state = SubscriptionRef.getUnsafe(membership)
@@ -615,6 +636,14 @@ export const network = Effect.fnUntraced(
           reason: error.message
         }))
         : [],
+      joining: attempt === undefined ? null : {
+        attempt: attempt.number,
+        hosts: attempt.hosts,
+        remembered: attempt.remembered,
+        started_at_ms: attempt.startedAt,
+        ended_at_ms: attempt.endedAt ?? null,
+        next_at_ms: attempt.nextAt ?? null
+      },
       estimated_size: stats.network.size,
       confidence: stats.network.confidence,
       contacts: stats.contacts,
@@ -630,6 +659,19 @@ export const network = Effect.fnUntraced(
 
 const memberships = { Alone: "alone", First: "first", Joined: "joined" } as const
 
+/** The name in the profile that an agent announces; null without one. */
+const nameOf = Effect.fnUntraced(function*(agent: Address.Address, announcements: ReadonlyArray<Announcement>) {
+  const own = NodeId.fromAddress(agent)
+  for (const { current, key } of announcements) {
+    if (key !== own) continue
+    const { record } = yield* current
+    if (record.type !== Record.RecordType.profile) continue
+    const name = Result.match(Profile.decode(record.payload), { onFailure: () => "", onSuccess: ({ name }) => name })
+    return name === "" ? null : name
+  }
+  return null
+})
+
 /**
  * `/v1/overview`.
  *
@@ -637,7 +679,12 @@ const memberships = { Alone: "alone", First: "first", Joined: "joined" } as cons
  * @since 0.1.0
  */
 export const overview = Effect.fnUntraced(function*(
-  { first, startedAt }: { readonly first: boolean | undefined; readonly startedAt: number }
+  { first, pages, startedAt, writes }: {
+    readonly first: boolean | undefined
+    readonly pages: typeof Api.Overview.Type["pages"]
+    readonly startedAt: number
+    readonly writes: typeof Api.Overview.Type["writes"]
+  }
 ): Effect.fn.Return<
   typeof Api.Overview.Type,
   never,
@@ -661,12 +708,16 @@ export const overview = Effect.fnUntraced(function*(
   const published = yield* (yield* Replication.Replication).summary
   const store = yield* Store.Store
   const settings = yield* NodeSettings
+  const { announcements } = yield* Announce
   return {
     at_ms: yield* Clock.currentTimeMillis,
     started_at_ms: startedAt,
     ready: (yield* health(first)).ready,
     identity: { address: Address.format(dht.address), node_id_hex: dht.nodeId },
     agent: Address.format(dht.agent),
+    name: yield* nameOf(dht.agent, yield* announcements),
+    writes,
+    pages,
     reachability: {
       local_addr: SocketAddress.format(dht.localAddress),
       public_host: (yield* reachability.publicHost) ?? null,
@@ -693,8 +744,10 @@ export const overview = Effect.fnUntraced(function*(
       subscriptions: yield* (yield* Subscriptions).size
     },
     publishing: {
-      announcements: (yield* (yield* Announce).announcements).length,
+      announcements: (yield* announcements).length,
       records: published.records,
+      messages: published.messages.records,
+      complete: published.complete,
       confirmed_replicas: published.confirmedOfWanted,
       wanted_replicas: published.records * Replication.replicas
     },
@@ -749,10 +802,10 @@ export const buckets: Effect.Effect<typeof Api.Buckets.Type, never, PeerHealth |
  * @since 0.1.0
  */
 export const storeReport = Effect.fnUntraced(function*(
-  { after, limit }: Lists.Part
+  { after, limit, type }: Lists.Part & { readonly type?: number | undefined }
 ): Effect.fn.Return<typeof Api.StoreReport.Type, never, Store.Store> {
   const store = yield* Store.Store
-  const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after) })
+  const { next, rows } = yield* store.page({ limit, from: storePlaceOf(after), type })
   const counts = yield* store.counts
   return {
     keys: yield* store.size,

@@ -206,6 +206,14 @@ export const Network = Schema.Struct({
   failures: Schema.Array(Schema.Struct({ address: Schema.String, reason: Schema.String })).pipe(
     described("While alone: the nodes that the last attempt to join tried, and why each failed")
   ),
+  joining: Schema.NullOr(Schema.Struct({
+    attempt: Count.pipe(described("Number of the attempt since the node started")),
+    hosts: Texts.pipe(described("The bootstrap nodes as they were given")),
+    remembered: Count.pipe(described("Addresses from the last run that are tried as well")),
+    started_at_ms: Millis,
+    ended_at_ms: Schema.NullOr(Millis).pipe(described("Null while the attempt is in progress")),
+    next_at_ms: Schema.NullOr(Millis).pipe(described("When the next attempt begins; null if none is planned"))
+  })).pipe(described("The last attempt to join; null before the first")),
   estimated_size: Schema.Finite.pipe(described("Number of nodes")),
   confidence: Schema.Finite.pipe(described("0 to 1")),
   contacts: Count,

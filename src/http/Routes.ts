@@ -53,6 +53,7 @@ import * as Documents from "./Documents.ts"
 import * as EventStreams from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
 import * as GatewayLimits from "./GatewayLimits.ts"
+import * as History from "./History.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
@@ -70,6 +71,11 @@ export interface Options extends Checks.Options {
    * contacts. Defaults to the state of `Bootstrap.membership`.
    */
   readonly first?: boolean | undefined
+  /**
+   * The pages of the nodes of this process, with which the page of this node
+   * lets its reader switch; read each time. None by default.
+   */
+  readonly pages?: (() => typeof Api.Overview.Type["pages"]) | undefined
 }
 
 /**
@@ -181,7 +187,7 @@ const debug = HttpApiBuilder.group(
         )),
       replication: ({ query }) =>
         of(Effect.flatMap(
-          Documents.replication(Lists.partOf(query, Api.listed.replication)),
+          Documents.replication({ ...Lists.partOf(query, Api.listed.replication), messages: query.messages }),
           (document) => Lists.listResponse(document, "records")
         ))
     })
@@ -210,17 +216,19 @@ const operations = (first: boolean | undefined) =>
 
 // --- Streams -------------------------------------------------------------------
 
-const events = Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.Event.Type>) {
-  const { listen } = yield* NodeEvents
-  yield* listen((event) => sink.tell(() => Documents.event(event)))
-  yield* Documents.trafficEvent.pipe(
-    Effect.map((event) => sink.tell(() => event)),
-    Effect.repeat(Schedule.spaced("1 second")),
-    Effect.catchCause((cause) => Effect.logWarning("Reporting of traffic stopped", cause)),
-    Effect.annotateLogs({ module: "effect-dht/http/Routes", fiber: "Traffic" }),
-    Effect.forkScoped
-  )
-})
+const events = (history: History.History["Service"]) =>
+  Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.Event.Type>) {
+    const { listen } = yield* NodeEvents
+    yield* listen((event) => sink.tell(() => Documents.event(event)))
+    yield* history.listen((sample) => sink.tell(() => ({ type: "sampled", ...sample })))
+    yield* Documents.trafficEvent.pipe(
+      Effect.map((event) => sink.tell(() => event)),
+      Effect.repeat(Schedule.spaced("1 second")),
+      Effect.catchCause((cause) => Effect.logWarning("Reporting of traffic stopped", cause)),
+      Effect.annotateLogs({ module: "effect-dht/http/Routes", fiber: "Traffic" }),
+      Effect.forkScoped
+    )
+  })
 
 /** The target of a client's lookup. */
 interface Goal {
@@ -272,13 +280,17 @@ const lookup = ({ find, target }: Goal) =>
     )
   })
 
-const page = (options: { readonly first: boolean | undefined }) =>
+const writesOf = ({ open, token }: Options): typeof Api.Overview.Type["writes"] =>
+  open ? "open" : token === undefined ? "closed" : "token"
+
+const page = (options: Options) =>
   HttpApiBuilder.group(
     Api.Api,
     "node",
     Effect.fnUntraced(function*(handlers) {
       const of = yield* servicesOf<Services>()
       const { response } = yield* EventStreams.EventStreams
+      const history = yield* History.History
       const startedAt = yield* Clock.currentTimeMillis
       const streamPlace = Limits.places("event streams", maxEventStreams)
       const lookupPlace = Limits.places("lookups", maxLookups)
@@ -288,12 +300,19 @@ const page = (options: { readonly first: boolean | undefined }) =>
         open: (sink: EventStreams.Sink<A>) => Effect.Effect<void, never, Scope.Scope | Services>
       ) => response<A>((sink) => of(open(sink)))
       return handlers.handleAll({
-        overview: () => of(Documents.overview({ ...options, startedAt })),
+        overview: () =>
+          of(Documents.overview({
+            first: options.first,
+            pages: options.pages?.() ?? [],
+            startedAt,
+            writes: writesOf(options)
+          })),
+        history: () => Effect.flatMap(history.document, (document) => Lists.listResponse(document, "samples")),
         buckets: () => of(Effect.flatMap(Documents.buckets, (document) => Lists.listResponse(document, "buckets"))),
         traffic: () => of(Documents.trafficReport),
         store: ({ query }) =>
           of(Effect.flatMap(
-            Documents.storeReport(Lists.partOf(query, Api.listed.store)),
+            Documents.storeReport({ ...Lists.partOf(query, Api.listed.store), type: query.type }),
             (document) => Lists.listResponse(document, "listed")
           )),
         lookup: ({ payload }) =>
@@ -302,7 +321,7 @@ const page = (options: { readonly first: boolean | undefined }) =>
             Effect.tap(() => lookupPlace),
             Effect.map((goal) => stream(lookup(goal)))
           ),
-        events: () => Effect.as(streamPlace, stream(events)),
+        events: () => Effect.as(streamPlace, stream(events(history))),
         backup: () =>
           Effect.andThen(
             backupPlace,
@@ -334,12 +353,12 @@ export const layer = (
     Layer.provide([
       debug,
       operations(first),
-      page({ first }),
+      page(options),
       Gateway.network,
       Gateway.announcements,
       Gateway.exchange
     ]),
-    Layer.provide([GatewayLimits.layer, TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
+    Layer.provide([GatewayLimits.layer, History.layer, TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
     Layer.provideMerge(EventStreams.layer),
     Layer.provide(HttpServer.layerServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),

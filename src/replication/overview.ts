@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Contact } from "../Contact.ts"
 import type { Replica } from "../core/replicaSet.ts"
 import type { NodeId } from "../NodeId.ts"
-import type * as Record from "../Record.ts"
+import * as Record from "../Record.ts"
 import { type Job, replicas } from "./job.ts"
 
 /**
@@ -52,6 +52,20 @@ export interface Summary {
   readonly full: number
   /** Records whose keys are surrounded, see `Replication.Publication`. */
   readonly surrounded: number
+  /** Messages, and those of them that are complete. */
+  readonly messages: { readonly records: number; readonly complete: number }
+}
+
+/**
+ * Which records to list: `after` a position, and only messages or only others.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PageOptions {
+  readonly limit: number
+  readonly after?: Place | undefined
+  readonly messages?: "only" | "none" | undefined
 }
 
 /**
@@ -94,6 +108,8 @@ const replicatedOf = ({ edition: { record }, full, isSurrounded, key, set }: Job
 const standing = (jobs: Iterable<Job>): ReadonlyArray<Job> =>
   Array.from(jobs).filter(({ edition }) => !edition.isWithdrawal)
 
+const isMessage = ({ edition }: Job): boolean => edition.record.type === Record.RecordType.mailbox
+
 const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
 
 /**
@@ -103,9 +119,15 @@ const enough = ({ set }: Job): number => Math.min(set.confirmedCount, replicas)
  */
 export const summary = (jobs: Iterable<Job>): Summary => {
   let [complete, uncopied, confirmed, confirmedOfWanted, unconfirmed, full, surrounded] = [0, 0, 0, 0, 0, 0, 0]
+  const messages = { records: 0, complete: 0 }
   const counted = standing(jobs)
-  for (const { full: withoutRoom, isSurrounded, set } of counted) {
+  for (const job of counted) {
+    const { full: withoutRoom, isSurrounded, set } = job
     const count = set.confirmedCount
+    if (isMessage(job)) {
+      messages.records++
+      if (count >= replicas) messages.complete++
+    }
     if (count >= replicas) complete++
     if (count === 0) uncopied++
     confirmed += count
@@ -115,7 +137,7 @@ export const summary = (jobs: Iterable<Job>): Summary => {
     if (isSurrounded) surrounded++
   }
   const records = counted.length
-  return { records, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed, full, surrounded }
+  return { records, complete, uncopied, confirmed, confirmedOfWanted, unconfirmed, full, surrounded, messages }
 }
 
 /**
@@ -132,12 +154,13 @@ export const replicated = (jobs: Iterable<Job>): ReadonlyArray<ReplicatedRecord>
  */
 export const page = Effect.fnUntraced(function*(
   jobs: Iterable<Job>,
-  { after, limit }: { readonly limit: number; readonly after?: Place | undefined }
+  { after, limit, messages }: PageOptions
 ): Effect.fn.Return<ReplicatedPage> {
   const byConfirmed = Array.from({ length: replicas + 1 }, (): Array<Job> => [])
   let looked = 0
   for (const job of standing(jobs)) {
     if (++looked % jobsAtOnce === 0) yield* Effect.yieldNow
+    if (messages !== undefined && isMessage(job) !== (messages === "only")) continue
     const confirmed = enough(job)
     const isAfter = after === undefined || confirmed > after.confirmed ||
       confirmed === after.confirmed && job.number > after.job

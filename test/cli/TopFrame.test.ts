@@ -61,6 +61,9 @@ const sample: TopFrame.Sample = {
     ready: true,
     identity: { address: "a0Ab", node_id_hex: "ab".repeat(32) },
     agent: "a0Ab",
+    name: null,
+    writes: "token",
+    pages: [],
     reachability: {
       local_addr: "0.0.0.0:4121",
       public_host: null,
@@ -90,7 +93,7 @@ const sample: TopFrame.Sample = {
       pending: 3
     },
     store: { keys: 4, bytes: 9000, max_bytes: 67_108_864, subscriptions: 2 },
-    publishing: { announcements: 2, records: 3, confirmed_replicas: 20, wanted_replicas: 24 },
+    publishing: { announcements: 2, records: 3, messages: 1, complete: 1, confirmed_replicas: 20, wanted_replicas: 24 },
     persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
   },
   buckets: {

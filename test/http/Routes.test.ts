@@ -289,9 +289,61 @@ describe("the documents of the dashboard", () => {
       assert.deepStrictEqual(publishing, {
         announcements: 1,
         records: 1,
+        messages: 0,
+        complete: 0,
         confirmed_replicas: 3,
         wanted_replicas: 8
       })
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("keeps the figures of an hour, and continues them with events", () =>
+    Effect.gen(function*() {
+      const { a } = yield* pair
+      const fetch = yield* serve(a)
+      assert.deepStrictEqual((yield* document(fetch, "/v1/history", Api.History)).samples, [])
+      yield* TestClock.adjust("61 minutes")
+      const { interval_ms, kept_ms, samples } = yield* document(fetch, "/v1/history", Api.History)
+      assert.deepStrictEqual([interval_ms, kept_ms, samples.length], [5000, 3_600_000, 720])
+      assert.isAbove(samples.reduce((sum, { sent_per_s }) => sum + sent_per_s, 0), 0)
+      assert.deepInclude(samples[0], { contacts: 1, keys: 0 })
+
+      const events = reader(yield* fetch("/v1/events"))
+      yield* events.next
+      yield* TestClock.adjust("5 seconds")
+      const next = (yield* document(fetch, "/v1/history", Api.History)).samples.at(-1)
+      const told = yield* Effect.repeat(
+        Effect.map(events.next, (some) => some?.find(({ type }) => type === "sampled")),
+        { until: (event) => event !== undefined }
+      )
+      assert.deepStrictEqual(told?.data, { type: "sampled", ...next })
+      yield* events.leave
+    }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
+
+  it.effect("lists messages apart from other records, and the stored records of one type", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair
+      const fetch = yield* serve(a)
+      yield* Network.dht(b).announceEndpoint(endpoint)
+      yield* Network.dht(a).announceEndpoint(endpoint)
+      yield* settled
+      yield* Network.dht(a).mail.send({ recipient: Network.dht(b).address, type: 3, body: Uint8Array.of(1) })
+      yield* settled
+      const listed = (query: string) =>
+        Effect.map(
+          document(fetch, `/debug/replication${query}`, Api.Replication),
+          ({ messages, records, total }) => [total, messages.total, ...records.map(({ record }) => record.type_name)]
+        )
+      assert.deepStrictEqual(yield* listed("?messages=only"), [2, 1, "mailbox"])
+      assert.deepStrictEqual(yield* listed("?messages=none"), [2, 1, "endpoint"])
+      assert.lengthOf(yield* listed(""), 4)
+      const stored = (query: string) =>
+        Effect.map(
+          document(fetch, `/v1/store${query}`, Api.StoreReport),
+          ({ listed }) => listed.map(({ rec_type }) => rec_type)
+        )
+      assert.deepStrictEqual((yield* stored("")).toSorted(), [1, 1, 128])
+      assert.deepStrictEqual(yield* stored("?type=1"), [1, 1])
+      assert.deepStrictEqual(yield* stored("?type=1&limit=1"), [1])
     }).pipe(Effect.provide(Transport.layerMemoryNetwork)))
 
   it.effect("says how many nodes have no room for a record", () =>
@@ -720,6 +772,7 @@ describe("/openapi.json", () => {
           "get /v1/backup",
           "get /v1/buckets",
           "get /v1/events",
+          "get /v1/history",
           "get /v1/network",
           "get /v1/overview",
           "get /v1/records/{key}",

@@ -1,4 +1,5 @@
 import { assert, layer } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,15 +10,20 @@ import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Browser as Chromium, BrowserContextOptions, Page } from "playwright-core"
 import * as Address from "../../src/Address.ts"
+import * as Bootstrap from "../../src/Bootstrap.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as NodeHttp from "../../src/node/NodeHttp.ts"
 import type { QueryStep } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import { NodeSettings } from "../../src/NodeSettings.ts"
 import * as Query from "../../src/Query.ts"
+import { Reachability } from "../../src/Reachability.ts"
+import { NoAnswer } from "../../src/Request.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
@@ -83,6 +89,8 @@ const world = Effect.gen(function*() {
 
 interface Opening extends BrowserContextOptions {
   readonly url?: string
+  /** Path, query and fragment: the section to open. Defaults to the overview. */
+  readonly at?: string
   /** Expected error messages of the test. */
   readonly expected?: RegExp
 }
@@ -91,7 +99,10 @@ interface Opening extends BrowserContextOptions {
  * A page in a browser of its own. Fails the test on any error, failed request or
  * request to another origin.
  */
-const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening, use: (page: Page) => Promise<void>) {
+const visit = Effect.fnUntraced(function*(
+  { at = "/", expected, url, ...options }: Opening,
+  use: (page: Page) => Promise<void>
+) {
   const { browser, ...world } = yield* World
   const origin = url ?? world.url
   yield* Effect.promise(async () => {
@@ -113,7 +124,7 @@ const visit = Effect.fnUntraced(function*({ expected, url, ...options }: Opening
       if (new URL(request.url()).origin !== origin) complaints.push(`elsewhere: ${request.url()}`)
     })
     try {
-      await page.goto(`${origin}/`)
+      await page.goto(`${origin}${at}`)
       await use(page)
       assert.deepStrictEqual(complaints.filter((text) => expected === undefined || !expected.test(text)), [])
     } finally {
@@ -148,6 +159,13 @@ const lookUp = async (page: Page, value: string): Promise<void> => {
 }
 
 const status = (page: Page) => page.locator("#lookup-status")
+
+/** Opens a section by its link. */
+const open = (page: Page, name: string) =>
+  page.getByRole("navigation", { name: "Sections" }).getByRole("link", { name, exact: true }).click()
+
+/** Opens the path of the lookup. */
+const openPath = (page: Page) => page.locator("#lookup-steps summary").click()
 
 const shows = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
 
@@ -194,6 +212,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const { url } = yield* World
       yield* visit({}, async (page) => {
         const tile = (name: string) => page.locator(".tile", { hasText: name }).locator("dd")
+        await page.locator("#identity summary").click()
         await eventually(async () => {
           const overview = await read(url, "/v1/overview", Api.Overview)
           const { network, publishing, store } = overview
@@ -206,25 +225,29 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           assert.match(await tile("Contacts").innerText(), new RegExp(`^${network.contacts}\n`))
           assert.include(await tile("Network").innerText(), `confidence ${Math.round(network.confidence * 100)} %`)
           assert.match(await tile("Keys held").innerText(), new RegExp(`^${store.keys}\n`))
-          const { announcements, confirmed_replicas, wanted_replicas } = publishing
+          const { announcements, complete, records } = publishing
           assert.match(
-            await tile("Announcements").innerText(),
-            new RegExp(`^${announcements}\n+${confirmed_replicas} of ${wanted_replicas} copies confirmed`)
+            await tile("Published").innerText(),
+            new RegExp(`^${records}\n+${complete === records ? "all" : `${complete} of ${records}`} with all copies; `)
           )
+          assert.include(await tile("Published").innerText(), `${announcements} kept alive`)
         })
         assert.strictEqual(await page.locator("#state").innerText(), "ready")
       })
     }))
 
-  it.effect("draws the routing table, bucket by bucket, and lists its contacts", () =>
+  it.effect("draws the buckets in use, one by one, counts the empty ones, and lists the contacts", () =>
     Effect.gen(function*() {
       const { url } = yield* World
-      yield* visit({}, async (page) => {
+      yield* visit({ at: "/#contacts" }, async (page) => {
         await page.getByText(/^All \d+ contacts$/).click()
         await eventually(async () => {
           const { buckets, k } = await read(url, "/v1/buckets", Api.Buckets)
-          assert.strictEqual(await page.locator(".bucket-map .cell").count(), 256)
-          const rows = page.getByRole("region", { name: "Non-empty buckets" }).locator("tbody tr")
+          assert.include(
+            await page.locator("#buckets").innerText(),
+            `${buckets.length} buckets, and ${256 - buckets.length} empty`
+          )
+          const rows = page.getByRole("region", { name: "Buckets in use" }).locator("tbody tr")
           const fresh = buckets.map(({ bucket, contacts }) => [
             String(bucket),
             `${contacts.filter(({ fresh, health }) => fresh && health !== "bad").length} of ${contacts.length}`
@@ -241,23 +264,28 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
   it.effect("lists the stored records, of every type or of one", () =>
     Effect.gen(function*() {
       const { url } = yield* World
-      yield* visit({}, async (page) => {
+      yield* visit({ at: "/#store" }, async (page) => {
         const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
-        await eventually(async () => {
-          const { by_type, records } = await read(url, "/v1/store", Api.StoreReport)
-          const held = by_type.find(({ type_name }) => type_name === "topic")?.records ?? 0
-          assert.strictEqual(await rows.count(), Math.min(records, 25))
-          await page.getByRole("button", { name: `topic ${held}` }).click()
-          assert.strictEqual(await rows.count(), held)
-          await page.getByRole("button", { name: `all ${records}` }).click()
-        })
+        for (const type of ["all", "topic", "endpoint", "all"]) {
+          await page.getByRole("button", { name: new RegExp(`^${type} \\d+$`) }).click()
+          await eventually(async () => {
+            const { by_type, records } = await read(url, "/v1/store", Api.StoreReport)
+            const held = type === "all" ? records : by_type.find(({ type_name }) => type_name === type)?.records ?? 0
+            assert.isAbove(held, 0)
+            assert.strictEqual(await rows.count(), Math.min(held, 25))
+            assert.strictEqual(
+              await rows.locator(`.type${type === "all" ? "" : `.${type}`}`).count(),
+              Math.min(held, 25)
+            )
+          })
+        }
       })
     }))
 
   it.effect("shows the node's announcements and the holders of copies", () =>
     Effect.gen(function*() {
       const { url } = yield* World
-      yield* visit({}, async (page) => {
+      yield* visit({ at: "/#published" }, async (page) => {
         const card = page.locator("#announcements .own", { hasText: "translate" })
         await card.getByText("Holders of copies").click()
         await eventually(async () => {
@@ -280,7 +308,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* dht.publishTopic({ topic: "go", name: "Bea" })
       yield* dht.publishProfile({ name: "Bea" })
       const url = yield* serve(nodes[5])
-      yield* visit({ url }, async (page) => {
+      yield* visit({ url, at: "/#published" }, async (page) => {
         for (const [type, text] of [["endpoint", "quic://198.51.100.5:4121"], ["topic", "go"], ["profile", "Bea"]]) {
           const card = page.locator("#announcements .own", { has: page.locator(`.type.${type}`) })
           await card.locator("h3", { hasText: text }).waitFor()
@@ -288,32 +316,38 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
-  it.effect("shows a bounded number of records, and how many more there are", () =>
+  it.effect("shows a bounded number of records, and how many more there are, page by page", () =>
     Effect.gen(function*() {
-      const { nodes } = yield* World
-      const node = nodes[6]
+      // Without copies, which the order of the list depends on.
+      const node = yield* Network.node("many", Network.socketOf(98))
       const dht = Network.dht(node)
-      for (let i = 0; i < 80; i++) yield* dht.publishTopic({ topic: `topic ${i}`, name: "Cy" })
+      for (let i = 0; i < 81; i++) yield* dht.publishTopic({ topic: `topic ${i}`, name: "Cy" })
       const [{ timestamp }] = yield* Context.get(node, Store).getAll(NodeId.fromTopic("topic 0"), 0)
       Network.fill(node, 3000, Number(timestamp))
-      const url = yield* serve(node)
-      yield* visit({ url }, async (page) => {
+      const url = yield* serve(node, { first: true })
+      yield* visit({ url, at: "/#published" }, async (page) => {
         const published = page.locator("#announcements .own")
-        const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
-        await rows.first().waitFor()
-        await published.first().waitFor()
+        await shows(page, "1–12 of 81 records")
         assert.strictEqual(await published.count(), 12)
-        await shows(page, "12 of 81 records shown")
-        assert.isBelow(Number(await evaluate(page, "document.querySelectorAll('*').length")), 4000)
-        await page.getByRole("button", { name: "Show 60", exact: true }).click()
-        await shows(page, "60 of 81 records shown; 21 more are at /debug/replication")
-        await eventually(async () => assert.strictEqual(await published.count(), 60))
-        await page.getByRole("button", { name: "Show 100", exact: true }).click()
-        assert.strictEqual(await rows.count(), 100)
-        await shows(page, /^100 of 3,\d+ records shown; [\d,]+ more are at \/debug\/store/)
-        assert.isBelow(Number(await evaluate(page, "document.querySelectorAll('*').length")), 9000)
+        const titles = new Set(await published.locator("h3").allInnerTexts())
+        for (let from = 13; from <= 81; from += 12) {
+          await page.getByRole("button", { name: "Next records" }).click()
+          await shows(page, `${from}–${Math.min(81, from + 11)} of 81 records`)
+          for (const title of await published.locator("h3").allInnerTexts()) titles.add(title)
+        }
+        assert.strictEqual(titles.size, 81)
+        await page.getByRole("button", { name: "Previous records" }).click()
+        await shows(page, "61–72 of 81 records")
+        await open(page, "Store")
+        const rows = page.getByRole("region", { name: "Stored records" }).locator("tbody tr")
+        await shows(page, /^1–25 of 3,\d+ records$/)
+        assert.strictEqual(await rows.count(), 25)
+        await page.getByRole("button", { name: "Next records" }).click()
+        await shows(page, /^26–50 of 3,\d+ records$/)
+        assert.strictEqual(await rows.count(), 25)
+        assert.isBelow(Number(await evaluate(page, "document.querySelectorAll('*').length")), 2000)
       })
-    }))
+    }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
 
   it.effect("distinguishes late answers from datagrams refused for other reasons", () =>
     Effect.gen(function*() {
@@ -335,6 +369,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const url = yield* serve(Context.add(nodes[0], Rpc, { ...rpc, traffic }))
       yield* visit({ url }, async (page) => {
         await page.locator(".tile", { hasText: "16 refused so far, besides 1,170 late answers" }).waitFor()
+        await open(page, "Traffic")
         const reasons = page.getByRole("region", { name: "Refused datagrams by reason" }).locator("tbody tr")
         await reasons.first().waitFor()
         const shown = (await reasons.allInnerTexts()).map((text) => text.split("\t").slice(0, 2))
@@ -347,6 +382,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const { url } = yield* World
       yield* visit({}, async (page) => {
         await lookUp(page, "translate")
+        await open(page, "Traffic")
         await page.locator("#plot-traffic .line.s0").last().waitFor({ state: "attached" })
         await page.locator("#plot-latency .line.s0").last().waitFor({ state: "attached" })
         await eventually(async () => {
@@ -360,16 +396,181 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
+  it.effect("has the last hour of the node as soon as it is opened, and continues it", () =>
+    Effect.gen(function*() {
+      const { url } = yield* World
+      const samples = async () => (await read(url, "/v1/history", Api.History)).samples
+      yield* visit({ at: "/#traffic" }, async (page) => {
+        const path = page.locator("#plot-keys .line.s0").last()
+        const points = async () => ((await path.getAttribute("d")) ?? "").split(/[ML]/).length - 1
+        const before = (await samples()).length
+        await path.waitFor({ state: "attached" })
+        assert.isAtLeast(await points(), before)
+        await eventually(async () => {
+          assert.isAbove((await samples()).length, before)
+          assert.strictEqual(await points(), (await samples()).length)
+        })
+      })
+    }))
+
+  it.effect("draws an axis from 0 to 1 if all values are 0, and none that makes a flat line of numbers close together", () =>
+    visit({}, async (page) => {
+      const scale = (values: ReadonlyArray<number>, options = {}) =>
+        evaluate(
+          page,
+          `import("/assets/plots.js").then(({ scale }) => scale(${JSON.stringify(values)}, ${JSON.stringify(options)}))`
+        )
+      assert.deepStrictEqual(await scale([0, 0]), [0, 1])
+      assert.deepStrictEqual(await scale([0, 7]), [0, 2, 4, 6, 8])
+      assert.deepStrictEqual(await scale([0.001]), [0, 0.00025, 0.0005, 0.00075, 0.001])
+      assert.deepStrictEqual(await scale([250, 256], { isLevel: true, isWhole: true }), [250, 260])
+      assert.deepStrictEqual(await scale([31], { isLevel: true, isWhole: true }), [30, 31, 32])
+      assert.deepStrictEqual(await scale([2, 40], { isLevel: true, isWhole: true }), [0, 10, 20, 30, 40])
+    }))
+
+  it.effect("draws p95 below p50 and wider, so that both are seen where they are equal", () =>
+    visit({ at: "/#traffic" }, async (page) => {
+      await page.locator("#plot-latency .plot .line.s0").waitFor({ state: "attached" })
+      const lines = await evaluate(
+        page,
+        `[...document.querySelectorAll("#plot-latency .plot .line")].map((line) => [
+          line.getAttribute("class"), parseFloat(getComputedStyle(line).strokeWidth)
+        ])`
+      ) as ReadonlyArray<[string, number]>
+      assert.deepStrictEqual(lines.map(([name]) => name), ["line s1", "line s0"])
+      assert.isAbove(lines[0][1], lines[1][1])
+    }))
+
+  it.effect("says first whether the node can be reached, and why", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const reachability = Context.get(nodes[3], Reachability)
+      const at = { host: "203.0.113.5", port: 4121 }
+      const cases = [
+        [{ mapping: Effect.succeed("consistent" as const), observed: Effect.succeed(at) }, "yes", "203.0.113.5:4121"],
+        [{ mapping: Effect.succeed("symmetric" as const) }, "no", "uses a different port for each peer"],
+        [
+          { mapping: Effect.succeed("unknown" as const), observed: Effect.undefined, publicHost: Effect.undefined },
+          "not known yet",
+          "Too few contacts"
+        ]
+      ] as const
+      for (const [known, answer, why] of cases) {
+        const url = yield* serve(Context.add(nodes[3], Reachability, { ...reachability, ...known }))
+        yield* visit({ url }, async (page) => {
+          await page.locator("#reachable h3", { hasText: `Reachable: ${answer}` }).waitFor()
+          assert.include(await page.locator("#reachable").innerText(), why)
+          // The words of the protocol are below, and folded.
+          assert.isFalse(await page.getByText("NAT mapping").isVisible())
+        })
+      }
+    }))
+
+  it.effect("names the node in its title and header, by the profile that it announces or else by its address", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const short = (node: Network.Node) => {
+        const address = Address.format(Network.dht(node).address)
+        return `${address.slice(0, 8)}…${address.slice(-4)}`
+      }
+      const unnamed = yield* serve(nodes[20])
+      yield* visit({ url: unnamed }, async (page) => {
+        await page.locator("h1", { hasText: short(nodes[20]) }).waitFor()
+        assert.strictEqual(await page.title(), `${short(nodes[20])} · effect-dht`)
+      })
+      yield* Network.dht(nodes[21]).announceProfile({ name: "Dora" })
+      const named = yield* serve(nodes[21])
+      yield* visit({ url: named }, async (page) => {
+        await page.locator("h1", { hasText: "Dora" }).waitFor()
+        assert.strictEqual(await page.title(), `Dora, ${short(nodes[21])} · effect-dht`)
+      })
+    }))
+
+  it.effect("counts records in the overview as in their section, where messages are one group", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const dht = Network.dht(nodes[8])
+      for (const [i, text] of ["one", "two", "three"].entries()) {
+        const recipient = Network.dht(nodes[9 + i]).address
+        yield* dht.mail.send({ recipient, type: 3, body: new TextEncoder().encode(text) })
+      }
+      const url = yield* serve(nodes[8])
+      yield* visit({ url }, async (page) => {
+        const tile = page.locator(".tile", { hasText: "Published" })
+        await tile.getByText("1 kept alive, 3 messages").waitFor()
+        assert.match(await tile.locator("dd").innerText(), /^4\n/)
+        await open(page, "Published")
+        await shows(page, /^4 records: /)
+        assert.strictEqual(await page.locator("#announcements .own").count(), 1)
+        await page.getByText("3 messages sent").click()
+        const rows = page.getByRole("region", { name: "Messages sent" }).locator("tbody tr")
+        assert.strictEqual(await rows.count(), 3)
+      })
+    }))
+
+  // --- Sections -----------------------------------------------------------------------
+
+  it.effect("shows the section that the URL names, and the one before on the way back", () =>
+    visit({ at: "/#store" }, async (page) => {
+      const visible = () =>
+        evaluate(
+          page,
+          "[...document.querySelectorAll('main section')].filter(({ hidden }) => !hidden).map(({ id }) => id).join()"
+        )
+      const current = () =>
+        page.getByRole("navigation", { name: "Sections" }).locator("[aria-current=page]").allInnerTexts()
+      await page.locator("#store table").waitFor()
+      assert.strictEqual(await visible(), "store")
+      assert.deepStrictEqual(await current(), ["Store"])
+      await open(page, "Traffic")
+      assert.strictEqual(await visible(), "traffic")
+      assert.match(page.url(), /\/#traffic$/)
+      await page.goBack()
+      await eventually(async () => assert.strictEqual(await visible(), "store"))
+      assert.deepStrictEqual(await current(), ["Store"])
+    }))
+
+  it.effect("makes the lookup that the URL names, and names each lookup in the URL", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      yield* visit({ at: "/?q=translate" }, async (page) => {
+        await page.locator("#lookup-result h3", { hasText: "Ann" }).waitFor()
+        const { nodeId } = Network.dht(nodes[9])
+        await lookUp(page, nodeId)
+        await shows(page, /Found the 16 closest nodes after/)
+        assert.strictEqual(new URL(page.url()).search, `?q=${nodeId}`)
+        await page.goBack()
+        await page.locator("#lookup-result h3", { hasText: "Ann" }).waitFor()
+      })
+    }))
+
+  it.effect("shows what was found in full, and above the path on a phone", () =>
+    visit({ at: "/?q=translate", viewport: { width: 360, height: 740 } }, async (page) => {
+      await page.locator("#lookup-status.good").waitFor()
+      const [top, bottom, ring, isClipped] = await evaluate(
+        page,
+        `(() => {
+          const list = document.querySelector("#lookup-result .owns")
+          const { bottom, top } = list.getBoundingClientRect()
+          return [top, bottom, document.querySelector("#ring").getBoundingClientRect().top, list.scrollHeight > list.clientHeight]
+        })()`
+      ) as [number, number, number, boolean]
+      assert.isBelow(top, 740)
+      assert.isBelow(bottom, ring)
+      assert.isFalse(isClipped)
+    }))
+
   // --- Lookups ------------------------------------------------------------------------
 
   it.effect("finds the endpoint of an address, and draws the path", () =>
     Effect.gen(function*() {
       const { nodes, url } = yield* World
-      yield* visit({}, async (page) => {
+      yield* visit({ at: "/#lookup" }, async (page) => {
         await shows(page, /^Path: /)
         await lookUp(page, Address.format(Network.dht(nodes[7]).address))
         await page.locator("#lookup-status.good").waitFor()
-        await page.locator("#lookup-result h4", { hasText: "quic://203.0.113.7:4121" }).waitFor()
+        await page.locator("#lookup-result h3", { hasText: "quic://203.0.113.7:4121" }).waitFor()
+        await openPath(page)
         // The node also runs lookups of its own accord.
         const { queries } = await read(url, "/debug/queries", Api.Queries)
         const query = queries.find(({ target_hex }) => target_hex === Network.dht(nodes[7]).nodeId)
@@ -393,7 +594,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const { nodes } = yield* World
       yield* visit({}, async (page) => {
         await lookUp(page, "translate")
-        await page.locator("#lookup-result h4", { hasText: "Ann" }).waitFor()
+        await page.locator("#lookup-result h3", { hasText: "Ann" }).waitFor()
         await page.locator("#lookup-result .tags li", { hasText: "a2a" }).waitFor()
         const { nodeId } = Network.dht(nodes[9])
         await lookUp(page, nodeId)
@@ -442,6 +643,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await lookUp(page, "slow")
         await page.getByRole("button", { name: "Looking…" }).waitFor()
         await page.locator(".ring .node.waiting").waitFor()
+        await openPath(page)
         assert.strictEqual(await page.locator(".ring .node.answered").count(), 1)
         assert.include(await status(page).innerText(), "Looking for the topic “slow”…")
         const path = page.getByRole("region", { name: "Path of the lookup" }).locator("tbody tr")
@@ -462,11 +664,11 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
   it.effect("reports invalid input, and empty results", () =>
     visit({ expected: /400/ }, async (page) => {
       await lookUp(page, "nobody offers this either")
-      await page.locator("#lookup-steps h3", { hasText: "Path" }).waitFor()
+      await page.locator("#lookup-steps summary", { hasText: "Path" }).waitFor()
       await page.getByLabel("Type", { exact: true }).selectOption("address")
       await lookUp(page, "nonsense")
       await page.locator("#lookup-status.error", { hasText: "is not an address" }).waitFor()
-      assert.strictEqual(await page.locator("#lookup-steps h3").count(), 0)
+      assert.strictEqual(await page.locator("#lookup-steps summary").count(), 0)
       const field = page.getByLabel("Address, topic or node id")
       assert.strictEqual(await field.getAttribute("aria-invalid"), "true")
       await page.getByLabel("Type", { exact: true }).selectOption("auto")
@@ -484,16 +686,120 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       await page.locator("#lookup-status.good").waitFor()
       const result = page.locator("#lookup-result")
       for (const text of [markup.topic, markup.name, markup.brief]) assert.include(await result.innerText(), text)
+      await open(page, "Published")
       await page.locator("#announcements h3", { hasText: markup.topic }).waitFor()
       assert.strictEqual(await page.locator("main :is(img, script, .evil)").count(), 0)
       assert.notStrictEqual(await page.title(), "run")
+    }))
+
+  // --- Actions ------------------------------------------------------------------------------
+
+  it.effect("announces, sends and withdraws with the token, for which it prompts once", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const recipient = Address.format(Network.dht(nodes[9]).address)
+      const url = yield* serve(nodes[22], { token: Redacted.make(token), readable: true })
+      yield* visit({ url, at: "/#published", expected: /401/ }, async (page) => {
+        page.on("dialog", (dialog) => void dialog.accept())
+        const done = page.locator("#actions-status.good")
+        const gate = page.getByRole("dialog", { name: "This needs the node's token" })
+        const card = page.locator("#announcements .own", { hasText: "knitting / wool?" })
+
+        await page.getByText("Announce", { exact: true }).first().click()
+        await page.getByLabel("Topic", { exact: true }).fill("knitting / wool?")
+        await page.getByLabel("Name", { exact: true }).fill("Eda")
+        await page.getByLabel("Protocols").fill("a2a, http")
+        await page.keyboard.press("Enter")
+        await gate.waitFor()
+        await gate.getByLabel("Token", { exact: true }).fill("a wrong one, of some length")
+        await page.keyboard.press("Enter")
+        await gate.getByRole("alert").filter({ hasText: "rejected this token" }).waitFor()
+        await gate.getByLabel("Token", { exact: true }).fill(token)
+        await page.keyboard.press("Enter")
+        await done.filter({ hasText: "Announced “knitting / wool?”" }).waitFor()
+        await card.waitFor()
+        assert.include(await card.innerText(), "Eda")
+        const { announcements } = await read(url, "/v1/announcements", Api.Announcements)
+        assert.deepStrictEqual(announcements.map(({ protocols, standing }) => ({ protocols, standing })), [
+          { protocols: ["a2a", "http"], standing: true }
+        ])
+
+        await page.getByText("Send a message", { exact: true }).click()
+        await page.getByLabel("To the address").fill(recipient)
+        await page.getByLabel("Message", { exact: true }).fill("Good morning!")
+        await page.getByRole("button", { name: "Send", exact: true }).click()
+        await done.filter({ hasText: "Left in the mailbox of" }).waitFor()
+        await shows(page, "1 message sent")
+
+        await page.getByRole("button", { name: "Withdraw topic knitting / wool?" }).click()
+        await done.filter({ hasText: "Withdrew the offer under “knitting / wool?”" }).waitFor()
+        await card.waitFor({ state: "detached" })
+
+        assert.isFalse(await gate.isVisible())
+        const kept = "JSON.stringify([{ ...localStorage }, document.cookie, location.href])"
+        assert.notInclude(String(await evaluate(page, kept)), token)
+      })
+    }))
+
+  it.effect("does nothing if the prompt is cancelled, and tells why the node refuses an action", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const guarded = yield* serve(nodes[23], { token: Redacted.make(token), readable: true })
+      const announce = async (page: Page, topic: string) => {
+        await page.getByText("Announce", { exact: true }).first().click()
+        await page.getByLabel("Topic", { exact: true }).fill(topic)
+        await page.keyboard.press("Enter")
+      }
+      yield* visit({ url: guarded, at: "/#published", expected: /401/ }, async (page) => {
+        await announce(page, "wool")
+        const gate = page.getByRole("dialog")
+        await gate.waitFor()
+        await page.keyboard.press("Escape")
+        await gate.waitFor({ state: "hidden" })
+        assert.strictEqual(await page.locator("#actions-status").innerText(), "")
+        assert.strictEqual(await page.getByLabel("Topic", { exact: true }).inputValue(), "wool")
+      })
+      assert.strictEqual((yield* Effect.promise(() => read(guarded, "/v1/announcements", Api.Announcements))).total, 0)
+      const open = yield* serve(nodes[23], { open: true })
+      yield* visit({ url: open, at: "/#published", expected: /422|400/ }, async (page) => {
+        await announce(page, "w".repeat(600))
+        await page.locator("#actions-status.error").filter({ hasText: /at most|too long|512/ }).waitFor()
+      })
+      const closed = yield* serve(nodes[23])
+      yield* visit({ url: closed, at: "/#published" }, async (page) => {
+        await shows(page, "started without a token")
+        assert.strictEqual(await page.locator("#actions form").count(), 0)
+      })
+    }))
+
+  it.effect("has the command with which another node joins through this one", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const at = { host: "203.0.113.5", port: 4242 }
+      const reachability = Context.get(nodes[3], Reachability)
+      const settings = Context.get(nodes[3], NodeSettings)
+      const url = yield* serve(
+        nodes[3].pipe(
+          Context.add(Reachability, { ...reachability, observed: Effect.succeed(at) }),
+          Context.add(NodeSettings, { ...settings, network: { ...settings.network, name: "our own", hasKey: true } })
+        )
+      )
+      yield* visit({ url, permissions: ["clipboard-read", "clipboard-write"] }, async (page) => {
+        await page.getByText("Join another node through this one").click()
+        const command = "effect-dht node --bootstrap 203.0.113.5:4242 --network 'our own' --network-key-env DHT_KEY " +
+          "--listen 0.0.0.0:0 --data ./another --no-http"
+        await page.getByText(command).waitFor()
+        await page.getByRole("button", { name: "Copy the command" }).click()
+        await page.getByText("Copied").waitFor()
+        assert.strictEqual(await evaluate(page, "navigator.clipboard.readText()"), command)
+      })
     }))
 
   // --- Accessibility --------------------------------------------------------------------
 
   it.effect("can be used with the keyboard alone", () =>
     visit({}, async (page) => {
-      await page.locator("#store table").waitFor()
+      await page.locator("#tiles .tile").first().waitFor()
       await page.keyboard.press("Tab")
       assert.strictEqual(await evaluate(page, "document.activeElement.textContent"), "Skip to the lookup form")
       await page.keyboard.press("Enter")
@@ -509,14 +815,25 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         const name = element.id || element.getAttribute("aria-label") || element.textContent.slice(0, 40)
         return [name, outlineStyle !== "none" && outlineWidth !== "0px", element.dataset.key ?? ""]
       })()`
-      for (let i = 0; i < 200 && seen.at(-1) !== "Health"; i++) {
-        await page.keyboard.press("Tab")
-        const [name, isVisible] = await evaluate(page, focused) as [string, boolean]
-        assert.isTrue(isVisible, `the focus of ${name} is invisible`)
-        seen.push(name)
+      const walk = async (until: string) => {
+        for (let i = 0; i < 200; i++) {
+          await page.keyboard.press("Tab")
+          const [name, isVisible] = await evaluate(page, focused) as [string, boolean]
+          assert.isTrue(isVisible, `the focus of ${name} is invisible`)
+          seen.push(name)
+          if (name === until) return
+        }
+        assert.fail(`${until} cannot be reached`)
       }
-      assert.strictEqual(seen.at(-1), "Health")
-      for (const name of ["lookup-kind", "lookup-go", "Path of the lookup", "Holders of copies", "all "]) {
+      await walk("Health")
+      for (const section of ["Published", "Store"]) {
+        await evaluate(page, "document.querySelector('.skip').focus()")
+        await walk(section)
+        await page.keyboard.press("Enter")
+        await page.locator(`#${section.toLowerCase()} [data-key]`).first().waitFor()
+        await walk("Health")
+      }
+      for (const name of ["lookup-kind", "lookup-go", "Path: ", "Holders of copies", "all ", "Overview"]) {
         assert.isTrue(seen.some((other) => other.startsWith(name)), `${name} cannot be reached`)
       }
     }))
@@ -525,7 +842,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
     Effect.gen(function*() {
       const run = Effect.runPromiseWith(yield* Effect.context())
       const { nodes } = yield* World
-      yield* visit({}, async (page) => {
+      yield* visit({ at: "/#published" }, async (page) => {
         await page.locator("#announcements summary").first().focus()
         await page.keyboard.press("Enter")
         await evaluate(page, "void (document.querySelector('#announcements .owns').dataset.old = 'yes')")
@@ -542,13 +859,14 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
 
   it.effect("names its tables, columns, pictures and landmarks", () =>
     visit({}, async (page) => {
+      for (const section of ["Look up", "Published", "Contacts", "Traffic", "Store"]) await open(page, section)
       await page.locator("#store table").waitFor()
       const unnamed = await evaluate(
         page,
         `[
           ...[...document.querySelectorAll("table")].filter((table) => !table.caption?.textContent || table.querySelector("thead th:not([scope])")),
           ...[...document.querySelectorAll("[role=img]")].filter((picture) => !picture.getAttribute("aria-label")),
-          ...[...document.querySelectorAll("input, select")].filter((field) => field.labels.length === 0),
+          ...[...document.querySelectorAll("input, select, textarea")].filter((field) => field.labels.length === 0),
           ...[...document.querySelectorAll("section")].filter((section) => !document.getElementById(section.getAttribute("aria-labelledby"))),
           ...[...document.querySelectorAll("button")].filter((button) => !button.textContent && !button.getAttribute("aria-label"))
         ].map((element) => element.outerHTML.slice(0, 80))`
@@ -572,7 +890,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           const chosen = await evaluate(page, paper)
           papers.push(chosen)
           if (colorScheme === "dark") return
-          await page.locator("#store table").waitFor()
+          await page.locator("#tiles .tile").first().waitFor()
           await page.reload()
           assert.strictEqual(await evaluate(page, paper), chosen)
           assert.isTrue(await page.getByLabel(other, { exact: true }).isChecked())
@@ -585,18 +903,29 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
 
   it.effect("fits a phone, and scrolls vertically only", () =>
     visit({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }, async (page) => {
+      const fits = async (what: string) => {
+        assert.strictEqual(await evaluate(page, "document.documentElement.scrollWidth"), 360, what)
+        const wide = await evaluate(
+          page,
+          `[...document.querySelectorAll("body *")].filter((element) =>
+            element.closest(".scroll, .unseen, .skip, svg, #sections") === null &&
+              element.getBoundingClientRect().right > 360.5
+          ).map((element) => element.outerHTML.slice(0, 80))`
+        )
+        assert.deepStrictEqual(wide, [], what)
+      }
+      await page.locator("#identity summary").click()
+      await fits("Overview")
       await lookUp(page, markup.topic)
       await page.locator("#lookup-status.good").waitFor()
-      await page.getByText(/^All \d+ contacts$/).click()
-      await page.locator("#store table").waitFor()
-      assert.strictEqual(await evaluate(page, "document.documentElement.scrollWidth"), 360)
-      const wide = await evaluate(
-        page,
-        `[...document.querySelectorAll("body *")].filter((element) =>
-          element.closest(".scroll, .unseen, .skip, svg") === null && element.getBoundingClientRect().right > 360.5
-        ).map((element) => element.outerHTML.slice(0, 80))`
-      )
-      assert.deepStrictEqual(wide, [])
+      await openPath(page)
+      await fits("Look up")
+      for (const section of ["Published", "Contacts", "Traffic", "Store"]) {
+        await open(page, section)
+        await page.locator(`#${section.toLowerCase()} :is(.scroll, .own)`).first().waitFor()
+        if (section === "Contacts") await page.getByText(/^All \d+ contacts$/).click()
+        await fits(section)
+      }
     }))
 
   it.effect("has no animations if the system prefers reduced motion", () =>
@@ -624,11 +953,13 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await page.getByRole("alert").filter({ hasText: "rejected this token" }).waitFor()
         await field.fill(token)
         await page.keyboard.press("Enter")
-        await shows(page, Network.dht(nodes[1]).nodeId)
+        const address = Address.format(Network.dht(nodes[1]).address)
+        await shows(page, address)
         await lookUp(page, "translate")
-        await page.locator("#lookup-result h4", { hasText: "Ann" }).waitFor()
+        await page.locator("#lookup-result h3", { hasText: "Ann" }).waitFor()
         await page.reload()
-        await shows(page, Network.dht(nodes[1]).nodeId)
+        await open(page, "Overview")
+        await shows(page, address)
         assert.isFalse(await page.getByRole("link", { name: "Metrics" }).isVisible(), "a link cannot send the token")
         assert.notInclude(page.url(), token)
       })
@@ -641,12 +972,12 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const scope = yield* Scope.make()
       const url = yield* Scope.provide(serve(nodes[2]), scope)
       yield* visit({ url, expected: /ERR_|failed to fetch/i }, async (page) => {
-        await page.locator("#store table").waitFor()
+        await page.locator("#tiles .tile").first().waitFor()
         await run(Scope.close(scope, Exit.void))
         await page.getByRole("alert").filter({ hasText: "The connection to the node was lost" }).waitFor()
         await page.locator("#state", { hasText: "disconnected" }).waitFor()
         // The last known state remains visible.
-        await shows(page, Network.dht(nodes[2]).nodeId)
+        await shows(page, Address.format(Network.dht(nodes[2]).address))
         await run(Effect.scoped(
           Effect.andThen(
             serve(nodes[2], { port: Number(new URL(url).port) }),
@@ -667,13 +998,14 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await shows(page, "The first node of its network")
         await shows(page, "effect-dht node --bootstrap 9.0.99.1:4121")
         for (
-          const text of [
-            "All 256 buckets are empty.",
-            "No records are stored here.",
-            "This node publishes no records.",
-            "No lookups yet."
+          const [section, text] of [
+            ["Contacts", "All 256 buckets are empty."],
+            ["Store", "No records are stored here."],
+            ["Published", "This node publishes no records."],
+            ["Look up", "No lookups yet."]
           ]
         ) {
+          await open(page, section)
           await shows(page, text)
         }
         await lookUp(page, NodeId.fromTopic("anything"))
@@ -683,6 +1015,48 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({ url: lost }, async (page) => {
         await shows(page, "No contacts yet")
         await page.locator("#state", { hasText: "not ready" }).waitFor()
+        assert.match(await page.title(), /, not ready · effect-dht$/)
       })
+    }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
+
+  it.effect("tells which bootstrap nodes a node without contacts tried, what they said, and when it tries again", () =>
+    Effect.gen(function*() {
+      const alone = yield* Network.node("alone", Network.socketOf(97))
+      const bootstrap = Context.get(alone, Bootstrap.Bootstrap)
+      const peer = Network.socketOf(9)
+      const address = `${peer.host}:${peer.port}`
+      const error = new NoAnswer({ peer, request: "Ping", attempts: 8, waitedMillis: 10_000 })
+      const now = yield* Clock.currentTimeMillis
+      const attempt = { hosts: [address], remembered: 2, startedAt: now - 20_000, nextAt: undefined }
+      const cases: ReadonlyArray<
+        readonly [Bootstrap.Membership, Bootstrap.Attempt, ReadonlyArray<string | RegExp>]
+      > = [
+        [
+          { _tag: "Alone", failures: [] },
+          { ...attempt, number: 1, endedAt: undefined },
+          ["Trying 1 bootstrap node and 2 remembered from the last run.", /Attempt 1 began \d+ s ago/, "no answer yet"]
+        ],
+        [
+          { _tag: "Alone", failures: [{ address: peer, error }] },
+          { ...attempt, number: 3, endedAt: now - 10_000, nextAt: now + 60_000 },
+          [
+            /Attempt 3 ended \d+ s ago. The next begins in \d+ s/,
+            "did not answer Ping (8 attempts in 10000 ms)",
+            "Check that a node runs there"
+          ]
+        ]
+      ]
+      for (const [membership, lastAttempt, texts] of cases) {
+        const url = yield* serve(Context.add(alone, Bootstrap.Bootstrap, {
+          ...bootstrap,
+          membership: yield* SubscriptionRef.make(membership),
+          lastAttempt: Effect.succeed(lastAttempt)
+        }))
+        yield* visit({ url }, async (page) => {
+          const row = page.getByRole("region", { name: "Bootstrap nodes" }).locator("tbody tr")
+          await row.getByText(address).waitFor()
+          for (const text of texts) await page.locator("#advice").getByText(text).waitFor()
+        })
+      }
     }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
 })

@@ -1,19 +1,16 @@
-/** The 256 buckets of the routing table: occupancy, freshness and health. */
-import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
+/** The buckets of the routing table that are in use: occupancy, freshness and health. */
+import { byId, empty, h, Pager, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
 /** @import { Bucket, Buckets } from "./types.d.ts" */
 
 /** @typedef {Bucket["contacts"][number]} Contact */
 
+/** Number of buckets. */
 const all = 256
-const cell = 18
 
-const bucketBounds = new Bounds({ few: 24, most: all })
-const contactBounds = new Bounds({ few: 50, most: 200 })
-
-/** Narrow screens have fewer cells per row. */
-const narrow = matchMedia("(max-width: 560px)")
+const bucketPages = new Pager({ key: "buckets", noun: "bucket", size: 32 })
+const contactPages = new Pager({ key: "contacts", noun: "contact", size: 50 })
 
 /** @param {Contact} contact */
 const stateOf = ({ fresh, health, heard_ms_ago }) =>
@@ -35,46 +32,6 @@ const inWords = (bucket, k) => {
   return `bucket ${bucket.bucket}: ${bucket.contacts.length} of ${k} (${
     parts.map((part) => part.join(" ")).join(", ")
   })`
-}
-
-/**
- * Draws a cell per bucket, filled from the bottom in proportion to its contacts.
- *
- * @param {Buckets} buckets
- */
-const map = ({ buckets, k }) => {
-  const held = new Map(buckets.map((bucket) => [bucket.bucket, bucket]))
-  const columns = narrow.matches ? 16 : 32
-  const rows = all / columns
-  const left = 26
-  const contacts = buckets.reduce((sum, { contacts }) => sum + contacts.length, 0)
-  const picture = s("svg", {
-    viewBox: `0 0 ${left + columns * cell} ${rows * cell}`,
-    class: "bucket-map",
-    role: "img",
-    "aria-label": `${Format.counted(contacts, "contact")} in ${buckets.length} of ${all} buckets`
-  })
-  for (let i = 0; i < all; i++) {
-    const x = left + (i % columns) * cell
-    const y = Math.floor(i / columns) * cell
-    if (i % columns === 0) picture.append(s("text", { x: left - 5, y: y + 12.5 }, i))
-    const group = s("g", {}, s("rect", { x: x + 1, y: y + 1, width: cell - 2, height: cell - 2, rx: 3, class: "cell" }))
-    const bucket = held.get(i)
-    if (bucket === undefined) {
-      group.append(s("title", {}, `bucket ${i}: empty`))
-    } else {
-      const inner = cell - 4
-      let top = y + 2 + inner
-      for (const state of /** @type {const} */ (["fresh", "stale", "unverified", "bad"])) {
-        const height = Math.min(1, count(bucket, state) / k) * inner
-        top -= height
-        if (height > 0) group.append(s("rect", { x: x + 2, y: top, width: inner, height, class: state }))
-      }
-      group.append(s("title", {}, inWords(bucket, k)))
-    }
-    picture.append(group)
-  }
-  return picture
 }
 
 /**
@@ -123,66 +80,54 @@ export const show = (document, lookUp) => {
   if (buckets.length === 0) {
     render(
       container,
-      map(document),
       empty("All 256 buckets are empty.", "They fill as nodes respond, send requests, or are reported by peers.")
     )
     return
   }
   const again = () => show(document, lookUp)
   const contacts = buckets.flatMap(({ bucket, contacts }) => contacts.map((contact) => ({ bucket, ...contact })))
+  const shownBuckets = bucketPages.of(buckets)
+  const shownContacts = contactPages.of(contacts)
   render(
     container,
+    h("h3", {}, "Buckets in use"),
     h(
-      "div",
-      { class: "split" },
-      h(
-        "div",
-        {},
-        h("h3", {}, "All 256 buckets"),
-        map(document),
+      "p",
+      { class: "soft" },
+      `${Format.counted(contacts.length, "contact")} in ${Format.counted(buckets.length, "bucket")}, and ` +
+        `${Format.integer(all - buckets.length)} empty. ` +
+        "Bucket n holds the nodes whose ids share exactly their first n bits with this node's."
+    ),
+    h(
+      "ul",
+      { class: "legend", "aria-label": "Legend of the buckets" },
+      h("li", {}, h("i", { class: "dot fresh" }), "heard from within 30 min"),
+      h("li", {}, h("i", { class: "dot stale" }), "heard from earlier"),
+      h("li", {}, h("i", { class: "dot unverified" }), "unverified"),
+      h("li", {}, h("i", { class: "dot bad" }), "unresponsive")
+    ),
+    table(
+      "Buckets in use",
+      [
+        "Bucket",
+        "Places",
+        { name: "Fresh", align: "right" },
+        { name: "RTT, median", align: "right" },
+        { name: "Waiting", align: "right" }
+      ],
+      shownBuckets.map((bucket) =>
         h(
-          "ul",
-          { class: "legend", "aria-label": "Legend of the buckets" },
-          h("li", {}, h("i", { class: "dot fresh" }), "heard from within 30 min"),
-          h("li", {}, h("i", { class: "dot stale" }), "heard from earlier"),
-          h("li", {}, h("i", { class: "dot unverified" }), "unverified"),
-          h("li", {}, h("i", { class: "dot bad" }), "unresponsive")
-        ),
-        h("p", { class: "soft" }, "Bucket n holds the nodes whose ids share exactly their first n bits with ours.")
-      ),
-      h(
-        "div",
-        {},
-        table(
-          "Non-empty buckets",
-          [
-            "Bucket",
-            "Places",
-            { name: "Fresh", align: "right" },
-            { name: "RTT, median", align: "right" },
-            { name: "Waiting", align: "right" }
-          ],
-          buckets.slice(0, bucketBounds.shown).map((bucket) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row" }, bucket.bucket),
-              h("td", {}, places(bucket, k)),
-              h("td", { class: "right" }, `${count(bucket, "fresh")} of ${bucket.contacts.length}`),
-              h("td", { class: "right" }, medianRtt(bucket)),
-              h("td", { class: "right" }, bucket.waiting)
-            )
-          )
-        ),
-        bucketBounds.rest({
-          key: "buckets more",
-          total: buckets.length,
-          noun: "bucket",
-          all: "/v1/buckets",
-          more: again
-        })
+          "tr",
+          {},
+          h("th", { scope: "row" }, bucket.bucket),
+          h("td", {}, places(bucket, k)),
+          h("td", { class: "right" }, `${count(bucket, "fresh")} of ${bucket.contacts.length}`),
+          h("td", { class: "right" }, medianRtt(bucket)),
+          h("td", { class: "right" }, bucket.waiting)
+        )
       )
     ),
+    bucketPages.line({ total: buckets.length, shown: shownBuckets.length, load: again }),
     h(
       "details",
       { "data-key": "contacts" },
@@ -190,7 +135,7 @@ export const show = (document, lookUp) => {
       table(
         "Contacts",
         ["Bucket", "Node id", "Address", "At", "State", "Heard from", { name: "RTT", align: "right" }],
-        contacts.slice(0, contactBounds.shown).map((contact) =>
+        shownContacts.map((contact) =>
           h(
             "tr",
             {},
@@ -214,13 +159,7 @@ export const show = (document, lookUp) => {
           )
         )
       ),
-      contactBounds.rest({
-        key: "contacts more",
-        total: contacts.length,
-        noun: "contact",
-        all: "/debug/routing",
-        more: again
-      })
+      contactPages.line({ total: contacts.length, shown: shownContacts.length, load: again })
     )
   )
 }

@@ -149,50 +149,141 @@ export const table = (caption, columns, rows) =>
  */
 export const empty = (title, ...hint) => h("div", { class: "empty" }, h("b", {}, title), h("p", {}, ...hint))
 
-/** The number of list elements shown, at first and at most. The complete lists are in the documents. */
-export class Bounds {
-  #isMore = false
+/**
+ * Shows a list page by page. A list of the node goes on after a position that
+ * the node names; one that the page has in full, after a number of elements.
+ */
+export class Pager {
+  /** Positions after which the pages up to the shown one begin; the first begins at the start. */
+  /** @type {Array<string>} */
+  #places = []
 
-  /** @param {{ readonly few: number; readonly most: number }} options */
-  constructor({ few, most }) {
-    this.few = few
-    this.most = most
+  /** @param {{ readonly key: string; readonly noun: string; readonly size: number }} options `key`: of its buttons */
+  constructor({ key, noun, size }) {
+    this.key = key
+    this.noun = noun
+    this.size = size
   }
 
-  /** Number of elements shown now. */
-  get shown() {
-    return this.#isMore ? this.most : this.few
+  /** Returns to the first page. */
+  reset() {
+    this.#places = []
+  }
+
+  /** The query that requests the shown page from the node. */
+  get query() {
+    const place = this.#places.at(-1)
+    return `limit=${this.size}${place === undefined ? "" : `&after=${place}`}`
   }
 
   /**
-   * The line below a truncated list: how much is shown, and a button for more.
+   * The elements of the shown page.
+   *
+   * @template A
+   * @param {ReadonlyArray<A>} list
+   */
+  of(list) {
+    while (this.#places.length > 0 && this.#from >= list.length) this.#places.pop()
+    return list.slice(this.#from, this.#from + this.size)
+  }
+
+  get #from() {
+    return this.#places.length * this.size
+  }
+
+  /**
+   * The line below the list: which part of it is shown, and buttons for the
+   * others; null if all of it is shown.
    *
    * @param {{
-   *   readonly key: string
    *   readonly total: number
-   *   readonly noun: string
-   *   readonly all: string
-   *   readonly more: () => void
-   * }} options `key`: of the button, `all`: where the complete list is, `more`: shows the list again
+   *   readonly shown: number
+   *   readonly next?: string | null
+   *   readonly load: () => void
+   * }} options `next`: the position that the node names, `load`: shows the list again
    */
-  rest({ all, key, more, noun, total }) {
-    if (total <= this.shown) return null
-    const next = Math.min(this.most, total)
-    return h(
-      "p",
-      { class: "rest soft" },
-      `${Format.integer(this.shown)} of ${Format.counted(total, noun)} shown${
-        this.shown < next ? "" : `; ${Format.integer(total - this.shown)} more are at ${all}`
-      }.`,
-      this.shown < next && h("button", {
+  line({ load, next, shown, total }) {
+    const from = this.#from
+    if (shown === 0 && from > 0) {
+      this.#places.pop()
+      load()
+      return null
+    }
+    if (from === 0 && total <= shown) return null
+    const onward = next === undefined ? (from + shown < total ? String(from + shown) : null) : next
+    /**
+     * @param {string} name
+     * @param {boolean} isPossible
+     * @param {() => void} move
+     */
+    const button = (name, isPossible, move) =>
+      h("button", {
         type: "button",
-        class: "quiet",
-        "data-key": key,
+        class: "second",
+        "data-key": `${this.key} ${name}`,
+        "aria-label": `${name} ${this.noun}s`,
+        // A button that was disabled would lose the focus.
+        "aria-disabled": isPossible ? undefined : "true",
         click: () => {
-          this.#isMore = true
-          more()
+          if (!isPossible) return
+          move()
+          load()
         }
-      }, next === total ? `Show all ${Format.integer(total)}` : `Show ${Format.integer(next)}`)
+      }, name)
+    return h(
+      "div",
+      { class: "pager" },
+      h(
+        "span",
+        { class: "soft" },
+        `${Format.integer(from + 1)}–${Format.integer(from + shown)} of ${
+          Format.counted(Math.max(total, from + shown), this.noun)
+        }`
+      ),
+      button("Previous", from > 0, () => this.#places.pop()),
+      button("Next", onward !== null, () => this.#places.push(onward ?? ""))
     )
   }
 }
+
+/**
+ * A button that copies a text, where the browser allows it: to pages from this
+ * machine or over HTTPS.
+ *
+ * @param {string} text
+ * @param {string} [name] what it copies, for screen readers
+ */
+export const copyButton = (text, name = text) =>
+  navigator.clipboard === undefined
+    ? null
+    : h("button", {
+      type: "button",
+      class: "quiet",
+      "data-key": `copy ${text}`,
+      "aria-label": `Copy ${name}`,
+      click: (event) => {
+        const { currentTarget } = event
+        if (!(currentTarget instanceof HTMLButtonElement)) return
+        navigator.clipboard.writeText(text).then(
+          () => {
+            currentTarget.textContent = "Copied"
+          },
+          () => {
+            currentTarget.textContent = "Not allowed"
+          }
+        )
+      }
+    }, "Copy")
+
+/**
+ * A command to run, with a button that copies it.
+ *
+ * @param {string} text
+ */
+export const command = (text) =>
+  h(
+    "div",
+    { class: "command" },
+    h("pre", { tabindex: 0, "aria-label": "Command" }, text),
+    copyButton(text, "the command")
+  )

@@ -1,12 +1,14 @@
 /** Lookups: one started from the page and drawn live, and the recent ones of the node. */
-import { Bounds, byId, empty, fieldOf, h, render, table } from "./dom.js"
+import * as Actions from "./actions.js"
+import { byId, copyButton, empty, fieldOf, h, Pager, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import * as Node from "./node.js"
 import { Ring, stateOf } from "./ring.js"
+import * as Sections from "./sections.js"
 
 /** @import { Buckets, FoundRecord, LookupEvent, LookupRequest, Overview, Peer, Queries, Query, QueryStep } from "./types.d.ts" */
 
-const form = fieldOf("lookup", HTMLFormElement)
+const form = fieldOf("lookup-form", HTMLFormElement)
 const valueField = fieldOf("lookup-value", HTMLInputElement)
 const kindField = fieldOf("lookup-kind", HTMLSelectElement)
 const goButton = fieldOf("lookup-go", HTMLButtonElement)
@@ -65,7 +67,7 @@ export const knowContacts = (buckets) => {
   contacts = buckets.buckets.flatMap((bucket) => bucket.contacts.map(({ peer }) => peer.node_id_hex))
   if (shown !== undefined) return
   ring.begin({ target: undefined, self, bits: 8, contacts })
-  status.textContent = "The path of a lookup is drawn here in real time."
+  status.textContent = "No lookup yet."
 }
 
 // --- One lookup on the ring ---------------------------------------------------------
@@ -95,34 +97,38 @@ const showSteps = () => {
   const isAny = steps.size > 0
   render(
     byId("lookup-steps"),
-    isAny && h("h3", {}, `Path: ${Format.counted(steps.size, "request")}`),
-    isAny && table(
-      "Path of the lookup",
-      [
-        "Node",
-        "Referrer",
-        { name: "Shared bits", align: "right" },
-        { name: "After", align: "right" },
-        "Answer"
-      ],
-      [...steps.values()].map((step) =>
-        h(
-          "tr",
-          {},
+    isAny && h(
+      "details",
+      { "data-key": "path" },
+      h("summary", { "data-key": "path summary" }, `Path: ${Format.counted(steps.size, "request")}`),
+      table(
+        "Path of the lookup",
+        [
+          "Node",
+          "Referrer",
+          { name: "Shared bits", align: "right" },
+          { name: "After", align: "right" },
+          "Answer"
+        ],
+        [...steps.values()].map((step) =>
           h(
-            "th",
-            { scope: "row", title: `${step.peer.node_id_hex} at ${step.peer.ip}:${step.peer.port}` },
-            h("code", {}, Format.short(step.peer.node_id_hex))
-          ),
-          h("td", {}, nameOf(step.learned_from_hex ?? undefined)),
-          h("td", { class: "right" }, step.common_prefix_length),
-          h("td", { class: "right" }, Format.latency(step.asked_after_ms)),
-          h(
-            "td",
+            "tr",
             {},
-            h("i", { class: `dot ${stateOf(step)}` }),
-            words[isOver && stateOf(step) === "waiting" ? "left" : stateOf(step)],
-            step.took_ms !== null && `, ${Format.latency(step.took_ms)}`
+            h(
+              "th",
+              { scope: "row", title: `${step.peer.node_id_hex} at ${step.peer.ip}:${step.peer.port}` },
+              h("code", {}, Format.short(step.peer.node_id_hex))
+            ),
+            h("td", {}, nameOf(step.learned_from_hex ?? undefined)),
+            h("td", { class: "right" }, step.common_prefix_length),
+            h("td", { class: "right" }, Format.latency(step.asked_after_ms)),
+            h(
+              "td",
+              {},
+              h("i", { class: `dot ${stateOf(step)}` }),
+              words[isOver && stateOf(step) === "waiting" ? "left" : stateOf(step)],
+              step.took_ms !== null && `, ${Format.latency(step.took_ms)}`
+            )
           )
         )
       )
@@ -196,6 +202,9 @@ const showQuery = (query) => {
 /** @type {AbortController | undefined} */
 let running = undefined
 
+/** The value that was looked up last. */
+let looked = ""
+
 /** @param {ReadonlyArray<string> | undefined} texts */
 const chips = (texts) =>
   texts === undefined || texts.length === 0
@@ -205,6 +214,7 @@ const chips = (texts) =>
 /** @param {FoundRecord} found */
 const recordCard = (found) => {
   const { record } = found
+  const key = `${record.address} ${record.rec_type} ${record.seq}`
   return h(
     "li",
     { class: "own" },
@@ -212,7 +222,7 @@ const recordCard = (found) => {
       "div",
       { class: "own-head" },
       h("span", { class: `type ${record.type_name}` }, record.type_name),
-      h("h4", {}, record.type_name === "topic" && found.name !== undefined ? found.name : found.title)
+      h("h3", {}, record.type_name === "topic" && found.name !== undefined ? found.name : found.title)
     ),
     found.brief !== undefined && found.brief !== "" && h("p", {}, found.brief),
     record.type_name === "topic" && found.topic !== undefined &&
@@ -224,8 +234,40 @@ const recordCard = (found) => {
       "p",
       { class: "soft" },
       "of ",
-      h("code", {}, record.address),
-      `, seq ${record.seq}, expires in ${Format.duration(Number(record.expires_at) * 1000 - Date.now())}`
+      h("button", {
+        type: "button",
+        class: "link",
+        title: `Look up ${record.address}`,
+        "data-key": `found ${key}`,
+        click: () => lookUp(record.address)
+      }, record.address),
+      copyButton(record.address),
+      Actions.arePossible() && h("button", {
+        type: "button",
+        class: "quiet",
+        "data-key": `write ${key}`,
+        "aria-label": `Send a message to ${record.address}`,
+        click: () => Actions.compose(record.address)
+      }, "Send a message")
+    ),
+    h(
+      "details",
+      { "data-key": `details ${key}` },
+      h(
+        "summary",
+        { "data-key": `details summary ${key}` },
+        `Expires in ${Format.duration(Number(record.expires_at) * 1000 - Date.now())}`
+      ),
+      h(
+        "dl",
+        { class: "facts small" },
+        ...[
+          ["Key", record.key_node_id_hex],
+          ["Sequence number", record.seq],
+          ["Signed", Format.moment(Number(record.timestamp) * 1000)],
+          ["Payload", Format.size(record.payload_cbor_len)]
+        ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))
+      )
     )
   )
 }
@@ -265,25 +307,23 @@ const showResult = ({ kind, value }, { at_ms, closest, records, timed_out }, sta
   ring.end(`Lookup of ${value}: ${status.textContent}`)
   const list = closest.length > 0 && closestList(closest)
   if (list && kind === "node_id") list.open = true
-  const bounds = new Bounds({ few: 25, most: 200 })
-  const showRecords = () =>
+  const pages = new Pager({ key: "found", noun: "record", size: 20 })
+  const showRecords = () => {
+    const shown = pages.of(records)
     render(
       byId("lookup-result"),
-      records.length > 0 &&
-        h(
-          "ul",
-          { class: "owns", tabindex: 0, "aria-label": "Records found" },
-          ...records.slice(0, bounds.shown).map(recordCard)
-        ),
-      bounds.rest({ key: "found more", total: records.length, noun: "record", all: "/v1/lookup", more: showRecords }),
+      records.length > 0 && h("ul", { class: "owns", "aria-label": "Records found" }, ...shown.map(recordCard)),
+      pages.line({ total: records.length, shown: shown.length, load: showRecords }),
       list
     )
+  }
   showRecords()
 }
 
 const run = async () => {
   const request = formRequest()
   running?.abort()
+  looked = request.value
   const mine = new AbortController()
   running = mine
   shown ??= 0
@@ -345,6 +385,18 @@ const run = async () => {
   }
 }
 
+/** The query of the URL that repeats the lookup of the form. */
+const searchOf = () => {
+  const search = new URLSearchParams({ q: valueField.value.trim() })
+  if (kindField.value !== "auto") search.set("type", kindField.value)
+  return `?${search}`
+}
+
+const start = () => {
+  valueField.removeAttribute("aria-invalid")
+  if (formRequest().value !== "") void run()
+}
+
 /**
  * Looks up a value clicked elsewhere on the page.
  *
@@ -355,14 +407,29 @@ export const lookUp = (value) => {
   kindField.value = "auto"
   showHint()
   form.requestSubmit()
-  form.scrollIntoView({ block: "start" })
+  scrollTo({ top: 0 })
   valueField.focus({ preventScroll: true })
 }
 
+/** Repeats the lookup that the URL names, if it is another than the last one. */
+export const follow = () => {
+  const search = new URLSearchParams(location.search)
+  const value = (search.get("q") ?? "").slice(0, valueField.maxLength).trim()
+  if (value === "" || value === looked) return
+  valueField.value = value
+  const kind = search.get("type") ?? ""
+  kindField.value = kind in kindNames ? kind : "auto"
+  showHint()
+  start()
+}
+
+addEventListener("popstate", follow)
+
 form.addEventListener("submit", (event) => {
   event.preventDefault()
-  valueField.removeAttribute("aria-invalid")
-  if (formRequest().value !== "") void run()
+  if (formRequest().value === "") return
+  Sections.open("lookup", searchOf())
+  start()
 })
 valueField.addEventListener("input", () => {
   valueField.removeAttribute("aria-invalid")
@@ -373,17 +440,11 @@ showHint()
 
 // --- Recent lookups --------------------------------------------------------------------
 
-const bounds = new Bounds({ few: 8, most: 64 })
+const pages = new Pager({ key: "queries", noun: "lookup", size: 8 })
 
-/** How many lookups to load. */
-export const wanted = () => bounds.shown
-
-/**
- * @param {Queries} document
- * @param {() => void} load loads as many as {@link wanted}, and shows them
- */
-export const show = (document, load) => {
-  const { queries, total } = document
+/** @param {Queries} document */
+export const show = (document) => {
+  const { queries } = document
   const container = byId("recent")
   if (queries.length === 0) {
     render(
@@ -396,6 +457,7 @@ export const show = (document, load) => {
   if (shown === undefined) {
     showQuery(queries.find(({ steps }) => steps.length > 0) ?? queries[0])
   }
+  const recent = pages.of(queries)
   render(
     container,
     table(
@@ -409,7 +471,7 @@ export const show = (document, load) => {
         { name: "Took", align: "right" },
         "Path"
       ],
-      queries.slice(0, bounds.shown).map((query) =>
+      recent.map((query) =>
         h(
           "tr",
           { class: query.query === shown ? "chosen" : undefined },
@@ -438,19 +500,13 @@ export const show = (document, load) => {
                 goButton.textContent = "Look up"
                 form.removeAttribute("aria-busy")
                 showQuery(query)
-                show(document, load)
+                show(document)
               }
             }, "draw")
           )
         )
       )
     ),
-    bounds.rest({
-      key: "queries more",
-      total,
-      noun: "lookup",
-      all: "/debug/queries",
-      more: load
-    })
+    pages.line({ total: queries.length, shown: recent.length, load: () => show(document) })
   )
 }

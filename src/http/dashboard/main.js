@@ -1,37 +1,60 @@
-/** Keeps the page up to date: events tell which documents to reload. */
-import * as Announcements from "./announcements.js"
+/** Keeps the page up to date: events tell which documents to reload, the shown section which of them. */
+import * as Actions from "./actions.js"
 import * as Buckets from "./buckets.js"
-import { byId, fieldOf } from "./dom.js"
+import { byId } from "./dom.js"
 import * as Format from "./format.js"
+import * as Joining from "./joining.js"
 import * as Lookups from "./lookups.js"
 import * as Node from "./node.js"
+import * as Nodes from "./nodes.js"
 import * as Overview from "./overview.js"
+import * as Published from "./published.js"
+import * as Sections from "./sections.js"
 import * as Store from "./store.js"
+import * as Token from "./token.js"
 import * as Traffic from "./traffic.js"
 
 /** @import * as Types from "./types.d.ts" */
 
 // --- Documents -------------------------------------------------------------------
 
-/** The parts of the page, each with the maximum age of its documents in milliseconds. */
+/** Milliseconds after which a node that is not ready is asked again: it tries to join meanwhile. */
+const joiningMillis = 2000
+
+/**
+ * The parts of the page, each with the maximum age of its documents in
+ * milliseconds, and the sections that show it; all if there are none.
+ */
 const parts = {
   overview: {
     every: 5000,
+    sections: /** @type {ReadonlyArray<string>} */ ([]),
     load: async () => {
       /** @type {Types.Overview} */
       const overview = await Node.read("/v1/overview")
-      document.title = `${Format.short(overview.identity.address)} · effect-dht`
+      /** @type {Types.Network | undefined} */
+      const network = overview.ready ? undefined : await Node.read("/v1/network")
+      if (!overview.ready) due.set("overview", Math.min(due.get("overview") ?? Infinity, Date.now() + joiningMillis))
+      Nodes.show(overview)
       const state = byId("state")
       state.textContent = overview.ready ? "ready" : "not ready"
       state.className = `pill ${overview.ready ? "good" : "bad"}`
       Lookups.know(overview)
-      Overview.show(overview, Traffic.perSecond)
-      Overview.advice(overview)
+      Actions.show(overview, () => reload("announcements"))
+      Overview.show(overview, Traffic.perSecond, Traffic.hour())
+      Joining.show(overview, network)
       byId("updated").textContent = `As of ${Format.time(overview.at_ms)}`
     }
   },
+  history: {
+    // The events continue it.
+    every: Infinity,
+    sections: /** @type {ReadonlyArray<string>} */ ([]),
+    load: async () => Traffic.know(await Node.read("/v1/history"))
+  },
   buckets: {
     every: 10_000,
+    sections: ["contacts", "lookup"],
     load: async () => {
       /** @type {Types.Buckets} */
       const buckets = await Node.read("/v1/buckets")
@@ -41,14 +64,16 @@ const parts = {
   },
   queries: {
     every: 30_000,
+    sections: ["lookup"],
     load: async () => {
       /** @type {Types.Queries} */
-      const queries = await Node.read(`/debug/queries?limit=${Lookups.wanted()}`)
-      Lookups.show(queries, () => refresh("queries"))
+      const queries = await Node.read("/debug/queries")
+      Lookups.show(queries)
     }
   },
   traffic: {
     every: 2000,
+    sections: ["traffic"],
     load: async () => {
       /** @type {Types.TrafficReport} */
       const report = await Node.read("/v1/traffic")
@@ -57,18 +82,23 @@ const parts = {
   },
   announcements: {
     every: 15_000,
+    sections: ["published"],
     load: async () => {
-      /** @type {Types.Replication} */
-      const replication = await Node.read(`/debug/replication?limit=${Announcements.wanted()}`)
-      Announcements.show(replication, () => refresh("announcements"))
+      /** @type {[Types.Replication, Types.Replication]} */
+      const [records, messages] = await Promise.all([
+        Node.read(`/debug/replication?${Published.recordQuery()}`),
+        Node.read(`/debug/replication?${Published.messageQuery()}`)
+      ])
+      Published.show(records, messages, { canWithdraw: Actions.arePossible(), load: () => reload("announcements") })
     }
   },
   store: {
     every: 15_000,
+    sections: ["store"],
     load: async () => {
       /** @type {Types.StoreReport} */
-      const report = await Node.read(`/v1/store?limit=${Store.loaded}`)
-      Store.show(report, Lookups.lookUp)
+      const report = await Node.read(`/v1/store?${Store.query()}`)
+      Store.show(report, Lookups.lookUp, () => reload("store"))
     }
   }
 }
@@ -109,14 +139,30 @@ const load = async (part) => {
   }
 }
 
+/** @param {Part} part */
+const isShown = (part) => parts[part].sections.length === 0 || parts[part].sections.includes(Sections.shown())
+
+// What a section shows may be old when it is opened.
+Sections.onChange(() => {
+  scrollTo({ top: 0 })
+  if (!isConnected) return
+  for (const part of names) if (parts[part].sections.includes(Sections.shown()) && !loading.has(part)) reload(part)
+})
+
+/**
+ * Loads a part now. A failure shows in the event stream too, which handles it.
+ *
+ * @param {Part} part
+ */
+const reload = (part) => void load(part).catch(() => {})
+
 /** Documents are loaded only while the event stream is connected. */
 let isConnected = false
 
 setInterval(() => {
   if (!isConnected || document.hidden) return
   for (const part of names) {
-    // A failure shows in the event stream too, which handles it.
-    if (!loading.has(part) && (due.get(part) ?? 0) <= Date.now()) load(part).catch(() => {})
+    if (isShown(part) && !loading.has(part) && (due.get(part) ?? 0) <= Date.now()) reload(part)
   }
 }, 250)
 
@@ -127,6 +173,8 @@ const react = (event) => {
   switch (event.type) {
     case "traffic":
       return Traffic.tick(event)
+    case "sampled":
+      return Traffic.add(event)
     case "query-ended":
       return refresh("queries")
     case "peer-added":
@@ -193,37 +241,43 @@ const follow = async () => {
 // --- Access --------------------------------------------------------------------------
 
 const page = byId("page")
-const gate = byId("gate")
-const tokenField = fieldOf("token", HTMLInputElement)
+const starting = byId("starting")
 
-/** @param {string} why */
-const askForToken = (why) => {
+/** Prompts for the token without which the node shows nothing, and starts again. */
+const askForToken = async () => {
   isConnected = false
   page.hidden = true
+  starting.hidden = true
+  byId("sections").hidden = true
   byId("documents").hidden = true
-  gate.hidden = false
-  byId("gate-error").textContent = why
   state.textContent = "locked"
   state.className = "pill"
-  tokenField.focus()
+  await Token.ask({ reads: true })
+  void start()
 }
 
 const start = async () => {
   try {
     // The first response tells whether a token is needed. The order of the others does not matter.
     await load("overview")
-    gate.hidden = true
+    starting.hidden = true
     page.hidden = false
+    byId("sections").hidden = false
     // Plain links cannot send the token.
     byId("documents").hidden = Node.hasToken()
-    await Promise.all(names.filter((name) => name !== "overview").map((name) => load(name).catch(() => {})))
+    if (new URLSearchParams(location.search).has("q") && location.hash === "") Sections.open("lookup")
+    Lookups.follow()
+    await Promise.all(
+      names.filter((name) => name !== "overview" && isShown(name)).map((name) => load(name).catch(() => {}))
+    )
     await follow()
   } catch (error) {
-    if (error instanceof Node.Unauthorized) {
-      return askForToken(Node.hasToken() ? "The node rejected this token." : "")
-    }
+    if (error instanceof Node.Unauthorized) return askForToken()
     lost.hidden = false
     page.hidden = false
+    starting.hidden = true
+    state.textContent = "no answer"
+    state.className = "pill bad"
     lost.textContent = error instanceof Node.Refused
       ? error.message
       : "The node does not respond. The page keeps trying."
@@ -231,12 +285,5 @@ const start = async () => {
     void start()
   }
 }
-
-byId("gate-form").addEventListener("submit", (event) => {
-  event.preventDefault()
-  Node.setToken(tokenField.value.trim())
-  tokenField.value = ""
-  void start()
-})
 
 void start()

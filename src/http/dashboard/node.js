@@ -55,6 +55,25 @@ const request = async (path, options = {}) => {
  */
 export const read = async (path) => (await request(path)).json()
 
+/**
+ * Sends a request that acts for the node; succeeds with the document of the
+ * response, if there is one.
+ *
+ * @param {"PUT" | "POST" | "DELETE"} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<any>}
+ */
+export const send = async (method, path, body) => {
+  const response = await request(path, {
+    method,
+    ...(body === undefined ? {} : { headers: json, body: JSON.stringify(body) })
+  })
+  return response.status === 204 ? undefined : response.json()
+}
+
+const json = { "content-type": "application/json" }
+
 /** Milliseconds without any data after which a stream counts as lost; the node sends a comment every 15 seconds. */
 const silenceMillis = 40_000
 
@@ -79,7 +98,7 @@ export const stream = async (path, { body, event, opened, signal }) => {
       signal: AbortSignal.any(signals),
       ...(body === undefined
         ? {}
-        : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+        : { method: "POST", headers: json, body: JSON.stringify(body) })
     })
     opened?.()
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader()

@@ -1,18 +1,19 @@
 /** The stored records by key and type, with their remaining lifetime. */
-import { Bounds, byId, empty, h, render, s, table } from "./dom.js"
+import { byId, empty, h, Pager, render, s, table } from "./dom.js"
 import * as Format from "./format.js"
 
 /** @import { RecordRow, StoreReport } from "./types.d.ts" */
 
-const bounds = new Bounds({ few: 25, most: 100 })
+const pages = new Pager({ key: "store", noun: "record", size: 25 })
 
-/** Records loaded: more than are shown, so that rare types are included. */
-export const loaded = 500
+/** The type shown; undefined for all. */
+/** @type {number | undefined} */
+let type = undefined
 
-/** The type shown, or "" for all. */
-let type = ""
+/** The query of the shown page. */
+export const query = () => `${pages.query}${type === undefined ? "" : `&type=${type}`}`
 
-/** @param {RecordRow} record */
+/** @param {Pick<RecordRow, "rec_type" | "type_name">} record */
 const typeOf = ({ rec_type, type_name }) =>
   type_name === "custom" || type_name === "reserved" ? `${type_name} ${rec_type}` : type_name
 
@@ -63,8 +64,7 @@ const rowsOf = (records, lookUp) => {
           }, Format.short(record.address))
         ),
         h("td", {}, expiry(record, now)),
-        h("td", { class: "right" }, Format.size(record.payload_cbor_len)),
-        h("td", { class: "right" }, record.seq)
+        h("td", { class: "right" }, Format.size(record.payload_cbor_len))
       )
     )
   )
@@ -73,9 +73,10 @@ const rowsOf = (records, lookUp) => {
 /**
  * @param {StoreReport} report
  * @param {(address: string) => void} lookUp
+ * @param {() => void} load loads the page of {@link query}, and shows it
  */
-export const show = (report, lookUp) => {
-  const container = byId("store")
+export const show = (report, lookUp, load) => {
+  const container = byId("held")
   if (report.records === 0) {
     render(
       container,
@@ -87,58 +88,58 @@ export const show = (report, lookUp) => {
     )
     return
   }
-  const again = () => show(report, lookUp)
-  const matching = report.listed.filter(({ type_name }) => type === "" || type_name === type)
-  const names = [...new Set(report.by_type.map(({ type_name }) => type_name))]
-  /** @param {string} name */
-  const countOf = (name) =>
-    report.by_type.reduce((sum, { records, type_name }) => name === "" || type_name === name ? sum + records : sum, 0)
+  const total = report.by_type.reduce(
+    (sum, { rec_type, records }) => type === undefined || rec_type === type ? sum + records : sum,
+    0
+  )
   render(
     container,
+    h("h3", {}, "Records held for the network"),
+    h(
+      "p",
+      { class: "soft" },
+      `${Format.counted(report.records, "record")} at ${
+        Format.counted(report.keys, "key")
+      }, each close to this node's id.`
+    ),
     h(
       "div",
       { class: "chips", role: "group", "aria-label": "Types to show" },
-      ...["", ...names].map((name) =>
-        h(
-          "button",
-          {
-            type: "button",
-            class: "chip",
-            "data-key": `type ${name}`,
-            "aria-pressed": name === type ? "true" : "false",
-            click: () => {
-              type = name
-              again()
-            }
-          },
-          name === "" ? "all" : name,
-          " ",
-          h("b", {}, Format.integer(countOf(name)))
-        )
-      )
+      chip("all", undefined, report.records, load),
+      ...report.by_type.map((counted) => chip(typeOf(counted), counted.rec_type, counted.records, load))
     ),
     table(
       "Stored records",
-      [
-        "Key",
-        "Type",
-        "Of",
-        "Expires in",
-        { name: "Payload", align: "right" },
-        { name: "Seq", align: "right" }
-      ],
-      rowsOf(matching.slice(0, bounds.shown), lookUp)
+      ["Key", "Type", "Of", "Expires in", { name: "Payload", align: "right" }],
+      rowsOf(report.listed, lookUp)
     ),
-    // Of a rare type, fewer than the maximum may have been loaded.
-    matching.length < Math.min(bounds.shown, countOf(type))
-      ? h(
-        "p",
-        { class: "rest soft" },
-        `${Format.integer(matching.length)} of ${
-          Format.counted(countOf(type), "record")
-        } shown, those among the first ` +
-          `${Format.integer(report.listed.length)} of all; all are at /debug/store.`
-      )
-      : bounds.rest({ key: "store more", total: countOf(type), noun: "record", all: "/debug/store", more: again })
+    pages.line({ total, shown: report.listed.length, next: report.next, load })
   )
 }
+
+/**
+ * A button that shows one type only, or all.
+ *
+ * @param {string} name
+ * @param {number | undefined} chosen
+ * @param {number} count
+ * @param {() => void} load
+ */
+const chip = (name, chosen, count, load) =>
+  h(
+    "button",
+    {
+      type: "button",
+      class: "chip",
+      "data-key": `type ${name}`,
+      "aria-pressed": chosen === type ? "true" : "false",
+      click: () => {
+        type = chosen
+        pages.reset()
+        load()
+      }
+    },
+    name,
+    " ",
+    h("b", {}, Format.integer(count))
+  )

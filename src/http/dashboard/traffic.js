@@ -1,51 +1,111 @@
-/** Datagrams per second, and response times. */
+/** The last hour as plots, and the requests and refused datagrams since the start. */
 import { byId, h, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import { Plot } from "./plots.js"
 
-/** @import { Event, Histogram, TrafficReport } from "./types.d.ts" */
+/** @import { Event, History, Sample, TrafficReport } from "./types.d.ts" */
 
-/**
- * The quantile `q` of a histogram; undefined if it is empty.
- *
- * @param {Pick<Histogram, "bounds" | "counts" | "max">} histogram
- * @param {number} q
- */
-export const quantile = ({ bounds, counts, max }, q) => {
-  const total = counts.reduce((sum, count) => sum + count, 0)
-  if (total === 0) return undefined
-  let left = q * total
-  for (let i = 0; i < counts.length; i++) {
-    if (left <= counts[i] && counts[i] > 0) {
-      const from = i === 0 ? 0 : bounds[i - 1]
-      const to = i < bounds.length ? bounds[i] : Math.max(from, max)
-      return Math.min(max, from + (to - from) * left / counts[i])
-    }
-    left -= counts[i]
+// --- The last hour -------------------------------------------------------------------
+
+/** @type {ReadonlyArray<Sample>} */
+let samples = []
+/** Milliseconds for which the node keeps samples. */
+let kept = 3_600_000
+
+/** @type {ReadonlyArray<readonly [name: string, millis: number]>} */
+const spans = [["1 h", 3_600_000], ["15 min", 900_000], ["5 min", 300_000]]
+
+let [[, span]] = spans
+
+/** @typedef {(sample: Sample) => ReadonlyArray<number | null>} Values */
+
+/** @type {ReadonlyArray<readonly [plot: Plot, values: Values]>} */
+const plots = [
+  [
+    new Plot(byId("plot-traffic"), {
+      title: "Datagrams",
+      note: "per second; refused excludes late answers",
+      lines: ["received", "sent", "refused"],
+      format: Format.fraction
+    }),
+    ({ received_per_s, refused_per_s, sent_per_s }) => [received_per_s, sent_per_s, refused_per_s]
+  ],
+  [
+    new Plot(byId("plot-latency"), {
+      title: "Response time",
+      note: "ms, requests of the last 30 seconds",
+      lines: ["p50", "p95"],
+      format: Format.fraction
+    }),
+    ({ p50_ms, p95_ms }) => [p50_ms, p95_ms]
+  ],
+  [
+    new Plot(byId("plot-network"), {
+      title: "Nodes",
+      note: "contacts of this node, and estimated nodes in the network",
+      lines: ["contacts", "network"],
+      format: Format.fraction,
+      isLevel: true,
+      isWhole: true
+    }),
+    ({ contacts, estimated_size }) => [contacts, contacts === 0 ? null : estimated_size]
+  ],
+  [
+    new Plot(byId("plot-keys"), {
+      title: "Keys held",
+      note: "keys of which this node stores records",
+      lines: ["keys"],
+      format: Format.fraction,
+      isLevel: true,
+      isWhole: true
+    }),
+    ({ keys }) => [keys]
+  ]
+]
+
+const showPlots = () => {
+  for (const [plot, values] of plots) {
+    plot.show(samples.map((sample) => ({ at: sample.at_ms, values: values(sample) })), span)
   }
-  return max
 }
 
-/**
- * The difference between two reports with the same classes.
- *
- * @param {TrafficReport} now
- * @param {TrafficReport} before
- */
-const answeredSince = (now, before) => {
-  const first = now.requests[0].answered
-  const counts = first.counts.map((_, i) =>
-    now.requests.reduce((sum, { answered }, j) => sum + answered.counts[i] - before.requests[j].answered.counts[i], 0)
+const showSpans = () =>
+  render(
+    byId("spans"),
+    ...spans.map(([name, millis]) =>
+      h("button", {
+        type: "button",
+        class: "chip",
+        "data-key": `span ${name}`,
+        "aria-pressed": millis === span ? "true" : "false",
+        click: () => {
+          span = millis
+          showSpans()
+          showPlots()
+        }
+      }, name)
+    )
   )
-  return { bounds: first.bounds, counts, max: Math.max(...now.requests.map(({ answered }) => answered.max)) }
+
+showSpans()
+
+/** The samples of the last hour, oldest first. */
+export const hour = () => samples
+
+/** @param {History} history */
+export const know = (history) => {
+  samples = history.samples
+  kept = history.kept_ms
+  showPlots()
 }
 
-/**
- * Refused datagrams, without late responses to requests already answered or abandoned.
- *
- * @param {TrafficReport["traffic"]} traffic
- */
-const refusedOf = ({ refused, refused_by }) => refused - refused_by.late
+/** @param {Sample} sample */
+export const add = (sample) => {
+  samples = [...samples.filter(({ at_ms }) => at_ms > sample.at_ms - kept && at_ms < sample.at_ms), sample]
+  showPlots()
+}
+
+// --- Now -------------------------------------------------------------------------------
 
 /** @type {Record<keyof TrafficReport["traffic"]["refused_by"], readonly [name: string, meaning: string]>} */
 const reasons = {
@@ -85,35 +145,15 @@ const showRefused = ({ refused, refused_by }) => {
   )
 }
 
-const datagrams = new Plot(byId("plot-traffic"), {
-  title: "Datagrams",
-  note: "per second; refused excludes late answers",
-  lines: ["received", "sent", "refused"],
-  format: Format.fraction
-})
-
-const latency = new Plot(byId("plot-latency"), {
-  title: "Response time",
-  note: "ms, requests of the last 30 seconds",
-  lines: ["p50", "p95"],
-  format: Format.fraction
-})
-
-/** Window of the latency figures, in milliseconds. */
-const window = 30_000
-
 /** @type {Extract<Event, { type: "traffic" }> | undefined} */
 let last = undefined
-/** @type {Array<TrafficReport>} */
-let reports = []
 
 /** Current datagrams per second, both directions. */
 export let perSecond = 0
 
-/** Discards measurements, which do not apply across a gap. */
+/** Discards the last count, which does not apply across a gap. */
 export const forget = () => {
   last = undefined
-  reports = []
 }
 
 /** @param {Extract<Event, { type: "traffic" }>} event */
@@ -123,35 +163,16 @@ export const tick = (event) => {
     const before = last.traffic
     const { received, sent } = event.traffic
     // A restarted node counts from zero.
-    const rates = [received - before.received, sent - before.sent, refusedOf(event.traffic) - refusedOf(before)]
-      .map((difference) => Math.max(0, difference) / seconds)
-    perSecond = rates[0] + rates[1]
-    datagrams.add({ at: event.at_ms, values: rates })
+    perSecond = (Math.max(0, received - before.received) + Math.max(0, sent - before.sent)) / seconds
   }
   last = event
 }
 
 /** @param {TrafficReport} report */
 export const show = (report) => {
-  if ((reports.at(-1)?.traffic.completed ?? 0) > report.traffic.completed) reports = []
-  reports.push(report)
-  while (reports[0].at_ms < report.at_ms - window) reports.shift()
-  if (reports.length > 1) {
-    const counted = answeredSince(report, reports[0])
-    latency.add({
-      at: report.at_ms,
-      values: [0.5, 0.95].map((q) => {
-        const seconds = quantile(counted, q)
-        return seconds === undefined ? null : seconds * 1000
-      })
-    })
-  }
   showRefused(report.traffic)
-  /** @param {Histogram} histogram @param {number} q */
-  const cell = (histogram, q) => {
-    const seconds = quantile(histogram, q)
-    return h("td", { class: "right" }, seconds === undefined ? "–" : Format.latency(seconds * 1000))
-  }
+  /** @param {number | null} seconds */
+  const cell = (seconds) => h("td", { class: "right" }, seconds === null ? "–" : Format.latency(seconds * 1000))
   render(
     byId("requests"),
     table(
@@ -171,9 +192,9 @@ export const show = (report) => {
           h("th", { scope: "row" }, request),
           h("td", { class: "right" }, Format.integer(answered.count)),
           h("td", { class: "right" }, Format.integer(failed.count)),
-          cell(answered, 0.5),
-          cell(answered, 0.95),
-          h("td", { class: "right" }, answered.count === 0 ? "–" : Format.latency(answered.max * 1000))
+          cell(answered.p50),
+          cell(answered.p95),
+          cell(answered.count === 0 ? null : answered.max)
         )
       )
     )
