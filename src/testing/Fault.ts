@@ -11,7 +11,7 @@ import type { Prng } from "./internal/prng.ts"
 import type { SimNode, World } from "./SimWorld.ts"
 
 /**
- * A fault. Numbers of nodes are taken modulo the number of nodes.
+ * A fault. Numbers of nodes are reduced to those that exist ({@link reduced}).
  *
  * - `crash`, `leave`, `forget` stop a node; `forget` loses its state. `restart` starts it.
  * - `partition` separates the first nodes from the others, and `cut` blocks datagrams
@@ -54,7 +54,27 @@ export const isFault = (deed: { readonly do: string }): deed is Fault =>
   (kinds as ReadonlyArray<string>).includes(deed.do)
 
 /**
- * Describes a fault, as in `node 3 crashes`.
+ * The fault among `count` nodes: their numbers modulo `count`, and a partition with
+ * at least one node on each side.
+ *
+ * @category transformations
+ * @since 0.1.0
+ */
+export const reduced = (fault: Fault, count: number): Fault => {
+  switch (fault.do) {
+    case "partition":
+      return { ...fault, nodes: 1 + Math.max(0, fault.nodes - 1) % Math.max(1, count - 1) }
+    case "heal":
+      return fault
+    case "cut":
+      return { ...fault, from: fault.from % count, to: fault.to % count }
+    default:
+      return { ...fault, node: fault.node % count }
+  }
+}
+
+/**
+ * Describes a fault with the numbers as they are, as in `node 3 crashes`.
  *
  * @category formatting
  * @since 0.1.0
@@ -70,7 +90,7 @@ export const describe = (fault: Fault): string => {
     case "forget":
       return `node ${fault.node} crashes and loses its state`
     case "partition":
-      return `the first ${fault.nodes} nodes are separated from the others`
+      return `the first ${fault.nodes === 1 ? "node is" : `${fault.nodes} nodes are`} separated from the others`
     case "heal":
       return "the network heals"
     case "cut":
@@ -117,23 +137,23 @@ export const inject = (
   nodes: ReadonlyArray<Pick<SimNode<never, unknown>, "start" | "crash" | "leave" | "setClock" | "host">>,
   fault: Fault
 ): Effect.Effect<void, never, Scope.Scope> => {
-  const pick = (number: number) => nodes[number % nodes.length]
-  switch (fault.do) {
+  const real = reduced(fault, nodes.length)
+  switch (real.do) {
     case "crash":
-      return pick(fault.node).crash()
+      return nodes[real.node].crash()
     case "forget":
-      return pick(fault.node).crash({ state: "Lost" })
+      return nodes[real.node].crash({ state: "Lost" })
     case "leave":
-      return pick(fault.node).leave
+      return nodes[real.node].leave
     case "restart":
-      return Effect.asVoid(Effect.forkScoped(Effect.ignore(pick(fault.node).start)))
+      return Effect.asVoid(Effect.forkScoped(Effect.ignore(nodes[real.node].start)))
     case "partition":
-      return Effect.sync(() => world.network.partition(nodes.slice(0, fault.nodes).map(({ host }) => host)))
+      return Effect.sync(() => world.network.partition(nodes.slice(0, real.nodes).map(({ host }) => host)))
     case "heal":
       return Effect.sync(() => world.network.heal())
     case "cut":
-      return Effect.sync(() => world.network.cut(pick(fault.from).host, pick(fault.to).host))
+      return Effect.sync(() => world.network.cut(nodes[real.from].host, nodes[real.to].host))
     case "clock":
-      return pick(fault.node).setClock(fault.seconds * 1000)
+      return nodes[real.node].setClock(real.seconds * 1000)
   }
 }

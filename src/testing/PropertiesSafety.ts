@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Address } from "../Address.ts"
 import { Crypto } from "../Crypto.ts"
 import type * as Dht from "../Dht.ts"
@@ -34,7 +34,7 @@ import { Transport } from "../Transport.ts"
 import * as RecordOrder from "./internal/recordOrder.ts"
 import { type Facts, type Property, Violation } from "./Properties.ts"
 import type { Delivery } from "./SimNetwork.ts"
-import type { Machine, World } from "./SimWorld.ts"
+import { Closed, type Machine, type World } from "./SimWorld.ts"
 import { VirtualTime } from "./VirtualTime.ts"
 
 /**
@@ -44,7 +44,7 @@ import { VirtualTime } from "./VirtualTime.ts"
 export interface Safety {
   /** To be installed on each node to check, as its `app` or beside it. */
   readonly probe: Layer.Layer<never, never, Dht.Services | Machine>
-  /** The violations so far, at most 100. */
+  /** The violations so far, at most 100. Nodes that end with the world are checked as it closes. */
   readonly violations: ReadonlyArray<Violation>
   /** Checks all nodes now. */
   readonly sweep: () => void
@@ -84,9 +84,6 @@ const judgedPerSweep = 16
 /** Remembered pairs of an address and its id. */
 const rememberedIds = 50_000
 
-/** Milliseconds in which a node that stops ends its requests: the services below its application close one by one. */
-const closingMillis = 1000
-
 /** Latency in milliseconds from which a live node may seem silent. */
 const highLatencyMillis = 500
 
@@ -107,7 +104,6 @@ interface Life {
   /** Whether it announces sessions. */
   readonly hasSessions: boolean
   readonly startedAt: number
-  endedAt: number | undefined
   /** Milliseconds that its clock is ahead of the world's, and virtual time since which they are known not to have changed. */
   ahead: number
   aheadSince: number
@@ -164,7 +160,6 @@ export const watch = Effect.fnUntraced(function*(
   const up = new Map<string, Life>()
   const byIp = new Map<string, Array<Life>>()
   const byId = new Map<NodeId.NodeId, Life>()
-  let ended: Array<Life> = []
   const requests = new Map<string, Received>()
   const faults = new RecencyMap<string, { readonly fault: string | undefined }>(rememberedRecords)
   const ids = new RecencyMap<Address, NodeId.NodeId>(rememberedIds)
@@ -469,7 +464,7 @@ export const watch = Effect.fnUntraced(function*(
     for (const [slot, { lastSecond }] of life.acknowledged) if (lastSecond < now) life.acknowledged.delete(slot)
   }
 
-  /** Checked once the node has closed. */
+  /** Checked once everything of the node has closed. */
   const checkRemains = (life: Life): void => {
     const pending = pendingOf(life)
     if (pending > 0) report("NothingIsLeft", life.name, { pending })
@@ -488,9 +483,6 @@ export const watch = Effect.fnUntraced(function*(
       checkContacts(life, calmSince, isFiltered)
       checkStore(life)
     }
-    const isClosing = ({ endedAt = 0 }: Life) => now.at - endedAt < closingMillis
-    ended.filter((life) => !isClosing(life)).forEach(checkRemains)
-    ended = ended.filter(isClosing)
     for (const [id, { at }] of requests) {
       if (at > now.at - requestMillis) break
       requests.delete(id)
@@ -525,7 +517,6 @@ export const watch = Effect.fnUntraced(function*(
       pending: (yield* Rpc).pending,
       hasSessions: (yield* NodeSettings).sessions,
       startedAt: timeline.elapsedMillis,
-      endedAt: undefined,
       ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),
       aheadSince: timeline.elapsedMillis,
       acknowledged: new Map(),
@@ -535,13 +526,12 @@ export const watch = Effect.fnUntraced(function*(
     up.set(SocketAddress.key(socket), life)
     byId.set(id, life)
     byIp.set(socket.host, [...neighbours(life), life])
+    yield* Scope.addFinalizer(yield* Closed, Effect.sync(() => checkRemains(life)))
     return life
   })
 
   const end = (life: Life) =>
     Effect.sync(() => {
-      life.endedAt = timeline.elapsedMillis
-      ended.push(life)
       if (up.get(SocketAddress.key(life.socket)) === life) up.delete(SocketAddress.key(life.socket))
       if (byId.get(life.id) === life) byId.delete(life.id)
       byIp.set(life.socket.host, neighbours(life).filter((other) => other !== life))

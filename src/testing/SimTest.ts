@@ -124,6 +124,7 @@ export interface Subject<A, E> {
   /**
    * Operations of users. They run at random times on random nodes, in the
    * background. An operation fails the test if it fails, unless its node went down.
+   * None may have the name of a fault.
    */
   readonly operations?: { readonly [name: string]: (given: Given<A>) => Effect.Effect<unknown, unknown, Scope.Scope> }
   /** The faults that stories have. Default: all. */
@@ -199,10 +200,16 @@ export class TestFailed extends Data.TaggedError("TestFailed")<{
     return [
       reason,
       "steps" in run ? format(run) : seedsOf(run),
-      `run it again: ${variable}='${JSON.stringify(run).replaceAll("'", "'\\''")}' npx vitest run -t '${test}'`
+      `run it again: ${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(escaped(test))}`
     ].join("\n")
   }
 }
+
+/** A text as one word of a shell. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
+
+/** A regular expression that matches a text. */
+const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")
 
 // --- Stories -------------------------------------------------------------------
 
@@ -220,7 +227,7 @@ export const format = (story: Story): string =>
 
 const describe = (deed: Fault.Fault | Operation, nodes: number): string =>
   Fault.isFault(deed)
-    ? Fault.describe(deed)
+    ? Fault.describe(Fault.reduced(deed, nodes))
     : `node ${deed.node % nodes}: ${deed.do} (peer ${deed.peer % nodes}, number ${deed.number})`
 
 const secondsOf = (duration: Duration.Input): number => Duration.toMillis(duration) / 1000
@@ -321,11 +328,22 @@ const isDown = (cause: Cause.Cause<unknown>): boolean => {
 /** The variable with the story or the seeds of the run to repeat. */
 const variable = "SIM_REPLAY"
 
+const parse = (text: string): Partial<Story> => {
+  let run: unknown
+  try {
+    run = JSON.parse(text)
+  } catch {
+    // Reported with the texts of other forms.
+  }
+  if (typeof run === "object" && run !== null && !Array.isArray(run)) return run
+  throw new RangeError(`${variable} is not a story or seeds as JSON: "${text}". Copy it whole from the failure`)
+}
+
 /** What to repeat, instead of the worlds that the test would have. */
 const replayed: Effect.Effect<Option.Option<Partial<Story>>> = Effect.suspend(() =>
   Config.String(variable).pipe(
     Config.option,
-    Effect.map(Option.map((text) => JSON.parse(text))),
+    Effect.map(Option.map(parse)),
     Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv()),
     Effect.orDie
   )
@@ -348,7 +366,8 @@ export interface SimTest {
   ) => void
   /**
    * Registers a test that runs an application in stories: worlds with random nodes,
-   * faults, operations and schedules. A story that fails is shrunk.
+   * faults, operations and schedules. A story that fails is shrunk. Throws a
+   * `RangeError` if an operation has the name of a fault.
    */
   readonly prop: <A = never, E = never>(name: string, subject: Subject<A, E>, options?: Options) => void
 }
@@ -387,6 +406,10 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
       )
     },
     prop: (name, subject, given) => {
+      const taken = Object.keys(subject.operations ?? {}).find((operation) => Fault.isFault({ do: operation }))
+      if (taken !== undefined) {
+        throw new RangeError(`The operation "${taken}" has the name of a fault. Give it another name`)
+      }
       const options = { ...defaults, ...given }
       const { seed = 1, worlds = 20 } = options
       const settings = (story: Story): SimWorld.RunOptions => ({

@@ -232,9 +232,25 @@ interface State {
   readonly disk: Persistence.Medium
 }
 
+/**
+ * A scope that closes once everything else of the machine has closed, for checks of
+ * what a machine leaves behind.
+ *
+ * @internal
+ */
+export const Closed: Context.Reference<Scope.Closeable> = Context.Reference<Scope.Closeable>(
+  "effect-dht/testing/SimWorld/Closed",
+  {
+    defaultValue: () => {
+      throw new Error("This runs on no simulated machine. Provide it with the layer of a node or a machine")
+    }
+  }
+)
+
 /** A machine that is up or starting. */
 interface Running<A> {
   readonly scope: Scope.Closeable
+  readonly closed: Scope.Closeable
   /** Undefined while it starts. */
   context: Context.Context<A | Scope.Scope> | undefined
   /** Whether it crashed, after which nothing is written to its disk. */
@@ -307,7 +323,8 @@ export const make = Effect.fnUntraced(function*(
       const random = `${name} ${boots++}`
       const references = Context.make(Clock.Clock, clock).pipe(
         Context.add(Random.Random, SeededRandom.make(seed, random)),
-        Context.add(Domain, host)
+        Context.add(Domain, host),
+        Context.add(Closed, own.closed)
       )
       const machine = Layer.mergeAll(
         layerCrypto,
@@ -333,9 +350,16 @@ export const make = Effect.fnUntraced(function*(
 
     const start = Effect.suspend(() => {
       if (running !== undefined) return Effect.void
-      const own: Running<A | Machine> = { scope: Scope.forkUnsafe(worldScope), context: undefined, isCut: false }
+      const own: Running<A | Machine> = {
+        scope: Scope.forkUnsafe(worldScope),
+        closed: Scope.makeUnsafe(),
+        context: undefined,
+        isCut: false
+      }
       running = own
-      return inScope(own.scope, boot(own)).pipe(
+      // Finalizers run in reverse order, so the first to be added runs last.
+      return Scope.addFinalizerExit(own.scope, (exit) => Scope.close(own.closed, exit)).pipe(
+        Effect.andThen(inScope(own.scope, boot(own))),
         Effect.onExit(() => {
           if (own.context !== undefined || running !== own) return Effect.void
           running = undefined

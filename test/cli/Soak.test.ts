@@ -94,6 +94,31 @@ describe("effect-dht soak", () => {
     120_000
   )
 
+  it.effect(
+    "continues a campaign in which a world failed, until a world fails in this run",
+    () =>
+      Effect.gen(function*() {
+        const state = join(yield* temporary, "state.json")
+        const failure = { story, kind: "OneReply", problems: ["two replies"] }
+        const kinds = [{ failure, seeds: [5], count: 1 }]
+        Fs.writeFileSync(state, JSON.stringify({ from: 5, next: 6, ahead: [], reached: {}, kinds }))
+        const { exitCode, out } = yield* run("--worlds", "1", "--workers", "1", "--state", state, "--json")
+        const then = JSON.parse(out[0])
+        assert.deepStrictEqual([exitCode, then.worlds, then.kinds.length], [1, 2, 1])
+      }),
+    60_000
+  )
+
+  it.effect("rejects a state to save for a single world, and leaves the state as it was", () =>
+    Effect.gen(function*() {
+      const state = join(yield* temporary, "state.json")
+      Fs.writeFileSync(state, "a campaign")
+      const { error, exitCode } = yield* run("--seed", "1", "--state", state)
+      assert.strictEqual(exitCode, 2)
+      assert.include(error.join(), "Leave out --state")
+      assert.strictEqual(Fs.readFileSync(state, "utf8"), "a campaign")
+    }))
+
   it.effect("rejects what is not a story, and a file that is not its state", () =>
     Effect.gen(function*() {
       const directory = yield* temporary

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Rpc } from "../../src/Rpc.ts"
 import { clockTime, Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as Safety from "../../src/testing/PropertiesSafety.ts"
@@ -39,6 +41,41 @@ describe("Properties", () => {
         { seed: 1, crypto: SimCrypto.simulated }
       )
     assert.strictEqual(run(true), run(false))
+  })
+
+  /** What is reported of a node that needs ten seconds to close, with requests that end at the end of these or never. */
+  const reported = (how: { readonly requestsEnd: boolean; readonly leaves: boolean }) => {
+    let violations: ReadonlyArray<Violation> = []
+    const layerRpc = Layer.effect(
+      Rpc,
+      Effect.gen(function*() {
+        let pending = 2
+        const end = Effect.sync(() => {
+          if (how.requestsEnd) pending = 0
+        })
+        yield* Effect.addFinalizer(() => Effect.delay(end, "10 seconds"))
+        return { ...(yield* Rpc), pending: Effect.sync(() => pending) }
+      })
+    )
+    SimWorld.runSync(
+      Effect.gen(function*() {
+        const world = yield* SimWorld.SimWorld
+        const safety = yield* Safety.watch(world, { interval: "3 seconds" })
+        violations = safety.violations
+        const node = world.node("node 0", { app: Layer.provide(safety.probe, layerRpc) })
+        yield* node.start
+        if (how.leaves) yield* node.leave
+      }),
+      { seed: 1, crypto: SimCrypto.simulated }
+    )
+    return violations.map(({ facts, node, property }) => [property, node, facts.pending])
+  }
+
+  it("a node has no pending requests once all of it has closed, whether it leaves or its world ends", () => {
+    for (const leaves of [true, false]) {
+      assert.deepStrictEqual(reported({ requestsEnd: true, leaves }), [])
+      assert.deepStrictEqual(reported({ requestsEnd: false, leaves }), [["NothingIsLeft", "node 0", 2]])
+    }
   })
 
   it("missing and duplicate messages are reported", () => {

@@ -4,8 +4,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import { execFileSync } from "node:child_process"
 import * as vitest from "vitest"
 import { Dht } from "../../src/Dht.ts"
+import * as Fault from "../../src/testing/Fault.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimTest from "../../src/testing/SimTest.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -77,6 +79,31 @@ describe("SimTest", () => {
       assert.deepStrictEqual(seeds, [3, 4, 4])
     })
 
+    vitest.it("quotes the name of the test for the shell and for the pattern of the runner", async () => {
+      const name = "Ann's node (and 1+1 others) costs $2 [a|b] \\ {c}^?.*"
+      const { message } = await failure((test) => test.it(name, () => Effect.fail("no")))
+      const command = message.split("run it again: ")[1]
+      const words = execFileSync("sh", ["-c", command.replace("npx", "printf '%s\\n'")], { encoding: "utf8" })
+      const [pattern] = words.split("\n").slice(3)
+      assert.match(name, new RegExp(`^${pattern}$`))
+    })
+
+    vitest.it("names the variable with the run to repeat if that cannot be read", async () => {
+      for (const text of [`{"seed":4`, "4", "[]", "null"]) {
+        vitest.vi.stubEnv("SIM_REPLAY", text)
+        try {
+          const error: unknown = await registered((test) => test.it("starts", () => Effect.void)).catch((error) =>
+            error
+          )
+          assert.instanceOf(error, RangeError)
+          assert.match(error.message, /^SIM_REPLAY is not a story or seeds as JSON: /)
+          assert.include(error.message, text)
+        } finally {
+          vitest.vi.unstubAllEnvs()
+        }
+      }
+    })
+
     vitest.it("fails at once if the program awaits a promise, and says so", async () => {
       const { message } = await failure((test) =>
         test.it("waits", (world) =>
@@ -144,9 +171,44 @@ describe("SimTest", () => {
       const { message, run } = await failure(define)
       assert.match(message, /^published while a node was down\nseed \d+: 3 nodes, 20 ms apart, 0 % lost\n/)
       assert.strictEqual("steps" in run ? run.steps.length : 0, 2)
-      assert.match(message, /\n {2}at 00:00:00 node \d (crashes|leaves|crashes and loses its state)\n/)
-      assert.match(message, /\n {2}at 00:00:00 node \d: publish \(peer \d, number 0\)\n/)
+      assert.match(message, /\n {2}at 00:00:00 node [012] (crashes|leaves|crashes and loses its state)\n/)
+      assert.match(message, /\n {2}at 00:00:00 node [012]: publish \(peer [012], number 0\)\n/)
       assert.strictEqual((await replaying(run, () => failure(define))).message, message)
+    })
+
+    vitest.it("names only nodes that exist, in faults as in operations", () => {
+      const steps = ([
+        { do: "crash", node: 5 },
+        { do: "cut", from: 3, to: 7 },
+        { do: "clock", node: 4, seconds: -30 },
+        { do: "partition", nodes: 3 },
+        { do: "partition", nodes: 6 },
+        { do: "publish", node: 8, peer: 3, number: 9 }
+      ] as const).map((deed) => ({ at: 0, deed }))
+      assert.deepStrictEqual(
+        SimTest.format({ seed: 1, nodes: 3, latency: 20, loss: 0, steps }).split("\n").slice(1).map((line) =>
+          line.replace("  at 00:00:00 ", "")
+        ),
+        [
+          "node 2 crashes",
+          "datagrams from node 0 to node 1 are blocked",
+          "the clock of node 1 jumps to 30 s behind",
+          "the first node is separated from the others",
+          "the first 2 nodes are separated from the others",
+          "node 2: publish (peer 0, number 9)"
+        ]
+      )
+    })
+
+    vitest.it("refuses operations with the name of a fault, which would never run", () => {
+      const { prop } = SimTest.make(() => assert.fail("registered"), { crypto })
+      for (const kind of Fault.kinds) {
+        assert.throws(
+          () => prop("faulty", { operations: { [kind]: () => Effect.void } }),
+          RangeError,
+          `The operation "${kind}" has the name of a fault`
+        )
+      }
     })
 
     vitest.it("does not fail if an operation ends because its node goes down", async () => {

@@ -129,14 +129,15 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
   const seeds = Campaign.seedsOf(start)
   let campaign = start
   let handedOut = 0
-  const isOver = () =>
-    handedOut >= limit || clock.currentTimeMillisUnsafe() >= until || (!options.all && campaign.kinds.length > 0)
+  let failures = 0
+  const isOver = () => handedOut >= limit || clock.currentTimeMillisUnsafe() >= until || (!options.all && failures > 0)
 
   const work = Effect.gen(function*() {
     const worker = yield* startWorker
     while (!isOver()) {
       handedOut++
       const result = yield* ask(worker, seeds.next().value)
+      if (result.failure !== undefined) failures++
       const known = campaign.kinds.length
       campaign = Campaign.add(campaign, result)
       if (campaign.kinds.length > known && !options.json) {
@@ -179,6 +180,9 @@ export const soak = Effect.fnUntraced(function*(options: Options) {
   YoungGeneration.letGrow()
   if (Option.isSome(story)) return yield* replay(story.value, options.json)
   if (Option.isSome(seed)) {
+    if (Option.isSome(state)) {
+      return yield* Output.usage("--seed runs one world and saves no progress. Leave out --state")
+    }
     return yield* run({ ...options, worlds: Option.some(1) }, Campaign.make(seed.value))
   }
   const saved = Option.isSome(state) ? yield* load(state.value) : undefined

@@ -111,7 +111,7 @@ export const describe = ({ problems, story }: Failure): string =>
 // --- Many stories ----------------------------------------------------------------
 
 /**
- * The failures of one kind, of which the first is kept with the shortest story.
+ * Failures of one kind; the story is that of the first.
  *
  * @internal
  */

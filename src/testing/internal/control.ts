@@ -20,6 +20,9 @@ export const Domain: Context.Reference<object | undefined> = Context.Reference<o
   }
 )
 
+/** @internal */
+export type AnyFiber = Fiber.Fiber<unknown, unknown>
+
 /**
  * A task or a timer that can run now.
  *
@@ -32,9 +35,9 @@ export interface Ready {
   /** Equal in all runs in which the same step created it, in whatever order other steps ran. */
   readonly name: number
   /** The fiber that it continues, if the strategy preempted it. */
-  readonly continues: number | undefined
+  readonly continues: AnyFiber | undefined
   /** The fiber that scheduled it. */
-  readonly by: number | undefined
+  readonly by: AnyFiber | undefined
   /** The timer, and its place among those of its instant. */
   readonly timer: Timer | undefined
   readonly order: number
@@ -48,8 +51,8 @@ export interface Ready {
 export interface Strategy {
   /** The position of the candidate to run; -1 ends the run. */
   choose(candidates: ReadonlyArray<Ready>): number
-  /** Whether a fiber yields before its next operation. `task` is what runs. */
-  preempts(fiber: number, task: Ready | undefined, candidates: ReadonlyArray<Ready>): boolean
+  /** Whether a fiber yields before its next operation. `task` is what runs. Without it, none does. */
+  preempts?(fiber: AnyFiber, task: Ready | undefined, candidates: ReadonlyArray<Ready>): boolean
   /** The running step accesses the state of a domain; undefined stands for all state. */
   accesses?(domain: object | undefined): void
 }
@@ -75,9 +78,9 @@ export class Control {
   private orders = 0
   private readonly names = new WeakMap<Timer, number>()
   /** The fiber that executed the latest operation. */
-  private fiber: number | undefined
+  private fiber: AnyFiber | undefined
   /** The fiber that yields because of the strategy, until it is scheduled. */
-  private preempted: number | undefined
+  private preempted: AnyFiber | undefined
   private isOver = false
 
   constructor(strategy: Strategy) {
@@ -86,12 +89,12 @@ export class Control {
 
   /** Number of tasks and due timers. */
   get size(): number {
-    return this.candidates().length
+    return this.live().length
   }
 
   /** Number of due timers. */
   get timers(): number {
-    return this.candidates().filter(({ timer }) => timer !== undefined).length
+    return this.live().filter(({ timer }) => timer !== undefined).length
   }
 
   /** Names a timer that the running step sets. Returns its place among those of its instant: the oldest is first. */
@@ -124,7 +127,7 @@ export class Control {
   }
 
   removeWhere(matches: (timer: Timer) => boolean): void {
-    for (const { timer } of this.candidates()) if (timer !== undefined && matches(timer)) timer.state = "idle"
+    for (const { timer } of this.live()) if (timer !== undefined && matches(timer)) timer.state = "idle"
   }
 
   /** The rest of the run, such as finalizers, is in the order in which it became ready. */
@@ -132,12 +135,14 @@ export class Control {
     this.isOver = true
   }
 
-  shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+  shouldYield(fiber: AnyFiber): boolean {
     if (this.isOver) return false
-    this.fiber = fiber.id
-    this.strategy.accesses?.(fiber.getRef(Domain))
-    if (!this.strategy.preempts(fiber.id, this.task, this.candidates())) return false
-    this.preempted = fiber.id
+    const { strategy } = this
+    this.fiber = fiber
+    strategy.accesses?.(fiber.getRef(Domain))
+    // This runs before every operation, and listing the candidates takes time.
+    if (strategy.preempts === undefined || !strategy.preempts(fiber, this.task, this.candidates())) return false
+    this.preempted = fiber
     return true
   }
 
@@ -159,13 +164,19 @@ export class Control {
     return task.run
   }
 
-  /** Those of the lowest level. Cancelled timers are forgotten. */
-  private candidates(): ReadonlyArray<Ready> {
+  /** Tasks and due timers of all levels. Cancelled timers are forgotten. */
+  private live(): ReadonlyArray<Ready> {
     if (this.ready.some(isCancelled)) this.ready = this.ready.filter((ready) => !isCancelled(ready))
-    const [first] = this.ready
-    if (first === undefined || this.ready.every(({ level }) => level === first.level)) return this.ready
-    const lowest = Math.min(...this.ready.map(({ level }) => level))
-    return this.ready.filter(({ level }) => level === lowest)
+    return this.ready
+  }
+
+  /** Those of the lowest level. */
+  private candidates(): ReadonlyArray<Ready> {
+    const ready = this.live()
+    const [first] = ready
+    if (first === undefined || ready.every(({ level }) => level === first.level)) return ready
+    const lowest = Math.min(...ready.map(({ level }) => level))
+    return ready.filter(({ level }) => level === lowest)
   }
 }
 

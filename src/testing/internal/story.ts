@@ -81,7 +81,6 @@ export interface Story {
   readonly households?: ReadonlyArray<Household> | undefined
   /** The behaviours of additional Byzantine nodes. */
   readonly liars?: ReadonlyArray<Behaviour> | undefined
-  /** Stories with messages always use real signatures: the stand-in has no keys to encrypt to. */
   readonly realSignatures?: boolean | undefined
   readonly happenings: ReadonlyArray<Happening>
 }
@@ -145,12 +144,13 @@ const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening>
 const populationOf = ({ households = [], nodes }: Story): number =>
   households.reduce((sum, household) => sum + household.nodes, nodes)
 
-/** The happenings in order, with node numbers reduced modulo the number of nodes at that time. */
+/** The happenings in order, with the numbers of nodes that exist at that time. */
 const named = (story: Story): ReadonlyArray<Happening> => {
   let count = populationOf(story)
   return inOrder(story.happenings).map(({ at, deed }) => {
+    if (Fault.isFault(deed)) return { at, deed: Fault.reduced(deed, count) }
     const whole: { readonly [field: string]: unknown } = deed
-    const numbers = ["node", "peer", "from", "to"].flatMap((field) => {
+    const numbers = ["node", "peer"].flatMap((field) => {
       const number = whole[field]
       return typeof number === "number" ? [[field, number % count]] : []
     })

@@ -80,16 +80,18 @@ export const runProgram = (
   bounds?: Pick<Safety.Options, "maxKeys" | "maxBytes">
 ): Outcome => {
   let hash = ""
-  const found: Array<Violation> = []
+  let found: ReadonlyArray<Violation> = []
+  /** Grows until the world has closed: each node is checked as it closes. */
+  let watched: ReadonlyArray<Violation> = []
   const reached = new Set<string>()
   const whole = Effect.gen(function*() {
     const world = yield* SimWorld.SimWorld
     const safety = yield* Safety.watch(world, bounds)
-    found.push(...(yield* program(world, safety, reached)))
+    watched = safety.violations
+    found = yield* program(world, safety, reached)
     safety.sweep()
     for (const [what, count] of Object.entries(world.network.counts)) if (count > 0) reached.add(`network: ${what}`)
     hash = world.trace.hash
-    found.push(...safety.violations)
   }).pipe(
     Effect.scoped,
     Effect.provide(SimWorld.layer(options)),
@@ -97,11 +99,15 @@ export const runProgram = (
     Effect.provideService(References.MinimumLogLevel, "None")
   )
   const exit = VirtualTime.runSyncExit(Safety.leavesNothing(whole, options), options)
-  const outcome = (violations: ReadonlyArray<Violation>): Outcome => ({ hash, violations, reached: [...reached] })
-  if (Exit.isSuccess(exit)) return outcome(found)
+  const outcome = (...left: ReadonlyArray<Violation>): Outcome => ({
+    hash,
+    violations: [...found, ...watched, ...left],
+    reached: [...reached]
+  })
+  if (Exit.isSuccess(exit)) return outcome()
   const error = Cause.squash(exit.cause)
   if (error instanceof Error && "_tag" in error && error._tag === "Violation") {
-    return outcome([...found, error as Violation])
+    return outcome(error as Violation)
   }
   throw new SimWorld.RunFailed({
     seed: options.seed,
@@ -175,7 +181,7 @@ const messagesToOne = 4
  * @internal
  */
 export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
-  const crypto = story.realSignatures || hasMessages(story) ? real : SimCrypto.simulated
+  const crypto = story.realSignatures ? real : SimCrypto.simulated
   return runProgram(
     Effect.fnUntraced(function*(world, safety, reached) {
       const { network } = world

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { Ready, Strategy } from "./control.ts"
+import type { AnyFiber, Ready, Strategy } from "./control.ts"
 import { Prng } from "./prng.ts"
 
 /**
@@ -20,7 +20,7 @@ export class Priorities implements Strategy {
   private readonly random: Prng
   /** The priorities of change points, by step. They are below those of fibers at the start. */
   private readonly changes = new Map<number, number>()
-  private readonly ofFibers = new Map<number, number>()
+  private readonly ofFibers = new WeakMap<AnyFiber, number>()
   /** Priorities of tasks whose fiber is not known until they run. */
   private readonly ofTasks = new WeakMap<Ready, number>()
   /** Number of operations so far before which another fiber could have run. */
@@ -41,7 +41,7 @@ export class Priorities implements Strategy {
     return chosen
   }
 
-  preempts(fiber: number, task: Ready | undefined, candidates: ReadonlyArray<Ready>): boolean {
+  preempts(fiber: AnyFiber, task: Ready | undefined, candidates: ReadonlyArray<Ready>): boolean {
     this.adopt(fiber, task)
     // A change point elsewhere has the effect of one at the next of these.
     if (candidates.length === 0) return false
@@ -52,7 +52,7 @@ export class Priorities implements Strategy {
   }
 
   /** The fiber takes over the priority of the task that starts it, or that it scheduled to yield. */
-  private adopt(fiber: number, task: Ready | undefined): void {
+  private adopt(fiber: AnyFiber, task: Ready | undefined): void {
     const isFirst = task !== undefined && task !== this.adopted
     if (isFirst) this.adopted = task
     if (isFirst && task.continues === undefined && task.by === fiber || !this.ofFibers.has(fiber)) {
@@ -91,10 +91,6 @@ export class Recorded implements Strategy {
   choose(candidates: ReadonlyArray<Ready>): number {
     if (candidates.length === 1) return 0
     return Math.min(this.choices[this.at++] ?? 0, candidates.length - 1)
-  }
-
-  preempts(): boolean {
-    return false
   }
 }
 
@@ -146,10 +142,6 @@ export class AllOrders implements Strategy {
       throw new Error("The program differs from run to run: take time, randomness and state from inside it")
     }
     return position
-  }
-
-  preempts(): boolean {
-    return false
   }
 
   accesses(domain: object | undefined): void {

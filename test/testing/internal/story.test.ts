@@ -52,6 +52,21 @@ describe("story", () => {
     }
   })
 
+  it("names only nodes that exist at the time of a fault", () => {
+    const happenings: Story["happenings"] = [
+      { at: 1, deed: { do: "partition", nodes: 9 } },
+      { at: 2, deed: { do: "join" } },
+      { at: 3, deed: { do: "partition", nodes: 9 } },
+      { at: 4, deed: { do: "clock", node: 9, seconds: 30 } }
+    ]
+    assert.deepStrictEqual(format({ ...draw(1), nodes: 3, households: [], happenings }).split("\n").slice(1, -1), [
+      "  at 00:00:01 the first node is separated from the others",
+      "  at 00:00:02 a new node joins",
+      "  at 00:00:03 the first 3 nodes are separated from the others",
+      "  at 00:00:04 the clock of node 1 jumps to 30 s ahead"
+    ])
+  })
+
   it("is at most eighteen lines", () => {
     for (const seed of seeds) assert.isAtMost(format(draw(seed)).split("\n").length, 18)
   })
