@@ -17,6 +17,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
+import type { Stdio } from "effect/Stdio"
 import type { Terminal } from "effect/Terminal"
 import { version } from "../internal/version.ts"
 import { logFormats, settings } from "../node/internal/settings.ts"
@@ -28,7 +29,7 @@ import * as SimulationFlags from "./SimulationFlags.ts"
 
 /** Defers loading a command's implementation until the command runs. */
 const handler = <Input>(
-  load: () => Promise<(input: Input) => Effect.Effect<void, Error, Terminal>>
+  load: () => Promise<(input: Input) => Effect.Effect<void, Error, Stdio | Terminal>>
 ) =>
 (input: Input) =>
   Effect.promise(load).pipe(
@@ -425,6 +426,37 @@ const mailbox = Command.make("mailbox").pipe(
   Command.withSubcommands([send, read])
 )
 
+// --- Assistants ----------------------------------------------------------------
+
+const mcp = Command.make(
+  "mcp",
+  {
+    node: Options.node,
+    data: Options.shared,
+    ...Options.joining,
+    httpTokenEnv: Options.nodeTokenEnv,
+    passphraseEnv: Options.newPassphraseEnv
+  },
+  handler(() => import("./commands/Mcp.ts").then(({ mcp }) => mcp))
+).pipe(
+  Command.withDescription(
+    "Serve the Model Context Protocol on the standard input and output, for an assistant that starts this command: tools to " +
+      "announce, discover, resolve, and to send and read notes, and resources with the state of the node. Runs until the " +
+      "input ends. Logs go to the standard error"
+  ),
+  Command.withShortDescription("Give an AI assistant an agent in the network"),
+  Command.withExamples([
+    {
+      command: "effect-dht mcp --data ./data --bootstrap dht.example.net:4121",
+      description: "Through the node of ./data, which several assistants may share"
+    },
+    {
+      command: "effect-dht mcp --node http://192.0.2.1:2634 --http-token-env DHT_TOKEN",
+      description: "Through a node on another machine"
+    }
+  ])
+)
+
 // --- Offline -----------------------------------------------------------------
 
 const show = Command.make(
@@ -768,6 +800,7 @@ export const command = Command.make("effect-dht").pipe(
     announcements,
     withdraw,
     mailbox,
+    mcp,
     identity,
     backup,
     record,

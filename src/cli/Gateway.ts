@@ -30,6 +30,18 @@ export interface Options {
   readonly httpTokenEnv: Option.Option<string>
 }
 
+/**
+ * The HTTP server of a node, with a client of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Served {
+  /** Its URL, without a slash at the end. */
+  readonly url: string
+  readonly client: Client.Client
+}
+
 /** Time for a node to show that it is there. */
 const timeout = "2 seconds"
 
@@ -42,39 +54,64 @@ const tokenOf = ({ data, httpTokenEnv }: Options): Effect.Effect<Redacted.Redact
     })
 
 /**
- * A client of the node that runs in the data directory; undefined if none does,
- * or if it serves no HTTP.
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (url: string, token: Redacted.Redacted | undefined): Effect.Effect<Served> =>
+  Client.make({ url, token }).pipe(
+    Effect.map((client) => ({ url, client })),
+    Effect.provide(FetchHttpClient.layer)
+  )
+
+/**
+ * The server at a URL, whether or not it is there. Without a data directory or a
+ * variable, nothing acts for the node.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const find = (options: Options): Effect.Effect<Client.Client | undefined, Output.Failure> =>
+export const at = (
+  url: string,
+  { data, httpTokenEnv }: Pick<Options, "httpTokenEnv"> & { readonly data: Option.Option<string> }
+): Effect.Effect<Served, Output.Failure> =>
+  Effect.gen(function*() {
+    const token = Option.isSome(data) || Option.isSome(httpTokenEnv)
+      ? yield* tokenOf({ data: Option.getOrElse(data, () => ""), httpTokenEnv })
+      : undefined
+    return yield* make(url.replace(/\/+$/, ""), token)
+  })
+
+/**
+ * The server of the node that runs in the data directory; undefined if none
+ * does, or if it serves no HTTP.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const find = (options: Options): Effect.Effect<Served | undefined, Output.Failure> =>
   Effect.gen(function*() {
     const address = yield* RunningNode.serving(options.data)
     if (address === undefined) return undefined
-    const token = yield* tokenOf(options)
-    const client = yield* Client.make({ url: `http://${SocketAddress.format(address)}`, token })
+    const served = yield* make(`http://${SocketAddress.format(address)}`, yield* tokenOf(options))
     // The address is stale after a crash.
-    const isThere = yield* Effect.isSuccess(Effect.timeout(client.operations.live(), timeout))
-    return isThere ? client : undefined
-  }).pipe(Effect.provide(FetchHttpClient.layer))
+    const isThere = yield* Effect.isSuccess(Effect.timeout(served.client.operations.live(), timeout))
+    return isThere ? served : undefined
+  })
 
 /**
- * Same for a command that needs it.
+ * A client of it, for a command that needs one.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const get = (options: Options): Effect.Effect<Client.Client, Output.Failure> =>
-  Effect.filterOrFail(
-    find(options),
-    (client) => client !== undefined,
-    () =>
-      Output.failed(
+  Effect.flatMap(find(options), (served) =>
+    served === undefined
+      ? Output.failed(
         `No node that serves HTTP runs in ${options.data}. Start one with: ` +
           Output.command("node", "--data", options.data)
       )
-  )
+      : Effect.succeed(served.client))
 
 /**
  * Why a request to the node failed, as the failure of a command.

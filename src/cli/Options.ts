@@ -155,6 +155,32 @@ export const author = otherData(
 )
 
 /**
+ * A data directory, whose node a command runs unless it runs already; optional.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const shared = otherData(
+  "The data directory of the node: the command acts through the node that runs there, or runs it itself. Without it the " +
+    "node has a new identity each time and keeps nothing. With --node, the directory is for its token only"
+)
+
+/**
+ * The node that a command acts through; optional.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const node = Flag.optional(
+  Parameter.flag(
+    "node",
+    "url",
+    settings.url.codec,
+    "URL of a running node's HTTP server, such as http://127.0.0.1:2634"
+  )
+)
+
+/**
  * @category flags
  * @since 0.1.0
  */

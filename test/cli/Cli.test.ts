@@ -50,6 +50,7 @@ const commands = [
   ["mailbox"],
   ["mailbox", "send"],
   ["mailbox", "read"],
+  ["mcp"],
   ["identity"],
   ["identity", "show"],
   ["identity", "new"],

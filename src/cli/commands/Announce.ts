@@ -126,10 +126,10 @@ const byItself = Effect.fnUntraced(function*(options: Common, { byCommand, what 
 const announce = Effect.fnUntraced(function*(options: Common, ways: Ways) {
   const { httpTokenEnv, json } = options
   const data = Option.getOrUndefined(options.data)
-  const client = data === undefined ? undefined : yield* Gateway.find({ data, httpTokenEnv })
-  return yield* data === undefined || client === undefined
+  const served = data === undefined ? undefined : yield* Gateway.find({ data, httpTokenEnv })
+  return yield* data === undefined || served === undefined
     ? byItself(options, ways)
-    : throughNode({ data, json }, client, ways)
+    : throughNode({ data, json }, served.client, ways)
 })
 
 /**

@@ -212,8 +212,8 @@ const resolvedAtOnce = 8
 /** The network as the node sees it that runs in a data directory, if one does. */
 const seenByNode = Effect.fnUntraced(function*(options: Gateway.Options) {
   const { failureOf, find } = yield* Effect.promise(() => import("../Gateway.ts"))
-  const client = yield* find(options)
-  return client === undefined ? undefined : yield* Effect.mapError(client.network.network(), failureOf)
+  const served = yield* find(options)
+  return served === undefined ? undefined : yield* Effect.mapError(served.client.network.network(), failureOf)
 })
 
 /**

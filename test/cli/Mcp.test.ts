@@ -1,0 +1,182 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Client } from "@modelcontextprotocol/sdk/client/index.js"
+import { getDefaultEnvironment, StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import * as Dht from "../../src/Dht.ts"
+import * as SocketAddress from "../../src/SocketAddress.ts"
+import { directory, joined, startNode } from "../utils/runningNode.ts"
+
+const bin = join(import.meta.dirname, "../../src/bin.ts")
+
+/** The command as a process. */
+const start = (...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, [bin, "mcp", ...args], { env: getDefaultEnvironment() })
+      const out: Array<string> = []
+      const watchers = new Set<() => void>()
+      createInterface(child.stdout).on("line", (line) => {
+        out.push(line)
+        watchers.forEach((look) => look())
+      })
+      const error: Array<string> = []
+      createInterface(child.stderr).on("line", (line) => error.push(line))
+      const ended = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)))
+      /** Waits for this many lines, and returns them. */
+      const lines = (count: number) =>
+        Effect.promise(() =>
+          new Promise<ReadonlyArray<any>>((resolve) => {
+            const look = () => {
+              if (out.length < count) return
+              watchers.delete(look)
+              resolve(out.map((line) => JSON.parse(line)))
+            }
+            watchers.add(look)
+            look()
+          })
+        )
+      return { child, error, lines, out, ended: Effect.promise(() => ended) }
+    }),
+    ({ child, ended }) => Effect.andThen(Effect.sync(() => child.kill("SIGKILL")), ended)
+  )
+
+/** The official client, connected to the command as its assistant would be. */
+const connect = (...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new Client({ name: "test", version: "1" })
+      await client.connect(
+        new StdioClientTransport({ command: process.execPath, args: [bin, "mcp", ...args], stderr: "ignore" })
+      )
+      return client
+    }),
+    (client) => Effect.promise(() => client.close())
+  )
+
+const call = (client: Client, name: string, args: { readonly [name: string]: unknown } = {}) =>
+  Effect.promise(async () => (await client.callTool({ name, arguments: args })).structuredContent as any)
+
+const initialize = {
+  jsonrpc: "2.0",
+  id: 1,
+  method: "initialize",
+  params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "test", version: "1" } }
+}
+
+const network = Effect.map(startNode(), (node) => ({
+  node,
+  bootstrap: SocketAddress.format(Context.get(node, Dht.Dht).localAddress)
+}))
+
+describe("effect-dht mcp", () => {
+  it.live(
+    "lets two assistants find each other with the official client, through a node of its own and a running one",
+    () =>
+      Effect.gen(function*() {
+        const { bootstrap, node } = yield* network
+        const { address, data, url } = yield* joined(node)
+        const [ann, ben] = yield* Effect.all(
+          [connect("--node", url, "--data", data), connect("--bootstrap", bootstrap)],
+          { concurrency: 2 }
+        )
+        assert.strictEqual(ann.getServerVersion()?.name, "effect-dht")
+        assert.include(ann.getInstructions(), "whoami")
+        assert.lengthOf((yield* Effect.promise(() => ann.listTools())).tools, 7)
+        assert.strictEqual((yield* call(ann, "whoami")).address, address)
+
+        yield* call(ann, "announce", { kind: "profile", name: "Ann" })
+        yield* call(ann, "announce", { kind: "topic", topic: "translate", name: "Ann" })
+        const { offers } = yield* call(ben, "discover", { topic: "translate" })
+        assert.deepStrictEqual(offers.map((offer: typeof offers) => [offer.name, offer.address]), [["Ann", address]])
+        assert.strictEqual((yield* call(ben, "resolve", { address })).profile.name, "Ann")
+
+        const progress: Array<number> = []
+        const waiting = ann.callTool({ name: "read_notes", arguments: { wait_seconds: 30 } }, undefined, {
+          onprogress: ({ progress: now }) => progress.push(now)
+        })
+        yield* call(ben, "send_note", { to: address, text: "Good morning" })
+        const { notes } = (yield* Effect.promise(() => waiting)).structuredContent as any
+        const { address: from } = yield* call(ben, "whoami")
+        assert.deepStrictEqual(notes.map((note: typeof notes) => [note.text, note.from]), [["Good morning", from]])
+        assert.strictEqual(progress[0], 0)
+
+        yield* Effect.timeoutOption(
+          Effect.promise((signal) =>
+            ann.callTool({ name: "read_notes", arguments: { wait_seconds: 50, after: "none" } }, undefined, { signal })
+              .catch(() => {})
+          ),
+          0
+        )
+        yield* Effect.promise(() => ann.ping())
+      }),
+    60_000
+  )
+
+  it.live("writes only messages, answers malformed lines, and ends with its input", () =>
+    Effect.gen(function*() {
+      const { bootstrap } = yield* network
+      const { child, ended, error, lines, out } = yield* start("--bootstrap", bootstrap, "--log-level", "trace")
+      const write = (...messages: ReadonlyArray<unknown>) =>
+        child.stdin.write(
+          messages.map((each) => `${typeof each === "string" ? each : JSON.stringify(each)}\n`).join("")
+        )
+      write(initialize)
+      const [hello] = yield* lines(1)
+      assert.deepInclude(hello, { jsonrpc: "2.0", id: 1 })
+      assert.strictEqual(hello.result.protocolVersion, "2025-11-25")
+      write(
+        { jsonrpc: "2.0", method: "notifications/initialized" },
+        { jsonrpc: "2.0", id: 2, method: "ping" },
+        "{\"jsonrpc\": ",
+        { jsonrpc: "2.0", id: 3, method: "no/such" },
+        { jsonrpc: "2.0", id: 4, method: "tools/call", params: { name: "no_such", arguments: {} } },
+        { jsonrpc: "2.0", id: 5, method: "tools/call", params: { name: "whoami", arguments: {} } },
+        { jsonrpc: "2.0", id: 6, method: "tools/call", params: { name: "discover", arguments: { topic: "none" } } }
+      )
+      // The last one has no end of line, and the input ends before its response.
+      child.stdin.end(JSON.stringify({ jsonrpc: "2.0", id: 7, method: "ping" }))
+      assert.strictEqual(yield* ended, 0)
+      const answers = out.slice(1).map((line) => JSON.parse(line))
+      assert.deepStrictEqual(answers.map(({ error, id }) => `${id} ${error?.code}`).sort(), [
+        "2 undefined",
+        "3 -32601",
+        "4 -32602",
+        "5 undefined",
+        "6 undefined",
+        "7 undefined",
+        "null -32700"
+      ])
+      assert.isAbove(error.length, 0)
+    }), 120_000)
+
+  it.live("shares the node of a directory with others, and takes it over when they end", () =>
+    Effect.gen(function*() {
+      const { bootstrap } = yield* network
+      const { address, data } = yield* directory
+      const options = ["--data", data, "--bootstrap", bootstrap]
+      const first = yield* start(...options)
+      first.child.stdin.write(`${JSON.stringify(initialize)}\n`)
+      yield* first.lines(1)
+      const second = yield* connect(...options)
+      const before = yield* call(second, "whoami")
+      yield* call(second, "announce", { kind: "topic", topic: "translate", name: "Ann" })
+      first.child.kill("SIGTERM")
+      assert.strictEqual(yield* first.ended, 0)
+      const after = yield* call(second, "whoami")
+      assert.deepStrictEqual([before.address, after.address], [address, address])
+      assert.notStrictEqual(after.page, before.page)
+      assert.deepStrictEqual(after.announcements.map(({ topic }: any) => topic), ["translate"])
+    }), 120_000)
+
+  it.live("reports options that do not go together, and ends", () =>
+    Effect.gen(function*() {
+      const { ended, error, out } = yield* start("--node", "http://127.0.0.1:1", "--bootstrap", "127.0.0.1:1")
+      assert.strictEqual(yield* ended, 2)
+      assert.deepStrictEqual(out, [])
+      assert.match(error.join(), /--node and --bootstrap exclude each other/)
+    }), 120_000)
+})
