@@ -23,10 +23,21 @@ describe("effect-dht demo", () => {
         const { url } = yield* network.event("serving")
         yield* network.event("joined")
         const overview = yield* Effect.repeat(overviewAt(url), {
-          until: ({ network, publishing }) => network.contacts === 3 && publishing.announcements === 2
+          until: ({ network, pages, publishing }) =>
+            network.contacts === 3 && publishing.announcements === 3 && pages.length === 4
         })
         assert.isTrue(overview.ready)
         assert.isNull(overview.persistence)
+
+        // Each node has a page, which lists those of all.
+        assert.deepStrictEqual(overview.pages.map(({ name }) => name), ["Ann", "Ben", "Cleo", "Dan"])
+        const addresses = yield* Effect.forEach(overview.pages, (page) =>
+          Effect.map(overviewAt(page.url), ({ identity, name, pages, writes }) => {
+            assert.deepStrictEqual({ name, writes }, { name: page.name, writes: "open" })
+            assert.deepStrictEqual(pages, overview.pages)
+            return identity.address
+          }))
+        assert.strictEqual(new Set(addresses).size, 4)
 
         const top = yield* run("top", "--url", url)
         assert.deepStrictEqual({ code: top.code, error: top.error }, { code: 0, error: [] })

@@ -91,6 +91,8 @@ interface Opening extends BrowserContextOptions {
   readonly url?: string
   /** Path, query and fragment: the section to open. Defaults to the overview. */
   readonly at?: string
+  /** Another origin that the page may lead to. */
+  readonly also?: string
   /** Expected error messages of the test. */
   readonly expected?: RegExp
 }
@@ -100,7 +102,7 @@ interface Opening extends BrowserContextOptions {
  * request to another origin.
  */
 const visit = Effect.fnUntraced(function*(
-  { at = "/", expected, url, ...options }: Opening,
+  { also, at = "/", expected, url, ...options }: Opening,
   use: (page: Page) => Promise<void>
 ) {
   const { browser, ...world } = yield* World
@@ -121,7 +123,7 @@ const visit = Effect.fnUntraced(function*(
       if (response.status() >= 400) complaints.push(`response: ${response.status()} ${response.url()}`)
     })
     page.on("request", (request) => {
-      if (new URL(request.url()).origin !== origin) complaints.push(`elsewhere: ${request.url()}`)
+      if (![origin, also].includes(new URL(request.url()).origin)) complaints.push(`elsewhere: ${request.url()}`)
     })
     try {
       await page.goto(`${origin}${at}`)
@@ -483,6 +485,33 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({ url: named }, async (page) => {
         await page.locator("h1", { hasText: "Dora" }).waitFor()
         assert.strictEqual(await page.title(), `Dora, ${short(nodes[21])} · effect-dht`)
+      })
+    }))
+
+  it.effect("leads to the pages of the other nodes of its process, at the same section", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const pages: Array<{ readonly name: string; readonly url: string }> = []
+      for (const i of [24, 25]) {
+        const url = yield* serve(nodes[i], { pages: () => pages })
+        pages.push({ name: `node ${i}`, url: `${url}/` })
+      }
+      const [from, to] = pages.map(({ url }) => new URL(url).origin)
+      yield* visit({ url: from, at: "/#traffic", also: to }, async (page) => {
+        const menu = page.getByText("2 nodes")
+        const links = page.getByRole("list", { name: "Nodes of this process" }).getByRole("link")
+        await menu.click()
+        assert.deepStrictEqual(await links.allInnerTexts(), ["node 24", "node 25"])
+        await page.keyboard.press("Escape")
+        assert.isFalse(await links.first().isVisible())
+        await page.keyboard.press("Enter")
+        await links.last().click()
+        await page.waitForURL(`${to}/#traffic`)
+        await page.locator("h1", { hasText: Address.format(Network.dht(nodes[25]).address).slice(0, 8) }).waitFor()
+      })
+      yield* visit({}, async (page) => {
+        await page.locator("#tiles .tile").first().waitFor()
+        assert.strictEqual(await page.locator("#nodes details").count(), 0)
       })
     }))
 

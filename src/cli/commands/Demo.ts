@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -72,6 +73,7 @@ const forever = <A, E, R>(what: string, action: Effect.Effect<A, E, R>) =>
 const live = Effect.fnUntraced(function*({ name, pace, service }: Agent, others: ReadonlyArray<Address>) {
   const dht = yield* Dht
 
+  yield* dht.announceProfile({ name, ...(service && { brief: service.brief, protocols: service.protocols }) })
   yield* dht.announceEndpoint({ endpoints: [`http://127.0.0.1:8080/${name.toLowerCase()}`] })
 
   if (service !== undefined) {
@@ -127,13 +129,27 @@ const portsTried = 20
 const isTaken = (error: NodeHttp.CannotServe | NodeHttp.TokenNeeded): boolean =>
   error._tag === "CannotServe" && (error.cause as NodeJS.ErrnoException).code === "EADDRINUSE"
 
-/** Serves the page of a node, at the first free port. */
-const serve = (services: Context.Context<Routes.Services>, { host, port }: Host) => {
-  const from = (tried: number): Effect.Effect<string, Output.Failure, Scope.Scope> =>
-    Layer.build(NodeHttp.layer({ host, port: port + tried, first: true })).pipe(
+/** The pages of the nodes by the number of the node, each as long as it is served. */
+type Pages = Map<number, { readonly name: string; readonly url: string }>
+
+/**
+ * Serves the page of a node at the first free port, and lists it on the pages of
+ * all. What acts for the node needs no token: no agent here outlives the demo.
+ */
+const serve = (
+  services: Context.Context<Routes.Services>,
+  { host, port }: Host,
+  pages: Pages,
+  number: number,
+  name: string
+) => {
+  const sorted = () => Array.from(pages).sort(([a], [b]) => a - b).map(([, page]) => page)
+  const from = (tried: number): Effect.Effect<SocketAddress.SocketAddress, Output.Failure, Scope.Scope> =>
+    Layer.build(NodeHttp.layer({ host, port: port + tried, first: true, open: true, pages: sorted })).pipe(
       Effect.flatMap((server) => Effect.provideContext(NodeHttp.localAddress, server)),
       Effect.provideContext(services),
-      Effect.map((address) => `http://${SocketAddress.format(address)}/`),
+      // The nodes do not share their metrics.
+      Effect.provideService(Metric.MetricRegistry, new Map()),
       Effect.catch((error) =>
         isTaken(error) && tried + 1 < portsTried && port + tried < 65_535
           ? from(tried + 1)
@@ -144,8 +160,20 @@ const serve = (services: Context.Context<Routes.Services>, { host, port }: Host)
           )
       )
     )
-  return from(0)
+  return Effect.tap(from(0), (address) =>
+    Effect.acquireRelease(
+      Effect.sync(() => pages.set(number, { name, url: urlOf(address) })),
+      () => Effect.sync(() => pages.delete(number))
+    ))
 }
+
+const urlOf = (address: SocketAddress.SocketAddress): string => `http://${SocketAddress.format(address)}/`
+
+/** Where to look for a free port after one that was taken; 0 leaves the choice to the system. */
+const after = ({ host, port }: SocketAddress.SocketAddress, { port: wanted }: Host): Host => ({
+  host,
+  port: wanted === 0 || port === 65_535 ? 0 : port + 1
+})
 
 const agentOf = (nodes: number) => (i: number): Agent => ({
   name: i < names.length ? names[i] : `${names[i % names.length]} ${Math.floor(i / names.length) + 1}`,
@@ -159,12 +187,14 @@ const wander = Effect.fnUntraced(function*(
   agent: Agent,
   door: SocketAddress.SocketAddress,
   others: ReadonlyArray<Address>,
+  serving: (services: Context.Context<Routes.Services>) => Effect.Effect<unknown, Output.Failure, Scope.Scope>,
   tell: (event: "left" | "returned", line: string) => Effect.Effect<void>
 ) {
   const seed = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(32))
   while (true) {
     const visit = Effect.gen(function*() {
       const services = yield* member(door, seed)
+      yield* serving(services)
       yield* Effect.provideContext(live(agent, others), services)
       yield* Effect.sleep(`${yield* Random.nextIntBetween(20, 40)} seconds`)
     })
@@ -186,18 +216,24 @@ export const demo = ({ http, json, nodes }: Options) =>
     YoungGeneration.letGrow()
     const first = yield* node()
     const door = Context.get(first, Dht).localAddress
-    const url = yield* serve(first, http)
     const agent = agentOf(nodes)
+    const pages: Pages = new Map()
+    let served = yield* serve(first, http, pages, 0, agent(0).name)
+    const url = urlOf(served)
     const at = SocketAddress.format(door)
     yield* Output.print(json, { event: "serving", url, nodes, bootstrap: at }, [
       `Starting a network of ${nodes} nodes in this process. Nothing is written to disk. Press Ctrl-C to stop.`,
       `  watch the first node:  ${url}  or  effect-dht top --url ${url}`,
+      "  watch another node:    choose it on that page",
       `  ask the network:       effect-dht discover translate --bootstrap ${at}`
     ])
 
     const startedAt = yield* Clock.currentTimeMillis
     const more = Array.from({ length: nodes - 2 }, () => member(door))
     const all = [first, ...yield* Effect.all(more, { concurrency: 4 })]
+    for (const [i, services] of all.slice(1).entries()) {
+      served = yield* serve(services, after(served, http), pages, i + 1, agent(i + 1).name)
+    }
     const addresses = all.map((services) => Context.get(services, Dht).address)
     const seconds = ((yield* Clock.currentTimeMillis) - startedAt) / 1000
     yield* Output.print(json, { event: "joined", nodes: nodes - 1, seconds }, [
@@ -211,8 +247,15 @@ export const demo = ({ http, json, nodes }: Options) =>
       Effect.delay(Effect.provideContext(live(agent(i), addresses), services), "20 millis"))
 
     const last = agent(nodes - 1)
-    return yield* wander(last, door, addresses, (event, line) =>
-      Output.print(json, { event, name: last.name }, [line]))
+    const place = after(served, http)
+    return yield* wander(
+      last,
+      door,
+      addresses,
+      (services) =>
+        serve(services, place, pages, nodes - 1, last.name),
+      (event, line) => Output.print(json, { event, name: last.name }, [line])
+    )
   }).pipe(
     Effect.scoped,
     Effect.provide(SecureRandom.layerWebCrypto),

@@ -99,14 +99,20 @@ const textOf = (value) => value.trim() === "" ? undefined : value.trim()
 /**
  * @param {string} name
  * @param {string} label
- * @param {{ readonly kinds?: string; readonly required?: boolean; readonly hint?: string; readonly lines?: number }} options
+ * @param {{
+ *   readonly kinds?: string
+ *   readonly required?: boolean
+ *   readonly hint?: string
+ *   readonly lines?: number
+ *   readonly whole?: boolean
+ * }} options `whole`: takes a whole line
  */
-const field = (name, label, { hint, kinds, lines, required = false } = {}) => {
+const field = (name, label, { hint, kinds, lines, required = false, whole = false } = {}) => {
   const id = `field-${name}`
   const attributes = { id, name, required, maxlength: 1024, spellcheck: "false", placeholder: hint }
   return h(
     "div",
-    { class: "field", "data-kinds": kinds },
+    { class: whole ? "field whole" : "field", "data-kinds": kinds },
     h("label", { for: id }, label),
     lines === undefined
       ? h("input", { type: "text", autocomplete: "off", ...attributes })
@@ -132,7 +138,12 @@ const announceForm = h(
     )
   ),
   field("topic", "Topic", { kinds: "topic", required: true, hint: "translate" }),
-  field("endpoints", "URLs", { kinds: "endpoint", required: true, hint: "https://203.0.113.5:8080, quic://…" }),
+  field("endpoints", "URLs", {
+    kinds: "endpoint",
+    required: true,
+    hint: "https://203.0.113.5:8080, quic://…",
+    whole: true
+  }),
   field("name", "Name", { kinds: "topic profile" }),
   field("brief", "In brief", { kinds: "topic profile" }),
   field("protocols", "Protocols", { kinds: "topic profile", hint: "a2a, http" }),
@@ -189,8 +200,8 @@ const announcement = () => {
 const messageForm = h(
   "form",
   { class: "fields", autocomplete: "off" },
-  field("to", "To the address", { required: true }),
-  field("text", "Message", { required: true, lines: 3 }),
+  field("to", "To the address", { required: true, whole: true }),
+  field("text", "Message", { required: true, lines: 3, whole: true }),
   h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, "Send")),
   h(
     "p",
