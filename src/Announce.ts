@@ -23,7 +23,8 @@ import type { InvalidPayload } from "./Custom.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import type { NodeId } from "./NodeId.ts"
 import { type CustomBytes, type CustomValue, Publisher, type PublishError } from "./Publisher.ts"
-import * as Record from "./Record.ts"
+import type * as Record from "./Record.ts"
+import * as Renewal from "./Renewal.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
 import * as Job from "./replication/job.ts"
 import * as Withdrawal from "./Withdrawal.ts"
@@ -110,9 +111,6 @@ export class Announce extends Context.Service<Announce, {
   /** All open announcements. */
   readonly announcements: Effect.Effect<ReadonlyArray<Announcement>>
 }>()("effect-dht/Announce") {}
-
-/** Longest sleep, in milliseconds, between two looks at the clock: a sleep does not notice when the clock is set. */
-const clockCheckMillis = 60_000
 
 /**
  * Milliseconds that closing waits for holders to accept all withdrawals together:
@@ -225,20 +223,13 @@ const make = Effect.gen(function*() {
       close
     )
     const { current } = announced
-    const renew = Effect.gen(function*() {
-      yield* untilRenewal(announced.current)
+    announced.renewal = yield* Renewal.forkLoop(
+      () => announced.current.record,
       // A renewal that is not noted here could not be withdrawn.
-      yield* Effect.uninterruptible(Effect.map(publish, (renewed) => {
+      Effect.uninterruptible(Effect.map(publish, (renewed) => {
         announced.current = renewed
-      }))
-    })
-    announced.renewal = yield* renew.pipe(
-      Effect.catchCause((cause) =>
-        Effect.andThen(Effect.logWarning("An announcement could not be renewed", cause), Effect.sleep(clockCheckMillis))
-      ),
-      Effect.forever,
-      Effect.annotateLogs({ module: "effect-dht/Announce", fiber: "Renewal", key: current.key }),
-      Effect.forkScoped
+      })),
+      { module: "effect-dht/Announce", key: current.key }
     )
     return announced.announcement
   })
@@ -266,17 +257,6 @@ const make = Effect.gen(function*() {
 })
 
 const slotOf = ({ key, record }: Publication): string => Job.slotAt(key, record)
-
-/** Waits until the record is due for renewal, or until the clock was set back to before it was signed. */
-const untilRenewal = Effect.fnUntraced(function*({ record }: Publication) {
-  const signedAt = Number(record.timestamp) * 1000
-  const dueAt = Record.renewsAt(record) * 1000
-  while (true) {
-    const now = yield* Clock.currentTimeMillis
-    if (now >= dueAt || now < signedAt - clockCheckMillis) return
-    yield* Effect.sleep(Math.min(dueAt - now, clockCheckMillis))
-  }
-})
 
 /**
  * Announcements under the node's own identity.

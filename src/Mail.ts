@@ -12,14 +12,13 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import * as Address from "./Address.ts"
-import { Crypto, noble, type Provider } from "./Crypto.ts"
-import * as Delegation from "./Delegation.ts"
+import type * as Address from "./Address.ts"
+import * as Letters from "./core/letters.ts"
+import { Crypto, type Provider } from "./Crypto.ts"
 import { type Identity, NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
@@ -29,37 +28,11 @@ import { type Completeness, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import type { Publication } from "./Replication.ts"
 import { Watch } from "./Watch.ts"
-import * as Cbor from "./wire/cbor.ts"
-import { tooLong } from "./wire/fields.ts"
 import * as Payload from "./wire/mailbox.ts"
 import { limits } from "./wire/payload.ts"
 
-/**
- * The recipient's key is unknown, so the message cannot be encrypted: no record
- * of its own was found (endpoint, profile or custom), and it has not written to
- * us.
- *
- * @category errors
- * @since 0.1.0
- */
-export class NoRecipientKey extends Data.TaggedError("NoRecipientKey")<{ readonly recipient: Address.Address }> {
-  override get message() {
-    return `The public key of ${Address.format(this.recipient)} is unknown: no record of its own was found. ` +
-      "It can receive messages once it publishes a profile or an endpoint"
-  }
-}
-
-/**
- * The message is for another recipient, or was modified in transit.
- *
- * @category errors
- * @since 0.1.0
- */
-export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly reason: string }> {
-  override get message() {
-    return `Cannot decrypt: ${this.reason}`
-  }
-}
+export { CannotDecrypt, NoRecipientKey } from "./core/letters.ts"
+export type { Message, ReceivedMessage } from "./core/letters.ts"
 
 /**
  * The types of message that the protocol defines. Programs may use others, up
@@ -68,7 +41,11 @@ export class CannotDecrypt extends Data.TaggedError("CannotDecrypt")<{ readonly 
  * @category constants
  * @since 0.1.0
  */
-export const MessageType = { connectRequest: 1, candidates: 2, text: 3 } as const
+export const MessageType: {
+  readonly connectRequest: 1
+  readonly candidates: 2
+  readonly text: 3
+} = Letters.MessageType
 
 /**
  * The longest payload of a mailbox record, in bytes.
@@ -84,34 +61,9 @@ export const maxPayload = limits.mailbox
  * @category constants
  * @since 0.1.0
  */
-export const maxBody = 389
-
-/**
- * A message, decrypted. `type` is one of {@link MessageType} or any other number
- * up to 255.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Message {
-  readonly type: number
-  readonly body: Uint8Array
-  /** Authenticated by the encryption. */
-  readonly sender: Address.Address
-}
+export const maxBody = Letters.maxBody
 
 export type { SealedMessage } from "./wire/mailbox.ts"
-
-/**
- * A message and the record that it came in.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ReceivedMessage extends Message {
-  /** Gives the message its time and expiry. */
-  readonly record: Record.SignedRecord
-}
 
 /**
  * The messages in a mailbox, oldest first, and how complete they are.
@@ -120,7 +72,7 @@ export interface ReceivedMessage extends Message {
  * @since 0.1.0
  */
 export interface Mailbox {
-  readonly messages: ReadonlyArray<ReceivedMessage>
+  readonly messages: ReadonlyArray<Letters.ReceivedMessage>
   readonly completeness: Completeness
 }
 
@@ -131,7 +83,7 @@ export interface Mailbox {
  * @category models
  * @since 0.1.0
  */
-export interface ArrivingMessage extends ReceivedMessage {
+export interface ArrivingMessage extends Letters.ReceivedMessage {
   readonly completeness: Completeness
 }
 
@@ -176,7 +128,7 @@ export class Mail extends Context.Service<Mail, {
     readonly body: Uint8Array
     /** Seconds, by default 3600; more than seven days count as seven days. */
     readonly ttl?: number | undefined
-  }) => Effect.Effect<Publication, NoRecipientKey | PublishError>
+  }) => Effect.Effect<Publication, Letters.NoRecipientKey | PublishError>
   /**
    * Returns the messages in our mailbox that can be decrypted. Each holder is
    * read until it has delivered every record it lists.
@@ -201,23 +153,6 @@ const payloadId = (record: Record.SignedRecord): string => {
   return id
 }
 
-/** Recipients whose keys are remembered. */
-const rememberedKeys = 1024
-
-/** The key to encrypt to for an address, as shown by one of its records. */
-type Shown = Pick<
-  Record.SignedRecord,
-  "publicKey" | "delegation" | "delegatedAt" | "seq" | "timestamp" | "expiresAt"
->
-
-/** Whether the key no longer acts for its address at `now`, in Unix seconds. */
-const isExpired = ({ delegation }: Shown, now: number): boolean =>
-  delegation !== undefined &&
-  Result.match(Delegation.decode(delegation), {
-    onFailure: () => true,
-    onSuccess: (delegation) => Delegation.isExpired(delegation, now - Record.clockSkew)
-  })
-
 const make = Effect.gen(function*() {
   const crypto = yield* Crypto
   const identity = yield* NodeIdentity
@@ -226,14 +161,7 @@ const make = Effect.gen(function*() {
   const publisher = yield* Publisher
   const random = yield* SecureRandom.SecureRandom
   const watch = yield* Watch
-  const known = new RecencyMap<Address.Address, { newest: Shown | undefined }>(rememberedKeys)
-
-  const remember = (address: Address.Address, record: Record.SignedRecord): void => {
-    const { delegatedAt, delegation, expiresAt, publicKey, seq, timestamp } = record
-    const shown = { delegatedAt, delegation, expiresAt, publicKey, seq, timestamp }
-    const entry = known.use(address, () => ({ newest: shown }))
-    if (entry.newest === undefined || Record.isNewer(shown, entry.newest)) entry.newest = shown
-  }
+  const keys = new Letters.RecipientKeys()
 
   const orNone = Effect.orElseSucceed((): ReadonlyArray<Record.SignedRecord> => [])
 
@@ -241,34 +169,24 @@ const make = Effect.gen(function*() {
   const published = Effect.fnUntraced(function*(recipient: Address.Address) {
     const key = NodeId.fromAddress(recipient)
     const usual = yield* Effect.forEach(
-      [Record.RecordType.endpoint, Record.RecordType.profile],
+      Letters.usual,
       (type) => orNone(query.findRecords(key, { type })),
       { concurrency: "unbounded" }
     )
     if (usual.flat().length > 0) return usual.flat()
-    // All types come last: the messages at the same key can crowd the
-    // recipient's own records out of such a response.
-    const all = yield* orNone(query.aggregateRecords(key))
-    return all.filter(({ type }) => Record.category(type) === "sovereign")
+    return (yield* orNone(query.aggregateRecords(key))).filter(Letters.isOwn)
   })
 
   const keyOf = Effect.fnUntraced(function*(recipient: Address.Address) {
     const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-    const entry = known.get(recipient)
-    if (entry?.newest !== undefined && isExpired(entry.newest, now)) entry.newest = undefined
-    const remembered = entry?.newest
-    // An operational key may have been replaced, so the network is asked each
-    // time.
-    if (remembered !== undefined && remembered.delegation === undefined && remembered.expiresAt >= now) {
-      return remembered.publicKey
-    }
-    for (const record of yield* published(recipient)) remember(recipient, record)
-    const newest = known.get(recipient)?.newest
-    return newest === undefined ? yield* new NoRecipientKey({ recipient }) : newest.publicKey
+    const certain = keys.certain(recipient, now)
+    if (certain !== undefined) return certain
+    for (const record of yield* published(recipient)) keys.remember(record)
+    return keys.newest(recipient) ?? (yield* new Letters.NoRecipientKey({ recipient }))
   })
 
   const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ body, recipient, ttl, type }) {
-    const payload = yield* Effect.fromResult(seal({
+    const payload = yield* Effect.fromResult(Letters.seal({
       crypto,
       sender: identity.agent,
       recipient,
@@ -286,21 +204,15 @@ const make = Effect.gen(function*() {
     })
   })
 
-  const openOne = (record: Record.SignedRecord): ReceivedMessage | undefined => {
-    const sealed = decode(record.payload)
-    // The record must belong to the message's sender. The message must be for
-    // `agent`: our key may act for another address.
-    if (Result.isFailure(sealed) || sealed.success.sender !== record.address) return undefined
-    if (sealed.success.recipient !== identity.agent) return undefined
-    const message = open({ message: sealed.success, identity, crypto })
-    if (Result.isFailure(message)) return undefined
-    remember(record.address, record)
-    return { ...message.success, record }
+  const openOne = (record: Record.SignedRecord): Letters.ReceivedMessage | undefined => {
+    const message = Letters.received(record, identity, crypto)
+    if (message !== undefined) keys.remember(record)
+    return message
   }
 
   /** Decrypts the messages among the records of our mailbox, oldest first. A turn decrypts a few only. */
   const openAll = Effect.fnUntraced(function*(records: ReadonlyArray<Record.SignedRecord>) {
-    const messages: Array<ReceivedMessage> = []
+    const messages: Array<Letters.ReceivedMessage> = []
     for (let at = 0; at < records.length; at += openedAtOnce) {
       if (at > 0) yield* Effect.yieldNow
       for (const record of records.slice(at, at + openedAtOnce)) {
@@ -308,7 +220,7 @@ const make = Effect.gen(function*() {
         if (message !== undefined) messages.push(message)
       }
     }
-    return messages.sort((a, b) => Record.isNewer(a.record, b.record) ? 1 : -1)
+    return messages.sort(Letters.byAge)
   })
 
   const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
@@ -384,7 +296,7 @@ export const layer: Layer.Layer<
  * @category encryption
  * @since 0.1.0
  */
-export const seal = (options: {
+export const seal: (options: {
   /** Default: `Crypto.noble`, which is portable. */
   readonly crypto?: Provider | undefined
   readonly sender: Address.Address
@@ -394,21 +306,7 @@ export const seal = (options: {
   readonly body: Uint8Array
   readonly ephemeralSeed: Uint8Array
   readonly nonce: Uint8Array
-}): Result.Result<Uint8Array, Record.InvalidRecord> => {
-  const { body, ephemeralSeed, nonce, type } = options
-  if (ephemeralSeed.length !== 32) throw new RangeError(`ephemeralSeed is 32 bytes, got ${ephemeralSeed.length}`)
-  if (nonce.length !== 12) throw new RangeError(`nonce is 12 bytes, got ${nonce.length}`)
-  if (!Number.isInteger(type) || type < 0 || type > Payload.maxType) {
-    return invalid(`${type} is not a message type: use 0 to ${Payload.maxType}`)
-  }
-  const limit = maxBody - (Cbor.uintSize(type) - 1)
-  const size = body.length
-  if (size > limit) return Result.fail(tooLong({ field: "body", size, limit, unit: "bytes" }))
-  const message = Payload.encrypt(Payload.writeContent({ type, body }), { ...options, crypto: options.crypto ?? noble })
-  return message === undefined
-    ? invalid("the recipient's public key cannot be used for encryption")
-    : Result.succeed(encode(message))
-}
+}) => Result.Result<Uint8Array, Record.InvalidRecord> = Letters.seal
 
 /**
  * Decrypts a message with the recipient's private key. Both addresses are
@@ -417,19 +315,12 @@ export const seal = (options: {
  * @category encryption
  * @since 0.1.0
  */
-export const open = (options: {
+export const open: (options: {
   readonly message: Payload.SealedMessage
   readonly identity: Identity
   /** Default: `Crypto.noble`, which is portable. */
   readonly crypto?: Provider | undefined
-}): Result.Result<Message, CannotDecrypt> => {
-  const { crypto = noble, identity, message } = options
-  const plaintext = Payload.decrypt(message, identity.exchangeKey, crypto)
-  const content = typeof plaintext === "string" ? plaintext : Payload.readContent(plaintext)
-  return typeof content === "string"
-    ? Result.fail(new CannotDecrypt({ reason: content }))
-    : Result.succeed({ ...content, sender: message.sender })
-}
+}) => Result.Result<Letters.Message, Letters.CannotDecrypt> = Letters.open
 
 /**
  * Decodes the payload of a mailbox record. The byte fields of the result are
@@ -439,10 +330,8 @@ export const open = (options: {
  * @category conversions
  * @since 0.1.0
  */
-export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage, Record.InvalidRecord> => {
-  const message = Payload.read(payload)
-  return typeof message === "string" ? invalid(message) : Result.succeed(message)
-}
+export const decode: (payload: Uint8Array) => Result.Result<Payload.SealedMessage, Record.InvalidRecord> =
+  Letters.decode
 
 /**
  * Encodes the payload of a mailbox record.
@@ -451,6 +340,3 @@ export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage
  * @since 0.1.0
  */
 export const encode: (message: Payload.SealedMessage) => Uint8Array = Payload.write
-
-const invalid = (reason: string): Result.Result<never, Record.InvalidRecord> =>
-  Result.fail(new Record.InvalidRecord({ reason }))

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Address from "./Address.ts"
+import * as Seq from "./core/seq.ts"
 import type { Custom, InvalidPayload } from "./Custom.ts"
 import type { InvalidDelegation } from "./Delegation.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -168,11 +169,6 @@ const defaultTtl = 3600
 /** Remaining seconds of a delegation at which the log warns: a day. */
 const warningSeconds = 86_400
 
-const maxSeq = 0xffff_ffff_ffff_ffffn
-
-/** Nanoseconds by which the clock may have been ahead when the last seq was signed: a day. */
-const maxAhead = 86_400_000_000_000n
-
 /** Attempts to sign a record whose slot other records keep taking. */
 const maxSigned = 4
 
@@ -190,18 +186,14 @@ const make = Effect.fnUntraced(function*(options: {
   const logged = new RecencyMap<string, true>(maxLogged)
   let lastSeq = yield* persistence.kept.seq
 
-  // The clock keeps seqs growing over a restart without state; the last seq
-  // keeps them growing if the clock was set back. That is bounded: a seq signed
-  // while the clock was far ahead is not continued.
   const stamp = (heldSeq: bigint) =>
     Effect.gen(function*() {
-      const nanos = yield* Clock.currentTimeNanos
-      lastSeq = nanos > lastSeq || lastSeq - nanos > maxAhead ? nanos : lastSeq + 1n
+      lastSeq = Seq.after(lastSeq, yield* Clock.currentTimeNanos)
       persistence.save({ _tag: "Signed", seq: lastSeq })
       const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
       const delegation = yield* Effect.fromResult(Identity.mandate(identity, now))
       // The seq of one slot does not affect that of another.
-      const seq = heldSeq < lastSeq ? lastSeq : heldSeq < maxSeq ? heldSeq + 1n : maxSeq
+      const seq = Seq.over(lastSeq, heldSeq)
       return { signer: identity, address: identity.agent, delegation, seq, timestamp: BigInt(now) }
     })
 
@@ -260,9 +252,7 @@ const make = Effect.fnUntraced(function*(options: {
         const kept = yield* Effect.result(keep(record, keyOf?.()))
         if (Result.isSuccess(kept)) return record
         const { failure } = kept
-        // A larger seq helps only if the seq was too small.
-        const helps = failure._tag === "StaleRecord" && failure.heldSeq >= failure.seq && failure.seq < maxSeq
-        if (!helps || times === maxSigned) return yield* failure
+        if (failure._tag !== "StaleRecord" || !Seq.helps(failure) || times === maxSigned) return yield* failure
         heldSeq = failure.heldSeq
       }
     })

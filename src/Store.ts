@@ -33,10 +33,11 @@ import {
   type Stored,
   type Verdict
 } from "./core/recordSet.ts"
+import * as Vetting from "./core/vetting.ts"
 import { Crypto } from "./Crypto.ts"
 import type { InvalidDelegation } from "./Delegation.ts"
 import { NodeEvents } from "./NodeEvents.ts"
-import * as NodeId from "./NodeId.ts"
+import type * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
 
@@ -190,10 +191,6 @@ export class Store extends Context.Service<Store, {
   readonly isContendedUnsafe: (key: NodeId.NodeId, type: number, network: string) => boolean
 }>()("effect-dht/Store") {}
 
-/** That a record without a fault is older than any of its type is kept. */
-const endOf = ({ expiresAt }: Record.SignedRecord, now: number): Record.Fault | undefined =>
-  expiresAt < now ? { _tag: "RecordExpired", expiresAt, now } : undefined
-
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
 
@@ -222,8 +219,7 @@ export interface Options extends RecordSetOptions {
 
 const make = Effect.fnUntraced(function*(options: Options = {}) {
   const crypto = yield* Crypto
-  const policy = options.policy ?? Record.authority({ crypto })
-  const verifyOnce = Record.verifier({ crypto })
+  const { place, verify, vet } = Vetting.make({ crypto, policy: options.policy })
   const persistence = yield* Persistence
   const events = yield* NodeEvents
   const clock = yield* Clock.Clock
@@ -234,23 +230,6 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
   core.watch({ added: tell("RecordStored"), removed: tell("RecordRemoved") })
   const readers = new Set<Queue.Queue<Placed, Cause.Done>>()
   const observers = new Set<(placed: Placed) => void>()
-
-  /** Whether a key is meant, and not the key of the record's address. */
-  const isGiven = (key: NodeId.NodeId | undefined): key is NodeId.NodeId => key !== undefined && key !== NodeId.zero
-
-  /** The key where the record may be kept. */
-  const place = (
-    given: NodeId.NodeId | undefined,
-    record: Record.SignedRecord,
-    now: number
-  ): Result.Result<NodeId.NodeId, Record.InvalidRecord | InvalidDelegation> => {
-    const key = isGiven(given) && Record.category(record.type) !== "sovereign" ? given : Record.ownKey(record)
-    if (isGiven(given) && given !== key) {
-      return Result.fail(new Record.InvalidRecord({ reason: "it belongs at the key of its own address" }))
-    }
-    const allowed = policy(key, record, now)
-    return Result.isFailure(allowed) ? Result.fail(allowed.failure) : Result.succeed(key)
-  }
 
   const merge = (key: NodeId.NodeId, given: Record.SignedRecord, now: number, network?: string): Verdict => {
     const record = Record.detach(given)
@@ -292,26 +271,12 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     )
   })
 
-  const verify: Store["Service"]["vet"] = (given, record, now) => {
-    const verified = verifyOnce(record, now)
-    if (Result.isFailure(verified)) return Result.fail(verified.failure)
-    const key = place(given, record, now)
-    const ended = Result.isSuccess(key) ? endOf(record, now) : undefined
-    return ended === undefined ? key : Result.fail(Record.toError(ended))
-  }
-
-  const vet: Store["Service"]["vet"] = (given, record, now) =>
-    Result.flatMap(verify(given, record, now), (key) => {
-      const reason = placementFault(key, record)
-      return reason === undefined ? Result.succeed(key) : Result.fail(new Record.InvalidRecord({ reason }))
-    })
-
   const admitUnsafe: Store["Service"]["admitUnsafe"] = (given, record, now, network) => {
     const fault = Record.fault(record, now)
     if (fault !== undefined) return { _tag: "Refused", reason: fault }
     const key = place(given, record, now)
     if (Result.isFailure(key)) return { _tag: "Refused", reason: key.failure }
-    const ended = endOf(record, now)
+    const ended = Vetting.endOf(record, now)
     if (ended !== undefined) return { _tag: "Refused", reason: ended }
     const misplaced = placementFault(key.success, record)
     if (misplaced !== undefined) return { _tag: "Refused", reason: { _tag: "InvalidRecord", reason: misplaced } }
@@ -387,7 +352,7 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
     setMaxKeys: (maxKeys) => Effect.sync(() => core.setMaxKeys(maxKeys)),
     changes,
     observe,
-    holdsUnsafe: (key, record) => core.holds(isGiven(key) ? key : Record.ownKey(record), record),
+    holdsUnsafe: (key, record) => core.holds(Vetting.isGiven(key) ? key : Record.ownKey(record), record),
     inTurnUnsafe: (key, type, now, rank) => core.inTurn(key, type, now, rank),
     servedUnsafe: (key, count) => core.served(key, count),
     isContendedUnsafe: (key, type, network) => core.isContended(key, type, network)

@@ -37,3 +37,22 @@ export const placementFault = (
     }
   }
 }
+
+/**
+ * The key that the payload of a record names; undefined if its type does not
+ * determine a key, and if the payload cannot be read.
+ *
+ * @internal
+ */
+export const keyOf = ({ payload, type }: Record.SignedRecord): NodeId.NodeId | undefined => {
+  switch (type) {
+    case Record.RecordType.topic: {
+      const topic = Topic.decode(payload)
+      return Result.isSuccess(topic) ? NodeId.fromTopic(topic.success.topic) : undefined
+    }
+    case Record.RecordType.mailbox: {
+      const message = Mailbox.read(payload)
+      return typeof message === "string" ? undefined : NodeId.fromAddress(message.recipient)
+    }
+  }
+}

@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Address from "../Address.ts"
 import { Announce } from "../Announce.ts"
 import type { Bootstrap } from "../Bootstrap.ts"
+import { keyOf } from "../core/placement.ts"
 import type { Dht } from "../Dht.ts"
 import * as Discovery from "../Discovery.ts"
 import * as Hex from "../internal/hex.ts"
@@ -271,24 +272,6 @@ const bodyOf = ({ body_hex, text }: typeof GatewayApi.Letter.Type): Result.Resul
   if (text !== undefined && body_hex === undefined) return Result.succeed(encoder.encode(text))
   if (body_hex !== undefined && text === undefined) return Result.succeed(Hex.decode(body_hex.toLowerCase()))
   return Result.fail({ message: "Write the message either as text or as body_hex" })
-}
-
-/** The key that a record belongs at, as far as the record says so. */
-const keyOf = (record: Record.SignedRecord): NodeId.NodeId | undefined => {
-  switch (record.type) {
-    case Record.RecordType.topic:
-      return Result.match(Topic.decode(record.payload), {
-        onFailure: () => undefined,
-        onSuccess: ({ topic }) => NodeId.fromTopic(topic)
-      })
-    case Record.RecordType.mailbox:
-      return Result.match(Mail.decode(record.payload), {
-        onFailure: () => undefined,
-        onSuccess: ({ recipient }) => NodeId.fromAddress(recipient)
-      })
-    default:
-      return undefined
-  }
 }
 
 /**

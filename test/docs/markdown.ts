@@ -41,7 +41,7 @@ export const modules: ReadonlyArray<string> = importable.map((module) => `src/${
 /** These, and the modules that they are made of. */
 export const sources: ReadonlyArray<string> = [
   ...modules,
-  ...globSync("src/{InFlight,TransactionId,core/*,http/*,internal/*,wire/*}.ts", { cwd: root }).map((path) =>
+  ...globSync("src/{InFlight,Renewal,TransactionId,core/*,http/*,internal/*,wire/*}.ts", { cwd: root }).map((path) =>
     path.replaceAll("\\", "/")
   )
 ]

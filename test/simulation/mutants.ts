@@ -80,7 +80,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "skips the authority check",
-    file: "Store.ts",
+    file: "core/vetting.ts",
     text: "const allowed = policy(key, record, now)",
     replacement: "const allowed: ReturnType<Record.Policy> = Result.void",
     property: "RecordsAreGood",
@@ -120,7 +120,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "renews too late",
-    file: "Announce.ts",
+    file: "Renewal.ts",
     text: "Record.renewsAt(record) * 1000",
     replacement: "Number(record.timestamp) * 1000 + record.ttl * 5000",
     property: "AnnouncedIsFound",
@@ -137,11 +137,11 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "renews a withdrawn announcement",
-    file: "Announce.ts",
-    text: `"Renewal", key: current.key }),
-      Effect.forkScoped`,
-    replacement: `"Renewal", key: current.key }),
-      Effect.forkDetach`,
+    file: "Renewal.ts",
+    text: `"Renewal", ...annotations }),
+    Effect.forkScoped`,
+    replacement: `"Renewal", ...annotations }),
+    Effect.forkDetach`,
     property: "WithdrawnVanishes",
     world: "long"
   },
