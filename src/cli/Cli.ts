@@ -758,7 +758,7 @@ const top = Command.make(
   handler(() => import("./commands/Top.ts").then(({ top }) => top))
 ).pipe(
   Command.withDescription(
-    "Show a running node in the terminal, through its HTTP server: peers, traffic, lookups, stored records and announcements. Press q to quit"
+    "Show a running node in the terminal, through its HTTP server: peers, traffic, lookups, stored records and announcements. Press p to pause, and q to quit"
   ),
   Command.withShortDescription("Watch a running node in the terminal"),
   Command.withExamples([

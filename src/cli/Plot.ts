@@ -165,7 +165,8 @@ export const lines = (options: LinesOptions): string => {
     ),
     text("x name", middle, box.height - 4, unit),
     ...(known.length === 0 ? [text("x", middle, box.top + plot.height / 2, "nothing to measure")] : []),
-    ...paths,
+    // The first line lies above the others, which the style sheet can draw wider: all are seen where they are equal.
+    ...paths.toReversed(),
     `<line class="cursor" y1="${box.top}" y2="${plot.bottom}" hidden=""/>`,
     ...(span === undefined ? [] : [text("x", x((span.from + span.to) / 2), box.top - 5, span.name)])
   ])

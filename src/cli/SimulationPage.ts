@@ -61,6 +61,7 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
   const log2 = Math.log2(scenario.nodes)
   const most = totals.hops.findLastIndex((count) => count > 0)
   const shown = 1 + Math.max(leastHops, most, Math.ceil(log2))
+  const known = intervals.map(({ nodes }) => nodes)
   const hopsName = "Hops against log2 of the nodes"
   const hopsNote = "share of found endpoints by hops to the node that held them"
 
@@ -123,7 +124,14 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
       ["up", ({ tables }) => tables.live],
       ["present, of what is possible", ({ tables }) => tables.filled]
     ]),
-    over({ name: "Nodes", note: "joined, without lying nodes", format: count, from: 0 }, [
+    // From 0, the number of nodes that crash and are replaced would be a flat line.
+    over({
+      name: "Nodes",
+      note: "joined, without lying nodes",
+      format: count,
+      from: Math.min(...known) - 2,
+      to: Math.max(...known) + 2
+    }, [
       ["nodes", ({ nodes }) => nodes]
     ])
   ]
@@ -252,10 +260,10 @@ svg .x, svg .value { text-anchor: middle; }
 svg .value { fill: var(--ink); }
 svg .grid { stroke: var(--hair); }
 svg .span { fill: var(--span); }
-svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
-svg .s0 { stroke: var(--s0); }
-svg .s1 { stroke: var(--s1); stroke-dasharray: 5 3.5; }
-svg .s2 { stroke: var(--s2); stroke-dasharray: 0.1 3.6; stroke-width: 2.2; }
+svg .line { fill: none; stroke-linejoin: round; stroke-linecap: round; }
+svg .s0 { stroke: var(--s0); stroke-width: 1.5; }
+svg .s1 { stroke: var(--s1); stroke-width: 3.2; stroke-opacity: 0.75; }
+svg .s2 { stroke: var(--s2); stroke-width: 5; stroke-opacity: 0.45; }
 svg .bar { fill: var(--s0); }
 svg .mark { stroke: var(--s1); stroke-width: 1.5; stroke-dasharray: 5 3.5; }
 svg .mark-name { fill: var(--s1); }

@@ -67,7 +67,8 @@ export const listed = {
   debugStore: maxListed,
   queries: 64,
   replication: 100,
-  store: 500
+  store: 500,
+  history: 720
 } as const
 
 // --- The documents of the reference --------------------------------------------
@@ -607,7 +608,10 @@ export class PageGroup extends HttpApiGroup.make("node").add(
   HttpApiEndpoint.get("overview", "/v1/overview", { success: Overview }),
   HttpApiEndpoint.get("buckets", "/v1/buckets", { success: Buckets }),
   HttpApiEndpoint.get("traffic", "/v1/traffic", { success: TrafficReport }),
-  HttpApiEndpoint.get("history", "/v1/history", { success: History }),
+  HttpApiEndpoint.get("history", "/v1/history", {
+    query: { limit: limitOf(listed.history) },
+    success: History
+  }).annotate(OpenApi.Description, "The last hour; a limit lists the newest samples only"),
   HttpApiEndpoint.get("store", "/v1/store", {
     query: {
       ...partOf(listed.store, storePlace),

@@ -24,8 +24,8 @@ import * as Documents from "./Documents.ts"
  * @since 0.1.0
  */
 export class History extends Context.Service<History, {
-  /** `/v1/history`. */
-  readonly document: Effect.Effect<typeof Api.History.Type>
+  /** `/v1/history` with at most `limit` samples, the newest. */
+  readonly document: (limit: number) => Effect.Effect<typeof Api.History.Type>
   /** Calls a listener with each new sample until the scope closes. It must not throw. */
   readonly listen: (listener: (sample: typeof Api.Sample.Type) => void) => Effect.Effect<void, never, Scope.Scope>
 }>()("effect-dht/http/History") {}
@@ -90,11 +90,12 @@ const make = Effect.gen(function*() {
   )
 
   return History.of({
-    document: Effect.sync(() => ({
-      interval_ms: Core.intervalMillis,
-      kept_ms: Core.keptMillis,
-      samples: core.samples.map(sampleOf)
-    })),
+    document: (limit) =>
+      Effect.sync(() => ({
+        interval_ms: Core.intervalMillis,
+        kept_ms: Core.keptMillis,
+        samples: core.samples.slice(Math.max(0, core.samples.length - limit)).map(sampleOf)
+      })),
     listen: (listener) =>
       Effect.asVoid(Effect.acquireRelease(
         Effect.sync(() => listeners.add(listener)),

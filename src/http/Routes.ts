@@ -307,7 +307,11 @@ const page = (options: Options) =>
             startedAt,
             writes: writesOf(options)
           })),
-        history: () => Effect.flatMap(history.document, (document) => Lists.listResponse(document, "samples")),
+        history: ({ query }) =>
+          Effect.flatMap(
+            history.document(query.limit ?? Api.listed.history),
+            (document) => Lists.listResponse(document, "samples")
+          ),
         buckets: () => of(Effect.flatMap(Documents.buckets, (document) => Lists.listResponse(document, "buckets"))),
         traffic: () => of(Documents.trafficReport),
         store: ({ query }) =>

@@ -191,6 +191,35 @@ describe("the report", () => {
       assert.include(body, "nothing to measure")
     }))
 
+  it.effect("draws the first of several lines above the others, which are wider", () =>
+    Effect.gen(function*() {
+      const page = Page.page(yield* eventful, "")
+      const times = page.split("<figure").find((figure) => figure.includes("<h3>Time to find an endpoint"))
+      assert.deepStrictEqual(
+        [...(times?.split("data-x")[1] ?? "").matchAll(/<path class="line (s\d)" d="M\d+\.?\d* /g)].map(([, line]) =>
+          line
+        ),
+        [
+          "s2",
+          "s1",
+          "s0"
+        ]
+      )
+      const widths = [0, 1, 2].map((i) =>
+        Number(new RegExp(`svg \\.s${i} \\{[^}]*stroke-width: ([\\d.]+)`).exec(page)?.[1])
+      )
+      assert.deepStrictEqual(widths.toSorted((a, b) => a - b), widths)
+    }))
+
+  it.effect("shows small changes of the number of nodes", () =>
+    Effect.gen(function*() {
+      const page = Page.page(yield* eventful, "")
+      const nodes = page.split("<figure").find((figure) => figure.includes("<h3>Nodes<")) ?? ""
+      const marks = [...nodes.matchAll(/<text class="y"[^>]*>([^<]*)</g)].map(([, mark]) => Number(mark))
+      assert.isAbove(Math.min(...marks), 0)
+      assert.isTrue(marks.every(Number.isInteger))
+    }))
+
   it.effect("draws every value inside its plot", () =>
     Effect.gen(function*() {
       const page = Page.page(yield* eventful, "")

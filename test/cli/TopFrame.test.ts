@@ -129,10 +129,27 @@ const sample: TopFrame.Sample = {
     by_type: [{ rec_type: 1, type_name: "endpoint", records: 4 }, { rec_type: 4, type_name: "topic", records: 1 }],
     listed: [],
     next: null
-  }
+  },
+  history: { interval_ms: 5000, kept_ms: 3_600_000, samples: [] }
 }
 
 const state: TopFrame.State = { url: "http://127.0.0.1:2634", sample, previous: undefined, problem: undefined }
+
+/** Four samples, of which every other one has no response times. */
+const history = {
+  ...sample.history,
+  samples: [0, 20, 40, 60].map((rate, i) => ({
+    at_ms: 1_985_000 + 5000 * i,
+    received_per_s: rate / 2,
+    sent_per_s: rate / 2,
+    refused_per_s: 0,
+    p50_ms: null,
+    p95_ms: [10, null, 20, null][i],
+    contacts: 5 + i,
+    estimated_size: 10,
+    keys: 1
+  }))
+}
 
 const texts = (state: TopFrame.State, columns: number, rows: number) =>
   TopFrame.frame(state, { columns, rows }).map(({ text }) => text)
@@ -193,15 +210,64 @@ describe("The frame of top", () => {
     }))
   })
 
-  it("is visible ASCII, whatever untrusted texts contain", () => {
+  it("is visible ASCII but for its own marks, whatever untrusted texts contain", () => {
     const nasty = fc.oneof(
       fc.string({ unit: "binary" }),
-      fc.constantFrom("\u001b[2J", "\r\n", "\u009b31m", "\u202e", "\u0000", "日本", "\u0301")
+      fc.constantFrom("\u001b[2J", "\r\n", "\u009b31m", "\u202e", "\u0000", "日本", "\u0301", "█…")
     )
     fc.assert(fc.property(nasty, nasty, (a, b) => {
       const stranger = withTexts({ ...state, previous: sample, problem: a }, (text) => a + text + b)
-      for (const line of texts(stranger, 120, 60)) assert.match(line, /^[\x20-\x7e]*$/)
+      // Wide enough to cut nothing: there are no marks.
+      for (const line of texts(stranger, 4000, 60)) assert.match(line, /^[\x20-\x7e]*$/)
+      for (const line of texts({ ...stranger, sample: { ...stranger.sample, history } }, 60, 60)) {
+        assert.match(line, /^[\x20-\x7e▁-█]*…?$/)
+      }
     }))
+  })
+
+  it("marks a line that it cuts", () => {
+    const [first] = texts(state, 30, 24)
+    assert.strictEqual(first, "effect-dht top  http://127.0.…")
+    assert.deepStrictEqual(texts(state, 1, 24)[0], "…")
+  })
+
+  it("shows the last minutes as sparklines, each with its latest value", () => {
+    const lines = texts({ ...state, sample: { ...sample, history } }, 120, 24)
+    assert.include(lines, "20 s     ▁▃▆█ 60.0/s  ▅ █  p95 -  ▅▆▇█ 8 contacts")
+  })
+
+  it("colors what is good, doubtful and bad, and nothing else changes", () => {
+    const colored = (line: TopFrame.Line | undefined) =>
+      line?.paint?.map(({ color, from, to }) => [color, line.text.slice(from, to).trim()])
+    const lines = TopFrame.frame(state, { columns: 80, rows: 40 })
+    assert.deepStrictEqual(colored(lines[0]), [["good", "ready"]])
+    assert.deepStrictEqual(colored(lines.find(({ text }) => text.startsWith("find_value"))), [["good", "found"]])
+    assert.deepStrictEqual(colored(lines.find(({ text }) => text.includes("##+x"))), [
+      ["good", "##"],
+      ["warning", "+"],
+      ["bad", "x"]
+    ])
+    const lost = { ...sample, overview: { ...sample.overview, ready: false } }
+    const [first] = TopFrame.frame({ ...state, sample: lost }, { columns: 80, rows: 40 })
+    assert.deepStrictEqual(colored(first), [["bad", "NOT READY, no contacts"]])
+    fc.assert(fc.property(fc.nat(100), (columns) => {
+      for (const { paint = [], text } of TopFrame.frame(state, { columns, rows: 40 })) {
+        let at = 0
+        for (const { from, to } of paint) {
+          assert.isTrue(at <= from && from < to && to <= text.length)
+          at = to
+        }
+      }
+    }))
+  })
+
+  it("tells what the keys do, where there are keys and room", () => {
+    const first = (keys: TopFrame.State["keys"], columns: number) => texts({ ...state, keys }, columns, 24)[0]
+    const head = "effect-dht top  http://127.0.0.1:2634  ready, up 60 s"
+    assert.strictEqual(first("running", 80), `${head}${" ".repeat(12)}q quit  p pause`)
+    assert.strictEqual(first("paused", 80), `${head}, paused q quit  p continue`)
+    assert.strictEqual(first("running", 60), head)
+    assert.strictEqual(first(undefined, 80), head)
   })
 
   it("leaves out the announcements first if rows are few, and lists everything if they are unlimited", () => {

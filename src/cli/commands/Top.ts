@@ -11,6 +11,7 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Terminal from "effect/Terminal"
 import * as Client from "../../http/Client.ts"
@@ -32,6 +33,9 @@ interface Options {
 const timeout = "5 seconds"
 
 const interval = "1 second"
+
+/** Number of samples of the history: five minutes. */
+const recentSamples = 60
 
 const otherVersion = "the server there is not a node of this version"
 
@@ -69,7 +73,8 @@ const sampling = Effect.fnUntraced(function*({ httpTokenEnv, url }: Options) {
     buckets: node.buckets(),
     queries: debug.queries({ query: {} }),
     announcements: announcements.list({ query: {} }),
-    store: node.store({ query: { limit: 0 } })
+    store: node.store({ query: { limit: 0 } }),
+    history: node.history({ query: { limit: recentSamples } })
   }, { concurrency: "unbounded" }).pipe(
     Effect.timeout(timeout),
     Effect.mapError(reasonOf)
@@ -98,15 +103,32 @@ const ownScreen = Effect.acquireRelease(
 
 const styles = { Plain: "", Title: `${escape}1m`, Alert: `${escape}7m` }
 
-const draw = (lines: ReadonlyArray<TopFrame.Line>, styled: boolean): string =>
+/** The colors of the terminal's own palette, which suit its background. */
+const colors = {
+  good: `${escape}32m`,
+  warning: `${escape}33m`,
+  bad: `${escape}31m`,
+  soft: `${escape}2m`,
+  accent: `${escape}36m`
+}
+
+/** A line with the sequences of its style and colors; each span restores the style of the line. */
+const styled = ({ paint = [], style, text }: TopFrame.Line): string => {
+  let shown = styles[style]
+  let at = 0
+  for (const { color, from, to } of paint) {
+    shown += `${text.slice(at, from)}${colors[color]}${text.slice(from, to)}${escape}0m${styles[style]}`
+    at = to
+  }
+  return `${shown}${text.slice(at)}${style === "Plain" ? "" : `${escape}0m`}`
+}
+
+const draw = (lines: ReadonlyArray<TopFrame.Line>, isStyled: boolean): string =>
   `${escape}H` +
-  lines.map(({ style, text }) => {
-    const shown = !styled || style === "Plain" ? text : `${styles[style]}${text}${escape}0m`
-    return `${shown}${escape}K`
-  }).join("\r\n") +
+  lines.map((line) => `${isStyled ? styled(line) : line.text}${escape}K`).join("\r\n") +
   `${escape}J`
 
-/** Displays the node until `q`, Escape or Ctrl-C is pressed. */
+/** Displays the node until `q` or Ctrl-C is pressed. */
 const live = Effect.fnUntraced(
   function*(url: string, sample: Effect.Effect<TopFrame.Sample, string>, first: TopFrame.Sample) {
     const terminal = yield* Terminal.Terminal
@@ -115,7 +137,14 @@ const live = Effect.fnUntraced(
     const sizes = yield* terminal.size
     yield* ownScreen
 
-    let state: TopFrame.State = { url, sample: first, previous: undefined, problem: undefined }
+    let state: TopFrame.State = {
+      url,
+      sample: first,
+      previous: undefined,
+      problem: undefined,
+      keys: keys && "running"
+    }
+    const isPaused = () => state.keys === "paused"
     let size: TopFrame.Size = yield* Queue.take(sizes)
     const show = Effect.suspend(() => terminal.display(draw(TopFrame.frame(state, size), canColor)))
 
@@ -125,15 +154,26 @@ const live = Effect.fnUntraced(
     })
     const next = Effect.gen(function*() {
       yield* Effect.sleep(interval)
-      state = yield* Effect.match(sample, {
-        onSuccess: (sample): TopFrame.State => ({ url, sample, previous: state.sample, problem: undefined }),
+      if (isPaused()) return
+      const next = yield* Effect.result(sample)
+      // A key may have paused the display in the meantime.
+      if (isPaused()) return
+      state = Result.match(next, {
+        onSuccess: (sample): TopFrame.State => ({ ...state, sample, previous: state.sample, problem: undefined }),
         onFailure: (problem) => ({ ...state, problem })
       })
       yield* show
     })
+    const pause = Effect.suspend(() => {
+      state = { ...state, keys: isPaused() ? "running" : "paused" }
+      return show
+    })
     const untilQuit = keys === undefined
       ? Effect.never
-      : Effect.repeat(Queue.take(keys), { until: ({ key }) => key.name === "q" })
+      : Effect.repeat(
+        Effect.tap(Queue.take(keys), ({ key }) => key.name === "p" ? pause : Effect.void),
+        { until: ({ key }) => key.name === "q" }
+      )
 
     yield* show
     yield* Effect.raceAllFirst([Effect.forever(resize), Effect.forever(next), untilQuit])
