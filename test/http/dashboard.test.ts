@@ -906,6 +906,49 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       assert.strictEqual(await page.locator("html").getAttribute("lang"), "en")
     }))
 
+  it.effect("has texts that contrast with what they are on, in both themes (WCAG 2, AA)", () =>
+    Effect.gen(function*() {
+      for (const colorScheme of ["light", "dark"] as const) {
+        yield* visit({ at: "/?q=translate", colorScheme }, async (page) => {
+          await page.locator("#lookup-status.good").waitFor()
+          for (const section of ["Look up", "Overview", "Published", "Contacts", "Traffic", "Store"]) {
+            await open(page, section)
+            await page.locator("main section:not([hidden]) :is(.card, table)").first().waitFor()
+            await evaluate(page, "document.querySelectorAll('details').forEach((element) => { element.open = true })")
+            const faint = await evaluate(
+              page,
+              `(() => {
+                const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true })
+                const rgba = (color) => {
+                  canvas.clearRect(0, 0, 1, 1)
+                  canvas.fillStyle = color
+                  canvas.fillRect(0, 0, 1, 1)
+                  return [...canvas.getImageData(0, 0, 1, 1).data]
+                }
+                const light = ([r, g, b]) =>
+                  [r, g, b].map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+                    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0)
+                const behind = (element) => {
+                  for (let at = element; at !== null; at = at.parentElement) {
+                    const color = rgba(getComputedStyle(at).backgroundColor)
+                    if (color[3] > 128) return color
+                  }
+                }
+                return [...document.querySelectorAll("body *")].filter((element) =>
+                  element.checkVisibility() && element.closest("svg, .unseen, .skip") === null &&
+                  [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim() !== "")
+                ).map((element) => {
+                  const [a, b] = [rgba(getComputedStyle(element).color), behind(element)].map(light)
+                  return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.outerHTML.slice(0, 90)]
+                }).filter(([ratio]) => ratio < 4.5)
+              })()`
+            )
+            assert.deepStrictEqual(faint, [], `${colorScheme}, ${section}`)
+          }
+        })
+      }
+    }))
+
   const paper = "getComputedStyle(document.body).backgroundColor"
 
   it.effect("is light or dark like the system or as chosen, and remembers the choice", () =>
