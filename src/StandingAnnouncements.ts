@@ -55,6 +55,7 @@ export const Content = Schema.Union([
     brief: Schema.optional(Schema.String),
     protocols: Schema.optional(Texts),
     skills: Schema.optional(Texts),
+    cardHash: Schema.optional(Schema.Uint8ArrayFromHex),
     modalities: Schema.optional(Texts),
     meta: Schema.optional(Meta),
     ...lifetime

@@ -109,6 +109,8 @@ describe("a standing announcement", () => {
       const node = yield* Scope.provide(start(medium), first)
       yield* network.dht(node).bootstrap([network.socketOf(2)])
       yield* standingOf(node).put({ ...translate("Ann"), meta: { price: 3 }, ttl: 600 })
+      const profile: Content = { _tag: "Profile", name: "Ann", cardHash: new Uint8Array(32).fill(0xab) }
+      yield* standingOf(node).put(profile)
       yield* settled
       yield* Scope.close(first, Exit.void)
       assert.strictEqual((yield* offerOf(peer, "translate"))?.name, "Ann")
@@ -121,8 +123,8 @@ describe("a standing announcement", () => {
       yield* settled
       const offer = yield* offerOf(peer, "translate")
       assert.deepStrictEqual([offer?.name, offer?.meta.get("price")], ["Ann", 3])
-      const [{ content }] = yield* standingOf(again).all
-      assert.deepStrictEqual(content, { ...translate("Ann"), meta: { price: 3 }, ttl: 600 })
+      const contents = (yield* standingOf(again).all).map(({ content }) => content)
+      assert.deepStrictEqual(contents, [{ ...translate("Ann"), meta: { price: 3 }, ttl: 600 }, profile])
     }).pipe(onNetwork))
 
   it.effect("is not durable on a node that keeps nothing", () =>

@@ -102,7 +102,14 @@ const ping = Command.make(
 
 const resolve = Command.make(
   "resolve",
-  { address: Options.address, ...Options.joining, data: Options.acquainted, json: Options.json },
+  {
+    address: Options.address,
+    verifyCard: toggle("verify-card", "Fetch the agent card that the profile names, and check that it is unchanged"),
+    allowPrivate: Options.allowPrivate,
+    ...Options.joining,
+    data: Options.acquainted,
+    json: Options.json
+  },
   handler(() => import("./commands/Ask.ts").then(({ resolve }) => resolve))
 ).pipe(
   Command.withDescription(
@@ -111,7 +118,11 @@ const resolve = Command.make(
   Command.withShortDescription("Show what an address has published"),
   Command.withExamples([
     { command: "effect-dht resolve a0… --bootstrap dht.example.net:4121" },
-    { command: "effect-dht resolve a0… --data ./data", description: "Through the local node" }
+    { command: "effect-dht resolve a0… --data ./data", description: "Through the local node" },
+    {
+      command: "effect-dht resolve a0… --verify-card --data ./data",
+      description: "With exit code 1 unless the agent's card matches its profile"
+    }
   ])
 )
 
@@ -218,7 +229,9 @@ const topicFlags = {
 
 const profileFlags = {
   ...about(""),
-  skill: Flag.String("skill").pipe(Flag.withDescription("Skill of the agent; repeatable"), Flag.atLeast(0))
+  skill: Flag.String("skill").pipe(Flag.withDescription("Skill of the agent; repeatable"), Flag.atLeast(0)),
+  agentCard: Options.agentCard,
+  allowPrivate: Options.allowPrivate
 }
 
 const publishEndpoint = Command.make(

@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { Host } from "../NameResolver.ts"
-import { nodeHost, type Setting, settings } from "../node/internal/settings.ts"
+import { httpUrl, nodeHost, type Setting, settings } from "../node/internal/settings.ts"
 import { hinted, integer, type TextCodec } from "../node/internal/textCodec.ts"
 import * as Input from "./Input.ts"
 import * as Parameter from "./Parameter.ts"
@@ -409,6 +409,29 @@ export const endpoint = Flag.String("endpoint").pipe(
         : Result.fail(`--endpoint "${text}": write a URL such as tcp://203.0.113.5:8080`)
   })),
   Flag.atLeast(1)
+)
+
+/**
+ * The card of an agent.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const agentCard = Flag.optional(Parameter.flag(
+  "agent-card",
+  "url",
+  httpUrl("https://agent.example/.well-known/agent-card.json"),
+  "URL of the agent's A2A card, which is fetched: the profile names it and the SHA-256 of its bytes"
+))
+
+/**
+ * @category flags
+ * @since 0.1.0
+ */
+export const allowPrivate = Flag.Boolean("allow-private").pipe(
+  Flag.withDescription("Fetch the card from this machine and private networks as well"),
+  Flag.withoutNegation,
+  Flag.withDefault(false)
 )
 
 const keyFromHex: TextCodec<Uint8Array> = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i)).pipe(

@@ -12,6 +12,7 @@ import * as Hex from "../internal/hex.ts"
 import type * as Json from "../internal/json.ts"
 import { decodeUtf8 } from "../internal/text.ts"
 import * as Mail from "../Mail.ts"
+import type { Verdict } from "../node/AgentCard.ts"
 import * as Profile from "../Profile.ts"
 import type { PublishHint } from "../PublishHint.ts"
 import * as Record from "../Record.ts"
@@ -177,6 +178,34 @@ const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
   ...unlessEmpty("card hash", Hex.encode(payload.cardHash)),
   ...each("modality", payload.modalities),
   ...metaRows(payload.meta)
+]
+
+/**
+ * The outcome of checking an agent's card as JSON.
+ *
+ * @category documents
+ * @since 0.1.0
+ */
+export const card = (verdict: Verdict) => ({
+  result: verdict._tag.toLowerCase(),
+  url: verdict.url,
+  sha256: Hex.encode(verdict.hash),
+  ...(verdict._tag === "Changed" ? { found: Hex.encode(verdict.found) } : {}),
+  ...(verdict._tag === "Unreachable" ? { reason: verdict.reason } : {})
+})
+
+/**
+ * Same as rows.
+ *
+ * @category rows
+ * @since 0.1.0
+ */
+export const cardRows = (verdict: Verdict): Array<Row> => [
+  ["card", verdict._tag.toLowerCase()],
+  ["url", verdict.url],
+  ["signed hash", Hex.encode(verdict.hash)],
+  ...(verdict._tag === "Changed" ? [["its hash", Hex.encode(verdict.found)] as const] : []),
+  ...(verdict._tag === "Unreachable" ? [["reason", verdict.reason] as const] : [])
 ]
 
 const message = ({ ciphertext, ephemeralPublicKey, nonce, recipient, sender }: Mail.SealedMessage) => ({

@@ -16,6 +16,7 @@ const given: { readonly [field: string]: string } = {
   protocols: "--protocol",
   tags: "--tag",
   skills: "--skill",
+  meta: "--agent-card",
   body: "the text"
 }
 

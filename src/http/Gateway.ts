@@ -251,7 +251,12 @@ export const announcements = HttpApiBuilder.group(
         }, query),
       withdrawEndpoint: ({ request }) => remove(request, { _tag: "Endpoint" }),
       profile: () => get({ _tag: "Profile" }),
-      announceProfile: ({ payload, query, request }) => put(request, { _tag: "Profile", ...payload }, query),
+      announceProfile: ({ payload: { card_hash_hex, ...content }, query, request }) =>
+        put(request, {
+          _tag: "Profile",
+          ...content,
+          cardHash: card_hash_hex === undefined ? undefined : Hex.decode(card_hash_hex.toLowerCase())
+        }, query),
       withdrawProfile: ({ request }) => remove(request, { _tag: "Profile" }),
       topic: ({ params: { topic } }) => get({ _tag: "Topic", topic }),
       announceTopic: ({ params: { topic }, payload, query, request }) =>

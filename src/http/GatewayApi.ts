@@ -250,6 +250,9 @@ const contents = {
     brief: text,
     protocols: texts,
     skills: texts,
+    card_hash_hex: Schema.optional(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i))).pipe(
+      described("SHA-256 of the agent's card, whose URL is the member agent_card of meta")
+    ),
     modalities: texts,
     meta: Schema.optional(Meta),
     ...ttl

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+export * as AgentCard from "./AgentCard.ts"
 export * as DataDirectory from "./DataDirectory.ts"
 export * as DelegationFile from "./DelegationFile.ts"
 export { DhtLive } from "./DhtLive.ts"

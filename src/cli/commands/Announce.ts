@@ -17,6 +17,8 @@ import type * as Api from "../../http/Api.ts"
 import type { Client } from "../../http/Client.ts"
 import { natTypes } from "../../http/GatewayApi.ts"
 import type { Problem } from "../../http/Problem.ts"
+import * as Hex from "../../internal/hex.ts"
+import * as AgentCard from "../../node/AgentCard.ts"
 import type { PublishError } from "../../Publisher.ts"
 import * as Replication from "../../Replication.ts"
 import * as Gateway from "../Gateway.ts"
@@ -24,7 +26,7 @@ import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
 import { refused } from "../Refusal.ts"
 import * as Session from "../Session.ts"
-import { type About, report } from "./Publish.ts"
+import { type About, type Carded, cardOf, report } from "./Publish.ts"
 
 interface Common extends Session.Joining {
   readonly ttl: number
@@ -172,17 +174,26 @@ export const topic = (options: Common & About & { readonly topic: string; readon
  * @category commands
  * @since 0.1.0
  */
-export const profile = (options: Common & About & { readonly skill: ReadonlyArray<string> }) => {
+export const profile = Effect.fnUntraced(function*(
+  options: Common & About & Carded & { readonly skill: ReadonlyArray<string> }
+) {
   const { brief, name, protocol: protocols, skill: skills, ttl } = options
-  return announce(options, {
+  const card = yield* cardOf(options)
+  const content = { name, brief, protocols, skills, ttl }
+  yield* announce(options, {
     slot: ["profile"],
     what: "a profile",
     byNode: ({ announcements }) =>
-      announcements.announceProfile({ query, payload: { name, brief, protocols, skills, ttl } }),
+      announcements.announceProfile({
+        query,
+        payload: card === undefined
+          ? content
+          : { ...content, card_hash_hex: Hex.encode(card.hash), meta: { [AgentCard.metaName]: card.url } }
+      }),
     get: ({ announcements }) => announcements.profile(),
-    byCommand: ({ announceProfile }) => announceProfile({ name, brief, protocols, skills, ttl })
+    byCommand: ({ announceProfile }) => announceProfile({ ...content, ...(card && AgentCard.fields(card)) })
   })
-}
+})
 
 interface Through extends Gateway.Options {
   readonly json: boolean

@@ -15,9 +15,11 @@ import * as Endpoint from "../../Endpoint.ts"
 import * as Hex from "../../internal/hex.ts"
 import * as NameResolver from "../../NameResolver.ts"
 import * as Network from "../../Network.ts"
+import type * as AgentCard from "../../node/AgentCard.ts"
 import * as DnsResolver from "../../node/DnsResolver.ts"
 import type { NodeId } from "../../NodeId.ts"
 import { NodeSettings } from "../../NodeSettings.ts"
+import * as Profile from "../../Profile.ts"
 import * as Record from "../../Record.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
 import type * as Gateway from "../Gateway.ts"
@@ -78,7 +80,11 @@ const isNamed = (type: number): boolean => Object.values<number>(Record.RecordTy
  * @since 0.1.0
  */
 export const resolve = Effect.fnUntraced(function*(
-  { address, data, json, ...joining }: Common & { readonly address: Address.Address }
+  { address, allowPrivate, data, json, verifyCard, ...joining }: Common & {
+    readonly address: Address.Address
+    readonly verifyCard: boolean
+    readonly allowPrivate: boolean
+  }
 ) {
   const records = yield* Dht.use((dht) => dht.resolveAll(address)).pipe(
     Effect.catchTag("NoMatchingRecords", ({ answered }) =>
@@ -91,6 +97,7 @@ export const resolve = Effect.fnUntraced(function*(
   )
   const contents = records.map((record) => ({ record, ...Payloads.read(record) }))
   const endpoint = records.find(({ type }) => type === Record.RecordType.endpoint)
+  const verdict = verifyCard ? yield* verdictOn(records, { allowPrivate }) : undefined
   yield* Output.print(
     json,
     {
@@ -107,19 +114,49 @@ export const resolve = Effect.fnUntraced(function*(
         kind,
         payload: json,
         payloadHex: Hex.encode(record.payload)
-      }))
+      })),
+      card: verifyCard ? verdict === undefined ? null : Payloads.card(verdict) : undefined
     },
-    contents.flatMap(({ json, kind, record, rows }, i) => [
-      ...(i === 0 ? [] : [""]),
-      ...Output.table([
-        ["record", json !== undefined && isNamed(record.type) ? kind : `type ${record.type} (${kind})`],
-        ...rows,
-        ...(json === undefined ? [["payload", Hex.encode(record.payload)] as const] : []),
-        ...Payloads.signedRows(record)
-      ])
-    ])
+    [
+      ...contents.flatMap(({ json, kind, record, rows }, i) => [
+        ...(i === 0 ? [] : [""]),
+        ...Output.table([
+          ["record", json !== undefined && isNamed(record.type) ? kind : `type ${record.type} (${kind})`],
+          ...rows,
+          ...(json === undefined ? [["payload", Hex.encode(record.payload)] as const] : []),
+          ...Payloads.signedRows(record)
+        ])
+      ]),
+      ...(verdict === undefined ? [] : ["", ...Output.table(Payloads.cardRows(verdict))])
+    ]
   )
+  if (verifyCard) yield* matching(verdict)
 })
+
+/** Checks the card that the profile among the records names; undefined if it names none. */
+const verdictOn = Effect.fnUntraced(
+  function*(records: ReadonlyArray<Record.SignedRecord>, options: { readonly allowPrivate: boolean }) {
+    const AgentCard = yield* Effect.promise(() => import("../../node/AgentCard.ts"))
+    const profile = records.find(({ type }) => type === Record.RecordType.profile)
+    const payload = profile && Result.getOrUndefined(Profile.decode(profile.payload))
+    const reference = payload && AgentCard.referenceOf(payload)
+    return reference && (yield* AgentCard.verify(reference, options))
+  }
+)
+
+/** Fails unless the card is the one that was signed. */
+const matching = (verdict: AgentCard.Verdict | undefined): Effect.Effect<void, Output.Failure> => {
+  switch (verdict?._tag) {
+    case "Matches":
+      return Effect.void
+    case "Changed":
+      return Output.failed(`The card at ${verdict.url} is not the one that the profile was published with`)
+    case "Unreachable":
+      return Output.failed(`The card at ${verdict.url} cannot be checked: ${verdict.reason}`)
+    case undefined:
+      return Output.failed("The address has published no profile that names a card")
+  }
+}
 
 /**
  * @category commands

@@ -11,6 +11,7 @@ import * as Address from "../../Address.ts"
 import * as Custom from "../../Custom.ts"
 import { Dht } from "../../Dht.ts"
 import { NatType } from "../../Endpoint.ts"
+import * as AgentCard from "../../node/AgentCard.ts"
 import type { NodeId } from "../../NodeId.ts"
 import { Publisher, type PublishError } from "../../Publisher.ts"
 import * as Replication from "../../Replication.ts"
@@ -38,6 +39,31 @@ export interface About {
   readonly brief: string
   readonly protocol: ReadonlyArray<string>
 }
+
+/**
+ * Flags of an agent's card.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Carded {
+  readonly agentCard: Option.Option<string>
+  readonly allowPrivate: boolean
+}
+
+/**
+ * The card that a profile is to name; undefined if it is to name none.
+ *
+ * @category publishing
+ * @since 0.1.0
+ */
+export const cardOf = Effect.fnUntraced(function*({ agentCard, allowPrivate }: Carded) {
+  if (Option.isNone(agentCard)) return undefined
+  return yield* Effect.mapError(
+    AgentCard.refer(agentCard.value, { allowPrivate }),
+    ({ message }) => Output.failed(message)
+  )
+})
 
 /** Time limit for storing the copies. */
 const timeout = "30 seconds"
@@ -161,20 +187,22 @@ export const topic = (options: Common & About & { readonly topic: string; readon
  * @category commands
  * @since 0.1.0
  */
-export const profile = (options: Common & About & { readonly skill: ReadonlyArray<string> }) =>
-  publish(
-    options,
-    "a profile",
-    Publisher.use((publisher) =>
-      publisher.publishProfile({
-        name: options.name,
-        brief: options.brief,
-        protocols: options.protocol,
-        skills: options.skill,
-        ttl: options.ttl
-      })
-    )
-  )
+export const profile = (options: Common & About & Carded & { readonly skill: ReadonlyArray<string> }) =>
+  Effect.flatMap(cardOf(options), (card) =>
+    publish(
+      options,
+      "a profile",
+      Publisher.use((publisher) =>
+        publisher.publishProfile({
+          name: options.name,
+          brief: options.brief,
+          protocols: options.protocol,
+          skills: options.skill,
+          ...(card && AgentCard.fields(card)),
+          ttl: options.ttl
+        })
+      )
+    ))
 
 /**
  * @category commands

@@ -106,7 +106,12 @@ const networks: TextCodec<ReadonlyArray<IpNetwork.IpNetwork>> = parsed(
   (networks) => networks.map(IpNetwork.format).join(",")
 )
 
-const httpUrl = (example: string): TextCodec<string> =>
+/**
+ * The URL of a web server or a document.
+ *
+ * @internal
+ */
+export const httpUrl = (example: string): TextCodec<string> =>
   Schema.String.check(Schema.makeFilter((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ""))).pipe(
     hinted(`write a URL such as ${example}`)
   )
