@@ -9,6 +9,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import { parseArgs } from "node:util"
 import type { Address } from "../src/Address.ts"
@@ -16,7 +17,6 @@ import { Dht } from "../src/Dht.ts"
 import * as Hex from "../src/internal/hex.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
 import * as NodeHttp from "../src/node/NodeHttp.ts"
-import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
 import { topic } from "./fixtures.ts"
 
@@ -60,7 +60,7 @@ const gateway = Effect.gen(function*() {
         return Effect.orDie(dht.discover(topic))
       case "Publish":
         return Effect.orDie(
-          dht.publish(Result.getOrThrow(Record.decode(Hex.decode(work.records[i]))), NodeId.fromTopic(topic))
+          dht.publish(Result.getOrThrow(Record.decode(Hex.decode(work.records[i]))))
         )
     }
   }
@@ -90,7 +90,7 @@ const gateway = Effect.gen(function*() {
   const { host, port } = yield* NodeHttp.localAddress
   say({ _tag: "Serving", url: `http://${host}:${port}` })
   return yield* Effect.never
-})
+}).pipe(Effect.provideService(References.MinimumLogLevel, "Error"))
 
 NodeRuntime.runMain(Effect.provide(
   gateway,
