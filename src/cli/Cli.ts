@@ -673,9 +673,6 @@ const soak = Command.make(
       Parameter.flag("from", "number", integer(0, maxSeed), "First seed; the following count up (default random)")
     ),
     seed: Flag.optional(Parameter.flag("seed", "number", integer(0, maxSeed), "Run only the world of this seed")),
-    story: Flag.optional(
-      Flag.String("story").pipe(Flag.withMetavar("json"), Flag.withDescription("Run only this story, as printed"))
-    ),
     all: toggle("all", "Continue after a failure, and collect failures by kind"),
     state: Flag.optional(
       Flag.String("state").pipe(
@@ -700,6 +697,35 @@ const soak = Command.make(
     {
       command: "effect-dht soak --all --minutes 480 --state soak.json --junit soak.xml",
       description: "One night; the next continues where it ended"
+    }
+  ])
+)
+
+const replay = Command.make(
+  "replay",
+  {
+    story: Argument.String("story").pipe(Argument.withDescription("A story as soak prints it, in JSON")),
+    html: Flag.optional(
+      Flag.String("html").pipe(
+        Flag.withMetavar("file.html"),
+        Flag.withDescription("Write a page to this file, to step through what happened in a browser")
+      )
+    ),
+    json: Options.json
+  },
+  handler(() => import("./commands/Replay.ts").then(({ replay }) => replay))
+).pipe(
+  Command.withDescription(
+    "Run one story again, with the same trace. The page shows each datagram and what it says, faults, lookups and " +
+      "timeouts, the routing table and store of each node at every moment, and the events that a violated property " +
+      "rests on. Exit code 1 if the story fails"
+  ),
+  Command.withShortDescription("Repeat a story, and show what happened"),
+  Command.withExamples([
+    {
+      command: `effect-dht replay --html replay.html '{"seed":0,"nodes":3,"latency":20,"loss":0,"duplication":0,` +
+        `"happenings":[{"at":0,"deed":{"do":"announce","node":1}}]}'`,
+      description: "A world of three nodes, one of which announces its endpoint"
     }
   ])
 )
@@ -819,6 +845,7 @@ export const command = Command.make("effect-dht").pipe(
     record,
     simulate,
     soak,
+    replay,
     demo,
     top
   ])

@@ -96,6 +96,33 @@ export interface Delivery {
 }
 
 /**
+ * Why a datagram does not reach its receiver, as in {@link Counts}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DropReason = "lost" | "blocked" | "filtered" | "unreachable" | "overflowed"
+
+/**
+ * A datagram at the moment it is dropped. The object belongs to the network: do not
+ * modify or keep it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Drop {
+  readonly source: Host
+  /** Undefined if no host has the address. */
+  readonly target: Host | undefined
+  /** The sender's address as far as it is translated by then. */
+  readonly from: SocketAddress.SocketAddress
+  readonly to: SocketAddress.SocketAddress
+  readonly payload: Uint8Array
+  readonly sentAtMillis: number
+  readonly reason: DropReason
+}
+
+/**
  * Callbacks for events, called before the event has an effect. An exception ends
  * the run, so an observer can check invariants.
  *
@@ -103,7 +130,9 @@ export interface Delivery {
  * @since 0.1.0
  */
 export interface Observer {
+  /** Called with each datagram that arrives, also if the inbox is full and drops it. */
   readonly delivered?: ((delivery: Delivery) => void) | undefined
+  readonly dropped?: ((drop: Drop) => void) | undefined
   /** Called with a description of a cut, a partition or a similar change. */
   readonly changed?: ((what: string) => void) | undefined
 }
@@ -474,35 +503,27 @@ export class SimNetwork {
       return new Transport.Unroutable({ to, reason: "Address" })
     }
     this.tally.sent++
-    if (!source.isUp) {
-      this.tally.blocked++
-      return undefined
-    }
     const now = this.timeline.elapsedMillis
-    const { router } = source
     let from = bound
+    const drop = (reason: DropReason, target?: Host): undefined =>
+      this.drop({ source, target, from, to, payload, sentAtMillis: now, reason })
+    if (!source.isUp) return drop("blocked", gate instanceof Host ? gate : undefined)
+    const { router } = source
     if (gate instanceof Router) this.timeline.accesses(gate)
     if (router !== undefined && local === undefined) {
       this.timeline.accesses(router)
       const external = router.table.outbound(source.insides.get(bound.port)!, to, now)
-      if (external === undefined) {
-        this.tally.filtered++
-        return undefined
-      }
+      if (external === undefined) return drop("filtered")
       from = external
     }
-    if (gate === undefined) {
-      this.tally.unreachable++
-      return undefined
-    }
+    if (gate === undefined) return drop("unreachable")
     let target: Host
     let port = to.port
     let through: number | undefined
     if (gate instanceof Router) {
       const inside = gate.table.owner(port, now)
       if (inside === undefined || (gate === router && !gate.behaviour.hairpinning)) {
-        this.tally.filtered++
-        return undefined
+        return drop("filtered", inside?.host)
       }
       through = port
       port = inside.port
@@ -510,15 +531,9 @@ export class SimNetwork {
     } else {
       target = gate
     }
-    if (source.group !== target.group || source.cuts?.has(target)) {
-      this.tally.blocked++
-      return undefined
-    }
+    if (source.group !== target.group || source.cuts?.has(target)) return drop("blocked", target)
     const { duplication, latency, loss } = this.conditions
-    if (this.happens(loss) || this.happens(source.loss) || this.happens(target.loss)) {
-      this.tally.lost++
-      return undefined
-    }
+    if (this.happens(loss) || this.happens(source.loss) || this.happens(target.loss)) return drop("lost", target)
     const millis = source === target || (router !== undefined && router === target.router)
       ? localMillis
       : latency(source, target)
@@ -528,6 +543,11 @@ export class SimNetwork {
       this.launch(source, from, target, port, to, through, payload, millis)
     }
     return undefined
+  }
+
+  private drop(drop: Drop): undefined {
+    this.tally[drop.reason]++
+    for (const observer of this.observers) observer.dropped?.(drop)
   }
 
   /** A random number. The order of draws is state that all hosts share. */
@@ -574,26 +594,21 @@ export class SimNetwork {
 
   /** @internal */
   arrive(packet: Packet): void {
-    const { from, payload, port, target, through } = packet
+    const { from, payload, port, sentAtMillis, source, target, through } = packet
+    const drop = (reason: DropReason): void =>
+      this.drop({ source, target, from, to: packet.to, payload, sentAtMillis, reason })
     this.timeline.accesses(target)
     if (target.router !== undefined) this.timeline.accesses(target.router)
-    if (!target.isUp) {
-      this.tally.blocked++
-      return
-    }
+    if (!target.isUp) return drop("blocked")
     if (through !== undefined && !target.router!.table.admits(through, from, this.timeline.elapsedMillis)) {
-      this.tally.filtered++
-      return
+      return drop("filtered")
     }
     const endpoint = target.endpoints.get(port)
-    if (endpoint === undefined) {
-      this.tally.unreachable++
-      return
-    }
+    if (endpoint === undefined) return drop("unreachable")
     packet.to = endpoint.address
     for (const observer of this.observers) observer.delivered?.(packet)
     if (endpoint.deliver(payload, from)) this.tally.delivered++
-    else this.tally.overflowed++
+    else drop("overflowed")
   }
 
   /**

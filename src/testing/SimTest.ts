@@ -45,6 +45,7 @@ import { seedsOf } from "./internal/seeds.ts"
 import { fewer, lower, smallest } from "./internal/shrink.ts"
 import * as Latency from "./Latency.ts"
 import { clockTime } from "./Properties.ts"
+import * as Recording from "./Recording.ts"
 import * as SimWorld from "./SimWorld.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -78,6 +79,11 @@ export interface Options extends Omit<SimWorld.RunOptions, "seed" | "keepTrace">
   readonly worlds?: number | undefined
   /** Milliseconds of real time for all worlds. Default 60 000. */
   readonly timeout?: number | undefined
+  /**
+   * Is given the recording of a world that fails, and returns where it can be seen,
+   * for the message: `ReplayPage.write` of `effect-dht/node` writes a page.
+   */
+  readonly explain?: ((recording: Recording.Recording) => Effect.Effect<string>) | undefined
 }
 
 /**
@@ -194,16 +200,25 @@ export class TestFailed extends Data.TaggedError("TestFailed")<{
   /** The message of the cause. */
   readonly reason: string
   readonly cause: unknown
+  /** Where the recording of the run can be seen. */
+  readonly seen?: string | undefined
 }> {
   override get message() {
-    const { reason, run, test } = this
+    const { reason, run, seen } = this
     return [
       reason,
-      "steps" in run ? format(run) : seedsOf(run),
-      `run it again: ${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(escaped(test))}`
-    ].join("\n")
+      storyOf(run),
+      `run it again: ${commandOf(this)}`,
+      ...(seen === undefined ? [] : [`see it: ${seen}`])
+    ]
+      .join("\n")
   }
 }
+
+const storyOf = (run: Story | Seeds): string => "steps" in run ? format(run) : seedsOf(run)
+
+const commandOf = ({ run, test }: Pick<TestFailed, "run" | "test">): string =>
+  `${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(escaped(test))}`
 
 /** A text as one word of a shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
@@ -288,8 +303,9 @@ const tell = Effect.fnUntraced(function*<A, E>(subject: Subject<A, E>, story: St
   world.network.conditions.loss = story.loss
 
   const perform = (deed: Fault.Fault | Operation): Effect.Effect<void, never, Scope.Scope> => {
-    if (Fault.isFault(deed)) return Fault.inject(world, nodes, deed)
     const pick = (number: number) => nodes[number % nodes.length]
+    world.note(describe(deed, nodes.length), "node" in deed ? pick(deed.node) : undefined)
+    if (Fault.isFault(deed)) return Fault.inject(world, nodes, deed)
     const operation = operations[deed.do]
     if (operation === undefined) return Effect.die(new Error(`The story has an unknown operation: ${deed.do}`))
     return operation({ node: pick(deed.node), peer: pick(deed.peer), number: deed.number, nodes, world }).pipe(
@@ -306,6 +322,7 @@ const tell = Effect.fnUntraced(function*<A, E>(subject: Subject<A, E>, story: St
       yield* perform(deed)
     }
     yield* Effect.sleep(minute)
+    world.note("the faults end, and the network recovers")
     world.network.heal()
     world.network.conditions.loss = 0
     for (const node of nodes) {
@@ -313,6 +330,7 @@ const tell = Effect.fnUntraced(function*<A, E>(subject: Subject<A, E>, story: St
       yield* Effect.ignore(node.start)
     }
     yield* Effect.sleep(recovery)
+    world.note("the network is checked")
     if (check !== undefined) yield* check(nodes, world)
   })
   yield* Effect.raceFirst(whole, Deferred.await(failed))
@@ -387,13 +405,38 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
     register(name, { timeout }, ({ signal }) => Effect.runPromise(Effect.asVoid(effect), { signal }))
   }
 
+  /** Fails with the failure, after its run was repeated for `explain`. */
+  const explained = Effect.fnUntraced(function*(
+    failure: TestFailed,
+    program: (world: SimWorld.World) => Effect.Effect<unknown, unknown, Services>,
+    options: Pick<Options, "explain"> & SimWorld.RunOptions
+  ): Effect.fn.Return<never, TestFailed> {
+    const { explain } = options
+    const recorders: Array<Recording.Recorder> = []
+    if (explain === undefined) return yield* failure
+    const recorded = Effect.flatMap(SimWorld.SimWorld, (world) => {
+      recorders.push(Recording.start(world))
+      return program(world)
+    })
+    const again = yield* Effect.exit(SimWorld.run(recorded, options))
+    const recording = recorders[0].finish({
+      title: failure.test,
+      story: storyOf(failure.run).split("\n"),
+      command: commandOf(failure)
+    }, Exit.isSuccess(again) ? [] : [failure.cause])
+    const { cause, reason, run, test } = failure
+    return yield* new TestFailed({ test, run, reason, cause, seen: yield* explain(recording) })
+  })
+
   return {
     it: (name, program, given) => {
       const options = { ...defaults, ...given }
       const { scheduleSeed, seed = 1, worlds = 1 } = options
       const runOne = (run: Seeds) =>
         SimWorld.run(Effect.flatMap(SimWorld.SimWorld, program), { ...options, ...run }).pipe(
-          Effect.mapError(({ cause, reason }) => new TestFailed({ test: name, run, reason, cause }))
+          Effect.catch(({ cause, reason }) =>
+            explained(new TestFailed({ test: name, run, reason, cause }), program, { ...options, ...run })
+          )
         )
       test(
         name,
@@ -421,11 +464,13 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
       const failed = (story: Story, { cause, reason }: SimWorld.RunFailed) =>
         new TestFailed({ test: name, run: story, reason, cause })
       const runOne = (story: Story) => SimWorld.run(tell(subject, story), settings(story))
+      const toldAgain = (failure: TestFailed, story: Story) =>
+        explained(failure, () => tell(subject, story), { ...options, ...settings(story) })
       const shrunk = Effect.fnUntraced(function*(story: Story, failure: SimWorld.RunFailed) {
         const clock = yield* Clock.Clock
         const until = clock.currentTimeMillisUnsafe() + shrinkMillis
         let least = failed(story, failure)
-        smallest(story, {
+        const simplest = smallest(story, {
           simpler,
           fails: (story) => {
             const exit = SimWorld.runSyncExit(tell(subject, story), settings(story))
@@ -437,7 +482,7 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
           },
           isOver: () => clock.currentTimeMillisUnsafe() > until
         })
-        return yield* least
+        return yield* toldAgain(least, simplest)
       })
       test(
         name,
@@ -448,7 +493,7 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
             const story: Story = again.value.steps === undefined
               ? drawn
               : { ...drawn, scheduleSeed: undefined, ...again.value }
-            return Effect.mapError(runOne(story), (failure) => failed(story, failure))
+            return Effect.catch(runOne(story), (failure) => toldAgain(failed(story, failure), story))
           }
           return Effect.forEach(
             Array.from({ length: worlds }, (_, i) => draw(subject, seed + i)),

@@ -201,6 +201,31 @@ export interface World {
     ReadonlyArray<SimNode<NodeServices | A, E | CannotJoin | Transport.CannotBind>>,
     E | CannotJoin | Transport.CannotBind | NodeDown
   >
+  /** Notes what the program does, or what it does on a node, in recordings of the world. Changes nothing else. */
+  readonly note: (what: string, node?: { readonly name: string }) => void
+  /**
+   * Adds a watcher.
+   *
+   * @internal
+   */
+  readonly watch: (watcher: Watcher) => void
+}
+
+/**
+ * Callbacks for what happens to the machines of a world.
+ *
+ * @internal
+ */
+export interface Watcher {
+  /** A machine was created. */
+  readonly created: (machine: SimNode<never, unknown>) => void
+  /** The services of a machine were built; it starts. */
+  readonly booted: (machine: SimNode<never, unknown>, context: Context.Context<never>) => void
+  /** A machine stops, or has closed. Called once or twice. */
+  readonly stopped: (machine: SimNode<never, unknown>) => void
+  /** Called with an entry of the trace, before it has an effect, and the machine that it is about. */
+  readonly changed: (what: string, machine?: string) => void
+  readonly noted: (what: string, machine?: string) => void
 }
 
 /**
@@ -278,9 +303,14 @@ export const make = Effect.fnUntraced(function*(
   const names = new Set<string>()
   const draw = new Prng(seed, "world")
 
-  const changed = (what: string) => trace.changed(timeline.elapsedMillis, what)
+  const watchers: Array<Watcher> = []
+
+  const changed = (what: string, machine?: string) => {
+    trace.changed(timeline.elapsedMillis, what)
+    for (const watcher of watchers) watcher.changed(what, machine)
+  }
   network.observe({
-    changed,
+    changed: (what) => changed(what),
     delivered: ({ from, payload, to }) => trace.delivered(timeline.elapsedMillis, from, to, payload)
   })
 
@@ -326,13 +356,13 @@ export const make = Effect.fnUntraced(function*(
         Context.add(Domain, host),
         Context.add(Closed, own.closed)
       )
-      const machine = Layer.mergeAll(
+      const hardware = Layer.mergeAll(
         layerCrypto,
         Identity.layer(state.identity),
         host.layer(port),
         Layer.sync(SecureRandom.SecureRandom, () => SeededRandom.makeSecure(seed, random))
       )
-      changed(`start ${name} ${state.identity.nodeId}`)
+      changed(`start ${name} ${state.identity.nodeId}`, name)
       const { disk } = state
       const connected: Persistence.Medium = {
         ...disk,
@@ -340,11 +370,12 @@ export const make = Effect.fnUntraced(function*(
       }
       // Its own memo map keeps machines from sharing services.
       const services = yield* Layer.buildWithMemoMap(
-        Layer.provideMerge(layerOn(connected), machine),
+        Layer.provideMerge(layerOn(connected), hardware),
         Layer.makeMemoMapUnsafe(),
         own.scope
       ).pipe(Effect.provideContext(references))
       own.context = Context.merge(services, references).pipe(Context.add(Scope.Scope, own.scope))
+      for (const watcher of watchers) watcher.booted(machine, own.context)
       yield* Effect.provideContext(started, own.context)
     })
 
@@ -358,7 +389,10 @@ export const make = Effect.fnUntraced(function*(
       }
       running = own
       // Finalizers run in reverse order, so the first to be added runs last.
-      return Scope.addFinalizerExit(own.scope, (exit) => Scope.close(own.closed, exit)).pipe(
+      return Scope.addFinalizerExit(own.scope, (exit) => {
+        if (running === own || running === undefined) { for (const watcher of watchers) watcher.stopped(machine) }
+        return Scope.close(own.closed, exit)
+      }).pipe(
         Effect.andThen(inScope(own.scope, boot(own))),
         Effect.onExit(() => {
           if (own.context !== undefined || running !== own) return Effect.void
@@ -374,7 +408,8 @@ export const make = Effect.fnUntraced(function*(
         const own = running
         running = undefined
         if (isLost) state = blank()
-        changed(`${how} ${name}${isLost ? " and lose its state" : ""}`)
+        changed(`${how} ${name}${isLost ? " and lose its state" : ""}`, name)
+        for (const watcher of watchers) watcher.stopped(machine)
         if (how === "crash") {
           network.unplug(host, port)
           own.isCut = true
@@ -382,7 +417,7 @@ export const make = Effect.fnUntraced(function*(
         return Scope.close(own.scope, Exit.void)
       }).pipe(Effect.uninterruptible)
 
-    return {
+    const machine: SimNode<A | Machine, E | HE | Transport.CannotBind> = {
       name,
       host,
       socket: { host: host.ip, port },
@@ -398,7 +433,7 @@ export const make = Effect.fnUntraced(function*(
       leave: stop("leave", false),
       setClock: (ahead) =>
         Effect.sync(() => {
-          changed(`clock of ${name} ${Duration.toMillis(ahead)} ms ahead`)
+          changed(`clock of ${name} ${Duration.toMillis(ahead)} ms ahead`, name)
           clock.setUnsafe(ahead)
         }),
       run: (effect) =>
@@ -408,6 +443,8 @@ export const make = Effect.fnUntraced(function*(
             : inScope(running.scope, Effect.provideContext(effect, running.context))
         )
     }
+    for (const watcher of watchers) watcher.created(machine)
+    return machine
   }
 
   const node: World["node"] = <A = never, E = never>(name: string, options: NodeOptions<A, E> = {}) => {
@@ -465,7 +502,11 @@ export const make = Effect.fnUntraced(function*(
     trace,
     node,
     machine: (name, layer, options = {}) => install(name, () => layer, Effect.void, options),
-    startNodes
+    startNodes,
+    note: (what, node) => {
+      for (const watcher of watchers) watcher.noted(what, node?.name)
+    },
+    watch: (watcher) => void watchers.push(watcher)
   }
 })
 

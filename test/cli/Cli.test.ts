@@ -64,6 +64,7 @@ const commands = [
   ["record", "decode"],
   ["simulate"],
   ["soak"],
+  ["replay"],
   ["demo"],
   ["top"]
 ]

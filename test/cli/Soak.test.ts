@@ -21,18 +21,6 @@ const story = {
 }
 
 describe("effect-dht soak", () => {
-  it.effect("repeats a story from its text alone, with the same trace", () =>
-    Effect.gen(function*() {
-      const first = yield* run("--story", JSON.stringify(story))
-      assert.deepStrictEqual([first.exitCode, first.error], [0, []])
-      assert.strictEqual(first.out[0], "seed 1, schedule pct:2:3:5000: 3 nodes, 20 ms apart, 0 % lost, 0 % twice")
-      assert.strictEqual(first.out[1], "  at 00:00:01 node 1 crashes")
-      assert.match(first.out.slice(-2).join(), /^trace [0-9a-f]{16,},passes$/)
-      assert.deepStrictEqual((yield* run("--story", JSON.stringify(story))).out, first.out)
-      const other = yield* run("--story", JSON.stringify({ ...story, seed: 2 }))
-      assert.notStrictEqual(other.out.at(-2), first.out.at(-2))
-    }))
-
   it.effect(
     "runs the worlds of consecutive seeds on threads, and continues from its state",
     () =>
@@ -119,15 +107,9 @@ describe("effect-dht soak", () => {
       assert.strictEqual(Fs.readFileSync(state, "utf8"), "a campaign")
     }))
 
-  it.effect("rejects what is not a story, and a file that is not its state", () =>
+  it.effect("rejects a file that is not its state", () =>
     Effect.gen(function*() {
-      const directory = yield* temporary
-      for (const text of ["", "{}", JSON.stringify({ ...story, nodes: 0 })]) {
-        const { error, exitCode } = yield* run("--story", text)
-        assert.strictEqual(exitCode, 2, text)
-        assert.match(error.join(), /--story/)
-      }
-      const state = join(directory, "state.json")
+      const state = join(yield* temporary, "state.json")
       Fs.writeFileSync(state, "{}")
       const { error, exitCode } = yield* run("--state", state)
       assert.strictEqual(exitCode, 1)

@@ -78,7 +78,7 @@ describe("a run with a violation prints its seeds and the command that runs it a
 
   it.concurrent("a story", async () => {
     const story = { ...small, seed: 3, scheduleSeed: 7 }
-    const ended = await run(chatty, "src/bin.ts", "soak", "--story", JSON.stringify(story))
+    const ended = await run(chatty, "src/bin.ts", "replay", JSON.stringify(story))
     assert.strictEqual(ended.code, 1, ended.stderr)
     assert.match(ended.stdout, /OneReply.* \(seed 3, schedule seed 7\)/)
     assert.include(ended.stdout, `run it again: ${replayCommand(story)}`)
@@ -96,7 +96,7 @@ describe("a run with a violation prints its seeds and the command that runs it a
     assert.include(ended.stdout, `seed ${seedOfDelegation}: `)
     assert.match(
       ended.stdout,
-      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* for (Ann|Eve) with a delegation of \d+ s\nrun it again: effect-dht soak --story/
+      /3 nodes, 20 ms apart, 0 % lost, 0 % twice\n.* for (Ann|Eve) with a delegation of \d+ s\nrun it again: effect-dht replay/
     )
     assert.match(ended.stdout, /AuthorityEnds.* \(seed \d+\)/)
   })

@@ -86,7 +86,7 @@ describe("a story", () => {
         "  at 00:03:10 node 2 crashes\n" +
         "  at 00:03:20 a new node joins\n" +
         "  at 00:03:21 datagrams from node 1 to node 6 are blocked\n" +
-        `run it again: effect-dht soak --story '${JSON.stringify(story)}'`
+        `run it again: effect-dht replay '${JSON.stringify(story)}'`
     )
   })
 })

@@ -188,10 +188,13 @@ describe("SimNetwork", () => {
     it("are dropped and counted when the inbox is full", () => {
       run(Effect.fnUntraced(function*(network) {
         const [a, b] = [yield* network.host().transport(), yield* network.host().transport()]
+        const reasons: Array<SimNetwork.DropReason> = []
+        network.observe({ dropped: ({ reason }) => reasons.push(reason) })
         for (let i = 0; i < 300; i++) yield* a.send(Uint8Array.of(1), b.address)
         yield* settle
         assert.strictEqual(network.counts.overflowed, 300 - 256)
         assert.strictEqual(yield* b.dropped, 300 - 256)
+        assert.deepStrictEqual(reasons, Array.from({ length: 300 - 256 }, () => "overflowed"))
       }))
     })
 
@@ -209,6 +212,51 @@ describe("SimNetwork", () => {
         yield* a.send(8, b.at)
         yield* settle
         assert.deepStrictEqual(seen, ["a 9.0.1.1 -> b 9.0.2.1 7"])
+      }))
+    })
+
+    it("are passed to observers when they are dropped, each with the reason that counts it", () => {
+      run(Effect.fnUntraced(function*(network) {
+        const [a, b] = [yield* box(network.host({ name: "a" })), yield* box(network.host({ name: "b" }))]
+        const behind = yield* box(network.host({ name: "behind", behind: Nat.symmetric }))
+        const seen: Array<string> = []
+        network.observe({
+          dropped: ({ payload, reason, source, target }) =>
+            seen.push(`${payload} ${source.name} -> ${target?.name} ${reason}`)
+        })
+        yield* a.send(1, { host: "9.9.9.9", port: 1 })
+        yield* a.send(2, { host: b.at.host, port: 9 })
+        yield* settle
+        b.host.loss = 1
+        yield* a.send(3, b.at)
+        b.host.loss = 0
+        network.cut(a.host, b.host)
+        yield* a.send(4, b.at)
+        network.heal()
+        yield* a.send(5, b.at)
+        network.setUp(b.host, false)
+        yield* settle
+        yield* b.send(6, a.at)
+        network.setUp(b.host, true)
+        const seenFrom = yield* seenAs(behind, a)
+        yield* b.send(7, seenFrom)
+        yield* settle
+        assert.deepStrictEqual(seen, [
+          "1 a -> undefined unreachable",
+          "2 a -> b unreachable",
+          "3 a -> b lost",
+          "4 a -> b blocked",
+          "5 a -> b blocked",
+          "6 b -> a blocked",
+          "7 b -> behind filtered"
+        ])
+        const { blocked, filtered, lost, unreachable } = network.counts
+        assert.deepStrictEqual({ blocked, filtered, lost, unreachable }, {
+          blocked: 3,
+          filtered: 1,
+          lost: 1,
+          unreachable: 2
+        })
       }))
     })
   })

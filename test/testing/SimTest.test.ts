@@ -8,6 +8,7 @@ import { execFileSync } from "node:child_process"
 import * as vitest from "vitest"
 import { Dht } from "../../src/Dht.ts"
 import * as Fault from "../../src/testing/Fault.ts"
+import type * as Recording from "../../src/testing/Recording.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimTest from "../../src/testing/SimTest.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -104,6 +105,32 @@ describe("SimTest", () => {
       }
     })
 
+    vitest.it("has the recording of a world that fails explained, and says where", async () => {
+      const recordings: Array<Recording.Recording> = []
+      const { message, run } = await failure((test) =>
+        test.it("finds all", (world) =>
+          Effect.gen(function*() {
+            yield* world.startNodes(3)
+            yield* Effect.sleep("1 minute")
+            return yield* Effect.fail("node 1 is not found")
+          }), {
+          seed: 4,
+          explain: (recording) => {
+            recordings.push(recording)
+            return Effect.succeed("page.html")
+          }
+        })
+      )
+      assert.deepStrictEqual(run, { seed: 4, scheduleSeed: undefined })
+      assert.match(message, /\nsee it: page.html$/)
+      const [{ command, failures, machines, story, title }] = recordings
+      assert.strictEqual(recordings.length, 1)
+      assert.deepStrictEqual([title, story, machines.length], ["finds all", ["seed 4"], 3])
+      assert.include(message, `run it again: ${command}`)
+      assert.deepStrictEqual(failures.map(({ sentence }) => sentence), ["node 1 is not found"])
+      assert.isNotEmpty(failures[0].events)
+    })
+
     vitest.it("fails at once if the program awaits a promise, and says so", async () => {
       const { message } = await failure((test) =>
         test.it("waits", (world) =>
@@ -174,6 +201,32 @@ describe("SimTest", () => {
       assert.match(message, /\n {2}at 00:00:00 node [012] (crashes|leaves|crashes and loses its state)\n/)
       assert.match(message, /\n {2}at 00:00:00 node [012]: publish \(peer [012], number 0\)\n/)
       assert.strictEqual((await replaying(run, () => failure(define))).message, message)
+    })
+
+    vitest.it("has the shrunk story explained, with its steps", async () => {
+      const recordings: Array<Recording.Recording> = []
+      const { run } = await failure((test) =>
+        test.prop("nothing is published after a crash", {
+          ...subject,
+          operations: {
+            publish: ({ nodes }) => nodes.every(({ isUp }) => isUp) ? Effect.void : Effect.fail("a node is down")
+          }
+        }, {
+          worlds: 100,
+          explain: (recording) => {
+            recordings.push(recording)
+            return Effect.succeed("page.html")
+          }
+        })
+      )
+      const [{ events, failures: [failed], story }] = recordings
+      assert.strictEqual(recordings.length, 1)
+      assert.deepStrictEqual(story, SimTest.format(run as SimTest.Story).split("\n"))
+      const steps = failed.events.map((i) => events[i]).filter(({ kind }) => kind === "step")
+      assert.deepStrictEqual(
+        steps.map((step) => "machine" in step ? step.what : ""),
+        story.slice(1).map((line) => line.replace(/^ {2}at [\d:]+ /, ""))
+      )
     })
 
     vitest.it("names only nodes that exist, in faults as in operations", () => {

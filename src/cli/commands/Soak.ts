@@ -8,17 +8,13 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
 import * as YoungGeneration from "../../node/internal/youngGeneration.ts"
-import * as NodeCrypto from "../../node/NodeCrypto.ts"
 import * as Campaign from "../../testing/internal/campaign.ts"
-import * as Story from "../../testing/internal/story.ts"
-import { runStory } from "../../testing/internal/storyRun.ts"
 import * as Output from "../Output.ts"
 import * as OutputFile from "../OutputFile.ts"
 
@@ -28,30 +24,11 @@ interface Options {
   readonly workers: Option.Option<number>
   readonly from: Option.Option<number>
   readonly seed: Option.Option<number>
-  readonly story: Option.Option<string>
   readonly all: boolean
   readonly state: Option.Option<string>
   readonly junit: Option.Option<string>
   readonly json: boolean
 }
-
-// --- One story -------------------------------------------------------------------
-
-/** The problems of one story, and the hash of its trace. */
-const replay = Effect.fnUntraced(function*(text: string, json: boolean) {
-  const parsed = Story.parse(text)
-  if (Result.isFailure(parsed)) return yield* Output.usage(`--story ${parsed.failure}`)
-  const story = parsed.success
-  const { failure, hash } = Campaign.judge(story, (story) => runStory(story, NodeCrypto.fastest))
-  const problems = failure?.problems ?? []
-  yield* Output.print(json, { story: JSON.stringify(story), problems, hash: hash ?? null }, [
-    ...Story.format(story).split("\n"),
-    ...problems.flatMap((problem) => problem.split("\n")).map((line) => `  ${line}`),
-    ...(hash === undefined ? [] : [`trace ${hash}`]),
-    ...(failure === undefined ? ["passes"] : [])
-  ])
-  if (failure !== undefined) return yield* Output.failed(`The story fails: ${failure.kind}`)
-})
 
 // --- Workers ---------------------------------------------------------------------
 
@@ -170,15 +147,14 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
 })
 
 /**
- * Runs random worlds, or one, and prints those that fail. Fails if one does.
+ * Runs random worlds, or that of one seed, and prints those that fail. Fails if one does.
  *
  * @category commands
  * @since 0.1.0
  */
 export const soak = Effect.fnUntraced(function*(options: Options) {
-  const { from, seed, state, story } = options
+  const { from, seed, state } = options
   YoungGeneration.letGrow()
-  if (Option.isSome(story)) return yield* replay(story.value, options.json)
   if (Option.isSome(seed)) {
     if (Option.isSome(state)) {
       return yield* Output.usage("--seed runs one world and saves no progress. Leave out --state")

@@ -27,6 +27,9 @@ export const masters = ["Ann", "Eve"] as const
 /** @internal */
 export type Master = typeof masters[number]
 
+/** @internal */
+export const topics = ["bread", "water"] as const
+
 /**
  * The kinds of NAT in front of hosts.
  *
@@ -54,7 +57,7 @@ export type Deed =
   | Fault.Fault
   | { readonly do: "join" }
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: NodeNumber }
-  | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: "bread" | "water" }
+  | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: typeof topics[number] }
   | { readonly do: "resolve" | "send"; readonly node: NodeNumber; readonly peer: NodeNumber }
   /** With a delegation that lasts for `seconds`; 0 means without expiry. */
   | { readonly do: "speak"; readonly node: NodeNumber; readonly master: Master; readonly seconds: number }
@@ -193,7 +196,7 @@ export const format = (story: Story): string => {
 }
 
 /** @internal */
-export const replayCommand = (story: Story): string => `effect-dht soak --story '${JSON.stringify(story)}'`
+export const replayCommand = (story: Story): string => `effect-dht replay '${JSON.stringify(story)}'`
 
 /** @internal */
 export const hasMessages = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "send")
@@ -201,10 +204,16 @@ export const hasMessages = (story: Story): boolean => story.happenings.some(({ d
 /** @internal */
 export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
 
+/**
+ * The happenings in order, each as a sentence.
+ *
+ * @internal
+ */
+export const sentences = (story: Story): ReadonlyArray<string> => named(story).map(({ deed }) => describe(deed))
+
 // --- Generation ----------------------------------------------------------------
 
 const liars = Object.keys(behaviours) as Array<Behaviour>
-const topics = ["bread", "water"] as const
 const kindsOfRouters = Object.keys(routers) as Array<keyof typeof routers>
 
 /** Events by kind: its weight, and how one is drawn. */

@@ -40,9 +40,11 @@ import {
   type Master,
   masters,
   routers,
+  sentences,
   sorted,
   spokenTtl,
-  type Story
+  type Story,
+  topics
 } from "./story.ts"
 
 /**
@@ -70,14 +72,15 @@ export type Program = (
 
 /**
  * Runs a program in a watched world until both have ended. Throws a `RunFailed` if
- * the program fails.
+ * the program fails. `onWorld` is given the world before anything happens in it.
  *
  * @internal
  */
 export const runProgram = (
   program: Program,
   options: SimWorld.RunOptions,
-  bounds?: Pick<Safety.Options, "maxKeys" | "maxBytes">
+  bounds?: Pick<Safety.Options, "maxKeys" | "maxBytes">,
+  onWorld?: (world: SimWorld.World) => void
 ): Outcome => {
   let hash = ""
   let found: ReadonlyArray<Violation> = []
@@ -86,6 +89,7 @@ export const runProgram = (
   const reached = new Set<string>()
   const whole = Effect.gen(function*() {
     const world = yield* SimWorld.SimWorld
+    onWorld?.(world)
     const safety = yield* Safety.watch(world, bounds)
     watched = safety.violations
     found = yield* program(world, safety, reached)
@@ -174,14 +178,34 @@ const settings = (story: Story, crypto: Crypto.Provider): SimWorld.RunOptions =>
 /** Most messages from one sender to one mailbox, which holds no more. */
 const messagesToOne = 4
 
+const cryptoOf = (story: Story, real: Crypto.Provider): Crypto.Provider =>
+  story.realSignatures ? real : SimCrypto.simulated
+
+/**
+ * Names of the keys and addresses in a story besides those of nodes.
+ *
+ * @internal
+ */
+export const namesIn = (story: Story, real: Crypto.Provider): ReadonlyArray<readonly [hex: string, name: string]> => [
+  ...topics.map((topic) => [NodeId.fromTopic(topic), `topic ${topic}`] as const),
+  ...masters.flatMap((master) => {
+    const address = addressOf(master, cryptoOf(story, real))
+    return [[address, master], [NodeId.fromAddress(address), master]] as const
+  })
+]
+
 /**
  * Runs a story with its checks. `real` are the signatures of stories that need
  * real ones.
  *
  * @internal
  */
-export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
-  const crypto = story.realSignatures ? real : SimCrypto.simulated
+export const runStory = (
+  story: Story,
+  real: Crypto.Provider,
+  onWorld?: (world: SimWorld.World) => void
+): Outcome => {
+  const crypto = cryptoOf(story, real)
   return runProgram(
     Effect.fnUntraced(function*(world, safety, reached) {
       const { network } = world
@@ -454,8 +478,10 @@ export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
       // --- Events
 
       const startedAt = world.timeline.elapsedMillis
+      const told = sentences(story)
       for (const { at, deed } of happenings) {
         yield* Effect.sleep(Math.max(0, startedAt + at * 1000 - world.timeline.elapsedMillis))
+        world.note(told[happening], "node" in deed ? pick(deed.node).node : undefined)
         happening++
         reached.add(`event: ${deed.do}`)
         yield* perform(deed)
@@ -464,6 +490,7 @@ export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
 
       // --- Recovery
 
+      world.note("the faults end, and the network recovers")
       network.heal()
       Object.assign(network.conditions, { loss: 0, duplication: 0 })
       yield* Effect.forEach(residents, ({ node }) => node.clock.offsetMillis === 0 ? Effect.void : node.setClock(0))
@@ -475,6 +502,7 @@ export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
         ))
       yield* Effect.sleep(calmMinutes * 60_000)
 
+      world.note("the network is checked")
       yield* Effect.forEach(
         masters.filter((master) => speeches.some((speech) => speech.master === master)),
         (master) =>
@@ -505,10 +533,13 @@ export const runStory = (story: Story, real: Crypto.Provider): Outcome => {
 
       // --- End
 
+      world.note("all nodes leave")
       yield* Effect.forEach([...residents.map(({ node }) => node), ...liars], ({ leave }) => leave, { discard: true })
       yield* Effect.sleep("10 seconds")
       return found
     }),
-    settings(story, crypto)
+    settings(story, crypto),
+    undefined,
+    onWorld
   )
 }
