@@ -25,6 +25,7 @@ import * as Query from "../../src/Query.ts"
 import { Reachability } from "../../src/Reachability.ts"
 import { NoAnswer } from "../../src/Request.ts"
 import { Rpc } from "../../src/Rpc.ts"
+import { type Standing, StandingAnnouncements } from "../../src/StandingAnnouncements.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Browser from "../utils/browser.ts"
@@ -763,6 +764,8 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await page.getByRole("button", { name: "Withdraw topic knitting / wool?" }).click()
         await done.filter({ hasText: "Withdrew the offer under “knitting / wool?”" }).waitFor()
         await card.waitFor({ state: "detached" })
+        await page.reload()
+        await page.getByRole("link", { name: "Metrics" }).waitFor()
 
         assert.isFalse(await gate.isVisible())
         const kept = "JSON.stringify([{ ...localStorage }, document.cookie, location.href])"
@@ -798,6 +801,21 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       yield* visit({ url: closed, at: "/#published" }, async (page) => {
         await shows(page, "started without a token")
         assert.strictEqual(await page.locator("#actions form").count(), 0)
+      })
+    }))
+
+  it.effect("shows an announcement that cannot be published, and why", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      const standing = Context.get(nodes[23], StandingAnnouncements)
+      const problem = { message: "the delegation ended" } as NonNullable<Standing["problem"]>
+      const all = Effect.succeed([
+        { content: { _tag: "Topic" as const, topic: "go" }, announcement: undefined, problem, isDurable: true }
+      ])
+      const url = yield* serve(Context.add(nodes[23], StandingAnnouncements, { ...standing, all }), { open: true })
+      yield* visit({ url, at: "/#published" }, async (page) => {
+        await shows(page, "The offer under “go” cannot be published: the delegation ended.")
+        await page.getByRole("button", { name: "Withdraw topic go" }).waitFor()
       })
     }))
 

@@ -5,7 +5,7 @@ import * as Node from "./node.js"
 import * as Sections from "./sections.js"
 import * as Token from "./token.js"
 
-/** @import { Overview, Replication } from "./types.d.ts" */
+/** @import { Overview } from "./types.d.ts" */
 
 // --- Requests ------------------------------------------------------------------------
 
@@ -49,20 +49,20 @@ const perform = async (busy, action) => {
 }
 
 /**
- * Withdraws a record that was announced over HTTP, after a confirmation.
+ * Withdraws what was announced over HTTP, after a confirmation.
  *
- * @param {Replication["records"][number]} own
+ * @param {{ readonly kind: string; readonly topic: string | null | undefined }} announced `kind`: endpoint, profile or topic
  * @param {Event} event the click
  * @param {() => void} load shows the records again
  */
-export const withdraw = async ({ record, title, topic }, { currentTarget }, load) => {
-  const what = record.type_name === "topic" ? `the offer under “${topic}”` : `the ${record.type_name} “${title}”`
+export const withdraw = async ({ kind, topic }, { currentTarget }, load) => {
+  const what = kind === "topic" ? `the offer under “${topic}”` : `the ${kind}`
   if (!confirm(`Withdraw ${what}? Its copies are deleted.`)) return
   if (currentTarget instanceof HTMLButtonElement) currentTarget.setAttribute("aria-busy", "true")
   await perform(`Withdrawing ${what}…`, async () => {
     await Node.send(
       "DELETE",
-      record.type_name === "topic" ? topicPath(topic ?? "") : `/v1/announcements/${record.type_name}`
+      kind === "topic" ? topicPath(topic ?? "") : `/v1/announcements/${kind}`
     )
     return `Withdrew ${what}.`
   })

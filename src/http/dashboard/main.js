@@ -84,12 +84,16 @@ const parts = {
     every: 15_000,
     sections: ["published"],
     load: async () => {
-      /** @type {[Types.Replication, Types.Replication]} */
-      const [records, messages] = await Promise.all([
+      /** @type {[Types.Replication, Types.Replication, Types.Announcements]} */
+      const [records, messages, { unpublished }] = await Promise.all([
         Node.read(`/debug/replication?${Published.recordQuery()}`),
-        Node.read(`/debug/replication?${Published.messageQuery()}`)
+        Node.read(`/debug/replication?${Published.messageQuery()}`),
+        Node.read("/v1/announcements?limit=0")
       ])
-      Published.show(records, messages, { canWithdraw: Actions.arePossible(), load: () => reload("announcements") })
+      Published.show({ records, messages, unpublished }, {
+        canWithdraw: Actions.arePossible(),
+        load: () => reload("announcements")
+      })
     }
   },
   store: {
@@ -263,8 +267,7 @@ const start = async () => {
     starting.hidden = true
     page.hidden = false
     byId("sections").hidden = false
-    // Plain links cannot send the token.
-    byId("documents").hidden = Node.hasToken()
+    byId("documents").hidden = Node.isLocked()
     if (new URLSearchParams(location.search).has("q") && location.hash === "") Sections.open("lookup")
     Lookups.follow()
     await Promise.all(

@@ -10,26 +10,35 @@ export class Unauthorized extends Error {}
 export class Refused extends Error {}
 
 const tokenKey = "effect-dht-token"
+const readsKey = "effect-dht-token-for-reads"
 
 /** @type {string | null} */
 let token = null
+let isForReads = false
 try {
   token = sessionStorage.getItem(tokenKey)
+  isForReads = sessionStorage.getItem(readsKey) !== null
 } catch {
   // Storage is unavailable: the token is requested on each visit.
 }
 
 export const hasToken = () => token !== null
 
+/** Whether the node shows nothing without the token, also at a plain link, which cannot send it. */
+export const isLocked = () => isForReads
+
 /**
  * Keeps the token until the tab is closed.
  *
  * @param {string} value
+ * @param {boolean} reads whether the node shows nothing without it
  */
-export const setToken = (value) => {
+export const setToken = (value, reads) => {
   token = value
+  isForReads ||= reads
   try {
     sessionStorage.setItem(tokenKey, value)
+    if (reads) sessionStorage.setItem(readsKey, "yes")
   } catch {
     // Storage is unavailable: the token is kept until the page is left.
   }

@@ -4,7 +4,7 @@ import { byId, empty, h, Pager, render, table } from "./dom.js"
 import * as Format from "./format.js"
 import { expiry } from "./store.js"
 
-/** @import { Replication } from "./types.d.ts" */
+/** @import { Announcements, Replication } from "./types.d.ts" */
 
 /** @typedef {Replication["records"][number]} Own */
 
@@ -53,7 +53,7 @@ const replicasOf = (own, wanted) => {
  * @param {() => void} load
  */
 const card = (own, wanted, canWithdraw, load) => {
-  const { brief, full, name, record, renews_at, replicas, standing, surrounded, title } = own
+  const { brief, full, name, record, renews_at, replicas, standing, surrounded, title, topic } = own
   return h(
     "li",
     { class: "card own" },
@@ -68,7 +68,7 @@ const card = (own, wanted, canWithdraw, load) => {
         class: "quiet",
         "data-key": `withdraw ${keyOf(record)}`,
         "aria-label": `Withdraw ${record.type_name} ${title}`,
-        click: (event) => void withdraw(own, event, load)
+        click: (event) => void withdraw({ kind: record.type_name, topic }, event, load)
       }, "Withdraw")
     ),
     brief !== undefined && brief !== "" && h("p", {}, brief),
@@ -169,15 +169,41 @@ const messagesOf = ({ messages, next, records, wanted }, load) =>
   )
 
 /**
- * @param {Replication} replication without messages
- * @param {Replication} sent only messages
+ * An announcement that cannot be published now.
+ *
+ * @param {Announcements["unpublished"][number]} announced
+ * @param {boolean} canWithdraw
+ * @param {() => void} load
+ */
+const unpublishedOf = ({ kind, reason, topic }, canWithdraw, load) =>
+  h(
+    "p",
+    { class: "notice warn" },
+    topic === null ? `The ${kind} cannot be published: ` : `The offer under “${topic}” cannot be published: `,
+    `${reason}. It is tried again every minute.`,
+    canWithdraw && h("button", {
+      type: "button",
+      class: "quiet",
+      "data-key": `withdraw unpublished ${kind} ${topic}`,
+      "aria-label": `Withdraw ${kind} ${topic ?? ""}`.trim(),
+      click: (event) => void withdraw({ kind, topic }, event, load)
+    }, "Withdraw")
+  )
+
+/**
+ * @param {{
+ *   readonly records: Replication
+ *   readonly messages: Replication
+ *   readonly unpublished: Announcements["unpublished"]
+ * }} documents `records`: without messages, `messages`: nothing else
  * @param {{ readonly canWithdraw: boolean; readonly load: () => void }} options `load`: loads the pages of the queries,
  *   and shows them
  */
-export const show = (replication, sent, { canWithdraw, load }) => {
+export const show = ({ messages: sent, records: replication, unpublished }, { canWithdraw, load }) => {
   const { messages, next, records, total, wanted } = replication
   render(
     byId("announcements"),
+    ...unpublished.map((one) => unpublishedOf(one, canWithdraw, load)),
     total > 0 && h("p", { class: "summary" }, summaryOf(replication)),
     total === 0 && h(
       "div",

@@ -62,7 +62,7 @@ dialog.addEventListener("cancel", (event) => {
 })
 fieldOf("gate-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault()
-  Node.setToken(field.value.trim())
+  Node.setToken(field.value.trim(), cancel.hidden === true)
   close(true)
 })
 
