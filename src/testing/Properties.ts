@@ -33,6 +33,8 @@ export const properties = {
   TablesAreConnected: "every live node reaches, through contacts, every node that accepts unsolicited datagrams",
   WithdrawnVanishes: "a record that is no longer renewed is gone once it has expired",
   MessagesArriveOnce: "every message arrives exactly once",
+  WritesAreRead: "a node reads what it has published, or a newer record, until that expires or is withdrawn",
+  WatchesAreDifferences: "the changes of a watch are the differences of snapshots, whose records never become older",
   MacsAreChecked: "a message with a MAC is answered only if its sender made it",
   OnlyThePeerResponds: "a request gets its response from the id that it was sent to",
   SessionsAreMutual: "nodes use a MAC only if both announce sessions",

@@ -7,6 +7,7 @@
  */
 export * as Byzantine from "./Byzantine.ts"
 export * as Fault from "./Fault.ts"
+export * as History from "./History.ts"
 export * as Interleavings from "./Interleavings.ts"
 export * as Latency from "./Latency.ts"
 export * as Measurement from "./Measurement.ts"

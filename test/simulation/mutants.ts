@@ -136,6 +136,22 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
+    name: "does not read its own records",
+    file: "query/reader.ts",
+    text: "for (const record of [...find.known ?? [], ...yield* store.getAll(target, find.type)]) reading.take(record)",
+    replacement: "for (const record of find.known ?? []) reading.take(record)",
+    property: "WritesAreRead",
+    world: "histories"
+  },
+  {
+    name: "compares each snapshot of a watch with the first",
+    file: "Discovery.ts",
+    text: "return [after, changes(before, after)",
+    replacement: "return [before, changes(before, after)",
+    property: "WatchesAreDifferences",
+    world: "histories"
+  },
+  {
     name: "renews a withdrawn announcement",
     file: "Renewal.ts",
     text: `"Renewal", ...annotations }),

@@ -14,6 +14,7 @@ import type { Deed, Story } from "../../src/testing/internal/story.ts"
 import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
+import { histories } from "./histories.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
@@ -362,6 +363,7 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   forgery,
   talkative,
   interrupted,
+  histories,
   junkOffers,
   junkMessages,
   filling,
