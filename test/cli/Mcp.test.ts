@@ -1,48 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Client } from "@modelcontextprotocol/sdk/client/index.js"
-import { getDefaultEnvironment, StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import * as Dht from "../../src/Dht.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
+import { startWithInput } from "../utils/processes.ts"
 import { directory, joined, startNode } from "../utils/runningNode.ts"
 
 const bin = join(import.meta.dirname, "../../src/bin.ts")
 
-/** The command as a process. */
-const start = (...args: ReadonlyArray<string>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const child = spawn(process.execPath, [bin, "mcp", ...args], { env: getDefaultEnvironment() })
-      const out: Array<string> = []
-      const watchers = new Set<() => void>()
-      createInterface(child.stdout).on("line", (line) => {
-        out.push(line)
-        watchers.forEach((look) => look())
-      })
-      const error: Array<string> = []
-      createInterface(child.stderr).on("line", (line) => error.push(line))
-      const ended = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)))
-      /** Waits for this many lines, and returns them. */
-      const lines = (count: number) =>
-        Effect.promise(() =>
-          new Promise<ReadonlyArray<any>>((resolve) => {
-            const look = () => {
-              if (out.length < count) return
-              watchers.delete(look)
-              resolve(out.map((line) => JSON.parse(line)))
-            }
-            watchers.add(look)
-            look()
-          })
-        )
-      return { child, error, lines, out, ended: Effect.promise(() => ended) }
-    }),
-    ({ child, ended }) => Effect.andThen(Effect.sync(() => child.kill("SIGKILL")), ended)
-  )
+const start = (...args: ReadonlyArray<string>) => startWithInput("mcp", ...args)
+
+const lines = (...messages: ReadonlyArray<unknown>): string =>
+  messages.map((each) => `${typeof each === "string" ? each : JSON.stringify(each)}\n`).join("")
 
 /** The official client, connected to the command as its assistant would be. */
 const connect = (...args: ReadonlyArray<string>) =>
@@ -119,16 +91,11 @@ describe("effect-dht mcp", () => {
   it.live("writes only messages, answers malformed lines, and ends with its input", () =>
     Effect.gen(function*() {
       const { bootstrap } = yield* network
-      const { child, ended, error, lines, out } = yield* start("--bootstrap", bootstrap, "--log-level", "trace")
-      const write = (...messages: ReadonlyArray<unknown>) =>
-        child.stdin.write(
-          messages.map((each) => `${typeof each === "string" ? each : JSON.stringify(each)}\n`).join("")
-        )
-      write(initialize)
-      const [hello] = yield* lines(1)
-      assert.deepInclude(hello, { jsonrpc: "2.0", id: 1 })
+      const server = yield* start("--bootstrap", bootstrap, "--log-level", "trace")
+      yield* server.write(lines(initialize))
+      const hello = JSON.parse(yield* server.line(/"id":1\b/))
       assert.strictEqual(hello.result.protocolVersion, "2025-11-25")
-      write(
+      yield* server.write(lines(
         { jsonrpc: "2.0", method: "notifications/initialized" },
         { jsonrpc: "2.0", id: 2, method: "ping" },
         "{\"jsonrpc\": ",
@@ -136,10 +103,11 @@ describe("effect-dht mcp", () => {
         { jsonrpc: "2.0", id: 4, method: "tools/call", params: { name: "no_such", arguments: {} } },
         { jsonrpc: "2.0", id: 5, method: "tools/call", params: { name: "whoami", arguments: {} } },
         { jsonrpc: "2.0", id: 6, method: "tools/call", params: { name: "discover", arguments: { topic: "none" } } }
-      )
+      ))
       // The last one has no end of line, and the input ends before its response.
-      child.stdin.end(JSON.stringify({ jsonrpc: "2.0", id: 7, method: "ping" }))
-      assert.strictEqual(yield* ended, 0)
+      yield* server.endInput(JSON.stringify({ jsonrpc: "2.0", id: 7, method: "ping" }))
+      const { code, error, out } = yield* server.ended
+      assert.strictEqual(code, 0)
       const answers = out.slice(1).map((line) => JSON.parse(line))
       assert.deepStrictEqual(answers.map(({ error, id }) => `${id} ${error?.code}`).sort(), [
         "2 undefined",
@@ -159,13 +127,13 @@ describe("effect-dht mcp", () => {
       const { address, data } = yield* directory
       const options = ["--data", data, "--bootstrap", bootstrap]
       const first = yield* start(...options)
-      first.child.stdin.write(`${JSON.stringify(initialize)}\n`)
-      yield* first.lines(1)
+      yield* first.write(lines(initialize))
+      yield* first.line(/"id":1\b/)
       const second = yield* connect(...options)
       const before = yield* call(second, "whoami")
       yield* call(second, "announce", { kind: "topic", topic: "translate", name: "Ann" })
-      first.child.kill("SIGTERM")
-      assert.strictEqual(yield* first.ended, 0)
+      yield* first.kill("SIGTERM")
+      assert.strictEqual((yield* first.ended).code, 0)
       const after = yield* call(second, "whoami")
       assert.deepStrictEqual([before.address, after.address], [address, address])
       assert.notStrictEqual(after.page, before.page)
@@ -174,9 +142,9 @@ describe("effect-dht mcp", () => {
 
   it.live("reports options that do not go together, and ends", () =>
     Effect.gen(function*() {
-      const { ended, error, out } = yield* start("--node", "http://127.0.0.1:1", "--bootstrap", "127.0.0.1:1")
-      assert.strictEqual(yield* ended, 2)
-      assert.deepStrictEqual(out, [])
+      const { ended } = yield* start("--node", "http://127.0.0.1:1", "--bootstrap", "127.0.0.1:1")
+      const { code, error, out } = yield* ended
+      assert.deepStrictEqual([code, out], [2, []])
       assert.match(error.join(), /--node and --bootstrap exclude each other/)
     }), 120_000)
 })

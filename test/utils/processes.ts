@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import type { Readable, Writable } from "node:stream"
 
 /** How a process ended, and its output. */
 export interface Ended {
@@ -16,14 +17,21 @@ const timeout = "30 seconds"
 
 const root = join(import.meta.dirname, "../..")
 
-/** Starts a program; the scope kills it if it still runs. */
-export const program = (command: string, args: ReadonlyArray<string>) =>
+/** Starts a program, whose input is empty if it is ignored; the scope kills it if it still runs. */
+export const program = (command: string, args: ReadonlyArray<string>, input: "ignore" | "pipe" = "ignore") =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
         // Settings of the environment for other nodes must not apply here.
         const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DHT_")))
-        return spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] })
+        const child = spawn(command, args, { cwd: root, env, stdio: [input, "pipe", "pipe"] }) as ChildProcessByStdio<
+          Writable | null,
+          Readable,
+          Readable
+        >
+        // It may end before it has read all of its input.
+        child.stdin?.on("error", () => {})
+        return child
       }),
       (child) =>
         Effect.promise(async () => {
@@ -68,6 +76,10 @@ export const program = (command: string, args: ReadonlyArray<string>) =>
 
       return {
         pid: child.pid,
+        /** Writes to its input, if that is a pipe. */
+        write: (text: string) => Effect.sync(() => child.stdin?.write(text)),
+        /** Ends its input, after a last text. */
+        endInput: (text = "") => Effect.sync(() => child.stdin?.end(text)),
         isAlive: () => isAlive(child),
         kill: (signal: NodeJS.Signals) => Effect.sync(() => child.kill(signal)),
         /** The first event with that name in its past or future output. */
@@ -84,6 +96,10 @@ export const program = (command: string, args: ReadonlyArray<string>) =>
 
 /** Starts the command-line program. */
 export const start = (...args: ReadonlyArray<string>) => startUnder([], ...args)
+
+/** Starts the command-line program with a pipe as its input. */
+export const startWithInput = (...args: ReadonlyArray<string>) =>
+  program(process.execPath, [join(root, "src/bin.ts"), ...args], "pipe")
 
 /** Starts the command-line program through another one, which must replace itself by it (`exec`). */
 export const startUnder = (by: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => {

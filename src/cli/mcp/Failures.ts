@@ -30,6 +30,15 @@ const advice: { readonly [tag: string]: string } = {
 
 const sentence = (text: string): string => `${text.replace(/\.$/, "")}.`
 
+const unexpected = (reason: string): Failed =>
+  failed(
+    "NodeUnavailable",
+    `The node did not answer as expected: ${
+      sentence(reason)
+    } The person you work for can check that it is of the same ` +
+      "version as this server."
+  )
+
 /**
  * @category conversions
  * @since 0.1.0
@@ -39,14 +48,17 @@ export const failureOf = (error: Failing): Failed => {
     case "Failure":
       return failed("NodeUnavailable", sentence(error.message))
     case "HttpClientError":
+      return error.response === undefined
+        ? failed(
+          "NodeUnavailable",
+          `No node answers at ${
+            new URL(error.request.url).origin
+          }. The person you work for can start it there, or start this ` +
+            "server with the URL of another one (--node), or with a node of its own (--data DIRECTORY)."
+        )
+        : unexpected(error.message)
     case "SchemaError":
-      return failed(
-        "NodeUnavailable",
-        `The node did not answer as expected: ${
-          sentence(error.message)
-        } The person you work for can check that it runs, ` +
-          "and that it is of the same version as this server."
-      )
+      return unexpected(error.message)
     case "Unauthorized":
       return failed(
         "Unauthorized",

@@ -8,10 +8,12 @@ import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../../src/Address.ts"
+import * as Gateway from "../../../src/cli/Gateway.ts"
 import * as Handlers from "../../../src/cli/mcp/Handlers.ts"
 import * as Resources from "../../../src/cli/mcp/Resources.ts"
 import { tools } from "../../../src/cli/mcp/Tools.ts"
@@ -194,6 +196,13 @@ describe("the tools", () => {
       const unauthorized = errorOf(yield* stranger.call("announce", { kind: "profile", name: "Ann" }))
       assert.strictEqual(unauthorized.error, "Unauthorized")
       assert.include(unauthorized.message, "--http-token-env")
+
+      const silent = yield* Gateway.at("http://127.0.0.1:1", { data: Option.none(), httpTokenEnv: Option.none() })
+      const unreachable = errorOf(
+        yield* (yield* connect({ served: Effect.succeed(silent) }, Effect.never)).call("whoami")
+      )
+      assert.strictEqual(unreachable.error, "NodeUnavailable")
+      assert.match(unreachable.message, /^No node answers at http:\/\/127\.0\.0\.1:1\. /)
 
       const nowhere = yield* connect({ served: Effect.fail(Output.failed("Port 4121 is in use")) }, Effect.never)
       assert.deepStrictEqual(errorOf(yield* nowhere.call("whoami")), {
