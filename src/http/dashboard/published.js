@@ -121,7 +121,7 @@ const summaryOf = ({ complete, messages, total, uncopied, wanted }) => {
   const fewer = total - complete - uncopied
   const parts = [
     [complete, `with all ${wanted} copies`],
-    [fewer, "with fewer"],
+    [fewer, complete === 0 ? `with fewer than ${wanted} copies` : "with fewer"],
     [uncopied, "with none confirmed"]
   ].filter(([count]) => count !== 0).map(([count, words]) => `${Format.integer(Number(count))} ${words}`)
   const order = total - messages.total > recordPages.size && complete < total

@@ -98,9 +98,7 @@ export const show = (report, lookUp, load) => {
     h(
       "p",
       { class: "soft" },
-      `${Format.counted(report.records, "record")} at ${
-        Format.counted(report.keys, "key")
-      }, each close to this node's id.`
+      `${Format.counted(report.records, "record")} at ${Format.counted(report.keys, "key")}.`
     ),
     h(
       "div",
