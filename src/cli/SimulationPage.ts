@@ -61,7 +61,6 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
   const log2 = Math.log2(scenario.nodes)
   const most = totals.hops.findLastIndex((count) => count > 0)
   const shown = 1 + Math.max(leastHops, most, Math.ceil(log2))
-  const known = intervals.map(({ nodes }) => nodes)
   const hopsName = "Hops against log2 of the nodes"
   const hopsNote = "share of found endpoints by hops to the node that held them"
 
@@ -124,15 +123,14 @@ const figures = ({ intervals, scenario, totals }: Measured): ReadonlyArray<Figur
       ["up", ({ tables }) => tables.live],
       ["present, of what is possible", ({ tables }) => tables.filled]
     ]),
-    // From 0, the number of nodes that crash and are replaced would be a flat line.
     over({
       name: "Nodes",
-      note: "joined, without lying nodes",
+      note: "joined, without lying nodes, and crashed since the value before",
       format: count,
-      from: Math.min(...known) - 2,
-      to: Math.max(...known) + 2
+      from: 0
     }, [
-      ["nodes", ({ nodes }) => nodes]
+      ["joined", ({ nodes }) => nodes],
+      ["crashed and replaced", ({ replaced }) => replaced]
     ])
   ]
 }

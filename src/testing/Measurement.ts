@@ -66,6 +66,8 @@ export interface Interval {
   readonly calm: boolean
   /** Number of honest nodes that have joined, at its end. */
   readonly nodes: number
+  /** Number of nodes that crashed during it and were replaced. */
+  readonly replaced: number
   /** Lookups of announced endpoints. */
   readonly resolve: Answers
   /** Lookups of offers for topics. */

@@ -103,6 +103,7 @@ const program = Effect.fnUntraced(function*(
     const count = Math.ceil(hours / step - 1e-9)
     let sent = network.counts.sent
     let received = bytes
+    let replaced = population.replaced
     let from = 0
     for (let i = 1; i <= count; i++) {
       const to = i === count ? hours : i * step
@@ -121,6 +122,7 @@ const program = Effect.fnUntraced(function*(
         atHours: to,
         calm,
         nodes: population.members.length,
+        replaced: population.replaced - replaced,
         resolve: lookups.recent.resolve.answers(),
         discover: lookups.recent.discover.answers(),
         copies: { min: copies.min, mean: copies.mean, max: copies.max },
@@ -130,6 +132,7 @@ const program = Effect.fnUntraced(function*(
       }
       sent = network.counts.sent
       received = bytes
+      replaced = population.replaced
       from = to
       lookups.recent.resolve.clear()
       lookups.recent.discover.clear()

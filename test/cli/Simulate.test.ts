@@ -211,13 +211,14 @@ describe("the report", () => {
       assert.deepStrictEqual(widths.toSorted((a, b) => a - b), widths)
     }))
 
-  it.effect("shows small changes of the number of nodes", () =>
+  it.effect("shows how many nodes crashed in each interval, beside a number of nodes that stays the same", () =>
     Effect.gen(function*() {
-      const page = Page.page(yield* eventful, "")
-      const nodes = page.split("<figure").find((figure) => figure.includes("<h3>Nodes<")) ?? ""
-      const marks = [...nodes.matchAll(/<text class="y"[^>]*>([^<]*)</g)].map(([, mark]) => Number(mark))
-      assert.isAbove(Math.min(...marks), 0)
-      assert.isTrue(marks.every(Number.isInteger))
+      const measured = yield* eventful
+      const crashed = measured.intervals.map(({ replaced }) => replaced)
+      assert.strictEqual(crashed.reduce((sum, count) => sum + count, 0), measured.totals.replaced)
+      assert.isAbove(measured.totals.replaced, 0)
+      const nodes = Page.page(measured, "").split("<figure").find((figure) => figure.includes("<h3>Nodes<")) ?? ""
+      assert.include(nodes, `data-values="${crashed.join("|")}"`)
     }))
 
   it.effect("draws every value inside its plot", () =>
