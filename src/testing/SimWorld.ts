@@ -42,6 +42,7 @@ import * as Crypto from "../Crypto.ts"
 import * as Dht from "../Dht.ts"
 import * as Identity from "../Identity.ts"
 import * as Persistence from "../Persistence.ts"
+import * as Rpc from "../Rpc.ts"
 import type { SocketAddress } from "../SocketAddress.ts"
 import type * as Transport from "../Transport.ts"
 import * as Verifier from "../Verifier.ts"
@@ -258,8 +259,9 @@ interface State {
 }
 
 /**
- * A scope that closes once everything else of the machine has closed, for checks of
- * what a machine leaves behind.
+ * A scope for checks of what a machine leaves behind. It closes once everything else
+ * of the machine has closed; for a node, everything that sends requests, before
+ * `Rpc` ends those that are left.
  *
  * @internal
  */
@@ -271,6 +273,14 @@ export const Closed: Context.Reference<Scope.Closeable> = Context.Reference<Scop
     }
   }
 )
+
+/** The requests of a node; {@link Closed} closes before they do. */
+const layerRpc = ({ rpc = Rpc.layer }: Partial<Dht.Replacements>): NonNullable<Dht.Replacements["rpc"]> =>
+  Layer.effect(
+    Rpc.Rpc,
+    Effect.tap(Rpc.Rpc, () =>
+      Effect.flatMap(Closed, (closed) => Effect.addFinalizer((exit) => Scope.close(closed, exit))))
+  ).pipe(Layer.provide(rpc))
 
 /** A machine that is up or starting. */
 interface Running<A> {
@@ -456,7 +466,14 @@ export const make = Effect.fnUntraced(function*(
       (disk) =>
         Layer.provideMerge(
           installed,
-          Dht.layer({ ...dht, services: { persistence: Persistence.layerMemory(disk), ...dht?.services } })
+          Dht.layer({
+            ...dht,
+            services: {
+              persistence: Persistence.layerMemory(disk),
+              ...dht?.services,
+              rpc: layerRpc(dht?.services ?? {})
+            }
+          })
         ),
       Dht.Dht.use((dht) => Effect.asVoid(dht.bootstrap(through.map(({ socket }) => socket)))),
       options

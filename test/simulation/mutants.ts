@@ -39,6 +39,15 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "interrupted"
   },
   {
+    name: "keeps a pending request after its interruption until it closes",
+    file: "core/requests.ts",
+    text: `"it was not waited for any longer")
+      this.forget(pending)`,
+    replacement: `"it was not waited for any longer")`,
+    property: "NothingIsLeft",
+    world: "small"
+  },
+  {
     name: "evicts the least recently seen contact although it is alive",
     file: "core/routingTable.ts",
     text: "if (alive || probe.heard) {",
