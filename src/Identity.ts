@@ -151,7 +151,7 @@ export const withDelegation = (
  * @since 0.1.0
  */
 export const mandate = (
-  { delegation }: Identity,
+  { delegation }: Pick<Identity, "delegation">,
   now: number
 ): Result.Result<Uint8Array | undefined, DelegationExpired> =>
   delegation === undefined

@@ -1,5 +1,5 @@
 /**
- * State that survives a restart: stored and published records, standing
+ * State that survives a restart: stored, published and hosted records, standing
  * announcements, peers and when they were seen, and the last seq signed.
  *
  * Each owner of such state restores what an earlier run left (`kept`) and
@@ -55,6 +55,20 @@ export interface StoredEntry extends Entry {
 }
 
 /**
+ * A record that this node keeps alive for another identity, and where its copies
+ * are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostedEntry extends Entry {
+  /** When it is to be renewed, in Unix milliseconds. */
+  readonly due: number
+  /** The first 32 bits of the id of each node that holds a copy. */
+  readonly holders: ReadonlyArray<number>
+}
+
+/**
  * When a node was last heard from.
  *
  * @category models
@@ -80,6 +94,9 @@ export interface Sighting {
  * - `Peers`: all addresses to try at the next start, the best first.
  * - `Seen`: nodes were heard from.
  * - `Announced`: all standing announcements, as their owner writes them.
+ * - `Hosted`: a hosted record was stored at nodes, in place of what its slot had.
+ *   A slot is 32 hex digits.
+ * - `Unhosted`: the record of a slot is no longer hosted.
  *
  * Expiry needs no change.
  *
@@ -95,6 +112,8 @@ export type Change =
   | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
   | { readonly _tag: "Announced"; readonly announcements: string }
+  | HostedEntry & { readonly _tag: "Hosted"; readonly slot: string }
+  | { readonly _tag: "Unhosted"; readonly key: NodeId; readonly slot: string }
 
 /**
  * State that an earlier run left; it may include expired records. Each part is
@@ -114,6 +133,7 @@ export interface Kept {
   readonly seen: Effect.Effect<ReadonlyArray<Sighting>>
   /** The text of the last `Announced`; empty if there was none. */
   readonly announcements: Effect.Effect<string>
+  readonly hosted: Stream.Stream<HostedEntry>
 }
 
 /**
@@ -457,7 +477,8 @@ const keptNothing: Kept = {
   seq: Effect.succeed(0n),
   peers: Effect.succeed([]),
   seen: Effect.succeed([]),
-  announcements: Effect.succeed("")
+  announcements: Effect.succeed(""),
+  hosted: Stream.empty
 }
 
 const makeNothing = (reason: string, degraded: string | undefined): Persistence["Service"] => ({
@@ -488,6 +509,7 @@ export const makeUnavailable = (reason: string): Effect.Effect<Persistence["Serv
 export const makeMemory = (): Medium => {
   const records = new Map<string, StoredEntry>()
   const publications = new Map<string, Entry>()
+  const hosted = new Map<string, HostedEntry>()
   const sightings = new Map<NodeId, number>()
   let seq = 0n
   let peers: ReadonlyArray<SocketAddress> = []
@@ -527,6 +549,12 @@ export const makeMemory = (): Medium => {
       case "Announced":
         announcements = change.announcements
         return
+      case "Hosted": {
+        const { due, holders, key, record, slot } = change
+        return void hosted.set(slot, { key, record, due, holders })
+      }
+      case "Unhosted":
+        return void hosted.delete(change.slot)
       case "Seen":
         for (const { id, lastSeen } of change.sightings) {
           sightings.delete(id)
@@ -536,7 +564,7 @@ export const makeMemory = (): Medium => {
   }
 
   const dropOld = (now: number): void => {
-    for (const entries of [records, publications]) {
+    for (const entries of [records, publications, hosted]) {
       for (const [name, { record }] of entries) if (record.expiresAt * 1000 < now) entries.delete(name)
     }
     for (const [id, lastSeen] of sightings) if (now - lastSeen >= sightingMillis) sightings.delete(id)
@@ -550,6 +578,7 @@ export const makeMemory = (): Medium => {
     peers: Effect.sync(() => peers),
     seen: Effect.sync(() => Array.from(sightings, ([id, lastSeen]) => ({ id, lastSeen }))),
     announcements: Effect.sync(() => announcements),
+    hosted: Stream.suspend(() => Stream.fromArray(Array.from(hosted.values()))),
     backup: Effect.suspend(() => new CannotBackUp({ reason: "it is in memory" })),
     write: (batch, now) =>
       Effect.sync(() => {

@@ -74,8 +74,21 @@ const put = (
   type: record.type,
   expires: record.expiresAt,
   bytes: record.bytes,
-  network,
+  note: network,
   replaces: replaced && tagOf(replaced)
+})
+
+/** The tag of a hosted record names its slot, so a renewal takes the place of the row. */
+const putHosted = ({ due, holders, key, record, slot }: Extract<Persistence.Change, { _tag: "Hosted" }>): Step => ({
+  _tag: "Put",
+  table: "hosted",
+  key,
+  tag: slot,
+  type: record.type,
+  expires: record.expiresAt,
+  bytes: record.bytes,
+  note: [due, ...holders].join(" "),
+  replaces: undefined
 })
 
 const stepOf = (change: Persistence.Change): Step => {
@@ -98,16 +111,27 @@ const stepOf = (change: Persistence.Change): Step => {
       return { _tag: "Seen", sightings: change.sightings }
     case "Announced":
       return { _tag: "Fact", name: "announcements", value: change.announcements }
+    case "Hosted":
+      return putHosted(change)
+    case "Unhosted":
+      return { _tag: "Delete", table: "hosted", key: change.key, tag: change.slot }
   }
 }
 
 // --- What is read --------------------------------------------------------------
 
-const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.StoredEntry> =>
-  rows.flatMap(({ bytes, key, network }) => {
+const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.Entry & { readonly note: string | undefined }> =>
+  rows.flatMap(({ bytes, key, note }) => {
     const record = Record.decode(bytes)
-    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, network }] : []
+    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, note }] : []
   })
+
+const hostedOf = (
+  { key, note = "", record }: ReturnType<typeof entriesOf>[number]
+): Persistence.HostedEntry => {
+  const [due, ...holders] = note.split(" ").map(Number)
+  return { key, record, due, holders }
+}
 
 const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAddress> =>
   (text ?? "").split("\n").flatMap((line) => {
@@ -137,7 +161,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       ({ reason }) => Effect.as(Effect.logWarning(`Reading the state from ${path} failed: ${reason}`), nothing)
     )
 
-  const entries = (table: Table): Stream.Stream<Persistence.StoredEntry> =>
+  const entries = (table: Table): Stream.Stream<ReturnType<typeof entriesOf>[number]> =>
     Stream.paginate(0, (from) =>
       Effect.gen(function*() {
         const page: Page = yield* read(call("page", table, from), {
@@ -159,7 +183,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
   const turn = Semaphore.makeUnsafe(1)
 
   return {
-    records: entries("record"),
+    records: Stream.map(entries("record"), ({ key, note, record }) => ({ key, record, network: note })),
     publications: Stream.runCollect(Stream.map(entries("publication"), ({ key, record }) => ({ key, record }))),
     seq: Effect.map(read(call("fact", "seq"), undefined), seqOf),
     peers: Effect.map(read(call("fact", "peers"), undefined), peersOf),
@@ -168,6 +192,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       (rows) => rows.map(({ id, lastSeen }) => ({ id: id as NodeId, lastSeen }))
     ),
     announcements: Effect.map(read(call("fact", "announcements"), undefined), (text) => text ?? ""),
+    hosted: Stream.map(entries("hosted"), hostedOf),
     write: (batch, now) =>
       call("write", batch.map(stepOf), now).pipe(
         inTime(timeout),

@@ -25,8 +25,12 @@ import { Rpc } from "../Rpc.ts"
 import { Store } from "../Store.ts"
 import { isSame, type Job, type Outcome, slotAt } from "./job.ts"
 
-/** Nodes that may be asked to hold a copy: Kademlia's K. */
-const candidates = 16
+/**
+ * Nodes that may be asked to hold a copy: Kademlia's K.
+ *
+ * @internal
+ */
+export const candidates = 16
 
 /** Maximum time for one node to take a copy, or to show it. */
 const requestOptions = { attempts: 6, deadline: 5000 }
@@ -39,7 +43,15 @@ const requestOptions = { attempts: 6, deadline: 5000 }
 type Shown = "Same" | "Other" | "Nothing" | "Unclear" | Record.SignedRecord
 
 /**
- * Returns a function that carries out what a set of replicas decides on.
+ * Outcome of storing a copy; a record is a newer one that the node holds.
+ *
+ * @internal
+ */
+export type StoreOutcome = "Stored" | "Refused" | "Unwanted" | "Full" | Record.SignedRecord
+
+/**
+ * Returns functions that find the nodes for a record and store it at one of them,
+ * and `carryOut`, which does what a set of replicas decides on.
  *
  * @internal
  */
@@ -87,8 +99,13 @@ export const make = Effect.gen(function*() {
     return records.reduce((size, other) => size + other.bytes.length, 0) > room ? "Unclear" : "Nothing"
   }, Effect.map((shown): Shown => shown))
 
-  const store = Effect.fnUntraced(function*(peer: Contact, job: Job, record: Record.SignedRecord) {
-    const { key } = job
+  /** Stores a copy. `checking` counts the answers that have to be checked before they count. */
+  const store = Effect.fnUntraced(function*(
+    peer: Contact,
+    key: NodeId,
+    record: Record.SignedRecord,
+    count: Pick<Job, "checking">
+  ): Effect.fn.Return<StoreOutcome, Request.RequestError> {
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions)
     if (body.stored && !body.alreadyHad) return "Stored"
     // Only v0.2 gives a reason. A policy is permanent; an invalid record may be
@@ -98,8 +115,8 @@ export const make = Effect.gen(function*() {
     if (body.reason !== 0) return "Refused"
     // The peer claims to hold an equal or a newer record, and a newer one is
     // not a copy of ours. v0.1 answers false, whatever the reason.
-    job.checking++
-    const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => job.checking--))
+    count.checking++
+    const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => count.checking--))
     if (typeof shown !== "string") return shown
     return shown === "Same" || shown !== "Other" && body.alreadyHad ? "Stored" : "Refused"
   })
@@ -114,17 +131,26 @@ export const make = Effect.gen(function*() {
     return body.reason === 0 ? "Kept" : "Lost"
   })
 
-  const lookUp = Effect.fnUntraced(function*(key: NodeId) {
-    const { closest, isSurrounded, region }: Neighbourhood = (yield* Ref.get(settings.passive))
+  /** The nodes where the records of a key belong; those in our own table while the node starts no lookups. */
+  const neighbourhood = Effect.fnUntraced(function*(key: NodeId): Effect.fn.Return<Neighbourhood> {
+    return (yield* Ref.get(settings.passive))
       ? { closest: yield* routing.nearest(key, candidates), region: [], isSurrounded: false }
       : yield* query.neighbourhood(key)
-    const publicHost = yield* reachability.publicHost
-    const now = clock.currentTimeMillisUnsafe()
-    const isUsable = (peer: Contact) => !isHairpin(peer, publicHost) && health.allowContactUnsafe(peer.id, now)
-    return { closest: closest.filter(isUsable), region: region.filter(isUsable), isSurrounded }
   })
 
-  return (
+  /** Those of the nodes that a request may go to now. */
+  const usable = Effect.fnUntraced(function*(peers: ReadonlyArray<Contact>) {
+    const publicHost = yield* reachability.publicHost
+    const now = clock.currentTimeMillisUnsafe()
+    return peers.filter((peer) => !isHairpin(peer, publicHost) && health.allowContactUnsafe(peer.id, now))
+  })
+
+  const lookUp = Effect.fnUntraced(function*(key: NodeId) {
+    const { closest, isSurrounded, region } = yield* neighbourhood(key)
+    return { closest: yield* usable(closest), region: yield* usable(region), isSurrounded }
+  })
+
+  const carryOut = (
     action: Exclude<Action, { readonly _tag: "Wait" }>,
     job: Job,
     record: Record.SignedRecord
@@ -133,10 +159,12 @@ export const make = Effect.gen(function*() {
       return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood }))
     }
     const { _tag: by, contact } = action
-    return Effect.match(by === "Store" ? store(contact, job, record) : probe(contact, job.key, record), {
+    return Effect.match(by === "Store" ? store(contact, job.key, record, job) : probe(contact, job.key, record), {
       onFailure: (): Outcome => ({ _tag: "Failed", contact }),
       onSuccess: (outcome): Outcome =>
         typeof outcome === "string" ? { _tag: outcome, contact } : { _tag: "Superseded", contact, held: outcome, by }
     })
   }
+
+  return { carryOut, neighbourhood, store, usable }
 })

@@ -19,7 +19,7 @@ import { isDamaged } from "./stateLog.ts"
  *
  * @internal
  */
-export type Table = "record" | "publication"
+export type Table = "record" | "publication" | "hosted"
 
 /**
  * A step of a batch. Keys, tags and ids are hex digits; a tag distinguishes the
@@ -36,8 +36,11 @@ export type Step =
     readonly type: number
     readonly expires: number
     readonly bytes: Uint8Array
-    /** Network the record was received from; undefined for the node's own. */
-    readonly network?: string | undefined
+    /**
+     * Of a stored record, the network it was received from, undefined for the node's
+     * own; of a hosted one, where it is and when it is due.
+     */
+    readonly note?: string | undefined
     /** Tag of the record that this one supersedes. */
     readonly replaces: string | undefined
   }
@@ -52,7 +55,7 @@ export type Step =
 export interface Row {
   readonly key: string
   readonly bytes: Uint8Array
-  readonly network: string | undefined
+  readonly note: string | undefined
 }
 
 /**
@@ -108,8 +111,15 @@ export const migrations: ReadonlyArray<string> = [
    CREATE TABLE fact (name TEXT NOT NULL UNIQUE, value TEXT NOT NULL, sum BLOB NOT NULL);
    CREATE TABLE seen (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);`,
   `ALTER TABLE record ADD COLUMN network TEXT;
-   ALTER TABLE publication ADD COLUMN network TEXT;`
+   ALTER TABLE publication ADD COLUMN network TEXT;`,
+  `CREATE TABLE hosted
+     (key BLOB NOT NULL, tag BLOB NOT NULL, type INTEGER NOT NULL, expires INTEGER NOT NULL, bytes BLOB NOT NULL,
+      placed TEXT, sum BLOB NOT NULL);
+   CREATE UNIQUE INDEX hosted_name ON hosted (key, tag);`
 ]
+
+/** The column of each table that has the note of a row. */
+const noteColumns: Readonly<Record<Table, string>> = { record: "network", publication: "network", hosted: "placed" }
 
 /** "adht": SQLite's application id of our files. */
 const applicationId = 0x61646874
@@ -180,19 +190,21 @@ const reading = (db: DatabaseSync, query: string): StatementSync => {
 const statementsOf = (db: DatabaseSync) => {
   const forTable = (table: Table) => ({
     put: db.prepare(
-      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, network, sum) VALUES (?, ?, ?, ?, ?, ?, ?)`
+      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, ${noteColumns[table]}, sum) VALUES (?, ?, ?, ?, ?, ?, ?)`
     ),
     delete: db.prepare(`DELETE FROM ${table} WHERE key = ? AND tag = ?`),
     expire: db.prepare(`DELETE FROM ${table} WHERE expires < ?`),
     page: reading(
       db,
-      `SELECT rowid, key, tag, type, expires, bytes, network, sum FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${rowsOfPage}`
+      `SELECT rowid, key, tag, type, expires, bytes, ${noteColumns[table]} AS note, sum FROM ${table} ` +
+        `WHERE rowid > ? ORDER BY rowid LIMIT ${rowsOfPage}`
     ),
     deleteRow: db.prepare(`DELETE FROM ${table} WHERE rowid = ?`)
   })
   return {
     record: forTable("record"),
     publication: forTable("publication"),
+    hosted: forTable("hosted"),
     clear: db.prepare("DELETE FROM record WHERE key = ? AND (? = 0 OR type = ?)"),
     putFact: db.prepare("INSERT OR REPLACE INTO fact (name, value, sum) VALUES (?, ?, ?)"),
     fact: reading(db, selectFact),
@@ -257,12 +269,12 @@ export class StateFile {
     const found = statements.page.all(from)
     const rows: Array<Row> = []
     const damaged: Array<SQLInputValue> = []
-    for (const { bytes, expires, key, network, rowid, sum, tag, type } of found) {
+    for (const { bytes, expires, key, note, rowid, sum, tag, type } of found) {
       // A damaged file may hold any type in any column.
       const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
-        (network === null || typeof network === "string") &&
-        isEqual(sum, sumOf(key, tag, factsOf(type, expires, network), bytes))
-      if (isWhole) rows.push({ key: toHex(key), bytes, network: network ?? undefined })
+        (note === null || typeof note === "string") &&
+        isEqual(sum, sumOf(key, tag, factsOf(type, expires, note), bytes))
+      if (isWhole) rows.push({ key: toHex(key), bytes, note: note ?? undefined })
       else damaged.push(rowid)
     }
     return {
@@ -352,13 +364,13 @@ export class StateFile {
     const { statements } = this
     switch (step._tag) {
       case "Put": {
-        const { bytes, expires, network = null, replaces, type } = step
+        const { bytes, expires, note = null, replaces, type } = step
         const key = fromHex(step.key)
         const tag = fromHex(step.tag)
         const table = statements[step.table]
         if (replaces !== undefined) table.delete.run(key, fromHex(replaces))
-        const sum = sumOf(key, tag, factsOf(type, expires, network), bytes)
-        table.put.run(key, tag, type, expires, bytes, network, sum)
+        const sum = sumOf(key, tag, factsOf(type, expires, note), bytes)
+        table.put.run(key, tag, type, expires, bytes, note, sum)
         return
       }
       case "Delete":
@@ -379,13 +391,14 @@ export class StateFile {
     const seconds = Math.floor(now / 1000)
     this.statements.record.expire.run(seconds)
     this.statements.publication.expire.run(seconds)
+    this.statements.hosted.expire.run(seconds)
     this.statements.dropSeen.run(now - sightingMillis)
   }
 }
 
 /** The fields of a row, besides its bytes, that its checksum covers. */
-const factsOf = (type: SQLOutputValue, expires: SQLOutputValue, network: string | null): string =>
-  network === null ? `${type} ${expires}` : `${type} ${expires} ${network}`
+const factsOf = (type: SQLOutputValue, expires: SQLOutputValue, note: string | null): string =>
+  note === null ? `${type} ${expires}` : `${type} ${expires} ${note}`
 
 const selectFact = "SELECT value, sum FROM fact WHERE name = ?"
 

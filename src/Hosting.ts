@@ -1,0 +1,1070 @@
+/**
+ * Hosting of many identities on one node: their endpoints, profiles, offers and
+ * custom records are signed, stored at the nodes closest to their keys and
+ * renewed, for as long as they are hosted.
+ *
+ * A node publishes for the one identity that it has (`Publisher`, `Announce`),
+ * with a fiber and a lookup for each record. Hosting is for thousands: it sweeps
+ * the key space, so that one lookup serves all records of a region, and paces its
+ * datagrams and signatures. Records are not checked between renewals, which come
+ * twice in a lifetime.
+ *
+ * If the node's state is kept, a restart signs nothing that is still good, and
+ * stores nothing that is still held, once the identities are hosted again. Their
+ * keys are not kept.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Bytes from "effect/Bytes"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type { Address } from "./Address.ts"
+import type { Contact } from "./Contact.ts"
+import { type Step, Sweep, SweepItem } from "./core/sweep.ts"
+import type { SigningKey } from "./Crypto.ts"
+import * as Delegation from "./Delegation.ts"
+import type { DelegationChecks } from "./DelegationChecks.ts"
+import * as Endpoint from "./Endpoint.ts"
+import * as Identity from "./Identity.ts"
+import * as InFlight from "./InFlight.ts"
+import { sha256Hex } from "./internal/sha256.ts"
+import * as NodeId from "./NodeId.ts"
+import type { NodeSettings } from "./NodeSettings.ts"
+import type { PeerHealth } from "./PeerHealth.ts"
+import { type HostedEntry, Persistence } from "./Persistence.ts"
+import * as Profile from "./Profile.ts"
+import { type CustomBytes, type Lifetime, type PublishError, RecordTooLarge } from "./Publisher.ts"
+import type { Query } from "./Query.ts"
+import type { Reachability } from "./Reachability.ts"
+import * as Record from "./Record.ts"
+import { KeyFull, NotEnoughReplicas } from "./Replication.ts"
+import * as Copies from "./replication/copies.ts"
+import * as Job from "./replication/job.ts"
+import { Routing } from "./Routing.ts"
+import type { Rpc } from "./Rpc.ts"
+import { Store } from "./Store.ts"
+import * as Topic from "./Topic.ts"
+import * as internal from "./wire/record.ts"
+import * as Withdrawal from "./Withdrawal.ts"
+
+// --- Models ------------------------------------------------------------------------
+
+/**
+ * Signs for a hosted identity. An `Identity` is one: that of a seed, or of an
+ * operational key with its delegation. A key that is elsewhere, in a key
+ * management service or a wallet, signs with an effect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Signer {
+  /** The address that is hosted. */
+  readonly agent: Address
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array
+  /** Authorises the key to act for `agent`; undefined if that is its own address. */
+  readonly delegation: Delegation.Delegation | undefined
+  /** Returns an Ed25519 signature of 64 bytes, or an effect that does within 10 seconds. */
+  readonly sign: (bytes: Uint8Array) => Uint8Array | Effect.Effect<Uint8Array, SignerFailed>
+}
+
+/**
+ * What a hosted identity announces. See the methods of `Publisher` for the
+ * fields and their limits. An identity has one endpoint, one profile, one offer
+ * under each topic and one custom record of a type at a key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Content =
+  | { readonly _tag: "Endpoint" } & Parameters<typeof Endpoint.make>[0] & Lifetime
+  | { readonly _tag: "Profile" } & Parameters<typeof Profile.make>[0] & Lifetime
+  | { readonly _tag: "Topic" } & Parameters<typeof Topic.make>[0] & Lifetime
+  | { readonly _tag: "Custom" } & CustomBytes
+
+/**
+ * An identity to host.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostOptions {
+  readonly signer: Signer
+  /** At most 256. */
+  readonly announce: ReadonlyArray<Content>
+  /** Number of nodes that hold a copy of each record, 1 to 16; defaults to 8. */
+  readonly replicas?: number | undefined
+  /** Seconds that its records live, where their content does not say; defaults to 3600. */
+  readonly ttl?: number | undefined
+}
+
+/**
+ * A record of a hosted identity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostedRecord {
+  readonly key: NodeId.NodeId
+  readonly type: number
+  /** The record as last signed; undefined before that. */
+  readonly record: Record.SignedRecord | undefined
+  /** Number of nodes that hold it, and that should. */
+  readonly copies: number
+  readonly wanted: number
+  /** When it is renewed, or tried again, in Unix milliseconds. */
+  readonly due: number
+  /** Failures since the last success. */
+  readonly failures: number
+}
+
+/**
+ * A hosted identity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hosted {
+  readonly address: Address
+  /** Whether its delegation has ended, and its records are no longer renewed. */
+  readonly hasEnded: boolean
+  readonly records: ReadonlyArray<HostedRecord>
+}
+
+/**
+ * Current state of hosting.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  readonly identities: number
+  readonly records: number
+  /** Records that are due and not renewed yet. */
+  readonly due: number
+  /** Whether the last lookup found any node. */
+  readonly isReachable: boolean
+  /** Counted from the start of the node. */
+  readonly lookups: number
+  readonly stores: number
+  readonly signatures: number
+  readonly renewals: number
+  readonly failures: number
+}
+
+// --- Errors ------------------------------------------------------------------------
+
+/**
+ * A signer gave no valid signature.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SignerFailed extends Data.TaggedError("SignerFailed")<{ readonly reason: string }> {
+  override get message() {
+    return `The signer failed: ${this.reason}`
+  }
+}
+
+/**
+ * The identity is hosted already.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyHosted extends Data.TaggedError("AlreadyHosted")<{ readonly address: Address }> {
+  override get message() {
+    return `${this.address} is hosted already. Change it with update, or remove it first`
+  }
+}
+
+/**
+ * The identity is not hosted.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotHosted extends Data.TaggedError("NotHosted")<{ readonly address: Address }> {
+  override get message() {
+    return `${this.address} is not hosted here`
+  }
+}
+
+/**
+ * Two contents of one identity would replace each other.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SameSlot extends Data.TaggedError("SameSlot")<{
+  readonly address: Address
+  readonly key: NodeId.NodeId
+  readonly type: number
+}> {
+  override get message() {
+    return `Two records of type ${this.type} at ${this.key} would replace each other. Announce one of them`
+  }
+}
+
+/**
+ * More records than may be hosted: in all, or for one identity.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TooManyRecords extends Data.TaggedError("TooManyRecords")<{
+  readonly limit: number
+  readonly of: "Node" | "Identity"
+}> {
+  override get message() {
+    return this.of === "Node"
+      ? `This node hosts at most ${this.limit} records. Raise maxRecords, or use another node`
+      : `An identity has at most ${this.limit} hosted records`
+  }
+}
+
+/**
+ * Why an identity cannot be hosted.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type HostError =
+  | AlreadyHosted
+  | SameSlot
+  | TooManyRecords
+  | RecordTooLarge
+  | Record.InvalidRecord
+  | Identity.DelegationExpired
+
+/**
+ * Why a record was not renewed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type RenewalError = PublishError | SignerFailed | NotEnoughReplicas | KeyFull
+
+// --- Events ------------------------------------------------------------------------
+
+/**
+ * What happens to hosted identities. `at` and other times are Unix milliseconds.
+ *
+ * - `Renewed`: a record was signed, unless it was still good, and stored; `copies`
+ *   nodes hold it.
+ * - `RenewalFailed`: that failed, and is tried again at `retryAt`.
+ * - `DelegationEnded`: nothing of the identity is renewed until `update` gives it
+ *   another signer.
+ * - `Started` and `Removed`: the identity is hosted from now on, or no longer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event =
+  & { readonly at: number; readonly address: Address }
+  & (
+    | { readonly _tag: "Started" | "Removed" }
+    | {
+      readonly _tag: "Renewed"
+      readonly key: NodeId.NodeId
+      readonly type: number
+      readonly seq: bigint
+      readonly copies: number
+      readonly wanted: number
+      readonly due: number
+    }
+    | {
+      readonly _tag: "RenewalFailed"
+      readonly key: NodeId.NodeId
+      readonly type: number
+      readonly reason: RenewalError
+      readonly failures: number
+      readonly retryAt: number
+    }
+    | { readonly _tag: "DelegationEnded"; readonly reason: Identity.DelegationExpired }
+  )
+
+// --- The service -------------------------------------------------------------------
+
+/**
+ * Keeps the records of many identities alive.
+ *
+ * @example
+ * ```ts
+ * import { type Crypto, Hosting, Identity } from "effect-dht"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * const hostAll = (crypto: Crypto.Provider, seeds: ReadonlyArray<Uint8Array>) =>
+ *   Effect.gen(function*() {
+ *     const hosting = yield* Hosting.Hosting
+ *     yield* hosting.events.pipe(
+ *       Stream.filter((event) => event._tag === "RenewalFailed"),
+ *       Stream.runForEach(({ address, reason }) => Effect.logWarning(`${address}: ${reason.message}`)),
+ *       Effect.forkScoped
+ *     )
+ *     yield* Effect.forEach(seeds, (seed) =>
+ *       hosting.host({
+ *         signer: Identity.fromSeed(crypto, seed),
+ *         announce: [{ _tag: "Endpoint", endpoints: ["https://agents.example"] }]
+ *       }), { discard: true })
+ *   })
+ * ```
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Hosting extends Context.Service<Hosting, {
+  /**
+   * Hosts an identity: its records are stored as soon as the budget allows, and
+   * renewed. Checks them first, and returns before they are stored. If it fails,
+   * nothing is hosted.
+   */
+  readonly host: (options: HostOptions) => Effect.Effect<void, HostError>
+  /**
+   * Changes a hosted identity. What is not given stays. Records that `announce`
+   * no longer contains are withdrawn; those that are the same stay as they are.
+   */
+  readonly update: (
+    address: Address,
+    options: Partial<HostOptions>
+  ) => Effect.Effect<void, NotHosted | Exclude<HostError, AlreadyHosted>>
+  /**
+   * Stops hosting an identity, and withdraws its records, unless `keepRecords`
+   * leaves them to expire. Returns at once; holders are told in the background.
+   */
+  readonly remove: (
+    address: Address,
+    options?: { readonly keepRecords?: boolean | undefined }
+  ) => Effect.Effect<void, NotHosted>
+  /** Returns a hosted identity. */
+  readonly get: (address: Address) => Effect.Effect<Hosted, NotHosted>
+  /** All hosted identities, in the order in which they were hosted. */
+  readonly list: Stream.Stream<Hosted>
+  /** What happens from now on. A reader that falls behind by 4096 events misses the oldest. */
+  readonly events: Stream.Stream<Event>
+  /** Waits until no record is due: all have been stored, have failed, or wait for a signer. */
+  readonly settled: Effect.Effect<void>
+  /** Current state and counters. */
+  readonly status: Effect.Effect<Status>
+}>()("effect-dht/Hosting") {}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Requests that hosting sends per second, at most, besides retransmissions;
+   * defaults to 500, which renews 100 000 records an hour twice.
+   */
+  readonly datagramsPerSecond?: number | undefined
+  /** Signatures per second, at most; defaults to 200. */
+  readonly signaturesPerSecond?: number | undefined
+  /** Maximum number of hosted records; defaults to a million. */
+  readonly maxRecords?: number | undefined
+}
+
+const defaultTtl = 3600
+const defaultReplicas = Job.replicas
+
+/** Maximum number of records of an identity. */
+const maxRecordsOfIdentity = 256
+
+/** Longest wait for a signature. */
+const signatureTimeout = "10 seconds"
+
+/** Longest sleep: a sleep does not notice when the clock is set. */
+const maxSleepMillis = 60_000
+
+/** Events that a slow reader may fall behind. */
+const maxEvents = 4096
+
+/** Attempts to sign a record whose slot other records keep taking. */
+const maxSignedOver = 4
+
+/** Withdrawals at a time. */
+const maxWithdrawals = 8
+
+const maxSeq = 0xffff_ffff_ffff_ffffn
+
+// --- Records -----------------------------------------------------------------------
+
+/** A hosted identity and its records. */
+interface Owner {
+  readonly address: Address
+  signer: Signer
+  replicas: number
+  ttl: number
+  hasEnded: boolean
+  records: Array<Entry>
+}
+
+/** A hosted record. Most of it is in `bytes`: with the fields of each record at hand, it would take five times the memory. */
+class Entry extends SweepItem {
+  readonly owner: Owner
+  readonly signer: Signer
+  readonly type: number
+  /** Names its slot, in 32 hex digits. */
+  readonly slot: string
+  /** The record; before the first signature, a draft of it. */
+  bytes: Uint8Array
+  /** Unix milliseconds; −Infinity before the first signature. */
+  signedAt = -Infinity
+  /** Unix milliseconds. */
+  expires = -Infinity
+  /** The first 32 bits of the ids of the nodes that hold the record. */
+  holders: ReadonlyArray<number> = []
+  /** The seq of a record that the next one must supersede. */
+  above = -1n
+  signedOver = 0
+  removal: "None" | "Withdraw" | "Keep" = "None"
+
+  constructor(owner: Owner, draft: Draft) {
+    const { record } = draft
+    super({
+      key: draft.key,
+      lifetime: Math.min(record.ttl, Record.maxLifetime[Record.category(record.type)]) * 1000,
+      wanted: owner.replicas
+    })
+    this.owner = owner
+    this.signer = owner.signer
+    this.type = record.type
+    this.slot = draft.slot
+    this.bytes = record.bytes
+  }
+
+  get record(): Record.SignedRecord {
+    return Result.getOrThrow(Record.decode(this.bytes))
+  }
+
+  get isSigned(): boolean {
+    return this.signedAt !== -Infinity
+  }
+
+  /** A record that is due has been signed a quarter of its lifetime ago, or longer; one that is tried again has not. */
+  needsSignature(now: number): boolean {
+    return now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - maxSleepMillis
+  }
+
+  missing(now: number): number {
+    return this.needsSignature(now) ? this.wanted : Math.max(this.wanted - this.holders.length, 0)
+  }
+
+  signed(record: Record.SignedRecord): void {
+    this.bytes = record.bytes
+    this.signedAt = Number(record.timestamp) * 1000
+    this.expires = record.expiresAt * 1000
+  }
+}
+
+/** A record without its signature. */
+interface Draft {
+  readonly key: NodeId.NodeId
+  readonly slot: string
+  readonly record: Record.SignedRecord
+}
+
+const noSignature = new Uint8Array(64)
+
+/** Makes drafts of records in the place of a signer. */
+const drafter = ({ publicKey }: Signer): SigningKey => ({ publicKey, sign: () => noSignature })
+
+/** A draft with its signature. */
+const filled = (draft: Record.SignedRecord, signature: Uint8Array): Record.SignedRecord => {
+  const record = Record.detach(draft)
+  record.signature.set(signature)
+  return record
+}
+
+const slotOf = (key: NodeId.NodeId, record: Record.SignedRecord): string =>
+  sha256Hex(new TextEncoder().encode(Job.slotAt(key, record))).slice(0, 32)
+
+const tooLarge = (record: Record.SignedRecord, content: Content): RecordTooLarge | undefined => {
+  const [size, limit] = [record.bytes.length, Record.maxResolvableSize]
+  if (size <= limit) return undefined
+  const excess = content._tag === "Endpoint" ? Endpoint.excess(Endpoint.make(content), size - limit) : undefined
+  return new RecordTooLarge({ size, limit, excess })
+}
+
+/** Makes the draft of a content. */
+const draftOf = (
+  signer: Signer,
+  content: Content,
+  defaultLifetime: number,
+  now: number
+): Result.Result<Draft, Record.InvalidRecord | RecordTooLarge | Identity.DelegationExpired> => {
+  const seconds = Math.floor(now / 1000)
+  const mandate = Identity.mandate(signer, seconds)
+  if (Result.isFailure(mandate)) return Result.fail(mandate.failure)
+  const { ttl = content._tag === "Topic" ? Math.min(defaultLifetime, Topic.maxTtl) : defaultLifetime } = content
+  const stamped = {
+    signer: drafter(signer),
+    address: signer.agent,
+    delegation: mandate.success,
+    seq: 0n,
+    timestamp: BigInt(seconds),
+    ttl
+  }
+  const signed = signDraft(content, stamped)
+  if (Result.isFailure(signed)) return Result.fail(signed.failure)
+  const record = signed.success
+  const excess = tooLarge(record, content)
+  if (excess !== undefined) return Result.fail(excess)
+  const key = keyOf(content, record)
+  if (Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)) {
+    return Result.fail(new Record.InvalidRecord({ reason: "it belongs at the key of its own address" }))
+  }
+  return Result.succeed({ key, slot: slotOf(key, record), record })
+}
+
+const signDraft = (
+  content: Content,
+  stamped: Omit<Parameters<typeof Record.sign>[0], "type" | "payload">
+): Result.Result<Record.SignedRecord, Record.InvalidRecord> => {
+  switch (content._tag) {
+    case "Endpoint":
+      return Result.flatMap(Endpoint.parse(content), (payload) => Endpoint.sign({ ...stamped, payload }))
+    case "Profile":
+      return Profile.sign({ ...stamped, payload: Profile.make(content) })
+    case "Topic":
+      return Topic.sign({ ...stamped, payload: Topic.make(content) })
+    case "Custom":
+      return Record.sign({ ...stamped, type: content.type, payload: content.payload })
+  }
+}
+
+const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => {
+  if (content._tag === "Topic") return NodeId.fromTopic(content.topic)
+  const given = content._tag === "Custom" ? content.key : undefined
+  return given === undefined || given === NodeId.zero ? Record.ownKey(record) : given
+}
+
+/** The draft of a record's content for another signer. */
+const redraft = (
+  signer: Signer,
+  key: NodeId.NodeId,
+  { payload, ttl, type }: Record.SignedRecord,
+  now: number
+): Result.Result<Draft, Record.InvalidRecord | Identity.DelegationExpired> => {
+  const seconds = Math.floor(now / 1000)
+  return Result.flatMap(Identity.mandate(signer, seconds), (delegation) =>
+    Result.map(
+      internal.seal({
+        signer: drafter(signer),
+        address: signer.agent,
+        delegation,
+        seq: 0n,
+        timestamp: BigInt(seconds),
+        ttl,
+        type,
+        payload
+      }),
+      (record) => ({ key, slot: slotOf(key, record), record })
+    ))
+}
+
+/** Whether two records differ at most in their seq, their timestamp and their signature. */
+const isSameContent = (a: Record.SignedRecord, b: Record.SignedRecord): boolean =>
+  a.type === b.type && a.ttl === b.ttl && Bytes.Equivalence(a.payload, b.payload) &&
+  Bytes.Equivalence(a.publicKey, b.publicKey) &&
+  (a.delegation === undefined ? b.delegation === undefined : b.delegation !== undefined &&
+    Bytes.Equivalence(a.delegation, b.delegation))
+
+/** What an earlier run left of a record. */
+type Kept = Omit<HostedEntry, "key" | "record"> & { readonly bytes: Uint8Array }
+
+// --- The loop ----------------------------------------------------------------------
+
+/** Outcome of a step; `Woken`: there may be more to do. */
+type Outcome =
+  | { readonly _tag: "Woken" }
+  | {
+    readonly _tag: "Found"
+    readonly target: NodeId.NodeId
+    readonly found: Parameters<Sweep<Entry>["found"]>[1]
+  }
+  | {
+    readonly _tag: "Placed"
+    readonly entry: Entry
+    readonly sent: number
+    /** Whether nodes that did not answer may take a copy later. */
+    readonly isPartial: boolean
+  }
+  /** A newer record was found, which can be superseded. */
+  | { readonly _tag: "Overtaken"; readonly entry: Entry; readonly sent: number }
+  /** No reason: a fault of this library, which is logged. */
+  | { readonly _tag: "Failed"; readonly entry: Entry; readonly sent: number; readonly reason: RenewalError | undefined }
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const { datagramsPerSecond = 500, maxRecords = 1_000_000, signaturesPerSecond = 200 } = options
+  const store = yield* Store
+  const routing = yield* Routing
+  const persistence = yield* Persistence
+  const clock = yield* Clock.Clock
+  const copies = yield* Copies.make
+  const inFlight = yield* InFlight.make<Outcome>()
+  const events = yield* PubSub.sliding<Event>(maxEvents)
+  const run = yield* FiberSet.makeRuntime<never>()
+  const withdrawing = yield* Semaphore.make(maxWithdrawals)
+  const sweep = new Sweep<Entry>({ datagramsPerSecond, signaturesPerSecond })
+  const owners = new Map<Address, Owner>()
+  const isSettled = Latch.makeUnsafe(true)
+  let records = 0
+  const counts = { lookups: 0, stores: 0, signatures: 0, renewals: 0, failures: 0 }
+
+  const millis = () => clock.currentTimeMillisUnsafe()
+
+  const tell = (event: Event): void => {
+    PubSub.publishUnsafe(events, event)
+  }
+
+  const kept = new Map<string, Kept>()
+  yield* Stream.runForEach(persistence.kept.hosted, ({ due, holders, key, record }) =>
+    Effect.sync(() => {
+      kept.set(slotOf(key, record), { bytes: record.bytes, due, holders })
+    }))
+
+  // --- Signing ---------------------------------------------------------------------
+
+  const signatureOf = Effect.fnUntraced(function*({ sign }: Signer, bytes: Uint8Array) {
+    const signature = yield* Effect.suspend(() => {
+      const signature = sign(bytes)
+      return Effect.isEffect(signature) ? signature : Effect.succeed(signature)
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: signatureTimeout,
+        orElse: () => new SignerFailed({ reason: `no signature within ${signatureTimeout}` })
+      }),
+      Effect.catchDefect((defect) =>
+        new SignerFailed({ reason: defect instanceof Error ? defect.message : String(defect) })
+      )
+    )
+    counts.signatures++
+    return signature.length === noSignature.length
+      ? signature
+      : yield* new SignerFailed({ reason: `a signature has 64 bytes, not ${signature.length}` })
+  })
+
+  /** Signs the content of an entry with a new seq and timestamp. */
+  const sign = Effect.fnUntraced(function*(entry: Entry) {
+    const { above, key, signer } = entry
+    const { address, payload, seq: last, ttl, type } = entry.record
+    const seconds = Math.floor(millis() / 1000)
+    const delegation = yield* Effect.fromResult(Identity.mandate(signer, seconds))
+    const nanos = yield* Clock.currentTimeNanos
+    const floor = last > above ? last : above
+    const draft = yield* Effect.fromResult(internal.seal({
+      signer: drafter(signer),
+      address,
+      delegation,
+      seq: nanos > floor ? nanos : floor < maxSeq ? floor + 1n : maxSeq,
+      timestamp: BigInt(seconds),
+      ttl,
+      type,
+      payload
+    }))
+    const record = filled(draft, yield* signatureOf(signer, Record.signedBytes(draft)))
+    // Every node would refuse a record with a wrong signature.
+    yield* Effect.fromResult(store.vet(key, record, Math.floor(millis() / 1000)))
+    entry.holders = []
+    entry.signed(record)
+    return record
+  })
+
+  // --- Renewing --------------------------------------------------------------------
+
+  /** Stores a record at those of the nodes that do not hold it, until `wanted` do. */
+  const place = Effect.fnUntraced(function*(
+    entry: Entry,
+    record: Record.SignedRecord,
+    nodes: ReadonlyArray<Contact>,
+    wanted: number
+  ): Effect.fn.Return<Outcome, RenewalError> {
+    const { key } = entry
+    const held = new Set(entry.holders)
+    const left = (yield* copies.usable(nodes)).filter(({ id }) => !held.has(NodeId.prefix(id)))
+    const holders = [...entry.holders]
+    const full: Array<Contact> = []
+    const count = { checking: 0 }
+    let [sent, silent] = [0, 0]
+    let newer: Record.SignedRecord | undefined
+    const fillOne = Effect.gen(function*() {
+      while (entry.removal === "None" && sent < left.length) {
+        const peer = left[sent++]
+        const outcome = yield* Effect.orElseSucceed(
+          copies.store(peer, key, record, count),
+          () => "Silent" as const
+        )
+        if (outcome === "Stored") return void holders.push(NodeId.prefix(peer.id))
+        if (outcome === "Silent") silent++
+        else if (outcome === "Full") full.push(peer)
+        else if (typeof outcome !== "string" && (newer === undefined || Record.isNewer(outcome, newer))) newer = outcome
+      }
+    })
+    const missing = Math.max(wanted - holders.length, 0)
+    yield* Effect.all(Array.from({ length: missing }, () => fillOne), { concurrency: "unbounded", discard: true })
+    counts.stores += sent
+    entry.holders = holders
+    if (newer !== undefined) {
+      // A record under a later delegation is newer whatever our seq.
+      if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver || newer.seq >= maxSeq) {
+        return { _tag: "Failed", entry, sent, reason: Record.stale(record, newer) }
+      }
+      entry.above = newer.seq
+      return { _tag: "Overtaken", entry, sent }
+    }
+    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && holders.length < wanted }
+    const reason = full.length > 0
+      ? new KeyFull({ key, record, wanted, confirmed: [], full })
+      : new NotEnoughReplicas({ key, wanted, confirmed: [] })
+    return { _tag: "Failed", entry, sent, reason }
+  })
+
+  const renew = ({ item: entry, nodes, wanted }: Extract<Step<Entry>, { _tag: "Renew" }>): Effect.Effect<Outcome> =>
+    Effect.gen(function*() {
+      const record = entry.needsSignature(millis()) ? yield* sign(entry) : entry.record
+      return yield* place(entry, record, nodes, wanted)
+    }).pipe(
+      Effect.catchCause((cause) => {
+        const reason = Result.getOrUndefined(Cause.findError(cause))
+        const failed: Outcome = { _tag: "Failed", entry, sent: 0, reason }
+        return reason === undefined
+          ? Effect.as(Effect.logError("A hosted record could not be renewed", cause), failed)
+          : Effect.succeed(failed)
+      })
+    )
+
+  const lookUp = (target: NodeId.NodeId): Effect.Effect<Outcome> =>
+    Effect.map(copies.neighbourhood(target), ({ closest, isSurrounded, region }): Outcome => ({
+      _tag: "Found",
+      target,
+      found: {
+        closest,
+        isFull: closest.length >= Copies.candidates,
+        isSurrounded,
+        region,
+        networkSize: routing.plausibleSizeUnsafe(millis())
+      }
+    }))
+
+  const save = (entry: Entry, due: number): void => {
+    const { holders, key, record, slot } = entry
+    persistence.save({ _tag: "Hosted", key, record, slot, due, holders })
+  }
+
+  /** Ends the renewals of an identity whose delegation has ended. */
+  const endOwner = (owner: Owner, reason: Identity.DelegationExpired): void => {
+    if (owner.hasEnded) return
+    owner.hasEnded = true
+    for (const entry of owner.records) sweep.remove(entry)
+    tell({ _tag: "DelegationEnded", at: millis(), address: owner.address, reason })
+  }
+
+  const apply = (outcome: Outcome): void => {
+    const now = millis()
+    if (outcome._tag === "Woken") return
+    if (outcome._tag === "Found") return sweep.found(outcome.target, outcome.found, now)
+    const { entry, sent } = outcome
+    const { owner, type, key } = entry
+    sweep.spent(sent - entry.missing(now))
+    if (entry.removal !== "None") {
+      if (entry.removal === "Withdraw") startWithdrawal(entry)
+      return
+    }
+    switch (outcome._tag) {
+      case "Placed": {
+        const { expires, signer: { delegation }, wanted } = entry
+        const until = delegation === undefined || delegation.expiresAt === 0n
+          ? undefined
+          : Number(delegation.expiresAt) * 1000
+        entry.signedOver = 0
+        const due = outcome.isPartial ? sweep.failed(entry, { expires }, now) : sweep.renewed(entry, { expires, until }, now)
+        counts.renewals++
+        save(entry, due)
+        const { seq } = entry.record
+        const copies = entry.holders.length
+        return tell({ _tag: "Renewed", at: now, address: owner.address, key, type, seq, copies, wanted, due })
+      }
+      case "Overtaken":
+        entry.signedOver++
+        entry.signedAt = -Infinity
+        return sweep.again(entry, now)
+      case "Failed": {
+        const { reason } = outcome
+        counts.failures++
+        if (reason?._tag === "DelegationExpired") {
+          sweep.ended(entry)
+          return endOwner(owner, reason)
+        }
+        const retryAt = sweep.failed(entry, {}, now)
+        if (reason === undefined) return
+        const { failures } = entry
+        return tell({ _tag: "RenewalFailed", at: now, address: owner.address, key, type, reason, failures, retryAt })
+      }
+    }
+  }
+
+  yield* Effect.gen(function*() {
+    while (true) {
+      const now = millis()
+      const step = sweep.poll(now)
+      if (step._tag === "Lookup") {
+        counts.lookups++
+        yield* inFlight.start(lookUp(step.target))
+        continue
+      }
+      if (step._tag === "Renew") {
+        yield* inFlight.start(renew(step))
+        continue
+      }
+      if (sweep.dueCount === 0) isSettled.openUnsafe()
+      const pause = Math.min(step.until === undefined ? Infinity : step.until - now, maxSleepMillis)
+      for (const outcome of yield* inFlight.take(pause)) apply(outcome)
+    }
+  }).pipe(
+    Effect.catchCause((cause) => Effect.andThen(Effect.logError("Hosting failed", cause), Effect.sleep("1 second"))),
+    Effect.forever,
+    Effect.annotateLogs({ module: "effect-dht/Hosting", fiber: "Sweep" }),
+    Effect.forkScoped
+  )
+
+  const wake = (): void => {
+    isSettled.closeUnsafe()
+    inFlight.offerUnsafe({ _tag: "Woken" })
+  }
+
+  // --- Withdrawing -----------------------------------------------------------------
+
+  const withdraw = Effect.fnUntraced(function*(entry: Entry) {
+    const { holders, key, record, signer, wanted } = entry
+    const now = millis()
+    if (entry.expires <= now || !Withdrawal.isPossible(record)) return
+    const seconds = Math.floor(now / 1000)
+    yield* Effect.fromResult(Identity.mandate(signer, seconds))
+    const draft = yield* Effect.fromResult(Withdrawal.sign({ signer: drafter(signer), record, now: seconds }))
+    const withdrawal = filled(draft, yield* signatureOf(signer, Record.signedBytes(draft)))
+    const near = sweep.nodesFor(entry, now) ?? (yield* copies.neighbourhood(key)).closest
+    const held = new Set(holders)
+    const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
+    sweep.spent(nodes.length)
+    counts.stores += nodes.length
+    yield* Effect.forEach(nodes, (peer) => Effect.ignore(copies.store(peer, key, withdrawal, { checking: 0 })), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  }, (work, { key }) =>
+    work.pipe(
+      withdrawing.withPermits(1),
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          : Effect.logWarning("A hosted record could not be withdrawn, and is left to expire", cause)
+      ),
+      Effect.annotateLogs({ module: "effect-dht/Hosting", key })
+    ))
+
+  const startWithdrawal = (entry: Entry): void => {
+    if (entry.isSigned) run(withdraw(entry))
+  }
+
+  /** Stops renewing a record. */
+  const drop = (entry: Entry, removal: Exclude<Entry["removal"], "None">): void => {
+    const isBusy = entry.state === "Busy"
+    entry.removal = removal
+    sweep.remove(entry)
+    records--
+    // A renewal in progress would store the record again, so it withdraws when it ends.
+    if (!isBusy && removal === "Withdraw") startWithdrawal(entry)
+  }
+
+  const forget = ({ key, slot }: Entry): void => persistence.save({ _tag: "Unhosted", key, slot })
+
+  // --- Identities ------------------------------------------------------------------
+
+  /** Starts to renew a record, from what an earlier one of its slot left. */
+  const adopt = (owner: Owner, draft: Draft, before: Kept | undefined): Entry => {
+    const entry = new Entry(owner, draft)
+    const now = millis()
+    records++
+    const record = before === undefined ? undefined : Result.getOrUndefined(Record.decode(before.bytes))
+    if (before !== undefined && record !== undefined) {
+      if (isSameContent(record, draft.record) && record.expiresAt * 1000 > now) {
+        entry.signed(record)
+        entry.holders = before.holders
+        sweep.restore(entry, { due: before.due, deadline: entry.expires }, now)
+        return entry
+      }
+      entry.above = record.seq
+    }
+    sweep.add(entry, now)
+    return entry
+  }
+
+  /** The drafts of an identity's records, each with a slot of its own. */
+  const separate = (
+    { address }: Pick<Owner, "address">,
+    drafts: ReadonlyArray<Draft>
+  ): Result.Result<ReadonlyArray<Draft>, SameSlot | TooManyRecords> => {
+    if (drafts.length > maxRecordsOfIdentity) {
+      return Result.fail(new TooManyRecords({ limit: maxRecordsOfIdentity, of: "Identity" }))
+    }
+    const slots = new Set<string>()
+    for (const { key, record, slot } of drafts) {
+      if (slots.has(slot)) return Result.fail(new SameSlot({ address, key, type: record.type }))
+      slots.add(slot)
+    }
+    return Result.succeed(drafts)
+  }
+
+  const draftAll = (signer: Signer, announce: ReadonlyArray<Content>, ttl: number) =>
+    Result.flatMap(
+      Result.all(announce.map((content) => draftOf(signer, content, ttl, millis()))),
+      (drafts) => separate({ address: signer.agent }, drafts)
+    )
+
+  const hasRoom = (more: number): Result.Result<void, TooManyRecords> =>
+    records + more > maxRecords ? Result.fail(new TooManyRecords({ limit: maxRecords, of: "Node" })) : Result.void
+
+  const host: Hosting["Service"]["host"] = Effect.fnUntraced(function*(options) {
+    const { announce, replicas = defaultReplicas, signer, ttl = defaultTtl } = options
+    assertReplicas(replicas)
+    const address = signer.agent
+    if (owners.has(address)) return yield* new AlreadyHosted({ address })
+    const drafts = yield* Effect.fromResult(draftAll(signer, announce, ttl))
+    yield* Effect.fromResult(hasRoom(drafts.length))
+    const owner: Owner = { address, signer, replicas, ttl, hasEnded: false, records: [] }
+    owners.set(address, owner)
+    owner.records = drafts.map((draft) => {
+      const before = kept.get(draft.slot)
+      kept.delete(draft.slot)
+      return adopt(owner, draft, before)
+    })
+    tell({ _tag: "Started", at: millis(), address })
+    wake()
+  })
+
+  const find = (address: Address): Effect.Effect<Owner, NotHosted> =>
+    Effect.suspend(() => {
+      const owner = owners.get(address)
+      return owner === undefined ? new NotHosted({ address }) : Effect.succeed(owner)
+    })
+
+  const update: Hosting["Service"]["update"] = Effect.fnUntraced(function*(address, options) {
+    const owner = yield* find(address)
+    const { replicas = owner.replicas, signer = owner.signer, ttl = owner.ttl } = options
+    assertReplicas(replicas)
+    if (signer.agent !== address) {
+      return yield* new Record.InvalidRecord({ reason: `the signer is for ${signer.agent}, not for ${address}` })
+    }
+    const drafts = yield* Effect.fromResult(
+      options.announce === undefined
+        ? Result.all(owner.records.map(({ key, record }) => redraft(signer, key, record, millis())))
+        : draftAll(signer, options.announce, ttl)
+    )
+    yield* Effect.fromResult(hasRoom(drafts.length - owner.records.length))
+    const before = new Map(owner.records.map((entry) => [entry.slot, entry]))
+    owner.signer = signer
+    owner.replicas = replicas
+    owner.ttl = ttl
+    owner.hasEnded = false
+    owner.records = drafts.map((draft) => {
+      const old = before.get(draft.slot)
+      before.delete(draft.slot)
+      if (old === undefined) return adopt(owner, draft, undefined)
+      const isSame = old.state !== "Idle" && old.wanted === replicas && isSameContent(old.record, draft.record)
+      if (isSame) return old
+      // It takes the slot of the old one, which needs no withdrawal.
+      drop(old, "Keep")
+      const left = old.isSigned ? { bytes: old.bytes, due: millis(), holders: old.holders } : undefined
+      return adopt(owner, draft, left)
+    })
+    for (const entry of before.values()) {
+      drop(entry, "Withdraw")
+      forget(entry)
+    }
+    wake()
+  })
+
+  const remove: Hosting["Service"]["remove"] = Effect.fnUntraced(function*(address, options) {
+    const owner = yield* find(address)
+    owners.delete(address)
+    for (const entry of owner.records) {
+      drop(entry, options?.keepRecords === true ? "Keep" : "Withdraw")
+      forget(entry)
+    }
+    tell({ _tag: "Removed", at: millis(), address })
+    wake()
+  })
+
+  const shown = ({ address, hasEnded, records }: Owner): Hosted => ({
+    address,
+    hasEnded,
+    records: records.map((entry) => ({
+      key: entry.key,
+      type: entry.type,
+      record: entry.isSigned ? entry.record : undefined,
+      copies: entry.holders.length,
+      wanted: entry.wanted,
+      due: sweep.dueOf(entry),
+      failures: entry.failures
+    }))
+  })
+
+  return Hosting.of({
+    host,
+    update,
+    remove,
+    get: (address) => Effect.map(find(address), shown),
+    list: Stream.map(Stream.suspend(() => Stream.fromIterable(owners.values())), shown),
+    events: Stream.fromPubSub(events),
+    settled: isSettled.await,
+    status: Effect.sync(() => ({
+      identities: owners.size,
+      records,
+      due: sweep.dueCount,
+      isReachable: sweep.isReachable,
+      ...counts
+    }))
+  })
+})
+
+const assertReplicas = (replicas: number): void => {
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > Copies.candidates) {
+    throw new RangeError(`${replicas} replicas: choose 1 to ${Copies.candidates}`)
+  }
+}
+
+/**
+ * Hosts identities on the node that provides the other services, until the
+ * layer's scope closes; then their records are left to expire.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  Hosting,
+  never,
+  | DelegationChecks
+  | NodeSettings
+  | PeerHealth
+  | Persistence
+  | Query
+  | Reachability
+  | Routing
+  | Rpc
+  | Store
+> => Layer.effect(Hosting, make(options))

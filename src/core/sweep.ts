@@ -1,0 +1,548 @@
+/**
+ * The renewal of many records, in the order of their keys: a sweep over the key
+ * space that takes one renewal interval (as *Reprovide Sweep* of IPFS does).
+ *
+ * - The position of a key decides when in the interval its records are renewed,
+ *   so renewals are spread evenly, and those of one region follow one another.
+ * - One lookup finds the holders of a region. It serves every record of which
+ *   it found the closest nodes for certain, see {@link leastBeyond}.
+ * - Requests and signatures are limited to so many per second. What does not fit
+ *   waits, and the record whose copies expire first goes first.
+ *
+ * The caller carries out what `poll` says and reports the outcome. Times are
+ * milliseconds.
+ *
+ * @since 0.1.0
+ */
+import type { Contact } from "../Contact.ts"
+import { type HeapItem, IndexedHeap } from "../internal/indexedHeap.ts"
+import * as NodeId from "../NodeId.ts"
+import { isSurrounded } from "./density.ts"
+
+/** Datagrams that a lookup is counted as. */
+const lookupCost = 24
+
+/** Maximum number of lookups at a time. */
+const maxLookups = 4
+
+/** Maximum number of records that are signed or stored at a time. */
+const maxBusy = 512
+
+/**
+ * Of these, the records that failed before. A signer that hangs must not keep the
+ * records of others waiting.
+ */
+const maxRetrying = 64
+
+/** Maximum number of records that wait for lookups, in all. */
+const maxParked = 1024
+
+/** Maximum number of records that one `poll` looks at. */
+const maxMoved = 1024
+const maxTried = 64
+
+/** Maximum number of regions whose nodes are remembered. */
+const maxRegions = 1024
+
+const secondMillis = 1000
+const minuteMillis = 60 * secondMillis
+
+/**
+ * How long the nodes of a region are used, by the interval of the record: nodes
+ * that joined since then get the record at its next renewal.
+ */
+const minRegionMillis = 10 * minuteMillis
+const maxRegionMillis = 60 * minuteMillis
+const regionsPerInterval = 16
+
+/** A record goes before new ones once its copies expire within this time. */
+const graceMillis = 5 * minuteMillis
+
+/** Pauses after a failure: the first, which doubles, and the longest. */
+const firstPauseMillis = 10 * secondMillis
+const maxPauseMillis = 10 * minuteMillis
+
+/** Longest pause of the whole sweep after a lookup that found no node: the network is out of reach. */
+const maxOutagePauseMillis = minuteMillis
+
+// --- The schedule ----------------------------------------------------------------
+
+/** The first 32 bits of a key, as fractions of the key space. */
+const space = 2 ** 32
+
+/**
+ * When a record that is renewed now is due again: at the time of its position in
+ * the interval, which is half its lifetime. That is at least a quarter and less
+ * than three quarters of the lifetime from now; exactly one half once the record
+ * is in step.
+ *
+ * @internal
+ */
+export const nextDue = (position: number, lifetime: number, now: number): number => {
+  const interval = lifetime / 2
+  const earliest = now + interval / 2
+  const phase = position / space * interval
+  return earliest + ((phase - earliest) % interval + interval) % interval
+}
+
+// --- Regions ---------------------------------------------------------------------
+
+/**
+ * The smallest `x ^ delta` of all `x` of 32 bits that are at least `reach`: how
+ * close an unknown node can be to a key, if all unknown nodes are at least
+ * `reach` away from another key that is `delta` away from it.
+ *
+ * @internal
+ */
+export const leastBeyond = (reach: number, delta: number): number => {
+  // Above the first bit where the delta can cancel a bit that makes x larger
+  // than `reach`, x equals it; below, x equals the delta.
+  const bits = ~reach & delta
+  const kept = bits === 0 ? -1 : -(2 ** (32 - Math.clz32(bits)))
+  return ((reach ^ delta) & kept) >>> 0
+}
+
+/** The nodes that a lookup found. */
+interface Region {
+  readonly target: NodeId.NodeId
+  readonly position: number
+  readonly nodes: ReadonlyArray<Contact>
+  /** First 32 bits of the distance up to which all nodes are known; Infinity if all nodes of the network are. */
+  readonly reach: number
+  readonly isSurrounded: boolean
+  readonly networkSize: number
+  readonly at: number
+}
+
+/** Whether a lookup found the `wanted` nodes closest to the key of an item. */
+const covers = (region: Region, { key, position, wanted }: SweepItem): boolean => {
+  if (region.reach === Infinity || region.target === key) return true
+  const limit = leastBeyond(region.reach, region.position ^ position)
+  let closer = 0
+  for (const { id } of region.nodes) if (((NodeId.prefix(id) ^ position) >>> 0) < limit) closer++
+  return closer >= wanted
+}
+
+// --- Items -----------------------------------------------------------------------
+
+/**
+ * A record to renew.
+ *
+ * @internal
+ */
+export abstract class SweepItem implements HeapItem {
+  readonly key: NodeId.NodeId
+  /** The first 32 bits of the key. */
+  readonly position: number
+  /** Milliseconds from its signature until a record expires. */
+  readonly lifetime: number
+  /** Number of nodes that should hold a copy. */
+  readonly wanted: number
+  /** When it is to be renewed, and when its copies expire; while no node has any, when it was added. */
+  due = 0
+  deadline = 0
+  /** Whether no node holds it yet. */
+  isNew = true
+  /** Failures since the last success. */
+  failures = 0
+  place = -1
+  state: "Idle" | "Waiting" | "Due" | "Parked" | "Busy" = "Idle"
+
+  constructor(options: Pick<SweepItem, "key" | "lifetime" | "wanted">) {
+    this.key = options.key
+    this.position = NodeId.prefix(options.key)
+    this.lifetime = options.lifetime
+    this.wanted = options.wanted
+  }
+
+  /** Whether the record must be signed before it can be stored. */
+  abstract needsSignature(now: number): boolean
+
+  /** Number of nodes that the record is still to be stored at. */
+  abstract missing(now: number): number
+}
+
+/** Ties within a minute go by key, so that records that were added together are swept as well. */
+const isMoreUrgent = (a: SweepItem, b: SweepItem): boolean => {
+  const [minute, other] = [Math.floor(a.deadline / minuteMillis), Math.floor(b.deadline / minuteMillis)]
+  return minute < other || minute === other && a.position < b.position
+}
+
+/** A rate with a reserve of one second. */
+class Allowance {
+  private readonly perSecond: number
+  private left: number
+  private at = -Infinity
+
+  constructor(perSecond: number) {
+    this.perSecond = perSecond
+    this.left = perSecond
+  }
+
+  /** Milliseconds until something may be spent; 0 if it may be now. */
+  wait(now: number): number {
+    if (now > this.at) {
+      this.left = Math.min(Math.max(this.perSecond, 1), this.left + (now - this.at) / 1000 * this.perSecond)
+      this.at = now
+    }
+    return this.left >= 1 ? 0 : Math.ceil((1 - this.left) / this.perSecond * 1000)
+  }
+
+  spend(count: number): void {
+    this.left -= count
+  }
+}
+
+// --- The sweep -------------------------------------------------------------------
+
+/**
+ * What to do next.
+ *
+ * - `Lookup`: find the nodes close to `target`, then call `found`.
+ * - `Renew`: sign the record if it needs that, and store it at `wanted` of the
+ *   nodes, nearest first; then call `renewed`, `failed` or `ended`.
+ * - `Wait`: nothing until then, or until the next outcome.
+ *
+ * @internal
+ */
+export type Step<T extends SweepItem> =
+  | { readonly _tag: "Lookup"; readonly target: NodeId.NodeId }
+  | { readonly _tag: "Renew"; readonly item: T; readonly nodes: ReadonlyArray<Contact>; readonly wanted: number }
+  | { readonly _tag: "Wait"; readonly until: number | undefined }
+
+/**
+ * What a lookup found: the closest nodes, nearest first.
+ *
+ * @internal
+ */
+export interface Found {
+  readonly closest: ReadonlyArray<Contact>
+  /** Whether the network may have nodes that are farther away. */
+  readonly isFull: boolean
+  /** Whether the nodes are closer than chance allows; then `region` are others around them. */
+  readonly isSurrounded: boolean
+  readonly region: ReadonlyArray<Contact>
+  /** Estimated number of nodes in the network; 0 if unknown. */
+  readonly networkSize: number
+}
+
+/**
+ * @internal
+ */
+export class Sweep<T extends SweepItem> {
+  private readonly waiting = new IndexedHeap<T>((a, b) => a.due < b.due)
+  /** Records that are due: those that nodes hold, and new ones. */
+  private readonly held = new IndexedHeap<T>(isMoreUrgent)
+  private readonly fresh = new IndexedHeap<T>(isMoreUrgent)
+  private readonly lookups = new Map<NodeId.NodeId, Array<T>>()
+  /** By position. */
+  private regions: Array<Region> = []
+  private readonly datagrams: Allowance
+  private readonly signatures: Allowance
+  private parked = 0
+  private busy = 0
+  private retrying = 0
+  /** Bits that two keys share if one lookup probably serves both. */
+  private depth = 0
+  private outages = 0
+  private pausedUntil = -Infinity
+  private lastNow = -Infinity
+  private setBack = 0
+
+  constructor(options: { readonly datagramsPerSecond: number; readonly signaturesPerSecond: number }) {
+    this.datagrams = new Allowance(options.datagramsPerSecond)
+    this.signatures = new Allowance(options.signaturesPerSecond)
+  }
+
+  /** Number of records that are due and not renewed yet. */
+  get dueCount(): number {
+    return this.queued + this.parked + this.busy
+  }
+
+  /** Number of records, without those that `ended`. */
+  get size(): number {
+    return this.waiting.size + this.dueCount
+  }
+
+  /** Whether the last lookup found any node. */
+  get isReachable(): boolean {
+    return this.outages === 0
+  }
+
+  /** Adds a record that no node holds yet, to be stored as soon as possible. */
+  add(item: T, now: number): void {
+    const time = this.steady(now)
+    item.deadline = time
+    this.schedule(item, time)
+  }
+
+  /** Adds a record that was stored before: when it is due, and when its copies expire. */
+  restore(item: T, { deadline, due }: { readonly due: number; readonly deadline: number }, now: number): void {
+    this.steady(now)
+    item.deadline = deadline + this.setBack
+    item.isNew = false
+    this.schedule(item, due + this.setBack)
+  }
+
+  /** Removes a record. Outcomes that are reported for it later are ignored. */
+  remove(item: T): void {
+    switch (item.state) {
+      case "Waiting":
+        this.waiting.remove(item)
+        break
+      case "Due":
+        this.queueOf(item).remove(item)
+        break
+      case "Parked":
+        this.parked--
+        break
+      case "Busy":
+        this.release(item)
+    }
+    item.state = "Idle"
+  }
+
+  /** Returns what to do next. The work of a call is bounded, however many records there are. */
+  poll(now: number): Step<T> {
+    const time = this.steady(now)
+    // The most urgent record is known once all that are due have been compared.
+    if (!this.advance(time)) return { _tag: "Wait", until: now }
+    if (this.pausedUntil > time) return this.wait(this.pausedUntil)
+    const wait = this.datagrams.wait(time)
+    if (this.queued > 0 && wait > 0) return this.wait(time + wait)
+    for (let tried = 0; tried < maxTried; tried++) {
+      const item = this.mostUrgent(time)
+      if (item === undefined || this.busy >= maxBusy) break
+      if (item.failures > 0 && this.retrying >= maxRetrying) {
+        this.queueOf(item).remove(item)
+        this.schedule(item, time + firstPauseMillis)
+        continue
+      }
+      const served = this.serve(item, time)
+      if (served !== undefined) return served
+      if (this.parked >= maxParked) break
+      const started = this.park(item)
+      if (started !== undefined) return started
+    }
+    if (this.queued > 0 && this.busy < maxBusy && this.parked < maxParked) return { _tag: "Wait", until: now }
+    return this.wait(this.waiting.peek()?.due)
+  }
+
+  /** Reports the nodes that a lookup found; none if the network is out of reach. */
+  found(target: NodeId.NodeId, { closest, isFull, isSurrounded, networkSize, region }: Found, now: number): void {
+    const time = this.steady(now)
+    for (const item of this.lookups.get(target) ?? []) {
+      if (item.state !== "Parked") continue
+      this.parked--
+      this.queue(item)
+    }
+    this.lookups.delete(target)
+    const farthest = closest.at(-1)
+    if (farthest === undefined) {
+      this.outages++
+      this.pausedUntil = time + Math.min(firstPauseMillis * 2 ** (this.outages - 1), maxOutagePauseMillis)
+      return
+    }
+    this.outages = 0
+    const position = NodeId.prefix(target)
+    const reach = isFull ? (position ^ NodeId.prefix(farthest.id)) >>> 0 : Infinity
+    this.depth = reach === Infinity ? 0 : Math.min(Math.clz32(reach) + 1, 32)
+    const others = this.regions.filter((other) => time - other.at <= maxRegionMillis && other.target !== target)
+    if (others.length >= maxRegions) others.splice(oldestOf(others), 1)
+    const found: Region = { target, position, nodes: [...closest, ...region], reach, isSurrounded, networkSize, at: time }
+    others.splice(placeOf(others, position), 0, found)
+    this.regions = others
+  }
+
+  /**
+   * Reports that a record is stored. Returns when it is due again, or `until` if
+   * that is sooner. `expires` is when its copies do.
+   */
+  renewed(item: T, options: { readonly expires: number; readonly until?: number | undefined }, now: number): number {
+    const time = this.steady(now)
+    const due = Math.min(nextDue(item.position, item.lifetime, now), options.until ?? Infinity)
+    if (!this.end(item)) return due
+    item.failures = 0
+    item.isNew = false
+    item.deadline = options.expires + this.setBack
+    this.schedule(item, Math.max(due + this.setBack, time))
+    return due
+  }
+
+  /**
+   * Reports that a record could not be signed, or stored at enough nodes. It is
+   * tried again after a pause that doubles. `expires` is when its copies do, if
+   * there are new ones. Returns when it is tried again.
+   */
+  failed(item: T, options: { readonly expires?: number | undefined }, now: number): number {
+    const time = this.steady(now)
+    const longest = Math.min(maxPauseMillis, item.lifetime / 8)
+    const pause = Math.min(firstPauseMillis * 2 ** Math.min(item.failures, 16), longest)
+    if (!this.end(item)) return now + pause
+    item.failures++
+    if (options.expires !== undefined) {
+      item.isNew = false
+      item.deadline = options.expires + this.setBack
+    }
+    this.schedule(item, time + pause)
+    return now + pause
+  }
+
+  /** Reports that a record is to be tried again at once. */
+  again(item: T, now: number): void {
+    const time = this.steady(now)
+    if (this.end(item)) this.schedule(item, time)
+  }
+
+  /** Reports that a record cannot be renewed any more. */
+  ended(item: T): void {
+    this.end(item)
+  }
+
+  /** The nodes near the key of a record, nearest first, if a lookup has found them lately. */
+  nodesFor(item: T, now: number): ReadonlyArray<Contact> | undefined {
+    return this.placement(item, this.steady(now))?.nodes
+  }
+
+  /** When a record is due by the clock of the caller. */
+  dueOf(item: T): number {
+    return item.due - this.setBack
+  }
+
+  /** Counts datagrams that were sent beyond those of the steps; fewer if negative. */
+  spent(count: number): void {
+    this.datagrams.spend(count)
+  }
+
+  // --- Steps -----------------------------------------------------------------------
+
+  /** Moves records that are due to the urgent ones. Returns false if there are more. */
+  private advance(time: number): boolean {
+    for (let moved = 0;; moved++) {
+      const item = this.waiting.peek()
+      if (item === undefined || item.due > time) return true
+      if (moved === maxMoved) return false
+      this.waiting.remove(item)
+      this.queue(item)
+    }
+  }
+
+  private get queued(): number {
+    return this.held.size + this.fresh.size
+  }
+
+  private queueOf({ isNew }: T): IndexedHeap<T> {
+    return isNew ? this.fresh : this.held
+  }
+
+  private queue(item: T): void {
+    item.state = "Due"
+    this.queueOf(item).push(item)
+  }
+
+  /** The record that expires first, if that is soon; else the one that has waited longest to be stored at all. */
+  private mostUrgent(time: number): T | undefined {
+    const held = this.held.peek()
+    return held !== undefined && held.deadline <= time + graceMillis ? held : this.fresh.peek() ?? held
+  }
+
+  /** The renewal of an item in a known region; a wait if a signature is not allowed yet. */
+  private serve(item: T, time: number): Step<T> | undefined {
+    const place = this.placement(item, time)
+    if (place === undefined) return undefined
+    if (item.needsSignature(time - this.setBack)) {
+      const wait = this.signatures.wait(time)
+      if (wait > 0) return this.wait(time + wait)
+      this.signatures.spend(1)
+    }
+    this.queueOf(item).remove(item)
+    item.state = "Busy"
+    this.busy++
+    if (item.failures > 0) this.retrying++
+    this.datagrams.spend(item.missing(time - this.setBack))
+    return { _tag: "Renew", item, ...place }
+  }
+
+  /** The nodes for an item, nearest first, and how many of them should hold it; undefined if a lookup must find them. */
+  private placement(
+    item: T,
+    time: number
+  ): { readonly nodes: ReadonlyArray<Contact>; readonly wanted: number } | undefined {
+    const lasts = Math.min(Math.max(item.lifetime / 2 / regionsPerInterval, minRegionMillis), maxRegionMillis)
+    const at = placeOf(this.regions, item.position)
+    for (let i = Math.max(at - 2, 0); i < Math.min(at + 2, this.regions.length); i++) {
+      const region = this.regions[i]
+      if (time - region.at > lasts || !covers(region, item)) continue
+      const nodes = region.nodes.toSorted((a, b) => NodeId.compareDistance(item.key, a.id, b.id))
+      const isOwn = region.target === item.key
+      if (isOwn) return { nodes, wanted: region.isSurrounded ? nodes.length : item.wanted }
+      // The lookup of its own judges whether it really is surrounded.
+      if (isSurrounded(item.key, nodes.map(({ id }) => id), region.networkSize)) continue
+      return { nodes, wanted: item.wanted }
+    }
+    return undefined
+  }
+
+  /** Lets an item wait for a lookup, and starts one unless another probably serves it, or there are enough. */
+  private park(item: T): Step<T> | undefined {
+    let chosen: Array<T> | undefined
+    for (const [target, parked] of this.lookups) {
+      const isShared = NodeId.commonPrefixLength(target, item.key) >= this.depth
+      if (isShared || this.lookups.size >= maxLookups) chosen = parked
+      if (isShared) break
+    }
+    this.queueOf(item).remove(item)
+    item.state = "Parked"
+    this.parked++
+    if (chosen !== undefined) {
+      chosen.push(item)
+      return undefined
+    }
+    this.lookups.set(item.key, [item])
+    this.datagrams.spend(lookupCost)
+    return { _tag: "Lookup", target: item.key }
+  }
+
+  private wait(time: number | undefined): Step<T> {
+    return { _tag: "Wait", until: time === undefined ? undefined : time - this.setBack }
+  }
+
+  private schedule(item: T, due: number): void {
+    item.due = due
+    item.state = "Waiting"
+    this.waiting.push(item)
+  }
+
+  private end(item: T): boolean {
+    if (item.state !== "Busy") return false
+    item.state = "Idle"
+    this.release(item)
+    return true
+  }
+
+  private release({ failures }: T): void {
+    this.busy--
+    if (failures > 0) this.retrying--
+  }
+
+  /** Converts a clock reading to time that never goes back, so that a clock that is set back does not stall the sweep. */
+  private steady(now: number): number {
+    if (now < this.lastNow) this.setBack += this.lastNow - now
+    this.lastNow = now
+    return now + this.setBack
+  }
+}
+
+const oldestOf = (regions: ReadonlyArray<Region>): number =>
+  regions.reduce((oldest, { at }, i) => at < regions[oldest].at ? i : oldest, 0)
+
+/** The index of the first region at or after a position. */
+const placeOf = (regions: ReadonlyArray<Region>, position: number): number => {
+  let [low, high] = [0, regions.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (regions[middle].position < position) low = middle + 1
+    else high = middle
+  }
+  return low
+}
