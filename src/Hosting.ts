@@ -33,7 +33,7 @@ import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { type Step, Sweep, SweepItem } from "./core/sweep.ts"
 import type { SigningKey } from "./Crypto.ts"
-import * as Delegation from "./Delegation.ts"
+import type * as Delegation from "./Delegation.ts"
 import type { DelegationChecks } from "./DelegationChecks.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as Identity from "./Identity.ts"
@@ -734,6 +734,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   const renew = ({ item: entry, nodes, wanted }: Extract<Step<Entry>, { _tag: "Renew" }>): Effect.Effect<Outcome> =>
     Effect.gen(function*() {
+      yield* Effect.fromResult(Identity.mandate(entry.signer, Math.floor(millis() / 1000)))
       const record = entry.needsSignature(millis()) ? yield* sign(entry) : entry.record
       return yield* place(entry, record, nodes, wanted)
     }).pipe(
@@ -790,7 +791,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
           ? undefined
           : Number(delegation.expiresAt) * 1000
         entry.signedOver = 0
-        const due = outcome.isPartial ? sweep.failed(entry, { expires }, now) : sweep.renewed(entry, { expires, until }, now)
+        const due = outcome.isPartial
+          ? sweep.failed(entry, { expires }, now)
+          : sweep.renewed(entry, { expires, until }, now)
         counts.renewals++
         save(entry, due)
         const { seq } = entry.record
@@ -830,7 +833,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
         continue
       }
       if (sweep.dueCount === 0) isSettled.openUnsafe()
-      const pause = Math.min(step.until === undefined ? Infinity : step.until - now, maxSleepMillis)
+      // A shorter sleep than to the next whole millisecond could end before it.
+      const pause = Math.min(step.until === undefined ? Infinity : Math.ceil(step.until - now), maxSleepMillis)
       for (const outcome of yield* inFlight.take(pause)) apply(outcome)
     }
   }).pipe(

@@ -82,7 +82,7 @@ export const nextDue = (position: number, lifetime: number, now: number): number
   const interval = lifetime / 2
   const earliest = now + interval / 2
   const phase = position / space * interval
-  return earliest + ((phase - earliest) % interval + interval) % interval
+  return Math.ceil(earliest + ((phase - earliest) % interval + interval) % interval)
 }
 
 // --- Regions ---------------------------------------------------------------------
@@ -349,7 +349,15 @@ export class Sweep<T extends SweepItem> {
     this.depth = reach === Infinity ? 0 : Math.min(Math.clz32(reach) + 1, 32)
     const others = this.regions.filter((other) => time - other.at <= maxRegionMillis && other.target !== target)
     if (others.length >= maxRegions) others.splice(oldestOf(others), 1)
-    const found: Region = { target, position, nodes: [...closest, ...region], reach, isSurrounded, networkSize, at: time }
+    const found: Region = {
+      target,
+      position,
+      nodes: [...closest, ...region],
+      reach,
+      isSurrounded,
+      networkSize,
+      at: time
+    }
     others.splice(placeOf(others, position), 0, found)
     this.regions = others
   }
@@ -365,7 +373,8 @@ export class Sweep<T extends SweepItem> {
     item.failures = 0
     item.isNew = false
     item.deadline = options.expires + this.setBack
-    this.schedule(item, Math.max(due + this.setBack, time))
+    // Never at once: a record that has no more time must not keep the sweep busy.
+    this.schedule(item, Math.max(due + this.setBack, time + secondMillis))
     return due
   }
 

@@ -12,7 +12,8 @@ const hour = 60 * minute
 
 /** A key from its first 32 bits; the others are random enough. */
 const keyAt = (position: number, n = 0): NodeId.NodeId =>
-  (position.toString(16).padStart(8, "0") + (n * 2_654_435_761 >>> 0).toString(16).padStart(8, "0").repeat(7)) as NodeId.NodeId
+  (position.toString(16).padStart(8, "0") +
+    (n * 2_654_435_761 >>> 0).toString(16).padStart(8, "0").repeat(7)) as NodeId.NodeId
 
 /** Reproducible numbers of 32 bits (xorshift). */
 const numbers = (seed: number) => {
@@ -46,7 +47,8 @@ class Item extends SweepItem {
   }
 }
 
-const itemAt = (position: number, n: number, lifetime = hour) => new Item({ key: keyAt(position, n), lifetime, wanted: 8 })
+const itemAt = (position: number, n: number, lifetime = hour) =>
+  new Item({ key: keyAt(position, n), lifetime, wanted: 8 })
 
 /** A network in which lookups take two seconds and storing a record takes one, and nothing fails. */
 class World {
@@ -92,7 +94,11 @@ class World {
         // Sorting all nodes for every record would take most of the time.
         if (this.renewed.length % 32 === 0) {
           const closest = idsOf(nearest(this.contacts, item.key, 8))
-          assert.deepStrictEqual(idsOf(nodes.slice(0, wanted)), closest, "a record goes to the nodes closest to its key")
+          assert.deepStrictEqual(
+            idsOf(nodes.slice(0, wanted)),
+            closest,
+            "a record goes to the nodes closest to its key"
+          )
         }
         this.stores += wanted
         if (item.needsSignature(this.now)) item.signedAt = this.now
@@ -350,7 +356,10 @@ describe("a sweep", () => {
   it("looks up a key that nodes of another lookup surround, and stores at all that are found", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
     const [near, victim] = [itemAt(0x1000_0000, 1), itemAt(0x1100_0000, 2)]
-    const liars = Array.from({ length: 12 }, (_, n) => contact(`${victim.key.slice(0, 10)}${keyAt(n, n).slice(10)}` as NodeId.NodeId))
+    const liars = Array.from(
+      { length: 12 },
+      (_, n) => contact(`${victim.key.slice(0, 10)}${keyAt(n, n).slice(10)}` as NodeId.NodeId)
+    )
     const others = Array.from({ length: 4 }, (_, n) => contact(keyAt(0x1000_0000 + n * 0x0010_0000, n)))
     const networkSize = 200
     sweep.add(near, start)

@@ -22,7 +22,10 @@ describe("IndexedHeap", () => {
           assert.strictEqual(item.place, -1)
         }
         assert.strictEqual(heap.size, held.length)
-        assert.strictEqual(heap.peek()?.value, held.length === 0 ? undefined : Math.min(...held.map((item) => item.value)))
+        assert.strictEqual(
+          heap.peek()?.value,
+          held.length === 0 ? undefined : Math.min(...held.map((item) => item.value))
+        )
       }
     }))
   })

@@ -58,6 +58,9 @@ const saving = (changes: ReadonlyArray<Persistence.Change>) =>
     return flush
   })
 
+/** The `n`th slot of a hosted record. */
+const slotOf = (n: number): string => n.toString(16).padStart(32, "0")
+
 const turns = (count: number) => Array.from({ length: count }, (_, n) => changesOf(n)).flat()
 
 /** The most recently started thread, which the test can stop or hang. */
@@ -84,7 +87,8 @@ const kept = Persistence.Persistence.use(({ kept }) =>
     seq: kept.seq,
     peers: kept.peers,
     seen: kept.seen,
-    announcements: kept.announcements
+    announcements: kept.announcements,
+    hosted: Stream.runCollect(kept.hosted)
   })
 )
 
@@ -219,7 +223,11 @@ describe("SqlitePersistence", () => {
           { _tag: "Peers", peers },
           { _tag: "Seen", sightings },
           { _tag: "Announced", announcements: "[]" },
-          { _tag: "Announced", announcements: "[\"ä\"]" }
+          { _tag: "Announced", announcements: "[\"ä\"]" },
+          { _tag: "Hosted", slot: slotOf(1), ...entryOf(9), due: 1, holders: [] },
+          { _tag: "Hosted", slot: slotOf(2), ...entryOf(10), due: 2, holders: [7] },
+          { _tag: "Hosted", slot: slotOf(1), ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] },
+          { _tag: "Unhosted", slot: slotOf(2), key: entryOf(10).key }
         ])
       )
       const { logged, result } = yield* on(directory, kept)
@@ -230,7 +238,8 @@ describe("SqlitePersistence", () => {
         seq: 2n ** 64n - 1n,
         peers,
         seen: sightings,
-        announcements: "[\"ä\"]"
+        announcements: "[\"ä\"]",
+        hosted: [{ ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] }]
       })
     }))
 
@@ -340,7 +349,7 @@ describe("SqlitePersistence", () => {
         })
         later.close()
         const before = Fs.readFileSync(file(directory))
-        yield* degraded(directory, /later version.*its schema is 3, this version knows 2/)
+        yield* degraded(directory, /later version.*its schema is 4, this version knows 3/)
         assert.deepStrictEqual(Fs.readFileSync(file(directory)), before)
       }))
 

@@ -190,7 +190,9 @@ const reading = (db: DatabaseSync, query: string): StatementSync => {
 const statementsOf = (db: DatabaseSync) => {
   const forTable = (table: Table) => ({
     put: db.prepare(
-      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, ${noteColumns[table]}, sum) VALUES (?, ?, ?, ?, ?, ?, ?)`
+      `INSERT OR REPLACE INTO ${table} (key, tag, type, expires, bytes, ${
+        noteColumns[table]
+      }, sum) VALUES (?, ?, ?, ?, ?, ?, ?)`
     ),
     delete: db.prepare(`DELETE FROM ${table} WHERE key = ? AND tag = ?`),
     expire: db.prepare(`DELETE FROM ${table} WHERE expires < ?`),
