@@ -354,7 +354,7 @@ export class Hosting extends Context.Service<Hosting, {
   readonly list: Stream.Stream<Hosted>
   /** What happens from now on. A reader that falls behind by 4096 events misses the oldest. */
   readonly events: Stream.Stream<Event>
-  /** Waits until no record is due: all have been stored, have failed, or wait for a signer. */
+  /** Waits until every record that was hosted or changed so far has been tried: it is stored, or failed. */
   readonly settled: Effect.Effect<void>
   /** Current state and counters. */
   readonly status: Effect.Effect<Status>
@@ -428,6 +428,7 @@ class Entry extends SweepItem {
   holders: ReadonlyArray<number> = []
   /** The seq of a record that the next one must supersede. */
   above = -1n
+  isOvertaken = false
   signedOver = 0
   removal: "None" | "Withdraw" | "Keep" = "None"
 
@@ -455,7 +456,7 @@ class Entry extends SweepItem {
 
   /** A record that is due has been signed a quarter of its lifetime ago, or longer; one that is tried again has not. */
   needsSignature(now: number): boolean {
-    return now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - maxSleepMillis
+    return this.isOvertaken || now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - maxSleepMillis
   }
 
   missing(now: number): number {
@@ -466,6 +467,7 @@ class Entry extends SweepItem {
     this.bytes = record.bytes
     this.signedAt = Number(record.timestamp) * 1000
     this.expires = record.expiresAt * 1000
+    this.isOvertaken = false
   }
 }
 
@@ -607,8 +609,20 @@ type Outcome =
   /** No reason: a fault of this library, which is logged. */
   | { readonly _tag: "Failed"; readonly entry: Entry; readonly sent: number; readonly reason: RenewalError | undefined }
 
+/** Outcome of a lookup that found no node. */
+const nothingAt = (target: NodeId.NodeId): Outcome => ({
+  _tag: "Found",
+  target,
+  found: { closest: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+})
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const { datagramsPerSecond = 500, maxRecords = 1_000_000, signaturesPerSecond = 200 } = options
+  if (!(datagramsPerSecond > 0 && signaturesPerSecond > 0)) {
+    throw new RangeError(
+      `${datagramsPerSecond} datagrams and ${signaturesPerSecond} signatures a second: give each more than 0`
+    )
+  }
   const store = yield* Store
   const routing = yield* Routing
   const persistence = yield* Persistence
@@ -758,7 +772,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
         region,
         networkSize: routing.plausibleSizeUnsafe(millis())
       }
-    }))
+    })).pipe(
+      // The records that wait for it must not wait for ever.
+      Effect.catchCause((cause) => Effect.as(Effect.logError("A lookup for hosting failed", cause), nothingAt(target)))
+    )
 
   const save = (entry: Entry, due: number): void => {
     const { holders, key, record, slot } = entry
@@ -779,7 +796,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     if (outcome._tag === "Found") return sweep.found(outcome.target, outcome.found, now)
     const { entry, sent } = outcome
     const { owner, type, key } = entry
-    sweep.spent(sent - entry.missing(now))
+    sweep.sent(sent, entry)
     if (entry.removal !== "None") {
       if (entry.removal === "Withdraw") startWithdrawal(entry)
       return
@@ -802,7 +819,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       }
       case "Overtaken":
         entry.signedOver++
-        entry.signedAt = -Infinity
+        entry.isOvertaken = true
         return sweep.again(entry, now)
       case "Failed": {
         const { reason } = outcome
@@ -862,7 +879,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const near = sweep.nodesFor(entry, now) ?? (yield* copies.neighbourhood(key)).closest
     const held = new Set(holders)
     const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
-    sweep.spent(nodes.length)
+    sweep.sent(nodes.length)
     counts.stores += nodes.length
     yield* Effect.forEach(nodes, (peer) => Effect.ignore(copies.store(peer, key, withdrawal, { checking: 0 })), {
       concurrency: "unbounded",

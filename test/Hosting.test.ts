@@ -397,6 +397,12 @@ describe("Hosting", () => {
         (signer) => host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
       )
       yield* host.run(hosting(({ settled }) => settled))
+      const times = events.flatMap((event) => event._tag === "Renewed" ? [event.at] : [])
+      assert.lengthOf(times, 500)
+      // 4000 datagrams at 100 a second, of which one second's worth is saved up, and the lookups.
+      const seconds = (Math.max(...times) - Math.min(...times)) / 1000
+      assert.isAtLeast(seconds, 38)
+      assert.isAtMost(seconds, 55)
       yield* Effect.sleep("2 hours")
       const status = yield* statusOf(host)
       const after = (yield* sent).sent

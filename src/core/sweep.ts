@@ -145,6 +145,8 @@ export abstract class SweepItem implements HeapItem {
   isNew = true
   /** Failures since the last success. */
   failures = 0
+  /** Datagrams that its renewal was counted as. */
+  counted = 0
   place = -1
   state: "Idle" | "Waiting" | "Due" | "Parked" | "Busy" = "Idle"
 
@@ -418,9 +420,9 @@ export class Sweep<T extends SweepItem> {
     return item.due - this.setBack
   }
 
-  /** Counts datagrams that were sent beyond those of the steps; fewer if negative. */
-  spent(count: number): void {
-    this.datagrams.spend(count)
+  /** Counts datagrams: of the renewal of an item, instead of what it was counted as, or others. */
+  sent(count: number, item?: T): void {
+    this.datagrams.spend(count - (item?.counted ?? 0))
   }
 
   // --- Steps -----------------------------------------------------------------------
@@ -468,7 +470,8 @@ export class Sweep<T extends SweepItem> {
     item.state = "Busy"
     this.busy++
     if (item.failures > 0) this.retrying++
-    this.datagrams.spend(item.missing(time - this.setBack))
+    item.counted = item.missing(time - this.setBack)
+    this.datagrams.spend(item.counted)
     return { _tag: "Renew", item, ...place }
   }
 
