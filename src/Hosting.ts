@@ -31,7 +31,10 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
+import { placementFault } from "./core/placement.ts"
+import * as Seq from "./core/seq.ts"
 import { type Step, Sweep, SweepItem } from "./core/sweep.ts"
+import { isGiven } from "./core/vetting.ts"
 import type { SigningKey } from "./Crypto.ts"
 import type * as Delegation from "./Delegation.ts"
 import type { DelegationChecks } from "./DelegationChecks.ts"
@@ -397,8 +400,6 @@ const maxSignedOver = 4
 /** Withdrawals at a time. */
 const maxWithdrawals = 8
 
-const maxSeq = 0xffff_ffff_ffff_ffffn
-
 // --- Records -----------------------------------------------------------------------
 
 /** A hosted identity and its records. */
@@ -525,9 +526,9 @@ const draftOf = (
   const excess = tooLarge(record, content)
   if (excess !== undefined) return Result.fail(excess)
   const key = keyOf(content, record)
-  if (Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)) {
-    return Result.fail(new Record.InvalidRecord({ reason: "it belongs at the key of its own address" }))
-  }
+  const isElsewhere = Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)
+  const reason = isElsewhere ? "it belongs at the key of its own address" : placementFault(key, record)
+  if (reason !== undefined) return Result.fail(new Record.InvalidRecord({ reason }))
   return Result.succeed({ key, slot: slotOf(key, record), record })
 }
 
@@ -550,7 +551,7 @@ const signDraft = (
 const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => {
   if (content._tag === "Topic") return NodeId.fromTopic(content.topic)
   const given = content._tag === "Custom" ? content.key : undefined
-  return given === undefined || given === NodeId.zero ? Record.ownKey(record) : given
+  return isGiven(given) ? given : Record.ownKey(record)
 }
 
 /** The draft of a record's content for another signer. */
@@ -678,12 +679,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const seconds = Math.floor(millis() / 1000)
     const delegation = yield* Effect.fromResult(Identity.mandate(signer, seconds))
     const nanos = yield* Clock.currentTimeNanos
-    const floor = last > above ? last : above
     const draft = yield* Effect.fromResult(internal.seal({
       signer: drafter(signer),
       address,
       delegation,
-      seq: nanos > floor ? nanos : floor < maxSeq ? floor + 1n : maxSeq,
+      seq: Seq.over(nanos, last > above ? last : above),
       timestamp: BigInt(seconds),
       ttl,
       type,
@@ -733,7 +733,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     entry.holders = holders
     if (newer !== undefined) {
       // A record under a later delegation is newer whatever our seq.
-      if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver || newer.seq >= maxSeq) {
+      if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver) {
         return { _tag: "Failed", entry, sent, reason: Record.stale(record, newer) }
       }
       entry.above = newer.seq

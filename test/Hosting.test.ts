@@ -151,6 +151,7 @@ describe("Hosting", () => {
         { _tag: "Topic", topic: "" },
         { _tag: "Custom", type: 0x55, payload: Uint8Array.of(1) },
         { _tag: "Custom", type: 0x07, payload: Uint8Array.of(1), key: NodeId.fromTopic("a") },
+        { _tag: "Custom", type: 0x80, payload: Uint8Array.of(1), key: NodeId.fromTopic("a") },
         { ...endpoint(1), ttl: 0 }
       ]
       for (const content of wrong) {
