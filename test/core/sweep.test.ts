@@ -242,8 +242,8 @@ describe("a sweep", () => {
     const world = new World({ nodes: 12, datagramsPerSecond: 40 })
     world.host(500)
     world.runUntil(start + 2 * hour)
-    // It takes 20 minutes to store these.
-    world.host(6000)
+    // It takes 36 minutes to store these.
+    world.host(11_000, 24 * hour)
     world.runUntil(start + 3 * hour)
     assert.strictEqual(world.late, 0)
     assert.isTrue(world.items.every(({ expires }) => expires > world.now))
