@@ -723,9 +723,8 @@ const replay = Command.make(
   Command.withShortDescription("Repeat a story, and show what happened"),
   Command.withExamples([
     {
-      command: `effect-dht replay --html replay.html '{"seed":0,"nodes":3,"latency":20,"loss":0,"duplication":0,` +
-        `"happenings":[{"at":0,"deed":{"do":"announce","node":1}}]}'`,
-      description: "A world of three nodes, one of which announces its endpoint"
+      command: "effect-dht replay --html replay.html \"$(cat story.json)\"",
+      description: "A story that was saved to a file"
     }
   ])
 )
