@@ -66,11 +66,12 @@ describe("SimCrypto", () => {
     assert.isUndefined(ephemeral.agree(new Uint8Array(31)))
   })
 
-  it("is imported only by the testing modules and the command line", () => {
+  it("is imported only by the testing modules and the command line, as other modules use only types of theirs", () => {
     const src = join(import.meta.dirname, "../../src")
+    const typesOnly = /^(?:import|export) type [^"]* from "[^"]*"$/gm
     const importers = globSync("**/*.ts", { cwd: src }).filter((path) =>
       !path.startsWith("testing") && !path.startsWith("cli") &&
-      readFileSync(join(src, path), "utf8").includes("testing/")
+      readFileSync(join(src, path), "utf8").replace(typesOnly, "").includes("testing/")
     )
     assert.deepStrictEqual(importers, [])
   })
