@@ -20,7 +20,7 @@ import { Store } from "../Store.ts"
 import * as Words from "./internal/datagramText.ts"
 import { restsOn } from "./internal/evidence.ts"
 import { clockTime, properties, Violation } from "./Properties.ts"
-import type { DropReason, Host } from "./SimNetwork.ts"
+import type { Delivery, Drop, DropReason, Host } from "./SimNetwork.ts"
 import type { SimNode, World } from "./SimWorld.ts"
 
 // --- Models ------------------------------------------------------------------
@@ -354,7 +354,7 @@ export const start = (world: World, options: Options = {}): Recorder => {
 
   // --- Events
 
-  /** Drops the older half; the state at that moment becomes the first. */
+  /** Drops all but the latest to keep; the state at that moment becomes the first. */
   const prune = (): void => {
     const count = events.length - keep
     const state = new Map<string, Change>()
@@ -369,7 +369,8 @@ export const start = (world: World, options: Options = {}): Recorder => {
     ]
     events = events.slice(count)
     about = about.slice(count)
-    bands = bands.filter(({ to }) => to >= events[0].at)
+    const first = events.at(0)?.at ?? last
+    bands = bands.filter(({ to }) => to >= first)
     const used = new Set(events.map((event) => event.kind === "datagram" ? event.transaction : null))
     for (const [transaction, number] of transactions) if (!used.has(number)) transactions.delete(transaction)
     omitted += count
@@ -412,50 +413,39 @@ export const start = (world: World, options: Options = {}): Recorder => {
     return number
   }
 
+  const datagram = (
+    { from, payload, sentAtMillis, source, target, to }: Delivery | Drop,
+    outcome: Datagram["outcome"]
+  ): void => {
+    const at = advance()
+    const { about, isInSession, isResponse, transaction, type, what } = Words.describe(names, payload)
+    const receiver = machineOn(target, to.port)
+    if (outcome === "delivered") touch(receiver)
+    push({
+      kind: "datagram",
+      at,
+      sentAt: sentAtMillis,
+      from: machineOn(source, from.port),
+      to: receiver,
+      outcome,
+      type,
+      what: receiver === null
+        ? [what, `to ${SocketAddress.format(to)}`].filter((text) => text !== "").join(", ")
+        : what,
+      isResponse,
+      isInSession,
+      bytes: payload.length,
+      transaction: numberOfTransaction(transaction)
+    }, transaction === undefined ? about : [...about, transaction])
+  }
+
   network.observe({
-    delivered: ({ from, payload, sentAtMillis, source, target, to }) => {
-      const at = advance()
-      const words = Words.describe(names, payload)
-      const receiver = machineOn(target, to.port)
-      touch(receiver)
-      push({
-        kind: "datagram",
-        at,
-        sentAt: sentAtMillis,
-        from: machineOn(source, from.port),
-        to: receiver,
-        outcome: "delivered",
-        type: words.type,
-        what: words.what,
-        isResponse: words.isResponse,
-        isInSession: words.isInSession,
-        bytes: payload.length,
-        transaction: numberOfTransaction(words.transaction)
-      }, words.transaction === undefined ? words.about : [...words.about, words.transaction])
-    },
-    dropped: ({ from, payload, reason, sentAtMillis, source, target, to }) => {
-      const at = advance()
-      if (reason === "overflowed") {
-        const arrived = events.at(-1)
-        if (arrived?.kind === "datagram") events[events.length - 1] = { ...arrived, outcome: reason }
-        return
-      }
-      const words = Words.describe(names, payload)
-      const receiver = machineOn(target, to.port)
-      push({
-        kind: "datagram",
-        at,
-        sentAt: sentAtMillis,
-        from: machineOn(source, from.port),
-        to: receiver,
-        outcome: reason,
-        type: words.type,
-        what: [words.what, ...(receiver === null ? [`to ${SocketAddress.format(to)}`] : [])].join(", "),
-        isResponse: words.isResponse,
-        isInSession: words.isInSession,
-        bytes: payload.length,
-        transaction: numberOfTransaction(words.transaction)
-      }, words.transaction === undefined ? words.about : [...words.about, words.transaction])
+    delivered: (delivery) => datagram(delivery, "delivered"),
+    dropped: (drop) => {
+      if (drop.reason !== "overflowed") return datagram(drop, drop.reason)
+      // It was the last to arrive.
+      const arrived = events.at(-1)
+      if (arrived?.kind === "datagram") events[events.length - 1] = { ...arrived, outcome: drop.reason }
     }
   })
 
@@ -617,6 +607,7 @@ export const start = (world: World, options: Options = {}): Recorder => {
   return {
     finish: (given, failures) => {
       settle()
+      if (events.length > keep) prune()
       for (const [number, { open }] of observed.entries()) {
         for (const [key, { kind }] of open) close(number, key, last, kind !== "request" && kind !== "lookup")
       }

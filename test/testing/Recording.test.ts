@@ -142,7 +142,7 @@ describe("Recording", () => {
   it("keeps the latest events, with the state at the first", () => {
     const whole = recordingOf(eventful)
     const kept = recordingOf(eventful, { keep: 100 })
-    assert.isAtLeast(kept.events.length, 100)
+    assert.strictEqual(kept.events.length, 100)
     assert.isBelow(kept.events.length, whole.events.length)
     assert.strictEqual(kept.omitted + kept.events.length, whole.events.length)
     const withoutNumbers = (event: Recording.Event) => isDatagram(event) ? { ...event, transaction: null } : event
@@ -180,6 +180,25 @@ describe("Recording", () => {
         rests.filter(({ kind }) => kind === "step"),
         events.filter(({ kind }) => kind === "step")
       )
+    })
+
+    it("no event elsewhere that came before a timer of the node", () => {
+      const { changes, events, failures: [failure], machines } = recordingOf((world) =>
+        Effect.gen(function*() {
+          const nodes = yield* world.startNodes(5)
+          yield* nodes[1].run(Dht.use((dht) => dht.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 60 })))
+          yield* Effect.sleep("10 minutes")
+          return [violation({ key: nodes[1].identity.nodeId }, "node 0", world.timeline.elapsedMillis)]
+        })
+      )
+      const involves = (event: Recording.Event) =>
+        isDatagram(event) ? event.from === 0 || event.to === 0 : event.kind === "step" || event.machine === 0
+      const expired = changes.find(({ key, machine, part, row }) =>
+        machine === 0 && part === "store" && row === null && key.startsWith(machines[1].id)
+      )!
+      assert.isFalse(involves(events[expired.after]))
+      assert.isNotEmpty(failure.events)
+      for (const i of failure.events) assert.isTrue(involves(events[i]))
     })
 
     it("no event after it", () => {

@@ -4,29 +4,8 @@
  * @since 0.1.0
  */
 
-/** The number of a machine. */
-type MachineNumber = number
-
-/** An event of a recording, as far as it matters here. */
-type Event =
-  | {
-    readonly kind: "datagram"
-    readonly at: number
-    readonly from: MachineNumber | null
-    readonly to: MachineNumber | null
-    readonly outcome: string
-    readonly isResponse: boolean
-    readonly transaction: number | null
-  }
-  | { readonly kind: "step" | "change" | "node"; readonly at: number; readonly machine: MachineNumber | null }
-
-/** A change of a row of a table or a store, whose key has the ids of the row. */
-interface Change {
-  /** The number of the event that it follows. */
-  readonly after: number
-  readonly machine: MachineNumber
-  readonly key: string
-}
+import * as RegExp from "effect/RegExp"
+import type { Change, Event, MachineNumber } from "../Recording.ts"
 
 /** Most events of a run that are marked besides the steps of its story. */
 const maxMarked = 40
@@ -46,12 +25,12 @@ interface Run {
   readonly events: ReadonlyArray<Event>
   /** Of each event, the ids, keys, addresses and transactions that it is about. */
   readonly about: ReadonlyArray<ReadonlyArray<string>>
+  /** The key of a row has its ids. */
   readonly changes: ReadonlyArray<Change>
 }
 
-const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")
-
-const isNamedIn = (text: string, name: string): boolean => new RegExp(`(?<!\\w)${escaped(name)}(?!\\w)`).test(text)
+const isNamedIn = (text: string, name: string): boolean =>
+  new RegExp.RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`).test(text)
 
 const involves = (event: Event, machine: MachineNumber): boolean =>
   event.kind === "datagram" ? event.from === machine || event.to === machine : event.machine === machine
@@ -95,7 +74,8 @@ export const restsOn = (
   const matching = before.flatMap((event, i) => isAbout(event, i) ? [i] : [])
   const changed = changes.flatMap(({ after, key, machine: of }) =>
     after >= 0 && after < before.length && (machine === null || of === machine) &&
-      key.split(" ").some((part) => subjects.has(part))
+      // A timer of the machine can change a row, after an event elsewhere.
+      (machine === null || involves(before[after], machine)) && key.split(" ").some((part) => subjects.has(part))
       ? [after]
       : []
   )
