@@ -37,6 +37,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as RegExp from "effect/RegExp"
 import type * as Scope from "effect/Scope"
 import type * as Dht from "../Dht.ts"
 import * as Fault from "./Fault.ts"
@@ -218,14 +219,10 @@ export class TestFailed extends Data.TaggedError("TestFailed")<{
 const storyOf = (run: Story | Seeds): string => "steps" in run ? format(run) : seedsOf(run)
 
 const commandOf = ({ run, test }: Pick<TestFailed, "run" | "test">): string =>
-  `${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(escaped(test))}`
+  `${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(RegExp.escape(test))}`
 
 /** A text as one word of a shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
-
-/** A regular expression that matches a text. */
-const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")
-
 // --- Stories -------------------------------------------------------------------
 
 /**
@@ -419,7 +416,10 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
       return program(world)
     })
     const again = yield* Effect.exit(SimWorld.run(recorded, options))
-    const recording = recorders[0].finish({
+    const recorder = recorders.at(0)
+    // The run failed before it had a world, as with a schedule that is not valid.
+    if (recorder === undefined) return yield* failure
+    const recording = recorder.finish({
       title: failure.test,
       story: storyOf(failure.run).split("\n"),
       command: commandOf(failure)

@@ -131,6 +131,17 @@ describe("SimTest", () => {
       assert.isNotEmpty(failures[0].events)
     })
 
+    vitest.it("has its own message although there is nothing to explain", async () => {
+      const { message } = await failure((test) =>
+        test.it("starts", () => Effect.void, {
+          scheduleSeed: "no schedule",
+          explain: () => Effect.die("there is no recording")
+        })
+      )
+      assert.match(message, /no schedule/)
+      assert.notInclude(message, "see it")
+    })
+
     vitest.it("fails at once if the program awaits a promise, and says so", async () => {
       const { message } = await failure((test) =>
         test.it("waits", (world) =>
@@ -143,17 +154,20 @@ describe("SimTest", () => {
       const controller = new AbortController()
       let ended = false
       let run: Promise<void> | undefined
+      const started = Promise.withResolvers<void>()
       SimTest.make((_name, _options, test) => {
         run = test({ signal: controller.signal })
       }, { crypto }).it("endless", (world) =>
-        Effect.andThen(world.startNodes(3), Effect.never).pipe(
+        Effect.andThen(world.startNodes(3), Effect.sync(started.resolve)).pipe(
+          Effect.andThen(Effect.never),
           Effect.onInterrupt(() =>
             Effect.sync(() => {
               ended = true
             })
           )
         ))
-      setTimeout(() => controller.abort(), 20)
+      await started.promise
+      controller.abort()
       await run!.then(() => assert.fail("it ended"), () => undefined)
       assert.isTrue(ended)
     })
