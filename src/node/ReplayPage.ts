@@ -37,14 +37,16 @@ export const page = (recording: Recording): string => {
   return asset("index.html").replace(/\{\{(\w+)\}\}/g, (_, name: string) => parts[name])
 }
 
-/** A file name for a title. */
-const nameOf = (title: string): string =>
-  `${title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-|-$/g, "").slice(0, 60) || "replay"}.html`
+/** A file name for a title, with a hash of it: titles can have their first words in common, or no Latin letters. */
+const nameOf = (title: string): string => {
+  const words = title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-|-$/g, "").slice(0, 60)
+  return `${words || "replay"}-${createHash("sha256").update(title).digest("hex").slice(0, 8)}.html`
+}
 
 /**
  * Writes pages into a directory, which is created if need be, for the option
- * `explain` of `SimTest`. Each page is named for its title. Returns where it is,
- * or why it could not be written.
+ * `explain` of `SimTest`. A page replaces that of the same title. Returns where it
+ * is, or why it could not be written.
  *
  * @category output
  * @since 0.1.0

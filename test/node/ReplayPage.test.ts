@@ -178,6 +178,17 @@ describe("ReplayPage", () => {
       }))
   }
 
+  it.effect("writes a page for each title, and replaces that of the same title", () =>
+    Effect.gen(function*() {
+      const write = ReplayPage.write(yield* temporary)
+      const recording = recorded()
+      const titles = [`${"nodes ".repeat(12)}meet`, `${"nodes ".repeat(12)}part`, "встреча", "прощание", "a-b", "a b"]
+      const named = yield* Effect.forEach(titles, (title) => write({ ...recording, title }))
+      assert.strictEqual(new Set(named).size, titles.length)
+      assert.deepStrictEqual(yield* Effect.forEach(titles, (title) => write({ ...recording, title })), named)
+      for (const path of named) assert.match(path, /\/[a-z0-9-]+\.html$/)
+    }))
+
   it.effect("says why a page could not be written", () =>
     Effect.gen(function*() {
       const file = join(yield* temporary, "file")
