@@ -3,19 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import * as commandLine from "../utils/commandLine.ts"
+import { story } from "../utils/story.ts"
 import { temporary } from "../utils/temporary.ts"
 
 const run = (...args: ReadonlyArray<string>) => commandLine.run(["replay", ...args])
-
-const story = {
-  seed: 1,
-  scheduleSeed: "pct:2:3:5000",
-  nodes: 3,
-  latency: 20,
-  loss: 0,
-  duplication: 0,
-  happenings: [{ at: 1, deed: { do: "crash", node: 4 } }]
-}
 
 describe("effect-dht replay", () => {
   it.effect("repeats a story from its text alone, with the same trace", () =>

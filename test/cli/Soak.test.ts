@@ -6,19 +6,10 @@ import * as TestConsole from "effect/testing/TestConsole"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import * as commandLine from "../utils/commandLine.ts"
+import { story } from "../utils/story.ts"
 import { temporary } from "../utils/temporary.ts"
 
 const run = (...args: ReadonlyArray<string>) => commandLine.run(["soak", ...args])
-
-const story = {
-  seed: 1,
-  scheduleSeed: "pct:2:3:5000",
-  nodes: 3,
-  latency: 20,
-  loss: 0,
-  duplication: 0,
-  happenings: [{ at: 1, deed: { do: "crash", node: 4 } }]
-}
 
 describe("effect-dht soak", () => {
   it.effect(
@@ -69,7 +60,7 @@ describe("effect-dht soak", () => {
         const state = join(inside, "state.json")
         const soaking = yield* Effect.forkChild(run("--workers", "1", "--worlds", "1", "--from", "5", "--state", state))
         yield* Effect.suspend(() => Fs.existsSync(state) ? Effect.void : Effect.fail("not yet")).pipe(
-          Effect.retry({ times: 200, schedule: Schedule.spaced("10 millis") })
+          Effect.retry({ times: 6000, schedule: Schedule.spaced("10 millis") })
         )
         Fs.rmSync(inside, { recursive: true })
         const { error, exitCode, out } = yield* Fiber.join(soaking)
