@@ -9,16 +9,16 @@
  * @module
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type * as Address from "./Address.ts"
 import * as Letters from "./core/letters.ts"
-import { Crypto, type Provider } from "./Crypto.ts"
+import * as Correspondence from "./Correspondence.ts"
+import type { Crypto, Provider } from "./Crypto.ts"
 import { type Identity, NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import { sha256Hex } from "./internal/sha256.ts"
@@ -141,9 +141,6 @@ export class Mail extends Context.Service<Mail, {
 /** Messages remembered so that none is delivered twice: many times the capacity of a mailbox. */
 const rememberedMessages = 10_000
 
-/** Messages decrypted without a pause: each takes some 3 ms where the crypto is not native. */
-const openedAtOnce = 4
-
 const payloadIds = new WeakMap<Record.SignedRecord, string>()
 
 /** The hash of a record's payload. Each version of a mailbox has mostly the records of the last one. */
@@ -154,78 +151,29 @@ const payloadId = (record: Record.SignedRecord): string => {
 }
 
 const make = Effect.gen(function*() {
-  const crypto = yield* Crypto
-  const identity = yield* NodeIdentity
-  const mailbox = NodeId.fromAddress(identity.agent)
+  const mailbox = NodeId.fromAddress((yield* NodeIdentity).agent)
   const query = yield* Query
   const publisher = yield* Publisher
-  const random = yield* SecureRandom.SecureRandom
   const watch = yield* Watch
-  const keys = new Letters.RecipientKeys()
-
-  const orNone = Effect.orElseSucceed((): ReadonlyArray<Record.SignedRecord> => [])
-
-  /** Looks up the recipient's own records. */
-  const published = Effect.fnUntraced(function*(recipient: Address.Address) {
-    const key = NodeId.fromAddress(recipient)
-    const usual = yield* Effect.forEach(
-      Letters.usual,
-      (type) => orNone(query.findRecords(key, { type })),
-      { concurrency: "unbounded" }
+  const { open, seal } = yield* Correspondence.make((key, type) =>
+    Effect.orElseSucceed(
+      type === undefined ? query.aggregateRecords(key) : query.findRecords(key, { type }),
+      (): ReadonlyArray<Record.SignedRecord> => []
     )
-    if (usual.flat().length > 0) return usual.flat()
-    return (yield* orNone(query.aggregateRecords(key))).filter(Letters.isOwn)
-  })
+  )
 
-  const keyOf = Effect.fnUntraced(function*(recipient: Address.Address) {
-    const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-    const certain = keys.certain(recipient, now)
-    if (certain !== undefined) return certain
-    for (const record of yield* published(recipient)) keys.remember(record)
-    return keys.newest(recipient) ?? (yield* new Letters.NoRecipientKey({ recipient }))
-  })
-
-  const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ body, recipient, ttl, type }) {
-    const payload = yield* Effect.fromResult(Letters.seal({
-      crypto,
-      sender: identity.agent,
-      recipient,
-      recipientPublicKey: yield* keyOf(recipient),
-      type,
-      body,
-      ephemeralSeed: yield* random.randomBytes(32),
-      nonce: yield* random.randomBytes(12)
-    }))
+  const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ ttl, ...message }) {
     return yield* publisher.publishCustom({
       type: Record.RecordType.mailbox,
-      payload,
-      key: NodeId.fromAddress(recipient),
+      payload: yield* seal(message),
+      key: NodeId.fromAddress(message.recipient),
       ttl
     })
   })
 
-  const openOne = (record: Record.SignedRecord): Letters.ReceivedMessage | undefined => {
-    const message = Letters.received(record, identity, crypto)
-    if (message !== undefined) keys.remember(record)
-    return message
-  }
-
-  /** Decrypts the messages among the records of our mailbox, oldest first. A turn decrypts a few only. */
-  const openAll = Effect.fnUntraced(function*(records: ReadonlyArray<Record.SignedRecord>) {
-    const messages: Array<Letters.ReceivedMessage> = []
-    for (let at = 0; at < records.length; at += openedAtOnce) {
-      if (at > 0) yield* Effect.yieldNow
-      for (const record of records.slice(at, at + openedAtOnce)) {
-        const message = openOne(record)
-        if (message !== undefined) messages.push(message)
-      }
-    }
-    return messages.sort(Letters.byAge)
-  })
-
   const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
     Effect.flatMap(({ completeness, records }) =>
-      Effect.map(openAll(records), (messages) => ({ messages, completeness }))
+      Effect.map(open(records), (messages) => ({ messages, completeness }))
     ),
     Effect.withSpan("Mail.read")
   )
@@ -238,7 +186,7 @@ const make = Effect.gen(function*() {
         const fresh = records.filter((record) => seen.get(payloadId(record)) === undefined)
         for (const record of fresh) seen.use(payloadId(record), () => true)
         return Effect.map(
-          openAll(fresh),
+          open(fresh),
           (opened) => [seen, opened.map((message): ArrivingMessage => ({ ...message, completeness }))] as const
         )
       }

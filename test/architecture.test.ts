@@ -40,7 +40,16 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["contacts", ["Routing"]],
   ["conversations", ["InFlight", "IdentityConflicts", "query/", "Query", "Subscriptions", "Watch", "Responder"]],
   ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance"]],
-  ["intentions", ["Publisher", "Renewal", "Announce", "StandingAnnouncements", "Discovery", "Mail", "Hosting"]],
+  ["intentions", [
+    "Publisher",
+    "Renewal",
+    "Announce",
+    "StandingAnnouncements",
+    "Discovery",
+    "Correspondence",
+    "Mail",
+    "Hosting"
+  ]],
   ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
   ["http", ["http/"]],
   ["browser", ["browser/"]],

@@ -19,6 +19,7 @@ import type * as Address from "../Address.ts"
 import type { OnClose } from "../Announce.ts"
 import * as Letters from "../core/letters.ts"
 import * as Seq from "../core/seq.ts"
+import * as Correspondence from "../Correspondence.ts"
 import * as Crypto from "../Crypto.ts"
 import type { Offer } from "../Discovery.ts"
 import * as Endpoint from "../Endpoint.ts"
@@ -149,9 +150,6 @@ const maxSigned = 4
 /** Time for the gateway to take a withdrawal when a scope closes. */
 const closing = "2 seconds"
 
-/** Messages decrypted without a pause. */
-const openedAtOnce = 4
-
 /** What every own record has besides its content. */
 interface Stamp {
   readonly signer: Identity.Identity
@@ -182,13 +180,11 @@ export const make: Effect.Effect<
   never,
   Crypto.Crypto | Gateway | Identity.NodeIdentity | SecureRandom.SecureRandom
 > = Effect.gen(function*() {
-  const crypto = yield* Crypto.Crypto
   const gateway = yield* Gateway
   const identity = yield* Identity.NodeIdentity
-  const random = yield* SecureRandom.SecureRandom
   const { agent: address } = identity
   const ownKey = NodeId.fromAddress(address)
-  const keys = new Letters.RecipientKeys()
+  const { open, seal } = yield* Correspondence.make(gateway.records)
   let lastSeq = 0n
 
   const stamp = (heldSeq: bigint): Effect.Effect<Stamp, Identity.DelegationExpired> =>
@@ -271,33 +267,9 @@ export const make: Effect.Effect<
     )
   })
 
-  const published = Effect.fnUntraced(function*(recipient: Address.Address) {
-    const key = NodeId.fromAddress(recipient)
-    const usual = yield* Effect.forEach(Letters.usual, (type) => gateway.records(key, type), {
-      concurrency: "unbounded"
-    })
-    return usual.flat().length > 0 ? usual.flat() : (yield* gateway.records(key)).filter(Letters.isOwn)
-  })
-
-  const keyOf = Effect.fnUntraced(function*(recipient: Address.Address) {
-    const certain = keys.certain(recipient, yield* seconds)
-    if (certain !== undefined) return certain
-    for (const record of yield* published(recipient)) keys.remember(record)
-    return keys.newest(recipient) ?? (yield* new Letters.NoRecipientKey({ recipient }))
-  })
-
   const send: Agent["Service"]["mail"]["send"] = Effect.fnUntraced(
     function*({ body, recipient, ttl = defaultTtl, type = Letters.MessageType.text }) {
-      const payload = yield* Effect.fromResult(Letters.seal({
-        crypto,
-        sender: address,
-        recipient,
-        recipientPublicKey: yield* keyOf(recipient),
-        type,
-        body,
-        ephemeralSeed: yield* random.randomBytes(32),
-        nonce: yield* random.randomBytes(12)
-      }))
+      const payload = yield* seal({ recipient, type, body })
       return yield* publish(
         (stamp) => Record.sign({ ...stamp, ttl, type: Record.RecordType.mailbox, payload }),
         () => NodeId.fromAddress(recipient)
@@ -305,17 +277,7 @@ export const make: Effect.Effect<
     }
   )
 
-  const read = Effect.gen(function*() {
-    const messages: Array<Letters.ReceivedMessage> = []
-    for (const [i, record] of (yield* gateway.records(ownKey, Record.RecordType.mailbox)).entries()) {
-      if (i % openedAtOnce === 0) yield* Effect.yieldNow
-      const message = Letters.received(record, identity, crypto)
-      if (message === undefined) continue
-      keys.remember(record)
-      messages.push(message)
-    }
-    return messages.sort(Letters.byAge)
-  })
+  const read = Effect.flatMap(gateway.records(ownKey, Record.RecordType.mailbox), open)
 
   return Agent.of({
     address,

@@ -6,9 +6,9 @@
  * @module
  * @since 0.1.0
  */
+import * as Bytes from "effect/Bytes"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Hex from "../internal/hex.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { ProfilePayload } from "../Profile.ts"
@@ -128,7 +128,7 @@ export const verify = ({ hash, url }: Reference, options?: Options): Effect.Effe
   Effect.match(fetch(url, options), {
     onSuccess: (bytes): Verdict => {
       const found = sha256(bytes)
-      return Hex.encode(found) === Hex.encode(hash)
+      return Bytes.Equivalence(found, hash)
         ? { _tag: "Matches", url, hash }
         : { _tag: "Changed", url, hash, found }
     },
