@@ -330,35 +330,42 @@ const make = Effect.gen(function*() {
     }
   })
 
-  let lastAttempt: Attempt | undefined
+  let lastAttempt: Omit<Attempt, "nextAt"> | undefined
 
-  const attemptStarted = (hosts: ReadonlyArray<Given>): void => {
-    lastAttempt = {
-      number: (lastAttempt?.number ?? 0) + 1,
-      hosts: hosts.map((host) =>
-        Result.match(host, { onFailure: ({ text }) => text, onSuccess: SocketAddress.format })
-      ),
-      remembered: remembered.length,
-      startedAt: clock.currentTimeMillisUnsafe(),
-      endedAt: undefined,
-      nextAt: undefined
-    }
-  }
-
-  const attemptEnded = Effect.sync(() => {
-    lastAttempt = lastAttempt && { ...lastAttempt, endedAt: clock.currentTimeMillisUnsafe() }
-  })
+  /** When `keepJoining` makes its next attempt. Rejoining, which has pauses of its own, leaves it as it is. */
+  let nextAt: number | undefined
 
   const nextPlanned = (pause: Duration.Duration) =>
     Effect.sync(() => {
-      const nextAt = clock.currentTimeMillisUnsafe() + Duration.toMillis(pause)
-      lastAttempt = lastAttempt && { ...lastAttempt, nextAt }
+      nextAt = clock.currentTimeMillisUnsafe() + Duration.toMillis(pause)
+    })
+
+  const nextBegun = Effect.sync(() => {
+    nextAt = undefined
+  })
+
+  /** Keeps what an attempt tries, and its times. An earlier one that is still in progress is no longer shown. */
+  const noted = <A, E, R>(attempt: Effect.Effect<A, E, R>, hosts: ReadonlyArray<NameResolver.Host | string>) =>
+    Effect.suspend(() => {
+      const started = {
+        number: (lastAttempt?.number ?? 0) + 1,
+        hosts: hosts.map((host) => typeof host === "string" ? host : SocketAddress.format(host)),
+        remembered: remembered.length,
+        startedAt: clock.currentTimeMillisUnsafe(),
+        endedAt: undefined
+      }
+      lastAttempt = started
+      return Effect.ensuring(
+        attempt,
+        Effect.sync(() => {
+          if (lastAttempt === started) lastAttempt = { ...started, endedAt: clock.currentTimeMillisUnsafe() }
+        })
+      )
     })
 
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     const named = hosts.map(hostOf)
-    attemptStarted(named)
     yield* Effect.logDebug("Joining started").pipe(
       Effect.annotateLogs({ given: named.length, remembered: remembered.length })
     )
@@ -401,7 +408,7 @@ const make = Effect.gen(function*() {
       isNamedSilent: contacts.length === 0 && failures.length > 0 &&
         outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
     }
-  }, Effect.ensuring(attemptEnded))
+  }, noted)
 
   const enter = (next: Membership): Effect.Effect<void> => {
     const { _tag } = SubscriptionRef.getUnsafe(membership)
@@ -425,7 +432,7 @@ const make = Effect.gen(function*() {
   const keepJoining = Effect.fnUntraced(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     let isWarned = false
     const tried = yield* Deferred.make<void>()
-    yield* attemptAndEnter(hosts).pipe(
+    yield* Effect.andThen(nextBegun, attemptAndEnter(hosts)).pipe(
       Effect.flatMap(({ contacts, failures, isNamedSilent }) => {
         if (contacts.length > 0 || failures.length === 0) return Effect.void
         const reasons = failures.map(({ error }) => error.message).join("; ")
@@ -437,6 +444,7 @@ const make = Effect.gen(function*() {
       }),
       Effect.ensuring(Deferred.succeed(tried, undefined)),
       Effect.retry(Schedule.tap(retries, ({ duration }) => nextPlanned(duration))),
+      Effect.ensuring(nextBegun),
       Effect.catchCause((cause) => Effect.logWarning("Joining failed", cause)),
       Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Joining" }),
       Effect.forkScoped({ startImmediately: true })
@@ -505,7 +513,7 @@ const make = Effect.gen(function*() {
     join,
     keepJoining,
     membership,
-    lastAttempt: Effect.sync(() => lastAttempt),
+    lastAttempt: Effect.sync(() => lastAttempt && { ...lastAttempt, nextAt }),
     rejoin,
     revisit,
     joinContacts,

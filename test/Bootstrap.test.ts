@@ -414,6 +414,26 @@ describe("membership", () => {
       assert.deepStrictEqual(yield* bootstrap.lastAttempt, { ...first, number: 2, startedAt: ended.nextAt })
     }).pipe(Effect.scoped, onNetwork))
 
+  it.effect("tells when the next attempt begins, and that the last is in progress, beside others to rejoin", () =>
+    Effect.gen(function*() {
+      const { bootstrap } = yield* setUp
+      const [seed] = yield* seeds(1)
+      const startedAt = yield* Clock.currentTimeMillis
+      yield* Effect.forkChild(bootstrap.keepJoining([seed]), { startImmediately: true })
+      yield* TestClock.adjust("4 seconds")
+      yield* Effect.forkChild(bootstrap.rejoin, { startImmediately: true })
+      // The first attempt ends, and plans the next.
+      yield* TestClock.adjust("6 seconds")
+      const during = yield* bootstrap.lastAttempt
+      assert.deepInclude(during, { number: 2, startedAt: startedAt + 4000, endedAt: undefined })
+      assert(during?.nextAt !== undefined)
+      yield* TestClock.setTime(during.nextAt - 1)
+      yield* Effect.forkChild(bootstrap.rejoin, { startImmediately: true })
+      assert.deepInclude(yield* bootstrap.lastAttempt, { number: 3, nextAt: during.nextAt })
+      yield* TestClock.setTime(during.nextAt)
+      assert.deepInclude(yield* bootstrap.lastAttempt, { number: 4, nextAt: undefined })
+    }).pipe(Effect.scoped, onNetwork))
+
   it.effect("is not pursued after the scope closes", () =>
     Effect.gen(function*() {
       const { bootstrap, dht, membership, rpc } = yield* setUp
