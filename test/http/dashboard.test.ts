@@ -489,6 +489,22 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       })
     }))
 
+  it.effect("shows what changed while a text was selected, as soon as it is not", () =>
+    Effect.gen(function*() {
+      const run = Effect.runPromiseWith(yield* Effect.context<Scope.Scope>())
+      const { nodes } = yield* World
+      const url = yield* serve(nodes[22])
+      yield* visit({ url }, async (page) => {
+        await page.locator("#identity code").first().waitFor()
+        await evaluate(page, "getSelection().selectAllChildren(document.querySelector('#name'))")
+        await run(Network.dht(nodes[22]).announceProfile({ name: "Edna" }))
+        await eventually(async () => assert.match(await page.title(), /^Edna, /))
+        assert.notInclude(await page.locator("#name").innerText(), "Edna")
+        await evaluate(page, "getSelection().removeAllRanges()")
+        await page.locator("#name", { hasText: "Edna" }).waitFor()
+      })
+    }))
+
   it.effect("leads to the pages of the other nodes of its process, at the same section", () =>
     Effect.gen(function*() {
       const { nodes } = yield* World
@@ -1106,6 +1122,21 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         await shows(page, "No contacts yet")
         await page.locator("#state", { hasText: "not ready" }).waitFor()
         assert.match(await page.title(), /, not ready · effect-dht$/)
+      })
+    }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
+
+  it.effect("has the command to join in its advice, and after the first contact with its address", () =>
+    Effect.gen(function*() {
+      const run = Effect.runPromiseWith(yield* Effect.context<Scope.Scope>())
+      const first = yield* Network.node("first", Network.socketOf(98))
+      const second = yield* Network.node("second", Network.socketOf(99))
+      const url = yield* serve(first, { first: true })
+      yield* visit({ url }, async (page) => {
+        await page.locator("#advice").getByText("effect-dht node --bootstrap 9.0.98.1:4121").waitFor()
+        assert.strictEqual(await page.locator("#reachable details").count(), 0)
+        await run(Network.dht(second).bootstrap([Network.socketOf(98)]))
+        await page.locator("#reachable summary").waitFor()
+        assert.isFalse(await page.locator("#advice").isVisible())
       })
     }).pipe(Effect.provide(Layer.fresh(Transport.layerMemoryNetwork))))
 

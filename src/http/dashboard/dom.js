@@ -89,9 +89,10 @@ const isBeingSelected = (container) => {
  *
  * @param {Element} container
  * @param {ReadonlyArray<Child>} children
+ * @returns {boolean} whether the content was replaced
  */
 export const render = (container, ...children) => {
-  if (isBeingSelected(container)) return
+  if (isBeingSelected(container)) return false
   const active = document.activeElement
   const focused = active instanceof HTMLElement && container.contains(active) ? active.dataset.key : undefined
   /** @type {Map<string, Element>} */
@@ -107,6 +108,23 @@ export const render = (container, ...children) => {
     if (element instanceof HTMLDetailsElement && old instanceof HTMLDetailsElement) element.open = old.open
     if (key === focused && element instanceof HTMLElement) element.focus({ preventScroll: true })
   }
+  return true
+}
+
+/** The facts that each container shows, as JSON. */
+/** @type {WeakMap<Element, string>} */
+const shownFacts = new WeakMap()
+
+/**
+ * Same, but only if the facts are others than those on display.
+ *
+ * @param {Element} container
+ * @param {unknown} facts as JSON: all that the children depend on
+ * @param {() => ReadonlyArray<Child>} children
+ */
+export const renderChanged = (container, facts, children) => {
+  const text = JSON.stringify(facts)
+  if (shownFacts.get(container) !== text && render(container, ...children())) shownFacts.set(container, text)
 }
 
 /**

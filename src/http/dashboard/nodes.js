@@ -1,27 +1,19 @@
 /** Which node this is, and the way to the pages of the others of its process. */
-import { byId, h, render } from "./dom.js"
+import { byId, h, renderChanged } from "./dom.js"
 import * as Format from "./format.js"
 
 /** @import { Overview } from "./types.d.ts" */
-
-/** What is on display, which is re-rendered only when it changes. */
-let shown = ""
 
 /** @param {Overview} overview */
 export const show = ({ identity, name, pages, ready }) => {
   const address = Format.short(identity.address)
   document.title = `${name === null ? address : `${name}, ${address}`}${ready ? "" : ", not ready"} · effect-dht`
-  const facts = JSON.stringify([identity, name, pages])
-  if (facts === shown) return
-  shown = facts
-  render(
-    byId("name"),
+  renderChanged(byId("name"), [identity, name], () => [
     h("span", { class: "own-name" }, name ?? address),
     name !== null && h("small", { title: identity.address }, address)
-  )
+  ])
   const others = pages.filter(({ url }) => new URL(url).origin !== location.origin)
-  render(
-    byId("nodes"),
+  renderChanged(byId("nodes"), pages, () => [
     others.length > 0 && h(
       "details",
       { class: "menu", "data-key": "nodes" },
@@ -48,7 +40,7 @@ export const show = ({ identity, name, pages, ready }) => {
         )
       )
     )
-  )
+  ])
 }
 
 /** Closes the menu on Escape, and on a click elsewhere. */

@@ -1,5 +1,5 @@
 /** Whether the node can be reached, its main figures, and its identity. */
-import { byId, command, copyButton, h, render } from "./dom.js"
+import { byId, command, copyButton, h, render, renderChanged } from "./dom.js"
 import * as Format from "./format.js"
 import { sparkline } from "./plots.js"
 
@@ -74,33 +74,27 @@ const reachableOf = ({ passive, reachability: { local_addr, mapping, observed_ad
   }
 }
 
-/** The answer on display, which is re-rendered only when it changes. */
-let reachableShown = ""
-
 /** @param {Overview} overview */
 const showReachable = (overview) => {
   const { answer, state, why } = reachableOf(overview)
   const join = joinCommand(overview)
-  const facts = JSON.stringify([answer, why, join])
-  if (facts === reachableShown) return
-  reachableShown = facts
-  render(
-    byId("reachable"),
+  // With no contacts, the advice has the command.
+  const hasContacts = overview.network.contacts > 0
+  renderChanged(byId("reachable"), [answer, why, join, hasContacts], () => [
     h(
       "div",
       {},
       h("h3", {}, "Reachable: ", h("span", { class: `pill ${state}` }, answer)),
       h("p", { class: "soft" }, why)
     ),
-    // With no contacts, the advice has the command.
-    overview.network.contacts > 0 && h(
+    hasContacts && h(
       "details",
       { "data-key": "join" },
       h("summary", { "data-key": "join summary" }, "Join another node through this one"),
       command(join),
       overview.network.has_key && h("p", { class: "soft" }, "DHT_KEY is a variable that holds the network's key.")
     )
-  )
+  ])
 }
 
 // --- Figures -----------------------------------------------------------------------------
@@ -197,12 +191,9 @@ const fact = (name, value, { copy = false, note } = {}) =>
     )
   )
 
-/** The facts on display, which are re-rendered only when they change. */
-let identityShown = ""
-
 /** @param {Overview} overview */
 const showIdentity = ({ agent, identity, name, network, passive, persistence, reachability }) => {
-  const facts = JSON.stringify([
+  const facts = [
     agent,
     identity,
     name,
@@ -211,11 +202,8 @@ const showIdentity = ({ agent, identity, name, network, passive, persistence, re
     network.has_key,
     passive,
     persistence?.degraded
-  ])
-  if (facts === identityShown) return
-  identityShown = facts
-  render(
-    byId("identity"),
+  ]
+  renderChanged(byId("identity"), facts, () => [
     h(
       "dl",
       { class: "facts" },
@@ -250,7 +238,7 @@ const showIdentity = ({ agent, identity, name, network, passive, persistence, re
         })
       )
     )
-  )
+  ])
 }
 
 /**
