@@ -28,7 +28,7 @@ import type { SimNode, World } from "./SimWorld.ts"
  * @category models
  * @since 0.1.0
  */
-export type Node = Pick<SimNode<never>, "name" | "isUp">
+export type Node = Pick<SimNode<never>, "clock" | "isUp" | "name">
 
 /**
  * A change that a watch reports, such as `Discovery.Change`.
@@ -138,7 +138,7 @@ export const make = (world: World): History => {
         Effect.sync(() => {
           if (!node.isUp) return
           const { elapsedMillis: at } = timeline
-          const until = RecordOrder.lastSecond(record) * 1000 - timeline.startMillis
+          const until = RecordOrder.lastSecond(record) * 1000 - timeline.startMillis - node.clock.offsetMillis
           const slot = RecordOrder.slotOf(key, record)
           // The newer record takes the place of what the node wrote there before.
           end((written) => written.node === node.name && RecordOrder.slotOf(written.key, written.record) === slot)

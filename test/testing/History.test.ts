@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Dht } from "../../src/Dht.ts"
 import * as NodeId from "../../src/NodeId.ts"
@@ -75,6 +76,28 @@ describe("History", () => {
       assert.deepStrictEqual(after((_, __, node) => Effect.andThen(node.crash(), node.start)), [])
       assert.deepStrictEqual(after((_, __, node) => node.setClock("1 hour")), [])
       assert.deepStrictEqual(after(() => Effect.sleep("599 seconds")), [["WritesAreRead", "node 0", "nothing"]])
+    })
+
+    it("is bound until the record expires by the clock of the node", () => {
+      const readAfter = (ahead: Duration.Input, wait: Duration.Input) =>
+        violated(({ history, nodes: [node] }) =>
+          Effect.gen(function*() {
+            yield* node.setClock(ahead)
+            yield* history.write(node, publish(node, "rye", 600))
+            yield* Effect.sleep(wait)
+            yield* history.read(
+              node,
+              key,
+              type,
+              node.run(Query.use((query) => query.aggregateRecords(key, type)))
+            )
+            yield* read(history, node, [])
+          })
+        )
+      for (const ahead of ["1 hour", "-1 hour"] as const) {
+        assert.deepStrictEqual(readAfter(ahead, "590 seconds"), [["WritesAreRead", "node 0", "nothing"]])
+        assert.deepStrictEqual(readAfter(ahead, "601 seconds"), [])
+      }
     })
 
     it("is not bound if it began before the write ended, or runs on another node", () => {
