@@ -5,6 +5,7 @@
  */
 import { McpServer } from "effect/ai/McpServer"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Endpoint from "../../Endpoint.ts"
@@ -283,21 +284,13 @@ export const layer = ({ access, ended }: Options) =>
           })
         ),
       discover: ({ after, limit = 20, protocols, resolve = false, tags, topic }) =>
-        lookup(lookingUp, `Looking for offers under "${topic}"`, ({ network }) =>
+        lookup(resolve ? 2 * lookingUp : lookingUp, `Looking for offers under "${topic}"`, (client) =>
           Effect.gen(function*() {
-            const found = yield* network.topic({
+            const found = yield* client.network.topic({
               params: { topic },
               query: { protocol: protocols, tag: tags, limit, after }
             })
-            const endpointsOf = (address: string) =>
-              Effect.match(network.agent({ params: { address }, query: {} }), {
-                onFailure: () => [],
-                onSuccess: ({ endpoint }) => endpoint?.endpoints ?? []
-              })
-            const offers = yield* Effect.forEach(found.offers, (offer) =>
-              resolve
-                ? Effect.map(endpointsOf(offer.address), (endpoints) => ({ ...offerOf(offer), endpoints }))
-                : Effect.succeed(offerOf(offer)), { concurrency: resolving })
+            const offers = resolve ? yield* withEndpoints(client, found.offers) : found.offers.map(offerOf)
             const { completeness: { held, seen }, next, total } = found
             return { topic: found.topic, total, offers, complete: seen >= held, next }
           })),
@@ -347,6 +340,25 @@ export const layer = ({ access, ended }: Options) =>
 
 /** Concurrent lookups of the endpoints of offers. */
 const resolving = 4
+
+/** The offers with the endpoints of their agents, as far as these are found in the time of one lookup. */
+const withEndpoints = Effect.fnUntraced(
+  function*({ network }: Client, offers: ReadonlyArray<typeof Api.Offer.Type>) {
+    const timer = yield* Effect.forkChild(Effect.sleep(`${lookingUp} seconds`), { startImmediately: true })
+    const late = Effect.as(Fiber.await(timer), undefined)
+    const endpointsOf = (address: string) =>
+      network.agent({ params: { address }, query: {} }).pipe(
+        Effect.map(({ endpoint }) => endpoint?.endpoints ?? []),
+        Effect.catchTag("NoMatchingRecords", () => Effect.succeed([])),
+        Effect.orElseSucceed(() => undefined)
+      )
+    return yield* Effect.forEach(offers, (offer) =>
+      Effect.map(
+        Effect.raceFirst(late, endpointsOf(offer.address)),
+        (endpoints) => endpoints === undefined ? offerOf(offer) : { ...offerOf(offer), endpoints }
+      ), { concurrency: resolving })
+  }
+)
 
 /** The notes of a mailbox, as one document. */
 const isPage = <A, S>(answer: A | Stream.Stream<S, unknown, unknown>): answer is A => !Stream.isStream(answer)

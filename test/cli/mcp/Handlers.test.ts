@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as McpProtocol from "effect/ai/McpProtocol"
 import * as McpServer from "effect/ai/McpServer"
 import * as McpTest from "effect/ai/McpTest"
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -18,6 +19,7 @@ import * as Handlers from "../../../src/cli/mcp/Handlers.ts"
 import * as Resources from "../../../src/cli/mcp/Resources.ts"
 import { tools } from "../../../src/cli/mcp/Tools.ts"
 import * as Output from "../../../src/cli/Output.ts"
+import * as Discovery from "../../../src/Discovery.ts"
 import * as Client from "../../../src/http/Client.ts"
 import * as Query from "../../../src/Query.ts"
 import * as Transport from "../../../src/Transport.ts"
@@ -234,6 +236,47 @@ describe("the tools", () => {
       )
       yield* Fiber.interrupt(call)
       yield* interrupted.await
+    }).pipe(onNetwork))
+
+  it.effect("find the endpoints of all offers in the time of one lookup, and claim none that were not looked up", () =>
+    Effect.gen(function*() {
+      const { ann, nodes } = yield* pair
+      yield* ann.call("announce", { kind: "topic", topic: "translate" })
+      yield* ann.call("announce", { kind: "endpoint", endpoints: ["https://ann.example/a2a"] })
+      const query = Context.get(nodes[1], Query.Query)
+      const discovery = Context.get(nodes[1], Discovery.Discovery)
+      let lookups = 0
+      const slow = yield* assistant(nodes[1].pipe(
+        Context.add(Query.Query, {
+          ...query,
+          resolveAll: (...given) =>
+            Effect.suspend(() => {
+              lookups++
+              return Effect.delay(query.resolveAll(...given), "10 seconds")
+            })
+        }),
+        Context.add(Discovery.Discovery, {
+          ...discovery,
+          discover: (...given) =>
+            Effect.map(discovery.discover(...given), ({ offers: [offer], ...found }) => ({
+              ...found,
+              offers: Arr.replicate(offer, 9)
+            }))
+        })
+      ))
+      const call = yield* Effect.forkScoped(slow.call("discover", { topic: "translate", resolve: true }))
+      yield* settled
+      for (const pause of ["10 seconds", "5 seconds"] as const) {
+        yield* TestClock.adjust(pause)
+        yield* settled
+      }
+      const { result } = yield* Fiber.join(call)
+      const found = ["https://ann.example/a2a"]
+      assert.deepStrictEqual(
+        result.offers.map(({ endpoints }: any) => endpoints),
+        [found, found, found, found, undefined, undefined, undefined, undefined, undefined]
+      )
+      assert.strictEqual(lookups, 8)
     }).pipe(onNetwork))
 
   it.effect("withdraw a first announcement that is cancelled, and leave one that was there before", () =>
