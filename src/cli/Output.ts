@@ -18,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Json from "../internal/json.ts"
+import * as Shell from "../internal/shell.ts"
 import type { Completeness } from "../Query.ts"
 import * as Help from "./Help.ts"
 
@@ -101,11 +102,7 @@ export const table = (rows: ReadonlyArray<readonly [name: string, value: string 
  * @category formatting
  * @since 0.1.0
  */
-export const command = (...args: ReadonlyArray<string>): string => ["effect-dht", ...args].map(quoted).join(" ")
-
-/** Single quotes keep every character but themselves. */
-const quoted = (argument: string): string =>
-  /^[\w./:=@%+,-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`
+export const command = (...args: ReadonlyArray<string>): string => ["effect-dht", ...args].map(Shell.word).join(" ")
 
 /**
  * Prints one line on the standard error.

@@ -40,6 +40,7 @@ import * as Option from "effect/Option"
 import * as RegExp from "effect/RegExp"
 import type * as Scope from "effect/Scope"
 import type * as Dht from "../Dht.ts"
+import * as Shell from "../internal/shell.ts"
 import * as Fault from "./Fault.ts"
 import { Prng } from "./internal/prng.ts"
 import { seedsOf } from "./internal/seeds.ts"
@@ -219,10 +220,7 @@ export class TestFailed extends Data.TaggedError("TestFailed")<{
 const storyOf = (run: Story | Seeds): string => "steps" in run ? format(run) : seedsOf(run)
 
 const commandOf = ({ run, test }: Pick<TestFailed, "run" | "test">): string =>
-  `${variable}=${quoted(JSON.stringify(run))} npx vitest run -t ${quoted(RegExp.escape(test))}`
-
-/** A text as one word of a shell. */
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
+  `${variable}=${Shell.word(JSON.stringify(run))} npx vitest run -t ${Shell.word(RegExp.escape(test))}`
 // --- Stories -------------------------------------------------------------------
 
 /**

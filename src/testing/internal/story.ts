@@ -6,6 +6,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Shell from "../../internal/shell.ts"
 import { type Behaviour, behaviours } from "../Byzantine.ts"
 import * as Fault from "../Fault.ts"
 import * as Nat from "../Nat.ts"
@@ -196,7 +197,7 @@ export const format = (story: Story): string => {
 }
 
 /** @internal */
-export const replayCommand = (story: Story): string => `effect-dht replay '${JSON.stringify(story)}'`
+export const replayCommand = (story: Story): string => `effect-dht replay ${Shell.word(JSON.stringify(story))}`
 
 /** @internal */
 export const hasMessages = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "send")
