@@ -47,7 +47,8 @@ import { seedsOf } from "./internal/seeds.ts"
 import { fewer, lower, smallest } from "./internal/shrink.ts"
 import * as Latency from "./Latency.ts"
 import { clockTime } from "./Properties.ts"
-import * as Recording from "./Recording.ts"
+import * as Recorder from "./Recorder.ts"
+import type * as Recording from "./Recording.ts"
 import * as SimWorld from "./SimWorld.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -407,10 +408,10 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
     options: Pick<Options, "explain"> & SimWorld.RunOptions
   ): Effect.fn.Return<never, TestFailed> {
     const { explain } = options
-    const recorders: Array<Recording.Recorder> = []
+    const recorders: Array<Recorder.Recorder> = []
     if (explain === undefined) return yield* failure
     const recorded = Effect.flatMap(SimWorld.SimWorld, (world) => {
-      recorders.push(Recording.start(world))
+      recorders.push(Recorder.start(world))
       return program(world)
     })
     const again = yield* Effect.exit(SimWorld.run(recorded, options))

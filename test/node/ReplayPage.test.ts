@@ -7,7 +7,8 @@ import type { Browser as Chromium, BrowserContextOptions, Page } from "playwrigh
 import { afterAll, beforeAll } from "vitest"
 import * as ReplayPage from "../../src/node/ReplayPage.ts"
 import { Violation } from "../../src/testing/Properties.ts"
-import * as Recording from "../../src/testing/Recording.ts"
+import * as Recorder from "../../src/testing/Recorder.ts"
+import type * as Recording from "../../src/testing/Recording.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
 import * as Browser from "../utils/browser.ts"
@@ -18,11 +19,11 @@ const markup = `</script><script>document.title = "run"</script><img src=x onerr
 
 /** A recording of a world with a partition and a failure; texts of others than the project are markup. */
 const recorded = (): Recording.Recording => {
-  let recorder: Recording.Recorder | undefined = undefined as Recording.Recorder | undefined
+  let recorder: Recorder.Recorder | undefined = undefined as Recorder.Recorder | undefined
   const violation = SimWorld.runSync(
     Effect.gen(function*() {
       const world = yield* SimWorld.SimWorld
-      recorder = Recording.start(world)
+      recorder = Recorder.start(world)
       const nodes = yield* world.startNodes(4)
       const named = world.node(markup, { through: nodes.slice(0, 2) })
       yield* named.start

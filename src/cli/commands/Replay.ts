@@ -12,7 +12,7 @@ import * as ReplayPage from "../../node/ReplayPage.ts"
 import * as Campaign from "../../testing/internal/campaign.ts"
 import * as Story from "../../testing/internal/story.ts"
 import { namesIn, runStory } from "../../testing/internal/storyRun.ts"
-import * as Recording from "../../testing/Recording.ts"
+import * as Recorder from "../../testing/Recorder.ts"
 import * as Output from "../Output.ts"
 import * as OutputFile from "../OutputFile.ts"
 
@@ -26,7 +26,7 @@ const crypto = NodeCrypto.fastest
 
 /** Runs a story, and records it if wanted. */
 const told = (story: Story.Story, isRecorded: boolean) => {
-  const recorders: Array<Recording.Recorder> = []
+  const recorders: Array<Recorder.Recorder> = []
   let causes: ReadonlyArray<unknown> = []
   const result = Campaign.judge(story, (story) => {
     try {
@@ -34,7 +34,7 @@ const told = (story: Story.Story, isRecorded: boolean) => {
         story,
         crypto,
         isRecorded
-          ? (world) => void recorders.push(Recording.start(world, { names: namesIn(story, crypto) }))
+          ? (world) => void recorders.push(Recorder.start(world, { names: namesIn(story, crypto) }))
           : undefined
       )
       causes = outcome.violations

@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Dht } from "../../src/Dht.ts"
 import { Violation } from "../../src/testing/Properties.ts"
-import * as Recording from "../../src/testing/Recording.ts"
+import * as Recorder from "../../src/testing/Recorder.ts"
+import type * as Recording from "../../src/testing/Recording.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
 
@@ -16,15 +17,15 @@ interface Recorded {
 /** Runs a program, and records it unless `isRecorded` is false. */
 const run = (
   program: (world: SimWorld.World) => Effect.Effect<ReadonlyArray<unknown>, unknown>,
-  options: Recording.Options & { readonly isRecorded?: boolean; readonly scheduleSeed?: number | string } = {}
+  options: Recorder.Options & { readonly isRecorded?: boolean; readonly scheduleSeed?: number | string } = {}
 ): Recorded => {
   const { isRecorded = true, scheduleSeed } = options
   let hash = ""
-  let recorder: Recording.Recorder | undefined = undefined as Recording.Recorder | undefined
+  let recorder: Recorder.Recorder | undefined = undefined as Recorder.Recorder | undefined
   const failures = SimWorld.runSync(
     Effect.gen(function*() {
       const world = yield* SimWorld.SimWorld
-      if (isRecorded) recorder = Recording.start(world, options)
+      if (isRecorded) recorder = Recorder.start(world, options)
       const failures = yield* program(world)
       hash = world.trace.hash
       return failures
@@ -56,7 +57,7 @@ const eventful = Effect.fnUntraced(function*(world: SimWorld.World) {
 
 const isDatagram = (event: Recording.Event): event is Recording.Datagram => event.kind === "datagram"
 
-describe("Recording", () => {
+describe("Recorder", () => {
   for (const scheduleSeed of [undefined, 7, "pct:2:3:5000"]) {
     it(`does not change the run with the schedule ${scheduleSeed}`, () => {
       const options = scheduleSeed === undefined ? {} : { scheduleSeed }
