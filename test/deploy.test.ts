@@ -188,7 +188,7 @@ const variables = new Set(Object.values(settings).map(({ variable }) => variable
 
 describe("the files that run a node", () => {
   for (const name of ["Dockerfile", "effect-dht.service", "kubernetes.yaml"]) {
-    it(`set variables that a node reads, and options that it has: ${name}`, () => {
+    it(`set variables that a node reads: ${name}`, () => {
       const text = read(name)
       // The one that a setting names.
       const secret = "DHT_TOKEN"
@@ -197,6 +197,22 @@ describe("the files that run a node", () => {
       assert.deepStrictEqual(used.filter((variable) => variable !== secret && !variables.has(variable)), [])
     })
   }
+
+  it("name options that it has, as the files for Prometheus do", () => {
+    const flags = new Set(Object.values(settings).map(({ flag }) => flag))
+    const texts = [
+      ["Dockerfile", /docker run .* effect-dht (.*)/g],
+      ["effect-dht.service", /^# +effect-dht (.*)/gm],
+      ["prometheus-alerts.yaml", /(.*)/g],
+      ["prometheus-scrape.yaml", /(.*)/g]
+    ] as const
+    for (const [name, pattern] of texts) {
+      const text = [...read(name).matchAll(pattern)].map(([, part]) => part).join("\n")
+      const used = [...text.matchAll(/(?<![\w-])--([a-z-]+)/g)].map(([, flag]) => flag)
+      assert.isNotEmpty(used, name)
+      assert.deepStrictEqual(used.filter((flag) => !flags.has(flag)), [], name)
+    }
+  })
 
   it("look after its health at paths that need no token", () => {
     const paths = ["Dockerfile", "kubernetes.yaml"].flatMap((name) => [...read(name).matchAll(/\/health\/\w+/g)])
