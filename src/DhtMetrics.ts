@@ -147,9 +147,50 @@ export const prometheusNames = (context: Context.Context<never>): (name: string)
   return (name) => names.get(name) ?? name
 }
 
-type Named<Kind extends Instrument["kind"]> = {
-  [Name in keyof typeof instruments]: typeof instruments[Name]["kind"] extends Kind ? Name : never
-}[keyof typeof instruments]
+type Named<All extends Record<string, Instrument>, Kind extends Instrument["kind"]> =
+  & keyof All
+  & string
+  & { [Name in keyof All]: All[Name]["kind"] extends Kind ? Name : never }[keyof All]
+
+/**
+ * Registers series of the instruments with the metric registry of the context,
+ * until the scope closes.
+ *
+ * @internal
+ */
+export const registering = Effect.fnUntraced(function*<All extends Record<string, Instrument>>(instruments: All) {
+  const context = yield* Effect.context<never>()
+  const registered: Array<Metric.Registration> = []
+  yield* Effect.addFinalizer(() => Effect.sync(() => registered.forEach((series) => series.remove())))
+
+  const register = <Input, State>(metric: Metric.Metric<Input, State>, read: () => State): void => {
+    registered.push(
+      Metric.registerUnsafe(metric, context, { get: read, update: () => {}, modify: () => {} })
+    )
+  }
+
+  const options = (name: keyof All, attributes: Metric.Metric.AttributeSet = {}) => {
+    const { description, unit } = instruments[name]
+    return { description, attributes: { ...attributes, unit } }
+  }
+
+  const counter = (name: Named<All, "counter">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
+    register(
+      Metric.counter(name, { ...options(name, attributes), incremental: true }),
+      () => ({ count: read(), incremental: true })
+    )
+
+  const gauge = (name: Named<All, "gauge">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
+    register(Metric.gauge(name, options(name, attributes)), () => ({ value: read() }))
+
+  const histogram = (
+    name: Named<All, "histogram">,
+    read: () => Metric.HistogramState,
+    attributes: Metric.Metric.AttributeSet
+  ): void => register(Metric.histogram(name, { ...options(name, attributes), boundaries: [] }), read)
+
+  return { counter, gauge, histogram }
+})
 
 const make = Effect.gen(function*() {
   const context = yield* Effect.context<
@@ -175,34 +216,7 @@ const make = Effect.gen(function*() {
   const store = Context.get(context, Store)
   const subscriptions = Context.get(context, Subscriptions)
 
-  const registered: Array<Metric.Registration> = []
-  yield* Effect.addFinalizer(() => Effect.sync(() => registered.forEach((series) => series.remove())))
-
-  const register = <Input, State>(metric: Metric.Metric<Input, State>, read: () => State): void => {
-    registered.push(
-      Metric.registerUnsafe(metric, context, { get: read, update: () => {}, modify: () => {} })
-    )
-  }
-
-  const options = (name: keyof typeof instruments, attributes: Metric.Metric.AttributeSet = {}) => {
-    const { description, unit } = instruments[name]
-    return { description, attributes: { ...attributes, unit } }
-  }
-
-  const counter = (name: Named<"counter">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
-    register(
-      Metric.counter(name, { ...options(name, attributes), incremental: true }),
-      () => ({ count: read(), incremental: true })
-    )
-
-  const gauge = (name: Named<"gauge">, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
-    register(Metric.gauge(name, options(name, attributes)), () => ({ value: read() }))
-
-  const histogram = (
-    name: Named<"histogram">,
-    read: () => Metric.HistogramState,
-    attributes: Metric.Metric.AttributeSet
-  ): void => register(Metric.histogram(name, { ...options(name, attributes), boundaries: [] }), read)
+  const { counter, gauge, histogram } = yield* registering(instruments)
 
   /** Reads an effect that completes synchronously. */
   const now = <A>(effect: Effect.Effect<A>): A => Effect.runSyncWith(context)(effect)

@@ -10,9 +10,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
 import * as Fs from "node:fs"
-import type { Instrument } from "../DhtMetrics.ts"
+import { type Instrument, registering } from "../DhtMetrics.ts"
 import { version } from "../internal/version.ts"
 
 /**
@@ -67,29 +66,11 @@ const runtimeOf = (): { readonly runtime: string; readonly runtime_version: stri
 }
 
 const make = Effect.gen(function*() {
-  const context = yield* Effect.context<never>()
-  const registered: Array<Metric.Registration> = []
-  yield* Effect.addFinalizer(() => Effect.sync(() => registered.forEach((series) => series.remove())))
-
-  const register = <Input, State>(metric: Metric.Metric<Input, State>, get: () => State): void => {
-    registered.push(Metric.registerUnsafe(metric, context, { get, update: () => {}, modify: () => {} }))
-  }
-
-  const options = (name: keyof typeof instruments, attributes: Metric.Metric.AttributeSet = {}) => {
-    const { description, unit } = instruments[name]
-    return { description, attributes: { ...attributes, unit } }
-  }
-
-  const gauge = (name: keyof typeof instruments, read: () => number, attributes?: Metric.Metric.AttributeSet): void =>
-    register(Metric.gauge(name, options(name, attributes)), () => ({ value: read() }))
-
-  register(
-    Metric.counter("process_cpu_seconds_total", { ...options("process_cpu_seconds_total"), incremental: true }),
-    () => {
-      const { system, user } = process.cpuUsage()
-      return { count: (user + system) / 1e6, incremental: true }
-    }
-  )
+  const { counter, gauge } = yield* registering(instruments)
+  counter("process_cpu_seconds_total", () => {
+    const { system, user } = process.cpuUsage()
+    return (user + system) / 1e6
+  })
   gauge("process_resident_memory_bytes", () => process.memoryUsage.rss())
   gauge("process_heap_bytes", () => process.memoryUsage().heapUsed)
   const startedAt = Math.round((yield* Clock.currentTimeMillis) / 1000 - process.uptime())
