@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
@@ -80,8 +82,8 @@ export const replace = (what: string, path: string, content: string): Effect.Eff
 
 /**
  * Writes a new file, private to its owner, which appears only when it is
- * complete; fails if there is one. It is not interrupted, so that no temporary
- * file is left behind.
+ * complete; fails if there is one. Interrupting it leaves no temporary file
+ * behind.
  *
  * @category running
  * @since 0.1.0
@@ -91,8 +93,17 @@ export const create = <E>(
   path: string,
   content: Stream.Stream<Uint8Array, E>
 ): Effect.Effect<void, Output.Failure> =>
-  Effect.uninterruptible(
-    attempt(what, path, () =>
-      NewFile.write(path, Stream.toAsyncIterable(content), (temporary) =>
-        Fs.link(temporary, path)))
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const stopped = yield* Deferred.make<never, Error>()
+      const bytes = Stream.toAsyncIterable(Stream.interruptWhen(content, Deferred.await(stopped)))
+      const writing = yield* Effect.forkChild(
+        attempt(what, path, () => NewFile.write(path, bytes, (temporary) => Fs.link(temporary, path)))
+      )
+      return yield* restore(Fiber.join(writing)).pipe(
+        Effect.onInterrupt(() =>
+          Effect.andThen(Deferred.fail(stopped, new Error("it was interrupted")), Fiber.await(writing))
+        )
+      )
+    })
   )
