@@ -22,18 +22,16 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { placementFault } from "./core/placement.ts"
 import * as Seq from "./core/seq.ts"
-import { type Step, Sweep, SweepItem } from "./core/sweep.ts"
+import { lookupCost, type Step, Sweep, SweepItem } from "./core/sweep.ts"
 import { isGiven } from "./core/vetting.ts"
 import type { SigningKey } from "./Crypto.ts"
 import type * as Delegation from "./Delegation.ts"
@@ -51,6 +49,7 @@ import { type CustomBytes, type Lifetime, type PublishError, RecordTooLarge } fr
 import type { Query } from "./Query.ts"
 import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
+import { clockCheckMillis } from "./Renewal.ts"
 import { KeyFull, NotEnoughReplicas } from "./Replication.ts"
 import * as Copies from "./replication/copies.ts"
 import * as Job from "./replication/job.ts"
@@ -388,17 +387,11 @@ const maxRecordsOfIdentity = 256
 /** Longest wait for a signature. */
 const signatureTimeout = "10 seconds"
 
-/** Longest sleep: a sleep does not notice when the clock is set. */
-const maxSleepMillis = 60_000
-
 /** Events that a slow reader may fall behind. */
 const maxEvents = 4096
 
 /** Attempts to sign a record whose slot other records keep taking. */
 const maxSignedOver = 4
-
-/** Withdrawals at a time. */
-const maxWithdrawals = 8
 
 // --- Records -----------------------------------------------------------------------
 
@@ -415,10 +408,12 @@ interface Owner {
 /** A hosted record. Most of it is in `bytes`: with the fields of each record at hand, it would take five times the memory. */
 class Entry extends SweepItem {
   readonly owner: Owner
-  readonly signer: Signer
+  /** Signs this record, and its withdrawal when the owner has another signer. */
+  signer: Signer
   readonly type: number
   /** Names its slot, in 32 hex digits. */
   readonly slot: string
+  hasOwnTtl: boolean
   /** The record; before the first signature, a draft of it. */
   bytes: Uint8Array
   /** Unix milliseconds; −Infinity before the first signature. */
@@ -444,6 +439,7 @@ class Entry extends SweepItem {
     this.signer = owner.signer
     this.type = record.type
     this.slot = draft.slot
+    this.hasOwnTtl = draft.hasOwnTtl
     this.bytes = record.bytes
   }
 
@@ -457,7 +453,7 @@ class Entry extends SweepItem {
 
   /** A record that is due has been signed a quarter of its lifetime ago, or longer; one that is tried again has not. */
   needsSignature(now: number): boolean {
-    return this.isOvertaken || now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - maxSleepMillis
+    return this.isOvertaken || now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - clockCheckMillis
   }
 
   missing(now: number): number {
@@ -477,6 +473,8 @@ interface Draft {
   readonly key: NodeId.NodeId
   readonly slot: string
   readonly record: Record.SignedRecord
+  /** Whether the content says how long its record lives. */
+  readonly hasOwnTtl: boolean
 }
 
 const noSignature = new Uint8Array(64)
@@ -501,17 +499,34 @@ const tooLarge = (record: Record.SignedRecord, content: Content): RecordTooLarge
   return new RecordTooLarge({ size, limit, excess })
 }
 
+/** Seconds that a record lives whose content does not say. */
+const usualTtl = (type: number, ttl: number): number =>
+  type === Record.RecordType.topic ? Math.min(ttl, Topic.maxTtl) : ttl
+
+const typeOf = (content: Content): number => {
+  switch (content._tag) {
+    case "Endpoint":
+      return Record.RecordType.endpoint
+    case "Profile":
+      return Record.RecordType.profile
+    case "Topic":
+      return Record.RecordType.topic
+    case "Custom":
+      return content.type
+  }
+}
+
 /** Makes the draft of a content. */
 const draftOf = (
   signer: Signer,
   content: Content,
-  defaultLifetime: number,
+  defaultTtl: number,
   now: number
 ): Result.Result<Draft, Record.InvalidRecord | RecordTooLarge | Identity.DelegationExpired> => {
   const seconds = Math.floor(now / 1000)
   const mandate = Identity.mandate(signer, seconds)
   if (Result.isFailure(mandate)) return Result.fail(mandate.failure)
-  const { ttl = content._tag === "Topic" ? Math.min(defaultLifetime, Topic.maxTtl) : defaultLifetime } = content
+  const { ttl = usualTtl(typeOf(content), defaultTtl) } = content
   const stamped = {
     signer: drafter(signer),
     address: signer.agent,
@@ -529,7 +544,7 @@ const draftOf = (
   const isElsewhere = Record.category(record.type) === "sovereign" && key !== Record.ownKey(record)
   const reason = isElsewhere ? "it belongs at the key of its own address" : placementFault(key, record)
   if (reason !== undefined) return Result.fail(new Record.InvalidRecord({ reason }))
-  return Result.succeed({ key, slot: slotOf(key, record), record })
+  return Result.succeed({ key, slot: slotOf(key, record), record, hasOwnTtl: content.ttl !== undefined })
 }
 
 const signDraft = (
@@ -554,11 +569,11 @@ const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => 
   return isGiven(given) ? given : Record.ownKey(record)
 }
 
-/** The draft of a record's content for another signer. */
+/** The draft of a hosted record's content for another signer, or another lifetime. */
 const redraft = (
   signer: Signer,
-  key: NodeId.NodeId,
-  { payload, ttl, type }: Record.SignedRecord,
+  { hasOwnTtl, key, record: { payload, ttl, type }, slot }: Entry,
+  defaultTtl: number,
   now: number
 ): Result.Result<Draft, Record.InvalidRecord | Identity.DelegationExpired> => {
   const seconds = Math.floor(now / 1000)
@@ -570,11 +585,11 @@ const redraft = (
         delegation,
         seq: 0n,
         timestamp: BigInt(seconds),
-        ttl,
+        ttl: hasOwnTtl ? ttl : usualTtl(type, defaultTtl),
         type,
         payload
       }),
-      (record) => ({ key, slot: slotOf(key, record), record })
+      (record) => ({ key, slot, record, hasOwnTtl })
     ))
 }
 
@@ -631,8 +646,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const copies = yield* Copies.make
   const inFlight = yield* InFlight.make<Outcome>()
   const events = yield* PubSub.sliding<Event>(maxEvents)
-  const run = yield* FiberSet.makeRuntime<never>()
-  const withdrawing = yield* Semaphore.make(maxWithdrawals)
   const sweep = new Sweep<Entry>({ datagramsPerSecond, signaturesPerSecond })
   const owners = new Map<Address, Owner>()
   const isSettled = Latch.makeUnsafe(true)
@@ -777,6 +790,46 @@ const make = Effect.fnUntraced(function*(options: Options) {
       Effect.catchCause((cause) => Effect.as(Effect.logError("A lookup for hosting failed", cause), nothingAt(target)))
     )
 
+  // --- Withdrawing -----------------------------------------------------------------
+
+  const withdraw = Effect.fnUntraced(function*(entry: Entry) {
+    const { holders, key, record, signer, wanted } = entry
+    const now = millis()
+    if (entry.expires <= now) return sweep.sent(0, entry)
+    const seconds = Math.floor(now / 1000)
+    yield* Effect.fromResult(Identity.mandate(signer, seconds))
+    const draft = yield* Effect.fromResult(Withdrawal.sign({ signer: drafter(signer), record, now: seconds }))
+    const withdrawal = filled(draft, yield* signatureOf(signer, Record.signedBytes(draft)))
+    let near = sweep.nodesFor(entry, now)
+    if (near === undefined) {
+      sweep.sent(lookupCost)
+      counts.lookups++
+      near = (yield* copies.neighbourhood(key)).closest
+    }
+    const held = new Set(holders)
+    const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
+    sweep.sent(nodes.length, entry)
+    counts.stores += nodes.length
+    yield* Effect.forEach(nodes, (peer) => Effect.ignore(copies.store(peer, key, withdrawal, { checking: 0 })), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  }, (work, { key }) =>
+    work.pipe(
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          : Effect.logWarning("A hosted record could not be withdrawn, and is left to expire", cause)
+      ),
+      Effect.annotateLogs({ module: "effect-dht/Hosting", key })
+    ))
+
+  const startWithdrawal = (entry: Entry): void => {
+    if (entry.expires > millis() && Withdrawal.isPossible(entry.record)) sweep.withdraw(entry)
+  }
+
+  // --- Sweeping --------------------------------------------------------------------
+
   const save = (entry: Entry, due: number): void => {
     const { holders, key, record, slot } = entry
     persistence.save({ _tag: "Hosted", key, record, slot, due, holders })
@@ -824,6 +877,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       case "Failed": {
         const { reason } = outcome
         counts.failures++
+        entry.signedOver = 0
         if (reason?._tag === "DelegationExpired") {
           sweep.ended(entry)
           return endOwner(owner, reason)
@@ -849,9 +903,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
         yield* inFlight.start(renew(step))
         continue
       }
+      if (step._tag === "Withdraw") {
+        yield* inFlight.start(Effect.as(withdraw(step.item), { _tag: "Woken" }))
+        continue
+      }
       if (sweep.dueCount === 0) isSettled.openUnsafe()
       // A shorter sleep than to the next whole millisecond could end before it.
-      const pause = Math.min(step.until === undefined ? Infinity : Math.ceil(step.until - now), maxSleepMillis)
+      const pause = Math.min(step.until === undefined ? Infinity : Math.ceil(step.until - now), clockCheckMillis)
       for (const outcome of yield* inFlight.take(pause)) apply(outcome)
     }
   }).pipe(
@@ -866,39 +924,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     inFlight.offerUnsafe({ _tag: "Woken" })
   }
 
-  // --- Withdrawing -----------------------------------------------------------------
-
-  const withdraw = Effect.fnUntraced(function*(entry: Entry) {
-    const { holders, key, record, signer, wanted } = entry
-    const now = millis()
-    if (entry.expires <= now || !Withdrawal.isPossible(record)) return
-    const seconds = Math.floor(now / 1000)
-    yield* Effect.fromResult(Identity.mandate(signer, seconds))
-    const draft = yield* Effect.fromResult(Withdrawal.sign({ signer: drafter(signer), record, now: seconds }))
-    const withdrawal = filled(draft, yield* signatureOf(signer, Record.signedBytes(draft)))
-    const near = sweep.nodesFor(entry, now) ?? (yield* copies.neighbourhood(key)).closest
-    const held = new Set(holders)
-    const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
-    sweep.sent(nodes.length)
-    counts.stores += nodes.length
-    yield* Effect.forEach(nodes, (peer) => Effect.ignore(copies.store(peer, key, withdrawal, { checking: 0 })), {
-      concurrency: "unbounded",
-      discard: true
-    })
-  }, (work, { key }) =>
-    work.pipe(
-      withdrawing.withPermits(1),
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.void
-          : Effect.logWarning("A hosted record could not be withdrawn, and is left to expire", cause)
-      ),
-      Effect.annotateLogs({ module: "effect-dht/Hosting", key })
-    ))
-
-  const startWithdrawal = (entry: Entry): void => {
-    if (entry.isSigned) run(withdraw(entry))
-  }
+  // --- Identities ------------------------------------------------------------------
 
   /** Stops renewing a record. */
   const drop = (entry: Entry, removal: Exclude<Entry["removal"], "None">): void => {
@@ -912,11 +938,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   const forget = ({ key, slot }: Entry): void => persistence.save({ _tag: "Unhosted", key, slot })
 
-  // --- Identities ------------------------------------------------------------------
-
   /** Starts to renew a record, from what an earlier one of its slot left. */
-  const adopt = (owner: Owner, draft: Draft, before: Kept | undefined): Entry => {
+  const adopt = (owner: Owner, draft: Draft, before: Kept | undefined = kept.get(draft.slot)): Entry => {
     const entry = new Entry(owner, draft)
+    kept.delete(draft.slot)
     const now = millis()
     records++
     const record = before === undefined ? undefined : Result.getOrUndefined(Record.decode(before.bytes))
@@ -967,11 +992,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     yield* Effect.fromResult(hasRoom(drafts.length))
     const owner: Owner = { address, signer, replicas, ttl, hasEnded: false, records: [] }
     owners.set(address, owner)
-    owner.records = drafts.map((draft) => {
-      const before = kept.get(draft.slot)
-      kept.delete(draft.slot)
-      return adopt(owner, draft, before)
-    })
+    owner.records = drafts.map((draft) => adopt(owner, draft))
     tell({ _tag: "Started", at: millis(), address })
     wake()
   })
@@ -991,7 +1012,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     }
     const drafts = yield* Effect.fromResult(
       options.announce === undefined
-        ? Result.all(owner.records.map(({ key, record }) => redraft(signer, key, record, millis())))
+        ? Result.all(owner.records.map((entry) => redraft(signer, entry, ttl, millis())))
         : draftAll(signer, options.announce, ttl)
     )
     yield* Effect.fromResult(hasRoom(drafts.length - owner.records.length))
@@ -1003,9 +1024,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
     owner.records = drafts.map((draft) => {
       const old = before.get(draft.slot)
       before.delete(draft.slot)
-      if (old === undefined) return adopt(owner, draft, undefined)
+      if (old === undefined) return adopt(owner, draft)
       const isSame = old.state !== "Idle" && old.wanted === replicas && isSameContent(old.record, draft.record)
-      if (isSame) return old
+      if (isSame) {
+        old.signer = signer
+        old.hasOwnTtl = draft.hasOwnTtl
+        return old
+      }
       // It takes the slot of the old one, which needs no withdrawal.
       drop(old, "Keep")
       const left = old.isSigned ? { bytes: old.bytes, due: millis(), holders: old.holders } : undefined

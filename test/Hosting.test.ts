@@ -16,6 +16,7 @@ import * as Record from "../src/Record.ts"
 import { Rpc } from "../src/Rpc.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
+import * as Topic from "../src/Topic.ts"
 
 const crypto = SimCrypto.simulated
 
@@ -295,6 +296,63 @@ describe("Hosting", () => {
       assert.strictEqual(yield* resolved(reader, signer.address), "https://2.example")
     })))
 
+  it("signs with another signer of the same key from then on, and keeps the records", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host, reader } = yield* setUp(world)
+      const [sealed, open] = [service("a"), service("a")]
+      const { address } = sealed
+      yield* host.run(hosting(({ host }) => host({ signer: sealed.signer, announce: [endpoint(1)] })))
+      yield* host.run(hosting(({ settled }) => settled))
+      sealed.state.failure = "sealed"
+      yield* host.run(hosting(({ update }) => update(address, { signer: open.signer })))
+      yield* host.run(hosting(({ settled }) => settled))
+      assert.strictEqual(open.state.signed, 0)
+      yield* Effect.sleep("3 hours")
+      assert.strictEqual(yield* resolved(reader, address), "https://1.example")
+      assert.isAtLeast(open.state.signed, 5)
+      assert.deepInclude(yield* statusOf(host), { failures: 0 })
+    })))
+
+  it("gives the records whose contents have no lifetime that of the identity when it changes", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host } = yield* setUp(world)
+      const signer = identity("a")
+      const offer = { _tag: "Topic", topic: "translate", name: "Ann" } as const
+      const announce = [endpoint(1), offer, { _tag: "Profile", name: "Ann", ttl: 1800 }] as const
+      yield* host.run(hosting(({ host }) => host({ signer, announce })))
+      yield* host.run(hosting(({ settled }) => settled))
+      const ttls = Effect.map(
+        host.run(hosting(({ get }) => get(signer.address))),
+        ({ records }) => records.map(({ record }) => record?.ttl)
+      )
+      assert.deepStrictEqual(yield* ttls, [3600, 3600, 1800])
+      yield* host.run(hosting(({ update }) => update(signer.address, { ttl: 2 * Topic.maxTtl })))
+      yield* host.run(hosting(({ settled }) => settled))
+      assert.deepStrictEqual(yield* ttls, [2 * Topic.maxTtl, Topic.maxTtl, 1800])
+    })))
+
+  it("withdraws many records within its budget, and renews others meanwhile", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { events, host, reader } = yield* setUp(world, 12, { datagramsPerSecond: 100 })
+      const all = identities(200)
+      for (const signer of all) {
+        yield* host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
+      }
+      yield* host.run(hosting(({ settled }) => settled))
+      const before = yield* statusOf(host)
+      yield* Effect.forEach(all, ({ address }) => host.run(hosting(({ remove }) => remove(address))))
+      const added = identity("added")
+      yield* host.run(hosting(({ host }) => host({ signer: added, announce: [endpoint("added")] })))
+      yield* Effect.sleep("8 seconds")
+      const during = yield* statusOf(host)
+      assert.isAtMost(during.stores - before.stores, 9 * 100 + 16)
+      assert.isAtLeast(during.stores - before.stores, 5 * 100)
+      assert.isTrue(events.some((event) => event._tag === "Renewed" && event.address === added.address))
+      yield* Effect.sleep("12 seconds")
+      for (const { address } of all) assert.isUndefined(yield* resolved(reader, address))
+      assert.strictEqual(yield* resolved(reader, added.address), "https://added.example")
+    })))
+
   it("signs nothing that is still good after a restart, and stores nothing that is still held", () =>
     run(Effect.fnUntraced(function*(world) {
       const { events, host, listen, reader } = yield* setUp(world)
@@ -335,6 +393,17 @@ describe("Hosting", () => {
         all.slice(1),
         (signer) => host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
       )
+      // A content that is announced later is taken up as well.
+      yield* host.crash()
+      yield* host.start
+      yield* host.run(hosting(({ host }) => host({ signer: all[1], announce: [] })))
+      yield* host.run(hosting(({ update }) => update(all[1].address, { announce: [endpoint(all[1].agent)] })))
+      yield* host.run(hosting(({ settled }) => settled))
+      assert.deepInclude(yield* statusOf(host), { records: 1, stores: 0, signatures: 0 })
+      yield* Effect.forEach(
+        all.slice(2),
+        (signer) => host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
+      )
       yield* Effect.sleep("3 hours")
       for (const { address } of all.slice(1)) {
         assert.strictEqual(yield* resolved(reader, address), `https://${address}.example`)
@@ -366,6 +435,39 @@ describe("Hosting", () => {
       assert.deepStrictEqual([...found.payload], [2])
       assert.strictEqual(found.seq, 2n ** 63n + 1n)
       assert.lengthOf(failuresOf(events, signer.address), 0)
+    })))
+
+  it("signs over newer records again and again, if each attempt finds another one", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { events, host, others, reader } = yield* setUp(world)
+      const signer = identity("a")
+      const fields = { signer, address: signer.address, type: 0x07, ttl: 3600 }
+      let overtaken = 0
+      // Ahead of every signature of the first half minute, a newer record is published.
+      const overtake = Effect.gen(function*() {
+        const rival = Result.getOrThrow(Record.sign({
+          ...fields,
+          payload: Uint8Array.of(1),
+          seq: 2n ** 63n + BigInt(1000 * ++overtaken),
+          timestamp: BigInt(Math.floor((yield* Clock.currentTimeMillis) / 1000))
+        }))
+        yield* others[4].run(
+          Dht.use((dht) => Effect.flatMap(dht.publish(rival), ({ replicas }) => replicas(8, { within: "8 seconds" })))
+        )
+      })
+      const overtakenSigner: Hosting.Signer = {
+        agent: signer.agent,
+        publicKey: signer.publicKey,
+        delegation: undefined,
+        sign: (bytes) => overtaken < 6 ? Effect.as(Effect.orDie(overtake), signer.sign(bytes)) : signer.sign(bytes)
+      }
+      const announce = [{ _tag: "Custom", type: 0x07, payload: Uint8Array.of(2) }] as const
+      yield* host.run(hosting(({ host }) => host({ signer: overtakenSigner, announce })))
+      yield* Effect.sleep("5 minutes")
+      assert.strictEqual(overtaken, 6)
+      assert.deepStrictEqual(failuresOf(events, signer.address).map(({ reason }) => reason._tag), ["StaleRecord"])
+      const [found] = yield* reader.run(Dht.use((dht) => dht.findRecords(signer.nodeId, { type: 0x07 })))
+      assert.deepStrictEqual([...found.payload], [2])
     })))
 
   it("waits out a network that is gone, and then stores the most urgent records first", () =>

@@ -19,8 +19,15 @@ import { type HeapItem, IndexedHeap } from "../internal/indexedHeap.ts"
 import * as NodeId from "../NodeId.ts"
 import { isSurrounded } from "./density.ts"
 
-/** Datagrams that a lookup is counted as. */
-const lookupCost = 24
+/**
+ * Datagrams that a lookup is counted as.
+ *
+ * @internal
+ */
+export const lookupCost = 24
+
+/** Factor by which a network may be smaller than estimated. */
+const slack = 4
 
 /** Maximum number of lookups at a time. */
 const maxLookups = 4
@@ -203,6 +210,7 @@ class Allowance {
  * - `Lookup`: find the nodes close to `target`, then call `found`.
  * - `Renew`: sign the record if it needs that, and store it at `wanted` of the
  *   nodes, nearest first; then call `renewed`, `failed` or `ended`.
+ * - `Withdraw`: sign a withdrawal, and store it where the record is.
  * - `Wait`: nothing until then, or until the next outcome.
  *
  * @internal
@@ -210,6 +218,7 @@ class Allowance {
 export type Step<T extends SweepItem> =
   | { readonly _tag: "Lookup"; readonly target: NodeId.NodeId }
   | { readonly _tag: "Renew"; readonly item: T; readonly nodes: ReadonlyArray<Contact>; readonly wanted: number }
+  | { readonly _tag: "Withdraw"; readonly item: T }
   | { readonly _tag: "Wait"; readonly until: number | undefined }
 
 /**
@@ -236,6 +245,9 @@ export class Sweep<T extends SweepItem> {
   /** Records that are due: those that nodes hold, and new ones. */
   private readonly held = new IndexedHeap<T>(isMoreUrgent)
   private readonly fresh = new IndexedHeap<T>(isMoreUrgent)
+  /** Records to withdraw, and whether the next turn is theirs: they take turns with renewals. */
+  private readonly leaving = new Set<T>()
+  private leavesNext = false
   private readonly lookups = new Map<NodeId.NodeId, Array<T>>()
   /** By position. */
   private regions: Array<Region> = []
@@ -311,7 +323,9 @@ export class Sweep<T extends SweepItem> {
     if (!this.advance(time)) return { _tag: "Wait", until: now }
     if (this.pausedUntil > time) return this.wait(this.pausedUntil)
     const wait = this.datagrams.wait(time)
-    if (this.queued > 0 && wait > 0) return this.wait(time + wait)
+    if (this.queued + this.leaving.size > 0 && wait > 0) return this.wait(time + wait)
+    const leave = this.leavesNext ? this.leave(time) : undefined
+    if (leave !== undefined) return leave
     for (let tried = 0; tried < maxTried; tried++) {
       const item = this.mostUrgent(time)
       if (item === undefined || this.busy >= maxBusy) break
@@ -326,8 +340,13 @@ export class Sweep<T extends SweepItem> {
       const started = this.park(item)
       if (started !== undefined) return started
     }
-    if (this.queued > 0 && this.busy < maxBusy && this.parked < maxParked) return { _tag: "Wait", until: now }
-    return this.wait(this.waiting.peek()?.due)
+    const isCut = this.queued > 0 && this.busy < maxBusy && this.parked < maxParked
+    return this.leave(time) ?? (isCut ? { _tag: "Wait", until: now } : this.wait(this.waiting.peek()?.due))
+  }
+
+  /** Has a record withdrawn, which `remove` removed before, as soon as the budget allows. */
+  withdraw(item: T): void {
+    this.leaving.add(item)
   }
 
   /** Reports the nodes that a lookup found; none if the network is out of reach. */
@@ -347,8 +366,10 @@ export class Sweep<T extends SweepItem> {
     }
     this.outages = 0
     const position = NodeId.prefix(target)
-    const reach = isFull ? (position ^ NodeId.prefix(farthest.id)) >>> 0 : Infinity
-    this.depth = reach === Infinity ? 0 : Math.min(Math.clz32(reach) + 1, 32)
+    // Few nodes of a large network are what a broken lookup finds, and are right for no other key.
+    const isBroken = !isFull && networkSize > slack * closest.length
+    const reach = isFull ? (position ^ NodeId.prefix(farthest.id)) >>> 0 : isBroken ? 0 : Infinity
+    if (!isBroken) this.depth = reach === Infinity ? 0 : Math.min(Math.clz32(reach) + 1, 32)
     const others = this.regions.filter((other) => time - other.at <= maxRegionMillis && other.target !== target)
     if (others.length >= maxRegions) others.splice(oldestOf(others), 1)
     const found: Region = {
@@ -420,7 +441,7 @@ export class Sweep<T extends SweepItem> {
     return item.due - this.setBack
   }
 
-  /** Counts datagrams: of the renewal of an item, instead of what it was counted as, or others. */
+  /** Counts datagrams: of the renewal or withdrawal of an item, instead of what it was counted as, or others. */
   sent(count: number, item?: T): void {
     this.datagrams.spend(count - (item?.counted ?? 0))
   }
@@ -461,18 +482,37 @@ export class Sweep<T extends SweepItem> {
   private serve(item: T, time: number): Step<T> | undefined {
     const place = this.placement(item, time)
     if (place === undefined) return undefined
-    if (item.needsSignature(time - this.setBack)) {
-      const wait = this.signatures.wait(time)
-      if (wait > 0) return this.wait(time + wait)
-      this.signatures.spend(1)
-    }
+    const wait = item.needsSignature(time - this.setBack) ? this.sign(time) : undefined
+    if (wait !== undefined) return wait
     this.queueOf(item).remove(item)
     item.state = "Busy"
     this.busy++
     if (item.failures > 0) this.retrying++
+    this.leavesNext = true
     item.counted = item.missing(time - this.setBack)
     this.datagrams.spend(item.counted)
     return { _tag: "Renew", item, ...place }
+  }
+
+  /** The withdrawal whose turn it is; a wait if a signature is not allowed yet. */
+  private leave(time: number): Step<T> | undefined {
+    const [item] = this.leaving
+    if (item === undefined) return undefined
+    const wait = this.sign(time)
+    if (wait !== undefined) return wait
+    this.leaving.delete(item)
+    this.leavesNext = false
+    item.counted = item.wanted
+    this.datagrams.spend(item.counted)
+    return { _tag: "Withdraw", item }
+  }
+
+  /** Counts a signature; a wait if it is not allowed yet. */
+  private sign(time: number): Step<T> | undefined {
+    const wait = this.signatures.wait(time)
+    if (wait > 0) return this.wait(time + wait)
+    this.signatures.spend(1)
+    return undefined
   }
 
   /** The nodes for an item, nearest first, and how many of them should hold it; undefined if a lookup must find them. */

@@ -109,7 +109,7 @@ class World {
           item.expires = item.signedAt + item.lifetime
           this.sweep.renewed(item, { expires: item.expires }, this.now)
         })
-      } else {
+      } else if (step._tag === "Wait") {
         const next = Math.min(this.pending[0]?.at ?? Infinity, step.until ?? Infinity)
         if (next > end) {
           this.now = end
@@ -315,7 +315,7 @@ describe("a sweep", () => {
         const step = sweep.poll(now)
         if (step._tag === "Renew") renewing.push(step.item)
         else if (step._tag === "Lookup") sweep.found(step.target, found, now)
-        else if (step.until !== now) return
+        else if (step._tag === "Wait" && step.until !== now) return
       }
     }
     for (drain(); renewing.length > 0; drain()) {
@@ -353,6 +353,46 @@ describe("a sweep", () => {
     assert.strictEqual(sweep.size, 0)
   })
 
+  it("lets withdrawals and renewals take turns, within the budget of both", () => {
+    const sweep = new Sweep<Item>({ datagramsPerSecond: 80, signaturesPerSecond: 1000 })
+    const items = Array.from({ length: 200 }, (_, n) => itemAt(n, n))
+    for (const item of items.slice(100)) sweep.withdraw(item)
+    for (const item of items.slice(0, 100)) sweep.add(item, start)
+    const found = { closest: [contact(keyAt(5))], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+    const counts = { Renew: 0, Withdraw: 0 }
+    for (let now = start; now <= start + 10 * second;) {
+      const step = sweep.poll(now)
+      if (step._tag === "Lookup") sweep.found(step.target, found, now)
+      else if (step._tag === "Wait") now = Math.max(step.until ?? Infinity, now)
+      else counts[step._tag]++
+    }
+    // 80 at first, and 80 a second, of which a lookup takes 24.
+    assert.closeTo(counts.Renew + counts.Withdraw, (11 * 80 - 24) / 8, 2)
+    assert.closeTo(counts.Renew, counts.Withdraw, 2)
+  })
+
+  it("uses the nodes of a lookup that found few of a large network for its own key only", () => {
+    const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
+    const [item, other] = [itemAt(0x1000_0000, 1), itemAt(0x1000_0001, 2)]
+    const found = {
+      closest: [contact(keyAt(0x1000_0002)), contact(keyAt(0x8000_0000))],
+      isFull: false,
+      isSurrounded: false,
+      region: [],
+      networkSize: 200
+    }
+    sweep.add(item, start)
+    sweep.poll(start)
+    sweep.found(item.key, found, start)
+    sweep.add(other, start)
+    assert.deepInclude(sweep.poll(start), { _tag: "Renew", item })
+    assert.deepStrictEqual(sweep.poll(start), { _tag: "Lookup", target: other.key })
+    sweep.found(other.key, { ...found, networkSize: 2 }, start)
+    assert.deepInclude(sweep.poll(start), { _tag: "Renew", item: other })
+    sweep.add(itemAt(0xf000_0000, 3), start)
+    assert.strictEqual(sweep.poll(start)._tag, "Renew")
+  })
+
   it("looks up a key that nodes of another lookup surround, and stores at all that are found", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
     const [near, victim] = [itemAt(0x1000_0000, 1), itemAt(0x1100_0000, 2)]
@@ -361,7 +401,7 @@ describe("a sweep", () => {
       (_, n) => contact(`${victim.key.slice(0, 10)}${keyAt(n, n).slice(10)}` as NodeId.NodeId)
     )
     const others = Array.from({ length: 4 }, (_, n) => contact(keyAt(0x1000_0000 + n * 0x0010_0000, n)))
-    const networkSize = 200
+    const networkSize = 60
     sweep.add(near, start)
     sweep.poll(start)
     sweep.found(near.key, {
