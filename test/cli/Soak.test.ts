@@ -51,14 +51,15 @@ describe("effect-dht soak", () => {
     }))
 
   it.live(
-    "prints the results even if the state can no longer be written",
+    "prints the results and writes the report even if the state can no longer be written",
     () =>
       Effect.gen(function*() {
         const directory = yield* temporary
         const inside = join(directory, "inside")
         Fs.mkdirSync(inside)
-        const state = join(inside, "state.json")
-        const soaking = yield* Effect.forkChild(run("--workers", "1", "--worlds", "1", "--from", "5", "--state", state))
+        const [state, junit] = [join(inside, "state.json"), join(directory, "junit.xml")]
+        const limits = ["--workers", "1", "--worlds", "1", "--from", "5"]
+        const soaking = yield* Effect.forkChild(run(...limits, "--state", state, "--junit", junit))
         yield* Effect.suspend(() => Fs.existsSync(state) ? Effect.void : Effect.fail("not yet")).pipe(
           Effect.retry({ times: 6000, schedule: Schedule.spaced("10 millis") })
         )
@@ -69,6 +70,7 @@ describe("effect-dht soak", () => {
           `effect-dht: The state cannot be written to ${state}: the directory does not exist`
         ])
         assert.strictEqual(out[0], "1 worlds from seed 5 on: 0 failed")
+        assert.include(Fs.readFileSync(junit, "utf8"), "1 of 1 worlds from seed 5 pass")
       }).pipe(Effect.provide(TestConsole.layer)),
     120_000
   )

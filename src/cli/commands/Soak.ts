@@ -124,7 +124,7 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
     }
   }).pipe(Effect.scoped)
 
-  // The results are printed first, so that they are not lost with a file.
+  // The results are printed first, so that they are not lost with a file, nor is one file with the other.
   const report = Effect.gen(function*() {
     const failed = campaign.kinds.reduce((sum, { count }) => sum + count, 0)
     yield* Output.print(options.json, Campaign.document(campaign), [
@@ -132,8 +132,11 @@ const run = Effect.fnUntraced(function*(options: Options, start: Campaign.Campai
       (failed === 0 ? "" : `, in ${campaign.kinds.length} kinds`),
       ...Campaign.coverage(campaign)
     ])
-    if (state !== undefined) yield* save(state, campaign)
-    if (junit !== undefined) yield* OutputFile.write("JUnit report", junit, Campaign.junit(campaign))
+    const saved = state === undefined ? Effect.void : save(state, campaign)
+    const written = junit === undefined
+      ? Effect.void
+      : OutputFile.write("JUnit report", junit, Campaign.junit(campaign))
+    yield* Effect.onExit(saved, () => written)
   })
 
   const workers = Option.getOrElse(options.workers, availableParallelism)
