@@ -5,7 +5,7 @@
  * One job per slot of a record places the copies, checks the replicas from time
  * to time, and replaces those that lost theirs. A newer record of the slot
  * takes over the job. If the node's state is kept, jobs continue after a
- * restart, unless they were withdrawn.
+ * restart, unless they were withdrawn or are transient.
  *
  * @module
  * @since 0.1.0
@@ -128,6 +128,8 @@ export interface Publication {
    * region around the key, see `Query.neighbourhood`.
    */
   readonly isSurrounded: Effect.Effect<boolean>
+  /** Whether its copies are maintained by this run of the node only. */
+  readonly isTransient: Effect.Effect<boolean>
 }
 
 /**
@@ -162,6 +164,8 @@ export class Replication extends Context.Service<Replication, {
   readonly recall: (key: NodeId, withdrawal: Record.SignedRecord) => Effect.Effect<Recall>
   /** Stops maintaining a record, or any newer one of its slot. Copies stay until they expire. */
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
+  /** Does the same for a transient record; one that was published for later runs as well stays. */
+  readonly release: (publication: Publication) => Effect.Effect<void>
   /** Stops maintaining all records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** All maintained records. */
@@ -238,7 +242,9 @@ const make = Effect.gen(function*() {
 
   /** Replaces the job's record by a newer one. */
   const renew = (job: Job.Job, record: Record.SignedRecord): void => {
-    persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
+    if (!job.isTransient) {
+      persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
+    }
     job.edition.record = record
     job.full.clear()
     // At once, so that copies of the old record do not count as copies of the new one.
@@ -315,11 +321,15 @@ const make = Effect.gen(function*() {
 
   const replicate = Effect.fn("Replication.replicate")(
     function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
-      const replaced = jobs.get(Job.slotAt(key, record))?.edition.record
-      if (replaced === undefined || Record.isNewer(record, replaced)) {
-        persistence.save({ _tag: "Published", key, record, replaced })
+      const running = jobs.get(Job.slotAt(key, record))
+      const isTransient = options.isTransient === true && running?.isTransient !== false
+      const saved = running?.isTransient === false ? running.edition.record : undefined
+      if (!isTransient && (saved === undefined || Record.isNewer(record, saved))) {
+        persistence.save({ _tag: "Published", key, record, replaced: saved })
       }
-      return publicationOf(yield* begin(key, record, options))
+      const job = yield* begin(key, record, options)
+      job.isTransient = isTransient
+      return publicationOf(job)
     }
   )
 
@@ -351,6 +361,7 @@ const make = Effect.gen(function*() {
       set: new ReplicaSet({ key, wanted: Job.replicas }),
       full: new Map(),
       isSurrounded: false,
+      isTransient: options.isTransient === true,
       warned: new Set(),
       checking: 0,
       inFlight: yield* Scope.provide(InFlight.make<Job.Outcome>(), scope),
@@ -406,7 +417,8 @@ const make = Effect.gen(function*() {
           ? yield* new KeyFull({ key, record, wanted, confirmed, full })
           : yield* new NotEnoughReplicas({ key, wanted, confirmed })
       }),
-      isSurrounded: Effect.sync(() => job.isSurrounded)
+      isSurrounded: Effect.sync(() => job.isSurrounded),
+      isTransient: Effect.sync(() => job.isTransient)
     }
   }
 
@@ -441,6 +453,10 @@ const make = Effect.gen(function*() {
     replicate,
     recall,
     withdraw: ({ key, record }) => withdraw(key, record),
+    release: ({ key, record }) =>
+      Effect.suspend(() =>
+        jobs.get(Job.slotAt(key, record))?.isTransient === true ? withdraw(key, record) : Effect.void
+      ),
     forget: (publisher) =>
       Effect.suspend(() =>
         Effect.forEach(

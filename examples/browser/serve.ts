@@ -3,11 +3,11 @@
  *
  * In two terminals:
  *
- *     effect-dht node --data ./ann --http-origin http://127.0.0.1:8080
+ *     effect-dht node --data ./ann --http-records http://127.0.0.1:8080
  *     npm run example examples/browser/serve.ts
  *
  * Then open http://127.0.0.1:8080 in two tabs, each an agent of its own. The
- * page asks for the node's token, which is in the file ./ann/http-token.
+ * node takes the records that they sign, without its token.
  */
 import { readFile } from "node:fs/promises"
 import { createServer } from "node:http"

@@ -31,7 +31,11 @@ import * as Withdrawal from "../Withdrawal.ts"
 export interface Options {
   /** URL of the node's HTTP server, such as `http://127.0.0.1:2634`. */
   readonly url: string
-  /** The node's token, for publishing. The node also has to name the page's origin (`--http-origin`). */
+  /**
+   * The node's token, for publishing. The node has to name the page's origin
+   * (`--http-origin`). Where it lets pages of this origin publish
+   * (`--http-records`), that is enough, without the token.
+   */
   readonly token?: Redacted.Redacted | undefined
   /** Defaults to the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined
@@ -52,7 +56,7 @@ export class GatewayUnreachable extends Data.TaggedError("GatewayUnreachable")<{
 }> {
   override get message() {
     return `No answer from the gateway ${this.url}: ${this.reason}. ` +
-      "Check that it runs, and that it serves pages of this origin (--http-origin)"
+      "Check that it runs, and that it serves pages of this origin (--http-origin, --http-records)"
   }
 }
 

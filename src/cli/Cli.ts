@@ -59,6 +59,7 @@ const node = Command.make(
     httpTokenEnv: Options.httpTokenEnv,
     httpOpen: Parameter.toggle(settings.httpOpen),
     httpOrigin: Options.httpOrigin,
+    httpRecords: Options.httpRecords,
     otlp: Flag.optional(Parameter.ofSetting(settings.otlp)),
     logFormat: Parameter.defaulted(settings.logFormat, Flag.Literals("log-format", logFormats)),
     passphraseEnv: Options.newPassphraseEnv,

@@ -114,6 +114,15 @@ export const nodeTokenEnv = Flag.optional(Parameter.ofSetting({
 export const httpOrigin = repeated(settings.httpOrigin)
 
 /**
+ * Origins whose pages may publish records without the token; empty if none is
+ * given.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const httpRecords = repeated(settings.httpRecords)
+
+/**
  * Networks to exchange datagrams with, and those to exchange none with; empty if
  * none is given.
  *

@@ -5,12 +5,14 @@
  * @module
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { digest, isToken } from "../internal/httpGuard.ts"
+import { admitsRecordsOf, digest, isToken } from "../internal/httpGuard.ts"
 import * as Problem from "./Problem.ts"
 
 /**
@@ -47,6 +49,26 @@ export class Owner extends HttpApiMiddleware.Service<Owner>()("effect-dht/http/C
 }) {}
 
 /**
+ * Who sends a request: the owner of the node, or a guest without its token.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Sender extends Context.Service<Sender, "Owner" | "Guest">()("effect-dht/http/Checks/Sender") {}
+
+/**
+ * Admits the owner of the node, and those who may publish records that they have
+ * signed without its token.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class OwnerOrGuest extends HttpApiMiddleware.Service<OwnerOrGuest, { provides: Sender }>()(
+  "effect-dht/http/Checks/OwnerOrGuest",
+  { error: Problem.problems.Unauthorized, security: { token: HttpApiSecurity.bearer } }
+) {}
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -55,6 +77,11 @@ export interface Options {
   readonly token?: Redacted.Redacted<string> | undefined
   /** Whether every client may act for the node. Defaults to false. */
   readonly open?: boolean | undefined
+  /**
+   * Origins whose pages may publish records that they have signed, without the
+   * token; `*` is every origin, and programs as well. None by default.
+   */
+  readonly records?: ReadonlyArray<string> | undefined
 }
 
 const noToken =
@@ -63,15 +90,20 @@ const noToken =
 const wrongToken = "This request acts for the node and needs its token. Send it as Authorization: Bearer …"
 
 /**
- * Both checks.
+ * All checks.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = ({ open = false, token }: Options): Layer.Layer<Explained | Owner> => {
+export const layer = (
+  { open = false, records = [], token }: Options
+): Layer.Layer<Explained | Owner | OwnerOrGuest> => {
   const wanted = token === undefined ? undefined : digest(Redacted.value(token))
   const refused = Effect.fail(Problem.make("Unauthorized", wanted === undefined ? noToken : wrongToken))
-  return Layer.merge(
+  const recordOrigins = new Set(records)
+  const isOwner = (credential: Redacted.Redacted): boolean =>
+    open || wanted !== undefined && isToken(wanted, Redacted.value(credential))
+  return Layer.mergeAll(
     HttpApiMiddleware.layerSchemaErrorTransform(
       Explained,
       (failure) =>
@@ -80,8 +112,18 @@ export const layer = ({ open = false, token }: Options): Layer.Layer<Explained |
           : Effect.fail(Problem.make("BadRequest", failure.cause.message))
     ),
     Layer.succeed(Owner, {
+      token: (handled, { credential }) => isOwner(credential) ? handled : refused
+    }),
+    Layer.succeed(OwnerOrGuest, {
       token: (handled, { credential }) =>
-        open || wanted !== undefined && isToken(wanted, Redacted.value(credential)) ? handled : refused
+        Effect.gen(function*() {
+          if (isOwner(credential)) return yield* Effect.provideService(handled, Sender, "Owner")
+          const { headers: { authorization, origin } } = yield* HttpServerRequest
+          // A wrong token is a mistake, which its sender should know of.
+          return authorization === undefined && admitsRecordsOf(recordOrigins, origin)
+            ? yield* Effect.provideService(handled, Sender, "Guest")
+            : yield* refused
+        })
     })
   )
 }

@@ -29,11 +29,13 @@ import * as StandingAnnouncements from "../StandingAnnouncements.ts"
 import { Store } from "../Store.ts"
 import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
+import { Sender } from "./Checks.ts"
 import * as Documents from "./Documents.ts"
 import { EventStreams } from "./EventStreams.ts"
 import * as GatewayApi from "./GatewayApi.ts"
 import * as GatewayDocuments from "./GatewayDocuments.ts"
 import { GatewayLimits } from "./GatewayLimits.ts"
+import { GuestRecords } from "./GuestRecords.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import { MailLog } from "./MailLog.ts"
@@ -67,11 +69,18 @@ interface Wait {
 /** Waits for the copies that the request wants, if any. */
 const waitFor = (
   { replicas, within = "10s" }: Wait,
-  publication: Pick<Replication.Publication, "replicas">
+  publication: Pick<Replication.Publication, "replicas">,
+  maxMillis = Infinity
 ) =>
   replicas === undefined
     ? Effect.void
-    : Effect.mapError(publication.replicas(replicas, { within: millisOf(within) }), Problem.ofReplicas)
+    : Effect.mapError(
+      publication.replicas(replicas, { within: Math.min(millisOf(within), maxMillis) }),
+      Problem.ofReplicas
+    )
+
+/** The longest time in milliseconds that a guest waits for copies. */
+const maxGuestMillis = 10_000
 
 const millisOf = (within: string): number =>
   within.endsWith("ms") ? Number(within.slice(0, -2)) : Number(within.slice(0, -1)) * 1000
@@ -292,8 +301,9 @@ export const exchange = HttpApiBuilder.group(
     const publisher = yield* Publisher
     const replication = yield* Replication.Replication
     const store = yield* Store
+    const guests = yield* GuestRecords
     const { resumable } = yield* EventStreams
-    const { lookupPlace, lookupRate, streamPlace, writeRate } = yield* GatewayLimits
+    const { lookupPlace, lookupRate, recordTurn, streamPlace, waitPlace, writeRate } = yield* GatewayLimits
 
     /** Publishes within the limits, and waits for the copies that the request wants. */
     const publish = Effect.fnUntraced(function*<E, R>(
@@ -303,9 +313,40 @@ export const exchange = HttpApiBuilder.group(
     ) {
       yield* writeRate(request)
       const { records } = yield* replication.summary
-      if (records >= maxPublications) return yield* Effect.fail(Limits.tooMany("published records", maxPublications))
+      if (records - (yield* guests.size) >= maxPublications) {
+        return yield* Effect.fail(Limits.tooMany("published records", maxPublications))
+      }
       const publication = yield* publishing
       yield* waitFor(wait, publication)
+      return yield* GatewayDocuments.published(publication)
+    })
+
+    /** The record that a client has signed, and its key. */
+    const vetted = Effect.fnUntraced(function*({ key, signed_hex }: typeof GatewayApi.SignedRecord.Type) {
+      const given = key === undefined ? undefined : yield* parsed(NodeId.fromString(key))
+      const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+      // A peer would refuse the record for the same reasons.
+      const checked = Result.flatMap(
+        Record.decode(Hex.decode(signed_hex.toLowerCase())),
+        (record) => Result.map(store.vet(given ?? keyOf(record), record, now), (key) => ({ key, record }))
+      )
+      return yield* Effect.mapError(Effect.fromResult(checked), Problem.ofPublishing)
+    })
+
+    /** Publishes a record of a guest within the limits of guests. */
+    const publishOf = Effect.fnUntraced(function*<E, R>(
+      request: HttpServerRequest,
+      wait: Wait,
+      vetted: Effect.Effect<{ readonly key: NodeId.NodeId; readonly record: Record.SignedRecord }, E, R>
+    ) {
+      yield* recordTurn(request)
+      const { key, record } = yield* vetted
+      if (wait.replicas !== undefined) yield* waitPlace
+      const publication = yield* Effect.mapError(
+        guests.publish(Limits.networkOf(request), key, record),
+        (error) => error._tag === "TooMany" ? error : Problem.ofPublishing(error)
+      )
+      yield* waitFor(wait, publication, maxGuestMillis)
       return yield* GatewayDocuments.published(publication)
     })
 
@@ -342,21 +383,17 @@ export const exchange = HttpApiBuilder.group(
           return yield* publish(request, query, sending)
         }),
       publishRecord: ({ payload, query, request }) =>
-        Effect.gen(function*() {
-          const publishing = Effect.gen(function*() {
-            const record = yield* Effect.fromResult(Record.decode(Hex.decode(payload.signed_hex.toLowerCase())))
-            const given = payload.key === undefined ? undefined : yield* parsed(NodeId.fromString(payload.key))
-            const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-            // A peer would refuse the record for the same reasons.
-            const key = yield* Effect.fromResult(store.vet(given ?? keyOf(record), record, now))
-            return yield* publisher.publish(record, key)
-          })
-          return yield* publish(
-            request,
-            query,
-            Effect.mapError(publishing, (error) => error._tag === "BadRequest" ? error : Problem.ofPublishing(error))
-          )
-        })
+        Effect.flatMap(Sender, (sender) =>
+          sender === "Owner"
+            ? publish(
+              request,
+              query,
+              Effect.flatMap(
+                vetted(payload),
+                ({ key, record }) => Effect.mapError(publisher.publish(record, key), Problem.ofPublishing)
+              )
+            )
+            : publishOf(request, query, vetted(payload)))
     })
   })
 )

@@ -13,7 +13,7 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
-import { Explained, Owner } from "./Checks.ts"
+import { Explained, Owner, OwnerOrGuest } from "./Checks.ts"
 import {
   Count,
   described,
@@ -534,13 +534,13 @@ export class ExchangeGroup extends HttpApiGroup.make("exchange").add(
     OpenApi.Description,
     "The messages to the node's agent after a cursor; with Accept: text/event-stream also those that arrive later. Each " +
       "message comes once per cursor"
-  ),
+  ).middleware(Owner),
   HttpApiEndpoint.post("sendMail", "/v1/mail", {
     query: waiting,
     payload: Letter,
     success: Published,
     error: [...publishing, problems.NoRecipientKey, problems.NotEnoughReplicas, problems.KeyFull]
-  }).annotate(OpenApi.Description, "Encrypts a message and leaves it in the recipient's mailbox"),
+  }).annotate(OpenApi.Description, "Encrypts a message and leaves it in the recipient's mailbox").middleware(Owner),
   HttpApiEndpoint.post("publishRecord", "/v1/records", {
     query: waiting,
     payload: SignedRecord,
@@ -549,6 +549,7 @@ export class ExchangeGroup extends HttpApiGroup.make("exchange").add(
   }).annotate(
     OpenApi.Description,
     "Publishes a record that the client has signed, with a key that stays there. Its copies are maintained until it " +
-      "expires; only its signer can renew it"
-  )
-).middleware(Owner).middleware(Explained) {}
+      "expires; only its signer can renew it. A node may let pages do so without its token; for them it maintains the " +
+      "copies of a bounded number of records, until it stops, and waits for copies for at most ten seconds"
+  ).middleware(OwnerOrGuest)
+).middleware(Explained) {}

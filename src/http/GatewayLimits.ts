@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -28,6 +28,14 @@ export const maxLookups = 64
  */
 export const maxStreams = 128
 
+/**
+ * Maximum number of guests that wait for copies of their records at a time.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxWaits = 64
+
 type Rate = (request: HttpServerRequest) => Effect.Effect<void, Problem.Problem<"RateLimited">>
 
 type Place = Effect.Effect<void, Problem.Problem<"TooMany">, Scope.Scope>
@@ -43,10 +51,14 @@ export class GatewayLimits extends Context.Service<GatewayLimits, {
   readonly lookupRate: Rate
   /** Counts a request that publishes, announces or sends. */
   readonly writeRate: Rate
+  /** Counts a request by which a guest publishes a record, and waits for its turn. */
+  readonly recordTurn: Rate
   /** Takes one of {@link maxLookups} places. */
   readonly lookupPlace: Place
   /** Takes one of {@link maxStreams} places. */
   readonly streamPlace: Place
+  /** Takes one of {@link maxWaits} places. */
+  readonly waitPlace: Place
 }>()("effect-dht/http/GatewayLimits") {}
 
 /**
@@ -55,9 +67,14 @@ export class GatewayLimits extends Context.Service<GatewayLimits, {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<GatewayLimits> = Layer.sync(GatewayLimits, () => ({
-  lookupRate: Limits.rate("lookups"),
-  writeRate: Limits.rate("writes"),
-  lookupPlace: Limits.places("lookups", maxLookups),
-  streamPlace: Limits.places("streams", maxStreams)
-}))
+export const layer: Layer.Layer<GatewayLimits> = Layer.effect(
+  GatewayLimits,
+  Effect.map(Limits.turns("records"), (recordTurn) => ({
+    lookupRate: Limits.rate("lookups"),
+    writeRate: Limits.rate("writes"),
+    recordTurn,
+    lookupPlace: Limits.places("lookups", maxLookups),
+    streamPlace: Limits.places("streams", maxStreams),
+    waitPlace: Limits.places("records whose copies are awaited", maxWaits)
+  }))
+)

@@ -20,7 +20,15 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { digest, type Head, hostHeader, isNamedOrigin, isPreflight, judge, type Policy } from "../internal/httpGuard.ts"
+import {
+  digest,
+  type Head,
+  hostHeader,
+  isAllowedPreflight,
+  isNamedOrigin,
+  judge,
+  type Policy
+} from "../internal/httpGuard.ts"
 import * as Api from "./Api.ts"
 import * as Limits from "./Limits.ts"
 import * as Problem from "./Problem.ts"
@@ -41,6 +49,12 @@ export interface Options {
   readonly readable?: boolean | undefined
   /** Origins whose pages may send requests (CORS), such as `https://app.example`; none by default. */
   readonly origins?: ReadonlyArray<string> | undefined
+  /**
+   * Origins whose pages may read records at `/v1/records` and publish those that
+   * they have signed, the latter without the token; `*` is every origin, and
+   * programs as well. None by default.
+   */
+  readonly records?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -129,12 +143,15 @@ const methodsOf = (path: string): ReadonlySet<string> | undefined =>
 /** Seconds for which a browser remembers which requests a page may send. */
 const preflightSeconds = 600
 
-const policyOf = ({ anyIp = false, hosts = [], origins = [], port, readable = false, token }: Options): Policy => ({
+const policyOf = (
+  { anyIp = false, hosts = [], origins = [], port, readable = false, records = [], token }: Options
+): Policy => ({
   hosts: new Set(["localhost", "127.0.0.1", "::1", ...hosts].map((host) => hostHeader(host, port))),
   anyIpPort: anyIp ? port : undefined,
   token: token === undefined ? undefined : digest(Redacted.value(token)),
   isOpen: readable ? () => true : isOpen,
-  origins: new Set(origins)
+  origins: new Set(origins),
+  records: new Set(records)
 })
 
 /**
@@ -155,7 +172,7 @@ export const layer = (options: Options): Layer.Layer<never, never, HttpRouter> =
     const allowed = methodsOf(path)
     if (allowed === undefined || allowed.has(method === "HEAD" ? "GET" : method)) return undefined
     const allow = Array.from(allowed).join(", ")
-    return isPreflight(head) && isNamedOrigin(policy, head)
+    return isAllowedPreflight(policy, head)
       ? HttpServerResponse.empty({
         status: 204,
         headers: {

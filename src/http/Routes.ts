@@ -53,6 +53,7 @@ import * as Documents from "./Documents.ts"
 import * as EventStreams from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
 import * as GatewayLimits from "./GatewayLimits.ts"
+import * as GuestRecords from "./GuestRecords.ts"
 import * as History from "./History.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
@@ -362,7 +363,14 @@ export const layer = (
       Gateway.announcements,
       Gateway.exchange
     ]),
-    Layer.provide([GatewayLimits.layer, History.layer, TopicFeeds.layer, MailLog.layer, Checks.layer(options)]),
+    Layer.provide([
+      GatewayLimits.layer,
+      GuestRecords.layer,
+      History.layer,
+      TopicFeeds.layer,
+      MailLog.layer,
+      Checks.layer(options)
+    ]),
     Layer.provideMerge(EventStreams.layer),
     Layer.provide(HttpServer.layerServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),

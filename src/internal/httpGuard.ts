@@ -22,6 +22,11 @@ export interface Policy {
   readonly token: Uint8Array | undefined
   /** Origins whose pages may send requests (CORS); none by default. */
   readonly origins?: ReadonlySet<string> | undefined
+  /**
+   * Origins whose pages may read records, and publish those that they have signed
+   * without the token; `*` is every origin, and programs as well. None by default.
+   */
+  readonly records?: ReadonlySet<string> | undefined
   /** Whether a path is open without the token. */
   readonly isOpen: (path: string) => boolean
 }
@@ -97,6 +102,24 @@ const crossOrigin: Refusal = {
   message: "The request comes from a page of another origin, which is not served"
 }
 
+/** Path of the records that clients have signed, and of the keys below it. */
+const recordsPath = "/v1/records"
+
+const isOfRecords = (path: string): boolean => path === recordsPath || path.startsWith(`${recordsPath}/`)
+
+/**
+ * Whether clients of an origin, undefined for programs, may publish records that
+ * they have signed without the token.
+ *
+ * @internal
+ */
+export const admitsRecordsOf = (records: ReadonlySet<string> | undefined, origin: string | undefined): boolean =>
+  records !== undefined && (records.has("*") || origin !== undefined && records.has(origin))
+
+/** Whether a request publishes a record and needs no token. */
+const isAdmittedRecord = ({ records }: Policy, { headers, method, path }: Head): boolean =>
+  method === "POST" && path === recordsPath && admitsRecordsOf(records, headers.origin)
+
 /** Whether a request comes from a page of the same origin, or from no page. */
 const isSameOrigin = (host: string, { headers, method }: Head): boolean => {
   const { origin } = headers
@@ -123,29 +146,34 @@ export const judge = (policy: Policy, head: Head): Refusal | undefined => {
   const host = head.headers.host?.toLowerCase() ?? ""
   const bearer = /^bearer +(\S+)$/i.exec(head.headers.authorization ?? "")?.[1]
   const isTrusted = policy.token !== undefined && bearer !== undefined && isToken(policy.token, bearer)
+  const isNamed = isNamedOrigin(policy, head)
+  const isRecord = isAdmittedRecord(policy, head)
   if (!isTrusted) {
-    const isKnown = policy.hosts.has(host) ||
+    // A page that has made its own name resolve here is of that name's origin, which is not a named one.
+    const isKnown = isNamed || isRecord || policy.hosts.has(host) ||
       policy.anyIpPort !== undefined && isCalledByIp(host, policy.anyIpPort)
     if (!isKnown) return unknownHost
-    const isQuestion = isPreflight(head) && isNamedOrigin(policy, head)
-    if (policy.token !== undefined && !policy.isOpen(head.path) && !isQuestion) return unauthorized
+    const isOpen = policy.isOpen(head.path) || isRecord || isAllowedPreflight(policy, head)
+    if (policy.token !== undefined && !isOpen) return unauthorized
   }
-  return isNamedOrigin(policy, head) || isSameOrigin(host, head) ? undefined : crossOrigin
+  return isNamed || isRecord || isSameOrigin(host, head) ? undefined : crossOrigin
 }
 
 /**
- * Whether the request comes from a page of an origin that is named.
+ * Whether the request comes from a page of an origin that is named for its path.
  *
  * @internal
  */
-export const isNamedOrigin = ({ origins }: Policy, { headers }: Head): boolean =>
-  headers.origin !== undefined && origins?.has(headers.origin) === true
+export const isNamedOrigin = ({ origins, records }: Policy, { headers: { origin }, path }: Head): boolean =>
+  origin !== undefined &&
+  (origins?.has(origin) === true || isOfRecords(path) && admitsRecordsOf(records, origin))
 
 /**
- * Whether a browser asks on behalf of a page which requests it may send. Such a
- * question carries no token.
+ * Whether a browser asks on behalf of a page of a named origin which requests it
+ * may send. Such a request carries no token.
  *
  * @internal
  */
-export const isPreflight = ({ headers, method }: Head): boolean =>
-  method === "OPTIONS" && headers.origin !== undefined && headers["access-control-request-method"] !== undefined
+export const isAllowedPreflight = (policy: Policy, head: Head): boolean =>
+  head.method === "OPTIONS" && head.headers["access-control-request-method"] !== undefined &&
+  isNamedOrigin(policy, head)

@@ -61,5 +61,9 @@ export class Allowance {
   }
 }
 
-/** Sources whose counts are remembered. */
-const rememberedSources = 4096
+/**
+ * Sources whose counts are remembered.
+ *
+ * @internal
+ */
+export const rememberedSources = 4096

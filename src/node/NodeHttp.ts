@@ -136,8 +136,16 @@ const isEverywhere = (host: string): boolean => host === "0.0.0.0" || host === "
 export const layer = (
   options: Options = {}
 ): Layer.Layer<HttpServer | EventStreams, CannotServe | TokenNeeded, Routes.Services> => {
-  const { host = "127.0.0.1", open = false, origins, port = 2634, readable, requestTimeout = "10 seconds", token } =
-    options
+  const {
+    host = "127.0.0.1",
+    open = false,
+    origins,
+    port = 2634,
+    readable,
+    records,
+    requestTimeout = "10 seconds",
+    token
+  } = options
   const guarded = Layer.unwrap(Effect.gen(function*() {
     const bound = yield* localAddress
     if ((token === undefined || readable || open) && !isLoopback(bound.host)) {
@@ -156,7 +164,8 @@ export const layer = (
         port: bound.port,
         token,
         readable: readable || open,
-        origins
+        origins,
+        records
       })
     )
   }))

@@ -34,6 +34,8 @@ export interface ReplicateOptions {
   /** Signs the content again, newer than a record that a node holds; undefined if that is impossible. */
   readonly signOver?: ((held: Record.SignedRecord) => Effect.Effect<Record.SignedRecord | undefined>) | undefined
   readonly hints?: ReadonlyArray<PublishHint> | undefined
+  /** Whether the job is for this run of the node only, unless a job of its slot is for later runs too. Defaults to false. */
+  readonly isTransient?: boolean | undefined
 }
 
 /** Nodes without room that are remembered: of two lookups. */
@@ -102,6 +104,8 @@ export interface Job {
   /** Nodes without room for the record. */
   readonly full: Map<NodeId, Contact>
   isSurrounded: boolean
+  /** Whether the job ends with this run of the node. */
+  isTransient: boolean
   /** The warnings that were logged, so that none is repeated. */
   readonly warned: Set<"Full" | "Surrounded">
   /** Answers that have to be checked before they count. */

@@ -17,10 +17,10 @@ import * as Network from "../utils/network.ts"
 
 const token = "0123456789abcdef"
 
-/** The HTTP server of a node, which serves pages of an origin. */
+/** The HTTP server of a node, which takes records of pages of an origin. */
 const serve = Effect.fnUntraced(function*(node: Network.Node, origin: string) {
   const server = yield* Layer.build(
-    NodeHttp.layer({ port: 0, token: Redacted.make(token), readable: true, origins: [origin] })
+    NodeHttp.layer({ port: 0, token: Redacted.make(token), readable: true, records: [origin] })
   ).pipe(
     Effect.provideContext(node),
     Effect.provideService(Metric.MetricRegistry, new Map())
@@ -107,7 +107,7 @@ const tab = Effect.fnUntraced(function*(gateway: string, { expected, ...options 
     (page) => Effect.promise(() => page.context().close())
   )
   yield* Effect.promise(async () => {
-    await fill(page, "gateway", { url: gateway, token })
+    await fill(page, "gateway", { url: gateway })
     await says(page, "status", /^Connected$/)
   })
   yield* Effect.addFinalizer(() =>
@@ -196,7 +196,7 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: 90_000 }
       yield* Effect.promise(async () => {
         const address = await page.textContent("#address")
         await page.reload()
-        await fill(page, "gateway", { url: gateways[1], token })
+        await fill(page, "gateway", { url: gateways[1] })
         await says(page, "status", /^Connected$/)
         assert.strictEqual(await page.textContent("#address"), address)
       })

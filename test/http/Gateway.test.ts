@@ -360,27 +360,28 @@ describe("/v1/announcements", () => {
     }).pipe(onNetwork))
 })
 
+/** The routes that act for the node, or show what is private to it. */
+const own: ReadonlyArray<readonly [method: string, path: string]> = [
+  ["PUT", "/v1/announcements/endpoint"],
+  ["DELETE", "/v1/announcements/endpoint"],
+  ["PUT", "/v1/announcements/profile"],
+  ["DELETE", "/v1/announcements/profile"],
+  ["PUT", "/v1/announcements/topics/x"],
+  ["DELETE", "/v1/announcements/topics/x"],
+  ["GET", "/v1/backup"],
+  ["GET", "/v1/mail"],
+  ["POST", "/v1/mail"],
+  ["POST", "/v1/records"],
+  // The same routes in another spelling.
+  ["GET", "/v1/%6dail"],
+  ["GET", "//v1/mail"],
+  ["PUT", "/%76%31/announcements/profile"]
+]
+
+const body = (method: string): RequestInit =>
+  method === "GET" ? { method } : { method, headers: { "content-type": "application/json" }, body: "{}" }
+
 describe("what acts for the node", () => {
-  const own: ReadonlyArray<readonly [method: string, path: string]> = [
-    ["PUT", "/v1/announcements/endpoint"],
-    ["DELETE", "/v1/announcements/endpoint"],
-    ["PUT", "/v1/announcements/profile"],
-    ["DELETE", "/v1/announcements/profile"],
-    ["PUT", "/v1/announcements/topics/x"],
-    ["DELETE", "/v1/announcements/topics/x"],
-    ["GET", "/v1/backup"],
-    ["GET", "/v1/mail"],
-    ["POST", "/v1/mail"],
-    ["POST", "/v1/records"],
-    // The same routes in another spelling.
-    ["GET", "/v1/%6dail"],
-    ["GET", "//v1/mail"],
-    ["PUT", "/%76%31/announcements/profile"]
-  ]
-
-  const body = (method: string): RequestInit =>
-    method === "GET" ? { method } : { method, headers: { "content-type": "application/json" }, body: "{}" }
-
   it.effect("needs the token, though all else can be read without it", () =>
     Effect.gen(function*() {
       const { b, fetch } = yield* pair
@@ -458,6 +459,141 @@ describe("a page of a named origin", () => {
           assert.strictEqual(response.status, 403, other)
           assert.isNull(response.headers.get("access-control-allow-origin"))
         }
+      }
+    }).pipe(onNetwork))
+})
+
+describe("a guest", () => {
+  const origin = "https://app.example"
+  const options = { token: Redacted.make(token), records: [origin] }
+  const signed_hex = Hex.encode(offer("chess", "guest").bytes)
+
+  const posting = (headers: Record<string, string>, body: unknown = { signed_hex }): RequestInit => ({
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body)
+  })
+
+  it.effect("publishes a record that it signed, from a page of a named origin, without the token", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair
+      const fetch = yield* serve(b, options)
+      const question = {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type"
+      }
+      const preflight = yield* fetch("/v1/records", { method: "OPTIONS", headers: question })
+      assert.strictEqual(preflight.status, 204)
+      assert.strictEqual(preflight.headers.get("access-control-allow-origin"), origin)
+      assert.strictEqual(preflight.headers.get("access-control-allow-methods"), "POST")
+      assert.include(preflight.headers.get("access-control-allow-headers"), "content-type")
+      const response = yield* fetch("/v1/records?replicas=1", posting({ origin, "sec-fetch-site": "cross-site" }))
+      assert.strictEqual(response.headers.get("access-control-allow-origin"), origin)
+      yield* document(response, Api.Published)
+      assert.strictEqual((yield* network.dht(a).discover("chess")).offers.length, 1)
+      // A proxy in front of the node may pass on the name that clients use.
+      const named = { origin, host: "gateway.example" }
+      assert.strictEqual((yield* fetch("/v1/records", posting(named))).status, 200)
+    }).pipe(onNetwork))
+
+  it.effect("is of a named origin, or of every one and no page at all under *", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const named = yield* serve(b, options)
+      for (const other of ["https://evil.example", "http://app.example", "null", "*"]) {
+        const response = yield* named("/v1/records", posting({ origin: other }))
+        assert.include([401, 403], response.status, other)
+        assert.isNull(response.headers.get("access-control-allow-origin"))
+        const question = { origin: other, "access-control-request-method": "POST" }
+        const preflight = yield* named("/v1/records", { method: "OPTIONS", headers: question })
+        assert.include([401, 403], preflight.status, other)
+      }
+      assert.strictEqual((yield* named("/v1/records", posting({}))).status, 401)
+      const all = yield* serve(b, { ...options, records: ["*"] })
+      for (const headers of [{ origin: "https://any.example" }, { origin: "null" }, {}]) {
+        const response = yield* all("/v1/records", posting(headers))
+        assert.strictEqual(response.status, 200)
+        assert.strictEqual(response.headers.get("access-control-allow-origin"), headers.origin ?? null)
+      }
+    }).pipe(onNetwork))
+
+  it.effect("learns that its token is wrong, if it sends one", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const fetch = yield* serve(b, { ...options, records: ["*"], readable: true })
+      const response = yield* fetch("/v1/records", posting({ authorization: "Bearer fedcba9876543210" }))
+      assert.strictEqual((yield* problem(response))._tag, "Unauthorized")
+    }).pipe(onNetwork))
+
+  it.effect("is refused on every other route, as without --http-records", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      for (const records of [[origin], ["*"]]) {
+        for (const readable of [false, true]) {
+          const fetch = yield* serve(b, { ...options, records, readable })
+          for (const [method, path] of own) {
+            if (path === "/v1/records") continue
+            const response = yield* fetch(path, { ...body(method), headers: { origin } })
+            assert.include([401, 403], response.status, `${method} ${path}`)
+            const plain = yield* fetch(path, body(method))
+            assert.strictEqual(plain.status, 401, `${method} ${path}`)
+          }
+          for (const path of ["/v1/records/x", "//v1/records", "/v1/%72ecords"]) {
+            const response = yield* fetch(path, posting({ origin }))
+            assert.isAtLeast(response.status, 400, path)
+          }
+          // Documents are shared with pages under --http-origin only.
+          const overview = yield* fetch("/v1/overview", { headers: { origin } })
+          assert.include([401, 403], overview.status)
+          assert.isNull(overview.headers.get("access-control-allow-origin"))
+        }
+      }
+      const closed = yield* serve(b, options)
+      const key = NodeId.fromTopic("chess")
+      assert.strictEqual((yield* closed(`/v1/records/${key}`, { headers: { origin } })).status, 401)
+      const readable = yield* serve(b, { ...options, readable: true })
+      const read = yield* readable(`/v1/records/${key}`, { headers: { origin } })
+      assert.deepStrictEqual([read.status, read.headers.get("access-control-allow-origin")], [404, origin])
+    }).pipe(onNetwork))
+
+  it.effect("has limits of its own, which leave the owner's alone", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const fetch = yield* serve(b, { ...options, records: ["*"] })
+      for (let i = 0; i < Limits.rates.records.perNetwork; i++) yield* fetch("/v1/records", posting({}))
+      const refused = yield* fetch("/v1/records", posting({}))
+      assert.strictEqual(refused.headers.get("retry-after"), "10")
+      assert.strictEqual((yield* problem(refused))._tag, "RateLimited")
+      assert.strictEqual((yield* fetch("/v1/announcements/profile", sending("PUT", { name: "Ben" }))).status, 200)
+    }).pipe(onNetwork))
+
+  it.effect("waits for copies for at most ten seconds", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const fetch = yield* serve(b, { ...options, records: ["*"] })
+      const waiting = yield* Effect.forkScoped(fetch("/v1/records?replicas=8&within=60s", posting({})))
+      yield* settled
+      yield* TestClock.adjust("10 seconds")
+      yield* settled
+      assert.strictEqual((yield* problem(yield* Fiber.join(waiting)))._tag, "NotEnoughReplicas")
+    }).pipe(onNetwork))
+
+  it.effect("is told what is wrong with a record", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const fetch = yield* serve(b, { ...options, records: ["*"] })
+      for (
+        const [sent, status, tag] of [
+          [{ signed_hex: "00" }, 422, "InvalidRecord"],
+          [{ signed_hex: `${signed_hex.slice(0, -2)}ff` }, 422, "InvalidRecord"],
+          [{ signed_hex: "xyz" }, 400, "BadRequest"],
+          [{}, 400, "BadRequest"],
+          [{ signed_hex, key: "12" }, 400, "BadRequest"]
+        ] as const
+      ) {
+        const refused = yield* problem(yield* fetch("/v1/records", posting({}, sent)))
+        assert.deepStrictEqual([refused.status, refused._tag], [status, tag], JSON.stringify(sent))
       }
     }).pipe(onNetwork))
 })

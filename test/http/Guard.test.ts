@@ -145,6 +145,38 @@ describe("the origin of a request", () => {
   })
 })
 
+describe("a named origin", () => {
+  const app = "https://app.example"
+  const named: Policy = { ...closed, origins: new Set([app]) }
+  const records: Policy = { ...closed, records: new Set([app]) }
+
+  it("may be asked for under any name of the server, which its pages did not make", () => {
+    const headers = { host: "gateway.example", origin: app }
+    assert.strictEqual(refusal(named, headers), "Unauthorized")
+    assert.isUndefined(refusal({ ...named, token: undefined }, headers))
+    assert.strictEqual(refusal(named, { host: "evil.example:2634", origin: "http://evil.example:2634" }), "UnknownHost")
+  })
+
+  it("of records is so for records only", () => {
+    const post = (path: string, origin: string | undefined, policy = records) =>
+      refusal(policy, { origin }, { method: "POST", path })
+    assert.isUndefined(post("/v1/records", app))
+    assert.strictEqual(post("/v1/records", undefined), "Unauthorized")
+    assert.strictEqual(post("/v1/records", "https://evil.example"), "Unauthorized")
+    for (const path of ["/v1/mail", "/v1/records/", "/v1/recordsx", "//v1/records", "/v1/lookup"]) {
+      assert.strictEqual(post(path, app), "Unauthorized", path)
+      assert.strictEqual(
+        post(path, app, { ...records, token: undefined }),
+        path === "/v1/records/" ? undefined : "CrossOrigin",
+        path
+      )
+    }
+    for (const method of ["GET", "PUT", "DELETE"]) {
+      assert.strictEqual(refusal(records, { origin: app }, { method, path: "/v1/records" }), "Unauthorized", method)
+    }
+  })
+})
+
 describe("Guard", () => {
   it.effect("checks every route, including nonexistent ones", () =>
     Effect.gen(function*() {

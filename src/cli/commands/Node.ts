@@ -45,6 +45,7 @@ interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
   readonly httpTokenEnv: Option.Option<string>
   readonly httpOpen: boolean
   readonly httpOrigin: ReadonlyArray<string>
+  readonly httpRecords: ReadonlyArray<string>
   readonly passphraseEnv: Option.Option<string>
   readonly json: boolean
 }
@@ -121,11 +122,11 @@ const accessOf = Effect.fnUntraced(function*({ data, httpOpen, httpTokenEnv }: O
 
 /** Starts the HTTP server and succeeds with its address, and the path of the token file. */
 const serve = Effect.fnUntraced(function*(options: Options) {
-  const { data, http, httpOrigin } = options
+  const { data, http, httpOrigin, httpRecords } = options
   const { path, ...access } = yield* accessOf(options)
   // Loaded only if needed, since it takes time.
   const { layer, localAddress } = yield* Effect.promise(() => import("../../node/NodeHttp.ts"))
-  const server = yield* Layer.build(layer({ ...http, ...access, origins: httpOrigin })).pipe(
+  const server = yield* Layer.build(layer({ ...http, ...access, origins: httpOrigin, records: httpRecords })).pipe(
     Effect.mapError((error) =>
       error._tag === "TokenNeeded"
         ? Output.usage(`${error.message}; --http-token-env names the variable that holds one`)

@@ -116,21 +116,24 @@ export const httpUrl = (example: string): TextCodec<string> =>
     hinted(`write a URL such as ${example}`)
   )
 
-const origins: TextCodec<ReadonlyArray<string>> = parsed(
-  Schema.Array(Schema.String),
-  (text) => {
-    const parts = text.split(",").map((part) => part.trim()).filter(Boolean)
-    const wrong = parts.find((part) =>
-      !/^https?:$/.test(URL.parse(part)?.protocol ?? "") || URL.parse(part)?.origin !== part
-    )
-    return wrong === undefined
-      ? Result.succeed(parts)
-      : Result.fail(
-        `"${wrong}" is not an origin: write a scheme and a host such as https://app.example, without a path`
+/** Origins; `*` for every one of them, where that is allowed. */
+const originsOr = (all: "*" | undefined): TextCodec<ReadonlyArray<string>> =>
+  parsed(
+    Schema.Array(Schema.String),
+    (text) => {
+      const parts = text.split(",").map((part) => part.trim()).filter(Boolean)
+      const wrong = parts.find((part) =>
+        part !== all && (!/^https?:$/.test(URL.parse(part)?.protocol ?? "") || URL.parse(part)?.origin !== part)
       )
-  },
-  (parts) => parts.join(",")
-)
+      return wrong === undefined
+        ? Result.succeed(parts)
+        : Result.fail(
+          `"${wrong}" is not an origin: write a scheme and a host such as https://app.example, without a path` +
+            (all === undefined ? "" : ", or * for every origin")
+        )
+    },
+    (parts) => parts.join(",")
+  )
 
 const networkName: TextCodec<string> = parsed(
   Schema.String,
@@ -253,9 +256,16 @@ export const settings = {
   httpOrigin: setting(
     "http-origin",
     "origin",
-    origins,
+    originsOr(undefined),
     "An origin, such as https://app.example, whose pages may send HTTP requests; repeatable, and as a variable " +
       "comma-separated"
+  ),
+  httpRecords: setting(
+    "http-records",
+    "origin|*",
+    originsOr("*"),
+    "An origin whose pages may publish records that they have signed over HTTP, without a token, and read records; * is " +
+      "every origin and program; repeatable, and as a variable comma-separated"
   ),
   otlp: setting(
     "otlp",
