@@ -335,15 +335,15 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
 
 /**
  * Returns the 32 bytes that are the sender's public key if the framing is
- * sound, without a check; fewer of a datagram that is too short.
+ * sound, without a check; undefined if the datagram is too short for a signature.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const claimedKey = (bytes: Uint8Array): Uint8Array => {
+export const claimedKey = (bytes: Uint8Array): Uint8Array | undefined => {
   // Before the signature of 64 bytes, its key and its length.
-  const end = Math.max(bytes.length - 67, 0)
-  return bytes.subarray(Math.max(end - 32, 0), end)
+  const end = bytes.length - 67
+  return end < 32 ? undefined : bytes.subarray(end - 32, end)
 }
 
 /**

@@ -427,7 +427,8 @@ const make = Effect.gen(function*() {
     if (verified?.session.isProvedAt(from)) return Standing.session
     if (observers.some(({ knows }) => knows?.(from) === true)) return Standing.known
     if (verified !== undefined) return Standing.stranger
-    return failures.isSuspect(Message.claimedKey(payload), from.host, clock.currentTimeMillisUnsafe())
+    const key = Message.claimedKey(payload)
+    return key === undefined || failures.isSuspect(key, from.host, clock.currentTimeMillisUnsafe())
       ? Standing.suspect
       : Standing.stranger
   }
@@ -694,7 +695,15 @@ const make = Effect.gen(function*() {
     }
   }
 
-  yield* transport.deliverTo(receive)
+  // The transport may call from outside any fiber, where a defect would end the process.
+  yield* transport.deliverTo((payload, from) => {
+    try {
+      return receive(payload, from)
+    } catch (defect) {
+      run(Effect.logError("A datagram could not be read", defect))
+      return true
+    }
+  })
 
   yield* Effect.sync(serveSome).pipe(
     Effect.catchDefect((defect) => Effect.logError("A datagram could not be handled", defect)),

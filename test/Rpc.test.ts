@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -588,6 +589,43 @@ describe("Rpc", () => {
         yield* settled
         assert.deepStrictEqual(handled, [9, 4, 3])
       }).pipe(onNetwork))
+
+    it.effect("refuses requests that end early after a signature failed, and serves on", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        const send = sending(self)
+        const handled = yield* handling(rpc)
+        yield* send(network.socketOf(3), forged())
+        yield* settled
+        const whole = request()
+        const ends = Array.from({ length: whole.length }, (_, length) => whole.slice(0, length))
+        // One that begins in another way belongs to another protocol.
+        yield* send(network.socketOf(4), ...ends.slice(1))
+        yield* send(network.socketOf(5), whole)
+        yield* settled
+        assert.deepStrictEqual(handled, [5])
+        assert.strictEqual((yield* rpc.traffic).refusedBy.malformed, ends.length - 1)
+      }).pipe(onNetwork))
+
+    it.effect("outlives a defect while a datagram is read, reports it, and serves on", () => {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      return Effect.gen(function*() {
+        const { rpc, self } = yield* bareWith(Verifier.layer)
+        const handled = yield* handling(rpc)
+        let calls = 0
+        yield* rpc.observe({
+          knows: () => {
+            if (calls++ === 0) throw new Error("a bug of the observer")
+            return false
+          }
+        })
+        for (const n of [3, 4]) yield* sending(self)(network.socketOf(n), request())
+        yield* settled
+        assert.deepStrictEqual(handled, [4])
+        assert.include(logged.join(), "A datagram could not be read")
+      }).pipe(onNetwork, Effect.provide(Logger.layer([logger])))
+    })
 
     it.effect("starts the check of a contact's signature while those of strangers are in flight", () =>
       Effect.gen(function*() {
