@@ -496,7 +496,7 @@ export class SimNetwork {
     to: SocketAddress.SocketAddress
   ): Transport.SendError | undefined {
     if (this.closed) return new Transport.TransportClosed()
-    const local = to.host === source.ip ? source : source.router?.lan.get(to.host)
+    const local = this.localHost(source, to.host)
     const gate = local ?? this.addresses.get(to.host)
     if (!(to.port > 0 && to.port < 0x10000)) return new Transport.Unroutable({ to, reason: "Address" })
     if (gate === undefined && SocketAddress.ipBytes(to.host) === undefined) {
@@ -531,18 +531,72 @@ export class SimNetwork {
     } else {
       target = gate
     }
-    if (source.group !== target.group || source.cuts?.has(target)) return drop("blocked", target)
-    const { duplication, latency, loss } = this.conditions
-    if (this.happens(loss) || this.happens(source.loss) || this.happens(target.loss)) return drop("lost", target)
-    const millis = source === target || (router !== undefined && router === target.router)
-      ? localMillis
-      : latency(source, target)
+    if (this.isBlocked(source, target)) return drop("blocked", target)
+    if (this.isLost(source, target)) return drop("lost", target)
+    const millis = this.millisBetween(source, target)
     this.launch(source, from, target, port, to, through, payload, millis)
-    if (this.happens(duplication)) {
+    if (this.happens(this.conditions.duplication)) {
       this.tally.duplicated++
       this.launch(source, from, target, port, to, through, payload, millis)
     }
     return undefined
+  }
+
+  /** A host with an IP address that is only known to itself and behind its router. */
+  private localHost(source: Host, ip: string): Host | undefined {
+    return ip === source.ip ? source : source.router?.lan.get(ip)
+  }
+
+  private isBlocked(source: Host, target: Host): boolean {
+    return source.group !== target.group || (source.cuts?.has(target) ?? false)
+  }
+
+  private isLost(source: Host, target: Host): boolean {
+    return this.happens(this.conditions.loss) || this.happens(source.loss) || this.happens(target.loss)
+  }
+
+  private millisBetween(source: Host, target: Host): number {
+    return source === target || (source.router !== undefined && source.router === target.router)
+      ? localMillis
+      : this.conditions.latency(source, target)
+  }
+
+  // --- Connections
+
+  /**
+   * The host with an IP address; undefined if there is none, or a router.
+   *
+   * @internal
+   */
+  hostAt(source: Host, ip: string): Host | undefined {
+    const host = this.localHost(source, ip) ?? this.addresses.get(ip)
+    return host instanceof Host ? host : undefined
+  }
+
+  /**
+   * Whether a host accepts connections of another: routers let none in.
+   *
+   * @internal
+   */
+  accepts(target: Host, source: Host): boolean {
+    return target === source || target.router === undefined || target.router === source.router
+  }
+
+  /**
+   * Carries a part of a connection, which is not counted as a datagram: calls
+   * `arrive` after the latency, or `lose` as soon as it is lost.
+   *
+   * @internal
+   */
+  carry(source: Host, target: Host, arrive: () => void, lose: () => void): void {
+    this.timeline.accesses(source)
+    const isLost = !source.isUp || this.isBlocked(source, target) || this.isLost(source, target)
+    if (this.closed || isLost) return lose()
+    this.timeline.after(this.millisBetween(source, target) + this.jitter(), () => {
+      this.timeline.accesses(target)
+      if (this.closed || !target.isUp) lose()
+      else arrive()
+    })
   }
 
   private drop(drop: Drop): undefined {

@@ -33,6 +33,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { FileSystem } from "effect/FileSystem"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -50,6 +52,8 @@ import { Domain } from "./internal/control.ts"
 import { Prng } from "./internal/prng.ts"
 import { seedsOf } from "./internal/seeds.ts"
 import * as SeededRandom from "./SeededRandom.ts"
+import * as SimFileSystem from "./SimFileSystem.ts"
+import * as SimHttp from "./SimHttp.ts"
 import * as SimNetwork from "./SimNetwork.ts"
 import { SkewedClock } from "./SkewedClock.ts"
 import { Trace } from "./Trace.ts"
@@ -59,13 +63,13 @@ import * as VirtualTime from "./VirtualTime.ts"
 
 /**
  * The services that a simulated machine provides: an identity that survives
- * crashes, a transport on one port, signatures and randomness. Its `Clock` and
- * `Random` are its own as well.
+ * crashes, a transport on one port, signatures, randomness, files (`SimFileSystem`)
+ * and an HTTP client (`SimHttp`). Its `Clock` and `Random` are its own as well.
  *
  * @category models
  * @since 0.1.0
  */
-export type Machine = Dht.Requirements
+export type Machine = Dht.Requirements | FileSystem | HttpClient.HttpClient
 
 /**
  * The node is down, or went down before the effect that ran on it ended.
@@ -102,8 +106,8 @@ export interface SimNode<in A, out E = never> {
   readonly start: Effect.Effect<void, E | NodeDown>
   /**
    * Stops the node like a power cut: from then on, it sends and saves nothing. Its
-   * identity and saved state are kept for the next start, unless `state` is
-   * "Lost".
+   * identity, saved state and synced files are kept for the next start, unless
+   * `state` is "Lost".
    */
   readonly crash: (options?: { readonly state?: "Kept" | "Lost" | undefined }) => Effect.Effect<void>
   /** Shuts the node down gracefully: datagrams of its finalizers are sent. */
@@ -256,6 +260,7 @@ const maxDraws = 8
 interface State {
   readonly identity: Identity.Identity
   readonly disk: Persistence.Medium
+  readonly files: SimFileSystem.Disk
 }
 
 /**
@@ -288,8 +293,8 @@ interface Running<A> {
   readonly closed: Scope.Closeable
   /** Undefined while it starts. */
   context: Context.Context<A | Scope.Scope> | undefined
-  /** Whether it crashed, after which nothing is written to its disk. */
-  isCut: boolean
+  /** Says whether it crashed, after which nothing is written to its disk. */
+  readonly site: SimHttp.Site
 }
 
 // --- The world -----------------------------------------------------------------
@@ -306,6 +311,7 @@ export const make = Effect.fnUntraced(function*(
   const { seed } = options
   const timeline = yield* VirtualTime.VirtualTime
   const network = yield* SimNetwork.make({ ...options.network, seed })
+  const web = new SimHttp.Web(network, timeline)
   const worldScope = yield* Effect.scope
   const crypto = options.crypto ?? Crypto.noble
   const layerCrypto = Verifier.layer.pipe(Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto)))
@@ -344,7 +350,8 @@ export const make = Effect.fnUntraced(function*(
 
     const blank = (): State => ({
       identity: Identity.fromSeed(crypto, new Prng(seed, `identity ${name} ${generation++}`).bytes(32)),
-      disk: Persistence.makeMemory()
+      disk: Persistence.makeMemory(),
+      files: SimFileSystem.makeDisk(clock)
     })
     let state = blank()
 
@@ -364,6 +371,9 @@ export const make = Effect.fnUntraced(function*(
       const references = Context.make(Clock.Clock, clock).pipe(
         Context.add(Random.Random, SeededRandom.make(seed, random)),
         Context.add(Domain, host),
+        Context.add(FileSystem, state.files.fileSystem),
+        Context.add(HttpClient.HttpClient, SimHttp.client(own.site)),
+        Context.add(SimHttp.Site, own.site),
         Context.add(Closed, own.closed)
       )
       const hardware = Layer.mergeAll(
@@ -376,7 +386,7 @@ export const make = Effect.fnUntraced(function*(
       const { disk } = state
       const connected: Persistence.Medium = {
         ...disk,
-        write: (batch, now) => Effect.suspend(() => own.isCut ? Effect.void : disk.write(batch, now))
+        write: (batch, now) => Effect.suspend(() => own.site.isCut ? Effect.void : disk.write(batch, now))
       }
       // Its own memo map keeps machines from sharing services.
       const services = yield* Layer.buildWithMemoMap(
@@ -395,7 +405,7 @@ export const make = Effect.fnUntraced(function*(
         scope: Scope.forkUnsafe(worldScope),
         closed: Scope.makeUnsafe(),
         context: undefined,
-        isCut: false
+        site: { web, host, isCut: false }
       }
       running = own
       // Finalizers run in reverse order, so the first to be added runs last.
@@ -422,7 +432,8 @@ export const make = Effect.fnUntraced(function*(
         for (const watcher of watchers) watcher.stopped(machine)
         if (how === "crash") {
           network.unplug(host, port)
-          own.isCut = true
+          own.site.isCut = true
+          state = { ...state, files: state.files.afterPowerCut(clock) }
         }
         return Scope.close(own.scope, Exit.void)
       }).pipe(Effect.uninterruptible)
