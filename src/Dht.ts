@@ -118,8 +118,10 @@ export class Dht extends Context.Service<Dht, {
   readonly nodeId: NodeId.NodeId
   /** The address it publishes and reads messages for: `address`, or the master that delegated to its key. */
   readonly agent: Address
-  /** Where the transport is bound. */
+  /** Where the transport is bound; of several addresses the one that most peers can reach. */
   readonly localAddress: SocketAddress.SocketAddress
+  /** All addresses where the transport is bound. */
+  readonly localAddresses: ReadonlyArray<SocketAddress.SocketAddress>
 
   // --- Joining
   /**
@@ -442,6 +444,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Pick<Options, "bo
     nodeId: identity.nodeId,
     agent: identity.agent,
     localAddress: transport.address,
+    localAddresses: transport.addresses,
     bootstrap: bootstrap.join,
     bootstrapContacts: (contacts) =>
       Effect.suspend(() => {

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Announce } from "./Announce.ts"
+import { Dht } from "./Dht.ts"
 import { IdentityConflicts } from "./IdentityConflicts.ts"
 import { NodeEvents, requests } from "./NodeEvents.ts"
 import { PeerHealth } from "./PeerHealth.ts"
@@ -20,6 +21,7 @@ import { Replication } from "./Replication.ts"
 import { Routing } from "./Routing.ts"
 import { refusals, Rpc } from "./Rpc.ts"
 import { SeenPeers } from "./SeenPeers.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 import { Store } from "./Store.ts"
 import { Subscriptions } from "./Subscriptions.ts"
 
@@ -41,7 +43,8 @@ export interface Instrument {
  * and `dht.outcome`; `dht.query.duration` and `dht.query.requests` have
  * `dht.query.kind`; `dht.seen.nodes` has `dht.window`;
  * `dht.replication.replicas` has `dht.replica.state`; `dht.datagrams.refused`
- * has `dht.reason` (`Rpc.refusals`).
+ * has `dht.reason` (`Rpc.refusals`); `dht.transport.bound` has
+ * `dht.local.address`.
  *
  * @category constants
  * @since 0.1.0
@@ -127,6 +130,11 @@ export const instruments = {
     kind: "gauge",
     unit: "{peer}",
     description: "Peers whose health is remembered"
+  },
+  "dht.transport.bound": {
+    kind: "gauge",
+    unit: "{address}",
+    description: "Addresses where the node listens, each with the value 1"
   }
 } as const satisfies Record<string, Instrument>
 
@@ -195,6 +203,7 @@ export const registering = Effect.fnUntraced(function*<All extends Record<string
 const make = Effect.gen(function*() {
   const context = yield* Effect.context<
     | Announce
+    | Dht
     | IdentityConflicts
     | NodeEvents
     | PeerHealth
@@ -258,6 +267,9 @@ const make = Effect.gen(function*() {
   gauge("dht.announcements", () => now(announce.announcements).length)
   counter("dht.identity.conflicts", () => now(conflicts.count))
   gauge("dht.peers.known", () => now(health.size))
+  for (const address of Context.get(context, Dht).localAddresses) {
+    gauge("dht.transport.bound", () => 1, { "dht.local.address": SocketAddress.format(address) })
+  }
 })
 
 /**
@@ -272,6 +284,7 @@ export const layer: Layer.Layer<
   never,
   never,
   | Announce
+  | Dht
   | IdentityConflicts
   | NodeEvents
   | PeerHealth

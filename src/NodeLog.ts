@@ -144,7 +144,7 @@ export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transp
     yield* Effect.logDebug("Node started").pipe(Effect.annotateLogs({
       address: Address.format(identity.address),
       id: identity.nodeId,
-      listen: SocketAddress.format(transport.address)
+      listen: transport.addresses.map(SocketAddress.format).join(", ")
     }))
     yield* Effect.addFinalizer(() => Effect.logDebug("Node stopped"))
 

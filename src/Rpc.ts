@@ -307,7 +307,7 @@ const make = Effect.gen(function*() {
     return PubSub.shutdown(observations)
   })
 
-  const transmit = (datagram: Uint8Array, to: SocketAddress.SocketAddress) => {
+  const transmit = (datagram: Uint8Array, to: Transport.Sender) => {
     const error = transport.sendUnsafe(datagram, to)
     if (error === undefined) traffic.sent++
     return error
@@ -318,7 +318,7 @@ const make = Effect.gen(function*() {
   /** Sends a message in a session, or signed. */
   const send = (
     body: Message.Body,
-    to: SocketAddress.SocketAddress,
+    to: Transport.Sender,
     transactionId: Message.TransactionId,
     session?: Session
   ) => {
@@ -361,11 +361,13 @@ const make = Effect.gen(function*() {
     return !health.hasUnsafe(node.id, Features.Bit.client)
   }
 
+  const ownKeys = new Set(transport.addresses.map(SocketAddress.key))
+
   /** Whether an address is our own, as bound or as the reporting peer sees it. */
   const isOurs = (address: SocketAddress.SocketAddress, observed: Uint8Array | undefined): boolean => {
     const key = SocketAddress.key(address)
     const seenAt = observed === undefined ? undefined : SocketAddress.decodeObserved(observed)
-    return key === SocketAddress.key(transport.address) || seenAt !== undefined && key === SocketAddress.key(seenAt)
+    return ownKeys.has(key) || seenAt !== undefined && key === SocketAddress.key(seenAt)
   }
 
   const requests = new Requests({
@@ -546,7 +548,7 @@ const make = Effect.gen(function*() {
 
   const accept = (
     message: Message.Message,
-    from: SocketAddress.SocketAddress,
+    from: Transport.Sender,
     pending: PendingRequest | undefined,
     session: Session | undefined,
     now: number
@@ -575,7 +577,7 @@ const make = Effect.gen(function*() {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       handler?.(body, contact, now, (reply) => {
         // A requester in a session has its key. Another receiver of a message may not.
-        if (reply.transactionId === undefined) send(reply.body, reply.to, message.transactionId, session)
+        if (reply.transactionId === undefined) send(reply.body, from, message.transactionId, session)
         else send(reply.body, reply.to, reply.transactionId)
       })
     } else {

@@ -9,7 +9,7 @@
  * @module
  * @since 0.1.0
  */
-import { isArrayNonEmpty, type NonEmptyArray } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyArray, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -26,6 +26,18 @@ import * as SocketAddress from "./SocketAddress.ts"
 export type { NetworkRules } from "./core/networkFilter.ts"
 
 /**
+ * The sender of a datagram. An answer to it, given as it is, leaves by the socket
+ * that the datagram came in on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sender extends SocketAddress.SocketAddress {
+  /** Index of that socket in `addresses` of the transport, if it has several. */
+  readonly via?: number | undefined
+}
+
+/**
  * A received datagram and its sender. The receiver owns the payload.
  *
  * @category models
@@ -33,7 +45,7 @@ export type { NetworkRules } from "./core/networkFilter.ts"
  */
 export interface Datagram {
   readonly payload: Uint8Array
-  readonly from: SocketAddress.SocketAddress
+  readonly from: Sender
 }
 
 /**
@@ -47,15 +59,17 @@ export interface Datagram {
  * @since 0.1.0
  */
 export class Transport extends Context.Service<Transport, {
-  /** The bound address of this node. */
+  /** The bound address of this node; of several the one that most peers can reach. */
   readonly address: SocketAddress.SocketAddress
+  /** All bound addresses. */
+  readonly addresses: NonEmptyReadonlyArray<SocketAddress.SocketAddress>
   /**
    * Passes one DHT datagram of at most 1200 bytes to the network. The bytes
    * must not change afterwards. Delivery is not guaranteed.
    */
-  readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
+  readonly send: (payload: Uint8Array, to: Sender) => Effect.Effect<void, SendError>
   /** Sends for a caller outside a fiber: returns the error. */
-  readonly sendUnsafe: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
+  readonly sendUnsafe: (payload: Uint8Array, to: Sender) => SendError | undefined
   /** Returns the next DHT datagrams, at most 32, or waits for one. Networks, hosts and ports are served in turn. */
   readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   /**
@@ -67,7 +81,7 @@ export class Transport extends Context.Service<Transport, {
   readonly deliverTo: (receiver: Deliver) => Effect.Effect<void, never, Scope.Scope>
   /** The protocol that shares the port. */
   readonly foreign: {
-    readonly send: (payload: Uint8Array, to: SocketAddress.SocketAddress) => Effect.Effect<void, SendError>
+    readonly send: (payload: Uint8Array, to: Sender) => Effect.Effect<void, SendError>
     readonly receive: Effect.Effect<NonEmptyArray<Datagram>, TransportClosed>
   }
   /** Number of DHT datagrams lost because the inbox of `receive` was full. */
@@ -203,8 +217,10 @@ export type SendError = UnknownPeer | InboxFull | DatagramTooLarge | Unroutable 
  */
 export interface Socket {
   readonly address: SocketAddress.SocketAddress
+  /** All bound addresses, if there are several. */
+  readonly addresses?: NonEmptyReadonlyArray<SocketAddress.SocketAddress> | undefined
   /** Sends a datagram of any size that the network allows. Must not throw. */
-  readonly transmit: (payload: Uint8Array, to: SocketAddress.SocketAddress) => SendError | undefined
+  readonly transmit: (payload: Uint8Array, to: Sender) => SendError | undefined
 }
 
 /**
@@ -213,7 +229,7 @@ export interface Socket {
  * @category models
  * @since 0.1.0
  */
-export type Deliver = (payload: Uint8Array, from: SocketAddress.SocketAddress) => boolean
+export type Deliver = (payload: Uint8Array, from: Sender) => boolean
 
 /**
  * Bounds on waiting datagrams: in all, and from one host and port.
@@ -291,17 +307,17 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
   const socket = yield* open(deliver)
   bound = socket
 
-  const transmit = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
+  const transmit = (payload: Uint8Array, to: Sender): SendError | undefined =>
     closed
       ? new TransportClosed()
       : filter.admits(to.host)
       ? socket.transmit(payload, to)
       : new Unroutable({ to, reason: "Network" })
-  const sendUnsafe = (payload: Uint8Array, to: SocketAddress.SocketAddress): SendError | undefined =>
+  const sendUnsafe = (payload: Uint8Array, to: Sender): SendError | undefined =>
     payload.length > maxDatagram
       ? new DatagramTooLarge({ size: payload.length, limit: maxDatagram })
       : transmit(payload, to)
-  const asEffect = (send: typeof transmit) => (payload: Uint8Array, to: SocketAddress.SocketAddress) =>
+  const asEffect = (send: typeof transmit) => (payload: Uint8Array, to: Sender) =>
     Effect.suspend(() => {
       const error = send(payload, to)
       return error === undefined ? Effect.void : Effect.fail(error)
@@ -309,6 +325,7 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
 
   return Transport.of({
     address: socket.address,
+    addresses: socket.addresses ?? [socket.address],
     send: asEffect(sendUnsafe),
     sendUnsafe,
     receive: inbox.receive,

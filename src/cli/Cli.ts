@@ -51,7 +51,7 @@ const toggle = (name: string, description: string) =>
 const node = Command.make(
   "node",
   {
-    listen: Parameter.defaulted(settings.listen),
+    listen: Options.listen,
     ...Options.joining,
     data: Options.data,
     http: Parameter.defaulted(settings.http),

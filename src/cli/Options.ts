@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { Host } from "../NameResolver.ts"
-import { httpUrl, nodeHost, type Setting, settings } from "../node/internal/settings.ts"
+import { httpUrl, listenFault, nodeHost, type Setting, settings } from "../node/internal/settings.ts"
 import { hinted, integer, type TextCodec } from "../node/internal/textCodec.ts"
 import * as Input from "./Input.ts"
 import * as Parameter from "./Parameter.ts"
@@ -28,15 +28,16 @@ const parsed = <A>(load: () => Promise<(text: string) => Result.Result<A, string
     (parse) => Effect.mapError(Effect.fromResult(parse(text)), (message) => new CliError.ValidationError({ message }))
   )
 
-/** A setting with a list, each occurrence of whose flag adds to it; empty if it is not given. */
+/** The flag of a setting with a list, each occurrence of which adds to it. */
+const occurrences = <A>(setting: Setting<ReadonlyArray<A>>): Flag.Flag<ReadonlyArray<A>> =>
+  Flag.map(
+    Flag.atLeast(Parameter.flag(setting.flag, setting.metavar, setting.codec, setting.description), 1),
+    (lists) => lists.flat()
+  )
+
+/** A setting with a list; empty if it is not given. */
 const repeated = <A>(setting: Setting<ReadonlyArray<A>>): Flag.Flag<ReadonlyArray<A>> =>
-  Parameter.ofSetting(
-    setting,
-    Flag.map(
-      Flag.atLeast(Parameter.flag(setting.flag, setting.metavar, setting.codec, setting.description), 1),
-      (lists) => lists.flat()
-    )
-  ).pipe(Flag.withDefault<ReadonlyArray<A>>([]))
+  Parameter.ofSetting(setting, occurrences(setting)).pipe(Flag.withDefault<ReadonlyArray<A>>([]))
 
 /**
  * @category flags
@@ -104,6 +105,23 @@ export const nodeTokenEnv = Flag.optional(Parameter.ofSetting({
     "The environment variable that holds the token of the running node's HTTP server; without it, the one in " +
     "the file http-token of --data"
 }))
+
+/**
+ * Addresses to listen on.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const listen = Parameter.defaulted(
+  settings.listen,
+  Flag.mapEffect(occurrences(settings.listen), (addresses) => {
+    // Each occurrence by itself was checked before.
+    const fault = listenFault(addresses)
+    return fault === undefined
+      ? Effect.succeed(addresses)
+      : Effect.fail(new CliError.ValidationError({ message: `--listen ${fault}` }))
+  })
+)
 
 /**
  * Origins whose pages may send HTTP requests; empty if none is given.

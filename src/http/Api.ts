@@ -32,6 +32,7 @@ import {
   Peer,
   RecordRow,
   Seconds,
+  Texts,
   Uint64
 } from "./Parts.ts"
 import { problems } from "./Problem.ts"
@@ -291,7 +292,8 @@ export const Overview = Schema.Struct({
     described("Pages of the nodes in the same process, this one included; empty unless there are several")
   ),
   reachability: Schema.Struct({
-    local_addr: Schema.String.pipe(described("Bound address of the transport, host:port")),
+    local_addr: Schema.String.pipe(described("Bound address of the transport, host:port; the widest of several")),
+    local_addrs: Texts.pipe(described("All bound addresses")),
     public_host: Schema.NullOr(Schema.String),
     observed_addr: Schema.NullOr(Schema.String).pipe(described("The node's address as peers observe it, host:port")),
     mapping: Schema.Literals(["consistent", "symmetric", "unknown"]).pipe(
@@ -472,6 +474,7 @@ export const Health = Schema.Struct({
   live: Schema.Literal(true),
   ready: Schema.Boolean,
   bound: Schema.Boolean,
+  local_addrs: Texts.pipe(described("Bound addresses of the node, host:port")),
   first: Schema.Boolean.pipe(
     described("Whether this is the first node of its network, which is ready without contacts")
   ),

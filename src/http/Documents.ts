@@ -581,7 +581,7 @@ const privacyOf = ({ network: { hasKey, name } }: NodeSettings["Service"]) => ({
 export const health = Effect.fnUntraced(
   function*(
     first: boolean | undefined
-  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | NodeSettings | Routing.Routing> {
+  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | Dht | NodeSettings | Routing.Routing> {
     const { membership } = yield* Bootstrap
     const isFirst = first ?? SubscriptionRef.getUnsafe(membership)._tag === "First"
     const verified = yield* Routing.Routing.use((routing) => routing.countVerified("1 hour"))
@@ -590,6 +590,7 @@ export const health = Effect.fnUntraced(
       ready: isFirst || verified > 0,
       // Always true: a node exists only once its transport is bound.
       bound: true,
+      local_addrs: (yield* Dht).localAddresses.map(SocketAddress.format),
       first: isFirst,
       network: privacyOf(yield* NodeSettings),
       verified_contacts_1h: verified
@@ -649,6 +650,7 @@ export const network = Effect.fnUntraced(
       contacts: stats.contacts,
       verified_contacts_1h: stats.verifiedContacts,
       local_addr: SocketAddress.format(dht.localAddress),
+      local_addrs: dht.localAddresses.map(SocketAddress.format),
       reachable_at: host === undefined
         ? null
         : SocketAddress.format({ host, port: observed?.port ?? dht.localAddress.port }),
@@ -720,6 +722,7 @@ export const overview = Effect.fnUntraced(function*(
     pages,
     reachability: {
       local_addr: SocketAddress.format(dht.localAddress),
+      local_addrs: dht.localAddresses.map(SocketAddress.format),
       public_host: (yield* reachability.publicHost) ?? null,
       observed_addr: observed === undefined ? null : SocketAddress.format(observed),
       mapping: yield* reachability.mapping

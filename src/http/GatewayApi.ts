@@ -218,7 +218,8 @@ export const Network = Schema.Struct({
   confidence: Schema.Finite.pipe(described("0 to 1")),
   contacts: Count,
   verified_contacts_1h: Count,
-  local_addr: Schema.String.pipe(described("Bound address of this node, host:port")),
+  local_addr: Schema.String.pipe(described("Bound address of this node, host:port; the widest of several")),
+  local_addrs: Texts.pipe(described("All bound addresses")),
   reachable_at: Schema.NullOr(Schema.String).pipe(
     described("host:port at which others reach this node, if it is known")
   ),

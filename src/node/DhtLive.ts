@@ -5,6 +5,7 @@
  * @module
  * @since 0.1.0
  */
+import { isReadonlyArrayNonEmpty } from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -34,10 +35,11 @@ export interface Options extends Dht.Options, NetworkRules {
   /** Layers that replace the node's own services, those of the host included. */
   readonly services?: Replacements | undefined
   /**
-   * Address to listen on; defaults to every IPv4 address and a free port. `::`
-   * is every address of both families.
+   * Address to listen on, or several; defaults to every IPv4 address and a free
+   * port. `::` is every address of both families, or of IPv6 beside an address of
+   * IPv4.
    */
-  readonly listen?: SocketAddress.SocketAddress | undefined
+  readonly listen?: SocketAddress.SocketAddress | ReadonlyArray<SocketAddress.SocketAddress> | undefined
   /**
    * Data directory, used by one node at a time: created if it does not exist,
    * and locked while the node runs. It holds the identity, in
@@ -154,16 +156,22 @@ const identityOf = ({ data, identity, passphrase, seed }: Options) => {
   )
 }
 
+const everywhere: SocketAddress.SocketAddress = { host: "0.0.0.0", port: 0 }
+
 const node = <E, R>(
   options: Options,
   identity: Layer.Layer<Identity.NodeIdentity, E, R>,
   running: Layer.Layer<never, never, Transport>
 ) => {
-  const { allowFrom, denyFrom, listen = { host: "0.0.0.0", port: 0 }, services = {}, verifyThreads = 0 } = options
+  const { allowFrom, denyFrom, listen = everywhere, services = {}, verifyThreads = 0 } = options
+  const addresses = "host" in listen ? [listen] : listen
   const verifier = verifyThreads === 0 ? Verifier.layer : NodeVerifier.layerWorkers({ workers: verifyThreads })
   return Dht.layer(options).pipe(
     Layer.merge(running),
-    Layer.provideMerge(services.transport ?? UdpTransport.layer(listen, { allowFrom, denyFrom })),
+    Layer.provideMerge(
+      services.transport ??
+        UdpTransport.layer(isReadonlyArrayNonEmpty(addresses) ? addresses : [everywhere], { allowFrom, denyFrom })
+    ),
     Layer.provideMerge(identity),
     Layer.provide(services.verifier ?? verifier),
     Layer.provideMerge(services.crypto ?? NodeCrypto.layer),

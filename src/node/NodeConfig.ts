@@ -45,13 +45,13 @@ const secretOf = (setting: Settings.Setting<string>): Config.Config<Redacted.Red
   )
 
 /**
- * `DHT_LISTEN`: the IP address and the UDP port to listen on, such as
- * `0.0.0.0:4121`.
+ * `DHT_LISTEN`: the IP addresses and UDP ports to listen on, such as
+ * `0.0.0.0:4121`, comma-separated.
  *
  * @category configuration
  * @since 0.1.0
  */
-export const listen: Config.Config<SocketAddress> = Settings.config(settings.listen)
+export const listen: Config.Config<ReadonlyArray<SocketAddress>> = Settings.config(settings.listen)
 
 /**
  * `DHT_DATA`: the data directory.

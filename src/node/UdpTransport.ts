@@ -4,12 +4,14 @@
  * @module
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Dgram from "node:dgram"
 import * as Net from "node:net"
-import type { SocketAddress } from "../SocketAddress.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
+import * as SocketAddress from "../SocketAddress.ts"
 import * as Transport from "../Transport.ts"
 
 /**
@@ -57,19 +59,25 @@ const make = (
 ): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> =>
   Transport.fromSocket((deliver) => open(family, { host, port }, deliver), inbox, rules)
 
+/** A socket and the hosts that it can send to. */
+interface Opened extends Transport.Socket {
+  readonly reaches: (host: string) => boolean
+}
+
 const open = (
   family: Family,
-  local: SocketAddress,
+  local: SocketAddress.SocketAddress,
   deliver: Transport.Deliver
-): Effect.Effect<Transport.Socket, Transport.CannotBind, Scope.Scope> =>
+): Effect.Effect<Opened, Transport.CannotBind, Scope.Scope> =>
   Effect.acquireRelease(bind(family, local, deliver), close).pipe(
     Effect.map((socket) => {
       const { address, port } = socket.address()
       return {
         address: { host: unmap(address), port },
+        reaches: (host) => destination(family, host) !== undefined,
         transmit: (payload, to) => {
           const host = destination(family, to.host)
-          if (host === undefined || !(to.port > 0 && to.port < 0x10000)) {
+          if (host === undefined || !SocketAddress.isPort(to.port) || to.port === 0) {
             return new Transport.Unroutable({ to, reason: "Address" })
           }
           try {
@@ -85,7 +93,65 @@ const open = (
     })
   )
 
-const bind = (family: Family, local: SocketAddress, deliver: Transport.Deliver) =>
+// --- Several addresses -----------------------------------------------------------
+
+/** Peers of which it is remembered by which socket they were last heard. */
+const maxHeard = 4096
+
+/** The scope of the peers that can reach a bound host. */
+const scopeOf = (host: string): SocketAddress.Scope =>
+  host === "0.0.0.0" || host === "::" ? SocketAddress.Scope.global : SocketAddress.scope(host)
+
+/** Of several sockets, the one for a host that was not heard from: of the narrowest scope that includes it, or else of the widest. */
+const socketFor = (sockets: ReadonlyArray<Opened>, host: string): Opened | undefined => {
+  const wanted = SocketAddress.scope(host)
+  let best: Opened | undefined
+  for (const socket of sockets) {
+    if (!socket.reaches(host)) continue
+    const [has, hasBest] = [scopeOf(socket.address.host), best === undefined ? -1 : scopeOf(best.address.host)]
+    const isBetter = hasBest < wanted ? has > hasBest : has >= wanted && has < hasBest
+    if (isBetter) best = socket
+  }
+  return best
+}
+
+/** Opens a socket for each address, or none. */
+const openAll = Effect.fnUntraced(
+  function*(
+    listen: NonEmptyReadonlyArray<SocketAddress.SocketAddress>,
+    deliver: Transport.Deliver
+  ): Effect.fn.Return<Transport.Socket, Transport.CannotBind, Scope.Scope> {
+    // Behind a NAT, a peer receives only from the address that it has sent to.
+    const heard = new RecencyMap<string, { via: number }>(maxHeard)
+    const isMixed = listen.some(({ host }) => Net.isIPv4(host))
+    const sockets = yield* Effect.forEach(
+      listen,
+      (local, via) =>
+        open(familyOf(local.host, isMixed), local, (payload, from) => {
+          heard.use(SocketAddress.key(from), () => ({ via })).via = via
+          return deliver(payload, { ...from, via })
+        })
+    )
+    const [first, ...others] = sockets.map(({ address }) => address)
+    return {
+      address: others.reduce((widest, other) => scopeOf(other.host) > scopeOf(widest.host) ? other : widest, first),
+      addresses: [first, ...others],
+      transmit: (payload, to) => {
+        const via = to.via ?? heard.get(SocketAddress.key(to))?.via
+        const socket = via === undefined ? socketFor(sockets, to.host) : sockets[via]
+        return socket === undefined
+          ? new Transport.Unroutable({ to, reason: "Address" })
+          : socket.transmit(payload, to)
+      }
+    }
+  }
+)
+
+/** The family of a socket: `::` is both, unless addresses of IPv4 are given as well. */
+const familyOf = (host: string, isMixed = false): Family =>
+  Net.isIPv6(host) ? host === "::" && !isMixed ? "dual" : "ipv6" : "ipv4"
+
+const bind = (family: Family, local: SocketAddress.SocketAddress, deliver: Transport.Deliver) =>
   Effect.callback<Dgram.Socket, Transport.CannotBind>((resume) => {
     let socket: Dgram.Socket | undefined
     let failure: Transport.CannotBind | undefined
@@ -204,13 +270,22 @@ export const layerDual = (
  * A transport for the family of the address: `::` is dual, any other IPv6
  * address is IPv6 only, and an IPv4 address is IPv4 only.
  *
+ * With several addresses it has a socket for each, or fails with the one that
+ * cannot be bound; `::` is IPv6 only beside addresses of IPv4. A datagram to a
+ * peer leaves by the socket on which the last one from it came in.
+ *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (
-  { host, port }: SocketAddress,
+  listen: SocketAddress.SocketAddress | NonEmptyReadonlyArray<SocketAddress.SocketAddress>,
   rules: Transport.NetworkRules = {}
 ): Layer.Layer<Transport.Transport, Transport.CannotBind> => {
-  const options = { ...rules, host, port }
-  return host === "::" ? layerDual(options) : Net.isIPv6(host) ? layerIpv6(options) : layerIpv4(options)
+  const [first, ...others] = "host" in listen ? [listen] : listen
+  return Layer.effect(
+    Transport.Transport,
+    others.length === 0
+      ? make(familyOf(first.host), first.host, { ...rules, port: first.port })
+      : Transport.fromSocket((deliver) => openAll([first, ...others], deliver), inbox, rules)
+  )
 }

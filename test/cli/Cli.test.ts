@@ -175,6 +175,13 @@ describe("effect-dht", () => {
       [["node", "--listen", "localhost:4121"], "IP address"],
       [["node", "--listen", "127.0.0.1:65536"], "65535"],
       [["node", "--listen", "1:2:3"], "[address]:port"],
+      [["node", "--listen", "127.0.0.1:1,"], "\"\": "],
+      [["node", "--listen", "127.0.0.1:1,localhost:2"], "\"localhost:2\": write an IP address"],
+      [
+        ["node", "--listen", "127.0.0.1:1", "--listen", "[::1]:1", "--listen", "127.0.0.1:1"],
+        "127.0.0.1:1 is given twice"
+      ],
+      [["node", "--listen", Array(17).fill("127.0.0.1:0").join(",")], "at most 16 addresses"],
       [["node", "--bootstrap", "example.net"], "write host:port"],
       [["node", "--bootstrap", "example.net:0"], "port 0"],
       [["node", "--bootstrap", "a:1", "--bootstrap", "b"], "\"b\""],

@@ -47,6 +47,32 @@ describe("effect-dht node", () => {
       ])
     }).pipe(Effect.provide(TestConsole.layer)))
 
+  it.live("listens on several addresses, and shows all of them", () =>
+    Effect.gen(function*() {
+      const printed = yield* start("--listen", "127.0.0.2:0,127.0.0.3:0")
+      const { http, listen } = yield* printed("ready")
+      const addresses = String(listen).split(",")
+      assert.deepStrictEqual(addresses.map((text) => text.split(":")[0]), ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+      const read = (path: string) =>
+        Effect.promise(() => fetch(`http://${http}${path}`).then((response) => response.text()))
+      // The first node of its network is ready.
+      assert.deepStrictEqual(JSON.parse(yield* read("/health")).local_addrs, addresses)
+      assert.deepStrictEqual(JSON.parse(yield* read("/v1/overview")).reachability.local_addrs, addresses)
+      const metrics = yield* read("/metrics")
+      for (const address of addresses) {
+        assert.include(metrics, `dht_transport_bound{dht_local_address="${address}"} 1\n`)
+        const { error } = yield* run(["ping", address])
+        assert.deepStrictEqual(error, [])
+      }
+    }).pipe(Effect.provide(TestConsole.layer)), 30_000)
+
+  it.live("names the address that it cannot listen on", () =>
+    Effect.gen(function*() {
+      const data = yield* temporary
+      const { error } = yield* run(["node", "--listen", "127.0.0.1:0,192.0.2.1:4121", "--no-http", "--data", data])
+      assert.include(error.join(), "Cannot listen on 192.0.2.1:4121: this machine does not have that address")
+    }).pipe(Effect.provide(TestConsole.layer)))
+
   it.live("tells Prometheus of its process, its state on disk and its version", () =>
     Effect.gen(function*() {
       const printed = yield* start()

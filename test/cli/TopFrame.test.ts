@@ -66,6 +66,7 @@ const sample: TopFrame.Sample = {
     pages: [],
     reachability: {
       local_addr: "0.0.0.0:4121",
+      local_addrs: ["0.0.0.0:4121"],
       public_host: null,
       observed_addr: "203.0.113.5:4121",
       mapping: "consistent"

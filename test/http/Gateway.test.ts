@@ -885,7 +885,8 @@ describe("/v1/network", () => {
         has_key: false,
         membership: "joined",
         contacts: 1,
-        local_addr: "9.0.2.1:4121"
+        local_addr: "9.0.2.1:4121",
+        local_addrs: ["9.0.2.1:4121"]
       })
     }).pipe(onNetwork))
 

@@ -380,6 +380,7 @@ describe("the documents of the dashboard", () => {
         persistence: null
       })
       assert.strictEqual(overview.reachability.local_addr, "9.0.2.1:4121")
+      assert.deepStrictEqual(overview.reachability.local_addrs, ["9.0.2.1:4121"])
       assert.strictEqual(overview.network.contacts, 1)
       assert.deepInclude(overview.store, { bytes: yield* Context.get(b, Store).bytes, max_bytes: 64 * 1024 * 1024 })
       const { received, refused, refusedBy, sent } = yield* Network.dht(b).stats
@@ -683,6 +684,7 @@ for (const path of ["/health/ready", "/health"]) {
           live: true,
           ready: true,
           bound: true,
+          local_addrs: ["9.0.2.1:4121"],
           first: false,
           network: { name: null, has_key: false },
           verified_contacts_1h: 1

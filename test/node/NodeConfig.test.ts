@@ -55,7 +55,7 @@ describe("The configuration of a node", () => {
         DHT_VERIFY_THREADS: "0"
       }))
       assert.deepStrictEqual(options, {
-        listen: { host: "::", port: 4121 },
+        listen: [{ host: "::", port: 4121 }],
         data: "/var/lib/dht",
         bootstrap: [{ host: "a.example", port: 1 }, { host: "192.0.2.1", port: 2 }],
         network: "acme",

@@ -7,7 +7,7 @@ import * as References from "effect/References"
 import { createSocket, Socket } from "node:dgram"
 import { networkInterfaces } from "node:os"
 import * as UdpTransport from "../../src/node/UdpTransport.ts"
-import { CannotBind, Transport } from "../../src/Transport.ts"
+import { CannotBind, type Datagram, Transport } from "../../src/Transport.ts"
 
 const open = (layer: ReturnType<typeof UdpTransport.layer>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Transport))
@@ -149,5 +149,151 @@ describe("UdpTransport", () => {
       assert.include(error.message, "refused")
       spy.mockRestore()
       yield* open(UdpTransport.layer({ ...own, port }))
+    }))
+})
+
+describe("UdpTransport on several addresses", () => {
+  /** Ports of a socket that answers, each of them with the next datagram that it receives. */
+  const client = (host: string) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.callback<Socket>((resume) => {
+          const socket = createSocket(host.includes(":") ? "udp6" : "udp4")
+          socket.bind(0, host, () => resume(Effect.succeed(socket)))
+        }),
+        (socket) => Effect.sync(() => socket.close())
+      ),
+      (socket) => {
+        const arrived: Array<{ readonly payload: Uint8Array; readonly from: string }> = []
+        const waiting: Array<() => void> = []
+        socket.on("message", (payload, { address, port }) => {
+          arrived.push({ payload: Uint8Array.from(payload), from: `${address}:${port}` })
+          waiting.shift()?.()
+        })
+        return {
+          address: { host, port: socket.address().port },
+          send: (payload: Uint8Array, to: { readonly host: string; readonly port: number }) =>
+            Effect.sync(() => socket.send(payload, to.port, to.host)),
+          next: Effect.andThen(
+            Effect.callback<void>((resume) => {
+              if (arrived.length > 0) return resume(Effect.void)
+              waiting.push(() => resume(Effect.void))
+            }),
+            Effect.sync(() => arrived.shift()!)
+          )
+        }
+      }
+    )
+
+  const hosts = ["127.0.0.1", "127.0.0.2", ...(hasIpv6 ? ["::1"] : [])]
+
+  const openOn = (hosts: ReadonlyArray<string>) => {
+    const [first, ...others] = hosts.map((host) => ({ host, port: 0 }))
+    return open(UdpTransport.layer([first, ...others]))
+  }
+
+  it.live("listens on each, and names them in the order given", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(hosts)
+      assert.deepStrictEqual(a.addresses.map(({ host }) => host), hosts)
+      for (const address of a.addresses) {
+        const b = yield* client(address.host)
+        yield* b.send(bytes(0xa4, 7), address)
+        const [{ from, payload }] = yield* a.receive
+        assert.deepStrictEqual([payload[1], from.host, from.port], [7, b.address.host, b.address.port])
+      }
+    }))
+
+  it.live("answers each datagram by the socket that it came in on, though the peer has sent to the others since", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(["127.0.0.1", "127.0.0.2"])
+      const b = yield* client("127.0.0.3")
+      for (const to of a.addresses) yield* b.send(bytes(0xa4, 7), to)
+      const received: Array<Datagram> = []
+      while (received.length < a.addresses.length) received.push(...yield* a.receive)
+      for (const { from } of received.reverse()) yield* a.send(bytes(0xa4, from.via ?? 9), from)
+      for (let i = 0; i < a.addresses.length; i++) {
+        const { from, payload } = yield* b.next
+        const { host, port } = a.addresses[payload[1]]
+        assert.strictEqual(from, `${host}:${port}`)
+      }
+    }))
+
+  it.live("returns an echo probe by the socket that it came in on", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(hosts)
+      for (const address of a.addresses) {
+        const b = yield* client(address.host)
+        yield* b.send(bytes(0x00, 0xec, 1), address)
+        assert.strictEqual((yield* b.next).from, `${address.host}:${address.port}`)
+      }
+    }))
+
+  it.live("sends to a peer by the socket on which it last heard from it, otherwise by one of its family and scope", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(["0.0.0.0", "127.0.0.2", ...hosts.slice(2)])
+      const b = yield* client("127.0.0.3")
+      const bound = (i: number) => `${a.addresses[i].host}:${a.addresses[i].port}`
+      yield* a.send(bytes(0xa4), b.address)
+      assert.strictEqual((yield* b.next).from, bound(1))
+      yield* b.send(bytes(0xa4), { host: "127.0.0.1", port: a.addresses[0].port })
+      yield* a.receive
+      yield* a.send(bytes(0xa4), b.address)
+      assert.strictEqual((yield* b.next).from, `127.0.0.1:${a.addresses[0].port}`)
+      if (!hasIpv6) return
+      const c = yield* client("::1")
+      yield* a.send(bytes(0xa4), c.address)
+      assert.strictEqual((yield* c.next).from, bound(2))
+    }))
+
+  it.live("shows as its address the one that most peers can reach", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(["127.0.0.1", "0.0.0.0", "127.0.0.2"])
+      assert.deepStrictEqual(a.address, a.addresses[1])
+    }))
+
+  it.live("takes [::] for IPv6 only beside an address of IPv4", () =>
+    Effect.gen(function*() {
+      if (!hasIpv6) return
+      const probe = yield* Effect.scoped(openOn(["127.0.0.1"]))
+      const { port } = probe.address
+      const a = yield* open(UdpTransport.layer([{ host: "0.0.0.0", port }, { host: "::", port }]))
+      for (const host of ["127.0.0.1", "::1"]) {
+        const b = yield* client(host)
+        yield* b.send(bytes(0xa4), { host, port })
+        assert.strictEqual((yield* a.receive)[0].from.host, host)
+      }
+    }))
+
+  it.live("names the address that cannot be bound, and releases the others", () =>
+    Effect.gen(function*() {
+      const taken = yield* openOn(["127.0.0.2"])
+      const { port } = (yield* Effect.scoped(openOn(["127.0.0.1"]))).address
+      const free = { host: "127.0.0.1", port }
+      for (
+        const [listen, message] of [
+          [[free, taken.address], `Cannot listen on 127.0.0.2:${taken.address.port}: the port is in use`],
+          [
+            [free, { host: "192.0.2.1", port }],
+            `Cannot listen on 192.0.2.1:${port}: this machine does not have that address`
+          ],
+          [[free, free], `Cannot listen on 127.0.0.1:${port}: the port is in use`]
+        ] as const
+      ) {
+        assert.strictEqual((yield* Effect.flip(open(UdpTransport.layer(listen)))).message, message)
+        yield* Effect.scoped(open(UdpTransport.layer(free)))
+      }
+    }))
+
+  it.live("frees all ports with its scope", () =>
+    Effect.gen(function*() {
+      const closed = yield* Effect.scoped(openOn(hosts))
+      for (const address of closed.addresses) yield* open(UdpTransport.layer(address))
+    }))
+
+  it.live("rejects destinations of a family that no socket has", () =>
+    Effect.gen(function*() {
+      const a = yield* openOn(["127.0.0.1", "127.0.0.2"])
+      assert.strictEqual((yield* Effect.flip(a.send(bytes(0xa4), { host: "::1", port: 1 })))._tag, "Unroutable")
     }))
 })

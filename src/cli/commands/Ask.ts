@@ -277,7 +277,7 @@ export const network = Effect.fnUntraced(function*(
         estimatedSize: seen.estimated_size,
         confidence: seen.confidence,
         contacts: seen.contacts,
-        listen: seen.local_addr,
+        listen: seen.local_addrs.join(","),
         reachableAt: seen.reachable_at
       },
       Output.table([
@@ -285,7 +285,7 @@ export const network = Effect.fnUntraced(function*(
         ["membership", seen.membership],
         ["nodes", sizeOf(seen.estimated_size, seen.confidence)],
         ["contacts", String(seen.contacts)],
-        ["listens on", `${seen.local_addr} (UDP)`],
+        ["listens on", `${seen.local_addrs.join(", ")} (UDP)`],
         ["reachable at", seen.reachable_at ?? "not known: too few peers agree on an address"],
         ...seen.failures.map(({ address, reason }) => ["no answer", `${address}: ${reason}`] as const)
       ])

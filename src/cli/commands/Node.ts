@@ -31,7 +31,7 @@ import * as Session from "../Session.ts"
 import type * as Telemetry from "../Telemetry.ts"
 
 interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
-  readonly listen: SocketAddress.SocketAddress
+  readonly listen: ReadonlyArray<SocketAddress.SocketAddress>
   readonly passive: boolean
   readonly noSessions: boolean
   readonly publicHost: Option.Option<string>
@@ -181,7 +181,7 @@ export const node = (options: Options) =>
     const address = Address.format(dht.address)
     const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)
     const { hasKey, name } = Context.get(services, NodeSettings).network
-    const listen = SocketAddress.format(dht.localAddress)
+    const listen = dht.localAddresses.map(SocketAddress.format)
     yield* Output.print(
       options.json,
       {
@@ -190,7 +190,7 @@ export const node = (options: Options) =>
         agent,
         nodeId: dht.nodeId,
         network: { name: name ?? null, hasKey },
-        listen,
+        listen: listen.join(","),
         http: http?.address ?? null,
         httpToken: http?.path
       },
@@ -200,7 +200,7 @@ export const node = (options: Options) =>
         ["node id", dht.nodeId],
         ["network", Network.format({ hasKey, name })],
         ["identity", created ? `${path} (new)` : path],
-        ["listens on", `${listen} (UDP)`],
+        ["listens on", `${listen.join(", ")} (UDP)`],
         ["HTTP", http === null ? "none" : `http://${http.address}/`],
         ...(http?.path === undefined ? [] : [["HTTP token", http.path] as const])
       ])

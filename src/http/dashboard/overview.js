@@ -225,7 +225,7 @@ const showIdentity = ({ agent, identity, name, network, passive, persistence, re
         "dl",
         { class: "facts" },
         fact("Node id", identity.node_id_hex, { copy: true }),
-        fact("Listens on", `${reachability.local_addr} (UDP)`),
+        fact("Listens on", `${reachability.local_addrs.join(", ")} (UDP)`),
         fact("Public host", reachability.public_host ?? "not known", {
           note: reachability.public_host === null ? "not configured, and too few peers agree" : undefined
         }),

@@ -51,15 +51,48 @@ const nodeHosts: TextCodec<ReadonlyArray<Host>> = parsed(
   (hosts) => hosts.map(formatHost).join(",")
 )
 
-const socketAddress: TextCodec<SocketAddress.SocketAddress> = parsed(
-  hostAndPort,
-  (text) =>
-    Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
-      Result.isSuccess(SocketAddress.splitHostPort(text))
-        ? "write an IP address of this machine, or 0.0.0.0 for all of them"
-        : reason),
-  formatHost
+const parseListen = (text: string): Result.Result<SocketAddress.SocketAddress, string> =>
+  Result.mapError(SocketAddress.fromString(text), ({ reason }) =>
+    Result.isSuccess(SocketAddress.splitHostPort(text))
+      ? "write an IP address of this machine, or 0.0.0.0 for all of them"
+      : reason)
+
+const socketAddresses: TextCodec<ReadonlyArray<SocketAddress.SocketAddress>> = parsed(
+  Schema.Array(hostAndPort),
+  (text) => {
+    const parts = text.split(",").map((part) => part.trim())
+    const parsed = Result.all(
+      parts.map((part) =>
+        Result.mapError(parseListen(part), (reason) => parts.length === 1 ? reason : `"${part}": ${reason}`)
+      )
+    )
+    return Result.flatMap(parsed, (addresses) => {
+      const fault = listenFault(addresses)
+      return fault === undefined ? Result.succeed(addresses) : Result.fail(fault)
+    })
+  },
+  (addresses) => addresses.map(formatHost).join(",")
 )
+
+/**
+ * Why a node cannot listen on all of these addresses, which may come from
+ * several flags; undefined if it may.
+ *
+ * @internal
+ */
+export const listenFault = (addresses: ReadonlyArray<SocketAddress.SocketAddress>): string | undefined => {
+  if (addresses.length > maxListen) return `give at most ${maxListen} addresses to listen on`
+  const seen = new Set<string>()
+  for (const address of addresses) {
+    const key = SocketAddress.key(address)
+    if (address.port !== 0 && seen.has(key)) return `${formatHost(address)} is given twice`
+    seen.add(key)
+  }
+  return undefined
+}
+
+/** Most addresses that a node listens on. */
+const maxListen = 16
 
 const ip: TextCodec<string> = parsed(
   Schema.String,
@@ -208,9 +241,10 @@ export const settings = {
   listen: setting(
     "listen",
     "ip:port",
-    socketAddress,
-    "UDP address to listen on; port 0 takes a free port, [::] is IPv6 and IPv4",
-    { host: "0.0.0.0", port: 4121 }
+    socketAddresses,
+    "UDP address to listen on; port 0 takes a free port, [::] is IPv6 and IPv4, or IPv6 beside an address of IPv4; " +
+      "repeatable, and as a variable comma-separated",
+    [{ host: "0.0.0.0", port: 4121 }]
   ),
   bootstrap: setting(
     "bootstrap",
