@@ -112,6 +112,29 @@ export interface HostOptions {
 }
 
 /**
+ * A record of a hosted identity that is signed and stored, as one node leaves it
+ * to another.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Stored = HostedEntry
+
+/**
+ * A record as an identity announces it: a content, encoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EncodedContent {
+  readonly key: NodeId.NodeId
+  readonly type: number
+  readonly payload: Uint8Array
+  /** Seconds, if the content says how long it lives. */
+  readonly ttl: number | undefined
+}
+
+/**
  * A record of a hosted identity.
  *
  * @category models
@@ -125,6 +148,8 @@ export interface HostedRecord {
   /** Number of nodes that hold it, and that should. */
   readonly copies: number
   readonly wanted: number
+  /** The first 32 bits of the ids of the nodes that hold it. */
+  readonly holders: ReadonlyArray<number>
   /** When it is renewed, or tried again, in Unix milliseconds. */
   readonly due: number
   /** Failures since the last success. */
@@ -331,9 +356,12 @@ export class Hosting extends Context.Service<Hosting, {
   /**
    * Hosts an identity: its records are stored as soon as the budget allows, and
    * renewed. Checks them first, and returns before they are stored. If it fails,
-   * nothing is hosted.
+   * nothing is hosted. Of the records that another node has `left`, those that are
+   * announced unchanged are not signed or stored again before they are due.
    */
-  readonly host: (options: HostOptions) => Effect.Effect<void, HostError>
+  readonly host: (
+    options: HostOptions & { readonly left?: ReadonlyArray<Stored> | undefined }
+  ) => Effect.Effect<void, HostError>
   /**
    * Changes a hosted identity. What is not given stays. Records that `announce`
    * no longer contains are withdrawn; those that are the same stay as they are.
@@ -378,8 +406,21 @@ export interface Options {
   readonly maxRecords?: number | undefined
 }
 
-const defaultTtl = 3600
-const defaultReplicas = Job.replicas
+/**
+ * Lifetime of records in seconds, where nothing else is said.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultTtl = 3600
+
+/**
+ * Number of nodes that hold a copy of a record, where nothing else is said.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultReplicas = Job.replicas
 
 /** Maximum number of records of an identity. */
 const maxRecordsOfIdentity = 256
@@ -569,6 +610,77 @@ const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => 
   return isGiven(given) ? given : Record.ownKey(record)
 }
 
+/** The drafts of an identity's records, each with a slot of its own. */
+const draftAll = (
+  { announce, signer, ttl = defaultTtl }: HostOptions,
+  now: number
+): Result.Result<ReadonlyArray<Draft>, Exclude<HostError, AlreadyHosted>> =>
+  Result.flatMap(
+    Result.all(announce.map((content) => draftOf(signer, content, ttl, now))),
+    (drafts): Result.Result<ReadonlyArray<Draft>, SameSlot | TooManyRecords> => {
+      if (drafts.length > maxRecordsOfIdentity) {
+        return Result.fail(new TooManyRecords({ limit: maxRecordsOfIdentity, of: "Identity" }))
+      }
+      const slots = new Set<string>()
+      for (const { key, record, slot } of drafts) {
+        if (slots.has(slot)) return Result.fail(new SameSlot({ address: signer.agent, key, type: record.type }))
+        slots.add(slot)
+      }
+      return Result.succeed(drafts)
+    }
+  )
+
+/**
+ * Checks what an identity announces as `host` does at `now`, in Unix
+ * milliseconds, and encodes it. The signer is not asked to sign.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const encodeContents = (
+  options: HostOptions,
+  now: number
+): Result.Result<ReadonlyArray<EncodedContent>, Exclude<HostError, AlreadyHosted>> =>
+  Result.map(draftAll(options, now), (drafts) =>
+    drafts.map(({ hasOwnTtl, key, record }) => ({
+      key,
+      type: record.type,
+      payload: record.payload,
+      ttl: hasOwnTtl ? record.ttl : undefined
+    })))
+
+/**
+ * Decodes what an identity announces.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const decodeContent = (
+  { key, payload, ttl, type }: EncodedContent
+): Result.Result<Content, Record.InvalidRecord> => {
+  switch (type) {
+    case Record.RecordType.endpoint:
+      return Result.map(Endpoint.decode(payload), ({ endpoints, ...fields }) => ({
+        _tag: "Endpoint",
+        ...fields,
+        endpoints: endpoints ?? [],
+        ttl
+      }))
+    case Record.RecordType.profile:
+      return Result.map(Profile.decode(payload), (fields) => ({ _tag: "Profile", ...fields, ttl }))
+    case Record.RecordType.topic:
+      return Result.map(Topic.decode(payload), ({ protocols, tags, ...fields }) => ({
+        _tag: "Topic",
+        ...fields,
+        protocols: protocols ?? undefined,
+        tags: tags ?? undefined,
+        ttl
+      }))
+    default:
+      return Result.succeed({ _tag: "Custom", type, payload, key, ttl })
+  }
+}
+
 /** The draft of a hosted record's content for another signer, or another lifetime. */
 const redraft = (
   signer: Signer,
@@ -602,6 +714,13 @@ const isSameContent = (a: Record.SignedRecord, b: Record.SignedRecord): boolean 
 
 /** What an earlier run left of a record. */
 type Kept = Omit<HostedEntry, "key" | "record"> & { readonly bytes: Uint8Array }
+
+/** The later of what this node and another one left of a record. */
+const latest = (own: Kept | undefined, other: Kept & { readonly seq: bigint } | undefined): Kept | undefined => {
+  if (own === undefined || other === undefined) return other ?? own
+  const record = Result.getOrUndefined(Record.decode(own.bytes))
+  return record !== undefined && record.seq > other.seq ? own : other
+}
 
 // --- The loop ----------------------------------------------------------------------
 
@@ -810,10 +929,14 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
     sweep.sent(nodes.length, entry)
     counts.stores += nodes.length
-    yield* Effect.forEach(nodes, (peer) => Effect.ignore(copies.store(peer, key, withdrawal, { checking: 0 })), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    const outcomes = yield* Effect.forEach(
+      nodes,
+      (peer) => Effect.orElseSucceed(copies.store(peer, key, withdrawal, { checking: 0 }), () => "Silent" as const),
+      { concurrency: "unbounded" }
+    )
+    const told = outcomes.filter((outcome) => outcome !== "Silent").length
+    // The network may be out of reach, or the node not know it yet.
+    if (told < Math.max(Math.min(wanted, near.length) / 2, 1)) sweep.notWithdrawn(entry, millis())
   }, (work, { key }) =>
     work.pipe(
       Effect.catchCause((cause) =>
@@ -825,7 +948,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     ))
 
   const startWithdrawal = (entry: Entry): void => {
-    if (entry.expires > millis() && Withdrawal.isPossible(entry.record)) sweep.withdraw(entry)
+    if (entry.expires > millis() && Withdrawal.isPossible(entry.record)) sweep.withdraw(entry, millis())
   }
 
   // --- Sweeping --------------------------------------------------------------------
@@ -958,41 +1081,23 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return entry
   }
 
-  /** The drafts of an identity's records, each with a slot of its own. */
-  const separate = (
-    { address }: Pick<Owner, "address">,
-    drafts: ReadonlyArray<Draft>
-  ): Result.Result<ReadonlyArray<Draft>, SameSlot | TooManyRecords> => {
-    if (drafts.length > maxRecordsOfIdentity) {
-      return Result.fail(new TooManyRecords({ limit: maxRecordsOfIdentity, of: "Identity" }))
-    }
-    const slots = new Set<string>()
-    for (const { key, record, slot } of drafts) {
-      if (slots.has(slot)) return Result.fail(new SameSlot({ address, key, type: record.type }))
-      slots.add(slot)
-    }
-    return Result.succeed(drafts)
-  }
-
-  const draftAll = (signer: Signer, announce: ReadonlyArray<Content>, ttl: number) =>
-    Result.flatMap(
-      Result.all(announce.map((content) => draftOf(signer, content, ttl, millis()))),
-      (drafts) => separate({ address: signer.agent }, drafts)
-    )
-
   const hasRoom = (more: number): Result.Result<void, TooManyRecords> =>
     records + more > maxRecords ? Result.fail(new TooManyRecords({ limit: maxRecords, of: "Node" })) : Result.void
 
   const host: Hosting["Service"]["host"] = Effect.fnUntraced(function*(options) {
-    const { announce, replicas = defaultReplicas, signer, ttl = defaultTtl } = options
+    const { left = [], replicas = defaultReplicas, signer, ttl = defaultTtl } = options
     assertReplicas(replicas)
     const address = signer.agent
     if (owners.has(address)) return yield* new AlreadyHosted({ address })
-    const drafts = yield* Effect.fromResult(draftAll(signer, announce, ttl))
+    const drafts = yield* Effect.fromResult(draftAll(options, millis()))
     yield* Effect.fromResult(hasRoom(drafts.length))
+    const earlier = new Map(left.map(({ due, holders, key, record }) => [
+      slotOf(key, record),
+      { bytes: record.bytes, due, holders, seq: record.seq }
+    ]))
     const owner: Owner = { address, signer, replicas, ttl, hasEnded: false, records: [] }
     owners.set(address, owner)
-    owner.records = drafts.map((draft) => adopt(owner, draft))
+    owner.records = drafts.map((draft) => adopt(owner, draft, latest(kept.get(draft.slot), earlier.get(draft.slot))))
     tell({ _tag: "Started", at: millis(), address })
     wake()
   })
@@ -1013,7 +1118,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const drafts = yield* Effect.fromResult(
       options.announce === undefined
         ? Result.all(owner.records.map((entry) => redraft(signer, entry, ttl, millis())))
-        : draftAll(signer, options.announce, ttl)
+        : draftAll({ signer, announce: options.announce, ttl }, millis())
     )
     yield* Effect.fromResult(hasRoom(drafts.length - owner.records.length))
     const before = new Map(owner.records.map((entry) => [entry.slot, entry]))
@@ -1063,6 +1168,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       record: entry.isSigned ? entry.record : undefined,
       copies: entry.holders.length,
       wanted: entry.wanted,
+      holders: entry.holders,
       due: sweep.dueOf(entry),
       failures: entry.failures
     }))

@@ -353,6 +353,75 @@ describe("Hosting", () => {
       assert.strictEqual(yield* resolved(reader, added.address), "https://added.example")
     })))
 
+  it("withdraws what was removed while the network was out of reach, once it is back", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host, reader } = yield* setUp(world)
+      const [stays, goes] = identities(2)
+      for (const signer of [stays, goes]) {
+        yield* host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
+      }
+      yield* host.run(hosting(({ settled }) => settled))
+      world.network.partition([host.host])
+      yield* host.run(hosting(({ remove }) => remove(goes.address)))
+      yield* Effect.sleep("5 minutes")
+      assert.strictEqual(yield* resolved(reader, goes.address), `https://${goes.address}.example`)
+      world.network.heal()
+      yield* Effect.sleep("3 minutes")
+      assert.isUndefined(yield* resolved(reader, goes.address))
+      assert.strictEqual(yield* resolved(reader, stays.address), `https://${stays.address}.example`)
+    })))
+
+  it("continues with what another node left of its records: signs and stores nothing that is good and held", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host, others, reader } = yield* setUp(world)
+      const all = identities(10)
+      const hostAt = (
+        node: typeof host,
+        signer: Identity.Identity,
+        name: string,
+        left: ReadonlyArray<Hosting.Stored>
+      ) => node.run(hosting(({ host }) => host({ signer, announce: [endpoint(name)], left })))
+      for (const signer of all) yield* hostAt(host, signer, "first", [])
+      yield* host.run(hosting(({ settled }) => settled))
+      const left = new Map(
+        (yield* host.run(hosting(({ list }) => Stream.runCollect(list)))).map(({ address, records }) => [
+          address,
+          records.flatMap(({ record, ...stored }) => record === undefined ? [] : [{ ...stored, record }])
+        ])
+      )
+      const next = world.node("next", { app: Hosting.layer(), through: others.slice(0, 3) })
+      yield* next.start
+      yield* host.crash()
+      const [changed, ...same] = all
+      yield* hostAt(next, changed, "second", left.get(changed.address) ?? [])
+      for (const signer of same) yield* hostAt(next, signer, "first", left.get(signer.address) ?? [])
+      yield* Effect.sleep("5 minutes")
+      assert.deepInclude(yield* statusOf(next), { identities: 10, stores: 8, signatures: 1, due: 0 })
+      assert.strictEqual(yield* resolved(reader, changed.address), "https://second.example")
+      yield* Effect.sleep("3 hours")
+      for (const { address } of same) assert.strictEqual(yield* resolved(reader, address), "https://first.example")
+    })))
+
+  it("decodes the contents that it has encoded", () => {
+    const signer = identity("a")
+    const announce: ReadonlyArray<Hosting.Content> = [
+      { _tag: "Endpoint", endpoints: ["https://a.example"], natType: 2, signals: ["s"], turns: ["t"], ttl: 60 },
+      { _tag: "Profile", name: "A", brief: "b", protocols: ["a2a"], skills: ["s"], meta: new Map([["k", 1]]) },
+      { _tag: "Topic", topic: "translate", name: "A", tags: ["de"] },
+      { _tag: "Custom", type: 0x11, payload: Uint8Array.of(1, 2), key: NodeId.fromTopic("elsewhere") }
+    ]
+    const encode = (announce: ReadonlyArray<Hosting.Content>) =>
+      Result.getOrThrow(Hosting.encodeContents({ signer, announce }, 1_700_000_000_000))
+    const encoded = encode(announce)
+    const decoded = Result.getOrThrow(Result.all(encoded.map(Hosting.decodeContent)))
+    assert.deepStrictEqual(encode(decoded), encoded)
+    assert.deepStrictEqual(encoded.map(({ ttl }) => ttl), [60, undefined, undefined, undefined])
+    assert.strictEqual(decoded[1]._tag === "Profile" && decoded[1].brief, "b")
+    assert.isTrue(Result.isFailure(
+      Hosting.encodeContents({ signer, announce: [announce[0], announce[0]] }, 1_700_000_000_000)
+    ))
+  })
+
   it("signs nothing that is still good after a restart, and stores nothing that is still held", () =>
     run(Effect.fnUntraced(function*(world) {
       const { events, host, listen, reader } = yield* setUp(world)

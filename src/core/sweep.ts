@@ -246,7 +246,7 @@ export class Sweep<T extends SweepItem> {
   private readonly held = new IndexedHeap<T>(isMoreUrgent)
   private readonly fresh = new IndexedHeap<T>(isMoreUrgent)
   /** Records to withdraw, and whether the next turn is theirs: they take turns with renewals. */
-  private readonly leaving = new Set<T>()
+  private readonly leaving = new IndexedHeap<T>((a, b) => a.due < b.due)
   private leavesNext = false
   private readonly lookups = new Map<NodeId.NodeId, Array<T>>()
   /** By position. */
@@ -324,8 +324,8 @@ export class Sweep<T extends SweepItem> {
     if (this.pausedUntil > time) return this.wait(this.pausedUntil)
     const wait = this.datagrams.wait(time)
     if (this.queued + this.leaving.size > 0 && wait > 0) return this.wait(time + wait)
-    const leave = this.leavesNext ? this.leave(time) : undefined
-    if (leave !== undefined) return leave
+    const turn = this.leavesNext ? this.leave(time) : undefined
+    if (turn !== undefined) return turn
     for (let tried = 0; tried < maxTried; tried++) {
       const item = this.mostUrgent(time)
       if (item === undefined || this.busy >= maxBusy) break
@@ -341,12 +341,24 @@ export class Sweep<T extends SweepItem> {
       if (started !== undefined) return started
     }
     const isCut = this.queued > 0 && this.busy < maxBusy && this.parked < maxParked
-    return this.leave(time) ?? (isCut ? { _tag: "Wait", until: now } : this.wait(this.waiting.peek()?.due))
+    const leave = this.leave(time)
+    if (leave !== undefined) return leave
+    if (isCut) return { _tag: "Wait", until: now }
+    const next = Math.min(this.waiting.peek()?.due ?? Infinity, this.leaving.peek()?.due ?? Infinity)
+    return this.wait(next === Infinity ? undefined : next)
   }
 
   /** Has a record withdrawn, which `remove` removed before, as soon as the budget allows. */
-  withdraw(item: T): void {
-    this.leaving.add(item)
+  withdraw(item: T, now: number): void {
+    item.failures = 0
+    item.due = this.steady(now)
+    this.leaving.push(item)
+  }
+
+  /** Reports that too few nodes could be told of a withdrawal. It is tried again after a pause that doubles. */
+  notWithdrawn(item: T, now: number): void {
+    item.due = this.steady(now) + Math.min(firstPauseMillis * 2 ** item.failures++, maxOutagePauseMillis)
+    this.leaving.push(item)
   }
 
   /** Reports the nodes that a lookup found; none if the network is out of reach. */
@@ -496,11 +508,11 @@ export class Sweep<T extends SweepItem> {
 
   /** The withdrawal whose turn it is; a wait if a signature is not allowed yet. */
   private leave(time: number): Step<T> | undefined {
-    const [item] = this.leaving
-    if (item === undefined) return undefined
+    const item = this.leaving.peek()
+    if (item === undefined || item.due > time) return undefined
     const wait = this.sign(time)
     if (wait !== undefined) return wait
-    this.leaving.delete(item)
+    this.leaving.remove(item)
     this.leavesNext = false
     item.counted = item.wanted
     this.datagrams.spend(item.counted)

@@ -356,7 +356,7 @@ describe("a sweep", () => {
   it("lets withdrawals and renewals take turns, within the budget of both", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 80, signaturesPerSecond: 1000 })
     const items = Array.from({ length: 200 }, (_, n) => itemAt(n, n))
-    for (const item of items.slice(100)) sweep.withdraw(item)
+    for (const item of items.slice(100)) sweep.withdraw(item, start)
     for (const item of items.slice(0, 100)) sweep.add(item, start)
     const found = { closest: [contact(keyAt(5))], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
     const counts = { Renew: 0, Withdraw: 0 }
