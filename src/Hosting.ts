@@ -154,6 +154,10 @@ export interface HostedRecord {
   readonly due: number
   /** Failures since the last success. */
   readonly failures: number
+  /** Whether the last attempt failed. */
+  readonly isFailing: boolean
+  /** Why the last attempt failed; undefined if it did not, and for a fault of this library, which is logged. */
+  readonly reason: RenewalError | undefined
 }
 
 /**
@@ -164,9 +168,68 @@ export interface HostedRecord {
  */
 export interface Hosted {
   readonly address: Address
+  readonly state: State
   /** Whether its delegation has ended, and its records are no longer renewed. */
   readonly hasEnded: boolean
+  /** The delegation of its key; undefined for the address's own key. */
+  readonly delegation: Delegation.Delegation | undefined
+  readonly replicas: number
+  /** Seconds that its records live, where their content does not say. */
+  readonly ttl: number
   readonly records: ReadonlyArray<HostedRecord>
+}
+
+/**
+ * The states of an identity, in the order of a page: `Failing` if the last
+ * attempt to renew one of its records failed, `Ended` if its delegation has.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const states = ["Failing", "Ended", "Good"] as const
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type State = typeof states[number]
+
+/**
+ * The position of an identity in a list of pages.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly state: State
+  /** Counts the identities in the order in which they were hosted. */
+  readonly number: number
+}
+
+/**
+ * Which identities a page has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PageOptions {
+  readonly limit: number
+  /** The `next` of the page before. */
+  readonly after?: Place | undefined
+  /** Only those in this state; all by default. */
+  readonly state?: State | undefined
+}
+
+/**
+ * A page of hosted identities.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Page {
+  readonly hosted: ReadonlyArray<Hosted>
+  /** Undefined on the last page. */
+  readonly next: Place | undefined
 }
 
 /**
@@ -177,12 +240,21 @@ export interface Hosted {
  */
 export interface Status {
   readonly identities: number
+  /** Of these, the identities in each state. */
+  readonly states: { readonly [state in State]: number }
   readonly records: number
   /** Records that are due and not renewed yet. */
   readonly due: number
+  /** Records that are not renewed although their copies expire within five minutes, or have expired. */
+  readonly late: number
+  /** Records whose last attempt failed, by the tag of the reason. */
+  readonly failing: { readonly [reason in Reason]: number }
+  /** Requests per second that hosting may send. */
+  readonly datagramsPerSecond: number
   /** Whether the last lookup found any node. */
   readonly isReachable: boolean
-  /** Counted from the start of the node. */
+  /** Counted from the start of the node. `datagrams` are those counted against the budget: a lookup counts as 24. */
+  readonly datagrams: number
   readonly lookups: number
   readonly stores: number
   readonly signatures: number
@@ -283,6 +355,32 @@ export type HostError =
  */
 export type RenewalError = PublishError | SignerFailed | NotEnoughReplicas | KeyFull
 
+/**
+ * The tags of the reasons, for counters. `Internal` is a fault of this library,
+ * which is logged.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const reasons = [
+  "SignerFailed",
+  "NotEnoughReplicas",
+  "KeyFull",
+  "StaleRecord",
+  "InvalidRecord",
+  "RecordTooLarge",
+  "RecordExpired",
+  "InvalidDelegation",
+  "DelegationExpired",
+  "Internal"
+] as const satisfies ReadonlyArray<RenewalError["_tag"] | "Internal">
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Reason = typeof reasons[number]
+
 // --- Events ------------------------------------------------------------------------
 
 /**
@@ -293,7 +391,8 @@ export type RenewalError = PublishError | SignerFailed | NotEnoughReplicas | Key
  * - `RenewalFailed`: that failed, and is tried again at `retryAt`.
  * - `DelegationEnded`: nothing of the identity is renewed until `update` gives it
  *   another signer.
- * - `Started` and `Removed`: the identity is hosted from now on, or no longer.
+ * - `Started`, `Updated` and `Removed`: the identity is hosted from now on, in
+ *   another way, or no longer.
  *
  * @category models
  * @since 0.1.0
@@ -301,7 +400,7 @@ export type RenewalError = PublishError | SignerFailed | NotEnoughReplicas | Key
 export type Event =
   & { readonly at: number; readonly address: Address }
   & (
-    | { readonly _tag: "Started" | "Removed" }
+    | { readonly _tag: "Started" | "Updated" | "Removed" }
     | {
       readonly _tag: "Renewed"
       readonly key: NodeId.NodeId
@@ -382,6 +481,8 @@ export class Hosting extends Context.Service<Hosting, {
   readonly get: (address: Address) => Effect.Effect<Hosted, NotHosted>
   /** All hosted identities, in the order in which they were hosted. */
   readonly list: Stream.Stream<Hosted>
+  /** A page of the hosted identities, by their states, those of one state in the order in which they were hosted. */
+  readonly page: (options: PageOptions) => Effect.Effect<Page>
   /** What happens from now on. A reader that falls behind by 4096 events misses the oldest. */
   readonly events: Stream.Stream<Event>
   /** Waits until every record that was hosted or changed so far has been tried: it is stored, or failed. */
@@ -439,12 +540,17 @@ const maxSignedOver = 4
 /** A hosted identity and its records. */
 interface Owner {
   readonly address: Address
+  readonly number: number
   signer: Signer
   replicas: number
   ttl: number
   hasEnded: boolean
+  /** Number of its records whose last attempt failed. */
+  failing: number
   records: Array<Entry>
 }
+
+const stateOf = ({ failing, hasEnded }: Owner): State => hasEnded ? "Ended" : failing > 0 ? "Failing" : "Good"
 
 /** A hosted record. Most of it is in `bytes`: with the fields of each record at hand, it would take five times the memory. */
 class Entry extends SweepItem {
@@ -467,6 +573,8 @@ class Entry extends SweepItem {
   above = -1n
   isOvertaken = false
   signedOver = 0
+  /** Why the last attempt failed; undefined if it did not. */
+  failure: { readonly tag: Reason; readonly reason: RenewalError | undefined } | undefined
   removal: "None" | "Withdraw" | "Keep" = "None"
 
   constructor(owner: Owner, draft: Draft) {
@@ -768,7 +876,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const sweep = new Sweep<Entry>({ datagramsPerSecond, signaturesPerSecond })
   const owners = new Map<Address, Owner>()
   const isSettled = Latch.makeUnsafe(true)
+  /** Those that do not count as good, by their state. */
+  const others = { Failing: new Set<Owner>(), Ended: new Set<Owner>() }
+  let hosted = 0
   let records = 0
+  const failing = Object.fromEntries(reasons.map((reason) => [reason, 0])) as { [reason in Reason]: number }
   const counts = { lookups: 0, stores: 0, signatures: 0, renewals: 0, failures: 0 }
 
   const millis = () => clock.currentTimeMillisUnsafe()
@@ -785,9 +897,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   // --- Signing ---------------------------------------------------------------------
 
-  const signatureOf = Effect.fnUntraced(function*({ sign }: Signer, bytes: Uint8Array) {
+  const signatureOf = Effect.fnUntraced(function*(signer: Signer, bytes: Uint8Array) {
     const signature = yield* Effect.suspend(() => {
-      const signature = sign(bytes)
+      const signature = signer.sign(bytes)
       return Effect.isEffect(signature) ? signature : Effect.succeed(signature)
     }).pipe(
       Effect.timeoutOrElse({
@@ -958,11 +1070,33 @@ const make = Effect.fnUntraced(function*(options: Options) {
     persistence.save({ _tag: "Hosted", key, record, slot, due, holders })
   }
 
+  /** Files an identity by its state. */
+  const classify = (owner: Owner): void => {
+    const state = stateOf(owner)
+    others.Failing.delete(owner)
+    others.Ended.delete(owner)
+    if (state !== "Good" && owners.get(owner.address) === owner) others[state].add(owner)
+  }
+
+  /** Notes the outcome of the last attempt to renew a record. */
+  const judge = (entry: Entry, failure: Entry["failure"]): void => {
+    const { failure: before, owner } = entry
+    entry.failure = failure
+    if (before !== undefined) failing[before.tag]--
+    if (failure !== undefined) failing[failure.tag]++
+    owner.failing += Number(failure !== undefined) - Number(before !== undefined)
+    classify(owner)
+  }
+
   /** Ends the renewals of an identity whose delegation has ended. */
   const endOwner = (owner: Owner, reason: Identity.DelegationExpired): void => {
     if (owner.hasEnded) return
     owner.hasEnded = true
-    for (const entry of owner.records) sweep.remove(entry)
+    for (const entry of owner.records) {
+      sweep.remove(entry)
+      judge(entry, undefined)
+    }
+    classify(owner)
     tell({ _tag: "DelegationEnded", at: millis(), address: owner.address, reason })
   }
 
@@ -984,6 +1118,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           ? undefined
           : Number(delegation.expiresAt) * 1000
         entry.signedOver = 0
+        judge(entry, undefined)
         const due = outcome.isPartial
           ? sweep.failed(entry, { expires }, now)
           : sweep.renewed(entry, { expires, until }, now)
@@ -1006,6 +1141,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           return endOwner(owner, reason)
         }
         const retryAt = sweep.failed(entry, {}, now)
+        judge(entry, { tag: reason?._tag ?? "Internal", reason })
         if (reason === undefined) return
         const { failures } = entry
         return tell({ _tag: "RenewalFailed", at: now, address: owner.address, key, type, reason, failures, retryAt })
@@ -1054,6 +1190,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const isBusy = entry.state === "Busy"
     entry.removal = removal
     sweep.remove(entry)
+    judge(entry, undefined)
     records--
     // A renewal in progress would store the record again, so it withdraws when it ends.
     if (!isBusy && removal === "Withdraw") startWithdrawal(entry)
@@ -1095,7 +1232,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
       slotOf(key, record),
       { bytes: record.bytes, due, holders, seq: record.seq }
     ]))
-    const owner: Owner = { address, signer, replicas, ttl, hasEnded: false, records: [] }
+    const owner: Owner = {
+      address,
+      number: hosted++,
+      signer,
+      replicas,
+      ttl,
+      hasEnded: false,
+      failing: 0,
+      records: []
+    }
     owners.set(address, owner)
     owner.records = drafts.map((draft) => adopt(owner, draft, latest(kept.get(draft.slot), earlier.get(draft.slot))))
     tell({ _tag: "Started", at: millis(), address })
@@ -1145,12 +1291,15 @@ const make = Effect.fnUntraced(function*(options: Options) {
       drop(entry, "Withdraw")
       forget(entry)
     }
+    classify(owner)
+    tell({ _tag: "Updated", at: millis(), address })
     wake()
   })
 
   const remove: Hosting["Service"]["remove"] = Effect.fnUntraced(function*(address, options) {
     const owner = yield* find(address)
     owners.delete(address)
+    classify(owner)
     for (const entry of owner.records) {
       drop(entry, options?.keepRecords === true ? "Keep" : "Withdraw")
       forget(entry)
@@ -1159,10 +1308,14 @@ const make = Effect.fnUntraced(function*(options: Options) {
     wake()
   })
 
-  const shown = ({ address, hasEnded, records }: Owner): Hosted => ({
-    address,
-    hasEnded,
-    records: records.map((entry) => ({
+  const shown = (owner: Owner): Hosted => ({
+    address: owner.address,
+    state: stateOf(owner),
+    hasEnded: owner.hasEnded,
+    delegation: owner.signer.delegation,
+    replicas: owner.replicas,
+    ttl: owner.ttl,
+    records: owner.records.map((entry) => ({
       key: entry.key,
       type: entry.type,
       record: entry.isSigned ? entry.record : undefined,
@@ -1170,9 +1323,36 @@ const make = Effect.fnUntraced(function*(options: Options) {
       wanted: entry.wanted,
       holders: entry.holders,
       due: sweep.dueOf(entry),
-      failures: entry.failures
+      failures: entry.failures,
+      isFailing: entry.failure !== undefined,
+      reason: entry.failure?.reason
     }))
   })
+
+  /** The identities in a state, in the order in which they were hosted. */
+  const inState = (state: State): Iterable<Owner> =>
+    state === "Good" ? owners.values() : Array.from(others[state]).sort((a, b) => a.number - b.number)
+
+  const page = ({ after, limit, state }: PageOptions): Page => {
+    const first = after === undefined ? 0 : states.indexOf(after.state)
+    const found: Array<Owner> = []
+    for (const each of states.slice(first)) {
+      if (state !== undefined && each !== state) continue
+      for (const owner of inState(each)) {
+        const isBefore = each === after?.state && owner.number <= after.number
+        if (isBefore || stateOf(owner) !== each) continue
+        // One more than there is room for: there is another page.
+        if (found.push(owner) > limit) break
+      }
+      if (found.length > limit) break
+    }
+    const hosted = found.slice(0, limit)
+    const last = hosted.at(-1)
+    return {
+      hosted: hosted.map(shown),
+      next: last === undefined || found.length <= limit ? undefined : { state: stateOf(last), number: last.number }
+    }
+  }
 
   return Hosting.of({
     host,
@@ -1180,13 +1360,23 @@ const make = Effect.fnUntraced(function*(options: Options) {
     remove,
     get: (address) => Effect.map(find(address), shown),
     list: Stream.map(Stream.suspend(() => Stream.fromIterable(owners.values())), shown),
+    page: (options) => Effect.sync(() => page(options)),
     events: Stream.fromPubSub(events),
     settled: isSettled.await,
     status: Effect.sync(() => ({
       identities: owners.size,
+      states: {
+        Failing: others.Failing.size,
+        Ended: others.Ended.size,
+        Good: owners.size - others.Failing.size - others.Ended.size
+      },
       records,
       due: sweep.dueCount,
+      late: sweep.lateCount(millis()),
+      failing: { ...failing },
+      datagramsPerSecond,
       isReachable: sweep.isReachable,
+      datagrams: sweep.spent,
       ...counts
     }))
   })

@@ -1,6 +1,7 @@
 /**
  * State that survives a restart: stored, published and hosted records, standing
- * announcements, peers and when they were seen, and the last seq signed.
+ * announcements, hosted identities, peers and when they were seen, and the last
+ * seq signed.
  *
  * Each owner of such state restores what an earlier run left (`kept`) and
  * reports every change (`save`). Saving is cheap: changes wait in a bounded
@@ -26,6 +27,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { Address } from "./Address.ts"
 import { ChangeQueue } from "./internal/changeQueue.ts"
 import * as Hex from "./internal/hex.ts"
 import type { NodeId } from "./NodeId.ts"
@@ -69,6 +71,17 @@ export interface HostedEntry extends Entry {
 }
 
 /**
+ * An identity that this node hosts, as its owner writes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostedIdentity {
+  readonly address: Address
+  readonly text: string
+}
+
+/**
  * When a node was last heard from.
  *
  * @category models
@@ -97,6 +110,8 @@ export interface Sighting {
  * - `Hosted`: a hosted record was stored at nodes, in place of what its slot had.
  *   A slot is 32 hex digits.
  * - `Unhosted`: the record of a slot is no longer hosted.
+ * - `Enrolled`: an identity is hosted, in place of what was saved of it.
+ * - `Dismissed`: an identity is no longer hosted.
  *
  * Expiry needs no change.
  *
@@ -114,6 +129,8 @@ export type Change =
   | { readonly _tag: "Announced"; readonly announcements: string }
   | HostedEntry & { readonly _tag: "Hosted"; readonly slot: string }
   | { readonly _tag: "Unhosted"; readonly key: NodeId; readonly slot: string }
+  | HostedIdentity & { readonly _tag: "Enrolled" }
+  | { readonly _tag: "Dismissed"; readonly address: Address }
 
 /**
  * State that an earlier run left; it may include expired records. Each part is
@@ -134,6 +151,8 @@ export interface Kept {
   /** The text of the last `Announced`; empty if there was none. */
   readonly announcements: Effect.Effect<string>
   readonly hosted: Stream.Stream<HostedEntry>
+  /** Identities in the order in which they were last saved. */
+  readonly identities: Stream.Stream<HostedIdentity>
 }
 
 /**
@@ -478,7 +497,8 @@ const keptNothing: Kept = {
   peers: Effect.succeed([]),
   seen: Effect.succeed([]),
   announcements: Effect.succeed(""),
-  hosted: Stream.empty
+  hosted: Stream.empty,
+  identities: Stream.empty
 }
 
 const makeNothing = (reason: string, degraded: string | undefined): Persistence["Service"] => ({
@@ -510,6 +530,7 @@ export const makeMemory = (): Medium => {
   const records = new Map<string, StoredEntry>()
   const publications = new Map<string, Entry>()
   const hosted = new Map<string, HostedEntry>()
+  const identities = new Map<Address, string>()
   const sightings = new Map<NodeId, number>()
   let seq = 0n
   let peers: ReadonlyArray<SocketAddress> = []
@@ -555,6 +576,12 @@ export const makeMemory = (): Medium => {
       }
       case "Unhosted":
         return void hosted.delete(change.slot)
+      case "Enrolled":
+        identities.delete(change.address)
+        identities.set(change.address, change.text)
+        return
+      case "Dismissed":
+        return void identities.delete(change.address)
       case "Seen":
         for (const { id, lastSeen } of change.sightings) {
           sightings.delete(id)
@@ -579,6 +606,9 @@ export const makeMemory = (): Medium => {
     seen: Effect.sync(() => Array.from(sightings, ([id, lastSeen]) => ({ id, lastSeen }))),
     announcements: Effect.sync(() => announcements),
     hosted: Stream.suspend(() => Stream.fromArray(Array.from(hosted.values()))),
+    identities: Stream.suspend(() =>
+      Stream.fromArray(Array.from(identities, ([address, text]) => ({ address, text })))
+    ),
     backup: Effect.suspend(() => new CannotBackUp({ reason: "it is in memory" })),
     write: (batch, now) =>
       Effect.sync(() => {

@@ -48,7 +48,8 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Discovery",
     "Correspondence",
     "Mail",
-    "Hosting"
+    "Hosting",
+    "HostedIdentities"
   ]],
   ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
   ["http", ["http/"]],

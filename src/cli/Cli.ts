@@ -69,6 +69,9 @@ const node = Command.make(
     ...Options.networks,
     maxKeys: Parameter.defaulted(settings.maxKeys),
     maxBytes: Parameter.defaulted(settings.maxBytes),
+    hosting: Parameter.toggle(settings.hosting),
+    hostingDatagrams: Parameter.defaulted(settings.hostingDatagrams),
+    hostingSignatures: Parameter.defaulted(settings.hostingSignatures),
     verifyThreads: Flag.optional(Parameter.ofSetting(settings.verifyThreads)),
     json: Options.jsonEvents
   },

@@ -171,15 +171,19 @@ export abstract class SweepItem implements HeapItem {
   abstract missing(now: number): number
 }
 
+const minuteOf = (time: number): number => Math.floor(time / minuteMillis)
+
 /** Ties within a minute go by key, so that records that were added together are swept as well. */
 const isMoreUrgent = (a: SweepItem, b: SweepItem): boolean => {
-  const [minute, other] = [Math.floor(a.deadline / minuteMillis), Math.floor(b.deadline / minuteMillis)]
+  const [minute, other] = [minuteOf(a.deadline), minuteOf(b.deadline)]
   return minute < other || minute === other && a.position < b.position
 }
 
 /** A rate with a reserve of one second. */
 class Allowance {
-  private readonly perSecond: number
+  readonly perSecond: number
+  /** All that was spent. */
+  spent = 0
   private left: number
   private at = -Infinity
 
@@ -199,6 +203,7 @@ class Allowance {
 
   spend(count: number): void {
     this.left -= count
+    this.spent += count
   }
 }
 
@@ -245,6 +250,8 @@ export class Sweep<T extends SweepItem> {
   /** Records that are due: those that nodes hold, and new ones. */
   private readonly held = new IndexedHeap<T>(isMoreUrgent)
   private readonly fresh = new IndexedHeap<T>(isMoreUrgent)
+  /** Records that failed, and were not renewed since. */
+  private readonly failing = new Set<T>()
   /** Records to withdraw, and whether the next turn is theirs: they take turns with renewals. */
   private readonly leaving = new IndexedHeap<T>((a, b) => a.due < b.due)
   private leavesNext = false
@@ -276,6 +283,22 @@ export class Sweep<T extends SweepItem> {
   /** Number of records, without those that `ended`. */
   get size(): number {
     return this.waiting.size + this.dueCount
+  }
+
+  /** Datagrams that were counted so far. */
+  get spent(): number {
+    return this.datagrams.spent
+  }
+
+  /** Number of records that are not renewed although their copies expire within five minutes, or have expired. */
+  lateCount(now: number): number {
+    const limit = minuteOf(this.steady(now) + graceMillis)
+    const isLate = ({ deadline }: SweepItem) => minuteOf(deadline) <= limit
+    const isWaiting = (item: T, state: T["state"]) => item.state === state && !item.isNew && isLate(item)
+    let count = this.held.countFirst(isLate)
+    for (const parked of this.lookups.values()) for (const item of parked) if (isWaiting(item, "Parked")) count++
+    for (const item of this.failing) if (isWaiting(item, "Waiting")) count++
+    return count
   }
 
   /** Whether the last lookup found any node. */
@@ -314,6 +337,7 @@ export class Sweep<T extends SweepItem> {
         this.release(item)
     }
     item.state = "Idle"
+    this.failing.delete(item)
   }
 
   /** Returns what to do next. The work of a call is bounded, however many records there are. */
@@ -406,6 +430,7 @@ export class Sweep<T extends SweepItem> {
     const due = Math.min(nextDue(item.position, item.lifetime, now), options.until ?? Infinity)
     if (!this.end(item)) return due
     item.failures = 0
+    this.failing.delete(item)
     item.isNew = false
     item.deadline = options.expires + this.setBack
     // Never at once: a record that has no more time must not keep the sweep busy.
@@ -424,6 +449,7 @@ export class Sweep<T extends SweepItem> {
     const pause = Math.min(firstPauseMillis * 2 ** Math.min(item.failures, 16), longest)
     if (!this.end(item)) return now + pause
     item.failures++
+    this.failing.add(item)
     if (options.expires !== undefined) {
       item.isNew = false
       item.deadline = options.expires + this.setBack
@@ -441,6 +467,7 @@ export class Sweep<T extends SweepItem> {
   /** Reports that a record cannot be renewed any more. */
   ended(item: T): void {
     this.end(item)
+    this.failing.delete(item)
   }
 
   /** The nodes near the key of a record, nearest first, if a lookup has found them lately. */

@@ -20,6 +20,7 @@ import { refusals } from "../internal/refusal.ts"
 import { version } from "../internal/version.ts"
 import { Explained, Owner } from "./Checks.ts"
 import * as GatewayApi from "./GatewayApi.ts"
+import { HostedGroup, HostingStatus } from "./HostedApi.ts"
 import {
   Count,
   described,
@@ -53,6 +54,15 @@ export {
   Topic,
   TopicEvent
 } from "./GatewayApi.ts"
+export {
+  HostChange,
+  HostedEvent,
+  HostedIdentities,
+  HostedIdentity,
+  HostedRow,
+  HostingStatus,
+  HostRequest
+} from "./HostedApi.ts"
 export { FoundRecord, maxListed, Peer, RecordRow } from "./Parts.ts"
 
 // --- Paging ----------------------------------------------------------------------
@@ -327,6 +337,7 @@ export const Overview = Schema.Struct({
     confirmed_replicas: Count,
     wanted_replicas: Count.pipe(described("Total over all records"))
   }),
+  hosting: Schema.NullOr(HostingStatus).pipe(described("Null for a node that hosts no identities")),
   persistence: Schema.NullOr(Schema.Struct({
     degraded: Schema.NullOr(Schema.String).pipe(described("Why writing is suspended; null if it is not")),
     queued: Count,
@@ -683,6 +694,7 @@ export class Api extends HttpApi.make("effect-dht")
   .add(GatewayApi.NetworkGroup)
   .add(GatewayApi.AnnouncementsGroup)
   .add(GatewayApi.ExchangeGroup)
+  .add(HostedGroup)
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
     version,

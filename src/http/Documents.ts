@@ -681,8 +681,9 @@ const nameOf = Effect.fnUntraced(function*(agent: Address.Address, announcements
  * @since 0.1.0
  */
 export const overview = Effect.fnUntraced(function*(
-  { first, pages, startedAt, writes }: {
+  { first, hosting, pages, startedAt, writes }: {
     readonly first: boolean | undefined
+    readonly hosting: typeof Api.Overview.Type["hosting"]
     readonly pages: typeof Api.Overview.Type["pages"]
     readonly startedAt: number
     readonly writes: typeof Api.Overview.Type["writes"]
@@ -754,6 +755,7 @@ export const overview = Effect.fnUntraced(function*(
       confirmed_replicas: published.confirmedOfWanted,
       wanted_replicas: published.records * Replication.replicas
     },
+    hosting,
     persistence: yield* persistence
   }
 })

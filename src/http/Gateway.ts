@@ -252,20 +252,11 @@ export const announcements = HttpApiBuilder.group(
           Effect.flatMap((document) => Lists.listResponse(document, "announcements"))
         ),
       endpoint: () => get({ _tag: "Endpoint" }),
-      announceEndpoint: ({ payload: { nat_type, ...content }, query, request }) =>
-        put(request, {
-          _tag: "Endpoint",
-          ...content,
-          natType: nat_type === undefined ? undefined : natTypeOf(nat_type)
-        }, query),
+      announceEndpoint: ({ payload, query, request }) =>
+        put(request, { _tag: "Endpoint", ...endpointOf(payload) }, query),
       withdrawEndpoint: ({ request }) => remove(request, { _tag: "Endpoint" }),
       profile: () => get({ _tag: "Profile" }),
-      announceProfile: ({ payload: { card_hash_hex, ...content }, query, request }) =>
-        put(request, {
-          _tag: "Profile",
-          ...content,
-          cardHash: card_hash_hex === undefined ? undefined : Hex.decode(card_hash_hex.toLowerCase())
-        }, query),
+      announceProfile: ({ payload, query, request }) => put(request, { _tag: "Profile", ...profileOf(payload) }, query),
       withdrawProfile: ({ request }) => remove(request, { _tag: "Profile" }),
       topic: ({ params: { topic } }) => get({ _tag: "Topic", topic }),
       announceTopic: ({ params: { topic }, payload, query, request }) =>
@@ -276,6 +267,28 @@ export const announcements = HttpApiBuilder.group(
 )
 
 const natTypeOf = (name: typeof GatewayApi.natTypes[number]) => GatewayApi.natTypes.indexOf(name) as 0 | 1 | 2 | 3 | 4
+
+/**
+ * An endpoint as a request writes it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const endpointOf = ({ nat_type, ...content }: typeof GatewayApi.contents.endpoint.Type) => ({
+  ...content,
+  natType: nat_type === undefined ? undefined : natTypeOf(nat_type)
+})
+
+/**
+ * A profile as a request writes it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const profileOf = ({ card_hash_hex, ...content }: typeof GatewayApi.contents.profile.Type) => ({
+  ...content,
+  cardHash: card_hash_hex === undefined ? undefined : Hex.decode(card_hash_hex.toLowerCase())
+})
 
 // --- Mail and records --------------------------------------------------------------
 

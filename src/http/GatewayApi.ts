@@ -77,11 +77,23 @@ const proof = {
   )
 }
 
-const Address = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128)).pipe(
+/**
+ * An address of an agent, as text.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const AddressText = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128)).pipe(
   described("An address as text: 42 hex digits, 0x…, bc1… or 1…")
 )
 
-const TopicName = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)).pipe(
+/**
+ * The name of a topic.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TopicName = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)).pipe(
   described("A topic")
 )
 
@@ -165,7 +177,13 @@ const filters = {
   tag: Schema.optional(Texts).pipe(described("Only offers with all of these tags"))
 }
 
-const Cursor = Schema.String.pipe(
+/**
+ * The position of an event or a message.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Cursor = Schema.String.pipe(
   described("Position in the stream; sent as Last-Event-ID it continues after this event")
 )
 
@@ -186,7 +204,13 @@ export const TopicEvent = Schema.Union([
   feedEvent("gone", { offer: Offer })
 ])
 
-const lastEventId = {
+/**
+ * The header with which a client of a stream continues.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const lastEventId = {
   "last-event-id": Schema.optional(Schema.String.check(Schema.isMaxLength(64))).pipe(
     described("The cursor of the last event seen, or of the last response")
   )
@@ -238,7 +262,13 @@ const text = Schema.optional(Schema.String)
 
 const texts = Schema.optional(Texts)
 
-const contents = {
+/**
+ * What an announcement of each kind says.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const contents = {
   endpoint: Schema.Struct({
     endpoints: Texts.pipe(described("URLs such as tcp://203.0.113.5:8080")),
     nat_type: Schema.optional(NatType),
@@ -362,7 +392,7 @@ export const NoteEvent = Schema.Struct({ type: Schema.Literal("note"), note: Not
  * @since 0.1.0
  */
 export const Letter = Schema.Struct({
-  to: Address,
+  to: AddressText,
   text,
   body_hex: Schema.optional(Schema.String.check(Schema.isPattern(/^(?:[0-9a-f]{2})*$/i))),
   type: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))).pipe(
@@ -423,7 +453,7 @@ export const Records = Schema.Struct({
  */
 export class NetworkGroup extends HttpApiGroup.make("network").add(
   HttpApiEndpoint.get("agent", "/v1/agents/:address", {
-    params: { address: Address },
+    params: { address: AddressText },
     query: proof,
     success: Agent,
     error: [problems.NoMatchingRecords, problems.TimedOut]

@@ -51,6 +51,8 @@ export class GatewayLimits extends Context.Service<GatewayLimits, {
   readonly lookupRate: Rate
   /** Counts a request that publishes, announces or sends. */
   readonly writeRate: Rate
+  /** Counts a request that changes a hosted identity. */
+  readonly hostedRate: Rate
   /** Counts a request by which a guest publishes a record, and waits for its turn. */
   readonly recordTurn: Rate
   /** Takes one of {@link maxLookups} places. */
@@ -72,6 +74,7 @@ export const layer: Layer.Layer<GatewayLimits> = Layer.effect(
   Effect.map(Limits.turns("records"), (recordTurn) => ({
     lookupRate: Limits.rate("lookups"),
     writeRate: Limits.rate("writes"),
+    hostedRate: Limits.rate("hosted"),
     recordTurn,
     lookupPlace: Limits.places("lookups", maxLookups),
     streamPlace: Limits.places("streams", maxStreams),

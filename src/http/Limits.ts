@@ -29,7 +29,9 @@ export const windowSeconds = 10
  * Maximum number of requests within {@link windowSeconds} from one network (/24,
  * /48), and from all together. Lookups read from the
  * network; writes publish, announce or send; records are those that guests
- * publish, who have no token.
+ * publish, who have no token. Changes of hosted identities have a limit of their
+ * own: a client has thousands of them, and what they cause is paced by the
+ * budget of hosting.
  *
  * @category constants
  * @since 0.1.0
@@ -37,6 +39,7 @@ export const windowSeconds = 10
 export const rates = {
   lookups: { perNetwork: 300, inAll: 1200 },
   writes: { perNetwork: 60, inAll: 240 },
+  hosted: { perNetwork: 6000, inAll: 6000 },
   records: { perNetwork: 20, inAll: 240 }
 } as const
 
@@ -99,11 +102,20 @@ const hostOf = ({ remoteAddress }: Pick<HttpServerRequest, "remoteAddress">): st
 export const networkOf = (request: Pick<HttpServerRequest, "remoteAddress">): string =>
   SocketAddress.network(hostOf(request))
 
+const names = {
+  lookups: "lookups",
+  writes: "writes",
+  hosted: "changes of hosted identities",
+  records: "records"
+} as const
+
 const rateLimited = (kind: keyof typeof rates, network: string): Problem.Problem<"RateLimited"> => {
   const { inAll, perNetwork } = rates[kind]
   return Problem.make(
     "RateLimited",
-    `More than ${perNetwork} ${kind} in ${windowSeconds} seconds came from ${network}, or more than ${inAll} from ` +
+    `More than ${perNetwork} ${
+      names[kind]
+    } in ${windowSeconds} seconds came from ${network}, or more than ${inAll} from ` +
       `all clients. Try again in ${windowSeconds} seconds`,
     { retry_after_seconds: windowSeconds }
   )
@@ -115,7 +127,7 @@ const rateLimited = (kind: keyof typeof rates, network: string): Problem.Problem
  * @category constructors
  * @since 0.1.0
  */
-export const rate = (kind: "lookups" | "writes"): Rate => {
+export const rate = (kind: "lookups" | "writes" | "hosted"): Rate => {
   const { inAll, perNetwork } = rates[kind]
   const allowance = new Allowance({ perSource: perNetwork, inAll, windowMillis: windowSeconds * 1000 })
   return (request) =>

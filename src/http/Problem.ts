@@ -14,6 +14,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as ProblemDetails from "effect/http/ProblemDetails"
 import * as Schema from "effect/Schema"
 import type { InvalidPayload } from "../Custom.ts"
+import type { AddError } from "../HostedIdentities.ts"
+import type { NotHosted } from "../Hosting.ts"
 import * as Json from "../internal/json.ts"
 import type { PublishError } from "../Publisher.ts"
 import type { StaleRecord } from "../Record.ts"
@@ -71,11 +73,18 @@ export const problems = {
     answered: Count.pipe(described("Number of nodes that answered without one"))
   }),
   NoRecipientKey: problem("NoRecipientKey", 404, "The recipient's key is unknown"),
+  NotHosting: problem("NotHosting", 404, "The node hosts no identities"),
+  NotHosted: problem("NotHosted", 404, "The identity is not hosted"),
   NotAnnounced: problem("NotAnnounced", 404, "There is no such announcement"),
   MethodNotAllowed: problem("MethodNotAllowed", 405, "The path does not have this method"),
   StaleRecord: problem("StaleRecord", 409, "An equal or newer record is held", { seq: Uint64, held_seq: Uint64 }),
   DelegationExpired: problem("DelegationExpired", 409, "The node no longer acts for its agent", {
     expires_at: Uint64
+  }),
+  AlreadyHosted: problem("AlreadyHosted", 409, "The identity is hosted already", { address: Schema.String }),
+  TooManyRecords: problem("TooManyRecords", 409, "No more records can be hosted", {
+    limit: Count,
+    of: Schema.Literals(["node", "identity"])
   }),
   TooManyAnnouncements: problem("TooManyAnnouncements", 409, "The node keeps no more announcements", { limit: Count }),
   TooLarge: problem("TooLarge", 413, "The request body is too large"),
@@ -84,6 +93,10 @@ export const problems = {
   InvalidRecord: problem("InvalidRecord", 422, "The record is invalid", excess),
   InvalidDelegation: problem("InvalidDelegation", 422, "The delegation is invalid"),
   InvalidPayload: problem("InvalidPayload", 422, "The value has no form in a record"),
+  SameSlot: problem("SameSlot", 422, "Two records would replace each other", {
+    key_node_id_hex: Schema.String,
+    rec_type: Count
+  }),
   RecordExpired: problem("RecordExpired", 422, "The record has expired"),
   RecordTooLarge: problem("RecordTooLarge", 422, "The record is too large", { size: Count, limit: Count, ...excess }),
   RateLimited: problem("RateLimited", 429, "Too many requests", {
@@ -218,6 +231,50 @@ const excessOf = (error: { readonly excess?: Problem<"InvalidRecord">["excess"] 
 
 const stale = (error: StaleRecord): Problem<"StaleRecord"> =>
   make("StaleRecord", error.message, { seq: String(error.seq), held_seq: String(error.heldSeq) })
+
+/**
+ * The problem that tells why an identity is not hosted.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const ofHosting = (error: AddError | NotHosted): HostingProblem | Problem<"NotHosted"> => {
+  const { message } = error
+  switch (error._tag) {
+    case "NotHosted":
+      return make("NotHosted", message)
+    case "AlreadyHosted":
+      return make("AlreadyHosted", message, { address: error.address })
+    case "SameSlot":
+      return make("SameSlot", message, { key_node_id_hex: error.key, rec_type: error.type })
+    case "TooManyRecords":
+      return make("TooManyRecords", message, { limit: error.limit, of: error.of === "Node" ? "node" : "identity" })
+    default:
+      return ofPublishing(error)
+  }
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type HostingProblem =
+  | PublishProblem
+  | Problem<"NotHosting" | "AlreadyHosted" | "SameSlot" | "TooManyRecords">
+
+/**
+ * The schemas of {@link HostingProblem}.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const hosting = [
+  ...publishing,
+  problems.NotHosting,
+  problems.AlreadyHosted,
+  problems.SameSlot,
+  problems.TooManyRecords
+] as const
 
 /**
  * The problem that tells why fewer nodes than wanted hold a copy.

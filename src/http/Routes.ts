@@ -55,6 +55,9 @@ import * as Gateway from "./Gateway.ts"
 import * as GatewayLimits from "./GatewayLimits.ts"
 import * as GuestRecords from "./GuestRecords.ts"
 import * as History from "./History.ts"
+import * as Hosted from "./Hosted.ts"
+import * as HostedDocuments from "./HostedDocuments.ts"
+import * as HostedFeed from "./HostedFeed.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
@@ -132,8 +135,9 @@ export const maxLookups = 4
  */
 export const maxBackups = 1
 
-/** Maximum size of a request body. */
+/** Maximum size of a request body, and of one with all that a hosted identity announces. */
 const maxBody = ByteSize.kibibytes(4)
+const maxHostedBody = ByteSize.kibibytes(64)
 
 /**
  * Options of the router that the routes are mounted on: a topic is up to 512
@@ -302,12 +306,14 @@ const page = (options: Options) =>
       ) => response<A>((sink) => of(open(sink)))
       return handlers.handleAll({
         overview: () =>
-          of(Documents.overview({
-            first: options.first,
-            pages: options.pages?.() ?? [],
-            startedAt,
-            writes: writesOf(options)
-          })),
+          of(Effect.flatMap(HostedDocuments.status, (hosting) =>
+            Documents.overview({
+              first: options.first,
+              hosting: hosting ?? null,
+              pages: options.pages?.() ?? [],
+              startedAt,
+              writes: writesOf(options)
+            }))),
         history: ({ query }) =>
           Effect.flatMap(
             history.document(query.limit ?? Api.listed.history),
@@ -361,7 +367,8 @@ export const layer = (
       page(options),
       Gateway.network,
       Gateway.announcements,
-      Gateway.exchange
+      Gateway.exchange,
+      Layer.provide(Hosted.hosted, Layer.succeed(HttpIncomingMessage.MaxBodySize, maxHostedBody))
     ]),
     Layer.provide([
       GatewayLimits.layer,
@@ -369,6 +376,7 @@ export const layer = (
       History.layer,
       TopicFeeds.layer,
       MailLog.layer,
+      HostedFeed.layer,
       Checks.layer(options)
     ]),
     Layer.provideMerge(EventStreams.layer),

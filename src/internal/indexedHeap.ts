@@ -33,6 +33,19 @@ export class IndexedHeap<T extends HeapItem> {
     return this.items[0]
   }
 
+  /** Number of items that pass a test, which no item passes that comes after one that fails. */
+  countFirst(test: (item: T) => boolean): number {
+    const left = [0]
+    let count = 0
+    for (let place = left.pop(); place !== undefined; place = left.pop()) {
+      const item = this.items[place]
+      if (item === undefined || !test(item)) continue
+      count++
+      left.push(2 * place + 1, 2 * place + 2)
+    }
+    return count
+  }
+
   push(item: T): void {
     item.place = this.items.length
     this.items.push(item)

@@ -27,6 +27,7 @@ import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
 import * as Fs from "node:fs/promises"
 import { join } from "node:path"
+import type { Address } from "../Address.ts"
 import * as Hex from "../internal/hex.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Persistence from "../Persistence.ts"
@@ -91,6 +92,19 @@ const putHosted = ({ due, holders, key, record, slot }: Extract<Persistence.Chan
   replaces: undefined
 })
 
+/** An identity never expires, and has one row. */
+const identityTag = { table: "identity", tag: "" } as const
+
+const putIdentity = ({ address, text }: Persistence.HostedIdentity): Step => ({
+  _tag: "Put",
+  ...identityTag,
+  key: address,
+  type: 0,
+  expires: 0,
+  bytes: new TextEncoder().encode(text),
+  replaces: undefined
+})
+
 const stepOf = (change: Persistence.Change): Step => {
   switch (change._tag) {
     case "Stored":
@@ -115,16 +129,27 @@ const stepOf = (change: Persistence.Change): Step => {
       return putHosted(change)
     case "Unhosted":
       return { _tag: "Delete", table: "hosted", key: change.key, tag: change.slot }
+    case "Enrolled":
+      return putIdentity(change)
+    case "Dismissed":
+      return { _tag: "Delete", ...identityTag, key: change.address }
   }
 }
 
 // --- What is read --------------------------------------------------------------
 
-const entriesOf = ({ rows }: Page): ReadonlyArray<Persistence.Entry & { readonly note: string | undefined }> =>
+type Rows = Page["rows"]
+
+const entriesOf = (rows: Rows): ReadonlyArray<Persistence.Entry & { readonly note: string | undefined }> =>
   rows.flatMap(({ bytes, key, note }) => {
     const record = Record.decode(bytes)
     return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, note }] : []
   })
+
+const identityOf = ({ bytes, key }: Rows[number]): Persistence.HostedIdentity => ({
+  address: key as Address,
+  text: new TextDecoder().decode(bytes)
+})
 
 const hostedOf = (
   { key, note = "", record }: ReturnType<typeof entriesOf>[number]
@@ -161,7 +186,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       ({ reason }) => Effect.as(Effect.logWarning(`Reading the state from ${path} failed: ${reason}`), nothing)
     )
 
-  const entries = (table: Table): Stream.Stream<ReturnType<typeof entriesOf>[number]> =>
+  const pages = <A>(table: Table, convert: (rows: Rows) => ReadonlyArray<A>): Stream.Stream<A> =>
     Stream.paginate(0, (from) =>
       Effect.gen(function*() {
         const page: Page = yield* read(call("page", table, from), {
@@ -172,12 +197,16 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
         })
         if (page.damaged > 0) {
           yield* Effect.logWarning(
-            `${page.damaged} records in ${path} were damaged and left out` +
+            `${page.damaged} ${
+              table === "identity" ? "hosted identities" : "records"
+            } in ${path} were damaged and left out` +
               (page.copy === undefined ? "" : `; the file as it was is now ${page.copy}`)
           )
         }
-        return [entriesOf(page), Option.fromUndefinedOr(page.next)] as const
+        return [convert(page.rows), Option.fromUndefinedOr(page.next)] as const
       }))
+
+  const entries = (table: Exclude<Table, "identity">) => pages(table, entriesOf)
 
   /** One copy at a time: each takes as much room on the disk as the state. */
   const turn = Semaphore.makeUnsafe(1)
@@ -193,6 +222,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
     ),
     announcements: Effect.map(read(call("fact", "announcements"), undefined), (text) => text ?? ""),
     hosted: Stream.map(entries("hosted"), hostedOf),
+    identities: pages("identity", (rows) => rows.map(identityOf)),
     write: (batch, now) =>
       call("write", batch.map(stepOf), now).pipe(
         inTime(timeout),

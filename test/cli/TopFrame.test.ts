@@ -95,6 +95,7 @@ const sample: TopFrame.Sample = {
     },
     store: { keys: 4, bytes: 9000, max_bytes: 67_108_864, subscriptions: 2 },
     publishing: { announcements: 2, records: 3, messages: 1, complete: 1, confirmed_replicas: 20, wanted_replicas: 24 },
+    hosting: null,
     persistence: { degraded: null, queued: 1, written: 77, dropped: 0 }
   },
   buckets: {

@@ -26,6 +26,8 @@ describe("IndexedHeap", () => {
           heap.peek()?.value,
           held.length === 0 ? undefined : Math.min(...held.map((item) => item.value))
         )
+        const isFirst = (item: Item) => item.value < 20
+        assert.strictEqual(heap.countFirst(isFirst), held.filter(isFirst).length)
       }
     }))
   })

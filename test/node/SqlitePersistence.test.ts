@@ -61,6 +61,9 @@ const saving = (changes: ReadonlyArray<Persistence.Change>) =>
 /** The `n`th slot of a hosted record. */
 const slotOf = (n: number): string => n.toString(16).padStart(32, "0")
 
+/** The `n`th address. */
+const addressOf = (n: number) => n.toString(16).padStart(42, "a0") as Address.Address
+
 const turns = (count: number) => Array.from({ length: count }, (_, n) => changesOf(n)).flat()
 
 /** The most recently started thread, which the test can stop or hang. */
@@ -88,7 +91,8 @@ const kept = Persistence.Persistence.use(({ kept }) =>
     peers: kept.peers,
     seen: kept.seen,
     announcements: kept.announcements,
-    hosted: Stream.runCollect(kept.hosted)
+    hosted: Stream.runCollect(kept.hosted),
+    identities: Stream.runCollect(kept.identities)
   })
 )
 
@@ -227,7 +231,12 @@ describe("SqlitePersistence", () => {
           { _tag: "Hosted", slot: slotOf(1), ...entryOf(9), due: 1, holders: [] },
           { _tag: "Hosted", slot: slotOf(2), ...entryOf(10), due: 2, holders: [7] },
           { _tag: "Hosted", slot: slotOf(1), ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] },
-          { _tag: "Unhosted", slot: slotOf(2), key: entryOf(10).key }
+          { _tag: "Unhosted", slot: slotOf(2), key: entryOf(10).key },
+          { _tag: "Enrolled", address: addressOf(1), text: "first" },
+          { _tag: "Enrolled", address: addressOf(2), text: "second" },
+          { _tag: "Enrolled", address: addressOf(3), text: "{\"ä\":1}" },
+          { _tag: "Enrolled", address: addressOf(1), text: "changed" },
+          { _tag: "Dismissed", address: addressOf(2) }
         ])
       )
       const { logged, result } = yield* on(directory, kept)
@@ -239,7 +248,11 @@ describe("SqlitePersistence", () => {
         peers,
         seen: sightings,
         announcements: "[\"ä\"]",
-        hosted: [{ ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] }]
+        hosted: [{ ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] }],
+        identities: [
+          { address: addressOf(3), text: "{\"ä\":1}" },
+          { address: addressOf(1), text: "changed" }
+        ]
       })
     }))
 
@@ -349,7 +362,7 @@ describe("SqlitePersistence", () => {
         })
         later.close()
         const before = Fs.readFileSync(file(directory))
-        yield* degraded(directory, /later version.*its schema is 4, this version knows 3/)
+        yield* degraded(directory, /later version.*its schema is 5, this version knows 4/)
         assert.deepStrictEqual(Fs.readFileSync(file(directory)), before)
       }))
 

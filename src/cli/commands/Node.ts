@@ -37,6 +37,9 @@ interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
   readonly publicHost: Option.Option<string>
   readonly maxKeys: number
   readonly maxBytes: number
+  readonly hosting: boolean
+  readonly hostingDatagrams: number
+  readonly hostingSignatures: number
   readonly verifyThreads: Option.Option<number>
   readonly data: string
   readonly http: Host
@@ -138,6 +141,21 @@ const serve = Effect.fnUntraced(function*(options: Options) {
   return { address: SocketAddress.format(address), path }
 })
 
+/** Hosting of identities, with those of the last run; loaded only if needed. */
+const hostingOf = ({ hosting, hostingDatagrams, hostingSignatures }: Options) =>
+  hosting
+    ? Layer.unwrap(Effect.promise(async () => {
+      const Hosting = await import("../../Hosting.ts")
+      const HostedIdentities = await import("../../HostedIdentities.ts")
+      return HostedIdentities.layer.pipe(
+        Layer.provideMerge(
+          Hosting.layer({ datagramsPerSecond: hostingDatagrams, signaturesPerSecond: hostingSignatures })
+        ),
+        Layer.provide(SecureRandom.layerWebCrypto)
+      )
+    }))
+    : Layer.empty
+
 /** Logs and telemetry, loaded only if they differ from the default. */
 const telemetry = (options: Options): Layer.Layer<never> =>
   Option.isNone(options.otlp) && options.logFormat === "pretty"
@@ -174,7 +192,8 @@ export const node = (options: Options) =>
     yield* Context.get(services, Bootstrap).keepJoining(options.bootstrap).pipe(
       Effect.forkScoped({ startImmediately: true })
     )
-    const http = options.noHttp ? null : yield* Effect.provideContext(serve(options), services)
+    const hosting = yield* Effect.provideContext(Layer.build(hostingOf(options)), services)
+    const http = options.noHttp ? null : yield* Effect.provideContext(serve(options), Context.merge(services, hosting))
     if (Option.isSome(options.otlp)) {
       yield* Effect.provideContext(Layer.build(Layer.merge(DhtMetrics.layer, ProcessMetrics.layer)), services)
     }

@@ -362,6 +362,26 @@ export const settings = {
     "Maximum memory for the records that the node stores, in bytes; an idle node takes 120 to 170 MiB besides",
     2 ** 26
   ),
+  hosting: setting(
+    "hosting",
+    "boolean",
+    boolean,
+    "Host identities: keep the records of others alive, each with its own key, as requests over HTTP tell"
+  ),
+  hostingDatagrams: setting(
+    "hosting-datagrams",
+    "number",
+    integer(1, 1_000_000, "datagrams a second"),
+    "Requests a second that hosting may send: 444 renew 100 000 records of an hour",
+    500
+  ),
+  hostingSignatures: setting(
+    "hosting-signatures",
+    "number",
+    integer(1, 1_000_000, "signatures a second"),
+    "Signatures a second that hosting may make",
+    200
+  ),
   verifyThreads: setting(
     "verify-threads",
     "number",

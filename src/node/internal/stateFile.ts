@@ -15,11 +15,12 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSy
 import { isDamaged } from "./stateLog.ts"
 
 /**
- * Tables of records.
+ * Tables of records; those of `identity` are the texts of hosted identities, at
+ * the keys of their addresses.
  *
  * @internal
  */
-export type Table = "record" | "publication" | "hosted"
+export type Table = "record" | "publication" | "hosted" | "identity"
 
 /**
  * A step of a batch. Keys, tags and ids are hex digits; a tag distinguishes the
@@ -115,11 +116,20 @@ export const migrations: ReadonlyArray<string> = [
   `CREATE TABLE hosted
      (key BLOB NOT NULL, tag BLOB NOT NULL, type INTEGER NOT NULL, expires INTEGER NOT NULL, bytes BLOB NOT NULL,
       placed TEXT, sum BLOB NOT NULL);
-   CREATE UNIQUE INDEX hosted_name ON hosted (key, tag);`
+   CREATE UNIQUE INDEX hosted_name ON hosted (key, tag);`,
+  `CREATE TABLE identity
+     (key BLOB NOT NULL, tag BLOB NOT NULL, type INTEGER NOT NULL, expires INTEGER NOT NULL, bytes BLOB NOT NULL,
+      note TEXT, sum BLOB NOT NULL);
+   CREATE UNIQUE INDEX identity_name ON identity (key, tag);`
 ]
 
 /** The column of each table that has the note of a row. */
-const noteColumns: Readonly<Record<Table, string>> = { record: "network", publication: "network", hosted: "placed" }
+const noteColumns: Readonly<Record<Table, string>> = {
+  record: "network",
+  publication: "network",
+  hosted: "placed",
+  identity: "note"
+}
 
 /** "adht": SQLite's application id of our files. */
 const applicationId = 0x61646874
@@ -207,6 +217,7 @@ const statementsOf = (db: DatabaseSync) => {
     record: forTable("record"),
     publication: forTable("publication"),
     hosted: forTable("hosted"),
+    identity: forTable("identity"),
     clear: db.prepare("DELETE FROM record WHERE key = ? AND (? = 0 OR type = ?)"),
     putFact: db.prepare("INSERT OR REPLACE INTO fact (name, value, sum) VALUES (?, ?, ?)"),
     fact: reading(db, selectFact),
