@@ -14,9 +14,11 @@ const broken = async (parts: Partial<Provider>): Promise<string> => {
 
 describe("a node that receives altered datagrams", () => {
   it("survives each, accepts only what its sender wrote, and serves honest peers", async () => {
-    const { answered, asked, faults, inSessions, refused } = await fuzz({ count, seed: 1 })
+    const { answered, asked, faults, inSessions, looked, refused } = await fuzz({ count, seed: 1 })
     assert.deepStrictEqual(faults, [])
-    for (const figure of [answered, asked, inSessions, refused.bad_mac, refused.bad_signature, refused.malformed]) {
+    for (
+      const figure of [answered, asked, looked, inSessions, refused.bad_mac, refused.bad_signature, refused.malformed]
+    ) {
       assert.isAbove(figure, 0)
     }
   })

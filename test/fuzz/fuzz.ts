@@ -7,6 +7,7 @@
  * The node is the one that users run, with real signatures. What each round
  * contains follows from the seed.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -30,7 +31,7 @@ import { Prng } from "../../src/testing/internal/prng.ts"
 import * as Verifier from "../../src/Verifier.ts"
 import * as SessionKeys from "../../src/wire/sessionKeys.ts"
 import { alter } from "./alterations.ts"
-import { messagesOf } from "./messages.ts"
+import { endpoints as honestEndpoints, messagesOf, topic } from "./messages.ts"
 import { inProcess, type Sent, type Wire } from "./wires.ts"
 
 export interface Options {
@@ -55,6 +56,8 @@ export interface Report {
   /** Number of honest requests answered, and of own requests that were answered beside altered responses. */
   readonly answered: number
   readonly asked: number
+  /** Lookups among lying contacts that ended. */
+  readonly looked: number
   /** Records that entered the store. */
   readonly stored: number
   /** The most milliseconds from a datagram's delivery to the next turn of the event loop. */
@@ -173,7 +176,7 @@ export const fuzz = (options: Options): Promise<Report> =>
 
     // --- Rounds
 
-    const tally = { datagrams: 0, framed: 0, inSessions: 0, answered: 0, asked: 0, longestTurn: 0 }
+    const tally = { datagrams: 0, framed: 0, inSessions: 0, answered: 0, asked: 0, looked: 0, longestTurn: 0 }
 
     /** Whether it belongs to the DHT, and not to the protocol that shares the port or to the echo. */
     const isOurs = (bytes: Uint8Array): boolean =>
@@ -234,22 +237,24 @@ export const fuzz = (options: Options): Promise<Report> =>
       }
     }
 
+    /** An altered message, signed by a peer. */
+    const signAltered = ({ identity }: Peer, bytes: Uint8Array): Uint8Array => {
+      const altered = alter(prng, bytes, any(corpus).bytes)
+      const frame = Message.frame(altered)
+      if (typeof frame === "string" || frame._tag === "Session") return altered
+      const signature = identity.sign(Message.signedBytes(frame))
+      const signed = altered.slice()
+      signed.set(identity.publicKey, signed.length - 67 - 32)
+      signed.set(signature, signed.length - 64)
+      return signed
+    }
+
     /** Messages whose senders signed nonsense: the node may accept them, and must survive them. */
     const signedNonsense = async (): Promise<void> => {
-      const round = Array.from({ length: 32 }, (): Datagram => {
-        const { bytes: base, from } = any(corpus)
-        const bytes = alter(prng, base, any(corpus).bytes)
-        const frame = Message.frame(bytes)
-        if (typeof frame === "string" || frame._tag === "Session") return { bytes, from }
-        const { identity } = any(peers)
-        const signature = identity.sign(Message.signedBytes(frame))
-        const end = bytes.length
-        const signed = bytes.slice()
-        signed.set(identity.publicKey, end - 67 - 32)
-        signed.set(signature, end - 64)
-        return { bytes: signed, from }
-      })
-      await exchange(round)
+      await exchange(Array.from({ length: 32 }, () => {
+        const { bytes, from } = any(corpus)
+        return { bytes: signAltered(any(peers), bytes), from }
+      }))
     }
 
     /** Honest requests, signed and in sessions, of which each must be accepted. */
@@ -295,6 +300,57 @@ export const fuzz = (options: Options): Promise<Report> =>
       }
     }
 
+    /** The response of a peer that lies, is silent, or is honest. */
+    const responseOf = (peer: Peer, request: Uint8Array): Uint8Array | undefined => {
+      const header = Message.header(request)
+      if (typeof header === "string" || Message.isResponse(header.type)) return undefined
+      const right = messagesOf(peer.identity, here, others, seconds).responses.filter((body) =>
+        Message.Type[body._tag] === header.type + 1
+      )
+      if (right.length === 0) return undefined
+      const response = any(right)
+      const behaviour = prng.below(8)
+      if (behaviour === 0) return undefined
+      if (behaviour < 6) return signAltered(peer, sign(peer, response, header.transactionId))
+      return (Message.claimedSender(request) === undefined ? sign : seal)(peer, response, header.transactionId)
+    }
+
+    /** Lookups among contacts of which most lie: each ends, with what owners signed or a typed error. */
+    const lookups = async (): Promise<void> => {
+      transmitted = []
+      const [owner, operational] = others
+      const asked = Array.from({ length: 8 }, () => [
+        dht.resolve(owner.address).pipe(
+          Effect.map(({ endpoints }) => {
+            if (endpoints?.join() !== honestEndpoints.join()) throw new Error(`nobody signed ${String(endpoints)}`)
+          })
+        ),
+        dht.discover(topic),
+        dht.resolveAll(operational.address),
+        dht.findNode(identityOf(`target ${prng.uint32()}`).nodeId)
+      ]).flat()
+      const running = asked.map((lookup) => Effect.runFork(Effect.asVoid<unknown, unknown, never>(lookup)))
+      while (running.some((fiber) => fiber.pollUnsafe() === undefined)) {
+        const requests = transmitted.splice(0)
+        for (const { bytes, to } of requests) {
+          const peer = contacts.find(({ host }) => host === to.host)
+          const response = peer && responseOf(peer, bytes)
+          if (response !== undefined) {
+            deliver(response, { host: to.host, port: to.port })
+            tally.datagrams++
+          }
+        }
+        await turn()
+      }
+      for (const fiber of running) {
+        const ended = fiber.pollUnsafe()
+        if (ended !== undefined && Exit.isFailure(ended) && Cause.hasDies(ended.cause)) {
+          fault(`A lookup ended with a defect: ${Cause.pretty(ended.cause)}`)
+        }
+        tally.looked++
+      }
+    }
+
     yield* Effect.promise(async () => {
       await askedRound()
       for (let round = 0; tally.datagrams < count && faults.length < maxFaults; round++) {
@@ -302,6 +358,7 @@ export const fuzz = (options: Options): Promise<Report> =>
         if (round % 8 === 0) await signedNonsense()
         if (round % 64 === 0) await honestRound()
         if (round % 64 === 32) await askedRound()
+        if (round % 4096 === 1) await lookups()
         transmitted = []
         if (round % 4096 === 0) progress?.(tally.datagrams)
       }

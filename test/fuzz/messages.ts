@@ -11,13 +11,15 @@ import type { SignedRecord } from "../../src/Record.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 import * as Topic from "../../src/Topic.ts"
 
-const topic = "fuzz/topic"
+export const topic = "fuzz/topic"
+
+export const endpoints = ["quic://203.0.113.7:4121", "tcp://[2001:db8::7]:80"]
 
 const endpoint = (signer: Identity, seconds: number, delegation?: Delegation.Delegation): SignedRecord =>
   Result.getOrThrow(Endpoint.sign({
     signer,
     address: delegation?.agent ?? signer.address,
-    payload: Endpoint.make({ endpoints: ["quic://203.0.113.7:4121", "tcp://[2001:db8::7]:80"] }),
+    payload: Endpoint.make({ endpoints }),
     seq: 1n,
     timestamp: BigInt(seconds),
     ttl: 3600,
