@@ -27,7 +27,7 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { Address } from "./Address.ts"
+import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { placementFault } from "./core/placement.ts"
 import * as Seq from "./core/seq.ts"
@@ -72,7 +72,7 @@ import * as Withdrawal from "./Withdrawal.ts"
  */
 export interface Signer {
   /** The address that is hosted. */
-  readonly agent: Address
+  readonly agent: Address.Address
   /** 32 bytes. */
   readonly publicKey: Uint8Array
   /** Authorises the key to act for `agent`; undefined if that is its own address. */
@@ -167,7 +167,7 @@ export interface HostedRecord {
  * @since 0.1.0
  */
 export interface Hosted {
-  readonly address: Address
+  readonly address: Address.Address
   readonly state: State
   /** Whether its delegation has ended, and its records are no longer renewed. */
   readonly hasEnded: boolean
@@ -282,9 +282,9 @@ export class SignerFailed extends Data.TaggedError("SignerFailed")<{ readonly re
  * @category errors
  * @since 0.1.0
  */
-export class AlreadyHosted extends Data.TaggedError("AlreadyHosted")<{ readonly address: Address }> {
+export class AlreadyHosted extends Data.TaggedError("AlreadyHosted")<{ readonly address: Address.Address }> {
   override get message() {
-    return `${this.address} is hosted already. Change it with update, or remove it first`
+    return `${Address.format(this.address)} is hosted already. Change it with update, or remove it first`
   }
 }
 
@@ -294,9 +294,9 @@ export class AlreadyHosted extends Data.TaggedError("AlreadyHosted")<{ readonly 
  * @category errors
  * @since 0.1.0
  */
-export class NotHosted extends Data.TaggedError("NotHosted")<{ readonly address: Address }> {
+export class NotHosted extends Data.TaggedError("NotHosted")<{ readonly address: Address.Address }> {
   override get message() {
-    return `${this.address} is not hosted here`
+    return `${Address.format(this.address)} is not hosted here`
   }
 }
 
@@ -307,7 +307,7 @@ export class NotHosted extends Data.TaggedError("NotHosted")<{ readonly address:
  * @since 0.1.0
  */
 export class SameSlot extends Data.TaggedError("SameSlot")<{
-  readonly address: Address
+  readonly address: Address.Address
   readonly key: NodeId.NodeId
   readonly type: number
 }> {
@@ -398,7 +398,7 @@ export type Reason = typeof reasons[number]
  * @since 0.1.0
  */
 export type Event =
-  & { readonly at: number; readonly address: Address }
+  & { readonly at: number; readonly address: Address.Address }
   & (
     | { readonly _tag: "Started" | "Updated" | "Removed" }
     | {
@@ -466,7 +466,7 @@ export class Hosting extends Context.Service<Hosting, {
    * no longer contains are withdrawn; those that are the same stay as they are.
    */
   readonly update: (
-    address: Address,
+    address: Address.Address,
     options: Partial<HostOptions>
   ) => Effect.Effect<void, NotHosted | Exclude<HostError, AlreadyHosted>>
   /**
@@ -474,11 +474,11 @@ export class Hosting extends Context.Service<Hosting, {
    * leaves them to expire. Returns at once; holders are told in the background.
    */
   readonly remove: (
-    address: Address,
+    address: Address.Address,
     options?: { readonly keepRecords?: boolean | undefined }
   ) => Effect.Effect<void, NotHosted>
   /** Returns a hosted identity. */
-  readonly get: (address: Address) => Effect.Effect<Hosted, NotHosted>
+  readonly get: (address: Address.Address) => Effect.Effect<Hosted, NotHosted>
   /** All hosted identities, in the order in which they were hosted. */
   readonly list: Stream.Stream<Hosted>
   /** A page of the hosted identities, by their states, those of one state in the order in which they were hosted. */
@@ -539,7 +539,7 @@ const maxSignedOver = 4
 
 /** A hosted identity and its records. */
 interface Owner {
-  readonly address: Address
+  readonly address: Address.Address
   readonly number: number
   signer: Signer
   replicas: number
@@ -874,7 +874,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const inFlight = yield* InFlight.make<Outcome>()
   const events = yield* PubSub.sliding<Event>(maxEvents)
   const sweep = new Sweep<Entry>({ datagramsPerSecond, signaturesPerSecond })
-  const owners = new Map<Address, Owner>()
+  const owners = new Map<Address.Address, Owner>()
   const isSettled = Latch.makeUnsafe(true)
   /** Those that do not count as good, by their state. */
   const others = { Failing: new Set<Owner>(), Ended: new Set<Owner>() }
@@ -1248,7 +1248,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     wake()
   })
 
-  const find = (address: Address): Effect.Effect<Owner, NotHosted> =>
+  const find = (address: Address.Address): Effect.Effect<Owner, NotHosted> =>
     Effect.suspend(() => {
       const owner = owners.get(address)
       return owner === undefined ? new NotHosted({ address }) : Effect.succeed(owner)

@@ -51,7 +51,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Hosting",
     "HostedIdentities"
   ]],
-  ["facade", ["Dht", "DhtMetrics", "NodeLog"]],
+  ["facade", ["Dht", "DhtMetrics", "HostingMetrics", "NodeLog"]],
   ["http", ["http/"]],
   ["browser", ["browser/"]],
   ["library", ["index"]],

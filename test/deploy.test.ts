@@ -13,6 +13,7 @@ import { settings } from "../src/node/internal/settings.ts"
 import * as ProcessMetrics from "../src/node/ProcessMetrics.ts"
 import * as Persistence from "../src/Persistence.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
+import { hostOn } from "./utils/hosting.ts"
 import * as Network from "./utils/network.ts"
 
 const directory = join(import.meta.dirname, "../deploy")
@@ -37,10 +38,10 @@ const metricsIn = (text: string): Metrics => {
   return metrics
 }
 
-/** What a node with a data directory answers to Prometheus, with what its process adds. */
+/** What a node with a data directory that hosts identities answers to Prometheus, with what its process adds. */
 const metrics = Effect.gen(function*() {
   const persistence = Persistence.layerMemory(Persistence.makeMemory())
-  const a = yield* Network.node("a", Network.socketOf(1), { services: { persistence } })
+  const a = yield* hostOn(yield* Network.node("a", Network.socketOf(1), { services: { persistence } }))
   const routes = Layer.merge(Routes.layer(), ProcessMetrics.layer).pipe(
     Layer.provide(Layer.succeedContext(a)),
     Layer.provide(Layer.succeed(Metric.MetricRegistry, yield* Metric.MetricRegistry)),

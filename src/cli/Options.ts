@@ -193,6 +193,16 @@ export const shared = otherData(
 )
 
 /**
+ * The data directory of the node that a command acts through; optional.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const actingThrough = otherData(
+  "The data directory of the running node (default ./data); with --node, the directory is for its token only"
+)
+
+/**
  * The node that a command acts through; optional.
  *
  * @category flags
@@ -264,6 +274,14 @@ const ttlUpTo = (max: number, bound: string) =>
  * @since 0.1.0
  */
 export const ttl = ttlUpTo(0xffff_ffff, "; after 604800, seven days, it is gone in any case")
+
+/**
+ * Same for the records of a hosted identity.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const hostedTtl = ttlUpTo(604_800, ", under a topic at most 7200")
 
 /**
  * Same for a record under a topic.

@@ -13,6 +13,7 @@ import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as ProblemDetails from "effect/http/ProblemDetails"
 import * as Schema from "effect/Schema"
+import * as Address from "../Address.ts"
 import type { InvalidPayload } from "../Custom.ts"
 import type { AddError } from "../HostedIdentities.ts"
 import type { NotHosted } from "../Hosting.ts"
@@ -244,7 +245,7 @@ export const ofHosting = (error: AddError | NotHosted): HostingProblem | Problem
     case "NotHosted":
       return make("NotHosted", message)
     case "AlreadyHosted":
-      return make("AlreadyHosted", message, { address: error.address })
+      return make("AlreadyHosted", message, { address: Address.format(error.address) })
     case "SameSlot":
       return make("SameSlot", message, { key_node_id_hex: error.key, rec_type: error.type })
     case "TooManyRecords":

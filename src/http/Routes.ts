@@ -28,6 +28,7 @@ import type { Bootstrap } from "../Bootstrap.ts"
 import type { Dht } from "../Dht.ts"
 import * as DhtMetrics from "../DhtMetrics.ts"
 import type { Discovery } from "../Discovery.ts"
+import * as HostingMetrics from "../HostingMetrics.ts"
 import type { IdentityConflicts } from "../IdentityConflicts.ts"
 import type { Mail } from "../Mail.ts"
 import { NodeEvents } from "../NodeEvents.ts"
@@ -383,6 +384,7 @@ export const layer = (
     Layer.provide(HttpServer.layerServices),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, maxBody)),
     Layer.merge(DhtMetrics.layer),
+    Layer.merge(HostingMetrics.layer),
     Layer.merge(Layer.effectDiscard(NodeEvents.use((events) => events.keepQueries)))
   )
 }

@@ -16,6 +16,7 @@ import { join } from "node:path"
 import type { Browser as Chromium, BrowserContextOptions, Page } from "playwright-core"
 import * as Address from "../../src/Address.ts"
 import * as Bootstrap from "../../src/Bootstrap.ts"
+import { SignerFailed } from "../../src/Hosting.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as NodeHttp from "../../src/node/NodeHttp.ts"
 import type { QueryStep } from "../../src/NodeEvents.ts"
@@ -29,6 +30,7 @@ import { type Standing, StandingAnnouncements } from "../../src/StandingAnnounce
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Browser from "../utils/browser.ts"
+import { hosting, hostOn } from "../utils/hosting.ts"
 import * as Network from "../utils/network.ts"
 
 const token = "0123456789abcdef"
@@ -467,6 +469,36 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
           assert.isFalse(await page.getByText("NAT mapping").isVisible())
         })
       }
+    }))
+
+  it.effect("shows the identities that the node hosts, failing ones first, and no such section if it hosts none", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* World
+      yield* visit({}, async (page) => {
+        await page.locator("#reachable h3").waitFor()
+        assert.isFalse(await page.getByRole("link", { name: "Hosted" }).isVisible())
+      })
+      const host = yield* hostOn(nodes[4])
+      const sealed = Network.identity("sealed")
+      const announce = [{ _tag: "Endpoint", endpoints: ["https://agents.example"] }] as const
+      for (const name of ["a", "b"]) {
+        yield* hosting(host).host({ signer: Network.identity(`hosted ${name}`), announce })
+      }
+      const sign = () => Effect.fail(new SignerFailed({ reason: "<b>the vault</b> is sealed" }))
+      yield* hosting(host).host({ signer: { ...sealed, sign }, announce })
+      const url = yield* serve(host)
+      yield* visit({ url, at: "/" }, async (page) => {
+        await open(page, "Hosted")
+        await shows(page, "1 record failing: the signer gave no valid signature.")
+        const rows = page.locator("#hosting tbody tr")
+        assert.include(await rows.first().innerText(), "<b>the vault</b> is sealed")
+        assert.strictEqual(await rows.count(), 3)
+        assert.include(await page.locator("#hosting .tiles").innerText(), "identities with 3 records")
+      })
+      yield* visit({ url, at: "/#hosted", viewport: { width: 360, height: 740 } }, async (page) => {
+        await shows(page, "Hosted identities")
+        assert.isAtMost(Number(await evaluate(page, "document.documentElement.scrollWidth")), 360)
+      })
     }))
 
   it.effect("names the node in its title and header, by the profile that it announces or else by its address", () =>

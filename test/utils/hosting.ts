@@ -10,7 +10,9 @@ import * as Hosting from "../../src/Hosting.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as Network from "./network.ts"
 
-export type Host = Network.Node & Context.Context<HostedIdentities.HostedIdentities | Hosting.Hosting>
+type ServicesOf<C> = C extends Context.Context<infer Services> ? Services : never
+
+export type Host = Context.Context<ServicesOf<Network.Node> | HostedIdentities.HostedIdentities | Hosting.Hosting>
 
 /** Adds hosting to a node; it stops with the scope. */
 export const hostOn = Effect.fnUntraced(function*(node: Network.Node, options: Hosting.Options = {}) {
@@ -18,7 +20,7 @@ export const hostOn = Effect.fnUntraced(function*(node: Network.Node, options: H
     Layer.provideMerge(Layer.fresh(Hosting.layer(options))),
     Layer.provide([Layer.succeedContext(node), Layer.fresh(Network.layerRandom("hosting"))])
   )
-  return Context.merge(node, yield* Layer.build(layer)) as Host
+  return Context.merge(node, yield* Layer.build(layer))
 })
 
 export const hosting = (host: Host) => Context.get(host, Hosting.Hosting)

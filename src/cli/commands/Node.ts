@@ -156,6 +156,10 @@ const hostingOf = ({ hosting, hostingDatagrams, hostingSignatures }: Options) =>
     }))
     : Layer.empty
 
+/** Metrics of hosting; loaded only if needed. */
+const hostingMetricsOf = ({ hosting }: Options) =>
+  Effect.promise(async () => hosting ? (await import("../../HostingMetrics.ts")).layer : Layer.empty)
+
 /** Logs and telemetry, loaded only if they differ from the default. */
 const telemetry = (options: Options): Layer.Layer<never> =>
   Option.isNone(options.otlp) && options.logFormat === "pretty"
@@ -195,7 +199,8 @@ export const node = (options: Options) =>
     const hosting = yield* Effect.provideContext(Layer.build(hostingOf(options)), services)
     const http = options.noHttp ? null : yield* Effect.provideContext(serve(options), Context.merge(services, hosting))
     if (Option.isSome(options.otlp)) {
-      yield* Effect.provideContext(Layer.build(Layer.merge(DhtMetrics.layer, ProcessMetrics.layer)), services)
+      const metrics = Layer.mergeAll(DhtMetrics.layer, ProcessMetrics.layer, yield* hostingMetricsOf(options))
+      yield* Effect.provideContext(Layer.build(metrics), Context.merge(services, hosting))
     }
     const address = Address.format(dht.address)
     const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)

@@ -17,6 +17,7 @@ import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import { decodeUtf8 } from "../../internal/text.ts"
+import { type Line, LineSplitter } from "../LineSplitter.ts"
 
 /**
  * Maximum bytes of a line. The largest sensible message is a few kilobytes.
@@ -44,49 +45,6 @@ export const maxRequests = 64
 
 /** Lines that wait for the server; beyond them, input is not read. */
 const maxWaiting = 16
-
-// --- Lines -----------------------------------------------------------------------
-
-const newline = 0x0a
-
-/** A line without its end; undefined for one that is too long. */
-type Line = Uint8Array | undefined
-
-/** Splits input into lines. A line that is too long is reported as soon as it is, and skipped. */
-class Splitter {
-  private parts: Array<Uint8Array> = []
-  private size = 0
-
-  push(chunk: Uint8Array): ReadonlyArray<Line> {
-    const lines: Array<Line> = []
-    let start = 0
-    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
-      lines.push(...this.add(chunk.subarray(start, end)), ...this.end())
-      start = end + 1
-    }
-    lines.push(...this.add(chunk.subarray(start)))
-    return lines
-  }
-
-  /** Ends the line, or the input. */
-  end(): ReadonlyArray<Line> {
-    const { parts, size } = this
-    this.parts = []
-    this.size = 0
-    return size > 0 && size <= maxLine ? [Buffer.concat(parts)] : []
-  }
-
-  private add(part: Uint8Array): ReadonlyArray<Line> {
-    const wasLong = this.size > maxLine
-    this.size += part.length
-    if (this.size <= maxLine) {
-      this.parts.push(part)
-      return []
-    }
-    this.parts = []
-    return wasLong ? [] : [undefined]
-  }
-}
 
 // --- Messages ----------------------------------------------------------------------
 
@@ -229,7 +187,7 @@ export const guard: Effect.Effect<Guarded, never, Stdio.Stdio | Scope.Scope> = E
       Effect.ignore
     )
 
-  const take = (line: Line) => {
+  const take = ({ bytes: line }: Line) => {
     if (line === undefined) return refuse(refusal(invalidRequest, `The line is longer than ${maxLine} bytes`))
     const result = read(line)
     if (Result.isFailure(result)) return refuse(result.failure)
@@ -242,7 +200,7 @@ export const guard: Effect.Effect<Guarded, never, Stdio.Stdio | Scope.Scope> = E
     return Queue.offer(lines, encoder.encode(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`))
   }
 
-  const splitter = new Splitter()
+  const splitter = new LineSplitter(maxLine)
   const reading = yield* Stream.runForEach(
     stdio.stdin,
     (chunk) => Effect.forEach(splitter.push(chunk), take, { discard: true })

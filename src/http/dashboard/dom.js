@@ -239,7 +239,7 @@ export class Pager {
         type: "button",
         class: "second",
         "data-key": `${this.key} ${name}`,
-        "aria-label": `${name} ${this.noun}s`,
+        "aria-label": `${name} ${Format.plural(this.noun)}`,
         // A button that was disabled would lose the focus.
         "aria-disabled": isPossible ? undefined : "true",
         click: () => {

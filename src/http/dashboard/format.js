@@ -61,8 +61,11 @@ export const size = (bytes) =>
     ? `${fraction(bytes / 1024)} KiB`
     : `${fraction(bytes / (1024 * 1024))} MiB`
 
+/** @param {string} noun */
+export const plural = (noun) => `${noun.replace(/(?<![aeiou])y$/, "ie")}s`
+
 /**
  * @param {number} count
  * @param {string} noun
  */
-export const counted = (count, noun) => `${integer(count)} ${noun}${count === 1 ? "" : "s"}`
+export const counted = (count, noun) => `${integer(count)} ${count === 1 ? noun : plural(noun)}`

@@ -3,6 +3,7 @@ import * as Actions from "./actions.js"
 import * as Buckets from "./buckets.js"
 import { byId } from "./dom.js"
 import * as Format from "./format.js"
+import * as Hosted from "./hosted.js"
 import * as Joining from "./joining.js"
 import * as Lookups from "./lookups.js"
 import * as Node from "./node.js"
@@ -36,6 +37,7 @@ const parts = {
       const network = overview.ready ? undefined : await Node.read("/v1/network")
       if (!overview.ready) due.set("overview", Math.min(due.get("overview") ?? Infinity, Date.now() + joiningMillis))
       Nodes.show(overview)
+      byId("hosted-link").hidden = overview.hosting === null
       const state = byId("state")
       state.textContent = overview.ready ? "ready" : "not ready"
       state.className = `pill ${overview.ready ? "good" : "bad"}`
@@ -94,6 +96,17 @@ const parts = {
         canWithdraw: Actions.arePossible(),
         load: () => reload("announcements")
       })
+    }
+  },
+  hosted: {
+    every: 5000,
+    sections: ["hosted"],
+    load: async () => {
+      // The section of a node that hosts nothing is reached by its URL only.
+      if (byId("hosted-link").hidden) return
+      /** @type {Types.Hosted} */
+      const hosted = await Node.read(`/v1/hosted?${Hosted.query()}`)
+      Hosted.show(hosted, Lookups.lookUp, () => reload("hosted"))
     }
   },
   store: {

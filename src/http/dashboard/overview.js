@@ -105,7 +105,7 @@ const showReachable = (overview) => {
  * @param {string} note
  * @param {SVGElement | null} [line]
  */
-const tile = (name, value, note, line = null) =>
+export const tile = (name, value, note, line = null) =>
   h("div", { class: "card tile" }, h("dt", {}, name), h("dd", {}, value, line, h("small", {}, note)))
 
 /**

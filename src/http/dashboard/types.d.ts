@@ -20,6 +20,7 @@ export type QueryStep = typeof Api.QueryStep.Type
 export type Peer = typeof Api.Peer.Type
 export type FoundRecord = typeof Api.FoundRecord.Type
 export type Announcements = typeof Api.Announcements.Type
+export type Hosted = typeof Api.HostedIdentities.Type
 export type Network = typeof Api.Network.Type
 export type Event = typeof Api.Event.Type
 export type LookupEvent = typeof Api.LookupEvent.Type
