@@ -2,7 +2,9 @@
  * Whole networks in one process over UDP loopback: durations and request counts
  * of joining, lookups and publishing.
  *
- *     npm run bench:network -- [--nodes 64,256] [--only delay] [--operations 100]
+ *     npm run bench:network -- [--nodes 64,256] [--only delay] [--operations 100] [--hyperdht]
+ *
+ * `--hyperdht` measures as many nodes of hyperdht beside those without delay.
  *
  * @since 0.1.0
  */
@@ -24,12 +26,14 @@ import { Query } from "../src/Query.ts"
 import { Rpc } from "../src/Rpc.ts"
 import * as Verifier from "../src/Verifier.ts"
 import { bytes32 } from "./fixtures.ts"
+import * as HyperDht from "./hyperdht.ts"
 import * as Impaired from "./impaired.ts"
 
 const { values: options } = parseArgs({
   options: {
     nodes: { type: "string", default: "64,256" },
     only: { type: "string" },
+    hyperdht: { type: "boolean", default: false },
     operations: { type: "string", default: "100" }
   }
 })
@@ -239,6 +243,26 @@ const print = (measured: Measured): void => {
   }
 }
 
+/** The figures that both have, of each and as a ratio. */
+const printBeside = (ours: Measured, theirs: HyperDht.Measured): void => {
+  console.log(`\n${ours.nodes} nodes, beside as many of hyperdht ${HyperDht.version}, which signs no requests`)
+  const findNode = figure(theirs.findNode)
+  const firstGet = figure(theirs.firstGet)
+  const rows: ReadonlyArray<readonly [string, number, number]> = [
+    ["all joined, ms", ours.bootstrap.allMillis, theirs.joined],
+    ["findNode p50, ms", ours.findNode.p50, findNode.p50],
+    ["findNode p95, ms", ours.findNode.p95, findNode.p95],
+    ["publish to first resolve elsewhere p50, ms", ours.firstResolve.p50, firstGet.p50],
+    ["publish to first resolve elsewhere p95, ms", ours.firstResolve.p95, firstGet.p95]
+  ]
+  for (const [name, mine, other] of rows) {
+    console.log(
+      `  ${name.padEnd(44)}${mine.toFixed(1).padStart(9)}  hyperdht ${other.toFixed(1).padStart(9)}  ` +
+        `${(mine / other).toFixed(2)} ×`
+    )
+  }
+}
+
 const main = Effect.gen(function*() {
   const all: Array<Measured> = []
   for (const count of options.nodes.split(",").map(Number)) {
@@ -246,6 +270,11 @@ const main = Effect.gen(function*() {
       if (options.only !== undefined && options.only !== condition.name) continue
       const measured = yield* measure(count, condition)
       print(measured)
+      if (options.hyperdht && condition.name === "plain") {
+        const theirs = yield* Effect.promise(() => HyperDht.measure(count, operations))
+        if (theirs === undefined) console.log(`\nhyperdht ${HyperDht.version} cannot be installed`)
+        else printBeside(measured, theirs)
+      }
       all.push(measured)
     }
   }
