@@ -579,7 +579,8 @@ const mcp = Command.make(
     data: Options.shared,
     ...Options.joining,
     httpTokenEnv: Options.nodeTokenEnv,
-    passphraseEnv: Options.newPassphraseEnv
+    passphraseEnv: Options.newPassphraseEnv,
+    allowPrivate: Options.allowPrivate
   },
   handler(() => import("./commands/Mcp.ts").then(({ mcp }) => mcp))
 ).pipe(

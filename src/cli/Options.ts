@@ -474,7 +474,7 @@ export const agentCard = Flag.optional(Parameter.flag(
  * @since 0.1.0
  */
 export const allowPrivate = Flag.Boolean("allow-private").pipe(
-  Flag.withDescription("Fetch the card from this machine and private networks as well"),
+  Flag.withDescription("Fetch agent cards from this machine and private networks as well"),
   Flag.withoutNegation,
   Flag.withDefault(false)
 )

@@ -180,6 +180,8 @@ const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
   ...metaRows(payload.meta)
 ]
 
+const results = { Matches: "matches", Changed: "changed", Unreachable: "unreachable" } as const
+
 /**
  * The outcome of checking an agent's card as JSON.
  *
@@ -187,7 +189,7 @@ const profileRows = (payload: Profile.ProfilePayload): Array<Row> => [
  * @since 0.1.0
  */
 export const card = (verdict: Verdict) => ({
-  result: verdict._tag.toLowerCase(),
+  result: results[verdict._tag],
   url: verdict.url,
   sha256: Hex.encode(verdict.hash),
   ...(verdict._tag === "Changed" ? { found: Hex.encode(verdict.found) } : {}),
@@ -201,7 +203,7 @@ export const card = (verdict: Verdict) => ({
  * @since 0.1.0
  */
 export const cardRows = (verdict: Verdict): Array<Row> => [
-  ["card", verdict._tag.toLowerCase()],
+  ["card", results[verdict._tag]],
   ["url", verdict.url],
   ["signed hash", Hex.encode(verdict.hash)],
   ...(verdict._tag === "Changed" ? [["its hash", Hex.encode(verdict.found)] as const] : []),

@@ -9,6 +9,7 @@
 import * as Bytes from "effect/Bytes"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Hex from "../internal/hex.ts"
 import { sha256 } from "../internal/sha256.ts"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { ProfilePayload } from "../Profile.ts"
@@ -107,12 +108,33 @@ export const fields = ({ hash, url }: Reference): Pick<ProfilePayload, "cardHash
 })
 
 /**
+ * Same for the HTTP interface of a node.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const payload = ({ hash, url }: Reference) => ({
+  card_hash_hex: Hex.encode(hash),
+  meta: { [metaName]: url }
+})
+
+/**
+ * The fields of a profile that may name a card.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReferringPayload extends Pick<ProfilePayload, "cardHash"> {
+  readonly meta: ReadonlyMap<string, unknown>
+}
+
+/**
  * What a profile says about a card; undefined if it names none.
  *
  * @category accessors
  * @since 0.1.0
  */
-export const referenceOf = ({ cardHash, meta }: ProfilePayload): Reference | undefined => {
+export const referenceOf = ({ cardHash, meta }: ReferringPayload): Reference | undefined => {
   const url = meta.get(metaName)
   return typeof url === "string" && cardHash.length === 32 ? { url, hash: cardHash } : undefined
 }

@@ -1,13 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Client } from "@modelcontextprotocol/sdk/client/index.js"
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
+import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { createHash } from "node:crypto"
 import { join } from "node:path"
 import * as Dht from "../../src/Dht.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 import { startWithInput } from "../utils/processes.ts"
 import { directory, joined, startNode } from "../utils/runningNode.ts"
+import { webServer } from "../utils/webServer.ts"
 
 const bin = join(import.meta.dirname, "../../src/bin.ts")
 
@@ -87,6 +91,91 @@ describe("effect-dht mcp", () => {
       }),
     60_000
   )
+
+  it.live(
+    "tells a client that has subscribed to a resource when it changes, and others nothing",
+    () =>
+      Effect.gen(function*() {
+        const { bootstrap, node } = yield* network
+        const { data, url } = yield* joined(node)
+        const options = ["--node", url, "--data", data]
+        const [ann, ben] = yield* Effect.all([connect(...options), connect(...options)], { concurrency: 2 })
+        assert.deepStrictEqual(ann.getServerCapabilities()?.resources?.subscribe, true)
+        const updated = (client: Client) => {
+          const uris: Array<string> = []
+          client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void uris.push(params.uri))
+          return uris
+        }
+        const [told, other] = [updated(ann), updated(ben)]
+        const uri = "effect-dht://node/announcements"
+        yield* Effect.promise(() => ann.subscribeResource({ uri }))
+        // The state at the time of the subscription is what changes are compared with.
+        yield* Effect.sleep("1 second")
+        const hears = (change: Effect.Effect<unknown>) =>
+          Effect.gen(function*() {
+            const before = told.length
+            yield* change
+            yield* Effect.repeat(Effect.sync(() => told.length > before), {
+              until: (isTold) => isTold,
+              schedule: Schedule.spaced("100 millis"),
+              times: 200
+            })
+            assert.isAbove(told.length, before)
+          })
+        yield* hears(call(ann, "announce", { kind: "topic", topic: "translate", name: "Ann" }))
+        yield* hears(call(ben, "withdraw", { kind: "topic", topic: "translate" }))
+        assert.deepStrictEqual([...new Set(told)], [uri])
+        assert.deepStrictEqual(other, [])
+        assert.isNotEmpty(bootstrap)
+      }),
+    60_000
+  )
+
+  it.live("names an agent's card in a profile, and checks the card of another", () =>
+    Effect.gen(function*() {
+      const { bootstrap } = yield* network
+      let card = "{\"name\": \"Ann\"}"
+      const web = yield* webServer((_, response) => response.end(card))
+      const [ann, ben, careful] = yield* Effect.all(
+        [
+          connect("--bootstrap", bootstrap, "--allow-private"),
+          connect("--bootstrap", bootstrap, "--allow-private"),
+          connect("--bootstrap", bootstrap)
+        ],
+        { concurrency: 3 }
+      )
+      const { address } = yield* call(ann, "whoami")
+      yield* call(ann, "announce", { kind: "profile", name: "Ann" })
+      const resolve = (client: Client) => call(client, "resolve", { address, verify_card: true })
+      assert.isNull((yield* resolve(ben)).card)
+      assert.notProperty(yield* call(ben, "resolve", { address }), "card")
+      yield* call(ann, "announce", { kind: "profile", name: "Ann", agent_card: web.url })
+      const sha256 = createHash("sha256").update(card).digest("hex")
+      assert.deepStrictEqual((yield* resolve(ben)).card, { result: "matches", url: web.url, sha256 })
+      assert.deepInclude((yield* resolve(careful)).card, {
+        result: "unreachable",
+        reason: "its address is private or special, which is not allowed"
+      })
+      card = "{\"name\": \"Eve\"}"
+      assert.deepInclude((yield* resolve(ben)).card, { result: "changed", sha256 })
+
+      const refused = (client: Client, agent_card: string) =>
+        Effect.promise(async () => {
+          const { content, isError } = await client.callTool({
+            name: "announce",
+            arguments: { kind: "profile", agent_card }
+          })
+          assert.isTrue(isError)
+          return JSON.parse((content as ReadonlyArray<{ readonly text: string }>)[0].text) as unknown
+        })
+      assert.deepStrictEqual(yield* refused(careful, web.url), {
+        error: "NoCard",
+        message: `There is no agent card at ${web.url}: its address is private or special, which is not allowed.`
+      })
+      for (const url of ["ann.example", "ftp://ann.example/card", ""]) {
+        assert.deepInclude(yield* refused(ann, url), { error: "InvalidInput" }, url)
+      }
+    }), 60_000)
 
   it.live("writes only messages, answers malformed lines, and ends with its input", () =>
     Effect.gen(function*() {

@@ -17,7 +17,6 @@ import type * as Api from "../../http/Api.ts"
 import type { Client } from "../../http/Client.ts"
 import { natTypes } from "../../http/GatewayApi.ts"
 import type { Problem } from "../../http/Problem.ts"
-import * as Hex from "../../internal/hex.ts"
 import * as AgentCard from "../../node/AgentCard.ts"
 import type { PublishError } from "../../Publisher.ts"
 import * as Replication from "../../Replication.ts"
@@ -186,9 +185,7 @@ export const profile = Effect.fnUntraced(function*(
     byNode: ({ announcements }) =>
       announcements.announceProfile({
         query,
-        payload: card === undefined
-          ? content
-          : { ...content, card_hash_hex: Hex.encode(card.hash), meta: { [AgentCard.metaName]: card.url } }
+        payload: { ...content, ...(card && AgentCard.payload(card)) }
       }),
     get: ({ announcements }) => announcements.profile(),
     byCommand: ({ announceProfile }) => announceProfile({ ...content, ...(card && AgentCard.fields(card)) })

@@ -31,18 +31,19 @@ const protocols = [
  * @category commands
  * @since 0.1.0
  */
-export const mcp = (options: Access.Options) =>
+export const mcp = (options: Access.Options & { readonly allowPrivate: boolean }) =>
   Effect.gen(function*() {
     const access = yield* Access.make(options)
-    const { ended, stdio } = yield* Lines.guard
+    const { ended, stdio, subscribed } = yield* Lines.guard
     const server = McpServer.layerStdio({
       name: "effect-dht",
       version,
       instructions,
       protocols,
-      registrations: Layer.merge(
-        Layer.provide(McpServer.toolkit(tools), Handlers.layer({ access, ended })),
-        Resources.layer(access)
+      registrations: Layer.mergeAll(
+        Layer.provide(McpServer.toolkit(tools), Handlers.layer({ access, allowPrivate: options.allowPrivate, ended })),
+        Resources.layer(access),
+        Resources.layerUpdates({ access, subscribed })
       )
     })
     // The server interrupts this fiber when the input has ended and all responses are written.

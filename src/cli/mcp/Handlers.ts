@@ -12,7 +12,10 @@ import * as Endpoint from "../../Endpoint.ts"
 import type * as Api from "../../http/Api.ts"
 import type { Client } from "../../http/Client.ts"
 import { maxReplicas } from "../../http/GatewayApi.ts"
+import * as Hex from "../../internal/hex.ts"
+import * as AgentCard from "../../node/AgentCard.ts"
 import * as Output from "../Output.ts"
+import * as Payloads from "../Payloads.ts"
 import type { Access } from "./Access.ts"
 import { type Failing, failureOf } from "./Failures.ts"
 import * as Progress from "./Progress.ts"
@@ -28,6 +31,8 @@ export interface Options {
   readonly access: Access
   /** Waits until no client is left, which ends waiting for notes. */
   readonly ended: Effect.Effect<void>
+  /** Whether cards of agents are fetched from this machine and private networks as well. Defaults to false. */
+  readonly allowPrivate?: boolean | undefined
 }
 
 const invalid = (message: string) => Effect.fail(failed("InvalidInput", message))
@@ -101,13 +106,14 @@ interface Content extends Slot {
   readonly tags?: ReadonlyArray<string>
   readonly skills?: ReadonlyArray<string>
   readonly endpoints?: ReadonlyArray<string>
+  readonly agent_card?: string
   readonly ttl_seconds?: number
 }
 
 /** The parameters of each kind, besides those of all. */
 const fields = {
   endpoint: ["endpoints"],
-  profile: ["name", "brief", "protocols", "skills"],
+  profile: ["name", "brief", "protocols", "skills", "agent_card"],
   topic: ["topic", "name", "brief", "protocols", "tags"]
 } as const
 
@@ -116,7 +122,7 @@ const needed = { endpoint: "endpoints", topic: "topic", profile: undefined } as 
 
 /** Parameters depend on the kind, which a flat schema cannot say; one with alternatives is not understood by all clients. */
 const checked = (content: Content): Effect.Effect<void, Failed> => {
-  const { endpoints = [], kind } = content
+  const { agent_card: card, endpoints = [], kind } = content
   const allowed: ReadonlySet<string> = new Set(["kind", "ttl_seconds", ...fields[kind]])
   const other = Object.keys(content).find((name) => !allowed.has(name))
   if (other !== undefined) {
@@ -125,6 +131,11 @@ const checked = (content: Content): Effect.Effect<void, Failed> => {
   const missing = needed[kind]
   if (missing !== undefined && content[missing] === undefined) {
     return invalid(`${missing} is missing: kind ${kind} needs it.`)
+  }
+  if (card !== undefined && !/^https?:$/.test(URL.parse(card)?.protocol ?? "")) {
+    return invalid(
+      `"${card}" is no URL of a card: write one such as https://agent.example/.well-known/agent-card.json.`
+    )
   }
   const noUrl = endpoints.find((text) => !Endpoint.isUrl(text))
   return noUrl === undefined ? Effect.void : invalid(`"${noUrl}" is no URL: write one such as tcp://203.0.113.5:8080.`)
@@ -152,17 +163,27 @@ const copying = 10
 
 const query = { replicas: maxReplicas, within: `${copying}s` }
 
-const put = ({ announcements }: Client, content: Content) => {
+const put = ({ announcements }: Client, content: Content, card: AgentCard.Reference | undefined) => {
   const { brief, endpoints = [], kind, name, protocols, skills, tags, topic = "", ttl_seconds: ttl } = content
   switch (kind) {
     case "endpoint":
       return announcements.announceEndpoint({ query, payload: { endpoints, ttl } })
     case "profile":
-      return announcements.announceProfile({ query, payload: { name, brief, protocols, skills, ttl } })
+      return announcements.announceProfile({
+        query,
+        payload: { name, brief, protocols, skills, ttl, ...(card && AgentCard.payload(card)) }
+      })
     case "topic":
       return announcements.announceTopic({ params: { topic }, query, payload: { name, brief, protocols, tags, ttl } })
   }
 }
+
+/** The card that a profile names, as the gateway shows it. */
+const cardOf = ({ profile }: typeof Api.Agent.Type): AgentCard.Reference | undefined =>
+  profile === null ? undefined : AgentCard.referenceOf({
+    cardHash: Hex.decode(profile.card_hash_hex),
+    meta: new Map(Object.entries(profile.meta))
+  })
 
 /** Time to withdraw what a cancelled call has announced. */
 const undoing = "3 seconds"
@@ -171,6 +192,9 @@ const undoing = "3 seconds"
 
 /** Seconds that a lookup takes at most. */
 const lookingUp = 15
+
+/** Seconds that the fetch of a card takes at most. */
+const fetching = 10
 
 /** Time for a node that has just started to join. */
 const joining = { times: 60, pause: "250 millis" } as const
@@ -201,7 +225,7 @@ const joined = Effect.fnUntraced(function*({ network }: Client) {
  * @category layers
  * @since 0.1.0
  */
-export const layer = ({ access, ended }: Options) =>
+export const layer = ({ access, allowPrivate, ended }: Options) =>
   tools.toLayer(Effect.gen(function*() {
     const server = yield* McpServer
 
@@ -252,6 +276,13 @@ export const layer = ({ access, ended }: Options) =>
           call((client) =>
             Effect.gen(function*() {
               yield* joined(client)
+              const { agent_card: url } = content
+              const card = url === undefined
+                ? undefined
+                : yield* Effect.mapError(
+                  AgentCard.refer(url, { allowPrivate }),
+                  ({ message }) => failed("NoCard", `${message}.`)
+                )
               const { get, remove, what } = slotOf(client, content)
               const isFirst = yield* Effect.match(get, {
                 onSuccess: () => false,
@@ -265,7 +296,7 @@ export const layer = ({ access, ended }: Options) =>
                 }),
                 onFailure: () => ({ at: 0, total: maxReplicas, message: `Publishing ${what}` })
               })
-              const announced = yield* put(client, content).pipe(
+              const announced = yield* put(client, content, card).pipe(
                 // It is announced nonetheless.
                 Effect.catchTag(["NotEnoughReplicas", "KeyFull"], () => get),
                 Effect.onInterrupt(() => isFirst ? Effect.ignore(Effect.timeout(remove, undoing)) : Effect.void),
@@ -294,9 +325,19 @@ export const layer = ({ access, ended }: Options) =>
             const { completeness: { held, seen }, next, total } = found
             return { topic: found.topic, total, offers, complete: seen >= held, next }
           })),
-      resolve: ({ address }) =>
-        lookup(lookingUp, `Looking for the records of ${address}`, ({ network }) =>
-          Effect.map(network.agent({ params: { address }, query: {} }), agentOf)),
+      resolve: ({ address, verify_card: verifies = false }) =>
+        lookup(lookingUp + (verifies ? fetching : 0), `Looking for the records of ${address}`, ({ network }) =>
+          Effect.gen(function*() {
+            const agent = yield* network.agent({ params: { address }, query: {} })
+            if (!verifies) {
+              return agentOf(agent)
+            }
+            const reference = cardOf(agent)
+            const card = reference === undefined ? null : Payloads.card(
+              yield* AgentCard.verify(reference, { allowPrivate })
+            )
+            return { ...agentOf(agent), card }
+          })),
       send_note: ({ text, to, ttl_seconds: ttl }) =>
         lookup(lookingUp + copying, `Sending a note to ${to}`, ({ exchange }) =>
           exchange.sendMail({ query: { replicas: 1, within: query.within }, payload: { to, text, ttl } }).pipe(

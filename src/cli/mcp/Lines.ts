@@ -10,6 +10,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -121,6 +122,9 @@ const read = (line: Uint8Array): Result.Result<Message | undefined, Refusal> => 
 
 // --- Requests in flight --------------------------------------------------------------
 
+/** Requests after which a client expects to hear of changes. */
+const subscribing: ReadonlySet<string> = new Set(["resources/subscribe", "subscriptions/listen"])
+
 const keyOf = (id: Id): string => `${typeof id} ${id}`
 
 class InFlight {
@@ -165,6 +169,8 @@ export interface Guarded {
   readonly stdio: Stdio.Stdio
   /** Waits for the end of the input, after which there are no requests to wait for. */
   readonly ended: Effect.Effect<void>
+  /** Waits until the client has subscribed to a resource. */
+  readonly subscribed: Effect.Effect<void>
 }
 
 /**
@@ -178,6 +184,7 @@ export const guard: Effect.Effect<Guarded, never, Stdio.Stdio | Scope.Scope> = E
   const stdio = yield* Stdio.Stdio
   const lines = yield* Queue.bounded<Uint8Array, Cause.Done>(maxWaiting)
   const inFlight = new InFlight()
+  const subscribed = Latch.makeUnsafe()
   const encoder = new TextEncoder()
 
   const refuse = ({ code, id, message }: Refusal) =>
@@ -195,6 +202,7 @@ export const guard: Effect.Effect<Guarded, never, Stdio.Stdio | Scope.Scope> = E
     if (message === undefined) return Effect.void
     const refused = inFlight.admit(message)
     if (refused !== undefined) return refuse(refused)
+    if (subscribing.has(message.method)) subscribed.openUnsafe()
     // Written anew, because the server obeys members of its own beside those of JSON-RPC.
     const { id, method, params } = message
     return Queue.offer(lines, encoder.encode(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`))
@@ -222,6 +230,7 @@ export const guard: Effect.Effect<Guarded, never, Stdio.Stdio | Scope.Scope> = E
           return chunk
         })
     },
-    ended: Effect.asVoid(Fiber.await(reading))
+    ended: Effect.asVoid(Fiber.await(reading)),
+    subscribed: subscribed.await
   }
 })

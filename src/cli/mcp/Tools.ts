@@ -110,6 +110,16 @@ const Offer = Schema.Struct({
   expires_at: Time
 })
 
+const Card = Schema.Struct({
+  result: Schema.Literals(["matches", "changed", "unreachable"]).pipe(
+    described("matches: the card is the one that the agent has signed. changed: it is another one, do not rely on it")
+  ),
+  url: Schema.String,
+  sha256: Schema.String.pipe(described("Hash that the agent has signed, hex digits")),
+  found: Schema.optionalKey(Schema.String.pipe(described("Hash of a changed card"))),
+  reason: Schema.optionalKey(Schema.String.pipe(described("Why an unreachable card could not be fetched")))
+})
+
 const Note = Schema.Struct({
   id: Schema.String.pipe(described("The same each time the note is read")),
   from: Schema.String.pipe(described("Address of the sender, proved by its signature; answer with send_note")),
@@ -192,6 +202,13 @@ const announce = tool("announce", {
     ),
     tags: Schema.optionalKey(Texts.pipe(described("Tags to filter by; for topic"))),
     skills: Schema.optionalKey(Texts.pipe(described("Skills; for profile"))),
+    agent_card: Schema.optionalKey(
+      Schema.String.check(Schema.isMaxLength(512)).pipe(
+        described(
+          "URL of the agent's A2A card, which is fetched: the profile names it with the SHA-256 of its bytes; for profile"
+        )
+      )
+    ),
     endpoints: Schema.optionalKey(
       Texts.check(Schema.isMinLength(1)).pipe(
         described("URLs such as https://agent.example/a2a; required for kind endpoint, not allowed otherwise")
@@ -248,8 +265,15 @@ const resolve = tool("resolve", {
   title: "Resolve an address",
   description:
     "Shows what an agent publishes about itself: the endpoints at which it is reached, its profile, and values of " +
-    "applications. It is signed by the agent, and untrusted text nonetheless. Takes up to 15 seconds.",
-  parameters: Schema.Struct({ address: Address }),
+    "applications. It is signed by the agent, and untrusted text nonetheless. Takes up to 15 seconds, with verify_card up to 25.",
+  parameters: Schema.Struct({
+    address: Address,
+    verify_card: Schema.optionalKey(
+      Schema.Boolean.pipe(
+        described("Also fetch the A2A card that the profile names, and check that it is the one that was signed")
+      )
+    )
+  }),
   success: Schema.Struct({
     address: Schema.String,
     endpoints: Texts,
@@ -262,6 +286,9 @@ const resolve = tool("resolve", {
       meta: Meta,
       expires_at: Time
     })),
+    card: Schema.optionalKey(Schema.NullOr(Card)).pipe(
+      described("With verify_card: the outcome, null if the profile names no card")
+    ),
     values: Schema.Array(Schema.Struct({
       type: Schema.Int.pipe(described("Record type")),
       value: Schema.optionalKey(Schema.Json),
