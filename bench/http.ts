@@ -80,7 +80,7 @@ const figures = (millis: ReadonlyArray<number>, allMillis: number, prefix: strin
 interface Kind {
   readonly name: string
   readonly times: number
-  readonly path: string
+  readonly path: string | ((i: number) => string)
   readonly sending?: (i: number) => Sending
   /** What the node does for such a request. */
   readonly work?: Work
@@ -103,7 +103,7 @@ const load = async (url: string, { path, sending, times }: Omit<Kind, "name" | "
   await Promise.all(Array.from({ length: concurrency }, async () => {
     while (next < times) {
       const i = next++
-      const [status, took] = await send(url + path, i, sending?.(i))
+      const [status, took] = await send(url + (typeof path === "string" ? path : path(i)), i, sending?.(i))
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
       millis.push(took)
     }
@@ -231,8 +231,10 @@ const run = Effect.gen(function*() {
   const signed = (name: string) => topicRecord(identity(NodeCrypto.fastest, name), unixSeconds())
   const key = NodeId.fromTopic(topic)
   for (let i = 0; i < Number(options.offers); i++) yield* peers[i % count].publish(signed(`offer ${i}`), key)
-  yield* peers[1].publishEndpoint({ endpoints: ["https://ann.example"] })
-  yield* peers[1].publishProfile({ name: "Ann" })
+  for (const peer of peers.slice(0, concurrency)) {
+    yield* peer.publishEndpoint({ endpoints: ["https://ann.example"] })
+    yield* peer.publishProfile({ name: "Ann" })
+  }
 
   const gateway: Gateway = new Process("gateway.ts", [
     `--bootstrap=${SocketAddress.format(peers[0].localAddress)}`,
@@ -254,14 +256,21 @@ const run = Effect.gen(function*() {
     )
   const posted = endpoints("posted")
   const address = peers[1].agent
+  const agentPath = (of: Dht["Service"]) => `/v1/agents/${of.agent}?proof=true`
+  const readable = peers.slice(0, concurrency)
   const topicPath = `/v1/topics/${encodeURIComponent(topic)}`
   const kinds: ReadonlyArray<Kind> = [
     { name: "GET /health/live", times: 5000, path: "/health/live" },
     { name: "GET /v1/network", times: 5000, path: "/v1/network" },
     {
-      name: "GET /v1/agents/{address}",
+      name: `GET /v1/agents/{address}, of ${readable.length} agents in turn`,
       times: lookups,
-      path: `/v1/agents/${address}?proof=true`,
+      path: (i) => agentPath(readable[i % readable.length])
+    },
+    {
+      name: "GET /v1/agents/{address}, of one agent",
+      times: lookups,
+      path: agentPath(peers[1]),
       work: { _tag: "Agent", address }
     },
     {

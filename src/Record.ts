@@ -450,6 +450,31 @@ export interface Claim {
   readonly proof: Delegation.Proof
 }
 
+/** The delegation of a record, and what is to be checked of it, neither of which depends on the time. */
+interface Delegated extends Claim {
+  readonly delegation: Delegation.Delegation
+}
+
+/** By record, because both those that prepare records and policies ask for it. */
+const delegated = new WeakMap<SignedRecord, Result.Result<Delegated, Delegation.InvalidDelegation>>()
+
+const delegatedOf = (
+  record: SignedRecord,
+  bytes: Uint8Array
+): Result.Result<Delegated, Delegation.InvalidDelegation> => {
+  const known = delegated.get(record)
+  if (known !== undefined) return known
+  const result = Result.gen(function*() {
+    const delegation = yield* Delegation.decode(bytes)
+    if (!internal.delegates(delegation, record.address, record.publicKey)) {
+      return yield* Result.fail(new Delegation.InvalidDelegation({ reason: "it is for another address or key" }))
+    }
+    return { delegation, id: sha256Hex(bytes), proof: yield* Delegation.proofOf(delegation) }
+  })
+  delegated.set(record, result)
+  return result
+}
+
 /**
  * Makes all quick checks of a record's authority at `now`, in Unix seconds.
  * Returns what remains, if it has a delegation.
@@ -465,19 +490,14 @@ export const claim = (
       ? Result.succeed(undefined)
       : invalid("the key is not the address's, and there is no delegation")
   }
-  const decoded = Delegation.decode(record.delegation)
-  if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
-  const delegation = decoded.success
-  if (!internal.delegates(delegation, record.address, record.publicKey)) {
-    return Result.fail(new Delegation.InvalidDelegation({ reason: "it is for another address or key" }))
-  }
-  if (Delegation.isExpired(delegation, now - clockSkew)) {
-    return Result.fail(
-      new Delegation.InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` })
-    )
-  }
-  const id = sha256Hex(record.delegation)
-  return Result.map(Delegation.proofOf(delegation), (proof) => ({ id, proof }))
+  return Result.flatMap(delegatedOf(record, record.delegation), (claim) => {
+    const { delegation } = claim
+    return Delegation.isExpired(delegation, now - clockSkew)
+      ? Result.fail(
+        new Delegation.InvalidDelegation({ reason: `it expired at ${delegation.expiresAt}, now is ${now}` })
+      )
+      : Result.succeed(claim)
+  })
 }
 
 /**

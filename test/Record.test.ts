@@ -391,6 +391,15 @@ describe("Record", () => {
       for (const type of [0x10, 0x1f, 0x80, 0x8f]) assert.strictEqual(at(type), "ok")
     })
 
+    it("reads the delegation of a record once, and judges its time each time", () => {
+      const record = signed({ signer: operational, delegation: delegation(BigInt(now + 100)) })
+      const first = Result.getOrThrow(Record.claim(record, now))
+      assert.strictEqual(Result.getOrThrow(Record.claim(record, now + 100)), first)
+      assert.strictEqual(tag(Record.claim(record, now + 1000)), "InvalidDelegation")
+      const foreign = { ...record, delegation: delegation(0n, signer.publicKey) }
+      for (let i = 0; i < 2; i++) assert.strictEqual(tag(Record.claim(foreign, now)), "InvalidDelegation")
+    })
+
     it("accepts a delegated key while the delegation holds, plus a minute for slow clocks", () => {
       const record = signed({ signer: operational, delegation: delegation(BigInt(now) + 10n) })
       const key = Record.ownKey(record)

@@ -34,6 +34,8 @@ const contact = (byte: number): Contact => ({
 interface Check {
   readonly peer: Request.Peer
   readonly done: (isAlive: boolean) => void
+  /** Ends it by a defect. */
+  readonly dies: () => void
   isCancelled: boolean
 }
 
@@ -55,7 +57,8 @@ const setUp = Effect.fnUntraced(function*(
         const check: Check = {
           peer,
           isCancelled: false,
-          done: (isAlive) => resume(isAlive ? Effect.succeed({} as never) : Effect.fail(new TransportClosed()))
+          done: (isAlive) => resume(isAlive ? Effect.succeed({} as never) : Effect.fail(new TransportClosed())),
+          dies: () => resume(Effect.die(new Error("unexpected")))
         }
         checks.push(check)
         return Effect.sync(() => {
@@ -210,6 +213,33 @@ describe("Routing", () => {
       assert.deepStrictEqual(outcomes, [false])
       checks[0].done(true)
       assert.deepStrictEqual(outcomes, [false, ...Array.from({ length: 16 }, () => true)])
+    }).pipe(withIdentity))
+
+  it.effect("tells those who wait for a check that the contact is not proved, once, if it ends before", () =>
+    Effect.gen(function*() {
+      const outcomes: Array<readonly [caller: string, isProved: boolean]> = []
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { routing } = yield* setUp()
+        for (const caller of ["first", "second"]) {
+          routing.proveUnsafe(contact(1), (isProved) => outcomes.push([caller, isProved]))
+        }
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(outcomes, [])
+      }))
+      assert.deepStrictEqual(outcomes, [["first", false], ["second", false]])
+    }).pipe(withIdentity))
+
+  it.effect("checks a contact at its new address again once a check has ended, even by a defect", () =>
+    Effect.gen(function*() {
+      const { checks, heard } = yield* setUp()
+      heard(contact(1), 0)
+      const moved = { ...contact(1), port: 99 }
+      heard(moved, 0)
+      heard(moved, 0)
+      assert.lengthOf(checks, 1)
+      checks[0].dies()
+      heard(moved, 0)
+      assert.lengthOf(checks, 2)
     }).pipe(withIdentity))
 
   it.effect("cancels its checks when it closes", () =>

@@ -41,6 +41,7 @@ import * as Lists from "./Lists.ts"
 import { MailLog } from "./MailLog.ts"
 import * as Problem from "./Problem.ts"
 import { servicesOf } from "./servicesOf.ts"
+import { SharedLookups } from "./SharedLookups.ts"
 import * as TopicFeeds from "./TopicFeeds.ts"
 
 /**
@@ -114,24 +115,42 @@ export const network = HttpApiBuilder.group(
     const { resumable } = yield* EventStreams
     const feeds = yield* TopicFeeds.TopicFeeds
     const { lookupPlace, lookupRate, streamPlace } = yield* GatewayLimits
+    const { share } = yield* SharedLookups
 
-    /** Runs a lookup within the limits. */
-    const limited = <A, E, R>(request: HttpServerRequest, lookup: Effect.Effect<A, E, R>) =>
-      Effect.andThen(lookupRate(request), Effect.scoped(Effect.andThen(lookupPlace, inTime(lookup))))
+    /** Runs a lookup at a key within the limits, or joins an equal one. */
+    const limited = <A, E>(
+      request: HttpServerRequest,
+      key: NodeId.NodeId,
+      name: string,
+      lookup: Effect.Effect<A, E>
+    ) =>
+      Effect.andThen(
+        lookupRate(request),
+        Effect.scoped(Effect.andThen(lookupPlace, share(key, name, inTime(lookup))))
+      )
 
     return handlers.handleAll({
       agent: ({ params, query: options, request }) =>
         Effect.gen(function*() {
           const address = yield* parsed(Address.fromString(params.address))
-          const records = yield* limited(request, noRecords(query.resolveAll(address)))
+          const records = yield* limited(
+            request,
+            NodeId.fromAddress(address),
+            "agent",
+            noRecords(query.resolveAll(address))
+          )
           return GatewayDocuments.agent(address, records, hasProof(options))
         }),
       topic: ({ params, query: options, request }) =>
         Effect.gen(function*() {
           const topic = yield* parsed(Topic.parse(params.topic))
+          const key = NodeId.fromTopic(topic)
+          const filter = { protocols: options.protocol, tags: options.tag }
           const found = yield* limited(
             request,
-            discovery.discover(topic, { protocols: options.protocol, tags: options.tag })
+            key,
+            `topic ${JSON.stringify(filter)}`,
+            discovery.discover(topic, filter)
           ).pipe(
             Effect.catchTag("InvalidTopic", Effect.die),
             // That there are no offers is a result like others.
@@ -140,7 +159,6 @@ export const network = HttpApiBuilder.group(
           const offers = found?.offers ?? []
           const part = Lists.partOf(options, GatewayApi.listed.offers)
           const { next, shown } = GatewayDocuments.pageOf(offers, ({ record }) => record, part)
-          const key = NodeId.fromTopic(topic)
           const document: typeof GatewayApi.Topic.Type = {
             topic,
             total: offers.length,
@@ -173,7 +191,12 @@ export const network = HttpApiBuilder.group(
       records: ({ params, query: options, request }) =>
         Effect.gen(function*() {
           const key = yield* parsed(NodeId.fromString(params.key))
-          const { completeness, records } = yield* limited(request, noRecords(query.readAll(key, options.type)))
+          const { completeness, records } = yield* limited(
+            request,
+            key,
+            `records ${options.type ?? 0}`,
+            noRecords(query.readAll(key, options.type))
+          )
           const part = Lists.partOf(options, GatewayApi.listed.records)
           const { next, shown } = GatewayDocuments.pageOf(records, (record) => record, part)
           const document: typeof GatewayApi.Records.Type = {
@@ -315,6 +338,7 @@ export const exchange = HttpApiBuilder.group(
     const replication = yield* Replication.Replication
     const store = yield* Store
     const guests = yield* GuestRecords
+    const { renew } = yield* SharedLookups
     const { resumable } = yield* EventStreams
     const { lookupPlace, lookupRate, recordTurn, streamPlace, waitPlace, writeRate } = yield* GatewayLimits
 
@@ -330,6 +354,7 @@ export const exchange = HttpApiBuilder.group(
         return yield* Effect.fail(Limits.tooMany("published records", maxPublications))
       }
       const publication = yield* publishing
+      yield* renew(publication.key)
       yield* waitFor(wait, publication)
       return yield* GatewayDocuments.published(publication)
     })
@@ -359,6 +384,7 @@ export const exchange = HttpApiBuilder.group(
         guests.publish(Limits.networkOf(request), key, record),
         (error) => error._tag === "TooMany" ? error : Problem.ofPublishing(error)
       )
+      yield* renew(publication.key)
       yield* waitFor(wait, publication, maxGuestMillis)
       return yield* GatewayDocuments.published(publication)
     })

@@ -64,6 +64,7 @@ import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
 import * as Problem from "./Problem.ts"
 import { servicesOf } from "./servicesOf.ts"
+import * as SharedLookups from "./SharedLookups.ts"
 import * as TopicFeeds from "./TopicFeeds.ts"
 
 /**
@@ -374,6 +375,7 @@ export const layer = (
     Layer.provide([
       GatewayLimits.layer,
       GuestRecords.layer,
+      SharedLookups.layer,
       History.layer,
       TopicFeeds.layer,
       MailLog.layer,

@@ -111,6 +111,30 @@ describe("/v1/agents/{address}", () => {
       assert.strictEqual((yield* problem(yield* Fiber.join(response)))._tag, "TimedOut")
     }).pipe(onNetwork))
 
+  it.effect("is looked up once for all who ask meanwhile, and anew for those who ask later", () =>
+    Effect.gen(function*() {
+      const { b } = yield* pair
+      const query = Context.get(b, Query.Query)
+      let lookups = 0
+      const fetch = yield* serve(Context.add(b, Query.Query, {
+        ...query,
+        resolveAll: (...given) =>
+          Effect.suspend(() => {
+            lookups++
+            return Effect.delay(query.resolveAll(...given), "1 second")
+          })
+      }))
+      for (let times = 1; times <= 2; times++) {
+        const all = []
+        for (let i = 0; i < 10; i++) all.push(yield* Effect.forkScoped(fetch(agentPath(b))))
+        yield* settled
+        yield* TestClock.adjust("1 second")
+        yield* settled
+        for (const { status } of yield* Fiber.joinAll(all)) assert.strictEqual(status, 404)
+        assert.strictEqual(lookups, times)
+      }
+    }).pipe(onNetwork))
+
   it.effect("is limited for each network", () =>
     Effect.gen(function*() {
       const { fetch } = yield* pair

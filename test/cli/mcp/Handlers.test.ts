@@ -249,10 +249,11 @@ describe("the tools", () => {
       const slow = yield* assistant(nodes[1].pipe(
         Context.add(Query.Query, {
           ...query,
-          resolveAll: (...given) =>
+          // Each of the agents has what Ann announces.
+          resolveAll: () =>
             Effect.suspend(() => {
               lookups++
-              return Effect.delay(query.resolveAll(...given), "10 seconds")
+              return Effect.delay(query.resolveAll(network.dht(nodes[0]).agent), "10 seconds")
             })
         }),
         Context.add(Discovery.Discovery, {
@@ -260,7 +261,7 @@ describe("the tools", () => {
           discover: (...given) =>
             Effect.map(discovery.discover(...given), ({ offers: [offer], ...found }) => ({
               ...found,
-              offers: Arr.replicate(offer, 9)
+              offers: Arr.makeBy(9, (i) => ({ ...offer, address: network.addressOf(`agent ${i}`) }))
             }))
         })
       ))
