@@ -80,7 +80,7 @@ export interface Options extends Omit<SimWorld.RunOptions, "seed" | "keepTrace">
   readonly seed?: number | undefined
   /** Number of worlds. Default 1, of stories 20. */
   readonly worlds?: number | undefined
-  /** Milliseconds of real time for all worlds. Default 60 000. */
+  /** Milliseconds of real time for all worlds, of which shrinking takes at most a third. Default 60 000. */
   readonly timeout?: number | undefined
   /**
    * Is given the recording of a world that fails, and returns where it can be seen,
@@ -260,6 +260,9 @@ const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
     })])
   ]
   const count = deeds.length === 0 ? 0 : random.below(steps + 1)
+  // Some happen at the same time as another, so that races occur.
+  let at = 0
+  const nextTime = () => at = random.below(3) === 0 ? at : random.below(secondsOf(during) + 1)
   return {
     seed,
     scheduleSeed: random.below(2) === 0 ? undefined : random.below(1_000_000),
@@ -267,7 +270,7 @@ const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
     latency: [1, 20, 100][random.below(3)],
     loss: random.below(2) === 0 ? 0 : random.below(20) / 100,
     steps: Array.from({ length: count }, () => ({
-      at: random.below(secondsOf(during) + 1),
+      at: nextTime(),
       deed: deeds[random.below(deeds.length)]()
     })).sort((a, b) => a.at - b.at)
   }
@@ -282,9 +285,16 @@ function* simpler(story: Story): Iterable<Story> {
   if (story.latency !== 20) yield { ...story, latency: 20 }
   for (const [i, { at, deed }] of story.steps.entries()) {
     const replaced = (step: Story["steps"][number]): Story => ({ ...story, steps: story.steps.with(i, step) })
-    for (const earlier of lower(at, story.steps[i - 1]?.at ?? 0)) yield replaced({ at: earlier, deed })
+    for (const earlier of lower(at, story.steps[i - 1]?.at ?? 0)) {
+      // With all that follow, because some fail only close to each other.
+      const moved = (step: Story["steps"][number]) => ({ ...step, at: step.at - at + earlier })
+      yield { ...story, steps: [...story.steps.slice(0, i), ...story.steps.slice(i).map(moved)] }
+      yield replaced({ at: earlier, deed })
+    }
     if (Fault.isFault(deed)) continue
     for (const number of lower(deed.number)) yield replaced({ at, deed: { ...deed, number } })
+    for (const peer of lower(deed.peer)) yield replaced({ at, deed: { ...deed, peer } })
+    for (const node of lower(deed.node)) yield replaced({ at, deed: { ...deed, node } })
   }
 }
 
@@ -386,8 +396,10 @@ export interface SimTest {
   readonly prop: <A = never, E = never>(name: string, subject: Subject<A, E>, options?: Options) => void
 }
 
-/** Milliseconds of real time for shrinking. */
-const shrinkMillis = 20_000
+/** Share of the time of a test that shrinking may take. */
+const shrinkShare = 1 / 3
+
+const defaultTimeout = 60_000
 
 /**
  * Creates the functions that register tests with a test runner.
@@ -397,7 +409,7 @@ const shrinkMillis = 20_000
  */
 export const make = (register: Register, defaults: Options = {}): SimTest => {
   const test = (name: string, options: Options, effect: Effect.Effect<unknown, unknown>): void => {
-    const { timeout = 60_000 } = options
+    const { timeout = defaultTimeout } = options
     register(name, { timeout }, ({ signal }) => Effect.runPromise(Effect.asVoid(effect), { signal }))
   }
 
@@ -467,7 +479,7 @@ export const make = (register: Register, defaults: Options = {}): SimTest => {
         explained(failure, () => tell(subject, story), { ...options, ...settings(story) })
       const shrunk = Effect.fnUntraced(function*(story: Story, failure: SimWorld.RunFailed) {
         const clock = yield* Clock.Clock
-        const until = clock.currentTimeMillisUnsafe() + shrinkMillis
+        const until = clock.currentTimeMillisUnsafe() + shrinkShare * (options.timeout ?? defaultTimeout)
         let least = failed(story, failure)
         const simplest = smallest(story, {
           simpler,

@@ -1,25 +1,18 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { execFile, type ExecFileException } from "node:child_process"
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { blocks, examples, root } from "./markdown.ts"
+import { makeProject } from "./project.ts"
 
 const programs = [...blocks, ...examples].filter(({ language }) => language === "ts").map((block) => ({
   ...block,
-  file: `${block.document.replace(/\W/g, "-")}-${block.line}.ts`
+  // A block can be marked with the name of its file, by which others import it.
+  file: block.marks.find((mark) => mark.endsWith(".ts")) ?? `${block.document.replace(/\W/g, "-")}-${block.line}.ts`
 }))
 
-// A package of the same name, so that the programs can import it.
-const project = mkdtempSync(join(tmpdir(), "effect-dht-docs-"))
+const project = makeProject()
 afterAll(() => rmSync(project, { recursive: true }))
-copyFileSync(join(root, "package.json"), join(project, "package.json"))
-for (const name of ["src", "node_modules"]) symlinkSync(join(root, name), join(project, name))
-const compilerOptions = { noUnusedLocals: false, types: ["node"] }
-writeFileSync(
-  join(project, "tsconfig.json"),
-  JSON.stringify({ extends: join(root, "tsconfig.json"), include: ["*.ts"], exclude: [], compilerOptions })
-)
 // One process for all: starting one each would take longer than running them.
 const together = programs.filter(({ document, marks }) => document.startsWith("src/") && marks.includes("run"))
 writeFileSync(

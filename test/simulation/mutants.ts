@@ -106,8 +106,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "replies twice",
     file: "Rpc.ts",
-    text: "send(reply.body, reply.to, message.transactionId, session)",
-    replacement: "for (let i = 0; i < 2; i++) send(reply.body, reply.to, message.transactionId, session)",
+    text: "send(reply.body, from, message.transactionId, session)",
+    replacement: "for (let i = 0; i < 2; i++) send(reply.body, from, message.transactionId, session)",
     property: "OneReply",
     world: "small"
   },

@@ -217,6 +217,27 @@ describe("SimTest", () => {
       assert.strictEqual((await replaying(run, () => failure(define))).message, message)
     })
 
+    vitest.it("has steps at the same time, and shrinks those that fail only together", async () => {
+      const last = new WeakMap<object, number>()
+      const { run } = await failure((test) =>
+        test.prop("never twice at once", {
+          nodes: 6,
+          operations: {
+            act: ({ number, world }) => {
+              const at = world.timeline.elapsedMillis
+              const isTwice = last.get(world) === at
+              last.set(world, at)
+              return isTwice && number > 2 ? Effect.fail("twice") : Effect.void
+            }
+          }
+        }, { worlds: 100 })
+      )
+      assert.deepStrictEqual("steps" in run ? run.steps : [], [
+        { at: 0, deed: { do: "act", node: 0, peer: 0, number: 0 } },
+        { at: 0, deed: { do: "act", node: 0, peer: 0, number: 3 } }
+      ])
+    })
+
     vitest.it("has the shrunk story explained, with its steps", async () => {
       const recordings: Array<Recording.Recording> = []
       const { run } = await failure((test) =>
