@@ -20,7 +20,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { type Address, fromPublicKey } from "./Address.ts"
-import { Crypto, type PrivateKey } from "./Crypto.ts"
+import { Crypto, type ExchangeKey, type PrivateKey } from "./Crypto.ts"
 import type { InvalidPayload } from "./Custom.ts"
 import * as Delegation from "./Delegation.ts"
 import * as Hosting from "./Hosting.ts"
@@ -67,6 +67,7 @@ export interface Terms {
   readonly announce: ReadonlyArray<Content>
   readonly replicas?: number | undefined
   readonly ttl?: number | undefined
+  readonly mail?: boolean | undefined
 }
 
 /**
@@ -94,6 +95,7 @@ export interface Changes {
   readonly announce?: ReadonlyArray<Content> | undefined
   readonly replicas?: number | undefined
   readonly ttl?: number | undefined
+  readonly mail?: boolean | undefined
 }
 
 /**
@@ -178,7 +180,8 @@ const Saved = Schema.fromJsonString(Schema.Struct({
   delegation: Schema.optional(Schema.Uint8ArrayFromBase64Url),
   announce: Schema.Array(Content),
   replicas: Schema.optional(Schema.Int),
-  ttl: Schema.optional(Schema.Int)
+  ttl: Schema.optional(Schema.Int),
+  mail: Schema.optional(Schema.Boolean)
 }))
 
 type Saved = typeof Saved.Type
@@ -247,6 +250,12 @@ class SavedSigner implements Hosting.Signer {
     return { key: this.key, publicKey: this.publicKey }
   }
 
+  /** Undefined for a key that cannot be decrypted. */
+  get exchangeKey(): ExchangeKey | undefined {
+    const own = this.box.open(this.saved)
+    return own instanceof Hosting.SignerFailed ? undefined : own.exchangeKey
+  }
+
   sign(bytes: Uint8Array): Uint8Array | Effect.Effect<Uint8Array, Hosting.SignerFailed> {
     const own = this.box.open(this.saved)
     return own instanceof Hosting.SignerFailed ? Effect.fail(own) : own.sign(bytes)
@@ -291,7 +300,7 @@ interface Entry {
 }
 
 /** The terms without what comes with them. */
-const termsOf = ({ announce, replicas, ttl }: Terms): Terms => ({ announce, replicas, ttl })
+const termsOf = ({ announce, mail, replicas, ttl }: Terms): Terms => ({ announce, replicas, ttl, mail })
 
 const make = Effect.gen(function*() {
   const hosting = yield* Hosting.Hosting
@@ -359,11 +368,12 @@ const make = Effect.gen(function*() {
     function*(address, { key, ...given }) {
       yield* Effect.gen(function*() {
         const entry = yield* find(address)
-        const { announce, replicas, ttl } = Result.getOrThrow(decode(entry.text))
+        const { announce, mail, replicas, ttl } = Result.getOrThrow(decode(entry.text))
         const terms = {
           announce: given.announce ?? announce,
           replicas: given.replicas ?? replicas,
-          ttl: given.ttl ?? ttl
+          ttl: given.ttl ?? ttl,
+          mail: given.mail ?? mail
         }
         const signer = key === undefined ? entry.signer : yield* signerOf(key)
         if (signer.agent !== address) {
@@ -371,7 +381,13 @@ const make = Effect.gen(function*() {
         }
         if (entry.problem === undefined) {
           const contents = given.announce === undefined ? {} : { announce: yield* contentsOf(given.announce) }
-          yield* hosting.update(address, { signer, replicas: given.replicas, ttl: given.ttl, ...contents })
+          yield* hosting.update(address, {
+            signer,
+            replicas: given.replicas,
+            ttl: given.ttl,
+            mail: given.mail,
+            ...contents
+          })
         } else {
           yield* hosting.host({ ...termsOf(terms), signer, announce: yield* contentsOf(terms.announce) }).pipe(
             Effect.catchTag("AlreadyHosted", Effect.die)

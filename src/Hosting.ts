@@ -21,6 +21,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -29,11 +30,13 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
+import { type HostedMessage, Inbox } from "./core/inbox.ts"
+import * as Letters from "./core/letters.ts"
 import { placementFault } from "./core/placement.ts"
 import * as Seq from "./core/seq.ts"
-import { lookupCost, type Step, Sweep, SweepItem } from "./core/sweep.ts"
+import { lookupCost, Sweep, SweepItem } from "./core/sweep.ts"
 import { isGiven } from "./core/vetting.ts"
-import type { SigningKey } from "./Crypto.ts"
+import { Crypto, type ExchangeKey, type SigningKey } from "./Crypto.ts"
 import type * as Delegation from "./Delegation.ts"
 import type { DelegationChecks } from "./DelegationChecks.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -46,7 +49,7 @@ import type { PeerHealth } from "./PeerHealth.ts"
 import { type HostedEntry, Persistence } from "./Persistence.ts"
 import * as Profile from "./Profile.ts"
 import { type CustomBytes, type Lifetime, type PublishError, RecordTooLarge } from "./Publisher.ts"
-import type { Query } from "./Query.ts"
+import { Query } from "./Query.ts"
 import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import { clockCheckMillis } from "./Renewal.ts"
@@ -59,6 +62,8 @@ import { Store } from "./Store.ts"
 import * as Topic from "./Topic.ts"
 import * as internal from "./wire/record.ts"
 import * as Withdrawal from "./Withdrawal.ts"
+
+export type { HostedMessage } from "./core/inbox.ts"
 
 // --- Models ------------------------------------------------------------------------
 
@@ -79,6 +84,8 @@ export interface Signer {
   readonly delegation: Delegation.Delegation | undefined
   /** Returns an Ed25519 signature of 64 bytes, or an effect that does within 10 seconds. */
   readonly sign: (bytes: Uint8Array) => Uint8Array | Effect.Effect<Uint8Array, SignerFailed>
+  /** The same key for encryption; without it messages to the identity cannot be read. */
+  readonly exchangeKey?: ExchangeKey | undefined
 }
 
 /**
@@ -109,6 +116,8 @@ export interface HostOptions {
   readonly replicas?: number | undefined
   /** Seconds that its records live, where their content does not say; defaults to 3600. */
   readonly ttl?: number | undefined
+  /** Whether its mailbox is read, if the signer has an `exchangeKey`; defaults to false. */
+  readonly mail?: boolean | undefined
 }
 
 /**
@@ -176,6 +185,8 @@ export interface Hosted {
   readonly replicas: number
   /** Seconds that its records live, where their content does not say. */
   readonly ttl: number
+  /** Whether its mailbox is read. */
+  readonly readsMail: boolean
   readonly records: ReadonlyArray<HostedRecord>
 }
 
@@ -243,7 +254,9 @@ export interface Status {
   /** Of these, the identities in each state. */
   readonly states: { readonly [state in State]: number }
   readonly records: number
-  /** Records that are due and not renewed yet. */
+  /** Mailboxes that are read. */
+  readonly mailboxes: number
+  /** Records that are due and not renewed yet, and mailboxes that are due to be read. */
   readonly due: number
   /** Records that are not renewed although their copies expire within five minutes, or have expired. */
   readonly late: number
@@ -260,6 +273,8 @@ export interface Status {
   readonly signatures: number
   readonly renewals: number
   readonly failures: number
+  readonly mailReadings: number
+  readonly messages: number
 }
 
 // --- Errors ------------------------------------------------------------------------
@@ -485,6 +500,13 @@ export class Hosting extends Context.Service<Hosting, {
   readonly page: (options: PageOptions) => Effect.Effect<Page>
   /** What happens from now on. A reader that falls behind by 4096 events misses the oldest. */
   readonly events: Stream.Stream<Event>
+  /**
+   * Every message to the identities whose mailboxes are read: first those that
+   * are remembered and have not expired, at most 16384, of which 64 of one
+   * identity, then each as it arrives. A reader that falls behind by 4096 misses
+   * the oldest.
+   */
+  readonly messages: Stream.Stream<HostedMessage>
   /** Waits until every record that was hosted or changed so far has been tried: it is stored, or failed. */
   readonly settled: Effect.Effect<void>
   /** Current state and counters. */
@@ -505,6 +527,8 @@ export interface Options {
   readonly signaturesPerSecond?: number | undefined
   /** Maximum number of hosted records; defaults to a million. */
   readonly maxRecords?: number | undefined
+  /** How often a mailbox is read, which takes three requests; defaults to every 10 minutes. */
+  readonly mailInterval?: Duration.Input | undefined
 }
 
 /**
@@ -529,6 +553,12 @@ const maxRecordsOfIdentity = 256
 /** Longest wait for a signature. */
 const signatureTimeout = "10 seconds"
 
+/** Nodes that are asked for the messages in a mailbox. */
+const mailHolders = 3
+
+/** Messages decrypted without a pause. */
+const openedAtOnce = 4
+
 /** Events that a slow reader may fall behind. */
 const maxEvents = 4096
 
@@ -547,7 +577,28 @@ interface Owner {
   hasEnded: boolean
   /** Number of its records whose last attempt failed. */
   failing: number
+  /** Whether its mailbox is to be read, and the mailbox while it is. */
+  readsMail: boolean
+  mailbox: Mailbox | undefined
   records: Array<Entry>
+}
+
+/** A mailbox to read, at the key of the identity's own records. */
+class Mailbox extends SweepItem {
+  readonly owner: Owner
+
+  constructor(owner: Owner, intervalMillis: number) {
+    super({ key: NodeId.fromAddress(owner.address), lifetime: 2 * intervalMillis, wanted: mailHolders })
+    this.owner = owner
+  }
+
+  needsSignature(): boolean {
+    return false
+  }
+
+  missing(): number {
+    return this.wanted
+  }
 }
 
 const stateOf = ({ failing, hasEnded }: Owner): State => hasEnded ? "Ended" : failing > 0 ? "Failing" : "Good"
@@ -838,7 +889,7 @@ type Outcome =
   | {
     readonly _tag: "Found"
     readonly target: NodeId.NodeId
-    readonly found: Parameters<Sweep<Entry>["found"]>[1]
+    readonly found: Parameters<Sweep<Entry | Mailbox>["found"]>[1]
   }
   | {
     readonly _tag: "Placed"
@@ -849,6 +900,14 @@ type Outcome =
   }
   /** A newer record was found, which can be superseded. */
   | { readonly _tag: "Overtaken"; readonly entry: Entry; readonly sent: number }
+  | {
+    readonly _tag: "Read"
+    readonly mailbox: Mailbox
+    readonly sent: number
+    /** Whether a node answered. */
+    readonly isAnswered: boolean
+    readonly messages: ReadonlyArray<HostedMessage>
+  }
   /** No reason: a fault of this library, which is logged. */
   | { readonly _tag: "Failed"; readonly entry: Entry; readonly sent: number; readonly reason: RenewalError | undefined }
 
@@ -860,7 +919,12 @@ const nothingAt = (target: NodeId.NodeId): Outcome => ({
 })
 
 const make = Effect.fnUntraced(function*(options: Options) {
-  const { datagramsPerSecond = 500, maxRecords = 1_000_000, signaturesPerSecond = 200 } = options
+  const {
+    datagramsPerSecond = 500,
+    mailInterval = "10 minutes",
+    maxRecords = 1_000_000,
+    signaturesPerSecond = 200
+  } = options
   if (!(datagramsPerSecond > 0 && signaturesPerSecond > 0)) {
     throw new RangeError(
       `${datagramsPerSecond} datagrams and ${signaturesPerSecond} signatures a second: give each more than 0`
@@ -869,19 +933,25 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const store = yield* Store
   const routing = yield* Routing
   const persistence = yield* Persistence
+  const query = yield* Query
+  const crypto = yield* Crypto
   const clock = yield* Clock.Clock
   const copies = yield* Copies.make
   const inFlight = yield* InFlight.make<Outcome>()
   const events = yield* PubSub.sliding<Event>(maxEvents)
-  const sweep = new Sweep<Entry>({ datagramsPerSecond, signaturesPerSecond })
+  const mail = yield* PubSub.sliding<HostedMessage>(maxEvents)
+  const mailMillis = Duration.toMillis(mailInterval)
+  const inbox = new Inbox()
+  const sweep = new Sweep<Entry | Mailbox>({ datagramsPerSecond, signaturesPerSecond })
   const owners = new Map<Address.Address, Owner>()
   const isSettled = Latch.makeUnsafe(true)
   /** Those that do not count as good, by their state. */
   const others = { Failing: new Set<Owner>(), Ended: new Set<Owner>() }
   let hosted = 0
   let records = 0
+  let mailboxes = 0
   const failing = Object.fromEntries(reasons.map((reason) => [reason, 0])) as { [reason in Reason]: number }
-  const counts = { lookups: 0, stores: 0, signatures: 0, renewals: 0, failures: 0 }
+  const counts = { lookups: 0, stores: 0, signatures: 0, renewals: 0, failures: 0, mailReadings: 0, messages: 0 }
 
   const millis = () => clock.currentTimeMillisUnsafe()
 
@@ -990,7 +1060,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return { _tag: "Failed", entry, sent, reason }
   })
 
-  const renew = ({ item: entry, nodes, wanted }: Extract<Step<Entry>, { _tag: "Renew" }>): Effect.Effect<Outcome> =>
+  const renew = (entry: Entry, nodes: ReadonlyArray<Contact>, wanted: number): Effect.Effect<Outcome> =>
     Effect.gen(function*() {
       yield* Effect.fromResult(Identity.mandate(entry.signer, Math.floor(millis() / 1000)))
       const record = entry.needsSignature(millis()) ? yield* sign(entry) : entry.record
@@ -1004,6 +1074,63 @@ const make = Effect.fnUntraced(function*(options: Options) {
           : Effect.succeed(failed)
       })
     )
+
+  // --- Mail ------------------------------------------------------------------------
+
+  /** Decrypts the messages among the records of a mailbox that were not read before. */
+  const open = Effect.fnUntraced(function*(
+    { address, signer }: Owner,
+    records: ReadonlyArray<Record.SignedRecord>
+  ) {
+    const messages: Array<HostedMessage> = []
+    const fresh = inbox.unknown(records)
+    const exchangeKey = fresh.length === 0 ? undefined : signer.exchangeKey
+    if (exchangeKey === undefined) return messages
+    for (const [i, record] of fresh.entries()) {
+      if (i > 0 && i % openedAtOnce === 0) yield* Effect.yieldNow
+      const message = Letters.received(record, { agent: address, exchangeKey }, crypto)
+      if (message !== undefined) messages.push({ ...message, recipient: address })
+    }
+    return messages.sort(Letters.byAge)
+  })
+
+  const readMail = (mailbox: Mailbox, nodes: ReadonlyArray<Contact>): Effect.Effect<Outcome> =>
+    Effect.gen(function*() {
+      const { key, owner } = mailbox
+      const holders = (yield* copies.usable(nodes)).slice(0, mailHolders)
+      const find = { type: Record.RecordType.mailbox, known: inbox.recordsOf(owner.address, millis()) }
+      const { completeness: { answered }, records, requests } = yield* query.readAt(key, find, holders)
+      const messages = yield* open(owner, records)
+      return { _tag: "Read", mailbox, sent: requests, isAnswered: answered > 0, messages } as const
+    }).pipe(
+      Effect.catchCause((cause) =>
+        Effect.as(
+          Effect.logError("The mailbox of a hosted identity could not be read", cause),
+          { _tag: "Read", mailbox, sent: 0, isAnswered: false, messages: [] } as const
+        )
+      )
+    )
+
+  const closeMailbox = (owner: Owner): void => {
+    if (owner.mailbox === undefined) return
+    sweep.remove(owner.mailbox)
+    owner.mailbox = undefined
+    mailboxes--
+  }
+
+  /** Has the mailbox of an identity read, or no longer. */
+  const openMailbox = (owner: Owner): void => {
+    closeMailbox(owner)
+    if (!owner.readsMail || owner.signer.exchangeKey === undefined) return
+    owner.mailbox = new Mailbox(owner, mailMillis)
+    mailboxes++
+    // It never expires, so records go before it. Readings are spread over the interval.
+    const now = millis()
+    const due = now + Math.floor(owner.mailbox.position / 2 ** 32 * mailMillis)
+    sweep.restore(owner.mailbox, { due, deadline: Infinity }, now)
+  }
+
+  // --- Looking up ------------------------------------------------------------------
 
   const lookUp = (target: NodeId.NodeId): Effect.Effect<Outcome> =>
     Effect.map(copies.neighbourhood(target), ({ closest, isSurrounded, region }): Outcome => ({
@@ -1092,6 +1219,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const endOwner = (owner: Owner, reason: Identity.DelegationExpired): void => {
     if (owner.hasEnded) return
     owner.hasEnded = true
+    closeMailbox(owner)
     for (const entry of owner.records) {
       sweep.remove(entry)
       judge(entry, undefined)
@@ -1104,6 +1232,20 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const now = millis()
     if (outcome._tag === "Woken") return
     if (outcome._tag === "Found") return sweep.found(outcome.target, outcome.found, now)
+    if (outcome._tag === "Read") {
+      const { isAnswered, mailbox, messages, sent } = outcome
+      sweep.sent(sent, mailbox)
+      if (isAnswered) sweep.renewed(mailbox, { expires: Infinity }, now)
+      else sweep.failed(mailbox, {}, now)
+      counts.mailReadings++
+      if (owners.get(mailbox.owner.address) !== mailbox.owner) return
+      for (const message of messages) {
+        counts.messages++
+        inbox.remember(message, now)
+        PubSub.publishUnsafe(mail, message)
+      }
+      return
+    }
     const { entry, sent } = outcome
     const { owner, type, key } = entry
     sweep.sent(sent, entry)
@@ -1159,11 +1301,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
         continue
       }
       if (step._tag === "Renew") {
-        yield* inFlight.start(renew(step))
+        const { item, nodes, wanted } = step
+        yield* inFlight.start(item instanceof Mailbox ? readMail(item, nodes) : renew(item, nodes, wanted))
         continue
       }
       if (step._tag === "Withdraw") {
-        yield* inFlight.start(Effect.as(withdraw(step.item), { _tag: "Woken" }))
+        const { item } = step
+        if (item instanceof Entry) yield* inFlight.start(Effect.as(withdraw(item), { _tag: "Woken" }))
         continue
       }
       if (sweep.dueCount === 0) isSettled.openUnsafe()
@@ -1222,7 +1366,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     records + more > maxRecords ? Result.fail(new TooManyRecords({ limit: maxRecords, of: "Node" })) : Result.void
 
   const host: Hosting["Service"]["host"] = Effect.fnUntraced(function*(options) {
-    const { left = [], replicas = defaultReplicas, signer, ttl = defaultTtl } = options
+    const { left = [], mail: readsMail = false, replicas = defaultReplicas, signer, ttl = defaultTtl } = options
     assertReplicas(replicas)
     const address = signer.agent
     if (owners.has(address)) return yield* new AlreadyHosted({ address })
@@ -1240,9 +1384,12 @@ const make = Effect.fnUntraced(function*(options: Options) {
       ttl,
       hasEnded: false,
       failing: 0,
+      readsMail,
+      mailbox: undefined,
       records: []
     }
     owners.set(address, owner)
+    openMailbox(owner)
     owner.records = drafts.map((draft) => adopt(owner, draft, latest(kept.get(draft.slot), earlier.get(draft.slot))))
     tell({ _tag: "Started", at: millis(), address })
     wake()
@@ -1291,6 +1438,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
       drop(entry, "Withdraw")
       forget(entry)
     }
+    owner.readsMail = options.mail ?? owner.readsMail
+    openMailbox(owner)
     classify(owner)
     tell({ _tag: "Updated", at: millis(), address })
     wake()
@@ -1300,6 +1449,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const owner = yield* find(address)
     owners.delete(address)
     classify(owner)
+    closeMailbox(owner)
+    inbox.forget(address)
     for (const entry of owner.records) {
       drop(entry, options?.keepRecords === true ? "Keep" : "Withdraw")
       forget(entry)
@@ -1315,6 +1466,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     delegation: owner.signer.delegation,
     replicas: owner.replicas,
     ttl: owner.ttl,
+    readsMail: owner.mailbox !== undefined,
     records: owner.records.map((entry) => ({
       key: entry.key,
       type: entry.type,
@@ -1362,6 +1514,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
     list: Stream.map(Stream.suspend(() => Stream.fromIterable(owners.values())), shown),
     page: (options) => Effect.sync(() => page(options)),
     events: Stream.fromPubSub(events),
+    messages: Stream.unwrap(Effect.map(PubSub.subscribe(mail), (subscription) =>
+      // Without a pause in between, so that no message is missed or told twice.
+      Stream.concat(Stream.fromArray(inbox.all(millis())), Stream.fromSubscription(subscription)))),
     settled: isSettled.await,
     status: Effect.sync(() => ({
       identities: owners.size,
@@ -1371,6 +1526,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
         Good: owners.size - others.Failing.size - others.Ended.size
       },
       records,
+      mailboxes,
       due: sweep.dueCount,
       late: sweep.lateCount(millis()),
       failing: { ...failing },
@@ -1400,6 +1556,7 @@ export const layer = (
 ): Layer.Layer<
   Hosting,
   never,
+  | Crypto
   | DelegationChecks
   | NodeSettings
   | PeerHealth

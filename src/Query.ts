@@ -104,6 +104,17 @@ export interface LookupResult {
 }
 
 /**
+ * What some nodes returned.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadResult extends Pick<LookupResult, "records" | "completeness"> {
+  /** Number of requests that were sent. */
+  readonly requests: number
+}
+
+/**
  * Criteria for records, and how many nodes must return one.
  *
  * @category models
@@ -212,6 +223,15 @@ export class Query extends Context.Service<Query, {
   readonly resolveAll: (
     address: Address
   ) => Effect.Effect<Arr.NonEmptyReadonlyArray<Record.SignedRecord>, NoMatchingRecords>
+  /**
+   * Reads the records of a key from some nodes, without a lookup, until they have
+   * delivered all they list.
+   */
+  readonly readAt: (
+    target: NodeId.NodeId,
+    find: Find,
+    nodes: ReadonlyArray<Contact>
+  ) => Effect.Effect<ReadResult>
   /**
    * The lookup itself. Without `find` it looks for nodes only. `watch` is
    * called with each event of the lookup, synchronously, and must not throw.
@@ -376,6 +396,14 @@ const make = Effect.gen(function*() {
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
   })
 
+  const readAt: Query["Service"]["readAt"] = Effect.fn("Query.readAt")(function*(target, find, nodes) {
+    const reading = yield* reader.begin(target, find)
+    yield* reader.readAt(reading, nodes)
+    yield* reader.collect(reading)
+    const { completeness, requests } = reading
+    return { records: reading.found.live(Math.floor(clock.currentTimeMillisUnsafe() / 1000)), completeness, requests }
+  })
+
   const resolve = Effect.fn("Query.resolve")(function*(target: NodeId.NodeId, options?: Pick<FindOptions, "quorum">) {
     const records = yield* findRecords(target, { type: Record.RecordType.endpoint, quorum: options?.quorum }).pipe(
       Effect.catchTag("NoMatchingRecords", ({ answered }) => new NoEndpoint({ target, answered }))
@@ -412,6 +440,7 @@ const make = Effect.gen(function*() {
     aggregateRecords: (target, type) => Effect.map(readAll(target, type), ({ records }) => records),
     resolve,
     resolveAll,
+    readAt,
     lookup: lookUp
   })
 })

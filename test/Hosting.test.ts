@@ -558,6 +558,68 @@ describe("Hosting", () => {
       assert.isAbove(events.length, 40)
     })))
 
+  it("reads the mail of those that want it, by few lookups, and tells of each message once", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host, others } = yield* setUp(world, 24)
+      const all = identities(40)
+      for (const [n, signer] of all.entries()) {
+        yield* host.run(hosting(({ host }) => host({ signer, announce: [endpoint(n)], mail: n % 4 > 0 })))
+      }
+      yield* host.run(hosting(({ settled }) => settled))
+      const received: Array<readonly [string, string]> = []
+      const listen = (into: Array<readonly [string, string]>) =>
+        host.run(
+          Effect.forkScoped(hosting(({ messages }) =>
+            Stream.runForEach(messages, ({ body, recipient }) =>
+              Effect.sync(() =>
+                into.push([recipient, new TextDecoder().decode(body)])
+              ))
+          ))
+        )
+      yield* listen(received)
+      const before = yield* statusOf(host)
+      assert.strictEqual(before.mailboxes, 30)
+      const send = (n: number, text: string) =>
+        others[n % 24].run(
+          Dht.use(({ mail }) =>
+            mail.send({ recipient: all[n].address, type: 3, body: new TextEncoder().encode(text), ttl: 7200 })
+          )
+        )
+      yield* send(1, "one")
+      yield* send(1, "two")
+      yield* send(6, "three")
+      yield* send(8, "to an identity whose mail is not read")
+      yield* Effect.sleep("11 minutes")
+      yield* send(39, "four")
+      yield* Effect.sleep("29 minutes")
+      const wanted: Array<readonly [string, string]> = [[all[1].address, "one"], [all[1].address, "two"], [
+        all[6].address,
+        "three"
+      ], [
+        all[39].address,
+        "four"
+      ]]
+      assert.sameDeepMembers(received.slice(), wanted)
+      const after = yield* statusOf(host)
+      // Each of 30 mailboxes every ten minutes.
+      assert.approximately(after.mailReadings - before.mailReadings, 120, 15)
+      const lookups = (after.lookups - before.lookups) / (after.mailReadings + after.renewals)
+      assert.isAtMost(lookups, 0.25)
+      assert.strictEqual(after.messages, 4)
+      // A reader that comes later gets what has not expired.
+      const later: Array<readonly [string, string]> = []
+      yield* listen(later)
+      yield* Effect.sleep("1 second")
+      assert.deepStrictEqual(later, received)
+
+      yield* host.run(hosting(({ remove }) => remove(all[1].address)))
+      yield* host.run(hosting(({ update }) => update(all[6].address, { mail: false })))
+      yield* send(6, "five")
+      yield* Effect.sleep("21 minutes")
+      assert.lengthOf(received, 4)
+      assert.strictEqual((yield* statusOf(host)).mailboxes, 28)
+    })))
+
   it("hosts hundreds of identities in a network of 64 nodes for hours, within its budget of datagrams", () => {
     const figures = run(Effect.fnUntraced(function*(world) {
       const { events, host, others } = yield* setUp(world, 64, { datagramsPerSecond: 100 })

@@ -189,7 +189,7 @@ export const seal = (options: {
  */
 export const open = (options: {
   readonly message: Payload.SealedMessage
-  readonly identity: Identity
+  readonly identity: Pick<Identity, "exchangeKey">
   readonly crypto?: Provider | undefined
 }): Result.Result<Message, CannotDecrypt> => {
   const { crypto = noble, identity, message } = options
@@ -218,7 +218,7 @@ export const decode = (payload: Uint8Array): Result.Result<Payload.SealedMessage
  */
 export const received = (
   record: Record.SignedRecord,
-  identity: Identity,
+  identity: Pick<Identity, "agent" | "exchangeKey">,
   crypto: Provider
 ): ReceivedMessage | undefined => {
   const sealed = Payload.read(record.payload)

@@ -59,6 +59,7 @@ export {
   HostedEvent,
   HostedIdentities,
   HostedIdentity,
+  HostedMailbox,
   HostedRow,
   HostingStatus,
   HostRequest

@@ -96,8 +96,13 @@ const noRecords = Effect.mapError(({ answered, message }: { readonly answered: n
   Problem.make("NoMatchingRecords", message, { answered })
 )
 
-/** Whether the client wants a stream rather than one document. */
-const wantsStream = (accept: string | undefined): boolean => /\btext\/event-stream\b/i.test(accept ?? "")
+/**
+ * Whether the client wants a stream rather than one document.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const wantsStream = (accept: string | undefined): boolean => /\btext\/event-stream\b/i.test(accept ?? "")
 
 // --- What agents publish -----------------------------------------------------------
 

@@ -19,10 +19,13 @@ import * as Record from "../Record.ts"
 import * as Api from "./Api.ts"
 import { EventStreams } from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
+import type * as GatewayApi from "./GatewayApi.ts"
+import * as GatewayDocuments from "./GatewayDocuments.ts"
 import { GatewayLimits } from "./GatewayLimits.ts"
 import * as HostedApi from "./HostedApi.ts"
 import * as HostedDocuments from "./HostedDocuments.ts"
 import { HostedFeed } from "./HostedFeed.ts"
+import { HostedMail } from "./HostedMail.ts"
 import * as Lists from "./Lists.ts"
 import * as Problem from "./Problem.ts"
 
@@ -100,13 +103,17 @@ export const hosted = HttpApiBuilder.group(
     const maybeHosting = yield* Effect.serviceOption(Hosting.Hosting)
     const maybeIdentities = yield* Effect.serviceOption(HostedIdentities.HostedIdentities)
     const feed = yield* HostedFeed
+    const hostedMail = yield* HostedMail
     const { resumable } = yield* EventStreams
-    const { hostedRate, streamPlace } = yield* GatewayLimits
+    const { hostedRate, lookupRate, streamPlace } = yield* GatewayLimits
+
+    const find = Effect.fnUntraced(function*(address: Address.Address) {
+      const hosting = yield* orNotHosting(maybeHosting)
+      return yield* Effect.mapError(hosting.get(address), ({ message }) => Problem.make("NotHosted", message))
+    })
 
     const shown = Effect.fnUntraced(function*(address: Address.Address, durable: boolean | null) {
-      const hosting = yield* orNotHosting(maybeHosting)
-      const hosted = yield* Effect.mapError(hosting.get(address), ({ message }) => Problem.make("NotHosted", message))
-      return yield* HostedDocuments.identity(hosted, durable)
+      return yield* HostedDocuments.identity(yield* find(address), durable)
     })
 
     return handlers.handleAll({
@@ -120,12 +127,33 @@ export const hosted = HttpApiBuilder.group(
           })
           return yield* Lists.listResponse(document, "identities")
         }),
-      host: ({ payload: { announce, delegation_hex, replicas, seed_hex, ttl }, request }) =>
+      mail: ({ headers, params, query, request }) =>
+        Effect.gen(function*() {
+          yield* lookupRate(request)
+          const address = yield* addressOf(params.address)
+          const { readsMail } = yield* find(address)
+          const cursor = headers["last-event-id"]
+          if (Gateway.wantsStream(headers.accept)) {
+            yield* streamPlace
+            return resumable<typeof GatewayApi.NoteEvent.Type>((sink) =>
+              hostedMail.listen(address, cursor, (note) =>
+                sink.tell(note.cursor, () => ({ type: "note", note: GatewayDocuments.note(note) })))
+            )
+          }
+          const { notes, ...page } = yield* hostedMail.read(address, cursor, query.limit ?? HostedApi.listed)
+          const document: typeof HostedApi.HostedMailbox.Type = {
+            ...page,
+            reads_mail: readsMail,
+            notes: yield* Lists.inSteps(notes, GatewayDocuments.note)
+          }
+          return yield* Lists.listResponse(document, "notes")
+        }),
+      host: ({ payload: { announce, delegation_hex, mail, replicas, seed_hex, ttl }, request }) =>
         Effect.gen(function*() {
           yield* hostedRate(request)
           const identities = yield* orNotHosting(maybeIdentities)
           const key = yield* keyOf(seed_hex, delegation_hex)
-          const adding = identities.add({ ...key, announce: yield* contentsOf(announce), replicas, ttl })
+          const adding = identities.add({ ...key, announce: yield* contentsOf(announce), replicas, ttl, mail })
           const { address, isDurable } = yield* Effect.mapError(adding, Problem.ofHosting)
           return yield* shown(address, isDurable)
         }).pipe(Effect.catchTag("NotHosted", Effect.die)),
@@ -141,7 +169,7 @@ export const hosted = HttpApiBuilder.group(
           )
         }),
       identity: ({ params }) => Effect.flatMap(addressOf(params.address), (address) => shown(address, null)),
-      update: ({ params, payload: { announce, delegation_hex, replicas, seed_hex, ttl }, request }) =>
+      update: ({ params, payload: { announce, delegation_hex, mail, replicas, seed_hex, ttl }, request }) =>
         Effect.gen(function*() {
           yield* hostedRate(request)
           const identities = yield* orNotHosting(maybeIdentities)
@@ -152,7 +180,7 @@ export const hosted = HttpApiBuilder.group(
           const key = seed_hex === undefined ? undefined : yield* keyOf(seed_hex, delegation_hex)
           const contents = announce === undefined ? undefined : yield* contentsOf(announce)
           const { isDurable } = yield* Effect.mapError(
-            identities.update(address, { key, announce: contents, replicas, ttl }),
+            identities.update(address, { key, announce: contents, replicas, ttl, mail }),
             Problem.ofHosting
           )
           return yield* shown(address, isDurable)

@@ -10,8 +10,8 @@ import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { Explained, Owner } from "./Checks.ts"
-import { AddressText, contents, Cursor, lastEventId, TopicName } from "./GatewayApi.ts"
-import { Count, described, FoundRecord, Millis, Next, partOf, Seconds, Uint64 } from "./Parts.ts"
+import { AddressText, contents, Cursor, lastEventId, Mailbox, NoteEvent, TopicName } from "./GatewayApi.ts"
+import { Count, described, FoundRecord, limitOf, Millis, Next, partOf, Seconds, Uint64 } from "./Parts.ts"
 import { hosting, problems } from "./Problem.ts"
 
 /**
@@ -81,7 +81,8 @@ export const HostingStatus = Schema.Struct({
   ended: Count.pipe(described("Identities whose delegations have ended")),
   refused: Count.pipe(described("Identities of an earlier run that cannot be hosted; not among the others")),
   records: Count,
-  due: Count.pipe(described("Records that are due and not renewed yet")),
+  mailboxes: Count.pipe(described("Mailboxes that are read")),
+  due: Count.pipe(described("Records that are due and not renewed yet, and mailboxes that are due to be read")),
   late: Count.pipe(
     described("Records that are not renewed although their copies expire within five minutes, or have expired")
   ),
@@ -95,7 +96,9 @@ export const HostingStatus = Schema.Struct({
   stores: Count,
   signatures: Count,
   renewals: Count,
-  failures: Count
+  failures: Count,
+  mail_readings: Count,
+  messages: Count
 })
 
 /**
@@ -146,6 +149,7 @@ export const HostedIdentity = Schema.Struct({
   ),
   replicas: Count.pipe(described("Number of copies wanted of each record")),
   ttl: Count.pipe(described("Lifetime in seconds of records that have none of their own")),
+  reads_mail: Schema.Boolean.pipe(described("Whether its mailbox is read")),
   delegation_expires_at: Schema.NullOr(Seconds).pipe(
     described("When the key no longer acts for the address, 0 for never; null for the address's own key")
   ),
@@ -176,6 +180,21 @@ const custom = Schema.Struct({
   ttl: Schema.optional(seconds)
 })
 
+/**
+ * `/v1/hosted/{address}/mail`: messages to a hosted identity after a cursor,
+ * oldest first.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HostedMailbox = Schema.Struct({
+  reads_mail: Schema.Boolean.pipe(described("Whether the mailbox is read; if not, there are no messages")),
+  notes: Mailbox.fields.notes,
+  cursor: Cursor,
+  reset: Mailbox.fields.reset,
+  more: Mailbox.fields.more
+})
+
 const announce = Schema.Struct({
   endpoint: Schema.optional(contents.endpoint),
   profile: Schema.optional(contents.profile),
@@ -189,6 +208,9 @@ const terms = {
   ),
   ttl: Schema.optional(seconds).pipe(
     described("Lifetime in seconds of records that have none of their own, 3600 by default")
+  ),
+  mail: Schema.optional(Schema.Boolean).pipe(
+    described("Whether its mailbox is read, which takes three requests every ten minutes; defaults to false")
   )
 }
 
@@ -291,6 +313,17 @@ export class HostedGroup extends HttpApiGroup.make("hosted").add(
     "What happens to hosted identities. A client that reads too slowly is disconnected, and continues with Last-Event-ID"
   ),
   HttpApiEndpoint.get("identity", "/v1/hosted/:address", { params, success: HostedIdentity, error: ofOne }),
+  HttpApiEndpoint.get("mail", "/v1/hosted/:address/mail", {
+    params,
+    query: { limit: limitOf(listed) },
+    headers: { ...lastEventId, accept: Schema.optional(Schema.String) },
+    success: [HostedMailbox, HttpApiSchema.StreamSse({ data: NoteEvent })],
+    error: ofOne
+  }).annotate(
+    OpenApi.Description,
+    "The messages to a hosted identity after a cursor; with Accept: text/event-stream also those that arrive later. Each " +
+      "message comes once per cursor"
+  ).middleware(Owner),
   HttpApiEndpoint.patch("update", "/v1/hosted/:address", {
     params,
     payload: HostChange,

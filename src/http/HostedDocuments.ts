@@ -87,7 +87,7 @@ export const identity = Effect.fnUntraced(function*(
   hosted: Hosting.Hosted,
   durable: boolean | null
 ): Effect.fn.Return<typeof HostedApi.HostedIdentity.Type> {
-  const { address, delegation, records, replicas, state, ttl } = hosted
+  const { address, delegation, readsMail, records, replicas, state, ttl } = hosted
   return {
     address: Address.format(address),
     node_id_hex: NodeId.fromAddress(address),
@@ -95,6 +95,7 @@ export const identity = Effect.fnUntraced(function*(
     durable,
     replicas,
     ttl,
+    reads_mail: readsMail,
     delegation_expires_at: delegation === undefined ? null : String(delegation.expiresAt),
     records: yield* Lists.inSteps(records, (each) => ({
       key_node_id_hex: each.key,
@@ -122,7 +123,7 @@ export const status: Effect.Effect<typeof HostedApi.HostingStatus.Type | undefin
 })
 
 const statusOf = (status: Hosting.Status, refused: number): typeof HostedApi.HostingStatus.Type => {
-  const { datagramsPerSecond, failing, isReachable, states, ...counts } = status
+  const { datagramsPerSecond, failing, isReachable, mailReadings, states, ...counts } = status
   return {
     ...counts,
     failing: states.Failing,
@@ -130,7 +131,8 @@ const statusOf = (status: Hosting.Status, refused: number): typeof HostedApi.Hos
     refused,
     failing_records: failing,
     reachable: isReachable,
-    datagrams_per_s: datagramsPerSecond
+    datagrams_per_s: datagramsPerSecond,
+    mail_readings: mailReadings
   }
 }
 

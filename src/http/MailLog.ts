@@ -28,11 +28,11 @@ import { Cursors } from "./Cursors.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Note {
+export interface Note<M extends Mail.ReceivedMessage = Mail.ReceivedMessage> {
   /** The same for every delivery of this message. */
   readonly id: string
   readonly cursor: string
-  readonly message: Mail.ReceivedMessage
+  readonly message: M
 }
 
 /**
@@ -42,8 +42,8 @@ export interface Note {
  * @category models
  * @since 0.1.0
  */
-export interface Page {
-  readonly notes: ReadonlyArray<Note>
+export interface Page<M extends Mail.ReceivedMessage = Mail.ReceivedMessage> {
+  readonly notes: ReadonlyArray<Note<M>>
   readonly cursor: string
   readonly reset: boolean
   readonly more: boolean
@@ -58,31 +58,43 @@ export interface Page {
  */
 export const maxNotes = 4096
 
+/** Messages beyond the maximum that are added before room is made for them: that goes through all. */
+const slack = 64
+
 /** How long the mailbox is watched after the last client left. */
 const linger = "1 minute"
 
-interface Entry {
+interface Entry<M> {
   readonly id: string
   readonly number: number
-  readonly message: Mail.ReceivedMessage
+  readonly message: M
 }
 
 /** The rule of the store; `now` is in Unix milliseconds. */
-const isHeld = ({ message }: Entry, now: number): boolean => message.record.expiresAt >= Math.floor(now / 1000)
+const isHeld = ({ message }: Entry<Mail.ReceivedMessage>, now: number): boolean =>
+  message.record.expiresAt >= Math.floor(now / 1000)
 
-/** Messages in the order in which they became known. */
-class Log {
+/**
+ * Messages in the order in which they became known. `max` of them are kept.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Log<M extends Mail.ReceivedMessage> {
   private readonly cursors: Cursors
-  private readonly known = new RecencyMap<string, true>(2 * maxNotes)
-  private entries: Array<Entry> = []
+  private readonly max: number
+  private readonly known: RecencyMap<string, true>
+  private entries: Array<Entry<M>> = []
 
-  constructor(startedAt: number) {
+  constructor(startedAt: number, max: number) {
     this.cursors = new Cursors(startedAt)
+    this.max = max
+    this.known = new RecencyMap(2 * max)
   }
 
   /** Adds the messages that are new, and returns them. */
-  learn(messages: ReadonlyArray<Mail.ReceivedMessage>, now: number): ReadonlyArray<Note> {
-    const added: Array<Note> = []
+  learn(messages: ReadonlyArray<M>, now: number): ReadonlyArray<Note<M>> {
+    const added: Array<Note<M>> = []
     for (const message of messages) {
       const id = sha256Hex(message.record.payload)
       if (this.known.get(id) !== undefined) continue
@@ -92,17 +104,24 @@ class Log {
       added.push(this.noteOf(entry))
     }
     // Expired messages make room before any other.
-    if (this.entries.length > maxNotes) {
-      this.entries = this.entries.filter((entry) => isHeld(entry, now)).slice(-maxNotes)
+    if (this.entries.length > this.max + slack) {
+      this.entries = this.entries.filter((entry) => isHeld(entry, now)).slice(-this.max)
     }
     return added
   }
 
-  /** At most `limit` messages after the cursor that have not expired. */
-  page(cursor: string | undefined, limit: number, now: number): Page {
+  /** At most `limit` messages after the cursor that have not expired, of those that are wanted. */
+  page(
+    cursor: string | undefined,
+    limit: number,
+    now: number,
+    isWanted: (message: M) => boolean = () => true
+  ): Page<M> {
     const after = cursor === undefined ? 0 : this.cursors.parse(cursor)
     const start = after ?? 0
-    const waiting = this.entries.filter((entry) => entry.number > start && isHeld(entry, now))
+    const waiting = this.entries.filter((entry) =>
+      entry.number > start && isWanted(entry.message) && isHeld(entry, now)
+    )
     const shown = waiting.slice(0, limit)
     return {
       notes: shown.map((entry) => this.noteOf(entry)),
@@ -112,7 +131,7 @@ class Log {
     }
   }
 
-  private noteOf({ id, message, number }: Entry): Note {
+  private noteOf({ id, message, number }: Entry<M>): Note<M> {
     return { id, cursor: this.cursors.format(number), message }
   }
 }
@@ -138,7 +157,7 @@ export class MailLog extends Context.Service<MailLog, {
 
 const make = Effect.gen(function*() {
   const mail = yield* Mail.Mail
-  const log = new Log(yield* Clock.currentTimeMillis)
+  const log = new Log<Mail.ReceivedMessage>(yield* Clock.currentTimeMillis, maxNotes)
   const listeners = new Set<(note: Note) => void>()
 
   const learn = (messages: ReadonlyArray<Mail.ReceivedMessage>) =>

@@ -59,6 +59,7 @@ import * as History from "./History.ts"
 import * as Hosted from "./Hosted.ts"
 import * as HostedDocuments from "./HostedDocuments.ts"
 import * as HostedFeed from "./HostedFeed.ts"
+import * as HostedMail from "./HostedMail.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
@@ -380,6 +381,7 @@ export const layer = (
       TopicFeeds.layer,
       MailLog.layer,
       HostedFeed.layer,
+      HostedMail.layer,
       Checks.layer(options)
     ]),
     Layer.provideMerge(EventStreams.layer),

@@ -80,6 +80,8 @@ export class Reading {
   readonly returned: Array<{ readonly contact: Contact; readonly record: Record.SignedRecord }> = []
   /** Whether a holder has reached its limit for the key, so that other holders may have records that it lacks. */
   isOverfull = false
+  /** Requests that were sent for it. */
+  requests = 0
   private answered = 0
   private holders = 0
 
@@ -170,8 +172,9 @@ export const make = Effect.gen(function*() {
   })
 
   /** Asks one node for its records and for nodes closer to the key. */
-  const ask = (reading: Reading, contact: Contact) =>
-    Effect.flatMap(
+  const ask = (reading: Reading, contact: Contact) => {
+    reading.requests++
+    return Effect.flatMap(
       rpc.request(
         contact,
         {
@@ -188,6 +191,7 @@ export const make = Effect.gen(function*() {
           (records): Answer => ({ nodes: body.nodes, records, listed: body.listed ?? [] })
         )
     )
+  }
 
   /** Takes the valid records of a response. Returns whether there are any, or others that it lists. */
   const read = (reading: Reading, contact: Contact, { listed, records }: Answer): boolean =>
@@ -201,8 +205,9 @@ export const make = Effect.gen(function*() {
       { concurrency: "unbounded", discard: true }
     )
 
-  const fetch = (reading: Reading, { digests, holder }: Extract<Action, { _tag: "Fetch" }>) =>
-    rpc.request(
+  const fetch = (reading: Reading, { digests, holder }: Extract<Action, { _tag: "Fetch" }>) => {
+    reading.requests++
+    return rpc.request(
       holder,
       {
         _tag: "FindValue",
@@ -219,6 +224,7 @@ export const make = Effect.gen(function*() {
         onSuccess: (records): Fetched => ({ holder, digests, records })
       })
     )
+  }
 
   /** Fetches records that holders listed but could not fit into their responses. */
   const collect = Effect.fnUntraced(function*(reading: Reading) {

@@ -298,6 +298,56 @@ describe("/v1/hosted", () => {
     }).pipe(onNetwork))
 })
 
+describe("/v1/hosted/{address}/mail", () => {
+  it.effect("has the messages to an identity after a cursor, each once, and streams those that arrive", () =>
+    Effect.gen(function*() {
+      const { fetch, peer } = yield* setUp()
+      const recipient = network.identity("ann").address
+      yield* fetch("/v1/hosted", sending("POST", request("ann", { mail: true })))
+      yield* fetch("/v1/hosted", sending("POST", request("ben")))
+      yield* stored
+      const send = (text: string) =>
+        network.dht(peer).mail.send({ recipient, type: 3, body: new TextEncoder().encode(text) })
+      const arrived = Effect.andThen(TestClock.adjust("11 minutes"), settled)
+      const path = `${pathOf("ann")}/mail`
+      const empty = yield* document(yield* fetch(path, { headers }), Api.HostedMailbox)
+      assert.deepStrictEqual([empty.reads_mail, empty.notes.length], [true, 0])
+      yield* send("one")
+      yield* send("two")
+      yield* arrived
+      const first = yield* document(yield* fetch(`${path}?limit=1`, { headers }), Api.HostedMailbox)
+      assert.deepStrictEqual([first.notes.map(({ text }) => text), first.more], [["one"], true])
+      assert.strictEqual(first.notes[0].from, Address.format(network.dht(peer).agent))
+      const after = (cursor: string) => ({ headers: { ...headers, "last-event-id": cursor } })
+      const rest = yield* document(yield* fetch(path, after(first.cursor)), Api.HostedMailbox)
+      assert.deepStrictEqual([rest.notes.map(({ text }) => text), rest.more, rest.reset], [["two"], false, false])
+      const stream = reader(
+        yield* fetch(path, { headers: { ...headers, "last-event-id": first.cursor, accept: "text/event-stream" } })
+      )
+      yield* send("three")
+      yield* arrived
+      yield* arrived
+      const texts: Array<unknown> = []
+      while (texts.length < 2) {
+        for (const { data } of (yield* stream.next) ?? []) {
+          texts.push((yield* Schema.decodeUnknownEffect(Api.NoteEvent)(data)).note.text)
+        }
+      }
+      yield* stream.leave
+      assert.deepStrictEqual(texts, ["two", "three"])
+      const last = yield* document(yield* fetch(path, { headers }), Api.HostedMailbox)
+      assert.deepStrictEqual(last.notes.map(({ text }) => text), ["one", "two", "three"])
+
+      const other = yield* document(yield* fetch(`${pathOf("ben")}/mail`, { headers }), Api.HostedMailbox)
+      assert.deepStrictEqual([other.reads_mail, other.notes.length], [false, 0])
+      assert.strictEqual((yield* problem(yield* fetch(`${pathOf("eve")}/mail`, { headers })))._tag, "NotHosted")
+      assert.strictEqual((yield* fetch(path)).status, 401)
+      yield* fetch(pathOf("ann"), sending("PATCH", { mail: false }))
+      const ended = yield* document(yield* fetch(pathOf("ann")), Api.HostedIdentity)
+      assert.isFalse(ended.reads_mail)
+    }).pipe(onNetwork))
+})
+
 /** Reads events of a stream until there are `count`. */
 const take = Effect.fnUntraced(function*(stream: ReturnType<typeof reader>, count: number) {
   const events: Array<typeof Api.HostedEvent.Type> = []

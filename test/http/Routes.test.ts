@@ -776,6 +776,7 @@ describe("/openapi.json", () => {
           "get /v1/events",
           "get /v1/history",
           "get /v1/hosted/events",
+          "get /v1/hosted/{address}/mail",
           "get /v1/network",
           "get /v1/overview",
           "get /v1/records/{key}",
