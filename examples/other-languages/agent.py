@@ -119,12 +119,17 @@ def main():
     asking.add_argument("--topic", required=True)
     asking.add_argument("text")
     options = parser.parse_args()
-    token = (pathlib.Path(options.data) / "http-token").read_text().strip()
+    try:
+        token = (pathlib.Path(options.data) / "http-token").read_text().strip()
+    except OSError as error:
+        sys.exit(f"No token in {options.data}: {error.strerror}. Give the data directory of a running node with --data")
     node = Node(options.url, token)
     try:
         {"serve": serve, "ask": ask}[options.command](node, options)
     except Problem as problem:
         sys.exit(f"{problem.tag}: {problem}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"No node answers at {options.url}: {error}")
 
 
 if __name__ == "__main__":

@@ -696,6 +696,9 @@ export class Api extends HttpApi.make("effect-dht")
   .add(GatewayApi.AnnouncementsGroup)
   .add(GatewayApi.ExchangeGroup)
   .add(HostedGroup)
+  // A misspelled member would be left out, and replace what is announced by less.
+  .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error" })
+  .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error" })
   .annotateMerge(OpenApi.annotations({
     title: "effect-dht",
     version,

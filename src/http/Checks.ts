@@ -7,11 +7,13 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type { HttpApiSchemaError } from "effect/http-api/HttpApiError"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as SchemaIssue from "effect/SchemaIssue"
 import { admitsRecordsOf, digest, isToken } from "../internal/httpGuard.ts"
 import * as Problem from "./Problem.ts"
 
@@ -84,6 +86,36 @@ export interface Options {
   readonly records?: ReadonlyArray<string> | undefined
 }
 
+/** The parts of a request, as a message names what is in them. */
+const parts = {
+  Params: (name: string) => `${name} in the path`,
+  Query: (name: string) => `The parameter ${name}`,
+  Headers: (name: string) => `The header ${name}`,
+  Payload: (name: string) => name === "" ? "The body" : `The member ${name} of the body`
+} as const
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => {
+    switch (issue._tag) {
+      case "MissingKey":
+        return "is missing"
+      case "UnexpectedKey":
+        return "is unknown"
+      default:
+        return SchemaIssue.defaultLeafHook(issue)
+    }
+  }
+})
+
+/** The first fault of a request, as one sentence. */
+const faultOf = ({ cause, kind }: HttpApiSchemaError): string => {
+  const [first] = format(cause.issue).issues
+  const name = (first.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
+  const part = parts[kind === "Body" || kind === "ResponseHeaders" ? "Payload" : kind](name)
+  const fault = first.message.replaceAll("\n", " ")
+  return fault.startsWith("is ") ? `${part} ${fault}` : `${part} is wrong: ${fault[0].toLowerCase()}${fault.slice(1)}`
+}
+
 const noToken =
   "This request acts for the node, which has no token that would allow it. Start the node with one, or open"
 
@@ -109,7 +141,7 @@ export const layer = (
       (failure) =>
         failure.kind === "Body" || failure.kind === "ResponseHeaders"
           ? Effect.fail(failure)
-          : Effect.fail(Problem.make("BadRequest", failure.cause.message))
+          : Effect.fail(Problem.make("BadRequest", faultOf(failure)))
     ),
     Layer.succeed(Owner, {
       token: (handled, { credential }) => isOwner(credential) ? handled : refused

@@ -18,6 +18,8 @@ import {
   Count,
   described,
   FoundRecord,
+  is64HexDigits,
+  isHex,
   limitOf,
   Millis,
   Next,
@@ -281,7 +283,7 @@ export const contents = {
     brief: text,
     protocols: texts,
     skills: texts,
-    card_hash_hex: Schema.optional(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i))).pipe(
+    card_hash_hex: Schema.optional(Schema.String.check(is64HexDigits)).pipe(
       described("SHA-256 of the agent's card, whose URL is the member agent_card of meta")
     ),
     modalities: texts,
@@ -337,7 +339,11 @@ const waiting = {
   replicas: Schema.optional(
     Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: maxReplicas }))
   ).pipe(described("Number of copies to wait for; without it the response comes once the record is kept here")),
-  within: Schema.optional(Schema.String.check(Schema.isPattern(/^([1-9]\d{0,3}ms|[1-5]?\ds|60s)$/))).pipe(
+  within: Schema.optional(
+    Schema.String.check(
+      Schema.isPattern(/^([1-9]\d{0,3}ms|[1-5]?\ds|60s)$/, { expected: "a time such as 500ms or 10s, at most 60s" })
+    )
+  ).pipe(
     described("The longest time to wait for copies, such as 500ms or 10s; at most 60s, defaults to 10s")
   )
 }
@@ -394,7 +400,7 @@ export const NoteEvent = Schema.Struct({ type: Schema.Literal("note"), note: Not
 export const Letter = Schema.Struct({
   to: AddressText,
   text,
-  body_hex: Schema.optional(Schema.String.check(Schema.isPattern(/^(?:[0-9a-f]{2})*$/i))),
+  body_hex: Schema.optional(Schema.String.check(isHex(0))),
   type: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))).pipe(
     described("3, text, by default")
   ),
@@ -420,10 +426,10 @@ export const Published = Schema.Struct({
  * @since 0.1.0
  */
 export const SignedRecord = Schema.Struct({
-  signed_hex: Schema.String.check(Schema.isPattern(/^(?:[0-9a-f]{2})+$/i)).pipe(
+  signed_hex: Schema.String.check(isHex(1)).pipe(
     described("The record in canonical CBOR, in hex digits")
   ),
-  key: Schema.optional(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i))).pipe(
+  key: Schema.optional(Schema.String.check(is64HexDigits)).pipe(
     described("Key of a record that need not be at its publisher's, 64 hex digits; a topic's record needs none")
   )
 })
@@ -477,7 +483,7 @@ export class NetworkGroup extends HttpApiGroup.make("network").add(
   HttpApiEndpoint.get("network", "/v1/network", { success: Network }),
   HttpApiEndpoint.get("records", "/v1/records/:key", {
     params: {
-      key: Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i)).pipe(described("A node id, 64 hex digits"))
+      key: Schema.String.check(is64HexDigits).pipe(described("A node id, 64 hex digits"))
     },
     query: {
       type: Schema.optional(

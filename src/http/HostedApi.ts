@@ -11,7 +11,19 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { Explained, Owner } from "./Checks.ts"
 import { AddressText, contents, Cursor, lastEventId, Mailbox, NoteEvent, TopicName } from "./GatewayApi.ts"
-import { Count, described, FoundRecord, limitOf, Millis, Next, partOf, Seconds, Uint64 } from "./Parts.ts"
+import {
+  Count,
+  described,
+  FoundRecord,
+  is64HexDigits,
+  isHex,
+  limitOf,
+  Millis,
+  Next,
+  partOf,
+  Seconds,
+  Uint64
+} from "./Parts.ts"
 import { hosting, problems } from "./Problem.ts"
 
 /**
@@ -171,10 +183,10 @@ const custom = Schema.Struct({
     described("A record type that is left to applications")
   ),
   value: Schema.optional(Schema.Json).pipe(described("The payload as JSON")),
-  payload_hex: Schema.optional(Schema.String.check(Schema.isPattern(/^(?:[0-9a-f]{2})+$/i))).pipe(
+  payload_hex: Schema.optional(Schema.String.check(isHex(1))).pipe(
     described("The payload as bytes, in place of a value")
   ),
-  key: Schema.optional(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/i))).pipe(
+  key: Schema.optional(Schema.String.check(is64HexDigits)).pipe(
     described("Key of a record that need not be at its publisher's, 64 hex digits")
   ),
   ttl: Schema.optional(seconds)

@@ -35,9 +35,10 @@ export const Millis = Schema.Finite.pipe(described("Unix milliseconds"))
  * @category schemas
  * @since 0.1.0
  */
-export const Uint64 = Schema.String.check(Schema.isPattern(/^[0-9]{1,20}$/)).pipe(
-  described("A 64-bit integer in decimal digits")
-)
+export const Uint64 = Schema.String.check(Schema.isPattern(/^[0-9]{1,20}$/, { expected: "up to 20 decimal digits" }))
+  .pipe(
+    described("A 64-bit integer in decimal digits")
+  )
 
 /**
  * @category schemas
@@ -50,6 +51,25 @@ export const Seconds = Uint64.pipe(described("Unix seconds, a 64-bit integer in 
  * @since 0.1.0
  */
 export const Texts = Schema.Array(Schema.String)
+
+// --- Texts -----------------------------------------------------------------------
+
+/**
+ * A check of a text of 64 hex digits.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const is64HexDigits = Schema.isPattern(/^[0-9a-f]{64}$/i, { expected: "64 hex digits" })
+
+/**
+ * A check of bytes as text: at least so many, as pairs of hex digits.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const isHex = (min: 0 | 1) =>
+  Schema.isPattern(min === 0 ? /^(?:[0-9a-f]{2})*$/i : /^(?:[0-9a-f]{2})+$/i, { expected: "pairs of hex digits" })
 
 // --- Paging ----------------------------------------------------------------------
 
@@ -81,9 +101,10 @@ export const limitOf = (byDefault: number) =>
  */
 export const partOf = (byDefault: number, place: RegExp) => ({
   limit: limitOf(byDefault),
-  after: Schema.optional(Schema.String.check(Schema.isPattern(place))).pipe(
-    described("Starts after this position, the `next` of the previous page")
-  )
+  after: Schema.optional(Schema.String.check(Schema.isPattern(place, { expected: "the next of the previous page" })))
+    .pipe(
+      described("Starts after this position, the `next` of the previous page")
+    )
 })
 
 /**

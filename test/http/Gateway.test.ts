@@ -447,6 +447,55 @@ describe("what acts for the node", () => {
     }).pipe(onNetwork))
 })
 
+describe("a malformed request", () => {
+  it.effect("is answered with one sentence that names the part at fault", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      const profile = "/v1/announcements/profile"
+      for (
+        const [path, init, detail] of [
+          ["/v1/records/xyz", {}, "key in the path is wrong: expected 64 hex digits"],
+          ["/v1/topics/x?limit=abc", {}, "The parameter limit is wrong: expected a finite number"],
+          ["/v1/topics/x?limit=1001", {}, "The parameter limit is wrong: expected a value between 0 and 1000"],
+          ["/v1/topics/x?after=abc", {}, "The parameter after is wrong: expected the next of the previous page"],
+          ["/v1/topics/x?protocols=a2a", {}, "The parameter protocols is unknown"],
+          [
+            `${profile}?within=1h`,
+            sending("PUT", {}),
+            "The parameter within is wrong: expected a time such as 500ms or 10s, at most 60s"
+          ],
+          [profile, sending("PUT", []), "The body is wrong: expected object"],
+          [profile, sending("PUT", { name: 1 }), "The member name of the body is wrong: expected string | null"],
+          [profile, sending("PUT", { skills: ["a", 2] }), "The member skills.1 of the body is wrong: expected string"],
+          [
+            profile,
+            sending("PUT", { ttl: 0 }),
+            "The member ttl of the body is wrong: expected a value between 1 and 604800"
+          ],
+          [profile, sending("PUT", { nam: "Ann" }), "The member nam of the body is unknown"],
+          ["/v1/records", sending("POST", {}), "The member signed_hex of the body is missing"],
+          [
+            "/v1/records",
+            sending("POST", { signed_hex: "abc" }),
+            "The member signed_hex of the body is wrong: expected pairs of hex digits"
+          ]
+        ] as const
+      ) {
+        const refused = yield* problem(yield* fetch(path, init))
+        assert.deepStrictEqual([refused._tag, refused.detail], ["BadRequest", detail], path)
+      }
+    }).pipe(onNetwork))
+
+  it.effect("replaces nothing: a misspelled member is not left out", () =>
+    Effect.gen(function*() {
+      const { fetch } = yield* pair
+      const profile = "/v1/announcements/profile"
+      yield* fetch(profile, sending("PUT", { name: "Ann" }))
+      assert.strictEqual((yield* fetch(profile, sending("PUT", { nmae: "Ann B." }))).status, 400)
+      assert.strictEqual((yield* document(yield* fetch(profile), Api.Announcement)).name, "Ann")
+    }).pipe(onNetwork))
+})
+
 describe("a page of a named origin", () => {
   const origin = "https://app.example"
 
