@@ -142,6 +142,9 @@ const seedOptions = { attempts: 8, deadline: 10_000 }
 /** Pauses before the node looks at the network again after joining, each randomised by half its length either way. */
 const settlePausesMillis = [2000, 5000]
 
+/** Rounds of requests that each look makes for distant parts of which too few nodes have answered. */
+const settleRounds = 3
+
 /** Milliseconds that the other hosts have to answer after the first one. A passive node needs no second contact. */
 const othersMillis = 1000
 const othersMillisPassive = 300
@@ -224,7 +227,10 @@ const make = Effect.gen(function*() {
     for (const pause of settlePausesMillis) {
       // Nodes that joined together should not all look at once.
       yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
-      yield* askAll(far.filter(isSparse).map((bucket) => [bucket, contactsFor(bucket)]))
+      // A stranger is named few nodes at a time.
+      for (let round = 0; round < settleRounds; round++) {
+        yield* askAll(far.filter(isSparse).map((bucket) => [bucket, contactsFor(bucket)]))
+      }
       yield* findNeighbours
     }
   })

@@ -39,8 +39,8 @@ const make = Effect.gen(function*() {
   let count = 0
 
   /** Asks the node at an address: its response is the proof, and arrives as `Answered`. */
-  const challenge = (address: SocketAddress.SocketAddress): void => {
-    const options = { ...Rpc.probeOptions(health), maintenance: true }
+  const challenge = (address: SocketAddress.SocketAddress, attempts: number): void => {
+    const options = { ...Rpc.probeOptions(health), attempts, maintenance: true }
     run(Effect.ignore(
       rpc.request({ id: identity.nodeId, ...address }, { _tag: "Ping", address: identity.address }, options)
     ))
@@ -64,7 +64,8 @@ const make = Effect.gen(function*() {
       if (evidence === "Answered") {
         if (core.isNews(address, now)) report(address, now)
       } else if (core.shouldAsk(address, evidence, now)) {
-        challenge(address)
+        // The source of a replay may be forged, so it is not sent more than it brought.
+        challenge(address, evidence === "Signed" ? 1 : health.attemptsUnsafe())
       }
     }
   })

@@ -614,6 +614,23 @@ export const noticed = (bytes: Uint8Array): TransactionId | undefined => {
 }
 
 /**
+ * Returns the bytes of a message besides its body: header, key, signature and
+ * framing.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const envelopeSize = (features: number): number => 133 + Cbor.uintSize(features)
+
+/**
+ * Returns the size of a message in bytes.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const size = (body: Body, features: number): number => envelopeSize(features) + encodeBody(body).length
+
+/**
  * Returns the canonical CBOR of a body.
  *
  * @category encoding

@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Core from "./core/peerHealth.ts"
 import type * as Features from "./Features.ts"
 import type { NodeId } from "./NodeId.ts"
+import type { SocketAddress } from "./SocketAddress.ts"
 
 export type { Health, Options, Version } from "./core/peerHealth.ts"
 
@@ -45,8 +46,8 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   readonly isBadUnsafe: (id: NodeId) => boolean
   /** `allowContact` at a time. */
   readonly allowContactUnsafe: (id: NodeId, now: number) => boolean
-  /** Whether the peer has proved that it is reachable at this host. */
-  readonly isProvedUnsafe: (id: NodeId, host: string) => boolean
+  /** Whether the peer has proved that it is reachable at this address. */
+  readonly isProvedUnsafe: (id: NodeId, address: SocketAddress) => boolean
   /** Whether the peer's latest message announced a feature. */
   readonly hasUnsafe: (id: NodeId, feature: Features.Bit) => boolean
   /** The version that the peer announced or its behaviour implied; undefined if unknown. */
@@ -64,8 +65,8 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   readonly failedUnsafe: (id: NodeId, now: number) => void
   /** Records a failed maintenance probe: it counts as no failure, and halves the rest of the back-off. */
   readonly maintenanceProbeFailedUnsafe: (id: NodeId, now: number) => void
-  /** Records a response from the queried host, which only a peer reachable there can send. */
-  readonly provedAtUnsafe: (id: NodeId, host: string) => void
+  /** Records a response from the queried address, which only a peer reachable there can send. */
+  readonly provedAtUnsafe: (id: NodeId, address: SocketAddress) => void
   /** Records the features in the header of a peer's latest message, which replace the earlier ones. */
   readonly showsUnsafe: (id: NodeId, features: Features.Features) => void
   /**
@@ -93,7 +94,7 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       size: Effect.sync(() => core.size),
       isBadUnsafe: (id) => core.isBad(id),
       allowContactUnsafe: (id, now) => core.allowContact(id, now),
-      isProvedUnsafe: (id, host) => core.isProved(id, host),
+      isProvedUnsafe: (id, address) => core.isProved(id, address),
       hasUnsafe: (id, feature) => core.has(id, feature),
       versionUnsafe: (id, now) => core.version(id, now),
       attemptsUnsafe: () => core.attempts(),
@@ -102,7 +103,7 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       succeededUnsafe: (id, rttMillis, now, lost) => core.succeeded(id, rttMillis, now, lost),
       failedUnsafe: (id, now) => core.failed(id, now),
       maintenanceProbeFailedUnsafe: (id, now) => core.maintenanceProbeFailed(id, now),
-      provedAtUnsafe: (id, host) => core.provedAt(id, host),
+      provedAtUnsafe: (id, address) => core.provedAt(id, address),
       showsUnsafe: (id, features) => core.shows(id, features),
       speaksUnsafe: (id, version, now) => core.speaks(id, version, now),
       doubtVersionUnsafe: (id) => core.doubtVersion(id)

@@ -16,7 +16,16 @@ import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
-import { type Body, digest, hasDigestIn, type StoreReason, storeReason } from "./Message.ts"
+import {
+  type Body,
+  digest,
+  envelopeSize,
+  hasDigestIn,
+  maxAnswerBody,
+  size,
+  type StoreReason,
+  storeReason
+} from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
@@ -88,9 +97,37 @@ const make = Effect.gen(function*() {
   const settings = yield* NodeSettings
   const echoes = new RateLimit(natProbeLimit)
 
+  const ownFeatures = Features.own(settings)
+  const pingBytes = size({ _tag: "Ping", address: identity.address }, ownFeatures)
+
+  /** The part of an allowance that is kept for a ping: the sender is to prove its address, or that it has our key. */
+  const reserve = (from: Rpc.Requester, now: number): number =>
+    from.id === identity.nodeId || routing.willProveUnsafe(from, now) ? pingBytes : 0
+
+  /**
+   * Nodes to name, in the order in which they get room. The requester comes
+   * last: it knows itself, unless it is at another address. Where few fit, all
+   * nodes around a target would name the same few, and none the rest of the k
+   * closest. So after the nearest one, each of them begins at another place.
+   */
+  const nodesFor = (target: NodeId.NodeId, from: Rpc.Requester, now: number): ReadonlyArray<Contact> => {
+    const isItself = ({ host, id, port }: Contact) => id === from.id && host === from.host && port === from.port
+    const nodes = routing.answerUnsafe(target, from.host, now)
+    const itself = nodes.filter(isItself)
+    const others = nodes.filter((node) => !isItself(node))
+    if (routing.isProvedUnsafe(from)) return [...others, ...itself]
+    const [nearest, rest] = [others.slice(0, nearestNamed), others.slice(nearestNamed)]
+    const rank = others.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
+    const first = rank === others.length ? 0 : namedByTurns * rank % rest.length
+    return [...nearest, ...rest.slice(first), ...rest.slice(0, first), ...itself]
+  }
+
+  /** The size of a body in a response of at most so many bytes. */
+  const bodySize = (bytes: number): number => Math.min(bytes - envelopeSize(ownFeatures), maxAnswerBody)
+
   /** A peer that has not shown a later version gets a v0.1 response. */
-  const storeResponse = (to: Contact, outcome: Outcome, now: number): Body => {
-    const isV02 = health.versionUnsafe(to.id, now) === "v0.2"
+  const storeResponse = (to: Rpc.Requester, outcome: Outcome, now: number): Body => {
+    const isV02 = Features.has(to.features, Features.Bit["v0.2"]) || health.versionUnsafe(to.id, now) === "v0.2"
     const isHeld = outcome === "AlreadyHad" || isV02 && outcome === "Superseded"
     return {
       _tag: "StoreResponse",
@@ -98,7 +135,7 @@ const make = Effect.gen(function*() {
       // copy.
       stored: outcome === "Stored" || isHeld,
       alreadyHad: isV02 && isHeld,
-      reason: outcome === "Full" && health.hasUnsafe(to.id, Features.Bit.paging)
+      reason: outcome === "Full" && Features.has(to.features, Features.Bit.paging)
         ? storeReason.full
         : isV02
         ? reasons[outcome]
@@ -124,15 +161,16 @@ const make = Effect.gen(function*() {
   const prepare = (
     record: Record.SignedRecord,
     from: Contact,
+    prove: (done: (isProved: boolean) => void) => void,
     done: (isReady: boolean) => void
   ): void => {
     const prepareAs = (network: string, done: (isReady: boolean) => void) =>
       checks.prepareUnsafe([record], { network, isAwaited: false }, (ready) => done(ready.length > 0))
     const network = SocketAddress.network(from.host)
-    if (health.isProvedUnsafe(from.id, from.host)) return prepareAs(network, done)
+    if (routing.isProvedUnsafe(from)) return prepareAs(network, done)
     prepareAs(unproved, (isReady) => {
       if (isReady) return done(true)
-      routing.proveUnsafe(from, (isProved) => isProved ? prepareAs(network, done) : done(false))
+      prove((isProved) => isProved ? prepareAs(network, done) : done(false))
     })
   }
 
@@ -144,15 +182,74 @@ const make = Effect.gen(function*() {
     { key, record }: Extract<Body, { readonly _tag: "Store" }>,
     from: Contact,
     now: number,
+    prove: (done: (isProved: boolean) => void) => void,
     done: (admission: Admission) => void
   ): void => {
     const decide = (isProved: boolean) =>
       done(
         store.admitUnsafe(key, record, Math.floor(now / 1000), isProved ? SocketAddress.network(from.host) : unproved)
       )
-    if (health.isProvedUnsafe(from.id, from.host)) return decide(true)
+    if (routing.isProvedUnsafe(from)) return decide(true)
     if (!store.isContendedUnsafe(key ?? Record.ownKey(record), record.type, unproved)) return decide(false)
-    routing.proveUnsafe(from, decide)
+    prove(decide)
+  }
+
+  /**
+   * Answers with as much as the requester is allowed. Nodes are cut for one that
+   * has not proved its address, and records are not: it would take them for all
+   * that there are. Where they do not fit, it must prove itself first.
+   */
+  const answerFindValue = (
+    request: Extract<Body, { readonly _tag: "FindValue" }>,
+    from: Rpc.Requester,
+    now: number,
+    toSender: (body: Body) => void
+  ): void => {
+    const { publisher, recordType, subscribe, target, wanted } = request
+    const isFiltered = publisher !== undefined || wanted !== undefined
+    // Filters apply only to a holder that has already been found.
+    const nodes = isFiltered ? [] : nodesFor(target, from, now)
+    const rank = nodes.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
+    const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
+    const options = {
+      nodes,
+      records: isFiltered ? records.filter(passing(request)) : records,
+      observed: SocketAddress.encodeObserved(from),
+      legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
+      lists: wanted === undefined && Features.has(from.features, Features.Bit.paging)
+    }
+    const whole = Answer.findValueResponse(options)
+    const send = ({ body, served }: Answer.ValueAnswer): void => {
+      if (!isFiltered && served < records.length) store.servedUnsafe(target, served)
+      toSender(body)
+    }
+    const allowed = routing.allowanceUnsafe(from)
+    const cut = allowed === Infinity
+      ? whole
+      // The ping that proves the address makes the next answer whole.
+      : [allowed - (subscribe ? pingBytes : reserve(from, now)), allowed].map((bytes) =>
+        Answer.findValueResponse({ ...options, size: bodySize(bytes) })
+      )
+        .find((cut) => Answer.hasRecordsOf(cut, whole))
+    if (cut !== undefined) send(cut)
+    /** Whether the outcome is known at once: then no ping was sent. */
+    let isAtOnce = true
+    const waits = cut === undefined || subscribe
+    if (!waits) return
+    const proved = (isProved: boolean): void => {
+      if (isProved && subscribe) {
+        health.speaksUnsafe(from.id, "v0.2", now)
+        // Only holders of the key learn of new records there.
+        if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
+      }
+      if (cut !== undefined) return
+      if (isProved) send(whole)
+      else if (isAtOnce) send(Answer.findValueResponse({ ...options, size: bodySize(allowed) }))
+    }
+    if (allowed === Infinity) return proved(true)
+    const spent = cut === undefined ? 0 : size(cut.body, ownFeatures)
+    routing.proveUnsafe(from, allowed - spent, proved)
+    isAtOnce = false
   }
 
   const answer: Rpc.Handler = (request, from, now, reply) => {
@@ -164,33 +261,14 @@ const make = Effect.gen(function*() {
       case "FindNode":
         return toSender(
           Answer.findNodeResponse(
-            routing.answerUnsafe(request.target, from.host, now),
-            SocketAddress.encodeObserved(from)
+            nodesFor(request.target, from, now),
+            SocketAddress.encodeObserved(from),
+            bodySize(routing.allowanceUnsafe(from) - reserve(from, now))
           )
         )
 
-      case "FindValue": {
-        const { publisher, recordType, subscribe, target, wanted } = request
-        const isFiltered = publisher !== undefined || wanted !== undefined
-        // Filters apply only to a holder that has already been found.
-        const nodes = isFiltered ? [] : routing.answerUnsafe(target, from.host, now)
-        const rank = nodes.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
-        const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
-        if (subscribe) {
-          health.speaksUnsafe(from.id, "v0.2", now)
-          // Only holders of the key learn of new records there.
-          if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
-        }
-        const { body, served } = Answer.findValueResponse({
-          nodes,
-          records: isFiltered ? records.filter(passing(request)) : records,
-          observed: SocketAddress.encodeObserved(from),
-          legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
-          lists: wanted === undefined && health.hasUnsafe(from.id, Features.Bit.paging)
-        })
-        if (!isFiltered && served < records.length) store.servedUnsafe(target, served)
-        return toSender(body)
-      }
+      case "FindValue":
+        return answerFindValue(request, from, now, toSender)
 
       case "Store": {
         const { key, record } = request
@@ -205,25 +283,30 @@ const make = Effect.gen(function*() {
         // Refusal comes before the signature check wherever possible.
         const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
+        // Once this returns, `Routing` spends the rest on a ping: then a proof is
+        // only waited for.
+        let room = routing.allowanceUnsafe(from) - storeResponseBytes
+        const prove = (done: (isProved: boolean) => void) => routing.proveUnsafe(from, room, done)
         isSigned(key, record, (valid) => {
           if (!valid) return refuse("Invalid", () => "its signature is bad")
-          prepare(record, from, (isReady) => {
+          prepare(record, from, prove, (isReady) => {
             // No response: a publisher would take a refusal as permanent, but
             // retransmits when it hears nothing.
             if (!isReady) return explain(() => "too many delegations by wallets are being checked")
-            admit(request, from, now, (admission) => {
+            admit(request, from, now, prove, (admission) => {
               const outcome = outcomeOf(record, admission)
               if (admission._tag === "Stored") return toSender(storeResponse(from, outcome, now))
               refuse(outcome, () => refusalOf(admission))
             })
           })
         })
+        room = 0
         return
       }
 
       case "Push": {
         const { key, record } = request
-        health.speaksUnsafe(from.id, "v0.2", now)
+        if (routing.isProvedUnsafe(from)) health.speaksUnsafe(from.id, "v0.2", now)
         return watch.deliverUnsafe(key, record, SocketAddress.network(from.host), now, () =>
           toSender({
             _tag: "PushAck",
@@ -245,6 +328,15 @@ const make = Effect.gen(function*() {
   }
   yield* rpc.serve(answer)
 })
+
+/** Number of nodes, the nearest ones, that each node names first to a peer that has not proved its address. */
+const nearestNamed = 1
+
+/** Nodes by which the places differ at which two neighbours by distance begin: as many as fit besides in any case. */
+const namedByTurns = 2
+
+/** Bytes of a response to STORE at most. */
+const storeResponseBytes = 150
 
 /** The network shared by all peers whose address is not proved. */
 const unproved = "unproved"

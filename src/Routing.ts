@@ -15,14 +15,18 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Contact } from "./Contact.ts"
+import { nameOf, type Proof, Proofs } from "./core/proofs.ts"
 import * as Core from "./core/routingTable.ts"
 import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { RecencyMap } from "./internal/recencyMap.ts"
+import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import * as PeerHealth from "./PeerHealth.ts"
@@ -164,11 +168,26 @@ export class Routing extends Context.Service<Routing, {
    */
   readonly maintainUnsafe: (isPassive: boolean, now: number) => ReadonlyArray<number>
   /**
-   * Checks that a peer answers at its source address, which a datagram alone
-   * does not show. Calls `done` with the outcome, at once with false if too many
-   * are being checked.
+   * Whether a peer answered a request of ours at this address, which a datagram
+   * from there alone does not show, or the program gave it there.
    */
-  readonly proveUnsafe: (contact: Contact, done: (isProved: boolean) => void) => void
+  readonly isProvedUnsafe: (contact: Contact) => boolean
+  /**
+   * Bytes that may be sent to a requester, with what its earlier requests left:
+   * not limited once it has proved its address.
+   */
+  readonly allowanceUnsafe: (from: Rpc.Requester) => number
+  /**
+   * Whether a requester is pinged after its response, because the table lacks
+   * such contacts or its earlier response was cut; `now` is Unix milliseconds.
+   */
+  readonly willProveUnsafe: (from: Rpc.Requester, now: number) => boolean
+  /**
+   * Checks that a peer answers at its source address, by as many pings as
+   * `room`, in bytes, allows. Calls `done` with the outcome, at once with false
+   * if no ping may be sent.
+   */
+  readonly proveUnsafe: (contact: Contact, room: number, done: (isProved: boolean) => void) => void
 }>()("effect-dht/Routing") {}
 
 /** Three times Kademlia's K: tables differ, and the estimate is off by half at times. */
@@ -183,14 +202,8 @@ const staleMillis = 10 * 60_000
 /** Silence after which a contact is probed, while it still counts as fresh. */
 const quietMillis = 25 * 60_000
 
-/** Maximum number of contacts probed at a new address at the same time. */
-const maxMoving = 64
-
-/** Maximum number of contacts whose source address is being checked at the same time. */
-const maxProving = 64
-
-/** Maximum number of callers that wait for the same contact to prove its address. */
-const maxWaiting = 16
+/** Maximum number of strangers remembered. */
+const maxStrangers = 1024
 
 const make = Effect.fnUntraced(function*(options?: Options) {
   const clock = yield* Clock.Clock
@@ -213,6 +226,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   // --- Liveness checks -----------------------------------------------------------
 
   const ping: Request.Request = { _tag: "Ping", address: identity.address }
+  const pingBytes = Message.size(ping, Features.own({ client: true, sessions: true }))
 
   /** Whether a contact answers. The table has noted a response by then. */
   const check = (contact: Contact, options?: Request.Options): Effect.Effect<boolean> =>
@@ -221,62 +235,127 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       onSuccess: () => true
     })
 
+  const maintenance: Request.Options = { maintenance: true }
+
   // What is heard and given arrives outside of any fiber.
   const run = yield* FiberSet.makeRuntime<never>()
-  const inBackground = (checking: Effect.Effect<void>): void => {
+  const inBackground = (checking: Effect.Effect<void>): Fiber.Fiber<void> =>
     run(checking.pipe(
       Effect.catchDefect((defect) => Effect.logError("A liveness check failed", defect)),
       Effect.annotateLogs({ module: "effect-dht/Routing", fiber: "Liveness check" })
     ))
+
+  // --- Proofs of addresses ---------------------------------------------------------
+
+  const proofs = new Proofs({ self: identity.nodeId })
+
+  const isProvedUnsafe: Routing["Service"]["isProvedUnsafe"] = (contact) =>
+    health.isProvedUnsafe(contact.id, contact) || isKnownAt(contact)
+
+  /** Whether the table has a verified contact at this address. */
+  const isKnownAt = (contact: Contact): boolean => {
+    const known = core.verifiedAt(contact.id) === undefined ? undefined : core.get(contact.id)
+    return known !== undefined && SocketAddress.isSame(known, contact)
   }
 
-  /** Contacts whose new address has not answered yet. */
-  const moving = new Set<NodeId.NodeId>()
+  /** Bytes that the requests of strangers still allow to be sent to them. */
+  const credits = new RecencyMap<string, { bytes: number }>(maxStrangers)
 
-  const confirmMove = (contact: Contact): void => {
-    if (moving.has(contact.id) || moving.size >= maxMoving) return
-    moving.add(contact.id)
-    inBackground(Effect.ensuring(check(contact), Effect.sync(() => moving.delete(contact.id))))
+  const creditOf = (contact: Contact): number | undefined => credits.get(nameOf(contact))?.bytes
+
+  /** Changes what may be sent to a stranger, and returns it. */
+  const earn = (contact: Contact, bytes: number): number =>
+    credits.use(nameOf(contact), () => ({ bytes: 0 })).bytes += bytes
+
+  const allowanceUnsafe: Routing["Service"]["allowanceUnsafe"] = (from) =>
+    isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (creditOf(from) ?? 0)
+
+  const willProveUnsafe: Routing["Service"]["willProveUnsafe"] = (from, now) => {
+    if (isProvedUnsafe(from)) return false
+    if (proofs.get(from) !== undefined) return true
+    if (from.isAsked) return false
+    // Its last answer took all that was allowed, so it was cut: a whole one is worth a ping.
+    if ((creditOf(from) ?? Infinity) < pingBytes) return true
+    return !Features.has(from.features, Features.Bit.client) && core.isWanted(from, now, now - freshMillis)
   }
 
-  /** Contacts whose source address is being checked, and the callers that wait for the outcome. */
-  const proving = new Map<string, Array<(isProved: boolean) => void>>()
+  /** Calls `done`, if there is one, with the outcome. */
+  const prove = (contact: Contact, room: number, done: ((isProved: boolean) => void) | undefined): void => {
+    const attempts = Math.min(Math.floor(room / pingBytes), health.attemptsUnsafe())
+    const now = clock.currentTimeMillisUnsafe()
+    const known = proofs.get(contact)
+    if (known !== undefined) {
+      if (done !== undefined && !proofs.wait(known, done)) done(false)
+      // The ping may be lost, and each datagram of the peer pays for another one.
+      if (attempts > 0 && now - known.askedAt >= health.timeoutUnsafe(undefined, now)) {
+        pingForProof(known, attempts, now)
+      }
+      return
+    }
+    const { address, host, id, port } = contact
+    const proof: Proof = {
+      contact: { address, host, id, port },
+      hasRoom: core.hasRoom(id),
+      askedAt: now,
+      inFlight: new Set(),
+      waiting: done === undefined ? [] : [done]
+    }
+    const displaced = attempts > 0 ? proofs.add(proof) : "Refused"
+    if (displaced === "Refused") return done?.(false)
+    if (displaced !== undefined) proofEnded(displaced, false)
+    pingForProof(proof, attempts, now)
+  }
 
-  const proveUnsafe: Routing["Service"]["proveUnsafe"] = (contact, done) => {
-    const name = `${contact.id} ${SocketAddress.key(contact)}`
-    const waiting = proving.get(name)
-    if (waiting === undefined ? proving.size >= maxProving : waiting.length >= maxWaiting) return done(false)
-    if (waiting !== undefined) return void waiting.push(done)
-    const all = [done]
-    proving.set(name, all)
+  const pingForProof = (proof: Proof, attempts: number, now: number): void => {
+    const cancel = () => pinging.interruptUnsafe()
+    proof.askedAt = now
+    proof.inFlight.add(cancel)
+    earn(proof.contact, -attempts * pingBytes)
+    // Silence at an address that may be forged says nothing about the peer.
     let isProved = false
-    inBackground(Effect.ensuring(
-      Effect.map(check(contact), (isAlive) => {
+    const pinging = inBackground(Effect.ensuring(
+      Effect.map(check(proof.contact, { ...maintenance, attempts }), (isAlive) => {
         isProved = isAlive
       }),
       Effect.sync(() => {
-        proving.delete(name)
-        for (const done of all) done(isProved)
+        proof.inFlight.delete(cancel)
+        if ((isProved || proof.inFlight.size === 0) && proofs.delete(proof)) proofEnded(proof, isProved)
       })
     ))
+  }
+
+  const proofEnded = ({ inFlight, waiting }: Proof, isProved: boolean): void => {
+    for (const cancel of inFlight) cancel()
+    for (const done of waiting) done(isProved)
   }
 
   // --- Contacts --------------------------------------------------------------------
 
   /**
-   * A signed message proves that its sender exists. It may be a replay from any
-   * address, so it does not move a contact: the new address must first answer a
-   * request, as only its owner can.
+   * A signed message proves that its sender exists, and not where: it may be a
+   * replay from any address, and a new key costs nothing. So neither a newcomer
+   * nor a new address of a contact counts before it has answered a request there,
+   * as only its owner can.
    */
   const heard = ({ contact, features, isAnswer, now }: Rpc.Heard): void => {
-    const known = core.get(contact.id)
-    const isElsewhere = known !== undefined && (known.host !== contact.host || known.port !== contact.port)
-    const isBelieved = isAnswer || !isElsewhere
-    if (isBelieved) health.showsUnsafe(contact.id, features)
+    const isProved = isAnswer || isProvedUnsafe(contact)
+    // Replays must not change what a contact elsewhere can do.
+    if (isProved || core.verifiedAt(contact.id) === undefined) health.showsUnsafe(contact.id, features)
     if (isClient(contact.id)) return core.forget(contact.id)
     seen.seenUnsafe(contact.id, now)
-    if (isBelieved) admit(contact, now)
-    else confirmMove(contact)
+    if (isProved) admit(contact, now)
+  }
+
+  /**
+   * Pings a newcomer after its request was answered, with what the request allows
+   * besides. Most strangers ask once and have no place in the table, so a ping to
+   * each would double the traffic of lookups.
+   */
+  const handled = (from: Rpc.Requester, now: number, room: number): void => {
+    if (isProvedUnsafe(from)) return
+    const willProve = willProveUnsafe(from, now)
+    const left = earn(from, room)
+    if (willProve) prove(from, left, undefined)
   }
 
   /** Adds or updates a contact that counts as heard from. This is the one way for a newcomer to become verified. */
@@ -294,8 +373,6 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   }
 
   // --- The heartbeat -----------------------------------------------------------------
-
-  const maintenance: Request.Options = { maintenance: true }
 
   const checkPending = Effect.fnUntraced(function*(contact: Contact) {
     if (!(yield* check(contact, maintenance))) return core.pendingFailed(contact.id)
@@ -340,9 +417,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   }
 
   const knows = (from: SocketAddress.SocketAddress): boolean =>
-    core.hasAt(from, (id) => health.isProvedUnsafe(id, from.host))
+    core.hasAt(from, (id) => health.isProvedUnsafe(id, from))
 
-  yield* rpc.observe({ heard, knows })
+  yield* rpc.observe({ heard, handled, knows })
 
   const before = (window: Duration.Input) =>
     Effect.map(Clock.currentTimeMillis, (now) => now - Duration.toMillis(window))
@@ -388,7 +465,10 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       return core.lookedUp(index, closest, now)
     },
     maintainUnsafe,
-    proveUnsafe
+    isProvedUnsafe,
+    allowanceUnsafe,
+    willProveUnsafe,
+    proveUnsafe: prove
   })
 })
 

@@ -110,14 +110,39 @@ export interface Reply {
 }
 
 /**
- * Answers a verified request: calls `reply` once, or never if the protocol has
- * no response. `from` has the source address of the datagram, which may be
- * forged; `now` is Unix milliseconds.
+ * The sender of a verified request, at the source address of the datagram,
+ * which may be forged.
  *
  * @category models
  * @since 0.1.0
  */
-export type Handler = (request: Message.Body, from: Contact, now: number, reply: (reply: Reply) => void) => void
+export interface Requester extends Contact {
+  /** What the header of the request announces. */
+  readonly features: Features.Features
+  /** Size of the datagram. */
+  readonly bytes: number
+  /** Whether a request of ours to this address is in flight: its response will show that a peer is there. */
+  readonly isAsked: boolean
+}
+
+/**
+ * How many times its size a datagram may cause in bytes to an address that has
+ * not proved itself, as in RFC 9000 (§8.1): a forged source address is then
+ * hardly worth the trouble.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const amplification = 3
+
+/**
+ * Answers a verified request: calls `reply` once, or never if the protocol has
+ * no response. `now` is Unix milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handler = (request: Message.Body, from: Requester, now: number, reply: (reply: Reply) => void) => void
 
 /**
  * A verified message of another node.
@@ -155,15 +180,22 @@ export interface OwnKey {
 }
 
 /**
- * Callbacks for what messages show, called synchronously before the message
- * itself is handled, and one that says which messages to serve first. They must
- * not throw.
+ * Callbacks for what messages show, called synchronously, and one that says which
+ * messages to serve first. They must not throw.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Observer {
+  /** Called before a message is handled. */
   readonly heard?: ((heard: Heard) => void) | undefined
+  /**
+   * Called after a message that is no answer to a request of ours was handled;
+   * `now` is Unix milliseconds. `room` is the number of bytes that it still allows
+   * to be sent to its address, if that has not proved itself.
+   */
+  readonly handled?: ((from: Requester, now: number, room: number) => void) | undefined
+  /** Called before the message is handled. */
   readonly ownKey?: ((sign: OwnKey) => void) | undefined
   /**
    * Whether a contact has answered at this address. What comes from there is
@@ -208,6 +240,9 @@ export class Rpc extends Context.Service<Rpc, {
 
 /** Notices to one network, and to all, in 10 seconds: after a restart each peer gets one. */
 const noticeLimits = { perSource: 64, inAll: 2048, windowMillis: 10_000 }
+
+/** Bytes kept for a response that the handler has not sent yet: the longest is that to a push. */
+const laterReplyBytes = 210
 
 /** Signatures of received datagrams that may be checked at the same time, and of which strangers may use these. */
 const maxChecking = 64
@@ -283,6 +318,7 @@ const make = Effect.gen(function*() {
   let checking = 0
   let checkingStrangers = 0
   const traffic = { received: 0, inSessions: 0, sent: 0 }
+  let sentBytes = 0
   const refused: Record<Refusal, number> = {
     late: 0,
     unawaited: 0,
@@ -309,8 +345,10 @@ const make = Effect.gen(function*() {
 
   const transmit = (datagram: Uint8Array, to: Transport.Sender) => {
     const error = transport.sendUnsafe(datagram, to)
-    if (error === undefined) traffic.sent++
-    return error
+    if (error !== undefined) return error
+    traffic.sent++
+    sentBytes += datagram.length
+    return undefined
   }
 
   const sender = senderOf(identity.nodeId)
@@ -484,7 +522,7 @@ const make = Effect.gen(function*() {
     if (said === undefined) return
     traffic.received++
     traffic.inSessions++
-    accept(said.message, datagram.from, said.pending, session, now)
+    accept(said.message, datagram, said.pending, session, now)
   }
 
   /** A requester cannot know that this node has lost their session, for instance in a restart, so it is told. */
@@ -518,7 +556,7 @@ const make = Effect.gen(function*() {
           if (valid) {
             failures.succeeded(frame.publicKey, from.host)
             traffic.received++
-            accept(said.message, from, said.pending, undefined, now)
+            accept(said.message, datagram, said.pending, undefined, now)
           } else {
             failures.failed(frame.publicKey, from.host, now)
             refuse(datagram, "bad_signature")
@@ -548,11 +586,12 @@ const make = Effect.gen(function*() {
 
   const accept = (
     message: Message.Message,
-    from: Transport.Sender,
+    { from, payload }: Transport.Datagram,
     pending: PendingRequest | undefined,
     session: Session | undefined,
     now: number
   ): void => {
+    const { body, features } = message
     const contact: Contact = {
       id: NodeId.fromAddress(message.sender),
       address: message.sender,
@@ -560,29 +599,37 @@ const make = Effect.gen(function*() {
       port: from.port
     }
     const asked = pending?.peer
-    if (contact.id === identity.nodeId) {
+    const isOwn = contact.id === identity.nodeId
+    const isAnswer = asked !== undefined && SocketAddress.isSame(from, asked)
+    if (isOwn) {
       recognise(message, contact, pending, now)
     } else {
-      const isAnswer = asked !== undefined && SocketAddress.isSame(from, asked)
-      const isAnnounced = settings.sessions && Features.has(message.features, Features.Bit.sessions)
+      const isAnnounced = settings.sessions && Features.has(features, Features.Bit.sessions)
       sessions.heard(contact.id, message.publicKey, isAnnounced, isAnswer ? from : undefined)
-      const told: Heard = { contact, features: message.features, isAnswer, now }
+      const told: Heard = { contact, features, isAnswer, now }
       for (const { heard } of observers) heard?.(told)
     }
-    const { body } = message
+    const bytes = payload.length
+    const requester: Requester = { ...contact, features, bytes, isAsked: requests.isAsking(from) }
+    let room = amplification * bytes
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
-      handler?.(body, contact, now, (reply) => {
+      let spent = laterReplyBytes
+      handler?.(body, requester, now, (reply) => {
+        const before = sentBytes
         // A requester in a session has its key. Another receiver of a message may not.
         if (reply.transactionId === undefined) send(reply.body, from, message.transactionId, session)
         else send(reply.body, reply.to, reply.transactionId)
+        spent = sentBytes - before
       })
+      room -= spent
     } else {
       requests.answered(pending, message, contact, now)
     }
+    if (!isOwn && !isAnswer) { for (const { handled } of observers) handled?.(requester, now, room) }
   }
 
   /** A message is signed with our key: it is our own, or from another node that has the key. */

@@ -29,14 +29,16 @@ export class Subscriptions extends Context.Service<Subscriptions, {
   readonly size: Effect.Effect<number>
   /**
    * Subscribes a peer to the next new record at `key` for 60 seconds from `now`,
-   * in Unix milliseconds, if there is room. Subscribing again from the same socket
-   * address renews the subscription. For code that runs once per packet.
+   * in Unix milliseconds, if there is room. Its address must have proved itself,
+   * because pushes are sent there. Subscribing again from the same socket address
+   * renews the subscription. For code that runs once per packet.
    */
   readonly subscribeUnsafe: (key: NodeId, subscriber: Contact, now: number) => void
 }>()("effect-dht/Subscriptions") {}
 
-/** Attempts and deadline of a push. */
-const requestOptions = { attempts: 3, deadline: "2 seconds" } as const
+/** Deadline of a push, and its attempts at a subscriber that acknowledged one before. Others get one. */
+const deadline = "2 seconds" as const
+const attempts = 3
 
 /** Maximum number of pushes in flight. Records beyond it are not pushed; subscribers find them by lookup. */
 const maxPushing = 256
@@ -54,7 +56,9 @@ const make = Effect.gen(function*() {
     // The acknowledgement must come from the address of the subscription, under
     // any id.
     const { host, port } = subscriber
-    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, requestOptions)
+    const options = { attempts: core.hasAcknowledged(subscriber) ? attempts : 1, deadline }
+    const { body } = yield* rpc.request({ host, port }, { _tag: "Push", key, record }, options)
+    core.acknowledged(subscriber)
     if (body.subscribe) core.subscribe(key, subscriber, yield* Clock.currentTimeMillis)
   }, (pushed) =>
     pushed.pipe(

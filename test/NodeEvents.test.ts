@@ -84,6 +84,10 @@ describe("NodeEvents", () => {
     Effect.gen(function*() {
       const nodes = yield* network.build(4)
       const [a, b] = nodes
+      // It is known to all of them, so that none is asked twice.
+      yield* network.dht(a).findNode(network.dht(b).nodeId)
+      yield* settled
+      yield* TestClock.adjust(1)
       const events = yield* heard(a)
       const { trace } = yield* Context.get(a, Query.Query).lookup(network.dht(b).nodeId)
       const told = events.filter(({ _tag }) => _tag.startsWith("Query"))

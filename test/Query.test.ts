@@ -108,8 +108,7 @@ describe("a lookup", () => {
       yield* dht.addContact(liar)
       const finding = yield* start(dht.findNode(target))
       // Heard from after the liar was asked.
-      yield* near.send(network.contactOf(node), { _tag: "Ping", address: near.address }, "00".repeat(20))
-      yield* near.receive
+      yield* network.introduce(near, network.contactOf(node))
       yield* liar.answer(() => names([{ ...near, host: trap.host, port: trap.port }]))
       yield* serve(near, helpful(near))
       assert.deepStrictEqual(ids(yield* finish(Fiber.join(finding))), [near.id, liar.id])

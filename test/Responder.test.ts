@@ -151,7 +151,8 @@ describe("Responder", () => {
 
   it.effect("answers FIND_NODE with verified contacts only", () =>
     Effect.gen(function*() {
-      const { ask, node, peer } = yield* setUp
+      const { ask, node, peer, self } = yield* setUp
+      yield* network.introduce(peer, self)
       const named = (name: string) => {
         const { address, nodeId } = network.identity(name)
         return { ...peer, id: nodeId, address }

@@ -30,6 +30,13 @@ const contact = (byte: number): Contact => ({
   port: byte
 })
 
+const requester = (contact: Contact, features: Features.Features = 0, isAsked = false): Rpc.Requester => ({
+  ...contact,
+  features,
+  isAsked,
+  bytes: 200
+})
+
 /** A request for a liveness check, and how to end it. */
 interface Check {
   readonly peer: Request.Peer
@@ -77,12 +84,17 @@ const setUp = Effect.fnUntraced(function*(
     const first = Number.parseInt(identity.nodeId[0], 16) ^ 8
     return (first.toString(16) + n.toString(16).padStart(63, "0")) as NodeId
   }
-  const heard = (contact: Contact, now: number, isAnswer = false, features: Features.Features = 0) =>
+  const heard = (contact: Contact, now: number, isAnswer = true, features: Features.Features = 0) =>
     observer.heard?.({ contact, features, isAnswer, now })
+  /** It sent a request, whose answer left so much room. */
+  const requested = (contact: Contact, now: number, room = 1000, features: Features.Features = 0) => {
+    heard(contact, now, false, features)
+    observer.handled?.(requester(contact, features), now, room)
+  }
   const knows = (address: SocketAddress) => observer.knows?.(address) ?? false
   const routing = Context.get(services, Routing.Routing)
   const health = Context.get(services, PeerHealth.PeerHealth)
-  return { routing, identity, checks, health, heard, knows, far }
+  return { routing, identity, checks, health, heard, requested, knows, far }
 })
 
 const withIdentity = Effect.provide(Identity.layerSeed(new Uint8Array(32)).pipe(Layer.provide(Crypto.layerNoble)))
@@ -125,17 +137,20 @@ describe("Routing", () => {
       const { host, port } = contact(1)
       assert.isFalse(knows({ host, port }))
       // A message may be a replay from anywhere.
+      heard(contact(1), 0, false)
+      assert.isFalse(knows({ host, port }))
       heard(contact(1), 0)
       assert.isFalse(knows({ host, port }))
-      health.provedAtUnsafe(id(1), host)
+      health.provedAtUnsafe(id(1), { host, port })
       assert.isTrue(knows({ host, port }))
       for (const other of [{ host, port: 2 }, { host: "192.0.2.2", port }]) assert.isFalse(knows(other))
-      heard({ ...contact(1), port: 2 }, 0, true)
+      heard({ ...contact(1), port: 2 }, 0)
+      health.provedAtUnsafe(id(1), { host, port: 2 })
       assert.deepStrictEqual([1, 2].map((port) => knows({ host, port })), [false, true])
-      heard({ ...contact(1), host: "192.0.2.2" }, 0, true)
+      heard({ ...contact(1), host: "192.0.2.2" }, 0)
       // Its answer there is not recorded yet.
       assert.isFalse(knows({ host: "192.0.2.2", port: 1 }))
-      health.provedAtUnsafe(id(1), "192.0.2.2")
+      health.provedAtUnsafe(id(1), { host: "192.0.2.2", port: 1 })
       assert.isTrue(knows({ host: "192.0.2.2", port: 1 }))
       heard({ ...contact(1), host: "192.0.2.2" }, 0, true, Features.Bit.client)
       assert.strictEqual(yield* routing.size, 0)
@@ -207,7 +222,7 @@ describe("Routing", () => {
     Effect.gen(function*() {
       const { checks, routing } = yield* setUp()
       const outcomes: Array<boolean> = []
-      for (let i = 0; i < 17; i++) routing.proveUnsafe(contact(1), (isProved) => outcomes.push(isProved))
+      for (let i = 0; i < 17; i++) routing.proveUnsafe(contact(1), 1000, (isProved) => outcomes.push(isProved))
       assert.strictEqual(checks.length, 1)
       // One more than may wait.
       assert.deepStrictEqual(outcomes, [false])
@@ -221,7 +236,7 @@ describe("Routing", () => {
       yield* Effect.scoped(Effect.gen(function*() {
         const { routing } = yield* setUp()
         for (const caller of ["first", "second"]) {
-          routing.proveUnsafe(contact(1), (isProved) => outcomes.push([caller, isProved]))
+          routing.proveUnsafe(contact(1), 1000, (isProved) => outcomes.push([caller, isProved]))
         }
         yield* Effect.yieldNow
         assert.deepStrictEqual(outcomes, [])
@@ -231,24 +246,83 @@ describe("Routing", () => {
 
   it.effect("checks a contact at its new address again once a check has ended, even by a defect", () =>
     Effect.gen(function*() {
-      const { checks, heard } = yield* setUp()
+      const { checks, heard, requested } = yield* setUp()
       heard(contact(1), 0)
       const moved = { ...contact(1), port: 99 }
-      heard(moved, 0)
-      heard(moved, 0)
+      requested(moved, 0)
+      requested(moved, 0)
       assert.lengthOf(checks, 1)
       checks[0].dies()
-      heard(moved, 0)
+      requested(moved, 0)
       assert.lengthOf(checks, 2)
+    }).pipe(withIdentity))
+
+  it.effect("adds a newcomer, and moves a contact, only once it has answered at the source of its request", () =>
+    Effect.gen(function*() {
+      const { checks, heard, requested, routing } = yield* setUp()
+      const elsewhere = { ...contact(1), port: 99 }
+      for (const at of [contact(1), elsewhere]) {
+        const before = routing.entryUnsafe(at.id)?.contact
+        requested(at, 0)
+        assert.deepStrictEqual(checks.map(({ peer }) => peer), [at])
+        assert.deepStrictEqual(routing.entryUnsafe(at.id)?.contact, before)
+        heard(at, 0)
+        checks.splice(0)[0].done(true)
+        assert.deepStrictEqual(routing.entryUnsafe(at.id)?.contact, at)
+        requested(at, 1)
+        assert.deepStrictEqual(checks, [])
+      }
+    }).pipe(withIdentity))
+
+  it.effect("does not verify a contact that others reported by its request alone", () =>
+    Effect.gen(function*() {
+      const { requested, routing } = yield* setUp()
+      routing.learnedUnsafe([contact(1)], id(2), 0)
+      requested(contact(1), 0)
+      assert.isUndefined(routing.entryUnsafe(id(1))?.verifiedAt)
+    }).pipe(withIdentity))
+
+  it.effect("sends no ping for which the request leaves no room", () =>
+    Effect.gen(function*() {
+      const { checks, requested } = yield* setUp()
+      requested(contact(1), 0, 150)
+      assert.deepStrictEqual(checks, [])
+      requested(contact(1), 0, 160)
+      assert.strictEqual(checks.length, 1)
+    }).pipe(withIdentity))
+
+  it.effect("pings a stranger only if the table lacks such contacts, or if its last answer was cut", () =>
+    Effect.gen(function*() {
+      const { checks, far, heard, requested, routing } = yield* setUp({ k: 2 })
+      const [first, second, third, fourth] = [1, 2, 3, 4].map((n): Contact => ({ ...contact(n), id: far(n) }))
+      for (const known of [first, second]) heard(known, 0)
+      assert.isFalse(routing.willProveUnsafe(requester(third), 1))
+      requested(third, 1)
+      requested(third, 1, -900)
+      assert.deepStrictEqual(checks, [])
+      requested(third, 2)
+      assert.deepStrictEqual(checks.map(({ peer }) => peer), [third])
+      // The oldest contact has been silent for long, so it may give way.
+      requested(fourth, 31 * minute)
+      assert.deepStrictEqual(checks.map(({ peer }) => peer), [third, fourth])
+    }).pipe(withIdentity))
+
+  it.effect("pings no client, which never gets a place, unless its last answer was cut", () =>
+    Effect.gen(function*() {
+      const { checks, requested } = yield* setUp()
+      requested(contact(1), 0, 20, Features.Bit.client)
+      assert.deepStrictEqual(checks, [])
+      requested(contact(1), 1, 1000, Features.Bit.client)
+      assert.strictEqual(checks.length, 1)
     }).pipe(withIdentity))
 
   it.effect("cancels its checks when it closes", () =>
     Effect.gen(function*() {
       const { checks } = yield* Effect.scoped(Effect.gen(function*() {
         const world = yield* setUp()
-        world.routing.proveUnsafe(contact(1), () => {})
+        world.routing.proveUnsafe(contact(1), 1000, () => {})
         world.heard(contact(2), 0)
-        world.heard({ ...contact(2), port: 99 }, 0)
+        world.requested({ ...contact(2), port: 99 }, 0)
         return world
       }))
       assert.deepStrictEqual(checks.map(({ isCancelled }) => isCancelled), [true, true])

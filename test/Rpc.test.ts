@@ -352,12 +352,15 @@ describe("Rpc", () => {
         assert.isBelow((yield* rpc.traffic).refused, 200)
       }).pipe(onNetwork))
 
-    it.effect("adds the sender of any signed message, under its source address", () =>
+    it.effect("adds the sender of any signed message, under its source address, once it has answered there", () =>
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
+        const core = network.tableOf(node)
         yield* peer.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
         yield* peer.receive
-        const core = network.tableOf(node)
+        assert.isUndefined(core.get(peer.id))
+        yield* peer.answer(() => pong(peer))
+        yield* settled
         assert.deepStrictEqual(core.get(peer.id), {
           id: peer.id,
           address: peer.address,
@@ -371,14 +374,13 @@ describe("Rpc", () => {
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
         const core = network.tableOf(node)
-        yield* peer.send(self, ping(peer), "00".repeat(20))
-        yield* peer.receive
+        yield* network.introduce(peer, self)
         const moved = yield* network.puppet("peer", network.socketOf(3))
         yield* moved.send(self, ping(moved), "01".repeat(20))
         yield* TestClock.adjust(1)
         assert.strictEqual(core.get(peer.id)?.host, peer.host)
-        yield* moved.answer(() => pong(moved))
         assert.strictEqual((yield* moved.receive).message.body._tag, "Pong")
+        yield* moved.answer(() => pong(moved))
         yield* TestClock.adjust(1)
         yield* TestClock.adjust(1)
         assert.strictEqual(core.get(peer.id)?.host, moved.host)
@@ -401,8 +403,7 @@ describe("Rpc", () => {
       Effect.gen(function*() {
         const { node, peer, self } = yield* setUp
         const core = network.tableOf(node)
-        yield* peer.send(self, ping(peer), "00".repeat(20))
-        yield* peer.receive
+        yield* network.introduce(peer, self)
         // A message once signed by the peer, from the attacker's address.
         const thief = yield* network.puppet("peer", network.socketOf(3))
         yield* thief.send(self, ping(thief), "01".repeat(20))
@@ -423,26 +424,22 @@ describe("Rpc", () => {
         }
         const [oldest, ...others] = inBucket
         const [second, newcomer] = others.slice(-2)
-        for (const peer of inBucket.slice(0, -2)) {
-          yield* peer.send(self, ping(peer), "00".repeat(20))
-          yield* peer.receive
-        }
+        for (const peer of inBucket.slice(0, -2)) yield* network.introduce(peer, self)
         // A contact heard from in the last half hour is not probed.
-        yield* second.send(self, ping(second), "00".repeat(20))
-        yield* second.receive
+        yield* network.introduce(second, self)
         assert.isFalse(core.contains(second.id))
         assert.strictEqual(yield* rpc.pending, 0)
 
         yield* TestClock.adjust("30 minutes")
         // The oldest answers its probe and stays.
-        yield* second.send(self, ping(second), "00".repeat(20))
+        yield* network.introduce(second, self)
         yield* oldest.answer(() => pong(oldest))
         yield* TestClock.adjust("5 seconds")
         assert.isTrue(core.contains(oldest.id))
         assert.isFalse(core.contains(second.id))
 
         // Now another contact is the oldest, and silent.
-        yield* newcomer.send(self, ping(newcomer), "01".repeat(20))
+        yield* network.introduce(newcomer, self)
         yield* TestClock.adjust("5 seconds")
         assert.isFalse(core.contains(others[0].id))
         assert.isTrue(core.contains(newcomer.id))
@@ -457,7 +454,7 @@ describe("Rpc", () => {
           if (NodeId.bucketIndex(self.id, network.identity(`p${i}`).nodeId) !== 0) continue
           found++
           const other = yield* network.puppet(`p${i}`, network.socketOf(100 + i))
-          yield* other.send(self, ping(other), "00".repeat(20))
+          yield* network.introduce(other, self)
         }
         // No time passes, and the probe stays unanswered.
         yield* peer.send(self, ping(peer), "00".repeat(20))

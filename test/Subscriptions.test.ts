@@ -11,7 +11,7 @@ import { Store } from "../src/Store.ts"
 import { Subscriptions } from "../src/Subscriptions.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { offer, serve } from "./utils/served.ts"
+import { helpful, offer, serve } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
 const key = NodeId.fromTopic("topic")
@@ -29,6 +29,7 @@ describe("a holder of a key", () => {
     const put = (record: Record.SignedRecord) =>
       Effect.andThen(Effect.orDie(Context.get(node, Store).put(key, record)), moment)
     yield* put(offer("topic", "v0.1"))
+    yield* network.introduce(peer, network.contactOf(node))
     const heard = yield* serve(peer, (body) => {
       const said = body._tag === "Push" ? ack(body.record) : "Silence"
       return body._tag !== "Push" || said === "Silence"
@@ -135,6 +136,7 @@ describe("a holder of a key", () => {
         const peer = yield* network.puppet("peer", network.socketOf(60))
         const put = (owner: string) => Effect.andThen(Context.get(node, Store).put(key, offer("topic", owner)), moment)
         yield* put("first")
+        yield* network.introduce(peer, network.contactOf(node))
         yield* peer.send(
           network.contactOf(node),
           { _tag: "FindValue", target: key, recordType: 0, subscribe: true },
@@ -162,6 +164,7 @@ describe("a holder of a key", () => {
       const elsewhere = yield* network.puppet("peer", network.socketOf(61))
       const put = (owner: string) => Effect.andThen(Context.get(node, Store).put(key, offer("topic", owner)), moment)
       yield* put("first")
+      yield* network.introduce(peer, network.contactOf(node))
       const subscription: Message.Body = { _tag: "FindValue", target: key, recordType: 0, subscribe: true }
       yield* peer.send(network.contactOf(node), subscription, "00".repeat(20))
       yield* peer.receive
@@ -174,6 +177,48 @@ describe("a holder of a key", () => {
       )
       yield* moment
       assert.strictEqual(yield* Context.get(node, Subscriptions).size, 0)
+    }).pipe(onNetwork))
+
+  it.effect("pushes nothing to a peer that has not proved its address, and serves it once it has", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(network.now * 1000)
+      const node = yield* network.node("node", network.socketOf(1), { passive: true })
+      const put = (owner: string) => Effect.andThen(Context.get(node, Store).put(key, offer("topic", owner)), moment)
+      yield* put("first")
+      const mute = yield* network.puppet("mute", network.socketOf(60))
+      const live = yield* network.puppet("live", network.socketOf(61))
+      const heardOf = new Map<string, ReadonlyArray<{ readonly body: Message.Body }>>()
+      heardOf.set("mute", yield* serve(mute, () => undefined))
+      heardOf.set("live", yield* serve(live, helpful(live)))
+      for (const peer of [mute, live]) {
+        yield* peer.send(
+          network.contactOf(node),
+          { _tag: "FindValue", target: key, recordType: 0, subscribe: true },
+          "00".repeat(20)
+        )
+      }
+      yield* moment
+      yield* put("second")
+      yield* TestClock.adjust("5 seconds")
+      const pushes = (name: string) => heardOf.get(name)?.filter(({ body }) => body._tag === "Push").length
+      // It has acknowledged none before, so it gets one attempt.
+      assert.deepStrictEqual([pushes("mute"), pushes("live")], [0, 1])
+    }).pipe(onNetwork))
+
+  it.effect("repeats a push to a subscriber that acknowledged one before", () =>
+    Effect.gen(function*() {
+      const { heard, put, subscribe } = yield* setUp(({ address }) =>
+        address === network.addressOf("second") ? "End" : "Silence"
+      )
+      for (const [owner, attempts] of [["second", 1], ["third", 3]] as const) {
+        yield* subscribe
+        yield* put(offer("topic", owner))
+        yield* TestClock.adjust("5 seconds")
+        const pushes = heard.filter(({ body }) =>
+          body._tag === "Push" && body.record.address === network.addressOf(owner)
+        )
+        assert.strictEqual(pushes.length, attempts)
+      }
     }).pipe(onNetwork))
 
   it.effect("never pushes to a peer without a subscription", () =>
@@ -195,7 +240,8 @@ describe("a holder of a key", () => {
       const heard: Array<ReadonlyArray<{ readonly body: Message.Body }>> = []
       for (let i = 0; i < 40; i++) {
         const peer = yield* network.puppet(`peer ${i}`, network.socketOf(100 + i))
-        heard.push(yield* serve(peer, () => undefined))
+        const pong: Message.Body = { _tag: "Pong", address: peer.address, observed: new Uint8Array(6) }
+        heard.push(yield* serve(peer, (body) => body._tag === "Ping" ? pong : undefined))
         yield* peer.send(
           network.contactOf(node),
           { _tag: "FindValue", target: key, recordType: 0, subscribe: true },

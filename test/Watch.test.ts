@@ -210,6 +210,7 @@ describe("a node that is pushed to", () => {
     yield* TestClock.setTime(network.now * 1000)
     const node = yield* network.node("node", network.socketOf(1), { passive: true })
     const peer = yield* network.puppet("peer", network.socketOf(60))
+    yield* network.introduce(peer, network.contactOf(node))
     const acks: Array<Message.Body> = []
     yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
       const { body } = (yield* peer.receive).message

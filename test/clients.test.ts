@@ -42,6 +42,7 @@ describe("a client", () => {
     self: { readonly host: string; readonly port: number },
     features: number
   ) {
+    yield* network.introduce(peer, self, features)
     yield* peer.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20), features)
     while (true) {
       const { body } = (yield* peer.receive).message

@@ -28,8 +28,15 @@ interface Sent {
   readonly to: SocketAddress.SocketAddress
 }
 
+/** Whether a datagram is one of those by which nodes prove their addresses to each other. */
+const isProof = (payload: Uint8Array): boolean => {
+  const header = Message.header(payload)
+  return typeof header !== "string" && (header.type === Message.Type.Ping || header.type === Message.Type.Pong)
+}
+
 /**
- * A node whose software can be restarted on the same port, and what it sent.
+ * A node whose software can be restarted on the same port, and what it sent
+ * besides pings and their responses.
  * A mute line drops what it sends.
  */
 const machine = Effect.fnUntraced(function*(name: string, n: number, options: Dht.Options = {}) {
@@ -42,7 +49,7 @@ const machine = Effect.fnUntraced(function*(name: string, n: number, options: Dh
     Transport.of({
       ...transport,
       sendUnsafe: (payload, to) => {
-        sent.push({ payload: payload.slice(), to })
+        if (!isProof(payload)) sent.push({ payload: payload.slice(), to })
         return line.isMute ? undefined : transport.sendUnsafe(payload, to)
       }
     })

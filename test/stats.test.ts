@@ -58,8 +58,7 @@ describe("the statistics of a node", () => {
   it.effect("forget peers after an hour, a day and a week, but not the total", () =>
     Effect.gen(function*() {
       const { dht, node, peer } = yield* setUp
-      yield* peer.send(network.contactOf(node), { _tag: "Ping", address: peer.address }, "00".repeat(20))
-      yield* settled
+      yield* network.introduce(peer, network.contactOf(node))
       const figures = Effect.map(dht.stats, ({ contacts, seen, verifiedContacts }) => ({
         seen,
         verifiedContacts,

@@ -132,9 +132,12 @@ describe("an unreachable address", () => {
       const { rpc, self } = yield* setUp()
       const peer = yield* network.puppet("peer", network.socketOf(2))
       const claimed = SocketAddress.encodeObserved({ host: peer.host, port: 0 })
+      yield* network.introduce(peer, self)
+      yield* settled
+      const { sent } = yield* rpc.traffic
       yield* peer.send(self, { _tag: "NatProbe", token: new Uint8Array(8), claimed }, "00".repeat(20))
       yield* settled
-      assert.strictEqual((yield* rpc.traffic).sent, 0)
+      assert.strictEqual((yield* rpc.traffic).sent, sent)
     }).pipe(onNetwork))
 
   it.effect("is not accepted as our own address from any peer", () =>
@@ -197,6 +200,7 @@ describe("an address of a narrower scope", () => {
         for (const [i, at] of all.entries()) yield* dht.addContact(contact(`known ${i}`, at))
         yield* dht.addContact(contact("zoned", { host: "fe80::7%eth0", port: 5006 }))
         const requester = yield* network.puppet("requester", at)
+        yield* network.introduce(requester, self)
         yield* requester.send(self, { _tag: "FindNode", target: NodeId.zero }, "00".repeat(20))
         const { body } = (yield* requester.receive).message
         const told = body._tag === "FindNodeResponse" ? body.nodes ?? [] : assert.fail(body._tag)

@@ -198,6 +198,7 @@ describe("a v0.2 peer", () => {
   it.effect("is recognised by its subscription", () =>
     Effect.gen(function*() {
       const { health, peer, self } = yield* storing
+      yield* network.introduce(peer, self)
       yield* peer.send(self, { _tag: "FindValue", target: key, recordType: 0, subscribe: true }, "ff".repeat(20))
       yield* peer.receive
       assert.strictEqual(health.versionUnsafe(peer.id, network.now * 1000), "v0.2")
@@ -274,6 +275,7 @@ describe("a peer whose messages show that it understands v0.2", () => {
     Effect.gen(function*() {
       const { peer, self } = yield* setUp
       const record = endpoint("owner")
+      yield* network.introduce(peer, self)
       for (const alreadyHad of [false, true]) {
         yield* peer.send(self, { _tag: "Store", record, key: undefined }, "00".repeat(20), 0xfff0 | v02)
         const { body } = (yield* peer.receive).message

@@ -23,17 +23,19 @@ const fixedSize = (observed: Uint8Array | undefined): number =>
   1 + 1 + 1 + (observed === undefined ? 0 : 2 + observed.length)
 
 /**
- * A FIND_NODE response that fits. The farthest of the nodes (nearest first) are
- * omitted; the nearest always stays.
+ * A FIND_NODE response that fits into `size` bytes, by default those of the
+ * largest response. The farthest of the nodes (nearest first) are omitted; the
+ * nearest always stays.
  *
  * @internal
  */
 export const findNodeResponse = (
   nodes: ReadonlyArray<Contact>,
-  observed: Uint8Array | undefined
+  observed: Uint8Array | undefined,
+  size = maxAnswerBody
 ): Extract<Body, { readonly _tag: "FindNodeResponse" }> => ({
   _tag: "FindNodeResponse",
-  nodes: nearestFitting(nodes, maxAnswerBody - fixedSize(observed)),
+  nodes: nearestFitting(nodes, size - fixedSize(observed)),
   observed
 })
 
@@ -78,9 +80,11 @@ export const findValueResponse = (options: {
   readonly legacy: boolean
   /** Whether the requester reads lists of digests. */
   readonly lists: boolean
+  /** Most bytes of the body. Default: those of the largest response. */
+  readonly size?: number | undefined
 }): ValueAnswer => {
-  const { nodes, observed } = options
-  const room = maxAnswerBody - fixedSize(observed)
+  const { nodes, observed, size = maxAnswerBody } = options
+  const room = size - fixedSize(observed)
   // The field number and the head of the list take one byte each. A record that
   // is too large even alone must not hide the others.
   const carriable = options.records.filter((record) => record.bytes.length <= room - 2)
@@ -106,6 +110,16 @@ export const findValueResponse = (options: {
     records
   })
 }
+
+/**
+ * Whether an answer has all records and digests that another one has.
+ *
+ * @internal
+ */
+export const hasRecordsOf = ({ body }: ValueAnswer, other: ValueAnswer): boolean =>
+  body.records?.length === other.body.records?.length &&
+  body.listed?.length === other.body.listed?.length &&
+  (body.record === undefined) === (other.body.record === undefined)
 
 const answered = (
   offered: ReadonlyArray<Record.SignedRecord>,

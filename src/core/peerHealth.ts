@@ -8,6 +8,7 @@
 import * as Features from "../Features.ts"
 import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
+import * as SocketAddress from "../SocketAddress.ts"
 
 /**
  * `good`: answered the last request. `bad`: was silent at least twice in a row.
@@ -105,8 +106,8 @@ class RoundTrip {
 class Peer {
   readonly roundTrip = new RoundTrip()
   answeredAt: number | undefined = undefined
-  /** The host from which it proved to answer. */
-  host: string | undefined = undefined
+  /** The address from which it proved to answer. */
+  at: SocketAddress.SocketAddress | undefined = undefined
   failures = 0
   nextTry = 0
   version: Version | undefined = undefined
@@ -157,13 +158,14 @@ export class PeerHealth {
   }
 
   /** Records a response from the queried address, which only a peer reachable there can send. */
-  provedAt(id: NodeId, host: string): void {
-    this.peers.use(id, makePeer).host = host
+  provedAt(id: NodeId, address: SocketAddress.SocketAddress): void {
+    this.peers.use(id, makePeer).at = address
   }
 
-  /** Whether the peer has proved that it is reachable at this host. */
-  isProved(id: NodeId, host: string): boolean {
-    return this.peers.get(id)?.host === host
+  /** Whether the peer has proved that it is reachable at this address. */
+  isProved(id: NodeId, address: SocketAddress.SocketAddress): boolean {
+    const at = this.peers.get(id)?.at
+    return at !== undefined && SocketAddress.isSame(at, address)
   }
 
   /** Records a request whose attempts all failed; each consecutive failure doubles the back-off. */

@@ -134,6 +134,8 @@ export class Requests {
   private readonly options: Options
   private readonly pending = new Set<PendingRequest>()
   private readonly byTransaction = new Map<Message.TransactionId, PendingRequest>()
+  /** Number of pending requests to each address. */
+  private readonly byAddress = new Map<string, number>()
   /** Tags of the transactions that ended last, which tell a late response from an unsolicited one. */
   private readonly ended = new Uint32Array(maxEnded)
   private endedAt = 0
@@ -170,6 +172,8 @@ export class Requests {
       done
     })
     this.pending.add(pending)
+    const address = SocketAddress.key(peer)
+    this.byAddress.set(address, (this.byAddress.get(address) ?? 0) + 1)
     this.attempt(pending)
     return () => {
       if (this.pending.has(pending)) this.explainFailure(pending, "it was not waited for any longer")
@@ -181,6 +185,11 @@ export class Requests {
   isPending({ transactionId, type }: Message.Header): boolean {
     const pending = this.byTransaction.get(transactionId)
     return pending !== undefined && responseType[pending.body._tag] === type
+  }
+
+  /** Whether a request to this address is pending. */
+  isAsking(address: SocketAddress.SocketAddress): boolean {
+    return this.byAddress.has(SocketAddress.key(address))
   }
 
   /**
@@ -226,7 +235,7 @@ export class Requests {
     // If both forms were sent, the one that was answered shows which version the peer understands.
     else if (isV02Request(pending)) health.speaksUnsafe(from.id, sent.isPlain ? "v0.1" : "v0.2", now)
     if (SocketAddress.isSame(peer, from)) {
-      health.provedAtUnsafe(from.id, from.host)
+      health.provedAtUnsafe(from.id, from)
       this.options.heard(body, from)
     }
     this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
@@ -318,6 +327,10 @@ export class Requests {
 
   private forget(pending: PendingRequest): void {
     if (!this.pending.delete(pending)) return
+    const address = SocketAddress.key(pending.peer)
+    const left = (this.byAddress.get(address) ?? 0) - 1
+    if (left > 0) this.byAddress.set(address, left)
+    else this.byAddress.delete(address)
     this.options.timers.cancel(pending)
     for (const transaction of pending.attempts.keys()) this.endTransaction(transaction)
   }

@@ -166,6 +166,9 @@ const estimateMillis = 30 * 60_000
 /** Bounds the estimate from a bucket that is deeper than any real network. */
 const maxEstimateExponent = 62
 
+/** Factor by which the estimated number of nodes closer to a newcomer may exceed k. */
+const wantedMargin = 1.5
+
 const never = -Infinity
 
 class TableEntry {
@@ -438,6 +441,27 @@ export class RoutingTable {
   hasAt(address: SocketAddress.SocketAddress, wanted: (id: NodeId.NodeId) => boolean): boolean {
     for (const { id } of this.entriesByAddress.get(SocketAddress.key(address)) ?? []) if (wanted(id)) return true
     return false
+  }
+
+  /** Whether the bucket of an id has room for one more contact. */
+  hasRoom(id: NodeId.NodeId): boolean {
+    return (this.existingBucket(id)?.entries.length ?? 0) < this.k
+  }
+
+  /**
+   * Whether a newcomer's address is worth a check: it is a contact elsewhere, or
+   * it may get a place, and either we may be one of its k closest nodes, which
+   * must all know it (with a margin for the estimate), or fewer than half of its bucket were heard from
+   * after `cutoff`.
+   */
+  isWanted({ id }: Contact, now: number, cutoff: number): boolean {
+    const known = this.entriesById.get(id)
+    if (known !== undefined && known.verifiedAt !== never) return true
+    const bucket = this.existingBucket(id)
+    if (bucket === undefined) return true
+    const mayEnter = known !== undefined || bucket.entries.length < this.k ||
+      now >= bucket.noProbeBefore && !this.isTakenIn(bucket, cutoff)
+    return mayEnter && (freshIn(bucket, cutoff) < this.k / 2 || this.closerNodes(id, now) < wantedMargin * this.k)
   }
 
   /** The time of the last direct contact; undefined for unverified and unknown peers. */
@@ -842,6 +866,12 @@ const latestFirst = (a: number, b: number): number => b - a
 const bySilence = (a: TableEntry, b: TableEntry): number => a.verifiedAt - b.verifiedAt
 
 const always = (): boolean => true
+
+const freshIn = ({ entries }: TableBucket, cutoff: number): number => {
+  let fresh = 0
+  for (const { verifiedAt } of entries) if (verifiedAt > cutoff) fresh++
+  return fresh
+}
 
 const verifiedTime = (entry: TableEntry): number | undefined =>
   entry.verifiedAt === never ? undefined : entry.verifiedAt

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 
@@ -37,6 +38,8 @@ const isLive = (subscription: Subscription, now: number): boolean => now - subsc
  * the owner of one IPv6 address has many.
  */
 const sourceOf = (host: string): string => host.includes(":") ? SocketAddress.subnet(host) ?? host : host
+
+const nameOf = (subscriber: Subscriber): string => `${subscriber.id} ${SocketAddress.key(subscriber)}`
 
 /** The first item. A `Set` first skips deleted items: at most microseconds at the sizes used here. */
 const first = <A>(items: Set<A>): A | undefined => items.values().next().value
@@ -99,6 +102,8 @@ export class Subscriptions {
   private readonly all = new Shares()
   /** The oldest first. */
   private readonly byAge = new Set<Subscription>()
+  /** Subscribers that acknowledged a push. */
+  private readonly acknowledging: RecencyMap<string, true>
   private readonly perKey: number
   private readonly perSource: number
   private readonly capacity: number
@@ -114,6 +119,7 @@ export class Subscriptions {
     this.perKey = options?.perKey ?? 32
     this.perSource = options?.perSource ?? 64
     this.capacity = options?.capacity ?? 4096
+    this.acknowledging = new RecencyMap(this.capacity)
   }
 
   /** Number of subscriptions; expired ones count until a call of {@link subscribe} or {@link live}. */
@@ -150,6 +156,16 @@ export class Subscriptions {
     else if (!this.makeRoom(key, source)) return false
     this.add({ key, source, subscriber, askedAt: now })
     return true
+  }
+
+  /** Records that a subscriber acknowledged a push. */
+  acknowledged(subscriber: Subscriber): void {
+    this.acknowledging.use(nameOf(subscriber), () => true)
+  }
+
+  /** Whether a subscriber ever acknowledged a push at its address. */
+  hasAcknowledged(subscriber: Subscriber): boolean {
+    return this.acknowledging.get(nameOf(subscriber)) !== undefined
   }
 
   /** Removes and returns the live subscribers of `key`; a subscription covers one new record. */

@@ -182,6 +182,20 @@ describe("RoutingTable", () => {
     })
   })
 
+  it("wants contacts that are elsewhere, half of each bucket, and all peers that it may be one of the closest to", () => {
+    const table = tableOf([1, 2].map(inBucket0), { k: 4 })
+    const [unverified, unknown] = [contact(inBucket0(3)), contact(inBucket0(4))]
+    table.add(unverified, undefined, start)
+    const wanted = (...peers: ReadonlyArray<Contact>) => peers.map((peer) => table.isWanted(peer, start, start - 1))
+    // The network may be that small.
+    assert.deepStrictEqual(wanted(unverified, unknown), [true, true])
+    for (const byte of [0x40, 0x41, 0x20, 0x21, 0x10, 0x11, 8, 9]) table.add(contact(shallow(byte)), start, start)
+    assert.deepStrictEqual(wanted(unverified, unknown), [false, false])
+    assert.deepStrictEqual(wanted(contact(inBucket0(1)), contact(shallow(4)), contact(shallow(10))), [true, true, true])
+    // Those in this bucket have been silent since.
+    assert.isTrue(table.isWanted(unknown, start, start))
+  })
+
   describe("a full bucket", () => {
     const full = () => tableOf([inBucket0(1), inBucket0(2)], { k: 2 })
     const newcomer = contact(inBucket0(9))
@@ -253,6 +267,16 @@ describe("RoutingTable", () => {
       table.probed(inBucket0(2), true, start)
       assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 999)._tag, "Refused")
       assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 1000)._tag, "Probe")
+    })
+
+    it("wants a newcomer only if one of its contacts is silent and no probe is in flight", () => {
+      const table = full()
+      assert.isFalse(table.isWanted(newcomer, start, start - 1))
+      assert.isTrue(table.isWanted(newcomer, start, start))
+      table.add(newcomer, start, start)
+      assert.isFalse(table.isWanted(newcomer, start, start))
+      table.remove(inBucket0(1))
+      assert.isTrue(table.isWanted(newcomer, start, start))
     })
 
     it("expires a probe without an outcome after 30 seconds", () => {

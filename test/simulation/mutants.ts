@@ -138,9 +138,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "does not learn requesters",
     file: "Routing.ts",
-    text: `if (isBelieved) admit(contact, now)
-    else confirmMove(contact)`,
-    replacement: "if (isAnswer) admit(contact, now)",
+    text: "if (willProve) prove(from, left, undefined)",
+    replacement: "",
     property: "TablesAreConnected",
     world: "eventful"
   },

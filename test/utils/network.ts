@@ -16,7 +16,7 @@ import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as Routing from "../../src/Routing.ts"
-import type { SocketAddress } from "../../src/SocketAddress.ts"
+import { encodeObserved, type SocketAddress } from "../../src/SocketAddress.ts"
 import { Store } from "../../src/Store.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Verifier from "../../src/Verifier.ts"
@@ -161,6 +161,31 @@ export const puppet = Effect.fnUntraced(function*(name: string, socket: SocketAd
       Effect.flatMap(receive, ({ from, message }) => send(from, reply(message.body), message.transactionId, features))
   }
   return puppet
+})
+
+/** Turns in which what has arrived is read. */
+const turns = Effect.repeat(TestClock.adjust(0), { times: 50 })
+
+/**
+ * Makes a puppet known to a node as a live peer is: it sends a request, and
+ * answers the ping by which the node has it prove its address. Nothing is left
+ * for it to receive.
+ */
+export const introduce = Effect.fnUntraced(function*(puppet: Puppet, to: SocketAddress, features?: Features.Features) {
+  // The ping follows the first response, and comes before the second.
+  for (const transactionId of ["f0".repeat(20), "f1".repeat(20)]) {
+    yield* puppet.send(to, { _tag: "Ping", address: puppet.address }, transactionId, features)
+    yield* turns
+    let isAnswered = false
+    while (!isAnswered) {
+      const { from, message } = yield* puppet.receive
+      isAnswered = message.transactionId === transactionId
+      if (message.body._tag !== "Ping") continue
+      const observed = encodeObserved(from)
+      yield* puppet.send(from, { _tag: "Pong", address: puppet.address, observed }, message.transactionId, features)
+    }
+  }
+  yield* turns
 })
 
 /** Puts an application's record at each of so many keys of a node's store; `at` is in Unix seconds. */
