@@ -197,7 +197,8 @@ describe("a holder of a key", () => {
           "00".repeat(20)
         )
       }
-      yield* moment
+      // The ping that proves the address, and its response, take some turns.
+      yield* Effect.repeat(moment, { times: 10 })
       yield* put("second")
       yield* TestClock.adjust("5 seconds")
       const pushes = (name: string) => heardOf.get(name)?.filter(({ body }) => body._tag === "Push").length
