@@ -6,6 +6,7 @@
  * @module
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -83,6 +84,7 @@ const refusalOf = (admission: Exclude<Admission, Stored>): string => {
 }
 
 const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
   const events = yield* NodeEvents
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
@@ -243,7 +245,8 @@ const make = Effect.gen(function*() {
         if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
       }
       if (cut !== undefined) return
-      if (isProved) send(whole)
+      // Since the request, newer records may have come.
+      if (isProved) answerFindValue({ ...request, subscribe: false }, from, clock.currentTimeMillisUnsafe(), toSender)
       else if (isAtOnce) send(Answer.findValueResponse({ ...options, size: bodySize(allowed) }))
     }
     if (allowed === Infinity) return proved(true)
