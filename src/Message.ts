@@ -614,13 +614,14 @@ export const noticed = (bytes: Uint8Array): TransactionId | undefined => {
 }
 
 /**
- * Returns the bytes of a message besides its body: header, key, signature and
- * framing.
+ * Returns the bytes of a message besides its body: header and framing with key and
+ * signature, or in a session with a MAC.
  *
  * @category encoding
  * @since 0.1.0
  */
-export const envelopeSize = (features: number): number => 133 + Cbor.uintSize(features)
+export const envelopeSize = (features: number, isInSession = false): number =>
+  (isInSession ? 59 : 133) + Cbor.uintSize(features)
 
 /**
  * Returns the size of a message in bytes.
@@ -628,7 +629,8 @@ export const envelopeSize = (features: number): number => 133 + Cbor.uintSize(fe
  * @category encoding
  * @since 0.1.0
  */
-export const size = (body: Body, features: number): number => envelopeSize(features) + encodeBody(body).length
+export const size = (body: Body, features: number, isInSession = false): number =>
+  envelopeSize(features, isInSession) + encodeBody(body).length
 
 /**
  * Returns the canonical CBOR of a body.

@@ -301,9 +301,9 @@ const make = Effect.gen(function*() {
       {
         target,
         awaitsSlow: true,
-        ask: (contact, about) =>
+        ask: (contact, about, onChallenge) =>
           Effect.map(
-            rpc.request(contact, { _tag: "FindNode", target: about }, Lookups.requestOptions(health)),
+            rpc.request(contact, { _tag: "FindNode", target: about }, Lookups.requestOptions(health, onChallenge)),
             ({ body }) => body
           ),
         read: () => false
@@ -330,7 +330,7 @@ const make = Effect.gen(function*() {
         quorum: find.quorum,
         awaitsSlow: false,
         isSurrounded: (ids) => surroundings.isDense(target, ids),
-        ask: (contact) => reader.ask(reading, contact),
+        ask: (contact, _about, onChallenge) => reader.ask(reading, contact, onChallenge),
         read: (contact, answer) => reader.read(reading, contact, answer)
       },
       ongoing,

@@ -104,6 +104,11 @@ export interface Options {
   readonly failFast?: boolean | undefined
   /** A maintenance probe: silence is expected and does not count against the peer. */
   readonly maintenance?: boolean | undefined
+  /**
+   * Called, synchronously, when the peer has us prove our address before it
+   * responds, for which it is given another round trip.
+   */
+  readonly onChallenge?: (() => void) | undefined
 }
 
 /**

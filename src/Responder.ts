@@ -106,6 +106,10 @@ const make = Effect.gen(function*() {
   const reserve = (from: Rpc.Requester, now: number): number =>
     from.id === identity.nodeId || routing.willProveUnsafe(from, now) ? pingBytes : 0
 
+  /** Number of nodes that are closer to a target than this one. */
+  const rankAmong = (nodes: ReadonlyArray<Contact>, target: NodeId.NodeId): number =>
+    nodes.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
+
   /**
    * Nodes to name, in the order in which they get room. The requester comes
    * last: it knows itself, unless it is at another address. Where few fit, all
@@ -113,19 +117,22 @@ const make = Effect.gen(function*() {
    * closest. So after the nearest one, each of them begins at another place.
    */
   const nodesFor = (target: NodeId.NodeId, from: Rpc.Requester, now: number): ReadonlyArray<Contact> => {
-    const isItself = ({ host, id, port }: Contact) => id === from.id && host === from.host && port === from.port
+    const isItself = (node: Contact) => node.id === from.id && SocketAddress.isSame(node, from)
     const nodes = routing.answerUnsafe(target, from.host, now)
     const itself = nodes.filter(isItself)
     const others = nodes.filter((node) => !isItself(node))
     if (routing.isProvedUnsafe(from)) return [...others, ...itself]
     const [nearest, rest] = [others.slice(0, nearestNamed), others.slice(nearestNamed)]
-    const rank = others.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
+    const rank = rankAmong(others, target)
     const first = rank === others.length ? 0 : namedByTurns * rank % rest.length
     return [...nearest, ...rest.slice(first), ...rest.slice(0, first), ...itself]
   }
 
   /** The size of a body in a response of at most so many bytes. */
-  const bodySize = (bytes: number): number => Math.min(bytes - envelopeSize(ownFeatures), maxAnswerBody)
+  const bodySize = (to: Rpc.Requester, bytes: number): number =>
+    Math.min(bytes - envelopeSize(ownFeatures, to.isInSession), maxAnswerBody)
+
+  const sizeOf = (to: Rpc.Requester, { body }: Answer.Fitted): number => size(body, ownFeatures, to.isInSession)
 
   /** A peer that has not shown a later version gets a v0.1 response. */
   const storeResponse = (to: Rpc.Requester, outcome: Outcome, now: number): Body => {
@@ -197,78 +204,127 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * Answers with as much as the requester is allowed. Nodes are cut for one that
-   * has not proved its address, and records are not: it would take them for all
-   * that there are. Where they do not fit, it must prove itself first.
+   * Answers with as much as the requester is allowed, and calls `proved` if it
+   * proves its address; returns the bytes of a response that is sent later. If
+   * what is allowed does not suffice, the requester must first prove its address,
+   * and gets what is allowed if it does not.
    */
+  const answerWithin = <A extends Answer.Fitted>(
+    make: (now: number) => Fitting<A>,
+    from: Rpc.Requester,
+    now: number,
+    proved?: () => void
+  ): number => {
+    const { isEnough, send, within } = make(now)
+    const whole = within(maxAnswerBody)
+    const allowed = routing.allowanceUnsafe(from)
+    if (allowed === Infinity) {
+      send(whole)
+      proved?.()
+      return 0
+    }
+    // The ping that proves the address makes the next answer whole.
+    const kept = proved === undefined ? reserve(from, now) : pingBytes
+    const enough = [allowed - kept, allowed].map((bytes) => within(bodySize(from, bytes))).find((cut) =>
+      isEnough(cut, whole)
+    )
+    if (enough !== undefined) {
+      send(enough)
+      if (proved !== undefined) {
+        routing.proveUnsafe(
+          from,
+          allowed - sizeOf(from, enough),
+          (isProved) => isProved ? proved() : undefined
+        )
+      }
+      return 0
+    }
+    const cut = within(bodySize(from, allowed - pingBytes))
+    const bytes = sizeOf(from, cut)
+    routing.proveUnsafe(from, allowed - bytes, (isProved) => {
+      if (!isProved) return send(cut)
+      proved?.()
+      // Since the request, newer records may have come.
+      const later = make(clock.currentTimeMillisUnsafe())
+      later.send(later.within(maxAnswerBody))
+    })
+    return bytes
+  }
+
+  const answerFindNode = (
+    { target }: Extract<Body, { readonly _tag: "FindNode" }>,
+    from: Rpc.Requester,
+    now: number,
+    toSender: (body: Body) => void
+  ): number =>
+    answerWithin(
+      (now): Fitting<Answer.Fitted> => {
+        const nodes = nodesFor(target, from, now)
+        const observed = SocketAddress.encodeObserved(from)
+        return {
+          within: (size) => ({ body: Answer.findNodeResponse(nodes, observed, size) }),
+          isEnough: isEnoughAt(rankAmong(nodes, target)),
+          send: ({ body }) => toSender(body)
+        }
+      },
+      from,
+      now
+    )
+
   const answerFindValue = (
     request: Extract<Body, { readonly _tag: "FindValue" }>,
     from: Rpc.Requester,
     now: number,
     toSender: (body: Body) => void
-  ): void => {
-    const { publisher, recordType, subscribe, target, wanted } = request
+  ): number => {
+    const { publisher, recordType, target, wanted } = request
     const isFiltered = publisher !== undefined || wanted !== undefined
-    // Filters apply only to a holder that has already been found.
-    const nodes = isFiltered ? [] : nodesFor(target, from, now)
-    const rank = nodes.filter(({ id }) => NodeId.compareDistance(target, id, identity.nodeId) < 0).length
-    const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
-    const options = {
-      nodes,
-      records: isFiltered ? records.filter(passing(request)) : records,
-      observed: SocketAddress.encodeObserved(from),
-      legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
-      lists: wanted === undefined && Features.has(from.features, Features.Bit.paging)
+    /** Only holders of the key learn of new records there. */
+    let isHolder = false
+    const subscribe = () => {
+      health.speaksUnsafe(from.id, "v0.2", now)
+      if (isHolder) subscriptions.subscribeUnsafe(target, from, now)
     }
-    const whole = Answer.findValueResponse(options)
-    const send = ({ body, served }: Answer.ValueAnswer): void => {
-      if (!isFiltered && served < records.length) store.servedUnsafe(target, served)
-      toSender(body)
-    }
-    const allowed = routing.allowanceUnsafe(from)
-    const cut = allowed === Infinity
-      ? whole
-      // The ping that proves the address makes the next answer whole.
-      : [allowed - (subscribe ? pingBytes : reserve(from, now)), allowed].map((bytes) =>
-        Answer.findValueResponse({ ...options, size: bodySize(bytes) })
-      )
-        .find((cut) => Answer.hasRecordsOf(cut, whole))
-    if (cut !== undefined) send(cut)
-    /** Whether the outcome is known at once: then no ping was sent. */
-    let isAtOnce = true
-    const waits = cut === undefined || subscribe
-    if (!waits) return
-    const proved = (isProved: boolean): void => {
-      if (isProved && subscribe) {
-        health.speaksUnsafe(from.id, "v0.2", now)
-        // Only holders of the key learn of new records there.
-        if (records.length > 0) subscriptions.subscribeUnsafe(target, from, now)
-      }
-      if (cut !== undefined) return
-      // Since the request, newer records may have come.
-      if (isProved) answerFindValue({ ...request, subscribe: false }, from, clock.currentTimeMillisUnsafe(), toSender)
-      else if (isAtOnce) send(Answer.findValueResponse({ ...options, size: bodySize(allowed) }))
-    }
-    if (allowed === Infinity) return proved(true)
-    const spent = cut === undefined ? 0 : size(cut.body, ownFeatures)
-    routing.proveUnsafe(from, allowed - spent, proved)
-    isAtOnce = false
+    return answerWithin(
+      (now): Fitting<Answer.ValueAnswer> => {
+        // Filters apply only to a holder that has already been found.
+        const nodes = isFiltered ? [] : nodesFor(target, from, now)
+        const rank = rankAmong(nodes, target)
+        const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
+        isHolder = records.length > 0
+        const options = {
+          nodes,
+          records: isFiltered ? records.filter(passing(request)) : records,
+          observed: SocketAddress.encodeObserved(from),
+          legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
+          lists: wanted === undefined && Features.has(from.features, Features.Bit.paging)
+        }
+        const hasNodes = isEnoughAt(rank)
+        return {
+          within: (size) => Answer.findValueResponse({ ...options, size }),
+          // A v0.1 requester would take the records that fit for all that there are.
+          isEnough: (cut, whole) => Answer.hasRecordsOf(cut, whole) && hasNodes(cut, whole),
+          send: ({ body, served }) => {
+            if (!isFiltered && served < records.length) store.servedUnsafe(target, served)
+            toSender(body)
+          }
+        }
+      },
+      from,
+      now,
+      request.subscribe ? subscribe : undefined
+    )
   }
 
   const answer: Rpc.Handler = (request, from, now, reply) => {
     const toSender = (body: Body) => reply({ body, to: from, transactionId: undefined })
     switch (request._tag) {
       case "Ping":
-        return toSender({ _tag: "Pong", address: identity.address, observed: SocketAddress.encodeObserved(from) })
+        toSender({ _tag: "Pong", address: identity.address, observed: SocketAddress.encodeObserved(from) })
+        return 0
 
       case "FindNode":
-        return toSender(
-          Answer.findNodeResponse(
-            nodesFor(request.target, from, now),
-            SocketAddress.encodeObserved(from),
-            bodySize(routing.allowanceUnsafe(from) - reserve(from, now))
-          )
-        )
+        return answerFindNode(request, from, now, toSender)
 
       case "FindValue":
         return answerFindValue(request, from, now, toSender)
@@ -277,21 +333,21 @@ const make = Effect.gen(function*() {
         const { key, record } = request
         const explain = (reason: () => string) =>
           events.explainUnsafe?.({ _tag: "RecordRefused", key, record, contact: from, reason: reason() })
-        const refuse = (outcome: Outcome, reason: () => string) => {
+        const refuse = (outcome: Outcome, reason: () => string): number => {
           explain(reason)
           toSender(storeResponse(from, outcome, now))
+          return 0
         }
         // A client leaves soon, and the record would be lost.
         if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
         // Refusal comes before the signature check wherever possible.
         const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
-        // Once this returns, `Routing` spends the rest on a ping: then a proof is
-        // only waited for.
-        let room = routing.allowanceUnsafe(from) - storeResponseBytes
+        // Once this returns, `Routing` knows what is left.
+        let room: number | undefined = routing.allowanceUnsafe(from) - storeResponseBytes
         const prove = (done: (isProved: boolean) => void) => routing.proveUnsafe(from, room, done)
         isSigned(key, record, (valid) => {
-          if (!valid) return refuse("Invalid", () => "its signature is bad")
+          if (!valid) return void refuse("Invalid", () => "its signature is bad")
           prepare(record, from, prove, (isReady) => {
             // No response: a publisher would take a refusal as permanent, but
             // retransmits when it hears nothing.
@@ -303,34 +359,58 @@ const make = Effect.gen(function*() {
             })
           })
         })
-        room = 0
-        return
+        room = undefined
+        return storeResponseBytes
       }
 
       case "Push": {
         const { key, record } = request
         if (routing.isProvedUnsafe(from)) health.speaksUnsafe(from.id, "v0.2", now)
-        return watch.deliverUnsafe(key, record, SocketAddress.network(from.host), now, () =>
+        watch.deliverUnsafe(key, record, SocketAddress.network(from.host), now, () =>
           toSender({
             _tag: "PushAck",
             key,
             messageId: NodeId.fromBytesUnsafe(sha256(record.payload)),
             subscribe: true
           }))
+        return pushAckBytes
       }
 
       case "NatProbe": {
         const claimed = SocketAddress.decodeObserved(request.claimed)
-        if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return
-        if (!SocketAddress.isReachable(claimed)) return
-        if (!echoes.allow(from.host, now)) return
+        if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return 0
+        if (!SocketAddress.isReachable(claimed)) return 0
+        if (!echoes.allow(from.host, now)) return 0
         const body: Body = { _tag: "NatProbeEcho", token: request.token }
-        return reply({ body, to: claimed, transactionId: transactionId() })
+        reply({ body, to: claimed, transactionId: transactionId() })
+        return 0
       }
+
+      default:
+        return 0
     }
   }
   yield* rpc.serve(answer)
 })
+
+/** A response that can be made for each size of its body, in bytes. */
+interface Fitting<A extends Answer.Fitted> {
+  readonly within: (size: number) => A
+  /** Whether a cut response serves the requester, so that it need not prove its address. */
+  readonly isEnough: (cut: A, whole: A) => boolean
+  readonly send: (answer: A) => void
+}
+
+/**
+ * The nodes around a target, by the number of closer ones, whose responses are
+ * not cut: what two of them name completes a lookup. The nearest ones are not
+ * among them, because a lookup waits for these before it asks the others.
+ */
+const completing = new Set([3, 5])
+
+/** Whether a cut response names enough nodes for one of a node with so many closer to the target. */
+const isEnoughAt = (rank: number) => (cut: Answer.Fitted, whole: Answer.Fitted): boolean =>
+  !completing.has(rank) || cut.body.nodes?.length === whole.body.nodes?.length
 
 /** Number of nodes, the nearest ones, that each node names first to a peer that has not proved its address. */
 const nearestNamed = 1
@@ -338,8 +418,9 @@ const nearestNamed = 1
 /** Nodes by which the places differ at which two neighbours by distance begin: as many as fit besides in any case. */
 const namedByTurns = 2
 
-/** Bytes of a response to STORE at most. */
+/** Most bytes of a response to STORE, and of one to a push. */
 const storeResponseBytes = 150
+const pushAckBytes = 210
 
 /** The network shared by all peers whose address is not proved. */
 const unproved = "unproved"

@@ -20,7 +20,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Contact } from "./Contact.ts"
-import { nameOf, type Proof, Proofs } from "./core/proofs.ts"
+import { type Done, nameOf, type Ping, Proof, Proofs } from "./core/proofs.ts"
 import * as Core from "./core/routingTable.ts"
 import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
@@ -184,10 +184,16 @@ export class Routing extends Context.Service<Routing, {
   readonly willProveUnsafe: (from: Rpc.Requester, now: number) => boolean
   /**
    * Checks that a peer answers at its source address, by as many pings as
-   * `room`, in bytes, allows. Calls `done` with the outcome, at once with false
-   * if no ping may be sent.
+   * `room` allows: the bytes that are not kept for the response to its request,
+   * or undefined if that was handled before. Calls `done` with the outcome: with
+   * false at once if no ping may be sent, and after a second if no response has
+   * arrived by then.
    */
-  readonly proveUnsafe: (contact: Contact, room: number, done: (isProved: boolean) => void) => void
+  readonly proveUnsafe: (
+    contact: Contact,
+    room: number | undefined,
+    done: (isProved: boolean) => void
+  ) => void
 }>()("effect-dht/Routing") {}
 
 /** Three times Kademlia's K: tables differ, and the estimate is off by half at times. */
@@ -201,6 +207,9 @@ const staleMillis = 10 * 60_000
 
 /** Silence after which a contact is probed, while it still counts as fresh. */
 const quietMillis = 25 * 60_000
+
+/** Milliseconds that a response waits for the requester's proof, before what needs none is sent. */
+const proofMillis = 1000
 
 /** Maximum number of strangers remembered. */
 const maxStrangers = 1024
@@ -273,60 +282,52 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const willProveUnsafe: Routing["Service"]["willProveUnsafe"] = (from, now) => {
     if (isProvedUnsafe(from)) return false
     if (proofs.get(from) !== undefined) return true
-    if (from.isAsked) return false
+    // Its response will be the proof.
+    if (rpc.isAskingUnsafe(from)) return false
     // Its last answer took all that was allowed, so it was cut: a whole one is worth a ping.
     if ((creditOf(from) ?? Infinity) < pingBytes) return true
     return !Features.has(from.features, Features.Bit.client) && core.isWanted(from, now, now - freshMillis)
   }
 
   /** Calls `done`, if there is one, with the outcome. */
-  const prove = (contact: Contact, room: number, done: ((isProved: boolean) => void) | undefined): void => {
-    const attempts = Math.min(Math.floor(room / pingBytes), health.attemptsUnsafe())
+  const prove = (contact: Contact, room: number | undefined, done: Done | undefined): void => {
+    const attempts = Math.min(Math.floor((room ?? creditOf(contact) ?? 0) / pingBytes), health.attemptsUnsafe())
     const now = clock.currentTimeMillisUnsafe()
     const known = proofs.get(contact)
     if (known !== undefined) {
-      if (done !== undefined && !proofs.wait(known, done)) done(false)
       // The ping may be lost, and each datagram of the peer pays for another one.
-      if (attempts > 0 && now - known.askedAt >= health.timeoutUnsafe(undefined, now)) {
-        pingForProof(known, attempts, now)
-      }
+      const isDue = attempts > 0 && now - known.askedAt >= health.timeoutUnsafe(undefined, now)
+      if (isDue) pingForProof(known, attempts, now)
+      if (done !== undefined && !known.wait(done)) done(false)
       return
     }
     const { address, host, id, port } = contact
-    const proof: Proof = {
-      contact: { address, host, id, port },
-      hasRoom: core.hasRoom(id),
-      askedAt: now,
-      inFlight: new Set(),
-      waiting: done === undefined ? [] : [done]
-    }
+    const proof = new Proof({ address, host, id, port }, core.hasRoom(id))
     const displaced = attempts > 0 ? proofs.add(proof) : "Refused"
     if (displaced === "Refused") return done?.(false)
-    if (displaced !== undefined) proofEnded(displaced, false)
+    displaced?.end(undefined)
     pingForProof(proof, attempts, now)
+    if (done !== undefined && !proof.wait(done)) done(isProvedUnsafe(contact))
   }
 
   const pingForProof = (proof: Proof, attempts: number, now: number): void => {
-    const cancel = () => pinging.interruptUnsafe()
-    proof.askedAt = now
-    proof.inFlight.add(cancel)
-    earn(proof.contact, -attempts * pingBytes)
-    // Silence at an address that may be forged says nothing about the peer.
-    let isProved = false
-    const pinging = inBackground(Effect.ensuring(
-      Effect.map(check(proof.contact, { ...maintenance, attempts }), (isAlive) => {
-        isProved = isAlive
-      }),
-      Effect.sync(() => {
-        proof.inFlight.delete(cancel)
-        if ((isProved || proof.inFlight.size === 0) && proofs.delete(proof)) proofEnded(proof, isProved)
-      })
-    ))
-  }
-
-  const proofEnded = ({ inFlight, waiting }: Proof, isProved: boolean): void => {
-    for (const cancel of inFlight) cancel()
-    for (const done of waiting) done(isProved)
+    const { contact } = proof
+    const ping: Ping = { cancel: () => pinging.interruptUnsafe(), waiting: [] }
+    proof.pinged(ping, now)
+    earn(contact, -attempts * pingBytes)
+    const tooLong = Effect.delay(Effect.sync(() => proof.delayed(ping)), proofMillis)
+    const pinging = inBackground(
+      // Silence at an address that may be forged says nothing about the peer.
+      check(contact, { ...maintenance, attempts }).pipe(
+        Effect.raceFirst(Effect.andThen(tooLong, Effect.never)),
+        Effect.ensuring(Effect.sync(() => {
+          // An answer from elsewhere proves nothing.
+          const isProved = isProvedUnsafe(contact)
+          const isOver = isProved || proof.failed(ping)
+          if (isOver && proofs.delete(proof)) proof.end(isProved ? ping : undefined)
+        }))
+      )
+    )
   }
 
   // --- Contacts --------------------------------------------------------------------

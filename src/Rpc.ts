@@ -121,8 +121,8 @@ export interface Requester extends Contact {
   readonly features: Features.Features
   /** Size of the datagram. */
   readonly bytes: number
-  /** Whether a request of ours to this address is in flight: its response will show that a peer is there. */
-  readonly isAsked: boolean
+  /** Whether it has a MAC in place of a signature, which its response has as well. */
+  readonly isInSession: boolean
 }
 
 /**
@@ -137,12 +137,13 @@ export const amplification = 3
 
 /**
  * Answers a verified request: calls `reply` once, or never if the protocol has
- * no response. `now` is Unix milliseconds.
+ * no response. `now` is Unix milliseconds. Returns the most bytes of a response
+ * that is sent later, which the requester's allowance must cover.
  *
  * @category models
  * @since 0.1.0
  */
-export type Handler = (request: Message.Body, from: Requester, now: number, reply: (reply: Reply) => void) => void
+export type Handler = (request: Message.Body, from: Requester, now: number, reply: (reply: Reply) => void) => number
 
 /**
  * A verified message of another node.
@@ -236,13 +237,12 @@ export class Rpc extends Context.Service<Rpc, {
   readonly traffic: Effect.Effect<Traffic>
   /** Number of own requests in flight. */
   readonly pending: Effect.Effect<number>
+  /** Whether an own request to this address is in flight. For code that runs once per packet. */
+  readonly isAskingUnsafe: (address: SocketAddress.SocketAddress) => boolean
 }>()("effect-dht/Rpc") {}
 
 /** Notices to one network, and to all, in 10 seconds: after a restart each peer gets one. */
 const noticeLimits = { perSource: 64, inAll: 2048, windowMillis: 10_000 }
-
-/** Bytes kept for a response that the handler has not sent yet: the longest is that to a push. */
-const laterReplyBytes = 210
 
 /** Signatures of received datagrams that may be checked at the same time, and of which strangers may use these. */
 const maxChecking = 64
@@ -610,22 +610,23 @@ const make = Effect.gen(function*() {
       for (const { heard } of observers) heard?.(told)
     }
     const bytes = payload.length
-    const requester: Requester = { ...contact, features, bytes, isAsked: requests.isAsking(from) }
+    const requester: Requester = { ...contact, features, bytes, isInSession: session?.keys !== undefined }
     let room = amplification * bytes
     if (body._tag === "NatProbeEcho") {
       const echo = echoes.get(Hex.encode(body.token))
       if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
-      let spent = laterReplyBytes
-      handler?.(body, requester, now, (reply) => {
+      if (body._tag === "Ping") requests.challenged(contact)
+      let spent: number | undefined
+      const later = handler?.(body, requester, now, (reply) => {
         const before = sentBytes
         // A requester in a session has its key. Another receiver of a message may not.
         if (reply.transactionId === undefined) send(reply.body, from, message.transactionId, session)
         else send(reply.body, reply.to, reply.transactionId)
         spent = sentBytes - before
       })
-      room -= spent
+      room -= spent ?? later ?? 0
     } else {
       requests.answered(pending, message, contact, now)
     }
@@ -782,7 +783,8 @@ const make = Effect.gen(function*() {
         refusedBy
       }
     }),
-    pending: Effect.sync(() => requests.size)
+    pending: Effect.sync(() => requests.size),
+    isAskingUnsafe: (address) => requests.isAsking(address)
   })
 })
 

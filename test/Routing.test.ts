@@ -18,7 +18,7 @@ import type * as Request from "../src/Request.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SeenPeers from "../src/SeenPeers.ts"
-import type { SocketAddress } from "../src/SocketAddress.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
 import { TransportClosed } from "../src/Transport.ts"
 import { layerTold } from "./utils/told.ts"
 
@@ -30,11 +30,11 @@ const contact = (byte: number): Contact => ({
   port: byte
 })
 
-const requester = (contact: Contact, features: Features.Features = 0, isAsked = false): Rpc.Requester => ({
+const requester = (contact: Contact, features: Features.Features = 0): Rpc.Requester => ({
   ...contact,
   features,
-  isAsked,
-  bytes: 200
+  bytes: 200,
+  isInSession: false
 })
 
 /** A request for a liveness check, and how to end it. */
@@ -59,6 +59,7 @@ const setUp = Effect.fnUntraced(function*(
       Effect.sync(() => {
         observer = next
       }),
+    isAskingUnsafe: (address) => checks.some(({ peer }) => SocketAddress.isSame(peer, address)),
     request: (peer) =>
       Effect.callback((resume) => {
         const check: Check = {
@@ -91,7 +92,7 @@ const setUp = Effect.fnUntraced(function*(
     heard(contact, now, false, features)
     observer.handled?.(requester(contact, features), now, room)
   }
-  const knows = (address: SocketAddress) => observer.knows?.(address) ?? false
+  const knows = (address: SocketAddress.SocketAddress) => observer.knows?.(address) ?? false
   const routing = Context.get(services, Routing.Routing)
   const health = Context.get(services, PeerHealth.PeerHealth)
   return { routing, identity, checks, health, heard, requested, knows, far }
@@ -220,12 +221,13 @@ describe("Routing", () => {
 
   it.effect("checks once whether several callers' contact is at its source address", () =>
     Effect.gen(function*() {
-      const { checks, routing } = yield* setUp()
+      const { checks, health, routing } = yield* setUp()
       const outcomes: Array<boolean> = []
       for (let i = 0; i < 17; i++) routing.proveUnsafe(contact(1), 1000, (isProved) => outcomes.push(isProved))
       assert.strictEqual(checks.length, 1)
       // One more than may wait.
       assert.deepStrictEqual(outcomes, [false])
+      health.provedAtUnsafe(id(1), contact(1))
       checks[0].done(true)
       assert.deepStrictEqual(outcomes, [false, ...Array.from({ length: 16 }, () => true)])
     }).pipe(withIdentity))
@@ -255,6 +257,20 @@ describe("Routing", () => {
       checks[0].dies()
       requested(moved, 0)
       assert.lengthOf(checks, 2)
+    }).pipe(withIdentity))
+
+  it.effect("takes no answer from another address for a proof, and lets no caller wait for more than a second", () =>
+    Effect.gen(function*() {
+      const { checks, routing } = yield* setUp()
+      const outcomes: Array<string> = []
+      const prove = (name: string) =>
+        routing.proveUnsafe(contact(1), 1000, (isProved) => outcomes.push(`${name} ${isProved}`))
+      prove("slow")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(outcomes, ["slow false"])
+      prove("elsewhere")
+      for (const { done } of checks) done(true)
+      assert.deepStrictEqual(outcomes, ["slow false", "elsewhere false"])
     }).pipe(withIdentity))
 
   it.effect("adds a newcomer, and moves a contact, only once it has answered at the source of its request", () =>

@@ -120,6 +120,45 @@ describe("Rpc", () => {
         assert.match(error.message, /^9\.0\.2\.1:4121 did not answer Ping \(\d attempts in 2000 ms\)$/)
       }).pipe(onNetwork))
 
+    it.effect("gives a peer that pings us before it responds another round trip, which is not measured", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        let challenges = 0
+        const asked = yield* start(rpc.request(peer, { _tag: "FindNode", target: NodeId.zero }, {
+          attempts: 1,
+          deadline: 2000,
+          failFast: true,
+          onChallenge: () => challenges++
+        }))
+        const { transactionId } = (yield* peer.receive).message
+        yield* TestClock.adjust(300)
+        for (const id of ["00", "01"]) {
+          yield* peer.send(self, ping(peer), id.repeat(20))
+          yield* peer.receive
+        }
+        // Its only attempt would have failed after 400.
+        yield* TestClock.adjust(600)
+        yield* peer.send(self, { _tag: "FindNodeResponse", nodes: null, observed: undefined }, transactionId)
+        assert.strictEqual((yield* Fiber.join(asked)).rtt, 300)
+        assert.strictEqual(challenges, 1)
+      }).pipe(onNetwork))
+
+    it.effect("gives a peer no more time because another one at its address pings us", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const asked = yield* start(Effect.flip(rpc.request(
+          { ...peer, id: NodeId.zero },
+          ping(self),
+          { attempts: 1, deadline: 2000, failFast: true }
+        )))
+        yield* peer.receive
+        yield* TestClock.adjust(300)
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* peer.receive
+        yield* TestClock.adjust(200)
+        assert.isDefined(asked.pollUnsafe())
+      }).pipe(onNetwork))
+
     it.effect("accepts a late response to an earlier attempt", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
@@ -551,6 +590,7 @@ describe("Rpc", () => {
         yield* rpc.serve(() => {
           handled++
           spent += 1_500_000n
+          return 0
         })
         const turns: Array<number> = []
         for (let before = handled; turns.length < 8; before = handled) {
@@ -670,13 +710,14 @@ describe("Rpc", () => {
 
   describe("what stands above", () => {
     const answering = (rpc: Rpc.Rpc["Service"], text: string) =>
-      rpc.serve((_, to, _now, reply) =>
+      rpc.serve((_, to, _now, reply) => {
         reply({
           body: { _tag: "StoreResponse", stored: text === "stored", alreadyHad: false, reason: 0 },
           to,
           transactionId: undefined
         })
-      )
+        return 0
+      })
 
     it.effect("answers what arrived before its handler was there", () =>
       Effect.gen(function*() {

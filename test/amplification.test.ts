@@ -173,7 +173,9 @@ describe("the answer to a stranger", () => {
       const { address, nodeId: id } = network.identity(`contact ${i}`)
       table.add({ id, address, ...network.socketOf(1000 + i) }, network.now * 1000, network.now * 1000)
     }
-    for (const bytes of [100, 800]) yield* Context.get(node, Store).put(undefined, sized(`owner of ${bytes}`, bytes))
+    const store = Context.get(node, Store)
+    for (const bytes of [100, 800]) yield* store.put(undefined, sized(`owner of ${bytes}`, bytes))
+    for (let i = 0; i < 20; i++) store.admitUnsafe(crowd, offer("crowd", `agent ${i}`), network.now, `network ${i}`)
     const peer = yield* network.puppet("stranger", network.socketOf(500 + at))
     const ask = (id: string) => peer.send(network.contactOf(node), body, id.repeat(20))
     const prove = Effect.gen(function*() {
@@ -213,13 +215,33 @@ describe("the answer to a stranger", () => {
         .filter((name) => NodeId.compareDistance(NodeId.zero, network.identity(name).nodeId, nearest[15]) < 0)
       const found = new Set<NodeId.NodeId>()
       for (const [i, name] of around.slice(0, 24).entries()) {
-        const { ask, nodesOf } = yield* asking(requests["FIND_NODE"], { name, at: i + 1, contacts: 40 })
+        const { ask, peer } = yield* asking(requests["FIND_NODE"], { name, at: i + 1, contacts: 40 })
         yield* ask("01")
-        const ids = (yield* nodesOf).map(({ id }) => id)
+        const { body } = (yield* peer.receive).message
+        // A few have the stranger prove its address.
+        if (body._tag === "Ping") continue
+        const ids = body._tag === "FindNodeResponse" ? body.nodes?.map(({ id }) => id) ?? [] : assert.fail(body._tag)
         assert.strictEqual(ids[0], nearest[0])
         for (const id of ids) found.add(id)
       }
       assert.isAtLeast(nearest.filter((id) => found.has(id)).length, 14)
+    }).pipe(onNetwork))
+
+  it.effect("is whole, after a proof, from the fourth and the sixth node of a target: two such responses complete a lookup", () =>
+    Effect.gen(function*() {
+      const rankOf = (name: string) => {
+        const { nodeId } = network.identity(name)
+        return nearest.filter((id) => NodeId.compareDistance(NodeId.zero, id, nodeId) < 0).length
+      }
+      for (const [at, rank] of [0, 1, 2, 3, 4, 5, 6].entries()) {
+        const name = Array.from({ length: 2000 }, (_, i) => `node ${i}`).find((name) => rankOf(name) === rank) ??
+          assert.fail("no node has that place")
+        const { ask, nodesOf, prove } = yield* asking(requests["FIND_NODE"], { name, at: at + 1, contacts: 40 })
+        yield* ask("01")
+        const isWhole = rank === 3 || rank === 5
+        if (isWhole) yield* prove
+        assert.strictEqual((yield* nodesOf).length, isWhole ? 15 : 5)
+      }
     }).pipe(onNetwork))
 
   it.effect("has a record that fits at once", () =>
@@ -228,6 +250,36 @@ describe("the answer to a stranger", () => {
       yield* ask("01")
       const { body } = (yield* peer.receive).message
       assert.strictEqual(body._tag === "FindValueResponse" ? body.records?.length : body._tag, 1)
+    }).pipe(onNetwork))
+
+  it.effect("with a record that does not fit is sent without it a second later if the address is not proved", () =>
+    Effect.gen(function*() {
+      const { ask, peer } = yield* asking({ ...none, target: Record.ownKey(sized("owner of 800", 800)) })
+      yield* ask("01")
+      assert.strictEqual((yield* peer.receive).message.body._tag, "Ping")
+      yield* TestClock.adjust("1 second")
+      const { body, transactionId } = (yield* peer.receive).message
+      assert.strictEqual(transactionId, "01".repeat(20))
+      if (body._tag !== "FindValueResponse") return assert.fail(body._tag)
+      assert.strictEqual(body.nodes?.length, 3)
+      assert.isUndefined(body.records)
+    }).pipe(onNetwork))
+
+  it.effect("has those of many records that fit, and is no later for a requester that asks again and again", () =>
+    Effect.gen(function*() {
+      const { ask, peer } = yield* asking({ ...none, target: crowd })
+      for (let i = 1; i <= 3; i++) {
+        yield* ask(`0${i}`)
+        yield* TestClock.adjust("900 millis")
+      }
+      const answers: Array<string> = []
+      while (answers.length < 2) {
+        const { body, transactionId } = (yield* peer.receive).message
+        if (body._tag !== "FindValueResponse") continue
+        assert.isAbove(body.records?.length ?? 0, 0)
+        answers.push(transactionId.slice(0, 2))
+      }
+      assert.deepStrictEqual(answers, ["01", "02"])
     }).pipe(onNetwork))
 
   it.effect("with a record that does not fit waits for the proof, and is then whole", () =>

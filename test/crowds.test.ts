@@ -9,6 +9,7 @@ import type * as Message from "../src/Message.ts"
 import { NodeEvents } from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import { replicas } from "../src/Replication.ts"
+import * as SocketAddress from "../src/SocketAddress.ts"
 import * as Topic from "../src/Topic.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
@@ -36,7 +37,10 @@ const offersBy = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Node>,
 
 const namesOf = (offers: ReadonlyArray<{ readonly name: string }>) => new Set(offers.map(({ name }) => name))
 
-/** The names that a reader finds which asks as the reference does: each of the 16 nearest once in each try. */
+/**
+ * The names that a reader finds which behaves like the reference: it asks each of
+ * the 16 nearest once in each try, and answers pings.
+ */
 const asReference = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Node>, tries: number) {
   const reader = yield* network.puppet("reader", network.socketOf(5000))
   const holders = nodes.map(network.contactOf)
@@ -50,7 +54,11 @@ const asReference = Effect.fnUntraced(function*(nodes: ReadonlyArray<network.Nod
       const body: Message.Body = { _tag: "FindValue", target: key, recordType: 0, subscribe: false }
       yield* reader.send(holder, body, transactionId)
       while (true) {
-        const { message } = yield* reader.receive
+        const { from, message } = yield* reader.receive
+        if (message.body._tag === "Ping") {
+          const observed = SocketAddress.encodeObserved(from)
+          yield* reader.send(from, { _tag: "Pong", address: reader.address, observed }, message.transactionId)
+        }
         if (message.transactionId !== transactionId) continue
         const { records } = message.body._tag === "FindValueResponse" ? message.body : assert.fail(message.body._tag)
         for (const { payload } of records ?? []) found.add(Result.getOrThrow(Topic.decode(payload)).name)

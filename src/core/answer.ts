@@ -47,12 +47,21 @@ const nearestFitting = (nodes: ReadonlyArray<Contact>, room: number): ReadonlyAr
 }
 
 /**
+ * A response that fits.
+ *
+ * @internal
+ */
+export interface Fitted {
+  readonly body: Extract<Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
+}
+
+/**
  * A FIND_VALUE response, and the number of records served before the first that
  * was omitted.
  *
  * @internal
  */
-export interface ValueAnswer {
+export interface ValueAnswer extends Fitted {
   readonly body: Extract<Body, { readonly _tag: "FindValueResponse" }>
   readonly served: number
 }

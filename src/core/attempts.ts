@@ -60,6 +60,7 @@ export abstract class Attempts extends Timer {
   private readonly deadline: number
   private readonly failsFast: boolean
   private readonly firstWait: number
+  private until = 0
 
   constructor(options: Options) {
     super()
@@ -83,6 +84,16 @@ export abstract class Attempts extends Timer {
       : Math.min(this.firstWait * growth ** this.attempts.size, maxAttemptMillis)
     this.attempts.set(transaction, attempt)
     const hasRest = this.attempts.size === this.maxAttempts && !this.failsFast
-    return Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
+    this.until = Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
+    return this.until
+  }
+
+  /**
+   * Returns until when to wait for a peer that needs one more round trip before it
+   * responds. The first one took until now at most.
+   */
+  prolong(now: number): number {
+    this.until = Math.max(this.until, Math.min(now + (now - this.startedAt) + this.firstWait, this.deadline))
+    return this.until
   }
 }

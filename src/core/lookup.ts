@@ -250,6 +250,12 @@ export class Lookup {
     }
   }
 
+  /** Gives a node that is being asked as much time again, because it does more than respond. */
+  delayed(id: NodeId.NodeId, now: number): void {
+    const candidate = this.byId.get(id)
+    if (candidate?.state === "Asked") candidate.slowAt = now + this.options.slowAfter(id)
+  }
+
   /** Records a failure; does nothing unless a request to this node is in flight. */
   failed(id: NodeId.NodeId, now: number): void {
     const candidate = this.end(id, now, "Failed")

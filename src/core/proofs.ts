@@ -14,19 +14,81 @@ import * as SocketAddress from "../SocketAddress.ts"
 const maxWaiting = 16
 
 /**
+ * Called with the outcome of a proof.
+ *
+ * @internal
+ */
+export type Done = (isProved: boolean) => void
+
+/**
+ * A ping in flight, and the callers that wait for it.
+ *
+ * @internal
+ */
+export interface Ping {
+  readonly cancel: () => void
+  readonly waiting: Array<Done>
+}
+
+/**
  * A proof that has not arrived yet.
  *
  * @internal
  */
-export interface Proof {
+export class Proof {
   readonly contact: Contact
   /** Whether the bucket of the peer has room for it. */
   readonly hasRoom: boolean
   /** When it was last sent a ping. */
-  askedAt: number
-  /** Functions that cancel the requests in flight. */
-  readonly inFlight: Set<() => void>
-  readonly waiting: Array<(isProved: boolean) => void>
+  askedAt = 0
+  /** The latest one last. */
+  private readonly pings = new Set<Ping>()
+
+  constructor(contact: Contact, hasRoom: boolean) {
+    this.contact = contact
+    this.hasRoom = hasRoom
+  }
+
+  /** Adds a ping, which the next callers wait for. */
+  pinged(ping: Ping, now: number): void {
+    this.askedAt = now
+    this.pings.add(ping)
+  }
+
+  /** Adds a caller that waits for the latest ping; returns false if too many wait. */
+  wait(done: Done): boolean {
+    let latest: Ping | undefined
+    let waiting = 0
+    for (const ping of this.pings) {
+      latest = ping
+      waiting += ping.waiting.length
+    }
+    if (latest === undefined || waiting >= maxWaiting) return false
+    latest.waiting.push(done)
+    return true
+  }
+
+  /** Tells the callers that wait for a ping that it has taken too long. A later response still counts. */
+  delayed({ waiting }: Ping): void {
+    for (const done of waiting.splice(0)) done(false)
+  }
+
+  /** Removes a ping that was not answered; returns whether none is left. */
+  failed(ping: Ping): boolean {
+    this.pings.delete(ping)
+    this.delayed(ping)
+    return this.pings.size === 0
+  }
+
+  /** Ends the proof: cancels all pings, except the one that was answered, and tells all callers. */
+  end(answered: Ping | undefined): void {
+    const pings = Array.from(this.pings)
+    this.pings.clear()
+    for (const ping of pings) {
+      if (ping !== answered) ping.cancel()
+      for (const done of ping.waiting.splice(0)) done(answered !== undefined)
+    }
+  }
 }
 
 /**
@@ -89,13 +151,6 @@ export class Proofs {
     const left = (this.networks.get(network) ?? 0) - 1
     if (left > 0) this.networks.set(network, left)
     else this.networks.delete(network)
-    return true
-  }
-
-  /** Adds a caller that waits for the outcome; returns false if too many do. */
-  wait(proof: Proof, done: (isProved: boolean) => void): boolean {
-    if (proof.waiting.length >= maxWaiting) return false
-    proof.waiting.push(done)
     return true
   }
 

@@ -94,6 +94,8 @@ interface PendingRequestOptions extends Attempts.Options {
   readonly body: Request.Request
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
+  /** Called when the peer has us prove our address. */
+  readonly onChallenge: (() => void) | undefined
   /** Called when an attempt times out. */
   readonly onTimeout: (pending: PendingRequest) => void
   readonly done: Done
@@ -109,8 +111,11 @@ export class PendingRequest extends Attempts.Attempts {
   readonly peer: Request.Peer
   readonly isMaintenance: boolean
   readonly done: Done
+  readonly onChallenge: (() => void) | undefined
   /** Whether the request arrived at our own node. */
   hasReturned = false
+  /** When the peer had us prove our address. */
+  challengedAt: number | undefined = undefined
   private readonly onTimeout: (pending: PendingRequest) => void
 
   constructor(options: PendingRequestOptions) {
@@ -119,6 +124,7 @@ export class PendingRequest extends Attempts.Attempts {
     this.peer = options.peer
     this.isMaintenance = options.isMaintenance
     this.done = options.done
+    this.onChallenge = options.onChallenge
     this.onTimeout = options.onTimeout
   }
 
@@ -134,8 +140,8 @@ export class Requests {
   private readonly options: Options
   private readonly pending = new Set<PendingRequest>()
   private readonly byTransaction = new Map<Message.TransactionId, PendingRequest>()
-  /** Number of pending requests to each address. */
-  private readonly byAddress = new Map<string, number>()
+  /** The pending requests to each address. */
+  private readonly byAddress = new Map<string, Set<PendingRequest>>()
   /** Tags of the transactions that ended last, which tell a late response from an unsolicited one. */
   private readonly ended = new Uint32Array(maxEnded)
   private endedAt = 0
@@ -168,12 +174,15 @@ export class Requests {
       firstWait: health.timeoutUnsafe(peer.id, now()),
       failsFast: options.failFast ?? false,
       isMaintenance: options.maintenance ?? false,
+      onChallenge: options.onChallenge,
       onTimeout: this.attempt,
       done
     })
     this.pending.add(pending)
     const address = SocketAddress.key(peer)
-    this.byAddress.set(address, (this.byAddress.get(address) ?? 0) + 1)
+    const there = this.byAddress.get(address)
+    if (there === undefined) this.byAddress.set(address, new Set([pending]))
+    else there.add(pending)
     this.attempt(pending)
     return () => {
       if (this.pending.has(pending)) this.explainFailure(pending, "it was not waited for any longer")
@@ -190,6 +199,20 @@ export class Requests {
   /** Whether a request to this address is pending. */
   isAsking(address: SocketAddress.SocketAddress): boolean {
     return this.byAddress.has(SocketAddress.key(address))
+  }
+
+  /**
+   * Records that a peer pinged us. If it is being asked, it may have us prove our
+   * address before it responds, which takes another round trip.
+   */
+  challenged({ id, ...address }: Contact): void {
+    const now = this.options.timers.now()
+    for (const pending of this.byAddress.get(SocketAddress.key(address)) ?? []) {
+      if (pending.peer.id !== undefined && pending.peer.id !== id || pending.challengedAt !== undefined) continue
+      pending.challengedAt = now
+      this.options.timers.set(pending, pending.prolong(now))
+      pending.onChallenge?.()
+    }
   }
 
   /**
@@ -223,7 +246,9 @@ export class Requests {
     const sent = attempts.get(transactionId)
     if (sent === undefined || !this.pending.has(pending)) return
     const { timers, events, health, sessions } = this.options
-    const rtt = timers.now() - sent.sentAt
+    const { challengedAt } = pending
+    const isChallenged = challengedAt !== undefined && challengedAt >= sent.sentAt
+    const rtt = (isChallenged ? challengedAt : timers.now()) - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
     events.requestEndedUnsafe(pending.body._tag, true, timers.now() - startedAt)
@@ -328,9 +353,9 @@ export class Requests {
   private forget(pending: PendingRequest): void {
     if (!this.pending.delete(pending)) return
     const address = SocketAddress.key(pending.peer)
-    const left = (this.byAddress.get(address) ?? 0) - 1
-    if (left > 0) this.byAddress.set(address, left)
-    else this.byAddress.delete(address)
+    const there = this.byAddress.get(address)
+    there?.delete(pending)
+    if (there?.size === 0) this.byAddress.delete(address)
     this.options.timers.cancel(pending)
     for (const transaction of pending.attempts.keys()) this.endTransaction(transaction)
   }

@@ -37,10 +37,14 @@ const turnMillis = 1
  *
  * @internal
  */
-export const requestOptions = (health: PeerHealth.PeerHealth["Service"]): Request.Options => ({
+export const requestOptions = (
+  health: PeerHealth.PeerHealth["Service"],
+  onChallenge?: () => void
+): Request.Options => ({
   attempts: health.attemptsUnsafe(),
   deadline: 2000,
-  failFast: true
+  failFast: true,
+  onChallenge
 })
 
 /** A response, and the nodes that it names. */
@@ -61,8 +65,12 @@ export interface Goal<A extends Answer> {
   readonly awaitsSlow: boolean
   /** Whether these nodes, nearest first, are suspiciously close to the target, so that they form no quorum. */
   readonly isSurrounded?: ((ids: ReadonlyArray<NodeId.NodeId>) => boolean) | undefined
-  /** Asks a contact for nodes about a point. */
-  readonly ask: (contact: Contact, about: NodeId.NodeId) => Effect.Effect<A, Request.RequestError>
+  /** Asks a contact for nodes about a point; `onChallenge` is that of the request. */
+  readonly ask: (
+    contact: Contact,
+    about: NodeId.NodeId,
+    onChallenge: () => void
+  ) => Effect.Effect<A, Request.RequestError>
   /** Takes the records of a response. Returns whether there are any of the kind looked for. */
   readonly read: (contact: Contact, answer: A) => boolean
 }
@@ -185,7 +193,8 @@ export const make = Effect.gen(function*() {
       if (step._tag === "Ask") {
         const { about, contact } = step
         ongoing.stepped(contact.id)
-        yield* inFlight.start(Effect.match(goal.ask(contact, about), {
+        const onChallenge = () => lookup.delayed(contact.id, timers.now())
+        yield* inFlight.start(Effect.match(goal.ask(contact, about, onChallenge), {
           onFailure: () => ({ contact, answer: undefined }),
           onSuccess: (answer) => ({ contact, answer })
         }))

@@ -172,7 +172,7 @@ export const make = Effect.gen(function*() {
   })
 
   /** Asks one node for its records and for nodes closer to the key. */
-  const ask = (reading: Reading, contact: Contact) => {
+  const ask = (reading: Reading, contact: Contact, onChallenge?: () => void) => {
     reading.requests++
     return Effect.flatMap(
       rpc.request(
@@ -183,7 +183,7 @@ export const make = Effect.gen(function*() {
           recordType: reading.find.type,
           subscribe: reading.find.subscribe ?? false
         },
-        requestOptions(health)
+        requestOptions(health, onChallenge)
       ),
       ({ body }) =>
         Effect.map(

@@ -22,6 +22,8 @@ export const properties = {
   TableIsSound: "a bucket has at most K contacts, each once and in the bucket of its id, and never the node itself",
   LiveContactsStay: "a contact that responds keeps its place",
   UnverifiedStays: "a node names only contacts that it has heard from itself",
+  VerifiedHaveAnswered: "a contact counts as heard from only once it has answered at its address",
+  StrangersGetLittle: "a host that has answered no request gets replies of at most three times the bytes of its own",
   OneReply: "a request has at most one reply",
   StoreIsBounded: "a store stays within its limits of keys, of bytes and of records at each key",
   NothingIsLeft: "closing and interruption leave no pending request, timer or fiber behind",

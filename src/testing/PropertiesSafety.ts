@@ -27,13 +27,13 @@ import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
 import * as Record from "../Record.ts"
 import { Routing } from "../Routing.ts"
-import { Rpc } from "../Rpc.ts"
+import * as Rpc from "../Rpc.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import { Store } from "../Store.ts"
 import { Transport } from "../Transport.ts"
 import * as RecordOrder from "./internal/recordOrder.ts"
 import { type Facts, type Property, Violation } from "./Properties.ts"
-import type { Delivery } from "./SimNetwork.ts"
+import type { Delivery, Host } from "./SimNetwork.ts"
 import { Closed, type Machine, type World } from "./SimWorld.ts"
 import { VirtualTime } from "./VirtualTime.ts"
 
@@ -113,6 +113,16 @@ interface Life {
   judged: Map<string, ReadonlyArray<Record.SignedRecord>>
   /** Its verified contacts at the last check. */
   contacts: ReadonlyArray<NodeId.NodeId>
+  /** The addresses from which responses came. */
+  readonly answered: Set<string>
+  /** Hosts that sent requests, until a response comes from them. */
+  readonly strangers: Map<Host, Stranger>
+}
+
+/** Bytes between a node and a host from which no response has come, as they arrive. */
+interface Stranger {
+  requested: number
+  replied: number
 }
 
 interface Acknowledged extends RecordOrder.Rank {
@@ -259,9 +269,35 @@ export const watch = Effect.fnUntraced(function*(
     }
   }
 
-  const reply = (life: Life, frame: Message.Frame, sentAt: number): void => {
+  const strangerTo = ({ strangers }: Life, host: Host): Stranger => {
+    const known = strangers.get(host)
+    if (known !== undefined) return known
+    const stranger = { requested: 0, replied: 0 }
+    strangers.set(host, stranger)
+    return stranger
+  }
+
+  const answered = (life: Life, { from, source }: Delivery): void => {
+    life.answered.add(SocketAddress.key(from))
+    life.answered.add(source.ip)
+    life.strangers.delete(source)
+  }
+
+  const replied = (life: Life, { payload, target }: Delivery): void => {
+    if (life.answered.has(target.ip)) return
+    const stranger = strangerTo(life, target)
+    stranger.replied += payload.length
+    const most = Rpc.amplification * stranger.requested * (network.counts.duplicated === 0 ? 1 : 2)
+    if (stranger.replied > most) {
+      report("StrangersGetLittle", life.name, { host: nameOf({ host: target.ip, port: 4121 }), ...stranger })
+    }
+  }
+
+  const reply = (life: Life, frame: Message.Frame, delivery: Delivery): void => {
+    const { sentAtMillis: sentAt } = delivery
     const about = requests.get(`${SocketAddress.key(life.socket)} ${frame.transactionId}`)
     if (about === undefined) return
+    replied(life, delivery)
     about.replies++
     // A duplicate made by the network looks like another reply.
     if (about.replies > about.times * (network.counts.duplicated === 0 ? 1 : 2)) {
@@ -385,10 +421,16 @@ export const watch = Effect.fnUntraced(function*(
     if (latency > highestLatency) highestLatency = latency
     if (Message.isResponse(frame.type)) {
       const life = senderOf(delivery)
-      if (life !== undefined) reply(life, frame, delivery.sentAtMillis)
+      if (life !== undefined) reply(life, frame, delivery)
+      const asker = up.get(SocketAddress.key(delivery.to))
+      if (asker !== undefined) answered(asker, delivery)
     } else {
       const life = up.get(SocketAddress.key(delivery.to))
-      if (life !== undefined) request(life, frame)
+      if (life === undefined) return
+      request(life, frame)
+      if (!life.answered.has(delivery.source.ip)) {
+        strangerTo(life, delivery.source).requested += delivery.payload.length
+      }
     }
   }
 
@@ -398,8 +440,11 @@ export const watch = Effect.fnUntraced(function*(
     const counts = new Map<number, number>()
     const met = new Set<NodeId.NodeId>()
     const unsound = (facts: Facts) => report("TableIsSound", life.name, facts)
-    for (const { bucket, contact } of life.routing.entriesUnsafe()) {
+    for (const { bucket, contact, verifiedAt } of life.routing.entriesUnsafe()) {
       const { address, id } = contact
+      if (verifiedAt !== undefined && !life.answered.has(SocketAddress.key(contact))) {
+        report("VerifiedHaveAnswered", life.name, { contact: id, at: SocketAddress.key(contact) })
+      }
       const count = (counts.get(bucket) ?? 0) + 1
       counts.set(bucket, count)
       if (count > k) unsound({ bucket, contacts: count })
@@ -514,14 +559,16 @@ export const watch = Effect.fnUntraced(function*(
       routing: yield* Routing,
       store: yield* Store,
       read: Effect.runSyncWith(yield* Effect.context<never>()),
-      pending: (yield* Rpc).pending,
+      pending: (yield* Rpc.Rpc).pending,
       hasSessions: (yield* NodeSettings).sessions,
       startedAt: timeline.elapsedMillis,
       ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),
       aheadSince: timeline.elapsedMillis,
       acknowledged: new Map(),
       judged: new Map(),
-      contacts: []
+      contacts: [],
+      answered: new Set(),
+      strangers: new Map()
     }
     up.set(SocketAddress.key(socket), life)
     byId.set(id, life)

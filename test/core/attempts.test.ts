@@ -53,6 +53,14 @@ describe("attempts", () => {
     assert.deepStrictEqual(waits({ maxAttempts: 1 }), [5000])
   })
 
+  it("waits for another round trip at most as long as the first, and until the deadline", () => {
+    const attempts = new TestAttempts({ ...defaults, failsFast: true, timeout: 2000 })
+    attempts.try("first", { sentAt: 1000, isPlain: false, session: undefined })
+    assert.strictEqual(attempts.prolong(1300), 1300 + 300 + 400)
+    assert.strictEqual(attempts.prolong(1050), 2000)
+    assert.strictEqual(attempts.prolong(2900), 3000)
+  })
+
   it("gives the last attempt only its own timeout with failFast", () => {
     assert.deepStrictEqual(waits({ failsFast: true }), [400, 600, 900])
     assert.deepStrictEqual(waits({ failsFast: true, maxAttempts: 1 }), [400])

@@ -760,6 +760,16 @@ describe("Lookup", () => {
       assert.deepStrictEqual(asks(lookup, 2 * rtt), at(3))
     })
 
+    it("has as much time again, in a lookup of records as well, if it has us prove our address", () => {
+      const lookup = make({ ...options, awaitsSlow: false })
+      for (const byte of [1, 2, 3]) lookup.seed(at(byte))
+      asks(lookup, 0)
+      lookup.delayed(tiny(1), rtt - 1)
+      lookup.delayed(tiny(2), rtt - 1)
+      assert.deepStrictEqual(lookup.poll(rtt), { _tag: "Wait", until: 2 * rtt - 1 })
+      assert.deepStrictEqual(asks(lookup, 2 * rtt - 1), at(2))
+    })
+
     it("waits for it while it could be among the k closest, and uses its response", () => {
       const lookup = make(options)
       for (const byte of [1, 2, 3, 4]) lookup.seed(at(byte))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import { type Proof, Proofs } from "../../src/core/proofs.ts"
+import { type Ping, Proof, Proofs } from "../../src/core/proofs.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 
@@ -15,12 +15,55 @@ const contact = (byte: number, host = `9.9.${byte}.1`): Contact => ({
   port: 1
 })
 
-const proof = (contact: Contact, hasRoom = true): Proof => ({
-  contact,
-  hasRoom,
-  askedAt: 0,
-  inFlight: new Set(),
-  waiting: []
+const proof = (contact: Contact, hasRoom = true): Proof => new Proof(contact, hasRoom)
+
+describe("a proof", () => {
+  const setUp = () => {
+    const told: Array<string> = []
+    const pings = ["first", "second"].map((name): Ping => ({
+      cancel: () => told.push(`${name} cancelled`),
+      waiting: []
+    }))
+    const caller = (name: string) => (isProved: boolean) => void told.push(`${name}: ${isProved}`)
+    const one = proof(contact(1))
+    one.pinged(pings[0], 0)
+    one.wait(caller("a"))
+    return { told, caller, one, pings }
+  }
+
+  it("has each caller wait for the ping that was the latest when it came, however often its peer is pinged again", () => {
+    const { caller, one, pings, told } = setUp()
+    one.pinged(pings[1], 1)
+    one.wait(caller("b"))
+    assert.isFalse(one.failed(pings[0]))
+    assert.deepStrictEqual(told, ["a: false"])
+    assert.isTrue(one.failed(pings[1]))
+    assert.deepStrictEqual(told, ["a: false", "b: false"])
+    assert.isFalse(one.wait(caller("c")))
+  })
+
+  it("tells all callers of the first response, and cancels the other pings", () => {
+    const { caller, one, pings, told } = setUp()
+    one.pinged(pings[1], 1)
+    one.wait(caller("b"))
+    one.end(pings[0])
+    assert.deepStrictEqual(told, ["a: true", "second cancelled", "b: true"])
+  })
+
+  it("that takes too long holds up no caller, and its response still counts", () => {
+    const { caller, one, pings, told } = setUp()
+    one.delayed(pings[0])
+    assert.isTrue(one.wait(caller("b")))
+    one.end(pings[0])
+    assert.deepStrictEqual(told, ["a: false", "b: true"])
+  })
+
+  it("is waited for by 16 callers at most, whichever ping they wait for", () => {
+    const { caller, one, pings } = setUp()
+    one.pinged(pings[1], 1)
+    const accepted = Array.from({ length: 16 }, () => one.wait(caller("b")))
+    assert.deepStrictEqual(accepted, [...Array.from({ length: 15 }, () => true), false])
+  })
 })
 
 describe("Proofs", () => {

@@ -80,6 +80,22 @@ export const mutants: ReadonlyArray<Mutant> = [
     world: "eventful"
   },
   {
+    name: "adds peers that have not answered",
+    file: "Routing.ts",
+    text: "if (isProved) admit(contact, now)",
+    replacement: "admit(contact, now)",
+    property: "VerifiedHaveAnswered",
+    world: "crowd"
+  },
+  {
+    name: "sends strangers whole answers",
+    file: "Routing.ts",
+    text: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (creditOf(from) ?? 0)",
+    replacement: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + 1200",
+    property: "StrangersGetLittle",
+    world: "crowd"
+  },
+  {
     name: "keeps a record longer than its delegation",
     file: "wire/record.ts",
     text: ", lastSecond(delegated))",
@@ -98,7 +114,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "stores records with a bad signature",
     file: "Responder.ts",
-    text: `if (!valid) return refuse("Invalid", () => "its signature is bad")`,
+    text: `if (!valid) return void refuse("Invalid", () => "its signature is bad")`,
     replacement: "",
     property: "RecordsAreGood",
     world: "forgery"
@@ -138,8 +154,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "does not learn requesters",
     file: "Routing.ts",
-    text: "if (willProve) prove(from, left, undefined)",
-    replacement: "",
+    text: "const displaced = attempts > 0 ?",
+    replacement: "const displaced = attempts > 9 ?",
     property: "TablesAreConnected",
     world: "eventful"
   },

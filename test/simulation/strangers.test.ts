@@ -11,6 +11,7 @@ import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
 import { Routing } from "../../src/Routing.ts"
+import * as Latency from "../../src/testing/Latency.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
 import { Transport } from "../../src/Transport.ts"
@@ -87,6 +88,32 @@ describe("strangers that send one signed request each and never answer", () => {
     })
     SimWorld.runSync(program, { seed: 1, crypto, within: "1 hour" })
   })
+})
+
+describe("nodes that all join at once through one, without loss", () => {
+  for (const count of [32, 128]) {
+    it(`are all found by their ids once they have settled, and each finds all of the 16 closest to a key, ${count} of them`, () => {
+      const program = Effect.gen(function*() {
+        const world = yield* SimWorld.SimWorld
+        const first = world.node("first")
+        yield* first.start
+        const others = Array.from({ length: count - 1 }, (_, i) => world.node(`node ${i}`, { through: [first] }))
+        yield* Effect.forEach(others, ({ start }) => start, { concurrency: "unbounded", discard: true })
+        yield* Effect.sleep("8 seconds")
+        const nodes = [first, ...others]
+        const ids = nodes.map(({ identity }) => identity.nodeId)
+        for (const [i, node] of nodes.entries()) {
+          const findNode = (target: NodeId.NodeId) => node.run(Query.use((query) => query.findNode(target)))
+          const target = ids[(i + 1 + count / 2) % count]
+          assert.strictEqual((yield* findNode(target))[0].id, target)
+          const key = NodeId.fromTopic(`key ${i}`)
+          assert.deepStrictEqual(idsOf(yield* findNode(key)), nearest(ids.filter((id) => id !== ids[i]), key))
+        }
+      })
+      // Far hosts would seem dead to a node that has only heard from near ones.
+      SimWorld.runSync(program, { seed: 1, crypto, network: { latency: Latency.constant(30) }, within: "1 hour" })
+    })
+  }
 })
 
 describe("nodes that all join at once through one", () => {
