@@ -15,17 +15,17 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Contact } from "./Contact.ts"
-import { type Done, nameOf, type Ping, Proof, Proofs } from "./core/proofs.ts"
+import { type Done, type Ping, type Proof, Proofs } from "./core/proofs.ts"
 import * as Core from "./core/routingTable.ts"
 import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { RecencyMap } from "./internal/recencyMap.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -211,9 +211,6 @@ const quietMillis = 25 * 60_000
 /** Milliseconds that a response waits for the requester's proof, before what needs none is sent. */
 const proofMillis = 1000
 
-/** Maximum number of strangers remembered. */
-const maxStrangers = 1024
-
 const make = Effect.fnUntraced(function*(options?: Options) {
   const clock = yield* Clock.Clock
   const events = yield* NodeEvents
@@ -256,7 +253,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   // --- Proofs of addresses ---------------------------------------------------------
 
-  const proofs = new Proofs({ self: identity.nodeId })
+  const proofs = new Proofs({ self: identity.nodeId, pingBytes })
 
   const isProvedUnsafe: Routing["Service"]["isProvedUnsafe"] = (contact) =>
     health.isProvedUnsafe(contact.id, contact) || isKnownAt(contact)
@@ -267,65 +264,53 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     return known !== undefined && SocketAddress.isSame(known, contact)
   }
 
-  /** Bytes that the requests of strangers still allow to be sent to them. */
-  const credits = new RecencyMap<string, { bytes: number }>(maxStrangers)
-
-  const creditOf = (contact: Contact): number | undefined => credits.get(nameOf(contact))?.bytes
-
-  /** Changes what may be sent to a stranger, and returns it. */
-  const earn = (contact: Contact, bytes: number): number =>
-    credits.use(nameOf(contact), () => ({ bytes: 0 })).bytes += bytes
-
   const allowanceUnsafe: Routing["Service"]["allowanceUnsafe"] = (from) =>
-    isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (creditOf(from) ?? 0)
+    isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)
 
   const willProveUnsafe: Routing["Service"]["willProveUnsafe"] = (from, now) => {
-    if (isProvedUnsafe(from)) return false
+    if (isProvedUnsafe(from) || !proofs.mayProve(from, now)) return false
     if (proofs.get(from) !== undefined) return true
     // Its response will be the proof.
     if (rpc.isAskingUnsafe(from)) return false
     // Its last answer took all that was allowed, so it was cut: a whole one is worth a ping.
-    if ((creditOf(from) ?? Infinity) < pingBytes) return true
+    if ((proofs.creditOf(from) ?? Infinity) < pingBytes) return true
     return !Features.has(from.features, Features.Bit.client) && core.isWanted(from, now, now - freshMillis)
   }
 
   /** Calls `done`, if there is one, with the outcome. */
   const prove = (contact: Contact, room: number | undefined, done: Done | undefined): void => {
-    const attempts = Math.min(Math.floor((room ?? creditOf(contact) ?? 0) / pingBytes), health.attemptsUnsafe())
     const now = clock.currentTimeMillisUnsafe()
-    const known = proofs.get(contact)
-    if (known !== undefined) {
-      // The ping may be lost, and each datagram of the peer pays for another one.
-      const isDue = attempts > 0 && now - known.askedAt >= health.timeoutUnsafe(undefined, now)
-      if (isDue) pingForProof(known, attempts, now)
-      if (done !== undefined && !known.wait(done)) done(false)
-      return
-    }
-    const { address, host, id, port } = contact
-    const proof = new Proof({ address, host, id, port }, core.hasRoom(id))
-    const displaced = attempts > 0 ? proofs.add(proof) : "Refused"
-    if (displaced === "Refused") return done?.(false)
+    const { displaced, pings, proof } = proofs.attempt(contact, {
+      room,
+      most: health.attemptsUnsafe(),
+      timeout: health.timeoutUnsafe(undefined, now),
+      hasRoom: core.hasRoom(contact.id),
+      now
+    })
     displaced?.end(undefined)
-    pingForProof(proof, attempts, now)
-    if (done !== undefined && !proof.wait(done)) done(isProvedUnsafe(contact))
+    if (proof !== undefined && pings > 0) pingForProof(proof, pings, now)
+    // Within one process the response may have arrived by now.
+    if (done !== undefined && proof?.wait(done) !== true) done(isProvedUnsafe(contact))
   }
 
   const pingForProof = (proof: Proof, attempts: number, now: number): void => {
     const { contact } = proof
-    const ping: Ping = { cancel: () => pinging.interruptUnsafe(), waiting: [] }
-    proof.pinged(ping, now)
-    earn(contact, -attempts * pingBytes)
+    const ping: Ping = { cancel: () => pinging.interruptUnsafe(), waiting: [], isLate: false }
+    proofs.pinged(proof, ping, attempts, now)
     const tooLong = Effect.delay(Effect.sync(() => proof.delayed(ping)), proofMillis)
     const pinging = inBackground(
       // Silence at an address that may be forged says nothing about the peer.
       check(contact, { ...maintenance, attempts }).pipe(
         Effect.raceFirst(Effect.andThen(tooLong, Effect.never)),
-        Effect.ensuring(Effect.sync(() => {
-          // An answer from elsewhere proves nothing.
-          const isProved = isProvedUnsafe(contact)
-          const isOver = isProved || proof.failed(ping)
-          if (isOver && proofs.delete(proof)) proof.end(isProved ? ping : undefined)
-        }))
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            // Nothing is sent for those that wait while the node closes.
+            if (Exit.hasInterrupts(exit)) return
+            // An answer from elsewhere proves nothing.
+            if (isProvedUnsafe(contact)) proofs.succeeded(proof, ping)
+            else proofs.failed(proof, ping, clock.currentTimeMillisUnsafe())
+          })
+        )
       )
     )
   }
@@ -355,7 +340,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const handled = (from: Rpc.Requester, now: number, room: number): void => {
     if (isProvedUnsafe(from)) return
     const willProve = willProveUnsafe(from, now)
-    const left = earn(from, room)
+    const left = proofs.earn(from, room)
     if (willProve) prove(from, left, undefined)
   }
 

@@ -316,7 +316,10 @@ export class Requests {
     const until = pending.try(transaction, { sentAt: now, isPlain, session })
     this.options.events.explainUnsafe?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction, session)
-    if (error !== undefined) return this.end(pending, Result.fail(error))
+    if (error !== undefined) {
+      // All others would wait in vain, and the node for them while it closes.
+      return error._tag === "TransportClosed" ? this.close() : this.end(pending, Result.fail(error))
+    }
     // Within one process the response may have arrived during `send`.
     if (this.pending.has(pending)) timers.set(pending, until)
   }

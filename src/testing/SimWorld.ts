@@ -422,6 +422,14 @@ export const make = Effect.fnUntraced(function*(
       )
     })
 
+    /** Ends all requests of a node without a transport: the first that finds it closed ends the others. */
+    const endRequests = ({ context }: Running<A | Machine>) =>
+      Option.match(context === undefined ? Option.none() : Context.getOption(context, Rpc.Rpc), {
+        onNone: () => Effect.void,
+        onSome: (rpc) =>
+          Effect.ignore(rpc.request({ host: host.ip, port }, { _tag: "Ping", address: state.identity.address }))
+      })
+
     const stop = (how: "crash" | "leave", isLost: boolean) =>
       Effect.suspend(() => {
         if (running === undefined) return Effect.void
@@ -430,12 +438,11 @@ export const make = Effect.fnUntraced(function*(
         if (isLost) state = blank()
         changed(`${how} ${name}${isLost ? " and lose its state" : ""}`, name)
         for (const watcher of watchers) watcher.stopped(machine)
-        if (how === "crash") {
-          network.unplug(host, port)
-          own.site.isCut = true
-          state = { ...state, files: state.files.afterPowerCut(clock) }
-        }
-        return Scope.close(own.scope, Exit.void)
+        if (how === "leave") return Scope.close(own.scope, Exit.void)
+        network.unplug(host, port)
+        own.site.isCut = true
+        state = { ...state, files: state.files.afterPowerCut(clock) }
+        return Effect.andThen(endRequests(own), Scope.close(own.scope, Exit.void))
       }).pipe(Effect.uninterruptible)
 
     const machine: SimNode<A | Machine, E | HE | Transport.CannotBind> = {

@@ -156,6 +156,25 @@ describe("SimWorld", () => {
       assert.strictEqual(yield* resolve(reader, crasher), undefined)
     })))
 
+  it("a node crashes in no time, whatever it waits for", () => {
+    // An announcement is renewed after half its lifetime.
+    for (const millis of [-10, 0, 10, 40, 100, 300]) {
+      run(Effect.fnUntraced(function*(world) {
+        world.network.conditions.loss = 0.3
+        const nodes = yield* world.startNodes(12)
+        const [, crasher] = nodes
+        const announced = yield* crasher.run(
+          Dht.use((dht) => dht.announceEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 3600 }))
+        )
+        const { record } = yield* announced.current
+        yield* Effect.sleep(Number(record.timestamp) * 1000 + 1_800_000 + millis - (yield* Clock.currentTimeMillis))
+        const before = world.timeline.elapsedMillis
+        yield* crasher.crash()
+        assert.strictEqual(world.timeline.elapsedMillis, before)
+      }))
+    }
+  })
+
   it("runs with schedule seeds 1 to 20 differ, and all nodes find each other", () => {
     const hashes = Array.from({ length: 20 }, (_, i) =>
       run(
@@ -382,6 +401,8 @@ describe("SimWorld", () => {
           })
           yield* Effect.forEach(Array.from({ length: 30 }, (_, i) => i), restless, { concurrency: "unbounded" })
           yield* Effect.forEach(nodes, (node) => node.leave)
+          // What the nodes sent may still be on its way.
+          world.network.close()
           assert.strictEqual(world.timeline.timers, 0)
         }),
         { scheduleSeed }
