@@ -59,8 +59,11 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   /** How long to wait for the peer before another one is asked as well. */
   readonly slowAfterUnsafe: (id: NodeId, now: number) => number
 
-  /** Records a response after `lost` lost attempts; clears earlier failures and the back-off. */
-  readonly succeededUnsafe: (id: NodeId, rttMillis: number, now: number, lost?: number) => void
+  /**
+   * Records a response after `lost` lost attempts; clears earlier failures and
+   * the back-off. `rttMillis` is undefined if the round trip was not measured.
+   */
+  readonly succeededUnsafe: (id: NodeId, rttMillis: number | undefined, now: number, lost?: number) => void
   /** Records a request whose attempts all failed. */
   readonly failedUnsafe: (id: NodeId, now: number) => void
   /** Records a failed maintenance probe: it counts as no failure, and halves the rest of the back-off. */

@@ -144,8 +144,11 @@ export class PeerHealth {
     return this.peers.size
   }
 
-  /** Records a response after `lost` lost attempts; clears earlier failures and the back-off. */
-  succeeded(id: NodeId, rttMillis: number, now: number, lost = 0): void {
+  /**
+   * Records a response after `lost` lost attempts; clears earlier failures and the
+   * back-off. `rttMillis` is undefined if the round trip was not measured.
+   */
+  succeeded(id: NodeId, rttMillis: number | undefined, now: number, lost = 0): void {
     const peer = this.peers.use(id, makePeer)
     this.bad.delete(id)
     for (let i = 0; i < lost; i++) this.loss += (1 - this.loss) / lossSamples
@@ -153,6 +156,7 @@ export class PeerHealth {
     peer.answeredAt = now
     peer.failures = 0
     peer.nextTry = 0
+    if (rttMillis === undefined) return
     peer.roundTrip.sample(rttMillis)
     this.usual.sample(rttMillis)
   }

@@ -114,8 +114,8 @@ export class PendingRequest extends Attempts.Attempts {
   readonly onChallenge: (() => void) | undefined
   /** Whether the request arrived at our own node. */
   hasReturned = false
-  /** When the peer had us prove our address. */
-  challengedAt: number | undefined = undefined
+  /** Whether the peer had us prove our address. */
+  isChallenged = false
   private readonly onTimeout: (pending: PendingRequest) => void
 
   constructor(options: PendingRequestOptions) {
@@ -208,8 +208,8 @@ export class Requests {
   challenged({ id, ...address }: Contact): void {
     const now = this.options.timers.now()
     for (const pending of this.byAddress.get(SocketAddress.key(address)) ?? []) {
-      if (pending.peer.id !== undefined && pending.peer.id !== id || pending.challengedAt !== undefined) continue
-      pending.challengedAt = now
+      if (pending.peer.id !== undefined && pending.peer.id !== id || pending.isChallenged) continue
+      pending.isChallenged = true
       this.options.timers.set(pending, pending.prolong(now))
       pending.onChallenge?.()
     }
@@ -246,14 +246,14 @@ export class Requests {
     const sent = attempts.get(transactionId)
     if (sent === undefined || !this.pending.has(pending)) return
     const { timers, events, health, sessions } = this.options
-    const { challengedAt } = pending
-    const isChallenged = challengedAt !== undefined && challengedAt >= sent.sentAt
-    const rtt = (isChallenged ? challengedAt : timers.now()) - sent.sentAt
+    const rtt = timers.now() - sent.sentAt
     const lost = Array.from(attempts.keys()).indexOf(transactionId)
     this.answeredCount++
     events.requestEndedUnsafe(pending.body._tag, true, timers.now() - startedAt)
     events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
-    health.succeededUnsafe(from.id, rtt, now, lost)
+    // The response may have waited for another round trip. The ping does not show how long
+    // one takes, because an earlier request may have caused it.
+    health.succeededUnsafe(from.id, pending.isChallenged ? undefined : rtt, now, lost)
     if (sent.session !== undefined) sessions.answered(sent.session)
     else for (const { session } of attempts.values()) if (session !== undefined) sessions.unanswered(session, now)
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)

@@ -229,7 +229,8 @@ describe("nodes that have each other prove their addresses", () => {
       })
     }
     for (const { at, from, to } of requests) schedule(at, (now) => send(from, to, now, () => {}))
-    while (events.length > 0 && pings <= limit) {
+    while (events.length > 0) {
+      if (pings > limit) break
       const next = events.reduce((first, event, i) => event.at < events[first].at ? i : first, 0)
       const [{ at, run }] = events.splice(next, 1)
       run(at)

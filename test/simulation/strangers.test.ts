@@ -9,6 +9,7 @@ import * as Identity from "../../src/Identity.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import { PeerHealth } from "../../src/PeerHealth.ts"
 import { Query } from "../../src/Query.ts"
 import { Routing } from "../../src/Routing.ts"
 import * as Latency from "../../src/testing/Latency.ts"
@@ -166,6 +167,52 @@ describe("nodes that all join at once through one", () => {
         }
       })
       SimWorld.runSync(program, { seed: 1, crypto, network: { loss }, within: "1 hour" })
+    })
+  }
+})
+
+describe("a minute after nodes all joined at once through one, each is found by its id", () => {
+  /** Lookups of this run that do not find the node with the id, among all. */
+  const missedIn = (count: number, loss: number, seed: number) =>
+    Effect.gen(function*() {
+      const world = yield* SimWorld.SimWorld
+      const first = world.node("first")
+      yield* first.start
+      const others = Array.from({ length: count - 1 }, (_, i) => world.node(`node ${i}`, { through: [first] }))
+      yield* Effect.forEach(others, ({ start }) => start, { concurrency: "unbounded", discard: true })
+      yield* Effect.sleep("1 minute")
+      const nodes = [first, ...others]
+      let missed = 0
+      for (const [i, reader] of nodes.entries()) {
+        for (let step = seed; step < count; step += count / 8) {
+          const { nodeId } = nodes[(i + step) % count].identity
+          const [found] = yield* reader.run(Query.use((query) => query.findNode(nodeId)))
+          if (found?.id !== nodeId) missed++
+        }
+        // Without loss, only a peer whose round trips are taken for shorter than they are seems dead.
+        const health = yield* reader.run(PeerHealth)
+        const seemDead = nodes.filter(({ identity }) => health.isBadUnsafe(identity.nodeId))
+        if (loss === 0) assert.deepStrictEqual(seemDead.map(({ name }) => name), [])
+      }
+      return missed
+    })
+
+  const missed = (count: number, loss: number, seed: number): number => {
+    // Far hosts would seem dead to a node that has only heard from near ones.
+    const network = count > 32 ? { loss, latency: Latency.constant(30) } : { loss }
+    return SimWorld.runSync(missedIn(count, loss, seed), { seed, crypto, network, within: "1 hour" })
+  }
+
+  for (const [count, seeds] of [[32, 4], [128, 1]] as const) {
+    it(`by each, ${count} of them, without loss`, () => {
+      for (let seed = 1; seed <= seeds; seed++) assert.strictEqual(missed(count, 0, seed), 0, `seed ${seed}`)
+    })
+
+    it(`in all but 3 of 1 000 lookups, ${count} of them, with 5 % loss`, () => {
+      let sum = 0
+      for (let seed = 1; seed <= seeds; seed++) sum += missed(count, 0.05, seed)
+      // One request in 1 000 loses all of its attempts.
+      assert.isAtMost(sum / (seeds * count * 8), 0.003)
     })
   }
 })
