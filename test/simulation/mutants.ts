@@ -90,7 +90,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "sends strangers whole answers",
     file: "Routing.ts",
-    text: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (creditOf(from) ?? 0)",
+    text: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)",
     replacement: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + 1200",
     property: "StrangersGetLittle",
     world: "crowd"
@@ -153,9 +153,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "does not learn requesters",
-    file: "Routing.ts",
-    text: "const displaced = attempts > 0 ?",
-    replacement: "const displaced = attempts > 9 ?",
+    file: "core/proofs.ts",
+    text: "if (paid < 1 ||",
+    replacement: "if (paid < 9 ||",
     property: "TablesAreConnected",
     world: "eventful"
   },
