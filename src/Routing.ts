@@ -304,8 +304,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
         Effect.raceFirst(Effect.andThen(tooLong, Effect.never)),
         Effect.onExit((exit) =>
           Effect.sync(() => {
-            // Nothing is sent for those that wait while the node closes.
-            if (Exit.hasInterrupts(exit)) return
+            if (Exit.isFailure(exit)) return void proofs.abandoned(proof, ping)
             // An answer from elsewhere proves nothing.
             if (isProvedUnsafe(contact)) proofs.succeeded(proof, ping)
             else proofs.failed(proof, ping, clock.currentTimeMillisUnsafe())

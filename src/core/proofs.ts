@@ -232,11 +232,15 @@ export class Proofs {
 
   /** Reports that a ping was not answered. The proof ends with the last one, and a pause begins. */
   failed(proof: Proof, ping: Ping, now: number): void {
-    if (!proof.failed(ping) || !this.delete(proof)) return
+    if (!this.abandoned(proof, ping)) return
     const stranger = this.strangers.use(nameOf(proof.contact), makeStranger)
     stranger.pausedUntil = now + Math.min(firstPauseMillis * 2 ** stranger.failures, maxPauseMillis)
     stranger.failures++
-    proof.end(undefined)
+  }
+
+  /** Reports that a ping ended early, which says nothing about the address; returns whether the proof ended with it. */
+  abandoned(proof: Proof, ping: Ping): boolean {
+    return proof.failed(ping) && this.delete(proof)
   }
 
   /** Reports that a ping was answered, which ends the proof. */
