@@ -1,27 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { execFile } from "node:child_process"
-import { join } from "node:path"
 import { replayCommand } from "../../src/testing/internal/story.ts"
 import { properties } from "../../src/testing/Properties.ts"
+import { type Ended, run, storyOf, wrongWith } from "./mutantRun.ts"
 import { type Mutant, mutants, mutate, sourceOf } from "./mutants.ts"
 import { small, worlds } from "./worlds.ts"
-
-interface Ended {
-  readonly code: number | string | undefined
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs a program of the project in a process with the source of a mutant. */
-const run = (mutant: string, program: string, ...args: ReadonlyArray<string>): Promise<Ended> =>
-  new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      ["--import", join(import.meta.dirname, "mutantHook.ts"), join(import.meta.dirname, "../..", program), ...args],
-      { env: { ...process.env, MUTANT: mutant }, timeout: 120_000, maxBuffer: 1 << 24 },
-      (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code ?? undefined, stdout, stderr })
-    )
-  })
 
 /** A seed whose story has a delegation that ends. A change to the generation of stories needs another such seed. */
 const seedOfDelegation = 3
@@ -40,6 +22,23 @@ describe("mutants", () => {
       assert.include(violated(ended), property)
     })
   }
+
+  // Those whose stories are found and shrunk fast. `stories.ts` shows all.
+  const fast = ["replies twice", "names unverified contacts", "does not learn requesters"]
+  for (const { name, story } of mutants.filter(({ name }) => fast.includes(name))) {
+    it.concurrent(`a story of a few steps, which its text repeats, shows a node that ${name}`, async () => {
+      assert.isNumber(story)
+      assert.isUndefined(wrongWith(await storyOf(name, Number(story))))
+    })
+  }
+
+  it("are not shown by a story that is missing, too long, or another when its text is run", () => {
+    assert.strictEqual(wrongWith(null), "no story shows it")
+    const found = { seed: 1, kind: "OneReply", steps: 15, hash: "a", hashAgain: "a", description: "" }
+    assert.isUndefined(wrongWith(found))
+    assert.match(wrongWith({ ...found, steps: 16 }) ?? "", /16 steps, more than 15/)
+    assert.match(wrongWith({ ...found, hashAgain: "b" }) ?? "", /gives the hash b, not a/)
+  })
 
   it("exist for each property", () => {
     assert.deepStrictEqual(

@@ -16,7 +16,16 @@ export interface Mutant {
   readonly property: Property
   /** One of `worlds`. */
   readonly world: string
+  /** The seed of a random story that shows it (`stories.ts`), or the reason why none does. */
+  readonly story: number | string
 }
+
+/** Reasons why no story shows a mutant. */
+const tooFewNodes = "a story has too few nodes to fill a bucket or a neighbourhood"
+const tooFewRecords = "a story has too few records to fill a key or a store"
+const isHistory = "stories have no watches, and only histories are checked for this property"
+const isRare = "none of 150 stories shows it"
+const isSession = "only the world of sessions has peers that misuse them, and counts what they cause"
 
 export const mutants: ReadonlyArray<Mutant> = [
   {
@@ -27,7 +36,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     : a.timestamp > b.timestamp`,
     replacement: "    : a.seq >= b.seq",
     property: "NeverOlder",
-    world: "sameSeq"
+    world: "sameSeq",
+    story: "no two records of a story have the same seq"
   },
   {
     name: "keeps a pending request after its interruption",
@@ -36,7 +46,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       this.forget(pending)`,
     replacement: `"it was not waited for any longer")`,
     property: "NothingIsLeft",
-    world: "interrupted"
+    world: "interrupted",
+    story: 1
   },
   {
     name: "keeps a pending request after its interruption until it closes",
@@ -45,7 +56,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       this.forget(pending)`,
     replacement: `"it was not waited for any longer")`,
     property: "NothingIsLeft",
-    world: "small"
+    world: "small",
+    story: 1
   },
   {
     name: "evicts the least recently seen contact although it is alive",
@@ -53,7 +65,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "if (alive || probe.heard) {",
     replacement: "if (bucket === undefined) {",
     property: "LiveContactsStay",
-    world: "crowd"
+    world: "crowd",
+    story: tooFewNodes
   },
   {
     name: "replicates to 7",
@@ -61,7 +74,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "export const replicas = 8",
     replacement: "export const replicas = 7",
     property: "AnnouncedIsReplicated",
-    world: "crowd"
+    world: "crowd",
+    story: 1
   },
   {
     name: "returns expired records",
@@ -69,7 +83,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "return cell === undefined || cell.nextExpiry >= now || this.dropExpired(cell, now) ? cell : undefined",
     replacement: "return cell",
     property: "RecordsAreGood",
-    world: "shortLived"
+    world: "shortLived",
+    story: 17
   },
   {
     name: "names unverified contacts",
@@ -77,7 +92,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "(entry) => entry.verifiedAt > cutoff && isWell(entry), found)",
     replacement: "isWell, found)",
     property: "UnverifiedStays",
-    world: "eventful"
+    world: "eventful",
+    story: 0
   },
   {
     name: "adds peers that have not answered",
@@ -101,7 +117,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: ", lastSecond(delegated))",
     replacement: ")",
     property: "AuthorityEnds",
-    world: "delegations"
+    world: "delegations",
+    story: 3
   },
   {
     name: "skips the authority check",
@@ -109,7 +126,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "const allowed = policy(key, record, now)",
     replacement: "const allowed: ReturnType<Record.Policy> = Result.void",
     property: "RecordsAreGood",
-    world: "forgery"
+    world: "forgery",
+    story: 8
   },
   {
     name: "stores records with a bad signature",
@@ -117,7 +135,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: `if (!valid) return void refuse("Invalid", () => "its signature is bad")`,
     replacement: "",
     property: "RecordsAreGood",
-    world: "forgery"
+    world: "forgery",
+    story: isRare
   },
   {
     name: "replies twice",
@@ -125,7 +144,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "send(reply.body, from, message.transactionId, session)",
     replacement: "for (let i = 0; i < 2; i++) send(reply.body, from, message.transactionId, session)",
     property: "OneReply",
-    world: "small"
+    world: "small",
+    story: 0
   },
   {
     name: "puts one contact too many into a bucket",
@@ -133,7 +153,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "if (bucket.entries.length < this.k) return this.insert(bucket, candidate, now)",
     replacement: "if (bucket.entries.length <= this.k) return this.insert(bucket, candidate, now)",
     property: "TableIsSound",
-    world: "crowd"
+    world: "crowd",
+    story: tooFewNodes
   },
   {
     name: "stores one record too many at a key",
@@ -141,7 +162,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "sovereign: 8,",
     replacement: "sovereign: 9,",
     property: "StoreIsBounded",
-    world: "talkative"
+    world: "talkative",
+    story: tooFewRecords
   },
   {
     name: "renews too late",
@@ -149,7 +171,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "Record.renewsAt(record) * 1000",
     replacement: "Number(record.timestamp) * 1000 + record.ttl * 5000",
     property: "AnnouncedIsFound",
-    world: "long"
+    world: "long",
+    story: 7
   },
   {
     name: "does not learn requesters",
@@ -157,7 +180,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "if (paid < 1 ||",
     replacement: "if (paid < 9 ||",
     property: "TablesAreConnected",
-    world: "eventful"
+    world: "eventful",
+    story: 0
   },
   {
     name: "does not read its own records",
@@ -165,7 +189,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "for (const record of [...find.known ?? [], ...yield* store.getAll(target, find.type)]) reading.take(record)",
     replacement: "for (const record of find.known ?? []) reading.take(record)",
     property: "WritesAreRead",
-    world: "histories"
+    world: "histories",
+    story: isHistory
   },
   {
     name: "compares each snapshot of a watch with the first",
@@ -173,7 +198,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "return [after, changes(before, after)",
     replacement: "return [before, changes(before, after)",
     property: "WatchesAreDifferences",
-    world: "histories"
+    world: "histories",
+    story: isHistory
   },
   {
     name: "renews a withdrawn announcement",
@@ -183,7 +209,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: `"Renewal", ...annotations }),
     Effect.forkDetach`,
     property: "WithdrawnVanishes",
-    world: "long"
+    world: "long",
+    story: 20
   },
   {
     name: "delivers a message more than once",
@@ -191,7 +218,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "for (const record of fresh) seen.use(payloadId(record), () => true)",
     replacement: "",
     property: "MessagesArriveOnce",
-    world: "eventful"
+    world: "eventful",
+    story: isRare
   },
   {
     name: "evicts offers of the networks with the fewest at a key",
@@ -199,7 +227,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
     property: "AnnouncedIsReplicated",
-    world: "junkOffers"
+    world: "junkOffers",
+    story: tooFewRecords
   },
   {
     name: "reads only the records that fit into the first responses",
@@ -207,7 +236,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "const step = collection.poll()",
     replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
     property: "MessagesArriveOnce",
-    world: "junkMessages"
+    world: "junkMessages",
+    story: tooFewRecords
   },
   {
     name: "evicts messages of the networks with the fewest in a mailbox",
@@ -215,7 +245,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "counts.get(entry.network) !== most",
     replacement: "counts.get(entry.network) === most",
     property: "MessagesArriveOnce",
-    world: "junkMessages"
+    world: "junkMessages",
+    story: tooFewRecords
   },
   {
     name: "exceeds the byte limit of its store",
@@ -223,7 +254,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "this.weight + count.weight > this.maxBytes",
     replacement: "this.weight + count.weight > 2 * this.maxBytes",
     property: "StoreIsBounded",
-    world: "filling"
+    world: "filling",
+    story: tooFewRecords
   },
   {
     name: "keeps far records as long as near ones",
@@ -231,7 +263,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks",
     replacement: "key.length > 0",
     property: "AnnouncedIsReplicated",
-    world: "filling"
+    world: "filling",
+    story: tooFewNodes
   },
   {
     name: "treats records that peers stored here as its own",
@@ -239,7 +272,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "const own = (yield* store.getOwn(",
     replacement: "const own = (yield* store.getAll(",
     property: "ResolvedIsNewest",
-    world: "replays"
+    world: "replays",
+    story: isRare
   },
   {
     name: "does not notice ids that surround a key",
@@ -247,7 +281,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "const threshold = 1e-6",
     replacement: "const threshold = -1",
     property: "SurroundedIsTold",
-    world: "surrounding"
+    world: "surrounding",
+    story: "no node of a story has a chosen id"
   },
   {
     name: "accepts a wrong MAC",
@@ -256,7 +291,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       "return Hmac.isEqual(Hmac.mac(key, writer.result()), Hex.slice(bytes, bytes.length - macLength, bytes.length))",
     replacement: "return true",
     property: "MacsAreChecked",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "uses the same key in both directions",
@@ -264,7 +300,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "Bytes.concat([from, to])))",
     replacement: "Bytes.concat([from, to]).sort()))",
     property: "MacsAreChecked",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "derives the same key for what it sends as its peer does",
@@ -272,7 +309,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "receive: key(publicKey, identity.publicKey)",
     replacement: "receive: key(identity.publicKey, publicKey)",
     property: "SessionsResume",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "accepts a response of any id",
@@ -280,7 +318,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "return id === (peer.id ?? this.options.own) ? pending : undefined",
     replacement: "return id === this.options.own ? undefined : pending",
     property: "OnlyThePeerResponds",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "uses a MAC with peers that do not announce sessions",
@@ -288,7 +327,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "if (!isAnnounced) {",
     replacement: "if (sender.length === 0 && !isAnnounced) {",
     property: "SessionsAreMutual",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "takes notices from any address",
@@ -297,7 +337,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       "if (pending === undefined || session === undefined || !SocketAddress.isSame(pending.peer, from)) return false",
     replacement: "if (pending === undefined || session === undefined) return false",
     property: "SessionsLast",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "believes that a peer is where its repeated messages come from",
@@ -305,7 +346,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "isAnnounced, isAnswer ? from : undefined)",
     replacement: "isAnnounced, from)",
     property: "SessionsLast",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "gives a session up when a datagram is lost",
@@ -313,7 +355,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "const maxUnanswered = 2",
     replacement: "const maxUnanswered = 1",
     property: "SessionsLast",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "ignores notices",
@@ -321,7 +364,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "    this.options.sessions.pause(session, this.options.now())\n    pending.attempts.delete(transaction)",
     replacement: "    if (session.id.length > 0) return true\n    pending.attempts.delete(transaction)",
     property: "SessionsResume",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "never resumes a lost session",
@@ -329,7 +373,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "session.pausedUntil = now + pauseMillis",
     replacement: "session.pausedUntil = Infinity",
     property: "SessionsResume",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "forgets a session as soon as another peer is heard from",
@@ -337,7 +382,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "new RecencyMap(options.proved ?? 2048)",
     replacement: "new RecencyMap(options.proved ?? 1)",
     property: "SessionsResume",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   },
   {
     name: "sends three notices for one",
@@ -345,7 +391,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "transmit(Message.notice(header.transactionId), from)",
     replacement: "for (let i = 0; i < 3; i++) transmit(Message.notice(header.transactionId), from)",
     property: "NoticesAreFew",
-    world: "sessions"
+    world: "sessions",
+    story: isSession
   }
 ]
 
