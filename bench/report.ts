@@ -10,7 +10,7 @@ import { join } from "node:path"
 /** A measured value and its goal, at most or at least. */
 export interface Figure {
   readonly value: number
-  readonly unit: "µs" | "ms" | "/s" | "×" | "%" | "KiB" | "MiB" | ""
+  readonly unit: "µs" | "ms" | "/s" | "×" | "%" | "B" | "KiB" | "MiB" | "MB" | "s" | ""
   readonly atMost?: number | undefined
   readonly atLeast?: number | undefined
 }

@@ -340,9 +340,11 @@ const make = Effect.gen(function*() {
   }
 
   const changed = (address: Address) =>
-    Effect.map(
-      Effect.match(persistence.flush, { onFailure: () => false, onSuccess: () => true }),
-      (isDurable) => ({ address, isDurable })
+    persistence.flush.pipe(
+      Effect.match({ onFailure: () => false, onSuccess: () => true }),
+      // A change that ended while another one starts it would start a loop over many of them again within itself.
+      Effect.tap(() => Effect.yieldNow),
+      Effect.map((isDurable) => ({ address, isDurable }))
     )
 
   const add: HostedIdentities["Service"]["add"] = Effect.fn("HostedIdentities.add")(function*(options) {

@@ -370,9 +370,9 @@ export const make = Effect.fnUntraced(function*(
   let degraded: string | undefined
 
   /** Resumes callers whose changes are written, or will not be soon. */
-  const tell = () => {
+  const tell = (those: Iterable<Waiter> = waiters) => {
     const reason = degraded ?? (queue.dropped > 0 ? `${queue.dropped} changes were dropped` : undefined)
-    for (const waiter of waiters) {
+    for (const waiter of those) {
       if (reason === undefined && queue.written < waiter.offered) continue
       waiters.delete(waiter)
       waiter.resume(reason === undefined ? Effect.void : new NotDurable({ reason }))
@@ -464,7 +464,8 @@ export const make = Effect.fnUntraced(function*(
   const flush = Effect.callback<void, NotDurable>((resume) => {
     const waiter: Waiter = { offered: queue.offered, resume }
     waiters.add(waiter)
-    tell()
+    // Only this one: a caller that resumed others would run them before it goes on itself.
+    tell([waiter])
     urgent.openUnsafe()
     hurry.openUnsafe()
     return Effect.sync(() => waiters.delete(waiter))

@@ -131,6 +131,25 @@ describe("HostedIdentities", () => {
       )
     }).pipe(onNetwork))
 
+  it.effect("takes many at a time, each once, whether or not state is kept", () =>
+    Effect.gen(function*() {
+      const { host, medium } = yield* setUp()
+      const forgetful = yield* hostOn(yield* network.node("forgetful", network.socketOf(3)))
+      const names = Array.from({ length: 200 }, (_, n) => `agent ${n}`)
+      for (const node of [host, forgetful]) {
+        const adding = Effect.forEach(
+          names,
+          (name) => identities(node).add({ ...keyOf(name), announce: [endpoint(1)] }),
+          { concurrency: 16 }
+        )
+        const fiber = yield* Effect.forkScoped(adding)
+        yield* TestClock.adjust("10 seconds")
+        const added = yield* Fiber.join(fiber)
+        assert.deepStrictEqual(added.map(({ address }) => address), names.map((name) => network.identity(name).address))
+      }
+      assert.lengthOf(yield* savedIn(medium), 200)
+    }).pipe(onNetwork))
+
   it.effect("refuses what cannot be hosted, and saves nothing of it", () =>
     Effect.gen(function*() {
       const { host, medium } = yield* setUp()
