@@ -52,6 +52,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "HostedIdentities"
   ]],
   ["facade", ["Dht", "DhtMetrics", "HostingMetrics", "NodeLog"]],
+  ["cluster", ["cluster/"]],
   ["http", ["http/"]],
   ["browser", ["browser/"]],
   ["library", ["index"]],

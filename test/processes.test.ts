@@ -319,11 +319,10 @@ describe.concurrent("processes", () => {
       Effect.gen(function*() {
         const directory = yield* temporary
         const { http, listen } = yield* node(join(directory, "a"), "--http", "127.0.0.1:0")
-        // Of two nodes that start at the same time on one directory, one says that it is taken.
-        const [b, c] = [join(directory, "b"), join(directory, "c")]
+        const data = join(directory, "b")
         const failures = yield* Effect.all([
-          Processes.run("node", "--listen", listen, "--no-http", "--data", b),
-          Processes.run("node", "--listen", "127.0.0.1:0", "--http", http, "--data", c),
+          Processes.run("node", "--listen", listen, "--no-http", "--data", data),
+          Processes.run("node", "--listen", "127.0.0.1:0", "--http", http, "--data", data),
           Processes.run("resolve", "nobody", "--bootstrap", listen),
           Processes.run("resolve", `a0${"11".repeat(20)}`, "--bootstrap", listen)
         ], { concurrency: 2 })

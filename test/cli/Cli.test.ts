@@ -28,6 +28,7 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 /** Every command, by its path. */
 const commands = [
   ["node"],
+  ["host"],
   ["ping"],
   ["resolve"],
   ["find-node"],
@@ -102,18 +103,21 @@ describe("effect-dht", () => {
         }
       }))
 
-    it.effect("names the environment variable of each flag of a node", () =>
+    it.effect("names the environment variable of each flag of a node, and of a runner", () =>
       Effect.gen(function*() {
-        const help = (yield* run(["node", "--help"])).out.join("\n")
-        const flags = help.split("GLOBAL FLAGS")[0].replace(/\n {4,}/g, " ").split("\n")
-          .filter((line) => line.startsWith("  --"))
-        assert.isAbove(flags.length, 10)
-        for (const line of flags) {
-          const [, name] = /^ {2}--([a-z-]+)/.exec(line) ?? []
-          assert.include(line, `environment: DHT_${name.toUpperCase().replaceAll("-", "_")}`)
+        let all = (yield* run(["top", "--help"])).out.join("\n")
+        for (const command of ["node", "host"]) {
+          const help = (yield* run([command, "--help"])).out.join("\n")
+          const flags = help.split("GLOBAL FLAGS")[0].replace(/\n {4,}/g, " ").split("\n")
+            .filter((line) => line.startsWith("  --"))
+          assert.isAbove(flags.length, 10)
+          for (const line of flags) {
+            const [, name] = /^ {2}--([a-z-]+)/.exec(line) ?? []
+            assert.include(line, `environment: DHT_${name.toUpperCase().replaceAll("-", "_")}`)
+          }
+          all += help
         }
-        const top = (yield* run(["top", "--help"])).out.join("\n")
-        for (const { flag } of Object.values(settings)) assert.match(help + top, new RegExp(`^ {2}--${flag}\\b`, "m"))
+        for (const { flag } of Object.values(settings)) assert.match(all, new RegExp(`^ {2}--${flag}\\b`, "m"))
       }))
 
     it.effect("has lines of at most 80 characters without a terminal", () =>

@@ -15,6 +15,9 @@ describe("the package", () => {
     const http = ["Api", "Checks", "Client", "Dashboard", "EventStreams", "Guard", "Problem", "Routes"].map((name) =>
       `http/${name}`
     )
-    assert.deepStrictEqual(modules, [...["", "browser/", "node/", "testing/"].flatMap(named), ...http].toSorted())
+    assert.deepStrictEqual(
+      modules,
+      [...["", "browser/", "cluster/", "node/", "testing/"].flatMap(named), ...http].toSorted()
+    )
   })
 })

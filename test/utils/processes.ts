@@ -13,7 +13,7 @@ export interface Ended {
 }
 
 /** Longer than any step takes on a slow machine, and short enough to detect a hang. */
-const timeout = "30 seconds"
+const timeout = "1 minute"
 
 const root = join(import.meta.dirname, "../..")
 
@@ -87,6 +87,9 @@ export const program = (command: string, args: ReadonlyArray<string>, input: "ig
           until(`event "${name}"`, () =>
             out.map((line): { readonly [field: string]: string } => JSON.parse(line))
               .find(({ event }) => event === name)),
+        /** The last event in its output so far for which a condition holds. */
+        latest: <A extends object>(isMeant: (event: { readonly event: string }) => boolean): A | undefined =>
+          out.map((line): { readonly event: string } => JSON.parse(line)).findLast(isMeant) as A | undefined,
         /** The first matching line in its past or future output. */
         line: (pattern: RegExp) => until(`line ${pattern}`, () => out.find((line) => pattern.test(line))),
         ended: until("end", () => ended)

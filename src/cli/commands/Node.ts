@@ -13,8 +13,11 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { availableParallelism } from "node:os"
 import * as Address from "../../Address.ts"
 import { Bootstrap } from "../../Bootstrap.ts"
-import { Dht } from "../../Dht.ts"
+import type { Crypto } from "../../Crypto.ts"
+import * as Dht from "../../Dht.ts"
 import * as DhtMetrics from "../../DhtMetrics.ts"
+import type { Hosting } from "../../Hosting.ts"
+import type { NodeIdentity } from "../../Identity.ts"
 import type { Host } from "../../NameResolver.ts"
 import * as Network from "../../Network.ts"
 import { type CannotStart, DhtLive } from "../../node/DhtLive.ts"
@@ -23,21 +26,24 @@ import * as ProcessMetrics from "../../node/ProcessMetrics.ts"
 import * as RunningNode from "../../node/RunningNode.ts"
 import { NodeSettings } from "../../NodeSettings.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
-import type { NetworkRules } from "../../Transport.ts"
+import type { NetworkRules, Transport } from "../../Transport.ts"
 import * as Identities from "../Identities.ts"
 import * as Output from "../Output.ts"
 import * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
 import type * as Telemetry from "../Telemetry.ts"
 
-interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends Telemetry.Options, Session.Joining, NetworkRules {
   readonly listen: ReadonlyArray<SocketAddress.SocketAddress>
   readonly passive: boolean
   readonly noSessions: boolean
   readonly publicHost: Option.Option<string>
   readonly maxKeys: number
   readonly maxBytes: number
-  readonly hosting: boolean
   readonly hostingDatagrams: number
   readonly hostingSignatures: number
   readonly verifyThreads: Option.Option<number>
@@ -59,7 +65,7 @@ const usualThreads = () => availableParallelism() > 1 ? Math.min(availableParall
 /** Reports attempts to join and their outcome. */
 const tell = ({ bootstrap, json }: Options) =>
   Effect.gen(function*() {
-    const dht = yield* Dht
+    const dht = yield* Dht.Dht
     const { membership } = yield* Bootstrap
     yield* Stream.runForEach(SubscriptionRef.changes(membership), (now) => {
       switch (now._tag) {
@@ -141,24 +147,35 @@ const serve = Effect.fnUntraced(function*(options: Options) {
   return { address: SocketAddress.format(address), path }
 })
 
+/**
+ * Metrics of hosting for the collector; loaded only if there is one.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const hostingMetrics = ({ otlp }: Options): Layer.Layer<never, never, Hosting> =>
+  Option.isNone(otlp)
+    ? Layer.empty
+    : Layer.unwrap(Effect.promise(async () => (await import("../../HostingMetrics.ts")).layer))
+
 /** Hosting of identities, with those of the last run; loaded only if needed. */
-const hostingOf = ({ hosting, hostingDatagrams, hostingSignatures }: Options) =>
-  hosting
+const hostingOf = (options: Options & { readonly hosting: boolean }) =>
+  options.hosting
     ? Layer.unwrap(Effect.promise(async () => {
       const Hosting = await import("../../Hosting.ts")
       const HostedIdentities = await import("../../HostedIdentities.ts")
       return HostedIdentities.layer.pipe(
+        Layer.merge(hostingMetrics(options)),
         Layer.provideMerge(
-          Hosting.layer({ datagramsPerSecond: hostingDatagrams, signaturesPerSecond: hostingSignatures })
+          Hosting.layer({
+            datagramsPerSecond: options.hostingDatagrams,
+            signaturesPerSecond: options.hostingSignatures
+          })
         ),
         Layer.provide(SecureRandom.layerWebCrypto)
       )
     }))
     : Layer.empty
-
-/** Metrics of hosting; loaded only if needed. */
-const hostingMetricsOf = ({ hosting }: Options) =>
-  Effect.promise(async () => hosting ? (await import("../../HostingMetrics.ts")).layer : Layer.empty)
 
 /** Logs and telemetry, loaded only if they differ from the default. */
 const telemetry = (options: Options): Layer.Layer<never> =>
@@ -167,12 +184,16 @@ const telemetry = (options: Options): Layer.Layer<never> =>
     : Layer.unwrap(Effect.map(Effect.promise(() => import("../Telemetry.ts")), ({ layer }) => layer(options)))
 
 /**
- * Runs the node until it is interrupted, which counts as success.
+ * Runs the node, with an application on it, until it is interrupted, which counts
+ * as success.
  *
  * @category commands
  * @since 0.1.0
  */
-export const node = (options: Options) =>
+export const run = <A>(
+  options: Options,
+  application: Layer.Layer<A, Output.Failure, Dht.Services | NodeIdentity | Transport | Crypto>
+) =>
   Effect.gen(function*() {
     const { created, identity, path } = yield* Identities.loadOrCreate(options)
     const network = yield* Secrets.networkOf(options)
@@ -192,15 +213,14 @@ export const node = (options: Options) =>
         verifyThreads: Option.getOrElse(options.verifyThreads, usualThreads)
       })
     ).pipe(Effect.catch(explain(options.data)))
-    const dht = Context.get(services, Dht)
+    const dht = Context.get(services, Dht.Dht)
     yield* Context.get(services, Bootstrap).keepJoining(options.bootstrap).pipe(
       Effect.forkScoped({ startImmediately: true })
     )
-    const hosting = yield* Effect.provideContext(Layer.build(hostingOf(options)), services)
+    const hosting = yield* Effect.provideContext(Layer.build(application), services)
     const http = options.noHttp ? null : yield* Effect.provideContext(serve(options), Context.merge(services, hosting))
     if (Option.isSome(options.otlp)) {
-      const metrics = Layer.mergeAll(DhtMetrics.layer, ProcessMetrics.layer, yield* hostingMetricsOf(options))
-      yield* Effect.provideContext(Layer.build(metrics), Context.merge(services, hosting))
+      yield* Effect.provideContext(Layer.build(Layer.merge(DhtMetrics.layer, ProcessMetrics.layer)), services)
     }
     const address = Address.format(dht.address)
     const agent = dht.agent === dht.address ? undefined : Address.format(dht.agent)
@@ -239,3 +259,11 @@ export const node = (options: Options) =>
     }),
     Effect.provide(telemetry(options))
   )
+
+/**
+ * Runs the node until it is interrupted, which counts as success.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const node = (options: Options & { readonly hosting: boolean }) => run(options, hostingOf(options))

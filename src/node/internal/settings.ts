@@ -9,7 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as IpInterface from "effect/net/IpInterface"
 import * as IpNetwork from "effect/net/IpNetwork"
 import * as NetAddress from "effect/net/NetAddress"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { networkFault } from "../../internal/text.ts"
@@ -175,6 +175,33 @@ const networkName: TextCodec<string> = parsed(
     return fault === undefined ? Result.succeed(text) : Result.fail(fault)
   },
   (name) => name
+)
+
+/**
+ * A database, as its URL names it.
+ *
+ * @internal
+ */
+export type Database =
+  | { readonly _tag: "Postgres"; readonly url: Redacted.Redacted }
+  | { readonly _tag: "Sqlite"; readonly path: string }
+
+const sqlitePrefix = "sqlite:"
+
+/** The message does not quote the URL, which may have a password in it. */
+const database: TextCodec<Database> = parsed(
+  Schema.Union([
+    Schema.TaggedStruct("Postgres", { url: Schema.Redacted(Schema.String) }),
+    Schema.TaggedStruct("Sqlite", { path: Schema.String })
+  ]),
+  (text) => {
+    const path = text.startsWith(sqlitePrefix) ? text.slice(sqlitePrefix.length) : ""
+    if (path !== "") return Result.succeed({ _tag: "Sqlite", path } as const)
+    return /^postgres(?:ql)?:$/.test(URL.parse(text)?.protocol ?? "")
+      ? Result.succeed({ _tag: "Postgres", url: Redacted.make(text) } as const)
+      : Result.fail("write postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")
+  },
+  (database) => database._tag === "Sqlite" ? sqlitePrefix + database.path : Redacted.value(database.url)
 )
 
 /** The name of an environment variable. The message does not quote it: it may be the secret itself. */
@@ -381,6 +408,20 @@ export const settings = {
     integer(1, 1_000_000, "signatures a second"),
     "Signatures a second that hosting may make",
     200
+  ),
+  database: setting(
+    "database",
+    "url",
+    database,
+    "Database of the identities to host: postgres://…, for any number of runners, needs the package @effect/sql-pg; " +
+      "sqlite:PATH is for one. Without it, the file hosted.sqlite of --data"
+  ),
+  databaseKeyEnv: setting(
+    "database-key-env",
+    "name",
+    nameOf("key"),
+    "The environment variable that holds the key of the seeds in the database, at least 32 characters, the same for all " +
+      "that use it"
   ),
   verifyThreads: setting(
     "verify-threads",
