@@ -20,6 +20,8 @@ import type * as NodeId from "../NodeId.ts"
 import { Store } from "../Store.ts"
 
 /**
+ * Shares equal lookups that are in flight among the clients that ask for them.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -94,6 +96,8 @@ const make = Effect.gen(function*() {
 })
 
 /**
+ * Shares the lookups of one node, whose store tells what was stored meanwhile.
+ *
  * @category layers
  * @since 0.1.0
  */

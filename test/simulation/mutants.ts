@@ -101,7 +101,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "if (isProved) admit(contact, now)",
     replacement: "admit(contact, now)",
     property: "VerifiedHaveAnswered",
-    world: "crowd"
+    world: "crowd",
+    story: 0
   },
   {
     name: "sends strangers whole answers",
@@ -109,7 +110,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     text: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)",
     replacement: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + 1200",
     property: "StrangersGetLittle",
-    world: "crowd"
+    world: "crowd",
+    story: 0
   },
   {
     name: "keeps a record longer than its delegation",
