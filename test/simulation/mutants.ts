@@ -25,6 +25,7 @@ const tooFewNodes = "a story has too few nodes to fill a bucket or a neighbourho
 const tooFewRecords = "a story has too few records to fill a key or a store"
 const isHistory = "stories have no watches, and only histories are checked for this property"
 const isRare = "none of 150 stories shows it"
+const isHosting = "no node of a story hosts identities"
 const isSession = "only the world of sessions has peers that misuse them, and counts what they cause"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -395,6 +396,51 @@ export const mutants: ReadonlyArray<Mutant> = [
     property: "NoticesAreFew",
     world: "sessions",
     story: isSession
+  },
+  {
+    name: "renews hosted records after they have expired",
+    file: "core/sweep.ts",
+    text: "const interval = lifetime / 2\n",
+    replacement: "const interval = lifetime * 2\n",
+    property: "AnnouncedIsFound",
+    world: "hosting",
+    story: isHosting
+  },
+  {
+    name: "stores hosted records at the nodes of any region",
+    file: "core/sweep.ts",
+    text: "return closer >= wanted",
+    replacement: "return true || closer >= wanted",
+    property: "AnnouncedIsReplicated",
+    world: "hosting",
+    story: isHosting
+  },
+  {
+    name: "forgets hosted records that failed",
+    file: "core/sweep.ts",
+    text: "    this.schedule(item, time + pause)\n    return now + pause",
+    replacement: "    return now + pause",
+    property: "AnnouncedIsFound",
+    world: "hosting",
+    story: isHosting
+  },
+  {
+    name: "hosts nothing more once the network was out of reach",
+    file: "core/sweep.ts",
+    text: "this.pausedUntil = time + Math.min(firstPauseMillis * 2 ** (this.outages - 1), maxOutagePauseMillis)",
+    replacement: "this.pausedUntil = Infinity",
+    property: "AnnouncedIsFound",
+    world: "hosting",
+    story: isHosting
+  },
+  {
+    name: "loses hosted records whose lookup found nothing",
+    file: "core/sweep.ts",
+    text: "      this.parked--\n      this.queue(item)",
+    replacement: "      this.parked--\n      if (closest.length > 0) this.queue(item)",
+    property: "AnnouncedIsFound",
+    world: "hosting",
+    story: isHosting
   }
 ]
 

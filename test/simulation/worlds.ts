@@ -15,6 +15,7 @@ import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { histories } from "./histories.ts"
+import { hosting } from "./hosting.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
@@ -364,6 +365,7 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   talkative,
   interrupted,
   histories,
+  hosting,
   junkOffers,
   junkMessages,
   filling,
