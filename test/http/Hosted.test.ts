@@ -378,7 +378,10 @@ describe("/v1/hosted/events", () => {
       yield* fetch(pathOf("a"), sending("PATCH", { replicas: 2 }))
       yield* fetch(pathOf("a"), sending("DELETE"))
       const again = reader(yield* fetch("/v1/hosted/events", { headers: { "last-event-id": renewed.cursor } }))
-      assert.deepStrictEqual(typesOf(yield* take(again, 2)), ["updated", "removed"])
+      // The record may be stored once more between the two, since it has too few copies.
+      const types: Array<string> = []
+      while (!types.includes("removed")) types.push(...typesOf(yield* take(again, 1)))
+      assert.deepStrictEqual(types.filter((type) => type !== "renewed"), ["updated", "removed"])
       yield* again.leave
     }).pipe(onNetwork))
 
