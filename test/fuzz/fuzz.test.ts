@@ -8,7 +8,7 @@ const count = 20_000
 
 /** The faults of a node with broken cryptography. */
 const broken = async (parts: Partial<Provider>): Promise<string> => {
-  const { faults } = await fuzz({ count, seed: 1, crypto: { ...NodeCrypto.fastest, ...parts } })
+  const { faults } = await fuzz({ count, seed: 1, looksUp: false, crypto: { ...NodeCrypto.fastest, ...parts } })
   return faults.join("\n")
 }
 
@@ -24,7 +24,7 @@ describe("a node that receives altered datagrams", () => {
   })
 
   it("does so on a socket", async () => {
-    const { datagrams, faults } = await fuzz({ count: 2000, seed: 2, wire: loopback })
+    const { datagrams, faults } = await fuzz({ count: 2000, seed: 2, looksUp: false, wire: loopback })
     assert.deepStrictEqual(faults, [])
     assert.isAtLeast(datagrams, 2000)
   })

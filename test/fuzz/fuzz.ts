@@ -42,6 +42,8 @@ export interface Options {
   readonly crypto?: Crypto.Provider | undefined
   /** How datagrams reach it: by a function call by default. */
   readonly wire?: Wire | undefined
+  /** Whether the node also does lookups, which wait for contacts that are silent. By default it does. */
+  readonly looksUp?: boolean | undefined
   /** Called now and then. */
   readonly progress?: ((received: number) => void) | undefined
 }
@@ -103,7 +105,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** Fuzzes a node. */
 export const fuzz = (options: Options): Promise<Report> =>
   Effect.gen(function*() {
-    const { count, crypto = NodeCrypto.fastest, progress, seed, wire = inProcess } = options
+    const { count, crypto = NodeCrypto.fastest, looksUp = true, progress, seed, wire = inProcess } = options
     const prng = new Prng(seed, "fuzz")
     const faults: Array<string> = []
     const fault = (sentence: string): void => {
@@ -358,7 +360,7 @@ export const fuzz = (options: Options): Promise<Report> =>
         if (round % 8 === 0) await signedNonsense()
         if (round % 64 === 0) await honestRound()
         if (round % 64 === 32) await askedRound()
-        if (round % 4096 === 1) await lookups()
+        if (looksUp && round % 4096 === 1) await lookups()
         transmitted = []
         if (round % 4096 === 0) progress?.(tally.datagrams)
       }
