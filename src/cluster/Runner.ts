@@ -276,7 +276,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   /**
    * Ends the hosting of a bucket. If the table is out of reach, its identities stay:
-   * nobody can know whether another runner has taken them.
+   * no runner can know whether another one has taken them.
    */
   const handOver = (bucket: number): Effect.Effect<void> =>
     Effect.suspend(() => {

@@ -317,7 +317,7 @@ export class Requests {
     this.options.events.explainUnsafe?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
     const error = send(isPlain ? plain(body) : body, peer, transaction, session)
     if (error !== undefined) {
-      // All others would wait in vain, and the node for them while it closes.
+      // No other request can be answered any more, and the node would wait for them while it closes.
       return error._tag === "TransportClosed" ? this.close() : this.end(pending, Result.fail(error))
     }
     // Within one process the response may have arrived during `send`.

@@ -6,7 +6,7 @@
  * identities to host, to withdraw and to drop.
  *
  * A bucket that was lost is hosted until it is released: while the database is
- * out of reach, nobody knows who has it, and two hosts do no harm.
+ * out of reach, no runner knows who has it, and two hosts do no harm.
  *
  * @internal
  */

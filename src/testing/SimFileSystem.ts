@@ -39,8 +39,8 @@ import {
 export interface Disk {
   readonly fileSystem: FileSystem.FileSystem
   /**
-   * The disk as a power cut leaves it now. This one is not changed: programs that
-   * still close write to it in vain.
+   * The disk as a power cut leaves it now. This one is not changed: what
+   * programs write to it while they close is lost.
    */
   readonly afterPowerCut: (clock: Clock.Clock) => Disk
 }

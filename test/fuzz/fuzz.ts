@@ -324,7 +324,9 @@ export const fuzz = (options: Options): Promise<Report> =>
       const asked = Array.from({ length: 8 }, () => [
         dht.resolve(owner.address).pipe(
           Effect.map(({ endpoints }) => {
-            if (endpoints?.join() !== honestEndpoints.join()) throw new Error(`nobody signed ${String(endpoints)}`)
+            if (endpoints?.join() !== honestEndpoints.join()) {
+              throw new Error(`the owner did not sign ${String(endpoints)}`)
+            }
           })
         ),
         dht.discover(topic),

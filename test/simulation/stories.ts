@@ -4,8 +4,8 @@
  *
  *     node test/simulation/stories.ts
  *
- * Takes half an hour. The exit code is 1 if a story is missing, is too long, or does
- * not repeat.
+ * Each story is found and shrunk anew, which takes long. The exit code is 1 if a
+ * story is missing, is too long, or does not repeat.
  */
 import { storyOf, wrongWith } from "./mutantRun.ts"
 import { mutants } from "./mutants.ts"
