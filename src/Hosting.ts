@@ -299,7 +299,7 @@ export class SignerFailed extends Data.TaggedError("SignerFailed")<{ readonly re
  */
 export class AlreadyHosted extends Data.TaggedError("AlreadyHosted")<{ readonly address: Address.Address }> {
   override get message() {
-    return `${Address.format(this.address)} is hosted already. Change it with update, or remove it first`
+    return `${Address.format(this.address)} is hosted already: remove it first to host it anew`
   }
 }
 
