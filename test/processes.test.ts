@@ -319,10 +319,9 @@ describe.concurrent("processes", () => {
       Effect.gen(function*() {
         const directory = yield* temporary
         const { http, listen } = yield* node(join(directory, "a"), "--http", "127.0.0.1:0")
-        const data = join(directory, "b")
         const failures = yield* Effect.all([
-          Processes.run("node", "--listen", listen, "--no-http", "--data", data),
-          Processes.run("node", "--listen", "127.0.0.1:0", "--http", http, "--data", data),
+          Processes.run("node", "--listen", listen, "--no-http", "--data", join(directory, "b")),
+          Processes.run("node", "--listen", "127.0.0.1:0", "--http", http, "--data", join(directory, "c")),
           Processes.run("resolve", "nobody", "--bootstrap", listen),
           Processes.run("resolve", `a0${"11".repeat(20)}`, "--bootstrap", listen)
         ], { concurrency: 2 })
