@@ -30,12 +30,12 @@ import { Store } from "../Store.ts"
 import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
 import { Sender } from "./Checks.ts"
-import * as Documents from "./Documents.ts"
 import { EventStreams } from "./EventStreams.ts"
 import * as GatewayApi from "./GatewayApi.ts"
 import * as GatewayDocuments from "./GatewayDocuments.ts"
 import { GatewayLimits } from "./GatewayLimits.ts"
 import { GuestRecords } from "./GuestRecords.ts"
+import * as HealthDocuments from "./HealthDocuments.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import { MailLog } from "./MailLog.ts"
@@ -192,7 +192,7 @@ export const network = HttpApiBuilder.group(
               sink.tell(event.cursor, () => GatewayDocuments.topicEvent(key, event, hasProof(options))))
           )
         }),
-      network: () => of(Documents.network()),
+      network: () => of(HealthDocuments.network()),
       records: ({ params, query: options, request }) =>
         Effect.gen(function*() {
           const key = yield* parsed(NodeId.fromString(params.key))

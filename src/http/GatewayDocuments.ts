@@ -22,10 +22,10 @@ import type { Standing } from "../StandingAnnouncements.ts"
 import type * as Topic from "../Topic.ts"
 import * as Cbor from "../wire/cbor.ts"
 import * as Values from "../wire/value.ts"
-import * as Documents from "./Documents.ts"
 import * as GatewayApi from "./GatewayApi.ts"
 import type * as Lists from "./Lists.ts"
 import type * as MailLog from "./MailLog.ts"
+import * as RecordDocuments from "./RecordDocuments.ts"
 import type * as TopicFeeds from "./TopicFeeds.ts"
 
 /** A record's `meta` as JSON; it came out of CBOR, so it has a form there. */
@@ -36,7 +36,7 @@ const metaJson = (meta: Topic.Meta) =>
 
 /** The fields of every record, with its signed bytes if they are wanted. */
 const signed = (key: NodeId.NodeId, record: Record.SignedRecord, proof: boolean) => ({
-  record: Documents.recordRow(key, record),
+  record: RecordDocuments.recordRow(key, record),
   ...(proof ? { signed_hex: Hex.encode(record.bytes) } : {})
 })
 
@@ -87,7 +87,7 @@ export const agent = (
       }),
     custom: records.filter(({ type }) => Record.isCustom(type)).map((record) => ({
       ...signed(key, record, proof),
-      ...Documents.contents(record.payload)
+      ...RecordDocuments.contents(record.payload)
     }))
   }
 }
@@ -162,9 +162,9 @@ export const published = Effect.fnUntraced(function*(
   { confirmed, current, key }: Publication
 ): Effect.fn.Return<typeof GatewayApi.Published.Type> {
   return {
-    record: Documents.recordRow(key, yield* current),
+    record: RecordDocuments.recordRow(key, yield* current),
     wanted: Replication.replicas,
-    confirmed: (yield* confirmed).map(Documents.peer)
+    confirmed: (yield* confirmed).map(RecordDocuments.peer)
   }
 })
 
@@ -180,12 +180,12 @@ export const announcement = Effect.fnUntraced(function*(
 ): Effect.fn.Return<typeof GatewayApi.Announcement.Type> {
   const { confirmed, key, record } = yield* announcement.current
   return {
-    ...Documents.foundRecord(key, record),
+    ...RecordDocuments.foundRecord(key, record),
     standing: standing !== undefined,
     durable: standing?.isDurable ?? false,
-    renews_at: Documents.renewsAt(record),
+    renews_at: RecordDocuments.renewsAt(record),
     wanted: Replication.replicas,
-    confirmed: (yield* confirmed).map(Documents.peer)
+    confirmed: (yield* confirmed).map(RecordDocuments.peer)
   }
 })
 
@@ -259,6 +259,6 @@ const padded = (place: string): string => {
  * @since 0.1.0
  */
 export const record = (key: NodeId.NodeId, record: Record.SignedRecord) => ({
-  ...Documents.foundRecord(key, record),
+  ...RecordDocuments.foundRecord(key, record),
   signed_hex: Hex.encode(record.bytes)
 })

@@ -15,7 +15,7 @@ import * as Core from "../core/history.ts"
 import { Dht } from "../Dht.ts"
 import { NodeEvents, requests } from "../NodeEvents.ts"
 import type * as Api from "./Api.ts"
-import * as Documents from "./Documents.ts"
+import * as TrafficDocuments from "./TrafficDocuments.ts"
 
 /**
  * The samples of the last hour.
@@ -57,7 +57,7 @@ const make = Effect.gen(function*() {
 
   /** The classes of the answered requests of all kinds, which have the same bounds. */
   const answered = (): Core.Reading["answered"] => {
-    const kinds = requests.map((request) => Documents.classes(requestTimes[request].answered.read()))
+    const kinds = requests.map((request) => TrafficDocuments.classes(requestTimes[request].answered.read()))
     return {
       bounds: kinds[0].bounds,
       counts: kinds[0].counts.map((_, i) => kinds.reduce((sum, { counts }) => sum + counts[i], 0)),

@@ -11,10 +11,10 @@ import * as Address from "../Address.ts"
 import * as HostedIdentities from "../HostedIdentities.ts"
 import * as Hosting from "../Hosting.ts"
 import * as NodeId from "../NodeId.ts"
-import * as Documents from "./Documents.ts"
 import * as HostedApi from "./HostedApi.ts"
 import type * as HostedFeed from "./HostedFeed.ts"
 import * as Lists from "./Lists.ts"
+import * as RecordDocuments from "./RecordDocuments.ts"
 
 const stateNames = { Failing: "failing", Ended: "ended", Good: "good" } as const
 
@@ -100,7 +100,7 @@ export const identity = Effect.fnUntraced(function*(
     records: yield* Lists.inSteps(records, (each) => ({
       key_node_id_hex: each.key,
       rec_type: each.type,
-      content: each.record === undefined ? null : Documents.foundRecord(each.key, each.record),
+      content: each.record === undefined ? null : RecordDocuments.foundRecord(each.key, each.record),
       copies: each.copies,
       due_ms: each.due,
       failures: each.failures,

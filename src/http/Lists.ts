@@ -31,6 +31,17 @@ export const partOf = (
   byDefault: number
 ): Part => ({ limit: query.limit ?? byDefault, after: query.after })
 
+/**
+ * The two numbers of a position.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const pairOf = (place: string): readonly [number, number] => {
+  const [first, second] = place.split(".")
+  return [Number(first), Number(second)]
+}
+
 /** Elements converted before other fibers run. */
 const atOnce = 32
 

@@ -50,11 +50,13 @@ import type { Subscriptions } from "../Subscriptions.ts"
 import * as Topic from "../Topic.ts"
 import * as Api from "./Api.ts"
 import * as Checks from "./Checks.ts"
-import * as Documents from "./Documents.ts"
+import * as DebugDocuments from "./DebugDocuments.ts"
+import * as EventDocuments from "./EventDocuments.ts"
 import * as EventStreams from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
 import * as GatewayLimits from "./GatewayLimits.ts"
 import * as GuestRecords from "./GuestRecords.ts"
+import * as HealthDocuments from "./HealthDocuments.ts"
 import * as History from "./History.ts"
 import * as Hosted from "./Hosted.ts"
 import * as HostedDocuments from "./HostedDocuments.ts"
@@ -63,10 +65,15 @@ import * as HostedMail from "./HostedMail.ts"
 import * as Limits from "./Limits.ts"
 import * as Lists from "./Lists.ts"
 import * as MailLog from "./MailLog.ts"
+import * as PageDocuments from "./PageDocuments.ts"
 import * as Problem from "./Problem.ts"
+import * as QueryDocuments from "./QueryDocuments.ts"
+import * as RecordDocuments from "./RecordDocuments.ts"
 import { servicesOf } from "./servicesOf.ts"
 import * as SharedLookups from "./SharedLookups.ts"
+import * as StoreDocuments from "./StoreDocuments.ts"
 import * as TopicFeeds from "./TopicFeeds.ts"
+import * as TrafficDocuments from "./TrafficDocuments.ts"
 
 /**
  * @category models
@@ -158,7 +165,7 @@ const linkTo = (path: string, { limit }: Lists.Part, next: string | null): Recor
   next === null ? {} : { link: `<${path}?limit=${limit}&after=${next}>; rel="next"` }
 
 const routingResponse = Effect.fnUntraced(function*(part: Lists.Part) {
-  const document = yield* Documents.routing
+  const document = yield* DebugDocuments.routing
   const { peers, self_node_id_hex: self } = document
   const last = part.after === undefined
     ? undefined
@@ -170,7 +177,7 @@ const routingResponse = Effect.fnUntraced(function*(part: Lists.Part) {
 })
 
 const storeResponse = Effect.fnUntraced(function*(part: Lists.Part) {
-  const { next, records, total } = yield* Documents.store(part)
+  const { next, records, total } = yield* StoreDocuments.store(part)
   return Lists.jsonResponse(yield* Lists.arrayText(records), {
     "x-total-count": String(total),
     ...linkTo("/debug/store", part, next)
@@ -183,19 +190,19 @@ const debug = HttpApiBuilder.group(
   Effect.fnUntraced(function*(handlers) {
     const of = yield* servicesOf<Services>()
     return handlers.handleAll({
-      identity: () => of(Documents.identity),
+      identity: () => of(DebugDocuments.identity),
       routing: ({ query }) => of(routingResponse(Lists.partOf(query, Api.listed.routing))),
       // Bypasses the schema, which would encode a large store in one go.
       store: ({ query }) => of(storeResponse(Lists.partOf(query, Api.listed.debugStore))),
-      stats: () => of(Documents.stats),
+      stats: () => of(DebugDocuments.stats),
       queries: ({ query }) =>
         of(Effect.flatMap(
-          Documents.queries(query.limit ?? Api.listed.queries),
+          QueryDocuments.queries(query.limit ?? Api.listed.queries),
           (document) => Lists.listResponse(document, "queries")
         )),
       replication: ({ query }) =>
         of(Effect.flatMap(
-          Documents.replication({ ...Lists.partOf(query, Api.listed.replication), messages: query.messages }),
+          DebugDocuments.replication({ ...Lists.partOf(query, Api.listed.replication), messages: query.messages }),
           (document) => Lists.listResponse(document, "records")
         ))
     })
@@ -209,9 +216,9 @@ const operations = (first: boolean | undefined) =>
     Effect.fnUntraced(function*(handlers) {
       const context = yield* Effect.context<Services>()
       const of = yield* servicesOf<Services>()
-      const health = Effect.filterOrFail(of(Documents.health(first)), ({ ready }) => ready, (health) => health)
+      const health = Effect.filterOrFail(of(HealthDocuments.health(first)), ({ ready }) => ready, (health) => health)
       return handlers.handleAll({
-        live: () => Effect.succeed(Documents.live),
+        live: () => Effect.succeed(HealthDocuments.live),
         ready: () => health,
         health: () => health,
         metrics: () =>
@@ -227,9 +234,9 @@ const operations = (first: boolean | undefined) =>
 const events = (history: History.History["Service"]) =>
   Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.Event.Type>) {
     const { listen } = yield* NodeEvents
-    yield* listen((event) => sink.tell(() => Documents.event(event)))
+    yield* listen((event) => sink.tell(() => EventDocuments.event(event)))
     yield* history.listen((sample) => sink.tell(() => ({ type: "sampled", ...sample })))
-    yield* Documents.trafficEvent.pipe(
+    yield* TrafficDocuments.trafficEvent.pipe(
       Effect.map((event) => sink.tell(() => event)),
       Effect.repeat(Schedule.spaced("1 second")),
       Effect.catchCause((cause) => Effect.logWarning("Reporting of traffic stopped", cause)),
@@ -266,7 +273,7 @@ const goalOf = (
 const lookup = ({ find, target }: Goal) =>
   Effect.fnUntraced(function*(sink: EventStreams.Sink<typeof Api.LookupEvent.Type>) {
     const query = yield* Query.Query
-    yield* query.lookup(target, find, (event) => sink.tell(() => Documents.queryEvent(event))).pipe(
+    yield* query.lookup(target, find, (event) => sink.tell(() => QueryDocuments.queryEvent(event))).pipe(
       Effect.timeoutOption(Limits.lookupTime),
       Effect.map(Option.getOrUndefined),
       Effect.flatMap((result) =>
@@ -276,8 +283,8 @@ const lookup = ({ find, target }: Goal) =>
             at_ms: now,
             target_hex: target,
             timed_out: result === undefined,
-            closest: result?.closest.map(Documents.peer) ?? [],
-            records: result?.records.map((record) => Documents.foundRecord(target, record)) ?? []
+            closest: result?.closest.map(RecordDocuments.peer) ?? [],
+            records: result?.records.map((record) => RecordDocuments.foundRecord(target, record)) ?? []
           }))
         })
       ),
@@ -310,7 +317,7 @@ const page = (options: Options) =>
       return handlers.handleAll({
         overview: () =>
           of(Effect.flatMap(HostedDocuments.status, (hosting) =>
-            Documents.overview({
+            PageDocuments.overview({
               first: options.first,
               hosting: hosting ?? null,
               pages: options.pages?.() ?? [],
@@ -322,11 +329,11 @@ const page = (options: Options) =>
             history.document(query.limit ?? Api.listed.history),
             (document) => Lists.listResponse(document, "samples")
           ),
-        buckets: () => of(Effect.flatMap(Documents.buckets, (document) => Lists.listResponse(document, "buckets"))),
-        traffic: () => of(Documents.trafficReport),
+        buckets: () => of(Effect.flatMap(PageDocuments.buckets, (document) => Lists.listResponse(document, "buckets"))),
+        traffic: () => of(TrafficDocuments.trafficReport),
         store: ({ query }) =>
           of(Effect.flatMap(
-            Documents.storeReport({ ...Lists.partOf(query, Api.listed.store), type: query.type }),
+            StoreDocuments.storeReport({ ...Lists.partOf(query, Api.listed.store), type: query.type }),
             (document) => Lists.listResponse(document, "listed")
           )),
         lookup: ({ payload }) =>

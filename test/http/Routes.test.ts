@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Api from "../../src/http/Api.ts"
-import * as Documents from "../../src/http/Documents.ts"
+import * as DebugDocuments from "../../src/http/DebugDocuments.ts"
 import * as Routes from "../../src/http/Routes.ts"
 import { NodeIdentity } from "../../src/Identity.ts"
 import { NodeEvents } from "../../src/NodeEvents.ts"
@@ -65,7 +65,7 @@ describe("Routes", () => {
       const peer = Network.contactOf(b)
       yield* TestClock.adjust("62 seconds")
       // Maintenance may have contacted the peer in the meantime.
-      const document = (yield* Effect.provideContext(Documents.routing, a)).peers[0]
+      const document = (yield* Effect.provideContext(DebugDocuments.routing, a)).peers[0]
       assert.match(document.verified_ago ?? "", /^\d+s$/)
       assert.deepStrictEqual(yield* json(yield* (yield* serve(a))("/debug/routing")), {
         self_node_id_hex: self.id,

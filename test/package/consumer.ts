@@ -38,7 +38,7 @@ const hidden = [
   "index",
   "bin",
   "cli/Cli",
-  "http/Documents",
+  "http/RecordDocuments",
   "internal/hex",
   "node/internal/nativeCrypto",
   "testing/internal/prng"
