@@ -48,6 +48,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Discovery",
     "Correspondence",
     "Mail",
+    "hosting/",
     "Hosting",
     "HostedIdentities"
   ]],

@@ -1,0 +1,227 @@
+/**
+ * The requests of hosting: lookups of the nodes of a region, and the signing,
+ * storing and withdrawing of records.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { Contact } from "../Contact.ts"
+import * as Seq from "../core/seq.ts"
+import { type Found, lookupCost, type Sweep } from "../core/sweep.ts"
+import * as Identity from "../Identity.ts"
+import * as NodeId from "../NodeId.ts"
+import * as Record from "../Record.ts"
+import { KeyFull, NotEnoughReplicas } from "../Replication.ts"
+import * as Copies from "../replication/copies.ts"
+import { Routing } from "../Routing.ts"
+import { Store } from "../Store.ts"
+import * as internal from "../wire/record.ts"
+import * as Withdrawal from "../Withdrawal.ts"
+import type { Entry, Mailbox } from "./entry.ts"
+import type { RenewalError } from "./failure.ts"
+import { drafter, signDraft } from "./signer.ts"
+
+/** Attempts to sign a record whose slot other records keep taking. */
+const maxSignedOver = 4
+
+/**
+ * Outcome of a lookup.
+ *
+ * @internal
+ */
+export interface Lookup {
+  readonly _tag: "Found"
+  readonly target: NodeId.NodeId
+  readonly found: Found
+}
+
+/**
+ * Outcome of the renewal of a record.
+ *
+ * @internal
+ */
+export type Renewal =
+  | {
+    readonly _tag: "Placed"
+    readonly entry: Entry
+    readonly sent: number
+    /** Whether nodes that did not answer may take a copy later. */
+    readonly isPartial: boolean
+  }
+  /** A newer record was found, which can be superseded. */
+  | { readonly _tag: "Overtaken"; readonly entry: Entry; readonly sent: number }
+  /** No reason: a fault of this library, which is logged. */
+  | { readonly _tag: "Failed"; readonly entry: Entry; readonly sent: number; readonly reason: RenewalError | undefined }
+
+/** Outcome of a lookup that found no node. */
+const nothingAt = (target: NodeId.NodeId): Lookup => ({
+  _tag: "Found",
+  target,
+  found: { closest: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+})
+
+/**
+ * Returns effects that look up, renew and withdraw, and counters of what they did.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
+  const store = yield* Store
+  const routing = yield* Routing
+  const clock = yield* Clock.Clock
+  const copies = yield* Copies.make
+  const counts = { lookups: 0, stores: 0, signatures: 0 }
+
+  const millis = () => clock.currentTimeMillisUnsafe()
+
+  const neighbourhood = (target: NodeId.NodeId) =>
+    Effect.suspend(() => {
+      counts.lookups++
+      return copies.neighbourhood(target)
+    })
+
+  const lookUp = (target: NodeId.NodeId): Effect.Effect<Lookup> =>
+    Effect.map(neighbourhood(target), ({ closest, isSurrounded, region }): Lookup => ({
+      _tag: "Found",
+      target,
+      found: {
+        closest,
+        isFull: closest.length >= Copies.candidates,
+        isSurrounded,
+        region,
+        networkSize: routing.plausibleSizeUnsafe(millis())
+      }
+    })).pipe(
+      // The records that wait for it must not wait for ever.
+      Effect.catchCause((cause) => Effect.as(Effect.logError("A lookup for hosting failed", cause), nothingAt(target)))
+    )
+
+  /** Signs the content of an entry with a new seq and timestamp. */
+  const sign = Effect.fnUntraced(function*(entry: Entry) {
+    const { above, key, signer } = entry
+    const { address, payload, seq: last, ttl, type } = entry.record
+    const seconds = Math.floor(millis() / 1000)
+    const delegation = yield* Effect.fromResult(Identity.mandate(signer, seconds))
+    const nanos = yield* Clock.currentTimeNanos
+    const draft = yield* Effect.fromResult(internal.seal({
+      signer: drafter(signer),
+      address,
+      delegation,
+      seq: Seq.over(nanos, last > above ? last : above),
+      timestamp: BigInt(seconds),
+      ttl,
+      type,
+      payload
+    }))
+    const record = yield* signDraft(signer, draft)
+    counts.signatures++
+    // Every node would refuse a record with a wrong signature.
+    yield* Effect.fromResult(store.vet(key, record, Math.floor(millis() / 1000)))
+    entry.holders = []
+    entry.signed(record)
+    return record
+  })
+
+  /** Stores a record at those of the nodes that do not hold it, until `wanted` do. */
+  const place = Effect.fnUntraced(function*(
+    entry: Entry,
+    record: Record.SignedRecord,
+    nodes: ReadonlyArray<Contact>,
+    wanted: number
+  ): Effect.fn.Return<Renewal, RenewalError> {
+    const { key } = entry
+    const held = new Set(entry.holders)
+    const left = (yield* copies.usable(nodes)).filter(({ id }) => !held.has(NodeId.prefix(id)))
+    const holders = [...entry.holders]
+    const full: Array<Contact> = []
+    const count = { checking: 0 }
+    let [sent, silent] = [0, 0]
+    let newer: Record.SignedRecord | undefined
+    const fillOne = Effect.gen(function*() {
+      while (entry.removal === "None" && sent < left.length) {
+        const peer = left[sent++]
+        const outcome = yield* Effect.orElseSucceed(
+          copies.store(peer, key, record, count),
+          () => "Silent" as const
+        )
+        if (outcome === "Stored") return void holders.push(NodeId.prefix(peer.id))
+        if (outcome === "Silent") silent++
+        else if (outcome === "Full") full.push(peer)
+        else if (typeof outcome !== "string" && (newer === undefined || Record.isNewer(outcome, newer))) newer = outcome
+      }
+    })
+    const missing = Math.max(wanted - holders.length, 0)
+    yield* Effect.all(Array.from({ length: missing }, () => fillOne), { concurrency: "unbounded", discard: true })
+    counts.stores += sent
+    entry.holders = holders
+    if (newer !== undefined) {
+      // A record under a later delegation is newer whatever our seq.
+      if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver) {
+        return { _tag: "Failed", entry, sent, reason: Record.stale(record, newer) }
+      }
+      entry.above = newer.seq
+      return { _tag: "Overtaken", entry, sent }
+    }
+    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && holders.length < wanted }
+    const reason = full.length > 0
+      ? new KeyFull({ key, record, wanted, confirmed: [], full })
+      : new NotEnoughReplicas({ key, wanted, confirmed: [] })
+    return { _tag: "Failed", entry, sent, reason }
+  })
+
+  const renew = (entry: Entry, nodes: ReadonlyArray<Contact>, wanted: number): Effect.Effect<Renewal> =>
+    Effect.gen(function*() {
+      yield* Effect.fromResult(Identity.mandate(entry.signer, Math.floor(millis() / 1000)))
+      const record = entry.needsSignature(millis()) ? yield* sign(entry) : entry.record
+      return yield* place(entry, record, nodes, wanted)
+    }).pipe(
+      Effect.catchCause((cause) => {
+        const reason = Result.getOrUndefined(Cause.findError(cause))
+        const failed: Renewal = { _tag: "Failed", entry, sent: 0, reason }
+        return reason === undefined
+          ? Effect.as(Effect.logError("A hosted record could not be renewed", cause), failed)
+          : Effect.succeed(failed)
+      })
+    )
+
+  const withdraw = Effect.fnUntraced(function*(entry: Entry) {
+    const { holders, key, record, signer, wanted } = entry
+    const now = millis()
+    if (entry.expires <= now) return sweep.sent(0, entry)
+    const seconds = Math.floor(now / 1000)
+    yield* Effect.fromResult(Identity.mandate(signer, seconds))
+    const draft = yield* Effect.fromResult(Withdrawal.sign({ signer: drafter(signer), record, now: seconds }))
+    const withdrawal = yield* signDraft(signer, draft)
+    counts.signatures++
+    let near = sweep.nodesFor(entry, now)
+    if (near === undefined) {
+      sweep.sent(lookupCost)
+      near = (yield* neighbourhood(key)).closest
+    }
+    const held = new Set(holders)
+    const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
+    sweep.sent(nodes.length, entry)
+    counts.stores += nodes.length
+    const outcomes = yield* Effect.forEach(
+      nodes,
+      (peer) => Effect.orElseSucceed(copies.store(peer, key, withdrawal, { checking: 0 }), () => "Silent" as const),
+      { concurrency: "unbounded" }
+    )
+    const told = outcomes.filter((outcome) => outcome !== "Silent").length
+    // The network may be out of reach, or the node not know it yet.
+    if (told < Math.max(Math.min(wanted, near.length) / 2, 1)) sweep.notWithdrawn(entry, millis())
+  }, (work, { key }) =>
+    work.pipe(
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.void
+          : Effect.logWarning("A hosted record could not be withdrawn, and is left to expire", cause)
+      ),
+      Effect.annotateLogs({ module: "effect-dht/Hosting", key })
+    ))
+
+  return { counts, lookUp, renew, withdraw }
+})
