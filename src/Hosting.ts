@@ -31,10 +31,10 @@ import { Sweep } from "./core/sweep.ts"
 import type { Crypto } from "./Crypto.ts"
 import type { DelegationChecks } from "./DelegationChecks.ts"
 import {
+  type ContentError,
   defaultTtl,
   type Draft,
   draftAll,
-  type DraftError,
   type HostOptions,
   isSameContent,
   redraft,
@@ -61,7 +61,14 @@ import type { Store } from "./Store.ts"
 
 export type { HostedMessage } from "./core/inbox.ts"
 export { type Content, decodeContent, type EncodedContent } from "./hosting/content.ts"
-export { defaultTtl, encodeContents, type HostOptions, SameSlot, TooManyRecords } from "./hosting/drafts.ts"
+export {
+  type ContentError,
+  defaultTtl,
+  encodeContents,
+  type HostOptions,
+  SameSlot,
+  TooManyRecords
+} from "./hosting/drafts.ts"
 export type { Event } from "./hosting/event.ts"
 export { type Reason, reasons, type RenewalError } from "./hosting/failure.ts"
 export {
@@ -144,7 +151,7 @@ export class NotHosted extends Data.TaggedError("NotHosted")<{ readonly address:
  * @category errors
  * @since 0.1.0
  */
-export type HostError = AlreadyHosted | DraftError
+export type HostError = AlreadyHosted | ContentError
 
 // --- The service -------------------------------------------------------------------
 
@@ -193,7 +200,7 @@ export class Hosting extends Context.Service<Hosting, {
   readonly update: (
     address: Address.Address,
     options: Partial<HostOptions>
-  ) => Effect.Effect<void, NotHosted | DraftError>
+  ) => Effect.Effect<void, NotHosted | ContentError>
   /**
    * Stops hosting an identity, and withdraws its records, unless `keepRecords`
    * leaves them to expire. Returns at once; holders are told in the background.

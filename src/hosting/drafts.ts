@@ -81,12 +81,12 @@ export class TooManyRecords extends Data.TaggedError("TooManyRecords")<{
 }
 
 /**
- * Why the records of an identity cannot be hosted.
+ * Why what an identity announces cannot be hosted.
  *
  * @category errors
  * @since 0.1.0
  */
-export type DraftError =
+export type ContentError =
   | SameSlot
   | TooManyRecords
   | RecordTooLarge
@@ -173,7 +173,7 @@ const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => 
 export const draftAll = (
   { announce, signer, ttl = defaultTtl }: HostOptions,
   now: number
-): Result.Result<ReadonlyArray<Draft>, DraftError> =>
+): Result.Result<ReadonlyArray<Draft>, ContentError> =>
   Result.flatMap(
     Result.all(announce.map((content) => draftOf(signer, content, ttl, now))),
     (drafts): Result.Result<ReadonlyArray<Draft>, SameSlot | TooManyRecords> => {
@@ -199,7 +199,7 @@ export const draftAll = (
 export const encodeContents = (
   options: HostOptions,
   now: number
-): Result.Result<ReadonlyArray<EncodedContent>, DraftError> =>
+): Result.Result<ReadonlyArray<EncodedContent>, ContentError> =>
   Result.map(draftAll(options, now), (drafts) =>
     drafts.map(({ hasOwnTtl, key, record }) => ({
       key,
