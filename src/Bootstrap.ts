@@ -22,6 +22,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Contact } from "./Contact.ts"
+import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
 import * as NameResolver from "./NameResolver.ts"
@@ -30,6 +31,7 @@ import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Persistence } from "./Persistence.ts"
 import { Query } from "./Query.ts"
+import { Reachability } from "./Reachability.ts"
 import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -139,6 +141,11 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 /** Attempts and deadline of a ping to a bootstrap address. */
 const seedOptions = { attempts: 8, deadline: 10_000 }
 
+/** Dial-backs before the lookups of joining: how often each peer is asked for one, and the time for all. */
+const dialBackRounds = 3
+const dialBackMillis = 1000
+const dialBackOptions = { attempts: 1, deadline: dialBackMillis, echoMillis: 100 }
+
 /** Pauses before the node looks at the network again after joining, each randomised by half its length either way. */
 const settlePausesMillis = [2000, 5000]
 
@@ -179,9 +186,16 @@ const hostOf = (host: NameResolver.Host | string): Given =>
 
 const isVerified = ({ verifiedAt }: Routing.Entry): boolean => verifiedAt !== undefined
 
+/** A node that answered at an address that we were given. */
+interface Answered {
+  readonly contact: Contact
+  /** Our own address as it sees it. */
+  readonly observed: SocketAddress.SocketAddress | undefined
+}
+
 /** Outcome of trying one host. */
 interface Outcome {
-  readonly contact?: Contact
+  readonly answered?: Answered
   /** Whether we ourselves answered at one of its addresses. */
   readonly isOwn?: boolean
   readonly failures: CannotJoin["failures"]
@@ -193,6 +207,7 @@ const make = Effect.gen(function*() {
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const settings = yield* NodeSettings
+  const reachability = yield* Reachability
   const query = yield* Query
   const random = yield* SecureRandom.SecureRandom
   const persistence = yield* Persistence
@@ -303,7 +318,12 @@ const make = Effect.gen(function*() {
   /** Pings the node at an address. Fails if that is this node itself. */
   const pingOther = (address: SocketAddress.SocketAddress) =>
     rpc.request(address, { _tag: "Ping", address: identity.address }, seedOptions).pipe(
-      Effect.flatMap(({ from }) => isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed(from)),
+      Effect.flatMap(({ body, from }) =>
+        isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed<Answered>({
+          contact: from,
+          observed: SocketAddress.decodeObserved(body.observed)
+        })
+      ),
       Effect.mapError((error) => ({ address, error }))
     )
 
@@ -325,7 +345,7 @@ const make = Effect.gen(function*() {
     for (const address of addresses) visited.add(SocketAddress.key(address))
     if (!Arr.isReadonlyArrayNonEmpty(addresses)) return { failures: [] }
     const raced = yield* Effect.result(NameResolver.race(Arr.map(addresses, pingOther)))
-    if (Result.isSuccess(raced)) return { contact: raced.success, failures: [] }
+    if (Result.isSuccess(raced)) return { answered: raced.success, failures: [] }
     const failures = raced.failure.flatMap(({ address, error }) => error === "Ourselves" ? [] : [{ address, error }])
     // If one address of a host is ours, one that our socket cannot send to is
     // ours as well.
@@ -369,6 +389,39 @@ const make = Effect.gen(function*() {
       )
     })
 
+  /**
+   * Has strangers dial back before we contact others: in a small network no
+   * stranger is left a moment later. Their echo has a shorter way than the
+   * confirmation. Peers that do not answer hold up the lookups for a second.
+   */
+  const dialBackFirst = Effect.fnUntraced(function*(joined: ReadonlyArray<Answered>) {
+    if (settings.client || (yield* Ref.get(settings.passive)) || reachability.stateUnsafe() !== "unknown") return
+    let vias = joined.flatMap(({ contact, observed }) =>
+      observed !== undefined && SocketAddress.isPublic(observed.host) &&
+        health.hasUnsafe(contact.id, Features.Bit.dialBack)
+        ? [{ contact, observed }]
+        : []
+    ).slice(0, maxReferrers)
+    for (let round = 0; round < dialBackRounds && vias.length > 0; round++) {
+      // The echo of one that we have contacted arrives, and shows nothing.
+      const outcomes = yield* Effect.forEach(vias, dialBack, { concurrency: "unbounded" })
+      if (reachability.stateUnsafe() !== "unknown") return
+      vias = vias.filter((_, i) => outcomes[i] === "Arrived")
+    }
+  })
+
+  const dialBack = (
+    { contact, observed }: { readonly contact: Contact; readonly observed: SocketAddress.SocketAddress }
+  ) =>
+    rpc.dialBack(contact, observed, dialBackOptions).pipe(
+      Effect.orElseSucceed((): Rpc.DialBack => "NoAnswer"),
+      Effect.tap((outcome) =>
+        Effect.sync(() => {
+          if (outcome === "Blocked") reachability.blockedUnsafe(contact.host, clock.currentTimeMillisUnsafe())
+        })
+      )
+    )
+
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
     const named = hosts.map(hostOf)
@@ -389,16 +442,18 @@ const make = Effect.gen(function*() {
       [...named, ...remembered.map(Result.succeed)],
       (host): Effect.Effect<Outcome> =>
         visit(host, max, visited).pipe(
-          Effect.tap(({ contact }) => contact === undefined ? Effect.void : Deferred.succeed(answered, undefined)),
+          Effect.tap((outcome) => outcome.answered === undefined ? Effect.void : Deferred.succeed(answered, undefined)),
           // Silent hosts do not hold up a node that has a contact.
           Effect.raceFirst(Effect.as(late, { failures: [] }))
         ),
       { concurrency: maxHosts }
     )
-    const contacts = outcomes.flatMap(({ contact }) => contact ?? [])
+    const joined = outcomes.flatMap(({ answered }) => answered ?? [])
+    const contacts = joined.map(({ contact }) => contact)
     if (contacts.length > 0) {
       remembered = []
       yield* enter({ _tag: "Joined" })
+      yield* Effect.timeoutOption(dialBackFirst(joined), dialBackMillis)
       yield* findPlace(contacts)
       yield* savePeers
     }
@@ -542,6 +597,7 @@ export const layer: Layer.Layer<
   | PeerHealth.PeerHealth
   | NodeSettings
   | Persistence
+  | Reachability
   | Query
   | SecureRandom.SecureRandom
 > = Layer.effect(Bootstrap, make)

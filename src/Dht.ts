@@ -22,6 +22,7 @@ import type { Address } from "./Address.ts"
 import * as Announce from "./Announce.ts"
 import * as Bootstrap from "./Bootstrap.ts"
 import type { Contact } from "./Contact.ts"
+import * as ContactChecks from "./ContactChecks.ts"
 import type { Crypto } from "./Crypto.ts"
 import * as DelegationChecks from "./DelegationChecks.ts"
 import * as Discovery from "./Discovery.ts"
@@ -39,7 +40,9 @@ import * as Persistence from "./Persistence.ts"
 import * as Publisher from "./Publisher.ts"
 import * as Query from "./Query.ts"
 import * as Reachability from "./Reachability.ts"
+import * as ReachabilityCheck from "./ReachabilityCheck.ts"
 import type * as Record from "./Record.ts"
+import * as Rendezvous from "./Rendezvous.ts"
 import * as Replication from "./Replication.ts"
 import * as Request from "./Request.ts"
 import * as Responder from "./Responder.ts"
@@ -286,6 +289,30 @@ export class Dht extends Context.Service<Dht, {
   /** Whether a datagram that `via` sends to `claimed` on request arrives here in time. */
   readonly natProbe: Rpc.Rpc["Service"]["natProbe"]
 
+  // --- Ways through routers
+  /**
+   * Meets the node with this address, through routers where there are any, and
+   * keeps the way open until the scope closes. Datagrams of a protocol of yours go
+   * to `peer` by `Transport.foreign`, from the port of the node.
+   *
+   * @example
+   * ```ts
+   * import { type Address, Dht, Transport } from "effect-dht"
+   * import * as Effect from "effect/Effect"
+   *
+   * const greet = Effect.fn(function*(address: Address.Address) {
+   *   const { how, peer } = yield* Dht.Dht.use((dht) => dht.connect(address))
+   *   yield* Effect.log(how)
+   *   const { foreign } = yield* Transport.Transport
+   *   // Bit 0x40 of the first byte says that the datagram is not for the DHT.
+   *   yield* foreign.send(new TextEncoder().encode("Hello"), peer)
+   * }, Effect.scoped)
+   * ```
+   */
+  readonly connect: Rendezvous.Rendezvous["Service"]["connect"]
+  /** Nodes that met this one, as they do. */
+  readonly incoming: Rendezvous.Rendezvous["Service"]["incoming"]
+
   // --- Publishing
   /**
    * Publishes a record that is already signed, at its own key or at the given
@@ -406,6 +433,7 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Pick<Options, "bo
   const publisher = yield* Publisher.Publisher
   const query = yield* Query.Query
   const reachability = yield* Reachability.Reachability
+  const rendezvous = yield* Rendezvous.Rendezvous
   const replication = yield* Replication.Replication
   const routing = yield* Routing.Routing
   const rpc = yield* Rpc.Rpc
@@ -476,6 +504,8 @@ const make = Effect.fnUntraced(function*({ bootstrap: hosts }: Pick<Options, "bo
     storeAt: (peer, record, key) =>
       Effect.map(rpc.request(peer, { _tag: "Store", record, key }), ({ body }) => body.stored),
     natProbe: rpc.natProbe,
+    connect: rendezvous.connect,
+    incoming: rendezvous.incoming,
     publish: publisher.publish,
     publishEndpoint: publisher.publishEndpoint,
     publishTopic: publisher.publishTopic,
@@ -518,6 +548,7 @@ export type Services =
   | Publisher.Publisher
   | Query.Query
   | Reachability.Reachability
+  | Rendezvous.Rendezvous
   | Replication.Replication
   | Routing.Routing
   | Rpc.Rpc
@@ -688,7 +719,9 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     services.announce ?? Announce.layer,
     services.discovery ?? Discovery.layer,
     services.mail ?? Mail.layer,
-    Maintenance.layer
+    Maintenance.layer,
+    ReachabilityCheck.layer,
+    ContactChecks.layer
   )
   const maintenance = Layer.mergeAll(
     services.bootstrap ?? Bootstrap.layer,
@@ -701,7 +734,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(services.replication ?? Replication.layer),
     Layer.provideMerge(Layer.mergeAll(Responder.layer, IdentityConflicts.layer)),
     Layer.provideMerge(
-      Layer.mergeAll(services.subscriptions ?? Subscriptions.layer, services.watch ?? Watch.layer)
+      Layer.mergeAll(services.subscriptions ?? Subscriptions.layer, services.watch ?? Watch.layer, Rendezvous.layer)
     ),
     Layer.provideMerge(services.query ?? Query.layer),
     Layer.provideMerge(services.store ?? layerStore(options)),
@@ -736,6 +769,7 @@ export const layerNoServices = (
   | Publisher.Publisher
   | Query.Query
   | Reachability.Reachability
+  | Rendezvous.Rendezvous
   | Replication.Replication
   | Routing.Routing
   | Rpc.Rpc

@@ -17,6 +17,8 @@ import { Dht } from "./Dht.ts"
 import { IdentityConflicts } from "./IdentityConflicts.ts"
 import { NodeEvents, requests } from "./NodeEvents.ts"
 import { PeerHealth } from "./PeerHealth.ts"
+import { Reachability } from "./Reachability.ts"
+import { mappings, type Punches, Rendezvous } from "./Rendezvous.ts"
 import { Replication } from "./Replication.ts"
 import { Routing } from "./Routing.ts"
 import { refusals, Rpc } from "./Rpc.ts"
@@ -82,6 +84,21 @@ export const instruments = {
     kind: "gauge",
     unit: "{contact}",
     description: "Contacts in the routing table heard from within an hour"
+  },
+  "dht.reachable": {
+    kind: "gauge",
+    unit: "1",
+    description: "Whether strangers can reach the node: 1 if they can, 0 if not, -1 while it is unknown"
+  },
+  "dht.punches": {
+    kind: "counter",
+    unit: "{attempt}",
+    description: "Attempts to meet a node through another one, by their outcome and the mappings of both routers"
+  },
+  "dht.introductions": {
+    kind: "counter",
+    unit: "{request}",
+    description: "Requests of others for which this node told one of the other"
   },
   "dht.seen.nodes": {
     kind: "gauge",
@@ -200,6 +217,18 @@ export const registering = Effect.fnUntraced(function*<All extends Record<string
   return { counter, gauge, histogram }
 })
 
+const mappingNames = {
+  Unknown: "unknown",
+  EndpointIndependent: "endpoint_independent",
+  EndpointDependent: "endpoint_dependent"
+} as const
+
+/** A node that is not known, or whose router excludes a meeting, is refused before anything is sent to it. */
+const outcomeOf = (outcome: Punches["outcome"]) =>
+  outcome === "Succeeded" ? "succeeded" : outcome === "NothingCameThrough" ? "failed" : "refused"
+
+const reachableValue = { open: 1, closed: 0, unknown: -1 } as const
+
 const make = Effect.gen(function*() {
   const context = yield* Effect.context<
     | Announce
@@ -208,6 +237,8 @@ const make = Effect.gen(function*() {
     | NodeEvents
     | PeerHealth
     | Replication
+    | Reachability
+    | Rendezvous
     | Routing
     | Rpc
     | SeenPeers
@@ -219,6 +250,8 @@ const make = Effect.gen(function*() {
   const events = Context.get(context, NodeEvents)
   const health = Context.get(context, PeerHealth)
   const replication = Context.get(context, Replication)
+  const reachability = Context.get(context, Reachability)
+  const rendezvous = Context.get(context, Rendezvous)
   const routing = Context.get(context, Routing)
   const rpc = Context.get(context, Rpc)
   const seen = Context.get(context, SeenPeers)
@@ -251,6 +284,21 @@ const make = Effect.gen(function*() {
   }
   gauge("dht.routing.contacts", () => now(routing.size))
   gauge("dht.routing.verified", () => now(routing.countVerified("1 hour")))
+  gauge("dht.reachable", () => reachableValue[now(reachability.status).state])
+  for (const own of mappings) {
+    for (const peer of mappings) {
+      for (const outcome of ["succeeded", "failed", "refused"] as const) {
+        const isCounted = (punches: Punches) =>
+          punches.own === own && punches.peer === peer && outcomeOf(punches.outcome) === outcome
+        counter(
+          "dht.punches",
+          () => now(rendezvous.punches).filter(isCounted).reduce((sum, { count }) => sum + count, 0),
+          { "dht.outcome": outcome, "dht.mapping.own": mappingNames[own], "dht.mapping.peer": mappingNames[peer] }
+        )
+      }
+    }
+  }
+  counter("dht.introductions", () => now(rendezvous.introduced))
   gauge("dht.seen.nodes", () => now(seen.counts).hour, { "dht.window": "hour" })
   gauge("dht.seen.nodes", () => now(seen.counts).day, { "dht.window": "day" })
   gauge("dht.seen.nodes", () => now(seen.counts).week, { "dht.window": "week" })
@@ -289,6 +337,8 @@ export const layer: Layer.Layer<
   | NodeEvents
   | PeerHealth
   | Replication
+  | Reachability
+  | Rendezvous
   | Routing
   | Rpc
   | SeenPeers

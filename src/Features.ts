@@ -21,14 +21,17 @@ export type Features = number
  *
  * - `v0.2`: understands version 0.2 of the protocol: subscriptions, pushes, and
  *   the reasons in a STORE_RESP.
- * - `client`: leaves soon. Peers answer it and keep it out of their tables.
+ * - `client`: leaves soon, or gets no requests of strangers through its router.
+ *   Peers answer it and keep it out of their tables.
  * - `paging`: reads and answers FIND_VALUE with lists and filters, so that a
  *   reader gets every record of a holder.
  * - `sessions`: accepts a MAC in place of a signature.
  * - `dual`: is reachable over IPv4 and over IPv6.
- * - `rendezvous`: helps two nodes behind routers to connect, and connects so.
+ * - `rendezvous`: helps two nodes behind routers to meet, and meets others so.
+ * - `dialBack`: has another peer send the echo of a NAT probe, and sends echoes
+ *   for others.
  *
- * The last two are reserved.
+ * `dual` is reserved.
  *
  * @category constants
  * @since 0.1.0
@@ -39,7 +42,8 @@ export const Bit = {
   paging: 1 << 2,
   sessions: 1 << 3,
   dual: 1 << 4,
-  rendezvous: 1 << 5
+  rendezvous: 1 << 5,
+  dialBack: 1 << 6
 } as const
 
 /**
@@ -63,4 +67,5 @@ export const has = (features: Features, bit: Bit): boolean => (features & bit) !
  * @since 0.1.0
  */
 export const own = (options: { readonly client: boolean; readonly sessions: boolean }): Features =>
-  Bit["v0.2"] | Bit.paging | (options.client ? Bit.client : 0) | (options.sessions ? Bit.sessions : 0)
+  Bit["v0.2"] | Bit.paging | Bit.dialBack | Bit.rendezvous | (options.client ? Bit.client : 0) |
+  (options.sessions ? Bit.sessions : 0)

@@ -109,6 +109,27 @@ export type StoreReason = number
 export const storeReason = { policy: 1, invalid: 2, full: 3 } as const
 
 /**
+ * What the receiver of a NAT probe is to do instead of sending the echo itself:
+ * pass the probe on, send the echoes for one that was passed on, or ping the
+ * claimed address of a third peer and say whether it answers. Only peers with the
+ * `dialBack` feature get one.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const relay = { wanted: 1, passedOn: 2, ping: 3 } as const
+
+/**
+ * The outcomes of a request to meet another node: it is told of the requester, it
+ * does not attend here, both routers use a different port for each peer, or there
+ * were too many such requests.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const meeting = { introduced: 0, unknown: 1, bothSymmetric: 2, busy: 3 } as const
+
+/**
  * The content of a message. An absent list of nodes is `null` on the wire and
  * here. An observed or claimed address is 6 bytes (IPv4) or 18 (IPv6), port
  * last.
@@ -152,10 +173,42 @@ export type Body =
     readonly alreadyHad: boolean
     readonly reason: StoreReason
   }
-  | { readonly _tag: "NatProbe"; readonly token: Uint8Array; readonly claimed: Uint8Array }
-  | { readonly _tag: "NatProbeEcho"; readonly token: Uint8Array }
+  | {
+    readonly _tag: "NatProbe"
+    readonly token: Uint8Array
+    readonly claimed: Uint8Array
+    /** See {@link relay}; without it, the receiver itself sends the echo. */
+    readonly relay?: number | undefined
+  }
+  | {
+    readonly _tag: "NatProbeEcho"
+    readonly token: Uint8Array
+    /**
+     * Whether the claimed address answered, in response to {@link relay} `ping`,
+     * absent if the sender is no stranger there; in response to `wanted`, false if no
+     * peer sent the echo.
+     */
+    readonly reached?: boolean | undefined
+  }
   | { readonly _tag: "Push"; readonly key: NodeId; readonly record: SignedRecord }
   | { readonly _tag: "PushAck"; readonly key: NodeId; readonly messageId: NodeId; readonly subscribe: boolean }
+  /**
+   * The sender wants to be told of nodes that want to meet it. `mapping` is that of
+   * its router: 0 unknown, 1 endpoint-independent, 2 endpoint-dependent.
+   */
+  | { readonly _tag: "Attend"; readonly mapping: number }
+  | { readonly _tag: "Meet"; readonly callee: NodeId; readonly mapping: number }
+  | {
+    readonly _tag: "MeetResponse"
+    /** See {@link meeting}. */
+    readonly outcome: number
+    readonly observed: Uint8Array
+    /** The other node, where the sender sees it, and the mapping of its router. */
+    readonly callee?: Contact | undefined
+    readonly mapping?: number | undefined
+  }
+  /** This node wants to meet the receiver, and is where the sender sees it. */
+  | { readonly _tag: "Invite"; readonly caller: Contact }
 
 /**
  * A decoded message, with its sender's 32-byte Ed25519 key and the address
@@ -262,7 +315,7 @@ export type Frame = SignedFrame | SessionFrame
  */
 export const isResponse = (type: number): boolean =>
   type === Type.Pong || type === Type.FindNodeResponse || type === Type.FindValueResponse ||
-  type === Type.StoreResponse || type === Type.NatProbeEcho || type === Type.PushAck
+  type === Type.StoreResponse || type === Type.NatProbeEcho || type === Type.PushAck || type === Type.MeetResponse
 
 // --- Reading -----------------------------------------------------------------
 

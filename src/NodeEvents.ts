@@ -139,7 +139,7 @@ export type Peer = SocketAddress & { readonly id?: NodeId | undefined }
  *
  * @internal
  */
-export const requests = ["Ping", "FindNode", "FindValue", "Store", "Push"] as const
+export const requests = ["Ping", "FindNode", "FindValue", "Store", "Push", "Attend", "Meet"] as const
 
 /** Values counted so far. */
 interface Distribution {
@@ -271,7 +271,9 @@ const make = Effect.gen(function*() {
     FindNode: timesOfRequest("FindNode"),
     FindValue: timesOfRequest("FindValue"),
     Store: timesOfRequest("Store"),
-    Push: timesOfRequest("Push")
+    Push: timesOfRequest("Push"),
+    Attend: timesOfRequest("Attend"),
+    Meet: timesOfRequest("Meet")
   }
   const timesOfQueries = { FindNode: timesOfQuery("FindNode"), FindValue: timesOfQuery("FindValue") }
   const listeners = new Set<(event: Event) => void>()

@@ -50,6 +50,11 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   readonly isProvedUnsafe: (id: NodeId, address: SocketAddress) => boolean
   /** Whether the peer's latest message announced a feature. */
   readonly hasUnsafe: (id: NodeId, feature: Features.Bit) => boolean
+  /**
+   * Whether others cannot count on the peer: it announced so, or strangers cannot
+   * reach it. It is no contact and holds no records for others.
+   */
+  readonly isClientUnsafe: (id: NodeId) => boolean
   /** The version that the peer announced or its behaviour implied; undefined if unknown. */
   readonly versionUnsafe: (id: NodeId, now: number) => Core.Version | undefined
   /** Consecutive losses after which a peer is presumed dead, by the loss rate over all peers. */
@@ -72,6 +77,8 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   readonly provedAtUnsafe: (id: NodeId, address: SocketAddress) => void
   /** Records the features in the header of a peer's latest message, which replace the earlier ones. */
   readonly showsUnsafe: (id: NodeId, features: Features.Features) => void
+  /** Records whether strangers can reach a peer that does not find that out itself. */
+  readonly reachableUnsafe: (id: NodeId, isReachable: boolean) => void
   /**
    * Records the version that a peer's behaviour implies. An announced version
    * takes precedence, and an implied v0.2 is not replaced by v0.1.
@@ -99,6 +106,7 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       allowContactUnsafe: (id, now) => core.allowContact(id, now),
       isProvedUnsafe: (id, address) => core.isProved(id, address),
       hasUnsafe: (id, feature) => core.has(id, feature),
+      isClientUnsafe: (id) => core.isClient(id),
       versionUnsafe: (id, now) => core.version(id, now),
       attemptsUnsafe: () => core.attempts(),
       timeoutUnsafe: (id, now) => id === undefined ? core.defaultTimeout() : core.timeout(id, now),
@@ -108,6 +116,7 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       maintenanceProbeFailedUnsafe: (id, now) => core.maintenanceProbeFailed(id, now),
       provedAtUnsafe: (id, address) => core.provedAt(id, address),
       showsUnsafe: (id, features) => core.shows(id, features),
+      reachableUnsafe: (id, isReachable) => core.reachable(id, isReachable),
       speaksUnsafe: (id, version, now) => core.speaks(id, version, now),
       doubtVersionUnsafe: (id) => core.doubtVersion(id)
     })

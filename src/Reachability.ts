@@ -1,7 +1,9 @@
 /**
- * The address at which peers see this node: the declared one, or else the one
- * that enough peers report. A single liar, or several in one subnet, cannot
- * decide it.
+ * The address at which peers see this node, and whether strangers can reach it
+ * there. The address is the declared one, or else the one that enough peers
+ * report: a single liar, or several in one subnet, cannot decide it.
+ *
+ * This module only knows; `ReachabilityCheck` asks the peers.
  *
  * @module
  * @since 0.1.0
@@ -12,9 +14,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "./Contact.ts"
 import { AddressVotes, type Mapping } from "./core/addressVotes.ts"
-import type { SocketAddress } from "./SocketAddress.ts"
+import * as Core from "./core/reachability.ts"
+import { Persistence } from "./Persistence.ts"
+import * as SocketAddress from "./SocketAddress.ts"
 
 export type { Mapping } from "./core/addressVotes.ts"
+export type { Dependence, Report, State, Status, Step } from "./core/reachability.ts"
 
 /**
  * @category models
@@ -37,15 +42,49 @@ export class Reachability extends Context.Service<Reachability, {
   /** Our public IP, if known. */
   readonly publicHost: Effect.Effect<string | undefined>
   /** The IP and port at which peers see us, if they agree on both. */
-  readonly observed: Effect.Effect<SocketAddress | undefined>
+  readonly observed: Effect.Effect<SocketAddress.SocketAddress | undefined>
   /** How our router maps our port, as far as peers see it. */
   readonly mapping: Effect.Effect<Mapping>
+  /** Whether strangers can reach us, as far as known, and why. */
+  readonly status: Effect.Effect<Core.Status>
+  /** Whether only peers can reach us that we contacted first. */
+  readonly isClosedUnsafe: () => boolean
+  /** Whether strangers can reach us, as far as known. */
+  readonly stateUnsafe: () => Core.State
+  /** How our router maps our port, as `status` says. */
+  readonly mappingUnsafe: () => Core.Dependence
+  /** Records a datagram that we sent to a host; `now` is in Unix milliseconds. */
+  readonly sentUnsafe: (host: string, now: number) => void
+  /**
+   * Records a verified datagram from a host; one from a host that we did not send
+   * to proves that we are open. `isEcho`: whether it is the echo of a NAT probe.
+   */
+  readonly heardUnsafe: (host: string, isEcho: boolean, now: number) => void
+  /**
+   * Whether strangers reach us and we have heard nothing from a host for so long
+   * that a router in front of it lets nothing of ours in.
+   */
+  readonly isStrangerUnsafe: (host: string, now: number) => boolean
+  /** What to do next to find out whether strangers can reach us. */
+  readonly nextUnsafe: (now: number) => Core.Step
+  /** Reports where peers of different networks see us. */
+  readonly askedUnsafe: (reports: ReadonlyArray<Core.Report>, now: number) => void
+  /** Reports that the echo of a stranger did not arrive, through a peer of this host. */
+  readonly blockedUnsafe: (host: string, now: number) => void
+  /** Whether an experiment, or the datagram of a stranger, has shown since then whether strangers reach us. */
+  readonly isTestedUnsafe: (since: number) => boolean
+  /** Reports the end of a round of such experiments. */
+  readonly dialedUnsafe: (now: number) => void
   /**
    * Records the address at which a reporter observed us, in place of its
    * earlier report, for code that runs once per packet. `reporter.host` is the
    * host at which we reach it; `now` is in Unix milliseconds.
    */
-  readonly voteUnsafe: (reporter: Pick<Contact, "host" | "id">, observed: SocketAddress, now: number) => void
+  readonly voteUnsafe: (
+    reporter: Pick<Contact, "host" | "id">,
+    observed: SocketAddress.SocketAddress,
+    now: number
+  ) => void
 }>()("effect-dht/Reachability") {}
 
 /**
@@ -54,21 +93,65 @@ export class Reachability extends Context.Service<Reachability, {
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<Reachability> =>
-  Layer.sync(Reachability, () => {
-    const core = new AddressVotes()
-    let declared = options.publicHost
-    return Reachability.of({
-      declare: (host) =>
-        Effect.sync(() => {
-          declared = host
-        }),
-      publicHost: Effect.map(Clock.currentTimeMillis, (now) => declared ?? core.publicHost(now)),
-      observed: Effect.map(Clock.currentTimeMillis, (now) => core.address(now)),
-      mapping: Effect.map(Clock.currentTimeMillis, (now) => core.mapping(now)),
-      voteUnsafe: (reporter, observed, now) => core.vote(reporter, observed, now)
+export const layer = (options: Options = {}): Layer.Layer<Reachability, never, Persistence> =>
+  Layer.effect(
+    Reachability,
+    Effect.gen(function*() {
+      const { kept } = yield* Persistence
+      const core = new Core.Reachability({ isRestart: (yield* kept.peers).length > 0 })
+      let votes = new AddressVotes()
+      let declared = options.publicHost
+      return Reachability.of({
+        declare: (host) =>
+          Effect.sync(() => {
+            declared = host
+          }),
+        publicHost: Effect.map(Clock.currentTimeMillis, (now) => declared ?? votes.publicHost(now)),
+        observed: Effect.map(Clock.currentTimeMillis, (now) => votes.address(now)),
+        mapping: Effect.map(Clock.currentTimeMillis, (now) => votes.mapping(now)),
+        status: Effect.sync(() => core.status),
+        isClosedUnsafe: () => core.status.state === "closed",
+        stateUnsafe: () => core.status.state,
+        mappingUnsafe: () => core.status.mapping,
+        sentUnsafe: (host, now) => core.sent(host, now),
+        heardUnsafe: (host, isEcho, now) => core.heard(host, isEcho, now),
+        isStrangerUnsafe: (host, now) => core.isStranger(host, now),
+        nextUnsafe: (now) => core.next(now),
+        askedUnsafe: (reports, now) => {
+          const { address } = core
+          core.asked(reports, now)
+          if (core.address === address || address === undefined) return
+          // The votes before are about an address that is no longer ours.
+          votes = new AddressVotes()
+          for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
+        },
+        blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
+        isTestedUnsafe: (since) => core.isTested(since),
+        dialedUnsafe: (now) => core.dialed(now),
+        voteUnsafe: (reporter, observed, now) => {
+          votes.vote(reporter, observed, now)
+          core.observed(observed, now)
+        }
+      })
     })
-  })
+  )
+
+/**
+ * Describes a status in words, for an operator.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const explain = ({ filtering, mapping, state }: Core.Status): string =>
+  state === "open"
+    ? "Nodes that this one never contacted reach it: it is in routing tables and holds records of others."
+    : mapping === "EndpointDependent"
+    ? "The router uses a different port for each peer, so no peer can pass an address of this node on to others. " +
+      "It works as a client. Forward the UDP port to make it a full member."
+    : filtering === "EndpointDependent"
+    ? "The router or firewall lets in only what this node asked for. " +
+      "It works as a client. Forward or open the UDP port to make it a full member."
+    : "Not known: it takes three contacts in different public networks to tell, and a node that this one has not contacted."
 
 /**
  * Whether a contact is behind our own public IP. Few routers return such a

@@ -37,6 +37,8 @@ export interface Answers {
   readonly FindValue: Extract<Message.Body, { readonly _tag: "FindValueResponse" }>
   readonly Store: Extract<Message.Body, { readonly _tag: "StoreResponse" }>
   readonly Push: Extract<Message.Body, { readonly _tag: "PushAck" }>
+  readonly Attend: Extract<Message.Body, { readonly _tag: "Pong" }>
+  readonly Meet: Extract<Message.Body, { readonly _tag: "MeetResponse" }>
 }
 
 /**

@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "./Contact.ts"
@@ -15,7 +15,6 @@ import * as Answer from "./core/answer.ts"
 import { DelegationChecks } from "./DelegationChecks.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { RateLimit } from "./internal/rateLimit.ts"
 import { sha256 } from "./internal/sha256.ts"
 import {
   type Body,
@@ -31,18 +30,17 @@ import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
+import { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
+import { Rendezvous } from "./Rendezvous.ts"
+import * as DialBack from "./responder/dialBack.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { type Admission, Store, type Stored } from "./Store.ts"
 import { Subscriptions } from "./Subscriptions.ts"
-import * as TransactionId from "./TransactionId.ts"
 import { Verifier } from "./Verifier.ts"
 import { Watch } from "./Watch.ts"
-
-/** Echoes sent for one source IP. */
-const natProbeLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 
 /** Outcome of a STORE. */
 type Outcome = "Stored" | "AlreadyHad" | "Superseded" | "Unwanted" | "Invalid" | "Full"
@@ -93,11 +91,12 @@ const make = Effect.gen(function*() {
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth
   const verifier = yield* Verifier
-  const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
   const watch = yield* Watch
   const subscriptions = yield* Subscriptions
   const settings = yield* NodeSettings
-  const echoes = new RateLimit(natProbeLimit)
+  const reachability = yield* Reachability
+  const dialBack = yield* DialBack.make
+  const rendezvous = yield* Rendezvous
 
   const ownFeatures = Features.own(settings)
   const pingBytes = size({ _tag: "Ping", address: identity.address }, ownFeatures)
@@ -340,6 +339,8 @@ const make = Effect.gen(function*() {
         }
         // A client leaves soon, and the record would be lost.
         if (settings.client) return refuse("Unwanted", () => "this node is about to leave")
+        // Nor could readers find it at a node that they cannot reach.
+        if (reachability.isClosedUnsafe()) return refuse("Unwanted", () => "this node cannot be reached by strangers")
         // Refusal comes before the signature check wherever possible.
         const fault = Record.fault(record, Math.floor(now / 1000))
         if (fault !== undefined) return refuse("Invalid", () => Record.toError(fault).message)
@@ -376,15 +377,14 @@ const make = Effect.gen(function*() {
         return pushAckBytes
       }
 
-      case "NatProbe": {
-        const claimed = SocketAddress.decodeObserved(request.claimed)
-        if (claimed === undefined || claimed.host !== from.host || !SocketAddress.isPublic(claimed.host)) return 0
-        if (!SocketAddress.isReachable(claimed)) return 0
-        if (!echoes.allow(from.host, now)) return 0
-        const body: Body = { _tag: "NatProbeEcho", token: request.token }
-        reply({ body, to: claimed, transactionId: transactionId() })
+      case "NatProbe":
+        dialBack(request, from, now, reply)
         return 0
-      }
+
+      case "Attend":
+      case "Meet":
+      case "Invite":
+        return rendezvous.serveUnsafe(request, from, now, reply)
 
       default:
         return 0
@@ -450,6 +450,8 @@ export const layer: Layer.Layer<
   | Routing.Routing
   | Rpc.Rpc
   | PeerHealth.PeerHealth
+  | Reachability
+  | Rendezvous
   | Verifier
   | Watch
   | SecureRandom.SecureRandom

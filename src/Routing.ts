@@ -143,6 +143,8 @@ export class Routing extends Context.Service<Routing, {
   readonly givenUnsafe: (contact: Contact, now: number) => void
   /** Reports that a peer did not answer, which evicts an unverified contact: its place is for another. */
   readonly unansweredUnsafe: (id: NodeId.NodeId) => void
+  /** Reports that strangers cannot reach a contact, which makes it a client. */
+  readonly closedUnsafe: (id: NodeId.NodeId) => void
   /** Reports the nodes that a lookup found, nearest to its target first: a sample of the network's density. */
   readonly lookedUpUnsafe: (target: NodeId.NodeId, closest: ReadonlyArray<Contact>, now: number) => void
   /** Reports the nodes that lookups of unpredictable targets found, which replace all samples before. */
@@ -225,8 +227,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   }
   core.watcher = { added: tell("PeerAdded"), removed: tell("PeerRemoved") }
 
-  /** Whether a peer announced that it leaves soon: it would waste a place in the table. */
-  const isClient = (id: NodeId.NodeId): boolean => health.hasUnsafe(id, Features.Bit.client)
+  /** Whether a peer would waste a place in the table. */
+  const isClient = health.isClientUnsafe
   core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
 
   // --- Liveness checks -----------------------------------------------------------
@@ -274,7 +276,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     if (rpc.isAskingUnsafe(from)) return false
     // Its last answer took all that was allowed, so it was cut: a whole one is worth a ping.
     if ((proofs.creditOf(from) ?? Infinity) < pingBytes) return true
-    return !Features.has(from.features, Features.Bit.client) && core.isWanted(from, now, now - freshMillis)
+    if (isClient(from.id) || Features.has(from.features, Features.Bit.client)) return false
+    return core.isWanted(from, now, now - freshMillis)
   }
 
   /** Calls `done`, if there is one, with the outcome. */
@@ -437,6 +440,10 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     givenUnsafe: admit,
     unansweredUnsafe: (id) => {
       if (core.verifiedAt(id) === undefined) core.remove(id)
+    },
+    closedUnsafe: (id) => {
+      health.reachableUnsafe(id, false)
+      core.forget(id)
     },
     lookedUpUnsafe: (target, closest, now) => core.sampled(target, closest.map(({ id }) => id), k, now),
     measuredUnsafe: (lookups, now) =>

@@ -97,6 +97,18 @@ export interface Observation {
 }
 
 /**
+ * The outcome of a dial-back.
+ *
+ * - `Arrived`: the echo of the other peer arrived.
+ * - `Blocked`: it did not, although the other peer sent it.
+ * - `NoAnswer`: nothing is known of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DialBack = "Arrived" | "Blocked" | "NoAnswer"
+
+/**
  * A message to send, its destination, and its transaction (40 hex digits;
  * undefined: that of the request).
  *
@@ -136,9 +148,9 @@ export interface Requester extends Contact {
 export const amplification = 3
 
 /**
- * Answers a verified request: calls `reply` once, or never if the protocol has
- * no response. `now` is Unix milliseconds. Returns the most bytes of a response
- * that is sent later, which the requester's allowance must cover.
+ * Answers a verified request: calls `reply` with each message to send, none if
+ * the protocol has no response. `now` is Unix milliseconds. Returns the most bytes
+ * of a response that is sent later, which the requester's allowance must cover.
  *
  * @category models
  * @since 0.1.0
@@ -225,6 +237,33 @@ export class Rpc extends Context.Service<Rpc, {
     options?: Request.Options
   ) => Effect.Effect<boolean, Transport.SendError>
   /**
+   * Asks `via` to have a peer of its own send an echo to `claimed`, and waits for
+   * both. The echo may come `echoMillis` after the confirmation, 1500 by default.
+   */
+  readonly dialBack: (
+    via: Request.Peer,
+    claimed: SocketAddress.SocketAddress,
+    options?: Request.Options & { readonly echoMillis?: number | undefined }
+  ) => Effect.Effect<DialBack, Transport.SendError>
+  /**
+   * Passes a NAT probe of another peer on to `to`, which sends echoes to the
+   * claimed address and to us. Succeeds with whether ours arrived in time.
+   */
+  readonly passOn: (
+    to: Request.Peer,
+    probe: Pick<Extract<Message.Body, { readonly _tag: "NatProbe" }>, "token" | "claimed">,
+    options?: Request.Options
+  ) => Effect.Effect<boolean, Transport.SendError>
+  /**
+   * Asks `via`, which should be a stranger there, whether a peer answers it at an
+   * address. Succeeds with its response; none if it gave none or cannot tell.
+   */
+  readonly reaches: (
+    via: Request.Peer,
+    address: SocketAddress.SocketAddress,
+    options?: Request.Options
+  ) => Effect.Effect<Option.Option<boolean>, Transport.SendError>
+  /**
    * Answers requests with a handler until the scope closes; requests without
    * one go unanswered. There is one handler at a time: a second is a defect.
    */
@@ -268,6 +307,15 @@ const turnNanos = 2_000_000n
 /** Datagrams of one turn: those that cost no check cost little, but not nothing. */
 const datagramsPerTurn = 64
 
+/** Milliseconds that the echo of a stranger may take longer than its confirmation. */
+const echoMillis = 1500
+
+/** Callbacks of a probe that waits for echoes. */
+interface Echoed {
+  readonly echoed: (from: SocketAddress.SocketAddress, reached: boolean | undefined) => void
+  readonly closed: () => void
+}
+
 /** A datagram in the queue, of which only the header is read unless it is already verified. */
 interface Received extends Transport.Datagram {
   readonly header: Message.Header | string
@@ -288,7 +336,8 @@ const make = Effect.gen(function*() {
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability
   const settings = yield* NodeSettings
-  const features = Features.own(settings)
+  /** A closed node tells its peers so, because they cannot count on it. */
+  const features = () => Features.own({ ...settings, client: settings.client || reachability.isClosedUnsafe() })
   const { network } = settings
   const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
   const sessions = new Sessions({ own: identity.nodeId, derive })
@@ -309,7 +358,8 @@ const make = Effect.gen(function*() {
   let arrived = 0
   /** Opens when there may be something to serve. */
   const ready = Latch.makeUnsafe(false)
-  const echoes = new Map<string, Deferred.Deferred<void, Transport.TransportClosed>>()
+  /** Probes that wait for echoes, by the token. */
+  const echoes = new Map<string, Echoed>()
   const observers: Array<Observer> = []
   let handler: Handler | undefined
   /** Opens with the first use: what arrives before waits until there is something to handle it. */
@@ -339,7 +389,7 @@ const make = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => {
     closed = true
     requests.close()
-    for (const echo of echoes.values()) Deferred.doneUnsafe(echo, Effect.fail(new Transport.TransportClosed()))
+    for (const { closed } of echoes.values()) closed()
     return PubSub.shutdown(observations)
   })
 
@@ -348,6 +398,7 @@ const make = Effect.gen(function*() {
     if (error !== undefined) return error
     traffic.sent++
     sentBytes += datagram.length
+    reachability.sentUnsafe(to.host, clock.currentTimeMillisUnsafe())
     return undefined
   }
 
@@ -365,8 +416,8 @@ const make = Effect.gen(function*() {
     const key = session?.keys?.send
     return transmit(
       key === undefined
-        ? Message.encode(body, { signer: identity, transactionId, features, network })
-        : Message.seal(body, { sender, key, transactionId, features }),
+        ? Message.encode(body, { signer: identity, transactionId, features: features(), network })
+        : Message.seal(body, { sender, key, transactionId, features: features() }),
       to
     )
   }
@@ -396,7 +447,7 @@ const make = Effect.gen(function*() {
     if (node.id === identity.nodeId && !isOurs(node, observed)) {
       tellOwnKey("Named", node, clock.currentTimeMillisUnsafe())
     }
-    return !health.hasUnsafe(node.id, Features.Bit.client)
+    return !health.isClientUnsafe(node.id)
   }
 
   const ownKeys = new Set(transport.addresses.map(SocketAddress.key))
@@ -612,9 +663,10 @@ const make = Effect.gen(function*() {
     const bytes = payload.length
     const requester: Requester = { ...contact, features, bytes, isInSession: session?.keys !== undefined }
     let room = amplification * bytes
-    if (body._tag === "NatProbeEcho") {
-      const echo = echoes.get(Hex.encode(body.token))
-      if (echo !== undefined) Deferred.doneUnsafe(echo, Effect.void)
+    const isEcho = body._tag === "NatProbeEcho"
+    if (!isOwn) reachability.heardUnsafe(from.host, isEcho, now)
+    if (isEcho) {
+      echoes.get(Hex.encode(body.token))?.echoed(from, body.reached)
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       if (body._tag === "Ping") requests.challenged(contact)
@@ -624,7 +676,7 @@ const make = Effect.gen(function*() {
         // A requester in a session has its key. Another receiver of a message may not.
         if (reply.transactionId === undefined) send(reply.body, from, message.transactionId, session)
         else send(reply.body, reply.to, reply.transactionId)
-        spent = sentBytes - before
+        spent = (spent ?? 0) + sentBytes - before
       })
       room -= spent ?? later ?? 0
     } else {
@@ -663,24 +715,98 @@ const make = Effect.gen(function*() {
     return Effect.flatMap(References.TracerEnabled, (isTraced) => isTraced ? spanned() : answered)
   }
 
-  const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
-    const token = yield* random.randomBytes(8)
-    const key = Hex.encode(token)
-    const echo = Deferred.makeUnsafe<void, Transport.TransportClosed>()
+  /** Runs an effect that waits for echoes of a probe with this token. */
+  const awaitingEchoes = <A, E, R>(
+    token: Uint8Array,
+    echoed: Echoed["echoed"],
+    waiting: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | Transport.TransportClosed, R> =>
+    Effect.suspend(() => {
+      const key = Hex.encode(token)
+      const closing = Deferred.makeUnsafe<never, Transport.TransportClosed>()
+      const awaited: Echoed = {
+        echoed,
+        closed: () => Deferred.doneUnsafe(closing, Effect.fail(new Transport.TransportClosed()))
+      }
+      echoes.set(key, awaited)
+      inUse.openUnsafe()
+      return Effect.raceFirst(waiting, Deferred.await(closing)).pipe(
+        Effect.ensuring(Effect.sync(() => {
+          if (echoes.get(key) === awaited) echoes.delete(key)
+        }))
+      )
+    })
+
+  /** Sends a probe until `echo` is done. Succeeds with whether it was. */
+  const probe = Effect.fnUntraced(function*<A>(
+    via: SocketAddress.SocketAddress,
+    body: Message.Body,
+    echo: Deferred.Deferred<A>,
+    options: Request.Options | undefined
+  ): Effect.fn.Return<boolean, Transport.SendError> {
     const attempts = options?.attempts ?? Request.defaultAttempts
     const deadline = Duration.toMillis(options?.deadline ?? Request.defaultDeadline)
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const error = send(body, via, transactionId())
+      if (error !== undefined) return yield* error
+      const came = yield* Effect.timeoutOption(Deferred.await(echo), deadline / attempts)
+      if (Option.isSome(came)) return true
+    }
+    return false
+  })
+
+  const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
+    const token = yield* random.randomBytes(8)
     const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
-    echoes.set(key, echo)
-    inUse.openUnsafe()
-    return yield* Effect.gen(function*() {
-      for (let attempt = 0; attempt < attempts; attempt++) {
-        const error = send(body, via, transactionId())
-        if (error !== undefined) return yield* error
-        const came = yield* Effect.timeoutOption(Deferred.await(echo), deadline / attempts)
-        if (Option.isSome(came)) return true
-      }
-      return false
-    }).pipe(Effect.ensuring(Effect.sync(() => echoes.delete(key))))
+    const echo = Deferred.makeUnsafe<void>()
+    const echoed = () => Deferred.doneUnsafe(echo, Effect.void)
+    return yield* awaitingEchoes(token, echoed, probe(via, body, echo, options))
+  })
+
+  const dialBack: Rpc["Service"]["dialBack"] = Effect.fn("Rpc.dialBack")(function*(via, claimed, options) {
+    const token = yield* random.randomBytes(8)
+    const body: Message.Body = {
+      _tag: "NatProbe",
+      token,
+      claimed: SocketAddress.encodeObserved(claimed),
+      relay: Message.relay.wanted
+    }
+    const confirmed = Deferred.makeUnsafe<void>()
+    const arrived = Deferred.makeUnsafe<DialBack>()
+    const echoed: Echoed["echoed"] = (from, reached) => {
+      if (from.host !== via.host) Deferred.doneUnsafe(arrived, Effect.succeed("Arrived"))
+      else if (reached === false) Deferred.doneUnsafe(arrived, Effect.succeed("NoAnswer"))
+      else Deferred.doneUnsafe(confirmed, Effect.void)
+    }
+    const confirming = Effect.gen(function*() {
+      if (!(yield* probe(via, body, confirmed, options))) return "NoAnswer"
+      // The other echo may have had farther to go.
+      yield* Effect.sleep(options?.echoMillis ?? echoMillis)
+      return "Blocked"
+    })
+    return yield* awaitingEchoes(token, echoed, Effect.raceFirst(confirming, Deferred.await(arrived)))
+  })
+
+  const passOn: Rpc["Service"]["passOn"] = Effect.fn("Rpc.passOn")(function*(to, { claimed, token }, options) {
+    const echo = Deferred.makeUnsafe<boolean>()
+    const echoed: Echoed["echoed"] = (from, reached) => {
+      if (from.host === to.host && from.port === to.port) Deferred.doneUnsafe(echo, Effect.succeed(reached !== false))
+    }
+    const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn }
+    const came = yield* awaitingEchoes(token, echoed, probe(to, body, echo, options))
+    return came && (yield* Deferred.await(echo))
+  })
+
+  const reaches: Rpc["Service"]["reaches"] = Effect.fn("Rpc.reaches")(function*(via, address, options) {
+    const token = yield* random.randomBytes(8)
+    const answer = Deferred.makeUnsafe<boolean | undefined>()
+    const echoed: Echoed["echoed"] = (from, reached) => {
+      if (from.host === via.host) Deferred.doneUnsafe(answer, Effect.succeed(reached))
+    }
+    const claimed = SocketAddress.encodeObserved(address)
+    const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.ping }
+    const came = yield* awaitingEchoes(token, echoed, probe(via, body, answer, options))
+    return Option.fromUndefinedOr(came ? yield* Deferred.await(answer) : undefined)
   })
 
   // --- Services above ------------------------------------------------------------
@@ -770,6 +896,9 @@ const make = Effect.gen(function*() {
   return Rpc.of({
     request,
     natProbe,
+    dialBack,
+    passOn,
+    reaches,
     serve,
     observe,
     observations: Stream.fromPubSub(observations),

@@ -412,7 +412,7 @@ describe("an announcement whose scope closes", () => {
         const node = yield* network.node("owner", network.socketOf(50), {
           services: { persistence: Layer.fresh(Persistence.layerMemory(medium)) }
         })
-        yield* network.dht(node).bootstrap([network.socketOf(1)])
+        yield* network.join(node, [network.socketOf(1)])
         yield* work(node)
       }, Effect.scoped)
       yield* run((node) => Effect.andThen(Effect.orDie(all(node)), settled))

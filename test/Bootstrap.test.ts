@@ -8,6 +8,7 @@ import * as Logger from "effect/Logger"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import * as Bootstrap from "../src/Bootstrap.ts"
+import * as Features from "../src/Features.ts"
 import { layerTable, NameResolver } from "../src/NameResolver.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
@@ -106,6 +107,22 @@ describe("joining", () => {
         assert.isDefined(table.verifiedAt(network.contactOf(neighbour).id))
         assert.isTrue(network.tableOf(neighbour).contains(self.id))
       }
+    }).pipe(onNetwork))
+
+  it.effect("has a stranger dial back before it contacts more peers, for a second at most", () =>
+    Effect.gen(function*() {
+      const { dht, membership } = yield* setUp
+      const [seed] = yield* seeds(1)
+      const heard = yield* serve(seed, helpful(seed), Features.Bit.dialBack)
+      const joining = yield* start(dht.bootstrap([seed]))
+      yield* settled
+      const requests = () => heard.map(({ body }) => body._tag)
+      assert.strictEqual((yield* membership)._tag, "Joined")
+      assert.include(requests(), "NatProbe")
+      assert.notInclude(requests(), "FindNode")
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(yield* Fiber.join(joining), 1)
+      assert.include(requests(), "FindNode")
     }).pipe(onNetwork))
 
   it.effect("verifies half a bucket of every distant bucket within seconds, if there are enough nodes", () =>

@@ -9,7 +9,8 @@ describe("Features", () => {
       ["paging", 4],
       ["sessions", 8],
       ["dual", 16],
-      ["rendezvous", 32]
+      ["rendezvous", 32],
+      ["dialBack", 64]
     ])
   })
 
@@ -19,10 +20,10 @@ describe("Features", () => {
     assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
   })
 
-  it("announces v0.2 and paging for a node, and client and sessions as well for what has them", () => {
-    assert.strictEqual(Features.own({ client: false, sessions: false }), 5)
-    assert.strictEqual(Features.own({ client: true, sessions: false }), 7)
-    assert.strictEqual(Features.own({ client: false, sessions: true }), 13)
-    assert.strictEqual(Features.own({ client: true, sessions: true }), 15)
+  it("announces v0.2, paging, rendezvous and dialBack for a node, and client and sessions as well for what has them", () => {
+    assert.strictEqual(Features.own({ client: false, sessions: false }), 101)
+    assert.strictEqual(Features.own({ client: true, sessions: false }), 103)
+    assert.strictEqual(Features.own({ client: false, sessions: true }), 109)
+    assert.strictEqual(Features.own({ client: true, sessions: true }), 111)
   })
 })

@@ -30,7 +30,8 @@ const invented = (name: string): Contact => {
 const build = Effect.fnUntraced(function*(count: number) {
   yield* TestClock.setTime(now)
   const nodes: Array<network.Node> = []
-  for (let i = 0; i < count; i++) nodes.push(yield* network.node(`node ${i}`, network.socketOf(i + 1)))
+  const services = { reachability: network.layerReachability }
+  for (let i = 0; i < count; i++) nodes.push(yield* network.node(`node ${i}`, network.socketOf(i + 1), { services }))
   return nodes
 })
 

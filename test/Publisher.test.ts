@@ -327,7 +327,7 @@ describe("the seq of a record", () => {
             services: { persistence: Layer.fresh(Persistence.layerMemory(medium)) }
           })
           const dht = network.dht(node)
-          yield* dht.bootstrap([network.socketOf(1)])
+          yield* network.join(node, [network.socketOf(1)])
           const owner = network.identity("owner")
           const last = Result.getOrThrow(Record.sign({
             signer: owner,

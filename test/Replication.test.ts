@@ -27,12 +27,12 @@ const onNetwork = Effect.provide(layerMemoryNetwork)
 const now = 1_700_000_000
 
 /** Nodes that can be stopped individually. */
-const build = Effect.fnUntraced(function*(count: number) {
+const build = Effect.fnUntraced(function*(count: number, options: Dht.Options = {}) {
   yield* TestClock.setTime(now * 1000)
   const nodes: Array<{ readonly node: network.Node; readonly stop: Effect.Effect<void> }> = []
   for (let i = 0; i < count; i++) {
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
-    const node = yield* Scope.provide(network.node(`node ${i}`, network.socketOf(i + 1)), scope)
+    const node = yield* Scope.provide(network.node(`node ${i}`, network.socketOf(i + 1), options), scope)
     nodes.push({ node, stop: Scope.close(scope, Exit.void) })
     if (i > 0) yield* network.dht(node).bootstrap([network.socketOf(1)])
   }
@@ -150,7 +150,7 @@ describe("Replication", () => {
 
   it.effect("ends when the record expires", () =>
     Effect.gen(function*() {
-      const nodes = yield* build(5)
+      const nodes = yield* build(5, { services: { reachability: network.layerReachability } })
       const { node } = nodes[0]
       yield* network.dht(node).publishEndpoint({ endpoints: [], ttl: 60 })
       yield* TestClock.adjust("1 hour")

@@ -286,6 +286,108 @@ describe("Responder", () => {
     }).pipe(onNetwork))
 })
 
+describe("a NAT probe that another peer is to echo", () => {
+  const token = new Uint8Array(8).fill(7)
+  const bits = Features.Bit.dialBack
+  const probe = (claimed: SocketAddress.SocketAddress, relay: number): Message.Body => ({
+    _tag: "NatProbe",
+    token,
+    claimed: SocketAddress.encodeObserved(claimed),
+    relay
+  })
+
+  /** The next message of a kind. */
+  const next = Effect.fnUntraced(function*(puppet: network.Puppet, tag: Message.Body["_tag"]) {
+    while (true) {
+      const got = yield* puppet.receive
+      if (got.message.body._tag === tag) return got
+    }
+  })
+
+  it.effect("is passed on to a peer of another network, and confirmed once that peer has sent its echoes", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const neighbour = yield* network.puppet("neighbour", { ...network.socketOf(2), port: 5001 })
+      const helper = yield* network.puppet("helper", network.socketOf(3))
+      for (const puppet of [neighbour, helper]) {
+        yield* puppet.send(self, { _tag: "Ping", address: puppet.address }, "01".repeat(20), bits)
+      }
+      yield* settled
+      yield* peer.send(self, probe(peer, Message.relay.wanted), "00".repeat(20), bits)
+      const { from, message: { body } } = yield* next(helper, "NatProbe")
+      assert.deepStrictEqual(body, probe(peer, Message.relay.passedOn))
+      yield* helper.send(from, { _tag: "NatProbeEcho", token }, "02".repeat(20), bits)
+      assert.strictEqual((yield* next(peer, "NatProbeEcho")).from.host, self.host)
+    }).pipe(onNetwork))
+
+  it.effect("is not confirmed if no peer sends an echo, which the requester is told", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const helper = yield* network.puppet("helper", network.socketOf(3))
+      yield* helper.send(self, { _tag: "Ping", address: helper.address }, "01".repeat(20), bits)
+      yield* settled
+      yield* peer.send(self, probe(peer, Message.relay.wanted), "00".repeat(20), bits)
+      yield* next(helper, "NatProbe")
+      const told = yield* Effect.forkScoped(next(peer, "NatProbeEcho"))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual((yield* Fiber.join(told)).message.body, { _tag: "NatProbeEcho", token, reached: false })
+    }).pipe(onNetwork))
+
+  it.effect("is echoed twice to the claimed address and once to the contact that passed it on", () =>
+    Effect.gen(function*() {
+      const { node, peer, self } = yield* setUp
+      const requester = yield* network.puppet("requester", network.socketOf(3))
+      yield* Effect.forkScoped(network.dht(node).ping(peer), { startImmediately: true })
+      yield* peer.answer(
+        () => ({ _tag: "Pong", address: peer.address, observed: SocketAddress.encodeObserved(self) }),
+        bits
+      )
+      yield* settled
+      yield* peer.send(self, probe(requester, Message.relay.passedOn), "00".repeat(20), bits)
+      yield* next(peer, "NatProbeEcho")
+      yield* next(requester, "NatProbeEcho")
+      yield* TestClock.adjust("1 second")
+      yield* next(requester, "NatProbeEcho")
+    }).pipe(onNetwork))
+
+  it.effect("asks for a ping to a third peer, and is told whether that answered, but not if it was heard from before", () =>
+    Effect.gen(function*() {
+      const { node, peer, self } = yield* setUp
+      const [third, known] = [
+        yield* network.puppet("third", network.socketOf(3)),
+        yield* network.puppet("known", network.socketOf(4))
+      ]
+      yield* Effect.forkScoped(network.dht(node).ping(peer), { startImmediately: true })
+      yield* peer.answer(
+        () => ({ _tag: "Pong", address: peer.address, observed: SocketAddress.encodeObserved(self) }),
+        bits
+      )
+      yield* known.send(self, { _tag: "Ping", address: known.address }, "01".repeat(20))
+      yield* settled
+      const told = Effect.map(next(peer, "NatProbeEcho"), ({ message: { body } }) => body)
+      yield* peer.send(self, probe(third, Message.relay.ping), "02".repeat(20), bits)
+      yield* third.answer(() => ({
+        _tag: "Pong",
+        address: third.address,
+        observed: SocketAddress.encodeObserved(self)
+      }))
+      assert.deepStrictEqual(yield* told, { _tag: "NatProbeEcho", token, reached: true })
+      yield* peer.send(self, probe(known, Message.relay.ping), "03".repeat(20), bits)
+      assert.deepStrictEqual(yield* told, { _tag: "NatProbeEcho", token })
+    }).pipe(onNetwork))
+
+  it.effect("is ignored if a stranger passed it on, or if it claims another IP than the requester's", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const victim = yield* network.puppet("victim", network.socketOf(3))
+      yield* peer.send(self, probe(victim, Message.relay.passedOn), "00".repeat(20), bits)
+      yield* peer.send(self, probe(victim, Message.relay.wanted), "00".repeat(20), bits)
+      yield* TestClock.adjust("1 second")
+      yield* victim.send(self, { _tag: "Ping", address: victim.address }, "01".repeat(20))
+      assert.strictEqual((yield* victim.receive).message.body._tag, "Pong")
+    }).pipe(onNetwork))
+})
+
 describe("a flood of STOREs with forged delegations of wallets", () => {
   /** Sends STOREs and answers no PING. Returns how many responses come. */
   const flood = Effect.fnUntraced(function*(peer: network.Puppet, self: Contact, count: number) {
@@ -432,7 +534,7 @@ describe("a record that has to compete for room", () => {
     Effect.gen(function*() {
       const { heldOf, self, store } = yield* holding(60)
       const names = Array.from({ length: 60 }, (_, i) => `forged ${i}`)
-      // Each from an address of its own, where nobody answers.
+      // Each from an address of its own, where no node answers.
       for (const [i, name] of names.entries()) {
         const forger = yield* network.puppet(name, network.socketOf(1000 + i))
         yield* forger.send(self, { _tag: "Store", record: offer("crowd", name), key: crowd }, "01".repeat(20))

@@ -18,6 +18,7 @@ import * as NodeEvents from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as NodeSettings from "../src/NodeSettings.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
+import * as Persistence from "../src/Persistence.ts"
 import * as Reachability from "../src/Reachability.ts"
 import type { SignedRecord } from "../src/Record.ts"
 import * as Request from "../src/Request.ts"
@@ -45,6 +46,7 @@ const bareWith = Effect.fnUntraced(function*(verifier: Layer.Layer<Verifier.Veri
   const services = yield* Layer.build(
     Layer.fresh(Rpc.layer).pipe(
       Layer.provide([NodeEvents.layer, NodeSettings.layer(), PeerHealth.layer(), Reachability.layer(), Timers.layer]),
+      Layer.provide(Persistence.layerNone),
       Layer.provide([layerMemory(network.socketOf(1)), Identity.layer(network.identity("node"))]),
       Layer.provide([verifier, network.layerRandom("node")]),
       Layer.provide(Layer.succeed(Crypto, arbitraries.crypto))

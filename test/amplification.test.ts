@@ -7,6 +7,7 @@ import * as Features from "../src/Features.ts"
 import * as Message from "../src/Message.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Record from "../src/Record.ts"
+import { Rendezvous } from "../src/Rendezvous.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
@@ -37,6 +38,9 @@ const sized = (owner: string, bytes: number) => {
 const nearest = Array.from({ length: 40 }, (_, i) => network.identity(`contact ${i}`).nodeId)
   .sort((a, b) => NodeId.compareDistance(NodeId.zero, a, b)).slice(0, 16)
 
+/** A contact that attends at the node. */
+const attendant = network.identity("contact 2")
+
 const claimed = (port: number) => SocketAddress.encodeObserved({ host: network.socketOf(500).host, port })
 
 const requests: { readonly [name: string]: Message.Body } = {
@@ -58,6 +62,14 @@ const requests: { readonly [name: string]: Message.Body } = {
   "STORE of nonsense": { _tag: "Store", record: offer("crowd", "late"), key: NodeId.zero },
   "NAT_PROBE": { _tag: "NatProbe", token: new Uint8Array(8), claimed: claimed(4121) },
   "NAT_PROBE of another port": { _tag: "NatProbe", token: new Uint8Array(8), claimed: claimed(5000) },
+  "ATTEND": { _tag: "Attend", mapping: 1 },
+  "MEET of a node that attends": { _tag: "Meet", callee: attendant.nodeId, mapping: 1 },
+  "MEET of a node that is not known": { _tag: "Meet", callee: NodeId.zero, mapping: 1 },
+  "MEET of the node itself": { _tag: "Meet", callee: network.identity("node").nodeId, mapping: 1 },
+  "INVITE": {
+    _tag: "Invite",
+    caller: { id: attendant.nodeId, address: attendant.address, ...network.socketOf(500) }
+  },
   "PUSH": { _tag: "Push", key: crowd, record: offer("crowd", "late") }
 }
 
@@ -78,6 +90,19 @@ describe("a datagram whose source may be forged causes at most three times its b
       )
     }
     for (const bytes of [50, 150, 250, 350, 800]) yield* store.put(undefined, sized(`owner of ${bytes}`, bytes))
+    Context.get(node, Rendezvous).serveUnsafe(
+      { _tag: "Attend", mapping: 1 },
+      {
+        id: attendant.nodeId,
+        address: attendant.address,
+        ...network.socketOf(102),
+        features: 0,
+        bytes: 200,
+        isInSession: false
+      },
+      network.now * 1000,
+      () => {}
+    )
     const memory = yield* MemoryNetwork
     /** Bytes received at an address, where nothing is answered. */
     const listen = Effect.fnUntraced(function*(at: SocketAddress.SocketAddress) {
@@ -110,6 +135,7 @@ describe("a datagram whose source may be forged causes at most three times its b
             const { listen } = yield* setUp
             const victim = yield* listen(network.socketOf(500))
             const beside = yield* listen({ ...network.socketOf(500), port: 5000 })
+            const attending = yield* listen(network.socketOf(102))
             const signer = network.identity(sender)
             const signed: Message.Body = body._tag === "Ping" ? { ...body, address: signer.address } : body
             let sent = 0
@@ -125,6 +151,10 @@ describe("a datagram whose source may be forged causes at most three times its b
             yield* TestClock.adjust("1 minute")
             assert.isAtMost(victim.bytes() + beside.bytes(), Rpc.amplification * sent)
             assert.isTrue(victim.heard.every((bytes) => Result.isSuccess(Message.decode(bytes, crypto))))
+            assert.isFalse(attending.heard.some((bytes) => {
+              const header = Message.header(bytes)
+              return typeof header === "object" && header.type === Message.Type.Invite
+            }))
           }).pipe(onNetwork))
       }
     }
@@ -261,7 +291,7 @@ describe("the answer to a stranger", () => {
       const { body, transactionId } = (yield* peer.receive).message
       assert.strictEqual(transactionId, "01".repeat(20))
       if (body._tag !== "FindValueResponse") return assert.fail(body._tag)
-      assert.strictEqual(body.nodes?.length, 3)
+      assert.strictEqual(body.nodes?.length, 2)
       assert.isUndefined(body.records)
     }).pipe(onNetwork))
 

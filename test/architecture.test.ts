@@ -38,8 +38,18 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ]],
   ["requests", ["Request", "Rpc"]],
   ["contacts", ["Routing"]],
-  ["conversations", ["InFlight", "IdentityConflicts", "query/", "Query", "Subscriptions", "Watch", "Responder"]],
-  ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance"]],
+  ["conversations", [
+    "InFlight",
+    "IdentityConflicts",
+    "query/",
+    "Query",
+    "Subscriptions",
+    "Watch",
+    "Rendezvous",
+    "responder/",
+    "Responder"
+  ]],
+  ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance", "ReachabilityCheck", "ContactChecks"]],
   ["intentions", [
     "Publisher",
     "Renewal",

@@ -216,7 +216,7 @@ describe("a node that starts again", () => {
       yield* first.close
       for (const given of [[], [network.socketOf(77)]]) {
         const { close, node } = yield* start()
-        assert.isNotEmpty(yield* network.dht(node).bootstrap(given))
+        assert.isNotEmpty(yield* network.join(node, given))
         yield* close
       }
     }).pipe(Effect.provide(layerMemoryNetwork)))

@@ -342,7 +342,10 @@ describe("a peer whose messages show that it understands v0.2", () => {
     Effect.gen(function*() {
       const { dht, peer } = yield* setUp
       yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
-      assert.strictEqual((yield* peer.receive).message.features, v02 | Features.Bit.sessions | Features.Bit.paging)
+      assert.strictEqual(
+        (yield* peer.receive).message.features,
+        v02 | Features.Bit.sessions | Features.Bit.paging | Features.Bit.dialBack | Features.Bit.rendezvous
+      )
     }).pipe(onNetwork))
 })
 

@@ -125,12 +125,18 @@ const host = Command.make(
 
 const ping = Command.make(
   "ping",
-  { peer: Options.peer, ...Options.network, json: Options.json },
+  { peer: Options.peer, ...Options.joining, data: Options.acquainted, json: Options.json },
   handler(() => import("./commands/Ask.ts").then(({ ping }) => ping))
 ).pipe(
-  Command.withDescription("Ask a node for its identity and the address at which it sees us"),
+  Command.withDescription(
+    "Ask a node for its identity and the address at which it sees us. One that is given by its address is found through " +
+      "other nodes, which help to get through routers"
+  ),
   Command.withShortDescription("Ask a node for its identity"),
-  Command.withExamples([{ command: "effect-dht ping dht.example.net:4121" }])
+  Command.withExamples([
+    { command: "effect-dht ping dht.example.net:4121" },
+    { command: "effect-dht ping a0… --bootstrap dht.example.net:4121", description: "Also behind a router" }
+  ])
 )
 
 const resolve = Command.make(
@@ -395,6 +401,18 @@ const announcements = Command.make(
   Command.withDescription("List the records that the running node of --data keeps alive, with their copies"),
   Command.withShortDescription("List the announcements of a running node"),
   Command.withExamples([{ command: "effect-dht announcements --data ./data" }])
+)
+
+const reachability = Command.make(
+  "reachability",
+  nodeFlags,
+  handler(() => import("./commands/Ask.ts").then(({ reachability }) => reachability))
+).pipe(
+  Command.withDescription(
+    "Explain whether nodes that the running node of --data never contacted can reach it, and what to do if not"
+  ),
+  Command.withShortDescription("Explain whether others can reach a running node"),
+  Command.withExamples([{ command: "effect-dht reachability --data ./data" }])
 )
 
 const withdraw = Command.make("withdraw").pipe(
@@ -994,6 +1012,7 @@ export const command = Command.make("effect-dht").pipe(
     resolve,
     findNode,
     network,
+    reachability,
     discover,
     publish,
     announce,

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import type { Address } from "../Address.ts"
 import { decodeUtf8 } from "../internal/text.ts"
 import type { Host } from "../NameResolver.ts"
 import { httpUrl, listenFault, nodeHost, type Setting, settings } from "../node/internal/settings.ts"
@@ -27,6 +28,11 @@ const parsed = <A>(load: () => Promise<(text: string) => Result.Result<A, string
     Effect.promise(load),
     (parse) => Effect.mapError(Effect.fromResult(parse(text)), (message) => new CliError.ValidationError({ message }))
   )
+
+const parsedAddress = parsed(async () => {
+  const { fromString } = await import("../Address.ts")
+  return (text) => Result.mapError(fromString(text), ({ message }) => message)
+})
 
 /** The flag of a setting with a list, each occurrence of which adds to it. */
 const occurrences = <A>(setting: Setting<ReadonlyArray<A>>): Flag.Flag<ReadonlyArray<A>> =>
@@ -295,9 +301,16 @@ export const topicTtl = ttlUpTo(7200, ", at most 7200")
  * @category arguments
  * @since 0.1.0
  */
-export const peer = Argument.String("host:port").pipe(
-  Argument.withDescription("UDP address of a node"),
-  Argument.mapEffect(Parameter.decode(nodeHost, "the node"))
+export const peer = Argument.String("host:port|address").pipe(
+  Argument.withDescription("UDP address of a node, or the address that it has as an agent"),
+  Argument.mapEffect((text): Effect.Effect<Host | Address, CliError.CliError> =>
+    text.includes(":")
+      ? Parameter.decode(nodeHost, "the node")(text)
+      : Effect.mapError(
+        parsedAddress(text),
+        ({ message }) => new CliError.ValidationError({ message: `${message}; or write host:port` })
+      )
+  )
 )
 
 /**
@@ -306,10 +319,7 @@ export const peer = Argument.String("host:port").pipe(
  */
 export const address = Argument.String("address").pipe(
   Argument.withDescription("An address: 42 hex digits, 0x… (Ethereum), bc1… or 1… (Paralism)"),
-  Argument.mapEffect(parsed(async () => {
-    const { fromString } = await import("../Address.ts")
-    return (text) => Result.mapError(fromString(text), ({ message }) => message)
-  }))
+  Argument.mapEffect(parsedAddress)
 )
 
 const nodeIdOrAddress = parsed(async () => {

@@ -128,6 +128,8 @@ export class PeerHealth {
    * any sender can announce some, and must not displace peers that we measured.
    */
   private readonly announced: RecencyMap<NodeId, { features: Features.Features }>
+  /** Peers that do not find out whether strangers can reach them, and that none can reach. */
+  private readonly closed: RecencyMap<NodeId, true>
   private readonly capacity: number
   /** The round-trip time over all peers. */
   private readonly usual = new RoundTrip()
@@ -138,6 +140,7 @@ export class PeerHealth {
     this.capacity = options?.capacity ?? 10_000
     this.peers = new RecencyMap(this.capacity)
     this.announced = new RecencyMap(this.capacity)
+    this.closed = new RecencyMap(this.capacity)
   }
 
   get size(): number {
@@ -253,12 +256,24 @@ export class PeerHealth {
   shows(id: NodeId, features: Features.Features): void {
     if (features === 0 && this.announced.get(id) === undefined) return
     if (!Features.has(features, Features.Bit["v0.2"])) this.doubtVersion(id)
+    if (Features.has(features, Features.Bit.dialBack)) this.closed.delete(id)
     this.announced.use(id, () => ({ features })).features = features
   }
 
   /** Whether the peer's latest message announced a feature. */
   has(id: NodeId, bit: Features.Bit): boolean {
     return Features.has(this.announced.get(id)?.features ?? 0, bit)
+  }
+
+  /** Records whether strangers can reach a peer; one with the feature `dialBack` announces it itself. */
+  reachable(id: NodeId, isReachable: boolean): void {
+    if (isReachable || this.has(id, Features.Bit.dialBack)) this.closed.delete(id)
+    else this.closed.use(id, () => true)
+  }
+
+  /** Whether others cannot count on the peer: it announced so, or strangers cannot reach it. */
+  isClient(id: NodeId): boolean {
+    return this.has(id, Features.Bit.client) || this.closed.get(id) === true
   }
 
   /**

@@ -27,7 +27,9 @@ const responseType = {
   FindNode: Message.Type.FindNodeResponse,
   FindValue: Message.Type.FindValueResponse,
   Store: Message.Type.StoreResponse,
-  Push: Message.Type.PushAck
+  Push: Message.Type.PushAck,
+  Attend: Message.Type.Pong,
+  Meet: Message.Type.MeetResponse
 } as const
 
 /** The request without the fields that v0.1 does not know: a v0.1 peer drops a request that has them. */

@@ -31,6 +31,7 @@ import {
   Next,
   partOf,
   Peer,
+  reachable,
   RecordRow,
   Seconds,
   Texts,
@@ -306,6 +307,7 @@ export const Overview = Schema.Struct({
     local_addr: Schema.String.pipe(described("Bound address of the transport, host:port; the widest of several")),
     local_addrs: Texts.pipe(described("All bound addresses")),
     public_host: Schema.NullOr(Schema.String),
+    ...reachable,
     observed_addr: Schema.NullOr(Schema.String).pipe(described("The node's address as peers observe it, host:port")),
     mapping: Schema.Literals(["consistent", "symmetric", "unknown"]).pipe(
       described("How the NAT between the node and its peers maps its port")
@@ -401,7 +403,7 @@ export const TrafficReport = Schema.Struct({
   at_ms: Millis,
   traffic: Traffic,
   requests: Schema.Array(Schema.Struct({
-    request: Schema.Literals(["Ping", "FindNode", "FindValue", "Store", "Push"]),
+    request: Schema.Literals(["Ping", "FindNode", "FindValue", "Store", "Push", "Attend", "Meet"]),
     answered: Histogram,
     failed: Histogram
   })),
@@ -491,6 +493,7 @@ export const Health = Schema.Struct({
     described("Whether this is the first node of its network, which is ready without contacts")
   ),
   network: Schema.Struct(privacy),
+  ...reachable,
   verified_contacts_1h: Count
 })
 

@@ -25,6 +25,7 @@ import {
   Next,
   partOf,
   Peer,
+  reachable,
   RecordRow,
   Seconds,
   Texts
@@ -249,6 +250,7 @@ export const Network = Schema.Struct({
   reachable_at: Schema.NullOr(Schema.String).pipe(
     described("host:port at which others reach this node, if it is known")
   ),
+  ...reachable,
   mapping: Schema.Literals(["consistent", "symmetric", "unknown"])
 })
 

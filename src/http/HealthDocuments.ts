@@ -11,7 +11,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Bootstrap } from "../Bootstrap.ts"
 import { Dht } from "../Dht.ts"
 import { NodeSettings } from "../NodeSettings.ts"
-import { Reachability } from "../Reachability.ts"
+import * as Reachability from "../Reachability.ts"
 import * as Routing from "../Routing.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 import type * as Api from "./Api.ts"
@@ -37,6 +37,21 @@ export const privacyOf = ({ network: { hasKey, name } }: NodeSettings["Service"]
 })
 
 /**
+ * Whether strangers can reach a node, and why.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const reachableOf: Effect.Effect<
+  Pick<typeof Api.Health.Type, "reachable" | "reachable_why">,
+  never,
+  Reachability.Reachability
+> = Effect.map(
+  Effect.flatMap(Reachability.Reachability, ({ status }) => status),
+  (status) => ({ reachable: status.state, reachable_why: Reachability.explain(status) })
+)
+
+/**
  * `/health/ready` and `/health`. `first`: whether the node is the first of its
  * network, and so is ready without contacts; undefined derives it from the
  * outcome of joining.
@@ -47,7 +62,11 @@ export const privacyOf = ({ network: { hasKey, name } }: NodeSettings["Service"]
 export const health = Effect.fnUntraced(
   function*(
     first: boolean | undefined
-  ): Effect.fn.Return<typeof Api.Health.Type, never, Bootstrap | Dht | NodeSettings | Routing.Routing> {
+  ): Effect.fn.Return<
+    typeof Api.Health.Type,
+    never,
+    Bootstrap | Dht | NodeSettings | Reachability.Reachability | Routing.Routing
+  > {
     const { membership } = yield* Bootstrap
     const isFirst = first ?? SubscriptionRef.getUnsafe(membership)._tag === "First"
     const verified = yield* Routing.Routing.use((routing) => routing.countVerified("1 hour"))
@@ -59,6 +78,7 @@ export const health = Effect.fnUntraced(
       local_addrs: (yield* Dht).localAddresses.map(SocketAddress.format),
       first: isFirst,
       network: privacyOf(yield* NodeSettings),
+      ...yield* reachableOf,
       verified_contacts_1h: verified
     }
   }
@@ -74,12 +94,12 @@ export const network = Effect.fnUntraced(
   function*(): Effect.fn.Return<
     typeof GatewayApi.Network.Type,
     never,
-    Bootstrap | Dht | NodeSettings | Reachability
+    Bootstrap | Dht | NodeSettings | Reachability.Reachability
   > {
     const dht = yield* Dht
     const { lastAttempt, membership } = yield* Bootstrap
     const attempt = yield* lastAttempt
-    const reachability = yield* Reachability
+    const reachability = yield* Reachability.Reachability
     const stats = yield* dht.stats
     const state = SubscriptionRef.getUnsafe(membership)
     const declared = yield* reachability.publicHost
@@ -112,6 +132,7 @@ export const network = Effect.fnUntraced(
       reachable_at: host === undefined
         ? null
         : SocketAddress.format({ host, port: observed?.port ?? dht.localAddress.port }),
+      ...yield* reachableOf,
       mapping: yield* reachability.mapping
     }
   }

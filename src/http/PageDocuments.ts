@@ -106,6 +106,7 @@ export const overview = Effect.fnUntraced(function*(
       local_addr: SocketAddress.format(dht.localAddress),
       local_addrs: dht.localAddresses.map(SocketAddress.format),
       public_host: (yield* reachability.publicHost) ?? null,
+      ...yield* HealthDocuments.reachableOf,
       observed_addr: observed === undefined ? null : SocketAddress.format(observed),
       mapping: yield* reachability.mapping
     },

@@ -171,3 +171,16 @@ export const FoundRecord = Schema.Struct({
   ),
   payload_hex: Schema.optionalKey(Schema.String).pipe(described("Of any other custom record"))
 })
+
+/**
+ * Whether strangers can reach the node.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const reachable = {
+  reachable: Schema.Literals(["open", "closed", "unknown"]).pipe(
+    described("Whether nodes that this one never contacted can reach it")
+  ),
+  reachable_why: Schema.String.pipe(described("The reason, in words"))
+}

@@ -40,6 +40,7 @@ import type { Publisher } from "../Publisher.ts"
 import * as Query from "../Query.ts"
 import type { Reachability } from "../Reachability.ts"
 import * as Record from "../Record.ts"
+import type { Rendezvous } from "../Rendezvous.ts"
 import type { Replication } from "../Replication.ts"
 import type { Routing } from "../Routing.ts"
 import type { Rpc } from "../Rpc.ts"
@@ -112,6 +113,7 @@ export type Services =
   | Publisher
   | Query.Query
   | Reachability
+  | Rendezvous
   | Replication
   | Routing
   | Rpc

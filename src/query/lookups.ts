@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import type { Contact } from "../Contact.ts"
 import { Lookup } from "../core/lookup.ts"
 import type { OngoingQuery } from "../core/ongoingQuery.ts"
-import * as Features from "../Features.ts"
 import { NodeIdentity } from "../Identity.ts"
 import * as InFlight from "../InFlight.ts"
 import * as NodeId from "../NodeId.ts"
@@ -215,7 +214,7 @@ export const make = Effect.gen(function*() {
           lookup.answered(contact.id, timers.now(), {
             nodes: learn(answer, contact, publicHost),
             holdsRecord,
-            isClient: health.hasUnsafe(contact.id, Features.Bit.client)
+            isClient: health.isClientUnsafe(contact.id)
           })
         }
         ongoing.stepped(contact.id)

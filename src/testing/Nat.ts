@@ -28,6 +28,8 @@ export interface Behaviour {
   readonly filtering: Dependence
   /** Lifetime of a mapping, and of what it admits, after the host's last datagram (RFC 4787, 4.3). */
   readonly lifetime: Duration.Input
+  /** Which external port a new mapping gets: the next one, or any. */
+  readonly ports: "Sequential" | "Random"
   /** Whether hosts behind it reach each other by their external addresses (RFC 4787, 6). */
   readonly hairpinning: boolean
 }
@@ -45,6 +47,7 @@ export const fullCone: Behaviour = {
   mapping: "EndpointIndependent",
   filtering: "EndpointIndependent",
   lifetime,
+  ports: "Sequential",
   hairpinning: false
 }
 
@@ -74,3 +77,11 @@ export const portRestrictedCone: Behaviour = { ...fullCone, filtering: "AddressA
  * @since 0.1.0
  */
 export const symmetric: Behaviour = { ...portRestrictedCone, mapping: "AddressAndPortDependent" }
+
+/**
+ * The same with external ports that cannot be predicted.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const symmetricRandom: Behaviour = { ...symmetric, ports: "Random" }

@@ -42,7 +42,12 @@ export const properties = {
   SessionsAreMutual: "nodes use a MAC only if both announce sessions",
   SessionsLast: "requests between nodes with a session need no signature while both have its key, whatever others send",
   SessionsResume: "a peer that has lost a session is asked again at once, and in a session after two minutes",
-  NoticesAreFew: "a notice of a lost session answers one request, and is smaller"
+  NoticesAreFew: "a notice of a lost session answers one request, and is smaller",
+  ReachabilityIsTold: "a node knows whether strangers reach it, two minutes after it joined and five after it moved",
+  ClosedAreClients: "no open node has a contact that strangers cannot reach",
+  MeetWhereAllowed: "two nodes meet if their routers let them",
+  OnlyRequestersAreCalled: "a node that others want to meet sends only to those that have proved their address",
+  MeetingsAreFew: "a node hears of at most 40 requests to meet it in ten seconds from each node that it attends at"
 } as const
 
 /**

@@ -92,8 +92,7 @@ interface Life {
   readonly name: string
   readonly id: NodeId.NodeId
   readonly socket: SocketAddress.SocketAddress
-  /** Whether it is behind a router, which translates its address and filters unsolicited datagrams. */
-  readonly isTranslated: boolean
+  readonly host: Host | undefined
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
   readonly routing: Routing["Service"]
@@ -460,9 +459,16 @@ export const watch = Effect.fnUntraced(function*(
   const isCalmSince = (moment: Conditions, now: Conditions): boolean =>
     moment.disturbances === now.disturbances && highestLatency < highLatencyMillis
 
+  /** Whether it is behind a router, which translates its address. */
+  const isTranslated = ({ host }: Life): boolean => host?.router !== undefined
+
+  /** Whether its router filters unsolicited datagrams, so that it is a client of the others. */
+  const isClosed = ({ host }: Life): boolean =>
+    host?.router !== undefined && host.router.behaviour.filtering !== "EndpointIndependent"
+
   const checkContacts = (life: Life, calmSince: number | undefined, isFiltered: boolean): void => {
     if (calmSince !== undefined && life.startedAt < calmSince && isSteadySince(life, calmSince)) {
-      const isHeard = (other: Life) => !isFiltered || !life.isTranslated && !other.isTranslated
+      const isHeard = (other: Life) => !isClosed(other) && (!isFiltered || !isTranslated(life) && !isTranslated(other))
       for (const id of life.contacts) {
         const other = byId.get(id)
         if (
@@ -553,7 +559,7 @@ export const watch = Effect.fnUntraced(function*(
       name: nameOf(socket),
       id,
       socket,
-      isTranslated: hostAt(socket.host)?.router !== undefined,
+      host: hostAt(socket.host),
       clock,
       crypto: yield* Crypto,
       routing: yield* Routing,

@@ -178,8 +178,8 @@ export class Host implements Latency.Place {
   readonly x: number
   readonly y: number
   /** Its own IP address; a private one if it is behind a router. */
-  readonly ip: string
-  readonly router: Router | undefined
+  ip: string
+  router: Router | undefined
   /** Fraction of datagrams that its own link loses in either direction, 0 to 1. */
   loss = 0
   /** Whether it sends and receives datagrams; see {@link SimNetwork.setUp}. */
@@ -237,6 +237,12 @@ export class Router {
   readonly table: Translator<Inside>
   /** @internal */
   readonly lan = new Map<string, Host>()
+  /**
+   * Number of hosts that ever were behind it.
+   *
+   * @internal
+   */
+  hosts = 0
   /** @internal */
   readonly x: number
   /** @internal */
@@ -245,7 +251,7 @@ export class Router {
   readonly index: number
 
   /** @internal */
-  constructor(behaviour: Nat.Behaviour, place: Latency.Place & { readonly ip: string }) {
+  constructor(behaviour: Nat.Behaviour, place: Latency.Place & { readonly ip: string }, draw: () => number) {
     this.behaviour = behaviour
     this.ip = place.ip
     this.x = place.x
@@ -255,7 +261,8 @@ export class Router {
       host: place.ip,
       mapping: behaviour.mapping,
       filtering: behaviour.filtering,
-      lifetimeMillis: Duration.toMillis(behaviour.lifetime)
+      lifetimeMillis: Duration.toMillis(behaviour.lifetime),
+      draw: behaviour.ports === "Random" ? draw : undefined
     })
   }
 }
@@ -319,6 +326,7 @@ class Packet extends Timer implements Delivery {
 export class SimNetwork {
   readonly conditions: Conditions
   private readonly timeline: Timeline
+  private readonly seed: number | string
   private readonly places: Prng
   private readonly chance: Prng
   private readonly addresses = new Map<string, Host | Router>()
@@ -341,6 +349,7 @@ export class SimNetwork {
   /** @internal */
   constructor(timeline: Timeline, options: Options) {
     this.timeline = timeline
+    this.seed = options.seed
     this.places = new Prng(options.seed, "network places")
     this.chance = new Prng(options.seed, "network chance")
     this.conditions = {
@@ -387,9 +396,30 @@ export class SimNetwork {
   /** Adds a router for several hosts, with a public IP in its own /24. */
   router(behaviour: Nat.Behaviour, position?: HostOptions["position"]): Router {
     const { x, y } = position ?? { x: this.places.double(), y: this.places.double() }
-    const router = new Router(behaviour, { index: this.routers++, x, y, ip: this.publicIp() })
+    const index = this.routers++
+    const ports = new Prng(this.seed, `ports of router ${index}`)
+    const router = new Router(behaviour, { index, x, y, ip: this.publicIp() }, () => ports.double())
     this.addresses.set(router.ip, router)
     return router
+  }
+
+  /**
+   * Moves a host to another network: a public IP in a /24 of its own, or a private
+   * one behind a router. Its bound ports stay bound, as on the unspecified address.
+   */
+  move(host: Host, behind?: Router | Nat.Behaviour): void {
+    const router = behind === undefined || behind instanceof Router ? behind : this.router(behind, host)
+    this.changed(`move ${host.name}`)
+    if (host.router === undefined) this.addresses.delete(host.ip)
+    else host.router.lan.delete(host.ip)
+    host.router = router
+    host.ip = router === undefined ? this.publicIp() : privateIp(router)
+    host.insides.clear()
+    if (router === undefined) this.addresses.set(host.ip, host)
+    else {
+      router.lan.set(host.ip, host)
+      for (const port of host.endpoints.keys()) host.insides.set(port, insideOf(host, port))
+    }
   }
 
   private publicIp(): string {
@@ -458,7 +488,7 @@ export class SimNetwork {
             }
             const endpoint: Endpoint = { address, deliver, isPlugged: true }
             host.endpoints.set(port, endpoint)
-            if (host.router !== undefined) host.insides.set(port, { key: SocketAddress.key(address), host, port })
+            if (host.router !== undefined) host.insides.set(port, insideOf(host, port))
             return Effect.succeed(endpoint)
           }),
           (endpoint) =>
@@ -504,7 +534,7 @@ export class SimNetwork {
     }
     this.tally.sent++
     const now = this.timeline.elapsedMillis
-    let from = bound
+    let from = bound.host === source.ip ? bound : { host: source.ip, port: bound.port }
     const drop = (reason: DropReason, target?: Host): undefined =>
       this.drop({ source, target, from, to, payload, sentAtMillis: now, reason })
     if (!source.isUp) return drop("blocked", gate instanceof Host ? gate : undefined)
@@ -654,7 +684,7 @@ export class SimNetwork {
     this.timeline.accesses(target)
     if (target.router !== undefined) this.timeline.accesses(target.router)
     if (!target.isUp) return drop("blocked")
-    if (through !== undefined && !target.router!.table.admits(through, from, this.timeline.elapsedMillis)) {
+    if (through !== undefined && target.router?.table.admits(through, from, this.timeline.elapsedMillis) !== true) {
       return drop("filtered")
     }
     const endpoint = target.endpoints.get(port)
@@ -676,17 +706,24 @@ export class SimNetwork {
   }
 }
 
+const insideOf = (host: Host, port: number): Inside => ({
+  key: SocketAddress.key({ host: host.ip, port }),
+  host,
+  port
+})
+
 /** First octets of the public addresses, without reserved ranges. */
 const firstOctets = Array.from({ length: 89 }, (_, i) => i + 9).filter((octet) => octet !== 10)
 
 const maxSubnets = firstOctets.length << 16
 
 /** The next IP in the private network of a router; no two routers have the same network. */
-const privateIp = ({ index, lan }: Router): string => {
-  if (lan.size >= maxBehind || index > 0xffff) {
+const privateIp = (router: Router): string => {
+  const { index } = router
+  if (router.hosts >= maxBehind || index > 0xffff) {
     throw new RangeError(`A simulated network has at most 65536 routers with at most ${maxBehind} hosts each`)
   }
-  return `10.${index >> 8}.${index & 255}.${lan.size + 2}`
+  return `10.${index >> 8}.${index & 255}.${router.hosts++ + 2}`
 }
 
 /**

@@ -155,6 +155,19 @@ const contactBytes = (contact: Contact): Uint8Array => {
 
 const loopback = Uint8Array.of(127, 0, 0, 1)
 
+/** One node, whose id must be that of its address. */
+const contact: Codec<Contact> = {
+  read: (reader) => {
+    const start = reader.at
+    reader.skip()
+    const read = reader.fault === undefined ? contactOf(Hex.slice(reader.bytes, start, reader.at)) : "no node"
+    if (typeof read === "object") return read
+    reader.fail(read === mismatched ? "a node whose id is not that of its address" : read)
+    return undefined as never
+  },
+  write: (writer, contact) => writer.raw(contactBytes(contact))
+}
+
 // --- Bodies ------------------------------------------------------------------
 
 /** The maps by tag. */
@@ -206,11 +219,13 @@ const bodies = {
 
   NatProbe: new Struct({
     token: required(1, fixedBytes(8)),
-    claimed: required(2, socket)
+    claimed: required(2, socket),
+    relay: extension(3, uint8)
   }, { lacking: "NAT_PROBE_REQ lacks a field", constants: { _tag: "NatProbe" } }),
 
   NatProbeEcho: new Struct({
-    token: required(1, fixedBytes(8))
+    token: required(1, fixedBytes(8)),
+    reached: extension(2, boolean)
   }, { lacking: "NAT_PROBE_ECHO without a token", constants: { _tag: "NatProbeEcho" } }),
 
   Push: new Struct({
@@ -222,7 +237,27 @@ const bodies = {
     key: required(1, nodeId),
     messageId: required(2, nodeId),
     subscribe: optional(3, boolean, false)
-  }, { lacking: "DHT_PUSH_ACK lacks a field", constants: { _tag: "PushAck" } })
+  }, { lacking: "DHT_PUSH_ACK lacks a field", constants: { _tag: "PushAck" } }),
+
+  Attend: new Struct({
+    mapping: required(1, uint8)
+  }, { lacking: "ATTEND without a mapping", constants: { _tag: "Attend" } }),
+
+  Meet: new Struct({
+    callee: required(1, nodeId),
+    mapping: required(2, uint8)
+  }, { lacking: "MEET lacks a field", constants: { _tag: "Meet" } }),
+
+  MeetResponse: new Struct({
+    outcome: required(1, uint8),
+    observed: required(2, socket),
+    callee: extension(3, contact),
+    mapping: extension(4, uint8)
+  }, { lacking: "MEET_RESP lacks a field", constants: { _tag: "MeetResponse" } }),
+
+  Invite: new Struct({
+    caller: required(1, contact)
+  }, { lacking: "INVITE without a node", constants: { _tag: "Invite" } })
 } as const
 
 type Bodies = typeof bodies

@@ -22,7 +22,11 @@ export const Type = {
   NatProbe: 0x09,
   NatProbeEcho: 0x0a,
   Push: 0x0b,
-  PushAck: 0x0c
+  PushAck: 0x0c,
+  Attend: 0x41,
+  Meet: 0x42,
+  MeetResponse: 0x43,
+  Invite: 0x44
 } as const
 
 /**

@@ -145,6 +145,17 @@ describe("network", () => {
     }).pipe(captured))
 })
 
+describe("reachability", () => {
+  it.live("explains whether strangers can reach the running node", () =>
+    Effect.gen(function*() {
+      const { data } = yield* running
+      const { reachable, why } = said(yield* run("reachability", "--json", "--data", data))
+      assert.strictEqual(reachable, "unknown")
+      const { out } = yield* run("reachability", "--data", data)
+      assert.include(out.join("\n"), why)
+    }).pipe(captured))
+})
+
 describe("discover", () => {
   it.live("shows the endpoints of each agent with --resolve, and each change with --watch", () =>
     Effect.gen(function*() {

@@ -200,6 +200,8 @@ describe("effect-dht", () => {
       [["identity", "passphrase", "--new-passphrase-env", "not a name"], "name of an environment variable"],
       [["ping"], "host:port"],
       [["ping", "example.net"], "write host:port"],
+      [["ping", native.replace("a0", "A0"), ...via], "checksum"],
+      [["ping", native], "--bootstrap"],
       [["ping", "example.net:1", "example.org:1"], "example.org:1"],
       [["resolve", "agent", ...via], "not an address"],
       [["resolve", "a0".repeat(22), ...via], "not an address"],

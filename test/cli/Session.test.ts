@@ -30,6 +30,7 @@ describe("a short-lived node", () => {
 
       const commands = [
         ["ping", at],
+        ["ping", named, "--bootstrap", at],
         ["resolve", named, "--bootstrap", at],
         ["find-node", named, "--bootstrap", at],
         ["publish", "topic", "tea", "--name", "Ann", "--bootstrap", at],

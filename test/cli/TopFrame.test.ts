@@ -68,6 +68,8 @@ const sample: TopFrame.Sample = {
       local_addr: "0.0.0.0:4121",
       local_addrs: ["0.0.0.0:4121"],
       public_host: null,
+      reachable: "open",
+      reachable_why: "",
       observed_addr: "203.0.113.5:4121",
       mapping: "consistent"
     },

@@ -17,14 +17,23 @@ import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as SessionKeys from "../../src/wire/sessionKeys.ts"
 
+interface NodeJson {
+  readonly address: Address
+  readonly nodeId: NodeId
+  readonly ip: string
+  readonly port: number
+}
+
 interface BodyJson {
   readonly address?: Address
+  readonly callee?: NodeId
   readonly listed?: ReadonlyArray<string>
-  readonly nodes?:
-    | ReadonlyArray<{ readonly address: Address; readonly nodeId: NodeId; readonly ip: string; readonly port: number }>
-    | null
+  readonly mapping?: number
+  readonly node?: NodeJson
+  readonly nodes?: ReadonlyArray<NodeJson> | null
   readonly observedAddr?: string
   readonly oneShotSubscribe?: boolean
+  readonly outcome?: number
   readonly publisher?: Address
   readonly reason?: number
   readonly recType?: number
@@ -60,6 +69,7 @@ interface SessionJson extends MessageJson {
 /** Not the reference's, which has no extensions: these belong to this library, wherever its own are. */
 const extensions: {
   readonly messages: ReadonlyArray<MessageJson>
+  readonly meetings: ReadonlyArray<MessageJson>
   readonly sessions: ReadonlyArray<SessionJson>
   readonly notice: { readonly txId: string; readonly raw: string }
   readonly records: ReadonlyArray<{ readonly cbor: string; readonly digest: string }>
@@ -68,9 +78,7 @@ const extensions: {
 
 const recordOf = (cbor: string): Record.SignedRecord => Result.getOrThrow(Record.decode(Hex.decode(cbor)))
 
-const contactOf = (
-  node: { readonly address: Address; readonly nodeId: NodeId; readonly ip: string; readonly port: number }
-): Contact => ({
+const contactOf = (node: NodeJson): Contact => ({
   id: node.nodeId,
   address: node.address,
   host: Hex.decode(node.ip).join("."),
@@ -98,11 +106,23 @@ const bodyOf = ({ body, header }: MessageJson): Message.Body => {
       listed
     }
   }
+  const { callee, mapping = 0, node, outcome = 0 } = body
+  if (header.msgType === Message.Type.Attend) return { _tag: "Attend", mapping }
+  if (header.msgType === Message.Type.Meet && callee !== undefined) return { _tag: "Meet", callee, mapping }
+  if (header.msgType === Message.Type.MeetResponse) {
+    return {
+      _tag: "MeetResponse",
+      outcome,
+      observed: Hex.decode(observedAddr ?? ""),
+      ...(node === undefined ? {} : { callee: contactOf(node), mapping })
+    }
+  }
+  if (header.msgType === Message.Type.Invite && node !== undefined) return { _tag: "Invite", caller: contactOf(node) }
   return { _tag: "StoreResponse", stored: body.stored ?? false, alreadyHad: false, reason }
 }
 
 describe("extensions.json", () => {
-  for (const entry of extensions.messages) {
+  for (const entry of [...extensions.messages, ...extensions.meetings]) {
     const { features, txId: transactionId, version } = entry.header
     const signer = noble.signingKey(Hex.decode(entry.seed))
     const network = networkOf(entry)

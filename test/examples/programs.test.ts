@@ -21,6 +21,28 @@ describe.concurrent("examples", () => {
       assert.deepStrictEqual(yield* first.ended, interrupted)
     }), 90_000)
 
+  it.live(
+    "talk: two programs exchange lines by a protocol of their own over the port of the node",
+    () =>
+      Effect.gen(function*() {
+        const ann = yield* Program.start("talk.ts")
+        const [address, port] = yield* ann.prints(/^You are (\S+)\n.* through (\S+)\n/)
+        yield* ann.type("hello?")
+        yield* ann.prints(/^No one is here yet$/m)
+        const bob = yield* Program.start("talk.ts", "--bootstrap", port, "--to", address)
+        const [itself] = yield* bob.prints(/^You are (\S+)\n/)
+        yield* bob.prints(/^Connected$/m)
+        yield* ann.prints(new RegExp(`^${itself} is here$`, "m"))
+        yield* bob.type("hello Ann")
+        yield* ann.prints(/^> hello Ann$/m)
+        yield* ann.type("hello Bob")
+        yield* bob.prints(/^> hello Bob$/m)
+        yield* bob.hangUp
+        assert.deepStrictEqual(yield* bob.ended, { code: 0, error: "" })
+      }),
+    90_000
+  )
+
   it.live("counting store: a node with a store of its own counts what it stores", () =>
     Effect.gen(function*() {
       const counting = yield* Program.start("counting-store.ts")

@@ -20,6 +20,7 @@ import { NodeEvents } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Persistence from "../../src/Persistence.ts"
 import * as Query from "../../src/Query.ts"
+import * as Reachability from "../../src/Reachability.ts"
 import * as Record from "../../src/Record.ts"
 import { Replication } from "../../src/Replication.ts"
 import { Rpc } from "../../src/Rpc.ts"
@@ -687,6 +688,8 @@ for (const path of ["/health/ready", "/health"]) {
           local_addrs: ["9.0.2.1:4121"],
           first: false,
           network: { name: null, has_key: false },
+          reachable: "unknown",
+          reachable_why: Reachability.explain({ state: "unknown", mapping: "Unknown", filtering: "Unknown" }),
           verified_contacts_1h: 1
         })
       }).pipe(Effect.provide(Transport.layerMemoryNetwork)))

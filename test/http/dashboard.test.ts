@@ -23,7 +23,7 @@ import type { QueryStep } from "../../src/NodeEvents.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { NodeSettings } from "../../src/NodeSettings.ts"
 import * as Query from "../../src/Query.ts"
-import { Reachability } from "../../src/Reachability.ts"
+import { Reachability, type Status } from "../../src/Reachability.ts"
 import { NoAnswer } from "../../src/Request.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import { type Standing, StandingAnnouncements } from "../../src/StandingAnnouncements.ts"
@@ -451,14 +451,27 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
       const { nodes } = yield* World
       const reachability = Context.get(nodes[3], Reachability)
       const at = { host: "203.0.113.5", port: 4121 }
+      const statusOf = (status: Status) => ({ status: Effect.succeed(status) })
       const cases = [
-        [{ mapping: Effect.succeed("consistent" as const), observed: Effect.succeed(at) }, "yes", "203.0.113.5:4121"],
-        [{ mapping: Effect.succeed("symmetric" as const) }, "no", "uses a different port for each peer"],
         [
-          { mapping: Effect.succeed("unknown" as const), observed: Effect.undefined, publicHost: Effect.undefined },
-          "not known yet",
-          "Too few contacts"
-        ]
+          {
+            ...statusOf({ state: "open", mapping: "EndpointIndependent", filtering: "EndpointIndependent" }),
+            observed: Effect.succeed(at)
+          },
+          "yes",
+          "203.0.113.5:4121"
+        ],
+        [
+          statusOf({ state: "closed", mapping: "EndpointDependent", filtering: "Unknown" }),
+          "no",
+          "uses a different port for each peer"
+        ],
+        [
+          statusOf({ state: "closed", mapping: "EndpointIndependent", filtering: "EndpointDependent" }),
+          "no",
+          "lets in only what this node asked for"
+        ],
+        [statusOf({ state: "unknown", mapping: "Unknown", filtering: "Unknown" }), "not known yet", "three contacts"]
       ] as const
       for (const [known, answer, why] of cases) {
         const url = yield* serve(Context.add(nodes[3], Reachability, { ...reachability, ...known }))

@@ -31,7 +31,7 @@ const recorded = (): Recording.Recording => {
       world.note(`a step ${markup}`, nodes[1])
       world.network.partition(nodes.slice(0, 2).map(({ host }) => host))
       yield* Effect.sleep("2 minutes")
-      return new Violation({
+      const violation = new Violation({
         property: "LiveContactsStay",
         node: nodes[0].name,
         atMillis: world.timeline.elapsedMillis,
@@ -39,6 +39,9 @@ const recorded = (): Recording.Recording => {
         seed: 1,
         scheduleSeed: undefined
       })
+      // The nodes end later.
+      yield* Effect.sleep("1 second")
+      return violation
     }),
     { seed: 1, crypto: SimCrypto.simulated }
   )

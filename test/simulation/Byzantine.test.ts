@@ -9,6 +9,7 @@ import * as Record from "../../src/Record.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
+import { layerReachability } from "../utils/network.ts"
 
 type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
@@ -28,7 +29,8 @@ const withLiar = <A>(
   SimWorld.runSync(
     Effect.gen(function*() {
       const world = yield* SimWorld.SimWorld
-      const nodes = yield* world.startNodes(6)
+      // Their own checks would count among what the liar sends.
+      const nodes = yield* world.startNodes(6, { dht: { services: { reachability: layerReachability } } })
       const liar = world.machine("liar", Byzantine.layer(behaviour, { through: nodes.slice(0, 2), ...options }))
       yield* liar.start
       yield* Effect.sleep("20 seconds")

@@ -26,6 +26,7 @@ const tooFewRecords = "a story has too few records to fill a key or a store"
 const isHistory = "stories have no watches, and only histories are checked for this property"
 const isRare = "none of 150 stories shows it"
 const isHosting = "no node of a story hosts identities"
+const isBehindRouter = "no node of a story is behind a router"
 const isSession = "only the world of sessions has peers that misuse them, and counts what they cause"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -181,7 +182,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "does not learn requesters",
     file: "core/proofs.ts",
     text: "if (paid < 1 ||",
-    replacement: "if (paid < 9 ||",
+    replacement: "if (paid < 99 ||",
     property: "TablesAreConnected",
     world: "eventful",
     story: 0
@@ -441,6 +442,109 @@ export const mutants: ReadonlyArray<Mutant> = [
     property: "AnnouncedIsFound",
     world: "hosting",
     story: isHosting
+  },
+  {
+    name: "takes an answer for the datagram of a stranger",
+    file: "core/reachability.ts",
+    text: "if (this.mayExpect(host, now) || !SocketAddress",
+    replacement: "if (!SocketAddress",
+    property: "ReachabilityIsTold",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "never finds out that it is closed",
+    file: "core/reachability.ts",
+    text: "if (this.blockedBy.size < quorum) return",
+    replacement: "return",
+    property: "ReachabilityIsTold",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "does not notice another router",
+    file: "core/reachability.ts",
+    text: "else this.isDoubtful = true",
+    replacement: "",
+    property: "ReachabilityIsTold",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "keeps to itself that it is closed",
+    file: "Rpc.ts",
+    text: "settings.client || reachability.isClosedUnsafe()",
+    replacement: "settings.client",
+    property: "ClosedAreClients",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "takes each peer that answers for one that strangers reach",
+    file: "core/contactReachability.ts",
+    text: "const shows = isAnswer && now - known.heardAt >= heardMillis",
+    replacement: "const shows = isAnswer",
+    property: "ClosedAreClients",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "keeps contacts that it found closed",
+    file: "Routing.ts",
+    text: "health.reachableUnsafe(id, false)",
+    replacement: "return",
+    property: "ClosedAreClients",
+    world: "routers",
+    story: isBehindRouter
+  },
+  {
+    name: "pings a node that it wants to meet only where it was told",
+    file: "Rendezvous.ts",
+    text: `          if (contact.id !== id || isAnswer) return
+          meeting.isAt(contact)`,
+    replacement: "          if (contact.id !== id || isAnswer) return",
+    property: "MeetWhereAllowed",
+    world: "meetings",
+    story: isBehindRouter
+  },
+  {
+    name: "keeps a connection open after its scope has closed",
+    file: "Rendezvous.ts",
+    text: "yield* keepAlive(connection.peer)",
+    replacement: "yield* Effect.forkDetach(Effect.scoped(Effect.andThen(keepAlive(connection.peer), Effect.never)))",
+    property: "NothingIsLeft",
+    world: "meetings",
+    story: isBehindRouter
+  },
+  {
+    name: "tries on to meet a node after its interruption",
+    file: "Rendezvous.ts",
+    text: "find(NodeId.fromAddress(address), relays),",
+    replacement: `Effect.flatMap(
+        Effect.forkDetach(find(NodeId.fromAddress(address), relays)),
+        (fiber) => Effect.callback((resume) => void fiber.addObserver(resume))
+      ),`,
+    property: "NothingIsLeft",
+    world: "meetings",
+    story: isBehindRouter
+  },
+  {
+    name: "introduces requesters that have not proved their address",
+    file: "Rendezvous.ts",
+    text: "whenProved(from, room, introduce, () => respond(\"Busy\"))",
+    replacement: "introduce()",
+    property: "OnlyRequestersAreCalled",
+    world: "meetings",
+    story: isBehindRouter
+  },
+  {
+    name: "tells an attendant of every request",
+    file: "core/rendezvous.ts",
+    text: " && this.byAttendant.allow(callee, now)",
+    replacement: "",
+    property: "MeetingsAreFew",
+    world: "meetings",
+    story: isBehindRouter
   }
 ]
 

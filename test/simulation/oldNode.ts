@@ -24,6 +24,8 @@ import { Transport } from "../../src/Transport.ts"
 export class OldNode extends Context.Service<OldNode, {
   /** The peers that it heard from. */
   readonly known: () => ReadonlyArray<Contact>
+  /** Makes itself known to a node. */
+  readonly greet: (node: SocketAddress.SocketAddress) => Effect.Effect<void>
   readonly join: (through: SocketAddress.SocketAddress) => Effect.Effect<void>
   readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
 }>()("test/OldNode") {}
@@ -104,12 +106,13 @@ export const layer: Layer.Layer<OldNode, never, Machine> = Layer.effect(
           }), { concurrency: "unbounded" })
       }
     })
-    const join = (through: SocketAddress.SocketAddress) =>
-      ask(through, { _tag: "Ping", address: identity.address }).pipe(
+    const greet = (node: SocketAddress.SocketAddress) =>
+      ask(node, { _tag: "Ping", address: identity.address }).pipe(
         Effect.repeat({ until: Option.isSome, times: 5 }),
-        Effect.andThen(findNode(identity.nodeId)),
         Effect.asVoid
       )
-    return OldNode.of({ known: () => Array.from(verified.values()), join, findNode })
+    const join = (through: SocketAddress.SocketAddress) =>
+      Effect.asVoid(Effect.andThen(greet(through), findNode(identity.nodeId)))
+    return OldNode.of({ known: () => Array.from(verified.values()), greet, join, findNode })
   })
 )

@@ -16,7 +16,9 @@ import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { histories } from "./histories.ts"
 import { hosting } from "./hosting.ts"
+import { meetings } from "./meetings.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
+import { routers } from "./routers.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
 
@@ -371,5 +373,7 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   filling,
   replays,
   surrounding,
-  sessions
+  sessions,
+  routers,
+  meetings
 }

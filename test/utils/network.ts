@@ -1,6 +1,7 @@
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
@@ -14,6 +15,7 @@ import * as Identity from "../../src/Identity.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import * as Reachability from "../../src/Reachability.ts"
 import * as Record from "../../src/Record.ts"
 import * as Routing from "../../src/Routing.ts"
 import { encodeObserved, type SocketAddress } from "../../src/SocketAddress.ts"
@@ -103,6 +105,27 @@ export const tableOf = (node: Node) => {
         : routing.givenUnsafe(contact, verifiedAt)
   }
 }
+
+/** Has a node join, and passes the time in which strangers dial back. */
+export const join = Effect.fnUntraced(function*(node: Node, hosts: ReadonlyArray<SocketAddress>) {
+  const joining = yield* Effect.forkChild(dht(node).bootstrap(hosts), { startImmediately: true })
+  yield* TestClock.adjust("5 seconds")
+  return yield* Fiber.join(joining)
+})
+
+/** Says that strangers reach the node, which sends nothing to find it out: a test then counts all other requests. */
+export const layerReachability = Layer.effect(
+  Reachability.Reachability,
+  Effect.map(
+    Effect.service(Reachability.Reachability),
+    (reachability) =>
+      Reachability.Reachability.of({
+        ...reachability,
+        nextUnsafe: () => ({ _tag: "Wait", until: Infinity }),
+        stateUnsafe: () => "open"
+      })
+  )
+).pipe(Layer.provide(Reachability.layer()))
 
 /** The start of virtual time, in Unix seconds. */
 export const now = 1_700_000_000

@@ -1,5 +1,6 @@
 /**
- * Queries to the network: `ping`, `resolve`, `find-node`, `discover` and `network`.
+ * Queries to the network: `ping`, `resolve`, `find-node`, `discover`, `network` and
+ * `reachability`.
  *
  * @since 0.1.0
  */
@@ -9,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Address from "../../Address.ts"
-import { Dht } from "../../Dht.ts"
+import { Dht, type PeerIdentity } from "../../Dht.ts"
 import type { Offer } from "../../Discovery.ts"
 import * as Endpoint from "../../Endpoint.ts"
 import * as Hex from "../../internal/hex.ts"
@@ -25,7 +26,6 @@ import * as SocketAddress from "../../SocketAddress.ts"
 import type * as Gateway from "../Gateway.ts"
 import * as Output from "../Output.ts"
 import * as Payloads from "../Payloads.ts"
-import type * as Secrets from "../Secrets.ts"
 import * as Session from "../Session.ts"
 
 interface Common extends Session.Joining {
@@ -37,12 +37,54 @@ interface Common extends Session.Joining {
  * @category commands
  * @since 0.1.0
  */
-export const ping = Effect.fnUntraced(
-  function*(
-    { json, peer, ...network }: Secrets.NetworkFlags & { readonly peer: NameResolver.Host; readonly json: boolean }
-  ) {
+export const ping = (
+  { peer, ...options }: Common & { readonly peer: NameResolver.Host | Address.Address }
+): Effect.Effect<void, Output.Failure> => typeof peer === "string" ? pingNamed(peer, options) : pingAt(peer, options)
+
+const pinged = (
+  json: boolean,
+  { contact, observed, rtt }: PeerIdentity,
+  how?: { readonly json: string; readonly text: string }
+) => {
+  const seen = observed === undefined ? undefined : SocketAddress.format(observed)
+  return Output.print(
+    json,
+    { ...Payloads.contact(contact), rttMillis: Math.round(rtt * 1000) / 1000, observed: seen, reached: how?.json },
+    Output.table([
+      ["address", Address.format(contact.address)],
+      ["node id", contact.id],
+      ["is at", SocketAddress.format(contact)],
+      ...(how === undefined ? [] : [["reached", how.text] as const]),
+      ["answered in", `${Math.round(rtt)} ms`],
+      ["sees us at", seen ?? "no IP address"]
+    ])
+  )
+}
+
+const ways = {
+  Direct: { json: "direct", text: "directly" },
+  Punched: { json: "punched", text: "through routers, by way of a node that both can reach" }
+} as const
+
+/** Pings the node with an address, through routers as well. */
+const pingNamed = Effect.fnUntraced(function*(address: Address.Address, { data, json, ...joining }: Common) {
+  const [how, answer] = yield* Effect.gen(function*() {
+    const dht = yield* Dht
+    const { how, peer } = yield* dht.connect(address)
+    return [how, yield* dht.ping(peer)] as const
+  }).pipe(
+    Effect.scoped,
+    Effect.mapError(({ message }) => Output.failed(message)),
+    Effect.provide(Session.layer(joining, data))
+  )
+  yield* pinged(json, answer, ways[how])
+})
+
+/** Pings the node at a socket address. */
+const pingAt = Effect.fnUntraced(
+  function*(peer: NameResolver.Host, { json, network, networkKeyEnv }: Common) {
     const failed = (reason: string) => Output.failed(`${SocketAddress.format(peer)}: ${reason}. ${Session.unanswered}`)
-    const { contact, observed, rtt } = yield* NameResolver.addressesOf(peer).pipe(
+    const answer = yield* NameResolver.addressesOf(peer).pipe(
       Effect.mapError((error) => Output.failed(`${SocketAddress.format(peer)}: ${Session.reasonOf(error)}`)),
       Effect.flatMap((addresses) =>
         Dht.use((dht) =>
@@ -55,20 +97,9 @@ export const ping = Effect.fnUntraced(
           )
         )
       ),
-      Effect.provide([DnsResolver.layer, Session.visitor(network)])
+      Effect.provide([DnsResolver.layer, Session.visitor({ network, networkKeyEnv })])
     )
-    const seen = observed === undefined ? undefined : SocketAddress.format(observed)
-    yield* Output.print(
-      json,
-      { ...Payloads.contact(contact), rttMillis: Math.round(rtt * 1000) / 1000, observed: seen },
-      Output.table([
-        ["address", Address.format(contact.address)],
-        ["node id", contact.id],
-        ["is at", SocketAddress.format(contact)],
-        ["answered in", `${Math.round(rtt)} ms`],
-        ["sees us at", seen ?? "no IP address"]
-      ])
-    )
+    yield* pinged(json, answer)
   }
 )
 
@@ -308,6 +339,40 @@ export const network = Effect.fnUntraced(function*(
       ])
     )
   }).pipe(Effect.provide(Session.layer(joining, data)))
+})
+
+/**
+ * Whether strangers can reach the running node of the data directory.
+ *
+ * @category commands
+ * @since 0.1.0
+ */
+export const reachability = Effect.fnUntraced(function*(
+  { data, httpTokenEnv, json }: {
+    readonly data: string
+    readonly httpTokenEnv: Option.Option<string>
+    readonly json: boolean
+  }
+) {
+  const { failureOf, get } = yield* Effect.promise(() => import("../Gateway.ts"))
+  const client = yield* get({ data, httpTokenEnv })
+  const { local_addr, reachable, reachable_at, reachable_why } = yield* Effect.mapError(
+    client.network.network(),
+    failureOf
+  )
+  yield* Output.print(
+    json,
+    { reachable, why: reachable_why, listen: local_addr, reachableAt: reachable_at },
+    [
+      ...Output.table([
+        ["reachable", { open: "yes", closed: "no", unknown: "not known" }[reachable]],
+        ["listens on", `${local_addr} (UDP)`],
+        ["others see", reachable_at ?? "not known: too few peers agree on an address"]
+      ]),
+      "",
+      reachable_why
+    ]
+  )
 })
 
 const sizeOf = (size: number, confidence: number): string =>

@@ -46,32 +46,21 @@ export const joinCommand = (overview) => {
  * @param {Overview} overview
  * @returns {{ readonly state: "good" | "bad" | ""; readonly answer: string; readonly why: string }}
  */
-const reachableOf = ({ passive, reachability: { local_addr, mapping, observed_addr, public_host } }) => {
-  const { host, port } = partsOf(local_addr)
+const reachableOf = ({ passive, reachability: { local_addr, observed_addr, reachable, reachable_why } }) => {
+  const { host } = partsOf(local_addr)
   if (/^127\.|^\[::1\]$/.test(host)) {
     return { state: "bad", answer: "on this machine only", why: `It listens on ${local_addr}, a loopback address.` }
   }
-  if (mapping === "symmetric") {
-    return {
-      state: "bad",
-      answer: "no",
-      why:
-        `The router uses a different port for each peer, so peers cannot pass the node's address on. It works as a ` +
-        `client. To make it a full member, forward UDP port ${port} to this machine.`
-    }
-  }
+  const { answer, state } = answers[reachable]
+  const seen = observed_addr === null ? "" : ` Peers see it at ${observed_addr}.`
   const role = passive ? " It is passive: it answers, but starts no lookups of its own accord." : ""
-  if (observed_addr !== null) {
-    return { state: "good", answer: "yes", why: `Peers see it at ${observed_addr}, all at the same port.${role}` }
-  }
-  if (public_host !== null) {
-    return { state: "good", answer: "yes", why: `Its public address is ${public_host}, UDP port ${port}.${role}` }
-  }
-  return {
-    state: "",
-    answer: "not known yet",
-    why: `Too few contacts in different networks have reported its address.${role}`
-  }
+  return { state, answer, why: `${reachable_why}${seen}${role}` }
+}
+
+const answers = {
+  open: { answer: "yes", state: /** @type {const} */ ("good") },
+  closed: { answer: "no", state: /** @type {const} */ ("bad") },
+  unknown: { answer: "not known yet", state: /** @type {const} */ ("") }
 }
 
 /** @param {Overview} overview */

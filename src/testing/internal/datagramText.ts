@@ -108,6 +108,14 @@ const content = (names: Names, body: Message.Body): readonly [what: string, abou
       return [`${recordWords(names, body.record)} at ${name(body.key)}`, [body.key, ...aboutRecord(body.record)]]
     case "PushAck":
       return [name(body.key), [body.key]]
+    case "Attend":
+      return ["", []]
+    case "Meet":
+      return [name(body.callee), [body.callee]]
+    case "MeetResponse":
+      return [body.callee === undefined ? "" : name(body.callee.id), []]
+    case "Invite":
+      return [name(body.caller.id), [body.caller.id]]
   }
 }
 

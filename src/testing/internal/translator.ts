@@ -47,6 +47,7 @@ export class Translator<I extends { readonly key: string }> {
   private readonly lifetimeMillis: number
   private readonly byPort = new Map<number, Mapping<I>>()
   private readonly byKey = new Map<string, Mapping<I>>()
+  private readonly draw: (() => number) | undefined
   private next = firstPort
   private sweepAt = sweepFrom
   private sweptAt = -Infinity
@@ -57,11 +58,14 @@ export class Translator<I extends { readonly key: string }> {
     readonly mapping: Dependence
     readonly filtering: Dependence
     readonly lifetimeMillis: number
+    /** Draws a number from 0 to 1 for each new port; without it, ports are sequential. */
+    readonly draw?: (() => number) | undefined
   }) {
     this.host = options.host
     this.mapping = options.mapping
     this.filtering = options.filtering
     this.lifetimeMillis = options.lifetimeMillis
+    this.draw = options.draw
   }
 
   /** Number of mappings, expired ones that were not swept yet included. */
@@ -119,6 +123,7 @@ export class Translator<I extends { readonly key: string }> {
     const old = this.byKey.get(key)
     if (old !== undefined) this.close(old)
     if (this.byPort.size >= ports) return undefined
+    if (this.draw !== undefined) this.next = firstPort + Math.floor(this.draw() * ports)
     while (this.byPort.has(this.next)) this.advance()
     const external = { host: this.host, port: this.next }
     this.advance()

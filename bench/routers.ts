@@ -1,0 +1,196 @@
+/**
+ * Nodes behind routers, simulated: how long lookups and publishing take, who is
+ * found, and whether nodes know that strangers cannot reach them. Each world runs
+ * with nodes that do not check it ("before") and with nodes that do ("after").
+ *
+ * node bench/routers.ts [nodes] [percents behind routers] [minutes before measuring] [percent that announces no features]
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import { Dht } from "../src/Dht.ts"
+import { fastest } from "../src/node/NodeCrypto.ts"
+import * as NodeId from "../src/NodeId.ts"
+import { Query } from "../src/Query.ts"
+import * as Reachability from "../src/Reachability.ts"
+import { Routing } from "../src/Routing.ts"
+import * as Nat from "../src/testing/Nat.ts"
+import type * as SimNetwork from "../src/testing/SimNetwork.ts"
+import * as SimWorld from "../src/testing/SimWorld.ts"
+import * as OldNode from "../test/simulation/oldNode.ts"
+
+const [nodes = 100, , minutes = 60, silent = 0] = process.argv.slice(2).map(Number)
+const percents = (process.argv[3] ?? "75,90").split(",").map(Number)
+
+const kinds = [
+  Nat.portRestrictedCone,
+  Nat.symmetric,
+  Nat.portRestrictedCone,
+  Nat.restrictedCone,
+  Nat.portRestrictedCone,
+  Nat.fullCone
+]
+
+/** Never finds anything out, and keeps no peer for a client. */
+const layerUnchecked = Layer.effect(
+  Reachability.Reachability,
+  Effect.map(Reachability.Reachability, (reachability) =>
+    Reachability.Reachability.of({
+      ...reachability,
+      isStrangerUnsafe: () => false,
+      nextUnsafe: () => ({ _tag: "Wait", until: Infinity }),
+      status: Effect.succeed({ state: "unknown", mapping: "Unknown", filtering: "Unknown" }),
+      isClosedUnsafe: () => false,
+      stateUnsafe: () => "unknown"
+    }))
+).pipe(Layer.provide(Reachability.layer()))
+
+const at = (sorted: ReadonlyArray<number>, share: number) =>
+  Math.round(sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)])
+const summary = (millis: Array<number>) => {
+  millis.sort((a, b) => a - b)
+  return `${at(millis, 0.5)} / ${at(millis, 0.95)} / ${at(millis, 1)}`
+}
+const share = (part: number, all: number) => `${Math.round(100 * part / all)} %`
+
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const started = yield* Clock.currentTimeMillis
+    const result = yield* effect
+    return { result, millis: (yield* Clock.currentTimeMillis) - started }
+  })
+
+const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean) {
+  const world = yield* SimWorld.SimWorld
+  const dht = isChecked ? {} : { services: { reachability: layerUnchecked } }
+  const open = Math.max(4, Math.round(nodes * (100 - percent) / 100))
+  const all = [...yield* world.startNodes(4, { dht })]
+  const machines: Array<{ readonly host: SimNetwork.Host; readonly identity: { readonly nodeId: NodeId.NodeId } }> = [
+    ...all
+  ]
+  let opened = all.length
+  let closed = 0
+  let silenced = 0
+  const start = Effect.fnUntraced(function*(host: SimNetwork.HostOptions) {
+    if (silenced >= silent / 100 * (machines.length - 3)) {
+      const [node] = yield* world.startNodes(1, { host, dht })
+      all.push(node)
+      machines.push(node)
+      return
+    }
+    const node = world.machine(`silent ${silenced++}`, OldNode.layer, { host })
+    machines.push(node)
+    yield* node.start
+    yield* node.run(OldNode.OldNode.use(({ join }) => join(all[silenced % 4].socket)))
+  })
+  // In any order, as they would come.
+  while (opened + closed < nodes) {
+    if (opened / open <= (closed + 1) / (nodes - open + 1)) {
+      opened++
+      yield* start({})
+    } else yield* start({ behind: kinds[closed++ % kinds.length] })
+  }
+  const isOpen = ({ host }: typeof machines[number]) =>
+    host.router === undefined || host.router.behaviour === Nat.fullCone
+  const openIds = new Set(machines.filter(isOpen).map(({ identity }) => identity.nodeId))
+  const right = Effect.gen(function*() {
+    let right = 0
+    for (const node of all) {
+      const { state } = yield* node.run(Effect.flatMap(Reachability.Reachability, ({ status }) => status))
+      if (state === (isOpen(node) ? "open" : "closed")) right++
+    }
+    return right
+  })
+  for (const node of all) yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["https://a.example"] })))
+  yield* Effect.sleep("2 minutes")
+  const early = yield* right
+  yield* Effect.sleep((minutes - 2) * 60_000)
+  const late = yield* right
+
+  let entries = 0
+  let closedEntries = 0
+  for (const node of all) {
+    for (const { contact } of yield* node.run(Effect.flatMap(Routing, ({ entries }) => entries))) {
+      entries++
+      if (!openIds.has(contact.id)) closedEntries++
+    }
+  }
+
+  const resolve: Array<number> = []
+  let notFound = 0
+  for (let i = 0; i < 200; i++) {
+    const from = all[(i * 7919) % all.length]
+    const to = all[(i * 104_729 + 1) % all.length]
+    const { millis, result } = yield* timed(
+      from.run(Effect.option(Dht.use((dht) => dht.resolve(to.identity.address))))
+    )
+    if (result._tag === "None") notFound++
+    resolve.push(millis)
+  }
+
+  const findNode: Array<number> = []
+  let found = 0
+  let foundClosed = 0
+  for (let i = 0; i < 60; i++) {
+    const from = all[(i * 7919 + 3) % all.length]
+    const { millis, result } = yield* timed(
+      from.run(Effect.flatMap(Query, (query) => query.findNode(NodeId.fromTopic(`target ${i}`))))
+    )
+    findNode.push(millis)
+    found += result.length
+    foundClosed += result.filter(({ id }) => !openIds.has(id)).length
+  }
+
+  const publish: Array<number> = []
+  let holders = 0
+  let closedHolders = 0
+  for (let i = 0; i < 40; i++) {
+    const from = all[(i * 7919 + 5) % all.length]
+    const { millis, result } = yield* timed(from.run(
+      Dht.use((dht) => dht.publishTopic({ topic: `topic ${i}`, name: "a" })).pipe(
+        Effect.flatMap(({ confirmed }) =>
+          Effect.repeat(Effect.delay(confirmed, 10), { until: (holders) => holders.length >= 8, times: 2000 }).pipe(
+            Effect.andThen(confirmed)
+          )
+        )
+      )
+    ))
+    publish.push(millis)
+    holders += result.length
+    closedHolders += result.filter(({ id }) => !openIds.has(id)).length
+  }
+
+  const discover: Array<number> = []
+  for (let i = 0; i < 40; i++) {
+    const from = all[(i * 7919 + 11) % all.length]
+    const { millis, result } = yield* timed(from.run(Effect.option(Dht.use((dht) => dht.discover(`topic ${i}`)))))
+    if (result._tag === "None") notFound++
+    discover.push(millis)
+  }
+  return [
+    `${nodes}, ${percent} %${silent > 0 ? `, ${silent} % silent` : ""}${isChecked ? "" : ", before"}`,
+    summary(resolve),
+    summary(findNode),
+    summary(publish),
+    summary(discover),
+    notFound,
+    `${share(closedEntries, entries)}, ${share(foundClosed, found)}, ${share(closedHolders, holders)}`,
+    `${share(early, all.length)}, ${share(late, all.length)}`,
+    world.network.counts.sent
+  ]
+})
+
+console.log(
+  "| nodes, behind routers | resolve p50 / p95 / max ms | findNode | publish to 8 holders | discover | not found | " +
+    "behind routers: of contacts, of nodes found, of holders | right about themselves after 2 minutes, at the end | datagrams |"
+)
+console.log(`|${" --- |".repeat(9)}`)
+const worlds = [[0, true], ...percents.flatMap((percent) => [[percent, false], [percent, true]] as const)] as const
+for (const [percent, isChecked] of worlds) {
+  const row = SimWorld.runSync(
+    Effect.provideService(measure(percent, isChecked), References.MinimumLogLevel, "Error"),
+    { seed: 7, crypto: fastest }
+  )
+  console.log(`| ${row.join(" | ")} |`)
+}

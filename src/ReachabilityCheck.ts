@@ -1,0 +1,158 @@
+/**
+ * The check whether strangers can reach this node: it asks peers of different
+ * networks where they see us, and has them pass NAT probes on to peers of
+ * theirs, as `Reachability` decides. A node that turns out to be closed tells
+ * the peers that it heard from, which then no longer count on it.
+ *
+ * @module
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Ref from "effect/Ref"
+import type { Contact } from "./Contact.ts"
+import { quorum, type Report } from "./core/reachability.ts"
+import * as Features from "./Features.ts"
+import { NodeIdentity } from "./Identity.ts"
+import { RecencyMap } from "./internal/recencyMap.ts"
+import type { NodeId } from "./NodeId.ts"
+import { NodeSettings } from "./NodeSettings.ts"
+import * as PeerHealth from "./PeerHealth.ts"
+import { Reachability } from "./Reachability.ts"
+import * as Routing from "./Routing.ts"
+import * as Rpc from "./Rpc.ts"
+import * as SocketAddress from "./SocketAddress.ts"
+
+/** Longest time between two looks at what is due, in milliseconds: a response may raise doubts at any time. */
+const lookMillis = 30_000
+
+/** Probes passed on at the same time, and rounds of them before a pause. */
+const probesPerRound = 4
+const maxRounds = 4
+
+/** Time for a probe to be passed on to two peers and confirmed. */
+const dialOptions = { attempts: 1, deadline: 4000 }
+
+/** Peers heard from last that are told whether this node is closed, and how many of them at the same time. */
+const maxTold = 256
+const toldTogether = 8
+
+const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const health = yield* PeerHealth.PeerHealth
+  const identity = yield* NodeIdentity
+  const reachability = yield* Reachability
+  const routing = yield* Routing.Routing
+  const rpc = yield* Rpc.Rpc
+  const settings = yield* NodeSettings
+
+  const now = () => clock.currentTimeMillisUnsafe()
+  const ping = (contact: Contact) =>
+    rpc.request(contact, { _tag: "Ping", address: identity.address }, {
+      ...Rpc.probeOptions(health),
+      maintenance: true
+    })
+
+  /** Verified contacts of different public networks, at random. */
+  const witnesses = Effect.fnUntraced(function*(isSuitable: (contact: Contact) => boolean) {
+    const byNetwork = new Map<string, Contact>()
+    for (const { contact, verifiedAt } of yield* Random.shuffle(routing.entriesUnsafe())) {
+      const network = SocketAddress.subnet(contact.host)
+      if (network === undefined || verifiedAt === undefined || health.isBadUnsafe(contact.id)) continue
+      if (isSuitable(contact)) byNetwork.set(network, contact)
+    }
+    return Array.from(byNetwork.values())
+  })
+
+  const ask = Effect.fnUntraced(function*(peers: number) {
+    const known = yield* witnesses(() => true)
+    // Fewer cannot agree.
+    const asked = known.length < Math.min(peers, quorum) ? [] : known.slice(0, peers)
+    const answers = yield* Effect.forEach(asked, (peer) => Effect.option(ping(peer)), { concurrency: "unbounded" })
+    const reports = answers.flatMap((answer): ReadonlyArray<Report> => {
+      if (answer._tag === "None" || answer.value.body.observed === undefined) return []
+      const { body, from } = answer.value
+      const observed = SocketAddress.decodeObserved(body.observed)
+      return observed === undefined ? [] : [{ reporter: from, observed }]
+    })
+    reachability.askedUnsafe(reports, now())
+  }, Effect.withSpan("ReachabilityCheck.ask"))
+
+  const dialBack = Effect.fnUntraced(function*(claimed: SocketAddress.SocketAddress) {
+    const helps = ({ id }: Contact) => health.hasUnsafe(id, Features.Bit.dialBack)
+    const relays = yield* witnesses(helps)
+    const startedAt = now()
+    for (let round = 0; round < maxRounds; round++) {
+      const outcomes = yield* Effect.forEach(
+        relays.slice(round * probesPerRound, (round + 1) * probesPerRound),
+        (via) => Effect.map(Effect.option(rpc.dialBack(via, claimed, dialOptions)), (outcome) => ({ via, outcome })),
+        { concurrency: "unbounded" }
+      )
+      for (const { outcome, via } of outcomes) {
+        if (outcome._tag === "Some" && outcome.value === "Blocked") reachability.blockedUnsafe(via.host, now())
+      }
+      if (reachability.isTestedUnsafe(startedAt)) break
+      // In a small network every helper was contacted, and another one shows no more.
+      if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) break
+    }
+    reachability.dialedUnsafe(now())
+  }, Effect.withSpan("ReachabilityCheck.dialBack"))
+
+  /** Peers that may have us in their tables. */
+  const peers = new RecencyMap<NodeId, { contact: Contact }>(maxTold)
+  yield* rpc.observe({
+    heard: ({ contact }) => {
+      peers.use(contact.id, () => ({ contact })).contact = contact
+    }
+  })
+
+  /** Tells the peers, which learn it from the header of any message. */
+  const tell = Effect.suspend(() =>
+    Effect.forEach(
+      Array.from(peers, ({ value }) => value.contact),
+      (contact) => Effect.ignore(ping(contact)),
+      { concurrency: toldTogether, discard: true }
+    )
+  )
+
+  let wasClosed = false
+
+  const look = Effect.gen(function*() {
+    if (settings.client || (yield* Ref.get(settings.passive))) return lookMillis
+    const step = reachability.nextUnsafe(now())
+    if (step._tag === "Wait") return Math.min(Math.max(step.until - now(), 1), lookMillis)
+    yield* step._tag === "Ask" ? ask(step.peers) : dialBack(step.claimed)
+    const isClosed = reachability.isClosedUnsafe()
+    if (isClosed !== wasClosed) {
+      wasClosed = isClosed
+      const { filtering, mapping, state } = yield* reachability.status
+      yield* Effect.logInfo("Reachability changed").pipe(Effect.annotateLogs({ state, mapping, filtering }))
+      yield* tell
+    }
+    return 0
+  })
+
+  yield* look.pipe(
+    Effect.catchCause((cause) => Effect.as(Effect.logWarning("A check of the reachability failed", cause), lookMillis)),
+    Effect.flatMap((pause) => Effect.sleep(pause)),
+    Effect.forever,
+    // Nodes that started together should not all ask together.
+    Effect.delay((1 + 4 * (yield* Random.next)) * 1000),
+    Effect.annotateLogs({ module: "effect-dht/ReachabilityCheck", fiber: "Check" }),
+    Effect.forkScoped
+  )
+})
+
+/**
+ * Runs the check in the layer's scope.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  never,
+  never,
+  NodeIdentity | NodeSettings | PeerHealth.PeerHealth | Reachability | Routing.Routing | Rpc.Rpc
+> = Layer.effectDiscard(make)

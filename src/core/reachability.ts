@@ -1,0 +1,329 @@
+/**
+ * Whether strangers can reach this node, in the terms of RFC 4787: how a router
+ * in front of it maps its port, and which datagrams the router lets in. Times
+ * are Unix milliseconds.
+ *
+ * A datagram from a host that we have not sent to for a while proves that
+ * strangers reach us, whatever host it is. The opposite needs an experiment: a
+ * stranger sends to us, a peer that we contacted confirms that it did, and
+ * nothing arrives. One such experiment may be a lost datagram or a lie, so
+ * several networks must agree.
+ *
+ * The state machine sends nothing. {@link Reachability.next} says what to do,
+ * and the caller reports what it found.
+ *
+ * @since 0.1.0
+ */
+import { RecencyMap } from "../internal/recencyMap.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+
+/**
+ * Whether strangers can reach this node: `open` if they can, `closed` if only
+ * peers can that it contacted first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type State = "open" | "closed" | "unknown"
+
+/**
+ * What a router's decision depends on: nothing of the remote endpoint, or its
+ * IP address and perhaps its port (RFC 4787, 4.1 and 5). Without a router, both
+ * mapping and filtering are endpoint-independent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Dependence = "EndpointIndependent" | "EndpointDependent" | "Unknown"
+
+/**
+ * What is known about the reachability of this node.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  readonly state: State
+  readonly mapping: Dependence
+  readonly filtering: Dependence
+}
+
+/**
+ * How a peer sees us.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Report {
+  readonly reporter: { readonly id: NodeId; readonly host: string }
+  readonly observed: SocketAddress.SocketAddress
+}
+
+/**
+ * What to do next.
+ *
+ * - `Ask`: ask so many peers of different networks where they see us, and report
+ *   what they say.
+ * - `DialBack`: have strangers send to this address, and report each experiment
+ *   that failed and the end of the round.
+ * - `Wait`: do nothing until this time, in Unix milliseconds; ask for the next
+ *   step then at the latest.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Step =
+  | { readonly _tag: "Ask"; readonly peers: number }
+  | { readonly _tag: "DialBack"; readonly claimed: SocketAddress.SocketAddress }
+  | { readonly _tag: "Wait"; readonly until: number }
+
+const minuteMillis = 60_000
+
+/** How long a router may let in what a host sends after we sent to it; most forget it after two to five minutes. */
+const contactedMillis = 10 * minuteMillis
+
+/** Hosts remembered. */
+const maxHosts = 4096
+
+/**
+ * Networks whose reports or experiments must agree.
+ *
+ * @internal
+ */
+export const quorum = 3
+
+/** Time within which experiments must agree: over longer, lost datagrams would add up. */
+const blockedMillis = 2 * minuteMillis
+
+/** Peers asked where they see us, and those asked whether anything has changed since. */
+const askedPeers = 5
+const glancedPeers = 1
+
+/** Pauses between attempts, by the number of those in a row that brought nothing. */
+const pauses = [10_000, 10_000, 10_000, 20_000, 30_000, minuteMillis, 4 * minuteMillis, 15 * minuteMillis]
+
+/** Time after which we ask again where a peer sees us. */
+const glanceMillis = 4 * minuteMillis
+
+/** Silence of an open node after which it asks early: if it is behind a router, its mapping would end. */
+const keepAliveMillis = minuteMillis
+
+/** Time after which the filtering is tested again. */
+const dialMillis = 30 * minuteMillis
+
+const never = -Infinity
+
+/** When hosts were met last. */
+class Hosts {
+  private readonly hosts = new RecencyMap<string, { at: number }>(maxHosts)
+  /** Hosts that were met at this time or before may have been forgotten. */
+  private forgottenUntil = never
+
+  met(host: string, now: number): void {
+    const { hosts } = this
+    if (hosts.size === maxHosts && hosts.get(host) === undefined) {
+      this.forgottenUntil = Math.max(this.forgottenUntil, hosts.oldest?.value.at ?? never)
+    }
+    hosts.use(host, () => ({ at: now })).at = now
+  }
+
+  /** The time, or one at which it may have been. */
+  lastMet(host: string): number {
+    return Math.max(this.hosts.get(host)?.at ?? never, this.forgottenUntil)
+  }
+}
+
+/**
+ * @internal
+ */
+export class Reachability {
+  private readonly isRestart: boolean
+  /** Hosts that we sent to, and those that we heard from. */
+  private readonly contacted = new Hosts()
+  private readonly heardFrom = new Hosts()
+  private agreed: SocketAddress.SocketAddress | undefined
+  private mapping: Dependence = "Unknown"
+  private filtering: Dependence = "Unknown"
+  /** The networks whose experiments failed since a stranger last reached us, and when. */
+  private readonly blockedBy = new Map<string, number>()
+  private startedAt: number | undefined
+  /** When a peer last confirmed our address. */
+  private confirmedAt = never
+  /** What we sent until then went through another router. */
+  private movedAt = never
+  private sentAt = never
+  private askedAt = never
+  private testedAt = never
+  /** When the last attempt to find out ended, and how many in a row brought nothing. */
+  private triedAt = never
+  private futile = 0
+  /** Whether what peers report contradicts what we know. */
+  private isDoubtful = true
+
+  constructor(options?: {
+    /** Whether an earlier run of the node may have contacted others a moment ago. Default false. */
+    readonly isRestart?: boolean | undefined
+  }) {
+    this.isRestart = options?.isRestart ?? false
+  }
+
+  /** What is known now. */
+  get status(): Status {
+    const { filtering, mapping } = this
+    const state = mapping === "EndpointDependent" || filtering === "EndpointDependent"
+      ? "closed"
+      : filtering === "EndpointIndependent"
+      ? "open"
+      : "unknown"
+    return { state, mapping, filtering }
+  }
+
+  /** Our address, as enough peers report it; without an endpoint-independent mapping, its port means nothing. */
+  get address(): SocketAddress.SocketAddress | undefined {
+    return this.agreed
+  }
+
+  // --- Traffic ---------------------------------------------------------------
+
+  /** Records a datagram that we sent. */
+  sent(host: string, now: number): void {
+    this.sentAt = now
+    this.contacted.met(host, now)
+  }
+
+  /**
+   * Records a verified datagram from a host. After a restart, a router may still
+   * let in what we asked for before, so at first only an echo counts.
+   */
+  heard(host: string, isEcho: boolean, now: number): void {
+    this.startedAt ??= now
+    this.heardFrom.met(host, now)
+    if (this.isRestart && !isEcho && now - this.startedAt < contactedMillis) return
+    if (this.mayExpect(host, now) || !SocketAddress.isPublic(host) || host === this.address?.host) return
+    if (this.address !== undefined && isIpv6(host) !== isIpv6(this.address.host)) return
+    this.filtering = "EndpointIndependent"
+    this.testedAt = now
+    this.futile = 0
+    this.blockedBy.clear()
+  }
+
+  /** Records where a peer sees us, as a response says. */
+  observed(observed: SocketAddress.SocketAddress, now: number): void {
+    const { address, mapping } = this
+    if (address === undefined || isIpv6(observed.host) !== isIpv6(address.host)) return
+    const isSame = observed.host === address.host &&
+      (mapping !== "EndpointIndependent" || observed.port === address.port)
+    if (isSame) this.confirmedAt = now
+    else this.isDoubtful = true
+  }
+
+  /** Whether a router may let in what this host sends, because we sent to it. */
+  private mayExpect(host: string, now: number): boolean {
+    const at = this.contacted.lastMet(host)
+    // A time in the future is from before the clock was set back.
+    return at > this.movedAt && now - at < contactedMillis
+  }
+
+  /**
+   * Whether the router of a host lets nothing of ours in because of what the host
+   * sent to us. A node that is not open cannot know: it may not have heard it.
+   */
+  isStranger(host: string, now: number): boolean {
+    return this.status.state === "open" && now - this.heardFrom.lastMet(host) >= contactedMillis
+  }
+
+  // --- Finding out -----------------------------------------------------------
+
+  /** Returns what to do next. */
+  next(now: number): Step {
+    if (now < Math.max(this.sentAt, this.askedAt, this.triedAt, this.testedAt)) this.setBack(now)
+    const { address, futile, isDoubtful, mapping } = this
+    const { state } = this.status
+    const mayTry = this.triedAt + pauses[Math.min(futile, pauses.length - 1)]
+    if (address === undefined || isDoubtful) {
+      return now >= mayTry ? { _tag: "Ask", peers: askedPeers } : { _tag: "Wait", until: mayTry }
+    }
+    const dialAt = mapping !== "EndpointIndependent"
+      ? Infinity
+      : state === "unknown"
+      ? mayTry
+      : Math.max(this.testedAt + dialMillis, mayTry)
+    if (now >= dialAt) return { _tag: "DialBack", claimed: address }
+    // Without a peer to ask, nothing is sent.
+    const keepAliveAt = state === "open" ? Math.max(this.sentAt, this.askedAt) + keepAliveMillis : Infinity
+    const askAt = Math.min(this.askedAt + glanceMillis, keepAliveAt)
+    if (now >= askAt) return { _tag: "Ask", peers: mapping === "EndpointDependent" ? askedPeers : glancedPeers }
+    return { _tag: "Wait", until: Math.min(dialAt, askAt) }
+  }
+
+  /** Reports where peers see us: one report for each network, in answer to `Ask`. */
+  asked(reports: ReadonlyArray<Report>, now: number): void {
+    this.askedAt = now
+    const host = majority(reports, ({ observed }) => observed.host)
+    if (host === undefined || host.length < quorum || !SocketAddress.isPublic(host[0].observed.host)) {
+      for (const { observed } of reports) this.observed(observed, now)
+      if (this.address === undefined || this.isDoubtful) this.tried(now)
+      return
+    }
+    this.isDoubtful = false
+    const port = majority(host, ({ observed }) => observed.port)
+    const address = (port ?? host)[0].observed
+    const isElsewhere = this.address === undefined || this.address.host !== address.host ||
+      port !== undefined && this.address.port !== address.port
+    const mapping = port === undefined ? "EndpointDependent" : "EndpointIndependent"
+    // What the last router did is presumed of the next one until it is tested.
+    if (isElsewhere || mapping !== this.mapping) {
+      if (this.mapping === "EndpointDependent") this.filtering = "EndpointDependent"
+      if (this.address !== undefined && this.address.host !== address.host) this.movedAt = this.confirmedAt
+      this.testedAt = never
+      this.futile = 0
+      this.triedAt = never
+      this.blockedBy.clear()
+    }
+    if (isElsewhere) this.agreed = address
+    this.mapping = mapping
+    this.confirmedAt = now
+  }
+
+  /** Reports an experiment through a peer of this network: a stranger sent to us and nothing arrived. */
+  blocked(network: string, now: number): void {
+    this.blockedBy.set(network, now)
+    for (const [earlier, at] of this.blockedBy) if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(earlier)
+    if (this.blockedBy.size < quorum) return
+    this.filtering = "EndpointDependent"
+    this.testedAt = now
+    this.futile = 0
+    this.blockedBy.clear()
+  }
+
+  /** Whether an experiment succeeded or enough failed at this time or later. */
+  isTested(since: number): boolean {
+    return this.testedAt >= since
+  }
+
+  /** Reports the end of the experiments that `DialBack` asked for. */
+  dialed(now: number): void {
+    this.tried(now)
+  }
+
+  private tried(now: number): void {
+    this.triedAt = now
+    this.futile++
+  }
+
+  /** Clamps all times to `now` after the clock was set back. */
+  private setBack(now: number): void {
+    this.sentAt = Math.min(this.sentAt, now)
+    this.confirmedAt = Math.min(this.confirmedAt, now)
+    this.askedAt = Math.min(this.askedAt, now)
+    this.triedAt = Math.min(this.triedAt, now)
+    this.testedAt = Math.min(this.testedAt, now)
+  }
+}
+
+const isIpv6 = (host: string): boolean => host.includes(":")
+
+/** The largest group of items with the same key, if it is more than half of all. */
+const majority = <A>(items: ReadonlyArray<A>, by: (item: A) => unknown): ReadonlyArray<A> | undefined =>
+  Array.from(Map.groupBy(items, by).values()).find((group) => group.length * 2 > items.length)

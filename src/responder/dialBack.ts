@@ -1,0 +1,181 @@
+/**
+ * Echoes of NAT probes, and probes passed on to another peer, whose echo comes
+ * from an address that the requester has not contacted; and pings to the contacts
+ * of others, which do not find out themselves whether strangers reach them.
+ *
+ * What a probe causes goes to the requester's own IP only, or to where a contact
+ * of ours says that a peer is; it is hardly larger than the probe.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type { Contact } from "../Contact.ts"
+import * as Features from "../Features.ts"
+import { NodeIdentity } from "../Identity.ts"
+import { RateLimit } from "../internal/rateLimit.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
+import { type Body, relay } from "../Message.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as PeerHealth from "../PeerHealth.ts"
+import { Reachability } from "../Reachability.ts"
+import { Routing } from "../Routing.ts"
+import { type Reply, Rpc } from "../Rpc.ts"
+import * as SocketAddress from "../SocketAddress.ts"
+import * as TransactionId from "../TransactionId.ts"
+
+type Probe = Extract<Body, { readonly _tag: "NatProbe" }>
+
+/** Probes answered of one source IP, those passed on by one contact, and those whose echo goes to one IP for others. */
+const ownLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
+const foreignLimit = { limit: 10, windowMillis: 10_000, capacity: 4096 }
+const passedOnLimit = { limit: 20, windowMillis: 10_000, capacity: 4096 }
+
+/** Maximum number of probes passed on, and echoes to be repeated, at the same time. */
+const maxPassing = 32
+
+/** Peers that a probe is passed on to, one after the other until one confirms, and the time that each has. */
+const maxPeers = 2
+const passOptions = { attempts: 1, deadline: 1200 }
+
+/** For a ping to the contact of another peer, which waits three seconds. */
+const pingOptions = { deadline: 2500, failFast: true, maintenance: true }
+
+/** Milliseconds after which the echo for another peer is repeated. */
+const againMillis = 200
+
+/** Peers remembered that may send echoes for us, and how long a router lets our datagrams through to them. */
+const maxHelpers = 64
+const helperMillis = 90_000
+
+/**
+ * Returns the handler of NAT probes.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const health = yield* PeerHealth.PeerHealth
+  const routing = yield* Routing
+  const rpc = yield* Rpc
+  const identity = yield* NodeIdentity
+  const reachability = yield* Reachability
+  const random = yield* SecureRandom.SecureRandom
+  const transactionId = TransactionId.generator(random)
+  const run = yield* FiberSet.makeRuntime<never>()
+  const own = new RateLimit(ownLimit)
+  const passedOn = new RateLimit(passedOnLimit)
+  const foreign = new RateLimit(foreignLimit)
+  const helpers = new RecencyMap<NodeId, { contact: Contact; at: number }>(maxHelpers)
+  let passing = 0
+
+  // Peers behind routers are the better helpers: hardly any node has contacted them.
+  yield* rpc.observe({
+    heard: ({ contact, features, isAnswer, now }) => {
+      if (!isAnswer && pinged.has(contact.host)) pinged.set(contact.host, "Heard")
+      if (!Features.has(features, Features.Bit.dialBack)) return
+      Object.assign(helpers.use(contact.id, () => ({ contact, at: now })), { contact, at: now })
+    }
+  })
+
+  /** Random peers that can send an echo to a requester: not in its network, because that may be behind its router. */
+  const helpersFor = Effect.fnUntraced(function*(from: Contact) {
+    const now = clock.currentTimeMillisUnsafe()
+    const network = SocketAddress.network(from.host)
+    const isSuitable = ({ host, id }: Contact) =>
+      SocketAddress.subnet(host) !== undefined && SocketAddress.network(host) !== network &&
+      health.hasUnsafe(id, Features.Bit.dialBack)
+    const known = routing.entriesUnsafe().filter(({ verifiedAt }) => verifiedAt !== undefined)
+      .map(({ contact }) => contact).filter(isSuitable)
+    const clients = Array.from(helpers, ({ value }) => value)
+      .filter(({ at, contact: { id } }) => now - at < helperMillis && routing.entryUnsafe(id) === undefined)
+      .map(({ contact }) => contact).filter(isSuitable)
+    const bytes = yield* random.randomBytes(4 * maxPeers)
+    const draws = new Uint32Array(bytes.buffer, bytes.byteOffset, maxPeers)
+    const chosen: Array<Contact> = []
+    for (const draw of draws) {
+      const from = clients.length > 0 ? clients : known
+      chosen.push(...from.splice(draw % from.length, 1))
+    }
+    return chosen
+  })
+
+  /** Passes a probe on. Returns whether a peer confirmed that it sent the echo. */
+  const passOn = Effect.fnUntraced(function*(probe: Probe, from: Contact) {
+    for (const helper of yield* helpersFor(from)) {
+      if (yield* rpc.passOn(helper, probe, passOptions)) return true
+    }
+    return false
+  }, Effect.orElseSucceed(() => false))
+
+  /** Hosts that are pinged, and those of them that sent us something meanwhile. */
+  const pinged = new Map<string, "Silent" | "Heard">()
+
+  /** Says whether a peer answers us at an address, unless its router may have let us in. */
+  const tryThere = (address: SocketAddress.SocketAddress, say: (isReached: boolean) => void): Effect.Effect<void> => {
+    const { host } = address
+    pinged.set(host, "Silent")
+    return Effect.match(
+      rpc.request(address, { _tag: "Ping", address: identity.address }, {
+        attempts: health.attemptsUnsafe(),
+        ...pingOptions
+      }),
+      {
+        onFailure: () => say(false),
+        onSuccess: () => {
+          if (pinged.get(host) === "Silent") say(true)
+        }
+      }
+    ).pipe(Effect.ensuring(Effect.sync(() => pinged.delete(host))))
+  }
+
+  /** Returns false if there is too much to do. */
+  const inBackground = (sending: Effect.Effect<void>): boolean => {
+    if (passing >= maxPassing) return false
+    passing++
+    run(sending.pipe(
+      Effect.catchDefect((defect) => Effect.logError("A NAT probe could not be passed on", defect)),
+      Effect.ensuring(Effect.sync(() => {
+        passing--
+      })),
+      Effect.annotateLogs({ module: "effect-dht/Responder", fiber: "Dial-back" })
+    ))
+    return true
+  }
+
+  return (probe: Probe, from: Contact, now: number, reply: (reply: Reply) => void): void => {
+    const claimed = SocketAddress.decodeObserved(probe.claimed)
+    if (claimed === undefined || !SocketAddress.isPublic(claimed.host) || !SocketAddress.isReachable(claimed)) return
+    const echo = (to: SocketAddress.SocketAddress, reached?: boolean) =>
+      reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
+    if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
+      // A contact vouches for the requester.
+      const contact = routing.entryUnsafe(from.id)
+      const isVouched = contact?.verifiedAt !== undefined && routing.isProvedUnsafe(from)
+      // The host that gets the echo or the ping need not have asked for it.
+      if (!isVouched || !passedOn.allow(from.host, now) || !foreign.allow(claimed.host, now)) {
+        return echo(from, probe.relay === relay.ping ? undefined : false)
+      }
+      if (probe.relay === relay.ping) {
+        if (pinged.has(claimed.host) || !reachability.isStrangerUnsafe(claimed.host, now)) return echo(from)
+        if (!inBackground(Effect.suspend(() => tryThere(claimed, (isReached) => echo(from, isReached))))) echo(from)
+        return
+      }
+      echo(claimed)
+      echo(from)
+      // A lost echo would look like a filtered one.
+      inBackground(Effect.delay(Effect.sync(() => echo(claimed)), againMillis))
+      return
+    }
+    if (claimed.host !== from.host || !own.allow(from.host, now)) return
+    if (probe.relay === undefined) return echo(claimed)
+    if (probe.relay === relay.wanted) {
+      const isPassing = inBackground(
+        Effect.map(passOn(probe, from), (isPassedOn) => echo(from, isPassedOn ? undefined : false))
+      )
+      if (!isPassing) echo(from, false)
+    }
+  }
+})

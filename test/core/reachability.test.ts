@@ -1,0 +1,311 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Core from "../../src/core/reachability.ts"
+import type { SocketAddress } from "../../src/SocketAddress.ts"
+import * as network from "../utils/network.ts"
+
+const minute = 60_000
+const start = 1_700_000_000_000
+const ours: SocketAddress = { host: "9.99.0.1", port: 7000 }
+const elsewhere: SocketAddress = { host: "9.98.0.1", port: 7000 }
+const host = (n: number) => network.socketOf(n).host
+
+const reports = (...observed: ReadonlyArray<SocketAddress>): ReadonlyArray<Core.Report> =>
+  observed.map((observed, n) => ({
+    reporter: { id: network.identity(`reporter ${n}`).nodeId, host: host(n + 1) },
+    observed
+  }))
+
+/** A node whose address three peers agree on. */
+const located = (observed = ours) => {
+  const core = new Core.Reachability()
+  core.asked(reports(observed, observed, observed), start)
+  return core
+}
+
+const block = (core: Core.Reachability, networks: number, now = start) => {
+  for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, now)
+}
+
+describe("a node", () => {
+  it("is open once the echo of a host arrives that it did not contact", () => {
+    const core = located()
+    core.heard(host(50), true, start)
+    assert.deepStrictEqual(core.status, {
+      state: "open",
+      mapping: "EndpointIndependent",
+      filtering: "EndpointIndependent"
+    })
+  })
+
+  it("is not open because of a host that it contacted in the last ten minutes", () => {
+    const core = located()
+    core.sent(host(50), start)
+    core.heard(host(50), true, start + 10 * minute - 1)
+    assert.strictEqual(core.status.state, "unknown")
+    core.heard(host(50), true, start + 10 * minute)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("is not open because of a host behind its own router, whatever address that has", () => {
+    const core = located()
+    for (const inside of ["192.168.1.7", "10.0.0.7", "127.0.0.1", ours.host]) core.heard(inside, true, start)
+    assert.strictEqual(core.status.state, "unknown")
+  })
+
+  it("is not open over IPv4 because of a datagram over IPv6", () => {
+    const core = located()
+    core.heard("2001:4860::1", true, start)
+    assert.strictEqual(core.status.state, "unknown")
+  })
+
+  it("is open once a host that it did not contact sends a request", () => {
+    const core = located()
+    core.heard(host(50), false, start)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("takes a request for proof only after the router has forgotten what an earlier run contacted", () => {
+    const core = new Core.Reachability({ isRestart: true })
+    core.asked(reports(ours, ours, ours), start)
+    core.heard(host(50), false, start)
+    core.heard(host(51), false, start + 10 * minute - 1)
+    assert.strictEqual(core.status.state, "unknown")
+    core.heard(host(52), false, start + 10 * minute)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("remembers at least that it may have contacted a host, when there are too many to remember", () => {
+    const core = located()
+    for (let n = 0; n < 5000; n++) core.sent(host(n), start + n)
+    core.heard(host(0), true, start + 5000)
+    assert.strictEqual(core.status.state, "unknown")
+    core.heard(host(0), true, start + 11 * minute)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("is closed once experiments through three networks failed, and one network cannot decide it", () => {
+    const core = located()
+    for (let i = 0; i < 10; i++) core.blocked("network", start)
+    block(core, 2)
+    assert.strictEqual(core.status.state, "closed")
+    const other = located()
+    for (let i = 0; i < 10; i++) other.blocked("network", start)
+    other.blocked("another", start)
+    assert.strictEqual(other.status.state, "unknown")
+  })
+
+  it("is not closed because of datagrams that are lost now and then", () => {
+    const core = located()
+    for (let n = 0; n < 10; n++) core.blocked(`network ${n}`, start + 1.5 * n * minute)
+    assert.strictEqual(core.status.state, "unknown")
+  })
+
+  it("is open in spite of failed experiments if a stranger reaches it in between", () => {
+    const core = located()
+    block(core, 2)
+    core.heard(host(50), true, start)
+    block(core, 2)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("is closed behind a router that maps another port for each peer, without an experiment", () => {
+    const core = new Core.Reachability()
+    core.asked(reports({ ...ours, port: 1 }, { ...ours, port: 2 }, { ...ours, port: 3 }), start)
+    assert.deepStrictEqual(core.status, { state: "closed", mapping: "EndpointDependent", filtering: "Unknown" })
+  })
+
+  it("believes the address that more than half of the peers report, three at least", () => {
+    const core = new Core.Reachability()
+    core.asked(reports(ours, ours), start)
+    assert.isUndefined(core.address)
+    core.asked(reports(ours, ours, elsewhere, { ...elsewhere, port: 1 }, ours), start)
+    assert.deepStrictEqual(core.address, ours)
+    assert.strictEqual(core.status.mapping, "EndpointIndependent")
+  })
+
+  it("is unknown on a private network, where no router is between the nodes", () => {
+    const core = located({ host: "192.168.1.7", port: 4121 })
+    assert.isUndefined(core.address)
+    assert.strictEqual(core.status.state, "unknown")
+  })
+
+  it("opens and closes again as the router is set up", () => {
+    const core = located()
+    block(core, 3)
+    core.heard(host(50), true, start + minute)
+    assert.strictEqual(core.status.state, "open")
+    block(core, 3, start + 2 * minute)
+    assert.strictEqual(core.status.state, "closed")
+  })
+})
+
+describe("a node that moved to another network", () => {
+  it("is open there because of a host that it contacted only from the network before", () => {
+    const core = located()
+    core.sent(host(50), start)
+    core.observed(ours, start + 1)
+    core.sent(host(51), start + 2)
+    core.asked(reports(elsewhere, elsewhere, elsewhere), start + 3)
+    core.heard(host(51), true, start + 4)
+    assert.strictEqual(core.status.state, "unknown")
+    core.heard(host(50), true, start + 4)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("counts as closed until it is tested if it was closed before, for whichever reason", () => {
+    const core = new Core.Reachability()
+    core.asked(reports({ ...ours, port: 1 }, { ...ours, port: 2 }, { ...ours, port: 3 }), start)
+    core.asked(reports(elsewhere, elsewhere, elsewhere), start + minute)
+    assert.strictEqual(core.status.mapping, "EndpointIndependent")
+    assert.strictEqual(core.status.state, "closed")
+    assert.deepStrictEqual(core.next(start + minute), { _tag: "DialBack", claimed: elsewhere })
+  })
+})
+
+describe("the check", () => {
+  it("asks five peers first, and then has strangers dial back", () => {
+    const core = new Core.Reachability()
+    assert.deepStrictEqual(core.next(start), { _tag: "Ask", peers: 5 })
+    core.asked(reports(ours, ours, ours), start)
+    assert.deepStrictEqual(core.next(start), { _tag: "DialBack", claimed: ours })
+  })
+
+  it("waits longer and longer while it finds out nothing, up to a quarter of an hour", () => {
+    const core = new Core.Reachability()
+    const pauses: Array<number> = []
+    let now = start
+    while (pauses.length < 12) {
+      core.asked([], now)
+      const step = core.next(now)
+      if (step._tag !== "Wait") return assert.fail(step._tag)
+      pauses.push(step.until - now)
+      now = step.until
+    }
+    assert.deepStrictEqual(pauses, pauses.toSorted((a, b) => a - b))
+    assert.isAtLeast(pauses[0], 10_000)
+    assert.strictEqual(pauses.at(-1), 15 * minute)
+  })
+
+  it("asks one peer after four minutes, and tests the filtering again after thirty", () => {
+    const core = located()
+    block(core, 3)
+    const asked: Array<number> = []
+    let now = start
+    while (true) {
+      const step = core.next(now)
+      if (step._tag === "DialBack") break
+      if (step._tag === "Wait") now = step.until
+      else {
+        assert.strictEqual(step.peers, 1)
+        asked.push(now - start)
+        core.asked(reports(ours), now)
+      }
+    }
+    assert.deepStrictEqual(asked, [4, 8, 12, 16, 20, 24, 28].map((minutes) => minutes * minute))
+    assert.strictEqual(now - start, 30 * minute)
+  })
+
+  it("keeps the mapping of an open node alive: it asks after a minute in which it sent nothing", () => {
+    const core = located()
+    core.sent(host(1), start)
+    core.heard(host(50), true, start)
+    assert.deepStrictEqual(core.next(start), { _tag: "Wait", until: start + minute })
+    core.sent(host(1), start + minute / 2)
+    assert.deepStrictEqual(core.next(start + minute / 2), { _tag: "Wait", until: start + 1.5 * minute })
+  })
+
+  it("asks only once a minute while there is no peer to ask", () => {
+    const core = located()
+    core.sent(host(1), start)
+    core.heard(host(50), true, start)
+    for (let now = start + minute; now < start + 10 * minute; now += minute) {
+      assert.deepStrictEqual(core.next(now), { _tag: "Ask", peers: 1 })
+      core.asked([], now)
+      assert.deepStrictEqual(core.next(now), { _tag: "Wait", until: now + minute })
+    }
+  })
+
+  it("starts over at once when a peer sees us elsewhere, and presumes that nothing changed until then", () => {
+    const core = located()
+    block(core, 3)
+    core.observed(elsewhere, start)
+    assert.deepStrictEqual(core.next(start + minute), { _tag: "Ask", peers: 5 })
+    core.asked(reports(elsewhere, elsewhere, elsewhere), start + minute)
+    assert.strictEqual(core.status.state, "closed")
+    assert.deepStrictEqual(core.next(start + minute), { _tag: "DialBack", claimed: elsewhere })
+    core.heard(host(50), true, start + minute)
+    assert.strictEqual(core.status.state, "open")
+  })
+
+  it("keeps pauses of ten seconds at least, whatever peers report", () => {
+    const core = located()
+    block(core, 3)
+    let now = start
+    let asked = 0
+    while (now < start + 10 * minute) {
+      core.observed(elsewhere, now)
+      const step = core.next(now)
+      if (step._tag === "Wait") now = step.until
+      else {
+        asked++
+        core.asked(reports(ours, elsewhere), now)
+      }
+    }
+    assert.isAtMost(asked, 60)
+  })
+})
+
+describe("whatever happens", () => {
+  const event = fc.oneof(
+    fc.record({ _tag: fc.constant("sent"), host: fc.nat({ max: 8 }) }),
+    fc.record({ _tag: fc.constant("heard"), host: fc.nat({ max: 8 }), isEcho: fc.boolean() }),
+    fc.record({ _tag: fc.constant("blocked"), network: fc.nat({ max: 4 }) }),
+    fc.record({ _tag: fc.constant("asked"), ports: fc.array(fc.nat({ max: 2 }), { maxLength: 5 }) }),
+    fc.record({ _tag: fc.constant("observed"), port: fc.nat({ max: 2 }) }),
+    fc.record({ _tag: fc.constant("dialed") }),
+    fc.record({ _tag: fc.constant("passed"), millis: fc.integer({ min: -60_000, max: 20 * minute }) })
+  )
+
+  it("only a datagram of a host that was not contacted opens a node, and the next step is never overdue", () => {
+    fc.assert(fc.property(fc.array(event, { maxLength: 60 }), (events) => {
+      const core = new Core.Reachability()
+      const sentAt = new Map<number, number>()
+      let now = start
+      for (const event of events) {
+        const before = core.status.filtering
+        switch (event._tag) {
+          case "sent":
+            core.sent(host(event.host), now)
+            sentAt.set(event.host, now)
+            break
+          case "heard":
+            core.heard(host(event.host), event.isEcho, now)
+            break
+          case "blocked":
+            core.blocked(`network ${event.network}`, now)
+            break
+          case "asked":
+            core.asked(reports(...event.ports.map((port) => ({ ...ours, port: port + 1 }))), now)
+            break
+          case "observed":
+            core.observed({ ...ours, port: event.port + 1 }, now)
+            break
+          case "dialed":
+            core.dialed(now)
+            break
+          case "passed":
+            now += event.millis
+        }
+        const after = core.status.filtering
+        if (after === "EndpointIndependent" && before !== after) {
+          if (event._tag !== "heard") assert.fail(event._tag)
+          assert.isTrue(now - (sentAt.get(event.host) ?? -Infinity) >= 10 * minute)
+        }
+        if (after === "EndpointDependent" && before !== after) assert.include(["blocked", "asked"], event._tag)
+        const step = core.next(now)
+        if (step._tag === "Wait") assert.isAbove(step.until, now)
+      }
+    }))
+  })
+})

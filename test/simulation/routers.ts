@@ -1,0 +1,79 @@
+/** A world of nodes behind routers of each kind, some of which do not find out whether strangers reach them. */
+import * as Effect from "effect/Effect"
+import { Reachability } from "../../src/Reachability.ts"
+import { Routing } from "../../src/Routing.ts"
+import * as Nat from "../../src/testing/Nat.ts"
+import { type Facts, type Property, Violation } from "../../src/testing/Properties.ts"
+import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
+import { type DhtNode, leaveAll, standIn } from "./nodes.ts"
+import * as OldNode from "./oldNode.ts"
+import { type Outcome, runProgram } from "./run.ts"
+
+const kinds = [Nat.fullCone, Nat.restrictedCone, Nat.portRestrictedCone, Nat.symmetric]
+
+/** Whether strangers reach a host. */
+export const truth = ({ router }: SimNetwork.Host): "open" | "closed" =>
+  router === undefined || router.behaviour.filtering === "EndpointIndependent" ? "open" : "closed"
+
+/** The nodes that are wrong about themselves, and what they take themselves for. */
+export const wrong = Effect.fnUntraced(function*(nodes: ReadonlyArray<Pick<DhtNode, "host" | "run">>) {
+  const found: Array<string> = []
+  for (const { host, run } of nodes) {
+    const { state } = yield* run(Reachability.use(({ status }) => status))
+    if (state !== truth(host)) found.push(`${host.name} is ${truth(host)} and takes itself for ${state}`)
+  }
+  return found
+})
+
+/** Nodes of both kinds join, a few of which move to another network later. */
+export const routers = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const { network, timeline } = world
+      const found: Array<Violation> = []
+      const report = (property: Property, node: string, facts: Facts) => {
+        const { elapsedMillis: atMillis, scheduleSeed } = timeline
+        found.push(new Violation({ property, node, atMillis, facts, seed: world.seed, scheduleSeed }))
+      }
+      const nodes = [...yield* world.startNodes(16, { app: safety.probe })]
+      for (const behind of kinds) nodes.push(...yield* world.startNodes(4, { app: safety.probe, host: { behind } }))
+      const silent = [undefined, ...kinds].map((behind, i) =>
+        world.machine(`silent ${i}`, OldNode.layer, { host: { behind } })
+      )
+      for (const machine of silent) {
+        yield* machine.start
+        yield* machine.run(OldNode.OldNode.use(({ greet }) =>
+          Effect.forEach(nodes.slice(0, 3), ({ socket }) => greet(socket), { discard: true })
+        ))
+      }
+      const expectTruth = Effect.gen(function*() {
+        for (const node of nodes) {
+          for (const facts of yield* wrong([node])) {
+            report("ReachabilityIsTold", node.name, { facts })
+          }
+        }
+      })
+      yield* Effect.sleep("2 minutes")
+      yield* expectTruth
+      yield* Effect.sleep("13 minutes")
+      const isClosed = new Map(
+        [...nodes, ...silent].filter(({ host }) =>
+          truth(host) === "closed"
+        ).map((n) => [n.identity.nodeId, n.name])
+      )
+      for (const { host, name, run } of nodes) {
+        if (truth(host) === "closed") continue
+        for (const { contact } of yield* run(Routing.use(({ entries }) => entries))) {
+          const closed = isClosed.get(contact.id)
+          if (closed !== undefined) report("ClosedAreClients", name, { contact: closed })
+        }
+      }
+      network.move(nodes[15].host, Nat.portRestrictedCone)
+      network.move(nodes[31].host, Nat.fullCone)
+      yield* Effect.sleep("5 minutes")
+      yield* expectTruth
+      yield* leaveAll([...nodes, ...silent])
+      return found
+    }),
+    standIn
+  )
