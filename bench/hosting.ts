@@ -129,9 +129,10 @@ const state = Effect.gen(function*() {
     const disk = sizeOf(data)
     const empty = yield* start({}, {})
     const before = memory()
-    const started = performance.now()
+    const [started, cpu] = [performance.now(), process.cpuUsage()]
     const full = yield* start({ data }, {})
     const seconds = (performance.now() - started) / 1000
+    const { system, user } = process.cpuUsage(cpu)
     const after = memory()
     const status = yield* Context.get(full.services, Hosting.Hosting).status
     yield* full.stop
@@ -143,6 +144,7 @@ const state = Effect.gen(function*() {
         "buffers of an identity": { value: round((after.outside - before.outside) / count, 0), unit: "B" },
         "disk": { value: round(disk / 1e6, 1), unit: "MB", atMost: 100 * count / 100_000 },
         "start": { value: round(seconds), unit: "s", atMost: 10 },
+        "processor of the start, of all threads": { value: round((user + system) / 1e6), unit: "s" },
         "records that were signed again": { value: status.signatures, unit: "" }
       }
     }

@@ -17,7 +17,7 @@ import * as Result from "effect/Result"
 import * as Hex from "./internal/hex.ts"
 import { memo } from "./internal/memo.ts"
 import * as Secp256k1 from "./internal/secp256k1.ts"
-import { sha256, sha256Hex } from "./internal/sha256.ts"
+import { sha256, sha256Hex, sha256Prefix } from "./internal/sha256.ts"
 
 /**
  * 42 lower-case hex digits (21 bytes): the version, then 20 bytes of hash.
@@ -116,7 +116,7 @@ export const fromBytesUnsafe = (bytes: Uint8Array): Address => Hex.encode(bytes)
  */
 export const fromPublicKey = (publicKey: Uint8Array): Address => ofPublicKey(Hex.encode(publicKey))
 
-const ofPublicKey = memo((key) => "a0" + sha256Hex(Hex.decode(key)).slice(0, 40) as Address)
+const ofPublicKey = memo((key) => "a0" + sha256Prefix(Hex.decode(key), 20) as Address)
 
 /**
  * The Ethereum address of a secp256k1 public key, compressed (33 bytes) or not

@@ -10,6 +10,7 @@
  * @module
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -19,11 +20,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import { type Address, fromPublicKey } from "./Address.ts"
+import type { Address } from "./Address.ts"
 import { Crypto, type ExchangeKey, type PrivateKey } from "./Crypto.ts"
 import type { InvalidPayload } from "./Custom.ts"
 import * as Delegation from "./Delegation.ts"
 import * as Hosting from "./Hosting.ts"
+import { draftAll, fingerprintOf } from "./hosting/drafts.ts"
 import { fromSeed, type Identity, NodeIdentity, withDelegation } from "./Identity.ts"
 import * as NodeId from "./NodeId.ts"
 import { type HostedIdentity, Persistence } from "./Persistence.ts"
@@ -173,21 +175,46 @@ export class HostedIdentities extends Context.Service<HostedIdentities, {
 
 // --- What is saved -----------------------------------------------------------------
 
-/** An identity as it is saved. The key is a nonce, then the encrypted seed; the delegation is encoded. */
-const Saved = Schema.fromJsonString(Schema.Struct({
+const savedKey = {
   key: Schema.Uint8ArrayFromBase64Url,
   publicKey: Schema.Uint8ArrayFromBase64Url,
-  delegation: Schema.optional(Schema.Uint8ArrayFromBase64Url),
-  announce: Schema.Array(Content),
+  delegation: Schema.optional(Schema.Uint8ArrayFromBase64Url)
+}
+
+const savedTerms = {
   replicas: Schema.optional(Schema.Int),
   ttl: Schema.optional(Schema.Int),
   mail: Schema.optional(Schema.Boolean)
+}
+
+/**
+ * An identity as it is saved. The key is a nonce, then the encrypted seed; the
+ * delegation is encoded. The fingerprint tells whether records are of what it
+ * announces.
+ */
+const Saved = Schema.fromJsonString(Schema.Struct({
+  ...savedKey,
+  ...savedTerms,
+  announce: Schema.Array(Content),
+  fingerprint: Schema.String
 }))
 
 type Saved = typeof Saved.Type
+type SavedKey = Pick<Saved, keyof typeof savedKey>
 
 const encode = Schema.encodeSync(Saved)
 const decode = Schema.decodeUnknownResult(Saved)
+
+/** Parts of it: the others take more time to decode, and a start with thousands does without. */
+const decodeKey = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct(savedKey)))
+const decodeTerms = Schema.decodeUnknownResult(
+  Schema.fromJsonString(Schema.Struct({ ...savedTerms, delegation: savedKey.delegation, fingerprint: Schema.String }))
+)
+
+const delegationOf = (
+  { delegation }: Pick<Saved, "delegation">
+): Result.Result<Delegation.Delegation | undefined, Delegation.InvalidDelegation> =>
+  delegation === undefined ? Result.succeed(undefined) : Delegation.decode(delegation)
 
 const nonceLength = 12
 
@@ -227,27 +254,31 @@ class Box {
 
 const isSame = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i])
 
-/** Signs with a saved key, which is decrypted each time: thousands of ready keys would take more memory than the records. */
+/**
+ * Signs with a saved key, which is read and decrypted each time: thousands of
+ * ready keys would take more memory than the records.
+ */
 class SavedSigner implements Hosting.Signer {
   readonly agent: Address
   readonly delegation: Delegation.Delegation | undefined
-  readonly publicKey: Uint8Array
-  private readonly key: Uint8Array
+  /** The identity as it is saved. An object would take several times the memory. */
+  readonly text: string
   private readonly box: Box
 
-  constructor(box: Box, { delegation, key, publicKey }: Pick<Saved, "key" | "publicKey"> & {
-    readonly delegation: Delegation.Delegation | undefined
-  }) {
-    this.agent = delegation?.agent ?? fromPublicKey(publicKey)
+  constructor(box: Box, { address, text }: HostedIdentity, delegation: Delegation.Delegation | undefined) {
+    this.agent = address
     this.delegation = delegation
-    this.publicKey = publicKey
-    this.key = key
+    this.text = text
     this.box = box
   }
 
   /** What is saved of the key. */
-  get saved(): Pick<Saved, "key" | "publicKey"> {
-    return { key: this.key, publicKey: this.publicKey }
+  get saved(): SavedKey {
+    return Result.getOrThrow(decodeKey(this.text))
+  }
+
+  get publicKey(): Uint8Array {
+    return this.saved.publicKey
   }
 
   /** Undefined for a key that cannot be decrypted. */
@@ -291,14 +322,6 @@ const contentOf = (content: Content): Result.Result<Hosting.Content, InvalidPayl
 
 const contentsOf = (announce: ReadonlyArray<Content>) => Effect.fromResult(Result.all(announce.map(contentOf)))
 
-/** An identity that is hosted, or that could not be. */
-interface Entry {
-  readonly signer: SavedSigner
-  /** As it is saved: an object would take several times the memory. */
-  readonly text: string
-  readonly problem: AddError | undefined
-}
-
 /** The terms without what comes with them. */
 const termsOf = ({ announce, mail, replicas, ttl }: Terms): Terms => ({ announce, replicas, ttl, mail })
 
@@ -309,34 +332,38 @@ const make = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
   const box = new Box(crypto, yield* NodeIdentity)
   const changing = yield* Semaphore.make(1)
-  const entries = new Map<Address, Entry>()
+  const signers = new Map<Address, SavedSigner>()
+  /** Why those that could not be hosted could not. */
+  const problems = new Map<Address, AddError>()
 
   /** Checks a key, and encrypts it. */
-  const signerOf = Effect.fnUntraced(function*({ delegation, seed }: Key) {
+  const keyOf = Effect.fnUntraced(function*({ delegation, seed }: Key) {
     const bytes = Redacted.value(seed)
     if (bytes.length !== 32) {
       return yield* new Record.InvalidRecord({ reason: `the private key has ${bytes.length} bytes, not 32` })
     }
     const own = fromSeed(crypto, bytes)
-    const acting = delegation === undefined
+    const { agent, delegation: mandate, publicKey } = delegation === undefined
       ? own
       : yield* Effect.fromResult(withDelegation(own, delegation, crypto))
-    return new SavedSigner(box, {
-      key: box.seal(bytes, yield* random.randomBytes(nonceLength)),
-      publicKey: acting.publicKey,
-      delegation: acting.delegation
-    })
+    const key = box.seal(bytes, yield* random.randomBytes(nonceLength))
+    return { agent, saved: { key, publicKey, delegation: mandate && Delegation.encode(mandate) } }
   })
 
-  const save = (signer: SavedSigner, terms: Terms): void => {
-    const { agent: address, delegation } = signer
-    const text = encode({
-      ...signer.saved,
-      delegation: delegation && Delegation.encode(delegation),
-      ...termsOf(terms)
-    })
-    entries.set(address, { signer, text, problem: undefined })
-    persistence.save({ _tag: "Enrolled", address, text })
+  /** Returns the signer of an identity, with all that is saved of it, and what it announces. */
+  const prepare = Effect.fnUntraced(function*(address: Address, key: SavedKey, terms: Terms) {
+    const delegation = yield* Effect.fromResult(delegationOf(key))
+    const announce = yield* contentsOf(terms.announce)
+    const announced = { signer: { agent: address, delegation, publicKey: key.publicKey }, announce, ttl: terms.ttl }
+    const drafts = yield* Effect.fromResult(draftAll(announced, yield* Clock.currentTimeMillis))
+    const text = encode({ ...key, ...termsOf(terms), fingerprint: fingerprintOf(drafts) })
+    return { ...termsOf(terms), signer: new SavedSigner(box, { address, text }, delegation), announce }
+  })
+
+  const save = (signer: SavedSigner): void => {
+    signers.set(signer.agent, signer)
+    problems.delete(signer.agent)
+    persistence.save({ _tag: "Enrolled", address: signer.agent, text: signer.text })
   }
 
   const changed = (address: Address) =>
@@ -349,53 +376,42 @@ const make = Effect.gen(function*() {
 
   const add: HostedIdentities["Service"]["add"] = Effect.fn("HostedIdentities.add")(function*(options) {
     const address = yield* Effect.gen(function*() {
-      const signer = yield* signerOf(options)
-      const address = signer.agent
+      const { agent: address, saved } = yield* keyOf(options)
       // One that could not be hosted is not replaced either: its terms would be lost.
-      if (entries.has(address)) return yield* new Hosting.AlreadyHosted({ address })
-      yield* hosting.host({ ...termsOf(options), signer, announce: yield* contentsOf(options.announce) })
-      save(signer, options)
+      if (signers.has(address)) return yield* new Hosting.AlreadyHosted({ address })
+      const prepared = yield* prepare(address, saved, options)
+      yield* hosting.host(prepared)
+      save(prepared.signer)
       return address
     }).pipe(changing.withPermits(1), Effect.uninterruptible)
     return yield* changed(address)
   })
 
-  const find = (address: Address): Effect.Effect<Entry, Hosting.NotHosted> =>
+  const find = (address: Address): Effect.Effect<SavedSigner, Hosting.NotHosted> =>
     Effect.suspend(() => {
-      const entry = entries.get(address)
-      return entry === undefined ? new Hosting.NotHosted({ address }) : Effect.succeed(entry)
+      const signer = signers.get(address)
+      return signer === undefined ? new Hosting.NotHosted({ address }) : Effect.succeed(signer)
     })
 
   const update: HostedIdentities["Service"]["update"] = Effect.fn("HostedIdentities.update")(
     function*(address, { key, ...given }) {
       yield* Effect.gen(function*() {
-        const entry = yield* find(address)
-        const { announce, mail, replicas, ttl } = Result.getOrThrow(decode(entry.text))
-        const terms = {
+        const signer = yield* find(address)
+        const { announce, mail, replicas, ttl } = Result.getOrThrow(decode(signer.text))
+        const { agent, saved } = key === undefined ? { agent: address, saved: signer.saved } : yield* keyOf(key)
+        if (agent !== address) {
+          return yield* new Record.InvalidRecord({ reason: `the key is for ${agent}, not for ${address}` })
+        }
+        const prepared = yield* prepare(address, saved, {
           announce: given.announce ?? announce,
           replicas: given.replicas ?? replicas,
           ttl: given.ttl ?? ttl,
           mail: given.mail ?? mail
-        }
-        const signer = key === undefined ? entry.signer : yield* signerOf(key)
-        if (signer.agent !== address) {
-          return yield* new Record.InvalidRecord({ reason: `the key is for ${signer.agent}, not for ${address}` })
-        }
-        if (entry.problem === undefined) {
-          const contents = given.announce === undefined ? {} : { announce: yield* contentsOf(given.announce) }
-          yield* hosting.update(address, {
-            signer,
-            replicas: given.replicas,
-            ttl: given.ttl,
-            mail: given.mail,
-            ...contents
-          })
-        } else {
-          yield* hosting.host({ ...termsOf(terms), signer, announce: yield* contentsOf(terms.announce) }).pipe(
-            Effect.catchTag("AlreadyHosted", Effect.die)
-          )
-        }
-        save(signer, terms)
+        })
+        yield* problems.has(address)
+          ? Effect.catchTag(hosting.host(prepared), "AlreadyHosted", Effect.die)
+          : hosting.update(address, prepared)
+        save(prepared.signer)
       }).pipe(changing.withPermits(1), Effect.uninterruptible)
       return yield* changed(address)
     }
@@ -404,45 +420,55 @@ const make = Effect.gen(function*() {
   const remove: HostedIdentities["Service"]["remove"] = Effect.fn("HostedIdentities.remove")(
     function*(address, options) {
       yield* Effect.gen(function*() {
-        const { problem } = yield* find(address)
-        if (problem === undefined) yield* hosting.remove(address, options)
-        entries.delete(address)
+        yield* find(address)
+        if (!problems.delete(address)) yield* hosting.remove(address, options)
+        signers.delete(address)
         persistence.save({ _tag: "Dismissed", address })
       }).pipe(changing.withPermits(1), Effect.uninterruptible)
       return yield* changed(address)
     }
   )
 
-  /** Hosts an identity of an earlier run. */
-  const resume = Effect.fnUntraced(function*({ address, text }: HostedIdentity) {
+  /** Hosts an identity of an earlier run with the records that it left. */
+  const resume = (saved: HostedIdentity): boolean => {
+    const decoded = decodeTerms(saved.text)
+    const delegation = Result.flatMap(decoded, delegationOf)
+    if (Result.isFailure(decoded) || Result.isFailure(delegation)) return false
+    const { fingerprint, mail, replicas, ttl } = decoded.success
+    const signer = new SavedSigner(box, saved, delegation.success)
+    const isResumed = hosting.resumeUnsafe({ signer, fingerprint, mail, replicas, ttl })
+    if (isResumed) signers.set(saved.address, signer)
+    return isResumed
+  }
+
+  /** Hosts an identity of an earlier run anew. */
+  const rehost = Effect.fnUntraced(function*({ address, text }: HostedIdentity) {
     const saved = decode(text)
-    const delegation = Result.isSuccess(saved) && saved.success.delegation !== undefined
-      ? Delegation.decode(saved.success.delegation)
-      : Result.succeed(undefined)
+    const delegation = Result.flatMap(saved, delegationOf)
     if (Result.isFailure(saved) || Result.isFailure(delegation)) {
       return yield* Effect.logWarning(`The hosted identity ${address} of the last run cannot be read`)
     }
-    const signer = new SavedSigner(box, { ...saved.success, delegation: delegation.success })
-    const problem = yield* contentsOf(saved.success.announce).pipe(
+    const signer = new SavedSigner(box, { address, text }, delegation.success)
+    signers.set(address, signer)
+    yield* contentsOf(saved.success.announce).pipe(
       Effect.flatMap((announce) => hosting.host({ ...termsOf(saved.success), signer, announce })),
-      Effect.match({ onFailure: (error) => error, onSuccess: () => undefined })
+      Effect.catch((error) => Effect.sync(() => problems.set(address, error)))
     )
-    entries.set(address, { signer, text, problem })
   })
 
-  yield* Stream.runForEach(persistence.kept.identities, resume)
-  const refused = Array.from(entries.values()).filter(({ problem }) => problem !== undefined).length
-  if (refused > 0) yield* Effect.logWarning(`${refused} hosted identities of the last run cannot be hosted`)
+  yield* Stream.runForEachArray(
+    persistence.kept.identities,
+    Effect.fnUntraced(function*(page) {
+      for (const saved of page) if (!resume(saved)) yield* rehost(saved)
+    })
+  )
+  if (problems.size > 0) yield* Effect.logWarning(`${problems.size} hosted identities of the last run cannot be hosted`)
 
   return HostedIdentities.of({
     add,
     update,
     remove,
-    refused: Effect.sync(() =>
-      Array.from(entries, ([address, { problem }]) => ({ address, reason: problem })).filter(
-        (each): each is Refused => each.reason !== undefined
-      )
-    )
+    refused: Effect.sync(() => Array.from(problems, ([address, reason]) => ({ address, reason })))
   })
 })
 

@@ -71,6 +71,17 @@ export interface HostedEntry extends Entry {
 }
 
 /**
+ * A hosted record and its slot, whose next record takes its place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostedSlot extends HostedEntry {
+  /** 32 hex digits. */
+  readonly slot: string
+}
+
+/**
  * An identity that this node hosts, as its owner writes it.
  *
  * @category models
@@ -127,7 +138,7 @@ export type Change =
   | { readonly _tag: "Peers"; readonly peers: ReadonlyArray<SocketAddress> }
   | { readonly _tag: "Seen"; readonly sightings: ReadonlyArray<Sighting> }
   | { readonly _tag: "Announced"; readonly announcements: string }
-  | HostedEntry & { readonly _tag: "Hosted"; readonly slot: string }
+  | HostedSlot & { readonly _tag: "Hosted" }
   | { readonly _tag: "Unhosted"; readonly key: NodeId; readonly slot: string }
   | HostedIdentity & { readonly _tag: "Enrolled" }
   | { readonly _tag: "Dismissed"; readonly address: Address }
@@ -150,7 +161,7 @@ export interface Kept {
   readonly seen: Effect.Effect<ReadonlyArray<Sighting>>
   /** The text of the last `Announced`; empty if there was none. */
   readonly announcements: Effect.Effect<string>
-  readonly hosted: Stream.Stream<HostedEntry>
+  readonly hosted: Stream.Stream<HostedSlot>
   /** Identities in the order in which they were last saved. */
   readonly identities: Stream.Stream<HostedIdentity>
 }
@@ -530,7 +541,7 @@ export const makeUnavailable = (reason: string): Effect.Effect<Persistence["Serv
 export const makeMemory = (): Medium => {
   const records = new Map<string, StoredEntry>()
   const publications = new Map<string, Entry>()
-  const hosted = new Map<string, HostedEntry>()
+  const hosted = new Map<string, HostedSlot>()
   const identities = new Map<Address, string>()
   const sightings = new Map<NodeId, number>()
   let seq = 0n
@@ -573,7 +584,7 @@ export const makeMemory = (): Medium => {
         return
       case "Hosted": {
         const { due, holders, key, record, slot } = change
-        return void hosted.set(slot, { key, record, due, holders })
+        return void hosted.set(slot, { key, record, slot, due, holders })
       }
       case "Unhosted":
         return void hosted.delete(change.slot)

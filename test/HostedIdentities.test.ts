@@ -131,6 +131,24 @@ describe("HostedIdentities", () => {
       )
     }).pipe(onNetwork))
 
+  it.effect("signs what an identity announces, if the last run ended before it stored a change", () =>
+    Effect.gen(function*() {
+      const { host, medium, peer, stop } = yield* setUp()
+      const { address } = network.identity("Ann")
+      const announce = [endpoint(1), { _tag: "Topic", topic: "translate", name: "Ann" }] as const
+      yield* identities(host).add({ ...keyOf("Ann"), announce })
+      yield* stored
+      const before = yield* Stream.runCollect(medium.hosted)
+      yield* identities(host).update(address, { announce: [endpoint(2), announce[1]] })
+      yield* stored
+      yield* stop
+      yield* medium.write(before.map((left) => ({ _tag: "Hosted", ...left })), network.now * 1000)
+      const again = yield* start(medium)
+      yield* stored
+      assert.strictEqual(yield* endpointsOf(peer, address), "https://2.example")
+      assert.deepInclude(yield* hosting(again.host).status, { records: 2, signatures: 1 })
+    }).pipe(onNetwork))
+
   it.effect("takes many at a time, each once, whether or not state is kept", () =>
     Effect.gen(function*() {
       const { host, medium } = yield* setUp()

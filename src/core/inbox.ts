@@ -6,7 +6,7 @@
  */
 import type { Address } from "../Address.ts"
 import { RecencyMap } from "../internal/recencyMap.ts"
-import { sha256Hex } from "../internal/sha256.ts"
+import { sha256Prefix } from "../internal/sha256.ts"
 import type * as Record from "../Record.ts"
 import type { ReceivedMessage } from "./letters.ts"
 
@@ -36,7 +36,7 @@ const usual: Limits = { messages: 16_384, ofRecipient: 64, known: 131_072 }
 /** How often expired messages are looked for when there is no room. */
 const cleanMillis = 60_000
 
-const idOf = ({ payload }: Record.SignedRecord): string => sha256Hex(payload).slice(0, 32)
+const idOf = ({ payload }: Record.SignedRecord): string => sha256Prefix(payload, 16)
 
 /** The rule of the store; `now` is in Unix milliseconds. */
 const isHeld = ({ record }: HostedMessage, now: number): boolean => record.expiresAt >= Math.floor(now / 1000)

@@ -11,7 +11,8 @@ import { placementFault } from "../core/placement.ts"
 import { isGiven } from "../core/vetting.ts"
 import * as Endpoint from "../Endpoint.ts"
 import * as Identity from "../Identity.ts"
-import { sha256Hex } from "../internal/sha256.ts"
+import * as Hex from "../internal/hex.ts"
+import { sha256Prefix } from "../internal/sha256.ts"
 import * as NodeId from "../NodeId.ts"
 import { RecordTooLarge } from "../Publisher.ts"
 import * as Record from "../Record.ts"
@@ -19,7 +20,7 @@ import * as Job from "../replication/job.ts"
 import * as Topic from "../Topic.ts"
 import * as internal from "../wire/record.ts"
 import { type Content, type EncodedContent, signContent, typeOf } from "./content.ts"
-import { drafter, type Signer } from "./signer.ts"
+import { drafter, type Signatory, type Signer } from "./signer.ts"
 
 /**
  * An identity to host.
@@ -114,8 +115,7 @@ export interface Draft {
  *
  * @internal
  */
-export const slotOf = (key: NodeId.NodeId, record: Record.SignedRecord): string =>
-  sha256Hex(new TextEncoder().encode(Job.slotAt(key, record))).slice(0, 32)
+export const slotOf = (key: NodeId.NodeId, record: Record.SignedRecord): string => textHash(Job.slotAt(key, record))
 
 const tooLarge = (record: Record.SignedRecord, content: Content): RecordTooLarge | undefined => {
   const [size, limit] = [record.bytes.length, Record.maxResolvableSize]
@@ -130,7 +130,7 @@ const usualTtl = (type: number, ttl: number): number =>
 
 /** Makes the draft of a content. */
 const draftOf = (
-  signer: Signer,
+  signer: Signatory,
   content: Content,
   defaultTtl: number,
   now: number
@@ -166,12 +166,21 @@ const keyOf = (content: Content, record: Record.SignedRecord): NodeId.NodeId => 
 }
 
 /**
+ * What is encoded of an identity to host.
+ *
+ * @internal
+ */
+export interface Announced extends Pick<HostOptions, "announce" | "ttl"> {
+  readonly signer: Signatory
+}
+
+/**
  * The drafts of an identity's records, each with a slot of its own.
  *
  * @internal
  */
 export const draftAll = (
-  { announce, signer, ttl = defaultTtl }: HostOptions,
+  { announce, signer, ttl = defaultTtl }: Announced,
   now: number
 ): Result.Result<ReadonlyArray<Draft>, ContentError> =>
   Result.flatMap(
@@ -235,6 +244,25 @@ export const redraft = (
       (record) => ({ key, slot, record, hasOwnTtl })
     ))
 }
+
+/**
+ * Identifies what records of an identity contain, whatever their order: two have
+ * the same fingerprint if they differ at most in their seqs, their timestamps and
+ * their signatures.
+ *
+ * @internal
+ */
+export const fingerprintOf = (records: ReadonlyArray<Pick<Draft, "key" | "record">>): string =>
+  records.length === 1 ? contentHash(records[0]) : textHash(records.map(contentHash).sort().join(" "))
+
+const contentHash = ({ key, record: { delegation, payload, publicKey, ttl, type } }: Pick<Draft, "key" | "record">) =>
+  textHash([key, type, ttl, ...[publicKey, payload, delegation ?? noBytes].map(Hex.encode)].join(" "))
+
+const noBytes = new Uint8Array(0)
+
+const textHash = (text: string): string => sha256Prefix(encoder.encode(text), 16)
+
+const encoder = new TextEncoder()
 
 /**
  * Whether two records differ at most in their seq, their timestamp and their signature.

@@ -9,7 +9,7 @@ import { SweepItem } from "../core/sweep.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import { clockCheckMillis } from "../Renewal.ts"
-import type { Draft } from "./drafts.ts"
+import { type Draft, slotOf } from "./drafts.ts"
 import type { Failure } from "./failure.ts"
 import type { Signer } from "./signer.ts"
 
@@ -18,19 +18,28 @@ import type { Signer } from "./signer.ts"
  *
  * @internal
  */
-export interface Owner {
+export class Owner {
   readonly address: Address.Address
   readonly number: number
   signer: Signer
   replicas: number
   ttl: number
-  hasEnded: boolean
+  hasEnded = false
   /** Number of its records whose last attempt failed. */
-  failing: number
+  failing = 0
   /** Whether its mailbox is to be read, and the mailbox while it is. */
   readsMail: boolean
   mailbox: Mailbox | undefined
-  records: Array<Entry>
+  records: ReadonlyArray<Entry> = []
+
+  constructor(options: Pick<Owner, "address" | "number" | "signer" | "replicas" | "ttl" | "readsMail">) {
+    this.address = options.address
+    this.number = options.number
+    this.signer = options.signer
+    this.replicas = options.replicas
+    this.ttl = options.ttl
+    this.readsMail = options.readsMail
+  }
 }
 
 /**
@@ -63,7 +72,8 @@ export class Mailbox extends SweepItem {
 }
 
 /**
- * A hosted record. Most of it is in `bytes`: with the fields of each record at hand, it would take five times the memory.
+ * A hosted record. There may be a million, so what can be derived from `bytes` is not at hand, and numbers are small
+ * integers where they can be: others take an object each.
  *
  * @internal
  */
@@ -72,19 +82,16 @@ export class Entry extends SweepItem {
   /** Signs this record, and its withdrawal when the owner has another signer. */
   signer: Signer
   readonly type: number
-  /** Names its slot, in 32 hex digits. */
-  readonly slot: string
   hasOwnTtl: boolean
   /** The record; before the first signature, a draft of it. */
   bytes: Uint8Array
-  /** Unix milliseconds; −Infinity before the first signature. */
-  signedAt = -Infinity
-  /** Unix milliseconds. */
-  expires = -Infinity
+  /** Unix seconds; 0 before the first signature. */
+  private timestamp = 0
+  private expiresAt = 0
   /** The first 32 bits of the ids of the nodes that hold the record. */
   holders: ReadonlyArray<number> = []
   /** The seq of a record that the next one must supersede. */
-  above = -1n
+  above: bigint | undefined
   isOvertaken = false
   signedOver = 0
   /** Why the last attempt failed; undefined if it did not. */
@@ -101,7 +108,6 @@ export class Entry extends SweepItem {
     this.owner = owner
     this.signer = owner.signer
     this.type = record.type
-    this.slot = draft.slot
     this.hasOwnTtl = draft.hasOwnTtl
     this.bytes = record.bytes
   }
@@ -110,13 +116,29 @@ export class Entry extends SweepItem {
     return Result.getOrThrow(Record.decode(this.bytes))
   }
 
+  /** Names its slot, in 32 hex digits. */
+  get slot(): string {
+    return slotOf(this.key, this.record)
+  }
+
   get isSigned(): boolean {
-    return this.signedAt !== -Infinity
+    return this.timestamp > 0
+  }
+
+  /** When it was signed, in Unix milliseconds. */
+  get signedAt(): number {
+    return this.timestamp * 1000
+  }
+
+  /** When it expires, in Unix milliseconds. */
+  get expires(): number {
+    return this.expiresAt * 1000
   }
 
   /** A record that is due has been signed a quarter of its lifetime ago, or longer; one that is tried again has not. */
   needsSignature(now: number): boolean {
-    return this.isOvertaken || now - this.signedAt >= this.lifetime / 4 || now < this.signedAt - clockCheckMillis
+    return !this.isSigned || this.isOvertaken || now - this.signedAt >= this.lifetime / 4 ||
+      now < this.signedAt - clockCheckMillis
   }
 
   missing(now: number): number {
@@ -125,8 +147,8 @@ export class Entry extends SweepItem {
 
   signed(record: Record.SignedRecord): void {
     this.bytes = record.bytes
-    this.signedAt = Number(record.timestamp) * 1000
-    this.expires = record.expiresAt * 1000
+    this.timestamp = Number(record.timestamp)
+    this.expiresAt = record.expiresAt
     this.isOvertaken = false
   }
 }

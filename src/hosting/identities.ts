@@ -7,7 +7,7 @@ import type * as Address from "../Address.ts"
 import type * as Delegation from "../Delegation.ts"
 import type * as NodeId from "../NodeId.ts"
 import type * as Record from "../Record.ts"
-import type { Entry, Owner } from "./entry.ts"
+import { type Entry, Owner } from "./entry.ts"
 import { type Failure, type Reason, reasons, type RenewalError } from "./failure.ts"
 
 /**
@@ -155,14 +155,7 @@ export class Identities {
   }
 
   add(options: Pick<Owner, "address" | "signer" | "replicas" | "ttl" | "readsMail">): Owner {
-    const owner: Owner = {
-      ...options,
-      number: this.hosted++,
-      hasEnded: false,
-      failing: 0,
-      mailbox: undefined,
-      records: []
-    }
+    const owner = new Owner({ ...options, number: this.hosted++ })
     this.owners.set(owner.address, owner)
     return owner
   }

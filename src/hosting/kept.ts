@@ -5,11 +5,10 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { type HostedEntry, Persistence } from "../Persistence.ts"
-import * as Record from "../Record.ts"
-import { slotOf } from "./drafts.ts"
+import type { Address } from "../Address.ts"
+import { type HostedEntry, type HostedSlot, Persistence } from "../Persistence.ts"
+import { fingerprintOf, slotOf } from "./drafts.ts"
 import type { Entry } from "./entry.ts"
 
 /**
@@ -22,33 +21,20 @@ import type { Entry } from "./entry.ts"
 export type Stored = HostedEntry
 
 /**
- * What an earlier run, or another node, left of a record.
- *
- * @internal
- */
-export type Kept = Omit<HostedEntry, "key" | "record"> & { readonly bytes: Uint8Array }
-
-/**
  * What another node left of records, by slot.
  *
  * @internal
  */
-export const leftBy = (left: ReadonlyArray<Stored>): ReadonlyMap<string, Kept & { readonly seq: bigint }> =>
-  new Map(left.map(({ due, holders, key, record }) => [
-    slotOf(key, record),
-    { bytes: record.bytes, due, holders, seq: record.seq }
-  ]))
+export const leftBy = (left: ReadonlyArray<Stored>): ReadonlyMap<string, Stored> =>
+  new Map(left.map((stored) => [slotOf(stored.key, stored.record), stored]))
 
 /**
  * The later of what this node and another one left of a record.
  *
  * @internal
  */
-export const latest = (own: Kept | undefined, other: Kept & { readonly seq: bigint } | undefined): Kept | undefined => {
-  if (own === undefined || other === undefined) return other ?? own
-  const record = Result.getOrUndefined(Record.decode(own.bytes))
-  return record !== undefined && record.seq > other.seq ? own : other
-}
+export const latest = (own: Stored | undefined, other: Stored | undefined): Stored | undefined =>
+  own === undefined || other === undefined ? other ?? own : own.record.seq > other.record.seq ? own : other
 
 /**
  * What the last run left of hosted records, each of which can be taken once, and
@@ -58,16 +44,29 @@ export const latest = (own: Kept | undefined, other: Kept & { readonly seq: bigi
  */
 export const make = Effect.gen(function*() {
   const persistence = yield* Persistence
-  const bySlot = new Map<string, Kept>()
-  yield* Stream.runForEach(persistence.kept.hosted, ({ due, holders, key, record }) =>
+  const byAddress = new Map<Address, Array<HostedSlot>>()
+  yield* Stream.runForEachArray(persistence.kept.hosted, (entries) =>
     Effect.sync(() => {
-      bySlot.set(slotOf(key, record), { bytes: record.bytes, due, holders })
+      for (const entry of entries) {
+        const { address } = entry.record
+        const others = byAddress.get(address)
+        if (others === undefined) byAddress.set(address, [entry])
+        else others.push(entry)
+      }
     }))
   return {
-    take: (slot: string): Kept | undefined => {
-      const kept = bySlot.get(slot)
-      bySlot.delete(slot)
-      return kept
+    /** Takes what is left of a slot of an identity. */
+    take: (address: Address, slot: string): Stored | undefined => {
+      const left = byAddress.get(address)
+      const at = left?.findIndex((entry) => entry.slot === slot) ?? -1
+      return at < 0 ? undefined : left?.splice(at, 1)[0]
+    },
+    /** Takes all that is left of an identity, if it has this fingerprint. */
+    takeAll: (address: Address, fingerprint: string): ReadonlyArray<HostedSlot> | undefined => {
+      const left = byAddress.get(address)
+      if (left === undefined || fingerprintOf(left) !== fingerprint) return undefined
+      byAddress.delete(address)
+      return left
     },
     save: ({ holders, key, record, slot }: Entry, due: number): void =>
       persistence.save({ _tag: "Hosted", key, record, slot, due, holders }),

@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
       signer: drafter(signer),
       address,
       delegation,
-      seq: Seq.over(nanos, last > above ? last : above),
+      seq: Seq.over(nanos, above !== undefined && above > last ? above : last),
       timestamp: BigInt(seconds),
       ttl,
       type,
@@ -156,7 +156,8 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     const missing = Math.max(wanted - holders.length, 0)
     yield* Effect.all(Array.from({ length: missing }, () => fillOne), { concurrency: "unbounded", discard: true })
     counts.stores += sent
-    entry.holders = holders
+    // A copy has no room to grow.
+    entry.holders = holders.slice()
     if (newer !== undefined) {
       // A record under a later delegation is newer whatever our seq.
       if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver) {

@@ -43,6 +43,13 @@ export class SignerFailed extends Data.TaggedError("SignerFailed")<{ readonly re
   }
 }
 
+/**
+ * A signer without what signs: enough to draft records.
+ *
+ * @internal
+ */
+export type Signatory = Pick<Signer, "agent" | "delegation" | "publicKey">
+
 /** Longest wait for a signature. */
 const signatureTimeout = "10 seconds"
 
@@ -53,7 +60,7 @@ const noSignature = new Uint8Array(64)
  *
  * @internal
  */
-export const drafter = ({ publicKey }: Signer): SigningKey => ({ publicKey, sign: () => noSignature })
+export const drafter = ({ publicKey }: Signatory): SigningKey => ({ publicKey, sign: () => noSignature })
 
 /**
  * A draft with the signature of its signer, and whether that is valid is for the caller to check.

@@ -25,6 +25,14 @@ export const sha256Hex: (data: Uint8Array) => string = native === undefined
   : (data) => native("sha256", data, "hex")
 
 /**
+ * The first bytes of the digest in hex digits. It is a text of its own: a slice
+ * of a text keeps the whole of it in memory.
+ *
+ * @internal
+ */
+export const sha256Prefix = (data: Uint8Array, bytes: number): string => Hex.slice(sha256(data), 0, bytes)
+
+/**
  * The digest's 32 bytes.
  *
  * @internal

@@ -140,10 +140,12 @@ const stepOf = (change: Persistence.Change): Step => {
 
 type Rows = Page["rows"]
 
-const entriesOf = (rows: Rows): ReadonlyArray<Persistence.Entry & { readonly note: string | undefined }> =>
-  rows.flatMap(({ bytes, key, note }) => {
+type EntryRow = Persistence.Entry & Pick<Rows[number], "note" | "tag">
+
+const entriesOf = (rows: Rows): ReadonlyArray<EntryRow> =>
+  rows.flatMap(({ bytes, key, note, tag }) => {
     const record = Record.decode(bytes)
-    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, note }] : []
+    return Result.isSuccess(record) ? [{ key: key as NodeId, record: record.success, note, tag }] : []
   })
 
 const identityOf = ({ bytes, key }: Rows[number]): Persistence.HostedIdentity => ({
@@ -151,11 +153,9 @@ const identityOf = ({ bytes, key }: Rows[number]): Persistence.HostedIdentity =>
   text: new TextDecoder().decode(bytes)
 })
 
-const hostedOf = (
-  { key, note = "", record }: ReturnType<typeof entriesOf>[number]
-): Persistence.HostedEntry => {
+const hostedOf = ({ key, note = "", record, tag }: EntryRow): Persistence.HostedSlot => {
   const [due, ...holders] = note.split(" ").map(Number)
-  return { key, record, due, holders }
+  return { key, record, slot: tag, due, holders }
 }
 
 const peersOf = (text: string | undefined): ReadonlyArray<SocketAddress.SocketAddress> =>
@@ -186,6 +186,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       ({ reason }) => Effect.as(Effect.logWarning(`Reading the state from ${path} failed: ${reason}`), nothing)
     )
 
+  /** Reads a page while the one before is converted. */
   const pages = <A>(table: Table, convert: (rows: Rows) => ReadonlyArray<A>): Stream.Stream<A> =>
     Stream.paginate(0, (from) =>
       Effect.gen(function*() {
@@ -203,8 +204,12 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
               (page.copy === undefined ? "" : `; the file as it was is now ${page.copy}`)
           )
         }
-        return [convert(page.rows), Option.fromUndefinedOr(page.next)] as const
-      }))
+        return [[page.rows], Option.fromUndefinedOr(page.next)] as const
+      })).pipe(
+        Stream.buffer({ capacity: 1 }),
+        Stream.map(convert),
+        Stream.flattenIterable
+      )
 
   const entries = (table: Exclude<Table, "identity">) => pages(table, entriesOf)
 
@@ -221,7 +226,7 @@ const makeMedium = (call: Caller, path: string): Persistence.Medium => {
       (rows) => rows.map(({ id, lastSeen }) => ({ id: id as NodeId, lastSeen }))
     ),
     announcements: Effect.map(read(call("fact", "announcements"), undefined), (text) => text ?? ""),
-    hosted: Stream.map(entries("hosted"), hostedOf),
+    hosted: pages("hosted", (rows) => entriesOf(rows).map(hostedOf)),
     identities: pages("identity", (rows) => rows.map(identityOf)),
     write: (batch, now) =>
       call("write", batch.map(stepOf), now).pipe(

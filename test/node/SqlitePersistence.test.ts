@@ -248,7 +248,7 @@ describe("SqlitePersistence", () => {
         peers,
         seen: sightings,
         announcements: "[\"ä\"]",
-        hosted: [{ ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] }],
+        hosted: [{ slot: slotOf(1), ...entryOf(11), due: 1_750_000_000_000, holders: [0, 2 ** 32 - 1] }],
         identities: [
           { address: addressOf(3), text: "{\"ä\":1}" },
           { address: addressOf(1), text: "changed" }

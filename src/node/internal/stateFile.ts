@@ -55,6 +55,7 @@ export type Step =
  */
 export interface Row {
   readonly key: string
+  readonly tag: string
   readonly bytes: Uint8Array
   readonly note: string | undefined
 }
@@ -287,7 +288,7 @@ export class StateFile {
       const isWhole = isBlob(key) && isBlob(tag) && isBlob(bytes) && isBlob(sum) &&
         (note === null || typeof note === "string") &&
         isEqual(sum, sumOf(key, tag, factsOf(type, expires, note), bytes))
-      if (isWhole) rows.push({ key: toHex(key), bytes, note: note ?? undefined })
+      if (isWhole) rows.push({ key: toHex(key), tag: toHex(tag), bytes, note: note ?? undefined })
       else damaged.push(rowid)
     }
     return {
