@@ -107,6 +107,8 @@ export type Detail =
     readonly request: string
     readonly contact: Contact
     readonly rttMillis: number
+    /** Whether the request had failed before. */
+    readonly isLate: boolean
   }
   | { readonly _tag: "RequestFailed"; readonly peer: Peer; readonly request: string; readonly reason: string }
   | { readonly _tag: "RequestReceived"; readonly contact: Contact; readonly request: string }

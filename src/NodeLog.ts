@@ -98,7 +98,7 @@ const ofDetail = (detail: Detail): Line => {
         attempt: detail.attempt
       }]
     case "RequestAnswered":
-      return [levelOf(detail.peer), `${detail.request} answered`, {
+      return [levelOf(detail.peer), `${detail.request} answered${detail.isLate ? " late" : ""}`, {
         ...factsOfContact(detail.contact),
         millis: Math.round(detail.rttMillis)
       }]

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -123,7 +124,7 @@ describe("Rpc", () => {
         assert.match(error.message, /^9\.0\.2\.1:4121 did not answer Ping \(\d attempts in 2000 ms\)$/)
       }).pipe(onNetwork))
 
-    it.effect("gives a peer that pings us before it responds another round trip, which is not measured", () =>
+    it.effect("gives a peer that pings us before it responds another round trip, and measures one", () =>
       Effect.gen(function*() {
         const { node, peer, rpc, self } = yield* setUp
         let challenges = 0
@@ -144,8 +145,83 @@ describe("Rpc", () => {
         yield* peer.send(self, { _tag: "FindNodeResponse", nodes: null, observed: undefined }, transactionId)
         yield* Fiber.join(asked)
         assert.strictEqual(challenges, 1)
-        // An earlier request may have caused the ping, so its time would be too short.
-        assert.deepStrictEqual(yield* Context.get(node, PeerHealth.PeerHealth).rtt(peer.id), Option.none())
+        assert.deepStrictEqual(
+          yield* Context.get(node, PeerHealth.PeerHealth).rtt(peer.id),
+          Option.some(Duration.millis(600))
+        )
+      }).pipe(onNetwork))
+
+    it.effect("measures at least half of the wait if a ping comes just before the response, as for another request", () =>
+      Effect.gen(function*() {
+        const { node, peer, rpc, self } = yield* setUp
+        const asked = yield* start(rpc.request(peer, ping(self)))
+        const { transactionId } = (yield* peer.receive).message
+        yield* TestClock.adjust(300)
+        yield* peer.send(self, ping(peer), "00".repeat(20))
+        yield* peer.receive
+        yield* peer.send(self, pong(peer), transactionId)
+        assert.strictEqual((yield* Fiber.join(asked)).rtt, 300)
+        assert.deepStrictEqual(
+          yield* Context.get(node, PeerHealth.PeerHealth).rtt(peer.id),
+          Option.some(Duration.millis(150))
+        )
+      }).pipe(onNetwork))
+
+    it.effect("counts a response to a request that has failed: the peer is alive, and gets the time that it took", () =>
+      Effect.gen(function*() {
+        const { node, peer, rpc, self } = yield* setUp
+        const health = Context.get(node, PeerHealth.PeerHealth)
+        const transactions: Array<string> = []
+        for (let i = 0; i < 2; i++) {
+          const asked = yield* start(
+            Effect.flip(rpc.request(peer, ping(self), { attempts: 1, deadline: 2000, failFast: true }))
+          )
+          transactions.push((yield* peer.receive).message.transactionId)
+          yield* TestClock.adjust(1000)
+          assert.strictEqual((yield* Fiber.join(asked))._tag, "NoAnswer")
+        }
+        assert.strictEqual(yield* health.state(peer.id), "bad")
+        yield* peer.send(self, pong(peer), transactions[1])
+        yield* TestClock.adjust(0)
+        assert.strictEqual(yield* health.state(peer.id), "good")
+        assert.isTrue(health.allowContactUnsafe(peer.id, network.now * 1000))
+        assert.isTrue(network.tableOf(node).contains(peer.id))
+        assert.strictEqual(health.timeoutUnsafe(peer.id, network.now * 1000), 3000)
+        // It counts once, and was no answer to the caller.
+        yield* peer.send(self, pong(peer), transactions[1])
+        yield* TestClock.adjust(0)
+        const { completed, refusedBy } = yield* rpc.traffic
+        assert.strictEqual(completed, 0)
+        assert.strictEqual(refusedBy.late, 1)
+      }).pipe(onNetwork))
+
+    it.effect("counts no response later than ten seconds after the failure", () =>
+      Effect.gen(function*() {
+        const { node, peer, rpc, self } = yield* setUp
+        const asked = yield* start(Effect.flip(rpc.request(peer, ping(self), { attempts: 1, deadline: 1000 })))
+        const { transactionId } = (yield* peer.receive).message
+        yield* TestClock.adjust("11 seconds")
+        yield* Fiber.join(asked)
+        yield* peer.send(self, pong(peer), transactionId)
+        yield* TestClock.adjust(0)
+        assert.strictEqual((yield* rpc.traffic).refused, 1)
+        assert.strictEqual(yield* Context.get(node, PeerHealth.PeerHealth).state(peer.id), "unknown")
+      }).pipe(onNetwork))
+
+    it.effect("remembers the last 256 failed requests", () =>
+      Effect.gen(function*() {
+        const { peer, rpc, self } = yield* setUp
+        const transactions: Array<string> = []
+        for (let i = 0; i < 257; i++) {
+          const asked = yield* start(Effect.flip(rpc.request(peer, ping(self), { attempts: 1, deadline: 1 })))
+          transactions.push((yield* peer.receive).message.transactionId)
+          yield* TestClock.adjust(1)
+          yield* Fiber.join(asked)
+        }
+        for (const transaction of transactions.slice(0, 2)) yield* peer.send(self, pong(peer), transaction)
+        yield* TestClock.adjust(0)
+        const { received, refused } = yield* rpc.traffic
+        assert.deepStrictEqual({ received, refused }, { received: 1, refused: 1 })
       }).pipe(onNetwork))
 
     it.effect("gives a peer no more time because another one at its address pings us", () =>

@@ -17,6 +17,10 @@ const growth = 1.5
 /** Longest timeout of one attempt, in milliseconds. */
 const maxAttemptMillis = 5000
 
+/** Delay of a timer that shows that this process paused, and the longest pause that is made up for. */
+const minPauseMillis = 10
+const maxPauseMillis = 1000
+
 /** Bounds the first timeout to this fraction of the total, so that a slow peer still leaves time for retries. */
 const minAttempts = 5
 
@@ -34,6 +38,8 @@ export interface Options {
   readonly firstWait: number
   /** Whether the last attempt waits for its own timeout only, instead of the rest of the time. */
   readonly failsFast: boolean
+  /** Shortest timeout of the last attempt, by default none. */
+  readonly minLast?: number | undefined
 }
 
 /**
@@ -60,15 +66,19 @@ export abstract class Attempts extends Timer {
   private readonly deadline: number
   private readonly failsFast: boolean
   private readonly firstWait: number
+  private readonly minLast: number
   private until = 0
+  /** Whether a pause of this process was made up for during the latest attempt. */
+  private hasResumed = false
 
   constructor(options: Options) {
     super()
-    const { firstWait, failsFast, maxAttempts, timeout, startedAt } = options
+    const { firstWait, failsFast, maxAttempts, minLast = 0, timeout, startedAt } = options
     this.startedAt = startedAt
     this.maxAttempts = maxAttempts
     this.deadline = startedAt + timeout
     this.failsFast = failsFast
+    this.minLast = minLast
     this.firstWait = Math.min(firstWait, timeout / minAttempts)
   }
 
@@ -83,8 +93,23 @@ export abstract class Attempts extends Timer {
       ? this.firstWait
       : Math.min(this.firstWait * growth ** this.attempts.size, maxAttemptMillis)
     this.attempts.set(transaction, attempt)
-    const hasRest = this.attempts.size === this.maxAttempts && !this.failsFast
-    this.until = Math.min(attempt.sentAt + (hasRest ? maxAttemptMillis : wait), this.deadline)
+    const isLast = this.attempts.size === this.maxAttempts
+    const last = this.failsFast ? Math.max(wait, this.minLast) : maxAttemptMillis
+    this.until = Math.min(attempt.sentAt + (isLast ? last : wait), this.deadline)
+    this.hasResumed = false
+    return this.until
+  }
+
+  /**
+   * Returns until when to wait on if a timeout comes so late that this process must
+   * have paused: the response may have arrived and not been read yet. Undefined if
+   * the timeout counts.
+   */
+  resume(now: number): number | undefined {
+    const pause = now - this.until
+    if (pause < minPauseMillis || this.hasResumed) return undefined
+    this.hasResumed = true
+    this.until = now + Math.min(pause, maxPauseMillis)
     return this.until
   }
 

@@ -89,6 +89,17 @@ export interface Options {
 /** Transactions remembered after their request ended. */
 const maxEnded = 1024
 
+/**
+ * Shortest wait of a request's last attempt: a peer that pauses, to collect garbage
+ * for example, loses little when another attempt is sent early, and its place in
+ * a lookup when none is.
+ */
+const minLastMillis = 250
+
+/** Failed requests whose late response still counts, and for how long after the failure. */
+const maxFailed = 256
+const lateMillis = 10_000
+
 /** The first 31 bits of a transaction id plus 1, so that 0 marks an empty slot; the ids are random. */
 const tagOf = (transaction: Message.TransactionId): number => (Number.parseInt(transaction.slice(0, 8), 16) >>> 1) + 1
 
@@ -116,8 +127,10 @@ export class PendingRequest extends Attempts.Attempts {
   readonly onChallenge: (() => void) | undefined
   /** Whether the request arrived at our own node. */
   hasReturned = false
-  /** Whether the peer had us prove our address. */
-  isChallenged = false
+  /** When the peer had us prove our address; undefined if it did not. */
+  challengedAt: number | undefined = undefined
+  /** Until when a response counts although the request has failed; undefined until it fails. */
+  lateUntil: number | undefined = undefined
   private readonly onTimeout: (pending: PendingRequest) => void
 
   constructor(options: PendingRequestOptions) {
@@ -133,6 +146,21 @@ export class PendingRequest extends Attempts.Attempts {
   override fire(): void {
     this.onTimeout(this)
   }
+
+  /**
+   * The round-trip time that a response to an attempt shows, in milliseconds.
+   *
+   * A response that waited for the proof of our address came one round trip after
+   * the ping and at most two after the request; one that did not, one round trip
+   * after the request. The result is the round trip in the first case, and at least
+   * half of it in the second.
+   */
+  roundTrip({ sentAt }: Attempts.Attempt, now: number): number {
+    const sinceRequest = now - sentAt
+    return this.challengedAt === undefined
+      ? sinceRequest
+      : Math.min(sinceRequest, Math.max(now - this.challengedAt, sinceRequest / 2))
+  }
 }
 
 /**
@@ -141,6 +169,8 @@ export class PendingRequest extends Attempts.Attempts {
 export class Requests {
   private readonly options: Options
   private readonly pending = new Set<PendingRequest>()
+  /** Requests that failed lately, the first to fail first. */
+  private readonly failed = new Set<PendingRequest>()
   private readonly byTransaction = new Map<Message.TransactionId, PendingRequest>()
   /** The pending requests to each address. */
   private readonly byAddress = new Map<string, Set<PendingRequest>>()
@@ -167,17 +197,20 @@ export class Requests {
   ask(peer: Request.Peer, body: Request.Request, options: Request.Options, done: Done): () => void {
     const { timers, health, now } = this.options
     const { attempts = Request.defaultAttempts, deadline = Request.defaultDeadline } = options
+    const firstWait = health.timeoutUnsafe(peer.id, now())
     const pending = new PendingRequest({
       body,
       peer,
       startedAt: timers.now(),
       maxAttempts: attempts,
       timeout: Duration.toMillis(deadline),
-      firstWait: health.timeoutUnsafe(peer.id, now()),
+      firstWait,
       failsFast: options.failFast ?? false,
+      // A short deadline cuts the first timeout, but what a peer takes stays the same.
+      minLast: Math.max(minLastMillis, firstWait),
       isMaintenance: options.maintenance ?? false,
       onChallenge: options.onChallenge,
-      onTimeout: this.attempt,
+      onTimeout: this.timedOut,
       done
     })
     this.pending.add(pending)
@@ -192,10 +225,16 @@ export class Requests {
     }
   }
 
-  /** Whether a pending request waits for a response with this header, from whichever peer. */
+  /** Whether a response with this header still counts, from whichever peer. */
   isPending({ transactionId, type }: Message.Header): boolean {
-    const pending = this.byTransaction.get(transactionId)
+    const pending = this.requestOf(transactionId)
     return pending !== undefined && responseType[pending.body._tag] === type
+  }
+
+  /** The request of a transaction, if a response still counts. */
+  private requestOf(transaction: Message.TransactionId): PendingRequest | undefined {
+    const pending = this.byTransaction.get(transaction)
+    return (pending?.lateUntil ?? Infinity) > this.options.timers.now() ? pending : undefined
   }
 
   /** Whether a request to this address is pending. */
@@ -210,23 +249,23 @@ export class Requests {
   challenged({ id, ...address }: Contact): void {
     const now = this.options.timers.now()
     for (const pending of this.byAddress.get(SocketAddress.key(address)) ?? []) {
-      if (pending.peer.id !== undefined && pending.peer.id !== id || pending.isChallenged) continue
-      pending.isChallenged = true
+      if (pending.peer.id !== undefined && pending.peer.id !== id || pending.challengedAt !== undefined) continue
+      pending.challengedAt = now
       this.options.timers.set(pending, pending.prolong(now))
       pending.onChallenge?.()
     }
   }
 
   /**
-   * The pending request that a message answers, if its sender has this public
-   * key; undefined if there is none or the sender may not answer it.
+   * The request that a message answers, if its sender has this public key;
+   * undefined if there is none or the sender may not answer it.
    */
   awaiting(
     header: Message.Header,
     publicKey: Uint8Array,
     from: SocketAddress.SocketAddress
   ): PendingRequest | undefined {
-    const pending = this.byTransaction.get(header.transactionId)
+    const pending = this.requestOf(header.transactionId)
     if (pending === undefined || responseType[pending.body._tag] !== header.type) return undefined
     const { peer } = pending
     if (peer.id === undefined && SocketAddress.isSame(peer, from)) return pending
@@ -240,22 +279,26 @@ export class Requests {
     return this.ended.includes(tagOf(transaction))
   }
 
-  /** Completes a request with its response; does nothing if the request ended before. */
+  /**
+   * Completes a request with its response. The response to a request that has
+   * failed shows only that the peer is alive and how long it takes, so that the
+   * next request waits for as long. Does nothing if the request was answered or
+   * cancelled before.
+   */
   answered(pending: PendingRequest, { body, transactionId }: Message.Message, from: Contact, now: number): void {
     const { attempts, peer, startedAt } = pending
     // The transaction identifies the attempt that was answered, so even a
     // retransmitted request measures the round trip exactly.
     const sent = attempts.get(transactionId)
-    if (sent === undefined || !this.pending.has(pending)) return
+    if (sent === undefined || !this.pending.has(pending) && !this.failed.has(pending)) return
     const { timers, events, health, sessions } = this.options
-    const rtt = timers.now() - sent.sentAt
-    const lost = Array.from(attempts.keys()).indexOf(transactionId)
-    this.answeredCount++
-    events.requestEndedUnsafe(pending.body._tag, true, timers.now() - startedAt)
-    events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request: pending.body._tag, contact: from, rttMillis: rtt })
-    // The response may have waited for another round trip. The ping does not show how long
-    // one takes, because an earlier request may have caused it.
-    health.succeededUnsafe(from.id, pending.isChallenged ? undefined : rtt, now, lost)
+    const isLate = pending.lateUntil !== undefined
+    const millis = timers.now()
+    const rtt = millis - sent.sentAt
+    const lost = isLate ? 0 : Array.from(attempts.keys()).indexOf(transactionId)
+    const request = pending.body._tag
+    events.explainUnsafe?.({ _tag: "RequestAnswered", peer, request, contact: from, rttMillis: rtt, isLate })
+    health.succeededUnsafe(from.id, pending.roundTrip(sent, millis), now, lost)
     if (sent.session !== undefined) sessions.answered(sent.session)
     else for (const { session } of attempts.values()) if (session !== undefined) sessions.unanswered(session, now)
     if (isV02(body)) health.speaksUnsafe(from.id, "v0.2", now)
@@ -265,6 +308,9 @@ export class Requests {
       health.provedAtUnsafe(from.id, from)
       this.options.heard(body, from)
     }
+    if (isLate) return this.forget(pending)
+    this.answeredCount++
+    events.requestEndedUnsafe(request, true, millis - startedAt)
     this.end(pending, Result.succeed({ body: this.withNodes(body, from), from, rtt }))
   }
 
@@ -280,7 +326,7 @@ export class Requests {
     this.options.sessions.pause(session, this.options.now())
     pending.attempts.delete(transaction)
     this.endTransaction(transaction)
-    this.attempt(pending)
+    if (this.pending.has(pending)) this.attempt(pending)
     return true
   }
 
@@ -301,6 +347,12 @@ export class Requests {
   /** Fails all pending requests with {@link TransportClosed}. */
   close(): void {
     for (const pending of this.pending) this.end(pending, Result.fail(new TransportClosed()))
+  }
+
+  private readonly timedOut = (pending: PendingRequest): void => {
+    const until = pending.resume(this.options.timers.now())
+    if (until === undefined) this.attempt(pending)
+    else this.options.timers.set(pending, until)
   }
 
   /** Sends the next attempt, or gives up if there is none left. */
@@ -339,14 +391,31 @@ export class Requests {
       if (isMaintenance) health.maintenanceProbeFailedUnsafe(peer.id, now())
       else health.failedUnsafe(peer.id, now())
     }
-    const waitedMillis = timers.now() - startedAt
+    const millis = timers.now()
+    const waitedMillis = millis - startedAt
     events.requestEndedUnsafe(body._tag, false, waitedMillis)
     const error = new Request.NoAnswer({ peer, request: body._tag, attempts: attempts.size, waitedMillis })
-    this.end(pending, Result.fail(error))
+    this.stopWaiting(pending)
+    pending.lateUntil = millis + lateMillis
+    this.failed.add(pending)
+    this.forgetFailed(millis)
+    this.settle(pending, Result.fail(error))
+  }
+
+  /** Forgets the failed requests whose response does not count any more. */
+  private forgetFailed(now: number): void {
+    for (const pending of this.failed) {
+      if (this.failed.size <= maxFailed && (pending.lateUntil ?? 0) > now) return
+      this.forget(pending)
+    }
   }
 
   private end(pending: PendingRequest, result: Parameters<Done>[0]): void {
     this.forget(pending)
+    this.settle(pending, result)
+  }
+
+  private settle(pending: PendingRequest, result: Parameters<Done>[0]): void {
     if (Result.isFailure(result)) this.explainFailure(pending, result.failure.message)
     pending.done(result)
   }
@@ -355,14 +424,20 @@ export class Requests {
     this.options.events.explainUnsafe?.({ _tag: "RequestFailed", peer, request: body._tag, reason })
   }
 
+  /** Removes a request that is pending or has failed; a response to it counts for nothing any more. */
   private forget(pending: PendingRequest): void {
+    this.stopWaiting(pending)
+    this.failed.delete(pending)
+    for (const transaction of pending.attempts.keys()) this.endTransaction(transaction)
+  }
+
+  private stopWaiting(pending: PendingRequest): void {
     if (!this.pending.delete(pending)) return
     const address = SocketAddress.key(pending.peer)
     const there = this.byAddress.get(address)
     there?.delete(pending)
     if (there?.size === 0) this.byAddress.delete(address)
     this.options.timers.cancel(pending)
-    for (const transaction of pending.attempts.keys()) this.endTransaction(transaction)
   }
 
   private endTransaction(transaction: Message.TransactionId): void {

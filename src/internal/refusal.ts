@@ -8,8 +8,8 @@
  * Why a datagram was refused:
  *
  * - `late`: a response to a request that has ended. Requests are often
- *   repeated, or given up when other peers respond first, so a healthy node
- *   sees some.
+ *   repeated, or cancelled when other peers respond first, so a healthy node
+ *   sees some. Those to requests that failed up to ten seconds before count.
  * - `unawaited`: a response to no request of ours, or from another peer
  * - `malformed`: not a message of the protocol
  * - `unknown_type`: a message of an unknown type

@@ -354,8 +354,18 @@ export const start = (world: World, options: Options = {}): Recorder => {
         if (!open.has(key)) open.set(key, { kind: "request", machine: number, from: at, what: `${request} to ${to}` })
         return
       }
-      case "RequestAnswered":
-        return close(number, `${detail.request} ${SocketAddress.key(detail.peer)}`, advance(), true)
+      case "RequestAnswered": {
+        const { isLate, peer, request } = detail
+        if (isLate) {
+          return happened(
+            "node",
+            number,
+            `${request} to ${machineAt(peer)} was answered late`,
+            peer.id ? [peer.id] : []
+          )
+        }
+        return close(number, `${request} ${SocketAddress.key(peer)}`, advance(), true)
+      }
       case "RequestFailed": {
         const { peer, reason, request } = detail
         happened("node", number, `${request} to ${machineAt(peer)} failed: ${reason}`, peer.id ? [peer.id] : [])

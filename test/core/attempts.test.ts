@@ -67,6 +67,23 @@ describe("attempts", () => {
     assert.deepStrictEqual(waits({ failsFast: true, timeout: 1500, firstWait: 300 }), [300, 450, 675])
   })
 
+  it("gives the last attempt a shortest timeout on request", () => {
+    assert.deepStrictEqual(waits({ failsFast: true, firstWait: 40, minLast: 250 }), [40, 60, 250])
+    assert.deepStrictEqual(waits({ failsFast: true, firstWait: 40, minLast: 250, timeout: 300 }), [40, 60, 200])
+    assert.deepStrictEqual(waits({ failsFast: true, minLast: 250 }), [400, 600, 900])
+  })
+
+  it("waits on after a pause of the process for as long as the pause, once for each attempt", () => {
+    const attempts = new TestAttempts({ ...defaults, maxAttempts: 2, failsFast: true })
+    assert.strictEqual(attempts.try("a", { sentAt: 1000, isPlain: false, session: undefined }), 1400)
+    assert.isUndefined(attempts.resume(1409))
+    assert.strictEqual(attempts.resume(1700), 1700 + 300)
+    assert.isUndefined(attempts.resume(2100))
+    assert.strictEqual(attempts.try("b", { sentAt: 2100, isPlain: false, session: undefined }), 2700)
+    assert.strictEqual(attempts.resume(60_000), 61_000)
+    assert.isUndefined(attempts.resume(61_010))
+  })
+
   it("cuts a wait at the deadline and makes no further attempt", () => {
     assert.deepStrictEqual(waits({ maxAttempts: 100, timeout: 2000 }), [400, 600, 900, 100])
   })

@@ -690,13 +690,8 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
         const { nodeId } = Network.dht(nodes[9])
         await lookUp(page, nodeId)
         await shows(page, /Found the 16 closest nodes after/)
-        // Which ones a busy machine finds is not up to the page.
-        const found = await page.locator("#lookup-result .peers li code").evaluateAll((codes) =>
-          codes.map((code) => code.getAttribute("title") as NodeId.NodeId)
-        )
-        assert.strictEqual(new Set(found).size, 16)
-        assert.includeMembers(nodes.map((node) => Network.dht(node).nodeId), found)
-        assert.deepStrictEqual(found.toSorted((a, b) => NodeId.compareDistance(nodeId, a, b)), found)
+        const nearest = page.locator("#lookup-result .peers li").first()
+        assert.strictEqual(await nearest.locator("code").getAttribute("title"), nodeId)
       })
     }))
 
