@@ -214,7 +214,7 @@ const make = Effect.gen(function*() {
     now: number,
     proved?: () => void
   ): number => {
-    const { isEnough, send, within } = make(now)
+    const { empty, isEnough, send, within } = make(now)
     const whole = within(maxAnswerBody)
     const allowed = routing.allowanceUnsafe(from)
     if (allowed === Infinity) {
@@ -238,7 +238,9 @@ const make = Effect.gen(function*() {
       }
       return 0
     }
-    const cut = within(bodySize(from, allowed - pingBytes))
+    const least = within(bodySize(from, allowed - pingBytes))
+    // Without the ping, the next response would be cut as well.
+    const cut = sizeOf(from, least) <= allowed - pingBytes ? least : empty
     const bytes = sizeOf(from, cut)
     routing.proveUnsafe(from, allowed - bytes, (isProved) => {
       if (!isProved) return send(cut)
@@ -262,6 +264,7 @@ const make = Effect.gen(function*() {
         const observed = SocketAddress.encodeObserved(from)
         return {
           within: (size) => ({ body: Answer.findNodeResponse(nodes, observed, size) }),
+          empty: { body: Answer.findNodeResponse([], observed) },
           isEnough: isEnoughAt(rankAmong(nodes, target)),
           send: ({ body }) => toSender(body)
         }
@@ -301,6 +304,7 @@ const make = Effect.gen(function*() {
         const hasNodes = isEnoughAt(rank)
         return {
           within: (size) => Answer.findValueResponse({ ...options, size }),
+          empty: Answer.findValueResponse({ ...options, nodes: [], records: [] }),
           // A v0.1 requester would take the records that fit for all that there are.
           isEnough: (cut, whole) => Answer.hasRecordsOf(cut, whole) && hasNodes(cut, whole),
           send: ({ body, served }) => {
@@ -396,6 +400,8 @@ const make = Effect.gen(function*() {
 /** A response that can be made for each size of its body, in bytes. */
 interface Fitting<A extends Answer.Fitted> {
   readonly within: (size: number) => A
+  /** The response without nodes and records. One that is cut names at least one node, however small it should be. */
+  readonly empty: A
   /** Whether a cut response serves the requester, so that it need not prove its address. */
   readonly isEnough: (cut: A, whole: A) => boolean
   readonly send: (answer: A) => void

@@ -34,6 +34,21 @@ describe("worlds", () => {
     assert.strictEqual(hashes.size, 100)
   })
 
+  it("a node that speaks from a new port in a session finds what it looks for with its first lookup", () => {
+    // Three times its small request is hardly enough for a response and the ping that proves its address.
+    const story: Story = {
+      seed: 0,
+      nodes: 3,
+      latency: 20,
+      loss: 0,
+      duplication: 0,
+      households: [{ router: "portRestrictedCone", nodes: 1 }],
+      liars: [],
+      happenings: [{ at: 51, deed: { do: "offer", node: 0, topic: "water" } }]
+    }
+    assertHolds(() => runStory(story), replayCommand(story))
+  })
+
   it("all properties hold in sixty generated stories", () => {
     const failure = explore({ seed: 1, runs: 60 })
     assert.isUndefined(failure, failure && describeFailure(failure))
