@@ -76,17 +76,23 @@ const initialTimeoutMillis = 500
 const minSlowMillis = 20
 const initialSlowMillis = 250
 
-/** Smoothed round-trip time (RFC 6298, section 2); it starts over when a sample is less than half of it. */
+/** Smoothed round-trip time (RFC 6298, section 2). */
 class RoundTrip {
   srtt: number | undefined
   private variation = 0
+  private readonly startsOver: boolean
+
+  /** `startsOver`: whether it starts over when a sample is less than half of it. */
+  constructor(startsOver: boolean) {
+    this.startsOver = startsOver
+  }
 
   sample(measuredMillis: number): void {
     // A clock that was set back during the round trip yields a negative time.
     const rttMillis = Math.max(measuredMillis, 0)
     // A path is at most as long as its quickest response. Slower ones before it
     // waited in a queue, and predict little.
-    if (this.srtt === undefined || rttMillis < this.srtt / 2) {
+    if (this.srtt === undefined || this.startsOver && rttMillis < this.srtt / 2) {
       this.srtt = rttMillis
       this.variation = rttMillis / 2
     } else {
@@ -104,7 +110,7 @@ class RoundTrip {
 }
 
 class Peer {
-  readonly roundTrip = new RoundTrip()
+  readonly roundTrip = new RoundTrip(true)
   answeredAt: number | undefined = undefined
   /** The address from which it proved to answer. */
   at: SocketAddress.SocketAddress | undefined = undefined
@@ -131,8 +137,10 @@ export class PeerHealth {
   /** Peers that do not find out whether strangers can reach them, and that none can reach. */
   private readonly closed: RecencyMap<NodeId, true>
   private readonly capacity: number
-  /** The round-trip time over all peers. */
-  private readonly usual = new RoundTrip()
+  /** The round-trip time over all peers lately, which shows when to ask another one. */
+  private readonly usual = new RoundTrip(true)
+  /** The same with its whole spread, which shows when one is silent: a near peer says nothing about a far one. */
+  private readonly spread = new RoundTrip(false)
   /** The loss rate of attempts, over requests that were answered in the end. */
   private loss = initialLoss
 
@@ -162,6 +170,7 @@ export class PeerHealth {
     if (rttMillis === undefined) return
     peer.roundTrip.sample(rttMillis)
     this.usual.sample(rttMillis)
+    this.spread.sample(rttMillis)
   }
 
   /** Records a response from the queried address, which only a peer reachable there can send. */
@@ -241,7 +250,7 @@ export class PeerHealth {
 
   /** The timeout for a peer that never answered, or whose id is unknown. */
   defaultTimeout(): number {
-    return this.usual.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
+    return this.spread.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
   }
 
   /** An old measurement may include a queue, so it can only shorten the usual wait. */

@@ -120,6 +120,17 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.rtt(a), 449 - 28)
   })
 
+  it("gives an unknown peer the time of a far one, however quick the response of a near one", () => {
+    const health = new PeerHealth()
+    for (let i = 0; i < 8; i++) {
+      health.succeeded(a, 300, now)
+      health.succeeded(b, 1, now)
+      assert.isAtLeast(health.defaultTimeout(), 300)
+    }
+    // Asking another peer as well costs little, so that is sooner.
+    assert.isBelow(health.slowAfter(peer(5), now), 300)
+  })
+
   it("does not wait longer than peers usually take because of an old measurement", () => {
     const health = new PeerHealth()
     health.succeeded(a, 900, now)
