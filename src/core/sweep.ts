@@ -62,6 +62,9 @@ const minRegionMillis = 10 * minuteMillis
 const maxRegionMillis = 60 * minuteMillis
 const regionsPerInterval = 16
 
+/** How long they are used at least, even if some do not answer: there is a limit to the lookups. */
+const leastRegionMillis = minuteMillis
+
 /** A record goes before new ones once its copies expire within this time. */
 const graceMillis = 5 * minuteMillis
 
@@ -419,6 +422,15 @@ export class Sweep<T extends SweepItem> {
     }
     others.splice(placeOf(others, position), 0, found)
     this.regions = others
+  }
+
+  /**
+   * Reports that some of the nodes that were found for an item do not answer: the
+   * network has changed, and the next item there has a lookup.
+   */
+  unanswered(item: T, now: number): void {
+    const time = this.steady(now)
+    this.regions = this.regions.filter((region) => time - region.at < leastRegionMillis || !covers(region, item))
   }
 
   /**

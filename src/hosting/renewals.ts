@@ -158,6 +158,7 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     counts.stores += sent
     // A copy has no room to grow.
     entry.holders = holders.slice()
+    if (silent > 0) sweep.unanswered(entry, millis())
     if (newer !== undefined) {
       // A record under a later delegation is newer whatever our seq.
       if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver) {

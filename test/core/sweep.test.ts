@@ -277,6 +277,32 @@ describe("a sweep", () => {
     assert.deepStrictEqual(sweep.poll(now), { _tag: "Renew", item, nodes: closest, wanted: 8 })
   })
 
+  it("looks up nodes again that do not answer, and at most once a minute", () => {
+    const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
+    const contacts = Array.from({ length: 8 }, (_, n) => contact(keyAt(n + 1)))
+    const renewAt = (now: number, n: number) => {
+      const item = itemAt(n, n)
+      sweep.add(item, now)
+      const step = sweep.poll(now)
+      if (step._tag !== "Lookup") return { item, step }
+      sweep.found(
+        step.target,
+        { closest: contacts, isFull: false, isSurrounded: false, region: [], networkSize: 0 },
+        now
+      )
+      return { item, step, next: sweep.poll(now) }
+    }
+    assert.strictEqual(renewAt(0, 1).step._tag, "Lookup")
+    const second = renewAt(30_000, 2)
+    assert.strictEqual(second.step._tag, "Renew")
+    sweep.unanswered(second.item, 31_000)
+    const third = renewAt(59_000, 3)
+    assert.strictEqual(third.step._tag, "Renew")
+    sweep.unanswered(third.item, 60_000)
+    assert.strictEqual(renewAt(61_000, 4).step._tag, "Lookup")
+    assert.strictEqual(renewAt(62_000, 5).step._tag, "Renew")
+  })
+
   it("tries a failed record again after pauses that double, while others go on", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
     const [bad, good] = [itemAt(1, 1), itemAt(2, 2)]
