@@ -30,7 +30,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     // Those have a run of their own: npm run test:sim.
-    exclude: ["test/simulation/**"],
+    exclude: ["test/simulation/**", "test/nat/**"],
     // Hours of virtual time and real signatures take a while on a busy machine.
     testTimeout: 60_000,
     // By default a machine with two cores has one worker.

@@ -2,8 +2,10 @@
  * Nodes behind routers, simulated: how long lookups and publishing take, who is
  * found, and whether nodes know that strangers cannot reach them. Each world runs
  * with nodes that do not check it ("before") and with nodes that do ("after").
+ * Then what a client behind each kind of router sends at rest.
  *
- * node bench/routers.ts [nodes] [percents behind routers] [minutes before measuring] [percent that announces no features]
+ * npm run bench:routers -- [nodes] [percents behind routers] [minutes before measuring] [percent that announces no features]
+ *   [0 for no worlds "before"]
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -20,8 +22,18 @@ import type * as SimNetwork from "../src/testing/SimNetwork.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import * as OldNode from "../test/simulation/oldNode.ts"
 
-const [nodes = 100, , minutes = 60, silent = 0] = process.argv.slice(2).map(Number)
+const [nodes = 100, , minutes = 60, silent = 0, before = 1] = process.argv.slice(2).map(Number)
 const percents = (process.argv[3] ?? "75,90").split(",").map(Number)
+
+const names = new Map<Nat.Behaviour | undefined, string>([
+  [undefined, "none"],
+  [Nat.fullCone, "full cone"],
+  [Nat.restrictedCone, "restricted cone"],
+  [Nat.portRestrictedCone, "port-restricted cone"],
+  [Nat.symmetric, "symmetric"],
+  [Nat.symmetricRandom, "symmetric, random ports"]
+])
+const nameOf = (kind: Nat.Behaviour | undefined) => names.get(kind) ?? "other"
 
 const kinds = [
   Nat.portRestrictedCone,
@@ -94,13 +106,17 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
   const isOpen = ({ host }: typeof machines[number]) =>
     host.router === undefined || host.router.behaviour === Nat.fullCone
   const openIds = new Set(machines.filter(isOpen).map(({ identity }) => identity.nodeId))
+  /** The share that is right about itself, and the kinds of routers of the others. */
   const right = Effect.gen(function*() {
-    let right = 0
+    const wrong: Array<string> = []
     for (const node of all) {
       const { state } = yield* node.run(Effect.flatMap(Reachability.Reachability, ({ status }) => status))
-      if (state === (isOpen(node) ? "open" : "closed")) right++
+      const is = isOpen(node) ? "open" : "closed"
+      if (isChecked && state !== is) wrong.push(nameOf(node.host.router?.behaviour))
     }
-    return right
+    const kinds = Array.from(Map.groupBy(wrong, (kind) => kind), ([kind, { length }]) => `${length} ${kind}`)
+    if (!isChecked) return "-"
+    return `${share(all.length - wrong.length, all.length)}${kinds.length > 0 ? ` (not: ${kinds.join(", ")})` : ""}`
   })
   for (const node of all) yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["https://a.example"] })))
   yield* Effect.sleep("2 minutes")
@@ -176,7 +192,7 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
     summary(discover),
     notFound,
     `${share(closedEntries, entries)}, ${share(foundClosed, found)}, ${share(closedHolders, holders)}`,
-    `${share(early, all.length)}, ${share(late, all.length)}`,
+    `${early}, ${late}`,
     world.network.counts.sent
   ]
 })
@@ -186,7 +202,11 @@ console.log(
     "behind routers: of contacts, of nodes found, of holders | right about themselves after 2 minutes, at the end | datagrams |"
 )
 console.log(`|${" --- |".repeat(9)}`)
-const worlds = [[0, true], ...percents.flatMap((percent) => [[percent, false], [percent, true]] as const)] as const
+const checks = before === 0 ? [true] : [false, true]
+const worlds: ReadonlyArray<readonly [number, boolean]> = [
+  [0, true],
+  ...percents.flatMap((percent) => checks.map((isChecked) => [percent, isChecked] as const))
+]
 for (const [percent, isChecked] of worlds) {
   const row = SimWorld.runSync(
     Effect.provideService(measure(percent, isChecked), References.MinimumLogLevel, "Error"),
@@ -194,3 +214,32 @@ for (const [percent, isChecked] of worlds) {
   )
   console.log(`| ${row.join(" | ")} |`)
 }
+
+/** Datagrams that a client behind each kind of router sends in an hour, while it wants nothing. */
+const atRest = Effect.gen(function*() {
+  const world = yield* SimWorld.SimWorld
+  yield* world.startNodes(40)
+  const clients = new Map<SimNetwork.Host, { readonly name: string; sent: number }>()
+  for (const [behind, name] of names) {
+    if (behind === undefined || behind === Nat.fullCone) continue
+    const [{ host }] = yield* world.startNodes(1, { host: { behind } })
+    clients.set(host, { name, sent: 0 })
+  }
+  yield* Effect.sleep("30 minutes")
+  world.network.observe({
+    delivered: ({ source }) => {
+      const client = clients.get(source)
+      if (client !== undefined) client.sent++
+    }
+  })
+  yield* Effect.sleep("1 hour")
+  return Array.from(clients.values())
+})
+
+console.log("\n| client behind | datagrams in an hour at rest |")
+console.log("| --- | --- |")
+const clients = SimWorld.runSync(
+  Effect.provideService(atRest, References.MinimumLogLevel, "Error"),
+  { seed: 7, crypto: fastest }
+)
+for (const { name, sent } of clients) console.log(`| ${name} | ${sent} |`)

@@ -48,6 +48,8 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   readonly allowContactUnsafe: (id: NodeId, now: number) => boolean
   /** Whether the peer has proved that it is reachable at this address. */
   readonly isProvedUnsafe: (id: NodeId, address: SocketAddress) => boolean
+  /** Whether the peer has proved that it is reachable at a port of this host. */
+  readonly isProvedAtHostUnsafe: (id: NodeId, host: string) => boolean
   /** Whether the peer's latest message announced a feature. */
   readonly hasUnsafe: (id: NodeId, feature: Features.Bit) => boolean
   /**
@@ -105,6 +107,7 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       isBadUnsafe: (id) => core.isBad(id),
       allowContactUnsafe: (id, now) => core.allowContact(id, now),
       isProvedUnsafe: (id, address) => core.isProved(id, address),
+      isProvedAtHostUnsafe: (id, host) => core.isProvedAtHost(id, host),
       hasUnsafe: (id, feature) => core.has(id, feature),
       isClientUnsafe: (id) => core.isClient(id),
       versionUnsafe: (id, now) => core.version(id, now),

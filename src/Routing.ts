@@ -176,7 +176,8 @@ export class Routing extends Context.Service<Routing, {
   readonly isProvedUnsafe: (contact: Contact) => boolean
   /**
    * Bytes that may be sent to a requester, with what its earlier requests left:
-   * not limited once it has proved its address.
+   * not limited once it has proved its address, or another port of the same host,
+   * as of a router that forgot it (RFC 9000, 9.3.1).
    */
   readonly allowanceUnsafe: (from: Rpc.Requester) => number
   /**
@@ -267,7 +268,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   }
 
   const allowanceUnsafe: Routing["Service"]["allowanceUnsafe"] = (from) =>
-    isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)
+    isProvedUnsafe(from) || health.isProvedAtHostUnsafe(from.id, from.host)
+      ? Infinity
+      : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)
 
   const willProveUnsafe: Routing["Service"]["willProveUnsafe"] = (from, now) => {
     if (isProvedUnsafe(from) || !proofs.mayProve(from, now)) return false

@@ -321,4 +321,21 @@ describe("the answer to a stranger", () => {
       assert.strictEqual(transactionId, "01".repeat(20))
       assert.strictEqual(body._tag === "FindValueResponse" ? body.records?.length : body._tag, 1)
     }).pipe(onNetwork))
+
+  it.effect("is whole at once at another port of a host that it has proved, as of a router that forgot it, and at no other host", () =>
+    Effect.gen(function*() {
+      const body: Message.Body = { ...none, target: Record.ownKey(sized("owner of 800", 800)) }
+      const { ask, peer, prove } = yield* asking(body)
+      yield* ask("01")
+      yield* prove
+      yield* peer.receive
+      const responseAt = Effect.fnUntraced(function*(socket: SocketAddress.SocketAddress) {
+        const moved = yield* network.puppet("stranger", socket)
+        yield* moved.send(network.socketOf(1), body, "02".repeat(20))
+        return (yield* moved.receive).message.body
+      })
+      const response = yield* responseAt({ ...network.socketOf(501), port: 5000 })
+      assert.strictEqual(response._tag === "FindValueResponse" ? response.records?.length : response._tag, 1)
+      assert.strictEqual((yield* responseAt(network.socketOf(502)))._tag, "Ping")
+    }).pipe(onNetwork))
 })

@@ -184,6 +184,11 @@ export class PeerHealth {
     return at !== undefined && SocketAddress.isSame(at, address)
   }
 
+  /** Whether the peer has proved that it is reachable at a port of this host. */
+  isProvedAtHost(id: NodeId, host: string): boolean {
+    return this.peers.get(id)?.at?.host === host
+  }
+
   /** Records a request whose attempts all failed; each consecutive failure doubles the back-off. */
   failed(id: NodeId, now: number): void {
     const peer = this.peers.use(id, makePeer)

@@ -103,7 +103,7 @@ const glancedPeers = 1
 /** Pauses between attempts, by the number of those in a row that brought nothing. */
 const pauses = [10_000, 10_000, 10_000, 20_000, 30_000, minuteMillis, 4 * minuteMillis, 15 * minuteMillis]
 
-/** Time after which we ask again where a peer sees us. */
+/** Time without a response that says where a peer sees us, after which we ask. */
 const glanceMillis = 4 * minuteMillis
 
 /** Silence of an open node after which it asks early: if it is behind a router, its mapping would end. */
@@ -154,6 +154,8 @@ export class Reachability {
   private movedAt = never
   private sentAt = never
   private askedAt = never
+  /** When several peers last compared the ports of a mapping that depends on the peer. */
+  private comparedAt = never
   private testedAt = never
   /** When the last attempt to find out ended, and how many in a row brought nothing. */
   private triedAt = never
@@ -237,7 +239,7 @@ export class Reachability {
 
   /** Returns what to do next. */
   next(now: number): Step {
-    if (now < Math.max(this.sentAt, this.askedAt, this.triedAt, this.testedAt)) this.setBack(now)
+    if (now < Math.max(this.sentAt, this.confirmedAt, this.askedAt, this.triedAt, this.testedAt)) this.setBack(now)
     const { address, futile, isDoubtful, mapping } = this
     const { state } = this.status
     const mayTry = this.triedAt + pauses[Math.min(futile, pauses.length - 1)]
@@ -252,14 +254,17 @@ export class Reachability {
     if (now >= dialAt) return { _tag: "DialBack", claimed: address }
     // Without a peer to ask, nothing is sent.
     const keepAliveAt = state === "open" ? Math.max(this.sentAt, this.askedAt) + keepAliveMillis : Infinity
-    const askAt = Math.min(this.askedAt + glanceMillis, keepAliveAt)
-    if (now >= askAt) return { _tag: "Ask", peers: mapping === "EndpointDependent" ? askedPeers : glancedPeers }
-    return { _tag: "Wait", until: Math.min(dialAt, askAt) }
+    const compareAt = mapping === "EndpointDependent" ? this.comparedAt + dialMillis : Infinity
+    if (now >= compareAt) return { _tag: "Ask", peers: askedPeers }
+    const askAt = Math.min(Math.max(this.askedAt, this.confirmedAt) + glanceMillis, keepAliveAt)
+    if (now >= askAt) return { _tag: "Ask", peers: glancedPeers }
+    return { _tag: "Wait", until: Math.min(dialAt, compareAt, askAt) }
   }
 
   /** Reports where peers see us: one report for each network, in answer to `Ask`. */
   asked(reports: ReadonlyArray<Report>, now: number): void {
     this.askedAt = now
+    if (now - this.comparedAt >= dialMillis) this.comparedAt = now
     const host = majority(reports, ({ observed }) => observed.host)
     if (host === undefined || host.length < quorum || !SocketAddress.isPublic(host[0].observed.host)) {
       for (const { observed } of reports) this.observed(observed, now)
@@ -317,6 +322,7 @@ export class Reachability {
     this.sentAt = Math.min(this.sentAt, now)
     this.confirmedAt = Math.min(this.confirmedAt, now)
     this.askedAt = Math.min(this.askedAt, now)
+    this.comparedAt = Math.min(this.comparedAt, now)
     this.triedAt = Math.min(this.triedAt, now)
     this.testedAt = Math.min(this.testedAt, now)
   }

@@ -206,6 +206,31 @@ describe("the check", () => {
     assert.strictEqual(now - start, 30 * minute)
   })
 
+  it("asks no peer while responses say that it is where it was", () => {
+    const core = located()
+    block(core, 3)
+    for (let now = start; now < start + 29 * minute; now += 2 * minute) {
+      core.observed(ours, now)
+      assert.strictEqual(core.next(now)._tag, "Wait")
+    }
+  })
+
+  it("has several peers compare its ports only every thirty minutes, if those depend on the peer", () => {
+    const ports = reports({ ...ours, port: 1 }, { ...ours, port: 2 }, { ...ours, port: 3 })
+    const core = new Core.Reachability()
+    core.asked(ports, start)
+    const compared: Array<number> = []
+    for (let now = start; now <= start + 60 * minute; now += minute) {
+      core.observed({ ...ours, port: now % 1000 }, now)
+      const step = core.next(now)
+      if (step._tag !== "Ask") continue
+      assert.strictEqual(step.peers, 5)
+      compared.push(now - start)
+      core.asked(ports, now)
+    }
+    assert.deepStrictEqual(compared, [30 * minute, 60 * minute])
+  })
+
   it("keeps the mapping of an open node alive: it asks after a minute in which it sent nothing", () => {
     const core = located()
     core.sent(host(1), start)

@@ -109,8 +109,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "sends strangers whole answers",
     file: "Routing.ts",
-    text: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)",
-    replacement: "isProvedUnsafe(from) ? Infinity : Rpc.amplification * from.bytes + 1200",
+    text: ": Rpc.amplification * from.bytes + (proofs.creditOf(from) ?? 0)",
+    replacement: ": Rpc.amplification * from.bytes + 1200",
     property: "StrangersGetLittle",
     world: "crowd",
     story: 0
