@@ -33,7 +33,7 @@ import { isSame, type Job, type Outcome, slotAt } from "./job.ts"
 export const candidates = 16
 
 /** Maximum time for one node to take a copy, or to show it. */
-const requestOptions = { attempts: 6, deadline: 5000 }
+const deadline = 5000
 
 /**
  * What a node shows of a record's slot: the same record, a newer valid one,
@@ -66,6 +66,9 @@ export const make = Effect.gen(function*() {
   const checks = yield* DelegationChecks
   const clock = yield* Clock.Clock
 
+  /** As many attempts as packet loss explains: replicas that have left are asked several times. */
+  const requestOptions = (): Request.Options => ({ attempts: health.attemptsUnsafe(), deadline })
+
   /** Looks up the record at a peer and checks the proof it shows. */
   const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
     // A holder that filters shows the record, however many others it has.
@@ -79,7 +82,7 @@ export const make = Effect.gen(function*() {
         subscribe: false,
         publisher: filters ? record.address : undefined
       },
-      { ...requestOptions, maintenance: true }
+      { ...requestOptions(), maintenance: true }
     )
     const slot = slotAt(key, record)
     const records = Request.recordsOf(body)
@@ -106,7 +109,7 @@ export const make = Effect.gen(function*() {
     record: Record.SignedRecord,
     count: Pick<Job, "checking">
   ): Effect.fn.Return<StoreOutcome, Request.RequestError> {
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions)
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions())
     if (body.stored && !body.alreadyHad) return "Stored"
     // Only v0.2 gives a reason. A policy is permanent; an invalid record may be
     // due to a wrong clock, ours or the peer's.
@@ -127,7 +130,10 @@ export const make = Effect.gen(function*() {
     if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
     // A record that did not fit into the response may still be held. After
     // storing it again it is held, unless it is refused for a reason.
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, { ...requestOptions, maintenance: true })
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, {
+      ...requestOptions(),
+      maintenance: true
+    })
     return body.reason === 0 ? "Kept" : "Lost"
   })
 
