@@ -59,6 +59,7 @@ import * as Job from "./replication/job.ts"
 import type { Routing } from "./Routing.ts"
 import type { Rpc } from "./Rpc.ts"
 import type { Store } from "./Store.ts"
+import type { Timers } from "./Timers.ts"
 
 export type { HostedMessage } from "./core/inbox.ts"
 export { type Content, decodeContent, type EncodedContent } from "./hosting/content.ts"
@@ -480,4 +481,5 @@ export const layer = (
   | Routing
   | Rpc
   | Store
+  | Timers
 > => Layer.effect(Hosting, make(options))

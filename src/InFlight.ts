@@ -9,10 +9,12 @@
  * @module
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { Timer } from "./internal/timerQueue.ts"
+import type { Timers } from "./Timers.ts"
 
 /**
  * @internal
@@ -22,10 +24,25 @@ export interface InFlight<A> {
   readonly start: (effect: Effect.Effect<A>) => Effect.Effect<void>
   /** Adds an outcome of something else. */
   readonly offerUnsafe: (outcome: A) => void
-  /** Returns the outcomes since the last call, or waits for the next ones; none once so many milliseconds have passed. */
+  /**
+   * Returns the outcomes since the last call, or waits for the next ones; none once
+   * so many milliseconds have passed. One fiber may wait at a time.
+   */
   readonly take: (millis?: number) => Effect.Effect<ReadonlyArray<A>>
   /** Returns the outcomes since the last call. */
   readonly takeAll: Effect.Effect<ReadonlyArray<A>>
+}
+
+/** A wait for outcomes and, as a timer, its deadline. */
+class Wait extends Timer {
+  readonly resume: () => void
+  readonly fire: () => void
+
+  constructor(resume: () => void, fire: () => void) {
+    super()
+    this.resume = resume
+    this.fire = fire
+  }
 }
 
 /**
@@ -33,29 +50,60 @@ export interface InFlight<A> {
  *
  * @internal
  */
-export const make = Effect.fnUntraced(function*<A>(): Effect.fn.Return<InFlight<A>, never, Scope.Scope> {
-  const outcomes = yield* Queue.unbounded<A>()
+export const make = Effect.fnUntraced(function*<A>(
+  timers: Timers["Service"]
+): Effect.fn.Return<InFlight<A>, never, Scope.Scope> {
   const fibers = yield* FiberSet.make()
-  const takeAll = Queue.clear(outcomes)
-  // A wait that takes could lose an outcome that arrives at its deadline.
-  const wait = Effect.asVoid(Queue.peek(outcomes))
+  let outcomes: Array<A> = []
+  let defect: Cause.Cause<never> | undefined
+  let wait: Wait | undefined
+
+  const takeAll: InFlight<A>["takeAll"] = Effect.suspend(() => {
+    if (outcomes.length === 0 && defect !== undefined) return Effect.failCause(defect)
+    const taken = outcomes
+    outcomes = []
+    return Effect.succeed(taken)
+  })
+  // The outcomes of one instant are taken together.
+  const takeSoon = Effect.andThen(Effect.yieldNow, takeAll)
+
+  const endWait = (): void => {
+    if (wait !== undefined) timers.cancel(wait)
+    wait = undefined
+  }
+
+  const wake = (): void => {
+    const ended = wait
+    endWait()
+    ended?.resume()
+  }
+
+  const offerUnsafe = (outcome: A): void => {
+    outcomes.push(outcome)
+    wake()
+  }
+
+  const waitFor = (millis: number | undefined): InFlight<A>["takeAll"] =>
+    Effect.callback((resume) => {
+      wait = new Wait(() => resume(takeSoon), wake)
+      if (millis !== undefined) timers.set(wait, timers.now() + Math.max(0, millis))
+      return Effect.sync(endWait)
+    })
+
   return {
     start: (effect) =>
       Effect.asVoid(FiberSet.run(
         fibers,
         Effect.matchCause(effect, {
-          onFailure: (cause) => Queue.failCauseUnsafe(outcomes, cause),
-          onSuccess: (outcome) => Queue.offerUnsafe(outcomes, outcome)
+          onFailure: (cause) => {
+            defect ??= cause
+            wake()
+          },
+          onSuccess: offerUnsafe
         })
       )),
-    offerUnsafe: (outcome) => {
-      Queue.offerUnsafe(outcomes, outcome)
-    },
-    take: (millis) =>
-      Effect.andThen(
-        millis === undefined ? wait : Effect.asVoid(Effect.timeoutOption(wait, Math.max(0, millis))),
-        takeAll
-      ),
+    offerUnsafe,
+    take: (millis) => Effect.suspend(() => outcomes.length > 0 || defect !== undefined ? takeAll : waitFor(millis)),
     takeAll
   }
 })

@@ -43,6 +43,7 @@ import * as Overview from "./replication/overview.ts"
 import type * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import { Store } from "./Store.ts"
+import { Timers } from "./Timers.ts"
 
 export type { Replica } from "./core/replicaSet.ts"
 export { replicas, type ReplicateOptions } from "./replication/job.ts"
@@ -191,6 +192,7 @@ const make = Effect.gen(function*() {
   const local = yield* Store
   const persistence = yield* Persistence
   const clock = yield* Clock.Clock
+  const timers = yield* Timers
   const events = yield* NodeEvents
   const { carryOut } = yield* Copies.make
   const fibers = yield* FiberMap.make<string>()
@@ -364,7 +366,7 @@ const make = Effect.gen(function*() {
       isTransient: options.isTransient === true,
       warned: new Set(),
       checking: 0,
-      inFlight: yield* Scope.provide(InFlight.make<Job.Outcome>(), scope),
+      inFlight: yield* Scope.provide(InFlight.make<Job.Outcome>(timers), scope),
       changed: Latch.makeUnsafe()
     }
     jobs.set(slot, job)
@@ -490,4 +492,5 @@ export const layer: Layer.Layer<
   | Persistence
   | Reachability
   | Store
+  | Timers
 > = Layer.effect(Replication, make)

@@ -1,19 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as InFlight from "../src/InFlight.ts"
+import * as Timers from "../src/Timers.ts"
 import * as alive from "./utils/alive.ts"
 
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 /** Effects by name: the test completes them, and sees which were interrupted. */
 const setUp = Effect.gen(function*() {
-  const inFlight = yield* InFlight.make<string>()
+  const timers = Context.get(yield* Layer.build(Timers.layer), Timers.Timers)
+  const inFlight = yield* InFlight.make<string>(timers)
   const asked = new Map<string, Deferred.Deferred<string>>()
   const interrupted: Array<string> = []
   return {

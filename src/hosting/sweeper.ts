@@ -11,6 +11,7 @@ import type { Sweep } from "../core/sweep.ts"
 import type * as Identity from "../Identity.ts"
 import * as InFlight from "../InFlight.ts"
 import { clockCheckMillis } from "../Renewal.ts"
+import { Timers } from "../Timers.ts"
 import * as Withdrawal from "../Withdrawal.ts"
 import { Entry, Mailbox, type Owner } from "./entry.ts"
 import type { Event } from "./event.ts"
@@ -37,7 +38,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const { identities, kept, mail, sweep, tell } = options
   const clock = yield* Clock.Clock
   const renewals = yield* Renewals.make(sweep)
-  const inFlight = yield* InFlight.make<Outcome>()
+  const inFlight = yield* InFlight.make<Outcome>(yield* Timers)
   const isSettled = Latch.makeUnsafe(true)
   const counts = { renewals: 0, failures: 0 }
 

@@ -181,7 +181,7 @@ export const make = Effect.gen(function*() {
   const run = Effect.fnUntraced(function*<A extends Answer>(goal: Goal<A>, ongoing: OngoingQuery, startedAt: number) {
     const { lookup, publicHost } = yield* begin(goal, startedAt)
     ongoing.follow(lookup)
-    const inFlight = yield* InFlight.make<Outcome<A>>()
+    const inFlight = yield* InFlight.make<Outcome<A>>(timers)
     while (true) {
       const now = timers.now()
       const step = lookup.poll(now)

@@ -20,6 +20,7 @@ import * as Record from "../Record.ts"
 import * as Request from "../Request.ts"
 import * as Rpc from "../Rpc.ts"
 import { Store } from "../Store.ts"
+import { Timers } from "../Timers.ts"
 import { requestOptions } from "./lookups.ts"
 
 /**
@@ -149,6 +150,7 @@ export const make = Effect.gen(function*() {
   const store = yield* Store
   const checks = yield* DelegationChecks
   const clock = yield* Clock.Clock
+  const timers = yield* Timers
   const healing = yield* FiberSet.make()
 
   /** The records of a response that may count: those of the type looked for whose delegations are checked, if that takes long. */
@@ -229,7 +231,7 @@ export const make = Effect.gen(function*() {
   /** Fetches records that holders listed but could not fit into their responses. */
   const collect = Effect.fnUntraced(function*(reading: Reading) {
     const { collection } = reading
-    const inFlight = yield* InFlight.make<Fetched>()
+    const inFlight = yield* InFlight.make<Fetched>(timers)
     while (true) {
       const step = collection.poll()
       if (step._tag === "Done") return
