@@ -41,22 +41,22 @@ export const hosting = (): Outcome =>
                   : sign(bytes)
             },
             announce: [endpoint(n)],
-            ttl: 600
+            ttl: 300
           }))
         ))
       }
       for (let n = 0; n < 15; n++) yield* add(n)
-      yield* Effect.sleep("5 minutes")
+      yield* Effect.sleep("3 minutes")
       vault.isSealed = true
-      yield* Effect.sleep("7 minutes")
+      yield* Effect.sleep("4 minutes")
       vault.isSealed = false
-      yield* Effect.sleep("5 minutes")
+      yield* Effect.sleep("3 minutes")
       // Until every record has expired elsewhere.
       world.network.partition([host.host])
-      yield* Effect.sleep("15 minutes")
+      yield* Effect.sleep("8 minutes")
       world.network.heal()
       // Until all are renewed by a node that knows its neighbours again.
-      yield* Effect.sleep("15 minutes")
+      yield* Effect.sleep("8 minutes")
       for (let n = 15; n < 18; n++) yield* add(n)
       yield* Effect.sleep("3 minutes")
       const hosted = yield* host.run(Hosting.Hosting.use(({ list }) => Stream.runCollect(list)))
