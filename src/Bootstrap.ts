@@ -302,7 +302,7 @@ const make = Effect.gen(function*() {
   })
 
   const learn = ({ body, from }: Request.Answered<Request.Answers["FindNode"]>): void =>
-    routing.learnedUnsafe(body.nodes ?? [], from.id, clock.currentTimeMillisUnsafe())
+    routing.learnedUnsafe(body.nodes ?? [], from.id, clock.currentTimeMillisUnsafe(), body.dual)
 
   /** The most recently given hosts. */
   const given = new RecencyMap<string, NameResolver.Host>(maxGiven)

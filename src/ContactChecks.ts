@@ -47,12 +47,12 @@ const make = Effect.gen(function*() {
 
   const now = () => clock.currentTimeMillisUnsafe()
 
-  /** Verified contacts that can try, of other networks than the contact, at random. */
+  /** Verified contacts that can try, of other networks than the contact and of its address family, at random. */
   const helpersFor = (contact: Contact) => {
     const network = SocketAddress.network(contact.host)
     const helps = ({ contact: { host, id }, verifiedAt }: Routing.Entry) =>
       verifiedAt !== undefined && SocketAddress.subnet(host) !== undefined && SocketAddress.network(host) !== network &&
-      health.hasUnsafe(id, Features.Bit.dialBack) && !health.isBadUnsafe(id)
+      SocketAddress.family(host) === SocketAddress.family(contact.host) && health.hasUnsafe(id, Features.Bit.dialBack) && !health.isBadUnsafe(id)
     return Effect.map(
       Random.shuffle(routing.entriesUnsafe().filter(helps)),
       (entries) => entries.slice(0, maxHelpers).map(({ contact }) => contact)

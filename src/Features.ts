@@ -26,12 +26,12 @@ export type Features = number
  * - `paging`: reads and answers FIND_VALUE with lists and filters, so that a
  *   reader gets every record of a holder.
  * - `sessions`: accepts a MAC in place of a signature.
- * - `dual`: is reachable over IPv4 and over IPv6.
+ * - `dual`: is reachable over IPv4 and over IPv6, as far as it can tell.
  * - `rendezvous`: helps two nodes behind routers to meet, and meets others so.
  * - `dialBack`: has another peer send the echo of a NAT probe, and sends echoes
  *   for others.
- *
- * `dual` is reserved.
+ * - `families`: says in a lookup whether it sends over both families, and reads
+ *   which of the nodes in a response are reachable over both.
  *
  * @category constants
  * @since 0.1.0
@@ -43,7 +43,8 @@ export const Bit = {
   sessions: 1 << 3,
   dual: 1 << 4,
   rendezvous: 1 << 5,
-  dialBack: 1 << 6
+  dialBack: 1 << 6,
+  families: 1 << 7
 } as const
 
 /**
@@ -66,6 +67,11 @@ export const has = (features: Features, bit: Bit): boolean => (features & bit) !
  * @category constructors
  * @since 0.1.0
  */
-export const own = (options: { readonly client: boolean; readonly sessions: boolean }): Features =>
-  Bit["v0.2"] | Bit.paging | Bit.dialBack | Bit.rendezvous | (options.client ? Bit.client : 0) |
-  (options.sessions ? Bit.sessions : 0)
+export const own = (options: {
+  readonly client: boolean
+  readonly sessions: boolean
+  /** Default false. */
+  readonly dual?: boolean | undefined
+}): Features =>
+  Bit["v0.2"] | Bit.paging | Bit.dialBack | Bit.rendezvous | Bit.families | (options.client ? Bit.client : 0) |
+  (options.sessions ? Bit.sessions : 0) | (options.dual === true ? Bit.dual : 0)

@@ -140,11 +140,18 @@ export const meeting = { introduced: 0, unknown: 1, bothSymmetric: 2, busy: 3 } 
 export type Body =
   | { readonly _tag: "Ping"; readonly address: Address.Address }
   | { readonly _tag: "Pong"; readonly address: Address.Address; readonly observed: Uint8Array }
-  | { readonly _tag: "FindNode"; readonly target: NodeId }
+  | {
+    readonly _tag: "FindNode"
+    readonly target: NodeId
+    /** Whether the sender sends over IPv4 and over IPv6; for peers with the `families` feature. */
+    readonly both?: boolean | undefined
+  }
   | {
     readonly _tag: "FindNodeResponse"
     readonly nodes: ReadonlyArray<Contact> | null
     readonly observed: Uint8Array | undefined
+    /** How many of the nodes, the first ones, are reachable over both families; for peers with the `families` feature. */
+    readonly dual?: number | undefined
   }
   | {
     readonly _tag: "FindValue"
@@ -155,6 +162,8 @@ export type Body =
     readonly wanted?: ReadonlyArray<RecordDigest> | undefined
     /** The only publisher whose records are wanted; for peers with the `paging` feature. */
     readonly publisher?: Address.Address | undefined
+    /** As in a FIND_NODE. */
+    readonly both?: boolean | undefined
   }
   | {
     readonly _tag: "FindValueResponse"
@@ -165,6 +174,8 @@ export type Body =
     readonly records: ReadonlyArray<SignedRecord> | undefined
     /** Digests of held records that did not fit into the response; sent to peers with the `paging` feature. */
     readonly listed?: ReadonlyArray<RecordDigest> | undefined
+    /** As in the response to a FIND_NODE. */
+    readonly dual?: number | undefined
   }
   | { readonly _tag: "Store"; readonly record: SignedRecord; readonly key: NodeId | undefined }
   | {

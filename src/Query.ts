@@ -94,6 +94,8 @@ export interface Everything {
 export interface LookupResult {
   /** The 16 closest live nodes, nearest first; fewer when the lookup ended early. */
   readonly closest: ReadonlyArray<Contact>
+  /** The 3 closest live nodes that are reachable over IPv4 and over IPv6, nearest first, as far as any are known. */
+  readonly dual: ReadonlyArray<Contact>
   /** The valid records that nodes returned, merged with our own: the newest of each slot, withdrawals included. */
   readonly records: ReadonlyArray<Record.SignedRecord>
   readonly completeness: Completeness
@@ -149,6 +151,12 @@ export interface Neighbourhood {
   readonly closest: ReadonlyArray<Contact>
   /** Other live nodes of the region, nearest first; none unless the key is surrounded. */
   readonly region: ReadonlyArray<Contact>
+  /**
+   * The 3 closest live nodes that are reachable over IPv4 and over IPv6, nearest
+   * first, as far as any are known: nodes of either family find there what those
+   * of the other one publish.
+   */
+  readonly dual: ReadonlyArray<Contact>
   readonly isSurrounded: boolean
 }
 
@@ -359,6 +367,7 @@ const make = Effect.gen(function*() {
     reading: Reader.Reading | undefined
   ): LookupResult => ({
     closest,
+    dual: lookup.closestDual(),
     records: reading?.found.live(Math.floor(clock.currentTimeMillisUnsafe() / 1000)) ?? [],
     completeness: reading?.completeness ?? { answered: 0, holders: 0, seen: 0, held: 0 },
     isSurrounded,
@@ -369,9 +378,9 @@ const make = Effect.gen(function*() {
   })
 
   const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
-    const closest = yield* findNode(target)
+    const { closest, dual } = yield* lookUp(target)
     const isSurrounded = yield* surroundings.isSurrounded(target, closest)
-    return { closest, isSurrounded, region: isSurrounded ? yield* surroundings.region(target, closest) : [] }
+    return { closest, dual, isSurrounded, region: isSurrounded ? yield* surroundings.region(target, closest) : [] }
   })
 
   const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId.NodeId, options?: FindOptions) {

@@ -49,6 +49,8 @@ export class Reachability extends Context.Service<Reachability, {
   readonly status: Effect.Effect<Core.Status>
   /** Whether only peers can reach us that we contacted first. */
   readonly isClosedUnsafe: () => boolean
+  /** Whether other nodes reach us over IPv4 and over IPv6; `now` is in Unix milliseconds. */
+  readonly isDualUnsafe: (now: number) => boolean
   /** Whether strangers can reach us, as far as known. */
   readonly stateUnsafe: () => Core.State
   /** How our router maps our port, as `status` says. */
@@ -111,6 +113,7 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability, never, P
         mapping: Effect.map(Clock.currentTimeMillis, (now) => votes.mapping(now)),
         status: Effect.sync(() => core.status),
         isClosedUnsafe: () => core.status.state === "closed",
+        isDualUnsafe: (now) => core.isDual(now),
         stateUnsafe: () => core.status.state,
         mappingUnsafe: () => core.status.mapping,
         sentUnsafe: (host, now) => core.sent(host, now),

@@ -67,7 +67,12 @@ const make = Effect.gen(function*() {
   })
 
   const ask = Effect.fnUntraced(function*(peers: number) {
-    const known = yield* witnesses(() => true)
+    // What those of the other address family see is another address.
+    const { ipv4 = [], ipv6 = [] } = Object.groupBy(
+      yield* witnesses(() => true),
+      ({ host }) => SocketAddress.family(host)
+    )
+    const known = ipv4.length >= quorum || ipv4.length >= ipv6.length ? ipv4 : ipv6
     // Fewer cannot agree.
     const asked = known.length < Math.min(peers, quorum) ? [] : known.slice(0, peers)
     const answers = yield* Effect.forEach(asked, (peer) => Effect.option(ping(peer)), { concurrency: "unbounded" })
@@ -81,7 +86,9 @@ const make = Effect.gen(function*() {
   }, Effect.withSpan("ReachabilityCheck.ask"))
 
   const dialBack = Effect.fnUntraced(function*(claimed: SocketAddress.SocketAddress) {
-    const helps = ({ id }: Contact) => health.hasUnsafe(id, Features.Bit.dialBack)
+    const family = SocketAddress.family(claimed.host)
+    const helps = ({ host, id }: Contact) =>
+      SocketAddress.family(host) === family && health.hasUnsafe(id, Features.Bit.dialBack)
     const relays = yield* witnesses(helps)
     const startedAt = now()
     for (let round = 0; round < maxRounds; round++) {

@@ -115,9 +115,14 @@ const make = Effect.gen(function*() {
    * nodes around a target would name the same few, and none the rest of the k
    * closest. So after the nearest one, each of them begins at another place.
    */
-  const nodesFor = (target: NodeId.NodeId, from: Rpc.Requester, now: number): ReadonlyArray<Contact> => {
+  const nodesFor = (
+    target: NodeId.NodeId,
+    from: Rpc.Requester,
+    families: Routing.Families | undefined,
+    now: number
+  ): ReadonlyArray<Contact> => {
     const isItself = (node: Contact) => node.id === from.id && SocketAddress.isSame(node, from)
-    const nodes = routing.answerUnsafe(target, from.host, now)
+    const nodes = routing.answerUnsafe(target, from.host, families, now)
     const itself = nodes.filter(isItself)
     const others = nodes.filter((node) => !isItself(node))
     if (routing.isProvedUnsafe(from)) return [...others, ...itself]
@@ -125,6 +130,30 @@ const make = Effect.gen(function*() {
     const rank = rankAmong(others, target)
     const first = rank === others.length ? 0 : namedByTurns * rank % rest.length
     return [...nearest, ...rest.slice(first), ...rest.slice(0, first), ...itself]
+  }
+
+  /**
+   * What to name to a requester: to one that reads it, first the nodes that are
+   * reachable over both families, which the other nodes must not displace. A
+   * stranger's response has room for few nodes: one of these leads it to those
+   * that are reachable over both themselves, which name it the others.
+   */
+  const namedTo = (
+    { both, target }: Extract<Body, { readonly _tag: "FindNode" | "FindValue" }>,
+    from: Rpc.Requester,
+    now: number
+  ): Answer.Named => {
+    if (!Features.has(from.features, Features.Bit.families)) {
+      return { nodes: nodesFor(target, from, undefined, now) }
+    }
+    const families = both === true ? "Both" : "Own"
+    const nodes = nodesFor(target, from, families, now)
+    const namesAll = routing.isProvedUnsafe(from) || reachability.isDualUnsafe(now)
+    const dual = routing.dualAnswerUnsafe(target, dualNamed + 1, from.host, families, now)
+      .filter(({ id }) => id !== from.id).slice(0, namesAll ? dualNamed : 1)
+    if (dual.length === 0) return { nodes }
+    const ids = new Set(dual.map(({ id }) => id))
+    return { nodes: [...dual, ...nodes.filter(({ id }) => !ids.has(id))], dual: dual.length }
   }
 
   /** The size of a body in a response of at most so many bytes. */
@@ -253,19 +282,19 @@ const make = Effect.gen(function*() {
   }
 
   const answerFindNode = (
-    { target }: Extract<Body, { readonly _tag: "FindNode" }>,
+    request: Extract<Body, { readonly _tag: "FindNode" }>,
     from: Rpc.Requester,
     now: number,
     toSender: (body: Body) => void
   ): number =>
     answerWithin(
       (now): Fitting<Answer.Fitted> => {
-        const nodes = nodesFor(target, from, now)
+        const { dual, nodes } = namedTo(request, from, now)
         const observed = SocketAddress.encodeObserved(from)
         return {
-          within: (size) => ({ body: Answer.findNodeResponse(nodes, observed, size) }),
+          within: (size) => ({ body: Answer.findNodeResponse(nodes, observed, size, dual) }),
           empty: { body: Answer.findNodeResponse([], observed) },
-          isEnough: isEnoughAt(rankAmong(nodes, target)),
+          isEnough: isEnoughAt(rankAmong(nodes, request.target)),
           send: ({ body }) => toSender(body)
         }
       },
@@ -290,12 +319,12 @@ const make = Effect.gen(function*() {
     return answerWithin(
       (now): Fitting<Answer.ValueAnswer> => {
         // Filters apply only to a holder that has already been found.
-        const nodes = isFiltered ? [] : nodesFor(target, from, now)
-        const rank = rankAmong(nodes, target)
+        const named = isFiltered ? { nodes: [] } : namedTo(request, from, now)
+        const rank = rankAmong(named.nodes, target)
         const records = store.inTurnUnsafe(target, recordType, Math.floor(now / 1000), rank)
         isHolder = records.length > 0
         const options = {
-          nodes,
+          ...named,
           records: isFiltered ? records.filter(passing(request)) : records,
           observed: SocketAddress.encodeObserved(from),
           legacy: recordType === 0 || recordType === Record.RecordType.endpoint,
@@ -420,6 +449,9 @@ const isEnoughAt = (rank: number) => (cut: Answer.Fitted, whole: Answer.Fitted):
 
 /** Number of nodes, the nearest ones, that each node names first to a peer that has not proved its address. */
 const nearestNamed = 1
+
+/** Number of nodes reachable over both families that are named to a requester that reads it. */
+const dualNamed = 3
 
 /** Nodes by which the places differ at which two neighbours by distance begin: as many as fit besides in any case. */
 const namedByTurns = 2

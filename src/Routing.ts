@@ -26,6 +26,7 @@ import * as Core from "./core/routingTable.ts"
 import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
+import { RecencyMap } from "./internal/recencyMap.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -45,6 +46,14 @@ export type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts
  * @since 0.1.0
  */
 export const freshMillis: number = Core.freshMillis
+
+/**
+ * The families that a requester sends over: that of its request, or both.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Families = "Own" | "Both"
 
 /**
  * The contacts of this node.
@@ -121,9 +130,28 @@ export class Routing extends Context.Service<Routing, {
    * Returns the contacts for the response to a FIND request of the host
    * `requester`, at most 16. Fresh ones come first. Bad peers are included only
    * where fewer than half as many contacts would remain, unverified ones and those that
-   * the requester cannot reach never.
+   * the requester cannot reach never. `families` are those that the requester sends
+   * over, if it says so.
    */
-  readonly answerUnsafe: (target: NodeId.NodeId, requester: string, now: number) => ReadonlyArray<Contact>
+  readonly answerUnsafe: (
+    target: NodeId.NodeId,
+    requester: string,
+    families: Families | undefined,
+    now: number
+  ) => ReadonlyArray<Contact>
+  /**
+   * Returns the `n` verified contacts closest to `target` that are reachable over
+   * both families, for the response to a host that says which it sends over.
+   */
+  readonly dualAnswerUnsafe: (
+    target: NodeId.NodeId,
+    n: number,
+    requester: string,
+    families: Families,
+    now: number
+  ) => ReadonlyArray<Contact>
+  /** Returns the `n` verified contacts closest to `target` that are reachable over both families, nearest first. */
+  readonly nearestDualUnsafe: (target: NodeId.NodeId, n: number) => ReadonlyArray<Contact>
   /**
    * Returns the network size estimated from lookups, otherwise from the contacts
    * of the last half hour, which an attacker with ids near ours can inflate; 0
@@ -137,8 +165,11 @@ export class Routing extends Context.Service<Routing, {
   readonly robustSizeUnsafe: (now: number) => number
 
   // --- Reporting
-  /** Reports nodes that the node `from` named. They become unverified contacts. */
-  readonly learnedUnsafe: (nodes: ReadonlyArray<Contact>, from: NodeId.NodeId, now: number) => void
+  /**
+   * Reports nodes that the node `from` named, the first `dual` of them as reachable
+   * over both families. They become unverified contacts.
+   */
+  readonly learnedUnsafe: (nodes: ReadonlyArray<Contact>, from: NodeId.NodeId, now: number, dual?: number) => void
   /** Reports a contact that the program knows and trusts. It counts as heard from. */
   readonly givenUnsafe: (contact: Contact, now: number) => void
   /** Reports that a peer did not answer, which evicts an unverified contact: its place is for another. */
@@ -214,6 +245,27 @@ const quietMillis = 25 * 60_000
 /** Milliseconds that a response waits for the requester's proof, before what needs none is sent. */
 const proofMillis = 1000
 
+/** Contacts per bucket of the tables of nodes that are reachable over both families. */
+const dualK = 8
+
+/** Addresses of the other family at which contacts were pinged, and the pause before one is pinged again. */
+const maxMet = 256
+const meetPauseMillis = 10 * 60_000
+
+/** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
+const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareTaken: true, staleProbes: 0, refills: 0 }
+
+const isSame = (a: Contact, b: Contact): boolean => a.id === b.id && SocketAddress.isSame(a, b)
+
+const otherThan = (family: SocketAddress.Family): SocketAddress.Family => family === "ipv4" ? "ipv6" : "ipv4"
+
+/** The `n` contacts closest to a target, each once, at the address that comes first. */
+const nearestOf = (target: NodeId.NodeId, n: number, contacts: ReadonlyArray<Contact>): ReadonlyArray<Contact> => {
+  const byId = new Map<NodeId.NodeId, Contact>()
+  for (const contact of contacts) if (!byId.has(contact.id)) byId.set(contact.id, contact)
+  return Array.from(byId.values()).sort((a, b) => NodeId.compareDistance(target, a.id, b.id)).slice(0, n)
+}
+
 const make = Effect.fnUntraced(function*(options?: Options) {
   const clock = yield* Clock.Clock
   const events = yield* NodeEvents
@@ -231,6 +283,27 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   /** Whether a peer would waste a place in the table. */
   const isClient = health.isClientUnsafe
   core.admits = (contact) => SocketAddress.isReachable(contact) && !isClient(contact.id)
+
+  /**
+   * The contacts that are reachable over both families, by the family of the
+   * address at which they have proved it. In the network of one family they are
+   * too few for each bucket of the table to have some.
+   */
+  const isDual = (id: NodeId.NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
+  const makeDual = (): Core.RoutingTable => {
+    const table = new Core.RoutingTable({ self: identity.nodeId, k: dualK })
+    table.admits = (contact) => core.admits(contact) && isDual(contact.id)
+    return table
+  }
+  const dual = { ipv4: makeDual(), ipv6: makeDual() }
+  const tables = [core, dual.ipv4, dual.ipv6]
+  const dualAt = ({ host }: SocketAddress.SocketAddress): Core.RoutingTable => dual[SocketAddress.family(host)]
+
+  const isKnownDual = (id: NodeId.NodeId): boolean => dual.ipv4.contains(id) || dual.ipv6.contains(id)
+
+  const forget = (id: NodeId.NodeId): void => {
+    for (const table of tables) table.forget(id)
+  }
 
   // --- Liveness checks -----------------------------------------------------------
 
@@ -280,7 +353,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     // Its last answer took all that was allowed, so it was cut: a whole one is worth a ping.
     if ((proofs.creditOf(from) ?? Infinity) < pingBytes) return true
     if (isClient(from.id) || Features.has(from.features, Features.Bit.client)) return false
-    return core.isWanted(from, now, now - freshMillis)
+    return core.isWanted(from, now, now - freshMillis) ||
+      Features.has(from.features, Features.Bit.dual) && dualAt(from).isWanted(from, now, now - freshMillis)
   }
 
   /** Calls `done`, if there is one, with the outcome. */
@@ -332,7 +406,11 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     const isProved = isAnswer || isProvedUnsafe(contact)
     // Replays must not change what a contact elsewhere can do.
     if (isProved || core.verifiedAt(contact.id) === undefined) health.showsUnsafe(contact.id, features)
-    if (isClient(contact.id)) return core.forget(contact.id)
+    if (isClient(contact.id)) return forget(contact.id)
+    if (!isDual(contact.id)) {
+      dual.ipv4.remove(contact.id)
+      dual.ipv6.remove(contact.id)
+    }
     seen.seenUnsafe(contact.id, now)
     if (isProved) admit(contact, now)
   }
@@ -350,17 +428,64 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   }
 
   /** Adds or updates a contact that counts as heard from. This is the one way for a newcomer to become verified. */
-  const admit = (contact: Contact, now: number): void => settle(contact, core.add(contact, now, now), now)
+  const admit = (contact: Contact, now: number): void => {
+    settle(core, contact, core.add(contact, now, now), now)
+    if (!isDual(contact.id)) return
+    const table = dualAt(contact)
+    settle(table, contact, table.add(contact, now, now), now)
+  }
 
   /** A newcomer gets a place in a full bucket only if the oldest contact is silent. */
-  const settle = (newcomer: Contact, outcome: Core.AddResult, now: number): void => {
+  const settle = (table: Core.RoutingTable, newcomer: Contact, outcome: Core.AddResult, now: number): void => {
     if (outcome._tag !== "Probe") return
     const { oldest } = outcome
     // A contact that was heard from recently needs no check.
-    if (core.isTaken(newcomer.id, now - freshMillis)) return core.probed(oldest.id, true, now)
+    if (table.isTaken(newcomer.id, now - freshMillis)) return table.probed(oldest.id, true, now)
     inBackground(
-      Effect.map(check(oldest), (isAlive) => core.probed(oldest.id, isAlive, clock.currentTimeMillisUnsafe()))
+      Effect.map(check(oldest), (isAlive) => table.probed(oldest.id, isAlive, clock.currentTimeMillisUnsafe()))
     )
+  }
+
+  const met = new RecencyMap<string, { at: number }>(maxMet)
+
+  /**
+   * Pings a contact at its address of the other family, which others named, so
+   * that nodes of either family can be told of it. One that is not known at all
+   * is left to the lookups that it matters to.
+   */
+  const meet = (contact: Contact, now: number): void => {
+    if (dualAt(contact).contains(contact.id) || !isKnownDual(contact.id)) return
+    const address = SocketAddress.key(contact)
+    const last = met.get(address)?.at
+    if (last !== undefined && Math.abs(now - last) < meetPauseMillis) return
+    met.use(address, () => ({ at: now })).at = now
+    inBackground(Effect.asVoid(check(contact, maintenance)))
+  }
+
+  /** The contact at its address of a family. */
+  const inFamily = (contact: Contact, family: SocketAddress.Family): Contact | undefined =>
+    SocketAddress.family(contact.host) === family ? contact : dual[family].get(contact.id)
+
+  const answerUnsafe: Routing["Service"]["answerUnsafe"] = (target, requester, families, now) => {
+    const scope = SocketAddress.scope(requester)
+    if (families !== "Own") return core.answer(target, k, now, health.isBadUnsafe, scope)
+    const family = SocketAddress.family(requester)
+    const known = dual[family]
+    const reaches = (entry: Parameters<NonNullable<Parameters<typeof core.answer>[5]>>[0]) =>
+      entry.family === family || known.contains(entry.id)
+    return core.answer(target, k, now, health.isBadUnsafe, scope, reaches).flatMap((contact) => {
+      const named = inFamily(contact, family)
+      return named !== undefined && SocketAddress.scope(named.host) >= scope ? [named] : []
+    })
+  }
+
+  const dualAnswerUnsafe: Routing["Service"]["dualAnswerUnsafe"] = (target, n, requester, families, now) => {
+    if (dual.ipv4.size + dual.ipv6.size === 0) return []
+    const family = SocketAddress.family(requester)
+    const scope = SocketAddress.scope(requester)
+    const answerOf = (table: Core.RoutingTable) => table.answer(target, n, now, health.isBadUnsafe, scope)
+    const named = answerOf(dual[family])
+    return families === "Own" ? named : nearestOf(target, n, [...named, ...answerOf(dual[otherThan(family)])])
   }
 
   // --- The heartbeat -----------------------------------------------------------------
@@ -368,27 +493,29 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const checkPending = Effect.fnUntraced(function*(contact: Contact) {
     if (!(yield* check(contact, maintenance))) return core.pendingFailed(contact.id)
     const now = clock.currentTimeMillisUnsafe()
-    settle(contact, core.pendingVerified(contact.id, now, now), now)
+    settle(core, contact, core.pendingVerified(contact.id, now, now), now)
   })
 
   const checkStale = Effect.fnUntraced(function*(contact: Contact) {
     if (!(yield* check(contact, maintenance))) core.remove(contact.id)
   })
 
-  /** Silent contacts, pending a check of our own connectivity. */
-  const suspects = new Set<NodeId.NodeId>()
+  /** Silent contacts and the tables that have them, pending a check of our own connectivity. */
+  const suspects = new Map<Contact, Core.RoutingTable>()
 
   /** While no other peer answers, the fault may be ours and not the contact's. */
-  const checkSilent = Effect.fnUntraced(function*(contact: Contact) {
+  const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable) {
     const isAlive = yield* check(contact, maintenance)
     const witness = core.freshest()
-    if (isAlive || witness === undefined || witness.id === contact.id) return
-    suspects.add(contact.id)
+    if (isAlive || witness === undefined || isSame(witness, contact)) return
+    suspects.set(contact, table)
     // One witness decides for all of them.
     if (suspects.size > 1) return
     yield* Effect.ensuring(
       Effect.map(check(witness, maintenance), (isConnected) => {
-        if (isConnected) { for (const id of suspects) if (id !== witness.id) core.remove(id) }
+        if (isConnected) {
+          for (const [suspect, table] of suspects) if (!isSame(suspect, witness)) table.remove(suspect.id)
+        }
       }),
       Effect.sync(() => suspects.clear())
     )
@@ -402,7 +529,14 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     for (const contact of work.staleToProbe) inBackground(checkStale(contact))
     if (!isPassive) {
       const left = limits.staleProbes - work.staleToProbe.length
-      for (const contact of core.quiet(now, now - quietMillis, left)) inBackground(checkSilent(contact))
+      const quiet = core.quiet(now, now - quietMillis, left)
+      for (const contact of quiet) inBackground(checkSilent(contact, core))
+      for (const table of [dual.ipv4, dual.ipv6]) {
+        table.maintenance(now, now - freshMillis, now - staleMillis, noWork)
+        for (const contact of table.quiet(now, now - quietMillis, limits.staleProbes)) {
+          if (!quiet.some((other) => isSame(other, contact))) inBackground(checkSilent(contact, table))
+        }
+      }
     }
     return work.bucketsToRefill
   }
@@ -433,12 +567,18 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     entriesUnsafe: () => core.entries(),
     bucketUnsafe: (index) => core.bucket(index),
     nearestUnsafe: (target, n) => core.nearest(target, n),
-    answerUnsafe: (target, requester, now) =>
-      core.answer(target, k, now, health.isBadUnsafe, SocketAddress.scope(requester)),
+    answerUnsafe,
+    dualAnswerUnsafe,
+    nearestDualUnsafe: (target, n) =>
+      nearestOf(target, n, [...dual.ipv4.nearest(target, n), ...dual.ipv6.nearest(target, n)]),
     plausibleSizeUnsafe: (now) => core.plausibleSize(now),
     robustSizeUnsafe: (now) => core.sampledSize(now) ?? core.leastSize(),
-    learnedUnsafe: (nodes, from, now) => {
-      for (const node of nodes) core.add(node, undefined, now, from)
+    learnedUnsafe: (nodes, from, now, dual = 0) => {
+      // One that has proved itself in another table is not unverified.
+      for (const node of nodes) {
+        if (core.contains(node.id) || !isKnownDual(node.id)) core.add(node, undefined, now, from)
+      }
+      for (const node of nodes.slice(0, dual)) meet(node, now)
     },
     givenUnsafe: admit,
     unansweredUnsafe: (id) => {
@@ -446,7 +586,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     },
     closedUnsafe: (id) => {
       health.reachableUnsafe(id, false)
-      core.forget(id)
+      forget(id)
     },
     lookedUpUnsafe: (target, closest, now) => core.sampled(target, closest.map(({ id }) => id), k, now),
     measuredUnsafe: (lookups, now) =>

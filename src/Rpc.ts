@@ -337,7 +337,12 @@ const make = Effect.gen(function*() {
   const reachability = yield* Reachability
   const settings = yield* NodeSettings
   /** A closed node tells its peers so, because they cannot count on it. */
-  const features = () => Features.own({ ...settings, client: settings.client || reachability.isClosedUnsafe() })
+  const features = () =>
+    Features.own({
+      ...settings,
+      client: settings.client || reachability.isClosedUnsafe(),
+      dual: reachability.isDualUnsafe(clock.currentTimeMillisUnsafe())
+    })
   const { network } = settings
   const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
   const sessions = new Sessions({ own: identity.nodeId, derive })
@@ -443,7 +448,7 @@ const make = Effect.gen(function*() {
    * with our own id may be an identity conflict.
    */
   const isWorthKnowing = (node: Contact, from: Contact, { observed }: NodesAnswer): boolean => {
-    if (!SocketAddress.isReachableFrom(node, from)) return false
+    if (!SocketAddress.isReachableFrom(node, from) || !transport.reaches(node.host)) return false
     if (node.id === identity.nodeId && !isOurs(node, observed)) {
       tellOwnKey("Named", node, clock.currentTimeMillisUnsafe())
     }
@@ -468,6 +473,7 @@ const make = Effect.gen(function*() {
     transactionId,
     sessions,
     send,
+    hasBothFamilies: transport.reaches("0.0.0.0") && transport.reaches("::"),
     isWorthKnowing,
     heard: observed
   })

@@ -261,6 +261,22 @@ export const scope = (host: string): Scope => {
 }
 
 /**
+ * The family of an IP address.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Family = "ipv4" | "ipv6"
+
+/**
+ * Returns the family of a host. A name, on a network without IPs, counts as IPv4.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const family = (host: string): Family => host.includes(":") ? "ipv6" : "ipv4"
+
+/**
  * Whether a datagram can be sent to an address and reach one node: it has a
  * port, and an IP in canonical text that is not unspecified, multicast,
  * broadcast or reserved. A name, on a network without IPs, is reachable.

@@ -63,6 +63,8 @@ export class Transport extends Context.Service<Transport, {
   readonly address: SocketAddress.SocketAddress
   /** All bound addresses. */
   readonly addresses: NonEmptyReadonlyArray<SocketAddress.SocketAddress>
+  /** Whether datagrams can be sent to a host, by its address family. */
+  readonly reaches: (host: string) => boolean
   /**
    * Passes one DHT datagram of at most 1200 bytes to the network. The bytes
    * must not change afterwards. Delivery is not guaranteed.
@@ -219,6 +221,8 @@ export interface Socket {
   readonly address: SocketAddress.SocketAddress
   /** All bound addresses, if there are several. */
   readonly addresses?: NonEmptyReadonlyArray<SocketAddress.SocketAddress> | undefined
+  /** Whether it can send to a host. By default to those of the families of its addresses. */
+  readonly reaches?: ((host: string) => boolean) | undefined
   /** Sends a datagram of any size that the network allows. Must not throw. */
   readonly transmit: (payload: Uint8Array, to: Sender) => SendError | undefined
 }
@@ -323,9 +327,12 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
       return error === undefined ? Effect.void : Effect.fail(error)
     })
 
+  const { address, addresses = [address] } = socket
+  const families = new Set(addresses.map(({ host }) => SocketAddress.family(host)))
   return Transport.of({
-    address: socket.address,
-    addresses: socket.addresses ?? [socket.address],
+    address,
+    addresses,
+    reaches: socket.reaches ?? ((host) => families.has(SocketAddress.family(host))),
     send: asEffect(sendUnsafe),
     sendUnsafe,
     receive: inbox.receive,

@@ -10,7 +10,8 @@ describe("Features", () => {
       ["sessions", 8],
       ["dual", 16],
       ["rendezvous", 32],
-      ["dialBack", 64]
+      ["dialBack", 64],
+      ["families", 128]
     ])
   })
 
@@ -20,10 +21,11 @@ describe("Features", () => {
     assert.isFalse(Features.has(0, Features.Bit["v0.2"]))
   })
 
-  it("announces v0.2, paging, rendezvous and dialBack for a node, and client and sessions as well for what has them", () => {
-    assert.strictEqual(Features.own({ client: false, sessions: false }), 101)
-    assert.strictEqual(Features.own({ client: true, sessions: false }), 103)
-    assert.strictEqual(Features.own({ client: false, sessions: true }), 109)
-    assert.strictEqual(Features.own({ client: true, sessions: true }), 111)
+  it("announces v0.2, paging, rendezvous, dialBack and families for a node, and client, sessions and dual for what is so", () => {
+    assert.strictEqual(Features.own({ client: false, sessions: false }), 229)
+    assert.strictEqual(Features.own({ client: true, sessions: false }), 231)
+    assert.strictEqual(Features.own({ client: false, sessions: true }), 237)
+    assert.strictEqual(Features.own({ client: true, sessions: true }), 239)
+    assert.strictEqual(Features.own({ client: false, sessions: true, dual: true }), 253)
   })
 })

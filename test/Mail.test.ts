@@ -309,7 +309,7 @@ describe("a mailbox of many messages", () => {
       const completeness = { answered: 0, holders: 0, seen: 0, held: 0 }
       const mail = yield* Layer.build(Mail.layer.pipe(Layer.provide([
         Layer.mock(Query)({
-          lookup: () => Effect.succeed({ records, completeness, closest: [], isSurrounded: false, trace: [] })
+          lookup: () => Effect.succeed({ records, completeness, closest: [], dual: [], isSurrounded: false, trace: [] })
         }),
         Layer.mock(Publisher)({}),
         Layer.mock(Watch)({

@@ -320,6 +320,17 @@ describe("a NAT probe that another peer is to echo", () => {
       assert.strictEqual((yield* next(peer, "NatProbeEcho")).from.host, self.host)
     }).pipe(onNetwork))
 
+  it.effect("is not passed on to a peer of the other address family, which could send nothing", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const helper = yield* network.puppet("helper", { host: "2400:3::1", port: 4121 })
+      yield* helper.send(self, { _tag: "Ping", address: helper.address }, "01".repeat(20), bits)
+      yield* settled
+      yield* peer.send(self, probe(peer, Message.relay.wanted), "00".repeat(20), bits)
+      const { message: { body } } = yield* next(peer, "NatProbeEcho")
+      assert.deepStrictEqual(body, { _tag: "NatProbeEcho", token, reached: false })
+    }).pipe(onNetwork))
+
   it.effect("is not confirmed if no peer sends an echo, which the requester is told", () =>
     Effect.gen(function*() {
       const { peer, self } = yield* setUp

@@ -290,6 +290,96 @@ describe("Routing", () => {
       }
     }).pipe(withIdentity))
 
+  describe("with contacts that are reachable over both families", () => {
+    const dual = Features.Bit.dual
+    const inIpv6 = (contact: Contact): Contact => ({ ...contact, host: "2001:db8::1" })
+    const [ipv4, ipv6] = ["192.0.2.9", "2001:db8:1::9"]
+
+    it.effect("names each to a requester at its address of that family, and others only to those of their own", () =>
+      Effect.gen(function*() {
+        const { heard, routing } = yield* setUp()
+        for (const at of [contact(1), inIpv6(contact(1))]) heard(at, 0, true, dual)
+        heard(contact(2), 0)
+        heard(inIpv6(contact(3)), 0)
+        const named = (requester: string, families: Routing.Families | undefined) =>
+          routing.answerUnsafe(id(0), requester, families, 0)
+        assert.deepStrictEqual(named(ipv4, "Own"), [contact(1), contact(2)])
+        assert.deepStrictEqual(named(ipv6, "Own"), [inIpv6(contact(1)), inIpv6(contact(3))])
+        for (const families of ["Both", undefined] as const) {
+          assert.deepStrictEqual(named(ipv4, families), [inIpv6(contact(1)), contact(2), inIpv6(contact(3))])
+        }
+        const namedDual = (requester: string, families: Routing.Families) =>
+          routing.dualAnswerUnsafe(id(0), 3, requester, families, 0)
+        assert.deepStrictEqual(namedDual(ipv4, "Own"), [contact(1)])
+        assert.deepStrictEqual(namedDual(ipv6, "Own"), [inIpv6(contact(1))])
+        assert.deepStrictEqual(namedDual(ipv4, "Both"), [contact(1)])
+      }).pipe(withIdentity))
+
+    it.effect("names none at an address that has not answered, nor one of a narrower scope", () =>
+      Effect.gen(function*() {
+        const { heard, requested, routing } = yield* setUp()
+        heard(contact(1), 0, true, dual)
+        requested(inIpv6(contact(1)), 0, 1000, dual)
+        assert.deepStrictEqual(routing.dualAnswerUnsafe(id(0), 3, ipv6, "Own", 0), [])
+        assert.deepStrictEqual(routing.answerUnsafe(id(0), ipv6, "Own", 0), [])
+        heard({ ...contact(1), host: "fd00::1" }, 0, true, dual)
+        assert.deepStrictEqual(routing.dualAnswerUnsafe(id(0), 3, ipv6, "Own", 0), [])
+        assert.deepStrictEqual(routing.answerUnsafe(id(0), ipv6, "Own", 0), [])
+      }).pipe(withIdentity))
+
+    it.effect("knows the closest ones however many other contacts fill their buckets, until they say otherwise", () =>
+      Effect.gen(function*() {
+        const { far, heard, routing } = yield* setUp()
+        const at = (n: number): Contact => ({ ...contact(n), id: far(n) })
+        for (let n = 1; n <= 16; n++) heard(at(n), 0)
+        for (const n of [17, 18, 19]) heard(at(n), 0, true, dual)
+        assert.isUndefined(routing.entryUnsafe(far(17)))
+        assert.deepStrictEqual(routing.nearestDualUnsafe(far(18), 2), [at(18), at(19)])
+        heard(at(18), 0)
+        heard(at(19), 0, true, dual | Features.Bit.client)
+        assert.deepStrictEqual(routing.nearestDualUnsafe(far(18), 9), [at(17)])
+      }).pipe(withIdentity))
+
+    it.effect("pings one at the address of the other family that others name, once in ten minutes", () =>
+      Effect.gen(function*() {
+        const { checks, heard, routing } = yield* setUp()
+        heard(contact(1), 0, true, dual)
+        heard(contact(2), 0)
+        const named = [1, 2, 3].map((n) => inIpv6(contact(n)))
+        // Those that are not named as such count for nothing, nor do strangers.
+        routing.learnedUnsafe(named, id(9), 0, 0)
+        assert.deepStrictEqual(checks, [])
+        routing.learnedUnsafe(named, id(9), 0, 3)
+        routing.learnedUnsafe(named, id(9), 9 * minute, 3)
+        assert.deepStrictEqual(checks.map(({ peer }) => peer), [inIpv6(contact(1))])
+        routing.learnedUnsafe(named, id(9), 10 * minute, 3)
+        assert.lengthOf(checks, 2)
+        heard(inIpv6(contact(1)), 10 * minute, true, dual)
+        routing.learnedUnsafe(named, id(9), 30 * minute, 3)
+        assert.lengthOf(checks, 2)
+      }).pipe(withIdentity))
+
+    it.effect("checks a silent one at each of its addresses, and forgets that at which it stays silent", () =>
+      Effect.gen(function*() {
+        const { checks, heard, routing } = yield* setUp()
+        heard(contact(2), 0)
+        for (const at of [contact(1), inIpv6(contact(1))]) heard(at, 0, true, dual)
+        heard(contact(2), 26 * minute)
+        yield* TestClock.setTime(26 * minute)
+        routing.maintainUnsafe(false, 26 * minute)
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(checks.map(({ peer }) => peer), [inIpv6(contact(1)), contact(1)])
+        const [silent, other] = checks.splice(0)
+        silent.done(false)
+        heard(contact(1), 26 * minute, true, dual)
+        other.done(true)
+        yield* TestClock.adjust(0)
+        for (const { done } of checks.splice(0)) done(true)
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(routing.dualAnswerUnsafe(id(0), 3, ipv4, "Own", 26 * minute), [contact(1)])
+      }).pipe(withIdentity))
+  })
+
   it.effect("does not verify a contact that others reported by its request alone", () =>
     Effect.gen(function*() {
       const { requested, routing } = yield* setUp()

@@ -16,6 +16,24 @@ const contactSize = (contact: Contact): number =>
   5 + (1 + Address.length) + (2 + 32) + (contact.host.includes(":") ? 17 : 5) + Cbor.uintSize(contact.port)
 
 /**
+ * Nodes in the order in which they get room.
+ *
+ * @internal
+ */
+export interface Named {
+  readonly nodes: ReadonlyArray<Contact>
+  /** How many of them, the first ones, are reachable over both families, for a requester that reads it. Default 0. */
+  readonly dual?: number | undefined
+}
+
+/** The field that says how many of the nodes are reachable over both families; none if none is. */
+const dualOf = (dual: number, nodes: ReadonlyArray<Contact> | null): { readonly dual?: number } =>
+  dual === 0 || nodes === null ? {} : { dual: Math.min(dual, nodes.length) }
+
+/** Bytes of that field. */
+const dualSize = (dual: number): number => dual === 0 ? 0 : 2
+
+/**
  * Bytes that every response has: map, field numbers, list head, observed address.
  * Fewer than 24 nodes or records fit, so the head of a list is one byte.
  */
@@ -24,20 +42,20 @@ const fixedSize = (observed: Uint8Array | undefined): number =>
 
 /**
  * A FIND_NODE response that fits into `size` bytes, by default those of the
- * largest response. The farthest of the nodes (nearest first) are omitted; the
- * nearest always stays.
+ * largest response. The last nodes are omitted; the first always stays. `dual` is
+ * that of {@link Named}.
  *
  * @internal
  */
 export const findNodeResponse = (
   nodes: ReadonlyArray<Contact>,
   observed: Uint8Array | undefined,
-  size = maxAnswerBody
-): Extract<Body, { readonly _tag: "FindNodeResponse" }> => ({
-  _tag: "FindNodeResponse",
-  nodes: nearestFitting(nodes, size - fixedSize(observed)),
-  observed
-})
+  size = maxAnswerBody,
+  dual = 0
+): Extract<Body, { readonly _tag: "FindNodeResponse" }> => {
+  const fitting = nearestFitting(nodes, size - fixedSize(observed) - dualSize(dual))
+  return { _tag: "FindNodeResponse", nodes: fitting, observed, ...dualOf(dual, fitting) }
+}
 
 /** The nearest nodes that fit into `room` bytes, at least one; null if `nodes` is empty. */
 const nearestFitting = (nodes: ReadonlyArray<Contact>, room: number): ReadonlyArray<Contact> | null => {
@@ -66,7 +84,7 @@ export interface ValueAnswer extends Fitted {
   readonly served: number
 }
 
-/** Nodes in a response that lists digests. */
+/** Nodes in a response that lists digests, besides those reachable over both families. */
 const nodesBesideList = 4
 
 /**
@@ -81,26 +99,27 @@ const nodesBesideList = 4
  *
  * @internal
  */
-export const findValueResponse = (options: {
-  readonly nodes: ReadonlyArray<Contact>
-  readonly records: ReadonlyArray<Record.SignedRecord>
-  readonly observed: Uint8Array | undefined
-  /** Whether to copy the newest endpoint record to the field that v0.1 readers know. */
-  readonly legacy: boolean
-  /** Whether the requester reads lists of digests. */
-  readonly lists: boolean
-  /** Most bytes of the body. Default: those of the largest response. */
-  readonly size?: number | undefined
-}): ValueAnswer => {
-  const { nodes, observed, size = maxAnswerBody } = options
-  const room = size - fixedSize(observed)
+export const findValueResponse = (
+  options: Named & {
+    readonly records: ReadonlyArray<Record.SignedRecord>
+    readonly observed: Uint8Array | undefined
+    /** Whether to copy the newest endpoint record to the field that v0.1 readers know. */
+    readonly legacy: boolean
+    /** Whether the requester reads lists of digests. */
+    readonly lists: boolean
+    /** Most bytes of the body. Default: those of the largest response. */
+    readonly size?: number | undefined
+  }
+): ValueAnswer => {
+  const { dual = 0, nodes, observed, size = maxAnswerBody } = options
+  const room = size - fixedSize(observed) - dualSize(dual)
   // The field number and the head of the list take one byte each. A record that
   // is too large even alone must not hide the others.
   const carriable = options.records.filter((record) => record.bytes.length <= room - 2)
-  if (carriable.length === 0) return answered(carriable, { nodes: nearestFitting(nodes, room), observed })
-  const few = nodes.slice(0, nodesBesideList)
+  if (carriable.length === 0) return answered(carriable, dual, { nodes: nearestFitting(nodes, room), observed })
+  const few = nodes.slice(0, dual + nodesBesideList)
   if (options.lists && listSize(carriable) + contactsSize(few) > room - 1) {
-    return answered(carriable, listing(few, carriable, observed, room))
+    return answered(carriable, dual, listing(few, carriable, observed, room))
   }
   const roomForRecords = room - 1
   const first = contactsSize(nodes.slice(0, 1))
@@ -112,7 +131,7 @@ export const findValueResponse = (options: {
   const left = roomForRecords - listSize(records)
   const withLegacy = left - legacySize >= first
   const leftForNodes = withLegacy ? left - legacySize : left
-  return answered(carriable, {
+  return answered(carriable, dual, {
     nodes: leftForNodes < first ? null : nearestFitting(nodes, leftForNodes),
     record: withLegacy ? legacy : undefined,
     observed,
@@ -132,12 +151,13 @@ export const hasRecordsOf = ({ body }: ValueAnswer, other: ValueAnswer): boolean
 
 const answered = (
   offered: ReadonlyArray<Record.SignedRecord>,
+  dual: number,
   parts: Partial<ValueAnswer["body"]> & Pick<ValueAnswer["body"], "nodes" | "observed">
 ): ValueAnswer => {
   const kept = new Set(parts.records)
   const missing = offered.findIndex((record) => !kept.has(record))
   return {
-    body: { _tag: "FindValueResponse", record: undefined, records: undefined, ...parts },
+    body: { _tag: "FindValueResponse", record: undefined, records: undefined, ...parts, ...dualOf(dual, parts.nodes) },
     served: missing === -1 ? offered.length : missing
   }
 }

@@ -13,6 +13,11 @@
  * to the closest candidate that would be among them. A slow candidate stops
  * standing, which makes room for another one, but its response still counts.
  *
+ * Beside the k closest of all, the closest that are *dual* are found, that is,
+ * reachable over both address families, if any are known: the nodes of one family
+ * find there what those of the other one store. They are ranked in the same way
+ * and asked at the same time.
+ *
  * Every node in the result answered this lookup. Contacts that answered us
  * earlier are asked like all others: their neighbours may be closer than any
  * node we know, and a contact that has left since must not be in the result.
@@ -39,13 +44,19 @@ export interface Options {
   readonly slowAfter: (id: NodeId.NodeId) => number
   /** Number of nodes to find. Default 16. */
   readonly k?: number | undefined
-  /** Most requests in flight that are not slow, until the lookup has converged. Default 3. */
+  /** Number of dual nodes to find. Default {@link dualWanted}. */
+  readonly dual?: number | undefined
+  /**
+   * Most requests in flight that are not slow, until the lookup has converged; as
+   * many besides go to nodes that are wanted for being dual. Default 3.
+   */
   readonly alpha?: number | undefined
   /** Most requests in flight, slow ones included. Default 32. */
   readonly maxInFlight?: number | undefined
   /**
    * Number of the k/2 nodes closest to the target that must return the record to
-   * end the lookup early. Without it, all of the k closest are asked.
+   * end the lookup early. Without it, all of the k closest are asked. If as many
+   * of them have none, the same share of the closest dual nodes suffices.
    */
   readonly quorum?: number | undefined
   /**
@@ -82,12 +93,23 @@ export type Action =
   | { readonly _tag: "Done" }
 
 /**
+ * Number of dual nodes that a lookup finds.
+ *
+ * @internal
+ */
+export const dualWanted = 3
+
+/**
  * The response of a queried node.
  *
  * @internal
  */
 export interface Answer {
   readonly nodes: ReadonlyArray<Contact>
+  /** How many of the nodes, the first ones, are dual as the responder says. Default 0. */
+  readonly dual?: number | undefined
+  /** Whether the responder itself is dual, as it says. */
+  readonly isDual?: boolean | undefined
   /** Whether it contained a valid record of the kind looked up. */
   readonly holdsRecord: boolean
   /** Whether the node is a short-lived client, which is never among the closest. */
@@ -132,6 +154,10 @@ interface Candidate {
   readonly referrer: Candidate | undefined
   /** Whether it failed at another address before. */
   readonly isRetry: boolean
+  /** Whether it is dual, as others say until it has answered. */
+  isDual: boolean
+  /** Whether it was asked only because it is dual. */
+  isBeside: boolean
   /** The same node at the address that another referrer named. */
   elsewhere: Contact | undefined
   state: "Unasked" | "Asked" | "Answered" | "Failed"
@@ -161,6 +187,7 @@ interface Ranking {
 export class Lookup {
   private readonly options: Options
   private readonly k: number
+  private readonly dual: number
   private readonly alpha: number
   private readonly maxInFlight: number
   private readonly quorum: number
@@ -174,12 +201,15 @@ export class Lookup {
   private readonly subnets = new Map<string, number>()
   /** In the order of the requests. */
   private readonly asked: Array<Candidate> = []
+  /** Whether any candidate was ever taken for dual. */
+  private hasDual = false
   private hasQuorum = false
   private isDone = false
 
   constructor(options: Options) {
     this.options = options
     this.k = options.k ?? 16
+    this.dual = options.dual ?? dualWanted
     this.alpha = options.alpha ?? 3
     this.maxInFlight = options.maxInFlight ?? 32
     this.quorum = options.quorum ?? Infinity
@@ -194,8 +224,8 @@ export class Lookup {
    * known for an id is used, so responses can neither redirect nor evict our own
    * contacts.
    */
-  seed(contact: Contact): void {
-    this.learn(contact, undefined)
+  seed(contact: Contact, isDual = false): void {
+    this.learn(contact, undefined, isDual)
   }
 
   /** Returns what to do next. */
@@ -203,7 +233,8 @@ export class Lookup {
     if (this.isDone) return { _tag: "Done" }
     const standing = this.nearest(this.k, (candidate) => isStanding(candidate, now))
     const next = this.next(standing, now)
-    if (this.hasQuorum || next === undefined && !this.isAwaiting(now)) {
+    const nextDual = this.nextDual(now)
+    if (this.hasQuorum || next === undefined && nextDual === undefined && !this.isAwaiting(now)) {
       this.isDone = true
       return { _tag: "Done" }
     }
@@ -214,27 +245,39 @@ export class Lookup {
     const hasConverged = closest?.state === "Answered" && isCloser(closest, next)
     let inFlight = 0
     let prompt = 0
+    let promptBeside = 0
     let slowAt = Infinity
     for (const candidate of this.asked) {
       if (candidate.state !== "Asked") continue
       inFlight++
       if (!isStanding(candidate, now)) continue
-      prompt++
+      if (candidate.isBeside) promptBeside++
+      else prompt++
       if (candidate.slowAt < slowAt) slowAt = candidate.slowAt
     }
-    if (next !== undefined && inFlight < this.maxInFlight && prompt < (hasConverged ? this.k : this.alpha)) {
-      // Only every other request, so that a node that lies about its distance
-      // cannot divert the whole lookup.
-      const isBeside = hasConverged && this.asked.length % 2 === 1
-      const { slowAfter, target } = this.options
-      next.state = "Asked"
-      next.isLastResort = next.isBad || this.isFull(standing, next.subnet)
-      next.askedAt = now
-      next.slowAt = now + slowAfter(next.contact.id)
-      this.asked.push(next)
-      return { _tag: "Ask", contact: next.contact, about: isBeside ? beside(target, next.contact.id) : target }
+    if (inFlight < this.maxInFlight) {
+      if (next !== undefined && prompt < (hasConverged ? this.k : this.alpha)) {
+        next.isLastResort = next.isBad || this.isFull(standing, next.subnet)
+        // Only every other request, so that a node that lies about its distance
+        // cannot divert the whole lookup.
+        return this.ask(next, now, hasConverged && this.asked.length % 2 === 1)
+      }
+      if (nextDual !== undefined && promptBeside < this.alpha) {
+        nextDual.isBeside = true
+        return this.ask(nextDual, now, false)
+      }
     }
-    return { _tag: "Wait", until: prompt === 0 ? undefined : slowAt }
+    return { _tag: "Wait", until: prompt + promptBeside === 0 ? undefined : slowAt }
+  }
+
+  private ask(candidate: Candidate, now: number, isAboutSide: boolean): Action {
+    const { slowAfter, target } = this.options
+    const { contact } = candidate
+    candidate.state = "Asked"
+    candidate.askedAt = now
+    candidate.slowAt = now + slowAfter(contact.id)
+    this.asked.push(candidate)
+    return { _tag: "Ask", contact, about: isAboutSide ? beside(target, contact.id) : target }
   }
 
   /** Records a response; does nothing unless a request to this node is in flight. */
@@ -243,9 +286,13 @@ export class Lookup {
     if (candidate === undefined) return
     candidate.holdsRecord = answer.holdsRecord
     candidate.isClient = answer.isClient ?? false
-    if (answer.holdsRecord && this.quorum !== Infinity) this.hasQuorum = this.isQuorum()
-    for (const contact of answer.nodes.slice(0, this.maxNodesPerAnswer)) {
-      const learned = this.learn(contact, candidate)
+    candidate.isDual = answer.isDual ?? false
+    if (candidate.isDual) this.hasDual = true
+    // One that holds none can complete a quorum of dual nodes.
+    if (this.quorum !== Infinity && (answer.holdsRecord || this.hasDual)) this.hasQuorum = this.isQuorum()
+    const { dual = 0, nodes } = answer
+    for (const [i, contact] of nodes.slice(0, this.maxNodesPerAnswer).entries()) {
+      const learned = this.learn(contact, candidate, i < dual)
       if (learned !== undefined && isCloser(learned, candidate)) candidate.closerNodes++
     }
   }
@@ -265,6 +312,11 @@ export class Lookup {
   /** The closest nodes that have answered, nearest first. */
   closest(n = this.k): ReadonlyArray<Contact> {
     return withCrowded(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)
+  }
+
+  /** The closest dual nodes that have answered, nearest first. */
+  closestDual(): ReadonlyArray<Contact> {
+    return this.nearestDual(hasAnswered).map(({ contact }) => contact)
   }
 
   /** The requests made, in order. */
@@ -318,22 +370,64 @@ export class Lookup {
       (last === undefined ? this.candidates.find(isUnasked) : undefined)
   }
 
+  /** The closest dual candidate worth a request. */
+  private nextDual(now: number): Candidate | undefined {
+    if (!this.hasDual || this.asked.length === this.maxCandidates) return undefined
+    const next = this.candidates.find((candidate) => candidate.isDual && isUnasked(candidate) && !candidate.isBad)
+    if (next === undefined) return undefined
+    const farthest = this.nearestDual((candidate) => isStanding(candidate, now)).at(this.dual - 1)
+    return isCloser(next, farthest) ? next : undefined
+  }
+
+  /** The nearest dual candidates that pass. */
+  private nearestDual(passes: (candidate: Candidate) => boolean): ReadonlyArray<Candidate> {
+    const nearest: Array<Candidate> = []
+    if (!this.hasDual) return nearest
+    for (const candidate of this.candidates) {
+      if (nearest.length === this.dual) break
+      if (candidate.isDual && passes(candidate)) nearest.push(candidate)
+    }
+    return nearest
+  }
+
   /**
    * Whether enough of the nodes responsible for the record have returned it.
    * Nodes farther away may hold stale records, an older version for example.
+   *
+   * A record of our own family is at those closest to the target. Only if as many
+   * of them have none may it be one of the other family.
    */
   private isQuorum(): boolean {
     const nearest: Array<Candidate> = []
     for (const candidate of this.candidates) {
       if (nearest.length === this.k) break
-      if (candidate.state !== "Failed" && !candidate.isClient) nearest.push(candidate)
+      if (mayHold(candidate)) nearest.push(candidate)
     }
-    const holders = nearest.slice(0, Math.ceil(this.k / 2)).filter(({ holdsRecord }) => holdsRecord).length
-    return holders >= this.quorum && !this.options.isSurrounded?.(nearest.map(({ contact }) => contact.id))
+    const half = Math.ceil(this.k / 2)
+    const responsible = nearest.slice(0, half)
+    const holders = responsible.filter(({ holdsRecord }) => holdsRecord).length
+    const isEnough = holders >= this.quorum ||
+      responsible.filter((candidate) => hasAnswered(candidate) && !candidate.holdsRecord).length >= this.quorum &&
+        this.nearestDual(mayHold).filter(({ holdsRecord }) => holdsRecord).length >=
+          Math.ceil(this.quorum * this.dual / half)
+    return isEnough && !this.options.isSurrounded?.(nearest.map(({ contact }) => contact.id))
   }
 
-  /** Whether a response is pending that could change the k closest. */
+  /** Whether a response is pending that could change the k closest, or the closest dual nodes. */
   private isAwaiting(now: number): boolean {
+    return this.isAwaitingAny(now) || this.isAwaitingDual(now)
+  }
+
+  private isAwaitingDual(now: number): boolean {
+    if (!this.hasDual) return false
+    const farthest = this.nearestDual(hasAnswered).at(this.dual - 1)
+    return this.asked.some((candidate) =>
+      candidate.isDual && candidate.state === "Asked" && isCloser(candidate, farthest) &&
+      (this.awaitsSlow || isStanding(candidate, now))
+    )
+  }
+
+  private isAwaitingAny(now: number): boolean {
     const farthest = this.nearest(this.k, hasAnswered).ranked.at(this.k - 1)
     const awaitsSlow = this.awaitsSlow || farthest === undefined
     return this.asked.some((candidate) =>
@@ -350,10 +444,12 @@ export class Lookup {
   }
 
   /** Adds a contact and returns the new candidate; `undefined` if it was known. */
-  private learn(contact: Contact, referrer: Candidate | undefined): Candidate | undefined {
+  private learn(contact: Contact, referrer: Candidate | undefined, isDual: boolean): Candidate | undefined {
     if (contact.id === this.options.self) return undefined
+    if (isDual) this.hasDual = true
     const known = this.byId.get(contact.id)
-    if (known === undefined) return this.add(contact, referrer, false)
+    if (known === undefined) return this.add(contact, referrer, { isRetry: false, isDual })
+    if (isDual && known.state !== "Answered") known.isDual = true
     const { host, port } = known.contact
     if (known.referrer !== referrer && (contact.host !== host || contact.port !== port)) known.elsewhere ??= contact
     this.retry(known)
@@ -365,13 +461,17 @@ export class Lookup {
    * another referrer named. Otherwise one lying node could hide others by naming
    * them first, at wrong addresses.
    */
-  private retry({ contact, elsewhere, isRetry, state, referrer }: Candidate): void {
+  private retry({ contact, elsewhere, isDual, isRetry, state, referrer }: Candidate): void {
     if (state !== "Failed" || isRetry || elsewhere === undefined) return
     this.remove(contact.id)
-    this.add(elsewhere, referrer, true)
+    this.add(elsewhere, referrer, { isRetry: true, isDual })
   }
 
-  private add(contact: Contact, referrer: Candidate | undefined, isRetry: boolean): Candidate {
+  private add(
+    contact: Contact,
+    referrer: Candidate | undefined,
+    { isDual, isRetry }: Pick<Candidate, "isDual" | "isRetry">
+  ): Candidate {
     const candidate: Candidate = {
       contact,
       near: (NodeId.prefix(this.options.target) ^ NodeId.prefix(contact.id)) >>> 0,
@@ -380,6 +480,8 @@ export class Lookup {
       isBad: this.options.isBad(contact.id),
       referrer,
       isRetry,
+      isDual,
+      isBeside: false,
       elsewhere: undefined,
       state: "Unasked",
       isLastResort: false,
@@ -446,6 +548,9 @@ export class Lookup {
     return taken >= this.maxPerSubnet
   }
 }
+
+/** Whether a candidate may turn out to hold the record, or does. */
+const mayHold = ({ isClient, state }: Candidate): boolean => state !== "Failed" && !isClient
 
 const isUnasked = ({ state }: Candidate): boolean => state === "Unasked"
 

@@ -112,8 +112,9 @@ class RoundTrip {
 class Peer {
   readonly roundTrip = new RoundTrip(true)
   answeredAt: number | undefined = undefined
-  /** The address from which it proved to answer. */
-  at: SocketAddress.SocketAddress | undefined = undefined
+  /** The addresses from which it proved to answer. */
+  ipv4: SocketAddress.SocketAddress | undefined = undefined
+  ipv6: SocketAddress.SocketAddress | undefined = undefined
   failures = 0
   nextTry = 0
   version: Version | undefined = undefined
@@ -173,14 +174,17 @@ export class PeerHealth {
     this.spread.sample(rttMillis)
   }
 
-  /** Records a response from the queried address, which only a peer reachable there can send. */
+  /**
+   * Records a response from the queried address, which only a peer reachable there
+   * can send. It replaces the peer's earlier address of the same family.
+   */
   provedAt(id: NodeId, address: SocketAddress.SocketAddress): void {
-    this.peers.use(id, makePeer).at = address
+    this.peers.use(id, makePeer)[SocketAddress.family(address.host)] = address
   }
 
   /** Whether the peer has proved that it is reachable at this address. */
   isProved(id: NodeId, address: SocketAddress.SocketAddress): boolean {
-    const at = this.peers.get(id)?.at
+    const at = this.peers.get(id)?.[SocketAddress.family(address.host)]
     return at !== undefined && SocketAddress.isSame(at, address)
   }
 

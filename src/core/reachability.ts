@@ -17,6 +17,7 @@
 import { RecencyMap } from "../internal/recencyMap.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import { Families } from "./families.ts"
 
 /**
  * Whether strangers can reach this node: `open` if they can, `closed` if only
@@ -142,6 +143,7 @@ export class Reachability {
   /** Hosts that we sent to, and those that we heard from. */
   private readonly contacted = new Hosts()
   private readonly heardFrom = new Hosts()
+  private readonly families = new Families()
   private agreed: SocketAddress.SocketAddress | undefined
   private mapping: Dependence = "Unknown"
   private filtering: Dependence = "Unknown"
@@ -186,6 +188,11 @@ export class Reachability {
     return this.agreed
   }
 
+  /** Whether other nodes reach us over IPv4 and over IPv6. */
+  isDual(now: number): boolean {
+    return this.status.state !== "closed" && this.families.isDual(now)
+  }
+
   // --- Traffic ---------------------------------------------------------------
 
   /** Records a datagram that we sent. */
@@ -201,8 +208,12 @@ export class Reachability {
   heard(host: string, isEcho: boolean, now: number): void {
     this.startedAt ??= now
     this.heardFrom.met(host, now)
-    if (this.isRestart && !isEcho && now - this.startedAt < contactedMillis) return
-    if (this.mayExpect(host, now) || !SocketAddress.isPublic(host) || host === this.address?.host) return
+    const isPublic = SocketAddress.isPublic(host)
+    const isExpected = this.isRestart && !isEcho && now - this.startedAt < contactedMillis ||
+      this.mayExpect(host, now) || host === this.address?.host
+    // In a network of its own, no router is between us and others.
+    this.families.heard(SocketAddress.family(host), !isPublic || !isExpected, now)
+    if (isExpected || !isPublic) return
     if (this.address !== undefined && isIpv6(host) !== isIpv6(this.address.host)) return
     this.filtering = "EndpointIndependent"
     this.testedAt = now

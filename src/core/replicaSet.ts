@@ -16,6 +16,11 @@
  * stops standing, which makes room for a replacement; it is dropped only if it
  * still fails after a grace period.
  *
+ * Nodes of one address family do not reach those of the other one. So the record is
+ * also kept on the closest *dual* nodes, those reachable over both, if there are
+ * any. A dual node is stored at if it would be among the closest standing ones of
+ * these as well.
+ *
  * A replica fails when it is silent and when it has lost the record: one that
  * accepts every copy and keeps none is as useless as a dead one.
  *
@@ -35,8 +40,13 @@ import * as NodeId from "../NodeId.ts"
 export interface Options {
   /** The key of the record. */
   readonly key: NodeId.NodeId
-  /** Number of replicas to keep. Default 8. At most twice as many are tracked, suspect ones included. */
+  /**
+   * Number of replicas to keep. Default 8. At most twice as many are tracked,
+   * suspect ones included, besides dual ones.
+   */
   readonly wanted?: number | undefined
+  /** Number of replicas to keep on dual nodes, whether or not they are among the others. Default 3. */
+  readonly wantedDual?: number | undefined
   /** Most stores and probes in flight. Default 8. */
   readonly maxInFlight?: number | undefined
 }
@@ -106,7 +116,24 @@ interface Candidate {
   readonly contact: Contact
   /** Distance from the key as hex digits, which sort as text like the numbers. */
   readonly distance: string
+  readonly isDual: boolean
+  /** Whether it was among the closest nodes of all, and not only of dual ones. */
+  readonly isNear: boolean
 }
+
+/**
+ * What a lookup found besides the closest nodes.
+ *
+ * @internal
+ */
+export interface FoundDual {
+  /** The closest dual nodes. */
+  readonly dual: ReadonlyArray<Contact>
+  /** Whether a node is dual, as it last said. */
+  readonly isDual: (id: NodeId.NodeId) => boolean
+}
+
+const noDual: FoundDual = { dual: [], isDual: () => false }
 
 interface Request extends Candidate {
   readonly kind: "Store" | "Probe"
@@ -116,9 +143,10 @@ interface Request extends Candidate {
 /** What a replica holds. `Newer`: a record that supersedes this one, which it therefore refuses. */
 type Copy = "Current" | "Older" | "Newer" | "Lost"
 
-interface Tracked {
+interface Tracked extends Candidate {
   contact: Contact
-  readonly distance: string
+  isDual: boolean
+  isNear: boolean
   copy: Copy
   failures: number
   suspectSince: number | undefined
@@ -137,6 +165,7 @@ interface Tracked {
 export class ReplicaSet {
   private readonly key: NodeId.NodeId
   private wanted: number
+  private readonly wantedDual: number
   private readonly maxInFlight: number
   /** Nearest first. */
   private readonly tracked: Array<Tracked> = []
@@ -146,7 +175,7 @@ export class ReplicaSet {
   /** Nodes that refused the record, and until when no store is sent to them. */
   private readonly refusals = new RecencyMap<NodeId.NodeId, { until: number }>(maxRefusals)
   /** Nodes that may hold a copy without being tracked: they were dropped, or did not answer a store. */
-  private readonly former = new RecencyMap<NodeId.NodeId, { candidate: Candidate }>(maxFormer)
+  private readonly former = new RecencyMap<NodeId.NodeId, { contact: Contact }>(maxFormer)
   private isWithdrawn = false
   /** Replicas whose outcome of the withdrawal is pending. */
   private readonly awaited = new Set<NodeId.NodeId>()
@@ -165,6 +194,7 @@ export class ReplicaSet {
   constructor(options: Options) {
     this.key = options.key
     this.wanted = options.wanted ?? 8
+    this.wantedDual = options.wantedDual ?? 3
     this.maxInFlight = options.maxInFlight ?? 8
   }
 
@@ -200,9 +230,10 @@ export class ReplicaSet {
    */
   settled(now: number): boolean {
     const time = this.steady(now)
-    if (this.tracked.filter(isHealthy).length >= this.wanted) return true
-    const candidate = this.candidates.at(0)
-    if (candidate !== undefined && this.isAmongClosest(candidate)) return false
+    const next = this.nextCandidate()
+    const isEnough = this.tracked.filter((replica) => replica.isNear && isHealthy(replica)).length >= this.wanted
+    if (isEnough && next?.isDual !== true) return true
+    if (next !== undefined) return false
     return !this.isLookingUp && !this.isLookupOwed &&
       Array.from(this.inFlight.values()).every(({ kind }) => kind === "Probe") &&
       this.tracked.every((replica) => isKeeping(replica) || !this.isAsked(replica) && replica.due > time)
@@ -242,9 +273,7 @@ export class ReplicaSet {
       this.inFlight.delete(request.contact.id)
       if (request.kind === "Store") this.rememberFormer(request)
     }
-    return Array.from(this.former, ({ value }) => value.candidate.contact).filter(({ id }) =>
-      this.replica(id) === undefined
-    )
+    return Array.from(this.former, ({ value }) => value.contact).filter(({ id }) => this.replica(id) === undefined)
   }
 
   /** Whether the outcome of the withdrawal is known at every replica that was healthy before it. */
@@ -269,10 +298,10 @@ export class ReplicaSet {
       const due = this.tracked.filter((replica) => replica.due <= time && !this.isAsked(replica))
       const behind = due.find((replica) => !isKeeping(replica) && replica.suspectSince === undefined)
       if (behind !== undefined) return this.ask("Store", behind)
-      const candidate = this.candidates.at(0)
-      if (candidate !== undefined && this.isAmongClosest(candidate)) {
-        this.candidates.shift()
-        return this.ask("Store", candidate)
+      const next = this.nextCandidate()
+      if (next !== undefined) {
+        this.candidates.splice(this.candidates.indexOf(next), 1)
+        return this.ask("Store", next)
       }
       const other = due.at(0)
       if (other !== undefined) return this.ask(isKeeping(other) ? "Probe" : "Store", other)
@@ -287,26 +316,33 @@ export class ReplicaSet {
   // --- Outcomes --------------------------------------------------------------
 
   /** Reports the closest nodes that answered the lookup; none if the network is unreachable. */
-  found(closest: ReadonlyArray<Contact>, now: number): void {
+  found(closest: ReadonlyArray<Contact>, now: number, { dual, isDual }: FoundDual = noDual): void {
     const time = this.steady(now)
     if (!this.isLookingUp) return
     this.isLookingUp = false
     this.isLookupOwed = false
     this.lookedUpAt = time
     if (this.isWithdrawn) return
+    for (const replica of this.tracked) replica.isDual = isDual(replica.contact.id)
     const untried = new Map<NodeId.NodeId, Candidate>()
-    for (const contact of closest) {
+    const near = new Set(closest.map(({ id }) => id))
+    for (const contact of [...closest, ...dual.filter(({ id }) => !near.has(id))]) {
       const replica = this.replica(contact.id)
+      const isNear = near.has(contact.id)
       if (replica !== undefined) {
         replica.contact = contact
+        replica.isNear = isNear
         // It answered the lookup just now, so it is worth another try.
         if (replica.failures > 0) replica.due = time
       } else if (!this.inFlight.has(contact.id) && (this.refusals.get(contact.id)?.until ?? time) <= time) {
-        untried.set(contact.id, { contact, distance: NodeId.distance(this.key, contact.id) })
+        const distance = NodeId.distance(this.key, contact.id)
+        untried.set(contact.id, { contact, distance, isDual: isDual(contact.id), isNear })
       }
     }
-    this.candidates = Array.from(untried.values()).sort(byDistance).slice(0, 2 * this.wanted)
-    this.futileLookups = this.standing().length < this.wanted ? this.futileLookups + 1 : 0
+    this.candidates = Array.from(untried.values()).sort(byDistance).filter(({ isNear }, i) =>
+      i < 2 * this.wanted || !isNear
+    )
+    this.futileLookups = this.lacksStanding ? this.futileLookups + 1 : 0
   }
 
   /** Reports that a node accepted the record or already had it. */
@@ -395,8 +431,8 @@ export class ReplicaSet {
 
   // --- Requests --------------------------------------------------------------
 
-  private ask(kind: Request["kind"], { contact, distance }: Candidate): Action {
-    this.inFlight.set(contact.id, { kind, contact, distance, version: this.version })
+  private ask(kind: Request["kind"], { contact, distance, isDual, isNear }: Candidate): Action {
+    this.inFlight.set(contact.id, { kind, contact, distance, isDual, isNear, version: this.version })
     return { _tag: kind, contact }
   }
 
@@ -424,13 +460,28 @@ export class ReplicaSet {
     return [...replicas, ...newcomers]
   }
 
-  private isAmongClosest(candidate: Candidate): boolean {
-    return this.standing().filter((other) => other.distance < candidate.distance).length < this.wanted
+  /** Whether fewer nodes stand near the key than are wanted. */
+  private get lacksStanding(): boolean {
+    return this.standing().filter(({ isNear }) => isNear).length < this.wanted
+  }
+
+  /** The closest candidate to store at now. */
+  private nextCandidate(): Candidate | undefined {
+    const [first] = this.candidates
+    // If the first is too far, only dual ones can be close enough.
+    return first !== undefined && this.isAmongClosest(first)
+      ? first
+      : this.candidates.find((candidate) => candidate.isDual && this.isAmongClosest(candidate))
+  }
+
+  private isAmongClosest({ distance, isDual }: Candidate): boolean {
+    const closer = this.standing().filter((other) => other.distance < distance)
+    return closer.length < this.wanted || isDual && closer.filter((other) => other.isDual).length < this.wantedDual
   }
 
   private lookupDue(): number {
     if (this.isLookupOwed) return this.lookedUpAt + firstLookupPauseMillis
-    const lacksNodes = this.candidates.length === 0 && this.standing().length < this.wanted
+    const lacksNodes = this.candidates.length === 0 && this.lacksStanding
     if (!lacksNodes) return this.lookedUpAt + refreshPauseMillis
     const pause = firstLookupPauseMillis * 2 ** Math.max(this.futileLookups - 1, 0)
     return this.lookedUpAt + Math.min(pause, maxLookupPauseMillis)
@@ -451,10 +502,12 @@ export class ReplicaSet {
     return this.tracked.find(({ contact }) => contact.id === id)
   }
 
-  private track({ contact, distance }: Candidate): Tracked {
+  private track({ contact, distance, isDual, isNear }: Candidate): Tracked {
     const replica: Tracked = {
       contact,
       distance,
+      isDual,
+      isNear,
       copy: "Current",
       failures: 0,
       suspectSince: undefined,
@@ -485,8 +538,10 @@ export class ReplicaSet {
     if (this.isWithdrawn) return
     const healthy = this.tracked.filter(isHealthy)
     const others = this.tracked.filter((replica) => !isHealthy(replica))
+    const dual = new Set(healthy.filter(({ isDual }) => isDual).slice(0, this.wantedDual))
+    const surplus = healthy.slice(this.wanted).filter((replica) => !dual.has(replica))
     const room = 2 * this.wanted - Math.min(healthy.length, this.wanted)
-    for (const replica of [...healthy.slice(this.wanted), ...others.slice(room)]) this.drop(replica)
+    for (const replica of [...surplus, ...others.slice(room)]) this.drop(replica)
   }
 
   private drop(replica: Tracked): void {
@@ -495,8 +550,8 @@ export class ReplicaSet {
   }
 
   /** Remembers a node that may hold a copy and is not tracked. */
-  private rememberFormer({ contact, distance }: Candidate): void {
-    this.former.use(contact.id, () => ({ candidate: { contact, distance } })).candidate = { contact, distance }
+  private rememberFormer({ contact }: Candidate): void {
+    this.former.use(contact.id, () => ({ contact })).contact = contact
   }
 
   private recordRefusal(id: NodeId.NodeId, time: number): void {

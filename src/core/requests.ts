@@ -73,6 +73,8 @@ export interface Options {
   readonly now: () => number
   readonly transactionId: () => Message.TransactionId
   readonly sessions: Sessions
+  /** Whether we send over IPv4 and over IPv6. */
+  readonly hasBothFamilies: boolean
   /** Sends a message in a session, or signed. */
   readonly send: (
     body: Message.Body,
@@ -340,8 +342,11 @@ export class Requests {
   /** The response without the nodes that are not to be kept. */
   private withNodes(body: Message.Body, from: Contact): Message.Body {
     if (body._tag !== "FindNodeResponse" && body._tag !== "FindValueResponse") return body
-    const nodes = body.nodes?.filter((node) => this.options.isWorthKnowing(node, from, body))
-    return nodes === undefined || nodes.length === body.nodes?.length ? body : { ...body, nodes }
+    const isWorthKnowing = (node: Contact) => this.options.isWorthKnowing(node, from, body)
+    const nodes = body.nodes?.filter(isWorthKnowing)
+    if (nodes === undefined || nodes.length === body.nodes?.length) return body
+    const dual = body.dual === undefined ? {} : { dual: body.nodes?.slice(0, body.dual).filter(isWorthKnowing).length }
+    return { ...body, nodes, ...dual }
   }
 
   /** Fails all pending requests with {@link TransportClosed}. */
@@ -369,13 +374,22 @@ export class Requests {
     const session = attempts.size === 0 && maxAttempts > 1 ? sessions.forRequest(peer, this.options.now()) : undefined
     const until = pending.try(transaction, { sentAt: now, isPlain, session })
     this.options.events.explainUnsafe?.({ _tag: "RequestSent", peer, request: body._tag, attempt: attempts.size })
-    const error = send(isPlain ? plain(body) : body, peer, transaction, session)
+    const error = send(isPlain ? plain(body) : this.extended(body, peer), peer, transaction, session)
     if (error !== undefined) {
       // No other request can be answered any more, and the node would wait for them while it closes.
       return error._tag === "TransportClosed" ? this.close() : this.end(pending, Result.fail(error))
     }
     // Within one process the response may have arrived during `send`.
     if (this.pending.has(pending)) timers.set(pending, until)
+  }
+
+  /** The request, which tells a peer that reads it that we send over both families. */
+  private extended(body: Request.Request, peer: Request.Peer): Request.Request {
+    return this.options.hasBothFamilies && (body._tag === "FindNode" || body._tag === "FindValue") &&
+        peer.id !== undefined && this.saysVersion(peer) &&
+        this.options.health.hasUnsafe(peer.id, Features.Bit.families)
+      ? { ...body, both: true }
+      : body
   }
 
   private saysVersion({ id }: Request.Peer): boolean {
@@ -387,7 +401,7 @@ export class Requests {
     const { attempts, body, isMaintenance, peer, startedAt } = pending
     for (const { session } of attempts.values()) if (session !== undefined) sessions.pause(session, now())
     if (peer.id !== undefined) {
-      if (isV02Request(pending)) health.doubtVersionUnsafe(peer.id)
+      if (isV02Request(pending) || this.extended(body, peer) !== body) health.doubtVersionUnsafe(peer.id)
       if (isMaintenance) health.maintenanceProbeFailedUnsafe(peer.id, now())
       else health.failedUnsafe(peer.id, now())
     }

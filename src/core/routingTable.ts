@@ -179,6 +179,7 @@ class TableEntry {
   readonly learnedFrom: NodeId.NodeId | undefined
   contact: Contact
   scope: SocketAddress.Scope
+  family: SocketAddress.Family
   addedAt: number
   verifiedAt: number
   /** When it was last handed out to be probed for its silence. */
@@ -192,12 +193,14 @@ class TableEntry {
     this.learnedFrom = candidate.learnedFrom
     this.contact = candidate.contact
     this.scope = SocketAddress.scope(candidate.contact.host)
+    this.family = SocketAddress.family(candidate.contact.host)
     this.verifiedAt = candidate.verifiedAt
   }
 
   moveTo(contact: Contact): void {
     this.contact = contact
     this.scope = SocketAddress.scope(contact.host)
+    this.family = SocketAddress.family(contact.host)
   }
 }
 
@@ -517,18 +520,21 @@ export class RoutingTable {
    * {@link freshMillis}, without bad peers, which are included only where fewer
    * than k/2 contacts would remain. Unverified contacts are never passed on,
    * because that would spread false ones. Neither are contacts that the requester
-   * cannot reach, because their address has a narrower scope than the requester's.
+   * cannot reach, because their address has a narrower scope than the requester's,
+   * or because `reaches` says so.
    */
   answer(
     target: NodeId.NodeId,
     n: number,
     now: number,
     isBad: (id: NodeId.NodeId) => boolean,
-    scope: SocketAddress.Scope = SocketAddress.Scope.loopback
+    scope: SocketAddress.Scope = SocketAddress.Scope.loopback,
+    reaches: (entry: { readonly id: NodeId.NodeId; readonly family: SocketAddress.Family }) => boolean = always
   ): Array<Contact> {
     const cutoff = now - freshMillis
     const found: Array<Contact> = []
-    const isShareable = (entry: TableEntry) => entry.scope >= scope && entry.scope !== SocketAddress.Scope.host
+    const isShareable = (entry: TableEntry) =>
+      entry.scope >= scope && entry.scope !== SocketAddress.Scope.host && reaches(entry)
     const isWell = (entry: TableEntry) => isShareable(entry) && !isBad(entry.id)
     this.collect(target, n, (entry) => entry.verifiedAt > cutoff && isWell(entry), found)
     this.collect(target, n, (entry) => entry.verifiedAt <= cutoff && entry.verifiedAt !== never && isWell(entry), found)

@@ -117,6 +117,7 @@ interface Region {
   readonly target: NodeId.NodeId
   readonly position: number
   readonly nodes: ReadonlyArray<Contact>
+  readonly dual: ReadonlyArray<Contact>
   /** First 32 bits of the distance up to which all nodes are known; Infinity if all nodes of the network are. */
   readonly reach: number
   readonly isSurrounded: boolean
@@ -213,11 +214,26 @@ class Allowance {
 // --- The sweep -------------------------------------------------------------------
 
 /**
+ * Where an item belongs.
+ *
+ * @internal
+ */
+export interface Placement {
+  /** Nearest first. */
+  readonly nodes: ReadonlyArray<Contact>
+  /** How many of them should hold it. */
+  readonly wanted: number
+  /** Others, which are reachable over both address families and should all hold it. */
+  readonly dual: ReadonlyArray<Contact>
+}
+
+/**
  * What to do next.
  *
  * - `Lookup`: find the nodes close to `target`, then call `found`.
  * - `Renew`: sign the record if it needs that, and store it at `wanted` of the
- *   nodes, nearest first; then call `renewed`, `failed` or `ended`.
+ *   nodes, nearest first, and at all of `dual`; then call `renewed`, `failed` or
+ *   `ended`.
  * - `Withdraw`: sign a withdrawal, and store it where the record is.
  * - `Wait`: nothing until then, or until the next outcome.
  *
@@ -225,7 +241,7 @@ class Allowance {
  */
 export type Step<T extends SweepItem> =
   | { readonly _tag: "Lookup"; readonly target: NodeId.NodeId }
-  | { readonly _tag: "Renew"; readonly item: T; readonly nodes: ReadonlyArray<Contact>; readonly wanted: number }
+  | { readonly _tag: "Renew"; readonly item: T } & Placement
   | { readonly _tag: "Withdraw"; readonly item: T }
   | { readonly _tag: "Wait"; readonly until: number | undefined }
 
@@ -236,6 +252,8 @@ export type Step<T extends SweepItem> =
  */
 export interface Found {
   readonly closest: ReadonlyArray<Contact>
+  /** The closest nodes that are reachable over both address families. Those closest to one key serve its region. */
+  readonly dual: ReadonlyArray<Contact>
   /** Whether the network may have nodes that are farther away. */
   readonly isFull: boolean
   /** Whether the nodes are closer than chance allows; then `region` are others around them. */
@@ -389,7 +407,7 @@ export class Sweep<T extends SweepItem> {
   }
 
   /** Reports the nodes that a lookup found; none if the network is out of reach. */
-  found(target: NodeId.NodeId, { closest, isFull, isSurrounded, networkSize, region }: Found, now: number): void {
+  found(target: NodeId.NodeId, { closest, dual, isFull, isSurrounded, networkSize, region }: Found, now: number): void {
     const time = this.steady(now)
     for (const item of this.lookups.get(target) ?? []) {
       if (item.state !== "Parked") continue
@@ -415,6 +433,7 @@ export class Sweep<T extends SweepItem> {
       target,
       position,
       nodes: [...closest, ...region],
+      dual,
       reach,
       isSurrounded,
       networkSize,
@@ -482,9 +501,9 @@ export class Sweep<T extends SweepItem> {
     this.failing.delete(item)
   }
 
-  /** The nodes near the key of a record, nearest first, if a lookup has found them lately. */
-  nodesFor(item: T, now: number): ReadonlyArray<Contact> | undefined {
-    return this.placement(item, this.steady(now))?.nodes
+  /** Where a record belongs, if a lookup has found that lately. */
+  placementOf(item: T, now: number): Placement | undefined {
+    return this.placement(item, this.steady(now))
   }
 
   /** When a record is due by the clock of the caller. */
@@ -566,22 +585,21 @@ export class Sweep<T extends SweepItem> {
     return undefined
   }
 
-  /** The nodes for an item, nearest first, and how many of them should hold it; undefined if a lookup must find them. */
-  private placement(
-    item: T,
-    time: number
-  ): { readonly nodes: ReadonlyArray<Contact>; readonly wanted: number } | undefined {
+  /** Where an item belongs; undefined if a lookup must find it. */
+  private placement(item: T, time: number): Placement | undefined {
     const lasts = Math.min(Math.max(item.lifetime / 2 / regionsPerInterval, minRegionMillis), maxRegionMillis)
     const at = placeOf(this.regions, item.position)
     for (let i = Math.max(at - 2, 0); i < Math.min(at + 2, this.regions.length); i++) {
       const region = this.regions[i]
       if (time - region.at > lasts || !covers(region, item)) continue
       const nodes = region.nodes.toSorted((a, b) => NodeId.compareDistance(item.key, a.id, b.id))
+      const known = new Set(nodes.map(({ id }) => id))
+      const dual = region.dual.filter(({ id }) => !known.has(id))
       const isOwn = region.target === item.key
-      if (isOwn) return { nodes, wanted: region.isSurrounded ? nodes.length : item.wanted }
+      if (isOwn) return { nodes, wanted: region.isSurrounded ? nodes.length : item.wanted, dual }
       // The lookup of its own judges whether it really is surrounded.
       if (isSurrounded(item.key, nodes.map(({ id }) => id), region.networkSize)) continue
-      return { nodes, wanted: item.wanted }
+      return { nodes, wanted: item.wanted, dual }
     }
     return undefined
   }

@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Contact } from "../Contact.ts"
 import { type HostedMessage, Inbox } from "../core/inbox.ts"
 import * as Letters from "../core/letters.ts"
-import type { Sweep } from "../core/sweep.ts"
+import type { Placement, Sweep } from "../core/sweep.ts"
 import { Crypto } from "../Crypto.ts"
 import { Query } from "../Query.ts"
 import * as Record from "../Record.ts"
@@ -71,10 +71,10 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>, i
     return messages.sort(Letters.byAge)
   })
 
-  const read = (mailbox: Mailbox, nodes: ReadonlyArray<Contact>): Effect.Effect<Reading> =>
+  const read = (mailbox: Mailbox, { dual, nodes }: Placement): Effect.Effect<Reading> =>
     Effect.gen(function*() {
       const { key, owner } = mailbox
-      const holders = (yield* copies.usable(nodes)).slice(0, mailHolders)
+      const holders = [...(yield* copies.usable(nodes)).slice(0, mailHolders), ...yield* copies.usable(dual)]
       const find = { type: Record.RecordType.mailbox, known: inbox.recordsOf(owner.address, millis()) }
       const { completeness: { answered }, records, requests } = yield* query.readAt(key, find, holders)
       const messages = yield* decrypt(owner, records)

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { Contact } from "../Contact.ts"
 import * as Seq from "../core/seq.ts"
-import { type Found, lookupCost, type Sweep } from "../core/sweep.ts"
+import { type Found, lookupCost, type Placement, type Sweep } from "../core/sweep.ts"
 import * as Identity from "../Identity.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
@@ -60,7 +60,7 @@ export type Renewal =
 const nothingAt = (target: NodeId.NodeId): Lookup => ({
   _tag: "Found",
   target,
-  found: { closest: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+  found: { closest: [], dual: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
 })
 
 /**
@@ -84,11 +84,12 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     })
 
   const lookUp = (target: NodeId.NodeId): Effect.Effect<Lookup> =>
-    Effect.map(neighbourhood(target), ({ closest, isSurrounded, region }): Lookup => ({
+    Effect.map(neighbourhood(target), ({ closest, dual, isSurrounded, region }): Lookup => ({
       _tag: "Found",
       target,
       found: {
         closest,
+        dual,
         isFull: closest.length >= Copies.candidates,
         isSurrounded,
         region,
@@ -125,24 +126,29 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     return record
   })
 
-  /** Stores a record at those of the nodes that do not hold it, until `wanted` do. */
+  /** Stores a record at those of the nodes that do not hold it, until `wanted` do, and at those of `dual`. */
   const place = Effect.fnUntraced(function*(
     entry: Entry,
     record: Record.SignedRecord,
-    nodes: ReadonlyArray<Contact>,
-    wanted: number
+    { dual, nodes, wanted }: Placement
   ): Effect.fn.Return<Renewal, RenewalError> {
     const { key } = entry
     const held = new Set(entry.holders)
-    const left = (yield* copies.usable(nodes)).filter(({ id }) => !held.has(NodeId.prefix(id)))
+    const lacks = ({ id }: Contact) => !held.has(NodeId.prefix(id))
+    const left = (yield* copies.usable(nodes)).filter(lacks)
+    const leftDual = (yield* copies.usable(dual)).filter(lacks)
+    const isDual = new Set(dual.map(({ id }) => NodeId.prefix(id)))
     const holders = [...entry.holders]
+    const near = () => holders.filter((holder) => !isDual.has(holder)).length
     const full: Array<Contact> = []
     const count = { checking: 0 }
     let [sent, silent] = [0, 0]
     let newer: Record.SignedRecord | undefined
-    const fillOne = Effect.gen(function*() {
-      while (entry.removal === "None" && sent < left.length) {
-        const peer = left[sent++]
+    const fillFrom = Effect.fnUntraced(function*(left: Array<Contact>) {
+      while (entry.removal === "None") {
+        const peer = left.shift()
+        if (peer === undefined) return
+        sent++
         const outcome = yield* Effect.orElseSucceed(
           copies.store(peer, key, record, count),
           () => "Silent" as const
@@ -153,8 +159,11 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
         else if (typeof outcome !== "string" && (newer === undefined || Record.isNewer(outcome, newer))) newer = outcome
       }
     })
-    const missing = Math.max(wanted - holders.length, 0)
-    yield* Effect.all(Array.from({ length: missing }, () => fillOne), { concurrency: "unbounded", discard: true })
+    const missing = Math.max(wanted - near(), 0)
+    yield* Effect.all(
+      [...Array.from({ length: missing }, () => fillFrom(left)), ...leftDual.map((peer) => fillFrom([peer]))],
+      { concurrency: "unbounded", discard: true }
+    )
     counts.stores += sent
     // A copy has no room to grow.
     entry.holders = holders.slice()
@@ -167,18 +176,18 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
       entry.above = newer.seq
       return { _tag: "Overtaken", entry, sent }
     }
-    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && holders.length < wanted }
+    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && near() < wanted }
     const reason = full.length > 0
       ? new KeyFull({ key, record, wanted, confirmed: [], full })
       : new NotEnoughReplicas({ key, wanted, confirmed: [] })
     return { _tag: "Failed", entry, sent, reason }
   })
 
-  const renew = (entry: Entry, nodes: ReadonlyArray<Contact>, wanted: number): Effect.Effect<Renewal> =>
+  const renew = (entry: Entry, placement: Placement): Effect.Effect<Renewal> =>
     Effect.gen(function*() {
       yield* Effect.fromResult(Identity.mandate(entry.signer, Math.floor(millis() / 1000)))
       const record = entry.needsSignature(millis()) ? yield* sign(entry) : entry.record
-      return yield* place(entry, record, nodes, wanted)
+      return yield* place(entry, record, placement)
     }).pipe(
       Effect.catchCause((cause) => {
         const reason = Result.getOrUndefined(Cause.findError(cause))
@@ -198,13 +207,17 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     const draft = yield* Effect.fromResult(Withdrawal.sign({ signer: drafter(signer), record, now: seconds }))
     const withdrawal = yield* signDraft(signer, draft)
     counts.signatures++
-    let near = sweep.nodesFor(entry, now)
-    if (near === undefined) {
+    let placement: Pick<Placement, "nodes" | "dual"> | undefined = sweep.placementOf(entry, now)
+    if (placement === undefined) {
       sweep.sent(lookupCost)
-      near = (yield* neighbourhood(key)).closest
+      const { closest, dual } = yield* neighbourhood(key)
+      const known = new Set(closest.map(({ id }) => id))
+      placement = { nodes: closest, dual: dual.filter(({ id }) => !known.has(id)) }
     }
+    const near = placement.nodes
     const held = new Set(holders)
-    const nodes = (yield* copies.usable(near)).filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
+    const nodes = (yield* copies.usable([...near, ...placement.dual]))
+      .filter(({ id }, i) => i < wanted || held.has(NodeId.prefix(id)))
     sweep.sent(nodes.length, entry)
     counts.stores += nodes.length
     const outcomes = yield* Effect.forEach(

@@ -119,8 +119,8 @@ export const make = Effect.fnUntraced(function*(options: {
         continue
       }
       if (step._tag === "Renew") {
-        const { item, nodes, wanted } = step
-        yield* inFlight.start(item instanceof Mailbox ? mail.read(item, nodes) : renewals.renew(item, nodes, wanted))
+        const { item } = step
+        yield* inFlight.start(item instanceof Mailbox ? mail.read(item, step) : renewals.renew(item, step))
         continue
       }
       if (step._tag === "Withdraw") {

@@ -136,6 +136,7 @@ const openAll = Effect.fnUntraced(
     return {
       address: others.reduce((widest, other) => scopeOf(other.host) > scopeOf(widest.host) ? other : widest, first),
       addresses: [first, ...others],
+      reaches: (host) => sockets.some((socket) => socket.reaches(host)),
       transmit: (payload, to) => {
         const via = to.via ?? heard.get(SocketAddress.key(to))?.via
         const socket = via === undefined ? socketFor(sockets, to.host) : sockets[via]

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type { Contact } from "../Contact.ts"
 import { Lookup } from "../core/lookup.ts"
 import type { OngoingQuery } from "../core/ongoingQuery.ts"
+import * as Features from "../Features.ts"
 import { NodeIdentity } from "../Identity.ts"
 import * as InFlight from "../InFlight.ts"
 import * as NodeId from "../NodeId.ts"
@@ -23,6 +24,9 @@ import { Timers } from "../Timers.ts"
 /** Maximum number of verified seeds, then of unverified ones. */
 const seeds = 32
 const unverifiedSeeds = 16
+
+/** Maximum number of seeds that are reachable over both families. */
+const dualSeeds = 8
 
 /** Rounds of requests for the nodes that a lookup missed. */
 const maxRounds = 3
@@ -49,6 +53,8 @@ export const requestOptions = (
 /** A response, and the nodes that it names. */
 interface Answer {
   readonly nodes: ReadonlyArray<Contact> | null
+  /** How many of the nodes, the first ones, are reachable over both families. */
+  readonly dual?: number | undefined
 }
 
 /**
@@ -118,7 +124,10 @@ export const make = Effect.gen(function*() {
     // One liar can invent all unverified contacts, so they must not displace
     // verified ones.
     for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
-      if (!isHairpin(contact, publicHost)) lookup.seed(contact)
+      if (!isHairpin(contact, publicHost)) lookup.seed(contact, isDual(contact))
+    }
+    for (const contact of routing.nearestDualUnsafe(target, dualSeeds)) {
+      if (!isHairpin(contact, publicHost)) lookup.seed(contact, true)
     }
     return { lookup, publicHost }
   })
@@ -129,10 +138,15 @@ export const make = Effect.gen(function*() {
     return entry?.verifiedAt === undefined ? node : entry.contact
   }
 
+  /** Whether a node says that it is reachable over both families. */
+  const isDual = ({ id }: Contact): boolean => health.hasUnsafe(id, Features.Bit.dual)
+
   /** Takes the nodes that a response names. Returns those that we can reach. */
-  const learn = ({ nodes }: Answer, from: Contact, publicHost: string | undefined): ReadonlyArray<Contact> => {
-    routing.learnedUnsafe(nodes ?? [], from.id, clock.currentTimeMillisUnsafe())
-    return (nodes ?? []).map(asWeKnowIt).filter((node) => !isHairpin(node, publicHost))
+  const learn = ({ dual = 0, nodes }: Answer, from: Contact, publicHost: string | undefined) => {
+    routing.learnedUnsafe(nodes ?? [], from.id, clock.currentTimeMillisUnsafe(), dual)
+    const named = (nodes ?? []).map(asWeKnowIt)
+    const isReached = (node: Contact) => !isHairpin(node, publicHost)
+    return { nodes: named.filter(isReached), dual: dual === 0 ? 0 : named.slice(0, dual).filter(isReached).length }
   }
 
   /** Asks a node for the nodes of its own side of the target, which it knows best. */
@@ -141,7 +155,7 @@ export const make = Effect.gen(function*() {
       rpc.request(contact, { _tag: "FindNode", target: NodeId.flip(target, depth) }, requestOptions(health)),
       {
         onFailure: (): ReadonlyArray<Contact> => [],
-        onSuccess: ({ body }) => learn(body, contact, publicHost)
+        onSuccess: ({ body }) => learn(body, contact, publicHost).nodes
       }
     )
 
@@ -212,9 +226,10 @@ export const make = Effect.gen(function*() {
         } else {
           const holdsRecord = goal.read(contact, answer)
           lookup.answered(contact.id, timers.now(), {
-            nodes: learn(answer, contact, publicHost),
+            ...learn(answer, contact, publicHost),
             holdsRecord,
-            isClient: health.isClientUnsafe(contact.id)
+            isClient: health.isClientUnsafe(contact.id),
+            isDual: isDual(contact)
           })
         }
         ongoing.stepped(contact.id)

@@ -128,6 +128,7 @@ export class Reading {
  */
 export interface Answer {
   readonly nodes: ReadonlyArray<Contact> | null
+  readonly dual: number | undefined
   readonly records: ReadonlyArray<Record.SignedRecord>
   readonly listed: ReadonlyArray<Message.RecordDigest>
 }
@@ -190,7 +191,7 @@ export const make = Effect.gen(function*() {
       ({ body }) =>
         Effect.map(
           prepared(reading, body, contact),
-          (records): Answer => ({ nodes: body.nodes, records, listed: body.listed ?? [] })
+          (records): Answer => ({ nodes: body.nodes, dual: body.dual, records, listed: body.listed ?? [] })
         )
     )
   }

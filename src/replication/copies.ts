@@ -140,7 +140,7 @@ export const make = Effect.gen(function*() {
   /** The nodes where the records of a key belong; those in our own table while the node starts no lookups. */
   const neighbourhood = Effect.fnUntraced(function*(key: NodeId): Effect.fn.Return<Neighbourhood> {
     return (yield* Ref.get(settings.passive))
-      ? { closest: yield* routing.nearest(key, candidates), region: [], isSurrounded: false }
+      ? { closest: yield* routing.nearest(key, candidates), region: [], dual: [], isSurrounded: false }
       : yield* query.neighbourhood(key)
   })
 
@@ -152,9 +152,16 @@ export const make = Effect.gen(function*() {
   })
 
   const lookUp = Effect.fnUntraced(function*(key: NodeId) {
-    const { closest, isSurrounded, region } = yield* neighbourhood(key)
-    return { closest: yield* usable(closest), region: yield* usable(region), isSurrounded }
+    const { closest, dual, isSurrounded, region } = yield* neighbourhood(key)
+    return {
+      closest: yield* usable(closest),
+      region: yield* usable(region),
+      dual: yield* usable(dual),
+      isSurrounded
+    }
   })
+
+  const isDual = (id: NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
 
   const carryOut = (
     action: Exclude<Action, { readonly _tag: "Wait" }>,
@@ -162,7 +169,7 @@ export const make = Effect.gen(function*() {
     record: Record.SignedRecord
   ): Effect.Effect<Outcome> => {
     if (action._tag === "Lookup") {
-      return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood }))
+      return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood, isDual }))
     }
     const { _tag: by, contact } = action
     return Effect.match(by === "Store" ? store(contact, job.key, record, job) : probe(contact, job.key, record), {

@@ -48,7 +48,12 @@ const maxFull = 32
  */
 export type Outcome =
   | { readonly _tag: "Woken" }
-  | { readonly _tag: "Found"; readonly neighbourhood: Neighbourhood }
+  | {
+    readonly _tag: "Found"
+    readonly neighbourhood: Neighbourhood
+    /** Whether a node is reachable over both families, as it last said. */
+    readonly isDual: (id: NodeId) => boolean
+  }
   | {
     readonly _tag: "Stored" | "Refused" | "Unwanted" | "Full" | "Kept" | "Lost" | "Failed"
     readonly contact: Contact
@@ -126,11 +131,11 @@ export const apply = (job: Job, outcome: Exclude<Outcome, { readonly _tag: "Supe
     case "Woken":
       return
     case "Found": {
-      const { closest, isSurrounded, region } = outcome.neighbourhood
+      const { closest, dual, isSurrounded, region } = outcome.neighbourhood
       job.isSurrounded = isSurrounded
       // Nodes that surround the key would take all copies and show none.
       set.want(isSurrounded ? closest.length + region.length : replicas)
-      return set.found([...closest, ...region], now)
+      return set.found([...closest, ...region], now, { dual, isDual: outcome.isDual })
     }
     case "Full":
       if (full.size < maxFull) full.set(outcome.contact.id, outcome.contact)

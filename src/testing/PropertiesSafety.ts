@@ -92,6 +92,7 @@ interface Life {
   readonly name: string
   readonly id: NodeId.NodeId
   readonly socket: SocketAddress.SocketAddress
+  readonly addresses: ReadonlyArray<SocketAddress.SocketAddress>
   readonly host: Host | undefined
   readonly clock: Clock.Clock
   readonly crypto: Crypto["Service"]
@@ -554,11 +555,12 @@ export const watch = Effect.fnUntraced(function*(
   const begin = Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const { nodeId: id } = yield* NodeIdentity
-    const { address: socket } = yield* Transport
+    const { address: socket, addresses } = yield* Transport
     const life: Life = {
       name: nameOf(socket),
       id,
       socket,
+      addresses,
       host: hostAt(socket.host),
       clock,
       crypto: yield* Crypto,
@@ -576,7 +578,7 @@ export const watch = Effect.fnUntraced(function*(
       answered: new Set(),
       strangers: new Map()
     }
-    up.set(SocketAddress.key(socket), life)
+    for (const address of addresses) up.set(SocketAddress.key(address), life)
     byId.set(id, life)
     byIp.set(socket.host, [...neighbours(life), life])
     yield* Scope.addFinalizer(yield* Closed, Effect.sync(() => checkRemains(life)))
@@ -585,7 +587,7 @@ export const watch = Effect.fnUntraced(function*(
 
   const end = (life: Life) =>
     Effect.sync(() => {
-      if (up.get(SocketAddress.key(life.socket)) === life) up.delete(SocketAddress.key(life.socket))
+      for (const address of life.addresses.map(SocketAddress.key)) if (up.get(address) === life) up.delete(address)
       if (byId.get(life.id) === life) byId.delete(life.id)
       byIp.set(life.socket.host, neighbours(life).filter((other) => other !== life))
     })

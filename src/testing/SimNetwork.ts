@@ -10,6 +10,7 @@
  * @module
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -150,6 +151,8 @@ export interface HostOptions {
   readonly position?: { readonly x: number; readonly y: number } | undefined
   /** The NAT in front of it: a {@link SimNetwork.router}, or the behaviour of one of its own. */
   readonly behind?: Router | Nat.Behaviour | undefined
+  /** The families of its addresses. Default `["ipv4"]`, the only one behind a router. */
+  readonly families?: NonEmptyReadonlyArray<SocketAddress.Family> | undefined
 }
 
 /** A bound port of a host. */
@@ -177,8 +180,10 @@ export class Host implements Latency.Place {
   readonly index: number
   readonly x: number
   readonly y: number
-  /** Its own IP address; a private one if it is behind a router. */
+  /** Its own IP address, of two the first; a private one if it is behind a router. */
   ip: string
+  /** Its address of the other family, if it has both. */
+  readonly otherIp: string | undefined
   router: Router | undefined
   /** Fraction of datagrams that its own link loses in either direction, 0 to 1. */
   loss = 0
@@ -196,14 +201,33 @@ export class Host implements Latency.Place {
   private nextPort = 4121
 
   /** @internal */
-  constructor(network: SimNetwork, options: HostOptions & Latency.Place & { readonly ip: string }, router?: Router) {
+  constructor(
+    network: SimNetwork,
+    options: HostOptions & Latency.Place & { readonly ip: string; readonly otherIp: string | undefined },
+    router?: Router
+  ) {
     this.network = network
     this.name = options.name ?? `host ${options.index}`
     this.index = options.index
     this.x = options.x
     this.y = options.y
     this.ip = options.ip
+    this.otherIp = options.otherIp
     this.router = router
+  }
+
+  /**
+   * The address from which it sends to one; undefined if it has none of that family.
+   *
+   * @internal
+   */
+  ipFor(to: string): string | undefined {
+    const family = SocketAddress.family(to)
+    return SocketAddress.family(this.ip) === family
+      ? this.ip
+      : this.otherIp !== undefined && SocketAddress.family(this.otherIp) === family
+      ? this.otherIp
+      : undefined
   }
 
   /** A port of this host that is neither bound nor was returned before. */
@@ -379,17 +403,22 @@ export class SimNetwork {
 
   // --- Hosts and routers
 
-  /** Adds a host with a public IP in its own /24, or with a private one behind a router. */
+  /** Adds a host with a public IP in its own /24 or /48, or with a private one behind a router. */
   host(options: HostOptions = {}): Host {
-    const { behind } = options
+    const { behind, families: [first, other] = ["ipv4"] } = options
+    if (behind !== undefined && (first !== "ipv4" || other !== undefined)) {
+      throw new RangeError("A host behind a router has an IPv4 address only: leave out its families")
+    }
     const router = behind === undefined || behind instanceof Router ? behind : this.router(behind, options.position)
     const place = router ?? options.position ?? { x: this.places.double(), y: this.places.double() }
     const index = this.allHosts.length
-    const ip = router === undefined ? this.publicIp() : privateIp(router)
-    const host = new Host(this, { ...options, index, ip, x: place.x, y: place.y }, router)
+    const ip = router === undefined ? this.publicIp(first) : privateIp(router)
+    const otherIp = other === undefined ? undefined : this.publicIp(other)
+    const host = new Host(this, { ...options, index, ip, otherIp, x: place.x, y: place.y }, router)
     this.allHosts.push(host)
     if (router === undefined) this.addresses.set(ip, host)
     else router.lan.set(ip, host)
+    if (otherIp !== undefined) this.addresses.set(otherIp, host)
     return host
   }
 
@@ -405,7 +434,7 @@ export class SimNetwork {
 
   /**
    * Moves a host to another network: a public IP in a /24 of its own, or a private
-   * one behind a router. Its bound ports stay bound, as on the unspecified address.
+   * one behind a router. It must have one IPv4 address only. Its bound ports stay bound, as on the unspecified address.
    */
   move(host: Host, behind?: Router | Nat.Behaviour): void {
     const router = behind === undefined || behind instanceof Router ? behind : this.router(behind, host)
@@ -422,9 +451,10 @@ export class SimNetwork {
     }
   }
 
-  private publicIp(): string {
+  private publicIp(family: SocketAddress.Family = "ipv4"): string {
     const n = ++this.subnets
     if (n >= maxSubnets) throw new RangeError(`A simulated network has at most ${maxSubnets} public addresses`)
+    if (family === "ipv6") return `2400:${((n >> 16) + 1).toString(16)}:${((n & 0xffff) + 1).toString(16)}::1`
     return `${firstOctets[n >> 16]}.${n >> 8 & 255}.${n & 255}.1`
   }
 
@@ -479,6 +509,9 @@ export class SimNetwork {
   /** @internal */
   bind(host: Host, port: number): Effect.Effect<Transport.Transport["Service"], Transport.CannotBind, Scope.Scope> {
     const address: SocketAddress.SocketAddress = { host: host.ip, port }
+    const addresses: NonEmptyReadonlyArray<SocketAddress.SocketAddress> = host.otherIp === undefined
+      ? [address]
+      : [address, { host: host.otherIp, port }]
     return Transport.fromSocket(
       (deliver) =>
         Effect.acquireRelease(
@@ -498,6 +531,7 @@ export class SimNetwork {
         ).pipe(
           Effect.map((endpoint): Transport.Socket => ({
             address,
+            addresses,
             transmit: (payload, to) =>
               endpoint.isPlugged ? this.transmit(host, address, payload, to) : new Transport.TransportClosed()
           }))
@@ -532,9 +566,11 @@ export class SimNetwork {
     if (gate === undefined && SocketAddress.ipBytes(to.host) === undefined) {
       return new Transport.Unroutable({ to, reason: "Address" })
     }
+    const ip = source.ipFor(to.host)
+    if (ip === undefined) return new Transport.Unroutable({ to, reason: "Address" })
     this.tally.sent++
     const now = this.timeline.elapsedMillis
-    let from = bound.host === source.ip ? bound : { host: source.ip, port: bound.port }
+    let from = bound.host === ip ? bound : { host: ip, port: bound.port }
     const drop = (reason: DropReason, target?: Host): undefined =>
       this.drop({ source, target, from, to, payload, sentAtMillis: now, reason })
     if (!source.isUp) return drop("blocked", gate instanceof Host ? gate : undefined)
@@ -574,7 +610,7 @@ export class SimNetwork {
 
   /** A host with an IP address that is only known to itself and behind its router. */
   private localHost(source: Host, ip: string): Host | undefined {
-    return ip === source.ip ? source : source.router?.lan.get(ip)
+    return ip === source.ip || ip === source.otherIp ? source : source.router?.lan.get(ip)
   }
 
   private isBlocked(source: Host, target: Host): boolean {
@@ -689,7 +725,7 @@ export class SimNetwork {
     }
     const endpoint = target.endpoints.get(port)
     if (endpoint === undefined) return drop("unreachable")
-    packet.to = endpoint.address
+    packet.to = packet.to.host === target.otherIp ? packet.to : endpoint.address
     for (const observer of this.observers) observer.delivered?.(packet)
     if (endpoint.deliver(payload, from)) this.tally.delivered++
     else drop("overflowed")

@@ -182,12 +182,14 @@ const bodies = {
   }, { lacking: "PONG lacks a field", constants: { _tag: "Pong" } }),
 
   FindNode: new Struct({
-    target: required(1, nodeId)
+    target: required(1, nodeId),
+    both: extension(2, boolean)
   }, { lacking: "FIND_NODE without a target", constants: { _tag: "FindNode" } }),
 
   FindNodeResponse: new Struct({
     nodes: expected(1, nodes, null),
-    observed: optional(2, socket, undefined)
+    observed: optional(2, socket, undefined),
+    dual: extension(3, uint8)
   }, { constants: { _tag: "FindNodeResponse" } }),
 
   FindValue: new Struct({
@@ -195,7 +197,8 @@ const bodies = {
     recordType: optional(2, uint8, 0),
     subscribe: optional(3, boolean, false),
     wanted: extension(4, digests),
-    publisher: extension(5, address)
+    publisher: extension(5, address),
+    both: extension(6, boolean)
   }, { lacking: "FIND_VALUE without a target", constants: { _tag: "FindValue" } }),
 
   FindValueResponse: new Struct({
@@ -203,7 +206,8 @@ const bodies = {
     record: optional(2, nullable(record), undefined),
     observed: optional(3, socket, undefined),
     records: optional(4, nullable(records), undefined),
-    listed: extension(5, digests)
+    listed: extension(5, digests),
+    dual: extension(6, uint8)
   }, { constants: { _tag: "FindValueResponse" } }),
 
   Store: new Struct({

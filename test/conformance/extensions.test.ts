@@ -26,7 +26,9 @@ interface NodeJson {
 
 interface BodyJson {
   readonly address?: Address
+  readonly both?: boolean
   readonly callee?: NodeId
+  readonly dual?: number
   readonly listed?: ReadonlyArray<string>
   readonly mapping?: number
   readonly node?: NodeJson
@@ -90,20 +92,26 @@ const networkOf = ({ network, networkKey }: MessageJson): Network.Network =>
 
 /** The body that an entry's values describe. */
 const bodyOf = ({ body, header }: MessageJson): Message.Body => {
-  const { address, listed, nodes, observedAddr, publisher, reason = 0, records, target, wanted } = body
+  const { address, both, dual, listed, nodes, observedAddr, publisher, reason = 0, records, target, wanted } = body
   if (header.msgType === Message.Type.Ping && address !== undefined) return { _tag: "Ping", address }
+  const observed = observedAddr === undefined ? undefined : Hex.decode(observedAddr)
+  if (header.msgType === Message.Type.FindNode && target !== undefined) return { _tag: "FindNode", target, both }
+  if (header.msgType === Message.Type.FindNodeResponse) {
+    return { _tag: "FindNodeResponse", nodes: nodes?.map(contactOf) ?? null, observed, dual }
+  }
   if (header.msgType === Message.Type.FindValue && target !== undefined) {
     const { oneShotSubscribe: subscribe = false, recType: recordType = 0 } = body
-    return { _tag: "FindValue", target, recordType, subscribe, wanted, publisher }
+    return { _tag: "FindValue", target, recordType, subscribe, wanted, publisher, both }
   }
   if (header.msgType === Message.Type.FindValueResponse) {
     return {
       _tag: "FindValueResponse",
       nodes: nodes?.map(contactOf) ?? null,
       record: undefined,
-      observed: observedAddr === undefined ? undefined : Hex.decode(observedAddr),
+      observed,
       records: records?.map(({ cbor }) => recordOf(cbor)),
-      listed
+      listed,
+      dual
     }
   }
   const { callee, mapping = 0, node, outcome = 0 } = body

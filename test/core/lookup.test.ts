@@ -228,15 +228,18 @@ interface Network {
   readonly tables: ReadonlyMap<NodeId.NodeId, ReadonlyArray<NodeId.NodeId>>
 }
 
-const network = (size: number, seed: number): Network => {
-  const nodes = Array.from({ length: size }, (_, i) => NodeId.fromTopic(`${seed}/${i}`))
+const network = (size: number, seed: number): Network =>
+  networkOf(Array.from({ length: size }, (_, i) => NodeId.fromTopic(`${seed}/${i}`)))
+
+/** A network of nodes, each of which knows up to `k` others per bucket. */
+const networkOf = (nodes: ReadonlyArray<NodeId.NodeId>, k = 16): Network => {
   const tables = nodes.map((self, i) => {
     const counts = new Map<number, number>()
     const table = [...nodes.slice(i + 1), ...nodes.slice(0, i)].filter((other) => {
       const bucket = NodeId.bucketIndex(self, other)
       const count = counts.get(bucket) ?? 0
       counts.set(bucket, count + 1)
-      return count < 16
+      return count < k
     })
     return [self, table] as const
   })
@@ -884,5 +887,129 @@ describe("Lookup", () => {
       { byte: 0x81, outcome: "Failed", depth: 1, commonPrefixLength: 0, closerNodes: 0, holdsRecord: false },
       { byte: 0x01, outcome: "Failed", depth: 2, commonPrefixLength: 7, closerNodes: 0, holdsRecord: false }
     ])
+  })
+
+  describe("with nodes that are dual", () => {
+    const isDual = ({ id }: Contact): boolean => byteOf(id) % 3 === 0
+
+    /** Names dual nodes first and says so, and may lie about one that is not. */
+    const dualDriver = (w: World, options: Partial<Lookup.Options> = {}): Driver => {
+      const plain = driver(w, options)
+      return {
+        ...plain,
+        answer: (contact, about) => {
+          const answer = plain.answer(contact, about)
+          if (answer === undefined) return undefined
+          const dual = answer.nodes.filter(isDual)
+          const others = answer.nodes.filter((node) => !isDual(node))
+          return {
+            ...answer,
+            nodes: [...dual, ...others],
+            dual: dual.length + byteOf(contact.id) % 2,
+            isDual: isDual(contact)
+          }
+        }
+      }
+    }
+
+    it("asks every dual node that it knows of, unless as many as wanted are closer and answered", () => {
+      fc.assert(fc.property(world, fc.integer({ min: 1, max: 4 }), (w, dual) => {
+        const { answered, heard, lookup, requests } = drive(dualDriver(w, { dual }))
+        const target = tiny(w.target)
+        const found = idsOf(lookup.closestDual())
+        assert.deepStrictEqual(found, nearest(target, answered.filter((id) => isDual(at(byteOf(id)))), dual))
+        const farthest = found.at(dual - 1)
+        const asked = new Set(idsOf(requests.map(({ contact }) => contact)))
+        for (const { id } of heard) {
+          if (!isDual(at(byteOf(id))) || id === tiny(w.self) || asked.has(id) || peerOf(w, id).isBad) continue
+          // Those of our own contacts that nobody names are not known to be dual.
+          if (!requests.some(({ contact }) => namesAsDual(w, contact, id))) continue
+          assert.isDefined(farthest)
+          assert.isAtMost(byDistance(target)(farthest ?? id, id), 0)
+        }
+      }))
+    })
+
+    const namesAsDual = (w: World, { id }: Contact, named: NodeId.NodeId): boolean =>
+      !peerOf(w, id).isSilent && peerOf(w, id).names.slice(0, 20).some(([byte]) => tiny(byte) === named)
+
+    it("makes the same requests whatever number is wanted, where none is known", () => {
+      fc.assert(fc.property(world, fc.nat(4), (w, dual) => {
+        const asked = (options: Partial<Lookup.Options>) =>
+          drive(driver(w, options)).requests.map(({ at, contact }) => [byteOf(contact.id), at])
+        assert.deepStrictEqual(asked({ dual }), asked({ dual: 0 }))
+      }))
+    })
+
+    /** Responses of nodes nearest first, of which those from 100 on are dual and hold the record. */
+    const reading = (answered: ReadonlyArray<number>, seeds: ReadonlyArray<number>) => {
+      const lookup = make({ self: tiny(255), target: tiny(0), k: 16, alpha: 20, quorum: 3 })
+      for (const byte of seeds) lookup.seed(at(byte), byte >= 100)
+      while (lookup.poll(0)._tag === "Ask");
+      for (const byte of answered) {
+        lookup.answered(tiny(byte), 1, { nodes: [], holdsRecord: byte >= 100, isDual: byte >= 100 })
+      }
+      return lookup.poll(1)._tag
+    }
+
+    it("ends a lookup of a record with two of the three closest, once three of the nearest of all have none", () => {
+      const seeds = [1, 2, 3, 4, 5, 6, 7, 8, 100, 101, 102]
+      assert.strictEqual(reading([1, 2, 3, 100, 101], seeds), "Done")
+      assert.strictEqual(reading([100, 101, 1, 2, 3], seeds), "Done")
+      assert.strictEqual(reading([1, 2, 3, 100], seeds), "Wait")
+      // A record of our own family must not be decided by a few dual nodes.
+      assert.strictEqual(reading([1, 2, 100, 101, 102], seeds), "Wait")
+    })
+
+    it("counts only the closest of them for that, and none that denies to be dual", () => {
+      assert.strictEqual(reading([1, 2, 3, 103, 104], [1, 2, 3, 4, 5, 6, 7, 8, 100, 101, 102, 103, 104]), "Wait")
+      const lookup = make({ self: tiny(255), target: tiny(0), alpha: 20, quorum: 3 })
+      for (const byte of [1, 2, 3, 4, 5, 6, 7, 8, 100, 101]) lookup.seed(at(byte), byte >= 100)
+      while (lookup.poll(0)._tag === "Ask");
+      for (const byte of [1, 2, 3]) lookup.answered(tiny(byte), 1, { nodes: [], holdsRecord: false })
+      for (const byte of [100, 101]) {
+        lookup.answered(tiny(byte), 1, { nodes: [], holdsRecord: true, isDual: byte === 100 })
+      }
+      assert.strictEqual(lookup.poll(1)._tag, "Wait")
+    })
+
+    it("finds the same ones from either side, in two networks that have only these in common", () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 1, max: 40 }), fc.nat(), (dual, seed) => {
+          const inBoth = Array.from({ length: dual }, (_, i) => NodeId.fromTopic(`dual ${seed}/${i}`))
+          const target = somewhere(seed)
+          const truth = nearest(target, inBoth, 3)
+          for (const side of ["IPv4", "IPv6"]) {
+            const own = Array.from({ length: 200 }, (_, i) => NodeId.fromTopic(`${side} ${seed}/${i}`))
+            const net = networkOf([...own, ...inBoth])
+            const [self] = net.nodes
+            const both = new Set(inBoth)
+            // Each node knows 8 dual ones in each bucket, however far.
+            const dualTables = networkOf([self, ...inBoth], 8).tables
+            const { lookup } = drive({
+              options: { self, target },
+              seeds: nearest(target, net.tables.get(self) ?? [], 32).map((id) => contactOf(id)),
+              answer: ({ id }, about) => {
+                const known = nearest(
+                  about,
+                  dualTables.get(id) ?? net.tables.get(id)?.filter((id) => both.has(id)) ?? [],
+                  3
+                )
+                const { nodes } = honest(net, id, about)
+                return {
+                  nodes: [...known.map((id) => contactOf(id)), ...nodes.filter(({ id }) => !known.includes(id))],
+                  dual: known.length,
+                  isDual: both.has(id),
+                  holdsRecord: false
+                }
+              },
+              schedule: byLatency(() => false)
+            })
+            assert.deepStrictEqual(idsOf(lookup.closestDual()), truth, side)
+          }
+        }),
+        sameEveryTime(20)
+      )
+    })
   })
 })

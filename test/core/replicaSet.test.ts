@@ -1366,4 +1366,80 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(due(set, start - 1000 * hour + 30 * second).probes, [1])
     })
   })
+
+  describe("on dual nodes", () => {
+    const isDual = (id: NodeId.NodeId): boolean => byteOf(id) >= 100
+
+    const found = (set: ReplicaSet, closest: ReadonlyArray<number>, dual: ReadonlyArray<number>, now: number) =>
+      set.found(closest.map((byte) => at(byte)), now, { dual: dual.map((byte) => at(byte)), isDual })
+
+    /** A record on the nodes of the first lookup. */
+    const placed = (closest: ReadonlyArray<number>, dual: ReadonlyArray<number>) => {
+      const set = new ReplicaSet({ key: tiny(0), maxInFlight: 32 })
+      due(set, start)
+      found(set, closest, dual, start)
+      const { stores } = due(set, start)
+      for (const byte of stores) set.stored(tiny(byte), start)
+      return { set, stores }
+    }
+
+    it("has copies on the three closest of them, beside the closest of all", () => {
+      assert.deepStrictEqual(placed(range(1, 16), [100, 101, 102]).stores, [...range(1, 8), 100, 101, 102])
+      assert.deepStrictEqual(placed(range(1, 16), [100]).stores, [...range(1, 8), 100])
+    })
+
+    it("has no more copies than without them, where they are among the closest of all", () => {
+      assert.deepStrictEqual(placed(range(100, 115), [100, 101, 102]).stores, range(100, 107))
+      assert.deepStrictEqual(placed([1, 2, 3, 100, 101, 102, 103, 104, 105], [100, 101, 102]).stores, [
+        1,
+        2,
+        3,
+        100,
+        101,
+        102,
+        103,
+        104
+      ])
+    })
+
+    it("keeps these copies when it is renewed and looked up again, and replaces them by closer ones", () => {
+      const { set } = placed(range(1, 16), [110, 111, 112])
+      set.renew(start + minute)
+      const renewed = due(set, start + minute)
+      assert.deepStrictEqual(renewed.stores, [...range(1, 8), 110, 111, 112])
+      for (const byte of renewed.stores) set.stored(tiny(byte), start + minute)
+      found(set, range(1, 16), [100, 110, 111], start + minute)
+      assert.deepStrictEqual(due(set, start + minute).stores, [100])
+      set.stored(tiny(100), start + minute)
+      assert.deepStrictEqual(bytes(set.confirmed), [...range(1, 8), 100, 110, 111])
+    })
+
+    it("looks for others while it lacks copies near the key, however many are on dual nodes", () => {
+      const { set } = placed([1, 2, 3, 4, 5, 6], [100, 101, 102])
+      assert.isFalse(due(set, start + 4 * second).lookups > 0)
+      assert.isTrue(due(set, start + 6 * second).lookups > 0)
+    })
+
+    it("replaces a dual replica that refuses the record, and one that is dual no more", () => {
+      const { set } = placed(range(1, 16), [110, 111, 112])
+      set.renew(start + hour)
+      for (const byte of due(set, start + hour).stores) {
+        if (byte === 110) set.refused(tiny(110), start + hour, { stable: true })
+        else set.stored(tiny(byte), start + hour)
+      }
+      set.found(range(1, 16).map((byte) => at(byte)), start + hour, {
+        dual: [112, 113, 114].map((byte) => at(byte)),
+        isDual: (id) => isDual(id) && byteOf(id) !== 111
+      })
+      assert.deepStrictEqual(due(set, start + hour).stores, [113, 114])
+      for (const byte of [113, 114]) set.stored(tiny(byte), start + hour)
+      assert.deepStrictEqual(bytes(set.confirmed), [...range(1, 8), 112, 113, 114])
+    })
+
+    it("sends the withdrawal to them as well", () => {
+      const { set } = placed(range(1, 16), [100, 101, 102])
+      set.withdraw(start + minute)
+      assert.deepStrictEqual(due(set, start + minute).stores, [...range(1, 8), 100, 101, 102])
+    })
+  })
 })

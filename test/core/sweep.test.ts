@@ -87,7 +87,14 @@ class World {
         const { target } = step
         this.lookups++
         const closest = nearest(this.contacts, target, 16)
-        const found = { closest, isFull: closest.length === 16, isSurrounded: false, region: [], networkSize: 0 }
+        const found = {
+          closest,
+          isFull: closest.length === 16,
+          isSurrounded: false,
+          region: [],
+          dual: [],
+          networkSize: 0
+        }
         this.later(2 * second, () => this.sweep.found(target, found, this.now))
       } else if (step._tag === "Renew") {
         const { item, nodes, wanted } = step
@@ -261,7 +268,7 @@ describe("a sweep", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 100, signaturesPerSecond: 100 })
     const item = itemAt(1, 1)
     sweep.add(item, start)
-    const nothing = { closest: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+    const nothing = { closest: [], isFull: false, isSurrounded: false, region: [], dual: [], networkSize: 0 }
     let now = start
     for (const pause of [10, 20, 40, 60, 60]) {
       const step = sweep.poll(now)
@@ -274,7 +281,7 @@ describe("a sweep", () => {
     assert.strictEqual(sweep.poll(now)._tag, "Lookup")
     const closest = [contact(keyAt(5))]
     sweep.found(item.key, { ...nothing, closest }, now)
-    assert.deepStrictEqual(sweep.poll(now), { _tag: "Renew", item, nodes: closest, wanted: 8 })
+    assert.deepStrictEqual(sweep.poll(now), { _tag: "Renew", item, nodes: closest, wanted: 8, dual: [] })
   })
 
   it("looks up nodes again that do not answer, and at most once a minute", () => {
@@ -309,7 +316,7 @@ describe("a sweep", () => {
     sweep.add(bad, start)
     const closest = [contact(keyAt(5))]
     sweep.poll(start)
-    sweep.found(bad.key, { closest, isFull: false, isSurrounded: false, region: [], networkSize: 0 }, start)
+    sweep.found(bad.key, { closest, isFull: false, isSurrounded: false, region: [], dual: [], networkSize: 0 }, start)
     let now = start
     const pauses: Array<number> = []
     for (let i = 0; i < 8; i++) {
@@ -323,7 +330,7 @@ describe("a sweep", () => {
       }
       now = retryAt
       // The nodes of the region are used for ten minutes.
-      sweep.found(bad.key, { closest, isFull: false, isSurrounded: false, region: [], networkSize: 0 }, now)
+      sweep.found(bad.key, { closest, isFull: false, isSurrounded: false, region: [], dual: [], networkSize: 0 }, now)
     }
     assert.deepStrictEqual(pauses, [10, 20, 40, 80, 160, 320, 450, 450])
   })
@@ -333,7 +340,7 @@ describe("a sweep", () => {
     const hanging = Array.from({ length: 2000 }, (_, n) => itemAt(n, n))
     for (const item of hanging) sweep.add(item, start)
     const closest = [contact(keyAt(5))]
-    const found = { closest, isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+    const found = { closest, isFull: false, isSurrounded: false, region: [], dual: [], networkSize: 0 }
     let now = start
     const renewing: Array<Item> = []
     const drain = () => {
@@ -367,6 +374,7 @@ describe("a sweep", () => {
       isFull: false,
       isSurrounded: false,
       region: [],
+      dual: [],
       networkSize: 0
     }, start)
     assert.strictEqual(sweep.poll(start)._tag, "Wait")
@@ -384,7 +392,14 @@ describe("a sweep", () => {
     const items = Array.from({ length: 200 }, (_, n) => itemAt(n, n))
     for (const item of items.slice(100)) sweep.withdraw(item, start)
     for (const item of items.slice(0, 100)) sweep.add(item, start)
-    const found = { closest: [contact(keyAt(5))], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+    const found = {
+      closest: [contact(keyAt(5))],
+      isFull: false,
+      isSurrounded: false,
+      region: [],
+      dual: [],
+      networkSize: 0
+    }
     const counts = { Renew: 0, Withdraw: 0 }
     for (let now = start; now <= start + 10 * second;) {
       const step = sweep.poll(now)
@@ -405,6 +420,7 @@ describe("a sweep", () => {
       isFull: false,
       isSurrounded: false,
       region: [],
+      dual: [],
       networkSize: 200
     }
     sweep.add(item, start)
@@ -435,6 +451,7 @@ describe("a sweep", () => {
       isFull: false,
       isSurrounded: false,
       region: [],
+      dual: [],
       networkSize
     }, start)
     sweep.add(victim, start)
@@ -446,6 +463,7 @@ describe("a sweep", () => {
       isFull: true,
       isSurrounded: true,
       region,
+      dual: [],
       networkSize
     }, start)
     assert.deepInclude(sweep.poll(start), { _tag: "Renew", item: victim, wanted: 36 })

@@ -27,6 +27,7 @@ const isHistory = "stories have no watches, and only histories are checked for t
 const isRare = "none of 150 stories shows it"
 const isHosting = "no node of a story hosts identities"
 const isBehindRouter = "no node of a story is behind a router"
+const isOneFamily = "all nodes of a story have IPv4 addresses only"
 const isSession = "only the world of sessions has peers that misuse them, and counts what they cause"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -446,8 +447,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "takes an answer for the datagram of a stranger",
     file: "core/reachability.ts",
-    text: "if (this.mayExpect(host, now) || !SocketAddress",
-    replacement: "if (!SocketAddress",
+    text: "this.mayExpect(host, now) || host ===",
+    replacement: "host ===",
     property: "ReachabilityIsTold",
     world: "routers",
     story: isBehindRouter
@@ -545,6 +546,33 @@ export const mutants: ReadonlyArray<Mutant> = [
     property: "MeetingsAreFew",
     world: "meetings",
     story: isBehindRouter
+  },
+  {
+    name: "keeps no copies at nodes of both families",
+    file: "core/replicaSet.ts",
+    text: " || isDual && closer.filter((other) => other.isDual).length < this.wantedDual",
+    replacement: "",
+    property: "AnnouncedIsFound",
+    world: "twoFamilies",
+    story: isOneFamily
+  },
+  {
+    name: "asks no nodes for being of both families",
+    file: "core/lookup.ts",
+    text: "if (!this.hasDual || this.asked.length === this.maxCandidates) return undefined",
+    replacement: "if (this.hasDual || this.asked.length >= 0) return undefined",
+    property: "AnnouncedIsFound",
+    world: "twoFamilies",
+    story: isOneFamily
+  },
+  {
+    name: "names nodes of both families by the address of the other one",
+    file: "Routing.ts",
+    text: "const named = answerOf(dual[family])",
+    replacement: "const named = answerOf(dual[otherThan(family)])",
+    property: "AnnouncedIsFound",
+    world: "twoFamilies",
+    story: isOneFamily
   }
 ]
 

@@ -14,6 +14,7 @@ import type { Deed, Story } from "../../src/testing/internal/story.ts"
 import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
+import { twoFamilies } from "./families.ts"
 import { histories } from "./histories.ts"
 import { hosting } from "./hosting.ts"
 import { meetings } from "./meetings.ts"
@@ -375,5 +376,6 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   surrounding,
   sessions,
   routers,
-  meetings
+  meetings,
+  twoFamilies
 }
