@@ -52,7 +52,8 @@ const make = Effect.gen(function*() {
     const network = SocketAddress.network(contact.host)
     const helps = ({ contact: { host, id }, verifiedAt }: Routing.Entry) =>
       verifiedAt !== undefined && SocketAddress.subnet(host) !== undefined && SocketAddress.network(host) !== network &&
-      SocketAddress.family(host) === SocketAddress.family(contact.host) && health.hasUnsafe(id, Features.Bit.dialBack) && !health.isBadUnsafe(id)
+      SocketAddress.family(host) === SocketAddress.family(contact.host) &&
+      health.hasUnsafe(id, Features.Bit.dialBack) && !health.isBadUnsafe(id)
     return Effect.map(
       Random.shuffle(routing.entriesUnsafe().filter(helps)),
       (entries) => entries.slice(0, maxHelpers).map(({ contact }) => contact)

@@ -87,7 +87,8 @@ export const make = Effect.gen(function*() {
     // One of the other address family would send nothing, and confirm it.
     const family = SocketAddress.family(from.host)
     const isSuitable = ({ host, id }: Contact) =>
-      SocketAddress.subnet(host) !== undefined && SocketAddress.family(host) === family && SocketAddress.network(host) !== network &&
+      SocketAddress.subnet(host) !== undefined && SocketAddress.family(host) === family &&
+      SocketAddress.network(host) !== network &&
       health.hasUnsafe(id, Features.Bit.dialBack)
     const known = routing.entriesUnsafe().filter(({ verifiedAt }) => verifiedAt !== undefined)
       .map(({ contact }) => contact).filter(isSuitable)

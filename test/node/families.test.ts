@@ -32,30 +32,34 @@ const eventually = <E>(condition: Effect.Effect<boolean, E>) =>
   )
 
 describe("nodes of IPv4, of IPv6 and of both, on real sockets", () => {
-  it.live.skipIf(!hasIpv6)("know who is reachable over both, and find what each other publish", () =>
-    Effect.gen(function*() {
-      const first = yield* node([ipv4, ipv6], [])
-      const second = yield* node([ipv4, ipv6], [...first.localAddresses])
-      const [ofIpv4, ofIpv6] = [0, 1].map((i) => [first.localAddresses[i], second.localAddresses[i]])
-      const start = (listen: SocketAddress, bootstrap: Array<SocketAddress>) =>
-        Effect.forEach(Array.from({ length: 6 }), () => node([listen], bootstrap))
-      const nodes = { ipv4: yield* start(ipv4, ofIpv4), ipv6: yield* start(ipv6, ofIpv6) }
-      const all = [...nodes.ipv4, ...nodes.ipv6]
-      for (const node of all) yield* node.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"] })
-      // Each of the two knows the other one at both of its addresses, and the rest know both.
-      for (const [i, host] of [ipv4.host, ipv6.host].entries()) {
-        yield* eventually(Effect.map(Clock.currentTimeMillis, (now) => {
-          const [named] = first.routing.dualAnswerUnsafe(second.nodeId, 3, host, "Own", now)
-          return named?.host === host && named.port === second.localAddresses[i].port
-        }))
-      }
-      for (const { routing } of all) {
-        yield* eventually(Effect.sync(() => routing.nearestDualUnsafe(first.nodeId, 3).length === 2))
-      }
-      for (const [readers, publishers] of [[nodes.ipv4, nodes.ipv6], [nodes.ipv6, nodes.ipv4]]) {
-        for (const [i, { address }] of publishers.entries()) {
-          yield* eventually(Effect.as(readers[i].resolve(address), true))
+  it.live.skipIf(!hasIpv6)(
+    "know who is reachable over both, and find what each other publish",
+    () =>
+      Effect.gen(function*() {
+        const first = yield* node([ipv4, ipv6], [])
+        const second = yield* node([ipv4, ipv6], [...first.localAddresses])
+        const [ofIpv4, ofIpv6] = [0, 1].map((i) => [first.localAddresses[i], second.localAddresses[i]])
+        const start = (listen: SocketAddress, bootstrap: Array<SocketAddress>) =>
+          Effect.forEach(Array.from({ length: 6 }), () => node([listen], bootstrap))
+        const nodes = { ipv4: yield* start(ipv4, ofIpv4), ipv6: yield* start(ipv6, ofIpv6) }
+        const all = [...nodes.ipv4, ...nodes.ipv6]
+        for (const node of all) yield* node.publishEndpoint({ endpoints: ["tcp://192.0.2.1:1"] })
+        // Each of the two knows the other one at both of its addresses, and the rest know both.
+        for (const [i, host] of [ipv4.host, ipv6.host].entries()) {
+          yield* eventually(Effect.map(Clock.currentTimeMillis, (now) => {
+            const [named] = first.routing.dualAnswerUnsafe(second.nodeId, 3, host, "Own", now)
+            return named?.host === host && named.port === second.localAddresses[i].port
+          }))
         }
-      }
-    }).pipe(Effect.scoped), 60_000)
+        for (const { routing } of all) {
+          yield* eventually(Effect.sync(() => routing.nearestDualUnsafe(first.nodeId, 3).length === 2))
+        }
+        for (const [readers, publishers] of [[nodes.ipv4, nodes.ipv6], [nodes.ipv6, nodes.ipv4]]) {
+          for (const [i, { address }] of publishers.entries()) {
+            yield* eventually(Effect.as(readers[i].resolve(address), true))
+          }
+        }
+      }).pipe(Effect.scoped),
+    60_000
+  )
 })
