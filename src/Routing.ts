@@ -471,8 +471,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     if (families !== "Own") return core.answer(target, k, now, health.isBadUnsafe, scope)
     const family = SocketAddress.family(requester)
     const known = dual[family]
-    const reaches = (entry: Parameters<NonNullable<Parameters<typeof core.answer>[5]>>[0]) =>
-      entry.family === family || known.contains(entry.id)
+    const reaches: Core.Reaches = (entry) => entry.family === family || known.contains(entry.id)
     return core.answer(target, k, now, health.isBadUnsafe, scope, reaches).flatMap((contact) => {
       const named = inFamily(contact, family)
       return named !== undefined && SocketAddress.scope(named.host) >= scope ? [named] : []

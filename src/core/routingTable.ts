@@ -253,6 +253,13 @@ interface Summary {
   readonly allSince: number
 }
 
+/**
+ * Whether a requester can reach a contact.
+ *
+ * @internal
+ */
+export type Reaches = (entry: { readonly id: NodeId.NodeId; readonly family: SocketAddress.Family }) => boolean
+
 const inserted: AddResult = { _tag: "Inserted" }
 const updated: AddResult = { _tag: "Updated" }
 const queued: AddResult = { _tag: "Queued" }
@@ -529,7 +536,7 @@ export class RoutingTable {
     now: number,
     isBad: (id: NodeId.NodeId) => boolean,
     scope: SocketAddress.Scope = SocketAddress.Scope.loopback,
-    reaches: (entry: { readonly id: NodeId.NodeId; readonly family: SocketAddress.Family }) => boolean = always
+    reaches: Reaches = always
   ): Array<Contact> {
     const cutoff = now - freshMillis
     const found: Array<Contact> = []

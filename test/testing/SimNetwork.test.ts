@@ -92,6 +92,29 @@ describe("SimNetwork", () => {
       }))
     })
 
+    it("have addresses of the given families, and send over each from the one of that family, or not at all", () => {
+      run((network) =>
+        Effect.gen(function*() {
+          const ipv4 = yield* box(network.host())
+          const ipv6 = yield* box(network.host({ families: ["ipv6"] }))
+          const dual = yield* box(network.host({ families: ["ipv4", "ipv6"] }))
+          const { addresses, reaches } = yield* dual.host.transport()
+          assert.deepStrictEqual(addresses.map(({ host }) => SocketAddresses.family(host)), ["ipv4", "ipv6"])
+          assert.isTrue(SocketAddresses.isPublic(ipv6.at.host))
+          assert.isTrue(reaches(ipv4.at.host) && reaches(ipv6.at.host))
+          assert.deepStrictEqual(yield* seenAs(dual, ipv4), { host: dual.host.ip, port: 4121 })
+          assert.deepStrictEqual(yield* seenAs(dual, ipv6), { host: dual.host.otherIp, port: 4121 })
+          assert.deepStrictEqual(yield* seenAs(ipv4, dual), { host: ipv4.host.ip, port: 4121 })
+          for (const [from, to] of [[ipv4, ipv6], [ipv6, ipv4]]) {
+            const transport = yield* from.host.transport()
+            assert.isFalse(transport.reaches(to.at.host))
+            assert.strictEqual((yield* Effect.flip(transport.send(Uint8Array.of(1), to.at)))._tag, "Unroutable")
+          }
+          assert.throws(() => network.host({ behind: Nat.fullCone, families: ["ipv6"] }), RangeError)
+        })
+      )
+    })
+
     it("cannot send to a name or to port 0, and get no error without a listener", () => {
       run(Effect.fnUntraced(function*(network) {
         const transport = yield* network.host().transport()
