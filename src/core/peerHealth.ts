@@ -190,7 +190,7 @@ export class PeerHealth {
 
   /** Whether the peer has proved that it is reachable at a port of this host. */
   isProvedAtHost(id: NodeId, host: string): boolean {
-    return this.peers.get(id)?.at?.host === host
+    return this.peers.get(id)?.[SocketAddress.family(host)]?.host === host
   }
 
   /** Records a request whose attempts all failed; each consecutive failure doubles the back-off. */

@@ -294,7 +294,7 @@ describe("a sweep", () => {
       if (step._tag !== "Lookup") return { item, step }
       sweep.found(
         step.target,
-        { closest: contacts, isFull: false, isSurrounded: false, region: [], networkSize: 0 },
+        { closest: contacts, dual: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 },
         now
       )
       return { item, step, next: sweep.poll(now) }
