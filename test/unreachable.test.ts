@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
@@ -9,7 +10,7 @@ import * as NodeId from "../src/NodeId.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
 import { Subscriptions } from "../src/Subscriptions.ts"
-import { layerMemoryNetwork } from "../src/Transport.ts"
+import { layerMemory, layerMemoryNetwork, Transport } from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
 import { helpful, serve, settled } from "./utils/served.ts"
 
@@ -183,7 +184,13 @@ describe("an address of a narrower scope", () => {
   for (const [observer, at, passes] of cases) {
     it.effect(`is not believed from ${observer}`, () =>
       Effect.gen(function*() {
-        const { dht, table } = yield* setUp()
+        yield* TestClock.setTime(network.now * 1000)
+        const services = yield* Layer.build(layerMemory(network.socketOf(1)))
+        // It sends over both families, so that no address is useless to it for its family.
+        const transport = { ...Context.get(services, Transport), reaches: () => true }
+        const node = yield* network.nodeOn("node", Context.make(Transport, transport), { passive: true })
+        const dht = network.dht(node)
+        const table = network.tableOf(node)
         const reporter = yield* network.puppet("reporter", at)
         yield* dht.addContact(reporter)
         const nodes = all.map((at, i) => contact(`told ${i}`, at))

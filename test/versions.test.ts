@@ -344,7 +344,8 @@ describe("a peer whose messages show that it understands v0.2", () => {
       yield* Effect.forkScoped(dht.ping(peer), { startImmediately: true })
       assert.strictEqual(
         (yield* peer.receive).message.features,
-        v02 | Features.Bit.sessions | Features.Bit.paging | Features.Bit.dialBack | Features.Bit.rendezvous
+        v02 | Features.Bit.sessions | Features.Bit.paging | Features.Bit.dialBack | Features.Bit.rendezvous |
+          Features.Bit.families
       )
     }).pipe(onNetwork))
 })
