@@ -74,8 +74,12 @@ describe.concurrent("processes", () => {
       yield* Effect.forEach([b, c], ({ process }) => process.event("joined"), { concurrency: "unbounded" })
       assert.isNull(b.http)
 
-      const stats = yield* Effect.promise(() => fetch(`http://${a.http}/debug/stats`).then((answer) => answer.text()))
-      assert.strictEqual(JSON.parse(stats).total_peers, 2)
+      // A newcomer counts as a peer once it has answered a ping, which it does not wait for.
+      const peers = Effect.promise(() =>
+        fetch(`http://${a.http}/debug/stats`).then((answer) => answer.json() as Promise<{ total_peers: number }>)
+      ).pipe(Effect.map(({ total_peers }) => total_peers))
+      const hasBoth = peers.pipe(Effect.delay("50 millis"), Effect.repeat({ until: (count) => count >= 2 }))
+      assert.strictEqual(yield* Effect.timeout(hasBoth, "30 seconds"), 2)
 
       // Under the identity of b, while b runs.
       const url = "tcp://192.0.2.1:4121"
