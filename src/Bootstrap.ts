@@ -144,7 +144,7 @@ const seedOptions = { attempts: 8, deadline: 10_000 }
 /** Dial-backs before the lookups of joining: how often each peer is asked for one, and the time for all. */
 const dialBackRounds = 3
 const dialBackMillis = 1000
-const dialBackOptions = { attempts: 1, deadline: dialBackMillis, echoMillis: 100 }
+const dialBackOptions = { attempts: 1, deadline: dialBackMillis, echoMillis: 300 }
 
 /** Pauses before the node looks at the network again after joining, each randomised by half its length either way. */
 const settlePausesMillis = [2000, 5000]

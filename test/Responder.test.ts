@@ -344,7 +344,7 @@ describe("a NAT probe that another peer is to echo", () => {
       assert.deepStrictEqual((yield* Fiber.join(told)).message.body, { _tag: "NatProbeEcho", token, reached: false })
     }).pipe(onNetwork))
 
-  it.effect("is echoed twice to the claimed address and once to the contact that passed it on", () =>
+  it.effect("is echoed three times to the claimed address and once to the contact that passed it on", () =>
     Effect.gen(function*() {
       const { node, peer, self } = yield* setUp
       const requester = yield* network.puppet("requester", network.socketOf(3))
@@ -358,6 +358,7 @@ describe("a NAT probe that another peer is to echo", () => {
       yield* next(peer, "NatProbeEcho")
       yield* next(requester, "NatProbeEcho")
       yield* TestClock.adjust("1 second")
+      yield* next(requester, "NatProbeEcho")
       yield* next(requester, "NatProbeEcho")
     }).pipe(onNetwork))
 

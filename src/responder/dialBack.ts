@@ -43,8 +43,8 @@ const passOptions = { attempts: 1, deadline: 1200 }
 /** For a ping to the contact of another peer, which waits three seconds. */
 const pingOptions = { deadline: 2500, failFast: true, maintenance: true }
 
-/** Milliseconds after which the echo for another peer is repeated. */
-const againMillis = 200
+/** Milliseconds after which the echo for another peer is repeated: if all three are lost, its router seems to filter. */
+const againMillis = [100, 200]
 
 /** Peers remembered that may send echoes for us, and how long a router lets our datagrams through to them. */
 const maxHelpers = 64
@@ -169,7 +169,11 @@ export const make = Effect.gen(function*() {
       echo(claimed)
       echo(from)
       // A lost echo would look like a filtered one.
-      inBackground(Effect.delay(Effect.sync(() => echo(claimed)), againMillis))
+      inBackground(Effect.forEach(
+        againMillis,
+        (millis) => Effect.delay(Effect.sync(() => echo(claimed)), millis),
+        { concurrency: "unbounded", discard: true }
+      ))
       return
     }
     if (claimed.host !== from.host || !own.allow(from.host, now)) return
