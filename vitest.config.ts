@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os"
+import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type Reporter, type TestSpecification } from "vitest/node"
 
@@ -35,6 +36,8 @@ export default defineConfig({
     testTimeout: 60_000,
     // By default a machine with two cores has one worker.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    // The programs that tests start, many of them for a moment, load faster.
+    env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/compiled") },
     sequence: { sequencer: LongestWaitFirst },
     // A worker of its own for each file would load the library two hundred times: a fifth of the time of the whole.
     isolate: false,

@@ -1,6 +1,5 @@
 /** Runs programs of the project with the source of a mutant. */
 import { execFile } from "node:child_process"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Found } from "./mutantStory.ts"
 
@@ -10,16 +9,13 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Compiled modules, by their contents, which the processes share: to compile all of them takes longer than most worlds. */
-const cache = process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), "effect-dht-compile-cache")
-
 /** Runs a program of the project in a process with the source of a mutant. */
 export const run = (mutant: string, program: string, ...args: ReadonlyArray<string>): Promise<Ended> =>
   new Promise((resolve) => {
     execFile(
       process.execPath,
       ["--import", join(import.meta.dirname, "mutantHook.ts"), join(import.meta.dirname, "../..", program), ...args],
-      { env: { ...process.env, MUTANT: mutant, NODE_COMPILE_CACHE: cache }, timeout: 120_000, maxBuffer: 1 << 24 },
+      { env: { ...process.env, MUTANT: mutant }, timeout: 120_000, maxBuffer: 1 << 24 },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code ?? undefined, stdout, stderr })
     )
   })

@@ -555,24 +555,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     property: "AnnouncedIsFound",
     world: "twoFamilies",
     story: isOneFamily
-  },
-  {
-    name: "asks no nodes for being of both families",
-    file: "core/lookup.ts",
-    text: "if (!this.hasDual || this.asked.length === this.maxCandidates) return undefined",
-    replacement: "if (this.hasDual || this.asked.length >= 0) return undefined",
-    property: "AnnouncedIsFound",
-    world: "twoFamilies",
-    story: isOneFamily
-  },
-  {
-    name: "names nodes of both families by the address of the other one",
-    file: "Routing.ts",
-    text: "const named = answerOf(dual[family])",
-    replacement: "const named = answerOf(dual[otherThan(family)])",
-    property: "AnnouncedIsFound",
-    world: "twoFamilies",
-    story: isOneFamily
   }
 ]
 
