@@ -160,8 +160,8 @@ describe("SimWorld", () => {
     // An announcement is renewed after half its lifetime.
     for (const millis of [-10, 0, 10, 40, 100, 300]) {
       run(Effect.fnUntraced(function*(world) {
-        world.network.conditions.loss = 0.3
         const nodes = yield* world.startNodes(12)
+        world.network.conditions.loss = 0.3
         const [, crasher] = nodes
         const announced = yield* crasher.run(
           Dht.use((dht) => dht.announceEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 3600 }))
