@@ -32,6 +32,8 @@ describe("Phonebook", () => {
   it.each([1, 2, 3])("finds an address in network %i, which loses one datagram in five", (seed) => {
     const program = Effect.gen(function*() {
       const { bobFindsAnn, world } = yield* start
+      // By then each node knows its neighbours.
+      yield* Effect.sleep("1 minute")
       world.network.conditions.loss = 0.2
       return yield* bobFindsAnn
     })
