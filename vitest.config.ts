@@ -17,11 +17,14 @@ const tally: Reporter = {
   }
 }
 
-/** Begins with the test that waits the longest, for leases and a database, so that the other worker has work meanwhile. */
-class LongestWaitFirst extends BaseSequencer {
+/** The files that take longest, in this run and in that of the simulated worlds. */
+const longest = ["/test/cluster/processes.test.ts", "/test/simulation/worlds.test.ts"]
+
+/** Begins with the longest file, so that the other worker has work meanwhile. */
+class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
-    const waits = (file: TestSpecification) => file.moduleId.endsWith("/test/cluster/processes.test.ts") ? 1 : 0
-    return (await super.sort(files)).sort((a, b) => waits(b) - waits(a))
+    const isLongest = ({ moduleId }: TestSpecification) => longest.some((end) => moduleId.endsWith(end)) ? 1 : 0
+    return (await super.sort(files)).sort((a, b) => isLongest(b) - isLongest(a))
   }
 }
 
@@ -38,7 +41,7 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // The programs that tests start, many of them for a moment, load faster.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/compiled") },
-    sequence: { sequencer: LongestWaitFirst },
+    sequence: { sequencer: LongestFirst },
     // A worker of its own for each file would load the library two hundred times: a fifth of the time of the whole.
     isolate: false,
     reporters: ["default", tally]
