@@ -611,6 +611,7 @@ export interface Below {
   readonly replication:
     | Below["subscriptions"]
     | IdentityConflicts.IdentityConflicts
+    | Rendezvous.Rendezvous
     | Subscriptions.Subscriptions
     | Watch.Watch
   readonly maintenance: Below["replication"] | Replication.Replication
@@ -642,6 +643,7 @@ export interface Replacements {
   readonly query?: Layer.Layer<Query.Query, never, Below["query"]> | undefined
   readonly subscriptions?: Layer.Layer<Subscriptions.Subscriptions, never, Below["subscriptions"]> | undefined
   readonly watch?: Layer.Layer<Watch.Watch, never, Below["subscriptions"]> | undefined
+  readonly rendezvous?: Layer.Layer<Rendezvous.Rendezvous, never, Below["subscriptions"]> | undefined
   readonly replication?: Layer.Layer<Replication.Replication, never, Below["replication"]> | undefined
   readonly bootstrap?: Layer.Layer<Bootstrap.Bootstrap, never, Below["maintenance"]> | undefined
   readonly publisher?: Layer.Layer<Publisher.Publisher, never, Below["maintenance"]> | undefined
@@ -734,7 +736,11 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
     Layer.provideMerge(services.replication ?? Replication.layer),
     Layer.provideMerge(Layer.mergeAll(Responder.layer, IdentityConflicts.layer)),
     Layer.provideMerge(
-      Layer.mergeAll(services.subscriptions ?? Subscriptions.layer, services.watch ?? Watch.layer, Rendezvous.layer)
+      Layer.mergeAll(
+        services.subscriptions ?? Subscriptions.layer,
+        services.watch ?? Watch.layer,
+        services.rendezvous ?? Rendezvous.layer
+      )
     ),
     Layer.provideMerge(services.query ?? Query.layer),
     Layer.provideMerge(services.store ?? layerStore(options)),

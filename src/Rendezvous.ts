@@ -3,11 +3,11 @@
  * of a third one, and can then send datagrams to each other, also those of another
  * protocol that shares the port.
  *
- * A node attends at the nodes closest to its own id, where it can be found, unless it
- * knows that strangers reach it: it sends each of them a request every 110 seconds, so
- * that its router lets their datagrams in. A node that wants to meet it asks one of those, which tells
- * the attendant where the other is. The node in the middle learns only what both
- * have shown it.
+ * A node attends at the nodes closest to its own id, where it can be found, unless
+ * it knows that strangers reach it: it sends each of them a request every 110
+ * seconds, so that its router lets their datagrams in. A node that wants to meet it
+ * asks one of those, which tells the attendant where the other is. The node in the
+ * middle learns only what both have shown it.
  *
  * No part of this is a reflector. The node in the middle tells an attendant only of
  * requesters that have proved their address, and an attendant pings only those that
@@ -163,8 +163,8 @@ const maxMiddles = 4
 const maxCallers = 64
 const callerMillis = 10_000
 
-/** Pings on the word of others, in 10 seconds, to one IP and to all. */
-const callsPerHost = { limit: 20, windowMillis: 10_000, capacity: 4096 }
+/** Pings on the word of others, in 10 seconds, to one source and to all. */
+const callsPerSource = { limit: 20, windowMillis: 10_000, capacity: 4096 }
 const callsInAll = { limit: 100, windowMillis: 10_000, capacity: 1 }
 
 /** A ping, or a request to meet: what is lost is repeated in the next round. */
@@ -212,6 +212,14 @@ const make = Effect.gen(function*() {
     return observed !== undefined && SocketAddress.isReachable(observed) ? observed : undefined
   }
 
+  const connectionOf =
+    (how: Connection["how"]) =>
+    ({ body: { observed }, from }: Request.Answered<Request.Answers["Meet" | "Ping"]>): Connection => ({
+      peer: from,
+      observed: observedOf(observed),
+      how
+    })
+
   /** For a fiber in the background. */
   const logged = (effect: Effect.Effect<void>): Effect.Effect<void> =>
     effect.pipe(
@@ -255,20 +263,21 @@ const make = Effect.gen(function*() {
 
   /** Callers that we were told of, and the addresses that we pinged for each. */
   const callers = new RecencyMap<NodeId.NodeId, { at: number; how: Connection["how"] }>(maxCallers)
-  const callsToHost = new RateLimit(callsPerHost)
+  const callsToSource = new RateLimit(callsPerSource)
   const calls = new RateLimit(callsInAll)
 
   /** Pings a caller, which opens our router for it. A response shows that we have met. */
   const callBack = (caller: Contact): void => {
     const at = now()
-    if (!callsToHost.allow(caller.host, at) || !calls.allow("all", at)) return
+    if (!callsToSource.allow(SocketAddress.source(caller.host), at) || !calls.allow("all", at)) return
     run(logged(Effect.match(ping(caller), {
       onFailure: () => {},
-      onSuccess: ({ body, from }) => {
-        const { how } = callers.get(from.id) ?? {}
+      onSuccess: (answer) => {
+        const { from: { id } } = answer
+        const { how } = callers.get(id) ?? {}
         if (how === undefined) return
-        callers.delete(from.id)
-        PubSub.publishUnsafe(met, { peer: from, observed: observedOf(body.observed), how })
+        callers.delete(id)
+        PubSub.publishUnsafe(met, connectionOf(how)(answer))
       }
     })))
   }
@@ -372,17 +381,13 @@ const make = Effect.gen(function*() {
   // --- As the node that calls ------------------------------------------------------
 
   /** Meets a node at its own address. */
-  const directly = (contact: Contact) =>
-    health.hasUnsafe(contact.id, Features.Bit.rendezvous)
-      // So that it notices.
-      ? Effect.map(
-        rpc.request(contact, { _tag: "Meet", callee: contact.id, mapping: ownMapping() }, Rpc.probeOptions(health)),
-        ({ body, from }): Connection => ({ peer: from, observed: observedOf(body.observed), how: "Direct" })
-      )
-      : Effect.map(
-        ping(contact, Rpc.probeOptions(health)),
-        ({ body, from }): Connection => ({ peer: from, observed: observedOf(body.observed), how: "Direct" })
-      )
+  const directly = (contact: Contact) => {
+    // By a MEET, it notices.
+    const body: Request.Request = health.hasUnsafe(contact.id, Features.Bit.rendezvous)
+      ? { _tag: "Meet", callee: contact.id, mapping: ownMapping() }
+      : pingBody
+    return Effect.map(rpc.request(contact, body, Rpc.probeOptions(health)), connectionOf("Direct"))
+  }
 
   /** What an attempt through others has shown so far. */
   interface Shown {
@@ -417,11 +422,7 @@ const make = Effect.gen(function*() {
       const pingAt = ({ host, port }: SocketAddress.SocketAddress) =>
         send(Effect.match(ping({ id, host, port }), {
           onFailure: () => {},
-          onSuccess: ({ body, from }) =>
-            Deferred.doneUnsafe(
-              answered,
-              Effect.succeed({ peer: from, observed: observedOf(body.observed), how: "Punched" })
-            )
+          onSuccess: (answer) => Deferred.doneUnsafe(answered, Effect.succeed(connectionOf("Punched")(answer)))
         }))
       const told = (middle: Contact, { callee, mapping, outcome }: Request.Answers["Meet"]) => {
         if (outcome !== Message.meeting.unknown) shown.knowing.set(middle.id, middle)

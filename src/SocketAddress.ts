@@ -350,6 +350,15 @@ export const withoutZone = (host: string): string => {
  */
 export const subnet = (host: string): string | undefined => isPublic(host) ? network(host) : undefined
 
+/**
+ * Returns what a host counts for where there is a limit per source: itself, or its
+ * {@link subnet} if it is a public IPv6 address, because the owner of one has many.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const source = (host: string): string => family(host) === "ipv6" ? subnet(host) ?? host : host
+
 const invalid = (text: string, reason: string): Result.Result<never, InvalidSocketAddress> =>
   Result.fail(new InvalidSocketAddress({ text, reason }))
 

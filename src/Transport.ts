@@ -281,7 +281,7 @@ export const fromSocket = Effect.fnUntraced(function*<E>(
       return true
     }
     if (payload.length > 1 && payload[0] === 0x00 && payload[1] === 0xec) {
-      if (echoes.allow(from.host, clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
+      if (echoes.allow(SocketAddress.source(from.host), clock.currentTimeMillisUnsafe())) bound?.transmit(payload, from)
       return true
     }
     const datagram = { payload, from }

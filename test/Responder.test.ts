@@ -362,6 +362,33 @@ describe("a NAT probe that another peer is to echo", () => {
       yield* next(requester, "NatProbeEcho")
     }).pipe(onNetwork))
 
+  it.effect("is refused while so many echoes are to be repeated that its own could not be", () =>
+    Effect.gen(function*() {
+      const { node, peer, self } = yield* setUp
+      const second = yield* network.puppet("second", network.socketOf(60))
+      for (const puppet of [peer, second]) {
+        yield* Effect.forkScoped(network.dht(node).ping(puppet), { startImmediately: true })
+        yield* puppet.answer(
+          () => ({ _tag: "Pong", address: puppet.address, observed: SocketAddress.encodeObserved(self) }),
+          bits
+        )
+        yield* settled
+      }
+      for (const [i, puppet] of [peer, second].entries()) {
+        for (let n = 0; n < 20; n++) {
+          const claimed = network.socketOf(100 + 20 * i + n)
+          const transaction = (1 + 20 * i + n).toString(16).padStart(40, "0")
+          yield* puppet.send(self, probe(claimed, Message.relay.passedOn), transaction, bits)
+        }
+      }
+      yield* settled
+      const replies: Array<Message.Body> = []
+      while (replies.length < 20) replies.push((yield* next(second, "NatProbeEcho")).message.body)
+      const sent: Message.Body = { _tag: "NatProbeEcho", token }
+      assert.deepStrictEqual(replies.slice(0, 12), Array.from({ length: 12 }, () => sent))
+      assert.isTrue(replies.some((body) => body._tag === "NatProbeEcho" && body.reached === false))
+    }).pipe(onNetwork))
+
   it.effect("asks for a ping to a third peer, and is told whether that answered, but not if it was heard from before", () =>
     Effect.gen(function*() {
       const { node, peer, self } = yield* setUp

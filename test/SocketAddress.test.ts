@@ -269,7 +269,7 @@ describe("SocketAddress", () => {
     })
   })
 
-  describe("isPublic and subnet", () => {
+  describe("isPublic, subnet and source", () => {
     it("respect the bounds of every range that is not public", () => {
       const borders: ReadonlyArray<readonly [string, string]> = [
         ["0.0.0.0", "0.0.0.1"],
@@ -318,6 +318,13 @@ describe("SocketAddress", () => {
         const hostPart = i >= (a.includes(":") ? 6 : ip.length - 1)
         assert.strictEqual(SocketAddress.subnet(a) === SocketAddress.subnet(b), hostPart)
       }))
+    })
+
+    it("count the public IPv6 hosts of one subnet as one source, and each other host as itself", () => {
+      assert.strictEqual(SocketAddress.source("2600:db8:1:2::3"), "2600:db8:1::/48")
+      for (const host of ["8.8.4.4", "192.168.1.1", "fd00::7", "::1"]) {
+        assert.strictEqual(SocketAddress.source(host), host)
+      }
     })
 
     it("write the subnet as a prefix", () => {

@@ -13,12 +13,13 @@ import * as NodeId from "../src/NodeId.ts"
 import * as Persistence from "../src/Persistence.ts"
 import * as Query from "../src/Query.ts"
 import type * as Record from "../src/Record.ts"
+import * as Rendezvous from "../src/Rendezvous.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as Store from "../src/Store.ts"
 import * as Transport from "../src/Transport.ts"
 import * as network from "./utils/network.ts"
-import { offer } from "./utils/served.ts"
+import { offer, settled } from "./utils/served.ts"
 
 const onNetwork = Effect.provide(Transport.layerMemoryNetwork)
 
@@ -110,6 +111,27 @@ describe("a replacement", () => {
       assert.strictEqual((yield* dht.stats).contacts, 7)
       // The usual table keeps sixteen in a bucket.
       assert.strictEqual(Context.get(node, Routing.Routing).k, 1)
+    }).pipe(onNetwork))
+
+  it.effect("of the rendezvous meets nodes for the program, and answers those that want to meet others", () =>
+    Effect.gen(function*() {
+      const asked: Array<string> = []
+      const owner = network.identity("owner")
+      const node = yield* start({
+        rendezvous: Layer.mock(Rendezvous.Rendezvous)({
+          connect: (address) => new Rendezvous.CannotConnect({ address, reason: "Busy", relays: [] }),
+          serveUnsafe: ({ _tag }) => {
+            asked.push(_tag)
+            return 0
+          }
+        })
+      })
+      const error = yield* Effect.flip(Effect.scoped(network.dht(node).connect(owner.address)))
+      assert.strictEqual(error.reason, "Busy")
+      const peer = yield* network.puppet("peer", network.socketOf(60))
+      yield* peer.send(network.contactOf(node), { _tag: "Meet", callee: owner.nodeId, mapping: 0 }, "00".repeat(20))
+      yield* settled
+      assert.deepStrictEqual(asked, ["Meet"])
     }).pipe(onNetwork))
 
   it.effect("of the query makes the lookups of all services above", () =>

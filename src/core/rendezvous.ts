@@ -22,8 +22,11 @@ const attendedMillis = 150_000
 const maxAttendants = 1024
 const newAttendants = { limit: 32, windowMillis: 60_000, capacity: 4096 }
 
-/** Introductions for one IP, and to one attendant, in 10 seconds: each costs a datagram to the attendant, and one from it. */
+/** Introductions for one source, and to one attendant, in 10 seconds: each costs a datagram to the attendant, and one from it. */
 const introductions = { limit: 40, windowMillis: 10_000, capacity: 4096 }
+
+/** Those for one source to one attendant, so that no source can take them all. */
+const introductionsOfPair = { limit: 10, windowMillis: 10_000, capacity: 4096 }
 
 /**
  * The outcome of a request to meet a node: it is told of the requester, or it does
@@ -56,6 +59,7 @@ export class Attendants {
   private readonly attendants = new RecencyMap<NodeId, Attendant>(maxAttendants)
   private readonly arrivals = new RateLimit(newAttendants)
   private readonly byRequester = new RateLimit(introductions)
+  private readonly byPair = new RateLimit(introductionsOfPair)
   private readonly byAttendant = new RateLimit(introductions)
 
   get size(): number {
@@ -92,7 +96,9 @@ export class Attendants {
   introduce(from: SocketAddress.SocketAddress, mapping: Dependence, callee: NodeId, now: number): Introduction {
     const found = this.find(from, mapping, callee, now)
     if (found._tag !== "Introduced") return found
-    return this.byRequester.allow(from.host, now) && this.byAttendant.allow(callee, now) ? found : { _tag: "Busy" }
+    const source = SocketAddress.source(from.host)
+    const isAllowed = this.byRequester.allow(source, now) && this.byPair.allow(`${source} ${callee}`, now)
+    return isAllowed && this.byAttendant.allow(callee, now) ? found : { _tag: "Busy" }
   }
 }
 

@@ -33,12 +33,6 @@ const lifetimeMillis = 60_000
 
 const isLive = (subscription: Subscription, now: number): boolean => now - subscription.askedAt < lifetimeMillis
 
-/**
- * The source that a host counts for: an IPv4 host, or an IPv6 network, because
- * the owner of one IPv6 address has many.
- */
-const sourceOf = (host: string): string => host.includes(":") ? SocketAddress.subnet(host) ?? host : host
-
 const nameOf = (subscriber: Subscriber): string => `${subscriber.id} ${SocketAddress.key(subscriber)}`
 
 /** The first item. A `Set` first skips deleted items: at most microseconds at the sizes used here. */
@@ -150,7 +144,7 @@ export class Subscriptions {
    */
   subscribe(key: NodeId, subscriber: Subscriber, now: number): boolean {
     this.forgetExpired(now)
-    const source = sourceOf(subscriber.host)
+    const source = SocketAddress.source(subscriber.host)
     const known = this.find(key, source, subscriber)
     if (known !== undefined) this.delete(known)
     else if (!this.makeRoom(key, source)) return false

@@ -28,7 +28,7 @@ import * as TransactionId from "../TransactionId.ts"
 
 type Probe = Extract<Body, { readonly _tag: "NatProbe" }>
 
-/** Probes answered of one source IP, those passed on by one contact, and those whose echo goes to one IP for others. */
+/** Probes answered of one source, those passed on by one contact, and those whose echo goes to one source for others. */
 const ownLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
 const foreignLimit = { limit: 10, windowMillis: 10_000, capacity: 4096 }
 const passedOnLimit = { limit: 20, windowMillis: 10_000, capacity: 4096 }
@@ -151,6 +151,7 @@ export const make = Effect.gen(function*() {
   return (probe: Probe, from: Contact, now: number, reply: (reply: Reply) => void): void => {
     const claimed = SocketAddress.decodeObserved(probe.claimed)
     if (claimed === undefined || !SocketAddress.isPublic(claimed.host) || !SocketAddress.isReachable(claimed)) return
+    const source = SocketAddress.source(from.host)
     const echo = (to: SocketAddress.SocketAddress, reached?: boolean) =>
       reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
     if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
@@ -158,7 +159,7 @@ export const make = Effect.gen(function*() {
       const contact = routing.entryUnsafe(from.id)
       const isVouched = contact?.verifiedAt !== undefined && routing.isProvedUnsafe(from)
       // The host that gets the echo or the ping need not have asked for it.
-      if (!isVouched || !passedOn.allow(from.host, now) || !foreign.allow(claimed.host, now)) {
+      if (!isVouched || !passedOn.allow(source, now) || !foreign.allow(SocketAddress.source(claimed.host), now)) {
         return echo(from, probe.relay === relay.ping ? undefined : false)
       }
       if (probe.relay === relay.ping) {
@@ -166,17 +167,17 @@ export const make = Effect.gen(function*() {
         if (!inBackground(Effect.suspend(() => tryThere(claimed, (isReached) => echo(from, isReached))))) echo(from)
         return
       }
-      echo(claimed)
-      echo(from)
       // A lost echo would look like a filtered one.
-      inBackground(Effect.forEach(
+      const isRepeated = inBackground(Effect.forEach(
         againMillis,
         (millis) => Effect.delay(Effect.sync(() => echo(claimed)), millis),
         { concurrency: "unbounded", discard: true }
       ))
-      return
+      if (!isRepeated) return echo(from, false)
+      echo(claimed)
+      return echo(from)
     }
-    if (claimed.host !== from.host || !own.allow(from.host, now)) return
+    if (claimed.host !== from.host || !own.allow(source, now)) return
     if (probe.relay === undefined) return echo(claimed)
     if (probe.relay === relay.wanted) {
       const isPassing = inBackground(

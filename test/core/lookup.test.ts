@@ -922,7 +922,7 @@ describe("Lookup", () => {
         const asked = new Set(idsOf(requests.map(({ contact }) => contact)))
         for (const { id } of heard) {
           if (!isDual(at(byteOf(id))) || id === tiny(w.self) || asked.has(id) || peerOf(w, id).isBad) continue
-          // Those of our own contacts that nobody names are not known to be dual.
+          // Our own contacts that no peer names are not known to be dual.
           if (!answered.some((by) => namesAsDual(w, by, id))) continue
           assert.isDefined(farthest)
           assert.isAtMost(byDistance(target)(farthest ?? id, id), 0)

@@ -57,6 +57,26 @@ describe("a node in the middle", () => {
     assert.strictEqual(attendants.introduce(ann, "Unknown", callees[0].id, start + 10_000)._tag, "Introduced")
   })
 
+  it("tells one attendant of at most ten requests of one source in ten seconds, and of others besides", () => {
+    const attendants = new Core.Attendants()
+    for (const callee of [ben, contact(3)]) attendants.attends(callee, "Unknown", start)
+    const introduce = (host: string, callee = ben) =>
+      attendants.introduce({ ...ann, host }, "Unknown", callee.id, start)._tag
+    const outcomes = Array.from({ length: 11 }, () => introduce(ann.host))
+    assert.deepStrictEqual(outcomes, [...Array(10).fill("Introduced"), "Busy"])
+    assert.strictEqual(introduce("9.200.0.1"), "Introduced")
+    assert.strictEqual(introduce(ann.host, contact(3)), "Introduced")
+  })
+
+  it("takes the IPv6 addresses of one network for one source", () => {
+    const attendants = new Core.Attendants()
+    const dora = { ...ben, host: "2600:2::1" }
+    attendants.attends(dora, "Unknown", start)
+    const from = (n: number) => ({ host: `2600:1:1:${n.toString(16)}::1`, port: 4121 })
+    const outcomes = Array.from({ length: 11 }, (_, n) => attendants.introduce(from(n), "Unknown", ben.id, start)._tag)
+    assert.deepStrictEqual(outcomes, [...Array(10).fill("Introduced"), "Busy"])
+  })
+
   it("tells one attendant of at most forty requests in ten seconds, from any number of senders", () => {
     const attendants = new Core.Attendants()
     const callees = [ben, contact(3)]
