@@ -15,12 +15,11 @@ import { Query } from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
-import { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import type * as SimWorld from "../../src/testing/SimWorld.ts"
 import * as Topic from "../../src/Topic.ts"
-import { announce, type DhtNode, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
+import { announce, type DhtNode, leaveAll, newest, realSignatures, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
 /** The `n`th identity of an attacker. */
@@ -254,23 +253,14 @@ export const surrounding = (): Outcome =>
       yield* Effect.sleep("2 minutes")
       const late = yield* offerBread(nodes[3])
       yield* Effect.sleep("2 minutes")
-      const found: Array<Violation> = []
+      const { found, report } = violationsOf(world)
       for (const reader of nodes.slice(10, 70)) {
         const read = yield* reader.run(
           Query.use((query) => Effect.orElseSucceed(query.aggregateRecords(key), (): ReadonlyArray<never> => []))
         )
         for (const { publisher, record } of [early, late]) {
           if (read.some(({ address }) => address === record.address)) continue
-          found.push(
-            new Violation({
-              property: "AnnouncedIsFound",
-              node: reader.name,
-              atMillis: world.timeline.elapsedMillis,
-              facts: { publisher, key },
-              seed: world.seed,
-              scheduleSeed: world.timeline.scheduleSeed
-            })
-          )
+          report("AnnouncedIsFound", reader.name, { publisher, key })
         }
       }
       const surroundings = [

@@ -10,9 +10,8 @@ import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import * as Nat from "../../src/testing/Nat.ts"
-import { type Facts, type Property, Violation } from "../../src/testing/Properties.ts"
 import { Transport } from "../../src/Transport.ts"
-import { type DhtNode, leaveAll, standIn } from "./nodes.ts"
+import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
 interface Arrival {
@@ -31,11 +30,7 @@ export const meetings = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
       const { network, timeline } = world
-      const found: Array<Violation> = []
-      const report = (property: Property, node: string, facts: Facts) => {
-        const { elapsedMillis: atMillis, scheduleSeed } = timeline
-        found.push(new Violation({ property, node, atMillis, facts, seed: world.seed, scheduleSeed }))
-      }
+      const { found, report } = violationsOf(world)
       const open = yield* world.startNodes(12, { app: safety.probe })
       const behind = (behind: Nat.Behaviour) =>
         Effect.map(world.startNodes(1, { app: safety.probe, host: { behind } }), ([node]) => node)
@@ -96,7 +91,7 @@ export const meetings = (): Outcome =>
       const called = arrivals.filter(({ source, target }) => source === byPort.host.name && target === victim.name)
       if (called.length > 0) report("OnlyRequestersAreCalled", byPort.name, { sent: called.length })
 
-      // Several nodes ask at the same time, each many times.
+      // Many nodes ask at the same time, each more often than one source may.
       const startedAt = timeline.elapsedMillis
       const ask = (node: DhtNode, middle: DhtNode) =>
         node.run(Rpc.use((rpc) =>
@@ -106,8 +101,8 @@ export const meetings = (): Outcome =>
         open,
         (middle) =>
           Effect.forEach(
-            Array.from({ length: 90 }, (_, i) =>
-              open[i % 3]).filter((node) => node !== middle),
+            Array.from({ length: 12 }, () =>
+              open).flat().filter((node) => node !== middle),
             (node) => ask(node, middle),
             { concurrency: 30, discard: true }
           ),

@@ -5,6 +5,7 @@ import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import type * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
 import { Store } from "../../src/Store.ts"
+import { type Facts, type Property, Violation } from "../../src/testing/Properties.ts"
 import type * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import type * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -13,6 +14,16 @@ export type DhtNode = SimWorld.SimNode<SimWorld.NodeServices, unknown>
 
 export const realSignatures = { seed: 1, crypto: NodeCrypto.fastest, within: "2 days" } as const
 export const standIn = { seed: 1, crypto: SimCrypto.simulated, within: "2 days" } as const
+
+/** The violations that a world itself finds, and how it reports one now. */
+export const violationsOf = ({ seed, timeline }: SimWorld.World) => {
+  const found: Array<Violation> = []
+  const report = (property: Property, node: string, facts: Facts): void => {
+    const { elapsedMillis: atMillis, scheduleSeed } = timeline
+    found.push(new Violation({ property, node, atMillis, facts, seed, scheduleSeed }))
+  }
+  return { found, report }
+}
 
 export const announce = (node: DhtNode, n: number, ttl = 1200) =>
   Effect.map(

@@ -3,9 +3,8 @@ import * as Effect from "effect/Effect"
 import { Reachability } from "../../src/Reachability.ts"
 import { Routing } from "../../src/Routing.ts"
 import * as Nat from "../../src/testing/Nat.ts"
-import { type Facts, type Property, Violation } from "../../src/testing/Properties.ts"
 import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
-import { type DhtNode, leaveAll, standIn } from "./nodes.ts"
+import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import * as OldNode from "./oldNode.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
@@ -29,12 +28,8 @@ export const wrong = Effect.fnUntraced(function*(nodes: ReadonlyArray<Pick<DhtNo
 export const routers = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
-      const { network, timeline } = world
-      const found: Array<Violation> = []
-      const report = (property: Property, node: string, facts: Facts) => {
-        const { elapsedMillis: atMillis, scheduleSeed } = timeline
-        found.push(new Violation({ property, node, atMillis, facts, seed: world.seed, scheduleSeed }))
-      }
+      const { network } = world
+      const { found, report } = violationsOf(world)
       const nodes = [...yield* world.startNodes(16, { app: safety.probe })]
       for (const behind of kinds) nodes.push(...yield* world.startNodes(4, { app: safety.probe, host: { behind } }))
       const silent = [undefined, ...kinds].map((behind, i) =>

@@ -7,10 +7,10 @@ import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import * as Latency from "../../src/testing/Latency.ts"
-import { type Facts, type Property, Violation } from "../../src/testing/Properties.ts"
+import type { Property } from "../../src/testing/Properties.ts"
 import type { Delivery } from "../../src/testing/SimNetwork.ts"
 import { Transport } from "../../src/Transport.ts"
-import { type DhtNode, leaveAll, standIn } from "./nodes.ts"
+import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
 /** One way, in milliseconds. */
@@ -54,11 +54,7 @@ export const sessions = (): Outcome =>
       const signing = yield* world.startNodes(1, { app: safety.probe, dht: { sessions: false } })
       const attacker = world.machine("attacker", Layer.empty)
       yield* attacker.start
-      const found: Array<Violation> = []
-      const report = (property: Property, node: string, facts: Facts) => {
-        const { elapsedMillis: atMillis, scheduleSeed } = timeline
-        found.push(new Violation({ property, node, atMillis, facts, seed: world.seed, scheduleSeed }))
-      }
+      const { found, report } = violationsOf(world)
 
       // --- Requests
 

@@ -11,14 +11,14 @@ import * as Record from "../../src/Record.ts"
 import { Rpc } from "../../src/Rpc.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
 import type { Deed, Story } from "../../src/testing/internal/story.ts"
-import { Violation } from "../../src/testing/Properties.ts"
+import type { Violation } from "../../src/testing/Properties.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import { filling, junkMessages, junkOffers, replays, surrounding } from "./attacks.ts"
 import { twoFamilies } from "./families.ts"
 import { histories } from "./histories.ts"
 import { hosting } from "./hosting.ts"
 import { meetings } from "./meetings.ts"
-import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn } from "./nodes.ts"
+import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn, violationsOf } from "./nodes.ts"
 import { routers } from "./routers.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
@@ -326,22 +326,12 @@ const interrupted = (): Outcome =>
       const node = world.node("node 0", { app: safety.probe })
       const absent = world.node("absent")
       yield* node.start
-      const found: Array<Violation> = []
+      const { found, report } = violationsOf(world)
       for (let i = 1; i <= 20; i++) {
         yield* node.run(Dht.use((dht) => dht.ping(absent.socket))).pipe(Effect.timeoutOption(i * 37), Effect.ignore)
         const requests = yield* node.run(Rpc.use(({ pending }) => pending))
         if (requests === 0) continue
-        const { elapsedMillis, scheduleSeed } = world.timeline
-        found.push(
-          new Violation({
-            property: "NothingIsLeft",
-            node: node.name,
-            atMillis: elapsedMillis,
-            facts: { pending: requests },
-            seed: world.seed,
-            scheduleSeed
-          })
-        )
+        report("NothingIsLeft", node.name, { pending: requests })
       }
       yield* leaveAll([node])
       return found
