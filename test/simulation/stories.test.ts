@@ -1,0 +1,99 @@
+import { assert, describe, it } from "@effect/vitest"
+import { describe as describeFailure, type Failure } from "../../src/testing/internal/campaign.ts"
+import { format, replayCommand, type Story } from "../../src/testing/internal/story.ts"
+import { assertHolds } from "./assertHolds.ts"
+import { explore } from "./explore.ts"
+import { runStory } from "./run.ts"
+import { eventful, small } from "./worlds.ts"
+
+describe("stories", () => {
+  it("the same story gives the same trace", () => {
+    for (const story of [small, { ...small, scheduleSeed: 7 }, eventful]) {
+      assert.strictEqual(runStory(story).hash, runStory(story).hash)
+    }
+  })
+
+  it("all properties hold under the schedule seeds 1 to 100, each with a different trace", () => {
+    const hashes = new Set<string>()
+    for (let scheduleSeed = 1; scheduleSeed <= 100; scheduleSeed++) {
+      const story = { ...small, scheduleSeed }
+      assertHolds(() => {
+        const outcome = runStory(story)
+        hashes.add(outcome.hash)
+        return outcome
+      }, replayCommand(story))
+    }
+    assert.strictEqual(hashes.size, 100)
+  })
+
+  it("a node that speaks from a new port in a session finds what it looks for with its first lookup", () => {
+    // Three times its small request is hardly enough for a response and the ping that proves its address.
+    const story: Story = {
+      seed: 0,
+      nodes: 3,
+      latency: 20,
+      loss: 0,
+      duplication: 0,
+      households: [{ router: "portRestrictedCone", nodes: 1 }],
+      liars: [],
+      happenings: [{ at: 51, deed: { do: "offer", node: 0, topic: "water" } }]
+    }
+    assertHolds(() => runStory(story), replayCommand(story))
+  })
+
+  it("all properties hold in sixty generated stories", () => {
+    const failure = explore({ seed: 1, runs: 60 })
+    assert.isUndefined(failure, failure && describeFailure(failure))
+  })
+})
+
+describe("a story", () => {
+  /** A property that fails for stories with both a crash and an announcement. */
+  const forbidden = (story: Story): Failure | undefined =>
+    ["crash", "announce"].every((what) => story.happenings.some(({ deed }) => deed.do === what))
+      ? { story, kind: "violated", problems: ["violated"] }
+      : undefined
+
+  it("that fails is shrunk to the shortest that fails", () => {
+    const failure = explore({ seed: 1, runs: 1000, failureOf: forbidden })
+    assert.isDefined(failure)
+    assert.strictEqual(failure.story.happenings.length, 2)
+    assert.strictEqual(failure.story.nodes, 3)
+  })
+
+  it("is printed line by line with the command that runs it again", () => {
+    const story: Story = {
+      seed: 4,
+      scheduleSeed: 5,
+      nodes: 3,
+      latency: 20,
+      loss: 0.015,
+      duplication: 0,
+      households: [{ router: "fullCone", nodes: 1 }, { router: "symmetric", nodes: 2 }],
+      liars: ["floods"],
+      happenings: [
+        { at: 190, deed: { do: "crash", node: 8 } },
+        { at: 200, deed: { do: "join" } },
+        { at: 201, deed: { do: "cut", from: 8, to: 6 } },
+        { at: 10, deed: { do: "announce", node: 1 } },
+        { at: 20, deed: { do: "speak", node: 3, master: "Ann", seconds: 60 } },
+        { at: 30, deed: { do: "speak", node: 3, master: "Eve", seconds: 0 } },
+        { at: 40, deed: { do: "ask", node: 4, master: "Eve" } }
+      ]
+    }
+    assert.strictEqual(
+      format(story),
+      "seed 4, schedule seed 5: 3 nodes, liars: floods, 20 ms apart, 1.5 % lost, 0 % twice\n" +
+        "  node 3 is behind a full cone NAT\n" +
+        "  node 4 and node 5 are behind a symmetric NAT\n" +
+        "  at 00:00:10 node 1 announces its endpoint\n" +
+        "  at 00:00:20 node 3 publishes an endpoint for Ann with a delegation of 60 s\n" +
+        "  at 00:00:30 node 3 publishes an endpoint for Eve with a delegation without expiry\n" +
+        "  at 00:00:40 node 4 resolves Eve\n" +
+        "  at 00:03:10 node 2 crashes\n" +
+        "  at 00:03:20 a new node joins\n" +
+        "  at 00:03:21 datagrams from node 1 to node 6 are blocked\n" +
+        `run it again: effect-dht replay '${JSON.stringify(story)}'`
+    )
+  })
+})
