@@ -45,6 +45,10 @@ const conditions: ReadonlyArray<Impaired.Impairment & { readonly name: string }>
   { name: "loss", delayMillis: 0, loss: 0.1 }
 ]
 
+if (options.only !== undefined && !conditions.some(({ name }) => name === options.only)) {
+  throw new Error(`--only must be one of ${conditions.map(({ name }) => name).join(", ")}, but got ${options.only}`)
+}
+
 type Node = Context.Context<Dht.Services>
 
 const node = (impairment: Impaired.Impairment): Effect.Effect<Node, unknown, Scope.Scope> =>
@@ -110,9 +114,12 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       ...figure(joined.map(({ millis }) => millis))
     }
 
-    // All nodes joined at once, so the first lookups found few neighbors; the
-    // nodes repeat them in the seconds after.
-    yield* Effect.sleep("15 seconds")
+    // All nodes joined at once, so the first lookups found few neighbors; the nodes
+    // repeat them in the minute after. Then lookups of each node make sessions.
+    yield* Effect.sleep(HyperDht.settleMillis)
+    for (let i = 0; i < HyperDht.warmups * count; i++) {
+      yield* Effect.exit(Context.get(nodes[i % count], Query).lookup(NodeId.fromTopic(`warm-up ${i}`)))
+    }
 
     const findNode = {
       millis: Array.of<number>(),
