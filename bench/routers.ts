@@ -4,13 +4,17 @@
  * with nodes that do not check it ("before") and with nodes that do ("after").
  * Then what a client behind each kind of router sends at rest.
  *
- * npm run bench:routers -- [nodes] [percents behind routers] [minutes before measuring] [percent that announces no features]
- *   [0 for no worlds "before"]
+ *     npm run bench:routers -- [--nodes 100] [--behind 0,75,90] [--minutes 60] [--only after] [--stand-in]
+ *       [--loss 0.05] [--churn 0.3] [--silent 0.25]
+ *
+ * `--minutes` before measuring, `--churn` of the nodes replaced in an hour, `--silent`
+ * of the nodes that announce no features, `--stand-in` for signatures that cost little.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import { parseArgs } from "node:util"
 import { Dht } from "../src/Dht.ts"
 import { fastest } from "../src/node/NodeCrypto.ts"
 import * as NodeId from "../src/NodeId.ts"
@@ -18,12 +22,33 @@ import { Query } from "../src/Query.ts"
 import * as Reachability from "../src/Reachability.ts"
 import { Routing } from "../src/Routing.ts"
 import * as Nat from "../src/testing/Nat.ts"
+import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import type * as SimNetwork from "../src/testing/SimNetwork.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import * as OldNode from "../test/simulation/oldNode.ts"
 
-const [nodes = 100, , minutes = 60, silent = 0, before = 1] = process.argv.slice(2).map(Number)
-const percents = (process.argv[3] ?? "75,90").split(",").map(Number)
+const { values: options } = parseArgs({
+  options: {
+    nodes: { type: "string", default: "100" },
+    behind: { type: "string", default: "0,75,90" },
+    minutes: { type: "string", default: "60" },
+    only: { type: "string", default: "before,after,clients" },
+    loss: { type: "string", default: "0" },
+    churn: { type: "string", default: "0" },
+    silent: { type: "string", default: "0" },
+    "stand-in": { type: "boolean", default: false }
+  }
+})
+const [nodes, minutes, loss, churn, silent] = [
+  options.nodes,
+  options.minutes,
+  options.loss,
+  options.churn,
+  options.silent
+].map(Number)
+const percents = options.behind.split(",").map(Number)
+const wanted = options.only.split(",")
+const crypto = options["stand-in"] ? SimCrypto.simulated : fastest
 
 const names = new Map<Nat.Behaviour | undefined, string>([
   [undefined, "none"],
@@ -64,7 +89,7 @@ const summary = (millis: Array<number>) => {
   millis.sort((a, b) => a - b)
   return `${at(millis, 0.5)} / ${at(millis, 0.95)} / ${at(millis, 1)}`
 }
-const share = (part: number, all: number) => `${Math.round(100 * part / all)} %`
+const share = (part: number, all: number) => `${(100 * part / all).toFixed(part === all || part === 0 ? 0 : 1)} %`
 
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
@@ -84,8 +109,9 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
   let opened = all.length
   let closed = 0
   let silenced = 0
+  world.network.conditions.loss = loss
   const start = Effect.fnUntraced(function*(host: SimNetwork.HostOptions) {
-    if (silenced >= silent / 100 * (machines.length - 3)) {
+    if (silenced >= silent * (machines.length - 3)) {
       const [node] = yield* world.startNodes(1, { host, dht })
       all.push(node)
       machines.push(node)
@@ -118,7 +144,25 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
     if (!isChecked) return "-"
     return `${share(all.length - wrong.length, all.length)}${kinds.length > 0 ? ` (not: ${kinds.join(", ")})` : ""}`
   })
-  for (const node of all) yield* node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["https://a.example"] })))
+  const announce = (node: typeof all[number]) =>
+    node.run(Dht.use((dht) => dht.announceEndpoint({ endpoints: ["https://a.example"] })))
+  for (const node of all) yield* announce(node)
+  let replaced = 0
+  const replacing = Effect.gen(function*() {
+    while (true) {
+      yield* Effect.sleep(3_600_000 / (churn * all.length))
+      // The first ones introduce the others.
+      const [left] = all.splice(4 + (replaced++ * 7919) % (all.length - 4), 1)
+      yield* left.crash()
+      openIds.delete(left.identity.nodeId)
+      const { router } = left.host
+      const [node] = yield* world.startNodes(1, { host: router === undefined ? {} : { behind: router.behaviour }, dht })
+      if (isOpen(node)) openIds.add(node.identity.nodeId)
+      yield* announce(node)
+      all.push(node)
+    }
+  })
+  if (churn > 0) yield* Effect.forkScoped(Effect.catchCause(replacing, Effect.logFatal))
   yield* Effect.sleep("2 minutes")
   const early = yield* right
   yield* Effect.sleep((minutes - 2) * 60_000)
@@ -185,7 +229,7 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
     discover.push(millis)
   }
   return [
-    `${nodes}, ${percent} %${silent > 0 ? `, ${silent} % silent` : ""}${isChecked ? "" : ", before"}`,
+    `${nodes}, ${percent} %${isChecked ? "" : ", before"}${replaced > 0 ? `, ${replaced} replaced` : ""}`,
     summary(resolve),
     summary(findNode),
     summary(publish),
@@ -202,15 +246,17 @@ console.log(
     "behind routers: of contacts, of nodes found, of holders | right about themselves after 2 minutes, at the end | datagrams |"
 )
 console.log(`|${" --- |".repeat(9)}`)
-const checks = before === 0 ? [true] : [false, true]
-const worlds: ReadonlyArray<readonly [number, boolean]> = [
-  [0, true],
-  ...percents.flatMap((percent) => checks.map((isChecked) => [percent, isChecked] as const))
-]
-for (const [percent, isChecked] of worlds) {
+const worlds = percents.flatMap((percent) =>
+  [false, true].flatMap((isChecked) =>
+    wanted.includes(isChecked ? "after" : "before") && (isChecked || percent > 0)
+      ? [{ percent, isChecked }]
+      : []
+  )
+)
+for (const { isChecked, percent } of worlds) {
   const row = SimWorld.runSync(
-    Effect.provideService(measure(percent, isChecked), References.MinimumLogLevel, "Error"),
-    { seed: 7, crypto: fastest }
+    Effect.provideService(Effect.scoped(measure(percent, isChecked)), References.MinimumLogLevel, "Error"),
+    { seed: 7, crypto }
   )
   console.log(`| ${row.join(" | ")} |`)
 }
@@ -236,10 +282,12 @@ const atRest = Effect.gen(function*() {
   return Array.from(clients.values())
 })
 
-console.log("\n| client behind | datagrams in an hour at rest |")
-console.log("| --- | --- |")
-const clients = SimWorld.runSync(
-  Effect.provideService(atRest, References.MinimumLogLevel, "Error"),
-  { seed: 7, crypto: fastest }
-)
-for (const { name, sent } of clients) console.log(`| ${name} | ${sent} |`)
+if (wanted.includes("clients")) {
+  console.log("\n| client behind | datagrams in an hour at rest |")
+  console.log("| --- | --- |")
+  const clients = SimWorld.runSync(
+    Effect.provideService(atRest, References.MinimumLogLevel, "Error"),
+    { seed: 7, crypto }
+  )
+  for (const { name, sent } of clients) console.log(`| ${name} | ${sent} |`)
+}
