@@ -203,7 +203,8 @@ export class Reachability {
 
   /**
    * Records a verified datagram from a host. After a restart, a router may still
-   * let in what we asked for before, so at first only an echo counts.
+   * let in what we asked for before, so at first only an echo counts, and what it
+   * shows is tested again later.
    */
   heard(host: string, isEcho: boolean, now: number): void {
     this.startedAt ??= now
@@ -261,7 +262,7 @@ export class Reachability {
       ? Infinity
       : state === "unknown"
       ? mayTry
-      : Math.max(this.testedAt + dialMillis, mayTry)
+      : Math.max(Math.min(this.testedAt + dialMillis, this.retestAt), mayTry)
     if (now >= dialAt) return { _tag: "DialBack", claimed: address }
     // Without a peer to ask, nothing is sent.
     const keepAliveAt = state === "open" ? Math.max(this.sentAt, this.askedAt) + keepAliveMillis : Infinity
@@ -270,6 +271,16 @@ export class Reachability {
     const askAt = Math.min(Math.max(this.askedAt, this.confirmedAt) + glanceMillis, keepAliveAt)
     if (now >= askAt) return { _tag: "Ask", peers: glancedPeers }
     return { _tag: "Wait", until: Math.min(dialAt, compareAt, askAt) }
+  }
+
+  /**
+   * When the router has forgotten what an earlier run contacted, until it is tested
+   * after that: a host that echoed may have been among them.
+   */
+  private get retestAt(): number {
+    if (!this.isRestart || this.startedAt === undefined) return Infinity
+    const forgottenAt = this.startedAt + contactedMillis
+    return this.testedAt < forgottenAt ? forgottenAt : Infinity
   }
 
   /** Reports where peers see us: one report for each network, in answer to `Ask`. */
@@ -330,6 +341,7 @@ export class Reachability {
 
   /** Clamps all times to `now` after the clock was set back. */
   private setBack(now: number): void {
+    if (this.startedAt !== undefined) this.startedAt = Math.min(this.startedAt, now)
     this.sentAt = Math.min(this.sentAt, now)
     this.confirmedAt = Math.min(this.confirmedAt, now)
     this.askedAt = Math.min(this.askedAt, now)

@@ -75,6 +75,27 @@ describe("a node", () => {
     assert.strictEqual(core.status.state, "open")
   })
 
+  it("is tested again once the router has forgotten what an earlier run contacted, and then as usual", () => {
+    const restarted = new Core.Reachability({ isRestart: true })
+    restarted.asked(reports(ours, ours, ours), start)
+    restarted.heard(host(50), true, start)
+    assert.strictEqual(restarted.status.state, "open")
+    const at = start + 10 * minute
+    restarted.sent(host(1), at)
+    restarted.observed(ours, at)
+    assert.deepStrictEqual(restarted.next(at), { _tag: "DialBack", claimed: ours })
+    block(restarted, 3, at)
+    assert.strictEqual(restarted.status.state, "closed")
+    restarted.dialed(at)
+    assert.deepStrictEqual(restarted.next(at), { _tag: "Wait", until: at + 4 * minute })
+
+    const first = located()
+    first.heard(host(50), true, start)
+    first.sent(host(1), at)
+    first.observed(ours, at)
+    assert.strictEqual(first.next(at)._tag, "Wait")
+  })
+
   it("remembers at least that it may have contacted a host, when there are too many to remember", () => {
     const core = located()
     for (let n = 0; n < 5000; n++) core.sent(host(n), start + n)
