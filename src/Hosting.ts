@@ -7,7 +7,8 @@
  * with a fiber and a lookup for each record. Hosting is for thousands: it sweeps
  * the key space, so that one lookup serves all records of a region, and paces its
  * datagrams and signatures. Records are not checked between renewals, which come
- * twice in a lifetime.
+ * twice in a lifetime; nodes that come back get those that were stored without
+ * them.
  *
  * If the node's state is kept, a restart signs nothing that is still good, and
  * stores nothing that is still held, once the identities are hosted again. Their

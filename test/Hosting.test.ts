@@ -14,6 +14,7 @@ import * as NodeId from "../src/NodeId.ts"
 import * as Profile from "../src/Profile.ts"
 import * as Record from "../src/Record.ts"
 import { Rpc } from "../src/Rpc.ts"
+import { Store } from "../src/Store.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import * as Topic from "../src/Topic.ts"
@@ -556,6 +557,47 @@ describe("Hosting", () => {
       yield* Effect.sleep("5 minutes")
       for (const { address } of all) assert.isDefined(yield* resolved(reader, address))
       assert.isAbove(events.length, 40)
+    })))
+
+  it("has every record at the closest nodes soon after a partition, and signs none for that", () =>
+    run(Effect.fnUntraced(function*(world) {
+      const { host, others } = yield* setUp(world, 32)
+      const all = identities(60)
+      yield* Effect.forEach(
+        all,
+        (signer) => host.run(hosting(({ host }) => host({ signer, announce: [endpoint(signer.agent)] })))
+      )
+      yield* host.run(hosting(({ settled }) => settled))
+      /** Number of records that one of the nodes closest to their keys does not hold as last signed. */
+      const displaced = Effect.gen(function*() {
+        const hosted = yield* host.run(hosting(({ list }) => Stream.runCollect(list)))
+        let count = 0
+        for (const { records: [{ key, record, type }] } of hosted) {
+          const closest = others.toSorted((a, b) => NodeId.compareDistance(key, a.identity.nodeId, b.identity.nodeId))
+          const held = yield* Effect.forEach(
+            closest.slice(0, 8),
+            (node) => node.run(Store.use((store) => store.getAll(key, type)))
+          )
+          if (!held.every((records) => records.some(({ seq }) => seq === record?.seq))) count++
+        }
+        return count
+      })
+      yield* Effect.sleep("70 minutes")
+      assert.strictEqual(yield* displaced, 0)
+      world.network.partition(others.slice(0, 12).map(({ host }) => host))
+      yield* Effect.sleep("20 minutes")
+      assert.isAbove(yield* displaced, 20)
+      world.network.heal()
+      const before = yield* statusOf(host)
+      yield* Effect.sleep("9 minutes")
+      const after = yield* statusOf(host)
+      assert.strictEqual(yield* displaced, 0)
+      // A renewal is due twice an hour. The others keep most of their copies.
+      const renewals = after.renewals - before.renewals
+      assert.isAtMost(renewals, 60 * 0.45)
+      assert.strictEqual(after.signatures - before.signatures, renewals)
+      assert.isAtMost(after.stores - before.stores, renewals * 8 + 60 * 5)
+      assert.isAtMost(after.lookups - before.lookups, 5)
     })))
 
   it("reads the mail of those that want it, by few lookups, and tells of each message once", () =>

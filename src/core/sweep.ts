@@ -8,6 +8,8 @@
  *   it found the closest nodes for certain, see {@link leastBeyond}.
  * - Requests and signatures are limited to so many per second. What does not fit
  *   waits, and the record whose copies expire first goes first.
+ * - A node that is new, or back after it was absent, gets the records that belong
+ *   there and were stored without it: as they are, once nothing else is due.
  *
  * The caller carries out what `poll` says and reports the outcome. Times are
  * milliseconds.
@@ -18,6 +20,7 @@ import type { Contact } from "../Contact.ts"
 import { type HeapItem, IndexedHeap } from "../internal/indexedHeap.ts"
 import * as NodeId from "../NodeId.ts"
 import { isSurrounded } from "./density.ts"
+import { type Held, KnownNodes, lacking } from "./knownNodes.ts"
 
 /**
  * Datagrams that a lookup is counted as.
@@ -48,22 +51,33 @@ const maxParked = 1024
 const maxMoved = 1024
 const maxTried = 64
 
-/** Maximum number of regions whose nodes are remembered. */
+/** Maximum number of regions whose nodes are remembered, and of the nodes of one, with those that arrived later. */
 const maxRegions = 1024
+const maxRegionNodes = 64
+
+/** Maximum number of records that are handed to nodes at a time, and of absent nodes that are asked. */
+const maxHandoffs = 64
+const maxProbes = 64
+
+/** Maximum number of nodes that have arrived and wait for their records. */
+const maxArrivals = 1024
 
 const secondMillis = 1000
 const minuteMillis = 60 * secondMillis
 
-/**
- * How long the nodes of a region are used, by the interval of the record: nodes
- * that joined since then get the record at its next renewal.
- */
+/** How long the nodes of a region are used, by the interval of the record. */
 const minRegionMillis = 10 * minuteMillis
 const maxRegionMillis = 60 * minuteMillis
 const regionsPerInterval = 16
 
 /** How long they are used at least, even if some do not answer: there is a limit to the lookups. */
 const leastRegionMillis = minuteMillis
+
+/**
+ * How long nodes that have arrived wait for their records: what ends a partition
+ * brings back many, and a record should go to the closest of them.
+ */
+const gatherMillis = minuteMillis
 
 /** A record goes before new ones once its copies expire within this time. */
 const graceMillis = 5 * minuteMillis
@@ -141,7 +155,7 @@ const covers = (region: Region, { key, position, wanted }: SweepItem): boolean =
  *
  * @internal
  */
-export abstract class SweepItem implements HeapItem {
+export abstract class SweepItem implements HeapItem, Held {
   readonly key: NodeId.NodeId
   /** The first 32 bits of the key. */
   readonly position: number
@@ -167,6 +181,9 @@ export abstract class SweepItem implements HeapItem {
     this.lifetime = options.lifetime
     this.wanted = options.wanted
   }
+
+  /** The first 32 bits of the ids of the nodes that hold it. */
+  abstract readonly holders: ReadonlyArray<number>
 
   /** Whether the record must be signed before it can be stored. */
   abstract needsSignature(now: number): boolean
@@ -235,6 +252,9 @@ export interface Placement {
  *   nodes, nearest first, and at all of `dual`; then call `renewed`, `failed` or
  *   `ended`.
  * - `Withdraw`: sign a withdrawal, and store it where the record is.
+ * - `Handoff`: store the record as it is at the nodes, then call `handedOff`, or
+ *   `again` if it must be renewed first.
+ * - `Probe`: ask the node whether it is back, then call `probed`.
  * - `Wait`: nothing until then, or until the next outcome.
  *
  * @internal
@@ -243,6 +263,8 @@ export type Step<T extends SweepItem> =
   | { readonly _tag: "Lookup"; readonly target: NodeId.NodeId }
   | { readonly _tag: "Renew"; readonly item: T } & Placement
   | { readonly _tag: "Withdraw"; readonly item: T }
+  | { readonly _tag: "Handoff"; readonly item: T; readonly nodes: ReadonlyArray<Contact> }
+  | { readonly _tag: "Probe"; readonly contact: Contact }
   | { readonly _tag: "Wait"; readonly until: number | undefined }
 
 /**
@@ -279,6 +301,16 @@ export class Sweep<T extends SweepItem> {
   private readonly lookups = new Map<NodeId.NodeId, Array<T>>()
   /** By position. */
   private regions: Array<Region> = []
+  private readonly known = new KnownNodes()
+  private probing = 0
+  /** Nodes that are new or back, by id, and when their records are handed to them. */
+  private readonly arrivals = new Map<NodeId.NodeId, Contact>()
+  private handoffAt = Infinity
+  /** The nodes to which records are being handed, and the records that are still to be looked at. */
+  private receivers: ReadonlyArray<Contact> = []
+  private unseen: Array<T> = []
+  /** Records that are being handed over. */
+  private readonly handing = new Set<T>()
   private readonly datagrams: Allowance
   private readonly signatures: Allowance
   private parked = 0
@@ -298,12 +330,12 @@ export class Sweep<T extends SweepItem> {
 
   /** Number of records that are due and not renewed yet. */
   get dueCount(): number {
-    return this.queued + this.parked + this.busy
+    return this.queued + this.parked + this.busy - this.handing.size
   }
 
   /** Number of records, without those that `ended`. */
   get size(): number {
-    return this.waiting.size + this.dueCount
+    return this.waiting.size + this.dueCount + this.handing.size
   }
 
   /** Datagrams that were counted so far. */
@@ -368,7 +400,11 @@ export class Sweep<T extends SweepItem> {
     if (!this.advance(time)) return { _tag: "Wait", until: now }
     if (this.pausedUntil > time) return this.wait(this.pausedUntil)
     const wait = this.datagrams.wait(time)
-    if (this.queued + this.leaving.size > 0 && wait > 0) return this.wait(time + wait)
+    const isProbeDue = this.nextProbe <= time
+    const hasWork = this.queued + this.leaving.size + this.unseen.length > 0 || isProbeDue || this.handoffAt <= time
+    if (hasWork && wait > 0) return this.wait(time + wait)
+    const probe = isProbeDue ? this.probe(time) : undefined
+    if (probe !== undefined) return probe
     const turn = this.leavesNext ? this.leave(time) : undefined
     if (turn !== undefined) return turn
     for (let tried = 0; tried < maxTried; tried++) {
@@ -389,7 +425,16 @@ export class Sweep<T extends SweepItem> {
     const leave = this.leave(time)
     if (leave !== undefined) return leave
     if (isCut) return { _tag: "Wait", until: now }
-    const next = Math.min(this.waiting.peek()?.due ?? Infinity, this.leaving.peek()?.due ?? Infinity)
+    // The others have no fewer copies than they should.
+    const handoff = this.queued === 0 ? this.handOff(time) : undefined
+    if (handoff !== undefined) return handoff
+    const next = Math.min(
+      this.waiting.peek()?.due ?? Infinity,
+      this.leaving.peek()?.due ?? Infinity,
+      this.nextProbe,
+      // While it is held up, the next outcome continues it.
+      this.handoffAt > time ? this.handoffAt : Infinity
+    )
     return this.wait(next === Infinity ? undefined : next)
   }
 
@@ -441,15 +486,33 @@ export class Sweep<T extends SweepItem> {
     }
     others.splice(placeOf(others, position), 0, found)
     this.regions = others
+    const isExpected = (prefix: number) => (prefix ^ position) >>> 0 < reach
+    this.arrive(this.known.found([...closest, ...region, ...dual], isExpected, time), time)
   }
 
   /**
    * Reports that some of the nodes that were found for an item do not answer: the
    * network has changed, and the next item there has a lookup.
    */
-  unanswered(item: T, now: number): void {
+  unanswered(item: T, contacts: ReadonlyArray<Contact>, now: number): void {
     const time = this.steady(now)
+    this.known.silent(contacts, time)
     this.regions = this.regions.filter((region) => time - region.at < leastRegionMillis || !covers(region, item))
+  }
+
+  /** Reports whether a node is back. */
+  probed(contact: Contact, isBack: boolean, now: number): void {
+    const time = this.steady(now)
+    this.probing--
+    if (isBack && this.known.answered(contact, time)) this.arrive([contact], time)
+  }
+
+  /** Reports that a record is stored at the nodes that arrived, or those of them that take it. It stays due when it was. */
+  handedOff(item: T, now: number): void {
+    const time = this.steady(now)
+    if (!this.end(item)) return
+    this.known.expect(item, time)
+    this.schedule(item, item.due)
   }
 
   /**
@@ -464,6 +527,7 @@ export class Sweep<T extends SweepItem> {
     this.failing.delete(item)
     item.isNew = false
     item.deadline = options.expires + this.setBack
+    if (item.holders.length > 0) this.known.expect(item, time)
     // Never at once: a record that has no more time must not keep the sweep busy.
     this.schedule(item, Math.max(due + this.setBack, time + secondMillis))
     return due
@@ -577,6 +641,63 @@ export class Sweep<T extends SweepItem> {
     return { _tag: "Withdraw", item }
   }
 
+  /** When an absent node is to be asked whether it is back. */
+  private get nextProbe(): number {
+    return this.probing < maxProbes ? this.known.nextProbe ?? Infinity : Infinity
+  }
+
+  private probe(time: number): Step<T> | undefined {
+    const contact = this.known.probe(time)
+    if (contact === undefined) return undefined
+    this.probing++
+    this.datagrams.spend(1)
+    return { _tag: "Probe", contact }
+  }
+
+  /** The next record that nodes lack that have arrived. */
+  private handOff(time: number): Step<T> | undefined {
+    if (this.unseen.length === 0) {
+      if (time < this.handoffAt) return undefined
+      this.receivers = Array.from(this.arrivals.values())
+      this.arrivals.clear()
+      this.handoffAt = Infinity
+      // All others are about to be renewed.
+      this.unseen = this.waiting.toArray()
+    }
+    if (this.handing.size >= maxHandoffs) return undefined
+    for (let seen = 0; seen < maxMoved; seen++) {
+      const item = this.unseen.pop()
+      if (item === undefined) return undefined
+      // What failed has no good copy, and is tried again soon.
+      if (item.state !== "Waiting" || item.failures > 0 || item.holders.length === 0 || item.deadline <= time) continue
+      const nodes = lacking(item, this.receivers)
+      if (nodes.length === 0) continue
+      this.waiting.remove(item)
+      this.handing.add(item)
+      item.state = "Busy"
+      this.busy++
+      item.counted = nodes.length
+      this.datagrams.spend(item.counted)
+      return { _tag: "Handoff", item, nodes }
+    }
+    return { _tag: "Wait", until: time - this.setBack }
+  }
+
+  /** Has nodes that are new or back counted among those of their regions, and records handed to them. */
+  private arrive(contacts: ReadonlyArray<Contact>, time: number): void {
+    for (const contact of contacts) {
+      if (this.arrivals.size < maxArrivals) this.arrivals.set(contact.id, contact)
+    }
+    if (contacts.length === 0) return
+    this.handoffAt = Math.min(this.handoffAt, time + gatherMillis)
+    this.regions = this.regions.map((region) => {
+      const nodes = contacts.filter(({ id }) =>
+        (NodeId.prefix(id) ^ region.position) >>> 0 < region.reach && !region.nodes.some((node) => node.id === id)
+      )
+      return nodes.length === 0 ? region : { ...region, nodes: [...region.nodes, ...nodes].slice(0, maxRegionNodes) }
+    })
+  }
+
   /** Counts a signature; a wait if it is not allowed yet. */
   private sign(time: number): Step<T> | undefined {
     const wait = this.signatures.wait(time)
@@ -641,9 +762,10 @@ export class Sweep<T extends SweepItem> {
     return true
   }
 
-  private release({ failures }: T): void {
+  private release(item: T): void {
     this.busy--
-    if (failures > 0) this.retrying--
+    this.handing.delete(item)
+    if (item.failures > 0) this.retrying--
   }
 
   /** Converts a clock reading to time that never goes back, so that a clock that is set back does not stall the sweep. */

@@ -56,6 +56,8 @@ export const mailHolders = 3
  */
 export class Mailbox extends SweepItem {
   readonly owner: Owner
+  /** It is read at nodes, and stored at none. */
+  readonly holders = []
 
   constructor(owner: Owner, intervalMillis: number) {
     super({ key: NodeId.fromAddress(owner.address), lifetime: 2 * intervalMillis, wanted: mailHolders })

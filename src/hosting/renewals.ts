@@ -13,6 +13,7 @@ import * as Seq from "../core/seq.ts"
 import { type Found, lookupCost, type Placement, type Sweep } from "../core/sweep.ts"
 import * as Identity from "../Identity.ts"
 import * as NodeId from "../NodeId.ts"
+import { PeerHealth } from "../PeerHealth.ts"
 import * as Record from "../Record.ts"
 import { KeyFull, NotEnoughReplicas } from "../Replication.ts"
 import * as Copies from "../replication/copies.ts"
@@ -39,6 +40,17 @@ export interface Lookup {
 }
 
 /**
+ * Outcome of asking an absent node whether it is back.
+ *
+ * @internal
+ */
+export interface Probed {
+  readonly _tag: "Probed"
+  readonly contact: Contact
+  readonly isBack: boolean
+}
+
+/**
  * Outcome of the renewal of a record.
  *
  * @internal
@@ -53,6 +65,8 @@ export type Renewal =
   }
   /** A newer record was found, which can be superseded. */
   | { readonly _tag: "Overtaken"; readonly entry: Entry; readonly sent: number }
+  /** A record is stored at nodes that had arrived. */
+  | { readonly _tag: "HandedOff"; readonly entry: Entry; readonly sent: number }
   /** No reason: a fault of this library, which is logged. */
   | { readonly _tag: "Failed"; readonly entry: Entry; readonly sent: number; readonly reason: RenewalError | undefined }
 
@@ -71,6 +85,7 @@ const nothingAt = (target: NodeId.NodeId): Lookup => ({
 export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
   const store = yield* Store
   const routing = yield* Routing
+  const health = yield* PeerHealth
   const clock = yield* Clock.Clock
   const copies = yield* Copies.make
   const counts = { lookups: 0, stores: 0, signatures: 0 }
@@ -126,6 +141,41 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     return record
   })
 
+  /** Stores a record at one node of each list: the first that takes it. A list that is given twice yields two nodes. */
+  const storeFrom = Effect.fnUntraced(function*(
+    entry: Entry,
+    record: Record.SignedRecord,
+    lists: ReadonlyArray<Array<Contact>>
+  ) {
+    const holders = [...entry.holders]
+    const full: Array<Contact> = []
+    const silent: Array<Contact> = []
+    const count = { checking: 0 }
+    let sent = 0
+    let newer: Record.SignedRecord | undefined
+    const fillFrom = Effect.fnUntraced(function*(left: Array<Contact>) {
+      while (entry.removal === "None") {
+        const peer = left.shift()
+        if (peer === undefined) return
+        sent++
+        const outcome = yield* Effect.orElseSucceed(
+          copies.store(peer, entry.key, record, count),
+          () => "Silent" as const
+        )
+        if (outcome === "Stored") return void holders.push(NodeId.prefix(peer.id))
+        if (outcome === "Silent") silent.push(peer)
+        else if (outcome === "Full") full.push(peer)
+        else if (typeof outcome !== "string" && (newer === undefined || Record.isNewer(outcome, newer))) newer = outcome
+      }
+    })
+    yield* Effect.forEach(lists, fillFrom, { concurrency: "unbounded", discard: true })
+    counts.stores += sent
+    // A copy has no room to grow.
+    entry.holders = holders.slice()
+    if (silent.length > 0) sweep.unanswered(entry, silent, millis())
+    return { full, newer, sent, silent: silent.length }
+  })
+
   /** Stores a record at those of the nodes that do not hold it, until `wanted` do, and at those of `dual`. */
   const place = Effect.fnUntraced(function*(
     entry: Entry,
@@ -138,36 +188,12 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     const left = (yield* copies.usable(nodes)).filter(lacks)
     const leftDual = (yield* copies.usable(dual)).filter(lacks)
     const isDual = new Set(dual.map(({ id }) => NodeId.prefix(id)))
-    const holders = [...entry.holders]
-    const near = () => holders.filter((holder) => !isDual.has(holder)).length
-    const full: Array<Contact> = []
-    const count = { checking: 0 }
-    let [sent, silent] = [0, 0]
-    let newer: Record.SignedRecord | undefined
-    const fillFrom = Effect.fnUntraced(function*(left: Array<Contact>) {
-      while (entry.removal === "None") {
-        const peer = left.shift()
-        if (peer === undefined) return
-        sent++
-        const outcome = yield* Effect.orElseSucceed(
-          copies.store(peer, key, record, count),
-          () => "Silent" as const
-        )
-        if (outcome === "Stored") return void holders.push(NodeId.prefix(peer.id))
-        if (outcome === "Silent") silent++
-        else if (outcome === "Full") full.push(peer)
-        else if (typeof outcome !== "string" && (newer === undefined || Record.isNewer(outcome, newer))) newer = outcome
-      }
-    })
-    const missing = Math.max(wanted - near(), 0)
-    yield* Effect.all(
-      [...Array.from({ length: missing }, () => fillFrom(left)), ...leftDual.map((peer) => fillFrom([peer]))],
-      { concurrency: "unbounded", discard: true }
-    )
-    counts.stores += sent
-    // A copy has no room to grow.
-    entry.holders = holders.slice()
-    if (silent > 0) sweep.unanswered(entry, millis())
+    const near = (holders: ReadonlyArray<number>) => holders.filter((holder) => !isDual.has(holder)).length
+    const missing = Math.max(wanted - near(entry.holders), 0)
+    const { full, newer, sent, silent } = yield* storeFrom(entry, record, [
+      ...Array.from({ length: missing }, () => left),
+      ...leftDual.map((peer) => [peer])
+    ])
     if (newer !== undefined) {
       // A record under a later delegation is newer whatever our seq.
       if (newer.delegatedAt > record.delegatedAt || entry.signedOver >= maxSignedOver) {
@@ -176,7 +202,8 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
       entry.above = newer.seq
       return { _tag: "Overtaken", entry, sent }
     }
-    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && near() < wanted }
+    const { holders } = entry
+    if (holders.length > 0) return { _tag: "Placed", entry, sent, isPartial: silent > 0 && near(holders) < wanted }
     const reason = full.length > 0
       ? new KeyFull({ key, record, wanted, confirmed: [], full })
       : new NotEnoughReplicas({ key, wanted, confirmed: [] })
@@ -197,6 +224,31 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
           : Effect.succeed(failed)
       })
     )
+
+  /** Stores a record as it is at nodes that have arrived. */
+  const handOff = (entry: Entry, nodes: ReadonlyArray<Contact>): Effect.Effect<Renewal> =>
+    Effect.gen(function*() {
+      const usable = yield* copies.usable(nodes)
+      const { newer, sent } = yield* storeFrom(entry, entry.record, usable.map((peer) => [peer]))
+      if (newer === undefined) return { _tag: "HandedOff", entry, sent } as const
+      entry.above = newer.seq
+      return { _tag: "Overtaken", entry, sent } as const
+    }).pipe(
+      Effect.catchCause((cause) =>
+        Effect.as(
+          Effect.logError("A hosted record could not be handed to nodes that are back", cause),
+          { _tag: "HandedOff", entry, sent: 0 } as const
+        )
+      )
+    )
+
+  /** Asks a node whether it is back. One that has become a client is not. */
+  const probe = (contact: Contact): Effect.Effect<Probed> =>
+    Effect.map(copies.isAlive(contact), (isAlive) => ({
+      _tag: "Probed",
+      contact,
+      isBack: isAlive && !health.isClientUnsafe(contact.id)
+    }))
 
   const withdraw = Effect.fnUntraced(function*(entry: Entry) {
     const { holders, key, record, signer, wanted } = entry
@@ -238,5 +290,5 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
       Effect.annotateLogs({ module: "effect-dht/Hosting", key })
     ))
 
-  return { counts, lookUp, renew, withdraw }
+  return { counts, handOff, lookUp, probe, renew, withdraw }
 })

@@ -21,7 +21,7 @@ import type * as Mail from "./mail.ts"
 import * as Renewals from "./renewals.ts"
 
 /** Outcome of a step; `Woken`: there may be more to do. */
-type Outcome = { readonly _tag: "Woken" } | Renewals.Lookup | Renewals.Renewal | Mail.Reading
+type Outcome = { readonly _tag: "Woken" } | Renewals.Lookup | Renewals.Probed | Renewals.Renewal | Mail.Reading
 
 /**
  * Starts the fiber, and returns what gives it work.
@@ -64,6 +64,7 @@ export const make = Effect.fnUntraced(function*(options: {
     const now = millis()
     if (outcome._tag === "Woken") return
     if (outcome._tag === "Found") return sweep.found(outcome.target, outcome.found, now)
+    if (outcome._tag === "Probed") return sweep.probed(outcome.contact, outcome.isBack, now)
     if (outcome._tag === "Read") return mail.apply(outcome, identities.has(outcome.mailbox.owner))
     const { entry, sent } = outcome
     const { owner, type, key } = entry
@@ -89,6 +90,9 @@ export const make = Effect.fnUntraced(function*(options: {
         const copies = entry.holders.length
         return tell({ _tag: "Renewed", at: now, address: owner.address, key, type, seq, copies, wanted, due })
       }
+      case "HandedOff":
+        sweep.handedOff(entry, now)
+        return kept.save(entry, sweep.dueOf(entry))
       case "Overtaken":
         entry.signedOver++
         entry.isOvertaken = true
@@ -121,6 +125,15 @@ export const make = Effect.fnUntraced(function*(options: {
       if (step._tag === "Renew") {
         const { item } = step
         yield* inFlight.start(item instanceof Mailbox ? mail.read(item, step) : renewals.renew(item, step))
+        continue
+      }
+      if (step._tag === "Handoff") {
+        const { item, nodes } = step
+        if (item instanceof Entry) yield* inFlight.start(renewals.handOff(item, nodes))
+        continue
+      }
+      if (step._tag === "Probe") {
+        yield* inFlight.start(renewals.probe(step.contact))
         continue
       }
       if (step._tag === "Withdraw") {

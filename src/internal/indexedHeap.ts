@@ -33,6 +33,11 @@ export class IndexedHeap<T extends HeapItem> {
     return this.items[0]
   }
 
+  /** The items in no particular order. */
+  toArray(): Array<T> {
+    return this.items.slice()
+  }
+
   /** Number of items that pass a test, which no item passes that comes after one that fails. */
   countFirst(test: (item: T) => boolean): number {
     const left = [0]

@@ -179,5 +179,12 @@ export const make = Effect.gen(function*() {
     })
   }
 
-  return { carryOut, neighbourhood, store, usable }
+  /** Whether a peer answers. */
+  const isAlive = (peer: Contact): Effect.Effect<boolean> =>
+    Effect.match(
+      rpc.request(peer, { _tag: "FindNode", target: peer.id }, { ...requestOptions(), maintenance: true }),
+      { onFailure: () => false, onSuccess: () => true }
+    )
+
+  return { carryOut, isAlive, neighbourhood, store, usable }
 })

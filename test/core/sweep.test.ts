@@ -34,6 +34,7 @@ const nearest = (contacts: ReadonlyArray<Contact>, key: NodeId.NodeId, count: nu
 const idsOf = (contacts: ReadonlyArray<Contact>) => contacts.map(({ id }) => id)
 
 class Item extends SweepItem {
+  holders: ReadonlyArray<number> = []
   expires = 0
   signedAt = -Infinity
   renewals = 0
@@ -50,15 +51,20 @@ class Item extends SweepItem {
 const itemAt = (position: number, n: number, lifetime = hour) =>
   new Item({ key: keyAt(position, n), lifetime, wanted: 8 })
 
-/** A network in which lookups take two seconds and storing a record takes one, and nothing fails. */
+/** A network in which lookups take two seconds and storing a record takes one, and nothing fails but `away` nodes. */
 class World {
   readonly contacts: ReadonlyArray<Contact>
+  /** Nodes that do not answer, and whether there were any. */
+  away: ReadonlySet<Contact> = new Set()
+  wasParted = false
   readonly sweep: Sweep<Item>
   readonly items: Array<Item> = []
   readonly renewed: Array<{ readonly item: Item; readonly at: number; readonly deadline: number }> = []
   now = start
   lookups = 0
   stores = 0
+  handoffs = 0
+  probes = 0
   polls = 0
   /** Renewals that came after the copies had expired. */
   late = 0
@@ -86,7 +92,7 @@ class World {
       if (step._tag === "Lookup") {
         const { target } = step
         this.lookups++
-        const closest = nearest(this.contacts, target, 16)
+        const closest = nearest(this.contacts.filter((node) => !this.away.has(node)), target, 16)
         const found = {
           closest,
           isFull: closest.length === 16,
@@ -99,7 +105,7 @@ class World {
       } else if (step._tag === "Renew") {
         const { item, nodes, wanted } = step
         // Sorting all nodes for every record would take most of the time.
-        if (this.renewed.length % 32 === 0) {
+        if (this.renewed.length % 32 === 0 && !this.wasParted) {
           const closest = idsOf(nearest(this.contacts, item.key, 8))
           assert.deepStrictEqual(
             idsOf(nodes.slice(0, wanted)),
@@ -107,15 +113,27 @@ class World {
             "a record goes to the nodes closest to its key"
           )
         }
-        this.stores += wanted
-        if (item.needsSignature(this.now)) item.signedAt = this.now
+        if (item.needsSignature(this.now)) {
+          item.signedAt = this.now
+          item.holders = []
+        }
         if (item.renewals > 0 && this.now + second > item.expires) this.late++
         this.renewed.push({ item, at: this.now, deadline: item.deadline })
+        this.storeAt(item, nodes, wanted)
         this.later(second, () => {
           item.renewals++
           item.expires = item.signedAt + item.lifetime
           this.sweep.renewed(item, { expires: item.expires }, this.now)
         })
+      } else if (step._tag === "Handoff") {
+        const { item, nodes } = step
+        this.handoffs += nodes.length
+        this.storeAt(item, nodes, Infinity)
+        this.later(second, () => this.sweep.handedOff(item, this.now))
+      } else if (step._tag === "Probe") {
+        const { contact } = step
+        this.probes++
+        this.later(second, () => this.sweep.probed(contact, !this.away.has(contact), this.now))
       } else if (step._tag === "Wait") {
         const next = Math.min(this.pending[0]?.at ?? Infinity, step.until ?? Infinity)
         if (next > end) {
@@ -126,6 +144,38 @@ class World {
         while (this.pending.length > 0 && this.pending[0].at <= this.now) this.pending.shift()!.run()
       }
     }
+  }
+
+  /** Makes nodes, chosen by their number, absent. */
+  part(isAway: (n: number) => boolean): void {
+    this.away = new Set(this.contacts.filter((_, n) => isAway(n)))
+    this.wasParted = true
+  }
+
+  /** Records that one of the nodes closest to them holds no good copy of. */
+  displaced(): ReadonlyArray<Item> {
+    return this.items.filter((item) =>
+      item.state !== "Busy" &&
+      nearest(this.contacts, item.key, 8).some(({ id }) => !item.holders.includes(NodeId.prefix(id)))
+    )
+  }
+
+  /** Stores a record at nodes that lack it, until `wanted` hold it. */
+  private storeAt(item: Item, nodes: ReadonlyArray<Contact>, wanted: number): void {
+    const holders = [...item.holders]
+    const silent: Array<Contact> = []
+    for (const node of nodes) {
+      if (holders.length >= wanted) break
+      const prefix = NodeId.prefix(node.id)
+      if (holders.includes(prefix)) continue
+      this.stores++
+      if (this.away.has(node)) silent.push(node)
+      else holders.push(prefix)
+    }
+    this.later(second, () => {
+      item.holders = holders
+      if (silent.length > 0) this.sweep.unanswered(item, silent, this.now)
+    })
   }
 
   /** All that was begun ends in the order in which it is to end. */
@@ -302,12 +352,116 @@ describe("a sweep", () => {
     assert.strictEqual(renewAt(0, 1).step._tag, "Lookup")
     const second = renewAt(30_000, 2)
     assert.strictEqual(second.step._tag, "Renew")
-    sweep.unanswered(second.item, 31_000)
+    sweep.unanswered(second.item, contacts.slice(0, 1), 31_000)
     const third = renewAt(59_000, 3)
     assert.strictEqual(third.step._tag, "Renew")
-    sweep.unanswered(third.item, 60_000)
+    sweep.unanswered(third.item, contacts.slice(0, 1), 60_000)
     assert.strictEqual(renewAt(61_000, 4).step._tag, "Lookup")
     assert.strictEqual(renewAt(62_000, 5).step._tag, "Renew")
+  })
+
+  it("hands records to nodes that were absent, soon after they are back, and signs none for that", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 1e6 }),
+        fc.integer({ min: 5, max: 60 }),
+        fc.integer({ min: 2, max: 5 }),
+        (seed, minutes, each) => {
+          const world = new World({ nodes: 120, datagramsPerSecond: 30, seed })
+          world.host(300)
+          world.runUntil(start + 2 * hour)
+          assert.lengthOf(world.displaced(), 0)
+          world.part((n) => n % each === 0)
+          world.runUntil(world.now + minutes * minute)
+          const displaced = world.displaced().length
+          world.away = new Set()
+          const [before, spent] = [world.renewed.length, world.sweep.spent]
+          // A node is asked after a quarter of its absence, and waits a minute for others.
+          const pause = Math.max(minutes / 4, 1) + 3
+          world.runUntil(world.now + pause * minute)
+          assert.lengthOf(world.displaced(), 0)
+          // As many as without a partition: twice an hour.
+          assert.isAtMost(world.renewed.length - before, 300 * (pause / 30) * 1.4 + 20)
+          assert.isAtMost(world.sweep.spent - spent, pause * 60 * 30 + 60)
+          assert.isAtMost(world.handoffs, displaced * 8)
+          assert.strictEqual(world.late, 0)
+        }
+      ),
+      { numRuns: 20 }
+    )
+  })
+
+  it("hands nothing over, and asks no node whether it is back, while no node comes or goes", () => {
+    const world = new World({ nodes: 200, datagramsPerSecond: 50 })
+    world.host(2000)
+    world.runUntil(start + 6 * hour)
+    assert.deepInclude(world, { handoffs: 0, probes: 0 })
+  })
+
+  it("hands records to nodes that are new, once a lookup has found them", () => {
+    // So few that one lookup finds all.
+    const world = new World({ nodes: 12, datagramsPerSecond: 50 })
+    world.part((n) => n % 4 === 0)
+    world.host(200)
+    world.runUntil(start + 2 * hour)
+    world.away = new Set()
+    // A region is looked up again after ten minutes.
+    world.runUntil(world.now + 13 * minute)
+    assert.lengthOf(world.displaced(), 0)
+    assert.isAbove(world.handoffs, 0)
+  })
+
+  it("asks few times for nodes that never come back, and hands nothing over for them", () => {
+    const world = new World({ nodes: 60, datagramsPerSecond: 50 })
+    world.host(300)
+    world.runUntil(start + hour)
+    world.part((n) => n % 6 === 0)
+    const [lookups, renewals] = [world.lookups, world.renewed.length]
+    world.runUntil(start + 30 * hour)
+    assert.strictEqual(world.handoffs, 0)
+    assert.isAtLeast(world.probes, 10 * 20)
+    assert.isAtMost(world.probes, 10 * 32)
+    assert.isAtMost((world.lookups - lookups) / (world.renewed.length - renewals), 0.03)
+  })
+
+  it("goes on renewing while many records are to be handed over", () => {
+    // Renewals take nine tenths of the budget.
+    const world = new World({ nodes: 100, datagramsPerSecond: 10 })
+    world.host(1000)
+    world.runUntil(start + 3 * hour)
+    world.part((n) => n % 2 === 0)
+    world.runUntil(world.now + 40 * minute)
+    world.away = new Set()
+    world.runUntil(world.now + 3 * hour)
+    assert.strictEqual(world.late, 0)
+    assert.lengthOf(world.displaced(), 0)
+  })
+
+  it("does not hand over what is removed meanwhile, or fails", () => {
+    const world = new World({ nodes: 24, datagramsPerSecond: 1000 })
+    world.host(3)
+    world.runUntil(start + 5 * minute)
+    const [removed, renewed, overtaken] = world.items
+    const { sweep } = world
+    const arrived = contact(keyAt(removed.position, 77))
+    const others = [renewed, overtaken].map(({ position }) => contact(keyAt(position, 78)))
+    const closest = [...world.contacts.slice(0, 12), arrived, ...others]
+    const found = { closest, dual: [], isFull: false, isSurrounded: false, region: [], networkSize: 0 }
+    sweep.found(keyAt(5), found, world.now)
+    sweep.remove(removed)
+    const steps = []
+    let now = world.now + 2 * minute
+    for (let step = sweep.poll(now); step._tag === "Handoff"; step = sweep.poll(now)) steps.push(step)
+    assert.sameMembers(steps.map(({ item }) => item), [renewed, overtaken])
+    const due = sweep.dueOf(renewed)
+    assert.strictEqual(sweep.dueCount, 0)
+    sweep.handedOff(renewed, now)
+    assert.strictEqual(sweep.dueOf(renewed), due)
+    sweep.again(overtaken, now)
+    assert.deepInclude(sweep.poll(now), { _tag: "Renew", item: overtaken })
+    sweep.remove(overtaken)
+    sweep.handedOff(overtaken, now)
+    assert.strictEqual(sweep.size, 1)
   })
 
   it("tries a failed record again after pauses that double, while others go on", () => {
@@ -405,7 +559,7 @@ describe("a sweep", () => {
       const step = sweep.poll(now)
       if (step._tag === "Lookup") sweep.found(step.target, found, now)
       else if (step._tag === "Wait") now = Math.max(step.until ?? Infinity, now)
-      else counts[step._tag]++
+      else if (step._tag === "Renew" || step._tag === "Withdraw") counts[step._tag]++
     }
     // 80 at first, and 80 a second, of which a lookup takes 24.
     assert.closeTo(counts.Renew + counts.Withdraw, (11 * 80 - 24) / 8, 2)
