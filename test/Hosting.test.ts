@@ -18,6 +18,7 @@ import { Store } from "../src/Store.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import * as Topic from "../src/Topic.ts"
+import * as Families from "./simulation/families.ts"
 
 const crypto = SimCrypto.simulated
 
@@ -599,6 +600,71 @@ describe("Hosting", () => {
       assert.isAtMost(after.stores - before.stores, renewals * 8 + 60 * 5)
       assert.isAtMost(after.lookups - before.lookups, 5)
     })))
+
+  for (const kind of ["ipv4", "ipv6", "dual"] as const) {
+    it(
+      `has the records of a host of ${kind} found by nodes of either family, and hears from both`,
+      () =>
+        run(Effect.fnUntraced(function*(world) {
+          const nodes = yield* Families.start(world, { ipv4: 20, ipv6: 20, dual: 5 })
+          const families = { ipv4: ["ipv4"], ipv6: ["ipv6"], dual: ["ipv4", "ipv6"] } as const
+          // Nodes find out within minutes that they are reachable over both.
+          yield* Effect.sleep("5 minutes")
+          const host = world.node("host", {
+            app: Hosting.layer(),
+            host: { families: families[kind] },
+            through: families[kind].flatMap((family) => nodes[family].slice(0, 2))
+          })
+          yield* host.start
+          yield* Effect.sleep("5 minutes")
+          const all = identities(24)
+          for (const [n, signer] of all.entries()) {
+            const offer: Hosting.Content = { _tag: "Topic", topic: "translate", name: `Agent ${n}` }
+            yield* host.run(
+              hosting(({ host }) =>
+                host({ signer, announce: [endpoint(n), { _tag: "Profile", name: `Agent ${n}` }, offer], mail: n === 0 })
+              )
+            )
+          }
+          yield* host.run(hosting(({ settled }) => settled))
+          const check = Effect.gen(function*() {
+            for (const readers of [nodes.ipv4, nodes.ipv6, nodes.dual]) {
+              for (const [n, { address }] of all.entries()) {
+                assert.strictEqual(yield* resolved(readers[n % readers.length], address), `https://${n}.example`)
+              }
+              const { offers } = yield* readers[1].run(Dht.use((dht) => dht.discover("translate")))
+              assert.lengthOf(offers, 24)
+            }
+          })
+          yield* check
+          yield* Effect.sleep("70 minutes")
+          // The copies at nodes that have left are replaced with the next renewal.
+          yield* Effect.forEach(nodes.dual.slice(3), (node) => node.crash())
+          nodes.dual.splice(3)
+          yield* Effect.sleep("40 minutes")
+          yield* check
+
+          const received: Array<string> = []
+          yield* host.run(Effect.forkScoped(hosting(({ messages }) =>
+            Stream.runForEach(messages, ({ body }) =>
+              Effect.sync(() => received.push(new TextDecoder().decode(body))))
+          )))
+          for (const family of ["ipv4", "ipv6"] as const) {
+            const message = { recipient: all[0].address, type: 3, body: new TextEncoder().encode(family), ttl: 7200 }
+            yield* nodes[family][7].run(Dht.use(({ mail }) =>
+              mail.send(message)
+            ))
+          }
+          yield* host.run(hosting(({ remove }) => remove(all[5].address)))
+          yield* Effect.sleep("21 minutes")
+          assert.sameMembers(received, ["ipv4", "ipv6"])
+          for (const readers of [nodes.ipv4, nodes.ipv6, nodes.dual]) {
+            assert.isUndefined(yield* resolved(readers[2], all[5].address))
+          }
+        })),
+      300_000
+    )
+  }
 
   it("reads the mail of those that want it, by few lookups, and tells of each message once", () =>
     run(Effect.fnUntraced(function*(world) {

@@ -21,6 +21,7 @@ import { type HeapItem, IndexedHeap } from "../internal/indexedHeap.ts"
 import * as NodeId from "../NodeId.ts"
 import { isSurrounded } from "./density.ts"
 import { type Held, KnownNodes, lacking } from "./knownNodes.ts"
+import { dualWanted } from "./lookup.ts"
 
 /**
  * Datagrams that a lookup is counted as.
@@ -240,7 +241,7 @@ export interface Placement {
   readonly nodes: ReadonlyArray<Contact>
   /** How many of them should hold it. */
   readonly wanted: number
-  /** Others, which are reachable over both address families and should all hold it. */
+  /** The closest of those that are reachable over both address families, unless they should hold it anyway. All should. */
   readonly dual: ReadonlyArray<Contact>
 }
 
@@ -274,7 +275,10 @@ export type Step<T extends SweepItem> =
  */
 export interface Found {
   readonly closest: ReadonlyArray<Contact>
-  /** The closest nodes that are reachable over both address families. Those closest to one key serve its region. */
+  /**
+   * Those of the nodes that are reachable over both address families, and the
+   * closest others that are. Among them are those closest to any key of the region.
+   */
   readonly dual: ReadonlyArray<Contact>
   /** Whether the network may have nodes that are farther away. */
   readonly isFull: boolean
@@ -713,14 +717,12 @@ export class Sweep<T extends SweepItem> {
     for (let i = Math.max(at - 2, 0); i < Math.min(at + 2, this.regions.length); i++) {
       const region = this.regions[i]
       if (time - region.at > lasts || !covers(region, item)) continue
-      const nodes = region.nodes.toSorted((a, b) => NodeId.compareDistance(item.key, a.id, b.id))
-      const known = new Set(nodes.map(({ id }) => id))
-      const dual = region.dual.filter(({ id }) => !known.has(id))
+      const nodes = nearestTo(item.key, region.nodes)
       const isOwn = region.target === item.key
-      if (isOwn) return { nodes, wanted: region.isSurrounded ? nodes.length : item.wanted, dual }
+      if (isOwn) return withDual(item.key, nodes, region.isSurrounded ? nodes.length : item.wanted, region.dual)
       // The lookup of its own judges whether it really is surrounded.
       if (isSurrounded(item.key, nodes.map(({ id }) => id), region.networkSize)) continue
-      return { nodes, wanted: item.wanted, dual }
+      return withDual(item.key, nodes, item.wanted, region.dual)
     }
     return undefined
   }
@@ -774,6 +776,23 @@ export class Sweep<T extends SweepItem> {
     this.lastNow = now
     return now + this.setBack
   }
+}
+
+const nearestTo = (key: NodeId.NodeId, nodes: ReadonlyArray<Contact>): ReadonlyArray<Contact> =>
+  nodes.toSorted((a, b) => NodeId.compareDistance(key, a.id, b.id))
+
+/** The placement at `wanted` of the nodes, nearest first, and at the dual ones that are closest to the key. */
+const withDual = (
+  key: NodeId.NodeId,
+  nodes: ReadonlyArray<Contact>,
+  wanted: number,
+  known: ReadonlyArray<Contact>
+): Placement => {
+  if (known.length === 0) return { nodes, wanted, dual: [] }
+  const first = new Set(nodes.slice(0, wanted).map(({ id }) => id))
+  const dual = nearestTo(key, known).slice(0, dualWanted).filter(({ id }) => !first.has(id))
+  const others = new Set(dual.map(({ id }) => id))
+  return { nodes: nodes.filter(({ id }) => !others.has(id)), wanted, dual }
 }
 
 const oldestOf = (regions: ReadonlyArray<Region>): number =>

@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import type { Contact } from "../Contact.ts"
 import * as Seq from "../core/seq.ts"
 import { type Found, lookupCost, type Placement, type Sweep } from "../core/sweep.ts"
+import * as Features from "../Features.ts"
 import * as Identity from "../Identity.ts"
 import * as NodeId from "../NodeId.ts"
 import { PeerHealth } from "../PeerHealth.ts"
@@ -98,13 +99,15 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
       return copies.neighbourhood(target)
     })
 
+  const isDual = ({ id }: Contact): boolean => health.hasUnsafe(id, Features.Bit.dual)
+
   const lookUp = (target: NodeId.NodeId): Effect.Effect<Lookup> =>
     Effect.map(neighbourhood(target), ({ closest, dual, isSurrounded, region }): Lookup => ({
       _tag: "Found",
       target,
       found: {
         closest,
-        dual,
+        dual: Array.from(new Set([...dual, ...[...closest, ...region].filter(isDual)])),
         isFull: closest.length >= Copies.candidates,
         isSurrounded,
         region,
@@ -187,8 +190,8 @@ export const make = Effect.fnUntraced(function*(sweep: Sweep<Entry | Mailbox>) {
     const lacks = ({ id }: Contact) => !held.has(NodeId.prefix(id))
     const left = (yield* copies.usable(nodes)).filter(lacks)
     const leftDual = (yield* copies.usable(dual)).filter(lacks)
-    const isDual = new Set(dual.map(({ id }) => NodeId.prefix(id)))
-    const near = (holders: ReadonlyArray<number>) => holders.filter((holder) => !isDual.has(holder)).length
+    const besides = new Set(dual.map(({ id }) => NodeId.prefix(id)))
+    const near = (holders: ReadonlyArray<number>) => holders.filter((holder) => !besides.has(holder)).length
     const missing = Math.max(wanted - near(entry.holders), 0)
     const { full, newer, sent, silent } = yield* storeFrom(entry, record, [
       ...Array.from({ length: missing }, () => left),

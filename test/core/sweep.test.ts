@@ -589,6 +589,32 @@ describe("a sweep", () => {
     assert.strictEqual(sweep.poll(start)._tag, "Renew")
   })
 
+  it("places a record at the three closest dual nodes as well, whatever key they were looked up for", () => {
+    const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
+    const contacts = Array.from({ length: 40 }, (_, n) => contact(keyAt(n * 0x0600_0000, n + 1)))
+    const dual = contacts.filter((_, n) => n % 6 === 1)
+    const [first, ...others] = Array.from({ length: 20 }, (_, n) => itemAt(n * 0x0c00_0000 + 0x1234, 50 + n))
+    const found = { closest: contacts, dual, isFull: false, isSurrounded: false, region: [], networkSize: 40 }
+    sweep.add(first, start)
+    const { target } = sweep.poll(start) as { readonly target: NodeId.NodeId }
+    sweep.found(target, found, start)
+    let besides = 0
+    for (const item of others) {
+      sweep.add(item, start)
+      sweep.poll(start)
+    }
+    for (const item of [first, ...others]) {
+      const placement = sweep.placementOf(item, start)
+      if (placement === undefined) return assert.fail("no lookup serves it")
+      const stored = idsOf([...placement.nodes.slice(0, placement.wanted), ...placement.dual])
+      const wanted = idsOf([...nearest(contacts, item.key, 8), ...nearest(dual, item.key, 3)])
+      assert.sameMembers(stored, Array.from(new Set(wanted)))
+      assert.strictEqual(new Set(idsOf([...placement.nodes, ...placement.dual])).size, 40)
+      besides += placement.dual.length
+    }
+    assert.isAbove(besides, 20)
+  })
+
   it("looks up a key that nodes of another lookup surround, and stores at all that are found", () => {
     const sweep = new Sweep<Item>({ datagramsPerSecond: 1000, signaturesPerSecond: 1000 })
     const [near, victim] = [itemAt(0x1000_0000, 1), itemAt(0x1100_0000, 2)]
