@@ -328,6 +328,14 @@ export const isResponse = (type: number): boolean =>
   type === Type.Pong || type === Type.FindNodeResponse || type === Type.FindValueResponse ||
   type === Type.StoreResponse || type === Type.NatProbeEcho || type === Type.PushAck || type === Type.MeetResponse
 
+/**
+ * Whether this version knows messages of this type.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isKnown: (type: number) => boolean = MessageBody.isKnown
+
 // --- Reading -----------------------------------------------------------------
 
 const headerFields = new Struct({
@@ -399,7 +407,8 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
 
 /**
  * Returns the 32 bytes that are the sender's public key if the framing is
- * sound, without a check; undefined if the datagram is too short for a signature.
+ * sound, without a check; undefined if the datagram does not end like a signed
+ * one in canonical form.
  *
  * @category decoding
  * @since 0.1.0
@@ -407,7 +416,11 @@ const outerKey = (reader: Cbor.Reader, key: number): void => {
 export const claimedKey = (bytes: Uint8Array): Uint8Array | undefined => {
   // Before the signature of 64 bytes, its key and its length.
   const end = bytes.length - 67
-  return end < 32 ? undefined : bytes.subarray(end - 32, end)
+  const start = end - 32
+  return start >= 3 && bytes[start - 3] === 3 && bytes[start - 2] === 0x58 && bytes[start - 1] === 32 &&
+      bytes[end] === 4 && bytes[end + 1] === 0x58 && bytes[end + 2] === 64
+    ? bytes.subarray(start, end)
+    : undefined
 }
 
 /**

@@ -47,7 +47,6 @@ import { Timers } from "./Timers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import * as Transport from "./Transport.ts"
 import { Verifier } from "./Verifier.ts"
-import { unknownType } from "./wire/messageBody.ts"
 import * as SessionKeys from "./wire/sessionKeys.ts"
 
 /**
@@ -318,7 +317,7 @@ interface Echoed {
 
 /** A datagram in the queue, of which only the header is read unless it is already verified. */
 interface Received extends Transport.Datagram {
-  readonly header: Message.Header | string
+  readonly header: Message.Header
   readonly verified: Verified | undefined
   readonly standing: Standing
 }
@@ -480,7 +479,7 @@ const make = Effect.gen(function*() {
 
   // --- Receiving ---------------------------------------------------------------
 
-  /** Queues a datagram, or refuses it where its header is enough for that. Returns false if there is no room for it. */
+  /** Queues a datagram, or refuses it where its header or its end is enough for that. Returns false if there is no room for it. */
   const receive: Transport.Deliver = (payload, from) => {
     const datagram: Transport.Datagram = { payload, from }
     arrived++
@@ -489,18 +488,26 @@ const make = Effect.gen(function*() {
     if (!SocketAddress.isReachable(from)) return refuse(datagram, "unreachable")
     const noticed = Message.noticed(payload)
     if (noticed !== undefined) return requests.noticed(noticed, from) || refuseUnawaited(datagram, noticed)
+    // A place in the queue costs more than all that follows.
     const header = Message.header(payload)
-    // An unawaited response is not worth a look at its body, nor a place in the queue.
-    if (typeof header !== "string" && Message.isResponse(header.type) && !mayBeAwaited(header)) {
+    if (typeof header === "string") return refuse(datagram, "malformed", header)
+    if (!Message.isKnown(header.type)) return refuse(datagram, "unknown_type")
+    // An unawaited response is not worth a look at its body.
+    if (Message.isResponse(header.type) && !mayBeAwaited(header)) {
       return refuseUnawaited(datagram, header.transactionId)
     }
-    const sender = typeof header === "string" ? undefined : Message.claimedSender(payload)
+    const sender = Message.claimedSender(payload)
+    const signer = sender === undefined ? Message.claimedKey(payload) : undefined
+    if (sender === undefined && signer === undefined) {
+      const frame = Message.frame(payload, header)
+      if (typeof frame === "string") return refuse(datagram, "malformed", frame)
+    }
     const session = sender === undefined ? undefined : sessions.of(sender)
     if (sender !== undefined && session === undefined) return refuseUnknown(datagram, header)
     // A MAC costs as little as a place in the queue.
     const verified = session?.isReady ? authenticate(session, payload, header) : undefined
     if (session?.isReady && verified === undefined) return refuse(datagram, "bad_mac")
-    const standing = standingOf(datagram, header, verified)
+    const standing = standingOf(from, header, verified, signer)
     const received: Received = { payload, from, header, verified, standing }
     const lost = waiting.offer(standing, from, received)
     if (lost !== undefined) refuse(lost, "overload")
@@ -514,18 +521,17 @@ const make = Effect.gen(function*() {
     header.type === Message.Type.NatProbeEcho ? echoes.size > 0 : requests.isPending(header)
 
   const standingOf = (
-    { from, payload }: Transport.Datagram,
-    header: Message.Header | string,
-    verified: Verified | undefined
+    from: Transport.Sender,
+    header: Message.Header,
+    verified: Verified | undefined,
+    signer: Uint8Array | undefined
   ): Standing => {
-    if (typeof header === "string") return Standing.suspect
     // An echo is not matched by its transaction, so anyone can send one meanwhile.
     if (Message.isResponse(header.type) && header.type !== Message.Type.NatProbeEcho) return Standing.awaited
     if (verified?.session.isProvedAt(from)) return Standing.session
     if (observers.some(({ knows }) => knows?.(from) === true)) return Standing.known
     if (verified !== undefined) return Standing.stranger
-    const key = Message.claimedKey(payload)
-    return key === undefined || failures.isSuspect(key, from.host, clock.currentTimeMillisUnsafe())
+    return signer === undefined || failures.isSuspect(signer, from.host, clock.currentTimeMillisUnsafe())
       ? Standing.suspect
       : Standing.stranger
   }
@@ -534,10 +540,10 @@ const make = Effect.gen(function*() {
   const authenticate = (
     session: Session,
     payload: Uint8Array,
-    header: Message.Header | string
+    header: Message.Header
   ): Verified | undefined => {
     const key = session.keys?.receive
-    if (typeof header === "string" || key === undefined || !Message.isAuthentic(payload, header, key)) return undefined
+    if (key === undefined || !Message.isAuthentic(payload, header, key)) return undefined
     const frame = Message.frame(payload, header)
     return typeof frame !== "string" && frame._tag === "Session" ? { frame, session } : undefined
   }
@@ -568,7 +574,7 @@ const make = Effect.gen(function*() {
     const refused = (reason: Refusal, fault?: string) => void refuse(datagram, reason, fault)
     if (isResponse && pending === undefined) return void refuseUnawaited(datagram, frame.transactionId)
     const body = Message.readBody(frame)
-    if (typeof body === "string") return refused(body === unknownType ? "unknown_type" : "malformed", body)
+    if (typeof body === "string") return refused("malformed", body)
     if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refused("unawaited")
     const message = Message.assemble(frame, body, publicKey)
     return typeof message === "string" ? refused("malformed", message) : { message, pending }
@@ -583,10 +589,12 @@ const make = Effect.gen(function*() {
   }
 
   /** A requester cannot know that this node has lost their session, for instance in a restart, so it is told. */
-  const refuseUnknown = (datagram: Transport.Datagram, header: Message.Header | string): true => {
+  const refuseUnknown = (datagram: Transport.Datagram, header: Message.Header): true => {
     const { from } = datagram
-    const isRequest = typeof header !== "string" && !Message.isResponse(header.type)
-    if (isRequest && notices.allow(SocketAddress.network(from.host), clock.currentTimeMillisUnsafe())) {
+    if (
+      !Message.isResponse(header.type) &&
+      notices.allow(SocketAddress.network(from.host), clock.currentTimeMillisUnsafe())
+    ) {
       transmit(Message.notice(header.transactionId), from)
     }
     return refuse(datagram, "bad_mac")

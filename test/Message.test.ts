@@ -37,8 +37,14 @@ describe("Message", () => {
       const bytes = Message.encode(body, { signer, transactionId })
       assert.deepStrictEqual(Message.claimedKey(bytes)?.slice(), signer.publicKey)
     }))
-    for (const length of [0, 66, 67, 68, 98]) assert.isUndefined(Message.claimedKey(new Uint8Array(length)))
-    assert.strictEqual(Message.claimedKey(new Uint8Array(99))?.length, 32)
+  })
+
+  it("shows by its end whether it may be signed", () => {
+    const address = Address.fromPublicKey(signer.publicKey)
+    const signed = Message.encode({ _tag: "Ping", address }, { signer, transactionId })
+    assert.isDefined(Message.claimedKey(signed))
+    for (let end = 0; end < signed.length; end++) assert.isUndefined(Message.claimedKey(signed.subarray(0, end)))
+    for (let length = 0; length < 200; length++) assert.isUndefined(Message.claimedKey(new Uint8Array(length)))
   })
 
   it("never throws on arbitrary bytes, and refuses them", () => {

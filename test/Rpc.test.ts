@@ -64,6 +64,19 @@ const bare = Effect.gen(function*() {
 
 const ping = (self: { readonly address: Message.Message["sender"] }) =>
   ({ _tag: "Ping", address: self.address }) as const
+
+const signer = network.identity("signer")
+
+const request = (transaction = 0, key = signer) =>
+  Message.encode(ping(key), { signer: key, transactionId: transaction.toString(16).padStart(40, "0") })
+
+/** A request whose signature is bad. */
+const forged = (key = signer) => {
+  const bytes = request(0, key).slice()
+  bytes[bytes.length - 1] ^= 1
+  return bytes
+}
+
 const pong = (peer: network.Puppet): Message.Body => ({
   _tag: "Pong",
   address: peer.address,
@@ -455,18 +468,18 @@ describe("Rpc", () => {
       Effect.gen(function*() {
         const { rpc, self } = yield* setUp
         const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
-        for (let i = 0; i < 300; i++) yield* Effect.ignore(raw.send(Uint8Array.of(0xa4), self))
+        for (let i = 0; i < 300; i++) yield* Effect.ignore(raw.send(forged(), self))
         yield* settled
-        const { malformed, overload } = yield* refusedBy(rpc)
+        const { bad_signature, overload } = yield* refusedBy(rpc)
         assert.isAbove(overload, 0)
-        assert.strictEqual(malformed + overload, 300)
+        assert.strictEqual(bad_signature + overload, 300)
       }).pipe(onNetwork))
 
     it.effect("serves an honest peer before the rest of another peer's flood", () =>
       Effect.gen(function*() {
         const { peer, rpc, self } = yield* setUp
         const flood = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
-        for (let i = 0; i < 200; i++) yield* flood.send(Uint8Array.of(0xa4), self)
+        for (let i = 0; i < 200; i++) yield* flood.send(forged(), self)
         yield* peer.send(self, ping(peer), "00".repeat(20))
         assert.strictEqual((yield* peer.receive).message.body._tag, "Pong")
         assert.isBelow((yield* rpc.traffic).refused, 200)
@@ -583,14 +596,6 @@ describe("Rpc", () => {
   })
 
   describe("under a flood", () => {
-    const signer = network.identity("signer")
-    const request = (transaction = 0, key = signer) =>
-      Message.encode(ping(key), { signer: key, transactionId: transaction.toString(16).padStart(40, "0") })
-    const forged = (key = signer) => {
-      const bytes = request(0, key).slice()
-      bytes[bytes.length - 1] ^= 1
-      return bytes
-    }
     const joined = (address: SocketAddress.SocketAddress) => MemoryNetwork.use((memory) => memory.join(address))
     /** Sends from an address that is free afterwards, also where there is no room. */
     const sending =
@@ -618,6 +623,43 @@ describe("Rpc", () => {
         yield* settled
         assert.deepStrictEqual(handled, [3])
         assert.deepInclude((yield* rpc.traffic).refusedBy, { unawaited: 3000, overload: 0 })
+      }).pipe(onNetwork))
+
+    it.effect("keeps nothing that its header or its end shows to be no message of this version", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bare
+        const raw = yield* joined(network.socketOf(3))
+        const whole = request()
+        const unknown = whole.slice()
+        unknown[8] = 0x17
+        const ends = Array.from({ length: whole.length - 1 }, (_, i) => whole.slice(0, i + 1))
+        const refused = [Uint8Array.of(0xa4), Uint8Array.from([...whole, 0]), ...ends]
+        for (let i = 0; i < 10; i++) {
+          for (const bytes of refused) yield* raw.send(bytes, self)
+          yield* raw.send(unknown, self)
+        }
+        yield* raw.send(whole, self)
+        assert.deepInclude((yield* rpc.traffic).refusedBy, {
+          malformed: 10 * refused.length,
+          unknown_type: 10,
+          overload: 0
+        })
+        const handled = yield* handling(rpc)
+        yield* settled
+        assert.deepStrictEqual(handled, [3])
+      }).pipe(onNetwork))
+
+    it.effect("serves a request that is not in canonical form", () =>
+      Effect.gen(function*() {
+        const { rpc, self } = yield* bare
+        const whole = request()
+        // The length of the signature in two bytes.
+        const at = whole.length - 64
+        const long = Uint8Array.from([...whole.subarray(0, at - 2), 0x59, 0, 64, ...whole.subarray(at)])
+        const handled = yield* handling(rpc)
+        yield* sending(self)(network.socketOf(3), long)
+        yield* settled
+        assert.deepStrictEqual(handled, [3])
       }).pipe(onNetwork))
 
     it.effect("serves the awaited response first, then the requests of contacts, then those of strangers", () =>

@@ -17,7 +17,7 @@ import { FairQueue } from "./fairQueue.ts"
  *   address. No one else can send one.
  * - `known`: its source address is that of a contact that answered there.
  * - `stranger`: anything else.
- * - `suspect`: signatures from its source have failed, or its header is malformed.
+ * - `suspect`: signatures from its source have failed, or it is not in canonical form.
  *
  * @internal
  */

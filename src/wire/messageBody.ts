@@ -279,6 +279,11 @@ const byType = new Map<number, Bodies[keyof Bodies]>(
 )
 
 /**
+ * @internal
+ */
+export const isKnown = (type: number): boolean => byType.has(type)
+
+/**
  * The fault of a message whose type this version does not know.
  *
  * @internal
