@@ -116,6 +116,15 @@ export const fromBytesUnsafe = (bytes: Uint8Array): Address => Hex.encode(bytes)
  */
 export const fromPublicKey = (publicKey: Uint8Array): Address => ofPublicKey(Hex.encode(publicKey))
 
+/**
+ * Whether this is the address of a public key, for keys that are not expected
+ * again: those of peers are, those of records are not.
+ *
+ * @internal
+ */
+export const isOfPublicKey = (address: Address, publicKey: Uint8Array): boolean =>
+  address === `a0${sha256Hex(publicKey).slice(0, 40)}`
+
 const ofPublicKey = memo((key) => "a0" + sha256Prefix(Hex.decode(key), 20) as Address)
 
 /**

@@ -486,7 +486,7 @@ export const claim = (
   now: number
 ): Result.Result<Claim | undefined, InvalidRecord | Delegation.InvalidDelegation> => {
   if (record.delegation === undefined) {
-    return Address.fromPublicKey(record.publicKey) === record.address
+    return Address.isOfPublicKey(record.address, record.publicKey)
       ? Result.succeed(undefined)
       : invalid("the key is not the address's, and there is no delegation")
   }

@@ -201,6 +201,7 @@ const make = Effect.gen(function*() {
     prove: (done: (isProved: boolean) => void) => void,
     done: (isReady: boolean) => void
   ): void => {
+    if (record.delegation === undefined) return done(true)
     const prepareAs = (network: string, done: (isReady: boolean) => void) =>
       checks.prepareUnsafe([record], { network, isAwaited: false }, (ready) => done(ready.length > 0))
     const network = SocketAddress.network(from.host)

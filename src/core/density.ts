@@ -76,23 +76,41 @@ const minParts = 3
 export class SizeSamples {
   private readonly samples = new Map<number, { readonly size: number; readonly at: number }>()
 
+  /** The last estimate, and from when until when it holds unless a sample is added. */
+  private last: { readonly size: number | undefined; readonly from: number; readonly until: number } | undefined
+
   /** Adds the result of a lookup of `wanted` nodes: the closest to a target, nearest first; `at` in milliseconds. */
   add(target: NodeId.NodeId, ids: ReadonlyArray<NodeId.NodeId>, wanted: number, at: number): void {
     const farthest = ids.at(-1)
     if (farthest === undefined) return
     const size = ids.length < wanted ? ids.length : (ids.length - 1) / distance(target, farthest)
     this.samples.set(Math.floor(NodeId.prefix(target) / 2 ** 32 * parts), { size, at })
+    this.last = undefined
   }
 
   /** Forgets all samples. */
   clear(): void {
     this.samples.clear()
+    this.last = undefined
   }
 
   /** The estimated size; undefined without recent samples from at least three parts. */
   size(now: number): number | undefined {
-    const sizes = Array.from(this.samples.values()).flatMap(({ at, size }) => now - at < sampleMillis ? [size] : [])
-    return sizes.length < minParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
+    const { last } = this
+    return last !== undefined && now >= last.from && now < last.until ? last.size : this.measure(now)
+  }
+
+  private measure(now: number): number | undefined {
+    const sizes: Array<number> = []
+    let until = Infinity
+    for (const { at, size } of this.samples.values()) {
+      if (now - at >= sampleMillis) continue
+      sizes.push(size)
+      until = Math.min(until, at + sampleMillis)
+    }
+    const size = sizes.length < minParts ? undefined : sizes.sort((a, b) => a - b)[sizes.length >> 1]
+    this.last = { size, from: now, until }
+    return size
   }
 }
 

@@ -625,8 +625,10 @@ export class RoutingTable {
    * confident estimate.
    */
   plausibleSize(now: number): number {
+    const sampled = this.samples.size(now)
+    if (sampled !== undefined) return sampled
     const { confidence, size } = this.estimate(now - estimateMillis)
-    return this.samples.size(now) ?? (confidence < minConfidence ? 0 : size)
+    return confidence < minConfidence ? 0 : size
   }
 
   /** The smallest network size that a bucket with room implies. New nodes in other buckets cannot inflate it. */

@@ -1,8 +1,9 @@
 /**
  * The share of each party in a bounded space, and the party with the largest.
  *
- * The parties form a heap by weight, so each operation takes time logarithmic in
- * their number.
+ * From the first question for the largest on, the parties form a heap by weight,
+ * so each operation takes time logarithmic in their number. Until then, while
+ * there is room for all, none is compared with another.
  *
  * @since 0.1.0
  */
@@ -54,8 +55,9 @@ export interface Heaviest<T> {
  */
 export class Shares<T extends Item> {
   private readonly parties = new Map<string, Party<T>>()
-  /** No party is heavier than its parent at `(index - 1) >> arityBits`. */
+  /** Once they are ordered, no party is heavier than its parent at `(index - 1) >> arityBits`. */
   private readonly heap: Array<Party<T>> = []
+  private isOrdered = false
 
   /** Number of parties with a share. */
   get size(): number {
@@ -82,7 +84,7 @@ export class Shares<T extends Item> {
       else party.items.splice(place, 0, item)
     }
     party.weight += item.weight
-    this.rise(party)
+    if (this.isOrdered) this.rise(party)
   }
 
   /** Removes an item from its party. */
@@ -91,7 +93,7 @@ export class Shares<T extends Item> {
     if (party === undefined) return
     party.items.splice(placeOf(party.items, item), 1)
     party.weight -= item.weight
-    this.sink(party)
+    if (this.isOrdered) this.sink(party)
     if (party.items.length > 0) return
     this.parties.delete(name)
     this.leave(party)
@@ -99,6 +101,7 @@ export class Shares<T extends Item> {
 
   /** The heaviest party with an item other than `except`, and its latest such item; of equal parties the latest. Undefined if there is none. */
   heaviest(except?: T): Heaviest<T> | undefined {
+    this.order()
     const [first] = this.heap
     // Only one party has the excluded item.
     const found = first !== undefined && newestBut(first, except) === undefined ? this.heaviestChild(0) : first
@@ -106,11 +109,19 @@ export class Shares<T extends Item> {
     return found === undefined || newest === undefined ? undefined : { weight: found.weight, newest }
   }
 
+  /** Makes the parties a heap (Floyd, 1964). */
+  private order(): void {
+    if (this.isOrdered) return
+    for (let place = (this.heap.length - 2) >> arityBits; place >= 0; place--) this.sink(this.heap[place])
+    this.isOrdered = true
+  }
+
   private leave(party: Party<T>): void {
     const last = this.heap.pop()
     if (last === undefined || last === party) return
     this.heap[party.place] = last
     last.place = party.place
+    if (!this.isOrdered) return
     this.rise(last)
     this.sink(last)
   }

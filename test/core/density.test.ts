@@ -116,6 +116,24 @@ describe("the network size estimated from lookups", () => {
     assert.isUndefined(samples.size(3_600_000))
   })
 
+  it("changes with each new lookup, and when one is an hour ago, however often it is read between", () => {
+    const samples = new SizeSamples()
+    const read: Array<number | undefined> = []
+    const minute = 60_000
+    const part = (i: number): NodeId.NodeId => NodeId.fromBytesUnsafe(new Uint8Array(32).fill(i << 4))
+    const sizes = [9, 9, 9, 1, 2, 3]
+    for (const [i, size] of sizes.entries()) {
+      samples.add(part(i), Array.from({ length: size }, (_, n) => idOf(`${n}`)), 16, i * minute)
+      read.push(samples.size(i * minute), samples.size(i * minute + 1))
+    }
+    assert.deepStrictEqual(read, [undefined, undefined, 9, 9, 9, 9].flatMap((size) => [size, size]))
+    assert.deepStrictEqual([60, 61, 62, 63].map((at) => samples.size(at * minute)), [3, 3, 2, undefined])
+    // The clock was set back.
+    assert.strictEqual(samples.size(59 * minute), 9)
+    samples.clear()
+    assert.isUndefined(samples.size(59 * minute))
+  })
+
   it("is sampled in different parts of the key space", () => {
     for (const target of targets) {
       const points = samplePoints(target, [1, 2, 3, 4].map(random))
