@@ -1,6 +1,6 @@
 /**
  * Processor time of a node for each request, all of its threads and its state on
- * disk included, as a multiple of that for a PING.
+ * disk included, as a multiple of that for a signed PING.
  *
  * The kinds of request run in turns, so a busy machine slows all of them alike.
  *
@@ -9,18 +9,28 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { FromLoad, Kind, ToLoad } from "./load.ts"
+import type { Form, FromLoad, Kind, ToLoad } from "./load.ts"
 import { median, ratio } from "./measure.ts"
 import { Process } from "./process.ts"
-import type { Section } from "./report.ts"
+import type { Figure, Section } from "./report.ts"
 import type { FromServer, ToServer } from "./server.ts"
 
-const kinds = ["PING", "FIND_NODE", "STORE", "STORE again"] as const satisfies ReadonlyArray<Kind>
+const requests: ReadonlyArray<{ readonly kind: Kind; readonly form: Form; readonly atMost?: number }> = [
+  { kind: "PING", form: "signed" },
+  { kind: "FIND_NODE", form: "signed" },
+  // The reference's ratio. There is one more signature to check.
+  { kind: "STORE", form: "signed", atMost: 1.38 },
+  { kind: "STORE again", form: "signed" },
+  { kind: "PING", form: "session" },
+  { kind: "STORE", form: "session" }
+]
 
-/** Goals: the cost in PINGs. A STORE has one more signature to check, which is a third of the cost of a PING. */
-const atMost: { readonly [kind in typeof kinds[number]]?: number } = { STORE: 1.38 }
+const nameOf = ({ form, kind }: typeof requests[number]): string => form === "signed" ? kind : `${kind}, in a session`
 
 const window = 32
+
+/** Requests of each kind before the first round: V8 compiles what runs often on threads of its own. */
+const warmUp = 5000
 
 /** Milliseconds after a run until all that it caused is done, such as writes to disk. */
 const settleMillis = 300
@@ -47,32 +57,43 @@ export const cost = async (options: {
       const said = await server.ask({ _tag: "Usage" })
       return said._tag === "Used" ? said.cpuMicros : 0
     }
-    const loads = kinds.map((kind) => ({ kind, load: new Process<ToLoad, FromLoad>("load.ts") }))
-    const micros = new Map<Kind, Array<number>>()
-    for (const { kind, load } of loads) {
-      micros.set(kind, [])
-      await load.ask({ _tag: "Prepare", port: listening.port, kind, form: "signed", count: count * rounds })
+    const loads = requests.map((request) => ({
+      ...request,
+      load: new Process<ToLoad, FromLoad>("load.ts"),
+      micros: Array.of<number>()
+    }))
+    for (const { form, kind, load } of loads) {
+      await load.ask({ _tag: "Prepare", port: listening.port, kind, form, count: warmUp + count * rounds })
     }
+    for (const { load } of loads) await load.ask({ _tag: "Run", window, count: warmUp })
+    const checks: Array<number> = []
     for (let round = 0; round < rounds; round++) {
-      for (const { kind, load } of loads) {
+      for (const { load, micros } of loads) {
         const before = await used()
         const done = await load.ask({ _tag: "Run", window, count })
-        if (done._tag === "Done") micros.get(kind)?.push((await used() - before) / done.answered)
+        if (done._tag === "Done") micros.push((await used() - before) / done.answered)
       }
+      const checked = await server.ask({ _tag: "Check", count })
+      if (checked._tag === "Checked") checks.push(checked.cpuMicros / count)
     }
     await Promise.all([...loads.map(({ load }) => load.end()), server.end()])
-    const pings = micros.get("PING") ?? []
+    const [pings, , stores] = loads.map(({ micros }) => micros)
+    const row = (name: string, micros: ReadonlyArray<number>, atMost?: number) => {
+      const figures: { [column: string]: Figure } = {
+        "processor": { value: median(micros), unit: "µs" },
+        "to PING": { value: ratio(micros, pings), unit: "×", atMost }
+      }
+      return { name, figures }
+    }
     return {
       title: `Cost of requests with the state on disk, ${verifyThreads} threads for signatures`,
       note:
         `${rounds} rounds of ${count} requests of each kind, ${window} outstanding. All threads of the process count.`,
-      rows: kinds.map((kind) => ({
-        name: kind,
-        figures: {
-          "processor": { value: median(micros.get(kind) ?? []), unit: "µs" },
-          "to PING": { value: ratio(micros.get(kind) ?? [], pings), unit: "×", atMost: atMost[kind] }
-        }
-      }))
+      rows: [
+        ...loads.map((load) => row(nameOf(load), load.micros, load.atMost)),
+        row("the check of a signature", checks),
+        row("STORE without the second check", stores.map((store, i) => store - checks[i]))
+      ]
     }
   } finally {
     rmSync(directory, { recursive: true })

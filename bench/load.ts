@@ -63,8 +63,15 @@ const lostAfterMillis = 2000
 /** Number of responses that are decoded, verified and checked after a run. */
 const sampled = 50
 
-/** Offset of the transaction: what precedes it has the same length in all messages of this version. */
-const transactionAt = 11
+/** Offset of the features in all messages of this version; 4 bytes after them comes the transaction. */
+const featuresAt = 6
+
+/** The serial number at the beginning of a transaction; −1 if the datagram is too short. */
+const serialOf = (bytes: Uint8Array): number => {
+  const head = bytes[featuresAt]
+  const at = featuresAt + 5 + (head === 0x18 ? 1 : head === 0x19 ? 2 : 0)
+  return bytes.length < at + 4 ? -1 : new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0)
+}
 
 // --- Sources -----------------------------------------------------------------
 
@@ -130,7 +137,7 @@ const find = (target: NodeId.NodeId, recordType: number): Message.Body => ({
 
 const store = (record: Record.SignedRecord, key?: NodeId.NodeId): Message.Body => ({ _tag: "Store", record, key })
 
-const requestOf = (kind: Kind): (source: Source, i: number) => Message.Body => {
+const requestOf = (kind: Kind, form: Form): (source: Source, i: number) => Message.Body => {
   switch (kind) {
     case "PING":
       return (source) => ({ _tag: "Ping", address: source.identity.address })
@@ -148,7 +155,7 @@ const requestOf = (kind: Kind): (source: Source, i: number) => Message.Body => {
     }
     case "STORE": {
       const seconds = unixSeconds()
-      return (_, i) => store(endpointRecord(owner(heldRecords + i), seconds))
+      return (_, i) => store(endpointRecord(identity(crypto, `owner ${form} ${i}`), seconds))
     }
     case "STORE again": {
       const records = held()
@@ -206,8 +213,6 @@ const exchange = (
   window: number
 ): Promise<Outcome & { readonly answers: ReadonlyArray<Uint8Array> }> =>
   new Promise((resolve) => {
-    const serialOf = (bytes: Uint8Array): number =>
-      new DataView(bytes.buffer, bytes.byteOffset + transactionAt).getUint32(0)
     const first = serialOf(packets[0].bytes)
     const sentAt = new Float64Array(packets.length)
     const latencies = new Float64Array(packets.length).fill(NaN)
@@ -232,7 +237,7 @@ const exchange = (
     }
     take = (bytes) => {
       const now = performance.now()
-      const i = bytes.length < transactionAt + 4 ? -1 : serialOf(bytes) - first
+      const i = serialOf(bytes) - first
       if (!(i >= 0 && i < next) || isSettled[i] === 1) return false
       settle(i)
       latencies[i] = now - sentAt[i]
@@ -283,7 +288,7 @@ const packetsOf = (count: number, bodyOf: (source: Source, i: number) => Message
 /** Signs a request of each source, whose response has the key of the node. */
 const meet = async (): Promise<void> => {
   for (const source of sources) source.keys = undefined
-  const { answers } = await exchange(packetsOf(sources.length, requestOf("PING")), sources.length)
+  const { answers } = await exchange(packetsOf(sources.length, requestOf("PING", "signed")), sources.length)
   const { publicKey } = Result.getOrThrow(Message.decode(answers[0], crypto))
   for (const source of sources) {
     source.keys = SessionKeys.deriver({ identity: source.identity, network: Network.open, crypto })(publicKey)
@@ -292,19 +297,20 @@ const meet = async (): Promise<void> => {
 
 const prepare = async (port: number, form: Form, count: number): Promise<void> => {
   if (sources.length === 0) {
-    sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`${kind} ${i}`, port)))
+    sources = await Promise.all(Array.from({ length: sourceCount }, (_, i) => openSource(`${kind} ${form} ${i}`, port)))
   }
   if (form === "session") await meet()
   else for (const source of sources) source.keys = undefined
   const records = toStore(kind)
   if (records.length > 0) await exchange(packetsOf(records.length, (_, i) => records[i]), 32)
   const warmUp = Math.ceil(count / 10)
-  packets = packetsOf(count + warmUp, requestOf(kind))
+  packets = packetsOf(count + warmUp, requestOf(kind, form))
   await exchange(packets.splice(0, warmUp), 32)
 }
 
 const run = async (window: number, count: number): Promise<Outcome> => {
   const { answers, ...outcome } = await exchange(packets.splice(0, count), window)
+  if (outcome.answered === 0) throw new Error(`no ${kind} was answered`)
   for (const bytes of answers) {
     const body = decode(bytes)
     if (!isRight(kind, body)) throw new Error(`${kind} was answered with ${body._tag}`)

@@ -15,13 +15,16 @@ import { parseArgs } from "node:util"
 import type { Contact } from "../src/Contact.ts"
 import { Dht } from "../src/Dht.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
+import * as NodeCrypto from "../src/node/NodeCrypto.ts"
+import * as Record from "../src/Record.ts"
 import { Rpc } from "../src/Rpc.ts"
 import { Store } from "../src/Store.ts"
-import { bytes32, contactsAround } from "./fixtures.ts"
+import { bytes32, contactsAround, endpointRecord, identity, unixSeconds } from "./fixtures.ts"
 
 /** Messages to the parent process: first the address, then a reply to each command. */
 export type FromServer =
   | { readonly _tag: "Pinged"; readonly isAlive: boolean }
+  | { readonly _tag: "Checked"; readonly cpuMicros: number }
   | { readonly _tag: "Listening"; readonly port: number; readonly pid: number }
   | {
     readonly _tag: "Used"
@@ -44,6 +47,8 @@ export type FromServer =
 /** Commands of the parent process. */
 export type ToServer =
   | { readonly _tag: "Usage" | "ReadMail" }
+  /** Checks signatures of as many records, each of an owner of its own. */
+  | { readonly _tag: "Check"; readonly count: number }
   | { readonly _tag: "Ping"; readonly contact: Contact }
 
 const { values: options } = parseArgs({
@@ -63,6 +68,18 @@ const say = (message: FromServer): void => {
 }
 
 process.on("disconnect", () => process.exit())
+
+/** Microseconds of the processor for the signature checks of as many records. */
+const check = (count: number): number => {
+  const records = Array.from(
+    { length: count },
+    (_, i) => endpointRecord(identity(NodeCrypto.fastest, `checked ${i}`), unixSeconds())
+  )
+  const before = process.threadCpuUsage()
+  if (!records.every((record) => Record.isSigned(record, NodeCrypto.fastest))) throw new Error("a bad signature")
+  const { system, user } = process.threadCpuUsage(before)
+  return system + user
+}
 
 const server = Effect.gen(function*() {
   const dht = yield* Dht
@@ -85,6 +102,7 @@ const server = Effect.gen(function*() {
       fork(Effect.map(Effect.exit(ping), ({ _tag }) => say({ _tag: "Pinged", isAlive: _tag === "Success" })))
       return
     }
+    if (command._tag === "Check") return say({ _tag: "Checked", cpuMicros: check(command.count) })
     if (command._tag === "ReadMail") fork(Stream.runDrain(dht.mail.messages))
     // Of the whole process: threads that check signatures are work done as well.
     const { system, user } = process.cpuUsage()
