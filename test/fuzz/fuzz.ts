@@ -46,6 +46,8 @@ export interface Options {
   readonly looksUp?: boolean | undefined
   /** Called now and then. */
   readonly progress?: ((received: number) => void) | undefined
+  /** Whether to end with the current round. */
+  readonly isOver?: (() => boolean) | undefined
 }
 
 export interface Report {
@@ -105,7 +107,15 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** Fuzzes a node. */
 export const fuzz = (options: Options): Promise<Report> =>
   Effect.gen(function*() {
-    const { count, crypto = NodeCrypto.fastest, looksUp = true, progress, seed, wire = inProcess } = options
+    const {
+      count,
+      crypto = NodeCrypto.fastest,
+      isOver = () => false,
+      looksUp = true,
+      progress,
+      seed,
+      wire = inProcess
+    } = options
     const prng = new Prng(seed, "fuzz")
     const faults: Array<string> = []
     const fault = (sentence: string): void => {
@@ -357,7 +367,7 @@ export const fuzz = (options: Options): Promise<Report> =>
 
     yield* Effect.promise(async () => {
       await askedRound()
-      for (let round = 0; tally.datagrams < count && faults.length < maxFaults; round++) {
+      for (let round = 0; tally.datagrams < count && faults.length < maxFaults && !isOver(); round++) {
         await altered()
         if (round % 8 === 0) await signedNonsense()
         if (round % 64 === 0) await honestRound()

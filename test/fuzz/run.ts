@@ -1,6 +1,7 @@
 /**
  * Fuzzes a node, in process or with `--udp` over sockets of the loopback network:
- * `npm run fuzz -- --count 1000000 --seed 1`. Ends with 1 if it found a fault.
+ * `npm run fuzz -- --count 1000000 --seed 1`. Ends with 1 if it found a fault. An
+ * interrupt (SIGINT, SIGTERM) ends it early with the counts until then.
  */
 import { parseArgs } from "node:util"
 import { fuzz } from "./fuzz.ts"
@@ -24,7 +25,10 @@ const progress = (received: number): void => {
   globalThis.gc?.()
   console.log(`${received} datagrams, heap ${(process.memoryUsage().heapUsed / 2 ** 20).toFixed(1)} MiB`)
 }
-const { faults, ...report } = await fuzz({ count, seed, progress, wire: values.udp ? loopback : inProcess })
+let isOver = false
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => isOver = true)
+const wire = values.udp ? loopback : inProcess
+const { faults, ...report } = await fuzz({ count, seed, progress, wire, isOver: () => isOver })
 console.log({ ...report, seconds: Math.round((performance.now() - started) / 1000) })
 for (const fault of faults) console.error(`FAULT ${fault}`)
 process.exit(faults.length === 0 ? 0 : 1)
