@@ -4,8 +4,8 @@
  *
  *     npm run bench:hostile -- [attack…] [--quick] [--nodes 24,256] [--keys 1000000]
  *
- * The attacks are offers, mailbox, crowd, junk, fill, replay, ground and hour;
- * all of them if none is named. All is over UDP loopback in this process, but for
+ * The attacks are offers, mailbox, crowd, junk, fill, replay, ground, mute and
+ * hour; all of them if none is named. All is over UDP loopback in this process, but for
  * the node that is filled, which has a process of its own, and the hour, which is
  * simulated. Figures go to the terminal and into a file of bench/results.
  *
@@ -20,6 +20,7 @@ import { ground } from "./hostile/ground.ts"
 import { hour } from "./hostile/hour.ts"
 import { junk } from "./hostile/junk.ts"
 import { mailbox } from "./hostile/mailbox.ts"
+import { mute } from "./hostile/mute.ts"
 import { offers } from "./hostile/offers.ts"
 import { replay } from "./hostile/replay.ts"
 import { isMet, save, type Section, table } from "./report.ts"
@@ -53,6 +54,9 @@ const attacks: { readonly [attack: string]: () => ReadonlyArray<Effect.Effect<Se
   replay: () => [replay({ nodes: quick ? 24 : 44, owners: quick ? 5 : 20, readers: quick ? 24 : 44 })],
   ground: () => [
     ground({ nodes: 150, counts: quick ? [20] : [20, 40], rounds: quick ? 1 : 5, readers: quick ? 8 : 20 })
+  ],
+  mute: () => [
+    mute(quick ? { nodes: 24, strangers: 2000, lookups: 50 } : { nodes: 64, strangers: 19_000, lookups: 200 })
   ],
   hour: () => [hour(quick ? { nodes: 30, publishers: 30, minutes: 10 } : { nodes: 110, publishers: 100, minutes: 60 })]
 }
