@@ -55,27 +55,39 @@ const make = Effect.gen(function*() {
       maintenance: true
     })
 
-  /** Verified contacts of different public networks, at random. */
-  const witnesses = Effect.fnUntraced(function*(isSuitable: (contact: Contact) => boolean) {
+  /** Verified contacts of different public networks, in the order of the entries. */
+  const witnesses = (entries: ReadonlyArray<Routing.Entry>, isSuitable: (contact: Contact) => boolean) => {
     const byNetwork = new Map<string, Contact>()
-    for (const { contact, verifiedAt } of yield* Random.shuffle(routing.entriesUnsafe())) {
+    for (const { contact, verifiedAt } of entries) {
       const network = SocketAddress.subnet(contact.host)
       if (network === undefined || verifiedAt === undefined || health.isBadUnsafe(contact.id)) continue
-      if (isSuitable(contact)) byNetwork.set(network, contact)
+      if (!byNetwork.has(network) && isSuitable(contact)) byNetwork.set(network, contact)
     }
     return Array.from(byNetwork.values())
-  })
+  }
+
+  /** The contacts at random, so that no one can choose what we hear. */
+  const atRandom = Effect.suspend(() => Random.shuffle(routing.entriesUnsafe()))
+
+  /** The contacts by silence: a ping that is due anyway shows that the longest silent one is alive. */
+  const bySilence = Effect.sync(() =>
+    routing.entriesUnsafe().toSorted((a, b) => (a.verifiedAt ?? Infinity) - (b.verifiedAt ?? Infinity))
+  )
 
   const ask = Effect.fnUntraced(function*(peers: number) {
     // What those of the other address family see is another address.
     const { ipv4 = [], ipv6 = [] } = Object.groupBy(
-      yield* witnesses(() => true),
+      witnesses(yield* peers === 1 ? bySilence : atRandom, () => true),
       ({ host }) => SocketAddress.family(host)
     )
     const known = ipv4.length >= quorum || ipv4.length >= ipv6.length ? ipv4 : ipv6
     // Fewer cannot agree.
     const asked = known.length < Math.min(peers, quorum) ? [] : known.slice(0, peers)
-    const answers = yield* Effect.forEach(asked, (peer) => Effect.option(ping(peer)), { concurrency: "unbounded" })
+    const answers = yield* Effect.forEach(
+      asked,
+      (peer) => Effect.option(Effect.tapError(ping(peer), () => Effect.sync(() => routing.unansweredUnsafe(peer.id)))),
+      { concurrency: "unbounded" }
+    )
     const reports = answers.flatMap((answer): ReadonlyArray<Report> => {
       if (answer._tag === "None" || answer.value.body.observed === undefined) return []
       const { body, from } = answer.value
@@ -89,7 +101,7 @@ const make = Effect.gen(function*() {
     const family = SocketAddress.family(claimed.host)
     const helps = ({ host, id }: Contact) =>
       SocketAddress.family(host) === family && health.hasUnsafe(id, Features.Bit.dialBack)
-    const relays = yield* witnesses(helps)
+    const relays = witnesses(yield* atRandom, helps)
     const startedAt = now()
     for (let round = 0; round < maxRounds; round++) {
       const outcomes = yield* Effect.forEach(

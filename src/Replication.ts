@@ -194,7 +194,7 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
-  const { carryOut } = yield* Copies.make
+  const { carryOut, nearest } = yield* Copies.make
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job.Job>()
   let begun = 0
@@ -250,7 +250,7 @@ const make = Effect.gen(function*() {
     job.edition.record = record
     job.full.clear()
     // At once, so that copies of the old record do not count as copies of the new one.
-    job.set.renew(clock.currentTimeMillisUnsafe())
+    job.set.renew(clock.currentTimeMillisUnsafe(), nearest(job.key))
     tell("PublicationRenewed", job)
   }
 
@@ -350,7 +350,7 @@ const make = Effect.gen(function*() {
     const running = jobs.get(slot)
     if (running !== undefined) {
       if (Record.isNewer(record, running.edition.record)) {
-        running.set.renew(clock.currentTimeMillisUnsafe())
+        running.set.renew(clock.currentTimeMillisUnsafe(), nearest(key))
         proceed(running, edition)
       }
       return running

@@ -172,7 +172,10 @@ export class Routing extends Context.Service<Routing, {
   readonly learnedUnsafe: (nodes: ReadonlyArray<Contact>, from: NodeId.NodeId, now: number, dual?: number) => void
   /** Reports a contact that the program knows and trusts. It counts as heard from. */
   readonly givenUnsafe: (contact: Contact, now: number) => void
-  /** Reports that a peer did not answer, which evicts an unverified contact: its place is for another. */
+  /**
+   * Reports that a peer did not answer. That evicts an unverified contact, whose
+   * place is for another; a verified one is checked in the next heartbeat.
+   */
   readonly unansweredUnsafe: (id: NodeId.NodeId) => void
   /** Reports that strangers cannot reach a contact, which makes it a client. */
   readonly closedUnsafe: (id: NodeId.NodeId) => void
@@ -253,7 +256,7 @@ const maxMet = 256
 const meetPauseMillis = 10 * 60_000
 
 /** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
-const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareTaken: true, staleProbes: 0, refills: 0 }
+const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareFull: true, staleProbes: 0, refills: 0 }
 
 const isSame = (a: Contact, b: Contact): boolean => a.id === b.id && SocketAddress.isSame(a, b)
 
@@ -318,6 +321,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     })
 
   const maintenance: Request.Options = { maintenance: true }
+  const onceMore: Request.Options = { maintenance: true, attempts: 1 }
 
   // What is heard and given arrives outside of any fiber.
   const run = yield* FiberSet.makeRuntime<never>()
@@ -504,7 +508,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   /** While no other peer answers, the fault may be ours and not the contact's. */
   const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable) {
-    const isAlive = yield* check(contact, maintenance)
+    // A request to it was repeated as often as packet loss explains.
+    const isAlive = yield* check(contact, table.isDoubted(contact.id) ? onceMore : maintenance)
     const witness = core.freshest()
     if (isAlive || witness === undefined || isSame(witness, contact)) return
     suspects.set(contact, table)
@@ -580,9 +585,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       for (const node of nodes.slice(0, dual)) meet(node, now)
     },
     givenUnsafe: admit,
-    unansweredUnsafe: (id) => {
-      if (core.verifiedAt(id) === undefined) core.remove(id)
-    },
+    unansweredUnsafe: (id) => core.unanswered(id, clock.currentTimeMillisUnsafe()),
     closedUnsafe: (id) => {
       health.reachableUnsafe(id, false)
       forget(id)

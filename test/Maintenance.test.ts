@@ -57,11 +57,25 @@ describe("Maintenance", () => {
       yield* network.puppet("mute", network.socketOf(900))
       const gone = invented("gone")
       for (const contact of [network.contactOf(other), gone]) table(node).add(contact, now, now)
-      yield* TestClock.adjust("24 minutes")
-      assert.isTrue(table(node).contains(gone.id))
-      yield* TestClock.adjust("2 minutes")
+      yield* TestClock.adjust("26 minutes")
       assert.isFalse(table(node).contains(gone.id))
       assert.isTrue(table(node).contains(network.contactOf(other).id))
+    }).pipe(onNetwork))
+
+  it.effect("checks a contact that left the request of a lookup unanswered, however fresh, with one ping in the next beat", () =>
+    Effect.gen(function*() {
+      const [node, other] = yield* build(2)
+      const mute = yield* network.puppet("mute", network.socketOf(900))
+      const heard: Array<string> = []
+      yield* Effect.forkScoped(Effect.forever(Effect.map(mute.receive, ({ message }) => {
+        heard.push(message.body._tag)
+      })))
+      for (const contact of [network.contactOf(other), mute]) table(node).add(contact, now, now)
+      yield* TestClock.adjust("45 seconds")
+      assert.isFalse(table(node).contains(mute.id))
+      assert.isTrue(table(node).contains(network.contactOf(other).id))
+      assert.include(heard, "FindNode")
+      assert.deepStrictEqual(heard.filter((request) => request === "Ping"), ["Ping"])
     }).pipe(onNetwork))
 
   it.effect("probes one witness once for all silent contacts", () =>

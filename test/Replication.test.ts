@@ -294,6 +294,23 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(probes(lost).slice(-1), [last])
     }).pipe(onNetwork))
 
+  it.effect("are asked for with one datagram at a time where the last request failed", () =>
+    Effect.gen(function*() {
+      const { dht, peers } = yield* setUp(10)
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      const [lost] = peers
+      lost.silent = true
+      yield* TestClock.adjust("1 hour")
+      const at = probes(lost).map(seconds)
+      // The first is repeated within seconds.
+      const first = at.filter((second) => second < 45)
+      assert.isAtLeast(first.length, 2)
+      const later = at.slice(first.length)
+      assert.isAtLeast(later.length, 4)
+      for (const [i, second] of later.entries()) assert.isAtLeast(second - (at[first.length + i - 1] ?? 0), 20)
+    }).pipe(onNetwork))
+
   it.effect("stay in place if a suspect answers within the half hour", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(8)

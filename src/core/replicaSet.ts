@@ -182,7 +182,7 @@ export class ReplicaSet {
   /** Number of renewals. */
   private version = 0
   private isLookingUp = false
-  /** Whether no lookup has ended since the set was created or renewed. */
+  /** Whether no lookup has ended since the set was created, or since a renewal that needs one. */
   private isLookupOwed = true
   private lookedUpAt = -Infinity
   /** Consecutive lookups for lack of nodes since a node last accepted a copy. */
@@ -215,6 +215,11 @@ export class ReplicaSet {
     return this.tracked.length
   }
 
+  /** Whether the last request to a replica failed. */
+  hasFailed(id: NodeId.NodeId): boolean {
+    return (this.replica(id)?.failures ?? 0) > 0
+  }
+
   /** The tracked replicas, nearest first. */
   get replicas(): ReadonlyArray<Replica> {
     return this.tracked.map(({ contact, copy, suspectSince }) => ({
@@ -244,13 +249,18 @@ export class ReplicaSet {
     this.wanted = wanted
   }
 
-  /** Replaces the record by a newer one, which goes to all replicas. */
-  renew(now: number): void {
+  /**
+   * Replaces the record by a newer one, which goes to all replicas. The key is
+   * looked up once more, unless `known`, the closest nodes that the caller knows
+   * of, has none that would take the place of a replica: a record that is renewed
+   * every few minutes costs no lookup each time.
+   */
+  renew(now: number, known?: ReadonlyArray<Contact>): void {
     const time = this.steady(now)
     this.version++
     this.isWithdrawn = false
     this.awaited.clear()
-    this.isLookupOwed = true
+    if (known === undefined || known.some((contact) => this.isWanted(contact, time))) this.isLookupOwed = true
     for (const replica of this.tracked) {
       if (isKeeping(replica)) replica.copy = "Older"
       replica.due = time
@@ -472,6 +482,15 @@ export class ReplicaSet {
     return first !== undefined && this.isAmongClosest(first)
       ? first
       : this.candidates.find((candidate) => candidate.isDual && this.isAmongClosest(candidate))
+  }
+
+  /** Whether a node that no lookup has offered for this record would be among the closest. */
+  private isWanted({ id }: Contact, time: number): boolean {
+    if (this.replica(id) !== undefined || this.inFlight.has(id) || this.former.get(id) !== undefined) return false
+    if ((this.refusals.get(id)?.until ?? time) > time) return false
+    if (this.candidates.some(({ contact }) => contact.id === id)) return false
+    const distance = NodeId.distance(this.key, id)
+    return this.standing().filter((other) => other.distance < distance).length < this.wanted
   }
 
   private isAmongClosest({ distance, isDual }: Candidate): boolean {

@@ -99,8 +99,8 @@ export type AddResult =
  */
 export interface MaintenanceLimits {
   readonly pendingProbes: number
-  /** Whether to leave pending contacts alone while the contact they would replace is fresh. */
-  readonly spareTaken: boolean
+  /** Whether to probe no more pending contacts than their bucket has room for, and few fresh ones in its way. */
+  readonly spareFull: boolean
   readonly staleProbes: number
   readonly refills: number
 }
@@ -122,7 +122,7 @@ export interface MaintenanceWork {
  *
  * @internal
  */
-export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, spareTaken: true, staleProbes: 10, refills: 2 }
+export const heartbeatLimits: MaintenanceLimits = { pendingProbes: 5, spareFull: true, staleProbes: 10, refills: 2 }
 
 const minuteMillis = 60_000
 
@@ -137,6 +137,9 @@ const pendingLifetimeMillis = 120 * minuteMillis
 
 /** Pauses between refills of one bucket, by the number of futile ones in a row. */
 const refillPauses = [minuteMillis / 2, 2 * minuteMillis, 10 * minuteMillis, 15 * minuteMillis]
+
+/** Pause of a bucket that a lookup covered completely (Maymounkov and Mazières, 2002, §2.3): newcomers make themselves known. */
+const coveredPauseMillis = 60 * minuteMillis
 
 /** Time between probes of one silent contact. */
 const quietPauseMillis = 5 * minuteMillis
@@ -184,6 +187,8 @@ class TableEntry {
   verifiedAt: number
   /** When it was last handed out to be probed for its silence. */
   probedAt = never
+  /** When a request to it was last reported to be unanswered. */
+  doubtedAt = never
 
   constructor(bucket: TableBucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
@@ -235,6 +240,8 @@ interface TableBucket {
   noProbeBefore: number
   refilledAt: number
   futileRefills: number
+  /** Whether the last lookup there found all of its nodes. */
+  isCovered: boolean
   /** Undefined after an entry was added, removed, or heard from for the first time. */
   summary: Summary | undefined
 }
@@ -298,6 +305,8 @@ export class RoutingTable {
   private readonly entriesById = new Map<NodeId.NodeId, TableEntry>()
   /** The entries at each socket address. They are several where nodes share one, or claim to. */
   private readonly entriesByAddress = new Map<string, Array<TableEntry>>()
+  /** Verified entries that left a request unanswered. Those heard from since leave when they are next looked at. */
+  private readonly doubted = new Set<TableEntry>()
   private maintainedAt = never
 
   constructor(options: Options & { readonly self: NodeId.NodeId }) {
@@ -419,6 +428,15 @@ export class RoutingTable {
   updateVerifiedAt(id: NodeId.NodeId, verifiedAt: number): void {
     const entry = this.entriesById.get(id)
     if (entry !== undefined) heardFrom(entry, verifiedAt)
+  }
+
+  /** Reports that a contact left a request unanswered: an unverified one is removed, another is probed soon. */
+  unanswered(id: NodeId.NodeId, now: number): void {
+    const entry = this.entriesById.get(id)
+    if (entry === undefined) return
+    if (entry.verifiedAt === never) return this.removeEntry(entry)
+    entry.doubtedAt = now
+    this.doubted.add(entry)
   }
 
   /** Removes a contact from the table. A pending contact stays pending, because it was not probed. */
@@ -669,10 +687,10 @@ export class RoutingTable {
       const { entries, pending } = bucket
       // They are in order of age, so the expired ones come first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
-      if (!limits.spareTaken || !this.isTakenIn(bucket, freshCutoff)) {
-        for (let i = 0; i < pending.length && pendingToProbe.length < limits.pendingProbes; i++) {
-          pendingToProbe.push(pending[i].contact)
-        }
+      if (pending.length > 0) {
+        const places = limits.spareFull ? this.places(bucket, freshCutoff) : Infinity
+        const room = Math.min(places, limits.pendingProbes - pendingToProbe.length)
+        for (let i = 0; i < pending.length && i < room; i++) pendingToProbe.push(pending[i].contact)
       }
       if (entries.length === 0) continue
       let summary = bucket.summary ?? this.summarize(bucket)
@@ -682,8 +700,10 @@ export class RoutingTable {
         }
       }
       if (summary.halfSince <= freshCutoff) summary = this.summarize(bucket)
-      if (summary.halfSince > freshCutoff) bucket.futileRefills = 0
-      else if (now - bucket.refilledAt >= refillPauses[bucket.futileRefills]) due.push(bucket)
+      if (summary.halfSince > freshCutoff) {
+        bucket.futileRefills = 0
+        bucket.isCovered = false
+      } else if (now - bucket.refilledAt >= refillPause(bucket)) due.push(bucket)
     }
     const toRefill = due.slice(Math.max(due.length - limits.refills, 0))
     for (const bucket of toRefill) bucket.refilledAt = now
@@ -695,13 +715,13 @@ export class RoutingTable {
   }
 
   /**
-   * Up to `n` verified contacts to probe because they have been silent since
-   * `cutoff`, the longest silent first. Of a full bucket only enough to keep
+   * Up to `n` verified contacts to probe because they left a request unanswered,
+   * or have been silent since `cutoff`; the longest silent first. Of a full bucket only enough to keep
    * slightly more than half of it fresh: the others are probed when a newcomer
    * needs their place. None is returned again within five minutes.
    */
   quiet(now: number, cutoff: number, n: number): ReadonlyArray<Contact> {
-    const chosen: Array<TableEntry> = []
+    const chosen = this.takeDoubted(now)
     for (const bucket of this.occupied) {
       const { entries } = bucket
       const { allSince } = bucket.summary ?? this.summarize(bucket)
@@ -710,15 +730,34 @@ export class RoutingTable {
       let heard = 0
       for (const entry of entries) {
         if (entry.verifiedAt > cutoff) heard++
-        else if (entry.verifiedAt !== never && entry.probedAt <= now - quietPauseMillis) quiet.push(entry)
+        else if (entry.verifiedAt !== never && isDue(entry, now) && !this.doubted.has(entry)) quiet.push(entry)
       }
       if (quiet.length === 0) continue
-      const wanted = entries.length < this.k ? quiet.length : Math.max(this.k / 2 + spareFresh - heard, 0)
+      const wanted = entries.length < this.k ? quiet.length : Math.max(this.wantedFresh - heard, 0)
       chosen.push(...quiet.sort(bySilence).slice(0, wanted))
     }
     const probed = chosen.sort(bySilence).slice(0, n)
-    for (const entry of probed) entry.probedAt = now
+    for (const entry of probed) {
+      entry.probedAt = now
+      this.doubted.delete(entry)
+    }
     return probed.map(({ contact }) => contact)
+  }
+
+  /** Whether a contact left a request unanswered and has not been heard from since. */
+  isDoubted(id: NodeId.NodeId): boolean {
+    const entry = this.entriesById.get(id)
+    return entry !== undefined && entry.doubtedAt >= entry.verifiedAt
+  }
+
+  /** The entries that left a request unanswered and have not been heard from since, as far as they may be probed again. */
+  private takeDoubted(now: number): Array<TableEntry> {
+    const due: Array<TableEntry> = []
+    for (const entry of this.doubted) {
+      if (entry.verifiedAt > entry.doubtedAt || entry.verifiedAt === never) this.doubted.delete(entry)
+      else if (isDue(entry, now)) due.push(entry)
+    }
+    return due
   }
 
   /** Clamps all times to `now` after the clock was set back; a time in the future would look fresh until then. */
@@ -728,6 +767,7 @@ export class RoutingTable {
         entry.addedAt = Math.min(entry.addedAt, now)
         entry.verifiedAt = Math.min(entry.verifiedAt, now)
         entry.probedAt = Math.min(entry.probedAt, now)
+        entry.doubtedAt = Math.min(entry.doubtedAt, now)
       }
       for (const pending of bucket.pending) pending.addedAt = Math.min(pending.addedAt, now)
       bucket.noProbeBefore = Math.min(bucket.noProbeBefore, now + probeLifetimeMillis)
@@ -771,7 +811,7 @@ export class RoutingTable {
   /**
    * Records the closest nodes that a lookup of an id in bucket `index`, or of our
    * own id (256), found. Returns the buckets that the lookup covered completely.
-   * Another lookup there would find nothing new, so they get the longest pause.
+   * Another lookup there would find nothing new for an hour.
    * A lookup that found fewer than k nodes saw either the whole network or what
    * an attacker let us see: it counts as a futile refill of the other buckets.
    * Nodes that the lookup omitted because of their subnet do not count as missing.
@@ -791,7 +831,7 @@ export class RoutingTable {
     for (const bucket of whole) {
       bucket.refilledAt = now
       if (isAll) this.recordRefill(bucket.index, false)
-      else bucket.futileRefills = refillPauses.length - 1
+      else bucket.isCovered = true
     }
     return whole.map((bucket) => bucket.index)
   }
@@ -800,6 +840,20 @@ export class RoutingTable {
   isTaken(id: NodeId.NodeId, cutoff: number): boolean {
     const bucket = this.existingBucket(id)
     return bucket !== undefined && this.isTakenIn(bucket, cutoff)
+  }
+
+  /** Fresh contacts to keep in a full bucket. */
+  private get wantedFresh(): number {
+    return Math.min(this.k / 2 + spareFresh, this.k)
+  }
+
+  /**
+   * Number of places for newcomers in a bucket: the free ones, and in a full one
+   * as many of those not heard from after `cutoff` as it lacks fresh contacts.
+   */
+  private places(bucket: TableBucket, cutoff: number): number {
+    const free = this.k - bucket.entries.length
+    return free > 0 ? free : Math.max(this.wantedFresh - freshIn(bucket, cutoff), 0)
   }
 
   private isTakenIn({ entries }: TableBucket, cutoff: number): boolean {
@@ -826,6 +880,7 @@ export class RoutingTable {
       noProbeBefore: 0,
       refilledAt: never,
       futileRefills: 0,
+      isCovered: false,
       summary: undefined
     }
     this.buckets[index] = bucket
@@ -844,6 +899,7 @@ export class RoutingTable {
   private removeEntry(entry: TableEntry): void {
     if (this.entriesById.get(entry.id) !== entry) return
     this.entriesById.delete(entry.id)
+    this.doubted.delete(entry)
     this.leave(entry)
     const { bucket } = entry
     bucket.summary = undefined
@@ -876,11 +932,17 @@ const heardFrom = (entry: TableEntry, at: number): void => {
   entry.verifiedAt = at
 }
 
+/** Whether its last probe is long enough ago for another one. */
+const isDue = ({ probedAt }: TableEntry, now: number): boolean => probedAt <= now - quietPauseMillis
+
 const latestFirst = (a: number, b: number): number => b - a
 
 const bySilence = (a: TableEntry, b: TableEntry): number => a.verifiedAt - b.verifiedAt
 
 const always = (): boolean => true
+
+const refillPause = ({ futileRefills, isCovered }: TableBucket): number =>
+  isCovered ? coveredPauseMillis : refillPauses[futileRefills]
 
 const freshIn = ({ entries }: TableBucket, cutoff: number): number => {
   let fresh = 0

@@ -223,6 +223,7 @@ export const make = Effect.gen(function*() {
       for (const { answer, contact } of outcomes) {
         if (answer === undefined) {
           lookup.failed(contact.id, timers.now())
+          routing.unansweredUnsafe(contact.id)
         } else {
           const holdsRecord = goal.read(contact, answer)
           lookup.answered(contact.id, timers.now(), {

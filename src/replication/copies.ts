@@ -66,11 +66,17 @@ export const make = Effect.gen(function*() {
   const checks = yield* DelegationChecks
   const clock = yield* Clock.Clock
 
-  /** As many attempts as packet loss explains: replicas that have left are asked several times. */
-  const requestOptions = (): Request.Options => ({ attempts: health.attemptsUnsafe(), deadline })
+  /**
+   * As many attempts as packet loss explains. A replica that failed is asked again
+   * and again until it is dropped, so one attempt each time suffices.
+   */
+  const requestOptions = (isRetry = false): Request.Options => ({
+    attempts: isRetry ? 1 : health.attemptsUnsafe(),
+    deadline
+  })
 
   /** Looks up the record at a peer and checks the proof it shows. */
-  const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
+  const look = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord, isRetry: boolean) {
     // A holder that filters shows the record, however many others it has.
     const filters = health.hasUnsafe(peer.id, Features.Bit.paging)
     const { body } = yield* rpc.request(
@@ -82,7 +88,7 @@ export const make = Effect.gen(function*() {
         subscribe: false,
         publisher: filters ? record.address : undefined
       },
-      { ...requestOptions(), maintenance: true }
+      { ...requestOptions(isRetry), maintenance: true }
     )
     const slot = slotAt(key, record)
     const records = Request.recordsOf(body)
@@ -107,9 +113,10 @@ export const make = Effect.gen(function*() {
     peer: Contact,
     key: NodeId,
     record: Record.SignedRecord,
-    count: Pick<Job, "checking">
+    count: Pick<Job, "checking">,
+    isRetry = false
   ): Effect.fn.Return<StoreOutcome, Request.RequestError> {
-    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions())
+    const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, requestOptions(isRetry))
     if (body.stored && !body.alreadyHad) return "Stored"
     // Only v0.2 gives a reason. A policy is permanent; an invalid record may be
     // due to a wrong clock, ours or the peer's.
@@ -119,19 +126,24 @@ export const make = Effect.gen(function*() {
     // The peer claims to hold an equal or a newer record, and a newer one is
     // not a copy of ours. v0.1 answers false, whatever the reason.
     count.checking++
-    const shown = yield* Effect.ensuring(look(peer, key, record), Effect.sync(() => count.checking--))
+    const shown = yield* Effect.ensuring(look(peer, key, record, isRetry), Effect.sync(() => count.checking--))
     if (typeof shown !== "string") return shown
     return shown === "Same" || shown !== "Other" && body.alreadyHad ? "Stored" : "Refused"
   })
 
-  const probe = Effect.fnUntraced(function*(peer: Contact, key: NodeId, record: Record.SignedRecord) {
-    const shown = yield* look(peer, key, record)
+  const probe = Effect.fnUntraced(function*(
+    peer: Contact,
+    key: NodeId,
+    record: Record.SignedRecord,
+    isRetry: boolean
+  ) {
+    const shown = yield* look(peer, key, record, isRetry)
     if (typeof shown !== "string") return shown
     if (shown !== "Unclear") return shown === "Same" ? "Kept" : "Lost"
     // A record that did not fit into the response may still be held. After
     // storing it again it is held, unless it is refused for a reason.
     const { body } = yield* rpc.request(peer, { _tag: "Store", record, key }, {
-      ...requestOptions(),
+      ...requestOptions(isRetry),
       maintenance: true
     })
     return body.reason === 0 ? "Kept" : "Lost"
@@ -161,6 +173,10 @@ export const make = Effect.gen(function*() {
     }
   })
 
+  /** The contacts closest to a key, as far as our own table has any that were heard from. */
+  const nearest = (key: NodeId): ReadonlyArray<Contact> =>
+    routing.nearestUnsafe(key, candidates).filter(({ id }) => routing.entryUnsafe(id)?.verifiedAt !== undefined)
+
   const isDual = (id: NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
 
   const carryOut = (
@@ -172,8 +188,16 @@ export const make = Effect.gen(function*() {
       return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood, isDual }))
     }
     const { _tag: by, contact } = action
-    return Effect.match(by === "Store" ? store(contact, job.key, record, job) : probe(contact, job.key, record), {
-      onFailure: (): Outcome => ({ _tag: "Failed", contact }),
+    const { key, set } = job
+    const isRetry = set.hasFailed(contact.id)
+    const request = by === "Store"
+      ? store(contact, key, record, job, isRetry)
+      : probe(contact, key, record, isRetry)
+    return Effect.match(request, {
+      onFailure: (): Outcome => {
+        routing.unansweredUnsafe(contact.id)
+        return { _tag: "Failed", contact }
+      },
       onSuccess: (outcome): Outcome =>
         typeof outcome === "string" ? { _tag: outcome, contact } : { _tag: "Superseded", contact, held: outcome, by }
     })
@@ -186,5 +210,5 @@ export const make = Effect.gen(function*() {
       { onFailure: () => false, onSuccess: () => true }
     )
 
-  return { carryOut, isAlive, neighbourhood, store, usable }
+  return { carryOut, isAlive, nearest, neighbourhood, store, usable }
 })

@@ -86,7 +86,7 @@ const contact = (id: NodeId.NodeId, host: string, port: number): Contact => ({
 const written = (contacts: ReadonlyArray<Contact>): ReadonlyArray<string> =>
   contacts.map((one) => `${one.id}@${one.host}:${one.port}`)
 
-const unlimited = { pendingProbes: Infinity, spareTaken: false, staleProbes: Infinity, refills: Infinity }
+const unlimited = { pendingProbes: Infinity, spareFull: false, staleProbes: Infinity, refills: Infinity }
 
 /** Runs one operation, and asserts all that the script says of it. */
 const run = (table: RoutingTable, op: Op, where: string): void => {

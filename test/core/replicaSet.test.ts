@@ -952,6 +952,20 @@ describe("ReplicaSet", () => {
       }
     })
 
+    it("looks up the key only if the caller knows a node that would be one of the closest and has not been offered", () => {
+      const looksUp = (known: ReadonlyArray<number>) => {
+        const set = published([2, 3, 4], { wanted: 3 })
+        const now = start + minute
+        set.renew(now, known.map((byte) => at(byte)))
+        const { lookups, stores } = due(set, now)
+        assert.deepStrictEqual(stores, [2, 3, 4])
+        return lookups > 0
+      }
+      assert.isFalse(looksUp([]))
+      assert.isFalse(looksUp([2, 3, 4, 5]))
+      assert.isTrue(looksUp([1, 2]))
+    })
+
     it("replaces a replica that does not answer, keeps tracking it, and stores again after 30 seconds", () => {
       const set = published([1, 2, 3], { wanted: 2 })
       const now = start + 10 * second

@@ -37,7 +37,7 @@ const ids = (contacts: ReadonlyArray<Contact>) => contacts.map((one) => one.id)
 const byDistance = (target: NodeId.NodeId) => (a: Contact, b: Contact) =>
   NodeId.distance(a.id, target) < NodeId.distance(b.id, target) ? -1 : 1
 
-const unlimited = { pendingProbes: Infinity, spareTaken: false, staleProbes: Infinity, refills: Infinity }
+const unlimited = { pendingProbes: Infinity, spareFull: false, staleProbes: Infinity, refills: Infinity }
 
 // --- Arbitrary histories -------------------------------------------------------
 
@@ -412,6 +412,21 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(pending(), [shallow(0x42)])
     })
 
+    it("are probed by a heartbeat only for places: free ones, and those of contacts that a full bucket should replace", () => {
+      const table = tableOf(Array.from({ length: 16 }, (_, i) => inBucket0(i + 1)))
+      for (let i = 1; i <= 10; i++) table.add(contact(inBucket0(i)), start + 1, start + 1)
+      for (const n of [17, 18, 19, 20, 21]) table.add(contact(inBucket0(n)), undefined, start)
+      const pending = () => ids(table.maintenance(start + 1, start, 0, heartbeatLimits).pendingToProbe)
+      assert.deepStrictEqual(pending(), [])
+      // Nine of sixteen are fresh, so another fresh one is wanted.
+      table.remove(inBucket0(1))
+      table.add(contact(inBucket0(30)), start, start)
+      assert.deepStrictEqual(pending(), [17].map(inBucket0))
+      // Two places are free.
+      for (const n of [15, 16]) table.remove(inBucket0(n))
+      assert.deepStrictEqual(pending(), [17, 18].map(inBucket0))
+    })
+
     it("are forgotten after two hours", () => {
       const table = waiting()
       assert.lengthOf(table.maintenance(start + 120 * minute, 0, 0, unlimited).pendingToProbe, 1)
@@ -551,12 +566,18 @@ describe("RoutingTable", () => {
       }))
     })
 
-    it("a bucket that a lookup covered completely is not refilled for a quarter of an hour", () => {
+    it("a bucket that a lookup covered completely is not refilled for an hour, unless it was healthy in between", () => {
       const table = tableOf([0x80, 0x40, 0x20, 0x10].map(shallow), { k: 3 })
       table.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start)
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0, 2, 3])
-      assert.deepStrictEqual(work(table, start + 15 * minute - 1).bucketsToRefill, [0, 2, 3])
-      assert.include(work(table, start + 15 * minute).bucketsToRefill, 1)
+      assert.deepStrictEqual(work(table, start + 60 * minute - 1).bucketsToRefill, [0, 2, 3])
+      assert.include(work(table, start + 60 * minute).bucketsToRefill, 1)
+      table.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start + 60 * minute)
+      table.add(contact(shallow(0x41)), start + 61 * minute, start + 61 * minute)
+      table.add(contact(shallow(0x42)), start + 61 * minute, start + 61 * minute)
+      assert.notInclude(work(table, start + 62 * minute).bucketsToRefill, 1)
+      for (const n of [0x41, 0x42]) table.remove(shallow(n))
+      assert.include(work(table, start + 63 * minute).bucketsToRefill, 1)
     })
 
     it("a lookup that found no node postpones no refill", () => {
@@ -595,6 +616,27 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(table.quiet(start, start - 1, 99), [])
       table.add(contact(inBucket0(1)), start, start)
       assert.deepStrictEqual(ids(table.quiet(start + 200, start + 100, 99)), [inBucket0(1)])
+    })
+
+    it("returns a contact that left a request unanswered at once, however fresh, unless it was heard from since", () => {
+      const table = tableOf([1, 2, 3].map(inBucket0))
+      for (const n of [1, 2]) table.unanswered(inBucket0(n), start + 10)
+      table.add(contact(inBucket0(2)), start + 11, start + 11)
+      const due = (now: number) => ids(table.quiet(now, start - 1, 99))
+      assert.deepStrictEqual(due(start + 20), [inBucket0(1)])
+      assert.isTrue(table.isDoubted(inBucket0(1)))
+      assert.isFalse(table.isDoubted(inBucket0(2)))
+      // Another failure causes another probe, but not within five minutes.
+      table.unanswered(inBucket0(1), start + 30)
+      assert.deepStrictEqual(due(start + 40), [])
+      assert.deepStrictEqual(due(start + 20 + 5 * minute), [inBucket0(1)])
+      assert.deepStrictEqual(due(start + 20 + 10 * minute), [])
+    })
+
+    it("removes an unverified contact that left a request unanswered", () => {
+      const table = tableOf([inBucket0(1)], { verified: false })
+      table.unanswered(inBucket0(1), start)
+      assert.isFalse(table.contains(inBucket0(1)))
     })
 
     it("refills no bucket whose contacts have been heard from since", () => {
