@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Address } from "./Address.ts"
-import { Crypto, type ExchangeKey, type PrivateKey } from "./Crypto.ts"
+import { Crypto, type ExchangeKey, type PrivateKey, type Provider } from "./Crypto.ts"
 import type { InvalidPayload } from "./Custom.ts"
 import * as Delegation from "./Delegation.ts"
 import * as Hosting from "./Hosting.ts"
@@ -322,6 +322,34 @@ const contentOf = (content: Content): Result.Result<Hosting.Content, InvalidPayl
 
 const contentsOf = (announce: ReadonlyArray<Content>) => Effect.fromResult(Result.all(announce.map(contentOf)))
 
+/** The identity of a key. */
+const identityOf = (
+  crypto: Provider,
+  { delegation, seed }: Key
+): Result.Result<Identity, Record.InvalidRecord | Delegation.InvalidDelegation> => {
+  const { length } = Redacted.value(seed)
+  if (length !== 32) {
+    return Result.fail(new Record.InvalidRecord({ reason: `the private key has ${length} bytes, not 32` }))
+  }
+  const own = fromSeed(crypto, Redacted.value(seed))
+  return delegation === undefined ? Result.succeed(own) : withDelegation(own, delegation, crypto)
+}
+
+/**
+ * An identity as `Hosting` takes it, with its key.
+ *
+ * @internal
+ */
+export const optionsOf = (
+  crypto: Provider,
+  { announce, mail, replicas, ttl, ...key }: Terms & Key
+): Result.Result<Omit<Hosting.HostOptions, "signer"> & { readonly signer: Identity }, AddError> =>
+  Result.flatMap(identityOf(crypto, key), (signer) =>
+    Result.map(
+      Result.all(announce.map(contentOf)),
+      (announce) => ({ signer, announce, replicas, ttl, mail })
+    ))
+
 /** The terms without what comes with them. */
 const termsOf = ({ announce, mail, replicas, ttl }: Terms): Terms => ({ announce, replicas, ttl, mail })
 
@@ -337,16 +365,9 @@ const make = Effect.gen(function*() {
   const problems = new Map<Address, AddError>()
 
   /** Checks a key, and encrypts it. */
-  const keyOf = Effect.fnUntraced(function*({ delegation, seed }: Key) {
-    const bytes = Redacted.value(seed)
-    if (bytes.length !== 32) {
-      return yield* new Record.InvalidRecord({ reason: `the private key has ${bytes.length} bytes, not 32` })
-    }
-    const own = fromSeed(crypto, bytes)
-    const { agent, delegation: mandate, publicKey } = delegation === undefined
-      ? own
-      : yield* Effect.fromResult(withDelegation(own, delegation, crypto))
-    const key = box.seal(bytes, yield* random.randomBytes(nonceLength))
+  const keyOf = Effect.fnUntraced(function*(given: Key) {
+    const { agent, delegation: mandate, publicKey } = yield* Effect.fromResult(identityOf(crypto, given))
+    const key = box.seal(Redacted.value(given.seed), yield* random.randomBytes(nonceLength))
     return { agent, saved: { key, publicKey, delegation: mandate && Delegation.encode(mandate) } }
   })
 

@@ -99,7 +99,7 @@ const host = Command.make(
   {
     ...running,
     database: Flag.optional(Parameter.ofSetting(settings.database)),
-    databaseKeyEnv: Flag.optional(Parameter.ofSetting(settings.databaseKeyEnv))
+    databaseKeyEnv: Options.databaseKeyEnv
   },
   handler(() => import("./commands/Host.ts").then(({ host }) => host))
 ).pipe(
@@ -449,6 +449,8 @@ const withdraw = Command.make("withdraw").pipe(
 // --- Hosted identities -----------------------------------------------------------
 
 const hostingFlags = {
+  database: Options.hostedDatabase,
+  databaseKeyEnv: Options.databaseKeyEnv,
   node: Options.node,
   data: Options.actingThrough,
   httpTokenEnv: Options.nodeTokenEnv,
@@ -535,7 +537,10 @@ const hostedImport = Command.make(
         "Path of a file with an identity on each line, in the JSON of POST /v1/hosted; - reads the standard input"
       )
     ),
-    update: toggle("update", "Change identities that are hosted already; otherwise they are errors"),
+    update: toggle(
+      "update",
+      "Change identities that are hosted already; otherwise they are errors, except those that are the same in the database"
+    ),
     ...hostingFlags
   },
   handler(() => import("./commands/Hosted.ts").then(({ importFrom }) => importFrom))
@@ -547,7 +552,12 @@ const hostedImport = Command.make(
   Command.withShortDescription("Host many identities"),
   Command.withExamples([
     { command: "effect-dht hosted import agents.ndjson --data ./data" },
-    { command: "effect-dht hosted import - --update --data ./data < agents.ndjson" }
+    { command: "effect-dht hosted import - --update --data ./data < agents.ndjson" },
+    {
+      command: "DHT_DATABASE=postgres://agents:secret@db.example.net/agents effect-dht hosted import agents.ndjson " +
+        "--database-key-env HOSTING_KEY",
+      description: "Into the table of a cluster, 500 lines at a time"
+    }
   ])
 )
 
@@ -567,9 +577,10 @@ const hostedRemove = Command.make(
 
 const hosted = Command.make("hosted").pipe(
   Command.withDescription(
-    "Identities that a running node hosts (\"effect-dht node --hosting\"): the node of --data, or the one at --node"
+    "Identities that a running node hosts (\"effect-dht node --hosting\"): the node of --data, or the one at --node. With " +
+      "--database, those of a table that runners follow (\"effect-dht host\")"
   ),
-  Command.withShortDescription("Manage the identities that a node hosts"),
+  Command.withShortDescription("Manage the identities that a node or a cluster hosts"),
   Command.withSubcommands([hostedList, hostedShow, hostedAdd, hostedImport, hostedRemove])
 )
 

@@ -209,6 +209,27 @@ export const actingThrough = otherData(
 )
 
 /**
+ * The environment variable that holds the key of a database; optional.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const databaseKeyEnv = Flag.optional(Parameter.ofSetting(settings.databaseKeyEnv))
+
+/**
+ * The database whose identities a command manages; optional.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const hostedDatabase = Flag.optional(Parameter.ofSetting({
+  ...settings.database,
+  description:
+    "The database of the identities, as \"effect-dht host\" takes it: postgres://… or sqlite:PATH. Without it, they are " +
+    "those of a running node"
+}))
+
+/**
  * The node that a command acts through; optional.
  *
  * @category flags

@@ -24,6 +24,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import type * as Address from "../Address.ts"
 import { bucketOf, type Row as ShareRow } from "../core/share.ts"
@@ -31,6 +32,7 @@ import { Crypto } from "../Crypto.ts"
 import type * as Delegation from "../Delegation.ts"
 import * as Hosting from "../Hosting.ts"
 import type * as Identity from "../Identity.ts"
+import * as Hex from "../internal/hex.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Record from "../Record.ts"
 import * as Rows from "./internal/rows.ts"
@@ -183,6 +185,15 @@ export class CannotPut extends Data.TaggedError("CannotPut")<{
   }
 }
 
+/**
+ * Outcome of merging an identity into the table: its row was added or replaced,
+ * has been the same before, or was left as it is although it differs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Merged = "Added" | "Replaced" | "Same" | "Differs" | CannotPut
+
 // --- The service ---------------------------------------------------------------
 
 /**
@@ -214,12 +225,23 @@ export class IdentityTable extends Context.Service<IdentityTable, {
    * later is the `fault` of the row.
    */
   readonly put: (identities: ReadonlyArray<Hosted>) => Effect.Effect<void, CannotPut | TableUnavailable>
+  /**
+   * Writes the rows of those identities that are right, and returns the outcome of
+   * each, in the same order. Rows that are there and differ are left as they are,
+   * unless they are to be replaced; the first identity of an address counts.
+   */
+  readonly merge: (
+    identities: ReadonlyArray<Hosted>,
+    options: { readonly replace: boolean }
+  ) => Effect.Effect<ReadonlyArray<Merged>, TableUnavailable>
   /** Has identities withdrawn, and their rows deleted after that. */
   readonly remove: (addresses: ReadonlyArray<Address.Address>) => Effect.Effect<void, TableUnavailable>
   /** Returns the row of an identity that is hosted. */
   readonly get: (address: Address.Address) => Effect.Effect<Option.Option<Row>, TableUnavailable>
   /** All identities that are hosted, by address. */
   readonly list: Stream.Stream<Row, TableUnavailable>
+  /** Those of them that could not be hosted. */
+  readonly faults: Stream.Stream<Row, TableUnavailable>
   /** How many identities there are. */
   readonly counts: Effect.Effect<Counts, TableUnavailable>
   /**
@@ -427,21 +449,78 @@ const make = Effect.fnUntraced(function*(
     }
   })
 
+  type Columns = Effect.Success<ReturnType<typeof columnsOf>>
+
+  /** Writes rows, in place of those that are there. */
+  const write = (rows: Arr.NonEmptyReadonlyArray<Columns>, version: number) =>
+    sql`
+      INSERT INTO dht_identity ${sql.insert(Arr.map(rows, (row) => ({ ...row, version })))}
+      ON CONFLICT (address) DO UPDATE SET
+        version = excluded.version, removed = 0, signer = excluded.signer, announce = excluded.announce,
+        replicas = excluded.replicas, ttl = excluded.ttl, fault = NULL
+    `
+
+  /** A signer's column with its seed decrypted, so that those of one signer are the same. */
+  const openedSigner = (address: string, column: string): string | undefined =>
+    Result.match(Rows.decodeSigner(column), {
+      onFailure: () => undefined,
+      onSuccess: (signer) => {
+        if (signer._tag === "External") return Rows.encodeSigner(signer)
+        const seed = Rows.open({ crypto, secret, name: address, sealed: signer.seed })
+        return seed && Rows.encodeSigner({ ...signer, seed: Hex.encode(seed) })
+      }
+    })
+
+  const isSame = (row: Columns, held: IdentityColumns): boolean =>
+    row.announce === held.announce && row.replicas === Number(held.replicas) && row.ttl === Number(held.ttl) &&
+    openedSigner(row.address, row.signer) === openedSigner(row.address, held.signer)
+
+  const merge: IdentityTable["Service"]["merge"] = Effect.fnUntraced(function*(identities, { replace }) {
+    const now = yield* Clock.currentTimeMillis
+    const outcomes = new Array<Merged>(identities.length).fill("Differs")
+    // What takes time is done before the transaction.
+    const places = new Map<string, number>()
+    const all: Array<Columns> = []
+    for (const [place, identity] of identities.entries()) {
+      const columns = yield* Effect.result(columnsOf(identity, now))
+      if (Result.isFailure(columns)) outcomes[place] = columns.failure
+      else if (!places.has(columns.success.address)) {
+        places.set(columns.success.address, place)
+        all.push(columns.success)
+      }
+    }
+    for (const some of Arr.chunksOf(all, batch)) {
+      yield* change((version) =>
+        Effect.gen(function*() {
+          const held = yield* sql<IdentityColumns>`
+            SELECT * FROM dht_identity WHERE ${sql.in("address", some.map(({ address }) => address))} AND removed = 0
+          `
+          const byAddress = new Map(held.map((row) => [row.address, row]))
+          const written = some.filter((row) => {
+            const before = byAddress.get(row.address)
+            const outcome = before === undefined
+              ? "Added"
+              : isSame(row, before)
+              ? "Same"
+              : replace
+              ? "Replaced"
+              : "Differs"
+            outcomes[places.get(row.address) ?? 0] = outcome
+            return outcome === "Added" || outcome === "Replaced"
+          })
+          if (Arr.isArrayNonEmpty(written)) yield* write(written, version)
+        })
+      )
+    }
+    return outcomes
+  })
+
   const put: IdentityTable["Service"]["put"] = Effect.fnUntraced(function*(identities) {
     const now = yield* Clock.currentTimeMillis
     // The last one of an address counts: a statement cannot write a row twice.
     const last = new Map(identities.map((identity) => [identity.signer.agent, identity]))
     const all = yield* Effect.forEach(last.values(), (identity) => columnsOf(identity, now))
-    for (const rows of Arr.chunksOf(all, batch)) {
-      yield* change((version) =>
-        sql`
-          INSERT INTO dht_identity ${sql.insert(Arr.map(rows, (row) => ({ ...row, version })))}
-          ON CONFLICT (address) DO UPDATE SET
-            version = excluded.version, removed = 0, signer = excluded.signer, announce = excluded.announce,
-            replicas = excluded.replicas, ttl = excluded.ttl, fault = NULL
-        `
-      )
-    }
+    for (const rows of Arr.chunksOf(all, batch)) yield* change((version) => write(rows, version))
   })
 
   const remove: IdentityTable["Service"]["remove"] = Effect.fnUntraced(function*(addresses) {
@@ -459,13 +538,14 @@ const make = Effect.fnUntraced(function*(
 
   const records = (found: Effect.Effect<ReadonlyArray<RecordColumns>, SqlError>) => Effect.map(inTime(found), recordsOf)
 
-  const list = Stream.paginate("", (after) =>
-    Effect.map(
-      rows(sql<IdentityColumns>`
-        SELECT * FROM dht_identity WHERE address > ${after} AND removed = 0 ORDER BY address LIMIT ${page}
-      `),
-      (found) => [found, next(found, ({ address }) => address as string)] as const
-    ))
+  const listWhere = (condition: Fragment) =>
+    Stream.paginate("", (after) =>
+      Effect.map(
+        rows(sql<IdentityColumns>`
+          SELECT * FROM dht_identity WHERE address > ${after} AND removed = 0 AND ${condition} ORDER BY address LIMIT ${page}
+        `),
+        (found) => [found, next(found, ({ address }) => address as string)] as const
+      ))
 
   const changes: ForRunners["changes"] = (after, buckets) =>
     buckets.length === 0 ? Stream.empty : Stream.paginate({ version: after, address: "" }, (from) =>
@@ -516,13 +596,15 @@ const make = Effect.fnUntraced(function*(
 
   return IdentityTable.of({
     put,
+    merge,
     remove,
     get: (address) =>
       Effect.map(
         rows(sql<IdentityColumns>`SELECT * FROM dht_identity WHERE address = ${address} AND removed = 0`),
         ([row]) => Option.fromUndefinedOr(row)
       ),
-    list,
+    list: listWhere(sql`1 = 1`),
+    faults: listWhere(sql`fault IS NOT NULL`),
     counts: Effect.map(
       inTime(sql<{ readonly identities: number; readonly faults: number; readonly removed: number }>`
         SELECT

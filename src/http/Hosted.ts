@@ -6,16 +6,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import type * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import * as Address from "../Address.ts"
-import * as Custom from "../Custom.ts"
-import * as Delegation from "../Delegation.ts"
 import * as HostedIdentities from "../HostedIdentities.ts"
 import * as Hosting from "../Hosting.ts"
-import * as Hex from "../internal/hex.ts"
-import * as Record from "../Record.ts"
 import * as Api from "./Api.ts"
 import { EventStreams } from "./EventStreams.ts"
 import * as Gateway from "./Gateway.ts"
@@ -26,6 +20,7 @@ import * as HostedApi from "./HostedApi.ts"
 import * as HostedDocuments from "./HostedDocuments.ts"
 import { HostedFeed } from "./HostedFeed.ts"
 import { HostedMail } from "./HostedMail.ts"
+import * as HostedRequests from "./HostedRequests.ts"
 import * as Lists from "./Lists.ts"
 import * as Problem from "./Problem.ts"
 
@@ -36,59 +31,14 @@ const badRequest = (detail: string) => Effect.fail(Problem.make("BadRequest", de
 const addressOf = (text: string) =>
   Effect.mapError(Effect.fromResult(Address.fromString(text)), ({ message }) => Problem.make("BadRequest", message))
 
-/** The key of a request. What is wrong is not quoted: it may be secret. */
-const keyOf = Effect.fnUntraced(function*(
-  seedHex: string,
-  delegationHex: string | undefined
-) {
-  const digits = seedHex.toLowerCase()
-  if (!/^[0-9a-f]{64}$/.test(digits)) return yield* badRequest("seed_hex: write the private key in 64 hex digits")
-  const seed = Redacted.make(Hex.decode(digits))
-  if (delegationHex === undefined) return { seed }
-  const encoded = delegationHex.toLowerCase()
-  if (!/^(?:[0-9a-f]{2})+$/.test(encoded)) return yield* badRequest("delegation_hex: write it in hex digits")
-  const delegation = yield* Effect.mapError(
-    Effect.fromResult(Delegation.decode(Hex.decode(encoded))),
-    Problem.ofHosting
-  )
-  return { seed, delegation }
-})
-
-type Announced = typeof HostedApi.HostRequest.Type["announce"]
-
-/** The payload of a custom record, given as a value or as bytes. */
-const payloadOf = Effect.fnUntraced(function*({ payload_hex, type, value }: NonNullable<Announced["custom"]>[number]) {
-  if ((value === undefined) === (payload_hex === undefined)) {
-    return yield* badRequest("custom: write the payload either as value or as payload_hex")
-  }
-  if (payload_hex !== undefined) return Hex.decode(payload_hex.toLowerCase())
-  if (!Record.isCustom(type)) {
-    return yield* badRequest(
-      `custom: ${type} is not a type that is left to applications: 3 to 15, 17 to 31, 129 to 143`
-    )
-  }
-  const encoded = Custom.make({ type, schema: Schema.Json as Schema.Codec<Schema.Json, Custom.Value> }).encode(
-    value ?? null
-  )
-  return yield* Effect.mapError(Effect.fromResult(encoded), Problem.ofHosting)
-})
-
-/** What an identity announces. */
-const contentsOf = Effect.fnUntraced(function*({ custom = [], endpoint, profile, topics = [] }: Announced) {
-  const contents: Array<HostedIdentities.Content> = []
-  if (endpoint !== undefined) contents.push({ _tag: "Endpoint", ...Gateway.endpointOf(endpoint) })
-  if (profile !== undefined) contents.push({ _tag: "Profile", ...Gateway.profileOf(profile) })
-  for (const topic of topics) contents.push({ _tag: "Topic", ...topic })
-  for (const each of custom) {
-    const { key, ttl, type } = each
-    contents.push({ _tag: "Custom", type, payload: yield* payloadOf(each), key: key?.toLowerCase(), ttl })
-  }
-  return contents
-})
-
 // --- Routes ------------------------------------------------------------------------
 
 const notHosting = Problem.make("NotHosting", "This node hosts no identities. Start it with --hosting")
+
+const fromTable = Problem.make(
+  "NotHosting",
+  "This node hosts the identities of a database: change them there, such as with effect-dht hosted --database"
+)
 
 const orNotHosting = <A>(service: Option.Option<A>) => Effect.mapError(Effect.fromOption(service), () => notHosting)
 
@@ -106,6 +56,11 @@ export const hosted = HttpApiBuilder.group(
     const hostedMail = yield* HostedMail
     const { resumable } = yield* EventStreams
     const { hostedRate, lookupRate, streamPlace } = yield* GatewayLimits
+
+    const identitiesOfNode = Effect.mapError(
+      Effect.fromOption(maybeIdentities),
+      () => Option.isSome(maybeHosting) ? fromTable : notHosting
+    )
 
     const find = Effect.fnUntraced(function*(address: Address.Address) {
       const hosting = yield* orNotHosting(maybeHosting)
@@ -148,12 +103,11 @@ export const hosted = HttpApiBuilder.group(
           }
           return yield* Lists.listResponse(document, "notes")
         }),
-      host: ({ payload: { announce, delegation_hex, mail, replicas, seed_hex, ttl }, request }) =>
+      host: ({ payload, request }) =>
         Effect.gen(function*() {
           yield* hostedRate(request)
-          const identities = yield* orNotHosting(maybeIdentities)
-          const key = yield* keyOf(seed_hex, delegation_hex)
-          const adding = identities.add({ ...key, announce: yield* contentsOf(announce), replicas, ttl, mail })
+          const identities = yield* identitiesOfNode
+          const adding = identities.add(yield* HostedRequests.identityOf(payload))
           const { address, isDurable } = yield* Effect.mapError(adding, Problem.ofHosting)
           return yield* shown(address, isDurable)
         }).pipe(Effect.catchTag("NotHosted", Effect.die)),
@@ -172,13 +126,13 @@ export const hosted = HttpApiBuilder.group(
       update: ({ params, payload: { announce, delegation_hex, mail, replicas, seed_hex, ttl }, request }) =>
         Effect.gen(function*() {
           yield* hostedRate(request)
-          const identities = yield* orNotHosting(maybeIdentities)
+          const identities = yield* identitiesOfNode
           const address = yield* addressOf(params.address)
           if (seed_hex === undefined && delegation_hex !== undefined) {
             return yield* badRequest("delegation_hex: write the private key with it, as seed_hex")
           }
-          const key = seed_hex === undefined ? undefined : yield* keyOf(seed_hex, delegation_hex)
-          const contents = announce === undefined ? undefined : yield* contentsOf(announce)
+          const key = seed_hex === undefined ? undefined : yield* HostedRequests.keyOf(seed_hex, delegation_hex)
+          const contents = announce === undefined ? undefined : yield* HostedRequests.contentsOf(announce)
           const { isDurable } = yield* Effect.mapError(
             identities.update(address, { key, announce: contents, replicas, ttl, mail }),
             Problem.ofHosting
@@ -188,7 +142,7 @@ export const hosted = HttpApiBuilder.group(
       remove: ({ params, query, request }) =>
         Effect.gen(function*() {
           yield* hostedRate(request)
-          const identities = yield* orNotHosting(maybeIdentities)
+          const identities = yield* identitiesOfNode
           const address = yield* addressOf(params.address)
           yield* Effect.mapError(
             identities.remove(address, { keepRecords: query.keep_records === "true" }),

@@ -91,6 +91,37 @@ describe("IdentityTable", () => {
       assert.strictEqual((yield* counts).identities, 0)
     })))
 
+  it.effect("merges what is right, and tells the outcome of each: what differs is replaced only if it is to be", () =>
+    inMemory(Effect.fnUntraced(function*({ counts, get, merge, put, remove, runners }) {
+      const [a, b, c, d] = ["a", "b", "c", "d"].map(identity)
+      const vault = { agent: d.agent, publicKey: d.publicKey, service: "vault", reference: "keys/17" }
+      const external: IdentityTable.Hosted = { signer: vault, announce: [] }
+      yield* put([announced(a), announced(b), external])
+      const before = Option.getOrThrow(yield* get(a.address))
+      const other = announced(b, "https://b.example")
+      const wrong = announced(c, "no URL")
+      const first = yield* merge([announced(a), other, wrong, external, announced(c), other], { replace: false })
+      assert.deepStrictEqual(
+        first.map((outcome) => typeof outcome === "string" ? outcome : outcome._tag),
+        ["Same", "Differs", "CannotPut", "Same", "Added", "Differs"]
+      )
+      assert.deepStrictEqual(Option.getOrThrow(yield* get(a.address)), before)
+      const moved = { ...external, signer: { ...vault, reference: "keys/18" } }
+      assert.deepStrictEqual(yield* merge([other, moved, announced(a)], { replace: true }), [
+        "Replaced",
+        "Replaced",
+        "Same"
+      ])
+      // Another key of the same address, as after a delegation, is another signer.
+      const row = Option.getOrThrow(yield* get(b.address))
+      yield* remove([b.address])
+      assert.deepStrictEqual(yield* merge([other], { replace: false }), ["Added"])
+      assert.isAbove(Option.getOrThrow(yield* get(b.address)).version, row.version)
+      assert.deepStrictEqual(yield* counts, { identities: 4, faults: 0, removed: 0 })
+      assert.deepStrictEqual(yield* merge([], { replace: true }), [])
+      assert.isAbove(yield* runners.version, 0)
+    })))
+
   it.effect("reads thousands of changes of some buckets, each once and in the order of their versions", () =>
     inMemory(Effect.fnUntraced(function*({ put, runners }) {
       const one = identity("one")

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Address from "../../src/Address.ts"
 import * as Delegation from "../../src/Delegation.ts"
+import * as HostedIdentities from "../../src/HostedIdentities.ts"
 import * as Hosting from "../../src/Hosting.ts"
 import * as Api from "../../src/http/Api.ts"
 import * as HostedApi from "../../src/http/HostedApi.ts"
@@ -295,6 +297,27 @@ describe("/v1/hosted", () => {
         assert.deepStrictEqual([refused.status, refused._tag], [404, "NotHosting"], `${method} ${path}`)
       }
       assert.isNull((yield* document(yield* fetch("/v1/overview"), Api.Overview)).hosting)
+    }).pipe(onNetwork))
+})
+
+describe("/v1/hosted of a node that hosts from a database", () => {
+  it.effect("is to be read, and says where to make changes", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(network.now * 1000)
+      const host = yield* hostOn(yield* network.node("node", network.socketOf(2)))
+      const fetch = yield* serve(Context.omit(HostedIdentities.HostedIdentities)(host), { open: true })
+      assert.strictEqual((yield* fetch("/v1/hosted")).status, 200)
+      for (
+        const [method, path, body] of [
+          ["POST", "/v1/hosted", request("a")],
+          ["PATCH", pathOf("a"), {}],
+          ["DELETE", pathOf("a"), undefined]
+        ] as const
+      ) {
+        const refused = yield* problem(yield* fetch(path, sending(method, body)))
+        assert.deepStrictEqual([refused.status, refused._tag], [404, "NotHosting"], `${method} ${path}`)
+        assert.include(refused.detail, "change them there")
+      }
     }).pipe(onNetwork))
 })
 

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import type * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -14,22 +13,20 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { join } from "node:path"
-import * as IdentityTable from "../../cluster/IdentityTable.ts"
+import type * as IdentityTable from "../../cluster/IdentityTable.ts"
 import * as Runner from "../../cluster/Runner.ts"
 import * as Shards from "../../cluster/Shards.ts"
 import { buckets } from "../../core/share.ts"
 import type { Crypto } from "../../Crypto.ts"
 import { Dht } from "../../Dht.ts"
 import * as Hosting from "../../Hosting.ts"
-import type { Database } from "../../node/internal/settings.ts"
-import * as PostgresClient from "../../node/PostgresClient.ts"
-import * as SqliteClient from "../../node/SqliteClient.ts"
+import type * as settings from "../../node/internal/settings.ts"
+import * as Database from "../Database.ts"
 import * as Output from "../Output.ts"
-import * as Secrets from "../Secrets.ts"
 import * as Node from "./Node.ts"
 
 interface Options extends Omit<Node.Options, "hosting"> {
-  readonly database: Option.Option<Database>
+  readonly database: Option.Option<settings.Database>
   /** The name of an environment variable. */
   readonly databaseKeyEnv: Option.Option<string>
 }
@@ -40,11 +37,8 @@ const retryPause = "5 seconds"
 /** Time between looks at what is hosted. */
 const reportPause = "1 second"
 
-const databaseOf = ({ data, database }: Options): Database =>
+const databaseOf = ({ data, database }: Options): settings.Database =>
   Option.getOrElse(database, () => ({ _tag: "Sqlite", path: join(data, "hosted.sqlite") }))
-
-const clientOf = (database: Database) =>
-  database._tag === "Postgres" ? PostgresClient.layer({ url: database.url }) : SqliteClient.layer(database.path)
 
 /** Opens the table, for as long as it takes; fails if waiting cannot help. */
 const open = Effect.fnUntraced(function*(
@@ -56,10 +50,7 @@ const open = Effect.fnUntraced(function*(
   Crypto | Scope.Scope
 > {
   const scope = yield* Effect.scope
-  const layer = IdentityTable.layer({ key }).pipe(
-    Layer.provideMerge(clientOf(databaseOf(options))),
-    Layer.provide(SecureRandom.layerWebCrypto)
-  )
+  const layer = Database.layer(databaseOf(options), key)
   const attempt = Effect.gen(function*() {
     const own = yield* Scope.fork(scope)
     return yield* Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), own).pipe(
@@ -71,10 +62,9 @@ const open = Effect.fnUntraced(function*(
     const opened = yield* Effect.result(attempt)
     if (Result.isSuccess(opened)) return opened.success
     const error = opened.failure
-    if (error._tag !== "TableUnavailable" && error._tag !== "SqlError") return yield* Output.failed(error.message)
-    const reason = error._tag === "SqlError"
-      ? new IdentityTable.TableUnavailable({ reason: error.message }).message
-      : error.message
+    const failure = Database.failureOf(error)
+    if (error._tag !== "TableUnavailable" && error._tag !== "SqlError") return yield* failure
+    const reason = failure.message
     if (reason !== told) {
       yield* Output.print(options.json, { event: "database-unreachable", reason }, [
         `${reason}. Trying again every ${retryPause}`
@@ -134,11 +124,6 @@ const runnerOf = (options: Options, key: Redacted.Redacted) =>
  */
 export const host = (options: Options) =>
   Effect.gen(function*() {
-    if (Option.isNone(options.databaseKeyEnv)) {
-      return yield* Output.usage(
-        "--database-key-env is missing: name the environment variable with the key of the seeds in the database"
-      )
-    }
-    const key = yield* Secrets.fromEnv("--database-key-env", options.databaseKeyEnv.value)
+    const key = yield* Database.keyOf(options.databaseKeyEnv)
     return yield* Node.run(options, runnerOf(options, key))
   })
