@@ -27,6 +27,7 @@ import type * as Record from "./Record.ts"
 import * as Renewal from "./Renewal.ts"
 import { type KeyFull, type NotEnoughReplicas, type Publication, Replication } from "./Replication.ts"
 import * as Job from "./replication/job.ts"
+import { spanned } from "./Spans.ts"
 import * as Withdrawal from "./Withdrawal.ts"
 
 /**
@@ -198,7 +199,7 @@ const make = Effect.gen(function*() {
     )
   )
 
-  const announce = Effect.fn("Announce.announce")(function*<E extends PublishError | InvalidPayload>(
+  const announce = Effect.fnUntraced(function*<E extends PublishError | InvalidPayload>(
     publish: Effect.Effect<Publication, E>,
     { keepOnClose = false }: OnClose
   ) {
@@ -232,7 +233,7 @@ const make = Effect.gen(function*() {
       { module: "effect-dht/Announce", key: current.key }
     )
     return announced.announcement
-  })
+  }, spanned("Announce.announce"))
 
   function announceCustom<A>(
     record: CustomValue<A> & OnClose

@@ -36,6 +36,7 @@ import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { spanned } from "./Spans.ts"
 
 /**
  * No node answered at the given or remembered addresses. Each failure has its
@@ -431,53 +432,59 @@ const make = Effect.gen(function*() {
     )
 
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
-  const attempt = Effect.fn("Bootstrap.join")(function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
-    const named = hosts.map(hostOf)
-    yield* Effect.logDebug("Joining started").pipe(
-      Effect.annotateLogs({ given: named.length, remembered: remembered.length })
-    )
-    for (const host of named) {
-      if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
-    }
-    const max = Math.max(minPerName, Math.min(NameResolver.maxAddresses, Math.floor(maxNamed / named.length)))
-    const visited = new Set<string>()
-    const answered = yield* Deferred.make<void>()
-    const late = Effect.andThen(
-      Deferred.await(answered),
-      Effect.sleep((yield* Ref.get(settings.passive)) ? othersMillisPassive : othersMillis)
-    )
-    const outcomes = yield* Effect.forEach(
-      [...named, ...remembered.map(Result.succeed)],
-      (host): Effect.Effect<Outcome> =>
-        visit(host, max, visited).pipe(
-          Effect.tap((outcome) => outcome.answered === undefined ? Effect.void : Deferred.succeed(answered, undefined)),
-          // Silent hosts do not hold up a node that has a contact.
-          Effect.raceFirst(Effect.as(late, { failures: [] }))
-        ),
-      { concurrency: maxHosts }
-    )
-    const joined = outcomes.flatMap(({ answered }) => answered ?? [])
-    const contacts = joined.map(({ contact }) => contact)
-    if (contacts.length > 0) {
-      remembered = []
-      yield* enter({ _tag: "Joined" })
-      yield* Effect.timeoutOption(dialBackFirst(joined), dialBackMillis)
-      yield* findPlace(contacts)
-      yield* savePeers
-    }
-    const failures = outcomes.flatMap(({ failures }) => failures)
-    yield* Effect.logDebug(contacts.length > 0 ? "Network joined" : "Network not joined").pipe(
-      Effect.annotateLogs({ answered: contacts.length, failed: failures.length, contacts: yield* routing.size })
-    )
-    return {
-      contacts,
-      failures,
-      // A host whose addresses were all tried for another one has no failures
-      // of its own.
-      isNamedSilent: contacts.length === 0 && failures.length > 0 &&
-        outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
-    }
-  }, noted)
+  const attempt = Effect.fnUntraced(
+    function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
+      const named = hosts.map(hostOf)
+      yield* Effect.logDebug("Joining started").pipe(
+        Effect.annotateLogs({ given: named.length, remembered: remembered.length })
+      )
+      for (const host of named) {
+        if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
+      }
+      const max = Math.max(minPerName, Math.min(NameResolver.maxAddresses, Math.floor(maxNamed / named.length)))
+      const visited = new Set<string>()
+      const answered = yield* Deferred.make<void>()
+      const late = Effect.andThen(
+        Deferred.await(answered),
+        Effect.sleep((yield* Ref.get(settings.passive)) ? othersMillisPassive : othersMillis)
+      )
+      const outcomes = yield* Effect.forEach(
+        [...named, ...remembered.map(Result.succeed)],
+        (host): Effect.Effect<Outcome> =>
+          visit(host, max, visited).pipe(
+            Effect.tap((outcome) =>
+              outcome.answered === undefined ? Effect.void : Deferred.succeed(answered, undefined)
+            ),
+            // Silent hosts do not hold up a node that has a contact.
+            Effect.raceFirst(Effect.as(late, { failures: [] }))
+          ),
+        { concurrency: maxHosts }
+      )
+      const joined = outcomes.flatMap(({ answered }) => answered ?? [])
+      const contacts = joined.map(({ contact }) => contact)
+      if (contacts.length > 0) {
+        remembered = []
+        yield* enter({ _tag: "Joined" })
+        yield* Effect.timeoutOption(dialBackFirst(joined), dialBackMillis)
+        yield* findPlace(contacts)
+        yield* savePeers
+      }
+      const failures = outcomes.flatMap(({ failures }) => failures)
+      yield* Effect.logDebug(contacts.length > 0 ? "Network joined" : "Network not joined").pipe(
+        Effect.annotateLogs({ answered: contacts.length, failed: failures.length, contacts: yield* routing.size })
+      )
+      return {
+        contacts,
+        failures,
+        // A host whose addresses were all tried for another one has no failures
+        // of its own.
+        isNamedSilent: contacts.length === 0 && failures.length > 0 &&
+          outcomes.slice(0, named.length).some(({ failures, isOwn }) => failures.length > 0 || isOwn !== true)
+      }
+    },
+    noted,
+    spanned("Bootstrap.join")
+  )
 
   const enter = (next: Membership): Effect.Effect<void> => {
     const { _tag } = SubscriptionRef.getUnsafe(membership)
@@ -536,14 +543,14 @@ const make = Effect.gen(function*() {
     if (unknown.length === 0) return
     const address = unknown[visits++ % unknown.length]
     learn(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probeOptions(health)))
-  }).pipe(Effect.ignore, Effect.withSpan("Bootstrap.revisit"))
+  }).pipe(Effect.ignore, spanned("Bootstrap.revisit"))
 
-  const joinContacts = Effect.fn("Bootstrap.joinContacts")(function*(contacts: ReadonlyArray<Contact>) {
+  const joinContacts = Effect.fnUntraced(function*(contacts: ReadonlyArray<Contact>) {
     const now = clock.currentTimeMillisUnsafe()
     for (const contact of contacts) routing.givenUnsafe(contact, now)
     if (contacts.length > 0) yield* enter({ _tag: "Joined" })
     yield* findPlace(contacts)
-  })
+  }, spanned("Bootstrap.joinContacts"))
 
   const candidates = (max: number) =>
     Effect.gen(function*() {

@@ -23,6 +23,7 @@ import { Reachability } from "./Reachability.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { spanned } from "./Spans.ts"
 
 /** Contacts checked at the same time, and peers that are asked to try each. */
 const maxChecking = 16
@@ -69,7 +70,7 @@ const make = Effect.gen(function*() {
     core.ended(contact, now())
     if (core.state(contact) === "closed") routing.closedUnsafe(contact.id)
     else if (core.state(contact) === "open") health.reachableUnsafe(contact.id, true)
-  }, Effect.withSpan("ContactChecks.check"))
+  }, spanned("ContactChecks.check"))
 
   /** Whether a check may change what becomes of a peer: it is a contact, or it would be. */
   const matters = (contact: Contact): boolean =>

@@ -19,6 +19,7 @@ import * as Hex from "./internal/hex.ts"
 import * as NodeId from "./NodeId.ts"
 import { type Completeness, type NoMatchingRecords, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
+import { spanned } from "./Spans.ts"
 import * as Topic from "./Topic.ts"
 import { Watch } from "./Watch.ts"
 
@@ -207,7 +208,7 @@ const make = Effect.gen(function*() {
       }
     )
 
-  const discover = Effect.fn("Discovery.discover")(function*(
+  const discover = Effect.fnUntraced(function*(
     topics: string | Arr.NonEmptyReadonlyArray<string>,
     filter: Topic.Filter = {}
   ) {
@@ -222,9 +223,9 @@ const make = Effect.gen(function*() {
     return Arr.isReadonlyArrayNonEmpty(offers)
       ? { offers, completeness: byTopic.map(({ completeness }) => completeness).reduce(both) }
       : yield* new NoMatchingOffers({ topics: wanted, found: byTopic.flatMap(({ offers }) => offers).length })
-  })
+  }, spanned("Discovery.discover"))
 
-  const findCustom = Effect.fn("Discovery.findCustom")(function*<A>(
+  const findCustom = Effect.fnUntraced(function*<A>(
     custom: Custom<A>,
     at: { readonly address: Address } | { readonly key: NodeId.NodeId }
   ) {
@@ -239,7 +240,7 @@ const make = Effect.gen(function*() {
       })
     }
     return { found, refused, completeness }
-  })
+  }, spanned("Discovery.findCustom"))
 
   return Discovery.of({ discover, watchTopic, watchOffers, findCustom })
 })

@@ -30,6 +30,7 @@ import { fromSeed, type Identity, NodeIdentity, withDelegation } from "./Identit
 import * as NodeId from "./NodeId.ts"
 import { type HostedIdentity, Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
+import { spanned } from "./Spans.ts"
 import * as StandingAnnouncements from "./StandingAnnouncements.ts"
 import * as Topic from "./Topic.ts"
 
@@ -395,7 +396,7 @@ const make = Effect.gen(function*() {
       Effect.map((isDurable) => ({ address, isDurable }))
     )
 
-  const add: HostedIdentities["Service"]["add"] = Effect.fn("HostedIdentities.add")(function*(options) {
+  const add: HostedIdentities["Service"]["add"] = Effect.fnUntraced(function*(options) {
     const address = yield* Effect.gen(function*() {
       const { agent: address, saved } = yield* keyOf(options)
       // One that could not be hosted is not replaced either: its terms would be lost.
@@ -406,7 +407,7 @@ const make = Effect.gen(function*() {
       return address
     }).pipe(changing.withPermits(1), Effect.uninterruptible)
     return yield* changed(address)
-  })
+  }, spanned("HostedIdentities.add"))
 
   const find = (address: Address): Effect.Effect<SavedSigner, Hosting.NotHosted> =>
     Effect.suspend(() => {
@@ -414,7 +415,7 @@ const make = Effect.gen(function*() {
       return signer === undefined ? new Hosting.NotHosted({ address }) : Effect.succeed(signer)
     })
 
-  const update: HostedIdentities["Service"]["update"] = Effect.fn("HostedIdentities.update")(
+  const update: HostedIdentities["Service"]["update"] = Effect.fnUntraced(
     function*(address, { key, ...given }) {
       yield* Effect.gen(function*() {
         const signer = yield* find(address)
@@ -435,10 +436,11 @@ const make = Effect.gen(function*() {
         save(prepared.signer)
       }).pipe(changing.withPermits(1), Effect.uninterruptible)
       return yield* changed(address)
-    }
+    },
+    spanned("HostedIdentities.update")
   )
 
-  const remove: HostedIdentities["Service"]["remove"] = Effect.fn("HostedIdentities.remove")(
+  const remove: HostedIdentities["Service"]["remove"] = Effect.fnUntraced(
     function*(address, options) {
       yield* Effect.gen(function*() {
         yield* find(address)
@@ -447,7 +449,8 @@ const make = Effect.gen(function*() {
         persistence.save({ _tag: "Dismissed", address })
       }).pipe(changing.withPermits(1), Effect.uninterruptible)
       return yield* changed(address)
-    }
+    },
+    spanned("HostedIdentities.remove")
   )
 
   /** Hosts an identity of an earlier run with the records that it left. */

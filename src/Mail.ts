@@ -27,6 +27,7 @@ import { Publisher, type PublishError } from "./Publisher.ts"
 import { type Completeness, Query } from "./Query.ts"
 import * as Record from "./Record.ts"
 import type { Publication } from "./Replication.ts"
+import { spanned } from "./Spans.ts"
 import { Watch } from "./Watch.ts"
 import * as Payload from "./wire/mailbox.ts"
 import { limits } from "./wire/payload.ts"
@@ -162,20 +163,20 @@ const make = Effect.gen(function*() {
     )
   )
 
-  const send: Mail["Service"]["send"] = Effect.fn("Mail.send")(function*({ ttl, ...message }) {
+  const send: Mail["Service"]["send"] = Effect.fnUntraced(function*({ ttl, ...message }) {
     return yield* publisher.publishCustom({
       type: Record.RecordType.mailbox,
       payload: yield* seal(message),
       key: NodeId.fromAddress(message.recipient),
       ttl
     })
-  })
+  }, spanned("Mail.send"))
 
   const read = query.lookup(mailbox, { type: Record.RecordType.mailbox }).pipe(
     Effect.flatMap(({ completeness, records }) =>
       Effect.map(open(records), (messages) => ({ messages, completeness }))
     ),
-    Effect.withSpan("Mail.read")
+    spanned("Mail.read")
   )
 
   const messages = watch.records(mailbox, Record.RecordType.mailbox).pipe(

@@ -25,6 +25,7 @@ import { Query } from "./Query.ts"
 import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
+import { spanned } from "./Spans.ts"
 
 /** Time between two beats. */
 const beatInterval = "15 seconds"
@@ -82,7 +83,7 @@ const make = Effect.gen(function*() {
   const reconnect = Effect.gen(function*() {
     const witness = yield* routing.freshest
     if (Option.isNone(witness) || !(yield* isAlive(witness.value))) yield* bootstrap.rejoin
-  }).pipe(Effect.withSpan("Maintenance.reconnect"))
+  }).pipe(spanned("Maintenance.reconnect"))
 
   /**
    * Asks a neighbour for our own id. If another node runs under it, the
@@ -92,7 +93,7 @@ const make = Effect.gen(function*() {
     const [neighbour] = yield* routing.nearest(identity.nodeId, 1)
     if (neighbour === undefined) return
     yield* Effect.ignore(rpc.request(neighbour, { _tag: "FindNode", target: identity.nodeId }, requestOptions()))
-  }).pipe(Effect.withSpan("Maintenance.lookAtOurselves"))
+  }).pipe(spanned("Maintenance.lookAtOurselves"))
 
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const before = routing.bucketUnsafe(bucket)
@@ -111,7 +112,7 @@ const make = Effect.gen(function*() {
       if (covered.has(bucket)) continue
       for (const other of yield* refill(bucket)) covered.add(other)
     }
-  }, Effect.withSpan("Maintenance.refill"))
+  }, spanned("Maintenance.refill"))
 
   const beat = Effect.gen(function*() {
     const isPassive = yield* Ref.get(settings.passive)

@@ -245,28 +245,60 @@ export class NodeEvents extends Context.Service<NodeEvents, {
   readonly queryTimes: Readonly<Record<QueryGoal["kind"], QueryTimes>>
 }>()("effect-dht/NodeEvents") {}
 
+const ofRequest = (request: string) => ({
+  answered: Metric.histogram(`${request} answered`, { boundaries: requestBounds }),
+  failed: Metric.histogram(`${request} failed`, { boundaries: requestBounds })
+})
+
+const ofQuery = (kind: string) => ({
+  duration: Metric.histogram(`${kind} duration`, { boundaries: queryBounds }),
+  requests: Metric.histogram(`${kind} requests`, { boundaries: requestCountBounds })
+})
+
+/** All nodes share the histograms; each has values of its own. */
+const requestHistograms = {
+  Ping: ofRequest("Ping"),
+  FindNode: ofRequest("FindNode"),
+  FindValue: ofRequest("FindValue"),
+  Store: ofRequest("Store"),
+  Push: ofRequest("Push"),
+  Attend: ofRequest("Attend"),
+  Meet: ofRequest("Meet")
+}
+const queryHistograms = { FindNode: ofQuery("FindNode"), FindValue: ofQuery("FindValue") }
+
+/** The values of a histogram in one node. */
+class Values implements Distribution {
+  private readonly metric: Metric.Histogram<number>
+  private readonly series: Context.Context<never>
+
+  constructor(metric: Metric.Histogram<number>, series: Context.Context<never>) {
+    this.metric = metric
+    this.series = series
+  }
+
+  add(value: number): void {
+    this.metric.updateUnsafe(value, this.series)
+  }
+
+  read(): Metric.HistogramState {
+    const state = this.metric.valueUnsafe(this.series)
+    // Without values, Effect has the largest number as the least value.
+    return state.count === 0 ? { ...state, min: 0, max: 0 } : state
+  }
+}
+
 const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   // Apart from the context, whose registry the nodes of one process may share.
   const series = Metric.MetricRegistry.context(new Map())
-  const histogram = (name: string, boundaries: ReadonlyArray<number>) => {
-    const metric = Metric.histogram(name, { boundaries })
-    return {
-      add: (value: number): void => metric.updateUnsafe(value, series),
-      read: (): Metric.HistogramState => {
-        const state = metric.valueUnsafe(series)
-        // Without values, Effect has the largest number as the least value.
-        return state.count === 0 ? { ...state, min: 0, max: 0 } : state
-      }
-    }
-  }
   const timesOfRequest = (request: typeof requests[number]) => ({
-    answered: histogram(`${request} answered`, requestBounds),
-    failed: histogram(`${request} failed`, requestBounds)
+    answered: new Values(requestHistograms[request].answered, series),
+    failed: new Values(requestHistograms[request].failed, series)
   })
   const timesOfQuery = (kind: QueryGoal["kind"]) => ({
-    duration: histogram(`${kind} duration`, queryBounds),
-    requests: histogram(`${kind} requests`, requestCountBounds)
+    duration: new Values(queryHistograms[kind].duration, series),
+    requests: new Values(queryHistograms[kind].requests, series)
   })
   const timesOfRequests = {
     Ping: timesOfRequest("Ping"),

@@ -24,6 +24,7 @@ import { hintsOf, type Whereabouts } from "./PublishHint.ts"
 import { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import { type Publication, type Recall, Replication } from "./Replication.ts"
+import { spanned } from "./Spans.ts"
 import { Store } from "./Store.ts"
 import * as Topic from "./Topic.ts"
 import { Transport } from "./Transport.ts"
@@ -234,12 +235,12 @@ const make = Effect.fnUntraced(function*(options: {
     return hints
   }, Effect.annotateLogs({ module: "effect-dht/Publisher" }))
 
-  const publish = Effect.fn("Publisher.publish")(function*(record: Record.SignedRecord, key?: NodeId.NodeId) {
+  const publish = Effect.fnUntraced(function*(record: Record.SignedRecord, key?: NodeId.NodeId) {
     yield* keep(record, key)
     return yield* replication.replicate(placeOf(record, key), record, { hints: yield* warned(record) })
-  })
+  }, spanned("Publisher.publish"))
 
-  const signed = Effect.fn("Publisher.publish")(function*(
+  const signed = Effect.fnUntraced(function*(
     sign: (
       stamped: Effect.Success<ReturnType<typeof stamp>>
     ) => Result.Result<Record.SignedRecord, Record.InvalidRecord>,
@@ -266,15 +267,15 @@ const make = Effect.fnUntraced(function*(options: {
           ? Effect.undefined
           : Effect.orElseSucceed(signOver(held.seq), () => undefined)
     })
-  })
+  }, spanned("Publisher.publish"))
 
-  const withdraw: Publisher["Service"]["withdraw"] = Effect.fn("Publisher.withdraw")(function*(publication) {
+  const withdraw: Publisher["Service"]["withdraw"] = Effect.fnUntraced(function*(publication) {
     const record = yield* publication.current
     const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const withdrawal = yield* Effect.fromResult(Withdrawal.sign({ signer: identity, record, now }))
     yield* store.put(publication.key, withdrawal)
     return yield* replication.recall(publication.key, withdrawal)
-  })
+  }, spanned("Publisher.withdraw"))
 
   function publishCustom<A>(
     record: CustomValue<A>

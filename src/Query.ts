@@ -34,6 +34,7 @@ import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
+import { spanned } from "./Spans.ts"
 import { Store } from "./Store.ts"
 import { Timers } from "./Timers.ts"
 import * as Withdrawal from "./Withdrawal.ts"
@@ -280,7 +281,7 @@ const make = Effect.gen(function*() {
   const { missed, run } = yield* Lookups.make
   const reader = yield* Reader.make
 
-  const lookUp: Query["Service"]["lookup"] = Effect.fn("Query.lookup")(function*(
+  const lookUp: Query["Service"]["lookup"] = Effect.fnUntraced(function*(
     target: NodeId.NodeId,
     find?: Find,
     watch?: (event: QueryEvent) => void
@@ -298,7 +299,7 @@ const make = Effect.gen(function*() {
       Effect.tap(finding, (result) => Effect.sync(() => ongoing.done(result))),
       Effect.sync(() => ongoing.over(timers.now()))
     )
-  })
+  }, spanned("Query.lookup"))
 
   const findNode = (target: NodeId.NodeId) => Effect.map(lookUp(target), ({ closest }) => closest)
 
@@ -377,13 +378,13 @@ const make = Effect.gen(function*() {
     }
   })
 
-  const neighbourhood = Effect.fn("Query.neighbourhood")(function*(target: NodeId.NodeId) {
+  const neighbourhood = Effect.fnUntraced(function*(target: NodeId.NodeId) {
     const { closest, dual } = yield* lookUp(target)
     const isSurrounded = yield* surroundings.isSurrounded(target, closest)
     return { closest, dual, isSurrounded, region: isSurrounded ? yield* surroundings.region(target, closest) : [] }
-  })
+  }, spanned("Query.neighbourhood"))
 
-  const findRecords = Effect.fn("Query.findRecords")(function*(target: NodeId.NodeId, options?: FindOptions) {
+  const findRecords = Effect.fnUntraced(function*(target: NodeId.NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
     if (options?.quorum === undefined) {
       // Records that peers left here may be outdated.
@@ -395,25 +396,25 @@ const make = Effect.gen(function*() {
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
-  })
+  }, spanned("Query.findRecords"))
 
-  const readAll = Effect.fn("Query.readAll")(function*(target: NodeId.NodeId, type = 0) {
+  const readAll = Effect.fnUntraced(function*(target: NodeId.NodeId, type = 0) {
     const { completeness, trace, ...result } = yield* lookUp(target, { type })
     const records = result.records.filter(Withdrawal.isStanding)
     return Arr.isReadonlyArrayNonEmpty(records)
       ? { records, completeness }
       : yield* new NoMatchingRecords({ target, type, answered: answeredOf(trace) })
-  })
+  }, spanned("Query.readAll"))
 
-  const readAt: Query["Service"]["readAt"] = Effect.fn("Query.readAt")(function*(target, find, nodes) {
+  const readAt: Query["Service"]["readAt"] = Effect.fnUntraced(function*(target, find, nodes) {
     const reading = yield* reader.begin(target, find)
     yield* reader.readAt(reading, nodes)
     yield* reader.collect(reading)
     const { completeness, requests } = reading
     return { records: reading.found.live(Math.floor(clock.currentTimeMillisUnsafe() / 1000)), completeness, requests }
-  })
+  }, spanned("Query.readAt"))
 
-  const resolve = Effect.fn("Query.resolve")(function*(target: NodeId.NodeId, options?: Pick<FindOptions, "quorum">) {
+  const resolve = Effect.fnUntraced(function*(target: NodeId.NodeId, options?: Pick<FindOptions, "quorum">) {
     const records = yield* findRecords(target, { type: Record.RecordType.endpoint, quorum: options?.quorum }).pipe(
       Effect.catchTag("NoMatchingRecords", ({ answered }) => new NoEndpoint({ target, answered }))
     )
@@ -421,12 +422,12 @@ const make = Effect.gen(function*() {
     // The payload of a stored record can be decoded.
     const payload = yield* Effect.fromResult(Endpoint.decode(record.payload)).pipe(Effect.orDie)
     return { ...payload, record }
-  })
+  }, spanned("Query.resolve"))
 
   /** Requested types: any, and by name those that messages must not crowd out of a response. */
   const named = [0, Record.RecordType.endpoint, Record.RecordType.profile]
 
-  const resolveAll: Query["Service"]["resolveAll"] = Effect.fn("Query.resolveAll")(function*(address) {
+  const resolveAll: Query["Service"]["resolveAll"] = Effect.fnUntraced(function*(address) {
     const target = NodeId.fromAddress(address)
     const lookups = yield* Effect.forEach(named, (type) => lookUp(target, { type }), { concurrency: "unbounded" })
     const newest = new Map<number, Record.SignedRecord>()
@@ -439,7 +440,7 @@ const make = Effect.gen(function*() {
     return Arr.isReadonlyArrayNonEmpty(records)
       ? records
       : yield* new NoMatchingRecords({ target, type: 0, answered: answeredOf(lookups[0].trace) })
-  })
+  }, spanned("Query.resolveAll"))
 
   return Query.of({
     findNode,

@@ -24,6 +24,7 @@ import { Reachability } from "./Reachability.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { spanned } from "./Spans.ts"
 
 /** Longest time between two looks at what is due, in milliseconds: a response may raise doubts at any time. */
 const lookMillis = 30_000
@@ -95,7 +96,7 @@ const make = Effect.gen(function*() {
       return observed === undefined ? [] : [{ reporter: from, observed }]
     })
     reachability.askedUnsafe(reports, now())
-  }, Effect.withSpan("ReachabilityCheck.ask"))
+  }, spanned("ReachabilityCheck.ask"))
 
   const dialBack = Effect.fnUntraced(function*(claimed: SocketAddress.SocketAddress) {
     const family = SocketAddress.family(claimed.host)
@@ -117,7 +118,7 @@ const make = Effect.gen(function*() {
       if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) break
     }
     reachability.dialedUnsafe(now())
-  }, Effect.withSpan("ReachabilityCheck.dialBack"))
+  }, spanned("ReachabilityCheck.dialBack"))
 
   /** Peers that may have us in their tables. */
   const peers = new RecencyMap<NodeId, { contact: Contact }>(maxTold)

@@ -51,6 +51,7 @@ import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { spanned } from "./Spans.ts"
 import * as TransactionId from "./TransactionId.ts"
 
 /**
@@ -523,7 +524,7 @@ const make = Effect.gen(function*() {
     return yield* meet(id, others.slice(0, maxMiddles), relays)
   })
 
-  const connect: Rendezvous["Service"]["connect"] = Effect.fn("Rendezvous.connect")(function*(address) {
+  const connect: Rendezvous["Service"]["connect"] = Effect.fnUntraced(function*(address) {
     const relays = new Map<NodeId.NodeId, Contact>()
     const connection = yield* Effect.mapError(
       find(NodeId.fromAddress(address), relays),
@@ -531,7 +532,7 @@ const make = Effect.gen(function*() {
     )
     yield* keepAlive(connection.peer)
     return connection
-  })
+  }, spanned("Rendezvous.connect"))
 
   yield* attend.pipe(
     Effect.catchCause((cause) => Effect.as(Effect.logWarning("Attending failed", cause), lookMillis)),

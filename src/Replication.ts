@@ -42,6 +42,7 @@ import type { PageOptions, ReplicatedPage, ReplicatedRecord, Summary } from "./r
 import * as Overview from "./replication/overview.ts"
 import type * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
+import { spanned } from "./Spans.ts"
 import { Store } from "./Store.ts"
 import { Timers } from "./Timers.ts"
 
@@ -321,7 +322,7 @@ const make = Effect.gen(function*() {
     if (jobs.get(slot) === job) jobs.delete(slot)
   }
 
-  const replicate = Effect.fn("Replication.replicate")(
+  const replicate = Effect.fnUntraced(
     function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
       const running = jobs.get(Job.slotAt(key, record))
       const isTransient = options.isTransient === true && running?.isTransient !== false
@@ -332,7 +333,8 @@ const make = Effect.gen(function*() {
       const job = yield* begin(key, record, options)
       job.isTransient = isTransient
       return publicationOf(job)
-    }
+    },
+    spanned("Replication.replicate")
   )
 
   /** Moves the job to a newer record. */
@@ -424,7 +426,7 @@ const make = Effect.gen(function*() {
     }
   }
 
-  const recall: Replication["Service"]["recall"] = Effect.fn("Replication.recall")(function*(key, withdrawal) {
+  const recall: Replication["Service"]["recall"] = Effect.fnUntraced(function*(key, withdrawal) {
     const running = jobs.get(Job.slotAt(key, withdrawal))
     if (running === undefined || !Record.isNewer(withdrawal, running.edition.record)) {
       return { answered: Effect.void }
@@ -439,7 +441,7 @@ const make = Effect.gen(function*() {
     proceed(running, { ...Job.editionOf(withdrawal), isWithdrawal: true })
     if (running.set.isDone) yield* FiberMap.remove(fibers, Job.slotAt(key, withdrawal))
     return { answered: waitUntil(running, () => running.set.isWithdrawalAttempted) }
-  })
+  }, spanned("Replication.recall"))
 
   const withdraw = (key: NodeId, record: Record.SignedRecord) =>
     Effect.suspend(() => {

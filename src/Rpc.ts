@@ -21,7 +21,6 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Contact } from "./Contact.ts"
@@ -43,6 +42,7 @@ import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
 import * as Request from "./Request.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import { spanned } from "./Spans.ts"
 import { Timers } from "./Timers.ts"
 import * as TransactionId from "./TransactionId.ts"
 import * as Transport from "./Transport.ts"
@@ -720,13 +720,8 @@ const make = Effect.gen(function*() {
       const done = (result: Parameters<Done>[0]) => resume(Effect.fromResult(result) as never)
       return Effect.sync(requests.ask(peer, body, options ?? {}, done))
     })
-    const spanned = () =>
-      Effect.withSpan(answered, "Rpc.request", {
-        attributes: { "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) },
-        captureStackTrace: false
-      })
-    // A span that is disabled costs as much as the fiber of a request.
-    return Effect.flatMap(References.TracerEnabled, (isTraced) => isTraced ? spanned() : answered)
+    const attributes = () => ({ "dht.request": body._tag, "dht.peer": SocketAddress.format(peer) })
+    return spanned("Rpc.request", attributes)(answered)
   }
 
   /** Runs an effect that waits for echoes of a probe with this token. */
@@ -769,15 +764,15 @@ const make = Effect.gen(function*() {
     return false
   })
 
-  const natProbe: Rpc["Service"]["natProbe"] = Effect.fn("Rpc.natProbe")(function*(via, claimed, options) {
+  const natProbe: Rpc["Service"]["natProbe"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
     const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
     const echo = Deferred.makeUnsafe<void>()
     const echoed = () => Deferred.doneUnsafe(echo, Effect.void)
     return yield* awaitingEchoes(token, echoed, probe(via, body, echo, options))
-  })
+  }, spanned("Rpc.natProbe"))
 
-  const dialBack: Rpc["Service"]["dialBack"] = Effect.fn("Rpc.dialBack")(function*(via, claimed, options) {
+  const dialBack: Rpc["Service"]["dialBack"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
     const body: Message.Body = {
       _tag: "NatProbe",
@@ -799,9 +794,9 @@ const make = Effect.gen(function*() {
       return "Blocked"
     })
     return yield* awaitingEchoes(token, echoed, Effect.raceFirst(confirming, Deferred.await(arrived)))
-  })
+  }, spanned("Rpc.dialBack"))
 
-  const passOn: Rpc["Service"]["passOn"] = Effect.fn("Rpc.passOn")(function*(to, { claimed, token }, options) {
+  const passOn: Rpc["Service"]["passOn"] = Effect.fnUntraced(function*(to, { claimed, token }, options) {
     const echo = Deferred.makeUnsafe<boolean>()
     const echoed: Echoed["echoed"] = (from, reached) => {
       if (from.host === to.host && from.port === to.port) Deferred.doneUnsafe(echo, Effect.succeed(reached !== false))
@@ -809,9 +804,9 @@ const make = Effect.gen(function*() {
     const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn }
     const came = yield* awaitingEchoes(token, echoed, probe(to, body, echo, options))
     return came && (yield* Deferred.await(echo))
-  })
+  }, spanned("Rpc.passOn"))
 
-  const reaches: Rpc["Service"]["reaches"] = Effect.fn("Rpc.reaches")(function*(via, address, options) {
+  const reaches: Rpc["Service"]["reaches"] = Effect.fnUntraced(function*(via, address, options) {
     const token = yield* random.randomBytes(8)
     const answer = Deferred.makeUnsafe<boolean | undefined>()
     const echoed: Echoed["echoed"] = (from, reached) => {
@@ -821,7 +816,7 @@ const make = Effect.gen(function*() {
     const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.ping }
     const came = yield* awaitingEchoes(token, echoed, probe(via, body, answer, options))
     return Option.fromUndefinedOr(came ? yield* Deferred.await(answer) : undefined)
-  })
+  }, spanned("Rpc.reaches"))
 
   // --- Services above ------------------------------------------------------------
 

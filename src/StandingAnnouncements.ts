@@ -24,6 +24,7 @@ import { Announce, type Announcement } from "./Announce.ts"
 import type { InvalidPayload } from "./Custom.ts"
 import { Persistence } from "./Persistence.ts"
 import type { PublishError } from "./Publisher.ts"
+import { spanned } from "./Spans.ts"
 import * as Topic from "./Topic.ts"
 
 // --- Contents ------------------------------------------------------------------
@@ -279,12 +280,12 @@ const make = Effect.gen(function*() {
     )
   })
 
-  const put: StandingAnnouncements["Service"]["put"] = Effect.fn("StandingAnnouncements.put")(function*(given) {
+  const put: StandingAnnouncements["Service"]["put"] = Effect.fnUntraced(function*(given) {
     const content = yield* Effect.fromResult(normal(given))
     const entry = yield* replace(content)
     entry.isDurable = yield* Effect.match(persistence.flush, { onFailure: () => false, onSuccess: () => true })
     return entry
-  })
+  }, spanned("StandingAnnouncements.put"))
 
   const replace = Effect.fnUntraced(
     function*(content: Content) {
@@ -319,7 +320,7 @@ const make = Effect.gen(function*() {
     return entries.get(keyOf(slot)) ?? (yield* new NotAnnounced({ slot }))
   })
 
-  const remove: StandingAnnouncements["Service"]["delete"] = Effect.fn("StandingAnnouncements.delete")(
+  const remove: StandingAnnouncements["Service"]["delete"] = Effect.fnUntraced(
     function*(slot) {
       yield* find(slot).pipe(
         Effect.flatMap(({ announcement, content, scope }) => {
@@ -331,7 +332,8 @@ const make = Effect.gen(function*() {
         Effect.uninterruptible
       )
       yield* Effect.ignore(persistence.flush)
-    }
+    },
+    spanned("StandingAnnouncements.delete")
   )
 
   const kept = yield* persistence.kept.announcements
