@@ -8,6 +8,10 @@
  * Renewals run at the rate of 100 000 records that are renewed every hour, with
  * fewer records of a shorter lifetime. The other nodes share a process of their own.
  *
+ * A day in a simulated network, which takes long and is not part of the others:
+ *
+ *     npm run bench:hosting -- --only day [--identities 100000] [--nodes 1000] [--hours 24] [--loss 0.01]
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
@@ -43,13 +47,16 @@ const { values: options } = parseArgs({
     identities: { type: "string", default: "100000" },
     renewed: { type: "string", default: "2500" },
     seconds: { type: "string", default: "120" },
-    nodes: { type: "string", default: "64" },
+    nodes: { type: "string" },
+    hours: { type: "string", default: "24" },
+    loss: { type: "string", default: "0.01" },
     only: { type: "string" }
   }
 })
 
 const count = Number(options.identities)
 const renewed = Number(options.renewed)
+const peers = options.nodes ?? "64"
 
 /** Renewals a second of 100 000 records, each renewed every hour. */
 const rate = 100_000 / 3600
@@ -157,8 +164,8 @@ const state = Effect.gen(function*() {
 // --- Renewals ------------------------------------------------------------------------
 
 const renewals = Effect.gen(function*() {
-  const peers = new Process<never, { readonly port: number }>("hostingPeers.ts", [options.nodes])
-  const { port } = yield* Effect.promise(() => peers.next())
+  const others = new Process<never, { readonly port: number }>("hostingPeers.ts", [peers])
+  const { port } = yield* Effect.promise(() => others.next())
   const { services, stop } = yield* start(
     { bootstrap: [`127.0.0.1:${port}`], verifyThreads: 0 },
     { datagramsPerSecond: 2000, signaturesPerSecond: 1000 }
@@ -188,7 +195,7 @@ const renewals = Effect.gen(function*() {
     (performance.now() - at) / 1000
   ]
   yield* stop
-  yield* Effect.promise(() => peers.end())
+  yield* Effect.promise(() => others.end())
   const done = after.renewals - before.renewals
   const cores = (used.user + used.system) / 1e6 / seconds
   const row: Row = {
@@ -210,11 +217,22 @@ const renewals = Effect.gen(function*() {
 
 const program = Effect.gen(function*() {
   const sections: Array<Section> = []
+  if (options.only === "day") {
+    const note = `Lifetimes of an hour, ${Number(options.loss) * 100} % of datagrams lost`
+    const { day } = yield* Effect.promise(() => import("./hostingDay.ts"))
+    const row = day({
+      identities: count,
+      nodes: Number(options.nodes ?? 1000),
+      hours: Number(options.hours),
+      loss: Number(options.loss)
+    })
+    return [{ title: "A day", note, rows: [row] }]
+  }
   if (options.only !== "renewals") {
     sections.push({ title: "Memory, disk and start", rows: [yield* state] })
   }
   if (options.only !== "state") {
-    const note = `At the rate of 100 000 renewals an hour, over UDP loopback to ${options.nodes} nodes`
+    const note = `At the rate of 100 000 renewals an hour, over UDP loopback to ${peers} nodes`
     sections.push({ title: "Renewals", note, rows: [yield* renewals] })
   }
   return sections

@@ -60,7 +60,9 @@ export class SameSlot extends Data.TaggedError("SameSlot")<{
   readonly type: number
 }> {
   override get message() {
-    return `Two records of type ${this.type} at ${this.key} would replace each other. Announce one of them`
+    return this.type === Record.RecordType.topic
+      ? `Two offers under one topic would replace each other, at ${this.key}. Announce one of them`
+      : `Two records of type ${this.type} at ${this.key} would replace each other. Announce one of them`
   }
 }
 

@@ -13,9 +13,9 @@ import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as SchemaIssue from "effect/SchemaIssue"
 import { admitsRecordsOf, digest, isToken } from "../internal/httpGuard.ts"
 import * as Problem from "./Problem.ts"
+import * as SchemaFaults from "./SchemaFaults.ts"
 
 /**
  * Explains why a request does not match its schema. It declares the problems
@@ -94,27 +94,9 @@ const parts = {
   Payload: (name: string) => name === "" ? "The body" : `The member ${name} of the body`
 } as const
 
-const format = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) => {
-    switch (issue._tag) {
-      case "MissingKey":
-        return "is missing"
-      case "UnexpectedKey":
-        return "is unknown"
-      default:
-        return SchemaIssue.defaultLeafHook(issue)
-    }
-  }
-})
-
 /** The first fault of a request, as one sentence. */
-const faultOf = ({ cause, kind }: HttpApiSchemaError): string => {
-  const [first] = format(cause.issue).issues
-  const name = (first.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
-  const part = parts[kind === "Body" || kind === "ResponseHeaders" ? "Payload" : kind](name)
-  const fault = first.message.replaceAll("\n", " ")
-  return fault.startsWith("is ") ? `${part} ${fault}` : `${part} is wrong: ${fault[0].toLowerCase()}${fault.slice(1)}`
-}
+const faultOf = ({ cause, kind }: HttpApiSchemaError): string =>
+  SchemaFaults.first(cause.issue, parts[kind === "Body" || kind === "ResponseHeaders" ? "Payload" : kind])
 
 const noToken =
   "This request acts for the node, which has no token that would allow it. Start the node with one, or open"

@@ -83,5 +83,12 @@ export const contentsOf = Effect.fnUntraced(function*({ custom = [], endpoint, p
 export const identityOf = Effect.fnUntraced(function*(
   { announce, delegation_hex, mail, replicas, seed_hex, ttl }: typeof HostedApi.HostRequest.Type
 ) {
-  return { ...yield* keyOf(seed_hex, delegation_hex), announce: yield* contentsOf(announce), replicas, ttl, mail }
+  const key = yield* keyOf(seed_hex, delegation_hex)
+  const contents = yield* contentsOf(announce)
+  if (contents.length === 0 && mail !== true) {
+    return yield* badRequest(
+      "announce: it is empty. Give an endpoint, a profile, topics or custom records, or read its mail"
+    )
+  }
+  return { ...key, announce: contents, replicas, ttl, mail }
 })

@@ -117,6 +117,43 @@ describe("hosted", () => {
       assert.include(said(yield* run("hosted", "show", addressOf("a"), "--json", "--data", data)), { replicas: 3 })
     }).pipe(captured))
 
+  it.live("takes no line for less than it says: a member that is misspelt is an error, which does not quote it", () =>
+    Effect.gen(function*() {
+      const { data } = yield* running
+      const file = join(yield* temporary, "agents.ndjson")
+      const seed = Hex.encode(seedOf("a"))
+      const lines = [
+        line("a", { announce: { endpoints: ["https://a.example"] } }),
+        line("a", { announce: {} }),
+        line("a", { seed }),
+        line("a", { announce: { topics: [{ topic: "x" }, { topic: "x" }] } }),
+        JSON.stringify([1])
+      ]
+      writeFileSync(file, lines.join("\n"))
+      const through: ReadonlyArray<ReadonlyArray<string>> = [
+        ["--data", data],
+        ["--database", `sqlite:${join(data, "table.sqlite")}`, "--database-key-env", "HOSTING_KEY"]
+      ]
+      for (const flags of through) {
+        const { error, exitCode, out } = yield* commandLine.run(["hosted", "import", file, ...flags], {
+          HOSTING_KEY: "a key of the tests, long enough to be one"
+        })
+        assert.deepStrictEqual([exitCode, out], [1, ["0 imported, 5 failed"]])
+        assert.notInclude(error.join("\n"), seed.slice(2, 20))
+        for (
+          const [number, words] of [
+            [1, "the member announce.endpoints is unknown"],
+            [2, "announce: it is empty"],
+            [3, "the member seed is unknown"],
+            [4, "Two offers under one topic would replace each other"],
+            [5, "the line is wrong: expected object"]
+          ] as const
+        ) {
+          assert.isTrue(error.some((text) => text.startsWith(`effect-dht: line ${number}: `) && text.includes(words)))
+        }
+      }
+    }).pipe(captured))
+
   it.live("needs a node that hosts", () =>
     Effect.gen(function*() {
       const { data, url } = yield* Effect.flatMap(startNode(), (peer) => joined(peer))

@@ -215,6 +215,8 @@ describe("/v1/hosted", () => {
         [request("a", { announce: { custom: [{ type: 1, value: 1 }] } }), 400, "BadRequest", "left to applications"],
         [request("a", { announce: { custom: [{ type: 1, payload_hex: "01" }] } }), 422, "InvalidRecord", ""],
         [request("a", { announce: undefined }), 400, "BadRequest", "announce"],
+        [request("a", { announce: {} }), 400, "BadRequest", "announce: it is empty"],
+        [request("a", { announce: { topic: [topic] } }), 400, "BadRequest", "announce.topic of the body is unknown"],
         [request("a", { replicas: 17 }), 400, "BadRequest", "replicas"],
         [request("a", { ttl: 0 }), 400, "BadRequest", "ttl"],
         [request("a", { delegation_hex: "00" }), 422, "InvalidDelegation", "Invalid delegation"],

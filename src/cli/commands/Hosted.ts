@@ -19,6 +19,7 @@ import * as HostedIdentities from "../../HostedIdentities.ts"
 import * as Api from "../../http/Api.ts"
 import type { Client } from "../../http/Client.ts"
 import * as HostedRequests from "../../http/HostedRequests.ts"
+import * as SchemaFaults from "../../http/SchemaFaults.ts"
 import * as Hex from "../../internal/hex.ts"
 import { decodeUtf8 } from "../../internal/text.ts"
 import { type Database, settings } from "../../node/internal/settings.ts"
@@ -337,7 +338,8 @@ interface Fault {
   readonly fault: string
 }
 
-const decodeRequest = Schema.decodeUnknownResult(Api.HostRequest)
+/** As a node decodes it: what it does not know is a fault, such as of a misspelt member. */
+const decodeRequest = Schema.decodeUnknownResult(Api.HostRequest, { onExcessProperty: "error" })
 
 /** The request of a line. What is not JSON is not quoted: it may be secret. */
 const requestOf = (bytes: Uint8Array | undefined): Result.Result<HostRequest, Fault> => {
@@ -349,7 +351,9 @@ const requestOf = (bytes: Uint8Array | undefined): Result.Result<HostRequest, Fa
   } catch {
     return Result.fail({ fault: "it is not JSON" })
   }
-  return Result.mapError(decodeRequest(value), ({ message }) => ({ fault: message }))
+  return Result.mapError(decodeRequest(value), ({ issue }) => ({
+    fault: SchemaFaults.first(issue, (name) => name === "" ? "the line" : `the member ${name}`)
+  }))
 }
 
 type Imported = "imported" | "updated" | "unchanged"
