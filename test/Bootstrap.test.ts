@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Bootstrap from "../src/Bootstrap.ts"
 import * as Features from "../src/Features.ts"
 import { layerTable, NameResolver } from "../src/NameResolver.ts"
+import { NodeEvents } from "../src/NodeEvents.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
@@ -145,6 +146,20 @@ describe("joining", () => {
       assert.isNotEmpty(thin())
       yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(thin(), [])
+    }).pipe(onNetwork))
+
+  it.effect("looks for its neighbours again once, and not twice if that brings no other ones", () =>
+    Effect.gen(function*() {
+      yield* network.build(40)
+      yield* TestClock.adjust("1 minute")
+      const late = yield* network.node("late", network.socketOf(200))
+      let looks = 0
+      yield* Context.get(late, NodeEvents).listen((event) => {
+        if (event._tag === "QueryStarted" && event.target === network.contactOf(late).id) looks++
+      })
+      yield* network.dht(late).bootstrap([network.socketOf(1)])
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual(looks, 2)
     }).pipe(onNetwork))
 
   it.effect("contacts only the given addresses while the node is passive", () =>
