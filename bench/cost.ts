@@ -38,7 +38,7 @@ const settleMillis = 300
 export const cost = async (options: {
   readonly verifyThreads: number
   readonly rounds: number
-  /** Requests of each kind per round. */
+  /** Requests of each kind per round. All new records must fit into the store, which has room for some 28 000. */
   readonly count: number
 }): Promise<Section> => {
   const { count, rounds, verifyThreads } = options

@@ -56,7 +56,7 @@ const attacks: { readonly [attack: string]: () => ReadonlyArray<Effect.Effect<Se
     ground({ nodes: 150, counts: quick ? [20] : [20, 40], rounds: quick ? 1 : 5, readers: quick ? 8 : 20 })
   ],
   mute: () => [
-    mute(quick ? { nodes: 24, strangers: 2000, lookups: 50 } : { nodes: 64, strangers: 19_000, lookups: 200 })
+    mute(quick ? { nodes: 24, strangers: 2000, lookups: 50 } : { nodes: 24, strangers: 19_000, lookups: 200 })
   ],
   hour: () => [hour(quick ? { nodes: 30, publishers: 30, minutes: 10 } : { nodes: 110, publishers: 100, minutes: 60 })]
 }

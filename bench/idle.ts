@@ -1,5 +1,5 @@
 /**
- * Memory per node of many idle nodes in one process.
+ * Memory and processor time per node of many idle nodes in one process.
  *
  * @since 0.1.0
  */
@@ -15,8 +15,13 @@ export interface Memory {
   readonly held: number
 }
 
-/** Measured with one node, and with all. */
-export type FromIdle = readonly [Memory, Memory]
+export interface FromIdle {
+  /** With one node, and with all. */
+  readonly one: Memory
+  readonly all: Memory
+  /** Microseconds of the processor that all nodes take in a second in which nothing happens. */
+  readonly microsPerSecond: number
+}
 
 const scope = Scope.makeUnsafe()
 
@@ -32,9 +37,24 @@ const measure = async (): Promise<Memory> => {
   return { resident: rss, held: heapUsed + external }
 }
 
+/** Seconds after the start, when a node looks around, and those that are measured. */
+const settleSeconds = 15
+const restSeconds = 60
+
+const seconds = (count: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, count * 1000))
+
+const rest = async (): Promise<number> => {
+  await seconds(settleSeconds)
+  const before = process.cpuUsage()
+  await seconds(restSeconds)
+  const { system, user } = process.cpuUsage(before)
+  return (system + user) / restSeconds
+}
+
 const count = Number(process.argv[2])
 await startNode()
 const one = await measure()
 for (let i = 1; i < count; i++) await startNode()
-const all: FromIdle = [one, await measure()]
-process.send?.(all, () => process.exit())
+const all = await measure()
+const measured: FromIdle = { one, all, microsPerSecond: await rest() }
+process.send?.(measured, () => process.exit())

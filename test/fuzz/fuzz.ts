@@ -271,6 +271,12 @@ export const fuzz = (options: Options): Promise<Report> =>
 
     /** Honest requests, signed and in sessions, of which each must be accepted. */
     const honestRound = async (): Promise<void> => {
+      // Nonsense that a peer has signed may lack the bit for sessions, which ends its session.
+      await exchange(contacts.map((peer) => {
+        const { host, identity: { address }, port } = peer
+        return { bytes: sign(peer, { _tag: "Ping", address }, transaction()), from: { host, port } }
+      }))
+      const before = traffic().refusedBy
       const round = Array.from({ length: 16 }, (): Datagram => {
         const { body, peer } = any(requests)
         const write = peer.isContact && prng.below(2) === 0 ? seal : sign
@@ -278,7 +284,11 @@ export const fuzz = (options: Options): Promise<Report> =>
       })
       const accepted = await exchange(round)
       tally.answered += accepted
-      if (accepted < round.length) fault(`Of ${round.length} honest requests ${round.length - accepted} were refused`)
+      if (accepted === round.length) return
+      const reasons = Object.entries(traffic().refusedBy).flatMap(([reason, count]) =>
+        count > before[reason as Rpc.Refusal] ? [reason] : []
+      )
+      fault(`Of ${round.length} honest requests ${round.length - accepted} were refused: ${reasons.join(", ")}`)
     }
 
     /** Pings to contacts, with altered responses before the honest ones. */
