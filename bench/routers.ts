@@ -111,7 +111,8 @@ const measure = Effect.fnUntraced(function*(percent: number, isChecked: boolean)
   let silenced = 0
   world.network.conditions.loss = loss
   const start = Effect.fnUntraced(function*(host: SimNetwork.HostOptions) {
-    if (silenced >= silent * (machines.length - 3)) {
+    // The golden ratio spreads the silent ones evenly over open and closed nodes.
+    if ((machines.length * 0.618034) % 1 >= silent) {
       const [node] = yield* world.startNodes(1, { host, dht })
       all.push(node)
       machines.push(node)

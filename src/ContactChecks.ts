@@ -25,9 +25,12 @@ import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { spanned } from "./Spans.ts"
 
-/** Contacts checked at the same time, and peers that are asked to try each. */
+/**
+ * Contacts checked at the same time, and peers that are asked to try each: in a large
+ * network nearly all are strangers to it, and in a small one none is for a while.
+ */
 const maxChecking = 16
-const maxHelpers = 12
+const maxHelpers = 4
 
 /** Time between two looks at what is due. */
 const lookPause = "30 seconds"

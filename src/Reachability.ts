@@ -76,7 +76,7 @@ export class Reachability extends Context.Service<Reachability, {
   /** Whether an experiment, or the datagram of a stranger, has shown since then whether strangers reach us. */
   readonly isTestedUnsafe: (since: number) => boolean
   /** Reports the end of a round of such experiments. */
-  readonly dialedUnsafe: (now: number) => void
+  readonly dialedUnsafe: (now: number, lacksStrangers: boolean) => void
   /**
    * Records the address at which a reporter observed us, in place of its
    * earlier report, for code that runs once per packet. `reporter.host` is the
@@ -130,7 +130,7 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability, never, P
         },
         blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
         isTestedUnsafe: (since) => core.isTested(since),
-        dialedUnsafe: (now) => core.dialed(now),
+        dialedUnsafe: (now, lacksStrangers) => core.dialed(now, lacksStrangers),
         voteUnsafe: (reporter, observed, now) => {
           votes.vote(reporter, observed, now)
           core.observed(observed, now)

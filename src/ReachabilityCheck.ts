@@ -104,6 +104,7 @@ const make = Effect.gen(function*() {
       SocketAddress.family(host) === family && health.hasUnsafe(id, Features.Bit.dialBack)
     const relays = witnesses(yield* atRandom, helps)
     const startedAt = now()
+    let lacksStrangers = false
     for (let round = 0; round < maxRounds; round++) {
       const outcomes = yield* Effect.forEach(
         relays.slice(round * probesPerRound, (round + 1) * probesPerRound),
@@ -115,9 +116,12 @@ const make = Effect.gen(function*() {
       }
       if (reachability.isTestedUnsafe(startedAt)) break
       // In a small network every helper was contacted, and another one shows no more.
-      if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) break
+      if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) {
+        lacksStrangers = outcomes.length > 0
+        break
+      }
     }
-    reachability.dialedUnsafe(now())
+    reachability.dialedUnsafe(now(), lacksStrangers)
   }, spanned("ReachabilityCheck.dialBack"))
 
   /** Peers that may have us in their tables. */

@@ -18,6 +18,12 @@
  * find there what those of the other one store. They are ranked in the same way
  * and asked at the same time.
  *
+ * Responders that find out whom strangers can reach, and name only those, *vouch*
+ * for the nodes they name. Others name nodes behind routers as well, which would
+ * not answer us. So while at least half of the responses are of nodes that vouch,
+ * a node that only others named is *doubtful*: it is asked beside the rest, and
+ * not waited for.
+ *
  * Every node in the result answered this lookup. Contacts that answered us
  * earlier are asked like all others: their neighbours may be closer than any
  * node we know, and a contact that has left since must not be in the result.
@@ -110,6 +116,8 @@ export interface Answer {
   readonly dual?: number | undefined
   /** Whether the responder itself is dual, as it says. */
   readonly isDual?: boolean | undefined
+  /** Whether the responder finds out which nodes strangers can reach, and names only those. Default true. */
+  readonly vouches?: boolean | undefined
   /** Whether it contained a valid record of the kind looked up. */
   readonly holdsRecord: boolean
   /** Whether the node is a short-lived client, which is never among the closest. */
@@ -158,6 +166,8 @@ interface Candidate {
   isDual: boolean
   /** Whether it was asked only because it is dual. */
   isBeside: boolean
+  /** Whether it is our own contact, or one that vouches named it. */
+  isVouched: boolean
   /** The same node at the address that another referrer named. */
   elsewhere: Contact | undefined
   state: "Unasked" | "Asked" | "Answered" | "Failed"
@@ -203,6 +213,9 @@ export class Lookup {
   private readonly asked: Array<Candidate> = []
   /** Whether any candidate was ever taken for dual. */
   private hasDual = false
+  /** Number of responses, and of those by nodes that vouch. */
+  private responses = 0
+  private vouched = 0
   private hasQuorum = false
   private isDone = false
 
@@ -222,17 +235,18 @@ export class Lookup {
   /**
    * Adds one of our own contacts, before the first `poll`. The first address
    * known for an id is used, so responses can neither redirect nor evict our own
-   * contacts.
+   * contacts. One that is not verified is known only because others named it.
    */
-  seed(contact: Contact, isDual = false): void {
-    this.learn(contact, undefined, isDual)
+  seed(contact: Contact, { isDual = false, isVerified = true } = {}): void {
+    this.learn(contact, undefined, isDual, isVerified)
   }
 
   /** Returns what to do next. */
   poll(now: number): Action {
     if (this.isDone) return { _tag: "Done" }
-    const standing = this.nearest(this.k, (candidate) => isStanding(candidate, now))
+    const standing = this.nearest(this.k, (candidate) => this.isStanding(candidate, now))
     const next = this.next(standing, now)
+    const nextDoubtful = this.nextDoubtful(standing)
     const nextDual = this.nextDual(now)
     if (this.hasQuorum || next === undefined && nextDual === undefined && !this.isAwaiting(now)) {
       this.isDone = true
@@ -246,12 +260,14 @@ export class Lookup {
     let inFlight = 0
     let prompt = 0
     let promptBeside = 0
+    let promptDoubtful = 0
     let slowAt = Infinity
     for (const candidate of this.asked) {
       if (candidate.state !== "Asked") continue
       inFlight++
-      if (!isStanding(candidate, now)) continue
-      if (candidate.isBeside) promptBeside++
+      if (!isPrompt(candidate, now)) continue
+      if (this.isDoubtful(candidate)) promptDoubtful++
+      else if (candidate.isBeside) promptBeside++
       else prompt++
       if (candidate.slowAt < slowAt) slowAt = candidate.slowAt
     }
@@ -266,8 +282,9 @@ export class Lookup {
         nextDual.isBeside = true
         return this.ask(nextDual, now, false)
       }
+      if (nextDoubtful !== undefined && promptDoubtful < this.alpha) return this.ask(nextDoubtful, now, false)
     }
-    return { _tag: "Wait", until: prompt + promptBeside === 0 ? undefined : slowAt }
+    return { _tag: "Wait", until: slowAt === Infinity ? undefined : slowAt }
   }
 
   private ask(candidate: Candidate, now: number, isAboutSide: boolean): Action {
@@ -288,11 +305,13 @@ export class Lookup {
     candidate.isClient = answer.isClient ?? false
     candidate.isDual = answer.isDual ?? false
     if (candidate.isDual) this.hasDual = true
+    const { dual = 0, nodes, vouches = true } = answer
+    this.responses++
+    if (vouches) this.vouched++
     // One that holds none can complete a quorum of dual nodes.
     if (this.quorum !== Infinity && (answer.holdsRecord || this.hasDual)) this.hasQuorum = this.isQuorum()
-    const { dual = 0, nodes } = answer
     for (const [i, contact] of nodes.slice(0, this.maxNodesPerAnswer).entries()) {
-      const learned = this.learn(contact, candidate, i < dual)
+      const learned = this.learn(contact, candidate, i < dual, vouches)
       if (learned !== undefined && isCloser(learned, candidate)) candidate.closerNodes++
     }
   }
@@ -354,15 +373,16 @@ export class Lookup {
     if (this.asked.length === this.maxCandidates) return undefined
     const farthest = standing.ranked.at(this.k - 1)
     const next = this.candidates.find((candidate) =>
-      isUnasked(candidate) && !candidate.isBad && !this.isFull(standing, candidate.subnet)
+      isUnasked(candidate) && !candidate.isBad && !this.isDoubtful(candidate) &&
+      !this.isFull(standing, candidate.subnet)
     )
     if (next !== undefined && isCloser(next, farthest)) return next
     if (farthest !== undefined) return undefined
     // There are fewer than k, even if all requests in flight are answered. Crowded
-    // candidates and then bad ones are used once no response is expected that
+    // and doubtful candidates, and then bad ones, are used once no response is expected that
     // could name better ones.
     const isAnotherExpected = this.asked.some((candidate) =>
-      candidate.state === "Asked" && isStanding(candidate, now) && !candidate.isLastResort
+      candidate.state === "Asked" && this.isStanding(candidate, now) && !candidate.isLastResort
     )
     if (isAnotherExpected) return undefined
     const last = withCrowded(standing, this.k).at(this.k - 1)
@@ -370,12 +390,31 @@ export class Lookup {
       (last === undefined ? this.candidates.find(isUnasked) : undefined)
   }
 
+  /** The closest doubtful candidate that would be among the k closest. */
+  private nextDoubtful(standing: Ranking): Candidate | undefined {
+    if (this.asked.length === this.maxCandidates) return undefined
+    const next = this.candidates.find((candidate) =>
+      isUnasked(candidate) && !candidate.isBad && this.isDoubtful(candidate) &&
+      !this.isFull(standing, candidate.subnet)
+    )
+    return next !== undefined && isCloser(next, standing.ranked.at(this.k - 1)) ? next : undefined
+  }
+
+  /** Whether only nodes that do not vouch named a candidate, while at least half of the responses are vouched for. */
+  private isDoubtful({ isVouched, state }: Candidate): boolean {
+    return !isVouched && state !== "Answered" && this.vouched > 0 && 2 * this.vouched >= this.responses
+  }
+
+  private isStanding(candidate: Candidate, now: number): boolean {
+    return hasAnswered(candidate) || isPrompt(candidate, now) && !this.isDoubtful(candidate)
+  }
+
   /** The closest dual candidate worth a request. */
   private nextDual(now: number): Candidate | undefined {
     if (!this.hasDual || this.asked.length === this.maxCandidates) return undefined
     const next = this.candidates.find((candidate) => candidate.isDual && isUnasked(candidate) && !candidate.isBad)
     if (next === undefined) return undefined
-    const farthest = this.nearestDual((candidate) => isStanding(candidate, now)).at(this.dual - 1)
+    const farthest = this.nearestDual((candidate) => this.isStanding(candidate, now)).at(this.dual - 1)
     return isCloser(next, farthest) ? next : undefined
   }
 
@@ -401,7 +440,7 @@ export class Lookup {
     const nearest: Array<Candidate> = []
     for (const candidate of this.candidates) {
       if (nearest.length === this.k) break
-      if (mayHold(candidate)) nearest.push(candidate)
+      if (mayHold(candidate) && !this.isDoubtful(candidate)) nearest.push(candidate)
     }
     const half = Math.ceil(this.k / 2)
     const responsible = nearest.slice(0, half)
@@ -423,15 +462,16 @@ export class Lookup {
     const farthest = this.nearestDual(hasAnswered).at(this.dual - 1)
     return this.asked.some((candidate) =>
       candidate.isDual && candidate.state === "Asked" && isCloser(candidate, farthest) &&
-      (this.awaitsSlow || isStanding(candidate, now))
+      (this.awaitsSlow || this.isStanding(candidate, now))
     )
   }
 
   private isAwaitingAny(now: number): boolean {
     const farthest = this.nearest(this.k, hasAnswered).ranked.at(this.k - 1)
-    const awaitsSlow = this.awaitsSlow || farthest === undefined
+    if (farthest === undefined) return this.asked.some(({ state }) => state === "Asked")
     return this.asked.some((candidate) =>
-      candidate.state === "Asked" && isCloser(candidate, farthest) && (awaitsSlow || isStanding(candidate, now))
+      candidate.state === "Asked" && isCloser(candidate, farthest) && !this.isDoubtful(candidate) &&
+      (this.awaitsSlow || this.isStanding(candidate, now))
     )
   }
 
@@ -444,11 +484,17 @@ export class Lookup {
   }
 
   /** Adds a contact and returns the new candidate; `undefined` if it was known. */
-  private learn(contact: Contact, referrer: Candidate | undefined, isDual: boolean): Candidate | undefined {
+  private learn(
+    contact: Contact,
+    referrer: Candidate | undefined,
+    isDual: boolean,
+    isVouched: boolean
+  ): Candidate | undefined {
     if (contact.id === this.options.self) return undefined
     if (isDual) this.hasDual = true
     const known = this.byId.get(contact.id)
-    if (known === undefined) return this.add(contact, referrer, { isRetry: false, isDual })
+    if (known === undefined) return this.add(contact, referrer, { isRetry: false, isDual, isVouched })
+    if (isVouched) known.isVouched = true
     if (isDual && known.state !== "Answered") known.isDual = true
     const { host, port } = known.contact
     if (known.referrer !== referrer && (contact.host !== host || contact.port !== port)) known.elsewhere ??= contact
@@ -461,16 +507,16 @@ export class Lookup {
    * another referrer named. Otherwise one lying node could hide others by naming
    * them first, at wrong addresses.
    */
-  private retry({ contact, elsewhere, isDual, isRetry, state, referrer }: Candidate): void {
+  private retry({ contact, elsewhere, isDual, isRetry, isVouched, referrer, state }: Candidate): void {
     if (state !== "Failed" || isRetry || elsewhere === undefined) return
     this.remove(contact.id)
-    this.add(elsewhere, referrer, { isRetry: true, isDual })
+    this.add(elsewhere, referrer, { isRetry: true, isDual, isVouched })
   }
 
   private add(
     contact: Contact,
     referrer: Candidate | undefined,
-    { isDual, isRetry }: Pick<Candidate, "isDual" | "isRetry">
+    { isDual, isRetry, isVouched }: Pick<Candidate, "isDual" | "isRetry" | "isVouched">
   ): Candidate {
     const candidate: Candidate = {
       contact,
@@ -482,6 +528,7 @@ export class Lookup {
       isRetry,
       isDual,
       isBeside: false,
+      isVouched,
       elsewhere: undefined,
       state: "Unasked",
       isLastResort: false,
@@ -558,8 +605,8 @@ const hasAnswered = (candidate: Candidate): boolean => candidate.state === "Answ
 
 const depthOf = ({ referrer }: Candidate): number => referrer === undefined ? 0 : depthOf(referrer) + 1
 
-const isStanding = (candidate: Candidate, now: number): boolean =>
-  hasAnswered(candidate) || candidate.state === "Asked" && now < candidate.slowAt
+/** Whether a request to it is in flight and not yet slow. */
+const isPrompt = ({ slowAt, state }: Candidate, now: number): boolean => state === "Asked" && now < slowAt
 
 const isCloser = (candidate: Candidate, other: Candidate | undefined): boolean =>
   other === undefined || candidate.near < other.near ||

@@ -329,9 +329,14 @@ export class Reachability {
     return this.testedAt >= since
   }
 
-  /** Reports the end of the experiments that `DialBack` asked for. */
-  dialed(now: number): void {
+  /**
+   * Reports the end of the experiments that `DialBack` asked for, and whether
+   * whatever reached us came from hosts that we contacted. Then no stranger may be
+   * left in the network for a while, and the pauses grow faster.
+   */
+  dialed(now: number, lacksStrangers = false): void {
     this.tried(now)
+    if (lacksStrangers) this.futile += 2
   }
 
   private tried(now: number): void {

@@ -124,10 +124,11 @@ export const make = Effect.gen(function*() {
     // One liar can invent all unverified contacts, so they must not displace
     // verified ones.
     for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
-      if (!isHairpin(contact, publicHost)) lookup.seed(contact, isDual(contact))
+      const isVerified = routing.entryUnsafe(contact.id)?.verifiedAt !== undefined
+      if (!isHairpin(contact, publicHost)) lookup.seed(contact, { isDual: isDual(contact), isVerified })
     }
     for (const contact of routing.nearestDualUnsafe(target, dualSeeds)) {
-      if (!isHairpin(contact, publicHost)) lookup.seed(contact, true)
+      if (!isHairpin(contact, publicHost)) lookup.seed(contact, { isDual: true })
     }
     return { lookup, publicHost }
   })
@@ -230,7 +231,8 @@ export const make = Effect.gen(function*() {
             ...learn(answer, contact, publicHost),
             holdsRecord,
             isClient: health.isClientUnsafe(contact.id),
-            isDual: isDual(contact)
+            isDual: isDual(contact),
+            vouches: health.hasUnsafe(contact.id, Features.Bit.dialBack)
           })
         }
         ongoing.stepped(contact.id)

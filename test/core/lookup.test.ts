@@ -944,7 +944,7 @@ describe("Lookup", () => {
     /** Responses of nodes nearest first, of which those from 100 on are dual and hold the record. */
     const reading = (answered: ReadonlyArray<number>, seeds: ReadonlyArray<number>) => {
       const lookup = make({ self: tiny(255), target: tiny(0), k: 16, alpha: 20, quorum: 3 })
-      for (const byte of seeds) lookup.seed(at(byte), byte >= 100)
+      for (const byte of seeds) lookup.seed(at(byte), { isDual: byte >= 100 })
       while (lookup.poll(0)._tag === "Ask");
       for (const byte of answered) {
         lookup.answered(tiny(byte), 1, { nodes: [], holdsRecord: byte >= 100, isDual: byte >= 100 })
@@ -964,7 +964,7 @@ describe("Lookup", () => {
     it("counts only the closest of them for that, and none that denies to be dual", () => {
       assert.strictEqual(reading([1, 2, 3, 103, 104], [1, 2, 3, 4, 5, 6, 7, 8, 100, 101, 102, 103, 104]), "Wait")
       const lookup = make({ self: tiny(255), target: tiny(0), alpha: 20, quorum: 3 })
-      for (const byte of [1, 2, 3, 4, 5, 6, 7, 8, 100, 101]) lookup.seed(at(byte), byte >= 100)
+      for (const byte of [1, 2, 3, 4, 5, 6, 7, 8, 100, 101]) lookup.seed(at(byte), { isDual: byte >= 100 })
       while (lookup.poll(0)._tag === "Ask");
       for (const byte of [1, 2, 3]) lookup.answered(tiny(byte), 1, { nodes: [], holdsRecord: false })
       for (const byte of [100, 101]) {
@@ -1010,6 +1010,92 @@ describe("Lookup", () => {
         }),
         sameEveryTime(20)
       )
+    })
+  })
+
+  describe("among peers that do not find out whom strangers can reach", () => {
+    /** A lookup of the three closest nodes, which has asked these. */
+    const asking = (options: Partial<Lookup.Options> = {}, seeds: ReadonlyArray<number> = [100, 101, 102]) => {
+      const lookup = make({ self: tiny(255), target: tiny(0), k: 3, alpha: 4, ...options })
+      for (const byte of seeds) lookup.seed(at(byte))
+      for (const _ of seeds) assert.strictEqual(lookup.poll(0)._tag, "Ask")
+      return lookup
+    }
+    const answer = (
+      lookup: Lookup.Lookup,
+      byte: number,
+      { holdsRecord = false, names = [], vouches = true }: {
+        readonly names?: ReadonlyArray<number>
+        readonly vouches?: boolean
+        readonly holdsRecord?: boolean
+      } = {}
+    ) => lookup.answered(tiny(byte), 1, { nodes: names.map((byte) => at(byte)), holdsRecord, vouches })
+
+    /** The nodes that it asks now, and what it does then. */
+    const goOn = (lookup: Lookup.Lookup) => {
+      const asks: Array<number> = []
+      while (true) {
+        const step = lookup.poll(1)
+        if (step._tag !== "Ask") return [...asks, step._tag]
+        asks.push(byteOf(step.contact.id))
+      }
+    }
+
+    it("asks a node that only these named, and does not wait for it while half of the responses are of others", () => {
+      for (const vouches of [false, true]) {
+        const lookup = asking()
+        answer(lookup, 101, { names: [1], vouches })
+        answer(lookup, 100)
+        assert.deepStrictEqual(goOn(lookup), [1, "Wait"])
+        answer(lookup, 102)
+        assert.deepStrictEqual(goOn(lookup), [vouches ? "Wait" : "Done"])
+      }
+    })
+
+    it("takes it for one of the closest if it answers in time", () => {
+      const lookup = asking()
+      answer(lookup, 101, { names: [1], vouches: false })
+      answer(lookup, 100)
+      assert.deepStrictEqual(goOn(lookup), [1, "Wait"])
+      answer(lookup, 1, { vouches: false })
+      answer(lookup, 102)
+      assert.deepStrictEqual(goOn(lookup), ["Done"])
+      assert.deepStrictEqual(lookup.closest().map(({ id }) => byteOf(id)), [1, 100, 101])
+    })
+
+    it("waits for it if most responses are of these", () => {
+      const lookup = asking()
+      answer(lookup, 101, { names: [1], vouches: false })
+      answer(lookup, 102, { vouches: false })
+      answer(lookup, 100)
+      assert.deepStrictEqual(goOn(lookup), [1, "Wait"])
+    })
+
+    it("waits for it if fewer than k answered otherwise, or if another peer named it as well", () => {
+      const few = asking({ k: 4 })
+      answer(few, 102)
+      answer(few, 101, { names: [1], vouches: false })
+      answer(few, 100)
+      assert.deepStrictEqual(goOn(few), [1, "Wait"])
+      const both = asking()
+      answer(both, 101, { names: [1], vouches: false })
+      answer(both, 100, { names: [1] })
+      answer(both, 102)
+      assert.deepStrictEqual(goOn(both), [1, "Wait"])
+    })
+
+    it("asks at most alpha of these nodes at the same time", () => {
+      const lookup = asking({ k: 4 }, [100, 101, 102, 103])
+      answer(lookup, 101, { names: [1, 2, 3, 4, 5, 6], vouches: false })
+      answer(lookup, 100)
+      assert.deepStrictEqual(goOn(lookup), [1, 2, 3, 4, "Wait"])
+    })
+
+    it("does not count them among those that should hold a record", () => {
+      const lookup = asking({ k: 4, quorum: 2 }, [100, 101, 102, 103])
+      answer(lookup, 101, { names: [1, 2, 3], vouches: false, holdsRecord: true })
+      answer(lookup, 100, { holdsRecord: true })
+      assert.strictEqual(lookup.poll(1)._tag, "Done")
     })
   })
 })

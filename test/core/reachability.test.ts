@@ -208,6 +208,21 @@ describe("the check", () => {
     assert.strictEqual(pauses.at(-1), 15 * minute)
   })
 
+  it("takes each round in which only hosts that it contacted reached it for three, so that it pauses for longer", () => {
+    /** How long it waits after so many rounds that showed nothing. */
+    const pauseAfter = (rounds: number, lacksStrangers: boolean) => {
+      const core = located()
+      for (let n = 0; n < rounds; n++) core.dialed(start, lacksStrangers)
+      const step = core.next(start)
+      return step._tag === "Wait" ? step.until - start : 0
+    }
+    assert.deepStrictEqual(
+      [1, 2].map((rounds) => pauseAfter(rounds, true)),
+      [3, 6].map((rounds) => pauseAfter(rounds, false))
+    )
+    assert.isAbove(pauseAfter(2, true), pauseAfter(2, false))
+  })
+
   it("asks one peer after four minutes, and tests the filtering again after thirty", () => {
     const core = located()
     block(core, 3)
@@ -309,7 +324,7 @@ describe("whatever happens", () => {
     fc.record({ _tag: fc.constant("blocked"), network: fc.nat({ max: 4 }) }),
     fc.record({ _tag: fc.constant("asked"), ports: fc.array(fc.nat({ max: 2 }), { maxLength: 5 }) }),
     fc.record({ _tag: fc.constant("observed"), port: fc.nat({ max: 2 }) }),
-    fc.record({ _tag: fc.constant("dialed") }),
+    fc.record({ _tag: fc.constant("dialed"), lacksStrangers: fc.boolean() }),
     fc.record({ _tag: fc.constant("passed"), millis: fc.integer({ min: -60_000, max: 20 * minute }) })
   )
 
@@ -338,7 +353,7 @@ describe("whatever happens", () => {
             core.observed({ ...ours, port: event.port + 1 }, now)
             break
           case "dialed":
-            core.dialed(now)
+            core.dialed(now, event.lacksStrangers)
             break
           case "passed":
             now += event.millis

@@ -1,7 +1,7 @@
 /**
  * A stand-in for a v0.1 peer in mixed networks: it announces no features, takes
- * every sender for a contact, sends each request once, and asks every node that it
- * hears of.
+ * every sender for a contact, sends each request once, asks every node that it hears
+ * of, and keeps one record at each key.
  */
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -16,6 +16,7 @@ import { Crypto } from "../../src/Crypto.ts"
 import { NodeIdentity } from "../../src/Identity.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import { ownKey, type SignedRecord } from "../../src/Record.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
 import type { Machine } from "../../src/testing/SimWorld.ts"
 import * as TransactionId from "../../src/TransactionId.ts"
@@ -41,6 +42,7 @@ export const layer: Layer.Layer<OldNode, never, Machine> = Layer.effect(
     const identity = yield* NodeIdentity
     const transactionId = TransactionId.generator(yield* SecureRandom.SecureRandom)
     const verified = new Map<NodeId.NodeId, Contact>()
+    const held = new Map<NodeId.NodeId, SignedRecord>()
     const pending = new Map<string, Deferred.Deferred<Message.Body>>()
     const send = (to: SocketAddress.SocketAddress, body: Message.Body, id: string) =>
       void transport.sendUnsafe(Message.encode(body, { signer: identity, transactionId: id }), to)
@@ -67,11 +69,12 @@ export const layer: Layer.Layer<OldNode, never, Machine> = Layer.effect(
               const { nodes } = findNodeResponse(nearest(verified.values(), body.target, 16), observed)
               send(
                 from,
-                { _tag: "FindValueResponse", nodes, observed, record: undefined, records: undefined },
+                { _tag: "FindValueResponse", nodes, observed, record: held.get(body.target), records: undefined },
                 transactionId
               )
             } else if (body._tag === "Store") {
-              send(from, { _tag: "StoreResponse", stored: false, alreadyHad: false, reason: 0 }, transactionId)
+              held.set(body.key ?? ownKey(body.record), body.record)
+              send(from, { _tag: "StoreResponse", stored: true, alreadyHad: false, reason: 0 }, transactionId)
             }
           }
         })
