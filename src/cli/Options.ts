@@ -34,6 +34,15 @@ const parsedAddress = parsed(async () => {
   return (text) => Result.mapError(fromString(text), ({ message }) => message)
 })
 
+/**
+ * A flag that is on if it is given.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const toggle = (name: string, description: string): Flag.Flag<boolean> =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
+
 /** The flag of a setting with a list, each occurrence of which adds to it. */
 const occurrences = <A>(setting: Setting<ReadonlyArray<A>>): Flag.Flag<ReadonlyArray<A>> =>
   Flag.map(
