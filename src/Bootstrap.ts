@@ -185,8 +185,6 @@ type Given = Result.Result<NameResolver.Host, SocketAddress.InvalidSocketAddress
 const hostOf = (host: NameResolver.Host | string): Given =>
   typeof host === "string" ? SocketAddress.splitHostPort(host) : Result.succeed(host)
 
-const idsOf = (contacts: ReadonlyArray<Contact>): ReadonlyArray<NodeId.NodeId> => contacts.map(({ id }) => id)
-
 const isVerified = ({ verifiedAt }: Routing.Entry): boolean => verifiedAt !== undefined
 
 /** A node that answered at an address that we were given. */
@@ -228,23 +226,20 @@ const make = Effect.gen(function*() {
    */
   const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>) {
     if (yield* Ref.get(settings.passive)) return
-    const neighbours = yield* findNeighbours
-    const far = farBuckets(neighbours)
+    const far = farBuckets(yield* findNeighbours)
     // Our neighbours may know as little of a distant part as we do. The nodes
     // that we joined through know more.
     yield* askAll(far.filter(isSparse).map((bucket) => [bucket, hosts.slice(0, maxReferrers)]))
     yield* FiberHandle.run(
       settling,
-      settleLater(neighbours).pipe(
+      settleLater(far).pipe(
         Effect.catchCause((cause) => Effect.logWarning("Looking for neighbours failed", cause)),
         Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Settling" })
       )
     )
   })
 
-  const settleLater = Effect.fnUntraced(function*(found: ReadonlyArray<Contact>) {
-    const far = farBuckets(found)
-    let neighbours = idsOf(found)
+  const settleLater = Effect.fnUntraced(function*(far: ReadonlyArray<number>) {
     for (const pause of settlePausesMillis) {
       // Nodes that joined together should not all look at once.
       yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
@@ -252,10 +247,7 @@ const make = Effect.gen(function*() {
       for (let round = 0; round < settleRounds; round++) {
         yield* askAll(far.filter(isSparse).map((bucket) => [bucket, contactsFor(bucket)]))
       }
-      const before = new Set(neighbours)
-      neighbours = idsOf(yield* findNeighbours)
-      // A network that has not changed since the last look needs no other one.
-      if (neighbours.every((id) => before.has(id)) && !far.some(isSparse)) return
+      yield* findNeighbours
     }
   })
 
