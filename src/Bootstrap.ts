@@ -296,7 +296,7 @@ const make = Effect.gen(function*() {
       rpc.request(peer, { _tag: "FindNode", target }, { deadline: othersMillis })
     )
     if (Result.isFailure(answer)) {
-      routing.unansweredUnsafe(peer.id)
+      if (answer.failure._tag === "NoAnswer") routing.unansweredUnsafe(peer.id)
       return
     }
     learn(answer.success)

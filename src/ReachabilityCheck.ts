@@ -86,7 +86,13 @@ const make = Effect.gen(function*() {
     const asked = known.length < Math.min(peers, quorum) ? [] : known.slice(0, peers)
     const answers = yield* Effect.forEach(
       asked,
-      (peer) => Effect.option(Effect.tapError(ping(peer), () => Effect.sync(() => routing.unansweredUnsafe(peer.id)))),
+      (peer) =>
+        Effect.option(
+          Effect.tapError(ping(peer), ({ _tag }) =>
+            Effect.sync(() => {
+              if (_tag === "NoAnswer") routing.unansweredUnsafe(peer.id)
+            }))
+        ),
       { concurrency: "unbounded" }
     )
     const reports = answers.flatMap((answer): ReadonlyArray<Report> => {

@@ -80,10 +80,11 @@ export interface Goal<A extends Answer> {
   readonly read: (contact: Contact, answer: A) => boolean
 }
 
-/** Outcome of a request; no answer if it failed. */
+/** Outcome of a request; no answer if it failed, which may be our fault unless the contact was silent. */
 interface Outcome<A> {
   readonly contact: Contact
   readonly answer: A | undefined
+  readonly isSilent: boolean
 }
 
 /**
@@ -209,8 +210,8 @@ export const make = Effect.gen(function*() {
         ongoing.stepped(contact.id)
         const onChallenge = () => lookup.delayed(contact.id, timers.now())
         yield* inFlight.start(Effect.match(goal.ask(contact, about, onChallenge), {
-          onFailure: () => ({ contact, answer: undefined }),
-          onSuccess: (answer) => ({ contact, answer })
+          onFailure: ({ _tag }) => ({ contact, answer: undefined, isSilent: _tag === "NoAnswer" }),
+          onSuccess: (answer) => ({ contact, answer, isSilent: false })
         }))
         continue
       }
@@ -221,10 +222,10 @@ export const make = Effect.gen(function*() {
         yield* Effect.sleep(turnMillis)
         outcomes = yield* inFlight.takeAll
       }
-      for (const { answer, contact } of outcomes) {
+      for (const { answer, contact, isSilent } of outcomes) {
         if (answer === undefined) {
           lookup.failed(contact.id, timers.now())
-          routing.unansweredUnsafe(contact.id)
+          if (isSilent) routing.unansweredUnsafe(contact.id)
         } else {
           const holdsRecord = goal.read(contact, answer)
           lookup.answered(contact.id, timers.now(), {

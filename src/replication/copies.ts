@@ -194,8 +194,8 @@ export const make = Effect.gen(function*() {
       ? store(contact, key, record, job, isRetry)
       : probe(contact, key, record, isRetry)
     return Effect.match(request, {
-      onFailure: (): Outcome => {
-        routing.unansweredUnsafe(contact.id)
+      onFailure: ({ _tag }): Outcome => {
+        if (_tag === "NoAnswer") routing.unansweredUnsafe(contact.id)
         return { _tag: "Failed", contact }
       },
       onSuccess: (outcome): Outcome =>
