@@ -18,13 +18,21 @@ const tally: Reporter = {
 }
 
 /** The files that take longest, in this run and in that of the simulated worlds. */
-const longest = ["/test/cluster/processes.test.ts", "/test/simulation/worlds.test.ts"]
+const longest = [
+  "/test/cluster/processes.test.ts",
+  "/test/simulation/worlds.test.ts",
+  "/test/simulation/mutants.test.ts",
+  "/test/simulation/stories.test.ts"
+]
 
-/** Begins with the longest file, so that the other worker has work meanwhile. */
+/** Begins with the longest files, so that no worker is left with one at the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
-    const isLongest = ({ moduleId }: TestSpecification) => longest.some((end) => moduleId.endsWith(end)) ? 1 : 0
-    return (await super.sort(files)).sort((a, b) => isLongest(b) - isLongest(a))
+    const place = ({ moduleId }: TestSpecification) => {
+      const at = longest.findIndex((end) => moduleId.endsWith(end))
+      return at < 0 ? longest.length : at
+    }
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b))
   }
 }
 
