@@ -305,20 +305,22 @@ export const remove = Effect.fnUntraced(function*(
   }
 ) {
   const address = Address.format(given)
+  const told = (fate: string) =>
+    Output.print(options.json, { removed: address, keepRecords }, [`No longer hosted: ${address}. Its records ${fate}`])
   yield* withEither(options, {
     node: (client) =>
-      failed(client.hosted.remove({ params: { address }, query: keepRecords ? { keep_records: "true" } : {} })),
+      failed(client.hosted.remove({ params: { address }, query: keepRecords ? { keep_records: "true" } : {} })).pipe(
+        Effect.andThen(told(keepRecords ? "are left to expire" : "are withdrawn"))
+      ),
     table: Effect.fnUntraced(function*({ get, remove }) {
       if (keepRecords) {
         return yield* Output.usage("--keep-records: what is removed from a database is always withdrawn")
       }
       if (Option.isNone(yield* get(given))) return yield* notThere(given)
       yield* remove([given])
+      yield* told("are withdrawn by the runner that hosts it")
     })
   })
-  yield* Output.print(options.json, { removed: address, keepRecords }, [
-    `No longer hosted: ${address}. Its records ${keepRecords ? "are left to expire" : "are withdrawn"}`
-  ])
 })
 
 // --- Many ----------------------------------------------------------------------------
