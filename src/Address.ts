@@ -122,10 +122,11 @@ export const fromPublicKey = (publicKey: Uint8Array): Address => ofPublicKey(Hex
  *
  * @internal
  */
-export const isOfPublicKey = (address: Address, publicKey: Uint8Array): boolean =>
-  address === `a0${sha256Hex(publicKey).slice(0, 40)}`
+export const isOfPublicKey = (address: Address, publicKey: Uint8Array): boolean => address === addressOf(publicKey)
 
-const ofPublicKey = memo((key) => "a0" + sha256Prefix(Hex.decode(key), 20) as Address)
+const ofPublicKey = memo((key) => addressOf(Hex.decode(key)))
+
+const addressOf = (publicKey: Uint8Array): Address => "a0" + sha256Prefix(publicKey, 20) as Address
 
 /**
  * The Ethereum address of a secp256k1 public key, compressed (33 bytes) or not

@@ -172,6 +172,14 @@ export const networks = { allowFrom: repeated(settings.allowFrom), denyFrom: rep
  */
 export const data = Parameter.defaulted(settings.data)
 
+/**
+ * The running node of this machine that a command acts through.
+ *
+ * @category flags
+ * @since 0.1.0
+ */
+export const runningNode = { data, httpTokenEnv: nodeTokenEnv, json }
+
 const otherData = (description: string) =>
   Flag.optional(Parameter.ofSetting({ ...settings.data, standard: undefined, description }))
 

@@ -18,8 +18,8 @@
  * find there what those of the other one store. They are ranked in the same way
  * and asked at the same time.
  *
- * Responders that find out whom strangers can reach, and name only those, *vouch*
- * for the nodes they name. Others name nodes behind routers as well, which would
+ * Responders that test which nodes strangers can reach, and name only those,
+ * *vouch* for them. Others name nodes behind routers as well, which would
  * not answer us. So while at least half of the responses are of nodes that vouch,
  * a node that only others named is *doubtful*: it is asked beside the rest, and
  * not waited for.
@@ -116,7 +116,7 @@ export interface Answer {
   readonly dual?: number | undefined
   /** Whether the responder itself is dual, as it says. */
   readonly isDual?: boolean | undefined
-  /** Whether the responder finds out which nodes strangers can reach, and names only those. Default true. */
+  /** Whether the responder tests which nodes strangers can reach, and names only those. Default true. */
   readonly vouches?: boolean | undefined
   /** Whether it contained a valid record of the kind looked up. */
   readonly holdsRecord: boolean

@@ -334,7 +334,7 @@ export class Reachability {
    * whatever reached us came from hosts that we contacted. Then no stranger may be
    * left in the network for a while, and the pauses grow faster.
    */
-  dialed(now: number, lacksStrangers = false): void {
+  dialed(now: number, lacksStrangers: boolean): void {
     this.tried(now)
     if (lacksStrangers) this.futile += 2
   }

@@ -1013,7 +1013,7 @@ describe("Lookup", () => {
     })
   })
 
-  describe("among peers that do not find out whom strangers can reach", () => {
+  describe("among peers that do not test which nodes strangers can reach", () => {
     /** A lookup of the three closest nodes, which has asked these. */
     const asking = (options: Partial<Lookup.Options> = {}, seeds: ReadonlyArray<number> = [100, 101, 102]) => {
       const lookup = make({ self: tiny(255), target: tiny(0), k: 3, alpha: 4, ...options })

@@ -86,7 +86,7 @@ describe("a node", () => {
     assert.deepStrictEqual(restarted.next(at), { _tag: "DialBack", claimed: ours })
     block(restarted, 3, at)
     assert.strictEqual(restarted.status.state, "closed")
-    restarted.dialed(at)
+    restarted.dialed(at, false)
     assert.deepStrictEqual(restarted.next(at), { _tag: "Wait", until: at + 4 * minute })
 
     const first = located()

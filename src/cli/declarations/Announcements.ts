@@ -53,11 +53,9 @@ export const announce = Command.make("announce").pipe(
   Command.withSubcommands([announceEndpoint, announceTopic, announceProfile])
 )
 
-const nodeFlags = { data: Options.data, httpTokenEnv: Options.nodeTokenEnv, json: Options.json }
-
 export const announcements = Command.make(
   "announcements",
-  nodeFlags,
+  Options.runningNode,
   handler(() => import("../commands/Announce.ts").then(({ list }) => list))
 ).pipe(
   Command.withDescription("List the records that the running node of --data keeps alive, with their copies"),
@@ -71,7 +69,7 @@ export const withdraw = Command.make("withdraw").pipe(
   Command.withSubcommands([
     Command.make(
       "endpoint",
-      nodeFlags,
+      Options.runningNode,
       handler(() => import("../commands/Announce.ts").then(({ withdrawEndpoint }) => withdrawEndpoint))
     ).pipe(
       Command.withDescription("Withdraw the endpoints"),
@@ -79,7 +77,7 @@ export const withdraw = Command.make("withdraw").pipe(
     ),
     Command.make(
       "topic",
-      { topic: Options.topic, ...nodeFlags },
+      { topic: Options.topic, ...Options.runningNode },
       handler(() => import("../commands/Announce.ts").then(({ withdrawTopic }) => withdrawTopic))
     ).pipe(
       Command.withDescription("Withdraw the offer under a topic"),
@@ -87,7 +85,7 @@ export const withdraw = Command.make("withdraw").pipe(
     ),
     Command.make(
       "profile",
-      nodeFlags,
+      Options.runningNode,
       handler(() => import("../commands/Announce.ts").then(({ withdrawProfile }) => withdrawProfile))
     ).pipe(
       Command.withDescription("Withdraw the profile"),

@@ -49,9 +49,7 @@ export const backup = Command.make(
       Argument.withDescription("Path of the copy, which must not exist yet"),
       Argument.filter((path) => path !== "" && path !== "-", () => "Write the path of a file")
     ),
-    data: Options.data,
-    httpTokenEnv: Options.nodeTokenEnv,
-    json: Options.json
+    ...Options.runningNode
   },
   handler(() => import("../commands/Backup.ts").then(({ backup }) => backup))
 ).pipe(
@@ -68,7 +66,7 @@ export const backup = Command.make(
 
 export const reachability = Command.make(
   "reachability",
-  { data: Options.data, httpTokenEnv: Options.nodeTokenEnv, json: Options.json },
+  Options.runningNode,
   handler(() => import("../commands/Ask.ts").then(({ reachability }) => reachability))
 ).pipe(
   Command.withDescription(
