@@ -127,7 +127,7 @@ export const noble: Provider = {
   verify: (publicKey, message, signature) =>
     isStrict(publicKey, signature) && isPointOfSignature(publicKey, message, signature),
   exchangeKey,
-  toExchangeKey: ExchangeKeys.publicKeyOf,
+  toExchangeKey: ExchangeKeys.converter(ExchangeKeys.convertPortably),
   deriveKey: (secret, salt, info) => hkdf(sha256, secret, salt, info, 32),
   encrypt: (key, nonce, plaintext) => gcm(key, nonce).encrypt(plaintext),
   decrypt: (key, nonce, ciphertext) => orUndefined(() => gcm(key, nonce).decrypt(ciphertext))

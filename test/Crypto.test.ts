@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ed25519 } from "@noble/curves/ed25519.js"
+import { ed25519, ED25519_TORSION_SUBGROUP } from "@noble/curves/ed25519.js"
 import { sha512 } from "@noble/hashes/sha2.js"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
@@ -349,6 +349,19 @@ describe("encryption", () => {
         assert.isUndefined(crypto.toExchangeKey(bytesOf(0xff)))
       })
 
+      it("converts points of small and of composite order as the portable provider does, and refuses an unreduced y", () => {
+        for (const digits of ED25519_TORSION_SUBGROUP) {
+          const point = ed25519.Point.fromHex(digits)
+          for (const key of [point, point.add(ed25519.Point.BASE.multiply(7n))].map((point) => point.toBytes())) {
+            assert.deepStrictEqual(crypto.toExchangeKey(key), Crypto.noble.toExchangeKey(key))
+          }
+        }
+        for (let low = 0xed; low <= 0xff; low++) {
+          const key = bytesOf(0xff).fill(low, 0, 1).fill(0x7f, 31)
+          assert.isUndefined(crypto.toExchangeKey(key))
+        }
+      })
+
       it("decrypts what it encrypted and nothing that differs from it in one bit or is shorter", () => {
         fc.assert(
           fc.property(bytes(32), bytes(12), fc.uint8Array({ maxLength: 400 }), fc.nat(), (key, nonce, text, at) => {
@@ -374,6 +387,8 @@ describe("encryption", () => {
             assert.deepStrictEqual(crypto.deriveKey(a, text, nonce), Crypto.noble.deriveKey(a, text, nonce))
             assert.deepStrictEqual(crypto.encrypt(a, nonce, text), Crypto.noble.encrypt(a, nonce, text))
             assert.deepStrictEqual(crypto.toExchangeKey(b), Crypto.noble.toExchangeKey(b))
+            const { publicKey } = Crypto.noble.signingKey(b)
+            assert.deepStrictEqual(crypto.toExchangeKey(publicKey), Crypto.noble.toExchangeKey(publicKey))
           }),
           { numRuns: 30 }
         )

@@ -45,8 +45,10 @@ export const isStrict = (publicKey: Uint8Array, signature: Uint8Array): boolean 
 /**
  * Whether the first 32 bytes may encode a point of large order in canonical
  * form. The points with x = 0, whose sign bit could be set, are of small order.
+ *
+ * @internal
  */
-const isSound = (bytes: Uint8Array): boolean => {
+export const isSound = (bytes: Uint8Array): boolean => {
   for (let i = 0; i < smallOrder.length; i++) if (isSameY(bytes, smallOrder[i])) return false
   return isBelow(bytes, 0, fieldOrder, withoutSign)
 }

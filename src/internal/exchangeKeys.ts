@@ -61,17 +61,27 @@ export const make = (
  */
 export const privateKeyOf = (seed: Uint8Array): Uint8Array => sha512(seed).subarray(0, 32)
 
-const known = new RecencyMap<string, { readonly publicKey: Uint8Array | undefined }>(rememberedKeys)
+/** Converts an Ed25519 public key of 32 bytes to its X25519 form. */
+type Convert = (publicKey: Uint8Array) => Uint8Array | undefined
 
 /**
- * The X25519 form of an Ed25519 public key; undefined if that is not a point of
- * the curve. Computed alike for all providers, because libsodium refuses keys
- * that the others convert.
+ * The conversion by arithmetic in JavaScript, which decides for all providers:
+ * libsodium refuses keys that this one converts.
  *
  * @internal
  */
-export const publicKeyOf = (publicKey: Uint8Array): Uint8Array | undefined =>
-  publicKey.length === 32
-    ? known.use(Hex.encode(publicKey), () => ({ publicKey: orUndefined(() => ed25519.utils.toMontgomery(publicKey)) }))
-      .publicKey
-    : undefined
+export const convertPortably: Convert = (publicKey) => orUndefined(() => ed25519.utils.toMontgomery(publicKey))
+
+/**
+ * Returns a function that gives the X25519 form of an Ed25519 public key;
+ * undefined if that is not a point of the curve.
+ *
+ * @internal
+ */
+export const converter = (convert: Convert): Convert => {
+  const known = new RecencyMap<string, { readonly publicKey: Uint8Array | undefined }>(rememberedKeys)
+  return (publicKey) =>
+    publicKey.length === 32
+      ? known.use(Hex.encode(publicKey), () => ({ publicKey: convert(publicKey) })).publicKey
+      : undefined
+}
