@@ -480,7 +480,7 @@ export const isAuthentic = (
 ): boolean => {
   const writer = signed
   writer.clear()
-  writer.raw(key.inner)
+  writer.raw(Hmac.inner(key))
   writer.raw(bytes.subarray(headerStart, headerEnd))
   // Between the body's key in the map and the sender's.
   writer.raw(bytes.subarray(headerEnd + 1, Math.max(bytes.length - sessionEnd, headerEnd + 1)))
@@ -488,26 +488,16 @@ export const isAuthentic = (
 }
 
 /**
- * Combines a frame, its body and its sender's key. Returns a text if the address
- * in a PING or PONG is not the sender's, the last thing that can be wrong.
+ * Returns what is wrong with a body from a sender, the last thing that can be
+ * wrong with a message: the address in a PING or PONG is not the sender's.
  *
  * @category decoding
  * @since 0.1.0
  */
-export const assemble = (frame: Frame, body: Body, publicKey: Uint8Array): Message | string => {
-  const sender = Address.fromPublicKey(publicKey)
-  if ((body._tag === "Ping" || body._tag === "Pong") && body.address !== sender) {
-    return "the address is not the sender's"
-  }
-  return {
-    version: frame.version,
-    features: frame.features,
-    transactionId: frame.transactionId,
-    body,
-    publicKey,
-    sender
-  }
-}
+export const senderFault = (body: Body, sender: Address.Address): string | undefined =>
+  (body._tag === "Ping" || body._tag === "Pong") && body.address !== sender
+    ? "the address is not the sender's"
+    : undefined
 
 /**
  * Decodes one signed datagram of a network and checks its signature.
@@ -526,10 +516,12 @@ export const decode = (
   const body = readBody(framed)
   if (body === MessageBody.unknownType) return Result.fail(new UnknownMessageType({ type: framed.type }))
   if (typeof body === "string") return invalid(body)
-  const message = assemble(framed, body, framed.publicKey)
-  if (typeof message === "string") return invalid(message)
-  return crypto.verify(framed.publicKey, signedBytes(framed, network), framed.signature)
-    ? Result.succeed(message)
+  const { features, publicKey, transactionId, version } = framed
+  const sender = Address.fromPublicKey(publicKey)
+  const fault = senderFault(body, sender)
+  if (fault !== undefined) return invalid(fault)
+  return crypto.verify(publicKey, signedBytes(framed, network), framed.signature)
+    ? Result.succeed({ version, features, transactionId, body, publicKey, sender })
     : invalid("bad signature")
 }
 
@@ -641,14 +633,14 @@ export const seal = (
 ): Uint8Array => {
   const writer = scratch
   writer.clear()
-  writer.raw(key.inner)
+  writer.raw(Hmac.inner(key))
   headerFields.write(writer, { version, features, type: Type[body._tag], transactionId })
   const headerEnd = writer.at
   MessageBody.write(writer, body)
   const written = writer.result()
   const mac = Hmac.mac(key, written)
-  const out = allocate(3 + written.length - key.inner.length + sessionEnd)
-  let at = writeFrame(out, written, key.inner.length, headerEnd)
+  const out = allocate(3 + written.length - Hmac.blockLength + sessionEnd)
+  let at = writeFrame(out, written, Hmac.blockLength, headerEnd)
   out[at++] = 3
   out[at++] = senderHead
   Hex.write(out, sender, at)

@@ -23,6 +23,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { FailedSignatures } from "./core/failedSignatures.ts"
 import { ReceiveQueue, Standing } from "./core/receiveQueue.ts"
@@ -322,6 +323,14 @@ interface Received extends Transport.Datagram {
   readonly standing: Standing
 }
 
+/** What a datagram of a sender says, and the request that it answers. */
+interface Said {
+  readonly frame: Message.Frame
+  readonly sender: Address.Address
+  readonly body: Message.Body
+  readonly pending: PendingRequest | undefined
+}
+
 /** The frame of a datagram whose MAC is right. */
 interface Verified {
   readonly frame: Message.SessionFrame
@@ -567,25 +576,25 @@ const make = Effect.gen(function*() {
     return true
   }
 
-  /** What a frame says and the request that it answers; undefined if the datagram was refused. Nothing is verified. */
-  const read = (datagram: Transport.Datagram, frame: Message.Frame, publicKey: Uint8Array) => {
+  /** What a frame of a sender says; undefined if the datagram was refused. Nothing is verified. */
+  const read = (datagram: Transport.Datagram, frame: Message.Frame, sender: Address.Address): Said | undefined => {
     const isResponse = Message.isResponse(frame.type) && frame.type !== Message.Type.NatProbeEcho
-    const pending = isResponse ? requests.awaiting(frame, publicKey, datagram.from) : undefined
+    const pending = isResponse ? requests.awaiting(frame, sender, datagram.from) : undefined
     const refused = (reason: Refusal, fault?: string) => void refuse(datagram, reason, fault)
     if (isResponse && pending === undefined) return void refuseUnawaited(datagram, frame.transactionId)
     const body = Message.readBody(frame)
     if (typeof body === "string") return refused("malformed", body)
     if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refused("unawaited")
-    const message = Message.assemble(frame, body, publicKey)
-    return typeof message === "string" ? refused("malformed", message) : { message, pending }
+    const fault = Message.senderFault(body, sender)
+    return fault === undefined ? { frame, sender, body, pending } : refused("malformed", fault)
   }
 
   const serveInSession = (datagram: Transport.Datagram, { frame, session }: Verified, now: number): void => {
-    const said = read(datagram, frame, session.publicKey)
+    const said = read(datagram, frame, session.contact.address)
     if (said === undefined) return
     traffic.received++
     traffic.inSessions++
-    accept(said.message, datagram, said.pending, session, now)
+    accept(said, datagram, session, now)
   }
 
   /** A requester cannot know that this node has lost their session, for instance in a restart, so it is told. */
@@ -603,7 +612,7 @@ const make = Effect.gen(function*() {
   /** Returns whether the datagram takes a signature check. */
   const serveSigned = (datagram: Received, frame: Message.SignedFrame, now: number): boolean => {
     const { from, standing } = datagram
-    const said = read(datagram, frame, frame.publicKey)
+    const said = read(datagram, frame, Address.fromPublicKey(frame.publicKey))
     if (said === undefined) return false
     const isStranger = standing >= Standing.stranger
     const count = (by: 1 | -1): void => {
@@ -621,7 +630,7 @@ const make = Effect.gen(function*() {
           if (valid) {
             failures.succeeded(frame.publicKey, from.host)
             traffic.received++
-            accept(said.message, datagram, said.pending, undefined, now)
+            accept(said, datagram, undefined, now)
           } else {
             failures.failed(frame.publicKey, from.host, now)
             refuse(datagram, "bad_signature")
@@ -650,27 +659,22 @@ const make = Effect.gen(function*() {
   }
 
   const accept = (
-    message: Message.Message,
+    { body, frame, pending, sender }: Said,
     { from, payload }: Transport.Datagram,
-    pending: PendingRequest | undefined,
     session: Session | undefined,
     now: number
   ): void => {
-    const { body, features } = message
-    const contact: Contact = {
-      id: NodeId.fromAddress(message.sender),
-      address: message.sender,
-      host: from.host,
-      port: from.port
-    }
+    const { features, transactionId } = frame
+    const contact = sessions.contact(NodeId.fromAddress(sender), sender, from)
     const asked = pending?.peer
     const isOwn = contact.id === identity.nodeId
     const isAnswer = asked !== undefined && SocketAddress.isSame(from, asked)
     if (isOwn) {
-      recognise(message, contact, pending, now)
+      recognise(body, transactionId, contact, pending, now)
     } else {
       const isAnnounced = settings.sessions && Features.has(features, Features.Bit.sessions)
-      sessions.heard(contact.id, message.publicKey, isAnnounced, isAnswer ? from : undefined)
+      const publicKey = frame._tag === "Signed" ? frame.publicKey : undefined
+      sessions.heard(contact, publicKey, isAnnounced, isAnswer)
       const told: Heard = { contact, features, isAnswer, now }
       for (const { heard } of observers) heard?.(told)
     }
@@ -688,20 +692,21 @@ const make = Effect.gen(function*() {
       const later = handler?.(body, requester, now, (reply) => {
         const before = sentBytes
         // A requester in a session has its key. Another receiver of a message may not.
-        if (reply.transactionId === undefined) send(reply.body, from, message.transactionId, session)
+        if (reply.transactionId === undefined) send(reply.body, from, transactionId, session)
         else send(reply.body, reply.to, reply.transactionId)
         spent = (spent ?? 0) + sentBytes - before
       })
       room -= spent ?? later ?? 0
     } else {
-      requests.answered(pending, message, contact, now)
+      requests.answered(pending, transactionId, body, contact, now)
     }
     if (!isOwn && !isAnswer) { for (const { handled } of observers) handled?.(requester, now, room) }
   }
 
   /** A message is signed with our key: it is our own, or from another node that has the key. */
   const recognise = (
-    { body, transactionId }: Message.Message,
+    body: Message.Body,
+    transactionId: Message.TransactionId,
     from: Contact,
     pending: PendingRequest | undefined,
     now: number

@@ -8,7 +8,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import * as Address from "../Address.ts"
+import type { Address } from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import * as Features from "../Features.ts"
 import * as Message from "../Message.ts"
@@ -259,19 +259,19 @@ export class Requests {
   }
 
   /**
-   * The request that a message answers, if its sender has this public key;
-   * undefined if there is none or the sender may not answer it.
+   * The request that a message of a sender answers; undefined if there is none or
+   * the sender may not answer it.
    */
   awaiting(
     header: Message.Header,
-    publicKey: Uint8Array,
+    sender: Address,
     from: SocketAddress.SocketAddress
   ): PendingRequest | undefined {
     const pending = this.requestOf(header.transactionId)
     if (pending === undefined || responseType[pending.body._tag] !== header.type) return undefined
     const { peer } = pending
     if (peer.id === undefined && SocketAddress.isSame(peer, from)) return pending
-    const id = NodeId.fromAddress(Address.fromPublicKey(publicKey))
+    const id = NodeId.fromAddress(sender)
     // On a host with several addresses, the system chooses which one a response to ourselves comes from.
     return id === (peer.id ?? this.options.own) ? pending : undefined
   }
@@ -287,7 +287,13 @@ export class Requests {
    * next request waits for as long. Does nothing if the request was answered or
    * cancelled before.
    */
-  answered(pending: PendingRequest, { body, transactionId }: Message.Message, from: Contact, now: number): void {
+  answered(
+    pending: PendingRequest,
+    transactionId: Message.TransactionId,
+    body: Message.Body,
+    from: Contact,
+    now: number
+  ): void {
     const { attempts, peer, startedAt } = pending
     // The transaction identifies the attempt that was answered, so even a
     // retransmitted request measures the round trip exactly.

@@ -10,8 +10,11 @@
  *
  * @since 0.1.0
  */
+import type { Address } from "../Address.ts"
+import type { Contact } from "../Contact.ts"
+import * as Hex from "../internal/hex.ts"
 import type { HmacKey } from "../internal/hmac.ts"
-import { RecencyMap } from "../internal/recencyMap.ts"
+import { RecencyList, Recent } from "../internal/recencyList.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 
@@ -62,37 +65,35 @@ export interface Options {
  *
  * @internal
  */
-export class Session {
-  readonly id: NodeId
-  readonly publicKey: Uint8Array
+export class Session extends Recent {
+  /** The peer where it was last heard from. */
+  contact: Contact
   private readonly derive: Options["derive"]
-  private derived: Keys | undefined
-  private isDerived = false
+  /** The peer's public key as hex until the keys are derived from it, and then those. */
+  private secret: string | Keys | undefined
   /** The address at which it answered last and announced the feature. */
   provedAt: SocketAddress.SocketAddress | undefined = undefined
   /** Requests in a row that were answered only when they were repeated with a signature. */
   unanswered = 0
   pausedUntil = 0
 
-  constructor(id: NodeId, publicKey: Uint8Array, derive: Options["derive"]) {
-    this.id = id
-    // Received keys are views of datagrams.
-    this.publicKey = publicKey.slice()
+  constructor(contact: Contact, publicKey: Uint8Array, derive: Options["derive"]) {
+    super()
+    this.contact = contact
+    // A received key is a view of a datagram, and bytes of its own would take more memory.
+    this.secret = Hex.encode(publicKey)
     this.derive = derive
   }
 
   /** The keys; undefined if the peer's public key is unusable. The first use takes longer than a signature check. */
   get keys(): Keys | undefined {
-    if (!this.isDerived) {
-      this.isDerived = true
-      this.derived = this.derive(this.publicKey)
-    }
-    return this.derived
+    if (typeof this.secret === "string") this.secret = this.derive(Hex.decode(this.secret))
+    return this.secret
   }
 
   /** Whether the keys need not be derived any more. */
   get isReady(): boolean {
-    return this.isDerived
+    return typeof this.secret !== "string"
   }
 
   /** Whether the peer has answered at this address and announced the feature there. */
@@ -107,55 +108,72 @@ export class Session {
 export class Sessions {
   private readonly own: NodeId
   private readonly derive: Options["derive"]
-  private readonly proved: RecencyMap<string, Session>
-  private readonly strangers: RecencyMap<string, Session>
+  private readonly maxProved: number
+  private readonly maxStrangers: number
+  private readonly bySender = new Map<string, Session>()
+  private readonly proved = new RecencyList<Session>()
+  private readonly strangers = new RecencyList<Session>()
 
   constructor(options: Options) {
     this.own = options.own
     this.derive = options.derive
-    this.proved = new RecencyMap(options.proved ?? 2048)
-    this.strangers = new RecencyMap(options.strangers ?? 1024)
+    this.maxProved = options.proved ?? 2048
+    this.maxStrangers = options.strangers ?? 1024
   }
 
   /**
-   * Records a verified message and whether it announced the feature. `answered`
-   * is the address that it came from, if a request of ours to that address is
-   * what it answers: any other message may be a replay, which ends a session but
+   * The sender of a verified message as a contact: the same object as before while
+   * it is at the same address, so that all that is kept of a peer shares one.
+   */
+  contact(id: NodeId, address: Address, { host, port }: SocketAddress.SocketAddress): Contact {
+    const known = this.of(senderOf(id))?.contact
+    return known?.id === id && known.host === host && known.port === port ? known : { id, address, host, port }
+  }
+
+  /**
+   * Records a verified message and whether it announced the feature; `publicKey`
+   * is that of its signature. `isAnswer` if it answers a request of ours to that
+   * very address: any other message may be a replay, which ends a session but
    * starts none.
    */
-  heard(
-    id: NodeId,
-    publicKey: Uint8Array,
-    isAnnounced: boolean,
-    answered: SocketAddress.SocketAddress | undefined
-  ): void {
-    if (id === this.own) return
-    const sender = senderOf(id)
-    if (!isAnnounced) {
-      this.proved.delete(sender)
-      this.strangers.delete(sender)
-      return
-    }
+  heard(contact: Contact, publicKey: Uint8Array | undefined, isAnnounced: boolean, isAnswer: boolean): void {
+    if (contact.id === this.own) return
+    const sender = senderOf(contact.id)
     const known = this.of(sender)
-    const session = known?.id === id ? known : new Session(id, publicKey, this.derive)
-    if (answered !== undefined) {
-      session.provedAt = answered
-      this.strangers.delete(sender)
-      this.put(this.proved, sender, session)
-    } else {
-      this.put(session.provedAt === undefined ? this.strangers : this.proved, sender, session)
+    if (!isAnnounced) {
+      if (known !== undefined) this.delete(known)
+    } else if (known?.contact.id === contact.id) {
+      this.listOf(known).delete(known)
+      known.contact = contact
+      this.add(known, isAnswer)
+    } else if (publicKey !== undefined) {
+      if (known !== undefined) this.delete(known)
+      const session = new Session(contact, publicKey, this.derive)
+      this.bySender.set(sender, session)
+      this.add(session, isAnswer)
     }
   }
 
-  private put(table: RecencyMap<string, Session>, sender: string, session: Session): void {
-    if (table.use(sender, () => session) === session) return
-    table.delete(sender)
-    table.use(sender, () => session)
+  private listOf(session: Session): RecencyList<Session> {
+    return session.provedAt === undefined ? this.strangers : this.proved
+  }
+
+  private add(session: Session, isAnswer: boolean): void {
+    if (isAnswer) session.provedAt = session.contact
+    const list = this.listOf(session)
+    list.add(session)
+    const capacity = list === this.proved ? this.maxProved : this.maxStrangers
+    if (list.size > capacity && list.oldest !== undefined) this.delete(list.oldest)
+  }
+
+  private delete(session: Session): void {
+    this.bySender.delete(senderOf(session.contact.id))
+    this.listOf(session).delete(session)
   }
 
   /** The session to which a datagram of this sender belongs, if the sender is known. */
   of(sender: string): Session | undefined {
-    return this.proved.get(sender) ?? this.strangers.get(sender)
+    return this.bySender.get(sender)
   }
 
   /** The session for a request to a peer; undefined if the request is to be signed. */
@@ -164,8 +182,8 @@ export class Sessions {
     now: number
   ): Session | undefined {
     if (peer.id === undefined) return undefined
-    const session = this.proved.get(senderOf(peer.id))
-    return session === undefined || session.id !== peer.id || now < session.pausedUntil ||
+    const session = this.of(senderOf(peer.id))
+    return session === undefined || session.contact.id !== peer.id || now < session.pausedUntil ||
         !session.isProvedAt(peer) || session.keys === undefined
       ? undefined
       : session

@@ -4,44 +4,60 @@
  *
  * @since 0.1.0
  */
+import type * as Brand from "effect/Brand"
 import * as Hex from "./hex.ts"
 import { sha256Hex } from "./sha256.ts"
 
-/** Bytes that SHA-256 takes at a time. */
-const blockLength = 64
-
 /**
- * A key of at most 64 bytes as both hashes begin with it. `outer` has room for
- * the inner digest.
+ * Bytes that SHA-256 takes at a time.
  *
  * @internal
  */
-export interface HmacKey {
-  readonly inner: Uint8Array
-  readonly outer: Uint8Array
-}
+export const blockLength = 64
+
+/**
+ * A key of at most 64 bytes, in hex digits. A node keeps two for each peer, and a
+ * text takes a fraction of the memory of an array of bytes.
+ *
+ * @internal
+ */
+export type HmacKey = string & Brand.Brand<"effect-dht/HmacKey">
 
 /**
  * @internal
  */
-export const prepare = (key: Uint8Array): HmacKey => {
-  const inner = new Uint8Array(blockLength).fill(0x36)
-  const outer = new Uint8Array(blockLength + 32).fill(0x5c, 0, blockLength)
-  for (let i = 0; i < key.length; i++) {
-    inner[i] ^= key[i]
-    outer[i] ^= key[i]
-  }
-  return { inner, outer }
+export const prepare = (key: Uint8Array): HmacKey => Hex.encode(key) as HmacKey
+
+/** What the inner hash begins with, and the outer one, which has room for the inner digest. */
+const innerBlock = new Uint8Array(blockLength)
+const outerBlock = new Uint8Array(blockLength + 32)
+
+/** Writes the padded key to the first block. */
+const pad = (block: Uint8Array, key: HmacKey, mask: number): void => {
+  block.fill(0, key.length >> 1, blockLength)
+  Hex.write(block, key, 0)
+  for (let i = 0; i < blockLength; i++) block[i] ^= mask
 }
 
 /**
- * The MAC as 32 hex digits. `bytes` are `key.inner` and then the message.
+ * The padded key, behind which a message is written. The next call overwrites it.
+ *
+ * @internal
+ */
+export const inner = (key: HmacKey): Uint8Array => {
+  pad(innerBlock, key, 0x36)
+  return innerBlock
+}
+
+/**
+ * The MAC as 32 hex digits. `bytes` are those of {@link inner} and then the message.
  *
  * @internal
  */
 export const mac = (key: HmacKey, bytes: Uint8Array): string => {
-  Hex.write(key.outer, sha256Hex(bytes), blockLength)
-  return sha256Hex(key.outer).slice(0, 32)
+  pad(outerBlock, key, 0x5c)
+  Hex.write(outerBlock, sha256Hex(bytes), blockLength)
+  return sha256Hex(outerBlock).slice(0, 32)
 }
 
 /**

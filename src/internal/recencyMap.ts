@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import { RecencyList, Recent } from "./recencyList.ts"
 
 /**
  * @internal
@@ -16,9 +17,15 @@ export interface RecencyEntry<K, V> {
   readonly value: V
 }
 
-interface Link<K, V> extends RecencyEntry<K, V> {
-  older: Link<K, V> | undefined
-  newer: Link<K, V> | undefined
+class Link<K, V> extends Recent implements RecencyEntry<K, V> {
+  readonly key: K
+  readonly value: V
+
+  constructor(key: K, value: V) {
+    super()
+    this.key = key
+    this.value = value
+  }
 }
 
 /**
@@ -28,9 +35,8 @@ interface Link<K, V> extends RecencyEntry<K, V> {
  */
 export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
   private readonly links = new Map<K, Link<K, V>>()
+  private readonly order = new RecencyList<Link<K, V>>()
   private readonly capacity: number
-  private newestLink: Link<K, V> | undefined
-  private oldestLink: Link<K, V> | undefined
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -41,7 +47,7 @@ export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
   }
 
   get oldest(): RecencyEntry<K, V> | undefined {
-    return this.oldestLink
+    return this.order.oldest
   }
 
   /** The value of `key`; does not count as a use. */
@@ -51,49 +57,39 @@ export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
 
   /** The value of `key`, created if missing; it becomes the most recently used. */
   use(key: K, make: () => V): V {
-    let link = this.links.get(key)
-    if (link === undefined) {
-      link = { key, value: make(), older: undefined, newer: undefined }
-      this.links.set(key, link)
-      if (this.links.size > this.capacity) this.dropOldest()
-    } else if (link === this.newestLink) {
-      return link.value
-    } else {
-      this.unlink(link)
+    const known = this.links.get(key)
+    if (known !== undefined) {
+      this.order.use(known)
+      return known.value
     }
-    link.older = this.newestLink
-    link.newer = undefined
-    if (this.newestLink === undefined) this.oldestLink = link
-    else this.newestLink.newer = link
-    this.newestLink = link
+    const link = new Link(key, make())
+    this.links.set(key, link)
+    this.order.add(link)
+    if (this.links.size > this.capacity) this.dropOldest()
     return link.value
   }
 
   dropOldest(): void {
-    if (this.oldestLink !== undefined) this.delete(this.oldestLink.key)
+    const { oldest } = this.order
+    if (oldest !== undefined) this.drop(oldest)
   }
 
   delete(key: K): void {
     const link = this.links.get(key)
-    if (link === undefined) return
-    this.unlink(link)
-    this.links.delete(key)
+    if (link !== undefined) this.drop(link)
   }
 
   clear(): void {
     this.links.clear()
-    this.newestLink = undefined
-    this.oldestLink = undefined
+    this.order.clear()
   }
 
-  *[Symbol.iterator](): Iterator<RecencyEntry<K, V>> {
-    for (let link = this.newestLink; link !== undefined; link = link.older) yield link
+  [Symbol.iterator](): Iterator<RecencyEntry<K, V>> {
+    return this.order[Symbol.iterator]()
   }
 
-  private unlink(link: Link<K, V>): void {
-    if (link.older === undefined) this.oldestLink = link.newer
-    else link.older.newer = link.newer
-    if (link.newer === undefined) this.newestLink = link.older
-    else link.newer.older = link.older
+  private drop(link: Link<K, V>): void {
+    this.order.delete(link)
+    this.links.delete(link.key)
   }
 }

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import type { Address } from "../../src/Address.ts"
+import type { Contact } from "../../src/Contact.ts"
 import { type Keys, type Session, Sessions } from "../../src/core/sessions.ts"
 import * as Hmac from "../../src/internal/hmac.ts"
 import type { NodeId } from "../../src/NodeId.ts"
@@ -7,9 +9,10 @@ import type { NodeId } from "../../src/NodeId.ts"
 const idOf = (n: number): NodeId => n.toString(16).padStart(2, "0").repeat(32) as NodeId
 const keyOf = (n: number) => new Uint8Array(32).fill(n)
 const at = (n: number) => ({ host: `9.0.${n}.1`, port: 4121 })
-const peer = (n: number) => ({ id: idOf(n), ...at(n) })
+const peer = (n: number): Contact => ({ id: idOf(n), address: `a0${idOf(n).slice(0, 40)}` as Address, ...at(n) })
 
-const keys: Keys = { send: Hmac.prepare(keyOf(1)), receive: Hmac.prepare(keyOf(2)) }
+/** Keys that show from which public key they were derived. */
+const keysOf = (n: number): Keys => ({ send: Hmac.prepare(keyOf(n)), receive: Hmac.prepare(keyOf(n + 1)) })
 
 const make = (options: { readonly proved?: number; readonly strangers?: number } = {}) => {
   const derived: Array<number> = []
@@ -17,7 +20,7 @@ const make = (options: { readonly proved?: number; readonly strangers?: number }
     own: idOf(0),
     derive: ([n]) => {
       derived.push(n)
-      return n === 0xff ? undefined : keys
+      return n === 0xff ? undefined : keysOf(n)
     },
     ...options
   })
@@ -26,8 +29,8 @@ const make = (options: { readonly proved?: number; readonly strangers?: number }
     sessions,
     derived,
     senderOf,
-    answered: (n: number, has = true) => sessions.heard(idOf(n), keyOf(n), has, at(n)),
-    heard: (n: number, has = true) => sessions.heard(idOf(n), keyOf(n), has, undefined)
+    answered: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, true),
+    heard: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, false)
   }
 }
 
@@ -44,7 +47,7 @@ describe("Sessions", () => {
     answered(1)
     sessions.forRequest(peer(1), 0)
     assert.isTrue(some(sessions.of(senderOf(1))).isReady)
-    assert.strictEqual(some(sessions.of(senderOf(1))).keys, keys)
+    assert.deepStrictEqual(some(sessions.of(senderOf(1))).keys, keysOf(1))
     assert.deepStrictEqual(derived, [1])
   })
 
@@ -67,7 +70,7 @@ describe("Sessions", () => {
     answered(1)
     assert.isTrue(session.isProvedAt(at(1)))
     assert.isFalse(session.isProvedAt(at(2)))
-    sessions.heard(idOf(1), keyOf(1), true, at(2))
+    sessions.heard({ ...peer(1), ...at(2) }, keyOf(1), true, true)
     assert.isTrue(session.isProvedAt(at(2)))
     assert.isFalse(session.isProvedAt(at(1)))
   })
@@ -75,7 +78,7 @@ describe("Sessions", () => {
   it("check the messages of each peer whose key is known, by the start of its id", () => {
     const { heard, senderOf, sessions } = make()
     heard(1)
-    assert.strictEqual(some(sessions.of(senderOf(1))).id, idOf(1))
+    assert.strictEqual(some(sessions.of(senderOf(1))).contact.id, idOf(1))
     assert.isUndefined(sessions.of(senderOf(2)))
   })
 
@@ -132,6 +135,25 @@ describe("Sessions", () => {
     for (let n = 1; n <= 4; n++) assert.isDefined(sessions.forRequest(peer(n), 0))
   })
 
+  it("keep one contact of a peer while it is at the same address", () => {
+    const { heard, sessions } = make()
+    heard(1)
+    const { address, id } = peer(1)
+    const contact = sessions.contact(id, address, at(1))
+    assert.deepStrictEqual(contact, peer(1))
+    assert.strictEqual(sessions.contact(id, address, at(1)), contact)
+    assert.deepStrictEqual(sessions.contact(id, address, at(2)), { ...peer(1), ...at(2) })
+    // The prefix of an id is not the id.
+    const other = `${id.slice(0, 16)}${"ff".repeat(24)}` as NodeId
+    assert.strictEqual(sessions.contact(other, address, at(1)).id, other)
+  })
+
+  it("do not start with a message of another peer that has no signature", () => {
+    const { senderOf, sessions } = make()
+    sessions.heard(peer(1), undefined, true, true)
+    assert.isUndefined(sessions.of(senderOf(1)))
+  })
+
   it("forget the peer that was heard from longest ago", () => {
     const { answered, heard, sessions } = make({ proved: 2 })
     answered(1)
@@ -159,7 +181,7 @@ describe("Sessions", () => {
           if (session !== undefined) assert.isTrue(announced.get(n), "used although the last message denied it")
         } else if (kind === "receive") {
           const session = sessions.of(senderOf(n))
-          if (session?.keys !== undefined) assert.deepStrictEqual(session.publicKey, keyOf(n))
+          if (session?.keys !== undefined) assert.deepStrictEqual(session.keys, keysOf(n))
         } else {
           verified++
           announced.set(n, has)

@@ -384,8 +384,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "forgets a session as soon as another peer is heard from",
     file: "core/sessions.ts",
-    text: "new RecencyMap(options.proved ?? 2048)",
-    replacement: "new RecencyMap(options.proved ?? 1)",
+    text: "this.maxProved = options.proved ?? 2048",
+    replacement: "this.maxProved = options.proved ?? 1",
     property: "SessionsResume",
     world: "sessions",
     story: isSession
