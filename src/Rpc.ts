@@ -347,8 +347,8 @@ const make = Effect.gen(function*() {
   /** A closed node tells its peers so, because they cannot count on it. */
   const features = () =>
     Features.own({
-      ...settings,
       client: settings.client || reachability.isClosedUnsafe(),
+      sessions: settings.sessions,
       dual: reachability.isDualUnsafe(clock.currentTimeMillisUnsafe())
     })
   const { network } = settings

@@ -209,6 +209,8 @@ export const decodeObserved = (bytes: Uint8Array): SocketAddress | undefined => 
  * @since 0.1.0
  */
 export const isPublic = (host: string): boolean => {
+  const ipv4 = ipv4Number(host)
+  if (ipv4 >= 0) return isPublicIpv4(ipv4)
   const ip = ipBytes(host)
   return ip !== undefined && isPublicIp(ip)
 }
@@ -238,18 +240,12 @@ export type Scope = typeof Scope[keyof typeof Scope]
  * @since 0.1.0
  */
 export const scope = (host: string): Scope => {
+  const ipv4 = ipv4Number(host)
+  if (ipv4 >= 0) return ipv4Scope(ipv4)
   const ip = ipBytes(host)
   if (ip === undefined) return withoutZone(host) === host ? Scope.global : Scope.host
+  if (ip.length === 4) return ipv4Scope(numberOf(ip))
   const [a, b] = ip
-  if (ip.length === 4) {
-    return a === 127
-      ? Scope.loopback
-      : a === 169 && b === 254
-      ? Scope.linkLocal
-      : isPublicIp(ip)
-      ? Scope.global
-      : Scope.private
-  }
   return ip[15] === 1 && ip.every((byte, i) => i === 15 || byte === 0)
     ? Scope.loopback
     : a === 0xfe && b >> 6 === 2
@@ -277,6 +273,14 @@ export type Family = "ipv4" | "ipv6"
 export const family = (host: string): Family => host.includes(":") ? "ipv6" : "ipv4"
 
 /**
+ * Whether a host is an IPv4 address, not one that is mapped to IPv6.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isIpv4 = (host: string): boolean => ipv4Number(host) >= 0
+
+/**
  * Whether a datagram can be sent to an address and reach one node: it has a
  * port, and an IP in canonical text that is not unspecified, multicast,
  * broadcast or reserved. A name, on a network without IPs, is reachable.
@@ -286,13 +290,12 @@ export const family = (host: string): Family => host.includes(":") ? "ipv6" : "i
  */
 export const isReachable = (address: SocketAddress): boolean => {
   const { host, port } = address
+  const ipv4 = ipv4Number(host)
+  if (ipv4 >= 0) return port !== 0 && isPort(port) && ipv4 >= 0x0100_0000 && ipv4 < 0xe000_0000
   const ip = ipBytes(withoutZone(host))
   if (ip === undefined) return true
-  if (port === 0 || !isPort(port)) return false
-  return ip.length === 4
-    // IPv4 sockets neither receive from nor send to an IPv4-mapped address.
-    ? !host.includes(":") && ip[0] !== 0 && ip[0] < 224
-    : ip[0] !== 0xff && ip.some((byte) => byte !== 0)
+  // IPv4 sockets neither receive from nor send to an IPv4-mapped address.
+  return port !== 0 && isPort(port) && ip.length !== 4 && ip[0] !== 0xff && ip.some((byte) => byte !== 0)
 }
 
 /**
@@ -314,6 +317,7 @@ export const isReachableFrom = (address: SocketAddress, other: SocketAddress): b
  * @since 0.1.0
  */
 export const network = (host: string): string => {
+  if (ipv4Number(host) >= 0) return `${host.slice(0, host.lastIndexOf("."))}.0/24`
   const ip = ipBytes(host)
   return ip === undefined
     ? host
@@ -374,46 +378,74 @@ const isMapped = (bytes: Uint8Array, at: number): boolean => {
 
 const DOT = 46
 
-/** Whether the text is four decimal numbers without leading zeros. Every contact sent passes here. */
-const ipv4Bytes = (host: string): Uint8Array | undefined => {
-  const bytes = new Uint8Array(4)
-  let at = 0
+/**
+ * The number of an IPv4 address: four decimal numbers without leading zeros; −1
+ * for any other text. Every host that is received or sent passes here, so nothing is
+ * allocated.
+ */
+const ipv4Number = (host: string): number => {
+  let number = 0
+  let octets = 0
   let octet = -1
   for (let i = 0; i <= host.length; i++) {
     const code = i < host.length ? host.charCodeAt(i) : DOT
     if (code === DOT) {
-      if (octet < 0 || at === 4) return undefined
-      bytes[at++] = octet
+      if (octet < 0 || octets === 4) return -1
+      number = number * 256 + octet
+      octets++
       octet = -1
     } else {
       const digit = code - 48
-      if (digit < 0 || digit > 9 || octet === 0) return undefined
+      if (digit < 0 || digit > 9 || octet === 0) return -1
       octet = octet < 0 ? digit : octet * 10 + digit
-      if (octet > 255) return undefined
+      if (octet > 255) return -1
     }
   }
-  return at === 4 ? bytes : undefined
+  return octets === 4 ? number : -1
 }
+
+const ipv4Bytes = (host: string): Uint8Array | undefined => {
+  const number = ipv4Number(host)
+  return number < 0 ? undefined : Uint8Array.of(number >>> 24, number >>> 16, number >>> 8, number)
+}
+
+const numberOf = (ip: Uint8Array): number => (ip[0] << 24 | ip[1] << 16 | ip[2] << 8 | ip[3]) >>> 0
 
 const ipv6Bytes = (host: string): Uint8Array | undefined => {
   const parsed = NetAddress.ipv6FromString(host)
   return Result.isSuccess(parsed) ? Uint8Array.from(NetAddress.ipv6ToOctets(parsed.success)) : undefined
 }
 
+const ipv4Scope = (ipv4: number): Scope => {
+  const start = ipv4 >>> 16
+  return start >>> 8 === 127
+    ? Scope.loopback
+    : start === 0xa9fe
+    ? Scope.linkLocal
+    : isPublicIpv4(ipv4)
+    ? Scope.global
+    : Scope.private
+}
+
+const isPublicIpv4 = (ipv4: number): boolean => {
+  const a = ipv4 >>> 24
+  const b = ipv4 >>> 16 & 0xff
+  return ipv4 !== 0 &&
+    a !== 127 &&
+    a !== 10 &&
+    !(a === 172 && b >> 4 === 1) &&
+    !(a === 192 && b === 168) &&
+    !(a === 169 && b === 254) &&
+    !(a === 100 && b >> 6 === 1) &&
+    a >> 4 !== 0xe
+}
+
 const isPublicIp = (ip: Uint8Array): boolean => {
+  if (ip.length === 4) return isPublicIpv4(numberOf(ip))
   const [a, b] = ip
-  return ip.length === 4
-    ? ip.some((byte) => byte !== 0) &&
-      a !== 127 &&
-      a !== 10 &&
-      !(a === 172 && b >> 4 === 1) &&
-      !(a === 192 && b === 168) &&
-      !(a === 169 && b === 254) &&
-      !(a === 100 && b >> 6 === 1) &&
-      a >> 4 !== 0xe
-    // The unspecified and the loopback address differ in the last byte only.
-    : ip.some((byte, i) => i < 15 ? byte !== 0 : byte > 1) &&
-      a >> 1 !== 0x7e &&
-      !(a === 0xfe && b >> 6 === 2) &&
-      a !== 0xff
+  // The unspecified and the loopback address differ in the last byte only.
+  return ip.some((byte, i) => i < 15 ? byte !== 0 : byte > 1) &&
+    a >> 1 !== 0x7e &&
+    !(a === 0xfe && b >> 6 === 2) &&
+    a !== 0xff
 }

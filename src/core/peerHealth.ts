@@ -217,7 +217,7 @@ export class PeerHealth {
 
   /** Whether its state is bad. */
   isBad(id: NodeId): boolean {
-    return this.bad.has(id)
+    return this.bad.size > 0 && this.bad.has(id)
   }
 
   private makeBad(id: NodeId): void {

@@ -176,7 +176,7 @@ const never = -Infinity
 
 class TableEntry {
   readonly id: NodeId.NodeId
-  /** The first 32 bits of the id, which nearly always decide which of two is closer. */
+  /** The first 32 bits of the id as a signed integer, which is kept in place; they nearly always decide which of two is closer. */
   readonly prefix: number
   readonly bucket: TableBucket
   readonly learnedFrom: NodeId.NodeId | undefined
@@ -192,7 +192,7 @@ class TableEntry {
 
   constructor(bucket: TableBucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
-    this.prefix = NodeId.prefix(this.id)
+    this.prefix = NodeId.prefix(this.id) | 0
     this.bucket = bucket
     this.addedAt = addedAt
     this.learnedFrom = candidate.learnedFrom

@@ -41,16 +41,12 @@ type Family = "ipv4" | "ipv6" | "dual"
 const unmap = (host: string): string => host.startsWith(mapped) && host.includes(".") ? host.slice(mapped.length) : host
 
 /** The host in the form that the family's socket takes; undefined if the socket cannot reach it. */
-const destination = (family: Family, host: string): string | undefined => {
-  switch (Net.isIP(host)) {
-    case 4:
-      return family === "ipv4" ? host : family === "dual" ? mapped + host : undefined
-    case 6:
-      return family === "ipv4" ? undefined : host
-    default:
-      return undefined
-  }
-}
+const destination = (family: Family, host: string): string | undefined =>
+  SocketAddress.isIpv4(host)
+    ? family === "ipv4" ? host : family === "dual" ? mapped + host : undefined
+    : family !== "ipv4" && Net.isIPv6(host)
+    ? host
+    : undefined
 
 const make = (
   family: Family,
