@@ -41,4 +41,14 @@ describe("spanned", () => {
       assert.deepStrictEqual(spans, [])
     }).pipe(Effect.provideService(References.TracerEnabled, false), traced)
   })
+
+  it.effect("leaves the effect as it is under the default tracer, which drops its spans", () => {
+    const attributes = () => {
+      throw new Error("computed")
+    }
+    return Effect.gen(function*() {
+      const effect = spanned("quiet", attributes)(Effect.option(Effect.currentSpan))
+      assert.strictEqual((yield* effect)._tag, "None")
+    }).pipe(Effect.provideService(Tracer.Tracer, Tracer.nativeTracer))
+  })
 })
