@@ -121,11 +121,11 @@ const make = Effect.gen(function*() {
     families: Routing.Families | undefined,
     now: number
   ): ReadonlyArray<Contact> => {
-    const isItself = (node: Contact) => node.id === from.id && SocketAddress.isSame(node, from)
     const nodes = routing.answerUnsafe(target, from.host, families, now)
-    const itself = nodes.filter(isItself)
-    const others = nodes.filter((node) => !isItself(node))
-    if (routing.isProvedUnsafe(from)) return [...others, ...itself]
+    const at = nodes.findIndex((node) => node.id === from.id && SocketAddress.isSame(node, from))
+    const others = at === -1 ? nodes : nodes.toSpliced(at, 1)
+    const itself = at === -1 ? [] : [nodes[at]]
+    if (routing.isProvedUnsafe(from)) return at === -1 ? others : [...others, ...itself]
     const [nearest, rest] = [others.slice(0, nearestNamed), others.slice(nearestNamed)]
     const rank = rankAmong(others, target)
     const first = rank === others.length ? 0 : namedByTurns * rank % rest.length

@@ -122,6 +122,8 @@ export class Routing extends Context.Service<Routing, {
   readonly entryUnsafe: (id: NodeId.NodeId) => Entry | undefined
   /** Returns the whole table as `entries` does. */
   readonly entriesUnsafe: () => ReadonlyArray<Entry>
+  /** Returns the contact with this id, if it is verified. For code that runs once per named node. */
+  readonly verifiedUnsafe: (id: NodeId.NodeId) => Contact | undefined
   /** Returns the bucket of this index, empty or not. */
   readonly bucketUnsafe: (index: number) => Bucket
   /** Returns the same contacts as `nearest`. */
@@ -340,7 +342,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   /** Whether the table has a verified contact at this address. */
   const isKnownAt = (contact: Contact): boolean => {
-    const known = core.verifiedAt(contact.id) === undefined ? undefined : core.get(contact.id)
+    const known = core.verified(contact.id)
     return known !== undefined && SocketAddress.isSame(known, contact)
   }
 
@@ -409,7 +411,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const heard = ({ contact, features, isAnswer, now }: Rpc.Heard): void => {
     const isProved = isAnswer || isProvedUnsafe(contact)
     // Replays must not change what a contact elsewhere can do.
-    if (isProved || core.verifiedAt(contact.id) === undefined) health.showsUnsafe(contact.id, features)
+    if (isProved || core.verified(contact.id) === undefined) health.showsUnsafe(contact.id, features)
     if (isClient(contact.id)) return forget(contact.id)
     if (!isDual(contact.id)) {
       dual.ipv4.remove(contact.id)
@@ -466,20 +468,22 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     inBackground(Effect.asVoid(check(contact, maintenance)))
   }
 
-  /** The contact at its address of a family. */
-  const inFamily = (contact: Contact, family: SocketAddress.Family): Contact | undefined =>
-    SocketAddress.family(contact.host) === family ? contact : dual[family].get(contact.id)
-
   const answerUnsafe: Routing["Service"]["answerUnsafe"] = (target, requester, families, now) => {
     const scope = SocketAddress.scope(requester)
     if (families !== "Own") return core.answer(target, k, now, health.isBadUnsafe, scope)
     const family = SocketAddress.family(requester)
     const known = dual[family]
     const reaches: Core.Reaches = (entry) => entry.family === family || known.contains(entry.id)
-    return core.answer(target, k, now, health.isBadUnsafe, scope, reaches).flatMap((contact) => {
-      const named = inFamily(contact, family)
-      return named !== undefined && SocketAddress.scope(named.host) >= scope ? [named] : []
-    })
+    const named: Array<Contact> = []
+    for (const contact of core.answer(target, k, now, health.isBadUnsafe, scope, reaches)) {
+      if (SocketAddress.family(contact.host) === family) {
+        named.push(contact)
+        continue
+      }
+      const other = known.get(contact.id)
+      if (other !== undefined && SocketAddress.scope(other.host) >= scope) named.push(other)
+    }
+    return named
   }
 
   const dualAnswerUnsafe: Routing["Service"]["dualAnswerUnsafe"] = (target, n, requester, families, now) => {
@@ -568,6 +572,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
     networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
     entryUnsafe: (id) => core.entry(id),
+    verifiedUnsafe: (id) => core.verified(id),
     entriesUnsafe: () => core.entries(),
     bucketUnsafe: (index) => core.bucket(index),
     nearestUnsafe: (target, n) => core.nearest(target, n),

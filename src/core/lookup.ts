@@ -328,6 +328,12 @@ export class Lookup {
     if (candidate !== undefined) this.retry(candidate)
   }
 
+  /** Whether a node is a candidate at this address. */
+  knows({ host, id, port }: Contact): boolean {
+    const known = this.byId.get(id)?.contact
+    return known !== undefined && known.host === host && known.port === port
+  }
+
   /** The closest nodes that have answered, nearest first. */
   closest(n = this.k): ReadonlyArray<Contact> {
     return withCrowded(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)

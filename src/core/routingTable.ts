@@ -492,10 +492,10 @@ export class RoutingTable {
     return mayEnter && (freshIn(bucket, cutoff) < this.k / 2 || this.closerNodes(id, now) < wantedMargin * this.k)
   }
 
-  /** The time of the last direct contact; undefined for unverified and unknown peers. */
-  verifiedAt(id: NodeId.NodeId): number | undefined {
+  /** The contact with this id, if it is verified. */
+  verified(id: NodeId.NodeId): Contact | undefined {
     const entry = this.entriesById.get(id)
-    return entry === undefined ? undefined : verifiedTime(entry)
+    return entry === undefined || entry.verifiedAt === never ? undefined : entry.contact
   }
 
   bucketLength(index: number): number {

@@ -125,7 +125,7 @@ export const make = Effect.gen(function*() {
     // One liar can invent all unverified contacts, so they must not displace
     // verified ones.
     for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
-      const isVerified = routing.entryUnsafe(contact.id)?.verifiedAt !== undefined
+      const isVerified = routing.verifiedUnsafe(contact.id) !== undefined
       if (!isHairpin(contact, publicHost)) lookup.seed(contact, { isDual: isDual(contact), isVerified })
     }
     for (const contact of routing.nearestDualUnsafe(target, dualSeeds)) {
@@ -135,29 +135,33 @@ export const make = Effect.gen(function*() {
   })
 
   /** The address where we heard from a node takes precedence over the one that others report. */
-  const asWeKnowIt = (node: Contact): Contact => {
-    const entry = routing.entryUnsafe(node.id)
-    return entry?.verifiedAt === undefined ? node : entry.contact
-  }
+  const asWeKnowIt = (node: Contact): Contact => routing.verifiedUnsafe(node.id) ?? node
 
   /** Whether a node says that it is reachable over both families. */
   const isDual = ({ id }: Contact): boolean => health.hasUnsafe(id, Features.Bit.dual)
 
   /** Takes the nodes that a response names. Returns those that we can reach. */
-  const learn = ({ dual = 0, nodes }: Answer, from: Contact, publicHost: string | undefined) => {
-    routing.learnedUnsafe(nodes ?? [], from.id, clock.currentTimeMillisUnsafe(), dual)
+  const learn = (lookup: Lookup, answer: Answer, from: Contact, publicHost: string | undefined) => {
+    const { dual = 0, nodes } = answer
+    // The nodes around a target name the same ones, most of which the table has been told of by then.
+    const isNew = (node: Contact) => !lookup.knows(node)
+    const learned = nodes?.filter(isNew) ?? []
+    if (learned.length > 0) {
+      const dualLearned = dual === 0 ? 0 : nodes?.slice(0, dual).filter(isNew).length
+      routing.learnedUnsafe(learned, from.id, clock.currentTimeMillisUnsafe(), dualLearned)
+    }
     const named = (nodes ?? []).map(asWeKnowIt)
     const isReached = (node: Contact) => !isHairpin(node, publicHost)
     return { nodes: named.filter(isReached), dual: dual === 0 ? 0 : named.slice(0, dual).filter(isReached).length }
   }
 
   /** Asks a node for the nodes of its own side of the target, which it knows best. */
-  const neighboursOf = (contact: Contact, target: NodeId.NodeId, depth: number, publicHost: string | undefined) =>
+  const neighboursOf = (lookup: Lookup, contact: Contact, about: NodeId.NodeId, publicHost: string | undefined) =>
     Effect.match(
-      rpc.request(contact, { _tag: "FindNode", target: NodeId.flip(target, depth) }, requestOptions(health)),
+      rpc.request(contact, { _tag: "FindNode", target: about }, requestOptions(health)),
       {
         onFailure: (): ReadonlyArray<Contact> => [],
-        onSuccess: ({ body }) => learn(body, contact, publicHost).nodes
+        onSuccess: ({ body }) => learn(lookup, body, contact, publicHost).nodes
       }
     )
 
@@ -183,7 +187,7 @@ export const make = Effect.gen(function*() {
       for (const [, { id }] of next) asked.add(id)
       const named = yield* Effect.forEach(
         next,
-        ([depth, contact]) => neighboursOf(contact, target, depth, publicHost),
+        ([depth, contact]) => neighboursOf(lookup, contact, NodeId.flip(target, depth), publicHost),
         { concurrency: "unbounded" }
       )
       for (const contact of named.flat()) {
@@ -229,7 +233,7 @@ export const make = Effect.gen(function*() {
         } else {
           const holdsRecord = goal.read(contact, answer)
           lookup.answered(contact.id, timers.now(), {
-            ...learn(answer, contact, publicHost),
+            ...learn(lookup, answer, contact, publicHost),
             holdsRecord,
             isClient: health.isClientUnsafe(contact.id),
             isDual: isDual(contact),

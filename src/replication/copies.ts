@@ -175,7 +175,7 @@ export const make = Effect.gen(function*() {
 
   /** The contacts closest to a key, as far as our own table has any that were heard from. */
   const nearest = (key: NodeId): ReadonlyArray<Contact> =>
-    routing.nearestUnsafe(key, candidates).filter(({ id }) => routing.entryUnsafe(id)?.verifiedAt !== undefined)
+    routing.nearestUnsafe(key, candidates).filter(({ id }) => routing.verifiedUnsafe(id) !== undefined)
 
   const isDual = (id: NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
 

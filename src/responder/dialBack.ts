@@ -74,9 +74,11 @@ export const make = Effect.gen(function*() {
   // Peers behind routers are the better helpers: hardly any node has contacted them.
   yield* rpc.observe({
     heard: ({ contact, features, isAnswer, now }) => {
-      if (!isAnswer && pinged.has(contact.host)) pinged.set(contact.host, "Heard")
-      if (!Features.has(features, Features.Bit.dialBack)) return
-      Object.assign(helpers.use(contact.id, () => ({ contact, at: now })), { contact, at: now })
+      if (!isAnswer && pinged.size > 0 && pinged.has(contact.host)) pinged.set(contact.host, "Heard")
+      if (!Features.has(features, Features.Bit.dialBack) || routing.verifiedUnsafe(contact.id) !== undefined) return
+      const helper = helpers.use(contact.id, () => ({ contact, at: now }))
+      helper.contact = contact
+      helper.at = now
     }
   })
 
@@ -156,8 +158,7 @@ export const make = Effect.gen(function*() {
       reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
     if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
       // A contact vouches for the requester.
-      const contact = routing.entryUnsafe(from.id)
-      const isVouched = contact?.verifiedAt !== undefined && routing.isProvedUnsafe(from)
+      const isVouched = routing.verifiedUnsafe(from.id) !== undefined && routing.isProvedUnsafe(from)
       // The host that gets the echo or the ping need not have asked for it.
       if (!isVouched || !passedOn.allow(source, now) || !foreign.allow(SocketAddress.source(claimed.host), now)) {
         return echo(from, probe.relay === relay.ping ? undefined : false)

@@ -547,6 +547,20 @@ describe("Lookup", () => {
       })
     })
   })
+  it("knows a node at the address where it is a candidate, and at no other", () => {
+    const [near, far] = [tiny(1), tiny(2)]
+    const lookup = make({ self: tiny(0), target: tiny(3) })
+    lookup.seed(contactOf(near))
+    lookup.poll(0)
+    lookup.answered(near, 0, { nodes: [contactOf(far)], holdsRecord: false })
+    for (const id of [near, far]) {
+      assert.isTrue(lookup.knows(contactOf(id)))
+      assert.isFalse(lookup.knows(contactOf(id, "elsewhere")))
+      assert.isFalse(lookup.knows({ ...contactOf(id), port: 2 }))
+    }
+    assert.isFalse(lookup.knows(contactOf(tiny(4))))
+  })
+
   describe("in a network of honest nodes", () => {
     for (const size of [8, 64, 256, 1024]) {
       it(`finds exactly the 16 closest of ${size} nodes, with at most 16 + 2 log2 N requests`, () => {

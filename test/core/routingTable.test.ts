@@ -170,7 +170,7 @@ describe("RoutingTable", () => {
       table.add(contact(inBucket0(1)), start + 5, start + 5)
       table.add(contact(inBucket0(1)), start + 3, start + 6)
       table.updateVerifiedAt(inBucket0(1), start + 4)
-      assert.strictEqual(table.verifiedAt(inBucket0(1)), start + 5)
+      assert.strictEqual(table.entry(inBucket0(1))?.verifiedAt, start + 5)
     })
 
     it("changes host and port after direct contact", () => {
@@ -180,6 +180,15 @@ describe("RoutingTable", () => {
       table.add(contact(inBucket0(1), "10.0.0.2"), start, start)
       assert.strictEqual(table.get(inBucket0(1))?.host, "10.0.0.2")
     })
+  })
+
+  it("tells verified contacts from others", () => {
+    const table = new RoutingTable({ self })
+    table.add(contact(inBucket0(1)), undefined, start)
+    table.add(contact(inBucket0(2)), start, start)
+    assert.isUndefined(table.verified(inBucket0(1)))
+    assert.deepStrictEqual(table.verified(inBucket0(2)), contact(inBucket0(2)))
+    assert.isUndefined(table.verified(inBucket0(3)))
   })
 
   it("wants contacts that are elsewhere, half of each bucket, and all peers that it may be one of the closest to", () => {
@@ -228,7 +237,7 @@ describe("RoutingTable", () => {
       table.add(newcomer, start, start)
       table.probed(inBucket0(1), false, start + 3000)
       assert.deepStrictEqual(ids(allContacts(table)), [2, 9].map(inBucket0))
-      assert.strictEqual(table.verifiedAt(newcomer.id), start)
+      assert.strictEqual(table.entry(newcomer.id)?.verifiedAt, start)
     })
 
     it("keeps a peer that made contact during its probe, whatever the outcome", () => {
@@ -344,7 +353,7 @@ describe("RoutingTable", () => {
       const table = waiting()
       table.remove(inBucket0(1))
       assert.deepStrictEqual(table.pendingVerified(inBucket0(3), start + 1, start + 1), { _tag: "Inserted" })
-      assert.strictEqual(table.verifiedAt(inBucket0(3)), start + 1)
+      assert.strictEqual(table.entry(inBucket0(3))?.verifiedAt, start + 1)
       assert.strictEqual(table.entries()[1]?.learnedFrom, inBucket0(1))
       assert.strictEqual(table.pendingLength(0), 0)
     })
@@ -846,7 +855,7 @@ describe("RoutingTable", () => {
             const answer = table.answer(target, n, now, isBad)
             assert.isAtMost(answer.length, n)
             assert.strictEqual(new Set(ids(answer)).size, answer.length)
-            assert.isTrue(answer.every(({ id }) => table.verifiedAt(id) !== undefined))
+            assert.isTrue(answer.every(({ id }) => table.entry(id)?.verifiedAt !== undefined))
             const bad = answer.map(({ id }) => isBad(id))
             assert.isFalse(bad.some((isBad, i) => !isBad && bad[i - 1] === true))
             const verified = table.nearestVerified(target, table.size, now - 30 * minute)
