@@ -20,9 +20,8 @@ import { promisify } from "node:util"
 
 export const version = "6.34.0"
 
-/** What both networks get between joining and measuring: milliseconds to settle in, and lookups by each node. */
+/** Milliseconds that both networks get to settle in after joining. */
 export const settleMillis = 60_000
-export const warmups = 2
 
 /** Milliseconds. */
 export interface Measured {
@@ -33,8 +32,11 @@ export interface Measured {
 
 const run = promisify(execFile)
 
-/** Installs it, measures a network of it, and removes it. Undefined if it cannot be had. */
-export const measure = async (nodes: number, operations: number): Promise<Measured | undefined> => {
+/**
+ * Installs it, measures a network of it, and removes it. Each node makes `warmUps`
+ * lookups before those that are measured. Undefined if it cannot be had.
+ */
+export const measure = async (nodes: number, operations: number, warmUps: number): Promise<Measured | undefined> => {
   const directory = mkdtempSync(join(tmpdir(), "effect-dht-hyperdht-"))
   try {
     writeFileSync(join(directory, "package.json"), JSON.stringify({ private: true }))
@@ -44,7 +46,7 @@ export const measure = async (nodes: number, operations: number): Promise<Measur
       return undefined
     }
     const program = fileURLToPath(import.meta.url)
-    const { stdout } = await run(process.execPath, [program, directory, `${nodes}`, `${operations}`])
+    const { stdout } = await run(process.execPath, [program, directory, `${nodes}`, `${operations}`, `${warmUps}`])
     return JSON.parse(stdout)
   } finally {
     rmSync(directory, { recursive: true })
@@ -79,7 +81,7 @@ const freePort = async (): Promise<number> => {
   return port
 }
 
-const main = async (directory: string, count: number, operations: number): Promise<Measured> => {
+const main = async (directory: string, count: number, operations: number, warmUps: number): Promise<Measured> => {
   const Dht: HyperDht = createRequire(join(directory, "package.json"))("hyperdht")
   const host = "127.0.0.1"
   const port = await freePort()
@@ -97,7 +99,7 @@ const main = async (directory: string, count: number, operations: number): Promi
     return Promise.all(nodes.map((node) => node.fullyBootstrapped()))
   })
   await new Promise((resolve) => setTimeout(resolve, settleMillis))
-  for (let i = 0; i < warmups * count; i++) {
+  for (let i = 0; i < warmUps * count; i++) {
     await nodes[i % count].findNode(createHash("sha256").update(`warm-up ${i}`).digest()).finished()
   }
   const pick = (i: number): Node => nodes[(i * 7919) % count]
@@ -120,7 +122,7 @@ const main = async (directory: string, count: number, operations: number): Promi
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [directory, count, operations] = process.argv.slice(2)
-  console.log(JSON.stringify(await main(directory, Number(count), Number(operations))))
+  const [directory, count, operations, warmUps] = process.argv.slice(2)
+  console.log(JSON.stringify(await main(directory, Number(count), Number(operations), Number(warmUps))))
   process.exit()
 }

@@ -1,6 +1,7 @@
 /**
  * Whole networks in one process over UDP loopback: durations and request counts
- * of joining, lookups and publishing.
+ * of joining, lookups and publishing. Lookups are measured once nearly all of
+ * their datagrams are in sessions, so between nodes that have met before.
  *
  *     npm run bench:network -- [--nodes 64,256] [--only delay] [--operations 100] [--hyperdht]
  *
@@ -86,6 +87,47 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { exit, millis: performance.now() - started, cpuMillis: (system + user) / 1000 }
   })
 
+/** Warm-up ends once this share of the datagrams of lookups is in sessions, or after so many lookups by each node. */
+const warmShare = 0.9
+const maxWarmUps = 48
+
+/** Lookups of the warm-up that run at the same time. */
+const warmTogether = 4
+
+/** Datagrams received by all nodes, and those in a session. */
+const received = (nodes: ReadonlyArray<Node>) =>
+  Effect.map(
+    Effect.forEach(nodes, (node) => Context.get(node, Rpc).traffic),
+    (traffic) => ({
+      all: traffic.reduce((sum, { received }) => sum + received, 0),
+      inSessions: traffic.reduce((sum, { inSessions }) => sum + inSessions, 0)
+    })
+  )
+
+/** The share of datagrams in sessions while an effect runs. */
+const shareInSessions = <R>(nodes: ReadonlyArray<Node>, effect: Effect.Effect<void, never, R>) =>
+  Effect.gen(function*() {
+    const before = yield* received(nodes)
+    yield* effect
+    const after = yield* received(nodes)
+    return (after.inSessions - before.inSessions) / (after.all - before.all)
+  })
+
+/** Has the nodes look up random targets until they know each other. Returns the number of lookups by each. */
+const warmUp = Effect.fnUntraced(function*(nodes: ReadonlyArray<Node>) {
+  let share = 0
+  let lookups = 0
+  for (; lookups < maxWarmUps && share < warmShare; lookups++) {
+    const round = Effect.forEach(
+      nodes,
+      (node, i) => Context.get(node, Query).lookup(NodeId.fromTopic(`warm-up ${lookups} ${i}`)),
+      { concurrency: warmTogether, discard: true }
+    )
+    share = yield* shareInSessions(nodes, round)
+  }
+  return lookups
+})
+
 /** Resident memory, and the part in use; needs `--expose-gc`. */
 const memory = () => {
   globalThis.gc?.()
@@ -115,11 +157,9 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
     }
 
     // All nodes joined at once, so the first lookups found few neighbors; the nodes
-    // repeat them in the minute after. Then lookups of each node make sessions.
+    // repeat them in the minute after.
     yield* Effect.sleep(HyperDht.settleMillis)
-    for (let i = 0; i < HyperDht.warmups * count; i++) {
-      yield* Effect.exit(Context.get(nodes[i % count], Query).lookup(NodeId.fromTopic(`warm-up ${i}`)))
-    }
+    const warmUps = yield* warmUp(nodes)
 
     const findNode = {
       millis: Array.of<number>(),
@@ -128,19 +168,22 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       found: 0,
       wanted: 0
     }
-    for (let i = 0; i < operations; i++) {
-      const target = NodeId.fromTopic(`target ${i}`)
-      const asker = pick(i)
-      const { cpuMillis, exit, millis } = yield* timed(Context.get(nodes[asker], Query).lookup(target))
-      if (!Exit.isSuccess(exit)) continue
-      findNode.millis.push(millis)
-      findNode.cpuMillis.push(cpuMillis)
-      findNode.requests.push(exit.value.trace.length)
-      const others = dhts.filter((_, at) => at !== asker).map(({ nodeId }) => nodeId)
-      const truth = new Set(others.toSorted((a, b) => NodeId.compareDistance(target, a, b)).slice(0, 16))
-      findNode.found += exit.value.closest.filter(({ id }) => truth.has(id)).length
-      findNode.wanted += truth.size
-    }
+    const finding = Effect.gen(function*() {
+      for (let i = 0; i < operations; i++) {
+        const target = NodeId.fromTopic(`target ${i}`)
+        const asker = pick(i)
+        const { cpuMillis, exit, millis } = yield* timed(Context.get(nodes[asker], Query).lookup(target))
+        if (!Exit.isSuccess(exit)) continue
+        findNode.millis.push(millis)
+        findNode.cpuMillis.push(cpuMillis)
+        findNode.requests.push(exit.value.trace.length)
+        const others = dhts.filter((_, at) => at !== asker).map(({ nodeId }) => nodeId)
+        const truth = new Set(others.toSorted((a, b) => NodeId.compareDistance(target, a, b)).slice(0, 16))
+        findNode.found += exit.value.closest.filter(({ id }) => truth.has(id)).length
+        findNode.wanted += truth.size
+      }
+    })
+    const inSessions = yield* shareInSessions(nodes, finding)
 
     const published = { firstResolve: Array.of<number>(), replicas: Array.of<number>(), tooFew: 0 }
     const resolve = { millis: Array.of<number>(), cpuMillis: Array.of<number>(), failed: 0 }
@@ -184,6 +227,8 @@ const measure = (count: number, condition: (typeof conditions)[number]) =>
       findNode: figure(findNode.millis),
       findNodeCpu: figure(findNode.cpuMillis),
       requests: figure(findNode.requests),
+      warmUps,
+      inSessions,
       recall: findNode.found / findNode.wanted,
       resolve: { ...figure(resolve.millis), failed: resolve.failed },
       resolveCpu: figure(resolve.cpuMillis),
@@ -234,6 +279,11 @@ const print = (measured: Measured): void => {
     ["findNode, ms", both(measured.findNode), theirs.findNode],
     ["CPU of all nodes per findNode, ms", both(measured.findNodeCpu), undefined],
     ["requests per findNode", both(measured.requests), theirs.requests],
+    [
+      "datagrams of findNode in sessions",
+      `${(measured.inSessions * 100).toFixed(0)} % (after ${measured.warmUps} lookups by each node)`,
+      undefined
+    ],
     ["recall of the 16 closest", `${(measured.recall * 100).toFixed(1)} %`, theirs.recall],
     ["resolve, ms", `${both(measured.resolve)} (${measured.resolve.failed} failed)`, theirs.resolve],
     ["CPU of all nodes per resolve, ms", both(measured.resolveCpu), undefined],
@@ -278,7 +328,7 @@ const main = Effect.gen(function*() {
       const measured = yield* measure(count, condition)
       print(measured)
       if (options.hyperdht && condition.name === "plain") {
-        const theirs = yield* Effect.promise(() => HyperDht.measure(count, operations))
+        const theirs = yield* Effect.promise(() => HyperDht.measure(count, operations, measured.warmUps))
         if (theirs === undefined) console.log(`\nhyperdht ${HyperDht.version} cannot be installed`)
         else printBeside(measured, theirs)
       }
