@@ -345,11 +345,11 @@ const make = Effect.gen(function*() {
   const reachability = yield* Reachability
   const settings = yield* NodeSettings
   /** A closed node tells its peers so, because they cannot count on it. */
-  const features = () =>
+  const features = (now: number) =>
     Features.own({
       client: settings.client || reachability.isClosedUnsafe(),
       sessions: settings.sessions,
-      dual: reachability.isDualUnsafe(clock.currentTimeMillisUnsafe())
+      dual: reachability.isDualUnsafe(now)
     })
   const { network } = settings
   const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
@@ -406,12 +406,12 @@ const make = Effect.gen(function*() {
     return PubSub.shutdown(observations)
   })
 
-  const transmit = (datagram: Uint8Array, to: Transport.Sender) => {
+  const transmit = (datagram: Uint8Array, to: Transport.Sender, now: number) => {
     const error = transport.sendUnsafe(datagram, to)
     if (error !== undefined) return error
     traffic.sent++
     sentBytes += datagram.length
-    reachability.sentUnsafe(to.host, clock.currentTimeMillisUnsafe())
+    reachability.sentUnsafe(to.host, now)
     return undefined
   }
 
@@ -426,12 +426,14 @@ const make = Effect.gen(function*() {
   ) => {
     if (closed) return new Transport.TransportClosed()
     if (!SocketAddress.isReachable(to)) return new Transport.Unroutable({ to, reason: "Address" })
+    const now = clock.currentTimeMillisUnsafe()
     const key = session?.keys?.send
     return transmit(
       key === undefined
-        ? Message.encode(body, { signer: identity, transactionId, features: features(), network })
-        : Message.seal(body, { sender, key, transactionId, features: features() }),
-      to
+        ? Message.encode(body, { signer: identity, transactionId, features: features(now), network })
+        : Message.seal(body, { sender, key, transactionId, features: features(now) }),
+      to,
+      now
     )
   }
 
@@ -600,11 +602,9 @@ const make = Effect.gen(function*() {
   /** A requester cannot know that this node has lost their session, for instance in a restart, so it is told. */
   const refuseUnknown = (datagram: Transport.Datagram, header: Message.Header): true => {
     const { from } = datagram
-    if (
-      !Message.isResponse(header.type) &&
-      notices.allow(SocketAddress.network(from.host), clock.currentTimeMillisUnsafe())
-    ) {
-      transmit(Message.notice(header.transactionId), from)
+    const now = clock.currentTimeMillisUnsafe()
+    if (!Message.isResponse(header.type) && notices.allow(SocketAddress.network(from.host), now)) {
+      transmit(Message.notice(header.transactionId), from, now)
     }
     return refuse(datagram, "bad_mac")
   }
@@ -678,11 +678,14 @@ const make = Effect.gen(function*() {
       const told: Heard = { contact, features, isAnswer, now }
       for (const { heard } of observers) heard?.(told)
     }
-    const bytes = payload.length
-    const requester: Requester = { ...contact, features, bytes, isInSession: session?.keys !== undefined }
-    let room = amplification * bytes
     const isEcho = body._tag === "NatProbeEcho"
     if (!isOwn) reachability.heardUnsafe(from.host, isEcho, now)
+    if (pending !== undefined) requests.answered(pending, transactionId, body, contact, now)
+    if (isAnswer) return
+    const { address, host, id, port } = contact
+    const bytes = payload.length
+    const requester: Requester = { address, id, host, port, features, bytes, isInSession: session?.keys !== undefined }
+    let room = amplification * bytes
     if (isEcho) {
       echoes.get(Hex.encode(body.token))?.echoed(from, body.reached)
     } else if (pending === undefined) {
@@ -697,10 +700,8 @@ const make = Effect.gen(function*() {
         spent = (spent ?? 0) + sentBytes - before
       })
       room -= spent ?? later ?? 0
-    } else {
-      requests.answered(pending, transactionId, body, contact, now)
     }
-    if (!isOwn && !isAnswer) { for (const { handled } of observers) handled?.(requester, now, room) }
+    if (!isOwn) { for (const { handled } of observers) handled?.(requester, now, room) }
   }
 
   /** A message is signed with our key: it is our own, or from another node that has the key. */

@@ -146,8 +146,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "replies twice",
     file: "Rpc.ts",
-    text: "send(reply.body, from, message.transactionId, session)",
-    replacement: "for (let i = 0; i < 2; i++) send(reply.body, from, message.transactionId, session)",
+    text: "send(reply.body, from, transactionId, session)",
+    replacement: "for (let i = 0; i < 2; i++) send(reply.body, from, transactionId, session)",
     property: "OneReply",
     world: "small",
     story: 0
@@ -348,8 +348,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "believes that a peer is where its repeated messages come from",
     file: "Rpc.ts",
-    text: "isAnnounced, isAnswer ? from : undefined)",
-    replacement: "isAnnounced, from)",
+    text: "sessions.heard(contact, publicKey, isAnnounced, isAnswer)",
+    replacement: "sessions.heard(contact, publicKey, isAnnounced, true)",
     property: "SessionsLast",
     world: "sessions",
     story: isSession
@@ -367,7 +367,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "ignores notices",
     file: "core/requests.ts",
     text: "    this.options.sessions.pause(session, this.options.now())\n    pending.attempts.delete(transaction)",
-    replacement: "    if (session.id.length > 0) return true\n    pending.attempts.delete(transaction)",
+    replacement: "    if (session.contact.id.length > 0) return true\n    pending.attempts.delete(transaction)",
     property: "SessionsResume",
     world: "sessions",
     story: isSession
@@ -393,8 +393,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "sends three notices for one",
     file: "Rpc.ts",
-    text: "transmit(Message.notice(header.transactionId), from)",
-    replacement: "for (let i = 0; i < 3; i++) transmit(Message.notice(header.transactionId), from)",
+    text: "transmit(Message.notice(header.transactionId), from, now)",
+    replacement: "for (let i = 0; i < 3; i++) transmit(Message.notice(header.transactionId), from, now)",
     property: "NoticesAreFew",
     world: "sessions",
     story: isSession
