@@ -185,7 +185,7 @@ const make = Effect.gen(function*() {
       (seen, { completeness, records }) => {
         // A delivered message is not decrypted again.
         const fresh = records.filter((record) => seen.get(payloadId(record)) === undefined)
-        for (const record of fresh) seen.use(payloadId(record), () => true)
+        for (const record of fresh) seen.set(payloadId(record), true)
         return Effect.map(
           open(fresh),
           (opened) => [seen, opened.map((message): ArrivingMessage => ({ ...message, completeness }))] as const

@@ -230,7 +230,7 @@ const make = Effect.fnUntraced(function*(options: {
     if (!options.logsHints) return hints
     for (const { message } of hints) {
       if (logged.get(message) === undefined) yield* Effect.logWarning(message)
-      logged.use(message, () => true)
+      logged.set(message, true)
     }
     return hints
   }, Effect.annotateLogs({ module: "effect-dht/Publisher" }))

@@ -231,10 +231,10 @@ const make = Effect.gen(function*() {
   // --- As the node that is called ------------------------------------------------
 
   /** When the nodes that we attend at last answered. */
-  const attended = new RecencyMap<NodeId.NodeId, { at: number }>(4 * attendedAt)
+  const attended = new RecencyMap<NodeId.NodeId, number>(4 * attendedAt)
 
   /** Time until a node is to be sent a request again; none is left if it did not answer the last. */
-  const dueIn = ({ id }: Contact): number => attendMillis - Math.abs(now() - (attended.get(id)?.at ?? -Infinity))
+  const dueIn = ({ id }: Contact): number => attendMillis - Math.abs(now() - (attended.get(id) ?? -Infinity))
 
   /** Attends where it is due. Returns the time to the next look. */
   const attend = Effect.gen(function*() {
@@ -247,7 +247,7 @@ const make = Effect.gen(function*() {
         Effect.match(rpc.request(neighbour, { _tag: "Attend", mapping: ownMapping() }, attendOptions()), {
           onFailure: () => {},
           onSuccess: () => {
-            attended.use(neighbour.id, () => ({ at: 0 })).at = now()
+            attended.set(neighbour.id, now())
           }
         }),
       { concurrency: "unbounded", discard: true }
@@ -370,7 +370,7 @@ const make = Effect.gen(function*() {
 
       case "Invite":
         if (
-          Math.abs(now - (attended.get(from.id)?.at ?? -Infinity)) < expectedMillis &&
+          Math.abs(now - (attended.get(from.id) ?? -Infinity)) < expectedMillis &&
           SocketAddress.isReachableFrom(request.caller, from)
         ) {
           called(request.caller, "Punched", now)

@@ -452,7 +452,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     )
   }
 
-  const met = new RecencyMap<string, { at: number }>(maxMet)
+  const met = new RecencyMap<string, number>(maxMet)
 
   /**
    * Pings a contact at its address of the other family, which others named, so
@@ -462,9 +462,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const meet = (contact: Contact, now: number): void => {
     if (dualAt(contact).contains(contact.id) || !isKnownDual(contact.id)) return
     const address = SocketAddress.key(contact)
-    const last = met.get(address)?.at
+    const last = met.get(address)
     if (last !== undefined && Math.abs(now - last) < meetPauseMillis) return
-    met.use(address, () => ({ at: now })).at = now
+    met.set(address, now)
     inBackground(Effect.asVoid(check(contact, maintenance)))
   }
 

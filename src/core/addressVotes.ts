@@ -20,13 +20,18 @@ import * as SocketAddress from "../SocketAddress.ts"
 export type Mapping = "consistent" | "symmetric" | "unknown"
 
 interface Vote {
-  readonly reporter: NodeId
-  readonly host: string
+  readonly reporter: Reporter
   readonly voter: string
   readonly observed: SocketAddress.SocketAddress
   /** When it got its position in the order of age. */
   readonly placedAt: number
   at: number
+}
+
+/** A peer, and the host at which we reach it. */
+interface Reporter {
+  readonly id: NodeId
+  readonly host: string
 }
 
 /** Lifetime of a vote. */
@@ -47,6 +52,8 @@ export class AddressVotes {
   /** The oldest first. */
   private readonly byVoter = new Map<string, Vote>()
   private readonly byReporter = new Map<NodeId, Vote>()
+  /** The address in the latest vote. */
+  private latest: SocketAddress.SocketAddress | undefined
   private readonly quorum: number
   private readonly capacity: number
   private readonly privateNetwork: boolean
@@ -70,20 +77,14 @@ export class AddressVotes {
   }
 
   /**
-   * Records the address at which a reporter observed us. `reporter.host` is the
-   * host at which we reach it. It replaces earlier votes of the reporter and of
-   * its subnet.
+   * Records the address at which a reporter observed us. It replaces earlier
+   * votes of the reporter and of its subnet.
    */
-  vote(
-    reporter: { readonly id: NodeId; readonly host: string },
-    observed: SocketAddress.SocketAddress,
-    now: number
-  ): void {
+  vote(reporter: Reporter, observed: SocketAddress.SocketAddress, now: number): void {
     const earlier = this.byReporter.get(reporter.id)
     if (
       earlier !== undefined && now >= earlier.at && now - earlier.placedAt < repeatMillis &&
-      earlier.host === reporter.host && earlier.observed.host === observed.host &&
-      earlier.observed.port === observed.port
+      earlier.reporter.host === reporter.host && SocketAddress.isSame(earlier.observed, observed)
     ) {
       earlier.at = now
       return
@@ -93,7 +94,9 @@ export class AddressVotes {
     this.forget(earlier)
     this.forget(this.byVoter.get(voter))
     if (this.byVoter.size >= this.capacity) this.forget(this.byVoter.values().next().value)
-    const vote: Vote = { reporter: reporter.id, host: reporter.host, voter, observed, placedAt: now, at: now }
+    // Most votes are the same, and then one address is kept for them.
+    if (this.latest === undefined || !SocketAddress.isSame(this.latest, observed)) this.latest = observed
+    const vote: Vote = { reporter, voter, observed: this.latest, placedAt: now, at: now }
     this.byVoter.set(voter, vote)
     this.byReporter.set(reporter.id, vote)
   }
@@ -120,7 +123,7 @@ export class AddressVotes {
   }
 
   /** Whether datagrams can come from the observed address: it is reachable and of the reporter's IP version. */
-  private isPlausible(reporter: { readonly host: string }, observed: SocketAddress.SocketAddress): boolean {
+  private isPlausible(reporter: Reporter, observed: SocketAddress.SocketAddress): boolean {
     return SocketAddress.isReachable(observed) &&
       isIpv6(observed.host) === isIpv6(reporter.host) &&
       (this.privateNetwork || SocketAddress.isPublic(observed.host))
@@ -129,7 +132,7 @@ export class AddressVotes {
   private forget(vote: Vote | undefined): void {
     if (vote === undefined) return
     this.byVoter.delete(vote.voter)
-    this.byReporter.delete(vote.reporter)
+    this.byReporter.delete(vote.reporter.id)
   }
 
   /** The votes for the host that a quorum agrees on, IPv4 first. The two IP versions vote separately. */

@@ -27,15 +27,15 @@ const askedLimit = { limit: 6, windowMillis: 60_000, capacity: 2 }
  * @internal
  */
 export class IdentityConflicts {
-  private readonly asked = new RecencyMap<string, { at: number }>(maxAddresses)
-  private readonly reported = new RecencyMap<string, { at: number }>(maxAddresses)
+  private readonly asked = new RecencyMap<string, number>(maxAddresses)
+  private readonly reported = new RecencyMap<string, number>(maxAddresses)
   private readonly askedRate = new RateLimit(askedLimit)
 
   /** Whether to probe an address for the given reason; counts as a probe if so. */
   shouldAsk(address: SocketAddress.SocketAddress, reason: "Named" | "Signed", now: number): boolean {
     const key = SocketAddress.key(address)
     if (isRecent(this.asked.get(key), now) || !this.askedRate.allow(reason, now)) return false
-    this.asked.use(key, () => ({ at: now })).at = now
+    this.asked.set(key, now)
     return true
   }
 
@@ -43,10 +43,10 @@ export class IdentityConflicts {
   isNews(address: SocketAddress.SocketAddress, now: number): boolean {
     const key = SocketAddress.key(address)
     if (isRecent(this.reported.get(key), now)) return false
-    this.reported.use(key, () => ({ at: now })).at = now
+    this.reported.set(key, now)
     return true
   }
 }
 
-const isRecent = (last: { readonly at: number } | undefined, now: number): boolean =>
-  last !== undefined && now >= last.at && now - last.at < pauseMillis
+const isRecent = (last: number | undefined, now: number): boolean =>
+  last !== undefined && now >= last && now - last < pauseMillis

@@ -65,7 +65,7 @@ export class Inbox {
   /** Those of the records that were not here before. From now on they are known. */
   unknown(records: ReadonlyArray<Record.SignedRecord>): ReadonlyArray<Record.SignedRecord> {
     const unknown = records.filter((record) => this.known.get(idOf(record)) === undefined)
-    for (const record of records) this.known.use(idOf(record), () => true)
+    for (const record of records) this.known.set(idOf(record), true)
     return unknown
   }
 
@@ -74,7 +74,7 @@ export class Inbox {
     const own = this.byRecipient.get(message.recipient) ?? []
     this.byRecipient.set(message.recipient, own)
     own.push(message)
-    this.messages.use(message, () => true)
+    this.messages.set(message, true)
     if (own.length > this.limits.ofRecipient) this.drop(own[0])
     if (this.messages.size > this.limits.messages) this.clean(now)
     while (this.messages.size > this.limits.messages) this.drop(this.messages.oldest?.key)

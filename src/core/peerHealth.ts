@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import * as Features from "../Features.ts"
-import { RecencyMap } from "../internal/recencyMap.ts"
+import { RecencyList, Recent } from "../internal/recencyList.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
 
@@ -35,7 +35,10 @@ export type Version = "v0.1" | "v0.2"
  * @since 0.1.0
  */
 export interface Options {
-  /** Maximum number of peers, by default 10 000. The one whose last request is the oldest is forgotten first. */
+  /**
+   * Maximum number of peers that requests were sent to, and of others; by default
+   * 10 000. The one whose last request or message is the oldest is forgotten first.
+   */
   readonly capacity?: number | undefined
 }
 
@@ -109,8 +112,11 @@ class RoundTrip {
   }
 }
 
-class Peer {
-  readonly roundTrip = new RoundTrip(true)
+class Peer extends Recent {
+  readonly id: NodeId
+  /** Whether a request to it had an outcome. */
+  isMeasured = false
+  roundTrip: RoundTrip | undefined = undefined
   answeredAt: number | undefined = undefined
   /** The addresses from which it proved to answer. */
   ipv4: SocketAddress.SocketAddress | undefined = undefined
@@ -119,24 +125,30 @@ class Peer {
   nextTry = 0
   version: Version | undefined = undefined
   versionShownAt = 0
-}
+  /** Features that it announced. */
+  features: Features.Features = 0
+  /** Whether strangers cannot reach it, although it does not find that out itself. */
+  isClosed = false
 
-const makePeer = (): Peer => new Peer()
+  constructor(id: NodeId) {
+    super()
+    this.id = id
+  }
+}
 
 /**
  * @internal
  */
 export class PeerHealth {
-  private readonly peers: RecencyMap<NodeId, Peer>
+  private readonly peers = new Map<NodeId, Peer>()
+  /**
+   * Peers that we sent requests to, and the others, of which only what they
+   * announce is known: any sender can do that, and must not displace the former.
+   */
+  private readonly measured = new RecencyList<Peer>()
+  private readonly others = new RecencyList<Peer>()
   /** The ids of bad peers. They are few, and most lookups here only check membership. */
   private readonly bad = new Set<NodeId>()
-  /**
-   * Features that peers announced, where there are any. Kept apart from `peers`:
-   * any sender can announce some, and must not displace peers that we measured.
-   */
-  private readonly announced: RecencyMap<NodeId, { features: Features.Features }>
-  /** Peers that do not find out whether strangers can reach them, and that none can reach. */
-  private readonly closed: RecencyMap<NodeId, true>
   private readonly capacity: number
   /** The round-trip time over all peers lately, which shows when to ask another one. */
   private readonly usual = new RoundTrip(true)
@@ -147,13 +159,48 @@ export class PeerHealth {
 
   constructor(options?: Options) {
     this.capacity = options?.capacity ?? 10_000
-    this.peers = new RecencyMap(this.capacity)
-    this.announced = new RecencyMap(this.capacity)
-    this.closed = new RecencyMap(this.capacity)
   }
 
+  /** Number of peers that requests were sent to. */
   get size(): number {
-    return this.peers.size
+    return this.measured.size
+  }
+
+  /** The peer that a request was sent to. */
+  private measure(id: NodeId): Peer {
+    const peer = this.peers.get(id) ?? this.make(id)
+    if (peer.isMeasured) this.measured.use(peer)
+    else {
+      this.others.delete(peer)
+      peer.isMeasured = true
+      this.measured.add(peer)
+      this.bound(this.measured)
+    }
+    return peer
+  }
+
+  /** The peer that something was learned of without a request. */
+  private learn(id: NodeId): Peer {
+    const peer = this.peers.get(id) ?? this.make(id)
+    if (!peer.isMeasured) {
+      this.others.use(peer)
+      this.bound(this.others)
+    }
+    return peer
+  }
+
+  private make(id: NodeId): Peer {
+    const peer = new Peer(id)
+    this.peers.set(id, peer)
+    this.others.add(peer)
+    return peer
+  }
+
+  private bound(list: RecencyList<Peer>): void {
+    const { oldest } = list
+    if (list.size <= this.capacity || oldest === undefined) return
+    list.delete(oldest)
+    this.peers.delete(oldest.id)
   }
 
   /**
@@ -161,7 +208,7 @@ export class PeerHealth {
    * back-off. `rttMillis` is undefined if the round trip was not measured.
    */
   succeeded(id: NodeId, rttMillis: number | undefined, now: number, lost = 0): void {
-    const peer = this.peers.use(id, makePeer)
+    const peer = this.measure(id)
     this.bad.delete(id)
     for (let i = 0; i < lost; i++) this.loss += (1 - this.loss) / lossSamples
     this.loss -= this.loss / lossSamples
@@ -169,6 +216,7 @@ export class PeerHealth {
     peer.failures = 0
     peer.nextTry = 0
     if (rttMillis === undefined) return
+    peer.roundTrip ??= new RoundTrip(true)
     peer.roundTrip.sample(rttMillis)
     this.usual.sample(rttMillis)
     this.spread.sample(rttMillis)
@@ -179,7 +227,7 @@ export class PeerHealth {
    * can send. It replaces the peer's earlier address of the same family.
    */
   provedAt(id: NodeId, address: SocketAddress.SocketAddress): void {
-    this.peers.use(id, makePeer)[SocketAddress.family(address.host)] = address
+    this.measure(id)[SocketAddress.family(address.host)] = address
   }
 
   /** Whether the peer has proved that it is reachable at this address. */
@@ -195,7 +243,7 @@ export class PeerHealth {
 
   /** Records a request whose attempts all failed; each consecutive failure doubles the back-off. */
   failed(id: NodeId, now: number): void {
-    const peer = this.peers.use(id, makePeer)
+    const peer = this.measure(id)
     peer.failures++
     if (peer.failures >= badAfter) this.makeBad(id)
     peer.nextTry = now + firstBackoffMillis * 2 ** Math.min(peer.failures - 1, maxBackoffDoublings)
@@ -233,7 +281,7 @@ export class PeerHealth {
 
   /** The smoothed round-trip time in milliseconds; undefined if the peer never answered. */
   rtt(id: NodeId): number | undefined {
-    return this.peers.get(id)?.roundTrip.srtt
+    return this.peers.get(id)?.roundTrip?.srtt
   }
 
   /**
@@ -265,33 +313,35 @@ export class PeerHealth {
   /** An old measurement may include a queue, so it can only shorten the usual wait. */
   private waitFor(id: NodeId, now: number, min: number, usual: number): number {
     const peer = this.peers.get(id)
-    const measured = peer?.roundTrip.timeout(min)
+    const measured = peer?.roundTrip?.timeout(min)
     if (measured === undefined) return usual
     return now - (peer?.answeredAt ?? 0) < measuredMillis ? measured : Math.min(measured, usual)
   }
 
   /** Records the features in the header of a peer's latest message, which replace the earlier ones. */
   shows(id: NodeId, features: Features.Features): void {
-    if (features === 0 && this.announced.get(id) === undefined) return
+    if (features === 0 && !this.peers.has(id)) return
     if (!Features.has(features, Features.Bit["v0.2"])) this.doubtVersion(id)
-    if (Features.has(features, Features.Bit.dialBack)) this.closed.delete(id)
-    this.announced.use(id, () => ({ features })).features = features
+    const peer = this.learn(id)
+    if (Features.has(features, Features.Bit.dialBack)) peer.isClosed = false
+    peer.features = features
   }
 
   /** Whether the peer's latest message announced a feature. */
   has(id: NodeId, bit: Features.Bit): boolean {
-    return Features.has(this.announced.get(id)?.features ?? 0, bit)
+    return Features.has(this.peers.get(id)?.features ?? 0, bit)
   }
 
   /** Records whether strangers can reach a peer; one with the feature `dialBack` announces it itself. */
   reachable(id: NodeId, isReachable: boolean): void {
-    if (isReachable || this.has(id, Features.Bit.dialBack)) this.closed.delete(id)
-    else this.closed.use(id, () => true)
+    const isClosed = !isReachable && !this.has(id, Features.Bit.dialBack)
+    if (isClosed || this.peers.has(id)) this.learn(id).isClosed = isClosed
   }
 
   /** Whether others cannot count on the peer: it announced so, or strangers cannot reach it. */
   isClient(id: NodeId): boolean {
-    return this.has(id, Features.Bit.client) || this.closed.get(id) === true
+    const peer = this.peers.get(id)
+    return peer !== undefined && (peer.isClosed || Features.has(peer.features, Features.Bit.client))
   }
 
   /**
@@ -300,7 +350,7 @@ export class PeerHealth {
    */
   speaks(id: NodeId, version: Version, now: number): void {
     if (this.has(id, Features.Bit["v0.2"])) return
-    const peer = this.peers.use(id, makePeer)
+    const peer = this.measure(id)
     if (peer.version === "v0.2") return
     peer.version = version
     peer.versionShownAt = now
@@ -311,11 +361,10 @@ export class PeerHealth {
    * restarted with another one. Until then, the version is inferred.
    */
   doubtVersion(id: NodeId): void {
-    const announced = this.announced.get(id)
-    if (announced === undefined || !Features.has(announced.features, Features.Bit["v0.2"])) return
-    announced.features &= ~Features.Bit["v0.2"]
     const peer = this.peers.get(id)
-    if (peer !== undefined) peer.version = undefined
+    if (peer === undefined || !Features.has(peer.features, Features.Bit["v0.2"])) return
+    peer.features &= ~Features.Bit["v0.2"]
+    peer.version = undefined
   }
 
   /**
@@ -323,8 +372,8 @@ export class PeerHealth {
    * unknown. An implied v0.1 expires, because a lost datagram implies it as well.
    */
   version(id: NodeId, now: number): Version | undefined {
-    if (this.has(id, Features.Bit["v0.2"])) return "v0.2"
     const peer = this.peers.get(id)
+    if (peer !== undefined && Features.has(peer.features, Features.Bit["v0.2"])) return "v0.2"
     return peer?.version === "v0.1" && now - peer.versionShownAt >= v01Millis ? undefined : peer?.version
   }
 }

@@ -115,23 +115,44 @@ const dialMillis = 30 * minuteMillis
 
 const never = -Infinity
 
-/** When hosts were met last. */
-class Hosts {
-  private readonly hosts = new RecencyMap<string, { at: number }>(maxHosts)
-  /** Hosts that were met at this time or before may have been forgotten. */
-  private forgottenUntil = never
+/** When we last sent to a host, and last heard from it. */
+interface Meeting {
+  sentAt: number
+  heardAt: number
+}
 
-  met(host: string, now: number): void {
-    const { hosts } = this
-    if (hosts.size === maxHosts && hosts.get(host) === undefined) {
-      this.forgottenUntil = Math.max(this.forgottenUntil, hosts.oldest?.value.at ?? never)
-    }
-    hosts.use(host, () => ({ at: now })).at = now
+const makeMeeting = (): Meeting => ({ sentAt: never, heardAt: never })
+
+/** When hosts were met last, or may have been. */
+class Hosts {
+  private readonly hosts = new RecencyMap<string, Meeting>(maxHosts)
+  /** Hosts that were met at these times or before may have been forgotten. */
+  private readonly forgotten = makeMeeting()
+
+  sent(host: string, now: number): void {
+    this.meeting(host).sentAt = now
   }
 
-  /** The time, or one at which it may have been. */
-  lastMet(host: string): number {
-    return Math.max(this.hosts.get(host)?.at ?? never, this.forgottenUntil)
+  heard(host: string, now: number): void {
+    this.meeting(host).heardAt = now
+  }
+
+  lastSent(host: string): number {
+    return Math.max(this.hosts.get(host)?.sentAt ?? never, this.forgotten.sentAt)
+  }
+
+  lastHeard(host: string): number {
+    return Math.max(this.hosts.get(host)?.heardAt ?? never, this.forgotten.heardAt)
+  }
+
+  private meeting(host: string): Meeting {
+    const { forgotten, hosts } = this
+    const oldest = hosts.size === maxHosts && hosts.get(host) === undefined ? hosts.oldest : undefined
+    if (oldest !== undefined) {
+      forgotten.sentAt = Math.max(forgotten.sentAt, oldest.value.sentAt)
+      forgotten.heardAt = Math.max(forgotten.heardAt, oldest.value.heardAt)
+    }
+    return hosts.use(host, makeMeeting)
   }
 }
 
@@ -140,9 +161,7 @@ class Hosts {
  */
 export class Reachability {
   private readonly isRestart: boolean
-  /** Hosts that we sent to, and those that we heard from. */
-  private readonly contacted = new Hosts()
-  private readonly heardFrom = new Hosts()
+  private readonly hosts = new Hosts()
   private readonly families = new Families()
   private agreed: SocketAddress.SocketAddress | undefined
   private mapping: Dependence = "Unknown"
@@ -198,7 +217,7 @@ export class Reachability {
   /** Records a datagram that we sent. */
   sent(host: string, now: number): void {
     this.sentAt = now
-    this.contacted.met(host, now)
+    this.hosts.sent(host, now)
   }
 
   /**
@@ -208,7 +227,7 @@ export class Reachability {
    */
   heard(host: string, isEcho: boolean, now: number): void {
     this.startedAt ??= now
-    this.heardFrom.met(host, now)
+    this.hosts.heard(host, now)
     const isPublic = SocketAddress.isPublic(host)
     const isExpected = this.isRestart && !isEcho && now - this.startedAt < contactedMillis ||
       this.mayExpect(host, now) || host === this.address?.host
@@ -234,7 +253,7 @@ export class Reachability {
 
   /** Whether a router may let in what this host sends, because we sent to it. */
   private mayExpect(host: string, now: number): boolean {
-    const at = this.contacted.lastMet(host)
+    const at = this.hosts.lastSent(host)
     // A time in the future is from before the clock was set back.
     return at > this.movedAt && now - at < contactedMillis
   }
@@ -244,7 +263,7 @@ export class Reachability {
    * sent to us. A node that is not open cannot know: it may not have heard it.
    */
   isStranger(host: string, now: number): boolean {
-    return this.status.state === "open" && now - this.heardFrom.lastMet(host) >= contactedMillis
+    return this.status.state === "open" && now - this.hosts.lastHeard(host) >= contactedMillis
   }
 
   // --- Finding out -----------------------------------------------------------

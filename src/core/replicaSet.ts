@@ -173,9 +173,9 @@ export class ReplicaSet {
   private candidates: Array<Candidate> = []
   private readonly inFlight = new Map<NodeId.NodeId, Request>()
   /** Nodes that refused the record, and until when no store is sent to them. */
-  private readonly refusals = new RecencyMap<NodeId.NodeId, { until: number }>(maxRefusals)
+  private readonly refusals = new RecencyMap<NodeId.NodeId, number>(maxRefusals)
   /** Nodes that may hold a copy without being tracked: they were dropped, or did not answer a store. */
-  private readonly former = new RecencyMap<NodeId.NodeId, { contact: Contact }>(maxFormer)
+  private readonly former = new RecencyMap<NodeId.NodeId, Contact>(maxFormer)
   private isWithdrawn = false
   /** Replicas whose outcome of the withdrawal is pending. */
   private readonly awaited = new Set<NodeId.NodeId>()
@@ -283,7 +283,7 @@ export class ReplicaSet {
       this.inFlight.delete(request.contact.id)
       if (request.kind === "Store") this.rememberFormer(request)
     }
-    return Array.from(this.former, ({ value }) => value.contact).filter(({ id }) => this.replica(id) === undefined)
+    return Array.from(this.former, ({ value }) => value).filter(({ id }) => this.replica(id) === undefined)
   }
 
   /** Whether the outcome of the withdrawal is known at every replica that was healthy before it. */
@@ -344,7 +344,7 @@ export class ReplicaSet {
         replica.isNear = isNear
         // It answered the lookup just now, so it is worth another try.
         if (replica.failures > 0) replica.due = time
-      } else if (!this.inFlight.has(contact.id) && (this.refusals.get(contact.id)?.until ?? time) <= time) {
+      } else if (!this.inFlight.has(contact.id) && (this.refusals.get(contact.id) ?? time) <= time) {
         const distance = NodeId.distance(this.key, contact.id)
         untried.set(contact.id, { contact, distance, isDual: isDual(contact.id), isNear })
       }
@@ -487,7 +487,7 @@ export class ReplicaSet {
   /** Whether a node that no lookup has offered for this record would be among the closest. */
   private isWanted({ id }: Contact, time: number): boolean {
     if (this.replica(id) !== undefined || this.inFlight.has(id) || this.former.get(id) !== undefined) return false
-    if ((this.refusals.get(id)?.until ?? time) > time) return false
+    if ((this.refusals.get(id) ?? time) > time) return false
     if (this.candidates.some(({ contact }) => contact.id === id)) return false
     const distance = NodeId.distance(this.key, id)
     return this.standing().filter((other) => other.distance < distance).length < this.wanted
@@ -570,11 +570,11 @@ export class ReplicaSet {
 
   /** Remembers a node that may hold a copy and is not tracked. */
   private rememberFormer({ contact }: Candidate): void {
-    this.former.use(contact.id, () => ({ contact })).contact = contact
+    this.former.set(contact.id, contact)
   }
 
   private recordRefusal(id: NodeId.NodeId, time: number): void {
-    this.refusals.use(id, () => ({ until: time })).until = time + refusalMillis
+    this.refusals.set(id, time + refusalMillis)
   }
 
   // --- Time ------------------------------------------------------------------

@@ -154,7 +154,7 @@ export class Subscriptions {
 
   /** Records that a subscriber acknowledged a push. */
   acknowledged(subscriber: Subscriber): void {
-    this.acknowledging.use(nameOf(subscriber), () => true)
+    this.acknowledging.set(nameOf(subscriber), true)
   }
 
   /** Whether a subscriber ever acknowledged a push at its address. */

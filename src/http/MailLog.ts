@@ -98,7 +98,7 @@ export class Log<M extends Mail.ReceivedMessage> {
     for (const message of messages) {
       const id = sha256Hex(message.record.payload)
       if (this.known.get(id) !== undefined) continue
-      this.known.use(id, () => true)
+      this.known.set(id, true)
       const entry = { id, number: this.cursors.next(), message }
       this.entries.push(entry)
       added.push(this.noteOf(entry))

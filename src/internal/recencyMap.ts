@@ -19,7 +19,7 @@ export interface RecencyEntry<K, V> {
 
 class Link<K, V> extends Recent implements RecencyEntry<K, V> {
   readonly key: K
-  readonly value: V
+  value: V
 
   constructor(key: K, value: V) {
     super()
@@ -62,11 +62,24 @@ export class RecencyMap<K, V> implements Iterable<RecencyEntry<K, V>> {
       this.order.use(known)
       return known.value
     }
-    const link = new Link(key, make())
+    const value = make()
+    this.add(key, value)
+    return value
+  }
+
+  /** Sets the value of `key`, which becomes the most recently used. */
+  set(key: K, value: V): void {
+    const known = this.links.get(key)
+    if (known === undefined) return this.add(key, value)
+    known.value = value
+    this.order.use(known)
+  }
+
+  private add(key: K, value: V): void {
+    const link = new Link(key, value)
     this.links.set(key, link)
     this.order.add(link)
     if (this.links.size > this.capacity) this.dropOldest()
-    return link.value
   }
 
   dropOldest(): void {

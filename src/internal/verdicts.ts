@@ -29,6 +29,6 @@ export class Verdicts {
 
   remember(id: string, verdict: boolean): void {
     const kept = verdict ? this.valid : this.invalid
-    kept.use(id, () => true)
+    kept.set(id, true)
   }
 }

@@ -118,13 +118,13 @@ const openAll = Effect.fnUntraced(
     deliver: Transport.Deliver
   ): Effect.fn.Return<Transport.Socket, Transport.CannotBind, Scope.Scope> {
     // Behind a NAT, a peer receives only from the address that it has sent to.
-    const heard = new RecencyMap<string, { via: number }>(maxHeard)
+    const heard = new RecencyMap<string, number>(maxHeard)
     const isMixed = listen.some(({ host }) => Net.isIPv4(host))
     const sockets = yield* Effect.forEach(
       listen,
       (local, via) =>
         open(familyOf(local.host, isMixed), local, (payload, from) => {
-          heard.use(SocketAddress.key(from), () => ({ via })).via = via
+          if (listen.length > 1) heard.set(SocketAddress.key(from), via)
           return deliver(payload, { ...from, via })
         })
     )
@@ -134,7 +134,7 @@ const openAll = Effect.fnUntraced(
       addresses: [first, ...others],
       reaches: (host) => sockets.some((socket) => socket.reaches(host)),
       transmit: (payload, to) => {
-        const via = to.via ?? heard.get(SocketAddress.key(to))?.via
+        const via = to.via ?? heard.get(SocketAddress.key(to))
         const socket = via === undefined ? socketFor(sockets, to.host) : sockets[via]
         return socket === undefined
           ? new Transport.Unroutable({ to, reason: "Address" })

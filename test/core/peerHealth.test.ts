@@ -245,6 +245,19 @@ describe("PeerHealth", () => {
     assert.strictEqual(health.state(peer(0)), "good")
   })
 
+  it("keeps the features of a peer that requests were sent to, however many others announce some", () => {
+    const health = new PeerHealth({ capacity: 2 })
+    health.shows(a, Features.Bit.client)
+    health.reachable(b, false)
+    health.succeeded(a, 1, now)
+    health.failed(b, now)
+    for (let i = 3; i <= 30; i++) health.shows(peer(i), Features.Bit.client)
+    assert.isTrue(health.has(a, Features.Bit.client))
+    assert.isTrue(health.isClient(b))
+    assert.deepStrictEqual([28, 29, 30].map((i) => health.isClient(peer(i))), [false, true, true])
+    assert.strictEqual(health.size, 2)
+  })
+
   it("remembers an inferred v0.1 for ten minutes and an inferred v0.2 permanently", () => {
     const health = new PeerHealth()
     health.speaks(a, "v0.1", now)

@@ -4,7 +4,10 @@ import { RecencyMap } from "../../src/internal/recencyMap.ts"
 
 describe("RecencyMap", () => {
   const opArb = fc.oneof(
-    fc.record({ op: fc.constantFrom("use" as const, "get" as const), key: fc.integer({ min: 0, max: 9 }) }),
+    fc.record({
+      op: fc.constantFrom("use" as const, "set" as const, "get" as const),
+      key: fc.integer({ min: 0, max: 9 })
+    }),
     fc.record({ op: fc.constantFrom("dropOldest" as const, "clear" as const) })
   )
 
@@ -19,6 +22,9 @@ describe("RecencyMap", () => {
           const value = map.use(op.key, () => ({ made }))
           assert.deepStrictEqual(value, known?.value ?? { made })
           model = [{ key: op.key, value }, ...model.filter((entry) => entry !== known)].slice(0, capacity)
+        } else if (op.op === "set") {
+          map.set(op.key, { made })
+          model = [{ key: op.key, value: { made } }, ...model.filter(({ key }) => key !== op.key)].slice(0, capacity)
         } else if (op.op === "get") {
           assert.strictEqual(map.get(op.key), model.find((entry) => entry.key === op.key)?.value)
         } else if (op.op === "dropOldest") {
