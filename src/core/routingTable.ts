@@ -189,6 +189,8 @@ class TableEntry {
   probedAt = never
   /** When a request to it was last reported to be unanswered. */
   doubtedAt = never
+  /** The next entry at its socket address. */
+  nextThere: TableEntry | undefined = undefined
 
   constructor(bucket: TableBucket, candidate: Candidate, addedAt: number) {
     this.id = candidate.contact.id
@@ -296,15 +298,16 @@ export class RoutingTable {
   readonly self: NodeId.NodeId
   readonly k: number
   private readonly pendingCapacity: number
-  private readonly buckets: Array<TableBucket | undefined> = Array.from({ length: 256 }, () => undefined)
+  /** By index, as far as they were created: the deep ones are never needed. */
+  private readonly buckets: Array<TableBucket | undefined> = []
   /** The buckets that were created, in ascending order. */
   private readonly existing: Array<TableBucket> = []
   /** The buckets that have entries, in ascending order. */
   private readonly occupied: Array<TableBucket> = []
   private readonly samples = new Density.SizeSamples()
   private readonly entriesById = new Map<NodeId.NodeId, TableEntry>()
-  /** The entries at each socket address. They are several where nodes share one, or claim to. */
-  private readonly entriesByAddress = new Map<string, Array<TableEntry>>()
+  /** The first entry at each socket address. There are several where nodes share one, or claim to. */
+  private readonly entriesByAddress = new Map<string, TableEntry>()
   /** Verified entries that left a request unanswered. Those heard from since leave when they are next looked at. */
   private readonly doubted = new Set<TableEntry>()
   private maintainedAt = never
@@ -467,8 +470,9 @@ export class RoutingTable {
 
   /** Whether a contact with this socket address satisfies a condition. */
   hasAt(address: SocketAddress.SocketAddress, wanted: (id: NodeId.NodeId) => boolean): boolean {
-    for (const { id } of this.entriesByAddress.get(SocketAddress.key(address)) ?? []) if (wanted(id)) return true
-    return false
+    let entry = this.entriesByAddress.get(SocketAddress.key(address))
+    while (entry !== undefined && !wanted(entry.id)) entry = entry.nextThere
+    return entry !== undefined
   }
 
   /** Whether the bucket of an id has room for one more contact. */
@@ -911,17 +915,20 @@ export class RoutingTable {
   /** Indexes an entry by its socket address. */
   private arrive(entry: TableEntry): void {
     const address = SocketAddress.key(entry.contact)
-    const there = this.entriesByAddress.get(address)
-    if (there === undefined) this.entriesByAddress.set(address, [entry])
-    else there.push(entry)
+    entry.nextThere = this.entriesByAddress.get(address)
+    this.entriesByAddress.set(address, entry)
   }
 
   private leave(entry: TableEntry): void {
     const address = SocketAddress.key(entry.contact)
-    const there = this.entriesByAddress.get(address)
-    if (there === undefined) return
-    if (there.length === 1) this.entriesByAddress.delete(address)
-    else there.splice(there.indexOf(entry), 1)
+    const first = this.entriesByAddress.get(address)
+    if (first === undefined) return
+    if (first !== entry) {
+      let before = first
+      while (before.nextThere !== undefined && before.nextThere !== entry) before = before.nextThere
+      before.nextThere = entry.nextThere
+    } else if (entry.nextThere === undefined) this.entriesByAddress.delete(address)
+    else this.entriesByAddress.set(address, entry.nextThere)
   }
 }
 
