@@ -8,7 +8,8 @@
  */
 import * as Result from "effect/Result"
 import { createSocket, type Socket } from "node:dgram"
-import { type Keys, senderOf } from "../src/core/sessions.ts"
+import { senderOf } from "../src/core/peers.ts"
+import type { Keys } from "../src/core/sessions.ts"
 import * as Features from "../src/Features.ts"
 import type { Identity } from "../src/Identity.ts"
 import * as Message from "../src/Message.ts"

@@ -7,7 +7,7 @@
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { senderOf } from "../src/core/sessions.ts"
+import { senderOf } from "../src/core/peers.ts"
 import type { Provider } from "../src/Crypto.ts"
 import * as Dht from "../src/Dht.ts"
 import * as Features from "../src/Features.ts"

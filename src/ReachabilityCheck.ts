@@ -16,8 +16,6 @@ import type { Contact } from "./Contact.ts"
 import { quorum, type Report } from "./core/reachability.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import { RecencyMap } from "./internal/recencyMap.ts"
-import type { NodeId } from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
@@ -36,7 +34,7 @@ const maxRounds = 4
 /** Time for a probe to be passed on to two peers and confirmed. */
 const dialOptions = { attempts: 1, deadline: 4000 }
 
-/** Peers heard from last that are told whether this node is closed, and how many of them at the same time. */
+/** Peers that are told whether this node is closed, and how many of them at the same time. */
 const maxTold = 256
 const toldTogether = 8
 
@@ -130,19 +128,11 @@ const make = Effect.gen(function*() {
     reachability.dialedUnsafe(now(), lacksStrangers)
   }, spanned("ReachabilityCheck.dialBack"))
 
-  /** Peers that may have us in their tables. */
-  const peers = new RecencyMap<NodeId, { contact: Contact }>(maxTold)
-  yield* rpc.observe({
-    heard: ({ contact }) => {
-      peers.use(contact.id, () => ({ contact })).contact = contact
-    }
-  })
-
-  /** Tells the peers, which learn it from the header of any message. */
+  /** Tells the peers that may have us in their tables, which learn it from the header of any message. */
   const tell = Effect.suspend(() =>
     Effect.forEach(
-      Array.from(peers, ({ value }) => value.contact),
-      (contact) => Effect.ignore(ping(contact)),
+      Array.from(rpc.peersUnsafe()).slice(0, maxTold),
+      ({ contact }) => Effect.ignore(ping(contact)),
       { concurrency: toldTogether, discard: true }
     )
   )

@@ -26,9 +26,10 @@ import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { FailedSignatures } from "./core/failedSignatures.ts"
+import { Peers, senderOf } from "./core/peers.ts"
 import { ReceiveQueue, Standing } from "./core/receiveQueue.ts"
 import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./core/requests.ts"
-import { senderOf, type Session, Sessions } from "./core/sessions.ts"
+import { type Session, Sessions } from "./core/sessions.ts"
 import { Crypto } from "./Crypto.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
@@ -175,6 +176,19 @@ export interface Heard {
 }
 
 /**
+ * When a peer was heard from last.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LastHeard {
+  /** The peer, at the source address of its last verified message, which may be a replay. */
+  readonly contact: Contact
+  /** Unix milliseconds. */
+  readonly heardAt: number
+}
+
+/**
  * A sign of another node with our own key at an address.
  *
  * - `Named`: a peer's response names our id there. The peer may lie.
@@ -278,6 +292,11 @@ export class Rpc extends Context.Service<Rpc, {
   readonly pending: Effect.Effect<number>
   /** Whether an own request to this address is in flight. For code that runs once per packet. */
   readonly isAskingUnsafe: (address: SocketAddress.SocketAddress) => boolean
+  /**
+   * The peers heard from lately, at most some thousands: those that have answered
+   * us and then the others, the last heard from first.
+   */
+  readonly peersUnsafe: () => Iterable<LastHeard>
 }>()("effect-dht/Rpc") {}
 
 /** Notices to one network, and to all, in 10 seconds: after a restart each peer gets one. */
@@ -353,7 +372,8 @@ const make = Effect.gen(function*() {
     })
   const { network } = settings
   const derive = SessionKeys.deriver({ identity, network, crypto: yield* Crypto })
-  const sessions = new Sessions({ own: identity.nodeId, derive })
+  const peers = new Peers({})
+  const sessions = new Sessions({ own: identity.nodeId, derive, peers })
   const notices = new Allowance(noticeLimits)
   const random = yield* SecureRandom.SecureRandom
   const clock = yield* Clock.Clock
@@ -665,7 +685,7 @@ const make = Effect.gen(function*() {
     now: number
   ): void => {
     const { features, transactionId } = frame
-    const contact = sessions.contact(NodeId.fromAddress(sender), sender, from)
+    const contact = peers.contact(NodeId.fromAddress(sender), sender, from)
     const asked = pending?.peer
     const isOwn = contact.id === identity.nodeId
     const isAnswer = asked !== undefined && SocketAddress.isSame(from, asked)
@@ -674,7 +694,7 @@ const make = Effect.gen(function*() {
     } else {
       const isAnnounced = settings.sessions && Features.has(features, Features.Bit.sessions)
       const publicKey = frame._tag === "Signed" ? frame.publicKey : undefined
-      sessions.heard(contact, publicKey, isAnnounced, isAnswer)
+      sessions.heard(contact, publicKey, isAnnounced, isAnswer, now)
       const told: Heard = { contact, features, isAnswer, now }
       for (const { heard } of observers) heard?.(told)
     }
@@ -928,7 +948,8 @@ const make = Effect.gen(function*() {
       }
     }),
     pending: Effect.sync(() => requests.size),
-    isAskingUnsafe: (address) => requests.isAsking(address)
+    isAskingUnsafe: (address) => requests.isAsking(address),
+    peersUnsafe: () => peers
   })
 })
 

@@ -60,6 +60,7 @@ const setUp = Effect.fnUntraced(function*(
         observer = next
       }),
     isAskingUnsafe: (address) => checks.some(({ peer }) => SocketAddress.isSame(peer, address)),
+    peersUnsafe: () => [],
     request: (peer) =>
       Effect.callback((resume) => {
         const check: Check = {

@@ -10,13 +10,12 @@
  *
  * @since 0.1.0
  */
-import type { Address } from "../Address.ts"
 import type { Contact } from "../Contact.ts"
 import * as Hex from "../internal/hex.ts"
 import type { HmacKey } from "../internal/hmac.ts"
-import { RecencyList, Recent } from "../internal/recencyList.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import { Peer, type Peers } from "./peers.ts"
 
 /**
  * The keys for the messages that we send to a peer, and for those that it sends
@@ -29,14 +28,6 @@ export interface Keys {
   readonly receive: HmacKey
 }
 
-/**
- * The peer's side of a datagram in a session: the first 8 bytes of the sender's
- * node id, as hex.
- *
- * @internal
- */
-export const senderOf = (id: NodeId): string => id.slice(0, 16)
-
 /** How long requests are signed to a peer that could not check our MACs. */
 const pauseMillis = 60_000
 
@@ -44,9 +35,6 @@ const pauseMillis = 60_000
 const maxUnanswered = 2
 
 /**
- * Capacities: peers that have answered us, and those that have only sent
- * messages, which anyone can do under any number of keys.
- *
  * @internal
  */
 export interface Options {
@@ -54,10 +42,8 @@ export interface Options {
   readonly own: NodeId
   /** Derives the keys shared with the owner of a public key; undefined for an unusable one. */
   readonly derive: (publicKey: Uint8Array) => Keys | undefined
-  /** 2048. */
-  readonly proved?: number | undefined
-  /** 1024. */
-  readonly strangers?: number | undefined
+  /** The peers heard from, some of which announced the feature: their sessions. */
+  readonly peers: Peers
 }
 
 /**
@@ -65,9 +51,7 @@ export interface Options {
  *
  * @internal
  */
-export class Session extends Recent {
-  /** The peer where it was last heard from. */
-  contact: Contact
+export class Session extends Peer {
   private readonly derive: Options["derive"]
   /** The peer's public key as hex until the keys are derived from it, and then those. */
   private secret: string | Keys | undefined
@@ -78,8 +62,7 @@ export class Session extends Recent {
   pausedUntil = 0
 
   constructor(contact: Contact, publicKey: Uint8Array, derive: Options["derive"]) {
-    super()
-    this.contact = contact
+    super(contact)
     // A received key is a view of a datagram, and bytes of its own would take more memory.
     this.secret = Hex.encode(publicKey)
     this.derive = derive
@@ -108,26 +91,12 @@ export class Session extends Recent {
 export class Sessions {
   private readonly own: NodeId
   private readonly derive: Options["derive"]
-  private readonly maxProved: number
-  private readonly maxStrangers: number
-  private readonly bySender = new Map<string, Session>()
-  private readonly proved = new RecencyList<Session>()
-  private readonly strangers = new RecencyList<Session>()
+  private readonly peers: Peers
 
   constructor(options: Options) {
     this.own = options.own
     this.derive = options.derive
-    this.maxProved = options.proved ?? 2048
-    this.maxStrangers = options.strangers ?? 1024
-  }
-
-  /**
-   * The sender of a verified message as a contact: the same object as before while
-   * it is at the same address, so that all that is kept of a peer shares one.
-   */
-  contact(id: NodeId, address: Address, { host, port }: SocketAddress.SocketAddress): Contact {
-    const known = this.of(senderOf(id))?.contact
-    return known?.id === id && known.host === host && known.port === port ? known : { id, address, host, port }
+    this.peers = options.peers
   }
 
   /**
@@ -136,44 +105,33 @@ export class Sessions {
    * very address: any other message may be a replay, which ends a session but
    * starts none.
    */
-  heard(contact: Contact, publicKey: Uint8Array | undefined, isAnnounced: boolean, isAnswer: boolean): void {
+  heard(
+    contact: Contact,
+    publicKey: Uint8Array | undefined,
+    isAnnounced: boolean,
+    isAnswer: boolean,
+    now: number
+  ): void {
     if (contact.id === this.own) return
-    const sender = senderOf(contact.id)
-    const known = this.of(sender)
-    if (!isAnnounced) {
-      if (known !== undefined) this.delete(known)
-    } else if (known?.contact.id === contact.id) {
-      this.listOf(known).delete(known)
-      known.contact = contact
-      this.add(known, isAnswer)
-    } else if (publicKey !== undefined) {
-      if (known !== undefined) this.delete(known)
-      const session = new Session(contact, publicKey, this.derive)
-      this.bySender.set(sender, session)
-      this.add(session, isAnswer)
-    }
+    const peer = this.heardFrom(contact, publicKey, isAnnounced)
+    if (peer === undefined) return
+    if (isAnswer && peer instanceof Session) peer.provedAt = contact
+    this.peers.heard(peer, contact, isAnswer, now)
   }
 
-  private listOf(session: Session): RecencyList<Session> {
-    return session.provedAt === undefined ? this.strangers : this.proved
-  }
-
-  private add(session: Session, isAnswer: boolean): void {
-    if (isAnswer) session.provedAt = session.contact
-    const list = this.listOf(session)
-    list.add(session)
-    const capacity = list === this.proved ? this.maxProved : this.maxStrangers
-    if (list.size > capacity && list.oldest !== undefined) this.delete(list.oldest)
-  }
-
-  private delete(session: Session): void {
-    this.bySender.delete(senderOf(session.contact.id))
-    this.listOf(session).delete(session)
+  private heardFrom(contact: Contact, publicKey: Uint8Array | undefined, isAnnounced: boolean): Peer | undefined {
+    const known = this.peers.get(contact.id)
+    const isSession = known instanceof Session
+    if (known !== undefined && isSession === isAnnounced) return known
+    if (!isAnnounced) return new Peer(contact)
+    // The session of the message was forgotten while that waited in the queue.
+    return publicKey === undefined ? undefined : new Session(contact, publicKey, this.derive)
   }
 
   /** The session to which a datagram of this sender belongs, if the sender is known. */
   of(sender: string): Session | undefined {
-    return this.bySender.get(sender)
+    const peer = this.peers.of(sender)
+    return peer instanceof Session ? peer : undefined
   }
 
   /** The session for a request to a peer; undefined if the request is to be signed. */
@@ -182,11 +140,11 @@ export class Sessions {
     now: number
   ): Session | undefined {
     if (peer.id === undefined) return undefined
-    const session = this.of(senderOf(peer.id))
-    return session === undefined || session.contact.id !== peer.id || now < session.pausedUntil ||
-        !session.isProvedAt(peer) || session.keys === undefined
-      ? undefined
-      : session
+    const session = this.peers.get(peer.id)
+    return session instanceof Session && now >= session.pausedUntil && session.isProvedAt(peer) &&
+        session.keys !== undefined
+      ? session
+      : undefined
   }
 
   /** A request in the session was answered. */

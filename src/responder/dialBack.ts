@@ -16,9 +16,7 @@ import type { Contact } from "../Contact.ts"
 import * as Features from "../Features.ts"
 import { NodeIdentity } from "../Identity.ts"
 import { RateLimit } from "../internal/rateLimit.ts"
-import { RecencyMap } from "../internal/recencyMap.ts"
 import { type Body, relay } from "../Message.ts"
-import type { NodeId } from "../NodeId.ts"
 import * as PeerHealth from "../PeerHealth.ts"
 import { Reachability } from "../Reachability.ts"
 import { Routing } from "../Routing.ts"
@@ -46,8 +44,7 @@ const pingOptions = { deadline: 2500, failFast: true, maintenance: true }
 /** Milliseconds after which the echo for another peer is repeated: if all three are lost, its router seems to filter. */
 const againMillis = [100, 200]
 
-/** Peers remembered that may send echoes for us, and how long a router lets our datagrams through to them. */
-const maxHelpers = 64
+/** How long a router lets our datagrams through to a peer that may send echoes for us. */
 const helperMillis = 90_000
 
 /**
@@ -68,17 +65,11 @@ export const make = Effect.gen(function*() {
   const own = new RateLimit(ownLimit)
   const passedOn = new RateLimit(passedOnLimit)
   const foreign = new RateLimit(foreignLimit)
-  const helpers = new RecencyMap<NodeId, { contact: Contact; at: number }>(maxHelpers)
   let passing = 0
 
-  // Peers behind routers are the better helpers: hardly any node has contacted them.
   yield* rpc.observe({
-    heard: ({ contact, features, isAnswer, now }) => {
+    heard: ({ contact, isAnswer }) => {
       if (!isAnswer && pinged.size > 0 && pinged.has(contact.host)) pinged.set(contact.host, "Heard")
-      if (!Features.has(features, Features.Bit.dialBack) || routing.verifiedUnsafe(contact.id) !== undefined) return
-      const helper = helpers.use(contact.id, () => ({ contact, at: now }))
-      helper.contact = contact
-      helper.at = now
     }
   })
 
@@ -94,8 +85,9 @@ export const make = Effect.gen(function*() {
       health.hasUnsafe(id, Features.Bit.dialBack)
     const known = routing.entriesUnsafe().filter(({ verifiedAt }) => verifiedAt !== undefined)
       .map(({ contact }) => contact).filter(isSuitable)
-    const clients = Array.from(helpers, ({ value }) => value)
-      .filter(({ at, contact: { id } }) => now - at < helperMillis && routing.entryUnsafe(id) === undefined)
+    // Peers behind routers are the better helpers: hardly any node has contacted them.
+    const clients = Array.from(rpc.peersUnsafe())
+      .filter(({ contact: { id }, heardAt }) => now - heardAt < helperMillis && routing.entryUnsafe(id) === undefined)
       .map(({ contact }) => contact).filter(isSuitable)
     const bytes = yield* random.randomBytes(4 * maxPeers)
     const draws = new Uint32Array(bytes.buffer, bytes.byteOffset, maxPeers)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
+import { Peers } from "../../src/core/peers.ts"
 import { type Keys, type Session, Sessions } from "../../src/core/sessions.ts"
 import * as Hmac from "../../src/internal/hmac.ts"
 import type { NodeId } from "../../src/NodeId.ts"
@@ -16,21 +17,22 @@ const keysOf = (n: number): Keys => ({ send: Hmac.prepare(keyOf(n)), receive: Hm
 
 const make = (options: { readonly proved?: number; readonly strangers?: number } = {}) => {
   const derived: Array<number> = []
+  const peers = new Peers(options)
   const sessions = new Sessions({
     own: idOf(0),
     derive: ([n]) => {
       derived.push(n)
       return n === 0xff ? undefined : keysOf(n)
     },
-    ...options
+    peers
   })
   const senderOf = (n: number) => idOf(n).slice(0, 16)
   return {
     sessions,
     derived,
     senderOf,
-    answered: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, true),
-    heard: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, false)
+    answered: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, true, 0),
+    heard: (n: number, has = true) => sessions.heard(peer(n), keyOf(n), has, false, 0)
   }
 }
 
@@ -70,7 +72,7 @@ describe("Sessions", () => {
     answered(1)
     assert.isTrue(session.isProvedAt(at(1)))
     assert.isFalse(session.isProvedAt(at(2)))
-    sessions.heard({ ...peer(1), ...at(2) }, keyOf(1), true, true)
+    sessions.heard({ ...peer(1), ...at(2) }, keyOf(1), true, true, 0)
     assert.isTrue(session.isProvedAt(at(2)))
     assert.isFalse(session.isProvedAt(at(1)))
   })
@@ -135,22 +137,9 @@ describe("Sessions", () => {
     for (let n = 1; n <= 4; n++) assert.isDefined(sessions.forRequest(peer(n), 0))
   })
 
-  it("keep one contact of a peer while it is at the same address", () => {
-    const { heard, sessions } = make()
-    heard(1)
-    const { address, id } = peer(1)
-    const contact = sessions.contact(id, address, at(1))
-    assert.deepStrictEqual(contact, peer(1))
-    assert.strictEqual(sessions.contact(id, address, at(1)), contact)
-    assert.deepStrictEqual(sessions.contact(id, address, at(2)), { ...peer(1), ...at(2) })
-    // The prefix of an id is not the id.
-    const other = `${id.slice(0, 16)}${"ff".repeat(24)}` as NodeId
-    assert.strictEqual(sessions.contact(other, address, at(1)).id, other)
-  })
-
   it("do not start with a message of another peer that has no signature", () => {
     const { senderOf, sessions } = make()
-    sessions.heard(peer(1), undefined, true, true)
+    sessions.heard(peer(1), undefined, true, true, 0)
     assert.isUndefined(sessions.of(senderOf(1)))
   })
 

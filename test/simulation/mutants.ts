@@ -329,8 +329,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "uses a MAC with peers that do not announce sessions",
     file: "core/sessions.ts",
-    text: "if (!isAnnounced) {",
-    replacement: "if (sender.length === 0 && !isAnnounced) {",
+    text: "if (!isAnnounced) return new Peer(contact)",
+    replacement: "if (!isAnnounced && publicKey === undefined) return known ?? new Peer(contact)",
     property: "SessionsAreMutual",
     world: "sessions",
     story: isSession
@@ -383,7 +383,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "forgets a session as soon as another peer is heard from",
-    file: "core/sessions.ts",
+    file: "core/peers.ts",
     text: "this.maxProved = options.proved ?? 2048",
     replacement: "this.maxProved = options.proved ?? 1",
     property: "SessionsResume",
