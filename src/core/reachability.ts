@@ -123,18 +123,20 @@ interface Meeting {
 
 const makeMeeting = (): Meeting => ({ sentAt: never, heardAt: never })
 
-/** When hosts were met last, or may have been. */
+/** When hosts were met last, or may have been, for as long as a router may remember it. */
 class Hosts {
-  private readonly hosts = new RecencyMap<string, Meeting>(maxHosts)
+  private readonly hosts = new RecencyMap<string, Meeting>(Infinity)
   /** Hosts that were met at these times or before may have been forgotten. */
   private readonly forgotten = makeMeeting()
 
   sent(host: string, now: number): void {
-    this.meeting(host).sentAt = now
+    this.hosts.use(host, makeMeeting).sentAt = now
+    this.forgetOld(now)
   }
 
   heard(host: string, now: number): void {
-    this.meeting(host).heardAt = now
+    this.hosts.use(host, makeMeeting).heardAt = now
+    this.forgetOld(now)
   }
 
   lastSent(host: string): number {
@@ -145,14 +147,17 @@ class Hosts {
     return Math.max(this.hosts.get(host)?.heardAt ?? never, this.forgotten.heardAt)
   }
 
-  private meeting(host: string): Meeting {
+  private forgetOld(now: number): void {
     const { forgotten, hosts } = this
-    const oldest = hosts.size === maxHosts && hosts.get(host) === undefined ? hosts.oldest : undefined
-    if (oldest !== undefined) {
-      forgotten.sentAt = Math.max(forgotten.sentAt, oldest.value.sentAt)
-      forgotten.heardAt = Math.max(forgotten.heardAt, oldest.value.heardAt)
+    for (let oldest = hosts.oldest; oldest !== undefined; oldest = hosts.oldest) {
+      const { heardAt, sentAt } = oldest.value
+      if (now - Math.max(heardAt, sentAt) < contactedMillis) {
+        if (hosts.size <= maxHosts) return
+        forgotten.sentAt = Math.max(forgotten.sentAt, sentAt)
+        forgotten.heardAt = Math.max(forgotten.heardAt, heardAt)
+      }
+      hosts.dropOldest()
     }
-    return hosts.use(host, makeMeeting)
   }
 }
 

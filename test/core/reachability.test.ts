@@ -47,6 +47,16 @@ describe("a node", () => {
     assert.strictEqual(core.status.state, "open")
   })
 
+  it("is not open because of a host that it may have contacted before so many others that it forgot", () => {
+    const core = located()
+    core.sent(host(50), start)
+    for (let n = 0; n < 4096; n++) core.sent(`8.${n >> 8}.${n & 255}.1`, start + minute)
+    core.heard(host(50), true, start + 9 * minute)
+    assert.strictEqual(core.status.state, "unknown")
+    core.heard(host(50), true, start + 11 * minute)
+    assert.strictEqual(core.status.state, "open")
+  })
+
   it("is not open because of a host behind its own router, whatever address that has", () => {
     const core = located()
     for (const inside of ["192.168.1.7", "10.0.0.7", "127.0.0.1", ours.host]) core.heard(inside, true, start)
