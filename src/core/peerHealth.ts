@@ -79,44 +79,40 @@ const initialTimeoutMillis = 500
 const minSlowMillis = 20
 const initialSlowMillis = 250
 
-/** Smoothed round-trip time (RFC 6298, section 2). */
-class RoundTrip {
+/** Smoothed round-trip time (RFC 6298, section 2), undefined without a sample. */
+interface RoundTrip {
   srtt: number | undefined
-  private variation = 0
-  private readonly startsOver: boolean
+  variation: number
+}
 
-  /** `startsOver`: whether it starts over when a sample is less than half of it. */
-  constructor(startsOver: boolean) {
-    this.startsOver = startsOver
-  }
+const makeRoundTrip = (): RoundTrip => ({ srtt: undefined, variation: 0 })
 
-  sample(measuredMillis: number): void {
-    // A clock that was set back during the round trip yields a negative time.
-    const rttMillis = Math.max(measuredMillis, 0)
-    // A path is at most as long as its quickest response. Slower ones before it
-    // waited in a queue, and predict little.
-    if (this.srtt === undefined || this.startsOver && rttMillis < this.srtt / 2) {
-      this.srtt = rttMillis
-      this.variation = rttMillis / 2
-    } else {
-      this.variation += (Math.abs(this.srtt - rttMillis) - this.variation) / 4
-      this.srtt += (rttMillis - this.srtt) / 8
-    }
-  }
-
-  /** The timeout in milliseconds; undefined without a sample. */
-  timeout(minMillis: number): number | undefined {
-    return this.srtt === undefined
-      ? undefined
-      : Math.min(Math.max(this.srtt + 4 * this.variation, minMillis), maxTimeoutMillis)
+/** `startsOver`: whether it starts over when a sample is less than half of it. */
+const sample = (roundTrip: RoundTrip, measuredMillis: number, startsOver: boolean): void => {
+  // A clock that was set back during the round trip yields a negative time.
+  const rttMillis = Math.max(measuredMillis, 0)
+  const { srtt, variation } = roundTrip
+  // A path is at most as long as its quickest response. Slower ones before it
+  // waited in a queue, and predict little.
+  if (srtt === undefined || startsOver && rttMillis < srtt / 2) {
+    roundTrip.srtt = rttMillis
+    roundTrip.variation = rttMillis / 2
+  } else {
+    roundTrip.variation = variation + (Math.abs(srtt - rttMillis) - variation) / 4
+    roundTrip.srtt = srtt + (rttMillis - srtt) / 8
   }
 }
 
-class Peer extends Recent {
+/** The timeout in milliseconds; undefined without a sample. */
+const timeoutOf = ({ srtt, variation }: RoundTrip, minMillis: number): number | undefined =>
+  srtt === undefined ? undefined : Math.min(Math.max(srtt + 4 * variation, minMillis), maxTimeoutMillis)
+
+class Peer extends Recent implements RoundTrip {
   readonly id: NodeId
   /** Whether a request to it had an outcome. */
   isMeasured = false
-  roundTrip: RoundTrip | undefined = undefined
+  srtt: number | undefined = undefined
+  variation = 0
   answeredAt: number | undefined = undefined
   /** The addresses from which it proved to answer. */
   ipv4: SocketAddress.SocketAddress | undefined = undefined
@@ -151,9 +147,9 @@ export class PeerHealth {
   private readonly bad = new Set<NodeId>()
   private readonly capacity: number
   /** The round-trip time over all peers lately, which shows when to ask another one. */
-  private readonly usual = new RoundTrip(true)
+  private readonly usual = makeRoundTrip()
   /** The same with its whole spread, which shows when one is silent: a near peer says nothing about a far one. */
-  private readonly spread = new RoundTrip(false)
+  private readonly spread = makeRoundTrip()
   /** The loss rate of attempts, over requests that were answered in the end. */
   private loss = initialLoss
 
@@ -216,10 +212,9 @@ export class PeerHealth {
     peer.failures = 0
     peer.nextTry = 0
     if (rttMillis === undefined) return
-    peer.roundTrip ??= new RoundTrip(true)
-    peer.roundTrip.sample(rttMillis)
-    this.usual.sample(rttMillis)
-    this.spread.sample(rttMillis)
+    sample(peer, rttMillis, true)
+    sample(this.usual, rttMillis, true)
+    sample(this.spread, rttMillis, false)
   }
 
   /**
@@ -281,7 +276,7 @@ export class PeerHealth {
 
   /** The smoothed round-trip time in milliseconds; undefined if the peer never answered. */
   rtt(id: NodeId): number | undefined {
-    return this.peers.get(id)?.roundTrip?.srtt
+    return this.peers.get(id)?.srtt
   }
 
   /**
@@ -289,7 +284,7 @@ export class PeerHealth {
    * longer than this peer usually takes, or than peers usually take.
    */
   slowAfter(id: NodeId, now: number): number {
-    return this.waitFor(id, now, minSlowMillis, this.usual.timeout(minSlowMillis) ?? initialSlowMillis)
+    return this.waitFor(id, now, minSlowMillis, timeoutOf(this.usual, minSlowMillis) ?? initialSlowMillis)
   }
 
   /** Consecutive losses after which a peer is presumed dead. */
@@ -307,13 +302,13 @@ export class PeerHealth {
 
   /** The timeout for a peer that never answered, or whose id is unknown. */
   defaultTimeout(): number {
-    return this.spread.timeout(minStrangerTimeoutMillis) ?? initialTimeoutMillis
+    return timeoutOf(this.spread, minStrangerTimeoutMillis) ?? initialTimeoutMillis
   }
 
   /** An old measurement may include a queue, so it can only shorten the usual wait. */
   private waitFor(id: NodeId, now: number, min: number, usual: number): number {
     const peer = this.peers.get(id)
-    const measured = peer?.roundTrip?.timeout(min)
+    const measured = peer && timeoutOf(peer, min)
     if (measured === undefined) return usual
     return now - (peer?.answeredAt ?? 0) < measuredMillis ? measured : Math.min(measured, usual)
   }

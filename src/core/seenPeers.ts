@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { RecencyMap } from "../internal/recencyMap.ts"
+import { RecencyList, Recent } from "../internal/recencyList.ts"
 import type { NodeId } from "../NodeId.ts"
 
 /**
@@ -30,10 +30,18 @@ export interface Options {
   readonly capacity?: number | undefined
 }
 
-interface Sighting {
+class Sighting extends Recent {
+  readonly id: NodeId
   lastSeen: number
-  sinceStart: boolean
+  sinceStart = false
   isSaved: boolean
+
+  constructor(id: NodeId, lastSeen: number, isSaved: boolean) {
+    super()
+    this.id = id
+    this.lastSeen = lastSeen
+    this.isSaved = isSaved
+  }
 }
 
 const hourMillis = 3_600_000
@@ -43,17 +51,17 @@ const weekMillis = 7 * dayMillis
 /** A repeated sighting within this time is not recorded: the finest count is per hour. */
 const resolutionMillis = 60_000
 
-const makeSighting = (): Sighting => ({ lastSeen: 0, sinceStart: false, isSaved: false })
-
 /**
  * @internal
  */
 export class SeenPeers {
-  private readonly sightings: RecencyMap<NodeId, Sighting>
+  private readonly sightings = new Map<NodeId, Sighting>()
+  private readonly order = new RecencyList<Sighting>()
+  private readonly capacity: number
   private unique = 0
 
   constructor(options?: Options) {
-    this.sightings = new RecencyMap(options?.capacity ?? 100_000)
+    this.capacity = options?.capacity ?? 100_000
   }
 
   get size(): number {
@@ -69,7 +77,9 @@ export class SeenPeers {
     this.forgetOld(now)
     const known = this.sightings.get(id)
     if (known?.sinceStart && now >= known.lastSeen && now - known.lastSeen < resolutionMillis) return
-    const sighting = this.sightings.use(id, makeSighting)
+    const sighting = known ?? new Sighting(id, now, false)
+    if (known === undefined) this.insert(sighting)
+    else this.order.use(known)
     sighting.isSaved = false
     // A clock that was set back must not make a peer look older than it is.
     if (now > sighting.lastSeen) sighting.lastSeen = now
@@ -83,8 +93,8 @@ export class SeenPeers {
     let hour = 0
     let day = 0
     let week = 0
-    for (const { value } of this.sightings) {
-      const age = now - value.lastSeen
+    for (const { lastSeen } of this.order) {
+      const age = now - lastSeen
       if (age < hourMillis) hour++
       if (age < dayMillis) day++
       if (age < weekMillis) week++
@@ -95,7 +105,7 @@ export class SeenPeers {
   /** The sightings as text: one line `hex-id unix-seconds` each, the most recent first. */
   format(): string {
     let text = ""
-    for (const { key, value } of this.sightings) text += `${key} ${Math.floor(value.lastSeen / 1000)}\n`
+    for (const { id, lastSeen } of this.order) text += `${id} ${Math.floor(lastSeen / 1000)}\n`
     return text
   }
 
@@ -112,11 +122,11 @@ export class SeenPeers {
   /** The sightings recorded since the last call, the most recent first. */
   takeUnsaved(): Array<{ readonly id: NodeId; readonly lastSeen: number }> {
     const unsaved: Array<{ readonly id: NodeId; readonly lastSeen: number }> = []
-    for (const { key, value } of this.sightings) {
+    for (const sighting of this.order) {
       // A recorded sighting moves to the front, so the unsaved ones come first.
-      if (value.isSaved) break
-      value.isSaved = true
-      unsaved.push({ id: key, lastSeen: value.lastSeen })
+      if (sighting.isSaved) break
+      sighting.isSaved = true
+      unsaved.push({ id: sighting.id, lastSeen: sighting.lastSeen })
     }
     return unsaved
   }
@@ -127,31 +137,38 @@ export class SeenPeers {
     now: number,
     isSaved: boolean
   ): void {
-    const merged = new Map<NodeId, Sighting>()
-    for (const { key, value } of this.sightings) merged.set(key, value)
+    const merged = new Map(this.sightings)
     for (const sighting of sightings) {
       // A time in the future was written while the clock was ahead.
       const lastSeen = Math.min(sighting.lastSeen, now)
       const known = merged.get(sighting.id)
-      if (known === undefined) merged.set(sighting.id, { lastSeen, sinceStart: false, isSaved })
+      if (known === undefined) merged.set(sighting.id, new Sighting(sighting.id, lastSeen, isSaved))
       else if (lastSeen > known.lastSeen) known.lastSeen = lastSeen
     }
     // `takeUnsaved` stops at the first saved one, so no unsaved one may follow a saved one.
     if (!isSaved) { for (const sighting of merged.values()) sighting.isSaved = false }
     this.sightings.clear()
-    for (const [id, sighting] of Array.from(merged).sort((a, b) => a[1].lastSeen - b[1].lastSeen)) {
-      this.sightings.use(id, () => sighting)
-    }
+    this.order.clear()
+    for (const sighting of Array.from(merged.values()).sort((a, b) => a.lastSeen - b.lastSeen)) this.insert(sighting)
     this.forgetOld(now)
   }
 
+  private insert(sighting: Sighting): void {
+    this.sightings.set(sighting.id, sighting)
+    this.order.add(sighting)
+    if (this.order.oldest !== undefined && this.sightings.size > this.capacity) this.forget(this.order.oldest)
+  }
+
+  private forget(sighting: Sighting): void {
+    this.order.delete(sighting)
+    this.sightings.delete(sighting.id)
+  }
+
   private forgetOld(now: number): void {
-    for (
-      let oldest = this.sightings.oldest;
-      oldest !== undefined && now - oldest.value.lastSeen >= weekMillis;
-      oldest = this.sightings.oldest
-    ) {
-      this.sightings.dropOldest()
+    let { oldest } = this.order
+    while (oldest !== undefined && now - oldest.lastSeen >= weekMillis) {
+      this.forget(oldest)
+      oldest = this.order.oldest
     }
   }
 }
