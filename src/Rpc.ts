@@ -4,8 +4,8 @@
  * This module answers nothing by itself and keeps no contacts: services above
  * it serve requests ({@link Rpc} `serve`) and learn of peers (`observe`).
  *
- * The receive loop is a fiber in the layer's scope. It never waits for a
- * response, because only the loop itself could deliver it.
+ * The receive loop ends with the layer's scope. It never waits for a response,
+ * because only the loop itself could deliver it.
  *
  * @module
  * @since 0.1.0
@@ -17,7 +17,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
@@ -36,6 +35,7 @@ import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
 import { Allowance } from "./internal/rateLimit.ts"
 import { type Refusal, refusals } from "./internal/refusal.ts"
+import { Turns } from "./internal/turns.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
 import * as NodeId from "./NodeId.ts"
@@ -389,14 +389,10 @@ const make = Effect.gen(function*() {
   const failures = new FailedSignatures()
   /** Datagrams that arrived since the last turn. */
   let arrived = 0
-  /** Opens when there may be something to serve. */
-  const ready = Latch.makeUnsafe(false)
   /** Probes that wait for echoes, by the token. */
   const echoes = new Map<string, Echoed>()
   const observers: Array<Observer> = []
   let handler: Handler | undefined
-  /** Opens with the first use: what arrives before waits until there is something to handle it. */
-  const inUse = Latch.makeUnsafe(false)
   /** Signatures being checked, and those of strangers among them. */
   let checking = 0
   let checkingStrangers = 0
@@ -543,7 +539,7 @@ const make = Effect.gen(function*() {
     const lost = waiting.offer(standing, from, received)
     if (lost !== undefined) refuse(lost, "overload")
     if (lost === received) return false
-    ready.openUnsafe()
+    turns.wake()
     return true
   }
 
@@ -658,7 +654,7 @@ const make = Effect.gen(function*() {
         } catch (defect) {
           run(Effect.logError("A message could not be handled", defect))
         }
-        if (waiting.size > 0) ready.openUnsafe()
+        if (waiting.size > 0) turns.wake()
       })
     } finally {
       if (!queued) {
@@ -741,7 +737,7 @@ const make = Effect.gen(function*() {
   const request: Rpc["Service"]["request"] = (peer, body, options) => {
     type Answered = Request.Answered<Request.Answers[typeof body["_tag"]]>
     const answered = Effect.callback<Answered, Request.RequestError>((resume) => {
-      inUse.openUnsafe()
+      turns.start()
       // Only a response of the request's type ends it.
       const done = (result: Parameters<Done>[0]) => resume(Effect.fromResult(result) as never)
       return Effect.sync(requests.ask(peer, body, options ?? {}, done))
@@ -764,7 +760,7 @@ const make = Effect.gen(function*() {
         closed: () => Deferred.doneUnsafe(closing, Effect.fail(new Transport.TransportClosed()))
       }
       echoes.set(key, awaited)
-      inUse.openUnsafe()
+      turns.start()
       return Effect.raceFirst(waiting, Deferred.await(closing)).pipe(
         Effect.ensuring(Effect.sync(() => {
           if (echoes.get(key) === awaited) echoes.delete(key)
@@ -851,7 +847,7 @@ const make = Effect.gen(function*() {
       Effect.sync(() => {
         if (handler !== undefined) throw new Error("Requests have a handler already: close its scope first")
         handler = next
-        inUse.openUnsafe()
+        turns.start()
       }),
       () =>
         Effect.sync(() => {
@@ -882,8 +878,8 @@ const make = Effect.gen(function*() {
       ? Standing.stranger
       : Standing.suspect
 
-  /** Serves some of the datagrams that wait. */
-  const serveSome = (): void => {
+  /** Serves some of the datagrams that wait. Returns whether more of them can be served. */
+  const serveSome = (): boolean => {
     const now = clock.currentTimeMillisUnsafe()
     const until = clock.monotonicTimeNanosUnsafe() + turnNanos
     const maxChecks = arrived >= fullRead ? checksPerBusyTurn : checksPerTurn
@@ -895,16 +891,28 @@ const make = Effect.gen(function*() {
       const datagram = worst === undefined ? undefined : waiting.take(worst)
       if (datagram === undefined) {
         // Suspects that have had their share wait for the next turn.
-        if (suspects < suspectsPerTurn || waiting.size === 0) ready.closeUnsafe()
-        return
+        return suspects >= suspectsPerTurn && waiting.size > 0
       }
       if (serveOne(datagram, now)) {
         checks++
         if (datagram.standing === Standing.suspect) suspects++
       }
-      if (clock.monotonicTimeNanosUnsafe() >= until) return
+      if (clock.monotonicTimeNanosUnsafe() >= until) return true
     }
+    return true
   }
+
+  // The network is read before the next turn, also when nothing is left to serve:
+  // otherwise each datagram would be served as it arrives, in the order of arrival.
+  // What arrives before the first use waits until there is something to handle it.
+  const turns = new Turns(yield* Effect.withFiberSucceed((fiber) => fiber.currentDispatcher), () => {
+    try {
+      return serveSome()
+    } catch (defect) {
+      run(Effect.logError("A datagram could not be handled", defect))
+      return true
+    }
+  })
 
   // The transport may call from outside any fiber, where a defect would end the process.
   yield* transport.deliverTo((payload, from) => {
@@ -916,17 +924,7 @@ const make = Effect.gen(function*() {
     }
   })
 
-  yield* Effect.sync(serveSome).pipe(
-    Effect.catchDefect((defect) => Effect.logError("A datagram could not be handled", defect)),
-    // The network is read before the next turn, also when nothing is left to serve:
-    // otherwise each datagram would be served as it arrives, in the order of arrival.
-    Effect.andThen(Effect.yieldNow),
-    ready.whenOpen,
-    Effect.forever({ disableYield: true }),
-    inUse.whenOpen,
-    Effect.annotateLogs({ module: "effect-dht/Rpc", fiber: "Receive loop" }),
-    Effect.forkScoped
-  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => turns.close()))
 
   return Rpc.of({
     request,
