@@ -220,7 +220,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "delivers a message more than once",
     file: "Mail.ts",
-    text: "for (const record of fresh) seen.use(payloadId(record), () => true)",
+    text: "for (const record of fresh) seen.set(payloadId(record), true)",
     replacement: "",
     property: "MessagesArriveOnce",
     world: "eventful",
@@ -348,8 +348,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "believes that a peer is where its repeated messages come from",
     file: "Rpc.ts",
-    text: "sessions.heard(contact, publicKey, isAnnounced, isAnswer)",
-    replacement: "sessions.heard(contact, publicKey, isAnnounced, true)",
+    text: "sessions.heard(contact, publicKey, isAnnounced, isAnswer, now)",
+    replacement: "sessions.heard(contact, publicKey, isAnnounced, true, now)",
     property: "SessionsLast",
     world: "sessions",
     story: isSession
