@@ -24,6 +24,7 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { spanned } from "./Spans.ts"
+import * as WakeUp from "./WakeUp.ts"
 
 /**
  * Contacts checked at the same time, and peers that are asked to try each: in a large
@@ -32,7 +33,7 @@ import { spanned } from "./Spans.ts"
 const maxChecking = 16
 const maxHelpers = 4
 
-/** Time between two looks at what is due. */
+/** Least time between two looks at what is due. */
 const lookPause = "30 seconds"
 
 /** For a peer that pings the contact and waits for its response. */
@@ -94,6 +95,10 @@ const make = Effect.gen(function*() {
     )
   }
 
+  const awake = yield* WakeUp.make
+  /** When the first contact is due, as of the last look. */
+  let lookAt = Infinity
+
   yield* rpc.observe({
     heard: ({ contact, features, isAnswer, now }) => {
       if (Features.has(features, Features.Bit.dialBack) || Features.has(features, Features.Bit.client)) return
@@ -101,17 +106,28 @@ const make = Effect.gen(function*() {
       const shows = isAnswer && reachability.stateUnsafe() === "open"
       if (core.heard(contact, shows, now)) health.reachableUnsafe(contact.id, true)
       checkIfDue(contact, now)
+      if (core.dueAt(contact) < lookAt) awake.wakeUnsafe()
     }
   })
 
-  // In a small network no stranger is left for a while, and the contact may be silent by then.
-  yield* Effect.sync(() => {
+  /** Starts the checks that are due. */
+  const look = Effect.sync(() => {
+    const at = now()
+    lookAt = Infinity
     for (const { contact } of routing.entriesUnsafe()) {
-      if (!health.hasUnsafe(contact.id, Features.Bit.dialBack)) checkIfDue(contact, now())
+      if (health.hasUnsafe(contact.id, Features.Bit.dialBack)) continue
+      checkIfDue(contact, at)
+      if (matters(contact)) lookAt = Math.min(lookAt, core.dueAt(contact))
     }
-  }).pipe(
+  })
+
+  if (settings.client) return
+  // In a small network no stranger is left for a while, and the contact may be silent by then.
+  yield* look.pipe(
     Effect.catchDefect((defect) => Effect.logError("Contacts could not be checked", defect)),
+    // The checks that were started have mostly ended by then.
     Effect.andThen(Effect.sleep(lookPause)),
+    Effect.andThen(Effect.suspend(() => awake.sleep(lookAt - now()))),
     Effect.forever,
     Effect.annotateLogs({ module: "effect-dht/ContactChecks", fiber: "Look" }),
     Effect.forkScoped

@@ -27,20 +27,23 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import { spanned } from "./Spans.ts"
 
-/** Time between two beats. */
-const beatInterval = "15 seconds"
+/** Milliseconds between two beats while there is something to do. Beats in between are skipped. */
+const beatMillis = 15_000
 
 /** Silence of all peers after which the network may be lost. */
-const lonelyWindow = "5 minutes"
+const lonelyMillis = 5 * 60_000
 
 /** Longest pause between a lonely node's attempts to rejoin: five minutes. */
 const maxBeatsToSkip = 19
 
-/** Pause between visits to given addresses where no contact is known: ten minutes. */
-const beatsBetweenVisits = 40
+/** Pause between visits to given addresses where no contact is known. */
+const visitMillis = 10 * 60_000
 
-/** A neighbour is asked for our own id if no bucket was refilled for twenty minutes. */
-const maxBeatsWithoutRefill = 80
+/** A neighbour is asked for our own id if no bucket was refilled for this long. */
+const unaskedMillis = 20 * 60_000
+
+/** Longest time without a beat of a passive node, which may become active. */
+const passiveMillis = 60_000
 
 /** Deadline of a refill. */
 const refillMillis = 15_000
@@ -61,23 +64,30 @@ const make = Effect.gen(function*() {
   const isAlive = (contact: Contact) =>
     Effect.match(rpc.request(contact, ping, requestOptions()), { onFailure: () => false, onSuccess: () => true })
 
-  /** Consecutive attempts that found no peer, and beats to skip before the next. */
+  /** Consecutive attempts that found no peer, and when the next may be made. */
   let misses = 0
-  let beatsToSkip = 0
+  let retryAt = -Infinity
 
-  let beats = 0
-  let beatsWithoutRefill = 0
+  const startedAt = yield* Clock.currentTimeMillis
+  let visitAt = startedAt + visitMillis
+  let askAt = startedAt + unaskedMillis
 
-  /** Whether to look for the network, given the number of peers heard from lately. */
-  const isLost = (lately: number): boolean => {
-    if (lately > 0) {
-      misses = beatsToSkip = 0
+  /** Whether to look for the network, given when a contact was last heard from. */
+  const isLost = (heardAt: number, now: number): boolean => {
+    if (now - heardAt < lonelyMillis) {
+      misses = 0
+      retryAt = -Infinity
       return false
     }
-    if (beatsToSkip-- > 0) return false
-    beatsToSkip = Math.min(2 ** misses++, maxBeatsToSkip)
+    if (now < retryAt) return false
+    retryAt = now + (1 + Math.min(2 ** misses++, maxBeatsToSkip)) * beatMillis
     return true
   }
+
+  const heardAt = Effect.map(
+    routing.freshest,
+    Option.match({ onNone: () => -Infinity, onSome: ({ id }) => routing.entryUnsafe(id)?.verifiedAt ?? -Infinity })
+  )
 
   /** Rejoins the network when no contact is left. */
   const reconnect = Effect.gen(function*() {
@@ -116,23 +126,37 @@ const make = Effect.gen(function*() {
 
   const beat = Effect.gen(function*() {
     const isPassive = yield* Ref.get(settings.passive)
-    const toRefill = routing.maintainUnsafe(isPassive, yield* Clock.currentTimeMillis)
+    const now = yield* Clock.currentTimeMillis
+    const toRefill = routing.maintainUnsafe(isPassive, now)
     if (isPassive) return
+    // A clock that was set back must not postpone them.
+    visitAt = Math.min(visitAt, now + visitMillis)
+    askAt = Math.min(askAt, now + unaskedMillis)
     const due: Array<Effect.Effect<void>> = []
-    if (toRefill.length > 0) {
-      due.push(refillAll(toRefill))
-      beatsWithoutRefill = 0
-    } else if (++beatsWithoutRefill % maxBeatsWithoutRefill === 0) {
-      due.push(lookAtOurselves)
+    if (toRefill.length > 0) due.push(refillAll(toRefill))
+    else if (now >= askAt) due.push(lookAtOurselves)
+    if (due.length > 0) askAt = now + unaskedMillis
+    if (isLost(yield* heardAt, now)) {
+      due.push(reconnect)
+    } else if (now >= visitAt) {
+      visitAt = now + visitMillis
+      due.push(bootstrap.revisit)
     }
-    if (isLost(yield* routing.countVerified(lonelyWindow))) due.push(reconnect)
-    else if (++beats % beatsBetweenVisits === 0) due.push(bootstrap.revisit)
     yield* Effect.all(due, { concurrency: "unbounded", discard: true })
+  })
+
+  /** Waits for the first beat that may have something to do. */
+  const untilDue = Effect.gen(function*() {
+    const isPassive = yield* Ref.get(settings.passive)
+    const now = yield* Clock.currentTimeMillis
+    const next = Math.min(Math.max((yield* heardAt) + lonelyMillis, retryAt), visitAt, askAt)
+    yield* routing.untilDue(isPassive, isPassive ? passiveMillis : next - now)
   })
 
   yield* beat.pipe(
     Effect.catchCause((cause) => Effect.logWarning("A beat of maintenance failed", cause)),
-    Effect.repeat(Schedule.fixed(beatInterval)),
+    Effect.andThen(untilDue),
+    Effect.repeat(Schedule.windowed(beatMillis)),
     // Nodes that started together should not all beat together.
     Effect.delay((5 + 10 * (yield* Random.next)) * 1000),
     Effect.annotateLogs({ module: "effect-dht/Maintenance", fiber: "Heartbeat" }),

@@ -12,6 +12,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type { Contact } from "./Contact.ts"
 import { AddressVotes, type Mapping } from "./core/addressVotes.ts"
 import * as Core from "./core/reachability.ts"
@@ -67,6 +68,11 @@ export class Reachability extends Context.Service<Reachability, {
    * that a router in front of it lets nothing of ours in.
    */
   readonly isStrangerUnsafe: (host: string, now: number) => boolean
+  /**
+   * Calls a function, until the scope closes, when the state has changed or the
+   * next step may be due earlier than `nextUnsafe` said.
+   */
+  readonly onChange: (changed: () => void) => Effect.Effect<void, never, Scope.Scope>
   /** What to do next to find out whether strangers can reach us. */
   readonly nextUnsafe: (now: number) => Core.Step
   /** Reports where peers of different networks see us. */
@@ -89,6 +95,9 @@ export class Reachability extends Context.Service<Reachability, {
   ) => void
 }>()("effect-dht/Reachability") {}
 
+/** How long ago peers may have said where they see us, for a node that does not know it yet. */
+const toldMillis = 60_000
+
 /**
  * Starts with the given options; the rest is learned from peers.
  *
@@ -103,6 +112,8 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability, never, P
       const core = new Core.Reachability({ isRestart: (yield* kept.peers).length > 0 })
       let votes = new AddressVotes()
       let declared = options.publicHost
+      const listeners = new Set<() => void>()
+      core.changed = () => listeners.forEach((changed) => changed())
       return Reachability.of({
         declare: (host) =>
           Effect.sync(() => {
@@ -119,7 +130,19 @@ export const layer = (options: Options = {}): Layer.Layer<Reachability, never, P
         sentUnsafe: (host, now) => core.sent(host, now),
         heardUnsafe: (host, isEcho, now) => core.heard(host, isEcho, now),
         isStrangerUnsafe: (host, now) => core.isStranger(host, now),
-        nextUnsafe: (now) => core.next(now),
+        onChange: (changed) =>
+          Effect.acquireRelease(
+            Effect.sync(() => void listeners.add(changed)),
+            () => Effect.sync(() => listeners.delete(changed))
+          ),
+        nextUnsafe: (now) => {
+          if (core.address === undefined) {
+            // The responses of joining say it, and a look at them costs no datagram.
+            const reports = votes.reports(now - toldMillis)
+            if (reports.length >= Core.askedPeers) core.asked(reports, now)
+          }
+          return core.next(now)
+        },
         askedUnsafe: (reports, now) => {
           const { address } = core
           core.asked(reports, now)

@@ -23,9 +23,13 @@ import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { spanned } from "./Spans.ts"
+import * as WakeUp from "./WakeUp.ts"
 
-/** Longest time between two looks at what is due, in milliseconds: a response may raise doubts at any time. */
-const lookMillis = 30_000
+/** Longest time between two looks at what is due, in milliseconds, as a sleep does not notice when the clock is set. */
+const maxLookMillis = 5 * 60_000
+
+/** Time between two looks of a passive node, which may become active. */
+const passiveMillis = 30_000
 
 /** Probes passed on at the same time, and rounds of them before a pause. */
 const probesPerRound = 4
@@ -140,10 +144,10 @@ const make = Effect.gen(function*() {
   let wasClosed = false
 
   const look = Effect.gen(function*() {
-    if (settings.client || (yield* Ref.get(settings.passive))) return lookMillis
+    if (yield* Ref.get(settings.passive)) return passiveMillis
     const step = reachability.nextUnsafe(now())
-    if (step._tag === "Wait") return Math.min(Math.max(step.until - now(), 1), lookMillis)
-    yield* step._tag === "Ask" ? ask(step.peers) : dialBack(step.claimed)
+    if (step._tag === "Ask") yield* ask(step.peers)
+    else if (step._tag === "DialBack") yield* dialBack(step.claimed)
     const isClosed = reachability.isClosedUnsafe()
     if (isClosed !== wasClosed) {
       wasClosed = isClosed
@@ -151,12 +155,17 @@ const make = Effect.gen(function*() {
       yield* Effect.logInfo("Reachability changed").pipe(Effect.annotateLogs({ state, mapping, filtering }))
       yield* tell
     }
-    return 0
+    return step._tag === "Wait" ? Math.min(Math.max(step.until - now(), 1), maxLookMillis) : 0
   })
 
+  if (settings.client) return
+  const awake = yield* WakeUp.make
+  yield* reachability.onChange(awake.wakeUnsafe)
   yield* look.pipe(
-    Effect.catchCause((cause) => Effect.as(Effect.logWarning("A check of the reachability failed", cause), lookMillis)),
-    Effect.flatMap((pause) => Effect.sleep(pause)),
+    Effect.catchCause((cause) =>
+      Effect.as(Effect.logWarning("A check of the reachability failed", cause), passiveMillis)
+    ),
+    Effect.flatMap(awake.sleep),
     Effect.forever,
     // Nodes that started together should not all ask together.
     Effect.delay((1 + 4 * (yield* Random.next)) * 1000),

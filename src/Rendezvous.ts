@@ -53,6 +53,7 @@ import * as Rpc from "./Rpc.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { spanned } from "./Spans.ts"
 import * as TransactionId from "./TransactionId.ts"
+import * as WakeUp from "./WakeUp.ts"
 
 /**
  * A peer to which datagrams can be sent, and from which they arrive.
@@ -236,11 +237,14 @@ const make = Effect.gen(function*() {
   /** Time until a node is to be sent a request again; none is left if it did not answer the last. */
   const dueIn = ({ id }: Contact): number => attendMillis - Math.abs(now() - (attended.get(id) ?? -Infinity))
 
+  /** Whether nodes elsewhere can find us through a contact: no router is between us and one of our own network. */
+  const isWorthAttending = (contact: Contact): boolean => isMiddle(contact) && SocketAddress.isPublic(contact.host)
+
   /** Attends where it is due. Returns the time to the next look. */
   const attend = Effect.gen(function*() {
-    if (settings.client || (yield* Ref.get(settings.passive))) return lookMillis
-    if (reachability.stateUnsafe() === "open") return lookMillis
-    const neighbours = routing.nearestUnsafe(identity.nodeId, routing.k).filter(isMiddle).slice(0, attendedAt)
+    if (yield* Ref.get(settings.passive)) return lookMillis
+    if (reachability.stateUnsafe() === "open") return Infinity
+    const neighbours = routing.nearestUnsafe(identity.nodeId, routing.k).filter(isWorthAttending).slice(0, attendedAt)
     yield* Effect.forEach(
       neighbours.filter((neighbour) => dueIn(neighbour) <= 0),
       (neighbour) =>
@@ -534,13 +538,17 @@ const make = Effect.gen(function*() {
     return connection
   }, spanned("Rendezvous.connect"))
 
-  yield* attend.pipe(
-    Effect.catchCause((cause) => Effect.as(Effect.logWarning("Attending failed", cause), lookMillis)),
-    Effect.flatMap((pause) => Effect.sleep(pause)),
-    Effect.forever,
-    Effect.annotateLogs({ module: "effect-dht/Rendezvous", fiber: "Attending" }),
-    Effect.forkScoped
-  )
+  if (!settings.client) {
+    const awake = yield* WakeUp.make
+    yield* reachability.onChange(awake.wakeUnsafe)
+    yield* attend.pipe(
+      Effect.catchCause((cause) => Effect.as(Effect.logWarning("Attending failed", cause), lookMillis)),
+      Effect.flatMap((pause) => pause === Infinity ? awake.sleep(pause) : Effect.sleep(pause)),
+      Effect.forever,
+      Effect.annotateLogs({ module: "effect-dht/Rendezvous", fiber: "Attending" }),
+      Effect.forkScoped
+    )
+  }
 
   return Rendezvous.of({
     connect,

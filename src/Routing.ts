@@ -35,6 +35,7 @@ import type * as Request from "./Request.ts"
 import * as Rpc from "./Rpc.ts"
 import { SeenPeers } from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
+import * as WakeUp from "./WakeUp.ts"
 
 export type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
 
@@ -206,6 +207,12 @@ export class Routing extends Context.Service<Routing, {
    */
   readonly maintainUnsafe: (isPassive: boolean, now: number) => ReadonlyArray<number>
   /**
+   * Waits until another heartbeat may find a check or a refill to make, at most
+   * for so many milliseconds. Ends just before that, so that a beat at that very
+   * time finds it.
+   */
+  readonly untilDue: (isPassive: boolean, maxMillis: number) => Effect.Effect<void>
+  /**
    * Whether a peer answered a request of ours at this address, which a datagram
    * from there alone does not show, or the program gave it there.
    */
@@ -246,6 +253,8 @@ const staleMillis = 10 * 60_000
 
 /** Silence after which a contact is probed, while it still counts as fresh. */
 const quietMillis = 25 * 60_000
+
+const periods: Core.MaintenancePeriods = { fresh: freshMillis, stale: staleMillis, quiet: quietMillis }
 
 /** Milliseconds that a response waits for the requester's proof, before what needs none is sent. */
 const proofMillis = 1000
@@ -529,9 +538,11 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     )
   })
 
+  const limitsOf = (isPassive: boolean): Core.MaintenanceLimits =>
+    isPassive ? { ...Core.heartbeatLimits, refills: 0 } : Core.heartbeatLimits
+
   const maintainUnsafe: Routing["Service"]["maintainUnsafe"] = (isPassive, now) => {
-    const { heartbeatLimits } = Core
-    const limits = isPassive ? { ...heartbeatLimits, refills: 0 } : heartbeatLimits
+    const limits = limitsOf(isPassive)
     const work = core.maintenance(now, now - freshMillis, now - staleMillis, limits)
     for (const contact of work.pendingToProbe) inBackground(checkPending(contact))
     for (const contact of work.staleToProbe) inBackground(checkStale(contact))
@@ -548,6 +559,19 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     }
     return work.bucketsToRefill
   }
+
+  const hurried = yield* WakeUp.make
+  for (const table of tables) table.hurry = hurried.wakeUnsafe
+
+  const untilDue: Routing["Service"]["untilDue"] = (isPassive, maxMillis) =>
+    Effect.suspend(() => {
+      const now = clock.currentTimeMillisUnsafe()
+      const due = Math.min(
+        core.dueAt(now, limitsOf(isPassive), periods),
+        ...[dual.ipv4, dual.ipv6].map((table) => table.dueAt(now, noWork, periods))
+      )
+      return hurried.sleep(Math.min(due - now, maxMillis) - 1)
+    })
 
   const knows = (from: SocketAddress.SocketAddress): boolean =>
     core.hasAt(from, (id) => health.isProvedUnsafe(id, from))
@@ -607,6 +631,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       return core.lookedUp(index, closest, now)
     },
     maintainUnsafe,
+    untilDue,
     isProvedUnsafe,
     allowanceUnsafe,
     willProveUnsafe,

@@ -40,6 +40,7 @@ import { NodeEvents } from "./NodeEvents.ts"
 import type * as NodeId from "./NodeId.ts"
 import { Persistence } from "./Persistence.ts"
 import * as Record from "./Record.ts"
+import * as WakeUp from "./WakeUp.ts"
 
 export type {
   Count,
@@ -194,7 +195,7 @@ export class Store extends Context.Service<Store, {
 /** Changes kept for a reader that is slow. */
 const changesCapacity = 1024
 
-/** How often expired records are removed, and number of keys examined without a pause. */
+/** Least time between removals of expired records, and number of keys examined without a pause. */
 const sweepInterval = "60 seconds"
 const sweepStep = 256
 
@@ -313,13 +314,27 @@ const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   if (persistence.isLasting) yield* restore
 
+  const awake = yield* WakeUp.make
+  /** The Unix second of the first expiry, as of the last removal. */
+  let sweepAt = Infinity
+  core.watch({
+    added: (_, { expiresAt }) => {
+      if (expiresAt < sweepAt) awake.wakeUnsafe()
+    },
+    removed: () => {}
+  })
+
   const sweep = Effect.gen(function*() {
     const now = yield* seconds
+    // After a failure the next one is not put off.
+    sweepAt = now
     while (core.sweep(now, sweepStep)) yield* Effect.yieldNow
+    sweepAt = core.sweepAt
   })
   yield* sweep.pipe(
     Effect.catchCause((cause) => Effect.logWarning("Expired records could not be removed", cause)),
-    Effect.repeat(Schedule.spaced(sweepInterval)),
+    Effect.andThen(Effect.flatMap(seconds, (now) => awake.sleep((sweepAt - now) * 1000))),
+    Effect.repeat(Schedule.windowed(sweepInterval)),
     Effect.annotateLogs({ module: "effect-dht/Store", fiber: "Sweep" }),
     Effect.forkScoped
   )

@@ -27,6 +27,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
   ["datagrams", ["Transport", "NameResolver"]],
   ["state", [
     "Timers",
+    "WakeUp",
     "Spans",
     "PeerHealth",
     "Persistence",

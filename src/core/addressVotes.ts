@@ -7,6 +7,7 @@
  */
 import type { NodeId } from "../NodeId.ts"
 import * as SocketAddress from "../SocketAddress.ts"
+import type { Report } from "./reachability.ts"
 
 /**
  * How a router in front of this node maps its port, in the terms of RFC 5780:
@@ -99,6 +100,13 @@ export class AddressVotes {
     const vote: Vote = { reporter, voter, observed: this.latest, placedAt: now, at: now }
     this.byVoter.set(voter, vote)
     this.byReporter.set(reporter.id, vote)
+  }
+
+  /** The votes cast at `since` or later, one for each subnet. */
+  reports(since: number): ReadonlyArray<Report> {
+    return Array.from(this.byVoter.values())
+      .filter(({ at }) => at >= since)
+      .map(({ host, observed, reporter: id }) => ({ reporter: { id, host }, observed }))
   }
 
   /** Our public IP address once a quorum agrees; the IPv4 one where there are both. */

@@ -99,14 +99,19 @@ export class ContactReachability {
     return shows
   }
 
+  /** When strangers should try to reach a peer; never if we have not heard from it. */
+  dueAt(peer: Contact): number {
+    const known = this.peers.get(nameOf(peer))
+    if (known === undefined) return Infinity
+    const tryAt = known.triedAt + pauses[Math.min(known.futile, pauses.length - 1)]
+    return known.state === undefined ? tryAt : Math.max(tryAt, known.decidedAt + decidedMillis)
+  }
+
   /** Whether strangers should try to reach a peer that we heard from. */
   isDue(peer: Contact, now: number): boolean {
     const known = this.peers.get(nameOf(peer))
-    if (known === undefined) return false
     // A time in the future is from before the clock was set back.
-    if (now < Math.max(known.triedAt, known.decidedAt)) return true
-    if (known.state !== undefined && now - known.decidedAt < decidedMillis) return false
-    return now - known.triedAt >= pauses[Math.min(known.futile, pauses.length - 1)]
+    return known !== undefined && (now < Math.max(known.triedAt, known.decidedAt) || now >= this.dueAt(peer))
   }
 
   /** Reports whether a stranger of this network reached a peer. Returns whether that is enough to tell. */

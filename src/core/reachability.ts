@@ -97,8 +97,12 @@ export const quorum = 3
 /** Time within which experiments must agree: over longer, lost datagrams would add up. */
 const blockedMillis = 2 * minuteMillis
 
-/** Peers asked where they see us, and those asked whether anything has changed since. */
-const askedPeers = 5
+/**
+ * Peers asked where they see us, and those asked whether anything has changed since.
+ *
+ * @internal
+ */
+export const askedPeers = 5
 const glancedPeers = 1
 
 /** Pauses between attempts, by the number of those in a row that brought nothing. */
@@ -165,6 +169,8 @@ class Hosts {
  * @internal
  */
 export class Reachability {
+  /** Called when the state has changed, or the next step may be due earlier than `next` said. */
+  changed: () => void = ignore
   private readonly isRestart: boolean
   private readonly hosts = new Hosts()
   private readonly families = new Families()
@@ -231,7 +237,10 @@ export class Reachability {
    * shows is tested again later.
    */
   heard(host: string, isEcho: boolean, now: number): void {
-    this.startedAt ??= now
+    if (this.startedAt === undefined) {
+      this.startedAt = now
+      this.changed()
+    }
     this.hosts.heard(host, now)
     const isPublic = SocketAddress.isPublic(host)
     const isExpected = this.isRestart && !isEcho && now - this.startedAt < contactedMillis ||
@@ -240,10 +249,12 @@ export class Reachability {
     this.families.heard(SocketAddress.family(host), !isPublic || !isExpected, now)
     if (isExpected || !isPublic) return
     if (this.address !== undefined && isIpv6(host) !== isIpv6(this.address.host)) return
+    const isNews = this.filtering !== "EndpointIndependent" || this.futile > 0
     this.filtering = "EndpointIndependent"
     this.testedAt = now
     this.futile = 0
     this.blockedBy.clear()
+    if (isNews) this.changed()
   }
 
   /** Records where a peer sees us, as a response says. */
@@ -252,8 +263,12 @@ export class Reachability {
     if (address === undefined || isIpv6(observed.host) !== isIpv6(address.host)) return
     const isSame = observed.host === address.host &&
       (mapping !== "EndpointIndependent" || observed.port === address.port)
-    if (isSame) this.confirmedAt = now
-    else this.isDoubtful = true
+    if (isSame) {
+      this.confirmedAt = now
+    } else if (!this.isDoubtful) {
+      this.isDoubtful = true
+      this.changed()
+    }
   }
 
   /** Whether a router may let in what this host sends, because we sent to it. */
@@ -335,6 +350,7 @@ export class Reachability {
     if (isElsewhere) this.agreed = address
     this.mapping = mapping
     this.confirmedAt = now
+    this.changed()
   }
 
   /** Reports an experiment through a peer of this network: a stranger sent to us and nothing arrived. */
@@ -346,6 +362,7 @@ export class Reachability {
     this.testedAt = now
     this.futile = 0
     this.blockedBy.clear()
+    this.changed()
   }
 
   /** Whether an experiment succeeded or enough failed at this time or later. */
@@ -379,6 +396,8 @@ export class Reachability {
     this.testedAt = Math.min(this.testedAt, now)
   }
 }
+
+const ignore = (): void => {}
 
 const isIpv6 = (host: string): boolean => host.includes(":")
 

@@ -564,6 +564,11 @@ export class RecordSet {
     return false
   }
 
+  /** The Unix second from which `sweep` has something to remove; never without a record. */
+  get sweepAt(): number {
+    return (Math.min(...this.spans.keys()) + 1) * spanSeconds
+  }
+
   private *entries(now: number): Generator<Entry> {
     for (const { entries } of this.cells.values()) {
       for (const entry of entries) if (entry.record.expiresAt >= now) yield entry

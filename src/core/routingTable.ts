@@ -106,6 +106,18 @@ export interface MaintenanceLimits {
 }
 
 /**
+ * Milliseconds after which a contact is no longer fresh, an unverified one is
+ * stale, and a silent one is quiet.
+ *
+ * @internal
+ */
+export interface MaintenancePeriods {
+  readonly fresh: number
+  readonly stale: number
+  readonly quiet: number
+}
+
+/**
  * @internal
  */
 export interface MaintenanceWork {
@@ -258,6 +270,8 @@ interface Summary {
   readonly unverifiedSince: number
   /** At least k/2 entries were heard from at this time or later. */
   readonly halfSince: number
+  /** As many entries as a full bucket keeps fresh were heard from at this time or later. */
+  readonly wantedSince: number
   /** All verified entries were heard from at this time or later. */
   readonly allSince: number
 }
@@ -293,6 +307,8 @@ export interface Watcher {
  */
 export class RoutingTable {
   watcher: Watcher | undefined = undefined
+  /** Called when work may be due earlier than `dueAt` said. */
+  hurry: () => void = ignore
   /** Whether a peer may be a contact at all. By default, as in the reference, every peer may. */
   admits: (contact: Contact) => boolean = always
   readonly self: NodeId.NodeId
@@ -366,6 +382,7 @@ export class RoutingTable {
     this.entriesById.set(entry.id, entry)
     this.arrive(entry)
     bucket.summary = undefined
+    this.hurry()
     if (bucket.entries.push(entry) === 1) {
       const at = this.occupied.findIndex((other) => other.index > bucket.index)
       this.occupied.splice(at === -1 ? this.occupied.length : at, 0, bucket)
@@ -377,6 +394,7 @@ export class RoutingTable {
   private queue(bucket: TableBucket, pending: Pending): AddResult {
     if (!bucket.pending.some((other) => other.contact.id === pending.contact.id)) {
       bucket.pending.push(pending)
+      this.hurry()
       if (bucket.pending.length > this.pendingCapacity) bucket.pending.shift()
     }
     return queued
@@ -440,6 +458,7 @@ export class RoutingTable {
     if (entry.verifiedAt === never) return this.removeEntry(entry)
     entry.doubtedAt = now
     this.doubted.add(entry)
+    this.hurry()
   }
 
   /** Removes a contact from the table. A pending contact stays pending, because it was not probed. */
@@ -748,6 +767,33 @@ export class RoutingTable {
     return probed.map(({ contact }) => contact)
   }
 
+  /**
+   * A time before which `maintenance` and `quiet` return nothing more, unless
+   * `hurry` is called. To hear from contacts can only delay it.
+   */
+  dueAt(now: number, limits: MaintenanceLimits, { fresh, quiet, stale }: MaintenancePeriods): number {
+    let due = Infinity
+    for (const bucket of this.existing) {
+      const { entries, pending, refilledAt } = bucket
+      const isFull = entries.length >= this.k
+      const { allSince, halfSince, unverifiedSince, wantedSince } = bucket.summary ?? this.summarize(bucket)
+      if (limits.pendingProbes > 0 && pending.length > 0) {
+        due = Math.min(due, limits.spareFull && isFull ? wantedSince + fresh : now)
+      }
+      if (entries.length === 0) continue
+      if (limits.staleProbes > 0) due = Math.min(due, unverifiedSince + stale + 1)
+      if (limits.refills > 0) {
+        due = Math.min(due, halfSince > now - fresh ? halfSince + fresh : refilledAt + refillPause(bucket))
+      }
+      const quietAt = (isFull ? wantedSince : allSince) + quiet
+      due = Math.min(due, quietAt > now ? quietAt : nextQuiet(entries, quiet))
+    }
+    for (const entry of this.doubted) {
+      if (entry.doubtedAt >= entry.verifiedAt) due = Math.min(due, entry.probedAt + quietPauseMillis)
+    }
+    return due
+  }
+
   /** Whether a contact left a request unanswered and has not been heard from since. */
   isDoubted(id: NodeId.NodeId): boolean {
     const entry = this.entriesById.get(id)
@@ -791,6 +837,7 @@ export class RoutingTable {
     bucket.summary = {
       unverifiedSince,
       halfSince: times[Math.ceil(this.k / 2) - 1] ?? never,
+      wantedSince: times[Math.ceil(this.wantedFresh) - 1] ?? never,
       allSince: times.at(-1) ?? Infinity
     }
     return bucket.summary
@@ -810,6 +857,7 @@ export class RoutingTable {
     const bucket = this.buckets[index]
     if (bucket === undefined) return
     bucket.futileRefills = improved ? 0 : Math.min(bucket.futileRefills + 1, refillPauses.length - 1)
+    this.hurry()
   }
 
   /**
@@ -907,6 +955,7 @@ export class RoutingTable {
     this.leave(entry)
     const { bucket } = entry
     bucket.summary = undefined
+    this.hurry()
     bucket.entries.splice(bucket.entries.indexOf(entry), 1)
     if (bucket.entries.length === 0) this.occupied.splice(this.occupied.indexOf(bucket), 1)
     this.watcher?.removed(entry.contact, bucket.index)
@@ -942,11 +991,22 @@ const heardFrom = (entry: TableEntry, at: number): void => {
 /** Whether its last probe is long enough ago for another one. */
 const isDue = ({ probedAt }: TableEntry, now: number): boolean => probedAt <= now - quietPauseMillis
 
+/** When the next of these contacts is both quiet and due for another probe. */
+const nextQuiet = (entries: ReadonlyArray<TableEntry>, quiet: number): number => {
+  let next = Infinity
+  for (const { probedAt, verifiedAt } of entries) {
+    if (verifiedAt !== never) next = Math.min(next, Math.max(verifiedAt + quiet, probedAt + quietPauseMillis))
+  }
+  return next
+}
+
 const latestFirst = (a: number, b: number): number => b - a
 
 const bySilence = (a: TableEntry, b: TableEntry): number => a.verifiedAt - b.verifiedAt
 
 const always = (): boolean => true
+
+const ignore = (): void => {}
 
 const refillPause = ({ futileRefills, isCovered }: TableBucket): number =>
   isCovered ? coveredPauseMillis : refillPauses[futileRefills]

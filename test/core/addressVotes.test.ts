@@ -45,6 +45,18 @@ describe("AddressVotes", () => {
     assert.strictEqual(opinion.mapping(now), "consistent")
   })
 
+  it("tells the reports since a time, one for each network", () => {
+    const opinion = votesOf(saying(ours, [reporter(1), reporter(2), reporter(2, 7)]))
+    opinion.vote(reporter(3), wrong, now - 1)
+    assert.deepStrictEqual(
+      opinion.reports(now),
+      [1, 2].map((n) => ({
+        reporter: n === 2 ? reporter(2, 7) : reporter(1),
+        observed: ours
+      }))
+    )
+  })
+
   it("forgets votes after half an hour", () => {
     const opinion = new AddressVotes()
     for (const n of range(3)) opinion.vote(reporter(n), ours, now + n)

@@ -76,6 +76,19 @@ describe("a peer that does not find out whether strangers reach it", () => {
     assert.isTrue(core.isDue(peer, now + 30 * minute))
   })
 
+  it("names the time from which it is due, and none before it is heard from", () => {
+    const core = new Core.ContactReachability()
+    assert.strictEqual(core.dueAt(peer), Infinity)
+    core.heard(peer, false, start)
+    for (let i = 0; i < 8; i++) {
+      const due = core.dueAt(peer)
+      assert.isFalse(core.isDue(peer, due - 1))
+      assert.isTrue(core.isDue(peer, due))
+      if (i === 4) core.tried(peer, "network", true, due)
+      core.ended(peer, due)
+    }
+  })
+
   it("that was forgotten for lack of room counts as heard from when the others were", () => {
     const core = new Core.ContactReachability({ capacity: 4 })
     core.heard(peer, false, start)

@@ -642,6 +642,22 @@ describe("RecordSet", () => {
       }))
     })
 
+    it("has nothing to remove before the time that the set names, and has then", () => {
+      const expiries = fc.array(fc.nat(2000), { maxLength: 40 })
+      fc.assert(fc.property(expiries, (expiries) => {
+        const set = new RecordSet()
+        expiries.forEach((expiresAt, at) => set.put(key(at), record({ type: 1, expiresAt }), 0))
+        while (set.size > 0) {
+          const { size, sweepAt } = set
+          set.sweep(sweepAt - 1, Infinity)
+          assert.strictEqual(set.size, size)
+          set.sweep(sweepAt, Infinity)
+          assert.isBelow(set.size, size)
+        }
+        assert.strictEqual(set.sweepAt, Infinity)
+      }))
+    })
+
     it("finds records that expire after the clock was ahead for a while", () => {
       const set = new RecordSet()
       set.put(key(0), record({ type: 1 }), 0)

@@ -37,6 +37,7 @@ const ids = (contacts: ReadonlyArray<Contact>) => contacts.map((one) => one.id)
 const byDistance = (target: NodeId.NodeId) => (a: Contact, b: Contact) =>
   NodeId.distance(a.id, target) < NodeId.distance(b.id, target) ? -1 : 1
 
+const periods = { fresh: 30 * minute, stale: 10 * minute, quiet: 25 * minute }
 const unlimited = { pendingProbes: Infinity, spareFull: false, staleProbes: Infinity, refills: Infinity }
 
 // --- Arbitrary histories -------------------------------------------------------
@@ -761,6 +762,45 @@ describe("RoutingTable", () => {
           last = now
         })
       }))
+    })
+
+    it("has nothing to check and to refill before the time it names, unless it was told to hurry", () => {
+      const limits = fc.constantFrom(heartbeatLimits, unlimited, { ...heartbeatLimits, refills: 0 })
+      fc.assert(fc.property(historyArb, limits, (history, limits) => {
+        let due = -Infinity
+        replay(history, (table, step, op, now) => {
+          table.hurry = () => {
+            due = -Infinity
+          }
+          step()
+          // One of the history's own beats may take what is due.
+          if (op.op === "maintenance") return
+          const found = table.maintenance(now, now - periods.fresh, now - periods.stale, limits)
+          const quiet = table.quiet(now, now - periods.quiet, limits.staleProbes)
+          const work = [...found.pendingToProbe, ...found.staleToProbe, ...found.bucketsToRefill, ...quiet]
+          if (now < due) assert.deepStrictEqual(work, [])
+          due = table.dueAt(now, limits, periods)
+        })
+      }))
+    })
+
+    it("names the time at which the first of its contacts falls silent, and is told to hurry once one is in doubt", () => {
+      const table = tableOf([1, 2, 3].map(inBucket0))
+      let hurried = 0
+      table.hurry = () => hurried++
+      table.add(contact(inBucket0(1)), start + minute, start + minute)
+      const dueAt = (now: number) => table.dueAt(now, { ...unlimited, refills: 0 }, periods)
+      assert.strictEqual(dueAt(start), start + 25 * minute)
+      assert.deepStrictEqual(ids(table.quiet(start + 25 * minute, start, 9)), [2, 3].map(inBucket0))
+      assert.strictEqual(dueAt(start + 25 * minute), start + 26 * minute)
+      assert.deepStrictEqual(ids(table.quiet(start + 26 * minute, start + minute, 9)), [inBucket0(1)])
+      // Those that stay silent are probed again after five minutes.
+      assert.strictEqual(dueAt(start + 26 * minute), start + 30 * minute)
+      for (const n of [1, 2, 3]) table.add(contact(inBucket0(n)), start + 27 * minute, start + 27 * minute)
+      assert.strictEqual(hurried, 0)
+      table.unanswered(inBucket0(1), start + 28 * minute)
+      assert.strictEqual(hurried, 1)
+      assert.isAtMost(dueAt(start + 31 * minute), start + 31 * minute)
     })
 
     it("changes the address of a known peer only after direct contact", () => {

@@ -41,9 +41,10 @@ export const modules: ReadonlyArray<string> = importable.map((module) => `src/${
 /** These, and the modules that they are made of. */
 export const sources: ReadonlyArray<string> = [
   ...modules,
-  ...globSync("src/{InFlight,Renewal,Spans,TransactionId,core/*,http/*,internal/*,wire/*}.ts", { cwd: root }).map((
-    path
-  ) => path.replaceAll("\\", "/"))
+  ...globSync("src/{InFlight,Renewal,Spans,TransactionId,WakeUp,core/*,http/*,internal/*,wire/*}.ts", { cwd: root })
+    .map((
+      path
+    ) => path.replaceAll("\\", "/"))
 ]
 
 /** Examples in the docstrings of a module: code blocks in its comments. */

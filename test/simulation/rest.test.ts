@@ -15,7 +15,7 @@ const kinds = {
 }
 
 describe("an hour at rest", () => {
-  it("takes at most 180 datagrams of a client behind each kind of router, and 170 of an open node, whose contacts stay verified", () => {
+  it("takes at most 180 datagrams of a client behind each kind of router, 170 of an open node, whose contacts stay verified, and 300 wakes of each", () => {
     SimWorld.runSync(
       SimWorld.SimWorld.use((world) =>
         Effect.gen(function*() {
@@ -32,10 +32,18 @@ describe("an hour at rest", () => {
               sent.set(source, (sent.get(source) ?? 0) + 1)
             }
           })
+          let sleeps = 0
+          const { timeline } = world
+          const sleep = timeline.sleep.bind(timeline)
+          timeline.sleep = (duration) => {
+            sleeps++
+            return sleep(duration)
+          }
           yield* Effect.sleep("1 hour")
           for (const [host, name] of clients) assert.isAtMost(sent.get(host) ?? 0, 180, name)
           const ofOpen = open.map(({ host }) => sent.get(host) ?? 0)
           assert.isAtMost(ofOpen.reduce((sum, count) => sum + count) / open.length, 170)
+          assert.isAtMost(sleeps / (open.length + clients.size), 300)
           // The tables are none the worse for it.
           for (const node of open) {
             const routing = yield* node.run(Routing)
