@@ -48,6 +48,16 @@ describe("our own public IP", () => {
       assert.strictEqual(yield* reachability.mapping, "consistent")
     }).pipe(onNetwork))
 
+  it.effect("is asked of no peer once five networks have reported it in their responses", () =>
+    Effect.gen(function*() {
+      const { hear, reachability } = yield* setUp
+      const next = () => reachability.nextUnsafe(network.now * 1000)
+      for (const n of [60, 61, 62, 63]) yield* hear(network.socketOf(n))
+      assert.deepStrictEqual(next(), { _tag: "Ask", peers: 5 })
+      yield* hear(network.socketOf(64))
+      assert.deepStrictEqual(next(), { _tag: "DialBack", claimed: outside })
+    }).pipe(onNetwork))
+
   it.effect("is not decided by reporters of one network, however many", () =>
     Effect.gen(function*() {
       const { dht, hear } = yield* setUp

@@ -104,9 +104,7 @@ export class AddressVotes {
 
   /** The votes cast at `since` or later, one for each subnet. */
   reports(since: number): ReadonlyArray<Report> {
-    return Array.from(this.byVoter.values())
-      .filter(({ at }) => at >= since)
-      .map(({ host, observed, reporter: id }) => ({ reporter: { id, host }, observed }))
+    return Array.from(this.byVoter.values()).filter(({ at }) => at >= since)
   }
 
   /** Our public IP address once a quorum agrees; the IPv4 one where there are both. */

@@ -49,11 +49,8 @@ describe("AddressVotes", () => {
     const opinion = votesOf(saying(ours, [reporter(1), reporter(2), reporter(2, 7)]))
     opinion.vote(reporter(3), wrong, now - 1)
     assert.deepStrictEqual(
-      opinion.reports(now),
-      [1, 2].map((n) => ({
-        reporter: n === 2 ? reporter(2, 7) : reporter(1),
-        observed: ours
-      }))
+      opinion.reports(now).map(({ observed, reporter }) => [reporter, observed]),
+      [[reporter(1), ours], [reporter(2, 7), ours]]
     )
   })
 

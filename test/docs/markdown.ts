@@ -42,9 +42,7 @@ export const modules: ReadonlyArray<string> = importable.map((module) => `src/${
 export const sources: ReadonlyArray<string> = [
   ...modules,
   ...globSync("src/{InFlight,Renewal,Spans,TransactionId,WakeUp,core/*,http/*,internal/*,wire/*}.ts", { cwd: root })
-    .map((
-      path
-    ) => path.replaceAll("\\", "/"))
+    .map((path) => path.replaceAll("\\", "/"))
 ]
 
 /** Examples in the docstrings of a module: code blocks in its comments. */
