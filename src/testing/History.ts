@@ -93,6 +93,8 @@ interface Written {
 export const make = (world: World): History => {
   const { seed, timeline } = world
   const writes: Array<Written> = []
+  /** When each node last withdrew what it had published at a key. */
+  const withdrawals = new Map<string, number>()
   /** The records of each watch by signer. */
   const watches = new Map<string, Map<string, Record.SignedRecord>>()
   const violations: Array<Violation> = []
@@ -134,18 +136,23 @@ export const make = (world: World): History => {
   return {
     violations,
     write: (node, operation) =>
-      Effect.tap(operation, ({ key, record }) =>
-        Effect.sync(() => {
-          if (!node.isUp) return
-          const { elapsedMillis: at } = timeline
-          const until = RecordOrder.lastSecond(record) * 1000 - timeline.startMillis - node.clock.offsetMillis
-          const slot = RecordOrder.slotOf(key, record)
-          // The newer record takes the place of what the node wrote there before.
-          end((written) => written.node === node.name && RecordOrder.slotOf(written.key, written.record) === slot)
-          writes.push({ node: node.name, key, record, at, until })
-        })),
+      Effect.suspend(() => {
+        const { elapsedMillis: begunAt } = timeline
+        return Effect.tap(operation, ({ key, record }) =>
+          Effect.sync(() => {
+            // A withdrawal that began meanwhile may be of this record.
+            if (!node.isUp || (withdrawals.get(`${node.name} ${key}`) ?? -Infinity) >= begunAt) return
+            const { elapsedMillis: at } = timeline
+            const until = RecordOrder.lastSecond(record) * 1000 - timeline.startMillis - node.clock.offsetMillis
+            const slot = RecordOrder.slotOf(key, record)
+            // The newer record takes the place of what the node wrote there before.
+            end((written) => written.node === node.name && RecordOrder.slotOf(written.key, written.record) === slot)
+            writes.push({ node: node.name, key, record, at, until })
+          }))
+      }),
     withdraw: (node, key, operation) =>
       Effect.suspend(() => {
+        withdrawals.set(`${node.name} ${key}`, timeline.elapsedMillis)
         end((written) => written.node === node.name && written.key === key)
         return operation
       }),

@@ -73,6 +73,15 @@ describe("History", () => {
         )
       assert.deepStrictEqual(after(() => Effect.sleep("601 seconds")), [])
       assert.deepStrictEqual(after((_, history, node) => history.withdraw(node, key, Effect.void)), [])
+      const overtaken = violated(({ history, nodes: [node] }) =>
+        Effect.gen(function*() {
+          const withdrawing = Effect.delay(history.withdraw(node, key, Effect.void), 1)
+          const writing = history.write(node, Effect.delay(publish(node, "rye"), 2))
+          yield* Effect.all([writing, withdrawing], { concurrency: 2 })
+          yield* read(history, node, [])
+        })
+      )
+      assert.deepStrictEqual(overtaken, [])
       assert.deepStrictEqual(after((_, __, node) => Effect.andThen(node.crash(), node.start)), [])
       assert.deepStrictEqual(after((_, __, node) => node.setClock("1 hour")), [])
       assert.deepStrictEqual(after(() => Effect.sleep("599 seconds")), [["WritesAreRead", "node 0", "nothing"]])
