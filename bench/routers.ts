@@ -21,11 +21,11 @@ import * as NodeId from "../src/NodeId.ts"
 import { Query } from "../src/Query.ts"
 import * as Reachability from "../src/Reachability.ts"
 import { Routing } from "../src/Routing.ts"
+import * as OldNode from "../src/testing/internal/oldNode.ts"
 import * as Nat from "../src/testing/Nat.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import type * as SimNetwork from "../src/testing/SimNetwork.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
-import * as OldNode from "../test/simulation/oldNode.ts"
 
 const { values: options } = parseArgs({
   options: {

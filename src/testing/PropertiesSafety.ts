@@ -467,9 +467,14 @@ export const watch = Effect.fnUntraced(function*(
   const isClosed = ({ host }: Life): boolean =>
     host?.router !== undefined && host.router.behaviour.filtering !== "EndpointIndependent"
 
+  /** Whether it has another address than it started with, where others do not know it. */
+  const hasMoved = ({ addresses, host }: Life): boolean =>
+    host !== undefined && !addresses.some((address) => address.host === host.ip)
+
   const checkContacts = (life: Life, calmSince: number | undefined, isFiltered: boolean): void => {
     if (calmSince !== undefined && life.startedAt < calmSince && isSteadySince(life, calmSince)) {
-      const isHeard = (other: Life) => !isClosed(other) && (!isFiltered || !isTranslated(life) && !isTranslated(other))
+      const isHeard = (other: Life) =>
+        !isClosed(other) && !hasMoved(other) && (!isFiltered || !isTranslated(life) && !isTranslated(other))
       for (const id of life.contacts) {
         const other = byId.get(id)
         if (

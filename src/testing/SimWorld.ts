@@ -287,6 +287,15 @@ const layerRpc = ({ rpc = Rpc.layer }: Partial<Dht.Replacements>): NonNullable<D
       Effect.flatMap(Closed, (closed) => Effect.addFinalizer((exit) => Scope.close(closed, exit))))
   ).pipe(Layer.provide(rpc))
 
+/**
+ * The seed of the identity of a machine: its first, or that after so many losses of
+ * its state.
+ *
+ * @internal
+ */
+export const identitySeed = (seed: Options["seed"], name: string, generation: number): Uint8Array =>
+  new Prng(seed, `identity ${name} ${generation}`).bytes(32)
+
 /** A machine that is up or starting. */
 interface Running<A> {
   readonly scope: Scope.Closeable
@@ -349,7 +358,7 @@ export const make = Effect.fnUntraced(function*(
     let running: Running<A | Machine> | undefined
 
     const blank = (): State => ({
-      identity: Identity.fromSeed(crypto, new Prng(seed, `identity ${name} ${generation++}`).bytes(32)),
+      identity: Identity.fromSeed(crypto, identitySeed(seed, name, generation++)),
       disk: Persistence.makeMemory(),
       files: SimFileSystem.makeDisk(clock)
     })

@@ -1,6 +1,7 @@
 /** Searches for a story that violates a property, and shrinks it. */
 import * as Campaign from "../../src/testing/internal/campaign.ts"
-import { draw, type Story } from "../../src/testing/internal/story.ts"
+import type { Story } from "../../src/testing/internal/story.ts"
+import { draw } from "../../src/testing/internal/storyDraw.ts"
 import { runStory } from "./run.ts"
 
 /**

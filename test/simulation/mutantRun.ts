@@ -15,7 +15,7 @@ export const run = (mutant: string, program: string, ...args: ReadonlyArray<stri
     execFile(
       process.execPath,
       ["--import", join(import.meta.dirname, "mutantHook.ts"), join(import.meta.dirname, "../..", program), ...args],
-      { env: { ...process.env, MUTANT: mutant }, timeout: 120_000, maxBuffer: 1 << 24 },
+      { env: { ...process.env, MUTANT: mutant }, timeout: 240_000, maxBuffer: 1 << 24 },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code ?? undefined, stdout, stderr })
     )
   })

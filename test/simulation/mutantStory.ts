@@ -10,7 +10,8 @@
 import * as Result from "effect/Result"
 import type { Failure } from "../../src/testing/internal/campaign.ts"
 import * as Campaign from "../../src/testing/internal/campaign.ts"
-import { draw, parse, type Story } from "../../src/testing/internal/story.ts"
+import { parse, type Story } from "../../src/testing/internal/story.ts"
+import { draw } from "../../src/testing/internal/storyDraw.ts"
 import { runStory } from "./run.ts"
 
 export interface Found {
@@ -25,7 +26,7 @@ export interface Found {
 }
 
 /** Milliseconds of real time for shrinking. */
-const shrinkMillis = 30_000
+const shrinkMillis = 60_000
 
 const judged = (story: Story) => Campaign.judge(story, runStory)
 

@@ -20,16 +20,6 @@ export interface Mutant {
   readonly story: number | string
 }
 
-/** Reasons why no story shows a mutant. */
-const tooFewNodes = "a story has too few nodes to fill a bucket or a neighbourhood"
-const tooFewRecords = "a story has too few records to fill a key or a store"
-const isHistory = "stories have no watches, and only histories are checked for this property"
-const isRare = "none of 150 stories shows it"
-const isHosting = "no node of a story hosts identities"
-const isBehindRouter = "no node of a story is behind a router"
-const isOneFamily = "all nodes of a story have IPv4 addresses only"
-const isSession = "only the world of sessions has peers that misuse them, and counts what they cause"
-
 export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "accepts an equal seq as newer",
@@ -40,7 +30,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "    : a.seq >= b.seq",
     property: "NeverOlder",
     world: "sameSeq",
-    story: "no two records of a story have the same seq"
+    story: 461
   },
   {
     name: "keeps a pending request after its interruption",
@@ -69,7 +59,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "if (bucket === undefined) {",
     property: "LiveContactsStay",
     world: "crowd",
-    story: tooFewNodes
+    story: 21
   },
   {
     name: "replicates to 7",
@@ -141,7 +131,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "RecordsAreGood",
     world: "forgery",
-    story: isRare
+    story: 107
   },
   {
     name: "replies twice",
@@ -159,7 +149,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "if (bucket.entries.length <= this.k) return this.insert(bucket, candidate, now)",
     property: "TableIsSound",
     world: "crowd",
-    story: tooFewNodes
+    story: 21
   },
   {
     name: "stores one record too many at a key",
@@ -168,7 +158,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "sovereign: 9,",
     property: "StoreIsBounded",
     world: "talkative",
-    story: tooFewRecords
+    story: 151
   },
   {
     name: "renews too late",
@@ -195,7 +185,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "for (const record of find.known ?? []) reading.take(record)",
     property: "WritesAreRead",
     world: "histories",
-    story: isHistory
+    story: 150
   },
   {
     name: "compares each snapshot of a watch with the first",
@@ -204,7 +194,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return [before, changes(before, after)",
     property: "WatchesAreDifferences",
     world: "histories",
-    story: isHistory
+    story: 15
   },
   {
     name: "renews a withdrawn announcement",
@@ -224,7 +214,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "MessagesArriveOnce",
     world: "eventful",
-    story: isRare
+    story: 209
   },
   {
     name: "evicts offers of the networks with the fewest at a key",
@@ -233,7 +223,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "counts.get(entry.network) === most",
     property: "AnnouncedIsReplicated",
     world: "junkOffers",
-    story: tooFewRecords
+    story: 4
   },
   {
     name: "reads only the records that fit into the first responses",
@@ -242,7 +232,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: `const step: ReturnType<typeof collection.poll> = { _tag: "Done" }`,
     property: "MessagesArriveOnce",
     world: "junkMessages",
-    story: tooFewRecords
+    story: 223
   },
   {
     name: "evicts messages of the networks with the fewest in a mailbox",
@@ -251,7 +241,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "counts.get(entry.network) === most",
     property: "MessagesArriveOnce",
     world: "junkMessages",
-    story: tooFewRecords
+    story: 4
   },
   {
     name: "exceeds the byte limit of its store",
@@ -260,7 +250,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "this.weight + count.weight > 2 * this.maxBytes",
     property: "StoreIsBounded",
     world: "filling",
-    story: tooFewRecords
+    story: 68
   },
   {
     name: "keeps far records as long as near ones",
@@ -269,7 +259,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "key.length > 0",
     property: "AnnouncedIsReplicated",
     world: "filling",
-    story: tooFewNodes
+    story: "a record is far only in a network of more than 48 nodes, which takes too long for a random story"
   },
   {
     name: "treats records that peers stored here as its own",
@@ -278,7 +268,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const own = (yield* store.getAll(",
     property: "ResolvedIsNewest",
     world: "replays",
-    story: isRare
+    story: 463
   },
   {
     name: "does not notice ids that surround a key",
@@ -287,7 +277,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const threshold = -1",
     property: "SurroundedIsTold",
     world: "surrounding",
-    story: "no node of a story has a chosen id"
+    story: 58
   },
   {
     name: "accepts a wrong MAC",
@@ -297,7 +287,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return true",
     property: "MacsAreChecked",
     world: "sessions",
-    story: isSession
+    story: 13
   },
   {
     name: "uses the same key in both directions",
@@ -306,7 +296,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "Bytes.concat([from, to]).sort()))",
     property: "MacsAreChecked",
     world: "sessions",
-    story: isSession
+    story: 13
   },
   {
     name: "derives the same key for what it sends as its peer does",
@@ -315,7 +305,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "receive: key(identity.publicKey, publicKey)",
     property: "SessionsResume",
     world: "sessions",
-    story: isSession
+    story: 13
   },
   {
     name: "accepts a response of any id",
@@ -324,7 +314,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return id === this.options.own ? undefined : pending",
     property: "OnlyThePeerResponds",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "uses a MAC with peers that do not announce sessions",
@@ -333,7 +323,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "if (!isAnnounced && publicKey === undefined) return known ?? new Peer(contact)",
     property: "SessionsAreMutual",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "takes notices from any address",
@@ -343,7 +333,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "if (pending === undefined || session === undefined) return false",
     property: "SessionsLast",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "believes that a peer is where its repeated messages come from",
@@ -352,7 +342,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "sessions.heard(contact, publicKey, isAnnounced, true, now)",
     property: "SessionsLast",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "gives a session up when a datagram is lost",
@@ -361,7 +351,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const maxUnanswered = 1",
     property: "SessionsLast",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "ignores notices",
@@ -370,7 +360,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "    if (session.contact.id.length > 0) return true\n    pending.attempts.delete(transaction)",
     property: "SessionsResume",
     world: "sessions",
-    story: isSession
+    story: 126
   },
   {
     name: "never resumes a lost session",
@@ -379,7 +369,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "session.pausedUntil = Infinity",
     property: "SessionsResume",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "forgets a session as soon as another peer is heard from",
@@ -388,7 +378,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "this.maxProved = options.proved ?? 1",
     property: "SessionsResume",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "sends three notices for one",
@@ -397,7 +387,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "for (let i = 0; i < 3; i++) transmit(Message.notice(header.transactionId), from, now)",
     property: "NoticesAreFew",
     world: "sessions",
-    story: isSession
+    story: 25
   },
   {
     name: "renews hosted records after they have expired",
@@ -406,7 +396,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const interval = lifetime * 2\n",
     property: "AnnouncedIsFound",
     world: "hosting",
-    story: isHosting
+    story: 33
   },
   {
     name: "stores hosted records at the nodes of any region",
@@ -415,7 +405,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return true || closer >= wanted",
     property: "AnnouncedIsReplicated",
     world: "hosting",
-    story: isHosting
+    story: 482
   },
   {
     name: "forgets hosted records that failed",
@@ -424,7 +414,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "    return now + pause",
     property: "AnnouncedIsFound",
     world: "hosting",
-    story: isHosting
+    story: 50
   },
   {
     name: "hosts nothing more once the network was out of reach",
@@ -433,7 +423,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "this.pausedUntil = Infinity",
     property: "AnnouncedIsFound",
     world: "hosting",
-    story: isHosting
+    story: 33
   },
   {
     name: "loses hosted records whose lookup found nothing",
@@ -442,7 +432,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "      this.parked--\n      if (closest.length > 0) this.queue(item)",
     property: "AnnouncedIsFound",
     world: "hosting",
-    story: isHosting
+    story: 33
   },
   {
     name: "takes an answer for the datagram of a stranger",
@@ -451,7 +441,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "host ===",
     property: "ReachabilityIsTold",
     world: "routers",
-    story: isBehindRouter
+    story: 11
   },
   {
     name: "never finds out that it is closed",
@@ -460,7 +450,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return",
     property: "ReachabilityIsTold",
     world: "routers",
-    story: isBehindRouter
+    story: 11
   },
   {
     name: "does not notice another router",
@@ -469,7 +459,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "ReachabilityIsTold",
     world: "routers",
-    story: isBehindRouter
+    story: 32
   },
   {
     name: "keeps to itself that it is closed",
@@ -478,7 +468,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "settings.client",
     property: "ClosedAreClients",
     world: "routers",
-    story: isBehindRouter
+    story: 11
   },
   {
     name: "takes each peer that answers for one that strangers reach",
@@ -487,7 +477,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "const shows = isAnswer",
     property: "ClosedAreClients",
     world: "routers",
-    story: isBehindRouter
+    story: 45
   },
   {
     name: "keeps contacts that it found closed",
@@ -496,7 +486,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "return",
     property: "ClosedAreClients",
     world: "routers",
-    story: isBehindRouter
+    story: 45
   },
   {
     name: "pings a node that it wants to meet only where it was told",
@@ -506,7 +496,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "          if (contact.id !== id || isAnswer) return",
     property: "MeetWhereAllowed",
     world: "meetings",
-    story: isBehindRouter
+    story: 41
   },
   {
     name: "keeps a connection open after its scope has closed",
@@ -515,7 +505,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "yield* Effect.forkDetach(Effect.scoped(Effect.andThen(keepAlive(connection.peer), Effect.never)))",
     property: "NothingIsLeft",
     world: "meetings",
-    story: isBehindRouter
+    story: 11
   },
   {
     name: "tries on to meet a node after its interruption",
@@ -527,7 +517,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       ),`,
     property: "NothingIsLeft",
     world: "meetings",
-    story: isBehindRouter
+    story: 72
   },
   {
     name: "introduces requesters that have not proved their address",
@@ -536,7 +526,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "introduce()",
     property: "OnlyRequestersAreCalled",
     world: "meetings",
-    story: isBehindRouter
+    story: 1184
   },
   {
     name: "tells an attendant of every request",
@@ -545,7 +535,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "MeetingsAreFew",
     world: "meetings",
-    story: isBehindRouter
+    story: 72
   },
   {
     name: "keeps no copies at nodes of both families",
@@ -554,7 +544,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "",
     property: "AnnouncedIsFound",
     world: "twoFamilies",
-    story: isOneFamily
+    story: 371
   }
 ]
 

@@ -2,10 +2,10 @@
 import * as Effect from "effect/Effect"
 import { Reachability } from "../../src/Reachability.ts"
 import { Routing } from "../../src/Routing.ts"
+import * as OldNode from "../../src/testing/internal/oldNode.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
 import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
-import * as OldNode from "./oldNode.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
 const kinds = [Nat.fullCone, Nat.restrictedCone, Nat.portRestrictedCone, Nat.symmetric]

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { describe as describeFailure, type Failure } from "../../src/testing/internal/campaign.ts"
-import { format, replayCommand, type Story } from "../../src/testing/internal/story.ts"
+import { type Deed, format, replayCommand, type Story } from "../../src/testing/internal/story.ts"
 import { assertHolds } from "./assertHolds.ts"
 import { explore } from "./explore.ts"
 import { runStory } from "./run.ts"
@@ -59,6 +59,67 @@ describe("a story", () => {
     assert.isDefined(failure)
     assert.strictEqual(failure.story.happenings.length, 2)
     assert.strictEqual(failure.story.nodes, 3)
+  })
+
+  it("names its groups of nodes, and the steps of its features", () => {
+    const deeds: ReadonlyArray<Deed> = [
+      { do: "watch", node: 0, topic: "bread" },
+      { do: "unwatch", node: 0, topic: "bread" },
+      { do: "sign", node: 1, seq: 2, ago: 30 },
+      { do: "fill", node: 1, records: 9 },
+      { do: "host", node: 0, identities: 4 },
+      { do: "seal", node: 0, seconds: 60 },
+      { do: "connect", node: 3, peer: 4, millis: 0 },
+      { do: "connect", node: 3, peer: 4, millis: 40 },
+      { do: "move", node: 1, router: "symmetric" },
+      { do: "move", node: 1 },
+      { do: "reboot", node: 2, state: "lost" },
+      { do: "tamper" },
+      { do: "forge", node: 1 },
+      { do: "replay", node: 1 },
+      { do: "pretend", node: 3 },
+      { do: "mob", node: 3 },
+      { do: "stuff", topic: "water", records: 110 },
+      { do: "surround", topic: "water", liars: 8 }
+    ]
+    const story: Story = {
+      seed: 4,
+      nodes: 3,
+      latency: 20,
+      loss: 0,
+      duplication: 0,
+      signing: 1,
+      families: { ipv6: 2, dual: 1 },
+      old: ["fullCone"],
+      maxBytes: 65_536,
+      happenings: deeds.map((deed, at) => ({ at, deed }))
+    }
+    const lines = format(story).split("\n")
+    assert.strictEqual(lines[0], "seed 4: 3 nodes, 20 ms apart, 0 % lost, 0 % twice, stores of 65536 bytes")
+    assert.deepStrictEqual(lines.slice(1, -1).map((line) => line.replace(/^ {2}(at [\d:]+ )?/, "")), [
+      "node 3 signs every message",
+      "node 4 has addresses of both families",
+      "node 5 and node 6 have IPv6 addresses only",
+      "a node of the reference is behind a full cone NAT",
+      "node 0 watches bread",
+      "node 0 stops watching bread",
+      "node 1 publishes its endpoint with the number 2, signed 30 s ago",
+      "node 1 publishes 9 custom records",
+      "node 0 hosts 4 more identities",
+      "every other identity at node 0 cannot sign for 60 s",
+      "node 3 connects to node 4",
+      "node 3 connects to node 4 and gives up after 40 ms",
+      "node 1 moves behind a symmetric NAT",
+      "node 1 moves to another public address",
+      "node 2 crashes, loses its state and starts again while all others ask it",
+      "all nodes ask each other, and an attacker on the path repeats, alters and reflects what they send",
+      "a stranger stores forged endpoints of node 1 at all nodes",
+      "a stranger stores the first endpoint of node 1 at all nodes",
+      "a forger asks all nodes to meet node 3 in the name of a host",
+      "all nodes ask each other to meet node 3, again and again",
+      "a stranger stores 110 offers of water at all nodes",
+      "8 liars with ids close to water join"
+    ])
   })
 
   it("is printed line by line with the command that runs it again", () => {

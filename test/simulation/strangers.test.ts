@@ -12,11 +12,11 @@ import * as NodeId from "../../src/NodeId.ts"
 import { PeerHealth } from "../../src/PeerHealth.ts"
 import { Query } from "../../src/Query.ts"
 import { Routing } from "../../src/Routing.ts"
+import * as OldNode from "../../src/testing/internal/oldNode.ts"
 import * as Latency from "../../src/testing/Latency.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
 import { Transport } from "../../src/Transport.ts"
-import * as OldNode from "./oldNode.ts"
 
 const crypto = SimCrypto.simulated
 

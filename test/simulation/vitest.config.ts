@@ -10,6 +10,6 @@ export default defineConfig({
     // Mutants run in processes of their own.
     maxConcurrency: 2,
     maxWorkers: 2,
-    testTimeout: 180_000
+    testTimeout: 300_000
   }
 })

@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 import type * as Crypto from "../../Crypto.ts"
 import type { Json } from "../../internal/json.ts"
 import { smallest } from "./shrink.ts"
-import { draw, format, schema as storySchema, simpler, type Story } from "./story.ts"
+import { format, schema as storySchema, simpler, type Story } from "./story.ts"
+import { draw } from "./storyDraw.ts"
 import { type Outcome, runStory } from "./storyRun.ts"
 
 // --- One story -------------------------------------------------------------------

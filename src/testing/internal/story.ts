@@ -11,7 +11,6 @@ import { type Behaviour, behaviours } from "../Byzantine.ts"
 import * as Fault from "../Fault.ts"
 import * as Nat from "../Nat.ts"
 import { clockTime } from "../Properties.ts"
-import { Prng } from "./prng.ts"
 import { seedsOf } from "./seeds.ts"
 import { fewer, lower } from "./shrink.ts"
 
@@ -31,6 +30,9 @@ export type Master = typeof masters[number]
 /** @internal */
 export const topics = ["bread", "water"] as const
 
+/** @internal */
+export type Topic = typeof topics[number]
+
 /**
  * The kinds of NAT in front of hosts.
  *
@@ -43,13 +45,16 @@ export const routers = {
   symmetric: Nat.symmetric
 } as const
 
+/** @internal */
+export type Router = keyof typeof routers
+
 /**
  * A router and the number of nodes behind it.
  *
  * @internal
  */
 export interface Household {
-  readonly router: keyof typeof routers
+  readonly router: Router
   readonly nodes: number
 }
 
@@ -58,11 +63,28 @@ export type Deed =
   | Fault.Fault
   | { readonly do: "join" }
   | { readonly do: "announce" | "publish" | "withdraw"; readonly node: NodeNumber }
-  | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: typeof topics[number] }
+  | { readonly do: "offer" | "discover"; readonly node: NodeNumber; readonly topic: Topic }
   | { readonly do: "resolve" | "send"; readonly node: NodeNumber; readonly peer: NodeNumber }
   /** With a delegation that lasts for `seconds`; 0 means without expiry. */
   | { readonly do: "speak"; readonly node: NodeNumber; readonly master: Master; readonly seconds: number }
   | { readonly do: "ask"; readonly node: NodeNumber; readonly master: Master }
+  | { readonly do: "watch" | "unwatch"; readonly node: NodeNumber; readonly topic: Topic }
+  /** With a number that others of its records may have, signed so many seconds ago. */
+  | { readonly do: "sign"; readonly node: NodeNumber; readonly seq: number; readonly ago: number }
+  /** So many types of custom records. */
+  | { readonly do: "fill"; readonly node: NodeNumber; readonly records: number }
+  | { readonly do: "host"; readonly node: NodeNumber; readonly identities: number }
+  /** Every other identity that it hosts cannot sign. */
+  | { readonly do: "seal"; readonly node: NodeNumber; readonly seconds: number }
+  /** Gives up after `millis`; 0 means never. */
+  | { readonly do: "connect"; readonly node: NodeNumber; readonly peer: NodeNumber; readonly millis: number }
+  /** Behind a router of its own, or, without one, to a public address. */
+  | { readonly do: "move"; readonly node: NodeNumber; readonly router?: Router | undefined }
+  | { readonly do: "reboot"; readonly node: NodeNumber; readonly state: "kept" | "lost" }
+  | { readonly do: "tamper" }
+  | { readonly do: "forge" | "replay" | "pretend" | "mob"; readonly node: NodeNumber }
+  | { readonly do: "stuff"; readonly topic: Topic; readonly records: number }
+  | { readonly do: "surround"; readonly topic: Topic; readonly liars: number }
 
 /** @internal */
 export interface Happening {
@@ -83,6 +105,14 @@ export interface Story {
   readonly duplication: number
   /** Further nodes behind routers, numbered after the others. */
   readonly households?: ReadonlyArray<Household> | undefined
+  /** Further nodes that sign every message. */
+  readonly signing?: number | undefined
+  /** Further nodes with an IPv6 address, alone or besides one of IPv4. The others have IPv4 addresses only. */
+  readonly families?: { readonly ipv6: number; readonly dual: number } | undefined
+  /** The routers in front of additional nodes of the reference, which do not find out whether strangers reach them. */
+  readonly old?: ReadonlyArray<Router> | undefined
+  /** The byte limit of the stores, if it is a small one. */
+  readonly maxBytes?: number | undefined
   /** The behaviours of additional Byzantine nodes. */
   readonly liars?: ReadonlyArray<Behaviour> | undefined
   readonly realSignatures?: boolean | undefined
@@ -136,17 +166,60 @@ const describe = (deed: Deed): string => {
       }`
     case "ask":
       return `node ${deed.node} resolves ${deed.master}`
+    case "watch":
+      return `node ${deed.node} watches ${deed.topic}`
+    case "unwatch":
+      return `node ${deed.node} stops watching ${deed.topic}`
+    case "sign":
+      return `node ${deed.node} publishes its endpoint with the number ${deed.seq}, signed ${deed.ago} s ago`
+    case "fill":
+      return `node ${deed.node} publishes ${deed.records} custom records`
+    case "host":
+      return `node ${deed.node} hosts ${deed.identities} more identities`
+    case "seal":
+      return `every other identity at node ${deed.node} cannot sign for ${deed.seconds} s`
+    case "connect":
+      return `node ${deed.node} connects to node ${deed.peer}${
+        deed.millis === 0 ? "" : ` and gives up after ${deed.millis} ms`
+      }`
+    case "move":
+      return `node ${deed.node} moves ${
+        deed.router === undefined ? "to another public address" : `behind ${routerNames[deed.router]}`
+      }`
+    case "reboot":
+      return `node ${deed.node} crashes${
+        deed.state === "lost" ? ", loses its state" : ""
+      } and starts again while all others ask it`
+    case "tamper":
+      return "all nodes ask each other, and an attacker on the path repeats, alters and reflects what they send"
+    case "forge":
+      return `a stranger stores forged endpoints of node ${deed.node} at all nodes`
+    case "replay":
+      return `a stranger stores the first endpoint of node ${deed.node} at all nodes`
+    case "pretend":
+      return `a forger asks all nodes to meet node ${deed.node} in the name of a host`
+    case "mob":
+      return `all nodes ask each other to meet node ${deed.node}, again and again`
+    case "stuff":
+      return `a stranger stores ${deed.records} offers of ${deed.topic} at all nodes`
+    case "surround":
+      return `${deed.liars} liars with ids close to ${deed.topic} join`
     default:
       return Fault.describe(deed)
   }
 }
 
-const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening> =>
+/** @internal */
+export const inOrder = (happenings: ReadonlyArray<Happening>): ReadonlyArray<Happening> =>
   happenings.toSorted((a, b) => a.at - b.at)
 
-/** Number of nodes at the start. */
-const populationOf = ({ households = [], nodes }: Story): number =>
-  households.reduce((sum, household) => sum + household.nodes, nodes)
+/**
+ * Number of nodes at the start.
+ *
+ * @internal
+ */
+export const populationOf = ({ families = { ipv6: 0, dual: 0 }, households = [], nodes, signing = 0 }: Story): number =>
+  households.reduce((sum, household) => sum + household.nodes, nodes) + signing + families.dual + families.ipv6
 
 /** The happenings in order, with the numbers of nodes that exist at that time. */
 const named = (story: Story): ReadonlyArray<Happening> => {
@@ -163,19 +236,31 @@ const named = (story: Story): ReadonlyArray<Happening> => {
   })
 }
 
-const routerNames: { readonly [router in Household["router"]]: string } = {
+const routerNames: { readonly [router in Router]: string } = {
   fullCone: "a full cone NAT",
   restrictedCone: "a restricted cone NAT",
   portRestrictedCone: "a port-restricted cone NAT",
   symmetric: "a symmetric NAT"
 }
 
-const householdLines = ({ households = [], nodes }: Story): ReadonlyArray<string> => {
+/** A line for each group of nodes that differ from the others. */
+const groupLines = ({ families, households = [], nodes, old = [], signing = 0 }: Story): ReadonlyArray<string> => {
   let next = nodes
-  return households.map((household) => {
-    const names = Array.from({ length: household.nodes }, () => `node ${next++}`)
-    return `  ${names.join(" and ")} ${names.length === 1 ? "is" : "are"} behind ${routerNames[household.router]}`
-  })
+  const group = (count: number, one: string, several: string): ReadonlyArray<string> => {
+    if (count === 0) return []
+    const names = Array.from({ length: count }, () => `node ${next++}`)
+    return [`  ${names.join(" and ")} ${count === 1 ? one : several}`]
+  }
+  return [
+    ...households.flatMap(({ nodes, router }) => {
+      const where = `behind ${routerNames[router]}`
+      return group(nodes, `is ${where}`, `are ${where}`)
+    }),
+    ...group(signing, "signs every message", "sign every message"),
+    ...group(families?.dual ?? 0, "has addresses of both families", "have addresses of both families"),
+    ...group(families?.ipv6 ?? 0, "has an IPv6 address only", "have IPv6 addresses only"),
+    ...old.map((router) => `  a node of the reference is behind ${routerNames[router]}`)
+  ]
 }
 
 /**
@@ -189,8 +274,9 @@ export const format = (story: Story): string => {
   return [
     `${seedsOf(story)}: ${story.nodes} nodes${liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`}, ` +
     `${story.latency} ms apart, ${percent(story.loss)} lost, ${percent(story.duplication)} twice` +
-    (story.realSignatures ? ", real signatures" : ""),
-    ...householdLines(story),
+    (story.realSignatures ? ", real signatures" : "") +
+    (story.maxBytes === undefined ? "" : `, stores of ${story.maxBytes} bytes`),
+    ...groupLines(story),
     ...named(story).map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${describe(deed)}`),
     `run it again: ${replayCommand(story)}`
   ].join("\n")
@@ -198,9 +284,6 @@ export const format = (story: Story): string => {
 
 /** @internal */
 export const replayCommand = (story: Story): string => `effect-dht replay ${Shell.word(JSON.stringify(story))}`
-
-/** @internal */
-export const hasMessages = (story: Story): boolean => story.happenings.some(({ deed }) => deed.do === "send")
 
 /** @internal */
 export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
@@ -212,73 +295,10 @@ export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.
  */
 export const sentences = (story: Story): ReadonlyArray<string> => named(story).map(({ deed }) => describe(deed))
 
-// --- Generation ----------------------------------------------------------------
+// --- Parsing -------------------------------------------------------------------
 
 const liars = Object.keys(behaviours) as Array<Behaviour>
-const kindsOfRouters = Object.keys(routers) as Array<keyof typeof routers>
-
-/** Events by kind: its weight, and how one is drawn. */
-const kinds: ReadonlyArray<readonly [weight: number, draw: (random: Prng, node: () => number) => Deed]> = [
-  [2, (_, node) => ({ do: "announce", node: node() })],
-  [1, (_, node) => ({ do: "publish", node: node() })],
-  [1, (_, node) => ({ do: "withdraw", node: node() })],
-  [1, (random, node) => ({ do: "offer", node: node(), topic: pick(random, topics) })],
-  [1, (random, node) => ({ do: "discover", node: node(), topic: pick(random, topics) })],
-  [2, (_, node) => ({ do: "resolve", node: node(), peer: node() })],
-  [1, (_, node) => ({ do: "send", node: node(), peer: node() })],
-  [2, (random, node) => ({ do: "speak", node: node(), master: pick(random, masters), seconds: pick(random, terms) })],
-  [1, (random, node) => ({ do: "ask", node: node(), master: pick(random, masters) })],
-  [1, () => ({ do: "join" })],
-  ...Fault.kinds.map((kind): readonly [number, (random: Prng) => Deed] => [
-    1,
-    (random) => Fault.draw(random, [kind], maxNumber)
-  ])
-]
-
-const terms = [0, 60, 300, 7200]
-const maxNumber = 16
-
-const pick = <A>(random: Prng, from: ReadonlyArray<A>): A => from[random.below(from.length)]
-
-/** With equal chances, in order: first come, first served; at random; by priorities that change at few points. */
-const drawSchedule = (random: Prng): number | string | undefined =>
-  [
-    undefined,
-    random.below(1_000_000),
-    `pct:${1 + random.below(3)}:${random.below(1_000_000)}:${pick(random, [1000, 30_000, 1_000_000])}`
-  ][random.below(3)]
-
-/**
- * Draws a story. Each has only some of the kinds of events, so that stories differ
- * in more than the order of many (Groce et al., "Swarm Testing", ISSTA 2012).
- *
- * @internal
- */
-export const draw = (seed: number): Story => {
-  const random = new Prng(seed, "story")
-  const chance = (percent: number) => random.below(100) < percent
-  const node = () => random.below(maxNumber)
-  const some = kinds.filter(() => chance(60)).flatMap(([weight, kind]) => Array.from({ length: weight }, () => kind))
-  const count = some.length === 0 ? 0 : random.below(15)
-  return {
-    seed,
-    scheduleSeed: drawSchedule(random),
-    nodes: 3 + random.below(10),
-    latency: pick(random, [20, 1, 100]),
-    loss: chance(50) ? 0 : random.below(21) / 100,
-    duplication: chance(50) ? 0 : random.below(11) / 200,
-    households: Array.from({ length: chance(50) ? 0 : 1 + random.below(2) }, () => ({
-      router: pick(random, kindsOfRouters),
-      nodes: 1 + random.below(2)
-    })),
-    liars: chance(60) ? [] : [pick(random, liars)],
-    happenings: inOrder(
-      Array.from({ length: count }, () => ({ at: random.below(301), deed: pick(random, some)(random, node) }))
-    )
-  }
-}
-
-// --- Parsing -------------------------------------------------------------------
+const kindsOfRouters = Object.keys(routers) as Array<Router>
 
 const natural = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
@@ -298,7 +318,23 @@ const DeedSchema: Schema.Codec<Deed> = Schema.Union([
     master: Schema.Literals(masters),
     seconds: natural
   }),
-  Schema.Struct({ do: Schema.Literal("ask"), node: natural, master: Schema.Literals(masters) })
+  Schema.Struct({ do: Schema.Literal("ask"), node: natural, master: Schema.Literals(masters) }),
+  Schema.Struct({ do: Schema.Literals(["watch", "unwatch"]), node: natural, topic: Schema.Literals(topics) }),
+  Schema.Struct({ do: Schema.Literal("sign"), node: natural, seq: natural, ago: natural }),
+  Schema.Struct({ do: Schema.Literal("fill"), node: natural, records: natural }),
+  Schema.Struct({ do: Schema.Literal("host"), node: natural, identities: natural }),
+  Schema.Struct({ do: Schema.Literal("seal"), node: natural, seconds: natural }),
+  Schema.Struct({ do: Schema.Literal("connect"), node: natural, peer: natural, millis: natural }),
+  Schema.Struct({
+    do: Schema.Literal("move"),
+    node: natural,
+    router: Schema.optional(Schema.Literals(kindsOfRouters))
+  }),
+  Schema.Struct({ do: Schema.Literal("reboot"), node: natural, state: Schema.Literals(["kept", "lost"]) }),
+  Schema.Struct({ do: Schema.Literal("tamper") }),
+  Schema.Struct({ do: Schema.Literals(["forge", "replay", "pretend", "mob"]), node: natural }),
+  Schema.Struct({ do: Schema.Literal("stuff"), topic: Schema.Literals(topics), records: natural }),
+  Schema.Struct({ do: Schema.Literal("surround"), topic: Schema.Literals(topics), liars: natural })
 ])
 
 /**
@@ -317,6 +353,10 @@ export const schema: Schema.Codec<Story> = Schema.Struct({
     router: Schema.Literals(kindsOfRouters),
     nodes: natural
   }))),
+  signing: Schema.optional(natural),
+  families: Schema.optional(Schema.Struct({ ipv6: natural, dual: natural })),
+  old: Schema.optional(Schema.Array(Schema.Literals(kindsOfRouters))),
+  maxBytes: Schema.optional(natural),
   liars: Schema.optional(Schema.Array(Schema.Literals(liars))),
   realSignatures: Schema.optional(Schema.Boolean),
   happenings: Schema.Array(Schema.Struct({ at: natural, deed: DeedSchema }))
@@ -343,10 +383,14 @@ export const parse = (text: string): Result.Result<Story, string> =>
  * @internal
  */
 export function* simpler(story: Story): Iterable<Story> {
-  const { duplication, happenings, households = [], liars = [], loss, nodes, scheduleSeed } = story
+  const { duplication, happenings, households = [], liars = [], loss, nodes, old = [], scheduleSeed } = story
   for (const fewerHappenings of fewer(happenings)) yield { ...story, happenings: fewerHappenings }
   for (const fewerHouseholds of fewer(households)) yield { ...story, households: fewerHouseholds }
   for (const fewerLiars of fewer(liars)) yield { ...story, liars: fewerLiars }
+  for (const fewerOld of fewer(old)) yield { ...story, old: fewerOld }
+  for (const setting of ["signing", "families", "maxBytes"] as const) {
+    if (story[setting] !== undefined) yield { ...story, [setting]: undefined }
+  }
   for (const schedule of simplerSchedules(scheduleSeed)) yield { ...story, scheduleSeed: schedule }
   if (loss > 0) yield { ...story, loss: 0 }
   if (duplication > 0) yield { ...story, duplication: 0 }

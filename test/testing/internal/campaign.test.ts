@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as Campaign from "../../../src/testing/internal/campaign.ts"
-import { draw, type Story } from "../../../src/testing/internal/story.ts"
+import type { Story } from "../../../src/testing/internal/story.ts"
+import { draw } from "../../../src/testing/internal/storyDraw.ts"
 import { Violation } from "../../../src/testing/Properties.ts"
 
 const story: Story = { seed: 1, nodes: 3, latency: 20, loss: 0, duplication: 0, happenings: [] }

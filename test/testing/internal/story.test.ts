@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import { draw, format, parse, simpler, type Story } from "../../../src/testing/internal/story.ts"
+import { format, parse, simpler, type Story } from "../../../src/testing/internal/story.ts"
+import { draw } from "../../../src/testing/internal/storyDraw.ts"
 
-const seeds = Array.from({ length: 500 }, (_, seed) => seed)
+const seeds = Array.from({ length: 1000 }, (_, seed) => seed)
 
 const kinds = ({ happenings }: Story) => new Set(happenings.map(({ deed }) => deed.do))
 
@@ -12,9 +13,10 @@ describe("story", () => {
     assert.strictEqual(new Set(seeds.map((seed) => JSON.stringify({ ...draw(seed), seed: 0 }))).size, seeds.length)
   })
 
-  it("has each kind of event, router, liar and schedule in some worlds, and lacks each in others", () => {
+  it("has each kind of event, router, liar, setting and schedule in some worlds, and lacks each in others", () => {
     const features = (story: Story): ReadonlyArray<string> => [
       ...kinds(story),
+      ...(["signing", "families", "old", "maxBytes"] as const).filter((setting) => story[setting] !== undefined),
       ...(story.households ?? []).map(({ router }) => router),
       ...(story.liars ?? []),
       `${story.scheduleSeed}`.replace(/:.*|\d+$/, "")
@@ -23,8 +25,8 @@ describe("story", () => {
     for (const seed of seeds) {
       for (const what of new Set(features(draw(seed)))) counts.set(what, (counts.get(what) ?? 0) + 1)
     }
-    assert.isAtLeast(counts.size, 18 + 4 + 3)
-    for (const [what, count] of counts) assert.isTrue(count > 5 && count < 450, `${what}: ${count}`)
+    assert.isAtLeast(counts.size, 36 + 4 + 4 + 3)
+    for (const [what, count] of counts) assert.isTrue(count > 5 && count < 900, `${what}: ${count}`)
   })
 
   it("is the same after it was written and parsed", () => {
@@ -67,7 +69,11 @@ describe("story", () => {
     ])
   })
 
-  it("is at most eighteen lines", () => {
-    for (const seed of seeds) assert.isAtMost(format(draw(seed)).split("\n").length, 18)
+  it("has at most fourteen events, and is at most twenty lines", () => {
+    for (const seed of seeds) {
+      const story = draw(seed)
+      assert.isAtMost(story.happenings.length, 14)
+      assert.isAtMost(format(story).split("\n").length, 20)
+    }
   })
 })

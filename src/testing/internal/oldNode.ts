@@ -2,6 +2,8 @@
  * A stand-in for a v0.1 peer in mixed networks: it announces no features, takes
  * every sender for a contact, sends each request once, asks every node that it hears
  * of, and keeps one record at each key.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -10,18 +12,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Contact } from "../../src/Contact.ts"
-import { findNodeResponse } from "../../src/core/answer.ts"
-import { Crypto } from "../../src/Crypto.ts"
-import { NodeIdentity } from "../../src/Identity.ts"
-import * as Message from "../../src/Message.ts"
-import * as NodeId from "../../src/NodeId.ts"
-import { ownKey, type SignedRecord } from "../../src/Record.ts"
-import * as SocketAddress from "../../src/SocketAddress.ts"
-import type { Machine } from "../../src/testing/SimWorld.ts"
-import * as TransactionId from "../../src/TransactionId.ts"
-import { Transport } from "../../src/Transport.ts"
+import type { Contact } from "../../Contact.ts"
+import { findNodeResponse } from "../../core/answer.ts"
+import { Crypto } from "../../Crypto.ts"
+import { NodeIdentity } from "../../Identity.ts"
+import * as Message from "../../Message.ts"
+import * as NodeId from "../../NodeId.ts"
+import { ownKey, type SignedRecord } from "../../Record.ts"
+import * as SocketAddress from "../../SocketAddress.ts"
+import * as TransactionId from "../../TransactionId.ts"
+import { Transport } from "../../Transport.ts"
+import type { Machine } from "../SimWorld.ts"
 
+/** @internal */
 export class OldNode extends Context.Service<OldNode, {
   /** The peers that it heard from. */
   readonly known: () => ReadonlyArray<Contact>
@@ -29,11 +32,12 @@ export class OldNode extends Context.Service<OldNode, {
   readonly greet: (node: SocketAddress.SocketAddress) => Effect.Effect<void>
   readonly join: (through: SocketAddress.SocketAddress) => Effect.Effect<void>
   readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
-}>()("test/OldNode") {}
+}>()("effect-dht/testing/OldNode") {}
 
 /** Requests of a lookup at the same time. */
 const parallel = 8
 
+/** @internal */
 export const layer: Layer.Layer<OldNode, never, Machine> = Layer.effect(
   OldNode,
   Effect.gen(function*() {

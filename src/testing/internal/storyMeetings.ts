@@ -1,0 +1,239 @@
+/**
+ * Nodes of a story that meet through others, hosts that misuse these, and what nodes
+ * know about routers.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { Dht } from "../../Dht.ts"
+import * as Features from "../../Features.ts"
+import * as Identity from "../../Identity.ts"
+import { sha256 } from "../../internal/sha256.ts"
+import * as Message from "../../Message.ts"
+import { Reachability } from "../../Reachability.ts"
+import { Routing } from "../../Routing.ts"
+import { Rpc } from "../../Rpc.ts"
+import { Transport } from "../../Transport.ts"
+import type { Host } from "../SimNetwork.ts"
+import type * as SimWorld from "../SimWorld.ts"
+import { type DhtNode, isOpen, report, type Resident, socketOf, type Stage } from "./storyStage.ts"
+
+/** Requests to meet one node that a node in the middle passes on in ten seconds. */
+const mostInvitations = 40
+
+/** Open nodes with which each node has strangers that can try to reach it. */
+const fewestOpen = 16
+
+/** Requests of a mob to each node in the middle, more than it passes on. */
+const mobbed = 130
+
+/**
+ * The meetings of a story.
+ *
+ * @internal
+ */
+export interface Meetings {
+  readonly connect: (from: Resident, to: Resident, millis: number) => Effect.Effect<void, unknown>
+  /** A forger asks all nodes to meet a node in the name of a host. */
+  readonly pretend: (resident: Resident) => Effect.Effect<void, unknown, Scope.Scope>
+  /** All nodes ask each other to meet a node, more often than they pass on. */
+  readonly mob: (resident: Resident) => Effect.Effect<void, unknown, Scope.Scope>
+  /** Checks that those that wanted to connect can, and what nodes know about routers. */
+  readonly check: (
+    old: ReadonlyArray<Pick<SimWorld.SimNode<never>, "host" | "identity" | "name">>
+  ) => Effect.Effect<void>
+}
+
+/** Whether strangers reach a host. */
+const truthOf = ({ router }: Host): "open" | "closed" =>
+  router === undefined || router.behaviour.filtering === "EndpointIndependent" ? "open" : "closed"
+
+/** Whether it has moved since others met it: they may know it where it was. */
+const hasMoved = ({ host, socket }: DhtNode): boolean => host.ip !== socket.host
+
+/** Whether the routers of two hosts let them meet. */
+const mayMeet = (a: Host, b: Host): boolean => {
+  const isSymmetric = ({ router }: Host) => router?.behaviour.mapping === "AddressAndPortDependent"
+  const isPicky = ({ router }: Host) => router?.behaviour.filtering === "AddressAndPortDependent"
+  return a.router === undefined || b.router === undefined ||
+    a.router !== b.router && !(isSymmetric(a) && isPicky(b)) && !(isPicky(a) && isSymmetric(b))
+}
+
+/**
+ * Makes the meetings of a story.
+ *
+ * @internal
+ */
+export const make = (stage: Stage): Meetings => {
+  const { crypto, residents, world: { network, timeline } } = stage
+  const wanted = new Set<readonly [from: Resident, to: Resident]>()
+  /** Since when nodes that tried to meet others do not. */
+  const idleSince = new Map<Host, number>()
+  const trying = new Map<Host, number>()
+
+  const busy = <A, E, R>({ node: { host } }: Resident, effect: Effect.Effect<A, E, R>) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        trying.set(host, (trying.get(host) ?? 0) + 1)
+        idleSince.delete(host)
+      }),
+      () => effect,
+      () =>
+        Effect.sync(() => {
+          const others = (trying.get(host) ?? 1) - 1
+          trying.set(host, others)
+          if (others === 0) idleSince.set(host, timeline.elapsedMillis)
+        })
+    )
+
+  /** Watches for nodes that go on after they have given up. */
+  const watch = Effect.acquireRelease(
+    Effect.sync(() =>
+      network.observe({
+        delivered: ({ payload, sentAtMillis, source }) => {
+          const since = idleSince.get(source)
+          if (since === undefined || sentAtMillis <= since) return
+          const header = Message.header(payload)
+          if (typeof header === "string" || header.type !== Message.Type.Meet) return
+          idleSince.delete(source)
+          report(stage, "NothingIsLeft", source.name, { "asks to meet after": `${sentAtMillis - since} ms` })
+        }
+      })
+    ),
+    (stop) => Effect.sync(stop)
+  )
+
+  const meet = (from: Resident, to: Resident) =>
+    busy(
+      from,
+      from.node.run(Effect.result(Effect.scoped(Dht.use((dht) => dht.connect(to.node.identity.address)))))
+    )
+
+  const connect = (from: Resident, to: Resident, millis: number) => {
+    wanted.add([from, to])
+    return Effect.scoped(Effect.gen(function*() {
+      yield* watch
+      yield* millis === 0 ? meet(from, to) : busy(from, Effect.timeoutOption(meet(from, to), millis))
+      yield* Effect.sleep("5 seconds")
+    }))
+  }
+
+  const openNow = () => residents.filter((resident) => resident.node.isUp && isOpen(resident))
+
+  let victims = 0
+  const pretend = Effect.fnUntraced(function*(resident: Resident) {
+    const { node } = resident
+    const victim = network.host({ name: `victim ${victims++}` })
+    const forger = Identity.fromSeed(crypto, sha256(new TextEncoder().encode("forger")))
+    const transport = Context.get(yield* Layer.build(victim.layer(4121)), Transport)
+    yield* Effect.scoped(Effect.gen(function*() {
+      let called = 0
+      yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          network.observe({
+            delivered: ({ source, target }) => {
+              if (source === node.host && target === victim) called++
+            }
+          })
+        ),
+        (stop) => Effect.sync(stop)
+      )
+      for (let i = 0; i < 20; i++) {
+        for (const middle of openNow()) {
+          const datagram = Message.encode({ _tag: "Meet", callee: node.identity.nodeId, mapping: 1 }, {
+            signer: forger,
+            transactionId: i.toString(16).padStart(40, "0"),
+            features: Features.own({ client: true, sessions: true })
+          })
+          transport.sendUnsafe(datagram, socketOf(middle.node))
+        }
+        yield* Effect.sleep("1 second")
+      }
+      // An open node is asked itself, and pings whoever asks it.
+      if (called > 0 && !isOpen(resident)) report(stage, "OnlyRequestersAreCalled", node.name, { sent: called })
+    }))
+  })
+
+  const mob = Effect.fnUntraced(function*({ node: { identity } }: Resident) {
+    const open = openNow()
+    if (open.length < 2) return
+    const startedAt = timeline.elapsedMillis
+    const told = new Map<string, number>()
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          network.observe({
+            delivered: ({ payload, sentAtMillis, source }) => {
+              const header = Message.header(payload)
+              if (typeof header === "string" || header.type !== Message.Type.Invite) return
+              const slot = `${source.name} ${Math.floor((sentAtMillis - startedAt) / 10_000)}`
+              told.set(slot, (told.get(slot) ?? 0) + 1)
+            }
+          })
+        ),
+        (stop) => Effect.sync(stop)
+      )
+      const times = Math.ceil(mobbed / (open.length - 1))
+      yield* Effect.forEach(open, (middle) =>
+        Effect.forEach(
+          Array.from({ length: times }, () => open).flat().filter((asker) => asker !== middle),
+          (asker) =>
+            busy(
+              asker,
+              asker.node.run(
+                Rpc.use((rpc) =>
+                  Effect.ignore(
+                    rpc.request(socketOf(middle.node), { _tag: "Meet", callee: identity.nodeId, mapping: 1 })
+                  )
+                )
+              )
+            ),
+          { concurrency: 30, discard: true }
+        ), { discard: true })
+    }))
+    for (const [slot, count] of told) {
+      // A window of the limit may end within these ten seconds.
+      if (count > 2 * mostInvitations) report(stage, "MeetingsAreFew", slot.replace(/ \d+$/, ""), { told: count })
+    }
+  })
+
+  const checkConnections = Effect.gen(function*() {
+    for (const [from, to] of wanted) {
+      if (from === to || !from.node.isUp || !to.node.isUp || !mayMeet(from.node.host, to.node.host)) continue
+      const met = yield* Effect.result(meet(from, to))
+      if (Result.isFailure(met) || Result.isSuccess(met.success)) continue
+      report(stage, "MeetWhereAllowed", from.node.name, { peer: to.node.name, reason: met.success.failure.reason })
+    }
+  })
+
+  const check: Meetings["check"] = Effect.fnUntraced(function*(old) {
+    // In a smaller network, those behind routers have met all others, which are no strangers to them.
+    if (openNow().length < fewestOpen) return yield* checkConnections
+    for (const { isAlone, node } of residents) {
+      if (!node.isUp || isAlone) continue
+      const read = yield* Effect.result(node.run(Reachability.use(({ status }) => status)))
+      const truth = truthOf(node.host)
+      if (Result.isFailure(read) || read.success.state === truth) continue
+      report(stage, "ReachabilityIsTold", node.name, { is: truth, "takes itself for": read.success.state })
+    }
+    const closed = new Map(
+      [...residents.flatMap(({ node }) => node.isUp && !hasMoved(node) ? [node] : []), ...old].filter(({ host }) =>
+        truthOf(host) === "closed"
+      ).map(({ identity, name }) => [identity.nodeId, name])
+    )
+    for (const { node } of openNow()) {
+      const entries = yield* Effect.orElseSucceed(node.run(Routing.use(({ entries }) => entries)), () => [])
+      for (const { contact } of entries) {
+        const name = closed.get(contact.id)
+        if (name !== undefined) report(stage, "ClosedAreClients", node.name, { contact: name })
+      }
+    }
+    yield* checkConnections
+  })
+
+  return { connect, pretend, mob, check }
+}

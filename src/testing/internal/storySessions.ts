@@ -1,0 +1,275 @@
+/**
+ * Requests between the nodes of a story that show how they are authenticated, and
+ * an attacker on the path that misuses their sessions.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Hex from "../../internal/hex.ts"
+import * as Message from "../../Message.ts"
+import type { NodeId } from "../../NodeId.ts"
+import * as NodeIds from "../../NodeId.ts"
+import { Rpc } from "../../Rpc.ts"
+import { Transport } from "../../Transport.ts"
+import type { Property } from "../Properties.ts"
+import type { Delivery, Host } from "../SimNetwork.ts"
+import type * as SimWorld from "../SimWorld.ts"
+import { type DhtNode, isOpen, report, type Resident, socketOf, type Stage } from "./storyStage.ts"
+
+/** Most nodes that ask each other: that many squared are the requests. */
+const maxAsking = 5
+
+/** Milliseconds that a node may take besides the way of its datagrams. */
+const slackMillis = 50
+
+/** The target of a request. */
+type Peer = Pick<DhtNode, "host" | "identity" | "name" | "socket">
+
+/** How the attempts of a request that arrived were authenticated, and milliseconds until its response. */
+interface Asked {
+  readonly from: DhtNode
+  readonly to: Peer
+  readonly forms: ReadonlyArray<Message.Frame["_tag"]>
+  readonly waited: number | undefined
+}
+
+/**
+ * The sessions of a story.
+ *
+ * @internal
+ */
+export interface Sessions {
+  /** Nodes ask each other while an attacker repeats, alters and reflects what they send, and invents notices. */
+  readonly tamper: Effect.Effect<void, unknown, Scope.Scope>
+  /** A node crashes and starts again, and the others ask it before it has met them. */
+  readonly reboot: (resident: Resident, state: "kept" | "lost") => Effect.Effect<void, unknown, Scope.Scope>
+  /** Checks that all are in sessions, once the network has been calm for a while. */
+  readonly check: Effect.Effect<void>
+  readonly machines: ReadonlyArray<SimWorld.SimNode<never, unknown>>
+}
+
+/** Whether no attempt was signed; the network may repeat them. */
+const isInSession = (forms: Asked["forms"]) => forms.length > 0 && forms.every((form) => form === "Session")
+
+/** A copy of a datagram with one byte changed. */
+const altered = (payload: Uint8Array, at: number): Uint8Array => {
+  const copy = payload.slice()
+  copy[at] ^= 1
+  return copy
+}
+
+/** A copy of a datagram of a session that names another sender: the end is the sender, 2 bytes and the MAC. */
+const inTheNameOf = (id: NodeId, payload: Uint8Array): Uint8Array => {
+  const copy = payload.slice()
+  Hex.write(copy, id.slice(0, 16), payload.length - 26)
+  return copy
+}
+
+/**
+ * Makes the sessions of a story. `stop` stops a node with its announcements, and
+ * `start` starts it.
+ *
+ * @internal
+ */
+export const make = (
+  stage: Stage,
+  { start, stop }: {
+    readonly start: (resident: Resident) => Effect.Effect<void>
+    readonly stop: (resident: Resident, how: Effect.Effect<void>) => Effect.Effect<void>
+  }
+): Sessions => {
+  const { residents, world: { machine, network, timeline } } = stage
+  const machines: Array<SimWorld.SimNode<never, unknown>> = []
+  /** The forms of the requests that arrived, by their targets. */
+  const arrived = new Map<NodeId, { readonly from: Host; readonly forms: Array<Message.Frame["_tag"]> }>()
+
+  const observe = Effect.acquireRelease(
+    Effect.sync(() =>
+      network.observe({
+        delivered: ({ payload, source }) => {
+          const frame = Message.frame(payload)
+          if (typeof frame === "string") return
+          const body = Message.readBody(frame)
+          if (typeof body === "string" || body._tag !== "FindNode") return
+          const asked = arrived.get(body.target)
+          if (asked?.from === source) asked.forms.push(frame._tag)
+        }
+      })
+    ),
+    (stop) => Effect.sync(stop)
+  )
+
+  const ask = Effect.fnUntraced(function*(from: DhtNode, to: Peer): Effect.fn.Return<Asked> {
+    const target = NodeIds.fromTopic(`question ${arrived.size}`)
+    const forms: Array<Message.Frame["_tag"]> = []
+    arrived.set(target, { from: from.host, forms })
+    const peer = { id: to.identity.nodeId, ...socketOf(to) }
+    const startedAt = timeline.elapsedMillis
+    const response = yield* Effect.option(from.run(Rpc.use((rpc) => rpc.request(peer, { _tag: "FindNode", target }))))
+    return { from, to, forms, waited: Option.isSome(response) ? timeline.elapsedMillis - startedAt : undefined }
+  })
+
+  /** The first of the nodes that can be asked and have sessions. */
+  const asking = () =>
+    residents.filter((resident) => resident.node.isUp && !resident.isAlone && !resident.signs && isOpen(resident))
+      .slice(0, maxAsking)
+      .map(({ node }) => node)
+
+  /** Everyone asks everyone at the same time. */
+  const askAll = (all: ReadonlyArray<DhtNode>) =>
+    Effect.forEach(
+      all.flatMap((from) => all.filter((to) => to !== from).map((to) => [from, to] as const)),
+      ([from, to]) => ask(from, to),
+      { concurrency: "unbounded" }
+    )
+
+  /** Runs a check whose findings count if nothing else disturbed the network meanwhile. */
+  const inCalm = <E, R>(check: Effect.Effect<ReadonlyArray<() => void>, E, R>) =>
+    Effect.suspend(() => {
+      const before = stage.disturbances()
+      return Effect.map(check, (findings) => {
+        if (stage.disturbances() === before) { for (const find of findings) find() }
+      })
+    })
+
+  const inSession = (property: Property, { forms, from, to, waited }: Asked): ReadonlyArray<() => void> =>
+    isInSession(forms) && waited !== undefined
+      ? []
+      : [() =>
+        report(stage, property, from.name, {
+          peer: to.name,
+          attempts: forms.join(" ") || "none",
+          waited: waited ?? "no response"
+        })]
+
+  /** Runs a request to a host whose response is lost, so that an attacker has all the time for its notices. */
+  const losingResponse = Effect.fnUntraced(function*(from: DhtNode, to: DhtNode) {
+    const request = yield* Effect.forkScoped(ask(from, to), { startImmediately: true })
+    const target = [...arrived.keys()].at(-1)
+    const stop = network.observe({
+      delivered: ({ target: host }) => {
+        if (host === to.host && (arrived.get(target!)?.forms.length ?? 0) > 0) to.host.loss = 1
+      }
+    })
+    yield* Effect.sleep(network.conditions.latency(from.host, to.host) + slackMillis)
+    stop()
+    to.host.loss = 0
+    yield* Fiber.join(request)
+  })
+
+  const tamper = Effect.gen(function*() {
+    const nodes = asking()
+    const attacker = machine(`attacker ${machines.length}`, Layer.empty)
+    machines.push(attacker)
+    yield* attacker.start
+    const transport = yield* attacker.run(Transport.use(Effect.succeed))
+    /** Transactions of forged messages, with the nodes that received them. */
+    const forged = new Set<string>()
+    const forge = (payload: Uint8Array, to: Delivery["to"]) => {
+      const header = Message.header(payload)
+      if (typeof header !== "string") forged.add(`${to.host} ${header.transactionId}`)
+      transport.sendUnsafe(payload, to)
+    }
+    yield* transport.deliverTo((payload, from) => {
+      const header = Message.header(payload)
+      if (typeof header !== "string" && forged.has(`${from.host} ${header.transactionId}`)) {
+        const node = nodes.find(({ host }) => host.ip === from.host)
+        report(stage, "MacsAreChecked", node?.name ?? from.host, { answered: header.transactionId })
+      }
+      return true
+    })
+    const attack = ({ from, target, to }: Delivery, payload: Uint8Array, frame: Message.SessionFrame) => {
+      transport.sendUnsafe(payload, to)
+      const isResponse = Message.isResponse(frame.type)
+      transport.sendUnsafe(Message.notice(frame.transactionId), isResponse ? to : from)
+      forge(altered(payload, frame.headerEnd - 1), to)
+      const recipient = nodes.find(({ host }) => host === target)
+      if (isResponse || recipient === undefined) return
+      forge(inTheNameOf(recipient.identity.nodeId, payload), from)
+      // Of an unknown sender.
+      forge(altered(altered(payload, payload.length - 26), frame.headerEnd - 2), to)
+    }
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* observe
+      yield* inCalm(Effect.gen(function*() {
+        yield* askAll(nodes)
+        const before = yield* askAll(nodes)
+        const has = ({ forms, from, to, waited }: Asked) =>
+          waited !== undefined && isInSession(forms) && from.isUp && nodes.some(({ name }) => name === to.name)
+        const pairs = before.filter(has)
+        yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            network.observe({
+              delivered: (delivery) => {
+                if (delivery.source === attacker.host || delivery.target === attacker.host) return
+                const payload = delivery.payload.slice()
+                const frame = Message.frame(payload)
+                if (typeof frame !== "string" && frame._tag === "Session") attack(delivery, payload, frame)
+              }
+            })
+          ),
+          (stop) => Effect.sync(stop)
+        )
+        const again = Effect.forEach(pairs, ({ from, to }) => ask(from, to), { concurrency: "unbounded" })
+        return [...yield* again, ...yield* again].flatMap((asked) => inSession("SessionsLast", asked))
+      }))
+      if (nodes.length < 2) return
+      const [from, to] = nodes
+      yield* losingResponse(from, to)
+      yield* inCalm(Effect.map(ask(from, to), (asked) => inSession("SessionsLast", asked)))
+    }))
+  })
+
+  const reboot = Effect.fnUntraced(function*(resident: Resident, state: "kept" | "lost") {
+    const { node } = resident
+    if (!node.isUp) return
+    const others = asking().filter((other) => other !== node)
+    const before: Peer = { host: node.host, identity: node.identity, name: node.name, socket: node.socket }
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* observe
+      yield* Effect.forEach(others, (other) => ask(other, before), { concurrency: "unbounded" })
+      yield* stop(resident, node.crash({ state: state === "lost" ? "Lost" : "Kept" }))
+      if (node.isUp) return
+      // They ask before it has met them again.
+      const started = yield* Effect.forkScoped(start(resident), { startImmediately: true })
+      yield* inCalm(Effect.map(
+        Effect.forEach(others, (other) => ask(other, node), { concurrency: "unbounded" }),
+        (all) =>
+          all.flatMap(({ forms, from, to, waited }) => {
+            // A request in a session, the notice, the signed request, and its response.
+            const way = network.conditions.latency(from.host, to.host)
+            return waited !== undefined && waited <= 4 * way + slackMillis ?
+              [] :
+              [() =>
+                report(stage, "SessionsResume", from.name, {
+                  peer: to.name,
+                  attempts: forms.join(" ") || "none",
+                  waited: waited ?? "no response"
+                })]
+          })
+      ))
+      yield* Fiber.join(started)
+      if (state === "kept") return
+      for (const other of others) {
+        const { waited } = yield* ask(other, before)
+        if (waited !== undefined) report(stage, "OnlyThePeerResponds", other.name, { peer: before.name, waited })
+      }
+    }))
+  })
+
+  return {
+    machines,
+    tamper,
+    reboot,
+    check: Effect.scoped(Effect.gen(function*() {
+      yield* observe
+      const nodes = asking()
+      yield* askAll(nodes)
+      yield* inCalm(Effect.map(askAll(nodes), (all) => all.flatMap((asked) => inSession("SessionsResume", asked))))
+    }))
+  }
+}
