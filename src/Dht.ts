@@ -28,6 +28,7 @@ import * as DelegationChecks from "./DelegationChecks.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as IdentityConflicts from "./IdentityConflicts.ts"
+import { inOrder } from "./internal/layers.ts"
 import * as Mail from "./Mail.ts"
 import * as Maintenance from "./Maintenance.ts"
 import type { Host } from "./NameResolver.ts"
@@ -709,48 +710,40 @@ export const layerStore = (
  */
 export const layer = (options: Options = {}): Layer.Layer<Services, never, Requirements> => {
   const { services = {} } = options
-  const state = Layer.mergeAll(
+  return inOrder(
+    services.persistence ?? Persistence.layerNone,
+    // State.
     services.delegationChecks ?? DelegationChecks.layer(options),
     services.timers ?? Timers.layer,
     NodeSettings.layer(options),
     services.peerHealth ?? PeerHealth.layer(),
     services.reachability ?? Reachability.layer(options),
-    services.seenPeers ?? SeenPeers.layer()
-  )
-  const intentions = Layer.mergeAll(
+    services.seenPeers ?? SeenPeers.layer(),
+    NodeEvents.layer,
+    // Logs from before the first datagram until after the last.
+    NodeLog.layer,
+    // Requests, contacts and conversations.
+    services.rpc ?? Rpc.layer,
+    services.routing ?? Routing.layer(),
+    services.store ?? layerStore(options),
+    services.query ?? Query.layer,
+    services.subscriptions ?? Subscriptions.layer,
+    services.watch ?? Watch.layer,
+    services.rendezvous ?? Rendezvous.layer,
+    IdentityConflicts.layer,
+    Responder.layer,
+    // Maintenance and intentions.
+    services.replication ?? Replication.layer,
+    services.bootstrap ?? Bootstrap.layer,
+    services.publisher ?? Publisher.layer,
     services.announce ?? Announce.layer,
     services.discovery ?? Discovery.layer,
     services.mail ?? Mail.layer,
     Maintenance.layer,
     ReachabilityCheck.layer,
-    ContactChecks.layer
-  )
-  const maintenance = Layer.mergeAll(
-    services.bootstrap ?? Bootstrap.layer,
-    services.publisher ?? Publisher.layer
-  )
-  return layerNoServices(options).pipe(
-    Layer.merge(StandingAnnouncements.layer),
-    Layer.provideMerge(intentions),
-    Layer.provideMerge(maintenance),
-    Layer.provideMerge(services.replication ?? Replication.layer),
-    Layer.provideMerge(Layer.mergeAll(Responder.layer, IdentityConflicts.layer)),
-    Layer.provideMerge(
-      Layer.mergeAll(
-        services.subscriptions ?? Subscriptions.layer,
-        services.watch ?? Watch.layer,
-        services.rendezvous ?? Rendezvous.layer
-      )
-    ),
-    Layer.provideMerge(services.query ?? Query.layer),
-    Layer.provideMerge(services.store ?? layerStore(options)),
-    Layer.provideMerge(services.routing ?? Routing.layer()),
-    Layer.provideMerge(services.rpc ?? Rpc.layer),
-    // Logs from before the first datagram until after the last.
-    Layer.provideMerge(NodeLog.layer),
-    Layer.provideMerge(NodeEvents.layer),
-    Layer.provideMerge(state),
-    Layer.provideMerge(services.persistence ?? Persistence.layerNone)
+    ContactChecks.layer,
+    StandingAnnouncements.layer,
+    layerNoServices(options)
   )
 }
 
