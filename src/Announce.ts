@@ -128,7 +128,12 @@ interface Announced {
   renewal: Fiber.Fiber<void> | undefined
 }
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const publisher = yield* Publisher
   const replication = yield* Replication
   const clock = yield* Clock.Clock

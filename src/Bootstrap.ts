@@ -202,7 +202,12 @@ interface Outcome {
   readonly failures: CannotJoin["failures"]
 }
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing

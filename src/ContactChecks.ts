@@ -39,7 +39,12 @@ const lookPause = "30 seconds"
 /** For a peer that pings the contact and waits for its response. */
 const helperOptions = { attempts: 1, deadline: 3000 }
 
-const make = Effect.gen(function*() {
+/**
+ * Runs in the caller's scope what {@link layer} runs in a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const health = yield* PeerHealth.PeerHealth
   const reachability = yield* Reachability

@@ -50,7 +50,12 @@ export class DelegationChecks extends Context.Service<DelegationChecks, {
   ) => Effect.Effect<ReadonlyArray<Record.SignedRecord>>
 }>()("effect-dht/DelegationChecks") {}
 
-const make = Effect.fnUntraced(function*(options: Pick<StoreOptions, "policy"> = {}) {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options: Pick<StoreOptions, "policy"> = {}) {
   const clock = yield* Clock.Clock
   const verifier = yield* Verifier
   const isDue = Latch.makeUnsafe(false)

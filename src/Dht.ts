@@ -28,7 +28,7 @@ import * as DelegationChecks from "./DelegationChecks.ts"
 import * as Discovery from "./Discovery.ts"
 import { NodeIdentity } from "./Identity.ts"
 import * as IdentityConflicts from "./IdentityConflicts.ts"
-import { inOrder } from "./internal/layers.ts"
+import { background, inOrder, service } from "./internal/layers.ts"
 import * as Mail from "./Mail.ts"
 import * as Maintenance from "./Maintenance.ts"
 import type { Host } from "./NameResolver.ts"
@@ -653,6 +653,12 @@ export interface Replacements {
   readonly mail?: Layer.Layer<Mail.Mail, never, Below["intentions"]> | undefined
 }
 
+const makeStore = Effect.fnUntraced(function*(options: Pick<Store.Options, "maxKeys" | "maxBytes" | "policy">) {
+  const { isNearUnsafe } = yield* Routing.Routing
+  const secret = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(16))
+  return yield* Store.make({ ...options, isNear: isNearUnsafe, secret })
+})
+
 /**
  * The store of a node, for a replacement that builds on it. It knows which keys
  * are near the node, and its evictions cannot be predicted by peers.
@@ -666,12 +672,7 @@ export const layerStore = (
   Store.Store,
   never,
   Crypto | NodeEvents.NodeEvents | Persistence.Persistence | Routing.Routing | SecureRandom.SecureRandom
-> =>
-  Layer.unwrap(Effect.gen(function*() {
-    const { isNearUnsafe } = yield* Routing.Routing
-    const secret = yield* SecureRandom.SecureRandom.use((random) => random.randomBytes(16))
-    return Store.layer({ ...options, isNear: isNearUnsafe, secret })
-  }))
+> => Layer.effect(Store.Store, makeStore(options))
 
 /**
  * A node that runs until the layer's scope closes. `DhtLive` of
@@ -713,37 +714,37 @@ export const layer = (options: Options = {}): Layer.Layer<Services, never, Requi
   return inOrder(
     services.persistence ?? Persistence.layerNone,
     // State.
-    services.delegationChecks ?? DelegationChecks.layer(options),
-    services.timers ?? Timers.layer,
-    NodeSettings.layer(options),
-    services.peerHealth ?? PeerHealth.layer(),
-    services.reachability ?? Reachability.layer(options),
-    services.seenPeers ?? SeenPeers.layer(),
-    NodeEvents.layer,
+    services.delegationChecks ?? service(DelegationChecks.DelegationChecks, DelegationChecks.make(options)),
+    services.timers ?? service(Timers.Timers, Timers.make),
+    service(NodeSettings.NodeSettings, NodeSettings.make(options)),
+    services.peerHealth ?? service(PeerHealth.PeerHealth, PeerHealth.make()),
+    services.reachability ?? service(Reachability.Reachability, Reachability.make(options)),
+    services.seenPeers ?? service(SeenPeers.SeenPeers, SeenPeers.make()),
+    service(NodeEvents.NodeEvents, NodeEvents.make),
     // Logs from before the first datagram until after the last.
-    NodeLog.layer,
+    background(NodeLog.make),
     // Requests, contacts and conversations.
-    services.rpc ?? Rpc.layer,
-    services.routing ?? Routing.layer(),
-    services.store ?? layerStore(options),
-    services.query ?? Query.layer,
-    services.subscriptions ?? Subscriptions.layer,
-    services.watch ?? Watch.layer,
-    services.rendezvous ?? Rendezvous.layer,
-    IdentityConflicts.layer,
-    Responder.layer,
+    services.rpc ?? service(Rpc.Rpc, Rpc.make),
+    services.routing ?? service(Routing.Routing, Routing.make()),
+    services.store ?? service(Store.Store, makeStore(options)),
+    services.query ?? service(Query.Query, Query.make),
+    services.subscriptions ?? service(Subscriptions.Subscriptions, Subscriptions.make),
+    services.watch ?? service(Watch.Watch, Watch.make),
+    services.rendezvous ?? service(Rendezvous.Rendezvous, Rendezvous.make),
+    service(IdentityConflicts.IdentityConflicts, IdentityConflicts.make),
+    background(Responder.make),
     // Maintenance and intentions.
-    services.replication ?? Replication.layer,
-    services.bootstrap ?? Bootstrap.layer,
-    services.publisher ?? Publisher.layer,
-    services.announce ?? Announce.layer,
-    services.discovery ?? Discovery.layer,
-    services.mail ?? Mail.layer,
-    Maintenance.layer,
-    ReachabilityCheck.layer,
-    ContactChecks.layer,
-    StandingAnnouncements.layer,
-    layerNoServices(options)
+    services.replication ?? service(Replication.Replication, Replication.make),
+    services.bootstrap ?? service(Bootstrap.Bootstrap, Bootstrap.make),
+    services.publisher ?? service(Publisher.Publisher, Publisher.make),
+    services.announce ?? service(Announce.Announce, Announce.make),
+    services.discovery ?? service(Discovery.Discovery, Discovery.make),
+    services.mail ?? service(Mail.Mail, Mail.make),
+    background(Maintenance.make),
+    background(ReachabilityCheck.make),
+    background(ContactChecks.make),
+    service(StandingAnnouncements.StandingAnnouncements, StandingAnnouncements.make),
+    service(Dht, make(options))
   )
 }
 

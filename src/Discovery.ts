@@ -179,7 +179,12 @@ export class Discovery extends Context.Service<Discovery, {
   ) => Effect.Effect<CustomRecords<A>, NoMatchingRecords>
 }>()("effect-dht/Discovery") {}
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const query = yield* Query
   const watch = yield* Watch
 

@@ -28,7 +28,12 @@ export class IdentityConflicts extends Context.Service<IdentityConflicts, {
   readonly count: Effect.Effect<number>
 }>()("effect-dht/IdentityConflicts") {}
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const events = yield* NodeEvents
   const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity

@@ -151,7 +151,12 @@ const payloadId = (record: Record.SignedRecord): string => {
   return id
 }
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const mailbox = NodeId.fromAddress((yield* NodeIdentity).agent)
   const query = yield* Query
   const publisher = yield* Publisher

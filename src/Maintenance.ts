@@ -48,7 +48,12 @@ const passiveMillis = 60_000
 /** Deadline of a refill. */
 const refillMillis = 15_000
 
-const make = Effect.gen(function*() {
+/**
+ * Runs in the caller's scope what {@link layer} runs in a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const bootstrap = yield* Bootstrap
   const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity

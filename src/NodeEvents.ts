@@ -288,7 +288,12 @@ class Values implements Distribution {
   }
 }
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   // Apart from the context, whose registry the nodes of one process may share.
   const series = Metric.MetricRegistry.context(new Map())

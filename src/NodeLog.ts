@@ -126,35 +126,40 @@ const ofDetail = (detail: Detail): Line => {
 const levelOf = ({ id }: Peer): Line[0] => id === undefined ? "Debug" : "Trace"
 
 /**
+ * Runs in the caller's scope what {@link layer} runs in a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
+  const minimum = yield* References.MinimumLogLevel
+  if (!LogLevel.isLessThanOrEqualTo(minimum, "Debug")) return
+  const withTrace = LogLevel.isLessThanOrEqualTo(minimum, "Trace")
+  const identity = yield* NodeIdentity
+  const transport = yield* Transport
+  const { explain, listen } = yield* NodeEvents
+
+  yield* Effect.logDebug("Node started").pipe(Effect.annotateLogs({
+    address: Address.format(identity.address),
+    id: identity.nodeId,
+    listen: transport.addresses.map(SocketAddress.format).join(", ")
+  }))
+  yield* Effect.addFinalizer(() => Effect.logDebug("Node stopped"))
+
+  // Events are emitted outside of any fiber.
+  const run = yield* FiberSet.makeRuntime<never>()
+  const log = ([level, what, facts]: Line): void => {
+    if (level === "Trace" && !withTrace) return
+    run((level === "Trace" ? Effect.logTrace(what) : Effect.logDebug(what)).pipe(Effect.annotateLogs(facts)))
+  }
+  yield* explain((detail) => log(ofDetail(detail)))
+  yield* listen((event) => log(ofEvent(event)))
+})
+
+/**
  * Logs the node's activity until the layer's scope closes, if the minimum log
  * level is `Debug` or lower when the layer is built.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transport> = Layer.effectDiscard(
-  Effect.gen(function*() {
-    const minimum = yield* References.MinimumLogLevel
-    if (!LogLevel.isLessThanOrEqualTo(minimum, "Debug")) return
-    const withTrace = LogLevel.isLessThanOrEqualTo(minimum, "Trace")
-    const identity = yield* NodeIdentity
-    const transport = yield* Transport
-    const { explain, listen } = yield* NodeEvents
-
-    yield* Effect.logDebug("Node started").pipe(Effect.annotateLogs({
-      address: Address.format(identity.address),
-      id: identity.nodeId,
-      listen: transport.addresses.map(SocketAddress.format).join(", ")
-    }))
-    yield* Effect.addFinalizer(() => Effect.logDebug("Node stopped"))
-
-    // Events are emitted outside of any fiber.
-    const run = yield* FiberSet.makeRuntime<never>()
-    const log = ([level, what, facts]: Line): void => {
-      if (level === "Trace" && !withTrace) return
-      run((level === "Trace" ? Effect.logTrace(what) : Effect.logDebug(what)).pipe(Effect.annotateLogs(facts)))
-    }
-    yield* explain((detail) => log(ofDetail(detail)))
-    yield* listen((event) => log(ofEvent(event)))
-  })
-)
+export const layer: Layer.Layer<never, never, NodeEvents | NodeIdentity | Transport> = Layer.effectDiscard(make)

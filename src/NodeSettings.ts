@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Network from "./Network.ts"
@@ -48,14 +49,12 @@ export class NodeSettings extends Context.Service<NodeSettings, {
 }>()("effect-dht/NodeSettings") {}
 
 /**
- * Settings with the given values, or their defaults. A network that cannot exist
- * (`Network.make`) is a defect.
+ * The service that {@link layer} provides.
  *
- * @category layers
- * @since 0.1.0
+ * @internal
  */
-export const layer = (options: Options = {}): Layer.Layer<NodeSettings> =>
-  Layer.sync(NodeSettings, () => {
+export const make = (options: Options = {}): Effect.Effect<NodeSettings["Service"]> =>
+  Effect.sync(() => {
     const client = options.client ?? false
     return {
       client,
@@ -64,3 +63,12 @@ export const layer = (options: Options = {}): Layer.Layer<NodeSettings> =>
       passive: Ref.makeUnsafe(options.passive ?? client)
     }
   })
+
+/**
+ * Settings with the given values, or their defaults. A network that cannot exist
+ * (`Network.make`) is a defect.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<NodeSettings> => Layer.effect(NodeSettings, make(options))

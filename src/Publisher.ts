@@ -176,7 +176,7 @@ const maxSigned = 4
 /** Hints remembered so that a renewed record does not log them again. */
 const maxLogged = 64
 
-const make = Effect.fnUntraced(function*(options: {
+const makeWith = Effect.fnUntraced(function*(options: {
   readonly whereabouts: Effect.Effect<Whereabouts | undefined>
   readonly logsHints: boolean
 }) {
@@ -323,6 +323,20 @@ const make = Effect.fnUntraced(function*(options: {
 })
 
 /**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
+  const reachability = yield* Reachability
+  const { address } = yield* Transport
+  const whereabouts = Effect.gen(function*() {
+    return { bound: address, publicHost: yield* reachability.publicHost, observed: yield* reachability.observed }
+  })
+  return yield* makeWith({ whereabouts, logsHints: true })
+})
+
+/**
  * Publishes with the identity of this node. Hints about publications are also
  * logged, once each.
  *
@@ -333,17 +347,7 @@ export const layer: Layer.Layer<
   Publisher,
   never,
   Identity.NodeIdentity | Persistence | Reachability | Store | Replication | Transport
-> = Layer.effect(
-  Publisher,
-  Effect.gen(function*() {
-    const reachability = yield* Reachability
-    const { address } = yield* Transport
-    const whereabouts = Effect.gen(function*() {
-      return { bound: address, publicHost: yield* reachability.publicHost, observed: yield* reachability.observed }
-    })
-    return yield* make({ whereabouts, logsHints: true })
-  })
-)
+> = Layer.effect(Publisher, make)
 
 /**
  * Publishes for an identity whose node runs elsewhere; `node` is what is known
@@ -355,4 +359,4 @@ export const layer: Layer.Layer<
 export const layerFor = (
   node: Whereabouts | undefined
 ): Layer.Layer<Publisher, never, Identity.NodeIdentity | Persistence | Store | Replication> =>
-  Layer.effect(Publisher, make({ whereabouts: Effect.succeed(node), logsHints: false }))
+  Layer.effect(Publisher, makeWith({ whereabouts: Effect.succeed(node), logsHints: false }))

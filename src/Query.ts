@@ -270,7 +270,12 @@ export class Query extends Context.Service<Query, {
 /** Default number of the nearest nodes that must return a record. */
 const defaultQuorum = 3
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing
   const health = yield* PeerHealth.PeerHealth

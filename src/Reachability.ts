@@ -99,68 +99,72 @@ export class Reachability extends Context.Service<Reachability, {
 const toldMillis = 60_000
 
 /**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const { kept } = yield* Persistence
+  const core = new Core.Reachability({ isRestart: (yield* kept.peers).length > 0 })
+  let votes = new AddressVotes()
+  let declared = options.publicHost
+  const listeners = new Set<() => void>()
+  core.changed = () => listeners.forEach((changed) => changed())
+  return Reachability.of({
+    declare: (host) =>
+      Effect.sync(() => {
+        declared = host
+      }),
+    publicHost: Effect.map(Clock.currentTimeMillis, (now) => declared ?? votes.publicHost(now)),
+    observed: Effect.map(Clock.currentTimeMillis, (now) => votes.address(now)),
+    mapping: Effect.map(Clock.currentTimeMillis, (now) => votes.mapping(now)),
+    status: Effect.sync(() => core.status),
+    isClosedUnsafe: () => core.status.state === "closed",
+    isDualUnsafe: (now) => core.isDual(now),
+    stateUnsafe: () => core.status.state,
+    mappingUnsafe: () => core.status.mapping,
+    sentUnsafe: (host, now) => core.sent(host, now),
+    heardUnsafe: (host, isEcho, now) => core.heard(host, isEcho, now),
+    isStrangerUnsafe: (host, now) => core.isStranger(host, now),
+    onChange: (changed) =>
+      Effect.acquireRelease(
+        Effect.sync(() => void listeners.add(changed)),
+        () => Effect.sync(() => listeners.delete(changed))
+      ),
+    nextUnsafe: (now) => {
+      if (core.address === undefined) {
+        // The responses of joining say it, and a look at them costs no datagram.
+        const reports = votes.reports(now - toldMillis)
+        if (reports.length >= Core.askedPeers) core.asked(reports, now)
+      }
+      return core.next(now)
+    },
+    askedUnsafe: (reports, now) => {
+      const { address } = core
+      core.asked(reports, now)
+      if (core.address === address || address === undefined) return
+      // The votes before are about an address that is no longer ours.
+      votes = new AddressVotes()
+      for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
+    },
+    blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
+    isTestedUnsafe: (since) => core.isTested(since),
+    dialedUnsafe: (now, lacksStrangers) => core.dialed(now, lacksStrangers),
+    voteUnsafe: (reporter, observed, now) => {
+      votes.vote(reporter, observed, now)
+      core.observed(observed, now)
+    }
+  })
+})
+
+/**
  * Starts with the given options; the rest is learned from peers.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options = {}): Layer.Layer<Reachability, never, Persistence> =>
-  Layer.effect(
-    Reachability,
-    Effect.gen(function*() {
-      const { kept } = yield* Persistence
-      const core = new Core.Reachability({ isRestart: (yield* kept.peers).length > 0 })
-      let votes = new AddressVotes()
-      let declared = options.publicHost
-      const listeners = new Set<() => void>()
-      core.changed = () => listeners.forEach((changed) => changed())
-      return Reachability.of({
-        declare: (host) =>
-          Effect.sync(() => {
-            declared = host
-          }),
-        publicHost: Effect.map(Clock.currentTimeMillis, (now) => declared ?? votes.publicHost(now)),
-        observed: Effect.map(Clock.currentTimeMillis, (now) => votes.address(now)),
-        mapping: Effect.map(Clock.currentTimeMillis, (now) => votes.mapping(now)),
-        status: Effect.sync(() => core.status),
-        isClosedUnsafe: () => core.status.state === "closed",
-        isDualUnsafe: (now) => core.isDual(now),
-        stateUnsafe: () => core.status.state,
-        mappingUnsafe: () => core.status.mapping,
-        sentUnsafe: (host, now) => core.sent(host, now),
-        heardUnsafe: (host, isEcho, now) => core.heard(host, isEcho, now),
-        isStrangerUnsafe: (host, now) => core.isStranger(host, now),
-        onChange: (changed) =>
-          Effect.acquireRelease(
-            Effect.sync(() => void listeners.add(changed)),
-            () => Effect.sync(() => listeners.delete(changed))
-          ),
-        nextUnsafe: (now) => {
-          if (core.address === undefined) {
-            // The responses of joining say it, and a look at them costs no datagram.
-            const reports = votes.reports(now - toldMillis)
-            if (reports.length >= Core.askedPeers) core.asked(reports, now)
-          }
-          return core.next(now)
-        },
-        askedUnsafe: (reports, now) => {
-          const { address } = core
-          core.asked(reports, now)
-          if (core.address === address || address === undefined) return
-          // The votes before are about an address that is no longer ours.
-          votes = new AddressVotes()
-          for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
-        },
-        blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
-        isTestedUnsafe: (since) => core.isTested(since),
-        dialedUnsafe: (now, lacksStrangers) => core.dialed(now, lacksStrangers),
-        voteUnsafe: (reporter, observed, now) => {
-          votes.vote(reporter, observed, now)
-          core.observed(observed, now)
-        }
-      })
-    })
-  )
+export const layer = (options?: Options): Layer.Layer<Reachability, never, Persistence> =>
+  Layer.effect(Reachability, make(options))
 
 /**
  * Describes a status in words, for an operator.

@@ -42,7 +42,12 @@ const dialOptions = { attempts: 1, deadline: 4000 }
 const maxTold = 256
 const toldTogether = 8
 
-const make = Effect.gen(function*() {
+/**
+ * Runs in the caller's scope what {@link layer} runs in a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity

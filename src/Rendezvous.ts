@@ -184,7 +184,12 @@ export const mappings = ["Unknown", "EndpointIndependent", "EndpointDependent"] 
 
 const mappingOf = (wire: number): Dependence => mappings[wire] ?? "Unknown"
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const identity = yield* NodeIdentity
   const health = yield* PeerHealth.PeerHealth

@@ -187,7 +187,12 @@ const lookMillis = 60_000
  */
 const maxSignedOver = 4
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const rpc = yield* Rpc.Rpc
   const settings = yield* NodeSettings
   const local = yield* Store

@@ -81,7 +81,12 @@ const refusalOf = (admission: Exclude<Admission, Stored>): string => {
   }
 }
 
-const make = Effect.gen(function*() {
+/**
+ * Runs in the caller's scope what {@link layer} runs in a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const events = yield* NodeEvents
   const identity = yield* NodeIdentity

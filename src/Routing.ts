@@ -280,7 +280,12 @@ const nearestOf = (target: NodeId.NodeId, n: number, contacts: ReadonlyArray<Con
   return Array.from(byId.values()).sort((a, b) => NodeId.compareDistance(target, a.id, b.id)).slice(0, n)
 }
 
-const make = Effect.fnUntraced(function*(options?: Options) {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options?: Options) {
   const clock = yield* Clock.Clock
   const events = yield* NodeEvents
   const health = yield* PeerHealth.PeerHealth

@@ -356,7 +356,12 @@ interface Verified {
   readonly session: Session
 }
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const transport = yield* Transport.Transport
   const verifier = yield* Verifier

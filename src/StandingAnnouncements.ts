@@ -225,7 +225,12 @@ const encodeSaved = Schema.encodeSync(Saved)
 
 const decodeSaved = Schema.decodeUnknownResult(Saved)
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const announce = yield* Announce
   const persistence = yield* Persistence
   const scope = yield* Effect.scope

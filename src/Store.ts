@@ -218,7 +218,12 @@ export interface Options extends RecordSetOptions {
   readonly policy?: Record.Policy | undefined
 }
 
-const make = Effect.fnUntraced(function*(options: Options = {}) {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const crypto = yield* Crypto
   const { place, verify, vet } = Vetting.make({ crypto, policy: options.policy })
   const persistence = yield* Persistence

@@ -43,7 +43,12 @@ const attempts = 3
 /** Maximum number of pushes in flight. Records beyond it are not pushed; subscribers find them by lookup. */
 const maxPushing = 256
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const rpc = yield* Rpc.Rpc
   const store = yield* Store
   const clock = yield* Clock.Clock

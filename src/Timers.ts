@@ -39,7 +39,12 @@ export class Timers extends Context.Service<Timers, {
   readonly cancel: (timer: Timer) => void
 }>()("effect-dht/Timers") {}
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const run = yield* FiberSet.makeRuntime<never>()
   const queue = new TimerQueue()

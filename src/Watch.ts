@@ -70,7 +70,12 @@ const minPauseMillis = 5000
 /** The longest pause in milliseconds: a subscription lasts a minute and must be renewed before. */
 const maxPauseMillis = 50_000
 
-const make = Effect.gen(function*() {
+/**
+ * The service in the caller's scope; {@link layer} has a scope of its own.
+ *
+ * @internal
+ */
+export const make = Effect.gen(function*() {
   const query = yield* Query
   const store = yield* Store
   const checks = yield* DelegationChecks

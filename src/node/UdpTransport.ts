@@ -148,6 +148,26 @@ const openAll = Effect.fnUntraced(
 const familyOf = (host: string, isMixed = false): Family =>
   Net.isIPv6(host) ? host === "::" && !isMixed ? "dual" : "ipv6" : "ipv4"
 
+/**
+ * A socket that is not bound yet. Its listeners are made here and not in {@link bind}, whose variables, the fiber that
+ * waits for it among them, would be kept with them while the socket is open.
+ */
+const unbound = (family: Family, deliver: Transport.Deliver): Dgram.Socket =>
+  Dgram.createSocket({
+    type: family === "ipv4" ? "udp4" : "udp6",
+    ipv6Only: family === "ipv6",
+    // Destinations are IP addresses already, so there is no name to look up.
+    lookup: (host, _options, done) => done(null, host, family === "ipv4" ? 4 : 6)
+  })
+    // A datagram lost to a missing route or an ICMP report counts as packet loss, which the DHT tolerates.
+    .on("error", () => {})
+    // Views of a plain array cost a third of a Buffer's.
+    .on(
+      "message",
+      ({ buffer, byteOffset, length }, { address, port }) =>
+        deliver(new Uint8Array(buffer, byteOffset, length), { host: unmap(address), port })
+    )
+
 const bind = (family: Family, local: SocketAddress.SocketAddress, deliver: Transport.Deliver) =>
   Effect.callback<Dgram.Socket, Transport.CannotBind>((resume) => {
     let socket: Dgram.Socket | undefined
@@ -164,22 +184,9 @@ const bind = (family: Family, local: SocketAddress.SocketAddress, deliver: Trans
     }
     // `bind` reports failures as an event or by throwing.
     try {
-      const opened = Dgram.createSocket({
-        type: family === "ipv4" ? "udp4" : "udp6",
-        ipv6Only: family === "ipv6",
-        // Destinations are IP addresses already, so there is no name to look up.
-        lookup: (host, _options, done) => done(null, host, family === "ipv4" ? 4 : 6)
-      })
+      const opened = unbound(family, deliver)
       socket = opened
       opened.once("error", failed)
-      // A datagram lost to a missing route or an ICMP report counts as packet loss, which the DHT tolerates.
-      opened.on("error", () => {})
-      // Views of a plain array cost a third of a Buffer's.
-      opened.on(
-        "message",
-        ({ buffer, byteOffset, length }, { address, port }) =>
-          deliver(new Uint8Array(buffer, byteOffset, length), { host: unmap(address), port })
-      )
       opened.bind({ address: local.host, port: local.port, exclusive: true }, () => {
         opened.off("error", failed)
         // Resumes only after `bind` has returned: it may call back first and throw afterwards.

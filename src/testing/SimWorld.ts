@@ -323,7 +323,11 @@ export const make = Effect.fnUntraced(function*(
   const web = new SimHttp.Web(network, timeline)
   const worldScope = yield* Effect.scope
   const crypto = options.crypto ?? Crypto.noble
-  const layerCrypto = Verifier.layer.pipe(Layer.provideMerge(Layer.succeed(Crypto.Crypto, crypto)))
+  // The same for all machines, since they have no state.
+  const signatures = yield* Layer.build(Verifier.layer).pipe(
+    Effect.provideService(Crypto.Crypto, crypto),
+    Effect.map((built) => Context.add(Context.pick(Verifier.Verifier)(built), Crypto.Crypto, crypto))
+  )
   const trace = new Trace({ keep: options.keepTrace ?? 0 })
   const names = new Set<string>()
   const draw = new Prng(seed, "world")
@@ -383,13 +387,10 @@ export const make = Effect.fnUntraced(function*(
         Context.add(FileSystem, state.files.fileSystem),
         Context.add(HttpClient.HttpClient, SimHttp.client(own.site)),
         Context.add(SimHttp.Site, own.site),
-        Context.add(Closed, own.closed)
-      )
-      const hardware = Layer.mergeAll(
-        layerCrypto,
-        Identity.layer(state.identity),
-        host.layer(port),
-        Layer.sync(SecureRandom.SecureRandom, () => SeededRandom.makeSecure(seed, random))
+        Context.add(Closed, own.closed),
+        Context.add(Identity.NodeIdentity, state.identity),
+        Context.add(SecureRandom.SecureRandom, SeededRandom.makeSecure(seed, random)),
+        Context.merge(signatures)
       )
       changed(`start ${name} ${state.identity.nodeId}`, name)
       const { disk } = state
@@ -399,7 +400,7 @@ export const make = Effect.fnUntraced(function*(
       }
       // Its own memo map keeps machines from sharing services.
       const services = yield* Layer.buildWithMemoMap(
-        Layer.provideMerge(layerOn(connected), hardware),
+        Layer.provideMerge(layerOn(connected), host.layer(port)),
         Layer.makeMemoMapUnsafe(),
         own.scope
       ).pipe(Effect.provideContext(references))
