@@ -20,6 +20,7 @@ import type { Publication } from "../src/Replication.ts"
 import * as Rpc from "../src/Rpc.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
+import { heapBytes } from "./utils/heap.ts"
 import * as network from "./utils/network.ts"
 
 const onNetwork = Effect.provide(layerMemoryNetwork)
@@ -593,6 +594,26 @@ describe("Dht", () => {
         yield* network.node("next", network.socketOf(50))
       }).pipe(onNetwork))
   })
+
+  it.effect("holds at most 250 KiB before it has a peer, and nothing once it is closed", () =>
+    Effect.gen(function*() {
+      const count = 40
+      const run = Effect.fnUntraced(function*(from: number) {
+        const before = heapBytes()
+        const scope = yield* Scope.make()
+        for (let i = 0; i < count; i++) {
+          yield* Scope.provide(network.node("alone", network.socketOf(from + i)), scope)
+        }
+        const open = heapBytes()
+        yield* Scope.close(scope, Exit.void)
+        return { open: (open - before) / count / 1024, closed: (heapBytes() - before) / count / 1024 }
+      })
+      // The first ones load and compile what all others share.
+      yield* run(1)
+      const { closed, open } = yield* run(1 + count)
+      assert.isBelow(open, 250)
+      assert.isBelow(closed, 5)
+    }).pipe(onNetwork))
 
   it.effect("reports the contacts that a query asked, and the outcomes", () =>
     Effect.gen(function*() {

@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import * as Address from "../../src/Address.ts"
 import { findValueResponse } from "../../src/core/answer.ts"
 import { caps, overheadBytes, RecordSet } from "../../src/core/recordSet.ts"
@@ -12,6 +10,7 @@ import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import type { Place, Rows, Stored } from "../../src/Store.ts"
 import * as Topic from "../../src/Topic.ts"
+import { heapBytes } from "../utils/heap.ts"
 
 // --- Records that nobody signed ---
 
@@ -571,14 +570,6 @@ describe("RecordSet", () => {
 
   describe("bytes", () => {
     it("are at least the memory used by records that each have their own key, network and address", () => {
-      setFlagsFromString("--expose-gc")
-      const collect: () => void = runInNewContext("gc")
-      const used = () => {
-        // One after the other: buffers are swept while the program goes on, and each collection waits for that of the last.
-        for (let i = 0; i < 4; i++) collect()
-        const { arrayBuffers, heapUsed } = process.memoryUsage()
-        return heapUsed + arrayBuffers
-      }
       const set = new RecordSet()
       /** What was read out of a datagram and detached, as the store does. */
       const received = (n: number): Record.SignedRecord => {
@@ -604,9 +595,9 @@ describe("RecordSet", () => {
       }
       // What is compiled and cached at first is no record's.
       fill(0, 4000)
-      const [before, counted] = [used(), set.bytes]
+      const [before, counted] = [heapBytes(), set.bytes]
       fill(4000, 24_000)
-      assert.isAtMost(used() - before, set.bytes - counted)
+      assert.isAtMost(heapBytes() - before, set.bytes - counted)
     })
   })
 
