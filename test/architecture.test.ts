@@ -64,7 +64,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "Hosting",
     "HostedIdentities"
   ]],
-  ["facade", ["Dht", "DhtMetrics", "HostingMetrics", "NodeLog"]],
+  ["facade", ["Assembly", "Dht", "DhtMetrics", "HostingMetrics", "NodeLog"]],
   ["cluster", ["cluster/"]],
   ["http", ["http/"]],
   ["browser", ["browser/"]],

@@ -41,7 +41,9 @@ export const modules: ReadonlyArray<string> = importable.map((module) => `src/${
 /** These, and the modules that they are made of. */
 export const sources: ReadonlyArray<string> = [
   ...modules,
-  ...globSync("src/{InFlight,Renewal,Spans,TransactionId,WakeUp,core/*,http/*,internal/*,wire/*}.ts", { cwd: root })
+  ...globSync("src/{Assembly,InFlight,Renewal,Spans,TransactionId,WakeUp,core/*,http/*,internal/*,wire/*}.ts", {
+    cwd: root
+  })
     .map((path) => path.replaceAll("\\", "/"))
 ]
 

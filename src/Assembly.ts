@@ -62,11 +62,15 @@ export const inOrder = <const Parts extends ReadonlyArray<Part>>(
 ): Layer.Layer<ServicesOf<Parts[number]>, ErrorOf<Parts[number]>, Requirements<Parts, Scope.Scope>> =>
   Layer.fromBuildMemo((memoMap, scope) =>
     Effect.gen(function*() {
-      let below: Context.Context<any> = Context.add(yield* Effect.context<any>(), Scope.Scope, scope)
+      let below = Context.add(yield* Effect.context<never>(), Scope.Scope, scope)
       const all = new Map<string, unknown>()
-      for (const part of parts as ReadonlyArray<Part>) {
+      for (const part of parts) {
         const build = Layer.isLayer(part) ? Layer.buildWithMemoMap(part, memoMap, scope) : part
-        const built = yield* Effect.updateContext(build as Effect.Effect<Context.Context<never>, any, any>, () => below)
+        // The type of this function checks what each part needs.
+        const built = yield* Effect.updateContext(
+          build as Effect.Effect<Context.Context<never>, ErrorOf<Parts[number]>>,
+          (_: Context.Context<never>) => below
+        )
         for (const [key, service] of built.mapUnsafe) {
           // A layer is built with the memo map of all.
           if (key === Layer.CurrentMemoMap.key) continue
@@ -74,6 +78,6 @@ export const inOrder = <const Parts extends ReadonlyArray<Part>>(
           below = Context.addUnsafe(below, key, service)
         }
       }
-      return Context.makeUnsafe(all)
+      return Context.makeUnsafe<ServicesOf<Parts[number]>>(all)
     })
   )

@@ -1,10 +1,10 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { background, inOrder, service } from "../../src/internal/layers.ts"
+import { background, inOrder, service } from "../src/Assembly.ts"
 
 class Floor extends Context.Service<Floor, { readonly parts: ReadonlyArray<string> }>()("Floor") {}
 class Walls extends Context.Service<Walls, { readonly parts: ReadonlyArray<string> }>()("Walls") {}
@@ -26,7 +26,7 @@ const noting = () => {
   }
 }
 
-describe("parts in order", () => {
+describe("the parts of an assembly", () => {
   it.effect("are each built with the services before them, and released in reverse order", () =>
     Effect.gen(function*() {
       const { floor, notes, roof, walls } = noting()
@@ -37,6 +37,16 @@ describe("parts in order", () => {
       assert.deepStrictEqual(notes, ["floor", "walls", "walls", "roof"])
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(notes.slice(4), ["roof released", "walls released", "walls released", "floor released"])
+    }))
+
+  it.effect("need what no part before them provides", () =>
+    Effect.gen(function*() {
+      const { floor, walls } = noting()
+      // The walls stand on a floor that is built after them.
+      const house = inOrder(service(Walls, walls), service(Floor, floor))
+      expectTypeOf<Layer.Services<typeof house>>().toEqualTypeOf<Floor>()
+      const missing = Layer.build(house) as Effect.Effect<unknown, never, Scope.Scope>
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(missing)))
     }))
 
   it.effect("provide their services and nothing of what they were built with", () =>
