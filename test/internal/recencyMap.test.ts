@@ -23,8 +23,9 @@ describe("RecencyMap", () => {
           assert.deepStrictEqual(value, known?.value ?? { made })
           model = [{ key: op.key, value }, ...model.filter((entry) => entry !== known)].slice(0, capacity)
         } else if (op.op === "set") {
-          map.set(op.key, { made })
-          model = [{ key: op.key, value: { made } }, ...model.filter(({ key }) => key !== op.key)].slice(0, capacity)
+          const value = { made }
+          map.set(op.key, value)
+          model = [{ key: op.key, value }, ...model.filter(({ key }) => key !== op.key)].slice(0, capacity)
         } else if (op.op === "get") {
           assert.strictEqual(map.get(op.key), model.find((entry) => entry.key === op.key)?.value)
         } else if (op.op === "dropOldest") {
