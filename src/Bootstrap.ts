@@ -85,7 +85,7 @@ export interface Attempt {
   readonly number: number
   /** The hosts as they were given. */
   readonly hosts: ReadonlyArray<string>
-  /** How many addresses remembered from the last run are tried as well. */
+  /** How many addresses of peers of the last run, and to rejoin of this one, are tried as well. */
   readonly remembered: number
   readonly startedAt: number
   /** Undefined while the attempt is in progress. */
@@ -125,8 +125,12 @@ export class Bootstrap extends Context.Service<Bootstrap, {
   readonly membership: SubscriptionRef.SubscriptionRef<Membership>
   /** The last attempt to join, which may be in progress; undefined before the first. */
   readonly lastAttempt: Effect.Effect<Attempt | undefined>
-  /** Joins once more through the hosts given before or remembered, if there are any. */
-  readonly rejoin: Effect.Effect<void>
+  /**
+   * Joins once more through the hosts given before, those remembered from the
+   * last run, and a few contacts that the routing table has or once had: others
+   * with each attempt. Returns whether a node answered.
+   */
+  readonly rejoin: Effect.Effect<boolean>
   /**
    * Asks for our neighbours at one of the given addresses where no contact is
    * known, a different one each time. This heals a network that was split for
@@ -173,6 +177,9 @@ const maxGiven = 32
 /** Maximum number of addresses remembered for the next run, and how often they are saved. */
 const maxRemembered = 64
 const saveInterval = "5 minutes"
+
+/** Maximum number of present contacts, and of evicted ones, that an attempt to rejoin tries. */
+const maxRevived = 8
 
 /** Maximum number of nodes that we joined through to ask about distant parts of the network. */
 const maxReferrers = 3
@@ -322,7 +329,7 @@ export const make = Effect.gen(function*() {
   const isOurs = ({ id }: Contact): boolean => id === identity.nodeId
 
   /** Pings the node at an address. Fails if that is this node itself. */
-  const pingOther = (address: SocketAddress.SocketAddress) =>
+  const pingOther = (address: SocketAddress.SocketAddress | Contact) =>
     rpc.request(address, { _tag: "Ping", address: identity.address }, seedOptions).pipe(
       Effect.flatMap(({ body, from }) =>
         isOurs(from) ? Effect.fail("Ourselves" as const) : Effect.succeed<Answered>({
@@ -362,6 +369,16 @@ export const make = Effect.gen(function*() {
     }
   })
 
+  /** Tries a contact. No other node at its address is accepted. */
+  const tryContact = (contact: Contact): Effect.Effect<Outcome> =>
+    Effect.match(pingOther(contact), {
+      onFailure: ({ error }): Outcome =>
+        error === "Ourselves"
+          ? { isOwn: true, failures: [] }
+          : { failures: [{ address: { host: contact.host, port: contact.port }, error }] },
+      onSuccess: (answered): Outcome => ({ answered, failures: [] })
+    })
+
   let lastAttempt: Omit<Attempt, "nextAt"> | undefined
 
   /** When `keepJoining` makes its next attempt. Rejoining, which has pauses of its own, leaves it as it is. */
@@ -377,12 +394,16 @@ export const make = Effect.gen(function*() {
   })
 
   /** Keeps what an attempt tries, and its times. An earlier one that is still in progress is no longer shown. */
-  const noted = <A, E, R>(attempt: Effect.Effect<A, E, R>, hosts: ReadonlyArray<NameResolver.Host | string>) =>
+  const noted = <A, E, R>(
+    attempt: Effect.Effect<A, E, R>,
+    hosts: ReadonlyArray<NameResolver.Host | string>,
+    revived: ReadonlyArray<Contact> = []
+  ) =>
     Effect.suspend(() => {
       const started = {
         number: (lastAttempt?.number ?? 0) + 1,
         hosts: hosts.map((host) => typeof host === "string" ? host : SocketAddress.format(host)),
-        remembered: remembered.length,
+        remembered: remembered.length + revived.length,
         startedAt: clock.currentTimeMillisUnsafe(),
         endedAt: undefined
       }
@@ -430,10 +451,10 @@ export const make = Effect.gen(function*() {
 
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fnUntraced(
-    function*(hosts: ReadonlyArray<NameResolver.Host | string>) {
+    function*(hosts: ReadonlyArray<NameResolver.Host | string>, revived: ReadonlyArray<Contact> = []) {
       const named = hosts.map(hostOf)
       yield* Effect.logDebug("Joining started").pipe(
-        Effect.annotateLogs({ given: named.length, remembered: remembered.length })
+        Effect.annotateLogs({ given: named.length, remembered: remembered.length + revived.length })
       )
       for (const host of named) {
         if (Result.isSuccess(host)) given.use(SocketAddress.key(host.success), () => host.success)
@@ -446,9 +467,12 @@ export const make = Effect.gen(function*() {
         Effect.sleep((yield* Ref.get(settings.passive)) ? othersMillisPassive : othersMillis)
       )
       const outcomes = yield* Effect.forEach(
-        [...named, ...remembered.map(Result.succeed)],
-        (host): Effect.Effect<Outcome> =>
-          visit(host, max, visited).pipe(
+        [
+          ...[...named, ...remembered.map(Result.succeed)].map((host) => visit(host, max, visited)),
+          ...revived.map(tryContact)
+        ],
+        (visiting): Effect.Effect<Outcome> =>
+          visiting.pipe(
             Effect.tap((outcome) =>
               outcome.answered === undefined ? Effect.void : Deferred.succeed(answered, undefined)
             ),
@@ -525,7 +549,21 @@ export const make = Effect.gen(function*() {
     yield* Deferred.await(tried)
   })
 
-  const rejoin = Effect.suspend(() => Effect.asVoid(attempt(Array.from(given, ({ value }) => value))))
+  let rejoins = 0
+
+  /** The next few of a list, which begins again after its end. */
+  const someOf = (contacts: ReadonlyArray<Contact>): ReadonlyArray<Contact> => {
+    const from = contacts.length <= maxRevived ? 0 : (rejoins * maxRevived) % contacts.length
+    return [...contacts.slice(from), ...contacts.slice(0, from)].slice(0, maxRevived)
+  }
+
+  const rejoin = Effect.suspend(() => {
+    const present = routing.entriesUnsafe().filter(isVerified).map(({ contact }) => contact)
+    const evicted = routing.evictedUnsafe().filter(({ id }) => routing.verifiedUnsafe(id) === undefined)
+    const revived = [...someOf(present), ...someOf(evicted)]
+    rejoins++
+    return Effect.map(attempt(Array.from(given, ({ value }) => value), revived), ({ contacts }) => contacts.length > 0)
+  })
 
   let visits = 0
 

@@ -1,8 +1,8 @@
 /**
  * Maintenance of the node's view of the network: a heartbeat that has the
  * routing table check its contacts, fills sparse buckets, rejoins after all
- * contacts are lost, and revisits the addresses that the node once joined
- * through. The work per beat is bounded and delays no response.
+ * contacts are lost, has our records placed again after that, and revisits the
+ * addresses that the node once joined through. The work per beat is bounded and delays no response.
  *
  * @module
  * @since 0.1.0
@@ -22,6 +22,7 @@ import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Query } from "./Query.ts"
+import { Replication } from "./Replication.ts"
 import type * as Request from "./Request.ts"
 import * as Routing from "./Routing.ts"
 import * as Rpc from "./Rpc.ts"
@@ -33,8 +34,8 @@ const beatMillis = 15_000
 /** Silence of all peers after which the network may be lost. */
 const lonelyMillis = 5 * 60_000
 
-/** Longest pause between a lonely node's attempts to rejoin: five minutes. */
-const maxBeatsToSkip = 19
+/** Longest pause between a lonely node's attempts to rejoin: a minute. */
+const maxBeatsToSkip = 3
 
 /** Pause between visits to given addresses where no contact is known. */
 const visitMillis = 10 * 60_000
@@ -59,6 +60,7 @@ export const make = Effect.gen(function*() {
   const identity = yield* NodeIdentity
   const query = yield* Query
   const random = yield* SecureRandom.SecureRandom
+  const replication = yield* Replication
   const routing = yield* Routing.Routing
   const rpc = yield* Rpc.Rpc
   const settings = yield* NodeSettings
@@ -77,27 +79,34 @@ export const make = Effect.gen(function*() {
   let visitAt = startedAt + visitMillis
   let askAt = startedAt + unaskedMillis
 
-  /** Whether to look for the network, given when a contact was last heard from. */
+  /** Whether an attempt found no peer, and none has been reached since. */
+  let isCutOff = false
+
+  /** Whether to look for the network, given when a contact was last heard from that has not fallen silent since. */
   const isLost = (heardAt: number, now: number): boolean => {
     if (now - heardAt < lonelyMillis) {
       misses = 0
       retryAt = -Infinity
-      return false
+      // A peer has reached us first. It knows the others.
+      return isCutOff
     }
     if (now < retryAt) return false
     retryAt = now + (1 + Math.min(2 ** misses++, maxBeatsToSkip)) * beatMillis
     return true
   }
 
-  const heardAt = Effect.map(
-    routing.freshest,
-    Option.match({ onNone: () => -Infinity, onSome: ({ id }) => routing.entryUnsafe(id)?.verifiedAt ?? -Infinity })
-  )
-
-  /** Rejoins the network when no contact is left. */
+  /** Rejoins the network when no contact is left, and finds our place in it after it was lost. */
   const reconnect = Effect.gen(function*() {
     const witness = yield* routing.freshest
-    if (Option.isNone(witness) || !(yield* isAlive(witness.value))) yield* bootstrap.rejoin
+    if (Option.isSome(witness) && (yield* isAlive(witness.value))) {
+      if (!isCutOff) return
+      yield* bootstrap.joinContacts([witness.value])
+    } else {
+      isCutOff = true
+      if (!(yield* bootstrap.rejoin)) return
+    }
+    isCutOff = false
+    yield* replication.reconnected
   }).pipe(spanned("Maintenance.reconnect"))
 
   /**
@@ -141,7 +150,7 @@ export const make = Effect.gen(function*() {
     if (toRefill.length > 0) due.push(refillAll(toRefill))
     else if (now >= askAt) due.push(lookAtOurselves)
     if (due.length > 0) askAt = now + unaskedMillis
-    if (isLost(yield* heardAt, now)) {
+    if (isLost(routing.heardAtUnsafe(), now)) {
       due.push(reconnect)
     } else if (now >= visitAt) {
       visitAt = now + visitMillis
@@ -154,7 +163,7 @@ export const make = Effect.gen(function*() {
   const untilDue = Effect.gen(function*() {
     const isPassive = yield* Ref.get(settings.passive)
     const now = yield* Clock.currentTimeMillis
-    const next = Math.min(Math.max((yield* heardAt) + lonelyMillis, retryAt), visitAt, askAt)
+    const next = Math.min(Math.max(routing.heardAtUnsafe() + lonelyMillis, retryAt), visitAt, askAt)
     yield* routing.untilDue(isPassive, isPassive ? passiveMillis : next - now)
   })
 
@@ -183,6 +192,7 @@ export const layer: Layer.Layer<
   | NodeSettings
   | PeerHealth.PeerHealth
   | Query
+  | Replication
   | Routing.Routing
   | Rpc.Rpc
   | SecureRandom.SecureRandom

@@ -168,6 +168,11 @@ export class Replication extends Context.Service<Replication, {
   readonly withdraw: (publication: Publication) => Effect.Effect<void>
   /** Does the same for a transient record; one that was published for later runs as well stays. */
   readonly release: (publication: Publication) => Effect.Effect<void>
+  /**
+   * Looks for the nodes closest to each maintained record at once, and checks its
+   * replicas: for a node that has reached the network again after it was cut off.
+   */
+  readonly reconnected: Effect.Effect<void>
   /** Stops maintaining all records that an address published. */
   readonly forget: (publisher: Address) => Effect.Effect<void>
   /** All maintained records. */
@@ -466,6 +471,13 @@ export const make = Effect.gen(function*() {
       Effect.suspend(() =>
         jobs.get(Job.slotAt(key, record))?.isTransient === true ? withdraw(key, record) : Effect.void
       ),
+    reconnected: Effect.sync(() => {
+      const now = clock.currentTimeMillisUnsafe()
+      for (const { inFlight, set } of jobs.values()) {
+        set.reconnected(now)
+        inFlight.offerUnsafe({ _tag: "Woken" })
+      }
+    }),
     forget: (publisher) =>
       Effect.suspend(() =>
         Effect.forEach(

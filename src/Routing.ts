@@ -101,6 +101,10 @@ export class Routing extends Context.Service<Routing, {
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
   /** The contact that was heard from last. */
   readonly freshest: Effect.Effect<Option.Option<Contact>>
+  /** When a contact was last heard from that has left no request unanswered since; -Infinity if there is none. */
+  readonly heardAtUnsafe: () => number
+  /** Contacts that were evicted because they fell silent, the latest first; at most 64. */
+  readonly evictedUnsafe: () => ReadonlyArray<Contact>
   /** Number of contacts heard from directly within `window`. */
   readonly countVerified: (window: Duration.Input) => Effect.Effect<number>
   /**
@@ -267,6 +271,9 @@ const maxMet = 256
 const meetPauseMillis = 10 * 60_000
 
 /** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
+/** Maximum number of evicted contacts remembered: a split network may have evicted those of its other part. */
+const maxEvicted = 64
+
 const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareFull: true, staleProbes: 0, refills: 0 }
 
 const isSame = (a: Contact, b: Contact): boolean => a.id === b.id && SocketAddress.isSame(a, b)
@@ -524,6 +531,8 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
   /** Silent contacts and the tables that have them, pending a check of our own connectivity. */
   const suspects = new Map<Contact, Core.RoutingTable>()
 
+  const evicted = new RecencyMap<NodeId.NodeId, Contact>(maxEvicted)
+
   /** While no other peer answers, the fault may be ours and not the contact's. */
   const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable) {
     // A request to it was repeated as often as packet loss explains.
@@ -536,7 +545,11 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     yield* Effect.ensuring(
       Effect.map(check(witness, maintenance), (isConnected) => {
         if (isConnected) {
-          for (const [suspect, table] of suspects) if (!isSame(suspect, witness)) table.remove(suspect.id)
+          for (const [suspect, table] of suspects) {
+            if (isSame(suspect, witness)) continue
+            table.remove(suspect.id)
+            evicted.set(suspect.id, suspect)
+          }
         }
       }),
       Effect.sync(() => suspects.clear())
@@ -596,6 +609,8 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       Effect.map(before(window), (cutoff) => core.nearestVerified(target, n, cutoff)),
     entries: Effect.sync(() => core.entries()),
     freshest: Effect.sync(() => Option.fromUndefinedOr(core.freshest())),
+    heardAtUnsafe: () => core.heardAt(),
+    evictedUnsafe: () => Array.from(evicted, ({ value }) => value),
     countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
     networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
     isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,

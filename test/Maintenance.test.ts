@@ -5,11 +5,13 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { Contact } from "../src/Contact.ts"
+import { Dht } from "../src/Dht.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Routing from "../src/Routing.ts"
 import * as Rpc from "../src/Rpc.ts"
 import * as SocketAddress from "../src/SocketAddress.ts"
+import * as Liveness from "../src/testing/PropertiesLiveness.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
@@ -201,6 +203,89 @@ describe("a split network", () => {
       ),
       { seed: 1, crypto: SimCrypto.simulated, within: "1 day" }
     )
+  })
+})
+
+describe("a node that was cut off", () => {
+  const announce = (node: SimWorld.SimNode<SimWorld.NodeServices, unknown>) =>
+    node.run(Effect.gen(function*() {
+      const dht = yield* Dht
+      return [
+        yield* dht.announceTopic({ topic: "water", ttl: 1200 }),
+        yield* dht.announceEndpoint({ endpoints: ["tcp://192.0.2.1:1"], ttl: 1200 })
+      ]
+    }))
+
+  /**
+   * Cuts a node off for a time, with `companions` that stop after forty seconds. After the
+   * heal it hears from others within 75 seconds, and a minute later its records are stored.
+   */
+  const cutOff = (options: {
+    readonly companions: number
+    readonly nodes?: number
+    /** Which of the nodes is cut off. Node 0 was given no address. */
+    readonly who?: number
+    readonly seconds: number
+    readonly at: "Before" | "During"
+    /** How long the network is up before the cut. */
+    readonly settled?: number
+    /** Nodes of the other part that stop during the cut. */
+    readonly gone?: ReadonlyArray<number>
+    readonly seed?: number
+  }) =>
+    SimWorld.runSync(
+      SimWorld.SimWorld.use((world) =>
+        Effect.gen(function*() {
+          const { companions, gone = [], nodes: count = 8, seconds, settled = 5, who = 0 } = options
+          const nodes = yield* world.startNodes(count)
+          const node = nodes[who]
+          const leaving = nodes.filter((other) => other !== node).slice(0, companions)
+          yield* Effect.sleep(settled * 1000)
+          const before = options.at === "Before" ? yield* announce(node) : []
+          world.network.partition([node, ...leaving].map(({ host }) => host))
+          const during = options.at === "During" ? yield* announce(node) : []
+          yield* Effect.sleep("40 seconds")
+          yield* Effect.forEach(leaving, ({ leave }) => leave)
+          yield* Effect.sleep(`${seconds - 40} seconds`)
+          for (const i of gone) yield* nodes[i].leave
+          world.network.heal()
+          const healedAt = yield* Clock.currentTimeMillis
+          yield* Effect.sleep("75 seconds")
+          const entries = yield* node.run(Routing.Routing.use(({ entries }) => entries))
+          assert.isAbove(
+            Math.max(...entries.map(({ verifiedAt }) => verifiedAt ?? 0)),
+            healedAt,
+            JSON.stringify(options)
+          )
+          yield* Effect.sleep("1 minute")
+          const announced = yield* Effect.forEach(
+            [...before, ...during],
+            ({ current, key }) => Effect.map(current, ({ record }) => ({ publisher: node.name, key, record }))
+          )
+          const found = yield* Liveness.check(world, nodes, { announced })
+          assert.deepStrictEqual(found.map(({ message }) => message), [], JSON.stringify(options))
+        })
+      ),
+      { seed: options.seed ?? 1, crypto: SimCrypto.simulated, within: "1 day" }
+    )
+
+  for (const at of ["Before", "During"] as const) {
+    for (const seconds of [60, 170, 2000]) {
+      it(`alone for ${seconds} s is back a minute after, with the records that it announced ${at.toLowerCase()}`, () => {
+        cutOff({ companions: 0, seconds, at })
+        cutOff({ companions: 0, seconds, at, who: 3, settled: 600 })
+      })
+      it(`for ${seconds} s with peers that leave is back a minute after, with the records that it announced ${at.toLowerCase()}`, () => {
+        cutOff({ companions: 1, seconds, at })
+        cutOff({ companions: 4, seconds, at, nodes: 14 })
+        cutOff({ companions: 3, seconds, at, nodes: 12, who: 5, settled: 600 })
+      })
+    }
+  }
+
+  it("is back a minute after, although the nodes that it joined through are gone", () => {
+    cutOff({ companions: 3, seconds: 170, at: "During", nodes: 10, who: 4, gone: [3] })
+    cutOff({ companions: 0, seconds: 170, at: "During", nodes: 10, who: 3, gone: [0, 1, 2], settled: 600 })
   })
 })
 

@@ -184,6 +184,8 @@ export class ReplicaSet {
   private isLookingUp = false
   /** Whether no lookup has ended since the set was created, or since a renewal that needs one. */
   private isLookupOwed = true
+  /** Whether the lookup in flight began before the network was reached again. */
+  private isLookupOutdated = false
   private lookedUpAt = -Infinity
   /** Consecutive lookups for lack of nodes since a node last accepted a copy. */
   private futileLookups = 0
@@ -268,6 +270,23 @@ export class ReplicaSet {
   }
 
   /**
+   * Reports that the network is reached again after it was lost: others may be
+   * the closest nodes now, and the copies of those that we knew may be gone. The
+   * key is looked up and every replica asked at once.
+   */
+  reconnected(now: number): void {
+    const time = this.steady(now)
+    this.isLookupOwed = true
+    this.isLookupOutdated = this.isLookingUp
+    this.lookedUpAt = -Infinity
+    this.futileLookups = 0
+    for (const replica of this.tracked) {
+      replica.due = time
+      replica.pause = firstPauseMillis
+    }
+  }
+
+  /**
    * Replaces the record by its withdrawal, which goes to the tracked replicas and
    * to no new nodes. Returns the other nodes that may hold a copy: they were
    * dropped, or did not answer a store. The caller sends them the withdrawal once.
@@ -330,7 +349,8 @@ export class ReplicaSet {
     const time = this.steady(now)
     if (!this.isLookingUp) return
     this.isLookingUp = false
-    this.isLookupOwed = false
+    this.isLookupOwed = this.isLookupOutdated
+    this.isLookupOutdated = false
     this.lookedUpAt = time
     if (this.isWithdrawn) return
     for (const replica of this.tracked) replica.isDual = isDual(replica.contact.id)

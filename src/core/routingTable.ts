@@ -843,6 +843,15 @@ export class RoutingTable {
     return bucket.summary
   }
 
+  /** When a contact was last heard from that has left no request unanswered since; -Infinity if there is none. */
+  heardAt(): number {
+    let latest = never
+    for (const { doubtedAt, verifiedAt } of this.entriesById.values()) {
+      if (verifiedAt > latest && verifiedAt > doubtedAt) latest = verifiedAt
+    }
+    return latest
+  }
+
   /** The contact that was heard from last. */
   freshest(): Contact | undefined {
     let freshest: TableEntry | undefined

@@ -236,7 +236,9 @@ export const Network = Schema.Struct({
   joining: Schema.NullOr(Schema.Struct({
     attempt: Count.pipe(described("Number of the attempt since the node started")),
     hosts: Texts.pipe(described("The bootstrap nodes as they were given")),
-    remembered: Count.pipe(described("Addresses from the last run that are tried as well")),
+    remembered: Count.pipe(
+      described("Addresses of peers of the last run, and to rejoin of this one, that are tried as well")
+    ),
     started_at_ms: Millis,
     ended_at_ms: Schema.NullOr(Millis).pipe(described("Null while the attempt is in progress")),
     next_at_ms: Schema.NullOr(Millis).pipe(described("When the next attempt begins; null if none is planned"))

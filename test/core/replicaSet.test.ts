@@ -903,6 +903,32 @@ describe("ReplicaSet", () => {
     })
   })
 
+  describe("the network reached again", () => {
+    it("looks up the key and asks all replicas at once, however many hold the record or failed", () => {
+      const set = published([2, 3], { wanted: 2 })
+      const now = start + hour / 4
+      set.reconnected(now)
+      const { lookups, probes } = due(set, now)
+      assert.strictEqual(lookups, 1)
+      assert.deepStrictEqual(probes, [2, 3])
+      set.found([1, 2, 3].map((byte) => at(byte)), now)
+      assert.deepStrictEqual(due(set, now).stores, [1])
+    })
+
+    it("looks up the key once more if a lookup was in flight, which may have reached no node", () => {
+      const set = new ReplicaSet({ key: tiny(0), wanted: 1 })
+      due(set, start)
+      set.reconnected(start)
+      set.found([at(1)], start)
+      assert.deepStrictEqual(due(set, start).stores, [1])
+      set.stored(tiny(1), start)
+      const later = start + 5 * second
+      assert.strictEqual(due(set, later).lookups, 1)
+      set.found([at(1)], later)
+      assert.strictEqual(due(set, later + 10 * second).lookups, 0)
+    })
+  })
+
   describe("renewal", () => {
     it("stores to the replicas first, looks up closer nodes, and counts confirmations from zero", () => {
       const set = published(range(2, 10))

@@ -608,6 +608,11 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(ids(table.quiet(now + 5 * minute - 1, start + 2, 9)), [])
       assert.deepStrictEqual(ids(table.quiet(now + 5 * minute, start + 2, 9)), [3, 2, 1].map(inBucket0))
       assert.strictEqual(table.freshest()?.id, inBucket0(1))
+      assert.strictEqual(table.heardAt(), start + 2)
+      table.unanswered(inBucket0(1), now)
+      assert.strictEqual(table.heardAt(), start + 1)
+      for (const name of [2, 3]) table.unanswered(inBucket0(name), now)
+      assert.strictEqual(table.heardAt(), -Infinity)
     })
 
     it("returns only as many of a full bucket as keep half of it and two more fresh", () => {
