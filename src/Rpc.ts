@@ -428,11 +428,12 @@ export const make = Effect.gen(function*() {
   })
 
   const transmit = (datagram: Uint8Array, to: Transport.Sender, now: number) => {
+    // The answer may arrive before the transport returns.
+    reachability.sentUnsafe(to.host, now)
     const error = transport.sendUnsafe(datagram, to)
     if (error !== undefined) return error
     traffic.sent++
     sentBytes += datagram.length
-    reachability.sentUnsafe(to.host, now)
     return undefined
   }
 

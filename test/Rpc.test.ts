@@ -468,7 +468,7 @@ describe("Rpc", () => {
       Effect.gen(function*() {
         const { rpc, self } = yield* setUp
         const raw = yield* MemoryNetwork.use((memory) => memory.join(network.socketOf(3)))
-        for (let i = 0; i < 300; i++) yield* Effect.ignore(raw.send(forged(), self))
+        for (let i = 0; i < 300; i++) raw.sendUnsafe(forged(), self)
         yield* settled
         const { bad_signature, overload } = yield* refusedBy(rpc)
         assert.isAbove(overload, 0)
