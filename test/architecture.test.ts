@@ -51,15 +51,7 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "responder/",
     "Responder"
   ]],
-  ["maintenance", [
-    "DialBack",
-    "Bootstrap",
-    "replication/",
-    "Replication",
-    "Maintenance",
-    "ReachabilityCheck",
-    "ContactChecks"
-  ]],
+  ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance", "ReachabilityCheck", "ContactChecks"]],
   ["intentions", [
     "Publisher",
     "Renewal",

@@ -446,8 +446,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "never finds out that it is closed",
     file: "core/reachability.ts",
-    text: "return this.blockedBy.size >= quorum",
-    replacement: "return false",
+    text: "if (this.blockedBy.size < quorum) return",
+    replacement: "return",
     property: "ReachabilityIsTold",
     world: "routers",
     story: 11
