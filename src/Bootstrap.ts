@@ -22,7 +22,6 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Contact } from "./Contact.ts"
-import * as DialBack from "./DialBack.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
@@ -216,7 +215,6 @@ interface Outcome {
  * @internal
  */
 export const make = Effect.gen(function*() {
-  const dialBack = yield* DialBack.make
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing
@@ -433,15 +431,23 @@ export const make = Effect.gen(function*() {
     ).slice(0, maxReferrers)
     for (let round = 0; round < dialBackRounds && vias.length > 0; round++) {
       // The echo of one that we have contacted arrives, and shows nothing.
-      const outcomes = yield* Effect.forEach(
-        vias,
-        ({ contact, observed }) => dialBack(contact, observed, dialBackOptions),
-        { concurrency: "unbounded" }
-      )
+      const outcomes = yield* Effect.forEach(vias, dialBack, { concurrency: "unbounded" })
       if (reachability.stateUnsafe() !== "unknown") return
-      vias = vias.filter((_, i) => outcomes[i]._tag === "Arrived")
+      vias = vias.filter((_, i) => outcomes[i] === "Arrived")
     }
   })
+
+  const dialBack = (
+    { contact, observed }: { readonly contact: Contact; readonly observed: SocketAddress.SocketAddress }
+  ) =>
+    rpc.dialBack(contact, observed, dialBackOptions).pipe(
+      Effect.orElseSucceed((): Rpc.DialBack => "NoAnswer"),
+      Effect.tap((outcome) =>
+        Effect.sync(() => {
+          if (outcome === "Blocked") reachability.blockedUnsafe(contact.host, clock.currentTimeMillisUnsafe())
+        })
+      )
+    )
 
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fnUntraced(

@@ -77,14 +77,8 @@ export class Reachability extends Context.Service<Reachability, {
   readonly nextUnsafe: (now: number) => Core.Step
   /** Reports where peers of different networks see us. */
   readonly askedUnsafe: (reports: ReadonlyArray<Core.Report>, now: number) => void
-  /**
-   * Reports that the echo of the stranger at `sender` did not arrive, as a peer at
-   * `via` confirmed. Returns whether enough peers agree, but on one stranger only:
-   * then `controlledUnsafe` decides.
-   */
-  readonly blockedUnsafe: (via: string, sender: string, now: number) => boolean
-  /** Reports that this only stranger reached us once we had sent to it. */
-  readonly controlledUnsafe: (now: number) => void
+  /** Reports that the echo of a stranger did not arrive, through a peer of this host. */
+  readonly blockedUnsafe: (host: string, now: number) => void
   /** Whether an experiment, or the datagram of a stranger, has shown since then whether strangers reach us. */
   readonly isTestedUnsafe: (since: number) => boolean
   /** Reports the end of a round of such experiments. */
@@ -153,8 +147,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
       votes = new AddressVotes()
       for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
     },
-    blockedUnsafe: (via, sender, now) => core.blocked(SocketAddress.network(via), SocketAddress.network(sender), now),
-    controlledUnsafe: (now) => core.controlled(now),
+    blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
     isTestedUnsafe: (since) => core.isTested(since),
     dialedUnsafe: (now, lacksStrangers) => core.dialed(now, lacksStrangers),
     voteUnsafe: (reporter, observed, now) => {

@@ -14,7 +14,6 @@ import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import type { Contact } from "./Contact.ts"
 import { quorum, type Report } from "./core/reachability.ts"
-import * as DialBack from "./DialBack.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { NodeSettings } from "./NodeSettings.ts"
@@ -50,7 +49,6 @@ const toldTogether = 8
  */
 export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
-  const dialBackThrough = yield* DialBack.make
   const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity
   const reachability = yield* Reachability
@@ -123,12 +121,15 @@ export const make = Effect.gen(function*() {
     for (let round = 0; round < maxRounds; round++) {
       const outcomes = yield* Effect.forEach(
         relays.slice(round * probesPerRound, (round + 1) * probesPerRound),
-        (via) => dialBackThrough(via, claimed, dialOptions),
+        (via) => Effect.map(Effect.option(rpc.dialBack(via, claimed, dialOptions)), (outcome) => ({ via, outcome })),
         { concurrency: "unbounded" }
       )
+      for (const { outcome, via } of outcomes) {
+        if (outcome._tag === "Some" && outcome.value === "Blocked") reachability.blockedUnsafe(via.host, now())
+      }
       if (reachability.isTestedUnsafe(startedAt)) break
       // In a small network every helper was contacted, and another one shows no more.
-      if (outcomes.every(({ _tag }) => _tag === "Arrived")) {
+      if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) {
         lacksStrangers = outcomes.length > 0
         break
       }

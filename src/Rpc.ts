@@ -101,16 +101,13 @@ export interface Observation {
  * The outcome of a dial-back.
  *
  * - `Arrived`: the echo of the other peer arrived.
- * - `Blocked`: it did not, although the other peer sent it, from `sender`.
+ * - `Blocked`: it did not, although the other peer sent it.
  * - `NoAnswer`: nothing is known of it.
  *
  * @category models
  * @since 0.1.0
  */
-export type DialBack =
-  | { readonly _tag: "Arrived" }
-  | { readonly _tag: "Blocked"; readonly sender: SocketAddress.SocketAddress }
-  | { readonly _tag: "NoAnswer" }
+export type DialBack = "Arrived" | "Blocked" | "NoAnswer"
 
 /**
  * A message to send, its destination, and its transaction (40 hex digits;
@@ -332,11 +329,9 @@ const datagramsPerTurn = 64
 /** Milliseconds that the echo of a stranger may take longer than its confirmation. */
 const echoMillis = 1500
 
-type Echo = Extract<Message.Body, { readonly _tag: "NatProbeEcho" }>
-
 /** Callbacks of a probe that waits for echoes. */
 interface Echoed {
-  readonly echoed: (from: SocketAddress.SocketAddress, echo: Echo) => void
+  readonly echoed: (from: SocketAddress.SocketAddress, reached: boolean | undefined) => void
   readonly closed: () => void
 }
 
@@ -714,7 +709,7 @@ export const make = Effect.gen(function*() {
     const requester: Requester = { address, id, host, port, features, bytes, isInSession: session?.keys !== undefined }
     let room = amplification * bytes
     if (isEcho) {
-      echoes.get(Hex.encode(body.token))?.echoed(from, body)
+      echoes.get(Hex.encode(body.token))?.echoed(from, body.reached)
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       if (body._tag === "Ping") requests.challenged(contact)
@@ -813,26 +808,25 @@ export const make = Effect.gen(function*() {
       claimed: SocketAddress.encodeObserved(claimed),
       relay: Message.relay.wanted
     }
-    const confirmed = Deferred.makeUnsafe<SocketAddress.SocketAddress>()
+    const confirmed = Deferred.makeUnsafe<void>()
     const arrived = Deferred.makeUnsafe<DialBack>()
-    const echoed: Echoed["echoed"] = (from, echo) => {
-      const sender = echo.sender === undefined ? undefined : SocketAddress.decodeObserved(echo.sender)
-      if (from.host !== via.host) Deferred.doneUnsafe(arrived, Effect.succeed({ _tag: "Arrived" }))
-      else if (sender === undefined) Deferred.doneUnsafe(arrived, Effect.succeed({ _tag: "NoAnswer" }))
-      else Deferred.doneUnsafe(confirmed, Effect.succeed(sender))
+    const echoed: Echoed["echoed"] = (from, reached) => {
+      if (from.host !== via.host) Deferred.doneUnsafe(arrived, Effect.succeed("Arrived"))
+      else if (reached === false) Deferred.doneUnsafe(arrived, Effect.succeed("NoAnswer"))
+      else Deferred.doneUnsafe(confirmed, Effect.void)
     }
-    const confirming = Effect.gen(function*(): Effect.fn.Return<DialBack, Transport.SendError> {
-      if (!(yield* probe(via, body, confirmed, options))) return { _tag: "NoAnswer" }
+    const confirming = Effect.gen(function*() {
+      if (!(yield* probe(via, body, confirmed, options))) return "NoAnswer"
       // The other echo may have had farther to go.
       yield* Effect.sleep(options?.echoMillis ?? echoMillis)
-      return { _tag: "Blocked", sender: yield* Deferred.await(confirmed) }
+      return "Blocked"
     })
     return yield* awaitingEchoes(token, echoed, Effect.raceFirst(confirming, Deferred.await(arrived)))
   }, spanned("Rpc.dialBack"))
 
   const passOn: Rpc["Service"]["passOn"] = Effect.fnUntraced(function*(to, { claimed, token }, options) {
     const echo = Deferred.makeUnsafe<boolean>()
-    const echoed: Echoed["echoed"] = (from, { reached }) => {
+    const echoed: Echoed["echoed"] = (from, reached) => {
       if (from.host === to.host && from.port === to.port) Deferred.doneUnsafe(echo, Effect.succeed(reached !== false))
     }
     const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn }
@@ -843,7 +837,7 @@ export const make = Effect.gen(function*() {
   const reaches: Rpc["Service"]["reaches"] = Effect.fnUntraced(function*(via, address, options) {
     const token = yield* random.randomBytes(8)
     const answer = Deferred.makeUnsafe<boolean | undefined>()
-    const echoed: Echoed["echoed"] = (from, { reached }) => {
+    const echoed: Echoed["echoed"] = (from, reached) => {
       if (from.host === via.host) Deferred.doneUnsafe(answer, Effect.succeed(reached))
     }
     const claimed = SocketAddress.encodeObserved(address)

@@ -7,8 +7,7 @@
  * strangers reach us, whatever host it is. The opposite needs an experiment: a
  * stranger sends to us, a peer that we contacted confirms that it did, and
  * nothing arrives. One such experiment may be a lost datagram or a lie, so
- * several networks must agree. If all name the same stranger, it may be unable to
- * send to us, unless it can once we have sent to it.
+ * several networks must agree.
  *
  * The state machine sends nothing. {@link Reachability.next} says what to do,
  * and the caller reports what it found.
@@ -120,12 +119,6 @@ const dialMillis = 30 * minuteMillis
 
 const never = -Infinity
 
-/** A failed experiment: the network of the stranger, and when it failed. */
-interface Blocked {
-  readonly sender: string
-  readonly at: number
-}
-
 /** When we last sent to a host, and last heard from it. */
 interface Meeting {
   sentAt: number
@@ -184,8 +177,8 @@ export class Reachability {
   private agreed: SocketAddress.SocketAddress | undefined
   private mapping: Dependence = "Unknown"
   private filtering: Dependence = "Unknown"
-  /** The experiments that failed since a stranger last reached us: the last of each network that confirmed one. */
-  private readonly blockedBy = new Map<string, Blocked>()
+  /** The networks whose experiments failed since a stranger last reached us, and when. */
+  private readonly blockedBy = new Map<string, number>()
   private startedAt: number | undefined
   /** When a peer last confirmed our address. */
   private confirmedAt = never
@@ -360,34 +353,11 @@ export class Reachability {
     this.changed()
   }
 
-  /**
-   * Reports an experiment: a stranger of the network `sender` sent to us, as a peer
-   * of the network `via` confirmed, and nothing arrived. Returns whether enough
-   * networks agree, but on one stranger only: then `controlled` decides.
-   */
-  blocked(via: string, sender: string, now: number): boolean {
-    this.blockedBy.set(via, { sender, at: now })
-    if (!this.isAgreed(now)) return false
-    const senders = new Set(Array.from(this.blockedBy.values(), ({ sender }) => sender))
-    if (senders.size === 1) return true
-    this.close(now)
-    return false
-  }
-
-  /** Reports that the only stranger of the experiments that failed reached us once we had sent to it. */
-  controlled(now: number): void {
-    if (this.isAgreed(now)) this.close(now)
-  }
-
-  /** Whether experiments through enough networks failed lately. */
-  private isAgreed(now: number): boolean {
-    for (const [network, { at }] of this.blockedBy) {
-      if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(network)
-    }
-    return this.blockedBy.size >= quorum
-  }
-
-  private close(now: number): void {
+  /** Reports an experiment through a peer of this network: a stranger sent to us and nothing arrived. */
+  blocked(network: string, now: number): void {
+    this.blockedBy.set(network, now)
+    for (const [earlier, at] of this.blockedBy) if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(earlier)
+    if (this.blockedBy.size < quorum) return
     this.filtering = "EndpointDependent"
     this.testedAt = now
     this.futile = 0

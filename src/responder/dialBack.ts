@@ -99,13 +99,13 @@ export const make = Effect.gen(function*() {
     return chosen
   })
 
-  /** Passes a probe on. Returns the peer that confirmed that it sent the echo. */
+  /** Passes a probe on. Returns whether a peer confirmed that it sent the echo. */
   const passOn = Effect.fnUntraced(function*(probe: Probe, from: Contact) {
     for (const helper of yield* helpersFor(from)) {
-      if (yield* rpc.passOn(helper, probe, passOptions)) return helper
+      if (yield* rpc.passOn(helper, probe, passOptions)) return true
     }
-    return undefined
-  }, Effect.orElseSucceed(() => undefined))
+    return false
+  }, Effect.orElseSucceed(() => false))
 
   /** Hosts that are pinged, and those of them that sent us something meanwhile. */
   const pinged = new Map<string, "Silent" | "Heard">()
@@ -146,10 +146,8 @@ export const make = Effect.gen(function*() {
     const claimed = SocketAddress.decodeObserved(probe.claimed)
     if (claimed === undefined || !SocketAddress.isPublic(claimed.host) || !SocketAddress.isReachable(claimed)) return
     const source = SocketAddress.source(from.host)
-    const echo = (to: SocketAddress.SocketAddress, reached?: boolean, by?: SocketAddress.SocketAddress) => {
-      const sender = by === undefined ? undefined : SocketAddress.encodeObserved(by)
-      reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached, sender }, to, transactionId: transactionId() })
-    }
+    const echo = (to: SocketAddress.SocketAddress, reached?: boolean) =>
+      reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
     if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
       // A contact vouches for the requester.
       const isVouched = routing.verifiedUnsafe(from.id) !== undefined && routing.isProvedUnsafe(from)
@@ -176,7 +174,7 @@ export const make = Effect.gen(function*() {
     if (probe.relay === undefined) return echo(claimed)
     if (probe.relay === relay.wanted) {
       const isPassing = inBackground(
-        Effect.map(passOn(probe, from), (sender) => echo(from, sender === undefined ? false : undefined, sender))
+        Effect.map(passOn(probe, from), (isPassedOn) => echo(from, isPassedOn ? undefined : false))
       )
       if (!isPassing) echo(from, false)
     }

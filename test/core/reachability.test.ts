@@ -24,7 +24,7 @@ const located = (observed = ours) => {
 }
 
 const block = (core: Core.Reachability, networks: number, now = start) => {
-  for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, `stranger ${n}`, now)
+  for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, now)
 }
 
 describe("a node", () => {
@@ -117,40 +117,18 @@ describe("a node", () => {
 
   it("is closed once experiments through three networks failed, and one network cannot decide it", () => {
     const core = located()
-    for (let i = 0; i < 10; i++) core.blocked("network", "stranger", start)
+    for (let i = 0; i < 10; i++) core.blocked("network", start)
     block(core, 2)
     assert.strictEqual(core.status.state, "closed")
     const other = located()
-    for (let i = 0; i < 10; i++) other.blocked("network", `stranger ${i}`, start)
-    other.blocked("another", "stranger", start)
+    for (let i = 0; i < 10; i++) other.blocked("network", start)
+    other.blocked("another", start)
     assert.strictEqual(other.status.state, "unknown")
-  })
-
-  it("is not closed because one stranger cannot reach it, through however many networks, unless that can once it was sent to", () => {
-    const failed = (networks: number) => {
-      const core = located()
-      const isControlDue = Array.from({ length: networks }, (_, n) => core.blocked(`network ${n}`, "stranger", start))
-      assert.deepStrictEqual(isControlDue, isControlDue.map((_, n) => n >= 2))
-      assert.strictEqual(core.status.state, "unknown")
-      return core
-    }
-    const another = failed(10)
-    assert.isFalse(another.blocked("network 3", "another", start))
-    assert.strictEqual(another.status.state, "closed")
-    const controlled = failed(3)
-    controlled.controlled(start)
-    assert.strictEqual(controlled.status.state, "closed")
-    const tooFew = failed(2)
-    tooFew.controlled(start)
-    assert.strictEqual(tooFew.status.state, "unknown")
-    const tooLate = failed(3)
-    tooLate.controlled(start + 3 * minute)
-    assert.strictEqual(tooLate.status.state, "unknown")
   })
 
   it("is not closed because of datagrams that are lost now and then", () => {
     const core = located()
-    for (let n = 0; n < 10; n++) core.blocked(`network ${n}`, `stranger ${n}`, start + 1.5 * n * minute)
+    for (let n = 0; n < 10; n++) core.blocked(`network ${n}`, start + 1.5 * n * minute)
     assert.strictEqual(core.status.state, "unknown")
   })
 
@@ -380,7 +358,7 @@ describe("whatever happens", () => {
             core.heard(host(event.host), event.isEcho, now)
             break
           case "blocked":
-            core.blocked(`network ${event.network}`, `stranger ${event.network}`, now)
+            core.blocked(`network ${event.network}`, now)
             break
           case "asked":
             core.asked(reports(...event.ports.map((port) => ({ ...ours, port: port + 1 }))), now)

@@ -4,7 +4,6 @@ import * as References from "effect/References"
 import { fastest } from "../../src/node/NodeCrypto.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
-import { Reachability } from "../../src/Reachability.ts"
 import { Routing } from "../../src/Routing.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -56,26 +55,6 @@ describe("a node", () => {
         yield* Effect.sleep("5 minutes")
         assert.deepStrictEqual(yield* wrong(moved), [])
       }))
-  })
-})
-
-describe("a node to which one other cannot send", () => {
-  it("does not take itself for closed, and is in tables, though that node is the only stranger left", () => {
-    for (const seed of [1, 2]) {
-      run(seed, 0, (world) =>
-        Effect.gen(function*() {
-          const nodes = yield* world.startNodes(9)
-          const [away, cut] = [nodes[8], nodes[5]]
-          world.network.cut(away.host, cut.host)
-          yield* Effect.sleep("15 minutes")
-          const { state } = yield* cut.run(Reachability.use(({ status }) => status))
-          assert.notStrictEqual(state, "closed", `seed ${seed}`)
-          for (const { run } of nodes.slice(0, 5)) {
-            const known = yield* run(Routing.use(({ entries }) => entries))
-            assert.include(known.map(({ contact }) => contact.id), cut.identity.nodeId, `seed ${seed}`)
-          }
-        }))
-    }
   })
 })
 
