@@ -2,7 +2,8 @@
  * Maintenance of the node's view of the network: a heartbeat that has the
  * routing table check its contacts, fills sparse buckets, rejoins after all
  * contacts are lost, has our records placed again after that, and revisits the
- * addresses that the node once joined through. The work per beat is bounded and delays no response.
+ * addresses that the node once joined through. The work per beat is bounded and
+ * delays no response.
  *
  * @module
  * @since 0.1.0
