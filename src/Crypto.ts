@@ -15,13 +15,13 @@
 import { gcm } from "@noble/ciphers/aes.js"
 import { ed25519, x25519 } from "@noble/curves/ed25519.js"
 import { bytesToNumberLE } from "@noble/curves/utils.js"
-import { hkdf } from "@noble/hashes/hkdf.js"
-import { sha256, sha512 } from "@noble/hashes/sha2.js"
+import { sha512 } from "@noble/hashes/sha2.js"
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import { assertSeed, isStrict } from "./internal/ed25519Strict.ts"
 import * as ExchangeKeys from "./internal/exchangeKeys.ts"
 import type { ExchangeKey } from "./internal/exchangeKeys.ts"
+import * as Hkdf from "./internal/hkdf.ts"
 import { orUndefined } from "./internal/orUndefined.ts"
 
 /**
@@ -128,7 +128,7 @@ export const noble: Provider = {
     isStrict(publicKey, signature) && isPointOfSignature(publicKey, message, signature),
   exchangeKey,
   toExchangeKey: ExchangeKeys.converter(ExchangeKeys.convertPortably),
-  deriveKey: (secret, salt, info) => hkdf(sha256, secret, salt, info, 32),
+  deriveKey: Hkdf.derive,
   encrypt: (key, nonce, plaintext) => gcm(key, nonce).encrypt(plaintext),
   decrypt: (key, nonce, ciphertext) => orUndefined(() => gcm(key, nonce).decrypt(ciphertext))
 }

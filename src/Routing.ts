@@ -270,10 +270,10 @@ const dualK = 8
 const maxMet = 256
 const meetPauseMillis = 10 * 60_000
 
-/** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
 /** Maximum number of evicted contacts remembered: a split network may have evicted those of its other part. */
 const maxEvicted = 64
 
+/** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
 const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareFull: true, staleProbes: 0, refills: 0 }
 
 const isSame = (a: Contact, b: Contact): boolean => a.id === b.id && SocketAddress.isSame(a, b)

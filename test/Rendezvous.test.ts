@@ -150,3 +150,26 @@ describe("a node", () => {
       }])
     }).pipe(Effect.scoped, onNetwork))
 })
+
+describe("a node that strangers may not reach", () => {
+  const attends = Effect.fnUntraced(function*(own: string, other: string) {
+    yield* TestClock.setTime(network.now * 1000)
+    const at = { host: own, port: 4121 }
+    const node = yield* network.node("node", at)
+    const contact = yield* network.puppet("contact", { host: other, port: 4121 })
+    yield* Effect.forkScoped(network.dht(node).ping(contact), { startImmediately: true })
+    yield* contact.answer(
+      () => ({ _tag: "Pong", address: contact.address, observed: SocketAddress.encodeObserved(at) }),
+      features
+    )
+    const attend = yield* Effect.forkScoped(next(contact, "Attend"), { startImmediately: true })
+    yield* TestClock.adjust("5 minutes")
+    return attend.pollUnsafe() !== undefined
+  })
+
+  it.effect("attends at a contact, unless that is in its own private network, where no router is between them", () =>
+    Effect.gen(function*() {
+      assert.isTrue(yield* attends("9.0.1.1", "9.0.2.1"))
+      assert.isFalse(yield* attends("192.168.1.1", "192.168.1.2"))
+    }).pipe(Effect.scoped, onNetwork))
+})

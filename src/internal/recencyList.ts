@@ -31,10 +31,6 @@ export class RecencyList<T extends Recent> implements Iterable<T> {
     return this.count
   }
 
-  get newest(): T | undefined {
-    return this.first as T | undefined
-  }
-
   get oldest(): T | undefined {
     return this.last as T | undefined
   }

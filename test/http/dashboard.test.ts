@@ -405,10 +405,10 @@ layer(Layer.effect(World, world), { excludeTestServices: true, timeout: "30 seco
     Effect.gen(function*() {
       const { url } = yield* World
       const samples = async () => (await read(url, "/v1/history", Api.History)).samples
+      const before = (yield* Effect.promise(samples)).length
       yield* visit({ at: "/#traffic" }, async (page) => {
         const path = page.locator("#plot-keys .line.s0").last()
         const points = async () => ((await path.getAttribute("d")) ?? "").split(/[ML]/).length - 1
-        const before = (await samples()).length
         await path.waitFor({ state: "attached" })
         assert.isAtLeast(await points(), before)
         await eventually(async () => {

@@ -2,13 +2,12 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Hex from "../../src/internal/hex.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Rpc } from "../../src/Rpc.ts"
+import * as PathAttacker from "../../src/testing/internal/pathAttacker.ts"
 import * as Latency from "../../src/testing/Latency.ts"
 import type { Property } from "../../src/testing/Properties.ts"
-import type { Delivery } from "../../src/testing/SimNetwork.ts"
 import { Transport } from "../../src/Transport.ts"
 import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
@@ -25,20 +24,6 @@ interface Asked {
   readonly to: Peer
   readonly forms: ReadonlyArray<Message.Frame["_tag"]>
   readonly waited: number | undefined
-}
-
-/** A copy of a datagram with one byte changed. */
-const altered = (payload: Uint8Array, at: number): Uint8Array => {
-  const copy = payload.slice()
-  copy[at] ^= 1
-  return copy
-}
-
-/** A copy of a datagram of a session that names another sender: the end is the sender, 2 bytes and the MAC. */
-const inTheNameOf = ({ nodeId }: { readonly nodeId: NodeId.NodeId }, payload: Uint8Array): Uint8Array => {
-  const copy = payload.slice()
-  Hex.write(copy, nodeId.slice(0, 16), payload.length - 26)
-  return copy
 }
 
 /**
@@ -91,46 +76,20 @@ export const sessions = (): Outcome =>
 
       const transport = yield* attacker.run(Transport.use(Effect.succeed))
       let isAttacking = false
-      /** Transactions of forged messages, with the nodes that received them. */
-      const forged = new Set<string>()
-      const forge = (payload: Uint8Array, to: Delivery["to"]) => {
-        const header = Message.header(payload)
-        if (typeof header !== "string") forged.add(`${to.host} ${header.transactionId}`)
-        transport.sendUnsafe(payload, to)
-      }
-
-      const attack = ({ from, target, to }: Delivery, payload: Uint8Array, frame: Message.SessionFrame) => {
-        transport.sendUnsafe(payload, to)
-        const isResponse = Message.isResponse(frame.type)
-        transport.sendUnsafe(Message.notice(frame.transactionId), isResponse ? to : from)
-        forge(altered(payload, frame.headerEnd - 1), to)
-        const recipient = nodes.find(({ host }) => host === target)
-        if (isResponse || recipient === undefined) return
-        forge(inTheNameOf(recipient.identity, payload), from)
-        // Of an unknown sender.
-        forge(altered(altered(payload, payload.length - 26), frame.headerEnd - 2), to)
-      }
-
-      yield* attacker.run(Transport.use(({ deliverTo }) =>
-        deliverTo((payload, from) => {
-          const header = Message.header(payload)
-          if (typeof header !== "string" && forged.has(`${from.host} ${header.transactionId}`)) {
-            const node = nodes.find(({ host }) => host.ip === from.host)
-            report("MacsAreChecked", node?.name ?? from.host, { answered: header.transactionId })
-          }
-          return true
-        })
-      ))
+      const attack = yield* PathAttacker.make(
+        transport,
+        nodes,
+        (node, answered) => report("MacsAreChecked", node, { answered })
+      )
 
       const stop = network.observe({
         delivered: (delivery) => {
           if (delivery.source === attacker.host || delivery.target === attacker.host) return
-          const payload = delivery.payload.slice()
-          const frame = Message.frame(payload)
+          const frame = Message.frame(delivery.payload)
           if (typeof frame === "string") return
           const body = Message.readBody(frame)
           if (typeof body !== "string" && body._tag === "FindNode") arrived.get(body.target)?.push(frame._tag)
-          if (isAttacking && frame._tag === "Session") attack(delivery, payload, frame)
+          if (isAttacking) attack(delivery)
         }
       })
 

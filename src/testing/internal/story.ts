@@ -285,9 +285,6 @@ export const format = (story: Story): string => {
 /** @internal */
 export const replayCommand = (story: Story): string => `effect-dht replay ${Shell.word(JSON.stringify(story))}`
 
-/** @internal */
-export const sorted = (story: Story): ReadonlyArray<Happening> => inOrder(story.happenings)
-
 /**
  * The happenings in order, each as a sentence.
  *

@@ -70,7 +70,7 @@ const mayMeet = (a: Host, b: Host): boolean => {
  */
 export const make = (stage: Stage): Meetings => {
   const { crypto, residents, world: { network, timeline } } = stage
-  const wanted = new Set<readonly [from: Resident, to: Resident]>()
+  const wanted: Array<readonly [from: Resident, to: Resident]> = []
   /** Since when nodes that tried to meet others do not. */
   const idleSince = new Map<Host, number>()
   const trying = new Map<Host, number>()
@@ -114,10 +114,10 @@ export const make = (stage: Stage): Meetings => {
     )
 
   const connect = (from: Resident, to: Resident, millis: number) => {
-    wanted.add([from, to])
+    wanted.push([from, to])
     return Effect.scoped(Effect.gen(function*() {
       yield* watch
-      yield* millis === 0 ? meet(from, to) : busy(from, Effect.timeoutOption(meet(from, to), millis))
+      yield* millis === 0 ? meet(from, to) : Effect.timeoutOption(meet(from, to), millis)
       yield* Effect.sleep("5 seconds")
     }))
   }
@@ -153,7 +153,7 @@ export const make = (stage: Stage): Meetings => {
         }
         yield* Effect.sleep("1 second")
       }
-      // An open node is asked itself, and pings whoever asks it.
+      // An open node gets the request itself, and pings its sender.
       if (called > 0 && !isOpen(resident)) report(stage, "OnlyRequestersAreCalled", node.name, { sent: called })
     }))
   })

@@ -40,12 +40,12 @@ import {
   announcedTtl,
   calmMinutes,
   type Deed,
+  inOrder,
   type Master,
   masters,
   type Router,
   routers,
   sentences,
-  sorted,
   spokenTtl,
   type Story,
   type Topic,
@@ -231,7 +231,7 @@ export const runStory = (
       const sent: Array<Message> = []
       const received: Array<Liveness.Message> = []
       const speeches: Array<Speech> = []
-      const happenings = sorted(story)
+      const happenings = inOrder(story.happenings)
       const has = (...kinds: ReadonlyArray<Deed["do"]>) => happenings.some(({ deed }) => kinds.includes(deed.do))
       const endpoints = new Map<Resident, Endpoints>()
       /** The watches by node and topic, with the scopes that end them. */
@@ -307,7 +307,6 @@ export const runStory = (
           life: 0,
           isAlone: false,
           wasSet: false,
-          settledAt: 0,
           announced: new Map()
         }
         residents.push(resident)
@@ -317,7 +316,6 @@ export const runStory = (
       const start = Effect.fnUntraced(function*(resident: Resident) {
         if (resident.node.isUp) return
         resident.life++
-        resident.settledAt = world.timeline.elapsedMillis
         const joined = yield* Effect.match(resident.node.start, { onFailure: () => false, onSuccess: () => true })
         resident.isAlone = !joined
       })
@@ -448,7 +446,7 @@ export const runStory = (
           type,
           resident.node.run(
             Query.use((query) => isAll ? query.aggregateRecords(key, type) : query.findRecords(key, { type }))
-          )
+          ).pipe(Effect.tapError(noteError))
         ).pipe(
           Effect.map((records) => {
             for (const record of records) safety.returned(resident.node.name, key, record)
@@ -507,12 +505,11 @@ export const runStory = (
         )
 
       const move = (resident: Resident, router: Router | undefined) =>
-        Effect.suspend(() => {
+        Effect.sync(() => {
           const { host } = resident.node
-          if (isNeeded(resident) || host.ip.includes(":")) return Effect.void
-          resident.settledAt = world.timeline.elapsedMillis
-          network.move(host, router && routers[router])
-          return Effect.void
+          if (!isNeeded(resident) && SocketAddress.family(host.ip) === "ipv4") {
+            network.move(host, router && routers[router])
+          }
         })
 
       const keyOf = (master: Master) => NodeId.fromAddress(addressOf(master, crypto))
@@ -740,7 +737,7 @@ export const runStory = (
         (master) =>
           Effect.forEach(
             upNow(),
-            (resident) => Effect.ignore(returned(resident, keyOf(master), Record.RecordType.endpoint)),
+            (resident) => returned(resident, keyOf(master), Record.RecordType.endpoint),
             { concurrency: 8 }
           )
       )

@@ -9,15 +9,14 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Hex from "../../internal/hex.ts"
 import * as Message from "../../Message.ts"
-import type { NodeId } from "../../NodeId.ts"
-import * as NodeIds from "../../NodeId.ts"
+import * as NodeId from "../../NodeId.ts"
 import { Rpc } from "../../Rpc.ts"
 import { Transport } from "../../Transport.ts"
-import type { Property } from "../Properties.ts"
-import type { Delivery, Host } from "../SimNetwork.ts"
+import type { Facts, Property } from "../Properties.ts"
+import type { Host } from "../SimNetwork.ts"
 import type * as SimWorld from "../SimWorld.ts"
+import * as PathAttacker from "./pathAttacker.ts"
 import { type DhtNode, isOpen, report, type Resident, socketOf, type Stage } from "./storyStage.ts"
 
 /** Most nodes that ask each other: that many squared are the requests. */
@@ -52,22 +51,14 @@ export interface Sessions {
   readonly machines: ReadonlyArray<SimWorld.SimNode<never, unknown>>
 }
 
+const factsOf = ({ forms, to, waited }: Asked): Facts => ({
+  peer: to.name,
+  attempts: forms.join(" ") || "none",
+  waited: waited ?? "no response"
+})
+
 /** Whether no attempt was signed; the network may repeat them. */
 const isInSession = (forms: Asked["forms"]) => forms.length > 0 && forms.every((form) => form === "Session")
-
-/** A copy of a datagram with one byte changed. */
-const altered = (payload: Uint8Array, at: number): Uint8Array => {
-  const copy = payload.slice()
-  copy[at] ^= 1
-  return copy
-}
-
-/** A copy of a datagram of a session that names another sender: the end is the sender, 2 bytes and the MAC. */
-const inTheNameOf = (id: NodeId, payload: Uint8Array): Uint8Array => {
-  const copy = payload.slice()
-  Hex.write(copy, id.slice(0, 16), payload.length - 26)
-  return copy
-}
 
 /**
  * Makes the sessions of a story. `stop` stops a node with its announcements, and
@@ -85,7 +76,7 @@ export const make = (
   const { residents, world: { machine, network, timeline } } = stage
   const machines: Array<SimWorld.SimNode<never, unknown>> = []
   /** The forms of the requests that arrived, by their targets. */
-  const arrived = new Map<NodeId, { readonly from: Host; readonly forms: Array<Message.Frame["_tag"]> }>()
+  const arrived = new Map<NodeId.NodeId, { readonly from: Host; readonly forms: Array<Message.Frame["_tag"]> }>()
 
   const observe = Effect.acquireRelease(
     Effect.sync(() =>
@@ -104,7 +95,7 @@ export const make = (
   )
 
   const ask = Effect.fnUntraced(function*(from: DhtNode, to: Peer): Effect.fn.Return<Asked> {
-    const target = NodeIds.fromTopic(`question ${arrived.size}`)
+    const target = NodeId.fromTopic(`question ${arrived.size}`)
     const forms: Array<Message.Frame["_tag"]> = []
     arrived.set(target, { from: from.host, forms })
     const peer = { id: to.identity.nodeId, ...socketOf(to) }
@@ -136,28 +127,30 @@ export const make = (
       })
     })
 
-  const inSession = (property: Property, { forms, from, to, waited }: Asked): ReadonlyArray<() => void> =>
-    isInSession(forms) && waited !== undefined
+  const inSession = (property: Property, asked: Asked): ReadonlyArray<() => void> =>
+    isInSession(asked.forms) && asked.waited !== undefined
       ? []
-      : [() =>
-        report(stage, property, from.name, {
-          peer: to.name,
-          attempts: forms.join(" ") || "none",
-          waited: waited ?? "no response"
-        })]
+      : [() => report(stage, property, asked.from.name, factsOf(asked))]
 
   /** Runs a request to a host whose response is lost, so that an attacker has all the time for its notices. */
   const losingResponse = Effect.fnUntraced(function*(from: DhtNode, to: DhtNode) {
     const request = yield* Effect.forkScoped(ask(from, to), { startImmediately: true })
     const target = [...arrived.keys()].at(-1)
-    const stop = network.observe({
-      delivered: ({ target: host }) => {
-        if (host === to.host && (arrived.get(target!)?.forms.length ?? 0) > 0) to.host.loss = 1
-      }
-    })
-    yield* Effect.sleep(network.conditions.latency(from.host, to.host) + slackMillis)
-    stop()
-    to.host.loss = 0
+    yield* Effect.acquireUseRelease(
+      Effect.sync(() =>
+        network.observe({
+          delivered: ({ target: host }) => {
+            if (host === to.host && (arrived.get(target!)?.forms.length ?? 0) > 0) to.host.loss = 1
+          }
+        })
+      ),
+      () => Effect.sleep(network.conditions.latency(from.host, to.host) + slackMillis),
+      (stop) =>
+        Effect.sync(() => {
+          stop()
+          to.host.loss = 0
+        })
+    )
     yield* Fiber.join(request)
   })
 
@@ -167,48 +160,23 @@ export const make = (
     machines.push(attacker)
     yield* attacker.start
     const transport = yield* attacker.run(Transport.use(Effect.succeed))
-    /** Transactions of forged messages, with the nodes that received them. */
-    const forged = new Set<string>()
-    const forge = (payload: Uint8Array, to: Delivery["to"]) => {
-      const header = Message.header(payload)
-      if (typeof header !== "string") forged.add(`${to.host} ${header.transactionId}`)
-      transport.sendUnsafe(payload, to)
-    }
-    yield* transport.deliverTo((payload, from) => {
-      const header = Message.header(payload)
-      if (typeof header !== "string" && forged.has(`${from.host} ${header.transactionId}`)) {
-        const node = nodes.find(({ host }) => host.ip === from.host)
-        report(stage, "MacsAreChecked", node?.name ?? from.host, { answered: header.transactionId })
-      }
-      return true
-    })
-    const attack = ({ from, target, to }: Delivery, payload: Uint8Array, frame: Message.SessionFrame) => {
-      transport.sendUnsafe(payload, to)
-      const isResponse = Message.isResponse(frame.type)
-      transport.sendUnsafe(Message.notice(frame.transactionId), isResponse ? to : from)
-      forge(altered(payload, frame.headerEnd - 1), to)
-      const recipient = nodes.find(({ host }) => host === target)
-      if (isResponse || recipient === undefined) return
-      forge(inTheNameOf(recipient.identity.nodeId, payload), from)
-      // Of an unknown sender.
-      forge(altered(altered(payload, payload.length - 26), frame.headerEnd - 2), to)
-    }
+    const attack = yield* PathAttacker.make(
+      transport,
+      nodes,
+      (node, answered) => report(stage, "MacsAreChecked", node, { answered })
+    )
     yield* Effect.scoped(Effect.gen(function*() {
       yield* observe
       yield* inCalm(Effect.gen(function*() {
         yield* askAll(nodes)
         const before = yield* askAll(nodes)
-        const has = ({ forms, from, to, waited }: Asked) =>
-          waited !== undefined && isInSession(forms) && from.isUp && nodes.some(({ name }) => name === to.name)
+        const has = ({ forms, from, waited }: Asked) => waited !== undefined && isInSession(forms) && from.isUp
         const pairs = before.filter(has)
         yield* Effect.acquireRelease(
           Effect.sync(() =>
             network.observe({
               delivered: (delivery) => {
-                if (delivery.source === attacker.host || delivery.target === attacker.host) return
-                const payload = delivery.payload.slice()
-                const frame = Message.frame(payload)
-                if (typeof frame !== "string" && frame._tag === "Session") attack(delivery, payload, frame)
+                if (delivery.source !== attacker.host && delivery.target !== attacker.host) attack(delivery)
               }
             })
           ),
@@ -239,17 +207,13 @@ export const make = (
       yield* inCalm(Effect.map(
         Effect.forEach(others, (other) => ask(other, node), { concurrency: "unbounded" }),
         (all) =>
-          all.flatMap(({ forms, from, to, waited }) => {
+          all.flatMap((asked) => {
+            const { from, to, waited } = asked
             // A request in a session, the notice, the signed request, and its response.
             const way = network.conditions.latency(from.host, to.host)
-            return waited !== undefined && waited <= 4 * way + slackMillis ?
-              [] :
-              [() =>
-                report(stage, "SessionsResume", from.name, {
-                  peer: to.name,
-                  attempts: forms.join(" ") || "none",
-                  waited: waited ?? "no response"
-                })]
+            return waited !== undefined && waited <= 4 * way + slackMillis
+              ? []
+              : [() => report(stage, "SessionsResume", from.name, factsOf(asked))]
           })
       ))
       yield* Fiber.join(started)

@@ -30,8 +30,6 @@ export interface Resident {
   isAlone: boolean
   /** Whether its clock was set: a record from before can then outlive its withdrawal. */
   wasSet: boolean
-  /** Virtual milliseconds when it last started or moved. */
-  settledAt: number
   /** Its announcements by topic, empty for its endpoint, with the scopes that end them. */
   readonly announced: Map<string, {
     readonly key: NodeId.NodeId
@@ -58,7 +56,7 @@ export interface Stage {
 }
 
 /**
- * Whether any node can reach it unsolicited.
+ * Whether there is no router in front of it.
  *
  * @internal
  */

@@ -25,7 +25,7 @@ describe("story", () => {
     for (const seed of seeds) {
       for (const what of new Set(features(draw(seed)))) counts.set(what, (counts.get(what) ?? 0) + 1)
     }
-    assert.isAtLeast(counts.size, 36 + 4 + 4 + 3)
+    assert.strictEqual(counts.size, 34 + 4 + 4 + 8 + 3)
     for (const [what, count] of counts) assert.isTrue(count > 5 && count < 900, `${what}: ${count}`)
   })
 
