@@ -83,8 +83,12 @@ export const make = Effect.fnUntraced(function*<A>(
     wake()
   }
 
+  const hasOutcomes = (): boolean => outcomes.length > 0 || defect !== undefined
+
   const waitFor = (millis: number | undefined): InFlight<A>["takeAll"] =>
     Effect.callback((resume) => {
+      // Another fiber may have run since `take` looked: this one can be made to yield between any two operations.
+      if (hasOutcomes()) return resume(takeAll)
       wait = new Wait(() => resume(takeSoon), wake)
       if (millis !== undefined) timers.set(wait, timers.now() + Math.max(0, millis))
       return Effect.sync(endWait)
@@ -103,7 +107,7 @@ export const make = Effect.fnUntraced(function*<A>(
         })
       )),
     offerUnsafe,
-    take: (millis) => Effect.suspend(() => outcomes.length > 0 || defect !== undefined ? takeAll : waitFor(millis)),
+    take: (millis) => Effect.suspend(() => hasOutcomes() ? takeAll : waitFor(millis)),
     takeAll
   }
 })

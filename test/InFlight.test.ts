@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as InFlight from "../src/InFlight.ts"
+import * as Interleavings from "../src/testing/Interleavings.ts"
 import * as Timers from "../src/Timers.ts"
 import * as alive from "./utils/alive.ts"
 
@@ -107,6 +108,18 @@ describe("InFlight", () => {
         inFlight.offerUnsafe("b")
         assert.deepStrictEqual(yield* Fiber.join(taking), ["b"])
       }))
+
+    it("misses no outcome that arrives just before it waits, in whatever order fibers run and yield", () => {
+      const program = Effect.gen(function*() {
+        const timers = Context.get(yield* Layer.build(Timers.layer), Timers.Timers)
+        const inFlight = yield* InFlight.make<string>(timers)
+        for (const name of ["a", "b", "c"]) yield* inFlight.start(Effect.as(Effect.sleep(10), name))
+        const taken: Array<string> = []
+        while (taken.length < 3) taken.push(...yield* inFlight.take())
+      })
+      const { failure } = Interleavings.search(Effect.scoped(program), { depth: 2, runs: 200 })
+      assert.isUndefined(failure)
+    })
 
     it.effect("returns none once the given time has passed, and not before", () =>
       Effect.gen(function*() {
