@@ -44,7 +44,7 @@ import * as Shell from "../internal/shell.ts"
 import * as Fault from "./Fault.ts"
 import { Prng } from "./internal/prng.ts"
 import { seedsOf } from "./internal/seeds.ts"
-import { fewer, lower, smallest } from "./internal/shrink.ts"
+import { type Candidates, changing, fewer, lower, one, smallest } from "./internal/shrink.ts"
 import * as Latency from "./Latency.ts"
 import { clockTime } from "./Properties.ts"
 import * as Recorder from "./Recorder.ts"
@@ -276,25 +276,41 @@ const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
   }
 }
 
+/** Shares of the time to an earlier step that shrinking does not distinguish. */
+const timeShares = 8
+
 /** Simpler stories, the simplest first. */
-function* simpler(story: Story): Iterable<Story> {
-  for (const steps of fewer(story.steps)) yield { ...story, steps }
-  if (story.scheduleSeed !== undefined) yield { ...story, scheduleSeed: undefined }
-  if (story.loss > 0) yield { ...story, loss: 0 }
-  for (const nodes of lower(story.nodes, 3)) yield { ...story, nodes }
-  if (story.latency !== 20) yield { ...story, latency: 20 }
-  for (const [i, { at, deed }] of story.steps.entries()) {
-    const replaced = (step: Story["steps"][number]): Story => ({ ...story, steps: story.steps.with(i, step) })
-    for (const earlier of lower(at, story.steps[i - 1]?.at ?? 0)) {
-      // With all that follow, because some fail only close to each other.
-      const moved = (step: Story["steps"][number]) => ({ ...step, at: step.at - at + earlier })
-      yield { ...story, steps: [...story.steps.slice(0, i), ...story.steps.slice(i).map(moved)] }
-      yield replaced({ at: earlier, deed })
+function* simpler(story: Story): Candidates<Story> {
+  let best = story
+  const tryAll = function*<B>(parts: Candidates<B>, change: (part: B) => Partial<Story>): Candidates<Story> {
+    best = yield* changing(best, parts, (story, part) => ({ ...story, ...change(part) }))
+  }
+  yield* tryAll(fewer(story.steps), (steps) => ({ steps }))
+  if (story.scheduleSeed !== undefined) yield* tryAll(one(undefined), (scheduleSeed) => ({ scheduleSeed }))
+  if (story.loss > 0) yield* tryAll(one(0), (loss) => ({ loss }))
+  yield* tryAll(lower(story.nodes, 3), (nodes) => ({ nodes }))
+  if (story.latency !== 20) yield* tryAll(one(20), (latency) => ({ latency }))
+  for (const i of best.steps.keys()) {
+    const earlier = () => {
+      const floor = best.steps[i - 1]?.at ?? 0
+      const { at } = best.steps[i]
+      return lower(at, floor, Math.ceil((at - floor) / timeShares))
     }
-    if (Fault.isFault(deed)) continue
-    for (const number of lower(deed.number)) yield replaced({ at, deed: { ...deed, number } })
-    for (const peer of lower(deed.peer)) yield replaced({ at, deed: { ...deed, peer } })
-    for (const node of lower(deed.node)) yield replaced({ at, deed: { ...deed, node } })
+    // With all that follow, because some fail only close to each other.
+    yield* tryAll(earlier(), (at) => {
+      const gap = best.steps[i].at - at
+      return {
+        steps: [...best.steps.slice(0, i), ...best.steps.slice(i).map((step) => ({ ...step, at: step.at - gap }))]
+      }
+    })
+    yield* tryAll(earlier(), (at) => ({ steps: best.steps.with(i, { ...best.steps[i], at }) }))
+    for (const field of ["number", "peer", "node"] as const) {
+      const { deed } = best.steps[i]
+      if (Fault.isFault(deed)) break
+      yield* tryAll(lower(deed[field]), (number) => ({
+        steps: best.steps.with(i, { ...best.steps[i], deed: { ...best.steps[i].deed, [field]: number } as Operation })
+      }))
+    }
   }
 }
 

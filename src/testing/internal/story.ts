@@ -12,7 +12,7 @@ import * as Fault from "../Fault.ts"
 import * as Nat from "../Nat.ts"
 import { clockTime } from "../Properties.ts"
 import { seedsOf } from "./seeds.ts"
-import { fewer, lower } from "./shrink.ts"
+import { type Candidates, changing, fewer, lower, one } from "./shrink.ts"
 
 /** The number of a node, taken modulo the number of nodes at that time. */
 type NodeNumber = number
@@ -373,49 +373,64 @@ export const parse = (text: string): Result.Result<Story, string> =>
 
 // --- Shrinking -----------------------------------------------------------------
 
+/** Shares of the time to an earlier event that shrinking does not distinguish. */
+const timeShares = 8
+
 /**
- * Simpler stories, the simplest first: with fewer events and nodes, without faults
- * of the network, and in a simpler schedule.
+ * Simpler stories, the simplest first: with fewer nodes, on which the cost of a run
+ * depends most, with fewer events, without faults of the network, and in a simpler
+ * schedule.
  *
  * @internal
  */
-export function* simpler(story: Story): Iterable<Story> {
-  const { duplication, happenings, households = [], liars = [], loss, nodes, old = [], scheduleSeed } = story
-  for (const fewerHappenings of fewer(happenings)) yield { ...story, happenings: fewerHappenings }
-  for (const fewerHouseholds of fewer(households)) yield { ...story, households: fewerHouseholds }
-  for (const fewerLiars of fewer(liars)) yield { ...story, liars: fewerLiars }
-  for (const fewerOld of fewer(old)) yield { ...story, old: fewerOld }
+export function* simpler(story: Story): Candidates<Story> {
+  let best = story
+  const tryAll = function*<B>(parts: Candidates<B>, change: (part: B) => Partial<Story>): Candidates<Story> {
+    best = yield* changing(best, parts, (story, part) => ({ ...story, ...change(part) }))
+  }
+  yield* tryAll(lower(story.nodes, 3), (nodes) => ({ nodes }))
+  yield* tryAll(fewer(story.happenings), (happenings) => ({ happenings }))
+  yield* tryAll(fewer(story.households ?? []), (households) => ({ households }))
+  yield* tryAll(fewer(story.liars ?? []), (liars) => ({ liars }))
+  yield* tryAll(fewer(story.old ?? []), (old) => ({ old }))
   for (const setting of ["signing", "families", "maxBytes"] as const) {
-    if (story[setting] !== undefined) yield { ...story, [setting]: undefined }
+    if (story[setting] !== undefined) yield* tryAll(one(undefined), (none) => ({ [setting]: none }))
   }
-  for (const schedule of simplerSchedules(scheduleSeed)) yield { ...story, scheduleSeed: schedule }
-  if (loss > 0) yield { ...story, loss: 0 }
-  if (duplication > 0) yield { ...story, duplication: 0 }
-  for (const fewerNodes of lower(nodes, 3)) yield { ...story, nodes: fewerNodes }
-  for (const [i, household] of households.entries()) {
-    if (household.nodes > 1) yield { ...story, households: households.with(i, { ...household, nodes: 1 }) }
+  yield* tryAll(simplerSchedules(story.scheduleSeed), (scheduleSeed) => ({ scheduleSeed }))
+  if (story.loss > 0) yield* tryAll(one(0), (loss) => ({ loss }))
+  if (story.duplication > 0) yield* tryAll(one(0), (duplication) => ({ duplication }))
+  for (const [i, household] of (best.households ?? []).entries()) {
+    yield* tryAll(
+      lower(household.nodes, 1),
+      (nodes) => ({ households: (best.households ?? []).with(i, { ...household, nodes }) })
+    )
   }
-  if (story.latency !== 20) yield { ...story, latency: 20 }
-  for (const [i, { at, deed }] of happenings.entries()) {
-    const replaced = (happening: Happening): Story => ({ ...story, happenings: happenings.with(i, happening) })
-    for (const earlier of lower(at, happenings[i - 1]?.at ?? 0)) yield replaced({ at: earlier, deed })
-    for (const simplerDeed of simplerDeeds(deed)) yield replaced({ at, deed: simplerDeed })
+  if (story.latency !== 20) yield* tryAll(one(20), (latency) => ({ latency }))
+  if (best.happenings.some(({ at }) => at > 0)) {
+    yield* tryAll(one(0), (at) => ({ happenings: best.happenings.map(({ deed }) => ({ at, deed })) }))
   }
-  if (story.seed > 0) yield { ...story, seed: 0 }
+  for (const i of best.happenings.keys()) {
+    const replaced = (change: Partial<Happening>) => ({
+      happenings: best.happenings.with(i, { ...best.happenings[i], ...change })
+    })
+    const { at } = best.happenings[i]
+    const floor = best.happenings[i - 1]?.at ?? 0
+    yield* tryAll(lower(at, floor, Math.ceil((at - floor) / timeShares)), (at) => replaced({ at }))
+    for (const field of ["node", "peer", "from", "to"]) {
+      const deed: { readonly [field: string]: unknown } = best.happenings[i].deed
+      const number = deed[field]
+      if (typeof number !== "number") continue
+      yield* tryAll(
+        lower(number),
+        (number) => replaced({ deed: { ...best.happenings[i].deed, [field]: number } as Deed })
+      )
+    }
+  }
+  if (story.seed > 0) yield* tryAll(one(0), (seed) => ({ seed }))
 }
 
-function* simplerSchedules(schedule: Story["scheduleSeed"]): Iterable<Story["scheduleSeed"]> {
-  if (schedule === undefined) return
-  yield undefined
+function* simplerSchedules(schedule: Story["scheduleSeed"]): Candidates<Story["scheduleSeed"]> {
+  if (schedule === undefined || (yield undefined)) return
   const [, depth, rest] = /^pct:(\d+):(.*)$/.exec(`${schedule}`) ?? []
-  for (const lowerDepth of lower(Number(depth ?? 0), 1)) yield `pct:${lowerDepth}:${rest}`
-}
-
-/** With lower numbers of nodes. */
-function* simplerDeeds(deed: Deed): Iterable<Deed> {
-  const whole: { readonly [field: string]: unknown } = deed
-  for (const field of ["node", "peer", "from", "to"]) {
-    const number = whole[field]
-    if (typeof number === "number") { for (const simpler of lower(number)) yield { ...deed, [field]: simpler } as Deed }
-  }
+  yield* changing(`${schedule}`, lower(Number(depth ?? 0), 1), (_, depth) => `pct:${depth}:${rest}`)
 }

@@ -25,8 +25,40 @@ describe("shrink", () => {
 
   it("stops with the best so far when its time is over", () => {
     let left = 3
-    const found = smallest<number>(1000, { simpler: (n) => [n - 1], fails: () => true, isOver: () => left-- === 0 })
+    const found = smallest<number>(1000, {
+      *simpler(n) {
+        yield n - 1
+      },
+      fails: () => true,
+      isOver: () => left-- === 0
+    })
     assert.strictEqual(found, 997)
+  })
+
+  it("goes on from a value that fails, and tries none twice", () => {
+    const items = Array.from({ length: 16 }, (_, i) => i)
+    const tried: Array<string> = []
+    const found = smallest<ReadonlyArray<number>>(items, {
+      simpler: fewer,
+      fails: (items) => {
+        tried.push(items.join())
+        return items.includes(3)
+      },
+      isOver: never
+    })
+    assert.deepStrictEqual(found, [3])
+    assert.strictEqual(new Set(tried).size, tried.length)
+    assert.isAtMost(tried.length, 10)
+  })
+
+  it("finds a number up to its precision", () => {
+    const found = smallest<number>(1000, {
+      simpler: (number) => lower(number, 0, 100),
+      fails: (number) => number >= 500,
+      isOver: never
+    })
+    assert.isAtLeast(found, 500)
+    assert.isAtMost(found, 600)
   })
 
   it("tries the empty list first", () => {
