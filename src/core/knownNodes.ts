@@ -19,9 +19,10 @@ const maxNodes = 16_384
 const minuteMillis = 60_000
 
 /**
- * An absent node is asked after a quarter of its absence: 30 times on the first
- * day, which is the last, and its return is noticed within a quarter of its
- * absence.
+ * An absent node is asked again after a quarter of the absence that is known for
+ * certain: 30 times on the first day, which is the last. So its return is noticed
+ * within a quarter of its absence; or at once, if nothing is known of it for that
+ * long when something is stored without it.
  */
 const pauseShare = 4
 const minPauseMillis = minuteMillis
@@ -37,6 +38,8 @@ class Known implements HeapItem {
   contact: Contact
   /** The beginning of the last absence; undefined if there was none. */
   since: number | undefined
+  /** When it was last noticed to be absent, or asked. */
+  missedAt = -Infinity
   backAt = -Infinity
   /** When it is asked next. */
   due = 0
@@ -136,13 +139,13 @@ export class KnownNodes {
   }
 
   /** Has the absent nodes that lack a copy asked whether they are back. */
-  expect(held: Held, now: number): void {
+  expect(held: Held): void {
     if (this.absent.size === 0) return
     const { holders, position } = held
     const reach = reachOf(held)
     for (const [prefix, known] of this.absent) {
       if (known.place >= 0 || distance(prefix, position) >= reach || holders.includes(prefix)) continue
-      this.schedule(prefix, known, now)
+      this.schedule(prefix, known)
     }
   }
 
@@ -151,7 +154,8 @@ export class KnownNodes {
     for (let next = this.lacked.peek(); next !== undefined && next.due <= now; next = this.lacked.peek()) {
       this.lacked.remove(next)
       const { contact } = next
-      if (this.schedule(NodeId.prefix(contact.id), next, now)) return contact
+      next.missedAt = now
+      if (this.schedule(NodeId.prefix(contact.id), next)) return contact
     }
     return undefined
   }
@@ -176,19 +180,20 @@ export class KnownNodes {
   }
 
   private leave(prefix: number, known: Known, now: number): void {
+    known.missedAt = now
     if (this.absent.has(prefix)) return
     if (known.since === undefined || now - known.backAt >= flapMillis) known.since = now
     this.absent.set(prefix, known)
   }
 
   /** Returns false, and forgets the node, if it has been absent for too long. */
-  private schedule(prefix: number, known: Known, now: number): boolean {
-    const absence = now - (known.since ?? now)
+  private schedule(prefix: number, known: Known): boolean {
+    const absence = known.missedAt - (known.since ?? known.missedAt)
     if (absence > maxAbsenceMillis) {
       this.forget(prefix)
       return false
     }
-    known.due = now + Math.max(absence / pauseShare, minPauseMillis)
+    known.due = known.missedAt + Math.max(absence / pauseShare, minPauseMillis)
     this.lacked.push(known)
     return true
   }

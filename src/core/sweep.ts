@@ -313,12 +313,14 @@ export class Sweep<T extends SweepItem> {
   /** The nodes to which records are being handed, and the records that are still to be looked at. */
   private receivers: ReadonlyArray<Contact> = []
   private unseen: Array<T> = []
-  /** Records that are being handed over. */
+  /** Records that are being renewed or handed over, and those of them that are handed over. */
+  private readonly busy = new Set<T>()
   private readonly handing = new Set<T>()
+  /** Records that were busy already when it was decided which nodes are the receivers, so that these may lack them. */
+  private overtaken = new Set<T>()
   private readonly datagrams: Allowance
   private readonly signatures: Allowance
   private parked = 0
-  private busy = 0
   private retrying = 0
   /** Bits that two keys share if one lookup probably serves both. */
   private depth = 0
@@ -334,7 +336,7 @@ export class Sweep<T extends SweepItem> {
 
   /** Number of records that are due and not renewed yet. */
   get dueCount(): number {
-    return this.queued + this.parked + this.busy - this.handing.size
+    return this.queued + this.parked + this.busy.size - this.handing.size
   }
 
   /** Number of records, without those that `ended`. */
@@ -413,7 +415,7 @@ export class Sweep<T extends SweepItem> {
     if (turn !== undefined) return turn
     for (let tried = 0; tried < maxTried; tried++) {
       const item = this.mostUrgent(time)
-      if (item === undefined || this.busy >= maxBusy) break
+      if (item === undefined || this.busy.size >= maxBusy) break
       if (item.failures > 0 && this.retrying >= maxRetrying) {
         this.queueOf(item).remove(item)
         this.schedule(item, time + firstPauseMillis)
@@ -425,7 +427,7 @@ export class Sweep<T extends SweepItem> {
       const started = this.park(item)
       if (started !== undefined) return started
     }
-    const isCut = this.queued > 0 && this.busy < maxBusy && this.parked < maxParked
+    const isCut = this.queued > 0 && this.busy.size < maxBusy && this.parked < maxParked
     const leave = this.leave(time)
     if (leave !== undefined) return leave
     if (isCut) return { _tag: "Wait", until: now }
@@ -513,10 +515,11 @@ export class Sweep<T extends SweepItem> {
 
   /** Reports that a record is stored at the nodes that arrived, or those of them that take it. It stays due when it was. */
   handedOff(item: T, now: number): void {
-    const time = this.steady(now)
+    this.steady(now)
     if (!this.end(item)) return
-    this.known.expect(item, time)
+    this.known.expect(item)
     this.schedule(item, item.due)
+    if (this.overtaken.delete(item)) this.unseen.push(item)
   }
 
   /**
@@ -531,9 +534,10 @@ export class Sweep<T extends SweepItem> {
     this.failing.delete(item)
     item.isNew = false
     item.deadline = options.expires + this.setBack
-    if (item.holders.length > 0) this.known.expect(item, time)
+    if (item.holders.length > 0) this.known.expect(item)
     // Never at once: a record that has no more time must not keep the sweep busy.
     this.schedule(item, Math.max(due + this.setBack, time + secondMillis))
+    if (this.overtaken.delete(item)) this.unseen.push(item)
     return due
   }
 
@@ -624,7 +628,7 @@ export class Sweep<T extends SweepItem> {
     if (wait !== undefined) return wait
     this.queueOf(item).remove(item)
     item.state = "Busy"
-    this.busy++
+    this.busy.add(item)
     if (item.failures > 0) this.retrying++
     this.leavesNext = true
     item.counted = item.missing(time - this.setBack)
@@ -665,8 +669,9 @@ export class Sweep<T extends SweepItem> {
       this.receivers = Array.from(this.arrivals.values())
       this.arrivals.clear()
       this.handoffAt = Infinity
-      // All others are about to be renewed.
+      // What is due is stored at them when it is renewed.
       this.unseen = this.waiting.toArray()
+      this.overtaken = new Set(this.busy)
     }
     if (this.handing.size >= maxHandoffs) return undefined
     for (let seen = 0; seen < maxMoved; seen++) {
@@ -679,7 +684,7 @@ export class Sweep<T extends SweepItem> {
       this.waiting.remove(item)
       this.handing.add(item)
       item.state = "Busy"
-      this.busy++
+      this.busy.add(item)
       item.counted = nodes.length
       this.datagrams.spend(item.counted)
       return { _tag: "Handoff", item, nodes }
@@ -765,7 +770,7 @@ export class Sweep<T extends SweepItem> {
   }
 
   private release(item: T): void {
-    this.busy--
+    this.busy.delete(item)
     this.handing.delete(item)
     if (item.failures > 0) this.retrying--
   }

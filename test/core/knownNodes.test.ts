@@ -71,13 +71,13 @@ describe("known nodes", () => {
     nodes.found([near, far, held1], all, 0)
     nodes.silent([near, far, held1], 0)
     assert.isUndefined(nodes.nextProbe)
-    nodes.expect(held([2, 3, 4], 3), 0)
+    nodes.expect(held([2, 3, 4], 3))
     assert.strictEqual(nodes.nextProbe, minute)
     assert.isUndefined(nodes.probe(minute - 1))
     assert.strictEqual(nodes.probe(minute), near)
     assert.isUndefined(nodes.probe(minute))
     // While there are too few copies, a node may be anywhere.
-    nodes.expect(held([2, 3], 3), minute)
+    nodes.expect(held([2, 3], 3))
     assert.lengthOf(probesUntil(nodes, 2 * minute, 2 * minute), 2)
     nodes.answered(near, 3 * minute)
     nodes.answered(far, 3 * minute)
@@ -88,7 +88,7 @@ describe("known nodes", () => {
     const nodes = new KnownNodes()
     nodes.found([nodeAt(1)], all, 0)
     nodes.silent([nodeAt(1)], 0)
-    nodes.expect(held([]), 0)
+    nodes.expect(held([]))
     const times = probesUntil(nodes, 0, 30 * hour)
     assert.deepStrictEqual(times.slice(0, 5).map((time) => time / minute), [1, 2, 3, 4, 5])
     for (const [i, time] of times.entries()) {
@@ -96,9 +96,23 @@ describe("known nodes", () => {
     }
     assert.isAtLeast(times.at(-1) ?? 0, 18 * hour)
     assert.isAtMost(times.length, 32)
-    nodes.expect(held([]), 31 * hour)
+    nodes.expect(held([]))
     assert.isUndefined(nodes.nextProbe)
     assert.lengthOf(nodes.found([nodeAt(1)], all, 32 * hour), 1)
+  })
+
+  it("are asked at once if something is stored without them and they were last missed long ago", () => {
+    const nodes = new KnownNodes()
+    nodes.found([nodeAt(1)], all, 0)
+    nodes.silent([nodeAt(1)], 0)
+    nodes.expect(held([]))
+    nodes.answered(nodeAt(1), 20 * minute)
+    // It has not really been back, but may be since.
+    nodes.silent([nodeAt(1)], 21 * minute)
+    assert.lengthOf(probesUntil(nodes, 21 * minute, hour), 0)
+    nodes.expect(held([]))
+    assert.deepStrictEqual(nodes.probe(hour), nodeAt(1))
+    assert.strictEqual(nodes.nextProbe, hour + 15 * minute)
   })
 
   it("that answer and fall silent again at once are asked no more often", () => {
@@ -107,7 +121,7 @@ describe("known nodes", () => {
     nodes.silent([nodeAt(1)], 0)
     let asked = 0
     for (let now = 0; now <= 12 * hour; now += minute) {
-      nodes.expect(held([]), now)
+      nodes.expect(held([]))
       if (nodes.probe(now) === undefined) continue
       asked++
       nodes.answered(nodeAt(1), now)
@@ -117,7 +131,7 @@ describe("known nodes", () => {
     // One that was back for a while is as good as any other.
     nodes.answered(nodeAt(1), 13 * hour)
     nodes.silent([nodeAt(1)], 14 * hour)
-    nodes.expect(held([]), 14 * hour)
+    nodes.expect(held([]))
     assert.strictEqual(nodes.nextProbe, 14 * hour + minute)
   })
 
