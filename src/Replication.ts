@@ -254,16 +254,17 @@ export const make = Effect.gen(function*() {
   // --- A job -------------------------------------------------------------------
 
   /** Replaces the job's record by a newer one. */
-  const renew = (job: Job.Job, record: Record.SignedRecord): void => {
+  const renew = Effect.fnUntraced(function*(job: Job.Job, record: Record.SignedRecord) {
+    const known = yield* nearest(job.key)
     if (!job.isTransient) {
       persistence.save({ _tag: "Published", key: job.key, record, replaced: job.edition.record })
     }
     job.edition.record = record
     job.full.clear()
     // At once, so that copies of the old record do not count as copies of the new one.
-    job.set.renew(clock.currentTimeMillisUnsafe(), nearest(job.key))
+    job.set.renew(clock.currentTimeMillisUnsafe(), known)
     tell("PublicationRenewed", job)
-  }
+  })
 
   /**
    * A node holds a newer record than the given one. While ours is being placed,
@@ -284,7 +285,7 @@ export const make = Effect.gen(function*() {
         const over = yield* signOver(held)
         if (over !== undefined) {
           set.superseded(contact.id, now)
-          return renew(job, over)
+          return yield* renew(job, over)
         }
       }
       set.superseded(contact.id, now)
@@ -359,10 +360,12 @@ export const make = Effect.gen(function*() {
   const begin = Effect.fnUntraced(function*(key: NodeId, record: Record.SignedRecord, options: ReplicateOptions = {}) {
     const edition: Job.Edition = { ...Job.editionOf(record), options }
     const slot = Job.slotAt(key, record)
+    // First, as another fiber may renew the job meanwhile.
+    const known = yield* nearest(key)
     const running = jobs.get(slot)
     if (running !== undefined) {
       if (Record.isNewer(record, running.edition.record)) {
-        running.set.renew(clock.currentTimeMillisUnsafe(), nearest(key))
+        running.set.renew(clock.currentTimeMillisUnsafe(), known)
         proceed(running, edition)
       }
       return running

@@ -87,8 +87,12 @@ const secondMillis = 1000
 const minuteMillis = 60 * secondMillis
 const hourMillis = 60 * minuteMillis
 
-/** Pause between a confirmation and the first probe; each confirmation doubles it. */
+/**
+ * Pause between a confirmation and the first probe, which finds the nodes that keep
+ * no copy, and the factor by which each further confirmation lengthens it.
+ */
 const firstPauseMillis = 30 * secondMillis
+const pauseFactor = 4
 const maxPauseMillis = hourMillis
 
 /** Consecutive failures that make a replica suspect. */
@@ -169,7 +173,7 @@ export class ReplicaSet {
   private readonly maxInFlight: number
   /** Nearest first. */
   private readonly tracked: Array<Tracked> = []
-  /** Nodes of the last lookup that were not sent the record yet, nearest first. */
+  /** Nodes of the last lookup, and contacts offered since, that were not sent the record yet; nearest first. */
   private candidates: Array<Candidate> = []
   private readonly inFlight = new Map<NodeId.NodeId, Request>()
   /** Nodes that refused the record, and until when no store is sent to them. */
@@ -252,17 +256,18 @@ export class ReplicaSet {
   }
 
   /**
-   * Replaces the record by a newer one, which goes to all replicas. The key is
-   * looked up once more, unless `known`, the closest nodes that the caller knows
-   * of, has none that would take the place of a replica: a record that is renewed
-   * every few minutes costs no lookup each time.
+   * Replaces the record by a newer one, which goes to all replicas. Those of `known`,
+   * contacts of the caller close to the key, that would take the place of a replica
+   * are stored at as well: a record that is renewed every few minutes costs no
+   * lookup each time. Without `known`, the key is looked up.
    */
   renew(now: number, known?: ReadonlyArray<Contact>): void {
     const time = this.steady(now)
     this.version++
     this.isWithdrawn = false
     this.awaited.clear()
-    if (known === undefined || known.some((contact) => this.isWanted(contact, time))) this.isLookupOwed = true
+    if (known === undefined) this.isLookupOwed = true
+    else this.offer(known, time)
     for (const replica of this.tracked) {
       if (isKeeping(replica)) replica.copy = "Older"
       replica.due = time
@@ -504,13 +509,16 @@ export class ReplicaSet {
       : this.candidates.find((candidate) => candidate.isDual && this.isAmongClosest(candidate))
   }
 
-  /** Whether a node that no lookup has offered for this record would be among the closest. */
-  private isWanted({ id }: Contact, time: number): boolean {
-    if (this.replica(id) !== undefined || this.inFlight.has(id) || this.former.get(id) !== undefined) return false
-    if ((this.refusals.get(id) ?? time) > time) return false
-    if (this.candidates.some(({ contact }) => contact.id === id)) return false
-    const distance = NodeId.distance(this.key, id)
-    return this.standing().filter((other) => other.distance < distance).length < this.wanted
+  /** Adds contacts to the candidates that no lookup has offered, as far as they would be among the closest. */
+  private offer(contacts: ReadonlyArray<Contact>, time: number): void {
+    for (const contact of contacts) {
+      const { id } = contact
+      if (this.replica(id) !== undefined || this.inFlight.has(id) || this.former.get(id) !== undefined) continue
+      if ((this.refusals.get(id) ?? time) > time || this.candidates.some((other) => other.contact.id === id)) continue
+      const candidate = { contact, distance: NodeId.distance(this.key, id), isDual: false, isNear: true }
+      if (this.isAmongClosest(candidate)) this.candidates.push(candidate)
+    }
+    this.candidates.sort(byDistance)
   }
 
   private isAmongClosest({ distance, isDual }: Candidate): boolean {
@@ -567,7 +575,7 @@ export class ReplicaSet {
       if (replica.copy === "Lost") this.recordRefusal(replica.contact.id, time)
       return
     }
-    replica.pause = replica.failures === 1 ? firstPauseMillis : doubled(replica.pause)
+    replica.pause = firstPauseMillis
     schedule(replica, time)
   }
 
@@ -618,18 +626,18 @@ const isKeeping = ({ copy }: Tracked): boolean => copy === "Current" || copy ===
 
 const isHealthy = ({ copy, suspectSince }: Tracked): boolean => copy === "Current" && suspectSince === undefined
 
-const doubled = (pause: number): number => Math.min(2 * pause, maxPauseMillis)
-
-/** Records an answer: clears the failures and doubles the pause. */
+/** Records an answer: clears the failures and lengthens the pause. */
 const answered = (replica: Tracked): void => {
   replica.failures = 0
   replica.suspectSince = undefined
-  replica.pause = doubled(replica.pause)
+  replica.pause = Math.min(pauseFactor * replica.pause, maxPauseMillis)
 }
 
-/** Schedules the next request; a suspect gets one exactly when its grace period ends. */
+/**
+ * Schedules the next request. A suspect, which has been replaced, gets one exactly
+ * when its grace period ends, or after a lookup that it answered.
+ */
 const schedule = (replica: Tracked, time: number): void => {
-  const graceEnd = replica.suspectSince === undefined ? Infinity : replica.suspectSince + graceMillis
-  replica.due = time + replica.pause
-  if (time < graceEnd) replica.due = Math.min(replica.due, graceEnd)
+  const graceEnd = replica.suspectSince === undefined ? -Infinity : replica.suspectSince + graceMillis
+  replica.due = time < graceEnd ? graceEnd : time + replica.pause
 }

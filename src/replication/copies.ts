@@ -173,9 +173,11 @@ export const make = Effect.gen(function*() {
     }
   })
 
-  /** The contacts closest to a key, as far as our own table has any that were heard from. */
-  const nearest = (key: NodeId): ReadonlyArray<Contact> =>
-    routing.nearestUnsafe(key, candidates).filter(({ id }) => routing.verifiedUnsafe(id) !== undefined)
+  /** The contacts closest to a key that a request may go to, as far as our own table has any that were heard from. */
+  const nearest = (key: NodeId): Effect.Effect<ReadonlyArray<Contact>> =>
+    Effect.suspend(() =>
+      usable(routing.nearestUnsafe(key, candidates).filter(({ id }) => routing.verifiedUnsafe(id) !== undefined))
+    )
 
   const isDual = (id: NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
 
