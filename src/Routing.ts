@@ -423,6 +423,9 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
 
   // --- Contacts --------------------------------------------------------------------
 
+  /** Number of responses that have arrived. */
+  let answers = 0
+
   /**
    * A signed message proves that its sender exists, and not where: it may be a
    * replay from any address, and a new key costs nothing. So neither a newcomer
@@ -430,6 +433,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
    * as only its owner can.
    */
   const heard = ({ contact, features, isAnswer, now }: Rpc.Heard): void => {
+    if (isAnswer) answers++
     const isProved = isAnswer || isProvedUnsafe(contact)
     // Replays must not change what a contact elsewhere can do.
     if (isProved || core.verified(contact.id) === undefined) health.showsUnsafe(contact.id, features)
@@ -533,24 +537,29 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
 
   const evicted = new RecencyMap<NodeId.NodeId, Contact>(maxEvicted)
 
-  /** While no other peer answers, the fault may be ours and not the contact's. */
-  const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable) {
+  const evict = (contact: Contact, table: Core.RoutingTable): void => {
+    table.remove(contact.id)
+    evicted.set(contact.id, contact)
+  }
+
+  /**
+   * While no other peer answers, the fault may be ours and not the contact's; `before`
+   * is the number of responses before the beat.
+   */
+  const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable, before: number) {
     // A request to it was repeated as often as packet loss explains.
-    const isAlive = yield* check(contact, table.isDoubted(contact.id) ? onceMore : maintenance)
+    if (yield* check(contact, table.isDoubted(contact.id) ? onceMore : maintenance)) return
+    // Another one answered in the meantime.
+    if (answers > before) return evict(contact, table)
     const witness = core.freshest()
-    if (isAlive || witness === undefined || isSame(witness, contact)) return
+    if (witness === undefined || isSame(witness, contact)) return
     suspects.set(contact, table)
     // One witness decides for all of them.
     if (suspects.size > 1) return
     yield* Effect.ensuring(
       Effect.map(check(witness, maintenance), (isConnected) => {
-        if (isConnected) {
-          for (const [suspect, table] of suspects) {
-            if (isSame(suspect, witness)) continue
-            table.remove(suspect.id)
-            evicted.set(suspect.id, suspect)
-          }
-        }
+        if (!isConnected) return
+        for (const [suspect, table] of suspects) if (!isSame(suspect, witness)) evict(suspect, table)
       }),
       Effect.sync(() => suspects.clear())
     )
@@ -565,13 +574,14 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     for (const contact of work.pendingToProbe) inBackground(checkPending(contact))
     for (const contact of work.staleToProbe) inBackground(checkStale(contact))
     if (!isPassive) {
+      const before = answers
       const left = limits.staleProbes - work.staleToProbe.length
       const quiet = core.quiet(now, now - quietMillis, left)
-      for (const contact of quiet) inBackground(checkSilent(contact, core))
+      for (const contact of quiet) inBackground(checkSilent(contact, core, before))
       for (const table of [dual.ipv4, dual.ipv6]) {
         table.maintenance(now, now - freshMillis, now - staleMillis, noWork)
         for (const contact of table.quiet(now, now - quietMillis, limits.staleProbes)) {
-          if (!quiet.some((other) => isSame(other, contact))) inBackground(checkSilent(contact, table))
+          if (!quiet.some((other) => isSame(other, contact))) inBackground(checkSilent(contact, table, before))
         }
       }
     }

@@ -162,8 +162,11 @@ const spareFresh = 2
 /** A probe without a reported outcome expires after this time. */
 const probeLifetimeMillis = 30_000
 
-/** Time without further probes in a full bucket after its oldest contact proved alive. */
-const probePauseMillis = 1_000
+/**
+ * Time without further probes in a full bucket after its oldest contact proved alive.
+ * Most of its contacts are, and a ping for each newcomer would find them so again.
+ */
+const probePauseMillis = 5 * minuteMillis
 
 /** Number of deepest buckets from which the network size is estimated. */
 const estimateBuckets = 5
@@ -711,7 +714,7 @@ export class RoutingTable {
       // They are in order of age, so the expired ones come first.
       while (pending.length > 0 && now - pending[0].addedAt > pendingLifetimeMillis) pending.shift()
       if (pending.length > 0) {
-        const places = limits.spareFull ? this.places(bucket, freshCutoff) : Infinity
+        const places = limits.spareFull ? this.places(bucket, freshCutoff, now) : Infinity
         const room = Math.min(places, limits.pendingProbes - pendingToProbe.length)
         for (let i = 0; i < pending.length && i < room; i++) pendingToProbe.push(pending[i].contact)
       }
@@ -774,11 +777,11 @@ export class RoutingTable {
   dueAt(now: number, limits: MaintenanceLimits, { fresh, quiet, stale }: MaintenancePeriods): number {
     let due = Infinity
     for (const bucket of this.existing) {
-      const { entries, pending, refilledAt } = bucket
+      const { entries, noProbeBefore, pending, refilledAt } = bucket
       const isFull = entries.length >= this.k
       const { allSince, halfSince, unverifiedSince, wantedSince } = bucket.summary ?? this.summarize(bucket)
       if (limits.pendingProbes > 0 && pending.length > 0) {
-        due = Math.min(due, limits.spareFull && isFull ? wantedSince + fresh : now)
+        due = Math.min(due, limits.spareFull && isFull ? Math.max(wantedSince + fresh, noProbeBefore) : now)
       }
       if (entries.length === 0) continue
       if (limits.staleProbes > 0) due = Math.min(due, unverifiedSince + stale + 1)
@@ -820,7 +823,7 @@ export class RoutingTable {
         entry.doubtedAt = Math.min(entry.doubtedAt, now)
       }
       for (const pending of bucket.pending) pending.addedAt = Math.min(pending.addedAt, now)
-      bucket.noProbeBefore = Math.min(bucket.noProbeBefore, now + probeLifetimeMillis)
+      bucket.noProbeBefore = Math.min(bucket.noProbeBefore, now + probePauseMillis)
       bucket.refilledAt = Math.min(bucket.refilledAt, now)
       bucket.summary = undefined
     }
@@ -910,11 +913,13 @@ export class RoutingTable {
 
   /**
    * Number of places for newcomers in a bucket: the free ones, and in a full one
-   * as many of those not heard from after `cutoff` as it lacks fresh contacts.
+   * as many of those not heard from after `cutoff` as it lacks fresh contacts, while
+   * they may be probed.
    */
-  private places(bucket: TableBucket, cutoff: number): number {
+  private places(bucket: TableBucket, cutoff: number, now: number): number {
     const free = this.k - bucket.entries.length
-    return free > 0 ? free : Math.max(this.wantedFresh - freshIn(bucket, cutoff), 0)
+    if (free > 0) return free
+    return now < bucket.noProbeBefore ? 0 : Math.max(this.wantedFresh - freshIn(bucket, cutoff), 0)
   }
 
   private isTakenIn({ entries }: TableBucket, cutoff: number): boolean {

@@ -269,14 +269,14 @@ describe("RoutingTable", () => {
       assert.isFalse(table.contains(inBucket0(10)))
     })
 
-    it("requests the next probe at once after a silent peer, and a second after a live one", () => {
+    it("requests the next probe at once after a silent peer, and five minutes after a live one", () => {
       const table = full()
       table.add(newcomer, start, start)
       table.probed(inBucket0(1), false, start)
       assert.strictEqual(table.add(contact(inBucket0(10)), start, start)._tag, "Probe")
       table.probed(inBucket0(2), true, start)
-      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 999)._tag, "Refused")
-      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 1000)._tag, "Probe")
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 299_999)._tag, "Refused")
+      assert.strictEqual(table.add(contact(inBucket0(10)), start, start + 300_000)._tag, "Probe")
     })
 
     it("wants a newcomer only if one of its contacts is silent and no probe is in flight", () => {
