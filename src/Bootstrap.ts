@@ -137,6 +137,8 @@ export class Bootstrap extends Context.Service<Bootstrap, {
    * so long that its parts forgot each other.
    */
   readonly revisit: Effect.Effect<void>
+  /** Whether the node is joining, or has just joined and does not know its neighbours yet. */
+  readonly isJoiningUnsafe: () => boolean
   /** Joins through contacts whose identity is known and trusted. */
   readonly joinContacts: (contacts: ReadonlyArray<Contact>) => Effect.Effect<void>
   /** Returns up to `max` addresses to remember for the next start, the healthiest first. */
@@ -151,8 +153,13 @@ const dialBackRounds = 3
 const dialBackMillis = 1000
 const dialBackOptions = { attempts: 1, deadline: dialBackMillis, echoMillis: 300 }
 
-/** Pauses before the node looks at the network again after joining, each randomised by half its length either way. */
+/**
+ * Pauses before the node looks at the network again after joining, each randomised by
+ * half its length either way. They are at least as long as joining took: where that is
+ * slow, others are joining.
+ */
 const settlePausesMillis = [2000, 5000]
+const maxSettlePauseMillis = 30_000
 
 /** Rounds of requests that each look makes for distant parts of which too few nodes have answered. */
 const settleRounds = 3
@@ -236,35 +243,38 @@ export const make = Effect.gen(function*() {
    * at the same time do not know each other yet, so we look for neighbours a
    * few more times in the background.
    */
-  const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>) {
+  const findPlace = Effect.fnUntraced(function*(hosts: ReadonlyArray<Contact>, startedAt: number) {
     if (yield* Ref.get(settings.passive)) return
-    const far = farBuckets(yield* findNeighbours)
+    const far = farBuckets(yield* findNeighbours(query.findNode))
     // Our neighbours may know as little of a distant part as we do. The nodes
     // that we joined through know more.
     yield* askAll(far.filter(isSparse).map((bucket) => [bucket, hosts.slice(0, maxReferrers)]))
+    const took = Math.min(clock.currentTimeMillisUnsafe() - startedAt, maxSettlePauseMillis)
     yield* FiberHandle.run(
       settling,
-      settleLater(far).pipe(
+      settleLater(far, took).pipe(
         Effect.catchCause((cause) => Effect.logWarning("Looking for neighbours failed", cause)),
         Effect.annotateLogs({ module: "effect-dht/Bootstrap", fiber: "Settling" })
       )
     )
   })
 
-  const settleLater = Effect.fnUntraced(function*(far: ReadonlyArray<number>) {
+  const settleLater = Effect.fnUntraced(function*(far: ReadonlyArray<number>, tookMillis: number) {
     for (const pause of settlePausesMillis) {
       // Nodes that joined together should not all look at once.
-      yield* Effect.sleep(pause * (0.5 + (yield* Random.next)))
+      yield* Effect.sleep(Math.max(pause, tookMillis) * (0.5 + (yield* Random.next)))
       // A stranger is named few nodes at a time.
       for (let round = 0; round < settleRounds; round++) {
         yield* askAll(far.filter(isSparse).map((bucket) => [bucket, contactsFor(bucket)]))
       }
-      yield* findNeighbours
+      yield* findNeighbours(query.refresh)
     }
   })
 
-  const findNeighbours = Effect.gen(function*() {
-    const neighbours = yield* query.findNode(identity.nodeId)
+  const findNeighbours = Effect.fnUntraced(function*(
+    find: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  ) {
+    const neighbours = yield* find(identity.nodeId)
     routing.lookedUpSelfUnsafe(neighbours, clock.currentTimeMillisUnsafe())
     return neighbours
   })
@@ -381,6 +391,9 @@ export const make = Effect.gen(function*() {
 
   let lastAttempt: Omit<Attempt, "nextAt"> | undefined
 
+  /** Attempts in progress. */
+  let attempts = 0
+
   /** When `keepJoining` makes its next attempt. Rejoining, which has pauses of its own, leaves it as it is. */
   let nextAt: number | undefined
 
@@ -408,9 +421,11 @@ export const make = Effect.gen(function*() {
         endedAt: undefined
       }
       lastAttempt = started
+      attempts++
       return Effect.ensuring(
         attempt,
         Effect.sync(() => {
+          attempts--
           if (lastAttempt === started) lastAttempt = { ...started, endedAt: clock.currentTimeMillisUnsafe() }
         })
       )
@@ -452,6 +467,7 @@ export const make = Effect.gen(function*() {
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fnUntraced(
     function*(hosts: ReadonlyArray<NameResolver.Host | string>, revived: ReadonlyArray<Contact> = []) {
+      const startedAt = clock.currentTimeMillisUnsafe()
       const named = hosts.map(hostOf)
       yield* Effect.logDebug("Joining started").pipe(
         Effect.annotateLogs({ given: named.length, remembered: remembered.length + revived.length })
@@ -487,7 +503,7 @@ export const make = Effect.gen(function*() {
         remembered = []
         yield* enter({ _tag: "Joined" })
         yield* Effect.timeoutOption(dialBackFirst(joined), dialBackMillis)
-        yield* findPlace(contacts)
+        yield* findPlace(contacts, startedAt)
         yield* savePeers
       }
       const failures = outcomes.flatMap(({ failures }) => failures)
@@ -584,7 +600,7 @@ export const make = Effect.gen(function*() {
     const now = clock.currentTimeMillisUnsafe()
     for (const contact of contacts) routing.givenUnsafe(contact, now)
     if (contacts.length > 0) yield* enter({ _tag: "Joined" })
-    yield* findPlace(contacts)
+    yield* findPlace(contacts, now)
   }, spanned("Bootstrap.joinContacts"))
 
   const candidates = (max: number) =>
@@ -627,6 +643,7 @@ export const make = Effect.gen(function*() {
     lastAttempt: Effect.sync(() => lastAttempt && { ...lastAttempt, nextAt }),
     rejoin,
     revisit,
+    isJoiningUnsafe: () => attempts > 0 || Option.isSome(FiberHandle.getUnsafe(settling)),
     joinContacts,
     candidates
   })

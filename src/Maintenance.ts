@@ -123,7 +123,7 @@ export const make = Effect.gen(function*() {
   const refill = Effect.fnUntraced(function*(bucket: number) {
     const before = routing.bucketUnsafe(bucket)
     const target = NodeId.inBucket(identity.nodeId, bucket, yield* random.randomBytes(NodeId.length))
-    const closest = yield* Effect.timeoutOption(query.findNode(target), refillMillis)
+    const closest = yield* Effect.timeoutOption(query.refresh(target), refillMillis)
     return routing.refilledUnsafe(before, Option.getOrElse(closest, () => []), yield* Clock.currentTimeMillis)
   })
 
@@ -141,9 +141,11 @@ export const make = Effect.gen(function*() {
 
   const beat = Effect.gen(function*() {
     const isPassive = yield* Ref.get(settings.passive)
+    // Joining fills the table, and finds the network if it can.
+    const isJoining = bootstrap.isJoiningUnsafe()
     const now = yield* Clock.currentTimeMillis
-    const toRefill = routing.maintainUnsafe(isPassive, now)
-    if (isPassive) return
+    const toRefill = routing.maintainUnsafe(isPassive || isJoining, now)
+    if (isPassive || isJoining) return
     // A clock that was set back must not postpone them.
     visitAt = Math.min(visitAt, now + visitMillis)
     askAt = Math.min(askAt, now + unaskedMillis)

@@ -2,9 +2,10 @@
  * Lookups through the network, from the closest known nodes to the closest live
  * ones, as in Kademlia (Maymounkov and Mazières, 2002).
  *
- * `query/lookups.ts` carries out a lookup, `query/reader.ts` reads the records of
- * a key, and `query/surroundings.ts` judges whether a key is surrounded. When a
- * query ends, in whatever way, its requests in flight end with it.
+ * `query/lookups.ts` carries out a lookup, `query/refresh.ts` one of a region that is
+ * known, `query/reader.ts` reads the records of a key, and `query/surroundings.ts`
+ * judges whether a key is surrounded. When a query ends, in whatever way, its
+ * requests in flight end with it.
  *
  * @module
  * @since 0.1.0
@@ -29,6 +30,7 @@ import * as PeerHealth from "./PeerHealth.ts"
 import * as Lookups from "./query/lookups.ts"
 import type { Completeness, Find } from "./query/reader.ts"
 import * as Reader from "./query/reader.ts"
+import * as Refresh from "./query/refresh.ts"
 import * as Surroundings from "./query/surroundings.ts"
 import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
@@ -197,6 +199,11 @@ export interface Resolved extends Endpoint.EndpointPayload {
 export class Query extends Context.Service<Query, {
   /** The 16 live nodes closest to the target, nearest first, never ourselves. */
   readonly findNode: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
+  /**
+   * The same, for a target of our own region: of the contacts that we know there, three
+   * are asked, and of the others those that we have not heard from.
+   */
+  readonly refresh: (target: NodeId.NodeId) => Effect.Effect<ReadonlyArray<Contact>>
   /** The nodes where the records of a key belong. */
   readonly neighbourhood: (target: NodeId.NodeId) => Effect.Effect<Neighbourhood>
   /**
@@ -308,6 +315,7 @@ export const make = Effect.gen(function*() {
 
   const findNode = (target: NodeId.NodeId) => Effect.map(lookUp(target), ({ closest }) => closest)
 
+  const refresh = yield* Refresh.make(findNode)
   const surroundings = yield* Surroundings.make(findNode)
 
   const lookUpNodes = Effect.fnUntraced(function*(target: NodeId.NodeId, ongoing: OngoingQuery, startedAt: number) {
@@ -449,6 +457,7 @@ export const make = Effect.gen(function*() {
 
   return Query.of({
     findNode,
+    refresh: (target) => spanned("Query.refresh")(refresh(target)),
     neighbourhood,
     findRecords,
     readAll,

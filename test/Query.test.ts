@@ -14,6 +14,7 @@ import * as NodeId from "../src/NodeId.ts"
 import * as PeerHealth from "../src/PeerHealth.ts"
 import * as Query from "../src/Query.ts"
 import type * as Record from "../src/Record.ts"
+import { Rpc } from "../src/Rpc.ts"
 import type { SocketAddress } from "../src/SocketAddress.ts"
 import { Store } from "../src/Store.ts"
 import { layerMemoryNetwork } from "../src/Transport.ts"
@@ -67,6 +68,49 @@ const finish = Effect.fnUntraced(function*<A, E>(query: Effect.Effect<A, E>) {
   yield* settled
   for (let i = 0; i < 120 && running.pollUnsafe() === undefined; i++) yield* TestClock.adjust("1 second")
   return yield* Fiber.join(running)
+})
+
+describe("a refresh", () => {
+  /** Answers with the other nodes of a region. */
+  const serveRegion = (region: ReadonlyArray<network.Puppet>) =>
+    Effect.forEach(
+      region,
+      (puppet) => serve(puppet, (body, from) => body._tag === "FindNode" ? names(region) : helpful(puppet)(body, from))
+    )
+
+  it.effect("asks three of the contacts that it knows, and of the others those that it has not heard from", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const region = yield* puppetsAt(sockets(12))
+      const heard = yield* serveRegion(region)
+      for (const contact of region.slice(0, 10)) yield* dht.addContact(contact)
+      const found = yield* finish(query.refresh(target))
+      assert.deepStrictEqual(ids(found), ids(region))
+      assert.deepStrictEqual(heard.map(({ length }) => length), [1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    }).pipe(onNetwork))
+
+  it.effect("is a lookup where fewer than three contacts are known", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const region = yield* puppetsAt(sockets(12))
+      const heard = yield* serveRegion(region)
+      for (const contact of region.slice(0, 2)) yield* dht.addContact(contact)
+      assert.deepStrictEqual(ids(yield* finish(query.refresh(target))), ids(region))
+      for (const { length } of heard) assert.isAbove(length, 0)
+    }).pipe(onNetwork))
+
+  it.effect("asks at most 48 nodes, whatever liars name", () =>
+    Effect.gen(function*() {
+      const { dht, node, query } = yield* setUp
+      const liars = yield* puppetsAt(sockets(3))
+      const next = invented(200, (n) => network.socketOf(200 + n))
+      for (const liar of liars) {
+        yield* dht.addContact(liar)
+        yield* serve(liar, () => names(next))
+      }
+      yield* finish(query.refresh(target))
+      assert.isAtMost((yield* Context.get(node, Rpc).traffic).sent, 48 * 4)
+    }).pipe(onNetwork))
 })
 
 describe("a lookup", () => {
