@@ -373,13 +373,18 @@ export const parse = (text: string): Result.Result<Story, string> =>
 
 // --- Shrinking -----------------------------------------------------------------
 
-/** Shares of the time to an earlier event that shrinking does not distinguish. */
-const timeShares = 8
+/** The part of a time or of a number of nodes that shrinking leaves is at most this share. */
+const precision = 1 / 8
+
+/** Integers down to about the lowest that fails. */
+const roughlyLower = (number: number, floor: number): Candidates<number> =>
+  lower(number, floor, Math.ceil((number - floor) * precision))
 
 /**
- * Simpler stories, the simplest first: with fewer nodes, on which the cost of a run
- * depends most, with fewer events, without faults of the network, and in a simpler
- * schedule.
+ * Simpler stories. First come those that change the whole run, because what was
+ * tried before is then tried again: with another seed, in a simpler schedule and
+ * without faults of the network. Then come those with fewer nodes, on which the
+ * cost of a run depends most, and with fewer events.
  *
  * @internal
  */
@@ -388,7 +393,12 @@ export function* simpler(story: Story): Candidates<Story> {
   const tryAll = function*<B>(parts: Candidates<B>, change: (part: B) => Partial<Story>): Candidates<Story> {
     best = yield* changing(best, parts, (story, part) => ({ ...story, ...change(part) }))
   }
-  yield* tryAll(lower(story.nodes, 3), (nodes) => ({ nodes }))
+  if (story.seed > 0) yield* tryAll(one(0), (seed) => ({ seed }))
+  yield* tryAll(simplerSchedules(story.scheduleSeed), (scheduleSeed) => ({ scheduleSeed }))
+  if (story.loss > 0) yield* tryAll(one(0), (loss) => ({ loss }))
+  if (story.duplication > 0) yield* tryAll(one(0), (duplication) => ({ duplication }))
+  if (story.latency !== 20) yield* tryAll(one(20), (latency) => ({ latency }))
+  yield* tryAll(roughlyLower(story.nodes, 3), (nodes) => ({ nodes }))
   yield* tryAll(fewer(story.happenings), (happenings) => ({ happenings }))
   yield* tryAll(fewer(story.households ?? []), (households) => ({ households }))
   yield* tryAll(fewer(story.liars ?? []), (liars) => ({ liars }))
@@ -396,16 +406,12 @@ export function* simpler(story: Story): Candidates<Story> {
   for (const setting of ["signing", "families", "maxBytes"] as const) {
     if (story[setting] !== undefined) yield* tryAll(one(undefined), (none) => ({ [setting]: none }))
   }
-  yield* tryAll(simplerSchedules(story.scheduleSeed), (scheduleSeed) => ({ scheduleSeed }))
-  if (story.loss > 0) yield* tryAll(one(0), (loss) => ({ loss }))
-  if (story.duplication > 0) yield* tryAll(one(0), (duplication) => ({ duplication }))
   for (const [i, household] of (best.households ?? []).entries()) {
     yield* tryAll(
       lower(household.nodes, 1),
       (nodes) => ({ households: (best.households ?? []).with(i, { ...household, nodes }) })
     )
   }
-  if (story.latency !== 20) yield* tryAll(one(20), (latency) => ({ latency }))
   if (best.happenings.some(({ at }) => at > 0)) {
     yield* tryAll(one(0), (at) => ({ happenings: best.happenings.map(({ deed }) => ({ at, deed })) }))
   }
@@ -415,7 +421,7 @@ export function* simpler(story: Story): Candidates<Story> {
     })
     const { at } = best.happenings[i]
     const floor = best.happenings[i - 1]?.at ?? 0
-    yield* tryAll(lower(at, floor, Math.ceil((at - floor) / timeShares)), (at) => replaced({ at }))
+    yield* tryAll(roughlyLower(at, floor), (at) => replaced({ at }))
     for (const field of ["node", "peer", "from", "to"]) {
       const deed: { readonly [field: string]: unknown } = best.happenings[i].deed
       const number = deed[field]
@@ -426,7 +432,6 @@ export function* simpler(story: Story): Candidates<Story> {
       )
     }
   }
-  if (story.seed > 0) yield* tryAll(one(0), (seed) => ({ seed }))
 }
 
 function* simplerSchedules(schedule: Story["scheduleSeed"]): Candidates<Story["scheduleSeed"]> {

@@ -35,8 +35,8 @@ const maxNumber = 16
 /** Most steps of a story. */
 const mostSteps = 14
 
-/** Open nodes of a story about reachability: with fewer, a node finds no strangers. */
-const fewestForReachability = 18
+/** Open nodes of a story about reachability: with fewer, a node contacts all but one or two while it joins. */
+const fewestForReachability = 24
 
 const pick = <A>(random: Prng, from: ReadonlyArray<A>): A => from[random.below(from.length)]
 

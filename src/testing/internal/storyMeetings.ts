@@ -25,8 +25,12 @@ import { type DhtNode, isOpen, report, type Resident, socketOf, type Stage } fro
 /** Requests to meet one node that a node in the middle passes on in ten seconds. */
 const mostInvitations = 40
 
-/** Open nodes with which each node has strangers that can try to reach it. */
+/** Open nodes with which a node behind a router meets strangers that can try to reach it. */
 const fewestOpen = 16
+
+/** Strangers with which a node finds out whether they reach it, and milliseconds within which it does. */
+const fewestStrangers = 3
+const settlingMillis = 120_000
 
 /** Requests of a mob to each node in the middle, more than it passes on. */
 const mobbed = 130
@@ -70,6 +74,16 @@ const mayMeet = (a: Host, b: Host): boolean => {
  */
 export const make = (stage: Stage): Meetings => {
   const { crypto, residents, world: { network, timeline } } = stage
+  /** The hosts to which each has sent while it found out whether strangers reach it where it is now. */
+  const contacted = new Map<Host, { readonly ip: string; readonly since: number; readonly hosts: Set<Host> }>()
+  const sent = ({ source, target }: { readonly source: Host; readonly target: Host | undefined }) => {
+    const known = contacted.get(source)
+    if (target === undefined) return
+    if (known?.ip !== source.ip) {
+      contacted.set(source, { ip: source.ip, since: timeline.elapsedMillis, hosts: new Set([target]) })
+    } else if (timeline.elapsedMillis - known.since < settlingMillis) known.hosts.add(target)
+  }
+  network.observe({ delivered: sent, dropped: sent })
   const wanted: Array<readonly [from: Resident, to: Resident]> = []
   /** Since when nodes that tried to meet others do not. */
   const idleSince = new Map<Host, number>()
@@ -123,6 +137,13 @@ export const make = (stage: Stage): Meetings => {
   }
 
   const openNow = () => residents.filter((resident) => resident.node.isUp && isOpen(resident))
+
+  /** Whether a node cannot find out whether strangers reach it: it has contacted nearly all others while it joined. */
+  const lacksStrangers = ({ host }: DhtNode): boolean => {
+    const known = contacted.get(host)
+    const strangers = openNow().filter(({ node }) => node.host !== host && known?.hosts.has(node.host) !== true)
+    return strangers.length < fewestStrangers
+  }
 
   let victims = 0
   const pretend = Effect.fnUntraced(function*(resident: Resident) {
@@ -211,19 +232,20 @@ export const make = (stage: Stage): Meetings => {
   })
 
   const check: Meetings["check"] = Effect.fnUntraced(function*(old) {
-    // In a smaller network, those behind routers have met all others, which are no strangers to them.
     if (openNow().length < fewestOpen) return yield* checkConnections
+    const undecided = new Set<DhtNode>()
     for (const { isAlone, node } of residents) {
       if (!node.isUp || isAlone) continue
       const read = yield* Effect.result(node.run(Reachability.use(({ status }) => status)))
       const truth = truthOf(node.host)
       if (Result.isFailure(read) || read.success.state === truth) continue
-      report(stage, "ReachabilityIsTold", node.name, { is: truth, "takes itself for": read.success.state })
+      if (read.success.state === "unknown" && lacksStrangers(node)) undecided.add(node)
+      else report(stage, "ReachabilityIsTold", node.name, { is: truth, "takes itself for": read.success.state })
     }
     const closed = new Map(
-      [...residents.flatMap(({ node }) => node.isUp && !hasMoved(node) ? [node] : []), ...old].filter(({ host }) =>
-        truthOf(host) === "closed"
-      ).map(({ identity, name }) => [identity.nodeId, name])
+      [...residents.flatMap(({ node }) => node.isUp && !hasMoved(node) && !undecided.has(node) ? [node] : []), ...old]
+        .filter(({ host }) => truthOf(host) === "closed")
+        .map(({ identity, name }) => [identity.nodeId, name])
     )
     for (const { node } of openNow()) {
       const entries = yield* Effect.orElseSucceed(node.run(Routing.use(({ entries }) => entries)), () => [])
