@@ -19,6 +19,13 @@ import { requestOptions } from "./lookups.ts"
 /** Contacts that are asked first: one may have missed a newcomer, or lie. */
 const askedFirst = 3
 
+/**
+ * The nearest, the farthest and one between: those far from each other know
+ * different newcomers best.
+ */
+const spread = (contacts: ReadonlyArray<Contact>): Array<Contact> =>
+  Array.from({ length: askedFirst }, (_, i) => contacts[Math.floor(i * (contacts.length - 1) / (askedFirst - 1))])
+
 /** Maximum number of nodes asked, as one of them may name any number of others. */
 const maxAsked = 48
 
@@ -57,8 +64,9 @@ export const make = Effect.fnUntraced(function*(
   })
 
   return Effect.fnUntraced(function*(target: NodeId.NodeId) {
-    let next: Array<Contact> = known(target).slice(0, askedFirst)
-    if (next.length < askedFirst) return yield* findNode(target)
+    const first = known(target)
+    if (first.length < askedFirst) return yield* findNode(target)
+    let next = spread(first)
     const publicHost = yield* reachability.publicHost
     const asked = new Set([routing.self, ...next.map(({ id }) => id)])
     while (next.length > 0) {
