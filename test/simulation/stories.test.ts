@@ -41,6 +41,19 @@ describe("stories", () => {
     assertHolds(() => runStory(story), replayCommand(story))
   })
 
+  it("a node behind a router that lost its state is not asked before it has sent to others", () => {
+    const story: Story = {
+      seed: 0,
+      nodes: 3,
+      latency: 20,
+      loss: 0,
+      duplication: 0,
+      households: [{ router: "portRestrictedCone", nodes: 2 }],
+      happenings: [{ at: 0, deed: { do: "reboot", node: 4, state: "lost" } }]
+    }
+    assertHolds(() => runStory(story), replayCommand(story))
+  })
+
   it("all properties hold in sixty generated stories", () => {
     const failure = explore({ seed: 1, runs: 60 })
     assert.isUndefined(failure, failure && describeFailure(failure))

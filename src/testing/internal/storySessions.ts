@@ -28,7 +28,23 @@ const slackMillis = 50
 /** The target of a request. */
 type Peer = Pick<DhtNode, "host" | "identity" | "name" | "socket">
 
-/** How the attempts of a request that arrived were authenticated, and milliseconds until its response. */
+/** A request and its attempts that arrived. */
+interface Question {
+  readonly from: Host
+  readonly to: Host
+  readonly attempts: Array<{
+    readonly form: Message.Frame["_tag"]
+    readonly sentAt: number
+  }>
+  /** Whether its first attempt has a response in a session. */
+  isAnswered: boolean
+}
+
+/**
+ * How the attempts of a request that arrived were authenticated, and milliseconds until
+ * its response. Only the first counts if it was answered in a session and repeated after
+ * its timeout: what is repeated is signed.
+ */
 interface Asked {
   readonly from: DhtNode
   readonly to: Peer
@@ -75,19 +91,27 @@ export const make = (
 ): Sessions => {
   const { residents, world: { machine, network, timeline } } = stage
   const machines: Array<SimWorld.SimNode<never, unknown>> = []
-  /** The forms of the requests that arrived, by their targets. */
-  const arrived = new Map<NodeId.NodeId, { readonly from: Host; readonly forms: Array<Message.Frame["_tag"]> }>()
+  /** The requests, by their targets and by the transactions of their first attempts. */
+  const questions = new Map<NodeId.NodeId, Question>()
+  const byTransaction = new Map<Message.TransactionId, Question>()
 
   const observe = Effect.acquireRelease(
     Effect.sync(() =>
       network.observe({
-        delivered: ({ payload, source }) => {
+        delivered: ({ payload, sentAtMillis: sentAt, source }) => {
           const frame = Message.frame(payload)
           if (typeof frame === "string") return
+          const { _tag: form, transactionId: transaction } = frame
+          const answered = byTransaction.get(transaction)
+          if (answered?.to === source && Message.isResponse(frame.type) && form === "Session") {
+            answered.isAnswered = true
+          }
           const body = Message.readBody(frame)
           if (typeof body === "string" || body._tag !== "FindNode") return
-          const asked = arrived.get(body.target)
-          if (asked?.from === source) asked.forms.push(frame._tag)
+          const question = questions.get(body.target)
+          if (question?.from !== source) return
+          if (question.attempts.length === 0) byTransaction.set(transaction, question)
+          question.attempts.push({ form, sentAt })
         }
       })
     ),
@@ -95,13 +119,21 @@ export const make = (
   )
 
   const ask = Effect.fnUntraced(function*(from: DhtNode, to: Peer): Effect.fn.Return<Asked> {
-    const target = NodeId.fromTopic(`question ${arrived.size}`)
-    const forms: Array<Message.Frame["_tag"]> = []
-    arrived.set(target, { from: from.host, forms })
+    const target = NodeId.fromTopic(`question ${questions.size}`)
+    const question: Question = { from: from.host, to: to.host, attempts: [], isAnswered: false }
+    questions.set(target, question)
     const peer = { id: to.identity.nodeId, ...socketOf(to) }
     const startedAt = timeline.elapsedMillis
     const response = yield* Effect.option(from.run(Rpc.use((rpc) => rpc.request(peer, { _tag: "FindNode", target }))))
-    return { from, to, forms, waited: Option.isSome(response) ? timeline.elapsedMillis - startedAt : undefined }
+    const { attempts, isAnswered } = question
+    const roundTrip = 2 * network.conditions.latency(from.host, to.host)
+    const isTimedOut = isAnswered && attempts.slice(1).every(({ sentAt }) => sentAt - attempts[0].sentAt >= roundTrip)
+    return {
+      from,
+      to,
+      forms: attempts.slice(0, isTimedOut ? 1 : undefined).map(({ form }) => form),
+      waited: Option.isSome(response) ? timeline.elapsedMillis - startedAt : undefined
+    }
   })
 
   /** The first of the nodes that can be asked and have sessions. */
@@ -135,12 +167,12 @@ export const make = (
   /** Runs a request to a host whose response is lost, so that an attacker has all the time for its notices. */
   const losingResponse = Effect.fnUntraced(function*(from: DhtNode, to: DhtNode) {
     const request = yield* Effect.forkScoped(ask(from, to), { startImmediately: true })
-    const target = [...arrived.keys()].at(-1)
+    const target = [...questions.keys()].at(-1)
     yield* Effect.acquireUseRelease(
       Effect.sync(() =>
         network.observe({
           delivered: ({ target: host }) => {
-            if (host === to.host && (arrived.get(target!)?.forms.length ?? 0) > 0) to.host.loss = 1
+            if (host === to.host && (questions.get(target!)?.attempts.length ?? 0) > 0) to.host.loss = 1
           }
         })
       ),
@@ -194,7 +226,8 @@ export const make = (
 
   const reboot = Effect.fnUntraced(function*(resident: Resident, state: "kept" | "lost") {
     const { node } = resident
-    if (!node.isUp) return
+    // Behind a router it must be the first to send.
+    if (!node.isUp || !isOpen(resident)) return
     const others = asking().filter((other) => other !== node)
     const before: Peer = { host: node.host, identity: node.identity, name: node.name, socket: node.socket }
     yield* Effect.scoped(Effect.gen(function*() {
