@@ -41,14 +41,17 @@ import * as RegExp from "effect/RegExp"
 import type * as Scope from "effect/Scope"
 import type * as Dht from "../Dht.ts"
 import * as Shell from "../internal/shell.ts"
+import * as Byzantine from "./Byzantine.ts"
 import * as Fault from "./Fault.ts"
 import { Prng } from "./internal/prng.ts"
 import { seedsOf } from "./internal/seeds.ts"
 import { type Candidates, changing, fewer, lower, one, smallest } from "./internal/shrink.ts"
+import { routerNames, routers } from "./internal/story.ts"
 import * as Latency from "./Latency.ts"
 import { clockTime } from "./Properties.ts"
 import * as Recorder from "./Recorder.ts"
 import type * as Recording from "./Recording.ts"
+import type * as SimNetwork from "./SimNetwork.ts"
 import * as SimWorld from "./SimWorld.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -106,6 +109,15 @@ export type Services = SimWorld.SimWorld | VirtualTime.VirtualTime | Scope.Scope
 export type Node<A> = SimWorld.SimNode<SimWorld.NodeServices | A, unknown>
 
 /**
+ * What is special about the host of a node: the kind of the router in front of it,
+ * or that it has addresses of both families.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type HostKind = "fullCone" | "restrictedCone" | "portRestrictedCone" | "symmetric" | "dual"
+
+/**
  * What an operation of a story is given. `number` is an integer from 0 to 15, to
  * choose among variants.
  *
@@ -129,6 +141,10 @@ export interface Given<A> {
 export interface Subject<A, E> {
   /** Most nodes; each story has from 3 to this many. Default 8. */
   readonly nodes?: number | undefined
+  /** The kinds of hosts that stories have besides usual ones. Half of the stories have one or two. Default: none. */
+  readonly hosts?: ReadonlyArray<HostKind> | undefined
+  /** The behaviours of lying nodes, which run no application. Half of the stories have one. Default: none. */
+  readonly liars?: ReadonlyArray<Byzantine.Behaviour> | undefined
   readonly app?: Layer.Layer<A, E, Dht.Services | SimWorld.Machine> | undefined
   /**
    * Operations of users. They run at random times on random nodes, in the
@@ -173,6 +189,9 @@ export interface Story {
   readonly seed: number
   readonly scheduleSeed?: number | string | undefined
   readonly nodes: number
+  /** The hosts of further nodes, numbered after the others. */
+  readonly hosts?: ReadonlyArray<HostKind> | undefined
+  readonly liars?: ReadonlyArray<Byzantine.Behaviour> | undefined
   /** Median one-way latency in milliseconds. */
   readonly latency: number
   /** Share of the datagrams lost, 0 to 1, until the recovery. */
@@ -232,9 +251,25 @@ const commandOf = ({ run, test }: Pick<TestFailed, "run" | "test">): string =>
  */
 export const format = (story: Story): string =>
   [
-    `${seedsOf(story)}: ${story.nodes} nodes, ${story.latency} ms apart, ${Math.round(story.loss * 100)} % lost`,
-    ...story.steps.map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${describe(deed, story.nodes)}`)
+    `${seedsOf(story)}: ${story.nodes} nodes${liarsIn(story)}, ${story.latency} ms apart, ` +
+    `${Math.round(story.loss * 100)} % lost`,
+    ...(story.hosts ?? []).map((kind, i) => `  node ${story.nodes + i} ${hostKinds[kind][0]}`),
+    ...story.steps.map(({ at, deed }) => `  at ${clockTime(at * 1000)} ${describe(deed, populationOf(story))}`)
   ].join("\n")
+
+const liarsIn = ({ liars = [] }: Story): string => liars.length === 0 ? "" : `, liars: ${liars.join(", ")}`
+
+/** Each kind in words, and the options of its hosts. */
+const hostKinds: { readonly [kind in HostKind]: readonly [is: string, options: SimNetwork.HostOptions] } = {
+  fullCone: [`is behind ${routerNames.fullCone}`, { behind: routers.fullCone }],
+  restrictedCone: [`is behind ${routerNames.restrictedCone}`, { behind: routers.restrictedCone }],
+  portRestrictedCone: [`is behind ${routerNames.portRestrictedCone}`, { behind: routers.portRestrictedCone }],
+  symmetric: [`is behind ${routerNames.symmetric}`, { behind: routers.symmetric }],
+  dual: ["has addresses of both families", { families: ["ipv4", "ipv6"] }]
+}
+
+/** Number of nodes with the application. */
+const populationOf = ({ hosts = [], nodes }: Pick<Story, "hosts" | "nodes">): number => nodes + hosts.length
 
 const describe = (deed: Fault.Fault | Operation, nodes: number): string =>
   Fault.isFault(deed)
@@ -243,19 +278,35 @@ const describe = (deed: Fault.Fault | Operation, nodes: number): string =>
 
 const secondsOf = (duration: Duration.Input): number => Duration.toMillis(duration) / 1000
 
+/** Draws special hosts and liars, with numbers of their own: a subject without them has the same stories as before. */
+const drawOthers = <A, E>({ hosts = [], liars = [] }: Subject<A, E>, seed: number): Pick<Story, "hosts" | "liars"> => {
+  const random = new Prng(seed, "others")
+  const some = <B>(from: ReadonlyArray<B>, most: number): ReadonlyArray<B> =>
+    from.length === 0 || random.below(2) === 0
+      ? []
+      : Array.from({ length: 1 + random.below(most) }, () => from[random.below(from.length)])
+  const [drawnHosts, drawnLiars] = [some(hosts, 2), some(liars, 1)]
+  return {
+    ...(drawnHosts.length === 0 ? {} : { hosts: drawnHosts }),
+    ...(drawnLiars.length === 0 ? {} : { liars: drawnLiars })
+  }
+}
+
 /** Draws a story. Each has some of the faults only, so that rare combinations occur (swarm testing). */
 const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
   const { during = "5 minutes", faults = Fault.kinds, nodes: maxNodes = 8, operations = {}, steps = 14 } = subject
   const random = new Prng(seed, "story")
   const nodes = 3 + random.below(Math.max(1, maxNodes - 2))
+  const others = drawOthers(subject, seed)
+  const population = populationOf({ ...others, nodes })
   const some = faults.filter(() => random.below(2) === 0)
   const names = Object.keys(operations)
   const deeds: Array<() => Fault.Fault | Operation> = [
-    ...(some.length === 0 ? [] : [() => Fault.draw(random, some, nodes)]),
+    ...(some.length === 0 ? [] : [() => Fault.draw(random, some, population)]),
     ...(names.length === 0 ? [] : [() => ({
       do: names[random.below(names.length)],
-      node: random.below(nodes),
-      peer: random.below(nodes),
+      node: random.below(population),
+      peer: random.below(population),
       number: random.below(16)
     })])
   ]
@@ -267,6 +318,7 @@ const draw = <A, E>(subject: Subject<A, E>, seed: number): Story => {
     seed,
     scheduleSeed: random.below(2) === 0 ? undefined : random.below(1_000_000),
     nodes,
+    ...others,
     latency: [1, 20, 100][random.below(3)],
     loss: random.below(2) === 0 ? 0 : random.below(20) / 100,
     steps: Array.from({ length: count }, () => ({
@@ -286,6 +338,8 @@ function* simpler(story: Story): Candidates<Story> {
     best = yield* changing(best, parts, (story, part) => ({ ...story, ...change(part) }))
   }
   yield* tryAll(fewer(story.steps), (steps) => ({ steps }))
+  yield* tryAll(fewer(story.hosts ?? []), (hosts) => ({ hosts }))
+  yield* tryAll(fewer(story.liars ?? []), (liars) => ({ liars }))
   if (story.scheduleSeed !== undefined) yield* tryAll(one(undefined), (scheduleSeed) => ({ scheduleSeed }))
   if (story.loss > 0) yield* tryAll(one(0), (loss) => ({ loss }))
   yield* tryAll(lower(story.nodes, 3), (nodes) => ({ nodes }))
@@ -316,11 +370,21 @@ function* simpler(story: Story): Candidates<Story> {
 
 const minute = 60_000
 
+/** Datagrams per second of a liar that floods. */
+const liarRate = 20
+
 /** Runs a story to its check; fails if an operation or the check does. */
 const tell = Effect.fnUntraced(function*<A, E>(subject: Subject<A, E>, story: Story) {
   const { check, operations = {}, recovery = "10 minutes" } = subject
   const world = yield* SimWorld.SimWorld
-  const nodes: ReadonlyArray<Node<A>> = yield* world.startNodes(story.nodes, { app: subject.app })
+  const nodes: Array<Node<A>> = [...yield* world.startNodes(story.nodes, { app: subject.app })]
+  for (const kind of story.hosts ?? []) {
+    nodes.push(...yield* world.startNodes(1, { app: subject.app, host: hostKinds[kind][1] }))
+  }
+  for (const [i, behaviour] of (story.liars ?? []).entries()) {
+    const liar = Byzantine.layer(behaviour, { through: nodes.slice(0, 3), rate: liarRate })
+    yield* world.machine(`liar ${i}`, liar).start
+  }
   const failed = yield* Deferred.make<never, unknown>()
   world.network.conditions.loss = story.loss
 

@@ -217,6 +217,42 @@ describe("SimTest", () => {
       assert.strictEqual((await replaying(run, () => failure(define))).message, message)
     })
 
+    vitest.it(
+      "has nodes behind routers, with both families and liars, and shrinks a failure to those that it needs",
+      async () => {
+        const { message, run } = await failure((test) =>
+          test.prop("no application is behind a symmetric router", {
+            ...subject,
+            hosts: ["fullCone", "symmetric", "dual"],
+            liars: ["floods"],
+            check: (nodes) =>
+              nodes.some(({ host: { router } }) => router?.behaviour.mapping === "AddressAndPortDependent")
+                ? Effect.fail("it is")
+                : Effect.void
+          }, { worlds: 100 })
+        )
+        assert.match(
+          message,
+          /^it is\nseed \d+: 3 nodes, 20 ms apart, 0 % lost\n {2}node 3 is behind a symmetric NAT\nrun it again/
+        )
+        assert.deepStrictEqual("steps" in run ? [run.hosts, run.liars ?? [], run.steps] : [], [["symmetric"], [], []])
+        assert.strictEqual(
+          SimTest.format({
+            seed: 1,
+            nodes: 3,
+            hosts: ["dual"],
+            liars: ["floods"],
+            latency: 20,
+            loss: 0,
+            steps: [{ at: 1, deed: { do: "crash", node: 7 } }]
+          }),
+          "seed 1: 3 nodes, liars: floods, 20 ms apart, 0 % lost\n" +
+            "  node 3 has addresses of both families\n" +
+            "  at 00:00:01 node 3 crashes"
+        )
+      }
+    )
+
     vitest.it("has steps at the same time, and shrinks those that fail only together", async () => {
       const last = new WeakMap<object, number>()
       const { run } = await failure((test) =>

@@ -236,7 +236,12 @@ const named = (story: Story): ReadonlyArray<Happening> => {
   })
 }
 
-const routerNames: { readonly [router in Router]: string } = {
+/**
+ * The kinds of routers in words.
+ *
+ * @internal
+ */
+export const routerNames: { readonly [router in Router]: string } = {
   fullCone: "a full cone NAT",
   restrictedCone: "a restricted cone NAT",
   portRestrictedCone: "a port-restricted cone NAT",
