@@ -8,8 +8,8 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import { type Timer, TimerQueue } from "./internal/timerQueue.ts"
 
@@ -17,6 +17,9 @@ export type { Timer }
 
 /** Milliseconds by which a sleep may end early because of rounding. */
 const tolerance = 0.001
+
+/** Where what is logged comes from. */
+const logged = { module: "effect-dht/Timers", fiber: "Timer" }
 
 /** A fiber that sleeps until the given time. */
 interface Sleeper {
@@ -46,46 +49,56 @@ export class Timers extends Context.Service<Timers, {
  */
 export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
-  const run = yield* FiberSet.makeRuntime<never>()
+  const start = Effect.runForkWith(yield* Effect.context<never>())
   const queue = new TimerQueue()
   /** Sleepers, with the first to wake last. */
   const sleepers: Array<Sleeper> = []
   let order = 0
   let isFiring = false
+  let isClosed = false
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isClosed = true
+      wakeAll()
+    })
+  )
 
   // Nanoseconds since the clock's origin would leave no digits for fractions.
   const started = clock.monotonicTimeNanosUnsafe()
   const now = () => Number(clock.monotonicTimeNanosUnsafe() - started) / 1e6
 
-  const ring = Effect.suspend(() => {
+  const fireDue = (): void => {
+    const time = now() + tolerance
+    for (let next = queue.peek(); next !== undefined && next.at <= time; next = queue.peek()) {
+      queue.pop()
+      next.fire()
+    }
+  }
+
+  const ring = Effect.sync(() => {
     sleepers.pop()
     isFiring = true
     try {
-      const time = now() + tolerance
-      for (let next = queue.peek(); next !== undefined && next.at <= time; next = queue.peek()) {
-        queue.pop()
-        next.fire()
-      }
+      fireDue()
+    } catch (defect) {
+      start(Effect.annotateLogs(Effect.logError("A timer failed", defect), logged))
     } finally {
       isFiring = false
       arm()
     }
-    return Effect.void
-  }).pipe(
-    Effect.catchCause((cause) => Effect.logError("A timer failed", cause)),
-    Effect.annotateLogs({ module: "effect-dht/Timers", fiber: "Timer" })
-  )
+  })
 
   /** Ensures that a fiber wakes for the first timer. */
   const arm = (): void => {
-    if (isFiring) return
+    if (isFiring || isClosed) return
     const next = queue.peek()
     if (next === undefined) return wakeAll()
     if (sleepers.length > 0 && sleepers[sleepers.length - 1].at <= next.at) return
     // Clocks wake at whole milliseconds, so a shorter sleep would not be more
     // exact. No timer fires before its caller has continued.
     const millis = Math.ceil(next.at - now())
-    const fiber = run(millis > 0 ? Effect.delay(ring, millis) : Effect.andThen(Effect.yieldNow, ring))
+    const fiber = start(Effect.andThen(millis > 0 ? clock.sleep(Duration.millis(millis)) : Effect.yieldNow, ring))
     sleepers.push({ at: next.at, wake: () => fiber.interruptUnsafe() })
   }
 

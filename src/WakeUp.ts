@@ -4,8 +4,9 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 
 /**
  * @internal
@@ -21,18 +22,45 @@ export interface WakeUp {
 }
 
 /**
- * Creates a `WakeUp` that nothing has woken yet.
+ * Creates a `WakeUp` that nothing has woken yet. Its sleep takes one fiber, where a
+ * race of a sleep and a latch takes two.
  *
  * @internal
  */
-export const make: Effect.Effect<WakeUp> = Effect.sync(() => {
-  const woken = Latch.makeUnsafe(false)
+export const make: Effect.Effect<WakeUp> = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const start = Effect.runForkWith(yield* Effect.context<never>())
+  const asleep = (millis: number) => clock.sleep(Duration.millis(Math.max(millis, 0)))
+  let isWoken = false
+  /** Ends the sleep of the fiber that sleeps. */
+  let end: (() => void) | undefined
+
   return {
     sleep: (millis) =>
-      Effect.andThen(
-        millis === Infinity ? woken.await : Effect.timeoutOption(woken.await, Math.max(millis, 0)),
-        Effect.sync(() => woken.closeUnsafe())
-      ),
-    wakeUnsafe: () => woken.openUnsafe()
+      Effect.callback((resume) => {
+        if (isWoken) {
+          isWoken = false
+          return resume(Effect.void)
+        }
+        const rise = () => {
+          end = undefined
+          // The caller of `wakeUnsafe` goes on first.
+          resume(Effect.yieldNow)
+        }
+        const sleeper = millis === Infinity ? undefined : start(Effect.andThen(asleep(millis), Effect.sync(rise)))
+        const cancel = () => sleeper?.interruptUnsafe()
+        end = () => {
+          cancel()
+          rise()
+        }
+        return Effect.sync(() => {
+          end = undefined
+          cancel()
+        })
+      }),
+    wakeUnsafe: () => {
+      if (end === undefined) isWoken = true
+      else end()
+    }
   }
 })
