@@ -350,8 +350,12 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
   const run = yield* FiberSet.makeRuntime<never>()
   const inBackground = (checking: Effect.Effect<void>): Fiber.Fiber<void> =>
     run(checking.pipe(
-      Effect.catchDefect((defect) => Effect.logError("A liveness check failed", defect)),
-      Effect.annotateLogs({ module: "effect-dht/Routing", fiber: "Liveness check" })
+      Effect.catchDefect((defect) =>
+        Effect.annotateLogs(Effect.logError("A liveness check failed", defect), {
+          module: "effect-dht/Routing",
+          fiber: "Liveness check"
+        })
+      )
     ))
 
   // --- Proofs of addresses ---------------------------------------------------------

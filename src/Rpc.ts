@@ -13,9 +13,9 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -334,6 +334,9 @@ interface Echoed {
   readonly echoed: (from: SocketAddress.SocketAddress, reached: boolean | undefined) => void
   readonly closed: () => void
 }
+
+/** Ends a probe, at once or after so many milliseconds. */
+type EndProbe<A> = (outcome: A, afterMillis?: number) => void
 
 /** A datagram in the queue, of which only the header is read unless it is already verified. */
 interface Received extends Transport.Datagram {
@@ -752,98 +755,112 @@ export const make = Effect.gen(function*() {
     return spanned("Rpc.request", attributes)(answered)
   }
 
-  /** Runs an effect that waits for echoes of a probe with this token. */
-  const awaitingEchoes = <A, E, R>(
-    token: Uint8Array,
-    echoed: Echoed["echoed"],
-    waiting: Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | Transport.TransportClosed, R> =>
-    Effect.suspend(() => {
-      const key = Hex.encode(token)
-      const closing = Deferred.makeUnsafe<never, Transport.TransportClosed>()
+  /**
+   * Sends a probe until `read` ends it, which is called with each echo. It may end
+   * it later, so that another echo can end it before. A probe without echoes ends as
+   * `silent`. Races with the time and the scope would take four fibers more.
+   */
+  const probe = <A>(
+    via: SocketAddress.SocketAddress,
+    body: Extract<Message.Body, { readonly _tag: "NatProbe" }>,
+    read: (from: SocketAddress.SocketAddress, reached: boolean | undefined, end: EndProbe<A>) => void,
+    silent: A,
+    options: Request.Options | undefined
+  ): Effect.Effect<A, Transport.SendError> =>
+    Effect.callback((resume) => {
+      const key = Hex.encode(body.token)
+      let left = options?.attempts ?? Request.defaultAttempts
+      const pauseMillis = Duration.toMillis(options?.deadline ?? Request.defaultDeadline) / left
+      let isHeard = false
+      let pause: Fiber.Fiber<void> | undefined
+      const wait = (millis: number, then: () => void): void => {
+        pause?.interruptUnsafe()
+        const next = Effect.sync(() => {
+          pause = undefined
+          then()
+        })
+        pause = run(Effect.andThen(clock.sleep(Duration.millis(millis)), next))
+      }
+      const stop = (): void => {
+        pause?.interruptUnsafe()
+        if (echoes.get(key) === awaited) echoes.delete(key)
+      }
+      const end = (outcome: Effect.Effect<A, Transport.SendError>): void => {
+        stop()
+        resume(outcome)
+      }
+      const attempt = (): void => {
+        if (left-- === 0) return end(Effect.succeed(silent))
+        const error = send(body, via, transactionId())
+        if (error !== undefined) end(Effect.fail(error))
+        // Within one process the echo may have arrived during `send`.
+        else if (!isHeard) wait(pauseMillis, attempt)
+      }
       const awaited: Echoed = {
-        echoed,
-        closed: () => Deferred.doneUnsafe(closing, Effect.fail(new Transport.TransportClosed()))
+        echoed: (from, reached) =>
+          read(from, reached, (outcome, afterMillis) => {
+            isHeard = true
+            if (afterMillis === undefined) end(Effect.succeed(outcome))
+            else wait(afterMillis, () => end(Effect.succeed(outcome)))
+          }),
+        closed: () => end(Effect.fail(new Transport.TransportClosed()))
       }
       echoes.set(key, awaited)
       turns.start()
-      return Effect.raceFirst(waiting, Deferred.await(closing)).pipe(
-        Effect.ensuring(Effect.sync(() => {
-          if (echoes.get(key) === awaited) echoes.delete(key)
-        }))
-      )
+      attempt()
+      return Effect.sync(stop)
     })
-
-  /** Sends a probe until `echo` is done. Succeeds with whether it was. */
-  const probe = Effect.fnUntraced(function*<A>(
-    via: SocketAddress.SocketAddress,
-    body: Message.Body,
-    echo: Deferred.Deferred<A>,
-    options: Request.Options | undefined
-  ): Effect.fn.Return<boolean, Transport.SendError> {
-    const attempts = options?.attempts ?? Request.defaultAttempts
-    const deadline = Duration.toMillis(options?.deadline ?? Request.defaultDeadline)
-    for (let attempt = 0; attempt < attempts; attempt++) {
-      const error = send(body, via, transactionId())
-      if (error !== undefined) return yield* error
-      const came = yield* Effect.timeoutOption(Deferred.await(echo), deadline / attempts)
-      if (Option.isSome(came)) return true
-    }
-    return false
-  })
 
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
-    const body: Message.Body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) }
-    const echo = Deferred.makeUnsafe<void>()
-    const echoed = () => Deferred.doneUnsafe(echo, Effect.void)
-    return yield* awaitingEchoes(token, echoed, probe(via, body, echo, options))
+    const body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) } as const
+    return yield* probe(via, body, (_from, _reached, end) => end(true), false, options)
   }, spanned("Rpc.natProbe"))
 
   const dialBack: Rpc["Service"]["dialBack"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
-    const body: Message.Body = {
+    const body = {
       _tag: "NatProbe",
       token,
       claimed: SocketAddress.encodeObserved(claimed),
       relay: Message.relay.wanted
-    }
-    const confirmed = Deferred.makeUnsafe<void>()
-    const arrived = Deferred.makeUnsafe<DialBack>()
-    const echoed: Echoed["echoed"] = (from, reached) => {
-      if (from.host !== via.host) Deferred.doneUnsafe(arrived, Effect.succeed("Arrived"))
-      else if (reached === false) Deferred.doneUnsafe(arrived, Effect.succeed("NoAnswer"))
-      else Deferred.doneUnsafe(confirmed, Effect.void)
-    }
-    const confirming = Effect.gen(function*() {
-      if (!(yield* probe(via, body, confirmed, options))) return "NoAnswer"
+    } as const
+    let isConfirmed = false
+    const read = (from: SocketAddress.SocketAddress, reached: boolean | undefined, end: EndProbe<DialBack>) => {
+      if (from.host !== via.host) return end("Arrived")
+      if (reached === false) return end("NoAnswer")
+      if (isConfirmed) return
+      isConfirmed = true
       // The other echo may have had farther to go.
-      yield* Effect.sleep(options?.echoMillis ?? echoMillis)
-      return "Blocked"
-    })
-    return yield* awaitingEchoes(token, echoed, Effect.raceFirst(confirming, Deferred.await(arrived)))
+      end("Blocked", Duration.toMillis(options?.echoMillis ?? echoMillis))
+    }
+    return yield* probe<DialBack>(via, body, read, "NoAnswer", options)
   }, spanned("Rpc.dialBack"))
 
-  const passOn: Rpc["Service"]["passOn"] = Effect.fnUntraced(function*(to, { claimed, token }, options) {
-    const echo = Deferred.makeUnsafe<boolean>()
-    const echoed: Echoed["echoed"] = (from, reached) => {
-      if (from.host === to.host && from.port === to.port) Deferred.doneUnsafe(echo, Effect.succeed(reached !== false))
-    }
-    const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn }
-    const came = yield* awaitingEchoes(token, echoed, probe(to, body, echo, options))
-    return came && (yield* Deferred.await(echo))
-  }, spanned("Rpc.passOn"))
+  const passOn: Rpc["Service"]["passOn"] = (to, { claimed, token }, options) =>
+    spanned("Rpc.passOn")(probe<boolean>(
+      to,
+      { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn },
+      (from, reached, end) => {
+        if (from.host === to.host && from.port === to.port) end(reached !== false)
+      },
+      false,
+      options
+    ))
 
   const reaches: Rpc["Service"]["reaches"] = Effect.fnUntraced(function*(via, address, options) {
     const token = yield* random.randomBytes(8)
-    const answer = Deferred.makeUnsafe<boolean | undefined>()
-    const echoed: Echoed["echoed"] = (from, reached) => {
-      if (from.host === via.host) Deferred.doneUnsafe(answer, Effect.succeed(reached))
-    }
     const claimed = SocketAddress.encodeObserved(address)
-    const body: Message.Body = { _tag: "NatProbe", token, claimed, relay: Message.relay.ping }
-    const came = yield* awaitingEchoes(token, echoed, probe(via, body, answer, options))
-    return Option.fromUndefinedOr(came ? yield* Deferred.await(answer) : undefined)
+    const isReached = yield* probe<boolean | undefined>(
+      via,
+      { _tag: "NatProbe", token, claimed, relay: Message.relay.ping },
+      (from, reached, end) => {
+        if (from.host === via.host) end(reached)
+      },
+      undefined,
+      options
+    )
+    return Option.fromUndefinedOr(isReached)
   }, spanned("Rpc.reaches"))
 
   // --- Services above ------------------------------------------------------------

@@ -41,8 +41,8 @@ const passOptions = { attempts: 1, deadline: 1200 }
 /** For a ping to the contact of another peer, which waits three seconds. */
 const pingOptions = { deadline: 2500, failFast: true, maintenance: true }
 
-/** Milliseconds after which the echo for another peer is repeated: if all three are lost, its router seems to filter. */
-const againMillis = [100, 200]
+/** Milliseconds between the three echoes for another peer: if all are lost, its router seems to filter. */
+const againMillis = 100
 
 /** How long a router lets our datagrams through to a peer that may send echoes for us. */
 const helperMillis = 90_000
@@ -133,11 +133,15 @@ export const make = Effect.gen(function*() {
     if (passing >= maxPassing) return false
     passing++
     run(sending.pipe(
-      Effect.catchDefect((defect) => Effect.logError("A NAT probe could not be passed on", defect)),
+      Effect.catchDefect((defect) =>
+        Effect.annotateLogs(Effect.logError("A NAT probe could not be passed on", defect), {
+          module: "effect-dht/Responder",
+          fiber: "Dial-back"
+        })
+      ),
       Effect.ensuring(Effect.sync(() => {
         passing--
-      })),
-      Effect.annotateLogs({ module: "effect-dht/Responder", fiber: "Dial-back" })
+      }))
     ))
     return true
   }
@@ -148,6 +152,7 @@ export const make = Effect.gen(function*() {
     const source = SocketAddress.source(from.host)
     const echo = (to: SocketAddress.SocketAddress, reached?: boolean) =>
       reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
+    const again = (to: SocketAddress.SocketAddress) => Effect.delay(Effect.sync(() => echo(to)), againMillis)
     if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
       // A contact vouches for the requester.
       const isVouched = routing.verifiedUnsafe(from.id) !== undefined && routing.isProvedUnsafe(from)
@@ -161,11 +166,7 @@ export const make = Effect.gen(function*() {
         return
       }
       // A lost echo would look like a filtered one.
-      const isRepeated = inBackground(Effect.forEach(
-        againMillis,
-        (millis) => Effect.delay(Effect.sync(() => echo(claimed)), millis),
-        { concurrency: "unbounded", discard: true }
-      ))
+      const isRepeated = inBackground(Effect.andThen(again(claimed), again(claimed)))
       if (!isRepeated) return echo(from, false)
       echo(claimed)
       return echo(from)
