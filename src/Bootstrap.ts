@@ -603,22 +603,21 @@ export const make = Effect.gen(function*() {
     yield* findPlace(contacts, now)
   }, spanned("Bootstrap.joinContacts"))
 
-  const candidates = (max: number) =>
-    Effect.gen(function*() {
-      const found: Array<SocketAddress.SocketAddress & { readonly rank: number }> = []
-      for (const { contact: { host, id, port } } of yield* routing.entries) {
-        // A peer that only ever sent us requests may have been up for a moment
-        // only.
-        if (Option.isNone(yield* health.rtt(id))) continue
-        const state = yield* health.state(id)
-        if (state !== "bad") found.push({ host, port, rank: healthOrder[state] })
-      }
-      return found.sort((a, b) => a.rank - b.rank).slice(0, max).map(({ host, port }) => ({ host, port }))
-    })
+  /** Contacts that have answered, the healthiest first. */
+  const candidates = (max: number): ReadonlyArray<SocketAddress.SocketAddress> => {
+    const found: Array<{ readonly contact: Contact; readonly rank: number }> = []
+    for (const { contact } of routing.entriesUnsafe()) {
+      const state = health.stateUnsafe(contact.id)
+      // A peer that only ever sent us requests may have been up for a moment only.
+      if (state !== "bad" && health.isMeasuredUnsafe(contact.id)) found.push({ contact, rank: healthOrder[state] })
+    }
+    return found.sort((a, b) => a.rank - b.rank).slice(0, max).map(({ contact: { host, port } }) => ({ host, port }))
+  }
 
   let saved = ""
   const savePeers = persistence.isLasting
-    ? Effect.map(candidates(maxRemembered), (peers) => {
+    ? Effect.sync(() => {
+      const peers = candidates(maxRemembered)
       const text = peers.map(SocketAddress.format).join()
       // Before the first contact, and while no peer answers, an empty list
       // would replace a useful one.
@@ -645,7 +644,7 @@ export const make = Effect.gen(function*() {
     revisit,
     isJoiningUnsafe: () => attempts > 0 || Option.isSome(FiberHandle.getUnsafe(settling)),
     joinContacts,
-    candidates
+    candidates: (max) => Effect.sync(() => candidates(max))
   })
 })
 

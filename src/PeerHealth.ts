@@ -42,6 +42,10 @@ export class PeerHealth extends Context.Service<PeerHealth, {
   /** Number of peers remembered. */
   readonly size: Effect.Effect<number>
 
+  /** The recent behaviour of the peer. */
+  readonly stateUnsafe: (id: NodeId) => Core.Health
+  /** Whether the peer has ever answered, with a round trip that was measured. */
+  readonly isMeasuredUnsafe: (id: NodeId) => boolean
   /** Whether the peer was silent at least twice in a row. */
   readonly isBadUnsafe: (id: NodeId) => boolean
   /** `allowContact` at a time. */
@@ -104,6 +108,8 @@ export const make = (options?: Core.Options): Effect.Effect<PeerHealth["Service"
       rtt: (id) => Effect.sync(() => Option.map(Option.fromUndefinedOr(core.rtt(id)), Duration.millis)),
       allowContact: (id) => Effect.map(Clock.currentTimeMillis, (now) => core.allowContact(id, now)),
       size: Effect.sync(() => core.size),
+      stateUnsafe: (id) => core.state(id),
+      isMeasuredUnsafe: (id) => core.rtt(id) !== undefined,
       isBadUnsafe: (id) => core.isBad(id),
       allowContactUnsafe: (id, now) => core.allowContact(id, now),
       isProvedUnsafe: (id, address) => core.isProved(id, address),
