@@ -571,7 +571,8 @@ describe("Rpc", () => {
         assert.isTrue(core.contains(oldest.id))
         assert.isFalse(core.contains(second.id))
 
-        // Now another contact is the oldest, and silent.
+        // Now another contact is the oldest, and silent. It is asked five minutes after the other one answered.
+        yield* TestClock.adjust("5 minutes")
         yield* network.introduce(newcomer, self)
         yield* TestClock.adjust("5 seconds")
         assert.isFalse(core.contains(others[0].id))
