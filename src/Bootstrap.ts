@@ -22,6 +22,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Contact } from "./Contact.ts"
+import * as DialBack from "./DialBack.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
@@ -148,10 +149,9 @@ export class Bootstrap extends Context.Service<Bootstrap, {
 /** Attempts and deadline of a ping to a bootstrap address. */
 const seedOptions = { attempts: 8, deadline: 10_000 }
 
-/** Dial-backs before the lookups of joining: how often each peer is asked for one, and the time for all. */
-const dialBackRounds = 3
-const dialBackMillis = 1000
-const dialBackOptions = { attempts: 1, deadline: dialBackMillis, echoMillis: 300 }
+/** The dial-backs before the lookups of joining, and the time for all. */
+const dialBackOptions = { attempts: 1, deadline: 1000, echoMillis: 300 }
+const dialBackMillis = 2000
 
 /**
  * Pauses before the node looks at the network again after joining, each randomised by
@@ -222,6 +222,7 @@ interface Outcome {
  * @internal
  */
 export const make = Effect.gen(function*() {
+  const dialBack = yield* DialBack.make
   const identity = yield* NodeIdentity
   const rpc = yield* Rpc.Rpc
   const routing = yield* Routing.Routing
@@ -438,31 +439,14 @@ export const make = Effect.gen(function*() {
    */
   const dialBackFirst = Effect.fnUntraced(function*(joined: ReadonlyArray<Answered>) {
     if (settings.client || (yield* Ref.get(settings.passive)) || reachability.stateUnsafe() !== "unknown") return
-    let vias = joined.flatMap(({ contact, observed }) =>
+    const relays = joined.flatMap(({ contact, observed }) =>
       observed !== undefined && SocketAddress.isPublic(observed.host) &&
         health.hasUnsafe(contact.id, Features.Bit.dialBack)
-        ? [{ contact, observed }]
+        ? [{ via: contact, claimed: observed }]
         : []
-    ).slice(0, maxReferrers)
-    for (let round = 0; round < dialBackRounds && vias.length > 0; round++) {
-      // The echo of one that we have contacted arrives, and shows nothing.
-      const outcomes = yield* Effect.forEach(vias, dialBack, { concurrency: "unbounded" })
-      if (reachability.stateUnsafe() !== "unknown") return
-      vias = vias.filter((_, i) => outcomes[i] === "Arrived")
-    }
-  })
-
-  const dialBack = (
-    { contact, observed }: { readonly contact: Contact; readonly observed: SocketAddress.SocketAddress }
-  ) =>
-    rpc.dialBack(contact, observed, dialBackOptions).pipe(
-      Effect.orElseSucceed((): Rpc.DialBack => "NoAnswer"),
-      Effect.tap((outcome) =>
-        Effect.sync(() => {
-          if (outcome === "Blocked") reachability.blockedUnsafe(contact.host, clock.currentTimeMillisUnsafe())
-        })
-      )
     )
+    yield* dialBack(relays.slice(0, maxReferrers), dialBackOptions)
+  })
 
   /** Makes one attempt to join. Returns the contacts that answered and the failures. */
   const attempt = Effect.fnUntraced(

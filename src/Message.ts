@@ -200,6 +200,8 @@ export type Body =
      * peer sent the echo.
      */
     readonly reached?: boolean | undefined
+    /** In response to `wanted`, the peer that sent the echo, 6 or 18 bytes. */
+    readonly sender?: Uint8Array | undefined
   }
   | { readonly _tag: "Push"; readonly key: NodeId; readonly record: SignedRecord }
   | { readonly _tag: "PushAck"; readonly key: NodeId; readonly messageId: NodeId; readonly subscribe: boolean }

@@ -77,8 +77,15 @@ export class Reachability extends Context.Service<Reachability, {
   readonly nextUnsafe: (now: number) => Core.Step
   /** Reports where peers of different networks see us. */
   readonly askedUnsafe: (reports: ReadonlyArray<Core.Report>, now: number) => void
-  /** Reports that the echo of a stranger did not arrive, through a peer of this host. */
-  readonly blockedUnsafe: (host: string, now: number) => void
+  /**
+   * Reports that the echo of the stranger at `sender` did not arrive, as a peer at
+   * `via` confirmed, which may not say which stranger.
+   */
+  readonly blockedUnsafe: (via: string, sender: SocketAddress.SocketAddress | undefined, now: number) => void
+  /** The strangers to ping, at most 4, before so many failures count; empty if there are too few, or if they count. */
+  readonly controlsUnsafe: (now: number) => ReadonlyArray<SocketAddress.SocketAddress>
+  /** Reports that one of these strangers responded. */
+  readonly controlledUnsafe: (now: number) => void
   /** Whether an experiment, or the datagram of a stranger, has shown since then whether strangers reach us. */
   readonly isTestedUnsafe: (since: number) => boolean
   /** Reports the end of a round of such experiments. */
@@ -147,7 +154,9 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
       votes = new AddressVotes()
       for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
     },
-    blockedUnsafe: (host, now) => core.blocked(SocketAddress.network(host), now),
+    blockedUnsafe: (via, sender, now) => core.blocked(SocketAddress.network(via), sender, now),
+    controlsUnsafe: (now) => core.controls(now),
+    controlledUnsafe: (now) => core.controlled(now),
     isTestedUnsafe: (since) => core.isTested(since),
     dialedUnsafe: (now, lacksStrangers) => core.dialed(now, lacksStrangers),
     voteUnsafe: (reporter, observed, now) => {

@@ -14,6 +14,7 @@ import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import type { Contact } from "./Contact.ts"
 import { quorum, type Report } from "./core/reachability.ts"
+import * as DialBack from "./DialBack.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { NodeSettings } from "./NodeSettings.ts"
@@ -31,10 +32,6 @@ const maxLookMillis = 5 * 60_000
 /** Time between two looks of a passive node, which may become active. */
 const passiveMillis = 30_000
 
-/** Probes passed on at the same time, and rounds of them before a pause. */
-const probesPerRound = 4
-const maxRounds = 4
-
 /** Time for a probe to be passed on to two peers and confirmed. */
 const dialOptions = { attempts: 1, deadline: 4000 }
 
@@ -49,6 +46,7 @@ const toldTogether = 8
  */
 export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
+  const dialBackThrough = yield* DialBack.make
   const health = yield* PeerHealth.PeerHealth
   const identity = yield* NodeIdentity
   const reachability = yield* Reachability
@@ -115,25 +113,8 @@ export const make = Effect.gen(function*() {
     const family = SocketAddress.family(claimed.host)
     const helps = ({ host, id }: Contact) =>
       SocketAddress.family(host) === family && health.hasUnsafe(id, Features.Bit.dialBack)
-    const relays = witnesses(yield* atRandom, helps)
-    const startedAt = now()
-    let lacksStrangers = false
-    for (let round = 0; round < maxRounds; round++) {
-      const outcomes = yield* Effect.forEach(
-        relays.slice(round * probesPerRound, (round + 1) * probesPerRound),
-        (via) => Effect.map(Effect.option(rpc.dialBack(via, claimed, dialOptions)), (outcome) => ({ via, outcome })),
-        { concurrency: "unbounded" }
-      )
-      for (const { outcome, via } of outcomes) {
-        if (outcome._tag === "Some" && outcome.value === "Blocked") reachability.blockedUnsafe(via.host, now())
-      }
-      if (reachability.isTestedUnsafe(startedAt)) break
-      // In a small network every helper was contacted, and another one shows no more.
-      if (outcomes.every(({ outcome }) => outcome._tag === "Some" && outcome.value === "Arrived")) {
-        lacksStrangers = outcomes.length > 0
-        break
-      }
-    }
+    const relays = witnesses(yield* atRandom, helps).map((via) => ({ via, claimed }))
+    const lacksStrangers = yield* dialBackThrough(relays, dialOptions)
     reachability.dialedUnsafe(now(), lacksStrangers)
   }, spanned("ReachabilityCheck.dialBack"))
 

@@ -101,13 +101,17 @@ export interface Observation {
  * The outcome of a dial-back.
  *
  * - `Arrived`: the echo of the other peer arrived.
- * - `Blocked`: it did not, although the other peer sent it.
+ * - `Blocked`: it did not, although the other peer sent it, from `sender` as far as
+ *   is known.
  * - `NoAnswer`: nothing is known of it.
  *
  * @category models
  * @since 0.1.0
  */
-export type DialBack = "Arrived" | "Blocked" | "NoAnswer"
+export type DialBack =
+  | { readonly _tag: "Arrived" }
+  | { readonly _tag: "Blocked"; readonly sender: SocketAddress.SocketAddress | undefined }
+  | { readonly _tag: "NoAnswer" }
 
 /**
  * A message to send, its destination, and its transaction (40 hex digits;
@@ -329,9 +333,11 @@ const datagramsPerTurn = 64
 /** Milliseconds that the echo of a stranger may take longer than its confirmation. */
 const echoMillis = 1500
 
+type Echo = Extract<Message.Body, { readonly _tag: "NatProbeEcho" }>
+
 /** Callbacks of a probe that waits for echoes. */
 interface Echoed {
-  readonly echoed: (from: SocketAddress.SocketAddress, reached: boolean | undefined) => void
+  readonly echoed: (from: SocketAddress.SocketAddress, echo: Echo) => void
   readonly closed: () => void
 }
 
@@ -712,7 +718,7 @@ export const make = Effect.gen(function*() {
     const requester: Requester = { address, id, host, port, features, bytes, isInSession: session?.keys !== undefined }
     let room = amplification * bytes
     if (isEcho) {
-      echoes.get(Hex.encode(body.token))?.echoed(from, body.reached)
+      echoes.get(Hex.encode(body.token))?.echoed(from, body)
     } else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       if (body._tag === "Ping") requests.challenged(contact)
@@ -763,7 +769,7 @@ export const make = Effect.gen(function*() {
   const probe = <A>(
     via: SocketAddress.SocketAddress,
     body: Extract<Message.Body, { readonly _tag: "NatProbe" }>,
-    read: (from: SocketAddress.SocketAddress, reached: boolean | undefined, end: EndProbe<A>) => void,
+    read: (from: SocketAddress.SocketAddress, echo: Echo, end: EndProbe<A>) => void,
     silent: A,
     options: Request.Options | undefined
   ): Effect.Effect<A, Transport.SendError> =>
@@ -797,8 +803,8 @@ export const make = Effect.gen(function*() {
         else if (!isHeard) wait(pauseMillis, attempt)
       }
       const awaited: Echoed = {
-        echoed: (from, reached) =>
-          read(from, reached, (outcome, afterMillis) => {
+        echoed: (from, echo) =>
+          read(from, echo, (outcome, afterMillis) => {
             isHeard = true
             if (afterMillis === undefined) end(Effect.succeed(outcome))
             else wait(afterMillis, () => end(Effect.succeed(outcome)))
@@ -814,7 +820,7 @@ export const make = Effect.gen(function*() {
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
     const body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) } as const
-    return yield* probe(via, body, (_from, _reached, end) => end(true), false, options)
+    return yield* probe(via, body, (_from, _echo, end) => end(true), false, options)
   }, spanned("Rpc.natProbe"))
 
   const dialBack: Rpc["Service"]["dialBack"] = Effect.fnUntraced(function*(via, claimed, options) {
@@ -826,22 +832,23 @@ export const make = Effect.gen(function*() {
       relay: Message.relay.wanted
     } as const
     let isConfirmed = false
-    const read = (from: SocketAddress.SocketAddress, reached: boolean | undefined, end: EndProbe<DialBack>) => {
-      if (from.host !== via.host) return end("Arrived")
-      if (reached === false) return end("NoAnswer")
+    const read = (from: SocketAddress.SocketAddress, { reached, sender }: Echo, end: EndProbe<DialBack>) => {
+      if (from.host !== via.host) return end({ _tag: "Arrived" })
+      if (reached === false) return end({ _tag: "NoAnswer" })
       if (isConfirmed) return
       isConfirmed = true
       // The other echo may have had farther to go.
-      end("Blocked", Duration.toMillis(options?.echoMillis ?? echoMillis))
+      const stranger = sender && SocketAddress.decodeObserved(sender)
+      end({ _tag: "Blocked", sender: stranger }, Duration.toMillis(options?.echoMillis ?? echoMillis))
     }
-    return yield* probe<DialBack>(via, body, read, "NoAnswer", options)
+    return yield* probe<DialBack>(via, body, read, { _tag: "NoAnswer" }, options)
   }, spanned("Rpc.dialBack"))
 
   const passOn: Rpc["Service"]["passOn"] = (to, { claimed, token }, options) =>
     spanned("Rpc.passOn")(probe<boolean>(
       to,
       { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn },
-      (from, reached, end) => {
+      (from, { reached }, end) => {
         if (from.host === to.host && from.port === to.port) end(reached !== false)
       },
       false,
@@ -854,7 +861,7 @@ export const make = Effect.gen(function*() {
     const isReached = yield* probe<boolean | undefined>(
       via,
       { _tag: "NatProbe", token, claimed, relay: Message.relay.ping },
-      (from, reached, end) => {
+      (from, { reached }, end) => {
         if (from.host === via.host) end(reached)
       },
       undefined,

@@ -304,7 +304,7 @@ describe("a NAT probe that another peer is to echo", () => {
     }
   })
 
-  it.effect("is passed on to a peer of another network, and confirmed once that peer has sent its echoes", () =>
+  it.effect("is passed on to a peer of another network, and confirmed with its address once that peer has sent its echoes", () =>
     Effect.gen(function*() {
       const { peer, self } = yield* setUp
       const neighbour = yield* network.puppet("neighbour", { ...network.socketOf(2), port: 5001 })
@@ -317,7 +317,32 @@ describe("a NAT probe that another peer is to echo", () => {
       const { from, message: { body } } = yield* next(helper, "NatProbe")
       assert.deepStrictEqual(body, probe(peer, Message.relay.passedOn))
       yield* helper.send(from, { _tag: "NatProbeEcho", token }, "02".repeat(20), bits)
-      assert.strictEqual((yield* next(peer, "NatProbeEcho")).from.host, self.host)
+      const confirmation = yield* next(peer, "NatProbeEcho")
+      assert.strictEqual(confirmation.from.host, self.host)
+      const sender = SocketAddress.encodeObserved(helper)
+      assert.deepStrictEqual(confirmation.message.body, { _tag: "NatProbeEcho", token, reached: undefined, sender })
+    }).pipe(onNetwork))
+
+  it.effect("is passed on to another peer the next time, until each was asked", () =>
+    Effect.gen(function*() {
+      const { peer, self } = yield* setUp
+      const helpers: Array<network.Puppet> = []
+      for (const n of [3, 4, 5]) helpers.push(yield* network.puppet(`helper ${n}`, network.socketOf(n)))
+      const asked: Array<number> = []
+      for (const [n, helper] of helpers.entries()) {
+        yield* helper.send(self, { _tag: "Ping", address: helper.address }, "01".repeat(20), bits)
+        yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+          const { from } = yield* next(helper, "NatProbe")
+          asked.push(n)
+          yield* helper.send(from, { _tag: "NatProbeEcho", token }, "02".repeat(20), bits)
+        })))
+      }
+      yield* settled
+      for (let round = 0; round < 6; round++) {
+        yield* peer.send(self, probe(peer, Message.relay.wanted), `0${round}`.repeat(20), bits)
+        yield* next(peer, "NatProbeEcho")
+      }
+      for (const round of [asked.slice(0, 3), asked.slice(3)]) assert.sameMembers(round, [0, 1, 2])
     }).pipe(onNetwork))
 
   it.effect("is not passed on to a peer of the other address family, which could send nothing", () =>
@@ -328,7 +353,7 @@ describe("a NAT probe that another peer is to echo", () => {
       yield* settled
       yield* peer.send(self, probe(peer, Message.relay.wanted), "00".repeat(20), bits)
       const { message: { body } } = yield* next(peer, "NatProbeEcho")
-      assert.deepStrictEqual(body, { _tag: "NatProbeEcho", token, reached: false })
+      assert.deepStrictEqual(body, { _tag: "NatProbeEcho", token, reached: false, sender: undefined })
     }).pipe(onNetwork))
 
   it.effect("is not confirmed if no peer sends an echo, which the requester is told", () =>
@@ -341,7 +366,12 @@ describe("a NAT probe that another peer is to echo", () => {
       yield* next(helper, "NatProbe")
       const told = yield* Effect.forkScoped(next(peer, "NatProbeEcho"))
       yield* TestClock.adjust("1 minute")
-      assert.deepStrictEqual((yield* Fiber.join(told)).message.body, { _tag: "NatProbeEcho", token, reached: false })
+      assert.deepStrictEqual((yield* Fiber.join(told)).message.body, {
+        _tag: "NatProbeEcho",
+        token,
+        reached: false,
+        sender: undefined
+      })
     }).pipe(onNetwork))
 
   it.effect("is echoed three times to the claimed address and once to the contact that passed it on", () =>
@@ -410,7 +440,7 @@ describe("a NAT probe that another peer is to echo", () => {
         address: third.address,
         observed: SocketAddress.encodeObserved(self)
       }))
-      assert.deepStrictEqual(yield* told, { _tag: "NatProbeEcho", token, reached: true })
+      assert.deepStrictEqual(yield* told, { _tag: "NatProbeEcho", token, reached: true, sender: undefined })
       yield* peer.send(self, probe(known, Message.relay.ping), "03".repeat(20), bits)
       assert.deepStrictEqual(yield* told, { _tag: "NatProbeEcho", token })
     }).pipe(onNetwork))

@@ -51,7 +51,15 @@ const floors: ReadonlyArray<readonly [floor: string, modules: ReadonlyArray<stri
     "responder/",
     "Responder"
   ]],
-  ["maintenance", ["Bootstrap", "replication/", "Replication", "Maintenance", "ReachabilityCheck", "ContactChecks"]],
+  ["maintenance", [
+    "DialBack",
+    "Bootstrap",
+    "replication/",
+    "Replication",
+    "Maintenance",
+    "ReachabilityCheck",
+    "ContactChecks"
+  ]],
   ["intentions", [
     "Publisher",
     "Renewal",

@@ -7,7 +7,8 @@
  * strangers reach us, whatever host it is. The opposite needs an experiment: a
  * stranger sends to us, a peer that we contacted confirms that it did, and
  * nothing arrives. One such experiment may be a lost datagram or a lie, so
- * several networks must agree.
+ * several networks must agree. And a stranger may be unable to send to us for
+ * another reason, so one of those must be able to once we have sent to it.
  *
  * The state machine sends nothing. {@link Reachability.next} says what to do,
  * and the caller reports what it found.
@@ -94,6 +95,9 @@ const maxHosts = 4096
  */
 export const quorum = 3
 
+/** Strangers of failed experiments that are pinged as a control. */
+const maxControls = 4
+
 /** Time within which experiments must agree: over longer, lost datagrams would add up. */
 const blockedMillis = 2 * minuteMillis
 
@@ -118,6 +122,12 @@ const keepAliveMillis = minuteMillis
 const dialMillis = 30 * minuteMillis
 
 const never = -Infinity
+
+/** A failed experiment: the stranger that sent, as far as known, and when it failed. */
+interface Blocked {
+  readonly sender: SocketAddress.SocketAddress | undefined
+  readonly at: number
+}
 
 /** When we last sent to a host, and last heard from it. */
 interface Meeting {
@@ -177,8 +187,8 @@ export class Reachability {
   private agreed: SocketAddress.SocketAddress | undefined
   private mapping: Dependence = "Unknown"
   private filtering: Dependence = "Unknown"
-  /** The networks whose experiments failed since a stranger last reached us, and when. */
-  private readonly blockedBy = new Map<string, number>()
+  /** The experiments that failed since a stranger last reached us: the last of each network that confirmed one. */
+  private readonly blockedBy = new Map<string, Blocked>()
   private startedAt: number | undefined
   /** When a peer last confirmed our address. */
   private confirmedAt = never
@@ -353,11 +363,51 @@ export class Reachability {
     this.changed()
   }
 
-  /** Reports an experiment through a peer of this network: a stranger sent to us and nothing arrived. */
-  blocked(network: string, now: number): void {
-    this.blockedBy.set(network, now)
-    for (const [earlier, at] of this.blockedBy) if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(earlier)
-    if (this.blockedBy.size < quorum) return
+  /**
+   * Reports an experiment: the stranger at `sender` sent to us, as a peer of the
+   * network `via` confirmed, and nothing arrived. The peer may not say which stranger.
+   */
+  blocked(via: string, sender: SocketAddress.SocketAddress | undefined, now: number): void {
+    const isPingable = sender !== undefined && SocketAddress.isPublic(sender.host) && SocketAddress.isReachable(sender)
+    this.blockedBy.set(via, { sender: isPingable ? sender : undefined, at: now })
+    this.forgetBlocked(now)
+  }
+
+  /**
+   * Returns the strangers to be pinged once enough experiments have failed: if one
+   * responds, `controlled` closes us. A stranger that is at another port for each
+   * peer can send to us and not be pinged, as one that is not named; then the
+   * experiments alone close us.
+   */
+  controls(now: number): ReadonlyArray<SocketAddress.SocketAddress> {
+    if (!this.isAgreed(now)) return []
+    const byHost = new Map<string, SocketAddress.SocketAddress>()
+    for (const { sender } of this.blockedBy.values()) {
+      if (sender === undefined || (byHost.get(sender.host) ?? sender).port !== sender.port) {
+        this.close(now)
+        return []
+      }
+      byHost.set(sender.host, sender)
+    }
+    return Array.from(byHost.values()).slice(0, maxControls)
+  }
+
+  /** Reports that a stranger of the experiments that failed responded to a ping. */
+  controlled(now: number): void {
+    if (this.isAgreed(now)) this.close(now)
+  }
+
+  /** Whether experiments through enough networks failed lately. */
+  private isAgreed(now: number): boolean {
+    this.forgetBlocked(now)
+    return this.blockedBy.size >= quorum
+  }
+
+  private forgetBlocked(now: number): void {
+    for (const [via, { at }] of this.blockedBy) if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(via)
+  }
+
+  private close(now: number): void {
     this.filtering = "EndpointDependent"
     this.testedAt = now
     this.futile = 0

@@ -16,6 +16,7 @@ import type { Contact } from "../Contact.ts"
 import * as Features from "../Features.ts"
 import { NodeIdentity } from "../Identity.ts"
 import { RateLimit } from "../internal/rateLimit.ts"
+import { RecencyMap } from "../internal/recencyMap.ts"
 import { type Body, relay } from "../Message.ts"
 import * as PeerHealth from "../PeerHealth.ts"
 import { Reachability } from "../Reachability.ts"
@@ -26,13 +27,20 @@ import * as TransactionId from "../TransactionId.ts"
 
 type Probe = Extract<Body, { readonly _tag: "NatProbe" }>
 
-/** Probes answered of one source, those passed on by one contact, and those whose echo goes to one source for others. */
+/**
+ * Probes answered of one source, those passed on for one, those passed on by one contact, and those whose echo goes to
+ * one source for others.
+ */
 const ownLimit = { limit: 3, windowMillis: 10_000, capacity: 4096 }
+const wantedLimit = { limit: 6, windowMillis: 10_000, capacity: 4096 }
 const foreignLimit = { limit: 10, windowMillis: 10_000, capacity: 4096 }
 const passedOnLimit = { limit: 20, windowMillis: 10_000, capacity: 4096 }
 
 /** Maximum number of probes passed on, and echoes to be repeated, at the same time. */
 const maxPassing = 32
+
+/** Peers remembered to which a probe of a requester was passed on. */
+const maxUsed = 4096
 
 /** Peers that a probe is passed on to, one after the other until one confirms, and the time that each has. */
 const maxPeers = 2
@@ -63,8 +71,11 @@ export const make = Effect.gen(function*() {
   const transactionId = TransactionId.generator(random)
   const run = yield* FiberSet.makeRuntime<never>()
   const own = new RateLimit(ownLimit)
+  const wanted = new RateLimit(wantedLimit)
   const passedOn = new RateLimit(passedOnLimit)
   const foreign = new RateLimit(foreignLimit)
+  /** Peers that a probe of a requester was passed on to: it may have contacted them, and is asking for a stranger. */
+  const used = new RecencyMap<string, true>(maxUsed)
   let passing = 0
 
   yield* rpc.observe({
@@ -91,21 +102,27 @@ export const make = Effect.gen(function*() {
       .map(({ contact }) => contact).filter(isSuitable)
     const bytes = yield* random.randomBytes(4 * maxPeers)
     const draws = new Uint32Array(bytes.buffer, bytes.byteOffset, maxPeers)
+    const nameOf = ({ id }: Contact) => `${from.host} ${id}`
+    const isUnused = (contact: Contact) => used.get(nameOf(contact)) === undefined
+    const all = [...clients, ...known]
+    if (!all.some(isUnused)) { for (const contact of all) used.delete(nameOf(contact)) }
+    const [unusedClients, unused] = [clients.filter(isUnused), known.filter(isUnused)]
     const chosen: Array<Contact> = []
     for (const draw of draws) {
-      const from = clients.length > 0 ? clients : known
+      const from = unusedClients.length > 0 ? unusedClients : unused
       chosen.push(...from.splice(draw % from.length, 1))
     }
     return chosen
   })
 
-  /** Passes a probe on. Returns whether a peer confirmed that it sent the echo. */
+  /** Passes a probe on. Returns the peer that confirmed that it sent the echo. */
   const passOn = Effect.fnUntraced(function*(probe: Probe, from: Contact) {
     for (const helper of yield* helpersFor(from)) {
-      if (yield* rpc.passOn(helper, probe, passOptions)) return true
+      used.use(`${from.host} ${helper.id}`, () => true)
+      if (yield* rpc.passOn(helper, probe, passOptions)) return helper
     }
-    return false
-  }, Effect.orElseSucceed(() => false))
+    return undefined
+  }, Effect.orElseSucceed(() => undefined))
 
   /** Hosts that are pinged, and those of them that sent us something meanwhile. */
   const pinged = new Map<string, "Silent" | "Heard">()
@@ -150,8 +167,10 @@ export const make = Effect.gen(function*() {
     const claimed = SocketAddress.decodeObserved(probe.claimed)
     if (claimed === undefined || !SocketAddress.isPublic(claimed.host) || !SocketAddress.isReachable(claimed)) return
     const source = SocketAddress.source(from.host)
-    const echo = (to: SocketAddress.SocketAddress, reached?: boolean) =>
-      reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached }, to, transactionId: transactionId() })
+    const echo = (to: SocketAddress.SocketAddress, reached?: boolean, by?: SocketAddress.SocketAddress) => {
+      const sender = by === undefined ? undefined : SocketAddress.encodeObserved(by)
+      reply({ body: { _tag: "NatProbeEcho", token: probe.token, reached, sender }, to, transactionId: transactionId() })
+    }
     const again = (to: SocketAddress.SocketAddress) => Effect.delay(Effect.sync(() => echo(to)), againMillis)
     if (probe.relay === relay.passedOn || probe.relay === relay.ping) {
       // A contact vouches for the requester.
@@ -171,11 +190,11 @@ export const make = Effect.gen(function*() {
       echo(claimed)
       return echo(from)
     }
-    if (claimed.host !== from.host || !own.allow(source, now)) return
-    if (probe.relay === undefined) return echo(claimed)
-    if (probe.relay === relay.wanted) {
+    if (claimed.host !== from.host) return
+    if (probe.relay === undefined && own.allow(source, now)) return echo(claimed)
+    if (probe.relay === relay.wanted && wanted.allow(source, now)) {
       const isPassing = inBackground(
-        Effect.map(passOn(probe, from), (isPassedOn) => echo(from, isPassedOn ? undefined : false))
+        Effect.map(passOn(probe, from), (sender) => echo(from, sender === undefined ? false : undefined, sender))
       )
       if (!isPassing) echo(from, false)
     }

@@ -229,7 +229,8 @@ const bodies = {
 
   NatProbeEcho: new Struct({
     token: required(1, fixedBytes(8)),
-    reached: extension(2, boolean)
+    reached: extension(2, boolean),
+    sender: extension(3, socket)
   }, { lacking: "NAT_PROBE_ECHO without a token", constants: { _tag: "NatProbeEcho" } }),
 
   Push: new Struct({

@@ -23,8 +23,10 @@ const located = (observed = ours) => {
   return core
 }
 
+/** Experiments through so many networks fail, of strangers that the peers do not name. */
 const block = (core: Core.Reachability, networks: number, now = start) => {
-  for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, now)
+  for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, undefined, now)
+  assert.deepStrictEqual(core.controls(now), [])
 }
 
 describe("a node", () => {
@@ -117,18 +119,59 @@ describe("a node", () => {
 
   it("is closed once experiments through three networks failed, and one network cannot decide it", () => {
     const core = located()
-    for (let i = 0; i < 10; i++) core.blocked("network", start)
+    for (let i = 0; i < 10; i++) core.blocked("network", undefined, start)
     block(core, 2)
     assert.strictEqual(core.status.state, "closed")
     const other = located()
-    for (let i = 0; i < 10; i++) other.blocked("network", start)
-    other.blocked("another", start)
+    for (let i = 0; i < 10; i++) other.blocked("network", undefined, start)
+    other.blocked("another", undefined, start)
+    assert.deepStrictEqual(other.controls(start), [])
     assert.strictEqual(other.status.state, "unknown")
+  })
+
+  it("is not closed because strangers that peers name cannot reach it, until one can that it has sent to", () => {
+    const failed = (networks: number, strangers: number) => {
+      const core = located()
+      for (let n = 0; n < networks; n++) {
+        core.blocked(`network ${n}`, network.socketOf(50 + n % strangers), start)
+      }
+      return core
+    }
+    const core = failed(3, 1)
+    assert.deepStrictEqual(core.controls(start), [network.socketOf(50)])
+    assert.strictEqual(core.status.state, "unknown")
+    core.controlled(start)
+    assert.strictEqual(core.status.state, "closed")
+    const several = failed(8, 3)
+    assert.deepStrictEqual(several.controls(start), [50, 51, 52].map(network.socketOf))
+    assert.strictEqual(several.status.state, "unknown")
+    assert.lengthOf(failed(30, 30).controls(start), 4)
+    const tooFew = failed(2, 1)
+    assert.deepStrictEqual(tooFew.controls(start), [])
+    tooFew.controlled(start)
+    assert.strictEqual(tooFew.status.state, "unknown")
+    const tooLate = failed(3, 1)
+    tooLate.controlled(start + 3 * minute)
+    assert.strictEqual(tooLate.status.state, "unknown")
+  })
+
+  it("is closed without a ping if a stranger is at another port for each peer, or at an address that is not public", () => {
+    const stranger = network.socketOf(50)
+    for (const other of [{ ...stranger, port: stranger.port + 1 }, { host: "10.0.0.7", port: 4121 }]) {
+      const core = located()
+      for (const [n, sender] of [stranger, stranger, other].entries()) core.blocked(`network ${n}`, sender, start)
+      assert.deepStrictEqual(core.controls(start), [])
+      assert.strictEqual(core.status.state, "closed")
+    }
   })
 
   it("is not closed because of datagrams that are lost now and then", () => {
     const core = located()
-    for (let n = 0; n < 10; n++) core.blocked(`network ${n}`, start + 1.5 * n * minute)
+    for (let n = 0; n < 10; n++) {
+      const now = start + 1.5 * n * minute
+      core.blocked(`network ${n}`, undefined, now)
+      assert.deepStrictEqual(core.controls(now), [])
+    }
     assert.strictEqual(core.status.state, "unknown")
   })
 
@@ -331,7 +374,12 @@ describe("whatever happens", () => {
   const event = fc.oneof(
     fc.record({ _tag: fc.constant("sent"), host: fc.nat({ max: 8 }) }),
     fc.record({ _tag: fc.constant("heard"), host: fc.nat({ max: 8 }), isEcho: fc.boolean() }),
-    fc.record({ _tag: fc.constant("blocked"), network: fc.nat({ max: 4 }) }),
+    fc.record({
+      _tag: fc.constant("blocked"),
+      network: fc.nat({ max: 4 }),
+      stranger: fc.constantFrom(undefined, ...[50, 51, 52].map(network.socketOf))
+    }),
+    fc.record({ _tag: fc.constantFrom("controls", "controlled") }),
     fc.record({ _tag: fc.constant("asked"), ports: fc.array(fc.nat({ max: 2 }), { maxLength: 5 }) }),
     fc.record({ _tag: fc.constant("observed"), port: fc.nat({ max: 2 }) }),
     fc.record({ _tag: fc.constant("dialed"), lacksStrangers: fc.boolean() }),
@@ -358,7 +406,13 @@ describe("whatever happens", () => {
             core.heard(host(event.host), event.isEcho, now)
             break
           case "blocked":
-            core.blocked(`network ${event.network}`, now)
+            core.blocked(`network ${event.network}`, event.stranger, now)
+            break
+          case "controls":
+            core.controls(now)
+            break
+          case "controlled":
+            core.controlled(now)
             break
           case "asked":
             core.asked(reports(...event.ports.map((port) => ({ ...ours, port: port + 1 }))), now)
@@ -377,7 +431,9 @@ describe("whatever happens", () => {
           if (event._tag !== "heard") assert.fail(event._tag)
           assert.isTrue(now - (sentAt.get(event.host) ?? -Infinity) >= 10 * minute)
         }
-        if (after === "EndpointDependent" && before !== after) assert.include(["blocked", "asked"], event._tag)
+        if (after === "EndpointDependent" && before !== after) {
+          assert.include(["controls", "controlled", "asked"], event._tag)
+        }
         // The caller that reports an outcome looks again by itself.
         if (event._tag === "asked" || event._tag === "dialed" || event._tag === "passed" && event.millis < 0) {
           until = -Infinity

@@ -446,11 +446,21 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "never finds out that it is closed",
     file: "core/reachability.ts",
-    text: "if (this.blockedBy.size < quorum) return",
-    replacement: "return",
+    text: "return this.blockedBy.size >= quorum",
+    replacement: "return false",
     property: "ReachabilityIsTold",
     world: "routers",
     story: 11
+  },
+  {
+    name: "takes itself for closed because one path is broken",
+    file: "core/reachability.ts",
+    text: "return Array.from(byHost.values()).slice(0, maxControls)",
+    replacement: "this.close(now)\n    return []",
+    property: "ReachabilityIsTold",
+    world: "oneWay",
+    story:
+      "a cut must fall between a node and the last stranger that it has left, which random stories hardly bring about"
   },
   {
     name: "does not notice another router",

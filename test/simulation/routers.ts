@@ -5,6 +5,7 @@ import { Routing } from "../../src/Routing.ts"
 import * as OldNode from "../../src/testing/internal/oldNode.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
+import type * as SimWorld from "../../src/testing/SimWorld.ts"
 import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
@@ -23,6 +24,43 @@ export const wrong = Effect.fnUntraced(function*(nodes: ReadonlyArray<Pick<DhtNo
   }
   return found
 })
+
+/** Reports the nodes that are wrong about themselves, two minutes after they have joined and a quarter of an hour later. */
+const expectSoon = Effect.fnUntraced(function*(world: SimWorld.World, nodes: ReadonlyArray<DhtNode>) {
+  const { found, report } = violationsOf(world)
+  for (const pause of ["2 minutes", "15 minutes"] as const) {
+    yield* Effect.sleep(pause)
+    for (const node of nodes) {
+      for (const facts of yield* wrong([node])) report("ReachabilityIsTold", node.name, { facts })
+    }
+  }
+  yield* leaveAll(nodes)
+  return found
+})
+
+/** So few nodes that each has soon contacted nearly all others. */
+export const few = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = [...yield* world.startNodes(3, { app: safety.probe })]
+      for (const behind of [Nat.portRestrictedCone, Nat.portRestrictedCone, Nat.symmetric]) {
+        nodes.push(...yield* world.startNodes(1, { app: safety.probe, host: { behind } }))
+      }
+      return yield* expectSoon(world, nodes)
+    }),
+    { ...standIn, seed: 3 }
+  )
+
+/** One node cannot send to another, to which it is the only stranger left. */
+export const oneWay = (): Outcome =>
+  runProgram(
+    Effect.fnUntraced(function*(world, safety) {
+      const nodes = yield* world.startNodes(9, { app: safety.probe })
+      world.network.cut(nodes[8].host, nodes[5].host)
+      return yield* expectSoon(world, nodes)
+    }),
+    { ...standIn, seed: 5 }
+  )
 
 /** Nodes of both kinds join, a few of which move to another network later. */
 export const routers = (): Outcome =>

@@ -19,7 +19,7 @@ import { histories } from "./histories.ts"
 import { hosting } from "./hosting.ts"
 import { meetings } from "./meetings.ts"
 import { announce, everybodyLooks, leaveAll, newest, realSignatures, standIn, violationsOf } from "./nodes.ts"
-import { routers } from "./routers.ts"
+import { few, oneWay, routers } from "./routers.ts"
 import { type Outcome, runProgram, runStory } from "./run.ts"
 import { sessions } from "./sessions.ts"
 
@@ -366,6 +366,8 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   surrounding,
   sessions,
   routers,
+  few,
+  oneWay,
   meetings,
   twoFamilies
 }
