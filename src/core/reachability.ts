@@ -202,8 +202,9 @@ export class Reachability {
   /** When the last attempt to find out ended, and how many in a row brought nothing. */
   private triedAt = never
   private futile = 0
-  /** Whether what peers report contradicts what we know. */
+  /** Whether what peers report contradicts what we know, and since when it does. */
   private isDoubtful = true
+  private doubtfulAt = never
 
   constructor(options?: {
     /** Whether an earlier run of the node may have contacted others a moment ago. Default false. */
@@ -277,6 +278,7 @@ export class Reachability {
       this.confirmedAt = now
     } else if (!this.isDoubtful) {
       this.isDoubtful = true
+      this.doubtfulAt = now
       this.changed()
     }
   }
@@ -305,7 +307,9 @@ export class Reachability {
     const { state } = this.status
     const mayTry = this.triedAt + pauses[Math.min(futile, pauses.length - 1)]
     if (address === undefined || isDoubtful) {
-      return now >= mayTry ? { _tag: "Ask", peers: askedPeers } : { _tag: "Wait", until: mayTry }
+      // What brought nothing before the doubt says nothing about it.
+      const mayAsk = this.triedAt < this.doubtfulAt ? this.askedAt + pauses[0] : mayTry
+      return now >= mayAsk ? { _tag: "Ask", peers: askedPeers } : { _tag: "Wait", until: mayAsk }
     }
     const dialAt = mapping !== "EndpointIndependent"
       ? Infinity
@@ -443,6 +447,7 @@ export class Reachability {
     this.askedAt = Math.min(this.askedAt, now)
     this.comparedAt = Math.min(this.comparedAt, now)
     this.triedAt = Math.min(this.triedAt, now)
+    this.doubtfulAt = Math.min(this.doubtfulAt, now)
     this.testedAt = Math.min(this.testedAt, now)
   }
 }

@@ -352,6 +352,16 @@ describe("the check", () => {
     assert.strictEqual(core.status.state, "open")
   })
 
+  it("asks within ten seconds when a peer sees us elsewhere, however often strangers were asked in vain before", () => {
+    const core = located()
+    for (let n = 0; n < 8; n++) core.dialed(start, false)
+    core.observed(elsewhere, start + minute)
+    assert.deepStrictEqual(core.next(start + minute), { _tag: "Ask", peers: 5 })
+    // What the peers say then counts as any attempt.
+    core.asked(reports(ours, elsewhere), start + minute)
+    assert.deepStrictEqual(core.next(start + minute), { _tag: "Wait", until: start + 16 * minute })
+  })
+
   it("keeps pauses of ten seconds at least, whatever peers report", () => {
     const core = located()
     block(core, 3)
