@@ -283,14 +283,15 @@ describe("the tools", () => {
   it.effect("withdraw a first announcement that is cancelled, and leave one that was there before", () =>
     Effect.gen(function*() {
       const { ann, nodes } = yield* pair
-      const silent = yield* network.puppet("silent", network.socketOf(3))
-      network.tableOf(nodes[0]).add(silent, network.now, network.now)
       const announced = Effect.map(
         ann.call("whoami"),
         ({ result }) => result.announcements.map(({ topic }: { readonly topic: string }) => topic)
       )
-      /** Announces while the copies are waited for. */
+      let port = 3
+      /** Announces, and waits for the copy at a node that does not answer. */
       const announcing = Effect.fnUntraced(function*(topic: string) {
+        const silent = yield* network.puppet(`silent ${port}`, network.socketOf(port++))
+        network.tableOf(nodes[0]).add(silent, network.now, network.now)
         const call = yield* Effect.forkScoped(ann.call("announce", { kind: "topic", topic }))
         yield* settled
         assert.include(yield* announced, topic)
