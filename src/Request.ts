@@ -113,28 +113,18 @@ export interface Options {
   readonly onChallenge?: (() => void) | undefined
 }
 
-interface Unanswered {
-  readonly peer: Peer
-  readonly request: keyof Answers | "NatProbe"
-  readonly attempts: number
-  readonly waitedMillis: number
-}
-
 /**
  * The peer sent no valid response in time.
  *
  * @category errors
  * @since 0.1.0
  */
-export class NoAnswer extends Data.TaggedError("NoAnswer")<Unanswered> {
-  constructor(fields: Unanswered) {
-    // A stack would name a timer and nothing else, and takes longer than a datagram.
-    const limit = Error.stackTraceLimit
-    Reflect.set(Error, "stackTraceLimit", 0)
-    super(fields)
-    Reflect.set(Error, "stackTraceLimit", limit)
-  }
-
+export class NoAnswer extends Data.TaggedError("NoAnswer")<{
+  readonly peer: Peer
+  readonly request: keyof Answers | "NatProbe"
+  readonly attempts: number
+  readonly waitedMillis: number
+}> {
   override get message() {
     return `${SocketAddress.format(this.peer)} did not answer ${this.request} ` +
       `(${this.attempts} attempts in ${Math.round(this.waitedMillis)} ms)`
