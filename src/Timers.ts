@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { type Timer, TimerQueue } from "./internal/timerQueue.ts"
 
@@ -24,7 +25,7 @@ const logged = { module: "effect-dht/Timers", fiber: "Timer" }
 /** A fiber that sleeps until the given time. */
 interface Sleeper {
   readonly at: number
-  readonly wake: () => void
+  readonly fiber: Fiber.Fiber<void>
 }
 
 /**
@@ -51,7 +52,7 @@ export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const start = Effect.runForkWith(yield* Effect.context<never>())
   const queue = new TimerQueue()
-  /** Sleepers, with the first to wake last. */
+  /** Those of earlier times last. They may wake in another order, as their sleeps are rounded up. */
   const sleepers: Array<Sleeper> = []
   let order = 0
   let isFiring = false
@@ -76,8 +77,8 @@ export const make = Effect.gen(function*() {
     }
   }
 
-  const ring = Effect.sync(() => {
-    sleepers.pop()
+  const ring = (sleeper: Sleeper): void => {
+    sleepers.splice(sleepers.lastIndexOf(sleeper), 1)
     isFiring = true
     try {
       fireDue()
@@ -87,7 +88,7 @@ export const make = Effect.gen(function*() {
       isFiring = false
       arm()
     }
-  })
+  }
 
   /** Ensures that a fiber wakes for the first timer. */
   const arm = (): void => {
@@ -98,13 +99,14 @@ export const make = Effect.gen(function*() {
     // Clocks wake at whole milliseconds, so a shorter sleep would not be more
     // exact. No timer fires before its caller has continued.
     const millis = Math.ceil(next.at - now())
-    const fiber = start(Effect.andThen(millis > 0 ? clock.sleep(Duration.millis(millis)) : Effect.yieldNow, ring))
-    sleepers.push({ at: next.at, wake: () => fiber.interruptUnsafe() })
+    const asleep = millis > 0 ? clock.sleep(Duration.millis(millis)) : Effect.yieldNow
+    const sleeper: Sleeper = { at: next.at, fiber: start(Effect.andThen(asleep, Effect.sync(() => ring(sleeper)))) }
+    sleepers.push(sleeper)
   }
 
   /** Wakes all sleepers, because no timer is left. */
   const wakeAll = (): void => {
-    for (const { wake } of sleepers.splice(0)) wake()
+    for (const { fiber } of sleepers.splice(0)) fiber.interruptUnsafe()
   }
 
   return Timers.of({

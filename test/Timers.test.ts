@@ -280,6 +280,24 @@ describe("Timers", () => {
         })
       ))
 
+    it.effect("are none after all timers are cancelled, also if the one that was started last has not woken first", () =>
+      counting((now) =>
+        Effect.gen(function*() {
+          const { timers, names, set } = yield* recorder
+          const before = now()
+          // It wakes at 12, and the other one at 12.5.
+          set("a", 11.8)
+          yield* TestClock.adjust("500 micros")
+          set("b", 11.6)
+          const late = set("late", 60_000)
+          yield* TestClock.adjust("11500 micros")
+          assert.deepStrictEqual(names(), ["b", "a"])
+          timers.cancel(late)
+          yield* Effect.yieldNow
+          assert.deepStrictEqual(now(), before)
+        })
+      ))
+
     it.effect("are started for a timer that is set after all were cancelled", () =>
       Effect.gen(function*() {
         const { timers, fired, set } = yield* recorder
