@@ -465,7 +465,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "does not notice another router",
     file: "core/reachability.ts",
-    text: "      this.isDoubtful = true\n      this.changed()\n",
+    text: "      this.isDoubtful = true\n      this.doubtfulAt = now\n      this.changed()\n",
     replacement: "",
     property: "ReachabilityIsTold",
     world: "routers",
