@@ -68,7 +68,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: "export const replicas = 7",
     property: "AnnouncedIsReplicated",
     world: "crowd",
-    story: 1
+    story: 10
   },
   {
     name: "returns expired records",
@@ -104,7 +104,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     replacement: ": Rpc.amplification * from.bytes + 1200",
     property: "StrangersGetLittle",
     world: "crowd",
-    story: 0
+    story: 1
   },
   {
     name: "keeps a record longer than its delegation",
