@@ -352,7 +352,7 @@ describe("the check", () => {
     assert.strictEqual(core.status.state, "open")
   })
 
-  it("asks within ten seconds when a peer sees us elsewhere, however often strangers were asked in vain before", () => {
+  it("asks within ten seconds when a peer reports another address, even after many experiments that showed nothing", () => {
     const core = located()
     for (let n = 0; n < 8; n++) core.dialed(start, false)
     core.observed(elsewhere, start + minute)
