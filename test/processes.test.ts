@@ -164,7 +164,7 @@ describe.concurrent("processes", () => {
       const inbox = yield* shown("mailbox", "read", "--data", own, ...via)
       assert.strictEqual(inbox.address, agent)
       assert.deepStrictEqual(inbox.messages.map(({ text }: { readonly text: string }) => text), ["hello"])
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 120_000)
 
   it("fail if their output cannot be written, except when its reader has left", () => {
     const args = ["src/bin.ts", "simulate", "--nodes", "5", "--hours", "0.02", "--json"]

@@ -74,13 +74,12 @@ export interface History {
   readonly violations: ReadonlyArray<Violation>
 }
 
-/** A record that its node must read. Times are virtual milliseconds. */
+/** A record that its node must read. */
 interface Written {
   readonly node: string
   readonly key: NodeId.NodeId
   readonly record: Record.SignedRecord
-  readonly at: number
-  /** When it stopped to be promised. */
+  /** Virtual milliseconds from when on it is not promised any more. */
   until: number
 }
 
@@ -142,12 +141,11 @@ export const make = (world: World): History => {
           Effect.sync(() => {
             // A withdrawal that began meanwhile may be of this record.
             if (!node.isUp || (withdrawals.get(`${node.name} ${key}`) ?? -Infinity) >= begunAt) return
-            const { elapsedMillis: at } = timeline
             const until = RecordOrder.lastSecond(record) * 1000 - timeline.startMillis - node.clock.offsetMillis
             const slot = RecordOrder.slotOf(key, record)
             // The newer record takes the place of what the node wrote there before.
             end((written) => written.node === node.name && RecordOrder.slotOf(written.key, written.record) === slot)
-            writes.push({ node: node.name, key, record, at, until })
+            writes.push({ node: node.name, key, record, until })
           }))
       }),
     withdraw: (node, key, operation) =>
@@ -158,13 +156,14 @@ export const make = (world: World): History => {
       }),
     read: (node, key, type, operation) =>
       Effect.suspend(() => {
-        const { elapsedMillis: from } = timeline
+        // What was written at the same instant may be too late for this read.
+        const before = writes.length
         return Effect.map(Effect.exit(operation), (exit) => {
           const records = Exit.isSuccess(exit) ? exit.value : []
-          for (const written of writes) {
+          for (const written of writes.slice(0, before)) {
             const { record } = written
             const isPromised = written.node === node.name && written.key === key && record.type === type &&
-              written.at <= from && written.until > timeline.elapsedMillis
+              written.until > timeline.elapsedMillis
             if (!isPromised) continue
             const slot = RecordOrder.slotOf(key, record)
             const found = records.find((other) => RecordOrder.slotOf(key, other) === slot)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { Dht } from "../../src/Dht.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
@@ -109,9 +110,15 @@ describe("History", () => {
       }
     })
 
-    it("is not bound if it began before the write ended, or runs on another node", () => {
+    it("is not bound if it began before the write ended, also at the same instant, or runs on another node", () => {
       const found = violated(({ history, nodes: [node, other] }) =>
         Effect.gen(function*() {
+          const publication = yield* publish(node, "oats")
+          const reading = yield* Effect.forkChild(history.read(node, key, type, Effect.as(Effect.yieldNow, [])), {
+            startImmediately: true
+          })
+          yield* history.write(node, Effect.succeed(publication))
+          yield* Fiber.join(reading)
           const began = yield* Effect.forkChild(
             history.read(node, key, type, Effect.delay(Effect.succeed([]), "1 minute"))
           )
