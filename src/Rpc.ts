@@ -15,7 +15,6 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -35,6 +34,7 @@ import { NodeIdentity } from "./Identity.ts"
 import * as Hex from "./internal/hex.ts"
 import { Allowance } from "./internal/rateLimit.ts"
 import { type Refusal, refusals } from "./internal/refusal.ts"
+import { Timer } from "./internal/timerQueue.ts"
 import { Turns } from "./internal/turns.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -339,6 +339,16 @@ type Echo = Extract<Message.Body, { readonly _tag: "NatProbeEcho" }>
 interface Echoed {
   readonly echoed: (from: SocketAddress.SocketAddress, echo: Echo) => void
   readonly closed: () => void
+}
+
+/** The time until a probe goes on. */
+class Pause extends Timer {
+  readonly fire: () => void
+
+  constructor(fire: () => void) {
+    super()
+    this.fire = fire
+  }
 }
 
 /** Ends a probe, at once or after so many milliseconds. */
@@ -764,7 +774,7 @@ export const make = Effect.gen(function*() {
   /**
    * Sends a probe until `read` ends it, which is called with each echo. It may end
    * it later, so that another echo can end it before. A probe without echoes ends as
-   * `silent`. Races with the time and the scope would take four fibers more.
+   * `silent`.
    */
   const probe = <A>(
     via: SocketAddress.SocketAddress,
@@ -778,17 +788,14 @@ export const make = Effect.gen(function*() {
       let left = options?.attempts ?? Request.defaultAttempts
       const pauseMillis = Duration.toMillis(options?.deadline ?? Request.defaultDeadline) / left
       let isHeard = false
-      let pause: Fiber.Fiber<void> | undefined
+      let pause: Pause | undefined
       const wait = (millis: number, then: () => void): void => {
-        pause?.interruptUnsafe()
-        const next = Effect.sync(() => {
-          pause = undefined
-          then()
-        })
-        pause = run(Effect.andThen(clock.sleep(Duration.millis(millis)), next))
+        if (pause !== undefined) timers.cancel(pause)
+        pause = new Pause(then)
+        timers.set(pause, timers.now() + millis)
       }
       const stop = (): void => {
-        pause?.interruptUnsafe()
+        if (pause !== undefined) timers.cancel(pause)
         if (echoes.get(key) === awaited) echoes.delete(key)
       }
       const end = (outcome: Effect.Effect<A, Transport.SendError>): void => {
