@@ -21,9 +21,11 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Contact } from "./Contact.ts"
+import type { NetworkSize } from "./core/networkSize.ts"
 import { type Done, type Ping, type Proof, Proofs } from "./core/proofs.ts"
 import * as Core from "./core/routingTable.ts"
-import type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
+import type { Bucket, Entry, Options } from "./core/routingTable.ts"
+import * as Maintenance from "./core/tableMaintenance.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
 import { RecencyMap } from "./internal/recencyMap.ts"
@@ -37,7 +39,8 @@ import { SeenPeers } from "./SeenPeers.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import * as WakeUp from "./WakeUp.ts"
 
-export type { Bucket, Entry, NetworkSize, Options } from "./core/routingTable.ts"
+export type { NetworkSize } from "./core/networkSize.ts"
+export type { Bucket, Entry, Options } from "./core/routingTable.ts"
 
 /**
  * Milliseconds since its last message within which a contact is fresh:
@@ -258,7 +261,7 @@ const staleMillis = 10 * 60_000
 /** Silence after which a contact is probed, while it still counts as fresh. */
 const quietMillis = 25 * 60_000
 
-const periods: Core.MaintenancePeriods = { fresh: freshMillis, stale: staleMillis, quiet: quietMillis }
+const periods: Maintenance.Periods = { fresh: freshMillis, stale: staleMillis, quiet: quietMillis }
 
 /** Milliseconds that a response waits for the requester's proof, before what needs none is sent. */
 const proofMillis = 1000
@@ -274,7 +277,7 @@ const meetPauseMillis = 10 * 60_000
 const maxEvicted = 64
 
 /** Work of a heartbeat on these tables: no contact of theirs is unverified, and lookups fill them. */
-const noWork: Core.MaintenanceLimits = { pendingProbes: 0, spareFull: true, staleProbes: 0, refills: 0 }
+const noWork: Maintenance.Limits = { pendingProbes: 0, spareFull: true, staleProbes: 0, refills: 0 }
 
 const isSame = (a: Contact, b: Contact): boolean => a.id === b.id && SocketAddress.isSame(a, b)
 
@@ -552,7 +555,7 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
    */
   const checkSilent = Effect.fnUntraced(function*(contact: Contact, table: Core.RoutingTable, before: number) {
     // A request to it was repeated as often as packet loss explains.
-    if (yield* check(contact, table.isDoubted(contact.id) ? onceMore : maintenance)) return
+    if (yield* check(contact, table.maintenance.isDoubted(contact.id) ? onceMore : maintenance)) return
     // Another one answered in the meantime.
     if (answers > before) return evict(contact, table)
     const witness = core.freshest()
@@ -569,22 +572,22 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     )
   })
 
-  const limitsOf = (isPassive: boolean): Core.MaintenanceLimits =>
-    isPassive ? { ...Core.heartbeatLimits, refills: 0 } : Core.heartbeatLimits
+  const limitsOf = (isPassive: boolean): Maintenance.Limits =>
+    isPassive ? { ...Maintenance.heartbeatLimits, refills: 0 } : Maintenance.heartbeatLimits
 
   const maintainUnsafe: Routing["Service"]["maintainUnsafe"] = (isPassive, now) => {
     const limits = limitsOf(isPassive)
-    const work = core.maintenance(now, now - freshMillis, now - staleMillis, limits)
+    const work = core.maintenance.work(now, now - freshMillis, now - staleMillis, limits)
     for (const contact of work.pendingToProbe) inBackground(checkPending(contact))
     for (const contact of work.staleToProbe) inBackground(checkStale(contact))
     if (!isPassive) {
       const before = answers
       const left = limits.staleProbes - work.staleToProbe.length
-      const quiet = core.quiet(now, now - quietMillis, left)
+      const quiet = core.maintenance.quiet(now, now - quietMillis, left)
       for (const contact of quiet) inBackground(checkSilent(contact, core, before))
       for (const table of [dual.ipv4, dual.ipv6]) {
-        table.maintenance(now, now - freshMillis, now - staleMillis, noWork)
-        for (const contact of table.quiet(now, now - quietMillis, limits.staleProbes)) {
+        table.maintenance.work(now, now - freshMillis, now - staleMillis, noWork)
+        for (const contact of table.maintenance.quiet(now, now - quietMillis, limits.staleProbes)) {
           if (!quiet.some((other) => isSame(other, contact))) inBackground(checkSilent(contact, table, before))
         }
       }
@@ -593,14 +596,14 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
   }
 
   const hurried = yield* WakeUp.make
-  for (const table of tables) table.hurry = hurried.wakeUnsafe
+  for (const table of tables) table.maintenance.hurry = hurried.wakeUnsafe
 
   const untilDue: Routing["Service"]["untilDue"] = (isPassive, maxMillis) =>
     Effect.suspend(() => {
       const now = clock.currentTimeMillisUnsafe()
       const due = Math.min(
-        core.dueAt(now, limitsOf(isPassive), periods),
-        ...[dual.ipv4, dual.ipv6].map((table) => table.dueAt(now, noWork, periods))
+        core.maintenance.dueAt(now, limitsOf(isPassive), periods),
+        ...[dual.ipv4, dual.ipv6].map((table) => table.maintenance.dueAt(now, noWork, periods))
       )
       return hurried.sleep(Math.min(due - now, maxMillis) - 1)
     })
@@ -626,9 +629,9 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     heardAtUnsafe: () => core.heardAt(),
     evictedUnsafe: () => Array.from(evicted, ({ value }) => value),
     countVerified: (window) => Effect.map(before(window), (cutoff) => core.countVerified(cutoff)),
-    networkSize: (window) => Effect.map(before(window), (cutoff) => core.estimate(cutoff)),
-    isNearUnsafe: (key) => core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
-    networkSizeUnfiltered: Effect.sync(() => core.estimateAll()),
+    networkSize: (window) => Effect.map(before(window), (cutoff) => core.networkSize.ofContacts(cutoff)),
+    isNearUnsafe: (key) => core.networkSize.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks,
+    networkSizeUnfiltered: Effect.sync(() => core.networkSize.ofAllContacts()),
     entryUnsafe: (id) => core.entry(id),
     verifiedUnsafe: (id) => core.verified(id),
     entriesUnsafe: () => core.entries(),
@@ -638,8 +641,8 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
     dualAnswerUnsafe,
     nearestDualUnsafe: (target, n) =>
       nearestOf(target, n, [...dual.ipv4.nearest(target, n), ...dual.ipv6.nearest(target, n)]),
-    plausibleSizeUnsafe: (now) => core.plausibleSize(now),
-    robustSizeUnsafe: (now) => core.sampledSize(now) ?? core.leastSize(),
+    plausibleSizeUnsafe: (now) => core.networkSize.plausible(now),
+    robustSizeUnsafe: (now) => core.networkSize.ofLookups(now) ?? core.networkSize.least(),
     learnedUnsafe: (nodes, from, now, dual = 0) => {
       // One that has proved itself in another table is not unverified.
       for (const node of nodes) {
@@ -653,16 +656,16 @@ export const make = Effect.fnUntraced(function*(options?: Options) {
       health.reachableUnsafe(id, false)
       forget(id)
     },
-    lookedUpUnsafe: (target, closest, now) => core.sampled(target, closest.map(({ id }) => id), k, now),
+    lookedUpUnsafe: (target, closest, now) => core.networkSize.sampled(target, closest.map(({ id }) => id), k, now),
     measuredUnsafe: (lookups, now) =>
-      core.resampled(lookups.map(([target, closest]) => [target, closest.map(({ id }) => id)]), k, now),
+      core.networkSize.resampled(lookups.map(([target, closest]) => [target, closest.map(({ id }) => id)]), k, now),
     lookedUpSelfUnsafe: (closest, now) => {
-      core.lookedUp(NodeId.bits, closest, now)
+      core.maintenance.lookedUp(NodeId.bits, closest, now)
     },
     refilledUnsafe: ({ entries, index, pending }, closest, now) => {
       const after = core.bucket(index)
-      core.recordRefill(index, after.entries.length + after.pending > entries.length + pending)
-      return core.lookedUp(index, closest, now)
+      core.maintenance.recordRefill(index, after.entries.length + after.pending > entries.length + pending)
+      return core.maintenance.lookedUp(index, closest, now)
     },
     maintainUnsafe,
     untilDue,

@@ -156,8 +156,14 @@ describe("architecture", () => {
   })
 
   it("lets one module alone change the routing table", () => {
-    const writers = [...imports].filter(([, names]) => names.includes("core/routingTable")).map(([module]) => module)
-    assert.deepStrictEqual(writers, ["Routing"], "report to Routing, or read from it")
+    const importers = (name: string) =>
+      [...imports].filter(([, names]) => names.includes(name)).map(([module]) => module)
+    assert.deepStrictEqual(importers("core/routingTable"), ["Routing"], "report to Routing, or read from it")
+    assert.deepStrictEqual(
+      importers("core/buckets"),
+      ["core/networkSize", "core/routingTable", "core/tableMaintenance"],
+      "ask the routing table"
+    )
   })
 
   it("imports wire modules one way only, types included", () => {

@@ -127,19 +127,19 @@ const run = (table: RoutingTable, op: Op, where: string): void => {
         where
       )
     case "estimate": {
-      const { confidence, size } = table.estimate(millis(op.cutoff))
+      const { confidence, size } = table.networkSize.ofContacts(millis(op.cutoff))
       assert.strictEqual(BigInt(size), BigInt(op.estimate), where)
       assert.strictEqual(confidence, op.confidence, where)
-      return assert.strictEqual(BigInt(table.estimateAll()), BigInt(op.estimateAll), where)
+      return assert.strictEqual(BigInt(table.networkSize.ofAllContacts()), BigInt(op.estimateAll), where)
     }
     case "maintenance": {
-      const work = table.maintenance(millis(op.now), millis(op.freshCutoff), millis(op.staleCutoff), unlimited)
+      const work = table.maintenance.work(millis(op.now), millis(op.freshCutoff), millis(op.staleCutoff), unlimited)
       assert.deepStrictEqual(written(work.pendingToProbe), op.pendingToProbe ?? [], where)
       assert.deepStrictEqual(written(work.staleToProbe), op.staleToProbe ?? [], where)
       return assert.deepStrictEqual(work.bucketsToRefill, op.bucketsToRefill ?? [], where)
     }
     case "recordRefillOutcome":
-      return table.recordRefill(op.bucket, op.improved)
+      return table.maintenance.recordRefill(op.bucket, op.improved)
   }
 }
 

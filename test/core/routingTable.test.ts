@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Address } from "../../src/Address.ts"
 import type { Contact } from "../../src/Contact.ts"
-import { heartbeatLimits, RoutingTable } from "../../src/core/routingTable.ts"
+import { RoutingTable } from "../../src/core/routingTable.ts"
+import { heartbeatLimits } from "../../src/core/tableMaintenance.ts"
 import * as NodeId from "../../src/NodeId.ts"
 
 // Small worlds: ids of 8 bits, either as the first byte of an id or as its
@@ -119,7 +120,7 @@ const replay = (
         case "remove":
           return table.remove(world(op.byte))
         case "maintenance":
-          return void table.maintenance(now, now - 30 * minute, now - 30 * minute, heartbeatLimits)
+          return void table.maintenance.work(now, now - 30 * minute, now - 30 * minute, heartbeatLimits)
         case "wait":
           return
       }
@@ -216,7 +217,7 @@ describe("RoutingTable", () => {
         assert.deepStrictEqual(table.add(contact(inBucket0(i)), undefined, start), { _tag: "Queued" })
       }
       table.add(contact(inBucket0(4)), undefined, start)
-      const { pendingToProbe } = table.maintenance(start, 0, 0, unlimited)
+      const { pendingToProbe } = table.maintenance.work(start, 0, 0, unlimited)
       assert.deepStrictEqual(ids(pendingToProbe), [4, 5, 6, 7, 8].map(inBucket0))
       assert.strictEqual(table.pendingLength(0), 5)
       assert.strictEqual(table.size, 2)
@@ -414,7 +415,7 @@ describe("RoutingTable", () => {
       for (const n of [3, 4, 5, 6, 7]) table.add(contact(inBucket0(n)), undefined, start)
       for (const n of [0x40, 0x41]) table.add(contact(shallow(n)), start, start)
       table.add(contact(shallow(0x42)), undefined, start)
-      const pending = () => ids(table.maintenance(start, start - 1, 0, heartbeatLimits).pendingToProbe)
+      const pending = () => ids(table.maintenance.work(start, start - 1, 0, heartbeatLimits).pendingToProbe)
       assert.deepStrictEqual(pending(), [])
       table.remove(shallow(0x40))
       table.add(contact(shallow(0x43)), start - 1, start)
@@ -426,7 +427,7 @@ describe("RoutingTable", () => {
       const table = tableOf(Array.from({ length: 16 }, (_, i) => inBucket0(i + 1)))
       for (let i = 1; i <= 10; i++) table.add(contact(inBucket0(i)), start + 1, start + 1)
       for (const n of [17, 18, 19, 20, 21]) table.add(contact(inBucket0(n)), undefined, start)
-      const pending = () => ids(table.maintenance(start + 1, start, 0, heartbeatLimits).pendingToProbe)
+      const pending = () => ids(table.maintenance.work(start + 1, start, 0, heartbeatLimits).pendingToProbe)
       assert.deepStrictEqual(pending(), [])
       // Nine of sixteen are fresh, so another fresh one is wanted.
       table.remove(inBucket0(1))
@@ -439,8 +440,8 @@ describe("RoutingTable", () => {
 
     it("are forgotten after two hours", () => {
       const table = waiting()
-      assert.lengthOf(table.maintenance(start + 120 * minute, 0, 0, unlimited).pendingToProbe, 1)
-      assert.lengthOf(table.maintenance(start + 120 * minute + 1, 0, 0, unlimited).pendingToProbe, 0)
+      assert.lengthOf(table.maintenance.work(start + 120 * minute, 0, 0, unlimited).pendingToProbe, 1)
+      assert.lengthOf(table.maintenance.work(start + 120 * minute + 1, 0, 0, unlimited).pendingToProbe, 0)
       assert.strictEqual(table.pendingLength(0), 0)
     })
   })
@@ -476,14 +477,14 @@ describe("RoutingTable", () => {
     it("estimates the network size from the density of the deepest buckets", () => {
       const table = tableOf([0x80, 0x81, 0x40, 0x20, 0x21, 0x22].map(shallow))
       // 2 · 2, 1 · 4 and 3 · 8.
-      assert.deepStrictEqual(table.estimate(start - 1), { size: 4, confidence: 0.6 })
-      assert.deepStrictEqual(table.estimate(start), { size: 0, confidence: 0 })
-      assert.strictEqual(table.estimateAll(), 4)
+      assert.deepStrictEqual(table.networkSize.ofContacts(start - 1), { size: 4, confidence: 0.6 })
+      assert.deepStrictEqual(table.networkSize.ofContacts(start), { size: 0, confidence: 0 })
+      assert.strictEqual(table.networkSize.ofAllContacts(), 4)
     })
 
     it("falls back to the deepest bucket when no contact was heard from", () => {
-      assert.strictEqual(tableOf([]).estimateAll(), 0)
-      assert.strictEqual(tableOf([0x80, 0x20, 0x21].map(shallow), { verified: false }).estimateAll(), 16)
+      assert.strictEqual(tableOf([]).networkSize.ofAllContacts(), 0)
+      assert.strictEqual(tableOf([0x80, 0x20, 0x21].map(shallow), { verified: false }).networkSize.ofAllContacts(), 16)
     })
 
     it("counts the contacts heard from after a time", () => {
@@ -497,7 +498,7 @@ describe("RoutingTable", () => {
 
   describe("maintenance", () => {
     const work = (table: RoutingTable, now: number, limits = unlimited) =>
-      table.maintenance(now, now - 30 * minute, now - 30 * minute, limits)
+      table.maintenance.work(now, now - 30 * minute, now - 30 * minute, limits)
 
     it("probes stale unverified contacts and no others", () => {
       const table = tableOf([1, 2].map(inBucket0), { verified: false })
@@ -520,7 +521,7 @@ describe("RoutingTable", () => {
           [true, 0.5]
         ] as const
       ) {
-        table.recordRefill(0, improved)
+        table.maintenance.recordRefill(0, improved)
         assert.deepStrictEqual(work(table, now + pause * minute - 1).bucketsToRefill, [])
         now += pause * minute
         assert.deepStrictEqual(work(table, now).bucketsToRefill, [0])
@@ -532,7 +533,7 @@ describe("RoutingTable", () => {
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [])
       table.remove(inBucket0(2))
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0])
-      for (let i = 0; i < 3; i++) table.recordRefill(0, false)
+      for (let i = 0; i < 3; i++) table.maintenance.recordRefill(0, false)
       table.add(contact(inBucket0(2)), start, start)
       work(table, start)
       table.remove(inBucket0(2))
@@ -564,7 +565,7 @@ describe("RoutingTable", () => {
         for (const { bucket, contact } of table.entries()) {
           if (spared.bucketLength(bucket) === 0) spared.add(contact, start, start)
         }
-        spared.lookedUp(index, closest, start)
+        spared.maintenance.lookedUp(index, closest, start)
         const due = work(spared, start).bucketsToRefill
         const brought = new Set(ids(closest))
         for (const at of new Set(table.entries().map(({ bucket }) => bucket))) {
@@ -578,11 +579,11 @@ describe("RoutingTable", () => {
 
     it("a bucket that a lookup covered completely is not refilled for an hour, unless it was healthy in between", () => {
       const table = tableOf([0x80, 0x40, 0x20, 0x10].map(shallow), { k: 3 })
-      table.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start)
+      table.maintenance.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start)
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0, 2, 3])
       assert.deepStrictEqual(work(table, start + 60 * minute - 1).bucketsToRefill, [0, 2, 3])
       assert.include(work(table, start + 60 * minute).bucketsToRefill, 1)
-      table.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start + 60 * minute)
+      table.maintenance.lookedUp(1, [0x40, 0x20, 0x10].map(shallow).map((id) => contact(id)), start + 60 * minute)
       table.add(contact(shallow(0x41)), start + 61 * minute, start + 61 * minute)
       table.add(contact(shallow(0x42)), start + 61 * minute, start + 61 * minute)
       assert.notInclude(work(table, start + 62 * minute).bucketsToRefill, 1)
@@ -592,7 +593,7 @@ describe("RoutingTable", () => {
 
     it("a lookup that found no node postpones no refill", () => {
       const table = tableOf([inBucket0(1)])
-      table.lookedUp(NodeId.bits, [], start)
+      table.maintenance.lookedUp(NodeId.bits, [], start)
       assert.deepStrictEqual(work(table, start).bucketsToRefill, [0])
     })
 
@@ -602,11 +603,11 @@ describe("RoutingTable", () => {
       table.add(contact(inBucket0(1)), start + 2, start + 2)
       table.add(contact(inBucket0(2)), start + 1, start + 1)
       const now = start + 10
-      assert.deepStrictEqual(ids(table.quiet(now, start - 1, 9)), [])
-      assert.deepStrictEqual(ids(table.quiet(now, start + 1, 1)), [3].map(inBucket0))
-      assert.deepStrictEqual(ids(table.quiet(now, start + 2, 9)), [2, 1].map(inBucket0))
-      assert.deepStrictEqual(ids(table.quiet(now + 5 * minute - 1, start + 2, 9)), [])
-      assert.deepStrictEqual(ids(table.quiet(now + 5 * minute, start + 2, 9)), [3, 2, 1].map(inBucket0))
+      assert.deepStrictEqual(ids(table.maintenance.quiet(now, start - 1, 9)), [])
+      assert.deepStrictEqual(ids(table.maintenance.quiet(now, start + 1, 1)), [3].map(inBucket0))
+      assert.deepStrictEqual(ids(table.maintenance.quiet(now, start + 2, 9)), [2, 1].map(inBucket0))
+      assert.deepStrictEqual(ids(table.maintenance.quiet(now + 5 * minute - 1, start + 2, 9)), [])
+      assert.deepStrictEqual(ids(table.maintenance.quiet(now + 5 * minute, start + 2, 9)), [3, 2, 1].map(inBucket0))
       assert.strictEqual(table.freshest()?.id, inBucket0(1))
       assert.strictEqual(table.heardAt(), start + 2)
       table.unanswered(inBucket0(1), now)
@@ -621,26 +622,29 @@ describe("RoutingTable", () => {
       const table = tableOf([...heard, ...silent].map(inBucket0))
       for (const n of heard) table.add(contact(inBucket0(n)), start + 100, start + 100)
       for (const n of silent) table.add(contact(inBucket0(n)), start + n, start + n)
-      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [8, 9, 10].map(inBucket0))
+      assert.deepStrictEqual(ids(table.maintenance.quiet(start + 200, start + 50, 99)), [8, 9, 10].map(inBucket0))
       table.remove(inBucket0(16))
-      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 50, 99)), [11, 12, 13, 14, 15].map(inBucket0))
+      assert.deepStrictEqual(
+        ids(table.maintenance.quiet(start + 200, start + 50, 99)),
+        [11, 12, 13, 14, 15].map(inBucket0)
+      )
     })
 
     it("returns a contact that was unverified, was then heard from, and fell silent", () => {
       const table = tableOf([inBucket0(1)], { verified: false })
-      assert.deepStrictEqual(table.quiet(start, start - 1, 99), [])
+      assert.deepStrictEqual(table.maintenance.quiet(start, start - 1, 99), [])
       table.add(contact(inBucket0(1)), start, start)
-      assert.deepStrictEqual(ids(table.quiet(start + 200, start + 100, 99)), [inBucket0(1)])
+      assert.deepStrictEqual(ids(table.maintenance.quiet(start + 200, start + 100, 99)), [inBucket0(1)])
     })
 
     it("returns a contact that left a request unanswered at once, however fresh, unless it was heard from since", () => {
       const table = tableOf([1, 2, 3].map(inBucket0))
       for (const n of [1, 2]) table.unanswered(inBucket0(n), start + 10)
       table.add(contact(inBucket0(2)), start + 11, start + 11)
-      const due = (now: number) => ids(table.quiet(now, start - 1, 99))
+      const due = (now: number) => ids(table.maintenance.quiet(now, start - 1, 99))
       assert.deepStrictEqual(due(start + 20), [inBucket0(1)])
-      assert.isTrue(table.isDoubted(inBucket0(1)))
-      assert.isFalse(table.isDoubted(inBucket0(2)))
+      assert.isTrue(table.maintenance.isDoubted(inBucket0(1)))
+      assert.isFalse(table.maintenance.isDoubted(inBucket0(2)))
       // Another failure causes another probe, but not within five minutes.
       table.unanswered(inBucket0(1), start + 30)
       assert.deepStrictEqual(due(start + 40), [])
@@ -671,7 +675,7 @@ describe("RoutingTable", () => {
       const { bucketsToRefill, staleToProbe } = work(table, start + 31 * minute)
       assert.deepStrictEqual(ids(staleToProbe), [shallow(0x40)])
       assert.deepStrictEqual(bucketsToRefill, [0, 1])
-      assert.deepStrictEqual(ids(table.quiet(start + 31 * minute, start + minute, 99)), [inBucket0(1)])
+      assert.deepStrictEqual(ids(table.maintenance.quiet(start + 31 * minute, start + minute, 99)), [inBucket0(1)])
     })
 
     it("returns no refill if the limit is 0", () => {
@@ -715,7 +719,7 @@ describe("RoutingTable", () => {
     it("never has a contact both pending and in the table", () => {
       fc.assert(fc.property(historyArb, (history) => {
         const { now, table } = replay(history, run)
-        const { pendingToProbe } = table.maintenance(now, 0, 0, unlimited)
+        const { pendingToProbe } = table.maintenance.work(now, 0, 0, unlimited)
         assert.strictEqual(new Set(ids(pendingToProbe)).size, pendingToProbe.length)
         for (const { id } of pendingToProbe) assert.isFalse(table.contains(id))
       }))
@@ -747,9 +751,9 @@ describe("RoutingTable", () => {
           }))
           const staleCutoff = now - 10 * minute
           // In either order, the second uses the summary of the first.
-          const first = beats++ % 2 === 0 ? table.quiet(now, cutoff, Infinity) : undefined
-          const { bucketsToRefill, staleToProbe } = table.maintenance(now, cutoff, staleCutoff, unlimited)
-          const quiet = first ?? table.quiet(now, cutoff, Infinity)
+          const first = beats++ % 2 === 0 ? table.maintenance.quiet(now, cutoff, Infinity) : undefined
+          const { bucketsToRefill, staleToProbe } = table.maintenance.work(now, cutoff, staleCutoff, unlimited)
+          const quiet = first ?? table.maintenance.quiet(now, cutoff, Infinity)
           const stale = entries.filter(({ addedAt, verifiedAt }) => verifiedAt === undefined && addedAt < staleCutoff)
           assert.deepStrictEqual(staleToProbe, stale.map(({ contact }) => contact))
           const thin = buckets.filter(({ heard }) => heard < k / 2).map(({ bucket }) => bucket)
@@ -774,17 +778,17 @@ describe("RoutingTable", () => {
       fc.assert(fc.property(historyArb, limits, (history, limits) => {
         let due = -Infinity
         replay(history, (table, step, op, now) => {
-          table.hurry = () => {
+          table.maintenance.hurry = () => {
             due = -Infinity
           }
           step()
           // One of the history's own beats may take what is due.
           if (op.op === "maintenance") return
-          const found = table.maintenance(now, now - periods.fresh, now - periods.stale, limits)
-          const quiet = table.quiet(now, now - periods.quiet, limits.staleProbes)
+          const found = table.maintenance.work(now, now - periods.fresh, now - periods.stale, limits)
+          const quiet = table.maintenance.quiet(now, now - periods.quiet, limits.staleProbes)
           const work = [...found.pendingToProbe, ...found.staleToProbe, ...found.bucketsToRefill, ...quiet]
           if (now < due) assert.deepStrictEqual(work, [])
-          due = table.dueAt(now, limits, periods)
+          due = table.maintenance.dueAt(now, limits, periods)
         })
       }))
     })
@@ -792,13 +796,13 @@ describe("RoutingTable", () => {
     it("names the time at which the first of its contacts falls silent, and is told to hurry once one is in doubt", () => {
       const table = tableOf([1, 2, 3].map(inBucket0))
       let hurried = 0
-      table.hurry = () => hurried++
+      table.maintenance.hurry = () => hurried++
       table.add(contact(inBucket0(1)), start + minute, start + minute)
-      const dueAt = (now: number) => table.dueAt(now, { ...unlimited, refills: 0 }, periods)
+      const dueAt = (now: number) => table.maintenance.dueAt(now, { ...unlimited, refills: 0 }, periods)
       assert.strictEqual(dueAt(start), start + 25 * minute)
-      assert.deepStrictEqual(ids(table.quiet(start + 25 * minute, start, 9)), [2, 3].map(inBucket0))
+      assert.deepStrictEqual(ids(table.maintenance.quiet(start + 25 * minute, start, 9)), [2, 3].map(inBucket0))
       assert.strictEqual(dueAt(start + 25 * minute), start + 26 * minute)
-      assert.deepStrictEqual(ids(table.quiet(start + 26 * minute, start + minute, 9)), [inBucket0(1)])
+      assert.deepStrictEqual(ids(table.maintenance.quiet(start + 26 * minute, start + minute, 9)), [inBucket0(1)])
       // Those that stay silent are probed again after five minutes.
       assert.strictEqual(dueAt(start + 26 * minute), start + 30 * minute)
       for (const n of [1, 2, 3]) table.add(contact(inBucket0(n)), start + 27 * minute, start + 27 * minute)

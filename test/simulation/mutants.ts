@@ -255,7 +255,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "keeps far records as long as near ones",
     file: "Routing.ts",
-    text: "core.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks",
+    text: "core.networkSize.closerNodes(key, clock.currentTimeMillisUnsafe()) < nearRanks",
     replacement: "key.length > 0",
     property: "AnnouncedIsReplicated",
     world: "filling",
