@@ -18,7 +18,8 @@ import { seedsOf } from "./internal/seeds.ts"
 export const properties = {
   RecordsAreGood: "every record that a node stores or returns is signed, alive, and within its signer's authority",
   AuthorityEnds: "a node neither stores, lists nor returns a record whose delegation has expired",
-  NeverOlder: "a node that acknowledged a record lists no older record of the same slot",
+  NeverOlder:
+    "a node lists no record older than the newest of the slot that it stored or acknowledged, until that expires",
   TableIsSound: "a bucket has at most K contacts, each once and in the bucket of its id, and never the node itself",
   LiveContactsStay: "a contact that responds keeps its place",
   UnverifiedStays: "a node names only contacts that it has heard from itself",

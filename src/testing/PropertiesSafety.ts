@@ -29,7 +29,7 @@ import * as Record from "../Record.ts"
 import { Routing } from "../Routing.ts"
 import * as Rpc from "../Rpc.ts"
 import * as SocketAddress from "../SocketAddress.ts"
-import { Store } from "../Store.ts"
+import { type Row, Store } from "../Store.ts"
 import { Transport } from "../Transport.ts"
 import * as RecordOrder from "./internal/recordOrder.ts"
 import { type Facts, type Property, Violation } from "./Properties.ts"
@@ -107,8 +107,8 @@ interface Life {
   /** Milliseconds that its clock is ahead of the world's, and virtual time since which they are known not to have changed. */
   ahead: number
   aheadSince: number
-  /** The newest record of each slot that it acknowledged. */
-  readonly acknowledged: Map<string, Acknowledged>
+  /** The newest record of each slot that it acknowledged or stored. */
+  readonly newest: Map<string, Version & { readonly at: number }>
   /** Rows of its store at the last check, with their records that have a delegation. */
   judged: Map<string, ReadonlyArray<Record.SignedRecord>>
   /** Its verified contacts at the last check. */
@@ -125,9 +125,21 @@ interface Stranger {
   replied: number
 }
 
-interface Acknowledged extends RecordOrder.Rank {
-  readonly at: number
+/** A record as far as others of its slot are compared with it. */
+interface Version extends RecordOrder.Rank {
+  readonly slot: string
   readonly lastSecond: number
+}
+
+const versionOf = (key: NodeId.NodeId, record: Record.SignedRecord): Version => {
+  const { delegatedAt, seq, timestamp } = record
+  return {
+    slot: RecordOrder.slotOf(key, record),
+    lastSecond: RecordOrder.lastSecond(record),
+    delegatedAt,
+    seq,
+    timestamp
+  }
 }
 
 const pendingOf = ({ pending }: Life): number => Effect.runSync(pending)
@@ -142,7 +154,7 @@ interface Received {
   notices: number
   /** Its key, and the record to be stored. */
   readonly key: NodeId.NodeId | undefined
-  readonly record: (RecordOrder.Rank & { readonly slot: string; readonly lastSecond: number }) | undefined
+  readonly record: Version | undefined
 }
 
 /** Counts that show whether the network delivered everything. */
@@ -260,10 +272,7 @@ export const watch = Effect.fnUntraced(function*(
       const isOwn = body.key === undefined || body.key === NodeId.zero ||
         RecordOrder.kindOf(record.type) === "sovereign"
       const key = isOwn || body.key === undefined ? Record.ownKey(record) : body.key
-      const { delegatedAt, seq, timestamp } = record
-      const slot = RecordOrder.slotOf(key, record)
-      const lastSecond = RecordOrder.lastSecond(record)
-      requests.set(id, { ...received, key, record: { slot, delegatedAt, lastSecond, seq, timestamp } })
+      requests.set(id, { ...received, key, record: versionOf(key, record) })
     } else {
       requests.set(id, { ...received, key: "target" in body ? body.target : undefined, record: undefined })
     }
@@ -315,14 +324,21 @@ export const watch = Effect.fnUntraced(function*(
         return
       case "StoreResponse": {
         const { record } = about
-        if (record === undefined || !body.stored) return
-        const newest = life.acknowledged.get(record.slot)
-        if (newest === undefined || RecordOrder.compare(newest, record) < 0) {
-          life.acknowledged.set(record.slot, { ...record, at: sentAt })
-        }
+        if (record !== undefined && body.stored) taken(life, record, sentAt)
       }
     }
   }
+
+  const taken = (life: Life, version: Version, at: number): void => {
+    const newest = life.newest.get(version.slot)
+    if (newest === undefined || RecordOrder.compare(newest, version) < 0) {
+      life.newest.set(version.slot, { ...version, at })
+    }
+  }
+
+  /** A record of its own as well: what was acknowledged may be older than one that expires sooner. */
+  const stored = (life: Life, key: NodeId.NodeId, record: Record.SignedRecord): void =>
+    taken(life, versionOf(key, record), timeline.elapsedMillis)
 
   type Listing = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
 
@@ -351,7 +367,7 @@ export const watch = Effect.fnUntraced(function*(
       judge(life, key, record, "an answer")
       if (now === undefined) continue
       judgeTime(life, key, record, "an answer", now)
-      const held = life.acknowledged.get(RecordOrder.slotOf(key, record))
+      const held = life.newest.get(RecordOrder.slotOf(key, record))
       if (
         held !== undefined && held.at < sentAt && held.lastSecond >= now &&
         RecordOrder.compare(record, held) < 0 && !isCrowded(life, key)
@@ -359,7 +375,7 @@ export const watch = Effect.fnUntraced(function*(
         report("NeverOlder", life.name, {
           key,
           type: record.type,
-          acknowledged: `seq ${held.seq} of ${held.timestamp}`,
+          stored: `seq ${held.seq} of ${held.timestamp}`,
           listed: `seq ${record.seq} of ${record.timestamp}`
         })
       }
@@ -378,6 +394,11 @@ export const watch = Effect.fnUntraced(function*(
   }
 
   const rowsOf = (life: Life) => life.read(life.store.page({ limit: Infinity })).rows
+
+  const recordsOf = (life: Life, { address, seq, timestamp, type }: Row): ReadonlyArray<Record.SignedRecord> =>
+    life.read(life.store.getAllByAddress(address, type)).filter((record) =>
+      record.seq === seq && record.timestamp === timestamp
+    )
 
   const countsOf = (life: Life): Map<string, number> => {
     const counts = new Map<string, number>()
@@ -502,23 +523,22 @@ export const watch = Effect.fnUntraced(function*(
     }
     const judged: Life["judged"] = new Map()
     let left = judgedPerSweep
-    for (const { address, key, seq, timestamp, type } of rowsOf(life)) {
+    for (const held of rowsOf(life)) {
+      const { address, key, seq, timestamp, type } = held
       const row = `${key} ${address} ${type} ${seq} ${timestamp}`
       const known = life.judged.get(row)
       if (known !== undefined) {
         judged.set(row, known)
       } else if (left > 0) {
         left--
-        const records = life.read(life.store.getAllByAddress(address, type)).filter((record) =>
-          record.seq === seq && record.timestamp === timestamp
-        )
+        const records = recordsOf(life, held)
         for (const record of records) judge(life, key, record, "the store")
         judged.set(row, records.filter(({ delegation }) => delegation !== undefined))
       }
       for (const record of judged.get(row) ?? []) judgeTime(life, key, record, "the store", now)
     }
     life.judged = judged
-    for (const [slot, { lastSecond }] of life.acknowledged) if (lastSecond < now) life.acknowledged.delete(slot)
+    for (const [slot, { lastSecond }] of life.newest) if (lastSecond < now) life.newest.delete(slot)
   }
 
   /** Checked once everything of the node has closed. */
@@ -577,7 +597,7 @@ export const watch = Effect.fnUntraced(function*(
       startedAt: timeline.elapsedMillis,
       ahead: clock.currentTimeMillisUnsafe() - timeline.currentTimeMillisUnsafe(),
       aheadSince: timeline.elapsedMillis,
-      acknowledged: new Map(),
+      newest: new Map(),
       judged: new Map(),
       contacts: [],
       answered: new Set(),
@@ -586,6 +606,9 @@ export const watch = Effect.fnUntraced(function*(
     for (const address of addresses) up.set(SocketAddress.key(address), life)
     byId.set(id, life)
     byIp.set(socket.host, [...neighbours(life), life])
+    // What an earlier run left, and what it stores from now on.
+    for (const row of rowsOf(life)) for (const record of recordsOf(life, row)) stored(life, row.key, record)
+    yield* life.store.observe(({ key, record }) => stored(life, key, record))
     yield* Scope.addFinalizer(yield* Closed, Effect.sync(() => checkRemains(life)))
     return life
   })
