@@ -13,7 +13,6 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
@@ -24,6 +23,7 @@ import * as Stream from "effect/Stream"
 import * as Address from "./Address.ts"
 import type { Contact } from "./Contact.ts"
 import { FailedSignatures } from "./core/failedSignatures.ts"
+import { type DialBack, type Done as Probed, NatProbes } from "./core/natProbes.ts"
 import { Peers, senderOf } from "./core/peers.ts"
 import { ReceiveQueue, Standing } from "./core/receiveQueue.ts"
 import { type Done, type NodesAnswer, type PendingRequest, Requests } from "./core/requests.ts"
@@ -31,10 +31,8 @@ import { type Session, Sessions } from "./core/sessions.ts"
 import { Crypto } from "./Crypto.ts"
 import * as Features from "./Features.ts"
 import { NodeIdentity } from "./Identity.ts"
-import * as Hex from "./internal/hex.ts"
 import { Allowance } from "./internal/rateLimit.ts"
 import { type Refusal, refusals } from "./internal/refusal.ts"
-import { Timer } from "./internal/timerQueue.ts"
 import { Turns } from "./internal/turns.ts"
 import * as Message from "./Message.ts"
 import { NodeEvents } from "./NodeEvents.ts"
@@ -42,7 +40,7 @@ import * as NodeId from "./NodeId.ts"
 import { NodeSettings } from "./NodeSettings.ts"
 import * as PeerHealth from "./PeerHealth.ts"
 import { Reachability } from "./Reachability.ts"
-import * as Request from "./Request.ts"
+import type * as Request from "./Request.ts"
 import * as SocketAddress from "./SocketAddress.ts"
 import { spanned } from "./Spans.ts"
 import { Timers } from "./Timers.ts"
@@ -62,6 +60,8 @@ export const probeOptions = (health: PeerHealth.PeerHealth["Service"]): Request.
   attempts: health.attemptsUnsafe(),
   deadline: 3000
 })
+
+export type { DialBack } from "./core/natProbes.ts"
 
 export { type Refusal, refusals }
 
@@ -96,22 +96,6 @@ export interface Observation {
   readonly reporter: Contact
   readonly address: SocketAddress.SocketAddress
 }
-
-/**
- * The outcome of a dial-back.
- *
- * - `Arrived`: the echo of the other peer arrived.
- * - `Blocked`: it did not, although the other peer sent it, from `sender` as far as
- *   is known.
- * - `NoAnswer`: nothing is known of it.
- *
- * @category models
- * @since 0.1.0
- */
-export type DialBack =
-  | { readonly _tag: "Arrived" }
-  | { readonly _tag: "Blocked"; readonly sender: SocketAddress.SocketAddress | undefined }
-  | { readonly _tag: "NoAnswer" }
 
 /**
  * A message to send, its destination, and its transaction (40 hex digits;
@@ -330,30 +314,6 @@ const turnNanos = 2_000_000n
 /** Datagrams of one turn: those that cost no check cost little, but not nothing. */
 const datagramsPerTurn = 64
 
-/** Milliseconds that the echo of a stranger may take longer than its confirmation. */
-const echoMillis = 1500
-
-type Echo = Extract<Message.Body, { readonly _tag: "NatProbeEcho" }>
-
-/** Callbacks of a probe that waits for echoes. */
-interface Echoed {
-  readonly echoed: (from: SocketAddress.SocketAddress, echo: Echo) => void
-  readonly closed: () => void
-}
-
-/** The time until a probe goes on. */
-class Pause extends Timer {
-  readonly fire: () => void
-
-  constructor(fire: () => void) {
-    super()
-    this.fire = fire
-  }
-}
-
-/** Ends a probe, at once or after so many milliseconds. */
-type EndProbe<A> = (outcome: A, afterMillis?: number) => void
-
 /** A datagram in the queue, of which only the header is read unless it is already verified. */
 interface Received extends Transport.Datagram {
   readonly header: Message.Header
@@ -413,8 +373,6 @@ export const make = Effect.gen(function*() {
   const failures = new FailedSignatures()
   /** Datagrams that arrived since the last turn. */
   let arrived = 0
-  /** Probes that wait for echoes, by the token. */
-  const echoes = new Map<string, Echoed>()
   const observers: Array<Observer> = []
   let handler: Handler | undefined
   /** Signatures being checked, and those of strangers among them. */
@@ -442,7 +400,7 @@ export const make = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => {
     closed = true
     requests.close()
-    for (const { closed } of echoes.values()) closed()
+    probes.close()
     return PubSub.shutdown(observations)
   })
 
@@ -529,6 +487,8 @@ export const make = Effect.gen(function*() {
     heard: observed
   })
 
+  const probes = new NatProbes({ timers, transactionId, send })
+
   // --- Receiving ---------------------------------------------------------------
 
   /** Queues a datagram, or refuses it where its header or its end is enough for that. Returns false if there is no room for it. */
@@ -570,7 +530,7 @@ export const make = Effect.gen(function*() {
 
   /** Whether a response is worth framing. */
   const mayBeAwaited = (header: Message.Header): boolean =>
-    header.type === Message.Type.NatProbeEcho ? echoes.size > 0 : requests.isPending(header)
+    header.type === Message.Type.NatProbeEcho ? probes.size > 0 : requests.isPending(header)
 
   const standingOf = (
     from: Transport.Sender,
@@ -627,7 +587,7 @@ export const make = Effect.gen(function*() {
     if (isResponse && pending === undefined) return void refuseUnawaited(datagram, frame.transactionId)
     const body = Message.readBody(frame)
     if (typeof body === "string") return refused("malformed", body)
-    if (body._tag === "NatProbeEcho" && !echoes.has(Hex.encode(body.token))) return refused("unawaited")
+    if (body._tag === "NatProbeEcho" && !probes.awaits(body.token)) return refused("unawaited")
     const fault = Message.senderFault(body, sender)
     return fault === undefined ? { frame, sender, body, pending } : refused("malformed", fault)
   }
@@ -727,9 +687,8 @@ export const make = Effect.gen(function*() {
     const bytes = payload.length
     const requester: Requester = { address, id, host, port, features, bytes, isInSession: session?.keys !== undefined }
     let room = amplification * bytes
-    if (isEcho) {
-      echoes.get(Hex.encode(body.token))?.echoed(from, body)
-    } else if (pending === undefined) {
+    if (isEcho) probes.echoed(from, body)
+    else if (pending === undefined) {
       events.explainUnsafe?.({ _tag: "RequestReceived", contact, request: body._tag })
       if (body._tag === "Ping") requests.challenged(contact)
       let spent: number | undefined
@@ -771,110 +730,31 @@ export const make = Effect.gen(function*() {
     return spanned("Rpc.request", attributes)(answered)
   }
 
-  /**
-   * Sends a probe until `read` ends it, which is called with each echo. It may end
-   * it later, so that another echo can end it before. A probe without echoes ends as
-   * `silent`.
-   */
-  const probe = <A>(
-    via: SocketAddress.SocketAddress,
-    body: Extract<Message.Body, { readonly _tag: "NatProbe" }>,
-    read: (from: SocketAddress.SocketAddress, echo: Echo, end: EndProbe<A>) => void,
-    silent: A,
-    options: Request.Options | undefined
-  ): Effect.Effect<A, Transport.SendError> =>
+  /** Runs a probe until its outcome. */
+  const probe = <A>(start: (done: Probed<A>) => () => void): Effect.Effect<A, Transport.SendError> =>
     Effect.callback((resume) => {
-      const key = Hex.encode(body.token)
-      let left = options?.attempts ?? Request.defaultAttempts
-      const pauseMillis = Duration.toMillis(options?.deadline ?? Request.defaultDeadline) / left
-      let isHeard = false
-      let pause: Pause | undefined
-      const wait = (millis: number, then: () => void): void => {
-        if (pause !== undefined) timers.cancel(pause)
-        pause = new Pause(then)
-        timers.set(pause, timers.now() + millis)
-      }
-      const stop = (): void => {
-        if (pause !== undefined) timers.cancel(pause)
-        if (echoes.get(key) === awaited) echoes.delete(key)
-      }
-      const end = (outcome: Effect.Effect<A, Transport.SendError>): void => {
-        stop()
-        resume(outcome)
-      }
-      const attempt = (): void => {
-        if (left-- === 0) return end(Effect.succeed(silent))
-        const error = send(body, via, transactionId())
-        if (error !== undefined) end(Effect.fail(error))
-        // Within one process the echo may have arrived during `send`.
-        else if (!isHeard) wait(pauseMillis, attempt)
-      }
-      const awaited: Echoed = {
-        echoed: (from, echo) =>
-          read(from, echo, (outcome, afterMillis) => {
-            isHeard = true
-            if (afterMillis === undefined) end(Effect.succeed(outcome))
-            else wait(afterMillis, () => end(Effect.succeed(outcome)))
-          }),
-        closed: () => end(Effect.fail(new Transport.TransportClosed()))
-      }
-      echoes.set(key, awaited)
       turns.start()
-      attempt()
-      return Effect.sync(stop)
+      return Effect.sync(start((result) => resume(Effect.fromResult(result))))
     })
 
   const natProbe: Rpc["Service"]["natProbe"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
-    const body = { _tag: "NatProbe", token, claimed: SocketAddress.encodeObserved(claimed) } as const
-    return yield* probe(via, body, (_from, _echo, end) => end(true), false, options)
+    return yield* probe<boolean>((done) => probes.echo(via, claimed, token, options, done))
   }, spanned("Rpc.natProbe"))
 
   const dialBack: Rpc["Service"]["dialBack"] = Effect.fnUntraced(function*(via, claimed, options) {
     const token = yield* random.randomBytes(8)
-    const body = {
-      _tag: "NatProbe",
-      token,
-      claimed: SocketAddress.encodeObserved(claimed),
-      relay: Message.relay.wanted
-    } as const
-    let isConfirmed = false
-    const read = (from: SocketAddress.SocketAddress, { reached, sender }: Echo, end: EndProbe<DialBack>) => {
-      if (from.host !== via.host) return end({ _tag: "Arrived" })
-      if (reached === false) return end({ _tag: "NoAnswer" })
-      if (isConfirmed) return
-      isConfirmed = true
-      // The other echo may have had farther to go.
-      const stranger = sender && SocketAddress.decodeObserved(sender)
-      end({ _tag: "Blocked", sender: stranger }, Duration.toMillis(options?.echoMillis ?? echoMillis))
-    }
-    return yield* probe<DialBack>(via, body, read, { _tag: "NoAnswer" }, options)
+    return yield* probe<DialBack>((done) => probes.dialBack(via, claimed, token, options, done))
   }, spanned("Rpc.dialBack"))
 
-  const passOn: Rpc["Service"]["passOn"] = (to, { claimed, token }, options) =>
-    spanned("Rpc.passOn")(probe<boolean>(
-      to,
-      { _tag: "NatProbe", token, claimed, relay: Message.relay.passedOn },
-      (from, { reached }, end) => {
-        if (from.host === to.host && from.port === to.port) end(reached !== false)
-      },
-      false,
-      options
-    ))
+  const passOn: Rpc["Service"]["passOn"] = (to, passed, options) =>
+    spanned("Rpc.passOn")(probe<boolean>((done) => probes.passOn(to, passed, options, done)))
 
   const reaches: Rpc["Service"]["reaches"] = Effect.fnUntraced(function*(via, address, options) {
     const token = yield* random.randomBytes(8)
-    const claimed = SocketAddress.encodeObserved(address)
-    const isReached = yield* probe<boolean | undefined>(
-      via,
-      { _tag: "NatProbe", token, claimed, relay: Message.relay.ping },
-      (from, { reached }, end) => {
-        if (from.host === via.host) end(reached)
-      },
-      undefined,
-      options
+    return Option.fromUndefinedOr(
+      yield* probe<boolean | undefined>((done) => probes.reaches(via, address, token, options, done))
     )
-    return Option.fromUndefinedOr(isReached)
   }, spanned("Rpc.reaches"))
 
   // --- Services above ------------------------------------------------------------
