@@ -24,9 +24,8 @@ interface Relay {
   readonly claimed: SocketAddress.SocketAddress
 }
 
-/** Probes passed on at the same time, and rounds of them before a pause. */
-const probesPerRound = 4
-const maxRounds = 3
+/** Probes passed on at the same time, by rounds. The echo of the first one suffices where strangers reach us. */
+const probesByRound = [1, 4, 4]
 
 /** For the pings to strangers. Lost datagrams must not look like a broken path. */
 const controlOptions = { attempts: 3, deadline: 2000, maintenance: true }
@@ -68,13 +67,14 @@ export const make = Effect.gen(function*() {
     const startedAt = now()
     const waiting = [...relays]
     let lacksStrangers = relays.length > 0
-    for (let round = 0; round < maxRounds && waiting.length > 0; round++) {
-      const asked = waiting.splice(0, probesPerRound)
+    for (const [round, probes] of probesByRound.entries()) {
+      if (waiting.length === 0) break
+      const asked = waiting.splice(0, probes)
       const arrived = yield* Effect.forEach(asked, (relay) => ask(relay, options), { concurrency: "unbounded" })
       lacksStrangers &&= arrived.every((isArrived) => isArrived)
       // The echo of one that we contacted shows nothing. The relay chooses another one next.
       if (reachability.stateUnsafe() === "unknown") waiting.push(...asked.filter((_, i) => arrived[i]))
-      else if (lacksStrangers) return true
+      else if (lacksStrangers && round > 0) return true
       yield* Effect.forEach(reachability.controlsUnsafe(now()), control, { concurrency: "unbounded", discard: true })
       if (reachability.isTestedUnsafe(startedAt)) return false
     }

@@ -199,6 +199,8 @@ export class Reachability {
   /** When several peers last compared the ports of a mapping that depends on the peer. */
   private comparedAt = never
   private testedAt = never
+  /** The stranger that reached us last. */
+  private reachedBy: string | undefined
   /** When the last attempt to find out ended, and how many in a row brought nothing. */
   private triedAt = never
   private futile = 0
@@ -263,6 +265,7 @@ export class Reachability {
     const isNews = this.filtering !== "EndpointIndependent" || this.futile > 0
     this.filtering = "EndpointIndependent"
     this.testedAt = now
+    this.reachedBy = host
     this.futile = 0
     this.blockedBy.clear()
     if (isNews) this.changed()
@@ -281,6 +284,11 @@ export class Reachability {
       this.doubtfulAt = now
       this.changed()
     }
+  }
+
+  /** Whether a host that reached us was outside this address of ours, on the same side as strangers are. */
+  private isOutside(host: string | undefined, ours: string): boolean {
+    return host !== undefined && host !== ours && isIpv6(host) === isIpv6(ours)
   }
 
   /** Whether a router may let in what this host sends, because we sent to it. */
@@ -356,7 +364,8 @@ export class Reachability {
     if (isElsewhere || mapping !== this.mapping) {
       if (this.mapping === "EndpointDependent") this.filtering = "EndpointDependent"
       if (this.address !== undefined && this.address.host !== address.host) this.movedAt = this.confirmedAt
-      this.testedAt = never
+      // What reached us before we knew our address, as while we joined, came from the world outside it.
+      if (this.address !== undefined || !this.isOutside(this.reachedBy, address.host)) this.testedAt = never
       this.futile = 0
       this.triedAt = never
       this.blockedBy.clear()

@@ -245,6 +245,18 @@ describe("the check", () => {
     assert.deepStrictEqual(core.next(start), { _tag: "DialBack", claimed: ours })
   })
 
+  it("is spared if a stranger reached the node before it knew its address, unless that is behind the same router", () => {
+    const joined = (by: string) => {
+      const core = new Core.Reachability()
+      core.heard(by, true, start)
+      core.asked(reports(ours, ours, ours), start)
+      assert.strictEqual(core.status.state, "open")
+      return core.next(start)
+    }
+    assert.strictEqual(joined(host(50))._tag, "Wait")
+    for (const by of [ours.host, "2001:4860::1"]) assert.deepStrictEqual(joined(by), { _tag: "DialBack", claimed: ours })
+  })
+
   it("waits longer and longer while it finds out nothing, up to a quarter of an hour", () => {
     const core = new Core.Reachability()
     const pauses: Array<number> = []
