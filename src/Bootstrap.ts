@@ -577,7 +577,8 @@ export const make = Effect.gen(function*() {
     const unknown = resolved.flat().filter((address) => !known.has(SocketAddress.key(address)))
     if (unknown.length === 0) return
     const address = unknown[visits++ % unknown.length]
-    learn(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, Rpc.probeOptions(health)))
+    const options = { ...Rpc.probeOptions(health), attempts: 1 }
+    learn(yield* rpc.request(address, { _tag: "FindNode", target: identity.nodeId }, options))
   }).pipe(Effect.ignore, spanned("Bootstrap.revisit"))
 
   const joinContacts = Effect.fnUntraced(function*(contacts: ReadonlyArray<Contact>) {

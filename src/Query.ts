@@ -2,9 +2,8 @@
  * Lookups through the network, from the closest known nodes to the closest live
  * ones, as in Kademlia (Maymounkov and Mazières, 2002).
  *
- * `query/lookups.ts` carries out a lookup, `query/refresh.ts` one of a region that is
- * known, `query/reader.ts` reads the records of a key, and `query/surroundings.ts`
- * judges whether a key is surrounded. When a query ends, in whatever way, its
+ * `query/lookups.ts` carries out a lookup, `query/reader.ts` reads the records of a
+ * key, and `query/surroundings.ts` judges whether a key is surrounded. When a query ends, in whatever way, its
  * requests in flight end with it.
  *
  * @module
@@ -30,7 +29,6 @@ import * as PeerHealth from "./PeerHealth.ts"
 import * as Lookups from "./query/lookups.ts"
 import type { Completeness, Find } from "./query/reader.ts"
 import * as Reader from "./query/reader.ts"
-import * as Refresh from "./query/refresh.ts"
 import * as Surroundings from "./query/surroundings.ts"
 import type { Reachability } from "./Reachability.ts"
 import * as Record from "./Record.ts"
@@ -207,6 +205,15 @@ export class Query extends Context.Service<Query, {
   /** The nodes where the records of a key belong. */
   readonly neighbourhood: (target: NodeId.NodeId) => Effect.Effect<Neighbourhood>
   /**
+   * The same, for a caller that has heard lately from some of them, nearest first: it
+   * looks for newcomers. Three of those known are asked, if they are as many, and of the
+   * others those that come to light.
+   */
+  readonly refreshNeighbourhood: (
+    target: NodeId.NodeId,
+    known: ReadonlyArray<Contact>
+  ) => Effect.Effect<Neighbourhood>
+  /**
    * The records of the key that a quorum of the nodes nearest to it return: the
    * newest of each slot, unless it withdraws.
    */
@@ -274,6 +281,9 @@ export class Query extends Context.Service<Query, {
   ) => Effect.Effect<LookupResult>
 }>()("effect-dht/Query") {}
 
+/** Maximum number of contacts around a target that a refresh takes for known. */
+const maxKnown = 64
+
 /** Default number of the nearest nodes that must return a record. */
 const defaultQuorum = 3
 
@@ -293,10 +303,11 @@ export const make = Effect.gen(function*() {
   const { missed, run } = yield* Lookups.make
   const reader = yield* Reader.make
 
-  const lookUp: Query["Service"]["lookup"] = Effect.fnUntraced(function*(
+  const lookUp = Effect.fnUntraced(function*(
     target: NodeId.NodeId,
     find?: Find,
-    watch?: (event: QueryEvent) => void
+    watch?: (event: QueryEvent) => void,
+    known: ReadonlyArray<Contact> = []
   ): Effect.fn.Return<LookupResult> {
     const startedAt = timers.now()
     const ongoing = events.queryUnsafe(
@@ -305,7 +316,7 @@ export const make = Effect.gen(function*() {
       watch
     )
     const finding = find === undefined
-      ? lookUpNodes(target, ongoing, startedAt)
+      ? lookUpNodes(target, known, ongoing, startedAt)
       : lookUpRecords(target, find, ongoing, startedAt)
     return yield* Effect.ensuring(
       Effect.tap(finding, (result) => Effect.sync(() => ongoing.done(result))),
@@ -315,13 +326,24 @@ export const make = Effect.gen(function*() {
 
   const findNode = (target: NodeId.NodeId) => Effect.map(lookUp(target), ({ closest }) => closest)
 
-  const refresh = yield* Refresh.make(findNode)
+  const refresh = Effect.fnUntraced(function*(target: NodeId.NodeId) {
+    const isHeard = ({ id }: Contact) => routing.verifiedUnsafe(id) !== undefined && !health.isBadUnsafe(id)
+    const known = routing.nearestUnsafe(target, maxKnown).filter(isHeard)
+    return (yield* lookUp(target, undefined, undefined, known)).closest
+  }, spanned("Query.refresh"))
+
   const surroundings = yield* Surroundings.make(findNode)
 
-  const lookUpNodes = Effect.fnUntraced(function*(target: NodeId.NodeId, ongoing: OngoingQuery, startedAt: number) {
+  const lookUpNodes = Effect.fnUntraced(function*(
+    target: NodeId.NodeId,
+    known: ReadonlyArray<Contact>,
+    ongoing: OngoingQuery,
+    startedAt: number
+  ) {
     const lookup = yield* run(
       {
         target,
+        known,
         awaitsSlow: true,
         ask: (contact, about, onChallenge) =>
           Effect.map(
@@ -391,11 +413,11 @@ export const make = Effect.gen(function*() {
     }
   })
 
-  const neighbourhood = Effect.fnUntraced(function*(target: NodeId.NodeId) {
-    const { closest, dual } = yield* lookUp(target)
+  const neighbourhoodOf = Effect.fnUntraced(function*(target: NodeId.NodeId, known?: ReadonlyArray<Contact>) {
+    const { closest, dual } = yield* lookUp(target, undefined, undefined, known)
     const isSurrounded = yield* surroundings.isSurrounded(target, closest)
     return { closest, dual, isSurrounded, region: isSurrounded ? yield* surroundings.region(target, closest) : [] }
-  }, spanned("Query.neighbourhood"))
+  })
 
   const findRecords = Effect.fnUntraced(function*(target: NodeId.NodeId, options?: FindOptions) {
     const type = options?.type ?? 0
@@ -457,15 +479,16 @@ export const make = Effect.gen(function*() {
 
   return Query.of({
     findNode,
-    refresh: (target) => spanned("Query.refresh")(refresh(target)),
-    neighbourhood,
+    refresh,
+    neighbourhood: (target) => spanned("Query.neighbourhood")(neighbourhoodOf(target)),
+    refreshNeighbourhood: (target, known) => spanned("Query.refreshNeighbourhood")(neighbourhoodOf(target, known)),
     findRecords,
     readAll,
     aggregateRecords: (target, type) => Effect.map(readAll(target, type), ({ records }) => records),
     resolve,
     resolveAll,
     readAt,
-    lookup: lookUp
+    lookup: (target, find, watch) => lookUp(target, find, watch)
   })
 })
 

@@ -75,20 +75,34 @@ export const make = Effect.gen(function*() {
   /** The contacts at random, so that no one can choose what we hear. */
   const atRandom = Effect.suspend(() => Random.shuffle(routing.entriesUnsafe()))
 
-  /** The contacts by silence: a ping that is due anyway shows that the longest silent one is alive. */
-  const bySilence = Effect.sync(() =>
-    routing.entriesUnsafe().toSorted((a, b) => (a.verifiedAt ?? Infinity) - (b.verifiedAt ?? Infinity))
-  )
-
-  const ask = Effect.fnUntraced(function*(peers: number) {
+  /** The verified contact that was silent for longest: the ping shows that it is alive, which is due anyway. */
+  const longestSilent = Effect.gen(function*() {
     // What those of the other address family see is another address.
+    const observed = yield* reachability.observed
+    const family = observed && SocketAddress.family(observed.host)
+    let longest: Routing.Entry | undefined
+    for (const entry of routing.entriesUnsafe()) {
+      const { contact: { host, id }, verifiedAt } = entry
+      if (verifiedAt === undefined || verifiedAt >= (longest?.verifiedAt ?? Infinity)) continue
+      if (family !== undefined && SocketAddress.family(host) !== family) continue
+      if (SocketAddress.subnet(host) === undefined) continue
+      if (!health.isBadUnsafe(id)) longest = entry
+    }
+    return longest === undefined ? [] : [longest.contact]
+  })
+
+  /** So many contacts of different networks and one address family; none if they are too few to agree. */
+  const reporters = Effect.fnUntraced(function*(peers: number) {
     const { ipv4 = [], ipv6 = [] } = Object.groupBy(
-      witnesses(yield* peers === 1 ? bySilence : atRandom, () => true),
+      witnesses(yield* atRandom, () => true),
       ({ host }) => SocketAddress.family(host)
     )
     const known = ipv4.length >= quorum || ipv4.length >= ipv6.length ? ipv4 : ipv6
-    // Fewer cannot agree.
-    const asked = known.length < Math.min(peers, quorum) ? [] : known.slice(0, peers)
+    return known.length < quorum ? [] : known.slice(0, peers)
+  })
+
+  const ask = Effect.fnUntraced(function*(peers: number) {
+    const asked = yield* peers === 1 ? longestSilent : reporters(peers)
     const answers = yield* Effect.forEach(
       asked,
       (peer) =>

@@ -89,6 +89,17 @@ describe("a refresh", () => {
       assert.deepStrictEqual(heard.map(({ length }) => length), [1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1])
     }).pipe(onNetwork))
 
+  it.effect("of a neighbourhood asks three of the nodes that the caller knows, and of the others those that come to light", () =>
+    Effect.gen(function*() {
+      const { dht, query } = yield* setUp
+      const region = yield* puppetsAt(sockets(12))
+      const heard = yield* serveRegion(region)
+      yield* dht.addContact(region[11])
+      const { closest } = yield* finish(query.refreshNeighbourhood(target, region.slice(2, 11)))
+      assert.deepStrictEqual(ids(closest), ids(region))
+      assert.deepStrictEqual(heard.map(({ length }) => length), [1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1])
+    }).pipe(onNetwork))
+
   it.effect("is a lookup where fewer than three contacts are known", () =>
     Effect.gen(function*() {
       const { dht, query } = yield* setUp

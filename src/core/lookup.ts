@@ -27,6 +27,8 @@
  * Every node in the result answered this lookup. Contacts that answered us
  * earlier are asked like all others: their neighbours may be closer than any
  * node we know, and a contact that has left since must not be in the result.
+ * Only a caller that looks for newcomers, at a place where it knows most nodes, may
+ * name those that it has *heard* from: they count as if they had answered.
  *
  * @since 0.1.0
  */
@@ -46,6 +48,8 @@ export interface Options {
   readonly subnet: (host: string) => string | undefined
   /** Whether a node failed recently: it is asked only if fewer than `k` would answer otherwise. */
   readonly isBad: (id: NodeId.NodeId) => boolean
+  /** Whether a node was heard from lately, so that it counts as one that has answered and is not asked. Default: none. */
+  readonly isHeard?: ((id: NodeId.NodeId) => boolean) | undefined
   /** Milliseconds after which a request to a node is slow. */
   readonly slowAfter: (id: NodeId.NodeId) => number
   /** Number of nodes to find. Default 16. */
@@ -334,7 +338,7 @@ export class Lookup {
     return known !== undefined && known.host === host && known.port === port
   }
 
-  /** The closest nodes that have answered, nearest first. */
+  /** The closest nodes that have answered, or were heard from, nearest first. */
   closest(n = this.k): ReadonlyArray<Contact> {
     return withCrowded(this.nearest(n, hasAnswered), n).map(({ contact }) => contact)
   }
@@ -536,7 +540,7 @@ export class Lookup {
       isBeside: false,
       isVouched,
       elsewhere: undefined,
-      state: "Unasked",
+      state: this.options.isHeard?.(contact.id) === true ? "Answered" : "Unasked",
       isLastResort: false,
       askedAt: 0,
       slowAt: 0,

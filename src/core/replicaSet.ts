@@ -54,7 +54,8 @@ export interface Options {
 /**
  * What to do next.
  *
- * - `Lookup`: look up the key and pass the closest nodes to `found`.
+ * - `Lookup`: look up the key and pass the closest nodes to `found`. Those of `known`
+ *   hold the record and answered lately.
  * - `Store`: send this contact the record and report `stored`, `refused`,
  *   `superseded` or `failed`.
  * - `Probe`: ask this contact for the record and report `kept`, `lost`,
@@ -64,7 +65,7 @@ export interface Options {
  * @internal
  */
 export type Action =
-  | { readonly _tag: "Lookup" }
+  | { readonly _tag: "Lookup"; readonly known: ReadonlyArray<Contact> }
   | { readonly _tag: "Store"; readonly contact: Contact }
   | { readonly _tag: "Probe"; readonly contact: Contact }
   | { readonly _tag: "Wait"; readonly until: number | undefined }
@@ -342,7 +343,7 @@ export class ReplicaSet {
     }
     if (!this.isLookingUp && this.lookupDue() <= time) {
       this.isLookingUp = true
-      return { _tag: "Lookup" }
+      return { _tag: "Lookup", known: this.isLookupOwed ? [] : this.heard() }
     }
     return { _tag: "Wait", until: this.wakeAt(time) }
   }
@@ -493,6 +494,11 @@ export class ReplicaSet {
       kind === "Store" && this.replica(contact.id) === undefined
     )
     return [...replicas, ...newcomers]
+  }
+
+  /** The replicas that answered the last request, nearest first. */
+  private heard(): ReadonlyArray<Contact> {
+    return this.tracked.filter((replica) => isHealthy(replica) && replica.failures === 0).map(({ contact }) => contact)
   }
 
   /** Whether fewer nodes stand near the key than are wanted. */

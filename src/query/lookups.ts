@@ -28,6 +28,9 @@ const unverifiedSeeds = 16
 /** Maximum number of seeds that are reachable over both families. */
 const dualSeeds = 8
 
+/** Known nodes that a lookup asks nevertheless: one may have missed a newcomer, or lie. */
+const askedOfKnown = 3
+
 /** Rounds of requests for the nodes that a lookup missed. */
 const maxRounds = 3
 
@@ -64,6 +67,12 @@ interface Answer {
  */
 export interface Goal<A extends Answer> {
   readonly target: NodeId.NodeId
+  /**
+   * Nodes near the target that were heard from lately, nearest first. If there are
+   * three at least, three of them are asked, and the others count as if they had
+   * answered.
+   */
+  readonly known?: ReadonlyArray<Contact> | undefined
   /** Number of the nearest nodes that must return a record to end the lookup early. */
   readonly quorum?: number | undefined
   /** Whether the lookup, once enough nodes have answered, still waits for slow nodes that are closer. */
@@ -78,6 +87,19 @@ export interface Goal<A extends Answer> {
   ) => Effect.Effect<A, Request.RequestError>
   /** Takes the records of a response. Returns whether there are any of the kind looked for. */
   readonly read: (contact: Contact, answer: A) => boolean
+}
+
+/**
+ * Those of the known nodes that need not be asked. The nearest of the first `k`, the
+ * farthest and one between are asked: those far from each other know different newcomers
+ * best.
+ */
+const unasked = (known: ReadonlyArray<Contact>, k: number): ReadonlySet<NodeId.NodeId> => {
+  const ids = new Set(known.map(({ id }) => id))
+  if (ids.size < askedOfKnown) return new Set()
+  const last = Math.min(known.length, k) - 1
+  for (let i = 0; i < askedOfKnown; i++) ids.delete(known[Math.floor(i * last / (askedOfKnown - 1))].id)
+  return ids
 }
 
 /** Outcome of a request; no answer if it failed, which may be our fault unless the contact was silent. */
@@ -104,10 +126,11 @@ export const make = Effect.gen(function*() {
   const timers = yield* Timers
 
   const begin = Effect.fnUntraced(function*(
-    { awaitsSlow, isSurrounded, quorum, target }: Omit<Goal<never>, "ask" | "read">,
+    { awaitsSlow, isSurrounded, known = [], quorum, target }: Omit<Goal<never>, "ask" | "read">,
     startedAt: number
   ) {
     const started = clock.currentTimeMillisUnsafe()
+    const heard = unasked(known, routing.k)
     const lookup = new Lookup({
       self: identity.nodeId,
       target,
@@ -118,14 +141,15 @@ export const make = Effect.gen(function*() {
       subnet: SocketAddress.subnet,
       // Once its back-off is over, a bad peer deserves another try.
       isBad: (id) => health.isBadUnsafe(id) && !health.allowContactUnsafe(id, started),
+      isHeard: (id) => heard.has(id),
       slowAfter: (id) => health.slowAfterUnsafe(id, started)
     })
     const publicHost = yield* reachability.publicHost
-    const known = yield* routing.nearestVerified(target, seeds, Routing.freshMillis)
+    const verified = yield* routing.nearestVerified(target, seeds, Routing.freshMillis)
     // One liar can invent all unverified contacts, so they must not displace
     // verified ones.
-    for (const contact of [...known, ...yield* routing.nearest(target, unverifiedSeeds)]) {
-      const isVerified = routing.verifiedUnsafe(contact.id) !== undefined
+    for (const contact of [...known, ...verified, ...yield* routing.nearest(target, unverifiedSeeds)]) {
+      const isVerified = heard.has(contact.id) || routing.verifiedUnsafe(contact.id) !== undefined
       if (!isHairpin(contact, publicHost)) lookup.seed(contact, { isDual: isDual(contact), isVerified })
     }
     for (const contact of routing.nearestDualUnsafe(target, dualSeeds)) {

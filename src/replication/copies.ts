@@ -150,10 +150,13 @@ export const make = Effect.gen(function*() {
   })
 
   /** The nodes where the records of a key belong; those in our own table while the node starts no lookups. */
-  const neighbourhood = Effect.fnUntraced(function*(key: NodeId): Effect.fn.Return<Neighbourhood> {
+  const neighbourhood = Effect.fnUntraced(function*(
+    key: NodeId,
+    known: ReadonlyArray<Contact> = []
+  ): Effect.fn.Return<Neighbourhood> {
     return (yield* Ref.get(settings.passive))
       ? { closest: yield* routing.nearest(key, candidates), region: [], dual: [], isSurrounded: false }
-      : yield* query.neighbourhood(key)
+      : yield* (known.length === 0 ? query.neighbourhood(key) : query.refreshNeighbourhood(key, known))
   })
 
   /** Those of the nodes that a request may go to now. */
@@ -163,8 +166,8 @@ export const make = Effect.gen(function*() {
     return peers.filter((peer) => !isHairpin(peer, publicHost) && health.allowContactUnsafe(peer.id, now))
   })
 
-  const lookUp = Effect.fnUntraced(function*(key: NodeId) {
-    const { closest, dual, isSurrounded, region } = yield* neighbourhood(key)
+  const lookUp = Effect.fnUntraced(function*(key: NodeId, known: ReadonlyArray<Contact>) {
+    const { closest, dual, isSurrounded, region } = yield* neighbourhood(key, known)
     return {
       closest: yield* usable(closest),
       region: yield* usable(region),
@@ -187,7 +190,7 @@ export const make = Effect.gen(function*() {
     record: Record.SignedRecord
   ): Effect.Effect<Outcome> => {
     if (action._tag === "Lookup") {
-      return Effect.map(lookUp(job.key), (neighbourhood) => ({ _tag: "Found", neighbourhood, isDual }))
+      return Effect.map(lookUp(job.key, action.known), (neighbourhood) => ({ _tag: "Found", neighbourhood, isDual }))
     }
     const { _tag: by, contact } = action
     const { key, set } = job

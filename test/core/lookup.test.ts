@@ -614,6 +614,29 @@ describe("Lookup", () => {
     })
   })
 
+  describe("where the nodes are known", () => {
+    it("finds newcomers by three of those that were heard from, and asks hardly more than these three and the newcomers", () => {
+      const newcomers = fc.uniqueArray(fc.nat(15), { maxLength: 4 })
+      fc.assert(
+        fc.property(fc.nat(), newcomers, (seed, newcomers) => {
+          const net = network(256, seed)
+          const target = somewhere(seed)
+          const known = nearest(target, net.nodes.slice(1), 16).filter((_, i) => !newcomers.includes(i))
+          const asked = [0, known.length >> 1, known.length - 1].map((i) => known[i])
+          const { found, requests, truth } = travel({
+            net,
+            target,
+            options: { isHeard: (id) => known.includes(id) && !asked.includes(id) },
+            seeds: known.map((id) => contactOf(id))
+          })
+          assert.deepStrictEqual(found, truth)
+          assert.isAtMost(requests.length, asked.length + 2 * newcomers.length)
+        }),
+        sameEveryTime(100)
+      )
+    })
+  })
+
   describe("among lying nodes", () => {
     /** Any number of ids closer to a point than every honest one. */
     const invented = (target: NodeId.NodeId, by: string, host: (i: number) => string): ReadonlyArray<Contact> =>

@@ -254,7 +254,9 @@ describe("the check", () => {
       return core.next(start)
     }
     assert.strictEqual(joined(host(50))._tag, "Wait")
-    for (const by of [ours.host, "2001:4860::1"]) assert.deepStrictEqual(joined(by), { _tag: "DialBack", claimed: ours })
+    for (const by of [ours.host, "2001:4860::1"]) {
+      assert.deepStrictEqual(joined(by), { _tag: "DialBack", claimed: ours })
+    }
   })
 
   it("waits longer and longer while it finds out nothing, up to a quarter of an hour", () => {

@@ -811,6 +811,25 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).wait, 5 * second)
     })
 
+    it("names with each lookup but the first the replicas that answered the last request", () => {
+      const set = published([1, 2, 3, 4], { wanted: 5 })
+      const known = (now: number) => {
+        let action = set.poll(now)
+        while (action._tag === "Store" || action._tag === "Probe") action = set.poll(now)
+        if (action._tag !== "Lookup") return assert.fail(action._tag)
+        set.found([1, 2, 3, 4].map((byte) => at(byte)), now)
+        return bytes(action.known)
+      }
+      assert.deepStrictEqual(known(start + 5 * second), [1, 2, 3, 4])
+      assert.deepStrictEqual(known(start + 30 * second), [1, 2, 3, 4])
+      for (const byte of [1, 3]) set.kept(tiny(byte), start + 31 * second)
+      set.failed(tiny(2), start + 31 * second)
+      set.lost(tiny(4), start + 31 * second)
+      assert.deepStrictEqual(known(start + 10 * minute), [1, 3])
+      set.reconnected(start + 11 * minute)
+      assert.deepStrictEqual(known(start + 11 * minute), [])
+    })
+
     it("remembers at most the latest 64 nodes that refused for good", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       const peers = range(1, 65)
