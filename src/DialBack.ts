@@ -75,6 +75,7 @@ export const make = Effect.gen(function*() {
       // The echo of one that we contacted shows nothing. The relay chooses another one next.
       if (reachability.stateUnsafe() === "unknown") waiting.push(...asked.filter((_, i) => arrived[i]))
       else if (lacksStrangers && round > 0) return true
+      reachability.experimentedUnsafe(now())
       yield* Effect.forEach(reachability.controlsUnsafe(now()), control, { concurrency: "unbounded", discard: true })
       if (reachability.isTestedUnsafe(startedAt)) return false
     }

@@ -383,41 +383,36 @@ export class Reachability {
   blocked(via: string, sender: SocketAddress.SocketAddress | undefined, now: number): void {
     const isPingable = sender !== undefined && SocketAddress.isPublic(sender.host) && SocketAddress.isReachable(sender)
     this.blockedBy.set(via, { sender: isPingable ? sender : undefined, at: now })
-    this.forgetBlocked(now)
+    for (const [via, blocked] of this.blockedBy) if (!isRecent(blocked, now)) this.blockedBy.delete(via)
   }
 
   /**
-   * Returns the strangers to be pinged once enough experiments have failed: if one
-   * responds, `controlled` closes us. A stranger that is at another port for each
-   * peer can send to us and not be pinged, as one that is not named; then the
-   * experiments alone close us.
+   * Reports the end of some experiments at the same time. If enough have failed and
+   * one of their strangers cannot be pinged, they alone close us: a stranger that is
+   * at another port for each peer can send to us and not be pinged, as one that is
+   * not named.
+   */
+  experimented(now: number): void {
+    if (strangersOf(this.agreeing(now)) === undefined) this.close(now)
+  }
+
+  /**
+   * Returns the strangers to be pinged, once enough experiments have failed and all
+   * of these can be: if one responds, `controlled` closes us.
    */
   controls(now: number): ReadonlyArray<SocketAddress.SocketAddress> {
-    if (!this.isAgreed(now)) return []
-    const byHost = new Map<string, SocketAddress.SocketAddress>()
-    for (const { sender } of this.blockedBy.values()) {
-      if (sender === undefined || (byHost.get(sender.host) ?? sender).port !== sender.port) {
-        this.close(now)
-        return []
-      }
-      byHost.set(sender.host, sender)
-    }
-    return Array.from(byHost.values()).slice(0, maxControls)
+    return strangersOf(this.agreeing(now))?.slice(0, maxControls) ?? []
   }
 
   /** Reports that a stranger of the experiments that failed responded to a ping. */
   controlled(now: number): void {
-    if (this.isAgreed(now)) this.close(now)
+    if (this.agreeing(now).length > 0) this.close(now)
   }
 
-  /** Whether experiments through enough networks failed lately. */
-  private isAgreed(now: number): boolean {
-    this.forgetBlocked(now)
-    return this.blockedBy.size >= quorum
-  }
-
-  private forgetBlocked(now: number): void {
-    for (const [via, { at }] of this.blockedBy) if (Math.abs(now - at) > blockedMillis) this.blockedBy.delete(via)
+  /** The experiments that failed lately, one for each network; none if the networks are too few. */
+  private agreeing(now: number): ReadonlyArray<Blocked> {
+    const failed = Array.from(this.blockedBy.values()).filter((blocked) => isRecent(blocked, now))
+    return failed.length < quorum ? [] : failed
   }
 
   private close(now: number): void {
@@ -462,6 +457,18 @@ export class Reachability {
 }
 
 const ignore = (): void => {}
+
+const isRecent = ({ at }: Blocked, now: number): boolean => Math.abs(now - at) <= blockedMillis
+
+/** The strangers of experiments, one for each host; undefined if one cannot be pinged. */
+const strangersOf = (failed: ReadonlyArray<Blocked>): ReadonlyArray<SocketAddress.SocketAddress> | undefined => {
+  const byHost = new Map<string, SocketAddress.SocketAddress>()
+  for (const { sender } of failed) {
+    if (sender === undefined || (byHost.get(sender.host) ?? sender).port !== sender.port) return undefined
+    byHost.set(sender.host, sender)
+  }
+  return Array.from(byHost.values())
+}
 
 const isIpv6 = (host: string): boolean => host.includes(":")
 

@@ -26,6 +26,7 @@ const located = (observed = ours) => {
 /** Experiments through so many networks fail, of strangers that the peers do not name. */
 const block = (core: Core.Reachability, networks: number, now = start) => {
   for (let n = 0; n < networks; n++) core.blocked(`network ${n}`, undefined, now)
+  core.experimented(now)
   assert.deepStrictEqual(core.controls(now), [])
 }
 
@@ -125,6 +126,7 @@ describe("a node", () => {
     const other = located()
     for (let i = 0; i < 10; i++) other.blocked("network", undefined, start)
     other.blocked("another", undefined, start)
+    other.experimented(start)
     assert.deepStrictEqual(other.controls(start), [])
     assert.strictEqual(other.status.state, "unknown")
   })
@@ -135,6 +137,7 @@ describe("a node", () => {
       for (let n = 0; n < networks; n++) {
         core.blocked(`network ${n}`, network.socketOf(50 + n % strangers), start)
       }
+      core.experimented(start)
       return core
     }
     const core = failed(3, 1)
@@ -161,6 +164,8 @@ describe("a node", () => {
       const core = located()
       for (const [n, sender] of [stranger, stranger, other].entries()) core.blocked(`network ${n}`, sender, start)
       assert.deepStrictEqual(core.controls(start), [])
+      assert.strictEqual(core.status.state, "unknown")
+      core.experimented(start)
       assert.strictEqual(core.status.state, "closed")
     }
   })
@@ -170,6 +175,7 @@ describe("a node", () => {
     for (let n = 0; n < 10; n++) {
       const now = start + 1.5 * n * minute
       core.blocked(`network ${n}`, undefined, now)
+      core.experimented(now)
       assert.deepStrictEqual(core.controls(now), [])
     }
     assert.strictEqual(core.status.state, "unknown")
@@ -403,7 +409,7 @@ describe("whatever happens", () => {
       network: fc.nat({ max: 4 }),
       stranger: fc.constantFrom(undefined, ...[50, 51, 52].map(network.socketOf))
     }),
-    fc.record({ _tag: fc.constantFrom("controls", "controlled") }),
+    fc.record({ _tag: fc.constantFrom("experimented", "controlled") }),
     fc.record({ _tag: fc.constant("asked"), ports: fc.array(fc.nat({ max: 2 }), { maxLength: 5 }) }),
     fc.record({ _tag: fc.constant("observed"), port: fc.nat({ max: 2 }) }),
     fc.record({ _tag: fc.constant("dialed"), lacksStrangers: fc.boolean() }),
@@ -432,8 +438,8 @@ describe("whatever happens", () => {
           case "blocked":
             core.blocked(`network ${event.network}`, event.stranger, now)
             break
-          case "controls":
-            core.controls(now)
+          case "experimented":
+            core.experimented(now)
             break
           case "controlled":
             core.controlled(now)
@@ -456,7 +462,7 @@ describe("whatever happens", () => {
           assert.isTrue(now - (sentAt.get(event.host) ?? -Infinity) >= 10 * minute)
         }
         if (after === "EndpointDependent" && before !== after) {
-          assert.include(["controls", "controlled", "asked"], event._tag)
+          assert.include(["experimented", "controlled", "asked"], event._tag)
         }
         // The caller that reports an outcome looks again by itself.
         if (event._tag === "asked" || event._tag === "dialed" || event._tag === "passed" && event.millis < 0) {

@@ -446,8 +446,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "never finds out that it is closed",
     file: "core/reachability.ts",
-    text: "return this.blockedBy.size >= quorum",
-    replacement: "return false",
+    text: "return failed.length < quorum ? [] : failed",
+    replacement: "return []",
     property: "ReachabilityIsTold",
     world: "routers",
     story: 11
@@ -455,8 +455,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "takes itself for closed because one path is broken",
     file: "core/reachability.ts",
-    text: "return Array.from(byHost.values()).slice(0, maxControls)",
-    replacement: "this.close(now)\n    return []",
+    text: "if (strangersOf(this.agreeing(now)) === undefined) this.close(now)",
+    replacement: "if (this.agreeing(now).length > 0) this.close(now)",
     property: "ReachabilityIsTold",
     world: "oneWay",
     story:
