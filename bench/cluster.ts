@@ -17,11 +17,10 @@ import { join } from "node:path"
 import * as IdentityTable from "../src/cluster/IdentityTable.ts"
 import { Crypto } from "../src/Crypto.ts"
 import { Dht } from "../src/Dht.ts"
-import * as Identity from "../src/Identity.ts"
-import { sha256 } from "../src/internal/sha256.ts"
 import { DhtLive } from "../src/node/DhtLive.ts"
 import * as NodeCrypto from "../src/node/NodeCrypto.ts"
 import * as PostgresClient from "../src/node/PostgresClient.ts"
+import { identityOf } from "../src/testing/internal/madeUp.ts"
 import { postgres } from "../test/utils/postgres.ts"
 import * as Processes from "../test/utils/processes.ts"
 import { temporary } from "../test/utils/temporary.ts"
@@ -62,7 +61,7 @@ const program = Effect.gen(function*() {
   for (let at = 0; at < count; at += 1000) {
     const some = Array.from(
       { length: Math.min(1000, count - at) },
-      (_, n) => Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`hosted ${at + n}`)))
+      (_, n) => identityOf(crypto, `hosted ${at + n}`)
     )
     yield* Effect.provideContext(
       IdentityTable.IdentityTable.use(({ put }) =>

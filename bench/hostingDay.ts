@@ -9,9 +9,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Dht } from "../src/Dht.ts"
 import * as Hosting from "../src/Hosting.ts"
-import * as Identity from "../src/Identity.ts"
-import { sha256 } from "../src/internal/sha256.ts"
+import type * as Identity from "../src/Identity.ts"
 import { Rpc } from "../src/Rpc.ts"
+import { identityOf } from "../src/testing/internal/madeUp.ts"
 import { Prng } from "../src/testing/internal/prng.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
@@ -21,8 +21,7 @@ const crypto = SimCrypto.simulated
 
 const announce = [{ _tag: "Endpoint", endpoints: ["https://agents.example/a1b2c3d4"] }] as const
 
-const identity = (n: number): Identity.Identity =>
-  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`hosted ${n}`)))
+const identity = (n: number): Identity.Identity => identityOf(crypto, `hosted ${n}`)
 
 const percent = (part: number, whole: number): number => Math.round(part / whole * 10_000) / 100
 

@@ -9,12 +9,12 @@ import * as Delegation from "../src/Delegation.ts"
 import { Dht } from "../src/Dht.ts"
 import * as Hosting from "../src/Hosting.ts"
 import * as Identity from "../src/Identity.ts"
-import { sha256 } from "../src/internal/sha256.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Profile from "../src/Profile.ts"
 import * as Record from "../src/Record.ts"
 import { Rpc } from "../src/Rpc.ts"
 import { Store } from "../src/Store.ts"
+import { identityOf } from "../src/testing/internal/madeUp.ts"
 import * as SimCrypto from "../src/testing/SimCrypto.ts"
 import * as SimWorld from "../src/testing/SimWorld.ts"
 import * as Topic from "../src/Topic.ts"
@@ -27,8 +27,7 @@ const run = <A>(
   seed: number = 1
 ): A => SimWorld.runSync(Effect.flatMap(SimWorld.SimWorld, program), { seed, crypto })
 
-const identity = (name: string | number): Identity.Identity =>
-  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`hosted ${name}`)))
+const identity = (name: string | number): Identity.Identity => identityOf(crypto, `hosted ${name}`)
 
 const identities = (count: number) => Array.from({ length: count }, (_, n) => identity(n))
 

@@ -485,8 +485,7 @@ export const watch = Effect.fnUntraced(function*(
   const isTranslated = ({ host }: Life): boolean => host?.router !== undefined
 
   /** Whether its router filters unsolicited datagrams, so that it is a client of the others. */
-  const isClosed = ({ host }: Life): boolean =>
-    host?.router !== undefined && host.router.behaviour.filtering !== "EndpointIndependent"
+  const isClosed = ({ host }: Life): boolean => host?.admitsStrangers === false
 
   /** Whether it has another address than it started with, where others do not know it. */
   const hasMoved = ({ addresses, host }: Life): boolean =>

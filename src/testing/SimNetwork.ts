@@ -216,6 +216,11 @@ export class Host implements Latency.Place {
     this.router = router
   }
 
+  /** Whether strangers reach it: there is no router in front of it, or one that admits every remote endpoint. */
+  get admitsStrangers(): boolean {
+    return this.router === undefined || this.router.behaviour.filtering === "EndpointIndependent"
+  }
+
   /**
    * The address from which it sends to one; undefined if it has none of that family.
    *

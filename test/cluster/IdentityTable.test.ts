@@ -19,11 +19,11 @@ import * as Hex from "../../src/internal/hex.ts"
 import { sha256 } from "../../src/internal/sha256.ts"
 import * as SqliteClient from "../../src/node/SqliteClient.ts"
 import * as NodeId from "../../src/NodeId.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import { key } from "../utils/cluster.ts"
 import { temporary } from "../utils/temporary.ts"
 
-const identity = (name: string | number) =>
-  Identity.fromSeed(noble, sha256(new TextEncoder().encode(`identity ${name}`)))
+const identity = (name: string | number) => identityOf(noble, `identity ${name}`)
 
 const announced = (signer: Identity.Identity, url = "https://a.example"): IdentityTable.Hosted => ({
   signer,

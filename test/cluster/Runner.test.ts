@@ -11,8 +11,8 @@ import * as Runner from "../../src/cluster/Runner.ts"
 import { Crypto } from "../../src/Crypto.ts"
 import { Dht } from "../../src/Dht.ts"
 import * as Hosting from "../../src/Hosting.ts"
-import * as Identity from "../../src/Identity.ts"
-import { sha256 } from "../../src/internal/sha256.ts"
+import type * as Identity from "../../src/Identity.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import * as SeededRandom from "../../src/testing/SeededRandom.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import * as SimWorld from "../../src/testing/SimWorld.ts"
@@ -20,8 +20,7 @@ import * as Cluster from "../utils/cluster.ts"
 
 const crypto = SimCrypto.simulated
 
-const identity = (n: number): Identity.Identity =>
-  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`hosted ${n}`)))
+const identity = (n: number): Identity.Identity => identityOf(crypto, `hosted ${n}`)
 
 const identities = (count: number) => Array.from({ length: count }, (_, n) => identity(n))
 

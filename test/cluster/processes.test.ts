@@ -9,11 +9,10 @@ import { join } from "node:path"
 import { IdentityTable, layer as layerTable } from "../../src/cluster/IdentityTable.ts"
 import { Crypto } from "../../src/Crypto.ts"
 import { Dht } from "../../src/Dht.ts"
-import * as Identity from "../../src/Identity.ts"
-import { sha256 } from "../../src/internal/sha256.ts"
 import { DhtLive } from "../../src/node/DhtLive.ts"
 import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import * as PostgresClient from "../../src/node/PostgresClient.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import { postgres } from "../utils/postgres.ts"
 import * as Processes from "../utils/processes.ts"
 import { temporary } from "../utils/temporary.ts"
@@ -29,7 +28,7 @@ const ttl = 120
 
 const identities = Array.from(
   { length: count },
-  (_, n) => Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`hosted ${n}`)))
+  (_, n) => identityOf(crypto, `hosted ${n}`)
 )
 
 /** The table, as a program that writes it has it. */

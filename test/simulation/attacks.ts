@@ -14,6 +14,7 @@ import * as NodeId from "../../src/NodeId.ts"
 import { Query } from "../../src/Query.ts"
 import * as Record from "../../src/Record.ts"
 import * as Byzantine from "../../src/testing/Byzantine.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import { Prng } from "../../src/testing/internal/prng.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
@@ -23,8 +24,7 @@ import { announce, type DhtNode, leaveAll, newest, realSignatures, standIn, viol
 import { type Outcome, runProgram } from "./run.ts"
 
 /** The `n`th identity of an attacker. */
-const madeUp = (crypto: Provider, n: number): Identity.Identity =>
-  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`made up ${n}`)))
+const madeUp = (crypto: Provider, n: number): Identity.Identity => identityOf(crypto, `made up ${n}`)
 
 const secondsOf = (world: SimWorld.World) => Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000)
 

@@ -3,15 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Hosting from "../../src/Hosting.ts"
-import * as Identity from "../../src/Identity.ts"
-import { sha256 } from "../../src/internal/sha256.ts"
+import type * as Identity from "../../src/Identity.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import * as Liveness from "../../src/testing/PropertiesLiveness.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
 import { leaveAll, standIn } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
-const identity = (n: number): Identity.Identity =>
-  Identity.fromSeed(SimCrypto.simulated, sha256(new TextEncoder().encode(`hosted ${n}`)))
+const identity = (n: number): Identity.Identity => identityOf(SimCrypto.simulated, `hosted ${n}`)
 
 const endpoint = (n: number): Hosting.Content => ({ _tag: "Endpoint", endpoints: [`https://${n}.example`] })
 

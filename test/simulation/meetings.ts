@@ -4,11 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { Dht } from "../../src/Dht.ts"
-import * as Features from "../../src/Features.ts"
-import * as Identity from "../../src/Identity.ts"
-import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import { Rpc } from "../../src/Rpc.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
+import { forgedMeet, mostInvitations } from "../../src/testing/internal/storyMeetings.ts"
 import * as Nat from "../../src/testing/Nat.ts"
 import { Transport } from "../../src/Transport.ts"
 import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
@@ -22,9 +21,6 @@ interface Arrival {
 }
 
 const { Type } = Message
-
-/** Requests to meet one node that a node in the middle passes on in ten seconds. */
-const mostInvitations = 40
 
 export const meetings = (): Outcome =>
   runProgram(
@@ -76,15 +72,11 @@ export const meetings = (): Outcome =>
 
       // A host that has not proved its address may be the victim of a forger.
       const victim = network.host({ name: "victim" })
-      const forger = Identity.fromSeed(standIn.crypto, sha256(new TextEncoder().encode("forger")))
+      const forger = identityOf(standIn.crypto, "forger")
       const services = yield* Layer.build(victim.layer(4121))
       for (let i = 0; i < 20; i++) {
         for (const { socket } of open) {
-          const datagram = Message.encode({ _tag: "Meet", callee: byPort.identity.nodeId, mapping: 1 }, {
-            signer: forger,
-            transactionId: i.toString(16).padStart(40, "0"),
-            features: Features.own({ client: true, sessions: true })
-          })
+          const datagram = forgedMeet(forger, byPort.identity.nodeId, i)
           Context.get(services, Transport).sendUnsafe(datagram, socket)
         }
         yield* Effect.sleep("1 second")

@@ -4,23 +4,19 @@ import { Reachability } from "../../src/Reachability.ts"
 import { Routing } from "../../src/Routing.ts"
 import * as OldNode from "../../src/testing/internal/oldNode.ts"
 import * as Nat from "../../src/testing/Nat.ts"
-import type * as SimNetwork from "../../src/testing/SimNetwork.ts"
 import type * as SimWorld from "../../src/testing/SimWorld.ts"
 import { type DhtNode, leaveAll, standIn, violationsOf } from "./nodes.ts"
 import { type Outcome, runProgram } from "./run.ts"
 
 const kinds = [Nat.fullCone, Nat.restrictedCone, Nat.portRestrictedCone, Nat.symmetric]
 
-/** Whether strangers reach a host. */
-export const truth = ({ router }: SimNetwork.Host): "open" | "closed" =>
-  router === undefined || router.behaviour.filtering === "EndpointIndependent" ? "open" : "closed"
-
 /** The nodes that are wrong about themselves, and what they take themselves for. */
 export const wrong = Effect.fnUntraced(function*(nodes: ReadonlyArray<Pick<DhtNode, "host" | "run">>) {
   const found: Array<string> = []
   for (const { host, run } of nodes) {
     const { state } = yield* run(Reachability.use(({ status }) => status))
-    if (state !== truth(host)) found.push(`${host.name} is ${truth(host)} and takes itself for ${state}`)
+    const truth = host.admitsStrangers ? "open" : "closed"
+    if (state !== truth) found.push(`${host.name} is ${truth} and takes itself for ${state}`)
   }
   return found
 })
@@ -91,11 +87,11 @@ export const routers = (): Outcome =>
       yield* Effect.sleep("13 minutes")
       const isClosed = new Map(
         [...nodes, ...silent].filter(({ host }) =>
-          truth(host) === "closed"
+          !host.admitsStrangers
         ).map((n) => [n.identity.nodeId, n.name])
       )
       for (const { host, name, run } of nodes) {
-        if (truth(host) === "closed") continue
+        if (!host.admitsStrangers) continue
         for (const { contact } of yield* run(Routing.use(({ entries }) => entries))) {
           const closed = isClosed.get(contact.id)
           if (closed !== undefined) report("ClosedAreClients", name, { contact: closed })

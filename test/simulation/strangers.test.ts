@@ -5,13 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Contact } from "../../src/Contact.ts"
 import * as Features from "../../src/Features.ts"
-import * as Identity from "../../src/Identity.ts"
-import { sha256 } from "../../src/internal/sha256.ts"
 import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import { PeerHealth } from "../../src/PeerHealth.ts"
 import { Query } from "../../src/Query.ts"
 import { Routing } from "../../src/Routing.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import * as OldNode from "../../src/testing/internal/oldNode.ts"
 import * as Latency from "../../src/testing/Latency.ts"
 import * as SimCrypto from "../../src/testing/SimCrypto.ts"
@@ -56,7 +55,7 @@ describe("strangers that send one signed request each and never answer", () => {
         )
       const peace = yield* lookUp("first")
       for (let i = 0; i < 2000; i++) {
-        const signer = Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`stranger ${i}`)))
+        const signer = identityOf(crypto, `stranger ${i}`)
         const datagram = Message.encode(
           i % 2 === 0 ? { _tag: "Ping", address: signer.address } : { _tag: "FindNode", target: signer.nodeId },
           {

@@ -20,13 +20,13 @@ import * as Record from "../../src/Record.ts"
 import * as Routing from "../../src/Routing.ts"
 import { encodeObserved, type SocketAddress } from "../../src/SocketAddress.ts"
 import { Store } from "../../src/Store.ts"
+import { identityOf } from "../../src/testing/internal/madeUp.ts"
 import * as Transport from "../../src/Transport.ts"
 import * as Verifier from "../../src/Verifier.ts"
 import { crypto } from "./arbitraries.ts"
 
 /** The identity whose seed is derived from a name. */
-export const identity = (name: string): Identity.Identity =>
-  Identity.fromSeed(crypto, sha256(new TextEncoder().encode(name)))
+export const identity = (name: string): Identity.Identity => identityOf(crypto, name)
 
 /** Reproducible random bytes for a test. */
 export const layerRandom = (name: string): Layer.Layer<SecureRandom.SecureRandom> =>

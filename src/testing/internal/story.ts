@@ -299,8 +299,15 @@ export const sentences = (story: Story): ReadonlyArray<string> => named(story).m
 
 // --- Parsing -------------------------------------------------------------------
 
-const liars = Object.keys(behaviours) as Array<Behaviour>
-const kindsOfRouters = Object.keys(routers) as Array<Router>
+/**
+ * @internal
+ */
+export const kindsOfLiars = Object.keys(behaviours) as Array<Behaviour>
+
+/**
+ * @internal
+ */
+export const kindsOfRouters = Object.keys(routers) as Array<Router>
 
 const natural = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
@@ -359,7 +366,7 @@ export const schema: Schema.Codec<Story> = Schema.Struct({
   families: Schema.optional(Schema.Struct({ ipv6: natural, dual: natural })),
   old: Schema.optional(Schema.Array(Schema.Literals(kindsOfRouters))),
   maxBytes: Schema.optional(natural),
-  liars: Schema.optional(Schema.Array(Schema.Literals(liars))),
+  liars: Schema.optional(Schema.Array(Schema.Literals(kindsOfLiars))),
   realSignatures: Schema.optional(Schema.Boolean),
   happenings: Schema.Array(Schema.Struct({ at: natural, deed: DeedSchema }))
 })

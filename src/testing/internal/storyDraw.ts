@@ -3,13 +3,18 @@
  *
  * @since 0.1.0
  */
-import { type Behaviour, behaviours } from "../Byzantine.ts"
 import * as Fault from "../Fault.ts"
 import { Prng } from "./prng.ts"
-import { type Deed, type Happening, inOrder, masters, type Router, routers, type Story, topics } from "./story.ts"
-
-const liars = Object.keys(behaviours) as Array<Behaviour>
-const kindsOfRouters = Object.keys(routers) as Array<Router>
+import {
+  type Deed,
+  type Happening,
+  inOrder,
+  kindsOfLiars,
+  kindsOfRouters,
+  masters,
+  type Story,
+  topics
+} from "./story.ts"
 
 /** Events by kind: its weight, and how one is drawn. */
 const kinds: ReadonlyArray<readonly [weight: number, draw: (random: Prng, node: () => number) => Deed]> = [
@@ -66,7 +71,7 @@ const drawUsual = (seed: number): Story => {
       router: pick(random, kindsOfRouters),
       nodes: 1 + random.below(2)
     })),
-    liars: chance(60) ? [] : [pick(random, liars)],
+    liars: chance(60) ? [] : [pick(random, kindsOfLiars)],
     happenings: inOrder(
       Array.from({ length: count }, () => ({ at: random.below(301), deed: pick(random, some)(random, node) }))
     )

@@ -8,10 +8,9 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type * as Dht from "../../Dht.ts"
 import * as Hosting from "../../Hosting.ts"
-import * as Identity from "../../Identity.ts"
-import { sha256 } from "../../internal/sha256.ts"
 import type * as Liveness from "../PropertiesLiveness.ts"
 import type * as SimWorld from "../SimWorld.ts"
+import { identityOf } from "./madeUp.ts"
 import type { DhtNode, Resident, Stage } from "./storyStage.ts"
 
 /** Lifetime of hosted records, in seconds. */
@@ -58,10 +57,7 @@ export const make = ({ crypto, residents }: Stage): Hosts => {
       Effect.forEach(
         Array.from({ length: identities }, () => count++),
         (n) => {
-          const { agent, delegation, publicKey, sign } = Identity.fromSeed(
-            crypto,
-            sha256(new TextEncoder().encode(`hosted ${n}`))
-          )
+          const { agent, delegation, publicKey, sign } = identityOf(crypto, `hosted ${n}`)
           return hosting(
             node,
             ({ host }) =>

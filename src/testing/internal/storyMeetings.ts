@@ -11,19 +11,24 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { Dht } from "../../Dht.ts"
 import * as Features from "../../Features.ts"
-import * as Identity from "../../Identity.ts"
-import { sha256 } from "../../internal/sha256.ts"
+import type { Identity } from "../../Identity.ts"
 import * as Message from "../../Message.ts"
+import type { NodeId } from "../../NodeId.ts"
 import { Reachability } from "../../Reachability.ts"
 import { Routing } from "../../Routing.ts"
 import { Rpc } from "../../Rpc.ts"
 import { Transport } from "../../Transport.ts"
 import type { Host } from "../SimNetwork.ts"
 import type * as SimWorld from "../SimWorld.ts"
+import { identityOf } from "./madeUp.ts"
 import { type DhtNode, isOpen, report, type Resident, socketOf, type Stage } from "./storyStage.ts"
 
-/** Requests to meet one node that a node in the middle passes on in ten seconds. */
-const mostInvitations = 40
+/**
+ * Requests to meet one node that a node in the middle passes on in ten seconds.
+ *
+ * @internal
+ */
+export const mostInvitations = 40
 
 /** Open nodes with which a node behind a router meets strangers that can try to reach it. */
 const fewestOpen = 16
@@ -52,9 +57,17 @@ export interface Meetings {
   ) => Effect.Effect<void>
 }
 
-/** Whether strangers reach a host. */
-const truthOf = ({ router }: Host): "open" | "closed" =>
-  router === undefined || router.behaviour.filtering === "EndpointIndependent" ? "open" : "closed"
+/**
+ * The `n`th datagram of a forger that asks to meet a node.
+ *
+ * @internal
+ */
+export const forgedMeet = (forger: Identity, callee: NodeId, n: number): Uint8Array =>
+  Message.encode({ _tag: "Meet", callee, mapping: 1 }, {
+    signer: forger,
+    transactionId: n.toString(16).padStart(40, "0"),
+    features: Features.own({ client: true, sessions: true })
+  })
 
 /** Whether it has moved since others met it: they may know it where it was. */
 const hasMoved = ({ host, socket }: DhtNode): boolean => host.ip !== socket.host
@@ -149,7 +162,7 @@ export const make = (stage: Stage): Meetings => {
   const pretend = Effect.fnUntraced(function*(resident: Resident) {
     const { node } = resident
     const victim = network.host({ name: `victim ${victims++}` })
-    const forger = Identity.fromSeed(crypto, sha256(new TextEncoder().encode("forger")))
+    const forger = identityOf(crypto, "forger")
     const transport = Context.get(yield* Layer.build(victim.layer(4121)), Transport)
     yield* Effect.scoped(Effect.gen(function*() {
       let called = 0
@@ -165,12 +178,7 @@ export const make = (stage: Stage): Meetings => {
       )
       for (let i = 0; i < 20; i++) {
         for (const middle of openNow()) {
-          const datagram = Message.encode({ _tag: "Meet", callee: node.identity.nodeId, mapping: 1 }, {
-            signer: forger,
-            transactionId: i.toString(16).padStart(40, "0"),
-            features: Features.own({ client: true, sessions: true })
-          })
-          transport.sendUnsafe(datagram, socketOf(middle.node))
+          transport.sendUnsafe(forgedMeet(forger, node.identity.nodeId, i), socketOf(middle.node))
         }
         yield* Effect.sleep("1 second")
       }
@@ -237,14 +245,14 @@ export const make = (stage: Stage): Meetings => {
     for (const { isAlone, node } of residents) {
       if (!node.isUp || isAlone) continue
       const read = yield* Effect.result(node.run(Reachability.use(({ status }) => status)))
-      const truth = truthOf(node.host)
+      const truth = node.host.admitsStrangers ? "open" : "closed"
       if (Result.isFailure(read) || read.success.state === truth) continue
       if (read.success.state === "unknown" && lacksStrangers(node)) undecided.add(node)
       else report(stage, "ReachabilityIsTold", node.name, { is: truth, "takes itself for": read.success.state })
     }
     const closed = new Map(
       [...residents.flatMap(({ node }) => node.isUp && !hasMoved(node) && !undecided.has(node) ? [node] : []), ...old]
-        .filter(({ host }) => truthOf(host) === "closed")
+        .filter(({ host }) => !host.admitsStrangers)
         .map(({ identity, name }) => [identity.nodeId, name])
     )
     for (const { node } of openNow()) {

@@ -8,12 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Dht from "../../Dht.ts"
-import * as Identity from "../../Identity.ts"
-import { sha256 } from "../../internal/sha256.ts"
 import * as NodeId from "../../NodeId.ts"
 import * as Record from "../../Record.ts"
 import * as Topic from "../../Topic.ts"
 import type * as SimWorld from "../SimWorld.ts"
+import { identityOf } from "./madeUp.ts"
 import { type DhtNode, socketOf, type Stage } from "./storyStage.ts"
 
 /** Requests of a stranger in flight. */
@@ -72,7 +71,7 @@ export const make = ({ crypto, residents, world }: Stage): Strangers => {
     forge: (first) => {
       const newer = { ...first, seq: first.seq + 1n }
       const read = (fields: Record.Fields) => Result.getOrThrow(Record.decode(Record.encode(fields)))
-      const forger = Identity.fromSeed(crypto, sha256(new TextEncoder().encode("forger")))
+      const forger = identityOf(crypto, "forger")
       const foreign = { ...newer, publicKey: forger.publicKey }
       const signature = forger.sign(Record.signedBytes(read(foreign)))
       return spread([read(newer), read({ ...foreign, signature })])
@@ -80,7 +79,7 @@ export const make = ({ crypto, residents, world }: Stage): Strangers => {
     stuff: (topic, records) => {
       const timestamp = BigInt(Math.floor(world.timeline.currentTimeMillisUnsafe() / 1000) + aheadSeconds)
       const offers = Array.from({ length: records }, (_, n) => {
-        const signer = Identity.fromSeed(crypto, sha256(new TextEncoder().encode(`made up ${n}`)))
+        const signer = identityOf(crypto, `made up ${n}`)
         return Result.getOrThrow(Topic.sign({
           signer,
           address: signer.address,
