@@ -21,10 +21,10 @@ export const wrong = Effect.fnUntraced(function*(nodes: ReadonlyArray<Pick<DhtNo
   return found
 })
 
-/** Reports the nodes that are wrong about themselves, two minutes after they have joined and a quarter of an hour later. */
-const expectSoon = Effect.fnUntraced(function*(world: SimWorld.World, nodes: ReadonlyArray<DhtNode>) {
+/** Reports the nodes that are wrong about themselves after so many minutes, by default two, and a quarter of an hour later. */
+const expectSoon = Effect.fnUntraced(function*(world: SimWorld.World, nodes: ReadonlyArray<DhtNode>, minutes = 2) {
   const { found, report } = violationsOf(world)
-  for (const pause of ["2 minutes", "15 minutes"] as const) {
+  for (const pause of [`${minutes} minutes`, "15 minutes"] as const) {
     yield* Effect.sleep(pause)
     for (const node of nodes) {
       for (const facts of yield* wrong([node])) report("ReachabilityIsTold", node.name, { facts })
@@ -47,13 +47,16 @@ export const few = (): Outcome =>
     { ...standIn, seed: 3 }
   )
 
-/** One node cannot send to another, to which it is the only stranger left. */
+/** A node moves to another address, to which one of few peers cannot send. */
 export const oneWay = (): Outcome =>
   runProgram(
     Effect.fnUntraced(function*(world, safety) {
-      const nodes = yield* world.startNodes(9, { app: safety.probe })
-      world.network.cut(nodes[8].host, nodes[5].host)
-      return yield* expectSoon(world, nodes)
+      const { network } = world
+      const nodes = yield* world.startNodes(7, { app: safety.probe })
+      yield* Effect.sleep("20 minutes")
+      network.cut(nodes[1].host, nodes[3].host)
+      network.move(nodes[3].host)
+      return yield* expectSoon(world, nodes, 5)
     }),
     { ...standIn, seed: 5 }
   )
