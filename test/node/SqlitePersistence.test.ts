@@ -111,7 +111,7 @@ const nameOfNumber = (n: number): string => numbered[n] ??= nameOf(entryOf(n))
 
 describe("SqlitePersistence", () => {
   it.live(
-    "finds every record that was durable before the process was killed, 50 times at any moment",
+    "finds every record that was durable before the process was killed, 30 times at any moment",
     () =>
       Effect.gen(function*() {
         const durable = yield* Effect.forEach(Array.from({ length: 5 }), () => killTenTimes, {
