@@ -304,6 +304,7 @@ export const make = Effect.gen(function*() {
       const { isOver, record } = job.edition
       if (isOver) persistence.save({ _tag: "Withdrawn", key: job.key, record })
       if (isOver || set.isDone || record.expiresAt * 1000 < now) break
+      if (set.lacksNodes) set.offer(yield* nearest(job.key), now)
       const action = set.poll(now)
       if (action._tag !== "Wait") {
         yield* inFlight.start(carryOut(action, job, record))

@@ -247,6 +247,17 @@ describe("the copies of a record", () => {
       assert.deepStrictEqual(peers.map((peer) => stores(peer).length), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
     }).pipe(onNetwork))
 
+  it.effect("are at a newcomer of a network with fewer nodes than copies within a minute", () =>
+    Effect.gen(function*() {
+      const { dht, join } = yield* setUp(3)
+      yield* dht.publishEndpoint(day)
+      yield* settled
+      yield* TestClock.adjust("20 minutes")
+      const newcomer = yield* join("newcomer", network.socketOf(90))
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(stores(newcomer), 1)
+    }).pipe(onNetwork))
+
   it.effect("are sent to eight nodes at the same time, even if none answers", () =>
     Effect.gen(function*() {
       const { dht, peers } = yield* setUp(12)

@@ -102,8 +102,9 @@ const suspectAfter = 2
 /** A suspect replica that fails after this time is dropped. */
 const graceMillis = 30 * minuteMillis
 
-/** Pause between lookups while there are too few replicas, doubled after each futile one. */
+/** Pause between lookups while there are too few replicas, four times as long after each futile one. */
 const firstLookupPauseMillis = 5 * secondMillis
+const lookupPauseFactor = 4
 const maxLookupPauseMillis = 5 * minuteMillis
 
 /** Pause between lookups while there are enough replicas: nodes may have joined closer to the key. */
@@ -179,6 +180,8 @@ export class ReplicaSet {
   private readonly inFlight = new Map<NodeId.NodeId, Request>()
   /** Nodes that refused the record, and until when no store is sent to them. */
   private readonly refusals = new RecencyMap<NodeId.NodeId, number>(maxRefusals)
+  /** Nodes stored at since the last lookup or renewal: those that took no copy are not tried again until the next. */
+  private readonly tried = new Set<NodeId.NodeId>()
   /** Nodes that may hold a copy without being tracked: they were dropped, or did not answer a store. */
   private readonly former = new RecencyMap<NodeId.NodeId, Contact>(maxFormer)
   private isWithdrawn = false
@@ -267,12 +270,23 @@ export class ReplicaSet {
     this.version++
     this.isWithdrawn = false
     this.awaited.clear()
+    this.tried.clear()
     if (known === undefined) this.isLookupOwed = true
-    else this.offer(known, time)
+    else this.addCandidates(known, time)
     for (const replica of this.tracked) {
       if (isKeeping(replica)) replica.copy = "Older"
       replica.due = time
     }
+  }
+
+  /**
+   * Offers contacts of the caller, which are stored at as far as they would be among
+   * the closest and were not tried before. In a small network no lookup finds more
+   * nodes than these.
+   */
+  offer(contacts: ReadonlyArray<Contact>, now: number): void {
+    const time = this.steady(now)
+    if (!this.isWithdrawn) this.addCandidates(contacts, time)
   }
 
   /**
@@ -358,6 +372,7 @@ export class ReplicaSet {
     this.isLookupOwed = this.isLookupOutdated
     this.isLookupOutdated = false
     this.lookedUpAt = time
+    this.tried.clear()
     if (this.isWithdrawn) return
     for (const replica of this.tracked) replica.isDual = isDual(replica.contact.id)
     const untried = new Map<NodeId.NodeId, Candidate>()
@@ -468,6 +483,7 @@ export class ReplicaSet {
   // --- Requests --------------------------------------------------------------
 
   private ask(kind: Request["kind"], { contact, distance, isDual, isNear }: Candidate): Action {
+    if (kind === "Store") this.tried.add(contact.id)
     this.inFlight.set(contact.id, { kind, contact, distance, isDual, isNear, version: this.version })
     return { _tag: kind, contact }
   }
@@ -501,6 +517,11 @@ export class ReplicaSet {
     return this.tracked.filter((replica) => isHealthy(replica) && replica.failures === 0).map(({ contact }) => contact)
   }
 
+  /** Whether it has too few replicas, and the lookup named no other node to store at. */
+  get lacksNodes(): boolean {
+    return !this.isWithdrawn && !this.isLookupOwed && this.candidates.length === 0 && this.lacksStanding
+  }
+
   /** Whether fewer nodes stand near the key than are wanted. */
   private get lacksStanding(): boolean {
     return this.standing().filter(({ isNear }) => isNear).length < this.wanted
@@ -515,11 +536,10 @@ export class ReplicaSet {
       : this.candidates.find((candidate) => candidate.isDual && this.isAmongClosest(candidate))
   }
 
-  /** Adds contacts to the candidates that no lookup has offered, as far as they would be among the closest. */
-  private offer(contacts: ReadonlyArray<Contact>, time: number): void {
+  private addCandidates(contacts: ReadonlyArray<Contact>, time: number): void {
     for (const contact of contacts) {
       const { id } = contact
-      if (this.replica(id) !== undefined || this.inFlight.has(id) || this.former.get(id) !== undefined) continue
+      if (this.replica(id) !== undefined || this.tried.has(id) || this.former.get(id) !== undefined) continue
       if ((this.refusals.get(id) ?? time) > time || this.candidates.some((other) => other.contact.id === id)) continue
       const candidate = { contact, distance: NodeId.distance(this.key, id), isDual: false, isNear: true }
       if (this.isAmongClosest(candidate)) this.candidates.push(candidate)
@@ -534,9 +554,8 @@ export class ReplicaSet {
 
   private lookupDue(): number {
     if (this.isLookupOwed) return this.lookedUpAt + firstLookupPauseMillis
-    const lacksNodes = this.candidates.length === 0 && this.lacksStanding
-    if (!lacksNodes) return this.lookedUpAt + refreshPauseMillis
-    const pause = firstLookupPauseMillis * 2 ** Math.max(this.futileLookups - 1, 0)
+    if (!this.lacksNodes) return this.lookedUpAt + refreshPauseMillis
+    const pause = firstLookupPauseMillis * lookupPauseFactor ** Math.max(this.futileLookups - 1, 0)
     return this.lookedUpAt + Math.min(pause, maxLookupPauseMillis)
   }
 

@@ -764,7 +764,7 @@ describe("ReplicaSet", () => {
       assert.isTrue(set.settled(start))
     })
 
-    it("repeats a lookup that found no node after 5 seconds, then with pauses that double up to 5 minutes", () => {
+    it("repeats a lookup that found no node after 5 seconds, then with pauses that grow fourfold up to 5 minutes", () => {
       const set = new ReplicaSet({ key: tiny(0) })
       let now = start
       const pauses = range(1, 9).map(() => {
@@ -774,7 +774,7 @@ describe("ReplicaSet", () => {
         now += wait ?? 0
         return wait
       })
-      assert.deepStrictEqual(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300].map((seconds) => seconds * second))
+      assert.deepStrictEqual(pauses, [5, 20, 80, 300, 300, 300, 300, 300, 300].map((seconds) => seconds * second))
     })
 
     it("resets the pauses once a new node accepts a copy", () => {
@@ -809,6 +809,25 @@ describe("ReplicaSet", () => {
       assert.strictEqual(due(set, now).lookups, 1)
       set.found([], now)
       assert.strictEqual(due(set, now).wait, 5 * second)
+    })
+
+    it("stores between lookups to contacts of the caller that it is offered, and once to each that takes no copy", () => {
+      const set = published([1], { wanted: 3 })
+      assert.isTrue(set.lacksNodes)
+      const offered = (now: number) => {
+        set.offer([1, 2, 3].map((byte) => at(byte)), now)
+        return due(set, now).stores
+      }
+      assert.deepStrictEqual(offered(start), [2, 3])
+      assert.isFalse(set.lacksNodes)
+      set.stored(tiny(2), start)
+      set.refused(tiny(3), start, { stable: false })
+      assert.isTrue(set.lacksNodes)
+      assert.deepStrictEqual(offered(start + second), [])
+      const later = start + 5 * second
+      assert.strictEqual(due(set, later).lookups, 1)
+      set.found([at(1), at(2)], later)
+      assert.deepStrictEqual(offered(later), [3])
     })
 
     it("names with each lookup but the first the replicas that answered the last request", () => {
