@@ -16,13 +16,7 @@ import * as NodeCrypto from "../../src/node/NodeCrypto.ts"
 import type { NodeId } from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as SessionKeys from "../../src/wire/sessionKeys.ts"
-
-interface NodeJson {
-  readonly address: Address
-  readonly nodeId: NodeId
-  readonly ip: string
-  readonly port: number
-}
+import type { NodeJson } from "./vectors.ts"
 
 interface BodyJson {
   readonly address?: Address

@@ -8,26 +8,9 @@ import * as Message from "../../src/Message.ts"
 import * as NodeId from "../../src/NodeId.ts"
 import * as Record from "../../src/Record.ts"
 import * as SocketAddress from "../../src/SocketAddress.ts"
-import { vectors } from "./vectors.ts"
+import { fieldsOf, type NodeJson, type RecordFields, vectors } from "./vectors.ts"
 
-interface NodeJson {
-  readonly address: Address
-  readonly nodeId: NodeId.NodeId
-  readonly ip: string
-  readonly port: number
-}
-
-type RecordJson = {
-  readonly address: Address
-  readonly delegation?: string
-  readonly payload: string
-  readonly pubkey: string
-  readonly recType: number
-  readonly seq: string
-  readonly signature: string
-  readonly timestamp: string
-  readonly ttl: number
-} | { readonly cbor: string }
+type RecordJson = RecordFields | { readonly cbor: string }
 
 interface BodyJson {
   readonly address?: Address
@@ -81,17 +64,7 @@ const later = vectors<{ readonly messages: ReadonlyArray<MessageJson> }>("v02.js
 
 const recordOf = (json: RecordJson): Record.SignedRecord =>
   Result.getOrThrow(Record.decode(
-    "cbor" in json ? Hex.decode(json.cbor) : Record.encode({
-      address: json.address,
-      type: json.recType,
-      payload: Hex.decode(json.payload),
-      seq: BigInt(json.seq),
-      timestamp: BigInt(json.timestamp),
-      ttl: json.ttl,
-      publicKey: Hex.decode(json.pubkey),
-      signature: Hex.decode(json.signature),
-      delegation: json.delegation === undefined ? undefined : Hex.decode(json.delegation)
-    })
+    "cbor" in json ? Hex.decode(json.cbor) : Record.encode(fieldsOf(json))
   ))
 
 const contactsOf = (nodes: ReadonlyArray<NodeJson> | null | undefined) =>

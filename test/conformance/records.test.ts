@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import { type Address, fromPublicKey } from "../../src/Address.ts"
+import { fromPublicKey } from "../../src/Address.ts"
 import { noble } from "../../src/Crypto.ts"
 import * as Delegation from "../../src/Delegation.ts"
 import * as Endpoint from "../../src/Endpoint.ts"
@@ -9,19 +9,7 @@ import * as Profile from "../../src/Profile.ts"
 import * as Record from "../../src/Record.ts"
 import * as Topic from "../../src/Topic.ts"
 import * as Cbor from "../../src/wire/cbor.ts"
-import { vectors } from "./vectors.ts"
-
-interface RecordFields {
-  readonly address: Address
-  readonly delegation?: string
-  readonly payload: string
-  readonly pubkey: string
-  readonly recType: number
-  readonly seq: string
-  readonly signature: string
-  readonly timestamp: string
-  readonly ttl: number
-}
+import { fieldsOf, type RecordFields, vectors } from "./vectors.ts"
 
 interface EndpointJson {
   readonly endpoints: ReadonlyArray<string> | null
@@ -84,18 +72,6 @@ const all: ReadonlyArray<DelegatedRecord> = [...records, ...delegatedRecords]
 
 /** The records that are valid at some time. */
 const valid = records.filter(({ verify }) => verify.some(({ verdict }) => verdict === "ok"))
-
-const fieldsOf = (record: RecordFields): Record.Fields => ({
-  address: record.address,
-  type: record.recType,
-  payload: Hex.decode(record.payload),
-  seq: BigInt(record.seq),
-  timestamp: BigInt(record.timestamp),
-  ttl: record.ttl,
-  publicKey: Hex.decode(record.pubkey),
-  signature: Hex.decode(record.signature),
-  delegation: record.delegation === undefined ? undefined : Hex.decode(record.delegation)
-})
 
 const decode = (cbor: string): Record.SignedRecord => Result.getOrThrow(Record.decode(Hex.decode(cbor)))
 
