@@ -34,6 +34,9 @@ export const properties = {
   AnnouncedIsReplicated:
     "8 of the 16 live nodes closest to a record hold it, or all that accept unsolicited datagrams if fewer do",
   TablesAreConnected: "every live node reaches, through contacts, every node that accepts unsolicited datagrams",
+  WithdrawalsArrive: "a withdrawal takes the place of its record at every node, if every datagram arrives",
+  RestartsResume:
+    "a node that starts again with its state has the records that it had, and maintains those that it did",
   WithdrawnVanishes: "a record that is no longer renewed is gone once it has expired",
   MessagesArriveOnce: "every message arrives exactly once",
   WritesAreRead: "a node reads what it has published, or a newer record, until that expires or is withdrawn",

@@ -26,6 +26,7 @@ import * as Message from "../Message.ts"
 import * as NodeId from "../NodeId.ts"
 import { NodeSettings } from "../NodeSettings.ts"
 import * as Record from "../Record.ts"
+import { Replication } from "../Replication.ts"
 import { Routing } from "../Routing.ts"
 import * as Rpc from "../Rpc.ts"
 import * as SocketAddress from "../SocketAddress.ts"
@@ -50,6 +51,8 @@ export interface Safety {
   readonly sweep: () => void
   /** Checks a record that a node returned to its application for a key. */
   readonly returned: (node: string, key: NodeId.NodeId, record: Record.SignedRecord) => void
+  /** Checks, a while later, that a record is gone that a node withdraws now. */
+  readonly withdrawn: (node: string, key: NodeId.NodeId, record: Record.SignedRecord) => void
 }
 
 /**
@@ -84,6 +87,12 @@ const judgedPerSweep = 16
 /** Remembered pairs of an address and its id. */
 const rememberedIds = 50_000
 
+/** Milliseconds after which a record that was stored survives a crash. */
+const savedMillis = 2000
+
+/** Milliseconds for a withdrawal to reach every holder; when it has expired, an old record can be stored again. */
+const withdrawnMillis = 20_000
+
 /** Latency in milliseconds from which a live node may seem silent. */
 const highLatencyMillis = 500
 
@@ -98,6 +107,7 @@ interface Life {
   readonly crypto: Crypto["Service"]
   readonly routing: Routing["Service"]
   readonly store: Store["Service"]
+  readonly replication: Replication["Service"]
   /** Reads an effect of the node's that completes synchronously, by the node's clock. */
   readonly read: <A>(effect: Effect.Effect<A>) => A
   readonly pending: Effect.Effect<number>
@@ -127,14 +137,23 @@ interface Stranger {
 
 /** A record as far as others of its slot are compared with it. */
 interface Version extends RecordOrder.Rank {
+  readonly key: NodeId.NodeId
   readonly slot: string
+  /** Names it among the rows of a store. */
+  readonly row: string
   readonly lastSecond: number
 }
+
+const rowNameOf = (
+  { address, key, seq, timestamp, type }: Pick<Row, "address" | "key" | "seq" | "timestamp" | "type">
+): string => `${key} ${address} ${type} ${seq} ${timestamp}`
 
 const versionOf = (key: NodeId.NodeId, record: Record.SignedRecord): Version => {
   const { delegatedAt, seq, timestamp } = record
   return {
+    key,
     slot: RecordOrder.slotOf(key, record),
+    row: rowNameOf({ ...record, key }),
     lastSecond: RecordOrder.lastSecond(record),
     delegatedAt,
     seq,
@@ -143,6 +162,22 @@ const versionOf = (key: NodeId.NodeId, record: Record.SignedRecord): Version => 
 }
 
 const pendingOf = ({ pending }: Life): number => Effect.runSync(pending)
+
+/** What a node left that stopped. */
+interface Remains {
+  readonly stored: ReadonlyArray<Version>
+  /** The slots of the records whose copies it maintained, with these. */
+  readonly maintained: ReadonlyArray<Version>
+}
+
+/** A withdrawal that is still to be checked. */
+interface Withdrawn {
+  readonly by: Life
+  readonly version: Version
+  readonly at: number
+  /** The disturbances of the network before. */
+  readonly disturbances: number
+}
 
 /** A request that reached a node. */
 interface Received {
@@ -185,6 +220,10 @@ export const watch = Effect.fnUntraced(function*(
   const requests = new Map<string, Received>()
   const faults = new RecencyMap<string, { readonly fault: string | undefined }>(rememberedRecords)
   const ids = new RecencyMap<Address, NodeId.NodeId>(rememberedIds)
+  const remains = new Map<NodeId.NodeId, Remains>()
+  let withdrawals: ReadonlyArray<Withdrawn> = []
+  /** Starts and stops of nodes. */
+  let turnovers = 0
   let policy = options.policy
   let changes = 0
   let highestLatency = 0
@@ -339,6 +378,12 @@ export const watch = Effect.fnUntraced(function*(
   /** A record of its own as well: what was acknowledged may be older than one that expires sooner. */
   const stored = (life: Life, key: NodeId.NodeId, record: Record.SignedRecord): void =>
     taken(life, versionOf(key, record), timeline.elapsedMillis)
+
+  /** Grows with each event that may keep a datagram from its receiver. */
+  const disturbed = (): number => {
+    const { blocked, lost, overflowed } = network.counts
+    return blocked + lost + overflowed + changes + turnovers
+  }
 
   type Listing = Extract<Message.Body, { readonly _tag: "FindNodeResponse" | "FindValueResponse" }>
 
@@ -523,8 +568,8 @@ export const watch = Effect.fnUntraced(function*(
     const judged: Life["judged"] = new Map()
     let left = judgedPerSweep
     for (const held of rowsOf(life)) {
-      const { address, key, seq, timestamp, type } = held
-      const row = `${key} ${address} ${type} ${seq} ${timestamp}`
+      const { key } = held
+      const row = rowNameOf(held)
       const known = life.judged.get(row)
       if (known !== undefined) {
         judged.set(row, known)
@@ -546,6 +591,73 @@ export const watch = Effect.fnUntraced(function*(
     if (pending > 0) report("NothingIsLeft", life.name, { pending })
   }
 
+  /** What it stored long enough ago, and maintains, while its clock runs with the world's. */
+  const remainsOf = (life: Life): Remains => {
+    if (!isSteadySince(life, life.startedAt)) return { stored: [], maintained: [] }
+    const rows = new Set(rowsOf(life).map(rowNameOf))
+    const before = timeline.elapsedMillis - savedMillis
+    const isSaved = ({ row, slot }: Version): boolean => {
+      const newest = life.newest.get(slot)
+      return newest !== undefined && newest.row === row && newest.at <= before && rows.has(row)
+    }
+    return {
+      stored: Array.from(life.newest.values()).filter(isSaved),
+      maintained: life.read(life.replication.replicated).map(({ key, record }) => versionOf(key, record)).filter(
+        isSaved
+      )
+    }
+  }
+
+  /** Compares what a node starts with and what it left. */
+  const checkRestart = (life: Life, { maintained, stored }: Remains): void => {
+    const now = secondsOf(life)
+    const compare = (what: string, before: ReadonlyArray<Version>, after: (slot: string) => Version | undefined) => {
+      for (const version of before) {
+        const found = after(version.slot)
+        if (found !== undefined && RecordOrder.compare(found, version) >= 0) continue
+        if (version.lastSecond < now || isCrowded(life, version.key)) continue
+        report("RestartsResume", life.name, {
+          key: version.key,
+          [`${what} before`]: `seq ${version.seq}`,
+          [`${what} now`]: found === undefined ? "nothing" : `seq ${found.seq}`
+        })
+      }
+    }
+    compare("stored", stored, (slot) => life.newest.get(slot))
+    const jobs = new Map(
+      life.read(life.replication.replicated)
+        .map(({ key, record }) => versionOf(key, record))
+        .map((version) => [version.slot, version])
+    )
+    compare("maintained", maintained, (slot) => jobs.get(slot))
+  }
+
+  const isOnTime = (life: Life, since: number): boolean => isSteadySince(life, since) && life.ahead === 0
+
+  /** Whether the nodes have stored the withdrawals in place of the records, if nothing kept a datagram from its receiver. */
+  const checkWithdrawals = (): void => {
+    const due = withdrawals.filter(({ at }) => at + withdrawnMillis <= timeline.elapsedMillis)
+    withdrawals = withdrawals.filter((withdrawn) => !due.includes(withdrawn))
+    for (const { at, by, disturbances, version } of due) {
+      if (disturbed() !== disturbances || !isOnTime(by, at)) continue
+      for (const life of up.values()) {
+        if (!isOnTime(life, at) || isTranslated(life) || hasMoved(life)) continue
+        const newest = life.newest.get(version.slot)
+        // The publisher does not know who has a record of an earlier run. A node that has
+        // stored the record only now may have had the withdrawal, until that expired.
+        if (newest === undefined || newest.at < by.startedAt || newest.at > at + withdrawnMillis) continue
+        if (RecordOrder.compare(newest, version) > 0) continue
+        if (!rowsOf(life).some((row) => rowNameOf(row) === newest.row)) continue
+        report("WithdrawalsArrive", by.name, {
+          key: version.key,
+          holder: life.name,
+          withdrawn: `seq ${version.seq}`,
+          held: `seq ${newest.seq}`
+        })
+      }
+    }
+  }
+
   const sweep = (): void => {
     const { blocked, filtered, lost, overflowed } = network.counts
     const now = { at: timeline.elapsedMillis, disturbances: blocked + lost + overflowed + changes, filtered }
@@ -559,6 +671,7 @@ export const watch = Effect.fnUntraced(function*(
       checkContacts(life, calmSince, isFiltered)
       checkStore(life)
     }
+    checkWithdrawals()
     for (const [id, { at }] of requests) {
       if (at > now.at - requestMillis) break
       requests.delete(id)
@@ -590,6 +703,7 @@ export const watch = Effect.fnUntraced(function*(
       crypto: yield* Crypto,
       routing: yield* Routing,
       store: yield* Store,
+      replication: yield* Replication,
       read: Effect.runSyncWith(yield* Effect.context<never>()),
       pending: (yield* Rpc.Rpc).pending,
       hasSessions: (yield* NodeSettings).sessions,
@@ -606,7 +720,10 @@ export const watch = Effect.fnUntraced(function*(
     byId.set(id, life)
     byIp.set(socket.host, [...neighbours(life), life])
     // What an earlier run left, and what it stores from now on.
+    turnovers++
     for (const row of rowsOf(life)) for (const record of recordsOf(life, row)) stored(life, row.key, record)
+    const left = remains.get(id)
+    if (left !== undefined) checkRestart(life, left)
     yield* life.store.observe(({ key, record }) => stored(life, key, record))
     yield* Scope.addFinalizer(yield* Closed, Effect.sync(() => checkRemains(life)))
     return life
@@ -614,6 +731,8 @@ export const watch = Effect.fnUntraced(function*(
 
   const end = (life: Life) =>
     Effect.sync(() => {
+      turnovers++
+      remains.set(life.id, remainsOf(life))
       for (const address of life.addresses.map(SocketAddress.key)) if (up.get(address) === life) up.delete(address)
       if (byId.get(life.id) === life) byId.delete(life.id)
       byIp.set(life.socket.host, neighbours(life).filter((other) => other !== life))
@@ -645,6 +764,12 @@ export const watch = Effect.fnUntraced(function*(
       if (life === undefined) return
       judge(life, key, record, "what it returned")
       judgeTime(life, key, record, "what it returned", secondsOf(life))
+    },
+    withdrawn: (node, key, record) => {
+      const by = Array.from(up.values()).find(({ name }) => name === node)
+      if (by === undefined) return
+      const version = versionOf(key, record)
+      withdrawals = [...withdrawals, { by, version, at: timeline.elapsedMillis, disturbances: disturbed() }]
     }
   }
 })

@@ -208,6 +208,35 @@ export const mutants: ReadonlyArray<Mutant> = [
     story: 20
   },
   {
+    name: "lets the announcements that end expire",
+    file: "Announce.ts",
+    text: "const isLeft = keep ||",
+    replacement: "const isLeft = !keep ||",
+    property: "WithdrawalsArrive",
+    world: "long",
+    story: 10
+  },
+  {
+    name: "does not save a record that takes the place of another",
+    file: "Store.ts",
+    text: `      if (persistence.isLasting) {
+        persistence.save({ _tag: "Stored"`,
+    replacement: `      if (persistence.isLasting && verdict.replaced === undefined) {
+        persistence.save({ _tag: "Stored"`,
+    property: "RestartsResume",
+    world: "restarts",
+    story: 13
+  },
+  {
+    name: "does not maintain the records of its last run",
+    file: "Replication.ts",
+    text: "for (const { key, record } of yield* persistence.kept.publications) yield* begin(key, record)",
+    replacement: "yield* persistence.kept.publications",
+    property: "RestartsResume",
+    world: "restarts",
+    story: 166
+  },
+  {
     name: "delivers a message more than once",
     file: "Mail.ts",
     text: "for (const record of fresh) seen.set(payloadId(record), true)",

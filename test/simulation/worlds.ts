@@ -92,6 +92,21 @@ const long: Story = {
   ]
 }
 
+/** A holder and a publisher crash and start again with their state. */
+const restarts: Story = {
+  ...quiet,
+  nodes: 6,
+  happenings: [
+    at(0.1, { do: "publish", node: 1 }),
+    at(0.2, { do: "publish", node: 2 }),
+    at(0.5, { do: "publish", node: 1 }),
+    at(1, { do: "crash", node: 3 }),
+    at(1.5, { do: "restart", node: 3 }),
+    at(2, { do: "crash", node: 2 }),
+    at(2.5, { do: "restart", node: 2 })
+  ]
+}
+
 const clocks: Story = {
   ...quiet,
   nodes: 9,
@@ -346,6 +361,7 @@ export const worlds: { readonly [name: string]: () => Outcome } = {
   eventful: () => runStory(eventful),
   small: () => runStory(small),
   long: () => runStory(long),
+  restarts: () => runStory(restarts),
   clocks: () => runStory(clocks),
   households: () => runStory(households),
   delegations: () => runStory(delegations),

@@ -590,6 +590,9 @@ export const runStory = (
               const resident = pick(deed.node)
               return Effect.gen(function*() {
                 const ending = Array.from(resident.announced.values())
+                for (const { current, key } of ending) {
+                  safety.withdrawn(resident.node.name, key, yield* (yield* current).current)
+                }
                 yield* recordWithdrawals(resident)
                 yield* Effect.forEach(
                   ending,
