@@ -77,7 +77,11 @@ export const make = Effect.gen(function*() {
       else if (lacksStrangers && round > 0) return true
       reachability.experimentedUnsafe(now())
       yield* Effect.forEach(reachability.controlsUnsafe(now()), control, { concurrency: "unbounded", discard: true })
-      if (reachability.isTestedUnsafe(startedAt)) return false
+      if (reachability.isTestedUnsafe(startedAt)) {
+        const shown = asked.find((_, i) => arrived[i])
+        if (shown !== undefined && reachability.stateUnsafe() === "open") reachability.reachedUnsafe(shown.claimed)
+        return false
+      }
     }
     return lacksStrangers
   })

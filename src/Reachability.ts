@@ -82,6 +82,8 @@ export class Reachability extends Context.Service<Reachability, {
    * `via` confirmed, which may not say which stranger.
    */
   readonly blockedUnsafe: (via: string, sender: SocketAddress.SocketAddress | undefined, now: number) => void
+  /** Reports an experiment in which a stranger sent to this address of ours, and reached us. */
+  readonly reachedUnsafe: (claimed: SocketAddress.SocketAddress) => void
   /** Reports the end of such experiments at the same time. Enough failures of strangers that cannot be pinged close us. */
   readonly experimentedUnsafe: (now: number) => void
   /** The strangers to ping, at most 4, before so many failures count; empty if there are too few, or if they count. */
@@ -157,6 +159,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
       for (const { observed, reporter } of reports) votes.vote(reporter, observed, now)
     },
     blockedUnsafe: (via, sender, now) => core.blocked(SocketAddress.network(via), sender, now),
+    reachedUnsafe: (claimed) => core.reached(claimed),
     experimentedUnsafe: (now) => core.experimented(now),
     controlsUnsafe: (now) => core.controls(now),
     controlledUnsafe: (now) => core.controlled(now),

@@ -205,7 +205,7 @@ export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const timers = yield* Timers
   const events = yield* NodeEvents
-  const { carryOut, nearest } = yield* Copies.make
+  const { carryOut, nearest, offerTo } = yield* Copies.make
   const fibers = yield* FiberMap.make<string>()
   const jobs = new Map<string, Job.Job>()
   let begun = 0
@@ -304,7 +304,7 @@ export const make = Effect.gen(function*() {
       const { isOver, record } = job.edition
       if (isOver) persistence.save({ _tag: "Withdrawn", key: job.key, record })
       if (isOver || set.isDone || record.expiresAt * 1000 < now) break
-      if (set.lacksNodes) set.offer(yield* nearest(job.key), now)
+      yield* offerTo(job)
       const action = set.poll(now)
       if (action._tag !== "Wait") {
         yield* inFlight.start(carryOut(action, job, record))

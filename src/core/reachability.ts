@@ -185,8 +185,12 @@ export class Reachability {
   private readonly hosts = new Hosts()
   private readonly families = new Families()
   private agreed: SocketAddress.SocketAddress | undefined
+  /** Where a peer first saw us, as the first response said. */
+  private firstSeenAt: SocketAddress.SocketAddress | undefined
   private mapping: Dependence = "Unknown"
   private filtering: Dependence = "Unknown"
+  /** Whether the filtering is that of an earlier address, and untested since. */
+  private isPresumed = false
   /** The experiments that failed since a stranger last reached us: the last of each network that confirmed one. */
   private readonly blockedBy = new Map<string, Blocked>()
   private startedAt: number | undefined
@@ -199,8 +203,8 @@ export class Reachability {
   /** When several peers last compared the ports of a mapping that depends on the peer. */
   private comparedAt = never
   private testedAt = never
-  /** The stranger that reached us last. */
-  private reachedBy: string | undefined
+  /** The address of ours at which a stranger reached us, as the last successful experiment showed. */
+  private reachedAt: SocketAddress.SocketAddress | undefined
   /** When the last attempt to find out ended, and how many in a row brought nothing. */
   private triedAt = never
   private futile = 0
@@ -264,8 +268,8 @@ export class Reachability {
     if (this.address !== undefined && isIpv6(host) !== isIpv6(this.address.host)) return
     const isNews = this.filtering !== "EndpointIndependent" || this.futile > 0
     this.filtering = "EndpointIndependent"
+    this.isPresumed = false
     this.testedAt = now
-    this.reachedBy = host
     this.futile = 0
     this.blockedBy.clear()
     if (isNews) this.changed()
@@ -274,6 +278,7 @@ export class Reachability {
   /** Records where a peer sees us, as a response says. */
   observed(observed: SocketAddress.SocketAddress, now: number): void {
     const { address, mapping } = this
+    this.firstSeenAt ??= observed
     if (address === undefined || isIpv6(observed.host) !== isIpv6(address.host)) return
     const isSame = observed.host === address.host &&
       (mapping !== "EndpointIndependent" || observed.port === address.port)
@@ -286,9 +291,10 @@ export class Reachability {
     }
   }
 
-  /** Whether a host that reached us was outside this address of ours, on the same side as strangers are. */
-  private isOutside(host: string | undefined, ours: string): boolean {
-    return host !== undefined && host !== ours && isIpv6(host) === isIpv6(ours)
+  /** Whether we were seen on another host than that of our address, so that those who reached us may have done so there. */
+  private hasLeft({ host }: SocketAddress.SocketAddress): boolean {
+    const first = this.firstSeenAt?.host
+    return first !== undefined && first !== host && isIpv6(first) === isIpv6(host)
   }
 
   /** Whether a router may let in what this host sends, because we sent to it. */
@@ -364,8 +370,10 @@ export class Reachability {
     if (isElsewhere || mapping !== this.mapping) {
       if (this.mapping === "EndpointDependent") this.filtering = "EndpointDependent"
       if (this.address !== undefined && this.address.host !== address.host) this.movedAt = this.confirmedAt
-      // What reached us before we knew our address, as while we joined, came from the world outside it.
-      if (this.address !== undefined || !this.isOutside(this.reachedBy, address.host)) this.testedAt = never
+      if (this.address !== undefined || this.hasLeft(address)) this.isPresumed = true
+      // An experiment of before we knew our address, as while we joined, counts if it was at this one.
+      const isShown = this.reachedAt !== undefined && SocketAddress.isSame(this.reachedAt, address)
+      if (this.address !== undefined || !isShown) this.testedAt = never
       this.futile = 0
       this.triedAt = never
       this.blockedBy.clear()
@@ -374,6 +382,11 @@ export class Reachability {
     this.mapping = mapping
     this.confirmedAt = now
     this.changed()
+  }
+
+  /** Reports an experiment: a stranger sent to this address of ours, and reached us. */
+  reached(claimed: SocketAddress.SocketAddress): void {
+    this.reachedAt = claimed
   }
 
   /**
@@ -417,6 +430,7 @@ export class Reachability {
 
   private close(now: number): void {
     this.filtering = "EndpointDependent"
+    this.isPresumed = false
     this.testedAt = now
     this.futile = 0
     this.blockedBy.clear()
@@ -431,11 +445,16 @@ export class Reachability {
   /**
    * Reports the end of the experiments that `DialBack` asked for, and whether
    * whatever reached us came from hosts that we contacted. Then no stranger may be
-   * left in the network for a while, and the pauses grow faster.
+   * left in the network for a while, and the pauses grow faster. An address that
+   * could not be tested is not presumed open any longer.
    */
   dialed(now: number, lacksStrangers: boolean): void {
     this.tried(now)
     if (lacksStrangers) this.futile += 2
+    if (!this.isPresumed || this.filtering !== "EndpointIndependent") return
+    this.isPresumed = false
+    this.filtering = "Unknown"
+    this.changed()
   }
 
   private tried(now: number): void {

@@ -272,7 +272,7 @@ export class ReplicaSet {
     this.awaited.clear()
     this.tried.clear()
     if (known === undefined) this.isLookupOwed = true
-    else this.addCandidates(known, time)
+    else this.addCandidates(known, [], time, noDual.isDual)
     for (const replica of this.tracked) {
       if (isKeeping(replica)) replica.copy = "Older"
       replica.due = time
@@ -284,9 +284,12 @@ export class ReplicaSet {
    * the closest and were not tried before. In a small network no lookup finds more
    * nodes than these.
    */
-  offer(contacts: ReadonlyArray<Contact>, now: number): void {
+  offer(closest: ReadonlyArray<Contact>, now: number, { dual, isDual }: FoundDual = noDual): void {
     const time = this.steady(now)
-    if (!this.isWithdrawn) this.addCandidates(contacts, time)
+    if (this.isWithdrawn) return
+    for (const replica of this.tracked) replica.isDual = isDual(replica.contact.id)
+    this.candidates = this.candidates.map((candidate) => ({ ...candidate, isDual: isDual(candidate.contact.id) }))
+    this.addCandidates(closest, dual, time, isDual)
   }
 
   /**
@@ -522,6 +525,12 @@ export class ReplicaSet {
     return !this.isWithdrawn && !this.isLookupOwed && this.candidates.length === 0 && this.lacksStanding
   }
 
+  /** Whether fewer dual nodes stand than are wanted, as far as it knows. */
+  get lacksDual(): boolean {
+    return !this.isWithdrawn && !this.isLookupOwed &&
+      this.standing().filter(({ isDual }) => isDual).length < this.wantedDual
+  }
+
   /** Whether fewer nodes stand near the key than are wanted. */
   private get lacksStanding(): boolean {
     return this.standing().filter(({ isNear }) => isNear).length < this.wanted
@@ -536,12 +545,22 @@ export class ReplicaSet {
       : this.candidates.find((candidate) => candidate.isDual && this.isAmongClosest(candidate))
   }
 
-  private addCandidates(contacts: ReadonlyArray<Contact>, time: number): void {
-    for (const contact of contacts) {
+  private addCandidates(
+    closest: ReadonlyArray<Contact>,
+    dual: ReadonlyArray<Contact>,
+    time: number,
+    isDual: FoundDual["isDual"]
+  ): void {
+    const near = new Set(closest.map(({ id }) => id))
+    for (const contact of [...closest, ...dual.filter(({ id }) => !near.has(id))]) {
       const { id } = contact
-      if (this.replica(id) !== undefined || this.tried.has(id) || this.former.get(id) !== undefined) continue
+      if (this.replica(id) !== undefined || this.tried.has(id)) continue
+      const isWanted = isDual(id)
+      // One that was dropped for closer ones may be wanted for being dual.
+      if (!isWanted && this.former.get(id) !== undefined) continue
       if ((this.refusals.get(id) ?? time) > time || this.candidates.some((other) => other.contact.id === id)) continue
-      const candidate = { contact, distance: NodeId.distance(this.key, id), isDual: false, isNear: true }
+      const distance = NodeId.distance(this.key, id)
+      const candidate = { contact, distance, isDual: isWanted, isNear: near.has(id) }
       if (this.isAmongClosest(candidate)) this.candidates.push(candidate)
     }
     this.candidates.sort(byDistance)

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import type { Contact } from "../Contact.ts"
+import { dualWanted } from "../core/lookup.ts"
 import type { Action } from "../core/replicaSet.ts"
 import { DelegationChecks } from "../DelegationChecks.ts"
 import * as Features from "../Features.ts"
@@ -184,6 +185,14 @@ export const make = Effect.gen(function*() {
 
   const isDual = (id: NodeId): boolean => health.hasUnsafe(id, Features.Bit.dual)
 
+  /** Offers a set of replicas what it lacks, as far as our own table has it. */
+  const offerTo = Effect.fnUntraced(function*({ key, set }: Job) {
+    const dual = set.lacksDual ? routing.nearestDualUnsafe(key, dualWanted) : []
+    if (!set.lacksNodes && dual.length === 0) return
+    const closest = set.lacksNodes ? yield* nearest(key) : []
+    set.offer(closest, clock.currentTimeMillisUnsafe(), { dual: yield* usable(dual), isDual })
+  })
+
   const carryOut = (
     action: Exclude<Action, { readonly _tag: "Wait" }>,
     job: Job,
@@ -215,5 +224,5 @@ export const make = Effect.gen(function*() {
       { onFailure: () => false, onSuccess: () => true }
     )
 
-  return { carryOut, isAlive, nearest, neighbourhood, store, usable }
+  return { carryOut, isAlive, nearest, neighbourhood, offerTo, store, usable }
 })

@@ -221,6 +221,28 @@ describe("a node", () => {
 })
 
 describe("a node that moved to another network", () => {
+  it("counts as open until strangers were asked to try, if it was open before", () => {
+    const core = located()
+    core.heard(host(50), false, start)
+    core.asked(reports(elsewhere, elsewhere, elsewhere), start + minute)
+    assert.strictEqual(core.status.state, "open")
+    core.dialed(start + minute, true)
+    assert.strictEqual(core.status.state, "unknown")
+  })
+
+  it("counts as open no longer than that if a host reached it before it knew its address, and may have done so elsewhere", () => {
+    const reached = (seenAt: SocketAddress) => {
+      const core = new Core.Reachability()
+      core.observed(seenAt, start)
+      core.heard(host(50), false, start)
+      core.asked(reports(elsewhere, elsewhere, elsewhere), start + 1)
+      core.dialed(start + 2, true)
+      return core.status.state
+    }
+    assert.strictEqual(reached(elsewhere), "open")
+    assert.strictEqual(reached(ours), "unknown")
+  })
+
   it("is open there because of a host that it contacted only from the network before", () => {
     const core = located()
     core.sent(host(50), start)
@@ -251,17 +273,18 @@ describe("the check", () => {
     assert.deepStrictEqual(core.next(start), { _tag: "DialBack", claimed: ours })
   })
 
-  it("is spared if a stranger reached the node before it knew its address, unless that is behind the same router", () => {
-    const joined = (by: string) => {
+  it("is spared if a stranger reached the node at its address before it knew that, and nowhere else", () => {
+    const joined = (claimed: SocketAddress) => {
       const core = new Core.Reachability()
-      core.heard(by, true, start)
+      core.heard(host(50), true, start)
+      core.reached(claimed)
       core.asked(reports(ours, ours, ours), start)
       assert.strictEqual(core.status.state, "open")
       return core.next(start)
     }
-    assert.strictEqual(joined(host(50))._tag, "Wait")
-    for (const by of [ours.host, "2001:4860::1"]) {
-      assert.deepStrictEqual(joined(by), { _tag: "DialBack", claimed: ours })
+    assert.strictEqual(joined(ours)._tag, "Wait")
+    for (const other of [elsewhere, { ...ours, port: 1 }]) {
+      assert.deepStrictEqual(joined(other), { _tag: "DialBack", claimed: ours })
     }
   })
 

@@ -830,6 +830,24 @@ describe("ReplicaSet", () => {
       assert.deepStrictEqual(offered(later), [3])
     })
 
+    it("stores between lookups to a contact that turns out to be dual, also if it has enough replicas or dropped that one", () => {
+      const isDual = (id: NodeId.NodeId) => id === tiny(4)
+      const untried = published([1, 2, 4], { wanted: 2 })
+      const dropped = published([2, 4], { wanted: 2 })
+      dropped.offer([at(1)], start)
+      for (const byte of due(dropped, start).stores) dropped.stored(tiny(byte), start)
+      dropped.renew(start, [])
+      for (const set of [untried, dropped]) {
+        for (const byte of due(set, start).stores) set.stored(tiny(byte), start)
+        assert.deepStrictEqual(bytes(set.confirmed), [1, 2])
+        assert.isTrue(set.lacksDual)
+        set.offer([], start, { dual: [at(4)], isDual })
+        assert.deepStrictEqual(due(set, start).stores, [4])
+        set.stored(tiny(4), start)
+        assert.deepStrictEqual(bytes(set.confirmed), [1, 2, 4])
+      }
+    })
+
     it("names with each lookup but the first the replicas that answered the last request", () => {
       const set = published([1, 2, 3, 4], { wanted: 5 })
       const known = (now: number) => {

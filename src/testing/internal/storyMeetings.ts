@@ -96,7 +96,18 @@ export const make = (stage: Stage): Meetings => {
       contacted.set(source, { ip: source.ip, since: timeline.elapsedMillis, hosts: new Set([target]) })
     } else if (timeline.elapsedMillis - known.since < settlingMillis) known.hosts.add(target)
   }
-  network.observe({ delivered: sent, dropped: sent })
+  let isWhole = true
+  let healedAt = -Infinity
+  network.observe({
+    delivered: sent,
+    dropped: sent,
+    changed: (what) => {
+      if (what === "heal") {
+        if (!isWhole) healedAt = timeline.elapsedMillis
+        isWhole = true
+      } else if (what.startsWith("cut") || what.startsWith("partition")) isWhole = false
+    }
+  })
   const wanted: Array<readonly [from: Resident, to: Resident]> = []
   /** Since when nodes that tried to meet others do not. */
   const idleSince = new Map<Host, number>()
@@ -151,9 +162,13 @@ export const make = (stage: Stage): Meetings => {
 
   const openNow = () => residents.filter((resident) => resident.node.isUp && isOpen(resident))
 
-  /** Whether a node cannot find out whether strangers reach it: it has contacted nearly all others while it joined. */
+  /**
+   * Whether a node may be unable to find out whether strangers reach it: it has contacted
+   * nearly all others while it joined, or some were cut off from it until then or later.
+   */
   const lacksStrangers = ({ host }: DhtNode): boolean => {
     const known = contacted.get(host)
+    if ((known?.since ?? -Infinity) < healedAt) return true
     const strangers = openNow().filter(({ node }) => node.host !== host && known?.hosts.has(node.host) !== true)
     return strangers.length < fewestStrangers
   }

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -19,6 +20,7 @@ import * as Endpoint from "../../Endpoint.ts"
 import * as Mail from "../../Mail.ts"
 import * as NodeId from "../../NodeId.ts"
 import { Query } from "../../Query.ts"
+import { Reachability } from "../../Reachability.ts"
 import * as Record from "../../Record.ts"
 import type { Publication } from "../../Replication.ts"
 import * as SocketAddress from "../../SocketAddress.ts"
@@ -353,6 +355,18 @@ export const runStory = (
         yield* recordWithdrawals(resident)
         yield* how
       })
+
+      /** Whether there are two families, and a node that knows that it is reached over both. */
+      const familiesMeet = Effect.suspend(() =>
+        Effect.map(
+          Effect.forEach(
+            residents.filter(({ node }) => node.isUp && node.host.otherIp !== undefined),
+            ({ node }) =>
+              node.run(Reachability.use(({ isDualUnsafe }) => Effect.map(Clock.currentTimeMillis, isDualUnsafe)))
+          ),
+          (isDual) => isDual.includes(true)
+        )
+      )
 
       const hosts = StoryHosts.make(stage)
       const meetings = StoryMeetings.make(stage)
@@ -756,7 +770,7 @@ export const runStory = (
           // Liars around a key name only each other, and the closest nodes of one family are not those of the other.
           announced: has("surround") || story.families !== undefined ? [] : announced,
           replicas: 8 - liars.length,
-          published: [...has("surround") ? [] : spoken(seconds), ...story.families === undefined ? [] : announced],
+          published: [...has("surround") ? [] : spoken(seconds), ...(yield* familiesMeet) ? announced : []],
           surroundings: surroundings.told(announced),
           withdrawn: withdrawn.filter((record) =>
             record.happening > (lastPublished.get(`${record.publisher} ${record.key}`) ?? 0)
