@@ -45,8 +45,8 @@ export default defineConfig({
     exclude: ["test/simulation/**", "test/nat/**"],
     // Hours of virtual time and real signatures take a while on a busy machine.
     testTimeout: 60_000,
-    // Tests of programs wait for them now and then, so that one more worker than cores keeps all cores busy.
-    maxWorkers: availableParallelism() + 1,
+    // By default a machine with two cores has one worker.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // The programs that tests start, many of them for a moment, load faster.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/compiled") },
     sequence: { sequencer: LongestFirst },
