@@ -3,8 +3,8 @@
  * ones, as in Kademlia (Maymounkov and Mazières, 2002).
  *
  * `query/lookups.ts` carries out a lookup, `query/reader.ts` reads the records of a
- * key, and `query/surroundings.ts` judges whether a key is surrounded. When a query ends, in whatever way, its
- * requests in flight end with it.
+ * key, and `query/surroundings.ts` judges whether a key is surrounded. When a query
+ * ends, in whatever way, its requests in flight end with it.
  *
  * @module
  * @since 0.1.0

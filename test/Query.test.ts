@@ -113,11 +113,11 @@ describe("a refresh", () => {
   it.effect("asks at most 48 nodes, whatever liars name", () =>
     Effect.gen(function*() {
       const { dht, node, query } = yield* setUp
-      const liars = yield* puppetsAt(sockets(3))
+      const liars = yield* puppetsAt(sockets(6))
       const next = invented(200, (n) => network.socketOf(200 + n))
-      for (const liar of liars) {
+      for (const [i, liar] of liars.entries()) {
         yield* dht.addContact(liar)
-        yield* serve(liar, () => names(next))
+        yield* serve(liar, () => names(next.slice(20 * i, 20 * i + 20)))
       }
       yield* finish(query.refresh(target))
       assert.isAtMost((yield* Context.get(node, Rpc).traffic).sent, 48 * 4)

@@ -82,8 +82,10 @@ export interface Options {
   readonly awaitsSlow?: boolean | undefined
   /** Most nodes used from one response. Default 20. */
   readonly maxNodesPerAnswer?: number | undefined
-  /** Most candidates remembered, and most requests made. Default 128. */
+  /** Most candidates remembered. Default 128. */
   readonly maxCandidates?: number | undefined
+  /** Most requests made. Default: as many as candidates. */
+  readonly maxRequests?: number | undefined
   /** Most of the k closest in one subnet, as long as other candidates can fill the places. Default 4. */
   readonly maxPerSubnet?: number | undefined
 }
@@ -208,6 +210,7 @@ export class Lookup {
   private readonly awaitsSlow: boolean
   private readonly maxNodesPerAnswer: number
   private readonly maxCandidates: number
+  private readonly maxRequests: number
   private readonly maxPerSubnet: number
   /** Nearest first. */
   private readonly candidates: Array<Candidate> = []
@@ -233,6 +236,7 @@ export class Lookup {
     this.awaitsSlow = options.awaitsSlow ?? true
     this.maxNodesPerAnswer = options.maxNodesPerAnswer ?? 20
     this.maxCandidates = options.maxCandidates ?? 128
+    this.maxRequests = options.maxRequests ?? this.maxCandidates
     this.maxPerSubnet = options.maxPerSubnet ?? 4
   }
 
@@ -380,7 +384,7 @@ export class Lookup {
 
   /** The closest candidate worth a request. */
   private next(standing: Ranking, now: number): Candidate | undefined {
-    if (this.asked.length === this.maxCandidates) return undefined
+    if (this.asked.length === this.maxRequests) return undefined
     const farthest = standing.ranked.at(this.k - 1)
     const next = this.candidates.find((candidate) =>
       isUnasked(candidate) && !candidate.isBad && !this.isDoubtful(candidate) &&
@@ -402,7 +406,7 @@ export class Lookup {
 
   /** The closest doubtful candidate that would be among the k closest. */
   private nextDoubtful(standing: Ranking): Candidate | undefined {
-    if (this.asked.length === this.maxCandidates) return undefined
+    if (this.asked.length === this.maxRequests) return undefined
     const next = this.candidates.find((candidate) =>
       isUnasked(candidate) && !candidate.isBad && this.isDoubtful(candidate) &&
       !this.isFull(standing, candidate.subnet)
@@ -421,7 +425,7 @@ export class Lookup {
 
   /** The closest dual candidate worth a request. */
   private nextDual(now: number): Candidate | undefined {
-    if (!this.hasDual || this.asked.length === this.maxCandidates) return undefined
+    if (!this.hasDual || this.asked.length === this.maxRequests) return undefined
     const next = this.candidates.find((candidate) => candidate.isDual && isUnasked(candidate) && !candidate.isBad)
     if (next === undefined) return undefined
     const farthest = this.nearestDual((candidate) => this.isStanding(candidate, now)).at(this.dual - 1)

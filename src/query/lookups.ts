@@ -31,6 +31,9 @@ const dualSeeds = 8
 /** Known nodes that a lookup asks nevertheless: one may have missed a newcomer, or lie. */
 const askedOfKnown = 3
 
+/** Maximum number of requests of a lookup for newcomers: one node may name any number of others. */
+const maxForNewcomers = 48
+
 /** Rounds of requests for the nodes that a lookup missed. */
 const maxRounds = 3
 
@@ -142,6 +145,7 @@ export const make = Effect.gen(function*() {
       // Once its back-off is over, a bad peer deserves another try.
       isBad: (id) => health.isBadUnsafe(id) && !health.allowContactUnsafe(id, started),
       isHeard: (id) => heard.has(id),
+      maxRequests: heard.size > 0 ? maxForNewcomers : undefined,
       slowAfter: (id) => health.slowAfterUnsafe(id, started)
     })
     const publicHost = yield* reachability.publicHost

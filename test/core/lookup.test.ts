@@ -308,6 +308,12 @@ describe("Lookup", () => {
       }))
     })
 
+    it("makes at most `maxRequests` requests, however many candidates it remembers", () => {
+      fc.assert(fc.property(world, fc.integer({ min: 1, max: 40 }), (w, maxRequests) => {
+        assert.isAtMost(drive(driver(w, { maxRequests })).requests.length, maxRequests)
+      }))
+    })
+
     it("never asks itself, asks no id twice at one address, and asks an id again only after it failed elsewhere", () => {
       holds((w, { requests }) => {
         const places = new Map<NodeId.NodeId, Array<string>>()
